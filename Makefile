@@ -1,0 +1,51 @@
+# `make demo` and `make test` are all that a newcomer needs; both set up what they use in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := servedeck tui widgets styles tests benchmarks
+
+.PHONY: demo test test-real lint types imports check bench pictures clean
+
+demo: $(VENV)/.run
+	$(BIN)/servedeck --demo
+
+test: $(VENV)/.dev
+	$(BIN)/pytest -n auto --dist loadgroup
+
+test-real: $(VENV)/.dev  ## tests on a real control plane, found through KUBEBUILDER_ASSETS
+	SERVEDECK_REQUIRE_SERVERS=1 $(BIN)/pytest tests/control_plane tests/contract
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+imports: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+check: lint types imports
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks $(ARGS)
+
+pictures: $(VENV)/.dev  ## stored pictures and the README's, made anew
+	$(BIN)/pytest tests/tui --snapshot-update -q -n auto
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "servedeck needs Python 3.11 or newer; set PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+		{ echo "could not make a virtual environment; on Debian: apt install python3-venv"; exit 1; }
+
+$(VENV)/.run: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/.run
+
+clean:
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

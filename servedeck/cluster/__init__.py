@@ -1,0 +1,1 @@
+"""The way to Kubernetes: connection, credentials, reflectors, logs and access checks."""

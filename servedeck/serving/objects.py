@@ -1,0 +1,468 @@
+"""Records of the Kubernetes objects that servedeck watches.
+
+Each record names only the fields that are used, so decoding costs and keeps little: an unknown
+field of the JSON is skipped without being built. Field names are the API's own in snake case
+(`creationTimestamp` is `creation_timestamp`). Absent means the default; times are aware datetimes
+in UTC. A record is a value: nobody changes one after it was decoded.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+SERVING_LABEL = "servedeck.dev/serving"
+TEMPLATE_LABEL = "servedeck.dev/template"
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+MANAGER = "servedeck"
+"""Value of the managed-by label and name of the field manager of our writes."""
+DESCRIPTION_ANNOTATION = "servedeck.dev/description"
+REVISION_ANNOTATION = "deployment.kubernetes.io/revision"
+INFERENCE_CONTAINER = "inference-server"
+TRANSFORMER_CONTAINER = "transformer"
+
+
+class Record(msgspec.Struct, rename="camel", gc=False, omit_defaults=True):
+    """Base of all records. `gc=False`: records hold no cycles, and 5,000 Pods of them would
+    otherwise be walked by every full garbage collection."""
+
+
+# -- metadata ---------------------------------------------------------------------------------
+
+
+class OwnerReference(Record):
+    kind: str = ""
+    name: str = ""
+    uid: str = ""
+    controller: bool = False
+
+
+class Meta(Record):
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+    creation_timestamp: datetime | None = None
+    deletion_timestamp: datetime | None = None
+    deletion_grace_period_seconds: int | None = None
+    owner_references: tuple[OwnerReference, ...] = ()
+
+    @property
+    def controller_uid(self) -> str:
+        """uid of the owner that controls this object, or "" where there is none."""
+        for owner in self.owner_references:
+            if owner.controller:
+                return owner.uid
+        return ""
+
+
+class LabelledMeta(Meta):
+    labels: dict[str, str] = {}
+
+
+class DeploymentAnnotations(Record):
+    revision: str = msgspec.field(default="", name=REVISION_ANNOTATION)
+    description: str = msgspec.field(default="", name=DESCRIPTION_ANNOTATION)
+
+
+class DeploymentMeta(LabelledMeta):
+    annotations: DeploymentAnnotations = DeploymentAnnotations()
+
+
+class Condition(Record):
+    type: str = ""
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+    last_transition_time: datetime | None = None
+
+
+# -- Pod --------------------------------------------------------------------------------------
+
+
+class Waiting(Record):
+    reason: str = ""
+    message: str = ""
+
+
+class Running(Record):
+    started_at: datetime | None = None
+
+
+class Terminated(Record):
+    exit_code: int = 0
+    signal: int = 0
+    reason: str = ""
+    message: str = ""
+    finished_at: datetime | None = None
+
+
+class ContainerState(Record):
+    waiting: Waiting | None = None
+    running: Running | None = None
+    terminated: Terminated | None = None
+
+
+class ContainerStatus(Record):
+    name: str = ""
+    ready: bool = False
+    started: bool | None = None
+    restart_count: int = 0
+    container_id: str = msgspec.field(default="", name="containerID")
+    state: ContainerState = ContainerState()
+    last_state: ContainerState = ContainerState()
+
+
+class PodContainer(Record):
+    name: str = ""
+    restart_policy: str = ""
+
+
+class ReadinessGate(Record):
+    condition_type: str = ""
+
+
+class PodSpec(Record):
+    node_name: str = ""
+    containers: tuple[PodContainer, ...] = ()
+    init_containers: tuple[PodContainer, ...] = ()
+    readiness_gates: tuple[ReadinessGate, ...] = ()
+
+
+class PodStatus(Record):
+    phase: str = ""
+    reason: str = ""
+    message: str = ""
+    conditions: tuple[Condition, ...] = ()
+    init_container_statuses: tuple[ContainerStatus, ...] = ()
+    container_statuses: tuple[ContainerStatus, ...] = ()
+
+
+class Pod(Record):
+    metadata: Meta = Meta()
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+
+# -- Deployment, ReplicaSet -------------------------------------------------------------------
+
+
+class EnvVar(Record):
+    name: str = ""
+    value: str = ""
+
+
+class ContainerPort(Record):
+    name: str = ""
+    container_port: int = 0
+
+
+class Resources(Record):
+    requests: dict[str, str | int | float] = {}
+    limits: dict[str, str | int | float] = {}
+
+
+class Container(Record):
+    name: str = ""
+    image: str = ""
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    env: tuple[EnvVar, ...] = ()
+    ports: tuple[ContainerPort, ...] = ()
+    resources: Resources = Resources()
+
+
+class TemplateSpec(Record):
+    containers: tuple[Container, ...] = ()
+
+
+class PodTemplate(Record):
+    metadata: LabelledMeta = LabelledMeta()
+    spec: TemplateSpec = TemplateSpec()
+
+
+class DeploymentSpec(Record):
+    replicas: int = 1
+    paused: bool = False
+    template: PodTemplate = PodTemplate()
+
+
+class DeploymentStatus(Record):
+    observed_generation: int = 0
+    replicas: int = 0
+    updated_replicas: int = 0
+    ready_replicas: int = 0
+    available_replicas: int = 0
+    conditions: tuple[Condition, ...] = ()
+
+
+class Deployment(Record):
+    metadata: DeploymentMeta = DeploymentMeta()
+    spec: DeploymentSpec = DeploymentSpec()
+    status: DeploymentStatus = DeploymentStatus()
+
+
+class ReplicaSetStatus(Record):
+    conditions: tuple[Condition, ...] = ()
+
+
+class ReplicaSet(Record):
+    metadata: DeploymentMeta = DeploymentMeta()
+    status: ReplicaSetStatus = ReplicaSetStatus()
+
+
+# -- Event ------------------------------------------------------------------------------------
+
+
+class ObjectReference(Record):
+    kind: str = ""
+    namespace: str = ""
+    name: str = ""
+    uid: str = ""
+    field_path: str = ""
+
+
+class EventSeries(Record):
+    count: int = 0
+    last_observed_time: datetime | None = None
+
+
+class Event(Record):
+    """A core/v1 Event. Two dialects share it: the kubelet and controllers write count and
+    last_timestamp, the scheduler writes event_time and series."""
+
+    metadata: Meta = Meta()
+    involved_object: ObjectReference = ObjectReference()
+    type: str = ""
+    reason: str = ""
+    message: str = ""
+    count: int = 0
+    first_timestamp: datetime | None = None
+    last_timestamp: datetime | None = None
+    event_time: datetime | None = None
+    series: EventSeries | None = None
+
+
+# -- Service and the three kinds of route -----------------------------------------------------
+
+
+class ServicePort(Record):
+    name: str = ""
+    port: int = 0
+    target_port: int | str = 0
+
+
+class ServiceSpec(Record):
+    type: str = ""
+    selector: dict[str, str] = {}
+    ports: tuple[ServicePort, ...] = ()
+
+
+class Service(Record):
+    metadata: LabelledMeta = LabelledMeta()
+    spec: ServiceSpec = ServiceSpec()
+
+
+class PathMatch(Record):
+    type: str = "PathPrefix"
+    value: str = "/"
+
+
+class HeaderMatch(Record):
+    name: str = ""
+    value: str = ""
+
+
+class HTTPRouteMatch(Record):
+    path: PathMatch = PathMatch()
+    headers: tuple[HeaderMatch, ...] = ()
+
+
+class BackendRef(Record):
+    kind: str = "Service"
+    name: str = ""
+    namespace: str = ""
+    port: int | None = None
+
+
+class HTTPRouteRule(Record):
+    matches: tuple[HTTPRouteMatch, ...] = ()
+    backend_refs: tuple[BackendRef, ...] = ()
+
+
+class HTTPRouteSpec(Record):
+    hostnames: tuple[str, ...] = ()
+    rules: tuple[HTTPRouteRule, ...] = ()
+
+
+class RouteParent(Record):
+    conditions: tuple[Condition, ...] = ()
+
+
+class HTTPRouteStatus(Record):
+    parents: tuple[RouteParent, ...] = ()
+
+
+class HTTPRoute(Record):
+    """gateway.networking.k8s.io/v1 HTTPRoute."""
+
+    metadata: LabelledMeta = LabelledMeta()
+    spec: HTTPRouteSpec = HTTPRouteSpec()
+    status: HTTPRouteStatus = HTTPRouteStatus()
+
+
+class StringMatch(Record):
+    exact: str = ""
+    prefix: str = ""
+    regex: str = ""
+
+
+class IstioMatch(Record):
+    uri: StringMatch = StringMatch()
+    headers: dict[str, StringMatch] = {}
+
+
+class IstioPort(Record):
+    number: int = 0
+
+
+class IstioDestination(Record):
+    host: str = ""
+    port: IstioPort = IstioPort()
+
+
+class IstioRouteDestination(Record):
+    destination: IstioDestination = IstioDestination()
+
+
+class IstioHTTPRoute(Record):
+    match: tuple[IstioMatch, ...] = ()
+    route: tuple[IstioRouteDestination, ...] = ()
+
+
+class VirtualServiceSpec(Record):
+    hosts: tuple[str, ...] = ()
+    gateways: tuple[str, ...] = ()
+    http: tuple[IstioHTTPRoute, ...] = ()
+
+
+class VirtualService(Record):
+    """networking.istio.io/v1 VirtualService."""
+
+    metadata: LabelledMeta = LabelledMeta()
+    spec: VirtualServiceSpec = VirtualServiceSpec()
+
+
+class IngressServicePort(Record):
+    number: int = 0
+    name: str = ""
+
+
+class IngressService(Record):
+    name: str = ""
+    port: IngressServicePort = IngressServicePort()
+
+
+class IngressBackend(Record):
+    service: IngressService = IngressService()
+
+
+class IngressPath(Record):
+    path: str = "/"
+    path_type: str = ""
+    backend: IngressBackend = IngressBackend()
+
+
+class IngressHTTP(Record):
+    paths: tuple[IngressPath, ...] = ()
+
+
+class IngressRule(Record):
+    host: str = ""
+    http: IngressHTTP = IngressHTTP()
+
+
+class IngressTLS(Record):
+    hosts: tuple[str, ...] = ()
+
+
+class IngressSpec(Record):
+    rules: tuple[IngressRule, ...] = ()
+    tls: tuple[IngressTLS, ...] = ()
+
+
+class Ingress(Record):
+    """networking.k8s.io/v1 Ingress."""
+
+    metadata: LabelledMeta = LabelledMeta()
+    spec: IngressSpec = IngressSpec()
+
+
+# -- scalers ----------------------------------------------------------------------------------
+
+
+class ScaleTargetRef(Record):
+    kind: str = "Deployment"
+    name: str = ""
+
+
+class ScaledObjectSpec(Record):
+    scale_target_ref: ScaleTargetRef = ScaleTargetRef()
+    min_replica_count: int = 0
+    max_replica_count: int = 100
+
+
+class ScaledObjectStatus(Record):
+    conditions: tuple[Condition, ...] = ()
+
+
+class ScaledObject(Record):
+    """keda.sh/v1alpha1 ScaledObject."""
+
+    metadata: LabelledMeta = LabelledMeta()
+    spec: ScaledObjectSpec = ScaledObjectSpec()
+    status: ScaledObjectStatus = ScaledObjectStatus()
+
+
+class AutoscalerSpec(Record):
+    scale_target_ref: ScaleTargetRef = ScaleTargetRef()
+    min_replicas: int = 1
+    max_replicas: int = 1
+
+
+class HorizontalPodAutoscaler(Record):
+    """autoscaling/v2 HorizontalPodAutoscaler."""
+
+    metadata: LabelledMeta = LabelledMeta()
+    spec: AutoscalerSpec = AutoscalerSpec()
+
+
+# -- where Pods can run (for the create form) --------------------------------------------------
+
+
+class Taint(Record):
+    key: str = ""
+    value: str = ""
+    effect: str = ""
+
+
+class NodeSpec(Record):
+    unschedulable: bool = False
+    taints: tuple[Taint, ...] = ()
+
+
+class NodeStatus(Record):
+    allocatable: dict[str, str | int | float] = {}
+    conditions: tuple[Condition, ...] = ()
+
+
+class Node(Record):
+    metadata: LabelledMeta = LabelledMeta()
+    spec: NodeSpec = NodeSpec()
+    status: NodeStatus = NodeStatus()
+
+
+class Namespace(Record):
+    metadata: Meta = Meta()
