@@ -23,7 +23,7 @@ INFERENCE_CONTAINER = "inference-server"
 TRANSFORMER_CONTAINER = "transformer"
 
 
-class Record(msgspec.Struct, rename="camel", gc=False, omit_defaults=True):
+class Record(msgspec.Struct, rename="camel", frozen=True, gc=False, omit_defaults=True):
     """Base of all records. `gc=False`: records hold no cycles, and 5,000 Pods of them would
     otherwise be walked by every full garbage collection."""
 
