@@ -1,0 +1,191 @@
+"""The demo's one clock: it can be stopped, stepped and sped up, and everything is timed by it.
+
+Timers lie in a heap and run in the order of their time, then of their making, so a history that
+was stepped through is the same every time. Nothing runs between two timers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import math
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+
+class Timer:
+    """A call to come. `cancel()` may be called at any time, also after it ran."""
+
+    __slots__ = ("callback", "when")
+
+    def __init__(self, when: float, callback: Callable[[], None] | None) -> None:
+        self.when = when
+        self.callback = callback
+
+    def cancel(self) -> None:
+        self.callback = None
+
+    @property
+    def active(self) -> bool:
+        return self.callback is not None
+
+
+class Clock:
+    """Time in seconds since the epoch, as the demo's objects see it.
+
+    A fresh clock stands still at `start`; `advance` and `run_until` move it by hand, `run` lets it
+    follow the wall's time, `speed` times as fast, on the running asyncio loop.
+    """
+
+    def __init__(self, start: float, *, speed: float = 1.0) -> None:
+        self._time = start
+        self._heap: list[tuple[float, int, Timer]] = []
+        self._made = 0
+        self._speed = speed
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._handle: asyncio.TimerHandle | asyncio.Handle | None = None
+        self._anchor = (0.0, 0.0)
+        self._draining = False
+
+    # -- reading ------------------------------------------------------------------------------
+
+    def time(self) -> float:
+        """Now, in seconds since the epoch. While timers run it is the time of the one that does."""
+        if self._loop is None or self._draining:
+            return self._time
+        return max(self._time, self._wall())
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.time(), UTC)
+
+    def stamp(self) -> str:
+        """Now as the API writes metav1.Time: whole seconds, "2026-11-23T15:04:05Z"."""
+        return stamp(self.time())
+
+    def micro(self) -> str:
+        """Now as the API writes metav1.MicroTime, "2026-11-23T15:04:05.123456Z"."""
+        return self.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+    @property
+    def running(self) -> bool:
+        return self._loop is not None
+
+    @property
+    def speed(self) -> float:
+        return self._speed
+
+    @property
+    def next_due(self) -> float | None:
+        """Time of the next timer, None where there is none."""
+        while self._heap and not self._heap[0][2].active:
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    # -- timers -------------------------------------------------------------------------------
+
+    def at(self, when: float, callback: Callable[[], None]) -> Timer:
+        """Calls `callback` at `when`; one that lies in the past is called at once, but never from
+        within this call."""
+        timer = Timer(max(when, self.time()), callback)
+        self._made += 1
+        heapq.heappush(self._heap, (timer.when, self._made, timer))
+        if self._loop is not None and not self._draining and self._heap[0][2] is timer:
+            self._arm()
+        return timer
+
+    def after(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        return self.at(self.time() + seconds, callback)
+
+    async def sleep(self, seconds: float) -> None:
+        """Waits on this clock: for ever while it stands still and nobody steps it."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def wake() -> None:
+            if not future.done():
+                future.set_result(None)
+
+        timer = self.after(seconds, wake)
+        try:
+            await future
+        finally:
+            timer.cancel()
+
+    # -- moving by hand -----------------------------------------------------------------------
+
+    def run_until(self, when: float) -> None:
+        """Runs every timer due up to `when` in order, then stands at `when`."""
+        self._draining = True
+        try:
+            while (due := self.next_due) is not None and due <= when:
+                _, _, timer = heapq.heappop(self._heap)
+                callback = timer.callback
+                timer.cancel()
+                self._time = max(self._time, due)
+                if callback is not None:
+                    callback()
+            self._time = max(self._time, when)
+        finally:
+            self._draining = False
+
+    def advance(self, seconds: float) -> None:
+        self.run_until(self.time() + seconds)
+
+    def settle(self) -> None:
+        """Runs what is due now, and what that makes due now."""
+        self.run_until(self.time())
+
+    # -- following the wall -------------------------------------------------------------------
+
+    def run(self, speed: float | None = None) -> None:
+        """Lets the clock go, from where it stands; call it on a running loop."""
+        self.stop()
+        if speed is not None:
+            self._speed = speed
+        if not self._speed > 0 or math.isinf(self._speed):
+            raise ValueError(f"the demo's speed must be a positive number, not {self._speed}")
+        self._loop = asyncio.get_running_loop()
+        self._anchor = (time.monotonic(), self._time)
+        self._arm()
+
+    def stop(self) -> None:
+        """Stands still; timers keep their times."""
+        if self._loop is None:
+            return
+        self._time = self.time()
+        self._loop = None
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _wall(self) -> float:
+        since, at = self._anchor
+        return at + (time.monotonic() - since) * self._speed
+
+    def _arm(self) -> None:
+        if self._loop is None:
+            return
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+        due = self.next_due
+        if due is not None:
+            delay = max(0.0, (due - self._wall()) / self._speed)
+            self._handle = self._loop.call_later(delay, self._fire)
+
+    def _fire(self) -> None:
+        self._handle = None
+        try:
+            self.run_until(self._wall())
+        finally:
+            self._arm()
+
+
+def stamp(seconds: float) -> str:
+    """Seconds since the epoch as the API writes metav1.Time."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def seconds(text: str) -> float:
+    """The inverse of `stamp` and `Clock.micro`."""
+    return datetime.fromisoformat(text).timestamp()
