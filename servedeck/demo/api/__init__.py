@@ -1,0 +1,1 @@
+"""The HTTP side of the demo cluster: the Kubernetes API as clients see it."""

@@ -1,0 +1,508 @@
+"""The demo cluster's memory: objects by kind, namespace and name, one resourceVersion for all, a
+bounded history of changes for each kind, and watches on it. Synchronous and in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from servedeck.demo.api import status
+from servedeck.demo.resources import BY_KEY, NAMESPACES, PODS, RESOURCES, Resource
+
+Json = dict[str, Any]
+Key = tuple[str, str]
+"""(namespace, name); the namespace of a cluster-wide object is ""."""
+ALL = "*"
+"""As `subresource` of a write by a controller: spec and status in one step, as a binding does."""
+
+_SUFFIX = "bcdfghjklmnpqrstvwxz2456789"  # apimachinery pkg/util/rand: no vowels, no bad words
+_KEPT = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
+
+
+class Clock(Protocol):
+    """Where the demo's time comes from; it may stand still or run fast."""
+
+    def now(self) -> datetime: ...
+
+
+class SystemClock:
+    """The wall clock, in UTC."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+class Change(NamedTuple):
+    """One write. `object` is the new state (at DELETED the last one, with the version of the
+    deletion), `old` the state before it, None at ADDED."""
+
+    type: str
+    resource: Resource
+    object: Json
+    old: Json | None
+    version: int
+
+
+Listener = Callable[[Change], None]
+Admission = Callable[["Store", Resource, Json, Json | None, str], None]
+"""Called with (store, resource, new object, old object or None, subresource) before a write; it may
+alter the new object and refuses by raising a StatusError."""
+
+
+def copy_json(value: Any) -> Any:
+    """A deep copy of JSON data; several times faster than copy.deepcopy."""
+    if isinstance(value, dict):
+        return {key: copy_json(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [copy_json(item) for item in value]
+    return value
+
+
+def timestamp(moment: datetime) -> str:
+    """metav1.Time as JSON: RFC 3339, whole seconds, UTC."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Subscription:
+    """A watch: changes of one kind, or of all, in order. `await next()` gives those that came
+    since; `overflowed` says that the reader was too slow and has lost some: end the watch."""
+
+    LIMIT = 20_000
+
+    def __init__(self, store: Store, resource: Resource | None, backlog: Iterable[Change]) -> None:
+        self._store = store
+        self.resource = resource
+        self._pending: deque[Change] = deque(backlog)
+        self._news = asyncio.Event()
+        self.overflowed = False
+
+    def push(self, change: Change) -> None:
+        if len(self._pending) >= self.LIMIT:
+            self.overflowed = True
+            self._pending.clear()
+        if not self.overflowed:
+            self._pending.append(change)
+        self._news.set()
+
+    async def next(self, limit: float | None = None) -> list[Change]:
+        """Every change that waits; waits up to `limit` seconds for the first. [] at the end of
+        that time, and at once when the subscription has overflowed."""
+        if not self._pending and not self.overflowed:
+            self._news.clear()
+            try:
+                async with asyncio.timeout(limit):
+                    await self._news.wait()
+            except TimeoutError:
+                return []
+        changes = list(self._pending)
+        self._pending.clear()
+        return changes
+
+    def close(self) -> None:
+        self._store.unsubscribe(self.push)
+
+
+class _History:
+    """The last changes of one kind. What happened at or before `floor` is forgotten."""
+
+    def __init__(self, size: int, floor: int) -> None:
+        self.changes: deque[Change] = deque()
+        self.size = size
+        self.floor = floor
+
+    def add(self, change: Change) -> None:
+        self.changes.append(change)
+        if len(self.changes) > self.size:
+            self.floor = self.changes.popleft().version
+
+
+class Store:
+    """All objects of the demo cluster.
+
+    Objects that come out of `get`, `list` and changes are shared: never alter them; `mutate` hands
+    out a copy. Every failure is a `StatusError`. Listeners are called in the order of the changes,
+    after the write is complete; a listener may write, what it writes is told afterwards.
+    """
+
+    def __init__(self, clock: Clock | None = None, *, seed: int = 0, history: int = 2000) -> None:
+        self.clock: Clock = clock or SystemClock()
+        self.version = 1000
+        self.admission: list[Admission] = []
+        self._random = random.Random(seed)  # noqa: S311 - names and uids that tests can replay
+        self._history_size = history
+        self._objects: dict[Resource, dict[Key, Json]] = {r: {} for r in RESOURCES}
+        self._histories = {r: _History(history, self.version) for r in RESOURCES}
+        self._listeners: list[tuple[Resource | None, Listener]] = []
+        self._untold: deque[Change] = deque()
+        self._telling = False
+
+    # -- reading ------------------------------------------------------------------------------
+
+    def get(self, resource: Resource, namespace: str, name: str) -> Json:
+        """The object; StatusError 404 where there is none."""
+        found = self._objects[resource].get((namespace, name))
+        if found is None:
+            raise status.not_found(resource.group, resource.plural, name)
+        return found
+
+    def find(self, resource: Resource, namespace: str, name: str) -> Json | None:
+        """The object, or None."""
+        return self._objects[resource].get((namespace, name))
+
+    def list(self, resource: Resource, namespace: str | None = None) -> list[Json]:
+        """Objects of one namespace, or of all (None), ordered by namespace and name."""
+        objects = self._objects[resource]
+        return [objects[key] for key in sorted(objects) if namespace in (None, "", key[0])]
+
+    def snapshot(self, resource: Resource, version: int) -> dict[Key, Json]:
+        """All objects of a kind as they were at `version`; StatusError 410 when forgotten."""
+        history = self._histories[resource]
+        if version < history.floor:
+            raise self._too_old(version, history)
+        objects = dict(self._objects[resource])
+        for change in reversed(history.changes):
+            if change.version <= version:
+                break
+            key = key_of(change.object)
+            if change.old is None:
+                objects.pop(key, None)
+            else:
+                objects[key] = change.old
+        return objects
+
+    def timestamp(self) -> str:
+        """Now, as the API writes it."""
+        return timestamp(self.clock.now())
+
+    # -- writing ------------------------------------------------------------------------------
+
+    def create(self, resource: Resource, obj: Json, *, dry_run: bool = False) -> Json:
+        """Stores a copy with its uid, creationTimestamp, generation and name (from generateName
+        where it has none). Errors: 409 AlreadyExists, 404 for a namespace that does not exist, 403
+        for one that is going away, and what admission refuses."""
+        new = copy_json(obj)
+        meta = new.setdefault("metadata", {})
+        if not meta.get("name") and meta.get("generateName"):
+            meta["name"] = self._generate(resource, meta)
+        if resource.namespaced:
+            self._check_namespace(resource, meta)
+        else:
+            meta.pop("namespace", None)
+        key = key_of(new)
+        if key in self._objects[resource]:
+            raise status.already_exists(resource.group, resource.plural, key[1])
+        new["apiVersion"], new["kind"] = resource.api_version, resource.kind
+        for field in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"):
+            meta.pop(field, None)
+        meta["uid"] = str(uuid.UUID(int=self._random.getrandbits(128), version=4))
+        meta["creationTimestamp"] = self.timestamp()
+        if resource.generation:
+            meta["generation"] = 1
+        meta.pop("resourceVersion", None)
+        self._admit(resource, new, None, "")
+        return new if dry_run else self._commit("ADDED", resource, new, None)
+
+    def update(
+        self, resource: Resource, obj: Json, subresource: str = "", *, dry_run: bool = False
+    ) -> Json:
+        """Replaces the object, or its status alone ("status"), or all but its status ("", for a
+        kind with a status). A metadata.resourceVersion that is set must be the current one (409
+        Conflict). A write that changes nothing makes no change and no version."""
+        meta = obj["metadata"]
+        namespace = meta.get("namespace", "") if resource.namespaced else ""
+        old = self.get(resource, namespace, meta["name"])
+        self._check_current(resource, meta, old["metadata"])
+        new: Json = copy_json(_combine(resource, old, obj, subresource))
+        meta = new["metadata"]
+        for field in _KEPT:
+            meta.pop(field, None)
+            if field in old["metadata"]:
+                meta[field] = old["metadata"][field]
+        meta["resourceVersion"] = old["metadata"]["resourceVersion"]
+        meta.pop("generation", None)
+        if "generation" in old["metadata"]:
+            meta["generation"] = old["metadata"]["generation"]
+            if subresource in ("", "scale") and _content(old) != _content(new):
+                meta["generation"] += 1
+        self._admit(resource, new, old, subresource)
+        if new == old:
+            return old
+        if dry_run:
+            return new
+        if _may_go(resource, new):
+            return self._remove(resource, new)
+        return self._commit("MODIFIED", resource, new, old)
+
+    def mutate(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        fn: Callable[[Json], Json | None],
+        subresource: str = "",
+    ) -> Json:
+        """Reads, lets `fn` alter a copy (or return another object), and writes. The stored object
+        is returned."""
+        obj = copy_json(self.get(resource, namespace, name))
+        replaced = fn(obj)
+        return self.update(resource, obj if replaced is None else replaced, subresource)
+
+    def delete(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        *,
+        propagation: str = "Background",
+        grace: int | None = None,
+        uid: str = "",
+        version: str = "",
+        dry_run: bool = False,
+    ) -> Json:
+        """Deletes, or marks as going away an object that finalizers hold or a Pod whose kubelet
+        has `grace` seconds to stop it (None: the Pod's own terminationGracePeriodSeconds; the
+        kubelet ends it with grace=0). "Foreground" and "Orphan" leave a finalizer for the garbage
+        collector. The last state is returned; with a deletionTimestamp it is still stored."""
+        old = self.get(resource, namespace, name)
+        self._check_preconditions(resource, old, uid, version)
+        seconds = _grace(old, grace) if resource is PODS else 0
+        new: Json = copy_json(old)
+        meta = new["metadata"]
+        finalizer = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}.get(propagation)
+        if finalizer and finalizer not in meta.get("finalizers", ()):
+            meta["finalizers"] = [*meta.get("finalizers", ()), finalizer]
+        if "deletionTimestamp" in meta:
+            seconds = min(seconds, meta.get("deletionGracePeriodSeconds", 0))
+        else:
+            if "generation" in meta:
+                meta["generation"] += 1
+            if resource is NAMESPACES:
+                new["status"] = (new.get("status") or {}) | {"phase": "Terminating"}
+        held = bool(meta.get("finalizers")) or (
+            resource is NAMESPACES and bool(new.get("spec", {}).get("finalizers"))
+        )
+        if not held and seconds == 0:
+            return new if dry_run else self._remove(resource, new)
+        if "deletionTimestamp" not in meta or seconds != meta.get("deletionGracePeriodSeconds"):
+            meta["deletionTimestamp"] = timestamp(self.clock.now() + timedelta(seconds=seconds))
+            if resource is NAMESPACES:
+                meta.pop("deletionGracePeriodSeconds", None)
+            else:
+                meta["deletionGracePeriodSeconds"] = seconds
+        if new == old or dry_run:
+            return new
+        return self._commit("MODIFIED", resource, new, old)
+
+    # -- watching -----------------------------------------------------------------------------
+
+    def watch(self, resource: Resource | None, since: int | None = None) -> Subscription:
+        """Changes after the version `since` (None: from now on). StatusError 410 when changes
+        after it are already forgotten."""
+        backlog: Iterable[Change] = ()
+        if since is not None and since < self.version:
+            wanted = RESOURCES if resource is None else (resource,)
+            for history in (self._histories[r] for r in wanted):
+                if since < history.floor:
+                    raise self._too_old(since, history)
+            backlog = sorted(
+                (c for r in wanted for c in self._histories[r].changes if c.version > since),
+                key=lambda change: change.version,
+            )
+        subscription = Subscription(self, resource, backlog)
+        self.subscribe(subscription.push, resource)
+        return subscription
+
+    def subscribe(self, listener: Listener, resource: Resource | None = None) -> None:
+        """Calls `listener` at every change (of one kind)."""
+        self._listeners.append((resource, listener))
+
+    def unsubscribe(self, listener: Listener) -> None:
+        self._listeners = [entry for entry in self._listeners if entry[1] != listener]
+
+    def compact(self) -> None:
+        """Forgets all history: who resumes from before now is told 410."""
+        self.version += 1
+        for history in self._histories.values():
+            history.changes.clear()
+            history.floor = self.version
+
+    # -- keeping ------------------------------------------------------------------------------
+
+    def dump(self, path: Path) -> None:
+        """Writes every object to a JSON file, replacing it in one step."""
+        state = {
+            "resourceVersion": self.version,
+            "objects": {r.key: self.list(r) for r in RESOURCES if self._objects[r]},
+        }
+        part = path.with_name(path.name + ".part")
+        part.write_text(json.dumps(state), encoding="utf-8")
+        part.replace(path)
+
+    def load(self, path: Path) -> None:
+        """Takes the place of all objects by those that `dump` wrote. OSError, or ValueError with a
+        sentence when the file is not such a state."""
+        try:
+            state = json.loads(path.read_text(encoding="utf-8"))
+            version = int(state["resourceVersion"])
+            objects: dict[Resource, dict[Key, Json]] = {r: {} for r in RESOURCES}
+            for key, items in state["objects"].items():
+                for item in items:
+                    objects[BY_KEY[key]][key_of(item)] = item
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(
+                f"{path} does not hold the state of a demo cluster ({error!r}); remove it or name "
+                "another file"
+            ) from error
+        self.version = max(self.version, version)
+        self._objects = objects
+        self._histories = {r: _History(self._history_size, self.version) for r in RESOURCES}
+        # uids made from here on must not repeat those in the file
+        self._random.seed(f"{self._random.random()} {self.version}")
+
+    # -- inner --------------------------------------------------------------------------------
+
+    def _commit(self, type_: str, resource: Resource, new: Json, old: Json | None) -> Json:
+        self.version += 1
+        new["metadata"]["resourceVersion"] = str(self.version)
+        key = key_of(new)
+        if type_ == "DELETED":
+            del self._objects[resource][key]
+        else:
+            self._objects[resource][key] = new
+        change = Change(type_, resource, new, old, self.version)
+        self._histories[resource].add(change)
+        self._untold.append(change)
+        self._tell()
+        return new
+
+    def _tell(self) -> None:
+        if self._telling:
+            return
+        self._telling = True
+        try:
+            while self._untold:
+                change = self._untold.popleft()
+                for resource, listener in self._listeners:
+                    if resource is None or resource is change.resource:
+                        listener(change)
+        finally:
+            self._telling = False
+
+    def _remove(self, resource: Resource, last: Json) -> Json:
+        old = self._objects[resource][key_of(last)]
+        return self._commit("DELETED", resource, last, old)
+
+    def _admit(self, resource: Resource, new: Json, old: Json | None, subresource: str) -> None:
+        for admit in self.admission:
+            admit(self, resource, new, old, subresource)
+
+    def _generate(self, resource: Resource, meta: Json) -> str:
+        base = str(meta["generateName"])[:58]
+        while True:
+            name = base + "".join(self._random.choices(_SUFFIX, k=5))
+            if (meta.get("namespace", ""), name) not in self._objects[resource]:
+                return name
+
+    def _check_namespace(self, resource: Resource, meta: Json) -> None:
+        name = meta.get("namespace", "")
+        namespace = self.find(NAMESPACES, "", name)
+        if namespace is None:
+            raise status.not_found("", "namespaces", name)
+        if "deletionTimestamp" in namespace["metadata"]:
+            error = status.forbidden(
+                resource.group,
+                resource.plural,
+                meta.get("name", ""),
+                f"unable to create new content in namespace {name} because it is being terminated",
+            )
+            message = f"namespace {name} is being terminated"
+            cause = {"reason": "NamespaceTerminating", "message": message}
+            error.details = (error.details or {}) | {
+                "causes": [cause | {"field": "metadata.namespace"}]
+            }
+            raise error
+
+    def _check_current(self, resource: Resource, meta: Json, old: Json) -> None:
+        uid, version = meta.get("uid"), meta.get("resourceVersion")
+        if uid and uid != old["uid"]:
+            raise status.conflict(
+                resource.group,
+                resource.plural,
+                old["name"],
+                f"Precondition failed: UID in precondition: {uid}, UID in object meta: "
+                f"{old['uid']}",
+            )
+        if version and version != old["resourceVersion"]:
+            raise status.conflict(resource.group, resource.plural, old["name"])
+
+    def _check_preconditions(self, resource: Resource, old: Json, uid: str, version: str) -> None:
+        for label, wanted, actual in (
+            ("UID", uid, old["metadata"]["uid"]),
+            ("ResourceVersion", version, old["metadata"]["resourceVersion"]),
+        ):
+            if wanted and wanted != actual:
+                raise status.conflict(
+                    resource.group,
+                    resource.plural,
+                    old["metadata"]["name"],
+                    f"Precondition failed: {label} in precondition: {wanted}, {label} in object "
+                    f"meta: {actual}",
+                )
+
+    def _too_old(self, version: int, history: _History) -> status.StatusError:
+        return status.expired(f"too old resource version: {version} ({history.floor})")
+
+
+def key_of(obj: Json) -> Key:
+    """(namespace, name) of an object."""
+    meta = obj["metadata"]
+    return meta.get("namespace", ""), meta.get("name", "")
+
+
+def _content(obj: Json) -> Json:
+    """What `metadata.generation` counts: all but metadata and status."""
+    return {key: value for key, value in obj.items() if key not in ("metadata", "status")}
+
+
+def _combine(resource: Resource, old: Json, obj: Json, subresource: str) -> Json:
+    """The object that results when `obj` is written to the subresource."""
+    if subresource == "status":
+        meta = dict(old["metadata"])
+        if "managedFields" in obj["metadata"]:
+            meta["managedFields"] = obj["metadata"]["managedFields"]
+        return _with_status({**old, "metadata": meta}, obj)
+    typed = {**obj, "apiVersion": resource.api_version, "kind": resource.kind}
+    if subresource == ALL or not resource.has_status:
+        return typed
+    return _with_status(typed, old)
+
+
+def _with_status(obj: Json, source: Json) -> Json:
+    rest = {key: value for key, value in obj.items() if key != "status"}
+    return {**rest, "status": source["status"]} if "status" in source else rest
+
+
+def _may_go(resource: Resource, obj: Json) -> bool:
+    """Nothing holds an object any longer that was asked to go."""
+    meta = obj["metadata"]
+    if "deletionTimestamp" not in meta or meta.get("finalizers"):
+        return False
+    if resource is NAMESPACES:
+        return not obj.get("spec", {}).get("finalizers")
+    return not meta.get("deletionGracePeriodSeconds")
+
+
+def _grace(pod: Json, asked: int | None) -> int:
+    """Seconds a Pod has to stop (kubernetes pkg/registry/core/pod/strategy.go,
+    CheckGracefulDelete)."""
+    spec = pod.get("spec", {})
+    seconds: int = spec.get("terminationGracePeriodSeconds", 30) if asked is None else asked
+    finished = pod.get("status", {}).get("phase") in ("Failed", "Succeeded")
+    return 0 if finished or not spec.get("nodeName") else max(0, seconds)
