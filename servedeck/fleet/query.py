@@ -1,0 +1,301 @@
+"""Which servings are shown and in which order: the filter's grammar, sorting, counts by status.
+
+A filter is a row of terms with blanks between them; a serving is shown when every term holds.
+
+    llama              the text occurs in what the list shows of it (case does not matter)
+    !llama             it does not
+    "max length"       a text with blanks or a colon
+    status:error,pend  the status is one of these; the beginning is enough
+    ns:team            the text occurs in one field: ns, name, status, reason, template, model,
+                       accelerator, image, endpoint, node, pod
+    ns:=team-a         the field is exactly this
+    !ns:team           it is not
+    -l app=x,tier!=y   labels, in kubectl's grammar: k=v, k==v, k!=v, k, !k, k in (a, b),
+                       k notin (a, b)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from servedeck.fleet.view import ServingView
+from servedeck.serving.status import Status
+
+
+class QueryError(ValueError):
+    """The text is no filter; str() is one sentence that says what is wrong and what to type."""
+
+
+Test = Callable[[ServingView], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A parsed filter."""
+
+    text: str
+    tests: tuple[Test, ...]
+
+    def matches(self, view: ServingView) -> bool:
+        """Whether every term holds for the serving."""
+        return all(test(view) for test in self.tests)
+
+    def filter(self, views: Iterable[ServingView]) -> list[ServingView]:
+        """The servings that every term holds for, in the order they came in."""
+        return [view for view in views if self.matches(view)]
+
+
+def parse(text: str) -> Query:
+    """The filter that `text` is. An empty text matches everything.
+
+    Raises QueryError.
+    """
+    tests: list[Test] = []
+    rest = text.strip()
+    while rest:
+        if selector := re.match(r"-l(?:\s+|$)", rest):
+            test, rest = _selector(rest[selector.end() :])
+        else:
+            word, rest = _word(rest)
+            test = _term(word)
+        tests.append(test)
+        rest = rest.lstrip()
+    return Query(text, tuple(tests))
+
+
+def parse_selector(text: str) -> Query:
+    """The label selector that `text` is, in kubectl's grammar. Raises QueryError."""
+    test, rest = _selector(text.strip())
+    if rest.strip():
+        raise QueryError(
+            f"The label selector {text!r} goes on after its end at {rest.strip()!r};"
+            " put a comma between requirements."
+        )
+    return Query(text, (test,))
+
+
+# -- terms ------------------------------------------------------------------------------------
+
+
+def _status(view: ServingView) -> Iterable[str]:
+    return (view.status.value,)
+
+
+FIELDS: Mapping[str, Callable[[ServingView], Iterable[str]]] = {
+    "ns": lambda view: (view.key.namespace,),
+    "name": lambda view: (view.key.name,),
+    "status": _status,
+    "reason": lambda view: (view.reason, *(pod.reason for pod in view.pods)),
+    "template": lambda view: (view.template,),
+    "model": lambda view: (view.model,),
+    "accelerator": lambda view: (view.accelerator, view.accelerator_resource),
+    "image": lambda view: (view.image,),
+    "endpoint": lambda view: (view.endpoint.url, view.endpoint.address),
+    "node": lambda view: (pod.node for pod in view.pods),
+    "pod": lambda view: (pod.name for pod in view.pods),
+}
+"""Fields that a term can name, with the texts that each looks through."""
+
+_ALIASES = {"namespace": "ns", "project": "ns"}
+
+# A word is everything up to a blank, but a quoted part keeps its blanks: ns:"a b" is one word.
+_WORD = re.compile(r'(?:"[^"]*"|[^\s"])+')
+_FIELD = re.compile(r"([a-z]+):(.*)", re.DOTALL)
+
+
+def _word(text: str) -> tuple[str, str]:
+    """The first word and what follows it."""
+    match = _WORD.match(text)
+    if match is None or text[match.end() : match.end() + 1] == '"':
+        raise QueryError("A quotation mark is not closed; put another at the end of the text.")
+    return match.group(), text[match.end() :]
+
+
+def _term(word: str) -> Test:
+    inverse = word.startswith("!")
+    body = word[1:] if inverse else word
+    test = _field(body) or _anywhere(body.replace('"', "").casefold())
+    return (lambda view: not test(view)) if inverse else test
+
+
+def _field(body: str) -> Test | None:
+    """The test of `field:value`, None where the word names no field."""
+    match = _FIELD.fullmatch(body)
+    if match is None:
+        return None
+    name, values = match.group(1), match.group(2).replace('"', "").casefold()
+    name = _ALIASES.get(name, name)
+    if name not in FIELDS:
+        raise QueryError(
+            f"There is no field {name}; the fields are {', '.join(FIELDS)}."
+            f' For the text itself type "{body}" in quotation marks.'
+        )
+    if not values:
+        return _always  # still being typed
+    if name == "status":
+        return _status_test(values)
+    texts = FIELDS[name]
+    if values.startswith("="):
+        exact = frozenset(values[1:].split(","))
+        return lambda view: any(text.casefold() in exact for text in texts(view))
+    parts = [part for part in values.split(",") if part]
+    return lambda view: any(part in text.casefold() for text in texts(view) for part in parts)
+
+
+def _status_test(values: str) -> Test:
+    wanted: set[Status] = set()
+    for value in values.removeprefix("=").split(","):
+        begin = value.replace("-", "").replace("_", "").replace(" ", "")
+        found = [s for s in Status if s.value.casefold().replace(" ", "").startswith(begin)]
+        if not found:
+            names = ", ".join(s.value.casefold().replace(" ", "-") for s in Status)
+            raise QueryError(f"No status begins with {value!r}; there are {names}.")
+        wanted.update(found if value else ())
+    return lambda view: view.status in wanted
+
+
+def _always(view: ServingView) -> bool:
+    return True
+
+
+def _anywhere(part: str) -> Test:
+    def test(view: ServingView) -> bool:
+        return any(
+            part in text.casefold()
+            for text in (
+                str(view.key),
+                view.status.value,
+                view.reason,
+                view.rollout,
+                view.template,
+                view.model,
+                view.accelerator,
+                view.endpoint.url,
+            )
+        )
+
+    return test
+
+
+# -- label selectors --------------------------------------------------------------------------
+
+_LABEL_KEY = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?/)?[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?"
+_LABEL_VALUE = r"(?:[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?)?"
+_REQUIREMENT = re.compile(
+    rf"(?P<absent>!)?\s*(?P<key>{_LABEL_KEY})"
+    r"(?:\s+(?P<set>in|notin)\s*\((?P<values>[^()]*)\)"
+    rf"|\s*(?P<operator>==|!=|=)\s*(?P<value>{_LABEL_VALUE}))?",
+    re.ASCII,
+)
+_COMMA = re.compile(r"\s*,\s*")
+
+LabelTest = Callable[[Mapping[str, str]], bool]
+
+
+def _selector(text: str) -> tuple[Test, str]:
+    """The test of the selector that `text` begins with, and what follows it.
+
+    The grammar and its meaning are those of k8s.io/apimachinery/pkg/labels/selector.go: `!=` and
+    `notin` also hold where the label is absent.
+    """
+    tests: list[LabelTest] = []
+    position = 0
+    while True:
+        match = _REQUIREMENT.match(text, position)
+        if match is None or (match["absent"] and (match["set"] or match["operator"])):
+            raise QueryError(
+                f"{text[position:] or '-l'!r} is no label selector;"
+                " write it as key=value, key!=value, key, !key or key in (a, b)."
+            )
+        tests.append(_requirement(match))
+        position = match.end()
+        comma = _COMMA.match(text, position)
+        if comma is None:
+            break
+        position = comma.end()
+    if text[position : position + 1].strip():
+        raise QueryError(
+            f"{text!r} is no label selector from {text[position:]!r} on;"
+            " write it as key=value, key!=value, key, !key or key in (a, b)."
+        )
+    return (lambda view: all(test(view.labels) for test in tests)), text[position:]
+
+
+def _requirement(match: re.Match[str]) -> LabelTest:
+    key = match["key"]
+    if match["absent"]:
+        return lambda labels: key not in labels
+    if match["set"]:
+        values = frozenset(value.strip() for value in match["values"].split(","))
+        if match["set"] == "in":
+            return lambda labels: labels.get(key) in values
+        return lambda labels: labels.get(key) not in values
+    value = match["value"]
+    if match["operator"] == "!=":
+        return lambda labels: labels.get(key) != value
+    if match["operator"]:
+        return lambda labels: labels.get(key) == value
+    return lambda labels: key in labels
+
+
+# -- order and counts -------------------------------------------------------------------------
+
+_STATUS_ORDER = {status: rank for rank, status in enumerate(Status)}
+
+
+def _by_name(view: ServingView) -> tuple[str, str]:
+    return view.key.name, view.key.namespace
+
+
+def _by_accelerator(view: ServingView) -> tuple[str, int]:
+    return view.accelerator.casefold(), view.accelerator_count
+
+
+_COLUMNS: Mapping[str, Callable[[ServingView], Any]] = {
+    "status": lambda view: (_STATUS_ORDER[view.status], view.reason),
+    "name": _by_name,
+    "project": lambda view: view.key,
+    "ready": lambda view: (view.ready / view.desired if view.desired else 2.0, view.desired),
+    "template": lambda view: view.template.casefold(),
+    "model": lambda view: view.model.casefold(),
+    "accelerator": _by_accelerator,
+    "restarts": lambda view: view.restarts,
+    "endpoint": lambda view: view.endpoint.url,
+    "image": lambda view: view.image,
+    "scaler": lambda view: view.scaler,
+    "age": lambda view: _age_rank(view.created),
+}
+
+COLUMNS: tuple[str, ...] = tuple(_COLUMNS)
+"""Columns that `sort` knows."""
+
+
+def _age_rank(created: datetime | None) -> float:
+    """Youngest first; a serving without a time of creation comes last."""
+    return -created.timestamp() if created is not None else float("inf")
+
+
+def sort(
+    views: Iterable[ServingView], column: str = "", reverse: bool = False
+) -> list[ServingView]:
+    """`views` in the order of a column, servings with equal values always by project and name.
+
+    Without a column: failing first, in the order of Status. Raises KeyError for a column that is
+    not in COLUMNS.
+    """
+    ordered = sorted(views, key=lambda view: view.key)
+    rank = _COLUMNS[column] if column else lambda view: _STATUS_ORDER[view.status]
+    ordered.sort(key=rank, reverse=reverse)
+    return ordered
+
+
+def counts(views: Sequence[ServingView]) -> dict[Status, int]:
+    """How many servings are in each state, every state named, in the order of Status."""
+    counted = dict.fromkeys(Status, 0)
+    for view in views:
+        counted[view.status] += 1
+    return counted

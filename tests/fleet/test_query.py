@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from servedeck.fleet.query import COLUMNS, QueryError, counts, parse, parse_selector, sort
+from servedeck.fleet.view import ServingView
+from servedeck.serving.status import Status
+from tests.fleet.make import pod_view, serving_view
+
+LLAMA = serving_view(
+    "team-a/llama",
+    status=Status.ERROR,
+    reason="OOMKilled",
+    model="meta-llama/Llama-3.1-8B-Instruct",
+    template="vllm",
+    labels={"app": "chat", "tier": "gold"},
+    accelerator="NVIDIA GPU",
+    image="vllm/vllm-openai:v0.10.0",
+    pods=(pod_view("llama-5d-x", node="gpu-1", reason="OOMKilled"),),
+)
+QWEN = serving_view(
+    "team-b/qwen", status=Status.READY, model="Qwen/Qwen3", labels={"app": "code"}, template="vllm"
+)
+EXAONE = serving_view("team-ab/exaone", status=Status.PENDING, template="furiosa-llm")
+IDLE = serving_view("lab/idle", status=Status.SCALED_DOWN, labels={"app": "chat"})
+ALL = [LLAMA, QWEN, EXAONE, IDLE]
+
+
+def names(text: str) -> str:
+    return " ".join(view.key.name for view in parse(text).filter(ALL))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("", "llama qwen exaone idle"),
+        ("   ", "llama qwen exaone idle"),
+        ("LLAMA", "llama"),
+        ("vllm", "llama qwen"),
+        ("vllm qwen", "qwen"),
+        ("oom", "llama"),
+        ("!vllm", "exaone idle"),
+        ("!vllm !idle", "exaone"),
+        ("team-a/", "llama"),
+        ("nvidia", "llama"),
+        ('"nvidia gpu"', "llama"),
+        ('"qwen gpu"', ""),
+        ("status:error", "llama"),
+        ("status:err,pend", "llama exaone"),
+        ("!status:ready", "llama exaone idle"),
+        ("status:scaled-down", "idle"),
+        ("status:scaleddown", "idle"),
+        ('status:"scaled down"', "idle"),
+        ("status:", "llama qwen exaone idle"),
+        ("status:error,", "llama"),
+        ("ns:team", "llama qwen exaone"),
+        ("ns:team-a", "llama exaone"),
+        ("ns:=team-a", "llama"),
+        ("namespace:=team-a,lab", "llama idle"),
+        ("!ns:=team-a", "qwen exaone idle"),
+        ("project:lab", "idle"),
+        ("ns:", "llama qwen exaone idle"),
+        ("node:gpu-1", "llama"),
+        ("pod:5d", "llama"),
+        ("reason:oomk", "llama"),
+        ("image:v0.10", "llama"),
+        ("vllm/vllm-openai:v0", ""),
+        ('image:"vllm-openai:v0"', "llama"),
+        ("model:qwen,llama", "llama qwen"),
+        ("-l app=chat", "llama idle"),
+        ("-l app==chat", "llama idle"),
+        ("-l app!=chat", "qwen exaone"),
+        ("-l app", "llama qwen idle"),
+        ("-l !app", "exaone"),
+        ("-l app=chat,tier=gold", "llama"),
+        ("-l app=chat,!tier", "idle"),
+        ("-l app in (chat, code)", "llama qwen idle"),
+        ("-l app in (code),app", "qwen"),
+        ("-l app notin (chat)", "qwen exaone"),
+        ("-l app=chat status:error", "llama"),
+        ("status:scaled -l app in (chat, code)", "idle"),
+        ("-l app=chat -l tier", "llama"),
+        ("-lab", ""),
+    ],
+)
+def test_a_filter_shows(text: str, shown: str) -> None:
+    assert names(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("staus:error", "There is no field staus; the fields are ns, name, status"),
+        ("status:broken", "No status begins with 'broken'; there are error, degraded"),
+        ('"open', "A quotation mark is not closed"),
+        ("-l", "is no label selector; write it as key=value"),
+        ("-l app=(x)", "is no label selector from"),
+        ("-l !app=x", "is no label selector"),
+        ("-l app=a,", "is no label selector"),
+        ("-l app=a b:c", "There is no field b"),
+    ],
+)
+def test_a_text_that_is_no_filter_says_what_to_type(text: str, sentence: str) -> None:
+    with pytest.raises(QueryError) as caught:
+        parse(text)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_selector_that_stands_alone_may_not_be_followed_by_words() -> None:
+    assert names("-l app in chat") == ""
+    with pytest.raises(QueryError, match="goes on after its end at 'in chat'"):
+        parse_selector("app in chat")
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_a_filter_or_a_sentence(text: str) -> None:
+    try:
+        query = parse(text)
+    except QueryError as error:
+        assert str(error).endswith((".", ")"))
+    else:
+        query.filter(ALL)
+
+
+def order(column: str = "", reverse: bool = False, views: list[ServingView] = ALL) -> str:
+    return " ".join(view.key.name for view in sort(views, column, reverse))
+
+
+def test_what_fails_comes_first_by_default_whatever_order_it_came_in() -> None:
+    assert order() == "llama exaone qwen idle"
+    assert order(views=ALL[::-1]) == "llama exaone qwen idle"
+
+
+def test_equal_values_are_ordered_by_project_and_name_both_ways() -> None:
+    views = [serving_view(f"{ns}/{name}") for ns in "ba" for name in ("y", "x")]
+    for reverse in (False, True):
+        keys = [str(view.key) for view in sort(views, "template", reverse)]
+        assert keys == ["a/x", "a/y", "b/x", "b/y"]
+
+
+def test_every_column_sorts_both_ways() -> None:
+    for column in COLUMNS:
+        there, back = sort(ALL, column), sort(ALL, column, reverse=True)
+        assert sorted(map(id, there)) == sorted(map(id, back)) == sorted(map(id, ALL))
+    assert order("name") == "exaone idle llama qwen"
+    assert order("name", reverse=True) == "qwen llama idle exaone"
+    assert order("project") == "idle llama exaone qwen"
+
+
+def test_age_sorts_the_youngest_first_and_the_unknown_last() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    old = serving_view("a/old", created=now - timedelta(days=9))
+    young = serving_view("a/young", created=now)
+    unknown = serving_view("a/unknown", created=None)
+    assert order("age", views=[unknown, old, young]) == "young old unknown"
+
+
+def test_ready_sorts_by_share_and_scaled_down_last() -> None:
+    none, half, full = (
+        serving_view(f"a/{name}", ready=ready, desired=2)
+        for name, ready in (("none", 0), ("half", 1), ("full", 2))
+    )
+    down = serving_view("a/down", ready=0, desired=0)
+    assert order("ready", views=[down, full, half, none]) == "none half full down"
+
+
+def test_counts_name_every_status_in_order() -> None:
+    counted = counts(ALL)
+    assert list(counted) == list(Status)
+    assert counted[Status.ERROR] == counted[Status.SCALED_DOWN] == 1
+    assert counted[Status.DEGRADED] == 0
