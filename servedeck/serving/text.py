@@ -30,6 +30,7 @@ _ODD = re.compile(
 _MARK = "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
 _STACKED_MARKS = re.compile(f"({_MARK}{{3}}){_MARK}+")
 
+_ESCAPED = re.compile(rb"\\[bfrtu]")
 _CARRIAGE_RETURN = re.compile(r"\r+(?=\n|$)")
 _TAB = "    "
 _REPLACEMENT = "\ufffd"
@@ -85,11 +86,7 @@ def suspicious(raw: bytes) -> bool:
     Cheap, and true too often rather than once too seldom: bytes outside ASCII, DEL, and the
     escapes that JSON has for control characters (`\b \f \r \t` and `\u`).
     """
-    if not raw.isascii() or b"\x7f" in raw:
-        return True
-    return b"\\" in raw and (
-        b"\\u" in raw or b"\\t" in raw or b"\\r" in raw or b"\\b" in raw or b"\\f" in raw
-    )
+    return not raw.isascii() or b"\x7f" in raw or _ESCAPED.search(raw) is not None
 
 
 def one_line(text: str) -> str:
