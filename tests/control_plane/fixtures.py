@@ -1,0 +1,55 @@
+"""Fixtures that give a test a real control plane: a plugin, so that all folders share one."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.control_plane.plane import ControlPlane, missing
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", 'slow: takes more than some ten seconds; -m "not slow"')
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One worker runs all tests that need the servers: they are heavy, and some kill them."""
+    for item in items:
+        if "control_plane" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("control_plane"))
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[ControlPlane]:
+    """A running control plane with four nodes and the custom resources; every server runs and the
+    watch caches are warm. A test that stops one starts it again."""
+    reason = missing()
+    if reason and os.environ.get("SERVEDECK_REQUIRE_SERVERS") == "1":
+        pytest.fail(reason)
+    if reason:
+        pytest.skip(reason)
+    with ControlPlane() as plane:
+        plane.add_definitions()
+        plane.add_nodes(4)
+        yield plane
+
+
+@pytest.fixture
+def namespace(control_plane: ControlPlane) -> Iterator[str]:
+    """A fresh namespace, deleted after the test."""
+    name = f"test-{secrets.token_hex(4)}"
+    control_plane.start()
+    control_plane.create("/api/v1/namespaces", {"metadata": {"name": name}})
+    yield name
+    control_plane.start()
+    control_plane.request("DELETE", f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture
+def kubeconfig(control_plane: ControlPlane) -> Path:
+    """A kubeconfig file of an administrator."""
+    return control_plane.kubeconfig()

@@ -1,0 +1,89 @@
+"""Server processes on loopback that end with the test run, however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+_WRAPPER = """
+import os, sys
+if sys.platform == "linux":
+    import ctypes
+    ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)  # PR_SET_PDEATHSIG, SIGKILL
+if os.getppid() != int(sys.argv[1]):
+    sys.exit("the parent has gone")
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def find(name: str) -> str | None:
+    """Path of a server binary, by envtest's convention: TEST_ASSET_<NAME>, KUBEBUILDER_ASSETS or
+    the PATH."""
+    override = os.environ.get("TEST_ASSET_" + name.upper().replace("-", "_"))
+    if override:
+        return override
+    candidate = Path(os.environ.get("KUBEBUILDER_ASSETS", "/usr/local/kubebuilder/bin")) / name
+    return str(candidate) if candidate.exists() else shutil.which(name)
+
+
+def free_port() -> int:
+    """A port that nothing listens on, below the range that the system hands out to clients: a
+    server that is down for a moment then finds it free again, and no client connects to itself."""
+    while True:
+        port = random.randrange(15000, 32000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+class Spawner:
+    """Starts processes that the system kills when this one ends (Linux; elsewhere `stop` does).
+
+    The kernel's parent-death signal follows the *thread* that forked, so one thread, which lives
+    as long as the spawner, starts them all.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="spawner")
+
+    def start(
+        self, argv: list[str], log: Path, env: dict[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Start `argv` with its output appended to `log`, in a process group of its own."""
+        return self._thread.submit(self._start, argv, log, env).result()
+
+    def _start(
+        self, argv: list[str], log: Path, env: dict[str, str] | None
+    ) -> subprocess.Popen[bytes]:
+        wrapped = [sys.executable, "-I", "-S", "-c", _WRAPPER, str(os.getpid()), *argv]
+        with log.open("ab") as output:
+            return subprocess.Popen(
+                wrapped,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=env,
+                start_new_session=True,
+            )
+
+    def close(self) -> None:
+        self._thread.shutdown()
+
+
+def end(process: subprocess.Popen[bytes], number: signal.Signals, patience: float = 5) -> None:
+    """Send a signal and wait for the end; SIGKILL after `patience` seconds."""
+    if process.poll() is None:
+        process.send_signal(number)
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -1,0 +1,89 @@
+"""The control plane itself: what the other tests rely on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import psutil
+
+from tests.control_plane import objects
+from tests.control_plane.plane import ControlPlane, wait_for
+
+
+def test_a_deployment_of_kubectl_becomes_ready(control_plane: ControlPlane, namespace: str) -> None:
+    control_plane.kubectl("apply", "-n", namespace, "-f", "-", input=objects.deployment("llama"))
+    control_plane.wait_ready(namespace, "llama", 1)
+    table = control_plane.kubectl("get", "pods", "-n", namespace, "--no-headers")
+    assert table.split()[1:4] == ["1/1", "Running", "0"]
+
+
+def test_a_held_pod_shows_the_status_that_the_test_writes(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    control_plane.deploy(namespace, "llama", hold=True)
+    (pod,) = control_plane.wait_for_pods(namespace, "llama", 1)
+    control_plane.set_pod_status(pod, objects.crash_loop_oom())
+    table = control_plane.kubectl("get", "pods", "-n", namespace, "--no-headers")
+    assert "0/1   CrashLoopBackOff   4 (" in table
+
+
+def test_logs_come_from_the_kubelet_stand_in(control_plane: ControlPlane, namespace: str) -> None:
+    control_plane.deploy(namespace, "llama")
+    control_plane.wait_ready(namespace, "llama", 1)
+    (pod,) = control_plane.pods(namespace, "llama")
+    name = pod["metadata"]["name"]
+    assert control_plane.kubelet
+    control_plane.kubelet.write(namespace, name, "one", "two", "three")
+    assert control_plane.kubectl("logs", "-n", namespace, name, "--tail=2") == "two\nthree\n"
+    control_plane.kubelet.end(namespace, name)
+    control_plane.kubelet.write(namespace, name, "four")
+    assert control_plane.kubectl("logs", "-n", namespace, name) == "four\n"
+
+
+def test_the_api_server_comes_back_on_the_same_port_after_kill_9(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    control_plane.deploy(namespace, "llama")
+    before = control_plane.processes["kube-apiserver"].pid
+    control_plane.restart("kube-apiserver")
+    assert control_plane.processes["kube-apiserver"].pid != before
+    control_plane.wait_ready(namespace, "llama", 1)
+
+
+def test_compaction_moves_the_oldest_readable_revision(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    listed = control_plane.request("GET", f"/api/v1/namespaces/{namespace}/configmaps")
+    control_plane.create(
+        f"/api/v1/namespaces/{namespace}/configmaps", {"metadata": {"name": "later"}}
+    )
+    assert control_plane.compact() > int(listed["metadata"]["resourceVersion"])
+
+
+def test_a_process_ends_with_a_test_run_that_is_killed(control_plane: ControlPlane) -> None:
+    program = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from tests.control_plane.processes import Spawner\n"
+        "child = Spawner().start(['/bin/sleep', '600'], Path('/dev/null'))\n"
+        "print(child.pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    run = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert run.stdout
+    pid = int(run.stdout.readline())
+    assert psutil.pid_exists(pid)
+    run.kill()
+    run.communicate()
+    wait_for(lambda: not psutil.pid_exists(pid), "the child to end", limit=5)
+
+
+def test_wait_for_names_what_it_waited_for() -> None:
+    started = time.monotonic()
+    try:
+        wait_for(lambda: 0, "the moon", limit=0.1)
+    except TimeoutError as error:
+        assert "the moon" in str(error)
+    assert time.monotonic() - started < 2
