@@ -30,7 +30,7 @@ def find(name: str) -> str | None:
     override = os.environ.get("TEST_ASSET_" + name.upper().replace("-", "_"))
     if override:
         return override
-    candidate = Path(os.environ.get("KUBEBUILDER_ASSETS", "/usr/local/kubebuilder/bin")) / name
+    candidate = Path(os.environ.get("KUBEBUILDER_ASSETS") or "/usr/local/kubebuilder/bin") / name
     return str(candidate) if candidate.exists() else shutil.which(name)
 
 

@@ -1,0 +1,161 @@
+"""Proxies between servedeck and the API server, for what goes wrong on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import ssl
+from collections.abc import AsyncIterator, Callable
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp import web
+
+
+class WireProxy:
+    """Forwards TCP, so TLS goes through untouched. `silent` holds back every byte from then on and
+    keeps the connections open, as a router that lost its table does; `cut` resets them."""
+
+    def __init__(self, target: str) -> None:
+        parts = urlsplit(target)
+        self._host, self._port = parts.hostname or "", parts.port or 443
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server | None = None
+        self.connections = 0
+        """Connections accepted so far."""
+
+    @property
+    def url(self) -> str:
+        assert self._server
+        return f"https://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    @contextlib.asynccontextmanager
+    async def serve(self) -> AsyncIterator[WireProxy]:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        try:
+            yield self
+        finally:
+            self._server.close()
+            self._flowing.set()
+            self.cut()
+
+    def silent(self, yes: bool = True) -> None:
+        if yes:
+            self._flowing.clear()
+        else:
+            self._flowing.set()
+
+    def cut(self) -> None:
+        """Reset every connection."""
+        for writer in list(self._writers):
+            writer.transport.abort()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self._writers.add(writer)
+        try:
+            onward_reader, onward_writer = await asyncio.open_connection(self._host, self._port)
+        except OSError:
+            self._writers.discard(writer)
+            writer.transport.abort()
+            return
+        self._writers.add(onward_writer)
+        try:
+            await asyncio.gather(
+                self._pump(reader, onward_writer), self._pump(onward_reader, writer)
+            )
+        finally:
+            for each in (writer, onward_writer):
+                self._writers.discard(each)
+                each.close()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                await self._flowing.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+
+Rule = Callable[[web.Request], "web.Response | None"]
+"""Answers a request itself, or passes it on with None."""
+
+
+class FaultProxy:
+    """Speaks HTTP on loopback and passes requests to the API server, streams included; `rule`
+    decides which are answered with a fault instead."""
+
+    def __init__(self, target: str, token: str, tls: ssl.SSLContext) -> None:
+        self._target = target
+        self._headers = {"Authorization": f"Bearer {token}"}
+        self._tls = tls
+        self.rule: Rule = lambda request: None
+        self.faults = 0
+        """Requests answered by the rule so far."""
+        self.url = ""
+
+    @contextlib.asynccontextmanager
+    async def serve(self) -> AsyncIterator[FaultProxy]:
+        app = web.Application(client_max_size=2**24)
+        app.router.add_route("*", "/{path:.*}", self._answer)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        connector = aiohttp.TCPConnector(ssl=self._tls, limit=0)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
+        self._session = aiohttp.ClientSession(
+            connector=connector, timeout=timeout, auto_decompress=False
+        )
+        try:
+            yield self
+        finally:
+            await self._session.close()
+            await runner.cleanup()
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        fault = self.rule(request)
+        if fault is not None:
+            self.faults += 1
+            return fault
+        skipped = {"host", "authorization", "content-length"}
+        headers = {k: v for k, v in request.headers.items() if k.lower() not in skipped}
+        async with self._session.request(
+            request.method,
+            self._target + request.raw_path,
+            headers=headers | self._headers,
+            data=await request.read(),
+        ) as answer:
+            response = web.StreamResponse(status=answer.status)
+            for name in ("Content-Type", "Content-Encoding", "Retry-After"):
+                if name in answer.headers:
+                    response.headers[name] = answer.headers[name]
+            await response.prepare(request)
+            async for chunk in answer.content.iter_any():
+                await response.write(chunk)
+            await response.write_eof()
+            return response
+
+
+def fault(code: int, reason: str, message: str, **headers: str) -> web.Response:
+    """A refusal with the API's own Status object. Header names are given with underscores."""
+    body = {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": message,
+        "reason": reason,
+        "code": code,
+    }
+    return web.Response(
+        status=code,
+        text=json.dumps(body),
+        content_type="application/json",
+        headers={name.replace("_", "-"): value for name, value in headers.items()},
+    )
