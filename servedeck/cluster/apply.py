@@ -1,0 +1,381 @@
+"""Writing objects: server-side apply, its preview by the API server's own dry run, and undoing.
+
+Every write carries the field manager `servedeck` and never forces: a field that somebody else owns
+is answered with a conflict, which is shown. Nothing here retries a write by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from servedeck.cluster.connection import Connection
+from servedeck.cluster.errors import ApiError, ClusterError
+from servedeck.serving.objects import MANAGER
+from servedeck.serving.text import one_line, sanitise
+
+Manifest = Mapping[str, Any]
+
+PLURALS = {
+    "Deployment": "deployments",
+    "Service": "services",
+    "HTTPRoute": "httproutes",
+    "VirtualService": "virtualservices",
+    "Ingress": "ingresses",
+    "Pod": "pods",
+}
+"""Kinds that servedeck writes or previews."""
+
+_APPLY = "application/apply-patch+yaml"
+
+
+class Place(NamedTuple):
+    """Where an object lives."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Place:
+        meta = manifest["metadata"]
+        return cls(manifest["apiVersion"], manifest["kind"], meta["namespace"], meta["name"])
+
+    @property
+    def collection(self) -> str:
+        root = (
+            f"/apis/{self.api_version}" if "/" in self.api_version else f"/api/{self.api_version}"
+        )
+        return f"{root}/namespaces/{self.namespace}/{PLURALS[self.kind]}"
+
+    @property
+    def path(self) -> str:
+        return f"{self.collection}/{self.name}"
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+class Refusal(StrEnum):
+    """What kind of no the API server gave; the screens offer a different way out for each."""
+
+    TAKEN = "name taken"
+    PERMISSION = "permission"
+    QUOTA = "quota"
+    POLICY = "policy"
+    INVALID = "invalid"
+    CONFLICT = "conflict"
+    NAMESPACE = "namespace"
+    UNKNOWN_KIND = "unknown kind"
+    SERVER = "server"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    refusal: Refusal
+    message: str
+    """One sentence, sanitised."""
+    fields: tuple[str, ...] = ()
+    """Paths of the object that the server named, ".spec.replicas"."""
+
+
+class Difference(NamedTuple):
+    """A value that admission changed or added on its way in."""
+
+    path: str
+    sent: str
+    """"" where it was added."""
+    stored: str
+
+
+class Action(StrEnum):
+    CREATE = "create"
+    CHANGE = "change"
+    UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What one object would become; nothing was stored."""
+
+    place: Place
+    action: Action | None
+    """None where the server refuses."""
+    problem: Problem | None = None
+    admission: tuple[Difference, ...] = ()
+
+
+class Made(NamedTuple):
+    place: Place
+    uid: str
+    created: bool
+    """False where the object stood there before: undo leaves such an object alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    made: tuple[Made, ...]
+    problem: Problem | None = None
+    failed: Place | None = None
+
+
+class Owner(NamedTuple):
+    """Whose an existing object is, as far as it says so itself."""
+
+    place: Place
+    managers: tuple[str, ...]
+    serving: bool
+
+
+async def preview(connection: Connection, manifests: Sequence[Manifest]) -> tuple[Preview, ...]:
+    """Ask the API server what applying `manifests` would do, object by object.
+
+    Raises ClusterError only where the server cannot be asked at all; a refusal is part of the
+    answer.
+    """
+    return tuple([await _preview(connection, manifest) for manifest in manifests])
+
+
+async def _preview(connection: Connection, manifest: Manifest) -> Preview:
+    place = Place.of(manifest)
+    try:
+        answer = await _apply(connection, manifest, dry_run=True)
+        existing = None if answer.status == 201 else json.loads(await connection.get(place.path))
+    except ApiError as error:
+        return Preview(place, None, refusal(error))
+    stored = json.loads(answer.body)
+    if existing is None:
+        action = Action.CREATE
+    else:
+        same = _without_bookkeeping(stored) == _without_bookkeeping(existing)
+        action = Action.UNCHANGED if same else Action.CHANGE
+    return Preview(place, action, admission=tuple(admitted(manifest, stored)))
+
+
+async def preview_pod(connection: Connection, deployment: Manifest) -> Problem | None:
+    """Ask whether one Pod of `deployment` would be let in: quota, limits and Pod security are
+    checked on Pods only, so a Deployment's own dry run says nothing of them.
+
+    None where the Pod is admitted or the right to ask is missing.
+    """
+    template = deployment["spec"]["template"]
+    namespace = deployment["metadata"]["namespace"]
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "generateName": f"{deployment['metadata']['name'][:50]}-preview-",
+            "namespace": namespace,
+            "labels": dict(template["metadata"].get("labels", {})),
+        },
+        "spec": template["spec"],
+    }
+    try:
+        await connection.request(
+            "POST",
+            f"/api/v1/namespaces/{namespace}/pods",
+            params=[("dryRun", "All"), ("fieldManager", MANAGER)],
+            body=json.dumps(pod).encode(),
+            content_type="application/json",
+        )
+    except ApiError as error:
+        problem = refusal(error)
+        return None if problem.refusal is Refusal.PERMISSION else problem
+    return None
+
+
+async def apply(
+    connection: Connection,
+    manifests: Sequence[Manifest],
+    on_made: Callable[[Made], None] = lambda made: None,
+) -> Outcome:
+    """Apply `manifests` in their order and stop at the first that is refused.
+
+    The answer says what was made until then, also where the connection was lost in between: then
+    the object whose answer never came is asked for once more.
+    """
+    made: list[Made] = []
+    for manifest in manifests:
+        place = Place.of(manifest)
+        try:
+            answer = await _apply(connection, manifest)
+        except ApiError as error:
+            return Outcome(tuple(made), refusal(error), place)
+        except ClusterError as error:
+            lost = Problem(Refusal.SERVER, one_line(sanitise(str(error))))
+            return Outcome(tuple(made), lost, place)
+        uid = json.loads(answer.body)["metadata"]["uid"]
+        made.append(Made(place, uid, answer.status == 201))
+        on_made(made[-1])
+    return Outcome(tuple(made))
+
+
+async def undo(connection: Connection, made: Sequence[Made]) -> tuple[tuple[Place, Problem], ...]:
+    """Delete what `apply` created, last first; returns what could not be deleted and why.
+
+    The uid is a precondition: an object that somebody put there since then stays.
+    """
+    left: list[tuple[Place, Problem]] = []
+    for one in reversed(made):
+        if not one.created:
+            continue
+        body = {"preconditions": {"uid": one.uid}, "propagationPolicy": "Background"}
+        try:
+            await connection.request(
+                "DELETE",
+                one.place.path,
+                body=json.dumps(body).encode(),
+                content_type="application/json",
+            )
+        except ApiError as error:
+            if error.code not in (404, 409):
+                left.append((one.place, refusal(error)))
+        except ClusterError as error:
+            left.append((one.place, Problem(Refusal.SERVER, one_line(sanitise(str(error))))))
+    return tuple(left)
+
+
+async def taken(connection: Connection, manifests: Sequence[Manifest]) -> tuple[Owner, ...]:
+    """The objects of `manifests` that exist already; objects that may not be read count as free,
+    since applying will tell."""
+    found: list[Owner] = []
+    for manifest in manifests:
+        place = Place.of(manifest)
+        try:
+            stored = json.loads(await connection.get(place.path))
+        except ApiError as error:
+            if error.code in (403, 404):
+                continue
+            raise
+        meta = stored.get("metadata", {})
+        managers = sorted({str(field.get("manager")) for field in meta.get("managedFields") or ()})
+        labels = meta.get("labels") or {}
+        found.append(Owner(place, tuple(map(sanitise, managers)), MANAGER in labels.values()))
+    return tuple(found)
+
+
+def _apply(connection: Connection, manifest: Manifest, *, dry_run: bool = False) -> Awaitable[Any]:
+    params = [("fieldManager", MANAGER), ("fieldValidation", "Strict")]
+    if dry_run:
+        params.append(("dryRun", "All"))
+    return connection.request(
+        "PATCH",
+        Place.of(manifest).path,
+        params=params,
+        body=json.dumps(manifest).encode(),
+        content_type=_APPLY,
+    )
+
+
+# -- reading the server's answers ---------------------------------------------------------------
+
+_FIELD = re.compile(r"(\.[\w.\[\]\"=/-]+): field not declared in schema")
+
+
+def refusal(error: ApiError) -> Problem:
+    """What a refused write means. The server uses 403 for four different things and answers an
+    unknown field of server-side apply with 500; the message tells them apart."""
+    text = one_line(sanitise(error.message or str(error)))
+    causes = [cause for cause in (error.details or {}).get("causes") or () if cause.get("field")]
+    fields = tuple(sanitise(str(cause["field"])) for cause in causes)
+    if error.code == 409 and error.reason == "AlreadyExists":
+        return Problem(Refusal.TAKEN, text)
+    if error.code == 409:
+        return Problem(Refusal.CONFLICT, text, fields)
+    if error.code == 403:
+        if "quota" in text:
+            return Problem(Refusal.QUOTA, text)
+        if " cannot " in text:
+            return Problem(Refusal.PERMISSION, str(error))
+        return Problem(Refusal.POLICY, text)
+    if error.code == 404:
+        if (error.details or {}).get("kind") == "namespaces" or "namespaces " in text:
+            return Problem(Refusal.NAMESPACE, f"{text}: create it or choose another project.")
+        return Problem(Refusal.UNKNOWN_KIND, "The cluster does not know this kind of object.")
+    if error.code in (400, 422) or _FIELD.search(text):
+        undeclared = tuple(_FIELD.findall(text))
+        return Problem(Refusal.INVALID, text, fields or undeclared)
+    return Problem(Refusal.SERVER, str(error))
+
+
+_BOOKKEEPING = ("managedFields", "resourceVersion", "generation", "creationTimestamp", "uid")
+
+
+def _without_bookkeeping(stored: Manifest) -> dict[str, Any]:
+    meta = {k: v for k, v in stored.get("metadata", {}).items() if k not in _BOOKKEEPING}
+    return {**stored, "metadata": meta, "status": None}
+
+
+def admitted(sent: Manifest, stored: Manifest) -> list[Difference]:
+    """What admission made of `sent`: values of ours that changed, and additions to the lists and
+    maps that webhooks write to (containers, volumes, labels, annotations). Defaults that the API
+    server fills in elsewhere are not differences."""
+    found: list[Difference] = []
+    _compare("", sent, stored, found)
+    return found
+
+
+_WRITTEN_BY_WEBHOOKS = ("labels", "annotations", "nodeSelector")
+_KEYED_LISTS = {
+    "containers": "name",
+    "initContainers": "name",
+    "volumes": "name",
+    "env": "name",
+    "volumeMounts": "mountPath",
+    "ports": "containerPort",
+    "imagePullSecrets": "name",
+    "tolerations": "key",
+}
+
+
+def _compare(path: str, sent: Any, stored: Any, found: list[Difference]) -> None:
+    if isinstance(sent, Mapping) and isinstance(stored, Mapping):
+        name = path.rpartition(".")[2]
+        for key, value in sent.items():
+            if (path, key) not in (("", "status"),):
+                _compare(f"{path}.{key}", value, stored.get(key), found)
+        for key in stored:
+            if key not in sent and (name in _WRITTEN_BY_WEBHOOKS or key in _WEBHOOK_LISTS(path)):
+                found.append(Difference(f"{path}.{key}", "", _short(stored[key])))
+    elif isinstance(sent, Sequence) and not isinstance(sent, str) and isinstance(stored, Sequence):
+        _compare_lists(path, sent, stored, found)
+    elif not _equal(sent, stored):
+        found.append(Difference(path, _short(sent), _short(stored)))
+
+
+def _compare_lists(
+    path: str, sent: Sequence[Any], stored: Sequence[Any], found: list[Difference]
+) -> None:
+    key = _KEYED_LISTS.get(path.rpartition(".")[2])
+    if key is None or not all(isinstance(item, Mapping) for item in (*sent, *stored)):
+        if len(sent) != len(stored):
+            found.append(Difference(path, _short(sent), _short(stored)))
+            return
+        for index, (ours, theirs) in enumerate(zip(sent, stored, strict=True)):
+            _compare(f"{path}[{index}]", ours, theirs, found)
+        return
+    theirs_by_key = {item.get(key): item for item in stored}
+    for item in sent:
+        _compare(f"{path}[{item.get(key)}]", item, theirs_by_key.pop(item.get(key), None), found)
+    for name, item in theirs_by_key.items():
+        found.append(Difference(f"{path}[{name}]", "", _short(item)))
+
+
+def _WEBHOOK_LISTS(path: str) -> tuple[str, ...]:  # noqa: N802
+    return tuple(_KEYED_LISTS) if path.endswith(".spec") else ()
+
+
+def _equal(sent: Any, stored: Any) -> bool:
+    return bool(sent == stored) or (not sent and stored is None)
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "removed"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return one_line(sanitise(text))[:200]

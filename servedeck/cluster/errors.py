@@ -1,0 +1,127 @@
+"""What can go wrong on the way to a cluster, each as one sentence that says what to try."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from servedeck.serving.text import clip, one_line, sanitise
+
+_LONGEST = 600
+"""Cells of a server's own words that are shown; admission webhooks answer with whole documents."""
+
+
+class ClusterError(Exception):
+    """Something between us and the cluster failed.
+
+    `str()` is one sentence, sanitised, that says what is wrong and what to try. `exit_code` is
+    what a command that fails with it exits with (kubectl's: 1).
+    """
+
+    exit_code = 1
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(words(sentence))
+
+
+class ConfigError(ClusterError):
+    """The kubeconfig, a context or an in-cluster account cannot be used as it is."""
+
+
+class CredentialsError(ClusterError):
+    """No credentials can be had: a plugin failed, a token file is gone, a login ran out."""
+
+
+class ConnectError(ClusterError):
+    """The server cannot be reached: no such host, nothing listens, no trust in its certificate."""
+
+
+class LostError(ClusterError):
+    """A connection that stood broke in the middle of an answer."""
+
+
+class SlowError(ClusterError):
+    """The server sent nothing for as long as we wait."""
+
+
+class AnswerError(ClusterError):
+    """The server answered with something that is not what a Kubernetes API answers."""
+
+
+class ReadOnlyError(ClusterError):
+    """A change was asked for on a connection that may only read."""
+
+
+class ApiError(ClusterError):
+    """The API server refused a request.
+
+    `code` is the HTTP status (or the code of an ERROR event), `reason` and `message` are those of
+    its Status object, `details` that object's details, `retry_after` the seconds it asks us to
+    wait. `message` is the server's own words, sanitised; `str()` also says what to try.
+    """
+
+    def __init__(
+        self,
+        code: int,
+        reason: str = "",
+        message: str = "",
+        *,
+        details: dict[str, Any] | None = None,
+        retry_after: float | None = None,
+        sentence: str = "",
+    ) -> None:
+        self.code = code
+        self.reason = words(reason)
+        self.message = words(message)
+        self.details = details or {}
+        self.retry_after = retry_after
+        super().__init__(sentence or self._sentence())
+
+    def _sentence(self) -> str:
+        said = self.message or self.reason or "no reason given"
+        match self.code:
+            case 401:
+                return f"The server does not accept the credentials (401: {said}); log in again."
+            case 403:
+                return f"The server forbids it (403): {said}."
+            case 429:
+                wait = f" for {self.retry_after:.0f} s" if self.retry_after else ""
+                return f"The server is busy and asks us to wait{wait} (429)."
+            case code if code >= 500:
+                return f"The server failed ({code}): {said}."
+            case code:
+                return f"The server refused the request ({code}): {said}."
+
+    @property
+    def expired(self) -> bool:
+        """The resource version or continue token is too old: list anew."""
+        return self.code == 410 or self.reason in ("Expired", "Gone")
+
+    @property
+    def too_large(self) -> bool:
+        """The resource version is from the future: the cluster was rebuilt or restored.
+
+        Source: kubernetes apiserver pkg/storage/errors.go, NewTooLargeResourceVersionError.
+        """
+        causes = self.details.get("causes") or ()
+        return "Too large resource version" in self.message or any(
+            isinstance(cause, dict) and cause.get("reason") == "ResourceVersionTooLarge"
+            for cause in causes
+        )
+
+
+def words(text: str) -> str:
+    """Text that others wrote, made fit for one sentence on a screen."""
+    return clip(one_line(sanitise(text)), _LONGEST)
+
+
+def explain(error: BaseException) -> str:
+    """One sentence for any exception; those of this package carry theirs already."""
+    if isinstance(error, ClusterError):
+        return str(error)
+    if isinstance(error, TimeoutError):
+        return "The server did not answer in time."
+    if isinstance(error, OSError):
+        said = error.strerror or str(error) or type(error).__name__
+        where = f" ({error.filename})" if error.filename else ""
+        return words(f"The system refused it: {said}{where}.")
+    return words(f"Unexpected {type(error).__name__}: {error}.")
