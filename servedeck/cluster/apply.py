@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 from servedeck.cluster.connection import Connection
 from servedeck.cluster.errors import ApiError, ClusterError
-from servedeck.serving.objects import MANAGER
+from servedeck.serving.objects import MANAGED_BY_LABEL, MANAGER
 from servedeck.serving.text import one_line, sanitise
+from servedeck.serving.units import quantity
 
 Manifest = Mapping[str, Any]
 
@@ -255,7 +256,8 @@ async def taken(connection: Connection, manifests: Sequence[Manifest]) -> tuple[
         meta = stored.get("metadata", {})
         managers = sorted({str(field.get("manager")) for field in meta.get("managedFields") or ()})
         labels = meta.get("labels") or {}
-        found.append(Owner(place, tuple(map(sanitise, managers)), MANAGER in labels.values()))
+        ours = labels.get(MANAGED_BY_LABEL) == MANAGER
+        found.append(Owner(place, tuple(map(sanitise, managers)), ours))
     return tuple(found)
 
 
@@ -320,7 +322,7 @@ def admitted(sent: Manifest, stored: Manifest) -> list[Difference]:
     return found
 
 
-_WRITTEN_BY_WEBHOOKS = ("labels", "annotations", "nodeSelector")
+_MAPS_OF_WEBHOOKS = ("labels", "annotations", "nodeSelector")
 _KEYED_LISTS = {
     "containers": "name",
     "initContainers": "name",
@@ -337,10 +339,9 @@ def _compare(path: str, sent: Any, stored: Any, found: list[Difference]) -> None
     if isinstance(sent, Mapping) and isinstance(stored, Mapping):
         name = path.rpartition(".")[2]
         for key, value in sent.items():
-            if (path, key) not in (("", "status"),):
-                _compare(f"{path}.{key}", value, stored.get(key), found)
-        for key in stored:
-            if key not in sent and (name in _WRITTEN_BY_WEBHOOKS or key in _WEBHOOK_LISTS(path)):
+            _compare(f"{path}.{key}", value, stored.get(key), found)
+        for key in stored.keys() - sent.keys():
+            if name in _MAPS_OF_WEBHOOKS or (name == "spec" and key in _KEYED_LISTS):
                 found.append(Difference(f"{path}.{key}", "", _short(stored[key])))
     elif isinstance(sent, Sequence) and not isinstance(sent, str) and isinstance(stored, Sequence):
         _compare_lists(path, sent, stored, found)
@@ -366,12 +367,14 @@ def _compare_lists(
         found.append(Difference(f"{path}[{name}]", "", _short(item)))
 
 
-def _WEBHOOK_LISTS(path: str) -> tuple[str, ...]:  # noqa: N802
-    return tuple(_KEYED_LISTS) if path.endswith(".spec") else ()
-
-
 def _equal(sent: Any, stored: Any) -> bool:
-    return bool(sent == stored) or (not sent and stored is None)
+    """Equal as the API server stores it: an empty value is left out, a quantity is rewritten."""
+    if sent == stored or (not sent and stored is None):
+        return True
+    try:
+        return quantity(str(sent)) == quantity(str(stored))
+    except ValueError:
+        return False
 
 
 def _short(value: Any) -> str:
