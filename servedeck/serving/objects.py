@@ -48,6 +48,7 @@ class Meta(Record):
     deletion_timestamp: datetime | None = None
     deletion_grace_period_seconds: int | None = None
     owner_references: tuple[OwnerReference, ...] = ()
+    finalizers: tuple[str, ...] = ()
 
     @property
     def controller_uid(self) -> str:
