@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from servedeck.serving import recognise
+from servedeck.serving.objects import (
+    Deployment,
+    HTTPRoute,
+    HTTPRouteMatch,
+    Ingress,
+    IstioMatch,
+    Service,
+    VirtualService,
+)
+from servedeck.serving.text import one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,3 +34,401 @@ class Endpoint:
     service: str = ""
     port: int = 0
     """The Service's port, 0 without a Service."""
+    model: str = ""
+    """Name of the model in requests, "" where it is not known."""
+    forward: str = ""
+    """kubectl command line that makes the serving reachable at localhost."""
+
+
+class _Route(NamedTuple):
+    """One way in from outside, and how well it fits."""
+
+    source: str
+    scheme: str
+    hosts: tuple[str, ...]
+    path: str
+    problem: str
+    conditional: bool
+    """Only requests with certain headers take it."""
+    port: int
+
+
+# -- from objects to an endpoint --------------------------------------------------------------
+
+
+def resolve(
+    deployment: Deployment,
+    services: Iterable[Service],
+    http_routes: Iterable[HTTPRoute],
+    virtual_services: Iterable[VirtualService],
+    ingresses: Iterable[Ingress],
+    default_host: str,
+) -> Endpoint:
+    """The serving's endpoint as the cluster's own objects describe it.
+
+    An HTTPRoute is preferred to a VirtualService, and that to an Ingress; a route without a problem
+    to one with, one for all requests to one that asks for headers, and the path
+    /<namespace>/<name> to others. `default_host` stands in where the route names no host, or only
+    a wildcard that it matches. Routes may lie in other namespaces.
+    """
+    namespace, name = deployment.metadata.namespace, deployment.metadata.name
+    leading = _leading(deployment, services)
+    port = recognise.port(deployment)
+    plain = Endpoint(model=recognise.served_model(deployment))
+    if not leading:
+        return replace(
+            plain,
+            problem=f"No Service leads to Deployment {namespace}/{name}, so no route can either",
+            forward=port_forward((namespace, name), port),
+        )
+    routes: list[tuple[Service, _Route]] = []
+    for service in leading:
+        for found in (
+            _http_routes(service, http_routes),
+            _virtual_services(service, virtual_services),
+            _ingresses(service, ingresses),
+        ):
+            routes.extend((service, route) for route in found)
+    if not routes:
+        return replace(
+            _inside(plain, leading[0], 0, deployment),
+            problem=f"No HTTPRoute, VirtualService or Ingress leads to Service {namespace}/"
+            f"{leading[0].metadata.name}",
+        )
+
+    convention = f"/{namespace}/{name}"
+    order = {"HTTPRoute": 0, "VirtualService": 1, "Ingress": 2}
+
+    def fit(candidate: tuple[Service, _Route]) -> tuple[bool, bool, int, bool, bool, str, str]:
+        _, route = candidate
+        host, problem = _host(route, default_host)
+        return (
+            not host,
+            bool(route.problem or problem),
+            order[route.source.partition(" ")[0]],
+            route.conditional,
+            route.path != convention,
+            route.path,
+            route.source,
+        )
+
+    service, route = min(routes, key=fit)
+    host, problem = _host(route, default_host)
+    return replace(
+        _inside(plain, service, route.port, deployment),
+        url=f"{route.scheme}://{host}{route.path}" if host else "",
+        source=route.source,
+        problem=route.problem or problem,
+    )
+
+
+def _leading(deployment: Deployment, services: Iterable[Service]) -> list[Service]:
+    """Services that select the Deployment's Pods: the one of its name first, then those with the
+    most specific selector."""
+    meta = deployment.metadata
+    labels = deployment.spec.template.metadata.labels.items()
+    found = [
+        service
+        for service in services
+        if service.metadata.namespace == meta.namespace
+        and service.spec.selector
+        and service.spec.selector.items() <= labels
+    ]
+    found.sort(
+        key=lambda service: (
+            service.metadata.name != meta.name,
+            -len(service.spec.selector),
+            service.metadata.name,
+        )
+    )
+    return found
+
+
+def _inside(endpoint: Endpoint, service: Service, port: int, deployment: Deployment) -> Endpoint:
+    """`endpoint` with the Service's address, at `port` where a route names it."""
+    meta = service.metadata
+    declared = [each.port for each in service.spec.ports if each.port > 0]
+    if port not in declared:
+        named = [each.port for each in service.spec.ports if each.name.startswith("http")]
+        port = next((p for p in (80, *named, *declared) if p in declared), 0)
+    host = f"{meta.name}.{meta.namespace}.svc"
+    key = (meta.namespace, meta.name)
+    return replace(
+        endpoint,
+        address=f"http://{host}:{port}" if port else f"http://{host}",
+        service=meta.name,
+        port=port,
+        forward=port_forward(key, port, kind="service")
+        if port
+        else port_forward((meta.namespace, deployment.metadata.name), recognise.port(deployment)),
+    )
+
+
+def _host(route: _Route, default_host: str) -> tuple[str, str]:
+    """Host of the URL, "" where it is not known, and the problem with it."""
+    wildcards = []
+    for host in route.hosts:
+        if not host.startswith("*"):
+            return one_line(host), ""
+        wildcards.append(host)
+    if not wildcards:
+        if default_host:
+            return default_host, ""
+        return "", f"{route.source} leads here but names no host; set the host in the settings"
+    for wildcard in wildcards:
+        suffix = wildcard[1:]
+        if default_host and default_host.endswith(suffix) and default_host != suffix:
+            return default_host, ""
+    return "", (
+        f"{route.source} leads here for any host that matches {one_line(wildcards[0])}; "
+        "set one of them as the host in the settings"
+    )
+
+
+# -- HTTPRoute (Gateway API v1) ---------------------------------------------------------------
+
+
+def _http_routes(service: Service, routes: Iterable[HTTPRoute]) -> Iterator[_Route]:
+    meta = service.metadata
+    for route in routes:
+        namespace = route.metadata.namespace
+        source = f"HTTPRoute {namespace}/{route.metadata.name}"
+        for rule in route.spec.rules:
+            for backend in rule.backend_refs:
+                if (
+                    backend.kind == "Service"
+                    and backend.name == meta.name
+                    and (backend.namespace or namespace) == meta.namespace
+                ):
+                    for match in rule.matches or (HTTPRouteMatch(),):
+                        yield _Route(
+                            source,
+                            "https",
+                            route.spec.hostnames,
+                            _path(match.path.value, match.path.type == "RegularExpression"),
+                            _rejection(source, route),
+                            bool(match.headers),
+                            backend.port or 0,
+                        )
+
+
+def _rejection(source: str, route: HTTPRoute) -> str:
+    """Why no Gateway serves the route, "" where one does: the conditions Accepted and ResolvedRefs
+    of its parents (Gateway API, RouteParentStatus)."""
+    problem = f"{source} has not been accepted by a Gateway yet"
+    for parent in route.status.parents:
+        refused = next(
+            (
+                condition
+                for kind in ("Accepted", "ResolvedRefs")
+                for condition in parent.conditions
+                if condition.type == kind and condition.status == "False"
+            ),
+            None,
+        )
+        if refused is not None:
+            verb = "is not accepted" if refused.type == "Accepted" else "has a broken reference"
+            why = one_line(refused.message or refused.reason)
+            problem = f"{source} {verb}{f': {why}' if why else ''}"
+        elif any(c.type == "Accepted" and c.status == "True" for c in parent.conditions):
+            return ""
+    return problem
+
+
+# -- VirtualService (Istio) -------------------------------------------------------------------
+
+
+def _virtual_services(service: Service, routes: Iterable[VirtualService]) -> Iterator[_Route]:
+    for route in routes:
+        source = f"VirtualService {route.metadata.namespace}/{route.metadata.name}"
+        # Without gateways it holds for the mesh alone (Istio, VirtualService.gateways).
+        inside = all(gateway == "mesh" for gateway in route.spec.gateways)
+        problem = f"{source} holds inside the mesh only: it names no gateway" if inside else ""
+        for rule in route.spec.http:
+            for target in rule.route:
+                destination = target.destination
+                if not _is_host_of(destination.host, route.metadata.namespace, service):
+                    continue
+                for match in _istio_matches(rule.match):
+                    yield _Route(
+                        source,
+                        "http" if inside else "https",
+                        route.spec.hosts,
+                        _istio_path(match),
+                        problem,
+                        bool(match.headers),
+                        destination.port.number,
+                    )
+
+
+def _istio_matches(matches: Sequence[IstioMatch]) -> Sequence[IstioMatch]:
+    return matches or (IstioMatch(),)
+
+
+def _istio_path(match: IstioMatch) -> str:
+    if match.uri.regex and not (match.uri.exact or match.uri.prefix):
+        return _path(match.uri.regex, regular_expression=True)
+    return _path(match.uri.exact or match.uri.prefix)
+
+
+def _is_host_of(host: str, namespace: str, service: Service) -> bool:
+    """Whether an Istio destination names the Service, by its short or full name in the cluster."""
+    name, _, rest = host.partition(".")
+    where, _, suffix = rest.partition(".")
+    return (
+        name == service.metadata.name
+        and (where or namespace) == service.metadata.namespace
+        and (not suffix or suffix == "svc" or suffix.startswith("svc."))
+    )
+
+
+# -- Ingress ----------------------------------------------------------------------------------
+
+
+def _ingresses(service: Service, routes: Iterable[Ingress]) -> Iterator[_Route]:
+    meta = service.metadata
+    numbers = {port.name: port.port for port in service.spec.ports}
+    for route in routes:
+        if route.metadata.namespace != meta.namespace:
+            continue
+        for rule in route.spec.rules:
+            for entry in rule.http.paths:
+                backend = entry.backend.service
+                if backend.name != meta.name:
+                    continue
+                yield _Route(
+                    f"Ingress {route.metadata.namespace}/{route.metadata.name}",
+                    "https" if _has_tls(route, rule.host) else "http",
+                    (rule.host,) if rule.host else (),
+                    _path(entry.path, entry.path_type == "ImplementationSpecific"),
+                    "",
+                    False,
+                    backend.port.number or numbers.get(backend.port.name, 0),
+                )
+
+
+def _has_tls(ingress: Ingress, host: str) -> bool:
+    for entry in ingress.spec.tls:
+        if not entry.hosts or host in entry.hosts:
+            return True
+        if f"*.{host.partition('.')[2]}" in entry.hosts:
+            return True
+    return False
+
+
+_EXPRESSION = re.compile(r"[(\[*?+^$|\\].*", re.DOTALL)
+
+
+def _path(path: str, regular_expression: bool = False) -> str:
+    """A route's path as the start of a URL's: with a slash in front and none at its end. Of a
+    regular expression only the literal start: "/team-a/llama(/|$)(.*)" is "/team-a/llama"."""
+    if regular_expression:
+        path = _EXPRESSION.sub("", path.removeprefix("^"))
+    path = "".join(path.split()).strip("/")
+    return f"/{path}" if path else ""
+
+
+# -- what to do with it -----------------------------------------------------------------------
+
+_OPENAI = ("/v1/chat/completions", "/v1/completions", "/v1/models")
+_PATHS: dict[str, tuple[str, ...]] = {
+    "vllm": (*_OPENAI, "/v1/embeddings", "/health", "/metrics"),
+    "furiosa-llm": (*_OPENAI, "/v1/embeddings", "/v1/responses", "/health", "/metrics"),
+    "sglang": (*_OPENAI, "/generate", "/health", "/metrics"),
+    "tgi": (
+        "/v1/chat/completions",
+        "/generate",
+        "/generate_stream",
+        "/info",
+        "/health",
+        "/metrics",
+    ),
+    "tei": ("/v1/embeddings", "/embed", "/rerank", "/info", "/health", "/metrics"),
+    "ollama": ("/v1/chat/completions", "/api/chat", "/api/generate", "/api/tags"),
+    "triton": ("/v2", "/v2/models", "/v2/health/ready"),
+    "tensorrt-llm": (*_OPENAI, "/health", "/metrics"),
+    "llama.cpp": (*_OPENAI, "/completion", "/health", "/metrics"),
+    "lmdeploy": (*_OPENAI, "/health", "/metrics"),
+    "kserve-huggingface": ("/openai/v1/chat/completions", "/openai/v1/models", "/v1/models"),
+    "nim": (*_OPENAI, "/v1/health/ready", "/v1/metrics"),
+    "infinity": ("/embeddings", "/rerank", "/models", "/health", "/metrics"),
+    "tensorflow-serving": ("/v1/models",),
+    "openvino": ("/v3/chat/completions", "/v1/config", "/v2/health/ready"),
+    "torchserve": ("/ping", "/predictions"),
+    "mlserver": ("/v2", "/v2/models", "/v2/health/ready"),
+}
+
+
+def paths(template: str) -> tuple[str, ...]:
+    """API paths of the template's server, the most used first; "/" alone where the server is not
+    known."""
+    return _PATHS.get(template, ("/",))
+
+
+_HELLO = "Hello"
+_BODIES: dict[str, dict[str, object]] = {
+    "chat/completions": {"messages": [{"role": "user", "content": _HELLO}]},
+    "chat": {"messages": [{"role": "user", "content": _HELLO}]},
+    "completions": {"prompt": _HELLO},
+    "completion": {"prompt": _HELLO},
+    "embeddings": {"input": _HELLO},
+    "responses": {"input": _HELLO},
+    "api/generate": {"prompt": _HELLO},
+    "generate": {"inputs": _HELLO},
+    "generate_stream": {"inputs": _HELLO},
+    "embed": {"inputs": _HELLO},
+    "rerank": {"query": _HELLO, "documents": [_HELLO]},
+}
+_WITHOUT_MODEL = frozenset({"generate", "generate_stream", "embed", "completion"})
+
+
+def curl(endpoint_url: str, path: str, model: str, asynchronous: bool) -> str:
+    """A curl command line for `path` under the endpoint, over several lines, quoted for a shell.
+
+    A path that takes requests is posted a small example; others are fetched. `asynchronous` adds
+    the header that puts the request into the async queue, and so only changes posts.
+    """
+    url = endpoint_url.rstrip("/") + "/" + path.lstrip("/")
+    body = _body(path, model)
+    if body is None and asynchronous and path.strip("/") == "":
+        body = {}
+    authorization = "-H 'Authorization: Bearer <token>'"
+    if body is None:
+        return f"curl {quote(url)} \\\n  {authorization}"
+    lines = [f"curl -X POST {quote(url)}", "-H 'Content-Type: application/json'", authorization]
+    if asynchronous:
+        lines.append("-H 'X-Async: true'")
+    lines.append(f"-d {quote(json.dumps(body, ensure_ascii=False))}")
+    return " \\\n  ".join(lines)
+
+
+def _body(path: str, model: str) -> dict[str, object] | None:
+    """Example request for a path, None for one that is fetched."""
+    last = path.strip("/").split("/")
+    for length in (2, 1):
+        key = "/".join(last[-length:])
+        if key in _BODIES:
+            if key in _WITHOUT_MODEL:
+                return dict(_BODIES[key])
+            return {"model": model or "model-name", **_BODIES[key]}
+    return None
+
+
+def port_forward(key: tuple[str, str], port: int, *, kind: str = "deployment") -> str:
+    """kubectl command line, quoted for a shell, that makes `port` of the Deployment or Service
+    (namespace, name) reachable at localhost: at the same port, or 8080 for a privileged one."""
+    namespace, name = key
+    local = port if port >= 1024 else 8080
+    target = quote(f"{kind}/{name}", always=False)
+    return f"kubectl port-forward -n {quote(namespace, always=False)} {target} {local}:{port}"
+
+
+_SAFE = re.compile(r"[A-Za-z0-9_./:@%+=,-]+")
+
+
+def quote(text: str, *, always: bool = True) -> str:
+    """`text` as one word of a POSIX shell, on one line; without `always` plain words stay bare."""
+    word = one_line(text)
+    if not always and _SAFE.fullmatch(word) and not word.startswith("-"):
+        return word
+    return "'" + word.replace("'", "'\"'\"'") + "'"

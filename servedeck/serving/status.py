@@ -122,7 +122,7 @@ def judge(
     def verdict(status: Status, reason: str = "", message: str = "") -> Verdict:
         return Verdict(status, reason, message, len(failing), ready)
 
-    if desired == 0:
+    if desired <= 0:
         return verdict(Status.SCALED_DOWN)
 
     creation = _creation_failure(deployment, replicasets)

@@ -1,0 +1,63 @@
+"""Accelerators that Kubernetes offers as extended resources, and their names for people."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Accelerator(NamedTuple):
+    name: str
+    resource: str
+    """Key of the extended resource that the device plugin registers."""
+
+
+ACCELERATORS = (
+    Accelerator("NVIDIA GPU", "nvidia.com/gpu"),
+    Accelerator("Furiosa RNGD", "furiosa.ai/rngd"),
+    Accelerator("NVIDIA GPU (shared)", "nvidia.com/gpu.shared"),
+    Accelerator("AMD GPU", "amd.com/gpu"),
+    Accelerator("Intel GPU", "gpu.intel.com/i915"),
+    Accelerator("Intel GPU", "gpu.intel.com/xe"),
+    Accelerator("Intel Gaudi", "habana.ai/gaudi"),
+    Accelerator("Google TPU", "google.com/tpu"),
+    Accelerator("AWS Neuron", "aws.amazon.com/neuron"),
+    Accelerator("AWS Neuron core", "aws.amazon.com/neuroncore"),
+    Accelerator("AWS Neuron device", "aws.amazon.com/neurondevice"),
+    Accelerator("Furiosa Warboy", "furiosa.ai/warboy"),
+    Accelerator("Furiosa NPU", "furiosa.ai/npu"),
+    Accelerator("Rebellions ATOM", "rebellions.ai/ATOM"),
+    Accelerator("Rebellions NPU", "rebellions.ai/npu"),
+    Accelerator("Huawei Ascend 910", "huawei.com/Ascend910"),
+    Accelerator("Huawei Ascend 310P", "huawei.com/Ascend310P"),
+    Accelerator("Qualcomm Cloud AI", "qualcomm.com/qaic"),
+    Accelerator("Cambricon MLU", "cambricon.com/mlu"),
+    Accelerator("Volcano vGPU", "volcano.sh/vgpu-number"),
+)
+"""The known ones, the supported ones of the create form first."""
+
+BY_RESOURCE = {accelerator.resource: accelerator for accelerator in ACCELERATORS}
+
+_MIG = "nvidia.com/mig-"
+_KINDS = ("gpu", "npu", "tpu", "xpu")
+
+
+def is_accelerator(resource: str) -> bool:
+    """Whether a resource key counts accelerators: a known one, a slice of one (MIG), or one that
+    its vendor names after its kind."""
+    if resource in BY_RESOURCE or resource.startswith(_MIG):
+        return True
+    domain, slash, kind = resource.partition("/")
+    if not slash or "." not in domain or domain.endswith("kubernetes.io"):
+        return False
+    return kind.lower().partition(".")[0].endswith(_KINDS)
+
+
+def display_name(resource: str) -> str:
+    """Name of an accelerator for people: "NVIDIA GPU", "NVIDIA MIG 1g.5gb"; of an unknown one its
+    resource key."""
+    known = BY_RESOURCE.get(resource)
+    if known is not None:
+        return known.name
+    if resource.startswith(_MIG):
+        return f"NVIDIA MIG {resource.removeprefix(_MIG)}"
+    return resource
