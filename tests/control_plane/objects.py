@@ -105,10 +105,11 @@ def deployment(
     count: int = 1,
     image: str = "vllm/vllm-openai:v0.10.0",
     init: bool = False,
+    pod_spec: Json | None = None,
     **spec: Any,
 ) -> Json:
     """A serving's Deployment. `hold` keeps kwok from making its Pods ready; `managed=False` leaves
-    servedeck's labels out; `spec` goes into the Deployment's spec as it is."""
+    servedeck's labels out; `pod_spec` and `spec` go over the Pods' and the Deployment's spec."""
     labels = {"app": name}
     if managed:
         labels |= {
@@ -128,6 +129,7 @@ def deployment(
     pod: Json = {"containers": [container], "terminationGracePeriodSeconds": 1}
     if init:
         pod["initContainers"] = [{"name": "download", "image": "curlimages/curl:8.10.1"}]
+    pod |= pod_spec or {}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
