@@ -1,0 +1,244 @@
+"""Credential plugins: programs of the kubeconfig's `exec` entry, and how they are run.
+
+They run without a terminal, since the screen is ours: no standard input, no controlling terminal,
+both pipes read to the end, ended with all their children when time is up or nobody waits any more.
+Source: kubernetes client-go plugin/pkg/client/auth/exec/exec.go, and the reference
+"client authentication (v1)".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from servedeck.cluster.errors import ConfigError, CredentialsError, words
+from servedeck.cluster.kubeconfig import Cluster, User
+
+_VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
+_MOST_OUTPUT = 1 << 20
+_SHOWN_ERROR = 400
+"""Characters of a plugin's standard error that a sentence quotes, from its end."""
+
+
+@dataclass(frozen=True)
+class Credential:
+    """What to show the server who we are. Secrets: kept out of `repr`, written nowhere."""
+
+    authorization: str = ""
+    """Value of the Authorization header, "" for none."""
+    certificate: bytes = b""
+    """Client certificate, PEM; b"" for none."""
+    key: bytes = b""
+    expires: datetime | None = None
+
+    def __repr__(self) -> str:
+        return f"Credential(expires={self.expires})"
+
+
+class _Status(msgspec.Struct, rename="camel"):
+    token: str | None = None
+    client_certificate_data: str | None = None
+    client_key_data: str | None = None
+    expiration_timestamp: str | None = None
+
+
+class _Answer(msgspec.Struct, rename="camel"):
+    api_version: str = ""
+    kind: str = ""
+    status: _Status | None = None
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """The `exec` entry of a user, read and checked."""
+
+    command: str
+    args: tuple[str, ...]
+    environ: Mapping[str, str]
+    version: str
+    hint: str
+    info: str
+    """KUBERNETES_EXEC_INFO, as JSON."""
+
+    @classmethod
+    def of(cls, user: User, cluster: Cluster) -> Plugin:
+        """Read the entry; ConfigError where it cannot be used."""
+        where = f"exec entry of user {user.name!r} in {user.file}"
+        entry = user.entry["exec"]
+        if not isinstance(entry, dict) or not isinstance(entry.get("command"), str):
+            raise ConfigError(f"The {where} names no command; repair the kubeconfig.")
+        version = entry.get("apiVersion")
+        if version not in _VERSIONS:
+            raise ConfigError(
+                f"The {where} has apiVersion {version!r}; use {_VERSIONS[0]} (a newer version of"
+                " the plugin writes it)."
+            )
+        command = entry["command"]
+        if entry.get("interactiveMode") == "Always":
+            raise ConfigError(
+                f"The plugin {command!r} of user {user.name!r} must ask at a terminal"
+                " (interactiveMode: Always), and servedeck has none to lend; log in by another"
+                " way, or set it to IfAvailable."
+            )
+        if os.sep in command:  # resolved as the other paths are, a bare name is looked for in PATH
+            command = str(user.file.absolute().parent / command)
+        return cls(
+            command,
+            _list(entry.get("args"), where),
+            _environ(entry.get("env"), where),
+            version,
+            str(entry.get("installHint") or ""),
+            _info(version, cluster, with_cluster=entry.get("provideClusterInfo") == "true"),
+        )
+
+    async def run(self, limit: float = 30.0) -> Credential:
+        """Ask the plugin; CredentialsError says why there is nothing. `limit` in seconds."""
+        environ = {**os.environ, **self.environ, "KUBERNETES_EXEC_INFO": self.info}
+        name = os.path.basename(self.command)  # noqa: PTH119 - a command, not always a path
+        if shutil.which(self.command, path=environ.get("PATH")) is None:
+            raise CredentialsError(
+                f"The credential plugin {self.command!r} is not installed or cannot be run."
+                f" {self.hint or 'Install it, or use another user in the kubeconfig.'}"
+            )
+        code, output, errors = await run_program(
+            (self.command, *self.args), environ, limit, f"The credential plugin {name!r}"
+        )
+        if code:
+            raise CredentialsError(
+                f"The credential plugin {name!r} failed with exit code {code}"
+                f"{_quote(errors)}; run it by hand to see more."
+            )
+        return self._credential(output, name)
+
+    def _credential(self, output: bytes, name: str) -> Credential:
+        said = f"The credential plugin {name!r}"
+        try:
+            answer = msgspec.json.decode(output, type=_Answer)
+        except msgspec.DecodeError as error:
+            raise CredentialsError(
+                f"{said} wrote no ExecCredential ({error}); run it by hand to see what it says."
+            ) from error
+        if answer.api_version != self.version:
+            raise CredentialsError(
+                f"{said} speaks {answer.api_version or 'no version'}, the kubeconfig asks for"
+                f" {self.version}; make them the same."
+            )
+        status = answer.status or _Status()
+        certificate, key = status.client_certificate_data, status.client_key_data
+        if bool(certificate) != bool(key):
+            raise CredentialsError(
+                f"{said} gave only half of a client certificate; it needs certificate and key."
+            )
+        if not status.token and not certificate:
+            raise CredentialsError(f"{said} gave neither a token nor a certificate; log in again.")
+        return Credential(
+            f"Bearer {status.token}" if status.token else "",
+            (certificate or "").encode(),
+            (key or "").encode(),
+            read_time(status.expiration_timestamp, said),
+        )
+
+
+async def run_program(
+    argv: Sequence[str], environ: Mapping[str, str], limit: float, said: str
+) -> tuple[int, bytes, bytes]:
+    """Run a program to its end: exit code, standard output and standard error (1 MiB of each).
+
+    Raises CredentialsError where it cannot be started or takes longer than `limit` seconds. It and
+    its children are killed then, and when the caller is cancelled.
+    """
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            env=dict(environ),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,  # no controlling terminal, and one group to kill
+        )
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CredentialsError(f"{said} cannot be started: {reason}.") from error
+    try:
+        async with asyncio.timeout(limit):
+            output, errors = await asyncio.gather(_drain(process.stdout), _drain(process.stderr))
+            return await process.wait(), output, errors
+    except TimeoutError as error:
+        raise CredentialsError(
+            f"{said} did not finish within {limit:.0f} s; run it by hand, it may wait for a login."
+        ) from error
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await asyncio.shield(process.wait())
+
+
+async def _drain(pipe: asyncio.StreamReader | None) -> bytes:
+    """All that is written, of which the first MiB is kept: a full pipe would block the plugin."""
+    kept = bytearray()
+    while pipe is not None and (chunk := await pipe.read(1 << 16)):
+        kept += chunk[: _MOST_OUTPUT - len(kept)]
+    return bytes(kept)
+
+
+def _quote(errors: bytes) -> str:
+    text = words(errors.decode("utf-8", "replace")[-_SHOWN_ERROR:])
+    return f": {text.rstrip('.')}" if text else ""
+
+
+def _list(value: object, where: str) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise ConfigError(f"args of the {where} is not a list; repair the kubeconfig.")
+    return tuple(str(item) for item in value)
+
+
+def _environ(value: object, where: str) -> dict[str, str]:
+    environ: dict[str, str] = {}
+    for item in value if isinstance(value, list) else ():
+        if not isinstance(item, dict) or not item.get("name"):
+            raise ConfigError(f"env of the {where} has an item without a name; repair it.")
+        environ[str(item["name"])] = str(item.get("value") or "")
+    return environ
+
+
+def _info(version: str, cluster: Cluster, *, with_cluster: bool) -> str:
+    spec: dict[str, Any] = {"interactive": False}
+    if with_cluster:
+        given = {
+            "server": cluster.server,
+            "tls-server-name": cluster.tls_server_name,
+            "insecure-skip-tls-verify": cluster.insecure,
+            "certificate-authority-data": cluster.ca,
+            "proxy-url": cluster.proxy_url,
+            "disable-compression": not cluster.compress,
+            "config": cluster.exec_config,
+        }
+        spec["cluster"] = {key: value for key, value in given.items() if value}
+    info = {"apiVersion": version, "kind": "ExecCredential", "spec": spec}
+    return msgspec.json.encode(info).decode()
+
+
+def read_time(text: str | None, said: str) -> datetime | None:
+    """An RFC 3339 time, None for none; CredentialsError, beginning with `said`, for another."""
+    if not text:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None:
+        raise CredentialsError(
+            f"{said} gave the expiry time {text!r}, which is not RFC 3339; log in again."
+        )
+    return time
