@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from servedeck.config import Settings, SettingsError, load, settings_file
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "settings.toml"
+    file.write_text(text)
+    return file
+
+
+def test_without_anything_the_defaults_hold(tmp_path: Path) -> None:
+    settings = load({}, {}, tmp_path / "none.toml")
+    assert settings == Settings()
+    assert settings.model_fields_set == set()
+
+
+def test_each_place_wins_over_the_next(tmp_path: Path) -> None:
+    file = write(tmp_path, 'context = "file"\nnamespace = "file"\nendpoint_host = "file"')
+    environ = {"SERVEDECK_CONTEXT": "env", "SERVEDECK_NAMESPACE": "env"}
+    settings = load({"context": "flag", "namespace": None}, environ, file)
+    assert (settings.context, settings.namespace, settings.endpoint_host) == ("flag", "env", "file")
+    whole, wrong = settings.with_platform({"endpoint_host": "map", "gateway": "infra/main"})
+    assert (whole.endpoint_host, whole.gateway, wrong) == ("file", "infra/main", ())
+
+
+def test_a_configmap_that_changes_or_goes_is_followed() -> None:
+    settings = Settings()
+    first, _ = settings.with_platform({"endpoint_host": "one", "endpoint_scheme": "http"})
+    assert (first.endpoint_host, first.endpoint_scheme) == ("one", "http")
+    second, _ = settings.with_platform({})
+    assert second == settings
+
+
+def test_a_configmap_sets_nothing_but_the_platform_and_its_mistakes_are_named() -> None:
+    settings, wrong = Settings().with_platform(
+        {"readonly": "true", "endpoint_scheme": "ftp", "endpoint_host": "h", "other": "x"}
+    )
+    assert not settings.readonly
+    assert (settings.endpoint_host, settings.endpoint_scheme) == ("h", "https")
+    assert wrong == (
+        'ConfigMap servedeck-system/servedeck: endpoint_scheme must be "https" or "http",'
+        " not 'ftp'.",
+    )
+
+
+def test_the_environment_gives_every_type_but_tables(tmp_path: Path) -> None:
+    environ = {
+        "SERVEDECK_READONLY": "yes",
+        "SERVEDECK_FAVOURITES": "team-a, team-b,",
+        "SERVEDECK_KEYMAP": "x",
+        "SERVEDECK_THEME": " nord ",
+        "SERVEDECK_WIDE": "",
+        "SERVEDECK_UNRELATED": "1",
+    }
+    settings = load({}, environ, tmp_path / "none")
+    assert settings.readonly
+    assert settings.favourites == ("team-a", "team-b")
+    assert settings.theme == "nord"
+    assert not settings.wide
+
+
+def test_the_file_gives_every_type(tmp_path: Path) -> None:
+    text = """
+        readonly = true
+        favourites = ["a", "b"]
+        columns = []
+        [keymap]
+        logs = "L"
+    """
+    settings = load({}, {}, write(tmp_path, text))
+    assert (settings.readonly, settings.favourites) == (True, ("a", "b"))
+    assert settings.keymap == {"logs": "L"}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('theem = "x"', "there is no setting theem; did you mean theme?"),
+        ("zzz = 1", "there is no setting zzz; there are context, namespace,"),
+        ('readonly = "true"', "readonly must be true or false, not 'true'."),
+        ("context = 7", 'context must be a text, "...", not 7.'),
+        (
+            'favourites = "a"',
+            'favourites must be a list of at most 9 texts, ["a", "b"], not \'a\'.',
+        ),
+        ("favourites = [1]", "favourites.0 must be a list of at most 9 texts"),
+        (f"favourites = {['x'] * 10}", "favourites must be a list of at most 9 texts"),
+        ('endpoint_scheme = "ftp"', 'endpoint_scheme must be "https" or "http", not \'ftp\'.'),
+        ("[keymap]\nlogs = 1", "keymap.logs must be a table of texts, [keymap] with lines"),
+        ("context = ", "is not valid TOML: Invalid value (at end of document); mend that line."),
+    ],
+)
+def test_a_mistake_in_the_file_names_file_key_and_mend(
+    tmp_path: Path, text: str, sentence: str
+) -> None:
+    file = write(tmp_path, text)
+    with pytest.raises(SettingsError) as caught:
+        load({}, {}, file)
+    said = str(caught.value)
+    assert said.startswith(str(file)) and sentence in said and "\n" not in said
+    assert caught.value.exit_code == 2
+
+
+def test_a_mistake_in_the_environment_names_the_variable(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load({}, {"SERVEDECK_READONLY": "maybe"}, tmp_path / "none")
+    assert str(caught.value) == (
+        "Environment: SERVEDECK_READONLY must be true or false, not 'maybe'."
+    )
+
+
+def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"Cannot read .*; mend or remove it"):
+        load({}, {}, tmp_path)
+    file = tmp_path / "settings.toml"
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match="it is not UTF-8"):
+        load({}, {}, file)
+
+
+def test_the_file_is_where_xdg_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert settings_file() == tmp_path / "servedeck" / "settings.toml"
