@@ -143,12 +143,12 @@ def _sentence(where: str, error: ValidationError, prefix: str = "") -> str:
     top = str(first["loc"][0])
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(key, Settings.model_fields, 1)
-        mend = (
-            f"did you mean {near[0]}?" if near else f"there are {', '.join(Settings.model_fields)}."
-        )
+        known = ", ".join(Settings.model_fields)
+        mend = f"did you mean {near[0]}?" if near else f"there are {known}."
         return f"{where}: there is no setting {key}; {mend}"
-    named = key if top not in where.casefold() else "the value"
-    return f"{where}: {named} must be {_expected(top)}, not {_given(first['input'])}."
+    if prefix:
+        key = prefix + top.upper()
+    return f"{where}: {key} must be {_expected(top)}, not {_given(first['input'])}."
 
 
 def _expected(key: str) -> str:
