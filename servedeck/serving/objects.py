@@ -9,6 +9,7 @@ in UTC. A record is a value: nobody changes one after it was decoded.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
 
@@ -21,6 +22,10 @@ DESCRIPTION_ANNOTATION = "servedeck.dev/description"
 REVISION_ANNOTATION = "deployment.kubernetes.io/revision"
 INFERENCE_CONTAINER = "inference-server"
 TRANSFORMER_CONTAINER = "transformer"
+
+
+Time = Annotated[datetime, msgspec.Meta(tz=True)]
+"""An aware datetime: one without a zone is refused, since it cannot be compared with the others."""
 
 
 class Record(msgspec.Struct, rename="camel", frozen=True, gc=False, omit_defaults=True):
@@ -44,8 +49,8 @@ class Meta(Record):
     uid: str = ""
     resource_version: str = ""
     generation: int = 0
-    creation_timestamp: datetime | None = None
-    deletion_timestamp: datetime | None = None
+    creation_timestamp: Time | None = None
+    deletion_timestamp: Time | None = None
     deletion_grace_period_seconds: int | None = None
     owner_references: tuple[OwnerReference, ...] = ()
     finalizers: tuple[str, ...] = ()
@@ -77,7 +82,7 @@ class Condition(Record):
     status: str = ""
     reason: str = ""
     message: str = ""
-    last_transition_time: datetime | None = None
+    last_transition_time: Time | None = None
 
 
 # -- Pod --------------------------------------------------------------------------------------
@@ -89,7 +94,7 @@ class Waiting(Record):
 
 
 class Running(Record):
-    started_at: datetime | None = None
+    started_at: Time | None = None
 
 
 class Terminated(Record):
@@ -97,7 +102,7 @@ class Terminated(Record):
     signal: int = 0
     reason: str = ""
     message: str = ""
-    finished_at: datetime | None = None
+    finished_at: Time | None = None
 
 
 class ContainerState(Record):
@@ -227,7 +232,7 @@ class ObjectReference(Record):
 
 class EventSeries(Record):
     count: int = 0
-    last_observed_time: datetime | None = None
+    last_observed_time: Time | None = None
 
 
 class Event(Record):
@@ -240,9 +245,9 @@ class Event(Record):
     reason: str = ""
     message: str = ""
     count: int = 0
-    first_timestamp: datetime | None = None
-    last_timestamp: datetime | None = None
-    event_time: datetime | None = None
+    first_timestamp: Time | None = None
+    last_timestamp: Time | None = None
+    event_time: Time | None = None
     series: EventSeries | None = None
 
 
