@@ -1,0 +1,106 @@
+"""python -m benchmarks: fill a control plane, measure servedeck on it, print the figures.
+
+Needs the servers that KUBEBUILDER_ASSETS names. Exit code 1 when a budget is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks import micro, report, rig
+from benchmarks.measure import PROFILE_ENV, Cluster, Plan, measure, start_up
+from tests.control_plane.plane import ControlPlane, missing
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--servings", type=int, default=Plan.servings)
+    parser.add_argument("--replicas", type=int, default=Plan.replicas, help="Pods of each serving")
+    parser.add_argument("--nodes", type=int, default=100)
+    parser.add_argument("--rate", type=float, default=Plan.rate, help="changes of Pods a second")
+    parser.add_argument("--events", type=int, default=Plan.events)
+    parser.add_argument("--keys", type=int, default=Plan.keys)
+    parser.add_argument("--window", type=float, default=Plan.window, help="seconds, CPU and bytes")
+    parser.add_argument("--size", default="160x50", help="columns and rows of the terminal")
+    parser.add_argument("--peer", default="", help="a command to measure beside servedeck")
+    parser.add_argument("--json", type=Path, help="write all figures here")
+    parser.add_argument("--profile", type=Path, help="profile servedeck under load into this file")
+    parser.add_argument("--only-micro", action="store_true", help="no control plane")
+    parser.add_argument("--root", type=Path, help="keep the control plane's files here")
+    return parser.parse_args()
+
+
+async def whole(args: argparse.Namespace, plane: ControlPlane) -> dict[str, Any]:
+    """Fill the control plane and measure servedeck, then the peer."""
+    columns, rows = map(int, args.size.split("x"))
+    plan = Plan(
+        servings=args.servings,
+        replicas=args.replicas,
+        rate=args.rate,
+        events=args.events,
+        keys=args.keys,
+        window=args.window,
+        size=(columns, rows),
+    )
+    took = await rig.fill(plane, args.servings, args.replicas)
+    print(f"filled in {took:.0f} s", file=sys.stderr)
+    cluster = Cluster(plane.url, plane.tokens["admin"], plane.kubeconfig())
+    await asyncio.sleep(10)  # the controllers come to rest
+    complete = rf"\b{args.servings} Ready\b"
+    argv = [sys.executable, "-m", "servedeck", "-A"]
+    if args.profile:
+        os.environ[PROFILE_ENV] = str(args.profile.resolve())
+        argv = [sys.executable, "-m", "benchmarks.profiled", "-A"]
+    start = await start_up(argv, cluster, plan, complete)
+    ours = await measure(argv, cluster, plan, complete) | {"start": start}
+    result = {"rig": {"servings": args.servings, "pods": args.servings * args.replicas}}
+    result |= {"servedeck": ours}
+    if args.peer:
+        command = shlex.split(args.peer)
+        command[0] = shutil.which(command[0]) or command[0]
+        result["peer"] = await measure(command, cluster, plan, "")
+    return result
+
+
+def main() -> int:
+    args = parse()
+    result: dict[str, Any] = {
+        "machine": {"cores": os.cpu_count(), "python": platform.python_version()},
+        "micro": micro.run(),
+    }
+    if not args.only_micro:
+        if reason := missing():
+            print(reason, file=sys.stderr)
+            return 2
+        plane = rig.start(args.root, args.nodes)
+        try:
+            result |= asyncio.run(whole(args, plane))
+        finally:
+            plane.stop()
+    if args.json:
+        args.json.write_text(json.dumps(result, indent=1, ensure_ascii=False))
+    if args.only_micro:
+        print("\n".join(f"{name}: {value:,g}" for name, value in result["micro"].items()))
+        return 0
+    print(report.table(result["servedeck"], result.get("peer"), result["micro"]))
+    if "not_reached" in result["servedeck"]:
+        print(f"servedeck did not reach {result['servedeck']['not_reached']}; its screen:")
+        print("\n".join(result["servedeck"]["screen"]))
+    return 1 if report.missed(result["servedeck"]) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,24 @@
+"""Runs the servedeck command with a profiler that SIGUSR1 turns on; SIGUSR2 turns it off and writes
+its figures to the file that the environment names."""
+
+from __future__ import annotations
+
+import cProfile
+import os
+import signal
+import sys
+
+from servedeck.cli import main
+
+if __name__ == "__main__":
+    profile = cProfile.Profile()
+    target = os.environ["SERVEDECK_BENCHMARK_PROFILE"]
+
+    def stop(*_: object) -> None:
+        profile.disable()
+        profile.dump_stats(target)
+
+    signal.signal(signal.SIGUSR1, lambda *_: profile.enable())
+    signal.signal(signal.SIGUSR2, stop)
+    sys.argv[0] = "servedeck"
+    sys.exit(main())

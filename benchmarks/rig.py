@@ -1,0 +1,142 @@
+"""The ground for the benchmarks: a control plane full of servings, and Pods that change.
+
+    python -m benchmarks.rig churn URL TOKEN --rate 100 --seconds 60
+
+changes Pods at that rate; the benchmark runs it as a process of its own, so that the load does not
+share an interpreter with the clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import ssl
+import time
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from tests.control_plane import objects
+from tests.control_plane.plane import ControlPlane
+
+NAMESPACES = 10
+API_ARGS = ("--max-requests-inflight=2000", "--max-mutating-requests-inflight=1000")
+
+
+def session(url: str, token: str) -> aiohttp.ClientSession:
+    """A client that does not check the control plane's self-made certificate."""
+    tls = ssl.create_default_context()
+    tls.check_hostname = False
+    tls.verify_mode = ssl.CERT_NONE
+    return aiohttp.ClientSession(
+        url,
+        headers={"Authorization": f"Bearer {token}"},
+        connector=aiohttp.TCPConnector(ssl=tls, limit=32),
+    )
+
+
+def serving(number: int, replicas: int) -> tuple[str, dict[str, Any]]:
+    """Namespace and Deployment of one serving, "srv-007" in "team-7"."""
+    body = objects.deployment(f"srv-{number:03}", replicas=replicas)
+    container = body["spec"]["template"]["spec"]["containers"][0]
+    container["env"] = [{"name": f"SETTING_{n}", "value": "x" * 20} for n in range(10)]
+    container["readinessProbe"] = {"httpGet": {"path": "/health", "port": 8000}}
+    return f"team-{number % NAMESPACES}", body
+
+
+async def fill(plane: ControlPlane, servings: int, replicas: int) -> float:
+    """Create the servings and wait until every Pod is ready; returns how long that took, in
+    seconds."""
+    start = time.monotonic()
+    async with session(plane.url, plane.tokens["admin"]) as http:
+
+        async def create(path: str, body: dict[str, Any]) -> None:
+            async with http.post(path, json=body) as answer:
+                if answer.status not in (201, 409):
+                    raise RuntimeError(f"{path}: {answer.status} {await answer.text()}")
+
+        await asyncio.gather(
+            *(
+                create("/api/v1/namespaces", {"metadata": {"name": f"team-{n}"}})
+                for n in range(NAMESPACES)
+            )
+        )
+        made = [serving(n, replicas) for n in range(servings)]
+        await asyncio.gather(
+            *(create(f"/apis/apps/v1/namespaces/{ns}/deployments", body) for ns, body in made)
+        )
+        wanted, limit = servings * replicas, 60 + servings * replicas / 20
+        ready = 0
+        while time.monotonic() - start < limit:
+            async with http.get("/apis/apps/v1/deployments?resourceVersion=0") as answer:
+                items = (await answer.json())["items"]
+            ready = sum(item["status"].get("readyReplicas", 0) for item in items)
+            if ready >= wanted:
+                return time.monotonic() - start
+            await asyncio.sleep(1)
+        raise TimeoutError(f"{ready} of {wanted} Pods were ready after {limit:.0f} s")
+
+
+async def churn(url: str, token: str, rate: float, seconds: float) -> dict[str, float]:
+    """Add a restart to random Pods at a steady rate, whether or not the server keeps up; returns
+    how many changes were made."""
+    counts = {"changed": 0, "failed": 0}
+    async with session(url, token) as http:
+        async with http.get("/api/v1/pods?resourceVersion=0") as answer:
+            items = (await answer.json())["items"]
+        pods = [
+            (item["metadata"]["namespace"], item["metadata"]["name"], statuses)
+            for item in items
+            if (statuses := item["status"].get("containerStatuses"))
+        ]
+
+        async def change() -> None:
+            namespace, name, statuses = random.choice(pods)
+            statuses[0]["restartCount"] += 1
+            async with http.patch(
+                f"/api/v1/namespaces/{namespace}/pods/{name}/status",
+                data=json.dumps({"status": {"containerStatuses": statuses}}),
+                headers={"Content-Type": "application/strategic-merge-patch+json"},
+            ) as answer:
+                counts["changed" if answer.status == 200 else "failed"] += 1
+
+        start = time.monotonic()
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(int(rate * seconds)):
+                await asyncio.sleep(max(0, start + number / rate - time.monotonic()))
+                tasks.create_task(change())
+        took = time.monotonic() - start
+    return counts | {"per_second": round(counts["changed"] / took, 1)}
+
+
+def start(root: Path | None, nodes: int) -> ControlPlane:
+    """A running control plane with nodes, but without servings."""
+    plane = ControlPlane(root, api_args=API_ARGS)
+    try:
+        plane.start()
+        plane.add_definitions()
+        plane.add_nodes(nodes)
+    except BaseException:
+        plane.stop()
+        raise
+    return plane
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("command", choices=["churn"])
+    parser.add_argument("url")
+    parser.add_argument("token")
+    parser.add_argument("--rate", type=float, default=100)
+    parser.add_argument("--seconds", type=float, default=60)
+    args = parser.parse_args()
+    print(json.dumps(asyncio.run(churn(args.url, args.token, args.rate, args.seconds))))
+
+
+if __name__ == "__main__":
+    main()

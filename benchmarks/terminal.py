@@ -1,0 +1,123 @@
+"""A program in a pseudo terminal whose screen is kept by pyte and whose every byte is counted."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import fcntl
+import os
+import pty
+import re
+import signal
+import struct
+import termios
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import psutil
+import pyte
+
+QUERIES = (
+    (b"\x1b[?2026$p", b"\x1b[?2026;2$y"),  # synchronised output: known
+    (b"\x1b[6n", b"\x1b[1;1R"),
+    (b"\x1b[c", b"\x1b[?62;4c"),
+)
+"""Questions that a real terminal answers, and the answers."""
+
+_UNKNOWN = re.compile(
+    r"\x1b\[[<=>?][0-9;$]*[a-gi-km-zA-Z]"  # private sequences but h and l
+    r"|\x1b[P_^\]][^\x1b\x07]*(?:\x1b\\|\x07)"
+)
+"""Sequences that pyte would print as text."""
+
+
+class Terminal:
+    """Starts `argv` and reads what it prints, until `close`."""
+
+    def __init__(self, argv: list[str], size: tuple[int, int], env: dict[str, str]) -> None:
+        self.screen = pyte.Screen(*size)
+        self._stream = pyte.Stream(self.screen)
+        self.bytes = 0
+        """Bytes that the program has written."""
+        self.at = time.monotonic()
+        """When the last of them arrived."""
+        self.closed = False
+        self._changed = threading.Condition()
+        self.started = time.monotonic()
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.execvpe(argv[0], argv, env)
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
+        self.process = psutil.Process(self.pid)
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        while True:
+            try:
+                data = os.read(self.fd, 1 << 16)
+            except OSError:
+                data = b""
+            at = time.monotonic()
+            with self._changed:
+                if not data:
+                    self.closed = True
+                    self._changed.notify_all()
+                    return
+                self.bytes += len(data)
+                for query, reply in QUERIES:
+                    if query in data:
+                        os.write(self.fd, reply)
+                self._stream.feed(_UNKNOWN.sub("", decode(data)))
+                self.at = at
+                self._changed.notify_all()
+
+    def wait(self, seen: Callable[[], bool], limit: float) -> float | None:
+        """When the bytes arrived after which `seen` held, on the monotonic clock; None if it did
+        not within `limit` seconds."""
+        end = time.monotonic() + limit
+        with self._changed:
+            while not seen():
+                left = end - time.monotonic()
+                if left <= 0 or self.closed:
+                    return None
+                self._changed.wait(min(left, 0.5))
+            return self.at
+
+    def lines(self) -> list[str]:
+        """The screen as text."""
+        return list(self.screen.display)
+
+    def cursor_row(self) -> int | None:
+        """Row whose look stands out from all the others': the table's cursor."""
+        looks = {}
+        for row in range(self.screen.lines):
+            cells = self.screen.buffer[row]
+            look = Counter((cells[x].bg, cells[x].reverse) for x in range(self.screen.columns))
+            looks[row] = look.most_common(1)[0][0]
+        counts = Counter(looks.values())
+        middle = range(3, self.screen.lines - 2)  # neither header nor footer
+        alone = [row for row in middle if counts[looks[row]] == 1]
+        return alone[0] if len(alone) == 1 else None
+
+    def type(self, keys: str) -> None:
+        os.write(self.fd, keys.encode())
+
+    def tree(self) -> list[psutil.Process]:
+        return [self.process, *self.process.children(recursive=True)]
+
+    def cpu(self) -> float:
+        """Seconds of CPU that the program and its children have used."""
+        return sum(sum(process.cpu_times()[:2]) for process in self.tree())
+
+    def rss(self) -> float:
+        """Resident memory of the program and its children, in MiB."""
+        return sum(process.memory_info().rss for process in self.tree()) / 2**20
+
+    def close(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        os.close(self.fd)
