@@ -1,0 +1,407 @@
+"""A living picture made by hand: what `servedeck.fleet.live.Live` offers the screens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from servedeck.fleet.view import ContainerView, EventView, Key, PodView, ServingView
+from servedeck.serving.endpoint import Endpoint
+from servedeck.serving.failure import Health
+from servedeck.serving.status import Status
+
+NOW = datetime(2026, 11, 23, 3, 0, 0, tzinfo=UTC)
+
+
+def ago(**parts: float) -> datetime:
+    return NOW - timedelta(**parts)
+
+
+class Phase(StrEnum):
+    CONNECTING = "connecting"
+    LISTING = "listing"
+    LIVE = "live"
+    RETRYING = "retrying"
+    FORBIDDEN = "forbidden"
+    MISSING = "missing"
+    UNAUTHORIZED = "unauthorized"
+
+
+@dataclass(frozen=True)
+class FakeState:
+    phase: Phase = Phase.LIVE
+    sentence: str = ""
+    since: datetime | None = None
+    loaded: int = 0
+    remaining: int | None = None
+    missing: tuple[str, ...] = ()
+    stale_for: float | None = None
+
+
+@dataclass(frozen=True)
+class FakeChanges:
+    keys: frozenset[Key] = frozenset()
+    state: bool = False
+
+
+@dataclass(frozen=True)
+class FakeConnection:
+    context: str = "prod-seoul"
+    namespace: str = "default"
+    server: str = "https://127.0.0.1:6443"
+
+
+class FakeFleet:
+    def __init__(self) -> None:
+        self.by_key: dict[Key, ServingView] = {}
+
+    def view(self, key: Key) -> ServingView | None:
+        return self.by_key.get(key)
+
+    def views(self) -> list[ServingView]:
+        return list(self.by_key.values())
+
+
+@dataclass
+class FakeSource:
+    """Views and state are set by the test, which says so with `tell`."""
+
+    state: FakeState = field(default_factory=FakeState)
+    connection: FakeConnection | None = field(default_factory=FakeConnection)
+    namespace: str | None = None
+    fleet: FakeFleet = field(default_factory=FakeFleet)
+    callbacks: list[Callable[[Any], None]] = field(default_factory=list)
+    started: bool = False
+    retried: int = 0
+    switched: list[tuple[str | None, str | None]] = field(default_factory=list)
+
+    def put(self, *views: ServingView) -> FakeSource:
+        for view in views:
+            self.fleet.by_key[view.key] = view
+        self.tell(view.key for view in views)
+        return self
+
+    def drop(self, key: Key) -> None:
+        del self.fleet.by_key[key]
+        self.tell([key])
+
+    def set_state(self, **changes: Any) -> None:
+        self.state = replace(self.state, **changes)
+        for callback in self.callbacks:
+            callback(FakeChanges(state=True))
+
+    def tell(self, keys: Iterable[Key]) -> None:
+        changed = FakeChanges(frozenset(keys))
+        for callback in self.callbacks:
+            callback(changed)
+
+    def subscribe(self, callback: Callable[[Any], None]) -> Callable[[], None]:
+        self.callbacks.append(callback)
+        return lambda: self.callbacks.remove(callback)
+
+    async def start(self) -> None:
+        self.started = True
+
+    async def close(self) -> None:
+        self.started = False
+
+    def retry_now(self) -> None:
+        self.retried += 1
+
+    async def switch(self, *, context: str | None = None, namespace: str | None = None) -> None:
+        self.switched.append((context, namespace))
+
+
+class FakeLogs:
+    """Logs by (namespace, pod, container, previous); a live one can be written to."""
+
+    def __init__(self) -> None:
+        self.lines: dict[tuple[str, str, str, bool], list[str]] = {}
+        self.asked: list[tuple[str, str, str, bool]] = []
+        self.queues: dict[tuple[str, str, str, bool], asyncio.Queue[list[str] | None]] = {}
+        self.error: Exception | None = None
+
+    def queue(self, key: tuple[str, str, str, bool]) -> asyncio.Queue[list[str] | None]:
+        return self.queues.setdefault(key, asyncio.Queue())
+
+    async def __call__(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        *,
+        tail: int,
+        previous: bool = False,
+        follow: bool = True,
+    ) -> AsyncIterator[list[str]]:
+        key = (namespace, pod, container, previous)
+        self.asked.append(key)
+        if self.error is not None:
+            raise self.error
+        yield self.lines.get(key, [])[-tail:]
+        while follow:
+            batch = await self.queue(key).get()
+            if batch is None:
+                return
+            yield batch
+
+
+# -- servings -----------------------------------------------------------------------------------
+
+CRASHED = "inference-server"
+
+
+def container(name: str = CRASHED, **changes: Any) -> ContainerView:
+    base = ContainerView(
+        name=name,
+        state="Running",
+        ready=True,
+        restarts=0,
+        init=False,
+        has_previous=False,
+        container_id=f"containerd://{name}",
+    )
+    return replace(base, **changes)
+
+
+def pod(name: str, namespace: str = "team-a", **changes: Any) -> PodView:
+    base = PodView(
+        name=name,
+        namespace=namespace,
+        uid=f"uid-{name}",
+        status="Running",
+        ready="1/1",
+        is_ready=True,
+        restarts=0,
+        restarted_at=None,
+        node="gpu-node-1",
+        created=ago(days=3),
+        health=Health.OK,
+        reason="",
+        message="",
+        container="",
+        old_revision=False,
+        containers=(container(),),
+        events=(),
+    )
+    return replace(base, **changes)
+
+
+def crashing_pod(name: str, namespace: str = "team-a", restarts: int = 7) -> PodView:
+    return pod(
+        name,
+        namespace,
+        status="CrashLoopBackOff",
+        ready="0/1",
+        is_ready=False,
+        restarts=restarts,
+        restarted_at=ago(minutes=2),
+        health=Health.ERROR,
+        reason="OOMKilled",
+        message="inference-server was killed for using more memory than its limit of 80Gi"
+        " (exit code 137).",
+        container=CRASHED,
+        containers=(container(state="Waiting", ready=False, restarts=restarts, has_previous=True),),
+        events=(
+            EventView(
+                ago(seconds=40),
+                "Warning",
+                "BackOff",
+                "Back-off restarting failed container inference-server in pod " + name,
+                23,
+            ),
+            EventView(
+                ago(minutes=3),
+                "Warning",
+                "Unhealthy",
+                "Startup probe failed: Get http://10.0.3.17:8000/health: connection refused",
+                4,
+            ),
+        ),
+    )
+
+
+def serving(name: str, namespace: str = "team-a", **changes: Any) -> ServingView:
+    key = Key(namespace, name)
+    base = ServingView(
+        key=key,
+        uid=f"uid-{key}",
+        status=Status.READY,
+        reason="",
+        message="",
+        failing=0,
+        rollout="",
+        ready=2,
+        desired=2,
+        template="vllm",
+        model="meta-llama/Llama-3.1-8B-Instruct",
+        accelerator="NVIDIA GPU",
+        accelerator_resource="nvidia.com/gpu",
+        accelerator_count=1,
+        restarts=0,
+        endpoint=Endpoint(
+            url=f"https://serve.example.com/{namespace}/{name}",
+            source=f"HTTPRoute {namespace}/{name}",
+            address=f"http://{name}.{namespace}.svc:80",
+            service=name,
+            port=80,
+            model="meta-llama/Llama-3.1-8B-Instruct",
+            forward=f"kubectl port-forward -n {namespace} service/{name} 8080:80",
+        ),
+        scaler="",
+        image="vllm/vllm-openai:v0.11.0",
+        created=ago(days=12),
+        labels={"app": name},
+        description="",
+        managed=True,
+        pods=(pod(f"{name}-7d9c-x2x1q", namespace), pod(f"{name}-7d9c-b8k2m", namespace)),
+        events=(),
+    )
+    return replace(base, **changes)
+
+
+def fleet() -> list[ServingView]:
+    """Servings in all six states."""
+    return [
+        serving(
+            "llama-70b-chat",
+            status=Status.ERROR,
+            reason="OOMKilled",
+            message="inference-server was killed for using more memory than its limit of 80Gi"
+            " (exit code 137).",
+            failing=2,
+            ready=0,
+            restarts=14,
+            model="meta-llama/Llama-3.3-70B-Instruct",
+            accelerator_count=4,
+            created=ago(hours=5, minutes=12),
+            pods=(
+                crashing_pod("llama-70b-chat-6b8f-9qk2x"),
+                crashing_pod("llama-70b-chat-6b8f-vv7tz"),
+            ),
+        ),
+        serving(
+            "embed-large",
+            "search",
+            status=Status.ERROR,
+            reason="exit code 1",
+            message="inference-server ended with exit code 1: ValueError: max_model_len 65536 is"
+            " larger than the model's 32768.",
+            failing=1,
+            ready=0,
+            desired=1,
+            restarts=31,
+            model="BAAI/bge-m3",
+            created=ago(minutes=41),
+            pods=(
+                replace(
+                    crashing_pod("embed-large-55c-zzx9p", "search", 31),
+                    reason="exit code 1",
+                    status="Error",
+                ),
+            ),
+        ),
+        serving(
+            "qwen-coder",
+            "platform",
+            status=Status.DEGRADED,
+            reason="CUDA error",
+            message="inference-server ended with exit code 134: CUDA error: an illegal memory"
+            " access was encountered.",
+            failing=1,
+            ready=2,
+            desired=3,
+            restarts=3,
+            model="Qwen/Qwen2.5-Coder-32B-Instruct",
+            accelerator_count=2,
+            rollout="updating 1/3",
+            created=ago(days=2, hours=3),
+        ),
+        serving(
+            "exaone-rngd",
+            "research",
+            status=Status.PENDING,
+            reason="Unschedulable",
+            message="0/6 nodes are available: 4 Insufficient furiosa.ai/rngd, 2 node(s) had"
+            " untolerated taint {dedicated: batch}.",
+            failing=1,
+            ready=0,
+            desired=1,
+            template="furiosa-llm",
+            model="LGAI-EXAONE/EXAONE-3.5-32B-Instruct",
+            accelerator="Furiosa RNGD",
+            accelerator_resource="furiosa.ai/rngd",
+            accelerator_count=2,
+            endpoint=Endpoint(problem="No route leads to the serving."),
+            created=ago(minutes=9, seconds=30),
+            pods=(
+                pod(
+                    "exaone-rngd-84f-7hx2c",
+                    "research",
+                    status="Pending",
+                    ready="0/1",
+                    is_ready=False,
+                    node="",
+                    health=Health.PENDING,
+                    reason="Unschedulable",
+                    message="0/6 nodes are available: 4 Insufficient furiosa.ai/rngd, 2 node(s)"
+                    " had untolerated taint {dedicated: batch}.",
+                    containers=(container(state="", ready=False, container_id=""),),
+                ),
+            ),
+        ),
+        serving(
+            "mistral-small",
+            "platform",
+            status=Status.STARTING,
+            message="Loading the model.",
+            ready=0,
+            desired=1,
+            model="mistralai/Mistral-Small-24B-Instruct-2501",
+            created=ago(seconds=75),
+            pods=(
+                pod(
+                    "mistral-small-9c-qq2wz",
+                    "platform",
+                    ready="0/1",
+                    is_ready=False,
+                    health=Health.STARTING,
+                ),
+            ),
+        ),
+        serving("llama-8b", created=ago(days=40)),
+        serving("gemma-3-27b", "search", model="google/gemma-3-27b-it", accelerator_count=2),
+        serving("whisper-large", "research", template="custom", model="openai/whisper-large-v3"),
+        serving("bge-reranker", "search", model="BAAI/bge-reranker-v2-m3", accelerator=""),
+        serving("phi-4", "platform", model="microsoft/phi-4", restarts=2),
+        serving(
+            "deepseek-r1-distill",
+            "research",
+            status=Status.SCALED_DOWN,
+            ready=0,
+            desired=0,
+            model="deepseek-ai/DeepSeek-R1-Distill-Llama-70B",
+            pods=(),
+        ),
+    ]
+
+
+CRASH_LINES = [
+    "INFO 11-23 02:57:41 [core.py:58] Initializing a V1 LLM engine (v0.11.0) with config: model=",
+    "INFO 11-23 02:57:55 [gpu_model_runner.py:1843] Model loading took 131.4 GiB and 71 seconds",
+    "WARNING 11-23 02:57:58 [worker.py:211] Free host memory is below 2 GiB",
+    "ERROR 11-23 02:58:01 [core.py:402] EngineCore failed to start.",
+    "RuntimeError: DataLoader worker (pid 412) is killed by signal: Killed.",
+]
+
+
+def logs() -> FakeLogs:
+    """Logs of the crashed containers."""
+    fake = FakeLogs()
+    for name in ("llama-70b-chat-6b8f-9qk2x", "llama-70b-chat-6b8f-vv7tz"):
+        fake.lines["team-a", name, CRASHED, True] = list(CRASH_LINES)
+    return fake

@@ -1,0 +1,344 @@
+"""Every action once: id, keys, label, help. Key bindings, footer, help, command line and the
+user's keymap are all derived from this table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from textual.binding import Binding, BindingType
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something that the operator can do somewhere."""
+
+    id: str
+    """Scope and name, "servings.logs"; the keymap of the settings speaks of it by this."""
+    keys: str
+    """Keys as Textual names them, comma separated, the first is the one that is shown."""
+    label: str
+    """One or two words for the footer."""
+    help: str
+    """One sentence for the help and the command line."""
+    footer: int = 0
+    """Place in the footer, the smallest first; 0 is not shown there."""
+    command: str = ""
+    """Word of the command line that does the same, "q"."""
+    keyed: bool = False
+    """The action is told which of its keys was pressed."""
+    widget: bool = False
+    """The widget that has the focus binds it; here it stands for footer and help."""
+
+    @property
+    def scope(self) -> str:
+        """Screen or widget where it can be done; "app" is everywhere."""
+        return self.id.partition(".")[0]
+
+    @property
+    def name(self) -> str:
+        return self.id.partition(".")[2]
+
+
+SCOPES: Mapping[str, str] = {
+    "servings": "Serving list",
+    "status": "Status of a serving",
+    "connect": "Connect",
+    "log": "Log of a Pod",
+    "pick": "Choosing from a list",
+    "table": "Moving in a list",
+    "help": "Help",
+    "app": "Everywhere",
+}
+"""What the help calls each scope, in its order."""
+
+DIGITS = "0,1,2,3,4,5,6,7,8,9"
+POD_KEYS = "1,2,3,4,5,6,7,8,9,a,b,d,e,f,i,m,n,o,r,s,t,u,v,x,y,z"
+"""Keys that open the log of the n-th Pod of a status; none of them scrolls or closes."""
+
+ACTIONS: tuple[Action, ...] = (
+    Action(
+        "servings.status",
+        "space,enter",
+        "status",
+        "Say why the serving is in its state: failing Pods, their Events, the crashed container's"
+        " last lines.",
+        footer=1,
+        command="status",
+    ),
+    Action(
+        "servings.logs",
+        "l",
+        "logs",
+        "Follow the log of the serving's worst Pod.",
+        footer=2,
+        command="logs",
+    ),
+    Action(
+        "servings.connect",
+        "c",
+        "connect",
+        "Show the endpoint, the paths and curl lines, ready to copy.",
+        footer=3,
+        command="connect",
+    ),
+    Action(
+        "servings.filter",
+        "slash",
+        "filter",
+        'Show only what matches: text, !text, status:error, ns:team, "max length", -l key=value.',
+        footer=4,
+        command="filter",
+    ),
+    Action(
+        "servings.namespace_key",
+        DIGITS,
+        "namespace",
+        "0 shows all namespaces, 1 to 9 the one that the header names beside the digit.",
+        footer=8,
+        keyed=True,
+    ),
+    Action(
+        "servings.sort_next",
+        "greater_than_sign",
+        "sort",
+        "Sort by the next column; a click on a column's name does it too.",
+        footer=7,
+    ),
+    Action(
+        "servings.sort_previous",
+        "less_than_sign",
+        "sort back",
+        "Sort by the previous column.",
+    ),
+    Action("servings.sort_reverse", "o", "reverse", "Turn the order round.", command="reverse"),
+    Action(
+        "servings.wide",
+        "w",
+        "wide",
+        "Show every column at full width; left and right scroll, the name stays.",
+        footer=6,
+        command="wide",
+    ),
+    Action(
+        "servings.context",
+        "ctrl+k",
+        "context",
+        "Choose another context of the kubeconfig; :ctx NAME goes there at once.",
+        footer=9,
+        command="ctx",
+    ),
+    Action(
+        "servings.namespace",
+        "ctrl+n",
+        "namespaces",
+        "Choose a namespace from the list; :ns NAME goes there at once, :ns all shows all.",
+        command="ns",
+    ),
+    Action(
+        "servings.retry",
+        "ctrl+r",
+        "retry now",
+        "Try the API server again at once in place of waiting.",
+        command="retry",
+    ),
+    Action(
+        "servings.back",
+        "escape",
+        "clear",
+        "Close the status, or clear the filter.",
+    ),
+    Action("servings.quit", "q", "quit", "Leave servedeck."),
+    Action(
+        "status.close", "escape,space,q,enter", "close", "Close the status.", footer=1, widget=True
+    ),
+    Action(
+        "status.pod_log",
+        POD_KEYS,
+        "Pod's log",
+        "Follow the log of the Pod that stands beside the key.",
+        footer=2,
+        keyed=True,
+        widget=True,
+    ),
+    Action(
+        "status.scroll",
+        "j,k,down,up,pagedown,pageup,g,G,home,end",
+        "scroll",
+        "Scroll the status.",
+        footer=3,
+        keyed=True,
+        widget=True,
+    ),
+    Action("connect.close", "escape,c,q", "close", "Close the overlay.", footer=9),
+    Action("connect.url", "u", "URL", "Copy the endpoint URL.", footer=1),
+    Action("connect.address", "a", "address", "Copy the in-cluster address.", footer=2),
+    Action("connect.curl", "s", "curl", "Copy the curl line for a request.", footer=3),
+    Action(
+        "connect.curl_async",
+        "x",
+        "async curl",
+        "Copy the curl line for a request that is queued (X-Async: true).",
+        footer=4,
+    ),
+    Action(
+        "connect.forward",
+        "f",
+        "port-forward",
+        "Copy the kubectl port-forward command.",
+        footer=5,
+    ),
+    Action(
+        "connect.scroll",
+        "j,k,down,up,pagedown,pageup,g,G,home,end",
+        "scroll",
+        "Scroll the overlay.",
+        keyed=True,
+    ),
+    Action("log.close", "escape,q", "close", "Go back to the list.", footer=1),
+    Action(
+        "log.previous",
+        "p",
+        "previous",
+        "Show the log of the container's previous instance, and back.",
+        footer=2,
+    ),
+    Action(
+        "log.container",
+        "right_square_bracket,tab",
+        "container",
+        "Go to the Pod's next container.",
+        footer=3,
+    ),
+    Action("log.pod", "n", "next Pod", "Go to the serving's next Pod.", footer=4),
+    Action(
+        "log.follow",
+        "f",
+        "follow",
+        "Hold the log where it is, or follow its end; scrolling up holds, G follows.",
+        footer=5,
+    ),
+    Action("log.wrap", "w", "wrap", "Wrap long lines, or cut them.", footer=6),
+    Action(
+        "log.scroll",
+        "j,k,down,up,pagedown,pageup,g,G,home,end,left,right",
+        "scroll",
+        "Scroll the log; g goes to its first line, G to its end.",
+        keyed=True,
+        widget=True,
+    ),
+    Action("pick.choose", "enter", "choose", "Take the line under the cursor.", footer=1),
+    Action("pick.close", "escape", "close", "Change nothing.", footer=2),
+    Action(
+        "pick.move",
+        "down,up,pagedown,pageup,ctrl+n,ctrl+p",
+        "move",
+        "Move the cursor; letters narrow the list.",
+        footer=3,
+        keyed=True,
+    ),
+    Action(
+        "table.move",
+        "j,k,down,up",
+        "move",
+        "Down and up by one.",
+        widget=True,
+        keyed=True,
+    ),
+    Action(
+        "table.page",
+        "pagedown,pageup,ctrl+f,ctrl+b",
+        "page",
+        "Down and up by a page.",
+        widget=True,
+        keyed=True,
+    ),
+    Action(
+        "table.edge", "g,G,home,end", "ends", "To the top, to the end.", widget=True, keyed=True
+    ),
+    Action(
+        "table.sideways",
+        "left,right",
+        "sideways",
+        "Scroll a list that is wider than the screen.",
+        widget=True,
+        keyed=True,
+    ),
+    Action("help.close", "escape,q,question_mark", "close", "Close the help.", footer=1),
+    Action(
+        "help.scroll",
+        "j,k,down,up,pagedown,pageup,g,G,home,end",
+        "scroll",
+        "Scroll the help.",
+        footer=2,
+        keyed=True,
+    ),
+    Action(
+        "app.help", "question_mark,f1", "help", "List every key and what it does.", command="help"
+    ),
+    Action(
+        "app.command",
+        "colon,ctrl+p",
+        "commands",
+        "Type a command, or pick an action by its name.",
+        footer=10,
+    ),
+    Action("app.quit", "ctrl+c,ctrl+q", "quit", "Leave servedeck.", command="q"),
+)
+
+BY_ID: Mapping[str, Action] = {action.id: action for action in ACTIONS}
+
+
+def in_scope(scope: str) -> tuple[Action, ...]:
+    """Actions of a scope, in the order of the table."""
+    return tuple(action for action in ACTIONS if action.scope == scope)
+
+
+def bindings(*scopes: str) -> list[BindingType]:
+    """Textual's bindings for the actions of the scopes; each leads to `action_do`."""
+    return [binding for scope in scopes for action in in_scope(scope) for binding in _bound(action)]
+
+
+def _bound(action: Action) -> Iterator[Binding]:
+    if action.widget:
+        return
+    if not action.keyed:
+        yield Binding(action.keys, f"do('{action.id}')", action.label, id=action.id)
+        return
+    for key in action.keys.split(","):
+        yield Binding(key, f"do('{action.id}', '{key}')", action.label, id=f"{action.id}.{key}")
+
+
+_SHOWN = {
+    "slash": "/",
+    "colon": ":",
+    "question_mark": "?",
+    "greater_than_sign": ">",
+    "less_than_sign": "<",
+    "right_square_bracket": "]",
+    "left_square_bracket": "[",
+    "escape": "esc",
+    "pagedown": "pgdn",
+    "pageup": "pgup",
+    "down": "↓",
+    "up": "↑",
+    "left": "←",
+    "right": "→",
+}
+
+
+def shown_key(key: str) -> str:
+    """A key as people write it."""
+    return _SHOWN.get(key, key)
+
+
+def shown_keys(action: Action, keymap: Mapping[str, str], *, all_keys: bool = False) -> str:
+    """The action's key, or all of them, as people write them and as the keymap has them."""
+    keys = keymap.get(action.id, action.keys).split(",")
+    if action.keys == DIGITS:
+        return "0-9"
+    if action.keys == POD_KEYS:
+        return "1-9 a-z"
+    if action.keyed and not all_keys:
+        return "/".join(map(shown_key, keys[:2]))
+    return " ".join(map(shown_key, keys if all_keys else keys[:1]))

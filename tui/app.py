@@ -1,0 +1,213 @@
+"""The app: one living picture, its screens, and what every screen can ask for."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from textual.app import App
+from textual.worker import Worker, WorkerState
+
+from servedeck.cluster.errors import ClusterError, explain
+from styles.themes import ANSI, DARK, DEFAULTS, THEMES
+from tui.actions import BY_ID
+from tui.screens.base import ActionScreen
+from tui.screens.servings import ServingsScreen
+from tui.source import Changes, Logs, Source
+from widgets.status_popover import Crash, Tail
+
+if TYPE_CHECKING:
+    from tui.screens.pick import PickScreen
+
+TAIL_TIMEOUT = 10.0
+"""Seconds after which the last lines of a container are given up."""
+
+
+class ServedeckApp(App[None]):
+    """Shows the servings of a cluster for as long as the operator wants."""
+
+    CSS_PATH = ["../styles/base.tcss", "../styles/servings.tcss", "../styles/overlays.tcss"]
+    TITLE = "servedeck"
+    ENABLE_COMMAND_PALETTE = False
+    ALLOW_SELECT = False
+    """The terminal's own selection (shift and drag) copies what is on the screen."""
+
+    def __init__(
+        self,
+        source: Source,
+        logs: Logs,
+        *,
+        contexts: Sequence[str] = (),
+        favourites: Sequence[str] = (),
+        keys: Mapping[str, str] | None = None,
+        theme: str = "",
+        readonly: bool = False,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """`keys` is the operator's keymap: an action's id -> its keys, comma separated. `theme`
+        is the name of a theme, "" for the one that suits the terminal."""
+        no_color = "NO_COLOR" in os.environ
+        # Textual drops all colour only where it draws in the terminal's own colours.
+        super().__init__(ansi_color=True if no_color else None)
+        if "TEXTUAL_ANIMATIONS" not in os.environ:
+            self.animation_level = "none"
+        self.source = source
+        self.logs = logs
+        self.contexts = tuple(contexts)
+        self.favourites = tuple(favourites)
+        self.keys = dict(keys or {})
+        self.readonly = readonly
+        self.clock = clock
+        self.servings = ServingsScreen()
+        for known in THEMES:
+            self.register_theme(known)
+        few_colours = self.console.color_system in ("standard", None)
+        self.theme = ANSI.name if no_color else theme or (ANSI if few_colours else DARK).name
+        self.set_keymap(self.keys)
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return dict(DEFAULTS)
+
+    def get_default_screen(self) -> ServingsScreen:
+        return self.servings
+
+    # -- the living picture -------------------------------------------------------------------
+
+    def on_mount(self) -> None:
+        self.source.subscribe(self._on_changes)
+        # The first paint comes first: what the source imports costs more than all of the screen.
+        self.call_after_refresh(self._start_source)
+
+    def _start_source(self) -> None:
+        self._begin(self.source.start(), "source")
+
+    def _on_changes(self, changes: Changes) -> None:
+        self.servings.on_changes(changes)
+
+    @property
+    def context_name(self) -> str:
+        """The context in force, "" while it is not known."""
+        connection = self.source.connection
+        return connection.context if connection is not None else ""
+
+    @property
+    def only_namespace(self) -> str:
+        """The one namespace that is watched, "" where all are."""
+        return self.source.namespace or ""
+
+    async def read_tail(self, crash: Crash, lines: int) -> Tail:
+        """The last lines of a crashed container, or why there are none."""
+        read: list[str] = []
+        try:
+            async with asyncio.timeout(TAIL_TIMEOUT):
+                async for batch in self.logs(
+                    crash.namespace,
+                    crash.pod,
+                    crash.container,
+                    tail=lines,
+                    previous=crash.previous,
+                    follow=False,
+                ):
+                    read += batch
+        except (ClusterError, OSError, TimeoutError) as error:
+            return Tail(crash, problem=explain(error), loading=False)
+        return Tail(crash, tuple(read[-lines:]), loading=False)
+
+    # -- where one is -------------------------------------------------------------------------
+
+    async def show_namespace(self, name: str) -> None:
+        """Show one namespace, or all with ""."""
+        if self.source.namespace in (None, name):
+            self.servings.set_namespace(name)
+            return
+        self.servings.set_namespace("")
+        await self.source.switch(namespace=name or None)
+
+    async def show_context(self, name: str) -> None:
+        """Go to another context of the kubeconfig."""
+        if self.contexts and name not in self.contexts:
+            self.say(f"There is no context {name}; ctrl+k lists those there are.", "warning")
+            return
+        self.servings.set_namespace("")
+        await self.source.switch(context=name)
+
+    def pick_namespace(self) -> None:
+        from tui.screens.pick import Choice, PickScreen
+
+        counted: dict[str, int] = {}
+        for view in self.source.fleet.views():
+            counted[view.key.namespace] = counted.get(view.key.namespace, 0) + 1
+        choices = [Choice("", "all namespaces", f"{sum(counted.values()):,} servings")]
+        choices += [
+            Choice(name, name, f"{count:,} servings") for name, count in sorted(counted.items())
+        ]
+        screen: PickScreen = PickScreen("Namespace", choices, at=self.servings.namespace)
+        self._pick(screen, self.show_namespace)
+
+    def pick_context(self) -> None:
+        from tui.screens.pick import Choice, PickScreen
+
+        choices = [
+            Choice(name, name, "current" if name == self.context_name else "")
+            for name in self.contexts
+        ]
+        self._pick(PickScreen("Context", choices, at=self.context_name), self.show_context)
+
+    def _pick(self, screen: PickScreen, then: Callable[[str], Coroutine[None, None, None]]) -> None:
+        def chosen(key: str | None) -> None:
+            if key is not None:
+                self._begin(then(key), "switch")
+
+        self.push_screen(screen, chosen)
+
+    def _begin(self, going: Coroutine[None, None, None], group: str) -> None:
+        self.run_worker(going, group=group, exclusive=True, exit_on_error=False)
+
+    def _run_command(self, command: str | None) -> None:
+        """Do what the command line was left with."""
+        what, _, name = (command or "").partition(" ")
+        if what == "context":
+            self._begin(self.show_context(name), "switch")
+        elif what == "namespace":
+            self._begin(self.show_namespace("" if name in ("all", "-A") else name), "switch")
+        elif what in BY_ID and isinstance(self.screen, ActionScreen):
+            self._begin(self.screen.action_do(what), "command")
+
+    # -- actions of every screen --------------------------------------------------------------
+
+    def do_help(self) -> None:
+        from tui.screens.help import HelpScreen
+
+        screen = self.screen
+        if isinstance(screen, ActionScreen):
+            self.push_screen(HelpScreen(screen.scopes()))
+
+    def do_command(self) -> None:
+        from tui.screens.command import CommandScreen
+
+        screen = self.screen
+        if isinstance(screen, ActionScreen):
+            self.push_screen(CommandScreen(screen), self._run_command)
+
+    def write_to_terminal(self, sequence: str) -> None:
+        """Send a control sequence to the terminal, past the screen."""
+        if self._driver is not None:
+            self._driver.write(sequence)
+            self._driver.flush()
+
+    def do_quit(self) -> None:
+        self.exit()
+
+    # -- troubles -----------------------------------------------------------------------------
+
+    def say(self, sentence: str, tone: str = "") -> None:
+        """Show a sentence on the message line of whatever screen is in front."""
+        if isinstance(self.screen, ActionScreen):
+            self.screen.say(sentence, tone)
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        if event.state is WorkerState.ERROR and isinstance(event.worker.error, Exception):
+            self.say(explain(event.worker.error), "error")

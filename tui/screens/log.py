@@ -1,0 +1,235 @@
+"""The log of one container: its last lines, then what it writes, for as long as it is watched."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.getters import query_one
+
+from servedeck.fleet.view import ContainerView, Key, PodView
+from servedeck.serving.objects import INFERENCE_CONTAINER
+from tui.actions import Action, bindings
+from tui.screens.base import ActionScreen
+from tui.source import Changes
+from widgets.lines import Bar
+from widgets.spans import Line, Span
+from widgets.status_popover import HEALTH_TONES
+from widgets.stream_log import StreamLog
+
+FIRST_LINES = 200
+"""Lines of the past that are shown."""
+
+
+class LogScreen(ActionScreen[None]):
+    """Follows one container of one Pod of a serving."""
+
+    SCOPE = "log"
+    BINDINGS: ClassVar[list[BindingType]] = bindings("log", "app")
+    heading = query_one("#heading", Bar)
+    log_view = query_one(StreamLog)
+
+    def __init__(self, key: Key, pod: str, container: str = "") -> None:
+        super().__init__()
+        self._key = key
+        self._pod = pod
+        self._container = container
+        self._previous = False
+        self._waiting_for = ""
+        self._ended = False
+        self._changed = asyncio.Event()
+
+    def compose_body(self) -> ComposeResult:
+        yield Bar(id="heading")
+        yield StreamLog()
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.log_view.focus()
+        self._open()
+
+    # -- what is followed ---------------------------------------------------------------------
+
+    @property
+    def pods(self) -> tuple[PodView, ...]:
+        view = self.servedeck.source.fleet.view(self._key)
+        return view.pods if view is not None else ()
+
+    @property
+    def pod(self) -> PodView | None:
+        """The Pod, None where it is gone."""
+        return next((pod for pod in self.pods if pod.name == self._pod), None)
+
+    @property
+    def container(self) -> ContainerView | None:
+        pod = self.pod
+        if pod is None:
+            return None
+        return next((each for each in pod.containers if each.name == self._container), None)
+
+    def _open(self) -> None:
+        """Begin with the log of the Pod and container that are chosen."""
+        pod = self.pod
+        if pod is not None and self.container is None:
+            self._container = first_container(pod)
+        self.log_view.clear()
+        self._waiting_for = ""
+        self._ended = False
+        self._show_heading()
+        self.show_hints()
+        self.start(self._follow(), "log")
+
+    async def _follow(self) -> None:
+        """Write what comes; where the log ends, ask again for what may come later."""
+        tail: int = FIRST_LINES
+        while True:
+            self._wait_for("")
+            lines = self._lines(tail)
+            async for batch in lines:
+                self._wait_for("")
+                self.log_view.write_lines(batch)
+            if self._previous or self.pod is None:
+                self._ended = True
+                self._show_heading()
+                return
+            self._wait_for("the container's next lines")
+            instance = self._instance_now()
+            while self._instance_now() == instance and self.pod is not None:
+                self._changed.clear()
+                await self._changed.wait()
+            self.log_view.write_lines(["", f"── {self._container} was started anew ──"])
+
+    def _lines(self, tail: int) -> AsyncIterator[list[str]]:
+        return self.servedeck.logs(
+            self._key.namespace,
+            self._pod,
+            self._container,
+            tail=tail,
+            previous=self._previous,
+            follow=not self._previous,
+        )
+
+    def _instance_now(self) -> tuple[str, int]:
+        container = self.container
+        return (container.container_id, container.restarts) if container is not None else ("", 0)
+
+    def _wait_for(self, what: str) -> None:
+        if what != self._waiting_for:
+            self._waiting_for = what
+            self._show_heading()
+
+    # -- what is shown ------------------------------------------------------------------------
+
+    def on_changes(self, changes: Changes) -> None:
+        self._changed.set()
+        if self._key in changes.keys:
+            self._show_heading()
+            self.show_hints()
+
+    def _show_heading(self) -> None:
+        if self.is_attached:
+            self.heading.set_lines(self._title(), self._state())
+
+    def _title(self) -> Line:
+        spans: list[Span] = [(" ", ""), (f"{self._key.namespace}/{self._pod}", "strong")]
+        spans.append((f"  {self._container}", "accent"))
+        pod = self.pod
+        if pod is None:
+            return (*spans, ("  the Pod is gone", "pending"))
+        spans += [("  ", ""), (pod.status, HEALTH_TONES[pod.health])]
+        if pod.restarts:
+            spans.append((f"  {pod.restarts} restarts", "warning"))
+        if len(self.pods) > 1:
+            at = [each.name for each in self.pods].index(self._pod) + 1
+            spans.append((f"  Pod {at} of {len(self.pods)}", "muted"))
+        return tuple(spans)
+
+    def _state(self) -> Line:
+        log = self.log_view
+        spans: list[Span] = [(" ", "")]
+        if self._previous:
+            spans.append(("previous instance  ", "pending"))
+        if self._ended:
+            spans.append(("ended", "muted"))
+        elif waiting := waits_for(self.pod, self.container) if not log.lines else "":
+            spans.append((waiting, "pending"))
+        elif self._waiting_for:
+            spans.append((f"waiting for {self._waiting_for}", "muted"))
+        elif log.following:
+            spans.append(("✓ following", "ready"))
+        else:
+            spans.append((f"holding, {log.unseen:,} lines below; G follows", "pending"))
+        spans.append((f"  {len(log.lines):,} lines", "muted"))
+        if log.dropped:
+            spans.append((f", {log.dropped:,} older ones let go", "muted"))
+        return tuple(spans)
+
+    def on_stream_log_moved(self) -> None:
+        self._show_heading()
+
+    # -- actions ------------------------------------------------------------------------------
+
+    def why_not(self, action: Action) -> str:
+        pod = self.pod
+        if action.name == "previous" and not self._previous:
+            container = self.container
+            if container is None or not container.has_previous:
+                return f"{self._container or 'The container'} has not been restarted."
+        if action.name == "container" and (pod is None or len(pod.containers) < 2):
+            return "The Pod has no other container."
+        if action.name == "pod" and len(self.pods) < 2:
+            return "The serving has no other Pod."
+        return ""
+
+    def do_previous(self) -> None:
+        self._previous = not self._previous
+        self._open()
+
+    def do_container(self) -> None:
+        if (pod := self.pod) is not None:
+            names = [container.name for container in pod.containers]
+            at = names.index(self._container) if self._container in names else -1
+            self._container = names[(at + 1) % len(names)]
+            self._previous = False
+            self._open()
+
+    def do_pod(self) -> None:
+        names = [pod.name for pod in self.pods]
+        at = names.index(self._pod) if self._pod in names else -1
+        self._pod = names[(at + 1) % len(names)]
+        self._container = ""
+        self._previous = False
+        self._open()
+
+    def do_follow(self) -> None:
+        self.log_view.set_following(not self.log_view.following)
+
+    def do_wrap(self) -> None:
+        self.log_view.set_wrapping(not self.log_view.wrapping)
+
+    def do_close(self) -> None:
+        self.app.pop_screen()
+
+
+def first_container(pod: PodView) -> str:
+    """The container to begin with: where the cause lies, else the inference server."""
+    names = [container.name for container in pod.containers]
+    for wanted in (pod.container, INFERENCE_CONTAINER):
+        if wanted in names:
+            return wanted
+    of_the_pod = [container.name for container in pod.containers if not container.init]
+    return (of_the_pod or names or [""])[0]
+
+
+def waits_for(pod: PodView | None, container: ContainerView | None) -> str:
+    """Why there are no lines yet, in a few words; "" where there is no reason."""
+    if pod is None:
+        return "the Pod is gone"
+    if container is None or not container.state:
+        return f"waiting for the Pod to be started: {pod.reason or pod.status}"
+    if container.state == "Waiting":
+        return f"waiting for the container to start: {pod.reason or pod.status}"
+    return ""

@@ -1,0 +1,25 @@
+"""Keys that scroll a text, the same on every screen."""
+
+from __future__ import annotations
+
+from widgets.lines import Lines
+
+FAR = 1_000_000
+"""Lines to the end of any text."""
+
+
+def scroll(text: Lines, key: str) -> None:
+    """Scroll as the key says."""
+    match key:
+        case "j" | "down":
+            text.scroll_lines(1)
+        case "k" | "up":
+            text.scroll_lines(-1)
+        case "pagedown":
+            text.scroll_pages(1)
+        case "pageup":
+            text.scroll_pages(-1)
+        case "g" | "home":
+            text.scroll_lines(-FAR)
+        case "G" | "end":
+            text.scroll_lines(FAR)

@@ -1,0 +1,390 @@
+"""The serving list: every serving with its true status, and why the broken ones are broken."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.geometry import Size
+from textual.getters import query_one
+from textual.timer import Timer
+from textual.widgets import Input
+
+from servedeck.fleet.query import Query, QueryError, counts, parse, sort
+from servedeck.fleet.view import Key, PodView, ServingView
+from servedeck.serving.text import one_line
+from servedeck.serving.units import age
+from tui import words
+from tui.actions import POD_KEYS, Action, bindings
+from tui.namespaces import Digits
+from tui.screens.base import ActionScreen
+from tui.source import Changes
+from widgets.fleet_header import FleetHeader, Heading
+from widgets.fleet_table import FleetTable
+from widgets.line_input import LineInput
+from widgets.lines import Bar
+from widgets.serving_rows import COLUMNS, Rows, badge, status_word
+from widgets.spans import Line, Span
+from widgets.status_popover import Crash, StatusPopover, Tail, crash_of
+
+TAIL_LINES = 20
+"""Lines of the crashed container that the status shows."""
+
+HOVER_DELAY = 0.35
+"""Seconds that the mouse rests on a status before it is shown."""
+
+DEFAULT_SORT = "status"
+
+
+class ServingsScreen(ActionScreen[None]):
+    """The list, its filter, and the status of the serving under the cursor."""
+
+    SCOPE = "servings"
+    BINDINGS: ClassVar[list[BindingType]] = bindings("servings", "app")
+
+    header = query_one(FleetHeader)
+    banner = query_one("#banner", Bar)
+    filter_line = query_one("#filter", LineInput)
+    table = query_one("#list", FleetTable)
+    popover = query_one(StatusPopover)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.namespace = ""
+        """The namespace that is shown; "" for all."""
+        self.filter_query = parse("")
+        """The filter in force: the last one that could be read."""
+        self.sort_column = DEFAULT_SORT
+        self.sort_reverse = False
+        self._rows = Rows()
+        self._digits = Digits()
+        self._views: list[ServingView] = []
+        self._hover: Timer | None = None
+        self._peeking = False
+        self._tail: Tail | None = None
+
+    def compose_body(self) -> ComposeResult:
+        yield FleetHeader()
+        yield Bar(id="banner")
+        yield LineInput("/", "text  !text  status:error  ns:team  -l key=value", id="filter")
+        yield FleetTable(COLUMNS, format_age=age, clock=self.now, id="list")
+        yield StatusPopover(POD_KEYS.split(","), self.now)
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.filter_line.display = False
+        self.banner.display = False
+        self._digits = Digits(self.servedeck.favourites)
+        self.table.set_view(sort=(self.sort_column, False))
+        self.table.focus()
+        self.set_interval(1.0, self._tick)
+        self.show_all()
+
+    def now(self) -> datetime:
+        """The time that ages are counted to."""
+        return self.servedeck.clock() if self.is_attached else datetime.now(UTC)
+
+    # -- what it shows ------------------------------------------------------------------------
+
+    def on_changes(self, changes: Changes) -> None:
+        """Something of the picture, or of the connection, is other than before."""
+        if self.is_attached:
+            self.show_all()
+
+    def show_all(self) -> None:
+        """Bring list, header, banner and status up to date; repaints only what differs."""
+        source = self.servedeck.source
+        all_views = source.fleet.views()
+        here = [view for view in all_views if self.namespace in ("", view.key.namespace)]
+        matching = self.filter_query.filter(here)
+        column = "" if self.sort_column == DEFAULT_SORT else self.sort_column
+        self._views = sort(matching, column, self.sort_reverse)
+        self._digits.learn(view.key.namespace for view in all_views)
+        self.table.set_placeholder(
+            words.placeholder(
+                source.state,
+                namespace=self.namespace,
+                filter_text=self.filter_query.text,
+                total=len(here),
+                elsewhere=len(all_views) - len(here),
+                context=self.servedeck.context_name,
+            )
+        )
+        self.table.set_rows(self._rows.of(self._views))
+        self._show_heading(here)
+        self._show_banner()
+        self._show_status()
+        self.show_message()
+        self.show_hints()
+
+    def _show_heading(self, here: list[ServingView]) -> None:
+        app = self.servedeck
+        self.header.show(
+            Heading(
+                context=app.context_name,
+                namespace=self.namespace or app.only_namespace,
+                connection=words.connection(app.source.state),
+                counts=counts(here),
+                shown=len(self._views),
+                total=len(here),
+                namespaces=self._digits.names,
+                readonly=app.readonly,
+            )
+        )
+
+    def _show_banner(self) -> None:
+        line = words.banner(self.servedeck.source.state, "ctrl+r")
+        self.banner.display = bool(line)
+        self.banner.set_lines(line)
+        self.table.set_class(self.servedeck.source.state.stale_for is not None, "-stale")
+
+    def _tick(self) -> None:
+        """A second went by: ages, and the age of data that are old."""
+        self.table.tick()
+        if self.servedeck.source.state.stale_for is not None:
+            self._show_heading([v for v in self._all() if self.namespace in ("", v.key.namespace)])
+        self.popover.tick()
+
+    def _all(self) -> list[ServingView]:
+        return list(self.servedeck.source.fleet.views())
+
+    @property
+    def selected(self) -> ServingView | None:
+        """The serving under the cursor."""
+        key = self.table.cursor_key
+        return self.servedeck.source.fleet.view(cast(Key, key)) if key is not None else None
+
+    def standing_message(self) -> Line:
+        """The cause of the selected serving's state, or where it is reached."""
+        view = self.selected
+        if view is None:
+            return ()
+        spans: list[Span] = [(" ", ""), status_word(view.status), (f"  {view.key}  ", "muted")]
+        if view.message:
+            reason = badge(view)
+            spans += [(reason, "strong"), (": ", "")] if reason else []
+            spans.append((one_line(view.message), ""))
+        elif view.endpoint.url:
+            spans.append((view.endpoint.url, ""))
+        elif view.endpoint.problem:
+            spans.append((view.endpoint.problem, "muted"))
+        return tuple(spans)
+
+    def on_fleet_table_highlighted(self) -> None:
+        self.show_message()
+        self.show_hints()
+
+    def fit(self, size: Size) -> None:
+        super().fit(size)
+        self.header.styles.height = 3 if size.height >= 18 else 2 if size.height >= 12 else 1
+        self.call_after_refresh(self._place_popover)
+
+    # -- actions ------------------------------------------------------------------------------
+
+    def scopes(self) -> tuple[str, ...]:
+        return ("status",) if self.popover.is_open and not self._peeking else (self.SCOPE,)
+
+    def why_not(self, action: Action) -> str:
+        view = self.selected
+        if action.name in ("status", "logs", "connect") and view is None:
+            return "There is no serving under the cursor."
+        if action.name == "logs" and view is not None and not view.pods:
+            return f"{view.key} has no Pods, so there is no log."
+        return ""
+
+    def do_connect(self) -> None:
+        from tui.screens.connect import ConnectScreen
+
+        if view := self.selected:
+            self.app.push_screen(ConnectScreen(view))
+
+    def do_logs(self) -> None:
+        if view := self.selected:
+            self._open_log(view.key, view.pods[0])
+
+    def _open_log(self, key: Key, pod: PodView) -> None:
+        from tui.screens.log import LogScreen
+
+        self.app.push_screen(LogScreen(key, pod.name, pod.container))
+
+    def do_wide(self) -> None:
+        self.table.set_view(wide=not self.table.wide)
+
+    def do_sort_next(self) -> None:
+        self._sort_by(1)
+
+    def do_sort_previous(self) -> None:
+        self._sort_by(-1)
+
+    def _sort_by(self, step: int) -> None:
+        names = [column.key for column in COLUMNS]
+        at = (names.index(self.sort_column) + step) % len(names)
+        self._set_sort(names[at], False)
+
+    def do_sort_reverse(self) -> None:
+        self._set_sort(self.sort_column, not self.sort_reverse)
+
+    def _set_sort(self, column: str, reverse: bool) -> None:
+        self.sort_column, self.sort_reverse = column, reverse
+        self.table.set_view(sort=(column, reverse))
+        self.show_all()
+
+    def on_fleet_table_header_clicked(self, message: FleetTable.HeaderClicked) -> None:
+        again = message.column == self.sort_column
+        self._set_sort(message.column, again and not self.sort_reverse)
+
+    async def do_retry(self) -> None:
+        self.servedeck.source.retry_now()
+        self.say("Trying the API server again.")
+
+    def do_back(self) -> None:
+        if self.popover.is_open:
+            self._close_status()
+        elif self.filter_line.display:
+            self._clear_filter()
+
+    def do_quit(self) -> None:
+        self.app.exit()
+
+    # -- namespaces ---------------------------------------------------------------------------
+
+    async def do_namespace_key(self, key: str) -> None:
+        name = self._digits.name_of(int(key))
+        if name is None:
+            self.say(f"No namespace has the digit {key}; ctrl+n lists them all.", "warning")
+        else:
+            await self.servedeck.show_namespace(name)
+
+    async def on_fleet_header_namespace_clicked(
+        self, message: FleetHeader.NamespaceClicked
+    ) -> None:
+        await self.do_namespace_key(str(message.digit))
+
+    def do_namespace(self) -> None:
+        self.servedeck.pick_namespace()
+
+    def do_context(self) -> None:
+        self.servedeck.pick_context()
+
+    def set_namespace(self, namespace: str) -> None:
+        """Show one namespace, or all with ""."""
+        self.namespace = namespace
+        self.table.set_view(hidden=frozenset({"project"}) if namespace else frozenset())
+        self.table.forget_widths()
+        self.show_all()
+
+    # -- filter -------------------------------------------------------------------------------
+
+    def do_filter(self) -> None:
+        self.filter_line.display = True
+        self.filter_line.input.focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        problem = ""
+        try:
+            self.filter_query = parse(event.value)
+        except QueryError as error:
+            problem = str(error)
+        self.filter_line.show_problem(problem)
+        self.show_all()
+
+    def on_input_submitted(self) -> None:
+        self.table.focus()
+        self.filter_line.display = bool(self.filter_line.text.strip())
+
+    def _clear_filter(self) -> None:
+        self.filter_query = Query("", ())
+        self.filter_line.input.value = ""
+        self.filter_line.display = False
+        self.table.focus()
+        self.show_all()
+
+    # -- status -------------------------------------------------------------------------------
+
+    def do_status(self) -> None:
+        if view := self.selected:
+            self._open_status(view)
+            self.popover.focus()
+
+    def on_fleet_table_cell_clicked(self, message: FleetTable.CellClicked) -> None:
+        if message.column == "status" or message.double:
+            self.do_status()
+        elif self.popover.is_open:
+            self._close_status()
+
+    def on_fleet_table_cell_hovered(self, message: FleetTable.CellHovered) -> None:
+        if self._hover is not None:
+            self._hover.stop()
+        key = cast(Key, message.key) if message.column == "status" else None
+        if key is not None or self._peeking:
+            self._hover = self.set_timer(HOVER_DELAY, lambda: self._peek(key))
+
+    def _peek(self, key: Key | None) -> None:
+        """Show the status under the mouse while the mouse stays there or on what is shown."""
+        view = self.servedeck.source.fleet.view(key) if key is not None else None
+        if view is not None and not (self.popover.is_open and not self._peeking):
+            self._peeking = True
+            self._open_status(view, peeking=True)
+        elif self._peeking and self.app.mouse_over is not self.popover:
+            self._close_status()
+
+    def _open_status(self, view: ServingView, *, peeking: bool = False) -> None:
+        self._peeking = peeking
+        self._tail = None
+        self.popover.show(view, self._wanted_tail(view))
+        self._place_popover()
+        self.show_hints()
+
+    def _show_status(self) -> None:
+        """Bring the open status up to date."""
+        if self.popover.view is None:
+            return
+        key = self.popover.view.key
+        view = self.servedeck.source.fleet.view(key)
+        if view is None:
+            self._close_status()
+            self.say(f"{key} was deleted.", "warning")
+        elif view is not self.popover.view:
+            self.popover.show(view, self._wanted_tail(view))
+            self._place_popover()
+
+    def _place_popover(self) -> None:
+        view = self.popover.view
+        if view is not None:
+            line = self.table.line_of(view.key)
+            body = self.table.region
+            self.popover.place(body, body.y + (line if line is not None else body.height // 2))
+
+    def _wanted_tail(self, view: ServingView) -> Tail | None:
+        """The crashed container's lines; begins to read them where they are not known."""
+        crash = crash_of(view)
+        if crash is None:
+            self._tail = None
+        elif self._tail is None or self._tail.crash != crash:
+            known = self._tail if self._tail and self._tail.crash[:3] == crash[:3] else None
+            self._tail = Tail(crash, known.lines if known else ())
+            self.start(self._read_tail(crash), "tail")
+        return self._tail
+
+    async def _read_tail(self, crash: Crash) -> None:
+        tail = await self.servedeck.read_tail(crash, TAIL_LINES)
+        if self._tail is not None and self._tail.crash == crash and self.popover.view is not None:
+            self._tail = tail
+            self.popover.show(self.popover.view, tail)
+            self._place_popover()
+
+    def _close_status(self) -> None:
+        self._peeking = False
+        self._tail = None
+        self.popover.hide()
+        self.table.focus()
+        self.show_hints()
+
+    def on_status_popover_closed(self) -> None:
+        self._close_status()
+
+    def on_status_popover_log_requested(self, message: StatusPopover.LogRequested) -> None:
+        if self.popover.view is not None:
+            self._open_log(self.popover.view.key, message.pod)

@@ -1,0 +1,116 @@
+"""What the screens need of the living picture: `servedeck.fleet.live.Live` has it, tests bring
+their own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from servedeck.fleet.view import Key, ServingView
+
+
+class Views(Protocol):
+    """The servings as they are this moment."""
+
+    def view(self, key: Key) -> ServingView | None: ...
+
+    def views(self) -> Sequence[ServingView]: ...
+
+
+class Phase(Protocol):
+    """How far the connection is: CONNECTING, LISTING, LIVE, RETRYING, FORBIDDEN, ..."""
+
+    @property
+    def name(self) -> str: ...
+
+
+class State(Protocol):
+    """How true the picture is."""
+
+    @property
+    def phase(self) -> Phase: ...
+
+    @property
+    def sentence(self) -> str: ...
+
+    @property
+    def since(self) -> datetime | None: ...
+
+    @property
+    def loaded(self) -> int: ...
+
+    @property
+    def remaining(self) -> int | None: ...
+
+    @property
+    def missing(self) -> tuple[str, ...]: ...
+
+    @property
+    def stale_for(self) -> float | None: ...
+
+
+class Changes(Protocol):
+    """What is other than at the last call."""
+
+    @property
+    def keys(self) -> frozenset[Key]: ...
+
+    @property
+    def state(self) -> bool: ...
+
+
+class Connection(Protocol):
+    """Where the picture comes from."""
+
+    @property
+    def context(self) -> str: ...
+
+    @property
+    def namespace(self) -> str: ...
+
+    @property
+    def server(self) -> str: ...
+
+
+class Source(Protocol):
+    """A living picture."""
+
+    @property
+    def fleet(self) -> Views: ...
+
+    @property
+    def state(self) -> State: ...
+
+    @property
+    def connection(self) -> Connection | None:
+        """None before the first connection stands."""
+
+    @property
+    def namespace(self) -> str | None:
+        """The one namespace that is watched, None for all."""
+
+    def subscribe(self, callback: Callable[[Changes], None]) -> Callable[[], None]: ...
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def retry_now(self) -> None: ...
+
+    async def switch(self, *, context: str | None = None, namespace: str | None = None) -> None: ...
+
+
+class Logs(Protocol):
+    """Batches of sanitised lines of a container's log; ends where nothing more can come."""
+
+    def __call__(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        *,
+        tail: int,
+        previous: bool = False,
+        follow: bool = True,
+    ) -> AsyncIterator[list[str]]: ...

@@ -1,0 +1,306 @@
+"""Why a serving is in its state: cause in words, failing Pods with their Events, the crashed
+container's last lines, what to do. True for as long as it is open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from textual import events
+from textual.binding import Binding
+from textual.geometry import Region
+from textual.message import Message
+
+from servedeck.fleet.view import ContainerView, EventView, PodView, ServingView
+from servedeck.serving.failure import Health
+from servedeck.serving.text import one_line
+from servedeck.serving.units import age
+from widgets.lines import Lines, Paragraph
+from widgets.serving_rows import status_word
+from widgets.spans import Line, Span
+
+EVENTS_OF_A_POD = 3
+"""Events shown for each Pod; more of them repeat the cause."""
+
+WIDEST = 124
+"""Cells of the status at most; longer lines are hard to read."""
+
+HEALTH_TONES = {
+    Health.ERROR: "error",
+    Health.PENDING: "pending",
+    Health.STARTING: "starting",
+    Health.OK: "ready",
+    Health.TERMINATING: "muted",
+}
+
+
+class Crash(NamedTuple):
+    """A container whose last lines explain the state, and the instance that wrote them."""
+
+    namespace: str
+    pod: str
+    container: str
+    previous: bool
+    """The lines are those of an instance that ended and was replaced."""
+    instance: tuple[str, int]
+    """Container id and restarts: another value means that there are other lines to read."""
+
+
+class Tail(NamedTuple):
+    """The last lines of a crashed container, as far as they have come."""
+
+    crash: Crash
+    lines: tuple[str, ...] = ()
+    problem: str = ""
+    """Why there are none, in one sentence; "" while they are read or where they came."""
+    loading: bool = True
+
+
+def crash_of(view: ServingView) -> Crash | None:
+    """The container whose last lines the status shows: that of the first failing Pod that has
+    some; None where no container crashed."""
+    for pod in view.failing_pods:
+        container = _culprit(pod)
+        if container is not None:
+            return Crash(
+                pod.namespace,
+                pod.name,
+                container.name,
+                container.has_previous and container.state != "Terminated",
+                (container.container_id, container.restarts),
+            )
+    return None
+
+
+def _culprit(pod: PodView) -> ContainerView | None:
+    """The container that the Pod's cause lies in, if it left lines behind."""
+    wrote = [
+        container
+        for container in pod.containers
+        if container.has_previous or container.state == "Terminated"
+    ]
+    for container in wrote:
+        if container.name == pod.container:
+            return container
+    if pod.container or pod.health is not Health.ERROR:
+        return None
+    return wrote[0] if wrote else None
+
+
+def paragraphs(
+    view: ServingView, now: datetime, tail: Tail | None, keys: Sequence[str]
+) -> list[Paragraph]:
+    """The status of a serving as text. `keys` are those that open the Pods' logs, in the order of
+    `view.pods`."""
+    result = [Paragraph(_title(view))]
+    if view.message:
+        result += [Paragraph(), Paragraph(((one_line(view.message), "strong"),))]
+    if view.status.recovery:
+        result.append(Paragraph((("→ ", "accent"), (view.status.recovery, "accent")), hanging=2))
+    failing = {pod.uid for pod in view.failing_pods}
+    for pod, key in zip(view.pods, [*keys, *([""] * len(view.pods))], strict=False):
+        if pod.uid in failing or pod.health is Health.STARTING:
+            result += [Paragraph(), *_pod(pod, key, now, said=view.message)]
+    if tail is not None:
+        result += [Paragraph(), *_tail(tail)]
+    result += _notices("Events of the Deployment", view.events, now)
+    rest = [
+        (pod, key)
+        for pod, key in zip(view.pods, [*keys, *([""] * len(view.pods))], strict=False)
+        if pod.uid not in failing and pod.health is not Health.STARTING
+    ]
+    if rest:
+        result.append(Paragraph())
+        result += [Paragraph(_head(pod, key, now), hanging=4) for pod, key in rest]
+    if not view.pods:
+        result += [Paragraph(), Paragraph((("It has no Pods.", "muted"),))]
+    return result
+
+
+def _title(view: ServingView) -> Line:
+    spans: list[Span] = [(str(view.key), "strong"), ("  ", ""), status_word(view.status)]
+    if view.reason:
+        spans += [("  ", ""), (view.reason, "strong")]
+    spans += [("  ", ""), (f"{view.ready}/{view.desired} ready", "")]
+    if view.failing:
+        spans += [("  ", ""), (f"{view.failing} failing", "")]
+    if view.rollout:
+        spans += [("  ", ""), (view.rollout, "accent")]
+    return tuple(spans)
+
+
+def _head(pod: PodView, key: str, now: datetime) -> Line:
+    """Key, name, status, readiness, restarts and node of a Pod."""
+    spans: list[Span] = [
+        (f"{key:>2} " if key else "   ", "key"),
+        (pod.name, ""),
+        ("  ", ""),
+        (pod.status, HEALTH_TONES[pod.health]),
+        (f"  {pod.ready} ready", "muted"),
+    ]
+    if pod.restarts:
+        times = "restart" if pod.restarts == 1 else "restarts"
+        text = f"  {pod.restarts} {times}"
+        if pod.restarted_at is not None:
+            text += f", last {age((now - pod.restarted_at).total_seconds())} ago"
+        spans.append((text, "warning"))
+    if pod.old_revision:
+        spans.append(("  old revision", "muted"))
+    if pod.node:
+        spans.append((f"  on {pod.node}", "muted"))
+    return tuple(spans)
+
+
+def _pod(pod: PodView, key: str, now: datetime, said: str) -> list[Paragraph]:
+    """A Pod that is not well: its head, its cause unless that was said, its Events."""
+    result = [Paragraph(_head(pod, key, now), hanging=4)]
+    cause: list[Span] = []
+    if pod.reason and pod.reason != pod.status:
+        cause.append((pod.reason, "strong"))
+    if pod.message and pod.message != said:
+        cause += [(": ", "")] if cause else []
+        cause.append((one_line(pod.message), ""))
+    if cause:
+        result.append(Paragraph((("   ", ""), *cause), hanging=3))
+    result += [_event(event, now) for event in pod.events[:EVENTS_OF_A_POD]]
+    return result
+
+
+def _event(event: EventView, now: datetime) -> Paragraph:
+    when = age((now - event.time).total_seconds()) if event.time is not None else ""
+    often = f" ×{event.count}" if event.count > 1 else ""
+    return Paragraph(
+        (
+            (f"   {when:>6} ", "muted"),
+            (event.reason, "pending"),
+            (often, "muted"),
+            ("  ", ""),
+            (one_line(event.message), "muted"),
+        ),
+        hanging=10,
+    )
+
+
+def _notices(title: str, events_: Sequence[EventView], now: datetime) -> list[Paragraph]:
+    if not events_:
+        return []
+    return [
+        Paragraph(),
+        Paragraph(((title, "muted"),)),
+        *(_event(event, now) for event in events_[:EVENTS_OF_A_POD]),
+    ]
+
+
+def _tail(tail: Tail) -> list[Paragraph]:
+    crash = tail.crash
+    whose = "Last lines before the restart" if crash.previous else "Last lines"
+    head: Line = ((f"{whose} of {crash.container} in {crash.pod}", "muted"),)
+    if tail.problem:
+        return [Paragraph(head), Paragraph((("   ", ""), (tail.problem, "pending")), hanging=3)]
+    if not tail.lines:
+        text = "reading…" if tail.loading else "The container wrote nothing."
+        return [Paragraph(head), Paragraph((("   ", ""), (text, "muted")))]
+    return [
+        Paragraph(head),
+        *(Paragraph((("   │ ", "muted"), (line, "")), hanging=5) for line in tail.lines),
+    ]
+
+
+class StatusPopover(Lines):
+    """The status of one serving in front of the list, beside its row."""
+
+    DEFAULT_CSS = """
+    StatusPopover {
+        position: absolute;
+        layer: overlay;
+        display: none;
+        border: round $border;
+        padding: 0 1;
+    }
+    """
+    BINDINGS = [
+        Binding("escape,space,q,enter", "close", "Close", id="status.close"),
+        Binding("down,j", "lines(1)", "Down", show=False),
+        Binding("up,k", "lines(-1)", "Up", show=False),
+        Binding("pagedown,ctrl+f", "pages(1)", "Page down", show=False),
+        Binding("pageup,ctrl+b", "pages(-1)", "Page up", show=False),
+        Binding("home,g", "lines(-1000000)", "Top", show=False),
+        Binding("end,G", "lines(1000000)", "End", show=False),
+    ]
+
+    @dataclass
+    class Closed(Message):
+        """The operator closed the status."""
+
+    @dataclass
+    class LogRequested(Message):
+        """The key of a Pod was pressed."""
+
+        pod: PodView
+
+    def __init__(
+        self, pod_keys: Sequence[str], clock: Callable[[], datetime], id: str | None = None
+    ) -> None:
+        super().__init__(id=id)
+        self._pod_keys = tuple(pod_keys)
+        self._clock = clock
+        self.view: ServingView | None = None
+        self.tail: Tail | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self.view is not None
+
+    def show(self, view: ServingView, tail: Tail | None) -> None:
+        """Show the status of a serving, or bring what is shown up to date."""
+        fresh = self.view is None or self.view.key != view.key
+        self.view, self.tail = view, tail
+        self.set_paragraphs(paragraphs(view, self._clock(), tail, self._pod_keys))
+        if fresh:
+            self.scroll_to(y=0, animate=False)
+
+    def tick(self) -> None:
+        """Bring the times up to date; draws only lines that read otherwise by now."""
+        if self.view is not None:
+            self.set_paragraphs(paragraphs(self.view, self._clock(), self.tail, self._pod_keys))
+
+    def hide(self) -> None:
+        self.view = self.tail = None
+        self.display = False
+
+    def place(self, area: Region, line: int) -> None:
+        """Take the room that the text needs within `area`, below or above the row at `line`, or
+        over all of the area where neither is enough."""
+        width = min(area.width, WIDEST)
+        needed = self.height_in(width - 5) + 2
+        below, above = area.bottom - line - 1, line - area.y
+        if needed <= below or (below >= above and below >= 12):
+            y, height = line + 1, min(needed, below)
+        elif needed <= above or above >= 12:
+            height = min(needed, above)
+            y = line - height
+        else:
+            height = min(needed, area.height)
+            y = min(max(area.y, line + 1 - height), area.bottom - height)
+        self.styles.width, self.styles.height = width, max(height, 3)
+        self.styles.offset = (area.x, y)
+        self.display = True
+
+    def action_close(self) -> None:
+        self.post_message(self.Closed())
+
+    def action_lines(self, lines: int) -> None:
+        self.scroll_lines(lines)
+
+    def action_pages(self, pages: int) -> None:
+        self.scroll_pages(pages)
+
+    def on_key(self, event: events.Key) -> None:
+        if self.view is not None and event.key in self._pod_keys:
+            number = self._pod_keys.index(event.key)
+            if number < len(self.view.pods):
+                event.stop()
+                event.prevent_default()
+                self.post_message(self.LogRequested(self.view.pods[number]))

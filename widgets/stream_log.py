@@ -1,0 +1,270 @@
+"""A log that may be long and fast: a ring of lines of which only those in sight are ever drawn.
+
+It follows the end until the reader scrolls up, then holds the line that is read, even while the
+ring drops others before it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from textual import events
+from textual.binding import Binding
+from textual.geometry import Size
+from textual.message import Message
+from textual.strip import Strip
+
+from widgets.spans import Line, SpanView, fitted, harmless, wrap
+
+FLUSH_PERIOD = 0.25
+"""Seconds between two paints of a log that keeps writing. A scrolled log is a whole repaint (18 kB
+at 120x40), so more than four a second would flood a slow line; what comes after a pause is painted
+at once."""
+
+LONGEST_LINE = 4096
+"""Cells of a line that are kept; some servers log whole prompts."""
+
+
+class StreamLog(SpanView, can_focus=True):
+    """The last `capacity` lines of a stream."""
+
+    DEFAULT_CSS = """
+    StreamLog {
+        height: 1fr;
+        overflow-x: hidden;
+        overflow-y: scroll;
+        scrollbar-size-vertical: 1;
+    }
+    """
+    BINDINGS = [
+        Binding("down,j", "lines(1)", "Down", show=False),
+        Binding("up,k", "lines(-1)", "Up", show=False),
+        Binding("pagedown,ctrl+f", "pages(1)", "Page down", show=False),
+        Binding("pageup,ctrl+b", "pages(-1)", "Page up", show=False),
+        Binding("home,g", "top", "Top", show=False),
+        Binding("end,G", "follow", "Follow the end", show=False),
+        Binding("left", "sideways(-1)", "Left", show=False),
+        Binding("right", "sideways(1)", "Right", show=False),
+    ]
+
+    @dataclass
+    class Moved(Message):
+        """What is in sight, or whether the end is followed, is other than before."""
+
+        log: StreamLog
+
+    def __init__(self, capacity: int = 10_000, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.following = True
+        self.wrapping = False
+        self._lines: deque[str] = deque(maxlen=capacity)
+        self._dropped = 0
+        self._pending: list[str] = []
+        self._flushed_at = 0.0
+        self._waiting = False
+        self._widest = 0
+        self._rows: list[tuple[int, Line]] = []
+        self._wrapped_at = 0
+        self._moving = False
+
+    # -- content ------------------------------------------------------------------------------
+
+    @property
+    def lines(self) -> Sequence[str]:
+        """The lines that are kept, oldest first."""
+        return self._lines
+
+    @property
+    def dropped(self) -> int:
+        """How many lines the ring has let go."""
+        return self._dropped
+
+    @property
+    def unseen(self) -> int:
+        """Lines below what is in sight."""
+        return max(0, self._total() - round(self.scroll_y) - self.size.height)
+
+    def write_lines(self, lines: Iterable[str]) -> None:
+        """Add lines; they are painted at once after a pause, else four times a second."""
+        self._pending.extend(lines)
+        capacity = self._lines.maxlen or 0
+        if len(self._pending) > capacity:
+            self._dropped += len(self._pending) - capacity
+            del self._pending[:-capacity]
+        if not self._waiting:
+            self._waiting = True
+            pause = self._flushed_at + FLUSH_PERIOD - self._now()
+            if pause <= 0:
+                self.call_next(self._flush)
+            else:
+                self.set_timer(pause, self._flush)
+
+    def clear(self) -> None:
+        """Forget every line and follow the end again."""
+        self._lines.clear()
+        self._pending.clear()
+        self._rows.clear()
+        self._dropped = self._widest = 0
+        self.following = True
+        self._set_virtual_size()
+        self.scroll_to(x=0, y=0, animate=False)
+        self.refresh()
+
+    def set_wrapping(self, wrapping: bool) -> None:
+        """Wrap long lines, or cut them at the edge."""
+        if wrapping != self.wrapping:
+            self.wrapping = wrapping
+            self._rewrap()
+
+    @staticmethod
+    def _now() -> float:
+        from time import monotonic
+
+        return monotonic()
+
+    def _flush(self) -> None:
+        self._waiting = False
+        self._flushed_at = self._now()
+        batch, self._pending = self._pending, []
+        if not batch:
+            return
+        batch = [line[:LONGEST_LINE] for line in batch]
+        capacity = self._lines.maxlen or 0
+        gone = max(0, len(self._lines) + len(batch) - capacity)
+        rows_gone = self._rows_of_first(gone)
+        self._lines.extend(batch)
+        self._dropped += gone
+        self._widest = max(self._widest, *map(cell_len, batch))
+        if self.wrapping:
+            del self._rows[:rows_gone]
+            self._rows += self._wrapped(batch, self._dropped + len(self._lines) - len(batch))
+        top = self.scroll_offset.y
+        self._moving = True
+        self._set_virtual_size()
+        if self.following:
+            self._to_end()
+            self.refresh()
+        elif rows_gone:
+            self.scroll_to(y=max(0, top - rows_gone), animate=False)
+            self.refresh()
+        elif top + self.size.height > self._total() - len(batch):
+            self.refresh()
+        self._moving = False
+        self.post_message(self.Moved(self))
+
+    def _rows_of_first(self, gone: int) -> int:
+        """Rows on the screen that the oldest `gone` lines take."""
+        if not self.wrapping:
+            return gone
+        limit = self._dropped + gone
+        return sum(1 for number, _line in self._rows if number < limit) if gone else 0
+
+    def _wrapped(self, lines: Iterable[str], first: int) -> list[tuple[int, Line]]:
+        width = max(self.inner_width, 1)
+        return [
+            (number, piece)
+            for number, line in enumerate(lines, first)
+            for piece in wrap(((line, ""),), width, hanging=2)
+        ]
+
+    def _rewrap(self) -> None:
+        """Lay the lines out anew, with the first line in sight where it was."""
+        top = self._line_at(self.scroll_offset.y)
+        self._wrapped_at = self.inner_width
+        self._rows = self._wrapped(self._lines, self._dropped) if self.wrapping else []
+        self._moving = True
+        self._set_virtual_size()
+        if self.following:
+            self._to_end()
+        else:
+            self.scroll_to(x=0, y=self._row_of(top), animate=False)
+        self._moving = False
+        self.refresh()
+
+    def _line_at(self, row: int) -> int:
+        """Number of the line that a row belongs to, counted from the first ever."""
+        if self._rows:
+            return self._rows[min(row, len(self._rows) - 1)][0]
+        return self._dropped + row
+
+    def _row_of(self, line: int) -> int:
+        if not self.wrapping:
+            return line - self._dropped
+        return next((row for row, (number, _) in enumerate(self._rows) if number >= line), 0)
+
+    def _total(self) -> int:
+        return len(self._rows) if self.wrapping else len(self._lines)
+
+    def _set_virtual_size(self) -> None:
+        width = self.inner_width if self.wrapping else max(self._widest, self.inner_width)
+        self.virtual_size = Size(width, self._total())
+
+    # -- drawing ------------------------------------------------------------------------------
+
+    def on_resize(self) -> None:
+        if self.wrapping and self.inner_width != self._wrapped_at:
+            self._rewrap()
+        self._set_virtual_size()
+        if self.following:
+            self._to_end()
+
+    def render_line(self, y: int) -> Strip:
+        width = self.inner_width
+        x, top = self.scroll_offset
+        index = top + y
+        if index >= self._total():
+            return Strip.blank(width, self.rich_style)
+        if self.wrapping:
+            return self.strip(self._rows[index][1], width, self.rich_style)
+        line = harmless(self._lines[index])
+        if x == 0:
+            return self.strip(fitted(((line, ""),), width), width, self.rich_style)
+        whole = self.strip(((line, ""),), x + width, self.rich_style)
+        return whole.crop(x, x + width)
+
+    # -- moving -------------------------------------------------------------------------------
+
+    def _to_end(self) -> None:
+        self.scroll_to(y=self._total(), animate=False)
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        if self._moving or round(old_value) == round(new_value):
+            return
+        self.following = new_value >= self.max_scroll_y
+        self.post_message(self.Moved(self))
+
+    def set_following(self, following: bool) -> None:
+        """Follow the end, or hold what is in sight."""
+        self.following = following
+        if following:
+            self._to_end()
+        self.post_message(self.Moved(self))
+
+    def action_lines(self, lines: int) -> None:
+        self.scroll_to(y=self.scroll_offset.y + lines, animate=False)
+
+    def action_pages(self, pages: int) -> None:
+        self.action_lines(pages * max(1, self.size.height - 1))
+
+    def action_top(self) -> None:
+        self.scroll_to(y=0, animate=False)
+        if self.max_scroll_y > 0:
+            self.following = False
+
+    def action_follow(self) -> None:
+        self.set_following(True)
+
+    def action_sideways(self, steps: int) -> None:
+        self.scroll_to(x=self.scroll_offset.x + steps * 20, animate=False)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        event.stop()
+        self.action_lines(-3)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        event.stop()
+        self.action_lines(3)
