@@ -144,7 +144,7 @@ def _serving(pod: Pod, now: datetime) -> Finding:
             terminated = container.last_state.terminated
             if now < until and terminated is not None:
                 _, words = causes.ended(terminated)
-                message = f"Ready again after {_times(container)}: {container.name} {words}"
+                message = f"Ready again, {_times(container)}: {container.name} {words}"
                 return Finding(
                     Health.OK,
                     message=message,

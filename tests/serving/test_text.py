@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import json
+import time
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from servedeck.serving.text import cells, clip, one_line, sanitise, suspicious
+
+HARMLESS = {
+    "plain": "plain",
+    "[red]markup[/foo] stays": "[red]markup[/foo] stays",
+    "한국어 モデル модель": "한국어 モデル модель",
+    "rocket 🚀": "rocket 🚀",
+    "e\u0301": "e\u0301",
+    "two\nlines": "two\nlines",
+    "a\tb": "a    b",
+    "10%\r20%": "10% 20%",
+    "end\r\nnext\r": "end\nnext",
+    "a\xa0b\u3000c": "a b c",
+    "a\u2028b": "a\nb",
+}
+DROPPED = {
+    "colour": "a\x1b[31mb\x1b[0m",
+    "colour with colons": "a\x1b[38:2:1:2:3mb",
+    "8-bit CSI": "a\x9b2Jb",
+    "clipboard": "a\x1b]52;c;aGk=\x07b",
+    "clipboard, other end": "a\x1b]52;c;aGk=\x1b\\b",
+    "8-bit OSC": "a\x9d0;title\x9cb",
+    "device control": "a\x1bP1$q\x1b\\b",
+    "application command": "a\x1b_x\x1b\\b",
+    "reset": "a\x1bcb",
+    "charset": "a\x1b(0b",
+    "bell, backspace, delete": "a\x07\x08\x7fb",
+    "right to left": "a\u202eb\u2066\u2069\u200f",
+    "zero width": "a\u200b\u200c\u200d\ufeff\u2060b",
+    "soft hyphen": "a\xadb",
+    "lone surrogate": "a\ud83db",
+    "variation selector": "a\ufe0fb",
+    "tag characters": "a\U000e0041\U000e007fb",
+    "Hangul filler": "a\u3164b",
+    "skin tone": "a\U0001f3fdb",
+    "escape at the end": "ab\x1b",
+}
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_readable_text_stays_readable(text: str) -> None:
+    assert sanitise(text) == HARMLESS[text]
+
+
+@pytest.mark.parametrize("name", DROPPED)
+def test_what_steers_a_terminal_is_dropped(name: str) -> None:
+    assert sanitise(DROPPED[name]) == "ab"
+
+
+def test_a_control_string_without_an_end_hides_nothing_after_it() -> None:
+    assert sanitise("\x1b]0;title and the error") == "0;title and the error"
+    assert sanitise("\x1b]0;title\nerror") == "0;title\nerror"
+
+
+def test_piled_up_marks_are_cut() -> None:
+    assert len(sanitise("a" + "\u0301" * 500 + "b")) < 10
+
+
+@given(st.text(alphabet=st.characters()) | st.text("\x1b\x9b\x9d[]PX^_;\x07\\0m\nab"))
+def test_sanitised_text_is_harmless_whatever_came_in(text: str) -> None:
+    clean = sanitise(text)
+    for char in clean:
+        assert char == "\n" or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+    assert sanitise(clean) == clean
+    clean.encode()
+
+
+@pytest.mark.parametrize("text", ["\x1b", "\x1b]", "\x9d", "\x1b[", "\x1b[1;", "\r", "a\u0301"])
+def test_long_hostile_text_takes_linear_time(text: str) -> None:
+    start = time.perf_counter()
+    sanitise(text * 100_000)
+    assert time.perf_counter() - start < 2
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=("Cs",))))
+def test_clean_json_is_what_sanitise_leaves_alone(text: str) -> None:
+    for ascii_only in (True, False):
+        raw = json.dumps({"name": text}, ensure_ascii=ascii_only).encode()
+        if not suspicious(raw):
+            assert sanitise(text) == text
+
+
+def test_ordinary_objects_are_not_suspicious() -> None:
+    raw = rb'{"f:k8s":{"k:{\"type\":\"Ready\"}":{}},"message":"two\nlines","path":"C:\\dir"}'
+    assert not suspicious(raw)
+    for odd in (rb'"\u001b"', rb'"\t"', rb'"\r"', rb'"\b"', rb'"\f"', b'"\x7f"', '"é"'.encode()):
+        assert suspicious(odd)
+
+
+def test_one_line_joins_lines_and_blanks() -> None:
+    assert one_line("  a \n\n b\t c ") == "a b c"
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "clipped"),
+    [
+        ("abc", 3, "abc"),
+        ("abcd", 3, "ab…"),
+        ("abcd", 1, "…"),
+        ("abcd", 0, ""),
+        ("abcd", -1, ""),
+        ("日本語", 6, "日本語"),
+        ("日本語", 5, "日本…"),
+        ("日本語", 4, "日…"),
+        ("e\u0301e\u0301e\u0301", 2, "e\u0301…"),
+    ],
+)
+def test_clip_counts_cells(text: str, width: int, clipped: str) -> None:
+    assert clip(text, width) == clipped
+
+
+@given(st.text(alphabet="aé日本🚀…e\u0301ㅎ", max_size=30), st.integers(0, 20))
+def test_clipped_text_fits_by_the_screens_own_measure(text: str, width: int) -> None:
+    assert cells(text) == cell_len(text)
+    assert cell_len(clip(text, width)) <= width
