@@ -56,7 +56,9 @@ def pod(name: str, replicaset: str, restarts: int = 0) -> bytes:
     spec["volumes"] = [{"name": f"volume-{n}", "emptyDir": {}} for n in range(4)]
     status = objects.serving_status()
     status["containerStatuses"][0]["restartCount"] = restarts
-    managed = {f"f:field-{n}": {".": {}, "f:inner": {"f:name": {}}} for n in range(80)}
+    managed: dict[str, Any] = {
+        f"f:field-{n}": {".": {}, "f:inner": {"f:name": {}}} for n in range(80)
+    }
     extra = {"labels": {objects.SERVING_LABEL: name}, "managedFields": [{"fieldsV1": managed}]}
     body = {"metadata": meta(name, "ReplicaSet", replicaset) | extra, "spec": spec}
     return json.dumps(body | {"status": status}).encode()

@@ -3,6 +3,7 @@ kube-scheduler, and kwok in place of kubelets. Used by tests and by the benchmar
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import http.client
 import json
@@ -70,6 +71,19 @@ def wait_for(condition: Callable[[], T], what: str, limit: float = 30, pause: fl
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {limit:g} s for {what}; last seen: {last!r}")
         time.sleep(pause)
+
+
+async def until(
+    condition: Callable[[], T], what: str, limit: float = 20, *, sign: Callable[[], object] = str
+) -> T:
+    """The first true value of `condition`. TimeoutError names what was waited for, and what `sign`
+    says of the state instead."""
+    deadline = time.monotonic() + limit
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {limit:g} s for {what}; {sign()}")
+        await asyncio.sleep(0.02)
+    return value
 
 
 def signing_key() -> str:

@@ -1,0 +1,306 @@
+"""One reflector on a real API server: whatever happens on the way, its store equals a list."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from pathlib import Path
+
+from servedeck.cluster import kinds
+from servedeck.cluster.connection import Connection
+from servedeck.cluster.kinds import Kind
+from servedeck.cluster.kubeconfig import Target
+from servedeck.cluster.reflector import Change, Phase, Reflector, Timings
+from tests.control_plane import objects
+from tests.control_plane.plane import ControlPlane, until
+from tests.control_plane.proxies import FaultProxy, WireProxy, fault
+
+QUICK = Timings(
+    quiet=3.0, watch=(300.0, 300.0), retry=(0.1, 1.0), probe=(0.3, 0.6), unauthorized=(0.3, 0.6)
+)
+"""Silences and waits a test can sit out."""
+
+
+class Copy:
+    """What the changes alone make of a store."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, str] = {}
+        self.reflector: Reflector
+        self.phases: list[Phase] = []
+        self.syncs = 0
+        """Complete lists so far, paged or streamed."""
+
+    def change(self, change: Change) -> None:
+        if change.type == "SYNC":
+            self.syncs += 1
+            return
+        meta = change.record.metadata
+        if change.type == "DELETED":
+            del self.objects[meta.uid]
+        else:
+            assert (meta.uid in self.objects) is (change.type == "MODIFIED")
+            self.objects[meta.uid] = meta.resource_version
+
+    def state(self, reflector: Reflector) -> None:
+        if not self.phases or self.phases[-1] is not reflector.phase:
+            self.phases.append(reflector.phase)
+
+
+@asynccontextmanager
+async def reflecting(
+    kubeconfig: Path, kind: Kind, namespace: str | None, timings: Timings = QUICK
+) -> AsyncIterator[Copy]:
+    connection = await Connection.open(Target(kubeconfig=(kubeconfig,)))
+    copy = Copy()
+    copy.reflector = Reflector(
+        connection, kind, namespace, copy.change, copy.state, timings=timings
+    )
+    task = asyncio.create_task(copy.reflector.run())
+    try:
+        yield copy
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await connection.close()
+
+
+async def assert_equal(
+    copy: Copy, plane: ControlPlane, kind: Kind, namespace: str | None, limit: float = 20
+) -> None:
+    """Within `limit` seconds both the store and the sum of the changes equal a fresh list."""
+
+    def sign() -> str:
+        reflector = copy.reflector
+        return f"{reflector.phase} {reflector.error} {copy.phases}"
+
+    def listed() -> dict[str, str]:
+        items = plane.request("GET", kind.path(namespace))["items"]
+        return {item["metadata"]["uid"]: item["metadata"]["resourceVersion"] for item in items}
+
+    def equal() -> bool:
+        store = copy.reflector.store
+        held = {uid: record.metadata.resource_version for uid, record in store.items()}
+        return copy.reflector.phase is Phase.LIVE and held == copy.objects == listed()
+
+    await until(equal, "the store to equal a list", limit, sign=sign)
+
+
+def write(plane: ControlPlane, namespace: str, *names: str) -> None:
+    for name in names:
+        plane.create(f"/api/v1/namespaces/{namespace}/services", objects.service(name))
+
+
+async def test_pages_the_first_list_and_follows(
+    control_plane: ControlPlane, namespace: str, kubeconfig: Path
+) -> None:
+    write(control_plane, namespace, *(f"first-{n:02}" for n in range(25)))
+    timings = Timings(page=10)
+    async with reflecting(kubeconfig, kinds.SERVICES, namespace, timings) as copy:
+        await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
+        assert copy.syncs == 1
+        write(control_plane, namespace, "later")
+        path = f"/api/v1/namespaces/{namespace}/services"
+        control_plane.request("DELETE", f"{path}/first-00")
+        control_plane.request("PATCH", f"{path}/first-01", {"metadata": {"labels": {"a": "b"}}})
+        await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
+        assert copy.syncs == 1
+
+
+async def test_lists_anew_where_the_history_was_compacted(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    write(control_plane, namespace, "kept", "gone")
+    async with WireProxy(control_plane.url).serve() as proxy:
+        kubeconfig = control_plane.kubeconfig(server=proxy.url)
+        async with reflecting(kubeconfig, kinds.SERVICES, namespace) as copy:
+            await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
+            proxy.silent()
+            write(control_plane, namespace, "new")
+            control_plane.request("DELETE", f"/api/v1/namespaces/{namespace}/services/gone")
+            control_plane.compact()
+            await asyncio.to_thread(control_plane.restart)
+            proxy.cut()
+            proxy.silent(False)
+            await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
+            assert copy.syncs == 2, "410 was not seen"
+
+
+async def test_events_survive_compaction_without_bookmarks(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    kind = Kind("events", "", "v1", kinds.EVENTS.record, bookmarks=False)
+    control_plane.deploy(namespace, "llama", hold=True)
+    (pod,) = control_plane.wait_for_pods(namespace, "llama", 1)
+    async with WireProxy(control_plane.url).serve() as proxy:
+        kubeconfig = control_plane.kubeconfig(server=proxy.url)
+        async with reflecting(kubeconfig, kind, namespace) as copy:
+            await assert_equal(copy, control_plane, kind, namespace)
+            proxy.silent()
+            for number in range(5):
+                control_plane.warn(pod, "FailedMount", f"attempt {number}")
+            control_plane.compact()
+            control_plane.warn(pod, "FailedMount", "after")
+            proxy.cut()
+            proxy.silent(False)
+            await assert_equal(copy, control_plane, kind, namespace)
+            assert copy.syncs == 2, "410 was not seen"
+
+
+async def test_a_connection_that_goes_silent_is_noticed(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    write(control_plane, namespace, "one")
+    async with WireProxy(control_plane.url).serve() as proxy:
+        kubeconfig = control_plane.kubeconfig(server=proxy.url)
+        async with reflecting(kubeconfig, kinds.SERVICES, namespace) as copy:
+            await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
+            proxy.silent()
+            write(control_plane, namespace, "two")
+            await until(lambda: copy.reflector.phase is Phase.RETRYING, "the silence", limit=15)
+            assert copy.reflector.error
+            assert len(copy.reflector.store) == 1, "what was known stays"
+            proxy.cut()
+            proxy.silent(False)
+            await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
+
+
+async def test_a_frozen_api_server_is_noticed(
+    control_plane: ControlPlane, namespace: str, kubeconfig: Path
+) -> None:
+    async with reflecting(kubeconfig, kinds.SERVICES, namespace) as copy:
+        await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
+        control_plane.pause("kube-apiserver")
+        try:
+            await until(lambda: copy.reflector.phase is Phase.RETRYING, "the silence", limit=15)
+        finally:
+            control_plane.resume("kube-apiserver")
+        await asyncio.to_thread(write, control_plane, namespace, "after")
+        await assert_equal(copy, control_plane, kinds.SERVICES, namespace, limit=40)
+
+
+async def test_an_overloaded_server_is_left_alone_for_as_long_as_it_asks(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    write(control_plane, namespace, "one")
+    token = control_plane.tokens["admin"]
+    async with FaultProxy(control_plane.url, token, control_plane.tls).serve() as proxy:
+        times: list[float] = []
+
+        def overloaded(_: object) -> object:
+            times.append(asyncio.get_running_loop().time())
+            return fault(429, "TooManyRequests", "too many requests", Retry_After="1")
+
+        proxy.rule = overloaded  # type: ignore[assignment]
+        kubeconfig = control_plane.kubeconfig(server=proxy.url)
+        async with reflecting(kubeconfig, kinds.SERVICES, namespace) as copy:
+            await until(lambda: len(times) >= 3, "three attempts")
+            assert all(later - earlier >= 0.95 for earlier, later in pairwise(times))
+            assert copy.reflector.phase is Phase.RETRYING
+            assert "429" in copy.reflector.error
+            proxy.rule = lambda _: None
+            await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
+
+
+async def test_server_errors_on_lists_and_watches_are_retried(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    write(control_plane, namespace, "one")
+    token = control_plane.tokens["admin"]
+    async with FaultProxy(control_plane.url, token, control_plane.tls).serve() as proxy:
+        count = 0
+
+        def every_other(_: object) -> object:
+            nonlocal count
+            count += 1
+            return fault(500, "InternalError", "etcdserver: leader changed") if count % 2 else None
+
+        proxy.rule = every_other  # type: ignore[assignment]
+        kubeconfig = control_plane.kubeconfig(server=proxy.url)
+        async with reflecting(kubeconfig, kinds.SERVICES, namespace) as copy:
+            await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
+            write(control_plane, namespace, "two")
+            await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
+            assert proxy.faults >= 2
+
+
+async def test_what_is_forbidden_is_said_and_seen_once_it_is_granted(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    write(control_plane, namespace, "one")
+    kubeconfig = control_plane.kubeconfig("nobody")
+    async with reflecting(kubeconfig, kinds.SERVICES, namespace) as copy:
+        await until(lambda: copy.reflector.phase is Phase.FORBIDDEN, "the refusal")
+        assert copy.reflector.error == (
+            f"Cannot list services in namespace {namespace}: needs list and watch on services."
+        )
+        rule = {"apiGroups": [""], "resources": ["services"], "verbs": ["list"]}
+        control_plane.grant("nobody", [rule], namespace=namespace)
+        await until(
+            lambda: "Cannot watch services" in copy.reflector.error,
+            "the missing verb",
+            sign=lambda: copy.reflector.error,
+        )
+        rule["verbs"] = ["list", "watch"]
+        control_plane.grant("nobody", [rule], namespace=namespace)
+        await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
+        control_plane.revoke("nobody", namespace=namespace)
+
+
+async def test_a_custom_resource_is_missing_until_it_is_installed(
+    control_plane: ControlPlane, namespace: str, kubeconfig: Path
+) -> None:
+    control_plane.remove_definitions()
+    try:
+        async with reflecting(kubeconfig, kinds.HTTPROUTES, namespace) as copy:
+            await until(
+                lambda: copy.reflector.phase is Phase.MISSING,
+                "the kind to be missing",
+                sign=lambda: copy.reflector.error,
+            )
+            await asyncio.to_thread(control_plane.add_definitions)
+            path = f"/apis/gateway.networking.k8s.io/v1/namespaces/{namespace}/httproutes"
+            control_plane.create(path, objects.http_route(namespace, "llama"))
+            await assert_equal(copy, control_plane, kinds.HTTPROUTES, namespace)
+            assert len(copy.objects) == 1
+    finally:
+        control_plane.add_definitions()
+
+
+async def test_a_token_that_was_revoked_is_renewed_by_the_plugin(
+    control_plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    rule = {"apiGroups": [""], "resources": ["services"], "verbs": ["list", "watch"]}
+    control_plane.grant("viewer", [rule], namespace=namespace)
+    old = control_plane.tokens["viewer"]
+    secret, plugin = tmp_path / "token", tmp_path / "plugin"
+    secret.write_text(old)
+    plugin.write_text(
+        "#!/bin/sh\n"
+        f"echo run >> {tmp_path}/runs\n"
+        'printf \'{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential",'
+        f'"status":{{"token":"%s"}}}}\' "$(cat {secret})"\n'
+    )
+    plugin.chmod(0o755)
+    login = {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "command": str(plugin),
+        "interactiveMode": "Never",
+    }
+    kubeconfig = control_plane.kubeconfig("viewer", credentials={"exec": login})
+    async with reflecting(kubeconfig, kinds.SERVICES, namespace) as copy:
+        await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
+        control_plane.tokens["viewer"] = f"{old}-new"
+        try:
+            await asyncio.to_thread(control_plane.restart)
+            await until(lambda: copy.reflector.phase is Phase.UNAUTHORIZED, "401")
+            assert "credentials" in copy.reflector.error
+            secret.write_text(control_plane.tokens["viewer"])
+            write(control_plane, namespace, "after")
+            await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
+        finally:
+            control_plane.tokens["viewer"] = old
+            await asyncio.to_thread(control_plane.restart)
+    assert len((tmp_path / "runs").read_text().split()) >= 2
