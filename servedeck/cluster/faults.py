@@ -50,6 +50,8 @@ def explained(error: Exception, server: str, context: str) -> ClusterError:
         return SlowError(f"{where} does not answer; check the network and the VPN.")
     if isinstance(error, aiohttp.InvalidURL):
         return ConnectError(f"The address {where!r} is no address of a server; {check}.")
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return LostError(f"The connection to {where} broke in the middle of an answer.")
     said = str(error) or type(error).__name__
     return LostError(f"The connection to {where} broke ({said}).")
 
