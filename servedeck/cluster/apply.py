@@ -6,6 +6,7 @@ is answered with a conflict, which is shown. Nothing here retries a write by its
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -62,7 +63,7 @@ class Place(NamedTuple):
         return f"{self.kind} {self.namespace}/{self.name}"
 
 
-class Refusal(StrEnum):
+class Why(StrEnum):
     """What kind of no the API server gave; the screens offer a different way out for each."""
 
     TAKEN = "name taken"
@@ -77,8 +78,8 @@ class Refusal(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    refusal: Refusal
+class Refusal:
+    why: Why
     message: str
     """One sentence, sanitised."""
     fields: tuple[str, ...] = ()
@@ -107,7 +108,7 @@ class Preview:
     place: Place
     action: Action | None
     """None where the server refuses."""
-    problem: Problem | None = None
+    refusal: Refusal | None = None
     admission: tuple[Difference, ...] = ()
 
 
@@ -121,7 +122,7 @@ class Made(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Outcome:
     made: tuple[Made, ...]
-    problem: Problem | None = None
+    refusal: Refusal | None = None
     failed: Place | None = None
 
 
@@ -130,7 +131,8 @@ class Owner(NamedTuple):
 
     place: Place
     managers: tuple[str, ...]
-    serving: bool
+    ours: bool
+    """True where servedeck made it."""
 
 
 async def preview(connection: Connection, manifests: Sequence[Manifest]) -> tuple[Preview, ...]:
@@ -158,7 +160,7 @@ async def _preview(connection: Connection, manifest: Manifest) -> Preview:
     return Preview(place, action, admission=tuple(admitted(manifest, stored)))
 
 
-async def preview_pod(connection: Connection, deployment: Manifest) -> Problem | None:
+async def preview_pod(connection: Connection, deployment: Manifest) -> Refusal | None:
     """Ask whether one Pod of `deployment` would be let in: quota, limits and Pod security are
     checked on Pods only, so a Deployment's own dry run says nothing of them.
 
@@ -185,43 +187,70 @@ async def preview_pod(connection: Connection, deployment: Manifest) -> Problem |
             content_type="application/json",
         )
     except ApiError as error:
-        problem = refusal(error)
-        return None if problem.refusal is Refusal.PERMISSION else problem
+        refused = refusal(error)
+        return None if refused.why is Why.PERMISSION else refused
     return None
 
 
 async def apply(
     connection: Connection,
     manifests: Sequence[Manifest],
+    *,
+    create: bool = False,
     on_made: Callable[[Made], None] = lambda made: None,
 ) -> Outcome:
     """Apply `manifests` in their order and stop at the first that is refused.
 
-    The answer says what was made until then, also where the connection was lost in between: then
-    the object whose answer never came is asked for once more.
+    With `create`, an object that exists already is a refusal, not a change. The outcome says what
+    was made until then. Where the connection was lost before an answer came, the object is asked
+    for once more, so that it is not left out of what undo removes.
     """
     made: list[Made] = []
     for manifest in manifests:
         place = Place.of(manifest)
+        before: str | None = None
         try:
+            before = await _uid(connection, place)
+            if before is not None and create:
+                return Outcome(tuple(made), _taken(place), place)
             answer = await _apply(connection, manifest)
         except ApiError as error:
             return Outcome(tuple(made), refusal(error), place)
         except ClusterError as error:
-            lost = Problem(Refusal.SERVER, one_line(sanitise(str(error))))
-            return Outcome(tuple(made), lost, place)
+            with contextlib.suppress(ClusterError):  # still away: then only the operator can look
+                after = await _uid(connection, place)
+                if before is None and after is not None:
+                    made.append(Made(place, after, created=True))
+            return Outcome(tuple(made), Refusal(Why.SERVER, str(error)), place)
+        if before is None and answer.status != 201:
+            # Between our look and our write somebody else made it: it is theirs.
+            return Outcome(tuple(made), _taken(place), place)
         uid = json.loads(answer.body)["metadata"]["uid"]
-        made.append(Made(place, uid, answer.status == 201))
+        made.append(Made(place, uid, created=before is None))
         on_made(made[-1])
     return Outcome(tuple(made))
 
 
-async def undo(connection: Connection, made: Sequence[Made]) -> tuple[tuple[Place, Problem], ...]:
+async def _uid(connection: Connection, place: Place) -> str | None:
+    """uid of the object that stands at `place`, None where none does."""
+    try:
+        return str(json.loads(await connection.get(place.path))["metadata"]["uid"])
+    except ApiError as error:
+        if error.code == 404:
+            return None
+        raise
+
+
+def _taken(place: Place) -> Refusal:
+    return Refusal(Why.TAKEN, f"{place} exists already; choose another name.")
+
+
+async def undo(connection: Connection, made: Sequence[Made]) -> tuple[tuple[Place, Refusal], ...]:
     """Delete what `apply` created, last first; returns what could not be deleted and why.
 
     The uid is a precondition: an object that somebody put there since then stays.
     """
-    left: list[tuple[Place, Problem]] = []
+    left: list[tuple[Place, Refusal]] = []
     for one in reversed(made):
         if not one.created:
             continue
@@ -237,7 +266,7 @@ async def undo(connection: Connection, made: Sequence[Made]) -> tuple[tuple[Plac
             if error.code not in (404, 409):
                 left.append((one.place, refusal(error)))
         except ClusterError as error:
-            left.append((one.place, Problem(Refusal.SERVER, one_line(sanitise(str(error))))))
+            left.append((one.place, Refusal(Why.SERVER, str(error))))
     return tuple(left)
 
 
@@ -279,30 +308,30 @@ def _apply(connection: Connection, manifest: Manifest, *, dry_run: bool = False)
 _FIELD = re.compile(r"(\.[\w.\[\]\"=/-]+): field not declared in schema")
 
 
-def refusal(error: ApiError) -> Problem:
+def refusal(error: ApiError) -> Refusal:
     """What a refused write means. The server uses 403 for four different things and answers an
     unknown field of server-side apply with 500; the message tells them apart."""
     text = one_line(sanitise(error.message or str(error)))
     causes = [cause for cause in (error.details or {}).get("causes") or () if cause.get("field")]
     fields = tuple(sanitise(str(cause["field"])) for cause in causes)
     if error.code == 409 and error.reason == "AlreadyExists":
-        return Problem(Refusal.TAKEN, text)
+        return Refusal(Why.TAKEN, text)
     if error.code == 409:
-        return Problem(Refusal.CONFLICT, text, fields)
+        return Refusal(Why.CONFLICT, text, fields)
     if error.code == 403:
         if "quota" in text:
-            return Problem(Refusal.QUOTA, text)
+            return Refusal(Why.QUOTA, text)
         if " cannot " in text:
-            return Problem(Refusal.PERMISSION, str(error))
-        return Problem(Refusal.POLICY, text)
+            return Refusal(Why.PERMISSION, str(error))
+        return Refusal(Why.POLICY, text)
     if error.code == 404:
         if (error.details or {}).get("kind") == "namespaces" or "namespaces " in text:
-            return Problem(Refusal.NAMESPACE, f"{text}: create it or choose another project.")
-        return Problem(Refusal.UNKNOWN_KIND, "The cluster does not know this kind of object.")
+            return Refusal(Why.NAMESPACE, f"{text}: create it or choose another project.")
+        return Refusal(Why.UNKNOWN_KIND, "The cluster does not know this kind of object.")
     if error.code in (400, 422) or _FIELD.search(text):
         undeclared = tuple(_FIELD.findall(text))
-        return Problem(Refusal.INVALID, text, fields or undeclared)
-    return Problem(Refusal.SERVER, str(error))
+        return Refusal(Why.INVALID, text, fields or undeclared)
+    return Refusal(Why.SERVER, str(error))
 
 
 _BOOKKEEPING = ("managedFields", "resourceVersion", "generation", "creationTimestamp", "uid")

@@ -1,0 +1,233 @@
+"""What was typed into the create form, kept as it was typed: also what is wrong, also when the
+terminal closes."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from servedeck.deploy.form import COMMON
+from servedeck.serving import checks
+from servedeck.serving.fields import as_text
+from servedeck.serving.problems import Problem
+from servedeck.serving.spec import EnvVar, ServingSpec, parse
+from servedeck.serving.templates import TEMPLATES, Template, find
+
+Row = dict[str, str]
+"""Texts of one volume (claim, mount_path, read_only) or one variable (name, value, source, ref,
+key); source is "" for a plain value, "secret" or "config_map"."""
+
+VOLUME = {"claim": "", "mount_path": "", "read_only": "false"}
+VARIABLE = {"name": "", "value": "", "source": "", "ref": "", "key": ""}
+LISTS = {"volumes": VOLUME, "env": VARIABLE, "transformer.env": VARIABLE}
+"""Fields that hold rows, each with an empty row."""
+
+
+class Draft:
+    """Texts of all fields by path ("name", "settings.model"), and the rows of lists."""
+
+    def __init__(self, template: str = "", project: str = "") -> None:
+        self.texts: dict[str, str] = {field.name: as_text(field.default) for field in COMMON}
+        self.rows: dict[str, list[Row]] = {path: [] for path in LISTS}
+        self.texts["project"] = project
+        self.choose_template(template or next(iter(TEMPLATES)))
+
+    @property
+    def template(self) -> Template:
+        """The template chosen; the first one where the text names none."""
+        return find(self.texts["template"]) or next(iter(TEMPLATES.values()))
+
+    def choose_template(self, name: str) -> None:
+        """Take another template. What it proposes (image, accelerator) replaces only what the
+        last one proposed; texts of fields that both have stay."""
+        before = find(self.texts.get("template", ""))
+        self.texts["template"] = name
+        after = self.template
+        for path in ("image", "accelerator"):
+            proposed = getattr(before, path) if before else ""
+            if self.texts[path] in ("", proposed):
+                self.texts[path] = getattr(after, path)
+        for field in after.fields:
+            self.texts.setdefault(f"settings.{field.name}", as_text(field.default))
+
+    # -- to and from a spec ---------------------------------------------------------------------
+
+    def document(self) -> dict[str, Any]:
+        """The mapping that `servedeck.serving.spec.parse` reads; only the chosen template's
+        settings are in it."""
+        texts = self.texts
+        settings = {field.name: texts[f"settings.{field.name}"] for field in self.template.fields}
+        document: dict[str, Any] = {path: text for path, text in texts.items() if "." not in path}
+        document["settings"] = settings
+        document["volumes"] = [
+            {key: row[key] for key in ("claim", "mount_path", "read_only")}
+            for row in self.rows["volumes"]
+        ]
+        document["env"] = [_variable(row) for row in self.rows["env"]]
+        if texts["transformer.image"].strip() or self.rows["transformer.env"]:
+            document["transformer"] = {
+                "image": texts["transformer.image"],
+                "port": texts["transformer.port"],
+                "command": texts["transformer.command"],
+                "env": [_variable(row) for row in self.rows["transformer.env"]],
+            }
+        return document
+
+    def check(self) -> tuple[ServingSpec | None, list[Problem]]:
+        """The spec, or None where a field cannot be read, and everything that is wrong or doubtful.
+
+        Fields that cannot be read do not keep the others from being checked.
+        """
+        document = self.document()
+        spec, unreadable = parse(document)
+        if spec is not None:
+            return spec, checks.problems(spec)
+        wrong = {problem.field for problem in unreadable}
+        rest, _ = parse(_without(document, wrong))
+        found = checks.problems(rest) if rest is not None else []
+        return None, [
+            *unreadable,
+            *(problem for problem in found if not any(_touches(problem.field, w) for w in wrong)),
+        ]
+
+    @classmethod
+    def of(cls, spec: ServingSpec) -> Draft:
+        """A draft that reads as `spec`."""
+        draft = cls(spec.template, spec.project)
+        for field in COMMON:
+            if "." not in field.name:
+                draft.texts[field.name] = as_text(getattr(spec, field.name))
+        for name, value in spec.settings.items():
+            draft.texts[f"settings.{name}"] = as_text(value)
+        draft.rows["volumes"] = [
+            {
+                "claim": volume.claim,
+                "mount_path": volume.mount_path,
+                "read_only": as_text(volume.read_only),
+            }
+            for volume in spec.volumes
+        ]
+        draft.rows["env"] = [_row(one) for one in spec.env]
+        if spec.transformer:
+            draft.texts["transformer.image"] = spec.transformer.image
+            draft.texts["transformer.port"] = as_text(spec.transformer.port)
+            draft.texts["transformer.command"] = as_text(spec.transformer.command)
+            draft.rows["transformer.env"] = [_row(one) for one in spec.transformer.env]
+        for path in ("readiness_path", "liveness_path"):
+            if (value := getattr(spec, path)) is not None:
+                draft.texts[path] = value
+        return draft
+
+    # -- on disk --------------------------------------------------------------------------------
+
+    def dump(self) -> dict[str, Any]:
+        return {"texts": dict(self.texts), "rows": copy.deepcopy(self.rows)}
+
+    @classmethod
+    def load(cls, saved: object) -> Draft:
+        """A draft from `dump`; what is damaged or of another version falls back to defaults."""
+        draft = cls()
+        if not isinstance(saved, Mapping):
+            return draft
+        texts, rows = saved.get("texts"), saved.get("rows")
+        if isinstance(texts, Mapping):
+            given = {k: v for k, v in texts.items() if isinstance(k, str) and isinstance(v, str)}
+            draft.texts.update(given)
+            draft.choose_template(draft.texts["template"])
+        if isinstance(rows, Mapping):
+            for path, empty in LISTS.items():
+                entries = rows.get(path)
+                draft.rows[path] = [
+                    {key: str(entry.get(key, default)) for key, default in empty.items()}
+                    for entry in (entries if isinstance(entries, list) else [])
+                    if isinstance(entry, Mapping)
+                ]
+        return draft
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Draft) and self.dump() == other.dump()
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Shelf:
+    """Where the draft of one cluster lies while its form is open: one file that only its owner
+    can read, since variables can hold secrets; removed when deployed or given up."""
+
+    def __init__(self, server: str, folder: Path | None = None) -> None:
+        if folder is None:
+            from platformdirs import user_state_path
+
+            folder = user_state_path("servedeck") / "drafts"
+        name = hashlib.sha256(server.encode()).hexdigest()[:16]
+        self.path = folder / f"{name}.json"
+
+    def read(self) -> Draft | None:
+        """The draft that was left, or None. Raises OSError where it cannot be read."""
+        try:
+            text = self.path.read_text("utf-8")
+        except FileNotFoundError:
+            return None
+        try:
+            return Draft.load(json.loads(text))
+        except ValueError:
+            return None
+
+    def write(self, saved: Mapping[str, Any]) -> None:
+        """Put a dump of a draft in place of the last one, whole or not at all. Raises OSError."""
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=".draft-")  # 0600
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(saved, file)
+            Path(name).replace(self.path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                Path(name).unlink()
+            raise
+
+    def clear(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+def _variable(row: Row) -> dict[str, Any]:
+    if row["source"]:
+        return {"name": row["name"], row["source"]: {"name": row["ref"], "key": row["key"]}}
+    return {"name": row["name"], "value": row["value"]}
+
+
+def _row(one: EnvVar) -> Row:
+    row = {**VARIABLE, "name": one.name, "value": one.value}
+    for source, ref in (("secret", one.secret), ("config_map", one.config_map)):
+        if ref is not None:
+            row |= {"source": source, "ref": ref.name, "key": ref.key}
+    return row
+
+
+def _touches(field: str, other: str) -> bool:
+    return field == other or field.startswith(f"{other}.") or other.startswith(f"{field}.")
+
+
+def _without(document: dict[str, Any], paths: set[str]) -> dict[str, Any]:
+    """The document with the fields at `paths` at their defaults; of a list, the whole row goes."""
+    rest = copy.deepcopy(document)
+    for path in sorted(paths, reverse=True):  # later rows first, so that indexes stay true
+        head, _, tail = path.partition(".")
+        if head in ("volumes", "env"):
+            index = tail.partition(".")[0]
+            if index.isdigit() and int(index) < len(rest[head]):
+                del rest[head][int(index)]
+        elif head == "transformer":
+            rest.pop("transformer", None)
+        elif head == "settings" and tail:
+            rest["settings"].pop(tail, None)
+        elif head not in ("name", "template"):
+            rest.pop(head, None)
+    return rest

@@ -1,0 +1,150 @@
+"""What deploying a serving would do, asked of everyone who knows: our own rules, the API server's
+dry run, quota, the nodes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from servedeck.cluster import apply
+from servedeck.cluster.apply import Owner, Preview, Refusal, Why
+from servedeck.cluster.connection import Connection
+from servedeck.cluster.errors import ApiError
+from servedeck.deploy.surroundings import Surroundings
+from servedeck.serving import checks, claims, manifests
+from servedeck.serving.capacity import pod_requests
+from servedeck.serving.manifests import Object
+from servedeck.serving.problems import Problem, error, errors, warning
+from servedeck.serving.routes import Platform
+from servedeck.serving.spec import EnvVar, KeyRef, ServingSpec
+
+_FIELD_OF = {Why.TAKEN: "name", Why.NAMESPACE: "project", Why.QUOTA: "replicas"}
+"""Field of the form that mends each kind of refusal, where there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    spec: ServingSpec
+    manifests: tuple[Object, ...]
+    problems: tuple[Problem, ...]
+    """Errors and warnings, each at the field that mends it; "" for none."""
+    taken: tuple[Owner, ...]
+    """Objects of these names that exist already."""
+    previews: tuple[Preview, ...]
+    capacity: str
+    """Whether the nodes could host it now, in a sentence; "" where they may not be read."""
+    unknown: tuple[str, ...]
+    """What could not be asked, and why, in sentences."""
+
+    @property
+    def errors(self) -> list[Problem]:
+        return errors(self.problems)
+
+    @property
+    def can_deploy(self) -> bool:
+        return not self.errors
+
+
+async def review(
+    connection: Connection,
+    spec: ServingSpec,
+    platform: Platform,
+    surroundings: Surroundings,
+    *,
+    create: bool = True,
+) -> Review:
+    """Ask everyone. With `create`, a name that is taken is an error; without, it is a change.
+
+    Raises ClusterError only where the API server cannot be reached.
+    """
+    objects = manifests.build(spec, platform)
+    problems = [*checks.problems(spec)]
+    if platform.problem:
+        problems.append(warning("", platform.problem))
+        objects = [one for one in objects if one["kind"] in ("Deployment", "Service")]
+    unknown = list(surroundings.missing)
+    known = surroundings.claims(spec.project)
+    if known is not None:
+        problems += claims.problems(spec, known)
+    previews: tuple[Preview, ...] = ()
+    taken: tuple[Owner, ...] = ()
+    if not errors(problems):
+        taken = await apply.taken(connection, objects)
+        if create:
+            problems += [error("name", _taken(owner)) for owner in taken]
+        previews = await apply.preview(connection, objects)
+        refusals = [one.refusal for one in previews if one.refusal]
+        if not refusals and spec.replicas:
+            pod = await apply.preview_pod(connection, objects[0])
+            refusals += [pod] if pod else []
+        problems += [_problem(refused) for refused in dict.fromkeys(refusals)]
+        missing, unasked = await _missing_references(connection, spec)
+        problems += missing
+        unknown += unasked
+    asked, tolerations = pod_requests(objects[0])
+    capacity = surroundings.fit(asked, spec.replicas, tolerations)
+    return Review(
+        spec,
+        tuple(objects),
+        tuple(problems),
+        taken,
+        previews,
+        capacity.sentence if capacity else "",
+        tuple(unknown),
+    )
+
+
+def _taken(owner: Owner) -> str:
+    whose = "servedeck" if owner.ours else ", ".join(owner.managers) or "somebody else"
+    return f"{owner.place} exists already, made by {whose}; choose another name."
+
+
+def _problem(refused: Refusal) -> Problem:
+    return error(_FIELD_OF.get(refused.why, ""), refused.message)
+
+
+async def _missing_references(
+    connection: Connection, spec: ServingSpec
+) -> tuple[list[Problem], list[str]]:
+    """Secrets, ConfigMaps and keys that variables name and that do not exist: a Pod would not
+    start for them (CreateContainerConfigError). Only names of keys are looked at."""
+    found: list[Problem] = []
+    unasked: dict[str, None] = {}
+    variables = [(f"env.{at}", one) for at, one in enumerate(spec.env)]
+    if spec.transformer:
+        variables += [(f"transformer.env.{at}", one) for at, one in enumerate(spec.transformer.env)]
+    keys: dict[tuple[str, str], frozenset[str] | None] = {}
+    for path, one in variables:
+        for kind, plural, ref in _references(one):
+            if (plural, ref.name) not in keys:
+                try:
+                    keys[plural, ref.name] = await _keys(connection, spec.project, plural, ref.name)
+                except ApiError as refused:
+                    if refused.code != 404:
+                        unasked[f"{kind} {ref.name} was not checked: {refused}"] = None
+                        continue
+                    keys[plural, ref.name] = None
+            there = keys[plural, ref.name]
+            if there is None:
+                sentence = f"Project {spec.project} has no {kind} {ref.name!r}; create it first."
+                found.append(error(path, sentence))
+            elif ref.key not in there:
+                sentence = f"{kind} {ref.name} has no key {ref.key!r}; correct it."
+                found.append(error(path, sentence))
+    return found, list(unasked)
+
+
+def _references(one: EnvVar) -> list[tuple[str, str, KeyRef]]:
+    refs = [("Secret", "secrets", one.secret), ("ConfigMap", "configmaps", one.config_map)]
+    return [(kind, plural, ref) for kind, plural, ref in refs if ref is not None]
+
+
+async def _keys(connection: Connection, namespace: str, plural: str, name: str) -> frozenset[str]:
+    stored = json.loads(await connection.get(f"/api/v1/namespaces/{namespace}/{plural}/{name}"))
+    return frozenset(
+        key
+        for part in ("data", "binaryData")
+        if isinstance(stored.get(part), Mapping)
+        for key in stored[part]
+    )

@@ -1,0 +1,112 @@
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from servedeck.deploy.draft import VARIABLE, Draft, Shelf
+from servedeck.serving.problems import errors
+from servedeck.serving.spec import EnvVar, KeyRef, ServingSpec, Transformer, Volume
+
+
+def typed(**texts: str) -> Draft:
+    draft = Draft("vllm", "team-a")
+    draft.texts |= {"name": "llama", "settings.model": "meta-llama/Llama-3.1-8B-Instruct"}
+    draft.texts |= texts
+    return draft
+
+
+def test_name_and_model_are_all_that_a_new_vllm_serving_needs() -> None:
+    spec, problems = typed().check()
+    assert errors(problems) == []
+    assert spec is not None
+    assert (str(spec.cpu), str(spec.memory), spec.replicas, spec.inference_port) == (
+        "0.5",
+        "1Gi",
+        1,
+        8000,
+    )
+    assert (spec.accelerator, spec.accelerator_count) == ("nvidia.com/gpu", 1)
+
+
+def test_another_template_replaces_only_what_the_last_one_proposed() -> None:
+    draft = typed()
+    draft.choose_template("furiosa-llm")
+    assert draft.texts["accelerator"] == "furiosa.ai/rngd"
+    assert "furiosa" in draft.texts["image"]
+    assert draft.texts["settings.model"] == "meta-llama/Llama-3.1-8B-Instruct"
+    draft.texts["image"] = "registry.local/mine:1"
+    draft.choose_template("vllm")
+    assert draft.texts["image"] == "registry.local/mine:1"
+
+
+def test_a_field_that_cannot_be_read_does_not_hide_what_is_wrong_elsewhere() -> None:
+    draft = typed(name="Bad_Name", cpu="lots")
+    spec, problems = draft.check()
+    assert spec is None
+    assert {problem.field for problem in errors(problems)} >= {"name", "cpu"}
+    assert draft.texts["cpu"] == "lots"
+
+
+def test_a_bad_row_is_named_by_its_own_number_and_the_good_ones_are_checked() -> None:
+    draft = typed()
+    draft.rows["volumes"] = [
+        {"claim": "a", "mount_path": "/data", "read_only": "perhaps"},
+        {"claim": "b", "mount_path": "relative", "read_only": "false"},
+    ]
+    fields = {problem.field for problem in errors(draft.check()[1])}
+    assert "volumes.0.read_only" in fields
+
+
+def test_a_draft_of_a_spec_reads_as_that_spec() -> None:
+    spec = ServingSpec(
+        name="llama",
+        project="team-a",
+        description="chat",
+        template="vllm",
+        image="vllm/vllm-openai:v1",
+        accelerator="nvidia.com/gpu",
+        accelerator_count=2,
+        settings={"model": "m", "tensor_parallel_size": 2, "additional_arguments": ("--x", "a b")},
+        volumes=(Volume(claim="data", mount_path="/data", read_only=True),),
+        command=("bash", "-c", "echo 'it is'"),
+        env=(
+            EnvVar(name="A", value="  b "),
+            EnvVar(name="HF_TOKEN", secret=KeyRef(name="hf", key="token")),
+        ),
+        transformer=Transformer(image="t:1", port=9000, env=(EnvVar(name="X", value="y"),)),
+        liveness_path="",
+    )
+    again, _ = Draft.of(spec).check()
+    assert again == spec
+
+
+def test_what_was_typed_survives_on_disk_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
+    draft = typed(cpu="lots")
+    draft.rows["env"] = [{**VARIABLE, "name": "HF_TOKEN", "value": "hf_secret"}]
+    shelf = Shelf("https://a", tmp_path / "drafts")
+    shelf.write(draft.dump())
+    assert Shelf("https://a", tmp_path / "drafts").read() == draft
+    assert Shelf("https://b", tmp_path / "drafts").read() is None
+    assert stat.S_IMODE(shelf.path.stat().st_mode) == 0o600
+    shelf.clear()
+    assert shelf.read() is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", '{"texts": 3, "rows": []}', '{"texts": {"cpu": 5}, "rows": {"env": [1]}}'],
+)
+def test_a_damaged_file_never_keeps_the_form_from_opening(tmp_path: Path, text: str) -> None:
+    shelf = Shelf("https://a", tmp_path)
+    shelf.path.write_text(text)
+    left = shelf.read()
+    assert left is None or left.texts["cpu"] == "0.5"
+
+
+def test_a_draft_of_a_template_that_is_gone_still_opens() -> None:
+    saved = json.loads(json.dumps(typed().dump()))
+    saved["texts"]["template"] = "of-a-later-version"
+    draft = Draft.load(saved)
+    assert draft.template.id in ("vllm", "custom", "furiosa-llm")
+    assert {problem.field for problem in draft.check()[1]} >= {"template"}
