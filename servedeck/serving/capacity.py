@@ -1,0 +1,338 @@
+"""Which nodes could run a replica now, and how many accelerators are free where.
+
+The sums are the scheduler's: what a node can allocate less the requests of the Pods bound to it
+(kubernetes pkg/scheduler/framework/plugins/noderesources/fit.go). Node affinity, spreading and
+volumes' zones are left to the scheduler.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import msgspec
+
+from servedeck.serving.accelerators import display_name, is_accelerator
+from servedeck.serving.names import resource_problem
+from servedeck.serving.objects import Meta, Node, Record, Resources, Taint
+from servedeck.serving.units import format_quantity, quantity
+
+Amounts = dict[str, Fraction]
+
+
+class RequestingContainer(Record, frozen=True):
+    resources: Resources = Resources()
+    restart_policy: str = ""
+
+
+class ClaimSource(Record, frozen=True):
+    claim_name: str = ""
+
+
+class PodVolume(Record, frozen=True):
+    persistent_volume_claim: ClaimSource | None = None
+
+
+class RequestingPodSpec(Record, frozen=True):
+    node_name: str = ""
+    containers: tuple[RequestingContainer, ...] = ()
+    init_containers: tuple[RequestingContainer, ...] = ()
+    overhead: dict[str, str | int | float] = {}
+    volumes: tuple[PodVolume, ...] = ()
+
+
+class PodPhase(Record, frozen=True):
+    phase: str = ""
+
+
+class RequestingPod(Record, frozen=True):
+    """A Pod as the create form needs it: what it asks for and which claims it mounts. The lists of
+    servings leave both out, so that 5,000 Pods stay small."""
+
+    metadata: Meta = Meta()
+    spec: RequestingPodSpec = RequestingPodSpec()
+    status: PodPhase = PodPhase()
+
+
+def requests_of(pod: RequestingPod) -> Amounts:
+    """What the scheduler counts for a Pod: the containers and the sidecars together, or the
+    largest init container with the sidecars started before it, and the overhead (kubernetes
+    pkg/api/v1/resource/helpers.go, PodRequests)."""
+    total = _sum(one.resources for one in pod.spec.containers)
+    sidecars: Amounts = {}
+    peak: Amounts = {}
+    for one in pod.spec.init_containers:
+        own = _amounts(one.resources)
+        if one.restart_policy == "Always":
+            sidecars = _add(sidecars, own)
+            peak = _most(peak, sidecars)
+        else:
+            peak = _most(peak, _add(sidecars, own))
+    return _add(_most(_add(total, sidecars), peak), _numbers(pod.spec.overhead))
+
+
+def pod_requests(deployment: Mapping[str, Any]) -> tuple[Amounts, Sequence[Mapping[str, Any]]]:
+    """Requests and tolerations of a Pod of a Deployment built by `manifests.build`."""
+    spec = deployment["spec"]["template"]["spec"]
+    containers = msgspec.convert(spec["containers"], tuple[RequestingContainer, ...], strict=False)
+    return _sum(one.resources for one in containers), spec.get("tolerations", ())
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRoom:
+    name: str
+    allocatable: Amounts
+    free: Amounts
+    """Never below 0; "pods" among them."""
+    closed: str
+    """Why no new Pod may go there: "cordoned", "not ready"; "" where it may."""
+    taints: tuple[Taint, ...]
+    """Those that keep Pods away which do not tolerate them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """One kind of accelerator in the cluster."""
+
+    resource: str
+    name: str
+    total: int
+    free: int
+    nodes: tuple[tuple[str, int, int], ...]
+    """(node, free, total) of each node that has some; the most free first."""
+
+    @property
+    def sentence(self) -> str:
+        with_free = [(node, free) for node, free, _ in self.nodes if free]
+        if not with_free:
+            return f"{self.name}: none of {self.total} free on {_count(len(self.nodes), 'node')}."
+        places = ", ".join(f"{node} {free}" for node, free in with_free[:3])
+        more = len(with_free) - 3
+        tail = f" and {_count(more, 'further node')}" if more > 0 else ""
+        return f"{self.name}: {self.free} of {self.total} free ({places}{tail})."
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    replicas: int
+    fitting: int
+    """How many of the replicas can be placed now."""
+    nodes: tuple[str, ...]
+    """Nodes that have room for at least one."""
+    total_nodes: int
+    reasons: tuple[tuple[str, int], ...]
+    """Why the other nodes cannot, with how many of them: ("taint nvidia.com/gpu", 2)."""
+    sentence: str
+
+
+def rooms(nodes: Iterable[Node], pods: Iterable[RequestingPod]) -> list[NodeRoom]:
+    """What is free on each node, in the nodes' order. Ended Pods count for nothing."""
+    used: dict[str, Amounts] = {}
+    for pod in pods:
+        if pod.spec.node_name and pod.status.phase not in ("Succeeded", "Failed"):
+            asked = _add(requests_of(pod), {"pods": Fraction(1)})
+            used[pod.spec.node_name] = _add(used.get(pod.spec.node_name, {}), asked)
+    found = []
+    for node in nodes:
+        allocatable = _numbers(node.status.allocatable)
+        taken = used.get(node.metadata.name, {})
+        free = {
+            key: max(amount - taken.get(key, Fraction(0)), Fraction(0))
+            for key, amount in allocatable.items()
+        }
+        found.append(
+            NodeRoom(
+                node.metadata.name,
+                allocatable,
+                free,
+                _closed(node),
+                tuple(t for t in node.spec.taints if t.effect in ("NoSchedule", "NoExecute")),
+            )
+        )
+    return found
+
+
+def supplies(nodes: Sequence[NodeRoom]) -> list[Supply]:
+    """Every kind of accelerator that a node offers, the known ones first. What is free on a node
+    that takes no Pods counts as not free."""
+    kinds = {
+        key
+        for room in nodes
+        for key, amount in room.allocatable.items()
+        if amount >= 1 and (is_accelerator(key) or not resource_problem(key))
+    }
+    found = []
+    for key in sorted(kinds, key=lambda key: (not is_accelerator(key), display_name(key))):
+        places = [
+            (room.name, 0 if room.closed else int(room.free[key]), int(room.allocatable[key]))
+            for room in nodes
+            if room.allocatable.get(key, Fraction(0)) >= 1
+        ]
+        places.sort(key=lambda place: (-place[1], place[0]))
+        found.append(
+            Supply(
+                key,
+                display_name(key),
+                sum(total for _, _, total in places),
+                sum(free for _, free, _ in places),
+                tuple(places),
+            )
+        )
+    return found
+
+
+def fit(
+    asked: Amounts,
+    replicas: int,
+    nodes: Sequence[NodeRoom],
+    tolerations: Sequence[Mapping[str, Any]] = (),
+) -> Fit:
+    """How many of `replicas` equal Pods can be placed now, and what keeps the others out. As the
+    Pods are equal, what fits on each node adds up."""
+    placed: dict[str, int] = {}
+    reasons: Counter[str] = Counter()
+    for room in nodes:
+        reason = _refusal(room, asked, tolerations)
+        if reason:
+            reasons[reason] += 1
+        else:
+            placed[room.name] = min(
+                int(room.free.get(key, Fraction(0)) // amount)
+                for key, amount in {**asked, "pods": Fraction(1)}.items()
+                if amount > 0
+            )
+    fitting = min(sum(placed.values()), max(replicas, 0))
+    ordered = tuple(reasons.most_common())
+    sentence = _sentence(asked, replicas, fitting, len(placed), len(nodes), ordered)
+    return Fit(replicas, fitting, tuple(placed), len(nodes), ordered, sentence)
+
+
+def tolerates(tolerations: Sequence[Mapping[str, Any]], taint: Taint) -> bool:
+    """kubernetes api/core/v1 toleration.go, ToleratesTaint."""
+    for one in tolerations:
+        if one.get("effect") and one["effect"] != taint.effect:
+            continue
+        if one.get("key") and one["key"] != taint.key:
+            continue
+        exists = one.get("operator") == "Exists"
+        if exists or (one.get("key") and str(one.get("value", "")) == taint.value):
+            return True
+    return False
+
+
+def _refusal(room: NodeRoom, asked: Amounts, tolerations: Sequence[Mapping[str, Any]]) -> str:
+    if room.closed:
+        return room.closed
+    for taint in room.taints:
+        if not tolerates(tolerations, taint):
+            return f"taint {taint.key}"
+    # Most telling first: an accelerator, then memory and CPU.
+    for key in sorted(asked, key=lambda key: (not is_accelerator(key), key == "cpu", key)):
+        if asked[key] > room.allocatable.get(key, Fraction(0)):
+            has_none = not room.allocatable.get(key)
+            return f"no {_named(key)}" if has_none else f"too small in {_named(key)}"
+        if asked[key] > room.free.get(key, Fraction(0)):
+            return f"not enough free {_named(key)}"
+    if room.free.get("pods", Fraction(0)) < 1:
+        return "no room for another Pod"
+    return ""
+
+
+def _sentence(
+    asked: Amounts,
+    replicas: int,
+    fitting: int,
+    able: int,
+    total: int,
+    reasons: Sequence[tuple[str, int]],
+) -> str:
+    what = _asked(asked)
+    if not total:
+        return "The cluster has no nodes, so no replica can start."
+    why = "; ".join(f"{count} {reason}" for reason, count in reasons[:3])
+    others = f" ({why})" if why else ""
+    has = "has" if able == 1 else "have"
+    head = f"{able} of {_count(total, 'node')} {has} room for {what} now{others}"
+    if replicas <= 0:
+        return f"{head}; no replica is asked for."
+    if fitting >= replicas:
+        fits = "the replica fits" if replicas == 1 else f"all {replicas} replicas fit"
+        return f"{head}; {fits}."
+    if not fitting:
+        stays = "the replica" if replicas == 1 else f"all {replicas} replicas"
+        return f"{head}; {stays} will stay Pending."
+    first = "the first replica fits" if fitting == 1 else f"the first {fitting} replicas fit"
+    from_on = "" if fitting + 1 == replicas else " and those after it"
+    return f"{head}; {first}, the {_ordinal(fitting + 1)}{from_on} will stay Pending."
+
+
+def _asked(asked: Amounts) -> str:
+    parts = [
+        f"{format_quantity(amount)} {display_name(key)}"
+        for key, amount in asked.items()
+        if key not in ("cpu", "memory", "ephemeral-storage")
+    ]
+    if amount := asked.get("cpu"):
+        parts.append(f"{format_quantity(amount)} CPU")
+    if amount := asked.get("memory"):
+        parts.append(f"{format_quantity(amount, binary=True)} memory")
+    return ", ".join(parts) or "a Pod"
+
+
+def _named(key: str) -> str:
+    return {"cpu": "CPU", "memory": "memory", "pods": "Pods"}.get(key) or display_name(key)
+
+
+def _ordinal(number: int) -> str:
+    words = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
+    return words[number - 1] if 1 <= number <= len(words) else f"{number}th"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _closed(node: Node) -> str:
+    if node.spec.unschedulable:
+        return "cordoned"
+    ready = next((one.status for one in node.status.conditions if one.type == "Ready"), "")
+    return "" if ready == "True" else "not ready"
+
+
+def _amounts(resources: Resources) -> Amounts:
+    """Requests; a limit counts as the request where none is written."""
+    return _numbers({**resources.limits, **resources.requests})
+
+
+def _numbers(written: Mapping[str, object]) -> Amounts:
+    found: Amounts = {}
+    for key, value in written.items():
+        try:
+            found[key] = quantity(str(value))
+        except ValueError:  # another's object: what is no quantity asks for nothing
+            continue
+    return found
+
+
+def _sum(resources: Iterable[Resources]) -> Amounts:
+    total: Amounts = {}
+    for one in resources:
+        total = _add(total, _amounts(one))
+    return total
+
+
+def _add(first: Amounts, second: Amounts) -> Amounts:
+    return {
+        key: first.get(key, Fraction(0)) + second.get(key, Fraction(0))
+        for key in (*first, *(key for key in second if key not in first))
+    }
+
+
+def _most(first: Amounts, second: Amounts) -> Amounts:
+    return {
+        key: max(first.get(key, Fraction(0)), second.get(key, Fraction(0)))
+        for key in (*first, *(key for key in second if key not in first))
+    }

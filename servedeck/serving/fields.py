@@ -1,0 +1,172 @@
+"""One field of a serving's form: its label, help, default, kind of input, and how text becomes a
+value and back."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from servedeck.serving.units import quantity
+
+Value = str | int | float | tuple[str, ...] | None
+
+
+class Kind(StrEnum):
+    """Kind of input. The value's type follows from it."""
+
+    TEXT = "text"
+    """str"""
+    INTEGER = "integer"
+    """int, or None where the field may stay empty"""
+    FRACTION = "fraction"
+    """float, or None where the field may stay empty"""
+    QUANTITY = "quantity"
+    """str, a Kubernetes quantity"""
+    CHOICE = "choice"
+    """str, one of `choices`"""
+    SUGGESTION = "suggestion"
+    """str, one of `choices` or free text"""
+    ARGUMENTS = "arguments"
+    """tuple of str, typed as one shell-quoted line"""
+    FLAG = "flag"
+    """bool"""
+    ROWS = "rows"
+    """a list of rows with fields of their own"""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    name: str
+    """Name in the spec; a form's path is this, or "settings." and this for a template's field."""
+    label: str
+    help: str
+    kind: Kind = Kind.TEXT
+    default: Value = ""
+    required: bool = False
+    choices: tuple[str, ...] = ()
+    advanced: bool = False
+    """Shown under Advanced Settings."""
+
+    def parse(self, raw: object) -> Value:
+        """Value of what was typed or read from YAML. Raises ValueError with one sentence."""
+        if self.kind is Kind.INTEGER:
+            return None if _is_blank(raw) and self.default is None else whole_number(raw)
+        if self.kind is Kind.FRACTION:
+            return None if _is_blank(raw) else fraction(raw)
+        if self.kind is Kind.ARGUMENTS:
+            return arguments(raw)
+        written = text(raw).strip()
+        if self.kind is Kind.QUANTITY:
+            return quantity_text(written)
+        if self.kind is Kind.CHOICE:
+            for choice in self.choices:
+                if choice.lower() == written.lower():
+                    return choice
+            raise ValueError(f"{written!r} is not a choice; choose {one_of(self.choices)}.")
+        return written
+
+    def text(self, value: Any) -> str:
+        """What stands in the input for a value; `parse` reads it back."""
+        return as_text(value)
+
+
+def as_text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (tuple, list)):
+        return shlex.join(str(part) for part in value)
+    return str(value)
+
+
+def text(raw: object) -> str:
+    if raw is None:
+        return ""
+    if isinstance(raw, str):
+        return raw
+    if isinstance(raw, (int, float)) and not isinstance(raw, bool):
+        return str(raw)
+    raise ValueError("Write text here, not a list or a mapping.")
+
+
+def whole_number(raw: object) -> int:
+    if isinstance(raw, bool) or not isinstance(raw, (int, str)):
+        raise ValueError(f"{_shown(raw)} is not a whole number; write one such as 1.")
+    if isinstance(raw, int):
+        return raw
+    written = raw.strip()
+    if not written:
+        raise ValueError("A whole number is missing; write one such as 1.")
+    digits = written.removeprefix("-").removeprefix("+")
+    if not (digits.isascii() and digits.isdigit()) or len(digits) > 18:
+        raise ValueError(f"{_shown(written)} is not a whole number; write one such as 1.")
+    return int(written)
+
+
+def fraction(raw: object) -> float:
+    if isinstance(raw, bool) or not isinstance(raw, (int, float, str)):
+        raise ValueError(f"{_shown(raw)} is not a number; write one such as 0.9.")
+    try:
+        value = float(raw)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{_shown(raw)} is not a number; write one such as 0.9.") from None
+    if not math.isfinite(value):
+        raise ValueError(f"{_shown(raw)} is not a number; write one such as 0.9.")
+    return value
+
+
+def flag(raw: object) -> bool:
+    if isinstance(raw, bool):
+        return raw
+    if isinstance(raw, str) and raw.strip().lower() in ("true", "yes", "on"):
+        return True
+    if isinstance(raw, str) and raw.strip().lower() in ("false", "no", "off", ""):
+        return False
+    raise ValueError(f"{_shown(raw)} is neither true nor false; write one of them.")
+
+
+def arguments(raw: object) -> tuple[str, ...]:
+    """A command line: one text, split as a POSIX shell splits it, or a list of arguments."""
+    if raw is None:
+        return ()
+    if isinstance(raw, str):
+        try:
+            return tuple(shlex.split(raw))
+        except ValueError:
+            raise ValueError(
+                "A quote, or a backslash at the end, is left open; close it or remove it."
+            ) from None
+    if isinstance(raw, (list, tuple)):
+        if not all(isinstance(part, (str, int, float)) for part in raw):
+            raise ValueError("Each argument must be text; write lists and mappings in quotes.")
+        return tuple(as_text(part) for part in raw)
+    raise ValueError("Write a command line or a list of arguments.")
+
+
+def quantity_text(raw: object) -> str:
+    written = text(raw).strip()
+    if not written:
+        raise ValueError("A quantity is missing; write one such as 500m, 2 or 1Gi.")
+    try:
+        quantity(written)
+    except ValueError as exc:
+        raise ValueError(f"{exc}.") from None
+    return written
+
+
+def one_of(choices: tuple[str, ...]) -> str:
+    named = ", ".join(choices[:-1])
+    return f"{named} or {choices[-1]}" if named else choices[-1]
+
+
+def _is_blank(raw: object) -> bool:
+    return raw is None or (isinstance(raw, str) and not raw.strip())
+
+
+def _shown(raw: object) -> str:
+    shown = repr(raw)
+    return shown if len(shown) <= 40 else shown[:39] + "…"

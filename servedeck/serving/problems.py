@@ -1,0 +1,44 @@
+"""What is wrong with a serving's settings, said field by field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    ERROR = "error"
+    """Must be mended first: the cluster or the server would refuse it."""
+    WARNING = "warning"
+    """May be meant; said once, and the operator decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    field: str
+    """Dotted path of the field, "settings.tensor_parallel_size" or "env.2.name"."""
+    message: str
+    """One sentence: what is wrong and what to do."""
+    severity: Severity = Severity.ERROR
+
+    @property
+    def is_error(self) -> bool:
+        return self.severity is Severity.ERROR
+
+
+def error(field: str, message: str) -> Problem:
+    return Problem(field, message)
+
+
+def warning(field: str, message: str) -> Problem:
+    return Problem(field, message, Severity.WARNING)
+
+
+def errors(problems: Iterable[Problem]) -> list[Problem]:
+    return [problem for problem in problems if problem.is_error]
+
+
+def within(problems: Iterable[Problem], path: str) -> list[Problem]:
+    """Problems of the field at `path` and of the fields below it."""
+    return [p for p in problems if p.field == path or p.field.startswith(f"{path}.")]

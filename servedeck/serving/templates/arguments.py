@@ -1,0 +1,72 @@
+"""Command lines of inference servers: flags written, and found again among others' arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+SHELLS = ("sh", "bash", "dash", "ash", "zsh")
+
+
+class Flags(NamedTuple):
+    values: dict[str, str]
+    """By field name; the last one counts, as with argparse."""
+    rest: tuple[str, ...]
+    """Everything else, in order."""
+
+
+def scan(args: Sequence[str], names: Mapping[str, str]) -> Flags:
+    """Take the flags in `names` (flag -> field name) and their values out of `args`.
+
+    Both `--flag value` and `--flag=value` are read, with _ for - as vLLM's parser allows. A flag
+    whose value is missing is left where it is.
+    """
+    values: dict[str, str] = {}
+    rest: list[str] = []
+    at = 0
+    while at < len(args):
+        arg = args[at]
+        if arg == "--":
+            rest.extend(args[at:])
+            break
+        flag, equals, value = arg.partition("=")
+        name = names.get(normal(flag)) if arg.startswith("-") else None
+        if name is not None and equals:
+            values[name] = value
+        elif name is not None and at + 1 < len(args) and not _is_flag(args[at + 1]):
+            at += 1
+            values[name] = args[at]
+        else:
+            rest.append(arg)
+        at += 1
+    return Flags(values, tuple(rest))
+
+
+def flag_value(args: Sequence[str], *flags: str) -> str | None:
+    """Value of the last of `flags` in `args`, None where none is there."""
+    return scan(args, dict.fromkeys(flags, "value")).values.get("value")
+
+
+def has_flag(args: Sequence[str], *flags: str) -> str:
+    """First of `flags` that `args` hold, as written there, "" for none."""
+    for arg in args:
+        if arg == "--":
+            break
+        if arg.startswith("-") and normal(arg.partition("=")[0]) in flags:
+            return arg.partition("=")[0]
+    return ""
+
+
+def normal(flag: str) -> str:
+    """--tensor-parallel-size of --tensor_parallel_size."""
+    return flag.replace("_", "-") if flag.startswith("--") else flag
+
+
+def is_shell(argv: Sequence[str]) -> bool:
+    """Whether a shell runs the command, whose words cannot be told from outside."""
+    return bool(argv) and argv[0].rsplit("/", 1)[-1] in SHELLS
+
+
+def _is_flag(arg: str) -> bool:
+    """-q and --quantization, but not -1, which is a value."""
+    return len(arg) > 1 and arg[0] == "-" and not arg[1:].replace(".", "", 1).isdigit()

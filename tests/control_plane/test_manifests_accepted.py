@@ -1,0 +1,128 @@
+"""What servedeck writes is what a real API server takes, and reads back unchanged from it."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from servedeck.serving import manifests, reading
+from servedeck.serving.manifests import Shape
+from servedeck.serving.routes import Platform, RouteKind
+from servedeck.serving.spec import ServingSpec
+from servedeck.serving.templates import TEMPLATES
+from tests.control_plane.plane import ControlPlane, RequestError
+from tests.serving.specs import platforms, valid_specs
+
+PLURALS = {
+    "Deployment": "deployments",
+    "Service": "services",
+    "HTTPRoute": "httproutes",
+    "VirtualService": "virtualservices",
+    "Ingress": "ingresses",
+}
+
+
+def apply(plane: ControlPlane, manifest: dict[str, Any], *, dry_run: bool) -> dict[str, Any]:
+    version, metadata = manifest["apiVersion"], manifest["metadata"]
+    root = f"/apis/{version}" if "/" in version else f"/api/{version}"
+    place = f"{root}/namespaces/{metadata['namespace']}/{PLURALS[manifest['kind']]}"
+    query = "fieldManager=servedeck&fieldValidation=Strict" + ("&dryRun=All" if dry_run else "")
+    request = urllib.request.Request(
+        f"{plane.url}{place}/{metadata['name']}?{query}",
+        method="PATCH",
+        data=manifests.encode(manifest),
+        headers={
+            "Authorization": f"Bearer {plane.tokens['admin']}",
+            "Content-Type": "application/apply-patch+yaml",
+        },
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=30, context=plane.tls) as answer:
+            stored: dict[str, Any] = json.loads(answer.read())
+            return stored
+    except urllib.error.HTTPError as error:
+        with error:
+            raise RequestError(error.code, error.read().decode(errors="replace")) from None
+
+
+@settings(max_examples=150, suppress_health_check=list(HealthCheck), deadline=None)
+@given(valid_specs(), platforms)
+def test_every_manifest_of_a_valid_serving_is_accepted_and_read_back(
+    control_plane: ControlPlane, namespace: str, spec: ServingSpec, platform: Platform
+) -> None:
+    spec = spec.replace(project=namespace)
+    answers = [
+        apply(control_plane, manifest, dry_run=True) for manifest in manifests.build(spec, platform)
+    ]
+    got = reading.read(answers)
+    assert got.spec == spec
+    assert got.leftovers == ()
+    assert got.shape == Shape()
+
+
+def whole(namespace: str, template: str, **changes: Any) -> ServingSpec:
+    accelerator = TEMPLATES[template].accelerator
+    model = {} if template == "custom" else {"model": "org/model"}
+    return ServingSpec.model_validate(
+        {
+            "name": "llama",
+            "project": namespace,
+            "description": "for the chat",
+            "template": template,
+            "image": "registry.example.com/server:1",
+            "memory": "16Gi",
+            "accelerator": accelerator,
+            "settings": model,
+            "volumes": [
+                {"claim": "models", "mount_path": "/models", "read_only": "true"},
+                {"claim": "models", "mount_path": "/again"},
+            ],
+            "env": [
+                {"name": "HF_TOKEN", "secret": {"name": "hf", "key": "token"}},
+                {"name": "LEVEL", "config_map": {"name": "cfg", "key": "level"}},
+                {"name": "EMPTY"},
+            ],
+            "transformer": {"image": "transformer:1", "port": "8081", "command": "run --fast"},
+            **changes,
+        }
+    )
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize("kind", RouteKind)
+def test_applied_for_real_and_again_after_an_edit(
+    control_plane: ControlPlane, namespace: str, template: str, kind: RouteKind
+) -> None:
+    gateway = "" if kind is RouteKind.INGRESS else "gateways/main"
+    platform = Platform(host="serve.example.com", route=kind, gateway=gateway)
+    for spec in (
+        whole(namespace, template),
+        whole(namespace, template, volumes=[], env=[], transformer=None, replicas=0),
+    ):
+        for manifest in manifests.build(spec, platform):
+            apply(control_plane, manifest, dry_run=False)
+        live = [
+            apply(control_plane, manifest, dry_run=True)
+            for manifest in manifests.build(spec, platform)
+        ]
+        got = reading.read(live)
+        assert (got.spec, got.leftovers, got.platform) == (spec, (), platform)
+
+
+def test_a_name_that_starts_with_a_digit_is_accepted_by_this_release(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    for manifest in manifests.build(whole(namespace, "custom", name="7b-chat")):
+        apply(control_plane, manifest, dry_run=True)
+
+
+def test_an_unknown_field_would_be_refused(control_plane: ControlPlane, namespace: str) -> None:
+    manifest = manifests.build(whole(namespace, "custom"))[0]
+    manifest["spec"]["template"]["spec"]["enableServiceLink"] = False
+    with pytest.raises(RequestError):
+        apply(control_plane, manifest, dry_run=True)

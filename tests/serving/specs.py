@@ -1,0 +1,195 @@
+"""Random valid servings: every field, every template."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from servedeck.serving import checks
+from servedeck.serving.problems import errors
+from servedeck.serving.routes import Platform, RouteKind
+from servedeck.serving.spec import PREDICTOR_ENV, ServingSpec
+from servedeck.serving.templates import TEMPLATES
+
+LOWER = "abcdefghijklmnopqrstuvwxyz"
+ALNUM = LOWER + "0123456789"
+
+
+def labels(longest: int = 63) -> st.SearchStrategy[str]:
+    middle = st.text(ALNUM + "-", max_size=longest - 2)
+    return st.one_of(
+        st.sampled_from(LOWER),
+        st.builds(
+            lambda a, m, z: a + m + z, st.sampled_from(LOWER), middle, st.sampled_from(ALNUM)
+        ),
+    )
+
+
+# Anything that can be typed: no lone surrogates, no NUL.
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
+words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20)
+plain = st.text(ALNUM + "/.-_", min_size=1, max_size=30)
+ports = st.integers(1, 65535)
+images = st.sampled_from(
+    [
+        "nginx",
+        "vllm/vllm-openai:v0.33.0",
+        "registry.example.com:5000/team/server_x/llm:1.0-rc.1",
+        "ghcr.io/org/app@sha256:" + "0a" * 32,
+        "localhost/a:b@sha256:" + "0f" * 32,
+    ]
+)
+claims = st.one_of(
+    labels(), st.sampled_from(["dshm", "model-cache", "data.v1", "a" * 70, "x-" + "y" * 200])
+)
+paths = st.lists(st.text(ALNUM + "-_.", min_size=1, max_size=10), min_size=1, max_size=3).map(
+    lambda parts: "/data/" + "/".join(part.strip(".") or "p" for part in parts)
+)
+env_names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.\-]{0,20}", fullmatch=True)
+refs = st.fixed_dictionaries(
+    {"name": labels(), "key": st.from_regex(r"[a-zA-Z0-9_-][-._a-zA-Z0-9]{0,20}", fullmatch=True)}
+)
+sources = st.one_of(
+    st.builds(lambda value: {"value": value}, texts),
+    st.builds(lambda ref: {"secret": ref}, refs),
+    st.builds(lambda ref: {"config_map": ref}, refs),
+)
+variables = st.lists(
+    st.builds(lambda name, source: {"name": name, **source}, env_names, sources),
+    max_size=4,
+    unique_by=lambda one: one["name"],
+)
+commands = st.lists(words, max_size=4)
+accelerators = st.sampled_from(
+    [
+        "nvidia.com/gpu",
+        "nvidia.com/mig-1g.10gb",
+        "amd.com/gpu",
+        "example.com/fpga",
+        "habana.ai/gaudi",
+    ]
+)
+cpus = st.one_of(
+    st.integers(1, 9999).map(str),
+    st.integers(1, 100_000).map(lambda n: f"{n}m"),
+    st.sampled_from(["0.5", "1.5", "2e1", "0.001"]),
+)
+memories = st.one_of(
+    st.integers(1100, 4_000).map(lambda n: f"{n}Gi"),
+    st.integers(1100, 4_000).map(lambda n: f"{n}G"),
+    st.sampled_from(["1.5Ti", "2e12", "2199023255552"]),
+)
+flag_words = st.one_of(
+    st.sampled_from(["--enforce-eager", "--max-num-seqs", "--kv-cache-dtype=fp8", "--", "-O3"]),
+    st.text(ALNUM + " =/{}\"'$é", max_size=12),
+)
+
+
+def settings(template: str) -> st.SearchStrategy[dict[str, Any]]:
+    models = st.one_of(
+        st.sampled_from(["meta-llama/Llama-3.1-8B-Instruct", "/data/m"]),
+        st.text(ALNUM + "/._", min_size=1, max_size=20),
+    )
+    sizes = st.one_of(st.none(), st.integers(1, 8))
+    if template == "vllm":
+        return st.fixed_dictionaries(
+            {
+                "model": models,
+                "tensor_parallel_size": st.integers(1, 8),
+                "dtype": st.sampled_from(TEMPLATES["vllm"].fields[2].choices),
+                "max_model_len": st.sampled_from(["", "8192", "8k", "16K", "25.6k", "auto", "-1"]),
+                "quantization": st.sampled_from(["", "awq", "fp8", "my-method", "-odd"]),
+                "gpu_memory_utilization": st.floats(0, 1, exclude_min=True),
+                "additional_arguments": st.lists(flag_words, max_size=4),
+            }
+        )
+    if template == "furiosa-llm":
+        return st.fixed_dictionaries(
+            {
+                "model": models,
+                "max_model_len": sizes,
+                "pipeline_parallel_size": sizes,
+                "data_parallel_size": sizes,
+                "additional_arguments": st.lists(flag_words, max_size=4),
+            }
+        )
+    return st.fixed_dictionaries({"arguments": st.lists(texts, max_size=4)})
+
+
+@st.composite
+def specs(draw: st.DrawFn) -> ServingSpec:
+    template = draw(st.sampled_from(list(TEMPLATES)))
+    chosen = draw(settings(template))
+    count = draw(st.integers(1, 16))
+    if template == "furiosa-llm":
+        accelerator = "furiosa.ai/rngd"
+    elif template == "vllm":
+        count = max(count, chosen["tensor_parallel_size"])
+        accelerator = draw(accelerators)
+        if chosen["tensor_parallel_size"] == 1:
+            accelerator = draw(st.sampled_from([accelerator, ""]))
+    else:
+        accelerator = draw(st.one_of(st.just(""), accelerators))
+    port = draw(ports)
+    transformer = draw(
+        st.one_of(
+            st.none(),
+            st.fixed_dictionaries(
+                {
+                    "image": images,
+                    "port": ports.filter(lambda one: one != port),
+                    "command": commands,
+                    "env": variables.map(
+                        lambda own: [one for one in own if one["name"] != PREDICTOR_ENV]
+                    ),
+                }
+            ),
+        )
+    )
+    probe = st.one_of(st.none(), st.sampled_from(["", "/health", "/v1/models", "/a?b=c"]))
+    raw: dict[str, Any] = {
+        "name": draw(labels()),
+        "project": draw(labels()),
+        "description": draw(texts),
+        "template": template,
+        "image": draw(images),
+        "cpu": draw(cpus),
+        "memory": draw(memories),
+        "accelerator": accelerator,
+        "accelerator_count": count,
+        "replicas": draw(st.integers(0, 50)),
+        "settings": chosen,
+        "volumes": draw(
+            st.lists(
+                st.fixed_dictionaries(
+                    {"claim": claims, "mount_path": paths, "read_only": st.booleans()}
+                ),
+                max_size=4,
+                unique_by=lambda one: checks.clean_path(str(one["mount_path"])),
+            )
+        ),
+        "inference_port": port,
+        "command": tuple(draw(commands)),
+        "env": draw(variables),
+        "transformer": transformer,
+        "readiness_path": draw(probe),
+        "liveness_path": draw(probe),
+    }
+    return ServingSpec.model_validate(raw)
+
+
+def valid_specs() -> st.SearchStrategy[ServingSpec]:
+    return specs().filter(lambda spec: not errors(checks.problems(spec)))
+
+
+platforms = st.builds(
+    Platform,
+    host=st.sampled_from(["", "serve.example.com"]),
+    route=st.sampled_from(RouteKind),
+    gateway=st.just("gateways/main"),
+    ingress_class=st.sampled_from(["", "nginx"]),
+    ingress_annotations=st.sampled_from([{}, {"haproxy.org/path-rewrite": "/"}]),
+    tls_secret=st.sampled_from(["", "serve-tls"]),
+    model_cache=st.one_of(st.just(""), labels()),
+)
