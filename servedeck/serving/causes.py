@@ -17,7 +17,13 @@ _LONGEST = 300
 
 
 def shorten(text: str) -> str:
+    """A part of a message, on one line and of bounded length."""
     return clip(one_line(text), _LONGEST)
+
+
+def whole(message: str) -> str:
+    """A message made of several parts, on one line; only odd names make one this long."""
+    return clip(one_line(message), 2 * _LONGEST)
 
 
 # -- how a container ended --------------------------------------------------------------------

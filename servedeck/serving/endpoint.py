@@ -78,22 +78,29 @@ def resolve(
     if not leading:
         return replace(
             plain,
-            problem=f"No Service leads to Deployment {namespace}/{name}, so no route can either",
+            problem=one_line(
+                f"No Service leads to Deployment {namespace}/{name}, so no route can either"
+            ),
             forward=port_forward((namespace, name), port),
         )
-    routes: list[tuple[Service, _Route]] = []
-    for service in leading:
+    given = list(http_routes), list(virtual_services), list(ingresses)
+    routes = [
+        (service, route)
+        for service in leading
         for found in (
-            _http_routes(service, http_routes),
-            _virtual_services(service, virtual_services),
-            _ingresses(service, ingresses),
-        ):
-            routes.extend((service, route) for route in found)
+            _http_routes(service, given[0]),
+            _virtual_services(service, given[1]),
+            _ingresses(service, given[2]),
+        )
+        for route in found
+    ]
     if not routes:
         return replace(
             _inside(plain, leading[0], 0, deployment),
-            problem=f"No HTTPRoute, VirtualService or Ingress leads to Service {namespace}/"
-            f"{leading[0].metadata.name}",
+            problem=one_line(
+                "No HTTPRoute, VirtualService or Ingress leads to Service "
+                f"{namespace}/{leading[0].metadata.name}"
+            ),
         )
 
     convention = f"/{namespace}/{name}"
@@ -117,8 +124,8 @@ def resolve(
     return replace(
         _inside(plain, service, route.port, deployment),
         url=f"{route.scheme}://{host}{route.path}" if host else "",
-        source=route.source,
-        problem=route.problem or problem,
+        source=one_line(route.source),
+        problem=one_line(route.problem or problem),
     )
 
 
@@ -151,7 +158,7 @@ def _inside(endpoint: Endpoint, service: Service, port: int, deployment: Deploym
     if port not in declared:
         named = [each.port for each in service.spec.ports if each.name.startswith("http")]
         port = next((p for p in (80, *named, *declared) if p in declared), 0)
-    host = f"{meta.name}.{meta.namespace}.svc"
+    host = one_line(f"{meta.name}.{meta.namespace}.svc")
     key = (meta.namespace, meta.name)
     return replace(
         endpoint,
@@ -166,11 +173,11 @@ def _inside(endpoint: Endpoint, service: Service, port: int, deployment: Deploym
 
 def _host(route: _Route, default_host: str) -> tuple[str, str]:
     """Host of the URL, "" where it is not known, and the problem with it."""
-    wildcards = []
-    for host in route.hosts:
-        if not host.startswith("*"):
-            return one_line(host), ""
-        wildcards.append(host)
+    hosts = [host for host in map(one_line, route.hosts) if host]
+    wildcards = [host for host in hosts if host.startswith("*")]
+    if len(wildcards) < len(hosts):
+        return next(host for host in hosts if not host.startswith("*")), ""
+    default_host = one_line(default_host)
     if not wildcards:
         if default_host:
             return default_host, ""
@@ -180,7 +187,7 @@ def _host(route: _Route, default_host: str) -> tuple[str, str]:
         if default_host and default_host.endswith(suffix) and default_host != suffix:
             return default_host, ""
     return "", (
-        f"{route.source} leads here for any host that matches {one_line(wildcards[0])}; "
+        f"{route.source} leads here for any host that matches {wildcards[0]}; "
         "set one of them as the host in the settings"
     )
 

@@ -71,6 +71,13 @@ def diagnose(pod: Pod, events: Sequence[Event], now: datetime) -> Finding:
     `events` are the Pod's own, in any order; they add causes that the Pod's status does not hold
     (volumes, sandboxes, probes, its node) and may be empty: Events live for an hour.
     """
+    found = _first_cause(pod, events, now)
+    if found is _HEALTHY:
+        return found
+    return found._replace(reason=causes.shorten(found.reason), message=causes.whole(found.message))
+
+
+def _first_cause(pod: Pod, events: Sequence[Event], now: datetime) -> Finding:
     status = pod.status
     if pod.metadata.deletion_timestamp is not None:
         return _terminating(pod, pod.metadata.deletion_timestamp, now)

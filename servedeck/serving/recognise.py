@@ -214,7 +214,7 @@ def server(deployment: Deployment) -> Container | None:
 def image(deployment: Deployment) -> str:
     """Image of the inference server, "" where there is none."""
     container = server(deployment)
-    return container.image if container is not None else ""
+    return one_line(container.image) if container is not None else ""
 
 
 def _find(deployment: Deployment) -> tuple[Container, Engine] | None:

@@ -128,7 +128,8 @@ def judge(
     creation = _creation_failure(deployment, replicasets)
     cause = _most_telling(errors or failing)
     if cause is None and creation is not None:
-        cause = creation.reason or "FailedCreate", causes.creation(creation.message)
+        reason = causes.shorten(creation.reason) or "FailedCreate"
+        cause = reason, causes.creation(creation.message)
     observed = deployment.metadata.generation <= deployment.status.observed_generation
 
     if ready >= desired and observed:

@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from servedeck.serving.endpoint import Endpoint, curl, paths, port_forward, resolve
+from servedeck.serving.objects import (
+    Deployment,
+    HTTPRoute,
+    Ingress,
+    Service,
+    VirtualService,
+)
+from tests.serving.build import (
+    deployment,
+    http_route,
+    ingress,
+    rule,
+    service,
+    virtual_service,
+)
+
+LLAMA = deployment(
+    {"name": "inference-server", "command": ["vllm", "serve", "m"], "ports": [{"containerPort": 8}]}
+)
+URL = "https://ai.example.com/team-a/llama"
+
+
+def endpoint(
+    *objects: HTTPRoute | VirtualService | Ingress,
+    services: Sequence[Service] | None = None,
+    host: str = "",
+    of: Deployment = LLAMA,
+) -> Endpoint:
+    return resolve(
+        of,
+        [service()] if services is None else services,
+        [each for each in objects if isinstance(each, HTTPRoute)],
+        [each for each in objects if isinstance(each, VirtualService)],
+        [each for each in objects if isinstance(each, Ingress)],
+        host,
+    )
+
+
+def test_an_http_route() -> None:
+    assert endpoint(http_route(rule())) == Endpoint(
+        url=URL,
+        source="HTTPRoute team-a/llama",
+        problem="",
+        address="http://llama.team-a.svc:80",
+        service="llama",
+        port=80,
+        model="m",
+        forward="kubectl port-forward -n team-a service/llama 8080:80",
+    )
+
+
+@pytest.mark.parametrize(
+    ("matches", "url"),
+    [
+        (({"uri": {"prefix": "/team-a/llama/"}}, {"uri": {"exact": "/team-a/llama"}}), URL),
+        (({"uri": {"regex": "^/team-a/llama(/.*)?$"}},), URL),
+        ((), "https://ai.example.com"),
+    ],
+)
+def test_a_virtual_service(matches: tuple[dict[str, object], ...], url: str) -> None:
+    found = endpoint(virtual_service(*matches))
+    assert (found.url, found.source) == (url, "VirtualService team-a/llama")
+
+
+@pytest.mark.parametrize(
+    ("host", "namespace", "leads"),
+    [
+        ("llama", "team-a", True),
+        ("llama", "team-b", False),
+        ("llama.team-a", "team-b", True),
+        ("llama.team-a.svc", "team-b", True),
+        ("llama.team-a.svc.corp.local", "team-b", True),
+        ("llama.team-b.svc.cluster.local", "team-a", False),
+        ("llama.team-a.example.com", "team-a", False),
+        ("", "team-a", False),
+    ],
+)
+def test_a_virtual_service_names_its_service_in_many_ways(
+    host: str, namespace: str, leads: bool
+) -> None:
+    found = endpoint(virtual_service(host=host, namespace=namespace))
+    assert bool(found.url) == leads
+
+
+@pytest.mark.parametrize("gateways", [(), ("mesh",)])
+def test_a_virtual_service_of_the_mesh_says_that_it_is_inside(gateways: tuple[str, ...]) -> None:
+    found = endpoint(virtual_service(gateways=gateways))
+    assert "inside the mesh only" in found.problem
+
+
+def test_an_ingress() -> None:
+    found = endpoint(ingress())
+    assert (found.url, found.source) == (URL, "Ingress team-a/llama")
+    assert endpoint(ingress(tls=())).url == "http://ai.example.com/team-a/llama"
+    assert endpoint(ingress(tls=({"hosts": ["*.example.com"]},))).url == URL
+    assert (
+        endpoint(ingress("/team-a/llama(/|$)(.*)", path_type="ImplementationSpecific")).url == URL
+    )
+
+
+def test_an_ingress_may_name_the_port() -> None:
+    ports = ({"name": "metrics", "port": 9000}, {"name": "api", "port": 8000})
+    found = endpoint(ingress(port={"name": "api"}), services=[service(ports=ports)])
+    assert found.address == "http://llama.team-a.svc:8000"
+
+
+def test_the_kinds_are_tried_in_order_but_one_that_works_comes_first() -> None:
+    everything = (ingress(), virtual_service(), http_route(rule()))
+    assert endpoint(*everything).source == "HTTPRoute team-a/llama"
+    assert endpoint(*everything[:2]).source == "VirtualService team-a/llama"
+    refused = http_route(rule(), status={})
+    assert endpoint(ingress(), refused).source == "Ingress team-a/llama"
+
+
+def test_of_several_routes_the_plain_one_with_the_usual_path_is_shown() -> None:
+    header = ({"name": "x-async", "value": "true"},)
+    several = http_route(
+        rule("/team-a/llama", headers=header),
+        rule("/v2"),
+        rule(),
+        rule("/a"),
+        rule(backend="other"),
+    )
+    assert endpoint(several).url == URL
+    assert endpoint(http_route(rule("/models/llama/"))).url == "https://ai.example.com/models/llama"
+    assert endpoint(http_route(rule("/"))).url == "https://ai.example.com"
+    assert (
+        endpoint(http_route({"backendRefs": [{"name": "llama"}]})).url == "https://ai.example.com"
+    )
+
+
+def test_a_route_of_another_namespace_leads_here_where_it_says_so() -> None:
+    shared = http_route(rule(namespace="team-a"), namespace="gateways")
+    assert endpoint(shared).source == "HTTPRoute gateways/llama"
+    assert not endpoint(http_route(rule(), namespace="gateways")).url
+    assert not endpoint(http_route(rule(kind="InferencePool"))).url
+
+
+def test_a_route_that_is_not_accepted_says_why() -> None:
+    def of(*conditions: dict[str, str]) -> Endpoint:
+        return endpoint(http_route(rule(), status={"parents": [{"conditions": conditions}]}))
+
+    refused = {
+        "type": "Accepted",
+        "status": "False",
+        "reason": "NotAllowedByListeners",
+        "message": "namespace team-a may not attach",
+    }
+    found = of(refused)
+    assert found.url == URL
+    assert found.problem == (
+        "HTTPRoute team-a/llama is not accepted: namespace team-a may not attach"
+    )
+    broken = {"type": "ResolvedRefs", "status": "False", "reason": "BackendNotFound"}
+    accepted = {"type": "Accepted", "status": "True"}
+    assert of(accepted, broken).problem == (
+        "HTTPRoute team-a/llama has a broken reference: BackendNotFound"
+    )
+    assert of().problem == "HTTPRoute team-a/llama has not been accepted by a Gateway yet"
+    one_of_two = {"parents": [{"conditions": [refused]}, {"conditions": [accepted]}]}
+    assert endpoint(http_route(rule(), status=one_of_two)).problem == ""
+
+
+@pytest.mark.parametrize(
+    ("hostnames", "default", "url"),
+    [
+        ((), "gw.example.com", "https://gw.example.com/team-a/llama"),
+        (("*.example.com",), "gw.example.com", "https://gw.example.com/team-a/llama"),
+        (("*",), "gw.example.com", "https://gw.example.com/team-a/llama"),
+        (("*.example.com", "ai.example.com"), "gw.example.com", URL),
+        (("*.example.com",), "gw.other.com", ""),
+        (("*.example.com",), "", ""),
+        ((), "", ""),
+    ],
+)
+def test_the_settings_host_stands_in_for_none_and_for_a_wildcard_it_matches(
+    hostnames: tuple[str, ...], default: str, url: str
+) -> None:
+    found = endpoint(http_route(rule(), hostnames=hostnames), host=default)
+    assert found.url == url
+    assert ("settings" in found.problem) == (not url)
+
+
+def test_without_a_route_the_port_forward_line_helps() -> None:
+    found = endpoint()
+    assert found.url == ""
+    assert found.problem == (
+        "No HTTPRoute, VirtualService or Ingress leads to Service team-a/llama"
+    )
+    assert found.forward == "kubectl port-forward -n team-a service/llama 8080:80"
+
+
+def test_without_a_service_the_deployment_is_forwarded() -> None:
+    found = endpoint(http_route(rule()), services=[service(selector={"app": "other"})])
+    assert (found.url, found.address, found.port) == ("", "", 0)
+    assert found.problem.startswith("No Service leads to Deployment team-a/llama")
+    assert found.forward == "kubectl port-forward -n team-a deployment/llama 8080:8"
+
+
+def test_overlapping_services_the_one_of_the_same_name_then_the_most_specific() -> None:
+    of = deployment(pod_labels={"app": "llama", "tier": "gpu"})
+    wide = service("all", {"tier": "gpu"})
+    narrow = service("narrow", {"app": "llama", "tier": "gpu"})
+    same = service("llama", {"app": "llama"})
+    elsewhere = service("llama", {"app": "llama"}, namespace="team-b")
+    everyone = service("everyone", {})
+    assert endpoint(services=[wide, narrow, same], of=of).service == "llama"
+    assert endpoint(services=[wide, narrow, elsewhere], of=of).service == "narrow"
+    assert endpoint(services=[everyone], of=of).service == ""
+    routed = endpoint(http_route(rule(backend="all")), services=[same, wide], of=of)
+    assert routed.service == "all"
+
+
+def test_a_service_without_ports() -> None:
+    found = endpoint(services=[service(ports=())])
+    assert (found.address, found.port) == ("http://llama.team-a.svc", 0)
+    assert found.forward == "kubectl port-forward -n team-a deployment/llama 8080:8"
+
+
+def test_the_consoles_own_line() -> None:
+    line = curl(URL, "/v1/chat/completions", "model-name", asynchronous=True)
+    assert line == (
+        f"curl -X POST '{URL}/v1/chat/completions' \\\n"
+        "  -H 'Content-Type: application/json' \\\n"
+        "  -H 'Authorization: Bearer <token>' \\\n"
+        "  -H 'X-Async: true' \\\n"
+        '  -d \'{"model": "model-name", "messages": [{"role": "user", "content": "Hello"}]}\''
+    )
+    assert "X-Async" not in curl(URL, "/v1/chat/completions", "m", asynchronous=False)
+
+
+def test_paths_that_are_only_read_are_fetched() -> None:
+    assert curl(f"{URL}/", "/v1/models", "m", asynchronous=False) == (
+        f"curl '{URL}/v1/models' \\\n  -H 'Authorization: Bearer <token>'"
+    )
+
+
+@pytest.mark.parametrize("template", ["vllm", "furiosa-llm", "tgi", "custom"])
+def test_every_path_gives_a_line_that_a_shell_reads(template: str) -> None:
+    for path in paths(template):
+        words = shlex.split(curl(URL, path, "m", asynchronous=True).replace("\\\n", " "))
+        assert f"{URL}{path}" in words
+        if "-d" in words:
+            json.loads(words[words.index("-d") + 1])
+
+
+@given(st.text(), st.text(max_size=9), st.text(min_size=1), st.text(min_size=1))
+def test_nothing_in_a_name_escapes_its_quotes(
+    model: str, path: str, namespace: str, name: str
+) -> None:
+    line = curl(f"https://{name}", f"/{path}/v1/completions", model, asynchronous=True)
+    words = shlex.split(line.replace(" \\\n  ", " "))
+    assert [words[0], words[1], words[2]] == ["curl", "-X", "POST"]
+    assert [words[i] for i in (4, 6, 8, 10)] == ["-H", "-H", "-H", "-d"]
+    assert len(words) == 12
+    forwarded = shlex.split(port_forward((namespace, name), 8000))
+    assert len(forwarded) == 6
+    assert forwarded[-1] == "8000:8000"
+    assert "\n" not in port_forward((namespace, name), 8000)
