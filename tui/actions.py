@@ -42,6 +42,7 @@ class Action:
 
 SCOPES: Mapping[str, str] = {
     "servings": "Serving list",
+    "filter": "Typing a filter",
     "status": "Status of a serving",
     "connect": "Connect",
     "log": "Log of a Pod",
@@ -93,7 +94,7 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "servings.namespace_key",
         DIGITS,
-        "namespace",
+        "project",
         "0 shows all namespaces, 1 to 9 the one that the header names beside the digit.",
         footer=8,
         keyed=True,
@@ -149,6 +150,8 @@ ACTIONS: tuple[Action, ...] = (
         "Close the status, or clear the filter.",
     ),
     Action("servings.quit", "q", "quit", "Leave servedeck."),
+    Action("filter.keep", "enter", "keep", "Go back to the list, filtered.", footer=1, widget=True),
+    Action("filter.clear", "escape", "clear", "Show everything again.", footer=2, widget=True),
     Action(
         "status.close", "escape,space,q,enter", "close", "Close the status.", footer=1, widget=True
     ),
@@ -282,6 +285,13 @@ ACTIONS: tuple[Action, ...] = (
         "commands",
         "Type a command, or pick an action by its name.",
         footer=10,
+    ),
+    Action(
+        "app.redraw",
+        "ctrl+l",
+        "redraw",
+        "Draw the whole screen again, where another program has written on it.",
+        command="redraw",
     ),
     Action("app.quit", "ctrl+c,ctrl+q", "quit", "Leave servedeck.", command="q"),
 )

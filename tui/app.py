@@ -6,14 +6,17 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from rich.console import RenderableType
 from textual.app import App
+from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
 from servedeck.cluster.errors import ClusterError, explain
 from styles.themes import ANSI, DARK, DEFAULTS, THEMES
 from tui.actions import BY_ID
+from tui.frame import Frame, is_update
 from tui.screens.base import ActionScreen
 from tui.screens.servings import ServingsScreen
 from tui.source import Changes, Logs, Source
@@ -67,6 +70,7 @@ class ServedeckApp(App[None]):
         few_colours = self.console.color_system in ("standard", None)
         self.theme = ANSI.name if no_color else theme or (ANSI if few_colours else DARK).name
         self.set_keymap(self.keys)
+        self._frame = Frame()
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return dict(DEFAULTS)
@@ -78,6 +82,7 @@ class ServedeckApp(App[None]):
 
     def on_mount(self) -> None:
         self.source.subscribe(self._on_changes)
+        self.app_resume_signal.subscribe(self, lambda _app: self._frame.forget())
         # The first paint comes first: what the source imports costs more than all of the screen.
         self.call_after_refresh(self._start_source)
 
@@ -115,6 +120,27 @@ class ServedeckApp(App[None]):
         except (ClusterError, OSError, TimeoutError) as error:
             return Tail(crash, problem=explain(error), loading=False)
         return Tail(crash, tuple(read[-lines:]), loading=False)
+
+    # -- what goes to the terminal ------------------------------------------------------------
+
+    def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
+        """Send only what differs from what the terminal shows."""
+        sends = self._running and not self.is_headless and not self._batch_count
+        if sends and is_update(renderable):
+            patch = self._frame.patch(renderable, screen.outer_size)
+            if patch.pieces:
+                super()._display(screen, cast(RenderableType, patch))
+            else:
+                self.post_display_hook()
+        else:
+            super()._display(screen, renderable)
+
+    def on_resize(self) -> None:
+        self._frame.forget()
+
+    def do_redraw(self) -> None:
+        self._frame.forget()
+        self.screen.refresh()
 
     # -- where one is -------------------------------------------------------------------------
 

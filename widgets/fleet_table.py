@@ -448,7 +448,7 @@ class FleetTable(SpanView, can_focus=True):
             if number:
                 pieces.append(gap)
             pieces.append(part)
-        line = Strip.join(pieces)
+        line = Strip.join(pieces).simplify()
         x = self.scroll_offset.x
         if x and self._places:
             pinned = self._places[0].x + self._places[0].width + 1

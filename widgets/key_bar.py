@@ -72,7 +72,7 @@ class KeyBar(Bar):
             ]
             self._spots.append((x, x + _width(hint), hint.action))
             x += _width(hint) + 2
-        self.set_lines(tuple(spans))
+        self.set_lines(tuple(spans[:-1]))
 
     def on_click(self, event: events.Click) -> None:
         for start, end, action in self._spots:

@@ -11,6 +11,7 @@ from textual.widgets import Input
 
 from servedeck.serving.text import one_line, sanitise
 from widgets.lines import Bar
+from widgets.spans import wrap
 
 
 class PlainInput(Input):
@@ -59,5 +60,7 @@ class LineInput(Widget):
     def show_problem(self, sentence: str) -> None:
         """Show the sentence under the input; "" shows none."""
         problem = self.query_one("#problem", Bar)
+        lines = wrap(((" ! ", "warning"), (sentence, "warning")), self.size.width - 1, hanging=3)
         problem.display = bool(sentence)
-        problem.set_lines(((" ! ", "warning"), (sentence, "warning")))
+        problem.styles.height = len(lines)
+        problem.set_lines(*lines)

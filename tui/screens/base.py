@@ -37,6 +37,8 @@ class ActionScreen(Screen[Result]):
     """A screen with a message line and a footer, whose keys are actions of the registry."""
 
     SCOPE: ClassVar[str] = "app"
+    HELPS: ClassVar[bool] = True
+    """Whether the help can be asked for here; not where keys are text."""
     AUTO_FOCUS = None
     message_line = query_one("#message", Bar)
     key_bar = query_one(KeyBar)
@@ -115,7 +117,7 @@ class ActionScreen(Screen[Result]):
                 action.label,
                 bool(self.why_not(action)),
             )
-            for action in (*actions, BY_ID["app.help"])
+            for action in (*actions, *([BY_ID["app.help"]] if self.HELPS else []))
         ]
         self.key_bar.set_hints(hints)
 

@@ -75,4 +75,6 @@ class CommandScreen(PickScreen):
 
 
 def _pickable(action: Action) -> bool:
-    return not action.keyed and not action.widget and action.id != "app.command"
+    return not (
+        action.keyed or action.widget or action.name == "command" or action.id == "servings.quit"
+    )

@@ -50,7 +50,7 @@ def ways(view: ServingView) -> list[Way]:
         Way(
             "curl_async",
             "x",
-            "Request that is queued, its result fetched later (where the async queue is on)",
+            "Request through the async queue, where it is on",
             curl(base, path, model, True) if base else "",
             none,
         ),

@@ -54,6 +54,7 @@ class HelpScreen(Overlay[None]):
     """The help."""
 
     SCOPE = "help"
+    HELPS = False
     BINDINGS: ClassVar[list[BindingType]] = bindings("help")
     text = query_one(Lines)
 

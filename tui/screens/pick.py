@@ -54,6 +54,7 @@ class PickScreen(Overlay[str | None]):
     """A list of choices under an input; its result is the key of the choice, None for none."""
 
     SCOPE = "pick"
+    HELPS = False
     BINDINGS: ClassVar[list[BindingType]] = bindings("pick")
     PROMPT = ">"
     COLUMNS: ClassVar[tuple[Column, ...]] = (

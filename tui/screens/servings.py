@@ -178,12 +178,23 @@ class ServingsScreen(ActionScreen[None]):
 
     def fit(self, size: Size) -> None:
         super().fit(size)
-        self.header.styles.height = 3 if size.height >= 18 else 2 if size.height >= 12 else 1
+        self._fit_header()
         self.call_after_refresh(self._place_popover)
+
+    def _fit_header(self) -> None:
+        """Lines of the header; the filter takes the place of the last, so that no row moves."""
+        height = self.size.height
+        lines = 3 if height >= 18 else 2 if height >= 12 else 1
+        self.header.styles.height = max(1, lines - 1) if self.filter_line.display else lines
 
     # -- actions ------------------------------------------------------------------------------
 
+    def on_descendant_focus(self) -> None:
+        self.show_hints()
+
     def scopes(self) -> tuple[str, ...]:
+        if self.filter_line.input.has_focus:
+            return ("filter",)
         return ("status",) if self.popover.is_open and not self._peeking else (self.SCOPE,)
 
     def why_not(self, action: Action) -> str:
@@ -211,6 +222,8 @@ class ServingsScreen(ActionScreen[None]):
 
     def do_wide(self) -> None:
         self.table.set_view(wide=not self.table.wide)
+        if self.table.wide and self.table.max_scroll_x > 0:
+            self.say("All columns; left and right scroll, w goes back.")
 
     def do_sort_next(self) -> None:
         self._sort_by(1)
@@ -278,7 +291,7 @@ class ServingsScreen(ActionScreen[None]):
     # -- filter -------------------------------------------------------------------------------
 
     def do_filter(self) -> None:
-        self.filter_line.display = True
+        self._show_filter(True)
         self.filter_line.input.focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
@@ -292,12 +305,16 @@ class ServingsScreen(ActionScreen[None]):
 
     def on_input_submitted(self) -> None:
         self.table.focus()
-        self.filter_line.display = bool(self.filter_line.text.strip())
+        self._show_filter(bool(self.filter_line.text.strip()))
+
+    def _show_filter(self, shown: bool) -> None:
+        self.filter_line.display = shown
+        self._fit_header()
 
     def _clear_filter(self) -> None:
         self.filter_query = Query("", ())
         self.filter_line.input.value = ""
-        self.filter_line.display = False
+        self._show_filter(False)
         self.table.focus()
         self.show_all()
 
