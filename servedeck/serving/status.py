@@ -188,7 +188,7 @@ def _creation_failure(
         return found
     revision = deployment.metadata.annotations.revision
     for replicaset in replicasets:
-        if revision and replicaset.metadata.annotations.revision == revision:
+        if replicaset.metadata.annotations.revision == revision:
             for found in replicaset.status.conditions:
                 if found.type == "ReplicaFailure" and found.status == "True":
                     return found

@@ -133,6 +133,8 @@ def test_of_several_routes_the_plain_one_with_the_usual_path_is_shown() -> None:
         rule(backend="other"),
     )
     assert endpoint(several).url == URL
+    conditional = http_route(rule(headers=header), rule("/v2"))
+    assert endpoint(conditional).url == "https://ai.example.com/v2"
     assert endpoint(http_route(rule("/models/llama/"))).url == "https://ai.example.com/models/llama"
     assert endpoint(http_route(rule("/"))).url == "https://ai.example.com"
     assert (

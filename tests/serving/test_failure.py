@@ -343,6 +343,15 @@ CASES: dict[str, tuple[Pod, Health, str, str]] = {
         "NotReady",
         "All containers are ready and the Pod is not: its node may not answer",
     ),
+    "a crash of a moment ago counts more than another's image": (
+        pending(
+            waiting("ImagePullBackOff", name="transformer"),
+            running(ready=False, restartCount=1, lastState=last(1)),
+        ),
+        Health.ERROR,
+        "exit code 1",
+        "inference-server ended with exit code 1 (restarted once)",
+    ),
     "a crash counts more than another's image": (
         pending(
             waiting("ImagePullBackOff", name="transformer"),
@@ -401,7 +410,7 @@ def restarted(**when: float) -> Pod:
             started=False,
             restartCount=2,
             started_at=ago(**when),
-            lastState=last(137, "OOMKilled", **when),
+            lastState=last(137, "OOMKilled", "", **when),
         )
     )
 
@@ -439,9 +448,7 @@ def test_a_ready_pod_that_restarted_lately_is_healthy_and_says_so() -> None:
     )
     first = diagnose(given, (), NOW)
     assert (first.health, first.reason) == (Health.OK, "")
-    assert first.message == (
-        "Ready again, restarted once: inference-server ended with exit code 1"
-    )
+    assert first.message == ("Ready again, restarted once: inference-server ended with exit code 1")
     assert first.until == NOW + timedelta(minutes=5)
     assert diagnose(given, (), first.until) == Finding(Health.OK)
 
@@ -504,6 +511,8 @@ def test_a_container_killed_by_its_liveness_probe_says_so() -> None:
         "(restarted 3 times)"
     )
     assert found(crashing(1), killed).reason == "exit code 1"
+    unready = event("Unhealthy", "Readiness probe failed: x", when=ago(minutes=2))
+    assert found(crashing(137), unready).reason == "exit code 137"
     assert found(crashing(137, "OOMKilled"), killed).reason == "OOMKilled"
 
 

@@ -28,6 +28,8 @@ def counts(total: int, updated: int, available: int) -> dict[str, int]:
         ({"status": counts(4, 1, 3), "conditions": (UNDER_WAY,)}, "updating 1/3"),
         ({"status": counts(4, 3, 3), "conditions": (UNDER_WAY,)}, "updating 3/3"),
         ({"status": counts(3, 3, 2), "conditions": (UNDER_WAY,)}, "updating 3/3"),
+        # The first moment, when the condition is still that of the rollout before.
+        ({"status": counts(4, 1, 3), "conditions": (COMPLETE,)}, "updating 1/3"),
         # A Pod crashes long after the rollout, and a Deployment is scaled up: no rollouts.
         ({"status": counts(3, 3, 2), "conditions": (COMPLETE,)}, ""),
         ({"status": counts(2, 2, 2), "conditions": (COMPLETE,)}, ""),

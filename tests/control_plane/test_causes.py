@@ -1,0 +1,80 @@
+"""The texts that a real scheduler and a real controller write, read by the rules."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from servedeck.serving.failure import diagnose
+from servedeck.serving.objects import Deployment, Pod, ReplicaSet
+from servedeck.serving.status import Status, Verdict, judge
+from tests.control_plane import objects
+from tests.control_plane.plane import ControlPlane, wait_for
+
+
+def create(control_plane: ControlPlane, namespace: str, resources: dict[str, Any]) -> None:
+    body = objects.deployment("llama")
+    for container in body["spec"]["template"]["spec"]["containers"]:
+        container["resources"] = resources
+    control_plane.create(f"/apis/apps/v1/namespaces/{namespace}/deployments", body)
+
+
+def read(control_plane: ControlPlane, namespace: str) -> tuple[Verdict, list[str]]:
+    """The verdict about the Deployment, and the messages of its Pods."""
+    apps = f"/apis/apps/v1/namespaces/{namespace}"
+    deployment = msgspec.convert(
+        control_plane.request("GET", f"{apps}/deployments/llama"), Deployment
+    )
+    replicasets = msgspec.convert(
+        control_plane.request("GET", f"{apps}/replicasets")["items"], list[ReplicaSet]
+    )
+    listed = control_plane.request("GET", f"/api/v1/namespaces/{namespace}/pods")["items"]
+    now = datetime.now(UTC)
+    found = [(pod, diagnose(pod, (), now)) for pod in msgspec.convert(listed, list[Pod])]
+    return judge(deployment, replicasets, found, True), [each.message for _, each in found]
+
+
+def test_a_pod_that_fits_on_no_node(control_plane: ControlPlane, namespace: str) -> None:
+    create(control_plane, namespace, {"limits": {"nvidia.com/gpu": "64"}})
+    wait_for(
+        lambda: read(control_plane, namespace)[0].reason == "Unschedulable",
+        "the scheduler to give up",
+    )
+    verdict, messages = read(control_plane, namespace)
+    assert verdict.status is Status.PENDING
+    assert verdict.message == messages[0]
+    assert verdict.message.startswith("No node of ")
+    assert "without enough free nvidia.com/gpu" in verdict.message
+    assert "preemption" not in verdict.message
+
+
+def test_a_quota_that_no_pod_passes(control_plane: ControlPlane, namespace: str) -> None:
+    quota = {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
+    path = f"/api/v1/namespaces/{namespace}/resourcequotas"
+    control_plane.create(path, quota)
+    # Until the controller has counted once, the API server refuses with another text.
+    wait_for(
+        lambda: "hard" in control_plane.request("GET", f"{path}/none").get("status", {}),
+        "the quota to be counted",
+    )
+    create(control_plane, namespace, {})
+    wait_for(
+        lambda: read(control_plane, namespace)[0].status is Status.ERROR, "the failure to be told"
+    )
+    verdict, messages = read(control_plane, namespace)
+    assert messages == []
+    assert verdict.reason == "FailedCreate"
+    assert verdict.message == (
+        "No Pod can be created: exceeded quota: none, requested: pods=1, used: pods=0, "
+        "limited: pods=0"
+    )
+
+
+def test_a_deployment_that_becomes_ready(control_plane: ControlPlane, namespace: str) -> None:
+    create(control_plane, namespace, {"limits": {"nvidia.com/gpu": "1"}})
+    wait_for(
+        lambda: read(control_plane, namespace)[0].status is Status.READY, "the Pod to be ready"
+    )
+    assert read(control_plane, namespace)[1] == [""]
