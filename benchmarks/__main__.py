@@ -60,7 +60,7 @@ async def whole(args: argparse.Namespace, plane: ControlPlane) -> dict[str, Any]
     cluster = Cluster(plane.url, plane.tokens["admin"], plane.kubeconfig())
     await asyncio.sleep(10)  # the controllers come to rest
     complete = rf"\b{args.servings} Ready\b"
-    argv = [sys.executable, "-m", "servedeck", "-A"]
+    argv = [str(Path(sys.executable).with_name("servedeck")), "-A"]
     if args.profile:
         os.environ[PROFILE_ENV] = str(args.profile.resolve())
         argv = [sys.executable, "-m", "benchmarks.profiled", "-A"]
