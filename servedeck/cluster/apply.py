@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from servedeck.cluster.connection import Connection
 from servedeck.cluster.errors import ApiError, ClusterError
+from servedeck.serving.manifests import encode
 from servedeck.serving.objects import MANAGED_BY_LABEL, MANAGER
 from servedeck.serving.text import one_line, sanitise
 from servedeck.serving.units import quantity
@@ -298,7 +299,7 @@ def _apply(connection: Connection, manifest: Manifest, *, dry_run: bool = False)
         "PATCH",
         Place.of(manifest).path,
         params=params,
-        body=json.dumps(manifest).encode(),
+        body=encode(manifest),
         content_type=_APPLY,
     )
 

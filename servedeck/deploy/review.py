@@ -71,9 +71,12 @@ async def review(
     taken: tuple[Owner, ...] = ()
     if not errors(problems):
         taken = await apply.taken(connection, objects)
+        asked_for = objects
         if create:
             problems += [error("name", _taken(owner)) for owner in taken]
-        previews = await apply.preview(connection, objects)
+            places = {owner.place for owner in taken}
+            asked_for = [one for one in objects if apply.Place.of(one) not in places]
+        previews = await apply.preview(connection, asked_for)
         refusals = [one.refusal for one in previews if one.refusal]
         if not refusals and spec.replicas:
             pod = await apply.preview_pod(connection, objects[0])

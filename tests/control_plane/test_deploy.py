@@ -1,0 +1,289 @@
+"""Creating a serving on a real API server: what is said before, and what is left when it fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from servedeck.cluster.apply import Action, Why, apply, preview, undo
+from servedeck.cluster.connection import Connection
+from servedeck.cluster.errors import ReadOnlyError
+from servedeck.cluster.kubeconfig import Target
+from servedeck.deploy.draft import Draft
+from servedeck.deploy.review import Review, review
+from servedeck.deploy.surroundings import Surroundings
+from servedeck.serving import manifests
+from servedeck.serving.routes import Platform
+from servedeck.serving.spec import ServingSpec
+from tests.control_plane.plane import ControlPlane, RequestError, wait_for
+
+
+@asynccontextmanager
+async def connected(plane: ControlPlane, **options: Any) -> AsyncIterator[Connection]:
+    user = options.pop("user", "admin")
+    server = options.pop("server", None)
+    file = plane.kubeconfig(user, server=server)
+    connection = await Connection.open(Target(kubeconfig=(file,), **options))
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+def spec_of(namespace: str, **texts: str) -> ServingSpec:
+    draft = Draft("vllm", namespace)
+    draft.texts |= {"name": "llama", "settings.model": "meta-llama/Llama-3.1-8B-Instruct"}
+    draft.texts |= texts
+    spec, problems = draft.check()
+    assert spec is not None, problems
+    return spec
+
+
+async def reviewed(
+    connection: Connection, spec: ServingSpec, platform: Platform | None = None
+) -> Review:
+    surroundings = Surroundings(connection, spec.project)
+    surroundings.start()
+    try:
+        await surroundings.known()
+        return await review(connection, spec, platform or Platform(), surroundings)
+    finally:
+        await surroundings.close()
+
+
+def grant(plane: ControlPlane, namespace: str, user: str, rules: list[dict[str, Any]]) -> None:
+    rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
+    plane.create(f"{rbac}/roles", {"metadata": {"name": user}, "rules": rules})
+    plane.create(
+        f"{rbac}/rolebindings",
+        {
+            "metadata": {"name": user},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": user},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
+        },
+    )
+
+
+async def test_a_new_serving_is_reviewed_and_then_deployed_as_reviewed(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    platform = Platform(host="serve.example.com", gateway="gateways/main")
+    async with connected(control_plane) as connection:
+        spec = spec_of(namespace)
+        told = await reviewed(connection, spec, platform)
+        assert told.errors == []
+        assert [(one.place.kind, one.action) for one in told.previews] == [
+            ("Deployment", Action.CREATE),
+            ("Service", Action.CREATE),
+            ("HTTPRoute", Action.CREATE),
+        ]
+        assert all(one.admission == () for one in told.previews)
+        assert "fits" in told.capacity
+        with pytest.raises(RequestError):  # a review stores nothing
+            control_plane.request("GET", f"/apis/apps/v1/namespaces/{namespace}/deployments/llama")
+        outcome = await apply(connection, told.manifests, create=True)
+        assert outcome.refusal is None
+        assert [one.created for one in outcome.made] == [True, True, True]
+        again = await preview(connection, told.manifests)
+        assert [one.action for one in again] == [Action.UNCHANGED] * 3
+    wait_for(
+        lambda: control_plane.request(
+            "GET", f"/apis/apps/v1/namespaces/{namespace}/deployments/llama"
+        )["status"].get("readyReplicas"),
+        "the serving to be ready",
+    )
+
+
+async def test_a_name_that_is_taken_is_said_with_whose_it_is(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    foreign_service(control_plane, namespace)
+    async with connected(control_plane) as connection:
+        told = await reviewed(connection, spec_of(namespace))
+        [problem] = told.errors
+        assert problem.field == "name"
+        assert "kubectl" in problem.message
+        outcome = await apply(connection, told.manifests, create=True)
+        assert outcome.refusal and outcome.refusal.why is Why.TAKEN
+        assert outcome.failed and outcome.failed.kind == "Service"
+        assert [one.place.kind for one in outcome.made] == ["Deployment"]
+        assert await undo(connection, outcome.made) == ()
+    wait_for(lambda: gone(control_plane, namespace, "apps", "deployments"), "undo")
+    assert not gone(control_plane, namespace, "", "services")
+
+
+def foreign_service(plane: ControlPlane, namespace: str) -> None:
+    plane.kubectl("create", "service", "clusterip", "llama", "--tcp=80", "-n", namespace)
+
+
+def gone(plane: ControlPlane, namespace: str, group: str, plural: str, name: str = "llama") -> bool:
+    root = f"/apis/{group}/v1" if group else "/api/v1"
+    try:
+        plane.request("GET", f"{root}/namespaces/{namespace}/{plural}/{name}")
+    except RequestError as error:
+        return error.status == 404
+    return False
+
+
+async def test_undo_leaves_an_object_that_somebody_else_put_there_since(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    async with connected(control_plane) as connection:
+        objects = manifests.build(spec_of(namespace))
+        outcome = await apply(connection, objects, create=True)
+        control_plane.kubectl("delete", "service", "llama", "-n", namespace)
+        control_plane.kubectl(
+            "create", "service", "clusterip", "llama", "--tcp=80", "-n", namespace
+        )
+        assert await undo(connection, outcome.made) == ()
+    assert not gone(control_plane, namespace, "", "services")
+
+
+async def test_quota_is_known_before_anything_is_made(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    quota = {"metadata": {"name": "gpus"}, "spec": {"hard": {"requests.nvidia.com/gpu": "1"}}}
+    control_plane.create(f"/api/v1/namespaces/{namespace}/resourcequotas", quota)
+    wait_for(
+        lambda: control_plane.request("GET", f"/api/v1/namespaces/{namespace}/resourcequotas/gpus")[
+            "status"
+        ].get("used"),
+        "the quota to count",
+    )
+    async with connected(control_plane) as connection:
+        settings = {"accelerator_count": "2", "settings.tensor_parallel_size": "2", "memory": "8Gi"}
+        told = await reviewed(connection, spec_of(namespace, **settings))
+    [problem] = told.errors
+    assert "exceeded quota" in problem.message
+    assert not told.can_deploy
+
+
+async def test_a_missing_namespace_claim_or_secret_key_is_named_at_its_field(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    secret = {"metadata": {"name": "hf"}, "stringData": {"token": "x"}}
+    control_plane.create(f"/api/v1/namespaces/{namespace}/secrets", secret)
+    async with connected(control_plane) as connection:
+        told = await reviewed(connection, spec_of("no-such-project"))
+        assert [problem.field for problem in told.errors][:1] == ["project"]
+        draft = Draft.of(spec_of(namespace))
+        draft.rows["env"] = [
+            {"name": "A", "value": "", "source": "secret", "ref": "hf", "key": "token"},
+            {"name": "B", "value": "", "source": "secret", "ref": "hf", "key": "tokn"},
+            {"name": "C", "value": "", "source": "config_map", "ref": "gone", "key": "x"},
+        ]
+        spec, _ = draft.check()
+        assert spec
+        told = await reviewed(connection, spec)
+        assert [problem.field for problem in told.errors] == ["env.1", "env.2"]
+        draft.rows["env"] = []
+        draft.rows["volumes"] = [{"claim": "nope", "mount_path": "/data", "read_only": "false"}]
+        spec, _ = draft.check()
+        assert spec
+        told = await reviewed(connection, spec)
+        assert [problem.field for problem in told.errors] == ["volumes.0.claim"]
+
+
+async def test_capacity_says_how_many_replicas_stay_pending(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    async with connected(control_plane) as connection:
+        told = await reviewed(
+            connection,
+            spec_of(
+                namespace,
+                replicas="30",
+                accelerator_count="8",
+                memory="64Gi",
+                **{"settings.tensor_parallel_size": "8"},
+            ),
+        )
+    assert "will stay Pending" in told.capacity
+    assert told.can_deploy  # it may be meant: nodes can be added
+
+
+async def test_a_missing_permission_is_named(control_plane: ControlPlane, namespace: str) -> None:
+    grant(
+        control_plane,
+        namespace,
+        "member",
+        [
+            {
+                "apiGroups": ["apps"],
+                "resources": ["deployments"],
+                "verbs": ["get", "patch", "create"],
+            }
+        ],
+    )
+    async with connected(control_plane, user="member", namespace=namespace) as connection:
+        told = await reviewed(connection, spec_of(namespace))
+        [problem] = told.errors
+        assert "services" in problem.message and "403" in problem.message
+        assert any("nodes" in sentence for sentence in told.unknown)
+        assert told.capacity == ""
+
+
+async def test_pod_security_refuses_before_anything_is_made(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    control_plane.kubectl(
+        "label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted"
+    )
+    async with connected(control_plane) as connection:
+        told = await reviewed(connection, spec_of(namespace))
+    assert any("PodSecurity" in problem.message for problem in told.errors)
+
+
+async def test_a_field_of_another_manager_is_a_conflict_and_nothing_is_overwritten(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    async with connected(control_plane) as connection:
+        spec = spec_of(namespace)
+        await apply(connection, manifests.build(spec), create=True)
+        control_plane.kubectl("scale", "deployment", "llama", "--replicas=3", "-n", namespace)
+        [deployment, _] = manifests.build(spec.replace(replicas=2))
+        outcome = await apply(connection, [deployment])
+        assert outcome.refusal and outcome.refusal.why is Why.CONFLICT
+        assert ".spec.replicas" in outcome.refusal.fields
+        [shown] = await preview(connection, [deployment])
+        assert shown.refusal and shown.refusal.why is Why.CONFLICT
+    stored = control_plane.request("GET", f"/apis/apps/v1/namespaces/{namespace}/deployments/llama")
+    assert stored["spec"]["replicas"] == 3
+
+
+async def test_the_api_server_is_lost_between_the_objects(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    async with connected(control_plane) as connection:
+        objects = manifests.build(spec_of(namespace))
+        loop = asyncio.get_running_loop()
+        killed = loop.create_future()
+
+        def kill(made: object) -> None:
+            control_plane.kill("kube-apiserver")
+            killed.set_result(made)
+
+        outcome = await apply(connection, objects, create=True, on_made=kill)
+        assert killed.done()
+        assert outcome.refusal and outcome.refusal.why is Why.SERVER
+        assert [one.place.kind for one in outcome.made] == ["Deployment"]
+        await asyncio.to_thread(control_plane.start)
+        assert await undo(connection, outcome.made) == ()
+    wait_for(lambda: gone(control_plane, namespace, "apps", "deployments"), "undo")
+
+
+async def test_readonly_previews_and_writes_nothing(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    async with connected(control_plane, readonly=True) as connection:
+        told = await reviewed(connection, spec_of(namespace))
+        assert told.errors == []
+        outcome = await apply(connection, told.manifests, create=True)
+        assert outcome.made == ()
+        assert outcome.refusal and "readonly" in outcome.refusal.message
+        with pytest.raises(ReadOnlyError):
+            await connection.request("DELETE", f"/api/v1/namespaces/{namespace}")
