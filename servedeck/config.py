@@ -7,7 +7,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,7 +16,15 @@ PLATFORM_NAMESPACE = "servedeck-system"
 PLATFORM_CONFIGMAP = "servedeck"
 """ConfigMap in which whoever runs the platform tells every operator's servedeck where endpoints
 are. It may be missing, and may be forbidden."""
-PLATFORM_KEYS = ("endpoint_host", "endpoint_scheme", "gateway")
+PLATFORM_KEYS = (
+    "endpoint_host",
+    "endpoint_scheme",
+    "route",
+    "gateway",
+    "ingress_class",
+    "tls_secret",
+    "model_cache",
+)
 
 
 class SettingsError(Exception):
@@ -49,7 +57,15 @@ class Settings(BaseModel):
         default="", description="host of endpoint URLs where no route names one"
     )
     endpoint_scheme: Literal["https", "http"] = Field(default="https", description="their scheme")
+    route: Literal["", "HTTPRoute", "VirtualService", "Ingress"] = Field(
+        default="", description="kind of new routes; the first that the cluster has where empty"
+    )
     gateway: str = Field(default="", description="Gateway of new routes, namespace/name")
+    ingress_class: str = Field(default="", description="class of new Ingresses")
+    tls_secret: str = Field(default="", description="Secret of a new Ingress's certificate")
+    model_cache: str = Field(
+        default="", description="PVC of downloaded models in each project; none where empty"
+    )
 
     def with_platform(self, data: Mapping[str, str]) -> tuple[Settings, tuple[str, ...]]:
         """These settings, completed by the cluster's ConfigMap, and what is wrong with that one.
@@ -162,7 +178,7 @@ def _expected(key: str) -> str:
         return f'a list{most}, ["a", "b"]'
     if annotation == dict[str, str]:
         return f'a table of texts, [{key}] with lines name = "value"'
-    return '"https" or "http"'
+    return " or ".join(f'"{choice}"' for choice in get_args(annotation) if choice)
 
 
 def _given(value: object) -> str:
