@@ -254,7 +254,7 @@ def _sentence(
         return "The cluster has no nodes, so no replica can start."
     why = "; ".join(f"{count} {reason}" for reason, count in reasons[:3])
     others = f" ({why})" if why else ""
-    has = "has" if able == 1 else "have"
+    has = "has" if able == 1 or total == 1 else "have"
     head = f"{able} of {_count(total, 'node')} {has} room for {what} now{others}"
     if replicas <= 0:
         return f"{head}; no replica is asked for."

@@ -36,6 +36,21 @@ class DocumentProblem:
         return f"{place}{field}{self.message}"
 
 
+class _Dumper(yaml.SafeDumper):
+    """Texts of several lines as blocks, and those with control characters escaped: in single
+    quotes, yaml writes some of them so that it reads them back as blanks."""
+
+
+def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = None
+    if not text.isprintable():
+        style = "|" if text.replace("\n", "").isprintable() else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text_node)
+
+
 class DocumentError(ValueError):
     """The text is no serving; `problems` say why, str() is one line for each."""
 
@@ -91,7 +106,7 @@ def to_yaml(spec: ServingSpec) -> str:
     if spec.liveness_path is not None:
         body["livenessPath"] = spec.liveness_path
     document = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": body}
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
 def from_yaml(text: str) -> ServingSpec:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from servedeck.serving.env import looks_secret, parse, render
@@ -64,12 +64,14 @@ def test_a_name_that_comes_twice_is_kept_twice() -> None:
     assert pairs("A=1\nA=2") == [("A", "1"), ("A", "2")]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(env_names, texts)))
 def test_what_is_rendered_is_read_back(variables: list[tuple[str, str]]) -> None:
     assert pairs(render(variables)) == variables
     assert not parse(render(variables)).bad
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_read_without_losing_a_line(text: str) -> None:
     got = parse(text)

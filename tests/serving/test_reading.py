@@ -13,7 +13,7 @@ from servedeck.serving.routes import Platform
 from servedeck.serving.spec import ServingSpec
 from tests.serving.specs import platforms, specs, valid_specs
 
-RELAXED = settings(max_examples=400, suppress_health_check=list(HealthCheck), deadline=None)
+RELAXED = settings(max_examples=200, suppress_health_check=list(HealthCheck), deadline=None)
 
 
 @RELAXED

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import msgspec
+import pytest
+
+from servedeck.serving import capacity, manifests
+from servedeck.serving.capacity import RequestingPod
+from servedeck.serving.objects import Node, Taint
+from tests.serving.test_checks import vllm
+
+GPU = "nvidia.com/gpu"
+
+
+def node(name: str, gpus: int = 0, *, cpu: str = "16", memory: str = "64Gi", **spec: Any) -> Node:
+    ready = spec.pop("ready", "True")
+    allocatable = {"cpu": cpu, "memory": memory, "pods": "110", GPU: str(gpus)}
+    return msgspec.convert(
+        {
+            "metadata": {"name": name},
+            "spec": spec,
+            "status": {
+                "allocatable": allocatable,
+                "conditions": [{"type": "Ready", "status": ready}],
+            },
+        },
+        Node,
+    )
+
+
+def pod(node_name: str, phase: str = "Running", **requests: str) -> RequestingPod:
+    gpus = {GPU: requests.pop("gpus")} if "gpus" in requests else {}
+    return msgspec.convert(
+        {
+            "metadata": {"name": "p", "namespace": "n"},
+            "spec": {
+                "nodeName": node_name,
+                "containers": [{"resources": {"requests": requests, "limits": gpus}}],
+            },
+            "status": {"phase": phase},
+        },
+        RequestingPod,
+    )
+
+
+def fit(replicas: int, nodes: list[Node], pods: list[RequestingPod], **changes: Any) -> str:
+    asked, tolerations = capacity.pod_requests(manifests.build(vllm(cpu="1", **changes))[0])
+    rooms = capacity.rooms(nodes, pods)
+    return capacity.fit(asked, replicas, rooms, tolerations).sentence
+
+
+def test_what_is_free_is_what_is_allocatable_less_the_requests_of_bound_pods() -> None:
+    pods = [
+        pod("a", gpus="2", cpu="500m"),
+        pod("a", gpus="1"),
+        pod("a", "Succeeded", gpus="1"),
+        pod("a", "Failed", gpus="1"),
+        pod("", "Pending", gpus="1"),
+        pod("b", gpus="9"),
+    ]
+    a, b = capacity.rooms([node("a", 4), node("b", 4)], pods)
+    assert a.free[GPU] == 1
+    assert a.free["cpu"] == Fraction("15.5")
+    assert a.free["pods"] == 108
+    assert b.free[GPU] == 0
+
+
+def test_the_supply_of_each_accelerator() -> None:
+    mig = node("c")
+    mig.status.allocatable["nvidia.com/mig-1g.5gb"] = 7
+    nodes = [node("a", 4), node("b", 8), mig, node("d", 2, unschedulable=True)]
+    gpu, slices = capacity.supplies(capacity.rooms(nodes, [pod("a", gpus="3")]))
+    assert (gpu.name, gpu.resource, gpu.total, gpu.free) == ("NVIDIA GPU", GPU, 14, 9)
+    assert gpu.nodes == (("b", 8, 8), ("a", 1, 4), ("d", 0, 2))
+    assert gpu.sentence == "NVIDIA GPU: 9 of 14 free (b 8, a 1)."
+    assert (slices.name, slices.free) == ("NVIDIA MIG 1g.5gb", 7)
+
+
+def test_the_sentence_says_which_replica_stays_pending() -> None:
+    nodes = [node(f"gpu-{at}", 1) for at in range(2)] + [node(f"cpu-{at}") for at in range(4)]
+    assert fit(3, nodes, []) == (
+        "2 of 6 nodes have room for 1 NVIDIA GPU, 1 CPU, 16Gi memory now (4 no NVIDIA GPU); "
+        "the first 2 replicas fit, the third will stay Pending."
+    )
+    assert fit(2, nodes, []).endswith("all 2 replicas fit.")
+    assert fit(1, nodes, []).endswith("the replica fits.")
+    assert fit(5, nodes, []).endswith("the third and those after it will stay Pending.")
+    assert fit(0, nodes, []).endswith("no replica is asked for.")
+
+
+@pytest.mark.parametrize(
+    ("where", "pods", "reason"),
+    [
+        (node("a", 1, unschedulable=True), [], "1 cordoned"),
+        (node("a", 1, ready="False"), [], "1 not ready"),
+        (node("a", 1, ready="Unknown"), [], "1 not ready"),
+        (node("a", 1, taints=[{"key": "own", "effect": "NoSchedule"}]), [], "1 taint own"),
+        (node("a"), [], "1 no NVIDIA GPU"),
+        (node("a", 1), [pod("a", gpus="1")], "1 not enough free NVIDIA GPU"),
+        (node("a", 1, memory="8Gi"), [], "1 too small in memory"),
+        (node("a", 1), [pod("a", memory="50Gi")], "1 not enough free memory"),
+        (node("a", 1), [pod("a", cpu="15500m")], "1 not enough free CPU"),
+        (node("a", 1), [pod("a")] * 110, "1 no room for another Pod"),
+    ],
+)
+def test_why_a_node_cannot_host_a_replica(
+    where: Node, pods: list[RequestingPod], reason: str
+) -> None:
+    assert fit(1, [where], pods) == (
+        f"0 of 1 node has room for 1 NVIDIA GPU, 1 CPU, 16Gi memory now ({reason}); "
+        "the replica will stay Pending."
+    )
+
+
+def test_the_taint_of_the_accelerator_is_tolerated_and_a_soft_one_counts_for_nothing() -> None:
+    taints = [{"key": GPU, "effect": "NoSchedule"}, {"key": "x", "effect": "PreferNoSchedule"}]
+    assert "the replica fits" in fit(1, [node("a", 1, taints=taints)], [])
+
+
+def test_no_nodes() -> None:
+    assert fit(1, [], []) == "The cluster has no nodes, so no replica can start."
+
+
+def test_init_containers_sidecars_and_overhead_are_counted_as_the_scheduler_does() -> None:
+    one = msgspec.convert(
+        {
+            "spec": {
+                "containers": [{"resources": {"requests": {"cpu": "1"}}}],
+                "initContainers": [
+                    {"resources": {"requests": {"cpu": "2"}}},
+                    {"resources": {"requests": {"cpu": "500m"}}, "restartPolicy": "Always"},
+                    {"resources": {"requests": {"cpu": "3"}}},
+                ],
+                "overhead": {"cpu": "100m"},
+            }
+        },
+        RequestingPod,
+    )
+    assert capacity.requests_of(one) == {"cpu": Fraction("3.6")}
+
+
+@pytest.mark.parametrize(
+    ("toleration", "yes"),
+    [
+        ({"key": "k", "operator": "Exists"}, True),
+        ({"operator": "Exists"}, True),
+        ({"key": "k", "value": "v", "effect": "NoSchedule"}, True),
+        ({"key": "k", "value": "w"}, False),
+        ({"key": "k"}, False),
+        ({"key": "j", "operator": "Exists"}, False),
+        ({"key": "k", "operator": "Exists", "effect": "NoExecute"}, False),
+    ],
+)
+def test_tolerations(toleration: dict[str, str], yes: bool) -> None:
+    assert capacity.tolerates([toleration], Taint("k", "v", "NoSchedule")) is yes
+
+
+def test_odd_quantities_of_others_count_for_nothing() -> None:
+    (room,) = capacity.rooms([node("a", 1, cpu="lots")], [pod("a", cpu="x", gpus="y")])
+    assert room.free[GPU] == 1
+    assert "cpu" not in room.free
