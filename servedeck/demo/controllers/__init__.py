@@ -1,0 +1,48 @@
+"""The controllers that bring the demo's objects to life."""
+
+from __future__ import annotations
+
+from servedeck.demo.clock import Clock
+from servedeck.demo.controllers import quota
+from servedeck.demo.controllers.base import Context
+from servedeck.demo.controllers.deployment import DeploymentController
+from servedeck.demo.controllers.endpoints import EndpointsController
+from servedeck.demo.controllers.extensions import RouteController, ScaledObjectController
+from servedeck.demo.controllers.garbage import GarbageCollector
+from servedeck.demo.controllers.kubelet.agent import Kubelet
+from servedeck.demo.controllers.recorder import Recorder
+from servedeck.demo.controllers.replicaset import ReplicaSetController
+from servedeck.demo.controllers.scheduler import Scheduler
+from servedeck.demo.store import Store
+from servedeck.demo.workloads.traffic import Traffic
+
+__all__ = ["Controllers"]
+
+
+class Controllers:
+    """All controllers over one store. They act when the clock moves."""
+
+    def __init__(self, store: Store, clock: Clock, seed: int = 0) -> None:
+        self.recorder = Recorder(store, clock)
+        self.traffic = Traffic(seed)
+        context = Context(store, clock, self.recorder, seed)
+        store.admission.append(quota.admit)
+        self.deployments = DeploymentController(context)
+        self.replicasets = ReplicaSetController(context)
+        self.scheduler = Scheduler(context)
+        self.kubelet = Kubelet(context, self.traffic)
+        self._others = (
+            EndpointsController(context),
+            quota.QuotaController(context),
+            RouteController(context),
+            ScaledObjectController(context),
+            GarbageCollector(context),
+        )
+
+    def resync(self) -> None:
+        """Takes up a store that was loaded with objects."""
+        self.recorder.resume()
+        for controller in (self.deployments, self.replicasets, self.scheduler, self.kubelet):
+            controller.resync()
+        for other in self._others:
+            other.resync()

@@ -1,0 +1,144 @@
+"""What the controllers share: the cluster they work on, queues on its clock, owners and labels."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from servedeck.demo.clock import Clock, Timer
+from servedeck.demo.resources import Resource
+from servedeck.demo.store import Json, Key, Store
+from servedeck.serving.units import quantity
+
+if TYPE_CHECKING:
+    from servedeck.demo.controllers.recorder import Recorder
+
+
+@dataclass(frozen=True)
+class Context:
+    """What each controller gets."""
+
+    store: Store
+    clock: Clock
+    recorder: Recorder
+    seed: int = 0
+
+    def rng(self, what: object) -> random.Random:
+        """Numbers that are the same in every run with this seed."""
+        return random.Random(f"{self.seed}/{what}")  # noqa: S311 - a story, not a secret
+
+
+class Queue:
+    """Keys to work on. A key that waits already is not queued again, but the earlier time counts;
+    nothing is done from within `add`."""
+
+    def __init__(self, clock: Clock, work: Callable[[Key], None]) -> None:
+        self._clock = clock
+        self._work = work
+        self._waiting: dict[Key, Timer] = {}
+
+    def add(self, key: Key, after: float = 0.0) -> None:
+        when = self._clock.time() + after
+        waiting = self._waiting.get(key)
+        if waiting is not None:
+            if waiting.when <= when:
+                return
+            waiting.cancel()
+
+        def run() -> None:
+            self._waiting.pop(key, None)
+            self._work(key)
+
+        self._waiting[key] = self._clock.at(when, run)
+
+
+def controller_of(obj: Json) -> Json | None:
+    """The owner reference that controls the object."""
+    for owner in obj["metadata"].get("ownerReferences") or ():
+        if owner.get("controller"):
+            found: Json = owner
+            return found
+    return None
+
+
+def owned_by(objects: Iterable[Json], uid: str) -> Iterator[Json]:
+    """Those objects that the one with this uid controls."""
+    for obj in objects:
+        owner = controller_of(obj)
+        if owner is not None and owner.get("uid") == uid:
+            yield obj
+
+
+def owner_reference(resource: Resource, owner: Json) -> Json:
+    meta = owner["metadata"]
+    return {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "name": meta["name"],
+        "uid": meta["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def selects(selector: Mapping[str, Any] | None, labels: Mapping[str, str] | None) -> bool:
+    """Whether a LabelSelector (matchLabels, matchExpressions) matches; None matches nothing."""
+    if selector is None:
+        return False
+    labels = labels or {}
+    wanted = selector.get("matchLabels") or {}
+    if any(labels.get(name) != value for name, value in wanted.items()):
+        return False
+    for rule in selector.get("matchExpressions") or ():
+        value, values = labels.get(rule["key"]), rule.get("values") or ()
+        matches = {
+            "In": value in values,
+            "NotIn": value not in values,
+            "Exists": value is not None,
+            "DoesNotExist": value is None,
+        }.get(rule.get("operator"), False)
+        if not matches:
+            return False
+    return True
+
+
+def condition(obj: Json, type_: str) -> Json | None:
+    """The condition of that type in the object's status."""
+    for found in (obj.get("status") or {}).get("conditions") or ():
+        if found.get("type") == type_:
+            result: Json = found
+            return result
+    return None
+
+
+def is_true(obj: Json, type_: str) -> bool:
+    found = condition(obj, type_)
+    return found is not None and found.get("status") == "True"
+
+
+def is_active(pod: Json) -> bool:
+    """Neither finished nor going away (kubernetes pkg/controller/controller_utils.go,
+    IsPodActive)."""
+    phase = (pod.get("status") or {}).get("phase")
+    return phase not in ("Succeeded", "Failed") and "deletionTimestamp" not in pod["metadata"]
+
+
+def key_of(obj: Json) -> Key:
+    return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+
+
+def amount(value: object) -> Fraction:
+    """A quantity of an object's resources; 0 for what is none, which the API lets nobody write."""
+    return _amount(str(value))
+
+
+@lru_cache(maxsize=1024)
+def _amount(text: str) -> Fraction:
+    try:
+        return quantity(text)
+    except ValueError:
+        return Fraction(0)

@@ -1,0 +1,177 @@
+"""The garbage collector: what an owner leaves behind goes with it, or is orphaned as asked; and the
+end of namespaces.
+
+Source: kubernetes pkg/controller/garbagecollector/garbagecollector.go,
+pkg/controller/namespace/deletion.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from servedeck.demo.controllers.base import Context, Queue
+from servedeck.demo.resources import BY_KIND, EVENTS, EVENTS_V1, NAMESPACES, RESOURCES, Resource
+from servedeck.demo.store import Change, Json, Key, key_of
+
+Place = tuple[Resource, Key]
+
+_FOREGROUND = "foregroundDeletion"
+_ORPHAN = "orphan"
+_DELAY = 0.05
+
+
+class GarbageCollector:
+    def __init__(self, context: Context) -> None:
+        self._store = context.store
+        self._clock = context.clock
+        self._dependents: dict[str, set[Place]] = defaultdict(set)
+        self._namespaces = Queue(context.clock, self._empty)
+        context.store.subscribe(self._changed)
+
+    def resync(self) -> None:
+        for resource in RESOURCES:
+            if resource is EVENTS_V1:
+                continue
+            for obj in self._store.list(resource):
+                self._note(resource, obj, None)
+                if obj["metadata"].get("finalizers"):
+                    self._finalize_later(resource, obj)
+        for namespace in self._store.list(NAMESPACES):
+            if "deletionTimestamp" in namespace["metadata"]:
+                self._namespaces.add(key_of(namespace), _DELAY)
+
+    def _changed(self, change: Change) -> None:
+        resource, obj = change.resource, change.object
+        if resource is EVENTS:
+            return
+        if change.type == "DELETED":
+            self._note(resource, None, change.old)
+            uid = obj["metadata"]["uid"]
+            if self._dependents.get(uid):
+                self._clock.after(_DELAY, lambda: self._collect(uid))
+            for owner in obj["metadata"].get("ownerReferences") or ():
+                self._owner_may_go(owner, obj["metadata"].get("namespace", ""))
+            namespace = self._store.find(NAMESPACES, "", obj["metadata"].get("namespace", ""))
+            if namespace is not None and "deletionTimestamp" in namespace["metadata"]:
+                self._namespaces.add(key_of(namespace), _DELAY)
+            return
+        self._note(resource, obj, change.old)
+        if "deletionTimestamp" not in obj["metadata"]:
+            if change.type == "ADDED" and obj["metadata"].get("ownerReferences"):
+                self._clock.after(_DELAY, lambda: self._check(resource, key_of(obj)))
+            return
+        if resource is NAMESPACES:
+            self._namespaces.add(key_of(obj), _DELAY)
+        self._finalize_later(resource, obj)
+
+    def _note(self, resource: Resource, new: Json | None, old: Json | None) -> None:
+        for owner in ((old or {}).get("metadata") or {}).get("ownerReferences") or ():
+            self._dependents[owner["uid"]].discard((resource, key_of(old or {})))
+        if new is not None:
+            for owner in new["metadata"].get("ownerReferences") or ():
+                self._dependents[owner["uid"]].add((resource, key_of(new)))
+
+    def _places(self, uid: str) -> list[Place]:
+        found = self._dependents.get(uid, set())
+        return sorted(found, key=lambda place: (place[0].key, place[1]))
+
+    # -- in the background ----------------------------------------------------------------------
+
+    def _collect(self, uid: str) -> None:
+        """The owner is gone: so are those that have no other."""
+        for resource, key in self._places(uid):
+            self._check(resource, key)
+
+    def _check(self, resource: Resource, key: Key) -> None:
+        obj = self._store.find(resource, *key)
+        if obj is None or "deletionTimestamp" in obj["metadata"]:
+            return
+        owners = obj["metadata"].get("ownerReferences") or []
+        if owners and not any(self._exists(owner, key[0]) for owner in owners):
+            self._store.delete(resource, *key)
+
+    def _exists(self, reference: Json, namespace: str) -> bool:
+        resource = BY_KIND.get((reference.get("apiVersion", ""), reference.get("kind", "")))
+        if resource is None:
+            return True
+        place = namespace if resource.namespaced else ""
+        owner = self._store.find(resource, place, reference.get("name", ""))
+        return owner is not None and owner["metadata"]["uid"] == reference.get("uid")
+
+    # -- in the foreground, and orphans -----------------------------------------------------------
+
+    def _finalize_later(self, resource: Resource, obj: Json) -> None:
+        finalizers = obj["metadata"].get("finalizers") or ()
+        if "deletionTimestamp" in obj["metadata"] and {_FOREGROUND, _ORPHAN} & set(finalizers):
+            self._clock.after(_DELAY, lambda: self._finalize(resource, key_of(obj)))
+
+    def _owner_may_go(self, reference: Json, namespace: str) -> None:
+        resource = BY_KIND.get((reference.get("apiVersion", ""), reference.get("kind", "")))
+        if resource is None:
+            return
+        key = (namespace if resource.namespaced else "", reference.get("name", ""))
+        owner = self._store.find(resource, *key)
+        if owner is not None:
+            self._finalize_later(resource, owner)
+
+    def _finalize(self, resource: Resource, key: Key) -> None:
+        owner = self._store.find(resource, *key)
+        if owner is None:
+            return
+        uid, finalizers = owner["metadata"]["uid"], owner["metadata"].get("finalizers") or []
+        if _ORPHAN in finalizers:
+            for place in self._places(uid):
+                self._orphan(place, uid)
+            self._drop(resource, key, _ORPHAN)
+        elif _FOREGROUND in finalizers:
+            left = [p for p in self._places(uid) if self._store.find(p[0], *p[1]) is not None]
+            if not left:
+                self._drop(resource, key, _FOREGROUND)
+            for kind, name in left:
+                found = self._store.find(kind, *name)
+                if found is not None and "deletionTimestamp" not in found["metadata"]:
+                    has_own = bool(self._dependents.get(found["metadata"]["uid"]))
+                    self._store.delete(
+                        kind, *name, propagation="Foreground" if has_own else "Background"
+                    )
+
+    def _orphan(self, place: Place, uid: str) -> None:
+        def release(obj: Json) -> None:
+            left = [o for o in obj["metadata"]["ownerReferences"] if o["uid"] != uid]
+            obj["metadata"]["ownerReferences"] = left
+            if not left:
+                del obj["metadata"]["ownerReferences"]
+
+        self._store.mutate(place[0], *place[1], release)
+
+    def _drop(self, resource: Resource, key: Key, finalizer: str) -> None:
+        def write(obj: Json) -> None:
+            left = [name for name in obj["metadata"].get("finalizers") or () if name != finalizer]
+            obj["metadata"]["finalizers"] = left
+            if not left:
+                del obj["metadata"]["finalizers"]
+
+        self._store.mutate(resource, *key, write)
+
+    # -- namespaces -------------------------------------------------------------------------------
+
+    def _empty(self, key: Key) -> None:
+        """Deletes all that is in a namespace that goes, then lets it go."""
+        namespace = self._store.find(NAMESPACES, *key)
+        if namespace is None or "deletionTimestamp" not in namespace["metadata"]:
+            return
+        left = 0
+        for resource in RESOURCES:
+            if not resource.namespaced or resource is EVENTS_V1:
+                continue
+            for obj in self._store.list(resource, key[1]):
+                if "deletionTimestamp" not in obj["metadata"]:
+                    self._store.delete(resource, *key_of(obj))
+                left += self._store.find(resource, *key_of(obj)) is not None
+        if left:
+            return
+
+        def release(obj: Json) -> None:
+            obj["spec"] = {**(obj.get("spec") or {}), "finalizers": []}
+
+        self._store.mutate(NAMESPACES, *key, release)

@@ -1,0 +1,1 @@
+"""The kubelets of the demo's nodes: they turn Pods into running containers, or say why not."""

@@ -1,0 +1,112 @@
+"""What a container gets from ConfigMaps and Secrets, and what of it is missing."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from servedeck.demo import words
+from servedeck.demo.resources import CONFIGMAPS, PERSISTENTVOLUMECLAIMS, SECRETS, Resource
+from servedeck.demo.store import Json, Store
+
+
+class MissingConfigError(Exception):
+    """Something that the container refers to does not exist; str() is the kubelet's sentence."""
+
+
+class MissingVolume(NamedTuple):
+    volume: str
+    kind: str
+    name: str
+
+
+def environment(store: Store, pod: Json, container: Json) -> dict[str, str]:
+    """The container's environment, references resolved (kubelet_pods.go,
+    makeEnvironmentVariables). Raises MissingConfigError."""
+    namespace = pod["metadata"]["namespace"]
+    env: dict[str, str] = {}
+    for source in container.get("envFrom") or ():
+        for field, resource in (("configMapRef", CONFIGMAPS), ("secretRef", SECRETS)):
+            reference = source.get(field)
+            if reference:
+                data = _data(store, resource, namespace, reference)
+                prefix = source.get("prefix", "")
+                env.update({prefix + name: value for name, value in (data or {}).items()})
+    for entry in container.get("env") or ():
+        name, source = entry["name"], entry.get("valueFrom") or {}
+        if not source:
+            env[name] = str(entry.get("value") or "")
+            continue
+        value = _from(store, pod, source)
+        if value is not None:
+            env[name] = value
+    return env
+
+
+def missing_volumes(store: Store, pod: Json) -> Iterator[MissingVolume]:
+    """Volumes whose ConfigMap, Secret or claim is not there."""
+    namespace = pod["metadata"]["namespace"]
+    for volume in pod["spec"].get("volumes") or ():
+        for field, key, resource in (
+            ("configMap", "name", CONFIGMAPS),
+            ("secret", "secretName", SECRETS),
+            ("persistentVolumeClaim", "claimName", PERSISTENTVOLUMECLAIMS),
+        ):
+            source = volume.get(field)
+            if not source or source.get("optional"):
+                continue
+            name = source.get(key, "")
+            if store.find(resource, namespace, name) is None:
+                yield MissingVolume(volume["name"], resource.singular, name)
+
+
+def _from(store: Store, pod: Json, source: Json) -> str | None:
+    namespace = pod["metadata"]["namespace"]
+    for field, resource, text in (
+        ("configMapKeyRef", CONFIGMAPS, words.CONFIGMAP_KEY_MISSING),
+        ("secretKeyRef", SECRETS, words.SECRET_KEY_MISSING),
+    ):
+        reference = source.get(field)
+        if not reference:
+            continue
+        data = _data(store, resource, namespace, reference)
+        key = reference.get("key", "")
+        if data is not None and key not in data and not reference.get("optional"):
+            raise MissingConfigError(
+                text.format(key=key, namespace=namespace, name=reference["name"])
+            )
+        return (data or {}).get(key)
+    path = (source.get("fieldRef") or {}).get("fieldPath", "")
+    fields: dict[str, str] = {
+        "metadata.name": pod["metadata"]["name"],
+        "metadata.namespace": namespace,
+        "metadata.uid": pod["metadata"]["uid"],
+        "spec.nodeName": pod["spec"].get("nodeName", ""),
+    }
+    return fields.get(path, "")
+
+
+def _data(
+    store: Store, resource: Resource, namespace: str, reference: Json
+) -> dict[str, str] | None:
+    """The keys and values; None where it is missing and may be."""
+    name = reference.get("name", "")
+    found = store.find(resource, namespace, name)
+    if found is None:
+        if reference.get("optional"):
+            return None
+        text = words.SECRET_MISSING if resource is SECRETS else words.CONFIGMAP_MISSING
+        raise MissingConfigError(text.format(name=name))
+    data = found.get("data") or {}
+    if resource is not SECRETS:
+        return {key: str(value) for key, value in data.items()}
+    return {key: _decoded(str(value)) for key, value in data.items()}
+
+
+def _decoded(value: str) -> str:
+    try:
+        return base64.b64decode(value).decode(errors="replace")
+    except (binascii.Error, ValueError):
+        return ""

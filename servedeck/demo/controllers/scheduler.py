@@ -1,0 +1,317 @@
+"""The scheduler: puts Pods on nodes, or says why none fits, in the scheduler's own words.
+
+Source: kubernetes pkg/scheduler (schedule_one.go, framework/types.go FitError, framework/plugins).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import NamedTuple
+
+from servedeck.demo import words
+from servedeck.demo.controllers.base import (
+    Context,
+    Queue,
+    amount,
+    condition,
+    is_active,
+    is_true,
+    key_of,
+)
+from servedeck.demo.resources import NODES, PERSISTENTVOLUMECLAIMS, PODS
+from servedeck.demo.store import ALL, Change, Json, Key
+
+Amounts = dict[str, Fraction]
+
+_LATENCY = 0.04
+_FLUSH = 300.0
+"""Seconds after which an unschedulable Pod is tried again without a reason
+(internal/queue, DefaultPodMaxInUnschedulablePodsDuration)."""
+_SKIPPED = frozenset(("NoSchedule", "NoExecute"))
+
+
+class Misfit(NamedTuple):
+    """Why a node does not take a Pod. `final`: removing other Pods would not help."""
+
+    reasons: tuple[str, ...]
+    final: bool
+
+
+class Scheduler:
+    def __init__(self, context: Context) -> None:
+        self._store = context.store
+        self._clock = context.clock
+        self._recorder = context.recorder
+        self._queue = Queue(context.clock, self._schedule)
+        self._unschedulable: dict[Key, float] = {}
+        context.store.subscribe(self._pod_changed, PODS)
+        context.store.subscribe(self._node_changed, NODES)
+        context.store.subscribe(self._claim_changed, PERSISTENTVOLUMECLAIMS)
+
+    def resync(self) -> None:
+        for pod in self._store.list(PODS):
+            if _waits(pod):
+                self._queue.add(key_of(pod), _LATENCY)
+
+    def _pod_changed(self, change: Change) -> None:
+        pod = change.object
+        if change.type == "ADDED" and _waits(pod):
+            self._queue.add(key_of(pod), _LATENCY)
+        elif change.type == "DELETED":
+            self._unschedulable.pop(key_of(pod), None)
+            if (pod.get("spec") or {}).get("nodeName"):
+                self._retry()
+        elif not is_active(pod) and change.old is not None and is_active(change.old):
+            self._unschedulable.pop(key_of(pod), None)
+
+    def _node_changed(self, change: Change) -> None:
+        old = change.old or {}
+        fields = ("spec", "metadata")
+        changed = any(_scheduling(old, f) != _scheduling(change.object, f) for f in fields)
+        if changed or _allocatable(old) != _allocatable(change.object):
+            self._retry()
+
+    def _claim_changed(self, change: Change) -> None:
+        self._retry()
+
+    def _retry(self) -> None:
+        """Something became free: Pods that did not fit are tried again, after the back-off that
+        the scheduler gives them."""
+        for index, key in enumerate(sorted(self._unschedulable, key=self._order)):
+            self._queue.add(key, 1.0 + index * 0.01)
+
+    def _order(self, key: Key) -> tuple[float, Key]:
+        return self._unschedulable[key], key
+
+    def _schedule(self, key: Key) -> None:
+        pod = self._store.find(PODS, *key)
+        if pod is None or not _waits(pod) or not is_active(pod):
+            self._unschedulable.pop(key, None)
+            return
+        nodes = self._store.list(NODES)
+        refused = self._before(pod)
+        if refused:
+            self._refuse(pod, f"{words.NODES_AVAILABLE.format(nodes=len(nodes))} {refused}")
+            return
+        if not nodes:
+            self._refuse(pod, words.NO_NODES)
+            return
+        need = requests(pod)
+        used = self._used()
+        misfits: list[Misfit] = []
+        fitting: list[tuple[Fraction, str]] = []
+        for node in nodes:
+            name = node["metadata"]["name"]
+            taken, count = used.get(name, ({}, 0))
+            misfit = _misfit(pod, node, need, taken, count)
+            if misfit is None:
+                fitting.append((_score(node, need, taken), name))
+            else:
+                misfits.append(misfit)
+        if not fitting:
+            self._refuse(pod, message(misfits))
+            return
+        self._bind(pod, min(fitting, key=lambda found: (-found[0], found[1]))[1])
+
+    def _before(self, pod: Json) -> str:
+        """What keeps the Pod from every node (PreFilter of VolumeBinding)."""
+        namespace = pod["metadata"]["namespace"]
+        for volume in pod["spec"].get("volumes") or ():
+            claim = (volume.get("persistentVolumeClaim") or {}).get("claimName")
+            if not claim:
+                continue
+            found = self._store.find(PERSISTENTVOLUMECLAIMS, namespace, claim)
+            if found is None:
+                return f"{words.CLAIM_MISSING.format(name=claim)}. not found"
+            if (found.get("status") or {}).get("phase") == "Pending":
+                return f"{words.CLAIM_UNBOUND}. not found"
+        return ""
+
+    def _used(self) -> dict[str, tuple[Amounts, int]]:
+        """What the Pods of each node request, and how many they are."""
+        used: dict[str, tuple[Amounts, int]] = {}
+        for pod in self._store.list(PODS):
+            node = (pod.get("spec") or {}).get("nodeName")
+            if node and (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed"):
+                taken, count = used.get(node, ({}, 0))
+                _add(taken, requests(pod))
+                used[node] = (taken, count + 1)
+        return used
+
+    def _bind(self, pod: Json, node: str) -> None:
+        key, stamp = key_of(pod), self._clock.stamp()
+        self._unschedulable.pop(key, None)
+
+        def write(obj: Json) -> None:
+            obj["spec"]["nodeName"] = node
+            _set_scheduled(obj, {"status": "True", "lastTransitionTime": stamp})
+
+        bound = self._store.mutate(PODS, *key, write, ALL)
+        self._recorder.event(bound, words.SCHEDULED, namespace=key[0], pod=key[1], node=node)
+
+    def _refuse(self, pod: Json, why: str) -> None:
+        key, stamp = key_of(pod), self._clock.stamp()
+        self._unschedulable.setdefault(key, self._clock.time())
+        old = condition(pod, "PodScheduled")
+        since = stamp if old is None or old["status"] != "False" else old["lastTransitionTime"]
+
+        def write(obj: Json) -> None:
+            _set_scheduled(
+                obj,
+                {
+                    "status": "False",
+                    "lastTransitionTime": since,
+                    "reason": "Unschedulable",
+                    "message": why,
+                },
+            )
+
+        self._store.mutate(PODS, *key, write, "status")
+        self._recorder.event(pod, words.SCHEDULING_FAILED, message=why)
+        self._queue.add(key, _FLUSH)
+
+
+def message(misfits: Iterable[Misfit]) -> str:
+    """FitError.Error: reasons counted and sorted, then what preemption would do."""
+    misfits = list(misfits)
+    nodes = len(misfits)
+    reasons = Counter(reason for misfit in misfits for reason in misfit.reasons)
+    head = words.NODES_AVAILABLE.format(nodes=nodes)
+    listed = ", ".join(sorted(f"{count} {reason}" for reason, count in reasons.items()))
+    helpless = sum(misfit.final for misfit in misfits)
+    preemption = {words.PREEMPTION_UNHELPFUL: helpless, words.NO_VICTIMS: nodes - helpless}
+    tail = ", ".join(sorted(f"{count} {reason}" for reason, count in preemption.items() if count))
+    return f"{head} {listed}. no new claims to deallocate, preemption: {head} {tail}."
+
+
+def requests(pod: Json) -> Amounts:
+    """What a Pod asks for: the sum of its containers and sidecars, or its largest init container
+    (kubernetes pkg/api/v1/resource, PodRequests)."""
+    spec = pod.get("spec") or {}
+    total: Amounts = {}
+    for container in spec.get("containers") or ():
+        _add(total, _container(container))
+    largest: Amounts = {}
+    for container in spec.get("initContainers") or ():
+        own = _container(container)
+        if container.get("restartPolicy") == "Always":
+            _add(total, own)
+        else:
+            for name, value in own.items():
+                largest[name] = max(value, largest.get(name, Fraction(0)))
+    for name, value in largest.items():
+        total[name] = max(value, total.get(name, Fraction(0)))
+    return total
+
+
+def _container(container: Json) -> Amounts:
+    """Requests; a limit without a request is one."""
+    resources = container.get("resources") or {}
+    named = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
+    return {name: amount(value) for name, value in named.items()}
+
+
+def _add(total: Amounts, more: Amounts) -> None:
+    for name, value in more.items():
+        total[name] = total.get(name, Fraction(0)) + value
+
+
+def _misfit(pod: Json, node: Json, need: Amounts, taken: Amounts, count: int) -> Misfit | None:
+    """The first filter that refuses, in the scheduler's order."""
+    spec, node_spec = pod["spec"], node.get("spec") or {}
+    tolerations = spec.get("tolerations") or ()
+    if node_spec.get("unschedulable"):
+        return Misfit((words.UNSCHEDULABLE_NODE,), True)
+    for taint in node_spec.get("taints") or ():
+        if taint.get("effect") in _SKIPPED and not any(_tolerates(t, taint) for t in tolerations):
+            return Misfit((words.UNTOLERATED_TAINT,), True)
+    labels = (node["metadata"].get("labels") or {}).items()
+    if not (spec.get("nodeSelector") or {}).items() <= labels or not _affine(spec, node):
+        return Misfit((words.SELECTOR_MISMATCH,), True)
+    free = _allocatable(node)
+    short, final = [], False
+    if count + 1 > free.get("pods", Fraction(110)):
+        short.append(words.TOO_MANY_PODS)
+    for name, asked in need.items():
+        have = free.get(name, Fraction(0))
+        if asked > have - taken.get(name, Fraction(0)):
+            short.append(words.INSUFFICIENT.format(resource=name))
+            final = final or asked > have
+    return Misfit(tuple(short), final) if short else None
+
+
+def _affine(spec: Json, node: Json) -> bool:
+    """requiredDuringScheduling node affinity: one of the terms must match."""
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
+    if not required:
+        return True
+    labels = node["metadata"].get("labels") or {}
+    for term in required.get("nodeSelectorTerms") or ():
+        rules = term.get("matchExpressions") or ()
+        if rules and all(_expression(rule, labels) for rule in rules):
+            return True
+    return False
+
+
+def _expression(rule: Json, labels: Json) -> bool:
+    value, values = labels.get(rule["key"]), rule.get("values") or ()
+    return {
+        "In": value in values,
+        "NotIn": value not in values,
+        "Exists": value is not None,
+        "DoesNotExist": value is None,
+    }.get(rule.get("operator", ""), False)
+
+
+def _tolerates(toleration: Json, taint: Json) -> bool:
+    if toleration.get("effect") not in (None, "", taint.get("effect")):
+        return False
+    key = toleration.get("key")
+    if key and key != taint.get("key"):
+        return False
+    if toleration.get("operator", "Equal") == "Exists":
+        return True
+    return bool(key) and (toleration.get("value") or "") == (taint.get("value") or "")
+
+
+def _score(node: Json, need: Amounts, taken: Amounts) -> Fraction:
+    """NodeResourcesFit with LeastAllocated over cpu and memory."""
+    score = Fraction(0)
+    free = _allocatable(node)
+    for name in ("cpu", "memory"):
+        have = free.get(name, Fraction(0))
+        if have:
+            score += (have - taken.get(name, Fraction(0)) - need.get(name, Fraction(0))) / have
+    return score
+
+
+def _allocatable(node: Json) -> Amounts:
+    found = (node.get("status") or {}).get("allocatable") or {}
+    return {name: amount(value) for name, value in found.items()}
+
+
+def _scheduling(node: Json, field: str) -> object:
+    part = node.get(field) or {}
+    return part.get("labels") if field == "metadata" else part
+
+
+def _waits(pod: Json) -> bool:
+    spec = pod.get("spec") or {}
+    return (
+        not spec.get("nodeName")
+        and not spec.get("schedulingGates")
+        and not is_true(pod, "PodScheduled")
+    )
+
+
+def _set_scheduled(pod: Json, new: Json) -> None:
+    status = pod.setdefault("status", {})
+    others = [c for c in status.get("conditions") or () if c["type"] != "PodScheduled"]
+    generation = {"observedGeneration": pod["metadata"]["generation"]}
+    entry = {"type": "PodScheduled", **generation, "lastProbeTime": None, **new}
+    status["conditions"] = [*others, entry]
+    if new["status"] == "False":
+        status.setdefault("phase", "Pending")

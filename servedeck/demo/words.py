@@ -1,0 +1,257 @@
+"""What Kubernetes says: reasons and texts of Events, conditions and waiting containers, with the
+place in Kubernetes 1.36 each was taken from. Nothing else in the demo words them.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Component(StrEnum):
+    """Who writes an Event: `source.component`, or `reportingController` of the newer dialect."""
+
+    DEPLOYMENT = "deployment-controller"
+    REPLICASET = "replicaset-controller"
+    SCHEDULER = "default-scheduler"
+    KUBELET = "kubelet"
+    NODE = "node-controller"
+    KEDA = "keda-operator"
+    HPA = "horizontal-pod-autoscaler"
+
+
+class Word(NamedTuple):
+    component: Component
+    type: str
+    """"Normal" or "Warning"."""
+    reason: str
+    text: str
+    """For `str.format`."""
+    action: str = ""
+    """Set for what is written in the dialect of events.k8s.io, as the scheduler does."""
+
+
+_NORMAL = "Normal"
+_WARNING = "Warning"
+
+# -- deployment controller (pkg/controller/deployment/sync.go, progress.go) ---------------------
+
+SCALED_REPLICASET = Word(
+    Component.DEPLOYMENT,
+    _NORMAL,
+    "ScalingReplicaSet",
+    "Scaled {direction} replica set {name} from {old} to {new}",  # scaleReplicaSet
+)
+
+# -- replica set controller (pkg/controller/controller_utils.go, RealPodControl) ----------------
+
+CREATED_POD = Word(Component.REPLICASET, _NORMAL, "SuccessfulCreate", "Created pod: {pod}")
+DELETED_POD = Word(Component.REPLICASET, _NORMAL, "SuccessfulDelete", "Deleted pod: {pod}")
+CREATE_FAILED = Word(Component.REPLICASET, _WARNING, "FailedCreate", "Error creating: {error}")
+
+# -- scheduler (pkg/scheduler/schedule_one.go, bindingCycle and handleSchedulingFailure) --------
+
+SCHEDULED = Word(
+    Component.SCHEDULER,
+    _NORMAL,
+    "Scheduled",
+    "Successfully assigned {namespace}/{pod} to {node}",
+    action="Binding",
+)
+SCHEDULING_FAILED = Word(
+    Component.SCHEDULER, _WARNING, "FailedScheduling", "{message}", action="Scheduling"
+)
+
+# -- kubelet: images (pkg/kubelet/images/image_manager.go) --------------------------------------
+
+PULLING = Word(Component.KUBELET, _NORMAL, "Pulling", 'Pulling image "{image}"')
+PULLED = Word(
+    Component.KUBELET,
+    _NORMAL,
+    "Pulled",
+    'Successfully pulled image "{image}" in {took} ({took} including waiting). '
+    "Image size: {size} bytes.",
+)
+IMAGE_PRESENT = Word(
+    Component.KUBELET,
+    _NORMAL,
+    "Pulled",
+    'Container image "{image}" already present on machine and can be accessed by the pod',
+)
+PULL_FAILED = Word(Component.KUBELET, _WARNING, "Failed", 'Failed to pull image "{image}": {error}')
+PULL_BACKOFF = Word(Component.KUBELET, _NORMAL, "BackOff", 'Back-off pulling image "{image}"')
+NEVER_PULL = Word(
+    Component.KUBELET,
+    _WARNING,
+    "ErrImageNeverPull",
+    'Container image "{image}" is not present with pull policy of Never',
+)
+INSPECT_FAILED = Word(
+    Component.KUBELET,
+    _WARNING,
+    "InspectFailed",
+    'Failed to apply default image tag "{image}": couldn\'t parse image name "{image}": '
+    "invalid reference format",
+)
+
+# -- kubelet: containers (pkg/kubelet/kuberuntime/kuberuntime_container.go, _manager.go) --------
+
+CREATED = Word(Component.KUBELET, _NORMAL, "Created", "Container created")
+STARTED = Word(Component.KUBELET, _NORMAL, "Started", "Container started")
+FAILED = Word(Component.KUBELET, _WARNING, "Failed", "Error: {error}")
+CRASH_BACKOFF = Word(
+    Component.KUBELET,
+    _WARNING,
+    "BackOff",
+    "Back-off restarting failed container {container} in pod {pod}_{namespace}({uid})",
+)
+KILLING = Word(Component.KUBELET, _NORMAL, "Killing", "Stopping container {container}")
+KILLING_UNHEALTHY = Word(
+    Component.KUBELET,
+    _NORMAL,
+    "Killing",
+    "Container {container} failed {probe} probe, will be restarted",
+)
+
+# -- kubelet: probes (pkg/kubelet/prober/prober.go, recordContainerEvent) -----------------------
+
+UNHEALTHY = Word(Component.KUBELET, _WARNING, "Unhealthy", "{probe} probe failed: {output}")
+
+# -- kubelet: volumes (pkg/volume/util/operationexecutor/operation_generator.go) ----------------
+
+MOUNT_FAILED = Word(
+    Component.KUBELET,
+    _WARNING,
+    "FailedMount",
+    'MountVolume.SetUp failed for volume "{volume}" : {kind} "{name}" not found',
+)
+
+# -- node controller (pkg/controller/nodelifecycle, pkg/controller/util/node) -------------------
+
+NODE_NOT_READY = Word(Component.NODE, _WARNING, "NodeNotReady", "Node is not ready")
+
+# -- scalers (keda pkg/eventreason, pkg/controller/podautoscaler/horizontal.go) -----------------
+
+KEDA_READY = Word(Component.KEDA, _NORMAL, "ScaledObjectReady", "ScaledObject is ready for scaling")
+KEDA_SCALERS = Word(Component.KEDA, _NORMAL, "KEDAScalersStarted", "Started scalers watch")
+RESCALED = Word(
+    Component.HPA,
+    _NORMAL,
+    "SuccessfulRescale",
+    "New size: {size}; reason: {reason}",
+)
+
+# -- texts of states and conditions -------------------------------------------------------------
+
+CRASH_WAITING = (
+    "back-off {delay} restarting failed container={container} pod={pod}_{namespace}({uid})"
+)
+"""kuberuntime_manager.go, doBackOff; the delay as Go prints a Duration, "10s", "2m40s"."""
+PULL_WAITING = 'Back-off pulling image "{image}": ErrImagePull: {error}'
+"""image_manager.go, pullImage: the last error follows since 1.31."""
+PULL_NOT_FOUND = (
+    'rpc error: code = NotFound desc = failed to pull and unpack image "{reference}": '
+    'failed to resolve reference "{reference}": {reference}: not found'
+)
+"""containerd's words (core/remotes/docker/resolver.go)."""
+PULL_DENIED = (
+    'failed to pull and unpack image "{reference}": failed to resolve reference "{reference}": '
+    "pull access denied, repository does not exist or may require authorization: "
+    "server message: insufficient_scope: authorization failed"
+)
+PULL_UNAUTHORIZED = (
+    'failed to pull and unpack image "{reference}": failed to resolve reference "{reference}": '
+    "failed to authorize: failed to fetch oauth token: unexpected status from GET request to "
+    "{registry}: 401 Unauthorized"
+)
+PULL_NO_HOST = (
+    'failed to pull and unpack image "{reference}": failed to resolve reference "{reference}": '
+    'failed to do request: Head "https://{registry}/v2/{repository}/manifests/{tag}": '
+    "dial tcp: lookup {registry}: no such host"
+)
+IMAGE_NAME_INVALID = (
+    'Failed to apply default image tag "{image}": couldn\'t parse image name "{image}": '
+    "invalid reference format"
+)
+SECRET_MISSING = 'secret "{name}" not found'  # noqa: S105
+SECRET_KEY_MISSING = "couldn't find key {key} in Secret {namespace}/{name}"  # noqa: S105
+CONFIGMAP_MISSING = 'configmap "{name}" not found'
+CONFIGMAP_KEY_MISSING = "couldn't find key {key} in ConfigMap {namespace}/{name}"
+COMMAND_MISSING = (
+    "failed to create containerd task: failed to create shim task: OCI runtime create failed: "
+    'runc create failed: unable to start container process: exec: "{command}": '
+    "executable file not found in $PATH: unknown"
+)
+PROBE_REFUSED = 'Get "{url}": dial tcp {address}: connect: connection refused'
+PROBE_STATUS = "HTTP probe failed with statuscode: {status}"
+PROBE_TIMEOUT = (
+    'Get "{url}": context deadline exceeded (Client.Timeout exceeded while awaiting headers)'
+)
+QUOTA_EXCEEDED = (
+    'pods "{pod}" is forbidden: exceeded quota: {quota}, requested: {requested}, used: {used}, '
+    "limited: {limited}"
+)
+"""staging/src/k8s.io/apiserver/pkg/admission/plugin/resourcequota/controller.go, CheckRequest;
+pairs "name=value" joined by commas, sorted."""
+QUOTA_MUST_SPECIFY = 'pods "{pod}" is forbidden: failed quota: {quota}: must specify {what}'
+
+# -- scheduler's reasons (pkg/scheduler/framework/plugins) --------------------------------------
+
+NODES_AVAILABLE = "0/{nodes} nodes are available:"
+NO_NODES = "no nodes available to schedule pods"
+INSUFFICIENT = "Insufficient {resource}"
+TOO_MANY_PODS = "Too many pods"
+UNSCHEDULABLE_NODE = "node(s) were unschedulable"
+UNTOLERATED_TAINT = "node(s) had untolerated taint(s)"
+SELECTOR_MISMATCH = "node(s) didn't match Pod's node affinity/selector"
+CLAIM_MISSING = 'persistentvolumeclaim "{name}" not found'
+CLAIM_UNBOUND = "pod has unbound immediate PersistentVolumeClaims"
+NO_VICTIMS = "No preemption victims found for incoming pod"
+PREEMPTION_UNHELPFUL = "Preemption is not helpful for scheduling"
+
+# -- conditions of Deployments (pkg/controller/deployment/util/deployment_util.go, progress.go) --
+
+MINIMUM_AVAILABLE = ("MinimumReplicasAvailable", "Deployment has minimum availability.")
+MINIMUM_UNAVAILABLE = (
+    "MinimumReplicasUnavailable",
+    "Deployment does not have minimum availability.",
+)
+NEW_REPLICASET = ("NewReplicaSetCreated", 'Created new replica set "{name}"')
+FOUND_REPLICASET = ("FoundNewReplicaSet", 'Found new replica set "{name}"')
+REPLICASET_UPDATED = ("ReplicaSetUpdated", 'ReplicaSet "{name}" is progressing.')
+REPLICASET_AVAILABLE = (
+    "NewReplicaSetAvailable",
+    'ReplicaSet "{name}" has successfully progressed.',
+)
+DEADLINE_EXCEEDED = ("ProgressDeadlineExceeded", 'ReplicaSet "{name}" has timed out progressing.')
+PAUSED = ("DeploymentPaused", "Deployment is paused")
+RESUMED = ("DeploymentResumed", "Deployment is resumed")
+
+# -- conditions of routes (gateway-api apis/v1/shared_types.go, envoy gateway's messages) -------
+
+ROUTE_ACCEPTED = ("Accepted", "Route is accepted")
+REFS_RESOLVED = ("ResolvedRefs", "Resolved all the Object references for the Route")
+NO_PARENT = ("NoMatchingParent", "No matching Gateway or listener for this Route")
+BACKEND_MISSING = (
+    "BackendNotFound",
+    "Failed to process route rule {rule} backendRef {index}: service {namespace}/{name} not found.",
+)
+
+
+def go_duration(seconds: float) -> str:
+    """Seconds as Go prints a Duration: "10s", "2m40s", "1h0m0s", "1.234s", "850ms".
+
+    Source: go time/time.go, Duration.String.
+    """
+    if seconds < 1:
+        return f"{_decimal(seconds * 1000)}ms" if seconds else "0s"
+    minutes, rest = divmod(round(seconds, 3), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    text = f"{_decimal(rest)}s"
+    if hours:
+        return f"{hours}h{minutes}m{text}"
+    return f"{minutes}m{text}" if minutes else text
+
+
+def _decimal(value: float) -> str:
+    return f"{value:.3f}".rstrip("0").rstrip(".")

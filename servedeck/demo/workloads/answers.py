@@ -1,0 +1,219 @@
+"""The HTTP answers of an inference server: OpenAI's API as far as chat clients use it."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import AsyncIterator
+from typing import Any
+
+from servedeck.demo.api.kubelet import ProxyRequest, ProxyResponse
+from servedeck.demo.clock import Clock
+from servedeck.demo.workloads import furiosa_log, metrics, vllm_log
+from servedeck.demo.workloads.instance import Instance
+from servedeck.demo.workloads.server import FURIOSA, OTHER
+
+Json = dict[str, Any]
+
+_JSON = {"content-type": "application/json"}
+_TEXT = {"content-type": "text/plain; charset=utf-8"}
+_PHRASES = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found",
+            405: "Method Not Allowed", 503: "Service Unavailable"}  # fmt: skip
+_SENTENCES = (
+    "The demo cluster has no weights behind this answer, so its words are prepared.",
+    "What you see on the screen is real all the same: the request went through the API server's "
+    "proxy to this Pod.",
+    "It is counted in the metrics and stands in the log of the container.",
+    "A larger model would take longer for each token, and so does this one when its card says so.",
+    "Scale the serving and the load spreads over more replicas.",
+    "Delete a Pod and the ReplicaSet brings another.",
+    "Ask again: the answer differs with the question.",
+)
+
+
+async def answer(instance: Instance, request: ProxyRequest, clock: Clock) -> ProxyResponse:
+    """What the server behind `instance` answers. It does not check that the server listens."""
+    path, _, _ = request.path.partition("?")
+    health = instance.plan.health(clock.time() - instance.started)
+    if health == -1:
+        await clock.sleep(30.0)
+        return _error(503, "the server does not answer")
+    response = await _route(instance, request, path, health, clock)
+    if path not in ("/health", "/metrics", "/ping", "/version", "/load"):
+        _note(instance, request, path, response.status, clock)
+    return response
+
+
+async def _route(
+    instance: Instance, request: ProxyRequest, path: str, health: int, clock: Clock
+) -> ProxyResponse:
+    server = instance.server
+    if path in ("/health", "/ping", "/healthz"):
+        return ProxyResponse(health, _TEXT, b"")
+    if server.engine == OTHER:
+        return ProxyResponse(200, _JSON, b'{"status":"ok"}')
+    if path == "/metrics":
+        if request.method != "GET" and server.engine == FURIOSA:
+            return _error(405, "Method Not Allowed")
+        page = metrics.expose(instance, clock.time())
+        return ProxyResponse(200, {"content-type": metrics.CONTENT_TYPE}, page.encode())
+    if path == "/version":
+        return _json(200, {"version": server.version})
+    if path == "/load":
+        return _json(200, {"server_load": instance.running(clock.time())[0]})
+    if path.startswith("/v1/") and server.api_key and not _authorized(request, server.api_key):
+        return _json(401, {"error": "Unauthorized"})
+    if path == "/v1/models":
+        return _json(200, _models(instance))
+    if path in ("/v1/chat/completions", "/v1/completions"):
+        if request.method != "POST":
+            return _json(405, {"detail": "Method Not Allowed"})
+        if health != 200:
+            return _error(
+                503, "EngineCore encountered an issue. See stack trace for the root cause."
+            )
+        return await _complete(instance, request, clock, chat=path.endswith("chat/completions"))
+    return _json(404, {"detail": "Not Found"})
+
+
+def _models(instance: Instance) -> Json:
+    server = instance.server
+    return {
+        "object": "list",
+        "data": [
+            {
+                "id": server.served_name,
+                "object": "model",
+                "created": int(instance.started),
+                "owned_by": "furiosa-ai" if server.engine == FURIOSA else "vllm",
+                "root": server.model_name,
+                "parent": None,
+                "max_model_len": server.max_len,
+            }
+        ],
+    }
+
+
+async def _complete(
+    instance: Instance, request: ProxyRequest, clock: Clock, *, chat: bool
+) -> ProxyResponse:
+    try:
+        body = json.loads(request.body or b"null")
+    except ValueError:
+        return _error(400, "Invalid JSON in the body of the request")
+    if not isinstance(body, dict):
+        return _error(400, "The body of the request must be a JSON object")
+    model = body.get("model") or instance.server.served_name
+    if model != instance.server.served_name and instance.server.engine != FURIOSA:
+        return _error(404, f"The model `{model}` does not exist.", "NotFoundError")
+    prompt = _prompt(body, chat=chat)
+    if prompt is None:
+        field = "messages" if chat else "prompt"
+        return _error(400, f"1 validation error: '{field}' is missing or has the wrong type")
+    limit = body.get("max_completion_tokens") or body.get("max_tokens") or 256
+    if not isinstance(limit, int) or limit < 1:
+        return _error(400, f"max_tokens must be at least 1, got {limit}.")
+    rng = instance.rng(("answer", prompt, len(instance.asked)))
+    words = _text(instance, prompt, rng).split(" ")
+    reason = "stop" if len(words) <= limit else "length"
+    tokens = [word if index == 0 else f" {word}" for index, word in enumerate(words[:limit])]
+    used = (max(1, len(prompt) // 4), len(tokens))
+    instance.asked_tokens = (
+        instance.asked_tokens[0] + used[0],
+        instance.asked_tokens[1] + used[1],
+    )
+    identity = f"{'chatcmpl' if chat else 'cmpl'}-{rng.getrandbits(128):032x}"
+    frame = {"id": identity, "created": int(clock.time()), "model": model}
+    usage = {
+        "prompt_tokens": used[0],
+        "total_tokens": sum(used),
+        "completion_tokens": used[1],
+    }
+    if body.get("stream"):
+        wants = bool((body.get("stream_options") or {}).get("include_usage"))
+        chunks = _stream(
+            instance, clock, frame, tokens, reason, usage if wants else None, chat=chat
+        )
+        return ProxyResponse(200, {"content-type": "text/event-stream; charset=utf-8"}, chunks)
+    await clock.sleep(instance.first_token.median + instance.inter_token.median * len(tokens))
+    text = "".join(tokens)
+    choice: Json = {"index": 0, "logprobs": None, "finish_reason": reason}
+    choice |= {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
+    kind = "chat.completion" if chat else "text_completion"
+    return _json(200, {**frame, "object": kind, "choices": [choice], "usage": usage})
+
+
+async def _stream(
+    instance: Instance,
+    clock: Clock,
+    frame: Json,
+    tokens: list[str],
+    reason: str,
+    usage: Json | None,
+    *,
+    chat: bool,
+) -> AsyncIterator[bytes]:
+    kind = "chat.completion.chunk" if chat else "text_completion"
+
+    def event(choices: list[Json], **more: object) -> bytes:
+        body = {**frame, "object": kind, "choices": choices, **more}
+        return f"data: {json.dumps(body)}\n\n".encode()
+
+    def choice(text: str, end: str | None, **role: str) -> Json:
+        inner: Json = {"delta": {**role, "content": text}} if chat else {"text": text}
+        return {"index": 0, **inner, "logprobs": None, "finish_reason": end}
+
+    await clock.sleep(instance.first_token.median)
+    if chat:
+        yield event([choice("", None, role="assistant")])
+    for token in tokens:
+        await clock.sleep(instance.inter_token.median)
+        yield event([choice(token, None)])
+    yield event([choice("", reason)])
+    if usage is not None:
+        yield event([], usage=usage)
+    yield b"data: [DONE]\n\n"
+
+
+def _prompt(body: Json, *, chat: bool) -> str | None:
+    if not chat:
+        prompt = body.get("prompt")
+        return prompt if isinstance(prompt, str) and prompt else None
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        return None
+    last = messages[-1]
+    content = last.get("content") if isinstance(last, dict) else None
+    if isinstance(content, list):
+        parts = [part.get("text", "") for part in content if isinstance(part, dict)]
+        return " ".join(str(part) for part in parts)
+    return content if isinstance(content, str) else None
+
+
+def _text(instance: Instance, prompt: str, rng: random.Random) -> str:
+    asked = " ".join(prompt.split())
+    asked = asked if len(asked) <= 60 else f"{asked[:57]}..."
+    opening = f'This is {instance.server.served_name} on {instance.pod}. You asked: "{asked}"'
+    return " ".join([opening, *rng.sample(_SENTENCES, k=3)])
+
+
+def _authorized(request: ProxyRequest, key: str) -> bool:
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    return headers.get("authorization") == f"Bearer {key}"
+
+
+def _note(instance: Instance, request: ProxyRequest, path: str, status: int, clock: Clock) -> None:
+    form = furiosa_log if instance.server.engine in (FURIOSA, OTHER) else vllm_log
+    phrase = _PHRASES.get(status, "")
+    line = form.access("10.42.0.1:40022", request.method, path, status, phrase)
+    instance.note(clock.time(), line)
+
+
+def _json(status: int, body: Json) -> ProxyResponse:
+    return ProxyResponse(status, _JSON, json.dumps(body).encode())
+
+
+def _error(status: int, message: str, kind: str = "BadRequestError") -> ProxyResponse:
+    kind = {405: "MethodNotAllowed", 503: "ServiceUnavailableError"}.get(status, kind)
+    body = {"error": {"message": message, "type": kind, "param": None, "code": status}}
+    return _json(status, body)

@@ -1,0 +1,208 @@
+"""Decides how one instance of a container goes: when it answers, whether and how it dies.
+
+The object itself decides as far as it can: a model that does not exist or is gated, an option that
+the server does not know, weights that do not fit, a memory limit that is too small. Annotations of
+the Pod add what an object cannot say. A plan is a function of the object, the node and the number
+of the instance, so that it can be made again at any time.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from servedeck.demo.workloads.server import FURIOSA, OTHER, Server
+
+PREFIX = "demo.servedeck.dev/"
+LOADING = PREFIX + "loading"
+"""Time from start until the server listens, "90s", "3m"."""
+LEAK = PREFIX + "leak"
+"""The process leaks host memory and is killed this long after its start."""
+CRASH = PREFIX + "crash"
+"""The engine dies of a CUDA error this long after its start."""
+HANG = PREFIX + "hang"
+"""The server stops answering this long after its start."""
+UNREADY = PREFIX + "unready"
+"""The engine answers /health with 503 from this long after its start on."""
+SLOW = PREFIX + "slow"
+"""Answers take this many times as long."""
+LOAD = PREFIX + "load"
+"""Requests a second that the serving gets on average."""
+PULL = PREFIX + "pull"
+"""Time that pulling the image takes."""
+
+
+class Cause(StrEnum):
+    """Why an instance dies."""
+
+    NONE = ""
+    USAGE = "usage"
+    NO_PROGRAM = "no program"
+    NO_MODEL = "no model"
+    GATED = "gated"
+    WORLD_SIZE = "world size"
+    NO_DEVICE = "no device"
+    DEVICE_MEMORY = "device memory"
+    KV_CACHE = "kv cache"
+    MEMORY_LIMIT = "memory limit"
+    LEAK = "leak"
+    DEVICE_ERROR = "device error"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Times in seconds after the start; None for never. `hangs_at` and `unready_at` are when
+    /health stops answering, and when it begins to answer 503."""
+
+    ready_after: float | None
+    dies_after: float | None = None
+    exit_code: int = 0
+    reason: str = "Error"
+    cause: Cause = Cause.NONE
+    hangs_at: float | None = None
+    unready_at: float | None = None
+    slow: float = 1.0
+
+    def health(self, elapsed: float) -> int:
+        """What GET /health finds: 0 nobody listens, -1 no answer in time, or the status."""
+        if self.ready_after is None or elapsed < self.ready_after:
+            return 0
+        if self.hangs_at is not None and elapsed >= self.hangs_at:
+            return -1
+        if self.unready_at is not None and elapsed >= self.unready_at:
+            return 503
+        return 200
+
+    def changes(self) -> list[float]:
+        """When the answer of `health` changes, in order."""
+        times = (self.ready_after, self.hangs_at, self.unready_at)
+        return sorted(time for time in times if time is not None)
+
+
+def plan(
+    server: Server, annotations: Mapping[str, str], device_memory: float, seed: str, number: int
+) -> Plan:
+    """How the instance goes. `device_memory`: GiB of one accelerator of the node. `seed` and
+    `number` (of restarts) make the times of this instance."""
+    rng = random.Random(f"{seed}/{number}")  # noqa: S311 - a story, not a secret
+    failure = _failure(server, device_memory, rng)
+    if failure is not None:
+        return failure
+    ready = _ready_after(server, annotations, rng)
+    dies, cause = _death(annotations, rng)
+    return Plan(
+        ready_after=ready,
+        dies_after=dies,
+        exit_code=137 if cause is Cause.LEAK else 1,
+        reason="OOMKilled" if cause is Cause.LEAK else "Error",
+        cause=cause,
+        hangs_at=duration(annotations.get(HANG)),
+        unready_at=duration(annotations.get(UNREADY)),
+        slow=_factor(annotations.get(SLOW)),
+    )
+
+
+def _failure(server: Server, device_memory: float, rng: random.Random) -> Plan | None:
+    """The plan of an instance that cannot start, None for one that can."""
+
+    def fails(after: float, cause: Cause, code: int = 1, reason: str = "Error") -> Plan:
+        return Plan(None, after * rng.uniform(0.9, 1.15), code, reason, cause)
+
+    if server.missing_program:
+        return Plan(None, 0.0, 128, "StartError", Cause.NO_PROGRAM)
+    if server.engine == OTHER:
+        return None
+    if server.usage:
+        return fails(5.0, Cause.USAGE, 2)
+    if server.model is None:
+        return fails(11.0, Cause.NO_MODEL)
+    if server.model.gated and not server.token:
+        return fails(9.0, Cause.GATED)
+    if server.accelerators < 1:
+        return fails(8.0, Cause.NO_DEVICE)
+    if server.engine == FURIOSA:
+        needed = server.model.weights(server.quantization) / max(1, server.accelerators)
+    elif server.tp * server.pp * server.dp > server.accelerators:
+        return fails(14.0, Cause.WORLD_SIZE)
+    else:
+        needed = server.weights
+    load = _load_seconds(server)
+    host = host_memory(server)
+    if server.memory and server.memory < host:
+        return fails(
+            10 + load * min(0.95, server.memory / host), Cause.MEMORY_LIMIT, 137, "OOMKilled"
+        )
+    usable = device_memory * server.utilization
+    if needed + 1.5 > usable:
+        return fails(14 + load * min(1.0, usable / needed), Cause.DEVICE_MEMORY)
+    if kv_tokens(server, device_memory) < server.max_len:
+        return fails(24 + load, Cause.KV_CACHE)
+    return None
+
+
+def host_memory(server: Server) -> float:
+    """GiB of host memory that a server needs while it loads: the process and its workers, and the
+    part of the weights that is on its way."""
+    if server.model is None:
+        return 0.5
+    weights = server.model.weights(server.quantization)
+    return 4.0 + 1.2 * server.tp * server.pp + 0.22 * weights
+
+
+def kv_tokens(server: Server, device_memory: float) -> int:
+    """Tokens that fit into the KV cache, over all accelerators of one replica."""
+    if server.model is None:
+        return 0
+    ranks = max(1, server.tp * server.pp)
+    if server.engine == FURIOSA:
+        ranks = max(1, server.accelerators)
+        weights = server.model.weights(server.quantization) / ranks
+    else:
+        weights = server.weights
+    free = device_memory * server.utilization - weights - 1.4
+    return max(0, int(free * ranks * 2**30 / server.model.kv_bytes) // 16 * 16)
+
+
+def duration(text: str | None) -> float | None:
+    """Seconds of "90", "90s", "3m", "1h30m"; None for no text, or one that is not a duration."""
+    if not text:
+        return None
+    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
+    if match is None:
+        return None
+    hours, minutes, rest = match.groups()
+    return int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(rest or 0)
+
+
+def _load_seconds(server: Server) -> float:
+    """Reading the weights at what a shared file system gives."""
+    assert server.model is not None
+    return server.model.weights(server.quantization) / 1.35
+
+
+def _ready_after(server: Server, annotations: Mapping[str, str], rng: random.Random) -> float:
+    told = duration(annotations.get(LOADING))
+    if told is not None:
+        return told
+    if server.engine == OTHER:
+        return rng.uniform(1.5, 3.0)
+    fixed = 21.0 if server.engine == FURIOSA else 17.0 if server.eager else 43.0
+    return (fixed + _load_seconds(server)) * rng.uniform(0.95, 1.1)
+
+
+def _death(annotations: Mapping[str, str], rng: random.Random) -> tuple[float | None, Cause]:
+    for key, cause in ((LEAK, Cause.LEAK), (CRASH, Cause.DEVICE_ERROR)):
+        after = duration(annotations.get(key))
+        if after is not None:
+            return after * rng.uniform(0.9, 1.1), cause
+    return None, Cause.NONE
+
+
+def _factor(text: str | None) -> float:
+    try:
+        return max(0.1, float(text)) if text else 1.0
+    except ValueError:
+        return 1.0

@@ -1,0 +1,134 @@
+"""One instance of a container: what it runs, how it goes, what it has served."""
+
+from __future__ import annotations
+
+import math
+import random
+from bisect import insort
+from dataclasses import dataclass, field
+
+from servedeck.demo.workloads.behaviour import Plan, kv_tokens
+from servedeck.demo.workloads.server import OTHER, Server
+from servedeck.demo.workloads.traffic import Share
+
+
+@dataclass(frozen=True)
+class Latency:
+    """A log-normal time in seconds."""
+
+    median: float
+    sigma: float
+
+    def cdf(self, seconds: float) -> float:
+        if seconds <= 0:
+            return 0.0
+        return 0.5 * (1 + math.erf(math.log(seconds / self.median) / (self.sigma * math.sqrt(2))))
+
+    @property
+    def mean(self) -> float:
+        return self.median * math.exp(self.sigma**2 / 2)
+
+    def times(self, factor: float) -> Latency:
+        return Latency(self.median * factor, self.sigma)
+
+
+@dataclass
+class Instance:
+    """The `number`-th instance (from 0) of a container of a Pod, started at `started`.
+
+    `asked` holds what users really sent through the proxy, as (time, log line).
+    """
+
+    namespace: str
+    pod: str
+    uid: str
+    container: str
+    number: int
+    started: float
+    server: Server
+    plan: Plan
+    share: Share
+    device: str = ""
+    device_memory: float = 79.2
+    ended: float | None = None
+    killed: bool = False
+    asked: list[tuple[float, str]] = field(default_factory=list)
+    asked_tokens: tuple[int, int] = (0, 0)
+
+    @property
+    def key(self) -> str:
+        return f"{self.uid}/{self.container}/{self.number}"
+
+    @property
+    def ready_at(self) -> float:
+        after = self.plan.ready_after
+        return math.inf if after is None else self.started + after
+
+    def rng(self, what: object) -> random.Random:
+        """Numbers that are the same whenever this instance is asked for `what`."""
+        return random.Random(f"{self.key}/{what}")  # noqa: S311 - a story, not a secret
+
+    def listens(self, now: float) -> bool:
+        return now >= self.ready_at and (self.ended is None or now < self.ended)
+
+    def note(self, time: float, line: str) -> None:
+        """Writes the line of a real request into the log."""
+        insort(self.asked, (time, line))
+
+    # -- how fast it is -----------------------------------------------------------------------
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Mean tokens of a prompt."""
+        return 260 + sum(self.server.model_name.encode()) % 700
+
+    @property
+    def output_tokens(self) -> int:
+        """Mean tokens of an answer."""
+        return 140 + sum(self.server.served_name.encode()) % 160
+
+    @property
+    def inter_token(self) -> Latency:
+        """Time between two tokens."""
+        params = self.server.model.params if self.server.model else 8.0
+        ranks = max(1, self.server.tp * self.server.pp)
+        return Latency((0.007 + 0.0011 * params / ranks) * self.plan.slow, 0.35)
+
+    @property
+    def first_token(self) -> Latency:
+        """Time to the first token."""
+        params = self.server.model.params if self.server.model else 8.0
+        ranks = max(1, self.server.tp * self.server.pp)
+        return Latency((0.06 + 0.006 * params / ranks) * self.plan.slow, 0.6)
+
+    @property
+    def whole(self) -> Latency:
+        """Time of a whole request."""
+        if self.server.engine == OTHER:
+            return Latency(0.04, 0.5)
+        return Latency(self.first_token.median + self.inter_token.median * self.output_tokens, 0.55)
+
+    @property
+    def cache_tokens(self) -> int:
+        return kv_tokens(self.server, self.device_memory)
+
+    def running(self, now: float) -> tuple[int, int]:
+        """(running, waiting) requests, by Little's law with a little noise."""
+        rate, slow = self.share.rate(now)
+        mean = (rate - slow) * self.whole.mean + slow * self.whole.mean * SLOWER
+        noise = self.rng(("running", int(now // 10))).gauss(0, 0.35 * math.sqrt(mean + 0.01))
+        count = max(0, round(mean + noise))
+        room = max(1, self.server.max_seqs)
+        return min(count, room), max(0, count - room)
+
+    def cache_usage(self, now: float) -> float:
+        """Share of the KV cache in use, 0 to 1."""
+        running, _ = self.running(now)
+        if not self.cache_tokens:
+            return 0.0
+        each = self.prompt_tokens + self.output_tokens / 2
+        return min(1.0, running * each / self.cache_tokens)
+
+
+SLOWER = 3.4
+"""A slow request takes so many times as long as a common one."""

@@ -1,0 +1,94 @@
+"""What the API asks of the demo's nodes: logs of containers and requests to Pods."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+from servedeck.demo.api.kubelet import LogOptions, ProxyRequest, ProxyResponse
+from servedeck.demo.api.status import bad_request
+from servedeck.demo.clock import Clock
+from servedeck.demo.controllers.kubelet.agent import Kubelet
+from servedeck.demo.workloads.answers import answer
+from servedeck.demo.workloads.instance import Instance
+from servedeck.demo.workloads.lines import Line
+from servedeck.demo.workloads.log import Log
+
+Json = dict[str, Any]
+
+_MOST = 256
+"""Lines in one chunk, so that a long log does not hold up the others."""
+
+
+class Runtime:
+    """The nodes, as the API's `Kubelet` protocol wants them."""
+
+    def __init__(self, kubelet: Kubelet, clock: Clock) -> None:
+        self._kubelet = kubelet
+        self._clock = clock
+
+    async def logs(self, pod: Json, container: str, options: LogOptions) -> AsyncIterator[bytes]:
+        """The lines of a container's current or previous instance; see LogOptions."""
+        instance = self._instance(pod, container, previous=options.previous)
+        log = Log(instance)
+        now = self._clock.time()
+        since = options.since.timestamp() if options.since is not None else 0.0
+        if options.tail is not None:
+            yield _encode(log.tail(options.tail, now, since), options)
+        else:
+            for block in log.blocks(since, now):
+                for index in range(0, len(block), _MOST):
+                    yield _encode(block[index : index + _MOST], options)
+        if options.follow:
+            async for chunk in self._follow(log, now, options):
+                yield chunk
+
+    async def proxy(self, pod: Json, port: int, request: ProxyRequest) -> ProxyResponse:
+        """The answer of the process that listens on the port; ConnectionRefusedError when none
+        does."""
+        now = self._clock.time()
+        for instance in self._kubelet.instances(pod["metadata"]["uid"]):
+            if instance.server.port == port and instance.listens(now):
+                return await answer(instance, request, self._clock)
+        raise ConnectionRefusedError(f"nothing listens on port {port}")
+
+    async def _follow(self, log: Log, after: float, options: LogOptions) -> AsyncIterator[bytes]:
+        while (due := log.next_time(after)) is not None:
+            await self._clock.sleep(max(0.05, due - self._clock.time()))
+            now = self._clock.time()
+            lines = [
+                line for block in log.blocks(after, now) for line in block if line.time > after
+            ]
+            after = now
+            if lines:
+                yield _encode(lines, options)
+
+    def _instance(self, pod: Json, container: str, *, previous: bool) -> Instance:
+        meta = pod["metadata"]
+        worker = self._kubelet.container(meta["uid"], container)
+        found = None
+        if worker is not None:
+            found = worker.before if previous else worker.latest
+        if found is None:
+            if previous:
+                raise bad_request(
+                    f'previous terminated container "{container}" in pod "{meta["name"]}" not found'
+                )
+            raise bad_request(
+                f'container "{container}" in pod "{meta["name"]}" is waiting to start: '
+                "ContainerCreating"
+            )
+        return found
+
+
+def _encode(lines: list[Line], options: LogOptions) -> bytes:
+    if not options.timestamps:
+        return "".join(f"{line.text}\n" for line in lines).encode()
+    return "".join(f"{_stamp(line.time)} {line.text}\n" for line in lines).encode()
+
+
+def _stamp(time: float) -> str:
+    """RFC 3339 with nanoseconds, as the container runtime writes it."""
+    moment = datetime.fromtimestamp(time, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{int(time % 1 * 1e9):09d}Z"

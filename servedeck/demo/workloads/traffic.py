@@ -1,0 +1,145 @@
+"""The requests that users of the demo's servings send: more by day than by night, shared among the
+Pods that are ready. Counts come from integrals, so nothing has to run for them to grow.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+_DAY = 86_400.0
+
+
+class Wave(NamedTuple):
+    period: float
+    share: float
+    phase: float
+
+
+class Load:
+    """Requests a second to one serving over time: a mean with a day's curve and small ripples.
+
+    A part of them is slow, the larger the more there are. Both rates are sums of sines, so the
+    number of requests between two moments is exact and cheap.
+    """
+
+    def __init__(self, mean: float, seed: str) -> None:
+        rng = random.Random(seed)  # noqa: S311 - a story, not a secret
+        self.mean = mean
+        noon = rng.uniform(5.0, 9.0) * 3600
+        self._day = Wave(_DAY, 0.45, noon)
+        self._ripples = (
+            Wave(rng.uniform(2100, 2700), 0.14, rng.uniform(0, 3600)),
+            Wave(rng.uniform(380, 520), 0.08, rng.uniform(0, 600)),
+        )
+        self._slow_mean = rng.uniform(0.05, 0.11)
+
+    def rate(self, time: float) -> float:
+        return self.mean * (1 + sum(_value(w, time) for w in (self._day, *self._ripples)))
+
+    def slow_rate(self, time: float) -> float:
+        return self.mean * self._slow_mean * (1 + 2.1 * _value(self._day, time))
+
+    def integral(self, time: float) -> tuple[float, float]:
+        """(all requests, slow ones) since the epoch's begin, up to a constant."""
+        total = time + sum(_sum(w, time) for w in (self._day, *self._ripples))
+        slow = self._slow_mean * (time + 2.1 * _sum(self._day, time))
+        return self.mean * total, self.mean * slow
+
+
+def _value(wave: Wave, time: float) -> float:
+    return wave.share * math.cos(2 * math.pi * (time - wave.phase) / wave.period)
+
+
+def _sum(wave: Wave, time: float) -> float:
+    turn = 2 * math.pi / wave.period
+    return wave.share * math.sin(turn * (time - wave.phase)) / turn
+
+
+class Point(NamedTuple):
+    """From `time` on the Pod gets one part in `among` of the load (0: none)."""
+
+    time: float
+    total: float
+    slow: float
+    among: int
+
+
+@dataclass
+class Share:
+    """What one instance of an inference server has got so far."""
+
+    load: Load
+    points: list[Point] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+
+    def turn(self, time: float, among: int) -> None:
+        """From now on it shares the load with so many."""
+        total, slow = self.at(time)
+        if self.points and self.points[-1].among == among:
+            return
+        self.points.append(Point(time, total, slow, among))
+        self.times.append(time)
+
+    def at(self, time: float) -> tuple[float, float]:
+        """(all requests, slow ones) until `time`."""
+        index = bisect_right(self.times, time) - 1
+        if index < 0:
+            return 0.0, 0.0
+        point = self.points[index]
+        if not point.among:
+            return point.total, point.slow
+        now, before = self.load.integral(time), self.load.integral(point.time)
+        return (
+            point.total + max(0.0, now[0] - before[0]) / point.among,
+            point.slow + max(0.0, now[1] - before[1]) / point.among,
+        )
+
+    def rate(self, time: float) -> tuple[float, float]:
+        """(all requests, slow ones) a second at `time`."""
+        index = bisect_right(self.times, time) - 1
+        if index < 0 or not self.points[index].among:
+            return 0.0, 0.0
+        among = self.points[index].among
+        return self.load.rate(time) / among, self.load.slow_rate(time) / among
+
+
+class Traffic:
+    """Shares the load of each serving among its ready instances."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._loads: dict[str, Load] = {}
+        self._ready: dict[str, dict[str, Share]] = {}
+
+    def load(self, serving: str, mean: float | None = None) -> Load:
+        """The load of a serving ("namespace/name"), made when first asked for."""
+        found = self._loads.get(serving)
+        if found is None or (mean is not None and found.mean != mean):
+            rng = random.Random(f"{self._seed}/{serving}/mean")  # noqa: S311
+            chosen = mean if mean is not None else math.exp(rng.uniform(-1.2, 1.3))
+            found = self._loads[serving] = Load(chosen, f"{self._seed}/{serving}")
+        return found
+
+    def share(self, serving: str, mean: float | None = None) -> Share:
+        return Share(self.load(serving, mean))
+
+    def ready(self, serving: str, instance: str, share: Share, time: float) -> None:
+        """The instance begins to get requests."""
+        self._ready.setdefault(serving, {})[instance] = share
+        self._spread(serving, time)
+
+    def gone(self, serving: str, instance: str, time: float) -> None:
+        """The instance gets no more requests; without effect where it got none."""
+        share = self._ready.get(serving, {}).pop(instance, None)
+        if share is not None:
+            share.turn(time, 0)
+            self._spread(serving, time)
+
+    def _spread(self, serving: str, time: float) -> None:
+        shares = self._ready[serving].values()
+        for share in shares:
+            share.turn(time, len(shares))
