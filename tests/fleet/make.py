@@ -3,69 +3,362 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
+from servedeck.cluster.kinds import KINDS, PODS, REPLICASETS, Kind
+from servedeck.cluster.reflector import Change
+from servedeck.fleet.fleet import UNLABELLED
 from servedeck.fleet.view import Key, PodView, ServingView
 from servedeck.serving.endpoint import Endpoint
 from servedeck.serving.failure import Health
+from servedeck.serving.objects import (
+    SERVING_LABEL,
+    AutoscalerSpec,
+    BackendRef,
+    Condition,
+    Container,
+    ContainerState,
+    ContainerStatus,
+    Deployment,
+    DeploymentAnnotations,
+    DeploymentMeta,
+    DeploymentSpec,
+    DeploymentStatus,
+    Event,
+    HorizontalPodAutoscaler,
+    HTTPRoute,
+    HTTPRouteMatch,
+    HTTPRouteRule,
+    HTTPRouteSpec,
+    HTTPRouteStatus,
+    Ingress,
+    IngressBackend,
+    IngressHTTP,
+    IngressPath,
+    IngressRule,
+    IngressService,
+    IngressSpec,
+    IstioDestination,
+    IstioHTTPRoute,
+    IstioRouteDestination,
+    LabelledMeta,
+    Meta,
+    ObjectReference,
+    OwnerReference,
+    PathMatch,
+    Pod,
+    PodContainer,
+    PodSpec,
+    PodStatus,
+    PodTemplate,
+    Record,
+    ReplicaSet,
+    RouteParent,
+    Running,
+    ScaledObject,
+    ScaledObjectSpec,
+    ScaleTargetRef,
+    Service,
+    ServicePort,
+    ServiceSpec,
+    TemplateSpec,
+    Terminated,
+    VirtualService,
+    VirtualServiceSpec,
+    Waiting,
+)
 from servedeck.serving.status import Status
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def pod_view(name: str = "pod", **fields: Any) -> PodView:
-    return PodView(
-        **{
-            "name": name,
-            "namespace": "team-a",
-            "uid": f"uid-{name}",
-            "status": "Running",
-            "ready": "1/1",
-            "is_ready": True,
-            "restarts": 0,
-            "restarted_at": None,
-            "node": "",
-            "created": START,
-            "health": Health.OK,
-            "reason": "",
-            "message": "",
-            "container": "",
-            "old_revision": False,
-            "containers": (),
-            "events": (),
-        }
-        | fields
-    )
+    defaults: dict[str, Any] = {
+        "name": name,
+        "namespace": "team-a",
+        "uid": f"uid-{name}",
+        "status": "Running",
+        "ready": "1/1",
+        "is_ready": True,
+        "restarts": 0,
+        "restarted_at": None,
+        "node": "",
+        "created": START,
+        "health": Health.OK,
+        "reason": "",
+        "message": "",
+        "container": "",
+        "old_revision": False,
+        "containers": (),
+        "events": (),
+    }
+    return PodView(**defaults | fields)
 
 
 def serving_view(path: str = "team-a/llama", **fields: Any) -> ServingView:
     namespace, name = path.split("/")
-    return ServingView(
-        **{
-            "key": Key(namespace, name),
-            "uid": f"uid-{path}",
-            "status": Status.READY,
-            "reason": "",
-            "message": "",
-            "failing": 0,
-            "rollout": "",
-            "ready": 1,
-            "desired": 1,
-            "template": "",
-            "model": "",
-            "accelerator": "",
-            "accelerator_resource": "",
-            "accelerator_count": 0,
-            "restarts": 0,
-            "endpoint": Endpoint(),
-            "scaler": "",
-            "image": "",
-            "created": START,
-            "labels": {},
-            "description": "",
-            "managed": True,
-            "pods": (),
-            "events": (),
-        }
-        | fields
+    defaults: dict[str, Any] = {
+        "key": Key(namespace, name),
+        "uid": f"uid-{path}",
+        "status": Status.READY,
+        "reason": "",
+        "message": "",
+        "failing": 0,
+        "rollout": "",
+        "ready": 1,
+        "desired": 1,
+        "template": "",
+        "model": "",
+        "accelerator": "",
+        "accelerator_resource": "",
+        "accelerator_count": 0,
+        "restarts": 0,
+        "endpoint": Endpoint(),
+        "scaler": "",
+        "image": "",
+        "created": START,
+        "labels": {},
+        "description": "",
+        "managed": True,
+        "pods": (),
+        "events": (),
+    }
+    return ServingView(**defaults | fields)
+
+
+# -- records ----------------------------------------------------------------------------------
+
+
+ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
+
+
+def change(record: Record, what: ChangeType = "MODIFIED", *, kind: Kind | None = None) -> Change:
+    """What the reflector of the record's kind says; `kind` where it is not the usual one."""
+    return Change(kind or KIND_OF[type(record)], what, record)
+
+
+UNLABELLED_PODS = PODS.selecting(UNLABELLED)
+UNLABELLED_REPLICASETS = REPLICASETS.selecting(UNLABELLED)
+KIND_OF: dict[type[Record], Kind] = {kind.record: kind for kind in KINDS} | {
+    Pod: PODS.selecting(SERVING_LABEL),
+    ReplicaSet: REPLICASETS.selecting(SERVING_LABEL),
+}
+
+
+def owner(kind: str, uid: str) -> tuple[OwnerReference, ...]:
+    return (OwnerReference(kind=kind, name=uid, uid=uid, controller=True),) if uid else ()
+
+
+def deployment(
+    name: str = "llama",
+    uid: str = "",
+    *,
+    namespace: str = "team-a",
+    replicas: int = 1,
+    revision: str = "1",
+    labelled: bool = True,
+    labels: dict[str, str] | None = None,
+    created: datetime = START,
+    replicas_: int = 0,
+    **status: Any,
+) -> Deployment:
+    label = {SERVING_LABEL: name} if labelled else {}
+    return Deployment(
+        metadata=DeploymentMeta(
+            name=name,
+            namespace=namespace,
+            uid=uid or f"d-{name}",
+            generation=1,
+            creation_timestamp=created,
+            labels={SERVING_LABEL: name},
+            annotations=DeploymentAnnotations(revision=revision),
+        ),
+        spec=DeploymentSpec(
+            replicas=replicas,
+            template=PodTemplate(
+                metadata=LabelledMeta(labels=label | (labels or {})),
+                spec=TemplateSpec(
+                    containers=(Container(name="inference-server", image="vllm/vllm-openai:v1"),)
+                ),
+            ),
+        ),
+        status=DeploymentStatus(observed_generation=1, replicas=replicas_, **status),
+    )
+
+
+def replicaset(
+    uid: str = "r-llama", owner_uid: str = "d-llama", *, revision: str = "1"
+) -> ReplicaSet:
+    return ReplicaSet(
+        metadata=DeploymentMeta(
+            name=uid,
+            namespace="team-a",
+            uid=uid,
+            owner_references=owner("Deployment", owner_uid),
+            annotations=DeploymentAnnotations(revision=revision),
+        )
+    )
+
+
+def ready_status(restarts: int = 0, finished: datetime | None = None) -> PodStatus:
+    last = ContainerState(terminated=Terminated(exit_code=137, finished_at=finished))
+    return PodStatus(
+        phase="Running",
+        conditions=(
+            Condition(type="PodScheduled", status="True"),
+            Condition(type="Ready", status="True", last_transition_time=START),
+        ),
+        container_statuses=(
+            ContainerStatus(
+                name="inference-server",
+                ready=True,
+                started=True,
+                restart_count=restarts,
+                state=ContainerState(running=Running(started_at=START)),
+                last_state=last if finished else ContainerState(),
+            ),
+        ),
+    )
+
+
+def crashing_status(finished: datetime = START, *, waiting: bool = True) -> PodStatus:
+    """OOMKilled; waiting for the back-off, or running again and not ready."""
+    state = (
+        ContainerState(waiting=Waiting(reason="CrashLoopBackOff"))
+        if waiting
+        else ContainerState(running=Running(started_at=finished))
+    )
+    ended = Terminated(exit_code=137, reason="OOMKilled", finished_at=finished)
+    return PodStatus(
+        phase="Running",
+        conditions=(
+            Condition(type="PodScheduled", status="True"),
+            Condition(type="Ready", status="False"),
+        ),
+        container_statuses=(
+            ContainerStatus(
+                name="inference-server",
+                restart_count=3,
+                started=not waiting,
+                state=state,
+                last_state=ContainerState(terminated=ended),
+            ),
+        ),
+    )
+
+
+PENDING = PodStatus(
+    phase="Pending",
+    conditions=(
+        Condition(
+            type="PodScheduled",
+            status="False",
+            reason="Unschedulable",
+            message="0/2 nodes are available: 2 Insufficient nvidia.com/gpu.",
+        ),
+    ),
+)
+
+
+def pod(
+    uid: str = "p-llama", owner_uid: str = "r-llama", status: PodStatus | None = None, **meta: Any
+) -> Pod:
+    return Pod(
+        metadata=Meta(
+            name=uid,
+            namespace="team-a",
+            uid=uid,
+            creation_timestamp=START,
+            owner_references=owner("ReplicaSet", owner_uid),
+            **meta,
+        ),
+        spec=PodSpec(node_name="gpu-1", containers=(PodContainer(name="inference-server"),)),
+        status=ready_status() if status is None else status,
+    )
+
+
+def event(
+    involved: str, uid: str = "e", *, kind: str = "Pod", reason: str = "BackOff", **fields: Any
+) -> Event:
+    times: dict[str, Any] = {"last_timestamp": START, **fields}
+    return Event(
+        metadata=Meta(name=uid, namespace="team-a", uid=uid),
+        involved_object=ObjectReference(kind=kind, namespace="team-a", uid=involved),
+        type="Warning",
+        reason=reason,
+        message=f"{reason} happened",
+        count=1,
+        **times,
+    )
+
+
+def service(name: str = "llama", selector: dict[str, str] | None = None, uid: str = "") -> Service:
+    return Service(
+        metadata=LabelledMeta(name=name, namespace="team-a", uid=uid or f"s-{name}"),
+        spec=ServiceSpec(
+            selector={SERVING_LABEL: name} if selector is None else selector,
+            ports=(ServicePort(name="http", port=80),),
+        ),
+    )
+
+
+def http_route(
+    name: str = "llama", to: str = "llama", *, namespace: str = "team-a", host: str = "ai.example"
+) -> HTTPRoute:
+    accepted = RouteParent(conditions=(Condition(type="Accepted", status="True"),))
+    return HTTPRoute(
+        metadata=LabelledMeta(name=name, namespace=namespace, uid=f"h-{namespace}-{name}"),
+        spec=HTTPRouteSpec(
+            hostnames=(host,),
+            rules=(
+                HTTPRouteRule(
+                    matches=(HTTPRouteMatch(path=PathMatch(value=f"/team-a/{to}")),),
+                    backend_refs=(BackendRef(name=to, namespace="team-a", port=80),),
+                ),
+            ),
+        ),
+        status=HTTPRouteStatus(parents=(accepted,)),
+    )
+
+
+def virtual_service(name: str, host: str, namespace: str = "istio-system") -> VirtualService:
+    return VirtualService(
+        metadata=LabelledMeta(name=name, namespace=namespace, uid=f"v-{name}"),
+        spec=VirtualServiceSpec(
+            hosts=("mesh.example",),
+            gateways=("main",),
+            http=(
+                IstioHTTPRoute(
+                    route=(IstioRouteDestination(destination=IstioDestination(host=host)),)
+                ),
+            ),
+        ),
+    )
+
+
+def ingress(name: str, to: str) -> Ingress:
+    path = IngressPath(path=f"/{to}", backend=IngressBackend(service=IngressService(name=to)))
+    return Ingress(
+        metadata=LabelledMeta(name=name, namespace="team-a", uid=f"i-{name}"),
+        spec=IngressSpec(rules=(IngressRule(host="in.example", http=IngressHTTP(paths=(path,))),)),
+    )
+
+
+def scaled_object(target: str, most: int = 10) -> ScaledObject:
+    return ScaledObject(
+        metadata=LabelledMeta(name=target, namespace="team-a", uid=f"k-{target}"),
+        spec=ScaledObjectSpec(
+            scale_target_ref=ScaleTargetRef(name=target),
+            min_replica_count=1,
+            max_replica_count=most,
+        ),
+    )
+
+
+def autoscaler(target: str, name: str = "") -> HorizontalPodAutoscaler:
+    return HorizontalPodAutoscaler(
+        metadata=LabelledMeta(name=name or target, namespace="team-a", uid=f"a-{name or target}"),
+        spec=AutoscalerSpec(
+            scale_target_ref=ScaleTargetRef(kind="Deployment", name=target), max_replicas=4
+        ),
     )
