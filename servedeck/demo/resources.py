@@ -200,7 +200,14 @@ AUTOSCALERS = Resource(
 ENDPOINTSLICES = Resource(
     "discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", generation=True
 )
-EVENTS_V1 = Resource("events.k8s.io", "v1", "events", "Event", short_names=("ev",))
+EVENTS_V1 = Resource(
+    "events.k8s.io",
+    "v1",
+    "events",
+    "Event",
+    short_names=("ev",),
+    verbs=("get", "list", "watch"),
+)
 """The newer face of `EVENTS`: no objects of its own, the API converts those of the core group."""
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 STORAGECLASSES = Resource(

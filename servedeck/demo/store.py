@@ -289,6 +289,9 @@ class Store:
             resource is NAMESPACES and bool(new.get("spec", {}).get("finalizers"))
         )
         if not held and seconds == 0:
+            if resource is PODS:
+                meta.setdefault("deletionTimestamp", self.timestamp())
+                meta["deletionGracePeriodSeconds"] = 0
             return new if dry_run else self._remove(resource, new)
         if "deletionTimestamp" not in meta or seconds != meta.get("deletionGracePeriodSeconds"):
             meta["deletionTimestamp"] = timestamp(self.clock.now() + timedelta(seconds=seconds))
@@ -436,24 +439,27 @@ class Store:
                 resource.group,
                 resource.plural,
                 old["name"],
-                f"Precondition failed: UID in precondition: {uid}, UID in object meta: "
-                f"{old['uid']}",
+                f"StorageError: invalid object, Code: 4, Key: /registry/{resource.plural}/"
+                f"{old.get('namespace', '')}/{old['name']}, ResourceVersion: 0, "
+                f"AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in "
+                f"object meta: {old['uid']}",
             )
         if version and version != old["resourceVersion"]:
             raise status.conflict(resource.group, resource.plural, old["name"])
 
     def _check_preconditions(self, resource: Resource, old: Json, uid: str, version: str) -> None:
-        for label, wanted, actual in (
-            ("UID", uid, old["metadata"]["uid"]),
-            ("ResourceVersion", version, old["metadata"]["resourceVersion"]),
+        meta = old["metadata"]
+        for label, wanted, actual, why in (
+            ("UID", uid, meta["uid"], "deleted and then recreated"),
+            ("ResourceVersion", version, meta["resourceVersion"], "modified"),
         ):
             if wanted and wanted != actual:
                 raise status.conflict(
                     resource.group,
-                    resource.plural,
-                    old["metadata"]["name"],
-                    f"Precondition failed: {label} in precondition: {wanted}, {label} in object "
-                    f"meta: {actual}",
+                    resource.kind,
+                    meta["name"],
+                    f"the {label} in the precondition ({wanted}) does not match the {label} in "
+                    f"record ({actual}). The object might have been {why}",
                 )
 
     def _too_old(self, version: int, history: _History) -> status.StatusError:

@@ -1,0 +1,303 @@
+"""Bodies of requests: JSON or YAML into plain data, and data held against its type as Go's
+decoder holds it: wrong types refused, unknown fields named and dropped, nulls dropped."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NamedTuple
+
+import yaml
+
+from servedeck.demo.api import status
+from servedeck.demo.api.schema import Node
+from servedeck.serving.units import quantity
+
+Json = dict[str, Any]
+
+LIMIT = 3 * 1024 * 1024
+"""Longest body in bytes, as the real server's (apiserver pkg/server/config.go)."""
+_DEEPEST = 200
+_INT64 = 1 << 63
+
+
+class TypeMismatchError(Exception):
+    """Data of the wrong type; `str()` is what Go's decoder says."""
+
+
+class _YamlLoader(yaml.CSafeLoader):
+    """Dates stay text, as in JSON."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, regexp) for tag, regexp in found if tag != "tag:yaml.org,2002:timestamp"]
+        for first, found in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+class Parsed(NamedTuple):
+    """The data of a body, and each key that an object of it has twice, by its path."""
+
+    data: Any
+    duplicates: list[str]
+
+
+def parse_json(body: bytes) -> Parsed:
+    """ValueError with words in the manner of Go's encoding/json."""
+    repeated: dict[int, list[str]] = {}
+    keep: list[Json] = []  # so that no id is used twice
+
+    def build(pairs: list[tuple[str, Any]]) -> Json:
+        built = dict(pairs)
+        if len(built) < len(pairs):
+            names = [name for name, _ in pairs]
+            repeated[id(built)] = sorted({name for name in names if names.count(name) > 1})
+            keep.append(built)
+        return built
+
+    text = body.decode("utf-8", "replace")
+    try:
+        data = json.loads(text, object_pairs_hook=build, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise ValueError(_go_words(text, error)) from None
+    except RecursionError:
+        raise ValueError("exceeded max depth") from None
+    if _depth(data) > _DEEPEST:
+        raise ValueError("exceeded max depth")
+    if re.search(r"\\u[dD][89a-fA-F]", text):
+        data = json.loads(
+            json.dumps(data, ensure_ascii=False)
+            .encode("utf-16", "surrogatepass")
+            .decode("utf-16", "replace")
+        )
+    return Parsed(data, list(_paths(data, repeated)) if repeated else [])
+
+
+def parse_yaml(body: bytes) -> Parsed:
+    """YAML, or JSON, which most clients send under that name. Aliases are refused: a few bytes of
+    them can unfold to gigabytes."""
+    try:
+        return parse_json(body)
+    except ValueError:
+        pass
+    text = body.decode("utf-8", "replace")
+    try:
+        for event in yaml.parse(text, Loader=_YamlLoader):
+            if isinstance(event, yaml.AliasEvent):
+                raise ValueError("yaml: aliases are not accepted")
+        data = yaml.load(text, Loader=_YamlLoader)  # noqa: S506 - a safe loader
+        return Parsed(json.loads(json.dumps(data, allow_nan=False)), [])
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ValueError(f"yaml: line {line}: {error.problem or error.context}") from None
+    except (yaml.YAMLError, RecursionError, TypeError) as error:
+        raise ValueError(f"yaml: {error}") from None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"invalid character {name[0]!r} looking for beginning of value")
+
+
+def _depth(data: Any) -> int:
+    level, depth = [data], 0
+    while level := [
+        item
+        for value in level
+        if isinstance(value, (dict, list))
+        for item in (value.values() if isinstance(value, dict) else value)
+    ]:
+        depth += 1
+        if depth > _DEEPEST:
+            break
+    return depth
+
+
+def _paths(data: Any, repeated: dict[int, list[str]], path: str = "") -> list[str]:
+    found = []
+    if isinstance(data, dict):
+        found += [f"{path}.{name}".lstrip(".") for name in repeated.get(id(data), ())]
+        for name, item in data.items():
+            found += _paths(item, repeated, f"{path}.{name}")
+    elif isinstance(data, list):
+        for index, item in enumerate(data):
+            found += _paths(item, repeated, f"{path}[{index}]")
+    return found
+
+
+def _go_words(text: str, error: json.JSONDecodeError) -> str:
+    if not text[error.pos :].strip():
+        return "unexpected end of JSON input"
+    char = text[error.pos]
+    where = {
+        "Expecting property name enclosed in double quotes": "looking for beginning of object key "
+        "string",
+        "Expecting value": "looking for beginning of value",
+        "Expecting ':' delimiter": "after object key",
+        "Expecting ',' delimiter": "after object key:value pair",
+        "Extra data": "after top-level value",
+    }.get(error.msg, f"in string literal ({error.msg})")
+    return f"invalid character {char!r} {where}"
+
+
+def go_kind(value: Any) -> str:
+    """How Go's decoder names the JSON type of a value."""
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, (int, float)):
+        return "number"
+    if isinstance(value, str):
+        return "string"
+    return "array" if isinstance(value, list) else "object" if isinstance(value, dict) else "null"
+
+
+class Checked(NamedTuple):
+    """Data that fits its type, and the fields that the type does not have, by their paths."""
+
+    data: Any
+    unknown: list[str]
+
+
+def check(node: Node, data: Any) -> Checked:
+    """Holds a whole object against its type. TypeMismatchError with Go's words."""
+    unknown: list[str] = []
+    return Checked(_walk(node, data, "", "", node.short, unknown), unknown)
+
+
+def _walk(node: Node, value: Any, path: str, fields: str, owner: str, unknown: list[str]) -> Any:
+    """`path` has indices ("a.b[0].c"), `fields` has not ("a.b.c"); `owner` is the innermost
+    struct: Go names all three in its messages."""
+    form = node.form
+    if form == "struct":
+        if not isinstance(value, dict):
+            raise _mismatch(value, owner, fields, node.go)
+        built = {}
+        for name, item in value.items():
+            field = node.fields.get(name)
+            if field is None:
+                unknown.append(f"{path}.{name}".lstrip("."))
+            elif item is not None:
+                inner = f"{fields}.{name}".lstrip(".")
+                built[name] = _walk(
+                    field, item, f"{path}.{name}".lstrip("."), inner, node.short, unknown
+                )
+        return built
+    if form == "list":
+        if not isinstance(value, list):
+            raise _mismatch(value, owner, fields, node.go)
+        element = node.element
+        return [
+            _walk(element, item, f"{path}[{index}]", fields, owner, unknown)
+            for index, item in enumerate(value)
+            if item is not None
+        ]
+    if form == "map":
+        if not isinstance(value, dict):
+            raise _mismatch(value, owner, fields, node.go)
+        element = node.element
+        return {
+            name: _walk(element, item, f"{path}.{name}", fields, owner, unknown)
+            for name, item in value.items()
+            if item is not None
+        }
+    return _scalar(form, value, fields, owner)
+
+
+def _scalar(form: str, value: Any, fields: str, owner: str) -> Any:
+    if form == "any":
+        return _bounded(value)
+    if form == "string" and isinstance(value, str):
+        return value
+    if form == "bool" and isinstance(value, bool):
+        return value
+    if form in ("int32", "int64") and isinstance(value, int) and not isinstance(value, bool):
+        if -(limit := 1 << (31 if form == "int32" else 63)) <= value < limit:
+            return value
+        raise _mismatch(value, owner, fields, form, literal=True)
+    if form in ("int32", "int64") and isinstance(value, float):
+        raise _mismatch(value, owner, fields, form, literal=True)
+    if form == "float64" and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return value
+    if form == "int-or-string" and isinstance(value, (int, str)) and not isinstance(value, bool):
+        return value
+    if form == "quantity":
+        return _quantity(value)
+    if form == "time":
+        return _time(value)
+    raise _mismatch(value, owner, fields, form.replace("int-or-string", "int32"))
+
+
+def _bounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _bounded(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_bounded(item) for item in value]
+    if isinstance(value, int) and not -_INT64 <= value < _INT64:
+        return float(value) if abs(value) < 1 << 1000 else str(value)
+    return value
+
+
+def _quantity(value: Any) -> str:
+    text = str(value) if isinstance(value, (int, float, str)) else ""
+    try:
+        quantity(text)
+    except ValueError:
+        raise TypeMismatchError(
+            "quantities must match the regular expression "
+            "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+        ) from None
+    return text
+
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+
+
+def _time(value: Any) -> str:
+    if isinstance(value, str) and _TIME.fullmatch(value):
+        return value
+    quoted = json.dumps(value)
+    raise TypeMismatchError(
+        f'parsing time {json.dumps(quoted)} as "2006-01-02T15:04:05Z07:00": cannot parse '
+        f'{json.dumps(str(value))} as "2006"'
+    )
+
+
+def _mismatch(
+    value: Any, owner: str, fields: str, wanted: str, *, literal: bool = False
+) -> TypeMismatchError:
+    found = f"number {value}" if literal else go_kind(value)
+    where = f"Go struct field {owner}.{fields}" if fields else "Go value"
+    return TypeMismatchError(f"json: cannot unmarshal {found} into {where} of type {wanted}")
+
+
+_PARSERS = {"application/json": parse_json, "application/yaml": parse_yaml}
+ACCEPTED = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
+
+
+def read(body: bytes, content_type: str, kind: str) -> Parsed:
+    """The body of a POST, PUT or DELETE. `kind` is what it must be. StatusError 400 or 415."""
+    parser = _PARSERS.get(content_type)
+    if parser is None:
+        raise status.unsupported_media_type(ACCEPTED)
+    start = f"the object provided is unrecognized (must be of type {kind}): couldn't get "
+    try:
+        parsed = parser(body)
+    except ValueError as error:
+        shown = f"({_shown(body)})"
+        raise status.bad_request(
+            f"{start}version/kind; json parse error: {error} {shown}"
+        ) from None
+    if not isinstance(parsed.data, dict):
+        raise status.bad_request(
+            f"{start}version/kind; json parse error: json: cannot unmarshal "
+            f"{go_kind(parsed.data)} into Go value of type struct {{ APIVersion string "
+            '"json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" } '
+            f"({_shown(body)})"
+        )
+    return parsed
+
+
+def _shown(body: bytes) -> str:
+    """What the real server shows of a body: text that looks like JSON as it is, else in hex."""
+    if not body:
+        return "<empty>"
+    text = body[:1024]
+    return text.decode("utf-8", "replace") if text.startswith(b"{") else text.hex()

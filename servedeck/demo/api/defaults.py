@@ -1,0 +1,209 @@
+"""The values that the API server fills in (kubernetes pkg/apis/*/v1/defaults.go), for the kinds
+that servedeck and the demo's controllers write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from servedeck.demo.resources import (
+    AUTOSCALERS,
+    DAEMONSETS,
+    DEPLOYMENTS,
+    JOBS,
+    PERSISTENTVOLUMECLAIMS,
+    PODS,
+    REPLICASETS,
+    REPLICATIONCONTROLLERS,
+    SECRETS,
+    SERVICES,
+    STATEFULSETS,
+    STORAGECLASSES,
+    Resource,
+)
+
+Json = dict[str, Any]
+
+
+def _fill(obj: Json, **values: Any) -> None:
+    for name, value in values.items():
+        if obj.get(name) is None:
+            obj[name] = value
+
+
+def _probe(probe: Json) -> None:
+    figures = {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1}
+    figures["failureThreshold"] = 3
+    for name, value in figures.items():  # 0 counts as not given
+        probe[name] = probe.get(name) or value
+    if "httpGet" in probe:
+        _fill(probe["httpGet"], path="/", scheme="HTTP")
+    if "grpc" in probe:
+        _fill(probe["grpc"], service="")
+
+
+def _pull_policy(image: str) -> str:
+    if "@" in image:
+        return "IfNotPresent"
+    tag = image.rsplit("/", 1)[-1].partition(":")[2]
+    return "Always" if tag in ("", "latest") else "IfNotPresent"
+
+
+def _container(container: Json) -> None:
+    _fill(
+        container,
+        resources={},
+        terminationMessagePath="/dev/termination-log",
+        terminationMessagePolicy="File",
+        imagePullPolicy=_pull_policy(container.get("image", "")),
+    )
+    for port in container.get("ports") or ():
+        _fill(port, protocol="TCP")
+    for variable in container.get("env") or ():
+        field = (variable.get("valueFrom") or {}).get("fieldRef")
+        if field is not None:
+            _fill(field, apiVersion="v1")
+    for name in ("livenessProbe", "readinessProbe", "startupProbe"):
+        if container.get(name) is not None:
+            _probe(container[name])
+    for action in (container.get("lifecycle") or {}).values():
+        if isinstance(action, dict) and "httpGet" in action:
+            _fill(action["httpGet"], path="/", scheme="HTTP")
+
+
+def _pod_spec(spec: Json, *, pod: bool) -> None:
+    for container in [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]:
+        _container(container)
+        if pod and (limits := container["resources"].get("limits")):
+            # a limit without a request is requested (SetDefaults_Pod)
+            container["resources"]["requests"] = limits | container["resources"].get("requests", {})
+    _fill(
+        spec,
+        restartPolicy="Always",
+        terminationGracePeriodSeconds=30,
+        dnsPolicy="ClusterFirst",
+        securityContext={},
+        schedulerName="default-scheduler",
+    )
+    if account := spec.get("serviceAccountName") or spec.get("serviceAccount"):
+        _fill(spec, serviceAccountName=account, serviceAccount=account)
+    for volume in spec.get("volumes") or ():
+        _volume(volume)
+    if pod:
+        _fill(spec, enableServiceLinks=True)
+
+
+def _volume(volume: Json) -> None:
+    for name in ("configMap", "secret", "projected", "downwardAPI"):
+        if volume.get(name) is not None:
+            _fill(volume[name], defaultMode=420)
+    if volume.get("hostPath") is not None:
+        _fill(volume["hostPath"], type="")
+    if set(volume) <= {"name"}:
+        volume["emptyDir"] = {}
+
+
+def _template(obj: Json) -> Json:
+    spec: Json = obj.setdefault("spec", {})
+    template = spec.setdefault("template", {})
+    _pod_spec(template.setdefault("spec", {}), pod=False)
+    return spec
+
+
+def _deployment(obj: Json) -> None:
+    spec = _template(obj)
+    _fill(spec, replicas=1, revisionHistoryLimit=10, progressDeadlineSeconds=600)
+    strategy = spec.setdefault("strategy", {})
+    if not strategy.get("type"):
+        strategy["type"] = "RollingUpdate"
+    if strategy["type"] == "RollingUpdate":
+        rolling = strategy.setdefault("rollingUpdate", {})
+        _fill(rolling, maxUnavailable="25%", maxSurge="25%")
+
+
+def _replicaset(obj: Json) -> None:
+    _fill(_template(obj), replicas=1)
+
+
+def _replicationcontroller(obj: Json) -> None:
+    spec = _template(obj)
+    _fill(spec, replicas=1)
+    labels = (spec["template"].get("metadata") or {}).get("labels")
+    if labels:
+        _fill(spec, selector=dict(labels))
+
+
+def _statefulset(obj: Json) -> None:
+    spec = _template(obj)
+    _fill(spec, replicas=1, revisionHistoryLimit=10, podManagementPolicy="OrderedReady")
+    strategy = spec.setdefault("updateStrategy", {})
+    _fill(strategy, type="RollingUpdate")
+    if strategy["type"] == "RollingUpdate":
+        strategy.setdefault("rollingUpdate", {}).setdefault("partition", 0)
+
+
+def _daemonset(obj: Json) -> None:
+    spec = _template(obj)
+    _fill(spec, revisionHistoryLimit=10)
+    strategy = spec.setdefault("updateStrategy", {})
+    _fill(strategy, type="RollingUpdate")
+    if strategy["type"] == "RollingUpdate":
+        rolling = strategy.setdefault("rollingUpdate", {})
+        _fill(rolling, maxUnavailable=1, maxSurge=0)
+
+
+def _job(obj: Json) -> None:
+    _fill(_template(obj), parallelism=1, completions=1, backoffLimit=6, suspend=False)
+
+
+def _pod(obj: Json) -> None:
+    _pod_spec(obj.setdefault("spec", {}), pod=True)
+
+
+def _service(obj: Json) -> None:
+    spec = obj.setdefault("spec", {})
+    _fill(spec, type="ClusterIP", sessionAffinity="None")
+    if spec["type"] != "ExternalName":
+        _fill(spec, internalTrafficPolicy="Cluster")
+    for port in spec.get("ports") or ():
+        _fill(port, protocol="TCP")
+        if port.get("targetPort") in (None, "") and "port" in port:
+            port["targetPort"] = port["port"]
+
+
+def _claim(obj: Json) -> None:
+    _fill(obj.setdefault("spec", {}), volumeMode="Filesystem")
+
+
+def _secret(obj: Json) -> None:
+    _fill(obj, type="Opaque")
+
+
+def _storageclass(obj: Json) -> None:
+    _fill(obj, reclaimPolicy="Delete", volumeBindingMode="Immediate")
+
+
+def _autoscaler(obj: Json) -> None:
+    _fill(obj.setdefault("spec", {}), minReplicas=1)
+
+
+_DEFAULTS: dict[Resource, Callable[[Json], None]] = {
+    DEPLOYMENTS: _deployment,
+    REPLICASETS: _replicaset,
+    REPLICATIONCONTROLLERS: _replicationcontroller,
+    STATEFULSETS: _statefulset,
+    DAEMONSETS: _daemonset,
+    JOBS: _job,
+    PODS: _pod,
+    SERVICES: _service,
+    PERSISTENTVOLUMECLAIMS: _claim,
+    SECRETS: _secret,
+    STORAGECLASSES: _storageclass,
+    AUTOSCALERS: _autoscaler,
+}
+
+
+def fill(resource: Resource, obj: Json) -> None:
+    """Fills in what the object leaves open, in place."""
+    if setter := _DEFAULTS.get(resource):
+        setter(obj)

@@ -1,0 +1,24 @@
+"""Events of the core group in the form of events.k8s.io/v1 (kubernetes
+pkg/apis/events/v1/conversion.go)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Json = dict[str, Any]
+
+_NAMES = {
+    "involvedObject": "regarding",
+    "message": "note",
+    "source": "deprecatedSource",
+    "firstTimestamp": "deprecatedFirstTimestamp",
+    "lastTimestamp": "deprecatedLastTimestamp",
+    "count": "deprecatedCount",
+    "reportingComponent": "reportingController",
+}
+
+
+def newer(event: Json) -> Json:
+    """The same Event in the newer form."""
+    built = {_NAMES.get(name, name): value for name, value in event.items()}
+    return built | {"apiVersion": "events.k8s.io/v1"}

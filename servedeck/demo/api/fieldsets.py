@@ -1,0 +1,209 @@
+"""Sets of fields and who owns them: FieldsV1 as sets of paths, what an object holds, what two
+objects differ in (kubernetes-sigs structured-merge-diff, typed/ and fieldpath/).
+
+A path is a tuple of FieldsV1 keys: `("f:spec", "f:containers", 'k:{"name":"c"}', "f:image")`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from servedeck.demo.api.schema import ANY, Node
+
+Json = dict[str, Any]
+Path = tuple[str, ...]
+Paths = frozenset[Path]
+
+# What no manager owns (apiserver fieldmanager/internal/stripmeta.go).
+_UNOWNED = frozenset(
+    {("f:apiVersion",), ("f:kind",), ("f:metadata",)}
+    | {
+        ("f:metadata", f"f:{name}")
+        for name in (
+            "name",
+            "namespace",
+            "creationTimestamp",
+            "selfLink",
+            "uid",
+            "clusterName",
+            "generation",
+            "managedFields",
+            "resourceVersion",
+        )
+    }
+)
+
+
+def decode(trie: Json) -> Paths:
+    """FieldsV1 as it lies in managedFields."""
+    found: set[Path] = set()
+
+    def walk(node: Json, path: Path) -> None:
+        if path and (not node or "." in node):
+            found.add(path)
+        for key, child in node.items():
+            if key != "." and isinstance(child, dict):
+                walk(child, (*path, key))
+
+    walk(trie, ())
+    return frozenset(found)
+
+
+def encode(paths: Paths) -> Json:
+    """Back to FieldsV1, in the order that the real server writes."""
+    trie: Json = {}
+    for path in sorted(paths):
+        node = trie
+        for key in path:
+            node = node.setdefault(key, {})
+    members = set(paths)
+
+    def mark(node: Json, path: Path) -> Json:
+        built: Json = {".": {}} if node and path in members else {}
+        return built | {key: mark(child, (*path, key)) for key, child in node.items()}
+
+    return mark(trie, ())
+
+
+def is_leaf(node: Node, value: Any) -> bool:
+    """Owned as a whole: scalars, atomic lists and maps."""
+    if isinstance(value, dict):
+        return node.atomic or (node.form == "any" and node is not ANY and bool(node.name))
+    if isinstance(value, list):
+        return node.list_type == "atomic" or node.form != "list"
+    return True
+
+
+def item_key(node: Node, item: Any) -> str:
+    """The path element of an item of a list of type map or set."""
+    if node.list_type == "set" or not isinstance(item, dict):
+        return "v:" + json.dumps(item, separators=(",", ":"))
+    return "k:" + json.dumps(item_keys(node, item), separators=(",", ":"), sort_keys=True)
+
+
+def item_keys(node: Node, item: Json) -> Json:
+    """The values of an item's keys; a key that is not given has its default."""
+    found = {}
+    for key in node.keys:
+        value = item.get(key)
+        if value is None:
+            field = node.element.fields.get(key) if node.element.form == "struct" else None
+            value = field.default if field else None
+        if value is not None:
+            found[key] = value
+    return found
+
+
+def children(node: Node, value: Any) -> Iterator[tuple[str, Node, Any, bool]]:
+    """(path element, type, value, whether the element itself is a member of the set)."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if node.form == "struct":
+                field = node.fields.get(name)
+                yield f"f:{name}", field or ANY, item, field is None
+            else:
+                yield f"f:{name}", node.element if node.form == "map" else ANY, item, True
+    else:
+        for item in value:
+            yield item_key(node, item), node.element, item, True
+
+
+def owned(node: Node, obj: Json) -> Paths:
+    """Every field that an applied configuration names (ToFieldSet)."""
+    found: set[Path] = set()
+
+    def walk(node: Node, value: Any, path: Path) -> None:
+        if is_leaf(node, value) or not value:
+            found.add(path)
+            return
+        for key, child, item, member in children(node, value):
+            inner = (*path, key)
+            if member and (not isinstance(item, (dict, list)) or key[0] in "kv"):
+                found.add(inner)
+            walk(child, item, inner)
+
+    for key, child, item, _ in children(node, obj):
+        walk(child, item, (key,))
+    return frozenset(found) - _UNOWNED
+
+
+class Comparison(NamedTuple):
+    """What differs between two objects, as paths."""
+
+    added: Paths
+    modified: Paths
+    removed: Paths
+
+    @property
+    def changed(self) -> Paths:
+        return self.added | self.modified
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.modified or self.removed)
+
+
+_NOTHING: Any = object()
+
+
+def compare(node: Node, old: Json, new: Json) -> Comparison:
+    """The fields that came, changed and went. A Go value (a struct that is no pointer, a list
+    that is required) is there even when the JSON lacks it, so it does not come or go."""
+    added: set[Path] = set()
+    modified: set[Path] = set()
+    removed: set[Path] = set()
+
+    def walk(node: Node, left: Any, right: Any, path: Path) -> None:
+        if left is _NOTHING or right is _NOTHING:
+            side, target = (right, added) if left is _NOTHING else (left, removed)
+            target.add(path)
+            if not is_leaf(node, side):
+                pairs(node, left, right, path)
+            return
+        if is_leaf(node, left) or is_leaf(node, right) or type(left) is not type(right):
+            if left != right:
+                modified.add(path)
+            return
+        if left != right:
+            pairs(node, left, right, path)
+
+    def pairs(node: Node, left: Any, right: Any, path: Path) -> None:
+        lefts = {} if left is _NOTHING else {k: (n, v) for k, n, v, _ in children(node, left)}
+        rights = {} if right is _NOTHING else {k: (n, v) for k, n, v, _ in children(node, right)}
+        absent_left, absent_right = left is _NOTHING, right is _NOTHING
+        for key in lefts.keys() | rights.keys():
+            child = (rights.get(key) or lefts[key])[0]
+            a = lefts[key][1] if key in lefts else _absent(node, child, key, absent_left)
+            b = rights[key][1] if key in rights else _absent(node, child, key, absent_right)
+            walk(child, a, b, (*path, key))
+
+    pairs(node, old, new, ())
+    return Comparison(
+        frozenset(added) - _UNOWNED, frozenset(modified) - _UNOWNED, frozenset(removed) - _UNOWNED
+    )
+
+
+def _absent(parent: Node, child: Node, key: str, whole_absent: bool) -> Any:
+    if whole_absent:
+        return _NOTHING
+    if child.value and child.form == "struct":
+        return {}
+    if child.form == "list" and key.removeprefix("f:") in parent.required:
+        return []
+    return _NOTHING
+
+
+def print_path(path: Path) -> str:
+    """`.spec.template.spec.containers[name="c"].image`."""
+    text = ""
+    for key in path:
+        kind, rest = key[:2], key[2:]
+        if kind == "f:":
+            text += f".{rest}"
+        elif kind == "k:":
+            keys = json.loads(rest)
+            text += "[" + ",".join(f"{k}={json.dumps(v)}" for k, v in sorted(keys.items())) + "]"
+        else:
+            text += f"[={rest}]"
+    return text

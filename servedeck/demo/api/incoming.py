@@ -1,0 +1,156 @@
+"""Objects as clients send them, made ready for the store: decoded, held against their type,
+checked against the URL, defaulted, validated and marked with their owner."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from servedeck.demo.api import bodies, defaults, managers, status, validation
+from servedeck.demo.api.bodies import Parsed, TypeMismatchError
+from servedeck.demo.api.managers import Manager
+from servedeck.demo.api.requests import Call
+from servedeck.demo.api.schema import schema_of
+from servedeck.demo.api.status import Cause
+from servedeck.demo.resources import BY_KIND, Resource
+from servedeck.demo.store import Store, copy_json
+
+Json = dict[str, Any]
+
+_VALIDATIONS = ("", "Ignore", "Strict", "Warn")
+STRICT, IGNORE = "Strict", "Ignore"
+
+
+class Incoming(NamedTuple):
+    """An object that fits its type, and what the client is to be warned of."""
+
+    obj: Json
+    warnings: list[str]
+
+
+def check_options(call: Call, kind: str) -> None:
+    """StatusError 422 for a bad dryRun, fieldManager or fieldValidation. `kind`: CreateOptions,
+    UpdateOptions, PatchOptions or DeleteOptions."""
+    causes = []
+    if (dry := call.query.get("dryRun")) not in (None, "", "All"):
+        words = f'Unsupported value: ["{dry}"]: supported values: "All"'
+        causes.append(Cause("FieldValueNotSupported", words, "dryRun"))
+    if len(call.query.get("fieldManager", "").encode()) > 128:
+        words = "Too long: may not be more than 128 bytes"
+        causes.append(Cause("FieldValueTooLong", words, "fieldManager"))
+    if (validate := call.query.get("fieldValidation", "")) not in _VALIDATIONS:
+        listed = ", ".join(f'"{word}"' for word in _VALIDATIONS)
+        words = f'Unsupported value: "{validate}": supported values: {listed}'
+        causes.append(Cause("FieldValueNotSupported", words, "fieldValidation"))
+    if causes:
+        raise status.invalid("meta.k8s.io", kind, "", causes)
+
+
+def unfit(unknown: list[str], duplicates: list[str]) -> list[str]:
+    """What strict decoding finds: `unknown field "spec.x"`."""
+    found = [f'unknown field "{path}"' for path in unknown]
+    return found + [f'duplicate field "{path}"' for path in duplicates]
+
+
+def decode(call: Call) -> Incoming:
+    """The object in the body of a POST or PUT. StatusError 400 or 415."""
+    resource = call.resource
+    parsed: Parsed = bodies.read(call.body, call.content_type, resource.kind)
+    data = parsed.data
+    _check_kind(resource, data)
+    start = (
+        f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
+    )
+    try:
+        checked = bodies.check(schema_of(resource), data)
+    except TypeMismatchError as error:
+        raise status.bad_request(f"{start}{error}") from None
+    problems = unfit(checked.unknown, parsed.duplicates)
+    mode = call.query.get("fieldValidation", "")
+    if problems and mode == STRICT:
+        raise status.bad_request(f"{start}strict decoding error: {', '.join(problems)}")
+    obj = checked.data
+    obj.setdefault("metadata", {})
+    check_url(call, obj, named=bool(call.name))
+    return Incoming(obj, [] if mode == IGNORE else problems)
+
+
+def _check_kind(resource: Resource, data: Json) -> None:
+    version, kind = data.get("apiVersion"), data.get("kind")
+    if not version and not kind:
+        return
+    if (version, kind) == (resource.api_version, resource.kind):
+        return
+    if isinstance(version, str) and isinstance(kind, str) and (version, kind) in BY_KIND:
+        group = (version.rpartition("/")[0] or "v1").split(".")[0]
+        short = version.rpartition("/")[2]
+        target = resource.group.split(".")[0] or "core"
+        why = f"converting ({group if '/' in version else short}.{kind}) to "
+        why += f"({target}.{resource.kind}): unknown conversion"
+    else:
+        why = f'no kind "{kind}" is registered for version "{version}" in scheme'
+        why += ' "pkg/runtime/scheme.go:111"'
+        short = resource.version
+    raise status.bad_request(
+        f'{kind} in version "{short}" cannot be handled as a {resource.kind}: {why}'
+    )
+
+
+def check_url(call: Call, obj: Json, *, named: bool) -> None:
+    """Name and namespace of the object are those of the URL, or are taken from it."""
+    meta = obj["metadata"]
+    if named:
+        if not meta.get("name"):
+            meta["name"] = call.name
+        if meta["name"] != call.name:
+            raise status.bad_request(
+                f"the name of the object ({meta['name']}) does not match the name on the URL "
+                f"({call.name})"
+            )
+    if not call.resource.namespaced:
+        meta.pop("namespace", None)
+        return
+    if meta.get("namespace") and meta["namespace"] != call.namespace:
+        raise status.bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
+    meta["namespace"] = call.namespace
+
+
+def finish(store: Store, call: Call, obj: Json, old: Json | None, subresource: str = "") -> Json:
+    """The object that may be stored: with defaults, valid, and owned by who sends it."""
+    resource = call.resource
+    obj = settle(resource, obj, old, subresource)
+    manager = Manager(call.manager, "Update", resource.api_version, subresource)
+    return managers.track(schema_of(resource), old, obj, manager, store.timestamp())
+
+
+def settle(resource: Resource, obj: Json, old: Json | None, subresource: str = "") -> Json:
+    """Defaults and validation, and the part of the object that this write cannot change."""
+    obj = copy_json(obj)
+    obj["apiVersion"], obj["kind"] = resource.api_version, resource.kind
+    if subresource == "status" and old is not None:
+        meta = dict(old["metadata"])
+        for field in ("managedFields", "resourceVersion", "uid"):
+            if field in obj["metadata"]:
+                meta[field] = obj["metadata"][field]
+        kept = {name: value for name, value in old.items() if name != "status"}
+        return {**kept, "metadata": meta, "status": obj.get("status") or {}}
+    if resource.has_status:
+        obj.pop("status", None)
+        if old is not None and "status" in old:
+            obj["status"] = old["status"]
+        elif (node := schema_of(resource).fields.get("status")) and node.value:
+            obj["status"] = {}
+    if old is not None:
+        _keep_allocated(resource, obj, old)
+    defaults.fill(resource, obj)
+    validation.check(resource, obj, old)
+    return obj
+
+
+def _keep_allocated(resource: Resource, obj: Json, old: Json) -> None:
+    """What the server gave a Service stays when a client leaves it out of a PUT."""
+    if resource.kind == "Service":
+        for field in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
+            if field in old["spec"] and not obj.get("spec", {}).get(field):
+                obj.setdefault("spec", {})[field] = old["spec"][field]

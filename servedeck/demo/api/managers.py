@@ -1,0 +1,271 @@
+"""managedFields and server-side apply: who owns which field, and what happens when another wants
+it (kubernetes-sigs structured-merge-diff merge/update.go, apiserver handlers/fieldmanager)."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from servedeck.demo.api import fieldsets, status
+from servedeck.demo.api.fieldsets import Path, Paths
+from servedeck.demo.api.schema import ANY, Node
+from servedeck.demo.store import copy_json
+
+Json = dict[str, Any]
+
+
+class Manager(NamedTuple):
+    """What tells one entry of managedFields from another."""
+
+    name: str
+    operation: str
+    api_version: str
+    subresource: str = ""
+
+    def __str__(self) -> str:
+        """As conflicts name it."""
+        text = f'"{self.name}"'
+        if self.subresource:
+            text += f' with subresource "{self.subresource}"'
+        return f"{text} using {self.api_version}" if self.operation == "Update" else text
+
+
+class _Entry(NamedTuple):
+    fields: Paths
+    time: str
+
+
+def _read(obj: Json) -> dict[Manager, _Entry]:
+    found = {}
+    for entry in obj["metadata"].get("managedFields") or ():
+        manager = Manager(
+            entry.get("manager", ""),
+            entry.get("operation", ""),
+            entry.get("apiVersion", ""),
+            entry.get("subresource", ""),
+        )
+        found[manager] = _Entry(
+            fieldsets.decode(entry.get("fieldsV1") or {}), entry.get("time", "")
+        )
+    return found
+
+
+def _write(obj: Json, entries: dict[Manager, _Entry]) -> Json:
+    """A copy of the object with these entries, applied ones first, then by time."""
+    order = sorted(
+        ((m, e) for m, e in entries.items() if e.fields),
+        key=lambda pair: (pair[0].operation, pair[1].time, *pair[0]),
+    )
+    written = []
+    for manager, entry in order:
+        item: Json = {
+            "manager": manager.name,
+            "operation": manager.operation,
+            "apiVersion": manager.api_version,
+        }
+        if entry.time:
+            item["time"] = entry.time
+        item |= {"fieldsType": "FieldsV1", "fieldsV1": fieldsets.encode(entry.fields)}
+        if manager.subresource:
+            item["subresource"] = manager.subresource
+        written.append(item)
+    meta = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
+    if written:
+        meta["managedFields"] = written
+    return {**obj, "metadata": meta}
+
+
+def track(node: Node, old: Json | None, new: Json, manager: Manager, now: str) -> Json:
+    """`new` with its managedFields after an ordinary write by `manager`: it owns what it changed,
+    the others lose that. `old` is None at a create."""
+    if new["metadata"].get("managedFields") == [] and old is not None:
+        # an empty list is how a client clears them (apiserver fieldmanager/managedfields)
+        return _write(new, {})
+    entries = _read(old) if old is not None else {}
+    difference = fieldsets.compare(node, _bare(old or {}), _bare(new))
+    if not difference:
+        return _write(new, entries)
+    for other, entry in entries.items():
+        if other != manager:
+            left = entry.fields - difference.changed - difference.removed
+            entries[other] = entry._replace(fields=left)
+    mine = entries.get(manager, _Entry(frozenset(), ""))
+    fields = (mine.fields - difference.removed) | difference.changed
+    entries[manager] = _Entry(fields, now if fields != mine.fields else mine.time)
+    return _write(new, entries)
+
+
+def _bare(obj: Json) -> Json:
+    return {key: value for key, value in obj.items() if key not in ("apiVersion", "kind")}
+
+
+def apply(
+    node: Node, old: Json | None, config: Json, manager: Manager, now: str, *, force: bool
+) -> Json:
+    """The object after `manager` applied `config` to it. StatusError 409 that names each field
+    that another manager owns with another value, unless `force`."""
+    meta = {
+        key: value
+        for key, value in config.get("metadata", {}).items()
+        if key not in ("managedFields", "resourceVersion", "creationTimestamp", "generation")
+    }
+    config = {**config, "metadata": meta}
+    entries = _read(old) if old is not None else {}
+    wanted = fieldsets.owned(node, config)
+    before = entries.get(manager, _Entry(frozenset(), ""))
+    merged = _merge(node, old or {}, config)
+    others = [entry.fields for other, entry in entries.items() if other != manager]
+    kept = wanted.union(*others)
+    for path in sorted(before.fields - kept, key=len):
+        if not any(other[: len(path)] == path for other in kept):
+            _remove(node, merged, path)
+    changed = fieldsets.compare(node, _bare(old or {}), _bare(merged)).changed
+    conflicts = [
+        (other, path)
+        for other, entry in entries.items()
+        if other != manager
+        for path in _ordered(entry.fields & changed)
+    ]
+    if conflicts and not force:
+        raise _conflict(conflicts)
+    for other, entry in entries.items():
+        if other != manager:
+            entries[other] = entry._replace(fields=entry.fields - changed)
+    if old is None or wanted != before.fields or _differs(merged, old):
+        entries[manager] = _Entry(wanted, now)
+    return _write(merged, entries)
+
+
+def _differs(new: Json, old: Json) -> bool:
+    def bare(obj: Json) -> Json:
+        meta = {k: v for k, v in obj.get("metadata", {}).items() if k != "managedFields"}
+        return {**obj, "metadata": meta}
+
+    return bare(new) != bare(old)
+
+
+def _ordered(paths: Paths) -> list[Path]:
+    """Members of each level before what lies below them, as the real server lists them."""
+
+    def level(found: list[Path], depth: int) -> list[Path]:
+        here = sorted(path for path in found if len(path) == depth + 1)
+        below: dict[str, list[Path]] = {}
+        for path in found:
+            if len(path) > depth + 1:
+                below.setdefault(path[depth], []).append(path)
+        return here + [path for key in sorted(below) for path in level(below[key], depth + 1)]
+
+    return level(list(paths), 0)
+
+
+def _conflict(conflicts: list[tuple[Manager, Path]]) -> status.StatusError:
+    count = len(conflicts)
+    if count == 1:
+        manager, path = conflicts[0]
+        words = f"conflict with {manager}: {fieldsets.print_path(path)}"
+    else:
+        lines = []
+        for name in sorted({str(manager) for manager, _ in conflicts}):
+            lines.append(f"conflicts with {name}:")
+            lines += [f"- {fieldsets.print_path(p)}" for m, p in conflicts if str(m) == name]
+        words = "\n".join(lines)
+    causes = [
+        {
+            "reason": "FieldManagerConflict",
+            "message": f"conflict with {manager}",
+            "field": fieldsets.print_path(path),
+        }
+        for manager, path in conflicts
+    ]
+    noun = "conflict" if count == 1 else "conflicts"
+    return status.StatusError(
+        409,
+        "Conflict",
+        f"Apply failed with {count} {noun}: {words}",
+        details={"causes": causes},
+    )
+
+
+def _merge(node: Node, old: Any, config: Any) -> Any:
+    """`config` laid over `old`: maps merge, lists merge by their keys in the order of `config`,
+    everything else is replaced."""
+    if isinstance(config, dict):
+        if not isinstance(old, dict) or node.atomic:
+            return copy_json(config)
+        merged = dict(old)
+        for name, value in config.items():
+            if node.form == "struct":
+                child = node.fields.get(name, ANY)
+            else:
+                child = node.element if node.form == "map" else ANY
+            merged[name] = _merge(child, old.get(name), value)
+        return merged
+    keyed = node.form == "list" and node.list_type in ("map", "set")
+    if keyed and isinstance(config, list) and isinstance(old, list):
+        return _merge_items(node, old, config)
+    return copy_json(config)
+
+
+def _merge_items(node: Node, old: list[Any], config: list[Any]) -> list[Any]:
+    before = {fieldsets.item_key(node, item): item for item in old}
+    wanted = {fieldsets.item_key(node, item): item for item in config}
+    merged = []
+    queue = iter([key for key in wanted if key in before])
+    for key, item in before.items():
+        if key not in wanted:
+            merged.append(item)
+        else:  # the place stays, who sits there follows the order of the configuration
+            taken = next(queue)
+            merged.append(_merge(node.element, before[taken], wanted[taken]))
+    merged += [copy_json(item) for key, item in wanted.items() if key not in before]
+    return merged
+
+
+def _remove(node: Node, obj: Any, path: Path) -> None:
+    """Removes one field or item; an object or list that it leaves empty goes with it."""
+    trail: list[tuple[Any, Any]] = []
+    for key in path:
+        if isinstance(obj, dict):
+            name: Any = key[2:]
+            if name not in obj:
+                return
+            child = node.fields.get(name, ANY) if node.form == "struct" else node.element
+        elif isinstance(obj, list):
+            at = next(
+                (i for i, item in enumerate(obj) if fieldsets.item_key(node, item) == key), None
+            )
+            if at is None:
+                return
+            name, child = at, node.element
+        else:
+            return
+        # containers on the way are copied: they may be shared with the stored object
+        value = obj[name]
+        if isinstance(value, (dict, list)):
+            value = value.copy()
+            obj[name] = value
+        trail.append((obj, name))
+        obj, node = value, child
+    parent, name = trail.pop()
+    del parent[name]
+    while trail and not parent:
+        parent, name = trail.pop()
+        if isinstance(parent, list):
+            break
+        del parent[name]
+
+
+def check_unique(node: Node, value: Any, path: Path = ()) -> str:
+    """Words for the first list of the configuration that has one item twice, or ""."""
+    if isinstance(value, list) and node.form == "list" and node.list_type in ("map", "set"):
+        seen: set[str] = set()
+        for item in value:
+            key = fieldsets.item_key(node, item)
+            if key in seen:
+                shown = fieldsets.print_path((key,))
+                return f"{fieldsets.print_path(path)}: duplicate entries for key {shown}"
+            seen.add(key)
+    if isinstance(value, (dict, list)) and not fieldsets.is_leaf(node, value):
+        for key, child, item, _ in fieldsets.children(node, value):
+            if words := check_unique(child, item, (*path, key)):
+                return words
+    return ""

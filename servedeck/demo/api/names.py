@@ -1,0 +1,87 @@
+"""The rules for names, labels and their words (kubernetes apimachinery pkg/util/validation)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+_QUALIFIED = r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
+_LABEL_VALUE = rf"({_QUALIFIED})?"
+_LABEL_1123 = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_SUBDOMAIN_1123 = rf"{_LABEL_1123}(\.{_LABEL_1123})*"
+_LABEL_1035 = r"[a-z]([-a-z0-9]*[a-z0-9])?"
+
+_QUALIFIED_WORDS = (
+    "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
+    "alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for "
+    f"validation is '{_QUALIFIED}')"
+)
+_VALUE_WORDS = (
+    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or "
+    "'.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',"
+    f"  or '12345', regex used for validation is '{_LABEL_VALUE}')"
+)
+_LABEL_1123_WORDS = (
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and "
+    "must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex "
+    f"used for validation is '{_LABEL_1123}')"
+)
+_SUBDOMAIN_WORDS = (
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "
+    "'.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used "
+    f"for validation is '{_SUBDOMAIN_1123}')"
+)
+_LABEL_1035_WORDS = (
+    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an "
+    "alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or "
+    f"'abc-123', regex used for validation is '{_LABEL_1035}')"
+)
+
+Rule = Callable[[str], list[str]]
+
+
+def _rule(pattern: str, words: str, longest: int) -> Rule:
+    matches = re.compile(pattern).fullmatch
+
+    def check(text: str) -> list[str]:
+        problems = [f"must be no more than {longest} bytes"] if len(text) > longest else []
+        return problems if matches(text) else [*problems, words]
+
+    return check
+
+
+label_1123 = _rule(_LABEL_1123, _LABEL_1123_WORDS, 63)
+subdomain = _rule(_SUBDOMAIN_1123, _SUBDOMAIN_WORDS, 253)
+label_1035 = _rule(_LABEL_1035, _LABEL_1035_WORDS, 63)
+label_value = _rule(_LABEL_VALUE, _VALUE_WORDS, 63)
+_qualified_part = _rule(_QUALIFIED, _QUALIFIED_WORDS, 63)
+
+
+def qualified_name(text: str) -> list[str]:
+    """Problems of a label's or an annotation's key: `[prefix/]name`."""
+    prefix, slash, name = text.rpartition("/")
+    problems = []
+    if slash:
+        if not prefix:
+            problems.append("prefix part must be non-empty")
+        elif "/" in prefix:
+            return [
+                f"a qualified name {_QUALIFIED_WORDS} with an optional DNS subdomain prefix and "
+                "'/' (e.g. 'example.com/MyName')"
+            ]
+        else:
+            problems += [f"prefix part {words}" for words in subdomain(prefix)]
+    if not name:
+        problems.append("name part must be non-empty")
+    problems += [f"name part {words}" for words in _qualified_part(name)]
+    return problems
+
+
+def environment_variable(text: str) -> list[str]:
+    """Problems of the name of an environment variable (IsRelaxedEnvVarName)."""
+    if all(" " <= char <= "~" and char != "=" for char in text):
+        return []
+    return [
+        "a valid environment variable name must consist only of printable ASCII characters other "
+        "than '='"
+    ]

@@ -1,0 +1,253 @@
+"""JSON patch (RFC 6902), JSON merge patch (RFC 7386) and strategic merge patch (kubernetes
+apimachinery pkg/util/strategicpatch/patch.go). Each returns a new object."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from servedeck.demo.api import status
+from servedeck.demo.api.schema import ANY, Node
+from servedeck.demo.store import copy_json
+
+Json = dict[str, Any]
+
+
+# -- JSON patch -------------------------------------------------------------------------------
+
+
+class _PatchError(Exception):
+    pass
+
+
+def json_patch(obj: Json, operations: list[Any]) -> Any:
+    """StatusError 422, in the few words of the real server, for what cannot be done."""
+    document: Any = copy_json(obj)
+    try:
+        for operation in operations:
+            document = _operate(document, operation)
+    except (_PatchError, KeyError, TypeError):
+        raise status.StatusError(
+            422,
+            "Invalid",
+            "the server rejected our request due to an error in our request",
+            details={},
+        ) from None
+    return document
+
+
+def _operate(document: Any, operation: Any) -> Any:
+    name, path = operation["op"], _pointer(operation["path"])
+    if name == "test":
+        if _read(document, path) != operation.get("value"):
+            raise _PatchError("test failed")
+        return document
+    if name in ("add", "replace"):
+        if name == "replace":
+            _read(document, path)
+        return _write(document, path, copy_json(operation["value"]), insert=name == "add")
+    if name == "remove":
+        return _remove(document, path)
+    if name in ("move", "copy"):
+        source = _pointer(operation["from"])
+        value = copy_json(_read(document, source))
+        if name == "move":
+            document = _remove(document, source)
+        return _write(document, path, value, insert=True)
+    raise _PatchError(f"unknown operation {name}")
+
+
+def _pointer(text: str) -> list[str]:
+    if text and not text.startswith("/"):
+        raise _PatchError("a pointer begins with /")
+    return [part.replace("~1", "/").replace("~0", "~") for part in text.split("/")[1:]]
+
+
+def _index(items: list[Any], part: str, *, end: bool = False) -> int:
+    if part == "-" and end:
+        return len(items)
+    if not part.isdecimal() or len(part) > 9 or int(part) > len(items) - (not end):
+        raise _PatchError(f"no item {part}")
+    return int(part)
+
+
+def _read(document: Any, path: list[str]) -> Any:
+    for part in path:
+        document = document[_index(document, part) if isinstance(document, list) else part]
+    return document
+
+
+def _write(document: Any, path: list[str], value: Any, *, insert: bool) -> Any:
+    if not path:
+        return value
+    parent, last = _read(document, path[:-1]), path[-1]
+    if isinstance(parent, list):
+        index = _index(parent, last, end=insert)
+        if insert:
+            parent.insert(index, value)
+        else:
+            parent[index] = value
+    else:
+        parent[last] = value
+    return document
+
+
+def _remove(document: Any, path: list[str]) -> Any:
+    if not path:
+        raise _PatchError("the whole document cannot be removed")
+    parent, last = _read(document, path[:-1]), path[-1]
+    del parent[_index(parent, last) if isinstance(parent, list) else last]
+    return document
+
+
+# -- JSON merge patch -------------------------------------------------------------------------
+
+
+def merge_patch(obj: Json, patch: Json) -> Json:
+    """null removes, objects merge, everything else replaces."""
+    merged = dict(obj)
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        elif isinstance(value, dict):
+            old = merged.get(name)
+            merged[name] = merge_patch(old if isinstance(old, dict) else {}, value)
+        else:
+            merged[name] = copy_json(value)
+    return merged
+
+
+# -- strategic merge patch --------------------------------------------------------------------
+
+_DIRECTIVE, _RETAIN = "$patch", "$retainKeys"
+_ORDER, _DELETE = "$setElementOrder/", "$deleteFromPrimitiveList/"
+
+
+def strategic_patch(node: Node, obj: Json, patch: Json) -> Json:
+    """Lists with a merge key merge by it. StatusError 400/500 for a patch that cannot be read."""
+    return _strategic(node, obj, patch)
+
+
+def _bad(message: str) -> status.StatusError:
+    return status.bad_request(message)
+
+
+def _strategic(node: Node, obj: Json, patch: Json) -> Json:
+    directive = patch.get(_DIRECTIVE)
+    if directive == "replace":
+        return _plain({name: value for name, value in patch.items() if name != _DIRECTIVE})
+    if directive == "delete":
+        return {}
+    if directive not in (None, "merge"):
+        raise _bad(f"unknown patch type '{directive}' found in patch")
+    merged = dict(obj)
+    if isinstance(retained := patch.get(_RETAIN), list):
+        merged = {name: value for name, value in merged.items() if name in retained}
+    for name, value in patch.items():
+        if name.startswith(_DELETE):
+            field = name.removeprefix(_DELETE)
+            if isinstance(value, list) and isinstance(merged.get(field), list):
+                merged[field] = [item for item in merged[field] if item not in value]
+            continue
+        if name.startswith("$"):
+            continue
+        child = _child(node, name)
+        if value is None:
+            merged.pop(name, None)
+        elif isinstance(value, dict):
+            old = merged.get(name)
+            merged[name] = _strategic(child, old if isinstance(old, dict) else {}, value)
+            if value.get(_DIRECTIVE) == "delete":
+                merged.pop(name)
+        elif isinstance(value, list):
+            old = merged.get(name)
+            merged[name] = _lists(child, old if isinstance(old, list) else [], value)
+        else:
+            merged[name] = value
+    for name, order in patch.items():
+        field = name.removeprefix(_ORDER)
+        if name.startswith(_ORDER) and isinstance(merged.get(field), list):
+            merged[field] = _ordered(_child(node, field).merge_key, merged[field], order)
+    return merged
+
+
+def _child(node: Node, name: str) -> Node:
+    if node.form == "struct":
+        return node.fields.get(name, ANY)
+    return node.element if node.form == "map" else ANY
+
+
+def _lists(node: Node, old: list[Any], patch: list[Any]) -> list[Any]:
+    if "merge" not in node.strategies:
+        return [_plain(item) if isinstance(item, dict) else copy_json(item) for item in patch]
+    if not node.merge_key:
+        return [*old, *(item for item in patch if item not in old)]
+    key = node.merge_key
+    if any(isinstance(item, dict) and item == {_DIRECTIVE: "replace"} for item in patch):
+        return [_plain(item) for item in patch if item != {_DIRECTIVE: "replace"}]
+    merged = list(old)
+    for item in patch:
+        if not isinstance(item, dict):
+            raise _bad(f"expected an object in a list that merges by {key}")
+        if key not in item:
+            raise _bad(f"map: {go_map(item)} does not contain declared merge key: {key}")
+        at = next((i for i, o in enumerate(merged) if o.get(key) == item[key]), None)
+        if item.get(_DIRECTIVE) == "delete":
+            if at is not None:
+                del merged[at]
+        elif at is None:
+            merged.append(_plain(item))
+        else:
+            merged[at] = _strategic(node.element, merged[at], item)
+    return merged
+
+
+def _ordered(key: str, items: list[Any], order: Any) -> list[Any]:
+    """Items in the order that the patch asks for; those it does not name keep their place after
+    the one that they followed."""
+    if not isinstance(order, list):
+        return items
+    wanted = [entry.get(key) if isinstance(entry, dict) else entry for entry in order]
+    rank = {value: index for index, value in enumerate(v for v in wanted if _hashable(v))}
+    keyed: list[tuple[int, Any]] = []
+    last = -1
+    for item in items:
+        value = item.get(key) if key and isinstance(item, dict) else item
+        last = rank.get(value, last) if _hashable(value) else last
+        keyed.append((last, item))
+    return [item for _, item in sorted(keyed, key=lambda pair: pair[0])]
+
+
+def _hashable(value: Any) -> bool:
+    return isinstance(value, (str, int, float, bool))
+
+
+def _plain(patch: Json) -> Json:
+    """A patch where there was nothing: its data without directives and nulls."""
+    built: Json = {}
+    for name, value in patch.items():
+        if name.startswith("$") or value is None:
+            continue
+        if isinstance(value, dict):
+            if value.get(_DIRECTIVE) != "delete":
+                built[name] = _plain(value)
+        elif isinstance(value, list):
+            built[name] = [
+                _plain(item) if isinstance(item, dict) else item
+                for item in value
+                if not (isinstance(item, dict) and item.get(_DIRECTIVE) == "delete")
+            ]
+        else:
+            built[name] = value
+    return built
+
+
+def go_map(value: Any) -> str:
+    """Data as Go's fmt prints it: `map[name:c ports:[map[containerPort:80]]]`."""
+    if isinstance(value, dict):
+        inner = " ".join(f"{name}:{go_map(item)}" for name, item in sorted(value.items()))
+        return f"map[{inner}]"
+    if isinstance(value, list):
+        return f"[{' '.join(go_map(item) for item in value)}]"
+    if value is None:
+        return "<nil>"
+    return str(value).lower() if isinstance(value, bool) else str(value)

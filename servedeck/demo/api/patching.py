@@ -1,0 +1,256 @@
+"""PATCH in its four forms: JSON patch, merge patch, strategic merge patch, server-side apply."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from servedeck.demo.api import bodies, fieldsets, managers, patches, scale, status
+from servedeck.demo.api.bodies import TypeMismatchError
+from servedeck.demo.api.incoming import (
+    IGNORE,
+    STRICT,
+    check_options,
+    check_url,
+    finish,
+    settle,
+    unfit,
+)
+from servedeck.demo.api.managers import Manager
+from servedeck.demo.api.requests import Call, truth
+from servedeck.demo.api.schema import SCALE, Node, named, schema_of
+from servedeck.demo.api.status import Cause, StatusError
+from servedeck.demo.api.writing import Answer, put_scale
+from servedeck.demo.store import Store, copy_json
+
+Json = dict[str, Any]
+
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+
+
+def patch(store: Store, call: Call) -> Answer:
+    kinds: tuple[str, ...] = (JSON_PATCH, MERGE_PATCH, APPLY_PATCH)
+    if call.resource.builtin:
+        kinds += (STRATEGIC_PATCH,)
+    if call.content_type not in kinds:
+        raise StatusError(415, "UnsupportedMediaType", "415: Unsupported Media Type", details={})
+    if call.content_type == APPLY_PATCH:
+        return _apply(store, call)
+    check_options(call, "PatchOptions")
+    change = _read(call)
+    old = store.get(call.resource, call.namespace, call.name)
+    if call.subresource == "scale":
+        before, node = scale.of(old), named(SCALE)
+    else:
+        before, node = old, schema_of(call.resource)
+    patched = _patched(call, node, before, change)
+    try:
+        checked = bodies.check(node, patched)
+    except TypeMismatchError as error:
+        raise _unfit_patch(call, change, patched, str(error)) from None
+    problems = unfit(checked.unknown, [])
+    mode = call.query.get("fieldValidation", "")
+    if problems and mode == STRICT:
+        words = f"strict decoding error: {', '.join(problems)}"
+        raise _unfit_patch(call, change, patched, words)
+    warnings = [] if mode == IGNORE else problems
+    obj = checked.data
+    obj.setdefault("metadata", {})
+    if call.subresource == "scale":
+        return Answer(200, put_scale(store, call, obj), warnings)
+    check_url(call, obj, named=True)
+    ready = finish(store, call, obj, old, call.subresource)
+    written = store.update(call.resource, ready, call.subresource, dry_run=call.dry_run)
+    return Answer(200, written, warnings)
+
+
+def _read(call: Call) -> Any:
+    start = "" if call.content_type == STRATEGIC_PATCH else "error decoding patch: "
+    try:
+        data = bodies.parse_json(call.body).data
+    except ValueError as error:
+        raise status.bad_request(f"{start}{error}") from None
+    if call.content_type == JSON_PATCH:
+        if not isinstance(data, list):
+            found = bodies.go_kind(data)
+            raise status.bad_request(
+                f"{start}json: cannot unmarshal {found} into Go value of type "
+                "[]handlers.jsonPatchOp"
+            )
+        if len(data) > 10_000:
+            raise status.too_large(
+                f"The allowed maximum operations in a JSON patch is 10000, got {len(data)}"
+            )
+    elif not isinstance(data, dict):
+        found = bodies.go_kind(data)
+        raise status.bad_request(
+            f"{start}json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"
+        )
+    return data
+
+
+def _patched(call: Call, node: Node, obj: Json, change: Any) -> Json:
+    if call.content_type == JSON_PATCH:
+        patched = patches.json_patch(obj, change)
+        if not isinstance(patched, dict):
+            raise status.bad_request("the patch does not leave an object")
+        return patched
+    if call.content_type == MERGE_PATCH:
+        return patches.merge_patch(obj, change)
+    return patches.strategic_patch(node, obj, change)
+
+
+def _unfit_patch(call: Call, change: Any, patched: Json, words: str) -> StatusError:
+    """422 that shows the patch (strategic) or what it would have made, as the real one does."""
+    if call.content_type == STRATEGIC_PATCH:
+        shown = patches.go_map(change)
+        if " of type " in words:
+            words = f"unrecognized type: {words.rpartition(' ')[2]}"
+    else:
+        shown = json.dumps(patched, separators=(",", ":"), ensure_ascii=False)
+    message = f"Invalid value: {json.dumps(shown, ensure_ascii=False)}: {words}"
+    return status.invalid("", "", "", [Cause("FieldValueInvalid", message, "patch")])
+
+
+# -- server-side apply ------------------------------------------------------------------------
+
+
+def _apply(store: Store, call: Call) -> Answer:
+    resource, node = call.resource, schema_of(call.resource)
+    if not call.query.get("fieldManager"):
+        words = "Required value: is required for apply patch"
+        cause = Cause("FieldValueRequired", words, "fieldManager")
+        raise status.invalid("meta.k8s.io", "PatchOptions", "", [cause])
+    check_options(call, "PatchOptions")
+    config = _configuration(call)
+    old = store.find(resource, call.namespace, call.name)
+    if old is None and call.subresource:
+        raise status.not_found(resource.group, resource.plural, call.name)
+    version = config["metadata"].get("resourceVersion")
+    manager = Manager(call.manager, "Apply", resource.api_version, call.subresource)
+    config = _own_part(call, config)
+    force = truth(call.query, "force")
+    merged = managers.apply(node, old, config, manager, store.timestamp(), force=force)
+    try:
+        checked = bodies.check(node, merged)
+    except TypeMismatchError as error:
+        kind = f"{resource.api_version}, Kind={resource.kind}"
+        raise StatusError(
+            500,
+            "",
+            f"failed to convert new object ({_subject(call, config)}) to proper version: unable to "
+            f"convert unstructured object to {kind}: {error}",
+        ) from None
+    obj = checked.data
+    obj["metadata"]["managedFields"] = merged["metadata"].get("managedFields") or []
+    check_url(call, obj, named=True)
+    ready = settle(resource, obj, old, call.subresource)
+    if old is None:
+        ready["metadata"].pop("uid", None)
+        return Answer(201, store.create(resource, ready, dry_run=call.dry_run))
+    if version:
+        ready["metadata"]["resourceVersion"] = version
+    written = store.update(resource, ready, call.subresource, dry_run=call.dry_run)
+    return Answer(200, written)
+
+
+def _own_part(call: Call, config: Json) -> Json:
+    """Without what this subresource does not set (the strategies' GetResetFields)."""
+    if call.subresource == "status":
+        return {k: v for k, v in config.items() if k != "spec"}
+    if call.resource.has_status:
+        return {k: v for k, v in config.items() if k != "status"}
+    return config
+
+
+def _configuration(call: Call) -> Json:
+    resource, node = call.resource, schema_of(call.resource)
+    try:
+        config = bodies.parse_yaml(call.body).data
+    except ValueError as error:
+        raise status.bad_request(
+            f"error decoding YAML: error converting YAML to JSON: {error}"
+        ) from None
+    if not isinstance(config, dict):
+        found = bodies.go_kind(config)
+        raise status.bad_request(
+            f"error decoding YAML: json: cannot unmarshal {found} into Go value of type "
+            "map[string]interface {}"
+        )
+    version, kind = str(config.get("apiVersion") or ""), str(config.get("kind") or "")
+    if (version, kind) != (resource.api_version, resource.kind):
+        shown = version if "/" in version else f"/{version}"
+        raise status.bad_request(f"invalid object type: {shown}, Kind={kind}")
+    if not isinstance(config.setdefault("metadata", {}), dict):
+        config["metadata"] = {}
+    if config["metadata"].get("managedFields"):
+        raise status.bad_request("metadata.managedFields must be nil")
+    config = _without_nulls(config)
+    problems = list(_schema_errors(node, config, ()))
+    if not problems and (duplicate := managers.check_unique(node, config)):
+        problems = [duplicate]
+    if problems:
+        joined = "\n  ".join(problems)
+        text = problems[0] if len(problems) == 1 else f"errors:\n  {joined}"
+        raise StatusError(
+            500, "", f"failed to create typed patch object ({_subject(call, config)}): {text}"
+        )
+    return copy_json(config)  # type: ignore[no-any-return]
+
+
+def _subject(call: Call, config: Json) -> str:
+    meta, resource = config["metadata"], call.resource
+    name = f"{meta.get('namespace', '')}/{meta.get('name', '')}"
+    return f"{name}; {resource.api_version}, Kind={resource.kind}"
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value if item is not None]
+    return value
+
+
+def _schema_errors(node: Node, value: Any, path: fieldsets.Path) -> Iterator[str]:
+    """What structured-merge-diff says of a configuration that does not fit (typed/validate.go)."""
+    where = fieldsets.print_path(path)
+    form = node.form
+    if form in ("struct", "map"):
+        if not isinstance(value, dict):
+            yield f"{where}: expected map, got &{{{patches.go_map(value)}}}"
+            return
+        for name, item in value.items():
+            child = node.fields.get(name) if form == "struct" else node.element
+            inner = (*path, f"f:{name}")
+            if child is None:
+                yield f"{fieldsets.print_path(inner)}: field not declared in schema"
+            else:
+                yield from _schema_errors(child, item, inner)
+    elif form == "list":
+        if not isinstance(value, list):
+            yield f"{where}: expected list, got &{{{patches.go_map(value)}}}"
+            return
+        for index, item in enumerate(value):
+            if node.list_type == "map" and not isinstance(item, dict):
+                yield (
+                    f"{where}: element {index}: associative list with keys may not have non-map "
+                    "elements"
+                )
+                continue
+            keyed = node.list_type in ("map", "set")
+            key = fieldsets.item_key(node, item) if keyed else f"i:{index}"
+            yield from _schema_errors(node.element, item, (*path, key))
+    elif form in ("int32", "int64", "float64"):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            yield f"{where}: expected numeric (int or float), got {bodies.go_kind(value)}"
+    elif form == "bool":
+        if not isinstance(value, bool):
+            yield f"{where}: expected boolean, got &{{{patches.go_map(value)}}}"
+    elif form in ("string", "time") and not isinstance(value, str):
+        shown = patches.go_map(value)
+        yield f"{where}: expected string, got &value.valueUnstructured{{Value:{shown}}}"

@@ -1,0 +1,132 @@
+"""pods/proxy and services/proxy: requests handed on to a port of a Pod (kubernetes
+pkg/registry/core/service/storage/storage.go and pkg/registry/core/pod/strategy.go)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from aiohttp import web
+
+from servedeck.demo.api import status
+from servedeck.demo.api.kubelet import Kubelet, ProxyRequest
+from servedeck.demo.api.requests import Call
+from servedeck.demo.resources import PODS, SERVICES
+from servedeck.demo.store import Store
+
+Json = dict[str, Any]
+
+# The API server keeps the client's own credentials to itself, and hop-by-hop headers end here.
+_WITHHELD = frozenset(
+    (
+        "authorization",
+        "connection",
+        "content-length",
+        "host",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    )
+)
+
+
+async def forward(
+    store: Store, kubelet: Kubelet, call: Call, request: web.Request
+) -> web.StreamResponse:
+    """The Pod's answer, chunk by chunk as it comes."""
+    name, port = _split(call.name)
+    if call.resource is SERVICES:
+        pod, number = _behind(store, call.namespace, name, port)
+    else:
+        pod, number = _of_pod(store, call.namespace, name, port)
+    path = "/" + call.rest
+    if request.query_string:
+        path += f"?{request.rel_url.raw_query_string}"
+    headers = {k: v for k, v in call.headers.items() if k.lower() not in _WITHHELD}
+    asked = ProxyRequest(call.method, path, headers, call.body)
+    try:
+        answer = await kubelet.proxy(pod, number, asked)
+    except ConnectionRefusedError:
+        address = f"{(pod.get('status') or {}).get('podIP', '')}:{number}"
+        raise status.unavailable(
+            f"error trying to reach service: dial tcp {address}: connect: connection refused"
+        ) from None
+    kept = {k: v for k, v in answer.headers.items() if k.lower() not in _WITHHELD}
+    if isinstance(answer.body, bytes):
+        return web.Response(status=answer.status, headers=kept, body=answer.body)
+    response = web.StreamResponse(status=answer.status, headers=kept)
+    await response.prepare(request)
+    try:
+        async for chunk in answer.body:
+            await response.write(chunk)
+    except ConnectionError:
+        pass  # the client has gone: there is nobody to tell
+    return response
+
+
+def _split(name: str) -> tuple[str, str]:
+    """`[scheme:]name[:port]` without its scheme."""
+    parts = name.split(":")
+    if len(parts) == 3:
+        return parts[1], parts[2]
+    return parts[0], parts[1] if len(parts) == 2 else ""
+
+
+def _of_pod(store: Store, namespace: str, name: str, port: str) -> tuple[Json, int]:
+    pod = store.get(PODS, namespace, name)
+    if not (pod.get("status") or {}).get("podIP"):
+        raise status.bad_request("address not allowed")
+    if port.isdecimal() and len(port) < 6:
+        return pod, int(port)
+    ports = list(_ports(pod))
+    found = next((p["containerPort"] for p in ports if not port or p.get("name") == port), None)
+    if found is None and port:
+        raise status.bad_request(f'invalid pod request "{name}:{port}"')
+    return pod, found or 80
+
+
+def _ports(pod: Json) -> Iterator[Json]:
+    for container in pod["spec"].get("containers") or ():
+        yield from container.get("ports") or ()
+
+
+def _behind(store: Store, namespace: str, name: str, port: str) -> tuple[Json, int]:
+    """A ready Pod behind the Service, and its port."""
+    service = store.get(SERVICES, namespace, name)
+    ports = service["spec"].get("ports") or []
+    if port.isdecimal():
+        wanted = next((p for p in ports if str(p.get("port")) == port), None)
+        if wanted is None:
+            raise status.unavailable(f'no service port {port} found for service "{name}"')
+    else:
+        wanted = next((p for p in ports if p.get("name", "") == port), None)
+    selector = service["spec"].get("selector")
+    if wanted is not None and selector:
+        for pod in store.list(PODS, namespace):
+            number = _target(wanted, pod)
+            if number and _ready(pod) and _selected(selector, pod):
+                return pod, number
+    raise status.unavailable(f'no endpoints available for service "{name}"')
+
+
+def _target(port: Json, pod: Json) -> int:
+    target = port.get("targetPort", port.get("port"))
+    if isinstance(target, int):
+        return target
+    named = (p["containerPort"] for p in _ports(pod) if p.get("name") == target)
+    return next(named, 0)
+
+
+def _selected(selector: Json, pod: Json) -> bool:
+    labels = pod["metadata"].get("labels") or {}
+    return all(labels.get(key) == value for key, value in selector.items())
+
+
+def _ready(pod: Json) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+    return ready and "deletionTimestamp" not in pod["metadata"]

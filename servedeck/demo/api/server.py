@@ -1,0 +1,354 @@
+"""The demo cluster's API server: HTTP on loopback, from the path to the handler.
+
+Plain HTTP, not HTTPS: it listens on 127.0.0.1 alone and asks for a token made at its start, so a
+certificate would protect nothing more, and would cost a key on disk and trust in it. kubectl keeps
+its bearer token to itself over plain HTTP (client-go clientcmd/client_config.go), so the token may
+also be the first segment of the path: `http://127.0.0.1:6443/<token>/api/v1/pods`. That is the
+server's address in the kubeconfig.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+import msgspec
+from aiohttp import web
+
+from servedeck.demo.api import (
+    access,
+    bodies,
+    discovery,
+    logs,
+    openapi,
+    patching,
+    preparation,
+    proxying,
+    reading,
+    status,
+    watching,
+    writing,
+)
+from servedeck.demo.api.access import User
+from servedeck.demo.api.kubelet import Kubelet
+from servedeck.demo.api.requests import JSON, Call, truth
+from servedeck.demo.api.status import StatusError
+from servedeck.demo.api.writing import Answer
+from servedeck.demo.resources import BY_PATH, NAMESPACES, Resource
+from servedeck.demo.store import Store
+
+Json = dict[str, Any]
+_LOG = logging.getLogger(__name__)
+
+HOST = "127.0.0.1"
+_HEALTH = ("healthz", "livez", "readyz")
+_VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+
+
+class _Target(NamedTuple):
+    """What a path under a group and version names; `resource` None: nothing that is there."""
+
+    group: str
+    version: str
+    plural: str
+    resource: Resource | None
+    namespace: str
+    name: str
+    subresource: str
+    rest: str
+
+
+class ApiServer:
+    """Serves a store on loopback.
+
+    `users` says who may do what; their tokens go into kubeconfigs. `port` 0 takes a free one;
+    `url` is known after `start`.
+    """
+
+    def __init__(
+        self, store: Store, kubelet: Kubelet, users: Sequence[User], *, port: int = 0
+    ) -> None:
+        self.store = store
+        self.url = ""
+        self._kubelet = kubelet
+        self._users = {user.token: user for user in users}
+        self._port = port
+        self._runner: web.AppRunner | None = None
+        store.admission.insert(0, preparation.admit)
+
+    async def start(self) -> str:
+        """Listens; the URL. OSError when the port is taken."""
+        app = web.Application(client_max_size=bodies.LIMIT)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        # cancelled handlers: the watch of a client that has gone ends at once
+        self._runner = web.AppRunner(
+            app, handler_cancellation=True, access_log=None, shutdown_timeout=0.2
+        )
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, HOST, self._port)
+        try:
+            await site.start()
+        except OSError:
+            await self.stop()
+            raise
+        self._port = self._runner.addresses[0][1]
+        self.url = f"http://{HOST}:{self._port}"
+        return self.url
+
+    async def stop(self) -> None:
+        """Ends every request that runs, watches too."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    def kubeconfig(self, name: str = "demo", namespace: str = "default") -> Json:
+        """A kubeconfig with a context for each user: `name` for the first, who is the current one,
+        `name-<user>` for the others. It holds their tokens: keep it to its owner (mode 0600)."""
+        clusters, people, contexts = [], [], []
+        for index, user in enumerate(self._users.values()):
+            entry = f"{name}-{user.name}" if index else name
+            server = f"{self.url}/{user.token}"
+            clusters.append({"name": entry, "cluster": {"server": server}})
+            people.append({"name": entry, "user": {"token": user.token}})
+            context = {"cluster": entry, "user": entry, "namespace": user.home or namespace}
+            contexts.append({"name": entry, "context": context})
+        return {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": clusters,
+            "users": people,
+            "contexts": contexts,
+            "current-context": name,
+        }
+
+    # -- one request --------------------------------------------------------------------------
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        try:
+            return await self._answer(request)
+        except StatusError as error:
+            return _failure(error)
+        except web.HTTPRequestEntityTooLarge:
+            words = f"Request entity too large: limit is {bodies.LIMIT}"
+            return _failure(status.too_large(words))
+        except web.HTTPException as error:
+            return _failure(StatusError(error.status, "", error.reason))
+        except ConnectionError:
+            raise
+        except Exception as error:
+            # whatever a request brings to light must not end the demo
+            _LOG.exception("%s %s", request.method, request.path)
+            return _failure(status.internal(f"{type(error).__name__}: {error}"))
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        parts = [unquote(part) for part in request.rel_url.raw_path.split("/")[1:]]
+        while parts and not parts[-1]:
+            parts.pop()
+        if parts and parts[0] in _HEALTH:
+            return web.Response(text="ok")
+        user = self._known(parts[0]) if parts else None
+        if user is not None:
+            parts = parts[1:]
+        else:
+            user = self._authenticate(request)
+        target = _target(parts)
+        if target is None:
+            return self._meta(request, parts, user)
+        return await self._resource(request, target, user)
+
+    def _authenticate(self, request: web.Request) -> User:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        user = self._known(token.strip()) if scheme.lower() == "bearer" else None
+        if user is None:
+            raise status.unauthorized()
+        return user
+
+    def _known(self, token: str) -> User | None:
+        given = token.encode("utf-8", "replace")
+        for known, user in self._users.items():
+            if hmac.compare_digest(known.encode(), given):
+                return user
+        return None
+
+    def _meta(self, request: web.Request, parts: list[str], user: User) -> web.Response:
+        """Discovery, OpenAPI and the version: paths that name no resource."""
+        if not user.may_path(request.path):
+            raise access.path_denied(user, request.method.lower(), request.path)
+        if request.method not in ("GET", "HEAD"):
+            raise status.method_not_allowed()
+        if parts == ["openapi", "v2"]:
+            if "json" not in (accept := request.headers.get("Accept", "*/*")) and "*" not in accept:
+                raise status.not_acceptable((JSON,))
+            return web.Response(body=openapi.swagger(), content_type=JSON)
+        accept = request.headers.get("Accept", "")
+        if parts in (["api"], ["apis"]) and discovery.wants_aggregated(accept):
+            body = msgspec.json.encode(discovery.aggregated(parts == ["api"]))
+            return web.Response(body=body, headers={"Content-Type": discovery.AGGREGATED})
+        found = self._document(parts)
+        if found is None:
+            raise status.no_such_path()
+        return _json(found)
+
+    def _document(self, parts: list[str]) -> Json | None:
+        if not parts:
+            roots = ["/api", "/apis", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"]
+            return {"paths": roots}
+        if parts == ["version"]:
+            return discovery.VERSION
+        if parts == ["api"]:
+            return discovery.api_versions(self.url.removeprefix("http://"))
+        if parts == ["apis"]:
+            return discovery.group_list()
+        if parts[:2] == ["openapi", "v3"]:
+            return openapi.document("/".join(parts[2:])) if parts[2:] else openapi.index()
+        if parts[0] == "api" and len(parts) == 2:
+            return discovery.resource_list("", parts[1])
+        if parts[0] == "apis" and len(parts) == 2:
+            return discovery.group(parts[1])
+        if parts[0] == "apis" and len(parts) == 3:
+            return discovery.resource_list(parts[1], parts[2])
+        return None
+
+    async def _resource(
+        self, request: web.Request, target: _Target, user: User
+    ) -> web.StreamResponse:
+        query = {key: request.query[key] for key in request.query}
+        verb = _verb(request.method, target, query)
+        path = f"{target.plural}/{target.subresource}".rstrip("/")
+        if not user.may(verb, target.group, path, target.namespace):
+            name = target.name
+            raise access.denied(user, verb, target.group, path, name, target.namespace)
+        if target.resource is None:
+            raise status.no_such_path()
+        _check_method(request.method, target)
+        call = Call(
+            method=request.method,
+            resource=target.resource,
+            namespace=target.namespace,
+            name=target.name,
+            subresource=target.subresource,
+            query=query,
+            headers=request.headers,
+            user=user,
+            body=await request.read() if request.can_read_body else b"",
+            rest=target.rest,
+        )
+        if call.subresource == "proxy":
+            return await proxying.forward(self.store, self._kubelet, call, request)
+        if call.subresource == "log":
+            return await logs.stream(self.store, self._kubelet, call, request)
+        if verb == "watch":
+            return await watching.watch(self.store, call, request)
+        answer = self._act(call)
+        return _json(answer.body, answer.code, answer.warnings)
+
+    def _act(self, call: Call) -> Answer:
+        store = self.store
+        if call.method == "GET":
+            found = reading.get(store, call) if call.name else reading.list_objects(store, call)
+            return Answer(200, found)
+        if call.method == "POST":
+            return writing.create(store, call)
+        if call.method == "PUT":
+            return writing.replace(store, call)
+        if call.method == "PATCH":
+            return patching.patch(store, call)
+        if call.name:
+            return writing.delete(store, call)
+        return writing.delete_collection(store, call)
+
+
+def _target(parts: list[str]) -> _Target | None:
+    """The resource that a path names, None for a path above the resources."""
+    if parts[:1] == ["api"] and len(parts) > 2:
+        group, version, rest = "", parts[1], parts[2:]
+    elif parts[:1] == ["apis"] and len(parts) > 3:
+        group, version, rest = parts[1], parts[2], parts[3:]
+    else:
+        return None
+    namespace = ""
+    own = rest[:1] == ["namespaces"] and (len(rest) < 3 or rest[2] in NAMESPACES.subresources)
+    if rest[0] == "namespaces" and not own:
+        namespace, rest = rest[1], rest[2:]
+    plural, name, subresource, *tail = [*rest, "", "", ""]
+    resource = BY_PATH.get((group, version, plural))
+    tail = [part for part in rest[3:] if part or subresource == "proxy"]
+    if resource is not None and (
+        (namespace and not resource.namespaced)
+        or (name and resource.namespaced and not namespace)
+        or (subresource and subresource not in resource.subresources)
+        or (tail and subresource != "proxy")
+    ):
+        resource = None
+    if own and name:
+        namespace = name  # rules for a namespace cover the Namespace itself
+    if resource is NAMESPACES:
+        namespace = ""
+    return _Target(group, version, plural, resource, namespace, name, subresource, "/".join(tail))
+
+
+def _verb(method: str, target: _Target, query: Json) -> str:
+    if method in ("GET", "HEAD"):
+        if target.subresource:
+            return "get"
+        if truth(query, "watch"):
+            return "watch"
+        return "get" if target.name else "list"
+    if method == "DELETE" and not target.name:
+        return "deletecollection"
+    return _VERBS.get(method, method.lower())
+
+
+def _check_method(method: str, target: _Target) -> None:
+    resource = target.resource
+    if resource is None:
+        raise status.no_such_path()
+    if target.subresource == "proxy":
+        allowed: tuple[str, ...] = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
+    elif target.subresource == "log":
+        allowed = ("GET",)
+    elif target.subresource == "finalize":
+        allowed = ("PUT",)
+    elif target.subresource:
+        allowed = ("GET", "PUT", "PATCH")
+    else:
+        verbs = (
+            {"get", "update", "patch", "delete"}
+            if target.name
+            else {
+                "list",
+                "create",
+                "deletecollection",
+            }
+        )
+        known = verbs & set(resource.verbs)
+        methods = {
+            "get": "GET",
+            "list": "GET",
+            "create": "POST",
+            "update": "PUT",
+            "patch": "PATCH",
+            "delete": "DELETE",
+            "deletecollection": "DELETE",
+        }
+        allowed = tuple(methods[verb] for verb in known)
+    if method not in allowed:
+        raise status.method_not_allowed()
+
+
+def _json(body: Json, code: int = 200, warnings: Sequence[str] = ()) -> web.Response:
+    response = web.Response(status=code, body=msgspec.json.encode(body), content_type=JSON)
+    for warning in warnings:
+        quoted = warning.replace("\\", "\\\\").replace('"', '\\"')
+        text = "".join(char if char.isprintable() else "?" for char in quoted)
+        response.headers.add("Warning", f'299 - "{text}"')
+    return response
+
+
+def _failure(error: StatusError) -> web.Response:
+    response = _json(error.body(), error.code)
+    response.headers.update(error.headers)
+    return response

@@ -1,0 +1,211 @@
+"""Objects as the rows that kubectl prints: the Table form of an answer, with the columns of
+kubernetes pkg/printers/internalversion/printers.go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from servedeck.demo.api import cells as c
+from servedeck.demo.resources import (
+    AUTOSCALERS,
+    CONFIGMAPS,
+    CRONJOBS,
+    CUSTOMRESOURCEDEFINITIONS,
+    DAEMONSETS,
+    DEPLOYMENTS,
+    ENDPOINTS,
+    ENDPOINTSLICES,
+    EVENTS,
+    EVENTS_V1,
+    GATEWAYS,
+    HTTPROUTES,
+    INGRESSCLASSES,
+    INGRESSES,
+    JOBS,
+    LEASES,
+    LIMITRANGES,
+    NAMESPACES,
+    NODES,
+    PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
+    PODS,
+    REPLICASETS,
+    REPLICATIONCONTROLLERS,
+    RESOURCEQUOTAS,
+    SCALEDOBJECTS,
+    SECRETS,
+    SERVICEACCOUNTS,
+    SERVICES,
+    STATEFULSETS,
+    STORAGECLASSES,
+    Resource,
+)
+from servedeck.serving import pods
+from servedeck.serving.objects import Pod
+
+Json = dict[str, Any]
+Cells = Callable[[Json, datetime], list[Any]]
+
+
+class Column(NamedTuple):
+    """One column; those with `wide` are shown by `-o wide` alone."""
+
+    name: str
+    type: str = "string"
+    format: str = ""
+    wide: bool = False
+    description: str = ""
+
+    def definition(self) -> Json:
+        return {
+            "name": self.name,
+            "type": self.type,
+            "format": self.format,
+            "description": self.description,
+            "priority": int(self.wide),
+        }
+
+
+class Layout(NamedTuple):
+    columns: tuple[Column, ...]
+    cells: Cells
+
+
+def _layout(names: str, cells: Cells) -> Layout:
+    """`names`: comma-separated; "+" marks a wide column, "#" a number, "@" a date."""
+    columns = []
+    for raw in names.split(","):
+        name = raw.lstrip("+#@")
+        kind = "integer" if "#" in raw else "date" if "@" in raw else "string"
+        columns.append(
+            Column(name, kind, "name" if name == "Name" else "", raw.startswith("+"), name)
+        )
+    return Layout(tuple(columns), cells)
+
+
+def _pod(obj: Json, now: datetime) -> list[Any]:
+    record = msgspec.convert(obj, Pod)
+    found = pods.columns(record)
+    return [
+        c.name(obj),
+        found.ready,
+        found.status,
+        pods.restarts_text(found, now),
+        c.age(obj, now),
+        c.dig(obj, "status.podIP") or c.NONE,
+        c.dig(obj, "spec.nodeName") or c.NONE,
+        c.dig(obj, "status.nominatedNodeName") or c.NONE,
+        c.readiness_gates(obj),
+    ]
+
+
+_LAYOUTS: dict[Resource, Layout] = {
+    PODS: _layout(
+        "Name,Ready,Status,Restarts,Age,+IP,+Node,+Nominated Node,+Readiness Gates", _pod
+    ),
+    DEPLOYMENTS: _layout(
+        "Name,Ready,Up-to-date,Available,Age,+Containers,+Images,+Selector", c.deployment
+    ),
+    REPLICASETS: _layout(
+        "Name,#Desired,#Current,#Ready,Age,+Containers,+Images,+Selector", c.replicaset
+    ),
+    REPLICATIONCONTROLLERS: _layout(
+        "Name,#Desired,#Current,#Ready,Age,+Containers,+Images,+Selector", c.replicaset
+    ),
+    STATEFULSETS: _layout("Name,Ready,Age,+Containers,+Images", c.statefulset),
+    DAEMONSETS: _layout(
+        "Name,#Desired,#Current,#Ready,#Up-to-date,#Available,Node Selector,Age,+Containers,"
+        "+Images,+Selector",
+        c.daemonset,
+    ),
+    JOBS: _layout("Name,Status,Completions,Duration,Age,+Containers,+Images,+Selector", c.job),
+    CRONJOBS: _layout("Name,Schedule,Timezone,Suspend,#Active,Last Schedule,Age", c.cronjob),
+    NODES: _layout(
+        "Name,Status,Roles,Age,Version,+Internal-IP,+External-IP,+OS-Image,+Kernel-Version,"
+        "+Container-Runtime",
+        c.node,
+    ),
+    NAMESPACES: _layout("Name,Status,Age", c.namespace),
+    SERVICES: _layout("Name,Type,Cluster-IP,External-IP,Port(s),Age,+Selector", c.service),
+    ENDPOINTS: _layout("Name,Endpoints,Age", c.endpoints),
+    ENDPOINTSLICES: _layout("Name,AddressType,Ports,Endpoints,Age", c.endpointslice),
+    EVENTS: _layout(
+        "Last Seen,Type,Reason,Object,+Subobject,+Source,Message,+First Seen,+Count,+Name", c.event
+    ),
+    EVENTS_V1: _layout(
+        "Last Seen,Type,Reason,Object,+Subobject,+Source,Message,+First Seen,+Count,+Name", c.event
+    ),
+    CONFIGMAPS: _layout("Name,Data,Age", c.configmap),
+    SECRETS: _layout("Name,Type,Data,Age", c.secret),
+    SERVICEACCOUNTS: _layout("Name,Age", c.plain),
+    LIMITRANGES: _layout("Name,@Created At", c.created),
+    CUSTOMRESOURCEDEFINITIONS: _layout("Name,@Created At", c.created),
+    RESOURCEQUOTAS: _layout("Name,Request,Limit,Age", c.quota),
+    PERSISTENTVOLUMECLAIMS: _layout(
+        "Name,Status,Volume,Capacity,Access Modes,StorageClass,VolumeAttributesClass,Age,"
+        "+VolumeMode",
+        c.claim,
+    ),
+    PERSISTENTVOLUMES: _layout(
+        "Name,Capacity,Access Modes,Reclaim Policy,Status,Claim,StorageClass,"
+        "VolumeAttributesClass,Reason,Age,+VolumeMode",
+        c.volume,
+    ),
+    STORAGECLASSES: _layout(
+        "Name,Provisioner,ReclaimPolicy,VolumeBindingMode,AllowVolumeExpansion,Age", c.storageclass
+    ),
+    INGRESSES: _layout("Name,Class,Hosts,Address,Ports,Age", c.ingress),
+    INGRESSCLASSES: _layout("Name,Controller,Parameters,Age", c.ingressclass),
+    AUTOSCALERS: _layout("Name,Reference,Targets,MinPods,MaxPods,Replicas,Age", c.autoscaler),
+    LEASES: _layout("Name,Holder,Age", c.lease),
+    HTTPROUTES: _layout("Name,Hostnames,Age", c.httproute),
+    GATEWAYS: _layout("Name,Class,Address,Programmed,Age", c.gateway),
+    SCALEDOBJECTS: _layout(
+        "Name,ScaleTargetKind,ScaleTargetName,Min,Max,Ready,Active,Age", c.scaledobject
+    ),
+}
+_PLAIN = _layout("Name,@Created At", c.created)
+
+
+def table(
+    resource: Resource,
+    objects: Iterable[Json],
+    meta: Json,
+    now: datetime,
+    *,
+    include: str = "Metadata",
+    columns: bool = True,
+) -> Json:
+    """A Table of the objects. `include`: Metadata, Object or None, what each row carries; a watch
+    sends the columns with its first event alone."""
+    layout = _LAYOUTS.get(resource, _PLAIN)
+    rows = []
+    for obj in objects:
+        row: Json = {"cells": layout.cells(obj, now)}
+        if include == "Object":
+            row["object"] = obj
+        elif include != "None":
+            row["object"] = partial(obj)
+        rows.append(row)
+    return {
+        "kind": "Table",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": meta,
+        "columnDefinitions": [column.definition() for column in layout.columns]
+        if columns
+        else None,
+        "rows": rows,
+    }
+
+
+def partial(obj: Json) -> Json:
+    """The metadata of an object alone."""
+    return {
+        "kind": "PartialObjectMetadata",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": obj["metadata"],
+    }

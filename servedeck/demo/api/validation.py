@@ -1,0 +1,264 @@
+"""What the API server refuses in an object (kubernetes pkg/apis/*/validation), for the kinds that
+servedeck writes, in the real server's words and order."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from servedeck.demo.api import names, status
+from servedeck.demo.api.pod_validation import (
+    containers,
+    not_negative,
+    port_number,
+    unsupported,
+)
+from servedeck.demo.api.status import Cause
+from servedeck.demo.resources import (
+    CONFIGMAPS,
+    DEPLOYMENTS,
+    NAMESPACES,
+    PERSISTENTVOLUMECLAIMS,
+    PODS,
+    REPLICASETS,
+    SCALEDOBJECTS,
+    SECRETS,
+    SERVICES,
+    Resource,
+)
+
+Json = dict[str, Any]
+Causes = Iterator[Cause]
+
+_IMMUTABLE = "field is immutable"
+
+
+def _invalid(field: str, value: Any, words: str) -> Cause:
+    shown = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return Cause("FieldValueInvalid", f"Invalid value: {shown}: {words}", field)
+
+
+def _required(field: str, words: str = "") -> Cause:
+    return Cause("FieldValueRequired", f"Required value{': ' + words if words else ''}", field)
+
+
+def check(resource: Resource, obj: Json, old: Json | None) -> None:
+    """StatusError 422 that names every bad field."""
+    found = [*_metadata(resource, obj, old), *_body(resource, obj, old)]
+    if found:
+        name = obj["metadata"].get("name", "")
+        raise status.invalid(resource.group, resource.kind, name, found)
+
+
+def _metadata(resource: Resource, obj: Json, old: Json | None) -> Causes:
+    meta = obj["metadata"]
+    if old is None:
+        name = meta.get("name") or ""
+        generated = meta.get("generateName") or ""
+        if not name and not generated:
+            yield _required("metadata.name", "name or generateName is required")
+        elif problems := _name_problems(resource, name or f"{generated}xxxxx"):
+            for words in problems:
+                yield _invalid("metadata.name", name or generated, words)
+    elif meta.get("uid", "") not in ("", old["metadata"]["uid"]):
+        yield _invalid("metadata.uid", meta["uid"], _IMMUTABLE)
+    yield from _labels("metadata.labels", meta.get("labels"))
+    for key in meta.get("annotations") or ():
+        for words in names.qualified_name(key.lower()):
+            yield _invalid("metadata.annotations", key, words)
+    total = sum(len(k) + len(v) for k, v in (meta.get("annotations") or {}).items())
+    if total > 256 * 1024:
+        yield Cause(
+            "FieldValueTooLong",
+            "Too long: may not be more than 262144 bytes",
+            "metadata.annotations",
+        )
+
+
+def _name_problems(resource: Resource, name: str) -> list[str]:
+    if resource is NAMESPACES:
+        return names.label_1123(name)
+    if resource is SERVICES:
+        return ["must not contain dots"] if "." in name else names.label_1123(name)
+    return names.subdomain(name)
+
+
+def _labels(field: str, labels: Json | None) -> Causes:
+    for key, value in (labels or {}).items():
+        for words in names.qualified_name(key):
+            yield _invalid(field, key, words)
+        for words in names.label_value(value):
+            yield _invalid(field, value, words)
+
+
+def _body(resource: Resource, obj: Json, old: Json | None) -> Causes:
+    if resource in (DEPLOYMENTS, REPLICASETS):
+        yield from _workload(resource, obj, old)
+    elif resource is PODS:
+        yield from containers(obj.get("spec") or {}, "spec")
+    elif resource is SERVICES:
+        yield from _service(obj, old)
+    elif resource in (CONFIGMAPS, SECRETS):
+        yield from _keys(obj)
+    elif resource is PERSISTENTVOLUMECLAIMS:
+        yield from _claim(obj, old)
+    elif resource is SCALEDOBJECTS:
+        spec = obj.get("spec") or {}
+        for field in ("scaleTargetRef", "triggers"):
+            if field not in spec:
+                yield _required(f"spec.{field}")
+
+
+def _workload(resource: Resource, obj: Json, old: Json | None) -> Causes:
+    spec = obj.get("spec") or {}
+    if old is not None and spec.get("selector") != old["spec"].get("selector"):
+        yield _invalid("spec.selector", spec.get("selector"), _IMMUTABLE)
+    yield from not_negative("spec.replicas", spec.get("replicas"))
+    selector = spec.get("selector")
+    if selector is None:
+        yield _required("spec.selector")
+    elif not selector.get("matchLabels") and not selector.get("matchExpressions"):
+        yield _invalid(
+            "spec.selector", selector, f"empty selector is invalid for {_noun(resource)}"
+        )
+    template = spec.get("template") or {}
+    meta, pod = template.get("metadata") or {}, template.get("spec") or {}
+    labels = meta.get("labels")
+    yield from _labels("spec.template.labels", labels)
+    if selector is None or not _selects(selector, labels or {}):
+        words = "`selector` does not match template `labels`"
+        yield _invalid("spec.template.metadata.labels", labels, words)
+    yield from containers(pod, "spec.template.spec")
+    if pod.get("restartPolicy", "Always") != "Always":
+        field = "spec.template.spec.restartPolicy"
+        yield unsupported(field, pod["restartPolicy"], ("Always",))
+    if resource is DEPLOYMENTS:
+        yield from _strategy(spec)
+
+
+def _noun(resource: Resource) -> str:
+    return "deployment" if resource is DEPLOYMENTS else "ReplicaSet"
+
+
+def _selects(selector: Json, labels: Json) -> bool:
+    if any(labels.get(k) != v for k, v in (selector.get("matchLabels") or {}).items()):
+        return False
+    for rule in selector.get("matchExpressions") or ():
+        value, values = labels.get(rule.get("key", "")), rule.get("values") or ()
+        holds = {
+            "In": value in values,
+            "NotIn": value not in values,
+            "Exists": value is not None,
+            "DoesNotExist": value is None,
+        }
+        if not holds.get(rule.get("operator", ""), False):
+            return False
+    return True
+
+
+def _strategy(spec: Json) -> Causes:
+    strategy = spec.get("strategy") or {}
+    kind = strategy.get("type")
+    if kind not in ("Recreate", "RollingUpdate"):
+        shown = {"Type": kind, "RollingUpdate": strategy.get("rollingUpdate")}
+        yield unsupported("spec.strategy", shown, ("Recreate", "RollingUpdate"))
+    elif kind == "Recreate" and strategy.get("rollingUpdate") is not None:
+        words = "may not be specified when strategy `type` is 'Recreate'"
+        yield Cause("FieldValueForbidden", f"Forbidden: {words}", "spec.strategy.rollingUpdate")
+    elif kind == "RollingUpdate":
+        rolling = strategy.get("rollingUpdate") or {}
+        surge, unavailable = rolling.get("maxSurge"), rolling.get("maxUnavailable")
+        field = "spec.strategy.rollingUpdate.maxUnavailable"
+        if surge in (0, "0%", "0") and unavailable in (0, "0%", "0"):
+            yield _invalid(field, unavailable, "may not be 0 when `maxSurge` is 0")
+        for label, value in (("maxUnavailable", unavailable), ("maxSurge", surge)):
+            yield from _int_or_percent(f"spec.strategy.rollingUpdate.{label}", value)
+    yield from not_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
+    yield from not_negative("spec.revisionHistoryLimit", spec.get("revisionHistoryLimit"))
+    deadline = spec.get("progressDeadlineSeconds")
+    if deadline is not None:
+        field = "spec.progressDeadlineSeconds"
+        yield from not_negative(field, deadline)
+        if deadline <= spec.get("minReadySeconds", 0):
+            yield _invalid(field, deadline, "must be greater than minReadySeconds")
+
+
+def _int_or_percent(field: str, value: Any) -> Causes:
+    if isinstance(value, str) and not re.fullmatch(r"[0-9]+%", value):
+        yield _invalid(
+            field,
+            value,
+            "a valid percent string must be a numeric string followed by an ending '%' (e.g. "
+            "'1%',  or '93%', regex used for validation is '[0-9]+%')",
+        )
+    elif isinstance(value, int):
+        yield from not_negative(field, value)
+
+
+def _service(obj: Json, old: Json | None) -> Causes:
+    spec = obj.get("spec") or {}
+    ports = spec.get("ports") or []
+    if not ports and spec.get("clusterIP") != "None" and spec.get("type") != "ExternalName":
+        yield _required("spec.ports")
+    seen: set[str] = set()
+    for index, port in enumerate(ports):
+        field = f"spec.ports[{index}]"
+        name = port.get("name") or ""
+        if not name and len(ports) > 1:
+            yield _required(f"{field}.name")
+        elif name:
+            for words in names.label_1123(name):
+                yield _invalid(f"{field}.name", name, words)
+            if name in seen:
+                yield Cause(
+                    "FieldValueDuplicate", f"Duplicate value: {json.dumps(name)}", f"{field}.name"
+                )
+            seen.add(name)
+        yield from port_number(f"{field}.port", port.get("port", 0))
+        target = port.get("targetPort")
+        if isinstance(target, int):
+            yield from port_number(f"{field}.targetPort", target)
+        elif target and not re.fullmatch(r"[a-zA-Z0-9-]+", target):
+            words = "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)"
+            yield _invalid(f"{field}.targetPort", target, words)
+    kinds = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
+    if spec.get("type") not in kinds:
+        yield unsupported("spec.type", spec.get("type"), kinds)
+    if old is not None:
+        before = (old.get("spec") or {}).get("clusterIP")
+        if before and before != "None" and spec.get("clusterIP") != before:
+            yield _invalid("spec.clusterIP", spec.get("clusterIP"), _IMMUTABLE)
+
+
+def _keys(obj: Json) -> Causes:
+    for key in obj.get("data") or ():
+        if not re.fullmatch(r"[-._a-zA-Z0-9]+", key):
+            yield _invalid(
+                f"data[{key}]",
+                key,
+                "a valid config key must consist of alphanumeric characters, '-', '_' or '.' "
+                "(e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is "
+                "'[-._a-zA-Z0-9]+')",
+            )
+
+
+def _claim(obj: Json, old: Json | None) -> Causes:
+    spec = obj.get("spec") or {}
+    if not spec.get("accessModes"):
+        yield _required("spec.accessModes", "at least 1 access mode is required")
+    if "storage" not in ((spec.get("resources") or {}).get("requests") or {}):
+        yield _required("spec.resources[storage]")
+    if old is not None and spec.get("accessModes") != old["spec"].get("accessModes"):
+        words = (
+            "Forbidden: spec is immutable after creation except resources.requests and "
+            "volumeAttributesClassName for bound claims"
+        )
+        yield Cause("FieldValueForbidden", words, "spec")
+
+
+def check_replicas(name: str, replicas: Any) -> None:
+    """StatusError 422 for a Scale that asks for fewer than none."""
+    if found := list(not_negative("spec.replicas", replicas)):
+        raise status.invalid("autoscaling", "Scale", name, found)
