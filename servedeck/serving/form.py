@@ -59,7 +59,13 @@ _CONTAINER = (
     Field("image", "Image", "Container image", required=True),
     Field("cpu", "CPU", "Number of CPU cores: 0.5 or 500m", Kind.QUANTITY, default="0.5"),
     Field("memory", "Memory", "Memory: 1Gi or 512Mi", Kind.QUANTITY, default="1Gi"),
-    Field("accelerator", "Accelerator", "Accelerator type; empty for none", Kind.SUGGESTION),
+    Field(
+        "accelerator",
+        "Accelerator",
+        "Accelerator type, or another resource key of the nodes; empty for none",
+        Kind.SUGGESTION,
+        choices=("nvidia.com/gpu", "furiosa.ai/rngd"),
+    ),
     Field(
         "accelerator_count",
         "Accelerator Count",

@@ -41,7 +41,7 @@ class Template:
     """Command of the container where none is given; () for the image's own entry point."""
     readiness_path: ClassVar[str] = ""
     liveness_path: ClassVar[str] = ""
-    api_paths: ClassVar[tuple[str, ...]] = ()
+    api_paths: ClassVar[tuple[str, ...]] = ("/",)
     """Paths under the endpoint that clients use, the most used first."""
     security_context: ClassVar[Mapping[str, Any]] = {}
     """securityContext of the inference server's container."""

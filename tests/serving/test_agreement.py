@@ -1,0 +1,67 @@
+"""What servedeck writes is recognised by its own list: the same name, template, model,
+accelerator and endpoint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from servedeck.serving import endpoint, manifests, recognise
+from servedeck.serving.objects import Deployment, HTTPRoute, Ingress, Service, VirtualService
+from servedeck.serving.routes import Platform, RouteKind
+from servedeck.serving.spec import ServingSpec
+from servedeck.serving.templates import TEMPLATES
+from tests.serving.specs import valid_specs
+from tests.serving.test_checks import vllm
+
+RECORDS: dict[str, Any] = {
+    "Deployment": Deployment,
+    "Service": Service,
+    "HTTPRoute": HTTPRoute,
+    "VirtualService": VirtualService,
+    "Ingress": Ingress,
+}
+
+
+def records(objects: list[dict[str, Any]]) -> dict[str, Any]:
+    return {one["kind"]: msgspec.convert(one, RECORDS[one["kind"]]) for one in objects}
+
+
+@settings(max_examples=100, suppress_health_check=list(HealthCheck), deadline=None)
+@given(valid_specs())
+def test_a_serving_of_ours_is_recognised(spec: ServingSpec) -> None:
+    deployment = records(manifests.build(spec))["Deployment"]
+    assert recognise.is_serving(deployment)
+    assert recognise.is_managed(deployment)
+    assert recognise.template(deployment) == spec.template
+    if not spec.command and spec.template != "custom" and "--" not in str(spec.settings):
+        assert recognise.model(deployment) == spec.settings["model"]
+
+
+@pytest.mark.parametrize("transformer", [None, {"image": "t"}])
+@pytest.mark.parametrize("kind", RouteKind)
+def test_the_endpoint_is_found_through_each_kind_of_route(
+    kind: RouteKind, transformer: Any
+) -> None:
+    platform = Platform(host="h.example.com", route=kind, gateway="gw/main")
+    spec = vllm(transformer=transformer, accelerator_count=2)
+    got = records(manifests.build(spec, platform))
+    found = endpoint.resolve(
+        got["Deployment"],
+        [got["Service"]],
+        [got["HTTPRoute"]] if kind is RouteKind.HTTP_ROUTE else [],
+        [got["VirtualService"]] if kind is RouteKind.VIRTUAL_SERVICE else [],
+        [got["Ingress"]] if kind is RouteKind.INGRESS else [],
+        "",
+    )
+    assert found.url == "https://h.example.com/team-a/llm"
+    assert found.address == "http://llm.team-a.svc:80"
+    assert recognise.accelerator(got["Deployment"]) == ("nvidia.com/gpu", 2)
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_the_paths_of_the_connect_overlay_are_the_template_s(template: str) -> None:
+    assert TEMPLATES[template].api_paths == endpoint.paths(template)
