@@ -155,6 +155,7 @@ SERVINGS: tuple[Serving, ...] = (
 def foundation() -> Iterator[Placed]:
     """What is there before any serving: nodes, projects, the gateway, quotas, tokens."""
     for project in (
+        "default",
         "kube-system",
         "platform",
         "chat",

@@ -35,7 +35,8 @@ _VLLM = _SHARED | frozenset(
     "--disable-log-requests --enable-log-requests --enable-lora --lora-modules --max-loras "
     "--task --runner --convert --limit-mm-per-prompt --speculative-config --load-format "
     "--tokenizer --tokenizer-mode --config-format --uvicorn-log-level "
-    "--distributed-executor-backend --enable-expert-parallel --block-size --cpu-offload-gb --download-dir --generation-config "
+    "--distributed-executor-backend --enable-expert-parallel --block-size --cpu-offload-gb "
+    "--download-dir --generation-config "
     "--override-generation-config --hf-overrides --compilation-config --disable-log-stats "
     "--show-hidden-metrics-for-version --allowed-origins --max-logprobs --rope-scaling".split()
 )
