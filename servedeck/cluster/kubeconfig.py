@@ -148,6 +148,13 @@ class Kubeconfig:
             self.namespaces[wanted],
         )
 
+    def names_namespace(self, name: str) -> bool:
+        """Whether the context itself names a namespace, rather than leave it to the default."""
+        if self.service_account:
+            return True
+        entry, _ = self._contexts[name]
+        return bool(entry.get("namespace"))
+
     @property
     def _where(self) -> str:
         return f"The kubeconfig {':'.join(map(str, self.files))}"
