@@ -197,7 +197,8 @@ class Store:
             meta.pop("namespace", None)
         key = key_of(new)
         if key in self._objects[resource]:
-            raise status.already_exists(resource.group, resource.plural, key[1])
+            going = "deletionTimestamp" in self._objects[resource][key]["metadata"]
+            raise status.already_exists(resource.group, resource.plural, key[1], going=going)
         new["apiVersion"], new["kind"] = resource.api_version, resource.kind
         for field in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"):
             meta.pop(field, None)

@@ -185,7 +185,7 @@ def compare(node: Node, old: Json, new: Json) -> Comparison:
 
 
 def _absent(parent: Node, child: Node, key: str, whole_absent: bool) -> Any:
-    if whole_absent:
+    if whole_absent or parent.form != "struct":
         return _NOTHING
     if child.value and child.form == "struct":
         return {}

@@ -19,7 +19,7 @@ Json = dict[str, Any]
 
 
 async def stream(
-    store: Store, kubelet: Kubelet, call: Call, request: web.Request
+    store: Store, kubelet: Kubelet, call: Call, request: web.BaseRequest
 ) -> web.StreamResponse:
     """The lines as text/plain, until they end or the client goes."""
     pod = store.get(call.resource, call.namespace, call.name)
@@ -28,7 +28,8 @@ async def stream(
     node = (pod.get("spec") or {}).get("nodeName")
     if not node:
         return web.Response(status=204)
-    store.get(NODES, "", node)
+    if store.find(NODES, "", node) is None:
+        raise status.not_found("", "pods", node)  # the real server's own slip
     _check_instance(pod, container, options)
     lines = kubelet.logs(pod, container, options)
     response = web.StreamResponse(headers={"Content-Type": "text/plain"})

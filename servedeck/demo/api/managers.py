@@ -90,7 +90,9 @@ def track(node: Node, old: Json | None, new: Json, manager: Manager, now: str) -
             entries[other] = entry._replace(fields=left)
     mine = entries.get(manager, _Entry(frozenset(), ""))
     fields = (mine.fields - difference.removed) | difference.changed
-    entries[manager] = _Entry(fields, now if fields != mine.fields else mine.time)
+    # the real server's scale handler leaves the time out
+    when = "" if manager.subresource == "scale" else now
+    entries[manager] = _Entry(fields, when if fields != mine.fields else mine.time)
     return _write(new, entries)
 
 

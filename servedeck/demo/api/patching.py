@@ -52,7 +52,7 @@ def patch(store: Store, call: Call) -> Answer:
         checked = bodies.check(node, patched)
     except TypeMismatchError as error:
         raise _unfit_patch(call, change, patched, str(error)) from None
-    problems = unfit(checked.unknown, [])
+    problems = sorted(unfit(checked.unknown, []))
     mode = call.query.get("fieldValidation", "")
     if problems and mode == STRICT:
         words = f"strict decoding error: {', '.join(problems)}"
@@ -146,6 +146,10 @@ def _apply(store: Store, call: Call) -> Answer:
             f"convert unstructured object to {kind}: {error}",
         ) from None
     obj = checked.data
+    if old is not None and obj["metadata"].get("uid", "") != old["metadata"]["uid"]:
+        words = f"Invalid value: {json.dumps(obj['metadata']['uid'])}: field is immutable"
+        cause = Cause("FieldValueInvalid", words, "metadata.uid")
+        raise status.invalid(resource.group, resource.kind, call.name, [cause, cause])
     obj["metadata"]["managedFields"] = merged["metadata"].get("managedFields") or []
     check_url(call, obj, named=True)
     ready = settle(resource, obj, old, call.subresource)

@@ -35,7 +35,7 @@ _WITHHELD = frozenset(
 
 
 async def forward(
-    store: Store, kubelet: Kubelet, call: Call, request: web.Request
+    store: Store, kubelet: Kubelet, call: Call, request: web.BaseRequest
 ) -> web.StreamResponse:
     """The Pod's answer, chunk by chunk as it comes."""
     name, port = _split(call.name)

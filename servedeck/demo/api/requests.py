@@ -61,10 +61,12 @@ class Form(NamedTuple):
 def form_of(call: Call) -> Form:
     """What the Accept header asks for; StatusError 406 when the server has nothing of it."""
     accept = call.headers.get("Accept", "") or "*/*"
+    known = False
     for clause in accept.split(","):
         media, *rest = (part.strip() for part in clause.split(";"))
         if media not in (JSON, "*/*", "application/*"):
             continue
+        known = True
         wanted = dict(part.split("=", 1) for part in rest if "=" in part)
         if "as" not in wanted:
             return Form("object")
@@ -74,7 +76,7 @@ def form_of(call: Call) -> Form:
             return Form("table", call.query.get("includeObject") or "Metadata")
         if wanted["as"] in ("PartialObjectMetadata", "PartialObjectMetadataList"):
             return Form("partial")
-    raise status.not_acceptable(_ACCEPTED)
+    raise status.not_acceptable(_ACCEPTED) if known else status.nothing_acceptable(_ACCEPTED)
 
 
 def truth(query: Mapping[str, str], name: str) -> bool:

@@ -9,6 +9,7 @@ server's address in the kubeconfig.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 from collections.abc import Sequence
@@ -35,7 +36,7 @@ from servedeck.demo.api import (
 from servedeck.demo.api.access import User
 from servedeck.demo.api.kubelet import Kubelet
 from servedeck.demo.api.requests import JSON, Call, truth
-from servedeck.demo.api.status import StatusError
+from servedeck.demo.api.status import StatusError, bad_request, method_not_allowed
 from servedeck.demo.api.writing import Answer
 from servedeck.demo.resources import BY_PATH, NAMESPACES, Resource
 from servedeck.demo.store import Store
@@ -76,17 +77,16 @@ class ApiServer:
         self._kubelet = kubelet
         self._users = {user.token: user for user in users}
         self._port = port
-        self._runner: web.AppRunner | None = None
+        self._runner: web.ServerRunner | None = None
         store.admission.insert(0, preparation.admit)
 
     async def start(self) -> str:
         """Listens; the URL. OSError when the port is taken."""
-        app = web.Application(client_max_size=bodies.LIMIT)
-        app.router.add_route("*", "/{path:.*}", self._handle)
         # cancelled handlers: the watch of a client that has gone ends at once
-        self._runner = web.AppRunner(
-            app, handler_cancellation=True, access_log=None, shutdown_timeout=0.2
+        server = _Server(
+            self._handle, request_factory=_request, handler_cancellation=True, access_log=None
         )
+        self._runner = web.ServerRunner(server, shutdown_timeout=0.2)
         await self._runner.setup()
         site = web.TCPSite(self._runner, HOST, self._port)
         try:
@@ -126,7 +126,7 @@ class ApiServer:
 
     # -- one request --------------------------------------------------------------------------
 
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             return await self._answer(request)
         except StatusError as error:
@@ -143,7 +143,7 @@ class ApiServer:
             _LOG.exception("%s %s", request.method, request.path)
             return _failure(status.internal(f"{type(error).__name__}: {error}"))
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         parts = [unquote(part) for part in request.rel_url.raw_path.split("/")[1:]]
         while parts and not parts[-1]:
             parts.pop()
@@ -159,7 +159,7 @@ class ApiServer:
             return self._meta(request, parts, user)
         return await self._resource(request, target, user)
 
-    def _authenticate(self, request: web.Request) -> User:
+    def _authenticate(self, request: web.BaseRequest) -> User:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         user = self._known(token.strip()) if scheme.lower() == "bearer" else None
         if user is None:
@@ -173,7 +173,7 @@ class ApiServer:
                 return user
         return None
 
-    def _meta(self, request: web.Request, parts: list[str], user: User) -> web.Response:
+    def _meta(self, request: web.BaseRequest, parts: list[str], user: User) -> web.Response:
         """Discovery, OpenAPI and the version: paths that name no resource."""
         if not user.may_path(request.path):
             raise access.path_denied(user, request.method.lower(), request.path)
@@ -213,7 +213,7 @@ class ApiServer:
         return None
 
     async def _resource(
-        self, request: web.Request, target: _Target, user: User
+        self, request: web.BaseRequest, target: _Target, user: User
     ) -> web.StreamResponse:
         query = {key: request.query[key] for key in request.query}
         verb = _verb(request.method, target, query)
@@ -224,6 +224,8 @@ class ApiServer:
         if target.resource is None:
             raise status.no_such_path()
         _check_method(request.method, target)
+        if (request.content_length or 0) > bodies.LIMIT:
+            raise web.HTTPRequestEntityTooLarge(bodies.LIMIT, request.content_length or 0)
         call = Call(
             method=request.method,
             resource=target.resource,
@@ -259,6 +261,43 @@ class ApiServer:
         if call.name:
             return writing.delete(store, call)
         return writing.delete_collection(store, call)
+
+
+class _Connection(web.RequestHandler):
+    """A client's connection. What is not even HTTP is answered with a Status, too."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer was already under way")
+        if message is not None and "method" in message.partition("\n")[0].lower():
+            error = method_not_allowed()
+        elif status == 400:
+            error = bad_request(f"the request is not valid HTTP: {message or exc}".strip())
+        else:
+            error = StatusError(status, "", message or str(exc))
+        response = _failure(error)
+        response.force_close()
+        return response
+
+
+class _Server(web.Server):
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+
+def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(
+        message, payload, protocol, writer, task, loop, client_max_size=bodies.LIMIT
+    )
 
 
 def _target(parts: list[str]) -> _Target | None:

@@ -85,11 +85,13 @@ def no_such_path() -> StatusError:
     )
 
 
-def already_exists(group: str, plural: str, name: str) -> StatusError:
+def already_exists(group: str, plural: str, name: str, *, going: bool = False) -> StatusError:
+    """409; `going`: the object that is there is being deleted."""
+    start = "object is being deleted: " if going else ""
     return StatusError(
         409,
         "AlreadyExists",
-        f'{_qualified(plural, group)} "{name}" already exists',
+        f'{start}{_qualified(plural, group)} "{name}" already exists',
         details=_details(name, group, plural),
     )
 
@@ -173,6 +175,17 @@ def not_acceptable(accepted: Sequence[str]) -> StatusError:
         406,
         "NotAcceptable",
         "only the following media types are accepted: " + ", ".join(accepted),
+    )
+
+
+def nothing_acceptable(accepted: Sequence[str]) -> StatusError:
+    """406 for an Accept header without a single type that the server knows."""
+    streams = [f"{media};stream=watch" for media in accepted if media != "application/yaml"]
+    return StatusError(
+        406,
+        "NotAcceptable",
+        f"406: Not Acceptable\n\nAvailable representations: {', '.join([*accepted, *streams])}",
+        details={},
     )
 
 

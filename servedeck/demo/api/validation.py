@@ -62,8 +62,6 @@ def _metadata(resource: Resource, obj: Json, old: Json | None) -> Causes:
         elif problems := _name_problems(resource, name or f"{generated}xxxxx"):
             for words in problems:
                 yield _invalid("metadata.name", name or generated, words)
-    elif meta.get("uid", "") not in ("", old["metadata"]["uid"]):
-        yield _invalid("metadata.uid", meta["uid"], _IMMUTABLE)
     yield from _labels("metadata.labels", meta.get("labels"))
     for key in meta.get("annotations") or ():
         for words in names.qualified_name(key.lower()):
@@ -98,6 +96,8 @@ def _body(resource: Resource, obj: Json, old: Json | None) -> Causes:
         yield from _workload(resource, obj, old)
     elif resource is PODS:
         yield from containers(obj.get("spec") or {}, "spec")
+        if old is not None and _fixed(obj) != _fixed(old):
+            yield Cause("FieldValueForbidden", f"Forbidden: {_POD_UPDATES}", "spec")
     elif resource is SERVICES:
         yield from _service(obj, old)
     elif resource in (CONFIGMAPS, SECRETS):
@@ -109,6 +109,24 @@ def _body(resource: Resource, obj: Json, old: Json | None) -> Causes:
         for field in ("scaleTargetRef", "triggers"):
             if field not in spec:
                 yield _required(f"spec.{field}")
+
+
+_POD_UPDATES = (
+    "pod updates may not change fields other than `spec.containers[*].image`,"
+    "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only "
+    "additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set "
+    "to 1 if it was previously negative)\n"
+)
+
+
+def _fixed(pod: Json) -> Json:
+    """The part of a Pod's spec that stays as it was made."""
+    spec = {
+        k: v for k, v in pod["spec"].items() if k not in ("activeDeadlineSeconds", "tolerations")
+    }
+    for kind in ("containers", "initContainers"):
+        spec[kind] = [{**c, "image": ""} for c in spec.get(kind) or ()]
+    return spec
 
 
 def _workload(resource: Resource, obj: Json, old: Json | None) -> Causes:

@@ -34,7 +34,7 @@ _SHORTEST, _LONGEST = 1800.0, 3600.0
 """Seconds of a watch that names no timeout lie between these (apiserver handlers/get.go)."""
 
 
-async def watch(store: Store, call: Call, request: web.Request) -> web.StreamResponse:
+async def watch(store: Store, call: Call, request: web.BaseRequest) -> web.StreamResponse:
     """Answers until the timeout, the client's end or an error, which is sent in the stream."""
     options = list_options(call, watch=True)
     session = _Session(store, call, options, form_of(call))
