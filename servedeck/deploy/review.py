@@ -14,7 +14,7 @@ from servedeck.cluster.errors import ApiError
 from servedeck.deploy.surroundings import Surroundings
 from servedeck.serving import checks, claims, manifests
 from servedeck.serving.capacity import pod_requests
-from servedeck.serving.manifests import Object
+from servedeck.serving.manifests import Object, Shape
 from servedeck.serving.problems import Problem, error, errors, warning
 from servedeck.serving.routes import Platform
 from servedeck.serving.spec import EnvVar, KeyRef, ServingSpec
@@ -53,12 +53,14 @@ async def review(
     surroundings: Surroundings,
     *,
     create: bool = True,
+    shape: Shape | None = None,
 ) -> Review:
-    """Ask everyone. With `create`, a name that is taken is an error; without, it is a change.
+    """Ask everyone. With `create`, a name that is taken is an error; without, it is a change
+    to the objects there, whose `shape` is kept.
 
     Raises ClusterError only where the API server cannot be reached.
     """
-    objects = manifests.build(spec, platform)
+    objects = manifests.build(spec, platform, shape)
     problems = [*checks.problems(spec)]
     if platform.problem:
         problems.append(warning("", platform.problem))

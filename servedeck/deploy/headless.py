@@ -1,0 +1,139 @@
+"""Applying and exporting servings without a screen, for scripts and GitOps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from servedeck.cluster.apply import Action, Preview, apply
+from servedeck.cluster.connection import Connection
+from servedeck.cluster.errors import ClusterError
+from servedeck.deploy.review import review
+from servedeck.deploy.stored import stored
+from servedeck.deploy.surroundings import Surroundings
+from servedeck.serving import reading
+from servedeck.serving.document import to_yaml
+from servedeck.serving.leftovers import Leftover
+from servedeck.serving.manifests import Shape
+from servedeck.serving.routes import Platform, RouteKind
+from servedeck.serving.spec import ServingSpec
+from servedeck.serving.text import one_line, sanitise
+
+Say = Callable[[str], None]
+
+
+class NoServingError(ClusterError):
+    """There is no Deployment of that name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    yaml: str
+    leftovers: tuple[str, ...]
+    """What the objects say and the document does not, a sentence for each."""
+
+
+async def export(connection: Connection, namespace: str, name: str) -> Exported:
+    """The document of a serving that runs. Raises ClusterError, NoServingError among them."""
+    objects = await stored(connection, namespace, name)
+    if not objects:
+        raise NoServingError(f"There is no Deployment {name} in namespace {namespace}.")
+    read = reading.read(objects)
+    return Exported(to_yaml(read.spec), tuple(map(said, read.leftovers)))
+
+
+def said(leftover: Leftover) -> str:
+    """A leftover in words."""
+    where = one_line(sanitise(f"{leftover.object} {leftover.path}".strip()))
+    return f"{where} has no field in the document and is {'kept' if leftover.kept else 'lost'}."
+
+
+async def route_kinds(connection: Connection) -> frozenset[RouteKind]:
+    """Kinds of route that the API server knows."""
+    groups = json.loads(await connection.get("/apis"))["groups"]
+    names = {group.get("name") for group in groups}
+    owners = {
+        "gateway.networking.k8s.io": RouteKind.HTTP_ROUTE,
+        "networking.istio.io": RouteKind.VIRTUAL_SERVICE,
+        "networking.k8s.io": RouteKind.INGRESS,
+    }
+    return frozenset(kind for group, kind in owners.items() if group in names)
+
+
+async def apply_all(
+    connection: Connection,
+    specs: Sequence[ServingSpec],
+    platform: Platform,
+    *,
+    dry_run: bool,
+    say: Say,
+    complain: Say,
+) -> bool:
+    """Apply servings one by one, a line for each object; True where all were accepted.
+
+    A serving with an error is not applied at all. Raises ClusterError where the server cannot be
+    reached.
+    """
+    namespaces = {spec.project for spec in specs}
+    surroundings = Surroundings(connection, namespaces.pop() if len(namespaces) == 1 else "")
+    surroundings.start()
+    try:
+        await surroundings.known()
+        good = True
+        for spec in specs:
+            good &= await _apply_one(
+                connection, spec, platform, surroundings, dry_run, say, complain
+            )
+        return good
+    finally:
+        await surroundings.close()
+
+
+async def _apply_one(
+    connection: Connection,
+    spec: ServingSpec,
+    platform: Platform,
+    surroundings: Surroundings,
+    dry_run: bool,
+    say: Say,
+    complain: Say,
+) -> bool:
+    objects = await stored(connection, spec.project, spec.name)
+    shape: Shape | None = None
+    if objects:
+        # What cannot be chosen anew (the selector) or was routed otherwise stays as it is.
+        now = reading.read(objects)
+        shape = now.shape
+        platform = now.platform if now.platform.host else platform
+    told = await review(connection, spec, platform, surroundings, create=False, shape=shape)
+    for problem in told.problems:
+        where = f"{spec.name}: {problem.field}: " if problem.field else f"{spec.name}: "
+        complain(f"{problem.severity}: {where}{problem.message}")
+    if not told.can_deploy:
+        return False
+    if told.capacity and any(one.action is Action.CREATE for one in told.previews):
+        complain(f"note: {spec.name}: {told.capacity}")
+    if dry_run:
+        for shown in told.previews:
+            say(f"{_named(shown)} {_done(shown)} (server dry run)")
+            for change in shown.admission:
+                complain(f"note: admission sets {change.path} to {change.stored!r}")
+        return True
+    outcome = await apply(connection, told.manifests)
+    for shown in told.previews[: len(outcome.made)]:
+        say(f"{_named(shown)} {_done(shown)}")
+    if outcome.refusal:
+        complain(f"error: {outcome.failed}: {outcome.refusal.message}")
+    return outcome.refusal is None
+
+
+def _named(shown: Preview) -> str:
+    group = shown.place.api_version.partition("/")[0] if "/" in shown.place.api_version else ""
+    kind = shown.place.kind.lower() + (f".{group}" if group else "")
+    return f"{kind}/{shown.place.name}"
+
+
+def _done(shown: Preview) -> str:
+    words = {Action.CREATE: "created", Action.CHANGE: "configured", Action.UNCHANGED: "unchanged"}
+    return words[shown.action or Action.UNCHANGED]
