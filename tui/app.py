@@ -90,7 +90,9 @@ class ServedeckApp(App[None]):
         self._begin(self.source.start(), "source")
 
     def _on_changes(self, changes: Changes) -> None:
-        self.servings.on_changes(changes)
+        for screen in self.screen_stack:
+            if isinstance(screen, ActionScreen):
+                screen.on_changes(changes)
 
     @property
     def context_name(self) -> str:
@@ -105,21 +107,18 @@ class ServedeckApp(App[None]):
 
     async def read_tail(self, crash: Crash, lines: int) -> Tail:
         """The last lines of a crashed container, or why there are none."""
-        read: list[str] = []
         try:
             async with asyncio.timeout(TAIL_TIMEOUT):
-                async for batch in self.logs(
+                read = await self.logs.last_lines(
                     crash.namespace,
                     crash.pod,
                     crash.container,
                     tail=lines,
                     previous=crash.previous,
-                    follow=False,
-                ):
-                    read += batch
+                )
         except (ClusterError, OSError, TimeoutError) as error:
             return Tail(crash, problem=explain(error), loading=False)
-        return Tail(crash, tuple(read[-lines:]), loading=False)
+        return Tail(crash, tuple(read), loading=False)
 
     # -- what goes to the terminal ------------------------------------------------------------
 

@@ -95,11 +95,11 @@ def _pieces(update: CompositorUpdate) -> Iterator[Piece]:
                 x += strip.cell_length
     elif isinstance(update, ChopsUpdate):
         for y, start, stop in update.spans:
-            for end, (x, strip) in zip(update.chop_ends[y], update.chops[y].items(), strict=False):
-                if strip is None or x >= stop or end <= start:
+            for end, (x, chop) in zip(update.chop_ends[y], update.chops[y].items(), strict=False):
+                if chop is None or x >= stop or end <= start:
                     continue
                 left, right = max(x, start), min(end, stop)
-                yield left, y, strip.crop(left - x, right - x)
+                yield left, y, chop.crop(left - x, right - x)
 
 
 def _characters(strip: Strip) -> Iterator[tuple[str, Style | None]]:

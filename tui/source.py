@@ -102,15 +102,15 @@ class Source(Protocol):
 
 
 class Logs(Protocol):
-    """Batches of sanitised lines of a container's log; ends where nothing more can come."""
+    """Logs of containers, as sanitised lines."""
 
-    def __call__(
-        self,
-        namespace: str,
-        pod: str,
-        container: str,
-        *,
-        tail: int,
-        previous: bool = False,
-        follow: bool = True,
-    ) -> AsyncIterator[list[str]]: ...
+    def follow(
+        self, namespace: str, pod: str, container: str, *, tail: int, previous: bool = False
+    ) -> AsyncIterator[list[str]]:
+        """The last lines, then what is written; ends where nothing more can come. Raises
+        ClusterError."""
+
+    async def last_lines(
+        self, namespace: str, pod: str, container: str, *, tail: int, previous: bool = False
+    ) -> list[str]:
+        """The last lines. Raises ClusterError where there are none to be had."""

@@ -52,6 +52,8 @@ def banner(state: State, retry_key: str) -> Line:
             spans.append((f" What you see is from {state.since:%H:%M:%S} UTC.", ""))
         spans += [("  ", ""), (retry_key, "key"), (" retries now", "muted")]
         return tuple(spans)
+    if name == "LIVE" and state.sentence:
+        return ((" ! ", "pending"), (state.sentence, "pending"))
     if state.missing:
         return (
             (" ! ", "pending"),

@@ -306,7 +306,7 @@ class FleetTable(SpanView, can_focus=True):
         if before != (self.wide, self.sort, self.hidden):
             self.forget_widths()
             if not self.wide:
-                self.scroll_to(x=0, animate=False)
+                self.scroll_to(x=0, animate=False, force=True)
 
     def forget_widths(self) -> None:
         """Find the widths anew; they only grow by themselves, so that columns do not jump about."""
@@ -542,7 +542,7 @@ class FleetTable(SpanView, can_focus=True):
         self._move_to(len(self._rows) - 1 if bottom else 0)
 
     def action_sideways(self, steps: int) -> None:
-        self.scroll_to(x=self.scroll_offset.x + steps * 10, animate=False)
+        self.scroll_to(x=self.scroll_offset.x + steps * 10, animate=False, force=True)
 
     # -- mouse --------------------------------------------------------------------------------
 
@@ -590,11 +590,13 @@ class FleetTable(SpanView, can_focus=True):
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         event.stop()
+        event.prevent_default()
         self.scroll_to(y=self.scroll_offset.y + 3, animate=False)
         self._keep_cursor_in_sight()
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         event.stop()
+        event.prevent_default()
         self.scroll_to(y=self.scroll_offset.y - 3, animate=False)
         self._keep_cursor_in_sight()
 

@@ -17,7 +17,7 @@ COLUMNS = (
     Column("template", "TEMPLATE", least=8, most=12, rank=8),
     Column("model", "MODEL", least=14, most=40, rank=7),
     Column("accelerator", "ACCELERATOR", least=11, most=22, rank=6),
-    Column("restarts", "RESTARTS", least=8, most=8, rank=5, right=True),
+    Column("restarts", "RESTARTS", least=8, most=10, rank=5, right=True),
     Column("endpoint", "ENDPOINT", least=18, most=60, rank=9),
     Column("age", "AGE", least=5, most=6, rank=4, right=True),
 )

@@ -96,7 +96,7 @@ def wrap(line: Line, width: int, hanging: int = 0) -> list[Line]:
     """`line` in lines of at most `width` cells, broken at blanks where there is one, the second
     and later ones indented by `hanging` cells."""
     width = max(width, 1)
-    hanging = min(hanging, width // 2)
+    hanging = max(0, min(hanging, width // 2, width - 2))
     lines: list[list[Span]] = [[]]
     room = width
     for text, tone in line:
@@ -109,6 +109,8 @@ def wrap(line: Line, width: int, hanging: int = 0) -> list[Line]:
                 elif fits <= width - hanging:
                     lines.append([])
                     room = width - hanging
+                    if taken > room:
+                        word, taken = word.rstrip(" "), fits
                 else:
                     first, *rest = _chopped(word, room, width - hanging)
                     if first:
@@ -138,7 +140,7 @@ def _words(text: str) -> list[str]:
 
 def _chopped(word: str, first: int, rest: int) -> list[str]:
     """A word too long for a line, in pieces of `first` and then `rest` cells."""
-    if first < rest // 3:
+    if first < max(rest // 3, 1):
         return ["", *chop_cells(word, rest)]
     head = chop_cells(word, first)[0]
     return [head, *chop_cells(word[len(head) :], rest)]

@@ -56,8 +56,10 @@ class StreamLog(SpanView, can_focus=True):
 
         log: StreamLog
 
-    def __init__(self, capacity: int = 10_000, id: str | None = None) -> None:
+    def __init__(self, capacity: int = 10_000, mark: str = "", id: str | None = None) -> None:
+        """`mark` is what lines begin with that are not the container's own."""
         super().__init__(id=id)
+        self._mark = mark
         self.following = True
         self.wrapping = False
         self._lines: deque[str] = deque(maxlen=capacity)
@@ -110,7 +112,7 @@ class StreamLog(SpanView, can_focus=True):
         self._dropped = self._widest = 0
         self.following = True
         self._set_virtual_size()
-        self.scroll_to(x=0, y=0, animate=False)
+        self.scroll_to(x=0, y=0, animate=False, force=True)
         self.refresh()
 
     def set_wrapping(self, wrapping: bool) -> None:
@@ -167,8 +169,12 @@ class StreamLog(SpanView, can_focus=True):
         return [
             (number, piece)
             for number, line in enumerate(lines, first)
-            for piece in wrap(((line, ""),), width, hanging=2)
+            for piece in wrap(((line, self._tone(line)),), width, hanging=2)
         ]
+
+    def _tone(self, line: str) -> str:
+        """Tone of a line: what was not written by the container stands out."""
+        return "accent" if self._mark and line.startswith(self._mark) else ""
 
     def _rewrap(self) -> None:
         """Lay the lines out anew, with the first line in sight where it was."""
@@ -180,7 +186,7 @@ class StreamLog(SpanView, can_focus=True):
         if self.following:
             self._to_end()
         else:
-            self.scroll_to(x=0, y=self._row_of(top), animate=False)
+            self.scroll_to(x=0, y=self._row_of(top), animate=False, force=True)
         self._moving = False
         self.refresh()
 
@@ -220,9 +226,10 @@ class StreamLog(SpanView, can_focus=True):
         if self.wrapping:
             return self.strip(self._rows[index][1], width, self.rich_style)
         line = harmless(self._lines[index])
+        tone = self._tone(line)
         if x == 0:
-            return self.strip(fitted(((line, ""),), width), width, self.rich_style)
-        whole = self.strip(((line, ""),), x + width, self.rich_style)
+            return self.strip(fitted(((line, tone),), width), width, self.rich_style)
+        whole = self.strip(((line, tone),), x + width, self.rich_style)
         return whole.crop(x, x + width)
 
     # -- moving -------------------------------------------------------------------------------
@@ -259,12 +266,14 @@ class StreamLog(SpanView, can_focus=True):
         self.set_following(True)
 
     def action_sideways(self, steps: int) -> None:
-        self.scroll_to(x=self.scroll_offset.x + steps * 20, animate=False)
+        self.scroll_to(x=self.scroll_offset.x + steps * 20, animate=False, force=True)
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         event.stop()
+        event.prevent_default()
         self.action_lines(-3)
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         event.stop()
+        event.prevent_default()
         self.action_lines(3)

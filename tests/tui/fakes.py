@@ -128,26 +128,25 @@ class FakeLogs:
     def queue(self, key: tuple[str, str, str, bool]) -> asyncio.Queue[list[str] | None]:
         return self.queues.setdefault(key, asyncio.Queue())
 
-    async def __call__(
-        self,
-        namespace: str,
-        pod: str,
-        container: str,
-        *,
-        tail: int,
-        previous: bool = False,
-        follow: bool = True,
+    async def follow(
+        self, namespace: str, pod: str, container: str, *, tail: int, previous: bool = False
     ) -> AsyncIterator[list[str]]:
         key = (namespace, pod, container, previous)
-        self.asked.append(key)
-        if self.error is not None:
-            raise self.error
-        yield self.lines.get(key, [])[-tail:]
-        while follow:
+        yield await self.last_lines(namespace, pod, container, tail=tail, previous=previous)
+        while not previous:
             batch = await self.queue(key).get()
             if batch is None:
                 return
             yield batch
+
+    async def last_lines(
+        self, namespace: str, pod: str, container: str, *, tail: int, previous: bool = False
+    ) -> list[str]:
+        key = (namespace, pod, container, previous)
+        self.asked.append(key)
+        if self.error is not None:
+            raise self.error
+        return self.lines.get(key, [])[-tail:]
 
 
 # -- servings -----------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from textual.worker import Worker, WorkerState
 
 from servedeck.cluster.errors import explain
 from tui.actions import BY_ID, Action, in_scope, shown_keys
+from tui.source import Changes
 from widgets.key_bar import Hint, KeyBar
 from widgets.lines import Bar
 from widgets.spans import Line
@@ -154,6 +155,9 @@ class ActionScreen(Screen[Result]):
     def standing_message(self) -> Line:
         """What the message line says while there is nothing else to say."""
         return ()
+
+    def on_changes(self, changes: Changes) -> None:
+        """Something of the picture, or of the connection, is other than before."""
 
     # -- workers ------------------------------------------------------------------------------
 

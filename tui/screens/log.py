@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.getters import query_one
 
+from servedeck.cluster.errors import ClusterError
+from servedeck.cluster.logs import MARK
 from servedeck.fleet.view import ContainerView, Key, PodView
 from servedeck.serving.objects import INFERENCE_CONTAINER
 from tui.actions import Action, bindings
@@ -38,13 +38,12 @@ class LogScreen(ActionScreen[None]):
         self._pod = pod
         self._container = container
         self._previous = False
-        self._waiting_for = ""
+        self._problem = ""
         self._ended = False
-        self._changed = asyncio.Event()
 
     def compose_body(self) -> ComposeResult:
         yield Bar(id="heading")
-        yield StreamLog()
+        yield StreamLog(mark=MARK)
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -76,55 +75,31 @@ class LogScreen(ActionScreen[None]):
         if pod is not None and self.container is None:
             self._container = first_container(pod)
         self.log_view.clear()
-        self._waiting_for = ""
+        self._problem = ""
         self._ended = False
         self._show_heading()
         self.show_hints()
         self.start(self._follow(), "log")
 
     async def _follow(self) -> None:
-        """Write what comes; where the log ends, ask again for what may come later."""
-        tail: int = FIRST_LINES
-        while True:
-            self._wait_for("")
-            lines = self._lines(tail)
-            async for batch in lines:
-                self._wait_for("")
+        """Write what comes until nothing more can come."""
+        try:
+            async for batch in self.servedeck.logs.follow(
+                self._key.namespace,
+                self._pod,
+                self._container,
+                tail=FIRST_LINES,
+                previous=self._previous,
+            ):
                 self.log_view.write_lines(batch)
-            if self._previous or self.pod is None:
-                self._ended = True
-                self._show_heading()
-                return
-            self._wait_for("the container's next lines")
-            instance = self._instance_now()
-            while self._instance_now() == instance and self.pod is not None:
-                self._changed.clear()
-                await self._changed.wait()
-            self.log_view.write_lines(["", f"── {self._container} was started anew ──"])
-
-    def _lines(self, tail: int) -> AsyncIterator[list[str]]:
-        return self.servedeck.logs(
-            self._key.namespace,
-            self._pod,
-            self._container,
-            tail=tail,
-            previous=self._previous,
-            follow=not self._previous,
-        )
-
-    def _instance_now(self) -> tuple[str, int]:
-        container = self.container
-        return (container.container_id, container.restarts) if container is not None else ("", 0)
-
-    def _wait_for(self, what: str) -> None:
-        if what != self._waiting_for:
-            self._waiting_for = what
-            self._show_heading()
+        except ClusterError as error:
+            self._problem = str(error)
+        self._ended = True
+        self._show_heading()
 
     # -- what is shown ------------------------------------------------------------------------
 
     def on_changes(self, changes: Changes) -> None:
-        self._changed.set()
         if self._key in changes.keys:
             self._show_heading()
             self.show_hints()
@@ -152,12 +127,12 @@ class LogScreen(ActionScreen[None]):
         spans: list[Span] = [(" ", "")]
         if self._previous:
             spans.append(("previous instance  ", "pending"))
-        if self._ended:
-            spans.append(("ended", "muted"))
+        if self._problem:
+            spans.append((self._problem, "error"))
+        elif self._ended:
+            spans.append(("ended: nothing more will be written", "muted"))
         elif waiting := waits_for(self.pod, self.container) if not log.lines else "":
             spans.append((waiting, "pending"))
-        elif self._waiting_for:
-            spans.append((f"waiting for {self._waiting_for}", "muted"))
         elif log.following:
             spans.append(("✓ following", "ready"))
         else:

@@ -36,6 +36,8 @@ HOVER_DELAY = 0.35
 """Seconds that the mouse rests on a status before it is shown."""
 
 DEFAULT_SORT = "status"
+MOST_FIRST = frozenset({"restarts"})
+"""Columns whose greatest values are of interest."""
 
 
 class ServingsScreen(ActionScreen[None]):
@@ -234,7 +236,7 @@ class ServingsScreen(ActionScreen[None]):
     def _sort_by(self, step: int) -> None:
         names = [column.key for column in COLUMNS]
         at = (names.index(self.sort_column) + step) % len(names)
-        self._set_sort(names[at], False)
+        self._set_sort(names[at], names[at] in MOST_FIRST)
 
     def do_sort_reverse(self) -> None:
         self._set_sort(self.sort_column, not self.sort_reverse)
@@ -245,8 +247,10 @@ class ServingsScreen(ActionScreen[None]):
         self.show_all()
 
     def on_fleet_table_header_clicked(self, message: FleetTable.HeaderClicked) -> None:
-        again = message.column == self.sort_column
-        self._set_sort(message.column, again and not self.sort_reverse)
+        if message.column == self.sort_column:
+            self.do_sort_reverse()
+        else:
+            self._set_sort(message.column, message.column in MOST_FIRST)
 
     async def do_retry(self) -> None:
         self.servedeck.source.retry_now()

@@ -1,0 +1,54 @@
+"""Driving the app in tests: wait for conditions, read the screen as text."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from textual.app import App
+from textual.pilot import Pilot
+
+from styles.themes import DARK
+from tests.tui import fakes
+from tui.app import ServedeckApp
+
+
+def make_app(
+    source: fakes.FakeSource | None = None,
+    logs: fakes.FakeLogs | None = None,
+    **options: Any,
+) -> ServedeckApp:
+    """The app on servings in all six states, its clock stopped."""
+    if source is None:
+        source = fakes.FakeSource().put(*fakes.fleet())
+    options = {"theme": DARK.name, "contexts": ("prod-seoul", "staging", "lab"), **options}
+    return ServedeckApp(source, logs or fakes.logs(), clock=lambda: fakes.NOW, **options)
+
+
+def screen_text(app: App[Any]) -> str:
+    """What the screen in front shows. The one place that reads the compositor."""
+    strips = app.screen._compositor.render_strips(app.size)
+    return "\n".join(strip.text.rstrip() for strip in strips)
+
+
+async def wait_for(
+    pilot: Pilot[Any], condition: Callable[[], object], what: str, timeout: float = 5.0
+) -> None:
+    """Let the app run until the condition holds."""
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end, (
+            f"timed out waiting for {what}; the screen:\n{screen_text(pilot.app)}"
+        )
+        await pilot.pause(0.01)
+
+
+async def shows(pilot: Pilot[Any], *texts: str) -> str:
+    """Wait until all the texts are on the screen; returns the screen."""
+    await wait_for(
+        pilot,
+        lambda: all(text in screen_text(pilot.app) for text in texts),
+        f"{texts} on the screen",
+    )
+    return screen_text(pilot.app)

@@ -1,0 +1,133 @@
+import base64
+
+import pytest
+
+from servedeck.serving.endpoint import Endpoint
+from tests.tui import fakes
+from tests.tui.helpers import make_app, shows, wait_for
+from tui.clipboard import LIMIT, CopyError, copy, osc52
+from tui.screens.connect import ConnectScreen
+
+
+async def opened(pilot, app) -> None:
+    await pilot.press("c")
+    await wait_for(pilot, lambda: isinstance(app.screen, ConnectScreen), "the overlay")
+
+
+@pytest.fixture(autouse=True)
+def outside_tmux(monkeypatch):
+    monkeypatch.delenv("TMUX", raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+
+@pytest.fixture
+def written(monkeypatch) -> list[str]:
+    from tui.app import ServedeckApp
+
+    sent: list[str] = []
+    monkeypatch.setattr(ServedeckApp, "write_to_terminal", lambda self, text: sent.append(text))
+    return sent
+
+
+async def test_it_shows_where_the_serving_is_reached_and_how():
+    app = make_app(fakes.FakeSource().put(fakes.serving("llama-8b")))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await opened(pilot, app)
+        await shows(
+            pilot,
+            "https://serve.example.com/team-a/llama-8b",
+            "HTTPRoute team-a/llama-8b",
+            "http://llama-8b.team-a.svc:80",
+            "/v1/chat/completions",
+            "/v1/models",
+            "-H 'X-Async: true'",
+            "kubectl port-forward -n team-a service/llama-8b 8080:80",
+        )
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("u", "https://serve.example.com/team-a/llama-8b"),
+        ("a", "http://llama-8b.team-a.svc:80"),
+        ("f", "kubectl port-forward -n team-a service/llama-8b 8080:80"),
+    ],
+)
+async def test_each_text_is_copied_with_one_key_and_shown(written, key, text):
+    app = make_app(fakes.FakeSource().put(fakes.serving("llama-8b")))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await opened(pilot, app)
+        await pilot.press(key)
+        await shows(pilot, f"Copied by the terminal: {text}")
+        assert written == [osc52(text, {})]
+
+
+async def test_both_curl_lines_are_copied_whole(written):
+    app = make_app(fakes.FakeSource().put(fakes.serving("llama-8b")))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot, app)
+        await pilot.press("s", "x")
+        await wait_for(pilot, lambda: len(written) == 2, "both copies")
+        plain, queued = (
+            base64.b64decode(text.split(";")[2].rstrip("\x07")).decode() for text in written
+        )
+        assert plain.startswith("curl -X POST 'https://serve.example.com/team-a/llama-8b/v1/chat")
+        assert "X-Async" not in plain
+        assert "-H 'X-Async: true'" in queued
+
+
+async def test_without_a_route_it_says_so_and_gives_the_port_forward(written):
+    endpoint = Endpoint(
+        problem="No route leads to the serving.",
+        address="http://llama-8b.team-a.svc:80",
+        service="llama-8b",
+        port=80,
+        forward="kubectl port-forward -n team-a service/llama-8b 8080:80",
+    )
+    app = make_app(fakes.FakeSource().put(fakes.serving("llama-8b", endpoint=endpoint)))
+    async with app.run_test(size=(80, 30)) as pilot:
+        await opened(pilot, app)
+        await shows(pilot, "No route leads to the serving.", "use the port-forward below")
+        await pilot.press("u")
+        await shows(pilot, "No route leads to the serving.")
+        assert written == []
+        await pilot.press("s")
+        await wait_for(pilot, lambda: written, "the copy")
+        text = base64.b64decode(written[0].split(";")[2].rstrip("\x07")).decode()
+        assert "http://localhost:8080/v1/chat/completions" in text
+
+
+def test_the_sequence_is_wrapped_for_tmux_and_for_screen():
+    assert osc52("hi", {}) == "\x1b]52;c;aGk=\x07"
+    assert osc52("hi", {"TMUX": "/tmp/x"}) == "\x1bPtmux;\x1b\x1b]52;c;aGk=\x07\x1b\\"
+    wrapped = osc52("hi" * 60, {"TERM": "screen-256color"})
+    chunks = [chunk.removeprefix("\x1bP") for chunk in wrapped.split("\x1b\\")]
+    assert "".join(chunks) == osc52("hi" * 60, {})
+
+
+def test_what_no_terminal_would_take_is_refused_with_a_sentence():
+    with pytest.raises(CopyError, match="too long to copy"):
+        osc52("x" * LIMIT, {})
+
+
+async def test_inside_tmux_the_text_goes_through_tmux(tmp_path, monkeypatch):
+    taken = tmp_path / "taken"
+    fake = tmp_path / "tmux"
+    fake.write_text(f'#!/bin/sh\nprintf "%s " "$@" > {taken}.args\ncat > {taken}\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    sent: list[str] = []
+    assert await copy("hello", sent.append, {"TMUX": "/tmp/x"}) == "through tmux"
+    assert taken.read_text() == "hello"
+    assert (tmp_path / "taken.args").read_text() == "load-buffer -w - "
+    assert sent == []
+
+
+async def test_a_tmux_that_cannot_is_passed_by(tmp_path, monkeypatch):
+    fake = tmp_path / "tmux"
+    fake.write_text("#!/bin/sh\nexit 1\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    sent: list[str] = []
+    assert await copy("hello", sent.append, {"TMUX": "/tmp/x"}) == "by the terminal"
+    assert sent[0].startswith("\x1bPtmux;")

@@ -1,0 +1,122 @@
+from dataclasses import replace
+
+from servedeck.cluster.errors import ApiError, ClusterError
+from servedeck.fleet.view import Key
+from tests.tui import fakes
+from tests.tui.helpers import make_app, shows, wait_for
+from tui.screens.log import LogScreen
+
+POD = "llama-8b-7d9c-x2x1q"
+OTHER = "llama-8b-7d9c-b8k2m"
+
+
+def healthy(**changes) -> fakes.FakeSource:
+    return fakes.FakeSource().put(fakes.serving("llama-8b", **changes))
+
+
+async def opened(pilot, app) -> None:
+    await pilot.press("l")
+    await wait_for(pilot, lambda: isinstance(app.screen, LogScreen), "the log")
+
+
+async def test_the_last_lines_then_live_ones():
+    logs = fakes.FakeLogs()
+    key = ("team-a", POD, fakes.CRASHED, False)
+    logs.lines[key] = [f"line {number}" for number in range(300)]
+    app = make_app(healthy(), logs)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot, app)
+        await shows(pilot, "line 299", "✓ following  200 lines", POD)
+        await logs.queue(key).put(["a new line"])
+        await shows(pilot, "a new line", "201 lines")
+        await pilot.press("g")
+        await shows(pilot, "line 100", "holding")
+        await pilot.press("G")
+        await shows(pilot, "a new line", "✓ following")
+
+
+async def test_p_shows_the_previous_instance_and_back():
+    logs = fakes.FakeLogs()
+    crashed = fakes.crashing_pod(POD)
+    logs.lines["team-a", POD, fakes.CRASHED, True] = ["the last words"]
+    logs.lines["team-a", POD, fakes.CRASHED, False] = ["the next try"]
+    app = make_app(healthy(pods=(crashed,)), logs)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot, app)
+        await shows(pilot, "the next try")
+        await pilot.press("p")
+        screen = await shows(pilot, "the last words", "previous instance", "ended")
+        assert "the next try" not in screen
+        await pilot.press("p")
+        await shows(pilot, "the next try")
+
+
+async def test_p_says_why_not_where_nothing_was_restarted():
+    app = make_app(healthy())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot, app)
+        await pilot.press("p")
+        await shows(pilot, "inference-server has not been restarted.")
+
+
+async def test_the_next_container_and_the_next_pod():
+    pod = fakes.pod(POD, containers=(fakes.container(), fakes.container("transformer")))
+    logs = fakes.FakeLogs()
+    logs.lines["team-a", POD, "transformer", False] = ["from the transformer"]
+    logs.lines["team-a", OTHER, fakes.CRASHED, False] = ["from the other Pod"]
+    app = make_app(healthy(pods=(pod, fakes.pod(OTHER))), logs)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot, app)
+        await pilot.press("right_square_bracket")
+        await shows(pilot, "from the transformer", "transformer")
+        await pilot.press("n")
+        await shows(pilot, "from the other Pod", "Pod 2 of 2")
+
+
+async def test_it_says_what_it_waits_for():
+    waiting = fakes.pod(
+        POD,
+        status="ImagePullBackOff",
+        reason="ImagePullBackOff",
+        containers=(fakes.container(state="Waiting", ready=False),),
+    )
+    app = make_app(healthy(pods=(waiting,)))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot, app)
+        await shows(pilot, "waiting for the container to start: ImagePullBackOff")
+
+
+async def test_a_refused_log_is_explained():
+    logs = fakes.FakeLogs()
+    logs.error = ClusterError("You may not get pods/log in namespace team-a; ask for it.")
+    app = make_app(healthy(), logs)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot, app)
+        await shows(pilot, "You may not get pods/log in namespace team-a; ask for it.")
+        await pilot.press("q")
+        await shows(pilot, "NAME")
+
+
+async def test_a_pod_that_goes_is_said_to_be_gone():
+    source = healthy()
+    app = make_app(source)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot, app)
+        view = source.fleet.view(Key("team-a", "llama-8b"))
+        source.put(replace(view, pods=view.pods[1:]))
+        await shows(pilot, "the Pod is gone")
+
+
+async def test_an_error_nobody_foresaw_is_a_sentence_and_the_app_goes_on():
+    logs = fakes.FakeLogs()
+    logs.error = RuntimeError("[red]unforeseen[/foo]")
+    app = make_app(healthy(), logs)
+    async with app.run_test(size=(100, 24)) as pilot:
+        await opened(pilot, app)
+        await shows(pilot, "Unexpected RuntimeError: [red]unforeseen[/foo]")
+        await pilot.press("escape")
+        await shows(pilot, "NAME")
+
+
+def test_the_errors_of_a_cluster_are_explained_by_the_cluster():
+    assert issubclass(ApiError, ClusterError)

@@ -1,0 +1,219 @@
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from servedeck.fleet.view import Key
+from servedeck.serving.status import Status
+from tests.tui import fakes
+from tests.tui.helpers import make_app, screen_text, shows, wait_for
+
+LLAMA = Key("team-a", "llama-70b-chat")
+
+
+def listed(app) -> list[str]:
+    return [row.key.name for row in app.servings.table.rows]
+
+
+async def test_failing_servings_stand_first_with_their_cause():
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await shows(pilot, "✗ Error  OOMKilled", "! Degraded  1 failing: CUDA error")
+        lines = screen.splitlines()
+        assert "✗ 2 Error" in lines[1] and "11 servings" in lines[1]
+        assert listed(app)[:4] == ["embed-large", "llama-70b-chat", "qwen-coder", "exaone-rngd"]
+        assert listed(app)[-1] == "deepseek-r1-distill"
+        assert "prod-seoul" in lines[0] and "✓ live" in lines[0]
+
+
+async def test_a_change_reaches_the_row_and_the_counts():
+    source = fakes.FakeSource().put(*fakes.fleet())
+    app = make_app(source)
+    async with app.run_test(size=(100, 24)) as pilot:
+        await shows(pilot, "✗ 2 Error")
+        view = source.fleet.view(LLAMA)
+        source.put(replace(view, status=Status.READY, reason="", message="", ready=2, failing=0))
+        screen = await shows(pilot, "✗ 1 Error", "✓ 6")
+        (line,) = [line for line in screen.splitlines() if "llama-70b-chat" in line]
+        assert "✓ Ready" in line and "2/2" in line
+
+
+async def test_the_cursor_follows_its_serving_and_the_message_line_its_cause():
+    source = fakes.FakeSource().put(*fakes.fleet())
+    app = make_app(source)
+    async with app.run_test(size=(100, 24)) as pilot:
+        await pilot.press("j")
+        await shows(pilot, "team-a/llama-70b-chat  OOMKilled: inference-server was killed")
+        source.put(fakes.serving("aaa", "aaa", status=Status.ERROR, reason="exit code 2"))
+        await wait_for(pilot, lambda: listed(app)[0] == "aaa", "the new serving at the top")
+        assert app.servings.selected.key == LLAMA
+
+
+@pytest.mark.parametrize(
+    ("typed", "names"),
+    [
+        ("llama", ["llama-70b-chat", "deepseek-r1-distill", "llama-8b"]),
+        ("ns:team", ["llama-70b-chat", "llama-8b"]),
+        ("status:error", ["embed-large", "llama-70b-chat"]),
+        ("status:error !llama-70", ["embed-large"]),
+        ("-l app=phi-4", ["phi-4"]),
+    ],
+)
+async def test_the_filter_narrows_the_list_as_typed(typed, names):
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("slash", *typed)
+        await wait_for(pilot, lambda: sorted(listed(app)) == sorted(names), "the names alone")
+        assert app.servings.filter_line.text == typed
+        await pilot.press("enter")
+        assert app.focused is app.servings.table
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: len(listed(app)) == 11, "everything again")
+        assert not app.servings.filter_line.display
+
+
+async def test_a_filter_that_cannot_be_read_says_so_and_loses_nothing():
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("slash", *"status:error")
+        await wait_for(pilot, lambda: len(listed(app)) == 2, "the failing ones")
+        await pilot.press(*" status:x")
+        await shows(pilot, "No status begins with 'x'")
+        assert len(listed(app)) == 2
+        assert app.servings.filter_line.text == "status:error status:x"
+
+
+async def test_digits_go_to_namespaces_and_zero_shows_all():
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await shows(pilot, "0 all")
+        digits = screen.splitlines()[2].split()
+        digit = digits[digits.index("team-a") - 1]
+        await pilot.press(digit)
+        await wait_for(pilot, lambda: len(listed(app)) == 2, "one namespace")
+        screen = await shows(pilot, "prod-seoul / team-a")
+        assert "PROJECT" not in screen
+        await pilot.press("0")
+        await wait_for(pilot, lambda: len(listed(app)) == 11, "all namespaces")
+        await pilot.press("9")
+        await shows(pilot, "No namespace has the digit 9")
+
+
+async def test_favourites_have_the_first_digits():
+    app = make_app(favourites=("search", "team-a"))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(pilot, "1 search  2 team-a  3 ")
+
+
+async def test_a_list_bound_to_one_namespace_is_switched_at_the_source():
+    source = fakes.FakeSource(namespace="team-a").put(*fakes.fleet()[:1])
+    app = make_app(source)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("colon", *"ns search", "enter")
+        await wait_for(pilot, lambda: source.switched == [(None, "search")], "the switch")
+
+
+async def test_columns_sort_by_key_and_by_click():
+    app = make_app()
+    async with app.run_test(size=(200, 40)) as pilot:
+        await shows(pilot, "STATUS ▴")
+        for _ in range(4):
+            await pilot.press("less_than_sign")
+            await pilot.pause()
+        await pilot.press("greater_than_sign")
+        await pilot.press("greater_than_sign")
+        assert app.servings.sort_column == "name"
+        await shows(pilot, "NAME ▴")
+        assert listed(app) == sorted(listed(app))
+        await pilot.press("o")
+        await shows(pilot, "NAME ▾")
+        assert listed(app) == sorted(listed(app), reverse=True)
+        x = screen_text(app).splitlines()[3].index("RESTARTS")
+        await pilot.click("#list", offset=(x, 0))
+        await shows(pilot, "RESTARTS ▾")
+        assert listed(app)[0] == "embed-large"
+        await pilot.click("#list", offset=(x, 0))
+        await shows(pilot, "RESTARTS ▴")
+        assert listed(app)[-1] == "embed-large"
+
+
+async def test_wide_shows_every_column_and_scrolls_under_a_pinned_name():
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("w")
+        await shows(pilot, "left and right scroll")
+        for _ in range(20):
+            await pilot.press("right")
+        screen = await shows(pilot, "ENDPOINT", "AGE")
+        assert "serve.example.com/search/embed-large" in screen
+        assert screen.splitlines()[4].startswith(" embed-large")
+        await pilot.press("w")
+        await shows(pilot, "STATUS ▴")
+
+
+async def test_the_200_columns_of_a_wide_terminal_show_all_columns():
+    app = make_app()
+    async with app.run_test(size=(200, 60)) as pilot:
+        screen = await shows(pilot, "NAME")
+        header = screen.splitlines()[3]
+        for label in [
+            "NAME",
+            "PROJECT",
+            "STATUS",
+            "READY",
+            "TEMPLATE",
+            "MODEL",
+            "ACCELERATOR",
+            "RESTARTS",
+            "ENDPOINT",
+            "AGE",
+        ]:
+            assert label in header
+
+
+async def test_no_key_is_bound_that_does_nothing_yet():
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        bound = set(app.servings._bindings.key_to_bindings)
+        assert not bound & {"n", "r", "s", "e", "y", "d", "p", "R", "C", "ctrl+d"}
+        await pilot.press("n")
+        assert app.screen is app.servings
+
+
+async def test_small_terminals_do_not_crash():
+    app = make_app()
+    async with app.run_test(size=(20, 10)) as pilot:
+        for size in ((20, 10), (10, 4), (3, 2), (1, 1), (80, 24), (20, 10)):
+            await pilot.resize_terminal(*size)
+            for key in ("space", "escape", "c", "escape", "l", "escape", "slash", "x", "escape"):
+                await pilot.press(key)
+            await pilot.pause()
+        await shows(pilot, "embed-large")
+
+
+async def test_a_deleted_serving_closes_its_status_and_says_so():
+    source = fakes.FakeSource().put(*fakes.fleet())
+    app = make_app(source)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("j", "space")
+        await wait_for(pilot, lambda: app.servings.popover.is_open, "the status")
+        source.drop(LLAMA)
+        await shows(pilot, "team-a/llama-70b-chat was deleted.")
+        assert not app.servings.popover.is_open
+
+
+async def test_ages_go_on_while_nothing_else_happens():
+    app = make_app()
+    now = [fakes.NOW]
+    app.clock = lambda: now[0]
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(pilot, "75s")
+        now[0] = fakes.NOW + timedelta(seconds=3)
+        await shows(pilot, "78s")
+
+
+async def test_actions_without_a_serving_say_why():
+    app = make_app(fakes.FakeSource())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("c")
+        await shows(pilot, "There is no serving under the cursor.")

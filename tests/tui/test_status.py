@@ -1,0 +1,134 @@
+from dataclasses import replace
+
+from servedeck.cluster.errors import ClusterError
+from servedeck.fleet.view import Key
+from tests.tui import fakes
+from tests.tui.helpers import make_app, screen_text, shows, wait_for
+from tui.screens.log import LogScreen
+
+LLAMA = Key("team-a", "llama-70b-chat")
+FIRST = "llama-70b-chat-6b8f-9qk2x"
+
+
+async def test_space_says_why_with_pods_events_and_the_crashed_containers_last_lines():
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("j", "space")
+        await shows(
+            pilot,
+            "was killed for using more memory than its limit of 80Gi (exit code 137).",
+            "0/2 ready  2 failing",
+            "Check the failure reason and the logs of the failing Pods.",
+            f"1 {FIRST}  CrashLoopBackOff  0/1 ready  7 restarts, last 2m ago",
+            "BackOff ×23  Back-off restarting failed container",
+            "RuntimeError: DataLoader worker (pid 412) is killed by signal: Killed.",
+        )
+        await pilot.press("space")
+        assert not app.servings.popover.is_open
+        assert app.focused is app.servings.table
+
+
+async def test_the_status_is_true_while_it_is_open_and_reads_the_lines_of_the_next_crash():
+    source = fakes.FakeSource().put(*fakes.fleet())
+    logs = fakes.logs()
+    app = make_app(source, logs)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("j", "space")
+        await shows(pilot, "pid 412")
+        logs.lines["team-a", FIRST, fakes.CRASHED, True] = ["second crash: CUDA out of memory"]
+        view = source.fleet.view(LLAMA)
+        pods = (fakes.crashing_pod(FIRST, restarts=8), *view.pods[1:])
+        source.put(replace(view, message="It ran out of GPU memory.", pods=pods))
+        screen = await shows(
+            pilot, "It ran out of GPU memory.", "8 restarts", "second crash: CUDA out of memory"
+        )
+        assert "pid 412" not in screen
+
+
+async def test_no_lines_are_read_again_while_the_container_is_the_same():
+    source = fakes.FakeSource().put(*fakes.fleet())
+    logs = fakes.logs()
+    app = make_app(source, logs)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("j", "space")
+        await shows(pilot, "pid 412")
+        source.put(replace(source.fleet.view(LLAMA), message="Other words."))
+        await shows(pilot, "Other words.", "pid 412")
+        assert len(logs.asked) == 1
+
+
+async def test_lines_that_cannot_be_read_are_explained_in_place():
+    logs = fakes.FakeLogs()
+    logs.error = ClusterError("You may not get pods/log in namespace team-a.")
+    app = make_app(logs=logs)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("j", "space")
+        await shows(pilot, "You may not get pods/log in namespace team-a.", "CrashLoopBackOff")
+
+
+async def test_it_scrolls_at_80x24_and_the_row_stays_in_sight():
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("j", "space")
+        screen = await shows(pilot, "✗ Error  OOMKilled", "0/2 ready")
+        assert any(line.startswith(" llama-70b-chat") for line in screen.splitlines())
+        await pilot.press("G")
+        await shows(pilot, "is killed by signal: Killed.")
+        await pilot.press("g")
+        await shows(pilot, "0/2 ready")
+
+
+async def test_a_pods_key_opens_its_log_and_esc_comes_back():
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("j", "space")
+        await shows(pilot, FIRST)
+        await pilot.press("2")
+        await wait_for(pilot, lambda: isinstance(app.screen, LogScreen), "the log")
+        await shows(pilot, "team-a/llama-70b-chat-6b8f-vv7tz", "inference-server")
+        await pilot.press("escape")
+        assert app.screen is app.servings
+
+
+async def test_a_pending_serving_says_what_the_scheduler_said():
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("j", "j", "j", "space")
+        screen = await shows(
+            pilot,
+            "4 Insufficient furiosa.ai/rngd",
+            "Check cluster resource availability and image settings.",
+        )
+        assert "Last lines" not in screen
+
+
+async def test_a_healthy_serving_shows_its_pods():
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("slash", *"name:llama-8b", "enter", "space")
+        await shows(pilot, "team-a/llama-8b  ✓ Ready  2/2 ready", "1 llama-8b-7d9c-x2x1q")
+
+
+async def test_a_click_on_the_status_opens_it_and_the_mouse_shows_it():
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        lines = (await shows(pilot, "STATUS")).splitlines()
+        x = lines[3].index("STATUS")
+        y = next(at for at, line in enumerate(lines) if "llama-70b-chat" in line) - 3
+        await pilot.hover("#list", offset=(x, y))
+        await shows(pilot, "2 failing")
+        assert app.focused is app.servings.table
+        await pilot.hover("#list", offset=(x, 30))
+        await wait_for(pilot, lambda: not app.servings.popover.is_open, "the status to go")
+        await pilot.click("#list", offset=(x, y))
+        await shows(pilot, "2 failing")
+        assert app.focused is app.servings.popover
+
+
+async def test_the_footer_shows_the_keys_of_the_status():
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("space")
+        await shows(pilot, "esc close  1-9 a-z Pod's log")
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: "space status" in screen_text(app), "the list's keys")
