@@ -18,14 +18,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
-    from servedeck.demo.api.access import User
     from servedeck.demo.api.server import ApiServer
     from servedeck.demo.clock import Clock
     from servedeck.demo.controllers import Controllers
@@ -110,11 +109,7 @@ class DemoCluster:
         self.controllers = Controllers(self.store, self.clock, self._seed)
         self.story = Story(self.store, self.clock, self.controllers, self._seed)
         runtime = Runtime(self.controllers.kubelet, self.clock)
-        users = [
-            access.admin("demo"),
-            access.viewer("demo-viewer"),
-            access.namespace_admin("chat", "demo-chat"),
-        ]
+        users = [access.admin(), access.viewer(), access.namespace_admin("chat")]
         self._server = ApiServer(self.store, runtime, users, port=self._port)
         if self._state is not None and self._state.exists():
             self._take_up(self._state, now)
@@ -132,7 +127,8 @@ class DemoCluster:
                 "choose another with --port."
             ) from error
         self._directory = _Directory()
-        self._directory.write("kubeconfig", _kubeconfig(self.url, users))
+        # JSON is YAML too
+        self._directory.write("kubeconfig", json.dumps(self._server.kubeconfig(), indent=2))
         if self._state is not None:
             self._saver = asyncio.create_task(self._save_often())
         return self
@@ -225,26 +221,6 @@ def _sweep() -> None:
                 shutil.rmtree(path, ignore_errors=True)
             finally:
                 os.close(descriptor)
-
-
-def _kubeconfig(url: str, users: Sequence[User]) -> str:
-    """A kubeconfig with a context for each user, the first one current; JSON, which is YAML too."""
-
-    def context(user: User) -> dict[str, str]:
-        named = {"cluster": "demo", "user": user.name}
-        return named | ({"namespace": user.home} if user.home else {})
-
-    return json.dumps(
-        {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": users[0].name,
-            "clusters": [{"name": "demo", "cluster": {"server": url}}],
-            "users": [{"name": user.name, "user": {"token": user.token}} for user in users],
-            "contexts": [{"name": user.name, "context": context(user)} for user in users],
-        },
-        indent=2,
-    )
 
 
 # -- as a process of its own --------------------------------------------------------------------
