@@ -1,0 +1,167 @@
+"""Creating servings on the demo cluster, as on a real one: accepted, refused, undone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from servedeck.cluster.apply import apply, undo
+from servedeck.cluster.connection import Connection
+from servedeck.cluster.kubeconfig import Target
+from servedeck.demo.cluster import DemoCluster
+from servedeck.deploy.draft import Draft
+from servedeck.deploy.headless import apply_all, export
+from servedeck.deploy.review import Review, review
+from servedeck.deploy.stored import stored
+from servedeck.deploy.surroundings import Surroundings
+from servedeck.serving import reading
+from servedeck.serving.document import from_yaml
+from servedeck.serving.routes import Platform
+from servedeck.serving.spec import ServingSpec
+from servedeck.serving.templates import TEMPLATES
+
+PLATFORM = Platform(host="ai.example.com", gateway="gateways/main")
+
+
+@pytest.fixture
+async def demo() -> AsyncIterator[DemoCluster]:
+    async with DemoCluster(live=False) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def connection(demo: DemoCluster) -> AsyncIterator[Connection]:
+    opened = await Connection.open(Target(kubeconfig=(demo.kubeconfig,)))
+    yield opened
+    await opened.close()
+
+
+def spec_of(template: str = "vllm", project: str = "chat", **texts: str) -> ServingSpec:
+    draft = Draft(template, project)
+    draft.texts |= {"name": "fresh", "memory": "64Gi", "settings.model": "org/model"}
+    draft.texts["image"] = draft.texts["image"] or "registry.example.com/server:1"
+    draft.texts |= texts
+    spec, problems = draft.check()
+    assert spec is not None, problems
+    return spec
+
+
+def whole(template: str) -> ServingSpec:
+    draft = Draft.of(spec_of(template, description="for the chat", replicas="2"))
+    draft.rows["env"] = [
+        {"name": "LEVEL", "value": "debug \U0001f600", "source": "", "ref": "", "key": ""}
+    ]
+    draft.texts |= {"transformer.image": "transformer:1", "transformer.port": "8081"}
+    spec, problems = draft.check()
+    assert spec is not None, problems
+    return spec
+
+
+async def reviewed(connection: Connection, spec: ServingSpec) -> Review:
+    surroundings = Surroundings(connection, spec.project)
+    surroundings.start()
+    try:
+        await surroundings.known()
+        return await review(connection, spec, PLATFORM, surroundings)
+    finally:
+        await surroundings.close()
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize("made", [spec_of, whole])
+async def test_each_template_is_created_and_read_back(
+    connection: Connection, template: str, made: object
+) -> None:
+    spec = whole(template) if made is whole else spec_of(template)
+    told = await reviewed(connection, spec)
+    assert told.errors == []
+    outcome = await apply(connection, told.manifests, create=True)
+    assert outcome.refusal is None
+    read = reading.read(await stored(connection, "chat", "fresh"))
+    assert read.spec == spec
+    assert read.leftovers == ()
+
+
+async def test_a_taken_name_and_a_missing_project_are_refused(connection: Connection) -> None:
+    told = await reviewed(connection, spec_of(name="llama-31-8b"))
+    assert {problem.field for problem in told.errors} == {"name"}
+    told = await reviewed(connection, spec_of(project="nowhere"))
+    assert [problem.field for problem in told.errors][:1] == ["project"]
+
+
+async def test_quota_is_known_before_anything_is_made(connection: Connection) -> None:
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "gpus", "namespace": "chat"},
+        "spec": {"hard": {"requests.nvidia.com/gpu": "1"}},
+    }
+    await connection.request("POST", "/api/v1/namespaces/chat/resourcequotas", body=quota)
+    many = {"accelerator_count": "2", "settings.tensor_parallel_size": "2"}
+    told = await reviewed(connection, spec_of(**many))
+    assert any("exceeded quota" in problem.message for problem in told.errors)
+
+
+async def test_who_may_only_look_is_told_what_is_missing(demo: DemoCluster) -> None:
+    target = Target(kubeconfig=(demo.kubeconfig,), context="demo-viewer")
+    viewer = await Connection.open(target)
+    try:
+        told = await reviewed(viewer, spec_of())
+        assert any("deployments" in problem.message for problem in told.errors)
+    finally:
+        await viewer.close()
+
+
+async def test_undo_removes_what_was_made(connection: Connection) -> None:
+    told = await reviewed(connection, spec_of())
+    outcome = await apply(connection, told.manifests, create=True)
+    assert await undo(connection, outcome.made) == ()
+    assert await stored(connection, "chat", "fresh") == []
+
+
+async def test_export_of_an_applied_serving_is_that_serving(connection: Connection) -> None:
+    said: list[str] = []
+    spec = whole("vllm")
+    good = await apply_all(
+        connection, [spec], PLATFORM, dry_run=False, say=said.append, complain=said.append
+    )
+    assert good
+    assert "deployment.apps/fresh created" in said
+    exported = await export(connection, "chat", "fresh")
+    assert from_yaml(exported.yaml) == spec
+    assert exported.leftovers == ()
+    said.clear()
+    await apply_all(
+        connection, [spec], PLATFORM, dry_run=True, say=said.append, complain=said.append
+    )
+    assert said[0] == "deployment.apps/fresh unchanged (server dry run)"
+
+
+async def test_what_somebody_else_changed_is_not_overwritten(connection: Connection) -> None:
+    spec = spec_of()
+    said: list[str] = []
+    await apply_all(
+        connection, [spec], PLATFORM, dry_run=False, say=said.append, complain=said.append
+    )
+    path = "/apis/apps/v1/namespaces/chat/deployments/fresh"
+    await connection.request(
+        "PATCH",
+        path,
+        params=[("fieldManager", "kubectl")],
+        body={"spec": {"replicas": 5}},
+        content_type="application/merge-patch+json",
+    )
+    said.clear()
+    good = await apply_all(
+        connection,
+        [spec.replace(replicas=2)],
+        PLATFORM,
+        dry_run=False,
+        say=said.append,
+        complain=said.append,
+    )
+    assert not good
+    assert any("kubectl" in line for line in said)
+    [deployment, *_] = await stored(connection, "chat", "fresh")
+    assert deployment["spec"]["replicas"] == 5
