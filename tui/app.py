@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
@@ -19,11 +20,14 @@ from tui.actions import BY_ID
 from tui.frame import Frame, is_update
 from tui.screens.base import ActionScreen
 from tui.screens.servings import ServingsScreen
-from tui.source import Changes, Logs, Source
+from tui.source import Changes, Cluster, Source
 from widgets.status_popover import Crash, Tail
 
 if TYPE_CHECKING:
     from tui.screens.pick import PickScreen
+
+CLOSE_TIMEOUT = 2.0
+"""Seconds that connections have to end when the app does."""
 
 TAIL_TIMEOUT = 10.0
 """Seconds after which the last lines of a container are given up."""
@@ -41,28 +45,31 @@ class ServedeckApp(App[None]):
     def __init__(
         self,
         source: Source,
-        logs: Logs,
+        cluster: Cluster,
         *,
-        contexts: Sequence[str] = (),
         favourites: Sequence[str] = (),
         keys: Mapping[str, str] | None = None,
         theme: str = "",
         readonly: bool = False,
+        wide: bool = False,
+        columns: Sequence[str] = (),
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """`keys` is the operator's keymap: an action's id -> its keys, comma separated. `theme`
-        is the name of a theme, "" for the one that suits the terminal."""
+        is the name of a theme, "" for the one that suits the terminal; `columns` are the only ones
+        to be shown, empty for all."""
         no_color = "NO_COLOR" in os.environ
         # Textual drops all colour only where it draws in the terminal's own colours.
         super().__init__(ansi_color=True if no_color else None)
         if "TEXTUAL_ANIMATIONS" not in os.environ:
             self.animation_level = "none"
         self.source = source
-        self.logs = logs
-        self.contexts = tuple(contexts)
+        self.cluster = cluster
         self.favourites = tuple(favourites)
         self.keys = dict(keys or {})
         self.readonly = readonly
+        self.wide = wide
+        self.columns = tuple(columns)
         self.clock = clock
         self.servings = ServingsScreen()
         for known in THEMES:
@@ -94,22 +101,16 @@ class ServedeckApp(App[None]):
             if isinstance(screen, ActionScreen):
                 screen.on_changes(changes)
 
-    @property
-    def context_name(self) -> str:
-        """The context in force, "" while it is not known."""
-        connection = self.source.connection
-        return connection.context if connection is not None else ""
-
-    @property
-    def only_namespace(self) -> str:
-        """The one namespace that is watched, "" where all are."""
-        return self.source.namespace or ""
+    async def on_unmount(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await self.source.close()
 
     async def read_tail(self, crash: Crash, lines: int) -> Tail:
         """The last lines of a crashed container, or why there are none."""
         try:
             async with asyncio.timeout(TAIL_TIMEOUT):
-                read = await self.logs.last_lines(
+                read = await self.cluster.last_lines(
                     crash.namespace,
                     crash.pod,
                     crash.container,
@@ -145,15 +146,16 @@ class ServedeckApp(App[None]):
 
     async def show_namespace(self, name: str) -> None:
         """Show one namespace, or all with ""."""
-        if self.source.namespace in (None, name):
+        if self.source.namespace:
+            self.servings.set_namespace("")
+            if name != self.source.namespace:
+                await self.source.switch(namespace=name)
+        else:
             self.servings.set_namespace(name)
-            return
-        self.servings.set_namespace("")
-        await self.source.switch(namespace=name or None)
 
     async def show_context(self, name: str) -> None:
         """Go to another context of the kubeconfig."""
-        if self.contexts and name not in self.contexts:
+        if self.source.contexts and name not in self.source.contexts:
             self.say(f"There is no context {name}; ctrl+k lists those there are.", "warning")
             return
         self.servings.set_namespace("")
@@ -169,17 +171,27 @@ class ServedeckApp(App[None]):
         choices += [
             Choice(name, name, f"{count:,} servings") for name, count in sorted(counted.items())
         ]
-        screen: PickScreen = PickScreen("Namespace", choices, at=self.servings.namespace)
+        at = self.servings.namespace or self.source.namespace
+        screen: PickScreen = PickScreen("Namespace", choices, at=at)
         self._pick(screen, self.show_namespace)
+        self._begin(self._offer_namespaces(screen), "namespaces")
+
+    async def _offer_namespaces(self, screen: PickScreen) -> None:
+        """Add the namespaces without servings, where they may be listed."""
+        from tui.screens.pick import Choice
+
+        with contextlib.suppress(ClusterError):  # those with servings are there to choose from
+            names = await self.cluster.namespaces()
+            screen.add([Choice(name, name, "") for name in names])
 
     def pick_context(self) -> None:
         from tui.screens.pick import Choice, PickScreen
 
         choices = [
-            Choice(name, name, "current" if name == self.context_name else "")
-            for name in self.contexts
+            Choice(name, name, "current" if name == self.source.context else "")
+            for name in self.source.contexts
         ]
-        self._pick(PickScreen("Context", choices, at=self.context_name), self.show_context)
+        self._pick(PickScreen("Context", choices, at=self.source.context), self.show_context)
 
     def _pick(self, screen: PickScreen, then: Callable[[str], Coroutine[None, None, None]]) -> None:
         def chosen(key: str | None) -> None:

@@ -60,19 +60,6 @@ class Changes(Protocol):
     def state(self) -> bool: ...
 
 
-class Connection(Protocol):
-    """Where the picture comes from."""
-
-    @property
-    def context(self) -> str: ...
-
-    @property
-    def namespace(self) -> str: ...
-
-    @property
-    def server(self) -> str: ...
-
-
 class Source(Protocol):
     """A living picture."""
 
@@ -83,12 +70,16 @@ class Source(Protocol):
     def state(self) -> State: ...
 
     @property
-    def connection(self) -> Connection | None:
-        """None before the first connection stands."""
+    def context(self) -> str:
+        """Name of the context, "" while it is not known."""
 
     @property
-    def namespace(self) -> str | None:
-        """The one namespace that is watched, None for all."""
+    def contexts(self) -> tuple[str, ...]:
+        """Names of all contexts that can be switched to."""
+
+    @property
+    def namespace(self) -> str:
+        """The one namespace that is watched, "" for all."""
 
     def subscribe(self, callback: Callable[[Changes], None]) -> Callable[[], None]: ...
 
@@ -98,11 +89,15 @@ class Source(Protocol):
 
     def retry_now(self) -> None: ...
 
-    async def switch(self, *, context: str | None = None, namespace: str | None = None) -> None: ...
+    async def switch(self, *, context: str | None = None, namespace: str | None = None) -> None:
+        """Show another context or namespace ("" for all); None leaves it as it is."""
 
 
-class Logs(Protocol):
-    """Logs of containers, as sanitised lines."""
+class Cluster(Protocol):
+    """What the screens ask of the cluster beside the picture."""
+
+    async def namespaces(self) -> list[str]:
+        """Names of all namespaces. Raises ClusterError."""
 
     def follow(
         self, namespace: str, pod: str, container: str, *, tail: int, previous: bool = False

@@ -48,13 +48,6 @@ class FakeChanges:
     state: bool = False
 
 
-@dataclass(frozen=True)
-class FakeConnection:
-    context: str = "prod-seoul"
-    namespace: str = "default"
-    server: str = "https://127.0.0.1:6443"
-
-
 class FakeFleet:
     def __init__(self) -> None:
         self.by_key: dict[Key, ServingView] = {}
@@ -71,8 +64,9 @@ class FakeSource:
     """Views and state are set by the test, which says so with `tell`."""
 
     state: FakeState = field(default_factory=FakeState)
-    connection: FakeConnection | None = field(default_factory=FakeConnection)
-    namespace: str | None = None
+    context: str = "prod-seoul"
+    contexts: tuple[str, ...] = ("prod-seoul", "staging", "lab")
+    namespace: str = ""
     fleet: FakeFleet = field(default_factory=FakeFleet)
     callbacks: list[Callable[[Any], None]] = field(default_factory=list)
     started: bool = False
@@ -116,7 +110,7 @@ class FakeSource:
         self.switched.append((context, namespace))
 
 
-class FakeLogs:
+class FakeCluster:
     """Logs by (namespace, pod, container, previous); a live one can be written to."""
 
     def __init__(self) -> None:
@@ -124,6 +118,10 @@ class FakeLogs:
         self.asked: list[tuple[str, str, str, bool]] = []
         self.queues: dict[tuple[str, str, str, bool], asyncio.Queue[list[str] | None]] = {}
         self.error: Exception | None = None
+        self.names: list[str] = []
+
+    async def namespaces(self) -> list[str]:
+        return self.names
 
     def queue(self, key: tuple[str, str, str, bool]) -> asyncio.Queue[list[str] | None]:
         return self.queues.setdefault(key, asyncio.Queue())
@@ -398,9 +396,9 @@ CRASH_LINES = [
 ]
 
 
-def logs() -> FakeLogs:
+def cluster() -> FakeCluster:
     """Logs of the crashed containers."""
-    fake = FakeLogs()
+    fake = FakeCluster()
     for name in ("llama-70b-chat-6b8f-9qk2x", "llama-70b-chat-6b8f-vv7tz"):
         fake.lines["team-a", name, CRASHED, True] = list(CRASH_LINES)
     return fake

@@ -16,14 +16,14 @@ from tui.app import ServedeckApp
 
 def make_app(
     source: fakes.FakeSource | None = None,
-    logs: fakes.FakeLogs | None = None,
+    cluster: fakes.FakeCluster | None = None,
     **options: Any,
 ) -> ServedeckApp:
     """The app on servings in all six states, its clock stopped."""
     if source is None:
         source = fakes.FakeSource().put(*fakes.fleet())
-    options = {"theme": DARK.name, "contexts": ("prod-seoul", "staging", "lab"), **options}
-    return ServedeckApp(source, logs or fakes.logs(), clock=lambda: fakes.NOW, **options)
+    options = {"theme": DARK.name, **options}
+    return ServedeckApp(source, cluster or fakes.cluster(), clock=lambda: fakes.NOW, **options)
 
 
 def screen_text(app: App[Any]) -> str:

@@ -20,7 +20,7 @@ async def opened(pilot, app) -> None:
 
 
 async def test_the_last_lines_then_live_ones():
-    logs = fakes.FakeLogs()
+    logs = fakes.FakeCluster()
     key = ("team-a", POD, fakes.CRASHED, False)
     logs.lines[key] = [f"line {number}" for number in range(300)]
     app = make_app(healthy(), logs)
@@ -36,7 +36,7 @@ async def test_the_last_lines_then_live_ones():
 
 
 async def test_p_shows_the_previous_instance_and_back():
-    logs = fakes.FakeLogs()
+    logs = fakes.FakeCluster()
     crashed = fakes.crashing_pod(POD)
     logs.lines["team-a", POD, fakes.CRASHED, True] = ["the last words"]
     logs.lines["team-a", POD, fakes.CRASHED, False] = ["the next try"]
@@ -61,7 +61,7 @@ async def test_p_says_why_not_where_nothing_was_restarted():
 
 async def test_the_next_container_and_the_next_pod():
     pod = fakes.pod(POD, containers=(fakes.container(), fakes.container("transformer")))
-    logs = fakes.FakeLogs()
+    logs = fakes.FakeCluster()
     logs.lines["team-a", POD, "transformer", False] = ["from the transformer"]
     logs.lines["team-a", OTHER, fakes.CRASHED, False] = ["from the other Pod"]
     app = make_app(healthy(pods=(pod, fakes.pod(OTHER))), logs)
@@ -87,7 +87,7 @@ async def test_it_says_what_it_waits_for():
 
 
 async def test_a_refused_log_is_explained():
-    logs = fakes.FakeLogs()
+    logs = fakes.FakeCluster()
     logs.error = ClusterError("You may not get pods/log in namespace team-a; ask for it.")
     app = make_app(healthy(), logs)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -108,7 +108,7 @@ async def test_a_pod_that_goes_is_said_to_be_gone():
 
 
 async def test_an_error_nobody_foresaw_is_a_sentence_and_the_app_goes_on():
-    logs = fakes.FakeLogs()
+    logs = fakes.FakeCluster()
     logs.error = RuntimeError("[red]unforeseen[/foo]")
     app = make_app(healthy(), logs)
     async with app.run_test(size=(100, 24)) as pilot:

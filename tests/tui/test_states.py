@@ -85,7 +85,7 @@ async def test_a_lost_server_keeps_the_list_and_says_since_when_it_is_stale():
 async def test_an_unreachable_server_at_the_start_says_what_to_try():
     source = fakes.FakeSource(
         state=fakes.FakeState(Phase.RETRYING, "https://10.0.0.1:6443 does not answer."),
-        connection=None,
+        context="",
     )
     app = make_app(source)
     async with app.run_test(size=(80, 24)) as pilot:

@@ -30,7 +30,7 @@ async def test_space_says_why_with_pods_events_and_the_crashed_containers_last_l
 
 async def test_the_status_is_true_while_it_is_open_and_reads_the_lines_of_the_next_crash():
     source = fakes.FakeSource().put(*fakes.fleet())
-    logs = fakes.logs()
+    logs = fakes.cluster()
     app = make_app(source, logs)
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("j", "space")
@@ -47,7 +47,7 @@ async def test_the_status_is_true_while_it_is_open_and_reads_the_lines_of_the_ne
 
 async def test_no_lines_are_read_again_while_the_container_is_the_same():
     source = fakes.FakeSource().put(*fakes.fleet())
-    logs = fakes.logs()
+    logs = fakes.cluster()
     app = make_app(source, logs)
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("j", "space")
@@ -58,9 +58,9 @@ async def test_no_lines_are_read_again_while_the_container_is_the_same():
 
 
 async def test_lines_that_cannot_be_read_are_explained_in_place():
-    logs = fakes.FakeLogs()
+    logs = fakes.FakeCluster()
     logs.error = ClusterError("You may not get pods/log in namespace team-a.")
-    app = make_app(logs=logs)
+    app = make_app(cluster=logs)
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("j", "space")
         await shows(pilot, "You may not get pods/log in namespace team-a.", "CrashLoopBackOff")

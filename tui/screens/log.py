@@ -84,7 +84,7 @@ class LogScreen(ActionScreen[None]):
     async def _follow(self) -> None:
         """Write what comes until nothing more can come."""
         try:
-            async for batch in self.servedeck.logs.follow(
+            async for batch in self.servedeck.cluster.follow(
                 self._key.namespace,
                 self._pod,
                 self._container,

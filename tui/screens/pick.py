@@ -85,6 +85,13 @@ class PickScreen(Overlay[str | None]):
         self.show_choices()
         self.table.select(self._at)
 
+    def add(self, choices: Sequence[Choice]) -> None:
+        """Offer what is not offered yet."""
+        known = {choice.key for choice in self._choices}
+        self._choices += [choice for choice in choices if choice.key not in known]
+        if self.is_attached:
+            self.show_choices()
+
     def choices(self) -> list[Choice]:
         """What there is to choose, given what was typed."""
         return ranked(self._choices, self.line.text)

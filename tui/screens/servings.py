@@ -20,7 +20,7 @@ from tui import words
 from tui.actions import POD_KEYS, Action, bindings
 from tui.namespaces import Digits
 from tui.screens.base import ActionScreen
-from tui.source import Changes
+from tui.source import Changes, State
 from widgets.fleet_header import FleetHeader, Heading
 from widgets.fleet_table import FleetTable
 from widgets.line_input import LineInput
@@ -79,7 +79,7 @@ class ServingsScreen(ActionScreen[None]):
         self.filter_line.display = False
         self.banner.display = False
         self._digits = Digits(self.servedeck.favourites)
-        self.table.set_view(sort=(self.sort_column, False))
+        self.table.set_view(sort=(self.sort_column, False), wide=self.servedeck.wide)
         self.table.focus()
         self.set_interval(1.0, self._tick)
         self.show_all()
@@ -98,6 +98,7 @@ class ServingsScreen(ActionScreen[None]):
     def show_all(self) -> None:
         """Bring list, header, banner and status up to date; repaints only what differs."""
         source = self.servedeck.source
+        state = source.state
         all_views = source.fleet.views()
         here = [view for view in all_views if self.namespace in ("", view.key.namespace)]
         matching = self.filter_query.filter(here)
@@ -106,28 +107,37 @@ class ServingsScreen(ActionScreen[None]):
         self._digits.learn(view.key.namespace for view in all_views)
         self.table.set_placeholder(
             words.placeholder(
-                source.state,
+                state,
                 namespace=self.namespace,
                 filter_text=self.filter_query.text,
                 total=len(here),
                 elsewhere=len(all_views) - len(here),
-                context=self.servedeck.context_name,
+                context=source.context,
             )
         )
         self.table.set_rows(self._rows.of(self._views))
-        self._show_heading(here)
-        self._show_banner()
+        self._show_columns()
+        self._show_heading(here, state)
+        self._show_banner(state)
         self._show_status()
         self.show_message()
         self.show_hints()
 
-    def _show_heading(self, here: list[ServingView]) -> None:
+    def _show_columns(self) -> None:
+        """The project is no news where all servings are of one."""
+        app = self.servedeck
+        hidden = {c.key for c in COLUMNS if app.columns and c.key not in app.columns} - {"name"}
+        if self.namespace or app.source.namespace:
+            hidden.add("project")
+        self.table.set_view(hidden=frozenset(hidden))
+
+    def _show_heading(self, here: list[ServingView], state: State) -> None:
         app = self.servedeck
         self.header.show(
             Heading(
-                context=app.context_name,
-                namespace=self.namespace or app.only_namespace,
-                connection=words.connection(app.source.state),
+                context=app.source.context,
+                namespace=self.namespace or app.source.namespace,
+                connection=words.connection(state),
                 counts=counts(here),
                 shown=len(self._views),
                 total=len(here),
@@ -136,21 +146,21 @@ class ServingsScreen(ActionScreen[None]):
             )
         )
 
-    def _show_banner(self) -> None:
-        line = words.banner(self.servedeck.source.state, "ctrl+r")
+    def _show_banner(self, state: State) -> None:
+        line = words.banner(state, "ctrl+r")
         self.banner.display = bool(line)
         self.banner.set_lines(line)
-        self.table.set_class(self.servedeck.source.state.stale_for is not None, "-stale")
+        self.table.set_class(state.stale_for is not None, "-stale")
 
     def _tick(self) -> None:
         """A second went by: ages, and the age of data that are old."""
         self.table.tick()
-        if self.servedeck.source.state.stale_for is not None:
-            self._show_heading([v for v in self._all() if self.namespace in ("", v.key.namespace)])
         self.popover.tick()
-
-    def _all(self) -> list[ServingView]:
-        return list(self.servedeck.source.fleet.views())
+        source = self.servedeck.source
+        state = source.state
+        if state.stale_for is not None:
+            views = source.fleet.views()
+            self._show_heading([v for v in views if self.namespace in ("", v.key.namespace)], state)
 
     @property
     def selected(self) -> ServingView | None:
@@ -288,9 +298,8 @@ class ServingsScreen(ActionScreen[None]):
     def set_namespace(self, namespace: str) -> None:
         """Show one namespace, or all with ""."""
         self.namespace = namespace
-        self.table.set_view(hidden=frozenset({"project"}) if namespace else frozenset())
-        self.table.forget_widths()
         self.show_all()
+        self.table.forget_widths()
 
     # -- filter -------------------------------------------------------------------------------
 

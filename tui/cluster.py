@@ -1,19 +1,22 @@
-"""Logs through the connection that the living picture has at the moment."""
+"""What the screens ask of a cluster beside the living picture: logs, and names to choose from."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable
 
 from servedeck.cluster import logs
 from servedeck.cluster.connection import Connection
 from servedeck.cluster.errors import LostError
+from servedeck.cluster.kinds import NAMESPACES
+from servedeck.serving.text import one_line, sanitise
 
 
-class ClusterLogs:
-    """What `tui.source.Logs` asks for, of a cluster."""
+class ConnectedCluster:
+    """`tui.source.Cluster` through the connection that is in force."""
 
     def __init__(self, connection: Callable[[], Connection | None]) -> None:
-        """`connection` says which one is in force; it changes with the context."""
+        """`connection` says which one that is; it changes with the context."""
         self._connection = connection
 
     def follow(
@@ -28,8 +31,13 @@ class ClusterLogs:
             self._current(), namespace, pod, container, tail=tail, previous=previous
         )
 
+    async def namespaces(self) -> list[str]:
+        answer = json.loads(await self._current().get(NAMESPACES.path(None), ()))
+        names = (item["metadata"]["name"] for item in answer["items"])
+        return sorted(one_line(sanitise(name)) for name in names)
+
     def _current(self) -> Connection:
         connection = self._connection()
         if connection is None:
-            raise LostError("Logs can be read once the API server is reached; it is being tried.")
+            raise LostError("There is no connection to the API server yet; it is being tried.")
         return connection
