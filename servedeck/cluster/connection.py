@@ -357,6 +357,7 @@ class Stream:
             if not chunk:
                 return
             yield chunk
+            del chunk  # not kept while we wait, maybe for minutes
 
     async def batches(self) -> AsyncIterator[list[bytes]]:
         """Complete lines, as many at once as have arrived; an unfinished last one is dropped."""
@@ -365,8 +366,8 @@ class Stream:
         async for chunk in self.chunks():
             head, newline, tail = chunk.rpartition(b"\n")
             if not newline:
-                rest.append(chunk)
-                held += len(chunk)
+                rest.append(tail)
+                held += len(tail)
                 if held > _MOST_LINE:
                     raise AnswerError(f"The server sent a line longer than {_MOST_LINE >> 20} MiB.")
                 continue
@@ -374,7 +375,10 @@ class Stream:
                 rest.append(head)
                 head = b"".join(rest)
             rest, held = ([tail], len(tail)) if tail else ([], 0)
-            yield head.split(b"\n")
+            lines = head.split(b"\n")
+            del chunk, head
+            yield lines
+            del lines
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for batch in self.batches():

@@ -6,6 +6,7 @@ what was passed over is named. So one odd object is shown as far as it can be re
 
 from __future__ import annotations
 
+import json
 import types
 import typing
 from collections.abc import Callable
@@ -68,8 +69,9 @@ def parse(raw: bytes) -> Any:
     except (msgspec.DecodeError, ValueError, RecursionError):
         pass
     try:
-        return msgspec.json.decode(raw.decode("utf-8", "replace"))
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        # the standard library's also takes numbers out of range, as infinite
+        return json.loads(raw.decode("utf-8", "replace"))
+    except (ValueError, RecursionError) as error:
         raise AnswerError(f"The server sent JSON that cannot be read ({error}).") from error
 
 

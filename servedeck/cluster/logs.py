@@ -149,7 +149,7 @@ class _Follower:
         instance: _Instance | None = None
         drained = False
         while True:
-            said = ""
+            said, reading = "", False
             try:
                 now = await self._look()
                 if now is None:
@@ -162,6 +162,7 @@ class _Follower:
                 instance = now
                 if now.running or not drained:
                     params = self.params(tail=tail, since=self._position.resume())
+                    reading = True
                     async for batch in self.read(params):
                         self._said, self._waits = "", 0
                         yield batch
@@ -174,8 +175,10 @@ class _Follower:
                     return
                 if drained:
                     said = f"{self._ended(now.ended)} Waiting for its next start."
-            except SlowError:
-                continue  # quiet, or dead: a new connection tells
+            except SlowError as error:
+                if reading:
+                    continue  # a quiet container, or a dead connection: a new one tells
+                said = f"{error} Trying again."
             except ApiError as error:
                 if error.code in (401, 403) or (error.code == 400 and "not valid" in error.message):
                     raise self.refused(error) from error

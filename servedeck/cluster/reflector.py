@@ -281,6 +281,7 @@ class Reflector:
                         if await self._event(line, into):
                             into = None
                         await self._take_turns()
+                del batch
         lasted = self._clock() - began
         if into is not None:
             raise _ShortWatchError("The server ended the list before it was complete.")

@@ -1,0 +1,255 @@
+"""A small API server on loopback whose faults are scripted: one collection, lists and watches."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from aiohttp import web
+
+from servedeck.cluster.connection import Connection
+from servedeck.cluster.kubeconfig import Target
+
+Fault = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def pod(name: str, phase: str = "Running", **more: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name, "namespace": "default", "uid": f"uid-{name}"},
+        "spec": {"containers": [{"name": "main"}]},
+        "status": {"phase": phase},
+        **more,
+    }
+
+
+def status(code: int, reason: str = "", message: str = "", **details: Any) -> dict[str, Any]:
+    return {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "status": "Failure",
+        "code": code,
+        "reason": reason,
+        "message": message or f"{code} it is",
+        "details": details,
+    }
+
+
+def answers(code: int, reason: str = "", message: str = "", **headers: str) -> Answer:
+    """A fault: the request is answered with this Status."""
+
+    async def fault(_: web.Request) -> web.StreamResponse:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return web.json_response(status(code, reason, message), status=code, headers=named)
+
+    return fault
+
+
+class Api:
+    """`faults["list"]` and `faults["watch"]` hold what the next requests of that kind meet: each
+    is used once, in order; a fault that gives None lets the request through."""
+
+    def __init__(self, path: str = "/api/v1/pods") -> None:
+        self.path = path
+        self.objects: dict[str, dict[str, Any]] = {}
+        self.version = 100
+        self.compacted = 0
+        self.history: list[tuple[int, bytes]] = []
+        self.faults: dict[str, list[Fault]] = {"list": [], "watch": [], "other": []}
+        self.requests: list[web.Request] = []
+        self.minor = 33
+        self.initial_events = True
+        self.watching: set[web.StreamResponse] = set()
+        self.url = ""
+        self._changed = asyncio.Condition()
+        self._routes: dict[str, Fault] = {}
+
+    # -- the cluster's side ----------------------------------------------------------------------
+
+    async def put(self, obj: dict[str, Any]) -> None:
+        uid = obj["metadata"]["uid"]
+        await self._record("MODIFIED" if uid in self.objects else "ADDED", obj)
+        self.objects[uid] = obj
+
+    async def delete(self, name: str) -> None:
+        await self._record("DELETED", self.objects.pop(f"uid-{name}"))
+
+    async def _record(self, type_: str, obj: dict[str, Any]) -> None:
+        self.version += 1
+        obj["metadata"]["resourceVersion"] = str(self.version)
+        self.history.append((self.version, event(type_, obj)))
+        await self.wake()
+
+    async def wake(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+    def compact(self) -> None:
+        """Forget all events so far: a watch from before is answered with 410."""
+        self.compacted = self.version
+        self.history.clear()
+
+    async def hang_up(self) -> None:
+        """Reset every watch in the middle."""
+        for response in list(self.watching):
+            transport = response._req.transport if response._req else None
+            if transport is not None:
+                transport.abort()
+
+    @property
+    def versions(self) -> dict[str, str]:
+        return {uid: obj["metadata"]["resourceVersion"] for uid, obj in self.objects.items()}
+
+    def answer(self, path: str, fault: Fault) -> None:
+        """Answer requests for `path` in this way."""
+        self._routes[path] = fault
+
+    def count(self, kind: str) -> int:
+        return sum(kind_of(request) == kind for request in self.requests)
+
+    # -- the server's side -----------------------------------------------------------------------
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append(request)
+        kind = kind_of(request) if request.path == self.path else "other"
+        if self.faults[kind]:
+            answer = await self.faults[kind].pop(0)(request)
+            if answer is not None:
+                return answer
+        if request.path in self._routes:
+            answer = await self._routes[request.path](request)
+            assert answer is not None
+            return answer
+        if request.path == "/version":
+            return web.json_response({"major": "1", "minor": f"{self.minor}+"})
+        if request.path != self.path:
+            return web.json_response(status(404, "NotFound", "not here"), status=404)
+        return await (self._watch(request) if kind == "watch" else self._list(request))
+
+    async def _list(self, request: web.Request) -> web.StreamResponse:
+        wanted = int(request.query.get("resourceVersion") or 0)
+        if wanted > self.version:
+            message = f"Timeout: Too large resource version: {wanted}, current: {self.version}"
+            return web.json_response(status(504, "Timeout", message), status=504)
+        items = list(self.objects.values())
+        begin = int(request.query.get("continue") or 0)
+        limit = int(request.query.get("limit") or 0) or len(items)
+        meta: dict[str, Any] = {"resourceVersion": str(self.version)}
+        if begin + limit < len(items):
+            meta |= {
+                "continue": str(begin + limit),
+                "remainingItemCount": len(items) - begin - limit,
+            }
+        return web.json_response({"metadata": meta, "items": items[begin : begin + limit]})
+
+    async def _watch(self, request: web.Request) -> web.StreamResponse:
+        query = request.query
+        sent = int(query.get("resourceVersion") or 0)
+        response = web.StreamResponse()
+        if query.get("sendInitialEvents") == "true" and not self.initial_events:
+            refusal = status(422, "Invalid", "sendInitialEvents is forbidden for watch")
+            return web.json_response(refusal, status=422)
+        await response.prepare(request)
+        self.watching.add(response)
+        try:
+            if query.get("sendInitialEvents") == "true":
+                for obj in list(self.objects.values()):
+                    await response.write(event("ADDED", obj))
+                sent = self.version
+                await response.write(bookmark(sent, {"k8s.io/initial-events-end": "true"}))
+            elif sent < self.compacted:
+                await response.write(event("ERROR", status(410, "Expired", "too old")))
+                return response
+            elif sent > self.version:
+                await asyncio.sleep(3600)  # as real servers do: silence
+            async with asyncio.timeout(float(query["timeoutSeconds"])):
+                while True:
+                    new = [line for version, line in self.history if version > sent]
+                    if new:
+                        sent = self.version
+                        await response.write(b"".join(new))
+                    async with self._changed:
+                        while self.version <= sent:
+                            await self._changed.wait()
+        except (TimeoutError, ConnectionError):
+            return response
+        finally:
+            self.watching.discard(response)
+
+
+def kind_of(request: web.Request) -> str:
+    return "watch" if request.query.get("watch") == "true" else "list"
+
+
+def event(type_: str, obj: Any) -> bytes:
+    return json.dumps({"type": type_, "object": obj}).encode() + b"\n"
+
+
+def bookmark(version: int, annotations: dict[str, str] | None = None) -> bytes:
+    meta = {"resourceVersion": str(version), "annotations": annotations}
+    return event("BOOKMARK", {"metadata": meta, "spec": {"containers": None}, "status": {}})
+
+
+async def streamed(request: web.Request, *chunks: bytes, end: bool = True) -> web.StreamResponse:
+    """An answer of these chunks; without `end` it stays open and silent."""
+    response = web.StreamResponse()
+    await response.prepare(request)
+    for chunk in chunks:
+        await response.write(chunk)
+    if not end:
+        await asyncio.sleep(3600)
+    return response
+
+
+@asynccontextmanager
+async def serving(api: Api, port: int = 0) -> AsyncIterator[int]:
+    """Serve on loopback; gives the port."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", api.handle)
+    runner = web.AppRunner(app, shutdown_timeout=0, handler_cancellation=True)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", port, reuse_address=True)
+    await site.start()
+    assert site._server is not None
+    port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+    api.url = f"http://127.0.0.1:{port}"
+    try:
+        yield port
+    finally:
+        await runner.cleanup()
+
+
+def kubeconfig(file: Path, server: str, user: dict[str, Any] | None = None, **cluster: Any) -> Path:
+    """A kubeconfig with one context, `here`."""
+    file.write_text(
+        yaml.safe_dump(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "current-context": "here",
+                "clusters": [{"name": "cluster", "cluster": {"server": server, **cluster}}],
+                "users": [{"name": "me", "user": user or {}}],
+                "contexts": [{"name": "here", "context": {"cluster": "cluster", "user": "me"}}],
+            }
+        )
+    )
+    return file
+
+
+async def connect(file: Path, environ: dict[str, str] | None = None, **target: Any) -> Connection:
+    return await Connection.open(Target((file,), **target), environ or {})
+
+
+async def until(condition: Callable[[], bool], what: str = "", limit: float = 8.0) -> None:
+    """Wait for a condition."""
+    try:
+        async with asyncio.timeout(limit):
+            while not condition():
+                await asyncio.sleep(0.005)
+    except TimeoutError:
+        raise AssertionError(f"never came true: {what or condition}") from None
