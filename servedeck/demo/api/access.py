@@ -56,7 +56,9 @@ class User:
     def may_path(self, path: str) -> bool:
         """Paths beside the resources: everyone may discover, admin may all."""
         first = path.strip("/").split("/", 1)[0]
-        return first in _PUBLIC or any("*" in rule.resources for rule in self.rules)
+        return first in _PUBLIC or any(
+            rule.resources == ANY and rule.namespaces is None for rule in self.rules
+        )
 
 
 _BASIC = (

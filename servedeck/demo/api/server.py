@@ -175,8 +175,9 @@ class ApiServer:
 
     def _meta(self, request: web.BaseRequest, parts: list[str], user: User) -> web.Response:
         """Discovery, OpenAPI and the version: paths that name no resource."""
-        if not user.may_path(request.path):
-            raise access.path_denied(user, request.method.lower(), request.path)
+        path = "/" + "/".join(parts)
+        if not user.may_path(path):
+            raise access.path_denied(user, request.method.lower(), path)
         if request.method not in ("GET", "HEAD"):
             raise status.method_not_allowed()
         if parts == ["openapi", "v2"]:

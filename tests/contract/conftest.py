@@ -1,0 +1,55 @@
+"""Fixtures: each test of the contract runs against the demo and against the real thing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.contract.target import DemoBackend, RealBackend, Target, add_nodes, fresh
+
+TARGETS = ["demo", pytest.param("real", marks=pytest.mark.xdist_group("control_plane"))]
+
+
+@pytest.fixture(scope="session")
+def demo_backend() -> Iterator[DemoBackend]:
+    backend = DemoBackend()
+    yield backend
+    backend.close()
+
+
+@pytest.fixture(scope="session", params=TARGETS)
+def target(request: pytest.FixtureRequest) -> Iterator[Target]:
+    if request.param == "demo":
+        found = Target(request.getfixturevalue("demo_backend"))
+        add_nodes(found)
+    else:
+        found = Target(RealBackend(request.getfixturevalue("control_plane")))
+    found.backend.grant_view()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def ns(target: Target) -> Iterator[str]:
+    """A fresh namespace, deleted after the test."""
+    name = fresh()
+    target.ok("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+    yield name
+    target.send("DELETE", f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture
+def deployments(ns: str) -> str:
+    """The path of the Deployments in the fresh namespace."""
+    return f"/apis/apps/v1/namespaces/{ns}/deployments"
+
+
+@pytest.fixture
+def configmaps(ns: str) -> str:
+    return f"/api/v1/namespaces/{ns}/configmaps"
+
+
+@pytest.fixture
+def pods(ns: str) -> str:
+    return f"/api/v1/namespaces/{ns}/pods"
