@@ -16,13 +16,15 @@ from typing import Any
 from servedeck.deploy.form import COMMON
 from servedeck.serving import checks
 from servedeck.serving.fields import as_text
-from servedeck.serving.problems import Problem
+from servedeck.serving.problems import Problem, error
 from servedeck.serving.spec import EnvVar, ServingSpec, parse
 from servedeck.serving.templates import TEMPLATES, Template, find
 
 Row = dict[str, str]
 """Texts of one volume (claim, mount_path, read_only) or one variable (name, value, source, ref,
-key); source is "" for a plain value, "secret" or "config_map"."""
+key); source is "" for a plain value, "secret" or "config_map". A line of an env file that could not
+be read is a variable too, so that it can be mended: source "line", the line as value, its number as
+ref, and what is wrong with it as key."""
 
 VOLUME = {"claim": "", "mount_path": "", "read_only": "false"}
 VARIABLE = {"name": "", "value": "", "source": "", "ref": "", "key": ""}
@@ -57,6 +59,13 @@ class Draft:
         for field in after.fields:
             self.texts.setdefault(f"settings.{field.name}", as_text(field.default))
 
+    @property
+    def has_transformer(self) -> bool:
+        """Whether something was written about one; its image is then missing, not the rest
+        forgotten."""
+        typed = any(self.texts[f"transformer.{part}"].strip() for part in ("image", "command"))
+        return typed or bool(self.rows["transformer.env"])
+
     # -- to and from a spec ---------------------------------------------------------------------
 
     def document(self) -> dict[str, Any]:
@@ -71,7 +80,7 @@ class Draft:
             for row in self.rows["volumes"]
         ]
         document["env"] = [_variable(row) for row in self.rows["env"]]
-        if texts["transformer.image"].strip() or self.rows["transformer.env"]:
+        if self.has_transformer:
             document["transformer"] = {
                 "image": texts["transformer.image"],
                 "port": texts["transformer.port"],
@@ -85,6 +94,19 @@ class Draft:
 
         Fields that cannot be read do not keep the others from being checked.
         """
+        spec, found = self._check()
+        unread = {
+            f"{path}.{at}": row
+            for path in ("env", "transformer.env")
+            for at, row in enumerate(self.rows[path])
+            if row["source"] == "line"
+        }
+        return spec, [
+            *(one for one in found if not any(_touches(one.field, path) for path in unread)),
+            *(error(path, f"Line {row['ref']}: {row['key']}") for path, row in unread.items()),
+        ]
+
+    def _check(self) -> tuple[ServingSpec | None, list[Problem]]:
         document = self.document()
         spec, unreadable = parse(document)
         if spec is not None:
@@ -198,6 +220,8 @@ class Shelf:
 
 
 def _variable(row: Row) -> dict[str, Any]:
+    if row["source"] == "line":
+        return {"name": row["value"]}
     if row["source"]:
         return {"name": row["name"], row["source"]: {"name": row["ref"], "key": row["key"]}}
     return {"name": row["name"], "value": row["value"]}

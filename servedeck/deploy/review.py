@@ -4,11 +4,11 @@ dry run, quota, the nodes."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from servedeck.cluster import apply
-from servedeck.cluster.apply import Owner, Preview, Refusal, Why
+from servedeck.cluster.apply import Owner, Place, Preview, Refusal, Why
 from servedeck.cluster.connection import Connection
 from servedeck.cluster.errors import ApiError
 from servedeck.deploy.surroundings import Surroundings
@@ -54,9 +54,11 @@ async def review(
     *,
     create: bool = True,
     shape: Shape | None = None,
+    own: Collection[Place] = (),
 ) -> Review:
     """Ask everyone. With `create`, a name that is taken is an error; without, it is a change
-    to the objects there, whose `shape` is kept.
+    to the objects there, whose `shape` is kept. `own` are objects that an attempt before this one
+    made: they are changed, not taken.
 
     Raises ClusterError only where the API server cannot be reached.
     """
@@ -72,12 +74,13 @@ async def review(
     previews: tuple[Preview, ...] = ()
     taken: tuple[Owner, ...] = ()
     if not errors(problems):
-        taken = await apply.taken(connection, objects)
+        stored = await apply.taken(connection, objects)
+        taken = tuple(owner for owner in stored if owner.place not in own)
         asked_for = objects
         if create:
             problems += [error("name", _taken(owner)) for owner in taken]
             places = {owner.place for owner in taken}
-            asked_for = [one for one in objects if apply.Place.of(one) not in places]
+            asked_for = [one for one in objects if Place.of(one) not in places]
         previews = await apply.preview(connection, asked_for)
         refusals = [one.refusal for one in previews if one.refusal]
         if not refusals and spec.replicas:

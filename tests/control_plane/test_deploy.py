@@ -116,6 +116,20 @@ async def test_a_name_that_is_taken_is_said_with_whose_it_is(
     assert not gone(control_plane, namespace, "", "services")
 
 
+async def test_what_an_attempt_before_made_is_not_taken(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    async with connected(control_plane) as connection:
+        spec = spec_of(namespace)
+        [deployment, *_] = manifests.build(spec)
+        outcome = await apply(connection, [deployment], create=True)
+        surroundings = Surroundings(connection, spec.project)
+        own = [one.place for one in outcome.made]
+        told = await review(connection, spec, Platform(), surroundings, own=own)
+    assert told.errors == []
+    assert [one.action for one in told.previews] == [Action.UNCHANGED, Action.CREATE]
+
+
 def foreign_service(plane: ControlPlane, namespace: str) -> None:
     plane.kubectl("create", "service", "clusterip", "llama", "--tcp=80", "-n", namespace)
 

@@ -110,3 +110,18 @@ def test_a_draft_of_a_template_that_is_gone_still_opens() -> None:
     draft = Draft.load(saved)
     assert draft.template.id in ("vllm", "custom", "furiosa-llm")
     assert {problem.field for problem in draft.check()[1]} >= {"template"}
+
+
+def test_a_line_that_is_no_variable_is_kept_and_keeps_the_others_checked() -> None:
+    draft = typed()
+    unread = {"value": "FOO BAR", "source": "line", "ref": "3", "key": "It has no '='."}
+    draft.rows["env"] = [{**VARIABLE, **unread}, {**VARIABLE, "name": "1st", "value": "x"}]
+    problems = {problem.field: problem.message for problem in errors(draft.check()[1])}
+    assert problems["env.0"] == "Line 3: It has no '='."
+    assert "env.1.name" in problems
+    assert Draft.load(json.loads(json.dumps(draft.dump()))) == draft
+
+
+def test_a_transformer_without_an_image_is_said_and_not_left_out() -> None:
+    draft = typed(**{"transformer.command": "serve --fast"})
+    assert {problem.field for problem in errors(draft.check()[1])} == {"transformer.image"}
