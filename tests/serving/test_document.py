@@ -139,3 +139,8 @@ def test_any_text_is_a_serving_or_a_document_error(text: str) -> None:
             all_from_yaml(whole)
         except DocumentError as exc:
             assert exc.problems
+
+
+def test_a_value_of_several_lines_is_written_as_a_block() -> None:
+    spec = from_yaml(body("template: custom\ndescription: |\n  one\n  two"))
+    assert "description: |-\n    one\n    two\n" in to_yaml(spec)

@@ -217,3 +217,34 @@ def test_several_extended_resources_the_accelerator_is_chosen() -> None:
     limits = {"rdma/hca": 1, "a.example.com/nic": 1, "nvidia.com/mig-2g.20gb": "3"}
     spec = reading.read([deployment({"resources": {"limits": limits}})]).spec
     assert (spec.accelerator, spec.accelerator_count) == ("nvidia.com/mig-2g.20gb", 3)
+
+
+def test_strings_that_no_spec_can_hold_are_mended() -> None:
+    odd = "a\ud800b"
+    container = {
+        "image": odd,
+        "command": [odd],
+        "env": [{"name": odd, "value": odd}],
+        "resources": {"limits": {f"example.com/{odd}": "1", "nvidia.com/gpu": odd, "cpu": odd}},
+    }
+    spec = reading.read([deployment(container)]).spec
+    assert (spec.image, spec.command, spec.env[0].value) == ("a?b", ("a?b",), "a?b")
+    assert (spec.accelerator, spec.accelerator_count, str(spec.cpu)) == ("nvidia.com/gpu", 1, "0.5")
+
+
+def test_numbers_that_no_object_can_hold_become_the_default() -> None:
+    one = deployment({"ports": [{"containerPort": 10**30}, {"containerPort": "x"}]})
+    one["spec"]["replicas"] = 10**30
+    spec = reading.read([one]).spec
+    assert (spec.replicas, spec.inference_port) == (1, 8000)
+
+
+def test_the_same_amount_in_other_words_is_no_difference() -> None:
+    amounts = {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "1024Mi"}}
+    got = reading.read([deployment({"image": "i", "resources": amounts})])
+    assert got.leftovers == ()
+    amounts["limits"]["memory"] = "2Gi"
+    got = reading.read([deployment({"image": "i", "resources": amounts})])
+    (changed,) = got.leftovers
+    assert changed.path.endswith("[server].resources.limits.memory")
+    assert (changed.value, changed.ours, changed.kept) == ("2Gi", "1Gi", False)
