@@ -37,8 +37,3 @@ def warning(field: str, message: str) -> Problem:
 
 def errors(problems: Iterable[Problem]) -> list[Problem]:
     return [problem for problem in problems if problem.is_error]
-
-
-def within(problems: Iterable[Problem], path: str) -> list[Problem]:
-    """Problems of the field at `path` and of the fields below it."""
-    return [p for p in problems if p.field == path or p.field.startswith(f"{path}.")]
