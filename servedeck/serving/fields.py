@@ -31,10 +31,6 @@ class Kind(StrEnum):
     """str, one of `choices` or free text"""
     ARGUMENTS = "arguments"
     """tuple of str, typed as one shell-quoted line"""
-    FLAG = "flag"
-    """bool"""
-    ROWS = "rows"
-    """a list of rows with fields of their own"""
 
 
 @dataclass(frozen=True, slots=True)
