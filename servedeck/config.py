@@ -106,8 +106,12 @@ def load(
     `flags` holds what the command line named, None for what it did not. Raises SettingsError.
     """
     file = settings_file() if file is None else file
-    values = _from_file(file) | _from_environment(environ)
-    values |= {key: value for key, value in (flags or {}).items() if value is not None}
+    values: dict[str, Any] = {}
+    given = {key: value for key, value in (flags or {}).items() if value is not None}
+    for layer in (_from_file(file), _from_environment(environ), given):
+        if "namespace" in layer:  # one namespace means that one, whatever lower places say
+            values.pop("all_namespaces", None)
+        values |= layer
     return Settings.model_validate(values)
 
 

@@ -82,7 +82,8 @@ class Live:
     """Make one on the event loop, `subscribe`, then `start`; `close` leaves nothing behind.
 
     `widen`: where neither the target nor its context names a namespace, show all of them rather
-    than "default". `calm_gc`: tune the garbage collector once the picture stands.
+    than "default". `narrow`: where all namespaces may not be listed, show the one that the context
+    names. `calm_gc`: tune the garbage collector once the picture stands.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Live:
         settings: Settings | None = None,
         *,
         widen: bool = False,
+        narrow: bool = True,
         calm_gc: bool = True,
         timings: Timings | None = None,
         connect: Callable[[Target], Awaitable[Connection]] = Connection.open,
@@ -106,6 +108,7 @@ class Live:
         """The namespace that is shown, "" for all."""
         self.fleet = Fleet(self.settings.endpoint_host, self.settings.endpoint_scheme)
         self._widen = widen
+        self._narrow_down = narrow
         self._calm_gc = calm_gc
         self._timings = timings or Timings()
         self._connect = connect
@@ -358,7 +361,7 @@ class Live:
 
     def _narrow(self) -> None:
         """Servings may not be listed in all namespaces: show the one that the context names."""
-        if not self.namespace and self.connection is not None:
+        if self._narrow_down and not self.namespace and self.connection is not None:
             fallback = self.connection.kubeconfig.namespaces.get(self.context, "default")
             self._help(self._show_only(fallback))
 

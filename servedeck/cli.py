@@ -1,0 +1,251 @@
+"""The `servedeck` command: the one place that knows every room.
+
+Each command imports what it needs when it runs, so that `--help` needs nothing and the screen
+stands before the Kubernetes client is loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from servedeck import __version__
+
+if TYPE_CHECKING:
+    from servedeck.cluster.kubeconfig import Target
+    from servedeck.config import Settings
+
+USAGE_ERROR = 2
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+"""What a shell reports for a program that SIGPIPE or SIGINT ended."""
+
+
+class CommandError(Exception):
+    """The command cannot go on; str() is one sentence."""
+
+    def __init__(self, sentence: str, exit_code: int = 1) -> None:
+        super().__init__(sentence)
+        self.exit_code = exit_code
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    args = _parser().parse_args(argv)
+    # A terminal that cannot show a character must not end the command.
+    for stream in (sys.stdout, sys.stderr):
+        if reconfigure := getattr(stream, "reconfigure", None):
+            reconfigure(errors="replace")
+    try:
+        _start_log(args.log_file)
+        run: Callable[[argparse.Namespace], int] = args.run
+        code = run(args)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader has seen enough. Python flushes once more at its end: into nothing.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except Exception as error:
+        # CommandError, ClusterError and SettingsError say in one sentence what is wrong.
+        if not isinstance(told := getattr(error, "exit_code", None), int):
+            raise
+        sys.stderr.write(f"servedeck: {error}\n")
+        return told
+
+
+# -- the grammar ------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="servedeck",
+        description="Shows, explains and repairs the AI model servings of a Kubernetes cluster.",
+        epilog="Without a command: the screen. `servedeck COMMAND --help` tells more of each.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"servedeck {__version__}")
+    _add_common(parser, None)
+    parser.set_defaults(run=_app)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _add_get(commands)
+    _add_demo(commands)
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser, default: Any = argparse.SUPPRESS) -> None:
+    """Flags that stand before or after the command; after it their absence says nothing."""
+
+    def add(*names: str, **more: Any) -> None:
+        parser.add_argument(*names, default=default, **more)
+
+    add("--context", metavar="NAME", help="context of the kubeconfig; default: its current one")
+    add("-n", "--namespace", metavar="NS", help="only this namespace")
+    add("-A", "--all-namespaces", action="store_true", help="all namespaces")
+    add("--kubeconfig", metavar="FILE", type=Path, help="instead of KUBECONFIG")
+    add("--readonly", action="store_true", help="refuse every change")
+    add("--demo", action="store_true", help="on a demo cluster of its own, made up as it runs")
+    add("--log-file", metavar="FILE", type=Path, help="write a log there; default: none")
+
+
+def _add_get(commands: Any) -> None:
+    get = commands.add_parser(
+        "get",
+        help="print the servings, once or for each change",
+        description="Prints what the list shows. The JSON is described in docs/get.md.",
+        allow_abbrev=False,
+    )
+    get.add_argument("resource", choices=("servings", "serving"), metavar="servings")
+    get.add_argument("names", nargs="*", metavar="NAME", help="only these; default: all")
+    _add_common(get)
+    get.add_argument(
+        "-o",
+        "--output",
+        choices=("table", "wide", "json", "name"),
+        default="table",
+        help="default: %(default)s",
+    )
+    get.add_argument("-l", "--selector", metavar="LABELS", help="k=v, k!=v, k, !k, k in (a, b)")
+    get.add_argument("-w", "--watch", action="store_true", help="go on: a line for each change")
+    get.add_argument("--no-headers", action="store_true", help="only the rows")
+    get.set_defaults(run=_get)
+
+
+def _add_demo(commands: Any) -> None:
+    demo = commands.add_parser(
+        "demo", help="a demo cluster for kubectl and others", allow_abbrev=False
+    )
+    actions = demo.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    serve = actions.add_parser(
+        "serve", help="run the demo cluster until Ctrl+C", allow_abbrev=False
+    )
+    serve.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; default: a free one")
+    serve.add_argument("--state", metavar="FILE", help="keep the cluster in this file")
+    serve.add_argument("--seed", type=int, default=0, help="of what happens by chance")
+    serve.add_argument("--speed", type=float, default=1.0, help="of its clock; default: 1")
+    serve.add_argument(
+        "--log-file", metavar="FILE", type=Path, default=argparse.SUPPRESS, help="write a log there"
+    )
+    serve.set_defaults(run=_demo_serve)
+
+
+# -- what the flags mean ----------------------------------------------------------------------
+
+
+def _start_log(file: Path | None) -> None:
+    from servedeck import journal
+
+    if file is None:
+        journal.silence()
+        return
+    try:
+        journal.write_to(file.expanduser())
+    except OSError as error:
+        raise CommandError(
+            f"Cannot write the log {file}: {error.strerror}; choose another file.", USAGE_ERROR
+        ) from error
+
+
+def _settings(args: argparse.Namespace) -> Settings:
+    from servedeck import config
+
+    return config.load(
+        {
+            "context": args.context,
+            "namespace": args.namespace,
+            "all_namespaces": True if args.all_namespaces else None,
+            "readonly": True if args.readonly else None,
+        }
+    )
+
+
+@contextmanager
+def _target(args: argparse.Namespace, settings: Settings) -> Iterator[Target]:
+    """What to show, in the demo's cluster while it is asked for."""
+    from servedeck.cluster.kubeconfig import Target
+
+    files = (args.kubeconfig,) if args.kubeconfig is not None else None
+    target = Target(
+        kubeconfig=files,
+        context=settings.context or None,
+        namespace=None if settings.all_namespaces else settings.namespace or None,
+        all_namespaces=settings.all_namespaces,
+        readonly=settings.readonly,
+    )
+    if not args.demo:
+        yield target
+        return
+    from servedeck.demo import cluster
+
+    # The demo has contexts of its own, and its servings are spread over several namespaces.
+    target = replace(target, context=args.context, all_namespaces=not target.namespace)
+    try:
+        with cluster.spawn() as file:
+            yield replace(target, kubeconfig=(file,))
+    except cluster.DemoError as error:
+        raise CommandError(str(error)) from error
+
+
+# -- the commands -----------------------------------------------------------------------------
+
+
+def _app(args: argparse.Namespace) -> int:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise CommandError(
+            "The screen needs a terminal; for scripts there is `servedeck get servings`."
+        )
+    settings = _settings(args)
+    with _target(args, settings) as target:
+        from servedeck.cluster import kubeconfig
+        from tui.start import run
+
+        # What the operator must mend first is said before the screen is taken.
+        kubeconfig.load(target).context(target.context)
+        return run(target, settings, widen=True)
+
+
+def _get(args: argparse.Namespace) -> int:
+    import asyncio
+
+    from servedeck import get
+    from servedeck.fleet.live import Live
+    from servedeck.fleet.query import QueryError, parse_selector
+
+    settings = _settings(args)
+    if args.names and settings.all_namespaces:
+        raise CommandError(
+            "A serving cannot be named across all namespaces; give its namespace with -n.",
+            USAGE_ERROR,
+        )
+    try:
+        selector = parse_selector(args.selector) if args.selector is not None else None
+    except QueryError as error:
+        raise CommandError(str(error), USAGE_ERROR) from error
+    options = get.Options(
+        names=tuple(dict.fromkeys(args.names)),
+        format=args.output,
+        selector=selector,
+        watch=args.watch,
+        headers=not args.no_headers,
+    )
+
+    async def run(target: Target) -> int:
+        live = Live(target, settings, narrow=False, calm_gc=args.watch)
+        return await get.run(live, options)
+
+    with _target(args, settings) as target:
+        return asyncio.run(run(target))
+
+
+def _demo_serve(args: argparse.Namespace) -> int:
+    from servedeck.demo import cluster
+
+    return cluster.serve(args)
