@@ -23,6 +23,7 @@ from servedeck.demo.controllers.rollout import DESIRED, HASH, MAXIMUM, REVISION,
 from servedeck.demo.resources import DEPLOYMENTS, PODS, REPLICASETS
 from servedeck.demo.store import Change, Json, Key, copy_json
 
+_LATENCY = 0.01
 _NOT_COPIED = frozenset(
     ("kubectl.kubernetes.io/last-applied-configuration", REVISION, DESIRED, MAXIMUM)
 )
@@ -49,7 +50,9 @@ class DeploymentController:
     def _replicaset_changed(self, change: Change) -> None:
         owner = controller_of(change.object)
         if owner is not None and owner.get("kind") == "Deployment":
-            self._queue.add((change.object["metadata"]["namespace"], owner["name"]))
+            # later than the ReplicaSets act, so that a size is true before the next step
+            key = (change.object["metadata"]["namespace"], owner["name"])
+            self._queue.add(key, _LATENCY)
 
     def _pod_changed(self, change: Change) -> None:
         """Recreate waits for the last old Pod to be gone."""

@@ -110,7 +110,8 @@ async def _complete(
     if prompt is None:
         field = "messages" if chat else "prompt"
         return _error(400, f"1 validation error: '{field}' is missing or has the wrong type")
-    limit = body.get("max_completion_tokens") or body.get("max_tokens") or 256
+    given = (body.get(name) for name in ("max_completion_tokens", "max_tokens"))
+    limit = next((value for value in given if value is not None), 256)
     if not isinstance(limit, int) or limit < 1:
         return _error(400, f"max_tokens must be at least 1, got {limit}.")
     rng = instance.rng(("answer", prompt, len(instance.asked)))

@@ -142,7 +142,7 @@ class Log:
         instance = self.instance
         begin = instance.ready_at + index * SLOT
         end = begin + SLOT
-        before, after = instance.share.at(begin)[0], instance.share.at(end)[0]
+        before, after = instance.share.slot(begin, end)
         count = math.floor(after) - math.floor(before)
         rng = instance.rng(("slot", index))
         lines = []

@@ -98,6 +98,16 @@ class Share:
             point.slow + max(0.0, now[1] - before[1]) / point.among,
         )
 
+    def slot(self, begin: float, end: float) -> tuple[float, float]:
+        """(requests until `begin`, until `end`) as far as is known at `begin`: what turns later
+        does not count, so that lines once written stay as they are."""
+        before = self.at(begin)[0]
+        index = bisect_right(self.times, begin) - 1
+        if index < 0 or not self.points[index].among:
+            return before, before
+        added = self.load.integral(end)[0] - self.load.integral(begin)[0]
+        return before, before + max(0.0, added) / self.points[index].among
+
     def rate(self, time: float) -> tuple[float, float]:
         """(all requests, slow ones) a second at `time`."""
         index = bisect_right(self.times, time) - 1

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from servedeck.demo.clock import Clock, seconds, stamp
+
+
+def test_timers_run_in_the_order_of_their_time_and_then_of_their_making() -> None:
+    clock, ran = Clock(100.0), list[tuple[str, float]]()
+
+    def timer(name: str) -> None:
+        ran.append((name, clock.time()))
+
+    clock.at(105, lambda: timer("late"))
+    clock.at(103, lambda: timer("first"))
+    clock.at(103, lambda: timer("second"))
+    clock.advance(10)
+    assert ran == [("first", 103), ("second", 103), ("late", 105)]
+    assert clock.time() == 110
+
+
+def test_a_timer_may_set_another_that_is_due_within_the_same_step() -> None:
+    clock, ran = Clock(0.0), list[float]()
+    clock.after(1, lambda: clock.after(1, lambda: ran.append(clock.time())))
+    clock.advance(1.5)
+    assert ran == []
+    clock.advance(1)
+    assert ran == [2.0]
+
+
+def test_a_cancelled_timer_does_not_run_and_is_not_due() -> None:
+    clock, ran = Clock(0.0), list[int]()
+    clock.after(1, lambda: ran.append(1)).cancel()
+    assert clock.next_due is None
+    clock.advance(2)
+    assert ran == []
+
+
+def test_a_time_in_the_past_is_due_now_but_not_within_the_call() -> None:
+    clock, ran = Clock(50.0), list[float]()
+    clock.at(10, lambda: ran.append(clock.time()))
+    assert ran == []
+    clock.settle()
+    assert ran == [50.0]
+
+
+def test_time_stands_still_until_somebody_moves_it() -> None:
+    clock = Clock(7.0)
+    assert clock.time() == clock.time() == 7.0
+
+
+async def test_a_running_clock_follows_the_wall_at_its_speed_and_can_be_stopped() -> None:
+    clock, rang = Clock(0.0), asyncio.Event()
+    clock.after(600, rang.set)
+    clock.run(speed=20_000)
+    await asyncio.wait_for(rang.wait(), 5)
+    assert clock.time() >= 600
+    clock.stop()
+    stood = clock.time()
+    await asyncio.sleep(0.01)
+    assert clock.time() == stood
+
+
+async def test_a_timer_that_comes_before_those_known_is_run_in_time() -> None:
+    clock, rang = Clock(0.0), asyncio.Event()
+    clock.after(10_000, lambda: None)
+    clock.run()
+    clock.after(0.01, rang.set)
+    await asyncio.wait_for(rang.wait(), 5)
+    clock.stop()
+
+
+async def test_sleep_waits_on_this_clock() -> None:
+    clock = Clock(0.0)
+    sleeper = asyncio.create_task(clock.sleep(3600))
+    await asyncio.sleep(0)
+    clock.advance(3599)
+    await asyncio.sleep(0)
+    assert not sleeper.done()
+    clock.advance(1)
+    await asyncio.wait_for(sleeper, 5)
+
+
+@pytest.mark.parametrize("speed", [0.0, -1.0, float("inf"), float("nan")])
+async def test_a_speed_that_is_none_is_refused(speed: float) -> None:
+    with pytest.raises(ValueError, match="positive number"):
+        Clock(0.0).run(speed)
+
+
+def test_stamps_are_the_apis() -> None:
+    assert stamp(0) == "1970-01-01T00:00:00Z"
+    assert seconds(stamp(1_795_000_000)) == 1_795_000_000
+    assert Clock(1.5).micro() == "1970-01-01T00:00:01.500000Z"

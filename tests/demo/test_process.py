@@ -1,0 +1,247 @@
+"""The demo as a process: it ends with its parent, however that ends, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+
+from servedeck.demo.cluster import DemoCluster, DemoError, Process, serve, spawn
+from servedeck.demo.resources import DEPLOYMENTS, PODS
+
+Json = dict[str, Any]
+LIMIT = 20.0
+PARENT = """
+import sys, time
+from servedeck.demo.cluster import Process
+demo = Process()
+print(demo.pid, demo.kubeconfig(), flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_temporary_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """So that what is left behind can be seen, and no other demo is swept."""
+    found = tmp_path / "tmp"
+    found.mkdir()
+    monkeypatch.setenv("TMPDIR", str(found))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    return found
+
+
+def wait(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < end, "the condition never came true"
+        time.sleep(0.02)
+
+
+def alive(pid: int) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def get(kubeconfig: Path, path: str, user: int = 0) -> Json:
+    config = json.loads(kubeconfig.read_text())
+    url = config["clusters"][user]["cluster"]["server"] + path
+    with urllib.request.urlopen(url, timeout=LIMIT) as answer:
+        found: Json = json.load(answer)
+        return found
+
+
+@contextlib.contextmanager
+def parent() -> Iterator[tuple[subprocess.Popen[bytes], int, Path]]:
+    """A process that has started a demo; (it, the demo's id, the kubeconfig)."""
+    process = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        pid, path = process.stdout.readline().decode().split()
+        yield process, int(pid), Path(path)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_spawned_demo_serves_its_whole_opening_and_is_gone_after() -> None:
+    with spawn() as kubeconfig:
+        assert stat.S_IMODE(kubeconfig.stat().st_mode) == 0o600
+        assert stat.S_IMODE(kubeconfig.parent.stat().st_mode) == 0o700
+        servings = get(kubeconfig, "/apis/apps/v1/deployments")["items"]
+        assert len(servings) >= 12
+        assert all(s["status"]["observedGeneration"] for s in servings)
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            get(kubeconfig, "/api/v1/secrets", user=1)
+    assert not kubeconfig.parent.exists()
+
+
+def test_a_parent_that_is_killed_leaves_no_process_and_no_file(
+    own_temporary_directory: Path,
+) -> None:
+    with parent() as (process, pid, kubeconfig):
+        assert alive(pid) and kubeconfig.exists()
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        wait(lambda: not alive(pid))
+        assert list(own_temporary_directory.iterdir()) == []
+
+
+def test_a_parent_that_is_killed_while_the_demo_starts_leaves_nothing_either(
+    own_temporary_directory: Path,
+) -> None:
+    script = (
+        "import os; from servedeck.demo.cluster import Process;"
+        "print(Process().pid, flush=True); os.kill(os.getpid(), 9)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    pid = int(process.stdout.readline())
+    process.communicate()
+    wait(lambda: not alive(pid))
+    assert list(own_temporary_directory.iterdir()) == []
+
+
+def test_a_demo_that_is_killed_itself_is_cleaned_up_by_its_parent(
+    own_temporary_directory: Path,
+) -> None:
+    demo = Process()
+    demo.kubeconfig()
+    os.kill(demo.pid, signal.SIGKILL)
+    demo.end()
+    demo.end()
+    assert list(own_temporary_directory.iterdir()) == []
+
+
+def test_what_a_killed_pair_left_is_removed_by_the_next_demo(
+    own_temporary_directory: Path,
+) -> None:
+    with parent() as (process, pid, kubeconfig), spawn() as other:
+        psutil.Process(process.pid).suspend()
+        os.kill(pid, signal.SIGKILL)
+        process.kill()
+        process.wait()
+        assert kubeconfig.exists()
+        with spawn():
+            assert not kubeconfig.parent.exists()
+            assert other.exists(), "a demo that lives keeps its files"
+    assert list(own_temporary_directory.iterdir()) == []
+
+
+def test_two_demos_run_side_by_side() -> None:
+    with spawn(seed=1) as one, spawn(seed=2) as two:
+        names = [
+            {pod["metadata"]["uid"] for pod in get(path, "/api/v1/pods")["items"]}
+            for path in (one, two)
+        ]
+        assert names[0] and names[1] and not names[0] & names[1]
+    assert not one.exists() and not two.exists()
+
+
+def test_a_demo_that_cannot_start_says_why() -> None:
+    demo = Process(seed=0, speed=-1.0)
+    with pytest.raises(DemoError, match=r"did not start: .*positive number"):
+        demo.kubeconfig()
+    demo.end()
+
+
+# -- in this process, and as a server ------------------------------------------------------------
+
+
+async def test_the_cluster_takes_up_a_saved_state(tmp_path: Path) -> None:
+    state = tmp_path / "state.json"
+    async with DemoCluster(state=state, live=False) as demo:
+        demo.store.delete(DEPLOYMENTS, "search", "bge-m3")
+        uids = {pod["metadata"]["uid"] for pod in demo.store.list(PODS, "chat")}
+    assert state.exists()
+    async with DemoCluster(state=state, live=False) as demo:
+        assert demo.store.find(DEPLOYMENTS, "search", "bge-m3") is None
+        assert {pod["metadata"]["uid"] for pod in demo.store.list(PODS, "chat")} == uids
+        answer = get_in_thread(demo.kubeconfig, "/apis/apps/v1/namespaces/chat/deployments")
+        assert len((await answer)["items"]) == 3
+
+
+async def get_in_thread(kubeconfig: Path, path: str) -> Json:
+    return await asyncio.to_thread(get, kubeconfig, path)
+
+
+async def test_a_state_that_is_none_is_told_in_a_sentence(tmp_path: Path) -> None:
+    state = tmp_path / "state.json"
+    state.write_text("[]")
+    with pytest.raises(DemoError, match="does not hold the state of a demo cluster"):
+        await DemoCluster(state=state).__aenter__()
+
+
+async def test_a_demo_at_rest_costs_next_to_nothing() -> None:
+    async with DemoCluster() as demo:
+        begin = time.process_time()
+        await asyncio.sleep(2.0)
+        assert time.process_time() - begin < 0.2, "more than 10 % of a core"
+        assert demo.clock.running
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"port": 70000}, "port must lie between"),
+        ({"speed": 0.0}, "speed must be above 0"),
+        ({"state": "/nowhere/at/all.json"}, "There is no directory /nowhere/at"),
+    ],
+)
+def test_serve_refuses_what_makes_no_sense(
+    options: Json, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = {"port": 0, "state": None, "seed": 0, "speed": 1.0} | options
+    assert serve(SimpleNamespace(**found)) == 1
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1
+
+
+def test_serve_says_that_a_port_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert serve(SimpleNamespace(port=port, state=None, seed=0, speed=1.0)) == 1
+    assert f"cannot listen on port {port}" in capsys.readouterr().err
+
+
+def test_serve_prints_its_kubeconfig_and_ends_at_a_signal(
+    tmp_path: Path, own_temporary_directory: Path
+) -> None:
+    state = tmp_path / "state.json"
+    script = (
+        "import sys; from types import SimpleNamespace; from servedeck.demo.cluster import serve;"
+        f"sys.exit(serve(SimpleNamespace(port=0, state={str(state)!r}, seed=0, speed=1.0)))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"The demo cluster serves http://127.0.0.1:")
+        export = process.stdout.readline().decode().strip()
+        kubeconfig = Path(export.removeprefix("export KUBECONFIG="))
+        assert get(kubeconfig, "/api/v1/namespaces/chat/pods")["items"]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(LIMIT) == 0
+    finally:
+        process.kill()
+        process.communicate()
+    assert state.exists()
+    assert list(own_temporary_directory.iterdir()) == []
