@@ -1,0 +1,1 @@
+"""The embedded demo cluster: a Kubernetes API on loopback with controllers and workloads."""
