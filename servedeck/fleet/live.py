@@ -135,6 +135,7 @@ class Live:
         self._synced: set[Kind] = set()
         self._present: set[Kind] = set()  # optional kinds that are forbidden and do exist
         self._shown = False
+        self._painted = False  # all that was known by then has been told
         self._narrowed = False
         self._told: LiveState | None = None
 
@@ -171,7 +172,8 @@ class Live:
             self._reflectors,
             self._synced,
             CORE,
-            shown=self._shown,
+            shown=self._painted,
+            pending=self.fleet.pending,
             notice=self._notice,
             missing=missing,
             monotonic=monotonic(),
@@ -470,6 +472,7 @@ class Live:
             if self.fleet.pending:
                 pulse.again()
                 return False
+            self._painted = True
             self._mind_unlabelled()
         state = self.state
         changes = Changes(frozenset(self._gathered), not state.same(self._told))

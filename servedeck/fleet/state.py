@@ -28,7 +28,8 @@ class LiveState:
     stale_for: float | None = None
     """Seconds since the last news where they are too many to call the picture live."""
     settled: bool = False
-    """Every kind has been listed, or is known to be forbidden or absent."""
+    """Every kind has been listed, or is known to be forbidden or absent, and all views are built of
+    what is known."""
 
     @property
     def failed(self) -> bool:
@@ -63,6 +64,7 @@ def combine(
     core: Iterable[Kind],
     *,
     shown: bool,
+    pending: bool,
     notice: str,
     missing: tuple[str, ...],
     monotonic: float,
@@ -71,7 +73,8 @@ def combine(
     """The state of the whole.
 
     `synced`: kinds whose list is complete. `core`: those without which nothing is shown, `shown`:
-    whether something is. `notice`: a restriction that holds while all is well.
+    whether something is; `pending`: whether views are still to be built. `notice`: a restriction
+    that holds while all is well.
     """
     main = [reflectors[kind] for kind in core]
     vital = [reflector for kind, reflector in reflectors.items() if not kind.optional]
@@ -95,7 +98,7 @@ def combine(
         remaining=sum(each.remaining or 0 for each in loading) if loading else None,
         missing=missing,
         stale_for=worst[0] if worst is not None and shown else None,
-        settled=all(is_settled(each, synced) for each in reflectors.values()),
+        settled=not pending and all(is_settled(each, synced) for each in reflectors.values()),
     )
 
 

@@ -1,0 +1,193 @@
+"""The command as a process: exit codes, and what reaches which stream."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from servedeck import __version__, cli
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    env = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
+        "LC_ALL": "C",
+    }
+
+    def run(*args: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "servedeck", *args],
+            capture_output=True,
+            text=True,
+            env=env | variables,
+            timeout=60,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
+    return run
+
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def kubeconfig(folder: Path, server: str) -> Path:
+    file = folder / "kubeconfig"
+    file.write_text(
+        f"""
+        apiVersion: v1
+        kind: Config
+        current-context: main
+        contexts: [{{name: main, context: {{cluster: c, user: u}}}}]
+        clusters: [{{name: c, cluster: {{server: {server}}}}}]
+        users: [{{name: u, user: {{token: t}}}}]
+        """
+    )
+    return file
+
+
+def test_version(run: Run) -> None:
+    result = run("--version")
+    assert (result.returncode, result.stdout) == (0, f"servedeck {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("get", "pods"),
+        ("get", "servings", "-o", "yaml"),
+        ("get",),
+        ("get", "servings", "-l", "a b"),
+        ("get", "servings", "-A", "llama"),
+        ("--nonsense",),
+        ("demo",),
+        ("get", "servings", "--log-file", "/nowhere/log"),
+    ],
+)
+def test_usage_errors_exit_with_2(run: Run, args: tuple[str, ...]) -> None:
+    result = run(*args)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr and result.stderr
+
+
+@pytest.mark.parametrize("args", [("get", "servings"), ("get", "servings", "--watch")])
+def test_no_kubeconfig_is_one_sentence(run: Run, args: tuple[str, ...]) -> None:
+    result = run(*args)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("servedeck: There is no kubeconfig (looked for ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_an_unreachable_server_is_one_sentence(run: Run, tmp_path: Path) -> None:
+    file = kubeconfig(tmp_path, "https://127.0.0.1:1")
+    for flags in (("--kubeconfig", str(file), "get", "servings"), ("get", "servings")):
+        result = run(*flags, KUBECONFIG=str(file))
+        assert (result.returncode, result.stdout) == (1, "")
+        assert "127.0.0.1:1" in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_the_screen_needs_a_terminal(run: Run) -> None:
+    result = run()
+    assert result.returncode == 1
+    assert "needs a terminal; for scripts there is `servedeck get servings`" in result.stderr
+
+
+def test_a_wrong_settings_file_exits_with_2(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "config" / "servedeck"
+    folder.mkdir(parents=True)
+    (folder / "settings.toml").write_text("theem = 1")
+    result = run("get", "servings")
+    assert result.returncode == 2
+    assert "settings.toml: there is no setting theem; did you mean theme?" in result.stderr
+
+
+def test_flags_may_stand_before_and_after_the_command() -> None:
+    parse = cli._parser().parse_args
+    for argv in (["--context", "c", "get", "servings"], ["get", "servings", "--context", "c"]):
+        args = parse(argv)
+        assert (args.context, args.namespace, args.demo) == ("c", None, False or None)
+
+
+@pytest.mark.parametrize(
+    ("flags", "environ", "namespace", "everything"),
+    [
+        ([], {}, None, False),
+        (["-n", "a"], {}, "a", False),
+        (["-A"], {}, None, True),
+        (["-n", "a", "-A"], {}, None, True),
+        ([], {"SERVEDECK_NAMESPACE": "e"}, "e", False),
+        (["-A"], {"SERVEDECK_NAMESPACE": "e"}, None, True),
+        (["-n", "a"], {"SERVEDECK_ALL_NAMESPACES": "1"}, "a", False),
+    ],
+)
+def test_which_namespace_is_asked_for(
+    flags: list[str],
+    environ: dict[str, str],
+    namespace: str | None,
+    everything: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    args = cli._parser().parse_args(["get", "servings", *flags])
+    with cli._target(args, cli._settings(args)) as target:
+        assert (target.namespace, target.all_namespaces) == (namespace, everything)
+
+
+def test_a_closed_pipe_is_no_error(run: Run) -> None:
+    script = f"{sys.executable} -m servedeck get servings --demo -o json | head -c 1; "
+    result = subprocess.run(
+        ["bash", "-c", script + 'echo " ${PIPESTATUS[0]}"'],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert result.stderr == ""
+    assert result.stdout.split()[0] == "{"
+    assert result.stdout.split()[1] in ("0", str(cli.BROKEN_PIPE))
+
+
+def test_broken_pipe_has_the_exit_code_of_the_signal(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def broken(_: object) -> int:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(cli, "_app", broken)
+    with (tmp_path / "out").open("w") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        assert cli.main([]) == cli.BROKEN_PIPE
+
+
+def test_ctrl_c_ends_a_watch_quietly() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "servedeck", "get", "servings", "--demo", "-w", "--no-headers"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == cli.INTERRUPTED
+        assert process.stderr.read() == ""
+
+
+def test_the_demo_is_printed_like_any_cluster(run: Run) -> None:
+    result = run("get", "servings", "--demo", "-o", "wide")
+    assert result.returncode == 0, result.stderr
+    header, *rows = result.stdout.splitlines()
+    assert header.startswith("NAMESPACE") and len(rows) > 5
