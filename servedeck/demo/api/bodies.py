@@ -176,9 +176,9 @@ def _walk(node: Node, value: Any, path: str, fields: str, owner: str, unknown: l
                 unknown.append(f"{path}.{name}".lstrip("."))
             elif item is not None:
                 inner = f"{fields}.{name}".lstrip(".")
-                built[name] = _walk(
-                    field, item, f"{path}.{name}".lstrip("."), inner, node.short, unknown
-                )
+                found = _walk(field, item, f"{path}.{name}".lstrip("."), inner, node.short, unknown)
+                if found or name in node.required or not _omitted(field, name):
+                    built[name] = found
         return built
     if form == "list":
         if not isinstance(value, list):
@@ -199,6 +199,30 @@ def _walk(node: Node, value: Any, path: str, fields: str, owner: str, unknown: l
             if item is not None
         }
     return _scalar(form, value, fields, owner)
+
+
+_OMITTED = frozenset(
+    (
+        "hostIPC",
+        "hostNetwork",
+        "hostPID",
+        "minReadySeconds",
+        "paused",
+        "publishNotReadyAddresses",
+        "readOnly",
+        "stdin",
+        "stdinOnce",
+        "tty",
+        "unschedulable",
+    )
+)
+"""Fields whose zero the API leaves out: Go values with `omitempty`, which the schema does not tell
+from pointers."""
+
+
+def _omitted(field: Node, name: str) -> bool:
+    """Whether an empty value of the field counts as none."""
+    return field.form in ("list", "map") or name in _OMITTED
 
 
 def _scalar(form: str, value: Any, fields: str, owner: str) -> Any:

@@ -59,7 +59,7 @@ def list_objects(store: Store, call: Call) -> Json:
     form = form_of(call)
     stored, convert = source(call.resource)
     matches = selectors.matcher(call.resource, options.labels, options.fields)
-    objects, version, start = _state(store, stored, options)
+    objects, version, start = _state(store, stored, options, call.namespace)
     items: list[Json] = []
     meta = {"resourceVersion": str(version)}
     more: list[Key] = []
@@ -77,7 +77,9 @@ def list_objects(store: Store, call: Call) -> Json:
             items.append(obj)
     if more and (left := _left(more, call.namespace)):
         last = items[-1]["metadata"]
-        meta["continue"] = _token(version, (last.get("namespace", ""), last["name"]))
+        meta["continue"] = _token(
+            version, (last.get("namespace", ""), last["name"]), call.namespace
+        )
         if matches is None:
             return _list(store, call, form, items, {**meta, "remainingItemCount": left})
     return _list(store, call, form, items, meta)
@@ -88,18 +90,19 @@ def _left(keys: list[Key], namespace: str) -> int:
 
 
 def _state(
-    store: Store, resource: Resource, options: ListOptions
+    store: Store, resource: Resource, options: ListOptions, namespace: str
 ) -> tuple[dict[Key, Json], int, Key]:
     """The objects to list, their version, and the key after which the page begins."""
     if options.token:
         version, start = _read_token(options.token)
+        start = (namespace or start[0], start[1])
         if version < 0:
             return store.snapshot(resource, store.version), store.version, start
         try:
             return store.snapshot(resource, version), version, start
         except status.StatusError as error:
             error.message = _CONTINUE_EXPIRED
-            error.metadata = {"continue": _token(-1, start)}
+            error.metadata = {"continue": _token(-1, start, namespace)}
             raise
     version = store.version
     if options.version is not None and options.version > version:
@@ -113,9 +116,9 @@ def _state(
     return store.snapshot(resource, version), version, ("", "")
 
 
-def _token(version: int, key: Key) -> str:
+def _token(version: int, key: Key, namespace: str) -> str:
     """Where the next page begins, in base64 (apiserver pkg/storage/continue.go)."""
-    start = f"{key[0]}/{key[1]}\0"
+    start = f"/{key[1]}\0" if namespace else f"{key[0]}/{key[1]}\0"
     text = json.dumps({"v": "meta.k8s.io/v1", "rv": version, "start": start})
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
