@@ -9,6 +9,7 @@ import os
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
 
 import msgspec
 
@@ -43,6 +44,8 @@ _MOST_ERROR = 1 << 16
 _MOST_LINE = 32 << 20
 """etcd holds objects of 1.5 MiB by default; nothing sensible is longer than this."""
 
+_HEADER_SIGNS = "!#$&'*+-.^_`|~"
+"""Signs that the name of a header may hold (RFC 9110) and that need no escape in an extra's key."""
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _REVIEWS = ("/apis/authorization.k8s.io/", "/apis/authentication.k8s.io/")
 
@@ -412,7 +415,9 @@ def _headers(context: Context) -> list[tuple[str, str]]:
         headers.append(("Impersonate-Uid", uid))
     headers += [("Impersonate-Group", group) for group in groups]
     for key, values in extra.items():
-        headers += [(f"Impersonate-Extra-{key}", value) for value in values]
+        headers += [
+            (f"Impersonate-Extra-{quote(key, safe=_HEADER_SIGNS)}", value) for value in values
+        ]
     return headers
 
 

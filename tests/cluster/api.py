@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -207,24 +208,26 @@ async def streamed(request: web.Request, *chunks: bytes, end: bool = True) -> we
 
 
 @asynccontextmanager
-async def serving(api: Api, port: int = 0) -> AsyncIterator[int]:
+async def serving(api: Api, port: int = 0, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """Serve on loopback; gives the port."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", api.handle)
     runner = web.AppRunner(app, shutdown_timeout=0, handler_cancellation=True)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", port, reuse_address=True)
+    site = web.TCPSite(runner, "127.0.0.1", port, reuse_address=True, ssl_context=tls)
     await site.start()
     assert site._server is not None
     port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
-    api.url = f"http://127.0.0.1:{port}"
+    api.url = f"http{'s' if tls else ''}://127.0.0.1:{port}"
     try:
         yield port
     finally:
         await runner.cleanup()
 
 
-def kubeconfig(file: Path, server: str, user: dict[str, Any] | None = None, **cluster: Any) -> Path:
+def kubeconfig(
+    file: Path, server: str, user: Mapping[str, Any] | None = None, **cluster: Any
+) -> Path:
     """A kubeconfig with one context, `here`."""
     file.write_text(
         yaml.safe_dump(
@@ -233,7 +236,7 @@ def kubeconfig(file: Path, server: str, user: dict[str, Any] | None = None, **cl
                 "kind": "Config",
                 "current-context": "here",
                 "clusters": [{"name": "cluster", "cluster": {"server": server, **cluster}}],
-                "users": [{"name": "me", "user": user or {}}],
+                "users": [{"name": "me", "user": dict(user or {})}],
                 "contexts": [{"name": "here", "context": {"cluster": "cluster", "user": "me"}}],
             }
         )

@@ -23,8 +23,21 @@ _JSON = st.recursive(
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(
-                "metadata spec status name labels containers conditions template state replicas"
-                " creationTimestamp rules ports".split()
+                [
+                    "metadata",
+                    "spec",
+                    "status",
+                    "name",
+                    "labels",
+                    "containers",
+                    "conditions",
+                    "template",
+                    "state",
+                    "replicas",
+                    "creationTimestamp",
+                    "rules",
+                    "ports",
+                ]
             ),
             inner,
             max_size=5,

@@ -1,0 +1,51 @@
+"""Certificates for tests, made by openssl."""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+from pathlib import Path
+
+
+def _openssl(folder: Path, *args: str) -> None:
+    subprocess.run(["openssl", *args], cwd=folder, check=True, capture_output=True)
+
+
+def authority(folder: Path, name: str = "ca") -> Path:
+    """A root without key identifiers, as some clusters have; `name`.crt and `name`.key."""
+    (folder / f"{name}.cnf").write_text(
+        f"[req]\ndistinguished_name=dn\nprompt=no\n[dn]\nCN={name}\n"
+        "[ext]\nbasicConstraints=critical,CA:true\nsubjectKeyIdentifier=none\n"
+        "authorityKeyIdentifier=none\n"
+    )
+    _openssl(
+        folder,
+        *f"req -x509 -newkey rsa:2048 -nodes -days 2 -config {name}.cnf -extensions ext".split(),
+        *f"-keyout {name}.key -out {name}.crt".split(),
+    )
+    return folder / f"{name}.crt"
+
+
+def issued(folder: Path, name: str, by: str = "ca", names: str = "IP:127.0.0.1") -> Path:
+    """A certificate of that authority; `name`.crt and `name`.key."""
+    _openssl(
+        folder,
+        *f"req -newkey rsa:2048 -nodes -subj /CN={name}".split(),
+        *f"-keyout {name}.key -out {name}.csr".split(),
+    )
+    (folder / f"{name}.ext").write_text(f"subjectAltName={names}\nauthorityKeyIdentifier=none\n")
+    _openssl(
+        folder,
+        *f"x509 -req -days 2 -in {name}.csr -CA {by}.crt -CAkey {by}.key".split(),
+        *f"-CAcreateserial -extfile {name}.ext -out {name}.crt".split(),
+    )
+    return folder / f"{name}.crt"
+
+
+def server_context(folder: Path, name: str, client_authority: Path | None = None) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(folder / f"{name}.crt", folder / f"{name}.key")
+    if client_authority is not None:
+        context.load_verify_locations(client_authority)
+        context.verify_mode = ssl.CERT_OPTIONAL
+    return context
