@@ -480,6 +480,20 @@ def test_events_go_after_an_hour_and_a_recorder_limits_what_repeats() -> None:
     assert all(e["lastTimestamp"] or e["eventTime"] for e in world.events())
 
 
+def test_events_that_differ_in_a_name_alone_are_combined_from_the_tenth_on() -> None:
+    world = World()
+    world.node()
+    quota = {"metadata": {"namespace": "lab", "name": "none"}, "spec": {"hard": {"pods": "0"}}}
+    world.create(RESOURCEQUOTAS, quota)
+    world.deploy()
+    world.advance(500)
+    refused = world.events("FailedCreate")
+    combined = [e for e in refused if e["message"].startswith("(combined from similar events): ")]
+    assert (len(refused), len(combined)) == (10, 1)
+    assert combined[0]["count"] > 3
+    assert 'Error creating: pods "llm-' in combined[0]["message"]
+
+
 def test_a_namespace_goes_with_all_that_is_in_it() -> None:
     world = started(replicas=2)
     world.until(world.ready)

@@ -409,6 +409,7 @@ class _Pass:
         self.status = {
             "observedGeneration": self.deployment["metadata"]["generation"],
             **{name: count for name, count in counts.items() if count},
+            "terminatingReplicas": rollout.counted(self.sets, "terminatingReplicas"),
             **kept,
         }
         least = replicas_of(self.deployment) - rollout.bounds(self.deployment).unavailable

@@ -92,8 +92,12 @@ class Recorder:
         subject = _subject(draft)
         if not self._allowed(subject, now):
             return
-        message = self._aggregated((*subject, word.type, word.reason), message, now)
-        key = (*subject, word.type, word.reason, message)
+        # those that are combined are one Event, which says the newest
+        alike = (*subject, word.type, word.reason)
+        combined = self._many(alike, message, now)
+        if combined:
+            message = f"(combined from similar events): {message}"
+        key = (*alike, "" if combined else message)
         name, count = self._known.get(key, ("", 0))
         namespace = draft["metadata"]["namespace"]
         if name and self._store.find(EVENTS, namespace, name) is not None:
@@ -101,6 +105,7 @@ class Recorder:
             def again(event: Json) -> None:
                 event["count"] = count + 1
                 event["lastTimestamp"] = stamp
+                event["message"] = message
 
             self._store.mutate(EVENTS, namespace, name, again)
         else:
@@ -130,16 +135,15 @@ class Recorder:
         bucket.tokens -= 1
         return True
 
-    def _aggregated(self, key: tuple[str, ...], message: str, now: float) -> str:
+    def _many(self, key: tuple[str, ...], message: str, now: float) -> bool:
+        """Whether so many Events differ in their message alone that they are combined."""
         similar = self._similar.setdefault(key, _Similar())
         if now - similar.last > _WINDOW:
             similar.messages.clear()
         similar.last = now
-        similar.messages.add(message)
         if len(similar.messages) < _SIMILAR:
-            return message
-        similar.messages = set(sorted(similar.messages)[:_SIMILAR])
-        return f"(combined from similar events): {message}"
+            similar.messages.add(message)
+        return len(similar.messages) >= _SIMILAR
 
     # -- the dialect of the scheduler -----------------------------------------------------------
 

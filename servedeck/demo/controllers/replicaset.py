@@ -64,7 +64,8 @@ class ReplicaSetController:
             if self._store.find(REPLICASETS, *key) is None:
                 return
         # what was just created or deleted comes back as a change and is counted then
-        self._write_status(replicaset, active, failure)
+        ending = sum(_ending(pod) for pod in pods)
+        self._write_status(replicaset, active, ending, failure)
         if failure is None:
             self._failures.pop(key, None)
         else:
@@ -101,7 +102,7 @@ class ReplicaSetController:
         return None
 
     def _write_status(
-        self, replicaset: Json, active: list[Json], failure: Exception | None
+        self, replicaset: Json, active: list[Json], ending: int, failure: Exception | None
     ) -> None:
         key = key_of(replicaset)
         template = replicaset["spec"].get("template") or {}
@@ -128,6 +129,7 @@ class ReplicaSetController:
         status: Json = {
             "replicas": len(active),
             **{name: count for name, count in counts.items() if count},
+            "terminatingReplicas": ending,
             "observedGeneration": replicaset["metadata"].get("generation", 1),
         }
         conditions = [c for c in old.get("conditions") or () if c["type"] != "ReplicaFailure"]
@@ -149,6 +151,11 @@ class ReplicaSetController:
             self._store.update(REPLICASETS, {**_bare(replicaset), "status": status}, "status")
         if soonest is not None:
             self._queue.add(key, soonest)
+
+
+def _ending(pod: Json) -> bool:
+    phase = (pod.get("status") or {}).get("phase")
+    return "deletionTimestamp" in pod["metadata"] and phase not in ("Succeeded", "Failed")
 
 
 def _bare(obj: Json) -> Json:
