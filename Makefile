@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := servedeck tui widgets styles tests benchmarks
+SOURCES := servedeck tui widgets styles tests benchmarks docs
 
 .PHONY: demo test test-real lint types imports check bench pictures clean
 
@@ -30,8 +30,9 @@ check: lint types imports
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks $(ARGS)
 
-pictures: $(VENV)/.dev  ## stored pictures and the README's, made anew
+pictures: $(VENV)/.dev  ## the stored pictures and the README's, made anew
 	$(BIN)/pytest tests/tui --snapshot-update -q -n auto
+	$(BIN)/python -m docs.make_picture docs/pictures/servings.svg
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -1,0 +1,48 @@
+"""Makes the README's picture from the demo cluster: `make pictures`.
+
+The demo's clock stands still, so the same seed gives the same servings and the same log lines.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from textual.pilot import Pilot
+
+from servedeck.cluster.kubeconfig import Target
+from servedeck.config import Settings
+from servedeck.demo.cluster import DemoCluster
+from servedeck.fleet.live import Live
+from styles.themes import DARK
+from tui.app import ServedeckApp
+from tui.cluster import ConnectedCluster
+
+SIZE = (112, 32)
+PATIENCE = 20.0
+"""Seconds for the list and the crashed container's last lines to appear."""
+
+
+async def make(target: Path) -> None:
+    """Write an SVG of the list with the status of a crashed serving over it."""
+    async with DemoCluster(live=False) as demo:
+        live = Live(Target(kubeconfig=(demo.kubeconfig,), all_namespaces=True), Settings())
+        cluster = ConnectedCluster(lambda: live.connection)
+        app = ServedeckApp(live, cluster, theme=DARK.name, clock=demo.clock.now)
+        async with app.run_test(size=SIZE) as pilot, asyncio.timeout(PATIENCE):
+            await _seen(pilot, "OOMKilled")
+            await pilot.press("j", "space")
+            await _seen(pilot, "lines&#160;before")
+            svg = app.export_screenshot(title="servedeck --demo")
+        await live.close()
+    target.write_text(svg, "utf-8")
+
+
+async def _seen(pilot: Pilot[None], text: str) -> None:
+    while text not in pilot.app.export_screenshot():
+        await pilot.pause(0.05)
+
+
+if __name__ == "__main__":
+    asyncio.run(make(Path(sys.argv[1])))
