@@ -47,7 +47,7 @@ def banner(state: State, retry_key: str) -> Line:
     """The line under the header while the picture is not whole or not true; () while it is."""
     name = state.phase.name
     if state.stale_for is not None or name in TROUBLE:
-        spans: list[tuple[str, str]] = [(" ", ""), (state.sentence, "error")]
+        spans: list[tuple[str, str]] = [(" ✗ ", "error"), (state.sentence, "error")]
         if state.stale_for is not None and state.since is not None:
             spans.append((f" What you see is from {state.since:%H:%M:%S} UTC.", ""))
         spans += [("  ", ""), (retry_key, "key"), (" retries now", "muted")]

@@ -11,7 +11,6 @@ from textual.widgets import Input
 
 from servedeck.serving.text import one_line, sanitise
 from widgets.lines import Bar
-from widgets.spans import wrap
 
 
 class PlainInput(Input):
@@ -60,7 +59,5 @@ class LineInput(Widget):
     def show_problem(self, sentence: str) -> None:
         """Show the sentence under the input; "" shows none."""
         problem = self.query_one("#problem", Bar)
-        lines = wrap(((" ! ", "warning"), (sentence, "warning")), self.size.width - 1, hanging=3)
-        problem.display = bool(sentence)
-        problem.styles.height = len(lines)
-        problem.set_lines(*lines)
+        line = ((" ! ", "warning"), (sentence, "warning")) if sentence else ()
+        problem.set_text(line, most=3, hanging=3)

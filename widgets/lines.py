@@ -123,6 +123,16 @@ class Bar(SpanView):
             if old[y : y + 1] != lines[y : y + 1]:
                 self.refresh(Region(0, y, self.inner_width, 1))
 
+    def set_text(self, line: Line, most: int, hanging: int = 0) -> None:
+        """Show one line of text, wrapped to as many lines as it needs, at most `most`; nothing is
+        shown, and no room taken, where it is empty."""
+        width = self.inner_width or self.app.size.width
+        lines = wrap(line, max(width - 1, 1), hanging)[:most] if line else []
+        self.display = bool(lines)
+        if lines:
+            self.styles.height = len(lines)
+            self.set_lines(*lines)
+
     def render_line(self, y: int) -> Strip:
         line = self._lines[y] if y < len(self._lines) else ()
         return self.strip(line, self.inner_width, self.rich_style)

@@ -15,14 +15,20 @@ from textual.message import Message
 
 from servedeck.fleet.view import ContainerView, EventView, PodView, ServingView
 from servedeck.serving.failure import Health
-from servedeck.serving.text import one_line
+from servedeck.serving.text import clip, one_line
 from servedeck.serving.units import age
 from widgets.lines import Lines, Paragraph
 from widgets.serving_rows import status_word
-from widgets.spans import Line, Span
+from widgets.spans import Line, Span, harmless
 
 EVENTS_OF_A_POD = 3
 """Events shown for each Pod; more of them repeat the cause."""
+
+LONGEST = 600
+"""Cells of one message or log line; the log screen shows all of it."""
+
+LONGEST_NAME = 100
+"""Cells of one name or reason."""
 
 WIDEST = 124
 """Cells of the status at most; longer lines are hard to read."""
@@ -96,7 +102,7 @@ def paragraphs(
     `view.pods`."""
     result = [Paragraph(_title(view))]
     if view.message:
-        result += [Paragraph(), Paragraph(((one_line(view.message), "strong"),))]
+        result += [Paragraph(), Paragraph(((_short(view.message), "strong"),))]
     if view.status.recovery:
         result.append(Paragraph((("→ ", "accent"), (view.status.recovery, "accent")), hanging=2))
     failing = {pod.uid for pod in view.failing_pods}
@@ -120,14 +126,15 @@ def paragraphs(
 
 
 def _title(view: ServingView) -> Line:
-    spans: list[Span] = [(str(view.key), "strong"), ("  ", ""), status_word(view.status)]
+    name = clip(harmless(str(view.key)), LONGEST_NAME)
+    spans: list[Span] = [(name, "strong"), ("  ", ""), status_word(view.status)]
     if view.reason:
-        spans += [("  ", ""), (view.reason, "strong")]
+        spans += [("  ", ""), (clip(harmless(view.reason), LONGEST_NAME), "strong")]
     spans += [("  ", ""), (f"{view.ready}/{view.desired} ready", "")]
     if view.failing:
         spans += [("  ", ""), (f"{view.failing} failing", "")]
     if view.rollout:
-        spans += [("  ", ""), (view.rollout, "accent")]
+        spans += [("  ", ""), (clip(harmless(view.rollout), LONGEST_NAME), "accent")]
     return tuple(spans)
 
 
@@ -135,37 +142,37 @@ def _head(pod: PodView, key: str, now: datetime) -> Line:
     """Key, name, status, readiness, restarts and node of a Pod."""
     spans: list[Span] = [
         (f"{key:>2} " if key else "   ", "key"),
-        (pod.name, ""),
+        (clip(harmless(pod.name), LONGEST_NAME), ""),
         ("  ", ""),
-        (pod.status, HEALTH_TONES[pod.health]),
-        (f"  {pod.ready} ready", "muted"),
+        (clip(harmless(pod.status), LONGEST_NAME), HEALTH_TONES[pod.health]),
     ]
+    if pod.reason and pod.reason != pod.status:
+        spans.append((f" ({clip(harmless(pod.reason), LONGEST_NAME)})", "strong"))
+    spans.append((f"  {clip(pod.ready, LONGEST_NAME)}", "muted"))
     if pod.restarts:
         times = "restart" if pod.restarts == 1 else "restarts"
         text = f"  {pod.restarts} {times}"
         if pod.restarted_at is not None:
-            text += f", last {age((now - pod.restarted_at).total_seconds())} ago"
+            text += f", {age((now - pod.restarted_at).total_seconds())} ago"
         spans.append((text, "warning"))
     if pod.old_revision:
         spans.append(("  old revision", "muted"))
     if pod.node:
-        spans.append((f"  on {pod.node}", "muted"))
+        spans.append((f"  on {clip(harmless(pod.node), LONGEST_NAME)}", "muted"))
     return tuple(spans)
 
 
 def _pod(pod: PodView, key: str, now: datetime, said: str) -> list[Paragraph]:
     """A Pod that is not well: its head, its cause unless that was said, its Events."""
     result = [Paragraph(_head(pod, key, now), hanging=4)]
-    cause: list[Span] = []
-    if pod.reason and pod.reason != pod.status:
-        cause.append((pod.reason, "strong"))
     if pod.message and pod.message != said:
-        cause += [(": ", "")] if cause else []
-        cause.append((one_line(pod.message), ""))
-    if cause:
-        result.append(Paragraph((("   ", ""), *cause), hanging=3))
+        result.append(Paragraph((("   ", ""), (_short(pod.message), "")), hanging=3))
     result += [_event(event, now) for event in pod.events[:EVENTS_OF_A_POD]]
     return result
+
+
+def _short(text: str) -> str:
+    return clip(harmless(one_line(text)), LONGEST)
 
 
 def _event(event: EventView, now: datetime) -> Paragraph:
@@ -174,10 +181,10 @@ def _event(event: EventView, now: datetime) -> Paragraph:
     return Paragraph(
         (
             (f"   {when:>6} ", "muted"),
-            (event.reason, "pending"),
+            (clip(harmless(event.reason), LONGEST_NAME), "pending"),
             (often, "muted"),
             ("  ", ""),
-            (one_line(event.message), "muted"),
+            (_short(event.message), "muted"),
         ),
         hanging=10,
     )
@@ -196,7 +203,7 @@ def _notices(title: str, events_: Sequence[EventView], now: datetime) -> list[Pa
 def _tail(tail: Tail) -> list[Paragraph]:
     crash = tail.crash
     whose = "Last lines before the restart" if crash.previous else "Last lines"
-    head: Line = ((f"{whose} of {crash.container} in {crash.pod}", "muted"),)
+    head: Line = ((_short(f"{whose} of {crash.container} in {crash.pod}"), "muted"),)
     if tail.problem:
         return [Paragraph(head), Paragraph((("   ", ""), (tail.problem, "pending")), hanging=3)]
     if not tail.lines:
@@ -204,7 +211,7 @@ def _tail(tail: Tail) -> list[Paragraph]:
         return [Paragraph(head), Paragraph((("   ", ""), (text, "muted")))]
     return [
         Paragraph(head),
-        *(Paragraph((("   │ ", "muted"), (line, "")), hanging=5) for line in tail.lines),
+        *(Paragraph((("   │ ", "muted"), (_short(line), "")), hanging=5) for line in tail.lines),
     ]
 
 

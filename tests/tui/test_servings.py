@@ -43,7 +43,7 @@ async def test_the_cursor_follows_its_serving_and_the_message_line_its_cause():
     app = make_app(source)
     async with app.run_test(size=(100, 24)) as pilot:
         await pilot.press("j")
-        await shows(pilot, "team-a/llama-70b-chat  OOMKilled: inference-server was killed")
+        await shows(pilot, "✗ Error  inference-server was killed for using more memory")
         source.put(fakes.serving("aaa", "aaa", status=Status.ERROR, reason="exit code 2"))
         await wait_for(pilot, lambda: listed(app)[0] == "aaa", "the new serving at the top")
         assert app.servings.selected.key == LLAMA

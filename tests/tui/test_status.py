@@ -19,7 +19,7 @@ async def test_space_says_why_with_pods_events_and_the_crashed_containers_last_l
             "was killed for using more memory than its limit of 80Gi (exit code 137).",
             "0/2 ready  2 failing",
             "Check the failure reason and the logs of the failing Pods.",
-            f"1 {FIRST}  CrashLoopBackOff  0/1 ready  7 restarts, last 2m ago",
+            f"1 {FIRST}  CrashLoopBackOff (OOMKilled)  0/1  7 restarts, 2m ago",
             "BackOff ×23  Back-off restarting failed container",
             "RuntimeError: DataLoader worker (pid 412) is killed by signal: Killed.",
         )

@@ -20,12 +20,14 @@ from tui import words
 from tui.actions import POD_KEYS, Action, bindings
 from tui.namespaces import Digits
 from tui.screens.base import ActionScreen
+from tui.screens.create.entry import Creating
 from tui.source import Changes, State
 from widgets.fleet_header import FleetHeader, Heading
 from widgets.fleet_table import FleetTable
+from widgets.ladder_strip import LadderStrip
 from widgets.line_input import LineInput
 from widgets.lines import Bar
-from widgets.serving_rows import COLUMNS, Rows, badge, status_word
+from widgets.serving_rows import COLUMNS, Rows, status_word
 from widgets.spans import Line, Span
 from widgets.status_popover import Crash, StatusPopover, Tail, crash_of
 
@@ -51,6 +53,7 @@ class ServingsScreen(ActionScreen[None]):
     filter_line = query_one("#filter", LineInput)
     table = query_one("#list", FleetTable)
     popover = query_one(StatusPopover)
+    ladder = query_one(LadderStrip)
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,6 +64,7 @@ class ServingsScreen(ActionScreen[None]):
         self.sort_column = DEFAULT_SORT
         self.sort_reverse = False
         self._rows = Rows()
+        self.creating = Creating(self)
         self._digits = Digits()
         self._views: list[ServingView] = []
         self._hover: Timer | None = None
@@ -72,6 +76,7 @@ class ServingsScreen(ActionScreen[None]):
         yield Bar(id="banner")
         yield LineInput("/", "text  !text  status:error  ns:team  -l key=value", id="filter")
         yield FleetTable(COLUMNS, format_age=age, clock=self.now, id="list")
+        yield LadderStrip()
         yield StatusPopover(POD_KEYS.split(","), self.now)
 
     def on_mount(self) -> None:
@@ -120,6 +125,7 @@ class ServingsScreen(ActionScreen[None]):
         self._show_heading(here, state)
         self._show_banner(state)
         self._show_status()
+        self.creating.show()
         self.show_message()
         self.show_hints()
 
@@ -147,9 +153,7 @@ class ServingsScreen(ActionScreen[None]):
         )
 
     def _show_banner(self, state: State) -> None:
-        line = words.banner(state, "ctrl+r")
-        self.banner.display = bool(line)
-        self.banner.set_lines(line)
+        self.banner.set_text(words.banner(state, "ctrl+r"), most=3, hanging=3)
         self.table.set_class(state.stale_for is not None, "-stale")
 
     def _tick(self) -> None:
@@ -173,10 +177,8 @@ class ServingsScreen(ActionScreen[None]):
         view = self.selected
         if view is None:
             return ()
-        spans: list[Span] = [(" ", ""), status_word(view.status), (f"  {view.key}  ", "muted")]
+        spans: list[Span] = [(" ", ""), status_word(view.status), ("  ", "")]
         if view.message:
-            reason = badge(view)
-            spans += [(reason, "strong"), (": ", "")] if reason else []
             spans.append((one_line(view.message), ""))
         elif view.endpoint.url:
             spans.append((view.endpoint.url, ""))
@@ -211,8 +213,10 @@ class ServingsScreen(ActionScreen[None]):
 
     def why_not(self, action: Action) -> str:
         view = self.selected
-        if action.name in ("status", "logs", "connect") and view is None:
+        if action.name in ("status", "logs", "connect", "clone") and view is None:
             return "There is no serving under the cursor."
+        if action.name in ("create", "clone"):
+            return self.creating.why_not()
         if action.name == "logs" and view is not None and not view.pods:
             return f"{view.key} has no Pods, so there is no log."
         return ""
@@ -231,6 +235,13 @@ class ServingsScreen(ActionScreen[None]):
         from tui.screens.log import LogScreen
 
         self.app.push_screen(LogScreen(key, pod.name, pod.container))
+
+    async def do_create(self) -> None:
+        await self.creating.new()
+
+    async def do_clone(self) -> None:
+        if view := self.selected:
+            await self.creating.clone(view.key)
 
     def do_wide(self) -> None:
         self.table.set_view(wide=not self.table.wide)
@@ -270,7 +281,9 @@ class ServingsScreen(ActionScreen[None]):
         if self.popover.is_open:
             self._close_status()
         elif self.filter_line.display:
-            self._clear_filter()
+            self.clear_filter()
+        else:
+            self.creating.dismiss()
 
     def do_quit(self) -> None:
         self.app.exit()
@@ -324,7 +337,7 @@ class ServingsScreen(ActionScreen[None]):
         self.filter_line.display = shown
         self._fit_header()
 
-    def _clear_filter(self) -> None:
+    def clear_filter(self) -> None:
         self.filter_query = Query("", ())
         self.filter_line.input.value = ""
         self._show_filter(False)

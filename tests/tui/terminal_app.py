@@ -1,0 +1,100 @@
+"""Programs that tests run in a terminal: the app on servings made by hand.
+
+python -m tests.tui.terminal_app fleet|many|changes|evil
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import fields, replace
+from typing import Any
+
+from servedeck.fleet.view import Key, ServingView
+from styles.themes import DARK
+from tests.tui import fakes
+from tui.app import ServedeckApp
+
+EVIL = (
+    "AA[red]BB[/foo]CC\x1b]52;c;UE9D\x07DD\x1b[31mEE\x1b[5;5HFF\x9b31mGG\x07\x85HH"
+    "\u202eII\u200bJJ🚀\U0001f468\u200d\U0001f469\u200d\U0001f467서빙\r\nKK\x00LL\ud800MM"
+)
+"""Markup, escapes of 7 and 8 bits, controls, direction marks, emoji, a lone surrogate."""
+
+
+def evil(value: Any) -> Any:
+    """The same value with every text in it made hostile, and long."""
+    if type(value) is str:
+        return EVIL + "x" * 10_000
+    if isinstance(value, Key):
+        return value
+    if isinstance(value, tuple) and type(value) is tuple:
+        return tuple(evil(each) for each in value)
+    if hasattr(value, "__dataclass_fields__"):
+        return replace(value, **{f.name: evil(getattr(value, f.name)) for f in fields(value)})
+    return value
+
+
+def evil_serving(view: ServingView, number: int) -> ServingView:
+    changed = replace(evil(view), key=Key(EVIL, f"{EVIL}{number}"), labels={EVIL: EVIL})
+    pods = tuple(
+        replace(
+            pod,
+            containers=tuple(
+                replace(each, state=old.state)
+                for each, old in zip(pod.containers, was.containers, strict=True)
+            ),
+        )
+        for pod, was in zip(changed.pods, view.pods, strict=True)
+    )
+    return replace(changed, pods=pods)
+
+
+class EvilCluster(fakes.FakeCluster):
+    """Every log is hostile too."""
+
+    async def last_lines(self, *_args: Any, **_options: Any) -> list[str]:
+        return [EVIL, EVIL + "y" * 10_000] * 5
+
+    async def namespaces(self) -> list[str]:
+        return [EVIL]
+
+
+def main(kind: str) -> None:
+    source = fakes.FakeSource()
+    cluster = fakes.cluster()
+    views = fakes.fleet()
+    if kind == "evil":
+        cluster = EvilCluster()
+        views = [evil_serving(view, number) for number, view in enumerate(views)]
+        source.context, source.contexts = EVIL, (EVIL, EVIL + "2")
+    if kind in ("many", "changes"):
+        views += [
+            fakes.serving(f"srv-{number:03}", f"ns-{number % 20}", created=fakes.ago(days=9))
+            for number in range(500)
+        ]
+    source.put(*views)
+    app = ServedeckApp(source, cluster, clock=lambda: fakes.NOW, theme=DARK.name)
+
+    async def change() -> None:
+        view = source.fleet.view(Key("ns-0", "srv-000"))
+        assert view is not None
+        await asyncio.sleep(2)
+        for number in range(10):
+            source.put(replace(view, ready=number % 2))
+            await asyncio.sleep(0.2)
+
+    async def begin() -> None:
+        if kind == "changes":
+            app.run_worker(change(), exit_on_error=False)
+        if kind == "evil":
+            source.set_state(
+                phase=fakes.Phase.RETRYING, sentence=EVIL, stale_for=9.0, since=fakes.NOW
+            )
+
+    source.start = begin  # type: ignore[method-assign]
+    app.run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,146 @@
+import re
+import statistics
+import time
+
+import pytest
+
+from tests.tui.terminal import Terminal, run_app
+
+
+@pytest.fixture
+def opened():
+    terminals: list[Terminal] = []
+
+    def open_(kind: str, size: tuple[int, int], env=None) -> Terminal:
+        terminal = run_app(kind, size, env)
+        terminals.append(terminal)
+        return terminal
+
+    yield open_
+    for terminal in terminals:
+        terminal.close()
+
+
+def test_nothing_is_written_while_nothing_changes(opened):
+    terminal = opened("many", (120, 40))
+    terminal.wait(lambda: "511 servings" in terminal.text, "the list")
+    terminal.settle(1.0)
+    assert terminal.read(3.0) == b""
+
+
+def test_a_changed_row_costs_few_bytes(opened):
+    terminal = opened("changes", (120, 40))
+    terminal.wait(lambda: "511 servings" in terminal.text, "the list")
+    terminal.settle(0.5)
+    costs = [len(terminal.settle(0.05, 0.15)) for _ in range(30)]
+    changes = [cost for cost in costs if cost]
+    assert len(changes) > 3
+    assert max(changes) < 1_500
+
+
+def test_a_key_is_answered_within_a_frame(opened):
+    terminal = opened("many", (120, 40))
+    terminal.wait(lambda: "511 servings" in terminal.text, "the list")
+    terminal.settle(1.0)
+    taken: list[float] = []
+    for number in range(30):
+        began = time.perf_counter()
+        terminal.press("jk"[number % 2])
+        assert terminal.answer(3.0)
+        taken.append(time.perf_counter() - began)
+        terminal.settle(0.1)
+    # 4 ms on an idle machine; Textual's own timer would make it 16 to 36
+    assert statistics.median(taken) < 0.2
+
+
+def test_status_and_filter_draw_what_differs_and_no_more(opened):
+    terminal = opened("many", (120, 40))
+    terminal.wait(lambda: "511 servings" in terminal.text, "the list")
+    terminal.settle(0.5)
+    terminal.press(" ")
+    assert len(terminal.settle(0.5)) < 20_000
+    terminal.press("q")
+    assert len(terminal.settle(0.5)) < 20_000
+    terminal.press("/")
+    assert len(terminal.settle(0.5)) < 3_000
+
+
+def test_leaving_restores_the_terminal(opened):
+    terminal = opened("fleet", (80, 24))
+    terminal.wait(lambda: "11 servings" in terminal.text, "the list")
+    terminal.press("q")
+    terminal.wait(terminal.ended, "the end")
+    terminal.read(0.2)
+    for mode in (b"1049", b"1000", b"1006", b"2004"):
+        assert terminal.raw.rindex(b"\x1b[?" + mode + b"l") > terminal.raw.rindex(
+            b"\x1b[?" + mode + b"h"
+        )
+    assert terminal.raw.rindex(b"\x1b[?25h") > terminal.raw.rindex(b"\x1b[?25l")
+    assert b"Traceback" not in terminal.raw
+
+
+def test_no_color_sends_no_colour_and_the_cursor_is_still_seen(opened):
+    terminal = opened("fleet", (80, 24), {"NO_COLOR": "1"})
+    terminal.wait(lambda: "11 servings" in terminal.text, "the list")
+    terminal.settle()
+    sent = {
+        int(code)
+        for sequence in re.findall(rb"\x1b\[([0-9;]*)m", terminal.raw)
+        for code in sequence.split(b";")
+        if code
+    }
+    assert not [code for code in sent if 30 <= code <= 38 or 40 <= code <= 48 or code >= 90]
+    assert 7 in sent
+
+
+def test_sixteen_colours_send_only_those(opened):
+    terminal = opened("fleet", (80, 24), {"TERM": "xterm-16color", "COLORTERM": ""})
+    terminal.wait(lambda: "11 servings" in terminal.text, "the list")
+    terminal.settle()
+    assert not re.search(rb"\x1b\[[0-9;]*[34]8;[25]", terminal.raw)
+    assert re.search(rb"\x1b\[[0-9;]*(3[1-6]|9[1-6])", terminal.raw)
+
+
+HARMLESS = re.compile(
+    rb"\x1b\[[0-9;]*m"  # colours
+    rb"|\x1b\[[0-9;]*H"  # the place of a strip
+    rb"|\x1b\[\?[0-9]+[hl]|\x1b\[\?[0-9]+\$p"  # modes, at the start and the end
+    rb"|\x1b\[[<>][0-9]*u"  # the keyboard protocol
+    rb"|\x1b\]22;[a-z]*\x1b\\"  # the shape of the mouse pointer
+)
+
+STORY = (
+    *("", "j", " ", *["\x1b[6~"] * 8, "G", "q"),  # the list, a status
+    *("c", "G", "q"),  # connect
+    *("l", "w", "w", "g", "p", "q"),  # log
+    *("w", "\x1b[C", "\x1b[C", "w"),  # all columns
+    *("/", "red\r", "o", ">", ">"),  # filter, order
+    *(":", "co\x7f\x7f", "\x1b"),  # commands
+    *("\x0b", "\x1b", "\x0e", "\x1b"),  # contexts, namespaces
+    *("?", "q"),  # help
+    "1",  # a namespace
+)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 50)])
+def test_hostile_texts_are_harmless_on_every_screen(opened, size):
+    terminal = opened("evil", size)
+    terminal.wait(lambda: "stale" in terminal.text, "the list")
+    screens = []
+    for keys in STORY:
+        terminal.press(keys)
+        terminal.settle(0.3)
+        screens.append(terminal.text)
+    shown = "\n".join(screens)
+    for sign in ("Connect to", "Last lines", "following", "Commands", "Context", "Namespace"):
+        assert sign in shown, sign
+    assert "AA[red]BB[/foo]CC" in shown
+    rest = HARMLESS.sub(b"", terminal.raw)
+    assert b"\x1b" not in rest
+    assert b"]52;" not in terminal.raw.replace(b"\x1b]52;", b"")
+    assert not re.search(rb"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]", rest)
+    text = terminal.raw.decode("utf-8")  # no half characters, no surrogates
+    assert not re.search("[\x80-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]", text)
+    assert "Traceback" not in text
+    for line in terminal.screen.display:
+        assert len(line) == size[0]
