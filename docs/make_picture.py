@@ -24,8 +24,8 @@ PATIENCE = 20.0
 """Seconds for the list and the crashed container's last lines to appear."""
 
 
-async def make(target: Path) -> None:
-    """Write an SVG of the list with the status of a crashed serving over it."""
+async def make() -> str:
+    """An SVG of the list with the status of a crashed serving over it."""
     async with DemoCluster(live=False) as demo:
         live = Live(Target(kubeconfig=(demo.kubeconfig,), all_namespaces=True), Settings())
         cluster = ConnectedCluster(lambda: live.connection)
@@ -36,7 +36,7 @@ async def make(target: Path) -> None:
             await _seen(pilot, "lines&#160;before")
             svg = app.export_screenshot(title="servedeck --demo")
         await live.close()
-    target.write_text(svg, "utf-8")
+    return svg
 
 
 async def _seen(pilot: Pilot[None], text: str) -> None:
@@ -45,4 +45,4 @@ async def _seen(pilot: Pilot[None], text: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(make(Path(sys.argv[1])))
+    Path(sys.argv[1]).write_text(asyncio.run(make()), "utf-8")
