@@ -15,12 +15,14 @@ from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
 from servedeck.cluster.errors import ClusterError, explain
+from servedeck.deploy.draft import Draft
 from styles.themes import ANSI, DARK, DEFAULTS, THEMES
 from tui.actions import BY_ID
 from tui.frame import Frame, is_update
 from tui.screens.base import ActionScreen
 from tui.screens.servings import ServingsScreen
 from tui.source import Changes, Cluster, Source
+from tui.workbench import Workbench
 from widgets.status_popover import Crash, Tail
 
 if TYPE_CHECKING:
@@ -36,7 +38,12 @@ TAIL_TIMEOUT = 10.0
 class ServedeckApp(App[None]):
     """Shows the servings of a cluster for as long as the operator wants."""
 
-    CSS_PATH = ["../styles/base.tcss", "../styles/servings.tcss", "../styles/overlays.tcss"]
+    CSS_PATH = [
+        "../styles/base.tcss",
+        "../styles/servings.tcss",
+        "../styles/overlays.tcss",
+        "../styles/create.tcss",
+    ]
     TITLE = "servedeck"
     ENABLE_COMMAND_PALETTE = False
     ALLOW_SELECT = False
@@ -53,11 +60,14 @@ class ServedeckApp(App[None]):
         readonly: bool = False,
         wide: bool = False,
         columns: Sequence[str] = (),
+        workbench: Workbench | None = None,
+        create: Draft | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """`keys` is the operator's keymap: an action's id -> its keys, comma separated. `theme`
         is the name of a theme, "" for the one that suits the terminal; `columns` are the only ones
-        to be shown, empty for all."""
+        to be shown, empty for all. With `create`, the form of a new serving is open at the start,
+        filled with that draft; it needs a `workbench`."""
         no_color = "NO_COLOR" in os.environ
         # Textual drops all colour only where it draws in the terminal's own colours.
         super().__init__(ansi_color=True if no_color else None)
@@ -68,6 +78,8 @@ class ServedeckApp(App[None]):
         self.favourites = tuple(favourites)
         self.keys = dict(keys or {})
         self.readonly = readonly
+        self.workbench = workbench
+        self._create = create
         self.wide = wide
         self.columns = tuple(columns)
         self.clock = clock
@@ -92,6 +104,8 @@ class ServedeckApp(App[None]):
         self.app_resume_signal.subscribe(self, lambda _app: self._frame.forget())
         # The first paint comes first: what the source imports costs more than all of the screen.
         self.call_after_refresh(self._start_source)
+        if self._create is not None:
+            self.call_after_refresh(self.servings.creating.open, self._create)
 
     def _start_source(self) -> None:
         self._begin(self.source.start(), "source")

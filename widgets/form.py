@@ -16,12 +16,15 @@ from textual.widgets import Input
 from servedeck.serving.problems import Problem
 from servedeck.serving.text import sanitise
 from widgets.choice_box import ChoiceBox
-from widgets.lines import Bar
 from widgets.line_input import PlainInput
+from widgets.lines import Bar
 from widgets.spans import Line, wrap
 
 LABEL_WIDTH = 25
 """Cells of the label and the mark before it."""
+
+VARIABLE_INDENT = 3
+"""Cells before the name of a variable, which has no label."""
 
 _BREAK, _TAB = "⏎", "⇥"
 """How line breaks and tabs of a value stand in an input of one line."""
@@ -76,6 +79,18 @@ class FieldInput(PlainInput):
             self.value = shown(text)
         self.cursor_position = len(self.value)
 
+    @dataclass
+    class Named(Message):
+        """An equals sign ended the name, as in NAME=value."""
+
+        input: FieldInput
+
+    def _on_key(self, event: events.Key) -> None:  # type: ignore[override]
+        if event.character == "=" and self.path.endswith(".name"):
+            event.stop()
+            event.prevent_default()
+            self.post_message(self.Named(self))
+
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
         self.post_message(self.Edited(self, meant(event.value)))
@@ -96,7 +111,6 @@ class FormRow(Widget):
         height: auto;
         & > Horizontal { height: 1; }
         & > #under { display: none; }
-        & .label { width: 25; }
         & FieldInput { width: 1fr; }
         & ChoiceBox { width: 1fr; }
     }
@@ -104,10 +118,13 @@ class FormRow(Widget):
     under = query_one("#under", Bar)
     label_bar = query_one(".label", Bar)
 
-    def __init__(self, path: str, label: str, *, required: bool = False) -> None:
+    def __init__(
+        self, path: str, label: str, *, required: bool = False, indent: int = LABEL_WIDTH
+    ) -> None:
         super().__init__()
         self.path = path
         self.label = label
+        self.indent = indent
         self.required = required
         self._note: Line = ()
         self._problems: tuple[Problem, ...] = ()
@@ -116,6 +133,7 @@ class FormRow(Widget):
     def compose(self) -> ComposeResult:
         label = Bar()
         label.add_class("label")
+        label.styles.width = self.indent
         with Horizontal():
             yield label
             yield from self.compose_editors()
@@ -154,14 +172,14 @@ class FormRow(Widget):
         if not self.is_mounted or not self.size.width or drawn == self._drawn:
             return
         self._drawn = drawn
-        indent = (" " * LABEL_WIDTH, "")
+        indent = (" " * self.indent, "")
         lines: list[Line] = []
         for problem in self._problems:
             mark, tone = ("✗ ", "error") if problem.is_error else ("! ", "warning")
             text = ((mark, tone), (problem.message, tone))
-            lines += wrap((indent, *text), self.size.width - 1, LABEL_WIDTH + 2)
+            lines += wrap((indent, *text), self.size.width - 1, self.indent + 2)
         if self._note:
-            lines += wrap((indent, ("  ", ""), *self._note), self.size.width - 1, LABEL_WIDTH + 2)
+            lines += wrap((indent, ("  ", ""), *self._note), self.size.width - 1, self.indent + 2)
         self.under.display = bool(lines)
         self.under.styles.height = max(1, len(lines))
         self.under.set_lines(*lines)
@@ -228,7 +246,7 @@ class VariableRow(FormRow):
     """
 
     def __init__(self, path: str, row: dict[str, str], *, masked: bool) -> None:
-        super().__init__(path, "")
+        super().__init__(path, "", indent=VARIABLE_INDENT)
         self.row = row
         self._masked = masked
 
@@ -248,7 +266,7 @@ class VariableRow(FormRow):
         yield name
         yield between
         if source:
-            between.set_lines(((f" ← {SOURCES[source]:<9} ", "muted"),))
+            between.set_lines(((f" ← {SOURCES.get(source, '?'):<9} ", "muted"),))
             yield FieldInput(f"{self.path}.ref", self.row["ref"], placeholder="name")
             key = Bar()
             key.add_class("between")
@@ -273,14 +291,11 @@ class VariableRow(FormRow):
                 if one.path.endswith(".value"):
                     one.password = masked
 
-    def on_key(self, event: events.Key) -> None:
-        """An equals sign ends the name, as in NAME=value."""
-        inputs = {one.path.rpartition(".")[2]: one for one in self.query(FieldInput)}
-        name = inputs.get("name")
-        if event.character == "=" and name is not None and name.has_focus and "value" in inputs:
-            event.stop()
-            event.prevent_default()
-            inputs["value"].focus()
+    def on_field_input_named(self, message: FieldInput.Named) -> None:
+        message.stop()
+        for one in self.query(FieldInput):
+            if one.path.endswith((".value", ".ref")):
+                one.focus()
 
 
 class Heading(Bar):

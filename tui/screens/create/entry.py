@@ -1,0 +1,199 @@
+"""From the list into the create form and back: new, clone, the draft that was left, progress."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from servedeck.cluster.errors import ClusterError
+from servedeck.deploy.draft import Draft
+from servedeck.fleet.ladder import complete
+from servedeck.fleet.view import Key
+from servedeck.serving.leftovers import Leftover
+from servedeck.serving.text import one_line, sanitise
+from tui.screens.create.ask import Answer, AskScreen
+
+if TYPE_CHECKING:
+    from tui.screens.servings import ServingsScreen
+
+LONGEST_NAME = 63
+MOST_LEFTOVERS = 200
+"""Sentences about what a clone leaves behind."""
+
+
+class Creating:
+    """What the serving list does about new servings."""
+
+    def __init__(self, screen: ServingsScreen) -> None:
+        self._screen = screen
+        self._asked = ("", "")
+        self._wanted: Key | None = None
+        """The new serving, until the list has it."""
+
+    # -- whether it can be done -----------------------------------------------------------------
+
+    @property
+    def project(self) -> str:
+        """The project that a new serving is proposed for."""
+        screen = self._screen
+        if shown := screen.namespace or screen.servedeck.source.namespace:
+            return shown
+        if (view := screen.selected) is not None:
+            return view.key.namespace
+        bench = screen.servedeck.workbench
+        return bench.namespace if bench is not None else ""
+
+    def why_not(self) -> str:
+        """Why nothing can be created, in a sentence; "" where it can."""
+        app = self._screen.servedeck
+        bench = app.workbench
+        if app.readonly:
+            return "servedeck runs with --readonly and creates nothing; start it without."
+        if bench is None:
+            return "There is no cluster to create a serving in."
+        asked = (app.source.context, self.project)
+        if bench.ready and self.project and asked != self._asked:
+            self._asked = asked
+            self._screen.start(self._learn(self.project), "rights")
+        return bench.why_not(self.project)
+
+    async def _learn(self, project: str) -> None:
+        bench = self._screen.servedeck.workbench
+        if bench is not None:
+            with suppress(ClusterError):  # then the dry run says it
+                await bench.learn_rights(project)
+        self._screen.show_hints()
+
+    # -- into the form --------------------------------------------------------------------------
+
+    async def new(self) -> None:
+        """Open the form, with the draft that was left where the operator wants it."""
+        left, problem = await self._left_draft()
+        if left is None:
+            self.open(Draft(project=self.project), said=problem)
+            return
+        name = left.texts["name"] or "without a name"
+        ask = AskScreen(
+            "A draft was left",
+            [f"The form of a serving {one_line(sanitise(name))} was not finished."],
+            [
+                Answer("c", "Continue", "with what was typed"),
+                Answer("n", "Start anew", "the draft is forgotten with the first key"),
+            ],
+        )
+
+        def answered(answer: str | None) -> None:
+            if answer == "c":
+                self.open(left)
+            elif answer == "n":
+                self.open(Draft(project=self.project))
+
+        self._screen.app.push_screen(ask, answered)
+
+    async def _left_draft(self) -> tuple[Draft | None, str]:
+        bench = self._screen.servedeck.workbench
+        shelf = bench.shelf if bench is not None else None
+        if shelf is None:
+            return None, ""
+        try:
+            left = await asyncio.to_thread(shelf.read)
+        except OSError as error:
+            return None, f"The draft in {shelf.path} cannot be read: {error.strerror}."
+        return left, ""
+
+    def open(self, draft: Draft, left: Sequence[str] = (), said: str = "") -> None:
+        """Show the form."""
+        from tui.screens.create.wizard import CreateScreen  # not needed by those who only look
+
+        bench = self._screen.servedeck.workbench
+        if bench is not None:
+            self._screen.app.push_screen(CreateScreen(draft, bench, left, said), self._closed)
+
+    async def clone(self, key: Key) -> None:
+        """Open the form with what another serving's objects say."""
+        bench = self._screen.servedeck.workbench
+        if bench is None:
+            return
+        try:
+            read = await bench.read(key)
+        except ClusterError as error:
+            self._screen.say(f"{key} cannot be cloned: {error}", "error", 20)
+            return
+        draft = Draft.of(read.spec)
+        draft.texts["name"] = f"{key.name[: LONGEST_NAME - 5].rstrip('-.')}-copy"
+        left = [_not_carried(one) for one in read.leftovers[:MOST_LEFTOVERS]]
+        if not left:
+            self.open(draft, said=f"A copy of {key}; it is another serving once deployed.")
+            return
+        lines = [f"The form cannot hold all of {key}. These are not carried over:", *left]
+
+        def answered(answer: str | None) -> None:
+            if answer == "c":
+                self.open(draft, left)
+
+        ask = AskScreen(
+            f"Clone {key}",
+            lines,
+            [Answer("c", "Go on", "without them; the review lists them"), Answer("x", "Leave")],
+        )
+        self._screen.app.push_screen(ask, answered)
+
+    # -- back on the list -----------------------------------------------------------------------
+
+    def _closed(self, key: Key | None) -> None:
+        if key is None:
+            return
+        self._wanted = key
+        screen = self._screen
+        if screen.namespace not in ("", key.namespace):
+            screen.set_namespace(key.namespace)
+        screen.ladder.follow(key)
+        screen.say(f"{key} was created.", "ready")
+        self.show()
+
+    def show(self) -> None:
+        """Bring cursor and progress up to date; called with every change of the list."""
+        screen = self._screen
+        key = screen.ladder.key
+        if key is None:
+            return
+        view = screen.servedeck.source.fleet.view(key)
+        if view is not None and self._wanted == key:
+            self._wanted = None
+            if not screen.table.select(key):
+                screen.clear_filter()
+                screen.table.select(key)
+        if view is None and self._wanted is None:
+            screen.ladder.follow(None)  # deleted
+            return
+        screen.ladder.show(view)
+        if view is not None and complete(view):
+            screen.set_timer(LINGERS, lambda: self._finish(key))
+
+    def _finish(self, key: Key) -> None:
+        """Hide the strip where the serving is still complete."""
+        strip = self._screen.ladder
+        view = self._screen.servedeck.source.fleet.view(key)
+        if strip.key == key and view is not None and complete(view):
+            strip.follow(None)
+
+    def dismiss(self) -> bool:
+        """Hide the progress; False where none was shown."""
+        strip = self._screen.ladder
+        shown = strip.key is not None
+        strip.follow(None)
+        return shown
+
+
+LINGERS = 20.0
+"""Seconds that the progress of a complete serving stays to be read."""
+
+
+def _not_carried(one: Leftover) -> str:
+    value: Any = one.value
+    shown = one_line(sanitise(str(value)))
+    shown = shown if len(shown) <= 120 else shown[:119] + "…"
+    where = f" {one.path}" if one.path else ""
+    return one_line(sanitise(f"{one.object}{where}: {shown}"))

@@ -1,0 +1,390 @@
+"""The first two steps: the fields of a draft, kept as they are typed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from textual import events
+from textual.containers import VerticalScroll
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Input as TextInput
+
+from servedeck.deploy.draft import VARIABLE, VOLUME, Draft
+from servedeck.serving.env import parse
+from servedeck.serving.manifests import SystemVolume
+from servedeck.serving.problems import Problem
+from tui.screens.create import choices, environment, steps
+from tui.screens.create.summary import masked
+from tui.workbench import Around
+from widgets.choice_box import ChoiceBox
+from widgets.form import (
+    ChoiceRow,
+    Fact,
+    FieldInput,
+    FormButton,
+    FormRow,
+    Heading,
+    TextRow,
+    VariableRow,
+)
+
+EDITORS = "FieldInput, ChoiceBox, FormButton"
+
+
+class FormView(VerticalScroll, can_focus=False):
+    """Rows of one step. Problems of a field are shown once it was left."""
+
+    can_focus = False
+
+    DEFAULT_CSS = """
+    FormView { height: 1fr; scrollbar-size-vertical: 1; overflow-x: hidden; }
+    """
+
+    @dataclass
+    class Changed(Message):
+        """The draft is another."""
+
+        path: str
+
+    @dataclass
+    class Focused(Message):
+        """Another field has the focus."""
+
+        path: str
+
+    @dataclass
+    class ChoiceWanted(Message):
+        """The list of a field's values is wanted."""
+
+        path: str
+        typed: str
+
+    @dataclass
+    class FileWanted(Message):
+        """Variables are to be read from a file."""
+
+        path: str
+
+    @dataclass
+    class Finished(Message):
+        """Enter was pressed in the last field."""
+
+    @dataclass
+    class Said(Message):
+        """A sentence for the message line."""
+
+        text: str
+        tone: str = ""
+
+    def __init__(self, draft: Draft, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.draft = draft
+        self.step = 1
+        self.left: set[str] = set()
+        """Rows that were left: what is wrong with them is shown."""
+        self.reveal = False
+        self._around: Around | None = None
+        self._system: Sequence[SystemVolume] = ()
+        self._problems: Sequence[Problem] = ()
+        self._row: str = ""
+        self._at: dict[int, str] = {}
+        """The field that had the focus last, by step."""
+        self._generation = 0
+
+    # -- what it shows --------------------------------------------------------------------------
+
+    async def show_step(self, step: int, focus: str = "") -> None:
+        """Show the fields of a step; the cursor goes to `focus`, or where it was last, or to the
+        first field that must be filled."""
+        self.step = step
+        await self.rebuild(focus or self._at.get(step, "") or self._first_missing())
+
+    async def rebuild(self, focus: str) -> None:
+        """Make the rows anew, after the number of them changed."""
+        self._row = ""
+        top = self.scroll_offset.y
+        with self.app.batch_update():
+            await self.remove_children()
+            built = [self._built(one) for one in steps.items(self.step, self.draft, self._system)]
+            await self.mount_all(built)
+            self._show_problems()
+            self._show_notes()
+            self.scroll_to(y=top, animate=False)
+            self.focus_path(focus)
+
+    def _built(self, item: steps.Item) -> Widget:
+        if isinstance(item, steps.Title):
+            return Heading(item.text, item.detail)
+        if isinstance(item, steps.Info):
+            return Fact(item.name, *item.lines)
+        if isinstance(item, steps.Button):
+            return FormButton(item.path, item.label, item.help)
+        if isinstance(item, steps.Variable):
+            path, _, at = item.path.rpartition(".")
+            row = self.draft.rows[path][int(at)]
+            return VariableRow(item.path, row, masked=masked(row) and not self.reveal)
+        field, text = item.field, self.text(item.path)
+        if choices.is_choice(item.path, self.draft):
+            drawn = choices.shown(item.path, text)
+            return ChoiceRow(item.path, field.label, *drawn, required=field.required)
+        return TextRow(item.path, field.label, text, required=field.required)
+
+    def _first_missing(self) -> str:
+        known = steps.fields(self.draft)
+        for item in steps.items(self.step, self.draft, self._system):
+            if not isinstance(item, steps.Input) or item.path not in known:
+                continue
+            if item.field.required and not self.text(item.path).strip():
+                return item.path
+        return ""
+
+    def set_problems(self, problems: Sequence[Problem]) -> None:
+        """What is wrong by now, of all fields."""
+        self._problems = problems
+        self._show_problems()
+
+    def _show_problems(self) -> None:
+        for row in self.query(FormRow):
+            shown = self._problems if row.path in self.left else ()
+            row.set_problems([one for one in shown if f"{one.field}.".startswith(f"{row.path}.")])
+
+    def set_around(self, around: Around | None, system: Sequence[SystemVolume]) -> None:
+        """What the cluster says; call it again when it says something else."""
+        self._around = around
+        self._system = system
+        self._show_notes()
+
+    def _show_notes(self) -> None:
+        for row in self.query(ChoiceRow):
+            row.set_note(choices.note(row.path, self.draft, self._around))
+        for fact in self.query(Fact):
+            fact.set_lines(*steps.system_lines(self._system))
+
+    def set_reveal(self, reveal: bool) -> None:
+        """Show values that look secret, or dots in their place."""
+        self.reveal = reveal
+        for row in self.query(VariableRow):
+            row.set_masked(masked(self._texts_of(row.path)) and not reveal)
+
+    # -- texts ----------------------------------------------------------------------------------
+
+    def text(self, path: str) -> str:
+        """What stands in a field."""
+        if path in self.draft.texts:
+            return self.draft.texts[path]
+        row, _, name = path.rpartition(".")
+        return self._texts_of(row).get(name, "")
+
+    def _texts_of(self, row: str) -> dict[str, str]:
+        path, _, at = row.rpartition(".")
+        rows = self.draft.rows.get(path, ())
+        return rows[int(at)] if at.isdigit() and int(at) < len(rows) else dict(VARIABLE)
+
+    def set_text(self, path: str, text: str) -> None:
+        """Keep what was typed or chosen."""
+        if path == "template":
+            self.draft.choose_template(text)
+        elif path in self.draft.texts:
+            self.draft.texts[path] = text
+        else:
+            row, _, name = path.rpartition(".")
+            self._texts_of(row)[name] = text
+            for variable in self.query(VariableRow):
+                if variable.path == row:
+                    variable.set_masked(masked(self._texts_of(row)) and not self.reveal)
+        self.post_message(self.Changed(path))
+
+    def choose(self, path: str, text: str) -> None:
+        """Take a value of a list; the problems of the field are shown at once."""
+        self.left.add(path)
+        self.set_text(path, text)
+        for row in self.query(ChoiceRow):
+            if row.path == path:
+                row.box.show(*choices.shown(path, text))
+        self._show_notes()
+
+    def on_field_input_edited(self, message: FieldInput.Edited) -> None:
+        message.stop()
+        self.set_text(message.input.path, message.text)
+
+    def on_choice_box_stepped(self, message: ChoiceBox.Stepped) -> None:
+        message.stop()
+        path = message.box.path
+        keys = [one.key for one in choices.choices(path, self.draft, self._around) if not one.off]
+        if not keys:
+            self.post_message(self.ChoiceWanted(path, ""))
+            return
+        now = self.text(path)
+        at = keys.index(now) + message.step if now in keys else 0
+        self.choose(path, keys[at % len(keys)])
+
+    def on_choice_box_wanted(self, message: ChoiceBox.Wanted) -> None:
+        message.stop()
+        self.post_message(self.ChoiceWanted(message.box.path, message.typed))
+
+    # -- moving ---------------------------------------------------------------------------------
+
+    def editors(self) -> list[Widget]:
+        """Everything that can have the focus, in order."""
+        return list(self.query(EDITORS))
+
+    def move(self, by: int) -> None:
+        """The next or the previous field, round at the ends."""
+        editors = self.editors()
+        focused = self.screen.focused
+        at = editors.index(focused) + by if focused in editors else 0
+        if editors:
+            editors[at % len(editors)].focus()
+
+    def move_section(self, by: int) -> None:
+        """The first field of the next or the previous section."""
+        starts: list[Widget] = []
+        wanted = False
+        for child in self.walk_children():
+            wanted = wanted or isinstance(child, Heading)
+            if wanted and isinstance(child, (FieldInput, ChoiceBox, FormButton)):
+                starts.append(child)
+                wanted = False
+        editors = self.editors()
+        focused = self.screen.focused
+        here = editors.index(focused) if focused in editors else 0
+        places = [editors.index(one) for one in starts]
+        ahead = [at for at in places if at > here] if by > 0 else [at for at in places if at < here]
+        if ahead:
+            editors[ahead[0] if by > 0 else ahead[-1]].focus()
+
+    def go_on(self) -> None:
+        """Enter: the next field; after the last one, the step is finished."""
+        editors = self.editors()
+        if editors and self.screen.focused is editors[-1]:
+            self.post_message(self.Finished())
+        else:
+            self.move(1)
+
+    def on_input_submitted(self, event: TextInput.Submitted) -> None:
+        event.stop()
+        self.go_on()
+
+    def on_choice_box_entered(self, message: ChoiceBox.Entered) -> None:
+        message.stop()
+        self.go_on()
+
+    def focus_path(self, path: str) -> None:
+        """Put the cursor on a field, or on the nearest one that the path leads to."""
+        editors = [one for one in self.editors() if self._leads(one, path)]
+        target = editors[0] if editors else next(iter(self.editors()), None)
+        if target is not None:
+            self.screen.set_focus(target, scroll_visible=False)
+            self.call_after_refresh(self._scroll_to_row, target)
+
+    def _leads(self, editor: Widget, path: str) -> bool:
+        own = path_of(editor)
+        named = path.replace(".secret.name", ".ref").replace(".config_map.name", ".ref")
+        named = named.replace(".secret.key", ".key").replace(".config_map.key", ".key")
+        return bool(path) and (own == named or own.startswith(f"{path}."))
+
+    def _scroll_to_row(self, editor: Widget) -> None:
+        """Bring the whole row onto the screen, with what is said under it."""
+        if editor.is_attached:
+            row = next((one for one in editor.ancestors if isinstance(one, FormRow)), editor)
+            first = self.editors()[0] if self.editors() else None
+            if editor is first:
+                self.scroll_to(y=0, animate=False)
+            else:
+                self.scroll_to_widget(row, animate=False, top=False, force=True)
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        path = path_of(event.widget)
+        row = next((one.path for one in event.widget.ancestors if isinstance(one, FormRow)), path)
+        before, self._row = self._row, row
+        self._at[self.step] = path
+        if before and before != row:
+            self._leave(before)
+        self.call_after_refresh(self._scroll_to_row, event.widget)
+        self.post_message(self.Focused(path))
+
+    def _leave(self, row: str) -> None:
+        self.left.add(row)
+        path, _, at = row.rpartition(".")
+        unread = self._texts_of(row).get("source") == "line"
+        if unread and environment.mend(self.draft, path, int(at)):
+            self.call_after_refresh(self._mended, row)
+        self.post_message(self.Changed(row))
+
+    async def _mended(self, row: str) -> None:
+        await self.rebuild(path_of(self.screen.focused))
+        self.post_message(self.Changed(row))
+
+    def leave_all(self) -> None:
+        """The step is finished: everything that is wrong in it is shown."""
+        self.left |= {row.path for row in self.query(FormRow)}
+        self._show_problems()
+
+    # -- rows of lists --------------------------------------------------------------------------
+
+    async def on_form_button_pressed(self, message: FormButton.Pressed) -> None:
+        message.stop()
+        verb, _, path = message.button.path.partition(".")
+        if verb == "load":
+            self.post_message(self.FileWanted(path))
+            return
+        rows = self.draft.rows[path]
+        rows.append(dict(VOLUME if path == "volumes" else VARIABLE))
+        added = f"{path}.{len(rows) - 1}"
+        await self.rebuild(f"{added}.claim" if path == "volumes" else f"{added}.name")
+        if path == "volumes":
+            self.post_message(self.ChoiceWanted(f"{added}.claim", ""))
+
+    async def on_field_input_lines_pasted(self, message: FieldInput.LinesPasted) -> None:
+        message.stop()
+        row, _, name = message.input.path.rpartition(".")
+        path, _, at = row.rpartition(".")
+        texts = self._texts_of(row)
+        if name == "value" and texts["name"] and not parse(message.text).assignments:
+            # Lines that are no variables, under a name: a certificate, say. It is the value.
+            texts["value"] = message.text.strip("\r\n")
+            await self.rebuild(message.input.path)
+            self.post_message(self.Changed(row))
+            return
+        await self.take_lines(path, message.text, int(at))
+
+    async def take_lines(self, path: str, text: str, at: int | None = None) -> None:
+        """Make rows of pasted lines or of a file."""
+        taken = environment.take(self.draft, path, text, at)
+        self.left |= {f"{path}.{number}" for number in range(len(self.draft.rows[path]))}
+        lines = [i for i, row in enumerate(self.draft.rows[path]) if row["source"] == "line"]
+        await self.rebuild(f"{path}.{lines[0]}" if lines else f"add.{path}")
+        self.post_message(self.Changed(path))
+        self.post_message(self.Said(taken.sentence, "warning" if taken.bad else ""))
+
+    async def remove_row(self) -> str:
+        """Remove the row under the cursor; returns what was removed, "" where it is no row."""
+        row, _, _ = path_of(self.screen.focused).rpartition(".")
+        path, _, at = row.rpartition(".")
+        if path not in self.draft.rows or not at.isdigit():
+            return ""
+        gone = self.draft.rows[path].pop(int(at))
+        self.left = {one for one in self.left if not one.startswith(f"{path}.")}
+        left = len(self.draft.rows[path])
+        await self.rebuild(f"{path}.{min(int(at), left - 1)}" if left else f"add.{path}")
+        self.post_message(self.Changed(path))
+        return gone.get("name") or gone.get("claim") or "the row"
+
+    async def change_source(self) -> str:
+        """Take the variable's value from elsewhere; returns a sentence, "" where there is none."""
+        row, _, _ = path_of(self.screen.focused).rpartition(".")
+        if "source" not in self._texts_of(row) or not row.startswith(("env.", "transformer.env.")):
+            return ""
+        texts = self._texts_of(row)
+        sentence = environment.next_source(texts)
+        editor = "ref" if texts["source"] in ("secret", "config_map") else "value"
+        await self.rebuild(f"{row}.{editor}")
+        self.post_message(self.Changed(row))
+        return sentence
+
+
+def path_of(widget: Widget | None) -> str:
+    """Path of the field that an editor belongs to."""
+    return widget.path if isinstance(widget, (FieldInput, ChoiceBox, FormButton)) else ""

@@ -1,0 +1,255 @@
+"""The third step: asking the cluster, and deploying."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from textual.getters import query_one
+
+from servedeck.cluster.apply import Made, Place
+from servedeck.cluster.errors import ClusterError
+from servedeck.deploy.draft import Draft
+from servedeck.fleet.view import Key
+from servedeck.serving.capacity import pod_requests
+from servedeck.serving.manifests import SystemVolume, system_volumes
+from servedeck.serving.problems import Problem, errors
+from servedeck.serving.spec import ServingSpec
+from tui.screens.base import Overlay
+from tui.screens.create import summary
+from tui.screens.create.ask import Answer, AskScreen
+from tui.screens.create.summary import VIEWS, Deployment, Result
+from tui.workbench import Around, Workbench
+from widgets.review_list import Entry, ReviewList
+
+
+class ReviewingScreen(Overlay[Key | None]):
+    """What the third step can do; the wizard adds the first two."""
+
+    review_list = query_one(ReviewList)
+
+    def __init__(self, draft: Draft, bench: Workbench, left: Sequence[str]) -> None:
+        super().__init__()
+        self.draft = draft
+        self.bench = bench
+        self.step = 1
+        self.reveal = False
+        self.around: Around | None = None
+        self.result = Result()
+        self.deployment = Deployment()
+        self.spec: ServingSpec | None = None
+        self.problems: list[Problem] = []
+        self._left = tuple(left)
+        self._view = VIEWS[0]
+        self._wish = False
+        """Deploy was asked for before the dry run had answered."""
+
+    # -- asking ---------------------------------------------------------------------------------
+
+    def ask_cluster(self, *, deploy: bool = False) -> None:
+        """Begin a dry run; with `deploy`, go on to deploy where nothing speaks against it."""
+        self.check()
+        self._wish = deploy
+        if self.spec is None or errors(self.problems):
+            self._wish = False
+            self.result = Result()
+            if deploy:
+                self.say(self.why_no_deploy(), "warning")
+        else:
+            self.result = Result(asking=True)
+            self.start(self._ask(self.spec), "review")
+        self.show_review(fresh=True)
+
+    async def _ask(self, spec: ServingSpec) -> None:
+        try:
+            if self.around is None:
+                self.look_around()
+            if self.around is None:
+                raise ClusterError("The API server is not reached yet.")
+            review = await self.bench.review(spec, self.around, self._own())
+        except ClusterError as error:
+            self.result = Result(problem=str(error))
+            self._wish = False
+        else:
+            self.result = Result(review=review)
+            self._refit()
+        self.show_review(fresh=True)
+        self.show_hints()
+        if self._wish:
+            self._wish = False
+            self._deploy_unless_doubtful()
+
+    def _deploy_unless_doubtful(self) -> None:
+        """What came up since the key was pressed has not been read yet."""
+        review, fit = self.result.review, self.result.fit
+        if review is None or not review.can_deploy:
+            self.say(self.why_no_deploy(), "warning")
+            return
+        new = [one for one in review.problems if one not in self.problems]
+        if new or (fit is not None and fit.fitting < fit.replicas):
+            self.say("Read what the dry run says; ctrl+s again deploys all the same.", "warning")
+        else:
+            self.start(self._deploy(), "deploy")
+
+    def _refit(self) -> None:
+        """Whether the nodes could host it, as they are this moment."""
+        review = self.result.review
+        if review is None or self.around is None or not review.manifests:
+            return
+        asked, tolerations = pod_requests(review.manifests[0])
+        fit = self.around.fit(asked, review.spec.replicas, tolerations)
+        self.result = Result(review=review, fit=fit)
+
+    def refit(self) -> None:
+        """The nodes changed."""
+        before = self.result
+        self._refit()
+        if self.step == 3 and self.result != before:
+            self.show_review()
+
+    def why_no_deploy(self) -> str:
+        """Why it cannot be deployed now; "" where it can, or where that is to be asked."""
+        found = errors(self.problems)
+        review = self.result.review
+        if not found and review is not None:
+            found = review.errors
+        if not found:
+            return ""
+        count = "One error stands" if len(found) == 1 else f"{len(found)} errors stand"
+        return f"{count} in the way of deploying: {found[0].message}"
+
+    # -- deploying ------------------------------------------------------------------------------
+
+    def do_deploy(self) -> None:
+        if self.deployment.running:
+            self.say("It is being deployed.")
+        elif self.result.asking:
+            self._wish = True
+            self.say("It is deployed as soon as the dry run says yes.")
+        elif self.result.review is None:
+            self.ask_cluster(deploy=True)
+        elif stray := self._stray():
+            self.say(f"{stray} of the attempt before still stands; u removes it first.", "warning")
+        else:
+            self.start(self._deploy(), "deploy")
+
+    def _own(self) -> list[Place]:
+        return [one.place for one in self.deployment.made]
+
+    def _stray(self) -> Place | None:
+        """An object of an attempt before that is no part of the serving as it is now."""
+        review = self.result.review
+        wanted = {Place.of(one) for one in review.manifests} if review else set()
+        return next((place for place in self._own() if place not in wanted), None)
+
+    async def _deploy(self) -> None:
+        review = self.result.review
+        if review is None:
+            return
+        before = self.deployment.made
+        made = list(before)
+
+        def note(one: Made) -> None:
+            made.append(one)
+            self.deployment = Deployment(running=True, made=tuple(made))
+            self.show_review()
+
+        self.deployment = Deployment(running=True, made=before)
+        self.show_review(fresh=True)
+        self.show_hints()
+        try:
+            # Shielded: what was sent is noted, whatever becomes of this screen.
+            outcome = await asyncio.shield(
+                asyncio.ensure_future(self.bench.deploy(review.manifests, self._own(), note))
+            )
+        except ClusterError as error:
+            self.deployment = Deployment(made=tuple(made), refusal=str(error))
+        else:
+            every = tuple(dict.fromkeys((*made, *outcome.made)))
+            if outcome.refusal is None:
+                await self.deployed(Key(review.spec.project, review.spec.name))
+                return
+            failed = str(outcome.failed) if outcome.failed else ""
+            self.deployment = Deployment(made=every, refusal=outcome.refusal.message, failed=failed)
+        self.show_review(fresh=True)
+        self.show_hints()
+        self.say("Not deployed; nothing that you typed is lost.", "error", 20)
+
+    async def deployed(self, key: Key) -> None:
+        """All objects are made."""
+
+    def do_undo(self) -> None:
+        names = ", ".join(str(place) for place in self._own())
+        ask = AskScreen(
+            "Remove what was created",
+            [f"This deletes {names}. What you typed stays in the form."],
+            [Answer("y", "Remove"), Answer("n", "Keep")],
+        )
+        self.app.push_screen(ask, self._undo_answered)
+
+    def _undo_answered(self, answer: str | None) -> None:
+        if answer == "y":
+            self.start(self._undo(), "deploy")
+
+    async def _undo(self) -> None:
+        made = self.deployment.made
+        try:
+            left = await self.bench.undo(made)
+        except ClusterError as error:
+            self.say(f"Nothing was removed: {error}", "error", 20)
+            return
+        stays = {place for place, _ in left}
+        self.deployment = Deployment(made=tuple(one for one in made if one.place in stays))
+        if left:
+            place, refusal = left[0]
+            self.say(f"{place} could not be removed: {refusal.message}", "error", 20)
+        else:
+            self.say("Removed what was created; ctrl+s deploys anew.", "ready")
+        self.ask_cluster()
+        self.show_hints()
+
+    # -- showing --------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Judge the draft as it is now."""
+        self.spec, self.problems = self.draft.check()
+
+    def look_around(self) -> None:
+        """Begin to watch nodes, claims and projects."""
+
+    def system(self) -> Sequence[SystemVolume]:
+        """The system's volumes for the draft, or for the last one that could be read."""
+        return system_volumes(self.spec, self.bench.platform) if self.spec else ()
+
+    def show_review(self, *, fresh: bool = False) -> None:
+        """Bring the third step up to date."""
+        if not self.is_attached or self.step != 3:
+            return
+        self.review_list.set_entries(self._entries(), fresh=fresh)
+
+    def _entries(self) -> list[Entry]:
+        if self._view != VIEWS[0] and self.spec is not None:
+            return summary.yaml_entries(
+                self.spec, self.bench.platform, self._view, reveal=self.reveal
+            )
+        review = self.result.review
+        told = review.problems if review is not None else self.problems
+        return [
+            *summary.result_entries(self.result, self.deployment, self.problems, self._left),
+            *summary.section_entries(
+                self.draft,
+                self.system(),
+                told,
+                reveal=self.reveal,
+                width=self.size.width,
+            ),
+        ]
+
+    def do_yaml(self) -> None:
+        if self.spec is None:
+            self.say("Mend what is wrong first; there is no YAML of it yet.", "warning")
+            return
+        self._view = VIEWS[(VIEWS.index(self._view) + 1) % len(VIEWS)]
+        self.show_review(fresh=True)
+        if summary.any_masked(self.draft) and self._view != VIEWS[0] and not self.reveal:
+            self.say("Values that look secret are masked; ctrl+g shows them.")

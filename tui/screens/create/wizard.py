@@ -1,0 +1,422 @@
+"""Creating a serving in three steps: basic information, detailed settings, review and deploy."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.getters import query_one
+from textual.timer import Timer
+
+from servedeck.deploy.draft import Draft
+from servedeck.fleet.view import Key
+from servedeck.serving.document import DocumentError, from_yaml, to_yaml
+from servedeck.serving.problems import errors
+from tui.actions import BY_ID, Action, bindings
+from tui.screens.create import choices, environment, files, steps, summary
+from tui.screens.create.ask import Answer, AskScreen
+from tui.screens.create.choose import ChooseScreen
+from tui.screens.create.form_view import FormView
+from tui.screens.create.keeper import PAUSE, Keeper
+from tui.screens.create.path import PathScreen
+from tui.screens.create.reviewing import ReviewingScreen
+from tui.workbench import Workbench
+from widgets.form import FormButton
+from widgets.lines import Bar
+from widgets.review_list import ReviewList
+from widgets.spans import Line, Span, spread, wrap
+
+AROUND_PACE = 0.25
+"""Seconds between two looks at what the cluster says of nodes, claims and projects."""
+
+UNDER_WAY = "It is being deployed; wait for the answer."
+
+
+class CreateScreen(ReviewingScreen):
+    """The form. Its result is the key of the serving that was deployed, None for none."""
+
+    SCOPE = "create"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        one
+        for one in bindings("create", "form", "review", "app")
+        # The command line changes contexts, and letters are text here.
+        if not (isinstance(one, Binding) and one.id == "app.command")
+    ]
+
+    steps_bar = query_one("#steps", Bar)
+    help_bar = query_one("#fieldhelp", Bar)
+    form = query_one(FormView)
+
+    def __init__(
+        self, draft: Draft, bench: Workbench, left: Sequence[str] = (), said: str = ""
+    ) -> None:
+        """`left` are sentences about what a clone cannot carry over; `said` is shown at first."""
+        super().__init__(draft, bench, left)
+        self._said_first = said
+        self._keeper = Keeper(draft, lambda: bench.shelf)
+        self._save: Timer | None = None
+        self._around_of = ""
+        self._around_changed = False
+
+    def compose_body(self) -> ComposeResult:
+        yield Bar(id="steps")
+        yield FormView(self.draft)
+        yield ReviewList(id="review")
+        yield Bar(id="fieldhelp")
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.review_list.display = False
+        self.check()
+        self.look_around()
+        self.set_interval(AROUND_PACE, self._look_again)
+        self.form.set_around(self.around, self.system())
+        self.call_later(self.show_step, 1)
+        if self._said_first:
+            self.say(self._said_first, seconds=20)
+
+    async def on_unmount(self) -> None:
+        self._keeper.save_now()
+        if self.around is not None:
+            around, self.around = self.around, None
+            await around.close()
+
+    def fit(self, size: Size) -> None:
+        super().fit(size)
+        self.help_bar.styles.height = 2 if size.height >= 16 else 1
+        self.help_bar.display = size.height >= 10
+        self._show_steps()
+        self.show_help(self._focused_path())
+        self.show_review()
+
+    # -- what surrounds it ----------------------------------------------------------------------
+
+    def look_around(self) -> None:
+        """Watch nodes, claims and projects, as soon as there is a connection."""
+        project = self.draft.texts["project"]
+        self.around = self.bench.around(project, self._note_around)
+        self._around_of = project
+        self._around_changed = True
+
+    def _note_around(self) -> None:
+        self._around_changed = True
+
+    def _look_again(self) -> None:
+        if self.around is None:
+            self.look_around()
+        if self._around_changed:
+            self._around_changed = False
+            self.form.set_around(self.around, self.system())
+            self.refit()
+
+    async def _follow_project(self) -> None:
+        """Where claims may only be read project by project, those of another are watched now."""
+        project = self.draft.texts["project"]
+        around = self.around
+        if around is None or project == self._around_of or around.claims(project) is not None:
+            return
+        self.look_around()
+        await around.close()
+
+    # -- steps ----------------------------------------------------------------------------------
+
+    async def show_step(self, step: int, focus: str = "") -> None:
+        """Go to a step, to one of its fields."""
+        self.step = step
+        reviews = step == 3
+        self.form.display = not reviews
+        self.review_list.display = reviews
+        environment.drop_blank(self.draft)
+        if reviews:
+            self.review_list.focus()
+            self.ask_cluster()
+        else:
+            self.check()
+            self.form.set_around(self.around, self.system())
+            await self.form.show_step(step, focus)
+            self.form.set_problems(self.problems)
+        self._show_steps()
+        self.show_help(self._focused_path())
+        self.show_hints()
+
+    async def do_next(self) -> None:
+        if self.step == 3:
+            self.say("This is the last step; ctrl+s deploys.")
+            return
+        self.check()
+        self.form.set_problems(self.problems)
+        self.form.leave_all()
+        environment.drop_blank(self.draft)
+        self.check()
+        wrong = [one for one in errors(self.problems) if steps.step_of(one.field) == self.step]
+        if not wrong:
+            if self.step == 1:
+                await self._follow_project()
+            await self.show_step(self.step + 1)
+            return
+        await self.form.rebuild(wrong[0].field)
+        self.form.set_problems(self.problems)
+        field = "One field" if len(wrong) == 1 else f"{len(wrong)} fields"
+        self.say(f"{field} of this step must be mended before you go on.", "warning")
+
+    async def do_previous(self) -> None:
+        if self.step > 1:
+            await self.show_step(self.step - 1)
+        else:
+            self.say("This is the first step; esc leaves the form.")
+
+    async def on_form_view_finished(self) -> None:
+        await self.do_next()
+
+    async def edit(self, path: str) -> None:
+        """Go from the review to a field."""
+        self.form.left.add(path)
+        await self.show_step(steps.step_of(path), path)
+
+    async def do_edit(self) -> None:
+        if path := self.review_list.path:
+            await self.edit(path)
+        else:
+            self.say("Choose a line with the arrows, or a section by its digit.")
+
+    async def do_section(self, digit: str) -> None:
+        sections = steps.sections(self.draft)
+        if int(digit) <= len(sections):
+            path = sections[int(digit) - 1].paths[0]
+            path = f"add.{path}" if path in self.draft.rows and not self.draft.rows[path] else path
+            await self.edit(path)
+
+    async def on_review_list_chosen(self, message: ReviewList.Chosen) -> None:
+        await self.edit(message.path)
+
+    # -- what it shows --------------------------------------------------------------------------
+
+    def _show_steps(self) -> None:
+        spans: list[Span] = [(" Create a serving ", "title"), (" ", "")]
+        wide = self.size.width >= 100
+        for number, name in enumerate(steps.STEPS, 1):
+            here = number == self.step
+            tone = "strong" if here else "muted"
+            spans += [(f" {number} ", "key" if here else "muted")]
+            spans.append((name if here or wide else name.split(" ", 1)[0], tone))
+            spans.append((" › " if number < len(steps.STEPS) else "", "muted"))
+        wrong = len(errors(self.problems))
+        count = f"{wrong} to mend" if wrong else "✓ complete"
+        right: Line = ((count, "warning" if wrong else "ready"), (" ", ""))
+        self.steps_bar.set_lines(spread(tuple(spans), right, max(self.size.width, 1)))
+
+    def _focused_path(self) -> str:
+        return getattr(self.focused, "path", "") if self.step != 3 else ""
+
+    def show_help(self, path: str) -> None:
+        """Say in the line at the bottom what the field is for."""
+        if self.step == 3:
+            text = "Nothing is created before ctrl+s. Enter on a line, or a section's digit, edits."
+        elif isinstance(self.focused, FormButton):
+            text = self.focused.help
+        else:
+            text = steps.help_of(path, self.draft)
+        self.help_bar.set_lines(*wrap(((" ", ""), (text, "muted")), self.size.width - 1, 1))
+
+    def on_form_view_focused(self, message: FormView.Focused) -> None:
+        self.show_help(message.path)
+        self.show_hints()
+
+    def on_form_view_changed(self, message: FormView.Changed) -> None:
+        self.check()
+        self.form.set_problems(self.problems)
+        if message.path in ("memory", "settings.tensor_parallel_size", "template"):
+            self.form.set_around(self.around, self.system())
+        self.result = type(self.result)()
+        self._show_steps()
+        self._keep()
+
+    def on_form_view_said(self, message: FormView.Said) -> None:
+        self.say(message.text, message.tone, 20)
+
+    # -- choosing -------------------------------------------------------------------------------
+
+    def on_form_view_choice_wanted(self, message: FormView.ChoiceWanted) -> None:
+        path = message.path
+        offered = choices.choices(path, self.draft, self.around)
+
+        def chosen(key: str | None) -> None:
+            if key is not None:
+                self.form.choose(path, key)
+
+        field = steps.fields(self.draft).get(path, steps.CLAIM)
+        free = choices.is_free(path, self.draft)
+        screen = ChooseScreen(
+            field.label, offered, self.form.text(path), typed=message.typed, free=free
+        )
+        self.app.push_screen(screen, chosen)
+
+    # -- what the keys do -----------------------------------------------------------------------
+
+    def why_not(self, action: Action) -> str:
+        match action.name:
+            case "deploy":
+                if self.step != 3:
+                    return "Step 3 deploys; ctrl+n goes on."
+                return self.why_no_deploy() if not self.deployment.running else UNDER_WAY
+            case "undo":
+                return "" if self.deployment.made else "Nothing was created that could be removed."
+            case "leave" | "previous" | "load" | "edit" | "section":
+                return UNDER_WAY if self.deployment.running else ""
+        return ""
+
+    def scopes(self) -> tuple[str, ...]:
+        return ("create", "review") if self.step == 3 else ("create", "form")
+
+    async def action_do(self, action_id: str, *arguments: str) -> None:
+        """Keys of the fields do nothing in the review, nor those of the review in the fields."""
+        if BY_ID[action_id].scope in (*self.scopes(), "app"):
+            await super().action_do(action_id, *arguments)
+
+    def do_move(self, key: str) -> None:
+        if self.step != 3:
+            self.form.move(1 if key in ("down", "tab") else -1)
+
+    def do_part(self, key: str) -> None:
+        self.form.move_section(1 if key == "pagedown" else -1)
+
+    async def do_remove(self) -> None:
+        gone = await self.form.remove_row()
+        self.say(f"Removed {gone}." if gone else "Only volumes and variables can be removed.")
+
+    async def do_source(self) -> None:
+        self.say(await self.form.change_source() or "Only a variable's value has a source.")
+
+    def do_reveal(self) -> None:
+        self.reveal = not self.reveal
+        self.form.set_reveal(self.reveal)
+        self.show_review()
+        self.say("Secret values are shown." if self.reveal else "Secret values are masked.")
+
+    def do_ask(self) -> None:
+        self.ask_cluster()
+
+    # -- files ----------------------------------------------------------------------------------
+
+    def do_save(self) -> None:
+        self.check()
+        if self.spec is None:
+            first = errors(self.problems)[0].message
+            self.say(f"It cannot be written as YAML yet: {first}", "warning")
+            return
+        text = to_yaml(self.spec)
+        secret = summary.any_masked(self.draft)
+        hint = "Values that look secret are written into the file as they are." if secret else ""
+        proposed = f"{self.draft.texts['name'] or 'serving'}.yaml"
+        ask = PathScreen("Save the serving as YAML", proposed, writes=True, hint=hint)
+
+        def named(path: Path | None) -> None:
+            if path is not None:
+                self.start(self._write(path, text, private=secret), "file")
+
+        self.app.push_screen(ask, named)
+
+    async def _write(self, path: Path, text: str, *, private: bool) -> None:
+        try:
+            await asyncio.to_thread(files.write, path, text, private=private)
+        except OSError as error:
+            self.say(f"{path} was not written: {error.strerror}.", "error", 20)
+        else:
+            self.say(f"Saved as {path}; servedeck create -f {path} opens it.", "ready", 20)
+
+    def do_load(self) -> None:
+        ask = PathScreen(
+            "Load a serving from YAML",
+            "",
+            writes=False,
+            hint="What stands in the form is replaced; it stays as it is where the file is wrong.",
+        )
+
+        def named(path: Path | None) -> None:
+            if path is not None:
+                self.start(self._load(path), "file")
+
+        self.app.push_screen(ask, named)
+
+    async def _load(self, path: Path) -> None:
+        try:
+            spec = from_yaml(await asyncio.to_thread(files.read, path))
+        except (OSError, UnicodeDecodeError) as error:
+            self.say(f"{path} cannot be read: {files.why(error)}", "error", 20)
+            return
+        except DocumentError as error:
+            more = f" ({len(error.problems)} in all)" if len(error.problems) > 1 else ""
+            self.say(f"{path}: {error.problems[0]}{more}", "error", 30)
+            return
+        loaded = Draft.of(spec)
+        loaded.texts["project"] = loaded.texts["project"] or self.draft.texts["project"]
+        self.draft.texts, self.draft.rows = loaded.texts, loaded.rows
+        self.form.left.clear()
+        self._keep()
+        await self.show_step(1, "name")
+        self.say(f"Loaded {path}.", "ready")
+
+    def on_form_view_file_wanted(self, message: FormView.FileWanted) -> None:
+        ask = PathScreen("Load variables from an env file", ".env", writes=False)
+
+        def named(path: Path | None) -> None:
+            if path is not None:
+                self.start(self._load_env(message.path, path), "file")
+
+        self.app.push_screen(ask, named)
+
+    async def _load_env(self, rows: str, path: Path) -> None:
+        try:
+            text = await asyncio.to_thread(files.read, path)
+        except (OSError, UnicodeDecodeError) as error:
+            self.say(f"{path} cannot be read: {files.why(error)}", "error", 20)
+            return
+        await self.form.take_lines(rows, text)
+
+    # -- keeping and leaving --------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        """Write the draft to disk a moment after the last key."""
+        if self._save is not None:
+            self._save.stop()
+        self._save = self.set_timer(PAUSE, lambda: self.start(self._keep_now(), "keep"))
+
+    async def _keep_now(self) -> None:
+        if problem := await self._keeper.save():
+            self.say(problem, "warning")
+
+    def do_leave(self) -> None:
+        made = ", ".join(str(one.place) for one in self.deployment.made)
+        lines = ["What you typed is kept until you deploy or discard it."]
+        if made:
+            lines.insert(0, f"{made} of the unfinished attempt stays in the cluster.")
+        ask = AskScreen(
+            "Leave the form?",
+            lines,
+            [
+                Answer("k", "Keep editing"),
+                Answer("l", "Leave for later", "n on the list offers the draft again"),
+                Answer("d", "Discard", "forget what was typed"),
+            ],
+        )
+        self.app.push_screen(ask, self._leave_answered)
+
+    def _leave_answered(self, answer: str | None) -> None:
+        if answer == "l":
+            self._keeper.save_now()
+            self.dismiss(None)
+        elif answer == "d":
+            self.start(self._discard(), "keep")
+
+    async def _discard(self) -> None:
+        await self._keeper.clear()
+        self.dismiss(None)
+
+    async def deployed(self, key: Key) -> None:
+        await self._keeper.clear()
+        self.dismiss(key)
