@@ -255,6 +255,11 @@ class Process:
     def pid(self) -> int:
         return self._child.pid
 
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; 0 when it ended by itself, negative when it had to be killed."""
+        return self._child.poll()
+
     def kubeconfig(self) -> Path:
         """Waits for the cluster. DemoError when it does not come up."""
         if self._path is None:

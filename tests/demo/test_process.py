@@ -119,6 +119,14 @@ def test_a_parent_that_is_killed_while_the_demo_starts_leaves_nothing_either(
     assert list(own_temporary_directory.iterdir()) == []
 
 
+def test_a_demo_ends_by_itself_when_nobody_holds_its_pipe() -> None:
+    demo = Process()
+    demo.kubeconfig()
+    assert demo.exit_code is None
+    demo.end()
+    assert demo.exit_code == 0
+
+
 def test_a_demo_that_is_killed_itself_is_cleaned_up_by_its_parent(
     own_temporary_directory: Path,
 ) -> None:
