@@ -364,6 +364,23 @@ async def test_bad_requests_are_told_what_is_wrong(world: World, sent: object, s
     assert body(response)["error"]["message"]
 
 
+async def test_an_embedding_server_embeds_and_does_not_chat() -> None:
+    world = World()
+    world.node()
+    world.deploy(args=["BAAI/bge-m3", "--runner", "pooling"], annotations={behaviour.LOAD: "2"})
+    world.until(world.ready)
+    world.advance(60)
+    answer = body(await ask(world, "POST", "/v1/embeddings", {"input": ["one", "two", "one"]}))
+    vectors = [entry["embedding"] for entry in answer["data"]]
+    assert vectors[0] == vectors[2] != vectors[1] and len(vectors[0]) == 1024
+    assert (await ask(world, "POST", "/v1/embeddings", {"input": 3})).status == 400
+    refused = await ask(world, "POST", "/v1/chat/completions", CHAT)
+    assert "does not support Completions API" in body(refused)["error"]["message"]
+    lines = [line.text for line in Log(instance(world)).tail(50, world.clock.time())]
+    assert any('"POST /v1/embeddings HTTP/1.1" 200 OK' in line for line in lines)
+    assert not any('/v1/chat/completions HTTP/1.1" 200' in line for line in lines)
+
+
 async def test_nobody_listens_while_the_model_loads_or_on_another_port(world: World) -> None:
     runtime = Runtime(world.controllers.kubelet, world.clock)
     with pytest.raises(ConnectionRefusedError):

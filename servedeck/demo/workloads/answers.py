@@ -19,6 +19,8 @@ _JSON = {"content-type": "application/json"}
 _TEXT = {"content-type": "text/plain; charset=utf-8"}
 _PHRASES = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found",
             405: "Method Not Allowed", 503: "Service Unavailable"}  # fmt: skip
+_DIMENSIONS = 1024
+_SPREAD = _DIMENSIONS**-0.5
 _SENTENCES = (
     "The demo cluster has no weights behind this answer, so its words are prepared.",
     "What you see on the screen is real all the same: the request went through the API server's "
@@ -65,13 +67,18 @@ async def _route(
         return _json(401, {"error": "Unauthorized"})
     if path == "/v1/models":
         return _json(200, _models(instance))
-    if path in ("/v1/chat/completions", "/v1/completions"):
+    if path in ("/v1/chat/completions", "/v1/completions", "/v1/embeddings"):
         if request.method != "POST":
             return _json(405, {"detail": "Method Not Allowed"})
+        if path.endswith("embeddings") is not server.pooling:
+            kind = "Embeddings" if path.endswith("embeddings") else "Completions"
+            return _error(400, f"The model does not support {kind} API")
         if health != 200:
             return _error(
                 503, "EngineCore encountered an issue. See stack trace for the root cause."
             )
+        if server.pooling:
+            return await _embed(instance, request, clock)
         return await _complete(instance, request, clock, chat=path.endswith("chat/completions"))
     return _json(404, {"detail": "Not Found"})
 
@@ -94,18 +101,47 @@ def _models(instance: Instance) -> Json:
     }
 
 
-async def _complete(
-    instance: Instance, request: ProxyRequest, clock: Clock, *, chat: bool
-) -> ProxyResponse:
+def _read(instance: Instance, request: ProxyRequest) -> Json | ProxyResponse:
+    """The body of a request for this server's model, or what is wrong with it."""
     try:
         body = json.loads(request.body or b"null")
     except ValueError:
         return _error(400, "Invalid JSON in the body of the request")
     if not isinstance(body, dict):
         return _error(400, "The body of the request must be a JSON object")
-    model = body.get("model") or instance.server.served_name
+    body["model"] = model = body.get("model") or instance.server.served_name
     if model != instance.server.served_name and instance.server.engine != FURIOSA:
         return _error(404, f"The model `{model}` does not exist.", "NotFoundError")
+    return body
+
+
+async def _embed(instance: Instance, request: ProxyRequest, clock: Clock) -> ProxyResponse:
+    body = _read(instance, request)
+    if isinstance(body, ProxyResponse):
+        return body
+    asked = body.get("input")
+    texts = [asked] if isinstance(asked, str) else asked
+    if not isinstance(texts, list) or not texts or not all(isinstance(t, str) for t in texts):
+        return _error(400, "1 validation error: 'input' is missing or has the wrong type")
+    await clock.sleep(instance.first_token.median)
+    data = []
+    for index, text in enumerate(texts):
+        rng = random.Random(text)  # noqa: S311 - the same text, the same vector
+        vector = [rng.gauss(0, _SPREAD) for _ in range(_DIMENSIONS)]
+        data.append({"object": "embedding", "index": index, "embedding": vector})
+    tokens = sum(max(1, len(text) // 4) for text in texts)
+    instance.asked_tokens = (instance.asked_tokens[0] + tokens, instance.asked_tokens[1])
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return _json(200, {"object": "list", "model": body["model"], "data": data, "usage": usage})
+
+
+async def _complete(
+    instance: Instance, request: ProxyRequest, clock: Clock, *, chat: bool
+) -> ProxyResponse:
+    body = _read(instance, request)
+    if isinstance(body, ProxyResponse):
+        return body
+    model = body["model"]
     prompt = _prompt(body, chat=chat)
     if prompt is None:
         field = "messages" if chat else "prompt"

@@ -151,8 +151,8 @@ class Log:
             method, path = rng.choice(_PATHS)
             failed = rng.random() < 0.006
             code, phrase = (400, "Bad Request") if failed else (200, "OK")
-            if instance.server.engine == OTHER:
-                path = "/v1/chat/completions"
+            if instance.server.pooling:
+                path = "/v1/embeddings"
             text = self._format.access(client, method, path, code, phrase)
             lines.append(Line(begin + rng.random() * SLOT, text))
         lines.sort()

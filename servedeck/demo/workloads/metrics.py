@@ -158,7 +158,7 @@ def _queue(labels: Mapping[str, str], fast: float, slow: float, count: int) -> I
 
 
 def _http(instance: Instance, total: float, fast: float, slow: float) -> Iterator[str]:
-    handler = "/v1/chat/completions"
+    handler = "/v1/embeddings" if instance.server.pooling else "/v1/chat/completions"
     yield from _head(
         "http_requests", "counter", "Total number of requests by method, status and handler."
     )

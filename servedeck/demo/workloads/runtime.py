@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -37,9 +38,15 @@ class Runtime:
         if options.tail is not None:
             yield _encode(log.tail(options.tail, now, since), options)
         else:
+            waiting: list[Line] = []
             for block in log.blocks(since, now):
-                for index in range(0, len(block), _MOST):
-                    yield _encode(block[index : index + _MOST], options)
+                waiting += block
+                if len(waiting) >= _MOST:
+                    yield _encode(waiting, options)
+                    waiting = []
+                    await asyncio.sleep(0)
+            if waiting:
+                yield _encode(waiting, options)
         if options.follow:
             async for chunk in self._follow(log, now, options):
                 yield chunk

@@ -86,6 +86,13 @@ class Server:
     arguments: dict[str, str] = field(default_factory=dict)
 
     @property
+    def pooling(self) -> bool:
+        """It makes embeddings instead of text."""
+        return (
+            self.arguments.get("--runner") == "pooling" or self.arguments.get("--task") == "embed"
+        )
+
+    @property
     def weights(self) -> float:
         """GiB of weights on each accelerator."""
         if self.model is None:

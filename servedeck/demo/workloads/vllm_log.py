@@ -163,16 +163,17 @@ def _warm_up(instance: Instance, out: Writer, worker: str, core: str) -> Iterato
     if ready is None:
         return
     out.at(end - 0.3)
-    yield out.info(api, "api_server.py:1725", "Supported tasks: ['generate']")
+    task = "embed" if server.pooling else "generate"
+    yield out.info(api, "api_server.py:1725", f"Supported tasks: ['{task}']")
     yield out.info(
         api, "api_server.py:2052", f"Starting vLLM API server 0 on http://0.0.0.0:{server.port}"
     )
+    answers = ("embeddings",) if server.pooling else ("chat/completions", "completions")
     for path, methods in (
         ("/health", "GET"),
         ("/metrics", "GET"),
         ("/v1/models", "GET"),
-        ("/v1/chat/completions", "POST"),
-        ("/v1/completions", "POST"),
+        *((f"/v1/{name}", "POST") for name in answers),
     ):
         yield out.info(api, "launcher.py:46", f"Route: {path}, Methods: {methods}")
     yield out.plain(f"({api}) INFO:     Started server process [1]")
