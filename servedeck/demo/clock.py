@@ -14,6 +14,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 
+def _monotonic() -> float:
+    """Seconds that pass while the machine sleeps, too, so that the demo's time stays the wall's."""
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
+
+
 class Timer:
     """A call to come. `cancel()` may be called at any time, also after it ran."""
 
@@ -115,6 +122,8 @@ class Clock:
 
     def run_until(self, when: float) -> None:
         """Runs every timer due up to `when` in order, then stands at `when`."""
+        if self._draining:
+            raise RuntimeError("a timer must not move the clock that runs it")
         self._draining = True
         try:
             while (due := self.next_due) is not None and due <= when:
@@ -145,7 +154,7 @@ class Clock:
         if not self._speed > 0 or math.isinf(self._speed):
             raise ValueError(f"the demo's speed must be a positive number, not {self._speed}")
         self._loop = asyncio.get_running_loop()
-        self._anchor = (time.monotonic(), self._time)
+        self._anchor = (_monotonic(), self._time)
         self._arm()
 
     def stop(self) -> None:
@@ -160,7 +169,7 @@ class Clock:
 
     def _wall(self) -> float:
         since, at = self._anchor
-        return at + (time.monotonic() - since) * self._speed
+        return at + (_monotonic() - since) * self._speed
 
     def _arm(self) -> None:
         if self._loop is None:

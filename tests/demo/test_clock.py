@@ -51,6 +51,13 @@ def test_time_stands_still_until_somebody_moves_it() -> None:
     assert clock.time() == clock.time() == 7.0
 
 
+def test_a_timer_cannot_move_the_clock_that_runs_it() -> None:
+    clock = Clock(0.0)
+    clock.after(1, lambda: clock.advance(5))
+    with pytest.raises(RuntimeError, match="must not move the clock"):
+        clock.advance(2)
+
+
 async def test_a_running_clock_follows_the_wall_at_its_speed_and_can_be_stopped() -> None:
     clock, rang = Clock(0.0), asyncio.Event()
     clock.after(600, rang.set)

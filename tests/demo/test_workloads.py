@@ -381,6 +381,27 @@ async def test_an_embedding_server_embeds_and_does_not_chat() -> None:
     assert not any('/v1/chat/completions HTTP/1.1" 200' in line for line in lines)
 
 
+async def test_a_transformer_hands_on_to_the_inference_server_beside_it() -> None:
+    world = World()
+    world.node()
+    world.deploy()
+    transformer = {
+        "name": "transformer",
+        "image": "ghcr.io/acme/transformer:1.2",
+        "ports": [{"name": "transformer", "containerPort": 8080}],
+        "readinessProbe": {"tcpSocket": {"port": "transformer"}},
+    }
+    world.edit(lambda obj: obj["spec"]["template"]["spec"]["containers"].append(transformer))
+    world.until(world.ready)
+    runtime = Runtime(world.controllers.kubelet, world.clock)
+    models = await runtime.proxy(world.pod(), 8080, ProxyRequest("GET", "/v1/models"))
+    assert body(models)["data"][0]["id"] == "Qwen/Qwen3-8B"
+    health = await runtime.proxy(world.pod(), 8080, ProxyRequest("GET", "/health"))
+    assert health.status == 200
+    lines = await text(runtime.logs(world.pod(), "transformer", LogOptions()))
+    assert "INFO:     Uvicorn running on http://0.0.0.0:8080 (Press CTRL+C to quit)" in lines
+
+
 async def test_nobody_listens_while_the_model_loads_or_on_another_port(world: World) -> None:
     runtime = Runtime(world.controllers.kubelet, world.clock)
     with pytest.raises(ConnectionRefusedError):

@@ -15,6 +15,7 @@ from servedeck.demo.workloads.answers import answer
 from servedeck.demo.workloads.instance import Instance
 from servedeck.demo.workloads.lines import Line
 from servedeck.demo.workloads.log import Log
+from servedeck.demo.workloads.server import OTHER
 
 Json = dict[str, Any]
 
@@ -55,10 +56,17 @@ class Runtime:
         """The answer of the process that listens on the port; ConnectionRefusedError when none
         does."""
         now = self._clock.time()
-        for instance in self._kubelet.instances(pod["metadata"]["uid"]):
-            if instance.server.port == port and instance.listens(now):
-                return await answer(instance, request, self._clock)
+        found = [i for i in self._kubelet.instances(pod["metadata"]["uid"]) if i.listens(now)]
+        for instance in found:
+            if instance.server.port == port:
+                return await answer(self._last(instance, found, request), request, self._clock)
         raise ConnectionRefusedError(f"nothing listens on port {port}")
+
+    def _last(self, instance: Instance, found: list[Instance], request: ProxyRequest) -> Instance:
+        """Who answers in the end: a transformer hands on to the inference server beside it."""
+        if instance.server.engine != OTHER or not request.path.startswith("/v1/"):
+            return instance
+        return next((other for other in found if other.server.engine != OTHER), instance)
 
     async def _follow(self, log: Log, after: float, options: LogOptions) -> AsyncIterator[bytes]:
         while (due := log.next_time(after)) is not None:
