@@ -4,9 +4,11 @@ import asyncio
 import gc
 import json
 import random
+import time
 import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -484,6 +486,21 @@ async def test_bad_objects_hide_no_others_and_are_shown_as_far_as_readable(
         assert len(watched.reflector.store) == 3
 
 
+async def test_what_is_sent_twice_is_told_once(api: Api, connection: Connection) -> None:
+    await filled(api)
+
+    async def again(request: web.Request) -> web.StreamResponse:
+        known = [event("ADDED", obj) for obj in api.objects.values()]
+        return await streamed(request, *known, bookmark(api.version), end=False)
+
+    api.faults["watch"] = [again]
+    async with watching(connection, timings=PATIENT) as watched:
+        await until(lambda: not api.faults["watch"])
+        await watched.equals(api)
+        await asyncio.sleep(0.1)
+        assert watched.mirror.types == ["ADDED"] * 3 + ["SYNC"]
+
+
 async def test_null_items_are_an_empty_list(api: Api, connection: Connection) -> None:
     async def nothing(_: web.Request) -> web.StreamResponse:
         return web.json_response({"metadata": {"resourceVersion": "100"}, "items": None})
@@ -584,17 +601,19 @@ async def test_events_are_watched_without_bookmarks_and_bounded(
     def warning(name: str, kind: str = "Pod") -> dict[str, Any]:
         return {**pod(name), "involvedObject": {"kind": kind}, "type": "Warning"}
 
-    kind = Kind(**{**{f: getattr(EVENTS, f) for f in EVENTS.__dataclass_fields__}, "most": 5})
+    kind = replace(EVENTS, most=5)
     for index in range(4):
         await api.put(warning(f"e{index}"))
     await api.put(warning("other", "Node"))
     async with watching(connection, kind) as watched:
         await until(lambda: len(watched.reflector.store) == 4)
         assert "uid-other" not in watched.reflector.store
-        for index in range(4, 12):
+        await api.put(warning("e0"))
+        for index in range(4, 8):
             await api.put(warning(f"e{index}"))
-        await until(lambda: "uid-e11" in watched.reflector.store)
-        assert list(watched.reflector.store) == [f"uid-e{index}" for index in range(7, 12)]
+        await until(lambda: "uid-e7" in watched.reflector.store)
+        kept = [f"uid-e{index}" for index in (0, 4, 5, 6, 7)]
+        assert list(watched.reflector.store) == kept, "the longest unchanged go first"
         assert watched.mirror.records == watched.reflector.store
         await until(lambda: api.count("watch") >= 2)
         assert Phase.RETRYING not in watched.phases, "its end is the heartbeat, not a failure"
@@ -639,6 +658,10 @@ async def test_big_list_leaves_turns_to_others(api: Api, connection: Connection)
     ]
     assert len(pages[0]) > 3_000_000
 
+    def slow(_: object) -> bool:
+        time.sleep(0.001)  # so that a page without turns would take half a second
+        return True
+
     def prepared(body: bytes) -> Fault:
         async def fault(_: web.Request) -> web.StreamResponse:
             return web.Response(body=body, content_type="application/json")
@@ -656,13 +679,13 @@ async def test_big_list_leaves_turns_to_others(api: Api, connection: Connection)
             longest, last = max(longest, perf_counter() - last), perf_counter()
 
     gc.collect()
-    async with watching(connection, timings=Timings()) as watched:
+    async with watching(connection, replace(PODS, keep=slow), Timings()) as watched:
         task = asyncio.create_task(pulse())
         await until(lambda: len(watched.reflector.store) == 1000)
         ended = True
         await task
     # 15 ms is what is wanted (7 measured alone); a busy machine may take the core away for longer
-    assert longest < 0.1
+    assert longest < 0.2
 
 
 async def test_memory_stays_level_over_100_000_events(api: Api, connection: Connection) -> None:
