@@ -272,7 +272,7 @@ def deployment(name: str = "web", **spec: Any) -> Json:
             "selector": {"matchLabels": {"app": name}},
             "template": {
                 "metadata": {"labels": {"app": name}},
-                "spec": {"containers": [{"name": "c", "image": "vllm/vllm-openai:v0.10.0"}]},
+                "spec": {"containers": [{"name": "c", "image": "ghcr.io/contract/app:v0.10.0"}]},
             },
         }
         | spec,

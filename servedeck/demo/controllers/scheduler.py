@@ -302,6 +302,7 @@ def _waits(pod: Json) -> bool:
     spec = pod.get("spec") or {}
     return (
         not spec.get("nodeName")
+        and spec.get("schedulerName", "default-scheduler") == "default-scheduler"
         and not spec.get("schedulingGates")
         and not is_true(pod, "PodScheduled")
     )

@@ -1,0 +1,123 @@
+"""kubectl itself against both servers: every command that people use on a serving."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.contract.target import Target
+from tests.contract.test_lifecycle import quick
+from tests.control_plane.processes import find
+
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def kubectl(target: Target, ns: str, tmp_path: Path) -> Run:
+    """Runs kubectl in the fresh namespace; its output, standard error after it."""
+    binary = find("kubectl")
+    if binary is None:
+        if os.environ.get("SERVEDECK_REQUIRE_SERVERS") == "1":
+            pytest.fail("kubectl not found: set KUBEBUILDER_ASSETS")
+        pytest.skip("KUBEBUILDER_ASSETS names no kubectl")
+    config = tmp_path / "kubeconfig"
+
+    def run(*args: str, input: Any = None, user: str = "admin", code: int = 0) -> str:
+        config.write_text(json.dumps(target.backend.kubeconfig(user)))
+        result = subprocess.run(
+            [binary, "-n", ns, *args],
+            input=json.dumps(input) if input is not None else None,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env={"KUBECONFIG": str(config), "HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+            | {"KUBE_EDITOR": "sed -i s/v0.10.0/v0.12.0/"},
+        )
+        assert result.returncode == code, (args, result.stdout, result.stderr)
+        return result.stdout + result.stderr
+
+    return run
+
+
+def test_the_life_of_a_deployment(kubectl: Run) -> None:
+    body = quick(replicas=2)
+    assert kubectl("apply", "-f", "-", input=body) == "deployment.apps/web created\n"
+    assert "successfully rolled out" in kubectl("rollout", "status", "deploy/web", "--timeout=50s")
+    assert kubectl("apply", "-f", "-", input=body) == "deployment.apps/web unchanged\n"
+    table = kubectl("get", "deploy", "web", "-o", "wide").splitlines()
+    assert table[0].split()[:5] == ["NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE"]
+    assert table[1].split()[:4] == ["web", "2/2", "2", "2"]
+    described = kubectl("describe", "deploy", "web")
+    assert "2 desired | 2 updated | 2 total | 2 available | 0 unavailable" in described
+    assert "ScalingReplicaSet" in described
+    pods = kubectl("get", "pods", "-l", "app=web", "--no-headers").splitlines()
+    assert [line.split()[1:3] for line in pods] == [["1/1", "Running"]] * 2
+    assert "scaled" in kubectl("scale", "deploy/web", "--replicas=1")
+    kubectl("set", "image", "deploy/web", "c=ghcr.io/contract/app:v0.11.0")
+    kubectl("rollout", "status", "deploy/web", "--timeout=50s")
+    kubectl("rollout", "restart", "deploy/web")
+    kubectl("rollout", "status", "deploy/web", "--timeout=50s")
+    history = kubectl("rollout", "history", "deploy/web").split()
+    assert history[-6::2] == ["1", "2", "3"]
+    assert "rolled back" in kubectl("rollout", "undo", "deploy/web", "--to-revision=1")
+    kubectl("rollout", "status", "deploy/web", "--timeout=50s")
+    path = "jsonpath={.spec.template.spec.containers[0].image}"
+    assert kubectl("get", "deploy", "web", "-o", path) == "ghcr.io/contract/app:v0.10.0"
+    assert "edited" in kubectl("edit", "deploy/web")
+    assert kubectl("get", "deploy", "web", "-o", path) == "ghcr.io/contract/app:v0.12.0"
+    kubectl("annotate", "deploy/web", "a=b")
+    kubectl("label", "deploy/web", "x=y")
+    assert "x=y" in kubectl("get", "deploy", "web", "--show-labels")
+    assert "deleted" in kubectl("delete", "deploy", "web", "--timeout=50s")
+    assert "NotFound" in kubectl("get", "deploy", "web", code=1)
+
+
+def test_server_side_apply_and_its_conflict(kubectl: Run) -> None:
+    body = quick(replicas=0)
+    assert "serverside-applied" in kubectl("apply", "--server-side", "-f", "-", input=body)
+    body["spec"]["template"]["spec"]["containers"][0]["image"] = "other"
+    command = ("apply", "--server-side", "--field-manager=me", "-f", "-")
+    refused = kubectl(*command, input=body, code=1)
+    assert 'conflict with "kubectl": .spec.template.spec.containers[name="c"].image' in refused
+    assert "serverside-applied" in kubectl(*command, "--force-conflicts", input=body)
+    assert "server dry run" in kubectl(*command, "--dry-run=server", input=body)
+
+
+def test_a_bad_manifest_is_explained(kubectl: Run) -> None:
+    body = quick()
+    body["spec"]["foo"] = 1
+    assert 'unknown field "spec.foo"' in kubectl("apply", "-f", "-", input=body, code=1)
+    del body["spec"]["foo"], body["spec"]["selector"]
+    refused = kubectl("create", "-f", "-", input=body, code=1)
+    assert 'The Deployment "web" is invalid:' in refused
+    assert "* spec.selector: Required value" in refused
+
+
+def test_types_are_explained(kubectl: Run) -> None:
+    text = kubectl("explain", "deployment.spec.strategy")
+    assert "FIELD: strategy <DeploymentStrategy>" in text
+    assert "rollingUpdate\t<RollingUpdateDeployment>" in text
+
+
+def test_who_may_not(kubectl: Run) -> None:
+    refused = kubectl("get", "pods", "-A", user="nobody", code=1)
+    assert 'User "nobody" cannot list resource "pods" in API group ""' in refused
+
+
+def test_watching_rows(kubectl: Run) -> None:
+    kubectl("apply", "-f", "-", input=quick(replicas=0))
+    rows = kubectl("get", "deploy", "-w", "--request-timeout=2s").splitlines()
+    assert rows[0].startswith("NAME") and rows[1].startswith("web")
+
+
+def test_events_of_a_namespace(kubectl: Run) -> None:
+    kubectl("apply", "-f", "-", input=quick())
+    kubectl("rollout", "status", "deploy/web", "--timeout=50s")
+    assert "ScalingReplicaSet" in kubectl("get", "events")
+    assert "Scheduled" in kubectl("events", "--types=Normal")
