@@ -36,6 +36,8 @@ class Column:
     rank: int
     """0 is always shown; the highest rank is the first to go where the width does not suffice."""
     right: bool = False
+    fair: int = 0
+    """Cells it takes before columns of higher rank are shown at all; 0 for `most`."""
 
 
 class Since(NamedTuple):
@@ -103,20 +105,20 @@ def layout(
                 widths[index] = least
                 room -= least + gap
 
-    def grow(limited: bool) -> None:
+    def grow(limit: Callable[[Column], int]) -> None:
         nonlocal room
         for index in by_rank:
             if index in widths:
-                goal = min(wanted[index], columns[index].most) if limited else wanted[index]
+                goal = min(wanted[index], limit(columns[index]))
                 more = max(0, min(goal - widths[index], room))
                 widths[index] += more
                 room -= more
 
     enter([index for index in by_rank if columns[index].rank <= ESSENTIAL])
-    grow(limited=True)
+    grow(lambda column: column.fair or column.most)
     enter([index for index in by_rank if columns[index].rank > ESSENTIAL])
-    grow(limited=True)
-    grow(limited=False)
+    grow(lambda column: column.most)
+    grow(lambda _column: width)
     return _placed(widths)
 
 

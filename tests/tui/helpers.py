@@ -45,10 +45,12 @@ async def wait_for(
 
 
 async def shows(pilot: Pilot[Any], *texts: str) -> str:
-    """Wait until all the texts are on the screen; returns the screen."""
-    await wait_for(
-        pilot,
-        lambda: all(text in screen_text(pilot.app) for text in texts),
-        f"{texts} on the screen",
-    )
+    """Wait until all the texts are on the screen, broken over lines or not; returns the screen."""
+
+    def seen() -> bool:
+        screen = screen_text(pilot.app)
+        flowing = " ".join(screen.split())
+        return all(text in screen or text in flowing for text in texts)
+
+    await wait_for(pilot, seen, f"{texts} on the screen")
     return screen_text(pilot.app)

@@ -53,7 +53,7 @@ def test_a_screen_has_a_method_for_each_of_its_actions():
         "app": ServedeckApp,
     }
     for action in ACTIONS:
-        if not action.widget:
+        if not action.widget and action.scope in owners:
             assert hasattr(owners[action.scope], f"do_{action.name}"), action.id
 
 

@@ -1,6 +1,6 @@
 from tests.tui import fakes
 from tests.tui.fakes import Phase
-from tests.tui.helpers import make_app, shows
+from tests.tui.helpers import make_app, screen_text, shows, wait_for
 
 
 async def test_loading_says_how_far_it_is():
@@ -78,8 +78,11 @@ async def test_a_lost_server_keeps_the_list_and_says_since_when_it_is_stale():
         await pilot.press("ctrl+r")
         assert source.retried == 1
         source.set_state(phase=Phase.LIVE, sentence="", stale_for=None)
-        screen = await shows(pilot, "✓ live")
-        assert "refuses" not in screen
+        await wait_for(
+            pilot,
+            lambda: "✓ live" in screen_text(app) and "refuses" not in screen_text(app),
+            "the sentence to go",
+        )
 
 
 async def test_an_unreachable_server_at_the_start_says_what_to_try():
