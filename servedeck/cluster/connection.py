@@ -22,11 +22,11 @@ from servedeck.cluster.errors import (
     ConfigError,
     LostError,
     ReadOnlyError,
-    SlowError,
 )
 from servedeck.cluster.faults import explained
 from servedeck.cluster.kubeconfig import Context, Kubeconfig, Target, load
 from servedeck.cluster.plugin import Credential
+from servedeck.cluster.stream import Stream
 
 if TYPE_CHECKING:
     import aiohttp
@@ -41,8 +41,6 @@ _HEAD_TIMEOUT = 30.0
 """Seconds until a stream's answer must begin; the API server sends its head at once."""
 _MOST_BODY = 64 << 20
 _MOST_ERROR = 1 << 16
-_MOST_LINE = 32 << 20
-"""etcd holds objects of 1.5 MiB by default; nothing sensible is longer than this."""
 
 _HEADER_SIGNS = "!#$&'*+-.^_`|~"
 """Signs that the name of a header may hold (RFC 9110) and that need no escape in an extra's key."""
@@ -158,7 +156,7 @@ class Connection:
         """
         sent = {"Accept": "application/json", **(headers or {})}
         async with self._answer("GET", path, _pairs(params), sent, None, read_timeout) as response:
-            yield Stream(self, response, read_timeout)
+            yield self._stream(response, read_timeout)
 
     async def version(self) -> tuple[int, int] | None:
         """Major and minor version of the server, asked once; None where it does not say."""
@@ -267,7 +265,7 @@ class Connection:
 
     async def _read(self, response: aiohttp.ClientResponse, limit: int, silence: float) -> bytes:
         kept = bytearray()
-        async for chunk in Stream(self, response, silence).chunks():
+        async for chunk in self._stream(response, silence).chunks():
             kept += chunk
             if len(kept) > limit:
                 raise AnswerError(
@@ -275,10 +273,13 @@ class Connection:
                 )
         return bytes(kept)
 
+    def _stream(self, response: aiohttp.ClientResponse, silence: float) -> Stream:
+        return Stream(response, self.server, self.context, silence)
+
     async def _refusal(self, response: aiohttp.ClientResponse, silence: float) -> ApiError:
         content = b""
         with contextlib.suppress(ClusterError):  # the status alone says enough
-            async for chunk in Stream(self, response, silence).chunks():
+            async for chunk in self._stream(response, silence).chunks():
                 content += chunk
                 if len(content) > _MOST_ERROR:
                     break
@@ -330,63 +331,6 @@ class Connection:
             retry_after=error.retry_after,
             sentence=sentence,
         )
-
-
-class Stream:
-    """An answer that goes on. Iterate it once: by lines, by lists of lines, or by chunks."""
-
-    def __init__(
-        self, connection: Connection, response: aiohttp.ClientResponse, read_timeout: float
-    ) -> None:
-        self.status = response.status
-        self._connection = connection
-        self._response = response
-        self._read_timeout = read_timeout
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Bytes as they arrive, up to the end."""
-        import aiohttp
-
-        content = self._response.content
-        while True:
-            try:
-                chunk = await content.readany()
-            except TimeoutError as error:
-                raise SlowError(
-                    f"{self._connection.server} sent nothing for {self._read_timeout:.0f} s."
-                ) from error
-            except (aiohttp.ClientError, OSError, ValueError) as error:
-                raise explained(error, self._connection.server, self._connection.context) from error
-            if not chunk:
-                return
-            yield chunk
-            del chunk  # not kept while we wait, maybe for minutes
-
-    async def batches(self) -> AsyncIterator[list[bytes]]:
-        """Complete lines, as many at once as have arrived; an unfinished last one is dropped."""
-        rest: list[bytes] = []
-        held = 0
-        async for chunk in self.chunks():
-            head, newline, tail = chunk.rpartition(b"\n")
-            if not newline:
-                rest.append(tail)
-                held += len(tail)
-                if held > _MOST_LINE:
-                    raise AnswerError(f"The server sent a line longer than {_MOST_LINE >> 20} MiB.")
-                continue
-            if rest:
-                rest.append(head)
-                head = b"".join(rest)
-            rest, held = ([tail], len(tail)) if tail else ([], 0)
-            lines = head.split(b"\n")
-            del chunk, head
-            yield lines
-            del lines
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for batch in self.batches():
-            for line in batch:
-                yield line
 
 
 class _Status(msgspec.Struct):
