@@ -13,7 +13,6 @@ from servedeck.serving import endpoint, manifests, recognise
 from servedeck.serving.objects import Deployment, HTTPRoute, Ingress, Service, VirtualService
 from servedeck.serving.routes import Platform, RouteKind
 from servedeck.serving.spec import ServingSpec
-from servedeck.serving.templates import TEMPLATES
 from tests.serving.specs import valid_specs
 from tests.serving.test_checks import vllm
 
@@ -60,8 +59,3 @@ def test_the_endpoint_is_found_through_each_kind_of_route(
     assert found.url == "https://h.example.com/team-a/llm"
     assert found.address == "http://llm.team-a.svc:80"
     assert recognise.accelerator(got["Deployment"]) == ("nvidia.com/gpu", 2)
-
-
-@pytest.mark.parametrize("template", TEMPLATES)
-def test_the_paths_of_the_connect_overlay_are_the_template_s(template: str) -> None:
-    assert TEMPLATES[template].api_paths == endpoint.paths(template)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servedeck.serving.endpoint import Endpoint, curl, paths, port_forward, resolve
+from servedeck.serving.calls import curl, paths, port_forward
+from servedeck.serving.endpoint import Endpoint, resolve
 from servedeck.serving.objects import (
     Deployment,
     HTTPRoute,

@@ -9,7 +9,16 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from servedeck.serving import accelerators, endpoint, events, pods, recognise, rollout, status
+from servedeck.serving import (
+    accelerators,
+    calls,
+    endpoint,
+    events,
+    pods,
+    recognise,
+    rollout,
+    status,
+)
 from servedeck.serving.failure import Health, diagnose
 from servedeck.serving.objects import (
     Deployment,
@@ -220,5 +229,5 @@ def test_any_deployment_is_recognised_and_its_endpoint_looked_for(
     assert found.url or found.problem
     for line in (found.url, found.source, found.problem, found.address, found.forward):
         assert len(line.splitlines()) <= 1
-    for path in endpoint.paths(recognise.template(deployment)):
-        assert endpoint.curl(found.url, path, found.model, True)
+    for path in calls.paths(recognise.template(deployment)):
+        assert calls.curl(found.url, path, found.model, True)

@@ -6,7 +6,7 @@ import pytest
 
 from servedeck.serving import recognise
 from servedeck.serving.accelerators import display_name, is_accelerator
-from servedeck.serving.endpoint import paths
+from servedeck.serving.calls import paths
 from tests.serving.build import deployment
 
 MODEL = "meta-llama/Llama-3.1-8B-Instruct"

@@ -12,7 +12,7 @@ from textual.binding import BindingType
 from textual.getters import query_one
 
 from servedeck.fleet.view import ServingView
-from servedeck.serving.endpoint import curl, paths
+from servedeck.serving.calls import curl, paths
 from tui.actions import Action, bindings
 from tui.clipboard import CopyError, copy
 from tui.screens.base import Overlay
