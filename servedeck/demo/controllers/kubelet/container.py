@@ -1,189 +1,33 @@
-"""One container of a Pod on its node: pulled, created, started, probed, restarted.
+"""One container of a Pod on its node: created, started, probed, restarted.
 
-Source: kubernetes pkg/kubelet/kuberuntime/kuberuntime_manager.go, pkg/kubelet/images, and
-client-go util/flowcontrol/backoff.go for the back-offs.
+Source: kubernetes pkg/kubelet/kuberuntime/kuberuntime_manager.go, and client-go
+util/flowcontrol/backoff.go for the back-off.
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from servedeck.demo import words
-from servedeck.demo.clock import Timer, seconds, stamp
+from servedeck.demo.clock import seconds, stamp
 from servedeck.demo.controllers.kubelet import images
 from servedeck.demo.controllers.kubelet.environment import MissingConfigError, environment
 from servedeck.demo.controllers.kubelet.probes import Probe
+from servedeck.demo.controllers.kubelet.pulling import BACKOFF_FIRST, BACKOFF_MOST, SYNC, Pulling
 from servedeck.demo.store import Json
-from servedeck.demo.words import Word
 from servedeck.demo.workloads import behaviour, server
 from servedeck.demo.workloads.behaviour import Cause, Plan
 from servedeck.demo.workloads.instance import Instance
 from servedeck.demo.workloads.log import Log
 
-if TYPE_CHECKING:
-    from servedeck.demo.controllers.kubelet.pod import PodWorker
-
-_BACKOFF_FIRST = 10.0
-_BACKOFF_MOST = 300.0
-_SYNC = 12.0
-"""Seconds until the kubelet looks at a Pod again that it could not bring up."""
 _RELIST = 1.0
 """Seconds until the kubelet sees that a container ended."""
 
 
-class ContainerWorker:
-    def __init__(self, pod: PodWorker, spec: Json, *, init: bool) -> None:
-        self.pod = pod
-        self.spec = spec
-        self.name = str(spec["name"])
-        self.init = init
-        self.sidecar = init and spec.get("restartPolicy") == "Always"
-        self.state: Json = {}
-        self.last: Json = {}
-        self.restarts = 0
-        self.ready = False
-        self.started = False
-        self.instance: Instance | None = None
-        self.previous: Instance | None = None
-        self._ports: dict[str, int] = {
-            port["name"]: int(port.get("containerPort") or 0)
-            for port in spec.get("ports") or ()
-            if port.get("name")
-        }
-        self._store, self._clock = pod.kubelet.store, pod.kubelet.clock
-        self._image = images.Image("")
-        self._number = 0
-        self._crash_backoff = 0.0
-        self._crash_since = 0.0
-        self._pull_backoff = 0.0
-        self._pull_error = ""
-        self._env: dict[str, str] = {}
-        self._step: Timer | None = None
-        self._death: Timer | None = None
-        self._probes: list[Probe] = []
-
-    # -- what the Pod's status says ----------------------------------------------------------------
-
-    @property
-    def running(self) -> bool:
-        return "running" in self.state
-
-    @property
-    def finished(self) -> bool:
-        return "terminated" in self.state and self._step is None
-
-    @property
-    def exit_code(self) -> int | None:
-        ended = self.state.get("terminated")
-        return None if ended is None else int(ended["exitCode"])
-
-    @property
-    def latest(self) -> Instance | None:
-        """The instance whose log is the container's: the one that runs, or the last that did."""
-        return self.instance
-
-    @property
-    def before(self) -> Instance | None:
-        """The instance before that, or while none runs the last that ended."""
-        waits = "waiting" in self.state and "terminated" in self.last
-        return self.instance if waits else self.previous
-
-    def status(self) -> Json:
-        image = str(self.spec.get("image") or "")
-        waiting = {"waiting": {"reason": self.pod.creating}}
-        found: Json = {
-            "name": self.name,
-            "state": self.state or waiting,
-            "lastState": self.last,
-            "ready": self.ready,
-            "restartCount": self.restarts,
-            "image": self._image.reference or image if self._has_run else image,
-            "imageID": self._image.digest if self._has_run else "",
-            "started": self.started,
-        }
-        if self._has_run:
-            found["containerID"] = self._id(self._number)
-        return found
-
-    @property
-    def _has_run(self) -> bool:
-        return bool(self.last) or "running" in self.state or "terminated" in self.state
+class ContainerWorker(Pulling):
+    """The whole life of a container, from its image to its last instance."""
 
     # -- the way up --------------------------------------------------------------------------------
-
-    def begin(self) -> None:
-        """Brings the container up; also called again by what made it wait."""
-        self._cancel_step()
-        image = str(self.spec.get("image") or "")
-        secret = bool(self.pod.spec.get("imagePullSecrets"))
-        self._image = images.find(image, secret=secret)
-        if not self._image.reference:
-            self._event(words.INSPECT_FAILED, image=image)
-            self._event(words.FAILED, error="InvalidImageName")
-            text = words.IMAGE_NAME_INVALID.format(image=image)
-            self._wait("InvalidImageName", text)
-            self._later(_SYNC * 5, self.begin)
-            return
-        policy = self.spec.get("imagePullPolicy") or (
-            "Always" if image.endswith(":latest") else "IfNotPresent"
-        )
-        present = self.pod.kubelet.has_image(self.pod.node, self._image.reference)
-        if policy == "Never" and not present:
-            self._event(words.NEVER_PULL, image=image)
-            self._event(words.FAILED, error="ErrImageNeverPull")
-            self._wait("ErrImageNeverPull", words.NEVER_PULL.text.format(image=image))
-            self._later(_SYNC * 5, self.begin)
-        elif present and policy != "Always":
-            self._event(words.IMAGE_PRESENT, image=image)
-            self._create()
-        else:
-            self._pull(image, present=present)
-
-    def _pull(self, image: str, *, present: bool) -> None:
-        self._event(words.PULLING, image=image)
-        if not self.state:
-            self._wait(self.pod.creating)
-        told = behaviour.duration(self.pod.annotations.get(behaviour.PULL))
-        took = told if told is not None else self._image.seconds
-        took = 0.9 if present and not self._image.error else took
-
-        def done() -> None:
-            if self._image.error:
-                self._pull_failed(image)
-                return
-            self._pull_backoff = 0.0
-            self._event(
-                words.PULLED,
-                image=image,
-                took=words.go_duration(round(took, 3)),
-                size=self._image.size,
-            )
-            self.pod.kubelet.add_image(self.pod.node, self._image.reference)
-            self._create()
-
-        self._later(took, done)
-
-    def _pull_failed(self, image: str) -> None:
-        self._pull_error = self._image.error
-        self._event(words.PULL_FAILED, image=image, error=self._pull_error)
-        self._event(words.FAILED, error="ErrImagePull")
-        self._wait("ErrImagePull", self._pull_error)
-        self._pull_backoff = min(_BACKOFF_MOST, self._pull_backoff * 2 or _BACKOFF_FIRST)
-        until = self._clock.time() + self._pull_backoff
-
-        def back_off() -> None:
-            if self._clock.time() >= until:
-                self.begin()
-                return
-            self._event(words.PULL_BACKOFF, image=image)
-            self._event(words.FAILED, error="ImagePullBackOff")
-            text = words.PULL_WAITING.format(image=image, error=self._pull_error)
-            self._wait("ImagePullBackOff", text)
-            self._later(max(0.5, until - self._clock.time()), self.begin)
-
-        self._later(min(_SYNC, self._pull_backoff) - 0.5, back_off)
 
     def _create(self) -> None:
         try:
@@ -191,7 +35,7 @@ class ContainerWorker:
         except MissingConfigError as error:
             self._event(words.FAILED, error=error)
             self._wait("CreateContainerConfigError", str(error))
-            self._later(_SYNC, self.begin)
+            self._later(SYNC, self.begin)
             return
         self._later(0.3, self._start)
 
@@ -412,7 +256,7 @@ class ContainerWorker:
         """Starts again, or waits out the back-off (doBackOff)."""
         self._cancel_step()
         now = self._clock.time()
-        expired = finished - self._crash_since > 2 * _BACKOFF_MOST
+        expired = finished - self._crash_since > 2 * BACKOFF_MOST
         fresh = not self._crash_backoff or expired
         if not fresh and now - finished < self._crash_backoff:
             self._crash_wait()
@@ -424,9 +268,7 @@ class ContainerWorker:
             )
             self._later(finished + self._crash_backoff - now, lambda: self._restart(finished))
             return
-        self._crash_backoff = (
-            _BACKOFF_FIRST if fresh else min(_BACKOFF_MOST, self._crash_backoff * 2)
-        )
+        self._crash_backoff = BACKOFF_FIRST if fresh else min(BACKOFF_MOST, self._crash_backoff * 2)
         self._crash_since = now
         self.begin()
 
@@ -449,7 +291,7 @@ class ContainerWorker:
         self.state, self.last = found.get("state") or {}, found.get("lastState") or {}
         self.restarts = self._number = int(found.get("restartCount") or 0)
         self._image = images.find(str(self.spec.get("image") or ""), secret=True)
-        self._crash_backoff = min(_BACKOFF_MOST, _BACKOFF_FIRST * 2 ** max(0, self.restarts - 1))
+        self._crash_backoff = min(BACKOFF_MOST, BACKOFF_FIRST * 2 ** max(0, self.restarts - 1))
         try:
             self._env = environment(self._store, self.pod.object, self.spec)
         except MissingConfigError:
@@ -475,40 +317,3 @@ class ContainerWorker:
             self._later(_RELIST, lambda: self._restart(finished))
         else:
             self.begin()
-
-    # -- helpers -----------------------------------------------------------------------------------
-
-    def _wait(self, reason: str, message: str = "") -> None:
-        waiting = {"reason": reason} | ({"message": message} if message else {})
-        if self.state != {"waiting": waiting}:
-            if "terminated" in self.state:
-                self.last = {"terminated": self.state["terminated"]}
-            self.state = {"waiting": waiting}
-            self.pod.changed()
-
-    def _later(self, delay: float, then: object) -> None:
-        assert callable(then)
-        self._cancel_step()
-
-        def run() -> None:
-            self._step = None
-            then()
-
-        self._step = self._clock.after(delay, run)
-
-    def _cancel_step(self) -> None:
-        if self._step is not None:
-            self._step.cancel()
-            self._step = None
-
-    def _stop_probes(self) -> None:
-        for probe in self._probes:
-            probe.stop()
-        self._probes.clear()
-
-    def _event(self, word: Word, **values: object) -> None:
-        self.pod.event(word, self.name, init=self.init, **values)
-
-    def _id(self, number: int) -> str:
-        text = f"{self.pod.uid}/{self.name}/{number}"
-        return f"containerd://{hashlib.sha256(text.encode()).hexdigest()}"
