@@ -160,6 +160,11 @@ class ControlPlane:
         self.kill(name)
         self._start(name)
 
+    def wake_controllers(self) -> None:
+        """Start the controllers anew: after some refusals they wait longer than a test can."""
+        for name in SERVERS[2:]:
+            self.restart(name)
+
     def pause(self, name: str) -> None:
         """SIGSTOP: connections stay open and nothing answers, until `resume`."""
         self.processes[name].send_signal(signal.SIGSTOP)

@@ -1,0 +1,275 @@
+"""Every way in which a serving fails, as the real control plane and its components report it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from servedeck.fleet.view import Key
+from servedeck.serving.status import Status
+from tests.control_plane import objects
+from tests.control_plane.checks import assert_true, shown, watching
+from tests.control_plane.plane import ControlPlane, wait_for
+
+
+class Failure(NamedTuple):
+    make: Callable[[], dict[str, Any]]
+    """Status of the Pod."""
+    pod: str
+    """What kubectl shows for it."""
+    status: Status
+    reason: str
+    words: str
+    """Part of the message."""
+
+
+FAILURES = {
+    "crash loop after OOM": Failure(
+        objects.crash_loop_oom, "CrashLoopBackOff", Status.ERROR, "OOMKilled", "memory"
+    ),
+    "crash loop": Failure(
+        objects.crash_loop, "CrashLoopBackOff", Status.ERROR, "exit code 1", "7 times"
+    ),
+    "OOM this moment": Failure(
+        objects.oom_killed, "OOMKilled", Status.ERROR, "OOMKilled", "memory"
+    ),
+    "image pull, first": Failure(
+        lambda: objects.image_pull("ErrImagePull"),
+        "ErrImagePull",
+        Status.PENDING,
+        "ImagePullBackOff",
+        "not found",
+    ),
+    "image pull, back-off": Failure(
+        objects.image_pull, "ImagePullBackOff", Status.PENDING, "ImagePullBackOff", "pulled"
+    ),
+    "image name": Failure(
+        lambda: objects.image_pull("InvalidImageName"),
+        "InvalidImageName",
+        Status.PENDING,
+        "InvalidImageName",
+        "invalid reference format",
+    ),
+    "configuration": Failure(
+        objects.config_error,
+        "CreateContainerConfigError",
+        Status.ERROR,
+        "CreateContainerConfigError",
+        "hf-token",
+    ),
+    "run": Failure(
+        objects.run_error, "RunContainerError", Status.ERROR, "RunContainerError", "not found"
+    ),
+    "init crash loop": Failure(
+        objects.init_error, "Init:CrashLoopBackOff", Status.ERROR, "exit code 1", "download"
+    ),
+    "init failed": Failure(
+        objects.init_failed, "Init:Error", Status.ERROR, "exit code 2", "download"
+    ),
+    "loading": Failure(objects.loading, "Running", Status.STARTING, "Starting", "not ready"),
+    "creating": Failure(
+        objects.creating, "ContainerCreating", Status.STARTING, "ContainerCreating", "created"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+async def test_failure_is_shown_with_its_cause(
+    control_plane: ControlPlane, namespace: str, kubeconfig: Path, name: str
+) -> None:
+    failure = FAILURES[name]
+    init = name.startswith("init")
+    control_plane.deploy(namespace, "llama", hold=True, init=init)
+    async with watching(kubeconfig, namespace) as live:
+        (pod,) = control_plane.wait_for_pods(namespace, "llama", 1)
+        control_plane.set_pod_status(pod, failure.make())
+        view = await shown(
+            live, Key(namespace, "llama"), lambda view: view.pods[0].status == failure.pod
+        )
+        assert (view.status, view.reason) == (failure.status, failure.reason)
+        assert failure.words in view.message
+        assert view.ready == 0 and view.desired == 1
+        assert view.failing == (0 if failure.status is Status.STARTING else 1)
+        await assert_true(live, control_plane, namespace)
+
+
+async def test_recovery_clears_the_error(
+    control_plane: ControlPlane, namespace: str, kubeconfig: Path
+) -> None:
+    control_plane.deploy(namespace, "llama", hold=True)
+    (pod,) = control_plane.wait_for_pods(namespace, "llama", 1)
+    control_plane.set_pod_status(pod, objects.config_error())
+    key = Key(namespace, "llama")
+    async with watching(kubeconfig, namespace) as live:
+        await shown(live, key, lambda view: view.status is Status.ERROR)
+        control_plane.set_pod_status(pod, objects.serving_status())
+        view = await shown(live, key, lambda view: view.status is Status.READY)
+        assert (view.reason, view.failing) == ("", 0)
+        await assert_true(live, control_plane, namespace)
+
+
+@pytest.mark.parametrize("make", [objects.evicted, objects.admission_error])
+async def test_pod_refused_or_evicted_by_its_node(
+    control_plane: ControlPlane,
+    namespace: str,
+    kubeconfig: Path,
+    make: Callable[[], dict[str, Any]],
+) -> None:
+    control_plane.deploy(namespace, "llama", hold=True)
+    (pod,) = control_plane.wait_for_pods(namespace, "llama", 1)
+    reason = make()["reason"]
+    control_plane.set_pod_status(pod, make())
+    async with watching(kubeconfig, namespace) as live:
+        # The ReplicaSet makes another at once; the dead one stays for people to read.
+        view = await shown(live, Key(namespace, "llama"), lambda view: len(view.pods) == 2)
+        dead = next(each for each in view.pods if each.name == pod["metadata"]["name"])
+        assert (dead.status, dead.reason) == (reason, reason)
+        assert dead in view.failing_pods
+        await assert_true(live, control_plane, namespace)
+
+
+async def test_no_node_has_so_many_accelerators(
+    control_plane: ControlPlane, namespace: str, kubeconfig: Path
+) -> None:
+    control_plane.deploy(namespace, "llama", accelerator="nvidia.com/gpu", count=64)
+    async with watching(kubeconfig, namespace) as live:
+        view = await shown(
+            live, Key(namespace, "llama"), lambda view: view.reason == "Unschedulable"
+        )
+        assert view.status is Status.PENDING
+        assert "nvidia.com/gpu" in view.message
+        assert (view.accelerator, view.accelerator_count) == ("NVIDIA GPU", 64)
+        await assert_true(live, control_plane, namespace)
+
+
+async def test_quota_keeps_pods_from_being_created(
+    control_plane: ControlPlane, namespace: str, kubeconfig: Path
+) -> None:
+    path = f"/api/v1/namespaces/{namespace}/resourcequotas"
+    control_plane.create(path, {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}})
+    wait_for(lambda: "hard" in control_plane.request("GET", f"{path}/none")["status"], "the quota")
+    control_plane.deploy(namespace, "llama")
+    async with watching(kubeconfig, namespace) as live:
+        view = await shown(live, Key(namespace, "llama"), lambda view: view.status is Status.ERROR)
+        assert view.reason == "FailedCreate"
+        assert "quota" in view.message
+        assert view.pods == ()
+        control_plane.request("DELETE", f"{path}/none")
+        control_plane.request(
+            "PATCH",
+            f"/apis/apps/v1/namespaces/{namespace}/deployments/llama",
+            {"spec": {"template": {"metadata": {"annotations": {"again": "1"}}}}},
+        )
+        await shown(live, Key(namespace, "llama"), lambda view: view.status is Status.READY)
+        await assert_true(live, control_plane, namespace)
+
+
+async def test_volume_that_cannot_be_mounted(
+    control_plane: ControlPlane, namespace: str, kubeconfig: Path
+) -> None:
+    control_plane.deploy(namespace, "llama", hold=True)
+    (pod,) = control_plane.wait_for_pods(namespace, "llama", 1)
+    control_plane.set_pod_status(pod, objects.creating())
+    async with watching(kubeconfig, namespace) as live:
+        key = Key(namespace, "llama")
+        await shown(live, key, lambda view: view.status is Status.STARTING)
+        message = 'MountVolume.SetUp failed for volume "models": persistentvolumeclaim "models"'
+        control_plane.warn(pod, "FailedMount", message)
+        view = await shown(live, key, lambda view: view.reason == "FailedMount")
+        assert view.status is Status.PENDING
+        assert "models" in view.message
+        assert [event.reason for event in view.pods[0].events] == ["FailedMount"]
+        await assert_true(live, control_plane, namespace)
+
+
+async def test_readiness_probe_that_fails(
+    control_plane: ControlPlane, namespace: str, kubeconfig: Path
+) -> None:
+    control_plane.deploy(namespace, "llama", hold=True)
+    (pod,) = control_plane.wait_for_pods(namespace, "llama", 1)
+    running = objects.container(objects.running(300), started=True)
+    control_plane.set_pod_status(pod, objects.status("Running", running))
+    message = "Readiness probe failed: HTTP probe failed with statuscode: 503"
+    control_plane.warn(pod, "Unhealthy", message, count=12)
+    async with watching(kubeconfig, namespace) as live:
+        view = await shown(live, Key(namespace, "llama"), lambda view: "503" in view.message)
+        assert view.status is Status.STARTING
+        assert "readiness probe" in view.message
+        await assert_true(live, control_plane, namespace)
+
+
+async def test_rollout_that_exceeds_its_deadline(
+    control_plane: ControlPlane, namespace: str, kubeconfig: Path
+) -> None:
+    control_plane.deploy(
+        namespace, "llama", hold=True, progressDeadlineSeconds=1, minReadySeconds=0
+    )
+    (pod,) = control_plane.wait_for_pods(namespace, "llama", 1)
+    control_plane.set_pod_status(pod, objects.loading())
+    async with watching(kubeconfig, namespace) as live:
+        view = await shown(
+            live, Key(namespace, "llama"), lambda view: view.status is Status.ERROR, limit=40
+        )
+        assert "deadline" in view.message
+        assert view.rollout == "rollout failed"
+        await assert_true(live, control_plane, namespace)
+
+
+async def test_some_replicas_fail(
+    control_plane: ControlPlane, namespace: str, kubeconfig: Path
+) -> None:
+    control_plane.deploy(namespace, "llama", hold=True, replicas=3)
+    pods = control_plane.wait_for_pods(namespace, "llama", 3)
+    for pod in pods[:2]:
+        control_plane.set_pod_status(pod, objects.serving_status())
+    control_plane.set_pod_status(pods[2], objects.crash_loop_oom())
+    async with watching(kubeconfig, namespace) as live:
+        view = await shown(live, Key(namespace, "llama"), lambda view: view.failing == 1)
+        assert (view.status, view.ready, view.desired) == (Status.DEGRADED, 2, 3)
+        assert view.reason == "OOMKilled"
+        assert view.pods[0].name == pods[2]["metadata"]["name"], "failing Pods come first"
+        await assert_true(live, control_plane, namespace)
+
+
+@pytest.mark.slow
+async def test_node_that_is_lost(
+    control_plane: ControlPlane, namespace: str, kubeconfig: Path
+) -> None:
+    name = f"lost-{namespace}"
+    control_plane.create("/api/v1/nodes", objects.node(name, managed=False))
+    beat(control_plane, name)
+    try:
+        await asyncio.to_thread(
+            wait_for, lambda: name in control_plane.ready_nodes(), "the node to be ready"
+        )
+        place = {"nodeSelector": {"kubernetes.io/hostname": name}}
+        control_plane.deploy(namespace, "llama", hold=True, pod_spec=place)
+        (pod,) = control_plane.wait_for_pods(namespace, "llama", 1)
+        control_plane.set_pod_status(pod, objects.serving_status())
+        key = Key(namespace, "llama")
+        async with watching(kubeconfig, namespace) as live:
+            await shown(live, key, lambda view: view.status is Status.READY)
+            # After 50 s of silence the node controller takes the Pods out of traffic, and writes
+            # an Event about each.
+            view = await shown(live, key, lambda view: view.reason == "NodeNotReady", limit=90)
+            assert view.status is Status.ERROR
+            assert name in view.message
+            await assert_true(live, control_plane, namespace)
+    finally:
+        control_plane.request("DELETE", f"/api/v1/nodes/{name}")
+
+
+def beat(plane: ControlPlane, node: str) -> None:
+    """Report the node as ready, as its kubelet does."""
+    condition = {
+        "type": "Ready",
+        "status": "True",
+        "reason": "KubeletReady",
+        "lastHeartbeatTime": objects.stamp(),
+        "lastTransitionTime": objects.stamp(),
+    }
+    plane.request("PATCH", f"/api/v1/nodes/{node}/status", {"status": {"conditions": [condition]}})
