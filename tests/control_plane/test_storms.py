@@ -1,0 +1,238 @@
+"""The whole picture through what happens to clusters and networks: afterwards it is the truth."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from servedeck.fleet.live import Live
+from servedeck.fleet.view import Key
+from servedeck.serving.status import Status
+from tests.control_plane import objects
+from tests.control_plane.checks import assert_true, shown, watching
+from tests.control_plane.plane import ControlPlane, RequestError, until
+from tests.control_plane.proxies import FaultProxy, WireProxy, fault
+
+LOOK = ["get", "list", "watch"]
+SERVINGS = [
+    {"apiGroups": ["apps"], "resources": ["deployments", "replicasets"], "verbs": LOOK},
+    {"apiGroups": [""], "resources": ["pods"], "verbs": LOOK},
+]
+"""Rights without which there is no list; Events, Services, routes and scalers are left out."""
+
+
+@asynccontextmanager
+async def unrest(plane: ControlPlane, namespace: str) -> AsyncIterator[None]:
+    """Servings come, change and go while the body runs, as far as the API server lets them."""
+    dice = random.Random(7)
+    path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+
+    def change() -> None:
+        name = f"srv-{dice.randrange(12):02}"
+        with suppress(RequestError, OSError):
+            match dice.randrange(5):
+                case 0:
+                    plane.request("DELETE", f"{path}/{name}", timeout=5)
+                case 1 | 2:
+                    body = objects.deployment(name, replicas=dice.randrange(4))
+                    plane.request("POST", path, body, timeout=5)
+                case _:
+                    spec = {"spec": {"replicas": dice.randrange(4)}}
+                    plane.request("PATCH", f"{path}/{name}", spec, timeout=5)
+
+    async def go_on() -> None:
+        while True:
+            await asyncio.to_thread(change)
+            await asyncio.sleep(0.05)
+
+    task = asyncio.create_task(go_on())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def phase(live: Live) -> str:
+    return live.state.phase.name
+
+
+async def insist(live: Live, condition: Callable[[], object]) -> None:
+    """Ask again and again, as an operator who has mended something does: servers and servedeck
+    remember a refusal for some seconds."""
+    async with asyncio.timeout(30):
+        while not condition():
+            live.retry_now()
+            await asyncio.sleep(0.5)
+
+
+@pytest.mark.slow
+async def test_api_server_killed_and_restarted_twenty_times(
+    control_plane: ControlPlane, namespace: str, kubeconfig: Path
+) -> None:
+    async with watching(kubeconfig, namespace) as live:
+        async with unrest(control_plane, namespace):
+            for _ in range(20):
+                control_plane.kill("kube-apiserver")
+                await until(lambda: phase(live) != "LIVE", "the loss to be noticed", limit=5)
+                assert live.state.sentence, "the header has nothing to say"
+                await asyncio.to_thread(control_plane.start)
+                live.retry_now()
+                await until(
+                    lambda: phase(live) == "LIVE", "LIVE again", 20, sign=lambda: live.state
+                )
+        await asyncio.to_thread(control_plane.wake_controllers)
+        assert live.fleet.views()
+        await assert_true(live, control_plane, namespace, limit=60)
+
+
+async def test_recovers_by_itself_when_the_api_server_returns(
+    control_plane: ControlPlane, namespace: str, kubeconfig: Path
+) -> None:
+    control_plane.deploy(namespace, "llama", replicas=2)
+    key = Key(namespace, "llama")
+    async with watching(kubeconfig, namespace) as live:
+        before = await shown(live, key, lambda view: view.ready == 2)
+        control_plane.kill("kube-apiserver")
+        await until(lambda: phase(live) == "RETRYING", "the loss", limit=5)
+        assert live.fleet.view(key) == before, "what was known stays"
+        await until(lambda: live.state.stale_for is not None, "the age of the picture")
+        await asyncio.to_thread(control_plane.start)
+        control_plane.deploy(namespace, "new")
+        await shown(live, Key(namespace, "new"), lambda view: view.desired == 1, limit=40)
+        await until(lambda: phase(live) == "LIVE", "LIVE", 40, sign=lambda: live.state)
+        await assert_true(live, control_plane, namespace)
+
+
+async def test_history_compacted_while_the_way_was_cut(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    async with WireProxy(control_plane.url).serve() as proxy:
+        kubeconfig = control_plane.kubeconfig(server=proxy.url)
+        async with watching(kubeconfig, namespace) as live:
+            for number in range(6):
+                control_plane.deploy(namespace, f"srv-{number:02}", replicas=2)
+            await assert_true(live, control_plane, namespace)
+            proxy.silent()
+            async with unrest(control_plane, namespace):
+                await asyncio.sleep(3)
+            control_plane.compact()
+            await asyncio.to_thread(control_plane.restart)
+            proxy.cut()
+            proxy.silent(False)
+            await assert_true(live, control_plane, namespace, limit=40)
+
+
+async def test_connections_that_break_all_the_time(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    async with WireProxy(control_plane.url).serve() as proxy:
+        kubeconfig = control_plane.kubeconfig(server=proxy.url)
+        async with watching(kubeconfig, namespace) as live:
+            async with unrest(control_plane, namespace):
+                for _ in range(20):
+                    await asyncio.sleep(0.25)
+                    proxy.cut()
+                    live.retry_now()
+            await assert_true(live, control_plane, namespace, limit=40)
+
+
+async def test_server_that_fails_and_refuses_half_of_the_time(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    dice = random.Random(3)
+    token = control_plane.tokens["admin"]
+    async with FaultProxy(control_plane.url, token, control_plane.tls).serve() as proxy:
+
+        def rule(_: web.Request) -> web.Response | None:
+            match dice.randrange(4):
+                case 0:
+                    return fault(429, "TooManyRequests", "too many", Retry_After="1")
+                case 1:
+                    return fault(500, "InternalError", "etcdserver: request timed out")
+            return None
+
+        proxy.rule = rule
+        kubeconfig = control_plane.kubeconfig(server=proxy.url)
+        async with watching(kubeconfig, namespace, settled=False) as live:
+            async with unrest(control_plane, namespace):
+                await asyncio.sleep(4)
+            await assert_true(live, control_plane, namespace, limit=60)
+            assert proxy.faults >= 3
+
+
+async def test_token_that_expired_is_said_and_a_new_one_taken_up(
+    control_plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    control_plane.grant("viewer", SERVINGS, namespace=namespace)
+    control_plane.deploy(namespace, "llama")
+    old = control_plane.tokens["viewer"]
+    secret = tmp_path / "token"
+    secret.write_text(old)
+    kubeconfig = control_plane.kubeconfig(
+        "viewer", credentials={"tokenFile": str(secret)}, namespace=namespace
+    )
+    key = Key(namespace, "llama")
+    async with watching(kubeconfig, namespace, settled=False) as live:
+        await shown(live, key, lambda view: view.status is Status.READY)
+        control_plane.tokens["viewer"] = f"{old}-new"
+        try:
+            await asyncio.to_thread(control_plane.restart)
+            await until(lambda: phase(live) == "UNAUTHORIZED", "401", 30, sign=lambda: live.state)
+            assert "credentials" in live.state.sentence
+            assert live.fleet.view(key) is not None, "what was known stays"
+            secret.write_text(control_plane.tokens["viewer"])
+            control_plane.deploy(namespace, "new")
+            await insist(live, lambda: live.fleet.view(Key(namespace, "new")))
+            assert phase(live) == "LIVE"
+        finally:
+            control_plane.tokens["viewer"] = old
+            await asyncio.to_thread(control_plane.restart)
+
+
+async def test_rights_in_one_namespace_only(control_plane: ControlPlane, namespace: str) -> None:
+    """All namespaces are asked for; the one of the context is shown, and why not more."""
+    control_plane.grant("member", SERVINGS, namespace=namespace)
+    control_plane.deploy(namespace, "llama", replicas=2)
+    kubeconfig = control_plane.kubeconfig("member", namespace=namespace)
+    async with watching(kubeconfig, settled=False) as live:
+        view = await shown(live, Key(namespace, "llama"), lambda view: view.ready == 2)
+        assert view.status is Status.READY
+        assert {view.key.namespace for view in live.fleet.views()} == {namespace}
+        said = " ".join((live.state.sentence, *live.state.missing))
+        assert namespace in said or "all namespaces" in said
+
+
+async def test_each_missing_right_is_named_and_the_rest_works(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    control_plane.grant("member", SERVINGS[:1], namespace=namespace)
+    control_plane.deploy(namespace, "llama", replicas=2)
+    kubeconfig = control_plane.kubeconfig("member", namespace=namespace)
+    async with watching(kubeconfig, namespace, settled=False) as live:
+        key = Key(namespace, "llama")
+        view = await shown(live, key, lambda view: view.ready == 2)
+        assert (view.status, view.pods) == (Status.READY, ())
+        await until(
+            lambda: any("pods" in each for each in live.state.missing),
+            "the missing right",
+            sign=lambda: live.state,
+        )
+        control_plane.grant("member", SERVINGS, namespace=namespace)
+        await insist(live, lambda: (view := live.fleet.view(key)) and len(view.pods) == 2)
+        assert not any("pods" in each for each in live.state.missing)
+
+
+async def test_nobody_is_told_what_is_missing(control_plane: ControlPlane, namespace: str) -> None:
+    control_plane.deploy(namespace, "llama")
+    kubeconfig = control_plane.kubeconfig("nobody", namespace=namespace)
+    async with watching(kubeconfig, namespace, settled=False) as live:
+        await until(lambda: phase(live) == "FORBIDDEN", "the refusal", sign=lambda: live.state)
+        assert "deployments" in live.state.sentence
+        assert live.fleet.views() == []
