@@ -13,13 +13,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from servedeck import __version__
 
 if TYPE_CHECKING:
     from servedeck.cluster.kubeconfig import Target
     from servedeck.config import Settings
+    from servedeck.deploy.draft import Draft
+    from servedeck.serving.spec import ServingSpec
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
@@ -77,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(run=_app)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_get(commands)
+    _add_changes(commands)
     _add_demo(commands)
     return parser
 
@@ -117,6 +120,40 @@ def _add_get(commands: Any) -> None:
     get.add_argument("-w", "--watch", action="store_true", help="go on: a line for each change")
     get.add_argument("--no-headers", action="store_true", help="only the rows")
     get.set_defaults(run=_get)
+
+
+def _add_changes(commands: Any) -> None:
+    create = commands.add_parser(
+        "create",
+        help="open the create form",
+        description="Opens the screen with the create form, empty or filled from a file.",
+        allow_abbrev=False,
+    )
+    create.add_argument("-f", "--filename", metavar="FILE", help="fill the form from this file")
+    _add_common(create)
+    create.set_defaults(run=_create)
+    apply = commands.add_parser(
+        "apply",
+        help="create or change the servings of a file",
+        description="Applies the servings of a file; docs/spec.md describes it. Fields that others"
+        " own are never overwritten: a conflict is an error.",
+        allow_abbrev=False,
+    )
+    apply.add_argument(
+        "-f", "--filename", metavar="FILE", required=True, help="- for standard input"
+    )
+    apply.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    _add_common(apply)
+    apply.set_defaults(run=_apply)
+    export = commands.add_parser(
+        "export",
+        help="print a serving as a file for apply",
+        description="Prints a serving as YAML that `servedeck apply` takes.",
+        allow_abbrev=False,
+    )
+    export.add_argument("name", metavar="NAME")
+    _add_common(export)
+    export.set_defaults(run=_export)
 
 
 def _add_demo(commands: Any) -> None:
@@ -197,7 +234,7 @@ def _target(args: argparse.Namespace, settings: Settings) -> Iterator[Target]:
 # -- the commands -----------------------------------------------------------------------------
 
 
-def _app(args: argparse.Namespace) -> int:
+def _app(args: argparse.Namespace, create: Draft | None = None) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise CommandError(
             "The screen needs a terminal; for scripts there is `servedeck get servings`."
@@ -209,7 +246,7 @@ def _app(args: argparse.Namespace) -> int:
 
         # What the operator must mend first is said before the screen is taken.
         kubeconfig.load(target).context(target.context)
-        return run(target, settings, widen=True)
+        return run(target, settings, widen=True, create=create)
 
 
 def _get(args: argparse.Namespace) -> int:
@@ -243,6 +280,98 @@ def _get(args: argparse.Namespace) -> int:
 
     with _target(args, settings) as target:
         return asyncio.run(run(target))
+
+
+def _create(args: argparse.Namespace) -> int:
+    from servedeck.deploy.draft import Draft
+
+    if args.filename is None:
+        return _app(args, Draft())
+    specs = _servings(args.filename)
+    if len(specs) != 1:
+        raise CommandError(
+            f"{args.filename} holds {len(specs)} servings and the form takes one;"
+            " leave one, or `servedeck apply` them all.",
+            USAGE_ERROR,
+        )
+    return _app(args, Draft.of(specs[0]))
+
+
+def _apply(args: argparse.Namespace) -> int:
+    import asyncio
+
+    from servedeck.cluster.connection import Connection
+    from servedeck.deploy import headless
+
+    settings = _settings(args)
+    specs = _servings(args.filename)
+
+    async def run(target: Target) -> int:
+        connection = await Connection.open(target)
+        try:
+            named = [
+                spec if spec.project else spec.replace(project=connection.namespace or "default")
+                for spec in specs
+            ]
+            good = await headless.apply_all(
+                connection,
+                named,
+                await headless.platform(connection, settings),
+                dry_run=args.dry_run,
+                say=lambda line: _write(sys.stdout, line),
+                complain=lambda line: _write(sys.stderr, line),
+            )
+            return 0 if good else 1
+        finally:
+            await connection.close()
+
+    with _target(args, settings) as target:
+        return asyncio.run(run(target))
+
+
+def _export(args: argparse.Namespace) -> int:
+    import asyncio
+
+    from servedeck.cluster.connection import Connection
+    from servedeck.deploy import headless
+
+    settings = _settings(args)
+
+    async def run(target: Target) -> int:
+        connection = await Connection.open(target)
+        try:
+            namespace = connection.namespace or "default"
+            exported = await headless.export(connection, namespace, args.name)
+        finally:
+            await connection.close()
+        sys.stdout.write(exported.yaml)
+        for leftover in exported.leftovers:
+            sys.stderr.write(f"note: {leftover}\n")
+        return 0
+
+    with _target(args, settings) as target:
+        return asyncio.run(run(target))
+
+
+def _write(stream: TextIO, line: str) -> None:
+    stream.write(f"{line}\n")
+    stream.flush()
+
+
+def _servings(filename: str) -> list[ServingSpec]:
+    """The servings of a file, or of standard input for "-"."""
+    from servedeck.serving.document import DocumentError, all_from_yaml
+
+    place = "standard input" if filename == "-" else filename
+    try:
+        text = sys.stdin.read() if filename == "-" else Path(filename).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise CommandError(f"Cannot read {place}: {why}; name another file.") from error
+    try:
+        return all_from_yaml(text)
+    except DocumentError as error:
+        raise CommandError(f"{place}: {error}") from error
 
 
 def _demo_serve(args: argparse.Namespace) -> int:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from servedeck.cluster.apply import Action, Preview, apply
 from servedeck.cluster.connection import Connection
-from servedeck.cluster.errors import ClusterError
+from servedeck.cluster.errors import ApiError, ClusterError
+from servedeck.config import PLATFORM_CONFIGMAP, PLATFORM_NAMESPACE, Settings
+from servedeck.deploy.platform import platform_of
 from servedeck.deploy.review import review
 from servedeck.deploy.stored import stored
 from servedeck.deploy.surroundings import Surroundings
@@ -46,7 +49,8 @@ async def export(connection: Connection, namespace: str, name: str) -> Exported:
 def said(leftover: Leftover) -> str:
     """A leftover in words."""
     where = one_line(sanitise(f"{leftover.object} {leftover.path}".strip()))
-    return f"{where} has no field in the document and is {'kept' if leftover.kept else 'lost'}."
+    then = "leaves it as it is" if leftover.kept else "writes its own in its place"
+    return f"{where} is not in the document; applying it {then}."
 
 
 async def route_kinds(connection: Connection) -> frozenset[RouteKind]:
@@ -59,6 +63,17 @@ async def route_kinds(connection: Connection) -> frozenset[RouteKind]:
         "networking.k8s.io": RouteKind.INGRESS,
     }
     return frozenset(kind for group, kind in owners.items() if group in names)
+
+
+async def platform(connection: Connection, settings: Settings) -> Platform:
+    """The platform of new servings: settings, completed by the cluster's ConfigMap where it may be
+    read. Raises ClusterError where the server cannot be reached."""
+    place = f"/api/v1/namespaces/{PLATFORM_NAMESPACE}/configmaps/{PLATFORM_CONFIGMAP}"
+    with contextlib.suppress(ApiError):
+        data = json.loads(await connection.get(place)).get("data") or {}
+        settings, _ = settings.with_platform(data)
+    kinds = await route_kinds(connection)
+    return platform_of(settings, kinds.__contains__)
 
 
 async def apply_all(

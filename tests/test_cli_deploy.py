@@ -1,0 +1,103 @@
+"""`servedeck apply`, `export` and `create` as a script meets them, on a demo cluster."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from servedeck.demo import cluster
+
+SERVING = """
+apiVersion: servedeck.dev/v1
+kind: Serving
+metadata: {name: fresh, namespace: chat}
+spec:
+  template: vllm
+  image: vllm/vllm-openai:v0.33.0
+  memory: 32Gi
+  accelerator: nvidia.com/gpu
+  settings: {model: org/model}
+"""
+
+
+@pytest.fixture(scope="module")
+def kubeconfig() -> Iterator[Path]:
+    with cluster.spawn() as file:
+        yield file
+
+
+def servedeck(*args: object, text: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "servedeck", *map(str, args)],
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_dry_run_says_what_would_be_made_and_makes_nothing(kubeconfig: Path) -> None:
+    said = servedeck("apply", "--kubeconfig", kubeconfig, "-f", "-", "--dry-run", text=SERVING)
+    assert said.returncode == 0, said.stderr
+    assert "deployment.apps/fresh created (server dry run)" in said.stdout
+    gone = servedeck("export", "--kubeconfig", kubeconfig, "-n", "chat", "fresh")
+    assert gone.returncode == 1
+    assert "There is no Deployment fresh in namespace chat" in gone.stderr
+
+
+def test_what_was_applied_is_exported_and_unchanged_when_applied_again(
+    kubeconfig: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "serving.yaml"
+    file.write_text(SERVING.replace("fresh", "again"))
+    assert servedeck("apply", "--kubeconfig", kubeconfig, "-f", file).returncode == 0
+    exported = servedeck("export", "--kubeconfig", kubeconfig, "-n", "chat", "again")
+    assert exported.returncode == 0, exported.stderr
+    assert exported.stderr == ""
+    once_more = servedeck("apply", "--kubeconfig", kubeconfig, "-f", "-", text=exported.stdout)
+    assert once_more.returncode == 0
+    assert "deployment.apps/again unchanged" in once_more.stdout
+
+
+def test_an_error_of_the_spec_names_its_field_and_nothing_is_made(kubeconfig: Path) -> None:
+    text = SERVING.replace("name: fresh", "name: wrong").replace("{model: org/model}", "{}")
+    said = servedeck("apply", "--kubeconfig", kubeconfig, "-f", "-", text=text)
+    assert said.returncode == 1
+    assert "settings.model: The model is missing" in said.stderr
+    assert said.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("a: [", "line 1"),
+        (SERVING.replace("memory", "memry"), "memry"),
+        (SERVING.replace("32Gi", "lots"), "line 8"),
+    ],
+)
+def test_a_bad_file_is_said_by_line_or_field(kubeconfig: Path, text: str, named: str) -> None:
+    said = servedeck("apply", "--kubeconfig", kubeconfig, "-f", "-", text=text)
+    assert said.returncode == 1
+    assert named in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+def test_readonly_applies_nothing(kubeconfig: Path) -> None:
+    said = servedeck("--readonly", "apply", "--kubeconfig", kubeconfig, "-f", "-", text=SERVING)
+    assert said.returncode == 1
+    assert "readonly" in said.stderr
+
+
+def test_the_form_takes_one_serving_and_a_terminal(tmp_path: Path) -> None:
+    file = tmp_path / "two.yaml"
+    file.write_text(f"{SERVING}\n---\n{SERVING.replace('fresh', 'other')}")
+    assert servedeck("create", "-f", file).returncode == 2
+    file.write_text(SERVING)
+    said = servedeck("create", "-f", file)
+    assert said.returncode == 1
+    assert "terminal" in said.stderr
