@@ -15,7 +15,6 @@ class Component(StrEnum):
     REPLICASET = "replicaset-controller"
     SCHEDULER = "default-scheduler"
     KUBELET = "kubelet"
-    NODE = "node-controller"
     KEDA = "keda-operator"
     HPA = "horizontal-pod-autoscaler"
 
@@ -125,10 +124,6 @@ MOUNT_FAILED = Word(
     "FailedMount",
     'MountVolume.SetUp failed for volume "{volume}" : {kind} "{name}" not found',
 )
-
-# -- node controller (pkg/controller/nodelifecycle, pkg/controller/util/node) -------------------
-
-NODE_NOT_READY = Word(Component.NODE, _WARNING, "NodeNotReady", "Node is not ready")
 
 # -- scalers (keda pkg/eventreason, pkg/controller/podautoscaler/horizontal.go) -----------------
 

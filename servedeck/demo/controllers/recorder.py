@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from servedeck.demo.clock import Clock, seconds
 from servedeck.demo.resources import EVENTS
 from servedeck.demo.store import Json, Store
 from servedeck.demo.words import Component, Word
+
+T = TypeVar("T")
 
 TTL = 3600.0
 _SIMILAR = 10
@@ -22,6 +25,8 @@ _BURST = 25
 _REFILL = 300.0
 _SERIES_END = 360.0
 _SERIES_REFRESH = 1800.0
+_REMEMBERED = 4096
+"""Entries of each of the recorder's memories (maxLruCacheEntries)."""
 
 
 @dataclass
@@ -45,16 +50,26 @@ class _Series:
     written: int = 1
 
 
+class _Memory(OrderedDict[tuple[str, ...], T]):
+    """Forgets what was written longest ago."""
+
+    def __setitem__(self, key: tuple[str, ...], value: T) -> None:
+        super().__setitem__(key, value)
+        self.move_to_end(key)
+        if len(self) > _REMEMBERED:
+            self.popitem(last=False)
+
+
 class Recorder:
     """Records Events about objects of one store."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._known: OrderedDict[tuple[str, ...], tuple[str, int]] = OrderedDict()
-        self._similar: dict[tuple[str, ...], _Similar] = {}
-        self._buckets: dict[tuple[str, ...], _Bucket] = {}
-        self._series: dict[tuple[str, ...], _Series] = {}
+        self._known: _Memory[tuple[str, int]] = _Memory()
+        self._similar: _Memory[_Similar] = _Memory()
+        self._buckets: _Memory[_Bucket] = _Memory()
+        self._series: _Memory[_Series] = _Memory()
         self._serial = 0
 
     def event(
@@ -122,9 +137,6 @@ class Recorder:
                 }
             )
         self._known[key] = (name, count + 1)
-        self._known.move_to_end(key)
-        if len(self._known) > 4096:
-            self._known.popitem(last=False)
 
     def _allowed(self, subject: tuple[str, ...], now: float) -> bool:
         bucket = self._buckets.setdefault(subject, _Bucket(_BURST, now))
