@@ -32,7 +32,8 @@ class Terminal:
         if self.pid == 0:
             given = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
             given |= {"TERM": "xterm-256color", "COLORTERM": "truecolor"} | dict(env or {})
-            given.pop("TMUX", None)
+            for name in ("TMUX", "COLUMNS", "LINES"):
+                given.pop(name, None)
             os.execve(argv[0], argv, given)
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
 

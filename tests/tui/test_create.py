@@ -1,0 +1,726 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual import events
+from textual.pilot import Pilot
+
+from servedeck.cluster.apply import Difference
+from servedeck.deploy.draft import VARIABLE, Draft, Shelf
+from servedeck.fleet.view import Key
+from servedeck.serving import manifests
+from servedeck.serving.problems import error
+from servedeck.serving.spec import ServingSpec
+from tests.tui import fakes
+from tests.tui.bench import CLAIMS, PLATFORM, FakeBench
+from tests.tui.helpers import make_app, screen_text, shows, wait_for
+from tui.app import ServedeckApp
+from tui.screens.create.wizard import CreateScreen
+
+SIZES = [(80, 24), (120, 40)]
+MODEL = "meta-llama/Llama-3.1-8B-Instruct"
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> FakeBench:
+    return FakeBench(tmp_path / "drafts")
+
+
+@asynccontextmanager
+async def app_on(
+    bench: FakeBench, size: tuple[int, int] = (80, 24), **options: Any
+) -> AsyncIterator[Pilot[None]]:
+    app = make_app(workbench=bench, **options)
+    async with app.run_test(size=size) as pilot:
+        await shows(pilot, "servedeck")
+        yield pilot
+
+
+@asynccontextmanager
+async def form_on(
+    bench: FakeBench, size: tuple[int, int] = (80, 24), **options: Any
+) -> AsyncIterator[Pilot[None]]:
+    async with app_on(bench, size, **options) as pilot:
+        app_of(pilot).servings.set_namespace("team-a")
+        await pilot.press("n")
+        await shows(pilot, "Service Name")
+        yield pilot
+
+
+def app_of(pilot: Pilot[None]) -> ServedeckApp:
+    assert isinstance(pilot.app, ServedeckApp)
+    return pilot.app
+
+
+def form_of(pilot: Pilot[None]) -> CreateScreen:
+    return next(one for one in pilot.app.screen_stack if isinstance(one, CreateScreen))
+
+
+async def type_text(pilot: Pilot[None], text: str) -> None:
+    await pilot.press(*text)
+
+
+async def paste(pilot: Pilot[None], text: str) -> None:
+    assert pilot.app.screen.focused is not None
+    pilot.app.screen.focused.post_message(events.Paste(text))
+    await pilot.pause()
+
+
+async def go_to(pilot: Pilot[None], path: str) -> None:
+    """Press tab until the field has the focus, so that a test fails where it cannot be reached."""
+    form = form_of(pilot)
+    for _ in range(80):
+        if getattr(form.focused, "path", "") == path:
+            return
+        await pilot.press("tab")
+    raise AssertionError(f"{path} is not reached by tab")
+
+
+async def to_step(pilot: Pilot[None], step: int, name: str = "llama-chat") -> None:
+    form = form_of(pilot)
+    await go_to(pilot, "name")
+    await type_text(pilot, name)
+    await pilot.press("ctrl+n")
+    await shows(pilot, "Accelerator Count")
+    if step == 3:
+        await type_text(pilot, MODEL)
+        await pilot.press("ctrl+n")
+        await wait_for(pilot, lambda: form.result.review is not None, "the dry run")
+
+
+# -- the whole way ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_an_operator_deploys_a_model_with_name_and_model_alone(
+    bench: FakeBench, size: tuple[int, int]
+) -> None:
+    source = fakes.FakeSource().put(*fakes.fleet())
+    async with form_on(bench, size, source=source) as pilot:
+        await type_text(pilot, "llama-chat")
+        await pilot.press("enter", "enter", "enter", "enter")
+        await shows(pilot, "Accelerator Count")
+        await type_text(pilot, MODEL)
+        await pilot.press("ctrl+n", "ctrl+s")
+        await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
+        assert [place.kind for place in bench.stored] == ["Deployment", "Service", "HTTPRoute"]
+        deployment = next(iter(bench.stored.values()))
+        container = deployment["spec"]["template"]["spec"]["containers"][0]
+        assert container["args"][0] == MODEL
+        assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+        key = Key("team-a", "llama-chat")
+        assert app_of(pilot).servings.ladder.key == key
+        starting = fakes.serving("llama-chat", pods=(), ready=0, desired=1)
+        source.put(starting)
+        await wait_for(
+            pilot, lambda: app_of(pilot).servings.table.cursor_key == key, "the cursor on it"
+        )
+        await shows(pilot, "✓ requested", "↻ scheduled")
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: "scheduled" not in screen_text(pilot.app), "no ladder")
+    assert bench.shelf is not None
+    assert bench.shelf.read() is None
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_every_field_is_reached_explained_and_seen_by_keyboard(
+    bench: FakeBench, size: tuple[int, int]
+) -> None:
+    async with form_on(bench, size) as pilot:
+        form = form_of(pilot)
+        for step, count in ((1, 4), (2, 20)):
+            seen: set[str] = set()
+            while (path := getattr(form.focused, "path", "")) not in seen:
+                seen.add(path)
+                await pilot.press("down")
+                await pilot.pause()
+                assert form.focused is not None
+                line = form.focused.region
+                visible = form.form.region
+                assert visible.contains_region(line), f"{path} is off the screen"
+                assert form.help_bar.lines, f"{path} has no help"
+            assert len(seen) >= count, seen
+            if step == 1:
+                await to_step(pilot, 2)
+
+
+# -- what is wrong ------------------------------------------------------------------------------
+
+
+async def test_an_error_is_shown_once_the_field_was_left_and_goes_when_mended(
+    bench: FakeBench,
+) -> None:
+    async with form_on(bench) as pilot:
+        await type_text(pilot, "Llama")
+        assert "lower-case" not in screen_text(pilot.app)
+        await pilot.press("enter")
+        await shows(pilot, "lower-case letters")
+        await pilot.press("up", "ctrl+u")
+        await type_text(pilot, "llama")
+        await wait_for(pilot, lambda: "lower-case" not in screen_text(pilot.app), "no error")
+
+
+async def test_a_step_with_errors_is_not_left_and_the_first_one_has_the_cursor(
+    bench: FakeBench,
+) -> None:
+    async with form_on(bench) as pilot:
+        await pilot.press("ctrl+n")
+        await shows(pilot, "must be mended before you go on")
+        assert form_of(pilot).step == 1
+        await to_step(pilot, 2)
+        await go_to(pilot, "cpu")
+        await pilot.press("ctrl+u")
+        await type_text(pilot, "lots")
+        await go_to(pilot, "settings.model")
+        await type_text(pilot, MODEL)
+        await pilot.press("ctrl+n")
+        await shows(pilot, "must be mended")
+        assert getattr(form_of(pilot).focused, "path", "") == "cpu"
+        await shows(pilot, "lots", "✗")
+
+
+async def test_the_error_of_the_last_field_of_a_small_screen_is_seen(bench: FakeBench) -> None:
+    async with form_on(bench) as pilot:
+        await to_step(pilot, 2)
+        await type_text(pilot, MODEL)
+        await go_to(pilot, "transformer.command")
+        await type_text(pilot, "serve --fast")
+        await pilot.press("ctrl+n")
+        await shows(pilot, "transformer's image is missing")
+
+
+async def test_a_warning_is_shown_and_does_not_hold_up(bench: FakeBench) -> None:
+    async with form_on(bench) as pilot:
+        await to_step(pilot, 2)
+        await type_text(pilot, MODEL)
+        await go_to(pilot, "accelerator")
+        await pilot.press("left", "left")
+        await shows(pilot, "usual images need a GPU")
+        await pilot.press("ctrl+n")
+        await shows(pilot, "The API server accepts it")
+
+
+# -- choosing -----------------------------------------------------------------------------------
+
+
+async def test_the_form_shows_how_many_accelerators_are_free_on_which_nodes(
+    bench: FakeBench,
+) -> None:
+    async with form_on(bench) as pilot:
+        await to_step(pilot, 2)
+        await shows(pilot, "3 of 24 free", "gpu-node-1 2")
+        bench.surroundings.nodes = bench.surroundings.nodes and bench.surroundings.nodes[:1]
+        bench.surroundings.on_change()
+        await shows(pilot, "2 of 8 free")
+        await go_to(pilot, "accelerator")
+        await pilot.press("space")
+        await shows(pilot, "2 of 8 free: gpu-node-1 2", "Furiosa RNGD", "no node has it")
+        await pilot.press("escape")
+        bench.surroundings.nodes = None
+        bench.surroundings.missing = ("Which nodes have free accelerators is not known: 403.",)
+        bench.surroundings.on_change()
+        await shows(pilot, "is not known: 403")
+
+
+async def test_a_long_list_is_narrowed_by_typing_and_another_value_can_be_written(
+    bench: FakeBench,
+) -> None:
+    async with form_on(bench) as pilot:
+        await to_step(pilot, 2)
+        await go_to(pilot, "settings.quantization")
+        await pilot.press("f", "p", "8", "underscore")
+        await shows(pilot, "fp8_per_tensor")
+        await pilot.press("ctrl+u")
+        await type_text(pilot, "of-next-year")
+        await shows(pilot, "as it was typed")
+        await pilot.press("enter")
+        await shows(pilot, "of-next-year")
+        assert form_of(pilot).draft.texts["settings.quantization"] == "of-next-year"
+
+
+async def test_a_project_that_cannot_be_listed_can_be_written(bench: FakeBench) -> None:
+    bench.surroundings.names = None
+    async with form_on(bench) as pilot:
+        await go_to(pilot, "project")
+        await type_text(pilot, "m")
+        await shows(pilot, "as it was typed")
+        await type_text(pilot, "ine")
+        await pilot.press("enter")
+        assert form_of(pilot).draft.texts["project"] == "mine"
+
+
+async def test_another_template_brings_its_fields_and_what_was_typed_comes_back(
+    bench: FakeBench,
+) -> None:
+    async with form_on(bench) as pilot:
+        await to_step(pilot, 2)
+        await type_text(pilot, MODEL)
+        await pilot.press("ctrl+b")
+        await go_to(pilot, "template")
+        await pilot.press("right", "right")
+        await shows(pilot, "Custom")
+        await pilot.press("ctrl+n")
+        screen = await shows(pilot, "Command Override")
+        assert "Model" not in screen.replace("model-cache", "")
+        await pilot.press("ctrl+b")
+        await go_to(pilot, "template")
+        await pilot.press("right", "ctrl+n")
+        await shows(pilot, MODEL)
+
+
+# -- volumes ------------------------------------------------------------------------------------
+
+
+async def test_a_volume_is_picked_from_the_project_with_what_is_known_of_it(
+    bench: FakeBench,
+) -> None:
+    async with form_on(bench, (120, 40)) as pilot:
+        await to_step(pilot, 2)
+        await type_text(pilot, MODEL)
+        await shows(pilot, "model-cache", "/dev/shm", "system default, read-only")
+        await go_to(pilot, "add.volumes")
+        await pilot.press("enter")
+        await shows(pilot, "500Gi RWX Bound, used by train-0, train-1", "50Gi RWO Pending")
+        await type_text(pilot, "data")
+        await pilot.press("enter", "enter")
+        await type_text(pilot, "/dev/shm")
+        await pilot.press("enter", "right")
+        await shows(pilot, "taken by dshm", "used by train-0")
+        await pilot.press("up", "ctrl+u")
+        await type_text(pilot, "/data")
+        await pilot.press("ctrl+n")
+        await shows(pilot, "The API server accepts it", "read-only")
+    spec = bench.reviewed[-1]
+    assert [(one.claim, one.mount_path, one.read_only) for one in spec.volumes] == [
+        ("datasets", "/data", True)
+    ]
+
+
+async def test_a_raw_block_device_cannot_be_picked(bench: FakeBench) -> None:
+    async with form_on(bench) as pilot:
+        await to_step(pilot, 2)
+        await go_to(pilot, "add.volumes")
+        await pilot.press("enter")
+        await shows(pilot, CLAIMS[0].name)
+        await type_text(pilot, "raw")
+        await pilot.press("enter")
+        await shows(pilot, "raw block device; choose one with a filesystem")
+
+
+async def test_a_row_is_removed_by_its_key(bench: FakeBench) -> None:
+    async with form_on(bench) as pilot:
+        await to_step(pilot, 2)
+        await go_to(pilot, "add.env")
+        await pilot.press("enter")
+        await type_text(pilot, "A=1")
+        await pilot.press("ctrl+r")
+        await shows(pilot, "Removed A")
+        assert form_of(pilot).draft.rows["env"] == []
+
+
+# -- environment --------------------------------------------------------------------------------
+
+
+async def test_an_equals_sign_ends_the_name_and_secrets_are_masked_until_asked_for(
+    bench: FakeBench,
+) -> None:
+    async with form_on(bench) as pilot:
+        await to_step(pilot, 2)
+        await go_to(pilot, "add.env")
+        await pilot.press("enter")
+        await type_text(pilot, "HF_TOKEN=hf_abcdefghijkl")
+        screen = await shows(pilot, "•••")
+        assert "hf_abc" not in screen
+        await pilot.press("ctrl+g")
+        await shows(pilot, "hf_abcdefghijkl")
+        await pilot.press("ctrl+g")
+        await wait_for(pilot, lambda: "hf_abc" not in screen_text(pilot.app), "dots again")
+        [row] = form_of(pilot).draft.rows["env"]
+        assert (row["name"], row["value"]) == ("HF_TOKEN", "hf_abcdefghijkl")
+
+
+async def test_pasted_lines_become_rows_and_bad_ones_are_kept_to_be_mended(
+    bench: FakeBench,
+) -> None:
+    async with form_on(bench) as pilot:
+        await to_step(pilot, 2)
+        await type_text(pilot, MODEL)
+        await go_to(pilot, "add.env")
+        await pilot.press("enter")
+        await paste(pilot, "# comment\nexport A=1\nB='two words'\nFOO BAR\n")
+        await shows(pilot, "2 variables added; line 4 could not be read", "FOO BAR", "Line 4:")
+        form = form_of(pilot)
+        assert getattr(form.focused, "path", "") == "env.2.value"
+        await pilot.press("ctrl+n")
+        await shows(pilot, "must be mended")
+        await pilot.press("ctrl+u")
+        await type_text(pilot, "FOO=BAR")
+        await pilot.press("enter")
+        await wait_for(
+            pilot, lambda: form.draft.rows["env"][2]["source"] == "", "the line to be read"
+        )
+        assert {row["name"]: row["value"] for row in form.draft.rows["env"]} == {
+            "A": "1",
+            "B": "two words",
+            "FOO": "BAR",
+        }
+
+
+async def test_an_env_file_is_loaded_by_its_path(bench: FakeBench, tmp_path: Path) -> None:
+    file = tmp_path / "prod.env"
+    file.write_text('A=1\nKEY="two\nlines"\nnot a variable\n')
+    async with form_on(bench) as pilot:
+        await to_step(pilot, 2)
+        await go_to(pilot, "load.env")
+        await pilot.press("enter")
+        await shows(pilot, "Load variables from an env file")
+        await pilot.press("ctrl+u")
+        await type_text(pilot, str(tmp_path / "none.env"))
+        await pilot.press("enter")
+        await shows(pilot, "does not exist")
+        await pilot.press("ctrl+u")
+        await type_text(pilot, str(file))
+        await pilot.press("enter")
+        await shows(pilot, "2 variables added; line 4 could not be read", "two⏎lines")
+        rows = form_of(pilot).draft.rows["env"]
+        assert rows[1]["value"] == "two\nlines"
+
+
+async def test_a_value_comes_from_a_key_of_a_secret(bench: FakeBench) -> None:
+    async with form_on(bench) as pilot:
+        await to_step(pilot, 2)
+        await type_text(pilot, MODEL)
+        await go_to(pilot, "add.env")
+        await pilot.press("enter")
+        await type_text(pilot, "HF_TOKEN=")
+        await pilot.press("ctrl+t")
+        await shows(pilot, "← Secret")
+        await type_text(pilot, "huggingface")
+        await pilot.press("enter")
+        await type_text(pilot, "token")
+        await pilot.press("ctrl+n")
+        await shows(pilot, "The API server accepts it")
+    [variable] = bench.reviewed[-1].env
+    assert variable.secret is not None
+    assert (variable.secret.name, variable.secret.key) == ("huggingface", "token")
+
+
+async def test_a_pasted_certificate_stays_one_value(bench: FakeBench) -> None:
+    async with form_on(bench) as pilot:
+        await to_step(pilot, 2)
+        await go_to(pilot, "add.env")
+        await pilot.press("enter")
+        await type_text(pilot, "CA=")
+        await paste(pilot, "-----BEGIN-----\nAbCd\n-----END-----\n")
+        [row] = form_of(pilot).draft.rows["env"]
+        assert row["value"] == "-----BEGIN-----\nAbCd\n-----END-----"
+
+
+async def test_one_pasted_line_goes_into_a_field_once_and_without_escapes(
+    bench: FakeBench,
+) -> None:
+    async with form_on(bench) as pilot:
+        await go_to(pilot, "description")
+        await paste(pilot, "chat \x1b]52;c;eA==\x07for all")
+        assert form_of(pilot).draft.texts["description"] == "chat for all"
+
+
+# -- the third step -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_review_says_what_will_be_what_admission_changes_and_leads_to_fields(
+    bench: FakeBench, size: tuple[int, int]
+) -> None:
+    bench.admission = (
+        Difference(".spec.template.spec.containers[sidecar]", "", '{"image":"\x1b[31mistio"}'),
+        Difference(".spec.replicas", "1", "2"),
+    )
+    async with form_on(bench, size) as pilot:
+        await to_step(pilot, 3)
+        screen = await shows(pilot, "create Deployment team-a/llama-chat", "the replica fits")
+        assert "admission changes" in screen
+        assert "\x1b" not in screen
+        await pilot.press("3")
+        await wait_for(
+            pilot, lambda: getattr(form_of(pilot).focused, "path", "") == "settings.model", "Model"
+        )
+        await pilot.press("ctrl+n")
+        await shows(pilot, "The API server accepts it")
+        form = form_of(pilot)
+        while form.review_list.path != "cpu":
+            await pilot.press("down")
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: getattr(form.focused, "path", "") == "cpu", "CPU")
+
+
+async def test_what_the_cluster_refuses_is_said_and_leads_to_its_field(bench: FakeBench) -> None:
+    bench.found = [error("name", "Service team-a/llama-chat exists already, made by kubectl.")]
+    async with form_on(bench) as pilot:
+        await to_step(pilot, 3)
+        await shows(pilot, "exists already, made by kubectl")
+        await pilot.press("ctrl+s")
+        await shows(pilot, "One error stands in the way of deploying")
+        assert bench.stored == {}
+        await pilot.press("g", "down", "enter")
+        await wait_for(pilot, lambda: getattr(form_of(pilot).focused, "path", "") == "name", "Name")
+        await shows(pilot, "llama-chat")
+
+
+async def test_yaml_of_the_objects_and_of_the_document_without_secrets(bench: FakeBench) -> None:
+    async with form_on(bench, (120, 60)) as pilot:
+        await to_step(pilot, 2)
+        await type_text(pilot, MODEL)
+        await go_to(pilot, "add.env")
+        await pilot.press("enter")
+        await type_text(pilot, "HF_TOKEN=hf_abcdefghijkl")
+        await pilot.press("ctrl+n")
+        await shows(pilot, "The API server accepts it")
+        await pilot.press("y")
+        screen = await shows(pilot, "apiVersion: apps/v1", "kind: Deployment")
+        assert "hf_abc" not in screen
+        await pilot.press("y")
+        await shows(pilot, "servedeck.dev/v1", "kind: Serving")
+        await pilot.press("ctrl+g")
+        await shows(pilot, "hf_abcdefghijkl")
+        await pilot.press("y")
+        await shows(pilot, "1 Basic Information")
+
+
+async def test_replicas_that_would_stay_pending_hold_up_a_hasty_deploy(bench: FakeBench) -> None:
+    bench.gate = asyncio.Event()
+    async with form_on(bench) as pilot:
+        await to_step(pilot, 2)
+        await type_text(pilot, MODEL)
+        await go_to(pilot, "replicas")
+        await pilot.press("ctrl+u")
+        await type_text(pilot, "9")
+        await pilot.press("ctrl+n")
+        await shows(pilot, "Asking the API server")
+        await pilot.press("ctrl+s")
+        await shows(pilot, "as soon as the dry run says yes")
+        bench.gate.set()
+        await shows(pilot, "will stay Pending", "ctrl+s again deploys")
+        assert bench.stored == {}
+        await pilot.press("ctrl+s")
+        await wait_for(pilot, lambda: len(bench.stored) == 3, "all objects")
+
+
+async def test_a_lost_connection_is_said_loses_nothing_and_can_be_tried_again(
+    bench: FakeBench,
+) -> None:
+    bench.lost = "https://127.0.0.1:6443 refuses connections; is the API server running?"
+    async with form_on(bench) as pilot:
+        await to_step(pilot, 2)
+        await type_text(pilot, MODEL)
+        await pilot.press("ctrl+n")
+        await shows(pilot, "refuses connections", "Nothing that you typed is lost")
+        await pilot.press("ctrl+s")
+        await shows(pilot, "refuses connections")
+        bench.lost = ""
+        await pilot.press("r")
+        await shows(pilot, "The API server accepts it", "llama-chat")
+
+
+async def test_a_deploy_that_stops_halfway_says_what_was_made_and_can_go_on_or_undo(
+    bench: FakeBench,
+) -> None:
+    bench.refuse = {"Service": "The API server was lost."}
+    async with form_on(bench) as pilot:
+        await to_step(pilot, 3)
+        await pilot.press("ctrl+s")
+        await shows(
+            pilot,
+            "Service team-a/llama-chat: The API server was lost.",
+            "Deployment team-a/llama-chat was created.",
+            "goes on where it stopped",
+        )
+        await pilot.press("u")
+        await shows(pilot, "This deletes Deployment team-a/llama-chat")
+        await pilot.press("y")
+        await wait_for(pilot, lambda: bench.stored == {}, "undo")
+        await shows(pilot, "Removed what was created")
+        await wait_for(pilot, lambda: form_of(pilot).result.review is not None, "a new dry run")
+        await pilot.press("ctrl+s")
+        await shows(pilot, "goes on where it stopped")
+        bench.refuse = {}
+        await pilot.press("ctrl+s")
+        await wait_for(pilot, lambda: len(bench.stored) == 3, "all objects")
+        await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
+
+
+async def test_another_name_after_half_a_deploy_asks_for_the_undo_first(bench: FakeBench) -> None:
+    bench.refuse = {"Service": "It is refused."}
+    async with form_on(bench) as pilot:
+        await to_step(pilot, 3)
+        await pilot.press("ctrl+s")
+        await shows(pilot, "It is refused.")
+        bench.refuse = {}
+        await pilot.press("1")
+        await shows(pilot, "Service Template")
+        await type_text(pilot, "-2")
+        await pilot.press("ctrl+n", "ctrl+n")
+        await wait_for(pilot, lambda: form_of(pilot).result.review is not None, "the dry run")
+        await pilot.press("ctrl+s")
+        await shows(pilot, "still stands; u removes it first")
+        assert len(bench.stored) == 1
+
+
+# -- keeping what was typed ---------------------------------------------------------------------
+
+
+async def test_an_accidental_escape_asks_and_the_draft_is_offered_again(bench: FakeBench) -> None:
+    async with form_on(bench) as pilot:
+        await type_text(pilot, "llama")
+        await pilot.press("escape")
+        await shows(pilot, "Leave the form?", "Keep editing")
+        await pilot.press("enter")
+        await shows(pilot, "Service Name", "llama")
+        await pilot.press("escape", "l")
+        await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
+        await pilot.press("n")
+        await shows(pilot, "A draft was left", "llama")
+        await pilot.press("c")
+        await shows(pilot, "Service Name", "llama")
+        await pilot.press("escape", "d")
+        await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
+        await pilot.press("n")
+        await shows(pilot, "Service Name")
+        assert form_of(pilot).draft.texts["name"] == ""
+
+
+async def test_the_draft_is_on_disk_a_moment_after_it_was_typed(bench: FakeBench) -> None:
+    async with form_on(bench) as pilot:
+        await type_text(pilot, "llama")
+        shelf = bench.shelf
+        assert shelf is not None
+
+        def kept() -> bool:
+            left = shelf.read()
+            return left is not None and left.texts["name"] == "llama"
+
+        await wait_for(pilot, kept, "the draft on disk")
+
+
+async def test_a_draft_that_cannot_be_kept_is_said(bench: FakeBench, tmp_path: Path) -> None:
+    bench.folder.write_text("a file where the folder should be")
+    async with app_on(bench) as pilot:
+        await pilot.press("n")
+        await shows(pilot, "cannot be read")
+        await type_text(pilot, "llama")
+        await shows(pilot, "The draft cannot be kept")
+
+
+async def test_yaml_is_saved_asks_before_writing_over_and_is_loaded_again(
+    bench: FakeBench, tmp_path: Path
+) -> None:
+    file = tmp_path / "llama.yaml"
+    file.write_text("mine")
+    async with form_on(bench) as pilot:
+        await to_step(pilot, 2)
+        await type_text(pilot, MODEL)
+        await pilot.press("ctrl+y")
+        await shows(pilot, "Save the serving as YAML", "llama-chat.yaml")
+        await pilot.press("ctrl+u")
+        await type_text(pilot, str(file))
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: "exists; enter again" in one_text(pilot), "the question")
+        assert file.read_text() == "mine"
+        await pilot.press("enter")
+        await shows(pilot, "Saved as")
+        assert "kind: Serving" in file.read_text()
+        await go_to(pilot, "settings.model")
+        await pilot.press("ctrl+u", "ctrl+o")
+        await shows(pilot, "Load a serving from YAML")
+        await type_text(pilot, str(file))
+        await pilot.press("enter")
+        await shows(pilot, "Loaded")
+        assert form_of(pilot).draft.texts["settings.model"] == MODEL
+        file.write_text("kind: Other\n")
+        await pilot.press("ctrl+o")
+        await type_text(pilot, str(file))
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: "This must be servedeck.dev/v1" in one_text(pilot), "why not")
+        assert form_of(pilot).draft.texts["settings.model"] == MODEL
+
+
+def one_text(pilot: Pilot[None]) -> str:
+    """The screen with its line breaks as blanks: a sentence may go over two lines."""
+    return " ".join(screen_text(pilot.app).split())
+
+
+# -- from the list ------------------------------------------------------------------------------
+
+
+async def test_the_key_is_off_with_the_reason_where_nothing_may_be_created(
+    bench: FakeBench,
+) -> None:
+    bench.reason = "Needs create on deployments.apps in namespace team-a."
+    async with app_on(bench) as pilot:
+        await pilot.press("n")
+        await shows(pilot, "Needs create on deployments.apps")
+    async with app_on(bench, readonly=True) as pilot:
+        await pilot.press("C")
+        await shows(pilot, "runs with --readonly")
+
+
+async def test_a_clone_has_the_settings_of_the_serving_and_says_what_it_leaves_behind(
+    bench: FakeBench,
+) -> None:
+    spec = ServingSpec(
+        name="llama-8b",
+        project="team-a",
+        template="vllm",
+        image="vllm/vllm-openai:v0.11.0",
+        accelerator="nvidia.com/gpu",
+        settings={"model": MODEL},
+    )
+    built = manifests.build(spec, PLATFORM)
+    bench.objects[Key("team-a", "llama-8b")] = built
+    source = fakes.FakeSource().put(fakes.serving("llama-8b"))
+    async with app_on(bench, source=source) as pilot:
+        await pilot.press("C")
+        await shows(pilot, "llama-8b-copy", "Service Name")
+        assert form_of(pilot).draft.texts["settings.model"] == MODEL
+        await pilot.press("escape", "d")
+        pod = built[0]["spec"]["template"]["spec"]
+        pod["nodeSelector"] = {"\x1b[2Jzone": "a"}
+        await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
+        await pilot.press("C")
+        screen = await shows(pilot, "not carried over", "nodeSelector")
+        assert "\x1b" not in screen
+        await pilot.press("enter")
+        await shows(pilot, "llama-8b-copy")
+        bench.lost = "The API server is away."
+        await pilot.press("escape", "d")
+        await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
+        await pilot.press("C")
+        await shows(pilot, "cannot be cloned: The API server is away.")
+
+
+async def test_the_app_opens_with_the_form_filled_from_a_draft(bench: FakeBench) -> None:
+    draft = Draft("vllm", "team-a")
+    draft.texts |= {"name": "from-a-file", "settings.model": MODEL}
+    draft.rows["env"] = [{**VARIABLE, "name": "A", "value": "\x1b[31mred"}]
+    async with app_on(bench, create=draft) as pilot:
+        screen = await shows(pilot, "from-a-file", "Service Template")
+        await pilot.press("ctrl+n")
+        await go_to(pilot, "env.0.value")
+        screen = await shows(pilot, "red")
+        assert "\x1b" not in screen
+
+
+async def test_the_shelf_of_a_closed_terminal_is_found_by_the_next_start(
+    bench: FakeBench,
+) -> None:
+    async with form_on(bench) as pilot:
+        await type_text(pilot, "llama")
+        await pilot.press("ctrl+q")
+    left = Shelf("https://127.0.0.1:6443", bench.folder).read()
+    assert left is not None
+    assert left.texts["name"] == "llama"
