@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from servedeck.demo.api import status
+from servedeck.demo.api import protobuf, status
 from servedeck.demo.api.schema import Node
 from servedeck.serving.units import quantity
 
@@ -81,9 +81,14 @@ def parse_yaml(body: bytes) -> Parsed:
         pass
     text = body.decode("utf-8", "replace")
     try:
+        depth = 0
         for event in yaml.parse(text, Loader=_YamlLoader):
             if isinstance(event, yaml.AliasEvent):
                 raise ValueError("yaml: aliases are not accepted")
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEEPEST:
+                raise ValueError("yaml: exceeded max depth")
         data = yaml.load(text, Loader=_YamlLoader)  # noqa: S506 - a safe loader
         return Parsed(json.loads(json.dumps(data, allow_nan=False)), [])
     except yaml.MarkedYAMLError as error:
@@ -177,7 +182,7 @@ def _walk(node: Node, value: Any, path: str, fields: str, owner: str, unknown: l
             elif item is not None:
                 inner = f"{fields}.{name}".lstrip(".")
                 found = _walk(field, item, f"{path}.{name}".lstrip("."), inner, node.short, unknown)
-                if found or name in node.required or not _omitted(field, name):
+                if found or name not in node.dropped or field.form == "struct":
                     built[name] = found
         return built
     if form == "list":
@@ -199,30 +204,6 @@ def _walk(node: Node, value: Any, path: str, fields: str, owner: str, unknown: l
             if item is not None
         }
     return _scalar(form, value, fields, owner)
-
-
-_OMITTED = frozenset(
-    (
-        "hostIPC",
-        "hostNetwork",
-        "hostPID",
-        "minReadySeconds",
-        "paused",
-        "publishNotReadyAddresses",
-        "readOnly",
-        "stdin",
-        "stdinOnce",
-        "tty",
-        "unschedulable",
-    )
-)
-"""Fields whose zero the API leaves out: Go values with `omitempty`, which the schema does not tell
-from pointers."""
-
-
-def _omitted(field: Node, name: str) -> bool:
-    """Whether an empty value of the field counts as none."""
-    return field.form in ("list", "map") or name in _OMITTED
 
 
 def _scalar(form: str, value: Any, fields: str, owner: str) -> Any:
@@ -293,11 +274,17 @@ def _mismatch(
 
 
 _PARSERS = {"application/json": parse_json, "application/yaml": parse_yaml}
+_PROTOBUF = "application/vnd.kubernetes.protobuf"
 ACCEPTED = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
 
 
 def read(body: bytes, content_type: str, kind: str) -> Parsed:
     """The body of a POST, PUT or DELETE. `kind` is what it must be. StatusError 400 or 415."""
+    if content_type == _PROTOBUF:
+        try:
+            return Parsed(protobuf.decode(body), [])
+        except ValueError as error:
+            raise status.bad_request(str(error)) from None
     parser = _PARSERS.get(content_type)
     if parser is None:
         raise status.unsupported_media_type(ACCEPTED)

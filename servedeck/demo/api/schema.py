@@ -1,6 +1,10 @@
-"""The types of the API's objects: read from `schema.json`, the real server's own OpenAPI
-definitions (Kubernetes 1.36) of the kinds that the demo has, each description cut to its first
-sentence. `tests/contract/schema_source.py` writes that file."""
+"""The types of the API's objects.
+
+`schema.json` holds the real server's own OpenAPI definitions (Kubernetes 1.36) of the kinds that the
+demo has, each description cut to its first sentence; `tests/contract/schema_source.py` writes it.
+`wire.json`, by `tests/contract/wire_source.go`, has what OpenAPI leaves out: the numbers of fields
+in protobuf, and which of them are pointers.
+"""
 
 from __future__ import annotations
 
@@ -74,6 +78,34 @@ _CUSTOM_NAMES = {
 _CRD = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition"
 
 
+@cache
+def _wire() -> dict[str, dict[str, str]]:
+    text = files("servedeck.demo.api").joinpath("wire.json").read_text(encoding="utf-8")
+    found: dict[str, dict[str, str]] = json.loads(text)
+    return found
+
+
+def wire_fields(name: str) -> dict[int, str]:
+    """The protobuf fields of a definition by their numbers; `=name` is a struct whose fields are
+    the outer one's own in JSON."""
+    return {number: text.lstrip("*!") for number, text in _numbered(name)}
+
+
+def _numbered(name: str) -> list[tuple[int, str]]:
+    return [(int(number), text) for number, text in _wire().get(name, {}).items()]
+
+
+def _dropped(name: str) -> frozenset[str]:
+    """Fields of a Go struct that JSON lacks when they are empty."""
+    found: set[str] = set()
+    for _, text in _numbered(name):
+        if text.startswith("="):
+            found |= _dropped(text[1:])
+        elif text[0] not in "*!":
+            found.add(text)
+    return frozenset(found)
+
+
 class Node:
     """One type. `form` is struct, map, list, any, or the name of a scalar (Go's: int32, bool,
     string …; quantity, time, int-or-string). `value`: a Go value, present even when empty."""
@@ -116,6 +148,16 @@ class Node:
         if kind == "object":
             return "struct" if self.name else "any"
         return _SCALARS.get((kind, target.get("format", "")), "any")
+
+    @cached_property
+    def dropped(self) -> frozenset[str]:
+        """Fields of a struct that are left out when empty: no pointers, with `omitempty`."""
+        return _dropped(self.name)
+
+    @property
+    def is_bytes(self) -> bool:
+        """Base64 in JSON, bytes in protobuf."""
+        return self._target.get("format") == "byte"
 
     @property
     def short(self) -> str:
