@@ -121,3 +121,25 @@ def test_events_of_a_namespace(kubectl: Run) -> None:
     kubectl("rollout", "status", "deploy/web", "--timeout=50s")
     assert "ScalingReplicaSet" in kubectl("get", "events")
     assert "Scheduled" in kubectl("events", "--types=Normal")
+
+
+def test_commands_that_send_protobuf(kubectl: Run) -> None:
+    assert kubectl("auth", "can-i", "list", "pods") == "yes\n"
+    assert "no" in kubectl("auth", "can-i", "list", "pods", user="nobody", code=1)
+    assert "admin" in kubectl("auth", "whoami")
+    made = ("create", "deployment", "made", "--image=ghcr.io/contract/app:v1", "--replicas=0")
+    assert kubectl(*made, "--port=80") == "deployment.apps/made created\n"
+    spec = json.loads(kubectl("get", "deploy", "made", "-o", "json"))["spec"]
+    assert spec["replicas"] == 0
+    (container,) = spec["template"]["spec"]["containers"]
+    assert container["ports"] == [{"containerPort": 80, "protocol": "TCP"}]
+    kubectl("create", "configmap", "c", "--from-literal=a=b")
+    assert kubectl("get", "cm", "c", "-o", "jsonpath={.data}") == '{"a":"b"}'
+    kubectl("create", "secret", "generic", "s", "--from-literal=a=b")
+    assert kubectl("get", "secret", "s", "-o", "jsonpath={.data.a}") == "Yg=="
+    kubectl("create", "service", "clusterip", "s", "--tcp=80:8000")
+    path = "jsonpath={.spec.ports[0].targetPort}"
+    assert kubectl("get", "service", "s", "-o", path) == "8000"
+    kubectl("create", "quota", "q", "--hard=pods=5,requests.nvidia.com/gpu=2")
+    assert "0/5" in kubectl("get", "quota", "q") or "pods" in kubectl("get", "quota", "q")
+    assert "already exists" in kubectl("create", "configmap", "c", code=1)

@@ -1,7 +1,7 @@
 """The types of the API's objects.
 
-`schema.json` holds the real server's own OpenAPI definitions (Kubernetes 1.36) of the kinds that the
-demo has, each description cut to its first sentence; `tests/contract/schema_source.py` writes it.
+`schema.json` holds the real server's own OpenAPI definitions (Kubernetes 1.36) of the demo's kinds,
+each description cut to its first sentence; `tests/contract/schema_source.py` writes it.
 `wire.json`, by `tests/contract/wire_source.go`, has what OpenAPI leaves out: the numbers of fields
 in protobuf, and which of them are pointers.
 """
