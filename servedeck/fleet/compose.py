@@ -7,18 +7,23 @@ from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 
-from servedeck.fleet.view import ContainerView, EventView, PodView
+from servedeck.fleet.view import ContainerView, EventView, Key, PodView, ServingView
 from servedeck.serving import pods
+from servedeck.serving.endpoint import Endpoint
 from servedeck.serving.events import event_count, event_time, latest
 from servedeck.serving.failure import Finding
 from servedeck.serving.objects import (
     ContainerStatus,
+    Deployment,
+    DeploymentMeta,
     Event,
     HorizontalPodAutoscaler,
     Pod,
     PodContainer,
     ScaledObject,
 )
+from servedeck.serving.status import Status
+from servedeck.serving.text import one_line, sanitise
 
 MOST_EVENTS = 10
 """Events kept of one object, the newest ones."""
@@ -112,6 +117,38 @@ def _container(spec: PodContainer, status: ContainerStatus | None, init: bool) -
 def _shared(text: str) -> str:
     """One string for equal texts: names of containers and nodes recur in every Pod."""
     return text
+
+
+def unreadable(key: Key, deployment: Deployment | None, error: Exception) -> ServingView:
+    """What is shown of a serving whose objects no rule was made for: that, and its name."""
+    meta = deployment.metadata if deployment is not None else DeploymentMeta()
+    why = one_line(sanitise(f"{type(error).__name__}: {error}"))
+    return ServingView(
+        key=key,
+        uid=meta.uid,
+        status=Status.ERROR,
+        reason="Unreadable",
+        message=f"servedeck cannot make sense of its objects ({why}); please report this",
+        failing=0,
+        rollout="",
+        ready=0,
+        desired=deployment.spec.replicas if deployment is not None else 0,
+        template="",
+        model="",
+        accelerator="",
+        accelerator_resource="",
+        accelerator_count=0,
+        restarts=0,
+        endpoint=Endpoint(),
+        scaler="",
+        image="",
+        created=meta.creation_timestamp,
+        labels=meta.labels,
+        description="",
+        managed=False,
+        pods=(),
+        events=(),
+    )
 
 
 def scaler_text(

@@ -8,6 +8,7 @@ Event's object), never by name or label, and may come in any order.
 from __future__ import annotations
 
 import heapq
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -45,6 +46,8 @@ from servedeck.serving.objects import (
     VirtualService,
 )
 from servedeck.serving.pods import SortKey, sort_key
+
+_log = logging.getLogger(__name__)
 
 UNLABELLED = f"!{SERVING_LABEL}"
 """Selector of the Pods and ReplicaSets that do not bear the serving's label."""
@@ -187,7 +190,12 @@ class Fleet:
             left -= 1
             key = next(iter(self._dirty))
             del self._dirty[key]
-            if self._rebuild(key, now):
+            try:
+                differs = self._rebuild(key, now)
+            except Exception as error:  # one odd object must not hide the others
+                _log.exception("view of %s", key)
+                differs = self._show(key, compose.unreadable(key, self._current(key), error))
+            if differs:
                 changed.append(key)
         return frozenset(changed)
 
@@ -307,7 +315,11 @@ class Fleet:
             for pod in self._pods.of(replicaset.metadata.uid)
         ]
         self._schedule(key, compose.next_judgement(each.finding for each in seen), now)
-        view = self._build(key, deployment, replicasets, seen, sight is Sight.CLEAR)
+        return self._show(
+            key, self._build(key, deployment, replicasets, seen, sight is Sight.CLEAR)
+        )
+
+    def _show(self, key: Key, view: ServingView) -> bool:
         before = self._views.get(key)
         if view == before:
             return False

@@ -10,6 +10,7 @@ from servedeck.cluster.reflector import Change
 from servedeck.fleet import fleet as module
 from servedeck.fleet.fleet import Fleet, Sight
 from servedeck.fleet.view import Key, ServingView
+from servedeck.serving import status as status_rules
 from servedeck.serving.failure import LATELY, Health, diagnose
 from servedeck.serving.objects import Node, Record
 from servedeck.serving.status import Status
@@ -383,6 +384,27 @@ def test_broken_objects_without_names_or_uids_break_nothing() -> None:
         fleet.apply(change(type(record)()))
     fleet.flush(NOW)
     assert {LLAMA, QWEN} <= {view.key for view in fleet.views()}
+
+
+def test_a_serving_that_no_rule_understands_hides_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    judge = status_rules.judge
+
+    def failing(deployment: Any, *rest: Any) -> Any:
+        if deployment.metadata.name == "llama":
+            raise TypeError("never seen before")
+        return judge(deployment, *rest)
+
+    monkeypatch.setattr(status_rules, "judge", failing)
+    fleet = two_servings()
+    assert llama(fleet).reason == "Unreadable"
+    assert "TypeError: never seen before" in llama(fleet).message
+    assert fleet.view(QWEN).status is Status.READY  # type: ignore[union-attr]
+    monkeypatch.setattr(status_rules, "judge", judge)
+    fleet.apply(change(pod()))
+    assert fleet.flush(NOW) == {LLAMA}
+    assert llama(fleet).status is Status.READY
 
 
 def test_views_share_what_did_not_change() -> None:
