@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.target import Target, sleeper
+from tests.contract.target import Target, eventually, sleeper
 
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 RULES = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
@@ -71,7 +71,7 @@ def test_an_unknown_token(target: Target) -> None:
     ],
 )
 def test_what_nobody_may(target: Target, method: str, path: str, message: str) -> None:
-    body = {} if method in ("POST", "PATCH") else None
+    body: dict[str, Any] | None = {} if method in ("POST", "PATCH") else None
     status = target.refused(403, method, path, body, user="nobody")
     assert (status["reason"], status["message"]) == ("Forbidden", message)
 
@@ -84,8 +84,6 @@ def test_a_path_that_is_no_resource(target: Target) -> None:
 def test_a_viewer_reads_and_does_not_write(target: Target, deployments: str, ns: str) -> None:
     def reads() -> bool:
         return target.send("GET", deployments, user="viewer").code == 200
-
-    from tests.contract.target import eventually
 
     eventually(reads, "the viewer's rights to be known")
     status = target.refused(403, "POST", deployments, sleeper(), user="viewer")

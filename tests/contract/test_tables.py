@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from servedeck.demo.api.schema import definitions
+from servedeck.demo.api.table import table
 from servedeck.demo.resources import RESOURCES, Resource
 from tests.contract import schema_source
 from tests.contract.target import TABLE, Target, sleeper
@@ -132,9 +134,6 @@ def test_a_restart_says_when(target: Target, pods: str) -> None:
 def test_the_columns_of_every_kind(target: Target, resource: Resource) -> None:
     if resource.kind == "CronJob" or target.name == "demo":
         pytest.skip("the demo's own columns are what the real ones are compared with")
-    from datetime import UTC, datetime
-
-    from servedeck.demo.api.table import table
 
     path = f"/apis/{resource.api_version}" if resource.group else "/api/v1"
     found = target.ok("GET", f"{path}/{resource.plural}?limit=1", accept=TABLE)

@@ -1,0 +1,111 @@
+"""servedeck's own client code against both servers, unchanged: the point of the demo."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from servedeck.cluster.access import Access
+from servedeck.cluster.apply import Action, apply, preview, undo
+from servedeck.cluster.connection import Connection
+from servedeck.cluster.errors import ApiError
+from servedeck.cluster.kinds import DEPLOYMENTS
+from servedeck.cluster.kubeconfig import Target as Aim
+from servedeck.cluster.reflector import Change, Reflector
+from servedeck.deploy.draft import Draft
+from servedeck.serving import manifests
+from tests.contract.target import Target, sleeper
+from tests.control_plane.plane import until
+
+Open = Callable[[str], Awaitable[Connection]]
+
+
+@pytest.fixture
+async def connect(target: Target, ns: str, tmp_path: Path) -> AsyncIterator[Open]:
+    opened: list[Connection] = []
+
+    async def connection(user: str = "admin") -> Connection:
+        file = tmp_path / user
+        file.write_text(json.dumps(target.backend.kubeconfig(user)))
+        found = await Connection.open(Aim(kubeconfig=(file,), namespace=ns))
+        opened.append(found)
+        return found
+
+    yield connection
+    for one in opened:
+        await one.close()
+
+
+async def test_a_reflector_keeps_up(target: Target, connect: Open, ns: str) -> None:
+    path = f"/apis/apps/v1/namespaces/{ns}/deployments"
+    for name in ("a", "b"):
+        target.ok("POST", path, sleeper(name))
+    heard: list[Change] = []
+    reflector = Reflector(await connect("admin"), DEPLOYMENTS, ns, heard.append, lambda _: None)
+    task = asyncio.create_task(reflector.run())
+
+    def names() -> list[str]:
+        return sorted(record.metadata.name for record in reflector.store.values())
+
+    try:
+        await until(lambda: reflector.synced, "the first list")
+        assert names() == ["a", "b"]
+        await asyncio.to_thread(target.ok, "POST", path, sleeper("c"))
+        await asyncio.to_thread(target.ok, "DELETE", f"{path}/a")
+        await until(lambda: names() == ["b", "c"], "the changes")
+        await asyncio.to_thread(target.patch, f"{path}/b", {"spec": {"paused": True}})
+        await until(
+            lambda: any(r.spec.paused for r in reflector.store.values()), "the changed spec"
+        )
+        assert [c.type for c in heard if c.type in ("ADDED", "DELETED")].count("DELETED") == 1
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_a_serving_is_previewed_deployed_and_undone(
+    target: Target, connect: Open, ns: str
+) -> None:
+    draft = Draft("vllm", ns)
+    draft.texts |= {"name": "llama", "settings.model": "meta-llama/Llama-3.1-8B-Instruct"}
+    spec, problems = draft.check()
+    assert spec is not None, problems
+    wanted = manifests.build(spec)
+    connection = await connect("admin")
+    told = await preview(connection, wanted)
+    assert [one.action for one in told] == [Action.CREATE] * 2
+    # what the server would store is what was asked for
+    assert [one.admission for one in told] == [(), ()]
+    outcome = await apply(connection, wanted, create=True)
+    assert outcome.refusal is None and [one.created for one in outcome.made] == [True, True]
+    again = await preview(connection, wanted)
+    assert [one.action for one in again] == [Action.UNCHANGED] * 2
+    assert await undo(connection, outcome.made) == ()
+    status = target.refused(404, "GET", f"/apis/apps/v1/namespaces/{ns}/deployments/llama")
+    assert status["reason"] == "NotFound"
+
+
+async def test_rights_are_known(connect: Open, ns: str) -> None:
+    admin = await Access.review(await connect("admin"), ns)
+    nobody = await Access.review(await connect("nobody"), ns)
+    assert admin.allowed("delete", "deployments.apps", ns).allowed
+    assert not nobody.allowed("delete", "deployments.apps", ns).allowed
+    assert (await admin.check("get", "pods", ns, "log")).allowed
+    assert not (await nobody.check("get", "pods", ns, "log")).allowed
+
+
+async def test_a_refusal_carries_its_status(connect: Open, ns: str) -> None:
+    connection = await connect("admin")
+    with pytest.raises(ApiError) as caught:
+        await connection.get(f"/apis/apps/v1/namespaces/{ns}/deployments/nope")
+    assert (caught.value.code, caught.value.reason) == (404, "NotFound")
+    with pytest.raises(ApiError) as caught:
+        await (await connect("nobody")).get(f"/api/v1/namespaces/{ns}/pods")
+    assert (caught.value.code, caught.value.reason) == (403, "Forbidden")
+    assert await connection.version() == (1, 36)
