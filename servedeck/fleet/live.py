@@ -137,6 +137,7 @@ class Live:
         self._shown = False
         self._painted = False  # all that was known by then has been told
         self._narrowed = False
+        self._away: set[Kind] = set()  # kinds for which the server did not answer last
         self._told: LiveState | None = None
 
     # -- for those who show it ------------------------------------------------------------------
@@ -340,6 +341,13 @@ class Live:
                 self._changed()
 
     def _learn(self, reflector: Reflector) -> None:
+        if reflector.phase is Phase.RETRYING:
+            self._away.add(reflector.kind)
+        elif reflector.phase is Phase.LIVE and reflector.kind in self._away:
+            # The server is back: nobody else need sit out a pause that has grown to a minute.
+            others, self._away = self._away - {reflector.kind}, set()
+            for kind in others & self._reflectors.keys():
+                self._reflectors[kind].retry_now()
         if reflector.phase in (Phase.FORBIDDEN, Phase.MISSING):
             if (
                 reflector.phase is Phase.FORBIDDEN

@@ -4,12 +4,14 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from servedeck.cluster.errors import ConfigError
+from servedeck.cluster.kinds import DEPLOYMENTS
 from servedeck.cluster.kubeconfig import Target
 from servedeck.cluster.reflector import Phase, Timings
 from servedeck.config import Settings
@@ -179,6 +181,21 @@ async def test_a_server_that_is_away_at_the_start_is_waited_for(cluster: Cluster
         assert watched.live.state.stale_for is None, "there is nothing to be stale"
         cluster.down = False
         await watched.until_live()
+
+
+async def test_when_one_kind_reaches_the_server_again_the_others_do_not_sit_out_their_pause(
+    cluster: Cluster,
+) -> None:
+    patient = replace(QUICK, retry=(3600.0, 3600.0))
+    async with watching(cluster, timings=patient) as watched:
+        await watched.until_live()
+        cluster.fall()
+        reflectors = watched.live._reflectors
+        needed = [one for kind, one in reflectors.items() if not kind.optional]
+        await watched.until(lambda: all(one.phase is Phase.RETRYING for one in needed))
+        cluster.down = False
+        reflectors[DEPLOYMENTS].retry_now()
+        await watched.until(lambda: all(one.phase is Phase.LIVE for one in needed))
 
 
 async def test_a_kubeconfig_that_cannot_be_used_is_tried_again(cluster: Cluster) -> None:
