@@ -232,6 +232,13 @@ ACTIONS: tuple[Action, ...] = (
         footer=22,
     ),
     Action(
+        "create.help",
+        "f1",
+        "help",
+        "List every key and what it does.",
+        footer=99,
+    ),
+    Action(
         "form.move",
         "down,up,tab,shift+tab",
         "field",

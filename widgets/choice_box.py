@@ -49,6 +49,7 @@ class ChoiceBox(Bar, can_focus=True):
         self.path = path
         self._shown = shown
         self._detail = detail
+        self._focused = False
 
     def on_mount(self) -> None:
         self._draw()
@@ -60,20 +61,16 @@ class ChoiceBox(Bar, can_focus=True):
             self._draw()
 
     def _draw(self) -> None:
-        focused = self.has_focus
-        self.set_lines(
-            (
-                ("‹ " if focused else "  ", "key"),
-                (self._shown, ""),
-                (" ›" if focused else " ▾", "key" if focused else "muted"),
-                (f"  {self._detail}" if self._detail else "", "muted"),
-            )
-        )
+        mark, tone = ("◂▸", "key") if self._focused else ("▾ ", "muted")
+        detail = ((f"  {self._detail}", "muted"),) if self._detail else ()
+        self.set_lines(((self._shown, ""), (f" {mark}", tone), *detail))
 
     def on_focus(self) -> None:
+        self._focused = True
         self._draw()
 
     def on_blur(self) -> None:
+        self._focused = False
         self._draw()
 
     def on_click(self) -> None:

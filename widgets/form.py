@@ -211,10 +211,11 @@ class TextRow(FormRow):
         self, path: str, label: str, text: str, *, required: bool = False, placeholder: str = ""
     ) -> None:
         super().__init__(path, label, required=required)
-        self.input = FieldInput(path, text, placeholder=placeholder)
+        self._text = text
+        self._placeholder = placeholder
 
     def compose_editors(self) -> ComposeResult:
-        yield self.input
+        yield FieldInput(self.path, self._text, placeholder=self._placeholder)
 
 
 class ChoiceRow(FormRow):
@@ -311,7 +312,8 @@ class Heading(Bar):
         self._detail = detail
 
     def on_resize(self) -> None:
-        rest = self.size.width - len(self._title) - len(self._detail) - 5
+        taken = len(self._title) + (len(self._detail) + 2 if self._detail else 0)
+        rest = self.size.width - taken - 3
         detail = ((f" {self._detail} ", "muted"),) if self._detail else ()
         self.set_lines(
             (),
@@ -348,13 +350,11 @@ class FormButton(Bar, can_focus=True):
     def on_mount(self) -> None:
         self._draw()
 
-    def _draw(self) -> None:
-        tone = "accent" if self.has_focus else "key"
-        mark = "▌" if self.has_focus else " "
-        self.set_lines(((mark, "accent"), (self.label, tone)))
+    def _draw(self, *, focused: bool = False) -> None:
+        self.set_lines((("▌" if focused else " ", "accent"), (self.label, "key")))
 
     def on_focus(self) -> None:
-        self._draw()
+        self._draw(focused=True)
 
     def on_blur(self) -> None:
         self._draw()

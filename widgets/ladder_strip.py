@@ -9,7 +9,7 @@ from servedeck.fleet.ladder import Progress, Rung, ladder
 from servedeck.fleet.view import Key, ServingView
 from servedeck.serving.text import one_line
 from widgets.lines import Bar
-from widgets.spans import Line, Span, spread
+from widgets.spans import Line, Span, joined, spread
 
 MARKS = {
     Progress.DONE: ("✓", "ready"),
@@ -44,14 +44,15 @@ def lines(key: Key, rungs: tuple[Rung, ...], width: int) -> tuple[Line, Line]:
     else:
         left += [("is ready; ", "ready"), (rungs[-1].detail or "no endpoint yet", "muted")]
     head = spread(tuple(left), (("esc", "key"), (" hides this ", "muted")), width)
-    shown: list[Span] = [(" ", "")]
+    shown: list[Span] = []
     for rung in rungs:
         mark, tone = MARKS[rung.progress]
         counted = f" {rung.detail}" if rung.progress is Progress.NOW and rung.detail else ""
-        shown += [(f"{mark} {rung.name}{counted}", tone), ("   ", "muted")]
-    if sum(cell_len(text) for text, _ in shown) > width:
-        shown = [("  " if text == "   " else text, tone) for text, tone in shown]
-    return head, tuple(shown)
+        shown.append((f"{mark} {rung.name}{counted}", tone))
+    taken = sum(cell_len(text) for text, _ in shown) + 1
+    gap = max(1, min(4, (width - taken) // (len(shown) - 1)))
+    spaced = joined([(span,) for span in shown], ((" " * gap, ""),))
+    return head, ((" ", ""), *spaced)
 
 
 class LadderStrip(Bar):

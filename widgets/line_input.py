@@ -21,8 +21,8 @@ class PlainInput(Input):
         self.cursor_blink = False
 
     def _on_paste(self, event: events.Paste) -> None:
+        # Textual calls the handler of Input after this one, which takes the text.
         event.text = one_line(sanitise(event.text))
-        super()._on_paste(event)
 
 
 class LineInput(Widget):

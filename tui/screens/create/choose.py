@@ -25,8 +25,12 @@ class ChooseScreen(PickScreen):
         if self._typed:
             self.line.input.value = self._typed
             self.line.input.cursor_position = len(self._typed)
-        elif self._free and not self._choices:
-            self.say("There is nothing to choose from; write it.")
+
+    def show_choices(self) -> None:
+        super().show_choices()
+        if not self._choices and not self.line.text:
+            text = "There is nothing to choose from here; write it." if self._free else "Nothing."
+            self.table.set_placeholder((((text, "muted"),),))
 
     def choices(self) -> list[Choice]:
         found = super().choices()

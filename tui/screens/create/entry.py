@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from tui.screens.servings import ServingsScreen
 
 LONGEST_NAME = 63
+LINGERS = 20.0
+"""Seconds that the progress of a complete serving stays to be read."""
+
+PATIENCE = 3.0
+"""Seconds that the key waits for the answer about our rights."""
+
 MOST_LEFTOVERS = 200
 """Sentences about what a clone leaves behind."""
 
@@ -68,8 +74,21 @@ class Creating:
 
     # -- into the form --------------------------------------------------------------------------
 
+    async def _refused(self) -> bool:
+        """Ask for our rights, and say it where they do not suffice."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._learn(self.project)
+        except TimeoutError:
+            return False  # the dry run will say it
+        if reason := self.why_not():
+            self._screen.say(reason, "warning")
+        return bool(reason)
+
     async def new(self) -> None:
         """Open the form, with the draft that was left where the operator wants it."""
+        if await self._refused():
+            return
         left, problem = await self._left_draft()
         if left is None:
             self.open(Draft(project=self.project), said=problem)
@@ -100,7 +119,7 @@ class Creating:
         try:
             left = await asyncio.to_thread(shelf.read)
         except OSError as error:
-            return None, f"The draft in {shelf.path} cannot be read: {error.strerror}."
+            return None, f"The draft that was left cannot be read: {error.strerror}."
         return left, ""
 
     def open(self, draft: Draft, left: Sequence[str] = (), said: str = "") -> None:
@@ -114,7 +133,7 @@ class Creating:
     async def clone(self, key: Key) -> None:
         """Open the form with what another serving's objects say."""
         bench = self._screen.servedeck.workbench
-        if bench is None:
+        if bench is None or await self._refused():
             return
         try:
             read = await bench.read(key)
@@ -185,10 +204,6 @@ class Creating:
         shown = strip.key is not None
         strip.follow(None)
         return shown
-
-
-LINGERS = 20.0
-"""Seconds that the progress of a complete serving stays to be read."""
 
 
 def _not_carried(one: Leftover) -> str:

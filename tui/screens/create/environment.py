@@ -32,8 +32,10 @@ class Taken:
         if self.bad:
             lines = ", ".join(str(one.line) for one in self.bad[:6])
             more = "…" if len(self.bad) > 6 else ""
-            word = "line" if len(self.bad) == 1 else "lines"
-            parts.append(f"{word} {lines}{more} could not be read and stand in the list")
+            if len(self.bad) == 1:
+                parts.append(f"line {lines} could not be read and stands in the list")
+            else:
+                parts.append(f"lines {lines}{more} could not be read and stand in the list")
         return "; ".join(parts).capitalize() + "." if parts else "There was no variable in it."
 
 

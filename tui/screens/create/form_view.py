@@ -33,7 +33,7 @@ from widgets.form import (
 EDITORS = "FieldInput, ChoiceBox, FormButton"
 
 
-class FormView(VerticalScroll, can_focus=False):
+class FormView(VerticalScroll, can_focus=False, inherit_bindings=False):
     """Rows of one step. Problems of a field are shown once it was left."""
 
     can_focus = False
@@ -91,7 +91,8 @@ class FormView(VerticalScroll, can_focus=False):
         self._row: str = ""
         self._at: dict[int, str] = {}
         """The field that had the focus last, by step."""
-        self._generation = 0
+        self._editors: list[Widget] = []
+        self._rows: list[FormRow] = []
 
     # -- what it shows --------------------------------------------------------------------------
 
@@ -109,6 +110,9 @@ class FormView(VerticalScroll, can_focus=False):
             await self.remove_children()
             built = [self._built(one) for one in steps.items(self.step, self.draft, self._system)]
             await self.mount_all(built)
+            # Kept: looking for them costs more than all else that a key does.
+            self._editors = list(self.query(EDITORS))
+            self._rows = list(self.query(FormRow))
             self._show_problems()
             self._show_notes()
             self.scroll_to(y=top, animate=False)
@@ -146,7 +150,7 @@ class FormView(VerticalScroll, can_focus=False):
         self._show_problems()
 
     def _show_problems(self) -> None:
-        for row in self.query(FormRow):
+        for row in self._rows:
             shown = self._problems if row.path in self.left else ()
             row.set_problems([one for one in shown if f"{one.field}.".startswith(f"{row.path}.")])
 
@@ -157,16 +161,18 @@ class FormView(VerticalScroll, can_focus=False):
         self._show_notes()
 
     def _show_notes(self) -> None:
-        for row in self.query(ChoiceRow):
-            row.set_note(choices.note(row.path, self.draft, self._around))
+        for row in self._rows:
+            if isinstance(row, ChoiceRow):
+                row.set_note(choices.note(row.path, self.draft, self._around))
         for fact in self.query(Fact):
             fact.set_lines(*steps.system_lines(self._system))
 
     def set_reveal(self, reveal: bool) -> None:
         """Show values that look secret, or dots in their place."""
         self.reveal = reveal
-        for row in self.query(VariableRow):
-            row.set_masked(masked(self._texts_of(row.path)) and not reveal)
+        for row in self._rows:
+            if isinstance(row, VariableRow):
+                row.set_masked(masked(self._texts_of(row.path)) and not reveal)
 
     # -- texts ----------------------------------------------------------------------------------
 
@@ -191,8 +197,8 @@ class FormView(VerticalScroll, can_focus=False):
         else:
             row, _, name = path.rpartition(".")
             self._texts_of(row)[name] = text
-            for variable in self.query(VariableRow):
-                if variable.path == row:
+            for variable in self._rows:
+                if isinstance(variable, VariableRow) and variable.path == row:
                     variable.set_masked(masked(self._texts_of(row)) and not self.reveal)
         self.post_message(self.Changed(path))
 
@@ -200,8 +206,8 @@ class FormView(VerticalScroll, can_focus=False):
         """Take a value of a list; the problems of the field are shown at once."""
         self.left.add(path)
         self.set_text(path, text)
-        for row in self.query(ChoiceRow):
-            if row.path == path:
+        for row in self._rows:
+            if isinstance(row, ChoiceRow) and row.path == path:
                 row.box.show(*choices.shown(path, text))
         self._show_notes()
 
@@ -228,7 +234,7 @@ class FormView(VerticalScroll, can_focus=False):
 
     def editors(self) -> list[Widget]:
         """Everything that can have the focus, in order."""
-        return list(self.query(EDITORS))
+        return self._editors
 
     def move(self, by: int) -> None:
         """The next or the previous field, round at the ends."""
@@ -274,7 +280,7 @@ class FormView(VerticalScroll, can_focus=False):
     def focus_path(self, path: str) -> None:
         """Put the cursor on a field, or on the nearest one that the path leads to."""
         editors = [one for one in self.editors() if self._leads(one, path)]
-        target = editors[0] if editors else next(iter(self.editors()), None)
+        target = next(iter([*editors, *self.editors()]), None)
         if target is not None:
             self.screen.set_focus(target, scroll_visible=False)
             self.call_after_refresh(self._scroll_to_row, target)
@@ -319,7 +325,7 @@ class FormView(VerticalScroll, can_focus=False):
 
     def leave_all(self) -> None:
         """The step is finished: everything that is wrong in it is shown."""
-        self.left |= {row.path for row in self.query(FormRow)}
+        self.left |= {row.path for row in self._rows}
         self._show_problems()
 
     # -- rows of lists --------------------------------------------------------------------------

@@ -15,12 +15,16 @@ from servedeck.serving.capacity import pod_requests
 from servedeck.serving.manifests import SystemVolume, system_volumes
 from servedeck.serving.problems import Problem, errors
 from servedeck.serving.spec import ServingSpec
-from tui.screens.base import Overlay
+from tui.screens.base import SAID_FOR, Overlay
 from tui.screens.create import summary
 from tui.screens.create.ask import Answer, AskScreen
 from tui.screens.create.summary import VIEWS, Deployment, Result
 from tui.workbench import Around, Workbench
 from widgets.review_list import Entry, ReviewList
+from widgets.spans import wrap
+
+LONGEST_SENTENCE = 4
+"""Lines that a message takes at most."""
 
 
 class ReviewingScreen(Overlay[Key | None]):
@@ -39,10 +43,24 @@ class ReviewingScreen(Overlay[Key | None]):
         self.deployment = Deployment()
         self.spec: ServingSpec | None = None
         self.problems: list[Problem] = []
+        self._readable: ServingSpec | None = None
+        """The last state of the draft that could be read."""
         self._left = tuple(left)
         self._view = VIEWS[0]
         self._wish = False
         """Deploy was asked for before the dry run had answered."""
+
+    def say(self, text: str, tone: str = "", seconds: float = SAID_FOR) -> None:
+        """Show a sentence, over several lines where it is long: it may say where a file is wrong."""
+        super().say(text, tone, seconds)
+        lines = wrap(((" ", ""), (text, tone)), self.size.width - 1, 1)[:LONGEST_SENTENCE]
+        self.message_line.styles.height = max(1, len(lines))
+        self.message_line.set_lines(*lines)
+
+    def show_message(self) -> None:
+        if not self.speaking:
+            self.message_line.styles.height = 1
+        super().show_message()
 
     # -- asking ---------------------------------------------------------------------------------
 
@@ -213,13 +231,15 @@ class ReviewingScreen(Overlay[Key | None]):
     def check(self) -> None:
         """Judge the draft as it is now."""
         self.spec, self.problems = self.draft.check()
+        self._readable = self.spec or self._readable
 
     def look_around(self) -> None:
         """Begin to watch nodes, claims and projects."""
 
     def system(self) -> Sequence[SystemVolume]:
         """The system's volumes for the draft, or for the last one that could be read."""
-        return system_volumes(self.spec, self.bench.platform) if self.spec else ()
+        readable = self._readable or Draft(self.draft.template.id).check()[0]
+        return system_volumes(readable, self.bench.platform) if readable else ()
 
     def show_review(self, *, fresh: bool = False) -> None:
         """Bring the third step up to date."""

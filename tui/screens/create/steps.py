@@ -32,7 +32,10 @@ CLAIM = Field(
     required=True,
 )
 MOUNT_PATH = Field(
-    "mount_path", "Mount Path", "Absolute path in the container, such as /data", required=True
+    "mount_path",
+    "Mount Path",
+    "Absolute path in the container, such as /data; ctrl+r removes the volume",
+    required=True,
 )
 READ_ONLY = Field(
     "read_only",
@@ -44,7 +47,8 @@ READ_ONLY = Field(
 VOLUME_FIELDS = (CLAIM, MOUNT_PATH, READ_ONLY)
 
 VARIABLE_HELP = {
-    "name": "Name of the variable; = goes on to its value. Many lines can be pasted at once",
+    "name": "Name of the variable; = goes on to its value. Many lines can be pasted at once; "
+    "ctrl+r removes the row",
     "value": "Its value. ctrl+t takes it from a Secret's or a ConfigMap's key; ctrl+g shows it",
     "ref": "Name of the object that holds the value; ctrl+t changes where it comes from",
     "key": "Key of it that holds the value",
@@ -109,11 +113,11 @@ def _basic() -> Iterator[Item]:
 
 def _detailed(draft: Draft, system: Sequence[SystemVolume]) -> Iterator[Item]:
     own = draft.template.fields
+    yield Title("Container")
+    yield from (Input(field.name, field) for field in RESOURCES)
     if any(not field.advanced for field in own):
         yield Title(draft.template.label)
         yield from (Input(f"settings.{one.name}", one) for one in own if not one.advanced)
-    yield Title("Container")
-    yield from (Input(field.name, field) for field in RESOURCES)
     yield Title("Data Volumes", "optional")
     yield Info("system", system_lines(system))
     for at in range(len(draft.rows["volumes"])):
@@ -142,16 +146,13 @@ def _variables(draft: Draft, path: str, title: str) -> Iterator[Item]:
 
 
 def system_lines(system: Sequence[SystemVolume]) -> tuple[Line, ...]:
-    """The volumes that every serving has."""
-    return tuple(
-        (
-            (f" {volume.name:<13}", ""),
-            (f"{volume.mount_path:<26}", "muted"),
-            (" system default, read-only: ", "muted"),
-            (volume.source, "muted"),
-        )
-        for volume in system
-    )
+    """The volumes that every serving has, two lines for each."""
+    lines: list[Line] = []
+    for volume in system:
+        place = (f" {volume.name:<24}", ""), (volume.mount_path, "")
+        lines.append((*place, ("  system default, read-only", "muted")))
+        lines.append(((" " * 25, ""), (volume.source, "muted")))
+    return tuple(lines)
 
 
 def sections(draft: Draft) -> list[Section]:
@@ -160,12 +161,14 @@ def sections(draft: Draft) -> list[Section]:
     probes = [field.name for field in _PROBES if field.name in draft.texts]
     advanced = [field.name for field in ADVANCED]
     advanced += [path for path, is_advanced in own if is_advanced] + probes
-    found = [Section(STEPS[0], 1, tuple(field.name for field in BASIC))]
+    found = [
+        Section(STEPS[0], 1, tuple(field.name for field in BASIC)),
+        Section("Container", 2, tuple(field.name for field in RESOURCES)),
+    ]
     if settings := tuple(path for path, is_advanced in own if not is_advanced):
         found.append(Section(draft.template.label, 2, settings))
     return [
         *found,
-        Section("Container", 2, tuple(field.name for field in RESOURCES)),
         Section("Data Volumes", 2, ("volumes",)),
         Section("Advanced Settings", 2, tuple(advanced)),
         Section("Environment Variables", 2, ("env",)),

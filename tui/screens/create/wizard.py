@@ -41,11 +41,13 @@ class CreateScreen(ReviewingScreen):
     """The form. Its result is the key of the serving that was deployed, None for none."""
 
     SCOPE = "create"
+    HELPS = False
+    """It has a key of its own for the help: the other one is text here."""
     BINDINGS: ClassVar[list[BindingType]] = [
         one
         for one in bindings("create", "form", "review", "app")
         # The command line changes contexts, and letters are text here.
-        if not (isinstance(one, Binding) and one.id == "app.command")
+        if not (isinstance(one, Binding) and one.id in ("app.command", "app.help"))
     ]
 
     steps_bar = query_one("#steps", Bar)
@@ -297,6 +299,9 @@ class CreateScreen(ReviewingScreen):
         self.form.set_reveal(self.reveal)
         self.show_review()
         self.say("Secret values are shown." if self.reveal else "Secret values are masked.")
+
+    def do_help(self) -> None:
+        self.servedeck.do_help()
 
     def do_ask(self) -> None:
         self.ask_cluster()

@@ -1,0 +1,160 @@
+"""The parts of the create form that need no screen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from servedeck.deploy.draft import VARIABLE, Draft, Shelf
+from servedeck.serving.templates import TEMPLATES
+from tests.tui.bench import PLATFORM, FakeAround
+from tui.screens.create import choices, environment, files, steps, summary
+from tui.screens.create.keeper import Keeper
+from widgets.spans import plain
+
+
+def draft_of(template: str = "vllm") -> Draft:
+    draft = Draft(template, "team-a")
+    draft.texts["name"] = "llama"
+    if "settings.model" in draft.texts:
+        draft.texts["settings.model"] = "m"
+    return draft
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_every_text_of_a_draft_has_a_place_in_the_form_and_in_the_review(template: str) -> None:
+    draft = draft_of(template)
+    shown = {
+        item.path
+        for step in (1, 2)
+        for item in steps.items(step, draft, ())
+        if isinstance(item, steps.Input)
+    }
+    assert shown == set(draft.texts)
+    reviewed = {path for section in steps.sections(draft) for path in section.paths}
+    assert reviewed == set(draft.texts) | set(draft.rows)
+    for path in shown:
+        assert steps.help_of(path, draft)
+        assert steps.step_of(path) == (1 if path in steps_of_basic() else 2)
+
+
+def steps_of_basic() -> set[str]:
+    return {"name", "project", "description", "template"}
+
+
+def test_pasted_variables_replace_those_of_the_same_name_and_keep_their_order() -> None:
+    draft = draft_of()
+    draft.rows["env"] = [
+        {**VARIABLE, "name": "A", "source": "secret", "ref": "s", "key": "k"},
+        dict(VARIABLE),
+        {**VARIABLE, "name": "Z", "value": "z"},
+    ]
+    taken = environment.take(draft, "env", "B=2\nA=1\n=x\nC=3", at=1)
+    assert taken.sentence == (
+        "2 variables added; 1 variable changed; line 3 could not be read and stands in the list."
+    )
+    rows = draft.rows["env"]
+    assert [row["name"] or row["value"] for row in rows] == ["A", "B", "=x", "C", "Z"]
+    assert (rows[0]["value"], rows[0]["source"]) == ("1", "")
+
+
+def test_a_bad_line_becomes_a_variable_once_it_reads_as_one() -> None:
+    draft = draft_of()
+    environment.take(draft, "env", "FOO BAR")
+    assert not environment.mend(draft, "env", 0)
+    draft.rows["env"][0]["value"] = "FOO=BAR"
+    assert environment.mend(draft, "env", 0)
+    assert draft.rows["env"] == [{**VARIABLE, "name": "FOO", "value": "BAR"}]
+
+
+def test_the_source_of_a_value_goes_round_and_what_was_written_comes_back() -> None:
+    row = {**VARIABLE, "name": "A", "value": "1"}
+    for source in ("secret", "config_map", ""):
+        environment.next_source(row)
+        assert row["source"] == source
+    assert row["value"] == "1"
+
+
+def test_rows_into_which_nothing_was_written_are_dropped() -> None:
+    draft = draft_of()
+    draft.rows["env"] = [dict(VARIABLE), {**VARIABLE, "name": "A"}]
+    assert environment.drop_blank(draft)
+    assert [row["name"] for row in draft.rows["env"]] == ["A"]
+    assert not environment.drop_blank(draft)
+
+
+def test_accelerators_of_the_nodes_are_offered_with_where_they_are_free() -> None:
+    offered = {one.key: one for one in choices.choices("accelerator", draft_of(), FakeAround())}
+    assert offered[""].label == "None"
+    assert offered["nvidia.com/gpu"].detail.endswith("3 of 24 free: gpu-node-1 2, gpu-node-3 1")
+    assert "4 of 4 free" in offered["furiosa.ai/rngd"].detail
+    assert plain(choices.note("accelerator", draft_of(), FakeAround())).startswith("NVIDIA GPU: 3")
+
+
+def test_choices_do_without_a_cluster() -> None:
+    assert choices.choices("project", draft_of(), None) == []
+    assert [one.key for one in choices.choices("accelerator", draft_of(), None)] == [
+        "",
+        "nvidia.com/gpu",
+        "furiosa.ai/rngd",
+    ]
+
+
+def test_a_secret_in_a_line_that_could_not_be_read_is_masked_too() -> None:
+    row = {**VARIABLE, "source": "line", "value": 'export HF_TOKEN="hf_abcdefghijkl'}
+    assert summary.masked(row)
+    assert not summary.masked({**row, "value": "FOO BAR"})
+
+
+def test_yaml_shows_no_secret_unless_asked_for() -> None:
+    draft = draft_of()
+    draft.rows["env"] = [{**VARIABLE, "name": "HF_TOKEN", "value": "hf_abcdefghijkl"}]
+    draft.texts["transformer.image"] = "t:1"
+    draft.rows["transformer.env"] = [{**VARIABLE, "name": "API_KEY", "value": "sesame-open"}]
+    spec, _ = draft.check()
+    assert spec is not None
+    for view in ("objects", "document"):
+        hidden = "\n".join(
+            plain(one.line) for one in summary.yaml_entries(spec, PLATFORM, view, reveal=False)
+        )
+        assert "hf_abc" not in hidden
+        assert "sesame" not in hidden
+        shown = "\n".join(
+            plain(one.line) for one in summary.yaml_entries(spec, PLATFORM, view, reveal=True)
+        )
+        assert "hf_abcdefghijkl" in shown
+        assert "sesame-open" in shown
+
+
+def test_a_private_file_is_for_its_owner_alone_also_where_it_was_open(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("old and longer")
+    file.chmod(0o644)
+    files.write(file, "new", private=True)
+    assert file.read_text() == "new"
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_that_is_no_text_or_too_large_is_refused_in_words(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(UnicodeDecodeError) as broken:
+        files.read(file)
+    assert files.why(broken.value) == "it is not UTF-8 text."
+    file.write_bytes(b"x" * (files.LARGEST + 1))
+    with pytest.raises(OSError) as large:
+        files.read(file)
+    assert files.why(large.value) == "it is larger than 4 MiB."
+
+
+async def test_what_was_given_up_is_not_written_again(tmp_path: Path) -> None:
+    shelf, draft = Shelf("https://a", tmp_path), draft_of()
+    keeper = Keeper(draft, lambda: shelf)
+    assert await keeper.save() == ""
+    assert shelf.read() == draft
+    await keeper.clear()
+    draft.texts["name"] = "other"
+    assert await keeper.save() == ""
+    keeper.save_now()
+    assert shelf.read() is None

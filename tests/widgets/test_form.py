@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import pytest
+from textual import events
+from textual.app import App, ComposeResult
+
+from servedeck.serving.problems import error, warning
+from widgets.choice_box import ChoiceBox
+from widgets.form import ChoiceRow, FieldInput, TextRow, VariableRow, meant, shown
+from widgets.spans import plain
+
+
+class Form(App[None]):
+    def __init__(self, *rows: TextRow | ChoiceRow | VariableRow) -> None:
+        super().__init__()
+        self.rows = rows
+        self.heard: list[object] = []
+
+    def compose(self) -> ComposeResult:
+        yield from self.rows
+
+    def on_field_input_edited(self, message: FieldInput.Edited) -> None:
+        self.heard.append((message.input.path, message.text))
+
+    def on_field_input_lines_pasted(self, message: FieldInput.LinesPasted) -> None:
+        self.heard.append(message.text)
+
+    def on_choice_box_stepped(self, message: ChoiceBox.Stepped) -> None:
+        self.heard.append(message.step)
+
+    def on_choice_box_wanted(self, message: ChoiceBox.Wanted) -> None:
+        self.heard.append(message.typed)
+
+
+@pytest.mark.parametrize("text", ["plain", "two\nlines", "a\tb", "-----\nMIIC\n-----\n", ""])
+def test_a_value_of_several_lines_comes_back_from_an_input_of_one(text: str) -> None:
+    assert shown(text).isprintable()
+    assert meant(shown(text)) == text
+
+
+def test_escapes_of_a_value_do_not_reach_the_input() -> None:
+    assert "\x1b" not in shown("\x1b]52;c;eA==\x07x")
+
+
+async def test_errors_come_first_and_the_row_grows_by_what_is_wrong() -> None:
+    row = TextRow("cpu", "CPU", "lots")
+    async with Form(row).run_test(size=(60, 10)) as pilot:
+        await pilot.pause()
+        assert row.size.height == 1
+        row.set_problems([warning("cpu", "Is that meant?"), error("cpu", "It is no number.")])
+        await pilot.pause()
+        assert row.size.height == 3
+        lines = [plain(line).strip() for line in row.under.lines]
+        assert lines == ["✗ It is no number.", "! Is that meant?"]
+        row.set_problems(())
+        await pilot.pause()
+        assert row.size.height == 1
+
+
+async def test_several_pasted_lines_are_told_and_one_is_taken_as_it_is() -> None:
+    texts = dict.fromkeys(("name", "value", "source", "ref", "key"), "")
+    row = VariableRow("env.0", texts, masked=False)
+    app = Form(row)
+    async with app.run_test() as pilot:
+        name, value = row.query(FieldInput)
+        name.post_message(events.Paste("A=1\nB=2\n"))
+        await pilot.pause()
+        assert app.heard == ["A=1\nB=2\n"]
+        assert name.value == ""
+        value.post_message(events.Paste("one"))
+        await pilot.pause()
+        assert value.value == "one"
+        assert app.heard[1:] == [("env.0.value", "one")]
+
+
+async def test_a_choice_tells_its_neighbours_its_list_and_the_letter_that_narrows_it() -> None:
+    row = ChoiceRow("template", "Service Template", "vLLM")
+    app = Form(row)
+    async with app.run_test() as pilot:
+        row.box.focus()
+        await pilot.press("left", "right", "space", "c")
+        assert app.heard == [-1, 1, "", "c"]
