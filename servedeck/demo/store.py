@@ -3,7 +3,6 @@ bounded history of changes for each kind, and watches on it. Synchronous and in 
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
 import uuid
@@ -11,16 +10,38 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Protocol
 
 from servedeck.demo.api import status
+from servedeck.demo.changes import (
+    Change,
+    History,
+    Json,
+    Key,
+    Listener,
+    Subscription,
+    copy_json,
+    key_of,
+    timestamp,
+)
+from servedeck.demo.merging import ALL, combine, content, grace_of, may_go
 from servedeck.demo.resources import BY_KEY, NAMESPACES, PODS, RESOURCES, Resource
 
-Json = dict[str, Any]
-Key = tuple[str, str]
-"""(namespace, name); the namespace of a cluster-wide object is ""."""
-ALL = "*"
-"""As `subresource` of a write by a controller: spec and status in one step, as a binding does."""
+__all__ = [
+    "ALL",
+    "Admission",
+    "Change",
+    "Clock",
+    "Json",
+    "Key",
+    "Listener",
+    "Store",
+    "Subscription",
+    "SystemClock",
+    "copy_json",
+    "key_of",
+    "timestamp",
+]
 
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"  # apimachinery pkg/util/rand: no vowels, no bad words
 _KEPT = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
@@ -39,88 +60,9 @@ class SystemClock:
         return datetime.now(UTC)
 
 
-class Change(NamedTuple):
-    """One write. `object` is the new state (at DELETED the last one, with the version of the
-    deletion), `old` the state before it, None at ADDED."""
-
-    type: str
-    resource: Resource
-    object: Json
-    old: Json | None
-    version: int
-
-
-Listener = Callable[[Change], None]
 Admission = Callable[["Store", Resource, Json, Json | None, str], None]
 """Called with (store, resource, new object, old object or None, subresource) before a write; it may
 alter the new object and refuses by raising a StatusError."""
-
-
-def copy_json(value: Any) -> Any:
-    """A deep copy of JSON data; several times faster than copy.deepcopy."""
-    if isinstance(value, dict):
-        return {key: copy_json(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [copy_json(item) for item in value]
-    return value
-
-
-def timestamp(moment: datetime) -> str:
-    """metav1.Time as JSON: RFC 3339, whole seconds, UTC."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-class Subscription:
-    """A watch: changes of one kind, or of all, in order. `await next()` gives those that came
-    since; `overflowed` says that the reader was too slow and has lost some: end the watch."""
-
-    LIMIT = 20_000
-
-    def __init__(self, store: Store, resource: Resource | None, backlog: Iterable[Change]) -> None:
-        self._store = store
-        self.resource = resource
-        self._pending: deque[Change] = deque(backlog)
-        self._news = asyncio.Event()
-        self.overflowed = False
-
-    def push(self, change: Change) -> None:
-        if len(self._pending) >= self.LIMIT:
-            self.overflowed = True
-            self._pending.clear()
-        if not self.overflowed:
-            self._pending.append(change)
-        self._news.set()
-
-    async def next(self, limit: float | None = None) -> list[Change]:
-        """Every change that waits; waits up to `limit` seconds for the first. [] at the end of
-        that time, and at once when the subscription has overflowed."""
-        if not self._pending and not self.overflowed:
-            self._news.clear()
-            try:
-                async with asyncio.timeout(limit):
-                    await self._news.wait()
-            except TimeoutError:
-                return []
-        changes = list(self._pending)
-        self._pending.clear()
-        return changes
-
-    def close(self) -> None:
-        self._store.unsubscribe(self.push)
-
-
-class _History:
-    """The last changes of one kind. What happened at or before `floor` is forgotten."""
-
-    def __init__(self, size: int, floor: int) -> None:
-        self.changes: deque[Change] = deque()
-        self.size = size
-        self.floor = floor
-
-    def add(self, change: Change) -> None:
-        self.changes.append(change)
-        if len(self.changes) > self.size:
-            self.floor = self.changes.popleft().version
 
 
 class Store:
@@ -138,7 +80,7 @@ class Store:
         self._random = random.Random(seed)  # noqa: S311 - names and uids that tests can replay
         self._history_size = history
         self._objects: dict[Resource, dict[Key, Json]] = {r: {} for r in RESOURCES}
-        self._histories = {r: _History(history, self.version) for r in RESOURCES}
+        self._histories = {r: History(history, self.version) for r in RESOURCES}
         self._listeners: list[tuple[Resource | None, Listener]] = []
         self._untold: deque[Change] = deque()
         self._telling = False
@@ -220,7 +162,7 @@ class Store:
         namespace = meta.get("namespace", "") if resource.namespaced else ""
         old = self.get(resource, namespace, meta["name"])
         self._check_current(resource, meta, old["metadata"])
-        new: Json = copy_json(_combine(resource, old, obj, subresource))
+        new: Json = copy_json(combine(resource, old, obj, subresource))
         meta = new["metadata"]
         for field in _KEPT:
             meta.pop(field, None)
@@ -230,14 +172,14 @@ class Store:
         meta.pop("generation", None)
         if "generation" in old["metadata"]:
             meta["generation"] = old["metadata"]["generation"]
-            if subresource in ("", "scale") and _content(old) != _content(new):
+            if subresource in ("", "scale") and content(old) != content(new):
                 meta["generation"] += 1
         self._admit(resource, new, old, subresource)
         if new == old:
             return old
         if dry_run:
             return new
-        if _may_go(resource, new):
+        if may_go(resource, new):
             return self._remove(resource, new)
         return self._commit("MODIFIED", resource, new, old)
 
@@ -273,7 +215,7 @@ class Store:
         collector. The last state is returned; with a deletionTimestamp it is still stored."""
         old = self.get(resource, namespace, name)
         self._check_preconditions(resource, old, uid, version)
-        seconds = _grace(old, grace) if resource is PODS else 0
+        seconds = grace_of(old, grace) if resource is PODS else 0
         new: Json = copy_json(old)
         meta = new["metadata"]
         finalizer = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}.get(propagation)
@@ -319,7 +261,7 @@ class Store:
                 (c for r in wanted for c in self._histories[r].changes if c.version > since),
                 key=lambda change: change.version,
             )
-        subscription = Subscription(self, resource, backlog)
+        subscription = Subscription(resource, backlog, self.unsubscribe)
         self.subscribe(subscription.push, resource)
         return subscription
 
@@ -366,7 +308,7 @@ class Store:
             ) from error
         self.version = max(self.version, version)
         self._objects = objects
-        self._histories = {r: _History(self._history_size, self.version) for r in RESOURCES}
+        self._histories = {r: History(self._history_size, self.version) for r in RESOURCES}
         # uids made from here on must not repeat those in the file
         self._random.seed(f"{self._random.random()} {self.version}")
 
@@ -463,53 +405,5 @@ class Store:
                     f"record ({actual}). The object might have been {why}",
                 )
 
-    def _too_old(self, version: int, history: _History) -> status.StatusError:
+    def _too_old(self, version: int, history: History) -> status.StatusError:
         return status.expired(f"too old resource version: {version} ({history.floor})")
-
-
-def key_of(obj: Json) -> Key:
-    """(namespace, name) of an object."""
-    meta = obj["metadata"]
-    return meta.get("namespace", ""), meta.get("name", "")
-
-
-def _content(obj: Json) -> Json:
-    """What `metadata.generation` counts: all but metadata and status."""
-    return {key: value for key, value in obj.items() if key not in ("metadata", "status")}
-
-
-def _combine(resource: Resource, old: Json, obj: Json, subresource: str) -> Json:
-    """The object that results when `obj` is written to the subresource."""
-    if subresource == "status":
-        meta = dict(old["metadata"])
-        if "managedFields" in obj["metadata"]:
-            meta["managedFields"] = obj["metadata"]["managedFields"]
-        return _with_status({**old, "metadata": meta}, obj)
-    typed = {**obj, "apiVersion": resource.api_version, "kind": resource.kind}
-    if subresource == ALL or not resource.has_status:
-        return typed
-    return _with_status(typed, old)
-
-
-def _with_status(obj: Json, source: Json) -> Json:
-    rest = {key: value for key, value in obj.items() if key != "status"}
-    return {**rest, "status": source["status"]} if "status" in source else rest
-
-
-def _may_go(resource: Resource, obj: Json) -> bool:
-    """Nothing holds an object any longer that was asked to go."""
-    meta = obj["metadata"]
-    if "deletionTimestamp" not in meta or meta.get("finalizers"):
-        return False
-    if resource is NAMESPACES:
-        return not obj.get("spec", {}).get("finalizers")
-    return not meta.get("deletionGracePeriodSeconds")
-
-
-def _grace(pod: Json, asked: int | None) -> int:
-    """Seconds a Pod has to stop (kubernetes pkg/registry/core/pod/strategy.go,
-    CheckGracefulDelete)."""
-    spec = pod.get("spec", {})
-    seconds: int = spec.get("terminationGracePeriodSeconds", 30) if asked is None else asked
-    finished = pod.get("status", {}).get("phase") in ("Failed", "Succeeded")
-    return 0 if finished or not spec.get("nodeName") else max(0, seconds)

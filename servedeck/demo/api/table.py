@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from servedeck.demo.api import cells as c
+from servedeck.demo.api import cells_more as m
 from servedeck.demo.resources import (
     AUTOSCALERS,
     CONFIGMAPS,
@@ -75,12 +76,15 @@ class Layout(NamedTuple):
     cells: Cells
 
 
+_TYPES = {"#": "integer", "@": "date", "?": "boolean"}
+
+
 def _layout(names: str, cells: Cells) -> Layout:
-    """`names`: comma-separated; "+" marks a wide column, "#" a number, "@" a date."""
+    """`names`, comma-separated: "+" marks a wide column, "#" a number, "@" a date, "?" a bool."""
     columns = []
     for raw in names.split(","):
-        name = raw.lstrip("+#@")
-        kind = "integer" if "#" in raw else "date" if "@" in raw else "string"
+        name = raw.lstrip("".join(_TYPES) + "+")
+        kind = _TYPES.get(raw[0], "string")
         columns.append(
             Column(name, kind, "name" if name == "Name" else "", raw.startswith("+"), name)
         )
@@ -123,49 +127,52 @@ _LAYOUTS: dict[Resource, Layout] = {
         c.daemonset,
     ),
     JOBS: _layout("Name,Status,Completions,Duration,Age,+Containers,+Images,+Selector", c.job),
-    CRONJOBS: _layout("Name,Schedule,Timezone,Suspend,#Active,Last Schedule,Age", c.cronjob),
+    CRONJOBS: _layout(
+        "Name,Schedule,Timezone,?Suspend,#Active,Last Schedule,Age,+Containers,+Images,+Selector",
+        c.cronjob,
+    ),
     NODES: _layout(
         "Name,Status,Roles,Age,Version,+Internal-IP,+External-IP,+OS-Image,+Kernel-Version,"
         "+Container-Runtime",
         c.node,
     ),
     NAMESPACES: _layout("Name,Status,Age", c.namespace),
-    SERVICES: _layout("Name,Type,Cluster-IP,External-IP,Port(s),Age,+Selector", c.service),
-    ENDPOINTS: _layout("Name,Endpoints,Age", c.endpoints),
-    ENDPOINTSLICES: _layout("Name,AddressType,Ports,Endpoints,Age", c.endpointslice),
+    SERVICES: _layout("Name,Type,Cluster-IP,External-IP,Port(s),Age,+Selector", m.service),
+    ENDPOINTS: _layout("Name,Endpoints,Age", m.endpoints),
+    ENDPOINTSLICES: _layout("Name,AddressType,Ports,Endpoints,Age", m.endpointslice),
     EVENTS: _layout(
-        "Last Seen,Type,Reason,Object,+Subobject,+Source,Message,+First Seen,+Count,+Name", c.event
+        "Last Seen,Type,Reason,Object,+Subobject,+Source,Message,+First Seen,+Count,+Name", m.event
     ),
     EVENTS_V1: _layout(
-        "Last Seen,Type,Reason,Object,+Subobject,+Source,Message,+First Seen,+Count,+Name", c.event
+        "Last Seen,Type,Reason,Object,+Subobject,+Source,Message,+First Seen,+Count,+Name", m.event
     ),
-    CONFIGMAPS: _layout("Name,Data,Age", c.configmap),
-    SECRETS: _layout("Name,Type,Data,Age", c.secret),
+    CONFIGMAPS: _layout("Name,Data,Age", m.configmap),
+    SECRETS: _layout("Name,Type,Data,Age", m.secret),
     SERVICEACCOUNTS: _layout("Name,Age", c.plain),
     LIMITRANGES: _layout("Name,@Created At", c.created),
     CUSTOMRESOURCEDEFINITIONS: _layout("Name,@Created At", c.created),
-    RESOURCEQUOTAS: _layout("Name,Request,Limit,Age", c.quota),
+    RESOURCEQUOTAS: _layout("Name,Request,Limit,Age", m.quota),
     PERSISTENTVOLUMECLAIMS: _layout(
         "Name,Status,Volume,Capacity,Access Modes,StorageClass,VolumeAttributesClass,Age,"
         "+VolumeMode",
-        c.claim,
+        m.claim,
     ),
     PERSISTENTVOLUMES: _layout(
         "Name,Capacity,Access Modes,Reclaim Policy,Status,Claim,StorageClass,"
         "VolumeAttributesClass,Reason,Age,+VolumeMode",
-        c.volume,
+        m.volume,
     ),
     STORAGECLASSES: _layout(
-        "Name,Provisioner,ReclaimPolicy,VolumeBindingMode,AllowVolumeExpansion,Age", c.storageclass
+        "Name,Provisioner,ReclaimPolicy,VolumeBindingMode,AllowVolumeExpansion,Age", m.storageclass
     ),
-    INGRESSES: _layout("Name,Class,Hosts,Address,Ports,Age", c.ingress),
-    INGRESSCLASSES: _layout("Name,Controller,Parameters,Age", c.ingressclass),
-    AUTOSCALERS: _layout("Name,Reference,Targets,MinPods,MaxPods,Replicas,Age", c.autoscaler),
-    LEASES: _layout("Name,Holder,Age", c.lease),
-    HTTPROUTES: _layout("Name,Hostnames,Age", c.httproute),
-    GATEWAYS: _layout("Name,Class,Address,Programmed,Age", c.gateway),
+    INGRESSES: _layout("Name,Class,Hosts,Address,Ports,Age", m.ingress),
+    INGRESSCLASSES: _layout("Name,Controller,Parameters,Age", m.ingressclass),
+    AUTOSCALERS: _layout("Name,Reference,Targets,MinPods,MaxPods,Replicas,Age", m.autoscaler),
+    LEASES: _layout("Name,Holder,Age", m.lease),
+    HTTPROUTES: _layout("Name,Hostnames,Age", m.httproute),
+    GATEWAYS: _layout("Name,Class,Address,Programmed,Age", m.gateway),
     SCALEDOBJECTS: _layout(
-        "Name,ScaleTargetKind,ScaleTargetName,Min,Max,Ready,Active,Age", c.scaledobject
+        "Name,ScaleTargetKind,ScaleTargetName,Min,Max,Ready,Active,Age", m.scaledobject
     ),
 }
 _PLAIN = _layout("Name,@Created At", c.created)

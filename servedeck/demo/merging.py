@@ -1,0 +1,51 @@
+"""What a write makes of the object that was there, and when an object may go."""
+
+from __future__ import annotations
+
+from servedeck.demo.changes import Json
+from servedeck.demo.resources import NAMESPACES, Resource
+
+ALL = "*"
+"""As `subresource` of a write by a controller: spec and status in one step, as a binding does."""
+
+
+def content(obj: Json) -> Json:
+    """What `metadata.generation` counts: all but metadata and status."""
+    return {key: value for key, value in obj.items() if key not in ("metadata", "status")}
+
+
+def combine(resource: Resource, old: Json, obj: Json, subresource: str) -> Json:
+    """The object that results when `obj` is written to the subresource."""
+    if subresource == "status":
+        meta = dict(old["metadata"])
+        if "managedFields" in obj["metadata"]:
+            meta["managedFields"] = obj["metadata"]["managedFields"]
+        return _with_status({**old, "metadata": meta}, obj)
+    typed = {**obj, "apiVersion": resource.api_version, "kind": resource.kind}
+    if subresource == ALL or not resource.has_status:
+        return typed
+    return _with_status(typed, old)
+
+
+def _with_status(obj: Json, source: Json) -> Json:
+    rest = {key: value for key, value in obj.items() if key != "status"}
+    return {**rest, "status": source["status"]} if "status" in source else rest
+
+
+def may_go(resource: Resource, obj: Json) -> bool:
+    """Nothing holds an object any longer that was asked to go."""
+    meta = obj["metadata"]
+    if "deletionTimestamp" not in meta or meta.get("finalizers"):
+        return False
+    if resource is NAMESPACES:
+        return not obj.get("spec", {}).get("finalizers")
+    return not meta.get("deletionGracePeriodSeconds")
+
+
+def grace_of(pod: Json, asked: int | None) -> int:
+    """Seconds a Pod has to stop (kubernetes pkg/registry/core/pod/strategy.go,
+    CheckGracefulDelete)."""
+    spec = pod.get("spec", {})
+    seconds: int = spec.get("terminationGracePeriodSeconds", 30) if asked is None else asked
+    finished = pod.get("status", {}).get("phase") in ("Failed", "Succeeded")
+    return 0 if finished or not spec.get("nodeName") else max(0, seconds)
