@@ -6,15 +6,15 @@ from collections.abc import Iterable
 
 from servedeck.fleet.view import Key, ServingView
 from servedeck.serving.status import Status
-from widgets.fleet_table import Column, Row, Since
+from widgets.columns import Column, Row, Since
 from widgets.spans import Line, Span
 
 COLUMNS = (
     Column("name", "NAME", least=16, most=34, rank=0),
     Column("project", "PROJECT", least=8, most=18, rank=3),
-    Column("status", "STATUS", least=22, most=50, fair=34, rank=1),
+    Column("status", "STATUS", least=22, most=50, fair=36, rank=1),
     Column("ready", "READY", least=5, most=9, rank=2, right=True),
-    Column("template", "TEMPLATE", least=8, most=12, rank=8),
+    Column("template", "TEMPLATE", least=11, most=12, rank=8),
     Column("model", "MODEL", least=14, most=40, rank=7),
     Column("accelerator", "ACCELERATOR", least=11, most=22, rank=6),
     Column("restarts", "RESTARTS", least=8, most=10, rank=5, right=True),
@@ -44,7 +44,7 @@ def badge(view: ServingView) -> str:
         return (
             f"{view.failing} failing: {view.reason}" if view.reason else f"{view.failing} failing"
         )
-    return view.reason
+    return view.reason if view.reason != view.status.value else ""
 
 
 def status_line(view: ServingView) -> Line:

@@ -173,7 +173,7 @@ async def test_the_200_columns_of_a_wide_terminal_show_all_columns():
 
 async def test_no_key_is_bound_that_does_nothing_yet():
     app = make_app()
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=(80, 24)):
         bound = set(app.servings._bindings.key_to_bindings)
         assert not bound & {"r", "s", "e", "y", "d", "p", "R", "ctrl+d"}
 

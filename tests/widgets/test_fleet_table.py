@@ -6,7 +6,8 @@ from textual.app import App, ComposeResult
 from textual.geometry import Region
 
 from styles.themes import DARK, DEFAULTS
-from widgets.fleet_table import Column, FleetTable, Row, Since, layout
+from widgets.columns import Column, Row, Since, layout
+from widgets.fleet_table import FleetTable
 
 COLUMNS = (
     Column("name", "NAME", least=8, most=20, rank=0),

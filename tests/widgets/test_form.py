@@ -50,7 +50,7 @@ async def test_errors_come_first_and_the_row_grows_by_what_is_wrong() -> None:
         row.set_problems([warning("cpu", "Is that meant?"), error("cpu", "It is no number.")])
         await pilot.pause()
         assert row.size.height == 3
-        lines = [plain(line).strip() for line in row.under.lines]
+        lines = [plain(line).strip() for line in row.under]
         assert lines == ["✗ It is no number.", "! Is that meant?"]
         row.set_problems(())
         await pilot.pause()

@@ -9,7 +9,7 @@ from textual.binding import BindingType
 from tui.actions import Action, bindings, in_scope, shown_keys
 from tui.screens.base import ActionScreen
 from tui.screens.pick import Choice, PickScreen
-from widgets.fleet_table import Column, Row
+from widgets.columns import Column, Row
 
 ARGUMENTS = {
     "ns": "namespace",

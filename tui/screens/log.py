@@ -137,7 +137,7 @@ class LogScreen(ActionScreen[None]):
             spans.append(("✓ following", "ready"))
         else:
             spans.append((f"holding, {log.unseen:,} lines below; G follows", "pending"))
-        spans.append((f"  {len(log.lines):,} lines", "muted"))
+        spans.append((f"  {len(log.lines):,} line{'' if len(log.lines) == 1 else 's'}", "muted"))
         if log.dropped:
             spans.append((f", {log.dropped:,} older ones let go", "muted"))
         return tuple(spans)

@@ -13,7 +13,8 @@ from textual.widgets import Input
 from servedeck.serving.units import age
 from tui.actions import bindings
 from tui.screens.base import Overlay
-from widgets.fleet_table import Column, FleetTable, Row
+from widgets.columns import Column, Row
+from widgets.fleet_table import FleetTable
 from widgets.line_input import LineInput
 from widgets.lines import Bar
 

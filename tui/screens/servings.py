@@ -9,7 +9,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.geometry import Size
 from textual.getters import query_one
-from textual.timer import Timer
 from textual.widgets import Input
 
 from servedeck.fleet.query import Query, QueryError, counts, parse, sort
@@ -21,6 +20,7 @@ from tui.actions import POD_KEYS, Action, bindings
 from tui.namespaces import Digits
 from tui.screens.base import ActionScreen
 from tui.screens.create.entry import Creating
+from tui.screens.status import StatusPane
 from tui.source import Changes, State
 from widgets.fleet_header import FleetHeader, Heading
 from widgets.fleet_table import FleetTable
@@ -29,13 +29,7 @@ from widgets.line_input import LineInput
 from widgets.lines import Bar
 from widgets.serving_rows import COLUMNS, Rows, status_word
 from widgets.spans import Line, Span
-from widgets.status_popover import Crash, StatusPopover, Tail, crash_of
-
-TAIL_LINES = 20
-"""Lines of the crashed container that the status shows."""
-
-HOVER_DELAY = 0.35
-"""Seconds that the mouse rests on a status before it is shown."""
+from widgets.status_popover import StatusPopover
 
 DEFAULT_SORT = "status"
 MOST_FIRST = frozenset({"restarts"})
@@ -67,9 +61,7 @@ class ServingsScreen(ActionScreen[None]):
         self.creating = Creating(self)
         self._digits = Digits()
         self._views: list[ServingView] = []
-        self._hover: Timer | None = None
-        self._peeking = False
-        self._tail: Tail | None = None
+        self.status = StatusPane(self)
 
     def compose_body(self) -> ComposeResult:
         yield FleetHeader()
@@ -124,7 +116,7 @@ class ServingsScreen(ActionScreen[None]):
         self._show_columns()
         self._show_heading(here, state)
         self._show_banner(state)
-        self._show_status()
+        self.status.refresh()
         self.creating.show()
         self.show_message()
         self.show_hints()
@@ -193,7 +185,7 @@ class ServingsScreen(ActionScreen[None]):
     def fit(self, size: Size) -> None:
         super().fit(size)
         self._fit_header()
-        self.call_after_refresh(self._place_popover)
+        self.call_after_refresh(self.status.place)
 
     def _fit_header(self) -> None:
         """Lines of the header; the filter takes the place of the last, so that no row moves."""
@@ -209,7 +201,7 @@ class ServingsScreen(ActionScreen[None]):
     def scopes(self) -> tuple[str, ...]:
         if self.filter_line.input.has_focus:
             return ("filter",)
-        return ("status",) if self.popover.is_open and not self._peeking else (self.SCOPE,)
+        return ("status",) if self.status.has_keys else (self.SCOPE,)
 
     def why_not(self, action: Action) -> str:
         view = self.selected
@@ -278,8 +270,8 @@ class ServingsScreen(ActionScreen[None]):
         self.say("Trying the API server again.")
 
     def do_back(self) -> None:
-        if self.popover.is_open:
-            self._close_status()
+        if self.status.is_open:
+            self.status.close()
         elif self.filter_line.display:
             self.clear_filter()
         else:
@@ -348,85 +340,19 @@ class ServingsScreen(ActionScreen[None]):
 
     def do_status(self) -> None:
         if view := self.selected:
-            self._open_status(view)
-            self.popover.focus()
+            self.status.open(view)
 
     def on_fleet_table_cell_clicked(self, message: FleetTable.CellClicked) -> None:
         if message.column == "status" or message.double:
             self.do_status()
-        elif self.popover.is_open:
-            self._close_status()
+        elif self.status.is_open:
+            self.status.close()
 
     def on_fleet_table_cell_hovered(self, message: FleetTable.CellHovered) -> None:
-        if self._hover is not None:
-            self._hover.stop()
-        key = cast(Key, message.key) if message.column == "status" else None
-        if key is not None or self._peeking:
-            self._hover = self.set_timer(HOVER_DELAY, lambda: self._peek(key))
-
-    def _peek(self, key: Key | None) -> None:
-        """Show the status under the mouse while the mouse stays there or on what is shown."""
-        view = self.servedeck.source.fleet.view(key) if key is not None else None
-        if view is not None and not (self.popover.is_open and not self._peeking):
-            self._peeking = True
-            self._open_status(view, peeking=True)
-        elif self._peeking and self.app.mouse_over is not self.popover:
-            self._close_status()
-
-    def _open_status(self, view: ServingView, *, peeking: bool = False) -> None:
-        self._peeking = peeking
-        self._tail = None
-        self.popover.show(view, self._wanted_tail(view))
-        self._place_popover()
-        self.show_hints()
-
-    def _show_status(self) -> None:
-        """Bring the open status up to date."""
-        if self.popover.view is None:
-            return
-        key = self.popover.view.key
-        view = self.servedeck.source.fleet.view(key)
-        if view is None:
-            self._close_status()
-            self.say(f"{key} was deleted.", "warning")
-        elif view is not self.popover.view:
-            self.popover.show(view, self._wanted_tail(view))
-            self._place_popover()
-
-    def _place_popover(self) -> None:
-        view = self.popover.view
-        if view is not None:
-            line = self.table.line_of(view.key)
-            body = self.table.region
-            self.popover.place(body, body.y + (line if line is not None else body.height // 2))
-
-    def _wanted_tail(self, view: ServingView) -> Tail | None:
-        """The crashed container's lines; begins to read them where they are not known."""
-        crash = crash_of(view)
-        if crash is None:
-            self._tail = None
-        elif self._tail is None or self._tail.crash != crash:
-            known = self._tail if self._tail and self._tail.crash[:3] == crash[:3] else None
-            self._tail = Tail(crash, known.lines if known else ())
-            self.start(self._read_tail(crash), "tail")
-        return self._tail
-
-    async def _read_tail(self, crash: Crash) -> None:
-        tail = await self.servedeck.read_tail(crash, TAIL_LINES)
-        if self._tail is not None and self._tail.crash == crash and self.popover.view is not None:
-            self._tail = tail
-            self.popover.show(self.popover.view, tail)
-            self._place_popover()
-
-    def _close_status(self) -> None:
-        self._peeking = False
-        self._tail = None
-        self.popover.hide()
-        self.table.focus()
-        self.show_hints()
+        self.status.hovered(cast(Key, message.key) if message.column == "status" else None)
 
     def on_status_popover_closed(self) -> None:
-        self._close_status()
+        self.status.close()
 
     def on_status_popover_log_requested(self, message: StatusPopover.LogRequested) -> None:
         if self.popover.view is not None:

@@ -1,0 +1,116 @@
+"""The status of one serving in front of the list: opened by key, click or mouse, kept true."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.timer import Timer
+
+from servedeck.fleet.view import Key, ServingView
+from widgets.status_popover import Crash, StatusPopover, Tail, crash_of
+
+if TYPE_CHECKING:
+    from tui.screens.servings import ServingsScreen
+
+TAIL_LINES = 20
+"""Lines of the crashed container that are shown."""
+
+HOVER_DELAY = 0.35
+"""Seconds that the mouse rests on a status before it is shown."""
+
+
+class StatusPane:
+    """Keeps the popover of the serving list where it belongs and true."""
+
+    def __init__(self, screen: ServingsScreen) -> None:
+        self._screen = screen
+        self._hover: Timer | None = None
+        self._peeking = False
+        self._tail: Tail | None = None
+
+    @property
+    def popover(self) -> StatusPopover:
+        return self._screen.popover
+
+    @property
+    def is_open(self) -> bool:
+        return self.popover.is_open
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether keys are meant for it; not where the mouse alone shows it."""
+        return self.is_open and not self._peeking
+
+    def open(self, view: ServingView, *, peeking: bool = False) -> None:
+        """Show the status of a serving; `peeking` leaves the keys to the list."""
+        self._peeking = peeking
+        self._tail = None
+        self.popover.show(view, self._wanted_tail(view))
+        self.place()
+        if not peeking:
+            self.popover.focus()
+        self._screen.show_hints()
+
+    def close(self) -> None:
+        self._peeking = False
+        self._tail = None
+        self.popover.hide()
+        self._screen.table.focus()
+        self._screen.show_hints()
+
+    def refresh(self) -> None:
+        """Bring what is open up to date."""
+        if self.popover.view is None:
+            return
+        key = self.popover.view.key
+        view = self._view(key)
+        if view is None:
+            self.close()
+            self._screen.say(f"{key} was deleted.", "warning")
+        elif view is not self.popover.view:
+            self.popover.show(view, self._wanted_tail(view))
+            self.place()
+
+    def place(self) -> None:
+        """Beside the serving's row."""
+        view = self.popover.view
+        if view is not None:
+            line = self._screen.table.line_of(view.key)
+            body = self._screen.table.region
+            self.popover.place(body, body.y + (line if line is not None else body.height // 2))
+
+    def hovered(self, key: Key | None) -> None:
+        """The mouse is on the status of a serving, or on none."""
+        if self._hover is not None:
+            self._hover.stop()
+        if key is not None or self._peeking:
+            self._hover = self._screen.set_timer(HOVER_DELAY, lambda: self._peek(key))
+
+    def _peek(self, key: Key | None) -> None:
+        """Show the status under the mouse while the mouse stays there or on what is shown."""
+        view = self._view(key) if key is not None else None
+        if view is not None and not self.has_keys:
+            self.open(view, peeking=True)
+        elif self._peeking and self._screen.app.mouse_over is not self.popover:
+            self.close()
+
+    def _view(self, key: Key) -> ServingView | None:
+        return self._screen.servedeck.source.fleet.view(key)
+
+    def _wanted_tail(self, view: ServingView) -> Tail | None:
+        """The crashed container's lines; begins to read them where they are not known."""
+        crash = crash_of(view)
+        if crash is None:
+            self._tail = None
+        elif self._tail is None or self._tail.crash != crash:
+            known = self._tail if self._tail and self._tail.crash[:3] == crash[:3] else None
+            self._tail = Tail(crash, known.lines if known else ())
+            self._screen.start(self._read_tail(crash), "tail")
+        return self._tail
+
+    async def _read_tail(self, crash: Crash) -> None:
+        tail = await self._screen.servedeck.read_tail(crash, TAIL_LINES)
+        if self._tail is not None and self._tail.crash == crash and self.popover.view is not None:
+            self._tail = tail
+            self.popover.show(self.popover.view, tail)
+            self.place()
