@@ -68,7 +68,7 @@ async def fill(plane: ControlPlane, servings: int, replicas: int) -> float:
         await asyncio.gather(
             *(create(f"/apis/apps/v1/namespaces/{ns}/deployments", body) for ns, body in made)
         )
-        wanted, limit = servings * replicas, 60 + servings * replicas / 20
+        wanted, limit = servings * replicas, 120 + servings * replicas / 10
         ready = 0
         while time.monotonic() - start < limit:
             async with http.get("/apis/apps/v1/deployments?resourceVersion=0") as answer:

@@ -44,6 +44,14 @@ containerStatuses:
 """
 
 
+KWOK_OPTIONS: Json = {
+    "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
+    "kind": "KwokConfiguration",
+    "options": {"podPlayStageParallelism": 16},
+}
+"""Four Pods at a time, the default, take minutes for 5,000 of them on a busy machine."""
+
+
 def _stage(name: str, matches: list[Json], then: Json) -> Json:
     return {
         "apiVersion": "kwok.x-k8s.io/v1alpha1",

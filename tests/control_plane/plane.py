@@ -271,7 +271,8 @@ class ControlPlane:
     def _kwok_args(self) -> list[str]:
         assert self.kubelet
         stages = self.root / "stages.yaml"
-        stages.write_text("\n---\n".join(json.dumps(stage) for stage in objects.POD_STAGES))
+        documents = (objects.KWOK_OPTIONS, *objects.POD_STAGES)
+        stages.write_text("\n---\n".join(map(json.dumps, documents)))
         return [
             f"--kubeconfig={self.kubeconfig()}",
             f"--config={stages}",
