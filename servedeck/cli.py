@@ -7,6 +7,7 @@ stands before the Kubernetes client is loaded.
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -205,8 +206,11 @@ def _settings(args: argparse.Namespace) -> Settings:
 
 
 @contextmanager
-def _target(args: argparse.Namespace, settings: Settings) -> Iterator[Target]:
-    """What to show, in the demo's cluster while it is asked for."""
+def _target(
+    args: argparse.Namespace, settings: Settings, meanwhile: Callable[[], object] = lambda: None
+) -> Iterator[Target]:
+    """What to show, in the demo's cluster while it is asked for. `meanwhile` is done while that
+    one starts."""
     from servedeck.cluster.kubeconfig import Target
 
     files = (args.kubeconfig,) if args.kubeconfig is not None else None
@@ -225,7 +229,7 @@ def _target(args: argparse.Namespace, settings: Settings) -> Iterator[Target]:
     # The demo has contexts of its own, and its servings are spread over several namespaces.
     target = replace(target, context=args.context, all_namespaces=not target.namespace)
     try:
-        with cluster.spawn() as file:
+        with cluster.spawn(meanwhile=meanwhile) as file:
             yield replace(target, kubeconfig=(file,))
     except cluster.DemoError as error:
         raise CommandError(str(error)) from error
@@ -240,7 +244,7 @@ def _app(args: argparse.Namespace, create: Draft | None = None) -> int:
             "The screen needs a terminal; for scripts there is `servedeck get servings`."
         )
     settings = _settings(args)
-    with _target(args, settings) as target:
+    with _target(args, settings, lambda: importlib.import_module("tui.start")) as target:
         from servedeck.cluster import kubeconfig
         from tui.start import run
 

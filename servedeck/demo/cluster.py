@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -292,10 +292,16 @@ class Process:
 
 
 @contextlib.contextmanager
-def spawn(*, seed: int = 0, speed: float = 1.0) -> Iterator[Path]:
-    """A demo cluster in a child process; yields its kubeconfig. DemoError if it does not start."""
+def spawn(
+    *, seed: int = 0, speed: float = 1.0, meanwhile: Callable[[], object] = lambda: None
+) -> Iterator[Path]:
+    """A demo cluster in a child process; yields its kubeconfig. DemoError if it does not start.
+
+    `meanwhile` is done while the child starts, which takes about half a second.
+    """
     process = Process(seed=seed, speed=speed)
     try:
+        meanwhile()
         yield process.kubeconfig()
     finally:
         process.end()

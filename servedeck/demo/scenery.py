@@ -8,6 +8,7 @@ import base64
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from servedeck.config import PLATFORM_CONFIGMAP, PLATFORM_NAMESPACE
 from servedeck.demo.api.defaults import fill
 from servedeck.demo.resources import (
     CONFIGMAPS,
@@ -158,6 +159,7 @@ def foundation() -> Iterator[Placed]:
         "default",
         "kube-system",
         "platform",
+        PLATFORM_NAMESPACE,
         "chat",
         "search",
         "vision",
@@ -224,6 +226,13 @@ def foundation() -> Iterator[Placed]:
         {
             "metadata": {"namespace": "chat", "name": "chat-templates"},
             "data": {"default.jinja": "{{ messages }}"},
+        },
+    )
+    yield (
+        CONFIGMAPS,
+        {
+            "metadata": {"namespace": PLATFORM_NAMESPACE, "name": PLATFORM_CONFIGMAP},
+            "data": {"endpoint_host": HOST, "gateway": "/".join(GATEWAY)},
         },
     )
 
