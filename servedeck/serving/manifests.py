@@ -222,6 +222,8 @@ def _inference_server(spec: ServingSpec, shape: Shape) -> Object:
         container["livenessProbe"] = _probe(spec.liveness, 10, 6)
     if spec.server.security_context:
         container["securityContext"] = dict(spec.server.security_context)
+    # A crash's last lines then stand in the Pod's status, where they outlive the log.
+    container["terminationMessagePolicy"] = "FallbackToLogsOnError"
     return container
 
 
