@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from textual import events
 from textual.message import Message
 
-from widgets.lines import Bar
+from widgets.form_parts import FormBar
 
 
-class ChoiceBox(Bar, can_focus=True):
+class ChoiceBox(FormBar, can_focus=True):
     """Shows the chosen value. Left and right take its neighbours, space or a letter asks for the
     whole list."""
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from textual import events
 from textual.app import ComposeResult
-from textual.containers import Horizontal
-from textual.getters import query_one
+from textual.geometry import Region
 from textual.message import Message
+from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Input
 
 from servedeck.serving.problems import Problem
 from servedeck.serving.text import sanitise
 from widgets.choice_box import ChoiceBox
+from widgets.form_parts import FormPart
 from widgets.line_input import PlainInput
-from widgets.lines import Bar
 from widgets.spans import Line, wrap
 
 LABEL_WIDTH = 25
@@ -25,6 +25,9 @@ LABEL_WIDTH = 25
 
 VARIABLE_INDENT = 3
 """Cells before the name of a variable, which has no label."""
+
+NAME_WIDTH = 25
+"""Cells of the name."""
 
 _BREAK, _TAB = "⏎", "⇥"
 """How line breaks and tabs of a value stand in an input of one line."""
@@ -103,20 +106,20 @@ class FieldInput(PlainInput):
             self.post_message(self.LinesPasted(self, event.text))
 
 
-class FormRow(Widget):
-    """Base of the rows: label, editors, note and problems."""
+class FormRow(FormPart):
+    """Base of the rows: draws label, note and problems around its editors. One widget and not four:
+    a form has forty rows, and opening it costs what its widgets cost."""
 
     DEFAULT_CSS = """
     FormRow {
-        height: auto;
-        & > Horizontal { height: 1; }
-        & > #under { display: none; }
+        height: 1;
+        layout: horizontal;
+        overflow: hidden hidden;
         & FieldInput { width: 1fr; }
         & ChoiceBox { width: 1fr; }
     }
     """
-    under = query_one("#under", Bar)
-    label_bar = query_one(".label", Bar)
+    can_focus = False
 
     def __init__(
         self, path: str, label: str, *, required: bool = False, indent: int = LABEL_WIDTH
@@ -128,27 +131,29 @@ class FormRow(Widget):
         self.required = required
         self._note: Line = ()
         self._problems: tuple[Problem, ...] = ()
-        self._drawn: tuple[object, ...] = ()
+        self._wrapped: tuple[object, ...] = ()
+        self._under: list[Line] = []
+        self._has_cursor = False
+
+    @property
+    def is_container(self) -> bool:
+        return True
 
     def compose(self) -> ComposeResult:
-        label = Bar()
-        label.add_class("label")
-        label.styles.width = self.indent
-        with Horizontal():
-            yield label
-            yield from self.compose_editors()
-        yield Bar(id="under")
+        for at, editor in enumerate(self.compose_editors()):
+            if at == 0:
+                editor.styles.margin = (0, 0, 0, self.indent)
+            yield editor
 
-    def compose_editors(self) -> ComposeResult:
+    def compose_editors(self) -> Iterator[Widget]:
         """The widgets beside the label."""
         yield from ()
 
     def on_mount(self) -> None:
-        self._draw_label()
-        self._draw_under()
+        self._arrange()
 
     def on_resize(self) -> None:
-        self._draw_under()
+        self._arrange()
 
     # -- what is under the input ----------------------------------------------------------------
 
@@ -157,21 +162,26 @@ class FormRow(Widget):
         """What is shown as wrong or doubtful."""
         return self._problems
 
+    @property
+    def under(self) -> Sequence[Line]:
+        """The lines under the input."""
+        return self._under
+
     def set_note(self, note: Line) -> None:
         """Show a line that informs; () shows none."""
         self._note = note
-        self._draw_under()
+        self._arrange()
 
     def set_problems(self, problems: Sequence[Problem]) -> None:
         """Show what is wrong, the errors first."""
         self._problems = tuple(sorted(problems, key=lambda one: not one.is_error))
-        self._draw_under()
+        self._arrange()
 
-    def _draw_under(self) -> None:
-        drawn = (self.size.width, self._note, self._problems)
-        if not self.is_mounted or not self.size.width or drawn == self._drawn:
+    def _arrange(self) -> None:
+        wrapped = (self.size.width, self._note, self._problems)
+        if not self.size.width or wrapped == self._wrapped:
             return
-        self._drawn = drawn
+        self._wrapped = wrapped
         indent = (" " * self.indent, "")
         lines: list[Line] = []
         for problem in self._problems:
@@ -180,28 +190,36 @@ class FormRow(Widget):
             lines += wrap((indent, *text), self.size.width - 1, self.indent + 2)
         if self._note:
             lines += wrap((indent, ("  ", ""), *self._note), self.size.width - 1, self.indent + 2)
-        self.under.display = bool(lines)
-        self.under.styles.height = max(1, len(lines))
-        self.under.set_lines(*lines)
-        self.under.refresh()
+        if len(lines) != len(self._under):
+            self.styles.height = 1 + len(lines)
+        self._under = lines
+        self.refresh()
 
-    # -- focus ----------------------------------------------------------------------------------
+    # -- drawing --------------------------------------------------------------------------------
 
-    def _draw_label(self) -> None:
-        focused = self.has_focus_within
-        self.label_bar.set_lines(
-            (
-                ("▌" if focused else " ", "accent"),
-                (self.label, "strong" if focused else "muted"),
-                (" *" if self.required else "", "key"),
-            )
+    def label_line(self) -> Line:
+        """The first line, as far as no editor covers it."""
+        return (
+            ("▌" if self._has_cursor else " ", "accent"),
+            (self.label, "strong" if self._has_cursor else "muted"),
+            (" *" if self.required else "", "key"),
         )
 
+    def render_line(self, y: int) -> Strip:
+        line: Line = ()
+        if y == 0:
+            line = self.label_line()
+        elif y <= len(self._under):
+            line = self._under[y - 1]
+        return self.strip(line, self.size.width, self.rich_style)
+
     def on_descendant_focus(self) -> None:
-        self._draw_label()
+        self._has_cursor = True
+        self.refresh(Region(0, 0, self.indent, 1))
 
     def on_descendant_blur(self) -> None:
-        self._draw_label()
+        self._has_cursor = False
+        self.refresh(Region(0, 0, self.indent, 1))
 
 
 class TextRow(FormRow):
@@ -214,7 +232,7 @@ class TextRow(FormRow):
         self._text = text
         self._placeholder = placeholder
 
-    def compose_editors(self) -> ComposeResult:
+    def compose_editors(self) -> Iterator[Widget]:
         yield FieldInput(self.path, self._text, placeholder=self._placeholder)
 
 
@@ -227,7 +245,7 @@ class ChoiceRow(FormRow):
         super().__init__(path, label, required=required)
         self.box = ChoiceBox(path, shown, detail)
 
-    def compose_editors(self) -> ComposeResult:
+    def compose_editors(self) -> Iterator[Widget]:
         yield self.box
 
 
@@ -239,11 +257,7 @@ class VariableRow(FormRow):
     line that could not be read, kept to be mended."""
 
     DEFAULT_CSS = """
-    VariableRow {
-        & .name { width: 25; }
-        & .between { width: 3; }
-        & .source { width: 13; }
-    }
+    VariableRow .name { width: 25; }
     """
 
     def __init__(self, path: str, row: dict[str, str], *, masked: bool) -> None:
@@ -251,38 +265,45 @@ class VariableRow(FormRow):
         self.row = row
         self._masked = masked
 
-    def compose_editors(self) -> ComposeResult:
-        source = self.row["source"]
-        if source == "line":
-            yield FieldInput(
-                f"{self.path}.value", self.row["value"], masked=self._masked, takes_lines=True
-            )
+    def compose_editors(self) -> Iterator[Widget]:
+        if self.row["source"] == "line":
+            yield self._value()
             return
         name = FieldInput(
             f"{self.path}.name", self.row["name"], placeholder="NAME", takes_lines=True
         )
         name.add_class("name")
-        between = Bar()
-        between.add_class("source" if source else "between")
         yield name
-        yield between
-        if source:
-            between.set_lines(((f" ← {SOURCES.get(source, '?'):<9} ", "muted"),))
-            yield FieldInput(f"{self.path}.ref", self.row["ref"], placeholder="name")
-            key = Bar()
-            key.add_class("between")
-            key.set_lines(((" / ", "muted"),))
+        if self.row["source"]:
+            ref = FieldInput(f"{self.path}.ref", self.row["ref"], placeholder="name")
+            ref.styles.margin = (0, 0, 0, len(self._between()))
+            yield ref
+            key = FieldInput(f"{self.path}.key", self.row["key"], placeholder="key")
+            key.styles.margin = (0, 0, 0, 1)
             yield key
-            yield FieldInput(f"{self.path}.key", self.row["key"], placeholder="key")
         else:
-            between.set_lines(((" = ", "muted"),))
-            yield FieldInput(
-                f"{self.path}.value",
-                self.row["value"],
-                placeholder="value",
-                masked=self._masked,
-                takes_lines=True,
-            )
+            value = self._value()
+            value.styles.margin = (0, 0, 0, len(self._between()))
+            yield value
+
+    def _value(self) -> FieldInput:
+        return FieldInput(
+            f"{self.path}.value",
+            self.row["value"],
+            placeholder="value",
+            masked=self._masked,
+            takes_lines=True,
+        )
+
+    def _between(self) -> str:
+        """What stands between the name and where its value comes from."""
+        source = self.row["source"]
+        return f" ← {SOURCES.get(source, '?')}, key " if source else " = "
+
+    def label_line(self) -> Line:
+        mark = ("▌" if self._has_cursor else " ", "accent")
+        blank = " " * (VARIABLE_INDENT + NAME_WIDTH - 1)
+        return (mark, (blank, ""), (self._between(), "muted"))
 
     def set_masked(self, masked: bool) -> None:
         """Show the value, or dots in its place."""
@@ -297,73 +318,3 @@ class VariableRow(FormRow):
         for one in self.query(FieldInput):
             if one.path.endswith((".value", ".ref")):
                 one.focus()
-
-
-class Heading(Bar):
-    """Title of a section."""
-
-    DEFAULT_CSS = """
-    Heading { height: 2; }
-    """
-
-    def __init__(self, title: str, detail: str = "") -> None:
-        super().__init__()
-        self._title = title
-        self._detail = detail
-
-    def on_resize(self) -> None:
-        taken = len(self._title) + (len(self._detail) + 2 if self._detail else 0)
-        rest = self.size.width - taken - 3
-        detail = ((f" {self._detail} ", "muted"),) if self._detail else ()
-        self.set_lines(
-            (),
-            ((f" {self._title} ", "title"), *detail, ("─" * max(rest, 0), "muted")),
-        )
-
-
-class Fact(Bar):
-    """A line of the form that nobody can change."""
-
-    def __init__(self, name: str, *lines: Line) -> None:
-        super().__init__(id=f"fact-{name}")
-        self.styles.height = max(1, len(lines))
-        self.set_lines(*lines)
-
-
-class FormButton(Bar, can_focus=True):
-    """Something that the form can do, reached like a field."""
-
-    can_focus = True
-
-    @dataclass
-    class Pressed(Message):
-        """It is to be done."""
-
-        button: FormButton
-
-    def __init__(self, path: str, label: str, help: str) -> None:
-        super().__init__()
-        self.path = path
-        self.label = label
-        self.help = help
-
-    def on_mount(self) -> None:
-        self._draw()
-
-    def _draw(self, *, focused: bool = False) -> None:
-        self.set_lines((("▌" if focused else " ", "accent"), (self.label, "key")))
-
-    def on_focus(self) -> None:
-        self._draw(focused=True)
-
-    def on_blur(self) -> None:
-        self._draw()
-
-    def on_click(self) -> None:
-        self.post_message(self.Pressed(self))
-
-    def on_key(self, event: events.Key) -> None:
-        if event.key in ("enter", "space"):
-            event.stop()
-            event.prevent_default()
-            self.post_message(self.Pressed(self))

@@ -25,7 +25,6 @@ class Entry(NamedTuple):
     """Field that the line leads to; "" for none."""
     section: str = ""
     """Key of the section that begins here."""
-    cut: bool = False
 
 
 class ReviewList(Lines):
@@ -69,7 +68,7 @@ class ReviewList(Lines):
         places = [at for at, entry in enumerate(entries) if entry.path]
         same = [at for at in places if entries[at].path == before and not fresh]
         self._cursor = same[0] if same else -1
-        self.set_paragraphs([Paragraph(one.line, one.hanging, one.cut) for one in entries])
+        self.set_paragraphs([Paragraph(one.line, one.hanging) for one in entries])
         if fresh:
             self.scroll_to(y=0, animate=False)
         self.refresh()
@@ -78,8 +77,8 @@ class ReviewList(Lines):
         lines: list[Line] = []
         self._owners = []
         for at, paragraph in enumerate(self._paragraphs):
-            whole = paragraph.cut or not paragraph.line
-            made = [paragraph.line] if whole else wrap(paragraph.line, width, paragraph.hanging)
+            line, hanging = paragraph.line, paragraph.hanging
+            made = wrap(line, width, hanging) if line else [line]
             lines += made
             self._owners += [at] * len(made)
         return lines

@@ -26,10 +26,12 @@ TONES = (
 )
 
 
-class SpanView(ScrollView):
-    """Base of the widgets that draw spans; knows the style of each tone."""
+COMPONENTS = {f"tone--{tone}" for tone in TONES}
+"""Component classes of the tones."""
 
-    COMPONENT_CLASSES = {f"tone--{tone}" for tone in TONES}
+
+class SpanDrawing(ScrollView):
+    """Draws spans in tones whose styles a subclass knows."""
 
     @property
     def inner_width(self) -> int:
@@ -38,9 +40,7 @@ class SpanView(ScrollView):
 
     def tone(self, name: str) -> Style:
         """Style that the tone adds to the style below it."""
-        if not name:
-            return Style.null()
-        return self.get_component_rich_style(f"tone--{name}", partial=True)
+        return Style.null()
 
     def strip(self, line: Line, width: int, base: Style, *, toned: bool = True) -> Strip:
         """`line` cut or filled to `width` cells."""
@@ -59,6 +59,18 @@ class SpanView(ScrollView):
         if room > 0:
             segments.append(Segment(" " * room, base))
         return Strip(segments, width)
+
+
+class SpanView(SpanDrawing):
+    """Base of the widgets that draw spans; knows the style of each tone."""
+
+    COMPONENT_CLASSES = COMPONENTS
+
+    def tone(self, name: str) -> Style:
+        """Style that the tone adds to the style below it."""
+        if not name:
+            return Style.null()
+        return self.get_component_rich_style(f"tone--{name}", partial=True)
 
 
 def harmless(text: str) -> str:
@@ -92,15 +104,21 @@ def joined(lines: Iterable[Line], between: Line = ((" ", ""),)) -> Line:
     return tuple(result)
 
 
-def wrap(line: Line, width: int, hanging: int = 0) -> list[Line]:
+def wrap(line: Line, width: int, hanging: int = 0, *, whole: bool = False) -> list[Line]:
     """`line` in lines of at most `width` cells, broken at blanks where there is one, the second
-    and later ones indented by `hanging` cells."""
+    and later ones indented by `hanging` cells. `whole` breaks between spans where that is
+    possible."""
     width = max(width, 1)
     hanging = max(0, min(hanging, width // 2, width - 2))
     lines: list[list[Span]] = [[]]
     room = width
     for text, tone in line:
-        for word in _words(harmless(text)):
+        text = harmless(text)
+        if whole and room < cell_len(text) <= width - hanging:
+            text = text.lstrip(" ")
+            lines.append([])
+            room = width - hanging
+        for word in _words(text):
             taken = cell_len(word)
             if taken > room:
                 fits = cell_len(word.rstrip(" "))

@@ -7,6 +7,7 @@ from textual.app import App, ComposeResult
 from servedeck.serving.problems import error, warning
 from widgets.choice_box import ChoiceBox
 from widgets.form import ChoiceRow, FieldInput, TextRow, VariableRow, meant, shown
+from widgets.form_parts import FormBody
 from widgets.spans import plain
 
 
@@ -17,7 +18,8 @@ class Form(App[None]):
         self.heard: list[object] = []
 
     def compose(self) -> ComposeResult:
-        yield from self.rows
+        with FormBody():
+            yield from self.rows
 
     def on_field_input_edited(self, message: FieldInput.Edited) -> None:
         self.heard.append((message.input.path, message.text))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from textual import events
-from textual.containers import VerticalScroll
 from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input as TextInput
@@ -19,24 +18,14 @@ from tui.screens.create import choices, environment, steps
 from tui.screens.create.summary import masked
 from tui.workbench import Around
 from widgets.choice_box import ChoiceBox
-from widgets.form import (
-    ChoiceRow,
-    Fact,
-    FieldInput,
-    FormButton,
-    FormRow,
-    Heading,
-    TextRow,
-    VariableRow,
-)
+from widgets.form import ChoiceRow, FieldInput, FormRow, TextRow, VariableRow
+from widgets.form_parts import Fact, FormBody, FormButton, Heading
 
 EDITORS = "FieldInput, ChoiceBox, FormButton"
 
 
-class FormView(VerticalScroll, can_focus=False, inherit_bindings=False):
+class FormView(FormBody):
     """Rows of one step. Problems of a field are shown once it was left."""
-
-    can_focus = False
 
     DEFAULT_CSS = """
     FormView { height: 1fr; scrollbar-size-vertical: 1; overflow-x: hidden; }

@@ -51,7 +51,7 @@ class ReviewingScreen(Overlay[Key | None]):
         """Deploy was asked for before the dry run had answered."""
 
     def say(self, text: str, tone: str = "", seconds: float = SAID_FOR) -> None:
-        """Show a sentence, over several lines where it is long: it may say where a file is wrong."""
+        """Show a sentence, over several lines where it is long."""
         super().say(text, tone, seconds)
         lines = wrap(((" ", ""), (text, tone)), self.size.width - 1, 1)[:LONGEST_SENTENCE]
         self.message_line.styles.height = max(1, len(lines))

@@ -26,7 +26,7 @@ from tui.screens.create.keeper import PAUSE, Keeper
 from tui.screens.create.path import PathScreen
 from tui.screens.create.reviewing import ReviewingScreen
 from tui.workbench import Workbench
-from widgets.form import FormButton
+from widgets.form_parts import FormButton
 from widgets.lines import Bar
 from widgets.review_list import ReviewList
 from widgets.spans import Line, Span, spread, wrap

@@ -1,0 +1,128 @@
+"""What a form is made of besides its rows: body, headings, facts, buttons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich.style import Style
+from textual import events
+from textual.containers import VerticalScroll
+from textual.geometry import Region
+from textual.message import Message
+from textual.strip import Strip
+
+from widgets.spans import COMPONENTS, Line, SpanDrawing
+
+
+class FormBody(VerticalScroll, can_focus=False, inherit_bindings=False):
+    """Holds the parts of a form, and the styles of the tones for all of them: to look thirteen
+    tones up for each of a hundred widgets takes longer than all else that opening a form does."""
+
+    COMPONENT_CLASSES = COMPONENTS
+    can_focus = False
+
+    def tone(self, name: str) -> Style:
+        """Style that the tone adds to the style below it."""
+        return self.get_component_rich_style(f"tone--{name}", partial=True)
+
+
+class FormPart(SpanDrawing):
+    """Draws spans in a form."""
+
+    def tone(self, name: str) -> Style:
+        body = next((one for one in self.ancestors if isinstance(one, FormBody)), None)
+        return body.tone(name) if name and body is not None else Style.null()
+
+
+class FormBar(FormPart):
+    """One or a few lines, repainted where they differ."""
+
+    DEFAULT_CSS = """
+    FormBar { height: 1; overflow: hidden hidden; }
+    """
+    can_focus = False
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._lines: tuple[Line, ...] = ()
+
+    def set_lines(self, *lines: Line) -> None:
+        """Show the lines, first at the top."""
+        old, self._lines = self._lines, lines
+        for y in range(self.size.height):
+            if old[y : y + 1] != lines[y : y + 1]:
+                self.refresh(Region(0, y, self.size.width, 1))
+
+    def render_line(self, y: int) -> Strip:
+        line = self._lines[y] if y < len(self._lines) else ()
+        return self.strip(line, self.size.width, self.rich_style)
+
+
+class Heading(FormBar):
+    """Title of a section."""
+
+    DEFAULT_CSS = """
+    Heading { height: 2; }
+    """
+
+    def __init__(self, title: str, detail: str = "") -> None:
+        super().__init__()
+        self._title = title
+        self._detail = detail
+
+    def on_resize(self) -> None:
+        taken = len(self._title) + (len(self._detail) + 2 if self._detail else 0)
+        rest = self.size.width - taken - 3
+        detail = ((f" {self._detail} ", "muted"),) if self._detail else ()
+        self.set_lines(
+            (),
+            ((f" {self._title} ", "title"), *detail, ("─" * max(rest, 0), "muted")),
+        )
+
+
+class Fact(FormBar):
+    """A line of the form that nobody can change."""
+
+    def __init__(self, name: str, *lines: Line) -> None:
+        super().__init__(id=f"fact-{name}")
+        self.styles.height = max(1, len(lines))
+        self.set_lines(*lines)
+
+
+class FormButton(FormBar, can_focus=True):
+    """Something that the form can do, reached like a field."""
+
+    can_focus = True
+
+    @dataclass
+    class Pressed(Message):
+        """It is to be done."""
+
+        button: FormButton
+
+    def __init__(self, path: str, label: str, help: str) -> None:
+        super().__init__()
+        self.path = path
+        self.label = label
+        self.help = help
+
+    def on_mount(self) -> None:
+        self._draw()
+
+    def _draw(self, *, focused: bool = False) -> None:
+        self.set_lines((("▌" if focused else " ", "accent"), (self.label, "key")))
+
+    def on_focus(self) -> None:
+        self._draw(focused=True)
+
+    def on_blur(self) -> None:
+        self._draw()
+
+    def on_click(self) -> None:
+        self.post_message(self.Pressed(self))
+
+    def on_key(self, event: events.Key) -> None:
+        if event.key in ("enter", "space"):
+            event.stop()
+            event.prevent_default()
+            self.post_message(self.Pressed(self))
