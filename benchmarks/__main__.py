@@ -39,6 +39,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write all figures here")
     parser.add_argument("--profile", type=Path, help="profile servedeck under load into this file")
     parser.add_argument("--only-micro", action="store_true", help="no control plane")
+    parser.add_argument(
+        "--settle",
+        type=float,
+        default=10,
+        help="seconds to rest before measuring; after 600 ages no longer change each second",
+    )
     parser.add_argument("--root", type=Path, help="keep the control plane's files here")
     return parser.parse_args()
 
@@ -58,7 +64,7 @@ async def whole(args: argparse.Namespace, plane: ControlPlane) -> dict[str, Any]
     took = await rig.fill(plane, args.servings, args.replicas)
     print(f"filled in {took:.0f} s", file=sys.stderr)
     cluster = Cluster(plane.url, plane.tokens["admin"], plane.kubeconfig())
-    await asyncio.sleep(10)  # the controllers come to rest
+    await asyncio.sleep(args.settle)
     complete = rf"\b{args.servings} Ready\b"
     argv = [str(Path(sys.executable).with_name("servedeck")), "-A"]
     if args.profile:
