@@ -9,7 +9,7 @@ import os
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
@@ -71,6 +71,8 @@ class Connection:
         self.namespace = target.namespace or context.namespace
         """The one namespace in force; `target.all_namespaces` says whether it is."""
         self.server = context.cluster.server
+        self.address = _address(self.server)
+        """The server for eyes and logs: without path and user, where a token may stand."""
         self.user = context.user.name
         self.readonly = target.readonly
         self.streams_lists = True
@@ -225,7 +227,7 @@ class Connection:
             async with asyncio.timeout(max(_HEAD_TIMEOUT, _CONNECT_TIMEOUT)):
                 return await transport.send(method, path, params, headers, body, timeout)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise explained(error, self.server, self.context) from error
+            raise explained(error, self.address, self.context) from error
 
     async def _transport_of(self, credential: Credential) -> Transport:
         """The pool for this client certificate; a new one where the certificate changed."""
@@ -274,7 +276,7 @@ class Connection:
         return bytes(kept)
 
     def _stream(self, response: aiohttp.ClientResponse, silence: float) -> Stream:
-        return Stream(response, self.server, self.context, silence)
+        return Stream(response, self.address, self.context, silence)
 
     async def _refusal(self, response: aiohttp.ClientResponse, silence: float) -> ApiError:
         content = b""
@@ -313,12 +315,12 @@ class Connection:
         """The same error, with the names of this connection in its sentence."""
         if error.code == 401:
             sentence = (
-                f"{self.server} does not accept the credentials of user {self.user!r}; log in"
+                f"{self.address} does not accept the credentials of user {self.user!r}; log in"
                 f" again, or check this user of context {self.context!r} in the kubeconfig."
             )
         elif error.code == 403 and "system:anonymous" in error.message:
             sentence = (
-                f"{self.server} takes us for nobody: the user {self.user!r} of context"
+                f"{self.address} takes us for nobody: the user {self.user!r} of context"
                 f" {self.context!r} has no credentials that it knows; log in again."
             )
         else:
@@ -363,6 +365,11 @@ def _headers(context: Context) -> list[tuple[str, str]]:
             (f"Impersonate-Extra-{quote(key, safe=_HEADER_SIGNS)}", value) for value in values
         ]
     return headers
+
+
+def _address(server: str) -> str:
+    parts = urlsplit(server)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def _transport_module() -> Any:

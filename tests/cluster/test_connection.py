@@ -240,6 +240,18 @@ async def test_nothing_listens(tmp_path: Path) -> None:
         await asked(kubeconfig(tmp_path / "config", f"https://127.0.0.1:{port}"))
 
 
+async def test_a_path_that_may_hold_a_token_stands_in_no_sentence(tmp_path: Path) -> None:
+    async with serving(Api()) as port:
+        server = f"http://127.0.0.1:{port}/s3cret"
+        with pytest.raises(ApiError) as refused:
+            await asked(kubeconfig(tmp_path / "config", server, {"token": "wrong"}))
+    with pytest.raises(ConnectError) as gone:
+        await asked(kubeconfig(tmp_path / "config", server))
+    for told in (str(refused.value), str(gone.value)):
+        assert "s3cret" not in told
+    assert f"127.0.0.1:{port}" in str(gone.value)
+
+
 async def test_no_such_host(tmp_path: Path) -> None:
     file = kubeconfig(tmp_path / "config", "https://nowhere.invalid:6443")
     with pytest.raises(ConnectError, match=r"There is no host 'nowhere\.invalid'"):
