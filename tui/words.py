@@ -43,9 +43,12 @@ def progress(state: State) -> str:
     return f"{state.loaded:,}" if state.loaded else ""
 
 
-def banner(state: State, retry_key: str) -> Line:
-    """The line under the header while the picture is not whole or not true; () while it is."""
+def banner(state: State, retry_key: str, *, empty: bool) -> Line:
+    """The line under the header while the picture is not whole or not true; () while it is, and
+    where the list is `empty`, since its placeholder says it then."""
     name = state.phase.name
+    if empty and name in TROUBLE:
+        return ()
     if state.stale_for is not None or name in TROUBLE:
         spans: list[tuple[str, str]] = [(" ✗ ", "error"), (state.sentence, "error")]
         if state.stale_for is not None and state.since is not None:

@@ -26,7 +26,7 @@ class Column:
     """0 is always shown; the highest rank is the first to go where the width does not suffice."""
     right: bool = False
     fair: int = 0
-    """Cells it takes before columns of higher rank are shown at all; 0 for `most`."""
+    """Cells it takes before other columns have theirs; 0 for `most`."""
 
 
 class Since(NamedTuple):
@@ -106,6 +106,7 @@ def layout(
     enter([index for index in by_rank if columns[index].rank <= ESSENTIAL])
     grow(lambda column: column.fair or column.most)
     enter([index for index in by_rank if columns[index].rank > ESSENTIAL])
+    grow(lambda column: column.fair or column.most)
     grow(lambda column: column.most)
     grow(lambda _column: width)
     return _placed(widths)

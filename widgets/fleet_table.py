@@ -290,7 +290,7 @@ class FleetTable(SpanView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         width = self.inner_width
-        if y == 0:
+        if y == 0 and self._rows:
             return self._header(width)
         if not self._rows:
             return self._placeholder_line(y, width)
@@ -354,7 +354,7 @@ class FleetTable(SpanView, can_focus=True):
         measure = min(width - 4, 76)
         for line in self._placeholder:
             lines += wrap(line, max(measure, 8)) if line else [()]
-        top = max(1, (self.size.height - len(lines)) // 3)
+        top = max(0, (self.size.height - len(lines)) // 3)
         at = y - top
         if not 0 <= at < len(lines):
             return Strip.blank(width, self.rich_style)

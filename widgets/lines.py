@@ -17,7 +17,9 @@ class Paragraph(NamedTuple):
     line: Line = ()
     hanging: int = 0
     cut: bool = False
-    """Cut at the edge in place of wrapped (for log lines and tables)."""
+    """Cut at the edge in place of wrapped (for tables)."""
+    whole: bool = False
+    """Broken between spans where that is possible."""
 
 
 class Lines(SpanView, can_focus=True):
@@ -55,10 +57,11 @@ class Lines(SpanView, can_focus=True):
     def _wrap(self, width: int) -> list[Line]:
         lines: list[Line] = []
         for paragraph in self._paragraphs:
-            if not paragraph.line or paragraph.cut:
-                lines.append(paragraph.line)
+            line, hanging, cut, whole = paragraph
+            if line and not cut:
+                lines += wrap(line, width, hanging, whole=whole)
             else:
-                lines += wrap(paragraph.line, width, paragraph.hanging)
+                lines.append(line)
         return lines
 
     def _arrange(self) -> int:

@@ -100,7 +100,7 @@ def paragraphs(
 ) -> list[Paragraph]:
     """The status of a serving as text. `keys` are those that open the Pods' logs, in the order of
     `view.pods`."""
-    result = [Paragraph(_title(view))]
+    result = [Paragraph(_title(view), hanging=2, whole=True)]
     if view.message:
         result += [Paragraph(), Paragraph(((_short(view.message), "strong"),))]
     if view.status.recovery:
@@ -119,7 +119,7 @@ def paragraphs(
     ]
     if rest:
         result.append(Paragraph())
-        result += [Paragraph(_head(pod, key, now), hanging=4) for pod, key in rest]
+        result += [Paragraph(_head(pod, key, now), hanging=5, whole=True) for pod, key in rest]
     if not view.pods:
         result += [Paragraph(), Paragraph((("It has no Pods.", "muted"),))]
     return result
@@ -164,7 +164,7 @@ def _head(pod: PodView, key: str, now: datetime) -> Line:
 
 def _pod(pod: PodView, key: str, now: datetime, said: str) -> list[Paragraph]:
     """A Pod that is not well: its head, its cause unless that was said, its Events."""
-    result = [Paragraph(_head(pod, key, now), hanging=4)]
+    result = [Paragraph(_head(pod, key, now), hanging=5, whole=True)]
     if pod.message and pod.message != said:
         result.append(Paragraph((("   ", ""), (_short(pod.message), "")), hanging=3))
     result += [_event(event, now) for event in pod.events[:EVENTS_OF_A_POD]]

@@ -110,7 +110,6 @@ class LogScreen(ActionScreen[None]):
 
     def _title(self) -> Line:
         spans: list[Span] = [(" ", ""), (f"{self._key.namespace}/{self._pod}", "strong")]
-        spans.append((f"  {self._container}", "accent"))
         pod = self.pod
         if pod is None:
             return (*spans, ("  the Pod is gone", "pending"))
@@ -124,7 +123,7 @@ class LogScreen(ActionScreen[None]):
 
     def _state(self) -> Line:
         log = self.log_view
-        spans: list[Span] = [(" ", "")]
+        spans: list[Span] = [(" ", ""), (self._container, "accent"), ("  ", "")]
         if self._previous:
             spans.append(("previous instance  ", "pending"))
         if self._problem:

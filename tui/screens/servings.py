@@ -145,7 +145,9 @@ class ServingsScreen(ActionScreen[None]):
         )
 
     def _show_banner(self, state: State) -> None:
-        self.banner.set_text(words.banner(state, "ctrl+r"), most=3, hanging=3)
+        self.banner.set_text(
+            words.banner(state, "ctrl+r", empty=not self._views), most=3, hanging=3
+        )
         self.table.set_class(state.stale_for is not None, "-stale")
 
     def _tick(self) -> None:
