@@ -162,14 +162,17 @@ class Creating:
     # -- back on the list -----------------------------------------------------------------------
 
     def _closed(self, key: Key | None) -> None:
-        if key is None:
-            return
+        if key is not None:
+            self.follow(key)
+            self._screen.say(f"{key} was created.", "ready")
+
+    def follow(self, key: Key) -> None:
+        """Show the progress of a new serving, with the cursor on it as soon as it is there."""
         self._wanted = key
         screen = self._screen
         if screen.namespace not in ("", key.namespace):
             screen.set_namespace(key.namespace)
         screen.ladder.follow(key)
-        screen.say(f"{key} was created.", "ready")
         self.show()
 
     def show(self) -> None:

@@ -290,6 +290,12 @@ class FormView(FormBody):
             else:
                 self.scroll_to_widget(row, animate=False, top=False, force=True)
 
+    def watch_virtual_size(self) -> None:
+        """Rows grew or shrank: what has the cursor stays on the screen, with its errors."""
+        focused = self.screen.focused if self.is_attached else None
+        if focused is not None and path_of(focused):
+            self.call_after_refresh(self._scroll_to_row, focused)
+
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         path = path_of(event.widget)
         row = next((one.path for one in event.widget.ancestors if isinstance(one, FormRow)), path)
