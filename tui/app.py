@@ -15,18 +15,18 @@ from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
 from servedeck.cluster.errors import ClusterError, explain
-from servedeck.deploy.draft import Draft
 from styles.themes import ANSI, DARK, DEFAULTS, THEMES
 from tui.actions import BY_ID
 from tui.frame import Frame, is_update
 from tui.screens.base import ActionScreen
 from tui.screens.servings import ServingsScreen
 from tui.source import Changes, Cluster, Source
-from tui.workbench import Workbench
 from widgets.status_popover import Crash, Tail
 
 if TYPE_CHECKING:
+    from servedeck.deploy.draft import Draft
     from tui.screens.pick import PickScreen
+    from tui.workbench import Workbench
 
 CLOSE_TIMEOUT = 2.0
 """Seconds that connections have to end when the app does."""

@@ -1,15 +1,19 @@
-"""What the screens ask of a cluster beside the living picture: logs, and names to choose from."""
+"""What the screens ask of a cluster beside the living picture: logs, and names to choose from.
+
+Its modules are imported when they are needed, after the first frame.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING
 
-from servedeck.cluster import logs
-from servedeck.cluster.connection import Connection
 from servedeck.cluster.errors import LostError
-from servedeck.cluster.kinds import NAMESPACES
 from servedeck.serving.text import one_line, sanitise
+
+if TYPE_CHECKING:
+    from servedeck.cluster.connection import Connection
 
 
 class ConnectedCluster:
@@ -22,16 +26,22 @@ class ConnectedCluster:
     def follow(
         self, namespace: str, pod: str, container: str, *, tail: int, previous: bool = False
     ) -> AsyncIterator[list[str]]:
+        from servedeck.cluster import logs
+
         return logs.follow(self._current(), namespace, pod, container, tail=tail, previous=previous)
 
     async def last_lines(
         self, namespace: str, pod: str, container: str, *, tail: int, previous: bool = False
     ) -> list[str]:
+        from servedeck.cluster import logs
+
         return await logs.last_lines(
             self._current(), namespace, pod, container, tail=tail, previous=previous
         )
 
     async def namespaces(self) -> list[str]:
+        from servedeck.cluster.kinds import NAMESPACES
+
         answer = json.loads(await self._current().get(NAMESPACES.path(None), ()))
         names = (item["metadata"]["name"] for item in answer["items"])
         return sorted(one_line(sanitise(name)) for name in names)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from servedeck.cluster.kubeconfig import Target
-from servedeck.config import Settings
-from servedeck.deploy.draft import Draft
-from servedeck.fleet.live import Live
+import asyncio
+import importlib
+from typing import TYPE_CHECKING
+
 from tui.app import ServedeckApp
 from tui.cluster import ConnectedCluster
-from tui.cluster_workbench import ClusterWorkbench
+from tui.later import LaterSource
+
+if TYPE_CHECKING:
+    from servedeck.cluster.connection import Connection
+    from servedeck.cluster.kubeconfig import Target
+    from servedeck.config import Settings
+    from servedeck.deploy.draft import Draft
+    from servedeck.fleet.live import Live
 
 
 def run(
@@ -19,18 +26,33 @@ def run(
     `widen`: show all namespaces where neither the target nor its context names one. `create`: open
     the form of a new serving at once, filled with that draft.
     """
-    live = Live(target, settings, widen=widen)
+    live: Live | None = None
+
+    def connection() -> Connection | None:
+        return live.connection if live is not None else None
+
+    async def make() -> Live:
+        nonlocal live
+        for module in ("servedeck.fleet.live", "tui.cluster_workbench"):
+            await asyncio.to_thread(importlib.import_module, module)
+        from servedeck.fleet.live import Live
+        from tui.cluster_workbench import ClusterWorkbench
+
+        live = made = Live(target, settings, widen=widen)
+        app.workbench = ClusterWorkbench(connection, lambda: made.settings)
+        if create is not None:
+            app.call_later(app.servings.creating.open, create)
+        return made
+
     app = ServedeckApp(
-        live,
-        ConnectedCluster(lambda: live.connection),
+        LaterSource(make, target.context or ""),
+        ConnectedCluster(connection),
         favourites=settings.favourites,
         keys=settings.keymap,
         theme=settings.theme,
         readonly=target.readonly or settings.readonly,
         wide=settings.wide,
         columns=settings.columns,
-        workbench=ClusterWorkbench(lambda: live.connection, lambda: live.settings),
-        create=create,
     )
     app.run()
     return app.return_code or 0

@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from servedeck.cluster.errors import ClusterError
-from servedeck.deploy.draft import Draft
 from servedeck.fleet.ladder import complete
 from servedeck.fleet.view import Key
 from servedeck.serving.leftovers import Leftover
@@ -16,6 +15,7 @@ from servedeck.serving.text import one_line, sanitise
 from tui.screens.create.ask import Answer, AskScreen
 
 if TYPE_CHECKING:
+    from servedeck.deploy.draft import Draft
     from tui.screens.servings import ServingsScreen
 
 LONGEST_NAME = 63
@@ -87,6 +87,8 @@ class Creating:
 
     async def new(self) -> None:
         """Open the form, with the draft that was left where the operator wants it."""
+        from servedeck.deploy.draft import Draft  # the first frame does not wait for it
+
         if await self._refused():
             return
         left, problem = await self._left_draft()
@@ -132,6 +134,8 @@ class Creating:
 
     async def clone(self, key: Key) -> None:
         """Open the form with what another serving's objects say."""
+        from servedeck.deploy.draft import Draft  # the first frame does not wait for it
+
         bench = self._screen.servedeck.workbench
         if bench is None or await self._refused():
             return
