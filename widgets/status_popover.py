@@ -25,7 +25,9 @@ EVENTS_OF_A_POD = 3
 """Events shown for each Pod; more of them repeat the cause."""
 
 LONGEST = 600
-"""Cells of one message or log line; the log screen shows all of it."""
+"""Cells of one message."""
+LONGEST_LINE = 240
+"""Cells of one log line; the log screen shows all of it."""
 
 LONGEST_NAME = 100
 """Cells of one name or reason."""
@@ -211,7 +213,10 @@ def _tail(tail: Tail) -> list[Paragraph]:
         return [Paragraph(head), Paragraph((("   ", ""), (text, "muted")))]
     return [
         Paragraph(head),
-        *(Paragraph((("   │ ", "muted"), (_short(line), "")), hanging=5) for line in tail.lines),
+        *(
+            Paragraph((("   │ ", "muted"), (clip(harmless(line), LONGEST_LINE), "")), hanging=5)
+            for line in tail.lines
+        ),
     ]
 
 
