@@ -79,10 +79,10 @@ def main(kind: str) -> None:
     async def change() -> None:
         view = source.fleet.view(Key("ns-0", "srv-000"))
         assert view is not None
-        await asyncio.sleep(2)
-        for number in range(10):
+        await asyncio.sleep(1)
+        for number in range(200):
             source.put(replace(view, ready=number % 2))
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.1)
 
     async def begin() -> None:
         if kind == "changes":
