@@ -52,6 +52,7 @@ def namespace(control_plane: ControlPlane) -> Iterator[str]:
     """A fresh namespace, deleted after the test."""
     name = f"test-{secrets.token_hex(4)}"
     control_plane.start()
+    control_plane.wake_controllers()
     control_plane.create("/api/v1/namespaces", {"metadata": {"name": name}})
     yield name
     control_plane.start()

@@ -115,6 +115,8 @@ class ControlPlane:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.kubelet: Kubelet | None = None
         self._spawner = Spawner()
+        self._behind = False
+        """The API server was started after the controllers."""
         # The API server makes its own certificate; requests of the tests' own need not check it.
         self.tls = ssl._create_unverified_context()
 
@@ -161,9 +163,12 @@ class ControlPlane:
         self._start(name)
 
     def wake_controllers(self) -> None:
-        """Start the controllers anew: after some refusals they wait longer than a test can."""
-        for name in SERVERS[2:]:
-            self.restart(name)
+        """Start the controllers anew if the API server was away: after some refusals they wait
+        longer than a test can."""
+        if self._behind:
+            for name in SERVERS[2:]:
+                self.restart(name)
+            self._behind = False
 
     def pause(self, name: str) -> None:
         """SIGSTOP: connections stay open and nothing answers, until `resume`."""
@@ -188,6 +193,8 @@ class ControlPlane:
         log = self.root / f"{name}.log"
         process = self._spawner.start([binary, *arguments[name]()], log)
         self.processes[name] = process
+        if name == "kube-apiserver" and SERVERS[-1] in self.processes:
+            self._behind = True
 
         def healthy() -> bool:
             if process.poll() is not None:

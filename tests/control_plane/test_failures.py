@@ -88,7 +88,9 @@ async def test_failure_is_shown_with_its_cause(
         (pod,) = control_plane.wait_for_pods(namespace, "llama", 1)
         control_plane.set_pod_status(pod, failure.make())
         view = await shown(
-            live, Key(namespace, "llama"), lambda view: view.pods[0].status == failure.pod
+            live,
+            Key(namespace, "llama"),
+            lambda view: [pod.status for pod in view.pods] == [failure.pod],
         )
         assert (view.status, view.reason) == (failure.status, failure.reason)
         assert failure.words in view.message

@@ -132,15 +132,16 @@ def test_the_columns_are_those_of_the_api_servers_table(
             control_plane.request("DELETE", f"{path}/{name}")
 
     try:
-        pods = msgspec.convert(control_plane.request("GET", path)["items"], list[Pod])
         before = datetime.now(UTC)
-        table = control_plane.request("GET", path, accept=TABLE)
+        # Rows with their objects, so that both are of the same moment.
+        table = control_plane.request("GET", f"{path}?includeObject=Object", accept=TABLE)
         after = datetime.now(UTC)
     finally:
         for number in range(PODS):
             release = {"metadata": {"finalizers": None}}
             control_plane.request("PATCH", f"{path}/pod-{number}", release)
 
+    pods = msgspec.convert([row["object"] for row in table["rows"]], list[Pod])
     at = {column["name"]: index for index, column in enumerate(table["columnDefinitions"])}
     printed = {
         row["cells"][at["Name"]]: tuple(

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
 
+from aiohttp import web
+
 from servedeck.cluster import kinds
 from servedeck.cluster.connection import Connection
 from servedeck.cluster.kinds import Kind
@@ -189,11 +191,11 @@ async def test_an_overloaded_server_is_left_alone_for_as_long_as_it_asks(
     async with FaultProxy(control_plane.url, token, control_plane.tls).serve() as proxy:
         times: list[float] = []
 
-        def overloaded(_: object) -> object:
+        def overloaded(_: web.Request) -> web.Response:
             times.append(asyncio.get_running_loop().time())
             return fault(429, "TooManyRequests", "too many requests", Retry_After="1")
 
-        proxy.rule = overloaded  # type: ignore[assignment]
+        proxy.rule = overloaded
         kubeconfig = control_plane.kubeconfig(server=proxy.url)
         async with reflecting(kubeconfig, kinds.SERVICES, namespace) as copy:
             await until(lambda: len(times) >= 3, "three attempts")
@@ -210,20 +212,22 @@ async def test_server_errors_on_lists_and_watches_are_retried(
     write(control_plane, namespace, "one")
     token = control_plane.tokens["admin"]
     async with FaultProxy(control_plane.url, token, control_plane.tls).serve() as proxy:
-        count = 0
+        left = {"list": 3, "watch": 3}
 
-        def every_other(_: object) -> object:
-            nonlocal count
-            count += 1
-            return fault(500, "InternalError", "etcdserver: leader changed") if count % 2 else None
+        def first_three(request: web.Request) -> web.Response | None:
+            what = "watch" if "watch" in request.query else "list"
+            left[what] -= 1
+            if left[what] >= 0:
+                return fault(500, "InternalError", "etcdserver: leader changed")
+            return None
 
-        proxy.rule = every_other  # type: ignore[assignment]
+        proxy.rule = first_three
         kubeconfig = control_plane.kubeconfig(server=proxy.url)
         async with reflecting(kubeconfig, kinds.SERVICES, namespace) as copy:
             await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
             write(control_plane, namespace, "two")
             await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
-            assert proxy.faults >= 2
+            assert proxy.faults == 6
 
 
 async def test_what_is_forbidden_is_said_and_seen_once_it_is_granted(
