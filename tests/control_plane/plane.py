@@ -470,14 +470,6 @@ class ControlPlane:
             result: Json = json.loads(answer.read())
         return result
 
-    def service_account_token(self, namespace: str, name: str) -> str:
-        """A token of a fresh ServiceAccount; it ends when the account is deleted."""
-        path = f"/api/v1/namespaces/{namespace}/serviceaccounts"
-        self.create(path, {"metadata": {"name": name}})
-        answer = self.request("POST", f"{path}/{name}/token", {"spec": {"expirationSeconds": 600}})
-        token: str = answer["status"]["token"]
-        return token
-
     # -- servings ------------------------------------------------------------------------------
 
     def deploy(self, namespace: str, name: str, **options: Any) -> Json:
