@@ -239,10 +239,22 @@ ACTIONS: tuple[Action, ...] = (
         footer=99,
     ),
     Action(
+        "form.go_on",
+        "enter",
+        "go on",
+        "Go to the next field, from the last one to the next step; do what a + line says.",
+    ),
+    Action(
+        "form.assign",
+        "equals_sign",
+        "to the value",
+        "Go from a variable's name to its value.",
+    ),
+    Action(
         "form.move",
         "down,up,tab,shift+tab",
         "field",
-        "Go to the next or the previous field; enter goes on too.",
+        "Go to the next or the previous field.",
         footer=5,
         keyed=True,
     ),
@@ -447,6 +459,11 @@ def in_scope(scope: str) -> tuple[Action, ...]:
 
 def bindings(*scopes: str) -> list[BindingType]:
     """Textual's bindings for the actions of the scopes; each leads to `action_do`."""
+    return list(bound(*scopes))
+
+
+def bound(*scopes: str) -> list[Binding]:
+    """The same, to be changed before they are used."""
     return [binding for scope in scopes for action in in_scope(scope) for binding in _bound(action)]
 
 

@@ -38,12 +38,6 @@ class ChoiceBox(FormBar, can_focus=True):
         def control(self) -> ChoiceBox:
             return self.box
 
-    @dataclass
-    class Entered(Message):
-        """The value is right: on to the next field."""
-
-        box: ChoiceBox
-
     def __init__(self, path: str, shown: str = "", detail: str = "") -> None:
         super().__init__()
         self.path = path
@@ -81,8 +75,6 @@ class ChoiceBox(FormBar, can_focus=True):
             self.post_message(self.Stepped(self, -1 if event.key == "left" else 1))
         elif event.key == "space":
             self.post_message(self.Wanted(self, ""))
-        elif event.key == "enter":
-            self.post_message(self.Entered(self))
         elif event.character and event.character.isalnum():
             self.post_message(self.Wanted(self, event.character))
         else:

@@ -78,25 +78,24 @@ class FieldInput(PlainInput):
         self.password = masked
         self.takes_lines = takes_lines
         self.max_length = most or None
+        self._given = text
         with self.prevent(Input.Changed):
             self.value = shown(text)
         self.cursor_position = len(self.value)
 
-    @dataclass
-    class Named(Message):
-        """An equals sign ended the name, as in NAME=value."""
+    def check_consume_key(self, key: str, character: str | None) -> bool:
+        """An equals sign ends a name; whoever holds the form binds it."""
+        ends = key == "equals_sign" and self.path.endswith(".name")
+        return not ends and super().check_consume_key(key, character)
 
-        input: FieldInput
-
-    def _on_key(self, event: events.Key) -> None:  # type: ignore[override]
-        if event.character == "=" and self.path.endswith(".name"):
-            event.stop()
-            event.prevent_default()
-            self.post_message(self.Named(self))
+    @property
+    def text(self) -> str:
+        """What is meant by what was typed; what cannot be shown counts until it is edited."""
+        return self._given if self.value == shown(self._given) else meant(self.value)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
-        self.post_message(self.Edited(self, meant(event.value)))
+        self.post_message(self.Edited(self, self.text))
 
     def _on_paste(self, event: events.Paste) -> None:
         lines = event.text.strip("\r\n")
@@ -275,10 +274,10 @@ class VariableRow(FormRow):
         name.add_class("name")
         yield name
         if self.row["source"]:
-            ref = FieldInput(f"{self.path}.ref", self.row["ref"], placeholder="name")
+            ref = FieldInput(f"{self.path}.ref", self.row["ref"], placeholder="its name")
             ref.styles.margin = (0, 0, 0, len(self._between()))
             yield ref
-            key = FieldInput(f"{self.path}.key", self.row["key"], placeholder="key")
+            key = FieldInput(f"{self.path}.key", self.row["key"], placeholder="its key")
             key.styles.margin = (0, 0, 0, 1)
             yield key
         else:
@@ -298,7 +297,7 @@ class VariableRow(FormRow):
     def _between(self) -> str:
         """What stands between the name and where its value comes from."""
         source = self.row["source"]
-        return f" ← {SOURCES.get(source, '?')}, key " if source else " = "
+        return f" ← {SOURCES.get(source, '?')} " if source else " = "
 
     def label_line(self) -> Line:
         mark = ("▌" if self._has_cursor else " ", "accent")
@@ -312,9 +311,3 @@ class VariableRow(FormRow):
             for one in self.query(FieldInput):
                 if one.path.endswith(".value"):
                     one.password = masked
-
-    def on_field_input_named(self, message: FieldInput.Named) -> None:
-        message.stop()
-        for one in self.query(FieldInput):
-            if one.path.endswith((".value", ".ref")):
-                one.focus()

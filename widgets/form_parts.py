@@ -122,7 +122,7 @@ class FormButton(FormBar, can_focus=True):
         self.post_message(self.Pressed(self))
 
     def on_key(self, event: events.Key) -> None:
-        if event.key in ("enter", "space"):
+        if event.key == "space":
             event.stop()
             event.prevent_default()
             self.post_message(self.Pressed(self))

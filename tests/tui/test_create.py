@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from textual import events
+from textual.keys import _character_to_key
 from textual.pilot import Pilot
 
 from servedeck.cluster.apply import Difference
@@ -125,6 +126,22 @@ async def test_an_operator_deploys_a_model_with_name_and_model_alone(
         await wait_for(pilot, lambda: "scheduled" not in screen_text(pilot.app), "no ladder")
     assert bench.shelf is not None
     assert bench.shelf.read() is None
+
+
+async def test_keys_that_come_faster_than_the_screen_go_where_they_are_meant(
+    bench: FakeBench,
+) -> None:
+    async with form_on(bench) as pilot:
+        form = form_of(pilot)
+        burst = [*"llama", *["enter"] * 4, *MODEL, *["tab"] * 10, "enter", *"A=b", "ctrl+n"]
+        for key in burst:
+            character = key if len(key) == 1 else None
+            name = _character_to_key(key) if character else key
+            pilot.app.post_message(events.Key(name, character))
+        await wait_for(pilot, lambda: form.result.review is not None, "the dry run")
+        assert form.draft.texts["name"] == "llama"
+        assert form.draft.texts["settings.model"] == MODEL
+        assert [(row["name"], row["value"]) for row in form.draft.rows["env"]] == [("A", "b")]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -594,6 +611,18 @@ async def test_an_accidental_escape_asks_and_the_draft_is_offered_again(bench: F
         assert form_of(pilot).draft.texts["name"] == ""
 
 
+async def test_a_form_into_which_nothing_was_typed_is_left_at_once_and_keeps_no_draft(
+    bench: FakeBench,
+) -> None:
+    async with form_on(bench) as pilot:
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
+        await pilot.press("n")
+        await shows(pilot, "Service Name")
+    assert bench.shelf is not None
+    assert bench.shelf.read() is None
+
+
 async def test_the_draft_is_on_disk_a_moment_after_it_was_typed(bench: FakeBench) -> None:
     async with form_on(bench) as pilot:
         await type_text(pilot, "llama")
@@ -687,7 +716,7 @@ async def test_a_clone_has_the_settings_of_the_serving_and_says_what_it_leaves_b
         await pilot.press("C")
         await shows(pilot, "llama-8b-copy", "Service Name")
         assert form_of(pilot).draft.texts["settings.model"] == MODEL
-        await pilot.press("escape", "d")
+        await pilot.press("escape")
         pod = built[0]["spec"]["template"]["spec"]
         pod["nodeSelector"] = {"\x1b[2Jzone": "a"}
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
@@ -697,7 +726,7 @@ async def test_a_clone_has_the_settings_of_the_serving_and_says_what_it_leaves_b
         await pilot.press("enter")
         await shows(pilot, "llama-8b-copy")
         bench.lost = "The API server is away."
-        await pilot.press("escape", "d")
+        await pilot.press("escape")
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
         await pilot.press("C")
         await shows(pilot, "cannot be cloned: The API server is away.")

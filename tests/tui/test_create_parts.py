@@ -152,6 +152,9 @@ async def test_what_was_given_up_is_not_written_again(tmp_path: Path) -> None:
     shelf, draft = Shelf("https://a", tmp_path), draft_of()
     keeper = Keeper(draft, lambda: shelf)
     assert await keeper.save() == ""
+    assert shelf.read() is None
+    draft.texts["description"] = "chat"
+    assert await keeper.save() == ""
     assert shelf.read() == draft
     await keeper.clear()
     draft.texts["name"] = "other"

@@ -99,7 +99,7 @@ def test_the_review_without_colour(
     [
         ((*STEP_2, MODEL, ["pagedown", "enter"]), "used by train-0"),
         ((*STEP_2, ["up"] * 3, ["space"]), "no node has it"),
-        ((["escape"],), "Leave the form?"),
+        (("llama", ["escape"]), "Leave the form?"),
         ((*STEP_2, MODEL, ["ctrl+y"]), "Save the serving"),
     ],
     ids=["volumes", "accelerators", "leave", "save"],

@@ -32,6 +32,13 @@ class ChooseScreen(PickScreen):
             text = "There is nothing to choose from here; write it." if self._free else "Nothing."
             self.table.set_placeholder((((text, "muted"),),))
 
+    def type(self, text: str) -> None:
+        """Take letters that were meant for the input."""
+        if self.is_mounted:
+            self.line.input.insert_text_at_cursor(text)
+        else:
+            self._typed += text
+
     def choices(self) -> list[Choice]:
         found = super().choices()
         typed = self.line.text.strip()

@@ -37,6 +37,8 @@ class Creating:
         self._asked = ("", "")
         self._wanted: Key | None = None
         """The new serving, until the list has it."""
+        self._finishing: Key | None = None
+        """The complete serving whose progress is about to be hidden."""
 
     # -- whether it can be done -----------------------------------------------------------------
 
@@ -195,11 +197,13 @@ class Creating:
             screen.ladder.follow(None)  # deleted
             return
         screen.ladder.show(view)
-        if view is not None and complete(view):
+        if view is not None and complete(view) and self._finishing != key:
+            self._finishing = key
             screen.set_timer(LINGERS, lambda: self._finish(key))
 
     def _finish(self, key: Key) -> None:
         """Hide the strip where the serving is still complete."""
+        self._finishing = None
         strip = self._screen.ladder
         view = self._screen.servedeck.source.fleet.view(key)
         if strip.key == key and view is not None and complete(view):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from textual import events
 from textual.message import Message
 from textual.widget import Widget
-from textual.widgets import Input as TextInput
 
 from servedeck.deploy.draft import VARIABLE, VOLUME, Draft
 from servedeck.serving.env import parse
@@ -55,10 +56,6 @@ class FormView(FormBody):
         """Variables are to be read from a file."""
 
         path: str
-
-    @dataclass
-    class Finished(Message):
-        """Enter was pressed in the last field."""
 
     @dataclass
     class Said(Message):
@@ -200,6 +197,19 @@ class FormView(FormBody):
                 row.box.show(*choices.shown(path, text))
         self._show_notes()
 
+    async def settle(self) -> None:
+        """Take what was typed before this moment, also where the input has not come to it yet."""
+        focused = self.screen.focused
+        if not isinstance(focused, FieldInput):
+            return
+        taken = asyncio.Event()
+        focused.call_later(taken.set)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await taken.wait()
+        if focused.is_attached and focused.text != self.text(focused.path):
+            self.set_text(focused.path, focused.text)
+
     def on_field_input_edited(self, message: FieldInput.Edited) -> None:
         message.stop()
         self.set_text(message.input.path, message.text)
@@ -231,7 +241,7 @@ class FormView(FormBody):
         focused = self.screen.focused
         at = editors.index(focused) + by if focused in editors else 0
         if editors:
-            editors[at % len(editors)].focus()
+            self.screen.set_focus(editors[at % len(editors)], scroll_visible=False)
 
     def move_section(self, by: int) -> None:
         """The first field of the next or the previous section."""
@@ -248,23 +258,19 @@ class FormView(FormBody):
         places = [editors.index(one) for one in starts]
         ahead = [at for at in places if at > here] if by > 0 else [at for at in places if at < here]
         if ahead:
-            editors[ahead[0] if by > 0 else ahead[-1]].focus()
+            target = editors[ahead[0] if by > 0 else ahead[-1]]
+            self.screen.set_focus(target, scroll_visible=False)
 
-    def go_on(self) -> None:
-        """Enter: the next field; after the last one, the step is finished."""
-        editors = self.editors()
-        if editors and self.screen.focused is editors[-1]:
-            self.post_message(self.Finished())
-        else:
+    async def go_on(self) -> bool:
+        """The next field, or what the button says; True after the last field of the first step."""
+        focused = self.screen.focused
+        if isinstance(focused, FormButton):
+            await self.press(focused)
+            return False
+        finished = focused is not None and focused is self.editors()[-1]
+        if not finished:
             self.move(1)
-
-    def on_input_submitted(self, event: TextInput.Submitted) -> None:
-        event.stop()
-        self.go_on()
-
-    def on_choice_box_entered(self, message: ChoiceBox.Entered) -> None:
-        message.stop()
-        self.go_on()
+        return finished
 
     def focus_path(self, path: str) -> None:
         """Put the cursor on a field, or on the nearest one that the path leads to."""
@@ -327,7 +333,11 @@ class FormView(FormBody):
 
     async def on_form_button_pressed(self, message: FormButton.Pressed) -> None:
         message.stop()
-        verb, _, path = message.button.path.partition(".")
+        await self.press(message.button)
+
+    async def press(self, button: FormButton) -> None:
+        """Add a row, or ask for a file to load."""
+        verb, _, path = button.path.partition(".")
         if verb == "load":
             self.post_message(self.FileWanted(path))
             return

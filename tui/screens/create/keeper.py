@@ -18,7 +18,7 @@ class Keeper:
     def __init__(self, draft: Draft, shelf: Callable[[], Shelf | None]) -> None:
         self._draft = draft
         self._shelf = shelf
-        self._written: dict[str, Any] | None = None
+        self._written: dict[str, Any] = draft.dump()  # what nobody changed need not be kept
         self._lock = asyncio.Lock()
         self._done = False
 

@@ -99,8 +99,7 @@ def _line(mark: str, tone: str, text: str, text_tone: str = "") -> Entry:
 
 def _problem(problem: Problem) -> Entry:
     mark, tone = ("✗", "error") if problem.is_error else ("!", "warning")
-    tail: Line = (("  enter mends it", "muted"),) if problem.field else ()
-    return Entry(((f" {mark} ", tone), (problem.message, tone), *tail), 3, problem.field)
+    return Entry(((f" {mark} ", tone), (problem.message, tone)), 3, problem.field)
 
 
 def _previews(previews: Sequence[Preview], good: bool) -> list[Entry]:

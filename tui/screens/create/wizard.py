@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.geometry import Size
 from textual.getters import query_one
 from textual.timer import Timer
@@ -17,7 +18,7 @@ from servedeck.deploy.draft import Draft
 from servedeck.fleet.view import Key
 from servedeck.serving.document import DocumentError, from_yaml, to_yaml
 from servedeck.serving.problems import errors
-from tui.actions import BY_ID, Action, bindings
+from tui.actions import BY_ID, Action, bound
 from tui.screens.create import choices, environment, files, steps, summary
 from tui.screens.create.ask import Answer, AskScreen
 from tui.screens.create.choose import ChooseScreen
@@ -25,6 +26,7 @@ from tui.screens.create.form_view import FormView
 from tui.screens.create.keeper import PAUSE, Keeper
 from tui.screens.create.path import PathScreen
 from tui.screens.create.reviewing import ReviewingScreen
+from tui.screens.create.summary import Result
 from tui.workbench import Workbench
 from widgets.form_parts import FormButton
 from widgets.lines import Bar
@@ -43,11 +45,12 @@ class CreateScreen(ReviewingScreen):
     SCOPE = "create"
     HELPS = False
     """It has a key of its own for the help: the other one is text here."""
+    # Before the widget that has the focus: what is typed right after a key that moves the focus
+    # then goes where it moved to, however fast it comes.
     BINDINGS: ClassVar[list[BindingType]] = [
-        one
-        for one in bindings("create", "form", "review", "app")
+        *(replace(one, priority=True) for one in bound("create", "form")),
         # The command line changes contexts, and letters are text here.
-        if not (isinstance(one, Binding) and one.id in ("app.command", "app.help"))
+        *(one for one in bound("review", "app") if one.id not in ("app.command", "app.help")),
     ]
 
     steps_bar = query_one("#steps", Bar)
@@ -60,6 +63,7 @@ class CreateScreen(ReviewingScreen):
         """`left` are sentences about what a clone cannot carry over; `said` is shown at first."""
         super().__init__(draft, bench, left)
         self._said_first = said
+        self._opened = draft.dump()
         self._keeper = Keeper(draft, lambda: bench.shelf)
         self._save: Timer | None = None
         self._around_of = ""
@@ -92,7 +96,6 @@ class CreateScreen(ReviewingScreen):
         super().fit(size)
         self.help_bar.styles.height = 2 if size.height >= 16 else 1
         self.help_bar.display = size.height >= 10
-        self._show_steps()
         self.show_help(self._focused_path())
         self.show_review()
 
@@ -172,8 +175,12 @@ class CreateScreen(ReviewingScreen):
         else:
             self.say("This is the first step; esc leaves the form.")
 
-    async def on_form_view_finished(self) -> None:
-        await self.do_next()
+    async def do_go_on(self) -> None:
+        if await self.form.go_on():
+            await self.do_next()
+
+    def do_assign(self) -> None:
+        self.form.move(1)
 
     async def edit(self, path: str) -> None:
         """Go from the review to a field."""
@@ -198,6 +205,10 @@ class CreateScreen(ReviewingScreen):
 
     # -- what it shows --------------------------------------------------------------------------
 
+    def show_review(self, *, fresh: bool = False) -> None:
+        super().show_review(fresh=fresh)
+        self._show_steps()
+
     def _show_steps(self) -> None:
         spans: list[Span] = [(" Create a serving ", "title"), (" ", "")]
         wide = self.size.width >= 100
@@ -207,7 +218,8 @@ class CreateScreen(ReviewingScreen):
             spans += [(f" {number} ", "key" if here else "muted")]
             spans.append((name if here or wide else name.split(" ", 1)[0], tone))
             spans.append((" › " if number < len(steps.STEPS) else "", "muted"))
-        wrong = len(errors(self.problems))
+        review = self.result.review
+        wrong = len(review.errors if review is not None else errors(self.problems))
         count = f"{wrong} to mend" if wrong else "✓ complete"
         right: Line = ((count, "warning" if wrong else "ready"), (" ", ""))
         self.steps_bar.set_lines(spread(tuple(spans), right, max(self.size.width, 1)))
@@ -230,13 +242,15 @@ class CreateScreen(ReviewingScreen):
         self.show_hints()
 
     def on_form_view_changed(self, message: FormView.Changed) -> None:
+        self._keep()
+        if self.step == 3:
+            return  # what was typed last is told late; it was taken before the step was left
         self.check()
         self.form.set_problems(self.problems)
         if message.path in ("memory", "settings.tensor_parallel_size", "template"):
             self.form.set_around(self.around, self.system())
-        self.result = type(self.result)()
+        self.result = Result()
         self._show_steps()
-        self._keep()
 
     def on_form_view_said(self, message: FormView.Said) -> None:
         self.say(message.text, message.tone, 20)
@@ -245,6 +259,9 @@ class CreateScreen(ReviewingScreen):
 
     def on_form_view_choice_wanted(self, message: FormView.ChoiceWanted) -> None:
         path = message.path
+        if isinstance(self.app.screen, ChooseScreen):
+            self.app.screen.type(message.typed)  # a second letter, typed before the list came
+            return
         offered = choices.choices(path, self.draft, self.around)
 
         def chosen(key: str | None) -> None:
@@ -275,14 +292,22 @@ class CreateScreen(ReviewingScreen):
     def scopes(self) -> tuple[str, ...]:
         return ("create", "review") if self.step == 3 else ("create", "form")
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys of the fields are not ours in the review, nor those of the review in the fields."""
+        if action != "do":
+            return True
+        wanted = BY_ID[str(parameters[0])]
+        if wanted.id == "form.assign":
+            return self.step != 3 and self._focused_path().endswith(".name")
+        return wanted.scope in (*self.scopes(), "app")
+
     async def action_do(self, action_id: str, *arguments: str) -> None:
-        """Keys of the fields do nothing in the review, nor those of the review in the fields."""
-        if BY_ID[action_id].scope in (*self.scopes(), "app"):
-            await super().action_do(action_id, *arguments)
+        if self.step != 3:
+            await self.form.settle()
+        await super().action_do(action_id, *arguments)
 
     def do_move(self, key: str) -> None:
-        if self.step != 3:
-            self.form.move(1 if key in ("down", "tab") else -1)
+        self.form.move(1 if key in ("down", "tab") else -1)
 
     def do_part(self, key: str) -> None:
         self.form.move_section(1 if key == "pagedown" else -1)
@@ -396,6 +421,9 @@ class CreateScreen(ReviewingScreen):
             self.say(problem, "warning")
 
     def do_leave(self) -> None:
+        if self.draft.dump() == self._opened and not self.deployment.made:
+            self.dismiss(None)  # nothing was typed that could be lost
+            return
         made = ", ".join(str(one.place) for one in self.deployment.made)
         lines = ["What you typed is kept until you deploy or discard it."]
         if made:
