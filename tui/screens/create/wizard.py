@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -16,16 +14,14 @@ from textual.timer import Timer
 
 from servedeck.deploy.draft import Draft
 from servedeck.fleet.view import Key
-from servedeck.serving.document import DocumentError, from_yaml, to_yaml
 from servedeck.serving.problems import errors
 from tui.actions import BY_ID, Action, bound
-from tui.screens.create import choices, environment, files, steps, summary
+from tui.screens.create import choices, environment, steps
 from tui.screens.create.ask import Answer, AskScreen
 from tui.screens.create.choose import ChooseScreen
+from tui.screens.create.filing import FilingScreen
 from tui.screens.create.form_view import FormView
 from tui.screens.create.keeper import PAUSE, Keeper
-from tui.screens.create.path import PathScreen
-from tui.screens.create.reviewing import ReviewingScreen
 from tui.screens.create.summary import Result
 from tui.workbench import Workbench
 from widgets.form_parts import FormButton
@@ -39,7 +35,7 @@ AROUND_PACE = 0.25
 UNDER_WAY = "It is being deployed; wait for the answer."
 
 
-class CreateScreen(ReviewingScreen):
+class CreateScreen(FilingScreen):
     """The form. Its result is the key of the serving that was deployed, None for none."""
 
     SCOPE = "create"
@@ -55,7 +51,6 @@ class CreateScreen(ReviewingScreen):
 
     steps_bar = query_one("#steps", Bar)
     help_bar = query_one("#fieldhelp", Bar)
-    form = query_one(FormView)
 
     def __init__(
         self, draft: Draft, bench: Workbench, left: Sequence[str] = (), said: str = ""
@@ -242,7 +237,7 @@ class CreateScreen(ReviewingScreen):
         self.show_hints()
 
     def on_form_view_changed(self, message: FormView.Changed) -> None:
-        self._keep()
+        self.keep()
         if self.step == 3:
             return  # what was typed last is told late; it was taken before the step was left
         self.check()
@@ -331,86 +326,9 @@ class CreateScreen(ReviewingScreen):
     def do_ask(self) -> None:
         self.ask_cluster()
 
-    # -- files ----------------------------------------------------------------------------------
-
-    def do_save(self) -> None:
-        self.check()
-        if self.spec is None:
-            first = errors(self.problems)[0].message
-            self.say(f"It cannot be written as YAML yet: {first}", "warning")
-            return
-        text = to_yaml(self.spec)
-        secret = summary.any_masked(self.draft)
-        hint = "Values that look secret are written into the file as they are." if secret else ""
-        proposed = f"{self.draft.texts['name'] or 'serving'}.yaml"
-        ask = PathScreen("Save the serving as YAML", proposed, writes=True, hint=hint)
-
-        def named(path: Path | None) -> None:
-            if path is not None:
-                self.start(self._write(path, text, private=secret), "file")
-
-        self.app.push_screen(ask, named)
-
-    async def _write(self, path: Path, text: str, *, private: bool) -> None:
-        try:
-            await asyncio.to_thread(files.write, path, text, private=private)
-        except OSError as error:
-            self.say(f"{path} was not written: {error.strerror}.", "error", 20)
-        else:
-            self.say(f"Saved as {path}; servedeck create -f {path} opens it.", "ready", 20)
-
-    def do_load(self) -> None:
-        ask = PathScreen(
-            "Load a serving from YAML",
-            "",
-            writes=False,
-            hint="What stands in the form is replaced; it stays as it is where the file is wrong.",
-        )
-
-        def named(path: Path | None) -> None:
-            if path is not None:
-                self.start(self._load(path), "file")
-
-        self.app.push_screen(ask, named)
-
-    async def _load(self, path: Path) -> None:
-        try:
-            spec = from_yaml(await asyncio.to_thread(files.read, path))
-        except (OSError, UnicodeDecodeError) as error:
-            self.say(f"{path} cannot be read: {files.why(error)}", "error", 20)
-            return
-        except DocumentError as error:
-            more = f" ({len(error.problems)} in all)" if len(error.problems) > 1 else ""
-            self.say(f"{path}: {error.problems[0]}{more}", "error", 30)
-            return
-        loaded = Draft.of(spec)
-        loaded.texts["project"] = loaded.texts["project"] or self.draft.texts["project"]
-        self.draft.texts, self.draft.rows = loaded.texts, loaded.rows
-        self.form.left.clear()
-        self._keep()
-        await self.show_step(1, "name")
-        self.say(f"Loaded {path}.", "ready")
-
-    def on_form_view_file_wanted(self, message: FormView.FileWanted) -> None:
-        ask = PathScreen("Load variables from an env file", ".env", writes=False)
-
-        def named(path: Path | None) -> None:
-            if path is not None:
-                self.start(self._load_env(message.path, path), "file")
-
-        self.app.push_screen(ask, named)
-
-    async def _load_env(self, rows: str, path: Path) -> None:
-        try:
-            text = await asyncio.to_thread(files.read, path)
-        except (OSError, UnicodeDecodeError) as error:
-            self.say(f"{path} cannot be read: {files.why(error)}", "error", 20)
-            return
-        await self.form.take_lines(rows, text)
-
     # -- keeping and leaving --------------------------------------------------------------------
 
-    def _keep(self) -> None:
+    def keep(self) -> None:
         """Write the draft to disk a moment after the last key."""
         if self._save is not None:
             self._save.stop()
