@@ -6,10 +6,9 @@ import difflib
 import os
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import Any, Literal, get_args, get_type_hints
 
 PREFIX = "SERVEDECK_"
 PLATFORM_NAMESPACE = "servedeck-system"
@@ -33,39 +32,42 @@ class SettingsError(Exception):
     exit_code = 2
 
 
-class Settings(BaseModel):
-    """What an operator or a platform can choose. `model_fields_set` names what was chosen."""
+@dataclass(frozen=True)
+class Settings:
+    """What an operator or a platform can choose."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    context: str = Field(
-        default="", description="context of the kubeconfig; its current one where empty"
-    )
-    namespace: str = Field(default="", description="the one namespace to show")
-    all_namespaces: bool = Field(
-        default=False, description="show all namespaces, whatever `namespace` is"
-    )
-    readonly: bool = Field(default=False, description="refuse every change")
-    favourites: tuple[str, ...] = Field(
-        default=(), max_length=9, description="namespaces of the keys 1 to 9; by name where empty"
-    )
-    wide: bool = Field(default=False, description="start with all columns")
-    columns: tuple[str, ...] = Field(default=(), description="columns to show, in this order")
-    theme: str = Field(default="", description="name of a theme; the default one where empty")
-    keymap: dict[str, str] = Field(default={}, description="keys by the id of their action")
-    endpoint_host: str = Field(
-        default="", description="host of endpoint URLs where no route names one"
-    )
-    endpoint_scheme: Literal["https", "http"] = Field(default="https", description="their scheme")
-    route: Literal["", "HTTPRoute", "VirtualService", "Ingress"] = Field(
-        default="", description="kind of new routes; the first that the cluster has where empty"
-    )
-    gateway: str = Field(default="", description="Gateway of new routes, namespace/name")
-    ingress_class: str = Field(default="", description="class of new Ingresses")
-    tls_secret: str = Field(default="", description="Secret of a new Ingress's certificate")
-    model_cache: str = Field(
-        default="", description="PVC of downloaded models in each project; none where empty"
-    )
+    context: str = ""
+    """Context of the kubeconfig; its current one where empty."""
+    namespace: str = ""
+    """The one namespace to show."""
+    all_namespaces: bool = False
+    """Show all namespaces, whatever `namespace` is."""
+    readonly: bool = False
+    """Refuse every change."""
+    favourites: tuple[str, ...] = ()
+    """Namespaces of the keys 1 to 9; by name where empty."""
+    wide: bool = False
+    """Start with all columns."""
+    columns: tuple[str, ...] = ()
+    """Columns to show, in this order."""
+    theme: str = ""
+    """Name of a theme; the one that suits the terminal where empty."""
+    keymap: dict[str, str] = field(default_factory=dict)
+    """Keys by the id of their action."""
+    endpoint_host: str = ""
+    """Host of endpoint URLs where no route names one, and of new routes."""
+    endpoint_scheme: Literal["https", "http"] = "https"
+    route: Literal["", "HTTPRoute", "VirtualService", "Ingress"] = ""
+    """Kind of new routes; the first that the cluster has where empty."""
+    gateway: str = ""
+    """Gateway of new routes, namespace/name."""
+    ingress_class: str = ""
+    tls_secret: str = ""
+    """Secret of a new Ingress's certificate."""
+    model_cache: str = ""
+    """PVC of downloaded models in each project; none where empty."""
+    chosen: frozenset[str] = field(default=frozenset(), compare=False)
+    """Keys that were chosen, also where they were set to their default."""
 
     def with_platform(self, data: Mapping[str, str]) -> tuple[Settings, tuple[str, ...]]:
         """These settings, completed by the cluster's ConfigMap, and what is wrong with that one.
@@ -73,20 +75,48 @@ class Settings(BaseModel):
         What flags, environment or file chose stays; of the ConfigMap only the platform's keys
         count. A value that cannot be used is left out and named in a sentence.
         """
-        update: dict[str, str] = {}
+        update: dict[str, Any] = {}
         wrong: list[str] = []
         for key in PLATFORM_KEYS:
             value = data.get(key, "").strip()
-            if not value or key in self.model_fields_set:
+            if not value or key in self.chosen:
                 continue
             try:
-                Settings.model_validate({key: value})
-            except ValidationError as error:
+                update |= _validated({key: value})
+            except _InvalidError as error:
                 where = f"ConfigMap {PLATFORM_NAMESPACE}/{PLATFORM_CONFIGMAP}"
                 wrong.append(_sentence(where, error))
-            else:
-                update[key] = value
-        return self.model_copy(update=update), tuple(wrong)
+        return replace(self, **update), tuple(wrong)
+
+
+_TYPES = {key: kind for key, kind in get_type_hints(Settings).items() if key != "chosen"}
+
+
+class _InvalidError(Exception):
+    """The first thing that is wrong: its path, pydantic's name of the fault, and what was given."""
+
+    def __init__(self, path: tuple[int | str, ...], fault: str, given: object) -> None:
+        super().__init__(path, fault, given)
+        self.path, self.fault, self.given = path, fault, given
+
+
+def _validated(values: Mapping[str, Any], *, strict: bool = False) -> dict[str, Any]:
+    """The values in their types. Raises _InvalidError."""
+    if not values:
+        return {}
+    # Where nothing was written there is nothing to check, and the first frame of the screen need
+    # not wait for pydantic, which takes a tenth of a second to import.
+    from pydantic import ConfigDict, Field, ValidationError, create_model
+
+    fields: dict[str, Any] = {key: (kind, None) for key, kind in _TYPES.items()}
+    fields["favourites"] = (_TYPES["favourites"], Field(default=None, max_length=9))
+    model = create_model("Settings", __config__=ConfigDict(extra="forbid"), **fields)
+    try:
+        read = model.model_validate(values, strict=strict)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise _InvalidError(first["loc"], first["type"], first["input"]) from None
+    return {key: getattr(read, key) for key in values}
 
 
 def settings_file() -> Path:
@@ -112,7 +142,7 @@ def load(
         if "namespace" in layer:  # one namespace means that one, whatever lower places say
             values.pop("all_namespaces", None)
         values |= layer
-    return Settings.model_validate(values)
+    return Settings(**values, chosen=frozenset(values))
 
 
 def _from_file(file: Path) -> dict[str, Any]:
@@ -132,57 +162,53 @@ def _from_file(file: Path) -> dict[str, Any]:
     }
     try:
         # Strict: "true" in quotation marks is a mistake that would pass unseen elsewhere.
-        Settings.model_validate(values, strict=True)
-    except ValidationError as error:
+        return _validated(values, strict=True)
+    except _InvalidError as error:
         raise SettingsError(_sentence(str(file), error)) from error
-    return values
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     """Variables SERVEDECK_<KEY>; lists are divided by commas. Tables cannot be given here."""
     values: dict[str, Any] = {}
-    for key, field in Settings.model_fields.items():
+    for key, kind in _TYPES.items():
         text = environ.get(PREFIX + key.upper(), "").strip()
-        if not text or field.annotation == dict[str, str]:
+        if not text or kind == dict[str, str]:
             continue
         value: Any = text
-        if field.annotation == tuple[str, ...]:
+        if kind == tuple[str, ...]:
             value = tuple(part.strip() for part in text.split(",") if part.strip())
         try:
-            Settings.model_validate({key: value})
-        except ValidationError as error:
+            values |= _validated({key: value})
+        except _InvalidError as error:
             raise SettingsError(_sentence("Environment", error, PREFIX)) from error
-        values[key] = value
     return values
 
 
-def _sentence(where: str, error: ValidationError, prefix: str = "") -> str:
-    """The first thing that is wrong, and what to write instead."""
-    first = error.errors(include_url=False)[0]
-    key = ".".join(map(str, first["loc"]))
-    top = str(first["loc"][0])
-    if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, Settings.model_fields, 1)
-        known = ", ".join(Settings.model_fields)
-        mend = f"did you mean {near[0]}?" if near else f"there are {known}."
+def _sentence(where: str, error: _InvalidError, prefix: str = "") -> str:
+    """What is wrong, and what to write instead."""
+    key = ".".join(map(str, error.path))
+    top = str(error.path[0])
+    if error.fault == "extra_forbidden":
+        near = difflib.get_close_matches(key, _TYPES, 1)
+        mend = f"did you mean {near[0]}?" if near else f"there are {', '.join(_TYPES)}."
         return f"{where}: there is no setting {key}; {mend}"
     if prefix:
         key = prefix + top.upper()
-    return f"{where}: {key} must be {_expected(top)}, not {_given(first['input'])}."
+    return f"{where}: {key} must be {_expected(top)}, not {_given(error.given)}."
 
 
 def _expected(key: str) -> str:
-    annotation = Settings.model_fields[key].annotation
-    if annotation is bool:
+    kind = _TYPES[key]
+    if kind is bool:
         return "true or false"
-    if annotation is str:
+    if kind is str:
         return 'a text, "..."'
-    if annotation == tuple[str, ...]:
+    if kind == tuple[str, ...]:
         most = " of at most 9 texts" if key == "favourites" else " of texts"
         return f'a list{most}, ["a", "b"]'
-    if annotation == dict[str, str]:
+    if kind == dict[str, str]:
         return f'a table of texts, [{key}] with lines name = "value"'
-    return " or ".join(f'"{choice}"' for choice in get_args(annotation) if choice)
+    return " or ".join(f'"{choice}"' for choice in get_args(kind) if choice)
 
 
 def _given(value: object) -> str:

@@ -31,5 +31,12 @@ def test_the_first_paint_does_not_wait_for_the_kubernetes_client() -> None:
     assert "kubernetes_asyncio" not in loaded_by("import tui.app")
 
 
+def test_the_first_paint_does_not_wait_for_pydantic() -> None:
+    # a tenth of a second: where no setting was written there is nothing to check
+    start = "import tui.start; from servedeck import config; config.load({}, {}, __file)"
+    here = "from pathlib import Path; __file = Path('no-such-file')"
+    assert not {"pydantic", "kubernetes_asyncio"} & loaded_by(f"{here}; {start}")
+
+
 def test_help_needs_neither_the_screen_nor_the_client() -> None:
     assert not {"textual", "kubernetes_asyncio"} & loaded_by("import servedeck.cli")

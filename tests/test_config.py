@@ -16,7 +16,7 @@ def write(folder: Path, text: str) -> Path:
 def test_without_anything_the_defaults_hold(tmp_path: Path) -> None:
     settings = load({}, {}, tmp_path / "none.toml")
     assert settings == Settings()
-    assert settings.model_fields_set == set()
+    assert settings.chosen == frozenset()
 
 
 def test_each_place_wins_over_the_next(tmp_path: Path) -> None:
@@ -26,6 +26,12 @@ def test_each_place_wins_over_the_next(tmp_path: Path) -> None:
     assert (settings.context, settings.namespace, settings.endpoint_host) == ("flag", "env", "file")
     whole, wrong = settings.with_platform({"endpoint_host": "map", "gateway": "infra/main"})
     assert (whole.endpoint_host, whole.gateway, wrong) == ("file", "infra/main", ())
+
+
+def test_what_is_set_to_its_default_was_chosen_too(tmp_path: Path) -> None:
+    file = write(tmp_path, 'endpoint_scheme = "https"')
+    whole, _ = load({}, {}, file).with_platform({"endpoint_scheme": "http"})
+    assert whole.endpoint_scheme == "https"
 
 
 def test_a_configmap_that_changes_or_goes_is_followed() -> None:
