@@ -7,6 +7,7 @@ stands before the Kubernetes client is loaded.
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import os
 import sys
@@ -243,6 +244,9 @@ def _app(args: argparse.Namespace, create: Draft | None = None) -> int:
         raise CommandError(
             "The screen needs a terminal; for scripts there is `servedeck get servings`."
         )
+    # What is imported and built until the first frame stays; looking for garbage in it takes a
+    # quarter of that time. The app turns the collector on again when the frame stands.
+    gc.disable()
     settings = _settings(args)
     with _target(args, settings, lambda: importlib.import_module("tui.start")) as target:
         from servedeck.cluster import kubeconfig

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
@@ -108,6 +109,7 @@ class ServedeckApp(App[None]):
             self.call_after_refresh(self.servings.creating.open, self._create)
 
     def _start_source(self) -> None:
+        gc.enable()  # the command line turned it off, to be here sooner
         self._begin(self.source.start(), "source")
 
     def _on_changes(self, changes: Changes) -> None:
