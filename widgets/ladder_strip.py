@@ -19,6 +19,24 @@ MARKS = {
 }
 
 
+WAITS = {
+    "requested": "sent",
+    "scheduled": "waiting for a node",
+    "image pulled": "pulling the image",
+    "started": "starting the containers",
+    "ready": "waiting until it is ready",
+    "endpoint": "waiting for the route",
+}
+FAILURES = {
+    "requested": "not requested",
+    "scheduled": "not scheduled",
+    "image pulled": "image not pulled",
+    "started": "not started",
+    "ready": "not ready",
+    "endpoint": "no endpoint",
+}
+
+
 def rungs_of(view: ServingView | None) -> tuple[Rung, ...]:
     """Rungs of a serving; of one that the watch has not brought yet, the first alone."""
     if view is not None:
@@ -36,9 +54,9 @@ def lines(key: Key, rungs: tuple[Rung, ...], width: int) -> tuple[Line, Line]:
     now = next((one for one in rungs if one.progress is Progress.NOW), None)
     left: list[Span] = [(" ", ""), (str(key), "strong"), ("  ", "")]
     if failed is not None:
-        left += [(f"not {failed.name}", "error"), (": ", ""), (one_line(failed.detail), "")]
+        left += [(FAILURES[failed.name], "error"), (": ", ""), (one_line(failed.detail), "")]
     elif now is not None:
-        left.append((f"waiting to be {now.name}" if now.name != "requested" else "sent", "muted"))
+        left.append((WAITS[now.name], "muted"))
     elif rungs[-1].progress is Progress.DONE:
         left += [("is served at ", "ready"), (rungs[-1].detail, "")]
     else:

@@ -109,7 +109,7 @@ class Creating:
 
         def answered(answer: str | None) -> None:
             if answer == "c":
-                self.open(left)
+                self.open(left, resumed=True)
             elif answer == "n":
                 self.open(Draft(project=self.project))
 
@@ -126,13 +126,16 @@ class Creating:
             return None, f"The draft that was left cannot be read: {error.strerror}."
         return left, ""
 
-    def open(self, draft: Draft, left: Sequence[str] = (), said: str = "") -> None:
+    def open(
+        self, draft: Draft, left: Sequence[str] = (), said: str = "", *, resumed: bool = False
+    ) -> None:
         """Show the form."""
         from tui.screens.create.wizard import CreateScreen  # not needed by those who only look
 
         bench = self._screen.servedeck.workbench
         if bench is not None:
-            self._screen.app.push_screen(CreateScreen(draft, bench, left, said), self._closed)
+            form = CreateScreen(draft, bench, left, said, resumed=resumed)
+            self._screen.app.push_screen(form, self._closed)
 
     async def clone(self, key: Key) -> None:
         """Open the form with what another serving's objects say."""

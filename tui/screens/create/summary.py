@@ -79,7 +79,8 @@ def result_entries(
     told = review.problems if review is not None else tuple(problems)
     found += [_problem(one) for one in told if one.is_error]
     if review is not None:
-        found += _previews(review.previews, review.can_deploy)
+        if not deployment.made:  # else it tells what was before
+            found += _previews(review.previews, review.can_deploy)
         if result.fit is not None:
             enough = result.fit.fitting >= result.fit.replicas
             mark, tone = ("✓", "ready") if enough else ("!", "warning")

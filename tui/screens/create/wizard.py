@@ -53,12 +53,19 @@ class CreateScreen(FilingScreen):
     help_bar = query_one("#fieldhelp", Bar)
 
     def __init__(
-        self, draft: Draft, bench: Workbench, left: Sequence[str] = (), said: str = ""
+        self,
+        draft: Draft,
+        bench: Workbench,
+        left: Sequence[str] = (),
+        said: str = "",
+        *,
+        resumed: bool = False,
     ) -> None:
-        """`left` are sentences about what a clone cannot carry over; `said` is shown at first."""
+        """`left` are sentences about what a clone cannot carry over; `said` is shown at first;
+        `resumed` says that the draft was typed before and lies on the shelf."""
         super().__init__(draft, bench, left)
         self._said_first = said
-        self._opened = draft.dump()
+        self._opened = None if resumed else draft.dump()
         self._keeper = Keeper(draft, lambda: bench.shelf)
         self._save: Timer | None = None
         self._around_of = ""
@@ -225,7 +232,9 @@ class CreateScreen(FilingScreen):
     def show_help(self, path: str) -> None:
         """Say in the line at the bottom what the field is for."""
         if self.step == 3:
-            text = "Nothing is created before ctrl+s. Enter on a line, or a section's digit, edits."
+            text = (
+                "Nothing is created without ctrl+s. Enter on a line, or a section's digit, edits."
+            )
         elif isinstance(self.focused, FormButton):
             text = self.focused.help
         else:
