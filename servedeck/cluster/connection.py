@@ -102,6 +102,10 @@ class Connection:
         transport.proxy_of(context.cluster, environ)  # an unusable proxy is said now
         return cls(target, kubeconfig, context, credentials, environ)
 
+    def forget_failures(self) -> None:
+        """Ask for credentials anew although they failed a moment ago."""
+        self._credentials.forget_failures()
+
     async def close(self) -> None:
         """Close all connections; requests under way end with an error."""
         self._closed = True

@@ -72,6 +72,10 @@ class Credentials:
                 return None
             return held
 
+    def forget_failures(self) -> None:
+        """The operator may have logged in again: try at once where a failure would hold."""
+        self._failure = self._refused = None
+
     def _fresh(self, held: Credential) -> bool:
         if held.expires is not None and datetime.now(UTC) >= held.expires - _SKEW:
             return False

@@ -170,6 +170,21 @@ async def test_plugin_that_gives_the_same_again_is_not_run_for_each_request(
     assert runs(count) == 2
 
 
+async def test_a_login_made_since_counts_at_once_where_the_operator_asks(
+    guarded: Guarded, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text("old")
+    async with connected(guarded, tmp_path, {"tokenFile": "token"}) as connection:
+        with pytest.raises(ApiError):
+            await connection.get("/fine")
+        (tmp_path / "token").write_text("new")
+        guarded.accepted = {"new"}
+        with pytest.raises(ApiError):  # a dozen watches must not ask all at once
+            await connection.get("/fine")
+        connection.forget_failures()
+        await connection.get("/fine")
+
+
 async def test_plugin_gets_environment_arguments_and_cluster(
     guarded: Guarded, tmp_path: Path
 ) -> None:

@@ -138,6 +138,9 @@ class FakeConnection:
         )
         self.namespace = self.kubeconfig.namespaces[self.context]
 
+    def forget_failures(self) -> None:
+        """Nothing is held against this cluster."""
+
     async def request(self, method: str, path: str, *, params: Any = (), **_: Any) -> Answer:
         self.asked.append(path)
         await asyncio.sleep(0)
