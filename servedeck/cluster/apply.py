@@ -313,8 +313,9 @@ def refusal(error: ApiError) -> Refusal:
     """What a refused write means. The server uses 403 for four different things and answers an
     unknown field of server-side apply with 500; the message tells them apart."""
     text = one_line(sanitise(error.message or str(error)))
-    causes = [cause for cause in (error.details or {}).get("causes") or () if cause.get("field")]
-    fields = tuple(sanitise(str(cause["field"])) for cause in causes)
+    fields = tuple(
+        one_line(sanitise(str(cause["field"]))) for cause in error.causes if cause.get("field")
+    )
     if error.code == 409 and error.reason == "AlreadyExists":
         return Refusal(Why.TAKEN, text)
     if error.code == 409:
@@ -326,7 +327,7 @@ def refusal(error: ApiError) -> Refusal:
             return Refusal(Why.PERMISSION, str(error))
         return Refusal(Why.POLICY, text)
     if error.code == 404:
-        if (error.details or {}).get("kind") == "namespaces" or "namespaces " in text:
+        if error.details.get("kind") == "namespaces" or "namespaces " in text:
             return Refusal(Why.NAMESPACE, f"{text}: create it or choose another project.")
         return Refusal(Why.UNKNOWN_KIND, "The cluster does not know this kind of object.")
     if error.code in (400, 422) or _FIELD.search(text):

@@ -303,14 +303,14 @@ class Connection:
             if "html" in (headers or {}).get("Content-Type", "") or text.lstrip()[:1] == "<":
                 text = "it answered with a web page, is there a login or proxy in between?"
             return self._refused(ApiError(code, "", text, retry_after=wait))
-        details = said.details or {}
-        wait = wait or _seconds(details.get("retryAfterSeconds"))
+        if isinstance(said.details, dict):
+            wait = wait or _seconds(said.details.get("retryAfterSeconds"))
         return self._refused(
             ApiError(
                 said.code or code,
                 said.reason or "",
                 said.message or "",
-                details=details,
+                details=said.details,
                 retry_after=wait,
             )
         )
@@ -329,21 +329,14 @@ class Connection:
             )
         else:
             return error
-        return ApiError(
-            error.code,
-            error.reason,
-            error.message,
-            details=error.details,
-            retry_after=error.retry_after,
-            sentence=sentence,
-        )
+        return error.saying(sentence)
 
 
 class _Status(msgspec.Struct):
     message: str | None = None
     reason: str | None = None
     code: int | None = None
-    details: dict[str, Any] | None = None
+    details: Any = None
 
 
 def _headers(context: Context) -> list[tuple[str, str]]:

@@ -55,8 +55,9 @@ class ApiError(ClusterError):
     """The API server refused a request.
 
     `code` is the HTTP status (or the code of an ERROR event), `reason` and `message` are those of
-    its Status object, `details` that object's details, `retry_after` the seconds it asks us to
-    wait. `message` is the server's own words, sanitised; `str()` also says what to try.
+    its Status object, `details` that object's details as they came ({} where they are no object),
+    `retry_after` the seconds it asks us to wait. `message` is the server's own words, sanitised;
+    `str()` also says what to try.
     """
 
     def __init__(
@@ -65,14 +66,14 @@ class ApiError(ClusterError):
         reason: str = "",
         message: str = "",
         *,
-        details: dict[str, Any] | None = None,
+        details: object = None,
         retry_after: float | None = None,
         sentence: str = "",
     ) -> None:
         self.code = code
         self.reason = words(reason)
         self.message = words(message)
-        self.details = details or {}
+        self.details: dict[str, Any] = details if isinstance(details, dict) else {}
         self.retry_after = retry_after
         super().__init__(sentence or self._sentence())
 
@@ -91,6 +92,26 @@ class ApiError(ClusterError):
             case code:
                 return f"The server refused the request ({code}): {said}."
 
+    def saying(self, sentence: str) -> ApiError:
+        """The same refusal in another sentence, of somebody who knows what was asked for."""
+        return ApiError(
+            self.code,
+            self.reason,
+            self.message,
+            details=self.details,
+            retry_after=self.retry_after,
+            sentence=sentence,
+        )
+
+    @property
+    def causes(self) -> tuple[dict[str, Any], ...]:
+        """The objects among the details' causes, whatever else stands there: a proxy or a webhook
+        may have written the answer."""
+        causes = self.details.get("causes")
+        if not isinstance(causes, list):
+            return ()
+        return tuple(cause for cause in causes if isinstance(cause, dict))
+
     @property
     def expired(self) -> bool:
         """The resource version or continue token is too old: list anew."""
@@ -102,10 +123,8 @@ class ApiError(ClusterError):
 
         Source: kubernetes apiserver pkg/storage/errors.go, NewTooLargeResourceVersionError.
         """
-        causes = self.details.get("causes") or ()
         return "Too large resource version" in self.message or any(
-            isinstance(cause, dict) and cause.get("reason") == "ResourceVersionTooLarge"
-            for cause in causes
+            cause.get("reason") == "ResourceVersionTooLarge" for cause in self.causes
         )
 
 

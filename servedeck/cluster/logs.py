@@ -278,14 +278,7 @@ class _Follower:
             sentence = f"The node does not give the log ({error.code}: {message})."
         else:
             return error
-        return ApiError(
-            error.code,
-            error.reason,
-            error.message,
-            details=error.details,
-            retry_after=error.retry_after,
-            sentence=sentence,
-        )
+        return error.saying(sentence)
 
     def _texts(self, lines: list[bytes]) -> list[str]:
         if not self._timestamps:

@@ -139,12 +139,8 @@ class Reflector:
                     await self._watch()
                 else:
                     await self._list_anew()
-            except ClusterError as error:
-                delay = self._after(error)
             except Exception as error:
-                _log.exception("reflector of %s", self.kind.resource)
-                self._listed = False
-                delay = self._retrying(explain(error))
+                delay = self._failed(error)
             if delay > 0:
                 await self._pause(delay)
 
@@ -323,6 +319,18 @@ class Reflector:
 
     # -- what to do after a failure --------------------------------------------------------------
 
+    def _failed(self, error: Exception) -> float:
+        """Seconds to wait after any failure, one of ours and one in handling it included: nobody
+        starts a reflector again."""
+        if isinstance(error, ClusterError):
+            try:
+                return self._after(error)
+            except Exception as fault:
+                error = fault
+        _log.error("reflector of %s", self.kind.resource, exc_info=error)
+        self._listed = False
+        return self._retrying(explain(error))
+
     def _after(self, error: ClusterError) -> float:
         """Seconds to wait after this failure; sets what is done then."""
         if isinstance(error, ApiError):
@@ -440,12 +448,18 @@ class Reflector:
     def _set(self, phase: Phase, error: str) -> None:
         if (phase, error) != (self.phase, self.error):
             self.phase, self.error = phase, error
-            self._on_state(self)
+            self._tell()
 
     def _progress(self, loaded: int, remaining: int | None) -> None:
         if not self.synced:
             self.loaded, self.remaining = loaded, remaining
+            self._tell()
+
+    def _tell(self) -> None:
+        try:
             self._on_state(self)
+        except Exception:  # whoever listens must not stop what others see
+            _log.exception("the state of the reflector of %s was not taken", self.kind.resource)
 
     def _heard(self) -> None:
         self.last_news = self._clock()

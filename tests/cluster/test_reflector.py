@@ -33,6 +33,7 @@ from tests.cluster.api import (
     streamed,
     until,
 )
+from tests.cluster.test_errors import ODD_DETAILS
 
 FAST = Timings(
     page=4,
@@ -635,6 +636,58 @@ async def test_listener_that_fails_on_one_object_gets_the_others(
     reflector = Reflector(connection, PODS, None, listener, lambda _: None, timings=FAST)
     task = asyncio.create_task(reflector.run())
     await until(lambda: len(heard) == 3)
+    task.cancel()
+    assert "was not taken" in caplog.text
+
+
+@pytest.mark.parametrize("details", ODD_DETAILS)
+@pytest.mark.parametrize("where", ["list", "watch", "event"])
+async def test_a_status_with_odd_details_ends_no_reflector(
+    api: Api, connection: Connection, where: str, details: Any
+) -> None:
+    said = {**status(422, "Invalid", "odd"), "details": details}
+
+    async def refuse(request: web.Request) -> web.StreamResponse:
+        if where == "event":
+            return await streamed(request, event("ERROR", said))
+        return web.json_response(said, status=422)
+
+    await filled(api)
+    api.faults["list" if where == "list" else "watch"] = [refuse]
+    async with watching(connection) as watched:
+        await until(lambda: Phase.RETRYING in watched.phases)
+        await watched.equals(api)
+
+
+async def test_a_failure_in_handling_a_failure_ends_no_reflector(
+    api: Api,
+    connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(*_: object) -> float:
+        raise TypeError("not iterable")
+
+    await filled(api)
+    monkeypatch.setattr(Reflector, "_refused", broken)
+    api.faults["list"] = [answers(500), answers(500)]
+    async with watching(connection) as watched:
+        await watched.equals(api)
+    assert "not iterable" in caplog.text
+
+
+async def test_a_listener_of_the_state_that_fails_ends_no_reflector(
+    api: Api, connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    def listener(_: Reflector) -> None:
+        raise ValueError("no")
+
+    await filled(api)
+    api.faults["list"] = [answers(500)]
+    reflector = Reflector(connection, PODS, None, lambda _: None, listener, timings=FAST)
+    task = asyncio.create_task(reflector.run())
+    await until(lambda: len(reflector.store) == 3 or task.done())
+    assert not task.done()
     task.cancel()
     assert "was not taken" in caplog.text
 
