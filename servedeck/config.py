@@ -45,11 +45,11 @@ class Settings:
     readonly: bool = False
     """Refuse every change."""
     favourites: tuple[str, ...] = ()
-    """Namespaces of the keys 1 to 9; by name where empty."""
+    """Namespaces of the keys 1 to 9; those with most servings where empty."""
     wide: bool = False
     """Start with all columns."""
     columns: tuple[str, ...] = ()
-    """Columns to show, in this order."""
+    """Columns to show besides the name; all that fit where empty."""
     theme: str = ""
     """Name of a theme; the one that suits the terminal where empty."""
     keymap: dict[str, str] = field(default_factory=dict)

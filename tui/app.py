@@ -17,7 +17,7 @@ from textual.worker import Worker, WorkerState
 
 from servedeck.cluster.errors import ClusterError, explain
 from styles.themes import ANSI, DARK, DEFAULTS, THEMES
-from tui.actions import BY_ID
+from tui.actions import BY_ID, shown_keys
 from tui.frame import Frame, is_update
 from tui.screens.base import ActionScreen
 from tui.screens.servings import ServingsScreen
@@ -154,6 +154,10 @@ class ServedeckApp(App[None]):
     def on_resize(self) -> None:
         self._frame.forget()
 
+    def key_of(self, action_id: str) -> str:
+        """The key of an action as people write it, in the operator's keymap."""
+        return shown_keys(BY_ID[action_id], self.keys)
+
     def do_redraw(self) -> None:
         self._frame.forget()
         self.screen.refresh()
@@ -172,7 +176,8 @@ class ServedeckApp(App[None]):
     async def show_context(self, name: str) -> None:
         """Go to another context of the kubeconfig."""
         if self.source.contexts and name not in self.source.contexts:
-            self.say(f"There is no context {name}; ctrl+k lists those there are.", "warning")
+            lists = self.key_of("servings.context")
+            self.say(f"There is no context {name}; {lists} lists those there are.", "warning")
             return
         self.servings.set_namespace("")
         await self.source.switch(context=name)

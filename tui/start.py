@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import importlib
 from typing import TYPE_CHECKING
 
+from servedeck.config import SettingsError
+from styles.themes import THEMES
+from tui.actions import ACTIONS
 from tui.app import ServedeckApp
 from tui.cluster import ConnectedCluster
 from tui.later import LaterSource
+from widgets.serving_rows import COLUMNS
 
 if TYPE_CHECKING:
     from servedeck.cluster.connection import Connection
@@ -21,11 +26,13 @@ if TYPE_CHECKING:
 def run(
     target: Target, settings: Settings, *, widen: bool = False, create: Draft | None = None
 ) -> int:
-    """Show the servings until the operator leaves; returns the exit code.
+    """Show the servings until the operator leaves; returns the exit code. Raises SettingsError
+    where the settings name what the screen does not have.
 
     `widen`: show all namespaces where neither the target nor its context names one. `create`: open
     the form of a new serving at once, filled with that draft.
     """
+    check(settings)
     live: Live | None = None
 
     def connection() -> Connection | None:
@@ -56,3 +63,21 @@ def run(
     )
     app.run()
     return app.return_code or 0
+
+
+def check(settings: Settings) -> None:
+    """Whether the theme, columns and actions that the settings name exist. Raises SettingsError."""
+    from textual.theme import BUILTIN_THEMES
+
+    themes = {theme.name for theme in THEMES} | BUILTIN_THEMES.keys()
+    bound = {action.id for action in ACTIONS if not action.widget}
+    for key, names, known in (
+        ("theme", [settings.theme] if settings.theme else [], themes),
+        ("columns", settings.columns, [column.key for column in COLUMNS]),
+        ("keymap", settings.keymap, bound),
+    ):
+        for name in names:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                mend = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}."
+                raise SettingsError(f"Settings: {key} names {name!r}, which there is not; {mend}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from servedeck.serving.units import age
 from tui.source import State
 from widgets.spans import Line
@@ -43,7 +45,11 @@ def progress(state: State) -> str:
     return f"{state.loaded:,}" if state.loaded else ""
 
 
-def banner(state: State, retry_key: str, *, empty: bool) -> Line:
+KeyOf = Callable[[str], str]
+"""The key of an action's id as people write it, in the operator's keymap."""
+
+
+def banner(state: State, key: KeyOf, *, empty: bool) -> Line:
     """The line under the header while the picture is not whole or not true; () while it is, and
     where the list is `empty`, since its placeholder says it then."""
     name = state.phase.name
@@ -53,7 +59,7 @@ def banner(state: State, retry_key: str, *, empty: bool) -> Line:
         spans: list[tuple[str, str]] = [(" ✗ ", "error"), (state.sentence, "error")]
         if state.stale_for is not None and state.since is not None:
             spans.append((f" What you see is from {state.since:%H:%M:%S} UTC.", ""))
-        spans += [("  ", ""), (retry_key, "key"), (" retries now", "muted")]
+        spans += [("  ", ""), (key("servings.retry"), "key"), (" retries now", "muted")]
         return tuple(spans)
     if name == "LIVE" and state.sentence:
         return ((" ! ", "pending"), (state.sentence, "pending"))
@@ -67,7 +73,14 @@ def banner(state: State, retry_key: str, *, empty: bool) -> Line:
 
 
 def placeholder(
-    state: State, *, namespace: str, filter_text: str, total: int, elsewhere: int, context: str
+    state: State,
+    key: KeyOf,
+    *,
+    namespace: str,
+    filter_text: str,
+    total: int,
+    elsewhere: int,
+    context: str,
 ) -> tuple[Line, ...]:
     """What stands in the list's place while it has no rows, and what to do about it.
 
@@ -80,7 +93,12 @@ def placeholder(
         return (
             ((f"None of {total:,} servings matches the filter ", "strong"), (filter_text, "key")),
             (),
-            (("esc", "key"), (" clears the filter, ", ""), ("/", "key"), (" changes it.", "")),
+            (
+                (key("servings.back"), "key"),
+                (" clears the filter, ", ""),
+                (key("servings.filter"), "key"),
+                (" changes it.", ""),
+            ),
         )
     match name:
         case "CONNECTING":
@@ -102,12 +120,12 @@ def placeholder(
                 (
                     (":ns NAME", "key"),
                     (" shows a namespace that you may read, ", ""),
-                    ("ctrl+k", "key"),
+                    (key("servings.context"), "key"),
                     (" chooses another context.", ""),
                 ),
                 (
                     ("Or ask for the role that docs and deploy/rbac describe; ", "muted"),
-                    ("ctrl+r", "key"),
+                    (key("servings.retry"), "key"),
                     (" tries again.", "muted"),
                 ),
             )
@@ -117,9 +135,9 @@ def placeholder(
                 (),
                 (
                     ("servedeck goes on trying; ", ""),
-                    ("ctrl+r", "key"),
+                    (key("servings.retry"), "key"),
                     (" tries at once, ", ""),
-                    ("ctrl+k", "key"),
+                    (key("servings.context"), "key"),
                     (" chooses another context.", ""),
                 ),
             )
@@ -130,7 +148,7 @@ def placeholder(
             (
                 ("0", "key"),
                 (" shows all namespaces, ", ""),
-                ("ctrl+n", "key"),
+                (key("servings.namespace"), "key"),
                 (" chooses one.", ""),
             ),
         )

@@ -132,3 +132,16 @@ async def test_the_footer_shows_the_keys_of_the_status():
         await shows(pilot, "esc close  1-9 a-z Pod's log")
         await pilot.press("escape")
         await wait_for(pilot, lambda: "space status" in screen_text(app), "the list's keys")
+
+
+async def test_lines_that_could_not_be_read_are_asked_for_again_with_the_next_change():
+    logs = fakes.cluster()
+    logs.error = ClusterError("The server was slow.")
+    source = fakes.FakeSource().put(*fakes.fleet())
+    app = make_app(source, logs)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("j", "space")
+        await shows(pilot, "The server was slow.")
+        logs.error = None
+        source.put(replace(source.fleet.view(LLAMA), message="Other words."))
+        await shows(pilot, "Other words.", "pid 412")

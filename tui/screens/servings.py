@@ -105,6 +105,7 @@ class ServingsScreen(ActionScreen[None]):
         self.table.set_placeholder(
             words.placeholder(
                 state,
+                self.servedeck.key_of,
                 namespace=self.namespace,
                 filter_text=self.filter_query.text,
                 total=len(here),
@@ -146,7 +147,7 @@ class ServingsScreen(ActionScreen[None]):
 
     def _show_banner(self, state: State) -> None:
         self.banner.set_text(
-            words.banner(state, "ctrl+r", empty=not self._views), most=3, hanging=3
+            words.banner(state, self.servedeck.key_of, empty=not self._views), most=3, hanging=3
         )
         self.table.set_class(state.stale_for is not None, "-stale")
 
@@ -287,7 +288,8 @@ class ServingsScreen(ActionScreen[None]):
     async def do_namespace_key(self, key: str) -> None:
         name = self._digits.name_of(int(key))
         if name is None:
-            self.say(f"No namespace has the digit {key}; ctrl+n lists them all.", "warning")
+            lists = self.servedeck.key_of("servings.namespace")
+            self.say(f"No namespace has the digit {key}; {lists} lists them all.", "warning")
         else:
             await self.servedeck.show_namespace(name)
 

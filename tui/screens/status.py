@@ -98,11 +98,12 @@ class StatusPane:
         return self._screen.servedeck.source.fleet.view(key)
 
     def _wanted_tail(self, view: ServingView) -> Tail | None:
-        """The crashed container's lines; begins to read them where they are not known."""
+        """The crashed container's lines; begins to read them where they are not known, and again
+        where that failed, with the next change of the serving."""
         crash = crash_of(view)
         if crash is None:
             self._tail = None
-        elif self._tail is None or self._tail.crash != crash:
+        elif self._tail is None or self._tail.crash != crash or self._tail.problem:
             known = self._tail if self._tail and self._tail.crash[:3] == crash[:3] else None
             self._tail = Tail(crash, known.lines if known else ())
             self._screen.start(self._read_tail(crash), "tail")
