@@ -61,7 +61,7 @@ class DemoCluster:
     `kubeconfig` is a file that only the user can read, in a directory that is removed at the end.
     `port` 0 takes a free one. `state`: a file that the cluster is taken up from, if it exists, and
     saved to. `live=False`: the clock stands still and nothing happens but what is done to it.
-    Raises DemoError where it cannot start.
+    Raises DemoError where it cannot start, and at the end where the state cannot be saved.
     """
 
     store: Store
@@ -140,16 +140,19 @@ class DemoCluster:
         trace: TracebackType | None,
     ) -> None:
         self.clock.stop()
-        if self._saver is not None:
-            self._saver.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._saver
-        if self._server is not None:
-            await self._server.stop()
-        if self._state is not None:
+        try:
+            if self._saver is not None:
+                self._saver.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await self._saver
+            if self._server is not None:
+                await self._server.stop()
             self.save()
-        if self._directory is not None:
-            self._directory.remove()
+        except OSError as failure:
+            raise DemoError(self._unsaved(failure)) from failure
+        finally:
+            if self._directory is not None:
+                self._directory.remove()
 
     def save(self) -> None:
         """Writes the state file, if there is one and something changed. OSError if it cannot."""
@@ -182,9 +185,21 @@ class DemoCluster:
         self.clock.run_until(max(begin, now))
 
     async def _save_often(self) -> None:
+        told = False
         while True:
             await asyncio.sleep(_SAVE_PERIOD)
-            self.save()
+            try:
+                self.save()
+                told = False
+            except OSError as error:
+                # told once: the folder may come back, the disk may be emptied
+                if not told:
+                    sys.stderr.write(f"servedeck: {self._unsaved(error)}\n")
+                told = True
+
+    def _unsaved(self, error: OSError) -> str:
+        reason = error.strerror or error
+        return f"The demo's state cannot be saved to {self._state}: {reason}."
 
 
 class _Directory:

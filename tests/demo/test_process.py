@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +25,7 @@ from typing import Any
 import psutil
 import pytest
 
+from servedeck.demo import cluster
 from servedeck.demo.cluster import DemoCluster, DemoError, Process, serve, spawn
 from servedeck.demo.resources import DEPLOYMENTS, PODS
 
@@ -195,6 +198,58 @@ async def test_a_state_that_is_none_is_told_in_a_sentence(tmp_path: Path) -> Non
     state.write_text("[]")
     with pytest.raises(DemoError, match="does not hold the state of a demo cluster"):
         await DemoCluster(state=state).__aenter__()
+
+
+async def test_a_state_that_cannot_be_saved_is_told_once_and_saved_when_it_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cluster, "_SAVE_PERIOD", 0.01)
+    state = tmp_path / "folder" / "state.json"
+    state.parent.mkdir()
+    tries: list[DemoCluster] = []
+
+    def count(demo: DemoCluster) -> None:
+        tries.append(demo)
+        save(demo)
+
+    save = DemoCluster.save
+    monkeypatch.setattr(DemoCluster, "save", count)
+
+    async def until(condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(LIMIT):
+            while not condition():
+                await asyncio.sleep(0.01)
+
+    async with DemoCluster(state=state, live=False) as demo:
+        await until(state.exists)
+        for pod in demo.store.list(PODS, "chat")[:2]:
+            shutil.rmtree(state.parent)
+            demo.store.delete(PODS, "chat", pod["metadata"]["name"])
+            tries.clear()
+            await until(lambda: len(tries) >= 3)
+            assert capfd.readouterr().err == (
+                f"servedeck: The demo's state cannot be saved to {state}: "
+                "No such file or directory.\n"
+            )
+            state.parent.mkdir()
+            await until(state.exists)
+
+
+async def test_a_state_that_cannot_be_saved_at_the_end_is_told_and_all_else_is_cleaned_up(
+    tmp_path: Path, own_temporary_directory: Path
+) -> None:
+    state = tmp_path / "folder" / "state.json"
+    state.parent.mkdir()
+    demo = DemoCluster(state=state, live=False)
+    await demo.__aenter__()
+    kubeconfig = demo.kubeconfig.read_text()
+    state.parent.rmdir()
+    with pytest.raises(DemoError, match=f"cannot be saved to {state}: No such file"):
+        await demo.__aexit__(None, None, None)
+    assert list(own_temporary_directory.iterdir()) == []
+    address = urllib.parse.urlsplit(json.loads(kubeconfig)["clusters"][0]["cluster"]["server"])
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((address.hostname, address.port), LIMIT)
 
 
 async def test_a_demo_at_rest_costs_next_to_nothing() -> None:
