@@ -91,18 +91,3 @@ SCALEDOBJECTS = Kind("scaledobjects", "keda.sh", "v1alpha1", objects.ScaledObjec
 AUTOSCALERS = Kind("horizontalpodautoscalers", "autoscaling", "v2", objects.HorizontalPodAutoscaler)
 NODES = Kind("nodes", "", "v1", objects.Node, namespaced=False)
 NAMESPACES = Kind("namespaces", "", "v1", objects.Namespace, namespaced=False)
-
-KINDS = (
-    DEPLOYMENTS,
-    REPLICASETS,
-    PODS,
-    EVENTS,
-    SERVICES,
-    HTTPROUTES,
-    VIRTUAL_SERVICES,
-    INGRESSES,
-    SCALEDOBJECTS,
-    AUTOSCALERS,
-    NODES,
-    NAMESPACES,
-)

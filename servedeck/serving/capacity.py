@@ -126,7 +126,6 @@ class Fit:
     """How many of the replicas can be placed now."""
     nodes: tuple[str, ...]
     """Nodes that have room for at least one."""
-    total_nodes: int
     reasons: tuple[tuple[str, int], ...]
     """Why the other nodes cannot, with how many of them: ("taint nvidia.com/gpu", 2)."""
     sentence: str
@@ -212,7 +211,7 @@ def fit(
     fitting = min(sum(placed.values()), max(replicas, 0))
     ordered = tuple(reasons.most_common())
     sentence = _sentence(asked, replicas, fitting, len(placed), len(nodes), ordered)
-    return Fit(replicas, fitting, tuple(placed), len(nodes), ordered, sentence)
+    return Fit(replicas, fitting, tuple(placed), ordered, sentence)
 
 
 def tolerates(tolerations: Sequence[Mapping[str, Any]], taint: Taint) -> bool:

@@ -143,14 +143,6 @@ class Shortage(NamedTuple):
     prefilter: tuple[str, ...]
     """Reasons that concern no particular node, such as a missing claim."""
 
-    @property
-    def insufficient(self) -> dict[str, int]:
-        """Nodes that lack a resource, by its key."""
-        prefix = "Insufficient "
-        return {
-            why.removeprefix(prefix): nodes for nodes, why in self.reasons if why.startswith(prefix)
-        }
-
 
 _AVAILABLE = re.compile(r"^\d+/(?P<nodes>\d+) nodes are available: ?(?P<body>.*)$", re.DOTALL)
 _PREEMPTION = re.compile(r"\.? (?:no new claims to deallocate, )?preemption:")

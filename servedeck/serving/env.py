@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -11,7 +10,6 @@ from servedeck.serving.names import env_name_problem
 
 _EXPORT = re.compile(r"export[ \t]+")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "$", "`": "`"}
-_PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,=~^*?!;&|<>(){}\[\]-]+")
 
 _SECRET_WORDS = {
     "token",
@@ -126,11 +124,6 @@ def parse(text: str) -> Parsed:
     return Parsed(tuple(found), tuple(bad))
 
 
-def render(pairs: Iterable[tuple[str, str]]) -> str:
-    """Lines that `parse` reads back to the same names and values."""
-    return "".join(f"{name}={_quote(value)}\n" for name, value in pairs)
-
-
 def looks_secret(name: str, value: str = "") -> bool:
     """Whether a variable's value should be masked, by its name (HF_TOKEN, AWS_SECRET_ACCESS_KEY)
     or by the shape of its value (a token of a known service, a private key, a URL with a
@@ -177,13 +170,6 @@ def _is_stray(tail: str) -> bool:
 def _unquoted(rest: str) -> str:
     comment = re.search(r"(?:^|[ \t])#", rest)
     return (rest[: comment.start()] if comment else rest).rstrip(" \t\r")
-
-
-def _quote(value: str) -> str:
-    if not value or _PLAIN.fullmatch(value):
-        return value
-    out = value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$").replace("`", "\\`")
-    return '"' + out.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t") + '"'
 
 
 def _short(text: str) -> str:

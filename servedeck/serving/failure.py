@@ -62,7 +62,6 @@ _IMAGE_REASONS = frozenset(
 # The first attempt fails as one, the back-off after it as the other: shown as one, or the reason
 # would change with every attempt.
 _PULL_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff"})
-_PROGRESS_REASONS = frozenset({"", "ContainerCreating", "PodInitializing"})
 
 
 def diagnose(pod: Pod, events: Sequence[Event], now: datetime) -> Finding:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from servedeck.cluster.decode import Decoder
 from servedeck.cluster.errors import AnswerError
-from servedeck.cluster.kinds import KINDS
 from servedeck.serving import objects
 from servedeck.serving.objects import Deployment, Pod
+from tests.cluster.registry import KINDS
 
 _JSON = st.recursive(
     st.none()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from servedeck.cluster.kinds import KINDS, PODS, REPLICASETS, Kind
+from servedeck.cluster.kinds import PODS, REPLICASETS, Kind
 from servedeck.cluster.reflector import Change
 from servedeck.fleet.fleet import UNLABELLED
 from servedeck.fleet.view import Key, PodView, ServingView
@@ -68,6 +68,7 @@ from servedeck.serving.objects import (
     Waiting,
 )
 from servedeck.serving.status import Status
+from tests.cluster.registry import KINDS
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -16,25 +16,7 @@ from servedeck.fleet.fleet import Fleet, Sight
 from servedeck.fleet.index import identity
 from servedeck.fleet.view import Key, ServingView
 from servedeck.serving.objects import SERVING_LABEL
-from tests.fleet.make import (
-    KIND_OF,
-    PENDING,
-    START,
-    UNLABELLED_PODS,
-    UNLABELLED_REPLICASETS,
-    autoscaler,
-    crashing_status,
-    deployment,
-    event,
-    http_route,
-    ingress,
-    pod,
-    ready_status,
-    replicaset,
-    scaled_object,
-    service,
-    virtual_service,
-)
+from tests.fleet import make
 
 NAMES = ("llama", "qwen")
 DEPLOYMENT_UIDS = ("d-1", "d-2", "d-3")
@@ -53,12 +35,12 @@ class Sequences(RuleBasedStateMachine):
         self.fleet = Fleet()
         self.sight = (Sight.CLEAR, Sight.CLEAR)
         self.host = ""
-        self.now = START
+        self.now = make.START
         self.world: dict[tuple[Kind, str], Any] = {}
         self.shown: dict[Key, ServingView] = {}
 
     def put(self, record: Any, kind: Kind | None = None) -> None:
-        kind = kind or KIND_OF[type(record)]
+        kind = kind or make.KIND_OF[type(record)]
         place = (kind, identity(record))
         known = place in self.world
         self.world[place] = record
@@ -86,14 +68,14 @@ class Sequences(RuleBasedStateMachine):
         # A uid is of one name for ever; which is younger is its number.
         uid = f"{uid}-{name}"
         self.put(
-            deployment(
+            make.deployment(
                 name,
                 uid,
                 revision=revision,
                 replicas=replicas,
                 labelled=labelled,
                 labels={"app": app} if app else {},
-                created=START + timedelta(seconds=int(uid[2])),
+                created=make.START + timedelta(seconds=int(uid[2])),
                 ready_replicas=ready,
                 replicas_=ready,
                 updated_replicas=ready // 2,
@@ -108,8 +90,8 @@ class Sequences(RuleBasedStateMachine):
         labelled=st.booleans(),
     )
     def replicate(self, uid: str, owner: str, name: str, revision: str, labelled: bool) -> None:
-        record = replicaset(uid, f"{owner}-{name}" if owner else "", revision=revision)
-        self.put(record, None if labelled else UNLABELLED_REPLICASETS)
+        record = make.replicaset(uid, f"{owner}-{name}" if owner else "", revision=revision)
+        self.put(record, None if labelled else make.UNLABELLED_REPLICASETS)
 
     @rule(
         uid=st.sampled_from(POD_UIDS),
@@ -119,13 +101,13 @@ class Sequences(RuleBasedStateMachine):
     )
     def run(self, uid: str, owner: str, state: str, labelled: bool) -> None:
         status = {
-            "ready": ready_status(),
-            "restarted": ready_status(1, self.now),
-            "crashing": crashing_status(self.now),
-            "running": crashing_status(self.now, waiting=False),
-            "pending": PENDING,
+            "ready": make.ready_status(),
+            "restarted": make.ready_status(1, self.now),
+            "crashing": make.crashing_status(self.now),
+            "running": make.crashing_status(self.now, waiting=False),
+            "pending": make.PENDING,
         }[state]
-        self.put(pod(uid, owner, status), None if labelled else UNLABELLED_PODS)
+        self.put(make.pod(uid, owner, status), None if labelled else make.UNLABELLED_PODS)
 
     @rule(
         uid=st.sampled_from(("e-1", "e-2", "e-3")),
@@ -134,7 +116,7 @@ class Sequences(RuleBasedStateMachine):
     )
     def happen(self, uid: str, about: str, reason: str) -> None:
         kind = {"p": "Pod", "r": "ReplicaSet"}.get(about[:1], "Deployment")
-        self.put(event(about, uid, kind=kind, reason=reason, last_timestamp=self.now))
+        self.put(make.event(about, uid, kind=kind, reason=reason, last_timestamp=self.now))
 
     @rule(
         name=st.sampled_from((*NAMES, "api")),
@@ -150,7 +132,7 @@ class Sequences(RuleBasedStateMachine):
         uid=st.sampled_from(("s-1", "s-2")),
     )
     def serve(self, name: str, selector: dict[str, str], uid: str) -> None:
-        self.put(service(name, selector, f"{uid}-{name}"))
+        self.put(make.service(name, selector, f"{uid}-{name}"))
 
     @rule(
         name=st.sampled_from(("x", "y")),
@@ -161,15 +143,15 @@ class Sequences(RuleBasedStateMachine):
     def route(self, name: str, to: str, kind: str, host: str) -> None:
         match kind:
             case "http":
-                self.put(http_route(name, to, namespace="infra", host=host))
+                self.put(make.http_route(name, to, namespace="infra", host=host))
             case "istio":
-                self.put(virtual_service(name, f"{to}.team-a"))
+                self.put(make.virtual_service(name, f"{to}.team-a"))
             case _:
-                self.put(ingress(name, to))
+                self.put(make.ingress(name, to))
 
     @rule(name=names, keda=st.booleans(), most=st.integers(1, 3))
     def scale(self, name: str, keda: bool, most: int) -> None:
-        self.put(scaled_object(name, most) if keda else autoscaler(name, f"of-{most}"))
+        self.put(make.scaled_object(name, most) if keda else make.autoscaler(name, f"of-{most}"))
 
     @rule(data=st.data())
     def delete(self, data: st.DataObject) -> None:

@@ -1,5 +1,7 @@
 from dataclasses import replace
 
+import pytest
+
 from servedeck.cluster.errors import ApiError, ClusterError
 from servedeck.fleet.view import Key
 from tests.tui import fakes
@@ -86,13 +88,21 @@ async def test_it_says_what_it_waits_for():
         await shows(pilot, "waiting for the container to start: ImagePullBackOff")
 
 
-async def test_a_refused_log_is_explained():
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ClusterError("You may not get pods/log; ask for it."), "You may not get pods/log; ask"),
+        (RuntimeError("[red]unforeseen[/foo]"), "Unexpected RuntimeError: [red]unforeseen[/foo]"),
+    ],
+    ids=["refused", "unforeseen"],
+)
+async def test_an_error_is_a_sentence_and_the_app_goes_on(error, words):
     logs = fakes.FakeCluster()
-    logs.error = ClusterError("You may not get pods/log in namespace team-a; ask for it.")
+    logs.error = error
     app = make_app(healthy(), logs)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=(100, 24)) as pilot:
         await opened(pilot, app)
-        await shows(pilot, "You may not get pods/log in namespace team-a; ask for it.")
+        await shows(pilot, words)
         await pilot.press("q")
         await shows(pilot, "NAME")
 
@@ -105,17 +115,6 @@ async def test_a_pod_that_goes_is_said_to_be_gone():
         view = source.fleet.view(Key("team-a", "llama-8b"))
         source.put(replace(view, pods=view.pods[1:]))
         await shows(pilot, "the Pod is gone")
-
-
-async def test_an_error_nobody_foresaw_is_a_sentence_and_the_app_goes_on():
-    logs = fakes.FakeCluster()
-    logs.error = RuntimeError("[red]unforeseen[/foo]")
-    app = make_app(healthy(), logs)
-    async with app.run_test(size=(100, 24)) as pilot:
-        await opened(pilot, app)
-        await shows(pilot, "Unexpected RuntimeError: [red]unforeseen[/foo]")
-        await pilot.press("escape")
-        await shows(pilot, "NAME")
 
 
 def test_the_errors_of_a_cluster_are_explained_by_the_cluster():

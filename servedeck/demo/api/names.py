@@ -9,7 +9,6 @@ _QUALIFIED = r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _LABEL_VALUE = rf"({_QUALIFIED})?"
 _LABEL_1123 = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN_1123 = rf"{_LABEL_1123}(\.{_LABEL_1123})*"
-_LABEL_1035 = r"[a-z]([-a-z0-9]*[a-z0-9])?"
 
 _QUALIFIED_WORDS = (
     "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
@@ -31,11 +30,6 @@ _SUBDOMAIN_WORDS = (
     "'.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used "
     f"for validation is '{_SUBDOMAIN_1123}')"
 )
-_LABEL_1035_WORDS = (
-    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an "
-    "alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or "
-    f"'abc-123', regex used for validation is '{_LABEL_1035}')"
-)
 
 Rule = Callable[[str], list[str]]
 
@@ -52,7 +46,6 @@ def _rule(pattern: str, words: str, longest: int) -> Rule:
 
 label_1123 = _rule(_LABEL_1123, _LABEL_1123_WORDS, 63)
 subdomain = _rule(_SUBDOMAIN_1123, _SUBDOMAIN_WORDS, 253)
-label_1035 = _rule(_LABEL_1035, _LABEL_1035_WORDS, 63)
 label_value = _rule(_LABEL_VALUE, _VALUE_WORDS, 63)
 _qualified_part = _rule(_QUALIFIED, _QUALIFIED_WORDS, 63)
 

@@ -1,0 +1,7 @@
+"""Every kind that the core knows."""
+
+from __future__ import annotations
+
+from servedeck.cluster import kinds
+
+KINDS = tuple(each for each in vars(kinds).values() if isinstance(each, kinds.Kind))
