@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.contract.kubectl import Kubectl
 from tests.contract.target import DemoBackend, RealBackend, Target, add_nodes, fresh
+from tests.control_plane.processes import find
 
 TARGETS = ["demo", pytest.param("real", marks=pytest.mark.xdist_group("control_plane"))]
 
@@ -53,3 +57,14 @@ def configmaps(ns: str) -> str:
 @pytest.fixture
 def pods(ns: str) -> str:
     return f"/api/v1/namespaces/{ns}/pods"
+
+
+@pytest.fixture
+def kubectl(target: Target, ns: str, tmp_path: Path) -> Kubectl:
+    """kubectl in the fresh namespace."""
+    binary = find("kubectl")
+    if binary is None:
+        if os.environ.get("SERVEDECK_REQUIRE_SERVERS") == "1":
+            pytest.fail("kubectl not found: set KUBEBUILDER_ASSETS")
+        pytest.skip("KUBEBUILDER_ASSETS names no kubectl")
+    return Kubectl(str(binary), target.backend, ns, tmp_path)

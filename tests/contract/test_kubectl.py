@@ -3,49 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
-import pytest
-
-from tests.contract.target import Target
+from tests.contract.kubectl import Kubectl
 from tests.contract.test_lifecycle import quick
-from tests.control_plane.processes import find
-
-Run = Callable[..., str]
 
 
-@pytest.fixture
-def kubectl(target: Target, ns: str, tmp_path: Path) -> Run:
-    """Runs kubectl in the fresh namespace; its output, standard error after it."""
-    binary = find("kubectl")
-    if binary is None:
-        if os.environ.get("SERVEDECK_REQUIRE_SERVERS") == "1":
-            pytest.fail("kubectl not found: set KUBEBUILDER_ASSETS")
-        pytest.skip("KUBEBUILDER_ASSETS names no kubectl")
-    config = tmp_path / "kubeconfig"
-
-    def run(*args: str, input: Any = None, user: str = "admin", code: int = 0) -> str:
-        config.write_text(json.dumps(target.backend.kubeconfig(user)))
-        result = subprocess.run(
-            [binary, "-n", ns, *args],
-            input=json.dumps(input) if input is not None else None,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            env={"KUBECONFIG": str(config), "HOME": str(tmp_path), "PATH": os.environ["PATH"]}
-            | {"KUBE_EDITOR": "sed -i s/v0.10.0/v0.12.0/"},
-        )
-        assert result.returncode == code, (args, result.stdout, result.stderr)
-        return result.stdout + result.stderr
-
-    return run
-
-
-def test_the_life_of_a_deployment(kubectl: Run) -> None:
+def test_the_life_of_a_deployment(kubectl: Kubectl) -> None:
     body = quick(replicas=2)
     assert kubectl("apply", "-f", "-", input=body) == "deployment.apps/web created\n"
     assert "successfully rolled out" in kubectl("rollout", "status", "deploy/web", "--timeout=50s")
@@ -78,7 +41,7 @@ def test_the_life_of_a_deployment(kubectl: Run) -> None:
     assert "NotFound" in kubectl("get", "deploy", "web", code=1)
 
 
-def test_server_side_apply_and_its_conflict(kubectl: Run) -> None:
+def test_server_side_apply_and_its_conflict(kubectl: Kubectl) -> None:
     body = quick(replicas=0)
     assert "serverside-applied" in kubectl("apply", "--server-side", "-f", "-", input=body)
     body["spec"]["template"]["spec"]["containers"][0]["image"] = "other"
@@ -89,7 +52,7 @@ def test_server_side_apply_and_its_conflict(kubectl: Run) -> None:
     assert "server dry run" in kubectl(*command, "--dry-run=server", input=body)
 
 
-def test_a_bad_manifest_is_explained(kubectl: Run) -> None:
+def test_a_bad_manifest_is_explained(kubectl: Kubectl) -> None:
     body = quick()
     body["spec"]["foo"] = 1
     assert 'unknown field "spec.foo"' in kubectl("apply", "-f", "-", input=body, code=1)
@@ -99,31 +62,31 @@ def test_a_bad_manifest_is_explained(kubectl: Run) -> None:
     assert "* spec.selector: Required value" in refused
 
 
-def test_types_are_explained(kubectl: Run) -> None:
+def test_types_are_explained(kubectl: Kubectl) -> None:
     text = kubectl("explain", "deployment.spec.strategy")
     assert "FIELD: strategy <DeploymentStrategy>" in text
     assert "rollingUpdate\t<RollingUpdateDeployment>" in text
 
 
-def test_who_may_not(kubectl: Run) -> None:
+def test_who_may_not(kubectl: Kubectl) -> None:
     refused = kubectl("get", "pods", "-A", user="nobody", code=1)
     assert 'User "nobody" cannot list resource "pods" in API group ""' in refused
 
 
-def test_watching_rows(kubectl: Run) -> None:
+def test_watching_rows(kubectl: Kubectl) -> None:
     kubectl("apply", "-f", "-", input=quick(replicas=0))
     rows = kubectl("get", "deploy", "-w", "--request-timeout=2s").splitlines()
     assert rows[0].startswith("NAME") and rows[1].startswith("web")
 
 
-def test_events_of_a_namespace(kubectl: Run) -> None:
+def test_events_of_a_namespace(kubectl: Kubectl) -> None:
     kubectl("apply", "-f", "-", input=quick())
     kubectl("rollout", "status", "deploy/web", "--timeout=50s")
     assert "ScalingReplicaSet" in kubectl("get", "events")
     assert "Scheduled" in kubectl("events", "--types=Normal")
 
 
-def test_commands_that_send_protobuf(kubectl: Run) -> None:
+def test_commands_that_send_protobuf(kubectl: Kubectl) -> None:
     assert kubectl("auth", "can-i", "list", "pods") == "yes\n"
     assert "no" in kubectl("auth", "can-i", "list", "pods", user="nobody", code=1)
     assert "admin" in kubectl("auth", "whoami")

@@ -1,0 +1,46 @@
+"""kubectl as a user of one of the two servers runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from tests.contract.target import Backend
+
+
+class Kubectl:
+    """Runs `binary` in one namespace, with its files in `home`."""
+
+    def __init__(self, binary: str, backend: Backend, namespace: str, home: Path) -> None:
+        self._binary = binary
+        self._backend = backend
+        self._namespace = namespace
+        self._home = home
+
+    def __call__(self, *args: str, input: Any = None, user: str = "admin", code: int = 0) -> str:
+        """Its output, standard error after it; `code` is how it must end."""
+        text = json.dumps(input) if input is not None else ""
+        process = self.start(*args, user=user)
+        try:
+            output, error = process.communicate(text, 60)
+        finally:
+            process.kill()
+        assert process.returncode == code, (args, output, error)
+        return output + error
+
+    def start(self, *args: str, user: str = "admin") -> subprocess.Popen[str]:
+        """The running process, its output to be read."""
+        config = self._home / f"kubeconfig-{user}"
+        config.write_text(json.dumps(self._backend.kubeconfig(user)))
+        return subprocess.Popen(
+            [self._binary, "-n", self._namespace, *args],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={"KUBECONFIG": str(config), "HOME": str(self._home), "PATH": os.environ["PATH"]}
+            | {"KUBE_EDITOR": "sed -i s/v0.10.0/v0.12.0/"},
+        )

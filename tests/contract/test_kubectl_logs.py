@@ -1,0 +1,129 @@
+"""`kubectl logs` on both servers. The demo's containers write by themselves; those of the real
+control plane have what the test writes through the stand-in for the kubelets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.contract.kubectl import Kubectl
+from tests.contract.target import RealBackend, Target, eventually
+from tests.contract.test_lifecycle import Workload, quick
+from tests.control_plane.kubelet import Kubelet
+
+CONTAINER = "c"
+
+
+class Speaker:
+    """The only Pod of a Deployment, which has a log of three lines or more."""
+
+    def __init__(self, target: Target, ns: str, body: dict[str, Any]) -> None:
+        self.ns = ns
+        self.web = Workload(target, ns)
+        self.web.create(body)
+        self.name: str = eventually(lambda: self.web.items("pods"), "a Pod")[0]["metadata"]["name"]
+        backend = target.backend
+        self._kubelet: Kubelet | None = None
+        if isinstance(backend, RealBackend):
+            self._kubelet = backend.plane.kubelet
+            assert self._kubelet
+            self._kubelet.write(ns, self.name, "one", "two", "three", container=CONTAINER)
+
+    def state(self) -> dict[str, Any]:
+        (pod,) = self.web.items("pods")
+        found: dict[str, Any] = (pod["status"].get("containerStatuses") or [{}])[0]
+        return found
+
+    def restarts(self) -> None:
+        """The instance ends and another begins; in the demo it does so by itself."""
+        if not self._say_last_words():
+            eventually(lambda: self.state().get("restartCount"), "a restart")
+
+    def ends(self, kubectl: Kubectl) -> None:
+        """The instance says something more and ends."""
+        if not self._say_last_words():
+            kubectl("delete", "pod", self.name, "--wait=false")
+
+    def _say_last_words(self) -> bool:
+        if self._kubelet is None:
+            return False
+        self._kubelet.write(self.ns, self.name, "last words", container=CONTAINER)
+        self._kubelet.end(self.ns, self.name, CONTAINER)
+        return True
+
+
+@pytest.fixture
+def speaker(target: Target, ns: str) -> Speaker:
+    made = Speaker(target, ns, quick())
+    made.web.ready(1)
+    return made
+
+
+def test_the_log_of_a_container(speaker: Speaker, kubectl: Kubectl) -> None:
+    name = speaker.name
+    eventually(lambda: len(kubectl("logs", name).splitlines()) >= 3, "three lines")
+    lines = kubectl("logs", name).splitlines()
+    assert kubectl("logs", name, "-c", CONTAINER).splitlines()[: len(lines)] == lines
+    assert kubectl("logs", "deploy/web").splitlines()[: len(lines)] == lines
+    stamped = kubectl("logs", name, "--timestamps").splitlines()
+    times, words = zip(*(line.split(" ", 1) for line in stamped[: len(lines)]), strict=True)
+    assert list(words) == lines
+    assert list(times) == sorted(times) and times[0].endswith("Z")
+
+
+def test_the_last_lines_of_a_log(speaker: Speaker, kubectl: Kubectl) -> None:
+    eventually(lambda: len(kubectl("logs", speaker.name).splitlines()) >= 3, "three lines")
+    assert kubectl("logs", speaker.name, "--tail=0") == ""
+    last = kubectl("logs", speaker.name, "--tail=2").splitlines()
+    whole = kubectl("logs", speaker.name).splitlines()
+    assert len(last) == 2 and last in [whole[at : at + 2] for at in range(len(whole))]
+
+
+def test_a_log_is_followed_to_its_end(speaker: Speaker, kubectl: Kubectl) -> None:
+    process = kubectl.start("logs", "-f", speaker.name)
+    try:
+        assert process.stdout is not None
+        before = [process.stdout.readline() for _ in range(3)]
+        speaker.ends(kubectl)
+        after, error = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert all(before) and after and not error
+    assert process.returncode == 0
+
+
+def test_the_log_of_the_instance_before(
+    target: Target, ns: str, speaker: Speaker, kubectl: Kubectl
+) -> None:
+    refused = kubectl("logs", "-p", speaker.name, code=1)
+    assert refused == (
+        f'Error from server (BadRequest): previous terminated container "{CONTAINER}" '
+        f'in pod "{speaker.name}" not found\n'
+    )
+    kubectl("delete", "deploy", "web", "--timeout=50s")
+    eventually(lambda: not speaker.web.items("pods"), "the Pod to go")
+    body = quick()
+    # the demo's server refuses the option and ends; the real one's container does what is said
+    body["spec"]["template"]["spec"]["containers"] = [
+        {
+            "name": CONTAINER,
+            "image": "vllm/vllm-openai:v0.33.0",
+            "command": ["vllm", "serve", "Qwen/Qwen3-8B", "--no-such-option"],
+        }
+    ]
+    crashed = Speaker(target, ns, body)
+    crashed.restarts()
+    lines = kubectl("logs", "-p", crashed.name).splitlines()
+    assert lines[-1] in (
+        "last words",
+        "vllm serve: error: unrecognized arguments: --no-such-option",
+    )
+    assert kubectl("logs", "-p", crashed.name, "--tail=1").splitlines() == lines[-1:]
+
+
+def test_who_may_not_read_logs(speaker: Speaker, kubectl: Kubectl) -> None:
+    kubectl("logs", speaker.name, user="viewer")
+    refused = kubectl("logs", speaker.name, user="nobody", code=1)
+    assert 'User "nobody" cannot get resource "pods" in API group ""' in refused
+    assert '(NotFound): pods "nope" not found' in kubectl("logs", "nope", code=1)
