@@ -744,6 +744,17 @@ async def test_the_app_opens_with_the_form_filled_from_a_draft(bench: FakeBench)
         assert "\x1b" not in screen
 
 
+async def test_a_form_opened_before_the_connection_gets_its_project_with_it(
+    bench: FakeBench,
+) -> None:
+    bench.namespace = ""
+    async with app_on(bench, create=Draft()) as pilot:
+        await shows(pilot, "Service Name", "choose one")
+        bench.namespace = "team-a"
+        await shows(pilot, "team-a")
+        assert form_of(pilot).draft.texts["project"] == "team-a"
+
+
 async def test_the_shelf_of_a_closed_terminal_is_found_by_the_next_start(
     bench: FakeBench,
 ) -> None:

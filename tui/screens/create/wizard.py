@@ -116,6 +116,8 @@ class CreateScreen(FilingScreen):
     def _look_again(self) -> None:
         if self.around is None:
             self.look_around()
+        if self.step == 1 and not self.draft.texts["project"] and self.bench.namespace:
+            self.form.choose("project", self.bench.namespace)  # it was opened before the connection
         if self._around_changed:
             self._around_changed = False
             self.form.set_around(self.around, self.system())
