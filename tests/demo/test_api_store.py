@@ -109,9 +109,7 @@ def test_propagation_leaves_work_for_the_garbage_collector(store: Store) -> None
         store.create(CONFIGMAPS, configmap(policy.lower()))
         going = store.delete(CONFIGMAPS, "a", policy.lower(), propagation=policy)
         assert going["metadata"]["finalizers"] == [finalizer]
-        store.mutate(
-            CONFIGMAPS, "a", policy.lower(), lambda o: o["metadata"].update(finalizers=[])
-        )
+        store.mutate(CONFIGMAPS, "a", policy.lower(), lambda o: o["metadata"].update(finalizers=[]))
         assert store.find(CONFIGMAPS, "a", policy.lower()) is None
 
 
