@@ -5,11 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from servedeck.demo import cluster
+from tests.cluster.api import kubeconfig as write_kubeconfig
 
 SERVING = """
 apiVersion: servedeck.dev/v1
@@ -22,6 +25,8 @@ spec:
   accelerator: nvidia.com/gpu
   settings: {model: org/model}
 """
+
+LOGIN_PAGE = b"<!DOCTYPE html><title>Log in</title>"
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +96,46 @@ def test_readonly_applies_nothing(kubeconfig: Path) -> None:
     said = servedeck("--readonly", "apply", "--kubeconfig", kubeconfig, "-f", "-", text=SERVING)
     assert said.returncode == 1
     assert "readonly" in said.stderr
+
+
+@pytest.fixture
+def login_page(tmp_path: Path) -> Iterator[Path]:
+    """Kubeconfig of a server that answers everything with a login page and 200."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", str(len(LOGIN_PAGE)))
+            self.end_headers()
+            self.wfile.write(LOGIN_PAGE)
+
+        do_POST = do_PATCH = do_GET  # noqa: N815 - names of http.server
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    yield write_kubeconfig(tmp_path / "config", address, {"token": "x"})
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize("command", [("apply", "-f", "-"), ("export", "fresh")])
+def test_a_login_page_in_place_of_the_server_is_one_sentence(
+    login_page: Path, command: tuple[str, ...]
+) -> None:
+    said = servedeck(*command, "--kubeconfig", login_page, text=SERVING)
+    assert said.returncode == 1
+    assert said.stdout == ""
+    assert said.stderr == (
+        "servedeck: The server answered with a web page; is there a login or proxy in between?\n"
+    )
 
 
 def test_the_form_takes_one_serving_and_a_terminal(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from servedeck.cluster.connection import Connection
-from servedeck.cluster.errors import ApiError, ClusterError
+from servedeck.cluster.connection import Answer, Connection
+from servedeck.cluster.errors import AnswerError, ApiError, ClusterError
 from servedeck.serving.manifests import encode
 from servedeck.serving.objects import MANAGED_BY_LABEL, MANAGER
 from servedeck.serving.text import one_line, sanitise
@@ -149,10 +149,10 @@ async def _preview(connection: Connection, manifest: Manifest) -> Preview:
     place = Place.of(manifest)
     try:
         answer = await _apply(connection, manifest, dry_run=True)
-        existing = None if answer.status == 201 else json.loads(await connection.get(place.path))
+        existing = None if answer.status == 201 else await connection.get_json(place.path)
     except ApiError as error:
         return Preview(place, None, refusal(error))
-    stored = json.loads(answer.body)
+    stored = answer.json()
     if existing is None:
         action = Action.CREATE
     else:
@@ -209,24 +209,26 @@ async def apply(
     made: list[Made] = []
     for manifest in manifests:
         place = Place.of(manifest)
-        before: str | None = None
         try:
             before = await _uid(connection, place)
-            if before is not None and create:
-                return Outcome(tuple(made), _taken(place), place)
+        except ClusterError as error:
+            return Outcome(tuple(made), _refusal(error), place)
+        if before is not None and create:
+            return Outcome(tuple(made), _taken(place), place)
+        try:
             answer = await _apply(connection, manifest)
+            uid = _uid_of(answer.json())
         except ApiError as error:
-            return Outcome(tuple(made), refusal(error), place)
+            return Outcome(tuple(made), _refusal(error), place)
         except ClusterError as error:
             with contextlib.suppress(ClusterError):  # still away: then only the operator can look
                 after = await _uid(connection, place)
                 if before is None and after is not None:
                     made.append(Made(place, after, created=True))
-            return Outcome(tuple(made), Refusal(Why.SERVER, str(error)), place)
+            return Outcome(tuple(made), _refusal(error), place)
         if before is None and answer.status != 201:
             # Between our look and our write somebody else made it: it is theirs.
             return Outcome(tuple(made), _taken(place), place)
-        uid = json.loads(answer.body)["metadata"]["uid"]
         made.append(Made(place, uid, created=before is None))
         on_made(made[-1])
     return Outcome(tuple(made))
@@ -235,11 +237,18 @@ async def apply(
 async def _uid(connection: Connection, place: Place) -> str | None:
     """uid of the object that stands at `place`, None where none does."""
     try:
-        return str(json.loads(await connection.get(place.path))["metadata"]["uid"])
+        return _uid_of(await connection.get_json(place.path))
     except ApiError as error:
         if error.code == 404:
             return None
         raise
+
+
+def _uid_of(stored: Manifest) -> str:
+    uid = _mapping(stored.get("metadata")).get("uid")
+    if not isinstance(uid, str) or not uid:
+        raise AnswerError("The server answered with an object without uid; is it a Kubernetes API?")
+    return uid
 
 
 def _taken(place: Place) -> Refusal:
@@ -263,11 +272,9 @@ async def undo(connection: Connection, made: Sequence[Made]) -> tuple[tuple[Plac
                 body=json.dumps(body).encode(),
                 content_type="application/json",
             )
-        except ApiError as error:
-            if error.code not in (404, 409):
-                left.append((one.place, refusal(error)))
         except ClusterError as error:
-            left.append((one.place, Refusal(Why.SERVER, str(error))))
+            if not isinstance(error, ApiError) or error.code not in (404, 409):
+                left.append((one.place, _refusal(error)))
     return tuple(left)
 
 
@@ -278,20 +285,25 @@ async def taken(connection: Connection, manifests: Sequence[Manifest]) -> tuple[
     for manifest in manifests:
         place = Place.of(manifest)
         try:
-            stored = json.loads(await connection.get(place.path))
+            stored = await connection.get_json(place.path)
         except ApiError as error:
             if error.code in (403, 404):
                 continue
             raise
-        meta = stored.get("metadata", {})
-        managers = sorted({str(field.get("manager")) for field in meta.get("managedFields") or ()})
-        labels = meta.get("labels") or {}
-        ours = labels.get(MANAGED_BY_LABEL) == MANAGER
-        found.append(Owner(place, tuple(map(sanitise, managers)), ours))
+        meta = _mapping(stored.get("metadata"))
+        fields = meta.get("managedFields")
+        managers = {
+            one_line(sanitise(str(_mapping(field).get("manager"))))
+            for field in (fields if isinstance(fields, list) else ())
+        }
+        ours = _mapping(meta.get("labels")).get(MANAGED_BY_LABEL) == MANAGER
+        found.append(Owner(place, tuple(sorted(managers)), ours))
     return tuple(found)
 
 
-def _apply(connection: Connection, manifest: Manifest, *, dry_run: bool = False) -> Awaitable[Any]:
+def _apply(
+    connection: Connection, manifest: Manifest, *, dry_run: bool = False
+) -> Awaitable[Answer]:
     params = [("fieldManager", MANAGER), ("fieldValidation", "Strict")]
     if dry_run:
         params.append(("dryRun", "All"))
@@ -336,11 +348,17 @@ def refusal(error: ApiError) -> Refusal:
     return Refusal(Why.SERVER, str(error))
 
 
+def _refusal(error: ClusterError) -> Refusal:
+    """The same for any failure: without an answer, the server is what is wrong."""
+    return refusal(error) if isinstance(error, ApiError) else Refusal(Why.SERVER, str(error))
+
+
 _BOOKKEEPING = ("managedFields", "resourceVersion", "generation", "creationTimestamp", "uid")
 
 
 def _without_bookkeeping(stored: Manifest) -> dict[str, Any]:
-    meta = {k: v for k, v in stored.get("metadata", {}).items() if k not in _BOOKKEEPING}
+    meta = _mapping(stored.get("metadata"))
+    meta = {key: value for key, value in meta.items() if key not in _BOOKKEEPING}
     return {**stored, "metadata": meta, "status": None}
 
 
@@ -373,11 +391,11 @@ def _compare(path: str, sent: Any, stored: Any, found: list[Difference]) -> None
             _compare(f"{path}.{key}", value, stored.get(key), found)
         for key in stored.keys() - sent.keys():
             if name in _MAPS_OF_WEBHOOKS or (name == "spec" and key in _KEYED_LISTS):
-                found.append(Difference(f"{path}.{key}", "", _short(stored[key])))
+                found.append(_difference(f"{path}.{key}", "", stored[key]))
     elif isinstance(sent, Sequence) and not isinstance(sent, str) and isinstance(stored, Sequence):
         _compare_lists(path, sent, stored, found)
     elif not _equal(sent, stored):
-        found.append(Difference(path, _short(sent), _short(stored)))
+        found.append(_difference(path, sent, stored))
 
 
 def _compare_lists(
@@ -386,16 +404,17 @@ def _compare_lists(
     key = _KEYED_LISTS.get(path.rpartition(".")[2])
     if key is None or not all(isinstance(item, Mapping) for item in (*sent, *stored)):
         if len(sent) != len(stored):
-            found.append(Difference(path, _short(sent), _short(stored)))
+            found.append(_difference(path, sent, stored))
             return
         for index, (ours, theirs) in enumerate(zip(sent, stored, strict=True)):
             _compare(f"{path}[{index}]", ours, theirs, found)
         return
-    theirs_by_key = {item.get(key): item for item in stored}
+    theirs_by_key = {str(item.get(key)): item for item in stored}
     for item in sent:
-        _compare(f"{path}[{item.get(key)}]", item, theirs_by_key.pop(item.get(key), None), found)
+        name = str(item.get(key))
+        _compare(f"{path}[{name}]", item, theirs_by_key.pop(name, None), found)
     for name, item in theirs_by_key.items():
-        found.append(Difference(f"{path}[{name}]", "", _short(item)))
+        found.append(_difference(f"{path}[{name}]", "", item))
 
 
 def _equal(sent: Any, stored: Any) -> bool:
@@ -406,6 +425,16 @@ def _equal(sent: Any, stored: Any) -> bool:
         return quantity(str(sent)) == quantity(str(stored))
     except ValueError:
         return False
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """An object of the server's answer; {} where something else stands there."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def _difference(path: str, sent: Any, stored: Any) -> Difference:
+    """Keys and values of a stored object are anybody's words."""
+    return Difference(_short(path), _short(sent), _short(stored))
 
 
 def _short(value: Any) -> str:

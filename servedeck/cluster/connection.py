@@ -15,6 +15,7 @@ import msgspec
 
 from servedeck import __version__
 from servedeck.cluster.credentials import Credentials
+from servedeck.cluster.decode import parse
 from servedeck.cluster.errors import (
     AnswerError,
     ApiError,
@@ -52,6 +53,17 @@ class Answer(NamedTuple):
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+    def json(self) -> dict[str, Any]:
+        """The object of the body; AnswerError where there is none."""
+        if self.body.lstrip()[:1] == b"<":
+            raise AnswerError(
+                "The server answered with a web page; is there a login or proxy in between?"
+            )
+        value = parse(self.body)
+        if not isinstance(value, dict):
+            raise AnswerError("The server answered with no JSON object; is it a Kubernetes API?")
+        return value
 
 
 class Connection:
@@ -118,6 +130,11 @@ class Connection:
         """Body of the answer to a GET, at most `limit` bytes of it; raises as `request` does."""
         return (await self.request("GET", path, params=params, limit=limit)).body
 
+    async def get_json(self, path: str, params: Params = ()) -> dict[str, Any]:
+        """The one object that a GET is answered with; raises as `request` does, and AnswerError
+        where the body is no JSON object (a login page answered with 200)."""
+        return (await self.request("GET", path, params=params)).json()
+
     async def request(
         self,
         method: str,
@@ -167,10 +184,11 @@ class Connection:
     async def version(self) -> tuple[int, int] | None:
         """Major and minor version of the server, asked once; None where it does not say."""
         if self._version is None:
-            with contextlib.suppress(ApiError, msgspec.DecodeError, ValueError):
-                said = msgspec.json.decode(await self.get("/version"), type=dict[str, Any])
-                digits = "".join(filter(str.isdigit, str(said.get("minor", ""))))
-                self._version = int(said.get("major", 0)), int(digits)
+            # Only what is merely faster hangs on it; what else is wrong, the next request says.
+            with contextlib.suppress(ApiError, AnswerError, ValueError):
+                said = await self.get_json("/version")
+                digits = "".join(filter(str.isdecimal, str(said.get("minor", ""))))
+                self._version = int(str(said.get("major"))), int(digits)
         return self._version
 
     # -- sending --------------------------------------------------------------------------------

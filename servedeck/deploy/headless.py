@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from servedeck.cluster.apply import Action, Preview, apply
 from servedeck.cluster.connection import Connection
-from servedeck.cluster.errors import ApiError, ClusterError
+from servedeck.cluster.errors import AnswerError, ApiError, ClusterError
 from servedeck.config import PLATFORM_CONFIGMAP, PLATFORM_NAMESPACE, Settings
 from servedeck.deploy.platform import platform_of
 from servedeck.deploy.review import review
@@ -55,8 +53,10 @@ def said(leftover: Leftover) -> str:
 
 async def route_kinds(connection: Connection) -> frozenset[RouteKind]:
     """Kinds of route that the API server knows."""
-    groups = json.loads(await connection.get("/apis"))["groups"]
-    names = {group.get("name") for group in groups}
+    groups = (await connection.get_json("/apis")).get("groups")
+    if not isinstance(groups, list):
+        raise AnswerError("The server names no API groups; is it a Kubernetes API?")
+    names = {str(group.get("name")) for group in groups if isinstance(group, dict)}
     owners = {
         "gateway.networking.k8s.io": RouteKind.HTTP_ROUTE,
         "networking.istio.io": RouteKind.VIRTUAL_SERVICE,
@@ -69,9 +69,15 @@ async def platform(connection: Connection, settings: Settings) -> Platform:
     """The platform of new servings: settings, completed by the cluster's ConfigMap where it may be
     read. Raises ClusterError where the server cannot be reached."""
     place = f"/api/v1/namespaces/{PLATFORM_NAMESPACE}/configmaps/{PLATFORM_CONFIGMAP}"
-    with contextlib.suppress(ApiError):
-        data = json.loads(await connection.get(place)).get("data") or {}
-        settings, _ = settings.with_platform(data)
+    try:
+        data = (await connection.get_json(place)).get("data")
+    except ApiError as error:
+        if error.code not in (403, 404):  # else a busy server would change where servings go
+            raise
+    else:
+        if isinstance(data, dict):
+            texts = {key: value for key, value in data.items() if isinstance(value, str)}
+            settings, _ = settings.with_platform(texts)
     kinds = await route_kinds(connection)
     return platform_of(settings, kinds.__contains__)
 

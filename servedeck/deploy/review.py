@@ -3,7 +3,6 @@ dry run, quota, the nodes."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -149,7 +148,7 @@ def _references(one: EnvVar) -> list[tuple[str, str, KeyRef]]:
 
 
 async def _keys(connection: Connection, namespace: str, plural: str, name: str) -> frozenset[str]:
-    stored = json.loads(await connection.get(f"/api/v1/namespaces/{namespace}/{plural}/{name}"))
+    stored = await connection.get_json(f"/api/v1/namespaces/{namespace}/{plural}/{name}")
     return frozenset(
         key
         for part in ("data", "binaryData")

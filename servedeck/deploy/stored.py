@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from servedeck.cluster.apply import Place
 from servedeck.cluster.connection import Connection
-from servedeck.cluster.errors import ApiError
+from servedeck.cluster.errors import AnswerError, ApiError
 
 _PARTS = (
     ("v1", "Service"),
@@ -41,9 +40,13 @@ async def stored(connection: Connection, namespace: str, name: str) -> list[dict
 
 async def _get(connection: Connection, place: Place) -> dict[str, Any] | None:
     try:
-        decoded: dict[str, Any] = json.loads(await connection.get(place.path))
+        found = await connection.get_json(place.path)
     except ApiError as error:
         if error.code == 404:
             return None
         raise
-    return decoded
+    if found.get("kind") != place.kind:
+        raise AnswerError(
+            f"The server answered with something that is no {place.kind}; is it a Kubernetes API?"
+        )
+    return found

@@ -177,6 +177,45 @@ async def test_web_page_in_place_of_a_status(api: Api, connection: Connection) -
     assert len(str(caught.value)) < 200
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("<!DOCTYPE html><title>Log in</title>", "answered with a web page"),
+        ("\n <html>", "answered with a web page"),
+        ("", "JSON that cannot be read"),
+        ("{", "JSON that cannot be read"),
+        ("log\x1b[31min", "JSON that cannot be read"),
+        ("[]", "no JSON object"),
+        ("null", "no JSON object"),
+        ('"text"', "no JSON object"),
+    ],
+)
+async def test_an_answer_that_is_no_object_is_a_sentence(
+    api: Api, connection: Connection, body: str, said: str
+) -> None:
+    async def page(_: web.Request) -> web.StreamResponse:
+        return web.Response(text=body, content_type="text/html")
+
+    api.answer("/fine", page)
+    with pytest.raises(AnswerError, match=said):
+        await connection.get_json("/fine")
+    answer = await connection.request("PATCH", "/fine", body={})
+    with pytest.raises(AnswerError, match=said):
+        answer.json()
+    api.answer("/version", page)
+    assert await connection.version() is None
+
+
+async def test_an_answer_with_bytes_that_are_no_text_is_still_read(
+    api: Api, connection: Connection
+) -> None:
+    async def odd(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=b'{"kind": "caf\xe9"}')
+
+    api.answer("/fine", odd)
+    assert await connection.get_json("/fine") == {"kind": "caf\ufffd"}
+
+
 async def test_answers_are_bounded(api: Api, connection: Connection) -> None:
     async def long(_: web.Request) -> web.StreamResponse:
         return web.Response(body=b"x" * 2_000_000)

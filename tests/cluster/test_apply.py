@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from servedeck.cluster.apply import Place, Why, admitted, apply, preview, taken
+from servedeck.cluster.connection import Connection
+from servedeck.cluster.errors import AnswerError
+from tests.cluster.api import Api, answers
+
+MANIFEST = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "fresh", "namespace": "chat"},
+}
+PATH = Place.of(MANIFEST).path
+
+
+def says(body: str, code: int = 200) -> Any:
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return web.Response(text=body, status=code)
+
+    return answer
+
+
+@pytest.mark.parametrize("body", ["<html>", "[]", "{}", '{"metadata": 5}', '{"metadata": {}}'])
+async def test_a_server_that_is_no_api_refuses_in_a_sentence(
+    api: Api, connection: Connection, body: str
+) -> None:
+    api.answer(PATH, says(body))
+    outcome = await apply(connection, [MANIFEST])
+    assert outcome.refusal is not None
+    assert outcome.refusal.why is Why.SERVER
+    assert outcome.refusal.message.startswith("The server answered")
+    assert [request.method for request in api.requests] == ["GET"], "nothing is written into it"
+
+
+async def test_what_was_made_although_the_answer_cannot_be_read_is_known(
+    api: Api, connection: Connection
+) -> None:
+    async def serve(request: web.Request) -> web.StreamResponse:
+        if request.method == "PATCH":
+            return web.Response(text="<html>", status=201)
+        if any(one.method == "PATCH" for one in api.requests):
+            return web.json_response({"metadata": {"uid": "new"}})
+        return web.Response(text="{}", status=404)
+
+    api.answer(PATH, serve)
+    outcome = await apply(connection, [MANIFEST])
+    assert [(one.uid, one.created) for one in outcome.made] == [("new", True)]
+    assert outcome.refusal is not None
+
+
+async def test_what_stood_there_unseen_is_not_taken_for_ours(
+    api: Api, connection: Connection
+) -> None:
+    looks = [says("<html>"), says('{"metadata": {"uid": "theirs"}}')]
+
+    async def serve(request: web.Request) -> web.StreamResponse:
+        answer: web.StreamResponse = await looks.pop(0)(request)
+        return answer
+
+    api.answer(PATH, serve)
+    outcome = await apply(connection, [MANIFEST])
+    assert outcome.made == ()
+    assert outcome.refusal is not None
+
+
+async def test_a_preview_of_a_login_page_is_an_error(api: Api, connection: Connection) -> None:
+    api.answer(PATH, says("<html>", 201))
+    with pytest.raises(AnswerError, match="web page"):
+        await preview(connection, [MANIFEST])
+
+
+@pytest.mark.parametrize("metadata", [5, None, [], {"managedFields": 5, "labels": ["x"]}])
+async def test_odd_metadata_is_nobodys(api: Api, connection: Connection, metadata: Any) -> None:
+    async def serve(_: web.Request) -> web.StreamResponse:
+        return web.json_response({"kind": "Service", "metadata": metadata})
+
+    api.answer(PATH, serve)
+    [owner] = await taken(connection, [MANIFEST])
+    assert (owner.managers, owner.ours) == ((), False)
+    [shown] = await preview(connection, [MANIFEST])
+    assert shown.refusal is None
+
+
+async def test_objects_that_may_not_be_read_count_as_free(api: Api, connection: Connection) -> None:
+    api.answer(PATH, answers(403))
+    assert await taken(connection, [MANIFEST]) == ()
+
+
+def test_what_admission_set_is_harmless_on_a_screen() -> None:
+    evil = "k\x1b]0;pwn\x07\n\u202e"
+    sent = {
+        "metadata": {"labels": {}},
+        "spec": {"containers": [{"name": "a"}], "args": {evil: "x"}},
+    }
+    stored = {
+        "metadata": {"labels": {evil: evil}},
+        "spec": {"containers": [{"name": "a"}, {"name": evil}, {"name": ["odd"]}], "args": {}},
+    }
+    found = admitted(sent, stored)
+    assert len(found) == 4
+    for text in (text for one in found for text in one):
+        assert text.isprintable(), ascii(text)
