@@ -81,9 +81,16 @@ class Oidc:
             raise CredentialsError(f"There is nothing to renew {whose} with; log in again.")
         if not issuer.startswith("https://"):
             raise CredentialsError(f"The issuer {issuer!r} of {whose} is not an https:// address.")
-        authority = self._user_file("idp-certificate-authority")
+        authority = "idp-certificate-authority"
         try:
-            context = await asyncio.to_thread(_trust, authority)
+            context = await asyncio.to_thread(self._trust, authority)
+        except (OSError, ValueError) as error:
+            said = error.strerror if isinstance(error, OSError) else error
+            raise CredentialsError(
+                f"Cannot renew {whose}: its {authority} cannot be used ({said}); correct it in"
+                f" {self._user.file}."
+            ) from error
+        try:
             given = await _exchange(context, issuer.rstrip("/"), self._config)
         except (OSError, ValueError) as error:
             raise CredentialsError(
@@ -95,6 +102,9 @@ class Oidc:
             await asyncio.to_thread(_store_config, self._user, self._config)
         except OSError as error:
             _log.warning("the renewed login could not be written back: %s", explain(error))
+
+    def _trust(self, key: str) -> ssl.SSLContext:
+        return ssl.create_default_context(cadata=self._user_file(key) or None)
 
     def _user_file(self, key: str) -> str:
         """PEM text of `key`-data or of the file that `key` names; "" for neither."""
@@ -156,10 +166,6 @@ def _expiry(token: str) -> datetime | None:
         return datetime.fromtimestamp(claims["exp"], UTC)
     except (binascii.Error, msgspec.DecodeError, KeyError, TypeError, ValueError, OverflowError):
         return None
-
-
-def _trust(authority: str) -> ssl.SSLContext:
-    return ssl.create_default_context(cadata=authority or None)
 
 
 async def _exchange(

@@ -441,6 +441,32 @@ async def test_oidc_login_with_nothing_to_renew_it(guarded: Guarded, tmp_path: P
             await connection.get("/fine")
 
 
+@pytest.mark.parametrize(
+    ("authority", "said"),
+    [
+        ({"idp-certificate-authority": "gone.crt"}, "No such file or directory"),
+        ({"idp-certificate-authority": "config"}, "idp-certificate-authority cannot be used"),
+        ({"idp-certificate-authority-data": "a"}, "idp-certificate-authority cannot be used"),
+    ],
+)
+async def test_oidc_authority_that_cannot_be_read_is_a_sentence(
+    guarded: Guarded, tmp_path: Path, authority: dict[str, str], said: str
+) -> None:
+    user = oidc_user(
+        **{
+            "id-token": jwt(time.time() - 5),
+            "refresh-token": "first",
+            "client-id": "app",
+            "idp-issuer-url": "https://127.0.0.1:1",
+            **authority,
+        }
+    )
+    async with connected(guarded, tmp_path, user) as connection:
+        with pytest.raises(CredentialsError, match=said) as caught:
+            await connection.get("/fine")
+    assert "[Errno" not in str(caught.value)
+
+
 async def test_gcp_command_gives_the_token(guarded: Guarded, tmp_path: Path) -> None:
     answer = json.dumps({"credential": {"access_token": "g", "token_expiry": LATER}})
     command = program(tmp_path / "gcloud", f"test \"$1\" = config && echo '{answer}'")
