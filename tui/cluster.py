@@ -5,15 +5,18 @@ Its modules are imported when they are needed, after the first frame.
 
 from __future__ import annotations
 
-import json
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
-from servedeck.cluster.errors import LostError
-from servedeck.serving.text import one_line, sanitise
+from servedeck.cluster.errors import AnswerError, LostError
+from servedeck.serving.text import one_line
 
 if TYPE_CHECKING:
     from servedeck.cluster.connection import Connection
+
+
+_PAGE = ("limit", "500")
 
 
 class ConnectedCluster:
@@ -40,11 +43,22 @@ class ConnectedCluster:
         )
 
     async def namespaces(self) -> list[str]:
+        """Names of all namespaces, sorted and sanitised. Raises ClusterError."""
+        from servedeck.cluster.decode import Decoder
         from servedeck.cluster.kinds import NAMESPACES
+        from servedeck.cluster.wire import read_page
 
-        answer = json.loads(await self._current().get(NAMESPACES.path(None), ()))
-        names = (item["metadata"]["name"] for item in answer["items"])
-        return sorted(one_line(sanitise(name)) for name in names)
+        connection, decode = self._current(), Decoder(NAMESPACES.record).decode
+        names: set[str] = set()
+        params = [_PAGE]
+        while True:
+            page = read_page(await connection.get(NAMESPACES.path(None), params))
+            for raw in page.items or ():
+                with contextlib.suppress(AnswerError):  # one bad item hides no others
+                    names.add(one_line(decode(raw).record.metadata.name))
+            if not page.metadata.continue_:
+                return sorted(names - {""})
+            params = [_PAGE, ("continue", page.metadata.continue_)]
 
     def _current(self) -> Connection:
         connection = self._connection()
