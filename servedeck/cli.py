@@ -41,7 +41,7 @@ class CommandError(Exception):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    args = _parser().parse_args(argv)
+    args = _arguments(argv)
     # A terminal that cannot show a character must not end the command.
     for stream in (sys.stdout, sys.stderr):
         if reconfigure := getattr(stream, "reconfigure", None):
@@ -64,6 +64,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         sys.stderr.write(f"servedeck: {error}\n")
         return told
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line; names may stand before and after flags, as kubectl takes them."""
+    parser = _parser()
+    args, rest = parser.parse_known_args(argv)
+    if rest and hasattr(args, "names") and not any(word.startswith("-") for word in rest):
+        args.names = [*args.names, *rest]
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return args
 
 
 # -- the grammar ------------------------------------------------------------------------------
@@ -109,7 +120,9 @@ def _add_get(commands: Any) -> None:
         allow_abbrev=False,
     )
     get.add_argument("resource", choices=("servings", "serving"), metavar="servings")
-    get.add_argument("names", nargs="*", metavar="NAME", help="only these; default: all")
+    get.add_argument(
+        "names", nargs="*", default=[], metavar="NAME", help="only these; default: all"
+    )
     _add_common(get)
     get.add_argument(
         "-o",

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import signal
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
@@ -91,12 +92,20 @@ class ServedeckApp(App[None]):
         self.theme = ANSI.name if no_color else theme or (ANSI if few_colours else DARK).name
         self.set_keymap(self.keys)
         self._frame = Frame()
+        self.leaving = False
+        """True from the moment that the end was asked for."""
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return dict(DEFAULTS)
 
     def get_default_screen(self) -> ServingsScreen:
         return self.servings
+
+    def exit(
+        self, result: None = None, return_code: int = 0, message: RenderableType | None = None
+    ) -> None:
+        self.leaving = True
+        super().exit(result, return_code, message)
 
     # -- the living picture -------------------------------------------------------------------
 
@@ -105,8 +114,15 @@ class ServedeckApp(App[None]):
         self.app_resume_signal.subscribe(self, lambda _app: self._frame.forget())
         # The first paint comes first: what the source imports costs more than all of the screen.
         self.call_after_refresh(self._start_source)
+        if not self.is_headless:
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                asyncio.get_running_loop().add_signal_handler(number, self._end, number)
         if self._create is not None:
             self.call_after_refresh(self.servings.creating.open, self._create)
+
+    def _end(self, number: signal.Signals) -> None:
+        """Leave the terminal as it was, and end with the code that a shell gives for a signal."""
+        self.exit(return_code=128 + number)
 
     def _start_source(self) -> None:
         gc.enable()  # the command line turned it off, to be here sooner

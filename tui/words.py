@@ -141,9 +141,10 @@ def placeholder(
                     (" chooses another context.", ""),
                 ),
             )
-    if elsewhere and namespace:
+    if namespace:
+        others = f", {elsewhere:,} in others." if elsewhere else "."
         return (
-            ((f"No servings in {place}", "strong"), (f", {elsewhere:,} in others.", "")),
+            ((f"No servings in {place}", "strong"), (others, "")),
             (),
             (
                 ("0", "key"),

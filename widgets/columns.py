@@ -27,6 +27,9 @@ class Column:
     right: bool = False
     fair: int = 0
     """Cells it takes before other columns have theirs; 0 for `most`."""
+    tight: int = 0
+    """Cells in which it still says something, or as many as there are, where `least` does not fit;
+    0 for a column that then goes."""
 
 
 class Since(NamedTuple):
@@ -88,8 +91,9 @@ def layout(
             # A column that needs less than its least width does not claim it.
             least = min(columns[index].least, max(wanted[index], 1))
             gap = GAP if widths else 0
-            if least + gap > room and columns[index].rank == 0:
-                least = room - gap
+            if least + gap > room:
+                tight = room if columns[index].rank == 0 else columns[index].tight
+                least = min(tight, room - gap) if tight else least
             if 0 < least <= room - gap:
                 widths[index] = least
                 room -= least + gap

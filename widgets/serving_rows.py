@@ -10,9 +10,9 @@ from widgets.columns import Column, Row, Since
 from widgets.spans import Line, Span
 
 COLUMNS = (
-    Column("name", "NAME", least=16, most=34, rank=0),
+    Column("name", "NAME", least=14, most=34, rank=0),
     Column("project", "PROJECT", least=8, most=18, rank=3),
-    Column("status", "STATUS", least=22, most=50, fair=36, rank=1),
+    Column("status", "STATUS", least=22, most=50, fair=36, tight=10, rank=1),
     Column("ready", "READY", least=5, most=9, rank=2, right=True),
     Column("template", "TEMPLATE", least=11, most=12, rank=8),
     Column("model", "MODEL", least=14, most=40, rank=6),

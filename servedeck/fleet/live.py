@@ -17,7 +17,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from servedeck.cluster.connection import Connection
-from servedeck.cluster.errors import ApiError, ClusterError, explain
+from servedeck.cluster.errors import ClusterError, explain
 from servedeck.cluster.kinds import (
     AUTOSCALERS,
     DEPLOYMENTS,
@@ -221,13 +221,14 @@ class Live:
     async def switch(self, *, context: str | None = None, namespace: str | None = None) -> None:
         """Show another context, or another namespace ("" for all); None leaves it as it is.
 
-        Another context without a namespace shows what that context names.
+        Another context without a namespace shows all where all were asked for, else what that
+        context names.
         """
         async with self._lock:
             target = self.target
             elsewhere = context is not None and context != self.context
             if elsewhere:
-                target = replace(target, context=context, namespace=None, all_namespaces=False)
+                target = replace(target, context=context, namespace=None)
             if namespace is not None:
                 target = replace(target, namespace=namespace or None, all_namespaces=not namespace)
             if self._pulse is None:
@@ -367,7 +368,8 @@ class Live:
         """Whether a kind that is forbidden exists at all: rights are checked before that, and an
         operator need not be told of a right to what the cluster does not have."""
         if self.connection is not None:
-            with contextlib.suppress(ApiError, ClusterError):
+            # 404: it does not exist. After any other failure nothing is known, nor claimed.
+            with contextlib.suppress(ClusterError):
                 await self.connection.get(f"/apis/{kind.group}")
                 self._present.add(kind)
                 self._changed()

@@ -1,4 +1,6 @@
+import os
 import re
+import signal
 import statistics
 import time
 
@@ -142,3 +144,25 @@ def test_hostile_texts_are_harmless_on_every_screen(opened, size):
     assert "Traceback" not in text
     for line in terminal.screen.display:
         assert cell_len(line) == size[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_the_terminal_as_it_was(opened, number):
+    terminal = opened("fleet", (80, 24))
+    terminal.wait(lambda: "11 servings" in terminal.text, "the list")
+    os.kill(terminal.pid, number)
+    terminal.wait(terminal.ended, "the end")
+    terminal.read(0.5)
+    assert b"\x1b[?1049l" in terminal.raw, "the alternate screen is left"
+    assert b"\x1b[?1003l" in terminal.raw, "the mouse is given back"
+    assert b"\x1b[?25h" in terminal.raw, "the cursor is shown"
+
+
+@pytest.mark.parametrize("keys", [":\r\r\r", ":\x1b[B\r\r", "\x0b\r\r\r", "?qq:\r\r\x1b"])
+def test_keys_that_come_in_one_burst_end_nothing(opened, keys):
+    terminal = opened("fleet", (80, 24))
+    terminal.wait(lambda: "11 servings" in terminal.text, "the list")
+    terminal.press(keys)
+    terminal.settle(0.5)
+    assert b"Traceback" not in terminal.raw
+    assert "StackError" not in terminal.text

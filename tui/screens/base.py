@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from textual import events
 from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.geometry import Size
 from textual.getters import query_one
 from textual.screen import ModalScreen, Screen
@@ -66,6 +67,10 @@ class ActionScreen(Screen[Result]):
         """The widgets between the top of the screen and its message line."""
         return ()
 
+    def dismiss(self, result: Result | None = None) -> AwaitComplete:
+        """Close the screen, once: a second key that came in the same moment finds it closed."""
+        return super().dismiss(result) if self.is_current else AwaitComplete()
+
     # -- painting -----------------------------------------------------------------------------
 
     async def on_idle(self, event: events.Idle) -> None:
@@ -92,6 +97,8 @@ class ActionScreen(Screen[Result]):
 
     async def action_do(self, action_id: str, *arguments: str) -> None:
         """Do an action of the registry, or say why it cannot be done."""
+        if self.servedeck.leaving:
+            return  # keys that came after the one that ended it
         action = BY_ID[action_id]
         self.quieten()
         if reason := self.why_not(action):

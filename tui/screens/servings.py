@@ -106,7 +106,7 @@ class ServingsScreen(ActionScreen[None]):
             words.placeholder(
                 state,
                 self.servedeck.key_of,
-                namespace=self.namespace,
+                namespace=self.namespace or source.namespace,
                 filter_text=self.filter_query.text,
                 total=len(here),
                 elsewhere=len(all_views) - len(here),

@@ -221,12 +221,12 @@ class Vllm(Template):
 
 def _check_utilization(value: object) -> list[Problem]:
     path = "settings.gpu_memory_utilization"
-    if value is None:
+    if value is None:  # as in a Deployment that others wrote
         return [
-            error(
+            warning(
                 path,
-                "GPU Memory Utilization is missing, and vLLM's own default differs between "
-                "versions; write a fraction such as 0.9.",
+                "GPU Memory Utilization is left to vLLM, whose default differs between versions; "
+                "write a fraction such as 0.9 to fix it.",
             )
         ]
     if not (isinstance(value, float) and 0 < value <= 1):
