@@ -78,7 +78,7 @@ class ApiError(ClusterError):
         super().__init__(sentence or self._sentence())
 
     def _sentence(self) -> str:
-        said = self.message or self.reason or "no reason given"
+        said = (self.message or self.reason or "no reason given").rstrip(".?!")
         match self.code:
             case 401:
                 return f"The server does not accept the credentials (401: {said}); log in again."
