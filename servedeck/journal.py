@@ -7,18 +7,50 @@ import os
 import re
 from pathlib import Path
 
+LONGEST = 200_000
+"""Characters of one entry; a longer one is somebody's whole document."""
+_HIDDEN = "[hidden]"
+
+# What is called a secret, and what stands after the name: a quoted text to its end (or to that of
+# the line), the same within a quoted text, or one word. Every quantifier is bounded or possessive,
+# or takes what it ran over out of the search, which is so linear in the text.
+_NAMES = (
+    r"(?:token|passw(?:or)?d|passphrase|secret|credential|authorization|apikey|[_-]key)[\w-]{0,40}"
+)
 _SECRETS = re.compile(
-    r"(?P<scheme>\b(?:Bearer|Basic)\s+)[^\s'\",]+"
-    r"|(?P<name>[\w-]*(?:token|password|secret|client-key-data)[\w-]*['\"]?\s*[:=]\s*['\"]?)"
-    r"[^\s'\",}]+"
-    r"|\beyJ[\w-]{10,}(?:\.[\w-]*)*",
+    r"-----BEGIN [A-Z0-9 ]{1,40}-----(?s:.)*?(?:-----END [A-Z0-9 ]{1,40}-----|\Z)"
+    r"|\bLS0tLS1CRUdJTi[\w+/=]*"  # the same in base64, as kubeconfigs have it
+    r"|(?<=://)(?P<user>[^\s/'\"]{1,1024}@)?(?P<host>[^\s/?#'\"<>]{1,255})"
+    r"(?:/(?![^\s'\"<>])|(?P<path>[/?#][^\s'\"<>]*))?"
+    rf"|(?P<name>(?<!-)--[\w-]{{0,40}}?{_NAMES}['\"]?\s{{0,8}}[,:=]?\s{{0,8}}"
+    rf"|{_NAMES}\\{{0,4}}['\"]?\s{{0,8}}[:=]{{1,2}}>?\s{{0,8}})"
+    r"(?:(?P<open>[bru]{0,2}(?P<quote>['\"]))"
+    r"(?:\\.|(?!(?P=quote))[^\\\n])*+(?P<close>(?P=quote))?"
+    r"|(?P<escaped>\\{1,4}['\"])[^'\"\\\n]*"
+    r"|(?P<kind>(?:Bearer|Basic)\s{1,8})?\S+)"
+    r"|(?P<scheme>\b(?:Bearer|Basic)\s{1,8})[^\s'\",]+"
+    r"|\beyJ[\w-]{10,}(?:\.[\w-]*)*"
+    r"|\b(?:sk-|hf_|gh[opsu]_|glpat-|nvapi-)[\w-]{10,}",
     re.IGNORECASE,
 )
 
 
 def redact(text: str) -> str:
-    """`text` without tokens, passwords and keys, wherever they came from."""
-    return _SECRETS.sub(lambda match: (match["scheme"] or match["name"] or "") + "[hidden]", text)
+    """`text` without tokens, passwords and keys, wherever they came from, nor the paths of URLs,
+    which may hold a token; cut where it is very long."""
+    if len(text) > LONGEST:
+        text = f"{text[:LONGEST]}… ({len(text) - LONGEST} characters more)"
+    return _SECRETS.sub(_without, text)
+
+
+def _without(match: re.Match[str]) -> str:
+    if host := match["host"]:
+        user = f"{_HIDDEN}@" if match["user"] else ""
+        path = f"/{_HIDDEN}" if match["path"] else ""
+        return f"{user}{host}{path or match[0][len(match['user'] or '') + len(host) :]}"
+    kept = ("name", "open", "escaped", "kind", "scheme")
+    before = "".join(match[group] or "" for group in kept)
+    return f"{before}{_HIDDEN}{match['close'] or ''}"
 
 
 class _Formatter(logging.Formatter):
