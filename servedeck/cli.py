@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # CommandError, ClusterError and SettingsError say in one sentence what is wrong.
         if not isinstance(told := getattr(error, "exit_code", None), int):
             raise
-        sys.stderr.write(f"servedeck: {error}\n")
+        _write(sys.stderr, *f"servedeck: {error}".split("\n"))
         return told
 
 
@@ -366,16 +366,19 @@ def _export(args: argparse.Namespace) -> int:
         finally:
             await connection.close()
         sys.stdout.write(exported.yaml)
-        for leftover in exported.leftovers:
-            sys.stderr.write(f"note: {leftover}\n")
+        _write(sys.stderr, *(f"note: {leftover}" for leftover in exported.leftovers))
         return 0
 
     with _target(args, settings) as target:
         return asyncio.run(run(target))
 
 
-def _write(stream: TextIO, line: str) -> None:
-    stream.write(f"{line}\n")
+def _write(stream: TextIO, *lines: str) -> None:
+    """Write lines, of which others may have written a part: nothing in them steers a terminal."""
+    from servedeck.serving.text import one_line, sanitise
+
+    for line in lines:
+        stream.write(f"{one_line(sanitise(line))}\n")
     stream.flush()
 
 

@@ -11,7 +11,9 @@ from threading import Thread
 
 import pytest
 
+from servedeck import cli
 from servedeck.demo import cluster
+from servedeck.deploy import headless
 from tests.cluster.api import kubeconfig as write_kubeconfig
 
 SERVING = """
@@ -90,6 +92,49 @@ def test_a_bad_file_is_said_by_line_or_field(kubeconfig: Path, text: str, named:
     assert said.returncode == 1
     assert named in said.stderr
     assert "Traceback" not in said.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("name: fresh", 'name: "bad\\e]0;pwn\\a"'),
+        ("memory:", '"mem\\e]0;pwn\\a\\u202E":'),
+        ("org/model", '"bad\\e]0;pwn\\a"'),
+    ],
+)
+def test_nothing_of_a_file_steers_the_terminal(kubeconfig: Path, old: str, new: str) -> None:
+    text = SERVING.replace(old, new)
+    said = servedeck("apply", "--dry-run", "--kubeconfig", kubeconfig, "-f", "-", text=text)
+    for written in (said.stdout, said.stderr):
+        assert written.replace("\n", "").isprintable(), ascii(written)
+    assert old == "org/model" or said.returncode == 1
+
+
+@pytest.mark.parametrize("text", ["bad\x1b]0;pwn\a", "a\x9b31mb\u202e"])
+def test_what_a_command_says_steers_no_terminal(
+    text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(args: object) -> int:
+        raise cli.CommandError(f"first {text}\nsecond {text}")
+
+    monkeypatch.setattr(cli, "_app", fails)
+    assert cli.main([]) == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("servedeck: first ")
+    assert second.startswith("second ")
+    assert (first + second).isprintable()
+
+
+def test_what_the_cluster_says_of_an_export_steers_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    async def exported(*_: object) -> headless.Exported:
+        return headless.Exported("a: b\n", ("Service spec.\x1b]0;pwn\a\nx is not in it.",))
+
+    monkeypatch.setattr(headless, "export", exported)
+    config = write_kubeconfig(tmp_path / "config", "http://127.0.0.1:1")
+    assert cli.main(["export", "x", "--kubeconfig", str(config)]) == 0
+    assert capsys.readouterr() == ("a: b\n", "note: Service spec. x is not in it.\n")
 
 
 def test_readonly_applies_nothing(kubeconfig: Path) -> None:

@@ -15,6 +15,7 @@ import yaml
 from servedeck.serving.problems import Problem
 from servedeck.serving.spec import EnvVar, ServingSpec, parse
 from servedeck.serving.templates.base import camel
+from servedeck.serving.text import one_line, sanitise
 
 API_VERSION = "servedeck.dev/v1"
 KIND = "Serving"
@@ -31,9 +32,10 @@ class DocumentProblem:
     message: str
 
     def __str__(self) -> str:
+        """One line, harmless on a terminal whatever the document holds."""
         place = f"line {self.line}: " if self.line else ""
         field = f"{'.'.join(camel(part) for part in self.field.split('.'))}: " if self.field else ""
-        return f"{place}{field}{self.message}"
+        return one_line(sanitise(f"{place}{field}{self.message}"))
 
 
 class _Dumper(yaml.SafeDumper):
@@ -106,7 +108,16 @@ def to_yaml(spec: ServingSpec) -> str:
     if spec.liveness_path is not None:
         body["livenessPath"] = spec.liveness_path
     document = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": body}
-    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    text = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    if text.replace("\n", "").isprintable():
+        return text
+    # Only within double quotes; yaml leaves some there that steer a terminal (U+202E) or look like
+    # a blank (U+00A0).
+    return "".join([_seen(char) for char in text])
+
+
+def _seen(char: str) -> str:
+    return char if char == "\n" or char.isprintable() else f"\\U{ord(char):08X}"
 
 
 def from_yaml(text: str) -> ServingSpec:
@@ -237,13 +248,17 @@ def _read(node: yaml.Node) -> tuple[ServingSpec | None, list[DocumentProblem]]:
     return spec, [_placed(one, lines, first) for one in wrong]
 
 
+def place_of(field: str) -> str:
+    """Where a field of the spec stands in the document: "spec.settings.maxModelLen"."""
+    if field in ("name", "project"):
+        return "metadata.namespace" if field == "project" else "metadata.name"
+    return ".".join(camel(part) for part in f"spec.{field}".split("."))
+
+
 def _placed(problem: Problem, lines: Mapping[str, int], first: int) -> DocumentProblem:
     """The problem with the line of its field, or of the nearest field around it."""
-    if problem.field in ("name", "project"):
-        path = "metadata.namespace" if problem.field == "project" else "metadata.name"
-    else:
-        path = f"spec.{problem.field}"
-    spelled = ".".join(camel(part) for part in path.split("."))
+    path = place_of(problem.field)
+    spelled = path
     while spelled and spelled not in lines:
         spelled = spelled.rpartition(".")[0]
     return DocumentProblem(lines.get(spelled, first), path, problem.message)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import textwrap
 
 import pytest
@@ -144,3 +145,52 @@ def test_any_text_is_a_serving_or_a_document_error(text: str) -> None:
 def test_a_value_of_several_lines_is_written_as_a_block() -> None:
     spec = from_yaml(body("template: custom\ndescription: |\n  one\n  two"))
     assert "description: |-\n    one\n    two\n" in to_yaml(spec)
+
+
+HOSTILE = (
+    "bad\x1b]0;pwn\a",
+    "\x1b[2J\n\x00\x07",
+    "\x9b31m",
+    "txt\u202eexe",
+    "zero\u200bwidth",
+    "a\u00a0b\u2028c\u2029d\ufeff",
+    "back\\\x1b\\",
+    "'\"\x7f",
+    " ".join(["a long one\u202e"] * 30),
+)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_text_of_a_serving_steers_the_terminal_it_is_printed_on(text: str) -> None:
+    spec = ServingSpec.model_validate(
+        {
+            "name": "a",
+            "template": "custom",
+            "description": text,
+            "command": ["sh", text],
+            "env": [{"name": "A", "value": text}],
+        }
+    )
+    written = to_yaml(spec)
+    assert written.replace("\n", "").isprintable()
+    assert from_yaml(written) == spec
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_message_about_a_document_steers_a_terminal(text: str) -> None:
+    quoted = json.dumps(text)
+    documents = (
+        body(f"template: custom\n{quoted}: x"),
+        body(f"template: {quoted}"),
+        body(f"template: custom\nreplicas: {quoted}"),
+        body(f"template: custom\ncpu: {quoted}"),
+        body(f"template: vllm\nsettings: {{{quoted}: x}}"),
+        f"{HEAD}{quoted}: x\n",
+        f"{HEAD}metadata: {{{quoted}: x}}\nspec: {{{quoted}: 1, {quoted}: 2}}\n",
+        f"kind: {quoted}\n",
+        f"{quoted}\n",
+        text,
+    )
+    for document in documents:
+        for said in problems(document):
+            assert said.isprintable(), ascii(said)
