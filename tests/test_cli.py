@@ -191,3 +191,24 @@ def test_the_demo_is_printed_like_any_cluster(run: Run) -> None:
     assert result.returncode == 0, result.stderr
     header, *rows = result.stdout.splitlines()
     assert header.startswith("NAMESPACE") and len(rows) > 5
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["get", "servings", "-n", "search", "bge-m3", "-o", "json"],
+        ["get", "servings", "bge-m3", "-n", "search", "-o", "json"],
+        ["get", "-n", "search", "servings", "bge-m3", "-o", "json"],
+    ],
+)
+def test_names_stand_before_and_after_flags(words: list[str]) -> None:
+    args = cli._arguments(words)
+    assert (args.names, args.namespace, args.output) == (["bge-m3"], "search", "json")
+
+
+def test_what_is_no_flag_is_refused_with_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["get", "servings", "a", "--nonsense"], ["export", "a", "b"]):
+        with pytest.raises(SystemExit) as ended:
+            cli._arguments(words)
+        assert ended.value.code == 2
+        assert "unrecognized arguments" in capsys.readouterr().err

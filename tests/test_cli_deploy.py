@@ -75,7 +75,7 @@ def test_an_error_of_the_spec_names_its_field_and_nothing_is_made(kubeconfig: Pa
     text = SERVING.replace("name: fresh", "name: wrong").replace("{model: org/model}", "{}")
     said = servedeck("apply", "--kubeconfig", kubeconfig, "-f", "-", text=text)
     assert said.returncode == 1
-    assert "settings.model: The model is missing" in said.stderr
+    assert "spec.settings.model: The model is missing" in said.stderr
     assert said.stdout == ""
 
 

@@ -28,6 +28,11 @@ LONGEST_LINE = 4096
 """Cells of a line that are kept; some servers log whole prompts."""
 
 
+def _width(line: str) -> int:
+    # most lines are ASCII, and asking rich for ten thousand widths takes longer than a frame
+    return len(line) if line.isascii() else cell_len(line)
+
+
 class StreamLog(SpanView, can_focus=True):
     """The last `capacity` lines of a stream."""
 
@@ -139,7 +144,7 @@ class StreamLog(SpanView, can_focus=True):
         rows_gone = self._rows_of_first(gone)
         self._lines.extend(batch)
         self._dropped += gone
-        self._widest = max(self._widest, *map(cell_len, batch))
+        self._widest = max(self._widest, *map(_width, batch))
         if self.wrapping:
             del self._rows[:rows_gone]
             self._rows += self._wrapped(batch, self._dropped + len(self._lines) - len(batch))

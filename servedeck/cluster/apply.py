@@ -153,12 +153,16 @@ async def _preview(connection: Connection, manifest: Manifest) -> Preview:
     except ApiError as error:
         return Preview(place, None, refusal(error))
     stored = answer.json()
+    found = admitted(manifest, stored)
     if existing is None:
         action = Action.CREATE
     else:
         same = _without_bookkeeping(stored) == _without_bookkeeping(existing)
         action = Action.UNCHANGED if same else Action.CHANGE
-    return Preview(place, action, admission=tuple(admitted(manifest, stored)))
+        # What others added before is theirs, and not what admission makes of this write.
+        there = set(admitted(manifest, existing))
+        found = [one for one in found if one.sent or one not in there]
+    return Preview(place, action, admission=tuple(found))
 
 
 async def preview_pod(connection: Connection, deployment: Manifest) -> Refusal | None:

@@ -20,6 +20,9 @@ MARK = "── "
 """What a line of ours among the container's begins with."""
 
 _ACCEPT = {"Accept": "*/*"}
+_PIECE = 32 << 10
+"""Bytes that are taken at once: a fast log brings a quarter of a megabyte, and a key's way to the
+screen passes the loop several times."""
 _decode = Decoder(Pod).decode
 
 
@@ -199,9 +202,12 @@ class _Follower:
             if stream.status == 204:
                 raise ApiError(400, "", "the Pod is not scheduled yet")
             async for chunk in stream.chunks():
-                if lines := self._position.fresh(splitter.feed(chunk)):
-                    self._position.take(lines)
-                    yield self._texts(lines)
+                for at in range(0, len(chunk), _PIECE):
+                    if at:
+                        await asyncio.sleep(0)
+                    if lines := self._position.fresh(splitter.feed(chunk[at : at + _PIECE])):
+                        self._position.take(lines)
+                        yield self._texts(lines)
         if lines := self._position.fresh(splitter.finish()):
             self._position.take(lines)
             yield self._texts(lines)

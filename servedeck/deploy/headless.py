@@ -14,7 +14,7 @@ from servedeck.deploy.review import review
 from servedeck.deploy.stored import stored
 from servedeck.deploy.surroundings import Surroundings
 from servedeck.serving import reading
-from servedeck.serving.document import to_yaml
+from servedeck.serving.document import place_of, to_yaml
 from servedeck.serving.leftovers import Leftover
 from servedeck.serving.manifests import Shape
 from servedeck.serving.routes import Platform, RouteKind
@@ -129,7 +129,8 @@ async def _apply_one(
         platform = now.platform if now.platform.host else platform
     told = await review(connection, spec, platform, surroundings, create=False, shape=shape)
     for problem in told.problems:
-        where = f"{spec.name}: {problem.field}: " if problem.field else f"{spec.name}: "
+        field = f"{place_of(problem.field)}: " if problem.field else ""
+        where = f"{spec.name}: {field}"
         complain(f"{problem.severity}: {where}{problem.message}")
     if not told.can_deploy:
         return False

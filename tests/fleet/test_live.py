@@ -350,6 +350,17 @@ async def test_switching_the_context_closes_the_old_one() -> None:
     assert not second.watches
 
 
+async def test_who_looks_at_all_namespaces_does_so_in_the_next_context_too() -> None:
+    cluster = Cluster(one="", two="default")
+    cluster.put(deployment(), replicaset(), pod())
+    async with watching(cluster, Target(all_namespaces=True)) as watched:
+        await watched.until_live()
+        await watched.live.switch(context="two")
+        await watched.until_live()
+        assert (watched.live.context, watched.live.namespace) == ("two", "")
+        assert watched.status() is Status.READY
+
+
 async def test_a_context_that_fails_can_be_left_again(cluster: Cluster) -> None:
     async def connect(target: Target) -> Any:
         if target.context == "broken":

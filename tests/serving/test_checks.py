@@ -74,11 +74,6 @@ def test_good_servings_have_no_problems() -> None:
             "at most 1",
         ),
         (
-            {"settings": {"gpu_memory_utilization": ""}},
-            "settings.gpu_memory_utilization",
-            "differs between versions",
-        ),
-        (
             {"settings": {"additional_arguments": "--tensor_parallel_size 4"}},
             "settings.additional_arguments",
             "--tensor_parallel_size has a field of its own",
@@ -125,6 +120,12 @@ def test_a_wrong_value_is_an_error_that_says_the_mend(
     ("change", "field", "words"),
     [
         ({"name": "7b"}, "name", "before Kubernetes 1.36"),
+        ({"memory": "1Gi"}, "memory", "8Gi and more are usual"),
+        (
+            {"settings": {"gpu_memory_utilization": ""}},
+            "settings.gpu_memory_utilization",
+            "differs between versions",
+        ),
         ({"accelerator_count": 4}, "settings.tensor_parallel_size", "uses 1 of the 4"),
         ({"accelerator": ""}, "accelerator", "need a GPU"),
         (

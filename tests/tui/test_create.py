@@ -764,3 +764,49 @@ async def test_the_shelf_of_a_closed_terminal_is_found_by_the_next_start(
     left = Shelf("https://127.0.0.1:6443", bench.folder).read()
     assert left is not None
     assert left.texts["name"] == "llama"
+
+
+@pytest.mark.parametrize("part", ["review", "deploy"])
+async def test_a_fault_of_our_own_is_said_and_the_form_goes_on(
+    bench: FakeBench, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise KeyError("metadata")
+
+    async with form_on(bench) as pilot:
+        await to_step(pilot, 2)
+        await type_text(pilot, MODEL)
+        if part == "review":
+            monkeypatch.setattr(bench, "review", broken)
+        await pilot.press("ctrl+n")
+        if part == "deploy":
+            await shows(pilot, "The API server accepts it")
+            monkeypatch.setattr(bench, "deploy", broken)
+            await pilot.press("ctrl+s")
+        await shows(pilot, "metadata")
+        monkeypatch.undo()
+        await pilot.press("r")
+        await shows(pilot, "The API server accepts it")
+        await pilot.press("ctrl+s")
+        await wait_for(pilot, lambda: len(bench.stored) == 3, "all objects")
+
+
+async def test_leaving_for_later_stays_where_the_draft_cannot_be_kept(
+    bench: FakeBench, tmp_path: Path
+) -> None:
+    async with form_on(bench) as pilot:
+        await type_text(pilot, "llama")
+        bench.folder.write_text("a file where the folder should be")
+        await pilot.press("escape", "l")
+        await shows(pilot, "The draft cannot be kept", "Keep editing")
+        assert form_of(pilot).draft.texts["name"] == "llama"
+
+
+async def test_a_paste_of_thousands_of_lines_is_refused_in_a_sentence(bench: FakeBench) -> None:
+    async with form_on(bench) as pilot:
+        await to_step(pilot, 2)
+        await type_text(pilot, MODEL)
+        await go_to(pilot, "add.env")
+        await pilot.press("enter")
+        await paste(pilot, "A=1\n" * 5_000)
+        await shows(pilot, "5,000 lines; give at most 500 at once.")

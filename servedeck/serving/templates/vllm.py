@@ -116,6 +116,11 @@ _FIELDS = (
 )
 
 
+LITTLE_MEMORY = 4 * 2**30
+"""Bytes of memory below which the form warns. A rule of thumb: interpreter, CUDA's libraries and
+the buffers that weights pass through all stay in the container's memory."""
+
+
 class Vllm(Template):
     id = "vllm"
     label = "vLLM"
@@ -214,6 +219,14 @@ class Vllm(Template):
                     "accelerator",
                     "vLLM does not run on a Furiosa NPU; choose the template furiosa-llm, "
                     "whose server takes other flags, or a GPU.",
+                )
+            )
+        elif spec.shared_memory.value < spec.memory.value < LITTLE_MEMORY:
+            found.append(
+                warning(
+                    "memory",
+                    f"{spec.memory} is little for a server that loads a model through it; "
+                    "8Gi and more are usual.",
                 )
             )
         return found

@@ -69,7 +69,7 @@ class FilingScreen(ReviewingScreen):
 
     async def _load(self, path: Path) -> None:
         try:
-            spec = from_yaml(await asyncio.to_thread(files.read, path))
+            spec = await asyncio.to_thread(lambda: from_yaml(files.read(path)))
         except (OSError, UnicodeDecodeError) as error:
             self.say(f"{path} cannot be read: {files.why(error)}", "error", 20)
             return

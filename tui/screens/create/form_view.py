@@ -23,6 +23,8 @@ from widgets.form import ChoiceRow, FieldInput, FormRow, TextRow, VariableRow
 from widgets.form_parts import Fact, FormBody, FormButton, Heading
 
 EDITORS = "FieldInput, ChoiceBox, FormButton"
+MOST_LINES = 500
+"""Lines that are taken at once; each becomes a row of widgets."""
 
 
 class FormView(FormBody):
@@ -363,6 +365,10 @@ class FormView(FormBody):
 
     async def take_lines(self, path: str, text: str, at: int | None = None) -> None:
         """Make rows of pasted lines or of a file."""
+        if (lines_given := text.count("\n")) > MOST_LINES:
+            sentence = f"That is {lines_given:,} lines; give at most {MOST_LINES:,} at once."
+            self.post_message(self.Said(sentence, "warning"))
+            return
         taken = environment.take(self.draft, path, text, at)
         self.left |= {f"{path}.{number}" for number in range(len(self.draft.rows[path]))}
         lines = [i for i, row in enumerate(self.draft.rows[path]) if row["source"] == "line"]

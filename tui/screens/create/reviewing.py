@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from textual.getters import query_one
 
 from servedeck.cluster.apply import Made, Place
-from servedeck.cluster.errors import ClusterError
+from servedeck.cluster.errors import ClusterError, explain
 from servedeck.deploy.draft import Draft
 from servedeck.fleet.view import Key
 from servedeck.serving.capacity import pod_requests
@@ -85,8 +85,8 @@ class ReviewingScreen(Overlay[Key | None]):
             if self.around is None:
                 raise ClusterError("The API server is not reached yet.")
             review = await self.bench.review(spec, self.around, self._own())
-        except ClusterError as error:
-            self.result = Result(problem=str(error))
+        except Exception as error:  # whatever it is: the form must not wait for ever
+            self.result = Result(problem=explain(error))
             self._wish = False
         else:
             self.result = Result(review=review)
@@ -180,8 +180,8 @@ class ReviewingScreen(Overlay[Key | None]):
             outcome = await asyncio.shield(
                 asyncio.ensure_future(self.bench.deploy(review.manifests, self._own(), note))
             )
-        except ClusterError as error:
-            self.deployment = Deployment(made=tuple(made), refusal=str(error))
+        except Exception as error:  # whatever it is: what was made must be said
+            self.deployment = Deployment(made=tuple(made), refusal=explain(error))
         else:
             every = tuple(dict.fromkeys((*made, *outcome.made)))
             if outcome.refusal is None:

@@ -370,10 +370,15 @@ class CreateScreen(FilingScreen):
 
     def _leave_answered(self, answer: str | None) -> None:
         if answer == "l":
-            self._keeper.save_now()
-            self.dismiss(None)
+            self.start(self._leave(), "keep")
         elif answer == "d":
             self.start(self._discard(), "keep")
+
+    async def _leave(self) -> None:
+        if problem := await self._keeper.save():
+            self.say(f"{problem} Keep editing, or save it as YAML.", "error", 20)
+        else:
+            self.dismiss(None)
 
     async def _discard(self) -> None:
         await self._keeper.clear()
