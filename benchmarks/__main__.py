@@ -16,9 +16,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks import micro, report, rig
-from benchmarks.measure import PROFILE_ENV, Cluster, Plan, measure, start_up
+from benchmarks import demo, log, micro, report, rig
+from benchmarks.measure import PROFILE_ENV, Cluster, Plan, command, measure, start_up
 from tests.control_plane.plane import ControlPlane, missing
+
+SETTLED = 600
+"""Seconds after which the age of a serving is shown in minutes alone."""
 
 
 def parse() -> argparse.Namespace:
@@ -38,7 +41,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--peer", default="", help="a command to measure beside servedeck")
     parser.add_argument("--json", type=Path, help="write all figures here")
     parser.add_argument("--profile", type=Path, help="profile servedeck under load into this file")
-    parser.add_argument("--only-micro", action="store_true", help="no control plane")
+    parser.add_argument("--only-micro", action="store_true", help="single parts alone")
+    parser.add_argument(
+        "--only-alone", action="store_true", help="single parts, the demo and the log; no servers"
+    )
     parser.add_argument(
         "--settle",
         type=float,
@@ -49,10 +55,9 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def whole(args: argparse.Namespace, plane: ControlPlane) -> dict[str, Any]:
-    """Fill the control plane and measure servedeck, then the peer."""
+def planned(args: argparse.Namespace) -> Plan:
     columns, rows = map(int, args.size.split("x"))
-    plan = Plan(
+    return Plan(
         servings=args.servings,
         replicas=args.replicas,
         rate=args.rate,
@@ -61,23 +66,34 @@ async def whole(args: argparse.Namespace, plane: ControlPlane) -> dict[str, Any]
         window=args.window,
         size=(columns, rows),
     )
+
+
+def alone(plan: Plan) -> dict[str, Any]:
+    """What needs no control plane: the demo, and a log as fast as it can be followed."""
+    return {"demo": asyncio.run(demo.measure(plan)), "log": log.measure(plan.size)}
+
+
+async def whole(args: argparse.Namespace, plan: Plan, plane: ControlPlane) -> dict[str, Any]:
+    """Fill the control plane and measure servedeck, then the peer."""
     took = await rig.fill(plane, args.servings, args.replicas)
     print(f"filled in {took:.0f} s", file=sys.stderr)
     cluster = Cluster(plane.url, plane.tokens["admin"], plane.kubeconfig())
     await asyncio.sleep(args.settle)
     complete = rf"\b{args.servings} Ready\b"
-    argv = [str(Path(sys.executable).with_name("servedeck")), "-A"]
+    argv = [command(), "-A"]
     if args.profile:
         os.environ[PROFILE_ENV] = str(args.profile.resolve())
         argv = [sys.executable, "-m", "benchmarks.profiled", "-A"]
-    start = await start_up(argv, cluster, plan, complete)
+    start = await start_up(argv, cluster.kubeconfig, plan, complete)
     ours = await measure(argv, cluster, plan, complete) | {"start": start}
+    if args.settle >= SETTLED and "quiet" in ours:
+        ours["quiet"]["settled_bytes_per_s"] = ours["quiet"]["bytes_per_s"]
     result = {"rig": {"servings": args.servings, "pods": args.servings * args.replicas}}
     result |= {"servedeck": ours}
     if args.peer:
-        command = shlex.split(args.peer)
-        command[0] = shutil.which(command[0]) or command[0]
-        result["peer"] = await measure(command, cluster, plan, "")
+        peer = shlex.split(args.peer)
+        peer[0] = shutil.which(peer[0]) or peer[0]
+        result["peer"] = await measure(peer, cluster, plan, "")
     return result
 
 
@@ -85,27 +101,33 @@ def main() -> int:
     args = parse()
     result: dict[str, Any] = {
         "machine": {"cores": os.cpu_count(), "python": platform.python_version()},
-        "micro": micro.run(),
+        "servedeck": {"micro": micro.run()},
     }
+    ours, plan = result["servedeck"], planned(args)
     if not args.only_micro:
+        ours |= alone(plan)
+    if not args.only_micro and not args.only_alone:
         if reason := missing():
             print(reason, file=sys.stderr)
             return 2
         plane = rig.start(args.root, args.nodes)
         try:
-            result |= asyncio.run(whole(args, plane))
+            found = asyncio.run(whole(args, plan, plane))
+            ours |= found.pop("servedeck")
+            result |= found
         finally:
             plane.stop()
     if args.json:
         args.json.write_text(json.dumps(result, indent=1, ensure_ascii=False))
-    if args.only_micro:
-        print("\n".join(f"{name}: {value:,g}" for name, value in result["micro"].items()))
-        return 0
-    print(report.table(result["servedeck"], result.get("peer"), result["micro"]))
-    if "not_reached" in result["servedeck"]:
-        print(f"servedeck did not reach {result['servedeck']['not_reached']}; its screen:")
-        print("\n".join(result["servedeck"]["screen"]))
-    return 1 if report.missed(result["servedeck"]) else 0
+    measured = {"micro"} if args.only_micro else {"micro", "demo", "log"}
+    budgets = report.BUDGETS
+    if args.only_micro or args.only_alone:
+        budgets = tuple(budget for budget in budgets if budget.path[0] in measured)
+    print(report.table(ours, result.get("peer"), budgets))
+    if "not_reached" in ours:
+        print(f"servedeck did not reach {ours['not_reached']}; its screen:")
+        print("\n".join(ours["screen"]))
+    return 1 if report.missed(ours, budgets) else 0
 
 
 if __name__ == "__main__":

@@ -58,6 +58,11 @@ class Cluster:
     kubeconfig: Path
 
 
+def command() -> str:
+    """The servedeck of this interpreter."""
+    return str(Path(sys.executable).with_name("servedeck"))
+
+
 def environment(kubeconfig: Path, home: str) -> dict[str, str]:
     """A user's environment without the developer's settings."""
     kept = {"PATH", "LANG", "LC_ALL", "VIRTUAL_ENV", "PYTHONPATH", PROFILE_ENV}
@@ -242,14 +247,14 @@ async def _measure(
 
 
 async def start_up(
-    argv: list[str], cluster: Cluster, plan: Plan, complete: str, times: int = 5
+    argv: list[str], kubeconfig: Path, plan: Plan, complete: str, times: int = 5
 ) -> dict[str, float]:
     """Medians of several starts: to the first paint and to the complete table, in seconds."""
     found: dict[str, list[float]] = {"first_paint_s": [], "complete_s": []}
     wanted = re.compile(complete)
     for _ in range(times):
         with tempfile.TemporaryDirectory() as home:
-            terminal = Terminal(argv, plan.size, environment(cluster.kubeconfig, home))
+            terminal = Terminal(argv, plan.size, environment(kubeconfig, home))
             try:
                 first = await asyncio.to_thread(terminal.wait, partial(painted, terminal), 30)
                 full = await asyncio.to_thread(terminal.wait, partial(shows, terminal, wanted), 60)

@@ -1,4 +1,5 @@
-"""Single parts on made-up data: decoding a Pod, joining a change into the fleet, drawing a line."""
+"""Single parts on made-up data: decoding a Pod, joining a change into the fleet, drawing a line,
+keeping a log."""
 
 from __future__ import annotations
 
@@ -13,14 +14,18 @@ from textual.app import App, ComposeResult
 
 from servedeck.cluster import kinds
 from servedeck.cluster.decode import Decoder
+from servedeck.cluster.loglines import Splitter
 from servedeck.cluster.reflector import Change
 from servedeck.fleet.fleet import Fleet
+from servedeck.serving.text import sanitise
 from servedeck.serving.units import age
 from tests.control_plane import objects
 from widgets.fleet_table import FleetTable
 from widgets.serving_rows import COLUMNS, Rows
+from widgets.stream_log import StreamLog
 
 SERVINGS, PODS = 500, 10
+LOG_LINES = "log lines split, sanitised and kept, lines/s"
 
 
 def microseconds(work: Callable[[], object], times: int) -> float:
@@ -99,6 +104,34 @@ async def drawing(fleet: Fleet) -> dict[str, float]:
         }
 
 
+class LogApp(App[None]):
+    """A log alone on the screen."""
+
+    def compose(self) -> ComposeResult:
+        yield StreamLog()
+
+
+async def logging(total: int = 500_000) -> float:
+    """Lines a second that are cut out of chunks of 64 KiB and kept, none of them lost."""
+    line = b'INFO:     10.42.3.17:51234 - "POST /v1/chat/completions HTTP/1.1" 200 OK\n'
+    data = line * (65_536 // len(line) + 2)
+    chunks = [data[at : at + 65_536] for at in range(len(line))]
+    app, splitter = LogApp(), Splitter()
+    async with app.run_test(size=(160, 50)):
+        log = app.query_one(StreamLog)
+        start, taken, chunk = time.perf_counter(), 0, 0
+        while taken < total:
+            lines = [sanitise(raw.decode()) for raw in splitter.feed(chunks[chunk % len(chunks)])]
+            log.write_lines(lines)
+            taken += len(lines)
+            chunk += 1
+            await asyncio.sleep(0)
+        while len(log.lines) + log.dropped < taken:
+            await asyncio.sleep(0.01)
+        assert len(log.lines) + log.dropped == taken
+        return round(taken / (time.perf_counter() - start))
+
+
 def run() -> dict[str, float]:
     """All figures by name."""
     now = datetime.now(UTC)
@@ -136,4 +169,5 @@ def run() -> dict[str, float]:
         "a changed Pod joined, µs": microseconds(one, 200),
         f"{SERVINGS} servings of {PODS} Pods joined, ms": round(1000 * whole, 1),
         **asyncio.run(drawing(fleet)),
+        LOG_LINES: asyncio.run(logging()),
     }
