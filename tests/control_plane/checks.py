@@ -15,7 +15,7 @@ from typing import Any
 from servedeck.cluster import kinds
 from servedeck.cluster.decode import Decoder
 from servedeck.cluster.kubeconfig import Target
-from servedeck.cluster.reflector import Change, Phase
+from servedeck.cluster.reflector import Change, Phase, Timings
 from servedeck.config import Settings
 from servedeck.fleet.fleet import Fleet
 from servedeck.fleet.live import Live
@@ -39,7 +39,11 @@ TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 
 @asynccontextmanager
 async def watching(
-    kubeconfig: Path, namespace: str | None = None, *, settled: bool = True
+    kubeconfig: Path,
+    namespace: str | None = None,
+    *,
+    settled: bool = True,
+    timings: Timings | None = None,
 ) -> AsyncIterator[Live]:
     """A started Live of one namespace, or of all; with `settled` not before all lists are in."""
     target = Target(
@@ -48,7 +52,7 @@ async def watching(
         namespace=namespace,
         all_namespaces=namespace is None,
     )
-    live = Live(target, Settings())
+    live = Live(target, Settings(), timings=timings)
     await live.start()
     try:
         if settled:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from servedeck.cluster.reflector import Timings
 from servedeck.fleet.live import Live
 from servedeck.fleet.view import Key
 from servedeck.serving.status import Status
@@ -108,6 +109,33 @@ async def test_recovers_by_itself_when_the_api_server_returns(
         await shown(live, Key(namespace, "new"), lambda view: view.desired == 1, limit=40)
         await until(lambda: phase(live) == "LIVE", "LIVE", 40, sign=lambda: live.state)
         await assert_true(live, control_plane, namespace)
+
+
+async def test_a_connection_that_goes_silent_is_noticed_told_and_left(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    # a watch hears nothing for quiet seconds: a minute and a half in earnest, bookmarks come sooner
+    impatient = Timings(quiet=3.0, list_silence=3.0, retry=(0.2, 0.5), watch=(60.0, 60.0))
+    control_plane.deploy(namespace, "llama")
+    key = Key(namespace, "llama")
+    async with WireProxy(control_plane.url).serve() as proxy:
+        kubeconfig = control_plane.kubeconfig(server=proxy.url)
+        async with watching(kubeconfig, namespace, timings=impatient) as live:
+            await shown(live, key, lambda view: view.ready)
+            proxy.silent()
+            await asyncio.to_thread(
+                control_plane.request,
+                "PATCH",
+                f"/apis/apps/v1/namespaces/{namespace}/deployments/llama",
+                {"spec": {"replicas": 3}},
+            )
+            await until(lambda: phase(live) == "RETRYING", "the silence to be noticed", limit=20)
+            assert "sent nothing" in live.state.sentence
+            view = live.fleet.view(key)
+            assert view is not None and view.desired == 1, "what was known stays"
+            proxy.cut()
+            proxy.silent(False)
+            await shown(live, key, lambda view: view.desired == 3, limit=40)
 
 
 async def test_history_compacted_while_the_way_was_cut(

@@ -97,7 +97,7 @@ def test_the_status_of_a_pending_serving(snap_compare: Compare) -> None:
     assert snap_compare(make_app(), terminal_size=SMALL, run_before=run)
 
 
-@pytest.mark.parametrize("size", [SMALL, MIDDLE], ids=named)
+@pytest.mark.parametrize("size", [SMALL, MIDDLE, LARGE], ids=named)
 def test_the_connect_overlay(snap_compare: Compare, size: tuple[int, int]) -> None:
     run = pressed("c", then=("Connect to",))
     assert snap_compare(make_app(), terminal_size=size, run_before=run)
@@ -115,7 +115,7 @@ def test_the_connect_overlay_without_a_route(snap_compare: Compare) -> None:
     assert snap_compare(app, terminal_size=SMALL, run_before=pressed("c", then=("No HTTPRoute",)))
 
 
-@pytest.mark.parametrize("size", [SMALL, MIDDLE], ids=named)
+@pytest.mark.parametrize("size", [SMALL, MIDDLE, LARGE], ids=named)
 def test_the_log(snap_compare: Compare, size: tuple[int, int]) -> None:
     run = pressed("j", "l", "p", then=("pid 412", "ended"))
     assert snap_compare(make_app(), terminal_size=size, run_before=run)
@@ -175,6 +175,13 @@ def test_asking_and_choosing(snap_compare: Compare, keys: tuple[str, ...], seen:
     ],
     ids=["connecting", "loading", "empty", "forbidden", "partly", "disconnected", "unreachable"],
 )
-def test_states(snap_compare: Compare, state: fakes.FakeState, filled: bool, seen: str) -> None:
+@pytest.mark.parametrize("size", [SMALL, MIDDLE, LARGE], ids=named)
+def test_states(
+    snap_compare: Compare,
+    state: fakes.FakeState,
+    filled: bool,
+    seen: str,
+    size: tuple[int, int],
+) -> None:
     app = make_app(source(state=state) if filled else fakes.FakeSource(state=state))
-    assert snap_compare(app, terminal_size=SMALL, run_before=settled(seen))
+    assert snap_compare(app, terminal_size=size, run_before=settled(seen))
