@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from servedeck.cluster.connection import Answer, Connection
 from servedeck.cluster.errors import AnswerError, ApiError, ClusterError
@@ -54,11 +55,11 @@ class Place(NamedTuple):
         root = (
             f"/apis/{self.api_version}" if "/" in self.api_version else f"/api/{self.api_version}"
         )
-        return f"{root}/namespaces/{self.namespace}/{PLURALS[self.kind]}"
+        return f"{root}/namespaces/{quote(self.namespace, safe='')}/{PLURALS[self.kind]}"
 
     @property
     def path(self) -> str:
-        return f"{self.collection}/{self.name}"
+        return f"{self.collection}/{quote(self.name, safe='')}"
 
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}"

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from servedeck.cluster.apply import Place, Why, admitted, apply, preview, taken
 from servedeck.cluster.connection import Connection
-from servedeck.cluster.errors import AnswerError
+from servedeck.cluster.errors import AnswerError, ApiError
 from tests.cluster.api import Api, answers
 
 MANIFEST = {
@@ -89,6 +89,16 @@ async def test_odd_metadata_is_nobodys(api: Api, connection: Connection, metadat
 async def test_objects_that_may_not_be_read_count_as_free(api: Api, connection: Connection) -> None:
     api.answer(PATH, answers(403))
     assert await taken(connection, [MANIFEST]) == ()
+
+
+async def test_a_name_leads_to_no_other_place(api: Api, connection: Connection) -> None:
+    place = Place("v1", "Service", "../chat", "a/../b?dryRun=All#\x1b")
+    with pytest.raises(ApiError):
+        await connection.get(place.path)
+    [request] = api.requests
+    assert request.raw_path == (
+        "/api/v1/namespaces/..%2Fchat/services/a%2F..%2Fb%3FdryRun=All%23%1B"
+    )
 
 
 def test_what_admission_set_is_harmless_on_a_screen() -> None:
