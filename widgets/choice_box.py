@@ -75,7 +75,7 @@ class ChoiceBox(FormBar, can_focus=True):
             self.post_message(self.Stepped(self, -1 if event.key == "left" else 1))
         elif event.key == "space":
             self.post_message(self.Wanted(self, ""))
-        elif event.character and event.character.isalnum():
+        elif event.character and event.character.isprintable():
             self.post_message(self.Wanted(self, event.character))
         else:
             return

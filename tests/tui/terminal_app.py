@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import tempfile
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
+from servedeck.cluster.apply import Difference
 from servedeck.fleet.view import Key, ServingView
+from servedeck.serving.problems import warning
 from styles.themes import DARK
 from tests.tui import fakes
+from tests.tui.bench import CLAIMS, FakeBench
 from tui.app import ServedeckApp
 
 EVIL = (
@@ -60,6 +65,20 @@ class EvilCluster(fakes.FakeCluster):
         return [EVIL]
 
 
+def evil_bench(folder: Path) -> FakeBench:
+    """A cluster whose nodes, claims, projects, admission and refusals are all hostile."""
+    bench = FakeBench(folder)
+    around = bench.surroundings
+    around.nodes = [replace(one, name=EVIL + one.name) for one in around.nodes or ()]
+    around.names = [EVIL, "team-a"]
+    around.missing = (EVIL,)
+    around.known_claims = {"team-a": {EVIL: replace(CLAIMS[0], name=EVIL, used_by=(EVIL,))}}
+    bench.found = [warning("", EVIL), warning("memory", EVIL)]
+    bench.admission = (Difference(f".spec.{EVIL}", EVIL, EVIL),)
+    bench.refuse = {"Service": EVIL}
+    return bench
+
+
 def main(kind: str) -> None:
     source = fakes.FakeSource()
     cluster = fakes.cluster()
@@ -74,7 +93,8 @@ def main(kind: str) -> None:
             for number in range(500)
         ]
     source.put(*views)
-    app = ServedeckApp(source, cluster, clock=lambda: fakes.NOW, theme=DARK.name)
+    bench = evil_bench(Path(tempfile.mkdtemp(prefix="drafts-"))) if kind == "evil" else None
+    app = ServedeckApp(source, cluster, clock=lambda: fakes.NOW, theme=DARK.name, workbench=bench)
 
     async def change() -> None:
         view = source.fleet.view(Key("ns-0", "srv-000"))

@@ -125,16 +125,27 @@ STORY = (
 )
 """Keys, and what the screen shows afterwards."""
 
+FORM = (
+    *(("0", LIST), ("n", "Service Name"), ("llama\t", ""), (" ", "AA[red]"), ("\x1b", "Project")),
+    *(("team-a", "> team-a"), ("\r", "Create a serving"), ("\x0e", "Model")),
+    *(("m" * 300, ""), ("\x1b[6~", "Add Volume"), ("\r", "AA[red]"), ("\x1b", "PVC")),
+    *(("\x0e", "Deploying will"), ("y", ""), ("y", ""), ("y", ""), ("\x13", "")),
+    *(("\x13", "was created"), ("\x1b", "Leave the form"), ("d", LIST)),
+)
+"""The create form from its first field to a deploy that is refused halfway."""
+
 
 @pytest.mark.parametrize("size", [(80, 24), (200, 50)])
-def test_hostile_texts_are_harmless_on_every_screen(opened, size):
+@pytest.mark.parametrize("story", [STORY, FORM], ids=["list", "form"])
+def test_hostile_texts_are_harmless_on_every_screen(opened, size, story):
     terminal = opened("evil", size)
     terminal.wait(lambda: "stale" in terminal.text, "the list")
-    for keys, sign in STORY:
+    for keys, sign in story:
         terminal.press(keys)
         terminal.wait(lambda sign=sign: sign in terminal.text, sign)
         terminal.settle(0.2)
-    assert b"Last lines" in terminal.raw
+    if story is STORY:
+        assert b"Last lines" in terminal.raw
     assert b"AA[red]BB[/foo]CC" in terminal.raw
     rest = HARMLESS.sub(b"", terminal.raw)
     assert b"\x1b" not in rest
