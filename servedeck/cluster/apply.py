@@ -185,7 +185,7 @@ async def preview_pod(connection: Connection, deployment: Manifest) -> Refusal |
         "spec": template["spec"],
     }
     try:
-        await connection.request(
+        answer = await connection.request(
             "POST",
             f"/api/v1/namespaces/{namespace}/pods",
             params=[("dryRun", "All"), ("fieldManager", MANAGER)],
@@ -195,6 +195,7 @@ async def preview_pod(connection: Connection, deployment: Manifest) -> Refusal |
     except ApiError as error:
         refused = refusal(error)
         return None if refused.why is Why.PERMISSION else refused
+    answer.json()  # a page of somebody in between is no yes
     return None
 
 
