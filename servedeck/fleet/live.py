@@ -59,7 +59,7 @@ BESIDE = (
     PLATFORM,
 )
 
-JOINED = 0.075
+JOINED = 0.06
 """Seconds within which changes after the first one are joined. With the time to paint them, 95 %
 of all changes are then seen within 100 ms, also where something changes all the time."""
 _SLICE = 16
