@@ -18,7 +18,7 @@ from urllib.parse import quote
 from servedeck.cluster.connection import Answer, Connection
 from servedeck.cluster.errors import AnswerError, ApiError, ClusterError
 from servedeck.serving.manifests import encode
-from servedeck.serving.objects import MANAGED_BY_LABEL, MANAGER
+from servedeck.serving.objects import MANAGED_BY_LABEL, MANAGER, REVISION_ANNOTATION
 from servedeck.serving.text import one_line, sanitise
 from servedeck.serving.units import quantity
 
@@ -365,7 +365,9 @@ _BOOKKEEPING = ("managedFields", "resourceVersion", "generation", "creationTimes
 def _without_bookkeeping(stored: Manifest) -> dict[str, Any]:
     meta = _mapping(stored.get("metadata"))
     meta = {key: value for key, value in meta.items() if key not in _BOOKKEEPING}
-    return {**stored, "metadata": meta, "status": None}
+    # The Deployment's controller may write it between the two answers that are compared.
+    notes = {k: v for k, v in _mapping(meta.get("annotations")).items() if k != REVISION_ANNOTATION}
+    return {**stored, "metadata": {**meta, "annotations": notes}, "status": None}
 
 
 def admitted(sent: Manifest, stored: Manifest) -> list[Difference]:

@@ -67,9 +67,10 @@ async def watching(
 
 
 async def shown(
-    live: Live, key: Key, condition: Callable[[ServingView], object], limit: float = 20
+    live: Live, key: Key, condition: Callable[[ServingView], object], limit: float = 60
 ) -> ServingView:
-    """The view once it is there and the condition holds."""
+    """The view once it is there and the condition holds. A kwok that was just started anew waits
+    for its forerunner's leases on the nodes, ten seconds and more on a busy machine."""
 
     def found() -> ServingView | None:
         view = live.fleet.view(key)
@@ -113,7 +114,7 @@ def differences(wanted: Mapping[Key, ServingView], shown: Mapping[Key, ServingVi
 
 
 async def assert_true(
-    live: Live, plane: ControlPlane, namespace: str | None = None, limit: float = 20
+    live: Live, plane: ControlPlane, namespace: str | None = None, limit: float = 60
 ) -> None:
     """What Live holds equals a fresh list, and its Pods the API server's own table, within `limit`
     seconds: a list is ahead of a watch by a moment, and the cluster goes on meanwhile."""

@@ -55,7 +55,7 @@ def missing(names: Iterable[str] = (*SERVERS, "kubectl")) -> str:
     )
 
 
-def wait_for(condition: Callable[[], T], what: str, limit: float = 30, pause: float = 0.05) -> T:
+def wait_for(condition: Callable[[], T], what: str, limit: float = 60, pause: float = 0.05) -> T:
     """The first true value of `condition`; a refusal counts as not yet. TimeoutError names what
     was waited for and the last value."""
     deadline = time.monotonic() + limit
@@ -74,7 +74,7 @@ def wait_for(condition: Callable[[], T], what: str, limit: float = 30, pause: fl
 
 
 async def until(
-    condition: Callable[[], T], what: str, limit: float = 20, *, sign: Callable[[], object] = str
+    condition: Callable[[], T], what: str, limit: float = 60, *, sign: Callable[[], object] = str
 ) -> T:
     """The first true value of `condition`. TimeoutError names what was waited for, and what `sign`
     says of the state instead."""

@@ -37,7 +37,7 @@ class Operator:
     def screen(self) -> str:
         return screen_text(self.app)
 
-    async def sees(self, condition: Callable[[str], object], what: str, limit: float = 20) -> str:
+    async def sees(self, condition: Callable[[str], object], what: str, limit: float = 60) -> str:
         """The screen once it meets the condition."""
         end = time.monotonic() + limit
         while not condition(self.screen):
@@ -46,7 +46,7 @@ class Operator:
             await self.pilot.pause(0.02)
         return self.screen
 
-    async def row(self, name: str, *texts: str, limit: float = 20) -> str:
+    async def row(self, name: str, *texts: str, limit: float = 60) -> str:
         """The line of a serving once it shows all the texts."""
 
         def line(screen: str) -> str:
@@ -57,7 +57,7 @@ class Operator:
 
         return line(await self.sees(line, f"{name} with {texts}", limit))
 
-    async def shows_truth(self, plane: ControlPlane, namespace: str, limit: float = 30) -> None:
+    async def shows_truth(self, plane: ControlPlane, namespace: str, limit: float = 60) -> None:
         """The rows of the table are those of a list made now, in their order."""
         await assert_true(self.live, plane, namespace, limit)
         views = sort(await asyncio.to_thread(lambda: listed(plane, namespace).values()), "", False)

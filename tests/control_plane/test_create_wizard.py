@@ -69,7 +69,7 @@ async def operator(
         await live.close()
 
 
-async def shows(me: Operator, *texts: str, limit: float = 20) -> str:
+async def shows(me: Operator, *texts: str, limit: float = 60) -> str:
     """The screen, its line breaks as blanks, once it shows the texts."""
     await me.sees(
         lambda text: all(one in " ".join(text.split()) for one in texts), str(texts), limit

@@ -70,7 +70,7 @@ async def reflecting(
 
 
 async def assert_equal(
-    copy: Copy, plane: ControlPlane, kind: Kind, namespace: str | None, limit: float = 20
+    copy: Copy, plane: ControlPlane, kind: Kind, namespace: str | None, limit: float = 60
 ) -> None:
     """Within `limit` seconds both the store and the sum of the changes equal a fresh list."""
 
