@@ -428,9 +428,17 @@ class ControlPlane:
             wait_for(partial(self.request, "GET", url), f"{url} to be served")
 
     def remove_definitions(self) -> None:
+        """They are gone when this returns: one that is still being deleted cannot be made anew."""
         path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
         for definition in objects.DEFINITIONS:
             self.request("DELETE", f"{path}/{definition['metadata']['name']}")
+        names = {definition["metadata"]["name"] for definition in objects.DEFINITIONS}
+        wait_for(
+            lambda: (
+                not names & {one["metadata"]["name"] for one in self.request("GET", path)["items"]}
+            ),
+            "the definitions to be gone",
+        )
 
     def grant(
         self, user: str, rules: list[Json], *, namespace: str = "", name: str = "tests"
