@@ -433,12 +433,12 @@ class ControlPlane:
         for definition in objects.DEFINITIONS:
             self.request("DELETE", f"{path}/{definition['metadata']['name']}")
         names = {definition["metadata"]["name"] for definition in objects.DEFINITIONS}
-        wait_for(
-            lambda: (
-                not names & {one["metadata"]["name"] for one in self.request("GET", path)["items"]}
-            ),
-            "the definitions to be gone",
-        )
+
+        def gone() -> bool:
+            left = self.request("GET", path)["items"]
+            return not names & {one["metadata"]["name"] for one in left}
+
+        wait_for(gone, "the definitions to be gone")
 
     def grant(
         self, user: str, rules: list[Json], *, namespace: str = "", name: str = "tests"
