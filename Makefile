@@ -13,7 +13,7 @@ test: $(VENV)/.dev
 	$(BIN)/pytest -n auto --dist loadgroup
 
 test-real: $(VENV)/.dev  ## tests on a real control plane, found through KUBEBUILDER_ASSETS
-	SERVEDECK_REQUIRE_SERVERS=1 $(BIN)/pytest tests/control_plane tests/contract $(ARGS)
+	SERVEDECK_REQUIRE_SERVERS=1 $(BIN)/pytest tests/control_plane tests/contract
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check $(SOURCES)
