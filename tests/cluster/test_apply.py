@@ -5,9 +5,18 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from servedeck.cluster.apply import Place, Why, admitted, apply, preview, taken
+from servedeck.cluster.apply import (
+    Place,
+    Why,
+    _without_bookkeeping,
+    admitted,
+    apply,
+    preview,
+    taken,
+)
 from servedeck.cluster.connection import Connection
 from servedeck.cluster.errors import AnswerError, ApiError
+from servedeck.serving.objects import REVISION_ANNOTATION
 from tests.cluster.api import Api, answers
 
 MANIFEST = {
@@ -115,3 +124,12 @@ def test_what_admission_set_is_harmless_on_a_screen() -> None:
     assert len(found) == 4
     for text in (text for one in found for text in one):
         assert text.isprintable(), ascii(text)
+
+
+def test_a_note_of_the_deployment_controller_is_no_change() -> None:
+    before = {"metadata": {"name": "a", "annotations": {"mine": "1"}}, "spec": {"replicas": 1}}
+    noted = {"mine": "1", REVISION_ANNOTATION: "1"}
+    after = {**before, "metadata": {"name": "a", "annotations": noted}, "status": {"replicas": 1}}
+    assert _without_bookkeeping(before) == _without_bookkeeping(after)
+    changed = {**after, "metadata": {"name": "a", "annotations": {**noted, "mine": "2"}}}
+    assert _without_bookkeeping(before) != _without_bookkeeping(changed)

@@ -41,7 +41,7 @@ def test_a_changed_row_costs_few_bytes(opened):
     assert max(changes) < 1_500
 
 
-def test_a_key_is_answered_within_a_frame(opened):
+def test_a_key_is_answered_in_a_fifth_of_a_second(opened):
     terminal = opened("many", (120, 40))
     terminal.wait(lambda: "511 servings" in terminal.text, "the list")
     terminal.settle(1.0)
@@ -52,7 +52,7 @@ def test_a_key_is_answered_within_a_frame(opened):
         assert terminal.answer(3.0)
         taken.append(time.perf_counter() - began)
         terminal.settle(0.1)
-    # 4 ms on an idle machine; Textual's own timer would make it 16 to 36
+    # 4 ms on an idle machine; the frame itself is measured by benchmarks/, not held here
     assert statistics.median(taken) < 0.2
 
 
