@@ -24,7 +24,8 @@ import yaml
 
 from servedeck.cluster.errors import ConfigError, CredentialsError, explain
 from servedeck.cluster.kubeconfig import User
-from servedeck.cluster.plugin import Credential, read_time, run_program
+from servedeck.cluster.plugin import Credential, read_time
+from servedeck.cluster.program import run_program
 
 _log = logging.getLogger(__name__)
 

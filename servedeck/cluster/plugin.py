@@ -1,19 +1,15 @@
-"""Credential plugins: programs of the kubeconfig's `exec` entry, and how they are run.
+"""Credential plugins: programs of the kubeconfig's `exec` entry, and what they are told and answer.
 
-They run without a terminal, since the screen is ours: no standard input, no controlling terminal,
-both pipes read to the end, ended with all their children when time is up or nobody waits any more.
+They run without a terminal, since the screen is ours.
 Source: kubernetes client-go plugin/pkg/client/auth/exec/exec.go, and the reference
 "client authentication (v1)".
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
 import shutil
-import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,9 +18,9 @@ import msgspec
 
 from servedeck.cluster.errors import ConfigError, CredentialsError, words
 from servedeck.cluster.kubeconfig import Cluster, User
+from servedeck.cluster.program import run_program
 
 _VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
-_MOST_OUTPUT = 1 << 20
 _SHOWN_ERROR = 400
 """Characters of a plugin's standard error that a sentence quotes, from its end."""
 
@@ -146,48 +142,6 @@ class Plugin:
             (key or "").encode(),
             read_time(status.expiration_timestamp, said),
         )
-
-
-async def run_program(
-    argv: Sequence[str], environ: Mapping[str, str], limit: float, said: str
-) -> tuple[int, bytes, bytes]:
-    """Run a program to its end: exit code, standard output and standard error (1 MiB of each).
-
-    Raises CredentialsError where it cannot be started or takes longer than `limit` seconds. It and
-    its children are killed then, and when the caller is cancelled.
-    """
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            env=dict(environ),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,  # no controlling terminal, and one group to kill
-        )
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise CredentialsError(f"{said} cannot be started: {reason}.") from error
-    try:
-        async with asyncio.timeout(limit):
-            output, errors = await asyncio.gather(_drain(process.stdout), _drain(process.stderr))
-            return await process.wait(), output, errors
-    except TimeoutError as error:
-        raise CredentialsError(
-            f"{said} did not finish within {limit:.0f} s; run it by hand, it may wait for a login."
-        ) from error
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await asyncio.shield(process.wait())
-
-
-async def _drain(pipe: asyncio.StreamReader | None) -> bytes:
-    """All that is written, of which the first MiB is kept: a full pipe would block the plugin."""
-    kept = bytearray()
-    while pipe is not None and (chunk := await pipe.read(1 << 16)):
-        kept += chunk[: _MOST_OUTPUT - len(kept)]
-    return bytes(kept)
 
 
 def _quote(errors: bytes) -> str:

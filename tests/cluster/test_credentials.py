@@ -19,8 +19,8 @@ from servedeck.cluster.connection import Connection
 from servedeck.cluster.credentials import Credentials
 from servedeck.cluster.errors import ApiError, ConfigError, CredentialsError
 from servedeck.cluster.kubeconfig import Target, load
-from servedeck.cluster.plugin import Credential, Plugin, run_program
-from tests.cluster.api import Api, connect, kubeconfig, serving, until
+from servedeck.cluster.plugin import Credential, Plugin
+from tests.cluster.api import Api, connect, kubeconfig, serving
 from tests.cluster.certificates import authority, issued, server_context
 
 V1 = "client.authentication.k8s.io/v1"
@@ -323,31 +323,6 @@ async def test_megabytes_on_standard_error_do_not_block_a_plugin(
     guarded.accepted = {"t"}
     async with connected(guarded, tmp_path, exec_user(plugin)) as connection:
         await asyncio.wait_for(connection.get("/fine"), 10)
-
-
-async def test_plugin_that_hangs_is_ended_with_its_children(tmp_path: Path) -> None:
-    pids = tmp_path / "pids"
-    plugin = program(tmp_path / "plugin", f"sleep 600 & echo $! $$ > {pids}; wait")
-    began = time.monotonic()
-    with pytest.raises(CredentialsError, match="did not finish within"):
-        await run_program((str(plugin),), os.environ, 0.5, "The plugin")
-    assert time.monotonic() - began < 5
-    await until(lambda: not any(map(alive, pids.read_text().split())))
-
-    task = asyncio.create_task(run_program((str(plugin),), os.environ, 60, "The plugin"))
-    pids.unlink()
-    await until(lambda: pids.exists() and len(pids.read_text().split()) == 2)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    await until(lambda: not any(map(alive, pids.read_text().split())))
-
-
-def alive(pid: str) -> bool:
-    try:
-        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2][:3]
-    except OSError:
-        return False
 
 
 def test_secrets_stay_out_of_repr() -> None:

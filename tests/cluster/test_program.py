@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from servedeck.cluster.errors import CredentialsError
+from servedeck.cluster.program import run_program
+from tests.cluster.api import until
+
+
+@pytest.fixture
+def pids(tmp_path: Path) -> Iterator[Path]:
+    """Where a script notes its processes; what lives of them is ended."""
+    file = tmp_path / "pids"
+    yield file
+    for pid in noted(file):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
+
+
+def noted(file: Path) -> list[str]:
+    return file.read_text().split() if file.exists() else []
+
+
+def alive(pid: str) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2][:3]
+    except OSError:
+        return False
+
+
+def descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+async def sh(script: str, limit: float = 20) -> tuple[int, bytes, bytes]:
+    return await run_program(("sh", "-c", script), os.environ, limit, "The plugin")
+
+
+async def test_what_it_says_and_how_it_ends_is_told() -> None:
+    assert await sh("echo out; echo err >&2; exit 3") == (3, b"out\n", b"err\n")
+
+
+async def test_of_endless_output_the_first_mebibyte_is_kept() -> None:
+    code, output, errors = await sh("head -c 9000000 /dev/zero; head -c 9000000 /dev/zero >&2")
+    assert (code, len(output), len(errors)) == (0, 1 << 20, 1 << 20)
+
+
+async def test_one_that_takes_too_long_is_ended_with_its_children(pids: Path) -> None:
+    with pytest.raises(CredentialsError, match="did not finish within 2 s"):
+        await sh(f"sleep 600 & echo $! $$ > {pids}; wait", limit=2)
+    assert len(noted(pids)) == 2
+    await until(lambda: not any(map(alive, noted(pids))))
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_one_that_nobody_waits_for_any_more_is_ended_however_far_it_was(
+    pids: Path, turns: int
+) -> None:
+    task = asyncio.create_task(sh(f"sleep 600 & echo $! $$ > {pids}; wait", limit=60))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    if turns == 7:
+        await until(lambda: len(noted(pids)) == 2)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 20)
+    await until(lambda: not any(map(alive, noted(pids))))
+
+
+async def test_what_it_leaves_in_the_background_is_neither_waited_for_nor_ended(pids: Path) -> None:
+    script = f"sleep 600 & echo $! > {pids}; echo token"
+    assert await sh(script) == (0, b"token\n", b"")
+    assert all(map(alive, noted(pids)))
+
+
+async def test_a_child_that_left_the_group_keeps_nobody_waiting(pids: Path) -> None:
+    script = f"setsid sleep 600 & echo $! > {pids}; wait"
+    with pytest.raises(CredentialsError, match="did not finish"):
+        await asyncio.wait_for(sh(script, limit=1), 20)
+
+
+async def test_no_descriptor_is_left_open() -> None:
+    await sh("true")
+    before = descriptors()
+    for _ in range(5):
+        await sh("echo out")
+        task = asyncio.create_task(sh("sleep 600", limit=60))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+    await until(lambda: descriptors() <= before)
+
+
+@pytest.mark.parametrize("argv", [("/no/such/program",), ("/",), ("sh\0",)])
+async def test_one_that_cannot_be_started_is_said_in_a_sentence(argv: tuple[str, ...]) -> None:
+    with pytest.raises(CredentialsError, match=r"^The plugin cannot be started: .*\.$"):
+        await run_program(argv, os.environ, 5, "The plugin")
