@@ -1,4 +1,5 @@
-"""kubernetes-asyncio's transport with its gaps mended. Slow to import: do it in a thread.
+"""kubernetes-asyncio's transport with its gaps mended. Slow to import, for aiohttp: do it in a
+thread.
 
 Beyond what it does itself: bodies that are bytes already, several headers of one name
 (impersonation), proxies of the environment by Go's rules, and the chains of certificates that
@@ -12,16 +13,21 @@ import ssl
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
 import aiohttp
-from kubernetes_asyncio.client.rest import RESTClientObject
 from multidict import CIMultiDict
 
+from servedeck.cluster.bare import import_bare
 from servedeck.cluster.errors import ConfigError
 from servedeck.cluster.kubeconfig import Cluster
 from servedeck.cluster.plugin import Credential
+
+if TYPE_CHECKING:
+    from kubernetes_asyncio.client.rest import RESTClientObject
+else:
+    RESTClientObject = import_bare("kubernetes_asyncio.client.rest").RESTClientObject
 
 _READ_BUFFER = 1 << 20
 _CONNECTIONS = 100
