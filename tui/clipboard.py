@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -72,8 +73,13 @@ async def _load_buffer(tmux: str, text: str) -> bool:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )
+    except OSError:
+        return False
+    try:
         async with asyncio.timeout(2):
             await process.communicate(text.encode("utf-8", "replace"))
     except (OSError, TimeoutError):
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
         return False
     return process.returncode == 0
