@@ -248,7 +248,7 @@ async def connect(file: Path, environ: dict[str, str] | None = None, **target: A
     return await Connection.open(Target((file,), **target), environ or {})
 
 
-async def until(condition: Callable[[], bool], what: str = "", limit: float = 8.0) -> None:
+async def until(condition: Callable[[], bool], what: str = "", limit: float = 20.0) -> None:
     """Wait for a condition."""
     try:
         async with asyncio.timeout(limit):

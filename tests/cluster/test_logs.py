@@ -126,7 +126,7 @@ class Followed:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         try:
-            async with asyncio.timeout(8):
+            async with asyncio.timeout(20):
                 while not condition():
                     await asyncio.sleep(0.005)
         except TimeoutError:

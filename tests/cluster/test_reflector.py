@@ -711,7 +711,11 @@ async def test_big_list_leaves_turns_to_others(api: Api, connection: Connection)
     ]
     assert len(pages[0]) > 3_000_000
 
+    taken = 0
+
     def slow(_: object) -> bool:
+        nonlocal taken
+        taken += 1
         time.sleep(0.001)  # so that a page without turns would take half a second
         return True
 
@@ -722,14 +726,14 @@ async def test_big_list_leaves_turns_to_others(api: Api, connection: Connection)
         return fault
 
     api.faults["list"] = [prepared(page) for page in pages]
-    longest, ended = 0.0, False
+    most, ended = 0, False
 
     async def pulse() -> None:
-        nonlocal longest
-        last = perf_counter()
+        nonlocal most
         while not ended:
+            before = taken
             await asyncio.sleep(0)
-            longest, last = max(longest, perf_counter() - last), perf_counter()
+            most = max(most, taken - before)
 
     gc.collect()
     async with watching(connection, replace(PODS, keep=slow), Timings()) as watched:
@@ -737,8 +741,8 @@ async def test_big_list_leaves_turns_to_others(api: Api, connection: Connection)
         await until(lambda: len(watched.reflector.store) == 1000)
         ended = True
         await task
-    # 15 ms is what is wanted (7 measured alone); a busy machine may take the core away for longer
-    assert longest < 0.2
+    # Counted in objects, which no other load on the machine makes more: 7 ms' worth are wanted.
+    assert 0 < most < 50
 
 
 async def test_memory_stays_level_over_100_000_events(api: Api, connection: Connection) -> None:

@@ -78,9 +78,10 @@ def test_sanitised_text_is_harmless_whatever_came_in(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["\x1b", "\x1b]", "\x9d", "\x1b[", "\x1b[1;", "\r", "a\u0301"])
 def test_long_hostile_text_takes_linear_time(text: str) -> None:
-    start = time.perf_counter()
+    # 0.1 s of the processor; what goes over the text again from each place takes minutes
+    start = time.process_time()
     sanitise(text * 100_000)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))

@@ -33,7 +33,7 @@ def screen_text(app: App[Any]) -> str:
 
 
 async def wait_for(
-    pilot: Pilot[Any], condition: Callable[[], object], what: str, timeout: float = 5.0
+    pilot: Pilot[Any], condition: Callable[[], object], what: str, timeout: float = 20.0
 ) -> None:
     """Let the app run until the condition holds."""
     end = time.monotonic() + timeout

@@ -64,12 +64,6 @@ class Terminal:
         self.raw += taken
         return taken
 
-    def answer(self, limit: float) -> bytes:
-        """What comes first within a time."""
-        if not select.select([self.fd], [], [], limit)[0]:
-            return b""
-        return self.read(0.0005)
-
     def wait(self, condition: Callable[[], object], what: str, limit: float = 20.0) -> None:
         end = time.monotonic() + limit
         while not condition():

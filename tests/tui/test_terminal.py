@@ -1,8 +1,6 @@
 import os
 import re
 import signal
-import statistics
-import time
 
 import pytest
 from rich.cells import cell_len
@@ -41,19 +39,17 @@ def test_a_changed_row_costs_few_bytes(opened):
     assert max(changes) < 1_500
 
 
-def test_a_key_is_answered_in_a_fifth_of_a_second(opened):
+def test_a_move_draws_two_rows_and_no_more(opened):
+    """How long a key takes is measured by benchmarks/; this holds what there is to draw."""
     terminal = opened("many", (120, 40))
     terminal.wait(lambda: "511 servings" in terminal.text, "the list")
     terminal.settle(1.0)
-    taken: list[float] = []
-    for number in range(30):
-        began = time.perf_counter()
-        terminal.press("jk"[number % 2])
-        assert terminal.answer(3.0)
-        taken.append(time.perf_counter() - began)
+    for key in "jkjjkk":
+        seen = len(terminal.raw)
+        terminal.press(key)
+        terminal.wait(lambda seen=seen: len(terminal.raw) > seen, "the move")
         terminal.settle(0.1)
-    # 4 ms on an idle machine; the frame itself is measured by benchmarks/, not held here
-    assert statistics.median(taken) < 0.2
+        assert len(terminal.raw) - seen < 2_000
 
 
 def test_status_and_filter_draw_what_differs_and_no_more(opened):
