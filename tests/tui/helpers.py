@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from textual import events
 from textual.app import App
+from textual.keys import _character_to_key
 from textual.pilot import Pilot
 
 from styles.themes import DARK
@@ -42,6 +44,14 @@ async def wait_for(
             f"timed out waiting for {what}; the screen:\n{screen_text(pilot.app)}"
         )
         await pilot.pause(0.01)
+
+
+def burst(pilot: Pilot[Any], *keys: str) -> None:
+    """Keys that come in one packet, as from a terminal: nothing waits between them."""
+    for key in keys:
+        character = key if len(key) == 1 else None
+        name = _character_to_key(key) if character else key
+        pilot.app.post_message(events.Key(name, character))
 
 
 async def shows(pilot: Pilot[Any], *texts: str) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from textual import events
-from textual.keys import _character_to_key
 from textual.pilot import Pilot
 
 from servedeck.cluster.apply import Difference
@@ -19,7 +18,7 @@ from servedeck.serving.problems import error
 from servedeck.serving.spec import ServingSpec
 from tests.tui import fakes
 from tests.tui.bench import CLAIMS, PLATFORM, FakeBench
-from tests.tui.helpers import make_app, screen_text, shows, wait_for
+from tests.tui.helpers import burst, make_app, screen_text, shows, wait_for
 from tui.app import ServedeckApp
 from tui.screens.create.wizard import CreateScreen
 
@@ -133,11 +132,8 @@ async def test_keys_that_come_faster_than_the_screen_go_where_they_are_meant(
 ) -> None:
     async with form_on(bench) as pilot:
         form = form_of(pilot)
-        burst = [*"llama", *["enter"] * 4, *MODEL, *["tab"] * 10, "enter", *"A=b", "ctrl+n"]
-        for key in burst:
-            character = key if len(key) == 1 else None
-            name = _character_to_key(key) if character else key
-            pilot.app.post_message(events.Key(name, character))
+        tabs = ["tab"] * 10
+        burst(pilot, *"llama", *["enter"] * 4, *MODEL, *tabs, "enter", *"A=b", "ctrl+n")
         await wait_for(pilot, lambda: form.result.review is not None, "the dry run")
         assert form.draft.texts["name"] == "llama"
         assert form.draft.texts["settings.model"] == MODEL
