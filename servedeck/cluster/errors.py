@@ -143,4 +143,4 @@ def explain(error: BaseException) -> str:
         said = error.strerror or str(error) or type(error).__name__
         where = f" ({error.filename})" if error.filename else ""
         return words(f"The system refused it: {said}{where}.")
-    return words(f"Unexpected {type(error).__name__}: {error}.")
+    return words(f"Unexpected {type(error).__name__}: {str(error).rstrip('.')}.")

@@ -65,7 +65,6 @@ async def review(
     problems = [*checks.problems(spec)]
     if platform.problem:
         problems.append(warning("", platform.problem))
-        objects = [one for one in objects if one["kind"] in ("Deployment", "Service")]
     unknown = list(surroundings.missing)
     known = surroundings.claims(spec.project)
     if known is not None:

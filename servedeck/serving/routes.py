@@ -49,11 +49,16 @@ class Platform:
             return message
         if self.route is RouteKind.INGRESS:
             return ""
+        if not self.gateway:
+            return (
+                f"No gateway is named, so a serving gets no {self.route} and cannot be reached from"
+                " outside; set gateway to namespace/name in the settings."
+            )
         namespace, slash, name = self.gateway.partition("/")
         if not slash or label_problem(namespace) or not name:
             return (
-                f"The platform's gateway {self.gateway!r} is not namespace/name; name the one that "
-                f"the {self.route} goes through."
+                f"The platform's gateway {self.gateway!r} is not namespace/name, so a serving gets"
+                f" no {self.route}; name the one that it goes through in the settings."
             )
         return ""
 
@@ -71,13 +76,10 @@ NGINX_ANNOTATIONS = {
 def build(
     name: str, project: str, labels: Mapping[str, str], platform: Platform, port: int
 ) -> dict[str, Any] | None:
-    """The route to `port` of Service `name`, None without a host.
-
-    Raises ValueError with a sentence where the platform's settings cannot make one."""
-    if not platform.host:
+    """The route to `port` of Service `name`; None without a host, and where the platform's settings
+    cannot make one, which `platform.problem` says."""
+    if not platform.host or platform.problem:
         return None
-    if platform.problem:
-        raise ValueError(platform.problem)
     metadata: dict[str, Any] = {"name": name}
     if project:
         metadata["namespace"] = project

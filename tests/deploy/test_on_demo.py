@@ -58,12 +58,14 @@ def whole(template: str) -> ServingSpec:
     return spec
 
 
-async def reviewed(connection: Connection, spec: ServingSpec) -> Review:
+async def reviewed(
+    connection: Connection, spec: ServingSpec, platform: Platform = PLATFORM
+) -> Review:
     surroundings = Surroundings(connection, spec.project)
     surroundings.start()
     try:
         await surroundings.known()
-        return await review(connection, spec, PLATFORM, surroundings)
+        return await review(connection, spec, platform, surroundings)
     finally:
         await surroundings.close()
 
@@ -81,6 +83,16 @@ async def test_each_template_is_created_and_read_back(
     read = reading.read(await stored(connection, "chat", "fresh"))
     assert read.spec == spec
     assert read.leftovers == ()
+
+
+@pytest.mark.parametrize("gateway", ["", "main"])
+async def test_without_a_usable_gateway_all_but_the_route_is_made_and_it_is_said(
+    connection: Connection, gateway: str
+) -> None:
+    told = await reviewed(connection, spec_of(), Platform(host="ai.example.com", gateway=gateway))
+    assert told.can_deploy
+    assert any("gets no HTTPRoute" in problem.message for problem in told.problems)
+    assert [one.place.kind for one in told.previews] == ["Deployment", "Service"]
 
 
 async def test_a_taken_name_and_a_missing_project_are_refused(connection: Connection) -> None:

@@ -248,7 +248,6 @@ def yaml_entries(spec: ServingSpec, platform: Platform, view: str, *, reveal: bo
     if view == "document":
         text, title = to_yaml(shown_spec), "The serving as a file (ctrl+y saves it)"
     else:
-        platform = Platform(model_cache=platform.model_cache) if platform.problem else platform
         built = manifests.build(shown_spec, platform)
         text = "---\n".join(
             yaml.safe_dump(one, sort_keys=False, allow_unicode=True, width=100) for one in built
