@@ -13,6 +13,7 @@ from tests.contract.target import (
     STRATEGIC,
     Target,
     configmap,
+    deployment,
     sleeper,
 )
 
@@ -68,6 +69,28 @@ def test_what_the_server_fills_in(target: Target, web: str) -> None:
         "securityContext": {},
         "schedulerName": "default-scheduler",
     }
+
+
+def test_quantities_are_written_in_one_way(target: Target, deployments: str) -> None:
+    body = deployment()
+    given = {"cpu": "0.5", "memory": "1.5Gi", "ephemeral-storage": "0.1Gi"}
+    body["spec"]["template"]["spec"]["containers"][0]["resources"] = {"requests": given}
+    made = target.ok("POST", deployments, body)
+    assert made["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"] == {
+        "cpu": "500m",
+        "memory": "1536Mi",
+        "ephemeral-storage": "107374182400m",
+    }
+
+
+def test_plain_values_of_a_secret_are_kept_coded(target: Target, ns: str) -> None:
+    path = f"/api/v1/namespaces/{ns}/secrets"
+    secret = {"metadata": {"name": "a"}, "data": {"k": "b25l"}, "stringData": {"l": "two"}}
+    made = target.ok("POST", path, secret)
+    assert made["data"] == {"k": "b25l", "l": "dHdv"}
+    assert "stringData" not in made
+    changed = target.patch(f"{path}/a", {"stringData": {"k": "new"}})
+    assert changed["data"] == {"k": "bmV3", "l": "dHdv"}
 
 
 def test_the_creator_owns_what_it_made_and_what_was_filled_in(target: Target, web: str) -> None:

@@ -11,7 +11,7 @@ import yaml
 
 from servedeck.demo.api import protobuf, status
 from servedeck.demo.api.schema import Node
-from servedeck.serving.units import quantity
+from servedeck.serving.units import format_quantity, quantity
 
 Json = dict[str, Any]
 
@@ -241,17 +241,21 @@ def _bounded(value: Any) -> Any:
 
 
 def _quantity(value: Any) -> str:
+    """As the API server writes it back: "0.5" is "500m" (quantity.go, CanonicalizeBytes)."""
     text = str(value) if isinstance(value, (int, float, str)) else ""
     try:
-        quantity(text)
+        amount = quantity(text)
     except ValueError:
         raise TypeMismatchError(
             "quantities must match the regular expression "
             "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
         ) from None
-    return text
+    if _EXPONENT.search(text):
+        return text
+    return format_quantity(amount, binary=text.endswith("i") and abs(amount) >= 1024)
 
 
+_EXPONENT = re.compile(r"[eE][-+]?\d")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 
 

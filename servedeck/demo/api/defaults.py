@@ -3,6 +3,7 @@ that servedeck and the demo's controllers write."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from typing import Any
 
@@ -177,6 +178,9 @@ def _claim(obj: Json) -> None:
 
 def _secret(obj: Json) -> None:
     _fill(obj, type="Opaque")
+    if plain := obj.pop("stringData", None):  # Convert_v1_Secret_To_core_Secret
+        coded = {key: base64.b64encode(value.encode()).decode() for key, value in plain.items()}
+        obj["data"] = (obj.get("data") or {}) | coded
 
 
 def _storageclass(obj: Json) -> None:
