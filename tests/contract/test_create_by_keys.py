@@ -1,0 +1,334 @@
+"""Every field of the create form, typed at 80x24: what was typed is what the API server stores."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from servedeck.cluster.kubeconfig import Target as Kubeconfig
+from servedeck.config import Settings
+from servedeck.deploy.form import COMMON
+from servedeck.deploy.stored import stored
+from servedeck.fleet.live import Live
+from servedeck.serving import reading
+from servedeck.serving.fields import Field
+from servedeck.serving.spec import ServingSpec
+from servedeck.serving.templates import TEMPLATES
+from tests.contract.target import Target
+from tests.control_plane.test_app import Operator
+from tests.tui.helpers import burst
+from tui.app import ServedeckApp
+from tui.cluster import ConnectedCluster
+from tui.cluster_workbench import ClusterWorkbench
+from tui.screens.create import steps
+from tui.screens.create.choices import is_choice
+from tui.screens.create.form_view import FormView
+from tui.screens.create.wizard import CreateScreen
+
+SETTINGS = Settings(endpoint_host="serve.example.com", gateway="gateways/main")
+
+REQUIRED = {
+    "vllm": {"settings.model": "org/model"},
+    "furiosa-llm": {"memory": "100Gi", "settings.model": "org/model"},
+    "custom": {"image": "registry.example.com/server:1"},
+}
+COMMON_TYPED = {
+    "description": "answers 'the chat', at night too",
+    "image": "registry.example.com/team/server:1.2",
+    "cpu": "1500m",
+    "memory": "48Gi",
+    "accelerator_count": "2",
+    "replicas": "3",
+    "inference_port": "9000",
+    "command": "/opt/server/bin/serve --name 'two words'",
+    "transformer.image": "registry.example.com/transformer:3",
+    "transformer.port": "9001",
+    "transformer.command": "python -m transform",
+}
+OF_TEMPLATE = {
+    "vllm": {
+        "accelerator": "nvidia.com/gpu",
+        "settings.model": "meta-llama/Llama-3.1-8B-Instruct",
+        "settings.tensor_parallel_size": "2",
+        "settings.dtype": "bfloat16",
+        "settings.max_model_len": "8192",
+        "settings.quantization": "fp8",
+        "settings.gpu_memory_utilization": "0.85",
+        "settings.additional_arguments": "--enable-prefix-caching --max-num-seqs=64",
+    },
+    "furiosa-llm": {
+        "accelerator": "furiosa.ai/rngd",
+        "settings.model": "furiosa-ai/Llama-3.1-8B-Instruct-FP8",
+        "settings.max_model_len": "4096",
+        "settings.pipeline_parallel_size": "2",
+        "settings.data_parallel_size": "1",
+        "settings.additional_arguments": "--revision v2026.3",
+    },
+    "custom": {
+        "accelerator": "nvidia.com/gpu",
+        "settings.arguments": "--listen 0.0.0.0 --greeting 'good day'",
+    },
+}
+ENV = ("LEVEL=debug", "GREETING=good day", "HF_TOKEN=")
+"""The last one's value comes from a Secret."""
+
+
+@asynccontextmanager
+async def operator(target: Target, ns: str, folder: Path) -> AsyncIterator[Operator]:
+    file = folder / "kubeconfig"
+    file.write_text(json.dumps(target.backend.kubeconfig("admin")))
+    live = Live(Kubeconfig(kubeconfig=(file,), namespace=ns), SETTINGS)
+    bench = ClusterWorkbench(lambda: live.connection, lambda: live.settings)
+    app = ServedeckApp(live, ConnectedCluster(lambda: live.connection), workbench=bench)
+    try:
+        async with app.run_test(size=(80, 24)) as pilot:
+            me = Operator(app, live, pilot)
+            await me.sees(lambda text: "live" in text, "the list")
+            yield me
+    finally:
+        await live.close()
+
+
+class Hands:
+    """Fills the form in by keys alone."""
+
+    def __init__(self, me: Operator) -> None:
+        self.me = me
+        self.press = me.pilot.press
+        self.form = next(one for one in me.app.screen_stack if isinstance(one, CreateScreen))
+
+    @property
+    def at(self) -> str:
+        return getattr(self.form.focused, "path", "")
+
+    async def go_to(self, path: str) -> None:
+        for _ in range(80):
+            if self.at == path:
+                return
+            await self.press("tab")
+        raise AssertionError(f"{path} is not reached by tab")
+
+    async def comes_to(self, path: str) -> None:
+        await self.me.sees(lambda _: self.at == path, f"cursor on {path}, it is on {self.at}")
+
+    async def says(self, *texts: str, limit: float = 60) -> None:
+        await self.me.sees(
+            lambda text: all(one in " ".join(text.split()) for one in texts),
+            str(texts),
+            limit,
+        )
+
+    async def enter(self, path: str, text: str) -> None:
+        """Write a field, or choose a value from its list by typing it."""
+        await self.go_to(path)
+        if not is_choice(path, self.form.draft):
+            burst(self.me.pilot, "end", "ctrl+u", *text)
+        elif self.form.draft.texts[path] != text:
+            await self.press("space")
+            await self.says("enter choose")
+            await self.press(*text, "enter")
+        await self.me.sees(lambda _: self.form.draft.texts[path] == text, f"{path} taken")
+
+    async def variable(self, path: str, number: int, line: str) -> None:
+        name, _, value = line.partition("=")
+        await self.go_to(f"add.{path}")
+        await self.press("enter")
+        await self.comes_to(f"{path}.{number}.name")
+        await self.press(*name, "equals_sign")
+        await self.comes_to(f"{path}.{number}.value")
+        burst(self.me.pilot, *value)
+        await self.row_holds(f"{path}.{number}.value", value)
+
+    async def volume(self, claim: str, mount_path: str) -> None:
+        await self.go_to("add.volumes")
+        await self.press("enter")
+        await self.says(claim, "5Gi")
+        await self.press(*claim, "enter")
+        await self.comes_to("volumes.0.claim")
+        await self.enter_row("volumes.0.mount_path", mount_path)
+        await self.go_to("volumes.0.read_only")
+        await self.press("right")
+
+    async def enter_row(self, path: str, text: str) -> None:
+        await self.go_to(path)
+        burst(self.me.pilot, "end", "ctrl+u", *text)
+        await self.row_holds(path, text)
+
+    async def row_holds(self, path: str, text: str) -> None:
+        await self.me.sees(
+            lambda _: self.form.query_one(FormView).text(path) == text, f"{path} taken"
+        )
+
+    async def choose_template(self, name: str) -> None:
+        await self.go_to("template")
+        for _ in TEMPLATES:
+            if self.form.draft.texts["template"] == name:
+                return
+            await self.press("right")
+        assert self.form.draft.texts["template"] == name
+
+
+def typed_everything(template: str) -> dict[str, str]:
+    return COMMON_TYPED | OF_TEMPLATE[template]
+
+
+def meant(template: str, ns: str, *, whole: bool) -> ServingSpec:
+    """The serving that was typed, written down a second time and not by the form."""
+    if not whole:
+        settings = {} if template == "custom" else {"model": "org/model"}
+        image = REQUIRED["custom"]["image"] if template == "custom" else TEMPLATES[template].image
+        return ServingSpec.model_validate(
+            {
+                "name": "chat",
+                "project": ns,
+                "template": template,
+                "image": image,
+                "accelerator": TEMPLATES[template].accelerator,
+                "settings": settings,
+            }
+            | ({"memory": "100Gi"} if template == "furiosa-llm" else {})
+        )
+    own = {
+        key.removeprefix("settings."): value
+        for key, value in OF_TEMPLATE[template].items()
+        if key != "accelerator"
+    }
+    return ServingSpec.model_validate(
+        {
+            "name": "chat",
+            "project": ns,
+            "template": template,
+            "description": COMMON_TYPED["description"],
+            "image": COMMON_TYPED["image"],
+            "cpu": "1.5",
+            "memory": "48Gi",
+            "accelerator": OF_TEMPLATE[template]["accelerator"],
+            "accelerator_count": 2,
+            "replicas": 3,
+            "inference_port": 9000,
+            "command": ["/opt/server/bin/serve", "--name", "two words"],
+            "settings": own,
+            "volumes": [{"claim": "datasets", "mount_path": "/data", "read_only": True}],
+            "env": [
+                {"name": "LEVEL", "value": "debug"},
+                {"name": "GREETING", "value": "good day"},
+                {"name": "HF_TOKEN", "secret": {"name": "huggingface", "key": "token"}},
+            ],
+            "transformer": {
+                "image": COMMON_TYPED["transformer.image"],
+                "port": 9001,
+                "command": ["python", "-m", "transform"],
+                "env": [{"name": "MODE", "value": "fast"}],
+            },
+        }
+    )
+
+
+@pytest.fixture
+def own_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Drafts of the tests do not lie with those of whoever runs them."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+
+@pytest.fixture
+def claim(target: Target, ns: str) -> None:
+    body = {
+        "metadata": {"name": "datasets"},
+        "spec": {
+            "accessModes": ["ReadWriteMany"],
+            "resources": {"requests": {"storage": "5Gi"}},
+        },
+    }
+    target.ok("POST", f"/api/v1/namespaces/{ns}/persistentvolumeclaims", body)
+    secret = {"metadata": {"name": "huggingface"}, "stringData": {"token": "t"}}
+    target.ok("POST", f"/api/v1/namespaces/{ns}/secrets", secret)
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_the_keys_below_are_typed_into_every_field_there_is(template: str) -> None:
+    fields: list[tuple[str, Field]] = [(one.name, one) for one in COMMON]
+    fields += [(f"settings.{one.name}", one) for one in TEMPLATES[template].fields]
+    typed = typed_everything(template)
+    assert {path for path, _ in fields} - {"name", "project", "template"} == set(typed)
+    same = [path for path, field in fields if path in typed and typed[path] == str(field.default)]
+    assert not same, "a value that is the default shows nothing"
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["defaults", "every option"])
+@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.usefixtures("own_state", "claim")
+async def test_what_is_typed_is_what_is_stored_and_read_back(
+    target: Target, ns: str, tmp_path: Path, template: str, *, whole: bool
+) -> None:
+    async with operator(target, ns, tmp_path) as me:
+        await me.pilot.press("n")
+        await me.sees(lambda text: "Service Name" in text, "the form")
+        hands = Hands(me)
+        await hands.enter("name", "chat")
+        await hands.choose_template(template)
+        typed: Mapping[str, str] = typed_everything(template) if whole else REQUIRED[template]
+        if whole:
+            await hands.enter("description", typed["description"])
+        await hands.press("ctrl+n")
+        await hands.says("Accelerator Count")
+        for item in steps.items(2, hands.form.draft, ()):  # in the form's order, so with few keys
+            if isinstance(item, steps.Input) and item.path in typed:
+                await hands.enter(item.path, typed[item.path])
+        if whole:
+            await hands.volume("datasets", "/data")
+            for number, line in enumerate(ENV):
+                await hands.variable("env", number, line)
+            await hands.press("ctrl+t")
+            await hands.comes_to("env.2.ref")
+            await hands.press(*"huggingface", "enter")
+            await hands.comes_to("env.2.key")
+            await hands.press(*"token")
+            await hands.variable("transformer.env", 0, "MODE=fast")
+        await hands.press("ctrl+n")
+        await hands.says("The API server accepts it", f"create Deployment {ns}/chat", limit=20)
+        await hands.press("ctrl+s")
+        await hands.says("✓ requested")
+        assert me.live.connection is not None
+        objects = await stored(me.live.connection, ns, "chat")
+    got = reading.read(objects)
+    expected = meant(template, ns, whole=whole)
+    assert got.spec == expected
+    assert got.leftovers == ()
+    assert [one["kind"] for one in objects][:2] == ["Deployment", "Service"]
+    check_objects(objects, expected)
+
+
+def check_objects(objects: list[dict[str, Any]], spec: ServingSpec) -> None:
+    """The rows of the console's tables, looked up in the objects themselves."""
+    deployment, service = objects[0], objects[1]
+    assert deployment["spec"]["replicas"] == spec.replicas
+    pod = deployment["spec"]["template"]["spec"]
+    server = next(one for one in pod["containers"] if one["name"] == "inference-server")
+    assert server["image"] == spec.image
+    requests = server["resources"]["requests"]
+    assert requests["cpu"] == ("1500m" if spec.transformer else "500m")
+    assert requests["memory"] == str(spec.memory)
+    if spec.accelerator:
+        assert server["resources"]["limits"][spec.accelerator] == str(spec.accelerator_count)
+    mounts = {one["name"]: one for one in server["volumeMounts"]}
+    assert mounts["dshm"]["mountPath"] == "/dev/shm" and "model-cache" in mounts
+    assert pod["enableServiceLinks"] is False
+    first = service["spec"]["ports"][0]
+    assert first["port"] == 80
+    if spec.transformer:
+        sidecar = next(one for one in pod["containers"] if one["name"] == "transformer")
+        assert sidecar["image"] == spec.transformer.image
+        assert any(one.get("readOnly") for one in server["volumeMounts"])
+        values = {one["name"]: one for one in server["env"]}
+        assert values["LEVEL"]["value"] == "debug"
+        assert values["HF_TOKEN"]["valueFrom"]["secretKeyRef"]["key"] == "token"
+    target_port = first["targetPort"]
+    ports = {p["name"]: p["containerPort"] for c in pod["containers"] for p in c.get("ports", ())}
+    assert ports.get(target_port, target_port) == (
+        spec.transformer.port if spec.transformer else spec.inference_port
+    )
