@@ -26,15 +26,14 @@ from servedeck.cluster.errors import (
 )
 from servedeck.cluster.kinds import Kind
 from servedeck.cluster.pace import Backoff, Phase, Timings
+from servedeck.cluster.paging import pages
 from servedeck.cluster.store import Change, Records, Store
-from servedeck.cluster.wire import read_event, read_head, read_page
+from servedeck.cluster.wire import read_event, read_head
 
 __all__ = ["Change", "Phase", "Reflector", "Timings"]
 
 _log = logging.getLogger(__name__)
 
-_MOST_LIST = 1 << 30
-"""Bytes of one answer to a list; only a list that cannot be paged comes near."""
 _STREAMING_SINCE = (1, 34)
 """First minor version that streams lists by default and for good (feature gate WatchList)."""
 _END_OF_LIST = "k8s.io/initial-events-end"
@@ -174,44 +173,33 @@ class Reflector:
         in time, nor be refused because the cluster was restored from a backup."""
         self.lists += 1
         fresh: Records = {}
-        token, limit = "", self._timings.page
+        version = ""
         self._progress(0, None)
-        while True:
-            params = self._selectors()
-            if limit:
-                params.append(("limit", str(limit)))
-            if token:
-                params.append(("continue", token))
-            try:
-                answer = await self.connection.request(
-                    "GET",
-                    self._path,
-                    params=params,
-                    timeout=self._timings.list_silence,
-                    limit=_MOST_LIST,
-                )
-            except ApiError as error:
-                if not token or not error.expired:
-                    raise
-                # the list grew old between two pages: all of it at once (tools/pager/pager.go)
-                fresh, token, limit = {}, "", 0
-                continue
-            self._heard()
-            page = read_page(answer.body)
-            del answer
-            self._turn_ends = perf_counter() + self._timings.slice
-            for raw in page.items or ():
-                self._store.collect(raw, fresh)
-                await self._take_turns()
-            token = page.metadata.continue_
-            self._progress(len(fresh), page.metadata.remaining_item_count if token else 0)
-            if not token:
-                break
-        if not page.metadata.resource_version:
+        listed = pages(
+            self.connection,
+            self._path,
+            self._selectors(),
+            limit=self._timings.page,
+            timeout=self._timings.list_silence,
+        )
+        async with contextlib.aclosing(listed):
+            async for page in listed:
+                self._heard()
+                if page is None:
+                    fresh = {}
+                    continue
+                self._turn_ends = perf_counter() + self._timings.slice
+                for raw in page.items or ():
+                    self._store.collect(raw, fresh)
+                    await self._take_turns()
+                version = page.metadata.resource_version
+                more = page.metadata.continue_
+                self._progress(len(fresh), page.metadata.remaining_item_count if more else 0)
+        if not version:
             raise AnswerError(
                 f"The server's list of {self.kind.resource} has no version; is it a Kubernetes API?"
             )
-        await self._swap(fresh, page.metadata.resource_version)
+        await self._swap(fresh, version)
 
     async def _swap(self, fresh: Records, version: str) -> None:
         """Replace the store, telling only what differs, so that rows and selection survive."""
