@@ -11,10 +11,10 @@ from servedeck.cluster.apply import Made, Outcome, Place, Refusal
 from servedeck.cluster.connection import Connection
 from servedeck.cluster.errors import LostError
 from servedeck.config import Settings
-from servedeck.deploy.draft import Shelf
 from servedeck.deploy.headless import NoServingError, route_kinds
 from servedeck.deploy.platform import platform_of
 from servedeck.deploy.review import Review, review
+from servedeck.deploy.shelf import Shelf
 from servedeck.deploy.stored import stored
 from servedeck.deploy.surroundings import Surroundings
 from servedeck.fleet.view import Key

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from servedeck.cluster.apply import Made, Outcome, Place, Refusal
-from servedeck.deploy.draft import Shelf
 from servedeck.deploy.review import Review
+from servedeck.deploy.shelf import Shelf
 from servedeck.fleet.view import Key
 from servedeck.serving.capacity import Amounts, Fit, Supply
 from servedeck.serving.claims import Claim
@@ -52,7 +52,7 @@ class Workbench(Protocol):
 
     @property
     def shelf(self) -> Shelf | None:
-        """Where the draft lies; None while there is no connection."""
+        """Where drafts lie; None while there is no connection."""
 
     @property
     def namespace(self) -> str:

@@ -1,16 +1,9 @@
-"""What was typed into the create form, kept as it was typed: also what is wrong, also when the
-terminal closes."""
+"""What was typed into the create form, kept as it was typed, also what is wrong."""
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import hashlib
-import json
-import os
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from servedeck.deploy.form import COMMON
@@ -147,7 +140,7 @@ class Draft:
                 draft.texts[path] = value
         return draft
 
-    # -- on disk --------------------------------------------------------------------------------
+    # -- to and from a file ---------------------------------------------------------------------
 
     def dump(self) -> dict[str, Any]:
         return {"texts": dict(self.texts), "rows": copy.deepcopy(self.rows)}
@@ -177,46 +170,6 @@ class Draft:
         return isinstance(other, Draft) and self.dump() == other.dump()
 
     __hash__ = None  # type: ignore[assignment]
-
-
-class Shelf:
-    """Where the draft of one cluster lies while its form is open: one file that only its owner
-    can read, since variables can hold secrets; removed when deployed or given up."""
-
-    def __init__(self, server: str, folder: Path | None = None) -> None:
-        if folder is None:
-            from platformdirs import user_state_path
-
-            folder = user_state_path("servedeck") / "drafts"
-        name = hashlib.sha256(server.encode()).hexdigest()[:16]
-        self.path = folder / f"{name}.json"
-
-    def read(self) -> Draft | None:
-        """The draft that was left, or None. Raises OSError where it cannot be read."""
-        try:
-            text = self.path.read_text("utf-8")
-        except FileNotFoundError:
-            return None
-        try:
-            return Draft.load(json.loads(text))
-        except ValueError:
-            return None
-
-    def write(self, saved: Mapping[str, Any]) -> None:
-        """Put a dump of a draft in place of the last one, whole or not at all. Raises OSError."""
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=".draft-")  # 0600
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(saved, file)
-            Path(name).replace(self.path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                Path(name).unlink()
-            raise
-
-    def clear(self) -> None:
-        self.path.unlink(missing_ok=True)
 
 
 def _variable(row: Row) -> dict[str, Any]:

@@ -1,10 +1,6 @@
 import json
-import stat
-from pathlib import Path
 
-import pytest
-
-from servedeck.deploy.draft import VARIABLE, Draft, Shelf
+from servedeck.deploy.draft import VARIABLE, Draft
 from servedeck.serving.problems import errors
 from servedeck.serving.spec import EnvVar, KeyRef, ServingSpec, Transformer, Volume
 
@@ -79,29 +75,6 @@ def test_a_draft_of_a_spec_reads_as_that_spec() -> None:
     )
     again, _ = Draft.of(spec).check()
     assert again == spec
-
-
-def test_what_was_typed_survives_on_disk_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
-    draft = typed(cpu="lots")
-    draft.rows["env"] = [{**VARIABLE, "name": "HF_TOKEN", "value": "hf_secret"}]
-    shelf = Shelf("https://a", tmp_path / "drafts")
-    shelf.write(draft.dump())
-    assert Shelf("https://a", tmp_path / "drafts").read() == draft
-    assert Shelf("https://b", tmp_path / "drafts").read() is None
-    assert stat.S_IMODE(shelf.path.stat().st_mode) == 0o600
-    shelf.clear()
-    assert shelf.read() is None
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "{", "[]", '{"texts": 3, "rows": []}', '{"texts": {"cpu": 5}, "rows": {"env": [1]}}'],
-)
-def test_a_damaged_file_never_keeps_the_form_from_opening(tmp_path: Path, text: str) -> None:
-    shelf = Shelf("https://a", tmp_path)
-    shelf.path.write_text(text)
-    left = shelf.read()
-    assert left is None or left.texts["cpu"] == "0.5"
 
 
 def test_a_draft_of_a_template_that_is_gone_still_opens() -> None:

@@ -19,8 +19,8 @@ from servedeck.cluster.apply import (
     Why,
 )
 from servedeck.cluster.errors import ClusterError
-from servedeck.deploy.draft import Shelf
 from servedeck.deploy.review import Review
+from servedeck.deploy.shelf import Shelf
 from servedeck.fleet.view import Key
 from servedeck.serving import checks, claims, manifests, reading
 from servedeck.serving.capacity import Amounts, Fit, NodeRoom, Supply, fit, pod_requests, supplies

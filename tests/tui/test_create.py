@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +12,8 @@ from textual import events
 from textual.pilot import Pilot
 
 from servedeck.cluster.apply import Difference
-from servedeck.deploy.draft import VARIABLE, Draft, Shelf
+from servedeck.deploy.draft import VARIABLE, Draft
+from servedeck.deploy.shelf import Shelf
 from servedeck.fleet.view import Key
 from servedeck.serving import manifests
 from servedeck.serving.problems import error
@@ -124,7 +126,7 @@ async def test_an_operator_deploys_a_model_with_name_and_model_alone(
         await pilot.press("escape")
         await wait_for(pilot, lambda: "scheduled" not in screen_text(pilot.app), "no ladder")
     assert bench.shelf is not None
-    assert bench.shelf.read() is None
+    assert bench.shelf.left() == []
 
 
 async def test_keys_that_come_faster_than_the_screen_go_where_they_are_meant(
@@ -587,6 +589,12 @@ async def test_another_name_after_half_a_deploy_asks_for_the_undo_first(bench: F
 # -- keeping what was typed ---------------------------------------------------------------------
 
 
+def kept(bench: FakeBench) -> list[str]:
+    """The names in the drafts on disk, open or left."""
+    files = bench.folder.glob("*.json")
+    return sorted(json.loads(file.read_text())["texts"]["name"] for file in files)
+
+
 async def test_an_accidental_escape_asks_and_the_draft_is_offered_again(bench: FakeBench) -> None:
     async with form_on(bench) as pilot:
         await type_text(pilot, "llama")
@@ -607,6 +615,66 @@ async def test_an_accidental_escape_asks_and_the_draft_is_offered_again(bench: F
         assert form_of(pilot).draft.texts["name"] == ""
 
 
+async def test_forms_open_in_two_windows_never_touch_what_was_typed_in_the_other(
+    bench: FakeBench,
+) -> None:
+    async with form_on(bench) as one, form_on(bench) as other:
+        await type_text(one, "llama")
+        await wait_for(one, lambda: kept(bench) == ["llama"], "the draft on disk")
+        await type_text(other, "qwen")
+        await wait_for(other, lambda: kept(bench) == ["llama", "qwen"], "both drafts")
+        await other.press("escape", "d")
+        await wait_for(other, lambda: kept(bench) == ["llama"], "the one that was given up gone")
+        await other.press("n")
+        await shows(other, "Service Name")  # the draft that is open elsewhere is not offered
+        await type_text(other, "gemma")
+        await other.press("escape", "l")
+        await wait_for(other, lambda: kept(bench) == ["gemma", "llama"], "both drafts")
+    async with app_on(bench) as third:
+        app_of(third).servings.set_namespace("team-a")
+        await third.press("n")
+        await shows(third, "2 drafts were left", "1  gemma", "2  llama")
+        await third.press("1")
+        await shows(third, "Service Name", "gemma")
+
+
+async def test_a_new_form_and_a_clone_leave_the_draft_that_was_left(bench: FakeBench) -> None:
+    async with form_on(bench) as pilot:
+        await type_text(pilot, "llama")
+        await pilot.press("escape", "l")
+        await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
+        await pilot.press("n")
+        await shows(pilot, "A draft was left", "Start anew")
+        await pilot.press("n")
+        await shows(pilot, "Service Name")
+        await type_text(pilot, "qwen")
+        await wait_for(pilot, lambda: kept(bench) == ["llama", "qwen"], "both drafts")
+        await pilot.press("escape", "l")
+        await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
+        await pilot.press("n")
+        await shows(pilot, "2 drafts were left")
+        await pilot.press("d")
+        await shows(pilot, "Service Name")
+        assert kept(bench) == []
+
+
+async def test_a_draft_that_another_window_took_first_is_not_taken_twice(
+    bench: FakeBench,
+) -> None:
+    async with form_on(bench) as pilot:
+        await type_text(pilot, "llama")
+        await pilot.press("escape", "l")
+        await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
+        await pilot.press("n")
+        await shows(pilot, "A draft was left")
+        assert bench.shelf is not None
+        (left,) = bench.shelf.left()
+        assert left.slot.take() == left.draft
+        await pilot.press("c")
+        await shows(pilot, "opened or given up elsewhere")
+        assert kept(bench) == ["llama"]
+
+
 async def test_a_form_into_which_nothing_was_typed_is_left_at_once_and_keeps_no_draft(
     bench: FakeBench,
 ) -> None:
@@ -616,20 +684,13 @@ async def test_a_form_into_which_nothing_was_typed_is_left_at_once_and_keeps_no_
         await pilot.press("n")
         await shows(pilot, "Service Name")
     assert bench.shelf is not None
-    assert bench.shelf.read() is None
+    assert bench.shelf.left() == []
 
 
 async def test_the_draft_is_on_disk_a_moment_after_it_was_typed(bench: FakeBench) -> None:
     async with form_on(bench) as pilot:
         await type_text(pilot, "llama")
-        shelf = bench.shelf
-        assert shelf is not None
-
-        def kept() -> bool:
-            left = shelf.read()
-            return left is not None and left.texts["name"] == "llama"
-
-        await wait_for(pilot, kept, "the draft on disk")
+        await wait_for(pilot, lambda: kept(bench) == ["llama"], "the draft on disk")
 
 
 async def test_a_draft_that_cannot_be_kept_is_said(bench: FakeBench, tmp_path: Path) -> None:
@@ -757,9 +818,8 @@ async def test_the_shelf_of_a_closed_terminal_is_found_by_the_next_start(
     async with form_on(bench) as pilot:
         await type_text(pilot, "llama")
         await pilot.press("ctrl+q")
-    left = Shelf("https://127.0.0.1:6443", bench.folder).read()
-    assert left is not None
-    assert left.texts["name"] == "llama"
+    (left,) = Shelf("https://127.0.0.1:6443", bench.folder).left()
+    assert left.draft.texts["name"] == "llama"
 
 
 @pytest.mark.parametrize("part", ["review", "deploy"])

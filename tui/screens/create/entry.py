@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -11,11 +12,13 @@ from servedeck.cluster.errors import ClusterError
 from servedeck.fleet.ladder import complete
 from servedeck.fleet.view import Key
 from servedeck.serving.leftovers import Leftover
-from servedeck.serving.text import one_line, sanitise
+from servedeck.serving.text import clip, one_line, sanitise
+from servedeck.serving.units import age
 from tui.screens.create.ask import Answer, AskScreen
 
 if TYPE_CHECKING:
     from servedeck.deploy.draft import Draft
+    from servedeck.deploy.shelf import Left, Slot
     from tui.screens.servings import ServingsScreen
 
 LONGEST_NAME = 63
@@ -24,6 +27,9 @@ LINGERS = 20.0
 
 PATIENCE = 3.0
 """Seconds that the key waits for the answer about our rights."""
+
+MOST_DRAFTS = 9
+"""Drafts that are offered, the latest: each has a digit."""
 
 MOST_LEFTOVERS = 200
 """Sentences about what a clone leaves behind."""
@@ -88,53 +94,93 @@ class Creating:
         return bool(reason)
 
     async def new(self) -> None:
-        """Open the form, with the draft that was left where the operator wants it."""
+        """Open the form, with a draft that was left where the operator wants one."""
         from servedeck.deploy.draft import Draft  # the first frame does not wait for it
 
         if await self._refused():
             return
-        left, problem = await self._left_draft()
-        if left is None:
+        left, problem = await self._left_drafts()
+        if not left:
             self.open(Draft(project=self.project), said=problem)
             return
-        name = left.texts["name"] or "without a name"
-        ask = AskScreen(
-            "A draft was left",
-            [f"The form of a serving {one_line(sanitise(name))} was not finished."],
-            [
-                Answer("c", "Continue", "with what was typed"),
-                Answer("n", "Start anew", "the draft is forgotten with the first key"),
-            ],
-        )
+        now = time.time()
+        told = [_told(one, now) for one in left]
+        if len(left) == 1:
+            title, lines = "A draft was left", [f"The form of {told[0][0]} was not finished."]
+            answers = [Answer("c", "Continue", f"with what was typed {told[0][1]} ago")]
+        else:
+            title, lines = f"{len(left)} drafts were left", ["These forms were not finished."]
+            answers = [
+                Answer(str(number), clip(name, 18), f"typed {ago} ago")
+                for number, (name, ago) in enumerate(told, 1)
+            ]
+        answers += [
+            Answer("n", "Start anew", "what was left stays"),
+            Answer("d", "Discard", "forget what was left, and start anew"),
+        ]
 
         def answered(answer: str | None) -> None:
-            if answer == "c":
-                self.open(left, resumed=True)
-            elif answer == "n":
+            if answer == "n":
                 self.open(Draft(project=self.project))
+            elif answer == "d":
+                self._screen.start(self._discard(left), "draft")
+            elif answer:
+                self._screen.start(
+                    self._go_on(left[0 if answer == "c" else int(answer) - 1]), "draft"
+                )
 
-        self._screen.app.push_screen(ask, answered)
+        self._screen.app.push_screen(AskScreen(title, lines, answers), answered)
 
-    async def _left_draft(self) -> tuple[Draft | None, str]:
+    async def _left_drafts(self) -> tuple[list[Left], str]:
         bench = self._screen.servedeck.workbench
         shelf = bench.shelf if bench is not None else None
         if shelf is None:
-            return None, ""
+            return [], ""
         try:
-            left = await asyncio.to_thread(shelf.read)
+            left = await asyncio.to_thread(shelf.left)
         except OSError as error:
-            return None, f"The draft that was left cannot be read: {error.strerror}."
-        return left, ""
+            return [], f"The drafts that were left cannot be read: {error.strerror}."
+        return left[:MOST_DRAFTS], ""
+
+    async def _go_on(self, left: Left) -> None:
+        """Open the form with a draft that was left, unless another has done so meanwhile."""
+        try:
+            draft = await asyncio.to_thread(left.slot.take)
+        except OSError as error:
+            self._screen.say(f"The draft cannot be read: {error.strerror}.", "error", 20)
+            return
+        if draft is None:
+            self._screen.say("That draft was opened or given up elsewhere meanwhile.", "warning")
+        else:
+            self.open(draft, slot=left.slot)
+
+    async def _discard(self, left: Sequence[Left]) -> None:
+        """Forget drafts, but for those that another form has opened meanwhile."""
+        from servedeck.deploy.draft import Draft
+
+        said = ""
+        for one in left:
+            try:
+                if await asyncio.to_thread(one.slot.take) is not None:
+                    await asyncio.to_thread(one.slot.clear)
+            except OSError as error:
+                said = f"A draft cannot be removed: {error.strerror}."
+        self.open(Draft(project=self.project), said=said)
 
     def open(
-        self, draft: Draft, left: Sequence[str] = (), said: str = "", *, resumed: bool = False
+        self,
+        draft: Draft,
+        left: Sequence[str] = (),
+        said: str = "",
+        *,
+        slot: Slot | None = None,
     ) -> None:
         """Show the form."""
         from tui.screens.create.wizard import CreateScreen  # not needed by those who only look
 
         bench = self._screen.servedeck.workbench
         if bench is not None:
-            form = CreateScreen(draft, bench, left, said, resumed=resumed)
+            form = CreateScreen(draft, bench, left, said, slot=slot)
             self._screen.app.push_screen(form, self._closed)
 
     async def clone(self, key: Key) -> None:
@@ -218,6 +264,12 @@ class Creating:
         shown = strip.key is not None
         strip.follow(None)
         return shown
+
+
+def _told(left: Left, now: float) -> tuple[str, str]:
+    """What a draft is called, and how long ago it was typed."""
+    name = one_line(sanitise(left.draft.texts["name"])) or "a serving without a name"
+    return name, age(max(now - left.written, 0))
 
 
 def _not_carried(one: Leftover) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-from servedeck.deploy.draft import Draft, Shelf
+from servedeck.deploy.draft import Draft
+from servedeck.deploy.shelf import Shelf, Slot
 
 PAUSE = 0.4
 """Seconds after a key until the draft is written; what is typed meanwhile is joined."""
@@ -15,42 +17,49 @@ PAUSE = 0.4
 class Keeper:
     """Writes dumps of a draft, one after the other, the last one for certain."""
 
-    def __init__(self, draft: Draft, shelf: Callable[[], Shelf | None]) -> None:
+    def __init__(
+        self, draft: Draft, shelf: Callable[[], Shelf | None], slot: Slot | None = None
+    ) -> None:
+        """`slot` is where the draft was left; one that is new gets a place with its first key."""
         self._draft = draft
         self._shelf = shelf
+        self._slot = slot
         self._written: dict[str, Any] = draft.dump()  # what nobody changed need not be kept
         self._lock = asyncio.Lock()
         self._done = False
+
+    def _place(self) -> Slot | None:
+        if self._slot is None and (shelf := self._shelf()) is not None:
+            self._slot = shelf.slot()
+        return self._slot
 
     async def save(self) -> str:
         """Write the draft where it is other than on disk; returns why it could not be, "" where it
         could."""
         async with self._lock:
-            shelf, dump = self._shelf(), self._draft.dump()
-            if self._done or shelf is None or dump == self._written:
+            dump = self._draft.dump()
+            if self._done or dump == self._written or (slot := self._place()) is None:
                 return ""
             try:
-                await asyncio.to_thread(shelf.write, dump)
+                await asyncio.to_thread(slot.write, dump)
             except OSError as error:
-                return f"The draft cannot be kept in {shelf.path.parent}: {error.strerror}."
+                return f"The draft cannot be kept in {slot.path.parent}: {error.strerror}."
             self._written = dump
             return ""
 
-    def save_now(self) -> None:
-        """Write it before the program ends; nobody could read what goes wrong."""
-        shelf, dump = self._shelf(), self._draft.dump()
-        if not self._done and shelf is not None and dump != self._written:
-            try:
-                shelf.write(dump)
-            except OSError:
-                return
+    def close(self) -> None:
+        """Write it for the last time; nobody could read what goes wrong."""
+        dump = self._draft.dump()
+        if not self._done and dump != self._written and (slot := self._place()) is not None:
+            with suppress(OSError):
+                slot.write(dump)
+        if self._slot is not None:
+            self._slot.release()
 
     async def clear(self) -> None:
         """The draft was deployed or given up."""
         async with self._lock:
             self._done = True
-            if (shelf := self._shelf()) is not None:
-                try:
-                    await asyncio.to_thread(shelf.clear)
-                except OSError:
-                    return  # it is offered again next time, and can be given up then
+            if self._slot is not None:
+                with suppress(OSError):  # it is offered again next time, and can be given up then
+                    await asyncio.to_thread(self._slot.clear)

@@ -13,6 +13,7 @@ from textual.getters import query_one
 from textual.timer import Timer
 
 from servedeck.deploy.draft import Draft
+from servedeck.deploy.shelf import Slot
 from servedeck.fleet.view import Key
 from servedeck.serving.problems import errors
 from tui.actions import BY_ID, Action, bound
@@ -59,14 +60,14 @@ class CreateScreen(FilingScreen):
         left: Sequence[str] = (),
         said: str = "",
         *,
-        resumed: bool = False,
+        slot: Slot | None = None,
     ) -> None:
         """`left` are sentences about what a clone cannot carry over; `said` is shown at first;
-        `resumed` says that the draft was typed before and lies on the shelf."""
+        `slot` is where the draft lies that was typed before."""
         super().__init__(draft, bench, left)
         self._said_first = said
-        self._opened = None if resumed else draft.dump()
-        self._keeper = Keeper(draft, lambda: bench.shelf)
+        self._opened = draft.dump() if slot is None else None
+        self._keeper = Keeper(draft, lambda: bench.shelf, slot)
         self._save: Timer | None = None
         self._around_of = ""
         self._around_changed = False
@@ -89,7 +90,7 @@ class CreateScreen(FilingScreen):
             self.say(self._said_first, seconds=20)
 
     async def on_unmount(self) -> None:
-        self._keeper.save_now()
+        self._keeper.close()
         if self.around is not None:
             around, self.around = self.around, None
             await around.close()
@@ -378,6 +379,7 @@ class CreateScreen(FilingScreen):
         if problem := await self._keeper.save():
             self.say(f"{problem} Keep editing, or save it as YAML.", "error", 20)
         else:
+            self._keeper.close()  # before the list can ask what was left
             self.dismiss(None)
 
     async def _discard(self) -> None:

@@ -1,0 +1,136 @@
+"""Where drafts lie while their forms are open, and after a terminal closed on them."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+from servedeck.deploy.draft import Draft
+
+
+class Slot:
+    """The place of one draft: a file that only its owner can read, since variables can hold
+    secrets. The form that has it open holds a lock on it, which ends with the process: what a
+    killed terminal leaves is free at once, what stands in another window is not."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._held: TextIO | None = None
+
+    def take(self) -> Draft | None:
+        """The draft that was left here, which is ours then; None where it is gone, damaged, or
+        open in another form. Raises OSError where it cannot be read."""
+        try:
+            file = self.path.open("r+", encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        if not _lock(file, fcntl.LOCK_EX) or not self._is(file):
+            file.close()
+            return None
+        self.release()
+        self._held = file
+        return _read(file)
+
+    def write(self, saved: Mapping[str, Any]) -> None:
+        """Put a dump of a draft in place of the last one, whole or not at all. Raises OSError."""
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=".draft-")  # 0600
+        file = os.fdopen(handle, "w", encoding="utf-8")
+        try:
+            _lock(file, fcntl.LOCK_EX)  # before others can see it
+            json.dump(saved, file)
+            file.flush()
+            Path(name).replace(self.path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                Path(name).unlink()
+            with contextlib.suppress(OSError):
+                file.close()  # which tries once more to write what it holds
+            raise
+        self.release()
+        self._held = file
+
+    def clear(self) -> None:
+        """The draft is no longer wanted. Raises OSError."""
+        self.path.unlink(missing_ok=True)
+        self.release()
+
+    def release(self) -> None:
+        """The form was closed; others may take the draft."""
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+
+    def _is(self, file: TextIO) -> bool:
+        """Whether it is still this file: its holder may have put another in its place, or cleared
+        it, between our opening and our lock."""
+        try:
+            return os.path.samestat(self.path.stat(), os.fstat(file.fileno()))
+        except FileNotFoundError:
+            return False
+
+
+class Left(NamedTuple):
+    """A draft that no form has open."""
+
+    slot: Slot
+    draft: Draft
+    written: float
+    """When, in seconds since the epoch."""
+
+
+class Shelf:
+    """The drafts of one cluster: one for each form that is open or was left."""
+
+    def __init__(self, server: str, folder: Path | None = None) -> None:
+        if folder is None:
+            from platformdirs import user_state_path
+
+            folder = user_state_path("servedeck") / "drafts"
+        self._folder = folder
+        self._name = hashlib.sha256(server.encode()).hexdigest()[:16]
+
+    def left(self) -> list[Left]:
+        """The drafts that were left, the latest first. Raises OSError where they cannot be
+        read."""
+        found = []
+        try:
+            paths = [path for path in self._folder.iterdir() if path.name.startswith(self._name)]
+        except FileNotFoundError:
+            return []
+        for path in paths:
+            with contextlib.suppress(FileNotFoundError), path.open(encoding="utf-8") as file:
+                if _lock(file, fcntl.LOCK_SH) and (draft := _read(file)) is not None:
+                    found.append(Left(Slot(path), draft, os.fstat(file.fileno()).st_mtime))
+        return sorted(found, key=lambda one: one.written, reverse=True)
+
+    def slot(self) -> Slot:
+        """A place of its own for a new draft."""
+        return Slot(self._folder / f"{self._name}-{secrets.token_hex(4)}.json")
+
+
+def _lock(file: TextIO, kind: int) -> bool:
+    """False where another form holds it. Some network file systems have no locks; a draft is kept
+    there all the same."""
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _read(file: TextIO) -> Draft | None:
+    try:
+        return Draft.load(json.load(file))
+    except ValueError:
+        return None

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from servedeck.deploy.draft import VARIABLE, Draft
+from servedeck.deploy.shelf import Shelf
+
+
+def typed(name: str) -> Draft:
+    draft = Draft("vllm", "team-a")
+    draft.texts |= {"name": name, "cpu": "lots"}
+    draft.rows["env"] = [{**VARIABLE, "name": "HF_TOKEN", "value": "hf_secret"}]
+    return draft
+
+
+def test_what_was_typed_survives_on_disk_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
+    draft, folder = typed("llama"), tmp_path / "drafts"
+    shelf = Shelf("https://a", folder)
+    assert shelf.left() == []
+    slot = shelf.slot()
+    slot.write(draft.dump())
+    slot.release()
+    (left,) = Shelf("https://a", folder).left()
+    assert left.draft == draft
+    assert Shelf("https://b", folder).left() == []
+    assert stat.S_IMODE(slot.path.stat().st_mode) == 0o600
+    assert left.slot.take() == draft
+    left.slot.clear()
+    assert list(folder.iterdir()) == []
+
+
+def test_the_draft_of_an_open_form_is_neither_offered_nor_taken(tmp_path: Path) -> None:
+    shelf = Shelf("https://a", tmp_path)
+    slot = shelf.slot()
+    for name in ("llama", "llama-2"):  # the second file takes the place of the first
+        slot.write(typed(name).dump())
+        assert shelf.left() == []
+    slot.release()
+    (left,) = shelf.left()
+    (same,) = shelf.left()
+    assert left.slot.take() == typed("llama-2")
+    assert same.slot.take() is None
+    left.slot.clear()
+    assert same.slot.take() is None
+
+
+def test_what_a_killed_process_leaves_is_free_at_once(tmp_path: Path) -> None:
+    code = (
+        "import os, signal; from pathlib import Path;"
+        "from servedeck.deploy.draft import Draft; from servedeck.deploy.shelf import Shelf;"
+        f"Shelf('https://a', Path({str(tmp_path)!r})).slot().write(Draft('vllm', 'p').dump());"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
+    (left,) = Shelf("https://a", tmp_path).left()
+    assert left.draft == Draft("vllm", "p")
+
+
+def test_the_latest_draft_comes_first(tmp_path: Path) -> None:
+    shelf = Shelf("https://a", tmp_path)
+    for at, name in enumerate(("old", "new", "middle")):
+        slot = shelf.slot()
+        slot.write(typed(name).dump())
+        slot.release()
+        os.utime(slot.path, (0, {"old": 1, "middle": 2, "new": 3}[name]))
+        assert len(shelf.left()) == at + 1
+    assert [left.draft.texts["name"] for left in shelf.left()] == ["new", "middle", "old"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", '{"texts": 3, "rows": []}', '{"texts": {"cpu": 5}, "rows": {"env": [1]}}'],
+)
+def test_a_damaged_file_never_keeps_the_form_from_opening(tmp_path: Path, text: str) -> None:
+    shelf = Shelf("https://a", tmp_path)
+    shelf.slot().path.write_text(text)
+    for left in shelf.left():
+        assert left.draft.texts["cpu"] == "0.5"
+
+
+def test_a_disk_that_is_full_keeps_the_last_draft_and_leaves_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf = Shelf("https://a", tmp_path)
+    slot = shelf.slot()
+    slot.write(typed("llama").dump())
+    full = os.open("/dev/full", os.O_WRONLY)
+    partial = tmp_path / ".draft-partial"
+    partial.touch()
+    with monkeypatch.context() as patch:
+        patch.setattr("tempfile.mkstemp", lambda **_: (full, str(partial)))
+        with pytest.raises(OSError, match="No space left"):
+            slot.write(typed("llama-2").dump())
+    assert list(tmp_path.iterdir()) == [slot.path]
+    slot.release()
+    assert [left.draft for left in shelf.left()] == [typed("llama")]
