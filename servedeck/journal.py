@@ -6,6 +6,7 @@ import logging
 import os
 import re
 from pathlib import Path
+from typing import TextIO
 
 LONGEST = 200_000
 """Characters of one entry; a longer one is somebody's whole document."""
@@ -58,6 +59,14 @@ class _Formatter(logging.Formatter):
         return redact(super().format(record))
 
 
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes what can be written. An entry that cannot, since the disk is full, is left out:
+    logging would print it, as it was before anything was hidden, with a traceback into the
+    screen."""
+
+    def handleError(self, record: logging.LogRecord) -> None: ...  # noqa: N802
+
+
 def silence() -> None:
     """Nothing is logged: what a library wrote to standard error would tear the screen."""
     logging.getLogger().addHandler(logging.NullHandler())
@@ -67,7 +76,7 @@ def silence() -> None:
 def write_to(file: Path) -> None:
     """Log to `file`, appending. Raises OSError."""
     descriptor = os.open(file, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
-    handler = logging.StreamHandler(os.fdopen(descriptor, "a", encoding="utf-8", buffering=1))
+    handler = _Handler(os.fdopen(descriptor, "a", encoding="utf-8", buffering=1))
     handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)

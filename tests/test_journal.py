@@ -134,3 +134,13 @@ def test_without_a_log_nothing_reaches_standard_error(
     journal.silence()
     logging.getLogger("kubernetes_asyncio").error("torn screen")
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_full_disk_never_brings_an_entry_into_the_terminal(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    journal.write_to(Path("/dev/full"))
+    for _ in range(3):
+        logging.getLogger("servedeck").warning("lost %s", {"token": "abc"})
+    logging.shutdown()
+    assert capfd.readouterr() == ("", "")

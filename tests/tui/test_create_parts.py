@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -147,6 +149,38 @@ def test_a_file_that_is_no_text_or_too_large_is_refused_in_words(tmp_path: Path)
     with pytest.raises(OSError) as large:
         files.read(file)
     assert files.why(large.value) == "it is larger than 4 MiB."
+
+
+def test_a_file_that_cannot_be_written_keeps_what_it_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, link = tmp_path / "mine.yaml", tmp_path / "link.yaml"
+    file.write_text("mine")
+    file.chmod(0o640)
+    link.symlink_to(file)
+    full = os.open("/dev/full", os.O_WRONLY)
+    with monkeypatch.context() as patch:
+        patch.setattr("os.open", lambda *_: full)
+        with pytest.raises(OSError, match="No space left"):
+            files.write(file, "other", private=False)
+    assert file.read_text() == "mine"
+    files.write(link, "모델", private=False)
+    assert file.read_bytes() == "모델".encode()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+    files.write(link, "secret", private=True)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert link.is_symlink()
+    assert set(tmp_path.iterdir()) == {file, link}
+
+
+def test_a_pipe_is_neither_waited_for_nor_written_over(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="no regular file"):
+        files.read(pipe)
+    with pytest.raises(OSError, match="no regular file"):
+        files.write(pipe, "x", private=False)
+    assert pipe.is_fifo()
 
 
 async def test_what_was_given_up_is_not_written_again(tmp_path: Path) -> None:

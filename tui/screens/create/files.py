@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import secrets
+import stat
+from contextlib import suppress
 from pathlib import Path
 
 LARGEST = 4 << 20
@@ -11,6 +14,7 @@ LARGEST = 4 << 20
 
 def read(path: Path) -> str:
     """Text of a file. Raises OSError and UnicodeDecodeError."""
+    _check(path)
     with path.open("rb") as file:
         raw = file.read(LARGEST + 1)
     if len(raw) > LARGEST:
@@ -19,12 +23,29 @@ def read(path: Path) -> str:
 
 
 def write(path: Path, text: str, *, private: bool) -> None:
-    """Write a file; a `private` one can be read by its owner alone. Raises OSError."""
-    mode = 0o600 if private else 0o666
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
-        file.write(text)
-    if private:
-        path.chmod(0o600)
+    """Write a file, whole or not at all: what it held before stays where the disk is full. A
+    `private` one can be read by its owner alone. Raises OSError."""
+    target = path.resolve()
+    _check(target)
+    mode = 0o600 if private else 0o666  # less what the umask takes
+    beside = target.with_name(f".{secrets.token_hex(8)}")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        if target.exists() and not private:
+            beside.chmod(stat.S_IMODE(target.stat().st_mode))
+        beside.replace(target)
+    except OSError:
+        with suppress(OSError):
+            beside.unlink()
+        raise
+
+
+def _check(path: Path) -> None:
+    """A pipe would wait for its other end, and the program for it, for ever."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(0, "it is no regular file")
 
 
 def why(error: OSError | UnicodeDecodeError) -> str:
