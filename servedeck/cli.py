@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(errors="replace")
     try:
-        _start_log(args.log_file)
+        _start(args.log_file)
         run: Callable[[argparse.Namespace], int] = args.run
         code = run(args)
         sys.stdout.flush()
@@ -192,14 +192,19 @@ def _add_demo(commands: Any) -> None:
 # -- what the flags mean ----------------------------------------------------------------------
 
 
-def _start_log(file: Path | None) -> None:
-    from servedeck import journal
+def _start(file: Path | None) -> None:
+    """What every command needs: a home directory, and a log or none."""
+    from servedeck import home, journal
 
+    if not home.is_known():
+        raise CommandError(
+            "Neither HOME nor the user database names a home directory; set HOME.", USAGE_ERROR
+        )
     if file is None:
         journal.silence()
         return
     try:
-        journal.write_to(file.expanduser())
+        journal.write_to(home.expanded(file))
     except OSError as error:
         raise CommandError(
             f"Cannot write the log {file}: {error.strerror}; choose another file.", USAGE_ERROR

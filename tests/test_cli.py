@@ -71,6 +71,7 @@ def test_version(run: Run) -> None:
         ("--nonsense",),
         ("demo",),
         ("get", "servings", "--log-file", "/nowhere/log"),
+        ("get", "servings", "--log-file", "~no-such-user/log"),
     ],
 )
 def test_usage_errors_exit_with_2(run: Run, args: tuple[str, ...]) -> None:
@@ -86,6 +87,19 @@ def test_no_kubeconfig_is_one_sentence(run: Run, args: tuple[str, ...]) -> None:
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.startswith("servedeck: There is no kubeconfig (looked for ")
     assert result.stderr.count("\n") == 1
+
+
+def test_a_path_of_an_unknown_user_is_one_that_is_not_there(run: Run) -> None:
+    for flags in (("--kubeconfig", "~no-such-user/config"), ()):
+        result = run("get", "servings", *flags, KUBECONFIG="~no-such-user/config")
+        assert result.returncode == 1
+        assert "There is no kubeconfig" in result.stderr and "~no-such-user" in result.stderr
+
+
+def test_no_home_directory_is_one_sentence(run: Run) -> None:
+    result = run("get", "servings", HOME="relative")
+    assert result.returncode == 2
+    assert result.stderr.endswith("names a home directory; set HOME.\n")
 
 
 def test_an_unreachable_server_is_one_sentence(run: Run, tmp_path: Path) -> None:

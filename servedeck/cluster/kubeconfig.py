@@ -16,6 +16,7 @@ from typing import Any, cast
 import yaml
 
 from servedeck.cluster.errors import ConfigError, explain
+from servedeck.home import expanded
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _IN_CLUSTER = "in-cluster"
@@ -182,13 +183,13 @@ def load(
 def _files(target: Target, environ: Mapping[str, str]) -> tuple[tuple[Path, ...], bool]:
     """Files to read, and whether each of them must be there."""
     if target.kubeconfig is not None:
-        given = tuple(path.expanduser() for path in target.kubeconfig)
+        given = tuple(map(expanded, target.kubeconfig))
         return given, len(given) == 1
     if listed := environ.get("KUBECONFIG", ""):
         names = [name for name in listed.split(os.pathsep) if name]
-        return tuple(Path(name).expanduser() for name in names), False
+        return tuple(expanded(Path(name)) for name in names), False
     home = environ.get("HOME") or "~"
-    return (Path(home).expanduser() / ".kube" / "config",), False
+    return (expanded(Path(home)) / ".kube" / "config",), False
 
 
 def _without_file(
@@ -413,7 +414,7 @@ def _flag(entry: Mapping[str, Any], key: str, where: str) -> bool:
 
 def _resolved(path: str, file: Path) -> Path | None:
     """A path as its file means it: relative to the folder that the file is in."""
-    return file.absolute().parent / Path(path).expanduser() if path else None
+    return file.absolute().parent / expanded(Path(path)) if path else None
 
 
 def _pem(entry: Mapping[str, Any], key: str, file: Path, where: str) -> bytes:

@@ -22,6 +22,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
+from servedeck.home import expanded
+
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
@@ -398,7 +400,7 @@ def serve(args: ServeOptions) -> int:
 
 
 def _state_file(text: str) -> Path:
-    path = Path(text).expanduser()
+    path = expanded(Path(text))
     if not path.parent.is_dir():
         raise DemoError(f"There is no directory {path.parent} for the state; make it first.")
     return path

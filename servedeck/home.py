@@ -1,0 +1,22 @@
+"""Paths of whoever runs the program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def is_known() -> bool:
+    """Whether HOME or the user database names a home directory. A container that runs as any
+    number may have neither."""
+    try:
+        return Path.home().is_absolute()
+    except RuntimeError:
+        return False
+
+
+def expanded(path: Path) -> Path:
+    """`path` with its "~" or "~name" replaced; as with shells, one that is not known stays."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
