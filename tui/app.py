@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import signal
+import traceback
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
 from rich.console import RenderableType
+from rich.text import Text
 from textual.app import App
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
+from servedeck import journal
 from servedeck.cluster.errors import ClusterError, explain
+from servedeck.serving.text import sanitise
 from styles.themes import ANSI, DARK, DEFAULTS, THEMES
 from tui.actions import BY_ID, shown_keys
 from tui.frame import Frame, is_update
@@ -29,6 +34,8 @@ if TYPE_CHECKING:
     from servedeck.deploy.draft import Draft
     from tui.screens.pick import PickScreen
     from tui.workbench import Workbench
+
+_log = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT = 2.0
 """Seconds that connections have to end when the app does."""
@@ -281,6 +288,26 @@ class ServedeckApp(App[None]):
         """Show a sentence on the message line of whatever screen is in front."""
         if isinstance(self.screen, ActionScreen):
             self.screen.say(sentence, tone)
+
+    def _fatal_error(self) -> None:
+        """End with a fault of our own. Textual's traceback shows the values of all variables,
+        secrets among them; this one shows none, and what looks secret in the message is hidden."""
+        fault = self._exception
+        _log.critical("ended by a fault of its own", exc_info=fault)
+        told = "".join(traceback.format_exception(fault))
+        self.bell()
+        self.panic(
+            Text(sanitise(journal.redact(told))),
+            Text(
+                "servedeck ended by a fault of its own. A form that was open is kept: start"
+                " servedeck again and press n. Please report the lines above."
+            ),
+        )
+
+    def _print_error_renderables(self) -> None:
+        for told in self._exit_renderables:
+            self.error_console.print(told)
+        self._exit_renderables.clear()
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         if event.state is WorkerState.ERROR and isinstance(event.worker.error, Exception):

@@ -92,12 +92,7 @@ class Terminal:
 
     def ended(self) -> bool:
         self.read(0.05)
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        done, _ = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) or (0, 0), 0
-        return bool(done)
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def run_app(kind: str, size: tuple[int, int], env: Mapping[str, str] | None = None) -> Terminal:

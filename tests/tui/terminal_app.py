@@ -1,6 +1,6 @@
 """Programs that tests run in a terminal: the app on servings made by hand.
 
-python -m tests.tui.terminal_app fleet|many|changes|evil
+python -m tests.tui.terminal_app fleet|many|changes|evil|fault
 """
 
 from __future__ import annotations
@@ -104,7 +104,13 @@ def main(kind: str) -> None:
             source.put(replace(view, ready=number % 2))
             await asyncio.sleep(0.1)
 
+    def fault() -> None:
+        held = "hf_of_a_local_variable"
+        raise LookupError(f"Bearer abcdefghij and \x1b]52;c;UE9D\x07 ({len(held)})")
+
     async def begin() -> None:
+        if kind == "fault":
+            app.set_timer(0.2, fault)
         if kind == "changes":
             app.run_worker(change(), exit_on_error=False)
         if kind == "evil":
@@ -114,6 +120,7 @@ def main(kind: str) -> None:
 
     source.start = begin  # type: ignore[method-assign]
     app.run()
+    sys.exit(app.return_code)
 
 
 if __name__ == "__main__":

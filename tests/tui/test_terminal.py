@@ -165,6 +165,19 @@ def test_a_signal_leaves_the_terminal_as_it_was(opened, number):
     assert b"\x1b[?25h" in terminal.raw, "the cursor is shown"
 
 
+def test_a_fault_of_our_own_shows_no_values_and_leaves_the_terminal_as_it_was(opened):
+    terminal = opened("fault", (120, 40))
+    terminal.wait(terminal.ended, "the end")
+    terminal.read(0.5)
+    assert b"\x1b[?1049l" in terminal.raw, "the alternate screen is left"
+    after = terminal.raw.rpartition(b"\x1b[?1049l")[2]
+    assert b"Traceback" in after and b"LookupError" in after
+    assert b"ended by a fault of its own" in after
+    for secret in (b"hf_of_a_local", b"abcdefghij", b"\x1b]52"):
+        assert secret not in after
+    assert os.waitid(os.P_PID, terminal.pid, os.WEXITED | os.WNOWAIT).si_status == 1
+
+
 @pytest.mark.parametrize("keys", [":\r\r\r", ":\x1b[B\r\r", "\x0b\r\r\r", "?qq:\r\r\x1b"])
 def test_keys_that_come_in_one_burst_end_nothing(opened, keys):
     terminal = opened("fleet", (80, 24))
