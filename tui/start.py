@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from servedeck.config import SettingsError
 from styles.themes import THEMES
+from tui import pasting
 from tui.actions import ACTIONS
 from tui.app import ServedeckApp
 from tui.cluster import ConnectedCluster
@@ -61,6 +62,7 @@ def run(
         wide=settings.wide,
         columns=settings.columns,
     )
+    pasting.guard()
     app.run()
     return app.return_code or 0
 

@@ -29,6 +29,9 @@ VARIABLE_INDENT = 3
 NAME_WIDTH = 25
 """Cells of the name."""
 
+LONGEST_VALUE = 16_384
+"""Characters of a text; what is longer belongs into a ConfigMap or a Secret."""
+
 _BREAK, _TAB = "⏎", "⇥"
 """How line breaks and tabs of a value stand in an input of one line."""
 
@@ -71,13 +74,11 @@ class FieldInput(PlainInput):
         placeholder: str = "",
         masked: bool = False,
         takes_lines: bool = False,
-        most: int = 0,
     ) -> None:
-        super().__init__(placeholder=placeholder)
+        super().__init__(placeholder=placeholder, longest=LONGEST_VALUE)
         self.path = path
         self.password = masked
         self.takes_lines = takes_lines
-        self.max_length = most or None
         self._given = text
         with self.prevent(Input.Changed):
             self.value = shown(text)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingsMap
 from textual.containers import Horizontal
 from textual.getters import query_one
+from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input
 
@@ -19,13 +22,31 @@ EDITING = {
 """Keys that move the cursor or change the text -> what they do."""
 
 
-class PlainInput(Input):
-    """An input that takes keys in the order in which they come, and no escapes or control
-    characters from what is pasted."""
+LONGEST = 1000
+"""Characters of a filter, a choice or a path."""
 
-    def __init__(self, placeholder: str = "", id: str | None = None) -> None:
+
+class PlainInput(Input):
+    """An input that takes keys in the order in which they come, no escapes or control characters
+    from what is pasted, and no more than `longest` characters: each key costs time for all of
+    them, and a document that is pasted by mistake would stop the screen for minutes."""
+
+    @dataclass
+    class Full(Message):
+        """Something was typed or pasted that does not fit; it was left out."""
+
+        longest: int
+
+        @property
+        def sentence(self) -> str:
+            return f"At most {self.longest:,} characters fit here; nothing was put in."
+
+    def __init__(
+        self, placeholder: str = "", id: str | None = None, *, longest: int = LONGEST
+    ) -> None:
         super().__init__(placeholder=placeholder, compact=True, select_on_focus=False, id=id)
         self.cursor_blink = False
+        self.longest = longest
 
     async def _on_key(self, event: events.Key) -> None:
         # Textual runs a binding once the key has gone up through all parents; letters of the same
@@ -35,7 +56,20 @@ class PlainInput(Input):
             event.prevent_default()
             await self.run_action(action)
 
+    def replace(self, text: str, start: int, end: int) -> None:
+        # Not Textual's max_length: that one keeps a value that is too long from being shortened.
+        more = len(text) - len(self.value[min(start, end) : max(start, end)])
+        if more > 0 and len(self.value) + more > self.longest:
+            self.post_message(self.Full(self.longest))
+        else:
+            super().replace(text, start, end)
+
     def _on_paste(self, event: events.Paste) -> None:
+        if len(event.text) > self.longest:
+            event.stop()
+            event.prevent_default()
+            self.post_message(self.Full(self.longest))
+            return
         # Textual calls the handler of Input after this one, which takes the text.
         event.text = one_line(sanitise(event.text))
 

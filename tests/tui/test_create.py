@@ -22,6 +22,7 @@ from tests.tui import fakes
 from tests.tui.bench import CLAIMS, PLATFORM, FakeBench
 from tests.tui.helpers import burst, make_app, screen_text, shows, wait_for
 from tui.app import ServedeckApp
+from tui.screens.create.form_view import FormView
 from tui.screens.create.wizard import CreateScreen
 
 SIZES = [(80, 24), (120, 40)]
@@ -127,6 +128,19 @@ async def test_an_operator_deploys_a_model_with_name_and_model_alone(
         await wait_for(pilot, lambda: "scheduled" not in screen_text(pilot.app), "no ladder")
     assert bench.shelf is not None
     assert bench.shelf.left() == []
+
+
+async def test_keys_that_come_before_the_form_has_fields_do_nothing(bench: FakeBench) -> None:
+    async with app_on(bench) as pilot:
+        await pilot.press("n")
+        await wait_for(pilot, lambda: len(pilot.app.screen_stack) == 2, "the form")
+        form = form_of(pilot).query_one(FormView)
+        editors, form._editors = form._editors, []  # as before the first step is shown
+        for action in ("form.go_on", "form.move", "form.part"):
+            key = {"form.move": ("down",), "form.part": ("pagedown",)}.get(action, ())
+            await form_of(pilot).action_do(action, *key)
+        form._editors = editors
+        await shows(pilot, "Service Name")
 
 
 async def test_keys_that_come_faster_than_the_screen_go_where_they_are_meant(
@@ -593,6 +607,19 @@ def kept(bench: FakeBench) -> list[str]:
     """The names in the drafts on disk, open or left."""
     files = bench.folder.glob("*.json")
     return sorted(json.loads(file.read_text())["texts"]["name"] for file in files)
+
+
+async def test_a_document_pasted_by_mistake_is_refused_in_one_sentence(bench: FakeBench) -> None:
+    async with form_on(bench) as pilot:
+        await paste(pilot, "a document " * 90_000)
+        await shows(pilot, "At most 16,384 characters fit here")
+        assert form_of(pilot).draft.texts["name"] == ""
+        await to_step(pilot, 2)
+        await go_to(pilot, "add.env")
+        await pilot.press("enter")
+        await paste(pilot, "A=1\n" + "b" * 1_000_000)
+        await shows(pilot, "A line is too long")
+        assert len(form_of(pilot).draft.rows["env"]) == 1
 
 
 async def test_an_accidental_escape_asks_and_the_draft_is_offered_again(bench: FakeBench) -> None:

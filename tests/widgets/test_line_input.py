@@ -1,18 +1,41 @@
 from __future__ import annotations
 
 import pytest
+from textual import events
 from textual.app import App, ComposeResult
 
 from tests.tui.helpers import burst, wait_for
-from widgets.line_input import LineInput
+from widgets.line_input import LONGEST, LineInput
 
 
 class Harness(App[None]):
     def compose(self) -> ComposeResult:
         yield LineInput(">")
 
+    full = 0
+
+    def on_plain_input_full(self) -> None:
+        self.full += 1
+
     def on_mount(self) -> None:
         self.query_one(LineInput).input.focus()
+
+
+async def test_what_does_not_fit_is_left_out_whole_and_what_is_there_can_be_shortened() -> None:
+    app = Harness()
+    async with app.run_test() as pilot:
+        line = app.query_one(LineInput)
+        await wait_for(pilot, lambda: line.input.has_focus, "the focus")
+        line.input.post_message(events.Paste("llama " * 200_000))
+        line.input.post_message(events.Paste("a" * LONGEST))
+        await wait_for(pilot, lambda: app.full == 1, "the refusal")
+        await wait_for(pilot, lambda: line.text == "a" * LONGEST, "what fits")
+        await pilot.press("b")
+        await wait_for(pilot, lambda: app.full == 2, "the refusal of one more")
+        assert line.text == "a" * LONGEST
+        line.input.value = "c" * (LONGEST + 5)  # a draft may hold more
+        await pilot.press("end", "backspace")
+        assert line.text == "c" * (LONGEST + 4)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from servedeck.cluster.errors import explain
 from tui.actions import BY_ID, Action, in_scope, shown_keys
 from tui.source import Changes
 from widgets.key_bar import Hint, KeyBar
+from widgets.line_input import PlainInput
 from widgets.lines import Bar
 from widgets.spans import Line
 
@@ -140,6 +141,9 @@ class ActionScreen(Screen[Result]):
         self._said_until = monotonic() + seconds
         self.message_line.set_lines(((" ", ""), (text, tone)))
         self.set_timer(seconds + 0.05, self._silence)
+
+    def on_plain_input_full(self, message: PlainInput.Full) -> None:
+        self.say(message.sentence, "warning")
 
     def quieten(self) -> None:
         """A key was pressed: what was said has been read."""

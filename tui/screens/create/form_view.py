@@ -19,7 +19,7 @@ from tui.screens.create import choices, environment, steps
 from tui.screens.create.summary import masked
 from tui.workbench import Around
 from widgets.choice_box import ChoiceBox
-from widgets.form import ChoiceRow, FieldInput, FormRow, TextRow, VariableRow
+from widgets.form import LONGEST_VALUE, ChoiceRow, FieldInput, FormRow, TextRow, VariableRow
 from widgets.form_parts import Fact, FormBody, FormButton, Heading
 
 EDITORS = "FieldInput, ChoiceBox, FormButton"
@@ -257,7 +257,7 @@ class FormView(FormBody):
         editors = self.editors()
         focused = self.screen.focused
         here = editors.index(focused) if focused in editors else 0
-        places = [editors.index(one) for one in starts]
+        places = [editors.index(one) for one in starts if one in editors]
         ahead = [at for at in places if at > here] if by > 0 else [at for at in places if at < here]
         if ahead:
             target = editors[ahead[0] if by > 0 else ahead[-1]]
@@ -269,7 +269,7 @@ class FormView(FormBody):
         if isinstance(focused, FormButton):
             await self.press(focused)
             return False
-        finished = focused is not None and focused is self.editors()[-1]
+        finished = focused is not None and focused in self.editors()[-1:]
         if not finished:
             self.move(1)
         return finished
@@ -355,6 +355,8 @@ class FormView(FormBody):
         row, _, name = message.input.path.rpartition(".")
         path, _, at = row.rpartition(".")
         texts = self._texts_of(row)
+        if self._too_much(message.text):
+            return
         if name == "value" and texts["name"] and not parse(message.text).assignments:
             # Lines that are no variables, under a name: a certificate, say. It is the value.
             texts["value"] = message.text.strip("\r\n")
@@ -365,9 +367,7 @@ class FormView(FormBody):
 
     async def take_lines(self, path: str, text: str, at: int | None = None) -> None:
         """Make rows of pasted lines or of a file."""
-        if (lines_given := text.count("\n")) > MOST_LINES:
-            sentence = f"That is {lines_given:,} lines; give at most {MOST_LINES:,} at once."
-            self.post_message(self.Said(sentence, "warning"))
+        if self._too_much(text):
             return
         taken = environment.take(self.draft, path, text, at)
         self.left |= {f"{path}.{number}" for number in range(len(self.draft.rows[path]))}
@@ -375,6 +375,17 @@ class FormView(FormBody):
         await self.rebuild(f"{path}.{lines[0]}" if lines else f"add.{path}")
         self.post_message(self.Changed(path))
         self.post_message(self.Said(taken.sentence, "warning" if taken.bad else ""))
+
+    def _too_much(self, text: str) -> bool:
+        """Whether the form cannot hold the lines; then it is said."""
+        if (lines_given := text.count("\n")) > MOST_LINES:
+            sentence = f"That is {lines_given:,} lines; give at most {MOST_LINES:,} at once."
+        elif len(text) > LONGEST_VALUE and any(len(s) > LONGEST_VALUE for s in text.split("\n")):
+            sentence = f"A line is too long; a value takes at most {LONGEST_VALUE:,} characters."
+        else:
+            return False
+        self.post_message(self.Said(sentence, "warning"))
+        return True
 
     async def remove_row(self) -> str:
         """Remove the row under the cursor; returns what was removed, "" where it is no row."""
