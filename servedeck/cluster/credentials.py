@@ -87,6 +87,11 @@ class Credentials:
             raise self._failure
         try:
             held = await self._source.fetch(renew=renew)
+            if not held.authorization.isprintable():  # the request would fail as if the line broke
+                raise CredentialsError(
+                    f"The token of user {self._user.name!r} holds a line break or another character"
+                    " that no header takes; log in again, or mend where it comes from."
+                )
         except CredentialsError as error:
             self._failure, self._failed_at = error, self._clock()
             raise

@@ -18,11 +18,16 @@ import msgspec
 
 from servedeck.cluster.errors import ConfigError, CredentialsError, words
 from servedeck.cluster.kubeconfig import Cluster, User
-from servedeck.cluster.program import run_program
+from servedeck.cluster.program import MOST_OUTPUT, run_program
+from servedeck.journal import redact
+from servedeck.serving.text import clip
 
 _VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
-_SHOWN_ERROR = 400
-"""Characters of a plugin's standard error that a sentence quotes, from its end."""
+_SHOWN_ERROR, _READ_ERROR = 400, 20_000
+"""Characters of a plugin's standard error that a sentence quotes, from its end, and bytes of it
+that are looked at for secrets."""
+_SHOWN = 50
+"""Characters of an answer that a sentence quotes."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,11 @@ class Plugin:
 
     def _credential(self, output: bytes, name: str) -> Credential:
         said = f"The credential plugin {name!r}"
+        if len(output) >= MOST_OUTPUT:
+            raise CredentialsError(
+                f"{said} wrote more than {MOST_OUTPUT >> 20} MiB, which is no ExecCredential; run"
+                " it by hand to see what it says."
+            )
         try:
             answer = msgspec.json.decode(output, type=_Answer)
         except msgspec.DecodeError as error:
@@ -125,8 +135,8 @@ class Plugin:
             ) from error
         if answer.api_version != self.version:
             raise CredentialsError(
-                f"{said} speaks {answer.api_version or 'no version'}, the kubeconfig asks for"
-                f" {self.version}; make them the same."
+                f"{said} speaks {clip(answer.api_version, _SHOWN) or 'no version'}, the kubeconfig"
+                f" asks for {self.version}; make them the same."
             )
         status = answer.status or _Status()
         certificate, key = status.client_certificate_data, status.client_key_data
@@ -145,7 +155,8 @@ class Plugin:
 
 
 def _quote(errors: bytes) -> str:
-    text = words(errors.decode("utf-8", "replace")[-_SHOWN_ERROR:])
+    # Before it is cut: what names a secret may stand before the part that is shown.
+    text = words(redact(errors[-_READ_ERROR:].decode("utf-8", "replace"))[-_SHOWN_ERROR:])
     return f": {text.rstrip('.')}" if text else ""
 
 
@@ -193,6 +204,7 @@ def read_time(text: str | None, said: str) -> datetime | None:
         time = None
     if time is None or time.tzinfo is None:
         raise CredentialsError(
-            f"{said} gave the expiry time {text!r}, which is not RFC 3339; log in again."
+            f"{said} gave the expiry time {clip(text, _SHOWN)!r}, which is not RFC 3339; log in"
+            " again."
         )
     return time

@@ -12,7 +12,8 @@ from typing import IO
 
 from servedeck.cluster.errors import CredentialsError
 
-_MOST_OUTPUT = 1 << 20
+MOST_OUTPUT = 1 << 20
+"""Bytes of each stream that are kept."""
 _LINGER = 1.0
 """Seconds for which output is read on after the program has ended. What it leaves running in the
 background may hold the pipes open for ever."""
@@ -74,7 +75,7 @@ async def _drain(pipe: IO[bytes] | None, kept: bytearray) -> None:
     )
     with contextlib.closing(transport):
         while chunk := await reader.read(1 << 16):
-            kept += chunk[: _MOST_OUTPUT - len(kept)]
+            kept += chunk[: MOST_OUTPUT - len(kept)]
 
 
 def _close(process: subprocess.Popen[bytes]) -> None:

@@ -269,6 +269,11 @@ async def test_certificate_of_a_plugin_is_used_and_replaced(tmp_path: Path) -> N
         ("echo '{}'", "speaks no version"),
         (f'echo \'{{"apiVersion": "{V1}"}}\'', "neither a token nor a certificate"),
         (f'echo \'{{"apiVersion": "{V1}beta1", "status": {{"token": "x"}}}}\'', "make them the"),
+        ("head -c 2000000 /dev/zero | tr '\\0' ' '", "wrote more than 1 MiB"),
+        (
+            f'echo \'{{"apiVersion": "{V1}", "status": {{"token": "x\\\\ny"}}}}\'',
+            "holds a line break",
+        ),
         (
             f'echo \'{{"apiVersion": "{V1}", "status": {{"clientKeyData": "x"}}}}\'',
             "only half of a client certificate",
@@ -289,6 +294,22 @@ async def test_plugins_that_fail_are_said(
             await connection.get("/fine")
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+async def test_what_a_plugin_says_on_failing_is_quoted_without_its_tokens(
+    guarded: Guarded, tmp_path: Path
+) -> None:
+    secret = "s3cr3t" * 100
+    plugin = program(
+        tmp_path / "plugin",
+        f"echo 'cached token: {secret}' >&2; echo 'sent Authorization: Bearer {secret} to x' >&2\n"
+        "exit 3",
+    )
+    async with connected(guarded, tmp_path, exec_user(plugin)) as connection:
+        with pytest.raises(CredentialsError) as caught:
+            await connection.get("/fine")
+    assert "sent Authorization: Bearer [hidden] to x" in str(caught.value)
+    assert "s3cr3t" not in str(caught.value)
 
 
 async def test_missing_plugin_shows_how_to_install_it(guarded: Guarded, tmp_path: Path) -> None:
