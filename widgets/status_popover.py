@@ -16,7 +16,7 @@ from textual.message import Message
 from servedeck.fleet.view import ContainerView, EventView, PodView, ServingView
 from servedeck.serving.failure import Health
 from servedeck.serving.text import clip, one_line
-from servedeck.serving.units import age
+from servedeck.serving.units import signed_age
 from widgets.lines import Lines, Paragraph
 from widgets.serving_rows import status_word
 from widgets.spans import Line, Span, harmless
@@ -155,7 +155,7 @@ def _head(pod: PodView, key: str, now: datetime) -> Line:
         times = "restart" if pod.restarts == 1 else "restarts"
         text = f"  {pod.restarts} {times}"
         if pod.restarted_at is not None:
-            text += f", {age((now - pod.restarted_at).total_seconds())} ago"
+            text += f", {signed_age((now - pod.restarted_at).total_seconds())} ago"
         spans.append((text, "warning"))
     if pod.old_revision:
         spans.append(("  old revision", "muted"))
@@ -178,7 +178,7 @@ def _short(text: str) -> str:
 
 
 def _event(event: EventView, now: datetime) -> Paragraph:
-    when = age((now - event.time).total_seconds()) if event.time is not None else ""
+    when = signed_age((now - event.time).total_seconds()) if event.time is not None else ""
     often = f" ×{event.count}" if event.count > 1 else ""
     return Paragraph(
         (

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servedeck.serving.units import age, format_quantity, quantity
+from servedeck.serving.units import age, format_quantity, quantity, signed_age
 
 MINUTE, HOUR, DAY, YEAR = 60, 3600, 86400, 365 * 86400
 
@@ -105,3 +105,24 @@ def test_quantities_are_written_short(value: Fraction, binary: bool, text: str) 
 def test_a_written_quantity_reads_back(number: int, part: int, binary: bool) -> None:
     value = Fraction(number, part)
     assert quantity(format_quantity(value, binary=binary)) == value
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (90, "90s"),
+        (-1.5, "0s"),
+        (-2, "-2s"),
+        (-HOUR, "-60m"),
+        (-(10 * MINUTE - 1), "-9m59s"),
+        (-(3 * DAY + 4 * HOUR), "-3d4h"),
+        (-(2 * YEAR + 364 * DAY), "-2y"),
+    ],
+)
+def test_an_age_in_the_future_is_told_as_far_ahead(seconds: float, text: str) -> None:
+    assert signed_age(seconds) == text
+
+
+@given(st.integers(-8000 * YEAR, 8000 * YEAR))
+def test_a_signed_age_fits_its_column(seconds: int) -> None:
+    assert len(signed_age(seconds)) <= 6

@@ -210,6 +210,19 @@ async def test_ages_go_on_while_nothing_else_happens():
         await shows(pilot, "78s")
 
 
+async def test_a_clock_that_jumps_shows_whole_ages_at_80_columns():
+    app = make_app()
+    now = [fakes.NOW]
+    app.clock = lambda: now[0]
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(pilot, "75s")
+        now[0] = fakes.NOW - timedelta(hours=1)
+        screen = await shows(pilot, " -58m\n")
+        assert "<inv" not in screen
+        now[0] = fakes.NOW + timedelta(hours=1)
+        await shows(pilot, "61m")
+
+
 async def test_actions_without_a_serving_say_why():
     app = make_app(fakes.FakeSource())
     async with app.run_test(size=(80, 24)) as pilot:

@@ -14,7 +14,7 @@ from textual.widgets import Input
 from servedeck.fleet.query import Query, QueryError, counts, parse, sort
 from servedeck.fleet.view import Key, PodView, ServingView
 from servedeck.serving.text import one_line
-from servedeck.serving.units import age
+from servedeck.serving.units import signed_age
 from tui import words
 from tui.actions import POD_KEYS, Action, bindings
 from tui.namespaces import Digits
@@ -67,7 +67,7 @@ class ServingsScreen(ActionScreen[None]):
         yield FleetHeader()
         yield Bar(id="banner")
         yield LineInput("/", "text  !text  status:error  ns:team  -l key=value", id="filter")
-        yield FleetTable(COLUMNS, format_age=age, clock=self.now, id="list")
+        yield FleetTable(COLUMNS, format_age=signed_age, clock=self.now, id="list")
         yield LadderStrip()
         yield StatusPopover(POD_KEYS.split(","), self.now)
 
