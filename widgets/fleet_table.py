@@ -15,6 +15,7 @@ from rich.cells import cell_len
 from rich.style import Style
 from textual import events
 from textual.binding import Binding
+from textual.cache import LRUCache
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.strip import Strip
@@ -122,6 +123,8 @@ class FleetTable(SpanView, can_focus=True):
         self._needs = [0] * len(self.columns)
         self._places: tuple[Place, ...] = ()
         self._ages: dict[int, str] = {}
+        self._drawn_cells: LRUCache[tuple[Line, Place, Style, bool], Strip] = LRUCache(2_000)
+        """A row is drawn anew for one cell that differs; the others are as they were."""
         self._placeholder: tuple[Line, ...] = ()
         self._hover: tuple[Hashable | None, str | None] = (None, None)
 
@@ -222,18 +225,19 @@ class FleetTable(SpanView, can_focus=True):
 
     def tick(self) -> int:
         """Draw the ages again whose text is another by now; returns how many."""
-        changed = 0
         now = self._clock()
-        for place in self._places:
-            for y in range(1, self.size.height):
-                index = self.scroll_offset.y + y - 1
-                if index >= len(self._rows):
-                    break
-                cell = self._rows[index].cells[place.column]
-                if isinstance(cell, Since) and self._ages.get(index) != self._age(cell, now):
-                    self._refresh_cells(index, place, place)
-                    changed += 1
-        return changed
+        top = self.scroll_offset.y
+        rows = self._rows[top : top + self.body_height]
+        older = [
+            (index, place)
+            for place in self._places
+            for index, row in enumerate(rows, top)
+            if isinstance(cell := row.cells[place.column], Since)
+            and self._ages.get(index) != self._age(cell, now)
+        ]
+        for index, place in older:
+            self._refresh_cells(index, place, place)
+        return len(older)
 
     # -- widths -------------------------------------------------------------------------------
 
@@ -288,6 +292,10 @@ class FleetTable(SpanView, can_focus=True):
 
     # -- drawing ------------------------------------------------------------------------------
 
+    def notify_style_update(self) -> None:
+        self._drawn_cells.clear()  # tones may look different now
+        super().notify_style_update()
+
     def render_line(self, y: int) -> Strip:
         width = self.inner_width
         if y == 0 and self._rows:
@@ -329,9 +337,14 @@ class FleetTable(SpanView, can_focus=True):
                 line: Line = ((text, ""),)
             else:
                 line = ((cell, ""),) if isinstance(cell, str) else cell
-            if self.columns[place.column].right:
-                line = ((" " * (place.width - line_width(line)), ""), *line)
-            parts.append(self.strip(line, place.width, ground, toned=not plain))
+            wanted = (line, place, ground, plain)
+            drawn = self._drawn_cells.get(wanted)
+            if drawn is None:
+                if self.columns[place.column].right:
+                    line = ((" " * (place.width - line_width(line)), ""), *line)
+                drawn = self.strip(line, place.width, ground, toned=not plain)
+                self._drawn_cells[wanted] = drawn
+            parts.append(drawn)
         return self._assembled(parts, base, width)
 
     def _assembled(self, parts: list[Strip], base: Style, width: int) -> Strip:

@@ -248,3 +248,20 @@ def test_a_layout_never_leaves_the_width_it_has():
 
 def test_a_changed_row_compares_by_value():
     assert replace(row("a")) == row("a")
+
+
+async def test_another_theme_draws_every_cell_anew() -> None:
+    other = replace(DARK, name="other", variables=DARK.variables | {"status-error": "#123456"})
+    app = Harness()
+    async with app.run_test(size=(60, 10)) as pilot:
+        app.register_theme(other)
+        app.table.set_rows([row("b"), Row("a", ((("a", "error"),), "Ready", "", Since(NOW)))])
+        await pilot.pause()
+
+        def colours() -> set[object]:
+            return {part.style.color.name for part in app.table.render_line(2) if part.style}
+
+        assert "#ff6b6b" in colours()
+        app.theme = other.name
+        await pilot.pause()
+        assert "#123456" in colours()
