@@ -99,6 +99,19 @@ async def test_digits_go_to_namespaces_and_zero_shows_all():
         await shows(pilot, "No namespace has the digit 9")
 
 
+async def test_another_context_gives_the_digits_to_its_own_namespaces():
+    source = fakes.FakeSource().put(*fakes.fleet())
+    app = make_app(source, favourites=("mine",))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(pilot, "1 mine", "team-a")
+        for view in source.fleet.views():
+            source.drop(view.key)
+        source.context = "staging"
+        source.put(fakes.serving("llama", "elsewhere"))
+        screen = await shows(pilot, "1 mine", "2 elsewhere")
+        assert "team-a" not in screen
+
+
 async def test_favourites_have_the_first_digits():
     app = make_app(favourites=("search", "team-a"))
     async with app.run_test(size=(80, 24)) as pilot:

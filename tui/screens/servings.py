@@ -60,6 +60,8 @@ class ServingsScreen(ActionScreen[None]):
         self._rows = Rows()
         self.creating = Creating(self)
         self._digits = Digits()
+        self._digits_of: str | None = None
+        """The context whose namespaces they stand for."""
         self._views: list[ServingView] = []
         self.status = StatusPane(self)
 
@@ -75,7 +77,6 @@ class ServingsScreen(ActionScreen[None]):
         super().on_mount()
         self.filter_line.display = False
         self.banner.display = False
-        self._digits = Digits(self.servedeck.favourites)
         self.table.set_view(sort=(self.sort_column, False), wide=self.servedeck.wide)
         self.table.focus()
         self.set_interval(1.0, self._tick)
@@ -101,6 +102,9 @@ class ServingsScreen(ActionScreen[None]):
         matching = self.filter_query.filter(here)
         column = "" if self.sort_column == DEFAULT_SORT else self.sort_column
         self._views = sort(matching, column, self.sort_reverse)
+        if self._digits_of != source.context:
+            self._digits = Digits(self.servedeck.favourites)
+            self._digits_of = source.context
         self._digits.learn(view.key.namespace for view in all_views)
         self.table.set_placeholder(
             words.placeholder(
