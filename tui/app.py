@@ -32,6 +32,7 @@ from widgets.status_popover import Crash, Tail
 
 if TYPE_CHECKING:
     from servedeck.deploy.draft import Draft
+    from tui.host import Host
     from tui.screens.pick import PickScreen
     from tui.workbench import Workbench
 
@@ -312,3 +313,9 @@ class ServedeckApp(App[None]):
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         if event.state is WorkerState.ERROR and isinstance(event.worker.error, Exception):
             self.say(explain(event.worker.error), "error")
+
+
+if TYPE_CHECKING:
+
+    def _as_its_screens_see_it(app: ServedeckApp) -> Host:
+        return app

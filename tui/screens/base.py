@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Iterable
 from time import monotonic
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import ClassVar, TypeVar, cast
 
 from textual import events
 from textual.app import ComposeResult
@@ -18,14 +18,12 @@ from textual.worker import Worker, WorkerState
 
 from servedeck.cluster.errors import explain
 from tui.actions import BY_ID, Action, in_scope, shown_keys
+from tui.host import Host
 from tui.source import Changes
 from widgets.key_bar import Hint, KeyBar
 from widgets.line_input import PlainInput
 from widgets.lines import Bar
 from widgets.spans import Line
-
-if TYPE_CHECKING:
-    from tui.app import ServedeckApp
 
 Result = TypeVar("Result")
 
@@ -52,12 +50,8 @@ class ActionScreen(Screen[Result]):
         self._said_until = 0.0
 
     @property
-    def servedeck(self) -> ServedeckApp:
-        from tui.app import ServedeckApp
-
-        app = self.app
-        assert isinstance(app, ServedeckApp)
-        return app
+    def servedeck(self) -> Host:
+        return cast(Host, self.app)
 
     def compose(self) -> ComposeResult:
         yield from self.compose_body()
