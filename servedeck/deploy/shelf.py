@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 import tempfile
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
@@ -24,6 +25,9 @@ class Slot:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._held: TextIO | None = None
+        # A thread that writes goes on when the one who waited for it does not: what comes later
+        # must not be overtaken by it.
+        self._turn = threading.Lock()
 
     def take(self) -> Draft | None:
         """The draft that was left here, which is ours then; None where it is gone, damaged, or
@@ -41,6 +45,10 @@ class Slot:
 
     def write(self, saved: Mapping[str, Any]) -> None:
         """Put a dump of a draft in place of the last one, whole or not at all. Raises OSError."""
+        with self._turn:
+            self._write(saved)
+
+    def _write(self, saved: Mapping[str, Any]) -> None:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=".draft-")  # 0600
         file = os.fdopen(handle, "w", encoding="utf-8")
@@ -60,8 +68,9 @@ class Slot:
 
     def clear(self) -> None:
         """The draft is no longer wanted. Raises OSError."""
-        self.path.unlink(missing_ok=True)
-        self.release()
+        with self._turn:
+            self.path.unlink(missing_ok=True)
+            self.release()
 
     def release(self) -> None:
         """The form was closed; others may take the draft."""

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -60,6 +63,33 @@ def test_what_a_killed_process_leaves_is_free_at_once(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
     (left,) = Shelf("https://a", tmp_path).left()
     assert left.draft == Draft("vllm", "p")
+
+
+def test_a_slow_write_never_overtakes_what_comes_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, goes_on = threading.Event(), threading.Event()
+    dump = json.dump
+
+    def slow(saved: object, file: TextIO) -> None:
+        if threading.current_thread() is first:
+            begun.set()
+            goes_on.wait(10)
+        dump(saved, file)
+
+    monkeypatch.setattr("servedeck.deploy.shelf.json.dump", slow)
+    slot = Shelf("https://a", tmp_path).slot()
+    first = threading.Thread(target=slot.write, args=(typed("old").dump(),))
+    second = threading.Thread(target=slot.write, args=(typed("new").dump(),))
+    first.start()
+    assert begun.wait(10)
+    second.start()
+    second.join(0.2)  # it would be done by then, did it not wait
+    goes_on.set()
+    first.join()
+    second.join()
+    slot.release()
+    assert [left.draft for left in Shelf("https://a", tmp_path).left()] == [typed("new")]
 
 
 def test_the_latest_draft_comes_first(tmp_path: Path) -> None:

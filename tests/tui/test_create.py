@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from textual.pilot import Pilot
 
 from servedeck.cluster.apply import Difference
 from servedeck.deploy.draft import VARIABLE, Draft
-from servedeck.deploy.shelf import Shelf
+from servedeck.deploy.shelf import Shelf, Slot
 from servedeck.fleet.view import Key
 from servedeck.serving import manifests
 from servedeck.serving.problems import error
@@ -872,6 +873,26 @@ async def test_a_fault_of_our_own_is_said_and_the_form_goes_on(
         await shows(pilot, "The API server accepts it")
         await pilot.press("ctrl+s")
         await wait_for(pilot, lambda: len(bench.stored) == 3, "all objects")
+
+
+async def test_leaving_for_later_is_not_ended_by_the_save_after_the_last_key(
+    bench: FakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, goes_on = Slot.write, threading.Event()
+
+    def slow(slot: Slot, saved: Mapping[str, Any]) -> None:
+        goes_on.wait(10)
+        write(slot, saved)
+
+    async with form_on(bench) as pilot:
+        monkeypatch.setattr(Slot, "write", slow)
+        await type_text(pilot, "llama")
+        await pilot.press("escape", "l")
+        form_of(pilot)._keep_soon()  # as the timer does
+        await pilot.pause()
+        goes_on.set()
+        await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
+        assert kept(bench) == ["llama"]
 
 
 async def test_leaving_for_later_stays_where_the_draft_cannot_be_kept(

@@ -344,7 +344,11 @@ class CreateScreen(FilingScreen):
         """Write the draft to disk a moment after the last key."""
         if self._save is not None:
             self._save.stop()
-        self._save = self.set_timer(PAUSE, lambda: self.start(self._keep_now(), "keep"))
+        self._save = self.set_timer(PAUSE, self._keep_soon)
+
+    def _keep_soon(self) -> None:
+        # Beside whatever else is written: it must end neither a save nor the leaving.
+        self.run_worker(self._keep_now(), group="keep", exit_on_error=False)
 
     async def _keep_now(self) -> None:
         if problem := await self._keeper.save():
@@ -371,9 +375,9 @@ class CreateScreen(FilingScreen):
 
     def _leave_answered(self, answer: str | None) -> None:
         if answer == "l":
-            self.start(self._leave(), "keep")
+            self.start(self._leave(), "leave")
         elif answer == "d":
-            self.start(self._discard(), "keep")
+            self.start(self._discard(), "leave")
 
     async def _leave(self) -> None:
         if problem := await self._keeper.save():
