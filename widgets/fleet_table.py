@@ -120,6 +120,7 @@ class FleetTable(SpanView, can_focus=True):
         self._rows: list[Row] = []
         self._index: dict[Hashable, int] = {}
         self._held = False
+        self._begins = True
         self._needs = [0] * len(self.columns)
         self._places: tuple[Place, ...] = ()
         self._ages: dict[int, str] = {}
@@ -155,8 +156,9 @@ class FleetTable(SpanView, can_focus=True):
     def set_rows(self, rows: list[Row]) -> int:
         """Show `rows` in their order; returns how many lines must be drawn again.
 
-        The cursor follows the key of its row once it was moved; before that it stays at the top.
-        Where its row is gone it stays on the line.
+        The cursor begins at the top and follows the key of its row; where that row is gone it
+        stays on the line. Until it was used it does not follow a row out of sight: what comes to
+        the top is what is looked for.
         """
         old, self._rows = self._rows, rows
         old_key = old[self.cursor].key if old else None
@@ -165,7 +167,11 @@ class FleetTable(SpanView, can_focus=True):
         self._learn_needs(old, old_index)
         if len(old) != len(rows):
             self._set_virtual_size()
-        followed = self._index.get(old_key, self.cursor) if self._held else 0
+        followed = self._index.get(old_key, self.cursor)
+        if not self._held and followed >= self.body_height:
+            followed = 0
+        if self._begins:
+            self._begins, followed = not rows, 0
         self.cursor = max(0, min(followed, len(rows) - 1))
         if not old or not rows:
             self.refresh()
@@ -220,8 +226,12 @@ class FleetTable(SpanView, can_focus=True):
         return index is not None
 
     def release(self) -> None:
-        """Let the cursor stand at the top again, whatever comes there."""
-        self._held = False
+        """Let the cursor begin at the top again with the next rows."""
+        self._held, self._begins = False, True
+
+    def hold(self) -> None:
+        """The row under the cursor is in use: follow it wherever it goes."""
+        self._held = True
 
     def tick(self) -> int:
         """Draw the ages again whose text is another by now; returns how many."""

@@ -241,3 +241,24 @@ async def test_actions_without_a_serving_say_why():
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("c")
         await shows(pilot, "There is no serving under the cursor.")
+
+
+async def test_an_action_is_of_the_serving_that_was_seen_although_another_came_to_the_top():
+    source = fakes.FakeSource().put(*(fakes.serving(f"s{number}") for number in range(3)))
+    app = make_app(source)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(pilot, "s0")
+        source.put(fakes.serving("broken", ready=0, status=Status.ERROR))
+        await shows(pilot, "broken")
+        await pilot.press("c")
+        await shows(pilot, "Connect to", "s0")
+
+
+async def test_the_serving_that_the_filter_found_is_still_selected_without_it():
+    source = fakes.FakeSource().put(*(fakes.serving(f"s{number}") for number in range(9)))
+    async with make_app(source).run_test(size=(80, 24)) as pilot:
+        await shows(pilot, "s8")
+        await pilot.press("j", "j", "/", "s", "7", "enter", "escape")
+        servings = pilot.app.servings
+        await wait_for(pilot, lambda: len(servings.table.rows) == 9, "all rows")
+        assert servings.selected.key.name == "s7"

@@ -103,11 +103,20 @@ async def test_the_cursor_stays_on_its_row_while_rows_move():
         assert (table.cursor_key, table.cursor) == ("b", 3)
 
 
-async def test_an_untouched_cursor_stays_at_the_top():
+async def test_an_unused_cursor_stays_on_its_row_unless_that_leaves_the_screen():
     async with Harness().run_test(size=(80, 10)) as pilot:
         table = pilot.app.table
+        table.set_rows([])
         table.set_rows(rows("b"))
         table.set_rows(rows("a", "b"))
+        assert table.cursor_key == "b"
+        table.set_rows(rows(*(f"x{number}" for number in range(20)), "b"))
+        assert (table.cursor_key, table.scroll_offset.y) == ("x0", 0)
+        table.hold()
+        table.set_rows(rows(*(f"y{number}" for number in range(20)), "x0"))
+        assert table.cursor_key == "x0"
+        table.release()
+        table.set_rows(rows("a", "x0"))
         assert table.cursor_key == "a"
 
 

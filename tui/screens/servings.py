@@ -16,7 +16,7 @@ from servedeck.fleet.view import Key, PodView, ServingView
 from servedeck.serving.text import one_line
 from servedeck.serving.units import signed_age
 from tui import words
-from tui.actions import POD_KEYS, Action, bindings
+from tui.actions import BY_ID, POD_KEYS, Action, bindings
 from tui.namespaces import Digits
 from tui.screens.base import ActionScreen
 from tui.screens.create.entry import Creating
@@ -34,6 +34,9 @@ from widgets.status_popover import StatusPopover
 DEFAULT_SORT = "status"
 MOST_FIRST = frozenset({"restarts"})
 """Columns whose greatest values are of interest."""
+
+OF_THE_SELECTED = frozenset({"status", "logs", "connect", "clone"})
+"""Actions on the serving under the cursor."""
 
 
 class ServingsScreen(ActionScreen[None]):
@@ -212,13 +215,18 @@ class ServingsScreen(ActionScreen[None]):
 
     def why_not(self, action: Action) -> str:
         view = self.selected
-        if action.name in ("status", "logs", "connect", "clone") and view is None:
+        if action.name in OF_THE_SELECTED and view is None:
             return "There is no serving under the cursor."
         if action.name in ("create", "clone"):
             return self.creating.why_not()
         if action.name == "logs" and view is not None and not view.pods:
             return f"{view.key} has no Pods, so there is no log."
         return ""
+
+    async def action_do(self, action_id: str, *arguments: str) -> None:
+        if BY_ID[action_id].name in OF_THE_SELECTED:
+            self.table.hold()
+        await super().action_do(action_id, *arguments)
 
     def do_connect(self) -> None:
         from tui.screens.connect import ConnectScreen
@@ -327,6 +335,8 @@ class ServingsScreen(ActionScreen[None]):
         except QueryError as error:
             problem = str(error)
         self.filter_line.show_problem(problem)
+        if self.selected is None or not self.filter_query.matches(self.selected):
+            self.table.release()
         self.show_all()
 
     def on_input_submitted(self) -> None:
