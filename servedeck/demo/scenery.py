@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from servedeck.config import PLATFORM_CONFIGMAP, PLATFORM_NAMESPACE
+from servedeck.demo.api import fieldsets
 from servedeck.demo.api.defaults import fill
+from servedeck.demo.api.schema import schema_of
 from servedeck.demo.resources import (
     CONFIGMAPS,
     DEPLOYMENTS,
@@ -26,19 +28,17 @@ from servedeck.demo.resources import (
 )
 from servedeck.demo.store import Json
 from servedeck.demo.workloads import behaviour
-from servedeck.serving.objects import (
-    DESCRIPTION_ANNOTATION,
-    INFERENCE_CONTAINER,
-    MANAGED_BY_LABEL,
-    MANAGER,
-    SERVING_LABEL,
-    TEMPLATE_LABEL,
-)
+from servedeck.serving import manifests
+from servedeck.serving.objects import MANAGER
+from servedeck.serving.routes import Platform
+from servedeck.serving.spec import EnvVar, KeyRef, Quantity, ServingSpec
+from servedeck.serving.templates import TEMPLATES
 
 Placed = tuple[Resource, Json]
 
 HOST = "serving.acme.example"
 GATEWAY = ("platform", "serving-gateway")
+PLATFORM = Platform(host=HOST, gateway="/".join(GATEWAY))
 TOKEN = "hf-token"  # noqa: S105 - the name of a Secret
 GPU = "nvidia.com/gpu"
 NPU = "furiosa.ai/rngd"
@@ -250,31 +250,74 @@ def token(project: str) -> Placed:
 def objects(serving: Serving) -> Iterator[Placed]:
     """Deployment, Service and route of a serving, as servedeck makes them; only a Deployment and
     a Service, in its own way, for one that servedeck did not make."""
-    yield DEPLOYMENTS, deployment(serving)
-    labels = _labels(serving)
-    meta = {"namespace": serving.project, "name": serving.name, "labels": labels}
-    yield _filled(
-        SERVICES,
-        {
-            "metadata": dict(meta),
-            "spec": {
-                "selector": _selector(serving),
-                "ports": [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}],
-            },
-        },
-    )
-    if serving.managed:
-        yield HTTPROUTES, {"metadata": dict(meta), "spec": _route(serving)}
+    built = _made_by_servedeck(serving) if serving.managed else _foreign(serving)
+    for resource, obj in built:
+        if resource is DEPLOYMENTS:
+            _around(serving, obj)
+        yield _filled(resource, obj)
     if serving.key == ("chat", "llama-31-8b"):
-        yield SCALEDOBJECTS, {"metadata": dict(meta), "spec": _scaling(serving)}
+        labels = dict(manifests.labels_of(spec(serving)))
+        meta = {"namespace": serving.project, "name": serving.name, "labels": labels}
+        yield SCALEDOBJECTS, {"metadata": meta, "spec": _scaling(serving)}
 
 
-def deployment(serving: Serving) -> Json:
-    labels, selector = _labels(serving), _selector(serving)
+def spec(serving: Serving) -> ServingSpec:
+    """What an operator said in the form for a serving that servedeck made."""
+    template = TEMPLATES[serving.template]
+    head = () if template.command else ("serve",)
+    read = template.read(template.command, (*head, serving.model, *serving.args))
+    assert read is not None, f"{serving.name}'s arguments are not those of {template.id}"
+    settings = read[1]
+    if settings.get("gpu_memory_utilization", 0) is None:  # the form proposes a value
+        settings["gpu_memory_utilization"] = template.defaults()["gpu_memory_utilization"]
+    reference = KeyRef(name=TOKEN, key="token")
+    return ServingSpec(
+        name=serving.name,
+        project=serving.project,
+        description=serving.description,
+        template=serving.template,
+        image=serving.image,
+        cpu=Quantity(serving.cpu),
+        memory=Quantity(serving.memory),
+        accelerator=serving.resource,
+        accelerator_count=serving.count,
+        replicas=serving.replicas,
+        settings=settings,
+        env=(EnvVar(name="HF_TOKEN", secret=reference),) if serving.token else (),
+    )
+
+
+def _made_by_servedeck(serving: Serving) -> Iterator[Placed]:
+    resources = {"Deployment": DEPLOYMENTS, "Service": SERVICES, "HTTPRoute": HTTPROUTES}
+    for obj in manifests.build(spec(serving), PLATFORM):
+        resource = resources[obj["kind"]]
+        # Applied by servedeck: what a later document leaves out, it takes away.
+        owned = {
+            "manager": MANAGER,
+            "operation": "Apply",
+            "apiVersion": obj["apiVersion"],
+            "fieldsType": "FieldsV1",
+            "fieldsV1": fieldsets.encode(fieldsets.owned(schema_of(resource), obj)),
+        }
+        obj["metadata"]["managedFields"] = [owned]
+        yield resource, obj
+
+
+def _around(serving: Serving, obj: Json) -> None:
+    """What another hand than servedeck's wrote into the Deployment: it stays when the serving is
+    saved."""
+    template = obj["spec"]["template"]
+    template["metadata"]["annotations"] = {behaviour.LOAD: str(serving.load), **serving.annotations}
+    if serving.product:
+        template["spec"]["nodeSelector"] = {"nvidia.com/gpu.product": serving.product}
+    if serving.recreate:
+        obj["spec"]["strategy"] = {"type": "Recreate"}
+
+
+def _foreign(serving: Serving) -> Iterator[Placed]:
+    """A serving that somebody wrote by hand, without servedeck's labels."""
+    labels = {"app": serving.name}
     meta: Json = {"namespace": serving.project, "name": serving.name, "labels": labels}
-    if serving.description:
-        meta["annotations"] = {DESCRIPTION_ANNOTATION: serving.description}
-    notes = {behaviour.LOAD: str(serving.load), **serving.annotations}
     pod: Json = {
         "enableServiceLinks": False,
         "containers": [_container(serving)],
@@ -284,20 +327,16 @@ def deployment(serving: Serving) -> Json:
         ],
         "tolerations": [{"key": serving.resource, "operator": "Exists", "effect": "NoSchedule"}],
     }
-    strategy: Json = {"strategy": {"type": "Recreate"}} if serving.recreate else {}
-    if serving.product:
-        pod["nodeSelector"] = {"nvidia.com/gpu.product": serving.product}
     body: Json = {
         "replicas": serving.replicas,
         "progressDeadlineSeconds": 3600,
-        **strategy,
-        "selector": {"matchLabels": selector},
-        "template": {
-            "metadata": {"labels": {**labels, **selector}, "annotations": notes},
-            "spec": pod,
-        },
+        "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": dict(labels)}, "spec": pod},
     }
-    return _filled(DEPLOYMENTS, {"metadata": meta, "spec": body})[1]
+    yield DEPLOYMENTS, {"metadata": meta, "spec": body}
+    ports = [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}]
+    service = {"selector": dict(labels), "ports": ports}
+    yield SERVICES, {"metadata": {**meta, "labels": dict(labels)}, "spec": service}
 
 
 def _container(serving: Serving) -> Json:
@@ -307,14 +346,11 @@ def _container(serving: Serving) -> Json:
         env.append({"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": reference}})
     fixed = {"memory": serving.memory, serving.resource: str(serving.count)}
     probe = {"httpGet": {"path": "/health", "port": "http"}, "timeoutSeconds": 5}
-    furiosa = serving.template == "furiosa-llm"
-    command: Json = {} if furiosa else {"command": ["vllm", "serve"]}
-    head: Sequence[str] = ("serve", serving.model) if furiosa else (serving.model,)
     return {
-        "name": INFERENCE_CONTAINER if serving.managed else "vllm",
+        "name": "vllm",
         "image": serving.image,
-        **command,
-        "args": [*head, *serving.args],
+        "command": ["vllm", "serve"],
+        "args": [serving.model, *serving.args],
         "ports": [{"name": "http", "containerPort": 8000, "protocol": "TCP"}],
         "env": env,
         "resources": {"requests": {"cpu": serving.cpu, **fixed}, "limits": dict(fixed)},
@@ -327,37 +363,6 @@ def _container(serving: Serving) -> Json:
         "livenessProbe": {**probe, "periodSeconds": 10, "failureThreshold": 6},
         # the end of the log of an instance that died says why it did
         "terminationMessagePolicy": "FallbackToLogsOnError",
-    }
-
-
-def _labels(serving: Serving) -> dict[str, str]:
-    if not serving.managed:
-        return {"app": serving.name}
-    return {
-        SERVING_LABEL: serving.name,
-        TEMPLATE_LABEL: serving.template,
-        MANAGED_BY_LABEL: MANAGER,
-    }
-
-
-def _selector(serving: Serving) -> dict[str, str]:
-    return {SERVING_LABEL: serving.name} if serving.managed else {"app": serving.name}
-
-
-def _route(serving: Serving) -> Json:
-    prefix = f"/{serving.project}/{serving.name}"
-    rewrite = {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}
-    return {
-        "parentRefs": [{"name": GATEWAY[1], "namespace": GATEWAY[0]}],
-        "hostnames": [HOST],
-        "rules": [
-            {
-                "matches": [{"path": {"type": "PathPrefix", "value": prefix}}],
-                "filters": [{"type": "URLRewrite", "urlRewrite": {"path": rewrite}}],
-                "timeouts": {"request": "0s", "backendRequest": "0s"},
-                "backendRefs": [{"name": serving.name, "port": 80}],
-            }
-        ],
     }
 
 

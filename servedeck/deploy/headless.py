@@ -17,6 +17,7 @@ from servedeck.serving import reading
 from servedeck.serving.document import place_of, to_yaml
 from servedeck.serving.leftovers import Leftover
 from servedeck.serving.manifests import Shape
+from servedeck.serving.problems import Severity
 from servedeck.serving.routes import Platform, RouteKind
 from servedeck.serving.spec import ServingSpec
 from servedeck.serving.text import one_line, sanitise
@@ -128,11 +129,13 @@ async def _apply_one(
         shape = now.shape
         platform = now.platform if now.platform.host else platform
     told = await review(connection, spec, platform, surroundings, create=False, shape=shape)
+    # A serving that stays as it is may have its troubles: they are no reason to refuse it.
+    stays = bool(told.previews) and all(one.action is Action.UNCHANGED for one in told.previews)
     for problem in told.problems:
         field = f"{place_of(problem.field)}: " if problem.field else ""
-        where = f"{spec.name}: {field}"
-        complain(f"{problem.severity}: {where}{problem.message}")
-    if not told.can_deploy:
+        severity = Severity.WARNING if stays else problem.severity
+        complain(f"{severity}: {spec.name}: {field}{problem.message}")
+    if not (told.can_deploy or stays):
         return False
     if told.capacity and any(one.action is Action.CREATE for one in told.previews):
         complain(f"note: {spec.name}: {told.capacity}")

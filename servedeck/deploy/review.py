@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from servedeck.cluster import apply
-from servedeck.cluster.apply import Owner, Place, Preview, Refusal, Why
+from servedeck.cluster.apply import Action, Owner, Place, Preview, Refusal, Why
 from servedeck.cluster.connection import Connection
 from servedeck.cluster.errors import ApiError
 from servedeck.deploy.surroundings import Surroundings
@@ -81,7 +81,9 @@ async def review(
             asked_for = [one for one in objects if Place.of(one) not in places]
         previews = await apply.preview(connection, asked_for)
         refusals = [one.refusal for one in previews if one.refusal]
-        if not refusals and spec.replicas:
+        # What changes nothing makes no Pod, so that a full quota is no obstacle to it.
+        changing = any(one.action is not Action.UNCHANGED for one in previews)
+        if not refusals and spec.replicas and changing:
             pod = await apply.preview_pod(connection, objects[0])
             refusals += [pod] if pod else []
         problems += [_problem(refused) for refused in dict.fromkeys(refusals)]
