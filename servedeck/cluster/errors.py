@@ -38,6 +38,9 @@ class ConnectError(ClusterError):
 class LostError(ClusterError):
     """A connection that stood broke in the middle of an answer."""
 
+    complete = False
+    """Whether the other side closed it in order: then everything that was sent before has come."""
+
 
 class SlowError(ClusterError):
     """The server sent nothing for as long as we wait."""

@@ -266,6 +266,7 @@ class Reflector:
                             into = None
                         await self._take_turns()
                 del batch
+        self._heard()  # its end, too
         lasted = self._clock() - began
         if into is not None:
             raise _ShortWatchError("The server ended the list before it was complete.")
@@ -330,6 +331,8 @@ class Reflector:
             wait = self._retrying(str(error))
             self._set(Phase.UNAUTHORIZED, str(error))
             return wait
+        if isinstance(error, LostError) and error.complete and self._opened:
+            self._heard()  # all that happened until now has come
         was_live = self.phase is Phase.LIVE
         wait = self._retrying(str(error))
         if isinstance(error, _ShortWatchError | AnswerError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from servedeck.cluster.errors import AnswerError, SlowError
+from servedeck.cluster.errors import AnswerError, LostError, SlowError
 from servedeck.cluster.faults import explained
 
 if TYPE_CHECKING:
@@ -26,6 +26,10 @@ class Stream:
         self._context = context
         self._response = response
         self._read_timeout = read_timeout
+        protocol = response.connection.protocol if response.connection else None
+        self._closed = protocol.closed if protocol is not None else None
+        if self._closed is not None:
+            self._closed.add_done_callback(lambda one: one.cancelled() or one.exception())
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Bytes as they arrive, up to the end."""
@@ -40,11 +44,23 @@ class Stream:
                     f"{self._server} sent nothing for {self._read_timeout:.0f} s."
                 ) from error
             except (aiohttp.ClientError, OSError, ValueError) as error:
-                raise explained(error, self._server, self._context) from error
+                told = explained(error, self._server, self._context)
+                if isinstance(told, LostError):
+                    told.complete = self._ended_in_order()
+                raise told from error
             if not chunk:
                 return
             yield chunk
             del chunk  # not kept while we wait, maybe for minutes
+
+    def _ended_in_order(self) -> bool:
+        closed = self._closed
+        return (
+            closed is not None
+            and closed.done()
+            and not closed.cancelled()
+            and closed.exception() is None
+        )
 
     async def batches(self) -> AsyncIterator[list[bytes]]:
         """Complete lines, as many at once as have arrived; an unfinished last one is dropped."""

@@ -4,6 +4,8 @@ import asyncio
 import gc
 import json
 import random
+import socket
+import struct
 import time
 import tracemalloc
 from collections.abc import AsyncIterator
@@ -396,6 +398,33 @@ async def test_missing_kind_is_probed_and_older_versions_tried(
         await watched.equals(api)
         assert api.requests[-1].path == api.path
         assert api.requests[0].path == HTTPROUTES.path(None)
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+async def test_what_a_server_sent_before_it_closed_in_order_is_known_until_then(
+    api: Api, connection: Connection, *, in_order: bool
+) -> None:
+    await filled(api)
+    async with watching(connection) as watched:
+        await until(lambda: bool(api.watching))
+        before = watched.reflector.last_news
+        await asyncio.sleep(0.3)
+        api.faults["watch"] = api.faults["list"] = [answers(500)] * 1000
+        closing = time.monotonic()
+        for response in list(api.watching):
+            assert response._req is not None and response._req.transport is not None
+            transport = response._req.transport
+            if in_order:
+                transport.close()
+            else:  # as a machine that has started anew answers: with a reset
+                linger = struct.pack("ii", 1, 0)
+                transport.get_extra_info("socket").setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, linger
+                )
+                transport.abort()
+        await watched.reaches(Phase.RETRYING)
+        assert watched.reflector.last_news == before or in_order
+        assert watched.reflector.last_news >= closing or not in_order
 
 
 async def test_429_waits_as_long_as_it_is_told(api: Api, connection: Connection) -> None:
