@@ -151,13 +151,16 @@ def _add_changes(commands: Any) -> None:
         "apply",
         help="create or change the servings of a file",
         description="Applies the servings of a file; docs/spec.md describes it. Fields that others"
-        " own are never overwritten: a conflict is an error.",
+        " set since are not overwritten unless you say so: a conflict is an error.",
         allow_abbrev=False,
     )
     apply.add_argument(
         "-f", "--filename", metavar="FILE", required=True, help="- for standard input"
     )
     apply.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    apply.add_argument(
+        "--force-conflicts", action="store_true", help="overwrite fields that others set"
+    )
     _add_common(apply)
     apply.set_defaults(run=_apply)
     export = commands.add_parser(
@@ -346,6 +349,7 @@ def _apply(args: argparse.Namespace) -> int:
                 dry_run=args.dry_run,
                 say=lambda line: _write(sys.stdout, line),
                 complain=lambda line: _write(sys.stderr, line),
+                force=args.force_conflicts,
             )
             return 0 if good else 1
         finally:
@@ -383,7 +387,8 @@ def _write(stream: TextIO, *lines: str) -> None:
     from servedeck.serving.text import one_line, sanitise
 
     for line in lines:
-        stream.write(f"{one_line(sanitise(line))}\n")
+        indent = " " * (len(line) - len(line.lstrip(" ")))
+        stream.write(f"{indent}{one_line(sanitise(line))}\n")
     stream.flush()
 
 

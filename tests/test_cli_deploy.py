@@ -71,6 +71,20 @@ def test_what_was_applied_is_exported_and_unchanged_when_applied_again(
     assert "deployment.apps/again unchanged" in once_more.stdout
 
 
+def test_what_changes_is_printed_indented_under_its_object(kubeconfig: Path) -> None:
+    text = SERVING.replace("fresh", "changes")
+    command = ("apply", "--kubeconfig", kubeconfig, "-f", "-")
+    assert servedeck(*command, text=text).returncode == 0
+    said = servedeck(*command, "--dry-run", text=text.replace("v0.33.0", "v0.33.1"))
+    assert said.stdout.startswith(
+        "deployment.apps/changes configured (server dry run)\n"
+        "  .spec.template.spec.containers[inference-server].image:"
+        " vllm/vllm-openai:v0.33.0 -> vllm/vllm-openai:v0.33.1\n"
+        "  its Pods restart\n"
+        "service/changes unchanged (server dry run)\n"
+    )
+
+
 def test_an_error_of_the_spec_names_its_field_and_nothing_is_made(kubeconfig: Path) -> None:
     text = SERVING.replace("name: fresh", "name: wrong").replace("{model: org/model}", "{}")
     said = servedeck("apply", "--kubeconfig", kubeconfig, "-f", "-", text=text)

@@ -1,7 +1,7 @@
 """Writing objects: server-side apply, its preview by the API server's own dry run, and undoing.
 
-Every write carries the field manager `servedeck` and never forces: a field that somebody else owns
-is answered with a conflict, which is shown. Nothing here retries a write by itself.
+Every write carries the field manager `servedeck`. A field that somebody else owns is answered with
+a conflict, which is shown, unless `force` is asked for. Nothing here retries a write by itself.
 """
 
 from __future__ import annotations
@@ -10,17 +10,19 @@ import contextlib
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from servedeck.cluster.connection import Answer, Connection
+from servedeck.cluster.differences import Change, Conflict, changed, conflicts
+from servedeck.cluster.differences import Difference as Difference
+from servedeck.cluster.differences import admitted as admitted
 from servedeck.cluster.errors import AnswerError, ApiError, ClusterError
 from servedeck.serving.manifests import encode
 from servedeck.serving.objects import MANAGED_BY_LABEL, MANAGER, REVISION_ANNOTATION
 from servedeck.serving.text import one_line, sanitise
-from servedeck.serving.units import quantity
 
 Manifest = Mapping[str, Any]
 
@@ -86,15 +88,8 @@ class Refusal:
     """One sentence, sanitised."""
     fields: tuple[str, ...] = ()
     """Paths of the object that the server named, ".spec.replicas"."""
-
-
-class Difference(NamedTuple):
-    """A value that admission changed or added on its way in."""
-
-    path: str
-    sent: str
-    """"" where it was added."""
-    stored: str
+    conflicts: tuple[Conflict, ...] = ()
+    """For a conflict, whose field each is and both values."""
 
 
 class Action(StrEnum):
@@ -112,6 +107,10 @@ class Preview:
     """None where the server refuses."""
     refusal: Refusal | None = None
     admission: tuple[Difference, ...] = ()
+    changes: tuple[Change, ...] = ()
+    """Fields of the stored object that would change."""
+    restarts: bool = False
+    """Whether the Pods of this Deployment would be replaced."""
 
 
 class Made(NamedTuple):
@@ -137,33 +136,54 @@ class Owner(NamedTuple):
     """True where servedeck made it."""
 
 
-async def preview(connection: Connection, manifests: Sequence[Manifest]) -> tuple[Preview, ...]:
+async def preview(
+    connection: Connection, manifests: Sequence[Manifest], *, force: bool = False
+) -> tuple[Preview, ...]:
     """Ask the API server what applying `manifests` would do, object by object.
 
     Raises ClusterError only where the server cannot be asked at all; a refusal is part of the
     answer.
     """
-    return tuple([await _preview(connection, manifest) for manifest in manifests])
+    return tuple([await _preview(connection, manifest, force) for manifest in manifests])
 
 
-async def _preview(connection: Connection, manifest: Manifest) -> Preview:
+async def _preview(connection: Connection, manifest: Manifest, force: bool) -> Preview:
     place = Place.of(manifest)
     try:
-        answer = await _apply(connection, manifest, dry_run=True)
+        answer = await _apply(connection, manifest, dry_run=True, force=force)
         existing = None if answer.status == 201 else await connection.get_json(place.path)
     except ApiError as error:
-        return Preview(place, None, refusal(error))
+        return Preview(place, None, await _refusal_in_full(connection, manifest, error))
     stored = answer.json()
     found = admitted(manifest, stored)
     if existing is None:
-        action = Action.CREATE
-    else:
-        same = _without_bookkeeping(stored) == _without_bookkeeping(existing)
-        action = Action.UNCHANGED if same else Action.CHANGE
-        # What others added before is theirs, and not what admission makes of this write.
-        there = set(admitted(manifest, existing))
-        found = [one for one in found if one.sent or one not in there]
-    return Preview(place, action, admission=tuple(found))
+        return Preview(place, Action.CREATE, admission=tuple(found))
+    # What others added before is theirs, and not what admission makes of this write.
+    there = set(admitted(manifest, existing))
+    found = [one for one in found if one.sent or one not in there]
+    changes = changed(_without_bookkeeping(existing), _without_bookkeeping(stored))
+    action = Action.CHANGE if changes else Action.UNCHANGED
+    restarts = place.kind == "Deployment" and _restarts(existing, stored)
+    return Preview(place, action, None, tuple(found), tuple(changes), restarts)
+
+
+def _restarts(before: Manifest, after: Manifest) -> bool:
+    """Whether a Deployment that has Pods replaces them: its template differs and it rolls out."""
+    old, new = _mapping(before.get("spec")), _mapping(after.get("spec"))
+    has_pods = bool(old.get("replicas")) and not new.get("paused")
+    return has_pods and old.get("template") != new.get("template")
+
+
+async def _refusal_in_full(connection: Connection, manifest: Manifest, error: ApiError) -> Refusal:
+    """A refusal; a conflict with the values that stand against each other, where they may be
+    read."""
+    refused = refusal(error)
+    if refused.why is not Why.CONFLICT:
+        return refused
+    existing: Manifest = {}
+    with contextlib.suppress(ApiError):  # the conflict is told without the values then
+        existing = await connection.get_json(Place.of(manifest).path)
+    return replace(refused, conflicts=conflicts(error.causes, manifest, existing))
 
 
 async def preview_pod(connection: Connection, deployment: Manifest) -> Refusal | None:
@@ -204,11 +224,13 @@ async def apply(
     manifests: Sequence[Manifest],
     *,
     create: bool = False,
+    force: bool = False,
     on_made: Callable[[Made], None] = lambda made: None,
 ) -> Outcome:
     """Apply `manifests` in their order and stop at the first that is refused.
 
-    With `create`, an object that exists already is a refusal, not a change. The outcome says what
+    With `create`, an object that exists already is a refusal, not a change. With `force`, fields
+    that others own are taken over. The outcome says what
     was made until then. Where the connection was lost before an answer came, the object is asked
     for once more, so that it is not left out of what undo removes.
     """
@@ -222,7 +244,7 @@ async def apply(
         if before is not None and create:
             return Outcome(tuple(made), _taken(place), place)
         try:
-            answer = await _apply(connection, manifest)
+            answer = await _apply(connection, manifest, force=force)
             uid = _uid_of(answer.json())
         except ApiError as error:
             return Outcome(tuple(made), _refusal(error), place)
@@ -308,11 +330,13 @@ async def taken(connection: Connection, manifests: Sequence[Manifest]) -> tuple[
 
 
 def _apply(
-    connection: Connection, manifest: Manifest, *, dry_run: bool = False
+    connection: Connection, manifest: Manifest, *, dry_run: bool = False, force: bool = False
 ) -> Awaitable[Answer]:
     params = [("fieldManager", MANAGER), ("fieldValidation", "Strict")]
     if dry_run:
         params.append(("dryRun", "All"))
+    if force:
+        params.append(("force", "true"))
     return connection.request(
         "PATCH",
         Place.of(manifest).path,
@@ -370,83 +394,6 @@ def _without_bookkeeping(stored: Manifest) -> dict[str, Any]:
     return {**stored, "metadata": {**meta, "annotations": notes}, "status": None}
 
 
-def admitted(sent: Manifest, stored: Manifest) -> list[Difference]:
-    """What admission made of `sent`: values of ours that changed, and additions to the lists and
-    maps that webhooks write to (containers, volumes, labels, annotations). Defaults that the API
-    server fills in elsewhere are not differences."""
-    found: list[Difference] = []
-    _compare("", sent, stored, found)
-    return found
-
-
-_MAPS_OF_WEBHOOKS = ("labels", "annotations", "nodeSelector")
-_KEYED_LISTS = {
-    "containers": "name",
-    "initContainers": "name",
-    "volumes": "name",
-    "env": "name",
-    "volumeMounts": "mountPath",
-    "ports": "containerPort",
-    "imagePullSecrets": "name",
-    "tolerations": "key",
-}
-
-
-def _compare(path: str, sent: Any, stored: Any, found: list[Difference]) -> None:
-    if isinstance(sent, Mapping) and isinstance(stored, Mapping):
-        name = path.rpartition(".")[2]
-        for key, value in sent.items():
-            _compare(f"{path}.{key}", value, stored.get(key), found)
-        for key in stored.keys() - sent.keys():
-            if name in _MAPS_OF_WEBHOOKS or (name == "spec" and key in _KEYED_LISTS):
-                found.append(_difference(f"{path}.{key}", "", stored[key]))
-    elif isinstance(sent, Sequence) and not isinstance(sent, str) and isinstance(stored, Sequence):
-        _compare_lists(path, sent, stored, found)
-    elif not _equal(sent, stored):
-        found.append(_difference(path, sent, stored))
-
-
-def _compare_lists(
-    path: str, sent: Sequence[Any], stored: Sequence[Any], found: list[Difference]
-) -> None:
-    key = _KEYED_LISTS.get(path.rpartition(".")[2])
-    if key is None or not all(isinstance(item, Mapping) for item in (*sent, *stored)):
-        if len(sent) != len(stored):
-            found.append(_difference(path, sent, stored))
-            return
-        for index, (ours, theirs) in enumerate(zip(sent, stored, strict=True)):
-            _compare(f"{path}[{index}]", ours, theirs, found)
-        return
-    theirs_by_key = {str(item.get(key)): item for item in stored}
-    for item in sent:
-        name = str(item.get(key))
-        _compare(f"{path}[{name}]", item, theirs_by_key.pop(name, None), found)
-    for name, item in theirs_by_key.items():
-        found.append(_difference(f"{path}[{name}]", "", item))
-
-
-def _equal(sent: Any, stored: Any) -> bool:
-    """Equal as the API server stores it: an empty value is left out, a quantity is rewritten."""
-    if sent == stored or (not sent and stored is None):
-        return True
-    try:
-        return quantity(str(sent)) == quantity(str(stored))
-    except ValueError:
-        return False
-
-
 def _mapping(value: Any) -> Mapping[str, Any]:
     """An object of the server's answer; {} where something else stands there."""
     return value if isinstance(value, Mapping) else {}
-
-
-def _difference(path: str, sent: Any, stored: Any) -> Difference:
-    """Keys and values of a stored object are anybody's words."""
-    return Difference(_short(path), _short(sent), _short(stored))
-
-
-def _short(value: Any) -> str:
-    if value is None:
-        return "removed"
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return one_line(sanitise(text))[:200]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from servedeck.cluster.apply import Action, Preview, apply
+from servedeck.cluster.apply import Action, Preview, Refusal, Why, apply
 from servedeck.cluster.connection import Connection
 from servedeck.cluster.errors import AnswerError, ApiError, ClusterError
 from servedeck.config import PLATFORM_CONFIGMAP, PLATFORM_NAMESPACE, Settings
@@ -20,7 +20,7 @@ from servedeck.serving.manifests import Shape
 from servedeck.serving.problems import Severity
 from servedeck.serving.routes import Platform, RouteKind
 from servedeck.serving.spec import ServingSpec
-from servedeck.serving.text import one_line, sanitise
+from servedeck.serving.text import clip, one_line, sanitise
 
 Say = Callable[[str], None]
 
@@ -91,10 +91,13 @@ async def apply_all(
     dry_run: bool,
     say: Say,
     complain: Say,
+    force: bool = False,
 ) -> bool:
-    """Apply servings one by one, a line for each object; True where all were accepted.
+    """Apply servings one by one, a line for each object and for what changes in it; True where all
+    were accepted.
 
-    A serving with an error is not applied at all. Raises ClusterError where the server cannot be
+    A serving with an error is not applied at all. With `force`, fields that others own are taken
+    over; without, they are an error. Raises ClusterError where the server cannot be
     reached.
     """
     namespaces = {spec.project for spec in specs}
@@ -105,7 +108,7 @@ async def apply_all(
         good = True
         for spec in specs:
             good &= await _apply_one(
-                connection, spec, platform, surroundings, dry_run, say, complain
+                connection, spec, platform, surroundings, dry_run, say, complain, force
             )
         return good
     finally:
@@ -120,6 +123,7 @@ async def _apply_one(
     dry_run: bool,
     say: Say,
     complain: Say,
+    force: bool,
 ) -> bool:
     objects = await stored(connection, spec.project, spec.name)
     shape: Shape | None = None
@@ -128,10 +132,20 @@ async def _apply_one(
         now = reading.read(objects)
         shape = now.shape
         platform = now.platform if now.platform.host else platform
-    told = await review(connection, spec, platform, surroundings, create=False, shape=shape)
+    told = await review(
+        connection, spec, platform, surroundings, create=False, shape=shape, force=force
+    )
     # A serving that stays as it is may have its troubles: they are no reason to refuse it.
     stays = bool(told.previews) and all(one.action is Action.UNCHANGED for one in told.previews)
+    conflicts = {
+        one.refusal.message: one
+        for one in told.previews
+        if one.refusal is not None and _is_conflict(one.refusal)
+    }
     for problem in told.problems:
+        if problem.message in conflicts:
+            _explain(spec, conflicts[problem.message], complain)
+            continue
         field = f"{place_of(problem.field)}: " if problem.field else ""
         severity = Severity.WARNING if stays else problem.severity
         complain(f"{severity}: {spec.name}: {field}{problem.message}")
@@ -142,15 +156,57 @@ async def _apply_one(
     if dry_run:
         for shown in told.previews:
             say(f"{_named(shown)} {_done(shown)} (server dry run)")
+            _tell_changes(shown, say)
             for change in shown.admission:
                 complain(f"note: admission sets {change.path} to {change.stored!r}")
         return True
-    outcome = await apply(connection, told.manifests)
+    outcome = await apply(connection, told.manifests, force=force)
     for shown in told.previews[: len(outcome.made)]:
         say(f"{_named(shown)} {_done(shown)}")
+        _tell_changes(shown, say)
     if outcome.refusal:
         complain(f"error: {outcome.failed}: {outcome.refusal.message}")
+        if _is_conflict(outcome.refusal):
+            complain(_WAYS_OUT)
     return outcome.refusal is None
+
+
+_MOST_CHANGES = 20
+_LONGEST_VALUE = 60
+_WAYS_OUT = (
+    "  To keep what they set, export the serving again and edit that; to overwrite it, give"
+    " --force-conflicts."
+)
+
+
+def _tell_changes(shown: Preview, say: Say) -> None:
+    for change in shown.changes[:_MOST_CHANGES]:
+        old, new = clip(change.old, _LONGEST_VALUE), clip(change.new, _LONGEST_VALUE)
+        say(f"  {change.path}: {old} -> {new}")
+    if len(shown.changes) > _MOST_CHANGES:
+        say(f"  … and {len(shown.changes) - _MOST_CHANGES} more")
+    if shown.restarts:
+        say("  its Pods restart")
+
+
+def _is_conflict(refused: Refusal | None) -> bool:
+    return refused is not None and refused.why is Why.CONFLICT
+
+
+def _explain(spec: ServingSpec, shown: Preview, complain: Say) -> None:
+    """Whose fields they are that the file sets otherwise, and the ways out."""
+    assert shown.refusal is not None
+    found = shown.refusal.conflicts
+    if not found:
+        complain(f"error: {spec.name}: {shown.refusal.message}")
+    else:
+        complain(f"error: {spec.name}: {_named(shown)} has fields that somebody else set:")
+    for one in found[:_MOST_CHANGES]:
+        theirs, ours = clip(one.theirs, _LONGEST_VALUE), clip(one.ours, _LONGEST_VALUE)
+        complain(f"  {one.path}: {one.manager} set {theirs}, the file says {ours}")
+    if len(found) > _MOST_CHANGES:
+        complain(f"  … and {len(found) - _MOST_CHANGES} more")
+    complain(_WAYS_OUT)
 
 
 def _named(shown: Preview) -> str:

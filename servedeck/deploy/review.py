@@ -54,10 +54,11 @@ async def review(
     create: bool = True,
     shape: Shape | None = None,
     own: Collection[Place] = (),
+    force: bool = False,
 ) -> Review:
     """Ask everyone. With `create`, a name that is taken is an error; without, it is a change
     to the objects there, whose `shape` is kept. `own` are objects that an attempt before this one
-    made: they are changed, not taken.
+    made: they are changed, not taken. With `force`, fields that others own are taken over.
 
     Raises ClusterError only where the API server cannot be reached.
     """
@@ -79,7 +80,7 @@ async def review(
             problems += [error("name", _taken(owner)) for owner in taken]
             places = {owner.place for owner in taken}
             asked_for = [one for one in objects if Place.of(one) not in places]
-        previews = await apply.preview(connection, asked_for)
+        previews = await apply.preview(connection, asked_for, force=force)
         refusals = [one.refusal for one in previews if one.refusal]
         # What changes nothing makes no Pod, so that a full quota is no obstacle to it.
         changing = any(one.action is not Action.UNCHANGED for one in previews)

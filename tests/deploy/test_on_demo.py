@@ -8,6 +8,7 @@ import pytest
 
 from servedeck.cluster.apply import apply, undo
 from servedeck.cluster.connection import Connection
+from servedeck.cluster.differences import MASK
 from servedeck.cluster.kubeconfig import Target
 from servedeck.demo.cluster import DemoCluster
 from servedeck.deploy.draft import Draft
@@ -18,7 +19,7 @@ from servedeck.deploy.surroundings import Surroundings
 from servedeck.serving import reading
 from servedeck.serving.document import from_yaml
 from servedeck.serving.routes import Platform
-from servedeck.serving.spec import ServingSpec
+from servedeck.serving.spec import EnvVar, ServingSpec
 from servedeck.serving.templates import TEMPLATES
 
 PLATFORM = Platform(host="ai.example.com", gateway="gateways/main")
@@ -177,3 +178,95 @@ async def test_what_somebody_else_changed_is_not_overwritten(connection: Connect
     assert any("kubectl" in line for line in said)
     [deployment, *_] = await stored(connection, "chat", "fresh")
     assert deployment["spec"]["replicas"] == 5
+
+
+async def applied(
+    connection: Connection, spec: ServingSpec, *, dry_run: bool = False, force: bool = False
+) -> tuple[bool, list[str], list[str]]:
+    said: list[str] = []
+    complained: list[str] = []
+    good = await apply_all(
+        connection,
+        [spec],
+        PLATFORM,
+        dry_run=dry_run,
+        say=said.append,
+        complain=complained.append,
+        force=force,
+    )
+    return good, said, complained
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+async def test_applying_says_what_changes_and_that_pods_restart(
+    connection: Connection, dry_run: bool
+) -> None:
+    token = EnvVar(name="API_TOKEN", value="hunter2")
+    spec = spec_of().replace(env=(token,))
+    await applied(connection, spec)
+    changed = spec.replace(
+        image="vllm/vllm-openai:v0.33.1",
+        description="new",
+        env=(token.model_copy(update={"value": "hunter3"}),),
+    )
+    good, said, _ = await applied(connection, changed, dry_run=dry_run)
+    assert good
+    container = ".spec.template.spec.containers[inference-server]"
+    where = said.index("deployment.apps/fresh configured" + " (server dry run)" * dry_run)
+    assert said[where + 1 : where + 5] == [
+        "  .metadata.annotations.servedeck.dev/description: none -> new",
+        f"  {container}.image: vllm/vllm-openai:v0.33.0 -> vllm/vllm-openai:v0.33.1",
+        f"  {container}.env[API_TOKEN].value: {MASK} -> {MASK}",
+        "  its Pods restart",
+    ]
+    assert "hunter" not in "".join(said)
+
+
+async def test_what_leaves_the_pods_alone_says_no_restart_and_long_lists_end(
+    connection: Connection,
+) -> None:
+    await applied(connection, spec_of())
+    _, said, _ = await applied(connection, spec_of().replace(replicas=2), dry_run=True)
+    assert "  .spec.replicas: 1 -> 2" in said
+    assert "  its Pods restart" not in said
+    many = " ".join(f"--lora-modules=m{n}={'x' * 80}" for n in range(30))
+    _, said, _ = await applied(
+        connection, spec_of(**{"settings.additional_arguments": many}), dry_run=True
+    )
+    assert "  … and 10 more" in said
+    assert all(len(line) < 180 for line in said)
+
+
+async def test_a_conflict_names_the_other_hand_both_values_and_the_ways_out(
+    connection: Connection,
+) -> None:
+    await applied(connection, spec_of())
+    image = {"name": "inference-server", "image": "mine:2"}
+    await connection.request(
+        "PATCH",
+        "/apis/apps/v1/namespaces/chat/deployments/fresh",
+        params=[("fieldManager", "kubectl-set")],
+        body={"spec": {"template": {"spec": {"containers": [image]}}}},
+        content_type="application/strategic-merge-patch+json",
+    )
+    for dry_run in (True, False):
+        good, said, complained = await applied(connection, spec_of(), dry_run=dry_run)
+        assert not good
+        assert said == []
+        first, field, ways = complained[-3:]
+        assert first == "error: fresh: deployment.apps/fresh has fields that somebody else set:"
+        assert field == (
+            '  .spec.template.spec.containers[name="inference-server"].image:'
+            " kubectl-set set mine:2, the file says vllm/vllm-openai:v0.33.0"
+        )
+        assert "export" in ways
+        assert "--force-conflicts" in ways
+    good, said, _ = await applied(connection, spec_of(), force=True)
+    assert good
+    assert said[0] == "deployment.apps/fresh configured"
+    [deployment, *_] = await stored(connection, "chat", "fresh")
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "vllm/vllm-openai:v0.33.0"
+    good, said, _ = await applied(connection, spec_of(), dry_run=True)
+    assert good
+    assert said[0] == "deployment.apps/fresh unchanged (server dry run)"
