@@ -55,31 +55,32 @@ async def copy(
     environ = os.environ if environ is None else environ
     sequence = osc52(text, environ)
     tmux = shutil.which("tmux") if environ.get("TMUX") else None
-    if tmux and await _load_buffer(tmux, text):
+    # With -w tmux tells its own terminal too, where its option lets it.
+    if tmux and await _tmux(tmux, "load-buffer", "-w", "-", text=text) is not None:
+        if await _tmux(tmux, "show-options", "-sv", "set-clipboard") == "off":
+            return "into tmux's own buffer alone, since its option set-clipboard is off"
         return "through tmux"
     write(sequence)
     return "by the terminal"
 
 
-async def _load_buffer(tmux: str, text: str) -> bool:
-    """Hand the text to tmux, which tells its own terminal; False where this tmux cannot."""
+async def _tmux(tmux: str, *arguments: str, text: str = "") -> str | None:
+    """What tmux answers, None where it refuses or is silent."""
     try:
         process = await asyncio.create_subprocess_exec(
             tmux,
-            "load-buffer",
-            "-w",
-            "-",
+            *arguments,
             stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
         )
     except OSError:
-        return False
+        return None
     try:
         async with asyncio.timeout(2):
-            await process.communicate(text.encode("utf-8", "replace"))
+            answer, _ = await process.communicate(text.encode("utf-8", "replace"))
     except (OSError, TimeoutError):
         with contextlib.suppress(ProcessLookupError):
             process.kill()
-        return False
-    return process.returncode == 0
+        return None
+    return answer.decode("utf-8", "replace").strip() if process.returncode == 0 else None

@@ -43,6 +43,19 @@ def paths(template: str) -> tuple[str, ...]:
     return (known.api_paths if known else ()) or _PATHS.get(template, ("/",))
 
 
+_EMBEDS = re.compile(r"(?:^|[/_-])(?:bge|e5|gte|embed\w*)(?:[-_.]|$)", re.IGNORECASE)
+
+
+def example_path(template: str, model: str) -> str:
+    """The path that a request of this model goes to. By its name, where that says that it embeds
+    (a rule of thumb: BGE, E5, GTE and names with "embed"); a server of such a model refuses chats.
+    """
+    known = paths(template)
+    if "/v1/embeddings" in known and "rerank" not in model.lower() and _EMBEDS.search(model):
+        return "/v1/embeddings"
+    return known[0]
+
+
 _HELLO = "Hello"
 _BODIES: dict[str, dict[str, object]] = {
     "chat/completions": {"messages": [{"role": "user", "content": _HELLO}]},

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servedeck.serving.calls import curl, paths, port_forward
+from servedeck.serving.calls import curl, example_path, paths, port_forward
 from servedeck.serving.endpoint import Endpoint, resolve
 from servedeck.serving.objects import (
     Deployment,
@@ -271,3 +271,20 @@ def test_nothing_in_a_name_escapes_its_quotes(
     assert len(forwarded) == 6
     assert forwarded[-1] == "8000:8000"
     assert "\n" not in port_forward((namespace, name), 8000)
+
+
+@pytest.mark.parametrize(
+    ("template", "model", "path"),
+    [
+        ("vllm", "meta-llama/Llama-3.1-8B-Instruct", "/v1/chat/completions"),
+        ("vllm", "BAAI/bge-m3", "/v1/embeddings"),
+        ("vllm", "Qwen/Qwen3-Embedding-8B", "/v1/embeddings"),
+        ("vllm", "intfloat/e5-mistral-7b-instruct", "/v1/embeddings"),
+        ("vllm", "BAAI/bge-reranker-v2-m3", "/v1/chat/completions"),
+        ("vllm", "mistralai/Mistral-7B", "/v1/chat/completions"),
+        ("tei", "BAAI/bge-m3", "/v1/embeddings"),
+        ("custom", "", "/"),
+    ],
+)
+def test_the_example_goes_where_such_a_model_answers(template: str, model: str, path: str) -> None:
+    assert example_path(template, model) == path

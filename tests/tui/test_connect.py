@@ -6,7 +6,8 @@ from servedeck.serving.endpoint import Endpoint
 from tests.tui import fakes
 from tests.tui.helpers import make_app, shows, wait_for
 from tui.clipboard import LIMIT, CopyError, copy, osc52
-from tui.screens.connect import ConnectScreen
+from tui.screens.connect import ConnectScreen, paragraphs
+from widgets.spans import plain
 
 
 async def opened(pilot, app) -> None:
@@ -113,7 +114,9 @@ def test_what_no_terminal_would_take_is_refused_with_a_sentence():
 async def test_inside_tmux_the_text_goes_through_tmux(tmp_path, monkeypatch):
     taken = tmp_path / "taken"
     fake = tmp_path / "tmux"
-    fake.write_text(f'#!/bin/sh\nprintf "%s " "$@" > {taken}.args\ncat > {taken}\n')
+    fake.write_text(
+        f'#!/bin/sh\n[ $1 = load-buffer ] || exit\nprintf "%s " "$@" > {taken}.args\ncat > {taken}\n'
+    )
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     sent: list[str] = []
@@ -121,6 +124,24 @@ async def test_inside_tmux_the_text_goes_through_tmux(tmp_path, monkeypatch):
     assert taken.read_text() == "hello"
     assert (tmp_path / "taken.args").read_text() == "load-buffer -w - "
     assert sent == []
+
+
+async def test_a_tmux_that_keeps_it_to_itself_is_said(tmp_path, monkeypatch):
+    fake = tmp_path / "tmux"
+    fake.write_text("#!/bin/sh\n[ $1 = load-buffer ] && cat > /dev/null || echo off\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    assert "set-clipboard is off" in await copy("hello", print, {"TMUX": "/tmp/x"})
+
+
+@pytest.mark.parametrize(
+    ("desired", "said"), [(2, "No Pod is ready: requests fail"), (0, "scaled to 0: requests fail")]
+)
+def test_where_nothing_answers_it_says_so(desired, said):
+    silent = paragraphs(fakes.serving("llama", ready=0, desired=desired))
+    assert any(said in plain(paragraph.line) for paragraph in silent)
+    answers = paragraphs(fakes.serving("llama", ready=1, desired=2))
+    assert not any("requests fail" in plain(paragraph.line) for paragraph in answers)
 
 
 async def test_a_tmux_that_cannot_is_passed_by(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from textual.binding import BindingType
 from textual.getters import query_one
 
 from servedeck.fleet.view import ServingView
-from servedeck.serving.calls import curl, paths
+from servedeck.serving.calls import curl, example_path, paths
 from tui.actions import Action, bindings
 from tui.clipboard import CopyError, copy
 from tui.screens.base import Overlay
@@ -35,13 +35,13 @@ class Way:
 def ways(view: ServingView) -> list[Way]:
     """Everything that can be copied for a serving, in the order of the overlay."""
     endpoint = view.endpoint
-    path = next(iter(paths(view.template)), "/")
     nowhere = endpoint.problem or "No route leads to the serving."
     forward = endpoint.forward
     base = endpoint.url
     if not base and forward:
         base = f"http://localhost:{forward.rpartition(' ')[2].partition(':')[0]}"
     model = endpoint.model or view.model
+    path = example_path(view.template, view.model)
     none = "It has no Service, so nothing in the cluster leads to it."
     return [
         Way("url", "u", "Endpoint", endpoint.url, "" if endpoint.url else nowhere),
@@ -75,6 +75,13 @@ def paragraphs(view: ServingView) -> list[Paragraph]:
                 hanging=2,
             )
         )
+    if not view.ready:
+        silent = (
+            "No Pod is ready: requests fail until one is."
+            if view.desired
+            else "It is scaled to 0: requests fail until there are replicas."
+        )
+        result.append(Paragraph((("! ", "warning"), (silent, "warning")), hanging=2))
     for way in ways(view):
         result += [Paragraph(), Paragraph(((f"{way.key} ", "key"), (way.title, "muted")))]
         if way.text:
