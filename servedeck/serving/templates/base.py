@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from servedeck.serving.fields import Field, Kind, Value
-from servedeck.serving.problems import Problem, error
+from servedeck.serving.problems import Problem, error, warning
 from servedeck.serving.templates.arguments import has_flag, scan
 
 if TYPE_CHECKING:
@@ -132,7 +132,17 @@ def check_model(spec: ServingSpec) -> list[Problem]:
     if model.startswith("-") or any(c.isspace() for c in model):
         message = "The model must not start with a hyphen or hold blanks; correct it."
         return [error("settings.model", message)]
+    if model.lower().startswith(_GATED) and not any(one.name in _TOKENS for one in spec.env):
+        message = (
+            "Hugging Face gives this model to accounts that it admitted only; add HF_TOKEN to the"
+            " environment, unless the model lies in the cache."
+        )
+        return [warning("settings.model", message)]
     return []
+
+
+_GATED = ("meta-llama/", "google/gemma")
+_TOKENS = frozenset({"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"})
 
 
 def check_arguments(spec: ServingSpec, own: Mapping[str, str]) -> list[Problem]:

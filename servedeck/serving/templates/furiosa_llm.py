@@ -137,7 +137,7 @@ class FuriosaLlm(Template):
 
     def shared_memory(self, spec: ServingSpec) -> str:
         cards = spec.accelerator_count if 1 <= spec.accelerator_count <= 1024 else 1
-        return f"{cards}Gi"
+        return "512Mi" if cards == 1 else f"{cards}Gi"
 
     def check(self, spec: ServingSpec) -> list[Problem]:
         found = check_model(spec)
