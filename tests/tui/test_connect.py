@@ -114,9 +114,8 @@ def test_what_no_terminal_would_take_is_refused_with_a_sentence():
 async def test_inside_tmux_the_text_goes_through_tmux(tmp_path, monkeypatch):
     taken = tmp_path / "taken"
     fake = tmp_path / "tmux"
-    fake.write_text(
-        f'#!/bin/sh\n[ $1 = load-buffer ] || exit\nprintf "%s " "$@" > {taken}.args\ncat > {taken}\n'
-    )
+    loads = f'printf "%s " "$@" > {taken}.args; cat > {taken}'
+    fake.write_text(f"#!/bin/sh\n[ $1 = load-buffer ] || exit\n{loads}\n")
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     sent: list[str] = []
