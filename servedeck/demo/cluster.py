@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 _PREFIX = "servedeck-demo-"
 _START_LIMIT = 30.0
 _END_LIMIT = 5.0
-_SAVE_PERIOD = 30.0
+_SAVE_PERIOD = 0.5
+"""Seconds between two looks whether there is something to save, which takes about 5 ms."""
 _CATCH_UP = 3600.0
 """Seconds that a saved cluster lives through when it is taken up again; longer it slept."""
 _NOTE = ("kube-system", "servedeck-demo")
@@ -46,6 +47,14 @@ _PR_SET_PDEATHSIG = 1
 
 class DemoError(RuntimeError):
     """The demo could not start; str() is one sentence that says why."""
+
+    exit_code = 1
+
+
+class OptionError(DemoError):
+    """What was asked for makes no sense."""
+
+    exit_code = 2
 
 
 class ServeOptions(Protocol):
@@ -62,7 +71,8 @@ class DemoCluster:
 
     `kubeconfig` is a file that only the user can read, in a directory that is removed at the end.
     `port` 0 takes a free one. `state`: a file that the cluster is taken up from, if it exists, and
-    saved to. `live=False`: the clock stands still and nothing happens but what is done to it.
+    saved to as it changes; it is locked meanwhile. `live=False`: the clock stands still and nothing
+    happens but what is done to it.
     Raises DemoError where it cannot start, and at the end where the state cannot be saved.
     """
 
@@ -89,6 +99,7 @@ class DemoCluster:
         self._server: ApiServer | None = None
         self._saver: asyncio.Task[None] | None = None
         self._directory: _Directory | None = None
+        self._lock: _StateLock | None = None
         self.url = ""
 
     @property
@@ -97,6 +108,20 @@ class DemoCluster:
         return self._directory.path / "kubeconfig"
 
     async def __aenter__(self) -> Self:
+        if self._state is not None:
+            self._lock = _StateLock(self._state)
+        try:
+            await self._start()
+        except BaseException:
+            self._unlock()
+            raise
+        return self
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+
+    async def _start(self) -> None:
         from servedeck.demo.api import access
         from servedeck.demo.api.server import ApiServer
         from servedeck.demo.clock import Clock
@@ -133,7 +158,6 @@ class DemoCluster:
         self._directory.write("kubeconfig", json.dumps(self._server.kubeconfig(), indent=2))
         if self._state is not None:
             self._saver = asyncio.create_task(self._save_often())
-        return self
 
     async def __aexit__(
         self,
@@ -155,6 +179,7 @@ class DemoCluster:
         finally:
             if self._directory is not None:
                 self._directory.remove()
+            self._unlock()
 
     def save(self) -> None:
         """Writes the state file, if there is one and something changed. OSError if it cannot."""
@@ -202,6 +227,45 @@ class DemoCluster:
     def _unsaved(self, error: OSError) -> str:
         reason = error.strerror or error
         return f"The demo's state cannot be saved to {self._state}: {reason}."
+
+
+class _StateLock:
+    """Keeps a second demo from the same state file; the kernel frees it however the process ends.
+    It is a file beside the state, which is replaced at every save. Raises DemoError."""
+
+    def __init__(self, state: Path) -> None:
+        place = state.resolve()
+        self._path = place.with_name(f"{place.name}.lock")
+        while True:
+            try:
+                self._file = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
+            except OSError as error:
+                reason = error.strerror or error
+                raise DemoError(
+                    f"The demo's state cannot be kept in {state}: {reason}; name another file."
+                ) from error
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                os.close(self._file)
+                raise DemoError(
+                    f"Another demo keeps its state in {state}; end that one or name another file."
+                ) from error
+            if self._is_there():
+                return
+            os.close(self._file)  # whoever held it took it away between our two steps
+
+    def _is_there(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self._file), self._path.stat())
+        except OSError:
+            return False
+
+    def release(self) -> None:
+        if self._is_there():
+            with contextlib.suppress(OSError):  # a lock file that stays is free all the same
+                self._path.unlink()
+        os.close(self._file)
 
 
 class _Directory:
@@ -396,13 +460,13 @@ def serve(args: ServeOptions) -> int:
         return asyncio.run(_serve(args))
     except DemoError as error:
         sys.stderr.write(f"servedeck: {error}\n")
-        return 1
+        return error.exit_code
 
 
 def _state_file(text: str) -> Path:
     path = expanded(Path(text))
     if not path.parent.is_dir():
-        raise DemoError(f"There is no directory {path.parent} for the state; make it first.")
+        raise OptionError(f"There is no directory {path.parent} for the state; make it first.")
     return path
 
 
@@ -411,9 +475,9 @@ async def _serve(args: ServeOptions) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, over.set)
     if not 0 < args.speed < float("inf"):
-        raise DemoError(f"The speed must be above 0, not {args.speed:g}.")
+        raise OptionError(f"The speed must be above 0, not {args.speed:g}.")
     if not 0 <= args.port <= 65535:
-        raise DemoError(f"The port must lie between 0 and 65535, not {args.port}.")
+        raise OptionError(f"The port must lie between 0 and 65535, not {args.port}.")
     state = _state_file(args.state) if args.state else None
     async with DemoCluster(seed=args.seed, speed=args.speed, port=args.port, state=state) as demo:
         sys.stdout.write(

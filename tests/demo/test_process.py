@@ -243,7 +243,7 @@ async def test_a_state_that_cannot_be_saved_at_the_end_is_told_and_all_else_is_c
     demo = DemoCluster(state=state, live=False)
     await demo.__aenter__()
     kubeconfig = demo.kubeconfig.read_text()
-    state.parent.rmdir()
+    shutil.rmtree(state.parent)
     with pytest.raises(DemoError, match=f"cannot be saved to {state}: No such file"):
         await demo.__aexit__(None, None, None)
     assert list(own_temporary_directory.iterdir()) == []
@@ -272,7 +272,7 @@ def test_serve_refuses_what_makes_no_sense(
     options: Json, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = {"port": 0, "state": None, "seed": 0, "speed": 1.0} | options
-    assert serve(SimpleNamespace(**found)) == 1
+    assert serve(SimpleNamespace(**found)) == 2
     error = capsys.readouterr().err
     assert words in error and error.count("\n") == 1
 
@@ -286,10 +286,9 @@ def test_serve_says_that_a_port_is_taken(capsys: pytest.CaptureFixture[str]) -> 
     assert f"cannot listen on port {port}" in capsys.readouterr().err
 
 
-def test_serve_prints_its_kubeconfig_and_ends_at_a_signal(
-    tmp_path: Path, own_temporary_directory: Path
-) -> None:
-    state = tmp_path / "state.json"
+@contextlib.contextmanager
+def served(state: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """`servedeck demo serve` as a process, and its kubeconfig."""
     script = (
         "import sys; from types import SimpleNamespace; from servedeck.demo.cluster import serve;"
         f"sys.exit(serve(SimpleNamespace(port=0, state={str(state)!r}, seed=0, speed=1.0)))"
@@ -299,12 +298,68 @@ def test_serve_prints_its_kubeconfig_and_ends_at_a_signal(
         assert process.stdout is not None
         assert process.stdout.readline().startswith(b"The demo cluster serves http://127.0.0.1:")
         export = process.stdout.readline().decode().strip()
-        kubeconfig = Path(export.removeprefix("export KUBECONFIG="))
-        assert get(kubeconfig, "/api/v1/namespaces/chat/pods")["items"]
-        process.send_signal(signal.SIGINT)
-        assert process.wait(LIMIT) == 0
+        yield process, Path(export.removeprefix("export KUBECONFIG="))
     finally:
         process.kill()
         process.communicate()
+
+
+def test_a_killed_server_has_saved_what_changed_and_its_file_is_free(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = tmp_path / "state.json"
+    with served(state) as (process, _):
+        deadline = time.monotonic() + LIMIT
+        while not state.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert time.monotonic() < deadline - LIMIT + 5, "saved soon after it began"
+        options = SimpleNamespace(port=0, state=str(state), seed=0, speed=1.0)
+        assert serve(options) == 1
+        error = capsys.readouterr().err
+        assert f"Another demo keeps its state in {state}" in error and error.count("\n") == 1
+        process.kill()
+        process.wait()
+    with served(state) as (process, kubeconfig):
+        assert get(kubeconfig, "/api/v1/namespaces/chat/pods")["items"]
+
+
+async def test_a_state_is_saved_as_it_changes_and_no_second_demo_takes_it(tmp_path: Path) -> None:
+    state = tmp_path / "state.json"
+    other = tmp_path / "link.json"
+    other.symlink_to(state)
+    async with DemoCluster(state=state, live=False) as demo:
+        for same in (state, other):
+            with pytest.raises(DemoError, match="Another demo keeps its state"):
+                await DemoCluster(state=same, live=False).__aenter__()
+        demo.store.delete(DEPLOYMENTS, "search", "bge-m3")
+        async with asyncio.timeout(5):
+            while not state.exists() or '"name": "bge-m3"' in _deployments(state):
+                await asyncio.sleep(0.05)
+    assert list(tmp_path.glob("*.lock")) == []
+
+
+def _deployments(state: Path) -> str:
+    return json.dumps(json.loads(state.read_text())["objects"][DEPLOYMENTS.key])
+
+
+async def test_a_demo_that_does_not_start_leaves_its_state_free(tmp_path: Path) -> None:
+    state = tmp_path / "state.json"
+    state.write_text("[]")
+    with pytest.raises(DemoError, match="does not hold the state"):
+        await DemoCluster(state=state).__aenter__()
+    state.unlink()
+    async with DemoCluster(state=state, live=False):
+        pass
+
+
+def test_serve_prints_its_kubeconfig_and_ends_at_a_signal(
+    tmp_path: Path, own_temporary_directory: Path
+) -> None:
+    state = tmp_path / "state.json"
+    with served(state) as (process, kubeconfig):
+        assert get(kubeconfig, "/api/v1/namespaces/chat/pods")["items"]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(LIMIT) == 0
     assert state.exists()
     assert list(own_temporary_directory.iterdir()) == []
