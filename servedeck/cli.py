@@ -227,6 +227,15 @@ def _settings(args: argparse.Namespace) -> Settings:
     )
 
 
+def _one_namespace(settings: Settings) -> None:
+    """Refuses a name where no single namespace is meant."""
+    if settings.all_namespaces:
+        raise CommandError(
+            "A serving cannot be named across all namespaces; give its namespace with -n.",
+            USAGE_ERROR,
+        )
+
+
 @contextmanager
 def _target(
     args: argparse.Namespace, settings: Settings, meanwhile: Callable[[], object] = lambda: None
@@ -262,8 +271,9 @@ def _target(
 
 def _app(args: argparse.Namespace, create: Draft | None = None) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        command = "get servings" if create is None else "apply"
         raise CommandError(
-            "The screen needs a terminal; for scripts there is `servedeck get servings`."
+            f"The screen needs a terminal; for scripts there is `servedeck {command}`."
         )
     # What is imported and built until the first frame stays; looking for garbage in it takes a
     # quarter of that time. The app turns the collector on again when the frame stands.
@@ -286,11 +296,8 @@ def _get(args: argparse.Namespace) -> int:
     from servedeck.fleet.query import QueryError, parse_selector
 
     settings = _settings(args)
-    if args.names and settings.all_namespaces:
-        raise CommandError(
-            "A serving cannot be named across all namespaces; give its namespace with -n.",
-            USAGE_ERROR,
-        )
+    if args.names:
+        _one_namespace(settings)
     try:
         selector = parse_selector(args.selector) if args.selector is not None else None
     except QueryError as error:
@@ -332,6 +339,12 @@ def _apply(args: argparse.Namespace) -> int:
     from servedeck.cluster.connection import Connection
     from servedeck.deploy import headless
 
+    if args.all_namespaces:
+        raise CommandError(
+            "A serving cannot be applied across all namespaces; give its namespace with -n or in"
+            " the file.",
+            USAGE_ERROR,
+        )
     settings = _settings(args)
     specs = _servings(args.filename)
 
@@ -366,6 +379,7 @@ def _export(args: argparse.Namespace) -> int:
     from servedeck.deploy import headless
 
     settings = _settings(args)
+    _one_namespace(settings)
 
     async def run(target: Target) -> int:
         connection = await Connection.open(target)

@@ -68,8 +68,15 @@ def test_version(run: Run) -> None:
         ("get",),
         ("get", "servings", "-l", "a b"),
         ("get", "servings", "-A", "llama"),
+        ("export", "llama", "-A"),
+        ("apply", "-A", "-f", "/dev/null"),
+        ("-A", "apply", "-f", "/dev/null"),
         ("--nonsense",),
         ("demo",),
+        ("demo", "serve", "--speed", "0"),
+        ("demo", "serve", "--speed", "nan"),
+        ("demo", "serve", "--port", "99999"),
+        ("demo", "serve", "--state", "/nowhere/at/all.json"),
         ("get", "servings", "--log-file", "/nowhere/log"),
         ("get", "servings", "--log-file", "~no-such-user/log"),
     ],
@@ -114,6 +121,17 @@ def test_the_screen_needs_a_terminal(run: Run) -> None:
     result = run()
     assert result.returncode == 1
     assert "needs a terminal; for scripts there is `servedeck get servings`" in result.stderr
+    result = run("create")
+    assert result.returncode == 1
+    assert "needs a terminal; for scripts there is `servedeck apply`" in result.stderr
+
+
+@pytest.mark.parametrize("args", [("export", "llama"), ("apply", "-f", "/dev/null")])
+def test_one_serving_is_not_meant_in_all_namespaces(run: Run, args: tuple[str, ...]) -> None:
+    result = run(*args, "-A")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "across all namespaces; give its namespace with -n" in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_a_wrong_settings_file_exits_with_2(run: Run, tmp_path: Path) -> None:
