@@ -17,6 +17,7 @@ from servedeck.deploy.draft import VARIABLE, Draft
 from servedeck.deploy.shelf import Shelf, Slot
 from servedeck.fleet.view import Key
 from servedeck.serving import manifests
+from servedeck.serving.document import to_yaml
 from servedeck.serving.problems import error
 from servedeck.serving.spec import ServingSpec
 from tests.tui import fakes
@@ -214,6 +215,30 @@ async def test_a_step_with_errors_is_not_left_and_the_first_one_has_the_cursor(
         await shows(pilot, "lots", "✗")
 
 
+async def test_the_first_invalid_field_in_the_forms_order_gets_the_cursor(
+    bench: FakeBench,
+) -> None:
+    async with form_on(bench) as pilot:
+        await to_step(pilot, 2)  # without a model
+        form = form_of(pilot)
+        await go_to(pilot, "settings.tensor_parallel_size")
+        await pilot.press("ctrl+u")
+        await type_text(pilot, "many")
+        await pilot.press("ctrl+n")
+        await shows(pilot, "must be mended")
+        assert getattr(form.focused, "path", "") == "settings.model"
+        await type_text(pilot, MODEL)
+        await go_to(pilot, "cpu")
+        await pilot.press("ctrl+u")
+        await type_text(pilot, "abc")
+        await go_to(pilot, "image")
+        await pilot.press("ctrl+u")
+        await type_text(pilot, "Foo Bar")
+        await pilot.press("ctrl+n")
+        await shows(pilot, "must be mended", "Foo Bar", "✗")
+        assert getattr(form.focused, "path", "") == "image"
+
+
 async def test_the_error_of_the_last_field_of_a_small_screen_is_seen(bench: FakeBench) -> None:
     async with form_on(bench) as pilot:
         await to_step(pilot, 2)
@@ -340,6 +365,59 @@ async def test_a_raw_block_device_cannot_be_picked(bench: FakeBench) -> None:
         await type_text(pilot, "raw")
         await pilot.press("enter")
         await shows(pilot, "raw block device; choose one with a filesystem")
+
+
+@pytest.mark.parametrize("key", ["ctrl+b", "ctrl+n", "ctrl+o"])
+@pytest.mark.parametrize("path", ["volumes", "env"])
+async def test_a_row_that_stayed_blank_goes_with_the_step(
+    bench: FakeBench, tmp_path: Path, path: str, key: str
+) -> None:
+    file = tmp_path / "other.yaml"
+    other = Draft("vllm", "team-a")
+    other.texts |= {"name": "other", "settings.model": MODEL}
+    spec, _ = other.check()
+    assert spec is not None
+    file.write_text(to_yaml(spec))
+    async with form_on(bench) as pilot:
+        await to_step(pilot, 2)
+        await type_text(pilot, MODEL)
+        await go_to(pilot, f"add.{path}")
+        await pilot.press("enter")
+        if path == "volumes":
+            await shows(pilot, CLAIMS[0].name)
+            await pilot.press("escape")
+        form = form_of(pilot)
+        await wait_for(pilot, lambda: pilot.app.screen is form, "the form again")
+        assert len(form.draft.rows[path]) == 1
+        await pilot.press(key)
+        if key == "ctrl+o":
+            await pilot.press("ctrl+u")
+            await type_text(pilot, str(file))
+            await pilot.press("enter")
+            await shows(pilot, "Loaded")
+        # The cluster's news come whenever they like, also while the fields are out of sight.
+        bench.surroundings.on_change()
+        await wait_for(pilot, lambda: not form._around_changed, "the news")
+        assert form.draft.rows[path] == []
+        assert form.step == {"ctrl+b": 1, "ctrl+n": 3, "ctrl+o": 1}[key]
+
+
+async def test_rows_after_a_blank_one_keep_their_problems_and_the_cursor(bench: FakeBench) -> None:
+    async with form_on(bench) as pilot:
+        await to_step(pilot, 2)
+        await type_text(pilot, MODEL)
+        await go_to(pilot, "add.env")
+        await pilot.press("enter")
+        await go_to(pilot, "add.env")
+        await pilot.press("enter")
+        await type_text(pilot, "2BAD")
+        await pilot.press("tab", "tab", "shift+tab", "ctrl+b")
+        await shows(pilot, "Service Template")
+        await pilot.press("ctrl+n")
+        await shows(pilot, "2BAD", "✗")
+        form = form_of(pilot)
+        assert getattr(form.focused, "path", "") == "env.0.value"
+        assert "env.1" not in form.form.left
 
 
 async def test_a_row_is_removed_by_its_key(bench: FakeBench) -> None:

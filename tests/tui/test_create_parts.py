@@ -82,7 +82,7 @@ def test_the_source_of_a_value_goes_round_and_what_was_written_comes_back() -> N
 def test_rows_into_which_nothing_was_written_are_dropped() -> None:
     draft = draft_of()
     draft.rows["env"] = [dict(VARIABLE), {**VARIABLE, "name": "A"}]
-    assert environment.drop_blank(draft)
+    assert environment.drop_blank(draft) == {"env.0": "", "env.1": "env.0"}
     assert [row["name"] for row in draft.rows["env"]] == ["A"]
     assert not environment.drop_blank(draft)
 

@@ -87,12 +87,18 @@ def is_blank(row: Row) -> bool:
     return not any(text for name, text in row.items() if name not in ("source", "read_only"))
 
 
-def drop_blank(draft: Draft) -> bool:
-    """Remove rows into which nothing was written; True where there were some."""
-    before = sum(map(len, draft.rows.values()))
+def drop_blank(draft: Draft) -> dict[str, str]:
+    """Remove rows into which nothing was written. Returns where the rows of those lists stand now,
+    by where they stood: {"env.0": "", "env.1": "env.0"}, "" for what was removed."""
+    moved: dict[str, str] = {}
     for path, rows in draft.rows.items():
-        draft.rows[path] = [row for row in rows if not is_blank(row)]
-    return sum(map(len, draft.rows.values())) != before
+        kept = [at for at, row in enumerate(rows) if not is_blank(row)]
+        if len(kept) == len(rows):
+            continue
+        draft.rows[path] = [rows[at] for at in kept]
+        moved |= {f"{path}.{at}": "" for at in range(len(rows))}
+        moved |= {f"{path}.{at}": f"{path}.{now}" for now, at in enumerate(kept)}
+    return moved
 
 
 def next_source(row: Row) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -90,9 +90,11 @@ class FormView(FormBody):
         self.step = step
         await self.rebuild(focus or self._at.get(step, "") or self._first_missing())
 
-    async def rebuild(self, focus: str) -> None:
-        """Make the rows anew, after the number of them changed."""
+    async def rebuild(self, *focus: str) -> None:
+        """Make the rows anew, after the number of them changed. The cursor goes to the first of
+        the fields `focus` in the form's order."""
         self._row = ""
+        self._forget()
         top = self.scroll_offset.y
         with self.app.batch_update():
             await self.remove_children()
@@ -104,7 +106,22 @@ class FormView(FormBody):
             self._show_problems()
             self._show_notes()
             self.scroll_to(y=top, animate=False)
-            self.focus_path(focus)
+            self.focus_path(*focus)
+
+    def drop_blank(self) -> None:
+        """Remove rows into which nothing was written, before another step is shown or this one is
+        shown anew."""
+        moved = environment.drop_blank(self.draft)
+        self._forget()
+        if moved:
+            self.left = {now for path in self.left if (now := _moved(path, moved))}
+            self._at = {step: _moved(path, moved) for step, path in self._at.items()}
+
+    def _forget(self) -> None:
+        """The rows on the screen are no longer those of the draft: what comes in until they are
+        made anew, as the cluster's news, must not look a row up that is gone."""
+        self._editors = []
+        self._rows = []
 
     def _built(self, item: steps.Item) -> Widget:
         if isinstance(item, steps.Title):
@@ -274,9 +291,10 @@ class FormView(FormBody):
             self.move(1)
         return finished
 
-    def focus_path(self, path: str) -> None:
-        """Put the cursor on a field, or on the nearest one that the path leads to."""
-        editors = [one for one in self.editors() if self._leads(one, path)]
+    def focus_path(self, *paths: str) -> None:
+        """Put the cursor on the first field that one of the paths leads to, else on the form's
+        first."""
+        editors = [one for one in self.editors() if any(self._leads(one, p) for p in paths)]
         target = next(iter([*editors, *self.editors()]), None)
         if target is not None:
             self.screen.set_focus(target, scroll_visible=False)
@@ -411,6 +429,14 @@ class FormView(FormBody):
         await self.rebuild(f"{row}.{editor}")
         self.post_message(self.Changed(row))
         return sentence
+
+
+def _moved(path: str, moved: Mapping[str, str]) -> str:
+    """Where a field stands after rows of its list were removed, "" where it is gone."""
+    for row, now in moved.items():
+        if path == row or path.startswith(f"{row}."):
+            return now and now + path.removeprefix(row)
+    return path
 
 
 def path_of(widget: Widget | None) -> str:

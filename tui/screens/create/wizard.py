@@ -17,7 +17,7 @@ from servedeck.deploy.shelf import Slot
 from servedeck.fleet.view import Key
 from servedeck.serving.problems import errors
 from tui.actions import BY_ID, Action, bound
-from tui.screens.create import choices, environment, steps
+from tui.screens.create import choices, steps
 from tui.screens.create.ask import Answer, AskScreen
 from tui.screens.create.choose import ChooseScreen
 from tui.screens.create.filing import FilingScreen
@@ -141,7 +141,7 @@ class CreateScreen(FilingScreen):
         reviews = step == 3
         self.form.display = not reviews
         self.review_list.display = reviews
-        environment.drop_blank(self.draft)
+        self.form.drop_blank()
         if reviews:
             self.review_list.focus()
             self.ask_cluster()
@@ -161,7 +161,7 @@ class CreateScreen(FilingScreen):
         self.check()
         self.form.set_problems(self.problems)
         self.form.leave_all()
-        environment.drop_blank(self.draft)
+        self.form.drop_blank()
         self.check()
         wrong = [one for one in errors(self.problems) if steps.step_of(one.field) == self.step]
         if not wrong:
@@ -169,7 +169,7 @@ class CreateScreen(FilingScreen):
                 await self._follow_project()
             await self.show_step(self.step + 1)
             return
-        await self.form.rebuild(wrong[0].field)
+        await self.form.rebuild(*(one.field for one in wrong))
         self.form.set_problems(self.problems)
         field = "One field" if len(wrong) == 1 else f"{len(wrong)} fields"
         self.say(f"{field} of this step must be mended before you go on.", "warning")
