@@ -11,6 +11,7 @@ import pytest
 
 from servedeck.cluster.apply import Action, Why, apply, preview, undo
 from servedeck.cluster.connection import Connection
+from servedeck.cluster.differences import Change, Conflict
 from servedeck.cluster.errors import ReadOnlyError
 from servedeck.cluster.kubeconfig import Target
 from servedeck.deploy.draft import Draft
@@ -265,6 +266,10 @@ async def test_a_field_of_another_manager_is_a_conflict_and_nothing_is_overwritt
         assert ".spec.replicas" in outcome.refusal.fields
         [shown] = await preview(connection, [deployment])
         assert shown.refusal and shown.refusal.why is Why.CONFLICT
+        assert shown.refusal.conflicts == (Conflict(".spec.replicas", "kubectl", "3", "2"),)
+        [forced] = await preview(connection, [deployment], force=True)
+        assert forced.changes == (Change(".spec.replicas", "3", "2"),)
+        assert not forced.restarts
     stored = control_plane.request("GET", f"/apis/apps/v1/namespaces/{namespace}/deployments/llama")
     assert stored["spec"]["replicas"] == 3
 
