@@ -20,6 +20,7 @@ from servedeck.serving.spec import (
     MODEL_CACHE_PATH,
     PREDICTOR_ENV,
     SHARED_MEMORY_PATH,
+    SYSTEM_ENV,
     EnvVar,
     ServingSpec,
 )
@@ -29,6 +30,7 @@ LONGEST_STRING = 128 * 1024
 """Linux MAX_ARG_STRLEN: a longer argument or variable keeps the container from starting."""
 LEAST_MEMORY = 16 * 2**20
 MOST_REPLICAS = 2**31 - 1
+"""kubernetes api/apps/v1, DeploymentSpec.Replicas: an int32."""
 MOST_ACCELERATORS = 1024
 _KERNEL_PATHS = ("/", "/dev", "/proc", "/sys")
 
@@ -44,6 +46,7 @@ def problems(spec: ServingSpec) -> list[Problem]:
         *_strings("command", spec.command),
         *_probes(spec),
         *_env("env", spec.env),
+        *_system_env(spec),
         *_transformer(spec),
     ]
 
@@ -98,8 +101,10 @@ def _resources(spec: ServingSpec) -> Iterable[Problem]:
                 f"Accelerator Count must be from 1 to {MOST_ACCELERATORS}; "
                 "for none, set Accelerator to None.",
             )
-    if not 0 <= spec.replicas <= MOST_REPLICAS:
+    if spec.replicas < 0:
         yield error("replicas", "Replicas must be 0 or more; write how many Pods to run.")
+    elif spec.replicas > MOST_REPLICAS:
+        yield error("replicas", f"Kubernetes holds at most {MOST_REPLICAS} replicas; write fewer.")
 
 
 def _shared_memory(spec: ServingSpec, memory: Fraction) -> Iterable[Problem]:
@@ -204,6 +209,16 @@ def _env(path: str, variables: Sequence[EnvVar]) -> Iterable[Problem]:
                 f"{here}.value",
                 f"{one.name} looks secret, and all who may read the Deployment could read it; "
                 "take it from a Secret.",
+            )
+
+
+def _system_env(spec: ServingSpec) -> Iterable[Problem]:
+    for at, one in enumerate(spec.env):
+        if one.name in SYSTEM_ENV:
+            yield warning(
+                f"env.{at}.name",
+                f"{one.name} replaces the system's {SYSTEM_ENV[one.name]}; "
+                "remove it unless that is meant.",
             )
 
 

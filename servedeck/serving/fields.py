@@ -143,12 +143,14 @@ def arguments(raw: object) -> tuple[str, ...]:
     raise ValueError("Write a command line or a list of arguments.")
 
 
-def quantity_text(raw: object) -> str:
+def quantity_text(raw: object, examples: str = "500m, 2 or 16Gi") -> str:
+    """The text of a quantity. Raises ValueError with one sentence that names `examples`, such as
+    suit the field."""
     written = text(raw).strip()
     if not written:
-        raise ValueError("A quantity is missing; write one such as 500m, 2 or 1Gi.")
+        raise ValueError(f"A quantity is missing; write one such as {examples}.")
     try:
-        quantity(written)
+        quantity(written, examples)
     except ValueError as exc:
         raise ValueError(f"{exc}.") from None
     return written

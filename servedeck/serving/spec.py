@@ -72,6 +72,15 @@ class Quantity:
         return raw if isinstance(raw, cls) else cls(fields.quantity_text(raw))
 
 
+def _suggesting(examples: str) -> BeforeValidator:
+    """Reads a quantity; what is none is answered with examples that suit the field."""
+
+    def read(raw: object) -> Quantity:
+        return raw if isinstance(raw, Quantity) else Quantity(fields.quantity_text(raw, examples))
+
+    return BeforeValidator(read)
+
+
 def _stripped(raw: object) -> str:
     return fields.text(raw).strip()
 
@@ -86,6 +95,8 @@ def _as_tuple(raw: object) -> object:
 
 Text = Annotated[str, BeforeValidator(_stripped)]
 Verbatim = Annotated[str, BeforeValidator(fields.text)]
+Cores = Annotated[Quantity, _suggesting("0.5, 500m or 8")]
+Bytes = Annotated[Quantity, _suggesting("512Mi, 1Gi or 64Gi")]
 Whole = Annotated[int, BeforeValidator(fields.whole_number)]
 Flag = Annotated[bool, BeforeValidator(fields.flag)]
 Arguments = Annotated[tuple[str, ...], BeforeValidator(fields.arguments)]
@@ -141,8 +152,8 @@ class ServingSpec(Part):
     description: Text = ""
     template: Text
     image: Text = ""
-    cpu: Quantity = Quantity("0.5")
-    memory: Quantity = Quantity("1Gi")
+    cpu: Cores = Quantity("0.5")
+    memory: Bytes = Quantity("1Gi")
     accelerator: Text = ""
     """Resource key, "nvidia.com/gpu"; "" for none."""
     accelerator_count: Whole = 1

@@ -65,19 +65,17 @@ _QUANTITY = re.compile(
 _LONGEST = 64
 
 
-def quantity(text: str | int | float) -> Fraction:
+def quantity(text: str | int | float, examples: str = "2, 500m, 1.5 or 16Gi") -> Fraction:
     """The value of a Kubernetes quantity: "500m", "1Gi", "1e3", 2.
 
-    Raises ValueError, with a sentence for the one who typed it, where `text` is not a quantity
-    (kubernetes apimachinery pkg/api/resource/quantity.go).
+    Raises ValueError, with a sentence for the one who typed it that names `examples`, where `text`
+    is not a quantity (kubernetes apimachinery pkg/api/resource/quantity.go).
     """
     written = str(text).strip()
     match = _QUANTITY.fullmatch(written) if len(written) <= _LONGEST else None
     if match is None:
         shown = written if len(written) <= _LONGEST else f"{written[:_LONGEST]}…"
-        raise ValueError(
-            f'"{shown}" is not a quantity: write a number such as 2, 500m, 1.5 or 16Gi'
-        )
+        raise ValueError(f'"{shown}" is not a quantity: write a number such as {examples}')
     number = Fraction(match["number"])
     if match["exponent"] is not None:
         return number * _power(10, int(match["exponent"]))

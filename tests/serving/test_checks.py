@@ -57,6 +57,7 @@ def test_good_servings_have_no_problems() -> None:
         ({"accelerator": "gpu"}, "accelerator", "not a resource key"),
         ({"accelerator_count": 0}, "accelerator_count", "from 1 to"),
         ({"replicas": -1}, "replicas", "0 or more"),
+        ({"replicas": 100000000000}, "replicas", "at most 2147483647 replicas"),
         ({"inference_port": 0}, "inference_port", "1 to 65535"),
         ({"inference_port": 65536}, "inference_port", "1 to 65535"),
         ({"command": ["a\0"]}, "command", "NUL"),
@@ -138,6 +139,7 @@ def test_a_wrong_value_is_an_error_that_says_the_mend(
             "MIG",
         ),
         ({"env": [{"name": "HF_TOKEN", "value": "x"}]}, "env.0.value", "take it from a Secret"),
+        ({"env": [{"name": "HF_HOME", "value": "x"}]}, "env.0.name", "replaces the system's /root"),
     ],
 )
 def test_a_doubtful_value_is_a_warning(change: dict[str, Any], field: str, words: str) -> None:
