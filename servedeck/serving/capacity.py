@@ -23,6 +23,8 @@ from servedeck.serving.units import format_quantity, quantity
 
 Amounts = dict[str, Fraction]
 _ZERO = Fraction(0)
+MOST_REASONS = 3
+"""Reasons of the sentence; the nodes of the others are only counted."""
 
 
 class RequestingContainer(Record, frozen=True):
@@ -256,7 +258,10 @@ def _sentence(
     what = _asked(asked)
     if not total:
         return "The cluster has no nodes, so no replica can start."
-    why = "; ".join(f"{count} {reason}" for reason, count in reasons[:3])
+    parts = [f"{count} {reason}" for reason, count in reasons[:MOST_REASONS]]
+    if unsaid := sum(count for _, count in reasons[MOST_REASONS:]):
+        parts.append(f"and {unsaid} more")
+    why = "; ".join(parts)
     others = f" ({why})" if why else ""
     has = "has" if able == 1 or total == 1 else "have"
     head = f"{able} of {_count(total, 'node')} {has} room for {what} now{others}"

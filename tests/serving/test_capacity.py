@@ -90,6 +90,18 @@ def test_the_sentence_says_which_replica_stays_pending() -> None:
     assert fit(0, nodes, []).endswith("no replica is asked for.")
 
 
+def test_the_reasons_of_the_nodes_add_up() -> None:
+    odd = [
+        node("cordoned", 1, unschedulable=True),
+        node("lost", 1, ready="False"),
+        node("own", 1, taints=[{"key": "own", "effect": "NoSchedule"}]),
+        node("small", 1, memory="8Gi"),
+    ]
+    sentence = fit(1, [*odd, node("a", 1), node("b"), node("c")], [])
+    assert sentence.startswith("1 of 7 nodes has room")
+    assert "(2 no NVIDIA GPU; 1 cordoned; 1 not ready; and 2 more)" in sentence
+
+
 @pytest.mark.parametrize(
     ("where", "pods", "reason"),
     [
