@@ -3,8 +3,9 @@ dry run, quota, the nodes."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from servedeck.cluster import apply
 from servedeck.cluster.apply import Action, Owner, Place, Preview, Refusal, Why
@@ -20,6 +21,9 @@ from servedeck.serving.spec import EnvVar, KeyRef, ServingSpec
 
 _FIELD_OF = {Why.TAKEN: "name", Why.NAMESPACE: "project", Why.QUOTA: "replicas"}
 """Field of the form that mends each kind of refusal, where there is one."""
+
+_PREVIEWED = re.compile(r'^pods? "[^"]*" is (?:forbidden|invalid): ', re.IGNORECASE)
+"""How the API server begins, with the name that the Pod of `preview_pod` got."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,8 @@ async def review(
     Raises ClusterError only where the API server cannot be reached.
     """
     objects = manifests.build(spec, platform, shape)
-    problems = [*checks.problems(spec)]
+    own_problems = checks.problems(spec)
+    problems = [*own_problems]
     if platform.problem:
         problems.append(warning("", platform.problem))
     unknown = list(surroundings.missing)
@@ -72,7 +77,8 @@ async def review(
         problems += claims.problems(spec, known)
     previews: tuple[Preview, ...] = ()
     taken: tuple[Owner, ...] = ()
-    if not errors(problems):
+    # Whatever else is missing: a name that is taken, say, is known at once.
+    if not errors(own_problems):
         stored = await apply.taken(connection, objects)
         taken = tuple(owner for owner in stored if owner.place not in own)
         asked_for = objects
@@ -86,7 +92,7 @@ async def review(
         changing = any(one.action is not Action.UNCHANGED for one in previews)
         if not refusals and spec.replicas and changing:
             pod = await apply.preview_pod(connection, objects[0])
-            refusals += [pod] if pod else []
+            refusals += [_of_all_pods(pod, spec.name)] if pod else []
         problems += [_problem(refused) for refused in dict.fromkeys(refusals)]
         missing, unasked = await _missing_references(connection, spec)
         problems += missing
@@ -111,6 +117,12 @@ def _taken(owner: Owner) -> str:
 
 def _problem(refused: Refusal) -> Problem:
     return error(_FIELD_OF.get(refused.why, ""), refused.message)
+
+
+def _of_all_pods(refused: Refusal, name: str) -> Refusal:
+    """The refusal of the one Pod that was asked about, without the name that it had for that."""
+    message = _PREVIEWED.sub(f"Pods of {name} are refused: ", refused.message)
+    return replace(refused, message=message)
 
 
 async def _missing_references(

@@ -113,7 +113,21 @@ async def test_quota_is_known_before_anything_is_made(connection: Connection) ->
     await connection.request("POST", "/api/v1/namespaces/chat/resourcequotas", body=quota)
     many = {"accelerator_count": "2", "settings.tensor_parallel_size": "2"}
     told = await reviewed(connection, spec_of(**many))
-    assert any("exceeded quota" in problem.message for problem in told.errors)
+    [refused] = told.errors
+    assert refused.field == "replicas"
+    assert refused.message.startswith("Pods of fresh are refused: exceeded quota")
+    assert "preview" not in refused.message
+
+
+async def test_a_missing_claim_does_not_hide_that_the_name_is_taken(
+    connection: Connection,
+) -> None:
+    draft = Draft.of(spec_of(name="llama-31-8b"))
+    draft.rows["volumes"] = [{"claim": "nowhere", "mount_path": "/data", "read_only": "false"}]
+    spec, problems = draft.check()
+    assert spec is not None, problems
+    told = await reviewed(connection, spec)
+    assert {problem.field for problem in told.errors} == {"name", "volumes.0.claim"}
 
 
 async def test_who_may_only_look_is_told_what_is_missing(demo: DemoCluster) -> None:
