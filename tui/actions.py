@@ -59,6 +59,8 @@ SCOPES: Mapping[str, str] = {
 """What the help calls each scope, in its order."""
 
 DIGITS = "0,1,2,3,4,5,6,7,8,9"
+SECTION_KEYS = "1,2,3,4,5,6,7"
+"""Keys of the review's sections, of which there are seven at most."""
 POD_KEYS = "1,2,3,4,5,6,7,8,9,a,b,d,e,f,i,m,n,o,r,s,t,u,v,x,y,z"
 """Keys that open the log of the n-th Pod of a status; none of them scrolls or closes."""
 
@@ -291,10 +293,10 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action(
         "review.section",
-        "1,2,3,4,5,6,7,8,9",
+        SECTION_KEYS,
         "edit section",
         "Go to the section with that number.",
-        footer=6,
+        footer=7,
         keyed=True,
     ),
     Action(
@@ -302,7 +304,7 @@ ACTIONS: tuple[Action, ...] = (
         "y",
         "YAML",
         "Show the objects that are applied, then the serving as a file, then the review.",
-        footer=7,
+        footer=6,
     ),
     Action("review.ask", "r", "ask again", "Ask the API server anew.", footer=8),
     Action("review.undo", "u", "undo", "Remove what an unfinished attempt created.", footer=9),
@@ -479,6 +481,7 @@ def _bound(action: Action) -> Iterator[Binding]:
 
 _SHOWN = {
     "slash": "/",
+    "equals_sign": "=",
     "colon": ":",
     "question_mark": "?",
     "greater_than_sign": ">",
@@ -505,6 +508,8 @@ def shown_keys(action: Action, keymap: Mapping[str, str], *, all_keys: bool = Fa
     keys = keymap.get(action.id, action.keys).split(",")
     if action.keys == DIGITS:
         return "0-9"
+    if action.keys == SECTION_KEYS:
+        return "1-7"
     if action.keys == POD_KEYS:
         return "1-9 a-z"
     if action.keyed and not all_keys:

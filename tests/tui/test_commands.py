@@ -3,7 +3,7 @@ from textual.binding import Binding
 
 from tests.tui import fakes
 from tests.tui.helpers import make_app, screen_text, shows, wait_for
-from tui.actions import ACTIONS, SCOPES, bindings, in_scope
+from tui.actions import ACTIONS, SCOPES, bindings, in_scope, shown_keys
 from tui.screens.command import CommandScreen
 from tui.screens.help import HelpScreen
 from tui.screens.pick import Choice, ranked
@@ -153,3 +153,8 @@ async def test_the_footer_fits_80_columns_with_the_most_important_first():
 
 def test_bindings_are_made_for_each_scope():
     assert {binding.id for binding in bindings("help")} >= {"help.close"}
+
+
+def test_no_key_is_shown_by_its_internal_name():
+    for action in ACTIONS:
+        assert "_" not in shown_keys(action, {}, all_keys=True), action.id

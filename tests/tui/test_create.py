@@ -66,6 +66,10 @@ def form_of(pilot: Pilot[None]) -> CreateScreen:
     return next(one for one in pilot.app.screen_stack if isinstance(one, CreateScreen))
 
 
+def footer_of(pilot: Pilot[None]) -> str:
+    return screen_text(pilot.app).splitlines()[-1]
+
+
 async def type_text(pilot: Pilot[None], text: str) -> None:
     await pilot.press(*text)
 
@@ -589,15 +593,43 @@ async def test_yaml_of_the_objects_and_of_the_document_without_secrets(bench: Fa
         await type_text(pilot, "HF_TOKEN=hf_abcdefghijkl")
         await pilot.press("ctrl+n")
         await shows(pilot, "The API server accepts it")
+        assert "enter edit" in footer_of(pilot)
         await pilot.press("y")
         screen = await shows(pilot, "apiVersion: apps/v1", "kind: Deployment")
         assert "hf_abc" not in screen
+        assert "edit" not in footer_of(pilot)
+        await pilot.press("enter")
+        await shows(pilot, "y goes on to the review")
         await pilot.press("y")
         await shows(pilot, "servedeck.dev/v1", "kind: Serving")
         await pilot.press("ctrl+g")
         await shows(pilot, "hf_abcdefghijkl")
         await pilot.press("y")
-        await shows(pilot, "1 Basic Information")
+        await shows(pilot, "1 Basic Information", "enter edit")
+
+
+async def test_the_footer_names_first_what_the_step_is_there_for(bench: FakeBench) -> None:
+    async with form_on(bench) as pilot:
+        await to_step(pilot, 1, name="llama")
+        assert footer_of(pilot).startswith(" ctrl+n next  ctrl+b back")
+        assert "ctrl+s" not in footer_of(pilot)
+        await type_text(pilot, MODEL)
+        await pilot.press("ctrl+n")
+        await shows(pilot, "The API server accepts it")
+        assert footer_of(pilot).startswith(" ctrl+s deploy  ctrl+b back  esc leave  enter edit")
+        assert "y YAML" in footer_of(pilot)
+        assert "ctrl+n" not in footer_of(pilot)
+
+
+async def test_the_help_names_keys_as_they_are_typed(bench: FakeBench) -> None:
+    async with form_on(bench, (100, 60)) as pilot:
+        await pilot.press("f1")
+        screen = await shows(pilot, "Create: the fields", "  =  ")
+        assert "equals_sign" not in screen
+        await pilot.press("escape")
+        await to_step(pilot, 3)
+        await pilot.press("f1")
+        await shows(pilot, "1-7           Go to the section with that number")
 
 
 async def test_replicas_that_would_stay_pending_hold_up_a_hasty_deploy(bench: FakeBench) -> None:

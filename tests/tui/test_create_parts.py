@@ -12,6 +12,7 @@ from servedeck.deploy.draft import VARIABLE, Draft
 from servedeck.deploy.shelf import Shelf
 from servedeck.serving.templates import TEMPLATES
 from tests.tui.bench import PLATFORM, FakeAround
+from tui.actions import SECTION_KEYS
 from tui.screens.create import choices, environment, files, steps, summary
 from tui.screens.create.keeper import Keeper
 from widgets.spans import plain
@@ -40,6 +41,13 @@ def test_every_text_of_a_draft_has_a_place_in_the_form_and_in_the_review(templat
     for path in shown:
         assert steps.help_of(path, draft)
         assert steps.step_of(path) == (1 if path in steps_of_basic() else 2)
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_every_section_of_the_review_has_a_key(template: str) -> None:
+    draft = draft_of(template)
+    draft.texts |= {"readiness_path": "/ready", "liveness_path": "/live"}
+    assert len(steps.sections(draft)) <= len(SECTION_KEYS.split(","))
 
 
 def steps_of_basic() -> set[str]:

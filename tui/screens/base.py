@@ -108,10 +108,14 @@ class ActionScreen(Screen[Result]):
         """Scopes of the actions that the footer and the help show now."""
         return (self.SCOPE,)
 
+    def hinted(self, action: Action) -> bool:
+        """Whether the footer has a place for the action now."""
+        return bool(action.footer)
+
     def show_hints(self) -> None:
         """Bring the footer up to date."""
         keymap = self.servedeck.keys
-        actions = [action for scope in self.scopes() for action in in_scope(scope) if action.footer]
+        actions = [one for scope in self.scopes() for one in in_scope(scope) if self.hinted(one)]
         actions.sort(key=lambda action: action.footer)
         hints = [
             Hint(

@@ -247,8 +247,13 @@ class ReviewingScreen(Overlay[Key | None]):
             return
         self.review_list.set_entries(self._entries(), fresh=fresh)
 
+    @property
+    def shows_yaml(self) -> bool:
+        """Whether the third step shows YAML in place of the review."""
+        return self.step == 3 and self._view != VIEWS[0] and self.spec is not None
+
     def _entries(self) -> list[Entry]:
-        if self._view != VIEWS[0] and self.spec is not None:
+        if self.shows_yaml and self.spec is not None:
             return summary.yaml_entries(
                 self.spec, self.bench.platform, self._view, reveal=self.reveal
             )

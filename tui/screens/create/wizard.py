@@ -214,6 +214,11 @@ class CreateScreen(FilingScreen):
         super().show_review(fresh=fresh)
         self._show_steps()
 
+    def do_yaml(self) -> None:
+        super().do_yaml()
+        self.show_help("")
+        self.show_hints()
+
     def _show_steps(self) -> None:
         spans: list[Span] = [(" Create a serving ", "title"), (" ", "")]
         wide = self.size.width >= 100
@@ -234,7 +239,9 @@ class CreateScreen(FilingScreen):
 
     def show_help(self, path: str) -> None:
         """Say in the line at the bottom what the field is for."""
-        if self.step == 3:
+        if self.shows_yaml:
+            text = "Nothing is created without ctrl+s. y shows objects, file and review in turn."
+        elif self.step == 3:
             text = (
                 "Nothing is created without ctrl+s. Enter on a line, or a section's digit, edits."
             )
@@ -292,12 +299,24 @@ class CreateScreen(FilingScreen):
                 return self.why_no_deploy() if not self.deployment.running else UNDER_WAY
             case "undo":
                 return "" if self.deployment.made else "Nothing was created that could be removed."
-            case "leave" | "previous" | "load" | "edit" | "section":
-                return UNDER_WAY if self.deployment.running else ""
+            case "leave" | "previous" | "load" | "edit" | "section" if self.deployment.running:
+                return UNDER_WAY
+            case "edit" if self.shows_yaml:
+                return "The YAML is only shown; y goes on to the review, whose lines can be edited."
         return ""
 
     def scopes(self) -> tuple[str, ...]:
         return ("create", "review") if self.step == 3 else ("create", "form")
+
+    def hinted(self, action: Action) -> bool:
+        """Only what can be done in this step, and in this view of it."""
+        if action.id == "create.deploy":
+            return self.step == 3
+        if action.id == "create.next":
+            return self.step != 3
+        if action.id in ("review.edit", "review.section"):
+            return not self.shows_yaml
+        return super().hinted(action)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys of the fields are not ours in the review, nor those of the review in the fields."""
