@@ -338,7 +338,7 @@ async def test_another_template_brings_its_fields_and_what_was_typed_comes_back(
 async def test_a_volume_is_picked_from_the_project_with_what_is_known_of_it(
     bench: FakeBench,
 ) -> None:
-    async with form_on(bench, (120, 40)) as pilot:
+    async with form_on(bench, (120, 50)) as pilot:
         await to_step(pilot, 2)
         await type_text(pilot, MODEL)
         await shows(pilot, "model-cache", "/dev/shm", "system default, read-only")
