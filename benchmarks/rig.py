@@ -93,8 +93,14 @@ async def churn(url: str, token: str, rate: float, seconds: float) -> dict[str, 
             if (statuses := item["status"].get("containerStatuses"))
         ]
 
+        changing: set[tuple[str, str]] = set()
+        """Pods with a request under way: two of one Pod may arrive the other way round."""
+
         async def change() -> None:
             namespace, name, statuses = random.choice(pods)
+            while (namespace, name) in changing:
+                namespace, name, statuses = random.choice(pods)
+            changing.add((namespace, name))
             statuses[0]["restartCount"] += 1
             async with http.patch(
                 f"/api/v1/namespaces/{namespace}/pods/{name}/status",
@@ -102,6 +108,7 @@ async def churn(url: str, token: str, rate: float, seconds: float) -> dict[str, 
                 headers={"Content-Type": "application/strategic-merge-patch+json"},
             ) as answer:
                 counts["changed" if answer.status == 200 else "failed"] += 1
+            changing.discard((namespace, name))
 
         start = time.monotonic()
         async with asyncio.TaskGroup() as tasks:

@@ -252,7 +252,7 @@ def add_nodes(target: Target) -> None:
             target.patch(path, {"status": body["status"]})
 
 
-def eventually(condition: Callable[[], Any], what: str, limit: float = 30) -> Any:
+def eventually(condition: Callable[[], Any], what: str, limit: float = 60) -> Any:
     """The first true value of the condition."""
     return wait_for(condition, what, limit)
 

@@ -115,7 +115,13 @@ async def test_a_connection_that_goes_silent_is_noticed_told_and_left(
     control_plane: ControlPlane, namespace: str
 ) -> None:
     # a watch hears nothing for quiet seconds: a minute and a half in earnest, bookmarks come sooner
-    impatient = Timings(quiet=3.0, list_silence=3.0, retry=(0.2, 0.5), watch=(60.0, 60.0))
+    impatient = Timings(
+        quiet=3.0,
+        list_silence=3.0,
+        retry=(0.2, 0.5),
+        watch=(60.0, 60.0),
+        unmarked_watch=(2.0, 3.0),  # Events: else they are silent for long before the proxy is
+    )
     control_plane.deploy(namespace, "llama")
     key = Key(namespace, "llama")
     async with WireProxy(control_plane.url).serve() as proxy:
