@@ -58,10 +58,3 @@ async def pages(
                 return
     finally:
         asked.cancel()
-        asked.add_done_callback(_seen)
-
-
-def _seen(asked: asyncio.Task[Answer]) -> None:
-    """What became of a page that nobody wants any more, so that asyncio does not complain of it."""
-    if not asked.cancelled():
-        asked.exception()

@@ -47,7 +47,6 @@ async def run_program(
     reading = asyncio.gather(
         _drain(process.stdout, output), _drain(process.stderr, errors), return_exceptions=True
     )
-    reading.add_done_callback(lambda _: _close(process))
     try:
         async with asyncio.timeout(limit):
             code = await asyncio.to_thread(process.wait)
@@ -76,10 +75,3 @@ async def _drain(pipe: IO[bytes] | None, kept: bytearray) -> None:
     with contextlib.closing(transport):
         while chunk := await reader.read(1 << 16):
             kept += chunk[: MOST_OUTPUT - len(kept)]
-
-
-def _close(process: subprocess.Popen[bytes]) -> None:
-    """What was cancelled before it began has closed no pipe."""
-    for pipe in (process.stdout, process.stderr):
-        if pipe is not None:
-            pipe.close()

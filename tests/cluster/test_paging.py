@@ -43,6 +43,10 @@ async def test_a_list_that_grew_old_begins_anew_and_whole(api: Api, connection: 
     assert counts == [2, None, 5]
 
 
+def nothing_asked() -> bool:
+    return not any("Connection.request" in repr(one) for one in asyncio.all_tasks())
+
+
 @pytest.mark.usefixtures("five")
 @pytest.mark.parametrize("answered", [True, False])
 async def test_a_list_that_is_left_midway_leaves_no_request_behind(
@@ -63,8 +67,9 @@ async def test_a_list_that_is_left_midway_leaves_no_request_behind(
         await anext(listed)
         await asked.wait()
         if answered:
-            await asyncio.sleep(0.05)
-    await until(lambda: not any("Connection.request" in repr(one) for one in asyncio.all_tasks()))
+            await until(nothing_asked)
+    await until(nothing_asked)
+    await asyncio.sleep(0)
     gc.collect()
     assert "never retrieved" not in caplog.text
 
