@@ -16,9 +16,14 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from servedeck.cluster.connection import Answer, Connection
-from servedeck.cluster.differences import Change, Conflict, changed, conflicts
-from servedeck.cluster.differences import Difference as Difference
-from servedeck.cluster.differences import admitted as admitted
+from servedeck.cluster.differences import (
+    Change,
+    Conflict,
+    Difference,
+    admitted,
+    changed,
+    conflicts,
+)
 from servedeck.cluster.errors import AnswerError, ApiError, ClusterError
 from servedeck.serving.manifests import encode
 from servedeck.serving.objects import MANAGED_BY_LABEL, MANAGER, REVISION_ANNOTATION
@@ -230,9 +235,9 @@ async def apply(
     """Apply `manifests` in their order and stop at the first that is refused.
 
     With `create`, an object that exists already is a refusal, not a change. With `force`, fields
-    that others own are taken over. The outcome says what
-    was made until then. Where the connection was lost before an answer came, the object is asked
-    for once more, so that it is not left out of what undo removes.
+    that others own are taken over. The outcome says what was made until then. Where the connection
+    was lost before an answer came, the object is asked for once more, so that it is not left out of
+    what undo removes.
     """
     made: list[Made] = []
     for manifest in manifests:

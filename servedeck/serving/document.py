@@ -258,10 +258,10 @@ def place_of(field: str) -> str:
 def _placed(problem: Problem, lines: Mapping[str, int], first: int) -> DocumentProblem:
     """The problem with the line of its field, or of the nearest field around it."""
     path = place_of(problem.field)
-    spelled = path
-    while spelled and spelled not in lines:
-        spelled = spelled.rpartition(".")[0]
-    return DocumentProblem(lines.get(spelled, first), path, problem.message)
+    around = path
+    while around and around not in lines:
+        around = around.rpartition(".")[0]
+    return DocumentProblem(lines.get(around, first), path, problem.message)
 
 
 def _plain(node: yaml.Node, path: str, lines: dict[str, int], twice: list[DocumentProblem]) -> Any:

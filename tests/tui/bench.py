@@ -10,7 +10,6 @@ from typing import Any
 
 from servedeck.cluster.apply import (
     Action,
-    Difference,
     Made,
     Outcome,
     Place,
@@ -18,6 +17,7 @@ from servedeck.cluster.apply import (
     Refusal,
     Why,
 )
+from servedeck.cluster.differences import Difference
 from servedeck.cluster.errors import ClusterError
 from servedeck.deploy.review import Review
 from servedeck.deploy.shelf import Shelf

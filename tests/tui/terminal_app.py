@@ -12,7 +12,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from servedeck.cluster.apply import Difference
+from servedeck.cluster.differences import Difference
 from servedeck.fleet.view import Key, ServingView
 from servedeck.serving.problems import warning
 from styles.themes import DARK

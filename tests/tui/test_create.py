@@ -12,7 +12,7 @@ import pytest
 from textual import events
 from textual.pilot import Pilot
 
-from servedeck.cluster.apply import Difference
+from servedeck.cluster.differences import Difference
 from servedeck.deploy.draft import VARIABLE, Draft
 from servedeck.deploy.shelf import Shelf, Slot
 from servedeck.fleet.view import Key

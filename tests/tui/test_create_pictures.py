@@ -11,7 +11,7 @@ import pytest
 from textual import events
 from textual.pilot import Pilot
 
-from servedeck.cluster.apply import Difference
+from servedeck.cluster.differences import Difference
 from servedeck.fleet.view import Key
 from servedeck.serving.failure import Health
 from servedeck.serving.problems import error
