@@ -14,6 +14,7 @@ import json
 import random
 import ssl
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from tests.control_plane import objects
 from tests.control_plane.plane import ControlPlane
 
 NAMESPACES = 10
+REST = 5.0
+"""Seconds without a change after which Pods are at rest: kwok's second writes came within four."""
 API_ARGS = ("--max-requests-inflight=2000", "--max-mutating-requests-inflight=1000")
 
 
@@ -48,8 +51,9 @@ def serving(number: int, replicas: int) -> tuple[str, dict[str, Any]]:
 
 
 async def fill(plane: ControlPlane, servings: int, replicas: int) -> float:
-    """Create the servings and wait until every Pod is ready; returns how long that took, in
-    seconds."""
+    """Create the servings and wait until every Pod is ready and nobody writes to Pods any more:
+    kwok behind on its watch makes a Pod ready again, and takes back what was changed meanwhile.
+    Returns how long that took, in seconds."""
     start = time.monotonic()
     async with session(plane.url, plane.tokens["admin"]) as http:
 
@@ -75,9 +79,28 @@ async def fill(plane: ControlPlane, servings: int, replicas: int) -> float:
                 items = (await answer.json())["items"]
             ready = sum(item["status"].get("readyReplicas", 0) for item in items)
             if ready >= wanted:
-                return time.monotonic() - start
+                break
             await asyncio.sleep(1)
-        raise TimeoutError(f"{ready} of {wanted} Pods were ready after {limit:.0f} s")
+        else:
+            raise TimeoutError(f"{ready} of {wanted} Pods were ready after {limit:.0f} s")
+        async with asyncio.timeout(limit):
+            await _rest(http)
+        return time.monotonic() - start
+
+
+async def _rest(http: aiohttp.ClientSession) -> None:
+    """Wait until no Pod was written to for REST seconds."""
+    async with http.get("/api/v1/pods", params={"limit": 1}) as answer:
+        version = (await answer.json())["metadata"]["resourceVersion"]
+    async with http.get(
+        "/api/v1/pods",
+        params={"watch": 1, "resourceVersion": version},
+        headers={"Accept": "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"},
+        timeout=aiohttp.ClientTimeout(total=None),
+    ) as watch:
+        with suppress(TimeoutError):
+            while await asyncio.wait_for(watch.content.readany(), REST):
+                pass
 
 
 async def churn(url: str, token: str, rate: float, seconds: float) -> dict[str, float]:
