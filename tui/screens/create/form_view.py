@@ -418,6 +418,11 @@ class FormView(FormBody):
         self.post_message(self.Changed(path))
         return gone.get("name") or gone.get("claim") or "the row"
 
+    async def remove_if_blank(self, path: str) -> None:
+        """Remove the row of the field at `path`, which has the cursor, if nothing is in it."""
+        if environment.is_blank(self._texts_of(path.rpartition(".")[0])):
+            await self.remove_row()
+
     async def change_source(self) -> str:
         """Take the variable's value from elsewhere; returns a sentence, "" where there is none."""
         row, _, _ = path_of(self.screen.focused).rpartition(".")

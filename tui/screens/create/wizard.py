@@ -204,6 +204,8 @@ class CreateScreen(FilingScreen):
             path = sections[int(digit) - 1].paths[0]
             path = f"add.{path}" if path in self.draft.rows and not self.draft.rows[path] else path
             await self.edit(path)
+        else:
+            self.say(f"The review has {len(sections)} sections.", "warning")
 
     async def on_review_list_chosen(self, message: ReviewList.Chosen) -> None:
         await self.edit(message.path)
@@ -278,9 +280,11 @@ class CreateScreen(FilingScreen):
             return
         offered = choices.choices(path, self.draft, self.around)
 
-        def chosen(key: str | None) -> None:
+        async def chosen(key: str | None) -> None:
             if key is not None:
                 self.form.choose(path, key)
+            elif path.endswith(".claim"):
+                await self.form.remove_if_blank(path)
 
         field = steps.fields(self.draft).get(path, steps.CLAIM)
         free = choices.is_free(path, self.draft)
