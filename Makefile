@@ -2,9 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-annotate --custom-compile-command "make lock" --group build pyproject.toml
 SOURCES := servedeck tui widgets styles tests benchmarks docs
 
-.PHONY: demo test test-real lint types imports check bench pictures clean
+.PHONY: demo test test-real lint types imports check bench pictures lock clean
 
 demo: $(VENV)/.run
 	$(BIN)/servedeck --demo
@@ -40,13 +43,21 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || \
 		{ echo "could not make a virtual environment; on Debian: apt install python3-venv"; exit 1; }
 
-$(VENV)/.run: $(BIN)/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+# The versions that were tested, with their hashes; then this package itself, which needs no more.
+$(VENV)/.run: $(BIN)/python pyproject.toml requirements.lock
+	$(PIP) --require-hashes -r requirements.lock
+	$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/.dev: $(BIN)/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+$(VENV)/.dev: $(BIN)/python pyproject.toml requirements-dev.lock
+	$(PIP) --require-hashes -r requirements-dev.lock
+	$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/.run
+
+lock: $(BIN)/python  ## the lock files after a change in pyproject.toml; ARGS=--upgrade for new versions
+	$(PIP) uv
+	$(LOCK) --extra dev -o requirements-dev.lock $(ARGS)
+	$(LOCK) -c requirements-dev.lock -o requirements.lock $(ARGS)
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
