@@ -1,3 +1,30 @@
 """What all tests share."""
 
-pytest_plugins = ["tests.control_plane.fixtures"]
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis.database import DirectoryBasedExampleDatabase
+
+pytest_plugins = ["tests.control_plane.fixtures", "tests.isolation", "tests.skipped"]
+
+# Nothing here depends on how fast or how lucky a run is. In particular the first example of a fresh
+# clone is slow: Hypothesis builds its table of Unicode characters then.
+for _name, _examples, _steps in (("quick", 30, 30), ("thorough", 300, 60)):
+    settings.register_profile(
+        _name,
+        max_examples=_examples,
+        stateful_step_count=_steps,
+        deadline=None,
+        derandomize=False,
+        database=DirectoryBasedExampleDatabase(Path(__file__).parents[1] / ".hypothesis/examples"),
+        print_blob=True,
+        suppress_health_check=[
+            HealthCheck.too_slow,
+            HealthCheck.data_too_large,
+            HealthCheck.filter_too_much,
+        ],
+    )
+settings.load_profile(os.environ.get("SERVEDECK_HYPOTHESIS", "quick"))

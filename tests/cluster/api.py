@@ -246,13 +246,3 @@ def kubeconfig(
 
 async def connect(file: Path, environ: dict[str, str] | None = None, **target: Any) -> Connection:
     return await Connection.open(Target((file,), **target), environ or {})
-
-
-async def until(condition: Callable[[], bool], what: str = "", limit: float = 20.0) -> None:
-    """Wait for a condition."""
-    try:
-        async with asyncio.timeout(limit):
-            while not condition():
-                await asyncio.sleep(0.005)
-    except TimeoutError:
-        raise AssertionError(f"never came true: {what or condition}") from None

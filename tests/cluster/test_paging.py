@@ -10,7 +10,8 @@ from aiohttp import web
 from servedeck.cluster.connection import Connection
 from servedeck.cluster.errors import ApiError
 from servedeck.cluster.paging import pages
-from tests.cluster.api import Api, answers, pod, until
+from tests.cluster.api import Api, answers, pod
+from tests.waiting import until
 
 
 @pytest.fixture

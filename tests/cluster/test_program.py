@@ -13,7 +13,7 @@ import pytest
 
 from servedeck.cluster.errors import CredentialsError
 from servedeck.cluster.program import run_program
-from tests.cluster.api import until
+from tests.waiting import until
 
 
 @pytest.fixture

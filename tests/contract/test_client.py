@@ -20,7 +20,7 @@ from servedeck.cluster.reflector import Change, Reflector
 from servedeck.deploy.draft import Draft
 from servedeck.serving import manifests
 from tests.contract.target import Target, sleeper
-from tests.control_plane.plane import until
+from tests.waiting import until
 
 Open = Callable[[str], Awaitable[Connection]]
 

@@ -20,7 +20,8 @@ from servedeck.config import Settings
 from servedeck.fleet.fleet import Fleet
 from servedeck.fleet.live import Live
 from servedeck.fleet.view import Key, ServingView
-from tests.control_plane.plane import ControlPlane, RequestError, until
+from tests.control_plane.plane import ControlPlane, RequestError
+from tests.waiting import until
 
 JOINED = (
     kinds.DEPLOYMENTS,

@@ -3,7 +3,6 @@ kube-scheduler, and kwok in place of kubelets. Used by tests and by the benchmar
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import http.client
 import json
@@ -14,7 +13,6 @@ import signal
 import ssl
 import subprocess
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable
@@ -22,9 +20,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests import waiting
 from tests.control_plane import objects
 from tests.control_plane.kubelet import Kubelet
 from tests.control_plane.processes import Spawner, end, find, free_port
+from tests.waiting import LIMIT
 
 SERVERS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok")
 USERS = {"admin": "system:masters", "member": "members", "viewer": "viewers", "nobody": ""}
@@ -55,35 +55,12 @@ def missing(names: Iterable[str] = (*SERVERS, "kubectl")) -> str:
     )
 
 
-def wait_for(condition: Callable[[], T], what: str, limit: float = 60, pause: float = 0.05) -> T:
+def wait_for(condition: Callable[[], T], what: str, limit: float = LIMIT) -> T:
     """The first true value of `condition`; a refusal counts as not yet. TimeoutError names what
     was waited for and the last value."""
-    deadline = time.monotonic() + limit
-    while True:
-        last: object
-        try:
-            value = condition()
-            if value:
-                return value
-            last = value
-        except (OSError, RequestError, http.client.HTTPException) as error:
-            last = error
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {limit:g} s for {what}; last seen: {last!r}")
-        time.sleep(pause)
-
-
-async def until(
-    condition: Callable[[], T], what: str, limit: float = 60, *, sign: Callable[[], object] = str
-) -> T:
-    """The first true value of `condition`. TimeoutError names what was waited for, and what `sign`
-    says of the state instead."""
-    deadline = time.monotonic() + limit
-    while not (value := condition()):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {limit:g} s for {what}; {sign()}")
-        await asyncio.sleep(0.02)
-    return value
+    return waiting.wait_for(
+        condition, what, limit, not_yet=(OSError, RequestError, http.client.HTTPException)
+    )
 
 
 def signing_key() -> str:
@@ -206,7 +183,7 @@ class ControlPlane:
                 return self._get(f"{self.url}/readyz")
             return True
 
-        wait_for(healthy, f"{name} to answer", limit=60, pause=0.02)
+        wait_for(healthy, f"{name} to answer")
 
     def _get(self, url: str) -> bool:
         request = urllib.request.Request(url, headers=self._authorization("admin"))
@@ -508,7 +485,7 @@ class ControlPlane:
         assert pods is not None
         return pods
 
-    def wait_ready(self, namespace: str, name: str, replicas: int, limit: float = 60) -> None:
+    def wait_ready(self, namespace: str, name: str, replicas: int, limit: float = LIMIT) -> None:
         """Wait until the Deployment has so many ready replicas, all of its present revision."""
         path = f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
 

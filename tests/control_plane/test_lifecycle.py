@@ -9,7 +9,8 @@ from servedeck.fleet.view import Key
 from servedeck.serving.status import Status
 from tests.control_plane import objects
 from tests.control_plane.checks import assert_true, shown, watching
-from tests.control_plane.plane import ControlPlane, until
+from tests.control_plane.plane import ControlPlane
+from tests.waiting import until
 
 DEPLOYMENTS = "/apis/apps/v1/namespaces/{}/deployments"
 

@@ -50,7 +50,13 @@ def apply(plane: ControlPlane, manifest: dict[str, Any], *, dry_run: bool) -> di
             raise RequestError(error.code, error.read().decode(errors="replace")) from None
 
 
-@settings(max_examples=150, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(  # a request each, and a namespace that all examples share
+    max_examples=100,
+    suppress_health_check=[
+        *settings.default.suppress_health_check,
+        HealthCheck.function_scoped_fixture,
+    ],
+)
 @given(valid_specs(), platforms)
 def test_every_manifest_of_a_valid_serving_is_accepted_and_read_back(
     control_plane: ControlPlane, namespace: str, spec: ServingSpec, platform: Platform

@@ -16,8 +16,9 @@ from servedeck.cluster.kinds import Kind
 from servedeck.cluster.kubeconfig import Target
 from servedeck.cluster.reflector import Change, Phase, Reflector, Timings
 from tests.control_plane import objects
-from tests.control_plane.plane import ControlPlane, until
+from tests.control_plane.plane import ControlPlane
 from tests.control_plane.proxies import FaultProxy, WireProxy, fault
+from tests.waiting import until
 
 QUICK = Timings(
     quiet=3.0, watch=(300.0, 300.0), retry=(0.1, 1.0), probe=(0.3, 0.6), unauthorized=(0.3, 0.6)

@@ -12,7 +12,8 @@ import pytest
 from benchmarks import rig
 from tests.control_plane.checks import assert_true, watching
 from tests.control_plane.fixtures import demand_servers
-from tests.control_plane.plane import ControlPlane, until
+from tests.control_plane.plane import ControlPlane
+from tests.waiting import until
 
 SERVINGS, REPLICAS = 500, 10
 

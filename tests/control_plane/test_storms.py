@@ -17,8 +17,9 @@ from servedeck.fleet.view import Key
 from servedeck.serving.status import Status
 from tests.control_plane import objects
 from tests.control_plane.checks import assert_true, shown, watching
-from tests.control_plane.plane import ControlPlane, RequestError, until
+from tests.control_plane.plane import ControlPlane, RequestError
 from tests.control_plane.proxies import FaultProxy, WireProxy, fault
+from tests.waiting import until
 
 LOOK = ["get", "list", "watch"]
 SERVINGS = [

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 from servedeck.serving import endpoint, manifests, recognise
 from servedeck.serving.objects import Deployment, HTTPRoute, Ingress, Service, VirtualService
@@ -29,7 +29,6 @@ def records(objects: list[dict[str, Any]]) -> dict[str, Any]:
     return {one["kind"]: msgspec.convert(one, RECORDS[one["kind"]]) for one in objects}
 
 
-@settings(max_examples=100, suppress_health_check=list(HealthCheck), deadline=None)
 @given(valid_specs())
 def test_a_serving_of_ours_is_recognised(spec: ServingSpec) -> None:
     deployment = records(manifests.build(spec))["Deployment"]

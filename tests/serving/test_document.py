@@ -4,7 +4,7 @@ import json
 import textwrap
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from servedeck.serving.document import DocumentError, all_from_yaml, from_yaml, to_yaml
@@ -25,7 +25,6 @@ def problems(text: str) -> list[str]:
     return [str(one) for one in caught.value.problems]
 
 
-@settings(max_examples=150, suppress_health_check=list(HealthCheck), deadline=None)
 @given(valid_specs())
 def test_a_serving_is_read_back_from_its_document(spec: ServingSpec) -> None:
     assert from_yaml(to_yaml(spec)) == spec
@@ -132,7 +131,6 @@ def test_tags_make_nothing_but_text() -> None:
     assert spec.description == "ls"
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_is_a_serving_or_a_document_error(text: str) -> None:
     for whole in (text, HEAD + text, body(text)):

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from servedeck.serving.env import looks_secret, parse
@@ -69,7 +69,6 @@ def test_a_name_that_comes_twice_is_kept_twice() -> None:
     assert pairs("A=1\nA=2") == [("A", "1"), ("A", "2")]
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(env_names, texts)))
 def test_what_is_quoted_is_read_back(variables: list[tuple[str, str]]) -> None:
     text = "".join(f"{name}={quoted(value)}\n" for name, value in variables)
@@ -77,7 +76,6 @@ def test_what_is_quoted_is_read_back(variables: list[tuple[str, str]]) -> None:
     assert not parse(text).bad
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_read_without_losing_a_line(text: str) -> None:
     got = parse(text)

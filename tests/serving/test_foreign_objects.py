@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from servedeck.serving import (
@@ -162,10 +162,6 @@ def several(cls: type[T]) -> st.SearchStrategy[list[T]]:
     return st.lists(records(cls), max_size=3)
 
 
-BROAD = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-
-@BROAD
 @given(records(Pod), several(Event))
 def test_any_pod_is_shown_and_explained(pod: Pod, about: list[Event]) -> None:
     finding = diagnose(pod, about, NOW)
@@ -180,7 +176,6 @@ def test_any_pod_is_shown_and_explained(pod: Pod, about: list[Event]) -> None:
     assert sorted([pod, Pod(), pod], key=lambda each: pods.sort_key(each, finding.health))
 
 
-@BROAD
 @given(several(Event))
 def test_any_events_are_ordered(given_events: list[Event]) -> None:
     assert len(events.newest_first(given_events)) == len(given_events)
@@ -188,7 +183,6 @@ def test_any_events_are_ordered(given_events: list[Event]) -> None:
     assert all(events.event_count(event) >= 1 for event in given_events)
 
 
-@BROAD
 @given(records(Deployment), several(ReplicaSet), several(Pod), st.booleans())
 def test_any_deployment_is_judged(
     deployment: Deployment, replicasets: list[ReplicaSet], its_pods: list[Pod], known: bool
@@ -199,7 +193,6 @@ def test_any_deployment_is_judged(
     assert isinstance(rollout.badge(deployment), str)
 
 
-@BROAD
 @given(
     records(Deployment),
     several(Service),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from servedeck.serving import manifests
@@ -163,7 +163,6 @@ def test_the_model_cache_is_the_platform_s_claim_or_an_empty_directory() -> None
     ]
 
 
-@settings(deadline=None)
 @given(claims, claims)
 def test_volume_names_are_valid_and_differ_where_the_claims_do(one: str, other: str) -> None:
     assert label_problem(manifests.volume_name(one)) == ""
@@ -182,7 +181,6 @@ def test_a_deployment_that_exists_keeps_its_selector_and_its_container() -> None
     assert {"key": "own", "operator": "Exists"} in body["tolerations"]
 
 
-@settings(deadline=None)
 @given(texts, st.sampled_from(["", "\\ud83d\\ude00", "😀", "\\", "\x7f\x85\u2028\ufffe\0"]))
 def test_the_body_of_an_apply_is_json_and_yaml_alike(text: str, more: str) -> None:
     body = manifests.encode({"a": text + more})

@@ -3,7 +3,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from servedeck.serving import checks, manifests, reading
@@ -13,10 +13,7 @@ from servedeck.serving.routes import Platform
 from servedeck.serving.spec import ServingSpec
 from tests.serving.specs import platforms, specs, valid_specs
 
-RELAXED = settings(max_examples=200, suppress_health_check=list(HealthCheck), deadline=None)
 
-
-@RELAXED
 @given(valid_specs(), platforms)
 def test_a_serving_is_read_back_from_its_own_objects(spec: ServingSpec, platform: Platform) -> None:
     got = reading.read(manifests.build(spec, platform))
@@ -28,7 +25,7 @@ def test_a_serving_is_read_back_from_its_own_objects(spec: ServingSpec, platform
 def test_the_strategy_makes_mostly_valid_servings() -> None:
     bad: list[str] = []
 
-    @settings(max_examples=200, suppress_health_check=list(HealthCheck), deadline=None)
+    @settings(max_examples=200, derandomize=True, database=None)  # a share: the same in each run
     @given(specs())
     def run(spec: ServingSpec) -> None:
         bad.extend(problem.message for problem in errors(checks.problems(spec))[:1])
@@ -56,7 +53,6 @@ JSON = st.recursive(
 )
 
 
-@RELAXED
 @given(st.lists(JSON, max_size=4))
 def test_reading_random_json_does_not_fail(objects: list[Any]) -> None:
     reading.read(objects)
@@ -73,7 +69,6 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path, *(place for key, one in inside for place in _places(one, (*path, key)))]
 
 
-@RELAXED
 @given(valid_specs(), platforms, JSON, st.data())
 def test_reading_objects_with_anything_anywhere_does_not_fail(
     spec: ServingSpec, platform: Platform, junk: Any, data: st.DataObject

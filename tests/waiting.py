@@ -1,0 +1,59 @@
+"""Waiting for a condition: returns as soon as it holds. One limit for all tests.
+
+The limit is long, because it only tells a test that hangs from one on a busy machine; no test
+asserts how fast something is (benchmarks/ does).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+LIMIT = 120.0
+"""Seconds that a test waits for anything: a condition, an answer, a process."""
+
+
+async def until(
+    condition: Callable[[], T],
+    what: str = "",
+    limit: float = LIMIT,
+    *,
+    sign: Callable[[], object] = str,
+) -> T:
+    """The first true value of `condition`. TimeoutError names what was waited for, and what `sign`
+    says of the state instead."""
+    deadline = time.monotonic() + limit
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {limit:g} s for {what or condition}; {sign()}")
+        await asyncio.sleep(0.005)
+    return value
+
+
+def wait_for(
+    condition: Callable[[], T],
+    what: str,
+    limit: float = LIMIT,
+    pause: float = 0.02,
+    not_yet: tuple[type[Exception], ...] = (OSError, http.client.HTTPException),
+) -> T:
+    """The first true value of `condition`, for a test without an event loop. An exception of
+    `not_yet` counts as not yet. TimeoutError names what was waited for and the last value."""
+    deadline = time.monotonic() + limit
+    while True:
+        last: object
+        try:
+            value = condition()
+            if value:
+                return value
+            last = value
+        except not_yet as error:
+            last = error
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {limit:g} s for {what}; last seen: {last!r}")
+        time.sleep(pause)
