@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
+
+from tests.waiting import Skip
 
 pytest_plugins = ["tests.control_plane.fixtures", "tests.isolation", "tests.skipped"]
 
@@ -28,3 +32,9 @@ for _name, _examples, _steps in (("quick", 30, 30), ("thorough", 300, 60)):
         ],
     )
 settings.load_profile(os.environ.get("SERVEDECK_HYPOTHESIS", "quick"))
+
+
+@pytest.fixture
+async def skip() -> Skip:
+    """skip(seconds): they pass at once for what waits on the event loop."""
+    return Skip(asyncio.get_running_loop())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -57,3 +57,25 @@ def wait_for(
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {limit:g} s for {what}; last seen: {last!r}")
         time.sleep(pause)
+
+
+async def within(work: Awaitable[T], limit: float = LIMIT) -> T:
+    """The result of `work`."""
+    return await asyncio.wait_for(work, limit)
+
+
+class Skip:
+    """Lets seconds pass at once for all that waits on the running event loop (sleeps, time-outs,
+    silences), so that a test can have long ones, which no busy machine exceeds."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._time = loop.time
+        self.skipped = 0.0
+
+    def __call__(self, seconds: float) -> None:
+        self.skipped += seconds
+        self._loop.time = self._now  # type: ignore[method-assign]
+
+    def _now(self) -> float:
+        return self._time() + self.skipped

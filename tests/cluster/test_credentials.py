@@ -22,6 +22,7 @@ from servedeck.cluster.kubeconfig import Target, load
 from servedeck.cluster.plugin import Credential, Plugin
 from tests.cluster.api import Api, connect, kubeconfig, serving
 from tests.cluster.certificates import authority, issued, server_context
+from tests.waiting import within
 
 V1 = "client.authentication.k8s.io/v1"
 LATER = "2999-01-01T00:00:00Z"
@@ -343,7 +344,7 @@ async def test_megabytes_on_standard_error_do_not_block_a_plugin(
     plugin = program(tmp_path / "plugin", noise + gives(tmp_path / "count", token="t"))
     guarded.accepted = {"t"}
     async with connected(guarded, tmp_path, exec_user(plugin)) as connection:
-        await asyncio.wait_for(connection.get("/fine"), 10)
+        await within(connection.get("/fine"))
 
 
 def test_secrets_stay_out_of_repr() -> None:

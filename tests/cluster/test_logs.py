@@ -15,6 +15,7 @@ from servedeck.cluster.errors import ApiError
 from servedeck.cluster.loglines import LONGEST, Position, Splitter, timestamp
 from servedeck.cluster.logs import MARK, LogTimings, follow, last_lines
 from tests.cluster.api import Api, answers, status
+from tests.waiting import until
 
 POD = "/api/v1/namespaces/default/pods/web"
 FAST = LogTimings(quiet=0.4, poll=(0.01, 0.05))
@@ -125,12 +126,7 @@ class Followed:
         return [text.removeprefix(MARK) for text in self.lines if text.startswith(MARK)]
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        try:
-            async with asyncio.timeout(20):
-                while not condition():
-                    await asyncio.sleep(0.005)
-        except TimeoutError:
-            raise AssertionError(f"{len(self.lines)} lines: {self.lines[-5:]}") from None
+        await until(condition, sign=lambda: (len(self.lines), self.lines[-5:]))
 
 
 @asynccontextmanager
@@ -187,7 +183,9 @@ async def test_nothing_is_lost_or_doubled_over_breaks(
             step = chance.randrange(1, 400)
             await kubelet.write(*lines[written : written + step])
             written = min(number, written + step)
-            await asyncio.sleep(0.01)
+            if chance.random() < 0.5:  # else more is written before this is read
+                last = lines[written - 1].decode().partition(" ")[2]
+                await followed.until(lambda last=last: last in followed.texts[-500:])
         await kubelet.write(line(0, 7, "the end"))
         await followed.until(lambda: "the end" in followed.texts)
     wanted = [text.decode().partition(" ")[2] for text in lines] + ["the end"]
@@ -260,11 +258,14 @@ async def test_a_pod_that_has_no_log_yet_says_why_once(
 ) -> None:
     kubelet.state = {}
     waiting = 'container "main" in pod "web" is waiting to start: ContainerCreating'
+    refused = 0
 
     async def unscheduled(_: web.Request) -> web.StreamResponse:
         return web.Response(status=204)
 
     async def not_yet(_: web.Request) -> web.StreamResponse:
+        nonlocal refused
+        refused += 1
         return web.json_response(status(400, "BadRequest", waiting), status=400)
 
     api.answer(f"{POD}/log", unscheduled)
@@ -272,7 +273,7 @@ async def test_a_pod_that_has_no_log_yet_says_why_once(
         await followed.until(lambda: len(followed.lines) == 1)
         api.answer(f"{POD}/log", not_yet)
         await followed.until(lambda: len(followed.lines) == 2)
-        await asyncio.sleep(0.1)
+        await followed.until(lambda: refused > 3)
         kubelet.state = {"running": {}}
         api.answer(f"{POD}/log", kubelet._log)
         await kubelet.write(line(1))

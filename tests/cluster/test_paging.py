@@ -11,7 +11,7 @@ from servedeck.cluster.connection import Connection
 from servedeck.cluster.errors import ApiError
 from servedeck.cluster.paging import pages
 from tests.cluster.api import Api, answers, pod
-from tests.waiting import until
+from tests.waiting import LIMIT, until
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ async def test_the_next_page_is_on_its_way_while_one_is_taken_in(
     api: Api, connection: Connection
 ) -> None:
     counts = []
-    async with aclosing(pages(connection, api.path, (), limit=2, timeout=5)) as listed:
+    async with aclosing(pages(connection, api.path, (), limit=2, timeout=LIMIT)) as listed:
         async for page in listed:
             assert page is not None
             counts.append(len(page.items or ()))
@@ -39,7 +39,7 @@ async def test_a_list_that_grew_old_begins_anew_and_whole(api: Api, connection: 
     async def fine(_: web.Request) -> None: ...
 
     api.faults["list"] = [fine, answers(410, "Expired")]
-    async with aclosing(pages(connection, api.path, (), limit=2, timeout=5)) as listed:
+    async with aclosing(pages(connection, api.path, (), limit=2, timeout=LIMIT)) as listed:
         counts = [None if page is None else len(page.items or ()) async for page in listed]
     assert counts == [2, None, 5]
 
@@ -60,11 +60,11 @@ async def test_a_list_that_is_left_midway_leaves_no_request_behind(
     async def refuses(request: web.Request) -> web.StreamResponse:
         asked.set()
         if not answered:
-            await asyncio.sleep(60)
+            await asyncio.sleep(3600)
         return await answers(500)(request)
 
     api.faults["list"] = [fine, refuses]
-    async with aclosing(pages(connection, api.path, (), limit=2, timeout=5)) as listed:
+    async with aclosing(pages(connection, api.path, (), limit=2, timeout=LIMIT)) as listed:
         await anext(listed)
         await asked.wait()
         if answered:
@@ -78,4 +78,4 @@ async def test_a_list_that_is_left_midway_leaves_no_request_behind(
 async def test_a_refusal_is_the_callers(api: Api, connection: Connection) -> None:
     api.faults["list"] = [answers(403, "Forbidden")]
     with pytest.raises(ApiError):
-        await anext(pages(connection, api.path, (), limit=2, timeout=5))
+        await anext(pages(connection, api.path, (), limit=2, timeout=LIMIT))

@@ -13,7 +13,7 @@ import pytest
 
 from servedeck.cluster.errors import CredentialsError
 from servedeck.cluster.program import run_program
-from tests.waiting import until
+from tests.waiting import LIMIT, until, within
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def descriptors() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
-async def sh(script: str, limit: float = 20) -> tuple[int, bytes, bytes]:
+async def sh(script: str, limit: float = LIMIT) -> tuple[int, bytes, bytes]:
     return await run_program(("sh", "-c", script), os.environ, limit, "The plugin")
 
 
@@ -57,7 +57,7 @@ async def test_of_endless_output_the_first_mebibyte_is_kept() -> None:
 async def test_one_that_takes_too_long_is_ended_with_its_children(pids: Path) -> None:
     with pytest.raises(CredentialsError, match="did not finish within 2 s"):
         await sh(f"sleep 600 & echo $! $$ > {pids}; wait", limit=2)
-    assert len(noted(pids)) == 2
+    assert len(noted(pids)) in (0, 2), "none where a busy machine did not start it in time"
     await until(lambda: not any(map(alive, noted(pids))))
 
 
@@ -65,14 +65,14 @@ async def test_one_that_takes_too_long_is_ended_with_its_children(pids: Path) ->
 async def test_one_that_nobody_waits_for_any_more_is_ended_however_far_it_was(
     pids: Path, turns: int
 ) -> None:
-    task = asyncio.create_task(sh(f"sleep 600 & echo $! $$ > {pids}; wait", limit=60))
+    task = asyncio.create_task(sh(f"sleep 600 & echo $! $$ > {pids}; wait", limit=LIMIT))
     for _ in range(turns):
         await asyncio.sleep(0)
     if turns == 7:
         await until(lambda: len(noted(pids)) == 2)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(task, 20)
+        await within(task)
     await until(lambda: not any(map(alive, noted(pids))))
 
 
@@ -86,9 +86,9 @@ async def test_what_it_leaves_in_the_background_is_neither_waited_for_nor_ended(
 
 
 async def test_a_child_that_left_the_group_keeps_nobody_waiting(pids: Path) -> None:
-    script = f"setsid sleep 600 & echo $! > {pids}; wait"
+    script = f"setsid sh -c 'echo $$ > {pids}; exec sleep 600' & wait"
     with pytest.raises(CredentialsError, match="did not finish"):
-        await asyncio.wait_for(sh(script, limit=1), 20)
+        await within(sh(script, limit=1))
 
 
 async def test_no_descriptor_is_left_open() -> None:
@@ -98,7 +98,7 @@ async def test_no_descriptor_is_left_open() -> None:
         warnings.simplefilter("always", ResourceWarning)
         for _ in range(5):
             await sh("echo out")
-            task = asyncio.create_task(sh("sleep 600", limit=60))
+            task = asyncio.create_task(sh("sleep 600", limit=LIMIT))
             await asyncio.sleep(0)
             task.cancel()
             await asyncio.wait([task])
