@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from servedeck import __version__, cli
+from tests.waiting import LIMIT
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
             capture_output=True,
             text=True,
             env=env | variables,
-            timeout=60,
+            timeout=LIMIT,
             check=False,
             stdin=subprocess.DEVNULL,
         )
@@ -184,7 +185,7 @@ def test_a_closed_pipe_is_no_error(run: Run) -> None:
         ["bash", "-c", script + 'echo " ${PIPESTATUS[0]}"'],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT,
         check=True,
     )
     assert result.stderr == ""

@@ -15,6 +15,7 @@ from servedeck import cli
 from servedeck.demo import cluster
 from servedeck.deploy import headless
 from tests.cluster.api import kubeconfig as write_kubeconfig
+from tests.waiting import LIMIT
 
 SERVING = """
 apiVersion: servedeck.dev/v1
@@ -43,7 +44,7 @@ def servedeck(*args: object, text: str = "") -> subprocess.CompletedProcess[str]
         input=text,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT,
         check=False,
     )
 

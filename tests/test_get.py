@@ -18,6 +18,7 @@ from servedeck.fleet.query import parse_selector
 from tests.fleet.cluster import Cluster
 from tests.fleet.make import START, crashing_status, deployment, pod, replicaset
 from tests.fleet.test_live import QUICK
+from tests.waiting import until, within
 
 
 @pytest.fixture
@@ -54,13 +55,10 @@ class Run:
         return self._err.getvalue()
 
     async def code(self) -> int:
-        async with asyncio.timeout(5):
-            return await self._done
+        return await within(self._done)
 
     async def until(self, condition: Callable[[], Any]) -> None:
-        async with asyncio.timeout(5):
-            while not condition():
-                await asyncio.sleep(0.01)
+        await until(condition, sign=lambda: (self.out, self.err))
 
     async def end(self) -> None:
         self._done.cancel()

@@ -13,6 +13,7 @@ import pytest
 
 from servedeck.deploy.draft import VARIABLE, Draft
 from servedeck.deploy.shelf import Shelf
+from tests.waiting import LIMIT
 
 
 def typed(name: str) -> Draft:
@@ -60,7 +61,7 @@ def test_what_a_killed_process_leaves_is_free_at_once(tmp_path: Path) -> None:
         f"Shelf('https://a', Path({str(tmp_path)!r})).slot().write(Draft('vllm', 'p').dump());"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
-    subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=False, timeout=LIMIT)
     (left,) = Shelf("https://a", tmp_path).left()
     assert left.draft == Draft("vllm", "p")
 

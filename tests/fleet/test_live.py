@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -31,6 +32,7 @@ from tests.fleet.make import (
     replicaset,
     service,
 )
+from tests.waiting import LIMIT, Skip, until
 
 LLAMA = Key("team-a", "llama")
 QUICK = Timings(
@@ -56,7 +58,7 @@ class Watched:
         self._news.set()
 
     async def until(self, condition: Callable[[], Any]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LIMIT):
             while not condition():
                 self._news.clear()
                 await self._news.wait()
@@ -107,37 +109,50 @@ async def test_servings_are_shown_once_their_pods_are_known(cluster: Cluster) ->
         assert watched.live.state.missing == ()
 
 
-async def test_the_first_change_is_told_at_once_and_the_rest_together(cluster: Cluster) -> None:
-    async with watching(cluster) as watched:
-        await watched.until_live()
-        await asyncio.sleep(module.JOINED)
-        watched.changes.clear()
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        cluster.put(pod(status=crashing_status()))
-        await watched.until(lambda: watched.changes)
-        assert loop.time() - began < module.JOINED / 2
-        for number in range(2, 12):
-            cluster.put(deployment(f"other-{number}", replicas=0))
-            await asyncio.sleep(0)
-        await watched.until(lambda: len(watched.live.fleet.views()) == 11)
-        assert [len(each.keys) for each in watched.changes] == [1, 10]
-        assert loop.time() - began >= module.JOINED * 0.9
-
-
-async def test_nothing_is_told_and_nothing_wakes_while_nothing_happens(cluster: Cluster) -> None:
+async def test_the_first_change_is_told_at_once_and_the_rest_together(
+    cluster: Cluster, skip: Skip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined = 600.0
     async with watching(cluster, timings=Timings()) as watched:
         await watched.until_live()
-        await asyncio.sleep(2 * module.JOINED)
+        pulse = watched.live._pulse
+        assert pulse is not None
+        await until(lambda: pulse._handle is None, "all to be told")
+        monkeypatch.setattr(pulse, "_interval", joined)  # so long that it is over by skipping alone
+        skip(joined + 1)
         watched.changes.clear()
-        loop = asyncio.get_running_loop()
-        due = sorted(
-            handle.when() - loop.time()
-            for handle in loop._scheduled  # type: ignore[attr-defined]
-            if not handle.cancelled()
-        )
+        cluster.put(pod(status=crashing_status()))
+        await watched.until(lambda: watched.changes)
+        known = watched.live._reflectors[DEPLOYMENTS].store
+        for number in range(2, 12):
+            cluster.put(deployment(f"other-{number}", replicas=0))
+        await until(lambda: len(known) == 11, "all changes")
+        assert [len(each.keys) for each in watched.changes] == [1]
+        skip(joined + 1)
+        await watched.until(lambda: len(watched.live.fleet.views()) == 11)
+        assert [len(each.keys) for each in watched.changes] == [1, 10]
+
+
+async def test_nothing_is_told_and_nothing_wakes_while_nothing_happens(
+    cluster: Cluster, skip: Skip
+) -> None:
+    loop = asyncio.get_running_loop()
+
+    def next_due() -> float:
+        scheduled = loop._scheduled  # type: ignore[attr-defined]
+        left = (handle.when() - loop.time() for handle in scheduled if not handle.cancelled())
+        return min(left, default=0.0)
+
+    async with watching(cluster, timings=Timings()) as watched:
+        await watched.until_live()
+        # the next thing to wake for is the deadline of staleness
+        await until(lambda: next_due() > 60, "rest", sign=next_due)
+        watched.changes.clear()
+        skip(50)
+        for _ in range(20):
+            await asyncio.sleep(0)
         assert not watched.changes
-        assert due and due[0] > 60, "the next thing to wake for is the deadline of staleness"
+        assert next_due() > 10
 
 
 async def test_a_subscriber_that_fails_does_not_blind_the_others(
@@ -198,7 +213,10 @@ async def test_when_one_kind_reaches_the_server_again_the_others_do_not_sit_out_
         await watched.until(lambda: all(one.phase is Phase.LIVE for one in needed))
 
 
-async def test_a_kubeconfig_that_cannot_be_used_is_tried_again(cluster: Cluster) -> None:
+async def test_a_kubeconfig_that_cannot_be_used_is_tried_again(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_RETRY", (3600.0, 3600.0))  # no attempt but those asked for
     attempts = 0
 
     async def connect(target: Target) -> Any:
@@ -211,10 +229,9 @@ async def test_a_kubeconfig_that_cannot_be_used_is_tried_again(cluster: Cluster)
     async with watching(cluster, connect=connect) as watched:
         await watched.until(lambda: watched.live.state.failed)
         assert watched.live.state.sentence == "There is no kubeconfig; set KUBECONFIG."
-        async with asyncio.timeout(0.7):  # sooner than the back-off
-            while attempts < 3:
-                watched.live.retry_now()
-                await asyncio.sleep(0.01)
+        for number in (2, 3):
+            watched.live.retry_now()
+            await until(lambda number=number: attempts == number, "the next attempt")
         await watched.until_live()
 
 
@@ -398,9 +415,7 @@ async def test_pods_without_the_label_are_watched_only_while_a_serving_needs_the
         assert view is not None and view.status is Status.READY
         cluster.delete(wild)
         await watched.until(lambda: watched.live.fleet.view(key) is None)
-        async with asyncio.timeout(5):
-            while "!servedeck.dev/serving" in selectors(cluster, "pods"):
-                await asyncio.sleep(0.01)
+        await until(lambda: "!servedeck.dev/serving" not in selectors(cluster, "pods"))
         assert watched.live.state.phase is Phase.LIVE
 
 
@@ -430,24 +445,29 @@ async def test_the_platforms_configmap_gives_the_host(cluster: Cluster) -> None:
         assert watched.live.settings.endpoint_host == "ai.example"
 
 
-async def test_an_error_is_forgiven_by_the_clock_alone(cluster: Cluster) -> None:
+async def test_an_error_is_forgiven_by_the_clock_alone(cluster: Cluster, skip: Skip) -> None:
     began = asyncio.get_running_loop().time()
     start = datetime.now(UTC)
 
     def now() -> datetime:
         return start + timedelta(seconds=asyncio.get_running_loop().time() - began)
 
-    crashed = start - LATELY + timedelta(seconds=0.4)
+    crashed = start - LATELY + timedelta(seconds=900)
     cluster.put(pod(status=crashing_status(crashed, waiting=False)))
     async with watching(cluster, now=now) as watched:
+        await watched.until(lambda: watched.status() is Status.ERROR)
+        skip(901)
         await watched.until(lambda: watched.status() is Status.STARTING)
         assert watched.statuses == [Status.ERROR, Status.STARTING]
 
 
-async def test_silence_is_suspicious_after_a_while(cluster: Cluster) -> None:
-    silent = Timings(quiet=-14.8)  # stale 0.2 s after the last news
-    async with watching(cluster, timings=silent) as watched:
+async def test_silence_is_suspicious_after_a_while(
+    cluster: Cluster, skip: Skip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "monotonic", lambda: time.monotonic() + skip.skipped)
+    async with watching(cluster, timings=Timings(quiet=900)) as watched:
         await watched.until_live()
+        skip(1000)
         await watched.until(lambda: watched.live.state.stale_for is not None)
         assert watched.live.state.phase is Phase.RETRYING
         assert "asked again" in watched.live.state.sentence

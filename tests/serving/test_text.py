@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import time
 import unicodedata
 
 import pytest
@@ -78,10 +77,8 @@ def test_sanitised_text_is_harmless_whatever_came_in(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["\x1b", "\x1b]", "\x9d", "\x1b[", "\x1b[1;", "\r", "a\u0301"])
 def test_long_hostile_text_takes_linear_time(text: str) -> None:
-    # 0.1 s of the processor; what goes over the text again from each place takes minutes
-    start = time.process_time()
-    sanitise(text * 100_000)
-    assert time.process_time() - start < 2
+    # What goes over the text again from each place takes hours, which pytest-timeout ends.
+    sanitise(text * 500_000)
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))

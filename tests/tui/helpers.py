@@ -13,6 +13,7 @@ from textual.pilot import Pilot
 
 from styles.themes import DARK
 from tests.tui import fakes
+from tests.waiting import LIMIT
 from tui.app import ServedeckApp
 
 
@@ -35,7 +36,7 @@ def screen_text(app: App[Any]) -> str:
 
 
 async def wait_for(
-    pilot: Pilot[Any], condition: Callable[[], object], what: str, timeout: float = 20.0
+    pilot: Pilot[Any], condition: Callable[[], object], what: str, timeout: float = LIMIT
 ) -> None:
     """Let the app run until the condition holds."""
     end = time.monotonic() + timeout

