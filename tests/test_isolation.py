@@ -17,7 +17,6 @@ from tests.isolation import LEFT_BEHIND
 from tests.waiting import LIMIT
 
 ROOT = Path(__file__).parents[1]
-WITH_AND_WITHOUT_WORKERS = pytest.mark.parametrize("workers", ["0", "1"])
 
 
 def run(folder: Path, test: str, workers: str = "0") -> subprocess.CompletedProcess[str]:
@@ -30,11 +29,14 @@ def run(folder: Path, test: str, workers: str = "0") -> subprocess.CompletedProc
         "pytest_plugins = ['tests.isolation', 'tests.skipped']\n"
     )
     (folder / "outer").mkdir()
-    command = [sys.executable, "-m", "pytest", "-q", "-n", workers, "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "xdist", "-n", workers]
+    command += ["-p", "no:cacheprovider"]
     return subprocess.run(
         command,
         cwd=folder,
-        env={**os.environ, "TMPDIR": str(folder / "outer"), "PYTHONPATH": str(ROOT)},
+        env=os.environ
+        | {"TMPDIR": str(folder / "outer"), "PYTHONPATH": str(ROOT)}
+        | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         timeout=LIMIT,
@@ -42,62 +44,48 @@ def run(folder: Path, test: str, workers: str = "0") -> subprocess.CompletedProc
     )
 
 
-@WITH_AND_WITHOUT_WORKERS
-def test_a_run_that_leaves_nothing_passes_and_its_folder_goes(tmp_path: Path, workers: str) -> None:
-    done = run(tmp_path, "def test(tmp_path): (tmp_path / 'a').touch()\n", workers)
+def test_a_run_that_leaves_nothing_passes_and_says_in_one_line_what_was_skipped(
+    tmp_path: Path,
+) -> None:
+    test = (
+        "import pytest\n"
+        "def test(tmp_path): (tmp_path / 'a').touch()\n"
+        "@pytest.mark.parametrize('n', range(30))\n"
+        "def test_real(n): pytest.skip('no servers')\n"
+        "@pytest.mark.skipif(True, reason='no tmux')\n"
+        "def test_other(): ...\n"
+    )
+    done = run(tmp_path, test, "1")
     assert done.returncode == 0, done.stdout
+    lines = [line for line in done.stdout.splitlines() if "no servers" in line]
+    assert lines == ["skipped 30: no servers; 1: no tmux"]
     assert list((tmp_path / "outer").iterdir()) == []
 
 
-@WITH_AND_WITHOUT_WORKERS
-def test_files_left_are_named_and_removed(tmp_path: Path, workers: str) -> None:
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_files_and_processes_left_are_named_and_removed(tmp_path: Path, workers: str) -> None:
     test = (
-        "import tempfile, pathlib\n"
+        "import pathlib, subprocess, tempfile\n"
         "def test():\n"
         "    tempfile.mkdtemp(prefix='drafts-')\n"
         "    (pathlib.Path.home() / '.config').mkdir()\n"
-    )
-    done = run(tmp_path, test, workers)
-    assert done.returncode == LEFT_BEHIND
-    assert "in the temporary directory: drafts-" in done.stdout
-    assert "in the home directory: .config" in done.stdout
-    assert list((tmp_path / "outer").iterdir()) == []
-
-
-@WITH_AND_WITHOUT_WORKERS
-def test_a_process_left_is_named_and_ended_even_without_its_parent(
-    tmp_path: Path, workers: str
-) -> None:
-    test = (
-        "import subprocess, sys\n"
-        "def test():\n"
         "    subprocess.Popen(['sleep', '601'], env={})\n"
         "    subprocess.run(['sh', '-c', 'sleep 602 >&2 & echo $! > orphan'])\n"
     )
     done = run(tmp_path, test, workers)
-    assert done.returncode == LEFT_BEHIND
+    assert done.returncode == LEFT_BEHIND, done.stdout
+    assert "in the temporary directory: drafts-" in done.stdout
+    assert "in the home directory: .config" in done.stdout
     assert "sleep 601" in done.stdout
-    assert "sleep 602" in done.stdout
+    assert "sleep 602" in done.stdout, "its parent has ended"
     orphan = int((tmp_path / "orphan").read_text())
     assert not psutil.pid_exists(orphan) or psutil.Process(orphan).status() == "zombie"
+    assert list((tmp_path / "outer").iterdir()) == []
 
 
 def test_a_failure_stays_a_failure(tmp_path: Path) -> None:
     done = run(tmp_path, "def test(): assert False\n")
     assert done.returncode == pytest.ExitCode.TESTS_FAILED
-
-
-def test_one_line_says_what_was_skipped(tmp_path: Path) -> None:
-    test = (
-        "import pytest\n"
-        "@pytest.mark.parametrize('n', range(30))\n"
-        "def test(n): pytest.skip('no servers')\n"
-        "@pytest.mark.skipif(True, reason='no tmux')\n"
-        "def test_other(): ...\n"
-    )
-    done = run(tmp_path, test)
-    lines = [line for line in done.stdout.splitlines() if "no servers" in line]
-    assert lines == ["skipped 30: no servers; 1: no tmux"]
 
 
 def test_home_and_temporary_files_lie_in_the_folder_of_the_run() -> None:

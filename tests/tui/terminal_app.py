@@ -6,8 +6,8 @@ python -m tests.tui.terminal_app fleet|many|changes|evil|fault
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
-import tempfile
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ def main(kind: str) -> None:
             for number in range(500)
         ]
     source.put(*views)
-    bench = evil_bench(Path(tempfile.mkdtemp(prefix="drafts-"))) if kind == "evil" else None
+    bench = evil_bench(Path(os.environ["DRAFTS"])) if kind == "evil" else None
     app = ServedeckApp(source, cluster, clock=lambda: fakes.NOW, theme=DARK.name, workbench=bench)
 
     async def change() -> None:

@@ -9,11 +9,11 @@ from tests.tui.terminal import Terminal, run_app
 
 
 @pytest.fixture
-def opened():
+def opened(tmp_path):
     terminals: list[Terminal] = []
 
     def open_(kind: str, size: tuple[int, int], env=None) -> Terminal:
-        terminal = run_app(kind, size, env)
+        terminal = run_app(kind, size, {"DRAFTS": str(tmp_path), **(env or {})})
         terminals.append(terminal)
         return terminal
 
