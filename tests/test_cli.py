@@ -215,7 +215,7 @@ def test_ctrl_c_ends_a_watch_quietly() -> None:
         assert process.stdout is not None and process.stderr is not None
         assert process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == cli.INTERRUPTED
+        assert process.wait(LIMIT) == cli.INTERRUPTED
         assert process.stderr.read() == ""
 
 

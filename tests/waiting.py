@@ -23,6 +23,7 @@ async def until(
     what: str = "",
     limit: float = LIMIT,
     *,
+    pause: float = 0.005,
     sign: Callable[[], object] = str,
 ) -> T:
     """The first true value of `condition`. TimeoutError names what was waited for, and what `sign`
@@ -31,7 +32,7 @@ async def until(
     while not (value := condition()):
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {limit:g} s for {what or condition}; {sign()}")
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(pause)
     return value
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -207,17 +208,26 @@ async def streamed(request: web.Request, *chunks: bytes, end: bool = True) -> we
     return response
 
 
+def bound() -> socket.socket:
+    """A socket with a port of its own on loopback, on which nothing listens: a connection to it is
+    refused, and no other program can take it."""
+    found = socket.socket()
+    found.bind(("127.0.0.1", 0))
+    return found
+
+
 @asynccontextmanager
-async def serving(api: Api, port: int = 0, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """Serve on loopback; gives the port."""
+async def serving(
+    api: Api, tls: ssl.SSLContext | None = None, held: socket.socket | None = None
+) -> AsyncIterator[int]:
+    """Serve on loopback, or on a port that was `held` until now; gives the port."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", api.handle)
     runner = web.AppRunner(app, shutdown_timeout=0, handler_cancellation=True)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", port, reuse_address=True, ssl_context=tls)
-    await site.start()
-    assert site._server is not None
-    port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+    listening = held or bound()
+    port: int = listening.getsockname()[1]
+    await web.SockSite(runner, listening, ssl_context=tls).start()
     api.url = f"http{'s' if tls else ''}://127.0.0.1:{port}"
     try:
         yield port

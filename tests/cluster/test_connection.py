@@ -24,7 +24,7 @@ from servedeck.cluster.errors import (
 )
 from servedeck.cluster.kubeconfig import Cluster
 from servedeck.cluster.transport import proxy_of
-from tests.cluster.api import Api, answers, connect, kubeconfig, serving, streamed
+from tests.cluster.api import Api, answers, bound, connect, kubeconfig, serving, streamed
 from tests.cluster.certificates import authority, issued, server_context
 from tests.waiting import Skip, within
 
@@ -276,10 +276,10 @@ async def test_stream_gives_whole_lines_however_they_are_cut(
 
 
 async def test_nothing_listens(tmp_path: Path) -> None:
-    async with serving(Api()) as port:
-        pass
-    with pytest.raises(ConnectError, match=r"Nothing listens at .*is the cluster up\?"):
-        await asked(kubeconfig(tmp_path / "config", f"https://127.0.0.1:{port}"))
+    with bound() as held:
+        port = held.getsockname()[1]
+        with pytest.raises(ConnectError, match=r"Nothing listens at .*is the cluster up\?"):
+            await asked(kubeconfig(tmp_path / "config", f"https://127.0.0.1:{port}"))
 
 
 async def test_a_path_that_may_hold_a_token_stands_in_no_sentence(tmp_path: Path) -> None:
@@ -287,8 +287,9 @@ async def test_a_path_that_may_hold_a_token_stands_in_no_sentence(tmp_path: Path
         server = f"http://127.0.0.1:{port}/s3cret"
         with pytest.raises(ApiError) as refused:
             await asked(kubeconfig(tmp_path / "config", server, {"token": "wrong"}))
-    with pytest.raises(ConnectError) as gone:
-        await asked(kubeconfig(tmp_path / "config", server))
+    with bound() as held, pytest.raises(ConnectError) as gone:
+        port = held.getsockname()[1]
+        await asked(kubeconfig(tmp_path / "config", f"http://127.0.0.1:{port}/s3cret"))
     for told in (str(refused.value), str(gone.value)):
         assert "s3cret" not in told
     assert f"127.0.0.1:{port}" in str(gone.value)

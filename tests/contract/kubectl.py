@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.contract.target import Backend
+from tests.waiting import LIMIT
+
+PATIENT = f"--timeout={LIMIT:.0f}s"
+"""The option of commands that wait."""
 
 
 class Kubectl:
@@ -25,7 +29,7 @@ class Kubectl:
         text = json.dumps(input) if input is not None else ""
         process = self.start(*args, user=user)
         try:
-            output, error = process.communicate(text, 60)
+            output, error = process.communicate(text, 2 * LIMIT)
         finally:
             process.kill()
         assert process.returncode == code, (args, output, error)

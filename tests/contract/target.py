@@ -24,6 +24,7 @@ from servedeck.demo.store import Store
 from servedeck.demo.workloads.runtime import Runtime
 from tests.control_plane import objects
 from tests.control_plane.plane import ControlPlane, wait_for
+from tests.waiting import LIMIT
 
 Json = dict[str, Any]
 
@@ -72,7 +73,7 @@ class Target:
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self.name = backend.name
-        self._client = httpx.Client(base_url=backend.url, verify=False, timeout=20)
+        self._client = httpx.Client(base_url=backend.url, verify=False, timeout=LIMIT)
 
     def close(self) -> None:
         self._client.close()
@@ -120,7 +121,7 @@ class Target:
     @contextmanager
     def watch(self, path: str, accept: str = "application/json") -> Iterator[Watch]:
         headers = {"Authorization": f"Bearer {self.backend.tokens['admin']}", "Accept": accept}
-        with self._client.stream("GET", path, headers=headers, timeout=20) as answer:
+        with self._client.stream("GET", path, headers=headers, timeout=LIMIT) as answer:
             assert answer.status_code == 200, answer.read()
             yield Watch(answer.iter_lines())
 
@@ -192,7 +193,7 @@ class DemoBackend:
         self.url = self._run(self._start())
 
     def _run(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(LIMIT)
 
     async def _start(self) -> str:
         self.clock = Clock(time.time(), speed=self.speed)
@@ -212,7 +213,7 @@ class DemoBackend:
 
         self._run(stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._thread.join(LIMIT)
         self._loop.close()
 
     def compact(self) -> None:
@@ -252,7 +253,7 @@ def add_nodes(target: Target) -> None:
             target.patch(path, {"status": body["status"]})
 
 
-def eventually(condition: Callable[[], Any], what: str, limit: float = 60) -> Any:
+def eventually(condition: Callable[[], Any], what: str, limit: float = LIMIT) -> Any:
     """The first true value of the condition."""
     return wait_for(condition, what, limit)
 

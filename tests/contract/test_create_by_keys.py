@@ -22,6 +22,7 @@ from servedeck.serving.templates import TEMPLATES
 from tests.contract.target import Target
 from tests.control_plane.test_app import Operator
 from tests.tui.helpers import burst
+from tests.waiting import LIMIT
 from tui.app import ServedeckApp
 from tui.cluster import ConnectedCluster
 from tui.cluster_workbench import ClusterWorkbench
@@ -116,7 +117,7 @@ class Hands:
     async def comes_to(self, path: str) -> None:
         await self.me.sees(lambda _: self.at == path, f"cursor on {path}, it is on {self.at}")
 
-    async def says(self, *texts: str, limit: float = 60) -> None:
+    async def says(self, *texts: str, limit: float = LIMIT) -> None:
         await self.me.sees(
             lambda text: all(one in " ".join(text.split()) for one in texts),
             str(texts),
@@ -290,7 +291,7 @@ async def test_what_is_typed_is_what_is_stored_and_read_back(
             await hands.press(*"token")
             await hands.variable("transformer.env", 0, "MODE=fast")
         await hands.press("ctrl+n")
-        await hands.says("The API server accepts it", f"create Deployment {ns}/chat", limit=20)
+        await hands.says("The API server accepts it", f"create Deployment {ns}/chat")
         await hands.press("ctrl+s")
         await hands.says("✓ requested")
         assert me.live.connection is not None

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 
-from tests.contract.kubectl import Kubectl
+from tests.contract.kubectl import PATIENT, Kubectl
 from tests.contract.test_lifecycle import quick
 
 
 def test_the_life_of_a_deployment(kubectl: Kubectl) -> None:
     body = quick(replicas=2)
     assert kubectl("apply", "-f", "-", input=body) == "deployment.apps/web created\n"
-    assert "successfully rolled out" in kubectl("rollout", "status", "deploy/web", "--timeout=50s")
+    assert "successfully rolled out" in kubectl("rollout", "status", "deploy/web", PATIENT)
     assert kubectl("apply", "-f", "-", input=body) == "deployment.apps/web unchanged\n"
     table = kubectl("get", "deploy", "web", "-o", "wide").splitlines()
     assert table[0].split()[:5] == ["NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE"]
@@ -23,13 +23,13 @@ def test_the_life_of_a_deployment(kubectl: Kubectl) -> None:
     assert [line.split()[1:3] for line in pods] == [["1/1", "Running"]] * 2
     assert "scaled" in kubectl("scale", "deploy/web", "--replicas=1")
     kubectl("set", "image", "deploy/web", "c=ghcr.io/contract/app:v0.11.0")
-    kubectl("rollout", "status", "deploy/web", "--timeout=50s")
+    kubectl("rollout", "status", "deploy/web", PATIENT)
     kubectl("rollout", "restart", "deploy/web")
-    kubectl("rollout", "status", "deploy/web", "--timeout=50s")
+    kubectl("rollout", "status", "deploy/web", PATIENT)
     history = kubectl("rollout", "history", "deploy/web").split()
     assert history[-6::2] == ["1", "2", "3"]
     assert "rolled back" in kubectl("rollout", "undo", "deploy/web", "--to-revision=1")
-    kubectl("rollout", "status", "deploy/web", "--timeout=50s")
+    kubectl("rollout", "status", "deploy/web", PATIENT)
     path = "jsonpath={.spec.template.spec.containers[0].image}"
     assert kubectl("get", "deploy", "web", "-o", path) == "ghcr.io/contract/app:v0.10.0"
     assert "edited" in kubectl("edit", "deploy/web")
@@ -37,7 +37,7 @@ def test_the_life_of_a_deployment(kubectl: Kubectl) -> None:
     kubectl("annotate", "deploy/web", "a=b")
     kubectl("label", "deploy/web", "x=y")
     assert "x=y" in kubectl("get", "deploy", "web", "--show-labels")
-    assert "deleted" in kubectl("delete", "deploy", "web", "--timeout=50s")
+    assert "deleted" in kubectl("delete", "deploy", "web", PATIENT)
     assert "NotFound" in kubectl("get", "deploy", "web", code=1)
 
 
@@ -75,13 +75,19 @@ def test_who_may_not(kubectl: Kubectl) -> None:
 
 def test_watching_rows(kubectl: Kubectl) -> None:
     kubectl("apply", "-f", "-", input=quick(replicas=0))
-    rows = kubectl("get", "deploy", "-w", "--request-timeout=2s").splitlines()
-    assert rows[0].startswith("NAME") and rows[1].startswith("web")
+    process = kubectl.start("get", "deploy", "-w")
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("NAME")
+        assert process.stdout.readline().startswith("web")
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_events_of_a_namespace(kubectl: Kubectl) -> None:
     kubectl("apply", "-f", "-", input=quick())
-    kubectl("rollout", "status", "deploy/web", "--timeout=50s")
+    kubectl("rollout", "status", "deploy/web", PATIENT)
     assert "ScalingReplicaSet" in kubectl("get", "events")
     assert "Scheduled" in kubectl("events", "--types=Normal")
 

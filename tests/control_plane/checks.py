@@ -21,7 +21,7 @@ from servedeck.fleet.fleet import Fleet
 from servedeck.fleet.live import Live
 from servedeck.fleet.view import Key, ServingView
 from tests.control_plane.plane import ControlPlane, RequestError
-from tests.waiting import until
+from tests.waiting import LIMIT, until
 
 JOINED = (
     kinds.DEPLOYMENTS,
@@ -68,7 +68,7 @@ async def watching(
 
 
 async def shown(
-    live: Live, key: Key, condition: Callable[[ServingView], object], limit: float = 60
+    live: Live, key: Key, condition: Callable[[ServingView], object], limit: float = LIMIT
 ) -> ServingView:
     """The view once it is there and the condition holds. A kwok that was just started anew waits
     for its forerunner's leases on the nodes, ten seconds and more on a busy machine."""
@@ -115,7 +115,7 @@ def differences(wanted: Mapping[Key, ServingView], shown: Mapping[Key, ServingVi
 
 
 async def assert_true(
-    live: Live, plane: ControlPlane, namespace: str | None = None, limit: float = 60
+    live: Live, plane: ControlPlane, namespace: str | None = None, limit: float = LIMIT
 ) -> None:
     """What Live holds equals a fresh list, and its Pods the API server's own table, within `limit`
     seconds: a list is ahead of a watch by a moment, and the cluster goes on meanwhile."""

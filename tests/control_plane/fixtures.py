@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.control_plane.plane import ControlPlane, missing
-
-LONGEST = 300
-"""Seconds that one test may take."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -59,25 +55,6 @@ def namespace(control_plane: ControlPlane) -> Iterator[str]:
     yield name
     control_plane.start()
     control_plane.request("DELETE", f"/api/v1/namespaces/{name}")
-
-
-@pytest.fixture(autouse=True)
-def no_test_hangs(request: pytest.FixtureRequest) -> Iterator[None]:
-    """End a test that waits for a server without a limit of its own."""
-    if "control_plane" not in request.fixturenames:
-        yield
-        return
-
-    def ring(*_: object) -> None:
-        raise TimeoutError(f"still running after {LONGEST} s")
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.alarm(LONGEST)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 from tests import waiting
 from tests.control_plane import objects
 from tests.control_plane.kubelet import Kubelet
-from tests.control_plane.processes import Spawner, end, find, free_port
+from tests.control_plane.processes import Port, Spawner, end, find
 from tests.waiting import LIMIT
 
 SERVERS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok")
@@ -32,6 +32,10 @@ USERS = {"admin": "system:masters", "member": "members", "viewer": "viewers", "n
 
 Json = dict[str, Any]
 T = TypeVar("T")
+
+
+class PortTakenError(RuntimeError):
+    """Another program listens on the port that was chosen for a server."""
 
 
 class RequestError(Exception):
@@ -84,18 +88,27 @@ class ControlPlane:
         self._temporary = root is None
         self.root = root or Path(tempfile.mkdtemp(prefix="servedeck-control-plane-"))
         self.root.mkdir(parents=True, exist_ok=True)
-        self.ports = {name: free_port() for name in ("etcd", "peer", "kube-apiserver")}
-        self.url = f"https://127.0.0.1:{self.ports['kube-apiserver']}"
-        self.etcd_url = f"http://127.0.0.1:{self.ports['etcd']}"
+        self.ports = {name: Port() for name in ("etcd", "peer", "kube-apiserver")}
         self.tokens = {user: f"{user}-{secrets.token_hex(8)}" for user in USERS}
         self.api_args = list(api_args)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.kubelet: Kubelet | None = None
         self._spawner = Spawner()
+        self._started: set[str] = set()
+        """Servers that ran: their ports are known to others, and stay."""
         self._behind = False
         """The API server was started after the controllers."""
         # The API server makes its own certificate; requests of the tests' own need not check it.
         self.tls = ssl._create_unverified_context()
+
+    @property
+    def url(self) -> str:
+        """The API server's, once it runs."""
+        return f"https://127.0.0.1:{self.ports['kube-apiserver'].number}"
+
+    @property
+    def etcd_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports['etcd'].number}"
 
     # -- the servers ---------------------------------------------------------------------------
 
@@ -125,6 +138,8 @@ class ControlPlane:
             self.kubelet.close()
             self.kubelet = None
         self._spawner.close()
+        for port in self.ports.values():
+            port.close()
         if self._temporary:
             shutil.rmtree(self.root, ignore_errors=True)
 
@@ -155,6 +170,22 @@ class ControlPlane:
         self.processes[name].send_signal(signal.SIGCONT)
 
     def _start(self, name: str) -> None:
+        """Start one server and wait until it answers; the first time on other ports where another
+        program took one of those chosen meanwhile."""
+        first = name not in self._started
+        for last in (False,) * 4 * first + (True,):
+            try:
+                self._start_once(name)
+                break
+            except PortTakenError:
+                if last:
+                    raise
+                for each in {"etcd": ("etcd", "peer")}.get(name, (name,)):
+                    self.ports[each].close()
+                    self.ports[each] = Port()
+        self._started.add(name)
+
+    def _start_once(self, name: str) -> None:
         binary = find(name)
         if binary is None:
             raise FileNotFoundError(missing([name]))
@@ -176,7 +207,9 @@ class ControlPlane:
         def healthy() -> bool:
             if process.poll() is not None:
                 tail = log.read_text(errors="replace")[-2000:]
-                raise RuntimeError(f"{name} ended with {process.returncode}:\n{tail}")
+                taken = "address already in use" in tail
+                kind = PortTakenError if taken and name in self.ports else RuntimeError
+                raise kind(f"{name} ended with {process.returncode}:\n{tail}")
             if name == "etcd":
                 return self._get(f"{self.etcd_url}/health")
             if name == "kube-apiserver":
@@ -192,7 +225,7 @@ class ControlPlane:
             return bool(answer.status == 200)
 
     def _etcd_args(self) -> list[str]:
-        peer = f"http://127.0.0.1:{self.ports['peer']}"
+        peer = f"http://127.0.0.1:{self.ports['peer'].number}"
         return [
             f"--data-dir={self.root / 'etcd'}",
             f"--listen-client-urls={self.etcd_url}",
@@ -212,7 +245,7 @@ class ControlPlane:
         (self.root / "tokens.csv").write_text("".join(lines))
         return [
             f"--etcd-servers={self.etcd_url}",
-            f"--secure-port={self.ports['kube-apiserver']}",
+            f"--secure-port={self.ports['kube-apiserver'].number}",
             "--bind-address=127.0.0.1",
             "--advertise-address=127.0.0.1",
             "--endpoint-reconciler-type=none",

@@ -34,14 +34,42 @@ def find(name: str) -> str | None:
     return str(candidate) if candidate.exists() else shutil.which(name)
 
 
-def free_port() -> int:
-    """A port that nothing listens on, below the range that the system hands out to clients: a
-    server that is down for a moment then finds it free again, and no client connects to itself."""
-    while True:
-        port = random.randrange(15000, 32000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
+class Port:
+    """A port on loopback for a server that cannot be told to choose one itself. Nothing listens on
+    it, and no other test run chooses it until `close`.
+
+    It lies below the range that the system hands out to clients: a server that is down for a moment
+    finds it free again, and no client connects to itself.
+    """
+
+    def __init__(self) -> None:
+        while True:
+            self.number = random.randrange(15000, 32000)
+            self._reservation = _reserved(self.number)
+            if self._reservation is not None:
+                with socket.socket() as probe, contextlib.suppress(OSError):
+                    probe.bind(("127.0.0.1", self.number))
+                    return
+                self.close()
+
+    def close(self) -> None:
+        if self._reservation is not None:
+            self._reservation.close()
+
+
+def _reserved(port: int) -> socket.socket | None:
+    """A name that one process at a time can hold, and that the system frees with the process; None
+    where another has it."""
+    name = f"servedeck-test-port-{port}"
+    if sys.platform != "linux":
+        return socket.socket()  # no such names there; whoever starts the server tries again
+    held = socket.socket(socket.AF_UNIX)
+    try:
+        held.bind("\0" + name)
+    except OSError:
+        held.close()
+        return None
+    return held
 
 
 class Spawner:

@@ -9,7 +9,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from benchmarks.measure import environment
 from benchmarks.terminal import Terminal
 from tests.control_plane import objects
 from tests.control_plane.plane import ControlPlane, wait_for
+from tests.waiting import LIMIT
 
 SERVEDECK = str(Path(sys.executable).with_name("servedeck"))
 
@@ -30,7 +30,7 @@ def get(kubeconfig: Path, *args: str) -> subprocess.CompletedProcess[str]:
         [SERVEDECK, "get", "servings", "--kubeconfig", str(kubeconfig), *args],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT,
         check=False,
         env=environment(kubeconfig, str(kubeconfig.parent)),
     )
@@ -127,10 +127,10 @@ def screen(kubeconfig: Path, home: Path, *args: str) -> Iterator[Terminal]:
         terminal.close()
 
 
-def sees(terminal: Terminal, condition: Callable[[str], object], what: str, limit: float) -> None:
+def sees(terminal: Terminal, condition: Callable[[str], object], what: str) -> None:
     """Wait until the text of the screen meets the condition."""
-    found = terminal.wait(lambda: bool(condition("\n".join(terminal.lines()))), limit)
-    assert found is not None, f"no {what} within {limit:g} s on\n" + "\n".join(terminal.lines())
+    found = terminal.wait(lambda: bool(condition("\n".join(terminal.lines()))), LIMIT)
+    assert found is not None, f"no {what} within {LIMIT:g} s on\n" + "\n".join(terminal.lines())
 
 
 def test_screen_lives_through_a_killed_api_server(
@@ -138,17 +138,17 @@ def test_screen_lives_through_a_killed_api_server(
 ) -> None:
     broken_and_ready(control_plane, namespace)
     with screen(kubeconfig, tmp_path, "-n", namespace) as terminal:
-        sees(terminal, lambda text: "good" in text and "OOMKilled" in text, "list", 20)
+        sees(terminal, lambda text: "good" in text and "OOMKilled" in text, "list")
         calm = "\n".join(terminal.lines()[:3])
         control_plane.kill("kube-apiserver")
-        sees(terminal, lambda text: text.split("\n")[:3] != calm.split("\n"), "warning", 10)
+        sees(terminal, lambda text: text.split("\n")[:3] != calm.split("\n"), "warning")
         assert "good" in "\n".join(terminal.lines()), "the list was blanked"
         control_plane.start()
         control_plane.deploy(namespace, "newcomer")
-        sees(terminal, lambda text: "newcomer" in text, "newcomer", 40)
-        sees(terminal, lambda text: "2 Ready" in text or "2 ✓" in text or "✓ 2" in text, "2", 20)
+        sees(terminal, lambda text: "newcomer" in text, "newcomer")
+        sees(terminal, lambda text: "2 Ready" in text or "2 ✓" in text or "✓ 2" in text, "2")
         terminal.type("q")
-        ended = wait_for(lambda: terminal.closed, "the end", limit=10)
+        ended = wait_for(lambda: terminal.closed, "the end")
         assert ended
 
 
@@ -173,20 +173,20 @@ def test_screen_in_tmux_at_80x24(
         control_plane.kubectl(
             "apply", "-n", namespace, "-f", "-", input=objects.deployment("llama", replicas=2)
         )
-        wait_for(lambda: "2/2" in tmux("capture-pane", "-p"), "the serving in tmux", limit=30)
+        wait_for(lambda: "2/2" in tmux("capture-pane", "-p"), "the serving in tmux")
         pane = tmux("capture-pane", "-p")
         assert "llama" in pane and "Ready" in pane
         control_plane.restart("kube-apiserver")
         control_plane.kubectl("scale", "-n", namespace, "deployment/llama", "--replicas=3")
-        wait_for(lambda: "3/3" in tmux("capture-pane", "-p"), "the change in tmux", limit=40)
+        wait_for(lambda: "3/3" in tmux("capture-pane", "-p"), "the change in tmux")
         tmux("send-keys", "q")
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            try:
-                tmux("list-sessions")
-            except subprocess.CalledProcessError:
-                return
-            time.sleep(0.1)
-        pytest.fail("q does not end servedeck")
+
+        def ended() -> bool:
+            listed = subprocess.run(
+                ["tmux", "-L", socket, "list-sessions"], capture_output=True, check=False, env=env
+            )
+            return listed.returncode != 0
+
+        wait_for(ended, "servedeck to end at q")
     finally:
         subprocess.run(["tmux", "-L", socket, "kill-server"], check=False, env=env)

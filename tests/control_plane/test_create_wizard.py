@@ -16,6 +16,7 @@ from servedeck.config import Settings
 from servedeck.fleet.live import Live
 from tests.control_plane.plane import ControlPlane, RequestError, wait_for
 from tests.control_plane.test_app import Operator
+from tests.waiting import LIMIT
 from tui.app import ServedeckApp
 from tui.cluster import ConnectedCluster
 from tui.cluster_workbench import ClusterWorkbench
@@ -69,7 +70,7 @@ async def operator(
         await live.close()
 
 
-async def shows(me: Operator, *texts: str, limit: float = 60) -> str:
+async def shows(me: Operator, *texts: str, limit: float = LIMIT) -> str:
     """The screen, its line breaks as blanks, once it shows the texts."""
     await me.sees(
         lambda text: all(one in " ".join(text.split()) for one in texts), str(texts), limit
@@ -110,7 +111,7 @@ async def test_keys_alone_deploy_a_model_that_becomes_ready_before_the_operators
         assert "the replica fits" in text
         assert gone(control_plane, namespace)
         await me.pilot.press("ctrl+s")
-        await shows(me, "✓ requested", "✓ ready", limit=60)
+        await shows(me, "✓ requested", "✓ ready")
         await me.row("llama", "Ready", "1/1")
         assert me.app.servings.selected is not None
         assert me.app.servings.selected.key.name == "llama"
@@ -174,10 +175,10 @@ async def test_the_api_server_is_lost_between_the_objects_and_the_rest_is_made_l
         await fill(me)
         await shows(me, "The API server accepts it")
         await me.pilot.press("ctrl+s")
-        await shows(me, f"Deployment {namespace}/llama was created", "Not deployed", limit=60)
+        await shows(me, f"Deployment {namespace}/llama was created", "Not deployed")
         await asyncio.to_thread(control_plane.start)
         await me.pilot.press("ctrl+s")
-        await shows(me, "✓ requested", limit=60)
+        await shows(me, "✓ requested")
     places = [Place("v1", "Service", namespace, "llama")]
     assert all(control_plane.request("GET", place.path) for place in places)
 
@@ -189,13 +190,13 @@ async def test_a_serving_is_cloned_with_its_settings(
         await fill(me)
         await shows(me, "The API server accepts it")
         await me.pilot.press("ctrl+s")
-        await me.row("llama", "Ready", limit=60)
+        await me.row("llama", "Ready")
         await me.pilot.press("C")
         await shows(me, "llama-copy")
         await me.pilot.press("ctrl+n", "ctrl+n")
         await shows(me, "The API server accepts it", f"create Deployment {namespace}/llama-copy")
         await me.pilot.press("ctrl+s")
-        await me.row("llama-copy", "Ready", limit=60)
+        await me.row("llama-copy", "Ready")
     one = deployment(control_plane, namespace)["spec"]["template"]["spec"]["containers"]
     other = deployment(control_plane, namespace, "llama-copy")
     assert one[0]["args"] == other["spec"]["template"]["spec"]["containers"][0]["args"]

@@ -213,9 +213,7 @@ async def test_rollout_that_exceeds_its_deadline(
     (pod,) = control_plane.wait_for_pods(namespace, "llama", 1)
     control_plane.set_pod_status(pod, objects.loading())
     async with watching(kubeconfig, namespace) as live:
-        view = await shown(
-            live, Key(namespace, "llama"), lambda view: view.status is Status.ERROR, limit=40
-        )
+        view = await shown(live, Key(namespace, "llama"), lambda view: view.status is Status.ERROR)
         assert "deadline" in view.message
         assert view.rollout == "rollout failed"
         await assert_true(live, control_plane, namespace)
@@ -257,7 +255,7 @@ async def test_node_that_is_lost(
             await shown(live, key, lambda view: view.status is Status.READY)
             # After 50 s of silence the node controller takes the Pods out of traffic, and writes
             # an Event about each.
-            view = await shown(live, key, lambda view: view.reason == "NodeNotReady", limit=90)
+            view = await shown(live, key, lambda view: view.reason == "NodeNotReady")
             assert view.status is Status.ERROR
             assert name in view.message
             await assert_true(live, control_plane, namespace)

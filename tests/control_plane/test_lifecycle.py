@@ -180,6 +180,6 @@ async def test_a_hundred_servings_changed_at_once(
             control_plane.request("DELETE", f"{DEPLOYMENTS.format(namespace)}/srv-{number:03}")
         for number in range(1, 100, 2):
             patch(control_plane, namespace, f"srv-{number:03}", {"replicas": (number + 1) % 3})
-        await assert_true(live, control_plane, limit=60)
+        await assert_true(live, control_plane)
         mine = [view for view in live.fleet.views() if view.key.namespace == namespace]
         assert len(mine) == 50

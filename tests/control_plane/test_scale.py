@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 
 import psutil
@@ -34,22 +33,17 @@ def filled() -> Iterator[ControlPlane]:
 async def test_five_thousand_pods_listed_followed_and_held(filled: ControlPlane) -> None:
     process = psutil.Process()
     before = process.memory_info().rss
-    started = time.monotonic()
     async with watching(filled.kubeconfig(), settled=False) as live:
         await until(
             lambda: sum(view.ready for view in live.fleet.views()) == SERVINGS * REPLICAS,
             "all Pods to be ready",
-            limit=60,
             sign=lambda: live.state,
         )
-        took = time.monotonic() - started
         grown = (process.memory_info().rss - before) / 2**20
         token = filled.tokens["admin"]
         counts = await rig.churn(filled.url, token, rate=100, seconds=10)
         assert counts["failed"] == 0
-        assert counts["per_second"] > 50
-        await assert_true(live, filled, limit=60)
+        await assert_true(live, filled)
         assert sum(view.restarts for view in live.fleet.views()) == counts["changed"]
-    # Generous bounds, for a busy machine: the benchmarks hold the budgets.
-    assert took < 15, f"{took:.1f} s to the complete picture"
+    # A generous bound: the benchmarks hold the budgets, those of time too.
     assert grown < 200, f"{grown:.0f} MiB more"

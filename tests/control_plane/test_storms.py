@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -30,12 +30,18 @@ SERVINGS = [
 
 
 @asynccontextmanager
-async def unrest(plane: ControlPlane, namespace: str) -> AsyncIterator[None]:
-    """Servings come, change and go while the body runs, as far as the API server lets them."""
+async def unrest(
+    plane: ControlPlane, namespace: str
+) -> AsyncIterator[Callable[[int], Awaitable[None]]]:
+    """Servings come, change and go while the body runs, as far as the API server lets them. Gives
+    what waits for so many changes more."""
     dice = random.Random(7)
     path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
 
+    changes = 0
+
     def change() -> None:
+        nonlocal changes
         name = f"srv-{dice.randrange(12):02}"
         with suppress(RequestError, OSError):
             match dice.randrange(5):
@@ -47,15 +53,20 @@ async def unrest(plane: ControlPlane, namespace: str) -> AsyncIterator[None]:
                 case _:
                     spec = {"spec": {"replicas": dice.randrange(4)}}
                     plane.request("PATCH", f"{path}/{name}", spec, timeout=5)
+            changes += 1
 
     async def go_on() -> None:
         while True:
             await asyncio.to_thread(change)
             await asyncio.sleep(0.05)
 
+    async def changed(more: int) -> None:
+        wanted = changes + more
+        await until(lambda: changes >= wanted, f"{more} changes")
+
     task = asyncio.create_task(go_on())
     try:
-        yield
+        yield changed
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -68,10 +79,12 @@ def phase(live: Live) -> str:
 async def insist(live: Live, condition: Callable[[], object]) -> None:
     """Ask again and again, as an operator who has mended something does: servers and servedeck
     remember a refusal for some seconds."""
-    async with asyncio.timeout(30):
-        while not condition():
-            live.retry_now()
-            await asyncio.sleep(0.5)
+
+    def asked() -> object:
+        live.retry_now()
+        return condition()
+
+    await until(asked, "the news", pause=0.5, sign=lambda: live.state)
 
 
 @pytest.mark.slow
@@ -82,16 +95,14 @@ async def test_api_server_killed_and_restarted_twenty_times(
         async with unrest(control_plane, namespace):
             for _ in range(20):
                 control_plane.kill("kube-apiserver")
-                await until(lambda: phase(live) != "LIVE", "the loss to be noticed", limit=5)
+                await until(lambda: phase(live) != "LIVE", "the loss to be noticed")
                 assert live.state.sentence, "the header has nothing to say"
                 await asyncio.to_thread(control_plane.start)
                 live.retry_now()
-                await until(
-                    lambda: phase(live) == "LIVE", "LIVE again", 20, sign=lambda: live.state
-                )
+                await until(lambda: phase(live) == "LIVE", "LIVE again", sign=lambda: live.state)
         await asyncio.to_thread(control_plane.wake_controllers)
         assert live.fleet.views()
-        await assert_true(live, control_plane, namespace, limit=60)
+        await assert_true(live, control_plane, namespace)
 
 
 async def test_recovers_by_itself_when_the_api_server_returns(
@@ -102,13 +113,13 @@ async def test_recovers_by_itself_when_the_api_server_returns(
     async with watching(kubeconfig, namespace) as live:
         before = await shown(live, key, lambda view: view.ready == 2)
         control_plane.kill("kube-apiserver")
-        await until(lambda: phase(live) == "RETRYING", "the loss", limit=5)
+        await until(lambda: phase(live) == "RETRYING", "the loss")
         assert live.fleet.view(key) == before, "what was known stays"
         await until(lambda: live.state.stale_for is not None, "the age of the picture")
         await asyncio.to_thread(control_plane.start)
         control_plane.deploy(namespace, "new")
-        await shown(live, Key(namespace, "new"), lambda view: view.desired == 1, limit=40)
-        await until(lambda: phase(live) == "LIVE", "LIVE", 40, sign=lambda: live.state)
+        await shown(live, Key(namespace, "new"), lambda view: view.desired == 1)
+        await until(lambda: phase(live) == "LIVE", "LIVE", sign=lambda: live.state)
         await assert_true(live, control_plane, namespace)
 
 
@@ -136,13 +147,13 @@ async def test_a_connection_that_goes_silent_is_noticed_told_and_left(
                 f"/apis/apps/v1/namespaces/{namespace}/deployments/llama",
                 {"spec": {"replicas": 3}},
             )
-            await until(lambda: phase(live) == "RETRYING", "the silence to be noticed", limit=20)
+            await until(lambda: phase(live) == "RETRYING", "the silence to be noticed")
             assert "sent nothing" in live.state.sentence
             view = live.fleet.view(key)
             assert view is not None and view.desired == 1, "what was known stays"
             proxy.cut()
             proxy.silent(False)
-            await shown(live, key, lambda view: view.desired == 3, limit=40)
+            await shown(live, key, lambda view: view.desired == 3)
 
 
 async def test_history_compacted_while_the_way_was_cut(
@@ -155,13 +166,13 @@ async def test_history_compacted_while_the_way_was_cut(
                 control_plane.deploy(namespace, f"srv-{number:02}", replicas=2)
             await assert_true(live, control_plane, namespace)
             proxy.silent()
-            async with unrest(control_plane, namespace):
-                await asyncio.sleep(3)
+            async with unrest(control_plane, namespace) as changed:
+                await changed(30)
             control_plane.compact()
             await asyncio.to_thread(control_plane.restart)
             proxy.cut()
             proxy.silent(False)
-            await assert_true(live, control_plane, namespace, limit=40)
+            await assert_true(live, control_plane, namespace)
 
 
 async def test_connections_that_break_all_the_time(
@@ -170,12 +181,14 @@ async def test_connections_that_break_all_the_time(
     async with WireProxy(control_plane.url).serve() as proxy:
         kubeconfig = control_plane.kubeconfig(server=proxy.url)
         async with watching(kubeconfig, namespace) as live:
-            async with unrest(control_plane, namespace):
+            async with unrest(control_plane, namespace) as changed:
                 for _ in range(20):
-                    await asyncio.sleep(0.25)
+                    before = proxy.connections
                     proxy.cut()
                     live.retry_now()
-            await assert_true(live, control_plane, namespace, limit=40)
+                    await until(lambda before=before: proxy.connections > before, "a connection")
+                    await changed(2)
+            await assert_true(live, control_plane, namespace)
 
 
 async def test_server_that_fails_and_refuses_half_of_the_time(
@@ -196,10 +209,10 @@ async def test_server_that_fails_and_refuses_half_of_the_time(
         proxy.rule = rule
         kubeconfig = control_plane.kubeconfig(server=proxy.url)
         async with watching(kubeconfig, namespace, settled=False) as live:
-            async with unrest(control_plane, namespace):
-                await asyncio.sleep(4)
-            await assert_true(live, control_plane, namespace, limit=60)
-            assert proxy.faults >= 3
+            async with unrest(control_plane, namespace) as changed:
+                await changed(40)
+                await until(lambda: proxy.faults >= 3, "faults")
+            await assert_true(live, control_plane, namespace)
 
 
 async def test_token_that_expired_is_said_and_a_new_one_taken_up(

@@ -75,7 +75,7 @@ def test_a_slow_write_never_overtakes_what_comes_after_it(
     def slow(saved: object, file: TextIO) -> None:
         if threading.current_thread() is first:
             begun.set()
-            goes_on.wait(10)
+            goes_on.wait(LIMIT)
         dump(saved, file)
 
     monkeypatch.setattr("servedeck.deploy.shelf.json.dump", slow)
@@ -83,9 +83,23 @@ def test_a_slow_write_never_overtakes_what_comes_after_it(
     first = threading.Thread(target=slot.write, args=(typed("old").dump(),))
     second = threading.Thread(target=slot.write, args=(typed("new").dump(),))
     first.start()
-    assert begun.wait(10)
+    assert begun.wait(LIMIT)
+    lock, asks = slot._turn, threading.Event()
+
+    class Noted:
+        """The lock that the slot has, and word of whoever asks for it."""
+
+        def __enter__(self) -> None:
+            asks.set()
+            lock.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            lock.release()
+
+    monkeypatch.setattr(slot, "_turn", Noted())
     second.start()
-    second.join(0.2)  # it would be done by then, did it not wait
+    assert asks.wait(LIMIT)
+    assert slot.path.exists() is False, "nothing is written while another writes"
     goes_on.set()
     first.join()
     second.join()

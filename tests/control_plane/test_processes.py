@@ -1,0 +1,54 @@
+"""Ports of the servers that are started here."""
+
+from __future__ import annotations
+
+import random
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from tests.control_plane.processes import Port
+
+
+@pytest.fixture
+def chosen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The ports that are chosen next, before any by chance."""
+    numbers: list[int] = []
+    by_chance = random.randrange
+    monkeypatch.setattr(
+        random, "randrange", lambda *ends: numbers.pop() if numbers else by_chance(*ends)
+    )
+    return numbers
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ports are reserved on Linux alone")
+def test_two_runs_never_choose_the_same_port(chosen: list[int]) -> None:
+    program = (
+        "from tests.control_plane.processes import Port\n"
+        "port = Port()\n"
+        "print(port.number, flush=True)\n"
+        "input()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stdout
+        theirs = int(run.stdout.readline())
+        chosen.append(theirs)
+        port = Port()
+        assert chosen == [] and port.number != theirs
+        port.close()
+        run.communicate("\n")
+
+
+def test_a_port_that_something_listens_on_is_not_chosen(chosen: list[int]) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        chosen.append(taken)
+        port = Port()
+        assert chosen == [] and port.number != taken
+        port.close()
