@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --custom-compile-command "make lock" --group build pyproject.toml
-SOURCES := servedeck tui widgets styles tests benchmarks docs
+SOURCES := servedeck tui widgets styles tests benchmarks docs .ci
 
 .PHONY: demo test test-real lint types imports check bench pictures lock clean
 
@@ -16,7 +16,7 @@ test: $(VENV)/.dev
 	$(BIN)/pytest -n auto --dist loadgroup
 
 test-real: $(VENV)/.dev  ## tests on a real control plane, found through KUBEBUILDER_ASSETS
-	SERVEDECK_REQUIRE_SERVERS=1 $(BIN)/pytest tests/control_plane tests/contract
+	SERVEDECK_REQUIRE_SERVERS=1 $(BIN)/python .ci/rerun_failed.py $(ARGS) $(or $(TESTS),tests/control_plane tests/contract)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check $(SOURCES)
