@@ -346,7 +346,7 @@ class ControlPlane:
         user: str = "admin",
         content_type: str = "",
         accept: str = "application/json",
-        timeout: float = 30,
+        timeout: float = LIMIT,
     ) -> Any:
         """The parsed answer. A PATCH is a merge patch unless `content_type` says otherwise.
         Raises RequestError on an answer of 400 or more."""
@@ -379,7 +379,7 @@ class ControlPlane:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=LIMIT,
             env={
                 "PATH": os.environ.get("PATH", ""),
                 "HOME": str(self.root),
@@ -484,7 +484,7 @@ class ControlPlane:
         request = urllib.request.Request(
             f"{self.etcd_url}/v3/kv/{call}", data=json.dumps(body).encode(), method="POST"
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=LIMIT) as answer:
             result: Json = json.loads(answer.read())
         return result
 

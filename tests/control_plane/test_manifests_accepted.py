@@ -17,6 +17,7 @@ from servedeck.serving.spec import ServingSpec
 from servedeck.serving.templates import TEMPLATES
 from tests.control_plane.plane import ControlPlane, RequestError
 from tests.serving.specs import platforms, valid_specs
+from tests.waiting import LIMIT
 
 PLURALS = {
     "Deployment": "deployments",
@@ -42,7 +43,7 @@ def apply(plane: ControlPlane, manifest: dict[str, Any], *, dry_run: bool) -> di
         },
     )
     try:
-        with urllib.request.urlopen(request, timeout=30, context=plane.tls) as answer:
+        with urllib.request.urlopen(request, timeout=LIMIT, context=plane.tls) as answer:
             stored: dict[str, Any] = json.loads(answer.read())
             return stored
     except urllib.error.HTTPError as error:

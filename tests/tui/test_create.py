@@ -23,6 +23,7 @@ from servedeck.serving.spec import ServingSpec
 from tests.tui import fakes
 from tests.tui.bench import CLAIMS, PLATFORM, FakeBench
 from tests.tui.helpers import burst, make_app, screen_text, shows, wait_for
+from tests.waiting import LIMIT
 from tui.app import ServedeckApp
 from tui.screens.create.form_view import FormView
 from tui.screens.create.wizard import CreateScreen
@@ -1030,7 +1031,7 @@ async def test_leaving_for_later_is_not_ended_by_the_save_after_the_last_key(
     write, goes_on = Slot.write, threading.Event()
 
     def slow(slot: Slot, saved: Mapping[str, Any]) -> None:
-        goes_on.wait(10)
+        goes_on.wait(LIMIT)
         write(slot, saved)
 
     async with form_on(bench) as pilot:
