@@ -1,3 +1,3 @@
 """What all tests share."""
 
-pytest_plugins = ["tests.control_plane.fixtures", "tests.idle"]
+pytest_plugins = ["tests.control_plane.fixtures", "tests.tui.idle"]

@@ -12,7 +12,6 @@ import asyncio
 import time
 from collections.abc import Callable
 
-import pytest
 import textual.app
 import textual.pilot
 from textual._context import active_app
@@ -56,7 +55,7 @@ def _next_step() -> Callable[[], None] | None:
     return screen._on_timer_update if due and screen.is_running else None
 
 
-@pytest.fixture(autouse=True, scope="session")
-def pilot_waits_without_sleeping() -> None:
+def pytest_configure() -> None:
+    """For all tests: this file is a plugin of pytest."""
     textual.app.wait_for_idle = until_idle
     textual.pilot.wait_for_idle = until_idle
