@@ -35,10 +35,11 @@ def screen_text(app: App[Any]) -> str:
 
 
 async def wait_for(
-    pilot: Pilot[Any], condition: Callable[[], object], what: str, timeout: float = 20.0
+    pilot: Pilot[Any], condition: Callable[[], object], what: str, timeout: float = 60.0
 ) -> None:
     """Let the app run until the condition holds."""
     end = time.monotonic() + timeout
+    await pilot.pause()
     while not condition():
         assert time.monotonic() < end, (
             f"timed out waiting for {what}; the screen:\n{screen_text(pilot.app)}"

@@ -15,14 +15,15 @@ from collections.abc import Callable
 import textual.app
 import textual.pilot
 from textual._context import active_app
+from textual.pilot import Pilot
 
 
-async def until_idle(min_sleep: float = 0.0, max_sleep: float = 1.0) -> None:
-    """Let the event loop run until the active app is idle, but no longer than `max_sleep` seconds.
-    `min_sleep` is there because `textual._wait.wait_for_idle` has it."""
+async def until_idle(min_sleep: float = 0.0, max_sleep: float = 60.0) -> None:
+    """Let the event loop run until the active app is idle. Raises TimeoutError where that takes
+    more than `max_sleep` seconds. `min_sleep` is there because Textual's own has it."""
     end = time.monotonic() + max_sleep
     await _until_nothing_is_ready(end)
-    while (step := _next_step()) is not None and time.monotonic() < end:
+    while (step := _next_step()) is not None:
         step()
         await _until_nothing_is_ready(end)
 
@@ -30,9 +31,11 @@ async def until_idle(min_sleep: float = 0.0, max_sleep: float = 1.0) -> None:
 async def _until_nothing_is_ready(end: float) -> None:
     ready = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]
     quiet = 0
-    while quiet < 2 and time.monotonic() < end:  # the second round takes what the selector has
+    while quiet < 2:  # the second round takes what the selector has
         await asyncio.sleep(0)
         quiet = 0 if ready else quiet + 1
+        if time.monotonic() > end:
+            raise TimeoutError("The app is never idle: something in it goes on without waiting.")
 
 
 def _next_step() -> Callable[[], None] | None:
@@ -55,7 +58,15 @@ def _next_step() -> Callable[[], None] | None:
     return screen._on_timer_update if due and screen.is_running else None
 
 
+async def _wait_for_screen(pilot: Pilot[object], timeout: float = 30.0) -> bool:
+    """In place of a message to each widget of the screen, hundreds for each key: in an idle app no
+    widget has a message left."""
+    await until_idle()
+    return not pilot.app._exception_event.is_set()
+
+
 def pytest_configure() -> None:
     """For all tests: this file is a plugin of pytest."""
     textual.app.wait_for_idle = until_idle
     textual.pilot.wait_for_idle = until_idle
+    Pilot._wait_for_screen = _wait_for_screen
