@@ -37,7 +37,7 @@ def screen_text(app: App[Any]) -> str:
 async def wait_for(
     pilot: Pilot[Any], condition: Callable[[], object], what: str, timeout: float = 60.0
 ) -> None:
-    """Let the app run until the condition holds."""
+    """Let the app run until the condition holds, and until it has done what it is at then."""
     end = time.monotonic() + timeout
     await pilot.pause()
     while not condition():
@@ -45,6 +45,7 @@ async def wait_for(
             f"timed out waiting for {what}; the screen:\n{screen_text(pilot.app)}"
         )
         await pilot.pause(0.01)
+    await pilot.pause()
 
 
 def burst(pilot: Pilot[Any], *keys: str) -> None:
