@@ -12,7 +12,12 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 
 from tests.waiting import Skip
 
-pytest_plugins = ["tests.control_plane.fixtures", "tests.isolation", "tests.skipped"]
+pytest_plugins = [
+    "tests.control_plane.fixtures",
+    "tests.isolation",
+    "tests.skipped",
+    "tests.tui.idle",
+]
 
 # Nothing here depends on how fast or how lucky a run is. In particular the first example of a fresh
 # clone is slow: Hypothesis builds its table of Unicode characters then.

@@ -33,7 +33,7 @@ async def _fine(_: web.Request) -> web.StreamResponse:
     return web.json_response({"fine": True})
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("certificates")
     authority(folder)

@@ -38,13 +38,15 @@ def screen_text(app: App[Any]) -> str:
 async def wait_for(
     pilot: Pilot[Any], condition: Callable[[], object], what: str, timeout: float = LIMIT
 ) -> None:
-    """Let the app run until the condition holds."""
+    """Let the app run until the condition holds, and until it has done what it is at then."""
     end = time.monotonic() + timeout
+    await pilot.pause()
     while not condition():
         assert time.monotonic() < end, (
             f"timed out waiting for {what}; the screen:\n{screen_text(pilot.app)}"
         )
         await pilot.pause(0.01)
+    await pilot.pause()
 
 
 def burst(pilot: Pilot[Any], *keys: str) -> None:

@@ -17,6 +17,18 @@ import pyte
 
 QUERIES = ((b"\x1b[?2026$p", b"\x1b[?2026;2$y"),)
 
+ESCAPE = "\x1b[27u"
+"""The key as terminals with the keyboard protocol send it; a lone 1b may be the start of a
+sequence until some time has passed."""
+
+ASK_IDLE = "\x1e"
+"""A key that `terminal_app` answers with `IDLE` when all keys before it are dealt with."""
+
+IDLE = b"\x1b]7777;idle\x07"
+
+CHANGE = "\x1f"
+"""A key on which `terminal_app changes` changes a row."""
+
 
 class Terminal:
     """Runs `argv` until `close`; every byte it writes is kept."""
@@ -27,6 +39,9 @@ class Terminal:
         self.screen = pyte.Screen(*size)
         self._stream = pyte.ByteStream(self.screen)
         self.raw = b""
+        self._held = b""
+        self._answers = 0
+        self._over = False
         self.started = time.monotonic()
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
@@ -48,38 +63,61 @@ class Terminal:
         """What arrives within a time."""
         end = time.monotonic() + seconds
         taken = b""
-        while (left := end - time.monotonic()) > 0:
-            if not select.select([self.fd], [], [], left)[0]:
-                break
-            try:
-                data = os.read(self.fd, 1 << 16)
-            except OSError:
-                break
-            taken += data
-            for query, answer in QUERIES:
-                if query in data:
-                    os.write(self.fd, answer)
-            # pyte prints private sequences with "$" or "<", which terminals do not
-            self._stream.feed(data.replace(b"\x1b[?2026$p", b"").replace(b"\x1b[?2048$p", b""))
-        self.raw += taken
+        while not self._over and (left := end - time.monotonic()) > 0:
+            taken += self._take(left)
         return taken
 
-    def wait(self, condition: Callable[[], object], what: str, limit: float = 20.0) -> None:
-        end = time.monotonic() + limit
-        while not condition():
-            assert time.monotonic() < end, f"timed out waiting for {what}; the screen:\n{self.text}"
-            self.read(0.05)
-
-    def settle(self, quiet: float = 0.4, limit: float = 10.0) -> bytes:
-        """Read until nothing has come for a while; returns what came."""
+    def rest(self) -> bytes:
+        """What arrives until the program has closed the terminal."""
         taken = b""
-        end = time.monotonic() + limit
-        while time.monotonic() < end:
-            data = self.read(quiet)
-            taken += data
-            if not data:
-                return taken
+        while not self._over:
+            taken += self._take(1.0)
         return taken
+
+    def wait(self, condition: Callable[[], object], what: str, limit: float = 60.0) -> None:
+        end = time.monotonic() + limit
+        while True:
+            last = self._over and self.ended()  # nothing comes any more
+            if condition():
+                return
+            assert not last, f"the program ended before {what}; the screen:\n{self.text}"
+            assert time.monotonic() < end, f"timed out waiting for {what}; the screen:\n{self.text}"
+            self._take(0.05)
+
+    def idle(self) -> bytes:
+        """Read until a program of `terminal_app` has done all that the keys so far ask for, or has
+        ended; returns what it wrote."""
+        before, length = self._answers, len(self.raw)
+        self.press(ASK_IDLE)
+        self.wait(lambda: self._answers > before or self._over, "an idle program")
+        return self.raw[length:]
+
+    def _take(self, seconds: float) -> bytes:
+        """What arrives next; nothing when nothing comes for a time, or the program has ended."""
+        if self._over:
+            time.sleep(min(seconds, 0.01))
+            return b""
+        if not select.select([self.fd], [], [], seconds)[0]:
+            return b""
+        try:
+            data = os.read(self.fd, 1 << 16)
+        except OSError:
+            data = b""
+        self._over = not data
+        for query, answer in QUERIES:
+            if query in data:
+                os.write(self.fd, answer)
+        data = self._held + data
+        self._answers += data.count(IDLE)
+        data = data.replace(IDLE, b"")
+        # the answer may have come in part
+        held = next((n for n in range(len(IDLE) - 1, 0, -1) if data.endswith(IDLE[:n])), 0)
+        self._held = data[len(data) - held :]
+        data = data[: len(data) - held]
+        # pyte prints private sequences with "$" or "<", which terminals do not
+        self._stream.feed(data.replace(b"\x1b[?2026$p", b"").replace(b"\x1b[?2048$p", b""))
+        self.raw += data
+        return data
 
     def close(self) -> int:
         """End the program if it still runs; returns its exit status."""
@@ -91,7 +129,6 @@ class Terminal:
         return status
 
     def ended(self) -> bool:
-        self.read(0.05)
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 

@@ -5,19 +5,24 @@ python -m tests.tui.terminal_app fleet|many|changes|evil|fault
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from textual import events
+
+import tui.app
 from servedeck.cluster.differences import Difference
 from servedeck.fleet.view import Key, ServingView
 from servedeck.serving.problems import warning
 from styles.themes import DARK
 from tests.tui import fakes
 from tests.tui.bench import CLAIMS, FakeBench
+from tests.tui.idle import until_idle
+from tests.tui.terminal import ASK_IDLE, CHANGE, IDLE
 from tui.app import ServedeckApp
 
 EVIL = (
@@ -79,6 +84,26 @@ def evil_bench(folder: Path) -> FakeBench:
     return bench
 
 
+class Answering(ServedeckApp):
+    """Says in its output, and so after all that it drew, when it has dealt with all keys."""
+
+    CSS_PATH = [Path(tui.app.__file__).parent / one for one in ServedeckApp.CSS_PATH]
+    change: Callable[[], None] | None = None
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Key) and event.character == ASK_IDLE:
+            self.run_worker(self._say_idle(), exit_on_error=False)
+        elif isinstance(event, events.Key) and event.character == CHANGE and self.change:
+            self.change()
+        else:
+            await super().on_event(event)
+
+    async def _say_idle(self) -> None:
+        await until_idle()
+        if self._driver is not None:
+            self._driver.write(IDLE.decode())
+
+
 def main(kind: str) -> None:
     source = fakes.FakeSource()
     cluster = fakes.cluster()
@@ -94,15 +119,12 @@ def main(kind: str) -> None:
         ]
     source.put(*views)
     bench = evil_bench(Path(os.environ["DRAFTS"])) if kind == "evil" else None
-    app = ServedeckApp(source, cluster, clock=lambda: fakes.NOW, theme=DARK.name, workbench=bench)
+    app = Answering(source, cluster, clock=lambda: fakes.NOW, theme=DARK.name, workbench=bench)
 
-    async def change() -> None:
+    def change() -> None:
         view = source.fleet.view(Key("ns-0", "srv-000"))
         assert view is not None
-        await asyncio.sleep(1)
-        for number in range(200):
-            source.put(replace(view, ready=number % 2))
-            await asyncio.sleep(0.1)
+        source.put(replace(view, ready=1 - view.ready))
 
     def fault() -> None:
         held = "hf_of_a_local_variable"
@@ -112,7 +134,7 @@ def main(kind: str) -> None:
         if kind == "fault":
             app.set_timer(0.2, fault)
         if kind == "changes":
-            app.run_worker(change(), exit_on_error=False)
+            app.change = change
         if kind == "evil":
             source.set_state(
                 phase=fakes.Phase.RETRYING, sentence=EVIL, stale_for=9.0, since=fakes.NOW

@@ -124,7 +124,7 @@ async def test_an_operator_deploys_a_model_with_name_and_model_alone(
         assert container["args"][0] == MODEL
         assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
         key = Key("team-a", "llama-chat")
-        assert app_of(pilot).servings.ladder.key == key
+        await wait_for(pilot, lambda: app_of(pilot).servings.ladder.key == key, "the progress")
         starting = fakes.serving("llama-chat", pods=(), ready=0, desired=1)
         source.put(starting)
         await wait_for(
