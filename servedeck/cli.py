@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from servedeck import __version__
+from servedeck import __version__, terminal
 
 if TYPE_CHECKING:
     from servedeck.cluster.kubeconfig import Target
@@ -270,11 +270,9 @@ def _target(
 
 
 def _app(args: argparse.Namespace, create: Draft | None = None) -> int:
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if reason := terminal.why_not():
         command = "get servings" if create is None else "apply"
-        raise CommandError(
-            f"The screen needs a terminal; for scripts there is `servedeck {command}`."
-        )
+        raise CommandError(f"{reason}; without the screen there is `servedeck {command}`.")
     # What is imported and built until the first frame stays; looking for garbage in it takes a
     # quarter of that time. The app turns the collector on again when the frame stands.
     gc.disable()
