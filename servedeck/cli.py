@@ -41,6 +41,7 @@ class CommandError(Exception):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    terminal.open_closed_descriptors()
     args = _arguments(argv)
     # A terminal that cannot show a character must not end the command.
     for stream in (sys.stdout, sys.stderr):
@@ -394,10 +395,12 @@ def _export(args: argparse.Namespace) -> int:
         return asyncio.run(run(target))
 
 
-def _write(stream: TextIO, *lines: str) -> None:
+def _write(stream: TextIO | None, *lines: str) -> None:
     """Write lines, of which others may have written a part: nothing in them steers a terminal."""
     from servedeck.serving.text import one_line, sanitise
 
+    if stream is None:
+        return  # it was closed before the start
     for line in lines:
         indent = " " * (len(line) - len(line.lstrip(" ")))
         stream.write(f"{indent}{one_line(sanitise(line))}\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Mapping
@@ -9,6 +10,17 @@ from typing import TextIO
 
 PARENT = os.getppid()
 """The process that started this one; its end is the end of the screen."""
+
+
+def open_closed_descriptors() -> None:
+    """Put nothing where standard input, output or error is closed: the next file that is opened
+    would take that number, and what is meant for one of them would go there."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            with contextlib.suppress(OSError):  # the lowest that is free, which is this one
+                os.open(os.devnull, os.O_RDWR)
 
 
 def why_not(environ: Mapping[str, str] | None = None) -> str:

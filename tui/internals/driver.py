@@ -12,7 +12,7 @@ import termios
 import threading
 import tty
 from codecs import getincrementaldecoder
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from textual import events
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 FALLBACK = (80, 24)
 """Columns and lines of a terminal that does not know its size, until it does."""
+
+LARGEST = (2000, 1000)
+"""What is drawn of a terminal that claims to be larger: 65,535 squared would take all memory."""
 
 _FLAGS = (
     linux_driver.KITTY_DISAMBIGUATE_ESCAPE_CODES
@@ -56,6 +59,22 @@ GIVE_BACK = (
     "\x1b[<u"  # before the alternate screen is left, which has a keyboard state of its own
     "\x1b[?1049l\x1b[?25h\x1b[?1004l"
 )
+
+
+def terminal_size(descriptors: tuple[int, ...], environ: Mapping[str, str]) -> tuple[int, int]:
+    """Columns and lines: each as the terminal has it, else as the environment says, else FALLBACK,
+    and no more than LARGEST."""
+    known = (0, 0)
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):
+            known = os.get_terminal_size(descriptor)
+            break
+    given = (environ.get(name, "") for name in ("COLUMNS", "LINES"))
+    columns, lines = (
+        min(real or (int(text) if text.isdecimal() and len(text) < 6 else 0) or default, most)
+        for real, text, default, most in zip(known, given, FALLBACK, LARGEST, strict=True)
+    )
+    return columns, lines
 
 
 class Guarded(Protocol):
@@ -133,18 +152,7 @@ class TerminalDriver(LinuxDriver):
     # -- size -------------------------------------------------------------------------------------
 
     def _get_terminal_size(self) -> tuple[int, int]:
-        """Columns and lines, as the terminal has them, else the environment, else FALLBACK."""
-        known = (0, 0)
-        for descriptor in (self._out, self.fileno):
-            with contextlib.suppress(OSError):
-                known = os.get_terminal_size(descriptor)
-                break
-        given = (os.environ.get(name, "") for name in ("COLUMNS", "LINES"))
-        columns, lines = (
-            real or (int(text) if text.isdecimal() else 0) or default
-            for real, text, default in zip(known, given, FALLBACK, strict=True)
-        )
-        return columns, lines
+        return terminal_size((self._out, self.fileno), os.environ)
 
     def _send_size(self) -> None:
         """Tell the app the size, where it is another one. What comes in between is left out: the
