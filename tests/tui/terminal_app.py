@@ -1,13 +1,15 @@
 """Programs that tests run in a terminal: the app on servings made by hand.
 
-python -m tests.tui.terminal_app fleet|many|changes|evil|fault
+python -m tests.tui.terminal_app fleet|many|changes|evil|fault|blocked|form
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import tempfile
+import time
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -93,7 +95,8 @@ def main(kind: str) -> None:
             for number in range(500)
         ]
     source.put(*views)
-    bench = evil_bench(Path(tempfile.mkdtemp(prefix="drafts-"))) if kind == "evil" else None
+    makes = {"evil": evil_bench, "form": FakeBench}.get(kind)
+    bench = makes(Path(tempfile.mkdtemp(prefix="drafts-"))) if makes is not None else None
     app = ServedeckApp(source, cluster, clock=lambda: fakes.NOW, theme=DARK.name, workbench=bench)
 
     async def change() -> None:
@@ -108,9 +111,16 @@ def main(kind: str) -> None:
         held = "hf_of_a_local_variable"
         raise LookupError(f"Bearer abcdefghij and \x1b]52;c;UE9D\x07 ({len(held)})")
 
+    def block() -> None:
+        os.write(1, b"blocked")
+        while True:
+            time.sleep(3600)
+
     async def begin() -> None:
         if kind == "fault":
             app.set_timer(0.2, fault)
+        if kind == "blocked":
+            app.set_timer(0.2, block)
         if kind == "changes":
             app.run_worker(change(), exit_on_error=False)
         if kind == "evil":
