@@ -169,6 +169,10 @@ def test_nothing_of_make_demo_is_left_when_its_pane_or_all_of_tmux_is_killed(
             name = f"demo-{end}"
             call("new-session", "-d", "-s", name, "-c", str(ROOT), "exec make demo")
             wait(lambda name=name: "servings" in call("capture-pane", "-p", "-t", name), "the list")
+            for number in range(30):
+                size = ("-x", str(20 + number * 7), "-y", str(60 - number))
+                call("resize-window", "-t", name, *size)
+            wait(lambda name=name: "? help" in call("capture-pane", "-p", "-t", name), "the sizes")
             call(end, *(["-t", name] if end == "kill-pane" else []))
             wait(lambda: not demos(), f"the end of the demo after {end}")
         wait(lambda: not marked(), "the end of all")
