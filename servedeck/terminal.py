@@ -49,13 +49,11 @@ def moves_the_cursor(name: str) -> bool:
         return True
     try:
         import curses
-
-        curses.setupterm(name, 1)
-        sequence = curses.tigetstr("cup")
-    except (ImportError, ValueError):
+    except ImportError:
         return True
-    except Exception as error:
-        if type(error).__name__ == "error":  # curses.error: no such entry, or no database
-            return True
-        raise
+    try:
+        curses.setupterm(name, 1)
+    except (curses.error, ValueError):  # no such entry, or no database
+        return True
+    sequence = curses.tigetstr("cup")
     return sequence is not None and sequence.startswith((b"\x1b[", b"\x9b"))

@@ -96,7 +96,8 @@ def main(kind: str) -> None:
         ]
     source.put(*views)
     makes = {"evil": evil_bench, "form": FakeBench}.get(kind)
-    bench = makes(Path(tempfile.mkdtemp(prefix="drafts-"))) if makes is not None else None
+    drafts = tempfile.TemporaryDirectory(prefix="drafts-")
+    bench = makes(Path(drafts.name)) if makes is not None else None
     app = ServedeckApp(source, cluster, clock=lambda: fakes.NOW, theme=DARK.name, workbench=bench)
 
     async def change() -> None:

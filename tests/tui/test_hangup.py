@@ -93,10 +93,16 @@ def test_the_end_of_the_parent_ends_it(opened: Open) -> None:
     assert_restored(session.raw)
 
 
-def test_an_event_loop_that_hangs_keeps_no_signal_from_ending_it(opened: Open) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT], ids=lambda n: n.name)
+def test_an_event_loop_that_hangs_keeps_no_signal_from_ending_it(
+    opened: Open, number: signal.Signals
+) -> None:
     session = opened(app("blocked"), sign="blocked")
-    os.kill(session.pid, signal.SIGTERM)
-    assert session.exit_code() == 128 + signal.SIGTERM
+    if number == signal.SIGQUIT:
+        session.press("\x1c")  # ctrl+\
+    else:
+        os.kill(session.pid, number)
+    assert session.exit_code() == 128 + number
     assert_restored(session.raw)
 
 

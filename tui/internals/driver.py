@@ -117,8 +117,8 @@ class TerminalDriver(LinuxDriver):
         self._active = False
         self._writer: Writer | None = None
         self._wake = -1
-        self._resized = threading.Event()
-        self._stopping = False
+        self._resized = threading.Event()  # set while the size is about to be read
+        self._stopping = False  # True from our own stop until it was continued
         self._continued = threading.Event()
         self._size = self._sent = size or self._get_terminal_size()
         self._watchdog = Watchdog(
@@ -223,7 +223,7 @@ class TerminalDriver(LinuxDriver):
 
     def _restore(self) -> None:
         """The same where the app cannot; in another thread."""
-        if self._active and self._in_front():
+        if self._writer is not None and self._in_front():
             self._give_back_modes()
             os.write(self._out, GIVE_BACK.encode())
 
@@ -275,8 +275,10 @@ class TerminalDriver(LinuxDriver):
                     self.process_message(event)
 
     def process_message(self, message: Message) -> None:
-        # The size is asked of the system alone: what the terminal says of it may be older.
-        if not isinstance(message, (events.Resize, InBandWindowResize)):
+        if isinstance(message, events.Key) and message.key == "ctrl+backslash":
+            os.kill(os.getpid(), signal.SIGQUIT)  # as in every terminal, also where the loop hangs
+        elif not isinstance(message, (events.Resize, InBandWindowResize)):
+            # The size is asked of the system alone: what the terminal says of it may be older.
             super().process_message(message)
 
     # -- suspending -------------------------------------------------------------------------------
