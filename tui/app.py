@@ -20,6 +20,7 @@ from textual.worker import Worker, WorkerState
 
 from servedeck import journal
 from servedeck.cluster.errors import ClusterError, explain
+from servedeck.cluster.program import kill_running
 from servedeck.serving.text import sanitise
 from styles.themes import ANSI, DARK, DEFAULTS, THEMES
 from tui.actions import BY_ID, shown_keys
@@ -135,8 +136,13 @@ class ServedeckApp(App[None]):
         self.keep()
         self.exit(return_code=128 + number)
 
+    def force(self) -> None:
+        """Do what cannot be left to others when the process ends at once; in another thread."""
+        kill_running()
+        self.keep()
+
     def keep(self) -> None:
-        """Write down what was typed; also from another thread, while the event loop hangs."""
+        """Write down what was typed."""
         for screen in list(self.screen_stack):
             if isinstance(screen, ActionScreen):
                 screen.keep_typed()

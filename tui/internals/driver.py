@@ -83,8 +83,8 @@ class Guarded(Protocol):
     def end(self, number: int) -> None:
         """End as the signal asks for, with its exit code."""
 
-    def keep(self) -> None:
-        """Write down what was typed; in another thread, while the event loop hangs."""
+    def force(self) -> None:
+        """Do the last before a forced end; in another thread, since the event loop hangs."""
 
     def redraw(self) -> None:
         """Draw all of the screen: the terminal may show anything."""
@@ -123,7 +123,7 @@ class TerminalDriver(LinuxDriver):
         self._size = self._sent = size or self._get_terminal_size()
         self._watchdog = Watchdog(
             self._notice,
-            keep=self._guarded.keep,
+            last=self._guarded.force,
             restore=self._restore,
             others=(signal.SIGWINCH, signal.SIGTSTP, signal.SIGCONT),
         )

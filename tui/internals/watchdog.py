@@ -32,7 +32,7 @@ class Watchdog:
     """A thread to which the kernel hands signals whatever the main thread does.
 
     `notice` is called in that thread with every signal that is handled, once for those that end;
-    it must not block. LIMIT after that, or at a second signal, `keep` and `restore` are tried and
+    it must not block. LIMIT after that, or at a second signal, `last` and `restore` are tried and
     the process ends with 128 + the first signal. It owns the wakeup descriptor of the signal
     module, so nothing may use `loop.add_signal_handler`.
     """
@@ -41,13 +41,13 @@ class Watchdog:
         self,
         notice: Callable[[int], None],
         *,
-        keep: Callable[[], None],
+        last: Callable[[], None],
         restore: Callable[[], None],
         others: tuple[signal.Signals, ...] = (),
     ) -> None:
         """`others` are handled besides those that end. To be called in the main thread."""
         self._notice = notice
-        self._keep = keep
+        self._last = last
         self._restore = restore
         self._first: int | None = None
         self._began = 0.0
@@ -133,9 +133,9 @@ class Watchdog:
             self._notice(number)
 
     def _force(self) -> None:
-        """What was typed is kept and the terminal given back as far as they let us."""
-        for last in (self._keep, self._restore):
-            _attempt(last)
+        """End now; neither the app nor the terminal can keep us longer than _ATTEMPT each."""
+        for step in (self._last, self._restore):
+            _attempt(step)
         os._exit(128 + (self._first or 0))
 
 
@@ -143,10 +143,10 @@ def _nothing(number: int, frame: object) -> None:
     """The handler of every signal: see `Watchdog.listen`."""
 
 
-def _attempt(last: Callable[[], None]) -> None:
+def _attempt(step: Callable[[], None]) -> None:
     def run() -> None:
         with contextlib.suppress(Exception):
-            last()
+            step()
 
     thread = threading.Thread(target=run, daemon=True)  # takes over that SIGTTOU is blocked
     thread.start()
