@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from servedeck import __version__
+from servedeck import __version__, terminal
 
 if TYPE_CHECKING:
     from servedeck.cluster.kubeconfig import Target
@@ -41,6 +41,7 @@ class CommandError(Exception):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    terminal.open_closed_descriptors()
     args = _arguments(argv)
     # A terminal that cannot show a character must not end the command.
     for stream in (sys.stdout, sys.stderr):
@@ -270,11 +271,9 @@ def _target(
 
 
 def _app(args: argparse.Namespace, create: Draft | None = None) -> int:
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if reason := terminal.why_not():
         command = "get servings" if create is None else "apply"
-        raise CommandError(
-            f"The screen needs a terminal; for scripts there is `servedeck {command}`."
-        )
+        raise CommandError(f"{reason}; without the screen there is `servedeck {command}`.")
     # What is imported and built until the first frame stays; looking for garbage in it takes a
     # quarter of that time. The app turns the collector on again when the frame stands.
     gc.disable()
@@ -396,10 +395,12 @@ def _export(args: argparse.Namespace) -> int:
         return asyncio.run(run(target))
 
 
-def _write(stream: TextIO, *lines: str) -> None:
+def _write(stream: TextIO | None, *lines: str) -> None:
     """Write lines, of which others may have written a part: nothing in them steers a terminal."""
     from servedeck.serving.text import one_line, sanitise
 
+    if stream is None:
+        return  # it was closed before the start
     for line in lines:
         indent = " " * (len(line) - len(line.lstrip(" ")))
         stream.write(f"{indent}{one_line(sanitise(line))}\n")

@@ -121,10 +121,10 @@ def test_an_unreachable_server_is_one_sentence(run: Run, tmp_path: Path) -> None
 def test_the_screen_needs_a_terminal(run: Run) -> None:
     result = run()
     assert result.returncode == 1
-    assert "needs a terminal; for scripts there is `servedeck get servings`" in result.stderr
+    assert "needs a terminal; without the screen there is `servedeck get servings`" in result.stderr
     result = run("create")
     assert result.returncode == 1
-    assert "needs a terminal; for scripts there is `servedeck apply`" in result.stderr
+    assert "needs a terminal; without the screen there is `servedeck apply`" in result.stderr
 
 
 @pytest.mark.parametrize("args", [("export", "llama"), ("apply", "-f", "/dev/null")])

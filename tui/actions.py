@@ -448,6 +448,13 @@ ACTIONS: tuple[Action, ...] = (
         "Draw the whole screen again, where another program has written on it.",
         command="redraw",
     ),
+    Action(
+        "app.suspend",
+        "ctrl+z",
+        "suspend",
+        "Stop servedeck and go back to the shell, where fg continues it.",
+        command="suspend",
+    ),
     Action("app.quit", "ctrl+c,ctrl+q", "quit", "Leave servedeck.", command="q"),
 )
 
@@ -462,6 +469,11 @@ def in_scope(scope: str) -> tuple[Action, ...]:
 def bindings(*scopes: str) -> list[BindingType]:
     """Textual's bindings for the actions of the scopes; each leads to `action_do`."""
     return list(bound(*scopes))
+
+
+def binding_of(action_id: str) -> list[BindingType]:
+    """Textual's bindings for one action."""
+    return list(_bound(BY_ID[action_id]))
 
 
 def bound(*scopes: str) -> list[Binding]:

@@ -7,7 +7,6 @@ import contextlib
 import gc
 import logging
 import os
-import signal
 import traceback
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
@@ -21,10 +20,12 @@ from textual.worker import Worker, WorkerState
 
 from servedeck import journal
 from servedeck.cluster.errors import ClusterError, explain
+from servedeck.cluster.program import kill_running
 from servedeck.serving.text import sanitise
 from styles.themes import ANSI, DARK, DEFAULTS, THEMES
 from tui.actions import BY_ID, shown_keys
 from tui.frame import Frame, is_update
+from tui.internals.driver import TerminalDriver
 from tui.screens.base import ActionScreen
 from tui.screens.servings import ServingsScreen
 from tui.source import Changes, Cluster, Source
@@ -80,7 +81,10 @@ class ServedeckApp(App[None]):
         filled with that draft; it needs a `workbench`."""
         no_color = "NO_COLOR" in os.environ
         # Textual drops all colour only where it draws in the terminal's own colours.
-        super().__init__(ansi_color=True if no_color else None)
+        super().__init__(
+            driver_class=None if "TEXTUAL_DRIVER" in os.environ else TerminalDriver,
+            ansi_color=True if no_color else None,
+        )
         if "TEXTUAL_ANIMATIONS" not in os.environ:
             self.animation_level = "none"
         self.source = source
@@ -122,15 +126,39 @@ class ServedeckApp(App[None]):
         self.app_resume_signal.subscribe(self, lambda _app: self._frame.forget())
         # The first paint comes first: what the source imports costs more than all of the screen.
         self.call_after_refresh(self._start_source)
-        if not self.is_headless:
-            for number in (signal.SIGTERM, signal.SIGHUP):
-                asyncio.get_running_loop().add_signal_handler(number, self._end, number)
         if self._create is not None:
             self.call_after_refresh(self.servings.creating.open, self._create)
 
-    def _end(self, number: signal.Signals) -> None:
+    # -- what the terminal asks for (tui.internals.driver) ----------------------------------------
+
+    def end(self, number: int) -> None:
         """Leave the terminal as it was, and end with the code that a shell gives for a signal."""
+        self.keep()
         self.exit(return_code=128 + number)
+
+    def force(self) -> None:
+        """Do what cannot be left to others when the process ends at once; in another thread."""
+        kill_running()
+        self.keep()
+
+    def keep(self) -> None:
+        """Write down what was typed."""
+        for screen in list(self.screen_stack):
+            if isinstance(screen, ActionScreen):
+                screen.keep_typed()
+
+    def redraw(self) -> None:
+        """Draw all of the screen: the terminal may show anything."""
+        self._frame.forget()
+        if self.screen_stack:
+            self.screen.refresh(layout=True)
+
+    def resume(self) -> None:
+        """Others had the terminal."""
+        self.app_resume_signal.publish(self)
+        self.redraw()
+
+    # -- the living picture, again ----------------------------------------------------------------
 
     def _start_source(self) -> None:
         gc.enable()  # the command line turned it off, to be here sooner
@@ -166,7 +194,10 @@ class ServedeckApp(App[None]):
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
         """Send only what differs from what the terminal shows."""
         sends = self._running and not self.is_headless and not self._batch_count
-        if sends and is_update(renderable):
+        driver = self._driver
+        if sends and isinstance(driver, TerminalDriver) and driver.is_full():
+            self.post_display_hook()  # the driver asks for all of it when there is room
+        elif sends and is_update(renderable):
             patch = self._frame.patch(renderable, screen.outer_size)
             if patch.pieces:
                 super()._display(screen, cast(RenderableType, patch))
@@ -183,8 +214,20 @@ class ServedeckApp(App[None]):
         return shown_keys(BY_ID[action_id], self.keys)
 
     def do_redraw(self) -> None:
-        self._frame.forget()
-        self.screen.refresh()
+        self.redraw()
+
+    def do_suspend(self) -> None:
+        driver = self._driver
+        if not isinstance(driver, TerminalDriver):
+            return
+        if reason := driver.why_not_suspend():
+            self.say(reason, "warning")
+            return
+        self.app_suspend_signal.publish(self)
+        if not driver.suspend():
+            self.say(
+                "No shell is there that could go on; servedeck cannot be suspended.", "warning"
+            )
 
     # -- where one is -------------------------------------------------------------------------
 

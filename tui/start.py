@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import difflib
 import importlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from servedeck.config import SettingsError
@@ -24,16 +27,27 @@ if TYPE_CHECKING:
     from servedeck.fleet.live import Live
 
 
+COLOR_SYSTEMS = ("auto", "standard", "256", "truecolor")
+"""What TEXTUAL_COLOR_SYSTEM may be."""
+
+
+class ScreenError(Exception):
+    """The screen cannot start; str() says why and what to do."""
+
+    exit_code = 1
+
+
 def run(
     target: Target, settings: Settings, *, widen: bool = False, create: Draft | None = None
 ) -> int:
     """Show the servings until the operator leaves; returns the exit code. Raises SettingsError
-    where the settings name what the screen does not have.
+    where the settings name what the screen does not have, ScreenError where the environment does.
 
     `widen`: show all namespaces where neither the target nor its context names one. `create`: open
     the form of a new serving at once, filled with that draft.
     """
     check(settings)
+    check_environment(os.environ)
     live: Live | None = None
 
     def connection() -> Connection | None:
@@ -83,3 +97,36 @@ def check(settings: Settings) -> None:
                 near = difflib.get_close_matches(name, known, 1)
                 mend = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}."
                 raise SettingsError(f"Settings: {key} names {name!r}, which there is not; {mend}")
+
+
+def check_environment(environ: Mapping[str, str]) -> None:
+    """Whether Textual can do what its variables ask for. Raises ScreenError."""
+    for name, is_good in (
+        ("TEXTUAL_DRIVER", _is_driver),
+        ("TEXTUAL_COLOR_SYSTEM", COLOR_SYSTEMS.__contains__),
+        ("TEXTUAL_LOG", _is_writable),
+    ):
+        if name in environ and not is_good(environ[name]):
+            raise ScreenError(
+                f"The screen cannot start with {name}={environ[name]!r}; unset it. Without the"
+                " screen there is `servedeck get servings`."
+            )
+
+
+def _is_driver(text: str) -> bool:
+    from textual.driver import Driver
+
+    module, _, name = text.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except Exception:  # whatever that module does when it is imported
+        return False
+    return isinstance(found, type) and issubclass(found, Driver)
+
+
+def _is_writable(path: str) -> bool:
+    try:
+        Path(path).open("a").close()
+    except OSError:
+        return False
+    return True

@@ -17,6 +17,16 @@ MOST_OUTPUT = 1 << 20
 _LINGER = 1.0
 """Seconds for which output is read on after the program has ended. What it leaves running in the
 background may hold the pipes open for ever."""
+_running: set[int] = set()
+"""Groups of the programs that run now."""
+
+
+def kill_running() -> None:
+    """Kill every program that runs, with its children, since this process ends at once. From any
+    thread."""
+    for group in tuple(_running):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
 
 
 async def run_program(
@@ -43,6 +53,7 @@ async def run_program(
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise CredentialsError(f"{said} cannot be started: {reason}.") from error
+    _running.add(process.pid)
     output, errors = bytearray(), bytearray()
     reading = asyncio.gather(
         _drain(process.stdout, output), _drain(process.stderr, errors), return_exceptions=True
@@ -58,6 +69,7 @@ async def run_program(
     else:
         return code, bytes(output), bytes(errors)
     finally:
+        _running.discard(process.pid)
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)

@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 _PREFIX = "servedeck-demo-"
 _START_LIMIT = 30.0
 _END_LIMIT = 5.0
+_FORCE_AFTER = 1.0
+"""Seconds from the end of the parent to that of a demo whose event loop hangs."""
 _SAVE_PERIOD = 0.5
 """Seconds between two looks whether there is something to save, which takes about 5 ms."""
 _CATCH_UP = 3600.0
@@ -396,14 +399,15 @@ def child(arguments: list[str]) -> int:
 
 async def _child(pipe: int, parent: int, seed: int, speed: float) -> int:
     loop, over = asyncio.get_running_loop(), asyncio.Event()
-    # the parent never writes: the pipe becomes readable when nobody holds its other end
-    loop.add_reader(pipe, over.set)
+    files: list[Path] = []
+    _watch(pipe, parent, lambda: loop.call_soon_threadsafe(over.set), files)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, over.set)
     _end_with(parent, loop, over)
     # garbage of a start-up is little, and looking for it takes a tenth of it
     gc.disable()
     async with DemoCluster(seed=seed, speed=speed) as demo:
+        files.append(demo.kubeconfig.parent)
         gc.collect()
         gc.freeze()
         gc.enable()
@@ -429,6 +433,25 @@ def _end_with(parent: int, loop: asyncio.AbstractEventLoop, over: asyncio.Event)
         over.set()
 
 
+def _watch(pipe: int, parent: int, end: Callable[[], object], files: list[Path]) -> None:
+    """Call `end` when nobody holds the pipe's other end, to which the parent never writes. Where
+    the parent is dead and that does not help, remove the files and end the process. A thread does
+    it: the controllers can keep the event loop busy for many seconds."""
+
+    def run() -> None:
+        os.read(pipe, 1)
+        with contextlib.suppress(RuntimeError):  # the loop has ended already
+            end()
+        time.sleep(_FORCE_AFTER)
+        while os.getppid() == parent:  # which waits for us, and kills us when it no longer does
+            time.sleep(_FORCE_AFTER)
+        for path in files:
+            shutil.rmtree(path, ignore_errors=True)
+        os._exit(1)
+
+    threading.Thread(target=run, name="parent", daemon=True).start()
+
+
 def _quiet(log: Path) -> None:
     """From now on warnings go into a file: nobody reads the pipes any longer."""
     descriptor = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
@@ -440,8 +463,6 @@ def _quiet(log: Path) -> None:
 @contextlib.contextmanager
 def _alarm(process: subprocess.Popen[bytes]) -> Iterator[None]:
     """Kills the child when it takes too long, which ends the wait for its word."""
-    import threading
-
     timer = threading.Timer(_START_LIMIT, process.kill)
     timer.daemon = True
     timer.start()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from servedeck.cluster.errors import CredentialsError
-from servedeck.cluster.program import run_program
+from servedeck.cluster.program import kill_running, run_program
 from tests.waiting import LIMIT, until, within
 
 
@@ -59,6 +59,15 @@ async def test_one_that_takes_too_long_is_ended_with_its_children(pids: Path) ->
         await sh(f"sleep 600 & echo $! $$ > {pids}; wait", limit=2)
     assert len(noted(pids)) in (0, 2), "none where a busy machine did not start it in time"
     await until(lambda: not any(map(alive, noted(pids))))
+
+
+async def test_all_are_killed_where_the_process_ends_at_once(pids: Path) -> None:
+    task = asyncio.create_task(sh(f"sleep 600 & echo $! $$ > {pids}; wait", limit=60))
+    await until(lambda: len(noted(pids)) == 2)
+    await asyncio.to_thread(kill_running)
+    assert (await task)[0] == -signal.SIGKILL
+    await until(lambda: not any(map(alive, noted(pids))))
+    kill_running()  # nothing is left to kill
 
 
 @pytest.mark.parametrize("turns", range(8))

@@ -126,6 +126,32 @@ def test_a_demo_ends_by_itself_when_nobody_holds_its_pipe() -> None:
     assert demo.exit_code == 0
 
 
+def test_a_demo_whose_event_loop_hangs_ends_with_its_parent_too(
+    own_temporary_directory: Path,
+) -> None:
+    # 0 is the number of no process: to this child its parent is dead
+    code = (
+        "import sys, time; from servedeck.demo import cluster;"
+        "cluster._quiet = lambda log: (print('hangs', flush=True), time.sleep(3600));"
+        "cluster.child([sys.argv[1], '0', '0', '1'])"
+    )
+    reader, writer = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(reader)], stdout=subprocess.PIPE, pass_fds=(reader,)
+    )
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()  # the kubeconfig
+        assert process.stdout.readline() == b"hangs\n"
+        os.close(writer)
+        assert process.wait(60) == 1
+        assert list(own_temporary_directory.iterdir()) == []
+    finally:
+        process.kill()
+        process.communicate()
+        os.close(reader)
+
+
 def test_a_demo_that_is_killed_itself_is_cleaned_up_by_its_parent(
     own_temporary_directory: Path,
 ) -> None:

@@ -1,12 +1,13 @@
 """Programs that tests run in a terminal: the app on servings made by hand.
 
-python -m tests.tui.terminal_app fleet|many|changes|evil|fault
+python -m tests.tui.terminal_app fleet|many|changes|evil|fault|blocked|form
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -118,7 +119,8 @@ def main(kind: str) -> None:
             for number in range(500)
         ]
     source.put(*views)
-    bench = evil_bench(Path(os.environ["DRAFTS"])) if kind == "evil" else None
+    makes = {"evil": evil_bench, "form": FakeBench}.get(kind)
+    bench = makes(Path(os.environ["DRAFTS"])) if makes is not None else None
     app = Answering(source, cluster, clock=lambda: fakes.NOW, theme=DARK.name, workbench=bench)
 
     def change() -> None:
@@ -130,9 +132,16 @@ def main(kind: str) -> None:
         held = "hf_of_a_local_variable"
         raise LookupError(f"Bearer abcdefghij and \x1b]52;c;UE9D\x07 ({len(held)})")
 
+    def block() -> None:
+        os.write(1, b"blocked")
+        while True:
+            time.sleep(3600)
+
     async def begin() -> None:
         if kind == "fault":
             app.set_timer(0.2, fault)
+        if kind == "blocked":
+            app.set_timer(0.2, block)
         if kind == "changes":
             app.change = change
         if kind == "evil":

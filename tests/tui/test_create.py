@@ -106,6 +106,14 @@ async def to_step(pilot: Pilot[None], step: int, name: str = "llama-chat") -> No
 # -- the whole way ------------------------------------------------------------------------------
 
 
+async def test_what_was_typed_is_written_at_once_where_the_program_ends(bench: FakeBench) -> None:
+    async with form_on(bench) as pilot:
+        await type_text(pilot, "llama")
+        await asyncio.to_thread(app_of(pilot).force)  # as the watchdog does it
+        (path,) = bench.folder.glob("*.json")
+        assert "llama" in path.read_text()
+
+
 @pytest.mark.parametrize("size", SIZES)
 async def test_an_operator_deploys_a_model_with_name_and_model_alone(
     bench: FakeBench, size: tuple[int, int]

@@ -1,6 +1,5 @@
 import os
 import re
-import signal
 
 import pytest
 from rich.cells import cell_len
@@ -9,11 +8,11 @@ from tests.tui.terminal import CHANGE, ESCAPE, Terminal, run_app
 
 
 @pytest.fixture
-def opened(tmp_path):
+def opened():
     terminals: list[Terminal] = []
 
     def open_(kind: str, size: tuple[int, int], env=None) -> Terminal:
-        terminal = run_app(kind, size, {"DRAFTS": str(tmp_path), **(env or {})})
+        terminal = run_app(kind, size, env)
         terminals.append(terminal)
         return terminal
 
@@ -147,18 +146,6 @@ def test_hostile_texts_are_harmless_on_every_screen(opened, size, story):
     assert "Traceback" not in text
     for line in terminal.screen.display:
         assert cell_len(line) == size[0]
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_leaves_the_terminal_as_it_was(opened, number):
-    terminal = opened("fleet", (80, 24))
-    terminal.wait(lambda: "11 servings" in terminal.text, "the list")
-    os.kill(terminal.pid, number)
-    terminal.wait(terminal.ended, "the end")
-    terminal.rest()
-    assert b"\x1b[?1049l" in terminal.raw, "the alternate screen is left"
-    assert b"\x1b[?1003l" in terminal.raw, "the mouse is given back"
-    assert b"\x1b[?25h" in terminal.raw, "the cursor is shown"
 
 
 def test_a_fault_of_our_own_shows_no_values_and_leaves_the_terminal_as_it_was(opened):

@@ -10,6 +10,7 @@ from typing import ClassVar, TypeVar, cast
 from textual import events
 from textual.app import ComposeResult
 from textual.await_complete import AwaitComplete
+from textual.binding import BindingType
 from textual.geometry import Size
 from textual.getters import query_one
 from textual.screen import ModalScreen, Screen
@@ -17,7 +18,7 @@ from textual.widget import Widget
 from textual.worker import Worker, WorkerState
 
 from servedeck.cluster.errors import explain
-from tui.actions import BY_ID, Action, in_scope, shown_keys
+from tui.actions import BY_ID, Action, binding_of, in_scope, shown_keys
 from tui.host import Host
 from tui.source import Changes
 from widgets.key_bar import Hint, KeyBar
@@ -40,6 +41,8 @@ class ActionScreen(Screen[Result]):
     SCOPE: ClassVar[str] = "app"
     HELPS: ClassVar[bool] = True
     """Whether the help can be asked for here; not where keys are text."""
+    BINDINGS: ClassVar[list[BindingType]] = binding_of("app.suspend")
+    """What no screen goes without; one that binds the key itself does something else by it."""
     AUTO_FOCUS = None
     message_line = query_one("#message", Bar)
     key_bar = query_one(KeyBar)
@@ -167,6 +170,9 @@ class ActionScreen(Screen[Result]):
 
     def on_changes(self, changes: Changes) -> None:
         """Something of the picture, or of the connection, is other than before."""
+
+    def keep_typed(self) -> None:
+        """The program ends: write down what was typed. It may be another thread that calls."""
 
     # -- workers ------------------------------------------------------------------------------
 

@@ -47,12 +47,17 @@ class Keeper:
             self._written = dump
             return ""
 
-    def close(self) -> None:
-        """Write it for the last time; nobody could read what goes wrong."""
+    def write(self) -> None:
+        """Write it at once, the program ends; nobody could read what goes wrong."""
         dump = self._draft.dump()
         if not self._done and dump != self._written and (slot := self._place()) is not None:
             with suppress(OSError):
                 slot.write(dump)
+                self._written = dump
+
+    def close(self) -> None:
+        """Write it for the last time, and let others have it."""
+        self.write()
         if self._slot is not None:
             self._slot.release()
 

@@ -89,6 +89,9 @@ class CreateScreen(FilingScreen):
         if self._said_first:
             self.say(self._said_first, seconds=20)
 
+    def keep_typed(self) -> None:
+        self._keeper.write()
+
     async def on_unmount(self) -> None:
         self._keeper.close()
         if self.around is not None:

@@ -1,0 +1,59 @@
+"""Whether the terminal can show the screen, judged before the screen is loaded."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Mapping
+from typing import TextIO
+
+PARENT = os.getppid()
+"""The process that started this one; its end is the end of the screen."""
+
+
+def open_closed_descriptors() -> None:
+    """Put nothing where standard input, output or error is closed: the next file that is opened
+    would take that number, and what is meant for one of them would go there."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            with contextlib.suppress(OSError):  # the lowest that is free, which is this one
+                os.open(os.devnull, os.O_RDWR)
+
+
+def why_not(environ: Mapping[str, str] | None = None) -> str:
+    """Why the screen cannot be shown here, as the beginning of a sentence; "" where it can."""
+    if not (_is_terminal(sys.__stdin__) and _is_terminal(sys.__stdout__)):
+        return "The screen needs a terminal"
+    name = (os.environ if environ is None else environ).get("TERM", "")
+    if not moves_the_cursor(name):
+        return f"A terminal of type {name!r} (TERM) cannot draw the screen"
+    return ""
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:  # closed
+        return False
+
+
+def moves_the_cursor(name: str) -> bool:
+    """Whether terminals of this type (TERM) place the cursor by the escape sequences of ANSI, which
+    are the only ones that are sent. One that nobody has described is taken to do so."""
+    if name.lower() == "dumb":
+        return False
+    if name.lower() in ("", "unknown"):
+        return True
+    try:
+        import curses
+    except ImportError:
+        return True
+    try:
+        curses.setupterm(name, 1)
+    except (curses.error, ValueError):  # no such entry, or no database
+        return True
+    sequence = curses.tigetstr("cup")
+    return sequence is not None and sequence.startswith((b"\x1b[", b"\x9b"))

@@ -1,0 +1,194 @@
+"""Each way to lose the terminal, or to be told to go, ends the program and all it started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import termios
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.tui.sessions import (
+    PYTHON,
+    ROOT,
+    SERVEDECK,
+    Session,
+    app,
+    assert_restored,
+    runs,
+    shell,
+)
+
+Open = Callable[..., Session]
+BESIDE = "trap '' HUP; "
+"""A session leader that the end of its terminal does not end, as make is."""
+
+
+@pytest.fixture
+def opened() -> Iterator[Open]:
+    sessions: list[Session] = []
+
+    def open_(argv: list[str], *args: object, sign: str = "11 servings", **more: object) -> Session:
+        sessions.append(Session(argv, *args, **more))  # type: ignore[arg-type]
+        sessions[-1].wait_text(sign)
+        sessions[-1].remember()
+        return sessions[-1]
+
+    yield open_
+    for session in sessions:
+        session.close()
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM], ids=lambda n: n.name
+)
+def test_a_signal_ends_it_and_leaves_the_terminal_as_it_was(
+    opened: Open, number: signal.Signals
+) -> None:
+    session = opened(shell(f"{' '.join(app('fleet'))}; echo code $?"))
+    modes = termios.tcgetattr(session.fd)
+    assert not modes[3] & termios.ICANON
+    session.program("fleet").send_signal(number)
+    session.wait_gone()
+    assert session.exit_code() == 0
+    assert f"code {128 + number}".encode() in session.raw
+    assert_restored(session.raw)
+    assert termios.tcgetattr(session.fd)[3] & (termios.ICANON | termios.ECHO | termios.ISIG)
+    assert b"Traceback" not in session.raw
+
+
+@pytest.mark.parametrize(
+    ("argv", "size"),
+    [
+        (app("fleet"), (80, 24)),
+        (shell(f"{BESIDE}{' '.join(app('fleet'))}; true"), (80, 24)),
+        (shell(f"{BESIDE}{' '.join(app('changes'))}; true"), (0, 0)),
+    ],
+    ids=["alone", "below a leader that stays", "that has no size"],
+)
+def test_the_end_of_the_terminal_ends_it(
+    opened: Open, argv: list[str], size: tuple[int, int]
+) -> None:
+    session = opened(argv, size, sign="servings")
+    session.hang_up()
+    session.wait_gone()
+
+
+def test_the_end_of_the_parent_ends_it(opened: Open) -> None:
+    session = opened(shell(f"sh -c '{' '.join(app('fleet'))}; true'; exec sleep 600"))
+    program = session.program("fleet")
+    parent = program.parent()
+    assert parent is not None
+    parent.kill()
+    session.wait(lambda: not runs(program), "the end")
+    session.settle()
+    assert_restored(session.raw)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT], ids=lambda n: n.name)
+def test_an_event_loop_that_hangs_keeps_no_signal_from_ending_it(
+    opened: Open, number: signal.Signals
+) -> None:
+    session = opened(app("blocked"), sign="blocked")
+    if number == signal.SIGQUIT:
+        session.press("\x1c")  # ctrl+\
+    else:
+        os.kill(session.pid, number)
+    assert session.exit_code() == 128 + number
+    assert_restored(session.raw)
+
+
+def test_a_second_signal_ends_it_at_once(opened: Open) -> None:
+    code = (
+        "from tui.internals import watchdog; watchdog.LIMIT = 3600.0;"
+        "from tests.tui import terminal_app; terminal_app.main('blocked')"
+    )
+    session = opened([PYTHON, "-c", code], sign="blocked")
+    for _ in range(2):
+        os.kill(session.pid, signal.SIGTERM)
+        session.read(0.2)
+    os.kill(session.pid, signal.SIGINT)
+    assert session.exit_code() == 128 + signal.SIGTERM, "the first says how"
+    assert_restored(session.raw)
+
+
+def test_a_terminal_that_takes_nothing_keeps_no_signal_from_ending_it(opened: Open) -> None:
+    session = opened(app("changes"), (200, 50), sign="511 servings")
+    for _ in range(200):  # nobody reads what is drawn for these
+        os.write(session.fd, b"\x1b[6~g")
+    os.kill(session.pid, signal.SIGTERM)
+    session.wait_gone(unread=True)
+
+
+# -- the demo -------------------------------------------------------------------------------------
+
+
+def test_nothing_of_the_demo_is_left_when_its_terminal_goes(opened: Open, tmp_path: Path) -> None:
+    env = {"TMPDIR": str(tmp_path), "HOME": str(tmp_path)}
+    session = opened([*SERVEDECK, "--demo"], (0, 0), env, sign="servings")
+    assert any("servedeck.demo" in one.cmdline() for one in session.processes)
+    session.hang_up()
+    session.wait_gone()
+    assert not list(tmp_path.glob("servedeck-demo-*"))
+
+
+def test_nothing_of_make_demo_is_left_when_its_pane_or_all_of_tmux_is_killed(
+    tmp_path: Path,
+) -> None:
+    tmux = shutil.which("tmux")
+    if tmux is None:
+        pytest.skip("tmux is not installed")
+    if not (ROOT / ".venv/.run").exists():
+        pytest.skip("make demo would make .venv first, which takes the network")
+    mark = str(uuid.uuid4())
+    env = {name: value for name, value in os.environ.items() if not name.startswith("TMUX")}
+    env |= {"TMUX_TMPDIR": str(tmp_path), "TMPDIR": str(tmp_path), "SERVEDECK_TEST": mark}
+
+    def call(*words: str) -> str:
+        argv = [tmux, "-L", "servedeck", *words]
+        done = subprocess.run(argv, env=env, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    def marked() -> list[psutil.Process]:
+        found = []
+        for one in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                if one.environ().get("SERVEDECK_TEST") == mark and runs(one):
+                    found.append(one)
+        return found
+
+    def demos() -> list[psutil.Process]:
+        return [one for one in marked() if "servedeck.demo" in one.cmdline()]
+
+    try:
+        call("-f", os.devnull, "new-session", "-d", "-x", "80", "-y", "24", "-c", str(ROOT))
+        call("set", "-g", "exit-empty", "off")
+        for end in ("kill-pane", "kill-server"):
+            name = f"demo-{end}"
+            call("new-session", "-d", "-s", name, "-c", str(ROOT), "exec make demo")
+            wait(lambda name=name: "servings" in call("capture-pane", "-p", "-t", name), "the list")
+            for number in range(30):
+                size = ("-x", str(20 + number * 7), "-y", str(60 - number))
+                call("resize-window", "-t", name, *size)
+            wait(lambda name=name: "? help" in call("capture-pane", "-p", "-t", name), "the sizes")
+            call(end, *(["-t", name] if end == "kill-pane" else []))
+            wait(lambda: not demos(), f"the end of the demo after {end}")
+        wait(lambda: not marked(), "the end of all")
+    finally:
+        for one in marked():
+            one.kill()
+
+
+def wait(condition: Callable[[], object], what: str) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, f"timed out waiting for {what}"
+        time.sleep(0.05)

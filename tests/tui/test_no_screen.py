@@ -1,0 +1,125 @@
+"""Where the screen cannot be shown, one sentence says so and names the way without it."""
+
+from __future__ import annotations
+
+import curses
+import json
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from servedeck.terminal import moves_the_cursor
+from tests.tui.sessions import SERVEDECK, Session, shell
+from tui.start import ScreenError, check_environment
+
+WAY_OUT = "there is `servedeck get servings`."
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path) -> Path:
+    """Of a cluster that is not there."""
+    server = {"server": "https://127.0.0.1:9"}
+    config = {
+        "clusters": [{"name": "c", "cluster": server}],
+        "users": [{"name": "u", "user": {}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+    path = tmp_path / "config"
+    path.write_text(json.dumps(config))
+    return path
+
+
+def said(kubeconfig: Path, redirections: str = "", env: Mapping[str, str] | None = None) -> str:
+    """What the command prints, which is to end with exit code 1."""
+    script = f"{shlex.join(SERVEDECK)} {redirections}; echo code=$? >/dev/tty"
+    session = Session(shell(script), env={"KUBECONFIG": str(kubeconfig)} | dict(env or {}))
+    try:
+        assert session.exit_code() == 0
+        text = session.raw.decode().replace("\r\n", "\n")
+    finally:
+        session.close()
+    assert text.endswith("code=1\n"), text
+    assert "Traceback" not in text
+    return text.removesuffix("code=1\n")
+
+
+@pytest.mark.parametrize(
+    ("redirections", "env", "reason"),
+    [
+        ("", {"TERM": "dumb"}, "A terminal of type 'dumb' (TERM) cannot draw the screen"),
+        ("", {"TEXTUAL_DRIVER": "nope"}, "cannot start with TEXTUAL_DRIVER='nope'; unset it"),
+        ("<&-", {}, "The screen needs a terminal"),
+        (">&-", {}, "The screen needs a terminal"),
+        ("</dev/null", {}, "The screen needs a terminal"),
+        (">/dev/full", {}, "The screen needs a terminal"),
+    ],
+)
+def test_one_sentence_names_the_way_without_the_screen(
+    kubeconfig: Path, redirections: str, env: dict[str, str], reason: str
+) -> None:
+    text = said(kubeconfig, redirections, env)
+    assert reason in text and WAY_OUT in text
+    assert re.fullmatch(r"servedeck: .*\n", text)
+
+
+def test_with_no_stream_at_all_it_ends_in_silence(kubeconfig: Path) -> None:
+    assert said(kubeconfig, "<&- >&- 2>&-") == ""
+
+
+@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/null"])
+def test_the_screen_needs_no_standard_error(kubeconfig: Path, redirection: str) -> None:
+    session = Session(
+        shell(f"{shlex.join(SERVEDECK)} {redirection}"), env={"KUBECONFIG": str(kubeconfig)}
+    )
+    try:
+        session.wait_text("? help")
+        session.press("q")
+        assert session.exit_code() == 0
+    finally:
+        session.close()
+
+
+def test_only_what_is_known_not_to_understand_ansi_is_refused() -> None:
+    assert all(map(moves_the_cursor, ("", "unknown", "foo", "../../etc", "x" * 5000, "a\0b")))
+    assert not moves_the_cursor("dumb")
+    assert not moves_the_cursor("DUMB")
+    try:
+        curses.setupterm("vt100", 1)
+    except curses.error:
+        pytest.skip("this system has no terminfo database")
+    for name in ("vt100", "linux", "xterm", "xterm-256color", "screen", "tmux-256color"):
+        assert moves_the_cursor(name), name
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"TEXTUAL_DRIVER": ""},
+        {"TEXTUAL_DRIVER": "os:path"},
+        {"TEXTUAL_DRIVER": "antigravity_that_is_not_there:X"},
+        {"TEXTUAL_COLOR_SYSTEM": "nope"},
+        {"TEXTUAL_COLOR_SYSTEM": ""},
+        {"TEXTUAL_LOG": "/nowhere/at/all"},
+    ],
+)
+def test_a_variable_that_textual_cannot_take_is_named(environ: dict[str, str]) -> None:
+    ((name, value),) = environ.items()
+    with pytest.raises(ScreenError, match=re.escape(f"{name}={value!r}")):
+        check_environment(environ)
+
+
+def test_variables_that_textual_can_take_are_left_to_it(tmp_path: Path) -> None:
+    check_environment({})
+    check_environment(
+        {
+            "TEXTUAL_DRIVER": "textual.drivers.linux_driver:LinuxDriver",
+            "TEXTUAL_COLOR_SYSTEM": "256",
+            "TEXTUAL_LOG": str(tmp_path / "log"),
+            "TEXTUAL_THEME": "nope",
+            "TEXTUAL_FPS": "x",
+        }
+    )

@@ -1,0 +1,122 @@
+"""ctrl+z goes to the shell on every screen, and fg brings back the whole picture."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import termios
+
+import pytest
+
+from tests.tui.sessions import Session, app, assert_restored
+
+LIST = "11 servings"
+FORM = "Service Name"
+SCREENS = (
+    *(("", LIST), (" ", "esc close"), ("\x1b", LIST), ("c", "Connect to"), ("\x1b", LIST)),
+    *(("l", "next Pod"), ("q", LIST), ("/", "enter keep"), ("\x1b", LIST)),
+    *((":", "Commands"), ("\x1b", LIST), ("\x0b", "Context"), ("\x1b", LIST)),
+    *(("\x0e", "Namespace"), ("\x1b", LIST), ("?", "Serving list"), ("q", LIST)),
+    *(("n", FORM), ("xyzzy", "xyzzy"), ("\x1b", "Leave the form"), ("d", LIST)),
+)
+"""Keys, and what the screen shows then: list, status, overlays, log, inputs, lists, help,
+question."""
+
+
+@pytest.fixture
+def bash():
+    """A shell that knows jobs, in a terminal."""
+    path = shutil.which("bash")
+    if path is None:
+        pytest.skip("bash is not installed")
+    session = Session([path, "--norc", "--noprofile", "--noediting", "-i"], env={"PS1": "prompt> "})
+    session.wait_text("prompt>")
+    yield session
+    session.close()
+
+
+def picture(session: Session) -> list[str]:
+    """All lines but that of the messages, which a key empties."""
+    lines = session.screen.display
+    return [*lines[:-2], lines[-1]]
+
+
+def shows(session: Session, sign: str, last: str) -> bool:
+    """Whether the screen with the sign is in front; the list lies behind some others."""
+    return sign in session.text and (sign != LIST or last not in session.text)
+
+
+def test_every_screen_is_suspended_and_comes_back_whole(bash: Session) -> None:
+    bash.press(shlex.join(app("form")) + "\n")
+    bash.wait_text("11 servings")
+    seen, last = 0, "prompt>"
+    for key, sign in SCREENS:
+        bash.press(key)
+        bash.wait(lambda sign=sign, last=last: shows(bash, sign, last), sign)
+        last = sign
+        if key and sign in (
+            LIST,
+            FORM,
+            "xyzzy",
+        ):  # shown before; a field of a form may have another use
+            continue
+        bash.settle(0.2)
+        before = picture(bash)
+        seen = len(bash.raw)
+        bash.press("\x1a")
+        bash.wait(lambda seen=seen: b"prompt>" in bash.raw[seen:], f"the shell over {sign!r}")
+        assert b"Stopped" in bash.raw[seen:]
+        assert_restored(bash.raw)
+        assert termios.tcgetattr(bash.fd)[3] & (termios.ICANON | termios.ECHO)
+        bash.press("clear; fg\n")
+        bash.wait(lambda before=before: picture(bash) == before, f"the picture of {sign!r}")
+        for mode in (b"1049", b"1003", b"1006", b"2004", b"1004"):
+            assert b"\x1b[?" + mode + b"h" in bash.raw[seen:], mode
+    bash.press("q")
+    bash.wait(lambda: bash.raw.endswith(b"prompt> "), "the end")
+    assert_restored(bash.raw)
+
+
+def test_what_no_shell_started_is_not_suspended_and_says_so() -> None:
+    session = Session(app("form"))
+    try:
+        session.wait_text("11 servings")
+        session.press("\x1a")
+        session.wait_text("cannot be suspended")
+        os.kill(session.pid, signal.SIGTSTP)  # the kernel would not stop it either
+        session.press("?")
+        session.wait_text("Serving list")
+    finally:
+        session.close()
+
+
+def test_continued_in_the_background_it_stops_again(bash: Session) -> None:
+    bash.press(shlex.join(app("fleet")) + "\n")
+    bash.wait_text("11 servings")
+    for stop in ("\x1a", ""):
+        seen = len(bash.raw)
+        if stop:
+            bash.press(stop)
+        else:
+            bash.remember()
+            bash.program("fleet").suspend()
+        bash.wait(lambda seen=seen: b"Stopped" in bash.raw[seen:], "the shell")
+        for _ in range(2):
+            seen = len(bash.raw)
+            bash.press("bg; sleep 600\n")  # which the news of a stop does not end
+            bash.wait(lambda seen=seen: b"&\r\n" in bash.raw[seen:], "the background")
+            bash.remember()
+            program = bash.program("fleet")
+            bash.wait(lambda program=program: program.status() == "stopped", "its stop")
+            bash.press("\x03")
+            assert b"servings" not in bash.raw[seen:], "it has drawn in the background"
+        bash.press("clear; fg\n")
+        bash.wait_text("11 servings")
+        bash.press("?")
+        bash.wait_text("Serving list")
+        bash.press("q")
+        bash.wait(lambda: LIST in bash.text and "Serving list" not in bash.text, LIST)
+    bash.press("q")
+    bash.wait(lambda: bash.raw.endswith(b"prompt> "), "the end")

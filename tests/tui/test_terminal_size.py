@@ -1,0 +1,120 @@
+"""A terminal without a size, one that changes it all the time, and ones too small to show much."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import signal
+import struct
+import termios
+from collections.abc import Iterator
+
+import pytest
+
+from tests.tui.sessions import Session, app
+from tui.internals.driver import FALLBACK, LARGEST, terminal_size
+
+
+@pytest.mark.parametrize(
+    ("size", "environ", "expected"),
+    [
+        ((0, 0), {}, FALLBACK),
+        ((120, 0), {}, (120, 24)),
+        ((0, 40), {}, (80, 40)),
+        ((0, 0), {"COLUMNS": "100", "LINES": "30"}, (100, 30)),
+        ((120, 40), {"COLUMNS": "100", "LINES": "30"}, (120, 40)),
+        ((0, 0), {"COLUMNS": "x", "LINES": "-1"}, FALLBACK),
+        ((0, 0), {"COLUMNS": "0", "LINES": "9" * 40}, FALLBACK),
+        ((65_535, 65_535), {}, LARGEST),
+        ((1, 1), {}, (1, 1)),
+    ],
+)
+def test_each_dimension_is_the_terminals_else_the_environments_else_that_of_a_vt100(
+    size: tuple[int, int], environ: dict[str, str], expected: tuple[int, int]
+) -> None:
+    master, slave = pty.openpty()
+    try:
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
+        assert terminal_size((slave,), environ) == expected
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
+def test_what_is_no_terminal_has_the_size_of_the_next_descriptor() -> None:
+    reader, writer = os.pipe()
+    assert terminal_size((reader, writer), {}) == FALLBACK
+    os.close(reader)
+    os.close(writer)
+
+
+@pytest.fixture
+def session(request: pytest.FixtureRequest) -> Iterator[Session]:
+    found = Session(app("fleet"), request.param)
+    yield found
+    found.close()
+
+
+def resize(session: Session, columns: int, lines: int) -> None:
+    """The terminal has another size, of which the kernel tells the program."""
+    session.screen.resize(lines, columns)
+    session.screen.reset()
+    fcntl.ioctl(session.fd, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+
+def is_drawn(session: Session) -> bool:
+    """Whether the list fills the terminal: a footer at its end, and the names of all servings."""
+    session.read(0.02)
+    return "? help" in session.screen.display[-1] and "11 servings" in session.text
+
+
+@pytest.mark.parametrize("session", [(0, 0)], indirect=True)
+def test_a_terminal_without_a_size_is_80_by_24_until_it_has_one(session: Session) -> None:
+    session.wait(lambda: is_drawn(session), "the list")
+    session.settle()
+    drawn = len(session.raw)
+    session.press("j")
+    session.wait(lambda: len(session.raw) > drawn, "the move")
+    session.settle()
+    assert len(session.raw) - drawn < 4_000, "a move draws two rows"
+    resize(session, 100, 30)
+    session.wait(lambda: is_drawn(session), "the list at 100x30")
+    resize(session, 0, 0)  # which says nothing
+    resize(session, 60, 20)
+    session.wait(lambda: is_drawn(session), "the list at 60x20")
+
+
+@pytest.mark.parametrize("session", [(80, 24)], indirect=True)
+def test_a_storm_of_sizes_ends_in_the_picture_of_the_last(session: Session) -> None:
+    session.wait(lambda: is_drawn(session), "the list")
+    for number in range(2_000):
+        size = struct.pack("HHHH", 10 + number % 50, 20 + number % 180, 0, 0)
+        fcntl.ioctl(session.fd, termios.TIOCSWINSZ, size)
+        if number % 20 == 0:
+            session.press("j" if number % 40 else "k")
+            session.read(0)
+    resize(session, 100, 30)
+    session.wait(lambda: is_drawn(session), "the list at 100x30")
+    session.press("?")
+    session.wait_text("Serving list")
+    session.press("q")
+    session.wait(lambda: is_drawn(session), "the list again")
+
+
+@pytest.mark.parametrize("session", [(1, 1)], indirect=True)
+def test_the_smallest_terminals_end_nothing(session: Session) -> None:
+    session.wait(lambda: b"\x1b[?1049h" in session.raw, "the start")
+    for keys in ("", " ", "c", "l", ":", "/", "?", "\x0e", "w"):
+        session.press(keys)
+        for columns, lines in ((5, 2), (20, 10), (2, 200), (200, 1), (1, 1)):
+            drawn = len(session.raw)
+            resize(session, columns, lines)
+            session.wait(lambda drawn=drawn: len(session.raw) > drawn, f"{columns}x{lines}")
+        session.press("\x1b")
+        session.settle(0.2)
+    resize(session, 80, 24)
+    session.wait(lambda: is_drawn(session), "the list")
+    os.kill(session.pid, signal.SIGTERM)
+    assert session.exit_code() == 128 + signal.SIGTERM
+    assert b"Traceback" not in session.raw

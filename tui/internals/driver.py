@@ -1,0 +1,350 @@
+"""The terminal: what is read from it and written to it, its size, suspending, and its end."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import os
+import selectors
+import signal
+import sys
+import termios
+import threading
+import tty
+from codecs import getincrementaldecoder
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from textual import events
+from textual.constants import DISABLE_KITTY_KEY
+from textual.drivers import linux_driver
+from textual.drivers.linux_driver import LinuxDriver
+from textual.geometry import Size
+from textual.message import Message
+from textual.messages import InBandWindowResize
+
+from tui.internals.watchdog import ENDING, Watchdog
+from tui.internals.writer import Writer
+
+if TYPE_CHECKING:
+    from textual.app import App
+
+FALLBACK = (80, 24)
+"""Columns and lines of a terminal that does not know its size, until it does."""
+
+LARGEST = (2000, 1000)
+"""What is drawn of a terminal that claims to be larger: 65,535 squared would take all memory."""
+
+_FLAGS = (
+    linux_driver.KITTY_DISAMBIGUATE_ESCAPE_CODES
+    | linux_driver.KITTY_REPORT_ALL_KEYS
+    | linux_driver.KITTY_REPORT_ASSOCIATED_TEXT
+)
+KITTY = "" if DISABLE_KITTY_KEY else f"\x1b[>{_FLAGS}u"
+
+MOUSE_OFF = "\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l"
+
+TAKE = (
+    "\x1b[?1049h"  # the alternate screen
+    "\x1b[?1000h\x1b[?1003h\x1b[?1015h\x1b[?1006h"  # the mouse
+    "\x1b[?25l"  # no cursor
+    "\x1b[?1004h"  # focus is reported
+    f"{KITTY}"
+    "\x1b[?2004h"  # a paste is marked
+    "\x1b[?7l"  # lines are not wrapped
+)
+GIVE_BACK = (
+    "\x1b[?2026l"  # an update that was begun is shown
+    f"{MOUSE_OFF}\x1b[0m\x1b[?2004l\x1b[?7h"
+    "\x1b[<u"  # before the alternate screen is left, which has a keyboard state of its own
+    "\x1b[?1049l\x1b[?25h\x1b[?1004l"
+)
+
+
+def terminal_size(descriptors: tuple[int, ...], environ: Mapping[str, str]) -> tuple[int, int]:
+    """Columns and lines: each as the terminal has it, else as the environment says, else FALLBACK,
+    and no more than LARGEST."""
+    known = (0, 0)
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):
+            known = os.get_terminal_size(descriptor)
+            break
+    given = (environ.get(name, "") for name in ("COLUMNS", "LINES"))
+    columns, lines = (
+        min(real or (int(text) if text.isdecimal() and len(text) < 6 else 0) or default, most)
+        for real, text, default, most in zip(known, given, FALLBACK, LARGEST, strict=True)
+    )
+    return columns, lines
+
+
+class Guarded(Protocol):
+    """What the driver asks of the app."""
+
+    def end(self, number: int) -> None:
+        """End as the signal asks for, with its exit code."""
+
+    def force(self) -> None:
+        """Do the last before a forced end; in another thread, since the event loop hangs."""
+
+    def redraw(self) -> None:
+        """Draw all of the screen: the terminal may show anything."""
+
+    def resume(self) -> None:
+        """The same, after others had the terminal."""
+
+
+class TerminalDriver(LinuxDriver):
+    """Textual's driver takes the end of its input for nothing, waits for ever where its output is
+    stuck, acts on signals in the middle of whatever runs, and on SIGCONT starts what already runs.
+    """
+
+    def __init__(
+        self,
+        app: App[Any],
+        *,
+        debug: bool = False,
+        mouse: bool = True,
+        size: tuple[int, int] | None = None,
+    ) -> None:
+        self._may_stop = signal.getsignal(signal.SIGTSTP) != signal.SIG_IGN
+        super().__init__(app, debug=debug, mouse=mouse, size=size)
+        self._guarded = cast(Guarded, app)
+        self._context = contextvars.copy_context()
+        # Standard error, where Textual writes, may be a file.
+        assert sys.__stdout__ is not None
+        self._out = sys.__stdout__.fileno()
+        self._encoding = sys.__stdout__.encoding or "utf-8"
+        self._active = False
+        self._writer: Writer | None = None
+        self._wake = -1
+        self._resized = threading.Event()  # set while the size is about to be read
+        self._stopping = False  # True from our own stop until it was continued
+        self._continued = threading.Event()
+        self._size = self._sent = size or self._get_terminal_size()
+        self._watchdog = Watchdog(
+            self._notice,
+            last=self._guarded.force,
+            restore=self._restore,
+            others=(signal.SIGWINCH, signal.SIGTSTP, signal.SIGCONT),
+        )
+
+    # -- signals ----------------------------------------------------------------------------------
+
+    def _notice(self, number: int) -> None:
+        """A signal, in the watchdog's thread."""
+        if number == signal.SIGCONT and self._stopping:
+            self._continued.set()
+        elif number == signal.SIGWINCH:
+            if not self._resized.is_set():
+                self._resized.set()
+                self._call(self._send_size)
+        elif number == signal.SIGCONT:
+            self._call(self._come_back)
+        elif number == signal.SIGTSTP:
+            self._call(self._stop_self)
+        elif number in ENDING:
+            self._call(self._guarded.end, number)
+
+    def _call(self, function: Callable[..., object], *arguments: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended: the watchdog has the rest
+            self._loop.call_soon_threadsafe(function, *arguments, context=self._context.copy())
+
+    # -- size -------------------------------------------------------------------------------------
+
+    def _get_terminal_size(self) -> tuple[int, int]:
+        return terminal_size((self._out, self.fileno), os.environ)
+
+    def _send_size(self) -> None:
+        """Tell the app the size, where it is another one. What comes in between is left out: the
+        size is read when it is told."""
+        self._resized.clear()
+        size = self._get_terminal_size()
+        if size != self._sent and self._active:
+            self._size = self._sent = size
+            self._app.post_message(events.Resize(Size(*size), Size(*size)))
+
+    # -- taking the terminal, and giving it back --------------------------------------------------
+
+    def start_application_mode(self) -> None:
+        self._writer = Writer(
+            self._out,
+            encoding=self._encoding,
+            lost=self._watchdog.lost,
+            room=lambda: self._call(self._guarded.redraw),
+        )
+        self._writer.start()
+        self._active = True
+        with contextlib.suppress(termios.error):
+            self.attrs_before = termios.tcgetattr(self.fileno)
+        self._take()
+        reader, self._wake = os.pipe()
+        self._key_thread = threading.Thread(
+            target=self._run_input_thread, args=(reader,), name="terminal-input", daemon=True
+        )
+        self._key_thread.start()
+        self._request_terminal_sync_mode_support()
+        self._send_size()
+
+    def _take(self) -> None:
+        """Have each key at once and unseen, and a screen of our own."""
+        with contextlib.suppress(termios.error):
+            attributes = termios.tcgetattr(self.fileno)
+            attributes[tty.LFLAG] = self._patch_lflag(attributes[tty.LFLAG])
+            attributes[tty.IFLAG] = self._patch_iflag(attributes[tty.IFLAG])
+            attributes[tty.CC][termios.VMIN] = 1
+            termios.tcsetattr(self.fileno, termios.TCSANOW, attributes)
+        self.write(TAKE)
+
+    def disable_input(self) -> None:
+        thread, self._key_thread = self._key_thread, None
+        if thread is not None:
+            self.write(MOUSE_OFF)
+            os.close(self._wake)
+            thread.join(0.5)  # where another program took the input that was there, it waits on
+            with contextlib.suppress(termios.error):
+                termios.tcflush(self.fileno, termios.TCIFLUSH)
+
+    def stop_application_mode(self) -> None:
+        if self._active:
+            self.disable_input()
+            self.write(GIVE_BACK)
+            self._active = False
+            self._give_back_modes()
+
+    def _give_back_modes(self) -> None:
+        if self.attrs_before is not None:
+            with contextlib.suppress(termios.error):
+                termios.tcsetattr(self.fileno, termios.TCSANOW, self.attrs_before)
+
+    def close(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.stop()
+
+    def _restore(self) -> None:
+        """The same where the app cannot; in another thread."""
+        if self._writer is not None and self._in_front():
+            self._give_back_modes()
+            os.write(self._out, GIVE_BACK.encode())
+
+    # -- input and output -------------------------------------------------------------------------
+
+    def write(self, data: str) -> None:
+        """Write in the background; dropped where others have the terminal."""
+        if self._writer is not None:
+            self._writer.write(data)
+
+    def is_full(self) -> bool:
+        """Whether the terminal is so slow that pictures are to be left out; the app is asked to
+        redraw when it no longer is."""
+        return self._writer is not None and self._writer.full()
+
+    def _run_input_thread(self, wake: int = -1) -> None:
+        try:
+            self._read(wake)
+        except Exception as error:
+            self._call(self._app._handle_exception, error)
+        finally:
+            os.close(wake)
+
+    def _read(self, wake: int) -> None:
+        """Read until `wake` is closed at its other end."""
+        parser = vars(linux_driver)["XTermParser"](self._debug)  # see tui.pasting
+        decode = getincrementaldecoder("utf-8")("replace").decode
+        with selectors.SelectSelector() as selector:
+            selector.register(self.fileno, selectors.EVENT_READ)
+            selector.register(wake, selectors.EVENT_READ)
+            while True:
+                ready = {key.fd for key, _ in selector.select(0.1)}
+                if wake in ready:
+                    return
+                if ready:
+                    try:
+                        data = os.read(self.fileno, 4096)
+                    except BlockingIOError:
+                        continue
+                    except OSError:
+                        data = b""
+                    if not data:
+                        self._watchdog.lost()
+                        return
+                    if text := decode(data):
+                        for event in parser.feed(text):
+                            self.process_message(event)
+                for event in parser.tick():
+                    self.process_message(event)
+
+    def process_message(self, message: Message) -> None:
+        if isinstance(message, events.Key) and message.key == "ctrl+backslash":
+            os.kill(os.getpid(), signal.SIGQUIT)  # as in every terminal, also where the loop hangs
+        elif not isinstance(message, (events.Resize, InBandWindowResize)):
+            # The size is asked of the system alone: what the terminal says of it may be older.
+            super().process_message(message)
+
+    # -- suspending -------------------------------------------------------------------------------
+
+    def why_not_suspend(self) -> str:
+        """Why the program cannot be stopped so that a shell goes on, as a sentence; "" where it
+        can."""
+        # A group with the session's first process in it has no shell above it that could go on.
+        if not self._may_stop or os.getpgrp() == os.getsid(0):
+            return "servedeck was not started by a shell that could go on; it cannot be suspended."
+        return ""
+
+    def suspend(self) -> bool:
+        """Stop the whole job, as ctrl+z does outside; returns after it was continued. False where
+        the system did not let it stop."""
+        return self._stop(lambda number: os.killpg(os.getpgrp(), number))
+
+    def _stop_self(self) -> None:
+        """SIGTSTP was sent to this process."""
+        self._stop(lambda number: os.kill(os.getpid(), number))
+
+    def _stop(self, send: Callable[[int], None]) -> bool:
+        was_active = self._active
+        if was_active:
+            self.stop_application_mode()
+            self.close()
+        stopped = self._stop_by(send, signal.SIGTSTP)
+        if was_active and (not stopped or self._in_front_again(send)):
+            self.start_application_mode()
+            self._guarded.resume()
+        return stopped
+
+    def _in_front_again(self, send: Callable[[int], None]) -> bool:
+        """Continued in the background, stop again, as every program does that needs the terminal.
+        False where the program ends instead."""
+        while not self._in_front() and not self._watchdog.ending:
+            if not self._stop_by(send, signal.SIGTTOU):
+                self._watchdog.lost()
+                return False
+        return not self._watchdog.ending
+
+    def _stop_by(self, send: Callable[[int], None], number: signal.Signals) -> bool:
+        """Let a signal stop the process; False if it did not, since nobody could continue it."""
+        self._continued.clear()
+        self._stopping = True
+        signal.signal(number, signal.SIG_DFL)
+        try:
+            send(number)
+            return self._continued.wait(0.5)
+        finally:
+            self._stopping = False
+            if number == signal.SIGTSTP:
+                self._watchdog.listen(number)
+
+    def _come_back(self) -> None:
+        """It was continued after a stop that it did not see coming (SIGSTOP)."""
+        if self._active and self._in_front_again(lambda number: os.kill(os.getpid(), number)):
+            self.write(GIVE_BACK)
+            self._take()
+            self._send_size()
+            self._guarded.resume()
+
+    def _in_front(self) -> bool:
+        """Whether the terminal is ours to read and write."""
+        try:
+            return os.tcgetpgrp(self.fileno) == os.getpgrp()
+        except OSError:
+            # Not the terminal of our session (a container's), or gone, which reading it tells.
+            return True
