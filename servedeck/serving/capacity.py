@@ -19,7 +19,7 @@ import msgspec
 from servedeck.serving.accelerators import display_name, is_accelerator
 from servedeck.serving.names import resource_problem
 from servedeck.serving.objects import Meta, Node, Record, Resources, Taint
-from servedeck.serving.units import format_quantity, quantity
+from servedeck.serving.units import counted, format_quantity, quantity
 
 Amounts = dict[str, Fraction]
 _ZERO = Fraction(0)
@@ -114,10 +114,10 @@ class Supply:
     def sentence(self) -> str:
         with_free = [(node, free) for node, free, _ in self.nodes if free]
         if not with_free:
-            return f"{self.name}: none of {self.total} free on {_count(len(self.nodes), 'node')}."
+            return f"{self.name}: none of {self.total} free on {counted(len(self.nodes), 'node')}."
         places = ", ".join(f"{node} {free}" for node, free in with_free[:3])
         more = len(with_free) - 3
-        tail = f" and {_count(more, 'further node')}" if more > 0 else ""
+        tail = f" and {counted(more, 'further node')}" if more > 0 else ""
         return f"{self.name}: {self.free} of {self.total} free ({places}{tail})."
 
 
@@ -264,7 +264,7 @@ def _sentence(
     why = "; ".join(parts)
     others = f" ({why})" if why else ""
     has = "has" if able == 1 or total == 1 else "have"
-    head = f"{able} of {_count(total, 'node')} {has} room for {what} now{others}"
+    head = f"{able} of {counted(total, 'node')} {has} room for {what} now{others}"
     if replicas <= 0:
         return f"{head}; no replica is asked for."
     if fitting >= replicas:
@@ -298,10 +298,6 @@ def _named(key: str) -> str:
 def _ordinal(number: int) -> str:
     words = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
     return words[number - 1] if 1 <= number <= len(words) else f"{number}th"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _closed(node: Node) -> str:

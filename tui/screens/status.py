@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from textual.geometry import Region
 from textual.timer import Timer
 
 from servedeck.fleet.view import Key, ServingView
@@ -27,6 +28,8 @@ class StatusPane:
         self._hover: Timer | None = None
         self._peeking = False
         self._tail: Tail | None = None
+        self._placed: tuple[ServingView, Tail | None, Region, int] | None = None
+        """What was placed last, and where."""
 
     @property
     def popover(self) -> StatusPopover:
@@ -67,17 +70,21 @@ class StatusPane:
         if view is None:
             self.close()
             self._screen.say(f"{key} was deleted.", "warning")
-        elif view is not self.popover.view:
-            self.popover.show(view, self._wanted_tail(view))
-            self.place()
+        else:
+            if view is not self.popover.view:
+                self.popover.show(view, self._wanted_tail(view))
+            self.place()  # other rows may have moved this one
 
     def place(self) -> None:
-        """Beside the serving's row."""
+        """Below or above the serving's row, at its edge where the row was scrolled out of
+        sight; column labels and row stay in sight."""
         view = self.popover.view
         if view is not None:
-            line = self._screen.table.line_of(view.key)
-            body = self._screen.table.region
-            self.popover.place(body, body.y + (line if line is not None else body.height // 2))
+            rows, line = self._screen.table.beside(view.key)
+            placed = (view, self._tail, rows, line)
+            if placed != self._placed or not self.popover.display:
+                self._placed = placed
+                self.popover.place(rows, line)
 
     def hovered(self, key: Key | None) -> None:
         """The mouse is on the status of a serving, or on none."""
