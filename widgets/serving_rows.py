@@ -44,7 +44,7 @@ def badge(view: ServingView) -> str:
         return (
             f"{view.failing} failing: {view.reason}" if view.reason else f"{view.failing} failing"
         )
-    return view.reason if view.reason != view.status.value else ""
+    return view.reason
 
 
 def status_line(view: ServingView) -> Line:

@@ -146,7 +146,7 @@ def paragraphs(
 def _title(view: ServingView) -> Line:
     name = clip(harmless(str(view.key)), LONGEST_NAME)
     spans: list[Span] = [(name, "strong"), ("  ", ""), status_word(view.status)]
-    if view.reason and view.reason != view.status.value:
+    if view.reason:
         spans += [("  ", ""), (clip(harmless(view.reason), LONGEST_NAME), "strong")]
     spans += [("  ", ""), (f"{view.ready}/{view.desired} ready", "")]
     if view.failing:
