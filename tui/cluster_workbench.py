@@ -104,12 +104,14 @@ class ClusterWorkbench:
 
     # -- a new serving --------------------------------------------------------------------------
 
-    def around(self, namespace: str, on_change: Callable[[], None]) -> Surroundings | None:
+    def around(
+        self, namespace: str, on_change: Callable[[], None], *, nodes_only: bool = False
+    ) -> Surroundings | None:
         connection = self._connection()
         if connection is None:
             return None
         around = Surroundings(connection, namespace, on_change)
-        around.start()
+        around.start(nodes_only=nodes_only)
         return around
 
     async def review(self, spec: ServingSpec, around: Around, own: Sequence[Place]) -> Review:

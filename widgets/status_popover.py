@@ -106,10 +106,11 @@ def paragraphs(
     tail: Tail | None,
     keys: Sequence[str],
     *,
+    room: str = "",
     tight: bool = False,
 ) -> list[Paragraph]:
     """The status of a serving as text. `keys` are those that open the Pods' logs, in the order of
-    `view.pods`.
+    `view.pods`; `room` says where the most is free of what is scarce.
 
     The crashed container's last lines stand before every Event. Where it is `tight` there are no
     empty lines, and the last of those lines come right after the cause, so that they are in sight
@@ -118,6 +119,8 @@ def paragraphs(
     result = [Paragraph(_title(view), hanging=2, whole=True)]
     if view.message:
         result += [Paragraph(), Paragraph(((_short(view.message), "strong"),))]
+    if room:
+        result.append(Paragraph(((_short(room), ""),)))
     if tail is not None and tight:
         result += _tail(tail, TAIL_WHERE_TIGHT)
     if view.status.recovery:
@@ -279,16 +282,17 @@ class StatusPopover(Lines):
         self._clock = clock
         self.view: ServingView | None = None
         self.tail: Tail | None = None
+        self._room = ""
         self._tight = False
 
     @property
     def is_open(self) -> bool:
         return self.view is not None
 
-    def show(self, view: ServingView, tail: Tail | None) -> None:
+    def show(self, view: ServingView, tail: Tail | None, room: str = "") -> None:
         """Show the status of a serving, or bring what is shown up to date; `place` says where."""
         fresh = self.view is None or self.view.key != view.key
-        self.view, self.tail = view, tail
+        self.view, self.tail, self._room = view, tail, room
         self.tick()
         if fresh:
             self.scroll_to(y=0, animate=False)
@@ -300,7 +304,9 @@ class StatusPopover(Lines):
 
     def _paragraphs_now(self, tight: bool) -> list[Paragraph]:
         assert self.view is not None
-        return paragraphs(self.view, self._clock(), self.tail, self._pod_keys, tight=tight)
+        return paragraphs(
+            self.view, self._clock(), self.tail, self._pod_keys, room=self._room, tight=tight
+        )
 
     def hide(self) -> None:
         self.view = self.tail = None

@@ -66,9 +66,10 @@ class Surroundings:
             connection, kind, namespace, lambda _: self._note(), lambda _: self._note()
         )
 
-    def start(self) -> None:
-        """Begin to watch. Needs a running event loop."""
-        for reflector in (self._nodes, self._namespaces, self._pods, self._claims):
+    def start(self, *, nodes_only: bool = False) -> None:
+        """Begin to watch, or only nodes and the Pods on them. Needs a running event loop."""
+        others = () if nodes_only else (self._namespaces, self._claims)
+        for reflector in (self._nodes, self._pods, *others):
             self._tasks.append(asyncio.create_task(reflector.run()))
 
     async def known(self, limit: float = 10.0) -> None:

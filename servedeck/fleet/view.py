@@ -72,6 +72,8 @@ class PodView:
     containers: tuple[ContainerView, ...]
     events: tuple[EventView, ...]
     """Warnings about the Pod, newest first, at most 10."""
+    scarce: tuple[str, ...] = ()
+    """Resources that it asks for and of which no node has enough free, "nvidia.com/gpu"."""
 
 
 @dataclass(frozen=True, slots=True)

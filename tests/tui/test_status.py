@@ -4,6 +4,7 @@ from servedeck.cluster.errors import ClusterError
 from servedeck.fleet.view import Key
 from servedeck.serving.status import Status
 from tests.tui import fakes
+from tests.tui.bench import FakeBench, room
 from tests.tui.helpers import make_app, screen_text, shows, wait_for
 from tui.screens.log import LogScreen
 
@@ -192,3 +193,38 @@ async def test_lines_that_could_not_be_read_are_asked_for_again_with_the_next_ch
         logs.error = None
         source.put(replace(source.fleet.view(LLAMA), message="Other words."))
         await shows(pilot, "Other words.", "pid 412")
+
+
+async def test_a_shortage_names_the_node_with_the_most_free_while_the_status_is_open(tmp_path):
+    source = fakes.FakeSource().put(*fakes.fleet())
+    view = source.fleet.view(Key("research", "exaone-rngd"))
+    short = tuple(replace(pod, scarce=("nvidia.com/gpu",)) for pod in view.pods)
+    source.put(replace(view, pods=short))
+    bench = FakeBench(tmp_path)
+    around = bench.surroundings
+    around.nodes = None
+    app = make_app(source, workbench=bench)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("j", "j", "j", "space")
+        screen = await shows(pilot, "0/6 nodes are available")
+        assert "the most free" not in screen
+        around.nodes = [room("gpu-node-1", 1), room("gpu-node-2", 0)]
+        around.on_change()
+        await shows(pilot, "gpu-node-1 has the most free NVIDIA GPU, 1 of 8.")
+        around.nodes = [room("gpu-node-1", 1), room("gpu-node-2", 3)]
+        around.on_change()
+        await shows(pilot, "gpu-node-2 has the most free NVIDIA GPU, 3 of 8.")
+        assert not around.closed
+        await pilot.press("space")
+        await wait_for(pilot, lambda: around.closed, "the nodes to be left alone")
+
+
+async def test_no_nodes_are_watched_for_what_has_no_shortage(tmp_path):
+    bench = FakeBench(tmp_path)
+    asked = []
+    bench.around = lambda *_, **__: asked.append(1)
+    app = make_app(workbench=bench)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("j", "space")
+        await shows(pilot, "pid 412")
+        assert not asked
