@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from servedeck.config import SettingsError
@@ -25,13 +26,19 @@ if TYPE_CHECKING:
 
 
 def run(
-    target: Target, settings: Settings, *, widen: bool = False, create: Draft | None = None
+    target: Target,
+    settings: Settings,
+    *,
+    widen: bool = False,
+    create: Draft | None = None,
+    drafts: Path | None = None,
 ) -> int:
     """Show the servings until the operator leaves; returns the exit code. Raises SettingsError
     where the settings name what the screen does not have.
 
     `widen`: show all namespaces where neither the target nor its context names one. `create`: open
-    the form of a new serving at once, filled with that draft.
+    the form of a new serving at once, filled with that draft. `drafts` is where drafts are kept,
+    None for the place of the operator.
     """
     check(settings)
     live: Live | None = None
@@ -47,7 +54,7 @@ def run(
         from tui.cluster_workbench import ClusterWorkbench
 
         live = made = Live(target, settings, widen=widen)
-        app.workbench = ClusterWorkbench(connection, lambda: made.settings)
+        app.workbench = ClusterWorkbench(connection, lambda: made.settings, drafts)
         if create is not None:
             app.call_later(app.servings.creating.open, create)
         return made

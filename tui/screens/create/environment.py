@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from servedeck.deploy.draft import VARIABLE, Draft, Row
+from servedeck.deploy.draft import NOT_KEPT, VARIABLE, Draft, Row
 from servedeck.serving.env import BadLine, parse
 from servedeck.serving.units import counted
 
@@ -107,6 +107,8 @@ def next_source(row: Row) -> str:
     sentence that says where it comes from now."""
     if row["source"] not in SOURCES:
         return "Mend the line first; then its value can come from elsewhere."
+    if row["key"] == NOT_KEPT:
+        row["key"] = ""
     at = SOURCES.index(row["source"])
     row["source"] = SOURCES[(at + 1) % len(SOURCES)]
     return WORDS[row["source"]]
