@@ -106,7 +106,7 @@ class Surroundings:
         wanted = {
             id(self._nodes): "Which nodes have free accelerators is not known",
             id(self._pods): "How much of the nodes is in use is not known",
-            id(self._namespaces): "Which projects there are is not known",
+            id(self._namespaces): "Which namespaces there are is not known",
             id(self._own_claims): "Which PVCs there are is not known",
         }
         return tuple(

@@ -92,7 +92,7 @@ async def test_digits_go_to_namespaces_and_zero_shows_all():
         await pilot.press(digit)
         await wait_for(pilot, lambda: len(listed(app)) == 2, "one namespace")
         screen = await shows(pilot, "prod-seoul / team-a")
-        assert "PROJECT" not in screen
+        assert "NAMESPACE" not in screen
         await pilot.press("0")
         await wait_for(pilot, lambda: len(listed(app)) == 11, "all namespaces")
         await pilot.press("9")
@@ -171,7 +171,7 @@ async def test_the_200_columns_of_a_wide_terminal_show_all_columns():
         header = screen.splitlines()[3]
         for label in [
             "NAME",
-            "PROJECT",
+            "NAMESPACE",
             "STATUS",
             "READY",
             "TEMPLATE",

@@ -122,7 +122,7 @@ STORY = (
 """Keys, and what the screen shows afterwards."""
 
 FORM = (
-    *(("0", LIST), ("n", "Service Name"), ("llama\t", ""), (" ", "AA[red]"), ("\x1b", "Project")),
+    *(("0", LIST), ("n", "Service Name"), ("llama\t", ""), (" ", "AA[red]"), ("\x1b", "Namespace")),
     *(("team-a", "> team-a"), ("\r", "Create a serving"), ("\x0e", "Model")),
     *(("m" * 300, ""), ("\x1b[6~", "Add Volume"), ("\r", "AA[red]"), ("\x1b", "PVC")),
     *(("\x0e", "Deploying will"), ("y", ""), ("y", ""), ("y", ""), ("\x13", "")),

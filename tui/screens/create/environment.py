@@ -13,8 +13,8 @@ SOURCES = ("", "secret", "config_map")
 
 WORDS = {
     "": "The value is written here.",
-    "secret": "The value comes from a key of a Secret of the project.",
-    "config_map": "The value comes from a key of a ConfigMap of the project.",
+    "secret": "The value comes from a key of a Secret of the namespace.",
+    "config_map": "The value comes from a key of a ConfigMap of the namespace.",
 }
 
 

@@ -253,6 +253,8 @@ class CreateScreen(FilingScreen):
             text = self.focused.help
         else:
             text = steps.help_of(path, self.draft)
+            if self.form.show_hint(path, text):
+                text = ""  # it stands beside the field
         self.help_bar.set_lines(*wrap(((" ", ""), (text, "muted")), self.size.width - 1, 1))
 
     def on_form_view_focused(self, message: FormView.Focused) -> None:
