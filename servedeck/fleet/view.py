@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from fractions import Fraction
 from typing import NamedTuple
 
 from servedeck.serving.endpoint import Endpoint
@@ -72,8 +73,9 @@ class PodView:
     containers: tuple[ContainerView, ...]
     events: tuple[EventView, ...]
     """Warnings about the Pod, newest first, at most 10."""
-    scarce: tuple[str, ...] = ()
-    """Resources that it asks for and of which no node has enough free, "nvidia.com/gpu"."""
+    scarce: tuple[tuple[str, Fraction], ...] = ()
+    """Resources of which nodes have not enough free, and how much it asks for:
+    ("nvidia.com/gpu", 8)."""
 
 
 @dataclass(frozen=True, slots=True)

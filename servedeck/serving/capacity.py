@@ -170,26 +170,29 @@ def rooms(nodes: Iterable[Node], pods: Iterable[RequestingPod]) -> list[NodeRoom
     return found
 
 
-def most_free(nodes: Sequence[NodeRoom], resources: Iterable[str]) -> str:
-    """Where the most of each of the resources is free, in a sentence; nodes that take no Pods do
-    not count."""
+def most_free(nodes: Sequence[NodeRoom], asked: Amounts) -> str:
+    """Of the nodes that have too little of a resource, the one that has the most of it free, in a
+    sentence. Nodes that take no Pods do not count, nor do those with enough: the scheduler has
+    passed those over for another reason, such as a taint."""
     parts = []
-    for key in resources:
-        amounts = [
+    for key, amount in asked.items():
+        offering = [
             (room.free.get(key, _ZERO), room.allocatable[key], room.name)
             for room in nodes
             if not room.closed and room.allocatable.get(key, _ZERO) > 0
         ]
-        if not amounts:
+        amounts = [one for one in offering if one[0] < amount]
+        if not offering:
             parts.append(f"no node has {named(key)}")
+        if not amounts:
             continue
         free, total, name = max(amounts, key=lambda amount: (amount[0], amount[2]))
         binary = key in ("memory", "ephemeral-storage")
         if free:
-            shares = (format_quantity(amount, binary=binary) for amount in (free, total))
-            parts.append(f"{name} has the most free {named(key)}, {' of '.join(shares)}")
+            shares = (format_quantity(one, binary=binary) for one in (free, total))
+            parts.append(f"{name} has {' of '.join(shares)} {named(key)} free")
         else:
-            parts.append(f"no node has free {named(key)}")
+            parts.append(f"{name} has no {named(key)} free")
     text = "; ".join(parts)
     if text.startswith("no "):
         text = f"N{text[1:]}"  # a node's name keeps its own letters

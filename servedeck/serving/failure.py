@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
+from fractions import Fraction
 from typing import NamedTuple
 
 from servedeck.serving import causes
@@ -46,8 +47,9 @@ class Finding(NamedTuple):
     """When the Pod must be judged again although nothing about it changed; None for never."""
     evidence: str = ""
     """The cluster's own text behind `message`, unshortened; "" where there is none."""
-    scarce: tuple[str, ...] = ()
-    """Resources that it asks for and of which no node has enough free, "nvidia.com/gpu"."""
+    scarce: tuple[tuple[str, Fraction], ...] = ()
+    """Resources of which nodes have not enough free, and how much it asks for:
+    ("nvidia.com/gpu", 8)."""
 
 
 # kubernetes v1.36 pkg/kubelet/images/types.go
@@ -181,7 +183,7 @@ def _unscheduled(pod: Pod) -> Finding | None:
         if asked := _asked(pod, short):
             message = f"{message}; it asks for {described(asked)} on one node"
         return Finding(
-            Health.PENDING, reason, message, evidence=scheduled.message, scarce=tuple(asked)
+            Health.PENDING, reason, message, evidence=scheduled.message, scarce=tuple(asked.items())
         )
     if scheduled is None and not pod.spec.node_name and pod.status.phase in ("", "Pending"):
         return Finding(Health.PENDING, "Unscheduled", "The scheduler has not placed it yet")

@@ -132,25 +132,28 @@ def test_the_taint_of_the_accelerator_is_tolerated_and_a_soft_one_counts_for_not
 
 
 @pytest.mark.parametrize(
-    ("keys", "sentence"),
+    ("asked", "sentence"),
     [
-        ((GPU,), "b has the most free NVIDIA GPU, 1 of 8."),
-        (("memory",), "b has the most free memory, 50Gi of 64Gi."),
-        (
-            ("furiosa.ai/rngd", GPU),
-            "No node has Furiosa RNGD; b has the most free NVIDIA GPU, 1 of 8.",
-        ),
-        ((), ""),
+        ({GPU: 2}, "b has 1 of 8 NVIDIA GPU free."),
+        ({"memory": 60 * 2**30}, "b has 50Gi of 64Gi memory free."),
+        ({"memory": 2**30}, ""),
+        ({"furiosa.ai/rngd": 1, GPU: 8}, "No node has Furiosa RNGD; b has 1 of 8 NVIDIA GPU free."),
+        ({}, ""),
     ],
 )
-def test_where_the_most_is_free(keys: tuple[str, ...], sentence: str) -> None:
+def test_the_node_that_comes_nearest_to_what_is_asked_for(
+    asked: dict[str, int], sentence: str
+) -> None:
     nodes = [node("a", 8), node("b", 8), node("closed", 8, unschedulable=True), node("cpu-1")]
     pods = [pod("a", gpus="8", memory="20Gi"), pod("b", gpus="7", memory="14Gi")]
     pods.append(pod("cpu-1", memory="40Gi"))
-    assert capacity.most_free(capacity.rooms(nodes, pods), keys) == sentence
-    assert capacity.most_free(capacity.rooms(nodes[:1], pods), (GPU,)) == (
-        "No node has free NVIDIA GPU."
-    )
+    amounts = {key: Fraction(amount) for key, amount in asked.items()}
+    assert capacity.most_free(capacity.rooms(nodes, pods), amounts) == sentence
+
+
+def test_a_node_with_nothing_free_and_one_with_enough_that_may_not_be_used() -> None:
+    rooms = capacity.rooms([node("a", 8), node("b", 8)], [pod("a", gpus="8")])
+    assert capacity.most_free(rooms, {GPU: Fraction(4)}) == "a has no NVIDIA GPU free."
 
 
 def test_no_nodes() -> None:

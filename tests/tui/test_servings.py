@@ -18,7 +18,7 @@ def listed(app) -> list[str]:
 async def test_failing_servings_stand_first_with_their_cause():
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        screen = await shows(pilot, "✗ Error  OOMKilled", "! Degraded  1 failing: CUDA error")
+        screen = await shows(pilot, "✗ Error  OOMKilled", "! Degraded  1 failing: CUDA err")
         lines = screen.splitlines()
         assert "✗ 2 Error" in lines[1] and "11 servings" in lines[1]
         assert listed(app)[:4] == ["embed-large", "llama-70b-chat", "qwen-coder", "exaone-rngd"]

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from fractions import Fraction
 
 from servedeck.cluster.errors import ClusterError
 from servedeck.fleet.view import Key
@@ -198,7 +199,7 @@ async def test_lines_that_could_not_be_read_are_asked_for_again_with_the_next_ch
 async def test_a_shortage_names_the_node_with_the_most_free_while_the_status_is_open(tmp_path):
     source = fakes.FakeSource().put(*fakes.fleet())
     view = source.fleet.view(Key("research", "exaone-rngd"))
-    short = tuple(replace(pod, scarce=("nvidia.com/gpu",)) for pod in view.pods)
+    short = tuple(replace(pod, scarce=(("nvidia.com/gpu", Fraction(8)),)) for pod in view.pods)
     source.put(replace(view, pods=short))
     bench = FakeBench(tmp_path)
     around = bench.surroundings
@@ -207,13 +208,13 @@ async def test_a_shortage_names_the_node_with_the_most_free_while_the_status_is_
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("j", "j", "j", "space")
         screen = await shows(pilot, "0/6 nodes are available")
-        assert "the most free" not in screen
+        assert "GPU free" not in screen
         around.nodes = [room("gpu-node-1", 1), room("gpu-node-2", 0)]
         around.on_change()
-        await shows(pilot, "gpu-node-1 has the most free NVIDIA GPU, 1 of 8.")
+        await shows(pilot, "gpu-node-1 has 1 of 8 NVIDIA GPU free.")
         around.nodes = [room("gpu-node-1", 1), room("gpu-node-2", 3)]
         around.on_change()
-        await shows(pilot, "gpu-node-2 has the most free NVIDIA GPU, 3 of 8.")
+        await shows(pilot, "gpu-node-2 has 3 of 8 NVIDIA GPU free.")
         assert not around.closed
         await pilot.press("space")
         await wait_for(pilot, lambda: around.closed, "the nodes to be left alone")

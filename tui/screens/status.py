@@ -8,7 +8,7 @@ from textual.geometry import Region
 from textual.timer import Timer
 
 from servedeck.fleet.view import Key, ServingView
-from servedeck.serving.capacity import most_free
+from servedeck.serving.capacity import Amounts, most_free
 from widgets.status_popover import Crash, StatusPopover, Tail, crash_of
 
 if TYPE_CHECKING:
@@ -171,6 +171,6 @@ class StatusPane:
         return most_free(rooms, _scarce(view)) if rooms is not None else ""
 
 
-def _scarce(view: ServingView) -> tuple[str, ...]:
-    """Resources that a Pod of the serving waits for."""
-    return tuple(dict.fromkeys(key for pod in view.failing_pods for key in pod.scarce))
+def _scarce(view: ServingView) -> Amounts:
+    """What a Pod of the serving asks for of the resources that are scarce."""
+    return dict(pair for pod in view.failing_pods for pair in pod.scarce)
