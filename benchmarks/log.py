@@ -38,7 +38,7 @@ RATE = 50_000
 """Lines a second of those that follow."""
 _CHUNK = 500
 _WORDS = 'INFO:     10.42.3.17:51234 - "POST /v1/chat/completions HTTP/1.1" 200 OK'
-_COUNT = re.compile(r"  (?P<kept>[\d,]+) lines?(?:, (?P<gone>[\d,]+) older ones let go)?\s*$")
+_COUNT = re.compile(r"  (?P<kept>[\d,]+) lines?(?:, (?P<gone>[\d,]+) older dropped)?\s*$")
 _LIMIT = 90.0
 
 

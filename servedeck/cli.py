@@ -284,7 +284,9 @@ def _app(args: argparse.Namespace, create: Draft | None = None) -> int:
 
         # What the operator must mend first is said before the screen is taken.
         kubeconfig.load(target).context(target.context)
-        return run(target, settings, widen=True, create=create)
+        # Drafts of a demo are of no use after it, so they go with its files.
+        drafts = target.kubeconfig[0].parent / "drafts" if args.demo and target.kubeconfig else None
+        return run(target, settings, widen=True, create=create, drafts=drafts)
 
 
 def _get(args: argparse.Namespace) -> int:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -245,3 +248,26 @@ def test_what_is_no_flag_is_refused_with_usage(capsys: pytest.CaptureFixture[str
             cli._arguments(words)
         assert ended.value.code == 2
         assert "unrecognized arguments" in capsys.readouterr().err
+
+
+def test_drafts_of_a_demo_lie_with_its_files_and_others_in_the_operators_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = kubeconfig(tmp_path, "https://127.0.0.1:1")
+    told: list[Path | None] = []
+
+    def run(*_: object, drafts: Path | None, **__: object) -> int:
+        told.append(drafts)
+        return 0
+
+    monkeypatch.setattr("tui.start.run", run)
+    monkeypatch.setattr("servedeck.demo.cluster.spawn", lambda **_: contextlib.nullcontext(file))
+    terminal = SimpleNamespace(isatty=lambda: True)
+    monkeypatch.setattr(cli, "sys", SimpleNamespace(stdin=terminal, stdout=terminal))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    try:
+        for words in (["--demo"], ["--kubeconfig", str(file)]):
+            assert cli._app(cli._arguments(words)) == 0
+    finally:
+        gc.enable()  # the app turns it off until its first frame
+    assert told == [tmp_path / "drafts", None]

@@ -110,14 +110,16 @@ ACTIONS: tuple[Action, ...] = (
         "servings.filter",
         "slash",
         "filter",
-        'Show only what matches: text, !text, status:error, ns:team, "max length", -l key=value.',
+        'Show only what matches: text, !text, status:error, reason:crash, ns:team, "max length",'
+        " -l key=value. Text is looked for in all that the list says of a serving and the status of"
+        " its Pods; a click on a count of the header filters to that status.",
         footer=4,
         command="filter",
     ),
     Action(
         "servings.namespace_key",
         DIGITS,
-        "project",
+        "namespace",
         "0 shows all namespaces, 1 to 9 the one that the header names beside the digit.",
         footer=8,
         keyed=True,

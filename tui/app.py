@@ -8,6 +8,7 @@ import gc
 import logging
 import os
 import traceback
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
@@ -22,6 +23,7 @@ from servedeck import journal
 from servedeck.cluster.errors import ClusterError, explain
 from servedeck.cluster.program import kill_running
 from servedeck.serving.text import sanitise
+from servedeck.serving.units import counted
 from styles.themes import ANSI, DARK, DEFAULTS, THEMES
 from tui.actions import BY_ID, shown_keys
 from tui.frame import Frame, is_update
@@ -252,13 +254,9 @@ class ServedeckApp(App[None]):
     def pick_namespace(self) -> None:
         from tui.screens.pick import Choice, PickScreen
 
-        counted: dict[str, int] = {}
-        for view in self.source.fleet.views():
-            counted[view.key.namespace] = counted.get(view.key.namespace, 0) + 1
-        choices = [Choice("", "all namespaces", f"{sum(counted.values()):,} servings")]
-        choices += [
-            Choice(name, name, f"{count:,} servings") for name, count in sorted(counted.items())
-        ]
+        found = Counter(view.key.namespace for view in self.source.fleet.views())
+        choices = [Choice("", "all namespaces", counted(found.total(), "serving"))]
+        choices += [Choice(name, name, counted(n, "serving")) for name, n in sorted(found.items())]
         at = self.servings.namespace or self.source.namespace
         screen: PickScreen = PickScreen("Namespace", choices, at=at)
         self._pick(screen, self.show_namespace)

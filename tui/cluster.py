@@ -14,6 +14,7 @@ from servedeck.serving.text import one_line
 
 if TYPE_CHECKING:
     from servedeck.cluster.connection import Connection
+    from servedeck.cluster.logs import Stream
 
 
 _PAGE = ("limit", "500")
@@ -27,11 +28,26 @@ class ConnectedCluster:
         self._connection = connection
 
     def follow(
-        self, namespace: str, pod: str, container: str, *, tail: int, previous: bool = False
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        *,
+        tail: int,
+        on_stream: Callable[[Stream], None],
+        previous: bool = False,
     ) -> AsyncIterator[list[str]]:
         from servedeck.cluster import logs
 
-        return logs.follow(self._current(), namespace, pod, container, tail=tail, previous=previous)
+        return logs.follow(
+            self._current(),
+            namespace,
+            pod,
+            container,
+            tail=tail,
+            previous=previous,
+            on_stream=on_stream,
+        )
 
     async def last_lines(
         self, namespace: str, pod: str, container: str, *, tail: int, previous: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 from servedeck.cluster import apply
@@ -35,8 +36,11 @@ class ClusterWorkbench:
         self,
         connection: Callable[[], Connection | None],
         settings: Callable[[], Settings],
+        drafts: Path | None = None,
     ) -> None:
-        """Both say what is in force now: they change with the context."""
+        """The first two say what is in force now: they change with the context. `drafts` is where
+        drafts are kept, None for the place of the operator."""
+        self._drafts = drafts
         self._connection = connection
         self._settings = settings
         self._known: Connection | None = None
@@ -59,7 +63,7 @@ class ClusterWorkbench:
     @property
     def shelf(self) -> Shelf | None:
         connection = self._connection()
-        return Shelf(connection.server) if connection is not None else None
+        return Shelf(connection.server, self._drafts) if connection is not None else None
 
     @property
     def namespace(self) -> str:
@@ -104,12 +108,14 @@ class ClusterWorkbench:
 
     # -- a new serving --------------------------------------------------------------------------
 
-    def around(self, namespace: str, on_change: Callable[[], None]) -> Surroundings | None:
+    def around(
+        self, namespace: str, on_change: Callable[[], None], *, nodes_only: bool = False
+    ) -> Surroundings | None:
         connection = self._connection()
         if connection is None:
             return None
         around = Surroundings(connection, namespace, on_change)
-        around.start()
+        around.start(nodes_only=nodes_only)
         return around
 
     async def review(self, spec: ServingSpec, around: Around, own: Sequence[Place]) -> Review:

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from servedeck.fleet.view import Key, ServingView
+
+if TYPE_CHECKING:
+    from servedeck.cluster.logs import Stream
 
 
 class Views(Protocol):
@@ -100,10 +103,17 @@ class Cluster(Protocol):
         """Names of all namespaces. Raises ClusterError."""
 
     def follow(
-        self, namespace: str, pod: str, container: str, *, tail: int, previous: bool = False
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        *,
+        tail: int,
+        on_stream: Callable[[Stream], None],
+        previous: bool = False,
     ) -> AsyncIterator[list[str]]:
-        """The last lines, then what is written; ends where nothing more can come. Raises
-        ClusterError."""
+        """The last lines, then what is written; ends where nothing more can come. `on_stream` is
+        told whether new lines arrive. Raises ClusterError."""
 
     async def last_lines(
         self, namespace: str, pod: str, container: str, *, tail: int, previous: bool = False

@@ -38,13 +38,19 @@ class ScreenError(Exception):
 
 
 def run(
-    target: Target, settings: Settings, *, widen: bool = False, create: Draft | None = None
+    target: Target,
+    settings: Settings,
+    *,
+    widen: bool = False,
+    create: Draft | None = None,
+    drafts: Path | None = None,
 ) -> int:
     """Show the servings until the operator leaves; returns the exit code. Raises SettingsError
     where the settings name what the screen does not have, ScreenError where the environment does.
 
     `widen`: show all namespaces where neither the target nor its context names one. `create`: open
-    the form of a new serving at once, filled with that draft.
+    the form of a new serving at once, filled with that draft. `drafts` is where drafts are kept,
+    None for the place of the operator.
     """
     check(settings)
     check_environment(os.environ)
@@ -61,7 +67,7 @@ def run(
         from tui.cluster_workbench import ClusterWorkbench
 
         live = made = Live(target, settings, widen=widen)
-        app.workbench = ClusterWorkbench(connection, lambda: made.settings)
+        app.workbench = ClusterWorkbench(connection, lambda: made.settings, drafts)
         if create is not None:
             app.call_later(app.servings.creating.open, create)
         return made

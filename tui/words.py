@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from servedeck.serving.units import age
+from servedeck.serving.units import age, counted
 from tui.source import State
 from widgets.spans import Line
 
@@ -91,7 +91,10 @@ def placeholder(
     name = state.phase.name
     if total and filter_text:
         return (
-            ((f"None of {total:,} servings matches the filter ", "strong"), (filter_text, "key")),
+            (
+                (f"None of {counted(total, 'serving')} matches the filter ", "strong"),
+                (filter_text, "key"),
+            ),
             (),
             (
                 (key("servings.back"), "key"),

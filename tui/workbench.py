@@ -10,7 +10,7 @@ from servedeck.cluster.apply import Made, Outcome, Place, Refusal
 from servedeck.deploy.review import Review
 from servedeck.deploy.shelf import Shelf
 from servedeck.fleet.view import Key
-from servedeck.serving.capacity import Amounts, Fit, Supply
+from servedeck.serving.capacity import Amounts, Fit, NodeRoom, Supply
 from servedeck.serving.claims import Claim
 from servedeck.serving.reading import Reading
 from servedeck.serving.routes import Platform
@@ -26,6 +26,9 @@ class Around(Protocol):
     def start(self) -> None: ...
 
     async def close(self) -> None: ...
+
+    def rooms(self) -> Sequence[NodeRoom] | None:
+        """What is free on each node; None where that is not known."""
 
     def supplies(self) -> Sequence[Supply] | None: ...
 
@@ -64,8 +67,11 @@ class Workbench(Protocol):
     async def learn_rights(self, namespace: str) -> None:
         """Ask for what `why_not` says."""
 
-    def around(self, namespace: str, on_change: Callable[[], None]) -> Around | None:
-        """Begin to watch the surroundings; None while there is no connection."""
+    def around(
+        self, namespace: str, on_change: Callable[[], None], *, nodes_only: bool = False
+    ) -> Around | None:
+        """Begin to watch the surroundings, or only nodes and what is in use of them; None while
+        there is no connection."""
 
     async def review(self, spec: ServingSpec, around: Around, own: Sequence[Place]) -> Review: ...
 

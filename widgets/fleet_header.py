@@ -6,10 +6,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from rich.cells import cell_len
 from textual import events
 from textual.message import Message
 
 from servedeck.serving.status import Status
+from servedeck.serving.units import counted
 from widgets.lines import Bar
 from widgets.serving_rows import TONES
 from widgets.spans import Line, Span, fitted, harmless, line_width, spread
@@ -45,10 +47,17 @@ class FleetHeader(Bar):
 
         digit: int
 
+    @dataclass
+    class StatusClicked(Message):
+        """The count of a status was clicked; None for that of all servings."""
+
+        status: Status | None
+
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
         self._heading = Heading()
         self._spots: list[tuple[int, int, int]] = []
+        self._count_spots: list[tuple[int, int, Status | None]] = []
 
     def show(self, heading: Heading) -> None:
         """Draw what differs."""
@@ -76,22 +85,29 @@ class FleetHeader(Bar):
 
     def _counts(self, width: int) -> Line:
         heading = self._heading
-        number = f"{heading.total:,}"
+        number, noun = counted(heading.total, "serving").split(" ")
         if heading.shown != heading.total:
             number = f"{heading.shown:,} of {number}"
-        right: Line = (
-            (number, "strong"),
-            (" serving " if heading.total == 1 else " servings ", "muted"),
-        )
+        right: Line = ((number, "strong"), (f" {noun} ", "muted"))
         for worded in (set(Status), _TROUBLES, set[Status]()):
             left: list[Span] = [(" ", "")]
+            x = 1
+            spots: list[tuple[int, int, Status | None]] = []
             for status, count in heading.counts.items():
                 if count:
                     text = f"{status.glyph} {count:,}"
                     text += f" {status.value}" if status in worded else ""
-                    left += [(text, TONES[status]), ("   " if worded else "  ", "")]
-            if line_width(tuple(left)) + line_width(right) <= width:
+                    between = "   " if worded else "  "
+                    left += [(text, TONES[status]), (between, "")]
+                    spots.append((x, x + cell_len(text), status))
+                    x += cell_len(text + between)
+            if x + line_width(right) <= width:
                 break
+        begin = width - line_width(right)
+        self._count_spots = [
+            *((start, min(end, begin - 1), status) for start, end, status in spots),
+            (begin, width, None),
+        ]
         return spread(tuple(left), right, width)
 
     def _digits(self, width: int) -> Line:
@@ -111,7 +127,11 @@ class FleetHeader(Bar):
         return fitted(tuple(spans), width)
 
     def on_click(self, event: events.Click) -> None:
-        if event.y == 2:
+        if event.y == 1:
+            for start, end, status in self._count_spots:
+                if start <= event.x < end:
+                    self.post_message(self.StatusClicked(status))
+        elif event.y == 2:
             for start, end, digit in self._spots:
                 if start <= event.x < end:
                     self.post_message(self.NamespaceClicked(digit))

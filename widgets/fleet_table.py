@@ -153,6 +153,15 @@ class FleetTable(SpanView, can_focus=True):
         y = index - self.scroll_offset.y + 1
         return y if 1 <= y < self.size.height else None
 
+    def beside(self, key: Hashable) -> tuple[Region, int]:
+        """Where the rows are on the screen, and the line of this row there; the line before or
+        after them where the row is out of sight or not in the list."""
+        x, y, width, height = self.region
+        top = self.scroll_offset.y
+        index = self._index.get(key, top - 1)
+        line = max(-1, min(index - top, self.body_height))
+        return Region(x, y + 1, width, max(height - 1, 0)), y + 1 + line
+
     def set_rows(self, rows: list[Row]) -> int:
         """Show `rows` in their order; returns how many lines must be drawn again.
 

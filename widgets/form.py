@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from rich.cells import cell_len
 from textual import events
 from textual.app import ComposeResult
 from textual.geometry import Region
@@ -18,7 +19,7 @@ from servedeck.serving.text import sanitise
 from widgets.choice_box import ChoiceBox
 from widgets.form_parts import FormPart
 from widgets.line_input import PlainInput
-from widgets.spans import Line, wrap
+from widgets.spans import Line, fitted, wrap
 
 LABEL_WIDTH = 25
 """Cells of the label and the mark before it."""
@@ -28,6 +29,9 @@ VARIABLE_INDENT = 3
 
 NAME_WIDTH = 25
 """Cells of the name."""
+
+WIDEST = 72
+"""Cells of an input at most: a wider one is far from what stands beside it."""
 
 LONGEST_VALUE = 16_384
 """Characters of a text; what is longer belongs into a ConfigMap or a Secret."""
@@ -79,10 +83,16 @@ class FieldInput(PlainInput):
         self.path = path
         self.password = masked
         self.takes_lines = takes_lines
+        self._named = bool(placeholder)
         self._given = text
         with self.prevent(Input.Changed):
             self.value = shown(text)
         self.cursor_position = len(self.value)
+
+    def on_resize(self) -> None:
+        """Without colours an empty input is seen by a line of its own."""
+        if self.app.no_color and not self._named:
+            self.placeholder = "_" * max(self.size.width - 1, 0)
 
     def check_consume_key(self, key: str, character: str | None) -> bool:
         """An equals sign ends a name; whoever holds the form binds it."""
@@ -122,12 +132,20 @@ class FormRow(FormPart):
     can_focus = False
 
     def __init__(
-        self, path: str, label: str, *, required: bool = False, indent: int = LABEL_WIDTH
+        self,
+        path: str,
+        label: str,
+        *,
+        required: bool = False,
+        indent: int = LABEL_WIDTH,
+        widest: int = WIDEST,
     ) -> None:
         super().__init__()
         self.path = path
         self.label = label
         self.indent = indent
+        self.widest = widest
+        self._hint = ""
         self.required = required
         self._note: Line = ()
         self._problems: tuple[Problem, ...] = ()
@@ -143,6 +161,7 @@ class FormRow(FormPart):
         for at, editor in enumerate(self.compose_editors()):
             if at == 0:
                 editor.styles.margin = (0, 0, 0, self.indent)
+            editor.styles.max_width = self.widest
             yield editor
 
     def compose_editors(self) -> Iterator[Widget]:
@@ -166,6 +185,19 @@ class FormRow(FormPart):
     def under(self) -> Sequence[Line]:
         """The lines under the input."""
         return self._under
+
+    def show_hint(self, hint: str) -> bool:
+        """Show beside the input what the field is for, while it has the cursor; False where there
+        is no room for all of it."""
+        room = self.size.width - self._hint_at - 1
+        self._hint = hint if 0 < cell_len(hint) <= room else ""
+        self.refresh(Region(0, 0, self.size.width, 1))
+        return bool(self._hint)
+
+    @property
+    def _hint_at(self) -> int:
+        """Column on which the hint begins."""
+        return self.indent + self.widest + 2
 
     def set_note(self, note: Line) -> None:
         """Show a line that informs; () shows none."""
@@ -209,6 +241,8 @@ class FormRow(FormPart):
         line: Line = ()
         if y == 0:
             line = self.label_line()
+            if self._hint and self._has_cursor:
+                line = (*fitted(line, self._hint_at), (self._hint, "muted"))
         elif y <= len(self._under):
             line = self._under[y - 1]
         return self.strip(line, self.size.width, self.rich_style)
@@ -219,16 +253,23 @@ class FormRow(FormPart):
 
     def on_descendant_blur(self) -> None:
         self._has_cursor = False
-        self.refresh(Region(0, 0, self.indent, 1))
+        self.refresh(Region(0, 0, self.size.width if self._hint else self.indent, 1))
 
 
 class TextRow(FormRow):
     """A field that text is typed into."""
 
     def __init__(
-        self, path: str, label: str, text: str, *, required: bool = False, placeholder: str = ""
+        self,
+        path: str,
+        label: str,
+        text: str,
+        *,
+        required: bool = False,
+        placeholder: str = "",
+        widest: int = WIDEST,
     ) -> None:
-        super().__init__(path, label, required=required)
+        super().__init__(path, label, required=required, widest=widest)
         self._text = text
         self._placeholder = placeholder
 
@@ -240,9 +281,16 @@ class ChoiceRow(FormRow):
     """A field that holds one of several values."""
 
     def __init__(
-        self, path: str, label: str, shown: str, detail: str = "", *, required: bool = False
+        self,
+        path: str,
+        label: str,
+        shown: str,
+        detail: str = "",
+        *,
+        required: bool = False,
+        widest: int = WIDEST,
     ) -> None:
-        super().__init__(path, label, required=required)
+        super().__init__(path, label, required=required, widest=widest)
         self.box = ChoiceBox(path, shown, detail)
 
     def compose_editors(self) -> Iterator[Widget]:
@@ -275,10 +323,10 @@ class VariableRow(FormRow):
         name.add_class("name")
         yield name
         if self.row["source"]:
-            ref = FieldInput(f"{self.path}.ref", self.row["ref"], placeholder="its name")
+            ref = FieldInput(f"{self.path}.ref", self.row["ref"], placeholder="name")
             ref.styles.margin = (0, 0, 0, len(self._between()))
             yield ref
-            key = FieldInput(f"{self.path}.key", self.row["key"], placeholder="its key")
+            key = FieldInput(f"{self.path}.key", self.row["key"], placeholder="key")
             key.styles.margin = (0, 0, 0, 1)
             yield key
         else:

@@ -50,19 +50,12 @@ class Lines(SpanView, can_focus=True):
         self._paragraphs = tuple(paragraphs)
         return self._arrange()
 
-    def height_in(self, width: int) -> int:
-        """Lines that the paragraphs take in `width` cells."""
-        return len(self._wrap(width))
+    def height_in(self, width: int, paragraphs: Sequence[Paragraph] | None = None) -> int:
+        """Lines that the paragraphs, or others than those shown, take in `width` cells."""
+        return len(self._wrap(width) if paragraphs is None else wrapped(paragraphs, width))
 
     def _wrap(self, width: int) -> list[Line]:
-        lines: list[Line] = []
-        for paragraph in self._paragraphs:
-            line, hanging, cut, whole = paragraph
-            if line and not cut:
-                lines += wrap(line, width, hanging, whole=whole)
-            else:
-                lines.append(line)
-        return lines
+        return wrapped(self._paragraphs, width)
 
     def _arrange(self) -> int:
         width = self.inner_width
@@ -101,6 +94,17 @@ class Lines(SpanView, can_focus=True):
 
     def scroll_pages(self, pages: int) -> None:
         self.scroll_lines(pages * max(1, self.size.height - 1))
+
+
+def wrapped(paragraphs: Sequence[Paragraph], width: int) -> list[Line]:
+    """The lines that the paragraphs take in `width` cells."""
+    lines: list[Line] = []
+    for line, hanging, cut, whole in paragraphs:
+        if line and not cut:
+            lines += wrap(line, width, hanging, whole=whole)
+        else:
+            lines.append(line)
+    return lines
 
 
 class Bar(SpanView):

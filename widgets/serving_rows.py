@@ -11,7 +11,7 @@ from widgets.spans import Line, Span
 
 COLUMNS = (
     Column("name", "NAME", least=14, most=34, rank=0),
-    Column("project", "PROJECT", least=8, most=18, rank=3),
+    Column("project", "NAMESPACE", least=9, most=18, rank=3),
     Column("status", "STATUS", least=22, most=50, fair=36, tight=10, rank=1),
     Column("ready", "READY", least=5, most=9, rank=2, right=True),
     Column("template", "TEMPLATE", least=11, most=12, rank=8),
@@ -44,7 +44,7 @@ def badge(view: ServingView) -> str:
         return (
             f"{view.failing} failing: {view.reason}" if view.reason else f"{view.failing} failing"
         )
-    return view.reason if view.reason != view.status.value else ""
+    return view.reason
 
 
 def status_line(view: ServingView) -> Line:

@@ -16,7 +16,7 @@ from textual.message import Message
 from servedeck.fleet.view import ContainerView, EventView, PodView, ServingView
 from servedeck.serving.failure import Health
 from servedeck.serving.text import clip, one_line
-from servedeck.serving.units import signed_age
+from servedeck.serving.units import counted, signed_age
 from widgets.lines import Lines, Paragraph
 from widgets.serving_rows import status_word
 from widgets.spans import Line, Span, harmless
@@ -32,8 +32,11 @@ LONGEST_LINE = 240
 LONGEST_NAME = 100
 """Cells of one name or reason."""
 
-WIDEST = 124
-"""Cells of the status at most; longer lines are hard to read."""
+TAIL_WHERE_TIGHT = 5
+"""Log lines shown where the room does not hold everything; the last ones tell the most."""
+
+FRAMED = 6
+"""Lines from which on the status has a frame; below it the frame would leave too little."""
 
 HEALTH_TONES = {
     Health.ERROR: "error",
@@ -98,25 +101,41 @@ def _culprit(pod: PodView) -> ContainerView | None:
 
 
 def paragraphs(
-    view: ServingView, now: datetime, tail: Tail | None, keys: Sequence[str]
+    view: ServingView,
+    now: datetime,
+    tail: Tail | None,
+    keys: Sequence[str],
+    *,
+    room: str = "",
+    tight: bool = False,
 ) -> list[Paragraph]:
     """The status of a serving as text. `keys` are those that open the Pods' logs, in the order of
-    `view.pods`."""
+    `view.pods`; `room` says where the most is free of what is scarce.
+
+    The crashed container's last lines stand before every Event. Where it is `tight` there are no
+    empty lines, and the last of those lines come right after the cause, so that they are in sight
+    without scrolling.
+    """
     result = [Paragraph(_title(view), hanging=2, whole=True)]
     if view.message:
         result += [Paragraph(), Paragraph(((_short(view.message), "strong"),))]
+    if room:
+        result.append(Paragraph(((_short(room), ""),)))
+    if tail is not None and tight:
+        result += _tail(tail, TAIL_WHERE_TIGHT)
     if view.status.recovery:
         result.append(Paragraph((("→ ", "accent"), (view.status.recovery, "accent")), hanging=2))
+    if tail is not None and not tight:
+        result += [Paragraph(), *_tail(tail)]
+    keyed = list(zip(view.pods, [*keys, *([""] * len(view.pods))], strict=False))
     failing = {pod.uid for pod in view.failing_pods}
-    for pod, key in zip(view.pods, [*keys, *([""] * len(view.pods))], strict=False):
+    for pod, key in keyed:
         if pod.uid in failing or pod.health is Health.STARTING:
             result += [Paragraph(), *_pod(pod, key, now, said=view.message)]
-    if tail is not None:
-        result += [Paragraph(), *_tail(tail)]
     result += _notices("Events of the Deployment", view.events, now)
     rest = [
         (pod, key)
-        for pod, key in zip(view.pods, [*keys, *([""] * len(view.pods))], strict=False)
+        for pod, key in keyed
         if pod.uid not in failing and pod.health is not Health.STARTING
     ]
     if rest:
@@ -124,13 +143,13 @@ def paragraphs(
         result += [Paragraph(_head(pod, key, now), hanging=5, whole=True) for pod, key in rest]
     if not view.pods:
         result += [Paragraph(), Paragraph((("It has no Pods.", "muted"),))]
-    return result
+    return [paragraph for paragraph in result if paragraph.line] if tight else result
 
 
 def _title(view: ServingView) -> Line:
     name = clip(harmless(str(view.key)), LONGEST_NAME)
     spans: list[Span] = [(name, "strong"), ("  ", ""), status_word(view.status)]
-    if view.reason and view.reason != view.status.value:
+    if view.reason:
         spans += [("  ", ""), (clip(harmless(view.reason), LONGEST_NAME), "strong")]
     spans += [("  ", ""), (f"{view.ready}/{view.desired} ready", "")]
     if view.failing:
@@ -152,8 +171,7 @@ def _head(pod: PodView, key: str, now: datetime) -> Line:
         spans.append((f" ({clip(harmless(pod.reason), LONGEST_NAME)})", "strong"))
     spans.append((f"  {clip(pod.ready, LONGEST_NAME)}", "muted"))
     if pod.restarts:
-        times = "restart" if pod.restarts == 1 else "restarts"
-        text = f"  {pod.restarts} {times}"
+        text = f"  {counted(pod.restarts, 'restart')}"
         if pod.restarted_at is not None:
             text += f", {signed_age((now - pod.restarted_at).total_seconds())} ago"
         spans.append((text, "warning"))
@@ -202,7 +220,7 @@ def _notices(title: str, events_: Sequence[EventView], now: datetime) -> list[Pa
     ]
 
 
-def _tail(tail: Tail) -> list[Paragraph]:
+def _tail(tail: Tail, most: int | None = None) -> list[Paragraph]:
     crash = tail.crash
     whose = "Last lines before the restart" if crash.previous else "Last lines"
     head: Line = ((_short(f"{whose} of {crash.container} in {crash.pod}"), "muted"),)
@@ -215,7 +233,7 @@ def _tail(tail: Tail) -> list[Paragraph]:
         Paragraph(head),
         *(
             Paragraph((("   │ ", "muted"), (clip(harmless(line), LONGEST_LINE), "")), hanging=5)
-            for line in tail.lines
+            for line in tail.lines[-(most or len(tail.lines)) :]
         ),
     ]
 
@@ -230,7 +248,11 @@ class StatusPopover(Lines):
         display: none;
         border: round $border;
         padding: 0 1;
+        scrollbar-background: $panel;
+        scrollbar-background-hover: $panel;
+        scrollbar-background-active: $panel;
     }
+    StatusPopover.-frameless { border: none; border-left: outer $border; }
     """
     BINDINGS = [
         Binding("escape,space,q,enter", "close", "Close", id="status.close"),
@@ -260,44 +282,61 @@ class StatusPopover(Lines):
         self._clock = clock
         self.view: ServingView | None = None
         self.tail: Tail | None = None
+        self._room = ""
+        self._tight = False
 
     @property
     def is_open(self) -> bool:
         return self.view is not None
 
-    def show(self, view: ServingView, tail: Tail | None) -> None:
-        """Show the status of a serving, or bring what is shown up to date."""
+    def show(self, view: ServingView, tail: Tail | None, room: str = "") -> None:
+        """Show the status of a serving, or bring what is shown up to date; `place` says where."""
         fresh = self.view is None or self.view.key != view.key
-        self.view, self.tail = view, tail
-        self.set_paragraphs(paragraphs(view, self._clock(), tail, self._pod_keys))
+        self.view, self.tail, self._room = view, tail, room
+        self.tick()
         if fresh:
             self.scroll_to(y=0, animate=False)
 
     def tick(self) -> None:
         """Bring the times up to date; draws only lines that read otherwise by now."""
         if self.view is not None:
-            self.set_paragraphs(paragraphs(self.view, self._clock(), self.tail, self._pod_keys))
+            self.set_paragraphs(self._paragraphs_now(self._tight))
+
+    def _paragraphs_now(self, tight: bool) -> list[Paragraph]:
+        assert self.view is not None
+        return paragraphs(
+            self.view, self._clock(), self.tail, self._pod_keys, room=self._room, tight=tight
+        )
 
     def hide(self) -> None:
         self.view = self.tail = None
         self.display = False
 
-    def place(self, area: Region, line: int) -> None:
-        """Take the room that the text needs within `area`, below or above the row at `line`, or
-        over all of the area where neither is enough."""
-        width = min(area.width, WIDEST)
-        needed = self.height_in(width - 5) + 2
-        below, above = area.bottom - line - 1, line - area.y
-        if needed <= below or (below >= above and below >= 12):
-            y, height = line + 1, min(needed, below)
-        elif needed <= above or above >= 12:
-            height = min(needed, above)
-            y = line - height
+    def place(self, rows: Region, line: int) -> None:
+        """Take the room that the text needs within `rows`, the lines of the list, below or above
+        the row on `line` so that this stays in sight: the larger side where neither is enough. A
+        list of one or two lines is covered. Both are in cells of the screen."""
+        if self.view is None:
+            return
+        below, above = rows.bottom - line - 1, line - rows.y
+        most = max(below, above)
+        covering = most < 2
+        room = rows.height if covering else most
+        frame = 2 if room >= FRAMED else 0
+        width = rows.width - (5 if frame else 4)
+        whole = self._paragraphs_now(False)
+        self._tight = frame + self.height_in(width, whole) > room
+        self.set_paragraphs(self._paragraphs_now(True) if self._tight else whole)
+        height = min(frame + self.height_in(width), room)
+        if covering:
+            y = rows.y
+        elif height <= below or below >= above:
+            y, height = line + 1, min(height, below)
         else:
-            height = min(needed, area.height)
-            y = min(max(area.y, line + 1 - height), area.bottom - height)
-        self.styles.width, self.styles.height = width, max(height, 3)
-        self.styles.offset = (area.x, y)
+            y = line - height
+        self.set_class(not frame, "-frameless")
+        self.styles.width, self.styles.height = rows.width, max(height, 1)
+        self.styles.offset = (rows.x, y)
         self.display = True
 
     def action_close(self) -> None:

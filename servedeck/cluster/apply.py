@@ -375,7 +375,7 @@ def refusal(error: ApiError) -> Refusal:
         return Refusal(Why.POLICY, text)
     if error.code == 404:
         if error.details.get("kind") == "namespaces" or "namespaces " in text:
-            return Refusal(Why.NAMESPACE, f"{text}: create it or choose another project.")
+            return Refusal(Why.NAMESPACE, f"{text}: create it or choose another namespace.")
         return Refusal(Why.UNKNOWN_KIND, "The cluster does not know this kind of object.")
     if error.code in (400, 422) or _FIELD.search(text):
         undeclared = tuple(_FIELD.findall(text))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -35,6 +36,22 @@ class LogTimings:
     poll: tuple[float, float] = (0.5, 5.0)
     """First and longest wait between looks at a container that is not running, or a server that is
     not there."""
+
+
+class Stream(StrEnum):
+    """What becomes of lines that are written at this moment."""
+
+    CONNECTING = "connecting"
+    """The log was not reached yet."""
+    OPEN = "open"
+    """They arrive."""
+    WAITING = "waiting"
+    """There are none: the container does not run, and its next start is waited for."""
+    RECONNECTING = "reconnecting"
+    """They will arrive later: the connection broke and is made anew."""
+
+
+def _ignore(_stream: Stream) -> None: ...
 
 
 class _Instance(NamedTuple):
@@ -86,6 +103,7 @@ async def follow(
     previous: bool = False,
     timestamps: bool = False,
     timings: LogTimings | None = None,
+    on_stream: Callable[[Stream], None] = _ignore,
 ) -> AsyncIterator[list[str]]:
     """Lines of a container's log, sanitised, as many at once as have arrived.
 
@@ -93,9 +111,11 @@ async def follow(
     container restarts. Lines that begin with `MARK` are ours: they say what happened to the
     container or the connection. Ends when nothing more can come: the Pod is gone or finished, or
     with `previous`, which reads the instance before to its end. Raises ClusterError where it can
-    never succeed (forbidden, no such container).
+    never succeed (forbidden, no such container). `on_stream` is told what becomes of new lines
+    whenever that changes; it must be quick.
     """
     follower = _Follower(connection, namespace, pod, container, timestamps, timings or LogTimings())
+    follower.on_stream = on_stream
     lines = follower.previous(tail) if previous else follower.lines(tail)
     async for batch in lines:
         yield batch
@@ -121,6 +141,13 @@ class _Follower:
         self._position = Position()
         self._said = ""
         self._waits = 0
+        self._stream = Stream.CONNECTING
+        self.on_stream: Callable[[Stream], None] = _ignore
+
+    def _tell(self, stream: Stream) -> None:
+        if stream is not self._stream:
+            self._stream = stream
+            self.on_stream(stream)
 
     def params(
         self,
@@ -152,7 +179,7 @@ class _Follower:
         instance: _Instance | None = None
         drained = False
         while True:
-            said, reading = "", False
+            said, reading, stream = "", False, Stream.RECONNECTING
             try:
                 now = await self._look()
                 if now is None:
@@ -178,6 +205,7 @@ class _Follower:
                     return
                 if drained:
                     said = f"{self._ended(now.ended)} Waiting for its next start."
+                    stream = Stream.WAITING
             except SlowError as error:
                 if reading:
                     continue  # a quiet container, or a dead connection: a new one tells
@@ -186,8 +214,11 @@ class _Follower:
                 if error.code in (401, 403) or (error.code == 400 and "not valid" in error.message):
                     raise self.refused(error) from error
                 said = str(self.refused(error))
+                if error.code == 400:  # the container was not started yet
+                    stream = Stream.WAITING
             except ClusterError as error:
                 said = f"{error} Trying again."
+            self._tell(stream)
             if said and said != self._said:
                 self._said = said
                 yield [_mark(said)]
@@ -201,6 +232,7 @@ class _Follower:
         ) as stream:
             if stream.status == 204:
                 raise ApiError(400, "", "the Pod is not scheduled yet")
+            self._tell(Stream.OPEN)
             async for chunk in stream.chunks():
                 for at in range(0, len(chunk), _PIECE):
                     if at:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from servedeck.deploy.form import COMMON
 from servedeck.serving import checks
+from servedeck.serving.env import holds_secret, looks_secret
 from servedeck.serving.fields import as_text
-from servedeck.serving.problems import Problem, error
+from servedeck.serving.problems import Problem, error, warning
 from servedeck.serving.spec import EnvVar, ServingSpec, parse
 from servedeck.serving.templates import TEMPLATES, Template, find
 
@@ -17,9 +18,13 @@ Row = dict[str, str]
 """Texts of one volume (claim, mount_path, read_only) or one variable (name, value, source, ref,
 key); source is "" for a plain value, "secret" or "config_map". A line of an env file that could not
 be read is a variable too, so that it can be mended: source "line", the line as value, its number as
-ref, and what is wrong with it as key."""
+ref, and what is wrong with it as key. A value that the draft's file did not keep is "" and
+has `NOT_KEPT` as key."""
 
 VOLUME = {"claim": "", "mount_path": "", "read_only": "false"}
+NOT_KEPT = "not kept"
+"""Key of a variable whose plain value looks secret and so is not in the draft's file."""
+
 VARIABLE = {"name": "", "value": "", "source": "", "ref": "", "key": ""}
 LISTS = {"volumes": VOLUME, "env": VARIABLE, "transformer.env": VARIABLE}
 """Fields that hold rows, each with an empty row."""
@@ -32,6 +37,12 @@ class Draft:
         self.texts: dict[str, str] = {field.name: as_text(field.default) for field in COMMON}
         self.rows: dict[str, list[Row]] = {path: [] for path in LISTS}
         self.texts["project"] = project
+        self.lost: frozenset[str] = frozenset()
+        """Texts that the draft's file did not keep, as they hold something that looks secret."""
+        self.step = 1
+        """The step of the form that it was left in."""
+        self.field = ""
+        """The field that had the focus then, "" for none."""
         self.choose_template(template or next(iter(TEMPLATES)))
 
     @property
@@ -97,7 +108,19 @@ class Draft:
         return spec, [
             *(one for one in found if not any(_touches(one.field, path) for path in unread)),
             *(error(path, f"Line {row['ref']}: {row['key']}") for path, row in unread.items()),
+            *self._lost(),
         ]
+
+    def _lost(self) -> Iterator[Problem]:
+        """What the draft's file did not keep and nobody entered again."""
+        why = "It looks secret, so it was not kept in the draft: enter it again"
+        for path in ("env", "transformer.env"):
+            for at, row in enumerate(self.rows[path]):
+                if not row["source"] and row["key"] == NOT_KEPT and not row["value"]:
+                    yield error(f"{path}.{at}.value", f"{why}, or remove the variable.")
+        for path in sorted(self.lost):
+            if not self.texts.get(path):
+                yield warning(path, f"{why}.")
 
     def _check(self) -> tuple[ServingSpec | None, list[Problem]]:
         document = self.document()
@@ -143,15 +166,39 @@ class Draft:
     # -- to and from a file ---------------------------------------------------------------------
 
     def dump(self) -> dict[str, Any]:
+        """All that was typed."""
         return {"texts": dict(self.texts), "rows": copy.deepcopy(self.rows)}
+
+    def saved(self) -> dict[str, Any]:
+        """What a file may keep: all that was typed but for what looks secret, and where the form
+        was left."""
+        texts = {path: "" if holds_secret(text) else text for path, text in self.texts.items()}
+        lost = {path for path, text in self.texts.items() if text and not texts[path]} | {
+            path for path in self.lost if not texts.get(path)
+        }
+        rows = {
+            path: [_without_secret(row) if path != "volumes" else dict(row) for row in rows]
+            for path, rows in self.rows.items()
+        }
+        return {
+            "texts": texts,
+            "rows": rows,
+            "lost": sorted(lost),
+            "step": self.step,
+            "field": self.field,
+        }
 
     @classmethod
     def load(cls, saved: object) -> Draft:
-        """A draft from `dump`; what is damaged or of another version falls back to defaults."""
+        """A draft from `saved`; what is damaged or of another version falls back to defaults."""
         draft = cls()
         if not isinstance(saved, Mapping):
             return draft
-        texts, rows = saved.get("texts"), saved.get("rows")
+        texts, rows, lost = saved.get("texts"), saved.get("rows"), saved.get("lost")
+        if isinstance(lost, list):
+            draft.lost = frozenset(path for path in lost if isinstance(path, str))
+        if saved.get("step") in (1, 2, 3) and isinstance(saved.get("field", ""), str):
+            draft.step, draft.field = int(saved["step"]), saved.get("field", "")
         if isinstance(texts, Mapping):
             given = {k: v for k, v in texts.items() if isinstance(k, str) and isinstance(v, str)}
             draft.texts.update(given)
@@ -178,6 +225,24 @@ def _variable(row: Row) -> dict[str, Any]:
     if row["source"]:
         return {"name": row["name"], row["source"]: {"name": row["ref"], "key": row["key"]}}
     return {"name": row["name"], "value": row["value"]}
+
+
+def _without_secret(row: Row) -> Row:
+    """The variable as a file may keep it."""
+    if row["source"] == "line" and (holds_secret(row["value"]) or looks_secret(*_halves(row))):
+        message = "It looks secret, so it was not kept in the draft: enter it again."
+        return {**row, "value": "", "key": message}
+    if not row["source"] and row["value"]:
+        name, value = row["name"], row["value"]
+        if looks_secret(name, value) or holds_secret(value):
+            return {**row, "value": "", "key": NOT_KEPT}
+    return dict(row)
+
+
+def _halves(row: Row) -> tuple[str, str]:
+    """Name and value of a line that could not be read, as far as it has them."""
+    name, _, value = row["value"].partition("=")
+    return name, value
 
 
 def _row(one: EnvVar) -> Row:

@@ -14,7 +14,7 @@ BASIC = (
         "Lowercase letters, digits and hyphens, no hyphen at either end, up to 63 characters",
         required=True,
     ),
-    Field("project", "Project", "Namespace that the serving goes into", required=True),
+    Field("project", "Namespace", "Namespace that the serving goes into", required=True),
     Field("description", "Description", "What the serving is for; shown with it"),
     Field("template", "Service Template", "Inference framework", Kind.CHOICE, required=True),
 )

@@ -148,7 +148,7 @@ async def _missing_references(
                     keys[plural, ref.name] = None
             there = keys[plural, ref.name]
             if there is None:
-                sentence = f"Project {spec.project} has no {kind} {ref.name!r}; create it first."
+                sentence = f"Namespace {spec.project} has no {kind} {ref.name!r}; create it first."
                 found.append(error(path, sentence))
             elif ref.key not in there:
                 sentence = f"{kind} {ref.name} has no key {ref.key!r}; correct it."

@@ -16,11 +16,14 @@ from typing import Any, NamedTuple, TextIO
 
 from servedeck.deploy.draft import Draft
 
+KEPT_FOR = 30 * 24 * 3600
+"""Seconds that a draft is kept after it was written last."""
+
 
 class Slot:
-    """The place of one draft: a file that only its owner can read, since variables can hold
-    secrets. The form that has it open holds a lock on it, which ends with the process: what a
-    killed terminal leaves is free at once, what stands in another window is not."""
+    """The place of one draft: a file that only its owner can read. The form that has it open holds
+    a lock on it, which ends with the process: what a killed terminal leaves is free at once, what
+    stands in another window is not."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -44,7 +47,7 @@ class Slot:
         return _read(file)
 
     def write(self, saved: Mapping[str, Any]) -> None:
-        """Put a dump of a draft in place of the last one, whole or not at all. Raises OSError."""
+        """Put a `Draft.saved` in place of the last one, whole or not at all. Raises OSError."""
         with self._turn:
             self._write(saved)
 
@@ -71,6 +74,14 @@ class Slot:
         with self._turn:
             self.path.unlink(missing_ok=True)
             self.release()
+
+    def drop(self) -> bool:
+        """Remove a draft that no form has open; False where one has. Raises OSError."""
+        with self.path.open("r+", encoding="utf-8") as file:
+            free = _lock(file, fcntl.LOCK_EX) and self._is(file)
+            if free:
+                self.path.unlink()
+        return free
 
     def release(self) -> None:
         """The form was closed; others may take the draft."""
@@ -120,6 +131,18 @@ class Shelf:
                 if _lock(file, fcntl.LOCK_SH) and (draft := _read(file)) is not None:
                     found.append(Left(Slot(path), draft, os.fstat(file.fileno()).st_mtime))
         return sorted(found, key=lambda one: one.written, reverse=True)
+
+    def drop_old(self, now: float) -> int:
+        """Remove the drafts of all clusters, open ones excepted, that were written more than
+        `KEPT_FOR` seconds before `now` (seconds since the epoch); returns how many. Raises
+        OSError."""
+        dropped = 0
+        with contextlib.suppress(FileNotFoundError):
+            for path in list(self._folder.iterdir()):
+                old = path.stat().st_mtime < now - KEPT_FOR
+                if old and path.suffix == ".json" and Slot(path).drop():
+                    dropped += 1
+        return dropped
 
     def slot(self) -> Slot:
         """A place of its own for a new draft."""

@@ -66,9 +66,10 @@ class Surroundings:
             connection, kind, namespace, lambda _: self._note(), lambda _: self._note()
         )
 
-    def start(self) -> None:
-        """Begin to watch. Needs a running event loop."""
-        for reflector in (self._nodes, self._namespaces, self._pods, self._claims):
+    def start(self, *, nodes_only: bool = False) -> None:
+        """Begin to watch, or only nodes and the Pods on them. Needs a running event loop."""
+        others = () if nodes_only else (self._namespaces, self._claims)
+        for reflector in (self._nodes, self._pods, *others):
             self._tasks.append(asyncio.create_task(reflector.run()))
 
     async def known(self, limit: float = 10.0) -> None:
@@ -105,7 +106,7 @@ class Surroundings:
         wanted = {
             id(self._nodes): "Which nodes have free accelerators is not known",
             id(self._pods): "How much of the nodes is in use is not known",
-            id(self._namespaces): "Which projects there are is not known",
+            id(self._namespaces): "Which namespaces there are is not known",
             id(self._own_claims): "Which PVCs there are is not known",
         }
         return tuple(

@@ -73,6 +73,7 @@ def pod_view(
         old_revision=old_revision,
         containers=_containers(pod),
         events=event_views(events) if events else (),
+        scarce=finding.scarce,
     )
     if before is None:
         return view

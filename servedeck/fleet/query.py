@@ -2,10 +2,13 @@
 
 A filter is a row of terms with blanks between them; a serving is shown when every term holds.
 
-    llama              the text occurs in what the list shows of it (case does not matter)
+    llama              the text occurs in what is shown of it (case does not matter): namespace,
+                       name, status, cause, rollout, template, model, accelerator, image,
+                       endpoint, and name, status, cause and node of its Pods
     !llama             it does not
     "max length"       a text with blanks or a colon
     status:error,pend  the status is one of these; the beginning is enough
+    reason:crashloop   the text occurs in its cause, or in status or cause of one of its Pods
     ns:team            the text occurs in one field: ns, name, status, reason, template, model,
                        accelerator, image, endpoint, node, pod
     ns:=team-a         the field is exactly this
@@ -67,6 +70,17 @@ def parse(text: str) -> Query:
     return Query(text, tuple(tests))
 
 
+def toggled_status(text: str, status: Status | None) -> str:
+    """The filter `text` limited to one status in place of any other; without that limit where it
+    had it already, or for None."""
+    words = _WORD.findall(text) if text.count('"') % 2 == 0 else text.split()
+    others = [word for word in words if not word.casefold().startswith("status:")]
+    if status is None:
+        return " ".join(others)
+    term = f"status:{_slug(status)}"
+    return " ".join(others if term in words else [term, *others])
+
+
 def parse_selector(text: str) -> Query:
     """The label selector that `text` is, in kubectl's grammar. Raises QueryError."""
     test, rest = _selector(text.strip())
@@ -89,7 +103,10 @@ FIELDS: Mapping[str, Callable[[ServingView], Iterable[str]]] = {
     "ns": lambda view: (view.key.namespace,),
     "name": lambda view: (view.key.name,),
     "status": _status,
-    "reason": lambda view: (view.reason, *(pod.reason for pod in view.pods)),
+    "reason": lambda view: (
+        view.reason,
+        *(text for pod in view.pods for text in (pod.reason, pod.status)),
+    ),
     "template": lambda view: (view.template,),
     "model": lambda view: (view.model,),
     "accelerator": lambda view: (view.accelerator, view.accelerator_resource),
@@ -152,10 +169,18 @@ def _status_test(values: str) -> Test:
         begin = value.replace("-", "").replace("_", "").replace(" ", "")
         found = [s for s in Status if s.value.casefold().replace(" ", "").startswith(begin)]
         if not found:
-            names = ", ".join(s.value.casefold().replace(" ", "-") for s in Status)
-            raise QueryError(f"No status begins with {value!r}; there are {names}.")
+            names = ", ".join(map(_slug, Status))
+            raise QueryError(
+                f"No status begins with {value!r}; there are {names}."
+                f" The status of a Pod is found by reason:{value}."
+            )
         wanted.update(found if value else ())
     return lambda view: view.status in wanted
+
+
+def _slug(status: Status) -> str:
+    """The status as one word of a filter."""
+    return status.value.casefold().replace(" ", "-")
 
 
 def _always(view: ServingView) -> bool:
@@ -163,22 +188,7 @@ def _always(view: ServingView) -> bool:
 
 
 def _anywhere(part: str) -> Test:
-    def test(view: ServingView) -> bool:
-        return any(
-            part in text.casefold()
-            for text in (
-                str(view.key),
-                view.status.value,
-                view.reason,
-                view.rollout,
-                view.template,
-                view.model,
-                view.accelerator,
-                view.endpoint.url,
-            )
-        )
-
-    return test
+    return lambda view: part in view.search_text
 
 
 # -- label selectors --------------------------------------------------------------------------

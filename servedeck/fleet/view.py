@@ -6,8 +6,9 @@ datetimes in UTC; ages are computed by whoever shows them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from fractions import Fraction
 from typing import NamedTuple
 
 from servedeck.serving.endpoint import Endpoint
@@ -72,6 +73,9 @@ class PodView:
     containers: tuple[ContainerView, ...]
     events: tuple[EventView, ...]
     """Warnings about the Pod, newest first, at most 10."""
+    scarce: tuple[tuple[str, Fraction], ...] = ()
+    """Resources of which nodes have not enough free, and how much it asks for:
+    ("nvidia.com/gpu", 8)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +115,40 @@ class ServingView:
     """Failing first, in kubectl's order within."""
     events: tuple[EventView, ...]
     """Warnings about the Deployment and its ReplicaSets, newest first, at most 10."""
+    _search_text: str = field(default="", init=False, repr=False, compare=False)
+
+    @property
+    def search_text(self) -> str:
+        """What the filter's free text is looked for in, in lower case: what the list says of the
+        serving and the status says of its Pods. Made when it is first asked for and kept, as a
+        view never changes."""
+        if not self._search_text:
+            object.__setattr__(self, "_search_text", _search_text(self))
+        return self._search_text
 
     @property
     def failing_pods(self) -> tuple[PodView, ...]:
         """Pods in error or unable to start, of any revision, still in the order of `pods`."""
         return tuple(pod for pod in self.pods if pod.health in (Health.ERROR, Health.PENDING))
+
+
+_BETWEEN = "\n"
+"""Stands between two texts that are searched, so that none is found across them."""
+
+
+def _search_text(view: ServingView) -> str:
+    texts = {
+        str(view.key): None,
+        view.status.value: None,
+        view.reason: None,
+        view.message: None,
+        view.rollout: None,
+        view.template: None,
+        view.model: None,
+        view.accelerator: None,
+        view.image: None,
+        view.endpoint.url or view.endpoint.address: None,
+    }
+    for pod in view.pods:
+        texts |= dict.fromkeys((pod.name, pod.status, pod.reason, pod.message, pod.node))
+    return _BETWEEN.join(text for text in texts if text).casefold()

@@ -36,24 +36,35 @@ _PATHS: dict[str, tuple[str, ...]] = {
 """Of servers that were deployed without a template of ours."""
 
 
-def paths(template: str) -> tuple[str, ...]:
-    """API paths of the template's server, the most used first; "/" alone where the server is not
-    known."""
+def paths(template: str, model: str = "") -> tuple[str, ...]:
+    """API paths of the template's server, those of the model's task first, else the most used;
+    "/" alone where the server is not known."""
     known = find(template)
-    return (known.api_paths if known else ()) or _PATHS.get(template, ("/",))
+    served = (known.api_paths if known else ()) or _PATHS.get(template, ("/",))
+    own = _ENDINGS.get(_task(model), ())
+    return tuple(sorted(served, key=lambda path: not path.endswith(own))) if own else served
 
 
 _EMBEDS = re.compile(r"(?:^|[/_-])(?:bge|e5|gte|embed\w*)(?:[-_.]|$)", re.IGNORECASE)
+_RERANKS = re.compile(r"rerank|cross-encoder", re.IGNORECASE)
+_ENDINGS: dict[str, tuple[str, ...]] = {
+    "embed": ("/embeddings", "/embed"),
+    "rerank": ("/rerank", "/score"),
+}
+"""What the paths of a task end in."""
+
+
+def _task(model: str) -> str:
+    """What the model is for, by its name (a rule of thumb: BGE, E5, GTE and names with "embed"
+    embed); "" where that is not known or it generates text. A server refuses other tasks."""
+    if _RERANKS.search(model):
+        return "rerank"
+    return "embed" if _EMBEDS.search(model) else ""
 
 
 def example_path(template: str, model: str) -> str:
-    """The path that a request of this model goes to. By its name, where that says that it embeds
-    (a rule of thumb: BGE, E5, GTE and names with "embed"); a server of such a model refuses chats.
-    """
-    known = paths(template)
-    if "/v1/embeddings" in known and "rerank" not in model.lower() and _EMBEDS.search(model):
-        return "/v1/embeddings"
-    return known[0]
+    """The path that a request of this model goes to."""
+    return paths(template, model)[0]
 
 
 _HELLO = "Hello"

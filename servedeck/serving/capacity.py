@@ -18,8 +18,8 @@ import msgspec
 
 from servedeck.serving.accelerators import display_name, is_accelerator
 from servedeck.serving.names import resource_problem
-from servedeck.serving.objects import Meta, Node, Record, Resources, Taint
-from servedeck.serving.units import format_quantity, quantity
+from servedeck.serving.objects import Meta, Node, PodContainer, Record, Resources, Taint
+from servedeck.serving.units import counted, format_quantity, quantity
 
 Amounts = dict[str, Fraction]
 _ZERO = Fraction(0)
@@ -65,19 +65,28 @@ def requests_of(pod: RequestingPod) -> Amounts:
     """What the scheduler counts for a Pod: the containers and the sidecars together, or the
     largest init container with the sidecars started before it, and the overhead (kubernetes
     pkg/api/v1/resource/helpers.go, PodRequests)."""
-    total = _sum(one.resources for one in pod.spec.containers)
-    if not pod.spec.init_containers and not pod.spec.overhead:
+    asked = container_requests(pod.spec.containers, pod.spec.init_containers)
+    return _add(asked, _numbers(pod.spec.overhead)) if pod.spec.overhead else asked
+
+
+def container_requests(
+    containers: Sequence[RequestingContainer | PodContainer],
+    init_containers: Sequence[RequestingContainer | PodContainer],
+) -> Amounts:
+    """What the scheduler counts for a Pod of these containers."""
+    total = _sum(one.resources for one in containers)
+    if not init_containers:
         return total
     sidecars: Amounts = {}
     peak: Amounts = {}
-    for one in pod.spec.init_containers:
+    for one in init_containers:
         own = _amounts(one.resources)
         if one.restart_policy == "Always":
             sidecars = _add(sidecars, own)
             peak = _most(peak, sidecars)
         else:
             peak = _most(peak, _add(sidecars, own))
-    return _add(_most(_add(total, sidecars), peak), _numbers(pod.spec.overhead))
+    return _most(_add(total, sidecars), peak)
 
 
 def pod_requests(deployment: Mapping[str, Any]) -> tuple[Amounts, Sequence[Mapping[str, Any]]]:
@@ -114,10 +123,10 @@ class Supply:
     def sentence(self) -> str:
         with_free = [(node, free) for node, free, _ in self.nodes if free]
         if not with_free:
-            return f"{self.name}: none of {self.total} free on {_count(len(self.nodes), 'node')}."
+            return f"{self.name}: none of {self.total} free on {counted(len(self.nodes), 'node')}."
         places = ", ".join(f"{node} {free}" for node, free in with_free[:3])
         more = len(with_free) - 3
-        tail = f" and {_count(more, 'further node')}" if more > 0 else ""
+        tail = f" and {counted(more, 'further node')}" if more > 0 else ""
         return f"{self.name}: {self.free} of {self.total} free ({places}{tail})."
 
 
@@ -129,7 +138,7 @@ class Fit:
     nodes: tuple[str, ...]
     """Nodes that have room for at least one."""
     reasons: tuple[tuple[str, int], ...]
-    """Why the other nodes cannot, with how many of them: ("taint nvidia.com/gpu", 2)."""
+    """Why the other nodes cannot, with how many of them: ("tainted nvidia.com/gpu", 2)."""
     sentence: str
 
 
@@ -159,6 +168,35 @@ def rooms(nodes: Iterable[Node], pods: Iterable[RequestingPod]) -> list[NodeRoom
             )
         )
     return found
+
+
+def most_free(nodes: Sequence[NodeRoom], asked: Amounts) -> str:
+    """Of the nodes that have too little of a resource, the one that has the most of it free, in a
+    sentence. Nodes that take no Pods do not count, nor do those with enough: the scheduler has
+    passed those over for another reason, such as a taint."""
+    parts = []
+    for key, amount in asked.items():
+        offering = [
+            (room.free.get(key, _ZERO), room.allocatable[key], room.name)
+            for room in nodes
+            if not room.closed and room.allocatable.get(key, _ZERO) > 0
+        ]
+        amounts = [one for one in offering if one[0] < amount]
+        if not offering:
+            parts.append(f"no node has {named(key)}")
+        if not amounts:
+            continue
+        free, total, name = max(amounts, key=lambda amount: (amount[0], amount[2]))
+        binary = key in ("memory", "ephemeral-storage")
+        if free:
+            shares = (format_quantity(one, binary=binary) for one in (free, total))
+            parts.append(f"{name} has {' of '.join(shares)} {named(key)} free")
+        else:
+            parts.append(f"{name} has no {named(key)} free")
+    text = "; ".join(parts)
+    if text.startswith("no "):
+        text = f"N{text[1:]}"  # a node's name keeps its own letters
+    return f"{text}." if text else ""
 
 
 def supplies(nodes: Sequence[NodeRoom]) -> list[Supply]:
@@ -234,16 +272,16 @@ def _refusal(room: NodeRoom, asked: Amounts, tolerations: Sequence[Mapping[str, 
         return room.closed
     for taint in room.taints:
         if not tolerates(tolerations, taint):
-            return f"taint {taint.key}"
+            return f"tainted {taint.key}"
     # Most telling first: an accelerator, then memory and CPU.
     for key in sorted(asked, key=lambda key: (not is_accelerator(key), key == "cpu", key)):
         if asked[key] > room.allocatable.get(key, _ZERO):
             has_none = not room.allocatable.get(key)
-            return f"no {_named(key)}" if has_none else f"too small in {_named(key)}"
+            return f"without {named(key)}" if has_none else f"too small in {named(key)}"
         if asked[key] > room.free.get(key, _ZERO):
-            return f"not enough free {_named(key)}"
+            return f"without enough free {named(key)}"
     if room.free.get("pods", _ZERO) < 1:
-        return "no room for another Pod"
+        return "without room for another Pod"
     return ""
 
 
@@ -255,16 +293,16 @@ def _sentence(
     total: int,
     reasons: Sequence[tuple[str, int]],
 ) -> str:
-    what = _asked(asked)
+    what = described(asked)
     if not total:
         return "The cluster has no nodes, so no replica can start."
     parts = [f"{count} {reason}" for reason, count in reasons[:MOST_REASONS]]
+    why = ", ".join(parts)
     if unsaid := sum(count for _, count in reasons[MOST_REASONS:]):
-        parts.append(f"and {unsaid} more")
-    why = "; ".join(parts)
+        why += f" and {unsaid} more"
     others = f" ({why})" if why else ""
     has = "has" if able == 1 or total == 1 else "have"
-    head = f"{able} of {_count(total, 'node')} {has} room for {what} now{others}"
+    head = f"{able} of {counted(total, 'node')} {has} room for {what} now{others}"
     if replicas <= 0:
         return f"{head}; no replica is asked for."
     if fitting >= replicas:
@@ -278,7 +316,8 @@ def _sentence(
     return f"{head}; {first}, the {_ordinal(fitting + 1)}{from_on} will stay Pending."
 
 
-def _asked(asked: Amounts) -> str:
+def described(asked: Amounts) -> str:
+    """The amounts as people write them, "8 NVIDIA GPU, 64Gi memory"."""
     parts = [
         f"{format_quantity(amount)} {display_name(key)}"
         for key, amount in asked.items()
@@ -291,17 +330,14 @@ def _asked(asked: Amounts) -> str:
     return ", ".join(parts) or "a Pod"
 
 
-def _named(key: str) -> str:
+def named(key: str) -> str:
+    """What a resource is called in a sentence."""
     return {"cpu": "CPU", "memory": "memory", "pods": "Pods"}.get(key) or display_name(key)
 
 
 def _ordinal(number: int) -> str:
     words = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
     return words[number - 1] if 1 <= number <= len(words) else f"{number}th"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _closed(node: Node) -> str:

@@ -52,16 +52,23 @@ _GENERIC = frozenset({"", "Error", "Completed"})
 _NOT_STARTED = frozenset({"StartError", "ContainerCannotRun", "RunContainerError"})
 
 
-def ended(terminated: Terminated) -> tuple[str, str]:
+def ended(terminated: Terminated, memory_limit: str | None = "") -> tuple[str, str]:
     """Short reason and predicate of a sentence for the end of a container's instance.
 
     The predicate follows the container's name: "exceeded its memory limit and was killed".
+    `memory_limit` is the container's own, "" where it is not known and None where it has none.
     OOMKilled is only reported where the kernel killed the container's first process: an engine's
     killed worker shows as an ordinary exit code.
     """
     code, detail = terminated.exit_code, _last_line(terminated.message)
     if terminated.reason == "OOMKilled":
-        return "OOMKilled", "exceeded its memory limit and was killed (OOMKilled)"
+        if memory_limit is None:
+            return (
+                "OOMKilled",
+                "was killed for lack of memory and has no limit of its own (OOMKilled)",
+            )
+        limit = f" of {shorten(memory_limit)}" if memory_limit else ""
+        return "OOMKilled", f"exceeded its memory limit{limit} and was killed (OOMKilled)"
     if terminated.reason in _NOT_STARTED:
         why = runtime(terminated.message)
         return terminated.reason, f"could not start: {why}" if why else "could not start"
@@ -180,6 +187,15 @@ _NODE_REASONS = {
     "node(s) didn't have free ports for the requested pod ports": "with its port taken",
     "Too many pods": "with no room for another Pod",
 }
+
+
+def scarce(message: str) -> tuple[str, ...]:
+    """The resources of which, as the scheduler says, nodes have too little free."""
+    found = shortage(message)
+    if found is None:
+        return ()
+    whys = (why for _, why in found.reasons if why.startswith("Insufficient "))
+    return tuple(dict.fromkeys(why.removeprefix("Insufficient ") for why in whys))
 
 
 def unschedulable(message: str) -> str:

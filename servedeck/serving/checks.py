@@ -63,7 +63,7 @@ def _basic(spec: ServingSpec) -> Iterable[Problem]:
         )
     if not spec.project:
         yield error("project", "The project is missing; choose the namespace to deploy to.")
-    elif message := label_problem(spec.project, "The project"):
+    elif message := label_problem(spec.project, "The namespace"):
         yield error("project", message)
     if len(spec.description) > LONGEST_DESCRIPTION:
         yield error(

@@ -105,7 +105,7 @@ def problems(spec: ServingSpec, known: Mapping[str, Claim]) -> list[Problem]:
             found.append(
                 error(
                     path,
-                    f"Project {spec.project} has no PVC {volume.claim!r}; "
+                    f"Namespace {spec.project} has no PVC {volume.claim!r}; "
                     "choose another, or create it first.",
                 )
             )

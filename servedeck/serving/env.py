@@ -140,6 +140,21 @@ def looks_secret(name: str, value: str = "") -> bool:
     )
 
 
+def holds_secret(text: str) -> bool:
+    """Whether a command line or another text names something that looks secret: a token of a
+    known service anywhere in it, or a value after --api-key, TOKEN= and the like."""
+    words = [word for word in re.split(r"""[\s'",;]+""", text) if word]
+    for word, following in pairwise([*words, ""]):
+        name, equals, value = word.partition("=")
+        value = value if equals else following
+        name = name.lstrip("-").replace("-", "_")
+        if looks_secret("", word) or looks_secret("", value):
+            return True
+        if (equals or word.startswith("-")) and value and looks_secret(name):
+            return True
+    return False
+
+
 def _quoted(block: str) -> tuple[str, str] | None:
     """Value of a text that starts with a quote, and what follows; None while it is not closed."""
     quote = block[0]

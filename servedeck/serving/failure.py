@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
+from fractions import Fraction
 from typing import NamedTuple
 
 from servedeck.serving import causes
+from servedeck.serving.capacity import Amounts, container_requests, described
 from servedeck.serving.events import event_time, newest_first
 from servedeck.serving.objects import Condition, ContainerStatus, Event, Pod
 
@@ -45,6 +47,9 @@ class Finding(NamedTuple):
     """When the Pod must be judged again although nothing about it changed; None for never."""
     evidence: str = ""
     """The cluster's own text behind `message`, unshortened; "" where there is none."""
+    scarce: tuple[tuple[str, Fraction], ...] = ()
+    """Resources of which nodes have not enough free, and how much it asks for:
+    ("nvidia.com/gpu", 8)."""
 
 
 # kubernetes v1.36 pkg/kubelet/images/types.go
@@ -127,7 +132,7 @@ def _failed(pod: Pod) -> Finding:
     for _, container in _containers(pod):
         terminated = container.state.terminated
         if terminated is not None and terminated.exit_code != 0:
-            reason, words = causes.ended(terminated)
+            reason, words = causes.ended(terminated, _memory_limit(pod, container.name))
             if status.reason:
                 break
             return Finding(
@@ -149,7 +154,7 @@ def _serving(pod: Pod, now: datetime) -> Finding:
             until = _after(restarted, LATELY)
             terminated = container.last_state.terminated
             if now < until and terminated is not None:
-                _, words = causes.ended(terminated)
+                _, words = causes.ended(terminated, _memory_limit(pod, container.name))
                 message = f"Ready again, {_times(container)}: {container.name} {words}"
                 return Finding(
                     Health.OK,
@@ -174,7 +179,12 @@ def _unscheduled(pod: Pod) -> Finding | None:
         else:
             message = causes.unschedulable(scheduled.message)
         reason = scheduled.reason or "Unschedulable"
-        return Finding(Health.PENDING, reason, message, evidence=scheduled.message)
+        short = causes.scarce(scheduled.message)
+        if asked := _asked(pod, short):
+            message = f"{message}; it asks for {described(asked)} on one node"
+        return Finding(
+            Health.PENDING, reason, message, evidence=scheduled.message, scarce=tuple(asked.items())
+        )
     if scheduled is None and not pod.spec.node_name and pod.status.phase in ("", "Pending"):
         return Finding(Health.PENDING, "Unscheduled", "The scheduler has not placed it yet")
     return None
@@ -195,16 +205,16 @@ def _broken(pod: Pod, events: Sequence[Event], now: datetime) -> Finding | None:
         if reason in _IMAGE_REASONS:
             pulling = pulling or _image_failure(container, events)
         elif reason == "CrashLoopBackOff":
-            return _ended(container, events)
+            return _ended(pod, container, events)
         elif waiting is not None and _is_error(reason):
             return _refused(container)
         elif terminated is not None:
             if terminated.exit_code or not init or container.name in sidecars:
-                return _ended(container, events)
+                return _ended(pod, container, events)
         elif lately is None and not container.ready and container.restart_count:
             restarted = _restarted(container)
             if restarted is not None and now < (until := _after(restarted, LATELY)):
-                lately = _ended(container, events)._replace(until=until)
+                lately = _ended(pod, container, events)._replace(until=until)
     return lately or pulling
 
 
@@ -216,7 +226,7 @@ def _is_error(reason: str) -> bool:
     return reason.endswith(("Error", "BackOff", "Failed")) or reason.startswith("Err")
 
 
-def _ended(container: ContainerStatus, events: Sequence[Event]) -> Finding:
+def _ended(pod: Pod, container: ContainerStatus, events: Sequence[Event]) -> Finding:
     """A container whose instance ended: how, from the instance itself rather than the back-off."""
     terminated = container.state.terminated or container.last_state.terminated
     if terminated is None:
@@ -224,7 +234,7 @@ def _ended(container: ContainerStatus, events: Sequence[Event]) -> Finding:
         why = waiting.message if waiting is not None else ""
         message = causes.shorten(f"{container.name} keeps ending{f': {why}' if why else ''}")
         return Finding(Health.ERROR, "CrashLoopBackOff", message, container.name, evidence=why)
-    reason, words = causes.ended(terminated)
+    reason, words = causes.ended(terminated, _memory_limit(pod, container.name))
     killer = None
     if terminated.exit_code in (137, 143) and terminated.reason != "OOMKilled":
         killer = _killing_probe(container, terminated.finished_at, events)
@@ -394,6 +404,24 @@ def _gated(pod: Pod, events: Sequence[Event], ready: Condition | None) -> Findin
     why = raw or "its node may not answer"
     message = causes.shorten(f"All containers are ready and the Pod is not: {why}")
     return Finding(Health.STARTING, "NotReady", message, evidence=raw)
+
+
+def _asked(pod: Pod, resources: Sequence[str]) -> Amounts:
+    """How much of these resources the Pod asks for; those that it does not ask for are left out."""
+    if not resources:
+        return {}
+    all_asked = container_requests(pod.spec.containers, pod.spec.init_containers)
+    return {key: all_asked[key] for key in resources if all_asked.get(key)}
+
+
+def _memory_limit(pod: Pod, container: str) -> str | None:
+    """The container's memory limit as it is written; None where it has none, "" where the
+    container is not known."""
+    for spec in (*pod.spec.containers, *pod.spec.init_containers):
+        if spec.name == container:
+            limit = spec.resources.limits.get("memory")
+            return None if limit is None else str(limit)
+    return ""
 
 
 # -- reading a Pod ----------------------------------------------------------------------------

@@ -46,7 +46,7 @@ def label_problem(name: str, what: str = "The name") -> str:
 def subdomain_problem(name: str, what: str = "The name") -> str:
     """RFC 1123 subdomain (validation.go, IsDNS1123Subdomain): labels joined by dots, 1 to 253."""
     if not name:
-        return f"{what} is missing; write the name of an object of this project."
+        return f"{what} is missing; write the name of an object of this namespace."
     if len(name) > LONGEST_SUBDOMAIN:
         return f"{what} has {len(name)} characters; it can have at most {LONGEST_SUBDOMAIN}."
     if bad := _strange(name, extra="-."):

@@ -9,6 +9,7 @@ in UTC. A record is a value: nobody changes one after it was decoded.
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated
 
 import msgspec
@@ -121,9 +122,30 @@ class ContainerStatus(Record):
     last_state: ContainerState = ContainerState()
 
 
+class Resources(Record):
+    requests: dict[str, str | int | float] = {}
+    limits: dict[str, str | int | float] = {}
+
+
+@lru_cache(maxsize=4096)
+def _shared(
+    requests: tuple[tuple[str, str | int | float], ...],
+    limits: tuple[tuple[str, str | int | float], ...],
+) -> Resources:
+    return Resources(dict(requests), dict(limits))
+
+
 class PodContainer(Record):
     name: str = ""
     restart_policy: str = ""
+    resources: Resources = Resources()
+
+    def __post_init__(self) -> None:
+        """Containers that ask for the same share one record: 5,000 Pods ask for few things."""
+        own = self.resources
+        if own.requests or own.limits:
+            shared = _shared(tuple(own.requests.items()), tuple(own.limits.items()))
+            msgspec.structs.force_setattr(self, "resources", shared)
 
 
 class ReadinessGate(Record):
@@ -163,11 +185,6 @@ class EnvVar(Record):
 class ContainerPort(Record):
     name: str = ""
     container_port: int = 0
-
-
-class Resources(Record):
-    requests: dict[str, str | int | float] = {}
-    limits: dict[str, str | int | float] = {}
 
 
 class Container(Record):

@@ -120,6 +120,8 @@ def judge(
     desired = deployment.spec.replicas
 
     def verdict(status: Status, reason: str = "", message: str = "") -> Verdict:
+        if reason.casefold() == status.value.casefold():
+            reason = ""  # it would say the same twice
         return Verdict(status, reason, message, len(failing), ready)
 
     if desired <= 0:

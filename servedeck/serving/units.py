@@ -106,3 +106,9 @@ def format_quantity(value: Fraction | int, *, binary: bool = False) -> str:
         if scaled.denominator == 1:
             return f"{scaled.numerator}{suffix}"
     return f"{-int(-Fraction(value) * 1000**3 // 1)}n"
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """`number` with its noun in the right form: "1 restart", "1,200 lines"; `plural` where it is
+    not the noun with an s."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

@@ -13,7 +13,7 @@ from aiohttp import web
 from servedeck.cluster.connection import Connection
 from servedeck.cluster.errors import ApiError
 from servedeck.cluster.loglines import LONGEST, Position, Splitter, timestamp
-from servedeck.cluster.logs import MARK, LogTimings, follow, last_lines
+from servedeck.cluster.logs import MARK, LogTimings, Stream, follow, last_lines
 from tests.cluster.api import Api, answers, status
 from tests.waiting import until
 
@@ -229,13 +229,16 @@ async def test_crash_loop_waits_for_the_next_start(
     await kubelet.write(line(1))
     kubelet.state = {"waiting": {"reason": "CrashLoopBackOff"}}
     kubelet.ended = True
-    async with following(connection) as followed:
+    streams: list[Stream] = []
+    async with following(connection, on_stream=streams.append) as followed:
         await followed.until(lambda: len(followed.lines) == 2)
         assert followed.marks == ["Container main is not running. Waiting for its next start."]
+        assert streams == [Stream.OPEN, Stream.WAITING]
         kubelet.state, kubelet.ended = {"running": {}}, False
         await kubelet.restart(1)
         await kubelet.write(line(200, text="up"))
         await followed.until(lambda: "up" in followed.lines)
+        assert streams[-1] is Stream.OPEN
     assert followed.marks[1] == "Container main ended with exit code 1. It restarted (restart 1)."
     assert followed.texts == ["line 1", "up"]
 
@@ -288,11 +291,14 @@ async def test_unreachable_node_is_said_and_tried_again(
     kubelet: Kubelet, connection: Connection, api: Api
 ) -> None:
     api.answer(f"{POD}/log", answers(502, "", "dial tcp: no route to host"))
-    async with following(connection) as followed:
+    streams: list[Stream] = []
+    async with following(connection, on_stream=streams.append) as followed:
         await followed.until(lambda: len(followed.lines) == 1)
+        assert streams == [Stream.RECONNECTING]
         api.answer(f"{POD}/log", kubelet._log)
         await kubelet.write(line(1))
         await followed.until(lambda: "line 1" in followed.lines)
+        assert streams == [Stream.RECONNECTING, Stream.OPEN]
     assert followed.marks == ["The node does not give the log (502: dial tcp: no route to host)."]
 
 

@@ -12,14 +12,14 @@ from typing import TextIO
 import pytest
 
 from servedeck.deploy.draft import VARIABLE, Draft
-from servedeck.deploy.shelf import Shelf
+from servedeck.deploy.shelf import KEPT_FOR, Shelf
 from tests.waiting import LIMIT
 
 
 def typed(name: str) -> Draft:
     draft = Draft("vllm", "team-a")
     draft.texts |= {"name": name, "cpu": "lots"}
-    draft.rows["env"] = [{**VARIABLE, "name": "HF_TOKEN", "value": "hf_secret"}]
+    draft.rows["env"] = [{**VARIABLE, "name": "LOG_LEVEL", "value": "all"}]
     return draft
 
 
@@ -28,7 +28,7 @@ def test_what_was_typed_survives_on_disk_and_only_its_owner_can_read_it(tmp_path
     shelf = Shelf("https://a", folder)
     assert shelf.left() == []
     slot = shelf.slot()
-    slot.write(draft.dump())
+    slot.write(draft.saved())
     slot.release()
     (left,) = Shelf("https://a", folder).left()
     assert left.draft == draft
@@ -43,7 +43,7 @@ def test_the_draft_of_an_open_form_is_neither_offered_nor_taken(tmp_path: Path) 
     shelf = Shelf("https://a", tmp_path)
     slot = shelf.slot()
     for name in ("llama", "llama-2"):  # the second file takes the place of the first
-        slot.write(typed(name).dump())
+        slot.write(typed(name).saved())
         assert shelf.left() == []
     slot.release()
     (left,) = shelf.left()
@@ -58,7 +58,7 @@ def test_what_a_killed_process_leaves_is_free_at_once(tmp_path: Path) -> None:
     code = (
         "import os, signal; from pathlib import Path;"
         "from servedeck.deploy.draft import Draft; from servedeck.deploy.shelf import Shelf;"
-        f"Shelf('https://a', Path({str(tmp_path)!r})).slot().write(Draft('vllm', 'p').dump());"
+        f"Shelf('https://a', Path({str(tmp_path)!r})).slot().write(Draft('vllm', 'p').saved());"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", code], check=False, timeout=LIMIT)
@@ -80,8 +80,8 @@ def test_a_slow_write_never_overtakes_what_comes_after_it(
 
     monkeypatch.setattr("servedeck.deploy.shelf.json.dump", slow)
     slot = Shelf("https://a", tmp_path).slot()
-    first = threading.Thread(target=slot.write, args=(typed("old").dump(),))
-    second = threading.Thread(target=slot.write, args=(typed("new").dump(),))
+    first = threading.Thread(target=slot.write, args=(typed("old").saved(),))
+    second = threading.Thread(target=slot.write, args=(typed("new").saved(),))
     first.start()
     assert begun.wait(LIMIT)
     lock, asks = slot._turn, threading.Event()
@@ -111,7 +111,7 @@ def test_the_latest_draft_comes_first(tmp_path: Path) -> None:
     shelf = Shelf("https://a", tmp_path)
     for at, name in enumerate(("old", "new", "middle")):
         slot = shelf.slot()
-        slot.write(typed(name).dump())
+        slot.write(typed(name).saved())
         slot.release()
         os.utime(slot.path, (0, {"old": 1, "middle": 2, "new": 3}[name]))
         assert len(shelf.left()) == at + 1
@@ -134,14 +134,81 @@ def test_a_disk_that_is_full_keeps_the_last_draft_and_leaves_nothing_else(
 ) -> None:
     shelf = Shelf("https://a", tmp_path)
     slot = shelf.slot()
-    slot.write(typed("llama").dump())
+    slot.write(typed("llama").saved())
     full = os.open("/dev/full", os.O_WRONLY)
     partial = tmp_path / ".draft-partial"
     partial.touch()
     with monkeypatch.context() as patch:
         patch.setattr("tempfile.mkstemp", lambda **_: (full, str(partial)))
         with pytest.raises(OSError, match="No space left"):
-            slot.write(typed("llama-2").dump())
+            slot.write(typed("llama-2").saved())
     assert list(tmp_path.iterdir()) == [slot.path]
     slot.release()
     assert [left.draft for left in shelf.left()] == [typed("llama")]
+
+
+def test_what_looks_secret_is_not_in_the_file_and_is_asked_for_again(tmp_path: Path) -> None:
+    secrets = ["hf_abcdefghijklmnop", "s3cr3t", "sk-0123456789abcdefgh", "p4ssw0rd", "tok3n"]
+    draft = Draft("vllm", "team-a")
+    draft.texts |= {"name": "llama", "command": f"serve --api-key {secrets[1]} --port 8000"}
+    draft.rows["env"] = [
+        {**VARIABLE, "name": "HF_HOME", "value": secrets[0]},
+        {**VARIABLE, "name": "API_KEY", "value": secrets[1]},
+        {**VARIABLE, "name": "MAX_TOKENS", "value": "4096"},
+        {**VARIABLE, "source": "line", "value": f"MY PASSWORD={secrets[3]}", "ref": "4"},
+        {**VARIABLE, "name": "TOKEN", "source": "secret", "ref": "hub", "key": "token"},
+    ]
+    draft.rows["transformer.env"] = [
+        {**VARIABLE, "name": "ARGS", "value": f"--key={secrets[2]}"},
+        {**VARIABLE, "name": "AUTH_TOKEN", "value": secrets[4]},
+    ]
+    slot = Shelf("https://a", tmp_path).slot()
+    slot.write(draft.saved())
+    slot.release()
+    text = slot.path.read_text()
+    assert not [secret for secret in secrets if secret in text]
+    (left,) = Shelf("https://a", tmp_path).left()
+    again = left.draft
+    assert again.texts["name"] == "llama"
+    assert again.rows["env"][2] == draft.rows["env"][2]
+    assert again.rows["env"][4] == draft.rows["env"][4]
+    _, found = again.check()
+    told = {one.field for one in found if "not kept in the draft: enter it again" in one.message}
+    assert told == {
+        *("command", "env.0.value", "env.1.value", "env.3"),
+        *("transformer.env.0.value", "transformer.env.1.value"),
+    }
+    assert Draft.load(again.saved()).saved() == again.saved()
+    again.texts["command"] = "serve"
+    again.rows["env"][0]["value"] = "/models"
+    again.rows["env"][1]["value"] = "another"
+    told = {one.field for one in again.check()[1] if "not kept" in one.message}
+    assert told == {"env.3", "transformer.env.0.value", "transformer.env.1.value"}
+
+
+def test_where_the_form_was_left_is_kept(tmp_path: Path) -> None:
+    draft = typed("llama")
+    draft.step, draft.field = 2, "settings.model"
+    slot = Shelf("https://a", tmp_path).slot()
+    slot.write(draft.saved())
+    slot.release()
+    (left,) = Shelf("https://a", tmp_path).left()
+    assert (left.draft.step, left.draft.field) == (2, "settings.model")
+    for odd in ({"step": 7}, {"step": "2"}, {"step": 2, "field": 3}):
+        assert Draft.load(odd).step == 1
+
+
+def test_old_drafts_are_dropped_unless_they_are_open(tmp_path: Path) -> None:
+    shelf = Shelf("https://a", tmp_path)
+    now = 1e9
+    slots = {}
+    for name, age in (("old", KEPT_FOR + 1), ("open", KEPT_FOR + 1), ("new", KEPT_FOR - 1)):
+        slot = slots[name] = (shelf if name != "old" else Shelf("https://b", tmp_path)).slot()
+        slot.write(typed(name).saved())
+        if name != "open":
+            slot.release()
+        os.utime(slot.path, (now - age, now - age))
+    assert shelf.drop_old(now) == 1
+    assert sorted(tmp_path.iterdir()) == sorted(slots[name].path for name in ("open", "new"))
+    assert shelf.drop_old(now) == 0
+    assert Shelf("https://a", tmp_path / "none").drop_old(now) == 0

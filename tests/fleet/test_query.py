@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servedeck.fleet.query import COLUMNS, QueryError, counts, parse, parse_selector, sort
+from servedeck.fleet.query import (
+    COLUMNS,
+    QueryError,
+    counts,
+    parse,
+    parse_selector,
+    sort,
+    toggled_status,
+)
 from servedeck.fleet.view import ServingView
 from servedeck.serving.status import Status
 from tests.fleet.make import pod_view, serving_view
@@ -20,7 +28,12 @@ LLAMA = serving_view(
     labels={"app": "chat", "tier": "gold"},
     accelerator="NVIDIA GPU",
     image="vllm/vllm-openai:v0.10.0",
-    pods=(pod_view("llama-5d-x", node="gpu-1", reason="OOMKilled"),),
+    message="inference-server exceeded its memory limit",
+    rollout="updating 1/3",
+    pods=(
+        pod_view("llama-5d-x", node="gpu-1", reason="OOMKilled", status="CrashLoopBackOff"),
+        pod_view("llama-5d-y", reason="exit code 3", message="server ended", status="Error"),
+    ),
 )
 QWEN = serving_view(
     "team-b/qwen", status=Status.READY, model="Qwen/Qwen3", labels={"app": "code"}, template="vllm"
@@ -68,7 +81,15 @@ def names(text: str) -> str:
         ("pod:5d", "llama"),
         ("reason:oomk", "llama"),
         ("image:v0.10", "llama"),
-        ("vllm/vllm-openai:v0", ""),
+        ("crashloop", "llama"),
+        ("!CrashLoop", "qwen exaone idle"),
+        ("exceeded", "llama"),
+        ('"exit code 3"', "llama"),
+        ("updating", "llama"),
+        ("gpu-1", "llama"),
+        ("vllm/vllm-openai:v0", "llama"),
+        ('"x gpu-1 crash"', ""),
+        ("reason:crashloop", "llama"),
         ('image:"vllm-openai:v0"', "llama"),
         ("model:qwen,llama", "llama qwen"),
         ("-l app=chat", "llama idle"),
@@ -96,6 +117,7 @@ def test_a_filter_shows(text: str, shown: str) -> None:
     [
         ("staus:error", "There is no field staus; the fields are ns, name, status"),
         ("status:broken", "No status begins with 'broken'; there are error, degraded"),
+        ("status:crash", "The status of a Pod is found by reason:crash."),
         ('"open', "A quotation mark is not closed"),
         ("-l", "is no label selector; write it as key=value"),
         ("-l app=(x)", "is no label selector from"),
@@ -109,6 +131,31 @@ def test_a_text_that_is_no_filter_says_what_to_type(text: str, sentence: str) ->
         parse(text)
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "after"),
+    [
+        ("", Status.ERROR, "status:error"),
+        ("status:error", Status.ERROR, ""),
+        ("status:ready llama", Status.SCALED_DOWN, "status:scaled-down llama"),
+        ('"a b" status:pend', Status.PENDING, 'status:pending "a b"'),
+        ("-l app=chat status:error", Status.ERROR, "-l app=chat"),
+        ("-l app in (chat, code)", Status.READY, "status:ready -l app in (chat, code)"),
+        ("status:error llama", None, "llama"),
+        ('"open', Status.ERROR, 'status:error "open'),
+    ],
+)
+def test_a_status_is_put_into_a_filter_and_taken_out_again(
+    text: str, status: Status | None, after: str
+) -> None:
+    assert toggled_status(text, status) == after
+
+
+def test_the_text_that_is_searched_is_made_once_for_a_view() -> None:
+    view = serving_view("team-a/llama", pods=(pod_view("llama-5d-x"),))
+    assert view.search_text is view.search_text
+    assert view == serving_view("team-a/llama", pods=(pod_view("llama-5d-x"),))
 
 
 def test_a_selector_that_stands_alone_may_not_be_followed_by_words() -> None:

@@ -81,7 +81,7 @@ def test_the_supply_of_each_accelerator() -> None:
 def test_the_sentence_says_which_replica_stays_pending() -> None:
     nodes = [node(f"gpu-{at}", 1) for at in range(2)] + [node(f"cpu-{at}") for at in range(4)]
     assert fit(3, nodes, []) == (
-        "2 of 6 nodes have room for 1 NVIDIA GPU, 1 CPU, 16Gi memory now (4 no NVIDIA GPU); "
+        "2 of 6 nodes have room for 1 NVIDIA GPU, 1 CPU, 16Gi memory now (4 without NVIDIA GPU); "
         "the first 2 replicas fit, the third will stay Pending."
     )
     assert fit(2, nodes, []).endswith("all 2 replicas fit.")
@@ -99,7 +99,7 @@ def test_the_reasons_of_the_nodes_add_up() -> None:
     ]
     sentence = fit(1, [*odd, node("a", 1), node("b"), node("c")], [])
     assert sentence.startswith("1 of 7 nodes has room")
-    assert "(2 no NVIDIA GPU; 1 cordoned; 1 not ready; and 2 more)" in sentence
+    assert "(2 without NVIDIA GPU, 1 cordoned, 1 not ready and 2 more)" in sentence
 
 
 @pytest.mark.parametrize(
@@ -108,13 +108,13 @@ def test_the_reasons_of_the_nodes_add_up() -> None:
         (node("a", 1, unschedulable=True), [], "1 cordoned"),
         (node("a", 1, ready="False"), [], "1 not ready"),
         (node("a", 1, ready="Unknown"), [], "1 not ready"),
-        (node("a", 1, taints=[{"key": "own", "effect": "NoSchedule"}]), [], "1 taint own"),
-        (node("a"), [], "1 no NVIDIA GPU"),
-        (node("a", 1), [pod("a", gpus="1")], "1 not enough free NVIDIA GPU"),
+        (node("a", 1, taints=[{"key": "own", "effect": "NoSchedule"}]), [], "1 tainted own"),
+        (node("a"), [], "1 without NVIDIA GPU"),
+        (node("a", 1), [pod("a", gpus="1")], "1 without enough free NVIDIA GPU"),
         (node("a", 1, memory="8Gi"), [], "1 too small in memory"),
-        (node("a", 1), [pod("a", memory="50Gi")], "1 not enough free memory"),
-        (node("a", 1), [pod("a", cpu="15500m")], "1 not enough free CPU"),
-        (node("a", 1), [pod("a")] * 110, "1 no room for another Pod"),
+        (node("a", 1), [pod("a", memory="50Gi")], "1 without enough free memory"),
+        (node("a", 1), [pod("a", cpu="15500m")], "1 without enough free CPU"),
+        (node("a", 1), [pod("a")] * 110, "1 without room for another Pod"),
     ],
 )
 def test_why_a_node_cannot_host_a_replica(
@@ -129,6 +129,31 @@ def test_why_a_node_cannot_host_a_replica(
 def test_the_taint_of_the_accelerator_is_tolerated_and_a_soft_one_counts_for_nothing() -> None:
     taints = [{"key": GPU, "effect": "NoSchedule"}, {"key": "x", "effect": "PreferNoSchedule"}]
     assert "the replica fits" in fit(1, [node("a", 1, taints=taints)], [])
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ({GPU: 2}, "b has 1 of 8 NVIDIA GPU free."),
+        ({"memory": 60 * 2**30}, "b has 50Gi of 64Gi memory free."),
+        ({"memory": 2**30}, ""),
+        ({"furiosa.ai/rngd": 1, GPU: 8}, "No node has Furiosa RNGD; b has 1 of 8 NVIDIA GPU free."),
+        ({}, ""),
+    ],
+)
+def test_the_node_that_comes_nearest_to_what_is_asked_for(
+    asked: dict[str, int], sentence: str
+) -> None:
+    nodes = [node("a", 8), node("b", 8), node("closed", 8, unschedulable=True), node("cpu-1")]
+    pods = [pod("a", gpus="8", memory="20Gi"), pod("b", gpus="7", memory="14Gi")]
+    pods.append(pod("cpu-1", memory="40Gi"))
+    amounts = {key: Fraction(amount) for key, amount in asked.items()}
+    assert capacity.most_free(capacity.rooms(nodes, pods), amounts) == sentence
+
+
+def test_a_node_with_nothing_free_and_one_with_enough_that_may_not_be_used() -> None:
+    rooms = capacity.rooms([node("a", 8), node("b", 8)], [pod("a", gpus="8")])
+    assert capacity.most_free(rooms, {GPU: Fraction(4)}) == "a has no NVIDIA GPU free."
 
 
 def test_no_nodes() -> None:

@@ -68,7 +68,11 @@ def test_good_servings_have_no_problems() -> None:
         ({"settings": {"model": ""}}, "settings.model", "model is missing"),
         ({"settings": {"model": "--x"}}, "settings.model", "hyphen"),
         ({"settings": {"max_model_len": "many"}}, "settings.max_model_len", "8192, 8k or auto"),
-        ({"settings": {"gpu_memory_utilization": 0}}, "settings.gpu_memory_utilization", "above 0"),
+        (
+            {"settings": {"gpu_memory_utilization": 0}},
+            "settings.gpu_memory_utilization",
+            "greater than 0",
+        ),
         (
             {"settings": {"gpu_memory_utilization": 1.1}},
             "settings.gpu_memory_utilization",

@@ -85,7 +85,7 @@ def test_a_good_claim_has_no_problem() -> None:
 @pytest.mark.parametrize(
     ("known", "replicas", "words"),
     [
-        ([], 1, "error volumes.0.claim Project team-a has no PVC 'data'"),
+        ([], 1, "error volumes.0.claim Namespace team-a has no PVC 'data'"),
         ([claim(phase="Pending")], 1, "warning volumes.0.claim PVC data is not bound"),
         ([claim(phase="Lost")], 1, "error volumes.0.claim PVC data has lost"),
         ([claim(block=True)], 1, "error volumes.0.claim PVC data is a raw block"),

@@ -283,8 +283,18 @@ def test_nothing_in_a_name_escapes_its_quotes(
         ("vllm", "BAAI/bge-reranker-v2-m3", "/v1/chat/completions"),
         ("vllm", "mistralai/Mistral-7B", "/v1/chat/completions"),
         ("tei", "BAAI/bge-m3", "/v1/embeddings"),
+        ("tei", "BAAI/bge-reranker-v2-m3", "/rerank"),
         ("custom", "", "/"),
     ],
 )
 def test_the_example_goes_where_such_a_model_answers(template: str, model: str, path: str) -> None:
     assert example_path(template, model) == path
+
+
+def test_the_paths_of_the_models_task_come_first_and_none_is_lost() -> None:
+    chat = paths("tei")
+    assert paths("tei", "org/anything") == chat
+    assert paths("tei", "BAAI/bge-m3")[:2] == ("/v1/embeddings", "/embed")
+    assert paths("tei", "BAAI/bge-reranker-base")[0] == "/rerank"
+    assert sorted(paths("vllm", "intfloat/e5-mistral-7b")) == sorted(paths("vllm"))
+    assert paths("vllm", "intfloat/e5-mistral-7b")[0] == "/v1/embeddings"

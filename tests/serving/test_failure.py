@@ -3,10 +3,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from servedeck.serving.failure import LATELY, Finding, Health, diagnose
-from servedeck.serving.objects import Pod
+from servedeck.serving.objects import Pod, Resources
 from tests.serving.build import (
     NOW,
     ago,
@@ -54,13 +56,28 @@ def crashing(exit_code: int, reason: str = "Error", message: str = "", **status:
     )
 
 
+def asking(given: Pod, **resources: dict[str, str]) -> Pod:
+    """The Pod with these resources on its first container."""
+    first, *others = given.spec.containers
+    own = replace(first, resources=Resources(**resources))
+    return replace(given, spec=replace(given.spec, containers=(own, *others)))
+
+
 CASES: dict[str, tuple[Pod, Health, str, str]] = {
     "healthy": (healthy(), Health.OK, "", ""),
     "out of memory": (
-        crashing(137, "OOMKilled"),
+        asking(crashing(137, "OOMKilled"), limits={"memory": "1Gi"}),
         Health.ERROR,
         "OOMKilled",
-        "inference-server exceeded its memory limit and was killed (OOMKilled) (restarted 3 times)",
+        "inference-server exceeded its memory limit of 1Gi and was killed (OOMKilled)"
+        " (restarted 3 times)",
+    ),
+    "out of memory without a limit": (
+        asking(crashing(137, "OOMKilled"), requests={"memory": "1Gi"}),
+        Health.ERROR,
+        "OOMKilled",
+        "inference-server was killed for lack of memory and has no limit of its own (OOMKilled)"
+        " (restarted 3 times)",
     ),
     "an exception": (
         crashing(1, message=TRACEBACK),
@@ -192,6 +209,26 @@ CASES: dict[str, tuple[Pod, Health, str, str]] = {
         Health.PENDING,
         "Unschedulable",
         "No node of 6 can take it: 5 without enough free nvidia.com/gpu, 1 cordoned",
+    ),
+    "what is asked for is named where it is scarce": (
+        asking(
+            unscheduled(NO_GPU.replace("5 Insuff", "2 Insufficient memory, 5 Insuff")),
+            requests={"cpu": "2", "memory": "64Gi"},
+            limits={"nvidia.com/gpu": "8", "memory": "80Gi"},
+        ),
+        Health.PENDING,
+        "Unschedulable",
+        "No node of 6 can take it: 2 without enough free memory, 5 without enough free"
+        " nvidia.com/gpu, 1 cordoned; it asks for 8 NVIDIA GPU, 64Gi memory on one node",
+    ),
+    "what is asked for is no news where it is not scarce": (
+        asking(
+            unscheduled("0/1 nodes are available: 1 node(s) were unschedulable."),
+            requests={"cpu": "2"},
+        ),
+        Health.PENDING,
+        "Unschedulable",
+        "No node of 1 can take it: 1 cordoned",
     ),
     "a taint of an older scheduler": (
         unscheduled(
@@ -379,6 +416,22 @@ def test_the_raw_text_stays_available() -> None:
     assert found(unscheduled(NO_GPU)).evidence == NO_GPU
     assert found(pending(waiting("ErrImagePull", DENIED))).evidence == DENIED
     assert found(crashing(1, message=TRACEBACK)).evidence == TRACEBACK
+
+
+def test_a_finding_names_what_is_scarce() -> None:
+    asked = asking(unscheduled(NO_GPU), limits={"nvidia.com/gpu": "8"})
+    assert found(asked).scarce == (("nvidia.com/gpu", 8),)
+    assert found(unscheduled(NO_GPU)).scarce == ()
+
+
+def test_containers_that_ask_for_the_same_share_one_record() -> None:
+    raw = (
+        b'{"spec": {"containers": [{"name": "a", "resources": {"limits": {"nvidia.com/gpu": "2"}}}'
+        b', {"name": "b"}]}}'
+    )
+    one, other = (msgspec.json.decode(raw, type=Pod) for _ in range(2))
+    assert one.spec.containers[0].resources is other.spec.containers[0].resources
+    assert one.spec.containers[0].resources.limits == {"nvidia.com/gpu": "2"}
 
 
 def test_a_finding_names_the_container_that_it_lies_in() -> None:

@@ -68,8 +68,8 @@ def of(replicas: int = 1, *conditions: dict[str, Any], **fields: Any) -> Deploym
         (of(2), [IMAGE, LOADING], Status.PENDING, "ImagePullBackOff", 1),
         (of(1), [], Status.PENDING, "NoPods", 0),
         (of(1), [ENDING], Status.PENDING, "NoPods", 0),
-        (of(1), [ENDING, LOADING], Status.STARTING, "Starting", 0),
-        (of(2), [LOADING, LOADING], Status.STARTING, "Starting", 0),
+        (of(1), [ENDING, LOADING], Status.STARTING, "", 0),
+        (of(2), [LOADING, LOADING], Status.STARTING, "", 0),
     ],
 )
 def test_the_first_rule_that_holds_decides(

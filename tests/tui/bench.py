@@ -71,6 +71,9 @@ class FakeAround:
     async def close(self) -> None:
         self.closed = True
 
+    def rooms(self) -> list[NodeRoom] | None:
+        return self.nodes
+
     def supplies(self) -> list[Supply] | None:
         return None if self.nodes is None else supplies(self.nodes)
 
@@ -119,8 +122,11 @@ class FakeBench:
 
     async def learn_rights(self, namespace: str) -> None: ...
 
-    def around(self, namespace: str, on_change: Callable[[], None]) -> FakeAround:
+    def around(
+        self, namespace: str, on_change: Callable[[], None], *, nodes_only: bool = False
+    ) -> FakeAround:
         self.surroundings.on_change = on_change
+        self.surroundings.closed = False
         return self.surroundings
 
     async def review(self, spec: ServingSpec, around: FakeAround, own: Sequence[Place]) -> Review:

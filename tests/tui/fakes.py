@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from servedeck.cluster.logs import Stream
 from servedeck.fleet.view import ContainerView, EventView, Key, PodView, ServingView
 from servedeck.serving.endpoint import Endpoint
 from servedeck.serving.failure import Health
@@ -119,6 +120,8 @@ class FakeCluster:
         self.queues: dict[tuple[str, str, str, bool], asyncio.Queue[list[str] | None]] = {}
         self.error: Exception | None = None
         self.names: list[str] = []
+        self.on_stream: Callable[[Stream], None] = lambda _stream: None
+        """Says what becomes of new lines of the log that was opened last."""
 
     async def namespaces(self) -> list[str]:
         return self.names
@@ -127,9 +130,19 @@ class FakeCluster:
         return self.queues.setdefault(key, asyncio.Queue())
 
     async def follow(
-        self, namespace: str, pod: str, container: str, *, tail: int, previous: bool = False
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        *,
+        tail: int,
+        on_stream: Callable[[Stream], None],
+        previous: bool = False,
     ) -> AsyncIterator[list[str]]:
         key = (namespace, pod, container, previous)
+        self.on_stream = on_stream
+        if self.error is None:
+            on_stream(Stream.OPEN)
         yield await self.last_lines(namespace, pod, container, tail=tail, previous=previous)
         while not previous:
             batch = await self.queue(key).get()

@@ -42,7 +42,9 @@ def evil(value: Any) -> Any:
     if isinstance(value, tuple) and type(value) is tuple:
         return tuple(evil(each) for each in value)
     if hasattr(value, "__dataclass_fields__"):
-        return replace(value, **{f.name: evil(getattr(value, f.name)) for f in fields(value)})
+        return replace(
+            value, **{f.name: evil(getattr(value, f.name)) for f in fields(value) if f.init}
+        )
     return value
 
 

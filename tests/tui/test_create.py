@@ -801,6 +801,40 @@ async def test_an_accidental_escape_asks_and_the_draft_is_offered_again(bench: F
         assert form_of(pilot).draft.texts["name"] == ""
 
 
+async def test_a_draft_goes_on_where_it_was_left_and_asks_for_its_secrets(
+    bench: FakeBench,
+) -> None:
+    async with form_on(bench, (120, 40)) as pilot:
+        await to_step(pilot, 2)
+        await type_text(pilot, MODEL)
+        await go_to(pilot, "add.env")
+        await pilot.press("enter")
+        await type_text(pilot, "HF_TOKEN=s3cr3t")
+        await pilot.press("escape", "l")
+        await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
+        assert "s3cr3t" not in "".join(file.read_text() for file in bench.folder.iterdir())
+        await pilot.press("n")
+        await shows(pilot, "A draft was left")
+        await pilot.press("c")
+        await shows(pilot, "Detailed Settings", "HF_TOKEN")
+        form = form_of(pilot)
+        await wait_for(
+            pilot, lambda: getattr(form.focused, "path", "") == "env.0.value", "the same field"
+        )
+        await pilot.press("ctrl+n")
+        await shows(pilot, "not kept in the draft: enter it again")
+        await type_text(pilot, "again")
+        await pilot.press("ctrl+n")
+        await wait_for(pilot, lambda: form.step == 3, "the third step")
+        await pilot.press("escape", "l")
+        await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
+        await pilot.press("n")
+        await shows(pilot, "A draft was left")
+        await pilot.press("c")
+        await wait_for(pilot, lambda: form_of(pilot).step == 3, "the third step")
+        await shows(pilot, "not kept in the draft: enter it again")
+
+
 async def test_forms_open_in_two_windows_never_touch_what_was_typed_in_the_other(
     bench: FakeBench,
 ) -> None:

@@ -1,9 +1,13 @@
+import gc
+import weakref
 from dataclasses import replace
 
 import pytest
 
 from servedeck.cluster.errors import ApiError, ClusterError
+from servedeck.cluster.logs import Stream
 from servedeck.fleet.view import Key
+from servedeck.serving.failure import Health
 from tests.tui import fakes
 from tests.tui.helpers import make_app, shows, wait_for
 from tui.screens.log import LogScreen
@@ -115,6 +119,62 @@ async def test_a_pod_that_goes_is_said_to_be_gone():
         view = source.fleet.view(Key("team-a", "llama-8b"))
         source.put(replace(view, pods=view.pods[1:]))
         await shows(pilot, "the Pod is gone")
+
+
+@pytest.mark.parametrize(
+    ("stream", "words"),
+    [
+        (Stream.WAITING, "waiting for the container to start"),
+        (Stream.RECONNECTING, "reconnecting"),
+    ],
+)
+async def test_it_does_not_say_following_while_no_lines_arrive(stream, words):
+    logs = fakes.FakeCluster()
+    logs.lines["team-a", POD, fakes.CRASHED, False] = ["a line"]
+    app = make_app(healthy(), logs)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot, app)
+        await shows(pilot, "✓ following  1 line")
+        logs.on_stream(stream)
+        screen = await shows(pilot, f"{words}  1 line")
+        assert "following" not in screen
+        logs.on_stream(Stream.OPEN)
+        await shows(pilot, "✓ following  1 line")
+        await logs.queue(("team-a", POD, fakes.CRASHED, False)).put(None)
+        screen = await shows(pilot, "ended  1 line")
+        assert "following" not in screen
+
+
+async def test_the_heading_is_whole_in_a_narrow_terminal():
+    long = "a-serving-with-a-rather-long-name-of-its-own-7d9c5b6f88-x2x1q"
+    broken = fakes.pod(long, status="CrashLoopBackOff", restarts=1, health=Health.ERROR)
+    app = make_app(healthy(pods=(broken, fakes.pod(OTHER))))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot, app)
+        await shows(pilot, "88-x2x1q  CrashLoopBackOff  1 restart  Pod 1 of 2", "  0 lines")
+
+
+async def test_closed_logs_are_not_kept():
+    app = make_app(healthy())
+    async with app.run_test(size=(80, 24)) as pilot:
+        closed = []
+        for _ in range(20):
+            await opened(pilot, app)
+            log = app.screen
+            await shows(pilot, "0 lines")
+            closed += [
+                weakref.ref(each) for each in (log, log.log_view, log.log_view._styles_cache)
+            ]
+            del log
+            await pilot.press("q")
+            await wait_for(pilot, lambda: app.screen is app.servings, "the list")
+
+        def let_go() -> bool:
+            gc.collect()
+            # Textual remembers the widget that had the focus last until the next one has it
+            return sum(each() is not None for each in closed) <= 3
+
+        await wait_for(pilot, let_go, "the closed logs to be let go")
 
 
 def test_the_errors_of_a_cluster_are_explained_by_the_cluster():

@@ -18,7 +18,7 @@ def listed(app) -> list[str]:
 async def test_failing_servings_stand_first_with_their_cause():
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        screen = await shows(pilot, "✗ Error  OOMKilled", "! Degraded  1 failing: CUDA error")
+        screen = await shows(pilot, "✗ Error  OOMKilled", "! Degraded  1 failing: CUDA err")
         lines = screen.splitlines()
         assert "✗ 2 Error" in lines[1] and "11 servings" in lines[1]
         assert listed(app)[:4] == ["embed-large", "llama-70b-chat", "qwen-coder", "exaone-rngd"]
@@ -92,7 +92,7 @@ async def test_digits_go_to_namespaces_and_zero_shows_all():
         await pilot.press(digit)
         await wait_for(pilot, lambda: len(listed(app)) == 2, "one namespace")
         screen = await shows(pilot, "prod-seoul / team-a")
-        assert "PROJECT" not in screen
+        assert "NAMESPACE" not in screen
         await pilot.press("0")
         await wait_for(pilot, lambda: len(listed(app)) == 11, "all namespaces")
         await pilot.press("9")
@@ -171,7 +171,7 @@ async def test_the_200_columns_of_a_wide_terminal_show_all_columns():
         header = screen.splitlines()[3]
         for label in [
             "NAME",
-            "PROJECT",
+            "NAMESPACE",
             "STATUS",
             "READY",
             "TEMPLATE",
@@ -262,3 +262,27 @@ async def test_the_serving_that_the_filter_found_is_still_selected_without_it():
         servings = pilot.app.servings
         await wait_for(pilot, lambda: len(servings.table.rows) == 9, "all rows")
         assert servings.selected.key.name == "s7"
+
+
+async def test_a_click_on_a_count_filters_to_that_status_and_again_clears():
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+
+        async def click(text: str) -> None:
+            line = screen_text(app).splitlines()[1]
+            await pilot.click("FleetHeader", offset=(line.index(text), 1))
+
+        await shows(pilot, "✗ 2 Error", "11 servings")
+        await click("2 Error")
+        await shows(pilot, "status:error", "2 of 11 servings")
+        assert listed(app) == ["embed-large", "llama-70b-chat"]
+        assert app.focused is app.servings.table
+        await click("- 1")
+        await shows(pilot, "status:scaled-down", "1 of 11 servings")
+        await click("- 1")
+        await wait_for(pilot, lambda: len(listed(app)) == 11, "all servings")
+        assert not app.servings.filter_line.display
+        await click("◌ 1")
+        await shows(pilot, "1 of 11 servings")
+        await click("11 servings")
+        await wait_for(pilot, lambda: len(listed(app)) == 11, "all servings")

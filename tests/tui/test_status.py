@@ -1,8 +1,11 @@
 from dataclasses import replace
+from fractions import Fraction
 
 from servedeck.cluster.errors import ClusterError
 from servedeck.fleet.view import Key
+from servedeck.serving.status import Status
 from tests.tui import fakes
+from tests.tui.bench import FakeBench, room
 from tests.tui.helpers import make_app, screen_text, shows, wait_for
 from tui.screens.log import LogScreen
 
@@ -66,14 +69,60 @@ async def test_lines_that_cannot_be_read_are_explained_in_place():
         await shows(pilot, "You may not get pods/log in namespace team-a.", "CrashLoopBackOff")
 
 
-async def test_it_scrolls_at_80x24_and_the_row_stays_in_sight():
+async def test_row_and_column_labels_stay_in_sight_at_every_size_and_place():
+    source = fakes.FakeSource().put(*fakes.fleet())
+    source.put(*(fakes.serving(f"more-{number}") for number in range(6)))
+    app = make_app(source)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(pilot, "NAME")
+        popover, table = app.servings.popover, app.servings.table
+        rows = len(source.fleet.views())
+
+        def fits() -> bool:
+            area, line = table.beside(popover.view.key)
+            return (
+                popover.region.width == area.width
+                and popover.region.height >= min(4, area.height // 2)
+                and area.contains_region(popover.region)
+                and not popover.region.y <= line < popover.region.bottom
+                and line in range(area.y, area.bottom)
+            )
+
+        for size in ((80, 24), (20, 10), (200, 50), (46, 14)):
+            await pilot.resize_terminal(*size)
+            for at in (0, 1, rows // 2, rows - 1):
+                await pilot.press("g", *(["j"] * at), "space")
+                await wait_for(pilot, fits, f"a place beside row {at} at {size}")
+                await pilot.press("space")
+        await pilot.press("G", "space")
+        for size in ((80, 24), (20, 10), (200, 50)):
+            await pilot.resize_terminal(*size)
+            await wait_for(pilot, fits, f"another place at {size}")
+
+
+async def test_it_follows_its_row():
+    source = fakes.FakeSource().put(fakes.serving("a-first"), fakes.serving("b-second"))
+    app = make_app(source)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(pilot, "b-second")
+        await pilot.press("space")
+        await shows(pilot, "team-a/a-first  ✓ Ready")
+        before = app.servings.popover.region.y
+        source.put(fakes.serving("a-broken", status=Status.ERROR, ready=0))
+        await wait_for(
+            pilot, lambda: app.servings.popover.region.y == before + 1, "its place a line lower"
+        )
+
+
+async def test_the_last_lines_are_in_sight_at_80x24_and_before_the_events():
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("j", "space")
-        screen = await shows(pilot, "✗ Error  OOMKilled", "0/2 ready")
+        screen = await shows(pilot, "is killed by signal: Killed.", "0/2 ready")
         assert any(line.startswith(" llama-70b-chat") for line in screen.splitlines())
+        assert "Back-off restarting" not in screen
         await pilot.press("G")
-        await shows(pilot, "is killed by signal: Killed.")
+        await shows(pilot, "Back-off restarting")
         await pilot.press("g")
         await shows(pilot, "0/2 ready")
 
@@ -145,3 +194,38 @@ async def test_lines_that_could_not_be_read_are_asked_for_again_with_the_next_ch
         logs.error = None
         source.put(replace(source.fleet.view(LLAMA), message="Other words."))
         await shows(pilot, "Other words.", "pid 412")
+
+
+async def test_a_shortage_names_the_node_with_the_most_free_while_the_status_is_open(tmp_path):
+    source = fakes.FakeSource().put(*fakes.fleet())
+    view = source.fleet.view(Key("research", "exaone-rngd"))
+    short = tuple(replace(pod, scarce=(("nvidia.com/gpu", Fraction(8)),)) for pod in view.pods)
+    source.put(replace(view, pods=short))
+    bench = FakeBench(tmp_path)
+    around = bench.surroundings
+    around.nodes = None
+    app = make_app(source, workbench=bench)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("j", "j", "j", "space")
+        screen = await shows(pilot, "0/6 nodes are available")
+        assert "GPU free" not in screen
+        around.nodes = [room("gpu-node-1", 1), room("gpu-node-2", 0)]
+        around.on_change()
+        await shows(pilot, "gpu-node-1 has 1 of 8 NVIDIA GPU free.")
+        around.nodes = [room("gpu-node-1", 1), room("gpu-node-2", 3)]
+        around.on_change()
+        await shows(pilot, "gpu-node-2 has 3 of 8 NVIDIA GPU free.")
+        assert not around.closed
+        await pilot.press("space")
+        await wait_for(pilot, lambda: around.closed, "the nodes to be left alone")
+
+
+async def test_no_nodes_are_watched_for_what_has_no_shortage(tmp_path):
+    bench = FakeBench(tmp_path)
+    asked = []
+    bench.around = lambda *_, **__: asked.append(1)
+    app = make_app(workbench=bench)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("j", "space")
+        await shows(pilot, "pid 412")
+        assert not asked

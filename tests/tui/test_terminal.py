@@ -117,7 +117,7 @@ STORY = (
 """Keys, and what the screen shows afterwards."""
 
 FORM = (
-    *(("0", LIST), ("n", "Service Name"), ("llama\t", ""), (" ", "AA[red]"), (ESCAPE, "Project")),
+    *(("0", LIST), ("n", "Service Name"), ("llama\t", ""), (" ", "AA[red]"), (ESCAPE, "Namespace")),
     *(("team-a", "> team-a"), ("\r", "Create a serving"), ("\x0e", "Model")),
     *(("m" * 300, ""), ("\x1b[6~", "Add Volume"), ("\r", "AA[red]"), (ESCAPE, "PVC")),
     *(("\x0e", "Deploying will"), ("y", ""), ("y", ""), ("y", ""), ("\x13", "")),

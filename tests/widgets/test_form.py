@@ -82,3 +82,28 @@ async def test_a_choice_tells_its_neighbours_its_list_and_the_letter_that_narrow
         row.box.focus()
         await pilot.press("left", "right", "space", "c")
         assert app.heard == [-1, 1, "", "c"]
+
+
+async def test_an_input_is_no_wider_than_its_kind_needs_and_the_hint_stands_beside_it() -> None:
+    row, other = TextRow("cpu", "CPU", "1", widest=16), TextRow("name", "Name", "")
+    async with Form(row, other).run_test(size=(90, 10)) as pilot:
+        row.query_one(FieldInput).focus()
+        await pilot.pause()
+        assert row.query_one(FieldInput).size.width == 16
+        assert other.query_one(FieldInput).size.width == 90 - 25
+        assert row.show_hint("Number of CPU cores: 0.5, 500m, 8")
+        await pilot.pause()
+        assert "Number of CPU cores: 0.5, 500m, 8" in row.render_line(0).text
+        assert not row.show_hint("x" * 60)
+        assert not other.show_hint("Lowercase letters, digits and hyphens")
+        other.query_one(FieldInput).focus()
+        await pilot.pause()
+        assert "Number" not in row.render_line(0).text
+
+
+async def test_an_empty_input_is_seen_without_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    row = TextRow("cpu", "CPU", "", widest=16)
+    async with Form(row).run_test(size=(60, 10)) as pilot:
+        await pilot.pause()
+        assert row.query_one(FieldInput).render_line(0).text.count("_") == 15

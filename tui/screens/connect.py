@@ -90,7 +90,7 @@ def paragraphs(view: ServingView) -> list[Paragraph]:
             ]
         else:
             result.append(Paragraph((("  ", ""), (way.problem, "muted")), hanging=2))
-    served = paths(view.template)
+    served = paths(view.template, view.endpoint.model or view.model)
     result += [Paragraph(), Paragraph((("Paths of the inference server", "muted"),))]
     result += [Paragraph((("  ", ""), (path, "")), hanging=2) for path in served] or [
         Paragraph((("  ", ""), ("They are not known for this template.", "muted")))

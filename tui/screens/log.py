@@ -6,22 +6,38 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
+from textual.geometry import Size
 from textual.getters import query_one
 
 from servedeck.cluster.errors import ClusterError
-from servedeck.cluster.logs import MARK
+from servedeck.cluster.logs import MARK, Stream
 from servedeck.fleet.view import ContainerView, Key, PodView
 from servedeck.serving.objects import INFERENCE_CONTAINER
+from servedeck.serving.text import clip
+from servedeck.serving.units import counted
 from tui.actions import Action, bindings
 from tui.screens.base import ActionScreen
 from tui.source import Changes
 from widgets.lines import Bar
-from widgets.spans import Line, Span
+from widgets.spans import Line, Span, line_width, wrap
 from widgets.status_popover import HEALTH_TONES
 from widgets.stream_log import StreamLog
 
 FIRST_LINES = 200
 """Lines of the past that are shown."""
+
+MOST_STATE_LINES = 3
+"""Lines that the state takes where it is a long sentence."""
+
+LEAST_NAME = 12
+"""Cells of a name that stay, however narrow the screen is."""
+
+_STREAMS = {
+    Stream.CONNECTING: "connecting",
+    Stream.WAITING: "waiting for the container to start",
+    Stream.RECONNECTING: "reconnecting",
+}
+"""What is said of a log from which no lines arrive."""
 
 
 class LogScreen(ActionScreen[None]):
@@ -40,6 +56,7 @@ class LogScreen(ActionScreen[None]):
         self._previous = False
         self._problem = ""
         self._ended = False
+        self._stream = Stream.CONNECTING
 
     def compose_body(self) -> ComposeResult:
         yield Bar(id="heading")
@@ -49,6 +66,10 @@ class LogScreen(ActionScreen[None]):
         super().on_mount()
         self.log_view.focus()
         self._open()
+
+    def fit(self, size: Size) -> None:
+        super().fit(size)
+        self.call_after_refresh(self._show_heading)
 
     # -- what is followed ---------------------------------------------------------------------
 
@@ -77,6 +98,7 @@ class LogScreen(ActionScreen[None]):
         self.log_view.clear()
         self._problem = ""
         self._ended = False
+        self._stream = Stream.CONNECTING
         self._show_heading()
         self.show_hints()
         self.start(self._follow(), "log")
@@ -90,11 +112,16 @@ class LogScreen(ActionScreen[None]):
                 self._container,
                 tail=FIRST_LINES,
                 previous=self._previous,
+                on_stream=self._on_stream,
             ):
                 self.log_view.write_lines(batch)
         except ClusterError as error:
             self._problem = str(error)
         self._ended = True
+        self._show_heading()
+
+    def _on_stream(self, stream: Stream) -> None:
+        self._stream = stream
         self._show_heading()
 
     # -- what is shown ------------------------------------------------------------------------
@@ -105,41 +132,59 @@ class LogScreen(ActionScreen[None]):
             self.show_hints()
 
     def _show_heading(self) -> None:
-        if self.is_attached:
-            self.heading.set_lines(self._title(), self._state())
+        if not self.is_attached or not (width := self.heading.inner_width):
+            return
+        state = wrap(self._state(width), width, hanging=1)[:MOST_STATE_LINES]
+        self.heading.styles.height = 1 + len(state)
+        self.heading.set_lines(self._title(width), *state)
 
-    def _title(self) -> Line:
-        spans: list[Span] = [(" ", ""), (f"{self._key.namespace}/{self._pod}", "strong")]
-        pod = self.pod
+    def _title(self, width: int) -> Line:
+        """The Pod and its state in one line; the beginning of a long name gives way, as its end
+        tells Pods apart."""
+        pod, pods = self.pod, self.pods
+        rest: list[Span] = []
         if pod is None:
-            return (*spans, ("  the Pod is gone", "pending"))
-        spans += [("  ", ""), (pod.status, HEALTH_TONES[pod.health])]
-        if pod.restarts:
-            spans.append((f"  {pod.restarts} restarts", "warning"))
-        if len(self.pods) > 1:
-            at = [each.name for each in self.pods].index(self._pod) + 1
-            spans.append((f"  Pod {at} of {len(self.pods)}", "muted"))
-        return tuple(spans)
-
-    def _state(self) -> Line:
-        log = self.log_view
-        spans: list[Span] = [(" ", ""), (self._container, "accent"), ("  ", "")]
-        if self._previous:
-            spans.append(("previous instance  ", "pending"))
-        if self._problem:
-            spans.append((self._problem, "error"))
-        elif self._ended:
-            spans.append(("ended: nothing more will be written", "muted"))
-        elif waiting := waits_for(self.pod, self.container) if not log.lines else "":
-            spans.append((waiting, "pending"))
-        elif log.following:
-            spans.append(("✓ following", "ready"))
+            rest.append(("  the Pod is gone", "pending"))
         else:
-            spans.append((f"holding, {log.unseen:,} lines below; G follows", "pending"))
-        spans.append((f"  {len(log.lines):,} line{'' if len(log.lines) == 1 else 's'}", "muted"))
+            rest += [("  ", ""), (pod.status, HEALTH_TONES[pod.health])]
+            if pod.restarts:
+                rest.append((f"  {counted(pod.restarts, 'restart')}", "warning"))
+            if len(pods) > 1:
+                at = [each.name for each in pods].index(self._pod) + 1
+                rest.append((f"  Pod {at} of {len(pods)}", "muted"))
+        room = max(width - 1 - line_width(tuple(rest)), LEAST_NAME)
+        name = f"{self._key.namespace}/{self._pod}"
+        if len(name) > room:
+            name = self._pod
+        if len(name) > room:
+            name = f"…{name[1 - room :]}"
+        return ((" ", ""), (name, "strong"), *rest)
+
+    def _state(self, width: int) -> Line:
+        """The container, whether new lines arrive and are in sight, and how many there are."""
+        log = self.log_view
+        state: list[Span] = [("  ", "")]
+        if self._previous:
+            state.append(("previous instance  ", "pending"))
+        if self._problem:
+            state.append((self._problem, "error"))
+        elif self._ended:
+            state.append(("ended", "muted"))
+        elif waiting := waits_for(self.pod, self.container) if not log.lines else "":
+            state.append((waiting, "pending"))
+        elif self._stream is not Stream.OPEN:
+            state.append((_STREAMS[self._stream], "pending"))
+        elif log.following:
+            state.append(("✓ following", "ready"))
+        if not log.following:
+            between = "  " if len(state) > 1 else ""
+            below = counted(log.unseen, "line")
+            state.append((f"{between}holding, {below} below", "pending"))
+        state.append((f"  {counted(len(log.lines), 'line')}", "muted"))
         if log.dropped:
-            spans.append((f", {log.dropped:,} older ones let go", "muted"))
-        return tuple(spans)
+            state.append((f", {log.dropped:,} older dropped", "muted"))
+        room = max(width - 1 - line_width(tuple(state)), LEAST_NAME)
+        return ((" ", ""), (clip(self._container, room), "accent"), *state)
 
     def on_stream_log_moved(self) -> None:
         self._show_heading()

@@ -11,7 +11,7 @@ from textual.geometry import Size
 from textual.getters import query_one
 from textual.widgets import Input
 
-from servedeck.fleet.query import Query, QueryError, counts, parse, sort
+from servedeck.fleet.query import Query, QueryError, counts, parse, sort, toggled_status
 from servedeck.fleet.view import Key, PodView, ServingView
 from servedeck.serving.text import one_line
 from servedeck.serving.units import signed_age
@@ -83,6 +83,7 @@ class ServingsScreen(ActionScreen[None]):
         self.table.set_view(sort=(self.sort_column, False), wide=self.servedeck.wide)
         self.table.focus()
         self.set_interval(1.0, self._tick)
+        self.watch(self.table, "scroll_y", self.status.place, init=False)
         self.show_all()
 
     def now(self) -> datetime:
@@ -353,6 +354,12 @@ class ServingsScreen(ActionScreen[None]):
         self._show_filter(False)
         self.table.focus()
         self.show_all()
+
+    def on_fleet_header_status_clicked(self, message: FleetHeader.StatusClicked) -> None:
+        text = toggled_status(self.filter_line.text, message.status)
+        self.filter_line.input.value = text  # reads it as if it were typed
+        if not self.filter_line.input.has_focus:
+            self._show_filter(bool(text))
 
     # -- status -------------------------------------------------------------------------------
 

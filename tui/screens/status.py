@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from textual.geometry import Region
 from textual.timer import Timer
 
 from servedeck.fleet.view import Key, ServingView
+from servedeck.serving.capacity import Amounts, most_free
 from widgets.status_popover import Crash, StatusPopover, Tail, crash_of
 
 if TYPE_CHECKING:
     from tui.screens.servings import ServingsScreen
+    from tui.workbench import Around
 
 TAIL_LINES = 20
 """Lines of the crashed container that are shown."""
+
+NODES_PERIOD = 0.5
+"""Seconds between two looks at what is free on the nodes, while that changes all the time."""
 
 HOVER_DELAY = 0.35
 """Seconds that the mouse rests on a status before it is shown."""
@@ -27,6 +33,11 @@ class StatusPane:
         self._hover: Timer | None = None
         self._peeking = False
         self._tail: Tail | None = None
+        self._placed: tuple[Region, int] | None = None
+        """Where it was placed last; None where that was of another text."""
+        self._nodes: Around | None = None
+        """The nodes and what is in use of them, watched while a shortage is shown."""
+        self._nodes_shown: Timer | None = None
 
     @property
     def popover(self) -> StatusPopover:
@@ -45,8 +56,8 @@ class StatusPane:
         """Show the status of a serving; `peeking` leaves the keys to the list."""
         self._peeking = peeking
         self._tail = None
-        self.popover.show(view, self._wanted_tail(view))
-        self.place()
+        self._watch_nodes(view)
+        self._show(view, self._wanted_tail(view))
         if not peeking:
             self.popover.focus()
         self._screen.show_hints()
@@ -54,6 +65,7 @@ class StatusPane:
     def close(self) -> None:
         self._peeking = False
         self._tail = None
+        self._leave_nodes()
         self.popover.hide()
         self._screen.table.focus()
         self._screen.show_hints()
@@ -67,17 +79,27 @@ class StatusPane:
         if view is None:
             self.close()
             self._screen.say(f"{key} was deleted.", "warning")
-        elif view is not self.popover.view:
-            self.popover.show(view, self._wanted_tail(view))
-            self.place()
+        else:
+            if view is not self.popover.view:
+                self._watch_nodes(view)
+                self._show(view, self._wanted_tail(view))
+            self.place()  # other rows may have moved this one
+
+    def _show(self, view: ServingView, tail: Tail | None) -> None:
+        self.popover.show(view, tail, self._room(view))
+        self._placed = None
+        self.place()
 
     def place(self) -> None:
-        """Beside the serving's row."""
+        """Below or above the serving's row, at its edge where the row was scrolled out of
+        sight; column labels and row stay in sight."""
         view = self.popover.view
         if view is not None:
-            line = self._screen.table.line_of(view.key)
-            body = self._screen.table.region
-            self.popover.place(body, body.y + (line if line is not None else body.height // 2))
+            rows, line = self._screen.table.beside(view.key)
+            placed = (rows, line)
+            if placed != self._placed:
+                self._placed = placed
+                self.popover.place(rows, line)
 
     def hovered(self, key: Key | None) -> None:
         """The mouse is on the status of a serving, or on none."""
@@ -113,5 +135,42 @@ class StatusPane:
         tail = await self._screen.servedeck.read_tail(crash, TAIL_LINES)
         if self._tail is not None and self._tail.crash == crash and self.popover.view is not None:
             self._tail = tail
-            self.popover.show(self.popover.view, tail)
-            self.place()
+            self._show(self.popover.view, self._tail)
+
+    # -- what is free on the nodes ------------------------------------------------------------
+
+    def _watch_nodes(self, view: ServingView) -> None:
+        """Watch the nodes while they can say something about what is shown."""
+        workbench = self._screen.servedeck.workbench
+        if not _scarce(view) or self._peeking or workbench is None:
+            self._leave_nodes()
+        elif self._nodes is None:
+            self._nodes = workbench.around(view.key.namespace, self._on_nodes, nodes_only=True)
+
+    def _leave_nodes(self) -> None:
+        if self._nodes_shown is not None:
+            self._nodes_shown.stop()
+            self._nodes_shown = None
+        if self._nodes is not None:
+            nodes, self._nodes = self._nodes, None
+            self._screen.run_worker(nodes.close(), "nodes", exit_on_error=False)
+
+    def _on_nodes(self) -> None:
+        """Something on the nodes changed; many changes at once are shown as one."""
+        if self._nodes_shown is None and self._nodes is not None:
+            self._nodes_shown = self._screen.set_timer(NODES_PERIOD, self._show_nodes)
+
+    def _show_nodes(self) -> None:
+        self._nodes_shown = None
+        if self.popover.view is not None:
+            self._show(self.popover.view, self._tail)
+
+    def _room(self, view: ServingView) -> str:
+        """Where the most is free of what is scarce; "" where that is not known."""
+        rooms = self._nodes.rooms() if self._nodes is not None else None
+        return most_free(rooms, _scarce(view)) if rooms is not None else ""
+
+
+def _scarce(view: ServingView) -> Amounts:
+    """What a Pod of the serving asks for of the resources that are scarce."""
+    return dict(pair for pod in view.failing_pods for pair in pod.scarce)

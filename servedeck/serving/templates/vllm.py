@@ -225,7 +225,7 @@ class Vllm(Template):
             found.append(
                 warning(
                     "memory",
-                    f"{spec.memory} is little for a server that loads a model through it; "
+                    f"{spec.memory} is low for a model server, which loads the model through it; "
                     "8Gi and more are usual.",
                 )
             )
@@ -243,7 +243,7 @@ def _check_utilization(value: object) -> list[Problem]:
             )
         ]
     if not (isinstance(value, float) and 0 < value <= 1):
-        return [error(path, f"{value} is not above 0 and at most 1; write a fraction such as 0.9.")]
+        return [error(path, f"{value} must be greater than 0 and at most 1, such as 0.9.")]
     return []
 
 

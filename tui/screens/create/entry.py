@@ -13,7 +13,7 @@ from servedeck.fleet.ladder import complete
 from servedeck.fleet.view import Key
 from servedeck.serving.leftovers import Leftover
 from servedeck.serving.text import clip, one_line, sanitise
-from servedeck.serving.units import age
+from servedeck.serving.units import age, counted
 from tui.screens.create.ask import Answer, AskScreen
 
 if TYPE_CHECKING:
@@ -114,6 +114,8 @@ class Creating:
                 Answer(str(number), clip(name, 18), f"typed {ago} ago")
                 for number, (name, ago) in enumerate(told, 1)
             ]
+        if problem:
+            lines.append(problem)
         answers += [
             Answer("n", "Start anew", "what was left stays"),
             Answer("d", "Discard", "forget what was left, and start anew"),
@@ -137,10 +139,12 @@ class Creating:
         if shelf is None:
             return [], ""
         try:
+            dropped = await asyncio.to_thread(shelf.drop_old, time.time())
             left = await asyncio.to_thread(shelf.left)
         except OSError as error:
             return [], f"The drafts that were left cannot be read: {error.strerror}."
-        return left[:MOST_DRAFTS], ""
+        said = f"{counted(dropped, 'draft')} older than 30 days removed." if dropped else ""
+        return left[:MOST_DRAFTS], said
 
     async def _go_on(self, left: Left) -> None:
         """Open the form with a draft that was left, unless another has done so meanwhile."""

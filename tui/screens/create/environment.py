@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from servedeck.deploy.draft import VARIABLE, Draft, Row
+from servedeck.deploy.draft import NOT_KEPT, VARIABLE, Draft, Row
 from servedeck.serving.env import BadLine, parse
+from servedeck.serving.units import counted
 
 SOURCES = ("", "secret", "config_map")
 """Where a value comes from, in the order in which the key goes through them."""
 
 WORDS = {
     "": "The value is written here.",
-    "secret": "The value comes from a key of a Secret of the project.",
-    "config_map": "The value comes from a key of a ConfigMap of the project.",
+    "secret": "The value comes from a key of a Secret of the namespace.",
+    "config_map": "The value comes from a key of a ConfigMap of the namespace.",
 }
 
 
@@ -27,8 +28,8 @@ class Taken:
 
     @property
     def sentence(self) -> str:
-        parts = [f"{_count(self.added, 'variable')} added"] if self.added else []
-        parts += [f"{_count(self.changed, 'variable')} changed"] if self.changed else []
+        parts = [f"{counted(self.added, 'variable')} added"] if self.added else []
+        parts += [f"{counted(self.changed, 'variable')} changed"] if self.changed else []
         if self.bad:
             lines = ", ".join(str(one.line) for one in self.bad[:6])
             more = "…" if len(self.bad) > 6 else ""
@@ -106,6 +107,8 @@ def next_source(row: Row) -> str:
     sentence that says where it comes from now."""
     if row["source"] not in SOURCES:
         return "Mend the line first; then its value can come from elsewhere."
+    if row["key"] == NOT_KEPT:
+        row["key"] = ""
     at = SOURCES.index(row["source"])
     row["source"] = SOURCES[(at + 1) % len(SOURCES)]
     return WORDS[row["source"]]
@@ -113,7 +116,3 @@ def next_source(row: Row) -> str:
 
 def _unread(text: str, line: int, message: str) -> Row:
     return {**VARIABLE, "value": text, "source": "line", "ref": str(line), "key": message}
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -13,14 +13,26 @@ from textual.widget import Widget
 
 from servedeck.deploy.draft import VARIABLE, VOLUME, Draft
 from servedeck.serving.env import parse
+from servedeck.serving.fields import Kind
 from servedeck.serving.manifests import SystemVolume
 from servedeck.serving.problems import Problem
 from tui.screens.create import choices, environment, steps
 from tui.screens.create.summary import masked
 from tui.workbench import Around
 from widgets.choice_box import ChoiceBox
-from widgets.form import LONGEST_VALUE, ChoiceRow, FieldInput, FormRow, TextRow, VariableRow
+from widgets.form import (
+    LONGEST_VALUE,
+    WIDEST,
+    ChoiceRow,
+    FieldInput,
+    FormRow,
+    TextRow,
+    VariableRow,
+)
 from widgets.form_parts import Fact, FormBody, FormButton, Heading
+
+WIDTHS = {Kind.INTEGER: 12, Kind.FRACTION: 12, Kind.QUANTITY: 16, Kind.ARGUMENTS: 100}
+"""Cells of an input at most, by the kind of its field."""
 
 EDITORS = "FieldInput, ChoiceBox, FormButton"
 MOST_LINES = 500
@@ -138,7 +150,18 @@ class FormView(FormBody):
         if choices.is_choice(item.path, self.draft):
             drawn = choices.shown(item.path, text)
             return ChoiceRow(item.path, field.label, *drawn, required=field.required)
-        return TextRow(item.path, field.label, text, required=field.required)
+        return TextRow(
+            item.path,
+            field.label,
+            text,
+            required=field.required,
+            widest=WIDTHS.get(field.kind, WIDEST),
+        )
+
+    def show_hint(self, path: str, hint: str) -> bool:
+        """Show what a field is for beside it; False where there is no room for that."""
+        row = next((row for row in self._rows if row.path == path), None)
+        return row is not None and row.show_hint(hint)
 
     def _first_missing(self) -> str:
         known = steps.fields(self.draft)

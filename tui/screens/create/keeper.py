@@ -24,7 +24,7 @@ class Keeper:
         self._draft = draft
         self._shelf = shelf
         self._slot = slot
-        self._written: dict[str, Any] = draft.dump()  # what nobody changed need not be kept
+        self._written = self._dump()
         self._lock = asyncio.Lock()
         self._done = False
 
@@ -33,15 +33,23 @@ class Keeper:
             self._slot = shelf.slot()
         return self._slot
 
+    def _dump(self) -> tuple[dict[str, Any], int, str]:
+        return self._draft.dump(), self._draft.step, self._draft.field
+
+    def _differs(self, dump: tuple[dict[str, Any], int, str]) -> bool:
+        """Whether there is something to write: what nobody changed need not be kept, and where a
+        form was left only says something of a draft that is."""
+        return dump[0] != self._written[0] or (self._slot is not None and dump != self._written)
+
     async def save(self) -> str:
         """Write the draft where it is other than on disk; returns why it could not be, "" where it
         could."""
         async with self._lock:
-            dump = self._draft.dump()
-            if self._done or dump == self._written or (slot := self._place()) is None:
+            dump = self._dump()
+            if self._done or not self._differs(dump) or (slot := self._place()) is None:
                 return ""
             try:
-                await asyncio.to_thread(slot.write, dump)
+                await asyncio.to_thread(slot.write, self._draft.saved())
             except OSError as error:
                 return f"The draft cannot be kept in {slot.path.parent}: {error.strerror}."
             self._written = dump
@@ -49,10 +57,10 @@ class Keeper:
 
     def write(self) -> None:
         """Write it at once, the program ends; nobody could read what goes wrong."""
-        dump = self._draft.dump()
-        if not self._done and dump != self._written and (slot := self._place()) is not None:
+        dump = self._dump()
+        if not self._done and self._differs(dump) and (slot := self._place()) is not None:
             with suppress(OSError):
-                slot.write(dump)
+                slot.write(self._draft.saved())
                 self._written = dump
 
     def close(self) -> None:

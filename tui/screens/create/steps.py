@@ -27,7 +27,7 @@ _PROBES = (
 CLAIM = Field(
     "claim",
     "PVC",
-    "PersistentVolumeClaim of the project; space lists those there are",
+    "PersistentVolumeClaim of the namespace; space lists those there are",
     Kind.SUGGESTION,
     required=True,
 )
@@ -124,7 +124,7 @@ def _detailed(draft: Draft, system: Sequence[SystemVolume]) -> Iterator[Item]:
         for field in VOLUME_FIELDS:
             yield Input(f"volumes.{at}.{field.name}", field)
     yield Button(
-        "add.volumes", "+ Add Volume", "Mount one of the project's PVCs; enter adds a row for it"
+        "add.volumes", "+ Add Volume", "Mount one of the namespace's PVCs; enter adds a row for it"
     )
     yield Title("Advanced Settings", "optional")
     yield from (Input(field.name, field) for field in ADVANCED)
@@ -133,7 +133,7 @@ def _detailed(draft: Draft, system: Sequence[SystemVolume]) -> Iterator[Item]:
     yield from _variables(draft, "env", "Environment Variables")
     yield Title("Transformer", "optional: a sidecar that requests pass first")
     yield from (Input(field.name, field) for field in TRANSFORMER)
-    yield from _variables(draft, "transformer.env", "Environment of the Transformer")
+    yield from _variables(draft, "transformer.env", "Transformer Environment Variables")
 
 
 def _variables(draft: Draft, path: str, title: str) -> Iterator[Item]:

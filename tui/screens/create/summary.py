@@ -151,9 +151,9 @@ def section_entries(
     found: list[Entry] = []
     by_field = {one.field: one for one in sorted(problems, key=lambda one: one.is_error)}
     for number, section in enumerate(sections(draft), 1):
-        rule = "─" * max(0, width - len(section.title) - 14)
+        rule = "─" * max(0, width - len(section.title) - 13)
         head: Line = ((f" {number} ", "key"), (f"{section.title} ", "title"), (rule, "muted"))
-        found += [Entry(), Entry((*head, (f" {number} edits", "muted")), section=str(number))]
+        found += [Entry(), Entry((*head, (f" {number} Edit", "muted")), section=str(number))]
         for path in section.paths:
             if path == "volumes":
                 found += _volumes(draft, system, by_field)

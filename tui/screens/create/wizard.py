@@ -85,7 +85,7 @@ class CreateScreen(FilingScreen):
         self.look_around()
         self.set_interval(AROUND_PACE, self._look_again)
         self.form.set_around(self.around, self.system())
-        self.call_later(self.show_step, 1)
+        self.call_later(self.show_step, self.draft.step, self.draft.field)
         if self._said_first:
             self.say(self._said_first, seconds=20)
 
@@ -140,7 +140,9 @@ class CreateScreen(FilingScreen):
 
     async def show_step(self, step: int, focus: str = "") -> None:
         """Go to a step, to one of its fields."""
-        self.step = step
+        self.step = self.draft.step = step
+        self.draft.field = focus
+        self.keep()
         reviews = step == 3
         self.form.display = not reviews
         self.review_list.display = reviews
@@ -254,9 +256,14 @@ class CreateScreen(FilingScreen):
             text = self.focused.help
         else:
             text = steps.help_of(path, self.draft)
+            if self.form.show_hint(path, text):
+                text = ""  # it stands beside the field
         self.help_bar.set_lines(*wrap(((" ", ""), (text, "muted")), self.size.width - 1, 1))
 
     def on_form_view_focused(self, message: FormView.Focused) -> None:
+        if self.step != 3 and message.path != self.draft.field:
+            self.draft.field = message.path
+            self.keep()
         self.show_help(message.path)
         self.show_hints()
 
