@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 from rich.console import RenderableType
 from rich.text import Text
+from textual import events
 from textual.app import App
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
@@ -25,6 +26,7 @@ from servedeck.serving.text import sanitise
 from styles.themes import ANSI, DARK, DEFAULTS, THEMES
 from tui.actions import BY_ID, shown_keys
 from tui.frame import Frame, is_update
+from tui.keyqueue import KeyQueue
 from tui.screens.base import ActionScreen
 from tui.screens.servings import ServingsScreen
 from tui.source import Changes, Cluster, Source
@@ -100,6 +102,7 @@ class ServedeckApp(App[None]):
         self.theme = ANSI.name if no_color else theme or (ANSI if few_colours else DARK).name
         self.set_keymap(self.keys)
         self._frame = Frame()
+        self._keyqueue = KeyQueue(self)
         self.leaving = False
         """True from the moment that the end was asked for."""
 
@@ -114,6 +117,16 @@ class ServedeckApp(App[None]):
     ) -> None:
         self.leaving = True
         super().exit(result, return_code, message)
+
+    # -- keys ---------------------------------------------------------------------------------
+
+    async def on_event(self, event: events.Event) -> None:
+        if event.is_forwarded or self._keyqueue.admits(event):
+            await super().on_event(event)
+
+    def hold(self, worker: Worker[None], what: str) -> None:
+        """Keep the keys that come until the worker ends; `what` says what it does."""
+        self._keyqueue.hold(worker, what)
 
     # -- the living picture -------------------------------------------------------------------
 
@@ -241,22 +254,25 @@ class ServedeckApp(App[None]):
     def _pick(self, screen: PickScreen, then: Callable[[str], Coroutine[None, None, None]]) -> None:
         def chosen(key: str | None) -> None:
             if key is not None:
-                self._begin(then(key), "switch")
+                self._begin(then(key), "switch", holds="Switching")
 
         self.push_screen(screen, chosen)
 
-    def _begin(self, going: Coroutine[None, None, None], group: str) -> None:
-        self.run_worker(going, group=group, exclusive=True, exit_on_error=False)
+    def _begin(self, going: Coroutine[None, None, None], group: str, holds: str = "") -> None:
+        worker = self.run_worker(going, group=group, exclusive=True, exit_on_error=False)
+        if holds:
+            self.hold(worker, holds)
 
     def _run_command(self, command: str | None) -> None:
         """Do what the command line was left with."""
         what, _, name = (command or "").partition(" ")
         if what == "context":
-            self._begin(self.show_context(name), "switch")
+            self._begin(self.show_context(name), "switch", holds="Switching")
         elif what == "namespace":
-            self._begin(self.show_namespace("" if name in ("all", "-A") else name), "switch")
+            name = "" if name in ("all", "-A") else name
+            self._begin(self.show_namespace(name), "switch", holds="Switching")
         elif what in BY_ID and isinstance(self.screen, ActionScreen):
-            self._begin(self.screen.action_do(what), "command")
+            self._begin(self.screen.action_do(what), "command", holds=BY_ID[what].label)
 
     # -- actions of every screen --------------------------------------------------------------
 

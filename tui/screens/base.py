@@ -170,11 +170,17 @@ class ActionScreen(Screen[Result]):
 
     # -- workers ------------------------------------------------------------------------------
 
-    def start(self, work: Coroutine[None, None, None], group: str) -> Worker[None]:
-        """Run `work` beside the screen, in place of what the group ran before."""
-        return self.run_worker(
+    def start(
+        self, work: Coroutine[None, None, None], group: str, *, holds: str = ""
+    ) -> Worker[None]:
+        """Run `work` beside the screen, in place of what the group ran before. What it does where
+        keys mean another thing once it has ended is named by `holds`; they wait for it then."""
+        worker = self.run_worker(
             work, name=group, group=group, exclusive=True, exit_on_error=False, description=group
         )
+        if holds:
+            self.servedeck.hold(worker, holds)
+        return worker
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         if event.state is WorkerState.ERROR and isinstance(event.worker.error, Exception):

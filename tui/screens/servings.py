@@ -243,12 +243,12 @@ class ServingsScreen(ActionScreen[None]):
 
         self.app.push_screen(LogScreen(key, pod.name, pod.container))
 
-    async def do_create(self) -> None:
-        await self.creating.new()
+    def do_create(self) -> None:
+        self.start(self.creating.new(), "create", holds="Asking what you may create")
 
-    async def do_clone(self) -> None:
+    def do_clone(self) -> None:
         if view := self.selected:
-            await self.creating.clone(view.key)
+            self.start(self.creating.clone(view.key), "create", holds=f"Reading {view.key}")
 
     def do_wide(self) -> None:
         self.table.set_view(wide=not self.table.wide)

@@ -41,7 +41,8 @@ class FilingScreen(ReviewingScreen):
 
         def named(path: Path | None) -> None:
             if path is not None:
-                self.start(self._write(path, text, private=secret), "file")
+                write = self._write(path, text, private=secret)
+                self.start(write, "file", holds=f"Writing {path}")
 
         self.app.push_screen(ask, named)
 
@@ -63,7 +64,7 @@ class FilingScreen(ReviewingScreen):
 
         def named(path: Path | None) -> None:
             if path is not None:
-                self.start(self._load(path), "file")
+                self.start(self._load(path), "file", holds=f"Reading {path}")
 
         self.app.push_screen(ask, named)
 
@@ -90,7 +91,8 @@ class FilingScreen(ReviewingScreen):
 
         def named(path: Path | None) -> None:
             if path is not None:
-                self.start(self._load_env(message.path, path), "file")
+                load = self._load_env(message.path, path)
+                self.start(load, "file", holds=f"Reading {path}")
 
         self.app.push_screen(ask, named)
 

@@ -337,7 +337,7 @@ class FormView(FormBody):
         path, _, at = row.rpartition(".")
         unread = self._texts_of(row).get("source") == "line"
         if unread and environment.mend(self.draft, path, int(at)):
-            self.call_after_refresh(self._mended, row)
+            self.call_later(self._mended, row)
         self.post_message(self.Changed(row))
 
     async def _mended(self, row: str) -> None:

@@ -398,9 +398,9 @@ class CreateScreen(FilingScreen):
 
     def _leave_answered(self, answer: str | None) -> None:
         if answer == "l":
-            self.start(self._leave(), "leave")
+            self.start(self._leave(), "leave", holds="Keeping the draft")
         elif answer == "d":
-            self.start(self._discard(), "leave")
+            self.start(self._discard(), "leave", holds="Removing the draft")
 
     async def _leave(self) -> None:
         if problem := await self._keeper.save():
