@@ -55,5 +55,8 @@ class Host(Protocol):
     def hold(self, worker: Worker[None], what: str) -> None:
         """Keep the keys that come until the worker ends; `what` says what it does."""
 
+    async def do_quit(self) -> None:
+        """End, unless a screen says why not yet."""
+
     def do_help(self) -> None:
         """Show what the keys of the screen in front do."""

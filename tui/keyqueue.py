@@ -159,7 +159,7 @@ def _idle(pump: MessagePump) -> bool:
     """Whether it waits for a message, and so has handled all there were."""
     # Its queue is waited for exactly while it has nothing in hand.
     ready: asyncio.Event = pump._message_queue.ready_event
-    waited_for = bool(ready._waiters) and not ready.is_set()  # type: ignore[attr-defined]
+    waited_for = bool(ready._waiters) and not ready.is_set()
     return waited_for or _over(pump)
 
 

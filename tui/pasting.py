@@ -1,8 +1,11 @@
-"""What is pasted reaches the app as one text, whatever stands in it."""
+"""What is pasted reaches the app as one text, whatever stands in it, also from a terminal that does
+not mark it as pasted."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
+from time import monotonic
 
 from textual import events
 from textual._xterm_parser import XTermParser
@@ -12,14 +15,31 @@ from textual.message import Message
 START, END = "\x1b[200~", "\x1b[201~"
 """Between them the terminal sends what was pasted."""
 
+BURST = 64
+"""Characters that come at once, without a key among them that is no text: more than anybody types
+ahead, so they were pasted."""
+
+PAUSE = 0.03
+"""Seconds without a character that end what was pasted without marks."""
+
+MOST = 4_000_000
+"""Characters of a paste that are kept; no field takes as many, and the field says so."""
+
+_PLAIN = re.compile(r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]+")
+"""Text with its tabs and line breaks."""
+
 
 class PasteParser(XTermParser):
     """Textual looks for escape sequences in what is pasted too, and takes for keys what it does
     not know: a copied escape and the letters after it would press these letters, and one near the
     end would hide that end. tmux lets escapes through. Here Textual sees the two marks only."""
 
-    def __init__(self, debug: bool = False) -> None:
+    def __init__(self, debug: bool = False, clock: Callable[[], float] = monotonic) -> None:
         super().__init__(debug)
+        self._clock = clock
+        self._burst: list[str] = []
+        """What has come of a paste without marks."""
+        self._burst_at = 0.0
         self._pasted: list[str] | None = None
         """What has come of a paste; None outside of one."""
         self._tail = ""
@@ -27,7 +47,19 @@ class PasteParser(XTermParser):
 
     def feed(self, data: str) -> Iterable[Message]:
         if not data:
+            yield from self._end_burst()
             yield from super().feed(data)
+        elif self._burst and self._clock() - self._burst_at > PAUSE:
+            yield from self._end_burst()
+        if self._pasted is None and START not in data:
+            plain = len(data) > BURST and _PLAIN.fullmatch(data)
+            if plain or self._burst:
+                if sum(map(len, self._burst)) < MOST:
+                    self._burst.append(data)
+                self._burst_at = self._clock()
+                return
+        else:
+            yield from self._end_burst()
         while data:
             known = len(self._tail)
             text = self._tail + data
@@ -42,13 +74,25 @@ class PasteParser(XTermParser):
                 at = text.find(END)
                 end = at + len(END) if at >= 0 else len(text)
                 self._tail = "" if at >= 0 else text[1 - len(END) :]
-                self._pasted.append(text[: at if at >= 0 else end - len(self._tail)])
+                if sum(map(len, self._pasted)) < MOST:
+                    self._pasted.append(text[: at if at >= 0 else end - len(self._tail)])
                 if at >= 0:
                     pasted, self._pasted = "".join(self._pasted), None
                     for event in super().feed(END):
                         empty = isinstance(event, events.Paste)
                         yield events.Paste(pasted.replace("\0", "")) if empty else event
             data = text[end:]
+
+    def tick(self) -> Iterable[Message]:
+        """Called where nothing more has come for a while, and after each read."""
+        if self._burst and self._clock() - self._burst_at > PAUSE:
+            yield from self._end_burst()
+        yield from super().tick()
+
+    def _end_burst(self) -> Iterable[Message]:
+        if self._burst:
+            text, self._burst = "".join(self._burst), []
+            yield events.Paste(text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def guard() -> None:

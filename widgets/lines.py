@@ -20,6 +20,13 @@ class Paragraph(NamedTuple):
     """Cut at the edge in place of wrapped (for tables)."""
     whole: bool = False
     """Broken between spans where that is possible."""
+    ref: str = ""
+    """What a click on it leads to; "" for nothing."""
+
+
+def _wrapped(paragraph: Paragraph, width: int) -> list[Line]:
+    line, hanging, cut, whole, _ref = paragraph
+    return wrap(line, width, hanging, whole=whole) if line and not cut else [line]
 
 
 class Lines(SpanView, can_focus=True):
@@ -57,12 +64,17 @@ class Lines(SpanView, can_focus=True):
     def _wrap(self, width: int) -> list[Line]:
         lines: list[Line] = []
         for paragraph in self._paragraphs:
-            line, hanging, cut, whole = paragraph
-            if line and not cut:
-                lines += wrap(line, width, hanging, whole=whole)
-            else:
-                lines.append(line)
+            lines += _wrapped(paragraph, width)
         return lines
+
+    def ref_at(self, y: int) -> str:
+        """What the paragraph on line `y` of the screen's part leads to."""
+        at = self.scroll_offset.y + y
+        for paragraph in self._paragraphs:
+            at -= len(_wrapped(paragraph, self._wrapped_at))
+            if at < 0:
+                return paragraph.ref
+        return ""
 
     def _arrange(self) -> int:
         width = self.inner_width

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import tempfile
 from collections.abc import Sequence
@@ -122,7 +123,7 @@ class Harness:
 def cut(keys: Sequence[str], at: Sequence[int]) -> list[Sequence[str]]:
     places = sorted({place % (len(keys) + 1) for place in at})
     edges = [0, *places, len(keys)]
-    return [keys[a:b] for a, b in zip(edges, edges[1:], strict=False) if a < b]
+    return [keys[a:b] for a, b in itertools.pairwise(edges) if a < b]
 
 
 EXAMPLES = st.lists(

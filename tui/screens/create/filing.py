@@ -21,8 +21,8 @@ class FilingScreen(ReviewingScreen):
 
     form = query_one(FormView)
 
-    def keep(self) -> None:
-        """The draft is another: keep it."""
+    def keep(self, path: str = "") -> None:
+        """The draft was changed at `path`: keep it."""
 
     async def show_step(self, step: int, focus: str = "") -> None:
         """Go to a step, to one of its fields."""

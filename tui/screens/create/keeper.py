@@ -33,13 +33,20 @@ class Keeper:
             self._slot = shelf.slot()
         return self._slot
 
-    async def save(self) -> str:
+    @property
+    def keeps(self) -> bool:
+        """Whether the draft lies on disk as it is now."""
+        return not self._done and self._slot is not None and self._draft.dump() == self._written
+
+    async def save(self, *, needed: bool = False) -> str:
         """Write the draft where it is other than on disk; returns why it could not be, "" where it
-        could."""
+        could. While there is no place for it yet that is told only where it is `needed` now."""
         async with self._lock:
             dump = self._draft.dump()
-            if self._done or dump == self._written or (slot := self._place()) is None:
+            if self._done or dump == self._written:
                 return ""
+            if (slot := self._place()) is None:
+                return "The draft cannot be kept: no API server was reached yet." if needed else ""
             try:
                 await asyncio.to_thread(slot.write, dump)
             except OSError as error:
