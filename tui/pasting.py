@@ -1,10 +1,11 @@
 """What is pasted reaches the app as one text, whatever stands in it, also from a terminal that does
-not mark it as pasted."""
+not mark it as pasted. Escape sequences that mean nothing here press no keys."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from time import monotonic
 
 from textual import events
@@ -27,6 +28,35 @@ MOST = 4_000_000
 
 _PLAIN = re.compile(r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]+")
 """Text with its tabs and line breaks."""
+
+_SEQUENCE = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # control sequences
+    r"|\x1b[\]P_^X][^\x07\x1b]*(?:\x07|\x1b\\)"  # answers of the terminal
+)
+
+_NUMBERED = re.compile(r"\x1b\[(\d+)[;:\d]*~")
+LAST_NUMBERED = 34
+"""Number of the last function key that terminals have in this way (F20)."""
+
+
+@lru_cache(maxsize=512)
+def _means(sequence: str) -> bool:
+    """Whether Textual makes an event of a whole escape sequence. Of one that it does not know it
+    makes the keys of its characters, a while later: `9` of a key that sends `ESC [ 99 ~`."""
+    if (key := _NUMBERED.fullmatch(sequence)) and int(key[1][:3]) > LAST_NUMBERED:
+        return False  # Textual takes the number for that of a character
+    return any(True for _event in XTermParser().feed(sequence))
+
+
+def _meant(text: str) -> str:
+    """`text` without the escape sequences that mean nothing."""
+
+    def kept(match: re.Match[str]) -> str:
+        sequence = match[0]
+        known = sequence in (START, END) or sequence.startswith(("\x1b[<", "\x1b[M"))
+        return sequence if known or (sequence[1] == "[" and _means(sequence)) else ""
+
+    return _SEQUENCE.sub(kept, text) if "\x1b" in text else text
 
 
 class PasteParser(XTermParser):
@@ -68,7 +98,8 @@ class PasteParser(XTermParser):
                 at = text.find(START)
                 end = at + len(START) if at >= 0 else len(text)
                 self._tail = "" if at >= 0 else text[1 - len(START) :]
-                yield from super().feed(text[known:end])
+                if keys := _meant(text[known:end]):
+                    yield from super().feed(keys)
                 self._pasted = [] if at >= 0 else None
             else:
                 at = text.find(END)

@@ -103,3 +103,13 @@ def test_a_paste_without_marks_takes_bounded_memory() -> None:
         assert reads.read("x" * 4096) == []
     (told,) = reads.wait()
     assert len(told) <= MOST + 5000
+
+
+@pytest.mark.parametrize(
+    "sequence",
+    ["\x1b[99~", "\x1b[?99z", "\x1b[1;2;3;4z", "\x1b]11;rgb:1e1e/1e1e/1e1e\x07", "\x1bP1+r\x1b\\"],
+)
+def test_an_escape_sequence_without_a_meaning_presses_no_key(sequence: str) -> None:
+    reads = Reads()
+    assert reads.read(f"a{sequence}b") == ["a", "b"]
+    assert reads.read("\x1b[A\x1b[15~\x1b[1;5C") == ["up", "f5", "ctrl+right"]
