@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 MOST = 1000
 """Events that wait at most; what comes then is dropped, and said."""
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds after which keys that wait are dropped, unless what they wait for has said what it is."""
 
 SAID_AFTER = 1.0
 """Seconds after which it is said what keys wait for, and esc stops it."""
+
+ENDS = frozenset({"ctrl+c", "ctrl+q"})
+"""Keys that do not wait for what takes longer than that."""
 
 ORDERED = (
     events.Key,
@@ -53,6 +56,8 @@ class KeyQueue:
         self._next: events.Event | None = None
         """The event that was handed to the app and has not come to it yet."""
         self._feeder: asyncio.Task[None] | None = None
+        self._since = 0.0
+        """When the wait began that goes on now; 0 for none."""
         self._holds: dict[Worker[Any], tuple[str, float]] = {}
         """Workers that must end before the next key -> what they do, and since when."""
 
@@ -64,6 +69,9 @@ class KeyQueue:
         if not isinstance(event, ORDERED):
             return True
         if not (self._waiting or self._next or self._unfinished(own=False)):
+            return True
+        if _is_end(event) and self._since and monotonic() - self._since > SAID_AFTER:
+            self._waiting.clear()
             return True
         if self._stops(event):
             return False
@@ -83,6 +91,9 @@ class KeyQueue:
     def _say(self, worker: Worker[Any]) -> None:
         if worker in self._holds and not worker.is_finished:
             self._app.say(f"{self._holds[worker][0]}…; esc stops it.")
+            if any(map(_is_end, self._waiting)):
+                self._waiting.clear()
+                self._app.call_later(self._app.do_quit)
 
     def _stops(self, event: events.Event) -> bool:
         """Whether the event is the esc that stops what keys wait for."""
@@ -130,7 +141,8 @@ class KeyQueue:
 
     async def _rest(self) -> bool:
         """Wait until the app is at rest; False where that takes too long."""
-        end = monotonic() + PATIENCE
+        self._since = monotonic()
+        end = self._since + PATIENCE
         while (unfinished := self._unfinished(own=True)) is not None:
             if isinstance(unfinished, Worker):
                 if (task := unfinished._task) is not None:
@@ -142,17 +154,21 @@ class KeyQueue:
         return True
 
     async def _feed(self) -> None:
-        while self._waiting:
-            if not await self._rest() and self._waiting:
-                self._app.say(
-                    f"{_keys(len(self._waiting))}: what was done before does not end.", "error"
-                )
-                self._waiting.clear()
-            if self._waiting:
-                self._next = self._waiting.popleft()
-                if self._app.leaving or not self._app.post_message(self._next):
+        try:
+            while self._waiting:
+                rested = await self._rest()
+                self._since = 0.0
+                if not rested and self._waiting:
+                    dropped = _keys(len(self._waiting))
+                    self._app.say(f"{dropped}: what was done before does not end.", "error")
                     self._waiting.clear()
-        self._feeder = None
+                if self._waiting:
+                    self._next = self._waiting.popleft()
+                    if self._app.leaving or not self._app.post_message(self._next):
+                        self._waiting.clear()
+        finally:
+            self._feeder = None
+            self._since = 0.0
 
 
 def _idle(pump: MessagePump) -> bool:
@@ -186,6 +202,10 @@ async def _worked(pump: MessagePump, seconds: float) -> bool:
         if one is not pump._task:
             one.cancel()
     return bool(done)
+
+
+def _is_end(event: events.Event) -> bool:
+    return isinstance(event, events.Key) and event.key in ENDS
 
 
 def _keys(number: int) -> str:

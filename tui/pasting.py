@@ -20,7 +20,7 @@ BURST = 64
 """Characters that come at once, without a key among them that is no text: more than anybody types
 ahead, so they were pasted."""
 
-PAUSE = 0.03
+PAUSE = 0.15
 """Seconds without a character that end what was pasted without marks."""
 
 MOST = 4_000_000

@@ -18,6 +18,7 @@ from servedeck.serving.problems import warning
 from styles.themes import DARK
 from tests.tui import fakes
 from tests.tui.bench import CLAIMS, FakeBench
+from tui import pasting
 from tui.app import ServedeckApp
 
 EVIL = (
@@ -119,6 +120,7 @@ def main(kind: str) -> None:
             )
 
     source.start = begin  # type: ignore[method-assign]
+    pasting.guard()
     app.run()
     sys.exit(app.return_code)
 

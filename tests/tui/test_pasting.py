@@ -69,7 +69,7 @@ class Reads:
         return [e.key if isinstance(e, events.Key) else f"paste {e.text}" for e in events_]  # type: ignore[attr-defined]
 
     def wait(self) -> list[str]:
-        self.now += 0.1
+        self.now += 0.2
         return [f"paste {event.text}" for event in self.parser.tick()]  # type: ignore[attr-defined]
 
 

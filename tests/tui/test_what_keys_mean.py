@@ -246,6 +246,8 @@ async def test_esc_stops_what_keys_wait_for(
         await shows(pilot, "Reading search/embed-large: stopped; 2 keys were dropped.")
         burst(pilot, "question_mark")
         await shows(pilot, "Serving list")
+        burst(pilot, "escape", "C", "ctrl+c")
+        await wait_for(pilot, lambda: app.leaving, "the end", 60)
 
 
 # -- undo ---------------------------------------------------------------------------------------
