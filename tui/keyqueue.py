@@ -29,6 +29,10 @@ PATIENCE = 30.0
 SAID_AFTER = 1.0
 """Seconds after which it is said what keys wait for, and esc stops it."""
 
+ROUNDS = 300
+"""Times that something is waited for to handle its messages, before it is taken for busy with
+something else, as a log that never pauses; what a key begins ends after far fewer."""
+
 ENDS = frozenset({"ctrl+c", "ctrl+q"})
 """Keys that do not wait for what takes longer than that."""
 
@@ -143,12 +147,15 @@ class KeyQueue:
         """Wait until the app is at rest; False where that takes too long."""
         self._since = monotonic()
         end = self._since + PATIENCE
+        rounds = 0
         while (unfinished := self._unfinished(own=True)) is not None:
             if isinstance(unfinished, Worker):
                 if (task := unfinished._task) is not None:
                     await asyncio.wait({task})
                 end = monotonic() + PATIENCE
                 await asyncio.sleep(0)
+            elif (rounds := rounds + 1) > ROUNDS:
+                break
             elif not await _worked(unfinished, end - monotonic()):
                 return False
         return True

@@ -250,6 +250,22 @@ async def test_esc_stops_what_keys_wait_for(
         await wait_for(pilot, lambda: app.leaving, "the end", 60)
 
 
+async def test_keys_go_on_while_something_never_rests() -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        going = True
+
+        async def again() -> None:
+            await asyncio.sleep(0)
+            if going:
+                app.servings.table.call_later(again)
+
+        await again()
+        burst(pilot, "slash", "q", "x")
+        await wait_for(pilot, lambda: app.servings.filter_line.text == "qx", "the filter", 60)
+        going = False
+
+
 # -- undo ---------------------------------------------------------------------------------------
 
 
