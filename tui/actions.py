@@ -172,7 +172,7 @@ ACTIONS: tuple[Action, ...] = (
         "servings.back",
         "escape",
         "clear",
-        "Close the status, or clear the filter.",
+        "Close the status; where none is open, clear the filter.",
     ),
     Action("servings.quit", "q", "quit", "Leave servedeck."),
     Action("filter.keep", "enter", "keep", "Go back to the list, filtered.", footer=1, widget=True),
@@ -208,7 +208,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("create.next", "ctrl+n", "next", "Finish this step and go to the next.", footer=2),
     Action(
         "create.previous",
-        "ctrl+b",
+        "ctrl+p",
         "back",
         "Go to the step before; what was typed stays.",
         footer=3,
@@ -217,7 +217,8 @@ ACTIONS: tuple[Action, ...] = (
         "create.leave",
         "escape",
         "leave",
-        "Leave the form; asks whether the draft is kept.",
+        "Go back from the YAML to the review; else leave the form, which asks whether the draft is"
+        " kept.",
         footer=4,
     ),
     Action(
@@ -279,6 +280,8 @@ ACTIONS: tuple[Action, ...] = (
         widget=True,
     ),
     Action("form.remove", "ctrl+r", "remove row", "Remove the volume or the variable.", footer=8),
+    Action("form.revert", "ctrl+z", "undo", "Take back the last change of the form.", footer=10),
+    Action("form.redo", "ctrl+x", "redo", "Do again what was taken back last.", footer=11),
     Action(
         "form.source",
         "ctrl+t",
@@ -407,7 +410,7 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action(
         "table.page",
-        "pagedown,pageup,ctrl+f,ctrl+b",
+        "pagedown,pageup,ctrl+f,ctrl+u",
         "page",
         "Down and up by a page.",
         widget=True,
@@ -457,7 +460,14 @@ ACTIONS: tuple[Action, ...] = (
         "Stop servedeck and go back to the shell, where fg continues it.",
         command="suspend",
     ),
-    Action("app.quit", "ctrl+c,ctrl+q", "quit", "Leave servedeck.", command="q"),
+    Action(
+        "app.quit",
+        "ctrl+c,ctrl+q",
+        "quit",
+        "Leave servedeck, from anywhere. A form is kept as a draft; what is being written to the"
+        " cluster is finished first, unless the key is pressed again.",
+        command="q",
+    ),
 )
 
 BY_ID: Mapping[str, Action] = {action.id: action for action in ACTIONS}

@@ -7,15 +7,19 @@ import contextlib
 import gc
 import logging
 import os
+import re
 import traceback
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from rich.console import RenderableType
 from rich.text import Text
+from textual import events
 from textual.app import App
+from textual.binding import BindingType
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
@@ -25,9 +29,10 @@ from servedeck.cluster.program import kill_running
 from servedeck.serving.text import sanitise
 from servedeck.serving.units import counted
 from styles.themes import ANSI, DARK, DEFAULTS, THEMES
-from tui.actions import BY_ID, shown_keys
+from tui.actions import BY_ID, bound, shown_key, shown_keys
 from tui.frame import Frame, is_update
 from tui.internals.driver import TerminalDriver
+from tui.keyqueue import KeyQueue
 from tui.screens.base import ActionScreen
 from tui.screens.servings import ServingsScreen
 from tui.source import Changes, Cluster, Source
@@ -47,6 +52,9 @@ CLOSE_TIMEOUT = 2.0
 TAIL_TIMEOUT = 10.0
 """Seconds after which the last lines of a container are given up."""
 
+SILENT = re.compile(r"(left|right|iso)_.*|.*_lock|<ignore>|(lower|raise|mute)_.*|media_.*")
+"""Keys that are no request: modifiers alone, and those of the whole machine."""
+
 
 class ServedeckApp(App[None]):
     """Shows the servings of a cluster for as long as the operator wants."""
@@ -59,6 +67,10 @@ class ServedeckApp(App[None]):
     ]
     TITLE = "servedeck"
     ENABLE_COMMAND_PALETTE = False
+    # Before whatever has the focus: ctrl+c means the same thing in a text field.
+    BINDINGS: ClassVar[list[BindingType]] = [
+        replace(one, priority=True) for one in bound("app") if one.id == "app.quit"
+    ]
     ALLOW_SELECT = False
     """The terminal's own selection (shift and drag) copies what is on the screen."""
 
@@ -106,6 +118,9 @@ class ServedeckApp(App[None]):
         self.theme = ANSI.name if no_color else theme or (ANSI if few_colours else DARK).name
         self.set_keymap(self.keys)
         self._frame = Frame()
+        self._keyqueue = KeyQueue(self)
+        self._reason_to_stay = ""
+        """Why the end was put off, when it was asked for last."""
         self.leaving = False
         """True from the moment that the end was asked for."""
 
@@ -118,8 +133,47 @@ class ServedeckApp(App[None]):
     def exit(
         self, result: None = None, return_code: int = 0, message: RenderableType | None = None
     ) -> None:
+        if message is None and not self.leaving:
+            told = [s.left_behind() for s in self.screen_stack if isinstance(s, ActionScreen)]
+            message = Text("\n".join(filter(None, told))) if any(told) else None
         self.leaving = True
         super().exit(result, return_code, message)
+
+    # -- keys ---------------------------------------------------------------------------------
+
+    async def on_event(self, event: events.Event) -> None:
+        if event.is_forwarded or self._keyqueue.admits(event):
+            await super().on_event(event)
+
+    async def _on_key(self, event: events.Key) -> None:
+        """A key that nothing in front of the app has taken."""
+        event.prevent_default()
+        if not await self._check_bindings(event.key) and not SILENT.fullmatch(event.key):
+            named = event.character if event.is_printable and event.character else ""
+            self._say_unknown(named.strip() or shown_key(event.key))
+
+    def _say_unknown(self, key: str) -> None:
+        if isinstance(self.screen, ActionScreen) and not self.leaving:
+            lists = self.screen.help_key()
+            where = f"{lists} lists the keys" if lists else "the line below lists the keys"
+            self.say(f"{key}: no action here; {where}.")
+
+    def on_paste(self, event: events.Paste) -> None:
+        """Text for which there is no field."""
+        filters = self.key_of("servings.filter")
+        first = f"; press {filters} to filter first" if self.screen is self.servings else ""
+        self.say(f"The pasted text is ignored: no field takes text here{first}.", "warning")
+
+    async def action_do(self, action_id: str) -> None:
+        """The one action that is bound here."""
+        await self.do_quit()
+
+    async def action_quit(self) -> None:
+        await self.do_quit()
+
+    def hold(self, worker: Worker[None], what: str) -> None:
+        """Keep the keys that come until the worker ends; `what` says what it does."""
+        self._keyqueue.hold(worker, what)
 
     # -- the living picture -------------------------------------------------------------------
 
@@ -282,22 +336,25 @@ class ServedeckApp(App[None]):
     def _pick(self, screen: PickScreen, then: Callable[[str], Coroutine[None, None, None]]) -> None:
         def chosen(key: str | None) -> None:
             if key is not None:
-                self._begin(then(key), "switch")
+                self._begin(then(key), "switch", holds="Switching")
 
         self.push_screen(screen, chosen)
 
-    def _begin(self, going: Coroutine[None, None, None], group: str) -> None:
-        self.run_worker(going, group=group, exclusive=True, exit_on_error=False)
+    def _begin(self, going: Coroutine[None, None, None], group: str, holds: str = "") -> None:
+        worker = self.run_worker(going, group=group, exclusive=True, exit_on_error=False)
+        if holds:
+            self.hold(worker, holds)
 
     def _run_command(self, command: str | None) -> None:
         """Do what the command line was left with."""
         what, _, name = (command or "").partition(" ")
         if what == "context":
-            self._begin(self.show_context(name), "switch")
+            self._begin(self.show_context(name), "switch", holds="Switching")
         elif what == "namespace":
-            self._begin(self.show_namespace("" if name in ("all", "-A") else name), "switch")
+            name = "" if name in ("all", "-A") else name
+            self._begin(self.show_namespace(name), "switch", holds="Switching")
         elif what in BY_ID and isinstance(self.screen, ActionScreen):
-            self._begin(self.screen.action_do(what), "command")
+            self._begin(self.screen.action_do(what), "command", holds=BY_ID[what].label)
 
     # -- actions of every screen --------------------------------------------------------------
 
@@ -321,8 +378,17 @@ class ServedeckApp(App[None]):
             self._driver.write(sequence)
             self._driver.flush()
 
-    def do_quit(self) -> None:
-        self.exit()
+    async def do_quit(self) -> None:
+        """End, unless a screen says why not yet; a second time it is not asked again."""
+        reason = ""
+        for screen in reversed(self.screen_stack):
+            if isinstance(screen, ActionScreen) and not reason:
+                reason = await screen.why_stay()
+        if reason and reason != self._reason_to_stay:
+            self._reason_to_stay = reason
+            self.say(reason, "warning")
+        else:
+            self.exit(return_code=1 if reason else 0)
 
     # -- troubles -----------------------------------------------------------------------------
 

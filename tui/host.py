@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from textual.worker import Worker
+
     from tui.source import Cluster, Source
     from tui.workbench import Workbench
     from widgets.status_popover import Crash, Tail
@@ -49,6 +51,12 @@ class Host(Protocol):
 
     def write_to_terminal(self, sequence: str) -> None:
         """Send a control sequence to the terminal, past the screen."""
+
+    def hold(self, worker: Worker[None], what: str) -> None:
+        """Keep the keys that come until the worker ends; `what` says what it does."""
+
+    async def do_quit(self) -> None:
+        """End, unless a screen says why not yet."""
 
     def do_help(self) -> None:
         """Show what the keys of the screen in front do."""

@@ -8,7 +8,7 @@ where Textual's DataTable costs 50 ms and 21 kB, because that one draws all visi
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from rich.cells import cell_len
@@ -21,7 +21,7 @@ from textual.message import Message
 from textual.strip import Strip
 
 from widgets.columns import GAP, MARGIN, Column, Place, Row, Since, cell_width, layout
-from widgets.spans import Line, SpanView, line_width, wrap
+from widgets.spans import Line, SpanView, cut, line_width, wrap
 
 
 class FleetTable(SpanView, can_focus=True):
@@ -43,7 +43,7 @@ class FleetTable(SpanView, can_focus=True):
     BINDINGS = [
         Binding("up,k", "move(-1)", "Up", show=False),
         Binding("down,j", "move(1)", "Down", show=False),
-        Binding("pageup,ctrl+b", "page(-1)", "Page up", show=False),
+        Binding("pageup,ctrl+u", "page(-1)", "Page up", show=False),
         Binding("pagedown,ctrl+f", "page(1)", "Page down", show=False),
         Binding("home,g", "edge(False)", "Top", show=False),
         Binding("end,G", "edge(True)", "Bottom", show=False),
@@ -144,6 +144,11 @@ class FleetTable(SpanView, can_focus=True):
     def body_height(self) -> int:
         """Rows that fit on the screen."""
         return max(0, self.size.height - 1)
+
+    @property
+    def shown(self) -> frozenset[str]:
+        """Keys of the columns that there is room for."""
+        return frozenset(self.columns[place.column].key for place in self._places)
 
     def line_of(self, key: Hashable) -> int | None:
         """Line of the widget on which the row is drawn, or None where it is out of sight."""
@@ -282,6 +287,12 @@ class FleetTable(SpanView, can_focus=True):
         shown = [at for at, column in enumerate(self.columns) if column.key not in self.hidden]
         columns = [self.columns[at] for at in shown]
         if self.sort:
+            columns = [
+                replace(one, least=max(one.least, cell_len(one.label) + 2))
+                if one.key == self.sort[0]
+                else one
+                for one in columns
+            ]
             # Room for the marker beside the label.
             needs = [
                 max(
@@ -337,7 +348,10 @@ class FleetTable(SpanView, can_focus=True):
             mark = ""
             if self.sort and self.sort[0] == column.key:
                 mark = " ▾" if self.sort[1] else " ▴"
-            label = column.label + mark
+            label = column.label
+            if cell_len(label + mark) > place.width:
+                label = cut(label, max(place.width - cell_len(mark), 0))
+            label += mark
             if column.right:
                 label = label.rjust(place.width)
             parts.append(

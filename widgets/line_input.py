@@ -17,7 +17,9 @@ from servedeck.serving.text import one_line, sanitise
 from widgets.lines import Bar
 
 EDITING = {
-    key: bindings[0].action for key, bindings in BindingsMap(Input.BINDINGS).key_to_bindings.items()
+    key: bindings[0].action
+    for key, bindings in BindingsMap(Input.BINDINGS).key_to_bindings.items()
+    if key not in ("ctrl+c", "super+c")  # the terminal copies what is selected with the mouse
 }
 """Keys that move the cursor or change the text -> what they do."""
 

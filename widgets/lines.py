@@ -20,6 +20,8 @@ class Paragraph(NamedTuple):
     """Cut at the edge in place of wrapped (for tables)."""
     whole: bool = False
     """Broken between spans where that is possible."""
+    ref: str = ""
+    """What a click on it leads to; "" for nothing."""
 
 
 class Lines(SpanView, can_focus=True):
@@ -56,6 +58,15 @@ class Lines(SpanView, can_focus=True):
 
     def _wrap(self, width: int) -> list[Line]:
         return wrapped(self._paragraphs, width)
+
+    def ref_at(self, y: int) -> str:
+        """What the paragraph on line `y` of the screen's part leads to."""
+        at = self.scroll_offset.y + y
+        for paragraph in self._paragraphs:
+            at -= len(wrapped((paragraph,), self._wrapped_at))
+            if at < 0:
+                return paragraph.ref
+        return ""
 
     def _arrange(self) -> int:
         width = self.inner_width
@@ -99,7 +110,7 @@ class Lines(SpanView, can_focus=True):
 def wrapped(paragraphs: Sequence[Paragraph], width: int) -> list[Line]:
     """The lines that the paragraphs take in `width` cells."""
     lines: list[Line] = []
-    for line, hanging, cut, whole in paragraphs:
+    for line, hanging, cut, whole, _ref in paragraphs:
         if line and not cut:
             lines += wrap(line, width, hanging, whole=whole)
         else:

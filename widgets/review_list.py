@@ -35,7 +35,7 @@ class ReviewList(Lines):
         Binding("down,j", "step(1)", "Down", show=False),
         Binding("up,k", "step(-1)", "Up", show=False),
         Binding("pagedown,ctrl+f", "pages(1)", "Page down", show=False),
-        Binding("pageup", "pages(-1)", "Page up", show=False),
+        Binding("pageup,ctrl+u", "pages(-1)", "Page up", show=False),
         Binding("home,g", "edge(-1)", "Top", show=False),
         Binding("end,G", "edge(1)", "End", show=False),
     ]

@@ -140,7 +140,9 @@ def paragraphs(
     ]
     if rest:
         result.append(Paragraph())
-        result += [Paragraph(_head(pod, key, now), hanging=5, whole=True) for pod, key in rest]
+        result += [
+            Paragraph(_head(pod, key, now), hanging=5, whole=True, ref=pod.uid) for pod, key in rest
+        ]
     if not view.pods:
         result += [Paragraph(), Paragraph((("It has no Pods.", "muted"),))]
     return [paragraph for paragraph in result if paragraph.line] if tight else result
@@ -179,12 +181,14 @@ def _head(pod: PodView, key: str, now: datetime) -> Line:
         spans.append(("  old revision", "muted"))
     if pod.node:
         spans.append((f"  on {clip(harmless(pod.node), LONGEST_NAME)}", "muted"))
+    if pod.restarts or not pod.is_ready:
+        spans += [("  ", ""), ("View logs", "accent")]
     return tuple(spans)
 
 
 def _pod(pod: PodView, key: str, now: datetime, said: str) -> list[Paragraph]:
     """A Pod that is not well: its head, its cause unless that was said, its Events."""
-    result = [Paragraph(_head(pod, key, now), hanging=5, whole=True)]
+    result = [Paragraph(_head(pod, key, now), hanging=5, whole=True, ref=pod.uid)]
     if pod.message and pod.message != said:
         result.append(Paragraph((("   ", ""), (_short(pod.message), "")), hanging=3))
     result += [_event(event, now) for event in pod.events[:EVENTS_OF_A_POD]]
@@ -259,7 +263,7 @@ class StatusPopover(Lines):
         Binding("down,j", "lines(1)", "Down", show=False),
         Binding("up,k", "lines(-1)", "Up", show=False),
         Binding("pagedown,ctrl+f", "pages(1)", "Page down", show=False),
-        Binding("pageup,ctrl+b", "pages(-1)", "Page up", show=False),
+        Binding("pageup,ctrl+u", "pages(-1)", "Page up", show=False),
         Binding("home,g", "lines(-1000000)", "Top", show=False),
         Binding("end,G", "lines(1000000)", "End", show=False),
     ]
@@ -267,6 +271,12 @@ class StatusPopover(Lines):
     @dataclass
     class Closed(Message):
         """The operator closed the status."""
+
+    @dataclass
+    class Missed(Message):
+        """A digit was pressed that no Pod has."""
+
+        key: str
 
     @dataclass
     class LogRequested(Message):
@@ -352,6 +362,20 @@ class StatusPopover(Lines):
         if self.view is not None and event.key in self._pod_keys:
             number = self._pod_keys.index(event.key)
             if number < len(self.view.pods):
-                event.stop()
-                event.prevent_default()
                 self.post_message(self.LogRequested(self.view.pods[number]))
+            elif event.key.isdigit():
+                # Not a namespace of the list, which is behind.
+                self.post_message(self.Missed(event.key))
+            else:
+                return
+            event.stop()
+            event.prevent_default()
+
+    def on_click(self, event: events.Click) -> None:
+        inside = event.get_content_offset(self)
+        if inside is None or self.view is None:
+            return
+        ref = self.ref_at(inside.y)
+        pod = next((pod for pod in self.view.pods if ref and pod.uid == ref), None)
+        if pod is not None:
+            self.post_message(self.LogRequested(pod))

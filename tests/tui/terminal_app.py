@@ -24,6 +24,7 @@ from tests.tui import fakes
 from tests.tui.bench import CLAIMS, FakeBench
 from tests.tui.idle import until_idle
 from tests.tui.terminal import ASK_IDLE, CHANGE, IDLE
+from tui import pasting
 from tui.app import ServedeckApp
 
 EVIL = (
@@ -152,6 +153,7 @@ def main(kind: str) -> None:
             )
 
     source.start = begin  # type: ignore[method-assign]
+    pasting.guard()
     app.run()
     sys.exit(app.return_code)
 

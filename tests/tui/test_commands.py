@@ -27,7 +27,7 @@ def test_every_action_is_named_once_and_bound_once_in_its_scope():
 def test_keys_that_a_widget_binds_are_in_the_help(widget, scope):
     listed = {
         key for action in in_scope(scope) if action.widget for key in action.keys.split(",")
-    } | {"ctrl+b", "ctrl+f"}
+    } | {"ctrl+f", "ctrl+u"}
     bound = {
         key
         for binding in widget.BINDINGS

@@ -328,14 +328,14 @@ async def test_another_template_brings_its_fields_and_what_was_typed_comes_back(
     async with form_on(bench) as pilot:
         await to_step(pilot, 2)
         await type_text(pilot, MODEL)
-        await pilot.press("ctrl+b")
+        await pilot.press("ctrl+p")
         await go_to(pilot, "template")
         await pilot.press("right", "right")
         await shows(pilot, "Custom")
         await pilot.press("ctrl+n")
         screen = await shows(pilot, "Accelerator Count", "Data Volumes")
         assert "Model" not in screen
-        await pilot.press("ctrl+b")
+        await pilot.press("ctrl+p")
         await go_to(pilot, "template")
         await pilot.press("right", "ctrl+n")
         await shows(pilot, MODEL)
@@ -403,7 +403,7 @@ async def test_a_raw_block_device_cannot_be_picked(bench: FakeBench) -> None:
         await shows(pilot, "raw block device; choose one with a filesystem")
 
 
-@pytest.mark.parametrize("key", ["ctrl+b", "ctrl+n", "ctrl+o"])
+@pytest.mark.parametrize("key", ["ctrl+p", "ctrl+n", "ctrl+o"])
 @pytest.mark.parametrize("path", ["volumes", "env"])
 async def test_a_row_that_stayed_blank_goes_with_the_step(
     bench: FakeBench, tmp_path: Path, path: str, key: str
@@ -437,7 +437,7 @@ async def test_a_row_that_stayed_blank_goes_with_the_step(
         bench.surroundings.on_change()
         await wait_for(pilot, lambda: not form._around_changed, "the news")
         assert form.draft.rows[path] == []
-        assert form.step == {"ctrl+b": 1, "ctrl+n": 3, "ctrl+o": 1}[key]
+        assert form.step == {"ctrl+p": 1, "ctrl+n": 3, "ctrl+o": 1}[key]
 
 
 async def test_rows_after_a_blank_one_keep_their_problems_and_the_cursor(bench: FakeBench) -> None:
@@ -449,7 +449,7 @@ async def test_rows_after_a_blank_one_keep_their_problems_and_the_cursor(bench: 
         await go_to(pilot, "add.env")
         await pilot.press("enter")
         await type_text(pilot, "2BAD")
-        await pilot.press("tab", "tab", "shift+tab", "ctrl+b")
+        await pilot.press("tab", "tab", "shift+tab", "ctrl+p")
         await shows(pilot, "Service Template")
         await pilot.press("ctrl+n")
         await shows(pilot, "2BAD", "✗")
@@ -645,12 +645,12 @@ async def test_yaml_of_the_objects_and_of_the_document_without_secrets(bench: Fa
 async def test_the_footer_names_first_what_the_step_is_there_for(bench: FakeBench) -> None:
     async with form_on(bench) as pilot:
         await to_step(pilot, 1, name="llama")
-        assert footer_of(pilot).startswith(" ctrl+n next  ctrl+b back")
+        assert footer_of(pilot).startswith(" ctrl+n next  ctrl+p back")
         assert "ctrl+s" not in footer_of(pilot)
         await type_text(pilot, MODEL)
         await pilot.press("ctrl+n")
         await shows(pilot, "The API server accepts it")
-        assert footer_of(pilot).startswith(" ctrl+s deploy  ctrl+b back  esc leave  enter edit")
+        assert footer_of(pilot).startswith(" ctrl+s deploy  ctrl+p back  esc leave  enter edit")
         assert "y YAML" in footer_of(pilot)
         assert "ctrl+n" not in footer_of(pilot)
 

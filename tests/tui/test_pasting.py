@@ -6,7 +6,7 @@ import pytest
 from textual import events
 
 from tests.tui.terminal import Terminal
-from tui.pasting import END, START, PasteParser
+from tui.pasting import END, MOST, START, PasteParser
 
 HOSTILE = "one\r\ntwo\x1bnq\x1b[31mred\x1b]0;title\x07\x1b[20\x1b[A 모델 " + "x" * 5000 + "\x1bq"
 
@@ -54,3 +54,62 @@ def test_the_app_takes_what_is_pasted_for_text() -> None:
         terminal.wait(lambda: "/ llama -wen" in terminal.text, "what was pasted")
     finally:
         terminal.close()
+
+
+class Reads:
+    """A parser, the reads that come to it, and the time between them."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.parser = PasteParser(clock=lambda: self.now)
+
+    def read(self, data: str, after: float = 0.0) -> list[str]:
+        self.now += after
+        events_ = [*self.parser.feed(data), *self.parser.tick()]
+        return [e.key if isinstance(e, events.Key) else f"paste {e.text}" for e in events_]  # type: ignore[attr-defined]
+
+    def wait(self) -> list[str]:
+        self.now += 0.2
+        return [f"paste {event.text}" for event in self.parser.tick()]  # type: ignore[attr-defined]
+
+
+def test_what_is_pasted_without_marks_is_one_text_up_to_a_pause() -> None:
+    reads = Reads()
+    text = "q1\r\n" * 1000
+    assert reads.read(text) == []
+    assert reads.read(text, 0.01) == []
+    assert reads.read("qq\r", 0.01) == []
+    assert reads.wait() == ["paste " + "q1\n" * 2000 + "qq\n"]
+    assert reads.wait() == []
+    assert reads.read("q") == ["q"]
+
+
+def test_a_key_after_a_paste_without_marks_is_a_key() -> None:
+    reads = Reads()
+    assert reads.read("x" * 200) == []
+    assert reads.read("q", 1.0) == ["paste " + "x" * 200, "q"]
+
+
+def test_keys_typed_ahead_stay_keys() -> None:
+    reads = Reads()
+    typed = "/llama\r" + "j" * 30
+    assert len(reads.read(typed)) == len(typed)
+    assert reads.wait() == []
+
+
+def test_a_paste_without_marks_takes_bounded_memory() -> None:
+    reads = Reads()
+    for _ in range(3000):
+        assert reads.read("x" * 4096) == []
+    (told,) = reads.wait()
+    assert len(told) <= MOST + 5000
+
+
+@pytest.mark.parametrize(
+    "sequence",
+    ["\x1b[99~", "\x1b[?99z", "\x1b[1;2;3;4z", "\x1b]11;rgb:1e1e/1e1e/1e1e\x07", "\x1bP1+r\x1b\\"],
+)
+def test_an_escape_sequence_without_a_meaning_presses_no_key(sequence: str) -> None:
+    reads = Reads()
+    assert reads.read(f"a{sequence}b") == ["a", "b"]
+    assert reads.read("\x1b[A\x1b[15~\x1b[1;5C") == ["up", "f5", "ctrl+right"]

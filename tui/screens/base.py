@@ -36,7 +36,7 @@ SAID_FOR = 8.0
 """Seconds that a message stays on the message line, unless a key is pressed."""
 
 
-class ActionScreen(Screen[Result]):
+class ActionScreen(Screen[Result], inherit_bindings=False):
     """A screen with a message line and a footer, whose keys are actions of the registry."""
 
     SCOPE: ClassVar[str] = "app"
@@ -116,6 +116,21 @@ class ActionScreen(Screen[Result]):
         """Whether the footer has a place for the action now."""
         return bool(action.footer)
 
+    def help_key(self) -> str:
+        """The key that lists the keys here, as people write it; "" where there is none."""
+        if not self.HELPS:
+            return ""
+        keys = shown_keys(BY_ID["app.help"], self.servedeck.keys, all_keys=True).split()
+        return keys[-1 if isinstance(self.focused, PlainInput) else 0]
+
+    async def why_stay(self) -> str:
+        """Why the program should not end yet, in a sentence; "" where it may."""
+        return ""
+
+    def left_behind(self) -> str:
+        """What whoever ends the program now must know, in a sentence; "" for nothing."""
+        return ""
+
     def show_hints(self) -> None:
         """Bring the footer up to date."""
         keymap = self.servedeck.keys
@@ -177,11 +192,17 @@ class ActionScreen(Screen[Result]):
 
     # -- workers ------------------------------------------------------------------------------
 
-    def start(self, work: Coroutine[None, None, None], group: str) -> Worker[None]:
-        """Run `work` beside the screen, in place of what the group ran before."""
-        return self.run_worker(
+    def start(
+        self, work: Coroutine[None, None, None], group: str, *, holds: str = ""
+    ) -> Worker[None]:
+        """Run `work` beside the screen, in place of what the group ran before. What it does where
+        keys mean another thing once it has ended is named by `holds`; they wait for it then."""
+        worker = self.run_worker(
             work, name=group, group=group, exclusive=True, exit_on_error=False, description=group
         )
+        if holds:
+            self.servedeck.hold(worker, holds)
+        return worker
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         if event.state is WorkerState.ERROR and isinstance(event.worker.error, Exception):
@@ -206,5 +227,5 @@ class ActionScreen(Screen[Result]):
         self.key_bar.display = size.height >= 6
 
 
-class Overlay(ActionScreen[Result], ModalScreen[Result]):
+class Overlay(ActionScreen[Result], ModalScreen[Result], inherit_bindings=False):
     """A screen in front of another; opaque, since blending costs 60 kB to the terminal."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 from textual.binding import BindingType
+from textual.widgets import Input
 
+from servedeck.serving.text import one_line
 from tui.actions import Action, bindings, in_scope, shown_keys
 from tui.screens.base import ActionScreen
 from tui.screens.pick import Choice, PickScreen
@@ -18,6 +21,23 @@ ARGUMENTS = {
     "context": "context",
 }
 """Commands that take a name, and what of."""
+
+INSTEAD = {
+    "the status of a serving lists its Pods, and its digits open their logs": (
+        *("pods", "pod", "po", "events", "event", "ev", "describe"),
+    ),
+    "the list shows the Deployments that serve a model": (
+        "deployments",
+        "deployment",
+        "deploy",
+        "dp",
+    ),
+    "Connect shows a serving's Service and how to reach it": ("services", "service", "svc"),
+    "the create form lists the nodes that have free accelerators": ("nodes", "node", "no"),
+    ":ns lists the namespaces": ("namespaces", "projects", "project"),
+    ":ctx lists the contexts": ("contexts", "clusters", "cluster"),
+}
+"""What servedeck has in place of views that k9s has -> their names there."""
 
 ALIASES = {"q!": "q", "quit": "q", "exit": "q", "qa": "q", "h": "help"}
 
@@ -48,15 +68,22 @@ class CommandScreen(PickScreen):
                         )
                     )
         super().__init__("Commands", choices)
+        self._pointed = False
+        """The line under the cursor was chosen by the arrows or the mouse."""
 
     def choices(self) -> list[Choice]:
+        """Those that what was typed names, then those whose description has it."""
         words = self.line.text.split()
         if len(words) == 2 and words[0] in ARGUMENTS:
             what = ARGUMENTS[words[0]]
             line = Choice(f"{what} {words[1]}", self.line.text, f"Go to the {what} {words[1]}.")
             return [line]
         text = self.line.text.strip()
-        return super().choices() if text not in ALIASES else self._named(ALIASES[text])
+        if text in ALIASES:
+            return self._named(ALIASES[text])
+        found = super().choices()
+        named = [one for one in found if _names(one, text)]
+        return named + [one for one in found if one not in named]
 
     def _named(self, word: str) -> list[Choice]:
         return [choice for choice in self._choices if choice.word == word]
@@ -70,8 +97,35 @@ class CommandScreen(PickScreen):
     def do_choose(self) -> None:
         if len(self.line.text.split()) == 2 and self.line.text.split()[0] in ARGUMENTS:
             self.dismiss(str(self.table.cursor_key))
-        else:
+            return
+        text = self.line.text.strip()
+        chosen = next((one for one in self._choices if one.key == self.table.cursor_key), None)
+        if text in ALIASES or not text or self._pointed or (chosen and _names(chosen, text)):
             super().do_choose()
+            return
+        word = one_line(text)
+        instead = next((has for has, names in INSTEAD.items() if word.casefold() in names), "")
+        reason = instead or ("the arrows choose one of these" if chosen else "esc closes")
+        self.say(f"no command '{word}'; {reason}.", "warning")
+
+    def do_move(self, key: str) -> None:
+        self._pointed = True
+        super().do_move(key)
+
+    def on_fleet_table_cell_clicked(self) -> None:
+        self._pointed = True
+        super().on_fleet_table_cell_clicked()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        self._pointed = False
+        super().on_input_changed(event)
+
+
+def _names(choice: Choice, text: str) -> bool:
+    """Whether what was typed begins words of the command or of its label; what its description
+    says is no name of it."""
+    words = re.split(r"[^\w]+", f"{choice.word} {choice.label}".casefold())
+    return all(any(one.startswith(part) for one in words) for part in text.casefold().split())
 
 
 def _pickable(action: Action) -> bool:

@@ -244,12 +244,12 @@ class ServingsScreen(ActionScreen[None]):
 
         self.app.push_screen(LogScreen(key, pod.name, pod.container))
 
-    async def do_create(self) -> None:
-        await self.creating.new()
+    def do_create(self) -> None:
+        self.start(self.creating.new(), "create", holds="Asking what you may create")
 
-    async def do_clone(self) -> None:
+    def do_clone(self) -> None:
         if view := self.selected:
-            await self.creating.clone(view.key)
+            self.start(self.creating.clone(view.key), "create", holds=f"Reading {view.key}")
 
     def do_wide(self) -> None:
         self.table.set_view(wide=not self.table.wide)
@@ -263,7 +263,9 @@ class ServingsScreen(ActionScreen[None]):
         self._sort_by(-1)
 
     def _sort_by(self, step: int) -> None:
-        names = [column.key for column in COLUMNS]
+        # Those that the width leaves no room for are skipped: nobody would see the order.
+        every = [column.key for column in COLUMNS]
+        names = [key for key in every if key in self.table.shown or key == self.sort_column]
         at = (names.index(self.sort_column) + step) % len(names)
         self._set_sort(names[at], names[at] in MOST_FIRST)
 
@@ -290,11 +292,13 @@ class ServingsScreen(ActionScreen[None]):
             self.status.close()
         elif self.filter_line.display:
             self.clear_filter()
-        else:
-            self.creating.dismiss()
+        elif not self.creating.dismiss():
+            self.say(
+                f"Nothing to close or to clear; {self.servedeck.key_of('servings.quit')} quits."
+            )
 
-    def do_quit(self) -> None:
-        self.app.exit()
+    async def do_quit(self) -> None:
+        await self.servedeck.do_quit()
 
     # -- namespaces ---------------------------------------------------------------------------
 
@@ -378,6 +382,10 @@ class ServingsScreen(ActionScreen[None]):
 
     def on_status_popover_closed(self) -> None:
         self.status.close()
+
+    def on_status_popover_missed(self, message: StatusPopover.Missed) -> None:
+        count = len(self.popover.view.pods) if self.popover.view is not None else 0
+        self.say(f"{message.key}: the serving has {count} Pod{'' if count == 1 else 's'}.")
 
     def on_status_popover_log_requested(self, message: StatusPopover.LogRequested) -> None:
         if self.popover.view is not None:

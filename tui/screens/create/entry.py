@@ -125,11 +125,10 @@ class Creating:
             if answer == "n":
                 self.open(Draft(project=self.project))
             elif answer == "d":
-                self._screen.start(self._discard(left), "draft")
+                self._screen.start(self._discard(left), "draft", holds="Removing drafts")
             elif answer:
-                self._screen.start(
-                    self._go_on(left[0 if answer == "c" else int(answer) - 1]), "draft"
-                )
+                chosen = left[0 if answer == "c" else int(answer) - 1]
+                self._screen.start(self._go_on(chosen), "draft", holds="Reading the draft")
 
         self._screen.app.push_screen(AskScreen(title, lines, answers), answered)
 

@@ -21,8 +21,8 @@ class FilingScreen(ReviewingScreen):
 
     form = query_one(FormView)
 
-    def keep(self) -> None:
-        """The draft is another: keep it."""
+    def keep(self, path: str = "") -> None:
+        """The draft was changed at `path`: keep it."""
 
     async def show_step(self, step: int, focus: str = "") -> None:
         """Go to a step, to one of its fields."""
@@ -41,7 +41,8 @@ class FilingScreen(ReviewingScreen):
 
         def named(path: Path | None) -> None:
             if path is not None:
-                self.start(self._write(path, text, private=secret), "file")
+                write = self._write(path, text, private=secret)
+                self.start(write, "file", holds=f"Writing {path}")
 
         self.app.push_screen(ask, named)
 
@@ -63,7 +64,7 @@ class FilingScreen(ReviewingScreen):
 
         def named(path: Path | None) -> None:
             if path is not None:
-                self.start(self._load(path), "file")
+                self.start(self._load(path), "file", holds=f"Reading {path}")
 
         self.app.push_screen(ask, named)
 
@@ -90,7 +91,8 @@ class FilingScreen(ReviewingScreen):
 
         def named(path: Path | None) -> None:
             if path is not None:
-                self.start(self._load_env(message.path, path), "file")
+                load = self._load_env(message.path, path)
+                self.start(load, "file", holds=f"Reading {path}")
 
         self.app.push_screen(ask, named)
 

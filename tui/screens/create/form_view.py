@@ -53,6 +53,12 @@ class FormView(FormBody):
         path: str
 
     @dataclass
+    class RowAdded(Message):
+        """The draft has a row more, in which nothing stands yet."""
+
+        path: str
+
+    @dataclass
     class Focused(Message):
         """Another field has the focus."""
 
@@ -93,14 +99,19 @@ class FormView(FormBody):
         """The field that had the focus last, by step."""
         self._editors: list[Widget] = []
         self._rows: list[FormRow] = []
+        self._section: Widget | None = None
+        """The first field of the section that was gone to, while it has the cursor."""
 
     # -- what it shows --------------------------------------------------------------------------
 
-    async def show_step(self, step: int, focus: str = "") -> None:
+    async def show_step(self, step: int, focus: str = "", *others: str) -> None:
         """Show the fields of a step; the cursor goes to `focus`, or where it was last, or to the
-        first field that must be filled."""
+        first field that must be filled; where that field is gone, to one of the others."""
         self.step = step
-        await self.rebuild(focus or self._at.get(step, "") or self._first_missing())
+        wanted = focus or self._at.get(step, "") or self._first_missing()
+        await self.rebuild(wanted)
+        if others and not any(self._leads(one, wanted) for one in self._editors):
+            self.focus_path(*others)
 
     async def rebuild(self, *focus: str) -> None:
         """Make the rows anew, after the number of them changed. The cursor goes to the first of
@@ -301,6 +312,7 @@ class FormView(FormBody):
         ahead = [at for at in places if at > here] if by > 0 else [at for at in places if at < here]
         if ahead:
             target = editors[ahead[0] if by > 0 else ahead[-1]]
+            self._section = target
             self.screen.set_focus(target, scroll_visible=False)
 
     async def go_on(self) -> bool:
@@ -334,8 +346,14 @@ class FormView(FormBody):
         if editor.is_attached:
             row = next((one for one in editor.ancestors if isinstance(one, FormRow)), editor)
             first = self.editors()[0] if self.editors() else None
+            if editor is not self._section:
+                self._section = None
             if editor is first:
                 self.scroll_to(y=0, animate=False)
+            elif self._section is not None:
+                # As much of the section as there is room for, from its heading on.
+                heading = next((one for one in _before(self, row) if isinstance(one, Heading)), row)
+                self.scroll_to_widget(heading, animate=False, top=True, force=True)
             else:
                 self.scroll_to_widget(row, animate=False, top=False, force=True)
 
@@ -360,7 +378,7 @@ class FormView(FormBody):
         path, _, at = row.rpartition(".")
         unread = self._texts_of(row).get("source") == "line"
         if unread and environment.mend(self.draft, path, int(at)):
-            self.call_after_refresh(self._mended, row)
+            self.call_later(self._mended, row)
         self.post_message(self.Changed(row))
 
     async def _mended(self, row: str) -> None:
@@ -387,6 +405,7 @@ class FormView(FormBody):
         rows = self.draft.rows[path]
         rows.append(dict(VOLUME if path == "volumes" else VARIABLE))
         added = f"{path}.{len(rows) - 1}"
+        self.post_message(self.RowAdded(added))
         await self.rebuild(f"{added}.claim" if path == "volumes" else f"{added}.name")
         if path == "volumes":
             self.post_message(self.ChoiceWanted(f"{added}.claim", ""))
@@ -438,7 +457,7 @@ class FormView(FormBody):
         self.left = {one for one in self.left if not one.startswith(f"{path}.")}
         left = len(self.draft.rows[path])
         await self.rebuild(f"{path}.{min(int(at), left - 1)}" if left else f"add.{path}")
-        self.post_message(self.Changed(path))
+        self.post_message(self.Changed(f"{path}.{at}"))
         return gone.get("name") or gone.get("claim") or "the row"
 
     async def remove_if_blank(self, path: str) -> None:
@@ -457,6 +476,13 @@ class FormView(FormBody):
         await self.rebuild(f"{row}.{editor}")
         self.post_message(self.Changed(row))
         return sentence
+
+
+def _before(form: Widget, row: Widget) -> list[Widget]:
+    """The form's parts before the one that holds `row`, the nearest first."""
+    part = next((one for one in form.children if one is row or row in one.walk_children()), None)
+    children = list(form.children)
+    return children[: children.index(part)][::-1] if part in children else []
 
 
 def _moved(path: str, moved: Mapping[str, str]) -> str:

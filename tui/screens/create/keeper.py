@@ -41,13 +41,20 @@ class Keeper:
         form was left only says something of a draft that is."""
         return dump[0] != self._written[0] or (self._slot is not None and dump != self._written)
 
-    async def save(self) -> str:
+    @property
+    def keeps(self) -> bool:
+        """Whether the draft lies on disk as it is now."""
+        return not self._done and self._slot is not None and not self._differs(self._dump())
+
+    async def save(self, *, needed: bool = False) -> str:
         """Write the draft where it is other than on disk; returns why it could not be, "" where it
-        could."""
+        could. While there is no place for it yet that is told only where it is `needed` now."""
         async with self._lock:
             dump = self._dump()
-            if self._done or not self._differs(dump) or (slot := self._place()) is None:
+            if self._done or not self._differs(dump):
                 return ""
+            if (slot := self._place()) is None:
+                return "The draft cannot be kept: no API server was reached yet." if needed else ""
             try:
                 await asyncio.to_thread(slot.write, self._draft.saved())
             except OSError as error:

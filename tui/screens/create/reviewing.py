@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from rich.text import Text
 from textual.getters import query_one
 
 from servedeck.cluster.apply import Made, Place
@@ -47,6 +48,10 @@ class ReviewingScreen(Overlay[Key | None]):
         """The last state of the draft that could be read."""
         self._left = tuple(left)
         self._view = VIEWS[0]
+        self.writing = ""
+        """What is being written to the cluster, "Deploying"; "" for nothing."""
+        self.ends_after = False
+        """The end was asked for while something was being written."""
         self._wish = False
         """Deploy was asked for before the dry run had answered."""
 
@@ -173,6 +178,7 @@ class ReviewingScreen(Overlay[Key | None]):
             self.show_review()
 
         self.deployment = Deployment(running=True, made=before)
+        self.writing = "Deploying"
         self.show_review(fresh=True)
         self.show_hints()
         try:
@@ -185,10 +191,16 @@ class ReviewingScreen(Overlay[Key | None]):
         else:
             every = tuple(dict.fromkeys((*made, *outcome.made)))
             if outcome.refusal is None:
-                await self.deployed(Key(review.spec.project, review.spec.name))
+                self.writing = ""
+                key = Key(review.spec.project, review.spec.name)
+                await self.deployed(key)
+                if self.ends_after:
+                    self.app.exit(message=Text(f"{key} was created."))
                 return
             failed = str(outcome.failed) if outcome.failed else ""
             self.deployment = Deployment(made=every, refusal=outcome.refusal.message, failed=failed)
+        self.writing = ""
+        self.ends_after = False  # why it was refused must be read first
         self.show_review(fresh=True)
         self.show_hints()
         self.say("Not deployed; nothing that you typed is lost.", "error", 20)
@@ -211,11 +223,15 @@ class ReviewingScreen(Overlay[Key | None]):
 
     async def _undo(self) -> None:
         made = self.deployment.made
+        self.writing = "Removing what was created"
         try:
-            left = await self.bench.undo(made)
+            left = await asyncio.shield(asyncio.ensure_future(self.bench.undo(made)))
         except ClusterError as error:
+            self.ends_after = False
             self.say(f"Nothing was removed: {error}", "error", 20)
             return
+        finally:
+            self.writing = ""
         stays = {place for place, _ in left}
         self.deployment = Deployment(made=tuple(one for one in made if one.place in stays))
         if left:
@@ -223,6 +239,10 @@ class ReviewingScreen(Overlay[Key | None]):
             self.say(f"{place} could not be removed: {refusal.message}", "error", 20)
         else:
             self.say("Removed what was created; ctrl+s deploys anew.", "ready")
+            if self.ends_after:
+                await self.servedeck.do_quit()
+                return
+        self.ends_after = False
         self.ask_cluster()
         self.show_hints()
 
@@ -270,11 +290,15 @@ class ReviewingScreen(Overlay[Key | None]):
             ),
         ]
 
+    def show_view(self, view: str) -> None:
+        """Show the review or one of the two YAML texts."""
+        self._view = view
+        self.show_review(fresh=True)
+
     def do_yaml(self) -> None:
         if self.spec is None:
             self.say("Mend what is wrong first; there is no YAML of it yet.", "warning")
             return
-        self._view = VIEWS[(VIEWS.index(self._view) + 1) % len(VIEWS)]
-        self.show_review(fresh=True)
+        self.show_view(VIEWS[(VIEWS.index(self._view) + 1) % len(VIEWS)])
         if summary.any_masked(self.draft) and self._view != VIEWS[0] and not self.reveal:
             self.say("Values that look secret are masked; ctrl+g shows them.")

@@ -22,8 +22,9 @@ from tui.screens.create.ask import Answer, AskScreen
 from tui.screens.create.choose import ChooseScreen
 from tui.screens.create.filing import FilingScreen
 from tui.screens.create.form_view import FormView
+from tui.screens.create.history import History
 from tui.screens.create.keeper import PAUSE, Keeper
-from tui.screens.create.summary import Result
+from tui.screens.create.summary import VIEWS, Result
 from tui.workbench import Workbench
 from widgets.form_parts import FormButton
 from widgets.lines import Bar
@@ -68,6 +69,7 @@ class CreateScreen(FilingScreen):
         self._said_first = said
         self._opened = draft.dump() if slot is None else None
         self._keeper = Keeper(draft, lambda: bench.shelf, slot)
+        self.history = History(draft)
         self._save: Timer | None = None
         self._around_of = ""
         self._around_changed = False
@@ -221,8 +223,8 @@ class CreateScreen(FilingScreen):
         super().show_review(fresh=fresh)
         self._show_steps()
 
-    def do_yaml(self) -> None:
-        super().do_yaml()
+    def show_view(self, view: str) -> None:
+        super().show_view(view)
         self.show_help("")
         self.show_hints()
 
@@ -261,14 +263,18 @@ class CreateScreen(FilingScreen):
         self.help_bar.set_lines(*wrap(((" ", ""), (text, "muted")), self.size.width - 1, 1))
 
     def on_form_view_focused(self, message: FormView.Focused) -> None:
+        self.history.leave()
         if self.step != 3 and message.path != self.draft.field:
             self.draft.field = message.path
             self.keep()
         self.show_help(message.path)
         self.show_hints()
 
+    def on_form_view_row_added(self, message: FormView.RowAdded) -> None:
+        self.history.note(message.path)
+
     def on_form_view_changed(self, message: FormView.Changed) -> None:
-        self.keep()
+        self.keep(message.path)
         if self.step == 3:
             return  # what was typed last is told late; it was taken before the step was left
         self.check()
@@ -354,7 +360,37 @@ class CreateScreen(FilingScreen):
 
     async def do_remove(self) -> None:
         gone = await self.form.remove_row()
-        self.say(f"Removed {gone}." if gone else "Only volumes and variables can be removed.")
+        back = self.servedeck.key_of("form.revert")
+        if gone:
+            self.say(f"Removed {gone}; {back} brings it back.")
+        else:
+            self.say("Only volumes and variables can be removed.")
+
+    async def do_revert(self) -> None:
+        again = self.servedeck.key_of("form.redo")
+        await self._restored(
+            self.history.undo(), f"Taken back; {again} does it again.", "Nothing to take back."
+        )
+
+    async def do_redo(self) -> None:
+        await self._restored(self.history.redo(), "Done again.", "Nothing was taken back.")
+
+    async def _restored(self, path: str | None, said: str, nothing: str) -> None:
+        """The draft is as it was before or after a change at `path`; None where there was none."""
+        if path is None:
+            self.say(nothing)
+            return
+        self.keep(path)
+        head = path.rsplit(".", 1)[0] if path.rsplit(".", 1)[-1].isdigit() else path
+        self.check()
+        self.form.set_around(self.around, self.system())
+        await self.form.show_step(steps.step_of(path) if path else 1, path, f"add.{head}")
+        self.step = self.form.step
+        self.form.set_problems(self.problems)
+        self.result = Result()
+        self._show_steps()
+        self.show_hints()
+        self.say(said)
 
     async def do_source(self) -> None:
         self.say(await self.form.change_source() or "Only a variable's value has a source.")
@@ -373,8 +409,9 @@ class CreateScreen(FilingScreen):
 
     # -- keeping and leaving --------------------------------------------------------------------
 
-    def keep(self) -> None:
-        """Write the draft to disk a moment after the last key."""
+    def keep(self, path: str = "") -> None:
+        """The draft was changed at `path`: write it to disk a moment after the last key."""
+        self.history.note(path, typed=bool(path) and not choices.is_choice(path, self.draft))
         if self._save is not None:
             self._save.stop()
         self._save = self.set_timer(PAUSE, self._keep_soon)
@@ -387,7 +424,33 @@ class CreateScreen(FilingScreen):
         if problem := await self._keeper.save():
             self.say(problem, "warning")
 
+    def help_key(self) -> str:
+        return self.servedeck.key_of("create.help")
+
+    async def why_stay(self) -> str:
+        if self.writing:
+            self.ends_after = True
+            again = self.servedeck.key_of("app.quit")
+            return f"{self.writing}: it is finished first; {again} again leaves at once."
+        if self.step != 3:
+            await self.form.settle()
+        if problem := await self._keeper.save(needed=True):
+            again, saves = map(self.servedeck.key_of, ("app.quit", "create.save"))
+            return f"{problem} {saves} saves it as YAML; {again} again leaves without it."
+        return ""
+
+    def left_behind(self) -> str:
+        if self.writing:
+            made = ", ".join(str(one.place) for one in self.deployment.made)
+            known = f"created were {made}" if made else "nothing was confirmed"
+            return f"{self.writing} was not finished: {known}. The form is kept; n offers it again."
+        return "The form is kept; n in servedeck offers it again." if self._keeper.keeps else ""
+
     def do_leave(self) -> None:
+        if self.shows_yaml:
+            self.show_view(VIEWS[0])
+            self.show_hints()
+            return
         if self.draft.dump() == self._opened and not self.deployment.made:
             self.dismiss(None)  # nothing was typed that could be lost
             return
@@ -408,12 +471,12 @@ class CreateScreen(FilingScreen):
 
     def _leave_answered(self, answer: str | None) -> None:
         if answer == "l":
-            self.start(self._leave(), "leave")
+            self.start(self._leave(), "leave", holds="Keeping the draft")
         elif answer == "d":
-            self.start(self._discard(), "leave")
+            self.start(self._discard(), "leave", holds="Removing the draft")
 
     async def _leave(self) -> None:
-        if problem := await self._keeper.save():
+        if problem := await self._keeper.save(needed=True):
             self.say(f"{problem} Keep editing, or save it as YAML.", "error", 20)
         else:
             self._keeper.close()  # before the list can ask what was left

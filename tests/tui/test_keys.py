@@ -1,0 +1,167 @@
+"""Keys do what was meant, in whatever packets they come."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from textual.pilot import Pilot
+
+from tests.tui import fakes
+from tests.tui.bench import FakeBench
+from tests.tui.helpers import burst, make_app, screen_text, wait_for
+from tui.screens.servings import DEFAULT_SORT
+
+THOROUGH = bool(os.environ.get("SERVEDECK_THOROUGH"))
+
+PARTS: tuple[tuple[str, ...], ...] = (
+    ("slash", *"llama", "enter"),
+    ("slash", *"s29"),
+    ("slash", "q"),
+    ("space",),
+    ("space", "1"),
+    ("j", "space", "c"),
+    ("escape",),
+    ("escape", "escape"),
+    ("enter",),
+    ("colon", *"ns search", "enter"),
+    ("colon", *"help", "enter"),
+    ("colon", *"filter", "enter", *"phi"),
+    ("colon", "escape"),
+    ("ctrl+n", *"res", "enter"),
+    ("c",),
+    ("c", "j", "q"),
+    ("l",),
+    ("l", "p", "w", "q"),
+    ("question_mark",),
+    ("question_mark", "G", "q"),
+    ("0",),
+    ("2",),
+    ("n", *"abc", "tab", "tab"),
+    ("n", *"abc", "ctrl+n", *"qwen/q"),
+    ("space", "v", "enter"),
+    ("tab", "tab", "space", *"cus", "enter"),
+    ("ctrl+o", *"no.yaml", "enter"),
+    ("l", "c"),
+    ("d",),
+    ("C", "c"),
+    ("C", "x", "l"),
+    ("greater_than_sign", "o"),
+)
+"""What operators press; each may follow any other, so that it comes to any screen."""
+
+
+class Harness:
+    """One app for several examples; each begins on the whole list."""
+
+    def __init__(self, folder: Path) -> None:
+        self.bench = FakeBench(folder)
+        self.folder = folder
+        view = fakes.fleet()[1]
+        self.bench.objects[view.key] = []
+        self.app = make_app(workbench=self.bench)
+        self.ends = 0
+        self.app.exit = self.end  # type: ignore[method-assign, assignment]
+
+    def end(self, *_arguments: Any, **_options: Any) -> None:
+        self.ends += 1
+
+    async def begin(self, pilot: Pilot[None]) -> None:
+        app = self.app
+        while app.screen is not app.servings:
+            app.pop_screen()
+            await app._keyqueue.done()
+        for left in self.folder.glob("**/*"):
+            if left.is_file():
+                left.unlink()
+        servings = app.servings
+        servings.status.close()
+        servings.set_namespace("")
+        servings.clear_filter()
+        servings._set_sort(DEFAULT_SORT, False)
+        servings.table.release()
+        servings.show_all()
+        servings.table.action_edge(False)
+        servings.quieten()
+        self.ends = 0
+        await app._keyqueue.done()
+        await pilot.pause()
+
+    def state(self) -> tuple[Any, ...]:
+        app = self.app
+        focused = app.focused
+        where = (type(focused).__name__, getattr(focused, "id", ""), getattr(focused, "path", ""))
+        shown = screen_text(app).splitlines()
+        stack = [type(one).__name__ for one in app.screen_stack]
+        # The message line may have gone silent by now.
+        return self.ends, stack, where, [*shown[:-2], shown[-1]]
+
+    async def press(
+        self, pilot: Pilot[None], packets: Sequence[Sequence[str]], *, patient: bool = False
+    ) -> tuple[Any, ...]:
+        """Press the keys; `patient` waits for the end of each before the next."""
+        await self.begin(pilot)
+        for packet in packets:
+            burst(pilot, *packet)
+            if patient:
+                await pilot.pause()
+                await self.app._keyqueue.done()
+            await pilot.pause(0)
+        await pilot.pause()
+        await self.app._keyqueue.done()
+        await pilot.pause()
+        return self.state()
+
+
+def cut(keys: Sequence[str], at: Sequence[int]) -> list[Sequence[str]]:
+    places = sorted({place % (len(keys) + 1) for place in at})
+    edges = [0, *places, len(keys)]
+    return [keys[a:b] for a, b in itertools.pairwise(edges) if a < b]
+
+
+EXAMPLES = st.lists(
+    st.tuples(
+        st.lists(st.sampled_from(PARTS), min_size=1, max_size=6),
+        st.lists(st.integers(0, 60), max_size=4),
+    ),
+    min_size=4,
+    max_size=4,
+)
+
+
+@given(examples=EXAMPLES)
+@settings(
+    max_examples=60 if THOROUGH else 3,
+    deadline=None,
+    derandomize=not THOROUGH,
+    phases=(Phase.generate,),
+    suppress_health_check=list(HealthCheck),
+)
+def test_packets_make_no_difference(
+    examples: list[tuple[list[tuple[str, ...]], list[int]]],
+) -> None:
+    async def run() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            harness = Harness(Path(folder))
+            async with harness.app.run_test(size=(80, 24)) as pilot:
+                for parts, places in examples:
+                    keys = [key for part in parts for key in part]
+                    one_by_one = [[key] for key in keys]
+                    wanted = await harness.press(pilot, one_by_one, patient=True)
+                    for packets in ([keys], cut(keys, places)):
+                        await harness.press(pilot, packets)
+                        await wait_for(
+                            pilot,
+                            lambda wanted=wanted: harness.state() == wanted,
+                            f"{packets} to end as one key at a time: {wanted}",
+                            60,
+                        )
+
+    asyncio.run(run())
