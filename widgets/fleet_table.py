@@ -34,14 +34,14 @@ MAX_DRAWN_ROWS = 400
 class _DrawnRow(NamedTuple):
     """A line of the table, and what it was drawn from."""
 
-    row: Row
-    style: Style
+    look: tuple[Row, Style, tuple[Place, ...], int, int]
+    """The row, the style below it, and how the columns stand: places, scroll offset, width."""
+    now: datetime
+    """The moment to which its ages are counted."""
     ages: dict[int, str]
     """Text of each cell whose text is an age, by its number."""
-    places: tuple[Place, ...]
-    scrolled: int
-    width: int
     strip: Strip
+    """With the cells under the scrollbar, and the app's filters applied."""
 
 
 class FleetTable(SpanView, can_focus=True):
@@ -149,6 +149,8 @@ class FleetTable(SpanView, can_focus=True):
         """A row is drawn anew for one cell that differs; the others are as they were."""
         self._drawn_rows: dict[Hashable, _DrawnRow] = {}
         """By the row's key: a row that only moved to another line looks as it did."""
+        self._drawn_lines: dict[str, tuple[object, Strip]] = {}
+        """The header and the blank line, each with what it was drawn from."""
         self._placeholder: tuple[Line, ...] = ()
         self._hover: tuple[Hashable | None, str | None] = (None, None)
 
@@ -331,6 +333,7 @@ class FleetTable(SpanView, can_focus=True):
     def notify_style_update(self) -> None:
         self._drawn_cells.clear()  # tones may look different now
         self._drawn_rows.clear()
+        self._drawn_lines.clear()
         super().notify_style_update()
 
     def render_lines(self, crop: Region) -> list[Strip]:
@@ -339,49 +342,72 @@ class FleetTable(SpanView, can_focus=True):
         Textual remembers lines by their place, and wraps each in new strips for borders and
         padding, which a table does not have: a row that moved costs 30 µs here in place of 120.
         """
-        full_width, style = self.size.width, self.rich_style
-        filters = self.get_line_filters()
-        background = self.background_colors[1]
         width, offset = self.inner_width, self.scroll_offset
-        strips: list[Strip] = []
-        for y in crop.line_range:
-            strip = self._line(y, width, offset).adjust_cell_length(full_width, style)
-            for each in filters:
-                strip = strip.apply_filter(each, background)
-            strips.append(strip.crop(crop.x, crop.right))
-        return strips
+        lines = [self._line(y, width, offset) for y in crop.line_range]
+        return [line.crop(crop.x, crop.right) for line in lines]
 
     def render_line(self, y: int) -> Strip:
-        return self._line(y, self.inner_width, self.scroll_offset)
+        width = self.inner_width
+        return self._line(y, width, self.scroll_offset).crop(0, width)
 
     def _line(self, y: int, width: int, offset: Offset) -> Strip:
         """Line `y` of the widget while it is scrolled by `offset`."""
         if not self._rows:
-            return self._placeholder_line(y, width)
+            return self._finished(self._placeholder_line(y, width))
         if y == 0:
-            return self._header(width)
+            return self._header_line(width, offset.x)
         index = offset.y + y - 1
         if index >= len(self._rows):
-            return Strip.blank(width, self.rich_style)
-        row = self._rows[index]
-        base = self.component_style("fleet--cursor") if index == self.cursor else self.rich_style
+            return self._blank_line(width)
+        return self._row_line(self._rows[index], index == self.cursor, width, offset.x)
+
+    def _row_line(self, row: Row, on_cursor: bool, width: int, scrolled: int) -> Strip:
+        base = self.component_style("fleet--cursor") if on_cursor else self.rich_style
         now = self._now = self._now or self._clock()
+        look = (row, base, self._places, scrolled, width)
+        known = self._drawn_rows.get(row.key)
+        if known is not None and known.look != look:
+            known = None
+        if known is not None and known.now is now:
+            return known.strip
         ages = {
             number: self._age(cell, now)
             for number, cell in enumerate(row.cells)
             if isinstance(cell, Since)
         }
-        known = self._drawn_rows.get(row.key)
-        wanted = (row, base, ages, self._places, offset.x, width)
-        if known is not None and known[:-1] == wanted:
-            return known.strip
-        strip = self._assembled(self._row_parts(row, ages, base), base, width)
+        if known is not None and known.ages == ages:
+            strip = known.strip
+        else:
+            parts = self._row_parts(row, ages, base)
+            strip = self._finished(self._assembled(parts, base, width, scrolled))
         if len(self._drawn_rows) > MAX_DRAWN_ROWS:
             self._drawn_rows.clear()
-        self._drawn_rows[row.key] = _DrawnRow(*wanted, strip)
+        self._drawn_rows[row.key] = _DrawnRow(look, now, ages, strip)
         return strip
 
-    def _header(self, width: int) -> Strip:
+    def _finished(self, strip: Strip) -> Strip:
+        """The line as wide as the widget, as the app's filters leave it."""
+        strip = strip.adjust_cell_length(self.size.width, self.rich_style)
+        for each in self.get_line_filters():
+            strip = strip.apply_filter(each, self.background_colors[1])
+        return strip
+
+    def _blank_line(self, width: int) -> Strip:
+        known = self._drawn_lines.get("blank")
+        if known is None or known[0] != width:
+            strip = self._finished(Strip.blank(width, self.rich_style))
+            known = self._drawn_lines["blank"] = (width, strip)
+        return known[1]
+
+    def _header_line(self, width: int, scrolled: int) -> Strip:
+        look = (self._places, self.sort, scrolled, width)
+        known = self._drawn_lines.get("header")
+        if known is None or known[0] != look:
+            strip = self._finished(self._header(width, scrolled))
+            known = self._drawn_lines["header"] = (look, strip)
+        return known[1]
+
+    def _header(self, width: int, scrolled: int) -> Strip:
         base = self.component_style("fleet--header")
         sorted_style = self.component_style("fleet--sorted")
         parts: list[Strip] = []
@@ -396,7 +422,7 @@ class FleetTable(SpanView, can_focus=True):
             parts.append(
                 self.strip(((label, ""),), place.width, sorted_style if mark else base),
             )
-        return self._assembled(parts, base, width)
+        return self._assembled(parts, base, width, scrolled)
 
     def _row_parts(self, row: Row, ages: Mapping[int, str], base: Style) -> list[Strip]:
         """The cells that are shown, each as wide as its column."""
@@ -419,7 +445,7 @@ class FleetTable(SpanView, can_focus=True):
             parts.append(drawn)
         return parts
 
-    def _assembled(self, parts: list[Strip], base: Style, width: int) -> Strip:
+    def _assembled(self, parts: list[Strip], base: Style, width: int, scrolled: int) -> Strip:
         """The columns with their gaps; the first stays where it is when the others scroll."""
         gap = Strip.blank(GAP, base)
         pieces = [Strip.blank(MARGIN, base)]
@@ -428,10 +454,9 @@ class FleetTable(SpanView, can_focus=True):
                 pieces.append(gap)
             pieces.append(part)
         line = Strip.join(pieces).simplify()
-        x = self.scroll_offset.x
-        if x and self._places:
+        if scrolled and self._places:
             pinned = self._places[0].x + self._places[0].width + 1
-            line = Strip.join([line.crop(0, pinned), line.crop(pinned + x)])
+            line = Strip.join([line.crop(0, pinned), line.crop(pinned + scrolled)])
         return line.crop_extend(0, width, base)
 
     def _placeholder_line(self, y: int, width: int) -> Strip:
