@@ -431,8 +431,10 @@ class Live:
                 and labelled is not Sight.WAITING
                 and (not needed or others is not Sight.WAITING)
             )
-            if self._shown and self._calm_gc:
-                calm_gc()
+            if self._shown:
+                if self._calm_gc:
+                    calm_gc()
+                self._changed(urgent=True)
         self._changed()
 
     def _look(self) -> tuple[Sight, Sight]:
