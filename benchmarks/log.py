@@ -33,8 +33,8 @@ from tests.demo.world import World
 
 FAST = 5_000_000
 """Lines that are written as fast as they are read."""
-PACED = 600_000
-RATE = 50_000
+PACED = 5_000_000
+RATE = 500_000
 """Lines a second of those that follow."""
 _CHUNK = 500
 _WORDS = 'INFO:     10.42.3.17:51234 - "POST /v1/chat/completions HTTP/1.1" 200 OK'

@@ -10,11 +10,13 @@ import pty
 import re
 import signal
 import struct
+import sys
 import termios
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from queue import SimpleQueue
 
 import psutil
 import pyte
@@ -34,17 +36,25 @@ _UNKNOWN = re.compile(
 
 
 class Terminal:
-    """Starts `argv` and reads what it prints, until `close`."""
+    """Starts `argv` and reads what it prints, until `close`.
+
+    One thread reads and notes when the bytes came, another has pyte make a screen of them: that
+    takes tens of milliseconds for a whole screen, in which no byte must wait to be read.
+    """
 
     def __init__(self, argv: list[str], size: tuple[int, int], env: dict[str, str]) -> None:
+        sys.setswitchinterval(0.0005)  # the thread that reads must not wait for the one that draws
         self.screen = pyte.Screen(*size)
         self._stream = pyte.Stream(self.screen)
         self.bytes = 0
         """Bytes that the program has written."""
         self.at = time.monotonic()
-        """When the last of them arrived."""
+        """When the last of those on the screen arrived."""
         self.closed = False
         self._changed = threading.Condition()
+        self._wanted: Callable[[], bool] | None = None
+        """What `wait` waits for."""
+        self._arrived: SimpleQueue[tuple[bytes, float]] = SimpleQueue()
         self.started = time.monotonic()
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
@@ -52,39 +62,53 @@ class Terminal:
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
         self.process = psutil.Process(self.pid)
         threading.Thread(target=self._read, daemon=True).start()
+        threading.Thread(target=self._draw, daemon=True).start()
 
     def _read(self) -> None:
-        decode = codecs.getincrementaldecoder("utf-8")("replace").decode
-        while True:
+        data = b"more"
+        while data:
             try:
                 data = os.read(self.fd, 1 << 16)
             except OSError:
                 data = b""
-            at = time.monotonic()
+            self._arrived.put((data, time.monotonic()))
+            for query, reply in QUERIES:
+                if query in data:
+                    os.write(self.fd, reply)
+
+    def _draw(self) -> None:
+        decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        while True:
+            data, at = self._arrived.get()
             with self._changed:
                 if not data:
                     self.closed = True
                     self._changed.notify_all()
                     return
                 self.bytes += len(data)
-                for query, reply in QUERIES:
-                    if query in data:
-                        os.write(self.fd, reply)
                 self._stream.feed(_UNKNOWN.sub("", decode(data)))
                 self.at = at
-                self._changed.notify_all()
+                if self._wanted is not None and self._wanted():
+                    self._wanted = None
+                    self._changed.notify_all()
 
     def wait(self, seen: Callable[[], bool], limit: float) -> float | None:
         """When the bytes arrived after which `seen` held, on the monotonic clock; None if it did
         not within `limit` seconds."""
-        end = time.monotonic() + limit
+        shown_at = None
+
+        def wanted() -> bool:
+            nonlocal shown_at
+            if shown_at is None and seen():
+                shown_at = self.at
+            return shown_at is not None
+
         with self._changed:
-            while not seen():
-                left = end - time.monotonic()
-                if left <= 0 or self.closed:
-                    return None
-                self._changed.wait(min(left, 0.5))
-            return self.at
+            if not wanted() and not self.closed:
+                self._wanted = wanted
+                self._changed.wait_for(lambda: shown_at is not None or self.closed, limit)
+                self._wanted = None
+            return shown_at
 
     def lines(self) -> list[str]:
         """The screen as text."""

@@ -13,11 +13,13 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.console import RenderableType
+from rich.control import Control
 from rich.text import Text
 from textual import events
+from textual._ansi_sequences import SYNC_END, SYNC_START
 from textual.app import App
 from textual.binding import BindingType
 from textual.screen import Screen
@@ -249,18 +251,27 @@ class ServedeckApp(App[None]):
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
         """Send only what differs from what the terminal shows."""
-        sends = self._running and not self.is_headless and not self._batch_count
         driver = self._driver
+        sends = self._running and not (self._closed or self.is_headless or self._batch_count)
         if sends and isinstance(driver, TerminalDriver) and driver.is_full():
             self.post_display_hook()  # the driver asks for all of it when there is room
-        elif sends and is_update(renderable):
-            patch = self._frame.patch(renderable, screen.outer_size)
-            if patch.pieces:
-                super()._display(screen, cast(RenderableType, patch))
-            else:
-                self.post_display_hook()
-        else:
+            return
+        if not (sends and driver is not None and is_update(renderable)):
             super()._display(screen, renderable)
+            return
+        patch = self._frame.patch(renderable, screen.outer_size)
+        if patch.pieces:
+            # One write: each of them wakes the thread that writes, and waits for the interpreter.
+            sequence = (
+                patch.render_segments(self.console)
+                + Control.move_to(
+                    *screen.outer_size.clamp_offset(self.cursor_position)
+                ).segment.text
+            )
+            if self._sync_available:
+                sequence = f"{SYNC_START}{sequence}{SYNC_END}"
+            driver.write(sequence)
+        self.post_display_hook()
 
     def on_resize(self) -> None:
         self._frame.forget()

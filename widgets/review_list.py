@@ -86,7 +86,7 @@ class ReviewList(Lines):
     def render_line(self, y: int) -> Strip:
         index = self.scroll_offset.y + y
         if index < len(self._owners) and self._owners[index] == self._cursor and self.has_focus:
-            style = self.rich_style + self.get_component_rich_style("review--cursor", partial=True)
+            style = self.rich_style + self.component_style("review--cursor", partial=True)
             return self.strip(self.lines[index], self.inner_width, style)
         return super().render_line(y)
 

@@ -66,11 +66,35 @@ class SpanView(SpanDrawing):
 
     COMPONENT_CLASSES = COMPONENTS
 
+    def __init__(self, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        # Textual finds these anew for each repaint, at half a millisecond for a dozen.
+        self._own_style: Style | None = None
+        self._looks: dict[tuple[str, bool], Style] = {}
+
+    def notify_style_update(self) -> None:
+        self._own_style = None
+        self._looks.clear()
+        super().notify_style_update()
+
+    @property
+    def rich_style(self) -> Style:
+        """The widget's own style."""
+        if self._own_style is None:
+            self._own_style = super().rich_style
+        return self._own_style
+
+    def component_style(self, name: str, *, partial: bool = False) -> Style:
+        """Style of a component class; `partial` leaves out what is below it."""
+        style = self._looks.get((name, partial))
+        if style is None:
+            style = self.get_component_rich_style(name, partial=partial)
+            self._looks[name, partial] = style
+        return style
+
     def tone(self, name: str) -> Style:
         """Style that the tone adds to the style below it."""
-        if not name:
-            return Style.null()
-        return self.get_component_rich_style(f"tone--{name}", partial=True)
+        return self.component_style(f"tone--{name}", partial=True) if name else Style.null()
 
 
 def harmless(text: str) -> str:

@@ -321,12 +321,22 @@ class _Follower:
     def _texts(self, lines: list[bytes]) -> list[str]:
         if not self._timestamps:
             lines = [_without_timestamp(line) for line in lines]
-        return [_text(line) for line in lines]
+        return texts(lines)
 
 
 def _without_timestamp(line: bytes) -> bytes:
     head, space, rest = line.partition(b" ")
     return rest if space and head[10:11] == b"T" and head[4:5] == b"-" else line
+
+
+def texts(lines: list[bytes]) -> list[str]:
+    """The lines, decoded and sanitised; plain ones, which nearly all are, all at once."""
+    whole = b"\n".join(lines)
+    if lines and whole.isascii():
+        decoded = whole.decode("ascii").split("\n")
+        if "".join(decoded).isprintable():
+            return decoded
+    return [_text(line) for line in lines]
 
 
 def _text(line: bytes) -> str:

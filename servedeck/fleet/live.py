@@ -60,8 +60,9 @@ BESIDE = (
 )
 
 JOINED = 0.06
-"""Seconds within which changes after the first one are joined. With the time to paint them, 95 %
-of all changes are then seen within 100 ms, also where something changes all the time."""
+"""Seconds within which changes after the first one are joined: those of Deployments, and those of
+all else. With the time to paint them, 95 % of all changes are then seen within 80 ms, also where
+something changes all the time."""
 _SLICE = 16
 """Servings built in one turn of the event loop, about 8 ms for those of ten Pods."""
 _LINGER = 30.0
@@ -342,7 +343,9 @@ class Live:
         else:
             self.fleet.apply(change)
             if self._shown:
-                self._changed()
+                # What an operator looks at, status and replicas, changes with the Deployment;
+                # of its Pods there may be a hundred changes a second.
+                self._changed(urgent=change.kind is DEPLOYMENTS)
 
     def _learn(self, reflector: Reflector) -> None:
         if reflector.phase is Phase.RETRYING:
@@ -428,8 +431,10 @@ class Live:
                 and labelled is not Sight.WAITING
                 and (not needed or others is not Sight.WAITING)
             )
-            if self._shown and self._calm_gc:
-                calm_gc()
+            if self._shown:
+                if self._calm_gc:
+                    calm_gc()
+                self._changed(urgent=True)
         self._changed()
 
     def _look(self) -> tuple[Sight, Sight]:
@@ -469,9 +474,9 @@ class Live:
 
     # -- publishing -----------------------------------------------------------------------------
 
-    def _changed(self) -> None:
+    def _changed(self, *, urgent: bool = False) -> None:
         if self._pulse is not None:
-            self._pulse.request()
+            self._pulse.request(urgent=urgent)
 
     def _beat(self) -> bool:
         """Build what changed, a slice at a time, and tell the subscribers when all is built."""

@@ -49,7 +49,7 @@ class Query:
 
     def filter(self, views: Iterable[ServingView]) -> list[ServingView]:
         """The servings that every term holds for, in the order they came in."""
-        return [view for view in views if self.matches(view)]
+        return [view for view in views if self.matches(view)] if self.tests else list(views)
 
 
 def parse(text: str) -> Query:

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
 from servedeck.cluster.connection import Connection
 from servedeck.cluster.errors import ApiError
 from servedeck.cluster.loglines import LONGEST, Position, Splitter, timestamp
-from servedeck.cluster.logs import MARK, LogTimings, Stream, follow, last_lines
+from servedeck.cluster.logs import MARK, LogTimings, Stream, follow, last_lines, texts
 from tests.cluster.api import Api, answers, status
 from tests.waiting import until
 
@@ -412,3 +414,10 @@ def test_rotated_file_loses_nothing_that_is_still_there() -> None:
     assert position.resume()
     new = [line(number) for number in range(300, 500)]
     assert position.fresh(new[:50]) + position.fresh(new[50:]) == new
+
+
+@given(st.lists(st.binary(max_size=40).map(lambda line: line.replace(b"\n", b""))))
+def test_lines_read_alone_and_together_are_the_same(lines: list[bytes]) -> None:
+    together = texts(lines)
+    assert together == [each for line in lines for each in texts([line])]
+    assert all(line.isprintable() for line in together)

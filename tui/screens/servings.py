@@ -23,7 +23,7 @@ from tui.screens.create.entry import Creating
 from tui.screens.status import StatusPane
 from tui.source import Changes, State
 from widgets.fleet_header import FleetHeader, Heading
-from widgets.fleet_table import FleetTable
+from widgets.fleet_table import TICK, FleetTable
 from widgets.ladder_strip import LadderStrip
 from widgets.line_input import LineInput
 from widgets.lines import Bar
@@ -82,7 +82,7 @@ class ServingsScreen(ActionScreen[None]):
         self.banner.display = False
         self.table.set_view(sort=(self.sort_column, False), wide=self.servedeck.wide)
         self.table.focus()
-        self.set_interval(1.0, self._tick)
+        self.set_interval(TICK, self._tick)
         self.watch(self.table, "scroll_y", self.status.place, init=False)
         self.show_all()
 
