@@ -3,6 +3,7 @@ from fractions import Fraction
 
 from servedeck.cluster.errors import ClusterError
 from servedeck.fleet.view import Key
+from servedeck.serving.capacity import Scarce
 from servedeck.serving.status import Status
 from tests.tui import fakes
 from tests.tui.bench import FakeBench, room
@@ -199,7 +200,9 @@ async def test_lines_that_could_not_be_read_are_asked_for_again_with_the_next_ch
 async def test_a_shortage_names_the_node_with_the_most_free_while_the_status_is_open(tmp_path):
     source = fakes.FakeSource().put(*fakes.fleet())
     view = source.fleet.view(Key("research", "exaone-rngd"))
-    short = tuple(replace(pod, scarce=(("nvidia.com/gpu", Fraction(8)),)) for pod in view.pods)
+    short = tuple(
+        replace(pod, scarce=(Scarce("nvidia.com/gpu", Fraction(8), 2),)) for pod in view.pods
+    )
     source.put(replace(view, pods=short))
     bench = FakeBench(tmp_path)
     around = bench.surroundings
