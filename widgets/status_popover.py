@@ -224,7 +224,8 @@ def _notices(title: str, events_: Sequence[EventView], now: datetime) -> list[Pa
     ]
 
 
-def _tail(tail: Tail, most: int | None = None) -> list[Paragraph]:
+def _tail(tail: Tail, most: int = 0) -> list[Paragraph]:
+    """The last lines, the last `most` of them and cut at the edge where `most` is not 0."""
     crash = tail.crash
     whose = "Last lines before the restart" if crash.previous else "Last lines"
     head: Line = ((_short(f"{whose} of {crash.container} in {crash.pod}"), "muted"),)
@@ -236,8 +237,12 @@ def _tail(tail: Tail, most: int | None = None) -> list[Paragraph]:
     return [
         Paragraph(head),
         *(
-            Paragraph((("   │ ", "muted"), (clip(harmless(line), LONGEST_LINE), "")), hanging=5)
-            for line in tail.lines[-(most or len(tail.lines)) :]
+            Paragraph(
+                (("   │ ", "muted"), (clip(harmless(line), LONGEST_LINE), "")),
+                hanging=5,
+                cut=bool(most),
+            )
+            for line in tail.lines[-most:]
         ),
     ]
 

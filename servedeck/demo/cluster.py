@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from servedeck.demo.story import Story
 
 _PREFIX = "servedeck-demo-"
+_LOCKED_WITHIN = 3600.0
+"""Seconds within which a directory has its lock, if it will ever have one."""
 _START_LIMIT = 30.0
 _END_LIMIT = 5.0
 _FORCE_AFTER = 1.0
@@ -299,7 +302,16 @@ def _sweep() -> None:
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         # another user's, or one that goes at this moment, is none of ours
         with contextlib.suppress(OSError):
-            descriptor = os.open(path / "lock", os.O_RDWR)
+            there = path.lstat()
+            if there.st_uid != os.getuid() or not stat.S_ISDIR(there.st_mode):
+                continue
+            try:
+                descriptor = os.open(path / "lock", os.O_RDWR)
+            except FileNotFoundError:
+                # killed before it had its lock, or it is about to have one
+                if time.time() - there.st_mtime > _LOCKED_WITHIN:
+                    shutil.rmtree(path, ignore_errors=True)
+                continue
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(path, ignore_errors=True)

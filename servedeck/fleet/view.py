@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from fractions import Fraction
 from typing import NamedTuple
 
+from servedeck.serving.capacity import Scarce
 from servedeck.serving.endpoint import Endpoint
 from servedeck.serving.failure import Health
 from servedeck.serving.status import Status
@@ -73,9 +73,8 @@ class PodView:
     containers: tuple[ContainerView, ...]
     events: tuple[EventView, ...]
     """Warnings about the Pod, newest first, at most 10."""
-    scarce: tuple[tuple[str, Fraction], ...] = ()
-    """Resources of which nodes have not enough free, and how much it asks for:
-    ("nvidia.com/gpu", 8)."""
+    scarce: tuple[Scarce, ...] = ()
+    """Resources that it asks for and of which nodes have not enough free."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -170,29 +170,36 @@ def rooms(nodes: Iterable[Node], pods: Iterable[RequestingPod]) -> list[NodeRoom
     return found
 
 
-def most_free(nodes: Sequence[NodeRoom], asked: Amounts) -> str:
+class Scarce(NamedTuple):
+    """What a Pod asks for of a resource, and how many nodes have too little of it free."""
+
+    resource: str
+    asked: Fraction
+    nodes: int
+
+
+def nearest(nodes: Sequence[NodeRoom], scarce: Iterable[Scarce]) -> str:
     """Of the nodes that have too little of a resource, the one that has the most of it free, in a
-    sentence. Nodes that take no Pods do not count, nor do those with enough: the scheduler has
-    passed those over for another reason, such as a taint."""
+    sentence. "" where they are not those that the scheduler counted: others are out of the
+    question for another reason, such as a node selector, and which these are is not known."""
     parts = []
-    for key, amount in asked.items():
-        offering = [
-            (room.free.get(key, _ZERO), room.allocatable[key], room.name)
+    for key, asked, count in scarce:
+        short = [
+            (room.free.get(key, _ZERO), room.allocatable.get(key, _ZERO), room.name)
             for room in nodes
-            if not room.closed and room.allocatable.get(key, _ZERO) > 0
+            if not room.closed and room.free.get(key, _ZERO) < asked
         ]
-        amounts = [one for one in offering if one[0] < amount]
-        if not offering:
-            parts.append(f"no node has {named(key)}")
-        if not amounts:
+        if not short or len(short) != count:
             continue
-        free, total, name = max(amounts, key=lambda amount: (amount[0], amount[2]))
+        free, total, name = max(short, key=lambda one: (one[0], one[1], one[2]))
         binary = key in ("memory", "ephemeral-storage")
         if free:
             shares = (format_quantity(one, binary=binary) for one in (free, total))
             parts.append(f"{name} has {' of '.join(shares)} {named(key)} free")
+        elif total:
+            parts.append(f"no node has {named(key)} free")
         else:
-            parts.append(f"{name} has no {named(key)} free")
+            parts.append(f"no node has {named(key)}")
     text = "; ".join(parts)
     if text.startswith("no "):
         text = f"N{text[1:]}"  # a node's name keeps its own letters

@@ -189,13 +189,15 @@ _NODE_REASONS = {
 }
 
 
-def scarce(message: str) -> tuple[str, ...]:
-    """The resources of which, as the scheduler says, nodes have too little free."""
+def scarce(message: str) -> dict[str, int]:
+    """The resources of which, as the scheduler says, nodes have too little free, and how many
+    nodes those are."""
     found = shortage(message)
-    if found is None:
-        return ()
-    whys = (why for _, why in found.reasons if why.startswith("Insufficient "))
-    return tuple(dict.fromkeys(why.removeprefix("Insufficient ") for why in whys))
+    return {
+        why.removeprefix("Insufficient "): nodes
+        for nodes, why in (found.reasons if found is not None else ())
+        if why.startswith("Insufficient ")
+    }
 
 
 def unschedulable(message: str) -> str:

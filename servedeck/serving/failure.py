@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from fractions import Fraction
 from typing import NamedTuple
 
 from servedeck.serving import causes
-from servedeck.serving.capacity import Amounts, container_requests, described
+from servedeck.serving.capacity import Amounts, Scarce, container_requests, described
 from servedeck.serving.events import event_time, newest_first
 from servedeck.serving.objects import Condition, ContainerStatus, Event, Pod
 
@@ -47,9 +46,8 @@ class Finding(NamedTuple):
     """When the Pod must be judged again although nothing about it changed; None for never."""
     evidence: str = ""
     """The cluster's own text behind `message`, unshortened; "" where there is none."""
-    scarce: tuple[tuple[str, Fraction], ...] = ()
-    """Resources of which nodes have not enough free, and how much it asks for:
-    ("nvidia.com/gpu", 8)."""
+    scarce: tuple[Scarce, ...] = ()
+    """Resources of which nodes have not enough free."""
 
 
 # kubernetes v1.36 pkg/kubelet/images/types.go
@@ -180,11 +178,11 @@ def _unscheduled(pod: Pod) -> Finding | None:
             message = causes.unschedulable(scheduled.message)
         reason = scheduled.reason or "Unschedulable"
         short = causes.scarce(scheduled.message)
-        if asked := _asked(pod, short):
+        asked = _asked(pod, short)
+        scarce = tuple(Scarce(key, amount, short[key]) for key, amount in asked.items())
+        if asked:
             message = f"{message}; it asks for {described(asked)} on one node"
-        return Finding(
-            Health.PENDING, reason, message, evidence=scheduled.message, scarce=tuple(asked.items())
-        )
+        return Finding(Health.PENDING, reason, message, evidence=scheduled.message, scarce=scarce)
     if scheduled is None and not pod.spec.node_name and pod.status.phase in ("", "Pending"):
         return Finding(Health.PENDING, "Unscheduled", "The scheduler has not placed it yet")
     return None
@@ -406,7 +404,7 @@ def _gated(pod: Pod, events: Sequence[Event], ready: Condition | None) -> Findin
     return Finding(Health.STARTING, "NotReady", message, evidence=raw)
 
 
-def _asked(pod: Pod, resources: Sequence[str]) -> Amounts:
+def _asked(pod: Pod, resources: Collection[str]) -> Amounts:
     """How much of these resources the Pod asks for; those that it does not ask for are left out."""
     if not resources:
         return {}

@@ -70,7 +70,7 @@ FAILURES = {
     "init failed": Failure(
         objects.init_failed, "Init:Error", Status.ERROR, "exit code 2", "download"
     ),
-    "loading": Failure(objects.loading, "Running", Status.STARTING, "Starting", "not ready"),
+    "loading": Failure(objects.loading, "Running", Status.STARTING, "", "not ready"),
     "creating": Failure(
         objects.creating, "ContainerCreating", Status.STARTING, "ContainerCreating", "created"
     ),

@@ -53,6 +53,19 @@ def wait(condition: Callable[[], bool]) -> None:
     wait_for(condition, "the condition")
 
 
+def test_the_next_start_removes_what_killed_demos_left(own_temporary_directory: Path) -> None:
+    young, old, foreign = (own_temporary_directory / f"servedeck-demo-{n}" for n in "abc")
+    for path in (young, old):
+        path.mkdir()
+    os.utime(old, (1, 1))  # killed before it had its lock
+    foreign.symlink_to(own_temporary_directory)
+    dead = cluster._Directory()
+    os.close(dead._lock)  # as the end of its process does
+    living = cluster._Directory()
+    assert set(own_temporary_directory.iterdir()) == {young, foreign, living.path}
+    living.remove()
+
+
 def alive(pid: int) -> bool:
     with contextlib.suppress(psutil.NoSuchProcess):
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE

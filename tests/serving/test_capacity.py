@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from servedeck.serving import capacity, manifests
-from servedeck.serving.capacity import RequestingPod
+from servedeck.serving.capacity import RequestingPod, Scarce
 from servedeck.serving.objects import Node, Taint
 from tests.serving.test_checks import vllm
 
@@ -132,28 +132,31 @@ def test_the_taint_of_the_accelerator_is_tolerated_and_a_soft_one_counts_for_not
 
 
 @pytest.mark.parametrize(
-    ("asked", "sentence"),
+    ("scarce", "sentence"),
     [
-        ({GPU: 2}, "b has 1 of 8 NVIDIA GPU free."),
-        ({"memory": 60 * 2**30}, "b has 50Gi of 64Gi memory free."),
-        ({"memory": 2**30}, ""),
-        ({"furiosa.ai/rngd": 1, GPU: 8}, "No node has Furiosa RNGD; b has 1 of 8 NVIDIA GPU free."),
-        ({}, ""),
+        ([(GPU, 2, 3)], "b has 1 of 8 NVIDIA GPU free."),
+        ([("memory", 60 * 2**30, 3)], "b has 50Gi of 64Gi memory free."),
+        (
+            [("furiosa.ai/rngd", 1, 3), (GPU, 8, 3)],
+            "No node has Furiosa RNGD; b has 1 of 8 NVIDIA GPU free.",
+        ),
+        ([(GPU, 2, 2)], ""),
+        ([], ""),
     ],
 )
 def test_the_node_that_comes_nearest_to_what_is_asked_for(
-    asked: dict[str, int], sentence: str
+    scarce: list[tuple[str, int, int]], sentence: str
 ) -> None:
     nodes = [node("a", 8), node("b", 8), node("closed", 8, unschedulable=True), node("cpu-1")]
     pods = [pod("a", gpus="8", memory="20Gi"), pod("b", gpus="7", memory="14Gi")]
     pods.append(pod("cpu-1", memory="40Gi"))
-    amounts = {key: Fraction(amount) for key, amount in asked.items()}
-    assert capacity.most_free(capacity.rooms(nodes, pods), amounts) == sentence
+    asked = [Scarce(key, Fraction(amount), count) for key, amount, count in scarce]
+    assert capacity.nearest(capacity.rooms(nodes, pods), asked) == sentence
 
 
-def test_a_node_with_nothing_free_and_one_with_enough_that_may_not_be_used() -> None:
-    rooms = capacity.rooms([node("a", 8), node("b", 8)], [pod("a", gpus="8")])
-    assert capacity.most_free(rooms, {GPU: Fraction(4)}) == "a has no NVIDIA GPU free."
+def test_all_accelerators_in_use() -> None:
+    rooms = capacity.rooms([node("a", 8), node("b")], [pod("a", gpus="8")])
+    assert capacity.nearest(rooms, [Scarce(GPU, Fraction(4), 2)]) == "No node has NVIDIA GPU free."
 
 
 def test_no_nodes() -> None:

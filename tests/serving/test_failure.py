@@ -420,7 +420,7 @@ def test_the_raw_text_stays_available() -> None:
 
 def test_a_finding_names_what_is_scarce() -> None:
     asked = asking(unscheduled(NO_GPU), limits={"nvidia.com/gpu": "8"})
-    assert found(asked).scarce == (("nvidia.com/gpu", 8),)
+    assert found(asked).scarce == (("nvidia.com/gpu", 8, 5),)
     assert found(unscheduled(NO_GPU)).scarce == ()
 
 

@@ -8,7 +8,7 @@ from textual.geometry import Region
 from textual.timer import Timer
 
 from servedeck.fleet.view import Key, ServingView
-from servedeck.serving.capacity import Amounts, most_free
+from servedeck.serving.capacity import Scarce, nearest
 from widgets.status_popover import Crash, StatusPopover, Tail, crash_of
 
 if TYPE_CHECKING:
@@ -168,9 +168,10 @@ class StatusPane:
     def _room(self, view: ServingView) -> str:
         """Where the most is free of what is scarce; "" where that is not known."""
         rooms = self._nodes.rooms() if self._nodes is not None else None
-        return most_free(rooms, _scarce(view)) if rooms is not None else ""
+        return nearest(rooms, _scarce(view)) if rooms is not None else ""
 
 
-def _scarce(view: ServingView) -> Amounts:
-    """What a Pod of the serving asks for of the resources that are scarce."""
-    return dict(pair for pod in view.failing_pods for pair in pod.scarce)
+def _scarce(view: ServingView) -> list[Scarce]:
+    """What the Pods of the serving ask for of the resources that are scarce."""
+    found = {one.resource: one for pod in view.failing_pods for one in pod.scarce}
+    return list(found.values())
