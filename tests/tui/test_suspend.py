@@ -110,7 +110,8 @@ def test_continued_in_the_background_it_stops_again(bash: Session) -> None:
             bash.remember()
             program = bash.program("fleet")
             bash.wait(lambda program=program: program.status() == "stopped", "its stop")
-            bash.press("\x03")
+            bash.press("\x03")  # which also drops what is typed before it is acted on
+            bash.wait(lambda seen=seen: bash.raw[seen:].endswith(b"prompt> "), "the shell again")
             assert b"servings" not in bash.raw[seen:], "it has drawn in the background"
         bash.press("clear; fg\n")
         bash.wait_text("11 servings")
