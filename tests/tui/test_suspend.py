@@ -114,7 +114,7 @@ def test_continued_in_the_background_it_stops_again(bash: Session) -> None:
             bash.press("bg; sleep 600\n")  # which the news of a stop does not end
             bash.wait(lambda: sleeps(bash), "the shell's next command")
             bash.wait(lambda: bash.program("fleet").status() == "stopped", "its stop")
-            bash.press("\x03")  # which also drops what is typed before it is acted on
+            bash.program("sleep").kill()
             bash.wait(lambda seen=seen: bash.raw[seen:].endswith(b"prompt> "), "the shell again")
             assert b"servings" not in bash.raw[seen:], "it has drawn in the background"
         bash.press("clear; fg\n")

@@ -305,7 +305,9 @@ class TerminalDriver(LinuxDriver):
         return self._stop(lambda number: os.killpg(os.getpgrp(), number))
 
     def _stop_self(self) -> None:
-        """SIGTSTP was sent to this process."""
+        """SIGTSTP was sent to this process, which the kernel ignores where nobody could go on."""
+        if self._active and self.why_not_suspend():
+            return
         self._stop(lambda number: os.kill(os.getpid(), number))
 
     def _stop(self, send: Callable[[int], None]) -> bool:
