@@ -424,8 +424,12 @@ class ServedeckApp(App[None]):
         )
 
     def _print_error_renderables(self) -> None:
-        for told in self._exit_renderables:
-            self.error_console.print(told)
+        try:
+            for told in self._exit_renderables:
+                self.error_console.print(told)
+        except OSError:
+            # The terminal is gone. Python would try once more at its end, and change the exit code.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         self._exit_renderables.clear()
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:

@@ -60,7 +60,7 @@ class Session(Terminal):
 
     def program(self, *words: str) -> psutil.Process:
         """The innermost process whose command line has all the words."""
-        return [one for one in self.processes if all(word in one.cmdline() for word in words)][-1]
+        return [one for one in self.processes if set(words) <= set(command(one))][-1]
 
     def hang_up(self) -> None:
         """The terminal is closed."""
@@ -96,6 +96,13 @@ class Session(Terminal):
         if self._open:
             self.hang_up()
         return status
+
+
+def command(process: psutil.Process) -> list[str]:
+    """Its command line, empty where it is gone."""
+    with contextlib.suppress(psutil.Error):
+        return process.cmdline()
+    return []
 
 
 def runs(process: psutil.Process) -> bool:

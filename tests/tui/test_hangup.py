@@ -23,6 +23,7 @@ from tests.tui.sessions import (
     Session,
     app,
     assert_restored,
+    command,
     runs,
     shell,
 )
@@ -134,7 +135,7 @@ def test_a_terminal_that_takes_nothing_keeps_no_signal_from_ending_it(opened: Op
 def test_nothing_of_the_demo_is_left_when_its_terminal_goes(opened: Open, tmp_path: Path) -> None:
     env = {"TMPDIR": str(tmp_path), "HOME": str(tmp_path)}
     session = opened([*SERVEDECK, "--demo"], (0, 0), env, sign="servings")
-    assert any("servedeck.demo" in one.cmdline() for one in session.processes)
+    assert any("servedeck.demo" in command(one) for one in session.processes)
     session.hang_up()
     session.wait_gone()
     assert not list(tmp_path.glob("servedeck-demo-*"))
@@ -166,7 +167,7 @@ def test_nothing_of_make_demo_is_left_when_its_pane_or_all_of_tmux_is_killed(
         return found
 
     def demos() -> list[psutil.Process]:
-        return [one for one in marked() if "servedeck.demo" in one.cmdline()]
+        return [one for one in marked() if "servedeck.demo" in command(one)]
 
     try:
         call("-f", os.devnull, "new-session", "-d", "-x", "80", "-y", "24", "-c", str(ROOT))

@@ -10,7 +10,7 @@ import termios
 
 import pytest
 
-from tests.tui.sessions import Session, app, assert_restored
+from tests.tui.sessions import Session, app, assert_restored, command
 
 LIST = "11 servings"
 FORM = "Service Name"
@@ -92,6 +92,12 @@ def test_what_no_shell_started_is_not_suspended_and_says_so() -> None:
         session.close()
 
 
+def sleeps(shell: Session) -> bool:
+    """Whether the shell runs sleep, so that it has done with what stands before it."""
+    shell.remember()
+    return any("sleep" in command(one) for one in shell.processes)
+
+
 def test_continued_in_the_background_it_stops_again(bash: Session) -> None:
     bash.press(shlex.join(app("fleet")) + "\n")
     bash.wait_text("11 servings")
@@ -106,11 +112,10 @@ def test_continued_in_the_background_it_stops_again(bash: Session) -> None:
         for _ in range(2):
             seen = len(bash.raw)
             bash.press("bg; sleep 600\n")  # which the news of a stop does not end
-            bash.wait(lambda seen=seen: b"&\r\n" in bash.raw[seen:], "the background")
-            bash.remember()
-            program = bash.program("fleet")
-            bash.wait(lambda program=program: program.status() == "stopped", "its stop")
-            bash.press("\x03")
+            bash.wait(lambda: sleeps(bash), "the shell's next command")
+            bash.wait(lambda: bash.program("fleet").status() == "stopped", "its stop")
+            bash.program("sleep").kill()
+            bash.wait(lambda seen=seen: bash.raw[seen:].endswith(b"prompt> "), "the shell again")
             assert b"servings" not in bash.raw[seen:], "it has drawn in the background"
         bash.press("clear; fg\n")
         bash.wait_text("11 servings")

@@ -49,6 +49,13 @@ def test_what_is_no_terminal_has_the_size_of_the_next_descriptor() -> None:
     os.close(writer)
 
 
+SCREENS = (
+    *((" ", "esc close"), ("c", "Connect to"), ("l", "next Pod"), ("/", "enter keep")),
+    *((":", "Commands"), ("\x0e", "Namespace"), ("?", "Serving list")),
+)
+"""Keys of the list that escape closes again, and what is shown then."""
+
+
 @pytest.fixture
 def session(request: pytest.FixtureRequest) -> Iterator[Session]:
     found = Session(app("fleet"), request.param)
@@ -64,9 +71,13 @@ def resize(session: Session, columns: int, lines: int) -> None:
 
 
 def is_drawn(session: Session) -> bool:
-    """Whether the list fills the terminal: a footer at its end, and the names of all servings."""
+    """Whether the list fills the terminal, and nothing lies over it."""
     session.read(0.02)
-    return "? help" in session.screen.display[-1] and "11 servings" in session.text
+    return (
+        "? help" in session.screen.display[-1]
+        and "11 servings" in session.text
+        and not any(sign in session.text for _, sign in SCREENS)
+    )
 
 
 @pytest.mark.parametrize("session", [(0, 0)], indirect=True)
@@ -102,19 +113,44 @@ def test_a_storm_of_sizes_ends_in_the_picture_of_the_last(session: Session) -> N
     session.wait(lambda: is_drawn(session), "the list again")
 
 
+@pytest.mark.parametrize("session", [(200, 50)], indirect=True)
+def test_a_terminal_that_was_slow_shows_the_last_picture_whole(session: Session) -> None:
+    session.wait(lambda: is_drawn(session), "the list")
+    for _ in range(100):  # each is drawn, and nobody reads it: far more than is kept
+        os.write(session.fd, b"?")
+        os.write(session.fd, b"Gg" * 8)
+        os.write(session.fd, b"q")
+    session.wait(lambda: is_drawn(session), "the list again")
+    session.press("?")
+    session.wait_text("Serving list")
+    session.settle()
+    shown = session.text
+    session.press("\x0c")  # all of it is drawn again
+    session.settle()
+    assert session.text == shown
+
+
 @pytest.mark.parametrize("session", [(1, 1)], indirect=True)
 def test_the_smallest_terminals_end_nothing(session: Session) -> None:
     session.wait(lambda: b"\x1b[?1049h" in session.raw, "the start")
-    for keys in ("", " ", "c", "l", ":", "/", "?", "\x0e", "w"):
-        session.press(keys)
+    for key, sign in SCREENS:
+        resize(session, 80, 24)
+        session.wait(lambda: is_drawn(session), "the list")
+        session.press(key)
+        session.wait_text(sign)
         for columns, lines in ((5, 2), (20, 10), (2, 200), (200, 1), (1, 1)):
             drawn = len(session.raw)
             resize(session, columns, lines)
             session.wait(lambda drawn=drawn: len(session.raw) > drawn, f"{columns}x{lines}")
+        resize(session, 80, 24)
+        session.wait_text(sign)
         session.press("\x1b")
-        session.settle(0.2)
+        session.wait(lambda: is_drawn(session), "the list")
+        resize(session, 1, 1)
     resize(session, 80, 24)
     session.wait(lambda: is_drawn(session), "the list")
+    session.press("?")
+    session.wait_text("Serving list")
     os.kill(session.pid, signal.SIGTERM)
     assert session.exit_code() == 128 + signal.SIGTERM
     assert b"Traceback" not in session.raw

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 FALLBACK = (80, 24)
 """Columns and lines of a terminal that does not know its size, until it does."""
 
+SETTLED = 0.1
+"""Seconds without a change of the size after which all is drawn again."""
+
 LARGEST = (2000, 1000)
 """What is drawn of a terminal that claims to be larger: 65,535 squared would take all memory."""
 
@@ -117,6 +120,7 @@ class TerminalDriver(LinuxDriver):
         self._active = False
         self._writer: Writer | None = None
         self._wake = -1
+        self._settled = self._loop.call_later(0.0, str)
         self._resized = threading.Event()  # set while the size is about to be read
         self._stopping = False  # True from our own stop until it was continued
         self._continued = threading.Event()
@@ -156,8 +160,11 @@ class TerminalDriver(LinuxDriver):
 
     def _send_size(self) -> None:
         """Tell the app the size, where it is another one. What comes in between is left out: the
-        size is read when it is told."""
+        size is read when it is told. A terminal that was small for a moment has lost what it
+        showed, whether the app has seen that size or not: all is drawn again in the end."""
         self._resized.clear()
+        self._settled.cancel()
+        self._settled = self._loop.call_later(SETTLED, self._guarded.redraw, context=self._context)
         size = self._get_terminal_size()
         if size != self._sent and self._active:
             self._size = self._sent = size
@@ -183,7 +190,8 @@ class TerminalDriver(LinuxDriver):
         )
         self._key_thread.start()
         self._request_terminal_sync_mode_support()
-        self._send_size()
+        if self._sent != self._get_terminal_size():
+            self._send_size()
 
     def _take(self) -> None:
         """Have each key at once and unseen, and a screen of our own."""
@@ -297,7 +305,9 @@ class TerminalDriver(LinuxDriver):
         return self._stop(lambda number: os.killpg(os.getpgrp(), number))
 
     def _stop_self(self) -> None:
-        """SIGTSTP was sent to this process."""
+        """SIGTSTP was sent to this process, which the kernel ignores where nobody could go on."""
+        if self._active and self.why_not_suspend():
+            return
         self._stop(lambda number: os.kill(os.getpid(), number))
 
     def _stop(self, send: Callable[[int], None]) -> bool:

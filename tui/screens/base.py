@@ -44,7 +44,7 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
     """Whether the help can be asked for here; not where keys are text."""
     BINDINGS: ClassVar[list[BindingType]] = binding_of("app.suspend")
     """What no screen goes without; one that binds the key itself does something else by it."""
-    AUTO_FOCUS = None
+    AUTO_FOCUS: ClassVar[str | None] = None
     message_line = query_one("#message", Bar)
     key_bar = query_one(KeyBar)
 
@@ -52,6 +52,7 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
         super().__init__()
         self._painted_at = 0.0
         self._said_until = 0.0
+        self._focused_last: Widget | None = None
 
     @property
     def servedeck(self) -> Host:
@@ -219,7 +220,22 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
         StylesCache.get_inner_outer.cache_clear()
 
     def on_resize(self, event: events.Resize) -> None:
-        self.fit(event.size)
+        if event.size == self.app.size:
+            self.fit(event.size)
+            self.call_after_refresh(self._focus_again)
+        else:
+            # It has changed since. A screen that lays itself out for one size tells itself so in
+            # another event: with two sizes on their way that would go to and fro for ever.
+            event.prevent_default()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        self._focused_last = event.widget
+
+    def _focus_again(self) -> None:
+        """A widget for which there is no room loses the focus; give it back."""
+        last = self._focused_last
+        if self.focused is None and last is not None and last.is_attached and last.focusable:
+            self.set_focus(last)
 
     def fit(self, size: Size) -> None:
         """Give up what does not fit into a small terminal."""

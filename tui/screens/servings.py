@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import ClassVar, cast
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.geometry import Size
@@ -44,6 +45,8 @@ class ServingsScreen(ActionScreen[None]):
 
     SCOPE = "servings"
     BINDINGS: ClassVar[list[BindingType]] = bindings("servings", "app")
+    AUTO_FOCUS = ""
+    """The table takes it; where that has no room yet, the hidden filter would."""
 
     header = query_one(FleetHeader)
     banner = query_one("#banner", Bar)
@@ -206,7 +209,8 @@ class ServingsScreen(ActionScreen[None]):
 
     # -- actions ------------------------------------------------------------------------------
 
-    def on_descendant_focus(self) -> None:
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        super().on_descendant_focus(event)  # twice, as Textual calls that one too: no matter
         self.show_hints()
 
     def scopes(self) -> tuple[str, ...]:
