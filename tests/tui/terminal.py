@@ -15,19 +15,18 @@ from collections.abc import Callable, Mapping
 
 import pyte
 
+from tui.pasting import END, START
+
 QUERIES = ((b"\x1b[?2026$p", b"\x1b[?2026;2$y"),)
 
-ESCAPE = "\x1b[27u"
-"""The key as terminals with the keyboard protocol send it; a lone 1b may be the start of a
-sequence until some time has passed."""
-
-ASK_IDLE = "\x1e"
-"""A key that `terminal_app` answers with `IDLE` when all keys before it are dealt with."""
+ASK_IDLE = f"{START}are you idle?{END}"
+"""What `terminal_app` answers with `IDLE` when it has dealt with all keys before. A paste is told
+from keys, and ends what may have begun before it: an escape, a paste without marks."""
 
 IDLE = b"\x1b]7777;idle\x07"
 
-CHANGE = "\x1f"
-"""A key on which `terminal_app changes` changes a row."""
+CHANGE = f"{START}change!{END}"
+"""On it `terminal_app changes` changes a row."""
 
 
 class Terminal:

@@ -26,6 +26,7 @@ from tests.tui.idle import until_idle
 from tests.tui.terminal import ASK_IDLE, CHANGE, IDLE
 from tui import pasting
 from tui.app import ServedeckApp
+from tui.pasting import END, START
 
 EVIL = (
     "AA[red]BB[/foo]CC\x1b]52;c;UE9D\x07DD\x1b[31mEE\x1b[5;5HFF\x9b31mGG\x07\x85HH"
@@ -95,9 +96,10 @@ class Answering(ServedeckApp):
     change: Callable[[], None] | None = None
 
     async def on_event(self, event: events.Event) -> None:
-        if isinstance(event, events.Key) and event.character == ASK_IDLE:
+        pasted = f"{START}{event.text}{END}" if isinstance(event, events.Paste) else ""
+        if pasted == ASK_IDLE:
             self.run_worker(self._say_idle(), exit_on_error=False)
-        elif isinstance(event, events.Key) and event.character == CHANGE and self.change:
+        elif pasted == CHANGE and self.change:
             self.change()
         else:
             await super().on_event(event)

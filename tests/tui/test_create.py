@@ -103,6 +103,12 @@ async def to_step(pilot: Pilot[None], step: int, name: str = "llama-chat") -> No
         await wait_for(pilot, lambda: form.result.review is not None, "the dry run")
 
 
+async def deployed(pilot: Pilot[None], bench: FakeBench) -> None:
+    """Wait for all objects, and for their progress under the list."""
+    await wait_for(pilot, lambda: app_of(pilot).servings.ladder.key, "the progress")
+    assert len(bench.stored) == 3
+
+
 # -- the whole way ------------------------------------------------------------------------------
 
 
@@ -696,7 +702,7 @@ async def test_replicas_that_would_stay_pending_hold_up_a_hasty_deploy(bench: Fa
         await shows(pilot, "will stay Pending", "ctrl+s again deploys")
         assert bench.stored == {}
         await pilot.press("ctrl+s")
-        await wait_for(pilot, lambda: len(bench.stored) == 3, "all objects")
+        await deployed(pilot, bench)
 
 
 async def test_a_lost_connection_is_said_loses_nothing_and_can_be_tried_again(
@@ -738,8 +744,7 @@ async def test_a_deploy_that_stops_halfway_says_what_was_made_and_can_go_on_or_u
         await shows(pilot, "goes on where it stopped")
         bench.refuse = {}
         await pilot.press("ctrl+s")
-        await wait_for(pilot, lambda: len(bench.stored) == 3, "all objects")
-        await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
+        await deployed(pilot, bench)
 
 
 async def test_another_name_after_half_a_deploy_asks_for_the_undo_first(bench: FakeBench) -> None:
@@ -1064,7 +1069,7 @@ async def test_a_fault_of_our_own_is_said_and_the_form_goes_on(
         await pilot.press("r")
         await shows(pilot, "The API server accepts it")
         await pilot.press("ctrl+s")
-        await wait_for(pilot, lambda: len(bench.stored) == 3, "all objects")
+        await deployed(pilot, bench)
 
 
 async def test_leaving_for_later_is_not_ended_by_the_save_after_the_last_key(

@@ -4,7 +4,7 @@ import re
 import pytest
 from rich.cells import cell_len
 
-from tests.tui.terminal import CHANGE, ESCAPE, Terminal, run_app
+from tests.tui.terminal import CHANGE, Terminal, run_app
 
 
 @pytest.fixture
@@ -110,18 +110,18 @@ STORY = (
     *(("l", "next Pod"), ("w", ""), ("w", ""), ("g", ""), ("p", ""), ("q", LIST)),
     *(("w", ALL), ("\x1b[C", ""), ("\x1b[C", ""), ("w", LIST)),
     *(("/", "enter keep"), ("red", "/ red"), ("\r", LIST), ("o", ""), (">", ""), (">", "")),
-    *((":", "Commands"), (ESCAPE, LIST)),
-    *(("\x0b", "Context"), (ESCAPE, LIST), ("\x0e", "Namespace"), (ESCAPE, LIST)),
+    *((":", "Commands"), ("\x1b", LIST)),
+    *(("\x0b", "Context"), ("\x1b", LIST), ("\x0e", "Namespace"), ("\x1b", LIST)),
     *(("?", "Serving list"), ("q", LIST), ("1", LIST)),
 )
 """Keys, and what the screen shows afterwards."""
 
 FORM = (
-    *(("0", LIST), ("n", "Service Name"), ("llama\t", ""), (" ", "AA[red]"), (ESCAPE, "Namespace")),
+    *(("0", LIST), ("n", "Service Name"), ("llama\t", ""), (" ", "AA[red]"), ("\x1b", "Namespace")),
     *(("team-a", "> team-a"), ("\r", "Create a serving"), ("\x0e", "Model")),
-    *(("m" * 300, ""), ("\x1b[6~", "Add Volume"), ("\r", "AA[red]"), (ESCAPE, "PVC")),
+    *(("m" * 300, ""), ("\x1b[6~", "Add Volume"), ("\r", "AA[red]"), ("\x1b", "PVC")),
     *(("\x0e", "Deploying will"), ("y", ""), ("y", ""), ("y", ""), ("\x13", "")),
-    *(("\x13", "was created"), (ESCAPE, "Leave the form"), ("d", LIST)),
+    *(("\x13", "was created"), ("\x1b", "Leave the form"), ("d", LIST)),
 )
 """The create form from its first field to a deploy that is refused halfway."""
 
