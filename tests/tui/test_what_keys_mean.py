@@ -384,4 +384,7 @@ async def test_a_section_that_is_gone_to_begins_at_the_top(bench: FakeBench) -> 
         def top() -> str:
             return screen_text(pilot.app).splitlines()[form.form.region.y + 1]
 
-        await wait_for(pilot, lambda: "──" in top(), "a heading at the top", 60)
+        await app_of(pilot)._keyqueue.done()
+        await wait_for(
+            pilot, lambda: form.form.scroll_y and "──" in top(), "a heading at the top", 60
+        )
