@@ -67,10 +67,12 @@ class KeyQueue:
 
     def admits(self, event: events.Event) -> bool:
         """Whether the app handles the event now; otherwise it comes again when its turn is."""
+        if not isinstance(event, ORDERED):
+            return True
+        if self._ending():
+            return False
         if event is self._next:
             self._next = None
-            return True
-        if not isinstance(event, ORDERED):
             return True
         if not (self._waiting or self._next or self._unfinished(own=False)):
             return True
@@ -86,6 +88,11 @@ class KeyQueue:
         if self._feeder is None:
             self._feeder = asyncio.create_task(self._feed())
         return False
+
+    def _ending(self) -> bool:
+        """Whether the screen in front is being taken down with the app: it has no parts by now."""
+        stack = self._app.screen_stack
+        return not stack or stack[-1]._closing or stack[-1]._closed
 
     def hold(self, worker: Worker[Any], what: str) -> None:
         """Keep keys until the worker ends; `what` says what it does, "Reading team-a/llama"."""
