@@ -70,8 +70,10 @@ async def watching(
 async def shown(
     live: Live, key: Key, condition: Callable[[ServingView], object], limit: float = LIMIT
 ) -> ServingView:
-    """The view once it is there and the condition holds. A kwok that was just started anew waits
-    for its forerunner's leases on the nodes, ten seconds and more on a busy machine."""
+    """The view once it is there and the condition holds. What several kinds tell (Pods, their
+    Deployment, Events) belongs into the condition as a whole: each is watched by itself. A kwok
+    that was just started anew waits for its forerunner's leases on the nodes, ten seconds and more
+    on a busy machine."""
 
     def found() -> ServingView | None:
         view = live.fleet.view(key)

@@ -109,8 +109,11 @@ async def test_recovery_clears_the_error(
     async with watching(kubeconfig, namespace) as live:
         await shown(live, key, lambda view: view.status is Status.ERROR)
         control_plane.set_pod_status(pod, objects.serving_status())
-        view = await shown(live, key, lambda view: view.status is Status.READY)
-        assert (view.reason, view.failing) == ("", 0)
+        await shown(
+            live,
+            key,
+            lambda view: (view.status, view.reason, view.failing) == (Status.READY, "", 0),
+        )
         await assert_true(live, control_plane, namespace)
 
 
@@ -228,8 +231,13 @@ async def test_some_replicas_fail(
         control_plane.set_pod_status(pod, objects.serving_status())
     control_plane.set_pod_status(pods[2], objects.crash_loop_oom())
     async with watching(kubeconfig, namespace) as live:
-        view = await shown(live, Key(namespace, "llama"), lambda view: view.failing == 1)
-        assert (view.status, view.ready, view.desired) == (Status.DEGRADED, 2, 3)
+        view = await shown(
+            live,
+            Key(namespace, "llama"),
+            lambda view: (
+                (view.failing, view.status, view.ready, view.desired) == (1, Status.DEGRADED, 2, 3)
+            ),
+        )
         assert view.reason == "OOMKilled"
         assert view.pods[0].name == pods[2]["metadata"]["name"], "failing Pods come first"
         await assert_true(live, control_plane, namespace)
@@ -255,8 +263,11 @@ async def test_node_that_is_lost(
             await shown(live, key, lambda view: view.status is Status.READY)
             # After 50 s of silence the node controller takes the Pods out of traffic, and writes
             # an Event about each.
-            view = await shown(live, key, lambda view: view.reason == "NodeNotReady")
-            assert view.status is Status.ERROR
+            view = await shown(
+                live,
+                key,
+                lambda view: (view.reason, view.status) == ("NodeNotReady", Status.ERROR),
+            )
             assert name in view.message
             await assert_true(live, control_plane, namespace)
     finally:

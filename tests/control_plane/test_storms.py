@@ -111,10 +111,11 @@ async def test_recovers_by_itself_when_the_api_server_returns(
     control_plane.deploy(namespace, "llama", replicas=2)
     key = Key(namespace, "llama")
     async with watching(kubeconfig, namespace) as live:
-        before = await shown(live, key, lambda view: view.ready == 2)
+        await shown(live, key, lambda view: view.ready == len(view.pods) == 2)
         control_plane.kill("kube-apiserver")
         await until(lambda: phase(live) == "RETRYING", "the loss")
-        assert live.fleet.view(key) == before, "what was known stays"
+        kept = live.fleet.view(key)
+        assert kept is not None and kept.ready == len(kept.pods) == 2, "what was known stays"
         await until(lambda: live.state.stale_for is not None, "the age of the picture")
         await asyncio.to_thread(control_plane.start)
         control_plane.deploy(namespace, "new")
@@ -232,7 +233,7 @@ async def test_token_that_expired_is_said_and_a_new_one_taken_up(
         control_plane.tokens["viewer"] = f"{old}-new"
         try:
             await asyncio.to_thread(control_plane.restart)
-            await until(lambda: phase(live) == "UNAUTHORIZED", "401", 30, sign=lambda: live.state)
+            await until(lambda: phase(live) == "UNAUTHORIZED", "401", sign=lambda: live.state)
             assert "credentials" in live.state.sentence
             assert live.fleet.view(key) is not None, "what was known stays"
             secret.write_text(control_plane.tokens["viewer"])

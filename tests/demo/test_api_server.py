@@ -99,6 +99,28 @@ def place_pod(api: Api, state: Json | None = None, last: Json | None = None) -> 
     )
 
 
+async def test_applying_the_same_a_second_later_changes_nothing(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = "/api/v1/namespaces/a/configmaps/c?fieldManager=f"
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "labels": {}}}
+    told = []
+    for second in (1, 2, 3):
+        monkeypatch.setattr(api.store, "timestamp", lambda at=second: f"2026-01-01T00:00:0{at}Z")
+        code, text = await api.send(
+            "PATCH", path, json.dumps(body).encode(), Content_Type="application/apply-patch+yaml"
+        )
+        told.append((code, json.loads(text)))
+    first = told[0][1]
+    assert told == [(201, first), (200, first), (200, first)]
+    body["data"] = {"k": "v"}
+    _, text = await api.send(
+        "PATCH", path, json.dumps(body).encode(), Content_Type="application/apply-patch+yaml"
+    )
+    (owner,) = json.loads(text)["metadata"]["managedFields"]
+    assert owner["time"] == "2026-01-01T00:00:03Z"
+
+
 LOG = "/api/v1/namespaces/a/pods/p/log"
 
 

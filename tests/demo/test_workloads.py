@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
@@ -185,8 +186,16 @@ async def test_follow_goes_on_and_ends_with_the_container(world: World, runtime:
         assert len(set(lines)) >= 39
         from servedeck.demo.resources import DEPLOYMENTS
 
+        async def to_the_end() -> list[str]:
+            return [line async for chunk in stream for line in chunk.decode().splitlines()]
+
+        world.clock.stop()  # stepped from here, so that the reader keeps up on a busy machine
         world.store.delete(DEPLOYMENTS, "lab", "llm")
-        rest = [line async for chunk in stream for line in chunk.decode().splitlines()]
+        reader = asyncio.create_task(to_the_end())
+        while not reader.done():
+            world.advance(0.1)
+            await asyncio.sleep(0)
+        rest = reader.result()
         assert any("Application shutdown complete." in line for line in rest)
     finally:
         world.clock.stop()
