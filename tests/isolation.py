@@ -68,6 +68,7 @@ class Isolation:
         os.environ.update(self._before)
         tempfile.tempdir = None
 
+    @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
     def pytest_testnodedown(self, node: Any) -> None:
         self.left += getattr(node, "workeroutput", {}).get(OUTPUT, [])
 
