@@ -262,8 +262,7 @@ def test_drafts_of_a_demo_lie_with_its_files_and_others_in_the_operators_place(
 
     monkeypatch.setattr("tui.start.run", run)
     monkeypatch.setattr("servedeck.demo.cluster.spawn", lambda **_: contextlib.nullcontext(file))
-    terminal = SimpleNamespace(isatty=lambda: True)
-    monkeypatch.setattr(cli, "sys", SimpleNamespace(stdin=terminal, stdout=terminal))
+    monkeypatch.setattr("servedeck.terminal.why_not", lambda: "")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     try:
         for words in (["--demo"], ["--kubeconfig", str(file)]):

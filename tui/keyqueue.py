@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from textual import events
 from textual.message_pump import MessagePump
+from textual.screen import Screen
 from textual.worker import Worker
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class KeyQueue:
         if event is self._next:
             self._next = None
             return True
-        if not (self._waiting or self._next or self._unfinished(own=False)):
+        if not (self._waiting or self._next or self._unfinished(own=False) or self._unlaid()):
             return True
         if _is_end(event) and self._since and monotonic() - self._since > SAID_AFTER:
             self._waiting.clear()
@@ -126,7 +127,7 @@ class KeyQueue:
 
     async def done(self) -> None:
         """Wait until all that came has been done; for tests, which then look at the screen."""
-        while self._waiting or self._next or self._unfinished(own=True):
+        while self._waiting or self._next or self._unfinished(own=True) or self._unlaid():
             if self._feeder is not None:
                 await asyncio.wait({self._feeder})
             await self._rest()
@@ -145,6 +146,16 @@ class KeyQueue:
             return app
         return next((pump for pump in self._pumps(own=own) if not _idle(pump)), None)
 
+    def _unlaid(self) -> Screen[Any] | None:
+        """The screen in front, where it is still to be laid out, or to call back after that: only
+        then it is known where the focus is and what lies where."""
+        app = self._app
+        if app._batch_count or not app.screen_stack:
+            return None
+        screen = app.screen
+        due = screen._layout_required or screen._callbacks
+        return screen if due and screen.is_running and screen.is_current else None
+
     def _pumps(self, *, own: bool) -> Iterator[MessagePump]:
         yield from self._app._registry
         if own:
@@ -155,8 +166,15 @@ class KeyQueue:
         self._since = monotonic()
         end = self._since + PATIENCE
         rounds = 0
-        while (unfinished := self._unfinished(own=True)) is not None:
-            if isinstance(unfinished, Worker):
+        while True:
+            unfinished = self._unfinished(own=True)
+            if unfinished is None:
+                screen = self._unlaid()
+                if screen is None or (rounds := rounds + 1) > ROUNDS:
+                    break
+                screen._on_timer_update()  # what Textual's timer would do with the next frame
+                await asyncio.sleep(0)
+            elif isinstance(unfinished, Worker):
                 if (task := unfinished._task) is not None:
                     await asyncio.wait({task})
                 end = monotonic() + PATIENCE

@@ -20,6 +20,10 @@ BURST = 64
 """Characters that come at once, without a key among them that is no text: more than anybody types
 ahead, so they were pasted."""
 
+HELD = 4
+"""Different characters in what comes at once where keys are held down: over a line that stalls,
+their repetitions come by the hundred."""
+
 PAUSE = 0.15
 """Seconds without a character that end what was pasted without marks."""
 
@@ -59,6 +63,11 @@ def _meant(text: str) -> str:
     return _SEQUENCE.sub(kept, text) if "\x1b" in text else text
 
 
+def _is_held(data: str) -> bool:
+    """Whether a few keys make up all of it, which were held down."""
+    return len(set(data)) <= HELD and not ("\r" in data or "\n" in data)
+
+
 class PasteParser(XTermParser):
     """Textual looks for escape sequences in what is pasted too, and takes for keys what it does
     not know: a copied escape and the letters after it would press these letters, and one near the
@@ -82,7 +91,7 @@ class PasteParser(XTermParser):
         elif self._burst and self._clock() - self._burst_at > PAUSE:
             yield from self._end_burst()
         if self._pasted is None and START not in data:
-            plain = len(data) > BURST and _PLAIN.fullmatch(data)
+            plain = len(data) > BURST and not _is_held(data) and _PLAIN.fullmatch(data)
             if plain or self._burst:
                 if sum(map(len, self._burst)) < MOST:
                     self._burst.append(data)

@@ -68,6 +68,7 @@ class ReviewList(Lines):
         places = [at for at, entry in enumerate(entries) if entry.path]
         same = [at for at in places if entries[at].path == before and not fresh]
         self._cursor = same[0] if same else -1
+        self._owners = []
         self.set_paragraphs([Paragraph(one.line, one.hanging) for one in entries])
         if fresh:
             self.scroll_to(y=0, animate=False)
@@ -117,6 +118,8 @@ class ReviewList(Lines):
 
     def _in_reach(self, entry: int) -> bool:
         """Whether the entry is on the screen or just beyond it, so that nothing is skipped."""
+        if entry not in self._owners:
+            return True  # nothing was laid out yet
         line = self._owners.index(entry)
         return self.scroll_offset.y - 2 <= line <= self.scroll_offset.y + self.size.height + 1
 

@@ -90,7 +90,8 @@ def test_the_end_of_the_parent_ends_it(opened: Open) -> None:
     assert parent is not None
     parent.kill()
     session.wait(lambda: not runs(program), "the end")
-    session.settle()
+    session.wait(lambda: b"\x1b[?1049l" in session.raw, "the terminal to be restored")
+    session.read(0.2)
     assert_restored(session.raw)
 
 

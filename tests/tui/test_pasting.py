@@ -86,8 +86,8 @@ def test_what_is_pasted_without_marks_is_one_text_up_to_a_pause() -> None:
 
 def test_a_key_after_a_paste_without_marks_is_a_key() -> None:
     reads = Reads()
-    assert reads.read("x" * 200) == []
-    assert reads.read("q", 1.0) == ["paste " + "x" * 200, "q"]
+    assert reads.read("abcde" * 40) == []
+    assert reads.read("q", 1.0) == ["paste " + "abcde" * 40, "q"]
 
 
 def test_keys_typed_ahead_stay_keys() -> None:
@@ -97,10 +97,16 @@ def test_keys_typed_ahead_stay_keys() -> None:
     assert reads.wait() == []
 
 
+def test_a_key_that_is_held_down_stays_a_key() -> None:
+    reads = Reads()
+    assert reads.read("j" * 400 + "k" * 20 + "?") == [*"j" * 400, *"k" * 20, "question_mark"]
+    assert reads.wait() == []
+
+
 def test_a_paste_without_marks_takes_bounded_memory() -> None:
     reads = Reads()
     for _ in range(3000):
-        assert reads.read("x" * 4096) == []
+        assert reads.read("abcdefgh" * 512) == []
     (told,) = reads.wait()
     assert len(told) <= MOST + 5000
 

@@ -62,7 +62,7 @@ def test_every_screen_is_suspended_and_comes_back_whole(bash: Session) -> None:
             "xyzzy",
         ):  # shown before; a field of a form may have another use
             continue
-        bash.settle(0.2)
+        bash.idle()
         before = picture(bash)
         seen = len(bash.raw)
         bash.press("\x1a")

@@ -83,11 +83,11 @@ def is_drawn(session: Session) -> bool:
 @pytest.mark.parametrize("session", [(0, 0)], indirect=True)
 def test_a_terminal_without_a_size_is_80_by_24_until_it_has_one(session: Session) -> None:
     session.wait(lambda: is_drawn(session), "the list")
-    session.settle()
+    session.idle()
     drawn = len(session.raw)
     session.press("j")
     session.wait(lambda: len(session.raw) > drawn, "the move")
-    session.settle()
+    session.idle()
     assert len(session.raw) - drawn < 4_000, "a move draws two rows"
     resize(session, 100, 30)
     session.wait(lambda: is_drawn(session), "the list at 100x30")
@@ -116,17 +116,17 @@ def test_a_storm_of_sizes_ends_in_the_picture_of_the_last(session: Session) -> N
 @pytest.mark.parametrize("session", [(200, 50)], indirect=True)
 def test_a_terminal_that_was_slow_shows_the_last_picture_whole(session: Session) -> None:
     session.wait(lambda: is_drawn(session), "the list")
-    for _ in range(100):  # each is drawn, and nobody reads it: far more than is kept
+    for _ in range(40):  # each is drawn, and nobody reads it: far more than is kept
         os.write(session.fd, b"?")
-        os.write(session.fd, b"Gg" * 8)
+        os.write(session.fd, b"\x1b[6~\x1b[5~" * 8)  # letters alone would be taken for a paste
         os.write(session.fd, b"q")
-    session.wait(lambda: is_drawn(session), "the list again")
     session.press("?")
-    session.wait_text("Serving list")
-    session.settle()
+    session.idle()
+    session.idle()  # a picture that was left out is drawn once there was room
+    assert "Serving list" in session.text
     shown = session.text
     session.press("\x0c")  # all of it is drawn again
-    session.settle()
+    session.idle()
     assert session.text == shown
 
 

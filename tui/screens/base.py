@@ -42,7 +42,10 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
     SCOPE: ClassVar[str] = "app"
     HELPS: ClassVar[bool] = True
     """Whether the help can be asked for here; not where keys are text."""
-    BINDINGS: ClassVar[list[BindingType]] = binding_of("app.suspend")
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *binding_of("app.suspend"),
+        *binding_of("app.redraw"),
+    ]
     """What no screen goes without; one that binds the key itself does something else by it."""
     AUTO_FOCUS: ClassVar[str | None] = None
     message_line = query_one("#message", Bar)
@@ -201,6 +204,9 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
         worker = self.run_worker(
             work, name=group, group=group, exclusive=True, exit_on_error=False, description=group
         )
+        if worker._task is not None:
+            # Python warns of one that is cancelled before it begins.
+            worker._task.add_done_callback(lambda _task: work.close())
         if holds:
             self.servedeck.hold(worker, holds)
         return worker
@@ -243,5 +249,5 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
         self.key_bar.display = size.height >= 6
 
 
-class Overlay(ActionScreen[Result], ModalScreen[Result], inherit_bindings=False):
+class Overlay(ActionScreen[Result], ModalScreen[Result]):
     """A screen in front of another; opaque, since blending costs 60 kB to the terminal."""
