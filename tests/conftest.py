@@ -27,7 +27,6 @@ for _name, _examples, _steps in (("quick", 30, 30), ("thorough", 300, 60)):
         max_examples=_examples,
         stateful_step_count=_steps,
         deadline=None,
-        derandomize=False,
         database=DirectoryBasedExampleDatabase(Path(__file__).parents[1] / ".hypothesis/examples"),
         print_blob=True,
         suppress_health_check=[

@@ -1,29 +1,36 @@
-"""The create form's questions, asked of the cluster that the living picture shows."""
+"""The create form's questions, asked of the cluster that the living picture shows.
+
+What the form needs (pydantic, the rules of a spec) takes 90 ms to import, which the list does not
+wait for: `FORM_MODULES` are imported once it stands.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from servedeck.cluster import apply
 from servedeck.cluster.access import Access
-from servedeck.cluster.apply import Made, Outcome, Place, Refusal
-from servedeck.cluster.connection import Connection
 from servedeck.cluster.errors import LostError
-from servedeck.config import Settings
-from servedeck.deploy.headless import NoServingError, route_kinds
-from servedeck.deploy.platform import platform_of
-from servedeck.deploy.review import Review, review
-from servedeck.deploy.shelf import Shelf
-from servedeck.deploy.stored import stored
-from servedeck.deploy.surroundings import Surroundings
 from servedeck.fleet.view import Key
-from servedeck.serving import reading
-from servedeck.serving.reading import Reading
-from servedeck.serving.routes import Platform, RouteKind
-from servedeck.serving.spec import ServingSpec
-from tui.workbench import Around
+
+if TYPE_CHECKING:
+    from servedeck.cluster.apply import Made, Outcome, Place, Refusal
+    from servedeck.cluster.connection import Connection
+    from servedeck.config import Settings
+    from servedeck.deploy.review import Review
+    from servedeck.deploy.shelf import Shelf
+    from servedeck.deploy.surroundings import Surroundings
+    from servedeck.serving.reading import Reading
+    from servedeck.serving.routes import Platform, RouteKind
+    from servedeck.serving.spec import ServingSpec
+    from tui.workbench import Around
+
+FORM_MODULES = (
+    "servedeck.deploy.headless",
+    "servedeck.deploy.surroundings",
+    "tui.screens.create.wizard",
+)
 
 NEEDED = (("create", "deployments.apps"), ("patch", "deployments.apps"), ("create", "services"))
 """Rights without which nothing can be created: server-side apply needs create and patch."""
@@ -62,6 +69,8 @@ class ClusterWorkbench:
 
     @property
     def shelf(self) -> Shelf | None:
+        from servedeck.deploy.shelf import Shelf
+
         connection = self._connection()
         return Shelf(connection.server, self._drafts) if connection is not None else None
 
@@ -95,10 +104,14 @@ class ClusterWorkbench:
 
     @property
     def platform(self) -> Platform:
+        from servedeck.deploy.platform import platform_of
+
         known = self._routes or frozenset()
         return platform_of(self._settings(), lambda kind: kind in known)
 
     async def _asked_platform(self) -> Platform:
+        from servedeck.deploy.headless import route_kinds
+
         connection = self._current()
         if self._routes is None:
             found = await route_kinds(connection)
@@ -111,6 +124,8 @@ class ClusterWorkbench:
     def around(
         self, namespace: str, on_change: Callable[[], None], *, nodes_only: bool = False
     ) -> Surroundings | None:
+        from servedeck.deploy.surroundings import Surroundings
+
         connection = self._connection()
         if connection is None:
             return None
@@ -119,8 +134,10 @@ class ClusterWorkbench:
         return around
 
     async def review(self, spec: ServingSpec, around: Around, own: Sequence[Place]) -> Review:
+        from servedeck.deploy.review import review
+
         platform = await self._asked_platform()
-        known = cast(Surroundings, around)
+        known = cast("Surroundings", around)
         await known.known()
         return await review(self._current(), spec, platform, known, own=own)
 
@@ -130,6 +147,9 @@ class ClusterWorkbench:
         own: Sequence[Place],
         on_made: Callable[[Made], None],
     ) -> Outcome:
+        from servedeck.cluster import apply
+        from servedeck.cluster.apply import Outcome, Place
+
         connection = self._current()
         ours = [one for one in manifests if Place.of(one) in own]
         if ours:
@@ -140,9 +160,15 @@ class ClusterWorkbench:
         return await apply.apply(connection, others, create=True, on_made=on_made)
 
     async def undo(self, made: Sequence[Made]) -> Sequence[tuple[Place, Refusal]]:
+        from servedeck.cluster import apply
+
         return await apply.undo(self._current(), made)
 
     async def read(self, key: Key) -> Reading:
+        from servedeck.deploy.headless import NoServingError
+        from servedeck.deploy.stored import stored
+        from servedeck.serving import reading
+
         objects = await stored(self._current(), key.namespace, key.name)
         if not objects:
             raise NoServingError(f"There is no Deployment {key.name} in {key.namespace} any more.")

@@ -6,7 +6,7 @@ import asyncio
 import difflib
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,12 +64,13 @@ def run(
         for module in ("servedeck.fleet.live", "tui.cluster_workbench"):
             await asyncio.to_thread(importlib.import_module, module)
         from servedeck.fleet.live import Live
-        from tui.cluster_workbench import ClusterWorkbench
+        from tui.cluster_workbench import FORM_MODULES, ClusterWorkbench
 
         live = made = Live(target, settings, widen=widen)
         app.workbench = ClusterWorkbench(connection, lambda: made.settings, drafts)
         if create is not None:
             app.call_later(app.servings.creating.open, create)
+        import_once_complete(made, FORM_MODULES)
         return made
 
     app = ServedeckApp(
@@ -85,6 +86,18 @@ def run(
     pasting.guard()
     app.run()
     return app.return_code or 0
+
+
+def import_once_complete(live: Live, modules: Sequence[str]) -> None:
+    """Import the modules beside the event loop once the first complete picture was shown."""
+
+    def complete(_changes: object) -> None:
+        if live.state.phase.name == "LIVE":
+            unsubscribe()
+            for module in modules:
+                asyncio.get_running_loop().run_in_executor(None, importlib.import_module, module)
+
+    unsubscribe = live.subscribe(complete)
 
 
 def check(settings: Settings) -> None:
