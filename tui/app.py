@@ -94,7 +94,7 @@ class ServedeckApp(App[None]):
         """`keys` is the operator's keymap: an action's id -> its keys, comma separated. `theme`
         is the name of a theme, "" for the one that suits the terminal; `columns` are the only ones
         to be shown, empty for all. With `create`, the form of a new serving is open at the start,
-        filled with that draft; it needs a `workbench`."""
+        filled with that draft, as soon as there is a `workbench`; keys wait for it."""
         no_color = "NO_COLOR" in os.environ
         # Textual drops all colour only where it draws in the terminal's own colours.
         super().__init__(
@@ -108,7 +108,8 @@ class ServedeckApp(App[None]):
         self.favourites = tuple(favourites)
         self.keys = dict(keys or {})
         self.readonly = readonly
-        self.workbench = workbench
+        self._workbench = workbench
+        self._has_workbench = asyncio.Event()
         self._create = create
         self.wide = wide
         self.columns = tuple(columns)
@@ -185,7 +186,21 @@ class ServedeckApp(App[None]):
         # The first paint comes first: what the source imports costs more than all of the screen.
         self.call_after_refresh(self._start_source)
         if self._create is not None:
-            self.call_after_refresh(self.servings.creating.open, self._create)
+            self._begin(self._open_form(self._create), "form", holds="Opening the form")
+
+    @property
+    def workbench(self) -> Workbench | None:
+        return self._workbench
+
+    @workbench.setter
+    def workbench(self, workbench: Workbench) -> None:
+        self._workbench = workbench
+        self._has_workbench.set()
+
+    async def _open_form(self, draft: Draft) -> None:
+        if self._workbench is None:
+            await self._has_workbench.wait()
+        self.servings.creating.open(draft)
 
     # -- what the terminal asks for (tui.internals.driver) ----------------------------------------
 

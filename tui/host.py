@@ -18,8 +18,6 @@ class Host(Protocol):
 
     source: Source
     cluster: Cluster
-    workbench: Workbench | None
-    """None where there is no cluster to create anything in."""
     readonly: bool
     keys: dict[str, str]
     """The operator's keymap: an action's id -> its keys."""
@@ -30,6 +28,10 @@ class Host(Protocol):
     """Keys of the only columns to show; empty for all."""
     leaving: bool
     """True from the moment that the end was asked for."""
+
+    @property
+    def workbench(self) -> Workbench | None:
+        """None where there is no cluster to create anything in."""
 
     def clock(self) -> datetime:
         """The time now."""

@@ -68,8 +68,6 @@ def run(
 
         live = made = Live(target, settings, widen=widen)
         app.workbench = ClusterWorkbench(connection, lambda: made.settings, drafts)
-        if create is not None:
-            app.call_later(app.servings.creating.open, create)
         import_once_complete(made, FORM_MODULES)
         return made
 
@@ -82,6 +80,7 @@ def run(
         readonly=target.readonly or settings.readonly,
         wide=settings.wide,
         columns=settings.columns,
+        create=create,
     )
     pasting.guard()
     app.run()

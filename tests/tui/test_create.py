@@ -836,8 +836,8 @@ async def test_a_draft_goes_on_where_it_was_left_and_asks_for_its_secrets(
         await pilot.press("n")
         await shows(pilot, "A draft was left")
         await pilot.press("c")
-        await wait_for(pilot, lambda: form_of(pilot).step == 3, "the third step")
         await shows(pilot, "not kept in the draft: enter it again")
+        assert form_of(pilot).step == 3
 
 
 async def test_forms_open_in_two_windows_never_touch_what_was_typed_in_the_other(
@@ -1024,6 +1024,17 @@ async def test_the_app_opens_with_the_form_filled_from_a_draft(bench: FakeBench)
         await go_to(pilot, "env.0.value")
         screen = await shows(pilot, "red")
         assert "\x1b" not in screen
+
+
+async def test_keys_typed_before_the_form_is_open_go_to_the_form(bench: FakeBench) -> None:
+    app = make_app(create=Draft(project="team-a"))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(pilot, "11 servings")
+        burst(pilot, *"llama")
+        app.workbench = bench
+        await shows(pilot, "Service Name", "llama")
+        assert form_of(pilot).draft.texts["name"] == "llama"
+        assert len(app.screen_stack) == 2
 
 
 async def test_a_form_opened_before_the_connection_gets_its_project_with_it(

@@ -90,7 +90,7 @@ class PickScreen(Overlay[str | None]):
         """Offer what is not offered yet."""
         known = {choice.key for choice in self._choices}
         self._choices += [choice for choice in choices if choice.key not in known]
-        if self.is_attached:
+        if self.is_mounted:
             self.show_choices()
 
     def choices(self) -> list[Choice]:

@@ -220,7 +220,7 @@ class Creating:
     # -- back on the list -----------------------------------------------------------------------
 
     def _closed(self, key: Key | None) -> None:
-        if key is not None:
+        if key is not None and not self._screen.servedeck.leaving:
             self.follow(key)
             self._screen.say(f"{key} was created.", "ready")
 
