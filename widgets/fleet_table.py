@@ -7,7 +7,7 @@ where Textual's DataTable costs 50 ms and 21 kB, because that one draws all visi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -226,6 +226,21 @@ class FleetTable(SpanView, can_focus=True):
             self.post_message(self.Highlighted(self, new_key))
         return dirty
 
+    def renew_rows(self, rows: Iterable[Row]) -> int:
+        """Show `rows` in the place of those that have their keys now; returns how many lines must
+        be drawn again. What did not change costs nothing, however long the list is."""
+        dirty = 0
+        needs = list(self._needs)
+        for row in rows:
+            index = self._index[row.key]
+            before, self._rows[index] = self._rows[index], row
+            self._widen(before, row)
+            if 0 <= index - self.scroll_offset.y < self.body_height:
+                dirty += self._refresh_difference(index, before, row)
+        if needs != self._needs:
+            self._arrange()
+        return dirty
+
     def set_placeholder(self, lines: tuple[Line, ...]) -> None:
         """What stands in the place of the rows while there are none."""
         if lines != self._placeholder:
@@ -295,21 +310,23 @@ class FleetTable(SpanView, can_focus=True):
 
     def _learn_needs(self, old: list[Row], old_index: dict[Hashable, int]) -> None:
         """Widen the needs by the rows that are new or other than before."""
-        needs = self._needs
-        before = list(needs)
+        before = list(self._needs)
         for row in self._rows:
             at = old_index.get(row.key)
             known = old[at] if at is not None else None
-            if known is row:
-                continue
-            for number, cell in enumerate(row.cells):
-                if known is not None and known.cells[number] is cell:
-                    continue
-                needed = cell_width(cell)
-                if needed > needs[number]:
-                    needs[number] = needed
-        if needs != before:
+            if known is not row:
+                self._widen(known, row)
+        if before != self._needs:
             self._arrange()
+
+    def _widen(self, known: Row | None, row: Row) -> None:
+        needs = self._needs
+        for number, cell in enumerate(row.cells):
+            if known is not None and known.cells[number] is cell:
+                continue
+            needed = cell_width(cell)
+            if needed > needs[number]:
+                needs[number] = needed
 
     def _arrange(self) -> None:
         shown = [at for at, column in enumerate(self.columns) if column.key not in self.hidden]
@@ -509,23 +526,25 @@ class FleetTable(SpanView, can_focus=True):
         for index in range(top, min(top + self.body_height, max(len(old), len(new)))):
             before = old[index] if index < len(old) else None
             after = new[index] if index < len(new) else None
-            if before is after:
-                continue
-            same = before and after and (before.key, before.tone) == (after.key, after.tone)
-            if not (same and before and after):
-                self._refresh_line(index)
-                dirty += 1
-                continue
-            differing = [
-                place
-                for place in self._places
-                if before.cells[place.column] is not after.cells[place.column]
-                and before.cells[place.column] != after.cells[place.column]
-            ]
-            if differing:
-                self._refresh_cells(index, differing[0], differing[-1])
-                dirty += 1
+            dirty += self._refresh_difference(index, before, after)
         return dirty
+
+    def _refresh_difference(self, index: int, before: Row | None, after: Row | None) -> bool:
+        """Mark what differs on a line in sight; whether something does."""
+        if before is after:
+            return False
+        if not before or not after or (before.key, before.tone) != (after.key, after.tone):
+            self._refresh_line(index)
+            return True
+        differing = [
+            place
+            for place in self._places
+            if before.cells[place.column] is not after.cells[place.column]
+            and before.cells[place.column] != after.cells[place.column]
+        ]
+        if differing:
+            self._refresh_cells(index, differing[0], differing[-1])
+        return bool(differing)
 
     def _refresh_cells(self, index: int, first: Place, last: Place) -> None:
         if self.scroll_offset.x:

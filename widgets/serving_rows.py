@@ -110,3 +110,9 @@ class Rows:
             built[view.key] = known if known and known[0] is view else (view, row(view))
         self._built = built
         return [made for _view, made in built.values()]
+
+    def renewed(self, view: ServingView) -> Row:
+        """The row of a later view of one of them."""
+        made = row(view)
+        self._built[view.key] = (view, made)
+        return made

@@ -298,9 +298,18 @@ def sort(
     not in COLUMNS.
     """
     ordered = sorted(views, key=lambda view: view.key)
-    rank = _COLUMNS[column] if column else lambda view: _STATUS_ORDER[view.status]
-    ordered.sort(key=rank, reverse=reverse)
+    ordered.sort(key=_rank(column), reverse=reverse)
     return ordered
+
+
+def same_place(before: ServingView, after: ServingView, column: str = "") -> bool:
+    """Whether `sort` puts a view of a serving where it put the one before."""
+    rank = _rank(column)
+    return before.key == after.key and rank(before) == rank(after)
+
+
+def _rank(column: str) -> Callable[[ServingView], Any]:
+    return _COLUMNS[column] if column else lambda view: _STATUS_ORDER[view.status]
 
 
 def counts(views: Sequence[ServingView]) -> dict[Status, int]:

@@ -1,8 +1,10 @@
+import random
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from servedeck.fleet.query import parse
 from servedeck.fleet.view import Key
 from servedeck.serving.status import Status
 from tests.tui import fakes
@@ -286,3 +288,37 @@ async def test_a_click_on_a_count_filters_to_that_status_and_again_clears():
         await shows(pilot, "1 of 11 servings")
         await click("11 servings")
         await wait_for(pilot, lambda: len(listed(app)) == 11, "all servings")
+
+
+async def test_what_is_shown_in_place_is_what_is_shown_anew():
+    source = fakes.FakeSource().put(*fakes.fleet())
+    app = make_app(source)
+    chance = random.Random(20)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await shows(pilot, "11 servings")
+        screen, in_place = app.servings, 0
+        for number in range(300):
+            if number % 100 == 0:
+                screen._set_sort(("status", "restarts", "name")[number // 100], number == 100)
+                screen.filter_query = parse("" if number < 200 else "!llama")
+                screen.show_all()
+            view = chance.choice([*source.fleet.by_key.values()])
+            change = chance.choice(
+                [
+                    {"restarts": view.restarts + chance.randrange(3)},
+                    {"ready": chance.randrange(3)},
+                    {"status": chance.choice([*Status])},
+                    {"reason": chance.choice(["OOMKilled", "llama"])},
+                    {"created": fakes.ago(minutes=chance.randrange(90))},
+                ]
+            )
+            before = screen._places
+            if chance.random() < 0.05 and len(source.fleet.by_key) > 5:
+                source.drop(view.key)
+            else:
+                source.put(replace(view, **change))
+            in_place += screen._places is before
+            shown = [*screen.table.rows], screen.header._heading, [*screen._views]
+            screen.show_all()
+            assert shown == ([*screen.table.rows], screen.header._heading, screen._views)
+        assert 100 < in_place < 290

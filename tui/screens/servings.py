@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import ClassVar, cast
 
@@ -12,7 +13,7 @@ from textual.geometry import Size
 from textual.getters import query_one
 from textual.widgets import Input
 
-from servedeck.fleet.query import Query, QueryError, counts, parse, sort, toggled_status
+from servedeck.fleet.query import Query, QueryError, counts, parse, same_place, sort, toggled_status
 from servedeck.fleet.view import Key, PodView, ServingView
 from servedeck.serving.text import one_line
 from servedeck.serving.units import signed_age
@@ -69,6 +70,8 @@ class ServingsScreen(ActionScreen[None]):
         self._digits_of: str | None = None
         """The context whose namespaces they stand for."""
         self._views: list[ServingView] = []
+        self._places: dict[Key, int] = {}
+        """Where each of them is in the list."""
         self.status = StatusPane(self)
 
     def compose_body(self) -> ComposeResult:
@@ -97,8 +100,37 @@ class ServingsScreen(ActionScreen[None]):
 
     def on_changes(self, changes: Changes) -> None:
         """Something of the picture, or of the connection, is other than before."""
-        if self.is_attached:
+        if self.is_attached and (changes.state or not self._show_in_place(changes.keys)):
             self.show_all()
+
+    def _show_in_place(self, keys: Collection[Key]) -> bool:
+        """Show later views of servings that stay where they are in a list that stays as long as it
+        is: with a hundred changes of Pods a second these are nearly all. False where they may not,
+        and nothing was shown."""
+        fleet = self.servedeck.source.fleet
+        found: list[tuple[int, ServingView]] = []
+        for key in keys:
+            at, view = self._places.get(key), fleet.view(key)
+            if at is None or view is None or not self._stays(self._views[at], view):
+                return False
+            found.append((at, view))
+        for at, view in found:
+            self._views[at] = view
+        self.table.renew_rows([self._rows.renewed(view) for _at, view in found])
+        self.status.refresh()
+        self.creating.show()
+        if cast(Key, self.table.cursor_key) in keys:
+            self.show_message()
+            self.show_hints()
+        return True
+
+    def _stays(self, before: ServingView, after: ServingView) -> bool:
+        """Whether the header counts it, the filter finds it and the order has it as before."""
+        return (
+            before.status is after.status
+            and self.filter_query.matches(after)
+            and same_place(before, after, self._sorted_by)
+        )
 
     def show_all(self) -> None:
         """Bring list, header, banner and status up to date; repaints only what differs."""
@@ -107,8 +139,8 @@ class ServingsScreen(ActionScreen[None]):
         all_views = source.fleet.views()
         here = [view for view in all_views if self.namespace in ("", view.key.namespace)]
         matching = self.filter_query.filter(here)
-        column = "" if self.sort_column == DEFAULT_SORT else self.sort_column
-        self._views = sort(matching, column, self.sort_reverse)
+        self._views = sort(matching, self._sorted_by, self.sort_reverse)
+        self._places = {view.key: at for at, view in enumerate(self._views)}
         if self._digits_of != source.context:
             self._digits = Digits(self.servedeck.favourites)
             self._digits_of = source.context
@@ -132,6 +164,11 @@ class ServingsScreen(ActionScreen[None]):
         self.creating.show()
         self.show_message()
         self.show_hints()
+
+    @property
+    def _sorted_by(self) -> str:
+        """The column as `servedeck.fleet.query.sort` knows it."""
+        return "" if self.sort_column == DEFAULT_SORT else self.sort_column
 
     def _show_columns(self) -> None:
         """The project is no news where all servings are of one."""
