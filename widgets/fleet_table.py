@@ -415,8 +415,7 @@ class FleetTable(SpanView, can_focus=True):
         if known is not None and known.ages == ages:
             strip = known.strip
         else:
-            parts = self._row_parts(row, ages, base)
-            strip = self._finished(self._assembled(parts, base, width, scrolled))
+            strip = self._assembled(self._row_parts(row, ages, base), base, width, scrolled)
         if len(self._drawn_rows) > MAX_DRAWN_ROWS:
             self._drawn_rows.clear()
         self._drawn_rows[row.key] = _DrawnRow(look, now, ages, strip)
@@ -424,9 +423,11 @@ class FleetTable(SpanView, can_focus=True):
 
     def _finished(self, strip: Strip) -> Strip:
         """The line as wide as the widget, as the app's filters leave it."""
-        strip = strip.adjust_cell_length(self.size.width, self.rich_style)
+        return self._filtered(strip.adjust_cell_length(self.size.width, self.rich_style))
+
+    def _filtered(self, strip: Strip) -> Strip:
         for each in self.get_line_filters():
-            strip = strip.apply_filter(each, self.background_colors[1])
+            strip = strip.apply_filter(each, self.ground)
         return strip
 
     def _blank_line(self, width: int) -> Strip:
@@ -440,7 +441,7 @@ class FleetTable(SpanView, can_focus=True):
         look = (self._places, self.sort, scrolled, width)
         known = self._drawn_lines.get("header")
         if known is None or known[0] != look:
-            strip = self._finished(self._header(width, scrolled))
+            strip = self._header(width, scrolled)
             known = self._drawn_lines["header"] = (look, strip)
         return known[1]
 
@@ -459,9 +460,8 @@ class FleetTable(SpanView, can_focus=True):
             label += mark
             if column.right:
                 label = label.rjust(place.width)
-            parts.append(
-                self.strip(((label, ""),), place.width, sorted_style if mark else base),
-            )
+            style = sorted_style if mark else base
+            parts.append(self._filtered(self.strip(((label, ""),), place.width, style)))
         return self._assembled(parts, base, width, scrolled)
 
     def _row_parts(self, row: Row, ages: Mapping[int, str], base: Style) -> list[Strip]:
@@ -480,24 +480,30 @@ class FleetTable(SpanView, can_focus=True):
             if drawn is None:
                 if self.columns[place.column].right:
                     line = ((" " * (place.width - line_width(line)), ""), *line)
-                drawn = self.strip(line, place.width, ground, toned=not plain)
+                drawn = self._filtered(self.strip(line, place.width, ground, toned=not plain))
                 self._drawn_cells[wanted] = drawn
             parts.append(drawn)
         return parts
 
     def _assembled(self, parts: list[Strip], base: Style, width: int, scrolled: int) -> Strip:
         """The columns with their gaps; the first stays where it is when the others scroll."""
-        gap = Strip.blank(GAP, base)
-        pieces = [Strip.blank(MARGIN, base)]
+        gap = self._filtered(Strip.blank(GAP, base))
+        segments = [*self._filtered(Strip.blank(MARGIN, base))]
         for number, part in enumerate(parts):
             if number:
-                pieces.append(gap)
-            pieces.append(part)
-        line = Strip.join(pieces).simplify()
-        if scrolled and self._places:
-            pinned = self._places[0].x + self._places[0].width + 1
+                segments += gap
+            segments += part
+        places = self._places
+        line = Strip(segments, places[-1].x + places[-1].width if places else MARGIN)
+        if scrolled and places:
+            pinned = places[0].x + places[0].width + 1
             line = Strip.join([line.crop(0, pinned), line.crop(pinned + scrolled)])
-        return line.crop_extend(0, width, base)
+        line = line.crop(0, width)
+        beyond = (width - line.cell_length, base), (self.size.width - width, self.rich_style)
+        for cells, style in beyond:
+            if cells > 0:
+                line = Strip.join([line, self._filtered(Strip.blank(cells, style))])
+        return line
 
     def _placeholder_line(self, y: int, width: int) -> Strip:
         lines: list[Line] = []

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
+from textual.color import Color
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
@@ -70,10 +71,11 @@ class SpanView(SpanDrawing):
         super().__init__(id=id, classes=classes)
         # Textual finds these anew for each repaint, at half a millisecond for a dozen.
         self._own_style: Style | None = None
+        self._ground: Color | None = None
         self._looks: dict[tuple[str, bool], Style] = {}
 
     def notify_style_update(self) -> None:
-        self._own_style = None
+        self._own_style = self._ground = None
         self._looks.clear()
         super().notify_style_update()
 
@@ -83,6 +85,13 @@ class SpanView(SpanDrawing):
         if self._own_style is None:
             self._own_style = super().rich_style
         return self._own_style
+
+    @property
+    def ground(self) -> Color:
+        """The widget's background."""
+        if self._ground is None:
+            self._ground = self.background_colors[1]
+        return self._ground
 
     def component_style(self, name: str, *, partial: bool = False) -> Style:
         """Style of a component class; `partial` leaves out what is below it."""

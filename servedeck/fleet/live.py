@@ -59,7 +59,7 @@ BESIDE = (
     PLATFORM,
 )
 
-JOINED = 0.06
+JOINED = 0.07
 """Seconds within which changes after the first one are joined: those of Deployments, and those of
 all else. With the time to paint them, 95 % of all changes are then seen within 80 ms, also where
 something changes all the time."""
