@@ -9,6 +9,7 @@ from functools import lru_cache
 from time import monotonic
 
 from textual import events
+from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual._xterm_parser import XTermParser
 from textual.drivers import linux_driver
 from textual.message import Message
@@ -122,6 +123,16 @@ class PasteParser(XTermParser):
                         empty = isinstance(event, events.Paste)
                         yield events.Paste(pasted.replace("\0", "")) if empty else event
             data = text[end:]
+
+    def _sequence_to_key_events(self, sequence: str, alt: bool = False) -> Iterable[events.Key]:
+        # Terminals send the same for alt+d and for escape with a d behind it, which come in one
+        # packet over a slow line. No key here has alt, save those that move by words (alt+f and
+        # alt+b, as in a shell).
+        if len(sequence) == 2 and isinstance(ANSI_SEQUENCES_KEYS.get(sequence), str):
+            alt, sequence = True, sequence[1]
+        if alt:
+            yield events.Key("escape", "\x1b")
+        yield from super()._sequence_to_key_events(sequence)
 
     def tick(self) -> Iterable[Message]:
         """Called where nothing more has come for a while, and after each read."""

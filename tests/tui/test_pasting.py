@@ -97,6 +97,13 @@ def test_keys_typed_ahead_stay_keys() -> None:
     assert reads.wait() == []
 
 
+@pytest.mark.parametrize("key", ["d", "7", "/", "Z", " ", "="])
+def test_escape_and_the_key_after_it_in_one_packet_are_two_keys(key: str) -> None:
+    reads = Reads()
+    pressed = [*reads.read(f"\x1b{key}"), *reads.read("")]
+    assert pressed == ["escape", *Reads().read(key)]
+
+
 def test_a_key_that_is_held_down_stays_a_key() -> None:
     reads = Reads()
     assert reads.read("j" * 400 + "k" * 20 + "?") == [*"j" * 400, *"k" * 20, "question_mark"]
