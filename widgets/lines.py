@@ -71,6 +71,10 @@ class Lines(SpanView, can_focus=True):
     def _arrange(self) -> int:
         width = self.inner_width
         if not width:
+            # It is hidden. Shown again in the size that it had, it is not resized: the first line
+            # that is drawn lays it out.
+            self._wrapped_at = 0
+            self.refresh()
             return 0
         old, new = self._lines, self._wrap(width)
         self._lines = new
@@ -93,7 +97,18 @@ class Lines(SpanView, can_focus=True):
             self._arrange()
             self.refresh()
 
+    def catch_up(self) -> None:
+        """Lay the lines out where that was not possible when they were set."""
+        width = self.inner_width
+        if not self._wrapped_at and width:
+            self._lines, self._wrapped_at = self._wrap(width), width
+            self.virtual_size = Size(width, len(self._lines))
+
+    def on_show(self) -> None:
+        self.catch_up()
+
     def render_line(self, y: int) -> Strip:
+        self.catch_up()
         index = self.scroll_offset.y + y
         style = self.rich_style
         if index >= len(self._lines):

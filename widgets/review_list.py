@@ -85,6 +85,7 @@ class ReviewList(Lines):
         return lines
 
     def render_line(self, y: int) -> Strip:
+        self.catch_up()
         index = self.scroll_offset.y + y
         if index < len(self._owners) and self._owners[index] == self._cursor and self.has_focus:
             style = self.rich_style + self.component_style("review--cursor", partial=True)
