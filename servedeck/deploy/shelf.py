@@ -10,7 +10,7 @@ import os
 import secrets
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -28,9 +28,10 @@ class Slot:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._held: TextIO | None = None
-        # A thread that writes goes on when the one who waited for it does not: what comes later
-        # must not be overtaken by it.
+        # A thread that writes goes on, or only begins, when the one who waited for it is gone:
+        # what comes later must not be overtaken by it.
         self._turn = threading.Lock()
+        self._asked = 0
 
     def take(self) -> Draft | None:
         """The draft that was left here, which is ours then; None where it is gone, damaged, or
@@ -42,14 +43,26 @@ class Slot:
         if not _lock(file, fcntl.LOCK_EX) or not self._is(file):
             file.close()
             return None
-        self.release()
-        self._held = file
+        self._hold(file)
         return _read(file)
 
     def write(self, saved: Mapping[str, Any]) -> None:
         """Put a `Draft.saved` in place of the last one, whole or not at all. Raises OSError."""
-        with self._turn:
-            self._write(saved)
+        self.writer(saved)()
+
+    def writer(self, saved: Mapping[str, Any]) -> Callable[[], bool]:
+        """`write`, for a thread. It returns False, and writes nothing, where another write, a
+        clear or a release was asked for between this call and its turn."""
+        self._asked += 1
+        number = self._asked
+
+        def write() -> bool:
+            with self._turn:
+                if latest := number == self._asked:
+                    self._write(saved)
+            return latest
+
+        return write
 
     def _write(self, saved: Mapping[str, Any]) -> None:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -66,14 +79,14 @@ class Slot:
             with contextlib.suppress(OSError):
                 file.close()  # which tries once more to write what it holds
             raise
-        self.release()
-        self._held = file
+        self._hold(file)
 
     def clear(self) -> None:
         """The draft is no longer wanted. Raises OSError."""
         with self._turn:
+            self._asked += 1
             self.path.unlink(missing_ok=True)
-            self.release()
+            self._hold(None)
 
     def drop(self) -> bool:
         """Remove a draft that no form has open; False where one has. Raises OSError."""
@@ -85,9 +98,15 @@ class Slot:
 
     def release(self) -> None:
         """The form was closed; others may take the draft."""
-        if self._held is not None:
-            self._held.close()
-            self._held = None
+        with self._turn:
+            self._asked += 1
+            self._hold(None)
+
+    def _hold(self, file: TextIO | None) -> None:
+        """Hold the lock on this file in place of the last one."""
+        held, self._held = self._held, file
+        if held is not None:
+            held.close()
 
     def _is(self, file: TextIO) -> bool:
         """Whether it is still this file: its holder may have put another in its place, or cleared

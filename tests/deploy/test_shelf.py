@@ -107,6 +107,26 @@ def test_a_slow_write_never_overtakes_what_comes_after_it(
     assert [left.draft for left in Shelf("https://a", tmp_path).left()] == [typed("new")]
 
 
+def test_a_write_that_begins_late_gives_way_to_what_was_asked_for_since(tmp_path: Path) -> None:
+    shelf = Shelf("https://a", tmp_path)
+    slot = shelf.slot()
+    late = slot.writer(typed("old").saved())
+    slot.write(typed("new").saved())
+    assert late() is False
+    late = slot.writer(typed("old").saved())
+    slot.release()
+    assert late() is False
+    assert [left.draft for left in shelf.left()] == [typed("new")], "it is there, and free"
+    assert slot.take() == typed("new")
+    late = slot.writer(typed("old").saved())
+    slot.clear()
+    assert late() is False
+    assert list(tmp_path.iterdir()) == []
+    assert slot.writer(typed("again").saved())() is True
+    slot.release()
+    assert [left.draft for left in shelf.left()] == [typed("again")]
+
+
 def test_the_latest_draft_comes_first(tmp_path: Path) -> None:
     shelf = Shelf("https://a", tmp_path)
     for at, name in enumerate(("old", "new", "middle")):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -189,6 +191,30 @@ def test_a_pipe_is_neither_waited_for_nor_written_over(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="no regular file"):
         files.write(pipe, "x", private=False)
     assert pipe.is_fifo()
+
+
+async def test_a_save_that_begins_after_the_end_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began: asyncio.Future[Callable[[], bool]] = asyncio.get_running_loop().create_future()
+
+    async def to_thread(write: Callable[[], bool]) -> bool:
+        began.set_result(write)
+        await asyncio.Event().wait()
+        return False
+
+    monkeypatch.setattr("tui.screens.create.keeper.asyncio.to_thread", to_thread)
+    shelf, draft = Shelf("https://a", tmp_path), draft_of()
+    keeper = Keeper(draft, lambda: shelf)
+    draft.texts["description"] = "old"
+    save = asyncio.create_task(keeper.save())
+    late = await began
+    draft.texts["description"] = "new"
+    save.cancel()
+    keeper.close()
+    assert late() is False
+    (left,) = shelf.left()
+    assert left.draft.texts["description"] == "new"
 
 
 async def test_what_was_given_up_is_not_written_again(tmp_path: Path) -> None:

@@ -56,10 +56,11 @@ class Keeper:
             if (slot := self._place()) is None:
                 return "The draft cannot be kept: no API server was reached yet." if needed else ""
             try:
-                await asyncio.to_thread(slot.write, self._draft.saved())
+                latest = await asyncio.to_thread(slot.writer(self._draft.saved()))
             except OSError as error:
                 return f"The draft cannot be kept in {slot.path.parent}: {error.strerror}."
-            self._written = dump
+            if latest:
+                self._written = dump
             return ""
 
     def write(self) -> None:
