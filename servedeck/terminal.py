@@ -19,8 +19,9 @@ def open_closed_descriptors() -> None:
         try:
             os.fstat(number)
         except OSError:
-            with contextlib.suppress(OSError):  # the lowest that is free, which is this one
-                os.open(os.devnull, os.O_RDWR)
+            with contextlib.suppress(OSError):
+                # The lowest that is free, which is this one; children need it as well.
+                os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
 def why_not(environ: Mapping[str, str] | None = None) -> str:

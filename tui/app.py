@@ -239,7 +239,7 @@ class ServedeckApp(App[None]):
 
     def _on_changes(self, changes: Changes) -> None:
         for screen in self.screen_stack:
-            if isinstance(screen, ActionScreen):
+            if isinstance(screen, ActionScreen) and screen.children:  # what is shown, it reads
                 screen.on_changes(changes)
 
     async def on_unmount(self) -> None:

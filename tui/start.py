@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from servedeck.config import SettingsError
 from styles.themes import THEMES
-from tui import pasting
 from tui.actions import ACTIONS
 from tui.app import ServedeckApp
 from tui.cluster import ConnectedCluster
@@ -82,7 +81,6 @@ def run(
         columns=settings.columns,
         create=create,
     )
-    pasting.guard()
     app.run()
     return app.return_code or 0
 

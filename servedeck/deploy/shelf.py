@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -10,7 +11,7 @@ import os
 import secrets
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -18,6 +19,12 @@ from servedeck.deploy.draft import Draft
 
 KEPT_FOR = 30 * 24 * 3600
 """Seconds that a draft is kept after it was written last."""
+
+TURN = 1.0
+"""Seconds that a write waits for the one before it, where the disk does not answer."""
+
+_UNFINISHED = ".draft-"
+"""How the name of a file begins that is still being written, or was when its program was killed."""
 
 
 class Slot:
@@ -57,7 +64,7 @@ class Slot:
         number = self._asked
 
         def write() -> bool:
-            with self._turn:
+            with self._own_turn():
                 if latest := number == self._asked:
                     self._write(saved)
             return latest
@@ -66,7 +73,7 @@ class Slot:
 
     def _write(self, saved: Mapping[str, Any]) -> None:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=".draft-")  # 0600
+        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=_UNFINISHED)  # 0600
         file = os.fdopen(handle, "w", encoding="utf-8")
         try:
             _lock(file, fcntl.LOCK_EX)  # before others can see it
@@ -83,7 +90,7 @@ class Slot:
 
     def clear(self) -> None:
         """The draft is no longer wanted. Raises OSError."""
-        with self._turn:
+        with self._own_turn():
             self._asked += 1
             self.path.unlink(missing_ok=True)
             self._hold(None)
@@ -98,9 +105,19 @@ class Slot:
 
     def release(self) -> None:
         """The form was closed; others may take the draft."""
-        with self._turn:
-            self._asked += 1
+        self._asked += 1
+        with contextlib.suppress(TimeoutError), self._own_turn():
             self._hold(None)
+
+    @contextlib.contextmanager
+    def _own_turn(self) -> Iterator[None]:
+        """While no other thread writes. Raises TimeoutError where one does not end."""
+        if not self._turn.acquire(timeout=TURN):
+            raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     def _hold(self, file: TextIO | None) -> None:
         """Hold the lock on this file in place of the last one."""
@@ -138,30 +155,37 @@ class Shelf:
         self._name = hashlib.sha256(server.encode()).hexdigest()[:16]
 
     def left(self) -> list[Left]:
-        """The drafts that were left, the latest first. Raises OSError where they cannot be
-        read."""
+        """The drafts that were left and can be read, the latest first. Raises OSError where the
+        folder cannot be read."""
         found = []
-        try:
-            paths = [path for path in self._folder.iterdir() if path.name.startswith(self._name)]
-        except FileNotFoundError:
-            return []
-        for path in paths:
-            with contextlib.suppress(FileNotFoundError), path.open(encoding="utf-8") as file:
+        for path in self._files():
+            if not path.name.startswith(self._name):
+                continue
+            with contextlib.suppress(OSError), path.open(encoding="utf-8") as file:
                 if _lock(file, fcntl.LOCK_SH) and (draft := _read(file)) is not None:
                     found.append(Left(Slot(path), draft, os.fstat(file.fileno()).st_mtime))
         return sorted(found, key=lambda one: one.written, reverse=True)
 
     def drop_old(self, now: float) -> int:
         """Remove the drafts of all clusters, open ones excepted, that were written more than
-        `KEPT_FOR` seconds before `now` (seconds since the epoch); returns how many. Raises
-        OSError."""
+        `KEPT_FOR` seconds before `now` (seconds since the epoch); returns how many. What cannot be
+        removed stays. Raises OSError where the folder cannot be read."""
         dropped = 0
-        with contextlib.suppress(FileNotFoundError):
-            for path in list(self._folder.iterdir()):
-                old = path.stat().st_mtime < now - KEPT_FOR
-                if old and path.suffix == ".json" and Slot(path).drop():
-                    dropped += 1
+        for path in self._files():
+            with contextlib.suppress(OSError):
+                if path.stat().st_mtime >= now - KEPT_FOR:
+                    continue
+                if path.suffix == ".json":
+                    dropped += Slot(path).drop()
+                elif path.name.startswith(_UNFINISHED):
+                    path.unlink()
         return dropped
+
+    def _files(self) -> list[Path]:
+        try:
+            return list(self._folder.iterdir())
+        except FileNotFoundError:
+            return []
 
     def slot(self) -> Slot:
         """A place of its own for a new draft."""

@@ -79,6 +79,7 @@ def test_a_slow_write_never_overtakes_what_comes_after_it(
         dump(saved, file)
 
     monkeypatch.setattr("servedeck.deploy.shelf.json.dump", slow)
+    monkeypatch.setattr("servedeck.deploy.shelf.TURN", LIMIT)
     slot = Shelf("https://a", tmp_path).slot()
     first = threading.Thread(target=slot.write, args=(typed("old").saved(),))
     second = threading.Thread(target=slot.write, args=(typed("new").saved(),))
@@ -89,11 +90,11 @@ def test_a_slow_write_never_overtakes_what_comes_after_it(
     class Noted:
         """The lock that the slot has, and word of whoever asks for it."""
 
-        def __enter__(self) -> None:
+        def acquire(self, timeout: float) -> bool:
             asks.set()
-            lock.acquire()
+            return lock.acquire()
 
-        def __exit__(self, *_: object) -> None:
+        def release(self) -> None:
             lock.release()
 
     monkeypatch.setattr(slot, "_turn", Noted())
@@ -232,3 +233,32 @@ def test_old_drafts_are_dropped_unless_they_are_open(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == sorted(slots[name].path for name in ("open", "new"))
     assert shelf.drop_old(now) == 0
     assert Shelf("https://a", tmp_path / "none").drop_old(now) == 0
+
+
+def test_an_entry_that_is_no_draft_hides_none_and_unfinished_ones_go(tmp_path: Path) -> None:
+    shelf = Shelf("https://a", tmp_path)
+    slot = shelf.slot()
+    slot.write(typed("llama").saved())
+    slot.release()
+    folder, unfinished = shelf.slot().path, tmp_path / ".draft-1"
+    folder.mkdir()
+    (tmp_path / "a.json").symlink_to(tmp_path / "nowhere")
+    unfinished.touch()
+    for path in (folder, unfinished):
+        os.utime(path, (0, 0))
+    assert shelf.drop_old(KEPT_FOR + 1) == 0
+    assert not unfinished.exists()
+    assert [left.draft for left in shelf.left()] == [typed("llama")]
+
+
+def test_a_write_that_never_ends_keeps_no_other_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("servedeck.deploy.shelf.TURN", 0.05)
+    slot = Shelf("https://a", tmp_path).slot()
+    with slot._turn:
+        with pytest.raises(TimeoutError):
+            slot.write(typed("llama").saved())
+        slot.release()
+    slot.write(typed("llama").saved())
+    assert slot.path.exists()

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 
 import pyte
 
-from tui.pasting import END, START
+from tui.internals.input import END, START
 
 QUERIES = ((b"\x1b[?2026$p", b"\x1b[?2026;2$y"),)
 

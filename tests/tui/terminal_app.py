@@ -24,9 +24,8 @@ from tests.tui import fakes
 from tests.tui.bench import CLAIMS, FakeBench
 from tests.tui.idle import until_idle
 from tests.tui.terminal import ASK_IDLE, CHANGE, IDLE
-from tui import pasting
 from tui.app import ServedeckApp
-from tui.pasting import END, START
+from tui.internals.input import END, START
 
 EVIL = (
     "AA[red]BB[/foo]CC\x1b]52;c;UE9D\x07DD\x1b[31mEE\x1b[5;5HFF\x9b31mGG\x07\x85HH"
@@ -155,7 +154,6 @@ def main(kind: str) -> None:
             )
 
     source.start = begin  # type: ignore[method-assign]
-    pasting.guard()
     app.run()
     sys.exit(app.return_code)
 

@@ -1086,14 +1086,15 @@ async def test_a_fault_of_our_own_is_said_and_the_form_goes_on(
 async def test_leaving_for_later_is_not_ended_by_the_save_after_the_last_key(
     bench: FakeBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, goes_on = Slot.write, threading.Event()
+    write, goes_on = Slot._write, threading.Event()
 
     def slow(slot: Slot, saved: Mapping[str, Any]) -> None:
         goes_on.wait(LIMIT)
         write(slot, saved)
 
+    monkeypatch.setattr("tui.screens.create.keeper.PATIENCE", LIMIT)
     async with form_on(bench) as pilot:
-        monkeypatch.setattr(Slot, "write", slow)
+        monkeypatch.setattr(Slot, "_write", slow)
         await type_text(pilot, "llama")
         await pilot.press("escape", "l")
         form_of(pilot)._keep_soon()  # as the timer does
@@ -1101,6 +1102,35 @@ async def test_leaving_for_later_is_not_ended_by_the_save_after_the_last_key(
         goes_on.set()
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
         assert kept(bench) == ["llama"]
+
+
+async def test_a_disk_that_does_not_answer_keeps_nobody(
+    bench: FakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = threading.Event()
+    monkeypatch.setattr("tui.screens.create.keeper.PATIENCE", 0.1)
+    monkeypatch.setattr("servedeck.deploy.shelf.TURN", 0.1)
+    try:
+        async with form_on(bench) as pilot:
+            monkeypatch.setattr(Slot, "_write", lambda *_: answers.wait(LIMIT))
+            await type_text(pilot, "llama")
+            burst(pilot, "ctrl+c")
+            await shows(pilot, "The draft is not kept yet: the disk does not answer.", "again leaves")
+            burst(pilot, "ctrl+c")
+            await wait_for(pilot, lambda: app_of(pilot).leaving, "the end")
+            assert app_of(pilot).return_code == 1
+    finally:
+        answers.set()
+
+
+async def test_what_is_taken_back_on_another_step_is_kept_with_that_step(bench: FakeBench) -> None:
+    async with form_on(bench) as pilot:
+        await type_text(pilot, "llama")
+        await pilot.press("ctrl+n")
+        await shows(pilot, "Accelerator Count")
+        await pilot.press("ctrl+z")
+        form = form_of(pilot)
+        assert (form.step, form.draft.step, form.draft.field) == (1, 1, "name")
 
 
 async def test_leaving_for_later_stays_where_the_draft_cannot_be_kept(

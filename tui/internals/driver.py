@@ -12,7 +12,7 @@ import termios
 import threading
 import tty
 from codecs import getincrementaldecoder
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from textual import events
@@ -23,6 +23,7 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.messages import InBandWindowResize
 
+from tui.internals.input import InputParser
 from tui.internals.watchdog import ENDING, Watchdog
 from tui.internals.writer import Writer
 
@@ -257,30 +258,37 @@ class TerminalDriver(LinuxDriver):
 
     def _read(self, wake: int) -> None:
         """Read until `wake` is closed at its other end."""
-        parser = vars(linux_driver)["XTermParser"](self._debug)  # see tui.pasting
+        parser = InputParser(self._debug)
         decode = getincrementaldecoder("utf-8")("replace").decode
         with selectors.SelectSelector() as selector:
             selector.register(self.fileno, selectors.EVENT_READ)
             selector.register(wake, selectors.EVENT_READ)
             while True:
-                ready = {key.fd for key, _ in selector.select(0.1)}
-                if wake in ready:
-                    return
-                if ready:
-                    try:
-                        data = os.read(self.fileno, 4096)
-                    except BlockingIOError:
-                        continue
-                    except OSError:
-                        data = b""
+                ready = {key.fd for key, _ in selector.select(parser.due())}
+                if self.fileno in ready and (data := self._read_some()) is not None:
                     if not data:
                         self._watchdog.lost()
-                        return
-                    if text := decode(data):
-                        for event in parser.feed(text):
-                            self.process_message(event)
-                for event in parser.tick():
-                    self.process_message(event)
+                    self._process(parser.feed(decode(data)) if data else ())
+                if wake in ready or data == b"":
+                    self._process(parser.flush())
+                    return
+                self._process(parser.tick())
+
+    def _read_some(self) -> bytes | None:
+        """What has come; b"" at the end of the terminal, None where another program took it."""
+        try:
+            return os.read(self.fileno, 4096)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+
+    def _process(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            self.process_message(message)
+
+    def send_message(self, message: Message) -> None:
+        self._call(self._app.post_message, message)
 
     def process_message(self, message: Message) -> None:
         if isinstance(message, events.Key) and message.key == "ctrl+backslash":

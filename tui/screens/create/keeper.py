@@ -13,6 +13,9 @@ from servedeck.deploy.shelf import Shelf, Slot
 PAUSE = 0.4
 """Seconds after a key until the draft is written; what is typed meanwhile is joined."""
 
+PATIENCE = 2.0
+"""Seconds until a disk that does not answer counts as one that takes nothing."""
+
 
 class Keeper:
     """Writes dumps of a draft, one after the other, the last one for certain."""
@@ -26,6 +29,7 @@ class Keeper:
         self._slot = slot
         self._written = self._dump()
         self._lock = asyncio.Lock()
+        self._writing: asyncio.Task[bool] | None = None
         self._done = False
 
     def _place(self) -> Slot | None:
@@ -49,19 +53,27 @@ class Keeper:
     async def save(self, *, needed: bool = False) -> str:
         """Write the draft where it is other than on disk; returns why it could not be, "" where it
         could. While there is no place for it yet that is told only where it is `needed` now."""
-        async with self._lock:
-            dump = self._dump()
-            if self._done or not self._differs(dump):
+        slot = None
+        try:
+            async with asyncio.timeout(PATIENCE), self._lock:
+                if self._writing is not None:  # a write that its own save did not wait for
+                    await asyncio.wait({self._writing})
+                dump = self._dump()
+                if self._done or not self._differs(dump):
+                    return ""
+                if (slot := self._place()) is None:
+                    return "The draft cannot be kept: no API server was reached." if needed else ""
+                write = slot.writer(self._draft.saved())
+                self._writing = asyncio.create_task(asyncio.to_thread(write))
+                self._writing.add_done_callback(lambda task: task.cancelled() or task.exception())
+                if await asyncio.shield(self._writing):
+                    self._written = dump
                 return ""
-            if (slot := self._place()) is None:
-                return "The draft cannot be kept: no API server was reached yet." if needed else ""
-            try:
-                latest = await asyncio.to_thread(slot.writer(self._draft.saved()))
-            except OSError as error:
-                return f"The draft cannot be kept in {slot.path.parent}: {error.strerror}."
-            if latest:
-                self._written = dump
-            return ""
+        except TimeoutError:
+            return "The draft is not kept yet: the disk does not answer."
+        except OSError as error:
+            assert slot is not None
+            return f"The draft cannot be kept in {slot.path.parent}: {error.strerror}."
 
     def write(self) -> None:
         """Write it at once, the program ends; nobody could read what goes wrong."""

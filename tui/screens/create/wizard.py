@@ -385,7 +385,7 @@ class CreateScreen(FilingScreen):
         self.check()
         self.form.set_around(self.around, self.system())
         await self.form.show_step(steps.step_of(path) if path else 1, path, f"add.{head}")
-        self.step = self.form.step
+        self.step = self.draft.step = self.form.step
         self.form.set_problems(self.problems)
         self.result = Result()
         self._show_steps()

@@ -6,14 +6,14 @@ import pytest
 from textual import events
 
 from tests.tui.terminal import Terminal
-from tui.pasting import END, MOST, START, PasteParser
+from tui.internals.input import END, MOST, START, InputParser
 
 HOSTILE = "one\r\ntwo\x1bnq\x1b[31mred\x1b]0;title\x07\x1b[20\x1b[A 모델 " + "x" * 5000 + "\x1bq"
 
 
 def told(data: str, size: int) -> list[str]:
     """The keys and pastes of `data` that comes in pieces of `size`."""
-    parser = PasteParser()
+    parser = InputParser()
     found = []
     for at in range(0, len(data), size):
         for event in parser.feed(data[at : at + size]):
@@ -35,7 +35,7 @@ def test_a_paste_of_a_megabyte_is_read_at_once() -> None:
 
 
 def test_an_escape_key_is_not_held_back() -> None:
-    parser = PasteParser()
+    parser = InputParser()
     assert list(parser.feed("\x1b")) == []
     assert [event.key for event in parser.feed("\x1b[A") if isinstance(event, events.Key)] == [
         "escape",
@@ -44,8 +44,8 @@ def test_an_escape_key_is_not_held_back() -> None:
 
 
 def test_the_app_takes_what_is_pasted_for_text() -> None:
-    code = "from tests.tui import terminal_app; from tui import pasting; pasting.guard();"
-    terminal = Terminal([sys.executable, "-c", f"{code} terminal_app.main('fleet')"], (100, 30))
+    code = "from tests.tui import terminal_app; terminal_app.main('fleet')"
+    terminal = Terminal([sys.executable, "-c", code], (100, 30))
     try:
         terminal.wait(lambda: "servings" in terminal.text, "the list")
         terminal.press("/")
@@ -61,7 +61,7 @@ class Reads:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.parser = PasteParser(clock=lambda: self.now)
+        self.parser = InputParser(clock=lambda: self.now)
 
     def read(self, data: str, after: float = 0.0) -> list[str]:
         self.now += after

@@ -1,0 +1,104 @@
+"""Where an escape sequence ends, and how long its rest is waited for.
+
+A terminal sends the same character, ESC, for the escape key and at the beginning of every key that
+is no character, and a slow line cuts what it sends anywhere. So what can only be part of a sequence
+is waited for, and what may be keys that were typed is taken for keys after a short while.
+
+The forms are those of ECMA-48, 5.4 (control sequences) and 5.6 (strings), of xterm's control
+sequences (mouse reports, SS3 keys), and of the Linux console and rxvt (`ESC [ [ A`, `ESC [ 7 $`).
+"""
+
+from __future__ import annotations
+
+import re
+
+from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
+from textual.constants import ESCAPE_DELAY
+
+ESC = "\x1b"
+
+UNCERTAIN = 0.5
+"""Seconds until ESC and a character that may begin a sequence are taken for two keys."""
+
+CERTAIN = 3.0
+"""Seconds until the beginning of what can only be a sequence is dropped: longer than a packet that
+was lost takes to be sent again."""
+
+MOST = 4096
+"""Characters after which the end of a sequence is no longer waited for."""
+
+_CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*")
+_OPENS = re.compile(r"\x1b(?:\]\d|P[\d>!=]|_G)")
+_STRING = re.compile(r"\x1b[\]P_][^\x00-\x1f]*")
+
+_FINAL = frozenset(map(chr, range(0x40, 0x7F)))
+
+
+def end_of_sequence(text: str, start: int) -> int:
+    """Index behind the sequence, or the escape key, that begins with the ESC at `start`; -1 while
+    more must come to tell. What was cut off by something else ends there."""
+    second = text[start + 1 : start + 2]
+    if not second:
+        return -1
+    if second == "[":
+        return _end_of_control(text, start)
+    if second in "]P_":
+        return _end_of_string(text, start)
+    if second == "O":
+        return _end_of_known(text, start, 3)
+    # Terminals send the same for alt+d and for escape with a d behind it. No key here has alt, save
+    # those that a shell has too: alt+f and alt+b move by words, alt+backspace deletes one.
+    return start + (2 if second != ESC and is_key(text[start : start + 2]) else 1)
+
+
+def is_key(sequence: str) -> bool:
+    """Whether terminals send it for a key that is no character."""
+    return isinstance(ANSI_SEQUENCES_KEYS.get(sequence), tuple)
+
+
+def patience(text: str) -> float:
+    """Seconds that the rest of `text`, for which `end_of_sequence` is -1, is waited for."""
+    if len(text) == 1:
+        return ESCAPE_DELAY
+    return UNCERTAIN if len(text) == 2 else CERTAIN
+
+
+def _end_of_known(text: str, start: int, length: int) -> int:
+    if len(text) < start + length:
+        return -1
+    return start + (length if text[start : start + length] in ANSI_SEQUENCES_KEYS else 1)
+
+
+def _end_of_control(text: str, start: int) -> int:
+    third = text[start + 2 : start + 3]
+    if third == "[":
+        return _end_of_known(text, start, 4)
+    if third == "M":  # a mouse report whose three characters say where
+        where = text[start + 3 : start + 6]
+        if any(character < " " for character in where):
+            return start + 3
+        return start + 6 if len(where) == 3 else -1
+    match = _CONTROL.match(text, start)
+    assert match is not None
+    if match[0] in ANSI_SEQUENCES_KEYS:
+        return match.end()
+    if match.end() == len(text):
+        return -1 if len(match[0]) < MOST else match.end()
+    if text[match.end()] in _FINAL:
+        return match.end() + 1
+    return match.end() if len(match[0]) > 2 else start + 1
+
+
+def _end_of_string(text: str, start: int) -> int:
+    if len(text) < start + 3:
+        return -1
+    if not _OPENS.match(text, start):
+        return start + 1
+    match = _STRING.match(text, start)
+    assert match is not None
+    end = match.end()
+    if end == len(text) or text[end:] == ESC:
+        return -1 if end - start < MOST else end
+    if text[end] == "\x07":
+        return end + 1
+    return end + 2 if text.startswith("\x1b\\", end) else end
