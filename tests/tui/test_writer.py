@@ -3,9 +3,11 @@
 import contextlib
 import os
 import threading
+import tty
 
 import pytest
 
+from tests.waiting import LIMIT, wait_for
 from tui.internals.writer import FULL, Writer
 
 
@@ -81,5 +83,51 @@ def test_a_terminal_that_takes_nothing_is_given_up_at_the_end(pipe) -> None:
     thread = Writer(writer, **calls)
     thread.start()
     thread.write("x" * FULL * 4)
-    thread.stop()
+    thread.stop("the last")
     assert told == []
+
+
+def test_a_terminal_that_was_given_up_gets_no_more_than_the_call_that_hangs(pipe) -> None:
+    reader, writer = pipe
+    _, _, calls = noted()
+    thread = Writer(writer, **calls)
+    thread.start()
+    thread.write("x" * FULL * 4)
+    thread.stop("the last")
+    got = 0
+    while thread.is_alive():  # which ends with the call that hung
+        got += len(os.read(reader, FULL))
+    os.close(writer)
+    while data := os.read(reader, FULL):
+        assert b"the last" not in data
+        got += len(data)
+    assert got <= FULL + 8192, "what the pipe held, and one call"
+
+
+def test_a_slow_terminal_is_given_back_whatever_waited_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tui.internals.writer._LAST", LIMIT)
+    leader, terminal = os.openpty()
+    tty.setraw(terminal)
+    _, _, calls = noted()
+    thread = Writer(terminal, **calls)
+    thread.start()
+    thread.write("x" * FULL * 4)
+    got = b""
+
+    def read() -> None:
+        nonlocal got
+        wait_for(lambda: thread._dropping, "the end of patience")
+        with contextlib.suppress(OSError):  # which is how a terminal ends
+            while data := os.read(leader, FULL):
+                got += data
+
+    reads = threading.Thread(target=read)
+    reads.start()
+    thread.stop("\x1b[?1049l")
+    assert not thread.is_alive()
+    os.close(terminal)
+    reads.join()
+    os.close(leader)
+    assert got.endswith(b"\x1b[?1049l") and len(got) < FULL * 2

@@ -216,9 +216,9 @@ class TerminalDriver(LinuxDriver):
     def stop_application_mode(self) -> None:
         if self._active:
             self.disable_input()
-            self.write(GIVE_BACK)
             self._active = False
             self._give_back_modes()
+            self.close()
 
     def _give_back_modes(self) -> None:
         if self.attrs_before is not None:
@@ -228,7 +228,7 @@ class TerminalDriver(LinuxDriver):
     def close(self) -> None:
         writer, self._writer = self._writer, None
         if writer is not None:
-            writer.stop()
+            writer.stop(GIVE_BACK)
 
     def _restore(self) -> None:
         """The same where the app cannot; in another thread."""
@@ -322,7 +322,6 @@ class TerminalDriver(LinuxDriver):
         was_active = self._active
         if was_active:
             self.stop_application_mode()
-            self.close()
         stopped = self._stop_by(send, signal.SIGTSTP)
         if was_active and (not stopped or self._in_front_again(send)):
             self.start_application_mode()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
+import termios
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -12,10 +14,13 @@ FULL = 64 * 1024
 """Bytes waiting, from which on nothing more should be drawn; a whole screen is about 20 kB."""
 
 _CHUNK = 4096
-"""Bytes of one call, so that progress shows on a slow line."""
+"""Bytes of one call: what cannot be taken back."""
 
 _PATIENCE = 0.3
-"""Seconds without progress after which `stop` gives a terminal up."""
+"""Seconds that `stop` leaves for what waits, after which it is dropped."""
+
+_LAST = 1.0
+"""Seconds that `stop` leaves for the last that is written, after which the terminal is given up."""
 
 
 class Writer(threading.Thread):
@@ -44,6 +49,9 @@ class Writer(threading.Thread):
         self._waiting = 0
         self._changed = threading.Condition()
         self._stopping = False
+        self._last = b""
+        self._dropping = False
+        self._given_up = False
         self._dead = False
         self._refused = False
 
@@ -63,21 +71,28 @@ class Writer(threading.Thread):
             self._refused = self._refused or full
             return full
 
-    def stop(self) -> None:
-        """Write what waits and end, or give up where the terminal takes nothing."""
+    def stop(self, last: str = "") -> None:
+        """Write what waits, then `last`, and end. A terminal that is too slow for what waits gets
+        `last` alone, which must begin with an escape, since it may follow half a sequence. Nothing
+        is written after this returned, but for one call that hangs."""
         with self._changed:
+            self._last = last.encode(self._encoding, "replace")
             self._stopping = True
             self._changed.notify()
-        before = -1
-        while self.is_alive() and before != self._waiting:
-            before = self._waiting
-            self.join(_PATIENCE)
+        self.join(_PATIENCE)
+        if self.is_alive():
+            self._dropping = True
+            with contextlib.suppress(termios.error):  # what the system holds for it, too
+                termios.tcflush(self._descriptor, termios.TCOFLUSH)
+            self.join(_LAST)
+            self._given_up = True
 
     def run(self) -> None:
         try:
             while data := self._next():
                 for start in range(0, len(data), _CHUNK):
-                    self._send(memoryview(data)[start : start + _CHUNK])
+                    self._send(memoryview(data)[start : start + _CHUNK], lambda: self._dropping)
+            self._send(memoryview(self._last), lambda: self._given_up)
         except OSError:
             with self._changed:
                 self._dead = True
@@ -89,16 +104,16 @@ class Writer(threading.Thread):
         with self._changed:
             while not self._pending and not self._stopping:
                 self._changed.wait()
-            data = b"".join(self._pending)
+            data = b"" if self._dropping else b"".join(self._pending)
             self._pending.clear()
             return data
 
-    def _send(self, data: memoryview) -> None:
-        while data:
+    def _send(self, data: memoryview, dropped: Callable[[], bool]) -> None:
+        while data and not dropped():
             try:
                 done = os.write(self._descriptor, data)
             except BlockingIOError:  # another program that has the terminal too made it so
-                select.select([], [self._descriptor], [], 1.0)
+                select.select([], [self._descriptor], [], 0.1)
                 continue
             data = data[done:]
             with self._changed:
