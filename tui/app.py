@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+TYPED_TIMEOUT = 0.4
+"""Seconds that what was typed before a signal has to come to its field."""
+
 CLOSE_TIMEOUT = 2.0
 """Seconds that connections have to end when the app does."""
 
@@ -124,6 +127,7 @@ class ServedeckApp(App[None]):
         self._keyqueue = KeyQueue(self)
         self._reason_to_stay = ""
         """Why the end was put off, when it was asked for last."""
+        self._end: asyncio.Task[None] | None = None
         self.leaving = False
         """True from the moment that the end was asked for."""
 
@@ -206,8 +210,20 @@ class ServedeckApp(App[None]):
 
     def end(self, number: int) -> None:
         """Leave the terminal as it was, and end with the code that a shell gives for a signal."""
-        self.keep()
-        self.exit(return_code=128 + number)
+        self._keyqueue.end()
+        self._end = asyncio.create_task(self._end_with(128 + number))
+
+    async def _end_with(self, code: int) -> None:
+        if self._driver is not None:
+            self._driver.disable_input()
+        try:
+            async with asyncio.timeout(TYPED_TIMEOUT):
+                await self._keyqueue.finish()
+        except TimeoutError:
+            pass
+        finally:
+            self.keep()
+            self.exit(return_code=code)
 
     def force(self) -> None:
         """Do what cannot be left to others when the process ends at once; in another thread."""
@@ -226,8 +242,13 @@ class ServedeckApp(App[None]):
         if self.screen_stack:
             self.screen.refresh(layout=True)
 
+    def suspended(self) -> None:
+        """Others have the terminal."""
+        self._keyqueue.suspend()
+
     def resume(self) -> None:
         """Others had the terminal."""
+        self._keyqueue.resume()
         self.app_resume_signal.publish(self)
         self.redraw()
 

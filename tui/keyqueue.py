@@ -18,11 +18,17 @@ from textual.message_pump import MessagePump
 from textual.screen import Screen
 from textual.worker import Worker
 
+from widgets.line_input import PlainInput
+
 if TYPE_CHECKING:
     from tui.app import ServedeckApp
 
 MOST = 1000
-"""Events that wait at most; what comes then is dropped, and said."""
+"""Events that wait at most; what comes then is dropped, and said, until none wait and there was a
+PAUSE: one alone left out would change what those behind it mean."""
+
+PAUSE = 0.3
+"""Seconds; longer than those between two repetitions of a key that is held down."""
 
 PATIENCE = 30.0
 """Seconds after which keys that wait are dropped, unless what they wait for has said what it is."""
@@ -35,7 +41,10 @@ ROUNDS = 300
 something else, as a log that never pauses; what a key begins ends after far fewer."""
 
 ENDS = frozenset({"ctrl+c", "ctrl+q"})
-"""Keys that do not wait for what takes longer than that."""
+"""Keys that wait SAID_AFTER at most."""
+
+EDITS = frozenset({"backspace", "delete", "left", "right", "home", "end"})
+"""Keys that belong to typing a text."""
 
 ORDERED = (
     events.Key,
@@ -61,10 +70,20 @@ class KeyQueue:
         self._next: events.Event | None = None
         """The event that was handed to the app and has not come to it yet."""
         self._feeder: asyncio.Task[None] | None = None
+        self._ender: asyncio.Task[None] | None = None
         self._since = 0.0
         """When the wait began that goes on now; 0 for none."""
         self._holds: dict[Worker[Any], tuple[str, float]] = {}
         """Workers that must end before the next key -> what they do, and since when."""
+        self._flooded_at = 0.0
+        """When an event was left out last since too many came; 0 for none."""
+        self._meant_for_us = 0.0
+        """When the terminal was given to others last; what comes from before was meant for them."""
+        self._others = 0
+        """How many events that were."""
+        self._ends = False
+        """Whether the program is ending, so that only text is still wanted."""
+        self._text_ended = False
 
     def admits(self, event: events.Event) -> bool:
         """Whether the app handles the event now; otherwise it comes again when its turn is."""
@@ -75,17 +94,34 @@ class KeyQueue:
         if event is self._next:
             self._next = None
             return True
+        if event.time < self._meant_for_us:
+            self._others += 1
+            self._say_others()
+            return False
+        if self._ends and (self._text_ended or not _is_text(event)):
+            self._text_ended = True
+            return False
+        if not self._waiting and monotonic() - self._flooded_at > PAUSE:
+            self._flooded_at = 0.0
+        if self._flooded_at and not _is_end(event):
+            self._flooded_at = monotonic()
+            return False
         if not (self._waiting or self._next or self._unfinished(own=False) or self._unlaid()):
-            return True
-        if _is_end(event) and self._since and monotonic() - self._since > SAID_AFTER:
+            self._text_ended = self._ends and not self._types(event)
+            return not self._text_ended
+        late = self._since and monotonic() - self._since > SAID_AFTER
+        if _is_end(event) and (late or len(self._waiting) >= MOST):
             self._waiting.clear()
             return True
         if self._stops(event):
             return False
         if len(self._waiting) >= MOST:
+            self._flooded_at = monotonic()
             self._app.say("Keys come faster than they can be handled; some were left out.", "error")
             return False
         self._waiting.append(event)
+        if _is_end(event):
+            asyncio.get_running_loop().call_later(SAID_AFTER, self._end_late, event)
         if self._feeder is None:
             self._feeder = asyncio.create_task(self._feed())
         return False
@@ -95,6 +131,43 @@ class KeyQueue:
         stack = self._app.screen_stack
         return not stack or stack[-1]._closing or stack[-1]._closed
 
+    def _end_late(self, event: events.Event) -> None:
+        """End where a key that asks for it still waits; also where the app itself hangs."""
+        if event in self._waiting:
+            self._waiting.clear()
+            self._ender = asyncio.create_task(self._app.do_quit())
+
+    def suspend(self) -> None:
+        """Others have the terminal: what was typed and not done yet was meant for them."""
+        self._meant_for_us = monotonic()
+        self._others = len(self._waiting)
+        self._waiting.clear()
+
+    def resume(self) -> None:
+        """The terminal is ours again."""
+        if self._others:
+            self._say_others()
+
+    def _say_others(self) -> None:
+        self._app.say(f"{_keys(self._others)}: typed after servedeck was suspended.", "warning")
+
+    def end(self) -> None:
+        """The program ends: from now on only text is wanted."""
+        self._ends = True
+
+    async def finish(self) -> None:
+        """Wait until the text that was typed before the end has come to its field."""
+        await asyncio.sleep(0)  # what the terminal's thread has read comes now
+        await self.done()
+
+    def _types(self, event: events.Event) -> bool:
+        """Whether the event, at rest, types a text or opens a form for one; in a dialog a letter is
+        an answer."""
+        at_text = self._app.screen is self._app.servings or isinstance(
+            self._app.focused, PlainInput
+        )
+        return at_text and _is_text(event)
+
     def hold(self, worker: Worker[Any], what: str) -> None:
         """Keep keys until the worker ends; `what` says what it does, "Reading team-a/llama"."""
         self._holds[worker] = (what, monotonic())
@@ -103,9 +176,6 @@ class KeyQueue:
     def _say(self, worker: Worker[Any]) -> None:
         if worker in self._holds and not worker.is_finished:
             self._app.say(f"{self._holds[worker][0]}…; esc stops it.")
-            if any(map(_is_end, self._waiting)):
-                self._waiting.clear()
-                self._app.call_later(self._app.do_quit)
 
     def _stops(self, event: events.Event) -> bool:
         """Whether the event is the esc that stops what keys wait for."""
@@ -196,6 +266,11 @@ class KeyQueue:
                     self._waiting.clear()
                 if self._waiting:
                     self._next = self._waiting.popleft()
+                    if self._ends and not self._types(self._next):
+                        self._text_ended = True
+                        self._waiting.clear()
+                        self._next = None
+                        break
                     if self._app.leaving or not self._app.post_message(self._next):
                         self._waiting.clear()
         finally:
@@ -234,6 +309,11 @@ async def _worked(pump: MessagePump, seconds: float) -> bool:
         if one is not pump._task:
             one.cancel()
     return bool(done)
+
+
+def _is_text(event: events.Event) -> bool:
+    typed = isinstance(event, events.Key) and (event.is_printable or event.key in EDITS)
+    return typed or isinstance(event, events.Paste)
 
 
 def _is_end(event: events.Event) -> bool:

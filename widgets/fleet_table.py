@@ -73,7 +73,7 @@ class FleetTable(SpanView, can_focus=True):
 
     @dataclass
     class Highlighted(Message):
-        """The cursor stands on another row, or on a row of other content."""
+        """The cursor stands on another row."""
 
         table: FleetTable
         key: Hashable | None

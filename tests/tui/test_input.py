@@ -65,8 +65,12 @@ class Reads:
 
     def read(self, data: str, after: float = 0.0) -> list[str]:
         self.now += after
-        events_ = [*self.parser.feed(data), *self.parser.tick()]
-        return [e.key if isinstance(e, events.Key) else f"paste {e.text}" for e in events_]  # type: ignore[attr-defined]
+        found = [*(self.parser.feed(data) if data else ()), *self.parser.tick()]
+        return [
+            one.key if isinstance(one, events.Key) else f"paste {one.text}"
+            for one in found
+            if isinstance(one, (events.Key, events.Paste))
+        ]
 
     def wait(self) -> list[str]:
         self.now += 0.2
@@ -126,3 +130,80 @@ def test_an_escape_sequence_without_a_meaning_presses_no_key(sequence: str) -> N
     reads = Reads()
     assert reads.read(f"a{sequence}b") == ["a", "b"]
     assert reads.read("\x1b[A\x1b[15~\x1b[1;5C") == ["up", "f5", "ctrl+right"]
+
+
+CUT = [
+    ("\x1b[1;5C", ["ctrl+right"]),
+    ("\x1b[A", ["up"]),
+    ("\x1b[[A", ["f1"]),
+    ("\x1b[7$", ["shift+home"]),
+    ("\x1b[99~", []),
+    ("\x1b[<35;10;6Z", []),
+    ("\x1b]11;rgb:1e1e/1e1e/1e1e\x07", []),
+    ("\x1bP1$r0m\x1b\\", []),
+    ("\x1b[?62;4c", []),
+    ("\x1b[8;24;80t", []),
+    ("\x1b[5n", []),
+    ("\x1bOA", ["up"]),
+    (f"{START}20~a{END}", ["paste 20~a"]),
+]
+
+
+@pytest.mark.parametrize(("sequence", "pressed"), CUT)
+@pytest.mark.parametrize("at", range(2, 6))
+def test_a_sequence_that_a_slow_line_cuts_is_one(
+    sequence: str, pressed: list[str], at: int
+) -> None:
+    reads = Reads()
+    begun = reads.read("a" + sequence[:at])
+    assert [*begun, *reads.read(sequence[at:] + "b", 0.4)] == ["a", *pressed, "b"]
+
+
+def test_the_beginning_of_a_sequence_whose_rest_never_comes_is_nothing() -> None:
+    reads = Reads()
+    assert reads.read("\x1b[1;5") == []
+    assert reads.read("q", 10.0) == ["q"]
+    assert reads.read("\x1b[1;5\x03") == ["ctrl+c"]
+    assert reads.read("\x1b[1;5") == []
+    assert reads.read("\x1b[B", 0.01) == ["down"]
+
+
+@pytest.mark.parametrize("key", ["[", "O", "]", "P"])
+def test_escape_and_a_key_that_may_begin_a_sequence_are_two_keys_after_a_while(key: str) -> None:
+    reads = Reads()
+    assert reads.read(f"\x1b{key}") == []
+    assert reads.parser.due() == pytest.approx(0.5)
+    assert reads.read("j", 0.6) == ["escape", *Reads().read(key), "j"]
+
+
+@pytest.mark.parametrize("behind", ["\x1b[B", f"{START}x{END}", "\x1b[<35;10;10M", "\x1b"])
+def test_escape_and_a_key_are_two_keys_whatever_follows(behind: str) -> None:
+    reads = Reads()
+    assert reads.read(f"\x1bj{behind}")[:2] == ["escape", "j"]
+
+
+def test_a_paste_whose_end_does_not_come_is_handed_on_and_lets_go() -> None:
+    reads = Reads()
+    assert reads.read(f"{START}cdef") == []
+    assert reads.read("", 0.5) == []
+    assert reads.read("gh", 1.1) == ["paste cdef"]
+    assert reads.read("\x03", 0.1) == [], "which may have been pasted"
+    assert reads.read("\x03", 1.5) == ["paste gh\x03", "ctrl+c"]
+    assert reads.read("q") == ["q"]
+
+
+def test_a_paste_that_stalls_stays_one_and_presses_no_key() -> None:
+    reads = Reads()
+    assert reads.read(f"{START}ab") == []
+    assert reads.read("q\r", 2.0) == ["paste ab"]
+    assert reads.read(f"z{END}", 2.0) == ["paste q\r", "paste z"]
+    assert reads.parser.due() is None
+
+
+def test_a_key_behind_a_paste_without_marks_ends_it() -> None:
+    reads = Reads()
+    assert reads.read("abcdefghi" * 8) == []
+    assert reads.read("\x03", 0.05) == ["paste " + "abcdefghi" * 8, "ctrl+c"]
+    assert reads.read("abcdefghi" * 8) == []
+    assert reads.read("\x1b", 0.05) == ["paste " + "abcdefghi" * 8]
+    assert reads.read("q", 0.3) == ["escape", "q"]

@@ -12,10 +12,11 @@ from textual.binding import Binding
 
 from servedeck.cluster.apply import Made, Outcome
 from servedeck.deploy.draft import Draft
+from servedeck.deploy.shelf import Shelf
 from tests.tui.bench import FakeBench
 from tests.tui.helpers import burst, make_app, screen_text, shows, wait_for
 from tests.tui.test_create import MODEL, app_of, form_of, form_on, go_to, to_step, type_text
-from tests.waiting import until
+from tests.waiting import LIMIT, until
 from tui.actions import ACTIONS
 from tui.screens.create.history import History
 from widgets.fleet_table import FleetTable
@@ -390,3 +391,80 @@ async def test_a_section_that_is_gone_to_begins_at_the_top(bench: FakeBench) -> 
         await wait_for(
             pilot, lambda: form.form.scroll_y and "──" in top(), "a heading at the top", 60
         )
+
+
+async def test_what_was_typed_before_a_signal_comes_to_its_field(
+    bench: FakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tui.app.TYPED_TIMEOUT", LIMIT)
+    app = make_app(workbench=bench)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for(pilot, lambda: screen_text(app).strip(), "the first paint")
+        await pilot.press("n")
+        await shows(pilot, "Service Name")
+        burst(pilot, *"llama", "ctrl+n", *"lost")
+        app.end(15)
+        await wait_for(pilot, lambda: app.leaving, "the end")
+        assert app.return_code == 143
+    (left,) = Shelf("https://127.0.0.1:6443", bench.folder).left()
+    assert left.draft.texts["name"] == "llama"
+
+
+async def test_a_letter_that_would_answer_a_dialog_is_not_pressed_after_a_signal(
+    bench: FakeBench,
+) -> None:
+    app = make_app(workbench=bench)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for(pilot, lambda: screen_text(app).strip(), "the first paint")
+        await pilot.press("n")
+        await shows(pilot, "Service Name")
+        await pilot.press(*"llama", "escape")
+        await shows(pilot, "is kept until you deploy or discard it")
+        burst(pilot, "d")  # discard
+        app.end(15)
+        await wait_for(pilot, lambda: app.leaving, "the end")
+    assert len(Shelf("https://127.0.0.1:6443", bench.folder).left()) == 1
+
+
+async def test_ctrl_c_ends_where_a_part_of_the_screen_hangs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tui.keyqueue.SAID_AFTER", 0.1)
+    app, hangs = make_app(), asyncio.Event()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for(pilot, lambda: screen_text(app).strip(), "the first paint")
+        app.servings.table.call_later(hangs.wait)
+        burst(pilot, "j", "ctrl+c")
+        await until(lambda: app.leaving, "the end")
+        hangs.set()
+
+
+async def test_too_many_keys_are_all_left_out_from_there_on_and_ctrl_c_ends() -> None:
+    app, hangs = make_app(), asyncio.Event()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for(pilot, lambda: screen_text(app).strip(), "the first paint")
+        app.servings.table.call_later(hangs.wait)
+        burst(pilot, *"j" * 1100, "/", "q")
+        await until(lambda: "left out" in screen_text(app), "what was left out")
+        hangs.set()
+        await app._keyqueue.done()
+        assert not app.leaving and app.screen is app.servings
+        hangs.clear()
+        app.servings.table.call_later(hangs.wait)
+        app._keyqueue._flooded_at = 0.0
+        burst(pilot, *"j" * 1100, "ctrl+c")
+        await until(lambda: app.leaving, "the end")
+        hangs.set()
+
+
+async def test_what_was_typed_behind_a_suspension_is_left_out_and_said() -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for(pilot, lambda: screen_text(app).strip(), "the first paint")
+        burst(pilot, "q")  # is not handled before this task waits
+        app.suspended()
+        app.resume()
+        await shows(pilot, "One key was dropped: typed after servedeck was suspended.")
+        assert not app.leaving
+        await pilot.press("slash", "q")
+        assert not app.leaving

@@ -93,8 +93,11 @@ class Guarded(Protocol):
     def redraw(self) -> None:
         """Draw all of the screen: the terminal may show anything."""
 
+    def suspended(self) -> None:
+        """Others have the terminal from now on."""
+
     def resume(self) -> None:
-        """The same, after others had the terminal."""
+        """Draw all of the screen, after others had the terminal."""
 
 
 class TerminalDriver(LinuxDriver):
@@ -322,6 +325,7 @@ class TerminalDriver(LinuxDriver):
         was_active = self._active
         if was_active:
             self.stop_application_mode()
+            self._guarded.suspended()
         stopped = self._stop_by(send, signal.SIGTSTP)
         if was_active and (not stopped or self._in_front_again(send)):
             self.start_application_mode()
