@@ -185,7 +185,7 @@ class Live:
 
     def subscribe(self, callback: Callable[[Changes], None]) -> Callable[[], None]:
         """Have `callback` called on the event loop whenever something is other than before: the
-        first change at once, those within JOINED seconds after it together. Returns how to end it."""
+        first change at once, those within `JOINED` after it together. Returns how to end it."""
         self._subscribers.append(callback)
 
         def unsubscribe() -> None:
