@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
 from textual import events
+from textual.message import Message
 
 from tests.tui.terminal import Terminal
+from tui.internals.driver import TerminalDriver
 from tui.internals.input import END, MOST, START, InputParser
 
 HOSTILE = "one\r\ntwo\x1bnq\x1b[31mred\x1b]0;title\x07\x1b[20\x1b[A 모델 " + "x" * 5000 + "\x1bq"
@@ -54,6 +57,32 @@ def test_the_app_takes_what_is_pasted_for_text() -> None:
         terminal.wait(lambda: "/ llama -wen" in terminal.text, "what was pasted")
     finally:
         terminal.close()
+
+
+def test_a_paste_that_a_line_cuts_within_a_character_stays_one() -> None:
+    reads = [bytes([byte]) for byte in f"{START}é모b{END}".encode()]
+    reader, writer = os.pipe()
+    wake, waker = os.pipe()
+    found: list[Message] = []
+
+    class Cut(TerminalDriver):
+        def __init__(self) -> None:
+            self._debug, self.fileno = False, reader
+
+        def _read_some(self) -> bytes | None:
+            if len(reads) == 1:
+                os.close(waker)
+            return reads.pop(0) if reads else None
+
+        def process_message(self, message: Message) -> None:
+            found.append(message)
+
+    os.write(writer, b"x")  # there is always something to read
+    Cut()._read(wake)
+    for descriptor in (reader, writer, wake):
+        os.close(descriptor)
+    assert [one.text for one in found if isinstance(one, events.Paste)] == ["é모b"]
+    assert len(found) == 1
 
 
 class Reads:

@@ -266,16 +266,17 @@ class TerminalDriver(LinuxDriver):
         with selectors.SelectSelector() as selector:
             selector.register(self.fileno, selectors.EVENT_READ)
             selector.register(wake, selectors.EVENT_READ)
-            while True:
+            ended = False
+            while not ended:
                 ready = {key.fd for key, _ in selector.select(parser.due())}
+                ended = wake in ready
                 if self.fileno in ready and (data := self._read_some()) is not None:
                     if not data:
                         self._watchdog.lost()
-                    self._process(parser.feed(decode(data)) if data else ())
-                if wake in ready or data == b"":
-                    self._process(parser.flush())
-                    return
-                self._process(parser.tick())
+                        ended = True
+                    if text := decode(data):  # not where it ends within a character
+                        self._process(parser.feed(text))
+                self._process(parser.flush() if ended else parser.tick())
 
     def _read_some(self) -> bytes | None:
         """What has come; b"" at the end of the terminal, None where another program took it."""
