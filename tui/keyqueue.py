@@ -196,7 +196,7 @@ class KeyQueue:
         return bool(slow)
 
     async def done(self) -> None:
-        """Wait until all that came has been done; for tests, which then look at the screen."""
+        """Wait until all that came has been done."""
         while self._waiting or self._next or self._unfinished(own=True) or self._unlaid():
             if self._feeder is not None:
                 await asyncio.wait({self._feeder})

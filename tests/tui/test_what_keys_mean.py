@@ -19,6 +19,7 @@ from tests.tui.test_create import MODEL, app_of, form_of, form_on, go_to, to_ste
 from tests.waiting import LIMIT, until
 from tui.actions import ACTIONS
 from tui.screens.create.history import History
+from tui.screens.help import HelpScreen
 from widgets.fleet_table import FleetTable
 from widgets.line_input import EDITING
 from widgets.review_list import ReviewList
@@ -468,3 +469,12 @@ async def test_what_was_typed_behind_a_suspension_is_left_out_and_said() -> None
         assert not app.leaving
         await pilot.press("slash", "q")
         assert not app.leaving
+
+
+async def test_what_is_said_to_a_screen_that_has_just_been_asked_for_is_shown() -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for(pilot, lambda: screen_text(app).strip(), "the first paint")
+        app.push_screen(HelpScreen(("servings",)))
+        app.say("Something went wrong.")
+        await shows(pilot, "Something went wrong.")

@@ -160,7 +160,8 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
     def say(self, text: str, tone: str = "", seconds: float = SAID_FOR) -> None:
         """Show a sentence on the message line for a while."""
         if not self.children:  # not composed yet, or taken down
-            self.call_later(self.say, text, tone, seconds)
+            if not self.is_mounted:
+                self.call_later(self.say, text, tone, seconds)
             return
         self._said_until = monotonic() + seconds
         self.message_line.set_lines(((" ", ""), (text, tone)))
