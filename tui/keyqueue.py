@@ -98,6 +98,7 @@ class KeyQueue:
             self._others += 1
             self._say_others()
             return False
+        self._others = 0
         if self._ends and (self._text_ended or not _is_text(event)):
             self._text_ended = True
             return False

@@ -175,14 +175,6 @@ class FleetTable(SpanView, can_focus=True):
         """Keys of the columns that there is room for."""
         return frozenset(self.columns[place.column].key for place in self._places)
 
-    def line_of(self, key: Hashable) -> int | None:
-        """Line of the widget on which the row is drawn, or None where it is out of sight."""
-        index = self._index.get(key)
-        if index is None:
-            return None
-        y = index - self.scroll_offset.y + 1
-        return y if 1 <= y < self.size.height else None
-
     def beside(self, key: Hashable) -> tuple[Region, int]:
         """Where the rows are on the screen, and the line of this row there; the line before or
         after them where the row is out of sight or not in the list."""

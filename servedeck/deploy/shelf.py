@@ -38,6 +38,7 @@ class Slot:
         # A thread that writes goes on, or only begins, when the one who waited for it is gone:
         # what comes later must not be overtaken by it.
         self._turn = threading.Lock()
+        self._counting = threading.Lock()
         self._asked = 0
 
     def take(self) -> Draft | None:
@@ -60,8 +61,7 @@ class Slot:
     def writer(self, saved: Mapping[str, Any]) -> Callable[[], bool]:
         """`write`, for a thread. It returns False, and writes nothing, where another write, a
         clear or a release was asked for between this call and its turn."""
-        self._asked += 1
-        number = self._asked
+        number = self._count()
 
         def write() -> bool:
             with self._own_turn():
@@ -91,7 +91,7 @@ class Slot:
     def clear(self) -> None:
         """The draft is no longer wanted. Raises OSError."""
         with self._own_turn():
-            self._asked += 1
+            self._count()
             self.path.unlink(missing_ok=True)
             self._hold(None)
 
@@ -105,9 +105,15 @@ class Slot:
 
     def release(self) -> None:
         """The form was closed; others may take the draft."""
-        self._asked += 1
+        self._count()
         with contextlib.suppress(TimeoutError), self._own_turn():
             self._hold(None)
+
+    def _count(self) -> int:
+        """The number of what is asked for now, which is the latest then."""
+        with self._counting:
+            self._asked += 1
+            return self._asked
 
     @contextlib.contextmanager
     def _own_turn(self) -> Iterator[None]:

@@ -56,14 +56,6 @@ class Meta(Record):
     owner_references: tuple[OwnerReference, ...] = ()
     finalizers: tuple[str, ...] = ()
 
-    @property
-    def controller_uid(self) -> str:
-        """uid of the owner that controls this object, or "" where there is none."""
-        for owner in self.owner_references:
-            if owner.controller:
-                return owner.uid
-        return ""
-
 
 class LabelledMeta(Meta):
     labels: dict[str, str] = {}

@@ -141,7 +141,7 @@ async def test_the_row_under_the_cursor_stays_in_sight():
         assert "n39" in pilot.app.line(5)
         table.set_rows(rows("n39", *names[:-1]))
         await pilot.pause()
-        assert table.line_of("n39") is not None
+        assert any("n39" in pilot.app.line(y) for y in range(1, 6))
         await pilot.press("g")
         await pilot.pause()
         assert pilot.app.line(1).split()[0] == "n39"
