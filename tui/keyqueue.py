@@ -41,7 +41,10 @@ ROUNDS = 300
 something else, as a log that never pauses; what a key begins ends after far fewer."""
 
 ENDS = frozenset({"ctrl+c", "ctrl+q"})
-"""Keys that wait SAID_AFTER at most."""
+"""Keys that wait for a part that hangs no longer than ENDS_AFTER."""
+
+ENDS_AFTER = 1.0
+"""Seconds."""
 
 EDITS = frozenset({"backspace", "delete", "left", "right", "home", "end"})
 """Keys that belong to typing a text."""
@@ -110,7 +113,7 @@ class KeyQueue:
         if not (self._waiting or self._next or self._unfinished(own=False) or self._unlaid()):
             self._text_ended = self._ends and not self._types(event)
             return not self._text_ended
-        late = self._since and monotonic() - self._since > SAID_AFTER
+        late = self._waited() > ENDS_AFTER
         if _is_end(event) and (late or len(self._waiting) >= MOST):
             self._waiting.clear()
             return True
@@ -122,7 +125,7 @@ class KeyQueue:
             return False
         self._waiting.append(event)
         if _is_end(event):
-            asyncio.get_running_loop().call_later(SAID_AFTER, self._end_late, event)
+            asyncio.get_running_loop().call_later(ENDS_AFTER, self._end_late, event)
         if self._feeder is None:
             self._feeder = asyncio.create_task(self._feed())
         return False
@@ -133,10 +136,19 @@ class KeyQueue:
         return not stack or stack[-1]._closing or stack[-1]._closed
 
     def _end_late(self, event: events.Event) -> None:
-        """End where a key that asks for it still waits; also where the app itself hangs."""
-        if event in self._waiting:
-            self._waiting.clear()
-            self._ender = asyncio.create_task(self._app.do_quit())
+        """End where a key that asks for it still waits, unless those before it go on; also where
+        the app itself hangs."""
+        if event not in self._waiting:
+            return
+        if (left := ENDS_AFTER - self._waited()) > 0:
+            asyncio.get_running_loop().call_later(left, self._end_late, event)
+            return
+        self._waiting.clear()
+        self._ender = asyncio.create_task(self._app.do_quit())
+
+    def _waited(self) -> float:
+        """Seconds for which what was done last has kept the next key."""
+        return monotonic() - self._since if self._since else 0.0
 
     def suspend(self) -> None:
         """Others have the terminal: what was typed and not done yet was meant for them."""

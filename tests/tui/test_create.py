@@ -1092,7 +1092,6 @@ async def test_leaving_for_later_is_not_ended_by_the_save_after_the_last_key(
         goes_on.wait(LIMIT)
         write(slot, saved)
 
-    monkeypatch.setattr("tui.screens.create.keeper.PATIENCE", LIMIT)
     async with form_on(bench) as pilot:
         monkeypatch.setattr(Slot, "_write", slow)
         await type_text(pilot, "llama")

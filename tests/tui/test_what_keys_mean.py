@@ -4,6 +4,7 @@ key has none."""
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from servedeck.deploy.shelf import Shelf
 from tests.tui.bench import FakeBench
 from tests.tui.helpers import burst, make_app, screen_text, shows, wait_for
 from tests.tui.test_create import MODEL, app_of, form_of, form_on, go_to, to_step, type_text
-from tests.waiting import LIMIT, until
+from tests.waiting import until
 from tui.actions import ACTIONS
 from tui.screens.create.history import History
 from tui.screens.help import HelpScreen
@@ -235,6 +236,7 @@ async def test_esc_stops_what_keys_wait_for(
     bench: FakeBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tui.keyqueue.SAID_AFTER", 0.05)
+    monkeypatch.setattr("tui.keyqueue.ENDS_AFTER", 0.05)
 
     async def never(_self: FakeBench, _key: object) -> object:
         return await asyncio.Event().wait()
@@ -394,10 +396,7 @@ async def test_a_section_that_is_gone_to_begins_at_the_top(bench: FakeBench) -> 
         )
 
 
-async def test_what_was_typed_before_a_signal_comes_to_its_field(
-    bench: FakeBench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tui.app.TYPED_TIMEOUT", LIMIT)
+async def test_what_was_typed_before_a_signal_comes_to_its_field(bench: FakeBench) -> None:
     app = make_app(workbench=bench)
     async with app.run_test(size=(80, 24)) as pilot:
         await wait_for(pilot, lambda: screen_text(app).strip(), "the first paint")
@@ -430,7 +429,7 @@ async def test_a_letter_that_would_answer_a_dialog_is_not_pressed_after_a_signal
 async def test_ctrl_c_ends_where_a_part_of_the_screen_hangs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tui.keyqueue.SAID_AFTER", 0.1)
+    monkeypatch.setattr("tui.keyqueue.ENDS_AFTER", 0.1)
     app, hangs = make_app(), asyncio.Event()
     async with app.run_test(size=(80, 24)) as pilot:
         await wait_for(pilot, lambda: screen_text(app).strip(), "the first paint")
@@ -438,6 +437,20 @@ async def test_ctrl_c_ends_where_a_part_of_the_screen_hangs(
         burst(pilot, "j", "ctrl+c")
         await until(lambda: app.leaving, "the end")
         hangs.set()
+
+
+async def test_ctrl_c_comes_after_the_keys_before_it_while_they_go_on(
+    bench: FakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr("tui.keyqueue.monotonic", lambda: now)  # none of them takes any time
+    monkeypatch.setattr("tui.keyqueue.ENDS_AFTER", 0.001)
+    app = make_app(workbench=bench)
+    async with app.run_test(size=(80, 24)) as pilot:
+        burst(pilot, "n", "a", "ctrl+c")
+        await wait_for(pilot, lambda: app.leaving, "the end")
+    assert bench.shelf is not None
+    assert [one.draft.texts["name"] for one in bench.shelf.left()] == ["a"]
 
 
 async def test_too_many_keys_are_all_left_out_from_there_on_and_ctrl_c_ends() -> None:
