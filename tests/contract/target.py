@@ -137,10 +137,13 @@ class Watch:
         return event["type"], event["object"]
 
     def take(self, count: int) -> list[tuple[str, str]]:
-        """(type, name) of the next events."""
-        return [
-            (kind, obj["metadata"]["name"]) for kind, obj in (self.next() for _ in range(count))
-        ]
+        """(type, name) of the next changes; a bookmark may come between them at any time."""
+        changes: list[tuple[str, str]] = []
+        while len(changes) < count:
+            kind, obj = self.next()
+            if kind != "BOOKMARK":
+                changes.append((kind, obj["metadata"]["name"]))
+        return changes
 
     def rest(self) -> list[tuple[str, Json]]:
         """All events until the server ends the watch."""

@@ -1136,10 +1136,11 @@ async def test_leaving_for_later_stays_where_the_draft_cannot_be_kept(
     bench: FakeBench, tmp_path: Path
 ) -> None:
     async with form_on(bench) as pilot:
-        await type_text(pilot, "llama")
         bench.folder.write_text("a file where the folder should be")
+        await type_text(pilot, "llama")
         await pilot.press("escape", "l")
         await shows(pilot, "The draft cannot be kept", "Keep editing")
+        assert form_of(pilot)._save is None  # which would replace that sentence
         assert form_of(pilot).draft.texts["name"] == "llama"
 
 

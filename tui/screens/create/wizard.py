@@ -424,6 +424,15 @@ class CreateScreen(FilingScreen):
         if problem := await self._keeper.save():
             self.say(problem, "warning")
 
+    async def _keep_at_once(self) -> str:
+        """Write it before the form is left; returns why it could not be. What the caller says of
+        that is not replaced by what a save that was still to come would say."""
+        if self._save is not None:
+            self._save.stop()
+            self._save = None
+        self.workers.cancel_group(self, "keep")
+        return await self._keeper.save(needed=True)
+
     def help_key(self) -> str:
         return self.servedeck.key_of("create.help")
 
@@ -434,7 +443,7 @@ class CreateScreen(FilingScreen):
             return f"{self.writing}: it is finished first; {again} again leaves at once."
         if self.step != 3:
             await self.form.settle()
-        if problem := await self._keeper.save(needed=True):
+        if problem := await self._keep_at_once():
             again, saves = map(self.servedeck.key_of, ("app.quit", "create.save"))
             return f"{problem} {saves} saves it as YAML; {again} again leaves without it."
         return ""
@@ -476,7 +485,7 @@ class CreateScreen(FilingScreen):
             self.start(self._discard(), "leave", holds="Removing the draft")
 
     async def _leave(self) -> None:
-        if problem := await self._keeper.save(needed=True):
+        if problem := await self._keep_at_once():
             self.say(f"{problem} Keep editing, or save it as YAML.", "error", 20)
         else:
             self._keeper.close()  # before the list can ask what was left
