@@ -14,7 +14,7 @@ from tui.internals.input import END, MOST, START, InputParser
 HOSTILE = "one\r\ntwo\x1bnq\x1b[31mred\x1b]0;title\x07\x1b[20\x1b[A 모델 " + "x" * 5000 + "\x1bq"
 
 
-def told(data: str, size: int) -> list[str]:
+def parsed(data: str, size: int) -> list[str]:
     """The keys and pastes of `data` that comes in pieces of `size`."""
     parser = InputParser()
     found = []
@@ -28,13 +28,13 @@ def told(data: str, size: int) -> list[str]:
 @pytest.mark.parametrize("size", [1, 2, 5, 7, 4096, 100_000])
 def test_what_is_pasted_is_one_text_and_presses_no_key(size: int) -> None:
     data = f"a\x1b[A{START}{HOSTILE}{END}b{START}{END}{START}c\0d{END}\x1b[Be"
-    assert told(data, size) == [
+    assert parsed(data, size) == [
         *("a", "up", f"paste {HOSTILE}", "b", "paste ", "paste cd", "down", "e"),
     ]
 
 
 def test_a_paste_of_a_megabyte_is_read_at_once() -> None:
-    assert told(f"{START}{'llama ' * 170_000}{END}", 4096) == ["paste " + "llama " * 170_000]
+    assert parsed(f"{START}{'llama ' * 170_000}{END}", 4096) == ["paste " + "llama " * 170_000]
 
 
 def test_an_escape_key_is_not_held_back() -> None:
@@ -147,8 +147,8 @@ def test_a_paste_without_marks_takes_bounded_memory() -> None:
     reads = Reads()
     for _ in range(3000):
         assert reads.read("abcdefgh" * 512) == []
-    (told,) = reads.wait()
-    assert len(told) <= MOST + 5000
+    (pasted,) = reads.wait()
+    assert len(pasted) <= MOST + 5000
 
 
 @pytest.mark.parametrize(
