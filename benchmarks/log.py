@@ -29,7 +29,7 @@ from servedeck.demo.api import access
 from servedeck.demo.api.kubelet import LogOptions
 from servedeck.demo.api.server import ApiServer
 from servedeck.demo.workloads.runtime import Runtime
-from tests.demo.world import World
+from tests.demo.cluster_fixture import World
 
 FAST = 5_000_000
 """Lines that are written as fast as they are read."""

@@ -12,17 +12,17 @@ from typing import Any
 
 from textual.app import App, ComposeResult
 
-from servedeck.cluster import kinds
-from servedeck.cluster.decode import Decoder
-from servedeck.cluster.loglines import Splitter
-from servedeck.cluster.reflector import Change
+from servedeck.cluster.log_parsing import Splitter
+from servedeck.cluster.watch import kinds
+from servedeck.cluster.watch.decode import Decoder
+from servedeck.cluster.watch.reflector import Change
 from servedeck.fleet.fleet import Fleet
 from servedeck.serving.text import sanitise
 from servedeck.serving.units import age
 from tests.control_plane import objects
-from widgets.fleet_table import FleetTable
 from widgets.serving_rows import COLUMNS, Rows
 from widgets.stream_log import StreamLog
+from widgets.table import FleetTable
 
 SERVINGS, PODS = 500, 10
 LOG_LINES = "log lines split, sanitised and kept, lines/s"

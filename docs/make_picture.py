@@ -11,13 +11,13 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from servedeck.cluster.kubeconfig import Target
+from servedeck.cluster.auth.kubeconfig import Target
 from servedeck.config import Settings
 from servedeck.demo.cluster import DemoCluster
-from servedeck.fleet.live import Live
+from servedeck.fleet.session import Live
 from styles.themes import DARK
 from tui.app import ServedeckApp
-from tui.cluster import ConnectedCluster
+from tui.log_service import ConnectedCluster
 
 SIZE = (112, 32)
 PATIENCE = 20.0

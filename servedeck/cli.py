@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any, TextIO
 from servedeck import __version__, terminal
 
 if TYPE_CHECKING:
-    from servedeck.cluster.kubeconfig import Target
+    from servedeck.changes.draft import Draft
+    from servedeck.cluster.auth.kubeconfig import Target
     from servedeck.config import Settings
-    from servedeck.deploy.draft import Draft
-    from servedeck.serving.spec import ServingSpec
+    from servedeck.serving.spec.spec import ServingSpec
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
@@ -198,17 +198,17 @@ def _add_demo(commands: Any) -> None:
 
 def _start(file: Path | None) -> None:
     """What every command needs: a home directory, and a log or none."""
-    from servedeck import home, journal
+    from servedeck import logging_setup, paths
 
-    if not home.is_known():
+    if not paths.is_known():
         raise CommandError(
             "Neither HOME nor the user database names a home directory; set HOME.", USAGE_ERROR
         )
     if file is None:
-        journal.silence()
+        logging_setup.silence()
         return
     try:
-        journal.write_to(home.expanded(file))
+        logging_setup.write_to(paths.expanded(file))
     except OSError as error:
         raise CommandError(
             f"Cannot write the log {file}: {error.strerror}; choose another file.", USAGE_ERROR
@@ -243,7 +243,7 @@ def _target(
 ) -> Iterator[Target]:
     """What to show, in the demo's cluster while it is asked for. `meanwhile` is done while that
     one starts."""
-    from servedeck.cluster.kubeconfig import Target
+    from servedeck.cluster.auth.kubeconfig import Target
 
     files = (args.kubeconfig,) if args.kubeconfig is not None else None
     target = Target(
@@ -279,7 +279,7 @@ def _app(args: argparse.Namespace, create: Draft | None = None) -> int:
     gc.disable()
     settings = _settings(args)
     with _target(args, settings, lambda: importlib.import_module("tui.start")) as target:
-        from servedeck.cluster import kubeconfig
+        from servedeck.cluster.auth import kubeconfig
         from tui.start import run
 
         # What the operator must mend first is said before the screen is taken.
@@ -292,9 +292,9 @@ def _app(args: argparse.Namespace, create: Draft | None = None) -> int:
 def _get(args: argparse.Namespace) -> int:
     import asyncio
 
-    from servedeck import get
-    from servedeck.fleet.live import Live
+    from servedeck.commands import get
     from servedeck.fleet.query import QueryError, parse_selector
+    from servedeck.fleet.session import Live
 
     settings = _settings(args)
     if args.names:
@@ -320,7 +320,7 @@ def _get(args: argparse.Namespace) -> int:
 
 
 def _create(args: argparse.Namespace) -> int:
-    from servedeck.deploy.draft import Draft
+    from servedeck.changes.draft import Draft
 
     if args.filename is None:
         return _app(args, Draft())
@@ -337,8 +337,8 @@ def _create(args: argparse.Namespace) -> int:
 def _apply(args: argparse.Namespace) -> int:
     import asyncio
 
-    from servedeck.cluster.connection import Connection
-    from servedeck.deploy import headless
+    from servedeck.cluster.http.connection import Connection
+    from servedeck.commands import apply
 
     if args.all_namespaces:
         raise CommandError(
@@ -356,10 +356,10 @@ def _apply(args: argparse.Namespace) -> int:
                 spec if spec.project else spec.replace(project=connection.namespace or "default")
                 for spec in specs
             ]
-            good = await headless.apply_all(
+            good = await apply.apply_all(
                 connection,
                 named,
-                await headless.platform(connection, settings),
+                await apply.platform(connection, settings),
                 dry_run=args.dry_run,
                 say=lambda line: _write(sys.stdout, line),
                 complain=lambda line: _write(sys.stderr, line),
@@ -376,8 +376,8 @@ def _apply(args: argparse.Namespace) -> int:
 def _export(args: argparse.Namespace) -> int:
     import asyncio
 
-    from servedeck.cluster.connection import Connection
-    from servedeck.deploy import headless
+    from servedeck.cluster.http.connection import Connection
+    from servedeck.commands import apply
 
     settings = _settings(args)
     _one_namespace(settings)
@@ -386,7 +386,7 @@ def _export(args: argparse.Namespace) -> int:
         connection = await Connection.open(target)
         try:
             namespace = connection.namespace or "default"
-            exported = await headless.export(connection, namespace, args.name)
+            exported = await apply.export(connection, namespace, args.name)
         finally:
             await connection.close()
         sys.stdout.write(exported.yaml)
@@ -411,7 +411,7 @@ def _write(stream: TextIO | None, *lines: str) -> None:
 
 def _servings(filename: str) -> list[ServingSpec]:
     """The servings of a file, or of standard input for "-"."""
-    from servedeck.serving.document import DocumentError, all_from_yaml
+    from servedeck.serving.spec.document import DocumentError, all_from_yaml
 
     place = "standard input" if filename == "-" else filename
     try:

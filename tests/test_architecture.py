@@ -20,7 +20,11 @@ def test_imports_point_one_way() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["servedeck.serving.objects", "servedeck.cluster.reflector", "servedeck.fleet.live"],
+    [
+        "servedeck.serving.objects.records",
+        "servedeck.cluster.watch.reflector",
+        "servedeck.fleet.session",
+    ],
 )
 def test_the_core_runs_without_textual(module: str) -> None:
     assert not {"textual", "rich"} & loaded_by(f"import {module}")
@@ -33,7 +37,7 @@ def test_the_first_paint_does_not_wait_for_the_client() -> None:
 
 def test_the_transport_brings_none_of_the_clients_models() -> None:
     # 0.3 s until every serving has its status, and 39 MiB
-    assert "kubernetes_asyncio" not in loaded_by("import servedeck.cluster.transport")
+    assert "kubernetes_asyncio" not in loaded_by("import servedeck.cluster.http.transport")
 
 
 def test_the_first_paint_does_not_wait_for_pydantic() -> None:

@@ -25,23 +25,23 @@ from textual.binding import BindingType
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
-from servedeck import journal
-from servedeck.cluster.errors import ClusterError, explain
-from servedeck.cluster.program import kill_running
+from servedeck import logging_setup
+from servedeck.cluster.auth.subprocess_runner import kill_running
+from servedeck.cluster.http.errors import ClusterError, explain
 from servedeck.serving.text import sanitise
 from servedeck.serving.units import counted
 from styles.themes import ANSI, DARK, DEFAULTS, THEMES
 from tui.actions import BY_ID, bound, shown_key, shown_keys
-from tui.frame import Frame, is_update
 from tui.internals.driver import TerminalDriver
-from tui.keyqueue import KeyQueue
+from tui.internals.screen_diff import Frame, is_update
+from tui.key_queue import KeyQueue
 from tui.screens.base import ActionScreen
 from tui.screens.servings import ServingsScreen
 from tui.source import Changes, Cluster, Source
 from widgets.status_popover import Crash, Tail
 
 if TYPE_CHECKING:
-    from servedeck.deploy.draft import Draft
+    from servedeck.changes.draft import Draft
     from tui.host import Host
     from tui.screens.pick import PickScreen
     from tui.workbench import Workbench
@@ -452,7 +452,7 @@ class ServedeckApp(App[None]):
         told = "".join(traceback.format_exception(fault))
         self.bell()
         self.panic(
-            Text(sanitise(journal.redact(told))),
+            Text(sanitise(logging_setup.redact(told))),
             Text(
                 "servedeck ended by a fault of its own. A form that was open is kept: start"
                 " servedeck again and press n. Please report the lines above."

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from servedeck.cluster.pace import Phase
-from servedeck.fleet.view import Key, ServingView
+from servedeck.cluster.watch.backoff import Phase
+from servedeck.fleet.views import Key, ServingView
 from tui.source import Changes, Source, State, Views
 
 

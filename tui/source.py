@@ -1,4 +1,4 @@
-"""What the screens need of the living picture: `servedeck.fleet.live.Live` has it, tests bring
+"""What the screens need of the living picture: `servedeck.fleet.session.Live` has it, tests bring
 their own."""
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
-from servedeck.fleet.view import Key, ServingView
+from servedeck.fleet.views import Key, ServingView
 
 if TYPE_CHECKING:
     from servedeck.cluster.logs import Stream

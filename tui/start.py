@@ -14,16 +14,16 @@ from servedeck.config import SettingsError
 from styles.themes import THEMES
 from tui.actions import ACTIONS
 from tui.app import ServedeckApp
-from tui.cluster import ConnectedCluster
 from tui.later import LaterSource
+from tui.log_service import ConnectedCluster
 from widgets.serving_rows import COLUMNS
 
 if TYPE_CHECKING:
-    from servedeck.cluster.connection import Connection
-    from servedeck.cluster.kubeconfig import Target
+    from servedeck.changes.draft import Draft
+    from servedeck.cluster.auth.kubeconfig import Target
+    from servedeck.cluster.http.connection import Connection
     from servedeck.config import Settings
-    from servedeck.deploy.draft import Draft
-    from servedeck.fleet.live import Live
+    from servedeck.fleet.session import Live
 
 
 COLOR_SYSTEMS = ("auto", "standard", "256", "truecolor")
@@ -60,10 +60,10 @@ def run(
 
     async def make() -> Live:
         nonlocal live
-        for module in ("servedeck.fleet.live", "tui.cluster_workbench"):
+        for module in ("servedeck.fleet.session", "tui.change_service"):
             await asyncio.to_thread(importlib.import_module, module)
-        from servedeck.fleet.live import Live
-        from tui.cluster_workbench import FORM_MODULES, ClusterWorkbench
+        from servedeck.fleet.session import Live
+        from tui.change_service import FORM_MODULES, ClusterWorkbench
 
         live = made = Live(target, settings, widen=widen)
         app.workbench = ClusterWorkbench(connection, lambda: made.settings, drafts)

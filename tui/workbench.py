@@ -1,4 +1,4 @@
-"""What the create form asks of a cluster: `tui.cluster_workbench.ClusterWorkbench` answers, tests
+"""What the create form asks of a cluster: `tui.change_service.ClusterWorkbench` answers, tests
 bring their own."""
 
 from __future__ import annotations
@@ -6,15 +6,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from servedeck.changes.draft_store import Shelf
+from servedeck.changes.plan import Review
 from servedeck.cluster.apply import Made, Outcome, Place, Refusal
-from servedeck.deploy.review import Review
-from servedeck.deploy.shelf import Shelf
-from servedeck.fleet.view import Key
+from servedeck.fleet.views import Key
 from servedeck.serving.capacity import Amounts, Fit, NodeRoom, Supply
-from servedeck.serving.claims import Claim
-from servedeck.serving.reading import Reading
-from servedeck.serving.routes import Platform
-from servedeck.serving.spec import ServingSpec
+from servedeck.serving.objects.import_objects import Reading
+from servedeck.serving.objects.routes import Platform
+from servedeck.serving.pvcs import Claim
+from servedeck.serving.spec.spec import ServingSpec
 
 
 class Around(Protocol):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from rich.cells import cell_len
 
-from widgets.spans import Line, harmless
+from widgets.styled_line import Line, harmless
 
 
 @dataclass(frozen=True, slots=True)

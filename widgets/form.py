@@ -14,12 +14,12 @@ from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Input
 
-from servedeck.serving.problems import Problem
+from servedeck.serving.spec.issues import Problem
 from servedeck.serving.text import sanitise
-from widgets.choice_box import ChoiceBox
 from widgets.form_parts import FormPart
 from widgets.line_input import PlainInput
-from widgets.spans import Line, fitted, wrap
+from widgets.select_field import ChoiceBox
+from widgets.styled_line import Line, fitted, wrap
 
 LABEL_WIDTH = 25
 """Cells of the label and the mark before it."""

@@ -11,7 +11,7 @@ from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 
-from widgets.spans import COMPONENTS, Line, SpanDrawing
+from widgets.styled_line import COMPONENTS, Line, SpanDrawing
 
 
 class FormBody(VerticalScroll, can_focus=False, inherit_bindings=False):

@@ -14,7 +14,7 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from servedeck.serving.text import one_line, sanitise
-from widgets.lines import Bar
+from widgets.text_view import Bar
 
 EDITING = {
     key: bindings[0].action

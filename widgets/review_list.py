@@ -12,8 +12,8 @@ from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 
-from widgets.lines import Lines, Paragraph
-from widgets.spans import Line, wrap
+from widgets.styled_line import Line, wrap
+from widgets.text_view import Lines, Paragraph
 
 
 class Entry(NamedTuple):

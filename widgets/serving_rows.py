@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from servedeck.fleet.view import Key, ServingView
-from servedeck.serving.status import Status
+from servedeck.fleet.views import Key, ServingView
+from servedeck.serving.status.status import Status
 from widgets.columns import Column, Row, Since
-from widgets.spans import Line, Span
+from widgets.styled_line import Line, Span
 
 COLUMNS = (
     Column("name", "NAME", least=14, most=34, rank=0),

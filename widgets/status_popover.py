@@ -13,13 +13,13 @@ from textual.binding import Binding
 from textual.geometry import Region
 from textual.message import Message
 
-from servedeck.fleet.view import ContainerView, EventView, PodView, ServingView
-from servedeck.serving.failure import Health
+from servedeck.fleet.views import ContainerView, EventView, PodView, ServingView
+from servedeck.serving.status.diagnosis import Health
 from servedeck.serving.text import clip, one_line
 from servedeck.serving.units import counted, signed_age
-from widgets.lines import Lines, Paragraph
 from widgets.serving_rows import status_word
-from widgets.spans import Line, Span, harmless
+from widgets.styled_line import Line, Span, harmless
+from widgets.text_view import Lines, Paragraph
 
 EVENTS_OF_A_POD = 3
 """Events shown for each Pod; more of them repeat the cause."""

@@ -17,7 +17,7 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.strip import Strip
 
-from widgets.spans import Line, SpanView, fitted, harmless, wrap
+from widgets.styled_line import Line, SpanView, fitted, harmless, wrap
 
 FLUSH_PERIOD = 0.25
 """Seconds between two paints of a log that keeps writing. A scrolled log is a whole repaint (18 kB

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from servedeck.cluster.connection import Connection
-from servedeck.cluster.errors import AnswerError, ClusterError, words
+from servedeck.cluster.http.connection import Connection
+from servedeck.cluster.http.errors import AnswerError, ClusterError, words
 
 _RULES = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
 _ACCESS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"

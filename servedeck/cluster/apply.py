@@ -15,8 +15,9 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from servedeck.cluster.connection import Answer, Connection
-from servedeck.cluster.differences import (
+from servedeck.cluster.http.connection import Answer, Connection
+from servedeck.cluster.http.errors import AnswerError, ApiError, ClusterError
+from servedeck.serving.objects.diff import (
     Change,
     Conflict,
     Difference,
@@ -24,9 +25,8 @@ from servedeck.cluster.differences import (
     changed,
     conflicts,
 )
-from servedeck.cluster.errors import AnswerError, ApiError, ClusterError
-from servedeck.serving.manifests import encode
-from servedeck.serving.objects import MANAGED_BY_LABEL, MANAGER, REVISION_ANNOTATION
+from servedeck.serving.objects.manifests import encode
+from servedeck.serving.objects.records import MANAGED_BY_LABEL, MANAGER, REVISION_ANNOTATION
 from servedeck.serving.text import one_line, sanitise
 
 Manifest = Mapping[str, Any]

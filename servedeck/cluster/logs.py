@@ -10,11 +10,11 @@ from enum import StrEnum
 from typing import NamedTuple
 from urllib.parse import quote
 
-from servedeck.cluster.connection import Connection
-from servedeck.cluster.decode import Decoder
-from servedeck.cluster.errors import ApiError, ClusterError, SlowError
-from servedeck.cluster.loglines import Position, Splitter
-from servedeck.serving.objects import ContainerStatus, Pod, Terminated
+from servedeck.cluster.http.connection import Connection
+from servedeck.cluster.http.errors import ApiError, ClusterError, SlowError
+from servedeck.cluster.log_parsing import Position, Splitter
+from servedeck.cluster.watch.decode import Decoder
+from servedeck.serving.objects.records import ContainerStatus, Pod, Terminated
 from servedeck.serving.text import one_line, sanitise
 
 MARK = "── "

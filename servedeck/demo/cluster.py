@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
-from servedeck.home import expanded
+from servedeck.paths import expanded
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from servedeck.demo.api.server import ApiServer
     from servedeck.demo.clock import Clock
     from servedeck.demo.controllers import Controllers
+    from servedeck.demo.scenario import Story
     from servedeck.demo.store import Store
-    from servedeck.demo.story import Story
 
 _PREFIX = "servedeck-demo-"
 _LOCKED_WITHIN = 3600.0
@@ -132,8 +132,8 @@ class DemoCluster:
         from servedeck.demo.api.server import ApiServer
         from servedeck.demo.clock import Clock
         from servedeck.demo.controllers import Controllers
+        from servedeck.demo.scenario import Story
         from servedeck.demo.store import Store
-        from servedeck.demo.story import Story
         from servedeck.demo.workloads.runtime import Runtime
 
         now = time.time()

@@ -24,8 +24,8 @@ from servedeck.demo.changes import (
     key_of,
     timestamp,
 )
-from servedeck.demo.merging import ALL, combine, content, grace_of, may_go
 from servedeck.demo.resources import BY_KEY, NAMESPACES, PODS, RESOURCES, Resource
+from servedeck.demo.update_strategy import ALL, combine, content, grace_of, may_go
 
 __all__ = [
     "ALL",

@@ -15,8 +15,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from servedeck.cluster.reflector import Change
-from servedeck.fleet import compose
+from servedeck.cluster.watch.reflector import Change
+from servedeck.fleet import view_builder
 from servedeck.fleet.index import (
     Children,
     Related,
@@ -28,11 +28,11 @@ from servedeck.fleet.index import (
     ingress_keys,
     virtual_service_keys,
 )
-from servedeck.fleet.view import Key, PodView, ServingView
-from servedeck.serving import accelerators, endpoint, recognise, rollout, status
+from servedeck.fleet.views import Key, PodView, ServingView
+from servedeck.serving import accelerators, endpoint
 from servedeck.serving.endpoint import Endpoint
-from servedeck.serving.failure import Finding, diagnose
-from servedeck.serving.objects import (
+from servedeck.serving.objects import detection
+from servedeck.serving.objects.records import (
     SERVING_LABEL,
     Deployment,
     Event,
@@ -45,7 +45,9 @@ from servedeck.serving.objects import (
     Service,
     VirtualService,
 )
-from servedeck.serving.pods import SortKey, sort_key
+from servedeck.serving.status import rollout, status
+from servedeck.serving.status.diagnosis import Finding, diagnose
+from servedeck.serving.status.pods import SortKey, sort_key
 
 _log = logging.getLogger(__name__)
 
@@ -194,7 +196,7 @@ class Fleet:
                 differs = self._rebuild(key, now)
             except Exception as error:  # one odd object must not hide the others
                 _log.exception("view of %s", key)
-                differs = self._show(key, compose.unreadable(key, self._current(key), error))
+                differs = self._show(key, view_builder.unreadable(key, self._current(key), error))
             if differs:
                 changed.append(key)
         return frozenset(changed)
@@ -229,7 +231,7 @@ class Fleet:
             self._mark_endpoints(self._services.servings(name))
 
     def _put_deployment(self, deployment: Deployment, gone: bool, _: bool) -> None:
-        serving = not gone and recognise.is_serving(deployment)
+        serving = not gone and detection.is_serving(deployment)
         for key in self._deployments.put(deployment, gone=not serving):
             self._dirty[key] = None
             self._endpoints.pop(key, None)
@@ -314,7 +316,7 @@ class Fleet:
             for replicaset in replicasets
             for pod in self._pods.of(replicaset.metadata.uid)
         ]
-        self._schedule(key, compose.next_judgement(each.finding for each in seen), now)
+        self._schedule(key, view_builder.next_judgement(each.finding for each in seen), now)
         return self._show(
             key, self._build(key, deployment, replicasets, seen, sight is Sight.CLEAR)
         )
@@ -371,7 +373,7 @@ class Fleet:
             return seen
         events = self._events_about(pod.metadata.uid)
         finding = diagnose(pod, events, now)
-        view = compose.pod_view(
+        view = view_builder.pod_view(
             pod,
             finding,
             events,
@@ -407,7 +409,7 @@ class Fleet:
         verdict = status.judge(
             deployment, replicasets, [(each.pod, each.finding) for each in seen], pods_known
         )
-        resource, count = recognise.accelerator(deployment)
+        resource, count = detection.accelerator(deployment)
         meta = deployment.metadata
         events = self._events_about(meta.uid, *(each.metadata.uid for each in replicasets))
         return ServingView(
@@ -420,23 +422,23 @@ class Fleet:
             rollout=rollout.badge(deployment),
             ready=verdict.ready,
             desired=deployment.spec.replicas,
-            template=recognise.template(deployment),
-            model=recognise.model(deployment),
+            template=detection.template(deployment),
+            model=detection.model(deployment),
             accelerator=accelerators.display_name(resource) if resource else "",
             accelerator_resource=resource,
             accelerator_count=count,
             restarts=sum(each.view.restarts for each in seen),
             endpoint=self._endpoint(key, deployment),
-            scaler=compose.scaler_text(
+            scaler=view_builder.scaler_text(
                 self._scaled_objects.about(key), self._autoscalers.about(key)
             ),
-            image=recognise.image(deployment),
+            image=detection.image(deployment),
             created=meta.creation_timestamp,
             labels=meta.labels,
             description=meta.annotations.description,
-            managed=recognise.is_managed(deployment),
+            managed=detection.is_managed(deployment),
             pods=tuple(each.view for each in sorted(seen, key=lambda each: each.order)),
-            events=compose.event_views(events) if events else (),
+            events=view_builder.event_views(events) if events else (),
         )
 
     def _endpoint(self, key: Key, deployment: Deployment) -> Endpoint:

@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, Protocol, TypeVar
 
-from servedeck.fleet.view import Key
-from servedeck.serving.objects import (
+from servedeck.fleet.views import Key
+from servedeck.serving.objects.records import (
     SERVING_LABEL,
     Deployment,
     Event,

@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from servedeck.fleet.view import ServingView
-from servedeck.serving.status import Status
+from servedeck.fleet.views import ServingView
+from servedeck.serving.status.status import Status
 
 
 class QueryError(ValueError):

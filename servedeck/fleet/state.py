@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from servedeck.cluster.kinds import DEPLOYMENTS, Kind
-from servedeck.cluster.reflector import Phase, Reflector
+from servedeck.cluster.watch.kinds import DEPLOYMENTS, Kind
+from servedeck.cluster.watch.reflector import Phase, Reflector
 
 
 @dataclass(frozen=True, slots=True)

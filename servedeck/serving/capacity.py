@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from servedeck.serving.accelerators import display_name, is_accelerator
-from servedeck.serving.names import resource_problem
-from servedeck.serving.objects import Meta, Node, PodContainer, Record, Resources, Taint
+from servedeck.serving.objects.records import Meta, Node, PodContainer, Record, Resources, Taint
+from servedeck.serving.spec.names import resource_problem
 from servedeck.serving.units import counted, format_quantity, quantity
 
 Amounts = dict[str, Fraction]

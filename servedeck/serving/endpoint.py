@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from servedeck.serving import recognise
-from servedeck.serving.calls import port_forward
-from servedeck.serving.objects import (
+from servedeck.serving.client_examples import port_forward
+from servedeck.serving.objects import detection
+from servedeck.serving.objects.records import (
     Deployment,
     HTTPRoute,
     HTTPRouteMatch,
@@ -73,8 +73,8 @@ def resolve(
     """
     namespace, name = deployment.metadata.namespace, deployment.metadata.name
     leading = _leading(deployment, services)
-    port = recognise.port(deployment)
-    plain = Endpoint(model=recognise.served_model(deployment))
+    port = detection.port(deployment)
+    plain = Endpoint(model=detection.served_model(deployment))
     if not leading:
         return replace(
             plain,
@@ -167,7 +167,7 @@ def _inside(endpoint: Endpoint, service: Service, port: int, deployment: Deploym
         port=port,
         forward=port_forward(key, port, kind="service")
         if port
-        else port_forward((meta.namespace, deployment.metadata.name), recognise.port(deployment)),
+        else port_forward((meta.namespace, deployment.metadata.name), detection.port(deployment)),
     )
 
 

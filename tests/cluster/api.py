@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 from aiohttp import web
 
-from servedeck.cluster.connection import Connection
-from servedeck.cluster.kubeconfig import Target
+from servedeck.cluster.auth.kubeconfig import Target
+from servedeck.cluster.http.connection import Connection
 
 Fault = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from servedeck.cluster.connection import Connection
+from servedeck.cluster.http.connection import Connection
 from tests.cluster.api import Api, connect, kubeconfig, serving
 
 

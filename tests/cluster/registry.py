@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from servedeck.cluster import kinds
+from servedeck.cluster.watch import kinds
 
 KINDS = tuple(each for each in vars(kinds).values() if isinstance(each, kinds.Kind))

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from servedeck.cluster.access import Access
-from servedeck.cluster.connection import Connection
+from servedeck.cluster.http.connection import Connection
 from tests.cluster.api import Api, answers
 
 RULES = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"

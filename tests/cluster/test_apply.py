@@ -14,9 +14,9 @@ from servedeck.cluster.apply import (
     preview,
     taken,
 )
-from servedeck.cluster.connection import Connection
-from servedeck.cluster.errors import AnswerError, ApiError
-from servedeck.serving.objects import REVISION_ANNOTATION
+from servedeck.cluster.http.connection import Connection
+from servedeck.cluster.http.errors import AnswerError, ApiError
+from servedeck.serving.objects.records import REVISION_ANNOTATION
 from tests.cluster.api import Api, answers
 
 MANIFEST = {

@@ -12,9 +12,9 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servedeck.cluster.connection import Connection
-from servedeck.cluster.errors import ApiError
-from servedeck.cluster.loglines import LONGEST, Position, Splitter, timestamp
+from servedeck.cluster.http.connection import Connection
+from servedeck.cluster.http.errors import ApiError
+from servedeck.cluster.log_parsing import LONGEST, Position, Splitter, timestamp
 from servedeck.cluster.logs import MARK, LogTimings, Stream, follow, last_lines, texts
 from tests.cluster.api import Api, answers, status
 from tests.waiting import until

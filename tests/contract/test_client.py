@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from servedeck.changes.draft import Draft
 from servedeck.cluster.access import Access
 from servedeck.cluster.apply import Action, apply, preview, undo
-from servedeck.cluster.connection import Connection
-from servedeck.cluster.errors import ApiError
-from servedeck.cluster.kinds import DEPLOYMENTS
-from servedeck.cluster.kubeconfig import Target as Aim
-from servedeck.cluster.reflector import Change, Reflector
-from servedeck.deploy.draft import Draft
-from servedeck.serving import manifests
+from servedeck.cluster.auth.kubeconfig import Target as Aim
+from servedeck.cluster.http.connection import Connection
+from servedeck.cluster.http.errors import ApiError
+from servedeck.cluster.watch.kinds import DEPLOYMENTS
+from servedeck.cluster.watch.reflector import Change, Reflector
+from servedeck.serving.objects import manifests
 from tests.contract.target import Target, sleeper
 from tests.waiting import until
 

@@ -10,24 +10,24 @@ from typing import Any
 
 import pytest
 
-from servedeck.cluster.kubeconfig import Target as Kubeconfig
+from servedeck.changes.form import COMMON
+from servedeck.changes.live_objects import stored
+from servedeck.cluster.auth.kubeconfig import Target as Kubeconfig
 from servedeck.config import Settings
-from servedeck.deploy.form import COMMON
-from servedeck.deploy.stored import stored
-from servedeck.fleet.live import Live
-from servedeck.serving import reading
-from servedeck.serving.fields import Field
-from servedeck.serving.spec import ServingSpec
-from servedeck.serving.templates import TEMPLATES
+from servedeck.fleet.session import Live
+from servedeck.serving.objects import import_objects
+from servedeck.serving.spec.fields import Field
+from servedeck.serving.spec.spec import ServingSpec
+from servedeck.serving.spec.templates import TEMPLATES
 from tests.contract.target import Target
 from tests.control_plane.test_app import Operator
 from tests.tui.helpers import burst
 from tests.waiting import LIMIT
 from tui.app import ServedeckApp
-from tui.cluster import ConnectedCluster
-from tui.cluster_workbench import ClusterWorkbench
+from tui.change_service import ClusterWorkbench
+from tui.log_service import ConnectedCluster
 from tui.screens.create import steps
-from tui.screens.create.choices import is_choice
+from tui.screens.create.field_options import is_choice
 from tui.screens.create.form_view import FormView
 from tui.screens.create.wizard import CreateScreen
 
@@ -296,7 +296,7 @@ async def test_what_is_typed_is_what_is_stored_and_read_back(
         await hands.says("✓ requested")
         assert me.live.connection is not None
         objects = await stored(me.live.connection, ns, "chat")
-    got = reading.read(objects)
+    got = import_objects.read(objects)
     expected = meant(template, ns, whole=whole)
     assert got.spec == expected
     assert got.leftovers == ()

@@ -12,14 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from servedeck.cluster import kinds
-from servedeck.cluster.decode import Decoder
-from servedeck.cluster.kubeconfig import Target
-from servedeck.cluster.reflector import Change, Phase, Timings
+from servedeck.cluster.auth.kubeconfig import Target
+from servedeck.cluster.watch import kinds
+from servedeck.cluster.watch.decode import Decoder
+from servedeck.cluster.watch.reflector import Change, Phase, Timings
 from servedeck.config import Settings
 from servedeck.fleet.fleet import Fleet
-from servedeck.fleet.live import Live
-from servedeck.fleet.view import Key, ServingView
+from servedeck.fleet.session import Live
+from servedeck.fleet.views import Key, ServingView
 from tests.control_plane.plane import ControlPlane, RequestError
 from tests.waiting import LIMIT, until
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from servedeck.cluster.kubeconfig import Target
+from servedeck.cluster.auth.kubeconfig import Target
 from servedeck.config import Settings
-from servedeck.fleet.live import Live
 from servedeck.fleet.query import counts, sort
-from servedeck.serving.status import Status
+from servedeck.fleet.session import Live
+from servedeck.serving.status.status import Status
 from tests.control_plane import objects
 from tests.control_plane.checks import assert_true, listed
 from tests.control_plane.plane import ControlPlane
@@ -21,7 +21,7 @@ from tests.control_plane.test_storms import unrest
 from tests.tui.helpers import screen_text
 from tests.waiting import LIMIT, until
 from tui.app import ServedeckApp
-from tui.cluster import ConnectedCluster
+from tui.log_service import ConnectedCluster
 from widgets.serving_rows import Rows
 
 

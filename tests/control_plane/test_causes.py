@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from servedeck.serving.failure import diagnose
-from servedeck.serving.objects import Deployment, Pod, ReplicaSet
-from servedeck.serving.status import Status, Verdict, judge
+from servedeck.serving.objects.records import Deployment, Pod, ReplicaSet
+from servedeck.serving.status.diagnosis import diagnose
+from servedeck.serving.status.status import Status, Verdict, judge
 from tests.control_plane import objects
 from tests.control_plane.plane import ControlPlane, wait_for
 

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from servedeck.cluster.apply import Made, Outcome, Place
-from servedeck.cluster.kubeconfig import Target
+from servedeck.cluster.auth.kubeconfig import Target
 from servedeck.config import Settings
-from servedeck.fleet.live import Live
+from servedeck.fleet.session import Live
 from tests.control_plane.plane import ControlPlane, RequestError, wait_for
 from tests.control_plane.test_app import Operator
 from tests.waiting import LIMIT
 from tui.app import ServedeckApp
-from tui.cluster import ConnectedCluster
-from tui.cluster_workbench import ClusterWorkbench
+from tui.change_service import ClusterWorkbench
+from tui.log_service import ConnectedCluster
 
 MODEL = "meta-llama/Llama-3.1-8B-Instruct"
 SETTINGS = Settings(endpoint_host="serve.example.com", gateway="gateways/main")

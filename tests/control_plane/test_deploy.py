@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
+from servedeck.changes.draft import Draft
+from servedeck.changes.inventory import Surroundings
+from servedeck.changes.plan import Review, review
 from servedeck.cluster.apply import Action, Why, apply, preview, undo
-from servedeck.cluster.connection import Connection
-from servedeck.cluster.differences import Change, Conflict
-from servedeck.cluster.errors import ReadOnlyError
-from servedeck.cluster.kubeconfig import Target
-from servedeck.deploy.draft import Draft
-from servedeck.deploy.review import Review, review
-from servedeck.deploy.surroundings import Surroundings
-from servedeck.serving import manifests
-from servedeck.serving.routes import Platform
-from servedeck.serving.spec import ServingSpec
+from servedeck.cluster.auth.kubeconfig import Target
+from servedeck.cluster.http.connection import Connection
+from servedeck.cluster.http.errors import ReadOnlyError
+from servedeck.serving.objects import manifests
+from servedeck.serving.objects.diff import Change, Conflict
+from servedeck.serving.objects.routes import Platform
+from servedeck.serving.spec.spec import ServingSpec
 from tests.control_plane.plane import ControlPlane, RequestError, wait_for
 
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from servedeck.fleet.view import Key
-from servedeck.serving.status import Status
+from servedeck.fleet.views import Key
+from servedeck.serving.status.status import Status
 from tests.control_plane import objects
 from tests.control_plane.checks import assert_true, shown, watching
 from tests.control_plane.plane import ControlPlane, wait_for

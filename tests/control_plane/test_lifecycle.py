@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from servedeck.fleet.view import Key
-from servedeck.serving.status import Status
+from servedeck.fleet.views import Key
+from servedeck.serving.status.status import Status
 from tests.control_plane import objects
 from tests.control_plane.checks import assert_true, shown, watching
 from tests.control_plane.plane import ControlPlane

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from servedeck.serving import manifests, reading
-from servedeck.serving.manifests import Shape
-from servedeck.serving.routes import Platform, RouteKind
-from servedeck.serving.spec import ServingSpec
-from servedeck.serving.templates import TEMPLATES
+from servedeck.serving.objects import import_objects, manifests
+from servedeck.serving.objects.manifests import Shape
+from servedeck.serving.objects.routes import Platform, RouteKind
+from servedeck.serving.spec.spec import ServingSpec
+from servedeck.serving.spec.templates import TEMPLATES
 from tests.control_plane.plane import ControlPlane, RequestError
 from tests.serving.specs import platforms, valid_specs
 from tests.waiting import LIMIT
@@ -66,7 +66,7 @@ def test_every_manifest_of_a_valid_serving_is_accepted_and_read_back(
     answers = [
         apply(control_plane, manifest, dry_run=True) for manifest in manifests.build(spec, platform)
     ]
-    got = reading.read(answers)
+    got = import_objects.read(answers)
     assert got.spec == spec
     assert got.leftovers == ()
     assert got.shape == Shape()
@@ -117,7 +117,7 @@ def test_applied_for_real_and_again_after_an_edit(
             apply(control_plane, manifest, dry_run=True)
             for manifest in manifests.build(spec, platform)
         ]
-        got = reading.read(live)
+        got = import_objects.read(live)
         assert (got.spec, got.leftovers, got.platform) == (spec, (), platform)
 
 

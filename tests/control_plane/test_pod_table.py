@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from servedeck.serving.objects import Pod
-from servedeck.serving.pods import columns, restarts_text
+from servedeck.serving.objects.records import Pod
+from servedeck.serving.status.pods import columns, restarts_text
 from tests.control_plane.plane import ControlPlane
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from servedeck.cluster import kinds
-from servedeck.cluster.connection import Connection
-from servedeck.cluster.kinds import Kind
-from servedeck.cluster.kubeconfig import Target
-from servedeck.cluster.reflector import Change, Phase, Reflector, Timings
+from servedeck.cluster.auth.kubeconfig import Target
+from servedeck.cluster.http.connection import Connection
+from servedeck.cluster.watch import kinds
+from servedeck.cluster.watch.kinds import Kind
+from servedeck.cluster.watch.reflector import Change, Phase, Reflector, Timings
 from tests.control_plane import objects
 from tests.control_plane.plane import ControlPlane
 from tests.control_plane.proxies import FaultProxy, WireProxy, fault

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from servedeck.cluster.reflector import Timings
-from servedeck.fleet.live import Live
-from servedeck.fleet.view import Key
-from servedeck.serving.status import Status
+from servedeck.cluster.watch.reflector import Timings
+from servedeck.fleet.session import Live
+from servedeck.fleet.views import Key
+from servedeck.serving.status.status import Status
 from tests.control_plane import objects
 from tests.control_plane.checks import assert_true, shown, watching
 from tests.control_plane.plane import ControlPlane, RequestError

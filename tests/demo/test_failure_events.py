@@ -1,5 +1,6 @@
 """What the Events of each failure say, word for word. The kubelet's can be held to nothing that
-runs here, so they are written out: the places in Kubernetes are named in servedeck/demo/words.py.
+runs here, so they are written out: the places in Kubernetes are named in
+servedeck/demo/event_messages.py.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from servedeck.demo import words
+from servedeck.demo import event_messages
 from servedeck.demo.resources import DEPLOYMENTS, RESOURCEQUOTAS
-from servedeck.demo.workloads import behaviour
-from tests.demo.world import World, container_of, deployment
+from servedeck.demo.workloads import failure_simulation
+from tests.demo.cluster_fixture import World, container_of, deployment
 
 Json = dict[str, Any]
 
@@ -145,7 +146,7 @@ CASES = (
     Case("out of memory", {"memory": "5Gi"}, {}, {"BackOff": [BACK_OFF]}),
     Case(
         "a hang",
-        {"annotations": {behaviour.HANG: "5m"}},
+        {"annotations": {failure_simulation.HANG: "5m"}},
         {},
         {
             "Unhealthy": [
@@ -157,7 +158,7 @@ CASES = (
     ),
     Case(
         "not ready",
-        {"annotations": {behaviour.UNREADY: "5m"}},
+        {"annotations": {failure_simulation.UNREADY: "5m"}},
         {"livenessProbe": None},
         {"Unhealthy": ["Readiness probe failed: HTTP probe failed with statuscode: 503"]},
     ),
@@ -221,8 +222,8 @@ def test_the_events_of_a_failure(case: Case) -> None:
 
 def test_every_warning_of_the_demo_is_among_them() -> None:
     told = {pair for case in CASES for pair in pairs(case.warnings)}
-    for word in vars(words).values():
-        if isinstance(word, words.Word) and word.type == "Warning":
+    for word in vars(event_messages).values():
+        if isinstance(word, event_messages.Word) and word.type == "Warning":
             pattern = re.sub(r"\\{\w+\\}", ".+", re.escape(word.text))
             assert any(reason == word.reason and re.fullmatch(pattern, m) for reason, m in told), (
                 word

@@ -16,9 +16,9 @@ from servedeck.demo.resources import (
     RESOURCEQUOTAS,
     SECRETS,
 )
-from servedeck.demo.workloads import behaviour
+from servedeck.demo.workloads import failure_simulation
 from servedeck.demo.workloads.log import Log
-from tests.demo.world import World, container_of
+from tests.demo.cluster_fixture import World, container_of
 
 Json = dict[str, Any]
 
@@ -265,7 +265,7 @@ def test_the_back_off_doubles_up_to_five_minutes() -> None:
 
 
 def test_the_first_crash_restarts_at_once_and_keeps_the_log_of_the_previous_instance() -> None:
-    world = started(annotations={behaviour.CRASH: "10m"})
+    world = started(annotations={failure_simulation.CRASH: "10m"})
     world.until(world.ready)
     world.until(lambda: world.container()["restartCount"] == 1)
     assert world.state()[0] == "running"
@@ -280,7 +280,7 @@ def test_the_first_crash_restarts_at_once_and_keeps_the_log_of_the_previous_inst
 
 
 def test_a_leak_is_killed_by_the_kernel() -> None:
-    world = started(annotations={behaviour.LEAK: "5m"})
+    world = started(annotations={failure_simulation.LEAK: "5m"})
     world.until(world.ready)
     world.until(lambda: world.container()["restartCount"] == 1)
     last = world.container()["lastState"]["terminated"]
@@ -291,7 +291,7 @@ def test_a_leak_is_killed_by_the_kernel() -> None:
 
 
 def test_a_server_that_stops_answering_is_killed_by_its_liveness_probe() -> None:
-    world = started(annotations={behaviour.HANG: "5m"})
+    world = started(annotations={failure_simulation.HANG: "5m"})
     world.until(world.ready)
     address = world.pod()["status"]["podIP"]
     world.until(lambda: not world.container()["ready"])
@@ -311,7 +311,7 @@ def test_a_server_that_stops_answering_is_killed_by_its_liveness_probe() -> None
 
 
 def test_a_server_that_says_503_is_not_ready() -> None:
-    world = started(annotations={behaviour.UNREADY: "5m"})
+    world = started(annotations={failure_simulation.UNREADY: "5m"})
     world.edit(lambda obj: container_of(obj).pop("livenessProbe"))
     world.advance(0)
     world.until(world.ready)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from servedeck.demo.resources import DEPLOYMENTS, PODS
-from tests.demo.world import World, deployment
+from tests.demo.cluster_fixture import World, deployment
 
 Json = dict[str, Any]
 

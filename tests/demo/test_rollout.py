@@ -6,7 +6,7 @@ import pytest
 
 from servedeck.demo.resources import DEPLOYMENTS, PODS
 from servedeck.demo.store import Change
-from tests.demo.world import World, container_of
+from tests.demo.cluster_fixture import World, container_of
 
 Json = dict[str, Any]
 

@@ -12,13 +12,13 @@ import pytest
 
 from servedeck.demo.api.kubelet import LogOptions, ProxyRequest, ProxyResponse
 from servedeck.demo.api.status import StatusError
-from servedeck.demo.workloads import behaviour, metrics, server
+from servedeck.demo.workloads import failure_simulation, metrics, server
 from servedeck.demo.workloads.instance import Instance
 from servedeck.demo.workloads.log import Log
-from servedeck.demo.workloads.models import find
+from servedeck.demo.workloads.model_sizes import find
 from servedeck.demo.workloads.runtime import Runtime
 from servedeck.demo.workloads.traffic import Load, Traffic
-from tests.demo.world import World
+from tests.demo.cluster_fixture import World
 
 Json = dict[str, Any]
 CHAT = {"messages": [{"role": "user", "content": "Why is the sky blue?"}]}
@@ -28,7 +28,7 @@ CHAT = {"messages": [{"role": "user", "content": "Why is the sky blue?"}]}
 def world() -> World:
     found = World()
     found.node()
-    found.deploy(annotations={behaviour.LOAD: "3"})
+    found.deploy(annotations={failure_simulation.LOAD: "3"})
     found.until(found.ready)
     found.advance(600)
     return found
@@ -113,7 +113,7 @@ def test_models_exist_or_not(name: str, exists: bool) -> None:
     [("90", 90), ("3m20s", 200), ("1h", 3600), ("", None), (None, None), ("soon", None)],
 )
 def test_durations_of_annotations(text: str | None, seconds: float | None) -> None:
-    assert behaviour.duration(text) == seconds
+    assert failure_simulation.duration(text) == seconds
 
 
 # -- logs -----------------------------------------------------------------------------------------
@@ -376,7 +376,9 @@ async def test_bad_requests_are_told_what_is_wrong(world: World, sent: object, s
 async def test_an_embedding_server_embeds_and_does_not_chat() -> None:
     world = World()
     world.node()
-    world.deploy(args=["BAAI/bge-m3", "--runner", "pooling"], annotations={behaviour.LOAD: "2"})
+    world.deploy(
+        args=["BAAI/bge-m3", "--runner", "pooling"], annotations={failure_simulation.LOAD: "2"}
+    )
     world.until(world.ready)
     world.advance(60)
     answer = body(await ask(world, "POST", "/v1/embeddings", {"input": ["one", "two", "one"]}))

@@ -11,11 +11,11 @@ from typing import Any, cast
 
 import msgspec
 
-from servedeck.cluster.connection import Answer, Connection
-from servedeck.cluster.errors import ApiError, ConnectError, LostError
-from servedeck.cluster.kubeconfig import Kubeconfig, Target
+from servedeck.cluster.auth.kubeconfig import Kubeconfig, Target
+from servedeck.cluster.http.connection import Answer, Connection
+from servedeck.cluster.http.errors import ApiError, ConnectError, LostError
 from servedeck.fleet.fleet import UNLABELLED
-from servedeck.serving.objects import Pod, Record, ReplicaSet
+from servedeck.serving.objects.records import Pod, Record, ReplicaSet
 from tests.fleet.make import KIND_OF
 
 _PATH = re.compile(

@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from servedeck.cluster.kinds import PODS, REPLICASETS, Kind
-from servedeck.cluster.reflector import Change
+from servedeck.cluster.watch.kinds import PODS, REPLICASETS, Kind
+from servedeck.cluster.watch.reflector import Change
 from servedeck.fleet.fleet import UNLABELLED
-from servedeck.fleet.view import Key, PodView, ServingView
+from servedeck.fleet.views import Key, PodView, ServingView
 from servedeck.serving.endpoint import Endpoint
-from servedeck.serving.failure import Health
-from servedeck.serving.objects import (
+from servedeck.serving.objects.records import (
     SERVING_LABEL,
     AutoscalerSpec,
     BackendRef,
@@ -67,7 +66,8 @@ from servedeck.serving.objects import (
     VirtualServiceSpec,
     Waiting,
 )
-from servedeck.serving.status import Status
+from servedeck.serving.status.diagnosis import Health
+from servedeck.serving.status.status import Status
 from tests.cluster.registry import KINDS
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

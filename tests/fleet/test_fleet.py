@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from servedeck.cluster.kinds import NODES
-from servedeck.cluster.reflector import Change
+from servedeck.cluster.watch.kinds import NODES
+from servedeck.cluster.watch.reflector import Change
 from servedeck.fleet import fleet as module
 from servedeck.fleet.fleet import Fleet, Sight
-from servedeck.fleet.view import Key, ServingView
-from servedeck.serving import status as status_rules
-from servedeck.serving.failure import LATELY, Health, diagnose
-from servedeck.serving.objects import Node, Record
-from servedeck.serving.status import Status
+from servedeck.fleet.views import Key, ServingView
+from servedeck.serving.objects.records import Node, Record
+from servedeck.serving.status import status as status_rules
+from servedeck.serving.status.diagnosis import LATELY, Health, diagnose
+from servedeck.serving.status.status import Status
 from tests.fleet.make import (
     PENDING,
     START,

@@ -9,12 +9,12 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from servedeck.cluster.kinds import Kind
-from servedeck.cluster.reflector import Change
+from servedeck.cluster.watch.kinds import Kind
+from servedeck.cluster.watch.reflector import Change
 from servedeck.fleet.fleet import Fleet, Sight
 from servedeck.fleet.index import identity
-from servedeck.fleet.view import Key, ServingView
-from servedeck.serving.objects import SERVING_LABEL
+from servedeck.fleet.views import Key, ServingView
+from servedeck.serving.objects.records import SERVING_LABEL
 from tests.fleet import make
 
 NAMES = ("llama", "qwen")

@@ -15,8 +15,8 @@ from servedeck.fleet.query import (
     sort,
     toggled_status,
 )
-from servedeck.fleet.view import ServingView
-from servedeck.serving.status import Status
+from servedeck.fleet.views import ServingView
+from servedeck.serving.status.status import Status
 from tests.fleet.make import pod_view, serving_view
 
 LLAMA = serving_view(

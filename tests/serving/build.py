@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from servedeck.serving.objects import (
+from servedeck.serving.objects.records import (
     Deployment,
     Event,
     HTTPRoute,

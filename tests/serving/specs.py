@@ -6,11 +6,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from servedeck.serving import checks
-from servedeck.serving.problems import errors
-from servedeck.serving.routes import Platform, RouteKind
-from servedeck.serving.spec import PREDICTOR_ENV, ServingSpec
-from servedeck.serving.templates import TEMPLATES
+from servedeck.serving.objects.routes import Platform, RouteKind
+from servedeck.serving.spec import validation
+from servedeck.serving.spec.issues import errors
+from servedeck.serving.spec.spec import PREDICTOR_ENV, ServingSpec
+from servedeck.serving.spec.templates import TEMPLATES
 
 LOWER = "abcdefghijklmnopqrstuvwxyz"
 ALNUM = LOWER + "0123456789"
@@ -166,7 +166,7 @@ def specs(draw: st.DrawFn) -> ServingSpec:
                     {"claim": claims, "mount_path": paths, "read_only": st.booleans()}
                 ),
                 max_size=4,
-                unique_by=lambda one: checks.clean_path(str(one["mount_path"])),
+                unique_by=lambda one: validation.clean_path(str(one["mount_path"])),
             )
         ),
         "inference_port": port,
@@ -180,7 +180,7 @@ def specs(draw: st.DrawFn) -> ServingSpec:
 
 
 def valid_specs() -> st.SearchStrategy[ServingSpec]:
-    return specs().filter(lambda spec: not errors(checks.problems(spec)))
+    return specs().filter(lambda spec: not errors(validation.problems(spec)))
 
 
 platforms = st.builds(

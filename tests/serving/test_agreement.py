@@ -9,12 +9,19 @@ import msgspec
 import pytest
 from hypothesis import given
 
-from servedeck.serving import endpoint, manifests, recognise
-from servedeck.serving.objects import Deployment, HTTPRoute, Ingress, Service, VirtualService
-from servedeck.serving.routes import Platform, RouteKind
-from servedeck.serving.spec import ServingSpec
+from servedeck.serving import endpoint
+from servedeck.serving.objects import detection, manifests
+from servedeck.serving.objects.records import (
+    Deployment,
+    HTTPRoute,
+    Ingress,
+    Service,
+    VirtualService,
+)
+from servedeck.serving.objects.routes import Platform, RouteKind
+from servedeck.serving.spec.spec import ServingSpec
+from tests.serving.spec.test_validation import vllm
 from tests.serving.specs import valid_specs
-from tests.serving.test_checks import vllm
 
 RECORDS: dict[str, Any] = {
     "Deployment": Deployment,
@@ -32,11 +39,11 @@ def records(objects: list[dict[str, Any]]) -> dict[str, Any]:
 @given(valid_specs())
 def test_a_serving_of_ours_is_recognised(spec: ServingSpec) -> None:
     deployment = records(manifests.build(spec))["Deployment"]
-    assert recognise.is_serving(deployment)
-    assert recognise.is_managed(deployment)
-    assert recognise.template(deployment) == spec.template
+    assert detection.is_serving(deployment)
+    assert detection.is_managed(deployment)
+    assert detection.template(deployment) == spec.template
     if not spec.command and spec.template != "custom" and "--" not in str(spec.settings):
-        assert recognise.model(deployment) == spec.settings["model"]
+        assert detection.model(deployment) == spec.settings["model"]
 
 
 @pytest.mark.parametrize("transformer", [None, {"image": "t"}])
@@ -57,4 +64,4 @@ def test_the_endpoint_is_found_through_each_kind_of_route(
     )
     assert found.url == "https://h.example.com/team-a/llm"
     assert found.address == "http://llm.team-a.svc:80"
-    assert recognise.accelerator(got["Deployment"]) == ("nvidia.com/gpu", 2)
+    assert detection.accelerator(got["Deployment"]) == ("nvidia.com/gpu", 2)

@@ -6,10 +6,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from servedeck.serving import capacity, manifests
+from servedeck.serving import capacity
 from servedeck.serving.capacity import RequestingPod, Scarce
-from servedeck.serving.objects import Node, Taint
-from tests.serving.test_checks import vllm
+from servedeck.serving.objects import manifests
+from servedeck.serving.objects.records import Node, Taint
+from tests.serving.spec.test_validation import vllm
 
 GPU = "nvidia.com/gpu"
 

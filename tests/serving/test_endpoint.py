@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servedeck.serving.calls import curl, example_path, paths, port_forward
+from servedeck.serving.client_examples import curl, example_path, paths, port_forward
 from servedeck.serving.endpoint import Endpoint, resolve
-from servedeck.serving.objects import (
+from servedeck.serving.objects.records import (
     Deployment,
     HTTPRoute,
     Ingress,

@@ -8,6 +8,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from servedeck.changes.draft_store import Shelf
+from servedeck.changes.plan import Review
 from servedeck.cluster.apply import (
     Action,
     Made,
@@ -17,18 +19,18 @@ from servedeck.cluster.apply import (
     Refusal,
     Why,
 )
-from servedeck.cluster.differences import Difference
-from servedeck.cluster.errors import ClusterError
-from servedeck.deploy.review import Review
-from servedeck.deploy.shelf import Shelf
-from servedeck.fleet.view import Key
-from servedeck.serving import checks, claims, manifests, reading
+from servedeck.cluster.http.errors import ClusterError
+from servedeck.fleet.views import Key
+from servedeck.serving import pvcs
 from servedeck.serving.capacity import Amounts, Fit, NodeRoom, Supply, fit, pod_requests, supplies
-from servedeck.serving.claims import Claim
-from servedeck.serving.problems import Problem
-from servedeck.serving.reading import Reading
-from servedeck.serving.routes import Platform
-from servedeck.serving.spec import ServingSpec
+from servedeck.serving.objects import import_objects, manifests
+from servedeck.serving.objects.diff import Difference
+from servedeck.serving.objects.import_objects import Reading
+from servedeck.serving.objects.routes import Platform
+from servedeck.serving.pvcs import Claim
+from servedeck.serving.spec import validation
+from servedeck.serving.spec.issues import Problem
+from servedeck.serving.spec.spec import ServingSpec
 
 GPU = "nvidia.com/gpu"
 PLATFORM = Platform(host="serve.example.com", gateway="gateways/main")
@@ -136,8 +138,8 @@ class FakeBench:
         if self.lost:
             raise ClusterError(self.lost)
         built = manifests.build(spec, self.platform)
-        found = [*checks.problems(spec), *self.found]
-        found += claims.problems(spec, around.claims(spec.project) or {})
+        found = [*validation.problems(spec), *self.found]
+        found += pvcs.problems(spec, around.claims(spec.project) or {})
         asked, _ = pod_requests(built[0])
         capacity = around.fit(asked, spec.replicas)
         previews = []
@@ -184,4 +186,4 @@ class FakeBench:
     async def read(self, key: Key) -> Reading:
         if self.lost:
             raise ClusterError(self.lost)
-        return reading.read(self.objects[key])
+        return import_objects.read(self.objects[key])

@@ -1,4 +1,4 @@
-"""A living picture made by hand: what `servedeck.fleet.live.Live` offers the screens."""
+"""A living picture made by hand: what `servedeck.fleet.session.Live` offers the screens."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from enum import StrEnum
 from typing import Any
 
 from servedeck.cluster.logs import Stream
-from servedeck.fleet.view import ContainerView, EventView, Key, PodView, ServingView
+from servedeck.fleet.views import ContainerView, EventView, Key, PodView, ServingView
 from servedeck.serving.endpoint import Endpoint
-from servedeck.serving.failure import Health
-from servedeck.serving.status import Status
+from servedeck.serving.status.diagnosis import Health
+from servedeck.serving.status.status import Status
 
 NOW = datetime(2026, 11, 23, 3, 0, 0, tzinfo=UTC)
 

@@ -16,9 +16,9 @@ from typing import Any
 from textual import events
 
 import tui.app
-from servedeck.cluster.differences import Difference
-from servedeck.fleet.view import Key, ServingView
-from servedeck.serving.problems import warning
+from servedeck.fleet.views import Key, ServingView
+from servedeck.serving.objects.diff import Difference
+from servedeck.serving.spec.issues import warning
 from styles.themes import DARK
 from tests.tui import fakes
 from tests.tui.bench import CLAIMS, FakeBench

@@ -7,9 +7,9 @@ from tui.actions import ACTIONS, SCOPES, bindings, in_scope, shown_keys
 from tui.screens.command import CommandScreen
 from tui.screens.help import HelpScreen
 from tui.screens.pick import Choice, ranked
-from widgets.fleet_table import FleetTable
 from widgets.status_popover import StatusPopover
 from widgets.stream_log import StreamLog
+from widgets.table import FleetTable
 
 
 def test_every_action_is_named_once_and_bound_once_in_its_scope():

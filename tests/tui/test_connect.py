@@ -7,7 +7,7 @@ from tests.tui import fakes
 from tests.tui.helpers import make_app, shows, wait_for
 from tui.clipboard import LIMIT, CopyError, copy, osc52
 from tui.screens.connect import ConnectScreen, paragraphs
-from widgets.spans import plain
+from widgets.styled_line import plain
 
 
 async def opened(pilot, app) -> None:

@@ -12,14 +12,14 @@ import pytest
 from textual import events
 from textual.pilot import Pilot
 
-from servedeck.cluster.differences import Difference
-from servedeck.deploy.draft import VARIABLE, Draft
-from servedeck.deploy.shelf import Shelf, Slot
-from servedeck.fleet.view import Key
-from servedeck.serving import manifests
-from servedeck.serving.document import to_yaml
-from servedeck.serving.problems import error
-from servedeck.serving.spec import ServingSpec
+from servedeck.changes.draft import VARIABLE, Draft
+from servedeck.changes.draft_store import Shelf, Slot
+from servedeck.fleet.views import Key
+from servedeck.serving.objects import manifests
+from servedeck.serving.objects.diff import Difference
+from servedeck.serving.spec.document import to_yaml
+from servedeck.serving.spec.issues import error
+from servedeck.serving.spec.spec import ServingSpec
 from tests.tui import fakes
 from tests.tui.bench import CLAIMS, PLATFORM, FakeBench
 from tests.tui.helpers import burst, make_app, screen_text, shows, wait_for
@@ -1107,8 +1107,8 @@ async def test_a_disk_that_does_not_answer_keeps_nobody(
     bench: FakeBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = threading.Event()
-    monkeypatch.setattr("tui.screens.create.keeper.PATIENCE", 0.1)
-    monkeypatch.setattr("servedeck.deploy.shelf.TURN", 0.1)
+    monkeypatch.setattr("tui.screens.create.draft_autosave.PATIENCE", 0.1)
+    monkeypatch.setattr("servedeck.changes.draft_store.TURN", 0.1)
     try:
         async with form_on(bench) as pilot:
             monkeypatch.setattr(Slot, "_write", lambda *_: answers.wait(LIMIT))

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from servedeck.deploy.draft import VARIABLE, Draft
-from servedeck.deploy.shelf import Shelf
-from servedeck.serving.templates import TEMPLATES
+from servedeck.changes.draft import VARIABLE, Draft
+from servedeck.changes.draft_store import Shelf
+from servedeck.serving.spec.templates import TEMPLATES
 from tests.tui.bench import PLATFORM, FakeAround
 from tui.actions import SECTION_KEYS
-from tui.screens.create import choices, environment, files, steps, summary
-from tui.screens.create.keeper import Keeper
-from widgets.spans import plain
+from tui.screens.create import env_rows, field_options, files, review_text, steps
+from tui.screens.create.draft_autosave import Keeper
+from widgets.styled_line import plain
 
 
 def draft_of(template: str = "vllm") -> Draft:
@@ -63,7 +63,7 @@ def test_pasted_variables_replace_those_of_the_same_name_and_keep_their_order() 
         dict(VARIABLE),
         {**VARIABLE, "name": "Z", "value": "z"},
     ]
-    taken = environment.take(draft, "env", "B=2\nA=1\n=x\nC=3", at=1)
+    taken = env_rows.take(draft, "env", "B=2\nA=1\n=x\nC=3", at=1)
     assert taken.sentence == (
         "2 variables added; 1 variable changed; line 3 could not be read and stands in the list."
     )
@@ -74,17 +74,17 @@ def test_pasted_variables_replace_those_of_the_same_name_and_keep_their_order() 
 
 def test_a_bad_line_becomes_a_variable_once_it_reads_as_one() -> None:
     draft = draft_of()
-    environment.take(draft, "env", "FOO BAR")
-    assert not environment.mend(draft, "env", 0)
+    env_rows.take(draft, "env", "FOO BAR")
+    assert not env_rows.mend(draft, "env", 0)
     draft.rows["env"][0]["value"] = "FOO=BAR"
-    assert environment.mend(draft, "env", 0)
+    assert env_rows.mend(draft, "env", 0)
     assert draft.rows["env"] == [{**VARIABLE, "name": "FOO", "value": "BAR"}]
 
 
 def test_the_source_of_a_value_goes_round_and_what_was_written_comes_back() -> None:
     row = {**VARIABLE, "name": "A", "value": "1"}
     for source in ("secret", "config_map", ""):
-        environment.next_source(row)
+        env_rows.next_source(row)
         assert row["source"] == source
     assert row["value"] == "1"
 
@@ -92,22 +92,26 @@ def test_the_source_of_a_value_goes_round_and_what_was_written_comes_back() -> N
 def test_rows_into_which_nothing_was_written_are_dropped() -> None:
     draft = draft_of()
     draft.rows["env"] = [dict(VARIABLE), {**VARIABLE, "name": "A"}]
-    assert environment.drop_blank(draft) == {"env.0": "", "env.1": "env.0"}
+    assert env_rows.drop_blank(draft) == {"env.0": "", "env.1": "env.0"}
     assert [row["name"] for row in draft.rows["env"]] == ["A"]
-    assert not environment.drop_blank(draft)
+    assert not env_rows.drop_blank(draft)
 
 
 def test_accelerators_of_the_nodes_are_offered_with_where_they_are_free() -> None:
-    offered = {one.key: one for one in choices.choices("accelerator", draft_of(), FakeAround())}
+    offered = {
+        one.key: one for one in field_options.choices("accelerator", draft_of(), FakeAround())
+    }
     assert offered[""].label == "None"
     assert offered["nvidia.com/gpu"].detail.endswith("3 of 24 free: gpu-node-1 2, gpu-node-3 1")
     assert "4 of 4 free" in offered["furiosa.ai/rngd"].detail
-    assert plain(choices.note("accelerator", draft_of(), FakeAround())).startswith("NVIDIA GPU: 3")
+    assert plain(field_options.note("accelerator", draft_of(), FakeAround())).startswith(
+        "NVIDIA GPU: 3"
+    )
 
 
 def test_choices_do_without_a_cluster() -> None:
-    assert choices.choices("project", draft_of(), None) == []
-    assert [one.key for one in choices.choices("accelerator", draft_of(), None)] == [
+    assert field_options.choices("project", draft_of(), None) == []
+    assert [one.key for one in field_options.choices("accelerator", draft_of(), None)] == [
         "",
         "nvidia.com/gpu",
         "furiosa.ai/rngd",
@@ -116,8 +120,8 @@ def test_choices_do_without_a_cluster() -> None:
 
 def test_a_secret_in_a_line_that_could_not_be_read_is_masked_too() -> None:
     row = {**VARIABLE, "source": "line", "value": 'export HF_TOKEN="hf_abcdefghijkl'}
-    assert summary.masked(row)
-    assert not summary.masked({**row, "value": "FOO BAR"})
+    assert review_text.masked(row)
+    assert not review_text.masked({**row, "value": "FOO BAR"})
 
 
 def test_yaml_shows_no_secret_unless_asked_for() -> None:
@@ -129,12 +133,12 @@ def test_yaml_shows_no_secret_unless_asked_for() -> None:
     assert spec is not None
     for view in ("objects", "document"):
         hidden = "\n".join(
-            plain(one.line) for one in summary.yaml_entries(spec, PLATFORM, view, reveal=False)
+            plain(one.line) for one in review_text.yaml_entries(spec, PLATFORM, view, reveal=False)
         )
         assert "hf_abc" not in hidden
         assert "sesame" not in hidden
         shown = "\n".join(
-            plain(one.line) for one in summary.yaml_entries(spec, PLATFORM, view, reveal=True)
+            plain(one.line) for one in review_text.yaml_entries(spec, PLATFORM, view, reveal=True)
         )
         assert "hf_abcdefghijkl" in shown
         assert "sesame-open" in shown
@@ -203,7 +207,7 @@ async def test_a_save_that_begins_after_the_end_changes_nothing(
         await asyncio.Event().wait()
         return False
 
-    monkeypatch.setattr("tui.screens.create.keeper.asyncio.to_thread", to_thread)
+    monkeypatch.setattr("tui.screens.create.draft_autosave.asyncio.to_thread", to_thread)
     shelf, draft = Shelf("https://a", tmp_path), draft_of()
     keeper = Keeper(draft, lambda: shelf)
     draft.texts["description"] = "old"

@@ -11,11 +11,11 @@ import pytest
 from textual import events
 from textual.pilot import Pilot
 
-from servedeck.cluster.differences import Difference
-from servedeck.fleet.view import Key
-from servedeck.serving.failure import Health
-from servedeck.serving.problems import error
-from servedeck.serving.status import Status
+from servedeck.fleet.views import Key
+from servedeck.serving.objects.diff import Difference
+from servedeck.serving.spec.issues import error
+from servedeck.serving.status.diagnosis import Health
+from servedeck.serving.status.status import Status
 from styles.themes import ANSI, LIGHT
 from tests.tui import fakes
 from tests.tui.bench import FakeBench

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from servedeck.cluster.errors import ApiError, ClusterError
+from servedeck.cluster.http.errors import ApiError, ClusterError
 from servedeck.cluster.logs import Stream
-from servedeck.fleet.view import Key
-from servedeck.serving.failure import Health
+from servedeck.fleet.views import Key
+from servedeck.serving.status.diagnosis import Health
 from tests.tui import fakes
 from tests.tui.helpers import make_app, shows, wait_for
 from tui.screens.log import LogScreen

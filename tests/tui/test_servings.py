@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from servedeck.fleet.query import parse
-from servedeck.fleet.view import Key
-from servedeck.serving.status import Status
+from servedeck.fleet.views import Key
+from servedeck.serving.status.status import Status
 from tests.tui import fakes
 from tests.tui.helpers import make_app, screen_text, shows, wait_for
 

@@ -1,10 +1,10 @@
 from dataclasses import replace
 from fractions import Fraction
 
-from servedeck.cluster.errors import ClusterError
-from servedeck.fleet.view import Key
+from servedeck.cluster.http.errors import ClusterError
+from servedeck.fleet.views import Key
 from servedeck.serving.capacity import Scarce
-from servedeck.serving.status import Status
+from servedeck.serving.status.status import Status
 from tests.tui import fakes
 from tests.tui.bench import FakeBench, room
 from tests.tui.helpers import make_app, screen_text, shows, wait_for

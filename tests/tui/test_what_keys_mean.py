@@ -11,21 +11,21 @@ from pathlib import Path
 import pytest
 from textual.binding import Binding
 
+from servedeck.changes.draft import Draft
+from servedeck.changes.draft_store import Shelf
 from servedeck.cluster.apply import Made, Outcome
-from servedeck.deploy.draft import Draft
-from servedeck.deploy.shelf import Shelf
 from tests.tui.bench import FakeBench
 from tests.tui.helpers import burst, make_app, screen_text, shows, wait_for
 from tests.tui.test_create import MODEL, app_of, form_of, form_on, go_to, to_step, type_text
 from tests.waiting import until
 from tui.actions import ACTIONS
-from tui.screens.create.history import History
+from tui.screens.create.undo_history import History
 from tui.screens.help import HelpScreen
-from widgets.fleet_table import FleetTable
 from widgets.line_input import EDITING
 from widgets.review_list import ReviewList
 from widgets.status_popover import StatusPopover
 from widgets.stream_log import StreamLog
+from widgets.table import FleetTable
 
 TAKEN = {"ctrl+a", "ctrl+b"}
 """Of GNU screen and tmux."""
@@ -235,8 +235,8 @@ async def test_text_pasted_where_no_field_is_does_nothing_and_says_so() -> None:
 async def test_esc_stops_what_keys_wait_for(
     bench: FakeBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tui.keyqueue.SAID_AFTER", 0.05)
-    monkeypatch.setattr("tui.keyqueue.ENDS_AFTER", 0.05)
+    monkeypatch.setattr("tui.key_queue.SAID_AFTER", 0.05)
+    monkeypatch.setattr("tui.key_queue.ENDS_AFTER", 0.05)
 
     async def never(_self: FakeBench, _key: object) -> object:
         return await asyncio.Event().wait()
@@ -429,7 +429,7 @@ async def test_a_letter_that_would_answer_a_dialog_is_not_pressed_after_a_signal
 async def test_ctrl_c_ends_where_a_part_of_the_screen_hangs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tui.keyqueue.ENDS_AFTER", 0.1)
+    monkeypatch.setattr("tui.key_queue.ENDS_AFTER", 0.1)
     app, hangs = make_app(), asyncio.Event()
     async with app.run_test(size=(80, 24)) as pilot:
         await wait_for(pilot, lambda: screen_text(app).strip(), "the first paint")
@@ -443,8 +443,8 @@ async def test_ctrl_c_comes_after_the_keys_before_it_while_they_go_on(
     bench: FakeBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = time.monotonic()
-    monkeypatch.setattr("tui.keyqueue.monotonic", lambda: now)  # none of them takes any time
-    monkeypatch.setattr("tui.keyqueue.ENDS_AFTER", 0.001)
+    monkeypatch.setattr("tui.key_queue.monotonic", lambda: now)  # none of them takes any time
+    monkeypatch.setattr("tui.key_queue.ENDS_AFTER", 0.001)
     app = make_app(workbench=bench)
     async with app.run_test(size=(80, 24)) as pilot:
         burst(pilot, "n", "a", "ctrl+c")

@@ -4,11 +4,11 @@ import pytest
 from textual import events
 from textual.app import App, ComposeResult
 
-from servedeck.serving.problems import error, warning
-from widgets.choice_box import ChoiceBox
+from servedeck.serving.spec.issues import error, warning
 from widgets.form import ChoiceRow, FieldInput, TextRow, VariableRow, meant, shown
 from widgets.form_parts import FormBody
-from widgets.spans import plain
+from widgets.select_field import ChoiceBox
+from widgets.styled_line import plain
 
 
 class Form(App[None]):

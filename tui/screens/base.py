@@ -18,14 +18,14 @@ from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 from textual.worker import Worker, WorkerState
 
-from servedeck.cluster.errors import explain
+from servedeck.cluster.http.errors import explain
 from tui.actions import BY_ID, Action, binding_of, in_scope, shown_keys
 from tui.host import Host
 from tui.source import Changes
-from widgets.key_bar import Hint, KeyBar
+from widgets.footer import Hint, KeyBar
 from widgets.line_input import PlainInput
-from widgets.lines import Bar
-from widgets.spans import Line
+from widgets.styled_line import Line
+from widgets.text_view import Bar
 
 Result = TypeVar("Result")
 

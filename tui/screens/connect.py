@@ -11,14 +11,14 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.getters import query_one
 
-from servedeck.fleet.view import ServingView
-from servedeck.serving.calls import curl, example_path, paths
+from servedeck.fleet.views import ServingView
+from servedeck.serving.client_examples import curl, example_path, paths
 from tui.actions import Action, bindings
 from tui.clipboard import CopyError, copy
 from tui.screens.base import Overlay
 from tui.screens.scrolling import scroll
 from tui.source import Changes
-from widgets.lines import Lines, Paragraph
+from widgets.text_view import Lines, Paragraph
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.getters import query_one
 
-from servedeck.serving.status import Status
+from servedeck.serving.status.status import Status
 from tui.actions import SCOPES, bindings, in_scope, shown_keys
 from tui.screens.base import Overlay
 from tui.screens.scrolling import scroll
-from widgets.lines import Lines, Paragraph
 from widgets.serving_rows import status_word
+from widgets.text_view import Lines, Paragraph
 
 KEY_WIDTH = 12
 

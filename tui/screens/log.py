@@ -9,19 +9,19 @@ from textual.binding import BindingType
 from textual.geometry import Size
 from textual.getters import query_one
 
-from servedeck.cluster.errors import ClusterError
+from servedeck.cluster.http.errors import ClusterError
 from servedeck.cluster.logs import MARK, Stream
-from servedeck.fleet.view import ContainerView, Key, PodView
-from servedeck.serving.objects import INFERENCE_CONTAINER
+from servedeck.fleet.views import ContainerView, Key, PodView
+from servedeck.serving.objects.records import INFERENCE_CONTAINER
 from servedeck.serving.text import clip
 from servedeck.serving.units import counted
 from tui.actions import Action, bindings
 from tui.screens.base import ActionScreen
 from tui.source import Changes
-from widgets.lines import Bar
-from widgets.spans import Line, Span, line_width, wrap
 from widgets.status_popover import HEALTH_TONES
 from widgets.stream_log import StreamLog
+from widgets.styled_line import Line, Span, line_width, wrap
+from widgets.text_view import Bar
 
 FIRST_LINES = 200
 """Lines of the past that are shown."""

@@ -14,9 +14,9 @@ from servedeck.serving.units import age
 from tui.actions import bindings
 from tui.screens.base import Overlay
 from widgets.columns import Column, Row
-from widgets.fleet_table import FleetTable
 from widgets.line_input import LineInput
-from widgets.lines import Bar
+from widgets.table import FleetTable
+from widgets.text_view import Bar
 
 
 class Choice(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from widgets.lines import Lines
+from widgets.text_view import Lines
 
 FAR = 1_000_000
 """Lines to the end of any text."""

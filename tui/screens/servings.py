@@ -14,24 +14,24 @@ from textual.getters import query_one
 from textual.widgets import Input
 
 from servedeck.fleet.query import Query, QueryError, counts, parse, same_place, sort, toggled_status
-from servedeck.fleet.view import Key, PodView, ServingView
+from servedeck.fleet.views import Key, PodView, ServingView
 from servedeck.serving.text import one_line
 from servedeck.serving.units import signed_age
-from tui import words
+from tui import status_text
 from tui.actions import BY_ID, POD_KEYS, Action, bindings
-from tui.namespaces import Digits
+from tui.namespace_shortcuts import Digits
 from tui.screens.base import ActionScreen
-from tui.screens.create.entry import Creating
+from tui.screens.create.flow import Creating
 from tui.screens.status import StatusPane
 from tui.source import Changes, State
-from widgets.fleet_header import FleetHeader, Heading
-from widgets.fleet_table import TICK, FleetTable
-from widgets.ladder_strip import LadderStrip
+from widgets.header import FleetHeader, Heading
 from widgets.line_input import LineInput
-from widgets.lines import Bar
+from widgets.rollout_progress import LadderStrip
 from widgets.serving_rows import COLUMNS, Rows, status_word
-from widgets.spans import Line, Span
 from widgets.status_popover import StatusPopover
+from widgets.styled_line import Line, Span
+from widgets.table import TICK, FleetTable
+from widgets.text_view import Bar
 
 DEFAULT_SORT = "status"
 MOST_FIRST = frozenset({"restarts"})
@@ -146,7 +146,7 @@ class ServingsScreen(ActionScreen[None]):
             self._digits_of = source.context
         self._digits.learn(view.key.namespace for view in all_views)
         self.table.set_placeholder(
-            words.placeholder(
+            status_text.placeholder(
                 state,
                 self.servedeck.key_of,
                 namespace=self.namespace or source.namespace,
@@ -184,7 +184,7 @@ class ServingsScreen(ActionScreen[None]):
             Heading(
                 context=app.source.context,
                 namespace=self.namespace or app.source.namespace,
-                connection=words.connection(state),
+                connection=status_text.connection(state),
                 counts=counts(here),
                 shown=len(self._views),
                 total=len(here),
@@ -195,7 +195,9 @@ class ServingsScreen(ActionScreen[None]):
 
     def _show_banner(self, state: State) -> None:
         self.banner.set_text(
-            words.banner(state, self.servedeck.key_of, empty=not self._views), most=3, hanging=3
+            status_text.banner(state, self.servedeck.key_of, empty=not self._views),
+            most=3,
+            hanging=3,
         )
         self.table.set_class(state.stale_for is not None, "-stale")
 

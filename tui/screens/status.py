@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from textual.geometry import Region
 from textual.timer import Timer
 
-from servedeck.fleet.view import Key, ServingView
+from servedeck.fleet.views import Key, ServingView
 from servedeck.serving.capacity import Scarce, nearest
 from widgets.status_popover import Crash, StatusPopover, Tail, crash_of
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from servedeck.demo.api import fieldsets, status
-from servedeck.demo.api.fieldsets import Path, Paths
+from servedeck.demo.api import field_set, status
+from servedeck.demo.api.field_set import Path, Paths
 from servedeck.demo.api.schema import ANY, Node
 from servedeck.demo.store import copy_json
 
@@ -44,7 +44,7 @@ def _read(obj: Json) -> dict[Manager, _Entry]:
             entry.get("subresource", ""),
         )
         found[manager] = _Entry(
-            fieldsets.decode(entry.get("fieldsV1") or {}), entry.get("time", "")
+            field_set.decode(entry.get("fieldsV1") or {}), entry.get("time", "")
         )
     return found
 
@@ -64,7 +64,7 @@ def _write(obj: Json, entries: dict[Manager, _Entry]) -> Json:
         }
         if entry.time:
             item["time"] = entry.time
-        item |= {"fieldsType": "FieldsV1", "fieldsV1": fieldsets.encode(entry.fields)}
+        item |= {"fieldsType": "FieldsV1", "fieldsV1": field_set.encode(entry.fields)}
         if manager.subresource:
             item["subresource"] = manager.subresource
         written.append(item)
@@ -81,7 +81,7 @@ def track(node: Node, old: Json | None, new: Json, manager: Manager, now: str) -
         # an empty list is how a client clears them (apiserver fieldmanager/managedfields)
         return _write(new, {})
     entries = _read(old) if old is not None else {}
-    difference = fieldsets.compare(node, _bare(old or {}), _bare(new))
+    difference = field_set.compare(node, _bare(old or {}), _bare(new))
     if not difference:
         return _write(new, entries)
     for other, entry in entries.items():
@@ -112,7 +112,7 @@ def apply(
     }
     config = {**config, "metadata": meta}
     entries = _read(old) if old is not None else {}
-    wanted = fieldsets.owned(node, config)
+    wanted = field_set.owned(node, config)
     before = entries.get(manager, _Entry(frozenset(), ""))
     merged = _merge(node, old or {}, config)
     others = [entry.fields for other, entry in entries.items() if other != manager]
@@ -120,7 +120,7 @@ def apply(
     for path in sorted(before.fields - kept, key=len):
         if not any(other[: len(path)] == path for other in kept):
             _remove(node, merged, path)
-    changed = fieldsets.compare(node, _bare(old or {}), _bare(merged)).changed
+    changed = field_set.compare(node, _bare(old or {}), _bare(merged)).changed
     conflicts = [
         (other, path)
         for other, entry in entries.items()
@@ -163,18 +163,18 @@ def _conflict(conflicts: list[tuple[Manager, Path]]) -> status.StatusError:
     count = len(conflicts)
     if count == 1:
         manager, path = conflicts[0]
-        words = f"conflict with {manager}: {fieldsets.print_path(path)}"
+        words = f"conflict with {manager}: {field_set.print_path(path)}"
     else:
         lines = []
         for name in sorted({str(manager) for manager, _ in conflicts}):
             lines.append(f"conflicts with {name}:")
-            lines += [f"- {fieldsets.print_path(p)}" for m, p in conflicts if str(m) == name]
+            lines += [f"- {field_set.print_path(p)}" for m, p in conflicts if str(m) == name]
         words = "\n".join(lines)
     causes = [
         {
             "reason": "FieldManagerConflict",
             "message": f"conflict with {manager}",
-            "field": fieldsets.print_path(path),
+            "field": field_set.print_path(path),
         }
         for manager, path in conflicts
     ]
@@ -208,8 +208,8 @@ def _merge(node: Node, old: Any, config: Any) -> Any:
 
 
 def _merge_items(node: Node, old: list[Any], config: list[Any]) -> list[Any]:
-    before = {fieldsets.item_key(node, item): item for item in old}
-    wanted = {fieldsets.item_key(node, item): item for item in config}
+    before = {field_set.item_key(node, item): item for item in old}
+    wanted = {field_set.item_key(node, item): item for item in config}
     merged = []
     queue = iter([key for key in wanted if key in before])
     for key, item in before.items():
@@ -233,7 +233,7 @@ def _remove(node: Node, obj: Any, path: Path) -> None:
             child = node.fields.get(name, ANY) if node.form == "struct" else node.element
         elif isinstance(obj, list):
             at = next(
-                (i for i, item in enumerate(obj) if fieldsets.item_key(node, item) == key), None
+                (i for i, item in enumerate(obj) if field_set.item_key(node, item) == key), None
             )
             if at is None:
                 return
@@ -261,13 +261,13 @@ def check_unique(node: Node, value: Any, path: Path = ()) -> str:
     if isinstance(value, list) and node.form == "list" and node.list_type in ("map", "set"):
         seen: set[str] = set()
         for item in value:
-            key = fieldsets.item_key(node, item)
+            key = field_set.item_key(node, item)
             if key in seen:
-                shown = fieldsets.print_path((key,))
-                return f"{fieldsets.print_path(path)}: duplicate entries for key {shown}"
+                shown = field_set.print_path((key,))
+                return f"{field_set.print_path(path)}: duplicate entries for key {shown}"
             seen.add(key)
-    if isinstance(value, (dict, list)) and not fieldsets.is_leaf(node, value):
-        for key, child, item, _ in fieldsets.children(node, value):
+    if isinstance(value, (dict, list)) and not field_set.is_leaf(node, value):
+        for key, child, item, _ in field_set.children(node, value):
             if words := check_unique(child, item, (*path, key)):
                 return words
     return ""

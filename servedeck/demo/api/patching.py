@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from servedeck.demo.api import bodies, fieldsets, managers, patches, scale, status
+from servedeck.demo.api import bodies, field_set, managers, patches, scale, status
 from servedeck.demo.api.bodies import TypeMismatchError
-from servedeck.demo.api.incoming import (
+from servedeck.demo.api.managers import Manager
+from servedeck.demo.api.request_decoding import (
     IGNORE,
     STRICT,
     check_options,
@@ -17,7 +18,6 @@ from servedeck.demo.api.incoming import (
     settle,
     unfit,
 )
-from servedeck.demo.api.managers import Manager
 from servedeck.demo.api.requests import Call, truth
 from servedeck.demo.api.schema import SCALE, Node, named, schema_of
 from servedeck.demo.api.status import Cause, StatusError
@@ -220,9 +220,9 @@ def _without_nulls(value: Any) -> Any:
     return value
 
 
-def _schema_errors(node: Node, value: Any, path: fieldsets.Path) -> Iterator[str]:
+def _schema_errors(node: Node, value: Any, path: field_set.Path) -> Iterator[str]:
     """What structured-merge-diff says of a configuration that does not fit (typed/validate.go)."""
-    where = fieldsets.print_path(path)
+    where = field_set.print_path(path)
     form = node.form
     if form in ("struct", "map"):
         if not isinstance(value, dict):
@@ -232,7 +232,7 @@ def _schema_errors(node: Node, value: Any, path: fieldsets.Path) -> Iterator[str
             child = node.fields.get(name) if form == "struct" else node.element
             inner = (*path, f"f:{name}")
             if child is None:
-                yield f"{fieldsets.print_path(inner)}: field not declared in schema"
+                yield f"{field_set.print_path(inner)}: field not declared in schema"
             else:
                 yield from _schema_errors(child, item, inner)
     elif form == "list":
@@ -247,7 +247,7 @@ def _schema_errors(node: Node, value: Any, path: fieldsets.Path) -> Iterator[str
                 )
                 continue
             keyed = node.list_type in ("map", "set")
-            key = fieldsets.item_key(node, item) if keyed else f"i:{index}"
+            key = field_set.item_key(node, item) if keyed else f"i:{index}"
             yield from _schema_errors(node.element, item, (*path, key))
     elif form in ("int32", "int64", "float64"):
         if isinstance(value, bool) or not isinstance(value, (int, float)):

@@ -26,7 +26,7 @@ from servedeck.demo.api import (
     logs,
     openapi,
     patching,
-    preparation,
+    prepare_for_create,
     proxying,
     reading,
     status,
@@ -78,7 +78,7 @@ class ApiServer:
         self._users = {user.token: user for user in users}
         self._port = port
         self._runner: web.ServerRunner | None = None
-        store.admission.insert(0, preparation.admit)
+        store.admission.insert(0, prepare_for_create.admit)
 
     async def start(self) -> str:
         """Listens; the URL. OSError when the port is taken."""

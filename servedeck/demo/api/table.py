@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from servedeck.demo.api import cells as c
-from servedeck.demo.api import cells_more as m
+from servedeck.demo.api import printers as c
+from servedeck.demo.api import printers_other as m
 from servedeck.demo.resources import (
     AUTOSCALERS,
     CONFIGMAPS,
@@ -45,8 +45,8 @@ from servedeck.demo.resources import (
     STORAGECLASSES,
     Resource,
 )
-from servedeck.serving import pods
-from servedeck.serving.objects import Pod
+from servedeck.serving.objects.records import Pod
+from servedeck.serving.status import pods
 
 Json = dict[str, Any]
 Cells = Callable[[Json, datetime], list[Any]]

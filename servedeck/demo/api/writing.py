@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from servedeck.demo.api import bodies, scale, selectors, status, validation
 from servedeck.demo.api.access import review
-from servedeck.demo.api.incoming import check_options, decode, finish
 from servedeck.demo.api.managers import Manager, track
 from servedeck.demo.api.reading import list_of
+from servedeck.demo.api.request_decoding import check_options, decode, finish
 from servedeck.demo.api.requests import Call, integer, list_options
 from servedeck.demo.api.schema import SCALE, named, schema_of
 from servedeck.demo.api.status import Cause

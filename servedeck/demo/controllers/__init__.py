@@ -7,8 +7,8 @@ from servedeck.demo.controllers import quota
 from servedeck.demo.controllers.base import Context
 from servedeck.demo.controllers.deployment import DeploymentController
 from servedeck.demo.controllers.endpoints import EndpointsController
-from servedeck.demo.controllers.extensions import RouteController, ScaledObjectController
 from servedeck.demo.controllers.garbage import GarbageCollector
+from servedeck.demo.controllers.gateway_keda import RouteController, ScaledObjectController
 from servedeck.demo.controllers.kubelet.agent import Kubelet
 from servedeck.demo.controllers.recorder import Recorder
 from servedeck.demo.controllers.replicaset import ReplicaSetController

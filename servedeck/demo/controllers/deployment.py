@@ -5,7 +5,7 @@ Source: kubernetes pkg/controller/deployment (sync.go, rolling.go, recreate.go).
 
 from __future__ import annotations
 
-from servedeck.demo import words
+from servedeck.demo import event_messages
 from servedeck.demo.api.status import StatusError
 from servedeck.demo.controllers import rollout
 from servedeck.demo.controllers.base import (
@@ -18,7 +18,7 @@ from servedeck.demo.controllers.base import (
     owner_reference,
     selects,
 )
-from servedeck.demo.controllers.progress import Progress
+from servedeck.demo.controllers.deployment_status import Progress
 from servedeck.demo.controllers.rollout import DESIRED, HASH, MAXIMUM, REVISION, replicas_of
 from servedeck.demo.resources import DEPLOYMENTS, PODS, REPLICASETS
 from servedeck.demo.store import Change, Json, Key, copy_json
@@ -129,7 +129,7 @@ class _Pass(Progress):
             self._annotate(self.new, revision)
             self._mark_revision(self.new["metadata"]["annotations"][REVISION])
             if condition({"status": self.status}, "Progressing") is None:
-                self._set_progressing("True", words.FOUND_REPLICASET)
+                self._set_progressing("True", event_messages.FOUND_REPLICASET)
             return
         if not create:
             return
@@ -139,7 +139,7 @@ class _Pass(Progress):
         size = replicas_of(self.new)
         if size:
             self._tell_scaled(self.new, 0, size)
-        self._set_progressing("True", words.NEW_REPLICASET)
+        self._set_progressing("True", event_messages.NEW_REPLICASET)
 
     def _create_new(self, revision: str) -> Json:
         deployment, meta = self.deployment, self.deployment["metadata"]
@@ -279,7 +279,7 @@ class _Pass(Progress):
     def _tell_scaled(self, replicaset: Json, old: int, new: int) -> None:
         self._recorder.event(
             self.deployment,
-            words.SCALED_REPLICASET,
+            event_messages.SCALED_REPLICASET,
             direction="up" if new > old else "down",
             name=replicaset["metadata"]["name"],
             old=old,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from servedeck.demo import words
+from servedeck.demo import event_messages
 from servedeck.demo.api.status import StatusError
 from servedeck.demo.controllers.base import Context, Queue, amount, key_of
 from servedeck.demo.controllers.scheduler import Amounts
@@ -33,13 +33,13 @@ def admit(store: Store, resource: Resource, new: Json, old: Json | None, subreso
         missing = sorted(name for name in hard if name in _MUST_SET and name not in asked)
         if missing:
             what = "; ".join(f"{name} for: {_containers(new, name)}" for name in missing)
-            raise _refused(meta, words.QUOTA_MUST_SPECIFY, quota, what=what)
+            raise _refused(meta, event_messages.QUOTA_MUST_SPECIFY, quota, what=what)
         used = count(store, quota)
         over = sorted(n for n, a in asked.items() if a and used.get(n, Fraction(0)) + a > hard[n])
         if over:
             raise _refused(
                 meta,
-                words.QUOTA_EXCEEDED,
+                event_messages.QUOTA_EXCEEDED,
                 quota,
                 requested=_listed(asked, over),
                 used=_listed(used, over),

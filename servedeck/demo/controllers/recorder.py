@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from servedeck.demo.clock import Clock, seconds
+from servedeck.demo.event_messages import Component, Word
 from servedeck.demo.resources import EVENTS
 from servedeck.demo.store import Json, Store
-from servedeck.demo.words import Component, Word
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ pkg/controller/controller_utils.go.
 
 from __future__ import annotations
 
-from servedeck.demo import words
+from servedeck.demo import event_messages
 from servedeck.demo.api.status import StatusError
 from servedeck.demo.clock import seconds
 from servedeck.demo.controllers.base import (
@@ -81,7 +81,9 @@ class ReplicaSetController:
             return self._create(replicaset, missing)
         for pod in sorted(active, key=lambda pod: _rank(pod, active))[: max(0, -missing)]:
             self._store.delete(PODS, *key_of(pod))
-            self._recorder.event(replicaset, words.DELETED_POD, pod=pod["metadata"]["name"])
+            self._recorder.event(
+                replicaset, event_messages.DELETED_POD, pod=pod["metadata"]["name"]
+            )
         return None
 
     def _create(self, replicaset: Json, missing: int) -> Exception | None:
@@ -94,9 +96,13 @@ class ReplicaSetController:
                 except StatusError as error:
                     if error.reason == "NotFound" or "being terminated" in error.message:
                         return None
-                    self._recorder.event(replicaset, words.CREATE_FAILED, error=error.message)
+                    self._recorder.event(
+                        replicaset, event_messages.CREATE_FAILED, error=error.message
+                    )
                     return error
-                self._recorder.event(replicaset, words.CREATED_POD, pod=pod["metadata"]["name"])
+                self._recorder.event(
+                    replicaset, event_messages.CREATED_POD, pod=pod["metadata"]["name"]
+                )
             left -= min(batch, left)
             batch *= 2
         return None

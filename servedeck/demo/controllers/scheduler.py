@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import NamedTuple
 
-from servedeck.demo import words
+from servedeck.demo import event_messages
 from servedeck.demo.controllers.base import (
     Context,
     Queue,
@@ -93,10 +93,12 @@ class Scheduler:
         nodes = self._store.list(NODES)
         refused = self._before(pod)
         if refused:
-            self._refuse(pod, f"{words.NODES_AVAILABLE.format(nodes=len(nodes))} {refused}")
+            self._refuse(
+                pod, f"{event_messages.NODES_AVAILABLE.format(nodes=len(nodes))} {refused}"
+            )
             return
         if not nodes:
-            self._refuse(pod, words.NO_NODES)
+            self._refuse(pod, event_messages.NO_NODES)
             return
         need = requests(pod)
         used = self._used()
@@ -124,9 +126,9 @@ class Scheduler:
                 continue
             found = self._store.find(PERSISTENTVOLUMECLAIMS, namespace, claim)
             if found is None:
-                return f"{words.CLAIM_MISSING.format(name=claim)}. not found"
+                return f"{event_messages.CLAIM_MISSING.format(name=claim)}. not found"
             if (found.get("status") or {}).get("phase") == "Pending":
-                return f"{words.CLAIM_UNBOUND}. not found"
+                return f"{event_messages.CLAIM_UNBOUND}. not found"
         return ""
 
     def _used(self) -> dict[str, tuple[Amounts, int]]:
@@ -149,7 +151,9 @@ class Scheduler:
             _set_scheduled(obj, {"status": "True", "lastTransitionTime": stamp})
 
         bound = self._store.mutate(PODS, *key, write, ALL)
-        self._recorder.event(bound, words.SCHEDULED, namespace=key[0], pod=key[1], node=node)
+        self._recorder.event(
+            bound, event_messages.SCHEDULED, namespace=key[0], pod=key[1], node=node
+        )
 
     def _refuse(self, pod: Json, why: str) -> None:
         key, stamp = key_of(pod), self._clock.stamp()
@@ -169,7 +173,7 @@ class Scheduler:
             )
 
         self._store.mutate(PODS, *key, write, "status")
-        self._recorder.event(pod, words.SCHEDULING_FAILED, message=why)
+        self._recorder.event(pod, event_messages.SCHEDULING_FAILED, message=why)
         self._queue.add(key, _FLUSH)
 
 
@@ -178,10 +182,13 @@ def message(misfits: Iterable[Misfit]) -> str:
     misfits = list(misfits)
     nodes = len(misfits)
     reasons = Counter(reason for misfit in misfits for reason in misfit.reasons)
-    head = words.NODES_AVAILABLE.format(nodes=nodes)
+    head = event_messages.NODES_AVAILABLE.format(nodes=nodes)
     listed = ", ".join(sorted(f"{count} {reason}" for reason, count in reasons.items()))
     helpless = sum(misfit.final for misfit in misfits)
-    preemption = {words.PREEMPTION_UNHELPFUL: helpless, words.NO_VICTIMS: nodes - helpless}
+    preemption = {
+        event_messages.PREEMPTION_UNHELPFUL: helpless,
+        event_messages.NO_VICTIMS: nodes - helpless,
+    }
     tail = ", ".join(sorted(f"{count} {reason}" for reason, count in preemption.items() if count))
     return f"{head} {listed}. no new claims to deallocate, preemption: {head} {tail}."
 
@@ -223,21 +230,21 @@ def _misfit(pod: Json, node: Json, need: Amounts, taken: Amounts, count: int) ->
     spec, node_spec = pod["spec"], node.get("spec") or {}
     tolerations = spec.get("tolerations") or ()
     if node_spec.get("unschedulable"):
-        return Misfit((words.UNSCHEDULABLE_NODE,), True)
+        return Misfit((event_messages.UNSCHEDULABLE_NODE,), True)
     for taint in node_spec.get("taints") or ():
         if taint.get("effect") in _SKIPPED and not any(_tolerates(t, taint) for t in tolerations):
-            return Misfit((words.UNTOLERATED_TAINT,), True)
+            return Misfit((event_messages.UNTOLERATED_TAINT,), True)
     labels = (node["metadata"].get("labels") or {}).items()
     if not (spec.get("nodeSelector") or {}).items() <= labels or not _affine(spec, node):
-        return Misfit((words.SELECTOR_MISMATCH,), True)
+        return Misfit((event_messages.SELECTOR_MISMATCH,), True)
     free = _allocatable(node)
     short, final = [], False
     if count + 1 > free.get("pods", Fraction(110)):
-        short.append(words.TOO_MANY_PODS)
+        short.append(event_messages.TOO_MANY_PODS)
     for name, asked in need.items():
         have = free.get(name, Fraction(0))
         if asked > have - taken.get(name, Fraction(0)):
-            short.append(words.INSUFFICIENT.format(resource=name))
+            short.append(event_messages.INSUFFICIENT.format(resource=name))
             final = final or asked > have
     return Misfit(tuple(short), final) if short else None
 

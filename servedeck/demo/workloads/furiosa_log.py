@@ -5,9 +5,9 @@ from __future__ import annotations
 import time as _time
 from collections.abc import Iterator
 
-from servedeck.demo.workloads.behaviour import Cause
+from servedeck.demo.workloads.failure_simulation import Cause
 from servedeck.demo.workloads.instance import Instance
-from servedeck.demo.workloads.lines import Line, Writer
+from servedeck.demo.workloads.log_lines import Line, Writer
 
 
 def start(instance: Instance) -> Iterator[Line]:

@@ -8,9 +8,9 @@ import math
 from collections.abc import Iterator
 
 from servedeck.demo.workloads import furiosa_log, vllm_log
-from servedeck.demo.workloads.behaviour import Cause
+from servedeck.demo.workloads.failure_simulation import Cause
 from servedeck.demo.workloads.instance import Instance
-from servedeck.demo.workloads.lines import Line
+from servedeck.demo.workloads.log_lines import Line
 from servedeck.demo.workloads.server import FURIOSA, OTHER, VLLM
 
 SLOT = 10.0

@@ -13,8 +13,8 @@ from servedeck.demo.clock import Clock
 from servedeck.demo.controllers.kubelet.agent import Kubelet
 from servedeck.demo.workloads.answers import answer
 from servedeck.demo.workloads.instance import Instance
-from servedeck.demo.workloads.lines import Line
 from servedeck.demo.workloads.log import Log
+from servedeck.demo.workloads.log_lines import Line
 from servedeck.demo.workloads.server import OTHER
 
 Json = dict[str, Any]

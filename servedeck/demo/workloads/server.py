@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from servedeck.demo.workloads.models import GIB, Model, find
+from servedeck.demo.workloads.model_sizes import GIB, Model, find
 from servedeck.serving.units import quantity
 
 Json = dict[str, Any]

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from servedeck.demo.workloads.behaviour import Cause
+from servedeck.demo.workloads.failure_simulation import Cause
 from servedeck.demo.workloads.instance import Instance
-from servedeck.demo.workloads.lines import Line, Writer
+from servedeck.demo.workloads.log_lines import Line, Writer
 
 _RULE = "^" * 60
 

@@ -11,15 +11,14 @@ from textual import events
 from textual.message import Message
 from textual.widget import Widget
 
-from servedeck.deploy.draft import VARIABLE, VOLUME, Draft
-from servedeck.serving.env import parse
-from servedeck.serving.fields import Kind
-from servedeck.serving.manifests import SystemVolume
-from servedeck.serving.problems import Problem
-from tui.screens.create import choices, environment, steps
-from tui.screens.create.summary import masked
+from servedeck.changes.draft import VARIABLE, VOLUME, Draft
+from servedeck.serving.objects.manifests import SystemVolume
+from servedeck.serving.spec.env_file import parse
+from servedeck.serving.spec.fields import Kind
+from servedeck.serving.spec.issues import Problem
+from tui.screens.create import env_rows, field_options, steps
+from tui.screens.create.review_text import masked
 from tui.workbench import Around
-from widgets.choice_box import ChoiceBox
 from widgets.form import (
     LONGEST_VALUE,
     WIDEST,
@@ -30,6 +29,7 @@ from widgets.form import (
     VariableRow,
 )
 from widgets.form_parts import Fact, FormBody, FormButton, Heading
+from widgets.select_field import ChoiceBox
 
 WIDTHS = {Kind.INTEGER: 12, Kind.FRACTION: 12, Kind.QUANTITY: 16, Kind.ARGUMENTS: 100}
 """Cells of an input at most, by the kind of its field."""
@@ -134,7 +134,7 @@ class FormView(FormBody):
     def drop_blank(self) -> None:
         """Remove rows into which nothing was written, before another step is shown or this one is
         shown anew."""
-        moved = environment.drop_blank(self.draft)
+        moved = env_rows.drop_blank(self.draft)
         self._forget()
         if moved:
             self.left = {now for path in self.left if (now := _moved(path, moved))}
@@ -158,8 +158,8 @@ class FormView(FormBody):
             row = self.draft.rows[path][int(at)]
             return VariableRow(item.path, row, masked=masked(row) and not self.reveal)
         field, text = item.field, self.text(item.path)
-        if choices.is_choice(item.path, self.draft):
-            drawn = choices.shown(item.path, text)
+        if field_options.is_choice(item.path, self.draft):
+            drawn = field_options.shown(item.path, text)
             return ChoiceRow(item.path, field.label, *drawn, required=field.required)
         return TextRow(
             item.path,
@@ -202,7 +202,7 @@ class FormView(FormBody):
     def _show_notes(self) -> None:
         for row in self._rows:
             if isinstance(row, ChoiceRow):
-                row.set_note(choices.note(row.path, self.draft, self._around))
+                row.set_note(field_options.note(row.path, self.draft, self._around))
         for fact in self.query(Fact):
             fact.set_lines(*steps.system_lines(self._system))
 
@@ -247,7 +247,7 @@ class FormView(FormBody):
         self.set_text(path, text)
         for row in self._rows:
             if isinstance(row, ChoiceRow) and row.path == path:
-                row.box.show(*choices.shown(path, text))
+                row.box.show(*field_options.shown(path, text))
         self._show_notes()
 
     async def settle(self) -> None:
@@ -270,7 +270,9 @@ class FormView(FormBody):
     def on_choice_box_stepped(self, message: ChoiceBox.Stepped) -> None:
         message.stop()
         path = message.box.path
-        keys = [one.key for one in choices.choices(path, self.draft, self._around) if not one.off]
+        keys = [
+            one.key for one in field_options.choices(path, self.draft, self._around) if not one.off
+        ]
         if not keys:
             self.post_message(self.ChoiceWanted(path, ""))
             return
@@ -377,7 +379,7 @@ class FormView(FormBody):
         self.left.add(row)
         path, _, at = row.rpartition(".")
         unread = self._texts_of(row).get("source") == "line"
-        if unread and environment.mend(self.draft, path, int(at)):
+        if unread and env_rows.mend(self.draft, path, int(at)):
             self.call_later(self._mended, row)
         self.post_message(self.Changed(row))
 
@@ -429,7 +431,7 @@ class FormView(FormBody):
         """Make rows of pasted lines or of a file."""
         if self._too_much(text):
             return
-        taken = environment.take(self.draft, path, text, at)
+        taken = env_rows.take(self.draft, path, text, at)
         self.left |= {f"{path}.{number}" for number in range(len(self.draft.rows[path]))}
         lines = [i for i, row in enumerate(self.draft.rows[path]) if row["source"] == "line"]
         await self.rebuild(f"{path}.{lines[0]}" if lines else f"add.{path}")
@@ -462,7 +464,7 @@ class FormView(FormBody):
 
     async def remove_if_blank(self, path: str) -> None:
         """Remove the row of the field at `path`, which has the cursor, if nothing is in it."""
-        if environment.is_blank(self._texts_of(path.rpartition(".")[0])):
+        if env_rows.is_blank(self._texts_of(path.rpartition(".")[0])):
             await self.remove_row()
 
     async def change_source(self) -> str:
@@ -471,7 +473,7 @@ class FormView(FormBody):
         if "source" not in self._texts_of(row) or not row.startswith(("env.", "transformer.env.")):
             return ""
         texts = self._texts_of(row)
-        sentence = environment.next_source(texts)
+        sentence = env_rows.next_source(texts)
         editor = "ref" if texts["source"] in ("secret", "config_map") else "value"
         await self.rebuild(f"{row}.{editor}")
         self.post_message(self.Changed(row))

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from servedeck.deploy.draft import Draft
-from servedeck.deploy.form import ADVANCED, BASIC, RESOURCES, TRANSFORMER
-from servedeck.serving.fields import Field, Kind
-from servedeck.serving.manifests import SystemVolume
-from widgets.spans import Line
+from servedeck.changes.draft import Draft
+from servedeck.changes.form import ADVANCED, BASIC, RESOURCES, TRANSFORMER
+from servedeck.serving.objects.manifests import SystemVolume
+from servedeck.serving.spec.fields import Field, Kind
+from widgets.styled_line import Line
 
 STEPS = ("Basic Information", "Detailed Settings", "Review & Deploy")
 

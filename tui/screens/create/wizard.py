@@ -12,24 +12,24 @@ from textual.geometry import Size
 from textual.getters import query_one
 from textual.timer import Timer
 
-from servedeck.deploy.draft import Draft
-from servedeck.deploy.shelf import Slot
-from servedeck.fleet.view import Key
-from servedeck.serving.problems import errors
+from servedeck.changes.draft import Draft
+from servedeck.changes.draft_store import Slot
+from servedeck.fleet.views import Key
+from servedeck.serving.spec.issues import errors
 from tui.actions import BY_ID, Action, bound
-from tui.screens.create import choices, steps
-from tui.screens.create.ask import Answer, AskScreen
-from tui.screens.create.choose import ChooseScreen
-from tui.screens.create.filing import FilingScreen
+from tui.screens.confirm import Answer, AskScreen
+from tui.screens.create import field_options, steps
+from tui.screens.create.draft_autosave import PAUSE, Keeper
 from tui.screens.create.form_view import FormView
-from tui.screens.create.history import History
-from tui.screens.create.keeper import PAUSE, Keeper
-from tui.screens.create.summary import VIEWS, Result
+from tui.screens.create.import_export import FilingScreen
+from tui.screens.create.option_picker import ChooseScreen
+from tui.screens.create.review_text import VIEWS, Result
+from tui.screens.create.undo_history import History
 from tui.workbench import Workbench
 from widgets.form_parts import FormButton
-from widgets.lines import Bar
 from widgets.review_list import ReviewList
-from widgets.spans import Line, Span, spread, wrap
+from widgets.styled_line import Line, Span, spread, wrap
+from widgets.text_view import Bar
 
 AROUND_PACE = 0.25
 """Seconds between two looks at what the cluster says of nodes, claims and projects."""
@@ -294,7 +294,7 @@ class CreateScreen(FilingScreen):
         if isinstance(self.app.screen, ChooseScreen):
             self.app.screen.type(message.typed)  # a second letter, typed before the list came
             return
-        offered = choices.choices(path, self.draft, self.around)
+        offered = field_options.choices(path, self.draft, self.around)
 
         async def chosen(key: str | None) -> None:
             if key is not None:
@@ -303,7 +303,7 @@ class CreateScreen(FilingScreen):
                 await self.form.remove_if_blank(path)
 
         field = steps.fields(self.draft).get(path, steps.CLAIM)
-        free = choices.is_free(path, self.draft)
+        free = field_options.is_free(path, self.draft)
         screen = ChooseScreen(
             field.label, offered, self.form.text(path), typed=message.typed, free=free
         )
@@ -411,7 +411,7 @@ class CreateScreen(FilingScreen):
 
     def keep(self, path: str = "") -> None:
         """The draft was changed at `path`: write it to disk a moment after the last key."""
-        self.history.note(path, typed=bool(path) and not choices.is_choice(path, self.draft))
+        self.history.note(path, typed=bool(path) and not field_options.is_choice(path, self.draft))
         if self._save is not None:
             self._save.stop()
         self._save = self.set_timer(PAUSE, self._keep_soon)

@@ -8,7 +8,7 @@ from servedeck.demo.controllers.kubelet.container import ContainerWorker
 from servedeck.demo.controllers.kubelet.pod import PodWorker
 from servedeck.demo.resources import CONFIGMAPS, PODS, SECRETS
 from servedeck.demo.store import Change, Json
-from servedeck.demo.workloads.behaviour import Cause
+from servedeck.demo.workloads.failure_simulation import Cause
 from servedeck.demo.workloads.instance import Instance
 from servedeck.demo.workloads.traffic import Traffic
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from servedeck.demo import words
+from servedeck.demo import event_messages
 from servedeck.demo.clock import seconds, stamp
 from servedeck.demo.controllers.kubelet import images
 from servedeck.demo.controllers.kubelet.environment import MissingConfigError, environment
 from servedeck.demo.controllers.kubelet.probes import Probe
 from servedeck.demo.controllers.kubelet.pulling import BACKOFF_FIRST, BACKOFF_MOST, SYNC, Pulling
 from servedeck.demo.store import Json
-from servedeck.demo.workloads import behaviour, server
-from servedeck.demo.workloads.behaviour import Cause, Plan
+from servedeck.demo.workloads import failure_simulation, server
+from servedeck.demo.workloads.failure_simulation import Cause, Plan
 from servedeck.demo.workloads.instance import Instance
 from servedeck.demo.workloads.log import Log
 
@@ -33,7 +33,7 @@ class ContainerWorker(Pulling):
         try:
             self._env = environment(self._store, self.pod.object, self.spec)
         except MissingConfigError as error:
-            self._event(words.FAILED, error=error)
+            self._event(event_messages.FAILED, error=error)
             self._wait("CreateContainerConfigError", str(error))
             self._later(SYNC, self.begin)
             return
@@ -51,11 +51,11 @@ class ContainerWorker(Pulling):
             self._number += 1
             self.restarts += 1
         self.previous, self.instance = self.instance or self.previous, self._instance(now)
-        self._event(words.CREATED)
+        self._event(event_messages.CREATED)
         if self.instance.plan.cause is Cause.NO_PROGRAM:
             self._cannot_run(now)
             return
-        self._event(words.STARTED)
+        self._event(event_messages.STARTED)
         if "terminated" in self.state:
             self.last = {"terminated": self.state["terminated"]}
         self.state = {"running": {"startedAt": stamp(now)}}
@@ -67,7 +67,7 @@ class ContainerWorker(Pulling):
         pod = self.pod
         runs = server.read(self.spec, self._env)
         memory = server.gpu_memory(pod.product)
-        plan = behaviour.plan(runs, pod.annotations, memory, pod.uid, number)
+        plan = failure_simulation.plan(runs, pod.annotations, memory, pod.uid, number)
         if self.init and not self.sidecar:
             plan = Plan(None, 1.0 + (number + len(self.name)) % 4, 0, "Completed")
         return Instance(
@@ -77,8 +77,8 @@ class ContainerWorker(Pulling):
 
     def _cannot_run(self, now: float) -> None:
         assert self.instance is not None
-        text = words.COMMAND_MISSING.format(command=self.instance.server.missing_program)
-        self._event(words.FAILED, error=text)
+        text = event_messages.COMMAND_MISSING.format(command=self.instance.server.missing_program)
+        self._event(event_messages.FAILED, error=text)
         self.instance.ended = now
         ended = {
             "exitCode": 128,
@@ -120,7 +120,7 @@ class ContainerWorker(Pulling):
         assert self.instance is not None and callable(changed)
 
         def unhealthy(output: str) -> None:
-            self._event(words.UNHEALTHY, probe=kind.capitalize(), output=output)
+            self._event(event_messages.UNHEALTHY, probe=kind.capitalize(), output=output)
 
         probe = Probe(
             self._clock, self.spec[f"{kind}Probe"], self.instance, self.pod.address, self._ports,
@@ -181,7 +181,7 @@ class ContainerWorker(Pulling):
 
     def _kill_unhealthy(self, probe: str) -> None:
         assert self.instance is not None
-        self._event(words.KILLING_UNHEALTHY, probe=probe)
+        self._event(event_messages.KILLING_UNHEALTHY, probe=probe)
         self._stop_probes()
         self._set_ready(False)
         self.pod.changed()
@@ -199,7 +199,7 @@ class ContainerWorker(Pulling):
             self._death.cancel()
         if self.instance is None or not self.running:
             return 0.0
-        self._event(words.KILLING)
+        self._event(event_messages.KILLING)
         self.instance.killed = True
         grace = float(self.pod.spec.get("terminationGracePeriodSeconds", 30))
         hangs = self.instance.plan.health(self._clock.time() - self.instance.started) == -1
@@ -261,7 +261,7 @@ class ContainerWorker(Pulling):
         if not fresh and now - finished < self._crash_backoff:
             self._crash_wait()
             self._event(
-                words.CRASH_BACKOFF,
+                event_messages.CRASH_BACKOFF,
                 pod=self.pod.name,
                 namespace=self.pod.namespace,
                 uid=self.pod.uid,
@@ -275,8 +275,8 @@ class ContainerWorker(Pulling):
     def _crash_wait(self) -> None:
         self._wait(
             "CrashLoopBackOff",
-            words.CRASH_WAITING.format(
-                delay=words.go_duration(self._crash_backoff),
+            event_messages.CRASH_WAITING.format(
+                delay=event_messages.go_duration(self._crash_backoff),
                 container=self.name,
                 pod=self.pod.name,
                 namespace=self.pod.namespace,

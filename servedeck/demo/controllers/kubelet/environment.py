@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from servedeck.demo import words
+from servedeck.demo import event_messages
 from servedeck.demo.resources import CONFIGMAPS, PERSISTENTVOLUMECLAIMS, SECRETS, Resource
 from servedeck.demo.store import Json, Store
 
@@ -65,8 +65,8 @@ def missing_volumes(store: Store, pod: Json) -> Iterator[MissingVolume]:
 def _from(store: Store, pod: Json, source: Json) -> str | None:
     namespace = pod["metadata"]["namespace"]
     for field, resource, text in (
-        ("configMapKeyRef", CONFIGMAPS, words.CONFIGMAP_KEY_MISSING),
-        ("secretKeyRef", SECRETS, words.SECRET_KEY_MISSING),
+        ("configMapKeyRef", CONFIGMAPS, event_messages.CONFIGMAP_KEY_MISSING),
+        ("secretKeyRef", SECRETS, event_messages.SECRET_KEY_MISSING),
     ):
         reference = source.get(field)
         if not reference:
@@ -97,7 +97,11 @@ def _data(
     if found is None:
         if reference.get("optional"):
             return None
-        text = words.SECRET_MISSING if resource is SECRETS else words.CONFIGMAP_MISSING
+        text = (
+            event_messages.SECRET_MISSING
+            if resource is SECRETS
+            else event_messages.CONFIGMAP_MISSING
+        )
         raise MissingConfigError(text.format(name=name))
     data = found.get("data") or {}
     if resource is not SECRETS:

@@ -6,7 +6,7 @@ import hashlib
 import re
 from typing import NamedTuple
 
-from servedeck.demo import words
+from servedeck.demo import event_messages
 
 _NAME = re.compile(
     r"(?:(?P<host>[a-zA-Z0-9.-]+(?::\d+)?)/)?"
@@ -74,17 +74,17 @@ def find(image: str, *, secret: bool) -> Image:
     if host == "docker.io":
         known = _TAGS.get(path)
         if known is None:
-            error = words.PULL_DENIED.format(reference=reference)
+            error = event_messages.PULL_DENIED.format(reference=reference)
         else:
             size = known[1]
             if match["digest"] is None and known[0].fullmatch(tag) is None:
-                error = words.PULL_NOT_FOUND.format(reference=reference)
+                error = event_messages.PULL_NOT_FOUND.format(reference=reference)
     elif host not in _REGISTRIES:
-        error = words.PULL_NO_HOST.format(
+        error = event_messages.PULL_NO_HOST.format(
             reference=reference, registry=host, repository=path, tag=tag
         )
     elif host in _PRIVATE and path.startswith("private/") and not secret:
-        error = words.PULL_UNAUTHORIZED.format(
+        error = event_messages.PULL_UNAUTHORIZED.format(
             reference=reference, registry=f"https://{host}/token"
         )
     return Image(reference, size, error)

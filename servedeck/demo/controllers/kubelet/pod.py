@@ -8,16 +8,16 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from servedeck.demo import words
+from servedeck.demo import event_messages
 from servedeck.demo.clock import Timer
 from servedeck.demo.controllers.base import condition, controller_of
 from servedeck.demo.controllers.kubelet.container import ContainerWorker
 from servedeck.demo.controllers.kubelet.environment import missing_volumes
+from servedeck.demo.event_messages import Word
 from servedeck.demo.resources import NODES
 from servedeck.demo.store import Json
-from servedeck.demo.words import Word
-from servedeck.demo.workloads import behaviour
-from servedeck.serving.objects import SERVING_LABEL
+from servedeck.demo.workloads import failure_simulation
+from servedeck.serving.objects.records import SERVING_LABEL
 
 if TYPE_CHECKING:
     from servedeck.demo.controllers.kubelet.agent import Kubelet
@@ -39,7 +39,7 @@ class PodWorker:
         owner = controller_of(pod) or {}
         name = labels.get(SERVING_LABEL) or labels.get("app") or owner.get("name") or self.name
         self.serving = f"{self.namespace}/{name}"
-        self.load = _number(self.annotations.get(behaviour.LOAD))
+        self.load = _number(self.annotations.get(failure_simulation.LOAD))
         node = kubelet.store.find(NODES, "", self.node) or {"metadata": {}}
         node_labels = node["metadata"].get("labels") or {}
         self.product = str(
@@ -85,7 +85,7 @@ class PodWorker:
             self._next()
             return
         for volume, kind, name in missing:
-            self.event(words.MOUNT_FAILED, volume=volume, kind=kind, name=name)
+            self.event(event_messages.MOUNT_FAILED, volume=volume, kind=kind, name=name)
         self._mount_delay = min(_MOUNT_MOST, self._mount_delay * 2 or _MOUNT_FIRST)
         self._timer = self.kubelet.clock.after(self._mount_delay, self._mount)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from servedeck.demo import words
+from servedeck.demo import event_messages
 from servedeck.demo.clock import Clock, Timer
 from servedeck.demo.store import Json
 from servedeck.demo.workloads.instance import Instance
@@ -130,9 +130,9 @@ class Probe:
         path = http.get("path") or "/"
         url = f"{str(http.get('scheme') or 'HTTP').lower()}://{address}{path}"
         if health == 0:
-            return Result(False, words.PROBE_REFUSED.format(url=url, address=address))
+            return Result(False, event_messages.PROBE_REFUSED.format(url=url, address=address))
         if health == -1:
-            return Result(False, words.PROBE_TIMEOUT.format(url=url))
+            return Result(False, event_messages.PROBE_TIMEOUT.format(url=url))
         if path.partition("?")[0] not in _PATHS and self._instance.server.engine != OTHER:
             health = 404
-        return Result(health < 400, words.PROBE_STATUS.format(status=health))
+        return Result(health < 400, event_messages.PROBE_STATUS.format(status=health))

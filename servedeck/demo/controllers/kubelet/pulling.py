@@ -8,11 +8,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from servedeck.demo import words
+from servedeck.demo import event_messages
 from servedeck.demo.controllers.kubelet import images
 from servedeck.demo.controllers.kubelet.state import ContainerState
 from servedeck.demo.store import Json
-from servedeck.demo.workloads import behaviour
+from servedeck.demo.workloads import failure_simulation
 
 if TYPE_CHECKING:
     from servedeck.demo.controllers.kubelet.pod import PodWorker
@@ -39,9 +39,9 @@ class Pulling(ContainerState, ABC):
         secret = bool(self.pod.spec.get("imagePullSecrets"))
         self._image = images.find(image, secret=secret)
         if not self._image.reference:
-            self._event(words.INSPECT_FAILED, image=image)
-            self._event(words.FAILED, error="InvalidImageName")
-            text = words.IMAGE_NAME_INVALID.format(image=image)
+            self._event(event_messages.INSPECT_FAILED, image=image)
+            self._event(event_messages.FAILED, error="InvalidImageName")
+            text = event_messages.IMAGE_NAME_INVALID.format(image=image)
             self._wait("InvalidImageName", text)
             self._later(SYNC * 5, self.begin)
             return
@@ -50,21 +50,21 @@ class Pulling(ContainerState, ABC):
         )
         present = self.pod.kubelet.has_image(self.pod.node, self._image.reference)
         if policy == "Never" and not present:
-            self._event(words.NEVER_PULL, image=image)
-            self._event(words.FAILED, error="ErrImageNeverPull")
-            self._wait("ErrImageNeverPull", words.NEVER_PULL.text.format(image=image))
+            self._event(event_messages.NEVER_PULL, image=image)
+            self._event(event_messages.FAILED, error="ErrImageNeverPull")
+            self._wait("ErrImageNeverPull", event_messages.NEVER_PULL.text.format(image=image))
             self._later(SYNC * 5, self.begin)
         elif present and policy != "Always":
-            self._event(words.IMAGE_PRESENT, image=image)
+            self._event(event_messages.IMAGE_PRESENT, image=image)
             self._create()
         else:
             self._pull(image, present=present)
 
     def _pull(self, image: str, *, present: bool) -> None:
-        self._event(words.PULLING, image=image)
+        self._event(event_messages.PULLING, image=image)
         if not self.state:
             self._wait(self.pod.creating)
-        told = behaviour.duration(self.pod.annotations.get(behaviour.PULL))
+        told = failure_simulation.duration(self.pod.annotations.get(failure_simulation.PULL))
         took = told if told is not None else self._image.seconds
         took = 0.9 if present and not self._image.error else took
 
@@ -74,9 +74,9 @@ class Pulling(ContainerState, ABC):
                 return
             self._pull_backoff = 0.0
             self._event(
-                words.PULLED,
+                event_messages.PULLED,
                 image=image,
-                took=words.go_duration(round(took, 3)),
+                took=event_messages.go_duration(round(took, 3)),
                 size=self._image.size,
             )
             self.pod.kubelet.add_image(self.pod.node, self._image.reference)
@@ -86,8 +86,8 @@ class Pulling(ContainerState, ABC):
 
     def _pull_failed(self, image: str) -> None:
         self._pull_error = self._image.error
-        self._event(words.PULL_FAILED, image=image, error=self._pull_error)
-        self._event(words.FAILED, error="ErrImagePull")
+        self._event(event_messages.PULL_FAILED, image=image, error=self._pull_error)
+        self._event(event_messages.FAILED, error="ErrImagePull")
         self._wait("ErrImagePull", self._pull_error)
         self._pull_backoff = min(BACKOFF_MOST, self._pull_backoff * 2 or BACKOFF_FIRST)
         until = self._clock.time() + self._pull_backoff
@@ -96,9 +96,9 @@ class Pulling(ContainerState, ABC):
             if self._clock.time() >= until:
                 self.begin()
                 return
-            self._event(words.PULL_BACKOFF, image=image)
-            self._event(words.FAILED, error="ImagePullBackOff")
-            text = words.PULL_WAITING.format(image=image, error=self._pull_error)
+            self._event(event_messages.PULL_BACKOFF, image=image)
+            self._event(event_messages.FAILED, error="ImagePullBackOff")
+            text = event_messages.PULL_WAITING.format(image=image, error=self._pull_error)
             self._wait("ImagePullBackOff", text)
             self._later(max(0.5, until - self._clock.time()), self.begin)
 

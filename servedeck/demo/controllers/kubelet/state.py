@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from servedeck.demo.clock import Timer
 from servedeck.demo.controllers.kubelet import images
 from servedeck.demo.controllers.kubelet.probes import Probe
+from servedeck.demo.event_messages import Word
 from servedeck.demo.store import Json
-from servedeck.demo.words import Word
 from servedeck.demo.workloads.instance import Instance
 
 if TYPE_CHECKING:

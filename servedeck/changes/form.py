@@ -1,0 +1,82 @@
+"""The fields that every serving's form has; a template adds its own.
+
+Labels, help and defaults are those of the console that servedeck mirrors.
+"""
+
+from __future__ import annotations
+
+from servedeck.serving.spec.fields import Field, Kind
+
+BASIC = (
+    Field(
+        "name",
+        "Service Name",
+        "Lowercase letters, digits and hyphens, no hyphen at either end, up to 63 characters",
+        required=True,
+    ),
+    Field("project", "Namespace", "Namespace that the serving goes into", required=True),
+    Field("description", "Description", "What the serving is for; shown with it"),
+    Field("template", "Service Template", "Inference framework", Kind.CHOICE, required=True),
+)
+RESOURCES = (
+    Field(
+        "image",
+        "Image",
+        "Container image, registry/name:tag",
+        required=True,
+    ),
+    Field("cpu", "CPU", "Number of CPU cores: 0.5, 500m, 8", Kind.QUANTITY, default="0.5"),
+    Field("memory", "Memory", "Memory: 512Mi, 1Gi, 64Gi", Kind.QUANTITY, default="1Gi"),
+    Field("accelerator", "Accelerator", "Accelerator type", Kind.SUGGESTION),
+    Field(
+        "accelerator_count",
+        "Accelerator Count",
+        "Number of accelerators of each replica",
+        Kind.INTEGER,
+        default=1,
+    ),
+    Field("replicas", "Replicas", "Number of service containers", Kind.INTEGER, default=1),
+)
+ADVANCED = (
+    Field(
+        "inference_port",
+        "Inference Port",
+        "Port that the inference server listens on",
+        Kind.INTEGER,
+        default=8000,
+        advanced=True,
+    ),
+    Field(
+        "command",
+        "Command Override",
+        "Container start command in place of the template's; quotes as in a shell",
+        Kind.ARGUMENTS,
+        default=(),
+        advanced=True,
+    ),
+)
+TRANSFORMER = (
+    Field(
+        "transformer.image",
+        "Transformer Image",
+        "Container that requests pass before the inference server; empty for none",
+        advanced=True,
+    ),
+    Field(
+        "transformer.port",
+        "Transformer Port",
+        "Port that the transformer listens on",
+        Kind.INTEGER,
+        default=8080,
+        advanced=True,
+    ),
+    Field(
+        "transformer.command",
+        "Transformer Command",
+        "Start command of the transformer; empty for the image's own",
+        Kind.ARGUMENTS,
+        default=(),
+        advanced=True,
+    ),
+)
+COMMON = (*BASIC, *RESOURCES, *ADVANCED, *TRANSFORMER)

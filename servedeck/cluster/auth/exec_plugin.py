@@ -1,0 +1,210 @@
+"""Credential plugins: programs of the kubeconfig's `exec` entry, and what they are told and answer.
+
+They run without a terminal, since the screen is ours.
+Source: kubernetes client-go plugin/pkg/client/auth/exec/exec.go, and the reference
+"client authentication (v1)".
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from servedeck.cluster.auth.kubeconfig import Cluster, User
+from servedeck.cluster.auth.subprocess_runner import MOST_OUTPUT, run_program
+from servedeck.cluster.http.errors import ConfigError, CredentialsError, words
+from servedeck.logging_setup import redact
+from servedeck.serving.text import clip
+
+_VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
+_SHOWN_ERROR, _READ_ERROR = 400, 20_000
+"""Characters of a plugin's standard error that a sentence quotes, from its end, and bytes of it
+that are looked at for secrets."""
+_SHOWN = 50
+"""Characters of an answer that a sentence quotes."""
+
+
+@dataclass(frozen=True)
+class Credential:
+    """What to show the server who we are. Secrets: kept out of `repr`, written nowhere."""
+
+    authorization: str = ""
+    """Value of the Authorization header, "" for none."""
+    certificate: bytes = b""
+    """Client certificate, PEM; b"" for none."""
+    key: bytes = b""
+    expires: datetime | None = None
+
+    def __repr__(self) -> str:
+        return f"Credential(expires={self.expires})"
+
+
+class _Status(msgspec.Struct, rename="camel"):
+    token: str | None = None
+    client_certificate_data: str | None = None
+    client_key_data: str | None = None
+    expiration_timestamp: str | None = None
+
+
+class _Answer(msgspec.Struct, rename="camel"):
+    api_version: str = ""
+    kind: str = ""
+    status: _Status | None = None
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """The `exec` entry of a user, read and checked."""
+
+    command: str
+    args: tuple[str, ...]
+    environ: Mapping[str, str]
+    version: str
+    hint: str
+    info: str
+    """KUBERNETES_EXEC_INFO, as JSON."""
+
+    @classmethod
+    def of(cls, user: User, cluster: Cluster) -> Plugin:
+        """Read the entry; ConfigError where it cannot be used."""
+        where = f"exec entry of user {user.name!r} in {user.file}"
+        entry = user.entry["exec"]
+        if not isinstance(entry, dict) or not isinstance(entry.get("command"), str):
+            raise ConfigError(f"The {where} names no command; repair the kubeconfig.")
+        version = entry.get("apiVersion")
+        if version not in _VERSIONS:
+            raise ConfigError(
+                f"The {where} has apiVersion {version!r}; use {_VERSIONS[0]} (a newer version of"
+                " the plugin writes it)."
+            )
+        command = entry["command"]
+        if entry.get("interactiveMode") == "Always":
+            raise ConfigError(
+                f"The plugin {command!r} of user {user.name!r} must ask at a terminal"
+                " (interactiveMode: Always), and servedeck has none to lend; log in by another"
+                " way, or set it to IfAvailable."
+            )
+        if os.sep in command:  # resolved as the other paths are, a bare name is looked for in PATH
+            command = str(user.file.absolute().parent / command)
+        return cls(
+            command,
+            _list(entry.get("args"), where),
+            _environ(entry.get("env"), where),
+            version,
+            str(entry.get("installHint") or ""),
+            _info(version, cluster, with_cluster=entry.get("provideClusterInfo") == "true"),
+        )
+
+    async def run(self, limit: float = 30.0) -> Credential:
+        """Ask the plugin; CredentialsError says why there is nothing. `limit` in seconds."""
+        environ = {**os.environ, **self.environ, "KUBERNETES_EXEC_INFO": self.info}
+        name = os.path.basename(self.command)  # noqa: PTH119 - a command, not always a path
+        if shutil.which(self.command, path=environ.get("PATH")) is None:
+            raise CredentialsError(
+                f"The credential plugin {self.command!r} is not installed or cannot be run."
+                f" {self.hint or 'Install it, or use another user in the kubeconfig.'}"
+            )
+        code, output, errors = await run_program(
+            (self.command, *self.args), environ, limit, f"The credential plugin {name!r}"
+        )
+        if code:
+            raise CredentialsError(
+                f"The credential plugin {name!r} failed with exit code {code}"
+                f"{_quote(errors)}; run it by hand to see more."
+            )
+        return self._credential(output, name)
+
+    def _credential(self, output: bytes, name: str) -> Credential:
+        said = f"The credential plugin {name!r}"
+        if len(output) >= MOST_OUTPUT:
+            raise CredentialsError(
+                f"{said} wrote more than {MOST_OUTPUT >> 20} MiB, which is no ExecCredential; run"
+                " it by hand to see what it says."
+            )
+        try:
+            answer = msgspec.json.decode(output, type=_Answer)
+        except msgspec.DecodeError as error:
+            raise CredentialsError(
+                f"{said} wrote no ExecCredential ({error}); run it by hand to see what it says."
+            ) from error
+        if answer.api_version != self.version:
+            raise CredentialsError(
+                f"{said} speaks {clip(answer.api_version, _SHOWN) or 'no version'}, the kubeconfig"
+                f" asks for {self.version}; make them the same."
+            )
+        status = answer.status or _Status()
+        certificate, key = status.client_certificate_data, status.client_key_data
+        if bool(certificate) != bool(key):
+            raise CredentialsError(
+                f"{said} gave only half of a client certificate; it needs certificate and key."
+            )
+        if not status.token and not certificate:
+            raise CredentialsError(f"{said} gave neither a token nor a certificate; log in again.")
+        return Credential(
+            f"Bearer {status.token}" if status.token else "",
+            (certificate or "").encode(),
+            (key or "").encode(),
+            read_time(status.expiration_timestamp, said),
+        )
+
+
+def _quote(errors: bytes) -> str:
+    # Before it is cut: what names a secret may stand before the part that is shown.
+    text = words(redact(errors[-_READ_ERROR:].decode("utf-8", "replace"))[-_SHOWN_ERROR:])
+    return f": {text.rstrip('.')}" if text else ""
+
+
+def _list(value: object, where: str) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise ConfigError(f"args of the {where} is not a list; repair the kubeconfig.")
+    return tuple(str(item) for item in value)
+
+
+def _environ(value: object, where: str) -> dict[str, str]:
+    environ: dict[str, str] = {}
+    for item in value if isinstance(value, list) else ():
+        if not isinstance(item, dict) or not item.get("name"):
+            raise ConfigError(f"env of the {where} has an item without a name; repair it.")
+        environ[str(item["name"])] = str(item.get("value") or "")
+    return environ
+
+
+def _info(version: str, cluster: Cluster, *, with_cluster: bool) -> str:
+    spec: dict[str, Any] = {"interactive": False}
+    if with_cluster:
+        given = {
+            "server": cluster.server,
+            "tls-server-name": cluster.tls_server_name,
+            "insecure-skip-tls-verify": cluster.insecure,
+            "certificate-authority-data": cluster.ca,
+            "proxy-url": cluster.proxy_url,
+            "disable-compression": not cluster.compress,
+            "config": cluster.exec_config,
+        }
+        spec["cluster"] = {key: value for key, value in given.items() if value}
+    info = {"apiVersion": version, "kind": "ExecCredential", "spec": spec}
+    return msgspec.json.encode(info).decode()
+
+
+def read_time(text: str | None, said: str) -> datetime | None:
+    """An RFC 3339 time, None for none; CredentialsError, beginning with `said`, for another."""
+    if not text:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None:
+        raise CredentialsError(
+            f"{said} gave the expiry time {clip(text, _SHOWN)!r}, which is not RFC 3339; log in"
+            " again."
+        )
+    return time

@@ -1,0 +1,445 @@
+"""Kubeconfig files, read and merged by kubectl's rules, and the account of a Pod in the cluster.
+
+Source of the rules: kubernetes client-go tools/clientcmd (loader.go, client_config.go, types.go).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from servedeck.cluster.http.errors import ConfigError, explain
+from servedeck.paths import expanded
+
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_IN_CLUSTER = "in-cluster"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the operator asked for: flags of the command line, or a choice made inside the app."""
+
+    kubeconfig: tuple[Path, ...] | None = None
+    """Files of `--kubeconfig`; None: KUBECONFIG, else ~/.kube/config, else the Pod's account."""
+    context: str | None = None
+    """None: the kubeconfig's current context."""
+    namespace: str | None = None
+    """None: the context's namespace, else "default"."""
+    all_namespaces: bool = False
+    readonly: bool = False
+    """Refuse every request that could change something."""
+
+
+@dataclass(frozen=True)
+class User:
+    """A user entry, with the folder that its relative paths start from."""
+
+    name: str
+    entry: Mapping[str, Any] = field(default_factory=dict)
+    file: Path = Path()
+
+    def text(self, key: str) -> str:
+        return _text(self.entry, key, f"user {self.name!r} in {self.file}")
+
+    def path(self, key: str) -> Path | None:
+        return _resolved(self.text(key), self.file)
+
+    def pem(self, key: str) -> bytes:
+        """Content of `key` (a file) or `key`-data, which wins as in kubectl; b"" for neither."""
+        return _pem(self.entry, key, self.file, f"user {self.name!r}")
+
+    @property
+    def extra(self) -> dict[str, tuple[str, ...]]:
+        """`as-user-extra`: further attributes of the user that is impersonated."""
+        given = self.entry.get("as-user-extra") or {}
+        where = f"as-user-extra of user {self.name!r} in {self.file}"
+        if not isinstance(given, dict):
+            raise ConfigError(f"The {where} is not a mapping; give each name a list of values.")
+        return {str(key): _texts(value, where) for key, value in given.items()}
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """`as-groups`: groups to act as."""
+        return _texts(self.entry.get("as-groups"), f"as-groups of user {self.name!r}")
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster entry."""
+
+    name: str
+    server: str
+    file: Path = Path()
+    ca: bytes = b""
+    """Certificates to trust, PEM; b"" for the system's."""
+    insecure: bool = False
+    tls_server_name: str = ""
+    proxy_url: str = ""
+    compress: bool = True
+    exec_config: Any = None
+    """What the cluster entry has in store for its credential plugin, handed on as it is."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """Everything that is needed to reach one cluster as one user."""
+
+    name: str
+    cluster: Cluster
+    user: User
+    namespace: str
+
+
+@dataclass(frozen=True)
+class Kubeconfig:
+    """All contexts there are, and the one that is in force."""
+
+    files: tuple[Path, ...]
+    contexts: tuple[str, ...]
+    current: str
+    """Name of the context in force; "" where none is."""
+    namespaces: Mapping[str, str]
+    """Namespace of each context, "default" where it names none."""
+    _clusters: Mapping[str, tuple[Mapping[str, Any], Path]] = field(repr=False)
+    _users: Mapping[str, tuple[Mapping[str, Any], Path]] = field(repr=False)
+    _contexts: Mapping[str, tuple[Mapping[str, Any], Path]] = field(repr=False)
+    service_account: Path | None = None
+    """Folder of the Pod's account where that is what is used."""
+    _environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def context(self, name: str | None = None) -> Context:
+        """The named context, or the current one; ConfigError where it cannot be used."""
+        if self.service_account:
+            return _pod_account(self.service_account, self._environ)
+        wanted = name or self.current
+        if not wanted:
+            raise ConfigError(
+                f"{self._where} names no current context; choose one with --context"
+                f" ({_some(self.contexts)}) or run `kubectl config use-context`."
+            )
+        if wanted not in self._contexts:
+            raise ConfigError(
+                f"{self._where} has no context {wanted!r}; it has {_some(self.contexts)}."
+            )
+        entry, file = self._contexts[wanted]
+        where = f"context {wanted!r} in {file}"
+        cluster = _text(entry, "cluster", where)
+        if cluster not in self._clusters:
+            raise ConfigError(
+                f"The {where} points to the cluster {cluster!r}, which {self._where} does not"
+                f" have; it has {_some(tuple(self._clusters))}."
+            )
+        user = _text(entry, "user", where)
+        if user and user not in self._users:
+            raise ConfigError(
+                f"The {where} points to the user {user!r}, which {self._where} does not"
+                f" have; it has {_some(tuple(self._users))}."
+            )
+        return Context(
+            wanted,
+            _cluster(cluster, *self._clusters[cluster]),
+            User(user, *self._users[user]) if user else User("", {}, file),
+            self.namespaces[wanted],
+        )
+
+    def names_namespace(self, name: str) -> bool:
+        """Whether the context itself names a namespace, rather than leave it to the default."""
+        if self.service_account:
+            return True
+        entry, _ = self._contexts[name]
+        return bool(entry.get("namespace"))
+
+    @property
+    def _where(self) -> str:
+        return f"The kubeconfig {':'.join(map(str, self.files))}"
+
+
+def load(
+    target: Target,
+    environ: Mapping[str, str] = os.environ,
+    service_account: Path = SERVICE_ACCOUNT,
+) -> Kubeconfig:
+    """The kubeconfig that `target` asks for; ConfigError where none can be used.
+
+    Reads files: call it in a thread where the loop must not wait.
+    """
+    files, explicit = _files(target, environ)
+    present = [file for file in dict.fromkeys(files) if file.exists()]
+    if explicit and (missing := [file for file in files if file not in present]):
+        raise ConfigError(f"There is no kubeconfig {missing[0]}; check the path.")
+    documents = [(file, _read(file)) for file in present]
+    if not any(document for _, document in documents):
+        return _without_file(files, present, environ, service_account)
+    return _merged(documents, target.context)
+
+
+def _files(target: Target, environ: Mapping[str, str]) -> tuple[tuple[Path, ...], bool]:
+    """Files to read, and whether each of them must be there."""
+    if target.kubeconfig is not None:
+        given = tuple(map(expanded, target.kubeconfig))
+        return given, len(given) == 1
+    if listed := environ.get("KUBECONFIG", ""):
+        names = [name for name in listed.split(os.pathsep) if name]
+        return tuple(expanded(Path(name)) for name in names), False
+    home = environ.get("HOME") or "~"
+    return (expanded(Path(home)) / ".kube" / "config",), False
+
+
+def _without_file(
+    files: Sequence[Path],
+    present: Sequence[Path],
+    environ: Mapping[str, str],
+    service_account: Path,
+) -> Kubeconfig:
+    if environ.get("KUBERNETES_SERVICE_HOST") and (service_account / "token").is_file():
+        namespace = _namespace_of(service_account)
+        return Kubeconfig(
+            (),
+            (_IN_CLUSTER,),
+            _IN_CLUSTER,
+            {_IN_CLUSTER: namespace},
+            {},
+            {},
+            {},
+            service_account,
+            environ,
+        )
+    looked = ", ".join(map(str, files)) or "KUBECONFIG"
+    if present:
+        raise ConfigError(
+            f"The kubeconfig {looked} is empty; copy the one of your cluster there, or name"
+            " another with --kubeconfig."
+        )
+    raise ConfigError(
+        f"There is no kubeconfig (looked for {looked}); set KUBECONFIG, or name a file with"
+        " --kubeconfig."
+    )
+
+
+# -- merging ------------------------------------------------------------------------------------
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Only null and the merge key have a meaning of their own: a token `1e5` and a context `on`
+    stay the text that they are, as they do in kubectl."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [
+        (tag, regexp)
+        for tag, regexp in resolvers
+        if tag in ("tag:yaml.org,2002:null", "tag:yaml.org,2002:merge")
+    ]
+    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
+}
+
+
+def _read(file: Path) -> Mapping[str, Any]:
+    try:
+        document = yaml.load(file.read_bytes(), _Loader)  # noqa: S506 - a SafeLoader with less
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot read the kubeconfig {file}: {error.strerror or error}; check its permissions."
+        ) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" at line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or error
+        raise ConfigError(
+            f"The kubeconfig {file} is not valid YAML{line} ({problem}); repair it, or name"
+            " another with --kubeconfig."
+        ) from error
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise ConfigError(
+            f"The kubeconfig {file} holds a {type(document).__name__}, not a mapping with"
+            " clusters, users and contexts; is it another file?"
+        )
+    return document
+
+
+def _merged(documents: Sequence[tuple[Path, Mapping[str, Any]]], context: str | None) -> Kubeconfig:
+    """The first file that names a thing wins (loader.go, Load)."""
+    merged: dict[str, dict[str, tuple[Mapping[str, Any], Path]]] = {
+        "clusters": {},
+        "users": {},
+        "contexts": {},
+    }
+    current = context or ""
+    for file, document in documents:
+        for plural, entries in merged.items():
+            for name, entry in _entries(document, plural, file):
+                entries.setdefault(name, (entry, file))
+        current = current or _text(document, "current-context", f"file {file}")
+    namespaces = {
+        name: _text(entry, "namespace", f"context {name!r} in {file}") or "default"
+        for name, (entry, file) in merged["contexts"].items()
+    }
+    return Kubeconfig(
+        tuple(file for file, _ in documents),
+        tuple(merged["contexts"]),
+        current,
+        namespaces,
+        merged["clusters"],
+        merged["users"],
+        merged["contexts"],
+    )
+
+
+def _entries(
+    document: Mapping[str, Any], plural: str, file: Path
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    listed = document.get(plural)
+    if listed is None:
+        return
+    singular = plural[:-1]
+    if not isinstance(listed, list):
+        raise ConfigError(
+            f"{plural} of the kubeconfig {file} is not a list; repair the file, or name another"
+            " with --kubeconfig."
+        )
+    for item in listed:
+        if not isinstance(item, dict) or not item.get("name"):
+            raise ConfigError(
+                f"The kubeconfig {file} has a {singular} without a name; repair the file."
+            )
+        entry = item.get(singular) or {}
+        if not isinstance(entry, dict):
+            raise ConfigError(
+                f"The {singular} {item['name']!r} in {file} is not a mapping; repair the file."
+            )
+        yield str(item["name"]), entry
+
+
+# -- single entries -----------------------------------------------------------------------------
+
+
+def _cluster(name: str, entry: Mapping[str, Any], file: Path) -> Cluster:
+    where = f"cluster {name!r} in {file}"
+    server = _text(entry, "server", where).rstrip("/")
+    if not server:
+        raise ConfigError(f"The {where} has no server; give its address, https://host:6443.")
+    if "://" not in server:  # kubectl takes the scheme as granted, too
+        server = (
+            f"https://{server}"
+            if _text(entry, "certificate-authority", where)
+            or entry.get("certificate-authority-data")
+            else f"http://{server}"
+        )
+    insecure = _flag(entry, "insecure-skip-tls-verify", where)
+    ca = _pem(entry, "certificate-authority", file, where)
+    if insecure and ca:
+        raise ConfigError(
+            f"The {where} names a certificate authority and insecure-skip-tls-verify at once;"
+            " remove one of them."
+        )
+    return Cluster(
+        name,
+        server,
+        file,
+        ca,
+        insecure,
+        _text(entry, "tls-server-name", where),
+        _text(entry, "proxy-url", where),
+        not _flag(entry, "disable-compression", where),
+        _plugin_settings(entry),
+    )
+
+
+def _plugin_settings(entry: Mapping[str, Any]) -> Any:
+    """The extension that client-go hands to plugins (client.authentication.k8s.io/exec)."""
+    for extension in entry.get("extensions") or ():
+        if (
+            isinstance(extension, dict)
+            and extension.get("name") == "client.authentication.k8s.io/exec"
+        ):
+            return extension.get("extension")
+    return None
+
+
+def _pod_account(folder: Path, environ: Mapping[str, str]) -> Context:
+    """Source: client-go rest/config.go, InClusterConfig."""
+    host, port = environ["KUBERNETES_SERVICE_HOST"], environ.get("KUBERNETES_SERVICE_PORT", "443")
+    if ":" in host:
+        host = f"[{host}]"
+    cluster = Cluster(
+        _IN_CLUSTER,
+        f"https://{host}:{port}",
+        folder / "ca.crt",
+        _file_content(folder / "ca.crt", "the Pod's service account"),
+    )
+    user = User("the Pod's service account", {"tokenFile": "token"}, folder / "token")
+    return Context(_IN_CLUSTER, cluster, user, _namespace_of(folder))
+
+
+def _namespace_of(service_account: Path) -> str:
+    file = service_account / "namespace"
+    return (file.read_text("utf-8").strip() if file.is_file() else "") or "default"
+
+
+def _text(entry: Mapping[str, Any], key: str, where: str) -> str:
+    value = entry.get(key)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise ConfigError(f"{key} of the {where} is not a text; repair the file.")
+    return value.strip()
+
+
+def _texts(value: object, where: str) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ConfigError(f"The {where} is not a list of texts; repair the file.")
+    return tuple(cast("list[str]", value))
+
+
+def _flag(entry: Mapping[str, Any], key: str, where: str) -> bool:
+    match _text(entry, key, where).lower():
+        case "true" | "yes" | "on" | "y":
+            return True
+        case "" | "false" | "no" | "off" | "n":
+            return False
+        case other:
+            raise ConfigError(f"{key} of the {where} is {other!r}; write true or false.")
+
+
+def _resolved(path: str, file: Path) -> Path | None:
+    """A path as its file means it: relative to the folder that the file is in."""
+    return file.absolute().parent / expanded(Path(path)) if path else None
+
+
+def _pem(entry: Mapping[str, Any], key: str, file: Path, where: str) -> bytes:
+    data = _text(entry, f"{key}-data", where)
+    if data:
+        try:
+            return base64.b64decode(data, validate=False)
+        except (binascii.Error, ValueError) as error:
+            raise ConfigError(
+                f"{key}-data of the {where} is not base64 ({error}); repair the file."
+            ) from error
+    path = _resolved(_text(entry, key, where), file)
+    return _file_content(path, f"the {where}") if path else b""
+
+
+def _file_content(path: Path, whose: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"Cannot read {path}, which {whose} names: {explain(error)}") from error
+
+
+def _some(names: Sequence[str], most: int = 8) -> str:
+    """A few of the names, for a sentence."""
+    if not names:
+        return "none"
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,235 @@
+"""The two `auth-provider` entries that old kubeconfigs still have: oidc and gcp.
+
+Source: kubernetes client-go plugin/pkg/client/auth/oidc/oidc.go. kubernetes-asyncio's own renewal
+is not used: it does not verify the provider's certificate where the kubeconfig names none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import logging
+import os
+import shlex
+import ssl
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from servedeck.cluster.auth.exec_plugin import Credential, read_time
+from servedeck.cluster.auth.kubeconfig import User
+from servedeck.cluster.auth.subprocess_runner import run_program
+from servedeck.cluster.http.errors import ConfigError, CredentialsError, explain
+
+_log = logging.getLogger(__name__)
+
+_SKEW = timedelta(seconds=10)
+
+
+def provider(user: User) -> Oidc | Gcp:
+    """The login that the user's `auth-provider` names; ConfigError where it is another one."""
+    entry = user.entry["auth-provider"]
+    name = entry.get("name") if isinstance(entry, dict) else None
+    config = entry.get("config") or {} if isinstance(entry, dict) else {}
+    if name == "oidc" and isinstance(config, dict):
+        return Oidc(user, config)
+    if name == "gcp" and isinstance(config, dict):
+        return Gcp(user, config)
+    raise ConfigError(
+        f"The user {user.name!r} logs in with the auth-provider {name!r}, which kubectl dropped in"
+        " 1.26; use the cloud's credential plugin (exec) instead."
+    )
+
+
+class Oidc:
+    """An OpenID Connect login: an id token, renewed with a refresh token."""
+
+    def __init__(self, user: User, config: Mapping[str, Any]) -> None:
+        self._user = user
+        self._config = {key: str(value) for key, value in config.items() if value is not None}
+
+    async def fetch(self, *, renew: bool) -> Credential:
+        if not renew and (held := self._valid()):
+            return held
+        # kubectl may have renewed it meanwhile, and a refresh token often works only once
+        newer = await asyncio.to_thread(_stored_config, self._user)
+        if newer and newer.get("id-token") != self._config.get("id-token"):
+            self._config = newer
+            if held := self._valid():
+                return held
+        await self._renew()
+        if held := self._valid():
+            return held
+        raise CredentialsError(f"The login of user {self._user.name!r} ran out; log in again.")
+
+    def _valid(self) -> Credential | None:
+        token = self._config.get("id-token", "")
+        expires = _expiry(token)
+        if not token or expires is None or expires - _SKEW <= datetime.now(UTC):
+            return None
+        return Credential(f"Bearer {token}", expires=expires)
+
+    async def _renew(self) -> None:
+        whose = f"the OpenID Connect login of user {self._user.name!r}"
+        issuer, refresh = self._config.get("idp-issuer-url"), self._config.get("refresh-token")
+        if not issuer or not refresh or not self._config.get("client-id"):
+            raise CredentialsError(f"There is nothing to renew {whose} with; log in again.")
+        if not issuer.startswith("https://"):
+            raise CredentialsError(f"The issuer {issuer!r} of {whose} is not an https:// address.")
+        authority = "idp-certificate-authority"
+        try:
+            context = await asyncio.to_thread(self._trust, authority)
+        except (OSError, ValueError) as error:
+            said = error.strerror if isinstance(error, OSError) else error
+            raise CredentialsError(
+                f"Cannot renew {whose}: its {authority} cannot be used ({said}); correct it in"
+                f" {self._user.file}."
+            ) from error
+        try:
+            given = await _exchange(context, issuer.rstrip("/"), self._config)
+        except (OSError, ValueError) as error:
+            raise CredentialsError(
+                f"Cannot renew {whose} at {issuer}: {error}; log in again."
+            ) from error
+        self._config["id-token"] = given["id_token"]
+        self._config["refresh-token"] = given.get("refresh_token") or refresh
+        try:
+            await asyncio.to_thread(_store_config, self._user, self._config)
+        except OSError as error:
+            _log.warning("the renewed login could not be written back: %s", explain(error))
+
+    def _trust(self, key: str) -> ssl.SSLContext:
+        return ssl.create_default_context(cadata=self._user_file(key) or None)
+
+    def _user_file(self, key: str) -> str:
+        """PEM text of `key`-data or of the file that `key` names; "" for neither."""
+        if data := self._config.get(f"{key}-data"):
+            return base64.b64decode(data).decode("ascii", "replace")
+        path = self._config.get(key)
+        return (self._user.file.absolute().parent / path).read_text("ascii") if path else ""
+
+
+class Gcp:
+    """Google's login by way of a command that prints a credential (gcloud config-helper)."""
+
+    def __init__(self, user: User, config: Mapping[str, Any]) -> None:
+        self._user = user
+        self._config = config
+
+    async def fetch(self, *, renew: bool) -> Credential:
+        said = f"The gcp login of user {self._user.name!r}"
+        command = str(self._config.get("cmd-path") or "")
+        if not renew and (token := self._config.get("access-token")):
+            expires = read_time(str(self._config.get("expiry") or ""), said)
+            if expires and expires - _SKEW > datetime.now(UTC):
+                return Credential(f"Bearer {token}", expires=expires)
+        if not command:
+            raise CredentialsError(
+                f"{said} has no command to renew it; use gke-gcloud-auth-plugin (exec) instead."
+            )
+        argv = (command, *shlex.split(str(self._config.get("cmd-args") or "")))
+        code, output, _ = await run_program(argv, os.environ, 30.0, said)
+        try:
+            credential = msgspec.json.decode(output, type=_GcpAnswer).credential
+        except msgspec.DecodeError as error:
+            raise CredentialsError(f"{said} failed: {command} gave {error}.") from error
+        if code or not credential.access_token:
+            raise CredentialsError(f"{said} failed: {command} exited with {code}; log in again.")
+        return Credential(
+            f"Bearer {credential.access_token}", expires=read_time(credential.token_expiry, said)
+        )
+
+
+class _GcpCredential(msgspec.Struct):
+    access_token: str = ""
+    token_expiry: str = ""
+
+
+class _GcpAnswer(msgspec.Struct):
+    credential: _GcpCredential = msgspec.field(default_factory=_GcpCredential)
+
+
+def _expiry(token: str) -> datetime | None:
+    """`exp` of a JSON Web Token; None where it cannot be read. The signature is the server's."""
+    parts = token.split(".")
+    if len(parts) != 3:
+        return None
+    try:
+        claims = msgspec.json.decode(
+            base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
+        )
+        return datetime.fromtimestamp(claims["exp"], UTC)
+    except (binascii.Error, msgspec.DecodeError, KeyError, TypeError, ValueError, OverflowError):
+        return None
+
+
+async def _exchange(
+    context: ssl.SSLContext, issuer: str, config: Mapping[str, str]
+) -> dict[str, str]:
+    import aiohttp  # as late as possible: it is slow to import
+
+    timeout = aiohttp.ClientTimeout(total=15)
+    form = {
+        "grant_type": "refresh_token",
+        "refresh_token": config["refresh-token"],
+        "client_id": config["client-id"],
+        "client_secret": config.get("client-secret", ""),
+    }
+    try:
+        async with aiohttp.ClientSession(
+            timeout=timeout, trust_env=True, connector=aiohttp.TCPConnector(ssl=context)
+        ) as session:
+            async with session.get(f"{issuer}/.well-known/openid-configuration") as answer:
+                answer.raise_for_status()
+                endpoint = (await answer.json(content_type=None))["token_endpoint"]
+            async with session.post(endpoint, data=form) as answer:
+                if answer.status >= 300:
+                    raise ValueError(f"the provider answered {answer.status}")
+                given = await answer.json(content_type=None)
+    except (aiohttp.ClientError, TimeoutError, LookupError, TypeError) as error:
+        raise ValueError(str(error) or type(error).__name__) from error
+    if not isinstance(given, dict) or not isinstance(given.get("id_token"), str):
+        raise ValueError("the provider gave no id token")
+    return given
+
+
+def _stored_config(user: User) -> dict[str, str] | None:
+    try:
+        _, entry = _stored(user)
+    except (OSError, yaml.YAMLError, LookupError, TypeError):
+        return None
+    return {key: str(value) for key, value in entry.items() if value is not None}
+
+
+def _stored(user: User) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The kubeconfig file that the user stands in, and the provider's part of it."""
+    document = yaml.safe_load(user.file.read_bytes())
+    for item in document["users"]:
+        if item["name"] == user.name:
+            return document, item["user"]["auth-provider"]["config"]
+    raise LookupError(user.name)
+
+
+def _store_config(user: User, config: Mapping[str, str]) -> None:
+    """Write renewed tokens back, as kubectl does: others use the same, once-only refresh token."""
+    try:
+        document, entry = _stored(user)
+    except (yaml.YAMLError, LookupError, TypeError) as error:
+        raise OSError(f"{user.file} changed meanwhile") from error
+    entry.update({key: config[key] for key in ("id-token", "refresh-token")})
+    file = user.file.resolve()
+    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            yaml.safe_dump(document, stream, default_flow_style=False, sort_keys=False)
+        Path(name).chmod(file.stat().st_mode & 0o777)
+        Path(name).replace(file)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,403 @@
+"""A connection to one cluster as one user: requests, streams of lines, and what failed in words."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import os
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote, urlsplit
+
+import msgspec
+
+from servedeck import __version__
+from servedeck.cluster.auth.credentials import Credentials
+from servedeck.cluster.auth.exec_plugin import Credential
+from servedeck.cluster.auth.kubeconfig import Context, Kubeconfig, Target, load
+from servedeck.cluster.http.errors import (
+    AnswerError,
+    ApiError,
+    ClusterError,
+    ConfigError,
+    LostError,
+    ReadOnlyError,
+)
+from servedeck.cluster.http.stream import Stream
+from servedeck.cluster.http.transport_errors import explained
+from servedeck.cluster.watch.decode import parse
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from servedeck.cluster.http.transport import Transport
+
+Params = Iterable[tuple[str, str]] | Mapping[str, str]
+
+USER_AGENT = f"servedeck/{__version__}"
+_CONNECT_TIMEOUT = 10.0
+_HEAD_TIMEOUT = 30.0
+"""Seconds until a stream's answer must begin; the API server sends its head at once."""
+_MOST_BODY = 64 << 20
+_MOST_ERROR = 1 << 16
+
+_HEADER_SIGNS = "!#$&'*+-.^_`|~"
+"""Signs that the name of a header may hold (RFC 9110) and that need no escape in an extra's key."""
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_REVIEWS = ("/apis/authorization.k8s.io/", "/apis/authentication.k8s.io/")
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> dict[str, Any]:
+        """The object of the body; AnswerError where there is none."""
+        if self.body.lstrip()[:1] == b"<":
+            raise AnswerError(
+                "The server answered with a web page; is there a login or proxy in between?"
+            )
+        value = parse(self.body)
+        if not isinstance(value, dict):
+            raise AnswerError("The server answered with no JSON object; is it a Kubernetes API?")
+        return value
+
+
+class Connection:
+    """Open one with `Connection.open`; close it when done. Every failure is a ClusterError."""
+
+    def __init__(
+        self,
+        target: Target,
+        kubeconfig: Kubeconfig,
+        context: Context,
+        credentials: Credentials,
+        environ: Mapping[str, str],
+    ) -> None:
+        self.target = target
+        self.kubeconfig = kubeconfig
+        self.context = context.name
+        self.namespace = target.namespace or context.namespace
+        """The one namespace in force; `target.all_namespaces` says whether it is."""
+        self.server = context.cluster.server
+        self.address = _address(self.server)
+        """The server for eyes and logs: without path and user, where a token may stand."""
+        self.user = context.user.name
+        self.readonly = target.readonly
+        self.streams_lists = True
+        """False once this server refused to stream a list (WatchList)."""
+        self._context = context
+        self._credentials = credentials
+        self._environ = environ
+        self._transport: Transport | None = None
+        self._identity = (b"", b"")
+        self._retired: list[Transport] = []
+        self._lock = asyncio.Lock()
+        self._closed = False
+        self._version: tuple[int, int] | None = None
+        self._headers = _headers(context)
+
+    @classmethod
+    async def open(cls, target: Target, environ: Mapping[str, str] | None = None) -> Connection:
+        """Read the kubeconfig and get ready; nothing is sent yet.
+
+        Raises ConfigError where the kubeconfig or the context cannot be used.
+        """
+        environ = os.environ if environ is None else environ
+        kubeconfig = await asyncio.to_thread(load, target, environ)
+        context = await asyncio.to_thread(kubeconfig.context, target.context)
+        credentials = await asyncio.to_thread(Credentials, context)
+        transport = await asyncio.to_thread(_transport_module)
+        transport.proxy_of(context.cluster, environ)  # an unusable proxy is said now
+        return cls(target, kubeconfig, context, credentials, environ)
+
+    def forget_failures(self) -> None:
+        """Ask for credentials anew although they failed a moment ago."""
+        self._credentials.forget_failures()
+
+    async def close(self) -> None:
+        """Close all connections; requests under way end with an error."""
+        self._closed = True
+        transports = [*self._retired, *filter(None, [self._transport])]
+        self._retired, self._transport = [], None
+        for transport in transports:
+            await transport.close()
+
+    async def get(self, path: str, params: Params = (), *, limit: int = _MOST_BODY) -> bytes:
+        """Body of the answer to a GET, at most `limit` bytes of it; raises as `request` does."""
+        return (await self.request("GET", path, params=params, limit=limit)).body
+
+    async def get_json(self, path: str, params: Params = ()) -> dict[str, Any]:
+        """The one object that a GET is answered with; raises as `request` does, and AnswerError
+        where the body is no JSON object (a login page answered with 200)."""
+        return (await self.request("GET", path, params=params)).json()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Params = (),
+        body: object = None,
+        content_type: str = "application/json",
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 30.0,  # noqa: ASYNC109 - ends a silence, not the whole request
+        limit: int = _MOST_BODY,
+    ) -> Answer:
+        """One request and its whole answer.
+
+        `body`: bytes go out as they are, anything else as JSON. `timeout`: seconds that the server
+        may be silent. Raises ApiError for a status of 300 and more, and other ClusterErrors where
+        no answer came, it is longer than `limit` bytes, or the connection may only read.
+        """
+        given = _pairs(params)
+        self._guard(method, path, given)
+        sent = {"Accept": "application/json", **(headers or {})}
+        payload = None
+        if body is not None:
+            payload = body if isinstance(body, bytes) else msgspec.json.encode(body)
+            sent["Content-Type"] = content_type
+        async with self._answer(method, path, given, sent, payload, timeout) as response:
+            content = await self._read(response, limit, timeout)
+            return Answer(response.status, response.headers, content)
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        path: str,
+        params: Params = (),
+        read_timeout: float = 90.0,
+        headers: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[Stream]:
+        """A GET whose answer goes on: a watch, a log.
+
+        Raises as `request` does, on entering and while it is read; SlowError after `read_timeout`
+        seconds without a byte.
+        """
+        sent = {"Accept": "application/json", **(headers or {})}
+        async with self._answer("GET", path, _pairs(params), sent, None, read_timeout) as response:
+            yield self._stream(response, read_timeout)
+
+    async def version(self) -> tuple[int, int] | None:
+        """Major and minor version of the server, asked once; None where it does not say."""
+        if self._version is None:
+            # Only what is merely faster hangs on it; what else is wrong, the next request says.
+            with contextlib.suppress(ApiError, AnswerError, ValueError):
+                said = await self.get_json("/version")
+                digits = "".join(filter(str.isdecimal, str(said.get("minor", ""))))
+                self._version = int(str(said.get("major"))), int(digits)
+        return self._version
+
+    # -- sending --------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _answer(
+        self,
+        method: str,
+        path: str,
+        params: list[tuple[str, str]],
+        headers: dict[str, str],
+        body: bytes | None,
+        silence: float,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        credential: Credential | None = await self._credentials.current()
+        last = False
+        while credential is not None:
+            transport = await self._transport_of(credential)
+            transport.uses += 1
+            response = None
+            try:
+                response = await self._send(
+                    transport, method, path, params, headers, body, silence, credential
+                )
+                if response.status == 401 and not last:
+                    credential = await self._credentials.renew(credential)
+                    last = True
+                    if credential is not None:
+                        continue
+                if response.status >= 300:
+                    raise await self._refusal(response, silence)
+                yield response
+                return
+            finally:
+                transport.uses -= 1
+                if response is not None:
+                    response.close()
+
+    async def _send(
+        self,
+        transport: Transport,
+        method: str,
+        path: str,
+        params: list[tuple[str, str]],
+        headers: dict[str, str],
+        body: bytes | None,
+        silence: float,
+        credential: Credential,
+    ) -> aiohttp.ClientResponse:
+        import aiohttp  # as late as possible: it is slow to import
+
+        if credential.authorization:
+            headers = {**headers, "Authorization": credential.authorization}
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=_CONNECT_TIMEOUT, sock_read=silence
+        )
+        try:
+            async with asyncio.timeout(max(_HEAD_TIMEOUT, _CONNECT_TIMEOUT)):
+                return await transport.send(method, path, params, headers, body, timeout)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise explained(error, self.address, self.context) from error
+
+    async def _transport_of(self, credential: Credential) -> Transport:
+        """The pool for this client certificate; a new one where the certificate changed."""
+        identity = (credential.certificate, credential.key)
+        if self._transport is not None and identity == self._identity:
+            return self._transport
+        async with self._lock:
+            if self._closed:
+                raise LostError("The connection was closed.")
+            if self._transport is None or identity != self._identity:
+                module = _transport_module()
+                cluster = self._context.cluster
+                context = await asyncio.to_thread(module.tls, cluster, credential)
+                if self._transport is not None:
+                    self._retired.append(self._transport)
+                self._transport = module.Transport(cluster, context, self._headers, self._environ)
+                self._identity = identity
+            idle = [old for old in self._retired if not old.uses]
+            self._retired = [old for old in self._retired if old.uses]
+            for old in idle:
+                await old.close()
+            return self._transport
+
+    def _guard(self, method: str, path: str, params: list[tuple[str, str]]) -> None:
+        if (
+            not self.readonly
+            or method in _SAFE_METHODS
+            or ("dryRun", "All") in params
+            or path.startswith(_REVIEWS)
+        ):
+            return
+        raise ReadOnlyError(
+            "servedeck runs with --readonly and changes nothing; start it without to do this."
+        )
+
+    # -- reading --------------------------------------------------------------------------------
+
+    async def _read(self, response: aiohttp.ClientResponse, limit: int, silence: float) -> bytes:
+        kept = bytearray()
+        async for chunk in self._stream(response, silence).chunks():
+            kept += chunk
+            if len(kept) > limit:
+                raise AnswerError(
+                    f"The server's answer is longer than {limit >> 20} MiB; ask for less at once."
+                )
+        return bytes(kept)
+
+    def _stream(self, response: aiohttp.ClientResponse, silence: float) -> Stream:
+        return Stream(response, self.address, self.context, silence)
+
+    async def _refusal(self, response: aiohttp.ClientResponse, silence: float) -> ApiError:
+        content = b""
+        with contextlib.suppress(ClusterError):  # the status alone says enough
+            async for chunk in self._stream(response, silence).chunks():
+                content += chunk
+                if len(content) > _MOST_ERROR:
+                    break
+        return self.refusal(content, response.status, response.headers)
+
+    def refusal(
+        self, status: bytes, code: int = 500, headers: Mapping[str, str] | None = None
+    ) -> ApiError:
+        """The ApiError that a Status object (of an answer or an ERROR event) stands for."""
+        wait = _seconds((headers or {}).get("Retry-After"))
+        try:
+            said = msgspec.json.decode(status, type=_Status)
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            text = status[:300].decode("utf-8", "replace")
+            if "html" in (headers or {}).get("Content-Type", "") or text.lstrip()[:1] == "<":
+                text = "it answered with a web page, is there a login or proxy in between?"
+            return self._refused(ApiError(code, "", text, retry_after=wait))
+        if isinstance(said.details, dict):
+            wait = wait or _seconds(said.details.get("retryAfterSeconds"))
+        return self._refused(
+            ApiError(
+                said.code or code,
+                said.reason or "",
+                said.message or "",
+                details=said.details,
+                retry_after=wait,
+            )
+        )
+
+    def _refused(self, error: ApiError) -> ApiError:
+        """The same error, with the names of this connection in its sentence."""
+        if error.code == 401:
+            sentence = (
+                f"{self.address} does not accept the credentials of user {self.user!r}; log in"
+                f" again, or check this user of context {self.context!r} in the kubeconfig."
+            )
+        elif error.code == 403 and "system:anonymous" in error.message:
+            sentence = (
+                f"{self.address} takes us for nobody: the user {self.user!r} of context"
+                f" {self.context!r} has no credentials that it knows; log in again."
+            )
+        else:
+            return error
+        return error.saying(sentence)
+
+
+class _Status(msgspec.Struct):
+    message: str | None = None
+    reason: str | None = None
+    code: int | None = None
+    details: Any = None
+
+
+def _headers(context: Context) -> list[tuple[str, str]]:
+    """Headers of every request. Acting as somebody else is a matter of safety: whoever set `as`
+    must not act as themselves because we looked away."""
+    user = context.user
+    headers = [("User-Agent", USER_AGENT)]
+    if not context.cluster.compress:
+        headers.append(("Accept-Encoding", "identity"))
+    name, groups, uid, extra = user.text("as"), user.groups, user.text("as-uid"), user.extra
+    if (groups or uid or extra) and not name:
+        raise ConfigError(
+            f"The user {user.name!r} in {user.file} has as-groups, as-uid or as-user-extra without"
+            " `as`; name the user to act as."
+        )
+    if name:
+        headers.append(("Impersonate-User", name))
+    if uid:
+        headers.append(("Impersonate-Uid", uid))
+    headers += [("Impersonate-Group", group) for group in groups]
+    for key, values in extra.items():
+        headers += [
+            (f"Impersonate-Extra-{quote(key, safe=_HEADER_SIGNS)}", value) for value in values
+        ]
+    return headers
+
+
+def _address(server: str) -> str:
+    parts = urlsplit(server)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def _transport_module() -> Any:
+    return importlib.import_module("servedeck.cluster.http.transport")
+
+
+def _pairs(params: Params) -> list[tuple[str, str]]:
+    return list(params.items() if isinstance(params, Mapping) else params)
+
+
+def _seconds(value: object) -> float | None:
+    try:
+        seconds = float(str(value))
+    except ValueError:
+        return None
+    return seconds if 0 < seconds < 86_400 else None

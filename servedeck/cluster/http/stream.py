@@ -1,0 +1,89 @@
+"""Answers of a server that go on: read by chunks or by lines, bounded and with their failures."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from servedeck.cluster.http.errors import AnswerError, LostError, SlowError
+from servedeck.cluster.http.transport_errors import explained
+
+if TYPE_CHECKING:
+    import aiohttp
+
+_MOST_LINE = 32 << 20
+"""etcd holds objects of 1.5 MiB by default; nothing sensible is longer than this."""
+
+
+class Stream:
+    """An answer that goes on. Iterate it once: by lines, by lists of lines, or by chunks."""
+
+    def __init__(
+        self, response: aiohttp.ClientResponse, server: str, context: str, read_timeout: float
+    ) -> None:
+        self.status = response.status
+        self._server = server
+        self._context = context
+        self._response = response
+        self._read_timeout = read_timeout
+        protocol = response.connection.protocol if response.connection else None
+        self._closed = protocol.closed if protocol is not None else None
+        if self._closed is not None:
+            self._closed.add_done_callback(lambda one: one.cancelled() or one.exception())
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Bytes as they arrive, up to the end."""
+        import aiohttp
+
+        content = self._response.content
+        while True:
+            try:
+                chunk = await content.readany()
+            except TimeoutError as error:
+                raise SlowError(
+                    f"{self._server} sent nothing for {self._read_timeout:.0f} s."
+                ) from error
+            except (aiohttp.ClientError, OSError, ValueError) as error:
+                told = explained(error, self._server, self._context)
+                if isinstance(told, LostError):
+                    told.complete = self._ended_in_order()
+                raise told from error
+            if not chunk:
+                return
+            yield chunk
+            del chunk  # not kept while we wait, maybe for minutes
+
+    def _ended_in_order(self) -> bool:
+        closed = self._closed
+        return (
+            closed is not None
+            and closed.done()
+            and not closed.cancelled()
+            and closed.exception() is None
+        )
+
+    async def batches(self) -> AsyncIterator[list[bytes]]:
+        """Complete lines, as many at once as have arrived; an unfinished last one is dropped."""
+        rest: list[bytes] = []
+        held = 0
+        async for chunk in self.chunks():
+            head, newline, tail = chunk.rpartition(b"\n")
+            if not newline:
+                rest.append(tail)
+                held += len(tail)
+                if held > _MOST_LINE:
+                    raise AnswerError(f"The server sent a line longer than {_MOST_LINE >> 20} MiB.")
+                continue
+            if rest:
+                rest.append(head)
+                head = b"".join(rest)
+            rest, held = ([tail], len(tail)) if tail else ([], 0)
+            lines = head.split(b"\n")
+            del chunk, head
+            yield lines
+            del lines
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for batch in self.batches():
+            for line in batch:
+                yield line

@@ -1,0 +1,1 @@
+"""Lists and watches: one reflector for each kind of object."""

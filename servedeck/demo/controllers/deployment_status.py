@@ -1,0 +1,162 @@
+"""The status of a Deployment: counts, and conditions of its availability and progress.
+
+Source: kubernetes pkg/controller/deployment/progress.go, sync.go (calculateStatus).
+"""
+
+from __future__ import annotations
+
+from servedeck.demo import event_messages
+from servedeck.demo.controllers import rollout
+from servedeck.demo.controllers.base import Context, Queue, condition, key_of, owned_by
+from servedeck.demo.controllers.rollout import replicas_of
+from servedeck.demo.resources import DEPLOYMENTS, REPLICASETS
+from servedeck.demo.store import Json, copy_json
+
+
+class Progress:
+    """One look at one Deployment and its ReplicaSets. `status` is what will be written at the end
+    of it; `queue` takes the Deployment again when its progress deadline is over."""
+
+    def __init__(self, context: Context, queue: Queue, deployment: Json) -> None:
+        self._store = context.store
+        self._clock = context.clock
+        self._recorder = context.recorder
+        self._queue = queue
+        self.deployment = deployment
+        self.key = key_of(deployment)
+        self.status: Json = copy_json(deployment.get("status") or {})
+        self.sets: list[Json] = []
+        self.new: Json | None = None
+
+    def look(self) -> None:
+        """Reads the ReplicaSets that the Deployment controls."""
+        self.sets = sorted(
+            owned_by(
+                self._store.list(REPLICASETS, self.key[0]), self.deployment["metadata"]["uid"]
+            ),
+            key=lambda r: (r["metadata"]["creationTimestamp"], r["metadata"]["name"]),
+        )
+        self.new = next((r for r in self.sets if rollout.same_template(r, self.deployment)), None)
+
+    @property
+    def old(self) -> list[Json]:
+        uid = self.new["metadata"]["uid"] if self.new else ""
+        return [r for r in self.sets if r["metadata"]["uid"] != uid]
+
+    def _calculate(self) -> None:
+        total = rollout.counted(self.sets, "replicas")
+        available = rollout.counted(self.sets, "availableReplicas")
+        counts = {
+            "replicas": total,
+            "updatedReplicas": rollout.counted([self.new], "replicas") if self.new else 0,
+            "readyReplicas": rollout.counted(self.sets, "readyReplicas"),
+            "availableReplicas": available,
+            "unavailableReplicas": max(0, rollout.total(self.sets) - available),
+        }
+        kept: Json = {
+            name: self.status[name]
+            for name in ("collisionCount", "conditions")
+            if name in self.status
+        }
+        self.status = {
+            "observedGeneration": self.deployment["metadata"]["generation"],
+            **{name: count for name, count in counts.items() if count},
+            "terminatingReplicas": rollout.counted(self.sets, "terminatingReplicas"),
+            **kept,
+        }
+        least = replicas_of(self.deployment) - rollout.bounds(self.deployment).unavailable
+        enough = available >= least
+        word = event_messages.MINIMUM_AVAILABLE if enough else event_messages.MINIMUM_UNAVAILABLE
+        rollout.with_condition(
+            self.status,
+            rollout.new_condition("Available", str(enough), word, self._clock.stamp()),
+        )
+
+    def _progress(self) -> None:
+        """syncRolloutStatus."""
+        self._calculate()
+        deployment, status = self.deployment, self.status
+        current = condition({"status": status}, "Progressing")
+        done = (
+            current is not None
+            and current["reason"] == event_messages.REPLICASET_AVAILABLE[0]
+            and status.get("replicas", 0) == status.get("updatedReplicas", 0)
+        )
+        now = self._clock.time()
+        if rollout.deadline(deployment) is not None and not done:
+            left = rollout.deadline_left(deployment, status, now)
+            if rollout.complete(deployment, status):
+                self._set_progressing("True", event_messages.REPLICASET_AVAILABLE)
+            elif rollout.progressing(deployment, status):
+                self._refresh_progressing(current)
+            elif left is not None and left <= 0:
+                self._set_progressing("False", event_messages.DEADLINE_EXCEEDED)
+        self._copy_failure()
+        self._store_status()
+        left = rollout.deadline_left(deployment, self.status, now)
+        if left is not None and left > 0 and not rollout.complete(deployment, self.status):
+            self._queue.add(self.key, left + 1)
+
+    def _refresh_progressing(self, current: Json | None) -> None:
+        new = self._progressing("True", event_messages.REPLICASET_UPDATED)
+        if current is not None and current["status"] == "True":
+            new["lastTransitionTime"] = current["lastTransitionTime"]
+        rollout.without_condition(self.status, "Progressing")
+        self.status["conditions"] = [*self.status.get("conditions", ()), new]
+
+    def _copy_failure(self) -> None:
+        failures = [
+            found
+            for r in ([self.new] if self.new else []) + self.old
+            if (found := condition(r, "ReplicaFailure")) is not None
+        ]
+        rollout.without_condition(self.status, "ReplicaFailure")
+        if failures:
+            known = condition(self.deployment, "ReplicaFailure")
+            stamp = self._clock.stamp()
+            word = (
+                failures[0]["reason"],
+                failures[0]["message"].replace("{", "{{").replace("}", "}}"),
+            )
+            new = rollout.new_condition("ReplicaFailure", "True", word, stamp)
+            same = known is not None and known["reason"] == new["reason"]
+            self.status["conditions"] = [
+                *self.status.get("conditions", ()),
+                known if same and known is not None else new,
+            ]
+
+    def _write_status(self) -> None:
+        self._calculate()
+        self._store_status()
+
+    def _store_status(self) -> None:
+        current = self._store.find(DEPLOYMENTS, *self.key)
+        if current is None or current.get("status") == self.status:
+            return
+        status = self.status
+
+        def write(obj: Json) -> None:
+            obj["status"] = status
+
+        self._store.mutate(DEPLOYMENTS, *self.key, write, "status")
+
+    def _paused_condition(self) -> None:
+        """checkPausedConditions."""
+        if rollout.deadline(self.deployment) is None:
+            return
+        current = condition({"status": self.status}, "Progressing")
+        if current is not None and current["reason"] == event_messages.DEADLINE_EXCEEDED[0]:
+            return
+        paused = bool(self.deployment["spec"].get("paused"))
+        known = current is not None and current["reason"] == event_messages.PAUSED[0]
+        if paused and not known:
+            self._set_progressing("Unknown", event_messages.PAUSED)
+        elif known and not paused:
+            self._set_progressing("Unknown", event_messages.RESUMED)
+
+    def _set_progressing(self, value: str, word: tuple[str, str]) -> None:
+        rollout.with_condition(self.status, self._progressing(value, word))
+
+    def _progressing(self, value: str, word: tuple[str, str]) -> Json:
+        name = self.new["metadata"]["name"] if self.new else self.deployment["metadata"]["name"]
+        return rollout.new_condition("Progressing", value, word, self._clock.stamp(), name=name)

@@ -1,0 +1,201 @@
+"""What the operators of the demo's extensions say: the Gateway's of HTTPRoutes, KEDA's of
+ScaledObjects.
+
+Sources: Gateway API v1.4 (HTTPRoute status), Envoy Gateway's messages, keda 2.21
+apis/keda/v1alpha1/condition_types.go.
+"""
+
+from __future__ import annotations
+
+from servedeck.demo import event_messages
+from servedeck.demo.controllers.base import Context, Queue, condition, key_of
+from servedeck.demo.resources import DEPLOYMENTS, GATEWAYS, HTTPROUTES, SCALEDOBJECTS, SERVICES
+from servedeck.demo.store import Change, Json, Key
+
+CONTROLLER = "gateway.envoyproxy.io/gatewayclass-controller"
+
+
+class RouteController:
+    """Accepted and ResolvedRefs of HTTPRoutes."""
+
+    def __init__(self, context: Context) -> None:
+        self._store = context.store
+        self._clock = context.clock
+        self._queue = Queue(context.clock, self._sync)
+        context.store.subscribe(self._route_changed, HTTPROUTES)
+        context.store.subscribe(self._service_changed, SERVICES)
+        context.store.subscribe(self._gateway_changed, GATEWAYS)
+
+    def resync(self) -> None:
+        for route in self._store.list(HTTPROUTES):
+            self._queue.add(key_of(route))
+
+    def _route_changed(self, change: Change) -> None:
+        if change.type != "DELETED":
+            self._queue.add(key_of(change.object), 0.2)
+
+    def _service_changed(self, change: Change) -> None:
+        if change.type != "MODIFIED":
+            for route in self._store.list(HTTPROUTES, change.object["metadata"]["namespace"]):
+                self._queue.add(key_of(route), 0.2)
+
+    def _gateway_changed(self, change: Change) -> None:
+        if change.type != "MODIFIED":
+            self.resync()
+
+    def _sync(self, key: Key) -> None:
+        route = self._store.find(HTTPROUTES, *key)
+        if route is None or "deletionTimestamp" in route["metadata"]:
+            return
+        old = {
+            _text(parent.get("parentRef") or {}): parent
+            for parent in (route.get("status") or {}).get("parents") or ()
+        }
+        parents = []
+        for reference in route["spec"].get("parentRefs") or ():
+            known = {"status": old.get(_text(reference), {})}
+            parents.append(
+                {
+                    "parentRef": reference,
+                    "controllerName": CONTROLLER,
+                    "conditions": [
+                        self._condition(route, known, "Accepted", *self._accepted(key, reference)),
+                        self._condition(route, known, "ResolvedRefs", *self._resolved(route)),
+                    ],
+                }
+            )
+
+        def write(obj: Json) -> None:
+            obj["status"] = {"parents": parents}
+
+        self._store.mutate(HTTPROUTES, *key, write, "status")
+
+    def _accepted(self, key: Key, reference: Json) -> tuple[bool, str, str]:
+        namespace = reference.get("namespace") or key[0]
+        gateway = self._store.find(GATEWAYS, namespace, reference.get("name", ""))
+        return (
+            (True, *event_messages.ROUTE_ACCEPTED)
+            if gateway is not None
+            else (False, *event_messages.NO_PARENT)
+        )
+
+    def _resolved(self, route: Json) -> tuple[bool, str, str]:
+        namespace = route["metadata"]["namespace"]
+        for number, rule in enumerate(route["spec"].get("rules") or ()):
+            for index, backend in enumerate(rule.get("backendRefs") or ()):
+                if backend.get("kind", "Service") != "Service":
+                    continue
+                place = backend.get("namespace") or namespace
+                if self._store.find(SERVICES, place, backend.get("name", "")) is None:
+                    reason, text = event_messages.BACKEND_MISSING
+                    return (
+                        False,
+                        reason,
+                        text.format(
+                            rule=number, index=index, namespace=place, name=backend.get("name", "")
+                        ),
+                    )
+        return (True, *event_messages.REFS_RESOLVED)
+
+    def _condition(
+        self, route: Json, old: Json, type_: str, value: bool, reason: str, message: str
+    ) -> Json:
+        known = condition(old, type_)
+        same = known is not None and known["status"] == str(value)
+        return {
+            "type": type_,
+            "status": str(value),
+            "reason": reason,
+            "message": message,
+            "observedGeneration": route["metadata"].get("generation", 1),
+            "lastTransitionTime": known["lastTransitionTime"]
+            if same and known is not None
+            else self._clock.stamp(),
+        }
+
+
+class ScaledObjectController:
+    """Conditions of ScaledObjects. It does not scale: the demo has no Prometheus to ask."""
+
+    def __init__(self, context: Context) -> None:
+        self._store = context.store
+        self._recorder = context.recorder
+        self._queue = Queue(context.clock, self._sync)
+        context.store.subscribe(self._changed, SCALEDOBJECTS)
+        context.store.subscribe(self._target_changed, DEPLOYMENTS)
+
+    def resync(self) -> None:
+        for scaled in self._store.list(SCALEDOBJECTS):
+            self._queue.add(key_of(scaled))
+
+    def _changed(self, change: Change) -> None:
+        if change.type != "DELETED":
+            self._queue.add(key_of(change.object), 0.3)
+
+    def _target_changed(self, change: Change) -> None:
+        if change.type != "MODIFIED":
+            for scaled in self._store.list(SCALEDOBJECTS, change.object["metadata"]["namespace"]):
+                self._queue.add(key_of(scaled), 0.3)
+
+    def _sync(self, key: Key) -> None:
+        scaled = self._store.find(SCALEDOBJECTS, *key)
+        if scaled is None or "deletionTimestamp" in scaled["metadata"]:
+            return
+        name = (scaled["spec"].get("scaleTargetRef") or {}).get("name", "")
+        target = self._store.find(DEPLOYMENTS, key[0], name)
+        found = target is not None
+        conditions = [
+            _keda(
+                "Ready",
+                "True" if found else "False",
+                "ScaledObjectReady" if found else "ScaledObjectCheckFailed",
+                "ScaledObject is defined correctly and is ready for scaling"
+                if found
+                else "ScaledObject doesn't have correct scaleTargetRef specification",
+            ),
+            _keda(
+                "Active", "True", "ScalerActive", "Scaling is performed because triggers are active"
+            )
+            if found
+            else _keda("Active", "Unknown", "UnknownState", "Scaler is unknown"),
+            _keda(
+                "Fallback",
+                "False",
+                "NoFallbackFound",
+                "No fallbacks are active on this scaled object",
+            ),
+            _keda("Paused", "Unknown", "", ""),
+        ]
+        status: Json = {
+            "conditions": conditions,
+            "scaleTargetKind": "apps/v1.Deployment",
+            "scaleTargetGVKR": {
+                "group": "apps",
+                "kind": "Deployment",
+                "resource": "deployments",
+                "version": "v1",
+            },
+            "hpaName": f"keda-hpa-{key[1]}",
+        }
+        if target is not None:
+            status["originalReplicaCount"] = target["spec"].get("replicas", 1)
+        old = scaled.get("status") or {}
+        if "originalReplicaCount" in old:
+            status["originalReplicaCount"] = old["originalReplicaCount"]
+
+        def write(obj: Json) -> None:
+            obj["status"] = status
+
+        self._store.mutate(SCALEDOBJECTS, *key, write, "status")
+        if found and not old:
+            self._recorder.event(scaled, event_messages.KEDA_SCALERS)
+            self._recorder.event(scaled, event_messages.KEDA_READY)
+
+
+def _keda(type_: str, value: str, reason: str, message: str) -> Json:
+    entry = {"type": type_, "status": value}
+    return entry | ({"reason": reason, "message": message} if reason else {})
+
+
+def _text(reference: Json) -> str:
+    return "/".join(str(reference.get(k, "")) for k in ("namespace", "name", "sectionName"))

@@ -1,0 +1,172 @@
+"""Records turned into views: what one Pod, one Event, one scaler looks like on screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import lru_cache
+
+from servedeck.fleet.views import ContainerView, EventView, Key, PodView, ServingView
+from servedeck.serving.endpoint import Endpoint
+from servedeck.serving.objects.records import (
+    ContainerStatus,
+    Deployment,
+    DeploymentMeta,
+    Event,
+    HorizontalPodAutoscaler,
+    Pod,
+    PodContainer,
+    ScaledObject,
+)
+from servedeck.serving.status import pods
+from servedeck.serving.status.diagnosis import Finding
+from servedeck.serving.status.events import event_count, event_time, latest
+from servedeck.serving.status.status import Status
+from servedeck.serving.text import one_line, sanitise
+
+MOST_EVENTS = 10
+"""Events kept of one object, the newest ones."""
+
+
+def event_views(events: Iterable[Event]) -> tuple[EventView, ...]:
+    """The newest Events, newest first, each text once."""
+    return tuple(
+        EventView(
+            time=event_time(event),
+            type=event.type,
+            reason=event.reason,
+            message=event.message,
+            count=event_count(event),
+        )
+        for event in latest(events, MOST_EVENTS)
+    )
+
+
+def pod_view(
+    pod: Pod,
+    finding: Finding,
+    events: Sequence[Event],
+    *,
+    namespace: str,
+    old_revision: bool,
+    before: PodView | None,
+) -> PodView:
+    """The Pod as the screens show it. What equals its part of `before` is that part itself, so
+    5,000 Pods keep one copy of what they share with their past."""
+    columns = pods.columns(pod)
+    view = PodView(
+        name=pod.metadata.name,
+        namespace=namespace,
+        uid=pod.metadata.uid,
+        status=columns.status,
+        ready=_shared(columns.ready),
+        is_ready=pods.is_ready(pod),
+        restarts=columns.restarts,
+        restarted_at=columns.restarted_at,
+        node=_shared(pod.spec.node_name),
+        created=pod.metadata.creation_timestamp,
+        health=finding.health,
+        reason=finding.reason,
+        message=finding.message,
+        container=finding.container,
+        old_revision=old_revision,
+        containers=_containers(pod),
+        events=event_views(events) if events else (),
+        scarce=finding.scarce,
+    )
+    if before is None:
+        return view
+    if view == before:
+        return before
+    if view.containers == before.containers:
+        return replace(view, containers=before.containers)
+    return view
+
+
+def _containers(pod: Pod) -> tuple[ContainerView, ...]:
+    statuses = {status.name: status for status in pod.status.init_container_statuses}
+    init = [_container(spec, statuses.get(spec.name), True) for spec in pod.spec.init_containers]
+    statuses = {status.name: status for status in pod.status.container_statuses}
+    main = [_container(spec, statuses.get(spec.name), False) for spec in pod.spec.containers]
+    return (*init, *main)
+
+
+def _container(spec: PodContainer, status: ContainerStatus | None, init: bool) -> ContainerView:
+    if status is None:
+        return ContainerView(_shared(spec.name), "", False, 0, init, False, "")
+    if status.state.running is not None:
+        state = "Running"
+    elif status.state.terminated is not None:
+        state = "Terminated"
+    elif status.state.waiting is not None:
+        state = "Waiting"
+    else:
+        state = ""
+    return ContainerView(
+        name=_shared(spec.name),
+        state=state,
+        ready=status.ready,
+        restarts=status.restart_count,
+        init=init,
+        has_previous=status.last_state.terminated is not None,
+        container_id=status.container_id,
+    )
+
+
+@lru_cache(maxsize=4096)
+def _shared(text: str) -> str:
+    """One string for equal texts: names of containers and nodes recur in every Pod."""
+    return text
+
+
+def unreadable(key: Key, deployment: Deployment | None, error: Exception) -> ServingView:
+    """What is shown of a serving whose objects no rule was made for: that, and its name."""
+    meta = deployment.metadata if deployment is not None else DeploymentMeta()
+    why = one_line(sanitise(f"{type(error).__name__}: {error}"))
+    return ServingView(
+        key=key,
+        uid=meta.uid,
+        status=Status.ERROR,
+        reason="Unreadable",
+        message=f"servedeck cannot make sense of its objects ({why}); please report this",
+        failing=0,
+        rollout="",
+        ready=0,
+        desired=deployment.spec.replicas if deployment is not None else 0,
+        template="",
+        model="",
+        accelerator="",
+        accelerator_resource="",
+        accelerator_count=0,
+        restarts=0,
+        endpoint=Endpoint(),
+        scaler="",
+        image="",
+        created=meta.creation_timestamp,
+        labels=meta.labels,
+        description="",
+        managed=False,
+        pods=(),
+        events=(),
+    )
+
+
+def scaler_text(
+    scaled_objects: Iterable[ScaledObject], autoscalers: Iterable[HorizontalPodAutoscaler]
+) -> str:
+    """ "KEDA 1-10", "HPA 1-10", or "". The autoscaler that KEDA makes of a ScaledObject is not
+    named beside it."""
+    texts = [
+        f"KEDA {scaler.spec.min_replica_count}-{scaler.spec.max_replica_count}"
+        for scaler in sorted(scaled_objects, key=lambda scaler: scaler.metadata.name)
+    ] or [
+        f"HPA {scaler.spec.min_replicas}-{scaler.spec.max_replicas}"
+        for scaler in sorted(autoscalers, key=lambda scaler: scaler.metadata.name)
+    ]
+    return ", ".join(texts)
+
+
+def next_judgement(findings: Iterable[Finding]) -> datetime | None:
+    """When the first of them must be judged again."""
+    return min((finding.until for finding in findings if finding.until is not None), default=None)

@@ -1,0 +1,153 @@
+"""What the screens and the command line show: immutable views, compared by value.
+
+A view is complete: whoever shows one asks nothing else. All strings are sanitised; times are aware
+datetimes in UTC; ages are computed by whoever shows them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+from servedeck.serving.capacity import Scarce
+from servedeck.serving.endpoint import Endpoint
+from servedeck.serving.status.diagnosis import Health
+from servedeck.serving.status.status import Status
+
+
+class Key(NamedTuple):
+    """Identity of a serving on screen: it stays while the Deployment behind it is replaced."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class EventView:
+    time: datetime | None
+    type: str
+    reason: str
+    message: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerView:
+    name: str
+    state: str
+    """Waiting, Running, Terminated, or "" before the kubelet reported one."""
+    ready: bool
+    restarts: int
+    init: bool
+    has_previous: bool
+    """True where a terminated instance's log can be asked for (kubectl logs --previous)."""
+    container_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PodView:
+    name: str
+    namespace: str
+    uid: str
+    status: str
+    """kubectl's STATUS column."""
+    ready: str
+    """kubectl's READY column, "1/2"."""
+    is_ready: bool
+    restarts: int
+    restarted_at: datetime | None
+    node: str
+    created: datetime | None
+    health: Health
+    reason: str
+    """Short cause, "OOMKilled"; "" for a healthy Pod."""
+    message: str
+    """The cause in words."""
+    container: str
+    """Container that the cause lies in; "" where it is the Pod's."""
+    old_revision: bool
+    containers: tuple[ContainerView, ...]
+    events: tuple[EventView, ...]
+    """Warnings about the Pod, newest first, at most 10."""
+    scarce: tuple[Scarce, ...] = ()
+    """Resources that it asks for and of which nodes have not enough free."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServingView:
+    key: Key
+    uid: str
+    status: Status
+    reason: str
+    """Short cause for the badge, "" where all is well."""
+    message: str
+    """The main cause in words."""
+    failing: int
+    """Number of Pods in an error or pending state."""
+    rollout: str
+    """Badge, "updating 1/3"; "" where none is under way."""
+    ready: int
+    desired: int
+    template: str
+    model: str
+    accelerator: str
+    """Display name of the accelerator, "" for none."""
+    accelerator_resource: str
+    """Its resource key, "nvidia.com/gpu"."""
+    accelerator_count: int
+    """Accelerators for each replica."""
+    restarts: int
+    endpoint: Endpoint
+    scaler: str
+    """"KEDA 1-10", "HPA 1-10", or ""."""
+    image: str
+    created: datetime | None
+    labels: dict[str, str]
+    description: str
+    managed: bool
+    """False for a Deployment that only looks like a serving and was not made by servedeck."""
+    pods: tuple[PodView, ...]
+    """Failing first, in kubectl's order within."""
+    events: tuple[EventView, ...]
+    """Warnings about the Deployment and its ReplicaSets, newest first, at most 10."""
+    _search_text: str = field(default="", init=False, repr=False, compare=False)
+
+    @property
+    def search_text(self) -> str:
+        """What the filter's free text is looked for in, in lower case: what the list says of the
+        serving and the status says of its Pods. Made when it is first asked for and kept, as a
+        view never changes."""
+        if not self._search_text:
+            object.__setattr__(self, "_search_text", _search_text(self))
+        return self._search_text
+
+    @property
+    def failing_pods(self) -> tuple[PodView, ...]:
+        """Pods in error or unable to start, of any revision, still in the order of `pods`."""
+        return tuple(pod for pod in self.pods if pod.health in (Health.ERROR, Health.PENDING))
+
+
+_BETWEEN = "\n"
+"""Stands between two texts that are searched, so that none is found across them."""
+
+
+def _search_text(view: ServingView) -> str:
+    texts = {
+        str(view.key): None,
+        view.status.value: None,
+        view.reason: None,
+        view.message: None,
+        view.rollout: None,
+        view.template: None,
+        view.model: None,
+        view.accelerator: None,
+        view.image: None,
+        view.endpoint.url or view.endpoint.address: None,
+    }
+    for pod in view.pods:
+        texts |= dict.fromkeys((pod.name, pod.status, pod.reason, pod.message, pod.node))
+    return _BETWEEN.join(text for text in texts if text).casefold()

@@ -1,0 +1,1 @@
+"""The Kubernetes objects of a serving: built from a spec, read back, and compared."""

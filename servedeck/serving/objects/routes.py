@@ -1,0 +1,174 @@
+"""The route of a serving's endpoint, https://<host>/<project>/<name>, in the three ways that
+clusters have.
+
+The prefix is taken off, so that the server sees its own paths, and no timeout cuts a long
+generation or a stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from servedeck.serving.spec.names import host_problem, label_problem
+
+
+class RouteKind(StrEnum):
+    HTTP_ROUTE = "HTTPRoute"
+    """Gateway API"""
+    VIRTUAL_SERVICE = "VirtualService"
+    """Istio"""
+    INGRESS = "Ingress"
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What the cluster offers to every serving; set once, by the platform's settings."""
+
+    host: str = ""
+    """Host of the endpoints; "" for no route."""
+    route: RouteKind = RouteKind.HTTP_ROUTE
+    gateway: str = ""
+    """"namespace/name" of the Gateway; of the Istio Gateway for a VirtualService."""
+    ingress_class: str = ""
+    ingress_annotations: Mapping[str, str] = field(default_factory=dict)
+    """For a controller other than ingress-nginx: what makes it take the prefix off."""
+    tls_secret: str = ""
+    """Secret of an Ingress's certificate; "" where the controller has one of its own."""
+    model_cache: str = ""
+    """PVC of downloaded models in the serving's project; "" for an empty directory."""
+
+    @property
+    def problem(self) -> str:
+        """Why no route can be built by these settings, in one sentence; "" where one can."""
+        if not self.host:
+            return ""
+        if message := host_problem(self.host, "The platform's host"):
+            return message
+        if self.route is RouteKind.INGRESS:
+            return ""
+        if not self.gateway:
+            return (
+                f"No gateway is named, so a serving gets no {self.route} and cannot be reached from"
+                " outside; set gateway to namespace/name in the settings."
+            )
+        namespace, slash, name = self.gateway.partition("/")
+        if not slash or label_problem(namespace) or not name:
+            return (
+                f"The platform's gateway {self.gateway!r} is not namespace/name, so a serving gets"
+                f" no {self.route}; name the one that it goes through in the settings."
+            )
+        return ""
+
+
+NGINX_ANNOTATIONS = {
+    "nginx.ingress.kubernetes.io/use-regex": "true",
+    "nginx.ingress.kubernetes.io/rewrite-target": "/$2",
+    "nginx.ingress.kubernetes.io/proxy-read-timeout": "3600",
+    "nginx.ingress.kubernetes.io/proxy-send-timeout": "3600",
+    "nginx.ingress.kubernetes.io/proxy-buffering": "off",
+    "nginx.ingress.kubernetes.io/proxy-body-size": "0",
+}
+
+
+def build(
+    name: str, project: str, labels: Mapping[str, str], platform: Platform, port: int
+) -> dict[str, Any] | None:
+    """The route to `port` of Service `name`; None without a host, and where the platform's settings
+    cannot make one, which `platform.problem` says."""
+    if not platform.host or platform.problem:
+        return None
+    metadata: dict[str, Any] = {"name": name}
+    if project:
+        metadata["namespace"] = project
+    metadata["labels"] = dict(labels)
+    prefix = f"/{project}/{name}"
+    if platform.route is RouteKind.HTTP_ROUTE:
+        return _http_route(metadata, prefix, platform, port)
+    if platform.route is RouteKind.VIRTUAL_SERVICE:
+        return _virtual_service(metadata, prefix, platform, port)
+    return _ingress(metadata, prefix, platform, port)
+
+
+def _http_route(
+    metadata: dict[str, Any], prefix: str, platform: Platform, port: int
+) -> dict[str, Any]:
+    namespace, _, gateway = platform.gateway.partition("/")
+    rewrite = {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": metadata,
+        "spec": {
+            "parentRefs": [{"name": gateway, "namespace": namespace}],
+            "hostnames": [platform.host],
+            "rules": [
+                {
+                    "matches": [{"path": {"type": "PathPrefix", "value": prefix}}],
+                    "filters": [{"type": "URLRewrite", "urlRewrite": {"path": rewrite}}],
+                    # 0s switches the timeout off; left out, each implementation has its own.
+                    "timeouts": {"request": "0s", "backendRequest": "0s"},
+                    "backendRefs": [{"name": metadata["name"], "port": port}],
+                }
+            ],
+        },
+    }
+
+
+def _virtual_service(
+    metadata: dict[str, Any], prefix: str, platform: Platform, port: int
+) -> dict[str, Any]:
+    name, namespace = metadata["name"], metadata.get("namespace", "")
+    host = f"{name}.{namespace}.svc.cluster.local" if namespace else name
+    return {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "VirtualService",
+        "metadata": metadata,
+        "spec": {
+            "hosts": [platform.host],
+            "gateways": [platform.gateway],
+            "http": [
+                {
+                    # Istio's prefix is one of text: without the slash it would take in the
+                    # neighbour /project/name-v2 too.
+                    "match": [{"uri": {"prefix": prefix + "/"}}, {"uri": {"exact": prefix}}],
+                    "rewrite": {"uri": "/"},
+                    "timeout": "0s",
+                    # Istio retries twice by itself: a long generation would be paid three times.
+                    "retries": {"attempts": 0},
+                    "route": [{"destination": {"host": host, "port": {"number": port}}}],
+                }
+            ],
+        },
+    }
+
+
+def _ingress(
+    metadata: dict[str, Any], prefix: str, platform: Platform, port: int
+) -> dict[str, Any]:
+    if platform.ingress_annotations:
+        annotations, path, kind = dict(platform.ingress_annotations), prefix, "Prefix"
+    else:
+        annotations, path, kind = NGINX_ANNOTATIONS, prefix + "(/|$)(.*)", "ImplementationSpecific"
+    backend = {"service": {"name": metadata["name"], "port": {"number": port}}}
+    spec: dict[str, Any] = {
+        "rules": [
+            {
+                "host": platform.host,
+                "http": {"paths": [{"path": path, "pathType": kind, "backend": backend}]},
+            }
+        ]
+    }
+    if platform.ingress_class:
+        spec["ingressClassName"] = platform.ingress_class
+    # Without a Secret the controller's own certificate is used: endpoints are https.
+    secret = {"secretName": platform.tls_secret} if platform.tls_secret else {}
+    spec["tls"] = [{"hosts": [platform.host], **secret}]
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": {**metadata, "annotations": dict(annotations)},
+        "spec": spec,
+    }

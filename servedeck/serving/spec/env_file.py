@@ -1,0 +1,191 @@
+"""Environment variables as people write them: KEY=VALUE, pasted lines and env files."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+
+from servedeck.serving.spec.names import env_name_problem
+
+_EXPORT = re.compile(r"export[ \t]+")
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "$", "`": "`"}
+
+_SECRET_WORDS = {
+    "token",
+    "secret",
+    "password",
+    "passwd",
+    "passphrase",
+    "pwd",
+    "apikey",
+    "credential",
+    "credentials",
+    "auth",
+    "bearer",
+}
+_KEY_BEFORE = {"api", "access", "private", "secret", "encryption", "signing", "license", "account"}
+_NOT_SECRET_END = {
+    "file",
+    "path",
+    "dir",
+    "url",
+    "uri",
+    "name",
+    "id",
+    "type",
+    "mode",
+    "ttl",
+    "enabled",
+    "max",
+    "count",
+}
+_SECRET_VALUE = re.compile(
+    r"hf_[A-Za-z0-9]{10,}|sk-[A-Za-z0-9_-]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}"
+    r"|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}|AKIA[0-9A-Z]{16}|nvapi-[\w-]{16,}"
+    r"|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*|-----BEGIN [A-Z ]*PRIVATE KEY-----.*"
+    r"|[a-z][a-z0-9+.-]*://[^/\s:@]*:[^/\s@]+@.*",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    line: int
+    """Line, from 1, that the assignment starts on."""
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    line: int
+    text: str
+    """The line as it was written, so that it can be mended and nothing is lost."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    assignments: tuple[Assignment, ...]
+    bad: tuple[BadLine, ...]
+
+
+def parse(text: str) -> Parsed:
+    """Read an env file or pasted lines.
+
+    Blank lines and lines that start with # are skipped; `export` in front is taken off. A value is
+    plain (ends at a # after a blank), 'single quoted' (taken literally) or "double quoted" (with
+    the escapes \\n, \\r, \\t, \\", \\\\, \\$); quoted values may go over several lines. Nothing is
+    expanded. A name that comes twice is kept twice: the check of the whole serving points it out.
+    """
+    lines = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
+    found: list[Assignment] = []
+    bad: list[BadLine] = []
+    at = 0
+    while at < len(lines):
+        start = at
+        line = lines[at].strip(" \t\r\f\v")
+        at += 1
+        if not line or line.startswith("#"):
+            continue
+        body = _EXPORT.sub("", line, count=1) if _EXPORT.match(line) else line
+        name, equals, rest = body.partition("=")
+        name, rest = name.strip(), rest.lstrip(" \t")
+        message = ""
+        value = ""
+        if not equals:
+            message = f"{_short(line)} has no '='; write NAME=VALUE."
+        elif message := env_name_problem(name):
+            pass
+        elif rest[:1] in ("'", '"'):
+            # The closing quote may be on a later line; the first line is kept from its own quote.
+            raw = lines[start]
+            block = raw[raw.index("=") + 1 :].lstrip(" \t")
+            ended = _quoted(block)
+            while ended is None and at < len(lines):
+                block += "\n" + lines[at]
+                at += 1
+                ended = _quoted(block)
+            stray = ended is not None and _is_stray(ended[1])
+            if ended is None or (stray and at > start + 1):
+                at = start + 1  # only this line is bad: those after it are read on their own
+                message = f"The quote {rest[0]} is not closed; close it or remove it."
+            else:
+                value = ended[0]
+                if stray:
+                    message = "Text follows the closing quote; quote the whole value."
+        else:
+            value = _unquoted(rest)
+        if message:
+            bad.append(BadLine(start + 1, "\n".join(lines[start:at]), message))
+            continue
+        found.append(Assignment(start + 1, name, value))
+    return Parsed(tuple(found), tuple(bad))
+
+
+def looks_secret(name: str, value: str = "") -> bool:
+    """Whether a variable's value should be masked, by its name (HF_TOKEN, AWS_SECRET_ACCESS_KEY)
+    or by the shape of its value (a token of a known service, a private key, a URL with a
+    password). MAX_TOKENS, TOKENIZER, PUBLIC_KEY and TOKEN_FILE are not secret."""
+    if value and _SECRET_VALUE.fullmatch(value.strip()):
+        return True
+    words = [w for w in re.split(r"[^a-z0-9]+|(?<=[a-z])(?=[A-Z])", name.lower()) if w]
+    if not words or words[-1] in _NOT_SECRET_END:
+        return False
+    if any(word in _SECRET_WORDS for word in words):
+        return True
+    return any(
+        word in ("key", "keys") and before in _KEY_BEFORE for before, word in pairwise(words)
+    )
+
+
+def holds_secret(text: str) -> bool:
+    """Whether a command line or another text names something that looks secret: a token of a
+    known service anywhere in it, or a value after --api-key, TOKEN= and the like."""
+    words = [word for word in re.split(r"""[\s'",;]+""", text) if word]
+    for word, following in pairwise([*words, ""]):
+        name, equals, value = word.partition("=")
+        value = value if equals else following
+        name = name.lstrip("-").replace("-", "_")
+        if looks_secret("", word) or looks_secret("", value):
+            return True
+        if (equals or word.startswith("-")) and value and looks_secret(name):
+            return True
+    return False
+
+
+def _quoted(block: str) -> tuple[str, str] | None:
+    """Value of a text that starts with a quote, and what follows; None while it is not closed."""
+    quote = block[0]
+    if quote == "'":
+        end = block.find("'", 1)
+        return None if end < 0 else (block[1:end], block[end + 1 :])
+    out: list[str] = []
+    at = 1
+    while at < len(block):
+        character = block[at]
+        if character == '"':
+            return "".join(out), block[at + 1 :]
+        if character == "\\" and at + 1 < len(block):
+            following = block[at + 1]
+            out.append(_ESCAPES.get(following, "\\" + following))
+            at += 2
+            continue
+        out.append(character)
+        at += 1
+    return None
+
+
+def _is_stray(tail: str) -> bool:
+    """Whether more than a comment follows a closing quote."""
+    return bool(tail.strip()) and not tail.lstrip(" \t").startswith("#")
+
+
+def _unquoted(rest: str) -> str:
+    comment = re.search(r"(?:^|[ \t])#", rest)
+    return (rest[: comment.start()] if comment else rest).rstrip(" \t\r")
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:39] + "…")

@@ -1,0 +1,307 @@
+"""What an operator says about a serving: `ServingSpec`, from which the objects are built and into
+which they are read back.
+
+The models hold the shape: each field has its type and default. Whether the values are good, alone
+and together, is said by `servedeck.serving.spec.validation`: a spec read from objects that others
+made may break rules and must still be shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from servedeck.serving.spec import fields
+from servedeck.serving.spec.issues import Problem, error
+from servedeck.serving.spec.templates import TEMPLATES, Template, find
+from servedeck.serving.units import quantity
+
+MODEL_CACHE = "model-cache"
+MODEL_CACHE_PATH = "/root/.cache/huggingface"
+SHARED_MEMORY = "dshm"
+SHARED_MEMORY_PATH = "/dev/shm"  # noqa: S108 -- a mount in the container, not a file of ours
+SYSTEM_ENV = {"HF_HOME": MODEL_CACHE_PATH}
+"""Variables that every inference server gets, unless the operator sets them."""
+PREDICTOR_ENV = "PREDICTOR_URL"
+"""Variable in which a transformer finds the inference server."""
+
+
+class Quantity:
+    """A Kubernetes quantity: keeps the text, is compared by its value (`500m` equals `0.5`)."""
+
+    __slots__ = ("text", "value")
+
+    def __init__(self, text: str) -> None:
+        """Raises ValueError with a sentence where `text` is no quantity."""
+        self.text = text.strip()
+        self.value = quantity(self.text)
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return f"Quantity({self.text!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return self.value == other.value if isinstance(other, Quantity) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            cls._validate, serialization=core_schema.to_string_ser_schema()
+        )
+
+    @classmethod
+    def _validate(cls, raw: object) -> Quantity:
+        return raw if isinstance(raw, cls) else cls(fields.quantity_text(raw))
+
+
+def _suggesting(examples: str) -> BeforeValidator:
+    """Reads a quantity; what is none is answered with examples that suit the field."""
+
+    def read(raw: object) -> Quantity:
+        return raw if isinstance(raw, Quantity) else Quantity(fields.quantity_text(raw, examples))
+
+    return BeforeValidator(read)
+
+
+def _stripped(raw: object) -> str:
+    return fields.text(raw).strip()
+
+
+def _as_tuple(raw: object) -> object:
+    if raw is None:
+        return ()
+    if isinstance(raw, (list, tuple)):
+        return tuple(raw)
+    raise ValueError("Write a list here, one entry for each.")
+
+
+Text = Annotated[str, BeforeValidator(_stripped)]
+Verbatim = Annotated[str, BeforeValidator(fields.text)]
+Cores = Annotated[Quantity, _suggesting("0.5, 500m or 8")]
+Bytes = Annotated[Quantity, _suggesting("512Mi, 1Gi or 64Gi")]
+Whole = Annotated[int, BeforeValidator(fields.whole_number)]
+Flag = Annotated[bool, BeforeValidator(fields.flag)]
+Arguments = Annotated[tuple[str, ...], BeforeValidator(fields.arguments)]
+
+
+class Part(BaseModel):
+    """Base of the spec and its parts: frozen values; camel case in YAML."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True
+    )
+
+
+class KeyRef(Part):
+    """One key of a Secret or a ConfigMap of the serving's project."""
+
+    name: Text = ""
+    key: Text = ""
+
+
+class EnvVar(Part):
+    """A variable: a plain value, or one taken from a Secret or a ConfigMap."""
+
+    name: Text
+    value: Verbatim = ""
+    secret: KeyRef | None = None
+    config_map: KeyRef | None = None
+
+
+class Volume(Part):
+    """A PersistentVolumeClaim of the project, mounted in the inference server."""
+
+    claim: Text
+    mount_path: Text
+    read_only: Flag = False
+
+
+class Transformer(Part):
+    """A container beside the inference server that requests pass first."""
+
+    image: Text
+    port: Whole = 8080
+    command: Arguments = ()
+    env: Annotated[tuple[EnvVar, ...], BeforeValidator(_as_tuple)] = ()
+
+
+class ServingSpec(Part):
+    """A serving. Text from a form or from YAML is accepted for every field."""
+
+    name: Text
+    project: Text = ""
+    """Namespace; "" until one is chosen."""
+    description: Text = ""
+    template: Text
+    image: Text = ""
+    cpu: Cores = Quantity("0.5")
+    memory: Bytes = Quantity("1Gi")
+    accelerator: Text = ""
+    """Resource key, "nvidia.com/gpu"; "" for none."""
+    accelerator_count: Whole = 1
+    """For each replica; 1 where there is no accelerator."""
+    replicas: Whole = 1
+    settings: dict[str, fields.Value] = Field(default={}, validate_default=True)
+    """The template's own fields by name; complete, defaults included."""
+    volumes: Annotated[tuple[Volume, ...], BeforeValidator(_as_tuple)] = ()
+    inference_port: Whole = 8000
+    command: Arguments = ()
+    """Command Override; () for the template's own command."""
+    env: Annotated[tuple[EnvVar, ...], BeforeValidator(_as_tuple)] = ()
+    transformer: Transformer | None = None
+    readiness_path: Text | None = None
+    """HTTP path of the readiness probe; None for the template's own, "" for no probe."""
+    liveness_path: Text | None = None
+
+    @field_validator("template")
+    @classmethod
+    def _known_template(cls, name: str) -> str:
+        if not name:
+            raise ValueError(f"Choose a template: {fields.one_of(tuple(TEMPLATES))}.")
+        if find(name) is None:
+            raise ValueError(
+                f"There is no template {name!r}; choose {fields.one_of(tuple(TEMPLATES))}."
+            )
+        return name
+
+    @field_validator("accelerator")
+    @classmethod
+    def _none_is_empty(cls, key: str) -> str:
+        return "" if key.lower() == "none" else key
+
+    @field_validator("accelerator_count")
+    @classmethod
+    def _count_without_accelerator(cls, count: int, info: ValidationInfo) -> int:
+        return count if info.data.get("accelerator", "?") else 1
+
+    @field_validator("settings", mode="before")
+    @classmethod
+    def _complete_settings(cls, raw: object, info: ValidationInfo) -> dict[str, fields.Value]:
+        template = find(info.data.get("template", ""))
+        if template is None:
+            return {}
+        if raw is None:
+            raw = {}
+        if not isinstance(raw, Mapping):
+            raise ValueError("Write a mapping here, one line for each setting.")
+        values, wrong = template.parse_settings(raw)
+        if wrong:
+            raise PydanticCustomError(
+                "settings", "{first}", {"first": next(iter(wrong.values())), "by_field": wrong}
+            )
+        return values
+
+    @field_validator("command")
+    @classmethod
+    def _own_command_is_no_override(
+        cls, command: tuple[str, ...], info: ValidationInfo
+    ) -> tuple[str, ...]:
+        template = find(info.data.get("template", ""))
+        return () if template is not None and command == template.command else command
+
+    @field_validator("env")
+    @classmethod
+    def _without_system_env(cls, env: tuple[EnvVar, ...]) -> tuple[EnvVar, ...]:
+        return tuple(
+            one
+            for one in env
+            if one.name not in SYSTEM_ENV
+            or one != EnvVar(name=one.name, value=SYSTEM_ENV[one.name])
+        )
+
+    @field_validator("readiness_path", "liveness_path")
+    @classmethod
+    def _own_path_is_default(cls, path: str | None, info: ValidationInfo) -> str | None:
+        template = find(info.data.get("template", ""))
+        if template is None or path is None:
+            return path
+        own = (
+            template.readiness_path
+            if info.field_name == "readiness_path"
+            else template.liveness_path
+        )
+        return None if path == own else path
+
+    @property
+    def server(self) -> Template:
+        """The template itself."""
+        return TEMPLATES[self.template]
+
+    @property
+    def readiness(self) -> str:
+        """Path of the readiness probe, "" for none."""
+        own = self.server.readiness_path
+        return own if self.readiness_path is None else self.readiness_path
+
+    @property
+    def liveness(self) -> str:
+        own = self.server.liveness_path
+        return own if self.liveness_path is None else self.liveness_path
+
+    @property
+    def shared_memory(self) -> Quantity:
+        """Most that /dev/shm can hold; what is in it counts against Memory."""
+        return Quantity(self.server.shared_memory(self))
+
+    def replace(self, **changes: Any) -> Self:
+        """The spec with some fields changed, validated again."""
+        return type(self).model_validate({**self._shallow(), **changes})
+
+    def _shallow(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in type(self).model_fields}
+
+
+def parse(document: Mapping[str, Any]) -> tuple[ServingSpec | None, list[Problem]]:
+    """Spec of a mapping of raw values, in camel or snake case; or None and what is wrong."""
+    try:
+        return ServingSpec.model_validate(document), []
+    except ValidationError as exc:
+        return None, problems_of(exc)
+
+
+def problems_of(exc: ValidationError) -> list[Problem]:
+    """One problem for each field that could not be read."""
+    found: list[Problem] = []
+    for one in exc.errors(include_url=False):
+        path = ".".join(_snake(part) for part in one["loc"])
+        if one["type"] == "settings":
+            by_field: dict[str, str] = one["ctx"]["by_field"]
+            found += [error(f"settings.{name}", message) for name, message in by_field.items()]
+        elif one["type"] == "value_error":
+            found.append(error(path, str(one["ctx"]["error"])))
+        else:
+            found.append(error(path, _WORDS.get(one["type"], one["msg"] + ".")))
+    return found
+
+
+_WORDS = {
+    "missing": "This field is missing; write it.",
+    "extra_forbidden": "There is no such field; correct its name or remove it.",
+    "model_type": "Write a mapping here, one line for each field.",
+    "model_attributes_type": "Write a mapping here, one line for each field.",
+    "dict_type": "Write a mapping here, one line for each field.",
+    "invalid_key": "A field's name must be text; correct it.",
+}
+
+
+def _snake(part: int | str) -> str:
+    """accelerator_count of acceleratorCount: a problem's path is the same for form and YAML."""
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in str(part))

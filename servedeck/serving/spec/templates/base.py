@@ -1,0 +1,163 @@
+"""What a template says: its fields, image, command line in both directions, probes and paths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from servedeck.serving.spec.fields import Field, Kind, Value
+from servedeck.serving.spec.issues import Problem, error, warning
+from servedeck.serving.spec.templates.arguments import has_flag, scan
+
+if TYPE_CHECKING:
+    from servedeck.serving.spec.spec import ServingSpec
+
+Settings = dict[str, Value]
+
+ADDITIONAL_ARGUMENTS = Field(
+    "additional_arguments",
+    "Additional Arguments",
+    "Further arguments of the server, after those that the other fields make",
+    Kind.ARGUMENTS,
+    default=(),
+)
+
+
+class Template:
+    """Base of the templates. A subclass sets the attributes and overrides what differs."""
+
+    id: ClassVar[str]
+    """Value of the template label and of `template` in YAML."""
+    label: ClassVar[str]
+    help: ClassVar[str]
+    order: ClassVar[int] = 100
+    """Place in the form's list of templates."""
+    image: ClassVar[str] = ""
+    """Image that the form proposes."""
+    accelerator: ClassVar[str] = ""
+    """Resource key that the form proposes."""
+    fields: ClassVar[tuple[Field, ...]] = ()
+    command: ClassVar[tuple[str, ...]] = ()
+    """Command of the container where none is given; () for the image's own entry point."""
+    readiness_path: ClassVar[str] = ""
+    liveness_path: ClassVar[str] = ""
+    api_paths: ClassVar[tuple[str, ...]] = ("/",)
+    """Paths under the endpoint that clients use, the most used first."""
+    security_context: ClassVar[Mapping[str, Any]] = {}
+    """securityContext of the inference server's container."""
+
+    def args(self, spec: ServingSpec) -> list[str]:
+        """Arguments after the command."""
+        raise TypeError(f"the template {self.id} builds no arguments")
+
+    def read(
+        self, command: Sequence[str], args: Sequence[str]
+    ) -> tuple[tuple[str, ...], Settings, int | None] | None:
+        """Command Override, settings and port that a container's command and arguments stand for;
+        None where this template cannot express them. The port is None where none is written."""
+        raise TypeError(f"the template {self.id} reads no arguments")
+
+    def recognises(self, image: str, argv: Sequence[str]) -> bool:
+        """Whether a container that carries no template label is of this template."""
+        return False
+
+    def shared_memory(self, spec: ServingSpec) -> str:
+        """Size limit of /dev/shm, a quantity."""
+        return "256Mi"
+
+    def check(self, spec: ServingSpec) -> list[Problem]:
+        """Rules between this template's fields and the others."""
+        return []
+
+    def take_flags(
+        self, args: Sequence[str], names: Mapping[str, str]
+    ) -> tuple[Settings, int | None, dict[str, str]]:
+        """Settings, port and other values of the flags in `args`, by `names` (flag -> field).
+        What is no flag of `names`, and values that no field can hold, become Additional
+        Arguments."""
+        flags = scan(args, names)
+        settings, left, others = self.defaults(), flags.rest, dict[str, str]()
+        port: int | None = None
+        for name, text in flags.values.items():
+            field = self.field(name)
+            if name == "port" and text.isascii() and text.isdigit() and 0 < int(text) <= 65535:
+                port = int(text)
+                continue
+            if field is None and name != "port":
+                others[name] = text
+                continue
+            try:
+                if field is None:
+                    raise ValueError(text)
+                settings[name] = field.parse(text)
+            except ValueError:
+                left = (*left, f"--{name.replace('_', '-')}={text}")
+        settings[ADDITIONAL_ARGUMENTS.name] = left
+        return settings, port, others
+
+    def field(self, name: str) -> Field | None:
+        return next((field for field in self.fields if field.name == name), None)
+
+    def defaults(self) -> Settings:
+        return {field.name: field.default for field in self.fields}
+
+    def parse_settings(self, raw: Mapping[Any, object]) -> tuple[Settings, dict[str, str]]:
+        """All settings, and what is wrong with those that could not be read, by field name. Names
+        may be in camel case."""
+        values = self.defaults()
+        wrong: dict[str, str] = {}
+        for key, given in raw.items():
+            name = snake(str(key))
+            field = self.field(name)
+            if field is None:
+                known = ", ".join(camel(f.name) for f in self.fields) or "none"
+                wrong[name] = f"The template {self.id} has no such setting; it has: {known}."
+                continue
+            try:
+                values[name] = field.parse(given)
+            except ValueError as exc:
+                wrong[name] = str(exc)
+        return values, wrong
+
+
+def additional_arguments(spec: ServingSpec) -> tuple[str, ...]:
+    value = spec.settings[ADDITIONAL_ARGUMENTS.name]
+    return value if isinstance(value, tuple) else ()
+
+
+def check_model(spec: ServingSpec) -> list[Problem]:
+    model = str(spec.settings["model"])
+    if not model:
+        return [error("settings.model", "The model is missing; write its name or its path.")]
+    if model.startswith("-") or any(c.isspace() for c in model):
+        message = "The model must not start with a hyphen or hold blanks; correct it."
+        return [error("settings.model", message)]
+    if model.lower().startswith(_GATED) and not any(one.name in _TOKENS for one in spec.env):
+        message = (
+            "Hugging Face gives this model to accounts that it admitted only; add HF_TOKEN to the"
+            " environment, unless the model lies in the cache."
+        )
+        return [warning("settings.model", message)]
+    return []
+
+
+_GATED = ("meta-llama/", "google/gemma")
+_TOKENS = frozenset({"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"})
+
+
+def check_arguments(spec: ServingSpec, own: Mapping[str, str]) -> list[Problem]:
+    """Flags in Additional Arguments that have a field of their own (`own`: flag -> field)."""
+    path = f"settings.{ADDITIONAL_ARGUMENTS.name}"
+    if repeated := has_flag(additional_arguments(spec), *own):
+        message = f"{repeated} has a field of its own; set that field and remove it here."
+        return [error(path, message)]
+    return []
+
+
+def snake(name: str) -> str:
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name)
+
+
+def camel(name: str) -> str:
+    head, *tail = name.split("_")
+    return head + "".join(part.capitalize() for part in tail)

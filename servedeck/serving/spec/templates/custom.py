@@ -1,0 +1,41 @@
+"""Any other server: the image and the command say everything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from servedeck.serving.spec.fields import Field, Kind
+from servedeck.serving.spec.templates.base import Settings, Template
+
+if TYPE_CHECKING:
+    from servedeck.serving.spec.spec import ServingSpec
+
+
+class Custom(Template):
+    id = "custom"
+    label = "Custom"
+    help = "Your own image; controlled by Image and Command Override"
+    order = 3
+    fields: ClassVar = (
+        Field(
+            "arguments",
+            "Arguments",
+            "Arguments after the image's entry point, or after Command Override",
+            Kind.ARGUMENTS,
+            default=(),
+            advanced=True,
+        ),
+    )
+
+    def args(self, spec: ServingSpec) -> list[str]:
+        value = spec.settings["arguments"]
+        return list(value) if isinstance(value, tuple) else []
+
+    def read(
+        self, command: Sequence[str], args: Sequence[str]
+    ) -> tuple[tuple[str, ...], Settings, int | None] | None:
+        return tuple(command), {"arguments": tuple(args)}, None
+
+
+TEMPLATE = Custom()

@@ -1,0 +1,196 @@
+"""Furiosa-LLM on RNGD cards: `furiosa-llm serve MODEL`, an OpenAI-compatible server.
+
+Flags as in furiosa-llm 2026.4 (cli/serve.py); the Pod as in the vendor's guide "Deploying
+Furiosa-LLM on Kubernetes". How a model is split over a card's cores, its data type and its
+quantisation are decided when the model is built, so `serve` knows no such flags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from servedeck.serving.spec.fields import Field, Kind
+from servedeck.serving.spec.issues import Problem, error, warning
+from servedeck.serving.spec.templates.arguments import has_flag, is_shell
+from servedeck.serving.spec.templates.base import (
+    ADDITIONAL_ARGUMENTS,
+    Settings,
+    Template,
+    additional_arguments,
+    check_arguments,
+    check_model,
+)
+
+if TYPE_CHECKING:
+    from servedeck.serving.spec.spec import ServingSpec
+
+RNGD = "furiosa.ai/rngd"
+CPU_PER_CARD = Fraction(10)
+MEMORY_PER_CARD = Fraction(100 * 2**30)
+
+FLAGS = {
+    "--max-model-len": "max_model_len",
+    "--pipeline-parallel-size": "pipeline_parallel_size",
+    "-pp": "pipeline_parallel_size",
+    "--data-parallel-size": "data_parallel_size",
+    "-dp": "data_parallel_size",
+}
+_READ = {**FLAGS, "--port": "port"}
+_NOT_ON_SERVE = {
+    "--tensor-parallel-size": "how a model is split is fixed when it is built",
+    "-tp": "how a model is split is fixed when it is built",
+    "--dtype": "the data type is fixed when the model is built",
+    "--quantization": "the quantisation is fixed when the model is built",
+    "-q": "the quantisation is fixed when the model is built",
+    "--gpu-memory-utilization": "it concerns GPUs",
+}
+
+_FIELDS = (
+    Field(
+        "model",
+        "Model",
+        "Model name or path of a built model (e.g., furiosa-ai/Llama-3.1-8B-Instruct-FP8)",
+        required=True,
+    ),
+    Field(
+        "max_model_len",
+        "Max Model Length",
+        "Maximum tokens processed; may only lower what the model was built for; empty for that",
+        Kind.INTEGER,
+        default=None,
+    ),
+    Field(
+        "pipeline_parallel_size",
+        "Pipeline Parallel Size",
+        "Number of stages that the model's layers are spread over; empty for the server's choice",
+        Kind.INTEGER,
+        default=None,
+    ),
+    Field(
+        "data_parallel_size",
+        "Data Parallel Size",
+        "Number of copies of the model in each replica; empty for the server's choice",
+        Kind.INTEGER,
+        default=None,
+    ),
+    ADDITIONAL_ARGUMENTS,
+)
+
+
+class FuriosaLlm(Template):
+    id = "furiosa-llm"
+    label = "Furiosa-LLM"
+    help = "OpenAI-compatible server for language models on Furiosa RNGD"
+    order = 2
+    image = "furiosaai/furiosa-llm:2026.3.0"
+    accelerator = RNGD
+    fields: ClassVar = _FIELDS
+    readiness_path = "/health"
+    liveness_path = "/health"
+    api_paths: ClassVar = (
+        "/v1/chat/completions",
+        "/v1/completions",
+        "/v1/models",
+        "/v1/embeddings",
+        "/v1/responses",
+        "/health",
+        "/metrics",
+    )
+    security_context: ClassVar[Mapping[str, Any]] = {
+        # The driver's system calls are not in the runtime's default seccomp profile.
+        "seccompProfile": {"type": "Unconfined"},
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+    def args(self, spec: ServingSpec) -> list[str]:
+        args = ["serve", str(spec.settings["model"]), f"--port={spec.inference_port}"]
+        for flag, name in FLAGS.items():
+            value = spec.settings[name]
+            if flag.startswith("--") and value is not None:
+                args.append(f"{flag}={value}")
+        return [*args, *additional_arguments(spec)]
+
+    def read(
+        self, command: Sequence[str], args: Sequence[str]
+    ) -> tuple[tuple[str, ...], Settings, int | None] | None:
+        override, rest = tuple(command), tuple(args)
+        if (
+            override
+            and override[0].rsplit("/", 1)[-1] == "furiosa-llm"
+            and (len(override) == 1 or not rest)
+        ):
+            override, rest = (), (*override[1:], *rest)
+        if len(rest) < 2 or rest[0] != "serve" or rest[1].startswith("-"):
+            return None
+        if not override and is_shell(command):
+            return None
+        settings, port, _ = self.take_flags(rest[2:], _READ)
+        settings["model"] = rest[1]
+        return override, settings, port
+
+    def recognises(self, image: str, argv: Sequence[str]) -> bool:
+        return "furiosa-llm" in image or any(
+            word.rsplit("/", 1)[-1] == "furiosa-llm" for word in argv[:1]
+        )
+
+    def shared_memory(self, spec: ServingSpec) -> str:
+        cards = spec.accelerator_count if 1 <= spec.accelerator_count <= 1024 else 1
+        return "512Mi" if cards == 1 else f"{cards}Gi"
+
+    def check(self, spec: ServingSpec) -> list[Problem]:
+        found = check_model(spec)
+        for name in ("max_model_len", "pipeline_parallel_size", "data_parallel_size"):
+            value = spec.settings[name]
+            if isinstance(value, int) and value < 1:
+                found.append(
+                    error(f"settings.{name}", f"{value} is below 1; write more, or leave it empty.")
+                )
+        found += self._check_arguments(spec)
+        if not spec.accelerator.startswith("furiosa.ai/"):
+            found.append(
+                error(
+                    "accelerator",
+                    f"Furiosa-LLM runs on Furiosa RNGD only; choose {RNGD}, "
+                    "or the template vllm for GPUs.",
+                )
+            )
+        else:
+            found += _check_share(spec)
+        return found
+
+    def _check_arguments(self, spec: ServingSpec) -> list[Problem]:
+        path = "settings.additional_arguments"
+        additional = additional_arguments(spec)
+        if repeated := check_arguments(spec, _READ):
+            return repeated
+        for flag, reason in _NOT_ON_SERVE.items():
+            if found := has_flag(additional, flag):
+                return [
+                    error(path, f"furiosa-llm serve does not know {found}: {reason}; remove it.")
+                ]
+        return []
+
+
+def _check_share(spec: ServingSpec) -> list[Problem]:
+    cards = spec.accelerator_count
+    found: list[Problem] = []
+    if spec.cpu.value < CPU_PER_CARD * cards:
+        found.append(
+            warning(
+                "cpu",
+                f"Furiosa asks for 10 CPU cores a card; write {10 * cards} for {cards} of them.",
+            )
+        )
+    if spec.memory.value < MEMORY_PER_CARD * cards:
+        found.append(
+            warning(
+                "memory",
+                f"Furiosa asks for 100Gi of memory a card; write {100 * cards}Gi for {cards}.",
+            )
+        )
+    return found
+
+
+TEMPLATE = FuriosaLlm()

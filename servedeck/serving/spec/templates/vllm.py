@@ -1,0 +1,318 @@
+"""vLLM on GPUs: `vllm serve MODEL`, an OpenAI-compatible server.
+
+Flags and defaults as in vLLM 0.33 (vllm/engine/arg_utils.py, vllm/entrypoints/cli/serve.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+from servedeck.serving.spec.fields import Field, Kind, Value
+from servedeck.serving.spec.issues import Problem, error, warning
+from servedeck.serving.spec.templates.arguments import flag_value, has_flag, is_shell
+from servedeck.serving.spec.templates.base import (
+    ADDITIONAL_ARGUMENTS,
+    Settings,
+    Template,
+    additional_arguments,
+    check_arguments,
+    check_model,
+)
+
+if TYPE_CHECKING:
+    from servedeck.serving.spec.spec import ServingSpec
+
+FLAGS = {
+    "--tensor-parallel-size": "tensor_parallel_size",
+    "-tp": "tensor_parallel_size",
+    "--dtype": "dtype",
+    "--max-model-len": "max_model_len",
+    "--quantization": "quantization",
+    "-q": "quantization",
+    "--gpu-memory-utilization": "gpu_memory_utilization",
+}
+_READ = {**FLAGS, "--model": "model_flag", "--port": "port"}
+_API_SERVER = "vllm.entrypoints.openai.api_server"
+_LENGTH = re.compile(r"\d+(?:\.\d+)?[kKmMgG]|[1-9]\d*|auto|-1")
+
+_FIELDS = (
+    Field(
+        "model",
+        "Model",
+        "Model name or path (e.g., meta-llama/Llama-3.1-8B-Instruct)",
+        required=True,
+    ),
+    Field(
+        "tensor_parallel_size",
+        "Tensor Parallel Size",
+        "Number of GPUs to split the model across",
+        Kind.INTEGER,
+        default=1,
+    ),
+    Field(
+        "dtype",
+        "Data Type",
+        "Numeric representation for model operations; auto follows the model",
+        Kind.CHOICE,
+        default="auto",
+        choices=("auto", "half", "float16", "bfloat16", "float", "float32"),
+    ),
+    Field(
+        "max_model_len",
+        "Max Model Length",
+        "Maximum tokens processed (input + output combined): 8192, 8k, auto; "
+        "empty for the model's own",
+    ),
+    Field(
+        "quantization",
+        "Quantization",
+        "Reduce model precision to save memory; empty for what the model's own settings say. "
+        "The methods change with vLLM's version: another can be written",
+        Kind.SUGGESTION,
+        choices=(
+            "awq",
+            "awq_marlin",
+            "gptq",
+            "gptq_marlin",
+            "auto_awq",
+            "auto_gptq",
+            "fp8",
+            "fp8_per_tensor",
+            "fp8_per_block",
+            "fp8_per_channel",
+            "fbgemm_fp8",
+            "fp_quant",
+            "compressed-tensors",
+            "modelopt",
+            "modelopt_fp4",
+            "modelopt_mxfp8",
+            "modelopt_mixed",
+            "nvfp4_per_token",
+            "mxfp4",
+            "gpt_oss_mxfp4",
+            "mxfp8",
+            "deepseek_v4_fp8",
+            "experts_int8",
+            "int8_per_channel_weight_only",
+            "quark",
+            "moe_wna16",
+            "torchao",
+            "inc",
+            "humming",
+            "online",
+        ),
+    ),
+    Field(
+        "gpu_memory_utilization",
+        "GPU Memory Utilization",
+        "Fraction of GPU memory vLLM will use (0.0–1.0)",
+        Kind.FRACTION,
+        default=0.9,
+    ),
+    replace(ADDITIONAL_ARGUMENTS, help="Enter advanced vLLM settings directly"),
+)
+
+
+LITTLE_MEMORY = 4 * 2**30
+"""Bytes of memory below which the form warns. A rule of thumb: interpreter, CUDA's libraries and
+the buffers that weights pass through all stay in the container's memory."""
+
+
+class Vllm(Template):
+    id = "vllm"
+    label = "vLLM"
+    help = "OpenAI-compatible server for language models on GPUs"
+    order = 1
+    image = "vllm/vllm-openai:v0.33.0"
+    accelerator = "nvidia.com/gpu"
+    fields: ClassVar = _FIELDS
+    # The image's entry point changed from api_server to `vllm serve` between releases; written out,
+    # every release takes the model as the first argument.
+    command: ClassVar = ("vllm", "serve")
+    readiness_path = "/health"
+    liveness_path = "/health"
+    api_paths: ClassVar = (
+        "/v1/chat/completions",
+        "/v1/completions",
+        "/v1/models",
+        "/v1/embeddings",
+        "/health",
+        "/metrics",
+    )
+
+    def args(self, spec: ServingSpec) -> list[str]:
+        settings = spec.settings
+        args = [str(settings["model"]), f"--port={spec.inference_port}"]
+        written = {name: flag for flag, name in FLAGS.items() if flag.startswith("--")}
+        for name, flag in written.items():
+            value = settings[name]
+            # dtype auto is the server's default in every release. The utilisation's default is
+            # not (0.9, then 0.92), so it is always written.
+            if value in (None, "") or (name == "dtype" and value == "auto"):
+                continue
+            args.append(f"{flag}={value}")
+        return [*args, *additional_arguments(spec)]
+
+    def read(
+        self, command: Sequence[str], args: Sequence[str]
+    ) -> tuple[tuple[str, ...], Settings, int | None] | None:
+        override, rest = _command_line(command, args)
+        if not override and is_shell(command):
+            return None
+        settings, port, others = self.take_flags(rest, _READ)
+        if not has_flag(rest, "--gpu-memory-utilization"):
+            settings["gpu_memory_utilization"] = None  # the release's own, which is not known
+        if rest and not rest[0].startswith("-"):
+            # `vllm serve MODEL`: a first argument that is no flag is the model.
+            settings["model"] = rest[0]
+            settings["additional_arguments"] = _without_model(settings["additional_arguments"])
+        else:
+            settings["model"] = others.get("model_flag", "")
+        if not settings["model"]:
+            return None
+        return override, settings, port
+
+    def recognises(self, image: str, argv: Sequence[str]) -> bool:
+        words = [word.rsplit("/", 1)[-1] for word in argv[:4]]
+        return words[:2] == ["vllm", "serve"] or _API_SERVER in words or "vllm-openai" in image
+
+    def shared_memory(self, spec: ServingSpec) -> str:
+        """Workers of one server exchange tensors and messages through it when there are several
+        (NCCL, vllm/distributed/device_communicators/shm_broadcast.py)."""
+        size = spec.settings["tensor_parallel_size"]
+        workers = size if isinstance(size, int) and 1 <= size <= 1024 else 1
+        return "512Mi" if workers == 1 else f"{workers}Gi"
+
+    def check(self, spec: ServingSpec) -> list[Problem]:
+        found: list[Problem] = []
+        settings = spec.settings
+        additional = additional_arguments(spec)
+        found += check_model(spec)
+        length = str(settings["max_model_len"])
+        if length and not _LENGTH.fullmatch(length):
+            found.append(
+                error(
+                    "settings.max_model_len",
+                    f"{length!r} is no number of tokens; write 8192, 8k or auto, or nothing.",
+                )
+            )
+        if any(c.isspace() for c in str(settings["quantization"])):
+            found.append(
+                error("settings.quantization", "A method's name holds no blanks; remove them.")
+            )
+        found += _check_utilization(settings["gpu_memory_utilization"])
+        found += check_arguments(spec, _READ)
+        found += _check_parallel(spec, additional)
+        if not spec.accelerator:
+            found.append(
+                warning(
+                    "accelerator",
+                    "vLLM's usual images need a GPU; choose an accelerator, or an image for CPUs.",
+                )
+            )
+        elif spec.accelerator.startswith("furiosa.ai/"):
+            found.append(
+                error(
+                    "accelerator",
+                    "vLLM does not run on a Furiosa NPU; choose the template furiosa-llm, "
+                    "whose server takes other flags, or a GPU.",
+                )
+            )
+        elif spec.shared_memory.value < spec.memory.value < LITTLE_MEMORY:
+            found.append(
+                warning(
+                    "memory",
+                    f"{spec.memory} is low for a model server, which loads the model through it; "
+                    "8Gi and more are usual.",
+                )
+            )
+        return found
+
+
+def _check_utilization(value: object) -> list[Problem]:
+    path = "settings.gpu_memory_utilization"
+    if value is None:  # as in a Deployment that others wrote
+        return [
+            warning(
+                path,
+                "GPU Memory Utilization is left to vLLM, whose default differs between versions; "
+                "write a fraction such as 0.9 to fix it.",
+            )
+        ]
+    if not (isinstance(value, float) and 0 < value <= 1):
+        return [error(path, f"{value} must be greater than 0 and at most 1, such as 0.9.")]
+    return []
+
+
+def _check_parallel(spec: ServingSpec, additional: tuple[str, ...]) -> list[Problem]:
+    path = "settings.tensor_parallel_size"
+    size = spec.settings["tensor_parallel_size"]
+    if not isinstance(size, int) or not 1 <= size <= 1024:
+        return [error(path, "Tensor Parallel Size must be from 1 to 1024; write how many GPUs.")]
+    stages = _count(flag_value(additional, "--pipeline-parallel-size", "-pp"))
+    copies = _count(flag_value(additional, "--data-parallel-size", "-dp"))
+    needed = size * stages * copies
+    have = spec.accelerator_count if spec.accelerator else 0
+    product = (
+        f"Tensor Parallel Size {size}"
+        + (f" × pipeline {stages}" if stages > 1 else "")
+        + (f" × data {copies}" if copies > 1 else "")
+    )
+    if needed > max(have, 1) or (needed > 1 and not have):
+        return [
+            error(
+                path,
+                f"{product} needs {needed} accelerators and each replica has {have}; "
+                f"set Accelerator Count to {needed} or lower the size.",
+            )
+        ]
+    if have > needed:
+        return [
+            warning(
+                path,
+                f"{product} uses {needed} of the {have} accelerators of each replica; "
+                f"raise the size to {have} or set Accelerator Count to {needed}.",
+            )
+        ]
+    if needed > 1 and spec.accelerator.startswith("nvidia.com/mig-"):
+        return [
+            warning(
+                path,
+                "A process sees one MIG slice only, so a model cannot be split across several; "
+                "choose whole GPUs or a size of 1.",
+            )
+        ]
+    return []
+
+
+def _command_line(
+    command: Sequence[str], args: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Command Override and the arguments of `vllm serve`."""
+    argv = tuple(command) or ()
+    if (
+        argv
+        and argv[0].rsplit("/", 1)[-1].startswith("python")
+        and argv[1:3] == ("-m", _API_SERVER)
+    ):
+        return (), (*argv[3:], *args)
+    if argv[:2] == ("vllm", "serve") and (len(argv) == 2 or not args):
+        return (), (*argv[2:], *args)
+    if not argv and tuple(args[:2]) == ("vllm", "serve"):
+        return (), tuple(args[2:])
+    return argv, tuple(args)
+
+
+def _without_model(left: Value) -> tuple[str, ...]:
+    """Arguments left over, less the first, which is the model."""
+    return left[1:] if isinstance(left, tuple) else ()
+
+
+def _count(text: str | None) -> int:
+    return int(text) if text and text.isascii() and text.isdigit() and 0 < int(text) <= 1024 else 1
+
+
+TEMPLATE = Vllm()

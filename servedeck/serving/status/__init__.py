@@ -1,0 +1,1 @@
+"""The status of a serving and of its Pods, and the cause where one fails."""

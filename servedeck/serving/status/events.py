@@ -1,0 +1,51 @@
+"""Events in both of their dialects: when one happened last, how often, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from servedeck.serving.objects.records import Event
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+def event_time(event: Event) -> datetime | None:
+    """When the Event happened last; None where it bears no time at all.
+
+    Components that write events.k8s.io (the scheduler) leave the count and timestamps of core/v1
+    empty and set eventTime and series instead (kubernetes kubectl pkg/cmd/events/events.go).
+    """
+    if event.series is not None and event.series.last_observed_time is not None:
+        return event.series.last_observed_time
+    return event.last_timestamp or event.event_time or event.metadata.creation_timestamp
+
+
+def event_count(event: Event) -> int:
+    """How often the Event happened, at least 1."""
+    count = event.series.count if event.series is not None else event.count
+    return max(count, event.count, 1)
+
+
+def newest_first(events: Iterable[Event]) -> list[Event]:
+    """`events` by time, newest first; those without a time last."""
+    return sorted(events, key=lambda event: event_time(event) or _NEVER, reverse=True)
+
+
+def latest(events: Iterable[Event], limit: int = 10) -> list[Event]:
+    """The newest `limit` Events, newest first, each text about an object only once.
+
+    Equal texts are different Events where a component started a new series; the newest stands for
+    all of them.
+    """
+    seen: set[tuple[str, str, str]] = set()
+    kept: list[Event] = []
+    for event in newest_first(events):
+        text = (event.involved_object.uid, event.reason, event.message)
+        if text in seen:
+            continue
+        seen.add(text)
+        kept.append(event)
+        if len(kept) == limit:
+            break
+    return kept

@@ -1,0 +1,175 @@
+"""A Pod's READY, STATUS and RESTARTS as kubectl prints them, and the order of Pods in a list."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from servedeck.serving.objects.records import ContainerStatus, Pod, Terminated
+from servedeck.serving.status.diagnosis import Health
+from servedeck.serving.units import age
+
+
+class PodColumns(NamedTuple):
+    """kubectl's columns of one Pod."""
+
+    ready_count: int
+    total: int
+    """Containers that count for READY: the main ones and restartable init containers (sidecars)."""
+    status: str
+    restarts: int
+    restarted_at: datetime | None
+    """End of the newest terminated instance, None where none is known."""
+
+    @property
+    def ready(self) -> str:
+        """The READY column, "1/2"."""
+        return f"{self.ready_count}/{self.total}"
+
+
+def is_ready(pod: Pod) -> bool:
+    """Whether the Pod's Ready condition holds, which is what Services go by."""
+    return _condition_holds(pod, "Ready")
+
+
+def columns(pod: Pod) -> PodColumns:
+    """READY, STATUS and RESTARTS as the API server's table, and so kubectl, shows them.
+
+    Source: kubernetes v1.36 pkg/printers/internalversion/printers.go, printPod.
+    """
+    status = pod.status.reason or pod.status.phase
+    for condition in pod.status.conditions:
+        if condition.type == "PodScheduled" and condition.reason == "SchedulingGated":
+            status = "SchedulingGated"
+
+    sidecars = {c.name for c in pod.spec.init_containers if c.restart_policy == "Always"}
+    total = len(pod.spec.containers) + sum(
+        container.restart_policy == "Always" for container in pod.spec.init_containers
+    )
+    ready = restarts = sidecar_restarts = 0
+    last: datetime | None = None
+    sidecar_last: datetime | None = None
+
+    initializing = False
+    for index, container in enumerate(pod.status.init_container_statuses):
+        sidecar = container.name in sidecars
+        restarts += container.restart_count
+        last = _later(last, container)
+        if sidecar:
+            sidecar_restarts += container.restart_count
+            sidecar_last = _later(sidecar_last, container)
+        terminated = container.state.terminated
+        if terminated is not None and terminated.exit_code == 0:
+            continue
+        if sidecar and container.started:
+            ready += container.ready
+            continue
+        waiting = container.state.waiting
+        if terminated is not None:
+            status = f"Init:{_ended(terminated)}"
+        elif waiting is not None and waiting.reason and waiting.reason != "PodInitializing":
+            status = f"Init:{waiting.reason}"
+        else:
+            status = f"Init:{index}/{len(pod.spec.init_containers)}"
+        initializing = True
+        break
+
+    if not initializing or _condition_holds(pod, "Initialized"):
+        restarts, last = sidecar_restarts, sidecar_last
+        running = False
+        error = ""
+        # From last to first, so that the first container has the last word.
+        for container in reversed(pod.status.container_statuses):
+            restarts += container.restart_count
+            last = _later(last, container)
+            state = container.state
+            if state.waiting is not None and state.waiting.reason:
+                status = state.waiting.reason
+            elif state.terminated is not None:
+                status = _ended(state.terminated)
+                if state.terminated.exit_code != 0:
+                    error = status
+            elif container.ready and state.running is not None:
+                running = True
+                ready += 1
+        if status == "Completed":
+            if running and is_ready(pod):
+                status = "Running"
+            elif error:
+                status = error
+            elif running:
+                status = "NotReady"
+
+    if pod.metadata.deletion_timestamp is not None:
+        if pod.status.reason == "NodeLost":
+            status = "Unknown"
+        elif pod.status.phase not in ("Succeeded", "Failed"):
+            status = "Terminating"
+    return PodColumns(ready, total, status, restarts, last)
+
+
+def restarts_text(columns: PodColumns, now: datetime) -> str:
+    """The RESTARTS column, "0" or "3 (5m ago)"."""
+    if columns.restarts == 0 or columns.restarted_at is None:
+        return str(columns.restarts)
+    return f"{columns.restarts} ({age((now - columns.restarted_at).total_seconds())} ago)"
+
+
+def _condition_holds(pod: Pod, kind: str) -> bool:
+    return any(c.type == kind and c.status == "True" for c in pod.status.conditions)
+
+
+def _later(last: datetime | None, container: ContainerStatus) -> datetime | None:
+    """The later of `last` and the end of the container's previous instance."""
+    terminated = container.last_state.terminated
+    if terminated is None or terminated.finished_at is None:
+        return last
+    return terminated.finished_at if last is None else max(last, terminated.finished_at)
+
+
+def _ended(terminated: Terminated) -> str:
+    if terminated.reason:
+        return terminated.reason
+    if terminated.signal:
+        return f"Signal:{terminated.signal}"
+    return f"ExitCode:{terminated.exit_code}"
+
+
+SortKey = tuple[int, bool, int, bool, bool, float, float, int, float, str]
+
+_HEALTH_ORDER = {Health.ERROR: 0, Health.PENDING: 1, Health.TERMINATING: 3}
+_PHASE_ORDER = {"Unknown": 1, "Running": 2}
+_EMPTY = float("-inf")
+
+
+def sort_key(pod: Pod, health: Health = Health.OK) -> SortKey:
+    """Key that orders Pods failing first, then as kubectl picks them, terminating ones last.
+
+    kubectl's order: not assigned to a node, phase Pending before Unknown before Running, not ready,
+    being deleted, ready for less time, more restarts, younger (kubernetes kubectl
+    pkg/util/podutils/podutils.go, ActivePods). Names decide between equals.
+    """
+    ready_since = _EMPTY
+    ready = False
+    for condition in pod.status.conditions:
+        if condition.type == "Ready" and condition.status == "True":
+            ready = True
+            ready_since = _newest_first(condition.last_transition_time)
+            break
+    deleted = pod.metadata.deletion_timestamp
+    return (
+        _HEALTH_ORDER.get(health, 2),
+        pod.spec.node_name != "",
+        _PHASE_ORDER.get(pod.status.phase, 0),
+        ready,
+        deleted is None,
+        0.0 if deleted is None else deleted.timestamp(),
+        ready_since,
+        -max((c.restart_count for c in pod.status.container_statuses), default=0),
+        _newest_first(pod.metadata.creation_timestamp),
+        pod.metadata.name,
+    )
+
+
+def _newest_first(time: datetime | None) -> float:
+    return _EMPTY if time is None else -time.timestamp()

@@ -1,0 +1,47 @@
+"""Whether a Deployment is being rolled out, as one badge."""
+
+from __future__ import annotations
+
+from servedeck.serving.objects.records import Condition, Deployment
+
+
+def condition(deployment: Deployment, kind: str) -> Condition | None:
+    """The Deployment's condition of that type, None where the controller has set none."""
+    for found in deployment.status.conditions:
+        if found.type == kind:
+            return found
+    return None
+
+
+def badge(deployment: Deployment) -> str:
+    """ "updating 1/3", "updating", "paused", "rollout failed", or "" where none is under way.
+
+    The order is kubectl rollout status's (kubernetes kubectl pkg/polymorphichelpers/
+    rollout_status.go). A first creation and a mere change of the replicas are no rollouts: the
+    Deployment controller leaves the Progressing condition alone while it only scales (kubernetes
+    pkg/controller/deployment/progress.go).
+    """
+    status = deployment.status
+    desired = deployment.spec.replicas
+    if deployment.spec.paused:
+        return "paused"
+    observed = deployment.metadata.generation <= status.observed_generation
+    progressing = condition(deployment, "Progressing")
+    reason = progressing.reason if progressing is not None else ""
+    if observed and reason == "ProgressDeadlineExceeded":
+        return "rollout failed"
+    if desired == 0 or deployment.metadata.annotations.revision in ("0", "1"):
+        return ""
+    if not observed:
+        return "updating"
+    complete = reason == "NewReplicaSetAvailable" and status.replicas <= status.updated_replicas
+    if complete:
+        return ""
+    done = min(status.updated_replicas, desired)
+    if (
+        status.updated_replicas < desired
+        or status.replicas > status.updated_replicas
+        or status.available_replicas < status.updated_replicas
+    ):
+        return f"updating {done}/{desired}"
+    return ""

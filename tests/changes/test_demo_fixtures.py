@@ -1,0 +1,82 @@
+"""The demo's own servings, exported and applied again, as those of any cluster."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from servedeck.changes.live_objects import stored
+from servedeck.cluster.auth.kubeconfig import Target
+from servedeck.cluster.http.connection import Connection
+from servedeck.commands.apply import apply_all, export, platform
+from servedeck.config import Settings
+from servedeck.demo.cluster import DemoCluster
+from servedeck.demo.fixtures import SERVINGS, Serving
+from servedeck.serving.objects.records import MANAGED_BY_LABEL
+from servedeck.serving.spec.document import from_yaml
+
+MANAGED = [serving for serving in SERVINGS if serving.managed]
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def connection() -> AsyncIterator[Connection]:
+    async with DemoCluster(live=False) as demo:
+        opened = await Connection.open(Target(kubeconfig=(demo.kubeconfig,)))
+        yield opened
+        await opened.close()
+
+
+async def again(
+    connection: Connection, serving: Serving, *changed: tuple[str, str], dry_run: bool = True
+) -> list[str]:
+    """Exports a serving and applies that; `changed`: words of the file, what replaces them.
+    Returns what was said of each object."""
+    text = (await export(connection, *serving.key)).yaml
+    for old, new in changed:
+        assert old in text
+        text = text.replace(old, new)
+    said: list[str] = []
+    complaints: list[str] = []
+    good = await apply_all(
+        connection,
+        [from_yaml(text)],
+        await platform(connection, Settings()),
+        dry_run=dry_run,
+        say=said.append,
+        complain=complaints.append,
+    )
+    assert good, complaints
+    return said
+
+
+@pytest.mark.parametrize("serving", MANAGED, ids=lambda one: "/".join(one.key))
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_serving_of_the_demo_stays_as_it_is_when_its_export_is_applied(
+    connection: Connection, serving: Serving
+) -> None:
+    said = await again(connection, serving)
+    assert [line.partition(" ")[2] for line in said] == ["unchanged (server dry run)"] * 3
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_what_is_taken_out_of_the_document_is_taken_out_of_the_serving(
+    connection: Connection,
+) -> None:
+    serving = next(one for one in MANAGED if one.token)
+    text = (await export(connection, *serving.key)).yaml
+    variables = text[text.index("  env:") :]
+    await again(connection, serving, (variables, ""), dry_run=False)
+    [deployment, *_] = await stored(connection, *serving.key)
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    assert [one["name"] for one in container["env"]] == ["HF_HOME"]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_foreign_serving_of_the_demo_says_that_it_is_none_of_ours(
+    connection: Connection,
+) -> None:
+    for serving in SERVINGS:
+        [deployment, *_] = await stored(connection, *serving.key)
+        assert (MANAGED_BY_LABEL in deployment["metadata"]["labels"]) == serving.managed

@@ -1,0 +1,457 @@
+from __future__ import annotations
+
+import base64
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from servedeck import __version__
+from servedeck.cluster.auth.kubeconfig import Cluster
+from servedeck.cluster.http.connection import Connection
+from servedeck.cluster.http.errors import (
+    AnswerError,
+    ApiError,
+    ClusterError,
+    ConfigError,
+    ConnectError,
+    LostError,
+    ReadOnlyError,
+    SlowError,
+)
+from servedeck.cluster.http.transport import proxy_of
+from tests.cluster.api import Api, answers, bound, connect, kubeconfig, serving, streamed
+from tests.cluster.certificates import authority, issued, server_context
+from tests.waiting import Skip, within
+
+
+async def _fine(_: web.Request) -> web.StreamResponse:
+    return web.json_response({"fine": True})
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("certificates")
+    authority(folder)
+    authority(folder, "other")
+    issued(folder, "server")
+    issued(folder, "elsewhere", names="DNS:kube.example")
+    issued(folder, "client")
+    issued(folder, "client2")
+    return folder
+
+
+async def asked(file: Path, environ: dict[str, str] | None = None, path: str = "/fine") -> bytes:
+    connection = await connect(file, environ)
+    try:
+        return await connection.get(path)
+    finally:
+        await connection.close()
+
+
+# -- what is sent ---------------------------------------------------------------------------------
+
+
+async def test_names_itself_and_the_user(api: Api, connection: Connection) -> None:
+    api.answer("/fine", _fine)
+    await connection.get("/fine", {"labelSelector": "a in (b,c),!d"})
+    sent = api.requests[0]
+    assert sent.headers["User-Agent"] == f"servedeck/{__version__}"
+    assert sent.headers["Authorization"] == "Bearer secret"
+    assert sent.query["labelSelector"] == "a in (b,c),!d"
+    assert (connection.context, connection.namespace, connection.user) == ("here", "default", "me")
+
+
+async def test_bytes_go_out_as_they_are_and_objects_as_json(
+    api: Api, connection: Connection
+) -> None:
+    bodies: list[tuple[str, bytes]] = []
+
+    async def keep(request: web.Request) -> web.StreamResponse:
+        bodies.append((request.headers["Content-Type"], await request.read()))
+        return web.json_response({}, status=201)
+
+    api.answer("/fine", keep)
+    answer = await connection.request(
+        "PATCH", "/fine", body=b"a: 1", content_type="application/apply-patch+yaml"
+    )
+    await connection.request("POST", "/fine", body={"a": 1})
+    assert answer.status == 201
+    assert bodies == [
+        ("application/apply-patch+yaml", b"a: 1"),
+        ("application/json", b'{"a":1}'),
+    ]
+
+
+async def test_acts_as_whom_the_kubeconfig_says(api: Api, tmp_path: Path) -> None:
+    api.answer("/fine", _fine)
+    user = {
+        "token": "t",
+        "as": "eve",
+        "as-uid": "7",
+        "as-groups": ["one", "two, three"],
+        "as-user-extra": {"a.io/scopes": ["x", "y"]},
+    }
+    await asked(kubeconfig(tmp_path / "config", api.url, user))
+    headers = api.requests[0].headers
+    assert headers["Impersonate-User"] == "eve"
+    assert headers["Impersonate-Uid"] == "7"
+    assert headers.getall("Impersonate-Group") == ["one", "two, three"]
+    assert headers.getall("Impersonate-Extra-a.io%2Fscopes") == ["x", "y"]
+
+
+async def test_acting_in_groups_of_nobody_is_refused(api: Api, tmp_path: Path) -> None:
+    file = kubeconfig(tmp_path / "config", api.url, {"token": "t", "as-groups": ["admins"]})
+    with pytest.raises(ConfigError, match="without `as`"):
+        await connect(file)
+
+
+async def test_user_and_password(api: Api, tmp_path: Path) -> None:
+    api.answer("/fine", _fine)
+    await asked(kubeconfig(tmp_path / "config", api.url, {"username": "u", "password": "p:1"}))
+    sent = api.requests[0].headers["Authorization"]
+    assert sent == f"Basic {base64.b64encode(b'u:p:1').decode()}"
+
+
+async def test_no_compression_where_the_kubeconfig_says_so(api: Api, tmp_path: Path) -> None:
+    api.answer("/fine", _fine)
+    await asked(kubeconfig(tmp_path / "config", api.url, None, **{"disable-compression": "true"}))
+    assert api.requests[0].headers["Accept-Encoding"] == "identity"
+
+
+async def test_readonly_changes_nothing(api: Api, tmp_path: Path) -> None:
+    api.answer("/fine", _fine)
+    api.answer("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", _fine)
+    connection = await connect(kubeconfig(tmp_path / "config", api.url), readonly=True)
+    try:
+        for method in ("POST", "PUT", "PATCH", "DELETE"):
+            with pytest.raises(ReadOnlyError, match="--readonly"):
+                await connection.request(method, "/fine", body={})
+        await connection.request("PATCH", "/fine", params={"dryRun": "All"}, body={})
+        await connection.request(
+            "POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body={}
+        )
+        assert [request.method for request in api.requests] == ["PATCH", "POST"]
+    finally:
+        await connection.close()
+
+
+# -- what comes back ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "message", "said"),
+    [
+        (401, "Unauthorized", "", "does not accept the credentials of user 'me'"),
+        (403, "Forbidden", 'User "system:anonymous" cannot', "takes us for nobody"),
+        (403, "Forbidden", "exceeded quota", "forbids it (403): exceeded quota"),
+        (404, "NotFound", "no such thing", "refused the request (404): no such thing"),
+        (409, "Conflict", "changed", "refused the request (409): changed"),
+        (429, "TooManyRequests", "slow down", "busy and asks us to wait for 7 s"),
+        (500, "InternalError", "etcd \x1b[31mdied", "failed (500): etcd died"),
+    ],
+)
+async def test_refusals_are_sentences(
+    api: Api, connection: Connection, code: int, reason: str, message: str, said: str
+) -> None:
+    api.answer("/fine", answers(code, reason, message, Retry_After="7"))
+    with pytest.raises(ApiError) as caught:
+        await connection.get("/fine")
+    assert said in str(caught.value)
+    assert (caught.value.code, caught.value.reason) == (code, reason)
+    assert caught.value.retry_after == 7.0
+    assert caught.value.exit_code == 1
+
+
+async def test_web_page_in_place_of_a_status(api: Api, connection: Connection) -> None:
+    async def page(_: web.Request) -> web.StreamResponse:
+        return web.Response(status=503, text="<html>" + "x" * 999_999, content_type="text/html")
+
+    api.answer("/fine", page)
+    with pytest.raises(ApiError, match="answered with a web page") as caught:
+        await connection.get("/fine")
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("<!DOCTYPE html><title>Log in</title>", "answered with a web page"),
+        ("\n <html>", "answered with a web page"),
+        ("", "JSON that cannot be read"),
+        ("{", "JSON that cannot be read"),
+        ("log\x1b[31min", "JSON that cannot be read"),
+        ("[]", "no JSON object"),
+        ("null", "no JSON object"),
+        ('"text"', "no JSON object"),
+    ],
+)
+async def test_an_answer_that_is_no_object_is_a_sentence(
+    api: Api, connection: Connection, body: str, said: str
+) -> None:
+    async def page(_: web.Request) -> web.StreamResponse:
+        return web.Response(text=body, content_type="text/html")
+
+    api.answer("/fine", page)
+    with pytest.raises(AnswerError, match=said):
+        await connection.get_json("/fine")
+    answer = await connection.request("PATCH", "/fine", body={})
+    with pytest.raises(AnswerError, match=said):
+        answer.json()
+    api.answer("/version", page)
+    assert await connection.version() is None
+
+
+async def test_an_answer_with_bytes_that_are_no_text_is_still_read(
+    api: Api, connection: Connection
+) -> None:
+    async def odd(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=b'{"kind": "caf\xe9"}')
+
+    api.answer("/fine", odd)
+    assert await connection.get_json("/fine") == {"kind": "caf\ufffd"}
+
+
+async def test_answers_are_bounded(api: Api, connection: Connection) -> None:
+    async def long(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=b"x" * 2_000_000)
+
+    api.answer("/fine", long)
+    with pytest.raises(AnswerError, match="longer than 1 MiB"):
+        await connection.get("/fine", limit=1 << 20)
+
+
+async def test_answer_that_breaks_off(api: Api, connection: Connection) -> None:
+    async def breaks(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "100"})
+        await response.prepare(request)
+        await response.write(b"half")
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    api.answer("/fine", breaks)
+    with pytest.raises(LostError, match="broke in the middle of an answer"):
+        await connection.get("/fine")
+
+
+async def test_silence_ends_a_request_and_a_stream(
+    api: Api, connection: Connection, skip: Skip
+) -> None:
+    async def silent(request: web.Request) -> web.StreamResponse:
+        return await streamed(request, b"one\ntw", end=False)
+
+    api.answer("/fine", silent)
+    with pytest.raises(SlowError):
+        await connection.request("GET", "/fine", timeout=0.2)
+    lines = []
+    with pytest.raises(SlowError, match="sent nothing"):
+        async with connection.stream("/fine", read_timeout=900) as stream:
+            async for line in stream:
+                lines.append(line)
+                skip(901)
+    assert lines == [b"one"]
+
+
+async def test_stream_gives_whole_lines_however_they_are_cut(
+    api: Api, connection: Connection
+) -> None:
+    text = b"".join(b"line %d %s\n" % (index, b"x" * (index % 50)) for index in range(500))
+    chunks = [text[index : index + 37] for index in range(0, len(text), 37)]
+
+    async def pieces(request: web.Request) -> web.StreamResponse:
+        return await streamed(request, *chunks, b"unfinished")
+
+    api.answer("/fine", pieces)
+    async with connection.stream("/fine") as stream:
+        lines = [line async for line in stream]
+    assert lines == text.splitlines()
+
+
+# -- no connection --------------------------------------------------------------------------------
+
+
+async def test_nothing_listens(tmp_path: Path) -> None:
+    with bound() as held:
+        port = held.getsockname()[1]
+        with pytest.raises(ConnectError, match=r"Nothing listens at .*is the cluster up\?"):
+            await asked(kubeconfig(tmp_path / "config", f"https://127.0.0.1:{port}"))
+
+
+async def test_a_path_that_may_hold_a_token_stands_in_no_sentence(tmp_path: Path) -> None:
+    async with serving(Api()) as port:
+        server = f"http://127.0.0.1:{port}/s3cret"
+        with pytest.raises(ApiError) as refused:
+            await asked(kubeconfig(tmp_path / "config", server, {"token": "wrong"}))
+    with bound() as held, pytest.raises(ConnectError) as gone:
+        port = held.getsockname()[1]
+        await asked(kubeconfig(tmp_path / "config", f"http://127.0.0.1:{port}/s3cret"))
+    for told in (str(refused.value), str(gone.value)):
+        assert "s3cret" not in told
+    assert f"127.0.0.1:{port}" in str(gone.value)
+
+
+async def test_no_such_host(tmp_path: Path) -> None:
+    file = kubeconfig(tmp_path / "config", "https://nowhere.invalid:6443")
+    with pytest.raises(ConnectError, match=r"There is no host 'nowhere\.invalid'"):
+        await asked(file)
+
+
+@pytest.mark.parametrize("server", ["https://:6443", "https://host:port", "nonsense://x"])
+async def test_address_that_is_none(tmp_path: Path, server: str) -> None:
+    with pytest.raises(ClusterError) as caught:
+        await asked(kubeconfig(tmp_path / "config", server))
+    assert "Unexpected" not in str(caught.value)
+
+
+async def test_plain_server_behind_https(api: Api, tmp_path: Path) -> None:
+    file = kubeconfig(tmp_path / "config", api.url.replace("http:", "https:"))
+    with pytest.raises(ConnectError, match="No TLS with"):
+        await asked(file)
+
+
+# -- TLS ------------------------------------------------------------------------------------------
+
+
+async def test_authority_of_the_kubeconfig_is_trusted(certificates: Path, tmp_path: Path) -> None:
+    api = Api()
+    api.answer("/fine", _fine)
+    data = base64.b64encode((certificates / "ca.crt").read_bytes()).decode()
+    async with serving(api, tls=server_context(certificates, "server")):
+        file = kubeconfig(tmp_path / "a", api.url, None, **{"certificate-authority-data": data})
+        assert await asked(file) == b'{"fine": true}'
+        other = {"certificate-authority": str(certificates / "other.crt")}
+        with pytest.raises(ConnectError, match="is not trusted"):
+            await asked(kubeconfig(tmp_path / "b", api.url, None, **other))
+        insecure = {"insecure-skip-tls-verify": "true"}
+        assert await asked(kubeconfig(tmp_path / "c", api.url, None, **insecure))
+        broken = {"certificate-authority-data": base64.b64encode(b"nothing").decode()}
+        with pytest.raises(ConfigError, match="holds no certificate"):
+            await asked(kubeconfig(tmp_path / "d", api.url, None, **broken))
+
+
+async def test_server_name_of_the_kubeconfig(certificates: Path, tmp_path: Path) -> None:
+    api = Api()
+    api.answer("/fine", _fine)
+    ca = {"certificate-authority": str(certificates / "ca.crt")}
+    async with serving(api, tls=server_context(certificates, "elsewhere")):
+        with pytest.raises(ConnectError, match="is not trusted"):
+            await asked(kubeconfig(tmp_path / "a", api.url, None, **ca))
+        named = {**ca, "tls-server-name": "kube.example"}
+        assert await asked(kubeconfig(tmp_path / "b", api.url, None, **named))
+
+
+async def test_client_certificate_is_shown_and_leaves_no_file(
+    certificates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    api = Api()
+    subjects: list[Any] = []
+
+    async def who(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        shown = request.transport.get_extra_info("peercert") or {}
+        subjects.append(dict(pair[0] for pair in shown.get("subject", ())).get("commonName"))
+        return web.json_response({})
+
+    api.answer("/fine", who)
+    tls = server_context(certificates, "server", certificates / "ca.crt")
+    data = base64.b64encode((certificates / "client.key").read_bytes()).decode()
+    user = {"client-certificate": str(certificates / "client.crt"), "client-key-data": data}
+    ca = {"certificate-authority": str(certificates / "ca.crt")}
+    async with serving(api, tls=tls):
+        await asked(kubeconfig(tmp_path / "config", api.url, user, **ca))
+    assert subjects == ["client"]
+    assert list(folder.iterdir()) == [], "no key material stays behind"
+
+
+async def test_halves_of_certificates_are_refused(
+    certificates: Path, api: Api, tmp_path: Path
+) -> None:
+    half = {"client-certificate": str(certificates / "client.crt")}
+    with pytest.raises(ConfigError, match="without its key"):
+        await connect(kubeconfig(tmp_path / "a", api.url, half))
+    crossed = half | {"client-key": str(certificates / "client2.key")}
+    file = kubeconfig(tmp_path / "b", api.url.replace("http:", "https:"), crossed)
+    with pytest.raises(ConfigError, match="cannot be used"):
+        await asked(file)
+
+
+def test_strict_mode_is_off_as_in_kubectl(certificates: Path) -> None:
+    from servedeck.cluster.auth.exec_plugin import Credential
+    from servedeck.cluster.http.transport import tls
+
+    context = tls(Cluster("c", "https://x"), Credential())
+    assert context is not None
+    assert not context.verify_flags & ssl.VERIFY_X509_STRICT
+    assert tls(Cluster("c", "http://x"), Credential()) is None
+
+
+# -- proxies --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("server", "environ", "proxy"),
+    [
+        ("https://kube:6443", {"HTTPS_PROXY": "http://p:1"}, "http://p:1"),
+        ("https://kube:6443", {"https_proxy": "p:1"}, "http://p:1"),
+        ("https://kube:6443", {"HTTP_PROXY": "http://p:1"}, None),
+        ("https://127.0.0.1:6443", {"HTTPS_PROXY": "http://p:1"}, None),
+        ("https://localhost:6443", {"HTTPS_PROXY": "http://p:1"}, None),
+        ("https://[::1]:6443", {"HTTPS_PROXY": "http://p:1"}, None),
+        ("https://10.1.2.3", {"HTTPS_PROXY": "http://p:1", "NO_PROXY": "10.0.0.0/8"}, None),
+        ("https://11.1.2.3", {"HTTPS_PROXY": "http://p:1", "NO_PROXY": "10.0.0.0/8"}, "http://p:1"),
+        ("https://a.corp", {"HTTPS_PROXY": "http://p:1", "NO_PROXY": "x, .corp"}, None),
+        ("https://a.corp", {"HTTPS_PROXY": "http://p:1", "NO_PROXY": "corp"}, None),
+        ("https://acorp", {"HTTPS_PROXY": "http://p:1", "NO_PROXY": "corp"}, "http://p:1"),
+        ("https://a.corp:1", {"HTTPS_PROXY": "http://p:1", "NO_PROXY": "a.corp:2"}, "http://p:1"),
+        ("https://a.corp:1", {"HTTPS_PROXY": "http://p:1", "NO_PROXY": "*"}, None),
+    ],
+)
+def test_proxy_of_the_environment(server: str, environ: dict[str, str], proxy: str | None) -> None:
+    assert proxy_of(Cluster("c", server), environ) == proxy
+
+
+async def test_proxy_of_the_kubeconfig_is_used(tmp_path: Path) -> None:
+    proxy = Api()
+    proxy.answer("/fine", _fine)
+    async with serving(proxy):
+        file = kubeconfig(tmp_path / "a", "http://kube.invalid", None, **{"proxy-url": proxy.url})
+        assert await asked(file) == b'{"fine": true}'
+        assert proxy.requests[0].headers["Host"] == "kube.invalid"
+    with pytest.raises(ConnectError, match=r"The proxy 127\.0\.0\.1:.* cannot be reached"):
+        await asked(file)
+
+
+async def test_socks_proxies_are_refused(tmp_path: Path) -> None:
+    file = kubeconfig(tmp_path / "a", "https://kube", None, **{"proxy-url": "socks5://p:1080"})
+    with pytest.raises(ConfigError, match=r"socks5:// in proxy-url .*cannot be used"):
+        await connect(file)
+
+
+# -- the house ------------------------------------------------------------------------------------
+
+
+def test_importing_the_room_imports_no_client() -> None:
+    code = (
+        "import sys; from servedeck.cluster import access, logs;"
+        "from servedeck.cluster.auth import kubeconfig;"
+        "from servedeck.cluster.http import connection, errors;"
+        "from servedeck.cluster.watch import decode, kinds, reflector;"
+        "print([m for m in ('kubernetes_asyncio', 'aiohttp') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+async def test_closed_connection_says_so(api: Api, connection: Connection) -> None:
+    await connection.close()
+    with pytest.raises(ClusterError, match="closed"):
+        await within(connection.get("/fine"))

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from servedeck.cluster.http.errors import AnswerError
+from servedeck.cluster.watch.decode import Decoder
+from servedeck.serving.objects import records
+from servedeck.serving.objects.records import Deployment, Pod
+from tests.cluster.registry import KINDS
+
+_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "metadata",
+                    "spec",
+                    "status",
+                    "name",
+                    "labels",
+                    "containers",
+                    "conditions",
+                    "template",
+                    "state",
+                    "replicas",
+                    "creationTimestamp",
+                    "rules",
+                    "ports",
+                ]
+            ),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=25,
+)
+
+
+def test_good_object_is_read_whole() -> None:
+    raw = json.dumps(
+        {
+            "metadata": {"name": "a", "creationTimestamp": "2026-01-02T03:04:05Z"},
+            "spec": {"containers": [{"name": "main", "unknown": [1, 2]}]},
+        }
+    ).encode()
+    record, problem = Decoder(Pod).decode(raw)
+    assert not problem
+    assert record.metadata.creation_timestamp == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    assert record.spec.containers[0].name == "main"
+
+
+def test_nulls_are_absent() -> None:
+    raw = b'{"metadata":{"name":"a","labels":null},"spec":null,"status":{"conditions":null}}'
+    record, problem = Decoder(Deployment).decode(raw)
+    assert record.metadata.name == "a"
+    assert record.spec.replicas == 1
+    assert not problem
+
+
+@pytest.mark.parametrize(
+    ("given_", "field", "wanted"),
+    [
+        ('{"spec":{"replicas":"3"}}', "spec.replicas", 3),
+        ('{"spec":{"replicas":{}}}', "spec.replicas", 1),
+        ('{"spec":{"replicas":true}}', "spec.replicas", 1),
+        ('{"spec":{"replicas":1e400}}', "spec.replicas", 1),
+        ('{"spec":{"paused":"true"}}', "spec.paused", True),
+        ('{"spec":{"paused":3}}', "spec.paused", False),
+        ('{"metadata":{"name":12}}', "metadata.name", "12"),
+        ('{"metadata":{"name":["a"]}}', "metadata.name", ""),
+        (
+            '{"metadata":{"labels":{"a":5,"b":"c","d":null}}}',
+            "metadata.labels",
+            {"a": "5", "b": "c"},
+        ),
+        ('{"metadata":{"creationTimestamp":"soon"}}', "metadata.creation_timestamp", None),
+        (
+            '{"metadata":{"creationTimestamp":"2026-01-01T00:00:00"}}',
+            "metadata.creation_timestamp",
+            datetime(2026, 1, 1, tzinfo=UTC),
+        ),
+        ('{"status":{"conditions":[null,"x",{"type":"A"}]}}', "status.conditions.0.type", "A"),
+        ('{"status":{"conditions":{}}}', "status.conditions", ()),
+    ],
+)
+def test_wrong_types_cost_only_their_own_field(given_: str, field: str, wanted: object) -> None:
+    record, problem = Decoder(Deployment).decode(given_.encode())
+    value: object = record
+    for part in field.split("."):
+        value = value[int(part)] if isinstance(value, tuple) else getattr(value, part)
+    assert value == wanted
+    assert problem
+
+
+def test_invalid_utf8_and_escapes_are_harmless() -> None:
+    raw = b'{"metadata":{"name":"a\xff"},"status":{"message":"\\u001b[31mred\\u202e\\u0007\\tx"}}'
+    record, _ = Decoder(Pod).decode(raw)
+    assert record.metadata.name == "a\ufffd"
+    assert record.status.message == "red    x"
+
+
+def test_labels_are_sanitised_keys_too() -> None:
+    raw = b'{"metadata":{"labels":{"a\\u001b[1mb":"c\\u009b31md","e":"f"}}}'
+    record, _ = Decoder(Deployment).decode(raw)
+    assert record.metadata.labels == {"ab": "cd", "e": "f"}
+
+
+@pytest.mark.parametrize("raw", [b"", b"null", b"[]", b"3", b'{"a"', b'"x"', b"\xff\xfe"])
+def test_what_is_no_object_is_refused(raw: bytes) -> None:
+    with pytest.raises(AnswerError):
+        Decoder(Pod).decode(raw)
+
+
+def test_absurd_depth_is_refused() -> None:
+    with pytest.raises(AnswerError):
+        Decoder(Pod).decode(b'{"metadata":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001)
+
+
+@given(st.dictionaries(st.sampled_from(["metadata", "spec", "status"]), _JSON))
+def test_any_object_is_read_and_every_text_is_harmless(value: dict[str, object]) -> None:
+    raw = json.dumps(value).encode()
+    for kind in KINDS:
+        record, _ = Decoder(kind.record).decode(raw)
+        assert isinstance(record, kind.record)
+        assert _harmless(record)
+
+
+def _harmless(value: object) -> bool:
+    if isinstance(value, str):
+        return all(char.isprintable() or char == "\n" for char in value)
+    if isinstance(value, tuple):
+        return all(map(_harmless, value))
+    if isinstance(value, dict):
+        return all(map(_harmless, value)) and all(map(_harmless, value.values()))
+    if isinstance(value, records.Record):
+        return all(_harmless(getattr(value, name)) for name in value.__struct_fields__)
+    return not isinstance(value, datetime) or value.tzinfo is not None

@@ -1,0 +1,208 @@
+"""`servedeck apply`, `export` and `create` as a script meets them, on a demo cluster."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from servedeck import cli
+from servedeck.commands import apply
+from servedeck.demo import cluster
+from tests.cluster.api import kubeconfig as write_kubeconfig
+from tests.waiting import LIMIT
+
+SERVING = """
+apiVersion: servedeck.dev/v1
+kind: Serving
+metadata: {name: fresh, namespace: chat}
+spec:
+  template: vllm
+  image: vllm/vllm-openai:v0.33.0
+  memory: 32Gi
+  accelerator: nvidia.com/gpu
+  settings: {model: org/model}
+"""
+
+LOGIN_PAGE = b"<!DOCTYPE html><title>Log in</title>"
+
+
+@pytest.fixture(scope="module")
+def kubeconfig() -> Iterator[Path]:
+    with cluster.spawn() as file:
+        yield file
+
+
+def servedeck(*args: object, text: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "servedeck", *map(str, args)],
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+
+
+def test_dry_run_says_what_would_be_made_and_makes_nothing(kubeconfig: Path) -> None:
+    said = servedeck("apply", "--kubeconfig", kubeconfig, "-f", "-", "--dry-run", text=SERVING)
+    assert said.returncode == 0, said.stderr
+    assert "deployment.apps/fresh created (server dry run)" in said.stdout
+    gone = servedeck("export", "--kubeconfig", kubeconfig, "-n", "chat", "fresh")
+    assert gone.returncode == 1
+    assert "There is no Deployment fresh in namespace chat" in gone.stderr
+
+
+def test_what_was_applied_is_exported_and_unchanged_when_applied_again(
+    kubeconfig: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "serving.yaml"
+    file.write_text(SERVING.replace("fresh", "again"))
+    assert servedeck("apply", "--kubeconfig", kubeconfig, "-f", file).returncode == 0
+    exported = servedeck("export", "--kubeconfig", kubeconfig, "-n", "chat", "again")
+    assert exported.returncode == 0, exported.stderr
+    assert exported.stderr == ""
+    once_more = servedeck("apply", "--kubeconfig", kubeconfig, "-f", "-", text=exported.stdout)
+    assert once_more.returncode == 0
+    assert "deployment.apps/again unchanged" in once_more.stdout
+
+
+def test_what_changes_is_printed_indented_under_its_object(kubeconfig: Path) -> None:
+    text = SERVING.replace("fresh", "changes")
+    command = ("apply", "--kubeconfig", kubeconfig, "-f", "-")
+    assert servedeck(*command, text=text).returncode == 0
+    said = servedeck(*command, "--dry-run", text=text.replace("v0.33.0", "v0.33.1"))
+    assert said.stdout.startswith(
+        "deployment.apps/changes configured (server dry run)\n"
+        "  .spec.template.spec.containers[inference-server].image:"
+        " vllm/vllm-openai:v0.33.0 -> vllm/vllm-openai:v0.33.1\n"
+        "  its Pods restart\n"
+        "service/changes unchanged (server dry run)\n"
+    )
+
+
+def test_an_error_of_the_spec_names_its_field_and_nothing_is_made(kubeconfig: Path) -> None:
+    text = SERVING.replace("name: fresh", "name: wrong").replace("{model: org/model}", "{}")
+    said = servedeck("apply", "--kubeconfig", kubeconfig, "-f", "-", text=text)
+    assert said.returncode == 1
+    assert "spec.settings.model: The model is missing" in said.stderr
+    assert said.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("a: [", "line 1"),
+        (SERVING.replace("memory", "memry"), "memry"),
+        (SERVING.replace("32Gi", "lots"), "line 8"),
+    ],
+)
+def test_a_bad_file_is_said_by_line_or_field(kubeconfig: Path, text: str, named: str) -> None:
+    said = servedeck("apply", "--kubeconfig", kubeconfig, "-f", "-", text=text)
+    assert said.returncode == 1
+    assert named in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("name: fresh", 'name: "bad\\e]0;pwn\\a"'),
+        ("memory:", '"mem\\e]0;pwn\\a\\u202E":'),
+        ("org/model", '"bad\\e]0;pwn\\a"'),
+    ],
+)
+def test_nothing_of_a_file_steers_the_terminal(kubeconfig: Path, old: str, new: str) -> None:
+    text = SERVING.replace(old, new)
+    said = servedeck("apply", "--dry-run", "--kubeconfig", kubeconfig, "-f", "-", text=text)
+    for written in (said.stdout, said.stderr):
+        assert written.replace("\n", "").isprintable(), ascii(written)
+    assert old == "org/model" or said.returncode == 1
+
+
+@pytest.mark.parametrize("text", ["bad\x1b]0;pwn\a", "a\x9b31mb\u202e"])
+def test_what_a_command_says_steers_no_terminal(
+    text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(args: object) -> int:
+        raise cli.CommandError(f"first {text}\nsecond {text}")
+
+    monkeypatch.setattr(cli, "_app", fails)
+    assert cli.main([]) == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("servedeck: first ")
+    assert second.startswith("second ")
+    assert (first + second).isprintable()
+
+
+def test_what_the_cluster_says_of_an_export_steers_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    async def exported(*_: object) -> apply.Exported:
+        return apply.Exported("a: b\n", ("Service spec.\x1b]0;pwn\a\nx is not in it.",))
+
+    monkeypatch.setattr(apply, "export", exported)
+    config = write_kubeconfig(tmp_path / "config", "http://127.0.0.1:1")
+    assert cli.main(["export", "x", "--kubeconfig", str(config)]) == 0
+    assert capsys.readouterr() == ("a: b\n", "note: Service spec. x is not in it.\n")
+
+
+def test_readonly_applies_nothing(kubeconfig: Path) -> None:
+    said = servedeck("--readonly", "apply", "--kubeconfig", kubeconfig, "-f", "-", text=SERVING)
+    assert said.returncode == 1
+    assert "readonly" in said.stderr
+
+
+@pytest.fixture
+def login_page(tmp_path: Path) -> Iterator[Path]:
+    """Kubeconfig of a server that answers everything with a login page and 200."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", str(len(LOGIN_PAGE)))
+            self.end_headers()
+            self.wfile.write(LOGIN_PAGE)
+
+        do_POST = do_PATCH = do_GET  # noqa: N815 - names of http.server
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    yield write_kubeconfig(tmp_path / "config", address, {"token": "x"})
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize("command", [("apply", "-f", "-"), ("export", "fresh")])
+def test_a_login_page_in_place_of_the_server_is_one_sentence(
+    login_page: Path, command: tuple[str, ...]
+) -> None:
+    said = servedeck(*command, "--kubeconfig", login_page, text=SERVING)
+    assert said.returncode == 1
+    assert said.stdout == ""
+    assert said.stderr == (
+        "servedeck: The server answered with a web page; is there a login or proxy in between?\n"
+    )
+
+
+def test_the_form_takes_one_serving_and_a_terminal(tmp_path: Path) -> None:
+    file = tmp_path / "two.yaml"
+    file.write_text(f"{SERVING}\n---\n{SERVING.replace('fresh', 'other')}")
+    assert servedeck("create", "-f", file).returncode == 2
+    file.write_text(SERVING)
+    said = servedeck("create", "-f", file)
+    assert said.returncode == 1
+    assert "terminal" in said.stderr

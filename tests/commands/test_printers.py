@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from servedeck.commands import printers
+from servedeck.fleet.views import ContainerView, EventView
+from servedeck.serving.status.status import Status
+from servedeck.serving.text import cells
+from tests.fleet.make import START, pod_view, serving_view
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "get.md"
+EVENT = EventView(START, "Warning", "BackOff", "Back-off restarting", 3)
+FULL = serving_view(
+    status=Status.ERROR,
+    reason="OOMKilled",
+    labels={"app": "chat"},
+    events=(EVENT,),
+    pods=(
+        pod_view(
+            restarted_at=START,
+            containers=(ContainerView("main", "Running", True, 1, False, True, "cri://1"),),
+            events=(EVENT,),
+        ),
+    ),
+)
+TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "boolean": (bool,),
+    "object": (dict,),
+    "array": (list,),
+    "time": (str, type(None)),
+}
+
+
+def documented() -> dict[str, str]:
+    """Fields and types of the table in the guide."""
+    section = DOCUMENT.read_text().split("A `Serving` has:")[1]
+    rows = re.findall(r"^\| `([^`]+)` \| (\w+) \|", section, re.MULTILINE)
+    assert rows
+    return dict(rows)
+
+
+def fields(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if path:
+        yield path, value
+    if isinstance(value, dict) and path != "labels":
+        for key, inner in value.items():
+            yield from fields(inner, f"{path}.{key}".lstrip("."))
+    if isinstance(value, list):
+        for inner in value:
+            for below, found in fields(inner, ""):
+                yield f"{path}[].{below}", found
+
+
+def test_the_json_has_exactly_the_documented_fields_and_types() -> None:
+    table = documented()
+    found = dict(fields(json.loads(json.dumps(printers.serving(FULL)))))
+    assert found.keys() == table.keys()
+    for path, value in found.items():
+        assert type(value) in TYPES[table[path]], path
+
+
+def test_times_are_written_as_kubernetes_writes_them() -> None:
+    assert printers.serving(FULL)["created"] == "2026-01-01T00:00:00Z"
+    assert printers.serving(serving_view(created=None))["created"] is None
+
+
+def test_a_list_names_its_version() -> None:
+    listed = printers.serving_list([FULL])
+    assert (listed["apiVersion"], listed["kind"]) == ("servedeck.dev/v1", "ServingList")
+    assert listed["items"][0]["kind"] == "Serving"
+
+
+def table_lines(*views: Any, wide: bool = False, namespaces: bool = False) -> list[str]:
+    table = printers.Table(wide=wide, namespaces=namespaces)
+    rows = [table.row(view, START + timedelta(hours=3)) for view in views]
+    return table.lines(rows, header=True)
+
+
+def test_columns_are_aligned_by_cells_whatever_stands_in_them() -> None:
+    lines = table_lines(
+        serving_view("a/short", reason="日本語"),
+        serving_view("a/a-much-longer-name", template="vllm"),
+        wide=True,
+        namespaces=True,
+    )
+    for column in ("NAME ", "STATUS", "READY", "AGE"):
+        start = lines[0].index(column)
+        for line in lines[1:]:
+            before = next(text for end in range(len(line)) if cells(text := line[:end]) == start)
+            assert before.endswith("   ")
+    assert "<none>" in lines[1] and "3h" in lines[1]
+
+
+def test_a_cell_is_one_line_and_not_endless() -> None:
+    lines = table_lines(serving_view(reason="a\nb" + "x" * 500))
+    assert len(lines) == 2
+    assert "a bx" in lines[1] and "…" in lines[1] and len(lines[1]) < 250
+
+
+@pytest.mark.parametrize(("wide", "namespaces"), [(False, False), (True, True)])
+def test_which_columns_there_are(wide: bool, namespaces: bool) -> None:
+    header = table_lines(wide=wide, namespaces=namespaces)[0]
+    assert ("NAMESPACE" in header) is namespaces
+    assert ("ENDPOINT" in header) is wide
+    assert "REASON" in header
+
+
+def test_rows_that_come_later_stay_in_their_columns() -> None:
+    table = printers.Table(wide=False, namespaces=False)
+    first = table.lines([table.row(serving_view("a/long-name"), START)], header=True)
+    later = table.lines([table.row(serving_view("a/x"), START)], header=False)
+    assert later[0].index("Ready") == first[0].index("STATUS")

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from servedeck.demo import fixtures
+from servedeck.demo.api import prepare_for_create
+from servedeck.demo.clock import Clock
+from servedeck.demo.controllers import Controllers
+from servedeck.demo.resources import (
+    DEPLOYMENTS,
+    ENDPOINTS,
+    EVENTS,
+    HTTPROUTES,
+    PODS,
+    REPLICASETS,
+    RESOURCES,
+    SCALEDOBJECTS,
+    SECRETS,
+)
+from servedeck.demo.scenario import Story
+from servedeck.demo.store import Change, Store
+
+Json = dict[str, Any]
+NOW = 1_795_445_000.0
+
+
+class Play:
+    def __init__(self, seed: int = 3) -> None:
+        self.clock = Clock(Story.beginning(NOW))
+        self.store = Store(self.clock, seed=seed)
+        self.store.admission.append(prepare_for_create.admit)
+        self.history: list[str] = []
+        self.store.subscribe(self._note)
+        self.controllers = Controllers(self.store, self.clock, seed)
+        self.story = Story(self.store, self.clock, self.controllers, seed)
+        self.story.open(NOW)
+
+    def _note(self, change: Change) -> None:
+        text = json.dumps(change.object, sort_keys=True)
+        self.history.append(f"{self.clock.time()} {change.type} {text}")
+
+    def status(self, namespace: str, name: str) -> Json:
+        found: Json = self.store.get(DEPLOYMENTS, namespace, name)["status"]
+        return found
+
+    def pods(self, namespace: str, name: str) -> list[Json]:
+        return [
+            pod
+            for pod in self.store.list(PODS, namespace)
+            if pod["metadata"]["name"].startswith(f"{name}-")
+        ]
+
+    def reasons(self, namespace: str, name: str) -> set[str]:
+        return {
+            state.get("waiting", {}).get("reason", "")
+            for pod in self.pods(namespace, name)
+            for status in pod["status"].get("containerStatuses", ())
+            for state in (status["state"],)
+        }
+
+
+def test_the_same_seed_gives_the_same_history_and_another_seed_another() -> None:
+    plays = [Play(seed=3), Play(seed=3), Play(seed=4)]
+    for play in plays:
+        play.story.live()
+        play.clock.advance(1800)
+    first, second, third = plays
+    assert len(first.history) > 1500
+    assert first.history == second.history
+    assert first.story.told == second.story.told != third.story.told
+
+
+def test_the_opening_shows_all_six_states_in_several_projects() -> None:
+    play = Play()
+    servings = play.store.list(DEPLOYMENTS)
+    assert len(servings) >= 12
+    assert len({s["metadata"]["namespace"] for s in servings}) >= 5
+    assert play.status("chat", "llama-31-8b")["readyReplicas"] == 3, "Ready"
+    exaone = play.status("chat", "exaone-40-32b")
+    assert 0 < exaone["readyReplicas"] < exaone["replicas"], "Degraded"
+    assert play.reasons("search", "qwen3-embedding-8b") == {"CrashLoopBackOff"}, "Error"
+    assert play.reasons("vision", "qwen25-vl-7b") <= {"ErrImagePull", "ImagePullBackOff"}, "Pending"
+    (loading,) = play.pods("agents", "qwen3-32b-awq")
+    assert loading["status"]["phase"] == "Running", "Starting"
+    assert not loading["status"]["containerStatuses"][0]["ready"]
+    scaled = play.store.get(DEPLOYMENTS, "agents", "gpt-oss-20b")
+    assert scaled["spec"]["replicas"] == 0 and not play.pods("agents", "gpt-oss-20b"), "Scaled Down"
+
+
+def test_the_opening_is_consistent() -> None:
+    play = Play()
+    uids = {
+        obj["metadata"]["uid"]
+        for resource in (DEPLOYMENTS, REPLICASETS)
+        for obj in play.store.list(resource)
+    }
+    for resource in (REPLICASETS, PODS):
+        for obj in play.store.list(resource):
+            assert obj["metadata"]["ownerReferences"][0]["uid"] in uids
+    for obj in (obj for resource in RESOURCES for obj in play.store.list(resource)):
+        assert obj["metadata"]["creationTimestamp"] <= play.clock.stamp()
+    for event in play.store.list(EVENTS):
+        last = event["lastTimestamp"] or event["eventTime"]
+        assert last >= Clock(NOW - 3601).stamp(), "Events live for an hour"
+    unmanaged = play.store.get(DEPLOYMENTS, "research", "mistral-7b")
+    assert "servedeck.dev/serving" not in unmanaged["metadata"]["labels"]
+    (scaled,) = play.store.list(SCALEDOBJECTS)
+    assert {c["type"]: c["status"] for c in scaled["status"]["conditions"]}["Ready"] == "True"
+
+
+def test_routes_are_accepted_and_services_have_endpoints() -> None:
+    play = Play()
+    routes = play.store.list(HTTPROUTES)
+    assert len(routes) >= 12
+    for route in routes:
+        (parent,) = route["status"]["parents"]
+        assert [(c["type"], c["status"]) for c in parent["conditions"]] == [
+            ("Accepted", "True"),
+            ("ResolvedRefs", "True"),
+        ]
+    (subset,) = play.store.get(ENDPOINTS, "chat", "exaone-40-32b")["subsets"]
+    assert len(subset["addresses"]) == 2
+    assert subset["ports"] == [{"name": "http", "port": 8000, "protocol": "TCP"}]
+
+
+def test_something_happens_about_every_minute_and_all_kinds_of_state_keep_coming() -> None:
+    play = Play()
+    play.story.live()
+    play.clock.advance(3600)
+    assert 45 <= len(play.story.told) <= 110
+    assert len({line.partition(" ")[2] for line in play.story.told}) == 11
+    gaps = [_time(b) - _time(a) for a, b in zip(play.story.told, play.story.told[1:], strict=False)]
+    assert max(gaps) < 240
+    oom = [e for e in play.store.list(EVENTS) if e["reason"] in ("BackOff", "Unhealthy", "Failed")]
+    assert oom
+
+
+def test_the_story_recovers_and_breaks_the_same_serving() -> None:
+    play = Play()
+    play.story.live()
+    seen: list[bool] = []
+
+    def changed(change: Change) -> None:
+        meta = change.object["metadata"]
+        if (meta["namespace"], meta["name"]) == ("search", "qwen3-embedding-8b"):
+            ready = bool(change.object["status"].get("readyReplicas"))
+            if not seen or seen[-1] is not ready:
+                seen.append(ready)
+
+    play.store.subscribe(changed, DEPLOYMENTS)
+    play.clock.advance(3600)
+    assert seen[:3] == [False, True, False] or seen[:3] == [True, False, True]
+
+
+def test_what_an_operator_changes_the_story_leaves_alone_and_it_heals() -> None:
+    play = Play()
+    play.story.live()
+
+    def mend(obj: Json) -> None:
+        container = obj["spec"]["template"]["spec"]["containers"][0]
+        container["image"] = fixtures.VLLM_IMAGE
+        container["imagePullPolicy"] = "Always"
+
+    play.store.mutate(DEPLOYMENTS, "vision", "qwen25-vl-7b", mend)
+    play.clock.advance(300)
+    assert play.status("vision", "qwen25-vl-7b")["readyReplicas"] == 1
+    generation = play.store.get(DEPLOYMENTS, "vision", "qwen25-vl-7b")["metadata"]["generation"]
+    play.clock.advance(7200)
+    found = play.store.get(DEPLOYMENTS, "vision", "qwen25-vl-7b")
+    assert found["metadata"]["generation"] == generation
+    play.store.delete(DEPLOYMENTS, "npu-lab", "llama-31-8b")
+    play.clock.advance(3600)
+    assert play.pods("npu-lab", "llama-31-8b") == []
+
+
+def test_adding_the_missing_secret_heals_the_npu_serving() -> None:
+    play = Play()
+    assert play.reasons("npu-lab", "llama-31-8b") == {"CreateContainerConfigError"}
+    play.store.create(SECRETS, fixtures.token("npu-lab")[1])
+    play.clock.advance(120)
+    assert play.status("npu-lab", "llama-31-8b")["readyReplicas"] == 1
+
+
+@pytest.mark.parametrize("hours", [0.0, 5.0])
+def test_a_saved_state_is_taken_up_where_it_was(tmp_path: Path, hours: float) -> None:
+    play = Play()
+    play.clock.advance(60)
+    play.store.dump(tmp_path / "state")
+    clock = Clock(play.clock.time() + hours * 3600)
+    store = Store(clock, seed=9)
+    store.admission.append(prepare_for_create.admit)
+    controllers = Controllers(store, clock, 9)
+    store.load(tmp_path / "state")
+    before = {p["metadata"]["uid"]: p for p in store.list(PODS)}
+    controllers.resync()
+    clock.advance(600)
+    after = {p["metadata"]["uid"]: p for p in store.list(PODS)}
+    assert before.keys() == after.keys()
+    for uid, pod in after.items():
+        old, new = (p["status"].get("containerStatuses", [{}])[0] for p in (before[uid], pod))
+        if old.get("ready"):
+            assert new["ready"] and new["state"] == old["state"], pod["metadata"]["name"]
+    crashing = next(p for p in after.values() if "qwen3-embedding" in p["metadata"]["name"])
+    status = crashing["status"]["containerStatuses"][0]
+    assert (
+        status["restartCount"]
+        > before[crashing["metadata"]["uid"]]["status"]["containerStatuses"][0]["restartCount"]
+    )
+    (loaded,) = [p for p in after.values() if "qwen3-32b-awq" in p["metadata"]["name"]]
+    assert loaded["status"]["containerStatuses"][0]["ready"]
+
+
+def _time(line: str) -> float:
+    from servedeck.demo.clock import seconds
+
+    return seconds(line.partition(" ")[0])

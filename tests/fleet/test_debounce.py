@@ -1,0 +1,124 @@
+"""When a beat comes, on a clock that the test moves."""
+
+import asyncio
+
+import pytest
+
+from servedeck.fleet.debounce import Pulse
+
+
+class Loop:
+    """An event loop's clock and calls, run as the test moves the time."""
+
+    def __init__(self):
+        self.now = 100.0
+        self.calls = []
+
+    def time(self):
+        return self.now
+
+    def call_soon(self, callback):
+        return self.call_at(self.now, callback)
+
+    def call_later(self, delay, callback):
+        return self.call_at(self.now + delay, callback)
+
+    def call_at(self, when, callback):
+        handle = Handle()
+        self.calls.append((when, handle, callback))
+        return handle
+
+    def advance(self, seconds):
+        end = self.now + seconds
+        while due := sorted((c for c in self.calls if c[0] <= end), key=lambda call: call[0]):
+            call = due[0]
+            self.calls.remove(call)
+            when, handle, callback = call
+            self.now = max(self.now, when)
+            if not handle.cancelled:
+                callback()
+        self.now = end
+
+
+class Handle:
+    cancelled = False
+
+    def cancel(self):
+        self.cancelled = True
+
+
+@pytest.fixture
+def loop(monkeypatch):
+    made = Loop()
+    monkeypatch.setattr(asyncio, "get_running_loop", lambda: made)
+    return made
+
+
+def beats(loop, passes_on=lambda: True):
+    times = []
+
+    def beat():
+        times.append(round(loop.now - 100, 3))
+        return passes_on()
+
+    return Pulse(beat, 0.06), times
+
+
+def test_the_first_comes_at_once_and_those_after_it_together(loop):
+    pulse, times = beats(loop)
+    for _ in range(5):
+        pulse.request()
+        loop.advance(0.01)
+    loop.advance(1)
+    assert times == [0, 0.06]
+
+
+def test_an_urgent_one_does_not_wait_for_ordinary_ones(loop):
+    pulse, times = beats(loop)
+    pulse.request()
+    loop.advance(0.01)
+    pulse.request()  # waits until 0.06
+    pulse.request(urgent=True)
+    loop.advance(0.02)
+    assert times == [0, 0.01]
+    loop.advance(1)
+    assert times == [0, 0.01], "what waited came with it"
+
+
+def test_urgent_ones_are_joined_among_themselves(loop):
+    pulse, times = beats(loop)
+    for _ in range(10):
+        pulse.request(urgent=True)
+        loop.advance(0.01)
+    loop.advance(1)
+    assert times == [0, 0.06, 0.12]
+
+
+def test_an_interval_has_two_beats_at_most(loop):
+    pulse, times = beats(loop)
+    for number in range(100):
+        pulse.request(urgent=number % 3 == 0)
+        loop.advance(0.003)
+    loop.advance(1)
+    for start in times:
+        assert sum(start <= at < start + 0.059 for at in times) <= 2
+
+
+def test_a_beat_that_concerns_nobody_delays_nothing(loop):
+    answers = iter([False, True, True])
+    pulse, times = beats(loop, lambda: next(answers))
+    pulse.request(urgent=True)
+    loop.advance(0.001)
+    pulse.request(urgent=True)
+    loop.advance(0.001)
+    assert times == [0, 0.001]
+
+
+def test_nothing_comes_after_the_end(loop):
+    pulse, times = beats(loop)
+    pulse.request(urgent=True)
+    pulse.alarm(0.5)
+    pulse.close()
+    pulse.request(urgent=True)
+    loop.advance(9)
+    assert times == []

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from servedeck.serving.spec.spec import Quantity, ServingSpec, parse
+from servedeck.serving.spec.templates import TEMPLATES
+
+
+def test_every_field_has_the_console_s_default() -> None:
+    spec = ServingSpec(name="a", template="vllm")
+    assert (str(spec.cpu), str(spec.memory), spec.accelerator) == ("0.5", "1Gi", "")
+    assert (spec.accelerator_count, spec.replicas, spec.inference_port) == (1, 1, 8000)
+    assert (spec.image, spec.description, spec.command, spec.env, spec.volumes) == (
+        "",
+        "",
+        (),
+        (),
+        (),
+    )
+    assert spec.transformer is None
+    assert spec.settings == {
+        "model": "",
+        "tensor_parallel_size": 1,
+        "dtype": "auto",
+        "max_model_len": "",
+        "quantization": "",
+        "gpu_memory_utilization": 0.9,
+        "additional_arguments": (),
+    }
+
+
+def test_the_templates_are_found_in_the_order_of_the_form() -> None:
+    assert list(TEMPLATES) == ["vllm", "furiosa-llm", "custom"]
+
+
+@pytest.mark.parametrize(("one", "other"), [("500m", "0.5"), ("1Gi", "1024Mi"), ("2", "2000m")])
+def test_quantities_are_compared_by_value(one: str, other: str) -> None:
+    assert Quantity(one) == Quantity(other)
+    assert hash(Quantity(one)) == hash(Quantity(other))
+    assert str(Quantity(one)) == one
+
+
+def test_text_as_it_is_typed_is_read() -> None:
+    spec, found = parse(
+        {
+            "name": " llm ",
+            "template": "vllm",
+            "acceleratorCount": "2",
+            "accelerator": "nvidia.com/gpu",
+            "cpu": "500m",
+            "replicas": "3",
+            "command": "sh -c 'echo hi'",
+            "settings": {"tensorParallelSize": "2", "dtype": "BFloat16"},
+            "volumes": [{"claim": "c", "mountPath": "/d", "readOnly": "true"}],
+        }
+    )
+    assert not found and spec
+    assert (spec.name, spec.replicas, spec.accelerator_count) == ("llm", 3, 2)
+    assert spec.command == ("sh", "-c", "echo hi")
+    assert spec.settings["tensor_parallel_size"] == 2
+    assert spec.settings["dtype"] == "bfloat16"
+    assert spec.volumes[0].read_only
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "words"),
+    [
+        ({"name": None}, "", ""),
+        ({"template": "tgi"}, "template", "no template 'tgi'; choose vllm, furiosa-llm or custom"),
+        ({"template": ""}, "template", "Choose a template"),
+        ({"cpu": "lots"}, "cpu", '"lots" is not a quantity: write a number such as 0.5, 500m or 8'),
+        ({"memory": "big"}, "memory", "write a number such as 512Mi, 1Gi or 64Gi"),
+        ({"memory": ""}, "memory", "quantity is missing; write one such as 512Mi"),
+        ({"replicas": "1.5"}, "replicas", "'1.5' is not a whole number"),
+        ({"replicas": ""}, "replicas", "missing"),
+        ({"replicas": "٣"}, "replicas", "not a whole number"),
+        ({"replicas": True}, "replicas", "not a whole number"),
+        ({"command": "echo 'hi"}, "command", "left open"),
+        ({"settings": {"dtype": "int3"}}, "settings.dtype", "choose auto, half"),
+        ({"settings": {"tensor_parallel_size": "x"}}, "settings.tensor_parallel_size", "whole"),
+        ({"settings": {"gpu_memory_utilization": "nan"}}, "settings.gpu_memory_utilization", "0.9"),
+        ({"settings": {"temperature": "1"}}, "settings.temperature", "no such setting"),
+        ({"settings": []}, "settings", "mapping"),
+        ({"volumes": "x"}, "volumes", "list"),
+        ({"volumes": ["x"]}, "volumes.0", "mapping"),
+        ({"volumes": [{"claim": "c"}]}, "volumes.0.mount_path", "missing"),
+        ({"env": [{"name": "A", "value": []}]}, "env.0.value", "text"),
+        ({"transformer": {"image": "i", "port": "x"}}, "transformer.port", "whole number"),
+        ({"transformerr": {}}, "transformerr", "no such field"),
+    ],
+)
+def test_a_field_that_cannot_be_read_is_named(
+    change: dict[str, Any], field: str, words: str
+) -> None:
+    spec, found = parse({"name": "a", "template": "vllm", **change})
+    if not field:
+        assert spec and spec.name == ""
+        return
+    assert spec is None
+    assert [one.field for one in found] == [field]
+    assert words in found[0].message
+    assert found[0].message.endswith(".")
+
+
+def test_all_broken_fields_are_named_at_once() -> None:
+    _, found = parse(
+        {
+            "template": "vllm",
+            "cpu": "x",
+            "settings": {"dtype": "x", "tensor_parallel_size": "y"},
+            "env": [{"value": "x"}],
+        }
+    )
+    assert {one.field for one in found} == {
+        "name",
+        "cpu",
+        "settings.dtype",
+        "settings.tensor_parallel_size",
+        "env.0.name",
+    }
+
+
+def test_what_says_nothing_is_normalised() -> None:
+    spec = ServingSpec.model_validate(
+        {
+            "name": "a",
+            "template": "vllm",
+            "accelerator": "None",
+            "accelerator_count": 4,
+            "command": ["vllm", "serve"],
+            "readiness_path": "/health",
+            "env": [{"name": "HF_HOME", "value": "/root/.cache/huggingface"}],
+        }
+    )
+    assert spec == ServingSpec(name="a", template="vllm")
+    mine = spec.replace(env=[{"name": "HF_HOME", "value": "/models"}])
+    assert [one.value for one in mine.env] == ["/models"]
+
+
+def test_a_spec_is_a_value() -> None:
+    spec = ServingSpec(name="a", template="custom")
+    with pytest.raises(ValidationError):
+        spec.name = "b"
+    assert spec.replace(replicas="2").replicas == 2
+    with pytest.raises(ValidationError):
+        spec.replace(replicas="x")

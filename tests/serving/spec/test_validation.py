@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from servedeck.serving.spec import validation
+from servedeck.serving.spec.issues import Problem
+from servedeck.serving.spec.spec import ServingSpec
+
+
+def vllm(**changes: Any) -> ServingSpec:
+    given = {
+        "name": "llm",
+        "project": "team-a",
+        "template": "vllm",
+        "image": "vllm/vllm-openai:v0.33.0",
+        "memory": "16Gi",
+        "accelerator": "nvidia.com/gpu",
+        **changes,
+    }
+    given["settings"] = {"model": "org/model", **given.get("settings", {})}
+    return ServingSpec.model_validate(given)
+
+
+def furiosa(**changes: Any) -> ServingSpec:
+    share = {"cpu": "10", "memory": "100Gi", "accelerator": "furiosa.ai/rngd"}
+    return vllm(**{"template": "furiosa-llm", "image": "f/f", **share, **changes})
+
+
+def found(spec: ServingSpec) -> dict[str, Problem]:
+    return {one.field: one for one in validation.problems(spec)}
+
+
+def test_good_servings_have_no_problems() -> None:
+    assert validation.problems(vllm()) == []
+    assert validation.problems(furiosa()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "words"),
+    [
+        ({"name": "My_LLM"}, "name", "lower-case"),
+        ({"name": ""}, "name", "missing"),
+        ({"project": ""}, "project", "choose the namespace"),
+        ({"description": "x" * 2001}, "description", "2001 characters"),
+        ({"image": ""}, "image", "image is missing"),
+        ({"image": "a b"}, "image", "blanks"),
+        ({"cpu": "0"}, "cpu", "more than 0"),
+        ({"cpu": "-1"}, "cpu", "more than 0"),
+        ({"cpu": "0.0001"}, "cpu", "finer than 1m"),
+        ({"cpu": "1G"}, "cpu", "more cores"),
+        ({"memory": "16"}, "memory", "less than a container"),
+        ({"memory": "100000000.5"}, "memory", "whole number of bytes"),
+        ({"memory": "2Ei"}, "memory", "more memory"),
+        ({"memory": "512Mi"}, "memory", "/dev/shm (dshm)"),
+        ({"accelerator": "gpu"}, "accelerator", "not a resource key"),
+        ({"accelerator_count": 0}, "accelerator_count", "from 1 to"),
+        ({"replicas": -1}, "replicas", "0 or more"),
+        ({"replicas": 100000000000}, "replicas", "at most 2147483647 replicas"),
+        ({"inference_port": 0}, "inference_port", "1 to 65535"),
+        ({"inference_port": 65536}, "inference_port", "1 to 65535"),
+        ({"command": ["a\0"]}, "command", "NUL"),
+        ({"command": [""]}, "command", "first word"),
+        ({"command": ["x" * 140_000]}, "command", "128 KiB"),
+        ({"readiness_path": "health"}, "readiness_path", "start it with /"),
+        ({"liveness_path": "/a b"}, "liveness_path", "blanks"),
+        ({"settings": {"model": ""}}, "settings.model", "model is missing"),
+        ({"settings": {"model": "--x"}}, "settings.model", "hyphen"),
+        ({"settings": {"max_model_len": "many"}}, "settings.max_model_len", "8192, 8k or auto"),
+        (
+            {"settings": {"gpu_memory_utilization": 0}},
+            "settings.gpu_memory_utilization",
+            "greater than 0",
+        ),
+        (
+            {"settings": {"gpu_memory_utilization": 1.1}},
+            "settings.gpu_memory_utilization",
+            "at most 1",
+        ),
+        (
+            {"settings": {"additional_arguments": "--tensor_parallel_size 4"}},
+            "settings.additional_arguments",
+            "--tensor_parallel_size has a field of its own",
+        ),
+        (
+            {"settings": {"additional_arguments": "--foo -q=awq"}},
+            "settings.additional_arguments",
+            "-q has a field",
+        ),
+        (
+            {"settings": {"tensor_parallel_size": 0}},
+            "settings.tensor_parallel_size",
+            "1 to 1024",
+        ),
+        (
+            {"settings": {"tensor_parallel_size": 4}, "accelerator_count": 2},
+            "settings.tensor_parallel_size",
+            "Tensor Parallel Size 4 needs 4 accelerators and each replica has 2; "
+            "set Accelerator Count to 4",
+        ),
+        (
+            {"settings": {"additional_arguments": "-pp 2"}},
+            "settings.tensor_parallel_size",
+            "× pipeline 2 needs 2 accelerators and each replica has 1",
+        ),
+        (
+            {"settings": {"tensor_parallel_size": 2}, "accelerator": ""},
+            "settings.tensor_parallel_size",
+            "each replica has 0",
+        ),
+        ({"accelerator": "furiosa.ai/rngd"}, "accelerator", "choose the template furiosa-llm"),
+    ],
+)
+def test_a_wrong_value_is_an_error_that_says_the_mend(
+    change: dict[str, Any], field: str, words: str
+) -> None:
+    problem = found(vllm(**change))[field]
+    assert problem.is_error
+    assert words in problem.message
+    assert problem.message.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "words"),
+    [
+        ({"name": "7b"}, "name", "before Kubernetes 1.36"),
+        ({"memory": "1Gi"}, "memory", "8Gi and more are usual"),
+        (
+            {"settings": {"gpu_memory_utilization": ""}},
+            "settings.gpu_memory_utilization",
+            "differs between versions",
+        ),
+        ({"accelerator_count": 4}, "settings.tensor_parallel_size", "uses 1 of the 4"),
+        ({"accelerator": ""}, "accelerator", "need a GPU"),
+        (
+            {
+                "accelerator": "nvidia.com/mig-1g.10gb",
+                "accelerator_count": 2,
+                "settings": {"tensor_parallel_size": 2},
+            },
+            "settings.tensor_parallel_size",
+            "MIG",
+        ),
+        ({"env": [{"name": "HF_TOKEN", "value": "x"}]}, "env.0.value", "take it from a Secret"),
+        ({"env": [{"name": "HF_HOME", "value": "x"}]}, "env.0.name", "replaces the system's /root"),
+    ],
+)
+def test_a_doubtful_value_is_a_warning(change: dict[str, Any], field: str, words: str) -> None:
+    problem = found(vllm(**change))[field]
+    assert not problem.is_error
+    assert words in problem.message
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "words"),
+    [
+        ({"accelerator": "nvidia.com/gpu"}, "accelerator", "template vllm for GPUs"),
+        ({"accelerator": ""}, "accelerator", "choose furiosa.ai/rngd"),
+        (
+            {"settings": {"additional_arguments": "--gpu-memory-utilization=0.5"}},
+            "settings.additional_arguments",
+            "does not know --gpu-memory-utilization",
+        ),
+        (
+            {"settings": {"additional_arguments": "--tensor-parallel-size 8"}},
+            "settings.additional_arguments",
+            "fixed when it is built",
+        ),
+        (
+            {"settings": {"additional_arguments": "--port 1"}},
+            "settings.additional_arguments",
+            "field of its own",
+        ),
+        ({"settings": {"max_model_len": 0}}, "settings.max_model_len", "below 1"),
+    ],
+)
+def test_furiosa_llm_takes_other_flags(change: dict[str, Any], field: str, words: str) -> None:
+    problem = found(furiosa(**change))[field]
+    assert problem.is_error
+    assert words in problem.message
+
+
+def test_each_rngd_card_wants_its_share_of_cpu_and_memory() -> None:
+    got = found(furiosa(accelerator_count=2))
+    assert "write 20 for 2" in got["cpu"].message
+    assert "write 200Gi" in got["memory"].message
+    assert not got["cpu"].is_error
+
+
+def volumes(*paths: str) -> dict[str, Any]:
+    return {"volumes": [{"claim": "data", "mount_path": path} for path in paths]}
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "words"),
+    [
+        (volumes(""), "volumes.0.mount_path", "missing"),
+        (volumes("data"), "volumes.0.mount_path", "not absolute"),
+        (volumes("/a:b"), "volumes.0.mount_path", "':'"),
+        (volumes("/a/../b"), "volumes.0.mount_path", "'..'"),
+        (volumes("/"), "volumes.0.mount_path", "belongs to the container"),
+        (volumes("/proc/"), "volumes.0.mount_path", "belongs to the container"),
+        (volumes("/dev/shm/"), "volumes.0.mount_path", "taken by dshm"),
+        (volumes("//root/.cache//huggingface"), "volumes.0.mount_path", "taken by model-cache"),
+        (volumes("/a", "/b", "/a/"), "volumes.2.mount_path", "/a is taken by data"),
+        ({"volumes": [{"claim": "A_b", "mount_path": "/a"}]}, "volumes.0.claim", "lower-case"),
+    ],
+)
+def test_volumes_do_not_collide(change: dict[str, Any], field: str, words: str) -> None:
+    problem = found(vllm(**change))[field]
+    assert problem.is_error
+    assert words in problem.message
+
+
+@pytest.mark.parametrize("where", ["env", "transformer"])
+@pytest.mark.parametrize(
+    ("variables", "field", "words"),
+    [
+        ([{"name": "1A"}], "env.0.name", "start with a digit"),
+        ([{"name": "A"}, {"name": "B"}, {"name": "A"}], "env.2.name", "already set in row 1"),
+        ([{"name": "A", "value": "a\0"}], "env.0.value", "NUL"),
+        ([{"name": "A", "value": "x" * 140_000}], "env.0.value", "128 KiB"),
+        ([{"name": "A", "secret": {"name": "", "key": "k"}}], "env.0.secret.name", "missing"),
+        ([{"name": "A", "secret": {"name": "s", "key": "k/"}}], "env.0.secret.key", "letters"),
+        (
+            [{"name": "A", "config_map": {"name": "B", "key": "k"}}],
+            "env.0.config_map.name",
+            "lower-case",
+        ),
+        (
+            [{"name": "A", "value": "x", "secret": {"name": "s", "key": "k"}}],
+            "env.0",
+            "a value and a source",
+        ),
+    ],
+)
+def test_environment(where: str, variables: list[Any], field: str, words: str) -> None:
+    if where == "env":
+        spec = vllm(env=variables)
+    else:
+        spec = vllm(transformer={"image": "t", "env": variables})
+        field = f"transformer.{field}"
+    problem = found(spec)[field]
+    assert problem.is_error
+    assert words in problem.message
+
+
+@pytest.mark.parametrize(
+    ("transformer", "field", "words"),
+    [
+        ({"image": ""}, "transformer.image", "missing"),
+        ({"image": "t", "port": 8000}, "transformer.port", "Port 8000 is the inference server's"),
+        ({"image": "t", "port": 0}, "transformer.port", "1 to 65535"),
+        (
+            {"image": "t", "env": [{"name": "PREDICTOR_URL", "value": "x"}]},
+            "transformer.env.0.name",
+            "always holds",
+        ),
+    ],
+)
+def test_transformer(transformer: dict[str, Any], field: str, words: str) -> None:
+    problem = found(vllm(transformer=transformer))[field]
+    assert problem.is_error
+    assert words in problem.message

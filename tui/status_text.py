@@ -1,0 +1,175 @@
+"""What the serving list says about itself: how true it is, and why it is empty."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from servedeck.serving.units import age, counted
+from tui.source import State
+from widgets.styled_line import Line
+
+TROUBLE = frozenset({"RETRYING", "FORBIDDEN", "MISSING", "UNAUTHORIZED"})
+"""Phases in which the operator must know that something is wrong."""
+
+
+def connection(state: State) -> Line:
+    """The header's word for the connection, with the age of the data where they are old."""
+    name = state.phase.name
+    if state.stale_for is not None:
+        return (
+            ("✗ ", "error"),
+            (f"stale {age(state.stale_for)}", "error"),
+            (", retrying", "muted"),
+        )
+    match name:
+        case "LIVE":
+            return (("✓ live", "ready"),)
+        case "CONNECTING":
+            return (("↻ connecting", "starting"),)
+        case "LISTING":
+            return (("↻ loading ", "starting"), (progress(state), "starting"))
+        case "FORBIDDEN":
+            return (("✗ forbidden", "error"),)
+        case "UNAUTHORIZED":
+            return (("✗ not signed in", "error"),)
+        case "MISSING":
+            return (("! incomplete", "pending"),)
+        case _:
+            return (("✗ disconnected", "error"), (", retrying", "muted"))
+
+
+def progress(state: State) -> str:
+    """How far the first list is, "1,200 of 5,000"."""
+    if state.remaining:
+        return f"{state.loaded:,} of {state.loaded + state.remaining:,}"
+    return f"{state.loaded:,}" if state.loaded else ""
+
+
+KeyOf = Callable[[str], str]
+"""The key of an action's id as people write it, in the operator's keymap."""
+
+
+def banner(state: State, key: KeyOf, *, empty: bool) -> Line:
+    """The line under the header while the picture is not whole or not true; () while it is, and
+    where the list is `empty`, since its placeholder says it then."""
+    name = state.phase.name
+    if empty and name in TROUBLE:
+        return ()
+    if state.stale_for is not None or name in TROUBLE:
+        spans: list[tuple[str, str]] = [(" ✗ ", "error"), (state.sentence, "error")]
+        if state.stale_for is not None and state.since is not None:
+            spans.append((f" What you see is from {state.since:%H:%M:%S} UTC.", ""))
+        spans += [("  ", ""), (key("servings.retry"), "key"), (" retries now", "muted")]
+        return tuple(spans)
+    if name == "LIVE" and state.sentence:
+        return ((" ! ", "pending"), (state.sentence, "pending"))
+    if state.missing:
+        return (
+            (" ! ", "pending"),
+            (f"Not allowed to {', '.join(state.missing)}", "pending"),
+            ("; what hangs on it is not shown.", "muted"),
+        )
+    return ()
+
+
+def placeholder(
+    state: State,
+    key: KeyOf,
+    *,
+    namespace: str,
+    filter_text: str,
+    total: int,
+    elsewhere: int,
+    context: str,
+) -> tuple[Line, ...]:
+    """What stands in the list's place while it has no rows, and what to do about it.
+
+    `total` counts the servings of the namespace before the filter, `elsewhere` those of all
+    namespaces.
+    """
+    place = f"namespace {namespace}" if namespace else "any namespace"
+    name = state.phase.name
+    if total and filter_text:
+        return (
+            (
+                (f"None of {counted(total, 'serving')} matches the filter ", "strong"),
+                (filter_text, "key"),
+            ),
+            (),
+            (
+                (key("servings.back"), "key"),
+                (" clears the filter, ", ""),
+                (key("servings.filter"), "key"),
+                (" changes it.", ""),
+            ),
+        )
+    match name:
+        case "CONNECTING":
+            return (
+                (("Connecting", "strong"), (f" to {context}" if context else "", "strong")),
+                (),
+                (("The list appears as soon as the API server answers.", "muted"),),
+            )
+        case "LISTING":
+            return (
+                (("Loading servings  ", "strong"), (progress(state), "strong")),
+                (),
+                (("The list appears with the first page.", "muted"),),
+            )
+        case "FORBIDDEN":
+            return (
+                ((state.sentence or "The API server does not allow to list servings.", "error"),),
+                (),
+                (
+                    (":ns NAME", "key"),
+                    (" shows a namespace that you may read, ", ""),
+                    (key("servings.context"), "key"),
+                    (" chooses another context.", ""),
+                ),
+                (
+                    ("Or ask for the role that docs and deploy/rbac describe; ", "muted"),
+                    (key("servings.retry"), "key"),
+                    (" tries again.", "muted"),
+                ),
+            )
+        case "RETRYING" | "UNAUTHORIZED" | "MISSING":
+            return (
+                ((state.sentence or "The API server cannot be reached.", "error"),),
+                (),
+                (
+                    ("servedeck goes on trying; ", ""),
+                    (key("servings.retry"), "key"),
+                    (" tries at once, ", ""),
+                    (key("servings.context"), "key"),
+                    (" chooses another context.", ""),
+                ),
+            )
+    if namespace:
+        others = f", {elsewhere:,} in others." if elsewhere else "."
+        return (
+            ((f"No servings in {place}", "strong"), (others, "")),
+            (),
+            (
+                ("0", "key"),
+                (" shows all namespaces, ", ""),
+                (key("servings.namespace"), "key"),
+                (" chooses one.", ""),
+            ),
+        )
+    return (
+        (
+            (
+                f"No servings in {place} of {context}." if context else f"No servings in {place}.",
+                "strong",
+            ),
+        ),
+        (),
+        (
+            (
+                "A serving is a Deployment with the label servedeck.dev/serving, or one that runs"
+                " an inference server or asks for an accelerator. It appears here as soon as it"
+                " exists.",
+                "muted",
+            ),
+        ),
+    )

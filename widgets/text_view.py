@@ -1,0 +1,171 @@
+"""A scrolling text of toned lines that repaints only the lines that differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from textual.geometry import Region, Size
+from textual.strip import Strip
+
+from widgets.styled_line import Line, SpanView, wrap
+
+
+class Paragraph(NamedTuple):
+    """A line that is wrapped to the width, its second and later lines indented."""
+
+    line: Line = ()
+    hanging: int = 0
+    cut: bool = False
+    """Cut at the edge in place of wrapped (for tables)."""
+    whole: bool = False
+    """Broken between spans where that is possible."""
+    ref: str = ""
+    """What a click on it leads to; "" for nothing."""
+
+
+class Lines(SpanView, can_focus=True):
+    """Paragraphs, scrolled by keys and wheel."""
+
+    DEFAULT_CSS = """
+    Lines {
+        height: 1fr;
+        overflow-x: hidden;
+        overflow-y: scroll;
+        scrollbar-size-vertical: 1;
+    }
+    """
+
+    def __init__(self, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._paragraphs: tuple[Paragraph, ...] = ()
+        self._lines: list[Line] = []
+        self._wrapped_at = 0
+
+    @property
+    def lines(self) -> Sequence[Line]:
+        """The lines as wrapped to the width."""
+        return self._lines
+
+    def set_paragraphs(self, paragraphs: Sequence[Paragraph]) -> int:
+        """Show the paragraphs; returns the number of lines that are drawn again."""
+        self._paragraphs = tuple(paragraphs)
+        return self._arrange()
+
+    def height_in(self, width: int, paragraphs: Sequence[Paragraph] | None = None) -> int:
+        """Lines that the paragraphs, or others than those shown, take in `width` cells."""
+        return len(self._wrap(width) if paragraphs is None else wrapped(paragraphs, width))
+
+    def _wrap(self, width: int) -> list[Line]:
+        return wrapped(self._paragraphs, width)
+
+    def ref_at(self, y: int) -> str:
+        """What the paragraph on line `y` of the screen's part leads to."""
+        at = self.scroll_offset.y + y
+        for paragraph in self._paragraphs:
+            at -= len(wrapped((paragraph,), self._wrapped_at))
+            if at < 0:
+                return paragraph.ref
+        return ""
+
+    def _arrange(self) -> int:
+        width = self.inner_width
+        if not width:
+            # It is hidden. Shown again in the size that it had, it is not resized: the first line
+            # that is drawn lays it out.
+            self._wrapped_at = 0
+            self.refresh()
+            return 0
+        old, new = self._lines, self._wrap(width)
+        self._lines = new
+        self._wrapped_at = width
+        if len(old) != len(new):
+            self.virtual_size = Size(width, len(new))
+        dirty = 0
+        top = self.scroll_offset.y
+        for y in range(self.size.height):
+            index = top + y
+            before = old[index] if index < len(old) else ()
+            after = new[index] if index < len(new) else ()
+            if before != after:
+                self.refresh(Region(0, y, width, 1))
+                dirty += 1
+        return dirty
+
+    def on_resize(self) -> None:
+        if self.inner_width != self._wrapped_at:
+            self._arrange()
+            self.refresh()
+
+    def catch_up(self) -> None:
+        """Lay the lines out where that was not possible when they were set."""
+        width = self.inner_width
+        if not self._wrapped_at and width:
+            self._lines, self._wrapped_at = self._wrap(width), width
+            self.virtual_size = Size(width, len(self._lines))
+
+    def on_show(self) -> None:
+        self.catch_up()
+
+    def render_line(self, y: int) -> Strip:
+        self.catch_up()
+        index = self.scroll_offset.y + y
+        style = self.rich_style
+        if index >= len(self._lines):
+            return Strip.blank(self.inner_width, style)
+        return self.strip(self._lines[index], self.inner_width, style)
+
+    def scroll_lines(self, lines: int) -> None:
+        self.scroll_to(y=self.scroll_offset.y + lines, animate=False)
+
+    def scroll_pages(self, pages: int) -> None:
+        self.scroll_lines(pages * max(1, self.size.height - 1))
+
+
+def wrapped(paragraphs: Sequence[Paragraph], width: int) -> list[Line]:
+    """The lines that the paragraphs take in `width` cells."""
+    lines: list[Line] = []
+    for line, hanging, cut, whole, _ref in paragraphs:
+        if line and not cut:
+            lines += wrap(line, width, hanging, whole=whole)
+        else:
+            lines.append(line)
+    return lines
+
+
+class Bar(SpanView):
+    """One or a few lines that do not scroll, repainted where they differ."""
+
+    DEFAULT_CSS = """
+    Bar { height: 1; overflow: hidden hidden; }
+    """
+    can_focus = False
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._lines: tuple[Line, ...] = ()
+
+    @property
+    def lines(self) -> Sequence[Line]:
+        return self._lines
+
+    def set_lines(self, *lines: Line) -> None:
+        """Show the lines, first at the top."""
+        old, self._lines = self._lines, lines
+        for y in range(self.size.height):
+            if old[y : y + 1] != lines[y : y + 1]:
+                self.refresh(Region(0, y, self.inner_width, 1))
+
+    def set_text(self, line: Line, most: int, hanging: int = 0) -> None:
+        """Show one line of text, wrapped to as many lines as it needs, at most `most`; nothing is
+        shown, and no room taken, where it is empty."""
+        width = self.inner_width or self.app.size.width
+        lines = wrap(line, max(width - 1, 1), hanging)[:most] if line else []
+        self.display = bool(lines)
+        if lines:
+            self.styles.height = len(lines)
+            self.set_lines(*lines)
+
+    def render_line(self, y: int) -> Strip:
+        line = self._lines[y] if y < len(self._lines) else ()
+        return self.strip(line, self.inner_width, self.rich_style)
