@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import jsonpatch
+
 from servedeck.demo.api import status
 from servedeck.demo.api.schema import ANY, Node
 from servedeck.demo.store import copy_json
@@ -15,88 +17,19 @@ Json = dict[str, Any]
 # -- JSON patch -------------------------------------------------------------------------------
 
 
-class _PatchError(Exception):
-    pass
-
-
 def json_patch(obj: Json, operations: list[Any]) -> Any:
-    """StatusError 422, in the few words of the real server, for what cannot be done."""
-    document: Any = copy_json(obj)
+    """The patched copy of an object. StatusError 422 with the real server's message for an
+    operation that is malformed or does not apply."""
     try:
-        for operation in operations:
-            document = _operate(document, operation)
-    except (_PatchError, KeyError, TypeError):
+        return jsonpatch.JsonPatch(operations).apply(obj)
+    except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError, KeyError):
+        # TypeError, KeyError: paths that lead through a scalar
         raise status.StatusError(
             422,
             "Invalid",
             "the server rejected our request due to an error in our request",
             details={},
         ) from None
-    return document
-
-
-def _operate(document: Any, operation: Any) -> Any:
-    name, path = operation["op"], _pointer(operation["path"])
-    if name == "test":
-        if _read(document, path) != operation.get("value"):
-            raise _PatchError("test failed")
-        return document
-    if name in ("add", "replace"):
-        if name == "replace":
-            _read(document, path)
-        return _write(document, path, copy_json(operation["value"]), insert=name == "add")
-    if name == "remove":
-        return _remove(document, path)
-    if name in ("move", "copy"):
-        source = _pointer(operation["from"])
-        value = copy_json(_read(document, source))
-        if name == "move":
-            document = _remove(document, source)
-        return _write(document, path, value, insert=True)
-    raise _PatchError(f"unknown operation {name}")
-
-
-def _pointer(text: str) -> list[str]:
-    if text and not text.startswith("/"):
-        raise _PatchError("a pointer begins with /")
-    return [part.replace("~1", "/").replace("~0", "~") for part in text.split("/")[1:]]
-
-
-def _index(items: list[Any], part: str, *, end: bool = False) -> int:
-    if part == "-" and end:
-        return len(items)
-    if not part.isdecimal() or len(part) > 9 or int(part) > len(items) - (not end):
-        raise _PatchError(f"no item {part}")
-    return int(part)
-
-
-def _read(document: Any, path: list[str]) -> Any:
-    for part in path:
-        document = document[_index(document, part) if isinstance(document, list) else part]
-    return document
-
-
-def _write(document: Any, path: list[str], value: Any, *, insert: bool) -> Any:
-    if not path:
-        return value
-    parent, last = _read(document, path[:-1]), path[-1]
-    if isinstance(parent, list):
-        index = _index(parent, last, end=insert)
-        if insert:
-            parent.insert(index, value)
-        else:
-            parent[index] = value
-    else:
-        parent[last] = value
-    return document
-
-
-def _remove(document: Any, path: list[str]) -> Any:
-    if not path:
-        raise _PatchError("the whole document cannot be removed")
-    parent, last = _read(document, path[:-1]), path[-1]
-    del parent[_index(parent, last) if isinstance(parent, list) else last]
-    return document
 
 
 # -- JSON merge patch -------------------------------------------------------------------------
