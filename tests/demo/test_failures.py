@@ -230,9 +230,9 @@ def test_the_log_of_a_server_without_device_memory_says_so() -> None:
     world = started(args=["Qwen/Qwen3-72B", "--max-model-len", "4096"], memory="200Gi")
     waiting(world, "CrashLoopBackOff")
     worker = world.controllers.kubelet.container(world.pod()["metadata"]["uid"], "inference-server")
-    assert worker is not None and worker.before is not None
+    assert worker is not None and worker.previous_instance is not None
     text = "\n".join(
-        line.text for b in Log(worker.before).blocks(0, world.clock.time()) for line in b
+        line.text for b in Log(worker.previous_instance).blocks(0, world.clock.time()) for line in b
     )
     assert "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate" in text
     assert "GPU 0 has a total capacity of 79.20 GiB" in text
@@ -273,9 +273,11 @@ def test_the_first_crash_restarts_at_once_and_keeps_the_log_of_the_previous_inst
     assert last["exitCode"] == 1
     assert "EngineDeadError" in last["message"]
     worker = world.controllers.kubelet.container(world.pod()["metadata"]["uid"], "inference-server")
-    assert worker is not None and worker.before is not None and worker.latest is not None
-    assert worker.latest.number == 1 and worker.before.number == 0
-    tail = [line.text for line in Log(worker.before).tail(40, world.clock.time())]
+    assert (
+        worker is not None and worker.previous_instance is not None and worker.instance is not None
+    )
+    assert worker.instance.number == 1 and worker.previous_instance.number == 0
+    tail = [line.text for line in Log(worker.previous_instance).tail(40, world.clock.time())]
     assert any("CUDA error: an illegal memory access" in line for line in tail)
 
 

@@ -44,7 +44,7 @@ class ProxyResponse:
     body: bytes | AsyncIterator[bytes] = b""
 
 
-class Kubelet(Protocol):
+class KubeletApi(Protocol):
     """The workloads behind the Pods. A StatusError that they raise is the API's answer."""
 
     def logs(

@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from servedeck.demo.api import status
-from servedeck.demo.api.kubelet import Kubelet, LogOptions
+from servedeck.demo.api.kubelet import KubeletApi, LogOptions
 from servedeck.demo.api.requests import Call, integer, moment, truth
 from servedeck.demo.api.status import Cause
 from servedeck.demo.resources import NODES
@@ -19,7 +19,7 @@ Json = dict[str, Any]
 
 
 async def stream(
-    store: Store, kubelet: Kubelet, call: Call, request: web.BaseRequest
+    store: Store, kubelet: KubeletApi, call: Call, request: web.BaseRequest
 ) -> web.StreamResponse:
     """The lines as text/plain, until they end or the client goes."""
     pod = store.get(call.resource, call.namespace, call.name)

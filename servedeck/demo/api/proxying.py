@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from servedeck.demo.api import status
-from servedeck.demo.api.kubelet import Kubelet, ProxyRequest
+from servedeck.demo.api.kubelet import KubeletApi, ProxyRequest
 from servedeck.demo.api.requests import Call
 from servedeck.demo.resources import PODS, SERVICES
 from servedeck.demo.store import Store
@@ -35,7 +35,7 @@ _WITHHELD = frozenset(
 
 
 async def forward(
-    store: Store, kubelet: Kubelet, call: Call, request: web.BaseRequest
+    store: Store, kubelet: KubeletApi, call: Call, request: web.BaseRequest
 ) -> web.StreamResponse:
     """The Pod's answer, chunk by chunk as it comes."""
     name, port = _split(call.name)

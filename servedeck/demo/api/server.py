@@ -34,7 +34,7 @@ from servedeck.demo.api import (
     writing,
 )
 from servedeck.demo.api.access import User
-from servedeck.demo.api.kubelet import Kubelet
+from servedeck.demo.api.kubelet import KubeletApi
 from servedeck.demo.api.requests import JSON, Call, truth
 from servedeck.demo.api.status import StatusError, bad_request, method_not_allowed
 from servedeck.demo.api.writing import Answer
@@ -70,7 +70,7 @@ class ApiServer:
     """
 
     def __init__(
-        self, store: Store, kubelet: Kubelet, users: Sequence[User], *, port: int = 0
+        self, store: Store, kubelet: KubeletApi, users: Sequence[User], *, port: int = 0
     ) -> None:
         self.store = store
         self.url = ""

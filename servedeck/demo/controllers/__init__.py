@@ -9,7 +9,7 @@ from servedeck.demo.controllers.deployment import DeploymentController
 from servedeck.demo.controllers.endpoints import EndpointsController
 from servedeck.demo.controllers.garbage import GarbageCollector
 from servedeck.demo.controllers.gateway_keda import RouteController, ScaledObjectController
-from servedeck.demo.controllers.kubelet.agent import Kubelet
+from servedeck.demo.controllers.kubelet.kubelet import Kubelet
 from servedeck.demo.controllers.recorder import Recorder
 from servedeck.demo.controllers.replicaset import ReplicaSetController
 from servedeck.demo.controllers.scheduler import Scheduler

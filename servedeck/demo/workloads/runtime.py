@@ -10,7 +10,7 @@ from typing import Any
 from servedeck.demo.api.kubelet import LogOptions, ProxyRequest, ProxyResponse
 from servedeck.demo.api.status import bad_request
 from servedeck.demo.clock import Clock
-from servedeck.demo.controllers.kubelet.agent import Kubelet
+from servedeck.demo.controllers.kubelet.kubelet import Kubelet
 from servedeck.demo.workloads.answers import answer
 from servedeck.demo.workloads.instance import Instance
 from servedeck.demo.workloads.log import Log
@@ -84,7 +84,7 @@ class Runtime:
         worker = self._kubelet.container(meta["uid"], container)
         found = None
         if worker is not None:
-            found = worker.before if previous else worker.latest
+            found = worker.previous_instance if previous else worker.instance
         if found is None:
             if previous:
                 raise bad_request(

@@ -6,168 +6,278 @@ util/flowcontrol/backoff.go for the back-off.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from servedeck.demo import event_messages
-from servedeck.demo.clock import seconds, stamp
+from servedeck.demo.clock import Timer, seconds, stamp
 from servedeck.demo.controllers.kubelet import images
+from servedeck.demo.controllers.kubelet.container_state import ContainerContext
 from servedeck.demo.controllers.kubelet.environment import MissingConfigError, environment
+from servedeck.demo.controllers.kubelet.image_puller import (
+    BACKOFF_INITIAL_SECONDS,
+    BACKOFF_MAX_SECONDS,
+    SYNC_SECONDS,
+    ImagePuller,
+)
 from servedeck.demo.controllers.kubelet.probes import Probe
-from servedeck.demo.controllers.kubelet.pulling import BACKOFF_FIRST, BACKOFF_MOST, SYNC, Pulling
 from servedeck.demo.store import Json
 from servedeck.demo.workloads import failure_simulation, server
 from servedeck.demo.workloads.failure_simulation import Cause, Plan
 from servedeck.demo.workloads.instance import Instance
 from servedeck.demo.workloads.log import Log
 
-_RELIST = 1.0
-"""Seconds until the kubelet sees that a container ended."""
+_RELIST_SECONDS = 1.0
+"""Until the kubelet notices that a container ended."""
 
 
-class ContainerWorker(Pulling):
-    """The whole life of a container, from its image to its last instance."""
+class ContainerWorker:
+    """The life of a container, from the pull of its image to its last instance.
 
-    # -- the way up --------------------------------------------------------------------------------
+    `receives_traffic`: while it is ready, it gets its share of the serving's requests.
+    """
+
+    def __init__(self, container: ContainerContext, *, receives_traffic: bool) -> None:
+        self._container = container
+        self._status = container.status
+        self._clock = container.services.clock
+        self._puller = ImagePuller(container, self._create)
+        self._receives_traffic = receives_traffic
+        self._ports: dict[str, int] = {
+            port["name"]: int(port.get("containerPort") or 0)
+            for port in container.spec.get("ports") or ()
+            if port.get("name")
+        }
+        self.instance: Instance | None = None
+        self._earlier: Instance | None = None
+        self._env: dict[str, str] = {}
+        self._crash_backoff = 0.0
+        self._last_restart = 0.0
+        self._death: Timer | None = None
+        self._probes: list[Probe] = []
+        self._stopping = False
+
+    # -- what the Pod and the nodes read ----------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        return self._container.name
+
+    @property
+    def sidecar(self) -> bool:
+        return self._container.sidecar
+
+    @property
+    def running(self) -> bool:
+        return self._status.running
+
+    @property
+    def ready(self) -> bool:
+        return self._status.ready
+
+    @property
+    def started(self) -> bool:
+        return self._status.started
+
+    @property
+    def exit_code(self) -> int | None:
+        return self._status.exit_code
+
+    @property
+    def untouched(self) -> bool:
+        """Nothing has been done for the container yet."""
+        return not self._status.state and self.instance is None
+
+    @property
+    def has_run(self) -> bool:
+        return self._status.has_run
+
+    @property
+    def previous_instance(self) -> Instance | None:
+        """The instance before `instance`; while none runs, the last that ended."""
+        waits = "waiting" in self._status.state and "terminated" in self._status.last_state
+        return self.instance if waits else self._earlier
+
+    def status(self) -> Json:
+        return self._status.to_json()
+
+    # -- starting ---------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Pulls the image and starts the first instance."""
+        self._puller.start()
 
     def _create(self) -> None:
         try:
-            self._env = environment(self._store, self.pod.object, self.spec)
+            self._env = self._environment()
         except MissingConfigError as error:
-            self._event(event_messages.FAILED, error=error)
-            self._wait("CreateContainerConfigError", str(error))
-            self._later(SYNC, self.begin)
+            self._container.event(event_messages.FAILED, error=error)
+            self._container.wait("CreateContainerConfigError", str(error))
+            self._container.next_step.after(SYNC_SECONDS, self.start)
             return
-        self._later(0.3, self._start)
+        self._container.next_step.after(0.3, self._start_instance)
+
+    def _environment(self) -> dict[str, str]:
+        container = self._container
+        return environment(container.services.store, container.pod, container.spec)
 
     def config_changed(self) -> None:
         """A ConfigMap or Secret of the namespace changed."""
-        if self.state.get("waiting", {}).get("reason") == "CreateContainerConfigError":
-            self._later(1.0, self.begin)
+        if self._status.waiting_reason == "CreateContainerConfigError":
+            self._container.next_step.after(1.0, self.start)
 
-    def _start(self) -> None:
-        self._cancel_step()
+    def _start_instance(self) -> None:
+        self._container.next_step.cancel()
         now = self._clock.time()
-        if self._has_run:
-            self._number += 1
-            self.restarts += 1
-        self.previous, self.instance = self.instance or self.previous, self._instance(now)
-        self._event(event_messages.CREATED)
-        if self.instance.plan.cause is Cause.NO_PROGRAM:
-            self._cannot_run(now)
+        if self._status.has_run:
+            self._status.instances += 1
+            self._status.restarts += 1
+        self._earlier = self.instance or self._earlier
+        instance = self.instance = self._new_instance(now, self._status.instances)
+        self._container.event(event_messages.CREATED)
+        if instance.plan.cause is Cause.NO_PROGRAM:
+            self._fail_to_start(instance, now)
             return
-        self._event(event_messages.STARTED)
-        if "terminated" in self.state:
-            self.last = {"terminated": self.state["terminated"]}
-        self.state = {"running": {"startedAt": stamp(now)}}
-        self._run()
-        self.pod.changed()
+        self._container.event(event_messages.STARTED)
+        self._status.set_running(stamp(now))
+        self._watch_instance(instance)
+        self._container.on_change()
 
-    def _instance(self, started: float, number: int | None = None) -> Instance:
-        number = self._number if number is None else number
-        pod = self.pod
-        runs = server.read(self.spec, self._env)
-        memory = server.gpu_memory(pod.product)
-        plan = failure_simulation.plan(runs, pod.annotations, memory, pod.uid, number)
-        if self.init and not self.sidecar:
+    def _new_instance(self, started: float, number: int) -> Instance:
+        container, pod = self._container, self._container.pod
+        config = server.read(container.spec, self._env)
+        memory = server.gpu_memory(pod.accelerator)
+        plan = failure_simulation.plan(config, pod.annotations, memory, pod.uid, number)
+        if container.init and not container.sidecar:
             plan = Plan(None, 1.0 + (number + len(self.name)) % 4, 0, "Completed")
         return Instance(
-            pod.namespace, pod.name, pod.uid, self.name, number, started, runs, plan,
-            pod.kubelet.traffic.share(pod.serving, pod.load), pod.product, memory,
-        )  # fmt: skip
+            namespace=pod.namespace,
+            pod=pod.name,
+            uid=pod.uid,
+            container=self.name,
+            number=number,
+            started=started,
+            server=config,
+            plan=plan,
+            share=container.services.traffic.share(pod.serving, pod.requests_per_second),
+            device=pod.accelerator,
+            device_memory=memory,
+        )
 
-    def _cannot_run(self, now: float) -> None:
-        assert self.instance is not None
-        text = event_messages.COMMAND_MISSING.format(command=self.instance.server.missing_program)
-        self._event(event_messages.FAILED, error=text)
-        self.instance.ended = now
-        ended = {
-            "exitCode": 128,
-            "reason": "StartError",
-            "message": text,
-            "startedAt": stamp(0),
-            "finishedAt": stamp(now),
-            "containerID": self._id(self._number),
+    def _fail_to_start(self, instance: Instance, now: float) -> None:
+        message = event_messages.COMMAND_MISSING.format(command=instance.server.missing_program)
+        self._container.event(event_messages.FAILED, error=message)
+        instance.ended = now
+        self._status.last_state = {
+            "terminated": {
+                "exitCode": 128,
+                "reason": "StartError",
+                "message": message,
+                "startedAt": stamp(0),
+                "finishedAt": stamp(now),
+                "containerID": self._status.container_id,
+            }
         }
-        self.last = {"terminated": ended}
-        self._wait("RunContainerError", text)
-        self._later(_RELIST, lambda: self._restart(now))
+        self._container.wait("RunContainerError", message)
+        self._container.next_step.after(_RELIST_SECONDS, lambda: self._restart(now))
 
-    # -- running -----------------------------------------------------------------------------------
+    # -- running ----------------------------------------------------------------------------------
 
-    def _run(self, *, started: bool = False, ready: bool = False) -> None:
-        """Sets off what a running instance brings: its probes and its end."""
-        assert self.instance is not None
-        plan = self.instance.plan
-        if plan.dies_after is not None:
-            self._death = self._clock.at(self.instance.started + plan.dies_after, self._dies)
-        self.started = started or "startupProbe" not in self.spec
-        if self.started:
-            self._after_startup(ready=ready)
+    def _watch_instance(
+        self, instance: Instance, *, started: bool = False, ready: bool = False
+    ) -> None:
+        """Schedules the planned end of a running instance and starts its probes."""
+        if instance.plan.dies_after is not None:
+            when = instance.started + instance.plan.dies_after
+            self._death = self._clock.at(when, self._end_as_planned)
+        self._status.started = started or "startupProbe" not in self._container.spec
+        if self._status.started:
+            self._start_running_probes(ready=ready)
         else:
-            self._probe("startup", self._startup)
+            self._start_probe("startup", self._startup_probed)
 
-    def _after_startup(self, *, ready: bool = False) -> None:
-        if "readinessProbe" in self.spec:
-            self._probe("readiness", self._readiness, passed=ready)
+    def _start_running_probes(self, *, ready: bool = False) -> None:
+        if "readinessProbe" in self._container.spec:
+            self._start_probe("readiness", self._readiness_probed, passed=ready)
             if ready:
                 self._set_ready(True)
         else:
             self._set_ready(True)
-        if "livenessProbe" in self.spec:
-            self._probe("liveness", self._liveness, passed=ready)
+        if "livenessProbe" in self._container.spec:
+            self._start_probe("liveness", self._liveness_probed, passed=ready)
 
-    def _probe(self, kind: str, changed: object, *, passed: bool = False) -> None:
-        assert self.instance is not None and callable(changed)
+    def _start_probe(
+        self, kind: str, on_result: Callable[[bool], None], *, passed: bool = False
+    ) -> None:
+        assert self.instance is not None
 
-        def unhealthy(output: str) -> None:
-            self._event(event_messages.UNHEALTHY, probe=kind.capitalize(), output=output)
+        def on_failure(output: str) -> None:
+            self._container.event(event_messages.UNHEALTHY, probe=kind.capitalize(), output=output)
 
         probe = Probe(
-            self._clock, self.spec[f"{kind}Probe"], self.instance, self.pod.address, self._ports,
-            changed, unhealthy, passed=passed,
-        )  # fmt: skip
+            self._clock,
+            self._container.spec[f"{kind}Probe"],
+            self.instance,
+            self._container.pod.address,
+            self._ports,
+            on_result,
+            on_failure,
+            passed=passed,
+        )
         self._probes.append(probe)
         probe.start()
 
-    def _startup(self, ok: bool) -> None:
+    def _stop_probes(self) -> None:
+        for probe in self._probes:
+            probe.stop()
+        self._probes.clear()
+
+    def _startup_probed(self, ok: bool) -> None:
         if not ok:
             self._kill_unhealthy("startup")
             return
         self._stop_probes()
-        self.started = True
-        self._after_startup()
-        self.pod.changed()
+        self._status.started = True
+        self._start_running_probes()
+        self._container.on_change()
 
-    def _readiness(self, ok: bool) -> None:
+    def _readiness_probed(self, ok: bool) -> None:
         self._set_ready(ok)
-        self.pod.changed()
+        self._container.on_change()
 
-    def _liveness(self, ok: bool) -> None:
+    def _liveness_probed(self, ok: bool) -> None:
         if not ok:
             self._kill_unhealthy("liveness")
 
     def _set_ready(self, ready: bool) -> None:
-        self.ready = ready
-        self.pod.share_traffic(self)
+        self._status.ready = ready
+        self._update_traffic()
 
-    # -- the end -----------------------------------------------------------------------------------
+    def _update_traffic(self) -> None:
+        if not self._receives_traffic or self.instance is None:
+            return
+        traffic, serving = self._container.services.traffic, self._container.pod.serving
+        if self._status.ready and not self._stopping:
+            traffic.ready(serving, self.instance.key, self.instance.share, self._clock.time())
+        else:
+            traffic.gone(serving, self.instance.key, self._clock.time())
+
+    # -- ending -----------------------------------------------------------------------------------
 
     def crash(self, cause: Cause) -> None:
-        """Makes the running instance die at once, as an accident of the story."""
+        """Makes the running instance die within a second, as an incident."""
         if self.instance is None or not self.running:
             return
         after = self._clock.time() - self.instance.started + 1.0
-        plan = self.instance.plan
         code, reason = (137, "OOMKilled") if cause is Cause.LEAK else (1, "Error")
         self.instance.plan = replace(
-            plan, dies_after=after, exit_code=code, reason=reason, cause=cause
+            self.instance.plan, dies_after=after, exit_code=code, reason=reason, cause=cause
         )
-        if self._death is not None:
-            self._death.cancel()
-        self._death = self._clock.after(1.0, self._dies)
+        self._cancel_death()
+        self._death = self._clock.after(1.0, self._end_as_planned)
 
     def hang(self) -> None:
-        """Makes the running instance stop answering, as an accident of the story."""
+        """Makes the running instance stop answering, as an incident."""
         if self.instance is None or not self.ready:
             return
         elapsed = self._clock.time() - self.instance.started
@@ -175,47 +285,52 @@ class ContainerWorker(Pulling):
         for probe in self._probes:
             probe.poke()
 
-    def _dies(self) -> None:
+    def _end_as_planned(self) -> None:
         assert self.instance is not None
         self._exit(self.instance.plan.exit_code, self.instance.plan.reason)
 
-    def _kill_unhealthy(self, probe: str) -> None:
-        assert self.instance is not None
-        self._event(event_messages.KILLING_UNHEALTHY, probe=probe)
-        self._stop_probes()
-        self._set_ready(False)
-        self.pod.changed()
-        hangs = self.instance.plan.health(self._clock.time() - self.instance.started) != 200
-        grace = float(self.pod.spec.get("terminationGracePeriodSeconds", 30))
-        code = 137 if hangs else 143
-        self.instance.killed = True
-        self._later(grace if hangs else 2.0, lambda: self._exit(code, "Error"))
-
-    def stop(self) -> float:
-        """Asks the instance to end, because the Pod goes; seconds that it takes."""
-        self._cancel_step()
-        self._stop_probes()
+    def _cancel_death(self) -> None:
         if self._death is not None:
             self._death.cancel()
+
+    def _kill_unhealthy(self, probe: str) -> None:
+        assert self.instance is not None
+        self._container.event(event_messages.KILLING_UNHEALTHY, probe=probe)
+        self._stop_probes()
+        self._set_ready(False)
+        self._container.on_change()
+        hangs = self.instance.plan.health(self._clock.time() - self.instance.started) != 200
+        code = 137 if hangs else 143
+        self.instance.killed = True
+        delay = self._container.pod.grace_seconds if hangs else 2.0
+        self._container.next_step.after(delay, lambda: self._exit(code, "Error"))
+
+    def stop(self) -> float:
+        """Asks the instance to end because the Pod is being deleted; the seconds it takes."""
+        self._stopping = True
+        self._container.next_step.cancel()
+        self._stop_probes()
+        self._cancel_death()
+        self._update_traffic()
         if self.instance is None or not self.running:
             return 0.0
-        self._event(event_messages.KILLING)
+        self._container.event(event_messages.KILLING)
         self.instance.killed = True
-        grace = float(self.pod.spec.get("terminationGracePeriodSeconds", 30))
+        grace = self._container.pod.grace_seconds
         hangs = self.instance.plan.health(self._clock.time() - self.instance.started) == -1
         return grace if hangs else min(grace, 2.0 + self.instance.rng("stop").uniform(0.5, 3.0))
 
     def stopped(self) -> None:
-        """The instance has ended because the Pod goes."""
+        """The instance has ended because the Pod is being deleted."""
         if self.running:
             self._exit(0, "Completed", restart=False)
 
     def discard(self) -> None:
-        """The Pod is gone."""
-        self._cancel_step()
+        """The Pod has been deleted."""
+        self._stopping = True
+        self._container.next_step.cancel()
         self._stop_probes()
-        if self._death is not None:
-            self._death.cancel()
+        self._cancel_death()
         if self.instance is not None and self.instance.ended is None:
             self.instance.ended = self._clock.time()
         self._set_ready(False)
@@ -225,95 +340,102 @@ class ContainerWorker(Pulling):
         now = self._clock.time()
         self.instance.ended = now
         self._stop_probes()
-        self._cancel_step()
-        if self._death is not None:
-            self._death.cancel()
+        self._container.next_step.cancel()
+        self._cancel_death()
         self._set_ready(False)
-        self.started = False
-        ended: Json = {
+        self._status.started = False
+        terminated: Json = {
             "exitCode": code,
             "reason": reason,
             "startedAt": stamp(self.instance.started),
             "finishedAt": stamp(now),
-            "containerID": self._id(self._number),
+            "containerID": self._status.container_id,
         }
-        if code and self.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
-            text = Log(self.instance).last_words()
-            if text:
-                ended["message"] = text
-        self.state = {"terminated": ended}
-        if restart and self._restarts(code):
-            self._later(_RELIST, lambda: self._restart(now))
-        self.pod.changed()
+        policy = self._container.spec.get("terminationMessagePolicy")
+        if code and policy == "FallbackToLogsOnError":
+            message = Log(self.instance).last_words()
+            if message:
+                terminated["message"] = message
+        self._status.state = {"terminated": terminated}
+        if restart and self._will_restart(code):
+            self._container.next_step.after(_RELIST_SECONDS, lambda: self._restart(now))
+        self._container.on_change()
 
-    def _restarts(self, code: int) -> bool:
-        policy = self.pod.spec.get("restartPolicy") or "Always"
-        if self.init and not self.sidecar:
+    def _will_restart(self, code: int) -> bool:
+        policy = self._container.pod.restart_policy
+        if self._container.init and not self.sidecar:
             return code != 0 and policy != "Never"
         return policy == "Always" or self.sidecar or (policy == "OnFailure" and code != 0)
 
     def _restart(self, finished: float) -> None:
         """Starts again, or waits out the back-off (doBackOff)."""
-        self._cancel_step()
+        self._container.next_step.cancel()
         now = self._clock.time()
-        expired = finished - self._crash_since > 2 * BACKOFF_MOST
+        expired = finished - self._last_restart > 2 * BACKOFF_MAX_SECONDS
         fresh = not self._crash_backoff or expired
         if not fresh and now - finished < self._crash_backoff:
-            self._crash_wait()
-            self._event(
-                event_messages.CRASH_BACKOFF,
-                pod=self.pod.name,
-                namespace=self.pod.namespace,
-                uid=self.pod.uid,
-            )
-            self._later(finished + self._crash_backoff - now, lambda: self._restart(finished))
+            self._wait_for_backoff()
+            delay = finished + self._crash_backoff - now
+            self._container.next_step.after(delay, lambda: self._restart(finished))
             return
-        self._crash_backoff = BACKOFF_FIRST if fresh else min(BACKOFF_MOST, self._crash_backoff * 2)
-        self._crash_since = now
-        self.begin()
-
-    def _crash_wait(self) -> None:
-        self._wait(
-            "CrashLoopBackOff",
-            event_messages.CRASH_WAITING.format(
-                delay=event_messages.go_duration(self._crash_backoff),
-                container=self.name,
-                pod=self.pod.name,
-                namespace=self.pod.namespace,
-                uid=self.pod.uid,
-            ),
+        self._crash_backoff = (
+            BACKOFF_INITIAL_SECONDS if fresh else min(BACKOFF_MAX_SECONDS, self._crash_backoff * 2)
         )
+        self._last_restart = now
+        self.start()
 
-    # -- taking up what a saved state says ---------------------------------------------------------
+    def _wait_for_backoff(self) -> None:
+        pod = self._container.pod
+        names = {"pod": pod.name, "namespace": pod.namespace, "uid": pod.uid}
+        message = event_messages.CRASH_WAITING.format(
+            delay=event_messages.go_duration(self._crash_backoff), container=self.name, **names
+        )
+        self._container.wait("CrashLoopBackOff", message)
+        self._container.event(event_messages.CRASH_BACKOFF, **names)
 
-    def resume(self, found: Json) -> None:
+    # -- resuming from a saved state --------------------------------------------------------------
+
+    def resume(self, saved: Json) -> None:
         """Goes on from the container's status in a saved state."""
-        self.state, self.last = found.get("state") or {}, found.get("lastState") or {}
-        self.restarts = self._number = int(found.get("restartCount") or 0)
-        self._image = images.find(str(self.spec.get("image") or ""), secret=True)
-        self._crash_backoff = min(BACKOFF_MOST, BACKOFF_FIRST * 2 ** max(0, self.restarts - 1))
+        status = self._status
+        status.state, status.last_state = saved.get("state") or {}, saved.get("lastState") or {}
+        status.restarts = status.instances = int(saved.get("restartCount") or 0)
+        status.image = images.find(str(self._container.spec.get("image") or ""), secret=True)
+        self._crash_backoff = min(
+            BACKOFF_MAX_SECONDS, BACKOFF_INITIAL_SECONDS * 2 ** max(0, status.restarts - 1)
+        )
         try:
-            self._env = environment(self._store, self.pod.object, self.spec)
+            self._env = self._environment()
         except MissingConfigError:
             self._env = {}
-        before = self.last.get("terminated")
-        if before is not None:
-            self.previous = self._instance(seconds(before["startedAt"]), max(0, self._number - 1))
-            self.previous.ended = seconds(before["finishedAt"])
-            self._crash_since = self.previous.ended
-        running, ended = self.state.get("running"), self.state.get("terminated")
-        reason = (self.state.get("waiting") or {}).get("reason")
+        last = status.last_state.get("terminated")
+        if last is not None:
+            number = max(0, status.instances - 1)
+            self._earlier = self._new_instance(seconds(last["startedAt"]), number)
+            self._earlier.ended = seconds(last["finishedAt"])
+            self._last_restart = self._earlier.ended
+        self._resume_state(saved)
+
+    def _resume_state(self, saved: Json) -> None:
+        running, terminated = (
+            self._status.state.get("running"),
+            self._status.state.get("terminated"),
+        )
+        number = self._status.instances
         if running is not None:
-            self.instance = self._instance(seconds(running["startedAt"]))
-            self._run(started=bool(found.get("started")), ready=bool(found.get("ready")))
-        elif ended is not None:
-            self.instance = self._instance(seconds(ended["startedAt"]))
-            self.instance.ended = seconds(ended["finishedAt"])
-            if self._restarts(int(ended["exitCode"])):
-                self._later(_RELIST, lambda: self._restart(seconds(ended["finishedAt"])))
-        elif reason == "CrashLoopBackOff" and self.previous is not None:
-            finished = self.previous.ended or self._clock.time()
-            self.instance, self.previous = self.previous, None
-            self._later(_RELIST, lambda: self._restart(finished))
+            self.instance = self._new_instance(seconds(running["startedAt"]), number)
+            self._watch_instance(
+                self.instance, started=bool(saved.get("started")), ready=bool(saved.get("ready"))
+            )
+        elif terminated is not None:
+            finished = seconds(terminated["finishedAt"])
+            self.instance = self._new_instance(seconds(terminated["startedAt"]), number)
+            self.instance.ended = finished
+            if self._will_restart(int(terminated["exitCode"])):
+                self._container.next_step.after(_RELIST_SECONDS, lambda: self._restart(finished))
+        elif self._status.waiting_reason == "CrashLoopBackOff" and self._earlier is not None:
+            finished = self._earlier.ended or self._clock.time()
+            self.instance, self._earlier = self._earlier, None
+            self._container.next_step.after(_RELIST_SECONDS, lambda: self._restart(finished))
         else:
-            self.begin()
+            self.start()

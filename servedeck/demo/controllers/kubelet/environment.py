@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from servedeck.demo import event_messages
+from servedeck.demo.controllers.kubelet.pod_info import PodInfo
 from servedeck.demo.resources import CONFIGMAPS, PERSISTENTVOLUMECLAIMS, SECRETS, Resource
 from servedeck.demo.store import Json, Store
 
@@ -22,16 +23,15 @@ class MissingVolume(NamedTuple):
     name: str
 
 
-def environment(store: Store, pod: Json, container: Json) -> dict[str, str]:
+def environment(store: Store, pod: PodInfo, container: Json) -> dict[str, str]:
     """The container's environment, references resolved (kubelet_pods.go,
     makeEnvironmentVariables). Raises MissingConfigError."""
-    namespace = pod["metadata"]["namespace"]
     env: dict[str, str] = {}
     for source in container.get("envFrom") or ():
         for field, resource in (("configMapRef", CONFIGMAPS), ("secretRef", SECRETS)):
             reference = source.get(field)
             if reference:
-                data = _data(store, resource, namespace, reference)
+                data = _data(store, resource, pod.namespace, reference)
                 prefix = source.get("prefix", "")
                 env.update({prefix + name: value for name, value in (data or {}).items()})
     for entry in container.get("env") or ():
@@ -39,16 +39,15 @@ def environment(store: Store, pod: Json, container: Json) -> dict[str, str]:
         if not source:
             env[name] = str(entry.get("value") or "")
             continue
-        value = _from(store, pod, source)
+        value = _value_from(store, pod, source)
         if value is not None:
             env[name] = value
     return env
 
 
-def missing_volumes(store: Store, pod: Json) -> Iterator[MissingVolume]:
+def missing_volumes(store: Store, pod: PodInfo) -> Iterator[MissingVolume]:
     """Volumes whose ConfigMap, Secret or claim is not there."""
-    namespace = pod["metadata"]["namespace"]
-    for volume in pod["spec"].get("volumes") or ():
+    for volume in pod.spec.get("volumes") or ():
         for field, key, resource in (
             ("configMap", "name", CONFIGMAPS),
             ("secret", "secretName", SECRETS),
@@ -58,12 +57,11 @@ def missing_volumes(store: Store, pod: Json) -> Iterator[MissingVolume]:
             if not source or source.get("optional"):
                 continue
             name = source.get(key, "")
-            if store.find(resource, namespace, name) is None:
+            if store.find(resource, pod.namespace, name) is None:
                 yield MissingVolume(volume["name"], resource.singular, name)
 
 
-def _from(store: Store, pod: Json, source: Json) -> str | None:
-    namespace = pod["metadata"]["namespace"]
+def _value_from(store: Store, pod: PodInfo, source: Json) -> str | None:
     for field, resource, text in (
         ("configMapKeyRef", CONFIGMAPS, event_messages.CONFIGMAP_KEY_MISSING),
         ("secretKeyRef", SECRETS, event_messages.SECRET_KEY_MISSING),
@@ -71,19 +69,19 @@ def _from(store: Store, pod: Json, source: Json) -> str | None:
         reference = source.get(field)
         if not reference:
             continue
-        data = _data(store, resource, namespace, reference)
+        data = _data(store, resource, pod.namespace, reference)
         key = reference.get("key", "")
         if data is not None and key not in data and not reference.get("optional"):
             raise MissingConfigError(
-                text.format(key=key, namespace=namespace, name=reference["name"])
+                text.format(key=key, namespace=pod.namespace, name=reference["name"])
             )
         return (data or {}).get(key)
     path = (source.get("fieldRef") or {}).get("fieldPath", "")
     fields: dict[str, str] = {
-        "metadata.name": pod["metadata"]["name"],
-        "metadata.namespace": namespace,
-        "metadata.uid": pod["metadata"]["uid"],
-        "spec.nodeName": pod["spec"].get("nodeName", ""),
+        "metadata.name": pod.name,
+        "metadata.namespace": pod.namespace,
+        "metadata.uid": pod.uid,
+        "spec.nodeName": pod.node,
     }
     return fields.get(path, "")
 

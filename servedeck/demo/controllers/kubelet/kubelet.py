@@ -1,0 +1,158 @@
+"""The kubelets of all nodes in one object: a worker for each Pod that is bound to a node."""
+
+from __future__ import annotations
+
+from servedeck.demo.clock import Timer
+from servedeck.demo.controllers.base import Context, key_of
+from servedeck.demo.controllers.kubelet.container import ContainerWorker
+from servedeck.demo.controllers.kubelet.node_services import NodeServices
+from servedeck.demo.controllers.kubelet.pod import PodWorker
+from servedeck.demo.resources import CONFIGMAPS, PODS, SECRETS
+from servedeck.demo.store import Change, Json, Key
+from servedeck.demo.workloads.failure_simulation import Cause
+from servedeck.demo.workloads.instance import Instance
+from servedeck.demo.workloads.traffic import Traffic
+
+
+class Kubelet:
+    """Runs the Pods of the store. Workers are known by the uid of their Pod."""
+
+    def __init__(self, context: Context, traffic: Traffic) -> None:
+        self._store = context.store
+        self._clock = context.clock
+        self._services = NodeServices(context.store, context.clock, context.recorder, traffic)
+        self._workers: dict[str, PodWorker] = {}
+        self._pending_writes: dict[str, Timer] = {}
+        context.store.subscribe(self._pod_changed, PODS)
+        context.store.subscribe(self._config_changed, CONFIGMAPS)
+        context.store.subscribe(self._config_changed, SECRETS)
+
+    def resync(self) -> None:
+        """Resumes the Pods that the store already holds."""
+        for pod in self._store.list(PODS):
+            if not (pod.get("spec") or {}).get("nodeName"):
+                continue
+            if pod["metadata"]["uid"] in self._workers:
+                continue
+            worker = self._add_worker(pod)
+            worker.resume()
+            if "deletionTimestamp" in pod["metadata"]:
+                worker.stop()
+
+    def _add_worker(self, pod: Json) -> PodWorker:
+        uid: str = pod["metadata"]["uid"]
+        worker = PodWorker(
+            self._services,
+            pod,
+            on_change=lambda: self._schedule_write(uid),
+            on_stopped=lambda: self._delete_pod(uid),
+        )
+        self._workers[uid] = worker
+        return worker
+
+    # -- for the workloads and the scenario -------------------------------------------------------
+
+    def container(self, uid: str, name: str) -> ContainerWorker | None:
+        """The container of the Pod with this uid."""
+        worker = self._workers.get(uid)
+        if worker is None:
+            return None
+        return next((c for c in worker.containers if c.name == name), None)
+
+    def instances(self, uid: str) -> list[Instance]:
+        """What runs in the Pod now."""
+        worker = self._workers.get(uid)
+        if worker is None:
+            return []
+        return [c.instance for c in worker.containers if c.instance is not None and c.running]
+
+    def crash(self, uid: str, cause: Cause) -> None:
+        """Makes the Pod's main container die."""
+        container = self._main_container(uid)
+        if container is not None:
+            container.crash(cause)
+
+    def hang(self, uid: str) -> None:
+        """Makes the Pod's main container stop answering."""
+        container = self._main_container(uid)
+        if container is not None:
+            container.hang()
+
+    def _main_container(self, uid: str) -> ContainerWorker | None:
+        worker = self._workers.get(uid)
+        return None if worker is None else worker.main_container
+
+    # -- writes -----------------------------------------------------------------------------------
+
+    def _schedule_write(self, uid: str) -> None:
+        """Writes the Pod's status once for all changes of this moment."""
+        if uid not in self._pending_writes:
+            self._pending_writes[uid] = self._clock.after(0.0, lambda: self._write(uid))
+
+    def _write(self, uid: str) -> None:
+        self._pending_writes.pop(uid, None)
+        worker, key = self._workers.get(uid), self._stored_key(uid)
+        if worker is None or key is None:
+            return
+        pod = self._store.get(PODS, *key)
+        status = worker.status(pod.get("status") or {}, self._clock.stamp())
+
+        def write(obj: Json) -> None:
+            obj["status"] = status
+
+        self._store.mutate(PODS, *key, write, "status")
+
+    def _delete_pod(self, uid: str) -> None:
+        """Writes the last status, then deletes the Pod."""
+        self._write(uid)
+        key = self._stored_key(uid)
+        if key is not None:
+            self._store.delete(PODS, *key, grace=0)
+
+    def _stored_key(self, uid: str) -> Key | None:
+        """Where the worker's Pod lies in the store; None where it is gone or another took its
+        name."""
+        worker = self._workers.get(uid)
+        if worker is None:
+            return None
+        pod = self._store.find(PODS, worker.info.namespace, worker.info.name)
+        return key_of(pod) if pod is not None and pod["metadata"]["uid"] == uid else None
+
+    # -- changes ----------------------------------------------------------------------------------
+
+    def _pod_changed(self, change: Change) -> None:
+        pod = change.object
+        uid = pod["metadata"]["uid"]
+        worker = self._workers.get(uid)
+        if change.type == "DELETED":
+            if worker is not None:
+                del self._workers[uid]
+                worker.discard()
+            return
+        if worker is None:
+            finished = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+            if (pod.get("spec") or {}).get("nodeName") and not finished:
+                worker = self._add_worker(pod)
+                worker.start()
+        if worker is None:
+            return
+        worker.object = pod
+        if "deletionTimestamp" in pod["metadata"]:
+            worker.stop()
+        elif _gate_conditions(change.old) != _gate_conditions(pod):
+            self._schedule_write(uid)
+
+    def _config_changed(self, change: Change) -> None:
+        namespace = change.object["metadata"]["namespace"]
+        for worker in list(self._workers.values()):
+            if worker.info.namespace == namespace:
+                worker.config_changed()
+
+
+def _gate_conditions(pod: Json | None) -> list[tuple[str, str]]:
+    """(type, status) of the conditions that others set for readiness gates."""
+    wanted = {
+        g.get("conditionType") for g in ((pod or {}).get("spec") or {}).get("readinessGates") or ()
+    }
+    conditions = ((pod or {}).get("status") or {}).get("conditions") or ()
+    return [(c["type"], c["status"]) for c in conditions if c["type"] in wanted]

@@ -1,0 +1,42 @@
+"""What the kubelet hands to its Pods and containers, so that no part refers back to its whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from servedeck.demo.clock import Clock
+from servedeck.demo.controllers.recorder import Recorder
+from servedeck.demo.event_messages import Word
+from servedeck.demo.store import Store
+from servedeck.demo.workloads.traffic import Traffic
+
+
+class NodeImages:
+    """Which images each node has pulled."""
+
+    def __init__(self) -> None:
+        self._pulled: set[tuple[str, str]] = set()
+
+    def has(self, node: str, reference: str) -> bool:
+        return (node, reference) in self._pulled
+
+    def add(self, node: str, reference: str) -> None:
+        self._pulled.add((node, reference))
+
+
+@dataclass(frozen=True)
+class NodeServices:
+    """Shared by all Pods of all nodes."""
+
+    store: Store
+    clock: Clock
+    recorder: Recorder
+    traffic: Traffic
+    images: NodeImages = field(default_factory=NodeImages)
+
+
+class RecordEvent(Protocol):
+    """Records an Event about one Pod; `path` names the part of it, `values` fill the message."""
+
+    def __call__(self, message: Word, *, path: str = "", **values: object) -> None: ...
