@@ -26,7 +26,7 @@ from typing import Any
 from benchmarks.measure import command, environment, shows, spread
 from benchmarks.terminal import Terminal
 from servedeck.demo.api import access
-from servedeck.demo.api.kubelet import LogOptions
+from servedeck.demo.api.kubelet_api import LogOptions
 from servedeck.demo.api.server import ApiServer
 from servedeck.demo.workloads.runtime import Runtime
 from tests.demo.cluster_fixture import World

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from servedeck.demo.api.server import ApiServer
     from servedeck.demo.clock import Clock
     from servedeck.demo.controllers import Controllers
-    from servedeck.demo.scenario import Story
-    from servedeck.demo.store import Store
+    from servedeck.demo.scenario.scenario import Story
+    from servedeck.demo.store.store import Store
 
 _PREFIX = "servedeck-demo-"
 _LOCKED_WITHIN = 3600.0
@@ -132,8 +132,8 @@ class DemoCluster:
         from servedeck.demo.api.server import ApiServer
         from servedeck.demo.clock import Clock
         from servedeck.demo.controllers import Controllers
-        from servedeck.demo.scenario import Story
-        from servedeck.demo.store import Store
+        from servedeck.demo.scenario.scenario import Story
+        from servedeck.demo.store.store import Store
         from servedeck.demo.workloads.runtime import Runtime
 
         now = time.time()

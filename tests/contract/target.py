@@ -20,7 +20,7 @@ from servedeck.demo.api.server import ApiServer
 from servedeck.demo.clock import Clock
 from servedeck.demo.controllers import Controllers
 from servedeck.demo.resources import NAMESPACES
-from servedeck.demo.store import Store
+from servedeck.demo.store.store import Store
 from servedeck.demo.workloads.runtime import Runtime
 from tests.control_plane import objects
 from tests.control_plane.plane import ControlPlane, wait_for

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from servedeck.demo.api.schema import definitions
-from servedeck.demo.api.table import table
+from servedeck.demo.api.tables.table import table
 from servedeck.demo.resources import RESOURCES, Resource
 from tests.contract import schema_source
 from tests.contract.target import TABLE, Target, sleeper

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from servedeck.demo.api import prepare_for_create
+from servedeck.demo.api import admission
 from servedeck.demo.api.defaults import fill
 from servedeck.demo.clock import Clock
 from servedeck.demo.controllers import Controllers
@@ -18,7 +18,7 @@ from servedeck.demo.resources import (
     REPLICASETS,
     Resource,
 )
-from servedeck.demo.store import Store
+from servedeck.demo.store.store import Store
 
 Json = dict[str, Any]
 START = 1_795_000_000.0
@@ -29,7 +29,7 @@ class World:
     def __init__(self, *, seed: int = 1) -> None:
         self.clock = Clock(START)
         self.store = Store(self.clock, seed=seed)
-        self.store.admission.append(prepare_for_create.admit)
+        self.store.admission.append(admission.admit)
         self.controllers = Controllers(self.store, self.clock, seed)
         self.create(NAMESPACES, {"metadata": {"name": "lab"}})
 

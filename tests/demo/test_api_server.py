@@ -13,10 +13,10 @@ import aiohttp
 import pytest
 
 from servedeck.demo.api import access
-from servedeck.demo.api.kubelet import LogOptions, ProxyRequest, ProxyResponse
+from servedeck.demo.api.kubelet_api import LogOptions, ProxyRequest, ProxyResponse
 from servedeck.demo.api.server import ApiServer
 from servedeck.demo.resources import NAMESPACES, NODES, PODS, SERVICES
-from servedeck.demo.store import Store
+from servedeck.demo.store.store import Store
 from tests.waiting import until, within
 
 Json = dict[str, Any]

@@ -10,7 +10,7 @@ import pytest
 
 from servedeck.demo.api.status import StatusError
 from servedeck.demo.resources import CONFIGMAPS, DEPLOYMENTS, NAMESPACES, PODS, RESOURCES
-from servedeck.demo.store import ALL, Change, Store, Subscription
+from servedeck.demo.store.store import ALL, Change, Store, Subscription
 
 Json = dict[str, Any]
 

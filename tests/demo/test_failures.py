@@ -17,7 +17,7 @@ from servedeck.demo.resources import (
     SECRETS,
 )
 from servedeck.demo.workloads import failure_simulation
-from servedeck.demo.workloads.log import Log
+from servedeck.demo.workloads.instance_log import Log
 from tests.demo.cluster_fixture import World, container_of
 
 Json = dict[str, Any]

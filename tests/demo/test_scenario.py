@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from servedeck.demo import fixtures
-from servedeck.demo.api import prepare_for_create
+from servedeck.demo.api import admission
 from servedeck.demo.clock import Clock
 from servedeck.demo.controllers import Controllers
 from servedeck.demo.resources import (
@@ -21,8 +20,9 @@ from servedeck.demo.resources import (
     SCALEDOBJECTS,
     SECRETS,
 )
-from servedeck.demo.scenario import Story
-from servedeck.demo.store import Change, Store
+from servedeck.demo.scenario import fixtures
+from servedeck.demo.scenario.scenario import Story
+from servedeck.demo.store.store import Change, Store
 
 Json = dict[str, Any]
 NOW = 1_795_445_000.0
@@ -32,7 +32,7 @@ class Play:
     def __init__(self, seed: int = 3) -> None:
         self.clock = Clock(Story.beginning(NOW))
         self.store = Store(self.clock, seed=seed)
-        self.store.admission.append(prepare_for_create.admit)
+        self.store.admission.append(admission.admit)
         self.history: list[str] = []
         self.store.subscribe(self._note)
         self.controllers = Controllers(self.store, self.clock, seed)
@@ -192,7 +192,7 @@ def test_a_saved_state_is_taken_up_where_it_was(tmp_path: Path, hours: float) ->
     play.store.dump(tmp_path / "state")
     clock = Clock(play.clock.time() + hours * 3600)
     store = Store(clock, seed=9)
-    store.admission.append(prepare_for_create.admit)
+    store.admission.append(admission.admit)
     controllers = Controllers(store, clock, 9)
     store.load(tmp_path / "state")
     before = {p["metadata"]["uid"]: p for p in store.list(PODS)}

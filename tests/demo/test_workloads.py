@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from servedeck.demo.api.kubelet import LogOptions, ProxyRequest, ProxyResponse
+from servedeck.demo.api.kubelet_api import LogOptions, ProxyRequest, ProxyResponse
 from servedeck.demo.api.status import StatusError
-from servedeck.demo.workloads import failure_simulation, metrics, server
+from servedeck.demo.workloads import failure_simulation, metrics, server_config
 from servedeck.demo.workloads.instance import Instance
-from servedeck.demo.workloads.log import Log
+from servedeck.demo.workloads.instance_log import Log
 from servedeck.demo.workloads.model_sizes import find
 from servedeck.demo.workloads.runtime import Runtime
 from servedeck.demo.workloads.traffic import Load, Traffic
@@ -94,7 +94,7 @@ def test_command_and_arguments_are_read_as_the_server_reads_them(
     command: list[str] | None, args: list[str] | None
 ) -> None:
     container = {"image": "vllm/vllm-openai:v0.33.0", "command": command, "args": args}
-    found = server.read(container, {})
+    found = server_config.read(container, {})
     assert (found.usage, found.missing_program) == ("", "")
     assert (found.engine, found.version) == ("vllm", "0.33.0")
     assert (found.model_name, found.tp, found.max_len) == ("Qwen/Qwen3-8B", 2, 8000)

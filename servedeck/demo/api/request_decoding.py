@@ -5,14 +5,15 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from servedeck.demo.api import bodies, defaults, managers, status, validation
-from servedeck.demo.api.bodies import Parsed, TypeMismatchError
-from servedeck.demo.api.managers import Manager
-from servedeck.demo.api.requests import Call
+from servedeck.demo.api import defaults, managed_fields, request_bodies, status
+from servedeck.demo.api.managed_fields import Manager
+from servedeck.demo.api.request import Call
+from servedeck.demo.api.request_bodies import Parsed, TypeMismatchError
 from servedeck.demo.api.schema import schema_of
 from servedeck.demo.api.status import Cause
+from servedeck.demo.api.validation import object_validation
 from servedeck.demo.resources import BY_KIND, Resource
-from servedeck.demo.store import Store, copy_json
+from servedeck.demo.store.store import Store, copy_json
 
 Json = dict[str, Any]
 
@@ -54,14 +55,14 @@ def unfit(unknown: list[str], duplicates: list[str]) -> list[str]:
 def decode(call: Call) -> Incoming:
     """The object in the body of a POST or PUT. StatusError 400 or 415."""
     resource = call.resource
-    parsed: Parsed = bodies.read(call.body, call.content_type, resource.kind)
+    parsed: Parsed = request_bodies.read(call.body, call.content_type, resource.kind)
     data = parsed.data
     _check_kind(resource, data)
     start = (
         f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
     )
     try:
-        checked = bodies.check(schema_of(resource), data)
+        checked = request_bodies.check(schema_of(resource), data)
     except TypeMismatchError as error:
         raise status.bad_request(f"{start}{error}") from None
     problems = unfit(checked.unknown, parsed.duplicates)
@@ -121,7 +122,7 @@ def finish(store: Store, call: Call, obj: Json, old: Json | None, subresource: s
     resource = call.resource
     obj = settle(resource, obj, old, subresource)
     manager = Manager(call.manager, "Update", resource.api_version, subresource)
-    return managers.track(schema_of(resource), old, obj, manager, store.timestamp())
+    return managed_fields.track(schema_of(resource), old, obj, manager, store.timestamp())
 
 
 def settle(resource: Resource, obj: Json, old: Json | None, subresource: str = "") -> Json:
@@ -144,7 +145,7 @@ def settle(resource: Resource, obj: Json, old: Json | None, subresource: str = "
     if old is not None:
         _keep_allocated(resource, obj, old)
     defaults.fill(resource, obj)
-    validation.check(resource, obj, old)
+    object_validation.check(resource, obj, old)
     return obj
 
 

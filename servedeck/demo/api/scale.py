@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from servedeck.demo.api.printers import label_selector
+from servedeck.demo.api.tables.workload_printers import label_selector
 
 Json = dict[str, Any]
 

@@ -8,7 +8,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from servedeck.demo.api import names, status
+from servedeck.demo.api import status
+from servedeck.demo.api.validation import name_validation
 from servedeck.demo.resources import (
     EVENTS,
     EVENTS_V1,
@@ -95,7 +96,7 @@ class _Parser:
 
     def key(self) -> str:
         key = self.identifier("identifier")
-        if problems := names.qualified_name(key):
+        if problems := name_validation.qualified_name(key):
             raise _SelectorError(f"key: Invalid value: {json.dumps(key)}: {'; '.join(problems)}")
         return key
 
@@ -121,7 +122,7 @@ class _Parser:
 
 
 def _check_value(key: str, index: int, value: str) -> None:
-    if problems := names.label_value(value):
+    if problems := name_validation.label_value(value):
         quoted = json.dumps(value, ensure_ascii=False)
         raise _SelectorError(
             f"values[{index}][{key}]: Invalid value: {quoted}: {'; '.join(problems)}"

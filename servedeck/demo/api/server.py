@@ -21,25 +21,25 @@ from aiohttp import web
 
 from servedeck.demo.api import (
     access,
-    bodies,
+    admission,
     discovery,
-    logs,
+    log_handler,
     openapi,
-    patching,
-    prepare_for_create,
-    proxying,
-    reading,
+    patch_handler,
+    proxy_handler,
+    read_handlers,
+    request_bodies,
     status,
-    watching,
-    writing,
+    watch_handler,
+    write_handlers,
 )
 from servedeck.demo.api.access import User
-from servedeck.demo.api.kubelet import KubeletApi
-from servedeck.demo.api.requests import JSON, Call, truth
+from servedeck.demo.api.kubelet_api import KubeletApi
+from servedeck.demo.api.request import JSON, Call, truth
 from servedeck.demo.api.status import StatusError, bad_request, method_not_allowed
-from servedeck.demo.api.writing import Answer
+from servedeck.demo.api.write_handlers import Answer
 from servedeck.demo.resources import BY_PATH, NAMESPACES, Resource
-from servedeck.demo.store import Store
+from servedeck.demo.store.store import Store
 
 Json = dict[str, Any]
 _LOG = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class ApiServer:
         self._users = {user.token: user for user in users}
         self._port = port
         self._runner: web.ServerRunner | None = None
-        store.admission.insert(0, prepare_for_create.admit)
+        store.admission.insert(0, admission.admit)
 
     async def start(self) -> str:
         """Listens; the URL. OSError when the port is taken."""
@@ -132,7 +132,7 @@ class ApiServer:
         except StatusError as error:
             return _failure(error)
         except web.HTTPRequestEntityTooLarge:
-            words = f"Request entity too large: limit is {bodies.LIMIT}"
+            words = f"Request entity too large: limit is {request_bodies.LIMIT}"
             return _failure(status.too_large(words))
         except web.HTTPException as error:
             return _failure(StatusError(error.status, "", error.reason))
@@ -225,8 +225,8 @@ class ApiServer:
         if target.resource is None:
             raise status.no_such_path()
         _check_method(request.method, target)
-        if (request.content_length or 0) > bodies.LIMIT:
-            raise web.HTTPRequestEntityTooLarge(bodies.LIMIT, request.content_length or 0)
+        if (request.content_length or 0) > request_bodies.LIMIT:
+            raise web.HTTPRequestEntityTooLarge(request_bodies.LIMIT, request.content_length or 0)
         call = Call(
             method=request.method,
             resource=target.resource,
@@ -240,28 +240,32 @@ class ApiServer:
             rest=target.rest,
         )
         if call.subresource == "proxy":
-            return await proxying.forward(self.store, self._kubelet, call, request)
+            return await proxy_handler.forward(self.store, self._kubelet, call, request)
         if call.subresource == "log":
-            return await logs.stream(self.store, self._kubelet, call, request)
+            return await log_handler.stream(self.store, self._kubelet, call, request)
         if verb == "watch":
-            return await watching.watch(self.store, call, request)
+            return await watch_handler.watch(self.store, call, request)
         answer = self._act(call)
         return _json(answer.body, answer.code, answer.warnings)
 
     def _act(self, call: Call) -> Answer:
         store = self.store
         if call.method == "GET":
-            found = reading.get(store, call) if call.name else reading.list_objects(store, call)
+            found = (
+                read_handlers.get(store, call)
+                if call.name
+                else read_handlers.list_objects(store, call)
+            )
             return Answer(200, found)
         if call.method == "POST":
-            return writing.create(store, call)
+            return write_handlers.create(store, call)
         if call.method == "PUT":
-            return writing.replace(store, call)
+            return write_handlers.replace(store, call)
         if call.method == "PATCH":
-            return patching.patch(store, call)
+            return patch_handler.patch(store, call)
         if call.name:
-            return writing.delete(store, call)
-        return writing.delete_collection(store, call)
+            return write_handlers.delete(store, call)
+        return write_handlers.delete_collection(store, call)
 
 
 class _Connection(web.RequestHandler):
@@ -297,7 +301,7 @@ class _Server(web.Server):
 def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
     loop = asyncio.get_running_loop()
     return web.BaseRequest(
-        message, payload, protocol, writer, task, loop, client_max_size=bodies.LIMIT
+        message, payload, protocol, writer, task, loop, client_max_size=request_bodies.LIMIT
     )
 
 

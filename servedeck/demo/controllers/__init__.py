@@ -7,13 +7,13 @@ from servedeck.demo.controllers import quota
 from servedeck.demo.controllers.base import Context
 from servedeck.demo.controllers.deployment import DeploymentController
 from servedeck.demo.controllers.endpoints import EndpointsController
-from servedeck.demo.controllers.garbage import GarbageCollector
+from servedeck.demo.controllers.event_recorder import Recorder
+from servedeck.demo.controllers.garbage_collector import GarbageCollector
 from servedeck.demo.controllers.gateway_keda import RouteController, ScaledObjectController
 from servedeck.demo.controllers.kubelet.kubelet import Kubelet
-from servedeck.demo.controllers.recorder import Recorder
 from servedeck.demo.controllers.replicaset import ReplicaSetController
 from servedeck.demo.controllers.scheduler import Scheduler
-from servedeck.demo.store import Store
+from servedeck.demo.store.store import Store
 from servedeck.demo.workloads.traffic import Traffic
 
 __all__ = ["Controllers"]

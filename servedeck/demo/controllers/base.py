@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from servedeck.demo.clock import Clock, Timer
 from servedeck.demo.resources import Resource
-from servedeck.demo.store import Json, Key, Store
+from servedeck.demo.store.store import Json, Key, Store
 from servedeck.serving.units import quantity
 
 if TYPE_CHECKING:
-    from servedeck.demo.controllers.recorder import Recorder
+    from servedeck.demo.controllers.event_recorder import Recorder
 
 
 @dataclass(frozen=True)

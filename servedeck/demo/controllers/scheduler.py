@@ -21,7 +21,7 @@ from servedeck.demo.controllers.base import (
     key_of,
 )
 from servedeck.demo.resources import NODES, PERSISTENTVOLUMECLAIMS, PODS
-from servedeck.demo.store import ALL, Change, Json, Key
+from servedeck.demo.store.store import ALL, Change, Json, Key
 
 Amounts = dict[str, Fraction]
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from servedeck.demo.workloads.server import FURIOSA, OTHER, Server
+from servedeck.demo.workloads.server_config import FURIOSA, OTHER, Server
 
 PREFIX = "demo.servedeck.dev/"
 LOADING = PREFIX + "loading"

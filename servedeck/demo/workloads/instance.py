@@ -8,7 +8,7 @@ from bisect import insort
 from dataclasses import dataclass, field
 
 from servedeck.demo.workloads.failure_simulation import Plan, kv_tokens
-from servedeck.demo.workloads.server import OTHER, Server
+from servedeck.demo.workloads.server_config import OTHER, Server
 from servedeck.demo.workloads.traffic import Share
 
 

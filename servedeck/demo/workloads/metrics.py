@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from servedeck.demo.workloads.instance import SLOWER, Instance, Latency
-from servedeck.demo.workloads.server import FURIOSA
+from servedeck.demo.workloads.server_config import FURIOSA
 
 E2E = (0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0,
        240.0, 480.0, 960.0, 1920.0, 7680.0)  # fmt: skip

@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
-from servedeck.demo.api.kubelet import LogOptions, ProxyRequest, ProxyResponse
+from servedeck.demo.api.kubelet_api import LogOptions, ProxyRequest, ProxyResponse
 from servedeck.demo.api.status import bad_request
 from servedeck.demo.clock import Clock
 from servedeck.demo.controllers.kubelet.kubelet import Kubelet
-from servedeck.demo.workloads.answers import answer
+from servedeck.demo.workloads.inference_api import answer
 from servedeck.demo.workloads.instance import Instance
-from servedeck.demo.workloads.log import Log
+from servedeck.demo.workloads.instance_log import Log
 from servedeck.demo.workloads.log_lines import Line
-from servedeck.demo.workloads.server import OTHER
+from servedeck.demo.workloads.server_config import OTHER
 
 Json = dict[str, Any]
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from servedeck.demo import event_messages
 from servedeck.demo.controllers.kubelet.pod_info import PodInfo
 from servedeck.demo.resources import CONFIGMAPS, PERSISTENTVOLUMECLAIMS, SECRETS, Resource
-from servedeck.demo.store import Json, Store
+from servedeck.demo.store.store import Json, Store
 
 
 class MissingConfigError(Exception):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from servedeck.demo.clock import Timer
 from servedeck.demo.controllers.base import Context, key_of
-from servedeck.demo.controllers.kubelet.container import ContainerWorker
+from servedeck.demo.controllers.kubelet.container_worker import ContainerWorker
 from servedeck.demo.controllers.kubelet.node_services import NodeServices
-from servedeck.demo.controllers.kubelet.pod import PodWorker
+from servedeck.demo.controllers.kubelet.pod_worker import PodWorker
 from servedeck.demo.resources import CONFIGMAPS, PODS, SECRETS
-from servedeck.demo.store import Change, Json, Key
+from servedeck.demo.store.store import Change, Json, Key
 from servedeck.demo.workloads.failure_simulation import Cause
 from servedeck.demo.workloads.instance import Instance
 from servedeck.demo.workloads.traffic import Traffic

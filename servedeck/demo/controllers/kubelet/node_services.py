@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from servedeck.demo.clock import Clock
-from servedeck.demo.controllers.recorder import Recorder
+from servedeck.demo.controllers.event_recorder import Recorder
 from servedeck.demo.event_messages import Word
-from servedeck.demo.store import Store
+from servedeck.demo.store.store import Store
 from servedeck.demo.workloads.traffic import Traffic
 
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from servedeck.demo import event_messages
 from servedeck.demo.clock import Clock, Timer
-from servedeck.demo.store import Json
+from servedeck.demo.store.store import Json
 from servedeck.demo.workloads.instance import Instance
-from servedeck.demo.workloads.server import OTHER
+from servedeck.demo.workloads.server_config import OTHER
 
 _FAILING_PERIOD = 60.0
 """How often a probe that has failed for good is tried: the recorder would not write more."""

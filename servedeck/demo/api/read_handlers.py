@@ -9,7 +9,7 @@ from typing import Any
 
 from servedeck.demo.api import scale, selectors, status
 from servedeck.demo.api.events_v1 import newer
-from servedeck.demo.api.requests import (
+from servedeck.demo.api.request import (
     Call,
     Form,
     ListOptions,
@@ -17,9 +17,9 @@ from servedeck.demo.api.requests import (
     list_options,
     too_large_version,
 )
-from servedeck.demo.api.table import partial, table
+from servedeck.demo.api.tables.table import partial, table
 from servedeck.demo.resources import EVENTS, EVENTS_V1, Resource
-from servedeck.demo.store import Key, Store
+from servedeck.demo.store.store import Key, Store
 
 Json = dict[str, Any]
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from servedeck.demo.api import printers as c
-from servedeck.demo.api import printers_other as m
+from servedeck.demo.api.tables import other_printers as m
+from servedeck.demo.api.tables import workload_printers as c
 from servedeck.demo.resources import (
     AUTOSCALERS,
     CONFIGMAPS,

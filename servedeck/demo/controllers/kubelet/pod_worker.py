@@ -9,14 +9,14 @@ import random
 from collections.abc import Callable
 
 from servedeck.demo import event_messages
-from servedeck.demo.controllers.kubelet.container import ContainerWorker
 from servedeck.demo.controllers.kubelet.container_state import ContainerContext, SingleTimer
+from servedeck.demo.controllers.kubelet.container_worker import ContainerWorker
 from servedeck.demo.controllers.kubelet.environment import missing_volumes
 from servedeck.demo.controllers.kubelet.node_services import NodeServices
 from servedeck.demo.controllers.kubelet.pod_info import pod_info
 from servedeck.demo.controllers.kubelet.pod_status import PodStatusInput, pod_status
 from servedeck.demo.event_messages import Word
-from servedeck.demo.store import Json
+from servedeck.demo.store.store import Json
 
 _MOUNT_RETRY_INITIAL_SECONDS = 0.5
 _MOUNT_RETRY_MAX_SECONDS = 122.0

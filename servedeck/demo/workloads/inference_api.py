@@ -7,11 +7,11 @@ import random
 from collections.abc import AsyncIterator
 from typing import Any
 
-from servedeck.demo.api.kubelet import ProxyRequest, ProxyResponse
+from servedeck.demo.api.kubelet_api import ProxyRequest, ProxyResponse
 from servedeck.demo.clock import Clock
 from servedeck.demo.workloads import furiosa_log, metrics, vllm_log
 from servedeck.demo.workloads.instance import Instance
-from servedeck.demo.workloads.server import FURIOSA, OTHER
+from servedeck.demo.workloads.server_config import FURIOSA, OTHER
 
 Json = dict[str, Any]
 

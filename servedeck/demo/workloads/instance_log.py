@@ -11,7 +11,7 @@ from servedeck.demo.workloads import furiosa_log, vllm_log
 from servedeck.demo.workloads.failure_simulation import Cause
 from servedeck.demo.workloads.instance import Instance
 from servedeck.demo.workloads.log_lines import Line
-from servedeck.demo.workloads.server import FURIOSA, OTHER, VLLM
+from servedeck.demo.workloads.server_config import FURIOSA, OTHER, VLLM
 
 SLOT = 10.0
 """Seconds between two lines of statistics."""

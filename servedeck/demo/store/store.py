@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Protocol
 
 from servedeck.demo.api import status
-from servedeck.demo.changes import (
+from servedeck.demo.resources import BY_KEY, NAMESPACES, PODS, RESOURCES, Resource
+from servedeck.demo.store.changes import (
     Change,
     History,
     Json,
@@ -24,8 +25,7 @@ from servedeck.demo.changes import (
     key_of,
     timestamp,
 )
-from servedeck.demo.resources import BY_KEY, NAMESPACES, PODS, RESOURCES, Resource
-from servedeck.demo.update_strategy import ALL, combine, content, grace_of, may_go
+from servedeck.demo.store.update_strategy import ALL, combine, content, grace_of, may_go
 
 __all__ = [
     "ALL",

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from servedeck.demo.api import names
 from servedeck.demo.api.status import Cause
+from servedeck.demo.api.validation import name_validation
 from servedeck.serving.units import format_quantity, quantity
 
 Json = dict[str, Any]
@@ -73,7 +73,7 @@ def _volume(volume: Json, field: str, seen: set[str]) -> Causes:
     if not name:
         yield _required(f"{field}.name")
         return
-    for words in names.label_1123(name):
+    for words in name_validation.label_1123(name):
         yield _invalid(f"{field}.name", name, words)
     if name in seen:
         yield _duplicate(f"{field}.name", name)
@@ -88,7 +88,7 @@ def _container(container: Json, field: str, volumes: set[str], seen: set[str]) -
     if not name:
         yield _required(f"{field}.name")
     else:
-        for words in names.label_1123(name):
+        for words in name_validation.label_1123(name):
             yield _invalid(f"{field}.name", name, words)
         if name in seen:
             yield _duplicate(f"{field}.name", name)
@@ -119,7 +119,7 @@ def _ports(container: Json, field: str) -> Causes:
         if name := port.get("name"):
             if len(name) > 15:
                 yield _invalid(f"{where}.name", name, "must be no more than 15 characters")
-            elif names.label_1123(name):
+            elif name_validation.label_1123(name):
                 words = "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)"
                 yield _invalid(f"{where}.name", name, words)
             if name in seen:
@@ -136,7 +136,7 @@ def _variable(variable: Json, field: str) -> Causes:
     name = variable.get("name") or ""
     if not name:
         yield _required(f"{field}.name")
-    for words in names.environment_variable(name):
+    for words in name_validation.environment_variable(name):
         yield _invalid(f"{field}.name", name, words)
     if variable.get("value") and variable.get("valueFrom") is not None:
         words = "may not be specified when `value` is not empty"
@@ -185,7 +185,7 @@ def _resources(resources: Json, field: str) -> Causes:
 
 
 def _resource_name(name: str, field: str) -> Causes:
-    problems = names.qualified_name(name)
+    problems = name_validation.qualified_name(name)
     for words in problems:
         yield _invalid(field, name, words)
     if "/" in name or name in _STANDARD or name.startswith("hugepages-"):

@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from servedeck.demo.api.printers import NONE, UNKNOWN, age, dig, name, pairs, since
+from servedeck.demo.api.tables.workload_printers import NONE, UNKNOWN, age, dig, name, pairs, since
 
 Json = dict[str, Any]
 

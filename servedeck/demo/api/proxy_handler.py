@@ -9,10 +9,10 @@ from typing import Any
 from aiohttp import web
 
 from servedeck.demo.api import status
-from servedeck.demo.api.kubelet import KubeletApi, ProxyRequest
-from servedeck.demo.api.requests import Call
+from servedeck.demo.api.kubelet_api import KubeletApi, ProxyRequest
+from servedeck.demo.api.request import Call
 from servedeck.demo.resources import PODS, SERVICES
-from servedeck.demo.store import Store
+from servedeck.demo.store.store import Store
 
 Json = dict[str, Any]
 

@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from servedeck.demo.api import bodies, field_set, managers, patches, scale, status
-from servedeck.demo.api.bodies import TypeMismatchError
-from servedeck.demo.api.managers import Manager
+from servedeck.demo.api import field_set, managed_fields, patches, request_bodies, scale, status
+from servedeck.demo.api.managed_fields import Manager
+from servedeck.demo.api.request import Call, truth
+from servedeck.demo.api.request_bodies import TypeMismatchError
 from servedeck.demo.api.request_decoding import (
     IGNORE,
     STRICT,
@@ -18,11 +19,10 @@ from servedeck.demo.api.request_decoding import (
     settle,
     unfit,
 )
-from servedeck.demo.api.requests import Call, truth
 from servedeck.demo.api.schema import SCALE, Node, named, schema_of
 from servedeck.demo.api.status import Cause, StatusError
-from servedeck.demo.api.writing import Answer, put_scale
-from servedeck.demo.store import Store, copy_json
+from servedeck.demo.api.write_handlers import Answer, put_scale
+from servedeck.demo.store.store import Store, copy_json
 
 Json = dict[str, Any]
 
@@ -49,7 +49,7 @@ def patch(store: Store, call: Call) -> Answer:
         before, node = old, schema_of(call.resource)
     patched = _patched(call, node, before, change)
     try:
-        checked = bodies.check(node, patched)
+        checked = request_bodies.check(node, patched)
     except TypeMismatchError as error:
         raise _unfit_patch(call, change, patched, str(error)) from None
     problems = sorted(unfit(checked.unknown, []))
@@ -71,12 +71,12 @@ def patch(store: Store, call: Call) -> Answer:
 def _read(call: Call) -> Any:
     start = "" if call.content_type == STRATEGIC_PATCH else "error decoding patch: "
     try:
-        data = bodies.parse_json(call.body).data
+        data = request_bodies.parse_json(call.body).data
     except ValueError as error:
         raise status.bad_request(f"{start}{error}") from None
     if call.content_type == JSON_PATCH:
         if not isinstance(data, list):
-            found = bodies.go_kind(data)
+            found = request_bodies.go_kind(data)
             raise status.bad_request(
                 f"{start}json: cannot unmarshal {found} into Go value of type "
                 "[]handlers.jsonPatchOp"
@@ -86,7 +86,7 @@ def _read(call: Call) -> Any:
                 f"The allowed maximum operations in a JSON patch is 10000, got {len(data)}"
             )
     elif not isinstance(data, dict):
-        found = bodies.go_kind(data)
+        found = request_bodies.go_kind(data)
         raise status.bad_request(
             f"{start}json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"
         )
@@ -134,9 +134,9 @@ def _apply(store: Store, call: Call) -> Answer:
     manager = Manager(call.manager, "Apply", resource.api_version, call.subresource)
     config = _own_part(call, config)
     force = truth(call.query, "force")
-    merged = managers.apply(node, old, config, manager, store.timestamp(), force=force)
+    merged = managed_fields.apply(node, old, config, manager, store.timestamp(), force=force)
     try:
-        checked = bodies.check(node, merged)
+        checked = request_bodies.check(node, merged)
     except TypeMismatchError as error:
         kind = f"{resource.api_version}, Kind={resource.kind}"
         raise StatusError(
@@ -174,13 +174,13 @@ def _own_part(call: Call, config: Json) -> Json:
 def _configuration(call: Call) -> Json:
     resource, node = call.resource, schema_of(call.resource)
     try:
-        config = bodies.parse_yaml(call.body).data
+        config = request_bodies.parse_yaml(call.body).data
     except ValueError as error:
         raise status.bad_request(
             f"error decoding YAML: error converting YAML to JSON: {error}"
         ) from None
     if not isinstance(config, dict):
-        found = bodies.go_kind(config)
+        found = request_bodies.go_kind(config)
         raise status.bad_request(
             f"error decoding YAML: json: cannot unmarshal {found} into Go value of type "
             "map[string]interface {}"
@@ -195,7 +195,7 @@ def _configuration(call: Call) -> Json:
         raise status.bad_request("metadata.managedFields must be nil")
     config = _without_nulls(config)
     problems = list(_schema_errors(node, config, ()))
-    if not problems and (duplicate := managers.check_unique(node, config)):
+    if not problems and (duplicate := managed_fields.check_unique(node, config)):
         problems = [duplicate]
     if problems:
         joined = "\n  ".join(problems)
@@ -251,7 +251,7 @@ def _schema_errors(node: Node, value: Any, path: field_set.Path) -> Iterator[str
             yield from _schema_errors(node.element, item, (*path, key))
     elif form in ("int32", "int64", "float64"):
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            yield f"{where}: expected numeric (int or float), got {bodies.go_kind(value)}"
+            yield f"{where}: expected numeric (int or float), got {request_bodies.go_kind(value)}"
     elif form == "bool":
         if not isinstance(value, bool):
             yield f"{where}: expected boolean, got &{{{patches.go_map(value)}}}"

@@ -12,13 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from servedeck.demo import event_messages, fixtures
+from servedeck.demo import event_messages
 from servedeck.demo.clock import Clock
 from servedeck.demo.controllers import Controllers
 from servedeck.demo.controllers.base import is_true
-from servedeck.demo.fixtures import SERVINGS, Serving
 from servedeck.demo.resources import DEPLOYMENTS, NODES, PODS, SECRETS
-from servedeck.demo.store import Json, Key, Store
+from servedeck.demo.scenario import fixtures
+from servedeck.demo.scenario.fixtures import SERVINGS, Serving
+from servedeck.demo.store.store import Json, Key, Store
 from servedeck.demo.workloads.failure_simulation import Cause
 
 Edit = Callable[[Json], None]

@@ -12,7 +12,7 @@ from servedeck.demo.resources import (
     SERVICES,
     Resource,
 )
-from servedeck.demo.store import Store
+from servedeck.demo.store.store import Store
 from servedeck.serving.units import quantity
 
 Json = dict[str, Any]

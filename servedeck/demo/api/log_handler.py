@@ -9,11 +9,11 @@ from typing import Any
 from aiohttp import web
 
 from servedeck.demo.api import status
-from servedeck.demo.api.kubelet import KubeletApi, LogOptions
-from servedeck.demo.api.requests import Call, integer, moment, truth
+from servedeck.demo.api.kubelet_api import KubeletApi, LogOptions
+from servedeck.demo.api.request import Call, integer, moment, truth
 from servedeck.demo.api.status import Cause
 from servedeck.demo.resources import NODES
-from servedeck.demo.store import Store
+from servedeck.demo.store.store import Store
 
 Json = dict[str, Any]
 

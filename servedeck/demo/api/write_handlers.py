@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from servedeck.demo.api import bodies, scale, selectors, status, validation
+from servedeck.demo.api import request_bodies, scale, selectors, status
 from servedeck.demo.api.access import review
-from servedeck.demo.api.managers import Manager, track
-from servedeck.demo.api.reading import list_of
+from servedeck.demo.api.managed_fields import Manager, track
+from servedeck.demo.api.read_handlers import list_of
+from servedeck.demo.api.request import Call, integer, list_options
 from servedeck.demo.api.request_decoding import check_options, decode, finish
-from servedeck.demo.api.requests import Call, integer, list_options
 from servedeck.demo.api.schema import SCALE, named, schema_of
 from servedeck.demo.api.status import Cause
+from servedeck.demo.api.validation import object_validation
 from servedeck.demo.resources import NAMESPACES, REPLICATIONCONTROLLERS
-from servedeck.demo.store import ALL, Store
+from servedeck.demo.store.store import ALL, Store
 
 Json = dict[str, Any]
 
@@ -64,10 +65,10 @@ def replace(store: Store, call: Call) -> Answer:
 
 
 def _decode_scale(call: Call) -> Json:
-    parsed = bodies.read(call.body, call.content_type, "Scale")
+    parsed = request_bodies.read(call.body, call.content_type, "Scale")
     try:
-        obj: Json = bodies.check(named(SCALE), parsed.data).data
-    except bodies.TypeMismatchError as error:
+        obj: Json = request_bodies.check(named(SCALE), parsed.data).data
+    except request_bodies.TypeMismatchError as error:
         raise status.bad_request(
             f'Scale in version "v1" cannot be handled as a Scale: {error}'
         ) from None
@@ -83,7 +84,7 @@ def put_scale(store: Store, call: Call, wanted: Json) -> Json:
     """Sets the replicas of a workload to those of a Scale; the new Scale."""
     old = store.get(call.resource, call.namespace, call.name)
     replicas = (wanted.get("spec") or {}).get("replicas", 0)
-    validation.check_replicas(call.name, replicas)
+    object_validation.check_replicas(call.name, replicas)
     meta = {**old["metadata"]}
     for field in ("resourceVersion", "uid"):
         if value := wanted.get("metadata", {}).get(field):
@@ -155,11 +156,13 @@ def _deletion(call: Call) -> _Deletion:
     check_options(call, "DeleteOptions")
     body: Json = {}
     if call.body.strip():
-        body = bodies.read(call.body, call.content_type or "application/json", "DeleteOptions").data
+        body = request_bodies.read(
+            call.body, call.content_type or "application/json", "DeleteOptions"
+        ).data
         node = named("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions")
         try:
-            body = bodies.check(node, body).data
-        except bodies.TypeMismatchError as error:
+            body = request_bodies.check(node, body).data
+        except request_bodies.TypeMismatchError as error:
             raise status.bad_request(
                 f'DeleteOptions in version "v1" cannot be handled as a DeleteOptions: {error}'
             ) from None

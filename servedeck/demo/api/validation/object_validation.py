@@ -8,14 +8,15 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from servedeck.demo.api import names, status
-from servedeck.demo.api.pod_validation import (
+from servedeck.demo.api import status
+from servedeck.demo.api.status import Cause
+from servedeck.demo.api.validation import name_validation
+from servedeck.demo.api.validation.pod_validation import (
     containers,
     not_negative,
     port_number,
     unsupported,
 )
-from servedeck.demo.api.status import Cause
 from servedeck.demo.resources import (
     CONFIGMAPS,
     DEPLOYMENTS,
@@ -64,7 +65,7 @@ def _metadata(resource: Resource, obj: Json, old: Json | None) -> Causes:
                 yield _invalid("metadata.name", name or generated, words)
     yield from _labels("metadata.labels", meta.get("labels"))
     for key in meta.get("annotations") or ():
-        for words in names.qualified_name(key.lower()):
+        for words in name_validation.qualified_name(key.lower()):
             yield _invalid("metadata.annotations", key, words)
     total = sum(len(k) + len(v) for k, v in (meta.get("annotations") or {}).items())
     if total > 256 * 1024:
@@ -77,17 +78,17 @@ def _metadata(resource: Resource, obj: Json, old: Json | None) -> Causes:
 
 def _name_problems(resource: Resource, name: str) -> list[str]:
     if resource is NAMESPACES:
-        return names.label_1123(name)
+        return name_validation.label_1123(name)
     if resource is SERVICES:
-        return ["must not contain dots"] if "." in name else names.label_1123(name)
-    return names.subdomain(name)
+        return ["must not contain dots"] if "." in name else name_validation.label_1123(name)
+    return name_validation.subdomain(name)
 
 
 def _labels(field: str, labels: Json | None) -> Causes:
     for key, value in (labels or {}).items():
-        for words in names.qualified_name(key):
+        for words in name_validation.qualified_name(key):
             yield _invalid(field, key, words)
-        for words in names.label_value(value):
+        for words in name_validation.label_value(value):
             yield _invalid(field, value, words)
 
 
@@ -227,7 +228,7 @@ def _service(obj: Json, old: Json | None) -> Causes:
         if not name and len(ports) > 1:
             yield _required(f"{field}.name")
         elif name:
-            for words in names.label_1123(name):
+            for words in name_validation.label_1123(name):
                 yield _invalid(f"{field}.name", name, words)
             if name in seen:
                 yield Cause(

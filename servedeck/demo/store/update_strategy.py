@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from servedeck.demo.changes import Json
 from servedeck.demo.resources import NAMESPACES, Resource
+from servedeck.demo.store.changes import Json
 
 ALL = "*"
 """As `subresource` of a write by a controller: spec and status in one step, as a binding does."""

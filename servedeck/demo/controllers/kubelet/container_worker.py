@@ -21,11 +21,11 @@ from servedeck.demo.controllers.kubelet.image_puller import (
     ImagePuller,
 )
 from servedeck.demo.controllers.kubelet.probes import Probe
-from servedeck.demo.store import Json
-from servedeck.demo.workloads import failure_simulation, server
+from servedeck.demo.store.store import Json
+from servedeck.demo.workloads import failure_simulation, server_config
 from servedeck.demo.workloads.failure_simulation import Cause, Plan
 from servedeck.demo.workloads.instance import Instance
-from servedeck.demo.workloads.log import Log
+from servedeck.demo.workloads.instance_log import Log
 
 _RELIST_SECONDS = 1.0
 """Until the kubelet notices that a container ended."""
@@ -145,8 +145,8 @@ class ContainerWorker:
 
     def _new_instance(self, started: float, number: int) -> Instance:
         container, pod = self._container, self._container.pod
-        config = server.read(container.spec, self._env)
-        memory = server.gpu_memory(pod.accelerator)
+        config = server_config.read(container.spec, self._env)
+        memory = server_config.gpu_memory(pod.accelerator)
         plan = failure_simulation.plan(config, pod.annotations, memory, pod.uid, number)
         if container.init and not container.sidecar:
             plan = Plan(None, 1.0 + (number + len(self.name)) % 4, 0, "Completed")

@@ -11,8 +11,8 @@ import msgspec
 from aiohttp import web
 
 from servedeck.demo.api import selectors, status
-from servedeck.demo.api.reading import source
-from servedeck.demo.api.requests import (
+from servedeck.demo.api.read_handlers import source
+from servedeck.demo.api.request import (
     Call,
     Form,
     ListOptions,
@@ -20,9 +20,9 @@ from servedeck.demo.api.requests import (
     list_options,
     too_large_version,
 )
-from servedeck.demo.api.table import partial, table
+from servedeck.demo.api.tables.table import partial, table
 from servedeck.demo.resources import EVENTS
-from servedeck.demo.store import Change, Store, Subscription
+from servedeck.demo.store.store import Change, Store, Subscription
 
 Json = dict[str, Any]
 Predicate = Callable[[Json], bool]
