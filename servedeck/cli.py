@@ -256,14 +256,15 @@ def _target(
     if not args.demo:
         yield target
         return
-    from servedeck.demo import cluster
+    from servedeck.demo.errors import DemoError
+    from servedeck.demo.process import spawn
 
     # The demo has contexts of its own, and its servings are spread over several namespaces.
     target = replace(target, context=args.context, all_namespaces=not target.namespace)
     try:
-        with cluster.spawn(meanwhile=meanwhile) as file:
+        with spawn(meanwhile=meanwhile) as file:
             yield replace(target, kubeconfig=(file,))
-    except cluster.DemoError as error:
+    except DemoError as error:
         raise CommandError(str(error)) from error
 
 
@@ -426,6 +427,6 @@ def _servings(filename: str) -> list[ServingSpec]:
 
 
 def _demo_serve(args: argparse.Namespace) -> int:
-    from servedeck.demo import cluster
+    from servedeck.demo.serve import serve
 
-    return cluster.serve(args)
+    return serve(args)

@@ -260,7 +260,7 @@ def test_drafts_of_a_demo_lie_with_its_files_and_others_in_the_operators_place(
         return 0
 
     monkeypatch.setattr("tui.start.run", run)
-    monkeypatch.setattr("servedeck.demo.cluster.spawn", lambda **_: contextlib.nullcontext(file))
+    monkeypatch.setattr("servedeck.demo.process.spawn", lambda **_: contextlib.nullcontext(file))
     monkeypatch.setattr("servedeck.terminal.why_not", lambda: "")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     try:

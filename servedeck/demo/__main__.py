@@ -1,8 +1,8 @@
-"""The demo's own process, as `servedeck --demo` starts it."""
+"""The demo's child process, as `servedeck --demo` starts it."""
 
 import sys
 
-from servedeck.demo.cluster import child
+from servedeck.demo.process import run_child
 
 if __name__ == "__main__":
-    sys.exit(child(sys.argv[1:]))
+    sys.exit(run_child(sys.argv[1:]))

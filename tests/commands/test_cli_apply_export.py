@@ -13,7 +13,7 @@ import pytest
 
 from servedeck import cli
 from servedeck.commands import apply
-from servedeck.demo import cluster
+from servedeck.demo.process import spawn
 from tests.cluster.api import kubeconfig as write_kubeconfig
 from tests.waiting import LIMIT
 
@@ -34,7 +34,7 @@ LOGIN_PAGE = b"<!DOCTYPE html><title>Log in</title>"
 
 @pytest.fixture(scope="module")
 def kubeconfig() -> Iterator[Path]:
-    with cluster.spawn() as file:
+    with spawn() as file:
         yield file
 
 

@@ -25,15 +25,19 @@ import psutil
 import pytest
 
 from servedeck.demo import cluster
-from servedeck.demo.cluster import DemoCluster, DemoError, Process, serve, spawn
+from servedeck.demo.cluster import DemoCluster
+from servedeck.demo.errors import DemoError
+from servedeck.demo.process import DemoProcess, spawn
 from servedeck.demo.resources import DEPLOYMENTS, PODS
+from servedeck.demo.runtime_files import RuntimeDirectory
+from servedeck.demo.serve import serve
 from tests.waiting import LIMIT, until, wait_for
 
 Json = dict[str, Any]
 PARENT = """
 import sys, time
-from servedeck.demo.cluster import Process
-demo = Process()
+from servedeck.demo.process import DemoProcess
+demo = DemoProcess()
 print(demo.pid, demo.kubeconfig(), flush=True)
 time.sleep(600)
 """
@@ -59,9 +63,9 @@ def test_the_next_start_removes_what_killed_demos_left(own_temporary_directory: 
         path.mkdir()
     os.utime(old, (1, 1))  # killed before it had its lock
     foreign.symlink_to(own_temporary_directory)
-    dead = cluster._Directory()
+    dead = RuntimeDirectory()
     os.close(dead._lock)  # as the end of its process does
-    living = cluster._Directory()
+    living = RuntimeDirectory()
     assert set(own_temporary_directory.iterdir()) == {young, foreign, living.path}
     living.remove()
 
@@ -120,8 +124,8 @@ def test_a_parent_that_is_killed_while_the_demo_starts_leaves_nothing_either(
     own_temporary_directory: Path,
 ) -> None:
     script = (
-        "import os; from servedeck.demo.cluster import Process;"
-        "print(Process().pid, flush=True); os.kill(os.getpid(), 9)"
+        "import os; from servedeck.demo.process import DemoProcess;"
+        "print(DemoProcess().pid, flush=True); os.kill(os.getpid(), 9)"
     )
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
     assert process.stdout is not None
@@ -132,7 +136,7 @@ def test_a_parent_that_is_killed_while_the_demo_starts_leaves_nothing_either(
 
 
 def test_a_demo_ends_by_itself_when_nobody_holds_its_pipe() -> None:
-    demo = Process()
+    demo = DemoProcess()
     demo.kubeconfig()
     assert demo.exit_code is None
     demo.end()
@@ -144,9 +148,9 @@ def test_a_demo_whose_event_loop_hangs_ends_with_its_parent_too(
 ) -> None:
     # 0 is the number of no process: to this child its parent is dead
     code = (
-        "import sys, time; from servedeck.demo import cluster;"
-        "cluster._quiet = lambda log: (print('hangs', flush=True), time.sleep(3600));"
-        "cluster.child([sys.argv[1], '0', '0', '1'])"
+        "import sys, time; from servedeck.demo import process;"
+        "process._redirect_output = lambda log: (print('hangs', flush=True), time.sleep(3600));"
+        "process.run_child([sys.argv[1], '0', '0', '1'])"
     )
     reader, writer = os.pipe()
     process = subprocess.Popen(
@@ -168,7 +172,7 @@ def test_a_demo_whose_event_loop_hangs_ends_with_its_parent_too(
 def test_a_demo_that_is_killed_itself_is_cleaned_up_by_its_parent(
     own_temporary_directory: Path,
 ) -> None:
-    demo = Process()
+    demo = DemoProcess()
     demo.kubeconfig()
     os.kill(demo.pid, signal.SIGKILL)
     demo.end()
@@ -202,7 +206,7 @@ def test_two_demos_run_side_by_side() -> None:
 
 
 def test_a_demo_that_cannot_start_says_why() -> None:
-    demo = Process(seed=0, speed=-1.0)
+    demo = DemoProcess(seed=0, speed=-1.0)
     with pytest.raises(DemoError, match=r"did not start: .*positive number"):
         demo.kubeconfig()
     demo.end()
@@ -238,7 +242,7 @@ async def test_a_state_that_is_none_is_told_in_a_sentence(tmp_path: Path) -> Non
 async def test_a_state_that_cannot_be_saved_is_told_once_and_saved_when_it_can_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cluster, "_SAVE_PERIOD", 0.01)
+    monkeypatch.setattr(cluster, "_SAVE_PERIOD_SECONDS", 0.01)
     state = tmp_path / "folder" / "state.json"
     state.parent.mkdir()
     tries: list[DemoCluster] = []
@@ -258,8 +262,7 @@ async def test_a_state_that_cannot_be_saved_is_told_once_and_saved_when_it_can_b
             tries.clear()
             await until(lambda: len(tries) >= 3)
             assert capfd.readouterr().err == (
-                f"servedeck: The demo's state cannot be saved to {state}: "
-                "No such file or directory.\n"
+                f"servedeck: Cannot save the demo's state to {state}: No such file or directory.\n"
             )
             state.parent.mkdir()
             await until(state.exists)
@@ -274,7 +277,7 @@ async def test_a_state_that_cannot_be_saved_at_the_end_is_told_and_all_else_is_c
     await demo.__aenter__()
     kubeconfig = demo.kubeconfig.read_text()
     shutil.rmtree(state.parent)
-    with pytest.raises(DemoError, match=f"cannot be saved to {state}: No such file"):
+    with pytest.raises(DemoError, match=f"Cannot save the demo's state to {state}: No such file"):
         await demo.__aexit__(None, None, None)
     assert list(own_temporary_directory.iterdir()) == []
     address = urllib.parse.urlsplit(json.loads(kubeconfig)["clusters"][0]["cluster"]["server"])
@@ -286,9 +289,9 @@ async def test_a_state_that_cannot_be_saved_at_the_end_is_told_and_all_else_is_c
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"port": 70000}, "port must lie between"),
+        ({"port": 70000}, "port must be between"),
         ({"speed": 0.0}, "speed must be above 0"),
-        ({"state": "/nowhere/at/all.json"}, "There is no directory /nowhere/at"),
+        ({"state": "/nowhere/at/all.json"}, "The directory /nowhere/at"),
     ],
 )
 def test_serve_refuses_what_makes_no_sense(
@@ -306,14 +309,14 @@ def test_serve_says_that_a_port_is_taken(capsys: pytest.CaptureFixture[str]) -> 
         taken.listen()
         port = taken.getsockname()[1]
         assert serve(SimpleNamespace(port=port, state=None, seed=0, speed=1.0)) == 1
-    assert f"cannot listen on port {port}" in capsys.readouterr().err
+    assert f"Cannot listen on port {port}" in capsys.readouterr().err
 
 
 @contextlib.contextmanager
 def served(state: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     """`servedeck demo serve` as a process, and its kubeconfig."""
     script = (
-        "import sys; from types import SimpleNamespace; from servedeck.demo.cluster import serve;"
+        "import sys; from types import SimpleNamespace; from servedeck.demo.serve import serve;"
         f"sys.exit(serve(SimpleNamespace(port=0, state={str(state)!r}, seed=0, speed=1.0)))"
     )
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
@@ -336,7 +339,7 @@ def test_a_killed_server_has_saved_what_changed_and_its_file_is_free(
         options = SimpleNamespace(port=0, state=str(state), seed=0, speed=1.0)
         assert serve(options) == 1
         error = capsys.readouterr().err
-        assert f"Another demo keeps its state in {state}" in error and error.count("\n") == 1
+        assert f"Another demo uses the state file {state}" in error and error.count("\n") == 1
         process.kill()
         process.wait()
     with served(state) as (process, kubeconfig):
@@ -349,7 +352,7 @@ async def test_a_state_is_saved_as_it_changes_and_no_second_demo_takes_it(tmp_pa
     other.symlink_to(state)
     async with DemoCluster(state=state, live=False) as demo:
         for same in (state, other):
-            with pytest.raises(DemoError, match="Another demo keeps its state"):
+            with pytest.raises(DemoError, match="Another demo uses the state file"):
                 await DemoCluster(state=same, live=False).__aenter__()
         demo.store.delete(DEPLOYMENTS, "search", "bge-m3")
         await until(
