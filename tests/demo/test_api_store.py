@@ -10,7 +10,9 @@ import pytest
 
 from servedeck.demo.api.status import StatusError
 from servedeck.demo.resources import CONFIGMAPS, DEPLOYMENTS, NAMESPACES, PODS, RESOURCES
-from servedeck.demo.store.store import ALL, Change, Store, Subscription
+from servedeck.demo.store.changes import Change, Subscription
+from servedeck.demo.store.store import Store
+from servedeck.demo.store.update_strategy import ALL
 
 Json = dict[str, Any]
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from servedeck.demo.resources import DEPLOYMENTS, PODS
-from servedeck.demo.store.store import Change
+from servedeck.demo.store.changes import Change
 from tests.demo.cluster_fixture import World, container_of
 
 Json = dict[str, Any]

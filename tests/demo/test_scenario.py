@@ -22,7 +22,8 @@ from servedeck.demo.resources import (
 )
 from servedeck.demo.scenario import fixtures
 from servedeck.demo.scenario.scenario import Story
-from servedeck.demo.store.store import Change, Store
+from servedeck.demo.store.changes import Change
+from servedeck.demo.store.store import Store
 
 Json = dict[str, Any]
 NOW = 1_795_445_000.0

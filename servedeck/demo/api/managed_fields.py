@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from servedeck.demo.api import field_set, status
 from servedeck.demo.api.field_set import Path, Paths
 from servedeck.demo.api.schema import ANY, Node
-from servedeck.demo.store.store import copy_json
+from servedeck.demo.store.objects import copy_json
 
 Json = dict[str, Any]
 

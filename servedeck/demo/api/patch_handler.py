@@ -22,7 +22,8 @@ from servedeck.demo.api.request_decoding import (
 from servedeck.demo.api.schema import SCALE, Node, named, schema_of
 from servedeck.demo.api.status import Cause, StatusError
 from servedeck.demo.api.write_handlers import Answer, put_scale
-from servedeck.demo.store.store import Store, copy_json
+from servedeck.demo.store.objects import copy_json
+from servedeck.demo.store.store import Store
 
 Json = dict[str, Any]
 

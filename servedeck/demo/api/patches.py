@@ -9,7 +9,7 @@ import jsonpatch
 
 from servedeck.demo.api import status
 from servedeck.demo.api.schema import ANY, Node
-from servedeck.demo.store.store import copy_json
+from servedeck.demo.store.objects import copy_json
 
 Json = dict[str, Any]
 

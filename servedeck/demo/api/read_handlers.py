@@ -19,7 +19,8 @@ from servedeck.demo.api.request import (
 )
 from servedeck.demo.api.tables.table import partial, table
 from servedeck.demo.resources import EVENTS, EVENTS_V1, Resource
-from servedeck.demo.store.store import Key, Store
+from servedeck.demo.store.objects import Key
+from servedeck.demo.store.store import Store
 
 Json = dict[str, Any]
 

@@ -13,7 +13,8 @@ from servedeck.demo.api.schema import schema_of
 from servedeck.demo.api.status import Cause
 from servedeck.demo.api.validation import object_validation
 from servedeck.demo.resources import BY_KIND, Resource
-from servedeck.demo.store.store import Store, copy_json
+from servedeck.demo.store.objects import copy_json
+from servedeck.demo.store.store import Store
 
 Json = dict[str, Any]
 

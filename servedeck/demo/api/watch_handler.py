@@ -22,7 +22,8 @@ from servedeck.demo.api.request import (
 )
 from servedeck.demo.api.tables.table import partial, table
 from servedeck.demo.resources import EVENTS
-from servedeck.demo.store.store import Change, Store, Subscription
+from servedeck.demo.store.changes import Change, Subscription
+from servedeck.demo.store.store import Store
 
 Json = dict[str, Any]
 Predicate = Callable[[Json], bool]

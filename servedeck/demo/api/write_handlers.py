@@ -14,7 +14,8 @@ from servedeck.demo.api.schema import SCALE, named, schema_of
 from servedeck.demo.api.status import Cause
 from servedeck.demo.api.validation import object_validation
 from servedeck.demo.resources import NAMESPACES, REPLICATIONCONTROLLERS
-from servedeck.demo.store.store import ALL, Store
+from servedeck.demo.store.store import Store
+from servedeck.demo.store.update_strategy import ALL
 
 Json = dict[str, Any]
 

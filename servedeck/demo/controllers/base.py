@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from servedeck.demo.clock import Clock, Timer
 from servedeck.demo.resources import Resource
-from servedeck.demo.store.store import Json, Key, Store
+from servedeck.demo.store.objects import Json, Key
+from servedeck.demo.store.store import Store
 from servedeck.serving.units import quantity
 
 if TYPE_CHECKING:

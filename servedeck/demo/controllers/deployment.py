@@ -21,7 +21,8 @@ from servedeck.demo.controllers.base import (
 from servedeck.demo.controllers.deployment_status import Progress
 from servedeck.demo.controllers.rollout import DESIRED, HASH, MAXIMUM, REVISION, replicas_of
 from servedeck.demo.resources import DEPLOYMENTS, PODS, REPLICASETS
-from servedeck.demo.store.store import Change, Json, Key, copy_json
+from servedeck.demo.store.changes import Change
+from servedeck.demo.store.objects import Json, Key, copy_json
 
 _LATENCY = 0.01
 _NOT_COPIED = frozenset(

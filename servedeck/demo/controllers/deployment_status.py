@@ -10,7 +10,7 @@ from servedeck.demo.controllers import rollout
 from servedeck.demo.controllers.base import Context, Queue, condition, key_of, owned_by
 from servedeck.demo.controllers.rollout import replicas_of
 from servedeck.demo.resources import DEPLOYMENTS, REPLICASETS
-from servedeck.demo.store.store import Json, copy_json
+from servedeck.demo.store.objects import Json, copy_json
 
 
 class Progress:

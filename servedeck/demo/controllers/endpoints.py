@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from servedeck.demo.controllers.base import Context, Queue, is_true, key_of, owner_reference
 from servedeck.demo.resources import ENDPOINTS, ENDPOINTSLICES, PODS, SERVICES, Resource
-from servedeck.demo.store.store import Change, Json, Key
+from servedeck.demo.store.changes import Change
+from servedeck.demo.store.objects import Json, Key
 
 _DELAY = 0.1
 

@@ -14,7 +14,8 @@ from typing import TypeVar
 from servedeck.demo.clock import Clock, seconds
 from servedeck.demo.event_messages import Component, Word
 from servedeck.demo.resources import EVENTS
-from servedeck.demo.store.store import Json, Store
+from servedeck.demo.store.objects import Json
+from servedeck.demo.store.store import Store
 
 T = TypeVar("T")
 

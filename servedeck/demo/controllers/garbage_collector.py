@@ -11,7 +11,8 @@ from collections import defaultdict
 
 from servedeck.demo.controllers.base import Context, Queue
 from servedeck.demo.resources import BY_KIND, EVENTS, EVENTS_V1, NAMESPACES, RESOURCES, Resource
-from servedeck.demo.store.store import Change, Json, Key, key_of
+from servedeck.demo.store.changes import Change
+from servedeck.demo.store.objects import Json, Key, key_of
 
 Place = tuple[Resource, Key]
 

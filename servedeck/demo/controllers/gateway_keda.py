@@ -10,7 +10,8 @@ from __future__ import annotations
 from servedeck.demo import event_messages
 from servedeck.demo.controllers.base import Context, Queue, condition, key_of
 from servedeck.demo.resources import DEPLOYMENTS, GATEWAYS, HTTPROUTES, SCALEDOBJECTS, SERVICES
-from servedeck.demo.store.store import Change, Json, Key
+from servedeck.demo.store.changes import Change
+from servedeck.demo.store.objects import Json, Key
 
 CONTROLLER = "gateway.envoyproxy.io/gatewayclass-controller"
 

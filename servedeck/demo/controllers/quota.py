@@ -13,7 +13,9 @@ from servedeck.demo.api.status import StatusError
 from servedeck.demo.controllers.base import Context, Queue, amount, key_of
 from servedeck.demo.controllers.scheduler import Amounts
 from servedeck.demo.resources import PODS, RESOURCEQUOTAS, Resource
-from servedeck.demo.store.store import Change, Json, Key, Store
+from servedeck.demo.store.changes import Change
+from servedeck.demo.store.objects import Json, Key
+from servedeck.demo.store.store import Store
 from servedeck.serving.units import format_quantity
 
 _MUST_SET = frozenset(

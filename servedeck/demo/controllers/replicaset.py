@@ -21,7 +21,8 @@ from servedeck.demo.controllers.base import (
     owner_reference,
 )
 from servedeck.demo.resources import PODS, REPLICASETS
-from servedeck.demo.store.store import Change, Json, Key, copy_json
+from servedeck.demo.store.changes import Change
+from servedeck.demo.store.objects import Json, Key, copy_json
 
 _BACKOFF_FIRST = 0.005
 _BACKOFF_MOST = 1000.0

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from servedeck.demo.clock import seconds
 from servedeck.demo.controllers.base import condition
-from servedeck.demo.store.store import Json
+from servedeck.demo.store.objects import Json
 
 HASH = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"

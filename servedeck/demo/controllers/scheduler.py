@@ -21,7 +21,9 @@ from servedeck.demo.controllers.base import (
     key_of,
 )
 from servedeck.demo.resources import NODES, PERSISTENTVOLUMECLAIMS, PODS
-from servedeck.demo.store.store import ALL, Change, Json, Key
+from servedeck.demo.store.changes import Change
+from servedeck.demo.store.objects import Json, Key
+from servedeck.demo.store.update_strategy import ALL
 
 Amounts = dict[str, Fraction]
 

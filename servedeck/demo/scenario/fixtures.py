@@ -26,7 +26,7 @@ from servedeck.demo.resources import (
     SERVICES,
     Resource,
 )
-from servedeck.demo.store.store import Json
+from servedeck.demo.store.objects import Json
 from servedeck.demo.workloads import failure_simulation
 from servedeck.serving.objects import manifests
 from servedeck.serving.objects.records import MANAGER

@@ -19,7 +19,8 @@ from servedeck.demo.controllers.base import is_true
 from servedeck.demo.resources import DEPLOYMENTS, NODES, PODS, SECRETS
 from servedeck.demo.scenario import fixtures
 from servedeck.demo.scenario.fixtures import SERVINGS, Serving
-from servedeck.demo.store.store import Json, Key, Store
+from servedeck.demo.store.objects import Json, Key
+from servedeck.demo.store.store import Store
 from servedeck.demo.workloads.failure_simulation import Cause
 
 Edit = Callable[[Json], None]

@@ -14,34 +14,14 @@ from typing import Protocol
 
 from servedeck.demo.api import status
 from servedeck.demo.resources import BY_KEY, NAMESPACES, PODS, RESOURCES, Resource
-from servedeck.demo.store.changes import (
-    Change,
-    History,
-    Json,
-    Key,
-    Listener,
-    Subscription,
-    copy_json,
-    key_of,
-    timestamp,
+from servedeck.demo.store.changes import Change, History, Listener, Subscription
+from servedeck.demo.store.objects import Json, Key, copy_json, key_of, timestamp
+from servedeck.demo.store.preconditions import (
+    check_current,
+    check_delete_preconditions,
+    check_namespace,
 )
-from servedeck.demo.store.update_strategy import ALL, combine, content, grace_of, may_go
-
-__all__ = [
-    "ALL",
-    "Admission",
-    "Change",
-    "Clock",
-    "Json",
-    "Key",
-    "Listener",
-    "Store",
-    "Subscription",
-    "SystemClock",
-    "copy_json",
-    "key_of",
-    "timestamp",
-]
+from servedeck.demo.store.update_strategy import combine, content, grace_of, may_go
 
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"  # apimachinery pkg/util/rand: no vowels, no bad words
 _KEPT = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
@@ -122,7 +102,7 @@ class Store:
         """All objects of a kind as they were at `version`; StatusError 410 when forgotten."""
         history = self._histories[resource]
         if version < history.floor:
-            raise self._too_old(version, history)
+            raise _too_old(version, history)
         objects = dict(self._objects[resource])
         for change in reversed(history.changes):
             if change.version <= version:
@@ -149,7 +129,9 @@ class Store:
         if not meta.get("name") and meta.get("generateName"):
             meta["name"] = self._generate(resource, meta)
         if resource.namespaced:
-            self._check_namespace(resource, meta)
+            name = meta.get("namespace", "")
+            namespace = self.find(NAMESPACES, "", name)
+            check_namespace(resource, meta.get("name", ""), name, namespace)
         else:
             meta.pop("namespace", None)
         key = key_of(new)
@@ -176,7 +158,7 @@ class Store:
         meta = obj["metadata"]
         namespace = meta.get("namespace", "") if resource.namespaced else ""
         old = self.get(resource, namespace, meta["name"])
-        self._check_current(resource, meta, old["metadata"])
+        check_current(resource, meta, old["metadata"])
         new: Json = copy_json(combine(resource, old, obj, subresource))
         meta = new["metadata"]
         for field in _KEPT:
@@ -229,7 +211,7 @@ class Store:
         kubelet ends it with grace=0). "Foreground" and "Orphan" leave a finalizer for the garbage
         collector. The last state is returned; with a deletionTimestamp it is still stored."""
         old = self.get(resource, namespace, name)
-        self._check_preconditions(resource, old, uid, version)
+        check_delete_preconditions(resource, old, uid, version)
         seconds = grace_of(old, grace) if resource is PODS else 0
         new: Json = copy_json(old)
         meta = new["metadata"]
@@ -271,7 +253,7 @@ class Store:
             wanted = RESOURCES if resource is None else (resource,)
             for history in (self._histories[r] for r in wanted):
                 if since < history.floor:
-                    raise self._too_old(since, history)
+                    raise _too_old(since, history)
             backlog = sorted(
                 (c for r in wanted for c in self._histories[r].changes if c.version > since),
                 key=lambda change: change.version,
@@ -371,54 +353,6 @@ class Store:
             if (meta.get("namespace", ""), name) not in self._objects[resource]:
                 return name
 
-    def _check_namespace(self, resource: Resource, meta: Json) -> None:
-        name = meta.get("namespace", "")
-        namespace = self.find(NAMESPACES, "", name)
-        if namespace is None:
-            raise status.not_found("", "namespaces", name)
-        if "deletionTimestamp" in namespace["metadata"]:
-            error = status.forbidden(
-                resource.group,
-                resource.plural,
-                meta.get("name", ""),
-                f"unable to create new content in namespace {name} because it is being terminated",
-            )
-            message = f"namespace {name} is being terminated"
-            cause = {"reason": "NamespaceTerminating", "message": message}
-            error.details = (error.details or {}) | {
-                "causes": [cause | {"field": "metadata.namespace"}]
-            }
-            raise error
 
-    def _check_current(self, resource: Resource, meta: Json, old: Json) -> None:
-        uid, version = meta.get("uid"), meta.get("resourceVersion")
-        if uid and uid != old["uid"]:
-            raise status.conflict(
-                resource.group,
-                resource.plural,
-                old["name"],
-                f"StorageError: invalid object, Code: 4, Key: /registry/{resource.plural}/"
-                f"{old.get('namespace', '')}/{old['name']}, ResourceVersion: 0, "
-                f"AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in "
-                f"object meta: {old['uid']}",
-            )
-        if version and version != old["resourceVersion"]:
-            raise status.conflict(resource.group, resource.plural, old["name"])
-
-    def _check_preconditions(self, resource: Resource, old: Json, uid: str, version: str) -> None:
-        meta = old["metadata"]
-        for label, wanted, actual, why in (
-            ("UID", uid, meta["uid"], "deleted and then recreated"),
-            ("ResourceVersion", version, meta["resourceVersion"], "modified"),
-        ):
-            if wanted and wanted != actual:
-                raise status.conflict(
-                    resource.group,
-                    resource.kind,
-                    meta["name"],
-                    f"the {label} in the precondition ({wanted}) does not match the {label} in "
-                    f"record ({actual}). The object might have been {why}",
-                )
-
-    def _too_old(self, version: int, history: History) -> status.StatusError:
-        return status.expired(f"too old resource version: {version} ({history.floor})")
+def _too_old(version: int, history: History) -> status.StatusError:
+    return status.expired(f"too old resource version: {version} ({history.floor})")

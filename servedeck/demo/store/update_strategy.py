@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from servedeck.demo.resources import NAMESPACES, Resource
-from servedeck.demo.store.changes import Json
+from servedeck.demo.store.objects import Json
 
 ALL = "*"
 """As `subresource` of a write by a controller: spec and status in one step, as a binding does."""

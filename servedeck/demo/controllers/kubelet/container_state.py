@@ -11,7 +11,7 @@ from servedeck.demo.controllers.kubelet.images import Image
 from servedeck.demo.controllers.kubelet.node_services import NodeServices, RecordEvent
 from servedeck.demo.controllers.kubelet.pod_info import PodInfo
 from servedeck.demo.event_messages import Word
-from servedeck.demo.store.store import Json
+from servedeck.demo.store.objects import Json
 
 
 class SingleTimer:

@@ -21,7 +21,7 @@ from servedeck.demo.controllers.kubelet.image_puller import (
     ImagePuller,
 )
 from servedeck.demo.controllers.kubelet.probes import Probe
-from servedeck.demo.store.store import Json
+from servedeck.demo.store.objects import Json
 from servedeck.demo.workloads import failure_simulation, server_config
 from servedeck.demo.workloads.failure_simulation import Cause, Plan
 from servedeck.demo.workloads.instance import Instance

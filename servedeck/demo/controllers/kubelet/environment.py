@@ -10,7 +10,8 @@ from typing import NamedTuple
 from servedeck.demo import event_messages
 from servedeck.demo.controllers.kubelet.pod_info import PodInfo
 from servedeck.demo.resources import CONFIGMAPS, PERSISTENTVOLUMECLAIMS, SECRETS, Resource
-from servedeck.demo.store.store import Json, Store
+from servedeck.demo.store.objects import Json
+from servedeck.demo.store.store import Store
 
 
 class MissingConfigError(Exception):

@@ -8,7 +8,8 @@ from servedeck.demo.controllers.kubelet.container_worker import ContainerWorker
 from servedeck.demo.controllers.kubelet.node_services import NodeServices
 from servedeck.demo.controllers.kubelet.pod_worker import PodWorker
 from servedeck.demo.resources import CONFIGMAPS, PODS, SECRETS
-from servedeck.demo.store.store import Change, Json, Key
+from servedeck.demo.store.changes import Change
+from servedeck.demo.store.objects import Json, Key
 from servedeck.demo.workloads.failure_simulation import Cause
 from servedeck.demo.workloads.instance import Instance
 from servedeck.demo.workloads.traffic import Traffic

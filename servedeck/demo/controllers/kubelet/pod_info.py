@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from servedeck.demo.controllers.base import controller_of
 from servedeck.demo.resources import NODES
-from servedeck.demo.store.store import Json, Store
+from servedeck.demo.store.objects import Json
+from servedeck.demo.store.store import Store
 from servedeck.demo.workloads import failure_simulation
 from servedeck.serving.objects.records import SERVING_LABEL
 

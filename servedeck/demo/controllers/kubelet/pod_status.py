@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from servedeck.demo.controllers.base import condition
 from servedeck.demo.controllers.kubelet.container_worker import ContainerWorker
 from servedeck.demo.controllers.kubelet.pod_info import PodInfo
-from servedeck.demo.store.store import Json
+from servedeck.demo.store.objects import Json
 
 
 @dataclass(frozen=True)

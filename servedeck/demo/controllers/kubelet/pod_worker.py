@@ -16,7 +16,7 @@ from servedeck.demo.controllers.kubelet.node_services import NodeServices
 from servedeck.demo.controllers.kubelet.pod_info import pod_info
 from servedeck.demo.controllers.kubelet.pod_status import PodStatusInput, pod_status
 from servedeck.demo.event_messages import Word
-from servedeck.demo.store.store import Json
+from servedeck.demo.store.objects import Json
 
 _MOUNT_RETRY_INITIAL_SECONDS = 0.5
 _MOUNT_RETRY_MAX_SECONDS = 122.0

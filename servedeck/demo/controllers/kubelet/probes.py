@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from servedeck.demo import event_messages
 from servedeck.demo.clock import Clock, Timer
-from servedeck.demo.store.store import Json
+from servedeck.demo.store.objects import Json
 from servedeck.demo.workloads.instance import Instance
 from servedeck.demo.workloads.server_config import OTHER
 

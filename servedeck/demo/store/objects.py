@@ -1,0 +1,30 @@
+"""Objects as plain JSON data, and the small functions that all of the demo uses on them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+Json = dict[str, Any]
+Key = tuple[str, str]
+"""(namespace, name); the namespace of a cluster-wide object is ""."""
+
+
+def copy_json(value: Any) -> Any:
+    """A deep copy of JSON data; several times faster than copy.deepcopy."""
+    if isinstance(value, dict):
+        return {key: copy_json(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [copy_json(item) for item in value]
+    return value
+
+
+def timestamp(moment: datetime) -> str:
+    """metav1.Time as JSON: RFC 3339, whole seconds, UTC."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def key_of(obj: Json) -> Key:
+    """(namespace, name) of an object."""
+    meta = obj["metadata"]
+    return meta.get("namespace", ""), meta.get("name", "")
