@@ -13,7 +13,7 @@ from servedeck.cluster.http.connection import Connection
 from servedeck.commands.apply import apply_all, export, platform
 from servedeck.config import Settings
 from servedeck.demo.cluster import DemoCluster
-from servedeck.demo.scenario.fixtures import SERVINGS, Serving
+from servedeck.demo.scenario.servings import SERVINGS, Serving
 from servedeck.serving.objects.records import MANAGED_BY_LABEL
 from servedeck.serving.spec.document import from_yaml
 

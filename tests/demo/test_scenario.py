@@ -20,8 +20,9 @@ from servedeck.demo.resources import (
     SCALEDOBJECTS,
     SECRETS,
 )
-from servedeck.demo.scenario import fixtures
+from servedeck.demo.scenario import cluster_objects
 from servedeck.demo.scenario.scenario import Story
+from servedeck.demo.scenario.servings import VLLM_IMAGE
 from servedeck.demo.store.changes import Change
 from servedeck.demo.store.store import Store
 
@@ -163,7 +164,7 @@ def test_what_an_operator_changes_the_story_leaves_alone_and_it_heals() -> None:
 
     def mend(obj: Json) -> None:
         container = obj["spec"]["template"]["spec"]["containers"][0]
-        container["image"] = fixtures.VLLM_IMAGE
+        container["image"] = VLLM_IMAGE
         container["imagePullPolicy"] = "Always"
 
     play.store.mutate(DEPLOYMENTS, "vision", "qwen25-vl-7b", mend)
@@ -181,7 +182,7 @@ def test_what_an_operator_changes_the_story_leaves_alone_and_it_heals() -> None:
 def test_adding_the_missing_secret_heals_the_npu_serving() -> None:
     play = Play()
     assert play.reasons("npu-lab", "llama-31-8b") == {"CreateContainerConfigError"}
-    play.store.create(SECRETS, fixtures.token("npu-lab")[1])
+    play.store.create(SECRETS, cluster_objects.token("npu-lab")[1])
     play.clock.advance(120)
     assert play.status("npu-lab", "llama-31-8b")["readyReplicas"] == 1
 

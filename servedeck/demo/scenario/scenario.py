@@ -17,8 +17,9 @@ from servedeck.demo.clock import Clock
 from servedeck.demo.controllers import Controllers
 from servedeck.demo.controllers.base import is_true
 from servedeck.demo.resources import DEPLOYMENTS, NODES, PODS, SECRETS
-from servedeck.demo.scenario import fixtures
-from servedeck.demo.scenario.fixtures import SERVINGS, Serving
+from servedeck.demo.scenario import cluster_objects, serving_objects
+from servedeck.demo.scenario.cluster_objects import TOKEN_SECRET
+from servedeck.demo.scenario.servings import OLDER_VLLM_IMAGE, SERVINGS, VLLM_IMAGE, Serving
 from servedeck.demo.store.objects import Json, Key
 from servedeck.demo.store.store import Store
 from servedeck.demo.workloads.failure_simulation import Cause
@@ -62,7 +63,7 @@ class Story:
     def open(self, now: float) -> None:
         """Lets the controllers live through the past, up to `now`."""
         clock, create = self._clock, self._store.create
-        for resource, obj in fixtures.foundation():
+        for resource, obj in cluster_objects.foundation():
             create(resource, obj)
         for serving in SERVINGS:
             clock.at(now - serving.age * _DAY, partial(self._make, serving))
@@ -71,7 +72,7 @@ class Story:
         self._remember()
 
     def _make(self, serving: Serving) -> None:
-        for resource, obj in fixtures.objects(serving):
+        for resource, obj in serving_objects.objects(serving):
             if serving.key == ("chat", "exaone-40-32b") and resource is DEPLOYMENTS:
                 obj["spec"]["replicas"] = 2
             if serving.key == ("research", "llama-32-3b") and resource is DEPLOYMENTS:
@@ -92,7 +93,7 @@ class Story:
 
         edit = self._edit
         chat, exaone = ("chat", "llama-31-8b"), ("chat", "exaone-40-32b")
-        ago(6.2 * _DAY, lambda: edit(chat, _image(fixtures.VLLM_OLDER)))
+        ago(6.2 * _DAY, lambda: edit(chat, _image(OLDER_VLLM_IMAGE)))
         ago(2.3 * _DAY, lambda: edit(chat, _replicas(3)))
         ago(3.1 * _DAY, lambda: self._crash(("chat", "llama-33-70b"), Cause.DEVICE_ERROR))
         ago(0.6 * _DAY, lambda: edit(("agents", "gpt-oss-20b"), _replicas(0)))
@@ -149,7 +150,7 @@ class Story:
                 "the invoice reader's image",
                 lambda _: toggle(
                     ("vision", "qwen25-vl-7b"),
-                    _image(fixtures.VLLM_IMAGE),
+                    _image(VLLM_IMAGE),
                     _image("vllm/vllm-openai:v0.33.O"),
                 ),
                 (480, 720),
@@ -167,8 +168,8 @@ class Story:
                 "a new release of vLLM",
                 lambda _: toggle(
                     ("research", "mistral-7b"),
-                    _image(fixtures.VLLM_IMAGE),
-                    _image(fixtures.VLLM_OLDER),
+                    _image(VLLM_IMAGE),
+                    _image(OLDER_VLLM_IMAGE),
                 ),
                 (520, 800),
                 (560, 640),
@@ -214,9 +215,9 @@ class Story:
         key = ("npu-lab", "llama-31-8b")
         if not self._mine(key):
             return False
-        place = ("npu-lab", fixtures.TOKEN)
+        place = ("npu-lab", TOKEN_SECRET)
         if self._store.find(SECRETS, *place) is None:
-            self._store.create(*fixtures.token("npu-lab"))
+            self._store.create(*cluster_objects.token("npu-lab"))
             return True
         self._store.delete(SECRETS, *place)
         return self._restart(key)

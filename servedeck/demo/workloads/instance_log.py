@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Iterator
 
-from servedeck.demo.workloads import furiosa_log, vllm_log
+from servedeck.demo.workloads import furiosa_log, vllm_crash_log, vllm_log
 from servedeck.demo.workloads.failure_simulation import Cause
 from servedeck.demo.workloads.instance import Instance
 from servedeck.demo.workloads.log_lines import Line
@@ -33,7 +33,9 @@ class Log:
 
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
-        self._format = vllm_log if instance.server.engine == VLLM else furiosa_log
+        vllm = instance.server.engine == VLLM
+        self._format = vllm_log if vllm else furiosa_log
+        self._death_lines = vllm_crash_log.death if vllm else furiosa_log.death
         self._start = list(self._startup())
 
     def begin(self, now: float) -> float:
@@ -134,7 +136,7 @@ class Log:
             return
         if plan.dies_after is not None and not instance.killed:
             if instance.server.engine != OTHER:
-                yield from self._format.death(instance, plan.dies_after)
+                yield from self._death_lines(instance, plan.dies_after)
         elif instance.ended is not None and plan.hangs_at is None:
             yield from self._format.shutdown(instance, instance.ended - instance.started - 0.04)
 

@@ -1,0 +1,193 @@
+"""The objects that exist before any serving: namespaces, nodes, the gateway, quotas, tokens."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+
+from servedeck.config import PLATFORM_CONFIGMAP, PLATFORM_NAMESPACE
+from servedeck.demo.resources import (
+    CONFIGMAPS,
+    GATEWAYS,
+    NAMESPACES,
+    NODES,
+    PERSISTENTVOLUMECLAIMS,
+    RESOURCEQUOTAS,
+    SECRETS,
+    Resource,
+)
+from servedeck.demo.scenario.servings import A100, GPU, H100, L40S, NPU
+from servedeck.demo.store.objects import Json
+
+ResourceObject = tuple[Resource, Json]
+
+HOST = "serving.acme.example"
+GATEWAY = ("platform", "serving-gateway")
+TOKEN_SECRET = "hf-token"  # noqa: S105 - the name of a Secret
+
+
+def foundation() -> Iterator[ResourceObject]:
+    """What is there before any serving: nodes, projects, the gateway, quotas, tokens."""
+    for project in (
+        "default",
+        "kube-system",
+        "platform",
+        PLATFORM_NAMESPACE,
+        "chat",
+        "search",
+        "vision",
+        "agents",
+        "npu-lab",
+        "research",
+    ):
+        yield NAMESPACES, {"metadata": {"name": project}}
+    yield _node("control-1", {"cpu": "8", "memory": "32Gi"}, control_plane=True)
+    yield _node("h100-1", {"cpu": "192", "memory": "2000Gi", GPU: "8"}, product=H100, number=11)
+    yield _node("h100-2", {"cpu": "192", "memory": "2000Gi", GPU: "8"}, product=H100, number=12)
+    yield _node("a100-1", {"cpu": "128", "memory": "1000Gi", GPU: "4"}, product=A100, number=21)
+    yield _node("l40s-1", {"cpu": "96", "memory": "768Gi", GPU: "8"}, product=L40S, number=31)
+    yield _node("rngd-1", {"cpu": "96", "memory": "1000Gi", NPU: "4"}, product="rngd", number=41)
+    yield (
+        GATEWAYS,
+        {
+            "metadata": {"namespace": GATEWAY[0], "name": GATEWAY[1]},
+            "spec": {
+                "gatewayClassName": "envoy",
+                "listeners": [
+                    {
+                        "name": "https",
+                        "hostname": HOST,
+                        "port": 443,
+                        "protocol": "HTTPS",
+                        "tls": {"mode": "Terminate", "certificateRefs": [{"name": "serving-tls"}]},
+                        "allowedRoutes": {"namespaces": {"from": "All"}},
+                    }
+                ],
+            },
+            "status": {"addresses": [{"type": "Hostname", "value": HOST}]},
+        },
+    )
+    for project in ("chat", "research"):
+        yield token(project)
+    yield (
+        RESOURCEQUOTAS,
+        {
+            "metadata": {"namespace": "research", "name": "accelerators"},
+            "spec": {"hard": {"requests.nvidia.com/gpu": "3"}},
+        },
+    )
+    yield (
+        PERSISTENTVOLUMECLAIMS,
+        {
+            "metadata": {"namespace": "chat", "name": "prompts"},
+            "spec": {
+                "accessModes": ["ReadWriteMany"],
+                "resources": {"requests": {"storage": "50Gi"}},
+                "storageClassName": "shared",
+                "volumeMode": "Filesystem",
+                "volumeName": "pvc-5f1c0d7e",
+            },
+            "status": {
+                "phase": "Bound",
+                "accessModes": ["ReadWriteMany"],
+                "capacity": {"storage": "50Gi"},
+            },
+        },
+    )
+    yield (
+        CONFIGMAPS,
+        {
+            "metadata": {"namespace": "chat", "name": "chat-templates"},
+            "data": {"default.jinja": "{{ messages }}"},
+        },
+    )
+    yield (
+        CONFIGMAPS,
+        {
+            "metadata": {"namespace": PLATFORM_NAMESPACE, "name": PLATFORM_CONFIGMAP},
+            "data": {"endpoint_host": HOST, "gateway": "/".join(GATEWAY)},
+        },
+    )
+
+
+def token(project: str) -> ResourceObject:
+    """The project's token for gated models."""
+    value = base64.b64encode(b"hf_demo_not_a_real_token").decode()
+    return SECRETS, {
+        "metadata": {"namespace": project, "name": TOKEN_SECRET},
+        "type": "Opaque",
+        "data": {"token": value},
+    }
+
+
+def _node(
+    name: str,
+    resources: dict[str, str],
+    *,
+    product: str = "",
+    number: int = 1,
+    control_plane: bool = False,
+) -> ResourceObject:
+    labels = {
+        "kubernetes.io/hostname": name,
+        "kubernetes.io/arch": "amd64",
+        "kubernetes.io/os": "linux",
+    }
+    spec: Json = {}
+    if control_plane:
+        labels["node-role.kubernetes.io/control-plane"] = ""
+        spec["taints"] = [{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}]
+    if GPU in resources:
+        labels |= {
+            "nvidia.com/gpu.present": "true",
+            "nvidia.com/gpu.product": product,
+            "nvidia.com/gpu.count": resources[GPU],
+            "nvidia.com/gpu.memory": "46068" if product == L40S else "81559",
+            "nvidia.com/mig.strategy": "none",
+        }
+        spec["taints"] = [{"key": GPU, "effect": "NoSchedule", "value": "present"}]
+    if NPU in resources:
+        labels |= {
+            "furiosa.ai/npu.count": resources[NPU],
+            "furiosa.ai/npu.family": "rngd",
+            "furiosa.ai/npu.product": product,
+            "furiosa.ai/npu.driver.version": "2026.2.0",
+        }
+    amounts = {**resources, "pods": "110", "ephemeral-storage": "3500Gi"}
+    conditions = [
+        _node_condition("MemoryPressure", "False", "KubeletHasSufficientMemory"),
+        _node_condition("DiskPressure", "False", "KubeletHasNoDiskPressure"),
+        _node_condition("PIDPressure", "False", "KubeletHasSufficientPID"),
+        _node_condition("Ready", "True", "KubeletReady"),
+    ]
+    return NODES, {
+        "metadata": {"name": name, "labels": labels},
+        "spec": spec,
+        "status": {
+            "capacity": amounts,
+            "allocatable": dict(amounts),
+            "conditions": conditions,
+            "addresses": [
+                {"type": "InternalIP", "address": f"10.20.0.{number}"},
+                {"type": "Hostname", "address": name},
+            ],
+            "nodeInfo": {
+                "kubeletVersion": "v1.36.3",
+                "containerRuntimeVersion": "containerd://2.1.4",
+                "osImage": "Ubuntu 24.04.3 LTS",
+                "operatingSystem": "linux",
+                "architecture": "amd64",
+                "kernelVersion": "6.8.0-71-generic",
+            },
+        },
+    }
+
+
+def _node_condition(type_: str, value: str, reason: str) -> Json:
+    messages = {
+        "KubeletHasSufficientMemory": "kubelet has sufficient memory available",
+        "KubeletHasNoDiskPressure": "kubelet has no disk pressure",
+        "KubeletHasSufficientPID": "kubelet has sufficient PID available",
+        "KubeletReady": "kubelet is posting ready status",
+    }
+    return {"type": type_, "status": value, "reason": reason, "message": messages[reason]}

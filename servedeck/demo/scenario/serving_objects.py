@@ -1,0 +1,175 @@
+"""The objects of a serving, as servedeck or somebody else made them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from servedeck.demo.api import field_set
+from servedeck.demo.api.defaults import fill
+from servedeck.demo.api.schema import schema_of
+from servedeck.demo.resources import DEPLOYMENTS, HTTPROUTES, SCALEDOBJECTS, SERVICES, Resource
+from servedeck.demo.scenario.cluster_objects import GATEWAY, HOST, TOKEN_SECRET, ResourceObject
+from servedeck.demo.scenario.servings import Serving
+from servedeck.demo.store.objects import Json
+from servedeck.demo.workloads import failure_simulation
+from servedeck.serving.objects import manifests
+from servedeck.serving.objects.records import MANAGER
+from servedeck.serving.objects.routes import Platform
+from servedeck.serving.spec.spec import EnvVar, KeyRef, Quantity, ServingSpec
+from servedeck.serving.spec.templates import TEMPLATES
+
+PLATFORM = Platform(host=HOST, gateway="/".join(GATEWAY))
+
+
+def objects(serving: Serving) -> Iterator[ResourceObject]:
+    """Deployment, Service and route of a serving, as servedeck makes them; only a Deployment and
+    a Service, in its own way, for one that servedeck did not make."""
+    built = _made_by_servedeck(serving) if serving.managed else _foreign(serving)
+    for resource, obj in built:
+        if resource is DEPLOYMENTS:
+            _around(serving, obj)
+        yield _filled(resource, obj)
+    if serving.key == ("chat", "llama-31-8b"):
+        labels = dict(manifests.labels_of(spec(serving)))
+        meta = {"namespace": serving.project, "name": serving.name, "labels": labels}
+        yield SCALEDOBJECTS, {"metadata": meta, "spec": _scaling(serving)}
+
+
+def spec(serving: Serving) -> ServingSpec:
+    """What an operator said in the form for a serving that servedeck made."""
+    template = TEMPLATES[serving.template]
+    head = () if template.command else ("serve",)
+    read = template.read(template.command, (*head, serving.model, *serving.args))
+    assert read is not None, f"{serving.name}'s arguments are not those of {template.id}"
+    settings = read[1]
+    if settings.get("gpu_memory_utilization", 0) is None:  # the form proposes a value
+        settings["gpu_memory_utilization"] = template.defaults()["gpu_memory_utilization"]
+    reference = KeyRef(name=TOKEN_SECRET, key="token")
+    return ServingSpec(
+        name=serving.name,
+        project=serving.project,
+        description=serving.description,
+        template=serving.template,
+        image=serving.image,
+        cpu=Quantity(serving.cpu),
+        memory=Quantity(serving.memory),
+        accelerator=serving.resource,
+        accelerator_count=serving.count,
+        replicas=serving.replicas,
+        settings=settings,
+        env=(EnvVar(name="HF_TOKEN", secret=reference),) if serving.token else (),
+    )
+
+
+def _made_by_servedeck(serving: Serving) -> Iterator[ResourceObject]:
+    resources = {"Deployment": DEPLOYMENTS, "Service": SERVICES, "HTTPRoute": HTTPROUTES}
+    for obj in manifests.build(spec(serving), PLATFORM):
+        resource = resources[obj["kind"]]
+        # Applied by servedeck: what a later document leaves out, it takes away.
+        owned = {
+            "manager": MANAGER,
+            "operation": "Apply",
+            "apiVersion": obj["apiVersion"],
+            "fieldsType": "FieldsV1",
+            "fieldsV1": field_set.encode(field_set.owned(schema_of(resource), obj)),
+        }
+        obj["metadata"]["managedFields"] = [owned]
+        yield resource, obj
+
+
+def _around(serving: Serving, obj: Json) -> None:
+    """What another hand than servedeck's wrote into the Deployment: it stays when the serving is
+    saved."""
+    template = obj["spec"]["template"]
+    template["metadata"]["annotations"] = {
+        failure_simulation.LOAD: str(serving.load),
+        **serving.annotations,
+    }
+    if serving.product:
+        template["spec"]["nodeSelector"] = {"nvidia.com/gpu.product": serving.product}
+    if serving.recreate:
+        obj["spec"]["strategy"] = {"type": "Recreate"}
+
+
+def _foreign(serving: Serving) -> Iterator[ResourceObject]:
+    """A serving that somebody wrote by hand, without servedeck's labels."""
+    labels = {"app": serving.name}
+    meta: Json = {"namespace": serving.project, "name": serving.name, "labels": labels}
+    pod: Json = {
+        "enableServiceLinks": False,
+        "containers": [_container(serving)],
+        "volumes": [
+            {"name": "model-cache", "emptyDir": {}},
+            {"name": "dshm", "emptyDir": {"medium": "Memory", "sizeLimit": "16Gi"}},
+        ],
+        "tolerations": [{"key": serving.resource, "operator": "Exists", "effect": "NoSchedule"}],
+    }
+    body: Json = {
+        "replicas": serving.replicas,
+        "progressDeadlineSeconds": 3600,
+        "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": dict(labels)}, "spec": pod},
+    }
+    yield DEPLOYMENTS, {"metadata": meta, "spec": body}
+    ports = [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}]
+    service = {"selector": dict(labels), "ports": ports}
+    yield SERVICES, {"metadata": {**meta, "labels": dict(labels)}, "spec": service}
+
+
+def _container(serving: Serving) -> Json:
+    env: list[Json] = [{"name": "HF_HOME", "value": "/root/.cache/huggingface"}]
+    if serving.token:
+        reference = {"name": TOKEN_SECRET, "key": "token"}
+        env.append({"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": reference}})
+    fixed = {"memory": serving.memory, serving.resource: str(serving.count)}
+    probe = {"httpGet": {"path": "/health", "port": "http"}, "timeoutSeconds": 5}
+    return {
+        "name": "vllm",
+        "image": serving.image,
+        "command": ["vllm", "serve"],
+        "args": [serving.model, *serving.args],
+        "ports": [{"name": "http", "containerPort": 8000, "protocol": "TCP"}],
+        "env": env,
+        "resources": {"requests": {"cpu": serving.cpu, **fixed}, "limits": dict(fixed)},
+        "volumeMounts": [
+            {"name": "model-cache", "mountPath": "/root/.cache/huggingface"},
+            {"name": "dshm", "mountPath": "/dev/shm"},  # noqa: S108 - a mount, not a file of ours
+        ],
+        "startupProbe": {**probe, "periodSeconds": 10, "failureThreshold": 180},
+        "readinessProbe": {**probe, "periodSeconds": 5, "failureThreshold": 3},
+        "livenessProbe": {**probe, "periodSeconds": 10, "failureThreshold": 6},
+        # the end of the log of an instance that died says why it did
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+
+
+def _scaling(serving: Serving) -> Json:
+    query = (
+        "(1000 * histogram_quantile(0.95, sum by (le)(rate(vllm:e2e_request_latency_seconds_bucket"
+        f'{{namespace="{serving.project}",pod=~"{serving.name}-.*"}}[2m]))) > 0) or vector(0)'
+    )
+    return {
+        "scaleTargetRef": {"name": serving.name},
+        "pollingInterval": 15,
+        "cooldownPeriod": 60,
+        "minReplicaCount": 2,
+        "maxReplicaCount": 6,
+        "triggers": [
+            {
+                "type": "prometheus",
+                "name": "p95",
+                "metricType": "Value",
+                "metadata": {
+                    "serverAddress": "http://prometheus.monitoring:9090",
+                    "threshold": "5000",
+                    "query": query,
+                },
+            }
+        ],
+    }
+
+
+def _filled(resource: Resource, obj: Json) -> ResourceObject:
+    """With the values that the API server would fill in."""
+    fill(resource, obj)
+    return resource, obj
