@@ -6,12 +6,12 @@ util/flowcontrol/backoff.go for the back-off.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from servedeck.demo import event_messages
 from servedeck.demo.clock import Timer, seconds, stamp
 from servedeck.demo.controllers.kubelet import images
+from servedeck.demo.controllers.kubelet.container_probes import ContainerProbes
 from servedeck.demo.controllers.kubelet.container_state import ContainerContext
 from servedeck.demo.controllers.kubelet.environment import MissingConfigError, environment
 from servedeck.demo.controllers.kubelet.image_puller import (
@@ -20,7 +20,6 @@ from servedeck.demo.controllers.kubelet.image_puller import (
     SYNC_SECONDS,
     ImagePuller,
 )
-from servedeck.demo.controllers.kubelet.probes import Probe
 from servedeck.demo.store.objects import Json
 from servedeck.demo.workloads import failure_simulation, server_config
 from servedeck.demo.workloads.failure_simulation import Cause, Plan
@@ -42,19 +41,16 @@ class ContainerWorker:
         self._status = container.status
         self._clock = container.services.clock
         self._puller = ImagePuller(container, self._create)
+        self._probes = ContainerProbes(
+            container, set_ready=self._set_ready, kill=self._kill_unhealthy
+        )
         self._receives_traffic = receives_traffic
-        self._ports: dict[str, int] = {
-            port["name"]: int(port.get("containerPort") or 0)
-            for port in container.spec.get("ports") or ()
-            if port.get("name")
-        }
         self.instance: Instance | None = None
         self._earlier: Instance | None = None
         self._env: dict[str, str] = {}
         self._crash_backoff = 0.0
         self._last_restart = 0.0
         self._death: Timer | None = None
-        self._probes: list[Probe] = []
         self._stopping = False
 
     # -- what the Pod and the nodes read ----------------------------------------------------------
@@ -190,64 +186,7 @@ class ContainerWorker:
         if instance.plan.dies_after is not None:
             when = instance.started + instance.plan.dies_after
             self._death = self._clock.at(when, self._end_as_planned)
-        self._status.started = started or "startupProbe" not in self._container.spec
-        if self._status.started:
-            self._start_running_probes(ready=ready)
-        else:
-            self._start_probe("startup", self._startup_probed)
-
-    def _start_running_probes(self, *, ready: bool = False) -> None:
-        if "readinessProbe" in self._container.spec:
-            self._start_probe("readiness", self._readiness_probed, passed=ready)
-            if ready:
-                self._set_ready(True)
-        else:
-            self._set_ready(True)
-        if "livenessProbe" in self._container.spec:
-            self._start_probe("liveness", self._liveness_probed, passed=ready)
-
-    def _start_probe(
-        self, kind: str, on_result: Callable[[bool], None], *, passed: bool = False
-    ) -> None:
-        assert self.instance is not None
-
-        def on_failure(output: str) -> None:
-            self._container.event(event_messages.UNHEALTHY, probe=kind.capitalize(), output=output)
-
-        probe = Probe(
-            self._clock,
-            self._container.spec[f"{kind}Probe"],
-            self.instance,
-            self._container.pod.address,
-            self._ports,
-            on_result,
-            on_failure,
-            passed=passed,
-        )
-        self._probes.append(probe)
-        probe.start()
-
-    def _stop_probes(self) -> None:
-        for probe in self._probes:
-            probe.stop()
-        self._probes.clear()
-
-    def _startup_probed(self, ok: bool) -> None:
-        if not ok:
-            self._kill_unhealthy("startup")
-            return
-        self._stop_probes()
-        self._status.started = True
-        self._start_running_probes()
-        self._container.on_change()
-
-    def _readiness_probed(self, ok: bool) -> None:
-        self._set_ready(ok)
-        self._container.on_change()
-
-    def _liveness_probed(self, ok: bool) -> None:
-        if not ok:
-            self._kill_unhealthy("liveness")
+        self._probes.start(instance, started=started, ready=ready)
 
     def _set_ready(self, ready: bool) -> None:
         self._status.ready = ready
@@ -282,8 +221,7 @@ class ContainerWorker:
             return
         elapsed = self._clock.time() - self.instance.started
         self.instance.plan = replace(self.instance.plan, hangs_at=elapsed)
-        for probe in self._probes:
-            probe.poke()
+        self._probes.poke()
 
     def _end_as_planned(self) -> None:
         assert self.instance is not None
@@ -296,7 +234,7 @@ class ContainerWorker:
     def _kill_unhealthy(self, probe: str) -> None:
         assert self.instance is not None
         self._container.event(event_messages.KILLING_UNHEALTHY, probe=probe)
-        self._stop_probes()
+        self._probes.stop()
         self._set_ready(False)
         self._container.on_change()
         hangs = self.instance.plan.health(self._clock.time() - self.instance.started) != 200
@@ -309,7 +247,7 @@ class ContainerWorker:
         """Asks the instance to end because the Pod is being deleted; the seconds it takes."""
         self._stopping = True
         self._container.next_step.cancel()
-        self._stop_probes()
+        self._probes.stop()
         self._cancel_death()
         self._update_traffic()
         if self.instance is None or not self.running:
@@ -329,7 +267,7 @@ class ContainerWorker:
         """The Pod has been deleted."""
         self._stopping = True
         self._container.next_step.cancel()
-        self._stop_probes()
+        self._probes.stop()
         self._cancel_death()
         if self.instance is not None and self.instance.ended is None:
             self.instance.ended = self._clock.time()
@@ -339,7 +277,7 @@ class ContainerWorker:
         assert self.instance is not None
         now = self._clock.time()
         self.instance.ended = now
-        self._stop_probes()
+        self._probes.stop()
         self._container.next_step.cancel()
         self._cancel_death()
         self._set_ready(False)
