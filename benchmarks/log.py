@@ -29,7 +29,7 @@ from servedeck.demo.api import access
 from servedeck.demo.api.kubelet_api import LogOptions
 from servedeck.demo.api.server import ApiServer
 from servedeck.demo.workloads.runtime import Runtime
-from tests.demo.cluster_fixture import World
+from tests.demo.cluster_fixture import ClusterFixture
 
 FAST = 5_000_000
 """Lines that are written as fast as they are read."""
@@ -74,12 +74,12 @@ def say(word: object) -> None:
 
 async def serve(kubeconfig: Path) -> None:
     """The source's side."""
-    world = World()
-    world.node()
-    world.deploy()
-    world.until(world.ready)
+    cluster = ClusterFixture()
+    cluster.node()
+    cluster.deploy()
+    cluster.until(cluster.ready)
     server = ApiServer(
-        world.store, Torrent(world.controllers.kubelet, world.clock), [access.admin()]
+        cluster.store, Torrent(cluster.controllers.kubelet, cluster.clock), [access.admin()]
     )
     await server.start()
     kubeconfig.write_text(json.dumps(server.kubeconfig()))

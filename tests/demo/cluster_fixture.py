@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from servedeck.demo.api import admission
@@ -19,13 +19,15 @@ from servedeck.demo.resources import (
     Resource,
 )
 from servedeck.demo.store.store import Store
+from servedeck.demo.workloads import metrics
+from servedeck.demo.workloads.instance import Instance
 
 Json = dict[str, Any]
 START = 1_795_000_000.0
 H100 = "NVIDIA-H100-80GB-HBM3"
 
 
-class World:
+class ClusterFixture:
     def __init__(self, *, seed: int = 1) -> None:
         self.clock = Clock(START)
         self.store = Store(self.clock, seed=seed)
@@ -164,4 +166,31 @@ def deployment(
 
 def container_of(deployment: Json) -> Json:
     found: Json = deployment["spec"]["template"]["spec"]["containers"][0]
+    return found
+
+
+def started_cluster(**options: Any) -> ClusterFixture:
+    cluster = ClusterFixture()
+    cluster.node()
+    cluster.deploy(**options)
+    return cluster
+
+
+def running_instance(cluster: ClusterFixture) -> Instance:
+    (found,) = cluster.controllers.kubelet.instances(cluster.pod()["metadata"]["uid"])
+    return found
+
+
+async def read_lines(chunks: AsyncIterator[bytes]) -> list[str]:
+    return b"".join([chunk async for chunk in chunks]).decode().splitlines()
+
+
+def metric_samples(cluster: ClusterFixture) -> dict[str, float]:
+    page = metrics.expose(running_instance(cluster), cluster.clock.time())
+    found = {}
+    for line in page.splitlines():
+        if not line.startswith("#"):
+            name, _, value = line.rpartition(" ")
+            assert name not in found, f"{name} comes twice"
+            found[name] = float(value)
     return found

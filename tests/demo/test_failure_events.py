@@ -14,7 +14,7 @@ import pytest
 from servedeck.demo import event_messages
 from servedeck.demo.resources import DEPLOYMENTS, RESOURCEQUOTAS
 from servedeck.demo.workloads import failure_simulation
-from tests.demo.cluster_fixture import World, container_of, deployment
+from tests.demo.cluster_fixture import ClusterFixture, container_of, deployment
 
 Json = dict[str, Any]
 
@@ -203,21 +203,21 @@ CASES = (
 
 @pytest.mark.parametrize("case", CASES, ids=[case.failure for case in CASES])
 def test_the_events_of_a_failure(case: Case) -> None:
-    world = World()
-    world.node()
+    cluster = ClusterFixture()
+    cluster.node()
     if case.failure == "quota":
         hard = {"requests.nvidia.com/gpu": "2"}
         meta = {"namespace": "lab", "name": "accelerators"}
-        world.create(RESOURCEQUOTAS, {"metadata": meta, "spec": {"hard": hard}})
+        cluster.create(RESOURCEQUOTAS, {"metadata": meta, "spec": {"hard": hard}})
     body = deployment(**case.options)
     container = container_of(body)
     container.update(case.container)
     container = {name: value for name, value in container.items() if value is not None}
     body["spec"]["template"]["spec"]["containers"] = [container]
-    world.create(DEPLOYMENTS, body)
+    cluster.create(DEPLOYMENTS, body)
     wanted = {("Warning", *pair) for pair in pairs(case.warnings)}
     wanted |= {("Normal", *pair) for pair in pairs(case.normal)}
-    world.until(lambda: wanted <= said(world))
+    cluster.until(lambda: wanted <= said(cluster))
 
 
 def test_every_warning_of_the_demo_is_among_them() -> None:
@@ -235,11 +235,11 @@ def pairs(messages: dict[str, list[str]]) -> Iterator[tuple[str, str]]:
         yield from ((reason, text) for text in texts)
 
 
-def said(world: World) -> set[tuple[str, str, str]]:
+def said(cluster: ClusterFixture) -> set[tuple[str, str, str]]:
     """(type, reason, message) of all Events, without what differs between Pods."""
     found = set()
-    addresses = [pod["status"].get("podIP") for pod in world.pods()]
-    for event in world.events():
+    addresses = [pod["status"].get("podIP") for pod in cluster.pods()]
+    for event in cluster.events():
         message = event["message"].replace(event["involvedObject"]["uid"], "UID")
         message = re.sub(r"llm-[a-z0-9]{8,10}-[a-z0-9]{5}", "POD", message)
         for address in filter(None, addresses):

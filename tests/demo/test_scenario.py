@@ -30,7 +30,7 @@ Json = dict[str, Any]
 NOW = 1_795_445_000.0
 
 
-class Play:
+class ScenarioFixture:
     def __init__(self, seed: int = 3) -> None:
         self.clock = Clock(Story.beginning(NOW))
         self.store = Store(self.clock, seed=seed)
@@ -66,57 +66,61 @@ class Play:
 
 
 def test_the_same_seed_gives_the_same_history_and_another_seed_another() -> None:
-    plays = [Play(seed=3), Play(seed=3), Play(seed=4)]
-    for play in plays:
-        play.story.live()
-        play.clock.advance(1800)
-    first, second, third = plays
+    fixtures = [ScenarioFixture(seed=3), ScenarioFixture(seed=3), ScenarioFixture(seed=4)]
+    for fixture in fixtures:
+        fixture.story.live()
+        fixture.clock.advance(1800)
+    first, second, third = fixtures
     assert len(first.history) > 1500
     assert first.history == second.history
     assert first.story.told == second.story.told != third.story.told
 
 
 def test_the_opening_shows_all_six_states_in_several_projects() -> None:
-    play = Play()
-    servings = play.store.list(DEPLOYMENTS)
+    fixture = ScenarioFixture()
+    servings = fixture.store.list(DEPLOYMENTS)
     assert len(servings) >= 12
     assert len({s["metadata"]["namespace"] for s in servings}) >= 5
-    assert play.status("chat", "llama-31-8b")["readyReplicas"] == 3, "Ready"
-    exaone = play.status("chat", "exaone-40-32b")
+    assert fixture.status("chat", "llama-31-8b")["readyReplicas"] == 3, "Ready"
+    exaone = fixture.status("chat", "exaone-40-32b")
     assert 0 < exaone["readyReplicas"] < exaone["replicas"], "Degraded"
-    assert play.reasons("search", "qwen3-embedding-8b") == {"CrashLoopBackOff"}, "Error"
-    assert play.reasons("vision", "qwen25-vl-7b") <= {"ErrImagePull", "ImagePullBackOff"}, "Pending"
-    (loading,) = play.pods("agents", "qwen3-32b-awq")
+    assert fixture.reasons("search", "qwen3-embedding-8b") == {"CrashLoopBackOff"}, "Error"
+    assert fixture.reasons("vision", "qwen25-vl-7b") <= {"ErrImagePull", "ImagePullBackOff"}, (
+        "Pending"
+    )
+    (loading,) = fixture.pods("agents", "qwen3-32b-awq")
     assert loading["status"]["phase"] == "Running", "Starting"
     assert not loading["status"]["containerStatuses"][0]["ready"]
-    scaled = play.store.get(DEPLOYMENTS, "agents", "gpt-oss-20b")
-    assert scaled["spec"]["replicas"] == 0 and not play.pods("agents", "gpt-oss-20b"), "Scaled Down"
+    scaled = fixture.store.get(DEPLOYMENTS, "agents", "gpt-oss-20b")
+    assert scaled["spec"]["replicas"] == 0 and not fixture.pods("agents", "gpt-oss-20b"), (
+        "Scaled Down"
+    )
 
 
 def test_the_opening_is_consistent() -> None:
-    play = Play()
+    fixture = ScenarioFixture()
     uids = {
         obj["metadata"]["uid"]
         for resource in (DEPLOYMENTS, REPLICASETS)
-        for obj in play.store.list(resource)
+        for obj in fixture.store.list(resource)
     }
     for resource in (REPLICASETS, PODS):
-        for obj in play.store.list(resource):
+        for obj in fixture.store.list(resource):
             assert obj["metadata"]["ownerReferences"][0]["uid"] in uids
-    for obj in (obj for resource in RESOURCES for obj in play.store.list(resource)):
-        assert obj["metadata"]["creationTimestamp"] <= play.clock.stamp()
-    for event in play.store.list(EVENTS):
+    for obj in (obj for resource in RESOURCES for obj in fixture.store.list(resource)):
+        assert obj["metadata"]["creationTimestamp"] <= fixture.clock.stamp()
+    for event in fixture.store.list(EVENTS):
         last = event["lastTimestamp"] or event["eventTime"]
         assert last >= Clock(NOW - 3601).stamp(), "Events live for an hour"
-    unmanaged = play.store.get(DEPLOYMENTS, "research", "mistral-7b")
+    unmanaged = fixture.store.get(DEPLOYMENTS, "research", "mistral-7b")
     assert "servedeck.dev/serving" not in unmanaged["metadata"]["labels"]
-    (scaled,) = play.store.list(SCALEDOBJECTS)
+    (scaled,) = fixture.store.list(SCALEDOBJECTS)
     assert {c["type"]: c["status"] for c in scaled["status"]["conditions"]}["Ready"] == "True"
 
 
 def test_routes_are_accepted_and_services_have_endpoints() -> None:
-    play = Play()
-    routes = play.store.list(HTTPROUTES)
+    fixture = ScenarioFixture()
+    routes = fixture.store.list(HTTPROUTES)
     assert len(routes) >= 12
     for route in routes:
         (parent,) = route["status"]["parents"]
@@ -124,26 +128,31 @@ def test_routes_are_accepted_and_services_have_endpoints() -> None:
             ("Accepted", "True"),
             ("ResolvedRefs", "True"),
         ]
-    (subset,) = play.store.get(ENDPOINTS, "chat", "exaone-40-32b")["subsets"]
+    (subset,) = fixture.store.get(ENDPOINTS, "chat", "exaone-40-32b")["subsets"]
     assert len(subset["addresses"]) == 2
     assert subset["ports"] == [{"name": "http", "port": 8000, "protocol": "TCP"}]
 
 
 def test_something_happens_about_every_minute_and_all_kinds_of_state_keep_coming() -> None:
-    play = Play()
-    play.story.live()
-    play.clock.advance(3600)
-    assert 45 <= len(play.story.told) <= 110
-    assert len({line.partition(" ")[2] for line in play.story.told}) == 11
-    gaps = [_time(b) - _time(a) for a, b in zip(play.story.told, play.story.told[1:], strict=False)]
+    fixture = ScenarioFixture()
+    fixture.story.live()
+    fixture.clock.advance(3600)
+    assert 45 <= len(fixture.story.told) <= 110
+    assert len({line.partition(" ")[2] for line in fixture.story.told}) == 11
+    gaps = [
+        _time(b) - _time(a)
+        for a, b in zip(fixture.story.told, fixture.story.told[1:], strict=False)
+    ]
     assert max(gaps) < 240
-    oom = [e for e in play.store.list(EVENTS) if e["reason"] in ("BackOff", "Unhealthy", "Failed")]
+    oom = [
+        e for e in fixture.store.list(EVENTS) if e["reason"] in ("BackOff", "Unhealthy", "Failed")
+    ]
     assert oom
 
 
 def test_the_story_recovers_and_breaks_the_same_serving() -> None:
-    play = Play()
-    play.story.live()
+    fixture = ScenarioFixture()
+    fixture.story.live()
     seen: list[bool] = []
 
     def changed(change: Change) -> None:
@@ -153,46 +162,46 @@ def test_the_story_recovers_and_breaks_the_same_serving() -> None:
             if not seen or seen[-1] is not ready:
                 seen.append(ready)
 
-    play.store.subscribe(changed, DEPLOYMENTS)
-    play.clock.advance(3600)
+    fixture.store.subscribe(changed, DEPLOYMENTS)
+    fixture.clock.advance(3600)
     assert seen[:3] == [False, True, False] or seen[:3] == [True, False, True]
 
 
 def test_what_an_operator_changes_the_story_leaves_alone_and_it_heals() -> None:
-    play = Play()
-    play.story.live()
+    fixture = ScenarioFixture()
+    fixture.story.live()
 
     def mend(obj: Json) -> None:
         container = obj["spec"]["template"]["spec"]["containers"][0]
         container["image"] = VLLM_IMAGE
         container["imagePullPolicy"] = "Always"
 
-    play.store.mutate(DEPLOYMENTS, "vision", "qwen25-vl-7b", mend)
-    play.clock.advance(300)
-    assert play.status("vision", "qwen25-vl-7b")["readyReplicas"] == 1
-    generation = play.store.get(DEPLOYMENTS, "vision", "qwen25-vl-7b")["metadata"]["generation"]
-    play.clock.advance(7200)
-    found = play.store.get(DEPLOYMENTS, "vision", "qwen25-vl-7b")
+    fixture.store.mutate(DEPLOYMENTS, "vision", "qwen25-vl-7b", mend)
+    fixture.clock.advance(300)
+    assert fixture.status("vision", "qwen25-vl-7b")["readyReplicas"] == 1
+    generation = fixture.store.get(DEPLOYMENTS, "vision", "qwen25-vl-7b")["metadata"]["generation"]
+    fixture.clock.advance(7200)
+    found = fixture.store.get(DEPLOYMENTS, "vision", "qwen25-vl-7b")
     assert found["metadata"]["generation"] == generation
-    play.store.delete(DEPLOYMENTS, "npu-lab", "llama-31-8b")
-    play.clock.advance(3600)
-    assert play.pods("npu-lab", "llama-31-8b") == []
+    fixture.store.delete(DEPLOYMENTS, "npu-lab", "llama-31-8b")
+    fixture.clock.advance(3600)
+    assert fixture.pods("npu-lab", "llama-31-8b") == []
 
 
 def test_adding_the_missing_secret_heals_the_npu_serving() -> None:
-    play = Play()
-    assert play.reasons("npu-lab", "llama-31-8b") == {"CreateContainerConfigError"}
-    play.store.create(SECRETS, cluster_objects.token("npu-lab")[1])
-    play.clock.advance(120)
-    assert play.status("npu-lab", "llama-31-8b")["readyReplicas"] == 1
+    fixture = ScenarioFixture()
+    assert fixture.reasons("npu-lab", "llama-31-8b") == {"CreateContainerConfigError"}
+    fixture.store.create(SECRETS, cluster_objects.token("npu-lab")[1])
+    fixture.clock.advance(120)
+    assert fixture.status("npu-lab", "llama-31-8b")["readyReplicas"] == 1
 
 
 @pytest.mark.parametrize("hours", [0.0, 5.0])
 def test_a_saved_state_is_taken_up_where_it_was(tmp_path: Path, hours: float) -> None:
-    play = Play()
-    play.clock.advance(60)
-    play.store.dump(tmp_path / "state")
-    clock = Clock(play.clock.time() + hours * 3600)
+    fixture = ScenarioFixture()
+    fixture.clock.advance(60)
+    fixture.store.dump(tmp_path / "state")
+    clock = Clock(fixture.clock.time() + hours * 3600)
     store = Store(clock, seed=9)
     store.admission.append(admission.admit)
     controllers = Controllers(store, clock, 9)

@@ -1,0 +1,82 @@
+"""An API server over a store and a kubelet that a test controls."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+
+from servedeck.demo.api import access
+from servedeck.demo.api.kubelet_api import LogOptions, ProxyRequest, ProxyResponse
+from servedeck.demo.api.server import ApiServer
+from servedeck.demo.resources import PODS
+from servedeck.demo.store.store import Store
+
+Json = dict[str, Any]
+
+
+class FakeKubelet:
+    """Records what it is asked, and answers from what the test set."""
+
+    def __init__(self) -> None:
+        self.options: list[LogOptions] = []
+        self.requests: list[tuple[str, int, ProxyRequest]] = []
+        self.lines = [b"one\n", b"two\n"]
+        self.answer: ProxyResponse | None = ProxyResponse(
+            200, {"Content-Type": "text/plain", "X-More": "yes"}, b"hello"
+        )
+
+    async def logs(self, pod: Json, container: str, options: LogOptions) -> AsyncIterator[bytes]:
+        self.options.append(options)
+        for line in self.lines:
+            yield line
+
+    async def proxy(self, pod: Json, port: int, request: ProxyRequest) -> ProxyResponse:
+        self.requests.append((pod["metadata"]["name"], port, request))
+        if self.answer is None:
+            raise ConnectionRefusedError
+        return self.answer
+
+
+class Api:
+    def __init__(self) -> None:
+        self.store = Store()
+        self.kubelet = FakeKubelet()
+        self.user = access.admin()
+        self.member = access.namespace_admin("a", "member")
+        self.viewer = access.viewer()
+        self.server = ApiServer(self.store, self.kubelet, [self.user, self.member, self.viewer])
+        self.session: aiohttp.ClientSession
+
+    async def send(
+        self, method: str, path: str, body: bytes | None = None, *, token: str = "", **headers: str
+    ) -> tuple[int, bytes]:
+        sent = {"Authorization": f"Bearer {token or self.user.token}"}
+        sent |= {key.replace("_", "-"): value for key, value in headers.items()}
+        url = self.server.url + path
+        async with self.session.request(method, url, data=body, headers=sent) as answer:
+            return answer.status, await answer.read()
+
+
+RUNNING = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
+
+
+def place_pod(api: Api, state: Json | None = None, last: Json | None = None) -> None:
+    statuses = [{"name": "c", "state": state or RUNNING, "lastState": last or {}}]
+    conditions = [{"type": "Ready", "status": "True"}]
+    api.store.create(
+        PODS,
+        {
+            "metadata": {"name": "p", "namespace": "a", "labels": {"app": "x"}},
+            "spec": {
+                "nodeName": "n",
+                "containers": [{"name": "c", "ports": [{"name": "http", "containerPort": 8000}]}],
+            },
+            "status": {
+                "podIP": "10.0.0.1",
+                "conditions": conditions,
+                "containerStatuses": statuses,
+            },
+        },
+    )
