@@ -28,7 +28,7 @@ from benchmarks.terminal import Terminal
 from servedeck.demo.api import access
 from servedeck.demo.api.kubelet_api import LogOptions
 from servedeck.demo.api.server import ApiServer
-from servedeck.demo.workloads.runtime import Runtime
+from servedeck.demo.workloads.runtime import NodeRuntime
 from tests.demo.cluster_fixture import ClusterFixture
 
 FAST = 5_000_000
@@ -42,7 +42,7 @@ _COUNT = re.compile(r"  (?P<kept>[\d,]+) lines?(?:, (?P<gone>[\d,]+) older dropp
 _LIMIT = 90.0
 
 
-class Torrent(Runtime):
+class Torrent(NodeRuntime):
     """Nodes on which every container writes as fast as its reader reads."""
 
     async def logs(

@@ -48,29 +48,29 @@ class Clock:
     def __init__(self, start: float, *, speed: float = 1.0) -> None:
         self._time = start
         self._heap: list[tuple[float, int, Timer]] = []
-        self._made = 0
+        self._sequence = 0
         self._speed = speed
         self._loop: asyncio.AbstractEventLoop | None = None
         self._handle: asyncio.TimerHandle | asyncio.Handle | None = None
         self._anchor = (0.0, 0.0)
-        self._draining = False
+        self._running_timers = False
 
     # -- reading ------------------------------------------------------------------------------
 
     def time(self) -> float:
         """Now, in seconds since the epoch. While timers run it is the time of the one that does."""
-        if self._loop is None or self._draining:
+        if self._loop is None or self._running_timers:
             return self._time
-        return max(self._time, self._wall())
+        return max(self._time, self._wall_time())
 
     def now(self) -> datetime:
         return datetime.fromtimestamp(self.time(), UTC)
 
-    def stamp(self) -> str:
+    def timestamp(self) -> str:
         """Now as the API writes metav1.Time: whole seconds, "2026-11-23T15:04:05Z"."""
-        return stamp(self.time())
+        return format_timestamp(self.time())
 
-    def micro(self) -> str:
+    def micro_timestamp(self) -> str:
         """Now as the API writes metav1.MicroTime, "2026-11-23T15:04:05.123456Z"."""
         return self.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
@@ -91,18 +91,18 @@ class Clock:
 
     # -- timers -------------------------------------------------------------------------------
 
-    def at(self, when: float, callback: Callable[[], None]) -> Timer:
+    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
         """Calls `callback` at `when`; one that lies in the past is called at once, but never from
         within this call."""
         timer = Timer(max(when, self.time()), callback)
-        self._made += 1
-        heapq.heappush(self._heap, (timer.when, self._made, timer))
-        if self._loop is not None and not self._draining and self._heap[0][2] is timer:
-            self._arm()
+        self._sequence += 1
+        heapq.heappush(self._heap, (timer.when, self._sequence, timer))
+        if self._loop is not None and not self._running_timers and self._heap[0][2] is timer:
+            self._schedule_next()
         return timer
 
-    def after(self, seconds: float, callback: Callable[[], None]) -> Timer:
-        return self.at(self.time() + seconds, callback)
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        return self.call_at(self.time() + seconds, callback)
 
     async def sleep(self, seconds: float) -> None:
         """Waits on this clock: for ever while it stands still and nobody steps it."""
@@ -112,7 +112,7 @@ class Clock:
             if not future.done():
                 future.set_result(None)
 
-        timer = self.after(seconds, wake)
+        timer = self.call_later(seconds, wake)
         try:
             await future
         finally:
@@ -122,9 +122,9 @@ class Clock:
 
     def run_until(self, when: float) -> None:
         """Runs every timer due up to `when` in order, then stands at `when`."""
-        if self._draining:
+        if self._running_timers:
             raise RuntimeError("a timer must not move the clock that runs it")
-        self._draining = True
+        self._running_timers = True
         try:
             while (due := self.next_due) is not None and due <= when:
                 _, _, timer = heapq.heappop(self._heap)
@@ -135,18 +135,18 @@ class Clock:
                     callback()
             self._time = max(self._time, when)
         finally:
-            self._draining = False
+            self._running_timers = False
 
     def advance(self, seconds: float) -> None:
         self.run_until(self.time() + seconds)
 
-    def settle(self) -> None:
+    def run_due(self) -> None:
         """Runs what is due now, and what that makes due now."""
         self.run_until(self.time())
 
     # -- following the wall -------------------------------------------------------------------
 
-    def run(self, speed: float | None = None) -> None:
+    def start(self, speed: float | None = None) -> None:
         """Lets the clock go, from where it stands; call it on a running loop."""
         self.stop()
         if speed is not None:
@@ -155,7 +155,7 @@ class Clock:
             raise ValueError(f"the demo's speed must be a positive number, not {self._speed}")
         self._loop = asyncio.get_running_loop()
         self._anchor = (_monotonic(), self._time)
-        self._arm()
+        self._schedule_next()
 
     def stop(self) -> None:
         """Stands still; timers keep their times."""
@@ -167,11 +167,11 @@ class Clock:
             self._handle.cancel()
             self._handle = None
 
-    def _wall(self) -> float:
+    def _wall_time(self) -> float:
         since, at = self._anchor
         return at + (_monotonic() - since) * self._speed
 
-    def _arm(self) -> None:
+    def _schedule_next(self) -> None:
         if self._loop is None:
             return
         if self._handle is not None:
@@ -179,22 +179,22 @@ class Clock:
             self._handle = None
         due = self.next_due
         if due is not None:
-            delay = max(0.0, (due - self._wall()) / self._speed)
-            self._handle = self._loop.call_later(delay, self._fire)
+            delay = max(0.0, (due - self._wall_time()) / self._speed)
+            self._handle = self._loop.call_later(delay, self._run_due_timers)
 
-    def _fire(self) -> None:
+    def _run_due_timers(self) -> None:
         self._handle = None
         try:
-            self.run_until(self._wall())
+            self.run_until(self._wall_time())
         finally:
-            self._arm()
+            self._schedule_next()
 
 
-def stamp(seconds: float) -> str:
+def format_timestamp(seconds: float) -> str:
     """Seconds since the epoch as the API writes metav1.Time."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
-def seconds(text: str) -> float:
+def parse_timestamp(text: str) -> float:
     """The inverse of `stamp` and `Clock.micro`."""
     return datetime.fromisoformat(text).timestamp()

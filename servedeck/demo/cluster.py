@@ -14,13 +14,13 @@ from typing import Self
 from servedeck.demo.api import access
 from servedeck.demo.api.server import ApiServer
 from servedeck.demo.clock import Clock
-from servedeck.demo.controllers import Controllers
+from servedeck.demo.controllers import ControllerManager
 from servedeck.demo.errors import DemoError
 from servedeck.demo.resources import CONFIGMAPS
 from servedeck.demo.runtime_files import RuntimeDirectory, StateLock
-from servedeck.demo.scenario.scenario import Story
-from servedeck.demo.store.store import Store
-from servedeck.demo.workloads.runtime import Runtime
+from servedeck.demo.scenario.scenario import Scenario
+from servedeck.demo.store.store import ObjectStore
+from servedeck.demo.workloads.runtime import NodeRuntime
 
 _SAVE_PERIOD_SECONDS = 0.5
 """Between two checks whether there is something to save; a save takes about 5 ms."""
@@ -40,10 +40,10 @@ class DemoCluster:
     Raises DemoError where it cannot start, and at the end where the state cannot be saved.
     """
 
-    store: Store
+    store: ObjectStore
     clock: Clock
-    controllers: Controllers
-    scenario: Story
+    controllers: ControllerManager
+    scenario: Scenario
 
     def __init__(
         self,
@@ -87,20 +87,20 @@ class DemoCluster:
 
     async def _start(self) -> None:
         now = time.time()
-        self.clock = Clock(Story.beginning(now), speed=self._speed)
-        self.store = Store(self.clock, seed=self._seed)
-        self.controllers = Controllers(self.store, self.clock, self._seed)
-        self.scenario = Story(self.store, self.clock, self.controllers, self._seed)
-        runtime = Runtime(self.controllers.kubelet, self.clock)
+        self.clock = Clock(Scenario.start_time(now), speed=self._speed)
+        self.store = ObjectStore(self.clock, seed=self._seed)
+        self.controllers = ControllerManager(self.store, self.clock, self._seed)
+        self.scenario = Scenario(self.store, self.clock, self.controllers, self._seed)
+        runtime = NodeRuntime(self.controllers.kubelet, self.clock)
         users = [access.admin(), access.viewer(), access.namespace_admin("chat")]
         self._server = ApiServer(self.store, runtime, users, port=self._port)
         if self._state is not None and self._state.exists():
             self._resume(self._state, now)
         else:
-            self.scenario.open(now)
+            self.scenario.create_initial_state(now)
         if self._live:
-            self.scenario.live()
-            self.clock.run()
+            self.scenario.start_incidents()
+            self.clock.start()
         try:
             self.url = await self._server.start()
         except OSError as error:

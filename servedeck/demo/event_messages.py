@@ -19,12 +19,12 @@ class Component(StrEnum):
     HPA = "horizontal-pod-autoscaler"
 
 
-class Word(NamedTuple):
+class EventMessage(NamedTuple):
     component: Component
     type: str
     """"Normal" or "Warning"."""
     reason: str
-    text: str
+    template: str
     """For `str.format`."""
     action: str = ""
     """Set for what is written in the dialect of events.k8s.io, as the scheduler does."""
@@ -35,7 +35,7 @@ _WARNING = "Warning"
 
 # -- deployment controller (pkg/controller/deployment/sync.go, progress.go) ---------------------
 
-SCALED_REPLICASET = Word(
+SCALED_REPLICASET = EventMessage(
     Component.DEPLOYMENT,
     _NORMAL,
     "ScalingReplicaSet",
@@ -44,48 +44,54 @@ SCALED_REPLICASET = Word(
 
 # -- replica set controller (pkg/controller/controller_utils.go, RealPodControl) ----------------
 
-CREATED_POD = Word(Component.REPLICASET, _NORMAL, "SuccessfulCreate", "Created pod: {pod}")
-DELETED_POD = Word(Component.REPLICASET, _NORMAL, "SuccessfulDelete", "Deleted pod: {pod}")
-CREATE_FAILED = Word(Component.REPLICASET, _WARNING, "FailedCreate", "Error creating: {error}")
+CREATED_POD = EventMessage(Component.REPLICASET, _NORMAL, "SuccessfulCreate", "Created pod: {pod}")
+DELETED_POD = EventMessage(Component.REPLICASET, _NORMAL, "SuccessfulDelete", "Deleted pod: {pod}")
+CREATE_FAILED = EventMessage(
+    Component.REPLICASET, _WARNING, "FailedCreate", "Error creating: {error}"
+)
 
 # -- scheduler (pkg/scheduler/schedule_one.go, bindingCycle and handleSchedulingFailure) --------
 
-SCHEDULED = Word(
+SCHEDULED = EventMessage(
     Component.SCHEDULER,
     _NORMAL,
     "Scheduled",
     "Successfully assigned {namespace}/{pod} to {node}",
     action="Binding",
 )
-SCHEDULING_FAILED = Word(
+SCHEDULING_FAILED = EventMessage(
     Component.SCHEDULER, _WARNING, "FailedScheduling", "{message}", action="Scheduling"
 )
 
 # -- kubelet: images (pkg/kubelet/images/image_manager.go) --------------------------------------
 
-PULLING = Word(Component.KUBELET, _NORMAL, "Pulling", 'Pulling image "{image}"')
-PULLED = Word(
+PULLING = EventMessage(Component.KUBELET, _NORMAL, "Pulling", 'Pulling image "{image}"')
+PULLED = EventMessage(
     Component.KUBELET,
     _NORMAL,
     "Pulled",
     'Successfully pulled image "{image}" in {took} ({took} including waiting). '
     "Image size: {size} bytes.",
 )
-IMAGE_PRESENT = Word(
+IMAGE_PRESENT = EventMessage(
     Component.KUBELET,
     _NORMAL,
     "Pulled",
     'Container image "{image}" already present on machine and can be accessed by the pod',
 )
-PULL_FAILED = Word(Component.KUBELET, _WARNING, "Failed", 'Failed to pull image "{image}": {error}')
-PULL_BACKOFF = Word(Component.KUBELET, _NORMAL, "BackOff", 'Back-off pulling image "{image}"')
-NEVER_PULL = Word(
+PULL_FAILED = EventMessage(
+    Component.KUBELET, _WARNING, "Failed", 'Failed to pull image "{image}": {error}'
+)
+PULL_BACKOFF = EventMessage(
+    Component.KUBELET, _NORMAL, "BackOff", 'Back-off pulling image "{image}"'
+)
+NEVER_PULL = EventMessage(
     Component.KUBELET,
     _WARNING,
     "ErrImageNeverPull",
     'Container image "{image}" is not present with pull policy of Never',
 )
-INSPECT_FAILED = Word(
+INSPECT_FAILED = EventMessage(
     Component.KUBELET,
     _WARNING,
     "InspectFailed",
@@ -95,17 +101,17 @@ INSPECT_FAILED = Word(
 
 # -- kubelet: containers (pkg/kubelet/kuberuntime/kuberuntime_container.go, _manager.go) --------
 
-CREATED = Word(Component.KUBELET, _NORMAL, "Created", "Container created")
-STARTED = Word(Component.KUBELET, _NORMAL, "Started", "Container started")
-FAILED = Word(Component.KUBELET, _WARNING, "Failed", "Error: {error}")
-CRASH_BACKOFF = Word(
+CREATED = EventMessage(Component.KUBELET, _NORMAL, "Created", "Container created")
+STARTED = EventMessage(Component.KUBELET, _NORMAL, "Started", "Container started")
+FAILED = EventMessage(Component.KUBELET, _WARNING, "Failed", "Error: {error}")
+CRASH_BACKOFF = EventMessage(
     Component.KUBELET,
     _WARNING,
     "BackOff",
     "Back-off restarting failed container {container} in pod {pod}_{namespace}({uid})",
 )
-KILLING = Word(Component.KUBELET, _NORMAL, "Killing", "Stopping container {container}")
-KILLING_UNHEALTHY = Word(
+KILLING = EventMessage(Component.KUBELET, _NORMAL, "Killing", "Stopping container {container}")
+KILLING_UNHEALTHY = EventMessage(
     Component.KUBELET,
     _NORMAL,
     "Killing",
@@ -114,11 +120,11 @@ KILLING_UNHEALTHY = Word(
 
 # -- kubelet: probes (pkg/kubelet/prober/prober.go, recordContainerEvent) -----------------------
 
-UNHEALTHY = Word(Component.KUBELET, _WARNING, "Unhealthy", "{probe} probe failed: {output}")
+UNHEALTHY = EventMessage(Component.KUBELET, _WARNING, "Unhealthy", "{probe} probe failed: {output}")
 
 # -- kubelet: volumes (pkg/volume/util/operationexecutor/operation_generator.go) ----------------
 
-MOUNT_FAILED = Word(
+MOUNT_FAILED = EventMessage(
     Component.KUBELET,
     _WARNING,
     "FailedMount",
@@ -127,9 +133,11 @@ MOUNT_FAILED = Word(
 
 # -- scalers (keda pkg/eventreason, pkg/controller/podautoscaler/horizontal.go) -----------------
 
-KEDA_READY = Word(Component.KEDA, _NORMAL, "ScaledObjectReady", "ScaledObject is ready for scaling")
-KEDA_SCALERS = Word(Component.KEDA, _NORMAL, "KEDAScalersStarted", "Started scalers watch")
-RESCALED = Word(
+KEDA_READY = EventMessage(
+    Component.KEDA, _NORMAL, "ScaledObjectReady", "ScaledObject is ready for scaling"
+)
+KEDA_SCALERS = EventMessage(Component.KEDA, _NORMAL, "KEDAScalersStarted", "Started scalers watch")
+RESCALED = EventMessage(
     Component.HPA,
     _NORMAL,
     "SuccessfulRescale",
@@ -199,8 +207,8 @@ TOO_MANY_PODS = "Too many pods"
 UNSCHEDULABLE_NODE = "node(s) were unschedulable"
 UNTOLERATED_TAINT = "node(s) had untolerated taint(s)"
 SELECTOR_MISMATCH = "node(s) didn't match Pod's node affinity/selector"
-CLAIM_MISSING = 'persistentvolumeclaim "{name}" not found'
-CLAIM_UNBOUND = "pod has unbound immediate PersistentVolumeClaims"
+PVC_MISSING = 'persistentvolumeclaim "{name}" not found'
+PVC_UNBOUND = "pod has unbound immediate PersistentVolumeClaims"
 NO_VICTIMS = "No preemption victims found for incoming pod"
 PREEMPTION_UNHELPFUL = "Preemption is not helpful for scheduling"
 
@@ -233,20 +241,20 @@ BACKEND_MISSING = (
 )
 
 
-def go_duration(seconds: float) -> str:
+def format_go_duration(seconds: float) -> str:
     """Seconds as Go prints a Duration: "10s", "2m40s", "1h0m0s", "1.234s", "850ms".
 
     Source: go time/time.go, Duration.String.
     """
     if seconds < 1:
-        return f"{_decimal(seconds * 1000)}ms" if seconds else "0s"
+        return f"{_without_trailing_zeros(seconds * 1000)}ms" if seconds else "0s"
     minutes, rest = divmod(round(seconds, 3), 60)
     hours, minutes = divmod(int(minutes), 60)
-    text = f"{_decimal(rest)}s"
+    text = f"{_without_trailing_zeros(rest)}s"
     if hours:
         return f"{hours}h{minutes}m{text}"
     return f"{minutes}m{text}" if minutes else text
 
 
-def _decimal(value: float) -> str:
+def _without_trailing_zeros(value: float) -> str:
     return f"{value:.3f}".rstrip("0").rstrip(".")

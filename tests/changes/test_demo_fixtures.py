@@ -13,7 +13,7 @@ from servedeck.cluster.http.connection import Connection
 from servedeck.commands.apply import apply_all, export, platform
 from servedeck.config import Settings
 from servedeck.demo.cluster import DemoCluster
-from servedeck.demo.scenario.servings import SERVINGS, Serving
+from servedeck.demo.scenario.servings import SERVINGS, DemoServing
 from servedeck.serving.objects.records import MANAGED_BY_LABEL
 from servedeck.serving.spec.document import from_yaml
 
@@ -29,7 +29,7 @@ async def connection() -> AsyncIterator[Connection]:
 
 
 async def again(
-    connection: Connection, serving: Serving, *changed: tuple[str, str], dry_run: bool = True
+    connection: Connection, serving: DemoServing, *changed: tuple[str, str], dry_run: bool = True
 ) -> list[str]:
     """Exports a serving and applies that; `changed`: words of the file, what replaces them.
     Returns what was said of each object."""
@@ -54,7 +54,7 @@ async def again(
 @pytest.mark.parametrize("serving", MANAGED, ids=lambda one: "/".join(one.key))
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_serving_of_the_demo_stays_as_it_is_when_its_export_is_applied(
-    connection: Connection, serving: Serving
+    connection: Connection, serving: DemoServing
 ) -> None:
     said = await again(connection, serving)
     assert [line.partition(" ")[2] for line in said] == ["unchanged (server dry run)"] * 3
@@ -64,7 +64,7 @@ async def test_a_serving_of_the_demo_stays_as_it_is_when_its_export_is_applied(
 async def test_what_is_taken_out_of_the_document_is_taken_out_of_the_serving(
     connection: Connection,
 ) -> None:
-    serving = next(one for one in MANAGED if one.token)
+    serving = next(one for one in MANAGED if one.uses_hf_token)
     text = (await export(connection, *serving.key)).yaml
     variables = text[text.index("  env:") :]
     await again(connection, serving, (variables, ""), dry_run=False)

@@ -18,10 +18,10 @@ import httpx
 from servedeck.demo.api import access
 from servedeck.demo.api.server import ApiServer
 from servedeck.demo.clock import Clock
-from servedeck.demo.controllers import Controllers
+from servedeck.demo.controllers import ControllerManager
 from servedeck.demo.resources import NAMESPACES
-from servedeck.demo.store.store import Store
-from servedeck.demo.workloads.runtime import Runtime
+from servedeck.demo.store.store import ObjectStore
+from servedeck.demo.workloads.runtime import NodeRuntime
 from tests.control_plane import objects
 from tests.control_plane.plane import ControlPlane, wait_for
 from tests.waiting import LIMIT
@@ -186,7 +186,7 @@ class DemoBackend:
     speed = 20.0
 
     def __init__(self) -> None:
-        users = [access.admin(), access.viewer(), access.User("nobody", ())]
+        users = [access.admin(), access.viewer(), access.DemoUser("nobody", ())]
         self.tokens = {user.name: user.token for user in users}
         self._users = users
         self._loop = asyncio.new_event_loop()
@@ -200,13 +200,13 @@ class DemoBackend:
 
     async def _start(self) -> str:
         self.clock = Clock(time.time(), speed=self.speed)
-        self.store = Store(self.clock, seed=7)
-        controllers = Controllers(self.store, self.clock, 7)
-        runtime = Runtime(controllers.kubelet, self.clock)
+        self.store = ObjectStore(self.clock, seed=7)
+        controllers = ControllerManager(self.store, self.clock, 7)
+        runtime = NodeRuntime(controllers.kubelet, self.clock)
         self._server = ApiServer(self.store, runtime, self._users)
         for name in ("default", "kube-system", "kube-public"):
             self.store.create(NAMESPACES, {"metadata": {"name": name}})
-        self.clock.run()
+        self.clock.start()
         return await self._server.start()
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from servedeck.demo.api.schema import definitions
-from servedeck.demo.api.tables.table import table
+from servedeck.demo.api.tables.table import make_table
 from servedeck.demo.resources import RESOURCES, Resource
 from tests.contract import schema_source
 from tests.contract.target import TABLE, Target, sleeper
@@ -137,7 +137,7 @@ def test_the_columns_of_every_kind(target: Target, resource: Resource) -> None:
     found = target.ok("GET", f"{path}/{resource.plural}?limit=1", accept=TABLE)
     kept = ("name", "type", "format", "priority")
     real = [{key: column[key] for key in kept} for column in found["columnDefinitions"]]
-    ours = table(resource, [], {}, datetime.now(UTC))["columnDefinitions"]
+    ours = make_table(resource, [], {}, datetime.now(UTC))["columnDefinitions"]
     assert [{key: column[key] for key in kept} for column in ours] == real
 
 

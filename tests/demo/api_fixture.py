@@ -11,7 +11,7 @@ from servedeck.demo.api import access
 from servedeck.demo.api.kubelet_api import LogOptions, ProxyRequest, ProxyResponse
 from servedeck.demo.api.server import ApiServer
 from servedeck.demo.resources import PODS
-from servedeck.demo.store.store import Store
+from servedeck.demo.store.store import ObjectStore
 
 Json = dict[str, Any]
 
@@ -41,7 +41,7 @@ class FakeKubelet:
 
 class Api:
     def __init__(self) -> None:
-        self.store = Store()
+        self.store = ObjectStore()
         self.kubelet = FakeKubelet()
         self.user = access.admin()
         self.member = access.namespace_admin("a", "member")

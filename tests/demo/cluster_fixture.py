@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from servedeck.demo.api import admission
-from servedeck.demo.api.defaults import fill
+from servedeck.demo.api.defaults import set_defaults
 from servedeck.demo.clock import Clock
-from servedeck.demo.controllers import Controllers
+from servedeck.demo.controllers import ControllerManager
 from servedeck.demo.resources import (
     DEPLOYMENTS,
     EVENTS,
@@ -18,9 +18,9 @@ from servedeck.demo.resources import (
     REPLICASETS,
     Resource,
 )
-from servedeck.demo.store.store import Store
+from servedeck.demo.store.store import ObjectStore
 from servedeck.demo.workloads import metrics
-from servedeck.demo.workloads.instance import Instance
+from servedeck.demo.workloads.instance import SimulatedInstance
 
 Json = dict[str, Any]
 START = 1_795_000_000.0
@@ -30,13 +30,13 @@ H100 = "NVIDIA-H100-80GB-HBM3"
 class ClusterFixture:
     def __init__(self, *, seed: int = 1) -> None:
         self.clock = Clock(START)
-        self.store = Store(self.clock, seed=seed)
+        self.store = ObjectStore(self.clock, seed=seed)
         self.store.admission.append(admission.admit)
-        self.controllers = Controllers(self.store, self.clock, seed)
+        self.controllers = ControllerManager(self.store, self.clock, seed)
         self.create(NAMESPACES, {"metadata": {"name": "lab"}})
 
     def create(self, resource: Resource, obj: Json) -> Json:
-        fill(resource, obj)
+        set_defaults(resource, obj)
         return self.store.create(resource, obj)
 
     def node(self, name: str = "gpu-1", gpus: int = 8, **spec: Any) -> Json:
@@ -176,7 +176,7 @@ def started_cluster(**options: Any) -> ClusterFixture:
     return cluster
 
 
-def running_instance(cluster: ClusterFixture) -> Instance:
+def running_instance(cluster: ClusterFixture) -> SimulatedInstance:
     (found,) = cluster.controllers.kubelet.instances(cluster.pod()["metadata"]["uid"])
     return found
 
@@ -186,7 +186,7 @@ async def read_lines(chunks: AsyncIterator[bytes]) -> list[str]:
 
 
 def metric_samples(cluster: ClusterFixture) -> dict[str, float]:
-    page = metrics.expose(running_instance(cluster), cluster.clock.time())
+    page = metrics.render_metrics(running_instance(cluster), cluster.clock.time())
     found = {}
     for line in page.splitlines():
         if not line.startswith("#"):

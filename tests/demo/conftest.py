@@ -7,7 +7,7 @@ import pytest
 
 from servedeck.demo.resources import NAMESPACES, NODES
 from servedeck.demo.workloads import failure_simulation
-from servedeck.demo.workloads.runtime import Runtime
+from servedeck.demo.workloads.runtime import NodeRuntime
 from tests.demo.api_fixture import Api
 from tests.demo.cluster_fixture import ClusterFixture
 
@@ -34,5 +34,5 @@ def cluster() -> ClusterFixture:
 
 
 @pytest.fixture
-def runtime(cluster: ClusterFixture) -> Runtime:
-    return Runtime(cluster.controllers.kubelet, cluster.clock)
+def runtime(cluster: ClusterFixture) -> NodeRuntime:
+    return NodeRuntime(cluster.controllers.kubelet, cluster.clock)

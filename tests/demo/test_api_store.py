@@ -10,16 +10,16 @@ import pytest
 
 from servedeck.demo.api.status import StatusError
 from servedeck.demo.resources import CONFIGMAPS, DEPLOYMENTS, NAMESPACES, PODS, RESOURCES
-from servedeck.demo.store.changes import Change, Subscription
-from servedeck.demo.store.store import Store
-from servedeck.demo.store.update_strategy import ALL
+from servedeck.demo.store.changes import ObjectChange, Subscription
+from servedeck.demo.store.store import ObjectStore
+from servedeck.demo.store.update_strategy import SPEC_AND_STATUS
 
 Json = dict[str, Any]
 
 
 @pytest.fixture
-def store() -> Store:
-    made = Store(seed=1)
+def store() -> ObjectStore:
+    made = ObjectStore(seed=1)
     made.create(NAMESPACES, {"metadata": {"name": "a"}})
     return made
 
@@ -39,23 +39,23 @@ def refusal(code: int, call: Any, *args: Any, **options: Any) -> StatusError:
     return caught.value
 
 
-def test_one_version_counts_for_all_kinds(store: Store) -> None:
+def test_one_version_counts_for_all_kinds(store: ObjectStore) -> None:
     first = store.create(CONFIGMAPS, configmap())
     second = store.create(PODS, pod())
     versions = [int(obj["metadata"]["resourceVersion"]) for obj in (first, second)]
     assert versions == [store.version - 1, store.version]
 
 
-def test_a_stored_object_is_a_copy(store: Store) -> None:
+def test_a_stored_object_is_a_copy(store: ObjectStore) -> None:
     mine = configmap(k="v")
     store.create(CONFIGMAPS, mine)
     mine["data"]["k"] = "changed"
     assert store.get(CONFIGMAPS, "a", "c")["data"] == {"k": "v"}
 
 
-def test_the_same_seed_gives_the_same_names(store: Store) -> None:
+def test_the_same_seed_gives_the_same_names(store: ObjectStore) -> None:
     def names(seed: int) -> list[str]:
-        other = Store(seed=seed)
+        other = ObjectStore(seed=seed)
         other.create(NAMESPACES, {"metadata": {"name": "a"}})
         body = {"metadata": {"generateName": "x-", "namespace": "a"}}
         made = [other.create(CONFIGMAPS, body)["metadata"] for _ in range(3)]
@@ -64,15 +64,15 @@ def test_the_same_seed_gives_the_same_names(store: Store) -> None:
     assert names(3) == names(3) != names(4)
 
 
-def test_a_write_that_changes_nothing_is_none(store: Store) -> None:
+def test_a_write_that_changes_nothing_is_none(store: ObjectStore) -> None:
     made = store.create(CONFIGMAPS, configmap(k="v"))
-    seen: list[Change] = []
+    seen: list[ObjectChange] = []
     store.subscribe(seen.append)
     assert store.update(CONFIGMAPS, configmap(k="v")) is made
     assert not seen
 
 
-def test_the_status_has_a_write_of_its_own(store: Store) -> None:
+def test_the_status_has_a_write_of_its_own(store: ObjectStore) -> None:
     store.create(DEPLOYMENTS, {"metadata": {"name": "d", "namespace": "a"}, "spec": {"x": 1}})
 
     def change(obj: Json) -> None:
@@ -85,11 +85,11 @@ def test_the_status_has_a_write_of_its_own(store: Store) -> None:
     both = store.mutate(DEPLOYMENTS, "a", "d", lambda o: o["spec"].update(x=3))
     assert (both["spec"], both["status"]) == ({"x": 3}, {"y": 1})
     assert both["metadata"]["generation"] == 2
-    both = store.mutate(DEPLOYMENTS, "a", "d", change, ALL)
+    both = store.mutate(DEPLOYMENTS, "a", "d", change, SPEC_AND_STATUS)
     assert (both["spec"], both["metadata"]["generation"]) == ({"x": 2}, 2)
 
 
-def test_a_pod_on_a_node_waits_for_its_kubelet(store: Store) -> None:
+def test_a_pod_on_a_node_waits_for_its_kubelet(store: ObjectStore) -> None:
     store.create(PODS, pod(nodeName="n"))
     going = store.delete(PODS, "a", "p")
     assert going["metadata"]["deletionGracePeriodSeconds"] == 30
@@ -100,13 +100,13 @@ def test_a_pod_on_a_node_waits_for_its_kubelet(store: Store) -> None:
     assert store.find(PODS, "a", "p") is None
 
 
-def test_a_pod_without_a_node_goes_at_once(store: Store) -> None:
+def test_a_pod_without_a_node_goes_at_once(store: ObjectStore) -> None:
     store.create(PODS, pod())
     store.delete(PODS, "a", "p")
     assert store.find(PODS, "a", "p") is None
 
 
-def test_propagation_leaves_work_for_the_garbage_collector(store: Store) -> None:
+def test_propagation_leaves_work_for_the_garbage_collector(store: ObjectStore) -> None:
     for policy, finalizer in (("Foreground", "foregroundDeletion"), ("Orphan", "orphan")):
         store.create(CONFIGMAPS, configmap(policy.lower()))
         going = store.delete(CONFIGMAPS, "a", policy.lower(), propagation=policy)
@@ -115,10 +115,10 @@ def test_propagation_leaves_work_for_the_garbage_collector(store: Store) -> None
         assert store.find(CONFIGMAPS, "a", policy.lower()) is None
 
 
-def test_listeners_hear_changes_in_order_though_one_of_them_writes(store: Store) -> None:
+def test_listeners_hear_changes_in_order_though_one_of_them_writes(store: ObjectStore) -> None:
     heard: list[str] = []
 
-    def writes(change: Change) -> None:
+    def writes(change: ObjectChange) -> None:
         if change.type == "ADDED":
             store.mutate(CONFIGMAPS, "a", "c", lambda o: o.update(data={"k": "v"}))
 
@@ -128,7 +128,7 @@ def test_listeners_hear_changes_in_order_though_one_of_them_writes(store: Store)
     assert heard == ["ADDED", "MODIFIED"]
 
 
-async def test_a_watch_resumes_where_it_ended(store: Store) -> None:
+async def test_a_watch_resumes_where_it_ended(store: ObjectStore) -> None:
     since = store.version
     store.create(CONFIGMAPS, configmap("one"))
     watch = store.watch(CONFIGMAPS, since)
@@ -143,9 +143,9 @@ async def test_a_watch_resumes_where_it_ended(store: Store) -> None:
 
 
 async def test_a_reader_that_is_too_slow_is_told(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Subscription, "LIMIT", 3)
+    monkeypatch.setattr(Subscription, "MAX_PENDING", 3)
     watch = store.watch(CONFIGMAPS)
     for number in range(5):
         store.create(CONFIGMAPS, configmap(str(number)))
@@ -154,7 +154,7 @@ async def test_a_reader_that_is_too_slow_is_told(
 
 
 def test_history_is_bounded() -> None:
-    store = Store(history=3)
+    store = ObjectStore(history=3)
     store.create(NAMESPACES, {"metadata": {"name": "a"}})
     since = store.version
     for number in range(5):
@@ -165,7 +165,7 @@ def test_history_is_bounded() -> None:
     store.watch(PODS, since).close()  # each kind has its own
 
 
-def test_a_snapshot_is_the_state_of_then(store: Store) -> None:
+def test_a_snapshot_is_the_state_of_then(store: ObjectStore) -> None:
     store.create(CONFIGMAPS, configmap("kept", k="old"))
     store.create(CONFIGMAPS, configmap("gone"))
     then = store.version
@@ -177,11 +177,11 @@ def test_a_snapshot_is_the_state_of_then(store: Store) -> None:
     assert found["a", "kept"]["data"] == {"k": "old"}
 
 
-def test_what_was_kept_comes_back(store: Store, tmp_path: Path) -> None:
+def test_what_was_kept_comes_back(store: ObjectStore, tmp_path: Path) -> None:
     file = tmp_path / "state.json"
     made = store.create(CONFIGMAPS, configmap(k="v"))
     store.dump(file)
-    other = Store()
+    other = ObjectStore()
     other.load(file)
     assert other.get(CONFIGMAPS, "a", "c") == made
     assert other.version == store.version
@@ -193,7 +193,7 @@ def test_what_was_kept_comes_back(store: Store, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"resourceVersion": 1, "objects": {"v1/nope": [{}]}}', "\xff"]
 )
-def test_a_file_that_holds_no_state(store: Store, tmp_path: Path, text: str) -> None:
+def test_a_file_that_holds_no_state(store: ObjectStore, tmp_path: Path, text: str) -> None:
     file = tmp_path / "state.json"
     file.write_bytes(text.encode("latin-1"))
     with pytest.raises(ValueError, match="does not hold the state of a demo cluster"):

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from servedeck.demo.clock import Clock, seconds, stamp
+from servedeck.demo.clock import Clock, format_timestamp, parse_timestamp
 from tests.waiting import within
 
 
@@ -15,9 +15,9 @@ def test_timers_run_in_the_order_of_their_time_and_then_of_their_making() -> Non
     def timer(name: str) -> None:
         ran.append((name, clock.time()))
 
-    clock.at(105, lambda: timer("late"))
-    clock.at(103, lambda: timer("first"))
-    clock.at(103, lambda: timer("second"))
+    clock.call_at(105, lambda: timer("late"))
+    clock.call_at(103, lambda: timer("first"))
+    clock.call_at(103, lambda: timer("second"))
     clock.advance(10)
     assert ran == [("first", 103), ("second", 103), ("late", 105)]
     assert clock.time() == 110
@@ -25,7 +25,7 @@ def test_timers_run_in_the_order_of_their_time_and_then_of_their_making() -> Non
 
 def test_a_timer_may_set_another_that_is_due_within_the_same_step() -> None:
     clock, ran = Clock(0.0), list[float]()
-    clock.after(1, lambda: clock.after(1, lambda: ran.append(clock.time())))
+    clock.call_later(1, lambda: clock.call_later(1, lambda: ran.append(clock.time())))
     clock.advance(1.5)
     assert ran == []
     clock.advance(1)
@@ -34,7 +34,7 @@ def test_a_timer_may_set_another_that_is_due_within_the_same_step() -> None:
 
 def test_a_cancelled_timer_does_not_run_and_is_not_due() -> None:
     clock, ran = Clock(0.0), list[int]()
-    clock.after(1, lambda: ran.append(1)).cancel()
+    clock.call_later(1, lambda: ran.append(1)).cancel()
     assert clock.next_due is None
     clock.advance(2)
     assert ran == []
@@ -42,9 +42,9 @@ def test_a_cancelled_timer_does_not_run_and_is_not_due() -> None:
 
 def test_a_time_in_the_past_is_due_now_but_not_within_the_call() -> None:
     clock, ran = Clock(50.0), list[float]()
-    clock.at(10, lambda: ran.append(clock.time()))
+    clock.call_at(10, lambda: ran.append(clock.time()))
     assert ran == []
-    clock.settle()
+    clock.run_due()
     assert ran == [50.0]
 
 
@@ -55,7 +55,7 @@ def test_time_stands_still_until_somebody_moves_it() -> None:
 
 def test_a_timer_cannot_move_the_clock_that_runs_it() -> None:
     clock = Clock(0.0)
-    clock.after(1, lambda: clock.advance(5))
+    clock.call_later(1, lambda: clock.advance(5))
     with pytest.raises(RuntimeError, match="must not move the clock"):
         clock.advance(2)
 
@@ -64,8 +64,8 @@ async def test_a_running_clock_follows_the_wall_at_its_speed_and_can_be_stopped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock, rang = Clock(0.0), asyncio.Event()
-    clock.after(600, rang.set)
-    clock.run(speed=20_000)
+    clock.call_later(600, rang.set)
+    clock.start(speed=20_000)
     await within(rang.wait())
     assert clock.time() >= 600
     clock.stop()
@@ -76,9 +76,9 @@ async def test_a_running_clock_follows_the_wall_at_its_speed_and_can_be_stopped(
 
 async def test_a_timer_that_comes_before_those_known_is_run_in_time() -> None:
     clock, rang = Clock(0.0), asyncio.Event()
-    clock.after(10_000, lambda: None)
-    clock.run()
-    clock.after(0.01, rang.set)
+    clock.call_later(10_000, lambda: None)
+    clock.start()
+    clock.call_later(0.01, rang.set)
     await within(rang.wait())
     clock.stop()
 
@@ -97,10 +97,10 @@ async def test_sleep_waits_on_this_clock() -> None:
 @pytest.mark.parametrize("speed", [0.0, -1.0, float("inf"), float("nan")])
 async def test_a_speed_that_is_none_is_refused(speed: float) -> None:
     with pytest.raises(ValueError, match="positive number"):
-        Clock(0.0).run(speed)
+        Clock(0.0).start(speed)
 
 
 def test_stamps_are_the_apis() -> None:
-    assert stamp(0) == "1970-01-01T00:00:00Z"
-    assert seconds(stamp(1_795_000_000)) == 1_795_000_000
-    assert Clock(1.5).micro() == "1970-01-01T00:00:01.500000Z"
+    assert format_timestamp(0) == "1970-01-01T00:00:00Z"
+    assert parse_timestamp(format_timestamp(1_795_000_000)) == 1_795_000_000
+    assert Clock(1.5).micro_timestamp() == "1970-01-01T00:00:01.500000Z"

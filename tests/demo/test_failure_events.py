@@ -223,8 +223,8 @@ def test_the_events_of_a_failure(case: Case) -> None:
 def test_every_warning_of_the_demo_is_among_them() -> None:
     told = {pair for case in CASES for pair in pairs(case.warnings)}
     for word in vars(event_messages).values():
-        if isinstance(word, event_messages.Word) and word.type == "Warning":
-            pattern = re.sub(r"\\{\w+\\}", ".+", re.escape(word.text))
+        if isinstance(word, event_messages.EventMessage) and word.type == "Warning":
+            pattern = re.sub(r"\\{\w+\\}", ".+", re.escape(word.template))
             assert any(reason == word.reason and re.fullmatch(pattern, m) for reason, m in told), (
                 word
             )

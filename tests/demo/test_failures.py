@@ -13,7 +13,7 @@ from servedeck.demo.resources import (
     SECRETS,
 )
 from servedeck.demo.workloads import failure_simulation
-from servedeck.demo.workloads.instance_log import Log
+from servedeck.demo.workloads.instance_log import InstanceLog
 from tests.demo.cluster_fixture import ClusterFixture, container_of, started_cluster
 
 Json = dict[str, Any]
@@ -226,7 +226,7 @@ def test_the_log_of_a_server_without_device_memory_says_so() -> None:
     assert worker is not None and worker.previous_instance is not None
     text = "\n".join(
         line.text
-        for b in Log(worker.previous_instance).blocks(0, cluster.clock.time())
+        for b in InstanceLog(worker.previous_instance).blocks(0, cluster.clock.time())
         for line in b
     )
     assert "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate" in text
@@ -274,7 +274,9 @@ def test_the_first_crash_restarts_at_once_and_keeps_the_log_of_the_previous_inst
         worker is not None and worker.previous_instance is not None and worker.instance is not None
     )
     assert worker.instance.number == 1 and worker.previous_instance.number == 0
-    tail = [line.text for line in Log(worker.previous_instance).tail(40, cluster.clock.time())]
+    tail = [
+        line.text for line in InstanceLog(worker.previous_instance).tail(40, cluster.clock.time())
+    ]
     assert any("CUDA error: an illegal memory access" in line for line in tail)
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from servedeck.demo.api.kubelet_api import LogOptions, ProxyRequest, ProxyResponse
 from servedeck.demo.workloads import failure_simulation
-from servedeck.demo.workloads.instance_log import Log
-from servedeck.demo.workloads.runtime import Runtime
+from servedeck.demo.workloads.instance_log import InstanceLog
+from servedeck.demo.workloads.runtime import NodeRuntime
 from tests.demo.cluster_fixture import ClusterFixture, metric_samples, read_lines, running_instance
 
 Json = dict[str, Any]
@@ -20,9 +20,9 @@ CHAT = {"messages": [{"role": "user", "content": "Why is the sky blue?"}]}
 async def ask(
     cluster: ClusterFixture, method: str, path: str, body: object = None, **headers: str
 ) -> ProxyResponse:
-    runtime = Runtime(cluster.controllers.kubelet, cluster.clock)
+    runtime = NodeRuntime(cluster.controllers.kubelet, cluster.clock)
     data = b"" if body is None else json.dumps(body).encode()
-    cluster.clock.run(speed=1000)
+    cluster.clock.start(speed=1000)
     try:
         return await runtime.proxy(cluster.pod(), 8000, ProxyRequest(method, path, {}, data))
     finally:
@@ -57,15 +57,17 @@ async def test_a_chat_is_answered_counted_and_logged(cluster: ClusterFixture) ->
         'vllm:request_success_total{engine="0",model_name="Qwen/Qwen3-8B",finished_reason="stop"}'
     )
     assert after[stop] > before[stop]
-    lines = [line.text for line in Log(running_instance(cluster)).tail(400, cluster.clock.time())]
+    lines = [
+        line.text for line in InstanceLog(running_instance(cluster)).tail(400, cluster.clock.time())
+    ]
     assert any('10.42.0.1:40022 - "POST /v1/chat/completions HTTP/1.1" 200 OK' in x for x in lines)
 
 
 async def test_a_chat_is_streamed_as_server_sent_events(cluster: ClusterFixture) -> None:
-    runtime = Runtime(cluster.controllers.kubelet, cluster.clock)
+    runtime = NodeRuntime(cluster.controllers.kubelet, cluster.clock)
     asked = {**CHAT, "stream": True, "max_tokens": 12, "stream_options": {"include_usage": True}}
     request = ProxyRequest("POST", "/v1/chat/completions", {}, json.dumps(asked).encode())
-    cluster.clock.run(speed=1000)
+    cluster.clock.start(speed=1000)
     response = await runtime.proxy(cluster.pod(), 8000, request)
     assert response.headers["content-type"].startswith("text/event-stream")
     assert not isinstance(response.body, bytes)
@@ -113,7 +115,9 @@ async def test_an_embedding_server_embeds_and_does_not_chat() -> None:
     assert (await ask(cluster, "POST", "/v1/embeddings", {"input": 3})).status == 400
     refused = await ask(cluster, "POST", "/v1/chat/completions", CHAT)
     assert "does not support Completions API" in body(refused)["error"]["message"]
-    lines = [line.text for line in Log(running_instance(cluster)).tail(50, cluster.clock.time())]
+    lines = [
+        line.text for line in InstanceLog(running_instance(cluster)).tail(50, cluster.clock.time())
+    ]
     assert any('"POST /v1/embeddings HTTP/1.1" 200 OK' in line for line in lines)
     assert not any('/v1/chat/completions HTTP/1.1" 200' in line for line in lines)
 
@@ -130,7 +134,7 @@ async def test_a_transformer_hands_on_to_the_inference_server_beside_it() -> Non
     }
     cluster.edit(lambda obj: obj["spec"]["template"]["spec"]["containers"].append(transformer))
     cluster.until(cluster.ready)
-    runtime = Runtime(cluster.controllers.kubelet, cluster.clock)
+    runtime = NodeRuntime(cluster.controllers.kubelet, cluster.clock)
     models = await runtime.proxy(cluster.pod(), 8080, ProxyRequest("GET", "/v1/models"))
     assert body(models)["data"][0]["id"] == "Qwen/Qwen3-8B"
     health = await runtime.proxy(cluster.pod(), 8080, ProxyRequest("GET", "/health"))
@@ -142,7 +146,7 @@ async def test_a_transformer_hands_on_to_the_inference_server_beside_it() -> Non
 async def test_nobody_listens_while_the_model_loads_or_on_another_port(
     cluster: ClusterFixture,
 ) -> None:
-    runtime = Runtime(cluster.controllers.kubelet, cluster.clock)
+    runtime = NodeRuntime(cluster.controllers.kubelet, cluster.clock)
     with pytest.raises(ConnectionRefusedError):
         await runtime.proxy(cluster.pod(), 9000, ProxyRequest("GET", "/health"))
     fresh = ClusterFixture()

@@ -13,8 +13,8 @@ import pytest
 from servedeck.demo.api.kubelet_api import LogOptions
 from servedeck.demo.api.status import StatusError
 from servedeck.demo.workloads import metrics
-from servedeck.demo.workloads.instance_log import Log
-from servedeck.demo.workloads.runtime import Runtime
+from servedeck.demo.workloads.instance_log import InstanceLog
+from servedeck.demo.workloads.runtime import NodeRuntime
 from tests.demo.cluster_fixture import ClusterFixture, read_lines, running_instance
 
 Json = dict[str, Any]
@@ -49,7 +49,7 @@ def furiosa() -> ClusterFixture:
 
 
 async def test_the_log_tells_the_start_and_then_requests_and_throughput(
-    cluster: ClusterFixture, runtime: Runtime
+    cluster: ClusterFixture, runtime: NodeRuntime
 ) -> None:
     lines = await read_lines(runtime.logs(cluster.pod(), "inference-server", LogOptions()))
     joined = "\n".join(lines)
@@ -73,7 +73,7 @@ async def test_the_log_tells_the_start_and_then_requests_and_throughput(
 
 
 async def test_timestamps_rise_and_since_and_tail_cut(
-    cluster: ClusterFixture, runtime: Runtime
+    cluster: ClusterFixture, runtime: NodeRuntime
 ) -> None:
     pod, name = cluster.pod(), "inference-server"
     whole = await read_lines(runtime.logs(pod, name, LogOptions(timestamps=True)))
@@ -91,7 +91,7 @@ async def test_timestamps_rise_and_since_and_tail_cut(
 
 
 def test_the_log_read_in_parts_is_the_log_read_at_once(cluster: ClusterFixture) -> None:
-    log = Log(running_instance(cluster))
+    log = InstanceLog(running_instance(cluster))
     now = cluster.clock.time()
     whole = [line for block in log.blocks(0, now) for line in block]
     begin = log.instance.started
@@ -104,13 +104,13 @@ def test_the_log_read_in_parts_is_the_log_read_at_once(cluster: ClusterFixture) 
 
 
 async def test_follow_goes_on_and_ends_with_the_container(
-    cluster: ClusterFixture, runtime: Runtime
+    cluster: ClusterFixture, runtime: NodeRuntime
 ) -> None:
     pod = cluster.pod()
     stream = runtime.logs(pod, "inference-server", LogOptions(follow=True, tail=1))
     lines = (await anext(stream)).decode().splitlines()
     assert len(lines) == 1
-    cluster.clock.run(speed=300)
+    cluster.clock.start(speed=300)
     try:
         while len(lines) < 40:
             lines += (await anext(stream)).decode().splitlines()
@@ -133,7 +133,7 @@ async def test_follow_goes_on_and_ends_with_the_container(
 
 
 async def test_there_is_no_previous_log_without_a_previous_instance(
-    cluster: ClusterFixture, runtime: Runtime
+    cluster: ClusterFixture, runtime: NodeRuntime
 ) -> None:
     options = LogOptions(previous=True)
     with pytest.raises(StatusError, match=r"previous terminated container .* not found") as caught:
@@ -143,12 +143,12 @@ async def test_there_is_no_previous_log_without_a_previous_instance(
 
 async def test_a_furiosa_server_logs_and_counts_in_its_own_way() -> None:
     cluster = furiosa()
-    runtime = Runtime(cluster.controllers.kubelet, cluster.clock)
+    runtime = NodeRuntime(cluster.controllers.kubelet, cluster.clock)
     joined = "\n".join(
         await read_lines(runtime.logs(cluster.pod(), "inference-server", LogOptions()))
     )
     assert "furiosa-llm 2026.4.0" in joined and "Uvicorn running on http://0.0.0.0:8000" in joined
-    page = metrics.expose(running_instance(cluster), cluster.clock.time())
+    page = metrics.render_metrics(running_instance(cluster), cluster.clock.time())
     assert "furiosa_llm_request_success_total{" in page
     assert "furiosa_llm_kv_cache_usage_percent{" in page
     assert "furiosa_llm_e2e_request_latency_seconds_bucket{" in page

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from servedeck.demo.workloads.traffic import Load, Traffic
+from servedeck.demo.workloads.traffic import RequestLoad, Traffic
 from tests.demo.cluster_fixture import ClusterFixture, metric_samples
 
 
@@ -50,17 +50,17 @@ def test_histograms_are_consistent_and_counters_never_fall(cluster: ClusterFixtu
 def test_the_load_varies_over_the_day_and_is_shared_among_the_ready(
     cluster: ClusterFixture,
 ) -> None:
-    load = Load(2.0, "seed")
+    load = RequestLoad(2.0, "seed")
     rates = [load.rate(hour * 3600.0) for hour in range(24)]
     assert min(rates) > 0 and max(rates) > 1.8 * min(rates)
     steps = [load.integral(t * 60.0)[0] for t in range(1440)]
     assert all(b > a for a, b in pairwise(steps))
     assert steps[-1] - steps[0] == pytest.approx(2.0 * 86_340, rel=0.05)
     traffic = Traffic(1)
-    one, two = traffic.share("lab/x", 2.0), traffic.share("lab/x", 2.0)
-    traffic.ready("lab/x", "one", one, 0.0)
-    traffic.ready("lab/x", "two", two, 1000.0)
-    traffic.gone("lab/x", "one", 3000.0)
+    one, two = traffic.new_share("lab/x", 2.0), traffic.new_share("lab/x", 2.0)
+    traffic.add_instance("lab/x", "one", one, 0.0)
+    traffic.add_instance("lab/x", "two", two, 1000.0)
+    traffic.remove_instance("lab/x", "one", 3000.0)
     whole = one.load.integral(5000.0)[0] - one.load.integral(0.0)[0]
-    assert one.at(5000.0)[0] + two.at(5000.0)[0] == pytest.approx(whole)
-    assert one.at(5000.0) == one.at(3000.0)
+    assert one.counts_at(5000.0)[0] + two.counts_at(5000.0)[0] == pytest.approx(whole)
+    assert one.counts_at(5000.0) == one.counts_at(3000.0)

@@ -8,7 +8,7 @@ import pytest
 
 from servedeck.demo.api import admission
 from servedeck.demo.clock import Clock
-from servedeck.demo.controllers import Controllers
+from servedeck.demo.controllers import ControllerManager
 from servedeck.demo.resources import (
     DEPLOYMENTS,
     ENDPOINTS,
@@ -21,10 +21,10 @@ from servedeck.demo.resources import (
     SECRETS,
 )
 from servedeck.demo.scenario import cluster_objects
-from servedeck.demo.scenario.scenario import Story
+from servedeck.demo.scenario.scenario import Scenario
 from servedeck.demo.scenario.servings import VLLM_IMAGE
-from servedeck.demo.store.changes import Change
-from servedeck.demo.store.store import Store
+from servedeck.demo.store.changes import ObjectChange
+from servedeck.demo.store.store import ObjectStore
 
 Json = dict[str, Any]
 NOW = 1_795_445_000.0
@@ -32,16 +32,16 @@ NOW = 1_795_445_000.0
 
 class ScenarioFixture:
     def __init__(self, seed: int = 3) -> None:
-        self.clock = Clock(Story.beginning(NOW))
-        self.store = Store(self.clock, seed=seed)
+        self.clock = Clock(Scenario.start_time(NOW))
+        self.store = ObjectStore(self.clock, seed=seed)
         self.store.admission.append(admission.admit)
         self.history: list[str] = []
         self.store.subscribe(self._note)
-        self.controllers = Controllers(self.store, self.clock, seed)
-        self.story = Story(self.store, self.clock, self.controllers, seed)
-        self.story.open(NOW)
+        self.controllers = ControllerManager(self.store, self.clock, seed)
+        self.story = Scenario(self.store, self.clock, self.controllers, seed)
+        self.story.create_initial_state(NOW)
 
-    def _note(self, change: Change) -> None:
+    def _note(self, change: ObjectChange) -> None:
         text = json.dumps(change.object, sort_keys=True)
         self.history.append(f"{self.clock.time()} {change.type} {text}")
 
@@ -68,12 +68,12 @@ class ScenarioFixture:
 def test_the_same_seed_gives_the_same_history_and_another_seed_another() -> None:
     fixtures = [ScenarioFixture(seed=3), ScenarioFixture(seed=3), ScenarioFixture(seed=4)]
     for fixture in fixtures:
-        fixture.story.live()
+        fixture.story.start_incidents()
         fixture.clock.advance(1800)
     first, second, third = fixtures
     assert len(first.history) > 1500
     assert first.history == second.history
-    assert first.story.told == second.story.told != third.story.told
+    assert first.story.history == second.story.history != third.story.history
 
 
 def test_the_opening_shows_all_six_states_in_several_projects() -> None:
@@ -108,10 +108,10 @@ def test_the_opening_is_consistent() -> None:
         for obj in fixture.store.list(resource):
             assert obj["metadata"]["ownerReferences"][0]["uid"] in uids
     for obj in (obj for resource in RESOURCES for obj in fixture.store.list(resource)):
-        assert obj["metadata"]["creationTimestamp"] <= fixture.clock.stamp()
+        assert obj["metadata"]["creationTimestamp"] <= fixture.clock.timestamp()
     for event in fixture.store.list(EVENTS):
         last = event["lastTimestamp"] or event["eventTime"]
-        assert last >= Clock(NOW - 3601).stamp(), "Events live for an hour"
+        assert last >= Clock(NOW - 3601).timestamp(), "Events live for an hour"
     unmanaged = fixture.store.get(DEPLOYMENTS, "research", "mistral-7b")
     assert "servedeck.dev/serving" not in unmanaged["metadata"]["labels"]
     (scaled,) = fixture.store.list(SCALEDOBJECTS)
@@ -135,13 +135,13 @@ def test_routes_are_accepted_and_services_have_endpoints() -> None:
 
 def test_something_happens_about_every_minute_and_all_kinds_of_state_keep_coming() -> None:
     fixture = ScenarioFixture()
-    fixture.story.live()
+    fixture.story.start_incidents()
     fixture.clock.advance(3600)
-    assert 45 <= len(fixture.story.told) <= 110
-    assert len({line.partition(" ")[2] for line in fixture.story.told}) == 11
+    assert 45 <= len(fixture.story.history) <= 110
+    assert len({line.partition(" ")[2] for line in fixture.story.history}) == 11
     gaps = [
         _time(b) - _time(a)
-        for a, b in zip(fixture.story.told, fixture.story.told[1:], strict=False)
+        for a, b in zip(fixture.story.history, fixture.story.history[1:], strict=False)
     ]
     assert max(gaps) < 240
     oom = [
@@ -152,10 +152,10 @@ def test_something_happens_about_every_minute_and_all_kinds_of_state_keep_coming
 
 def test_the_story_recovers_and_breaks_the_same_serving() -> None:
     fixture = ScenarioFixture()
-    fixture.story.live()
+    fixture.story.start_incidents()
     seen: list[bool] = []
 
-    def changed(change: Change) -> None:
+    def changed(change: ObjectChange) -> None:
         meta = change.object["metadata"]
         if (meta["namespace"], meta["name"]) == ("search", "qwen3-embedding-8b"):
             ready = bool(change.object["status"].get("readyReplicas"))
@@ -169,7 +169,7 @@ def test_the_story_recovers_and_breaks_the_same_serving() -> None:
 
 def test_what_an_operator_changes_the_story_leaves_alone_and_it_heals() -> None:
     fixture = ScenarioFixture()
-    fixture.story.live()
+    fixture.story.start_incidents()
 
     def mend(obj: Json) -> None:
         container = obj["spec"]["template"]["spec"]["containers"][0]
@@ -191,7 +191,7 @@ def test_what_an_operator_changes_the_story_leaves_alone_and_it_heals() -> None:
 def test_adding_the_missing_secret_heals_the_npu_serving() -> None:
     fixture = ScenarioFixture()
     assert fixture.reasons("npu-lab", "llama-31-8b") == {"CreateContainerConfigError"}
-    fixture.store.create(SECRETS, cluster_objects.token("npu-lab")[1])
+    fixture.store.create(SECRETS, cluster_objects.token_secret("npu-lab")[1])
     fixture.clock.advance(120)
     assert fixture.status("npu-lab", "llama-31-8b")["readyReplicas"] == 1
 
@@ -202,9 +202,9 @@ def test_a_saved_state_is_taken_up_where_it_was(tmp_path: Path, hours: float) ->
     fixture.clock.advance(60)
     fixture.store.dump(tmp_path / "state")
     clock = Clock(fixture.clock.time() + hours * 3600)
-    store = Store(clock, seed=9)
+    store = ObjectStore(clock, seed=9)
     store.admission.append(admission.admit)
-    controllers = Controllers(store, clock, 9)
+    controllers = ControllerManager(store, clock, 9)
     store.load(tmp_path / "state")
     before = {p["metadata"]["uid"]: p for p in store.list(PODS)}
     controllers.resync()
@@ -226,6 +226,6 @@ def test_a_saved_state_is_taken_up_where_it_was(tmp_path: Path, hours: float) ->
 
 
 def _time(line: str) -> float:
-    from servedeck.demo.clock import seconds
+    from servedeck.demo.clock import parse_timestamp
 
-    return seconds(line.partition(" ")[0])
+    return parse_timestamp(line.partition(" ")[0])

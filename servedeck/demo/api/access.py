@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from servedeck.demo.api import status
-from servedeck.demo.api.status import Cause
+from servedeck.demo.api.status import StatusCause
 from servedeck.demo.resources import RESOURCES, Resource
 
 Json = dict[str, Any]
 ANY = ("*",)
 
 
-class Rule(NamedTuple):
+class AccessRule(NamedTuple):
     """What is allowed, as in an RBAC rule; `namespaces` None: in all, and cluster-wide."""
 
     verbs: tuple[str, ...]
@@ -40,60 +40,64 @@ class Rule(NamedTuple):
 
 
 @dataclass(frozen=True)
-class User:
+class DemoUser:
     """Someone who may use the API, known by a token made for this run. `home`: the namespace of
     their context."""
 
     name: str
-    rules: tuple[Rule, ...]
+    rules: tuple[AccessRule, ...]
     groups: tuple[str, ...] = ()
-    home: str = ""
+    default_namespace: str = ""
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
 
-    def may(self, verb: str, group: str, resource: str, namespace: str) -> bool:
-        return any(rule.allows(verb, group, resource, namespace) for rule in (*self.rules, *_BASIC))
+    def is_allowed(self, verb: str, group: str, resource: str, namespace: str) -> bool:
+        return any(
+            rule.allows(verb, group, resource, namespace) for rule in (*self.rules, *_BASIC_RULES)
+        )
 
-    def may_path(self, path: str) -> bool:
+    def is_path_allowed(self, path: str) -> bool:
         """Paths beside the resources: everyone may discover, admin may all."""
         first = path.strip("/").split("/", 1)[0]
-        return first in _PUBLIC or any(
+        return first in _PUBLIC_PATHS or any(
             rule.resources == ANY and rule.namespaces is None for rule in self.rules
         )
 
 
-_BASIC = (
-    Rule(
+_BASIC_RULES = (
+    AccessRule(
         ("create",),
         ("authorization.k8s.io",),
         ("selfsubjectaccessreviews", "selfsubjectrulesreviews"),
     ),
-    Rule(("create",), ("authentication.k8s.io",), ("selfsubjectreviews",)),
+    AccessRule(("create",), ("authentication.k8s.io",), ("selfsubjectreviews",)),
 )
-_PUBLIC = ("api", "apis", "openapi", "version", "healthz", "livez", "readyz")
-_DISCOVERY = ["/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi"]
-_DISCOVERY += ["/openapi/*", "/readyz", "/version", "/version/"]
-_HIDDEN = ("secrets",)
+_PUBLIC_PATHS = ("api", "apis", "openapi", "version", "healthz", "livez", "readyz")
+_DISCOVERY_PATHS = ["/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi"]
+_DISCOVERY_PATHS += ["/openapi/*", "/readyz", "/version", "/version/"]
+_HIDDEN_RESOURCES = ("secrets",)
 
 
-def admin(name: str = "admin") -> User:
+def admin(name: str = "admin") -> DemoUser:
     """May do everything."""
-    return User(name, (Rule(ANY, ANY, ANY),), ("system:masters",))
+    return DemoUser(name, (AccessRule(ANY, ANY, ANY),), ("system:masters",))
 
 
-def viewer(name: str = "viewer") -> User:
+def viewer(name: str = "viewer") -> DemoUser:
     """May read everything but Secrets, in all namespaces, and the logs of Pods."""
-    readable = tuple(r.plural for r in RESOURCES if r.plural not in _HIDDEN and "get" in r.verbs)
+    readable = tuple(
+        r.plural for r in RESOURCES if r.plural not in _HIDDEN_RESOURCES and "get" in r.verbs
+    )
     more = tuple(f"{r.plural}/{sub}" for r in RESOURCES for sub in ("status", "scale", "log"))
-    return User(name, (Rule(("get", "list", "watch"), ANY, (*readable, *more)),))
+    return DemoUser(name, (AccessRule(("get", "list", "watch"), ANY, (*readable, *more)),))
 
 
-def namespace_admin(namespace: str, name: str = "developer") -> User:
+def namespace_admin(namespace: str, name: str = "developer") -> DemoUser:
     """May do everything in one namespace, and nothing outside it."""
-    return User(name, (Rule(ANY, ANY, ANY, (namespace,)),), home=namespace)
+    return DemoUser(name, (AccessRule(ANY, ANY, ANY, (namespace,)),), default_namespace=namespace)
 
 
-def denied(
-    user: User, verb: str, group: str, resource: str, name: str, namespace: str
+def forbidden_error(
+    user: DemoUser, verb: str, group: str, resource: str, name: str, namespace: str
 ) -> status.StatusError:
     """403 in the real server's words; `resource` may name a subresource ("pods/log")."""
     where = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"
@@ -106,7 +110,7 @@ def denied(
     )
 
 
-def path_denied(user: User, verb: str, path: str) -> status.StatusError:
+def path_forbidden_error(user: DemoUser, verb: str, path: str) -> status.StatusError:
     return status.StatusError(
         403,
         "Forbidden",
@@ -115,7 +119,7 @@ def path_denied(user: User, verb: str, path: str) -> status.StatusError:
     )
 
 
-def review(resource: Resource, user: User, body: Json) -> Json:
+def answer_review(resource: Resource, user: DemoUser, body: Json) -> Json:
     """Answers a SelfSubjectAccessReview, SelfSubjectRulesReview or SelfSubjectReview."""
     answer: Json = {"kind": resource.kind, "apiVersion": resource.api_version}
     spec = body.get("spec") or {}
@@ -129,25 +133,25 @@ def review(resource: Resource, user: User, body: Json) -> Json:
     if resource.kind == "SelfSubjectRulesReview":
         if not spec.get("namespace"):
             raise status.bad_request("no namespace on request")
-        return answer | {"spec": {}, "status": _rules(user, spec["namespace"])}
+        return answer | {"spec": {}, "status": _rules_status(user, spec["namespace"])}
     asked, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
     if (asked is None) == (path is None):
-        raise _one_of(path)
+        raise _attributes_error(path)
     if asked is not None:
         plural = asked.get("resource", "")
         if asked.get("subresource"):
             plural += f"/{asked['subresource']}"
-        allowed = user.may(
+        allowed = user.is_allowed(
             asked.get("verb", ""), asked.get("group", ""), plural, asked.get("namespace", "")
         )
     else:
-        allowed = user.may_path((path or {}).get("path", ""))
+        allowed = user.is_path_allowed((path or {}).get("path", ""))
     return answer | {"spec": spec, "status": {"allowed": allowed}}
 
 
-def _one_of(path: Json | None) -> status.StatusError:
+def _attributes_error(path: Json | None) -> status.StatusError:
     if path is None:
-        cause = Cause(
+        cause = StatusCause(
             "FieldValueInvalid",
             "Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must "
             "be specified",
@@ -155,7 +159,7 @@ def _one_of(path: Json | None) -> status.StatusError:
         )
     else:
         shown = f'{{"Path":"{path.get("path", "")}","Verb":"{path.get("verb", "")}"}}'
-        cause = Cause(
+        cause = StatusCause(
             "FieldValueInvalid",
             f"Invalid value: {shown}: cannot be specified in combination with resourceAttributes",
             "spec.nonResourceAttributes",
@@ -163,17 +167,17 @@ def _one_of(path: Json | None) -> status.StatusError:
     return status.invalid("authorization.k8s.io", "", "", [cause])
 
 
-def _rules(user: User, namespace: str) -> Json:
+def _rules_status(user: DemoUser, namespace: str) -> Json:
     found = [
         {
             "verbs": list(rule.verbs),
             "apiGroups": list(rule.groups),
             "resources": list(rule.resources),
         }
-        for rule in (*user.rules, *_BASIC)
+        for rule in (*user.rules, *_BASIC_RULES)
         if rule.namespaces is None or namespace in rule.namespaces
     ]
-    paths = [{"verbs": ["get"], "nonResourceURLs": _DISCOVERY}]
+    paths = [{"verbs": ["get"], "nonResourceURLs": _DISCOVERY_PATHS}]
     if any(rule.resources == ANY and rule.namespaces is None for rule in user.rules):
         paths.insert(0, {"verbs": ["*"], "nonResourceURLs": ["*"]})
     return {"resourceRules": found, "nonResourceRules": paths, "incomplete": False}

@@ -12,16 +12,18 @@ from servedeck.demo.resources import (
     SERVICES,
     Resource,
 )
-from servedeck.demo.store.store import Store
+from servedeck.demo.store.store import ObjectStore
 from servedeck.serving.units import quantity
 
 Json = dict[str, Any]
 
-_TOLERATED = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
-_NETWORK = "10.96"
+_DEFAULT_TOLERATIONS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+_SERVICE_NETWORK = "10.96"
 
 
-def admit(store: Store, resource: Resource, new: Json, old: Json | None, subresource: str) -> None:
+def admit(
+    store: ObjectStore, resource: Resource, new: Json, old: Json | None, subresource: str
+) -> None:
     """Admission of the store."""
     if old is not None:
         return
@@ -38,7 +40,7 @@ def admit(store: Store, resource: Resource, new: Json, old: Json | None, subreso
 def _pod(pod: Json) -> None:
     spec = pod.setdefault("spec", {})
     tolerations = spec.setdefault("tolerations", [])
-    for key in _TOLERATED:
+    for key in _DEFAULT_TOLERATIONS:
         if not any(
             t.get("key") in (key, None) and t.get("effect") in ("NoExecute", None)
             for t in tolerations
@@ -55,10 +57,10 @@ def _pod(pod: Json) -> None:
     spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
     status = pod.setdefault("status", {})
     status.setdefault("phase", "Pending")
-    status.setdefault("qosClass", quality(spec))
+    status.setdefault("qosClass", qos_class(spec))
 
 
-def quality(spec: Json) -> str:
+def qos_class(spec: Json) -> str:
     """The QoS class (kubernetes pkg/apis/core/v1/helper/qos, ComputePodQOS)."""
     guaranteed, any_set = True, False
     for container in [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]:
@@ -81,22 +83,22 @@ def _namespace(namespace: Json) -> None:
     namespace.setdefault("status", {}).setdefault("phase", "Active")
 
 
-def _service(store: Store, service: Json) -> None:
+def _service(store: ObjectStore, service: Json) -> None:
     spec = service.setdefault("spec", {})
     service.setdefault("status", {}).setdefault("loadBalancer", {})
     if spec.get("type", "ClusterIP") == "ExternalName":
         return
     if not spec.get("clusterIP"):
-        spec["clusterIP"] = _free_address(store)
+        spec["clusterIP"] = _free_cluster_ip(store)
     spec.setdefault("clusterIPs", [spec["clusterIP"]])
     spec.setdefault("ipFamilies", ["IPv4"])
     spec.setdefault("ipFamilyPolicy", "SingleStack")
 
 
-def _free_address(store: Store) -> str:
+def _free_cluster_ip(store: ObjectStore) -> str:
     taken = {(s.get("spec") or {}).get("clusterIP") for s in store.list(SERVICES)}
     for number in range(10, 1 << 16):
-        address = f"{_NETWORK}.{number >> 8}.{number & 255}"
+        address = f"{_SERVICE_NETWORK}.{number >> 8}.{number & 255}"
         if address not in taken:
             return address
     raise RuntimeError("no free address for a Service")

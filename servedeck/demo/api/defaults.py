@@ -26,7 +26,7 @@ from servedeck.demo.resources import (
 Json = dict[str, Any]
 
 
-def _fill(obj: Json, **values: Any) -> None:
+def _set_missing(obj: Json, **values: Any) -> None:
     for name, value in values.items():
         if obj.get(name) is None:
             obj[name] = value
@@ -38,9 +38,9 @@ def _probe(probe: Json) -> None:
     for name, value in figures.items():  # 0 counts as not given
         probe[name] = probe.get(name) or value
     if "httpGet" in probe:
-        _fill(probe["httpGet"], path="/", scheme="HTTP")
+        _set_missing(probe["httpGet"], path="/", scheme="HTTP")
     if "grpc" in probe:
-        _fill(probe["grpc"], service="")
+        _set_missing(probe["grpc"], service="")
 
 
 def _pull_policy(image: str) -> str:
@@ -51,7 +51,7 @@ def _pull_policy(image: str) -> str:
 
 
 def _container(container: Json) -> None:
-    _fill(
+    _set_missing(
         container,
         resources={},
         terminationMessagePath="/dev/termination-log",
@@ -59,17 +59,17 @@ def _container(container: Json) -> None:
         imagePullPolicy=_pull_policy(container.get("image", "")),
     )
     for port in container.get("ports") or ():
-        _fill(port, protocol="TCP")
+        _set_missing(port, protocol="TCP")
     for variable in container.get("env") or ():
         field = (variable.get("valueFrom") or {}).get("fieldRef")
         if field is not None:
-            _fill(field, apiVersion="v1")
+            _set_missing(field, apiVersion="v1")
     for name in ("livenessProbe", "readinessProbe", "startupProbe"):
         if container.get(name) is not None:
             _probe(container[name])
     for action in (container.get("lifecycle") or {}).values():
         if isinstance(action, dict) and "httpGet" in action:
-            _fill(action["httpGet"], path="/", scheme="HTTP")
+            _set_missing(action["httpGet"], path="/", scheme="HTTP")
 
 
 def _pod_spec(spec: Json, *, pod: bool) -> None:
@@ -78,7 +78,7 @@ def _pod_spec(spec: Json, *, pod: bool) -> None:
         if pod and (limits := container["resources"].get("limits")):
             # a limit without a request is requested (SetDefaults_Pod)
             container["resources"]["requests"] = limits | container["resources"].get("requests", {})
-    _fill(
+    _set_missing(
         spec,
         restartPolicy="Always",
         terminationGracePeriodSeconds=30,
@@ -87,19 +87,19 @@ def _pod_spec(spec: Json, *, pod: bool) -> None:
         schedulerName="default-scheduler",
     )
     if account := spec.get("serviceAccountName") or spec.get("serviceAccount"):
-        _fill(spec, serviceAccountName=account, serviceAccount=account)
+        _set_missing(spec, serviceAccountName=account, serviceAccount=account)
     for volume in spec.get("volumes") or ():
         _volume(volume)
     if pod:
-        _fill(spec, enableServiceLinks=True)
+        _set_missing(spec, enableServiceLinks=True)
 
 
 def _volume(volume: Json) -> None:
     for name in ("configMap", "secret", "projected", "downwardAPI"):
         if volume.get(name) is not None:
-            _fill(volume[name], defaultMode=420)
+            _set_missing(volume[name], defaultMode=420)
     if volume.get("hostPath") is not None:
-        _fill(volume["hostPath"], type="")
+        _set_missing(volume["hostPath"], type="")
     if set(volume) <= {"name"}:
         volume["emptyDir"] = {}
 
@@ -113,48 +113,48 @@ def _template(obj: Json) -> Json:
 
 def _deployment(obj: Json) -> None:
     spec = _template(obj)
-    _fill(spec, replicas=1, revisionHistoryLimit=10, progressDeadlineSeconds=600)
+    _set_missing(spec, replicas=1, revisionHistoryLimit=10, progressDeadlineSeconds=600)
     strategy = spec.setdefault("strategy", {})
     if not strategy.get("type"):
         strategy["type"] = "RollingUpdate"
     if strategy["type"] == "RollingUpdate":
         rolling = strategy.setdefault("rollingUpdate", {})
-        _fill(rolling, maxUnavailable="25%", maxSurge="25%")
+        _set_missing(rolling, maxUnavailable="25%", maxSurge="25%")
 
 
 def _replicaset(obj: Json) -> None:
-    _fill(_template(obj), replicas=1)
+    _set_missing(_template(obj), replicas=1)
 
 
 def _replicationcontroller(obj: Json) -> None:
     spec = _template(obj)
-    _fill(spec, replicas=1)
+    _set_missing(spec, replicas=1)
     labels = (spec["template"].get("metadata") or {}).get("labels")
     if labels:
-        _fill(spec, selector=dict(labels))
+        _set_missing(spec, selector=dict(labels))
 
 
 def _statefulset(obj: Json) -> None:
     spec = _template(obj)
-    _fill(spec, replicas=1, revisionHistoryLimit=10, podManagementPolicy="OrderedReady")
+    _set_missing(spec, replicas=1, revisionHistoryLimit=10, podManagementPolicy="OrderedReady")
     strategy = spec.setdefault("updateStrategy", {})
-    _fill(strategy, type="RollingUpdate")
+    _set_missing(strategy, type="RollingUpdate")
     if strategy["type"] == "RollingUpdate":
         strategy.setdefault("rollingUpdate", {}).setdefault("partition", 0)
 
 
 def _daemonset(obj: Json) -> None:
     spec = _template(obj)
-    _fill(spec, revisionHistoryLimit=10)
+    _set_missing(spec, revisionHistoryLimit=10)
     strategy = spec.setdefault("updateStrategy", {})
-    _fill(strategy, type="RollingUpdate")
+    _set_missing(strategy, type="RollingUpdate")
     if strategy["type"] == "RollingUpdate":
         rolling = strategy.setdefault("rollingUpdate", {})
-        _fill(rolling, maxUnavailable=1, maxSurge=0)
+        _set_missing(rolling, maxUnavailable=1, maxSurge=0)
 
 
 def _job(obj: Json) -> None:
-    _fill(_template(obj), parallelism=1, completions=1, backoffLimit=6, suspend=False)
+    _set_missing(_template(obj), parallelism=1, completions=1, backoffLimit=6, suspend=False)
 
 
 def _pod(obj: Json) -> None:
@@ -163,32 +163,32 @@ def _pod(obj: Json) -> None:
 
 def _service(obj: Json) -> None:
     spec = obj.setdefault("spec", {})
-    _fill(spec, type="ClusterIP", sessionAffinity="None")
+    _set_missing(spec, type="ClusterIP", sessionAffinity="None")
     if spec["type"] != "ExternalName":
-        _fill(spec, internalTrafficPolicy="Cluster")
+        _set_missing(spec, internalTrafficPolicy="Cluster")
     for port in spec.get("ports") or ():
-        _fill(port, protocol="TCP")
+        _set_missing(port, protocol="TCP")
         if port.get("targetPort") in (None, "") and "port" in port:
             port["targetPort"] = port["port"]
 
 
-def _claim(obj: Json) -> None:
-    _fill(obj.setdefault("spec", {}), volumeMode="Filesystem")
+def _pvc(obj: Json) -> None:
+    _set_missing(obj.setdefault("spec", {}), volumeMode="Filesystem")
 
 
 def _secret(obj: Json) -> None:
-    _fill(obj, type="Opaque")
+    _set_missing(obj, type="Opaque")
     if plain := obj.pop("stringData", None):  # Convert_v1_Secret_To_core_Secret
         coded = {key: base64.b64encode(value.encode()).decode() for key, value in plain.items()}
         obj["data"] = (obj.get("data") or {}) | coded
 
 
 def _storageclass(obj: Json) -> None:
-    _fill(obj, reclaimPolicy="Delete", volumeBindingMode="Immediate")
+    _set_missing(obj, reclaimPolicy="Delete", volumeBindingMode="Immediate")
 
 
 def _autoscaler(obj: Json) -> None:
-    _fill(obj.setdefault("spec", {}), minReplicas=1)
+    _set_missing(obj.setdefault("spec", {}), minReplicas=1)
 
 
 _DEFAULTS: dict[Resource, Callable[[Json], None]] = {
@@ -200,14 +200,14 @@ _DEFAULTS: dict[Resource, Callable[[Json], None]] = {
     JOBS: _job,
     PODS: _pod,
     SERVICES: _service,
-    PERSISTENTVOLUMECLAIMS: _claim,
+    PERSISTENTVOLUMECLAIMS: _pvc,
     SECRETS: _secret,
     STORAGECLASSES: _storageclass,
     AUTOSCALERS: _autoscaler,
 }
 
 
-def fill(resource: Resource, obj: Json) -> None:
+def set_defaults(resource: Resource, obj: Json) -> None:
     """Fills in what the object leaves open, in place."""
     if setter := _DEFAULTS.get(resource):
         setter(obj)

@@ -18,7 +18,7 @@ _NAMES = {
 }
 
 
-def newer(event: Json) -> Json:
+def to_events_v1(event: Json) -> Json:
     """The same Event in the newer form."""
     built = {_NAMES.get(name, name): value for name, value in event.items()}
     return built | {"apiVersion": "events.k8s.io/v1"}

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from servedeck.demo.api.schema import ANY, Node
+from servedeck.demo.api.schema import ANY, SchemaNode
 
 Json = dict[str, Any]
 Path = tuple[str, ...]
@@ -36,7 +36,7 @@ _UNOWNED = frozenset(
 )
 
 
-def decode(trie: Json) -> Paths:
+def decode_fields(trie: Json) -> Paths:
     """FieldsV1 as it lies in managedFields."""
     found: set[Path] = set()
 
@@ -51,7 +51,7 @@ def decode(trie: Json) -> Paths:
     return frozenset(found)
 
 
-def encode(paths: Paths) -> Json:
+def encode_fields(paths: Paths) -> Json:
     """Back to FieldsV1, in the order that the real server writes."""
     trie: Json = {}
     for path in sorted(paths):
@@ -67,7 +67,7 @@ def encode(paths: Paths) -> Json:
     return mark(trie, ())
 
 
-def is_leaf(node: Node, value: Any) -> bool:
+def is_leaf(node: SchemaNode, value: Any) -> bool:
     """Owned as a whole: scalars, atomic lists and maps."""
     if isinstance(value, dict):
         return node.atomic or (node.form == "any" and node is not ANY and bool(node.name))
@@ -76,14 +76,14 @@ def is_leaf(node: Node, value: Any) -> bool:
     return True
 
 
-def item_key(node: Node, item: Any) -> str:
+def item_key(node: SchemaNode, item: Any) -> str:
     """The path element of an item of a list of type map or set."""
     if node.list_type == "set" or not isinstance(item, dict):
         return "v:" + json.dumps(item, separators=(",", ":"))
     return "k:" + json.dumps(item_keys(node, item), separators=(",", ":"), sort_keys=True)
 
 
-def item_keys(node: Node, item: Json) -> Json:
+def item_keys(node: SchemaNode, item: Json) -> Json:
     """The values of an item's keys; a key that is not given has its default."""
     found = {}
     for key in node.keys:
@@ -96,7 +96,7 @@ def item_keys(node: Node, item: Json) -> Json:
     return found
 
 
-def children(node: Node, value: Any) -> Iterator[tuple[str, Node, Any, bool]]:
+def children(node: SchemaNode, value: Any) -> Iterator[tuple[str, SchemaNode, Any, bool]]:
     """(path element, type, value, whether the element itself is a member of the set)."""
     if isinstance(value, dict):
         for name, item in value.items():
@@ -110,11 +110,11 @@ def children(node: Node, value: Any) -> Iterator[tuple[str, Node, Any, bool]]:
             yield item_key(node, item), node.element, item, True
 
 
-def owned(node: Node, obj: Json) -> Paths:
+def fields_of(node: SchemaNode, obj: Json) -> Paths:
     """Every field that an applied configuration names (ToFieldSet)."""
     found: set[Path] = set()
 
-    def walk(node: Node, value: Any, path: Path) -> None:
+    def walk(node: SchemaNode, value: Any, path: Path) -> None:
         if is_leaf(node, value) or not value:
             found.add(path)
             return
@@ -144,19 +144,19 @@ class Comparison(NamedTuple):
         return bool(self.added or self.modified or self.removed)
 
 
-_NOTHING: Any = object()
+_MISSING: Any = object()
 
 
-def compare(node: Node, old: Json, new: Json) -> Comparison:
+def compare(node: SchemaNode, old: Json, new: Json) -> Comparison:
     """The fields that came, changed and went. A Go value (a struct that is no pointer, a list
     that is required) is there even when the JSON lacks it, so it does not come or go."""
     added: set[Path] = set()
     modified: set[Path] = set()
     removed: set[Path] = set()
 
-    def walk(node: Node, left: Any, right: Any, path: Path) -> None:
-        if left is _NOTHING or right is _NOTHING:
-            side, target = (right, added) if left is _NOTHING else (left, removed)
+    def walk(node: SchemaNode, left: Any, right: Any, path: Path) -> None:
+        if left is _MISSING or right is _MISSING:
+            side, target = (right, added) if left is _MISSING else (left, removed)
             target.add(path)
             if not is_leaf(node, side):
                 pairs(node, left, right, path)
@@ -168,10 +168,10 @@ def compare(node: Node, old: Json, new: Json) -> Comparison:
         if left != right:
             pairs(node, left, right, path)
 
-    def pairs(node: Node, left: Any, right: Any, path: Path) -> None:
-        lefts = {} if left is _NOTHING else {k: (n, v) for k, n, v, _ in children(node, left)}
-        rights = {} if right is _NOTHING else {k: (n, v) for k, n, v, _ in children(node, right)}
-        absent_left, absent_right = left is _NOTHING, right is _NOTHING
+    def pairs(node: SchemaNode, left: Any, right: Any, path: Path) -> None:
+        lefts = {} if left is _MISSING else {k: (n, v) for k, n, v, _ in children(node, left)}
+        rights = {} if right is _MISSING else {k: (n, v) for k, n, v, _ in children(node, right)}
+        absent_left, absent_right = left is _MISSING, right is _MISSING
         for key in lefts.keys() | rights.keys():
             child = (rights.get(key) or lefts[key])[0]
             a = lefts[key][1] if key in lefts else _absent(node, child, key, absent_left)
@@ -184,17 +184,17 @@ def compare(node: Node, old: Json, new: Json) -> Comparison:
     )
 
 
-def _absent(parent: Node, child: Node, key: str, whole_absent: bool) -> Any:
+def _absent(parent: SchemaNode, child: SchemaNode, key: str, whole_absent: bool) -> Any:
     if whole_absent or parent.form != "struct":
-        return _NOTHING
-    if child.value and child.form == "struct":
+        return _MISSING
+    if child.is_value and child.form == "struct":
         return {}
     if child.form == "list" and key.removeprefix("f:") in parent.required:
         return []
-    return _NOTHING
+    return _MISSING
 
 
-def print_path(path: Path) -> str:
+def format_path(path: Path) -> str:
     """`.spec.template.spec.containers[name="c"].image`."""
     text = ""
     for key in path:

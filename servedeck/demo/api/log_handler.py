@@ -10,21 +10,21 @@ from aiohttp import web
 
 from servedeck.demo.api import status
 from servedeck.demo.api.kubelet_api import KubeletApi, LogOptions
-from servedeck.demo.api.request import Call, integer, moment, truth
-from servedeck.demo.api.status import Cause
+from servedeck.demo.api.request import ApiRequest, parse_bool, parse_int, parse_time
+from servedeck.demo.api.status import StatusCause
 from servedeck.demo.resources import NODES
-from servedeck.demo.store.store import Store
+from servedeck.demo.store.store import ObjectStore
 
 Json = dict[str, Any]
 
 
-async def stream(
-    store: Store, kubelet: KubeletApi, call: Call, request: web.BaseRequest
+async def stream_log(
+    store: ObjectStore, kubelet: KubeletApi, call: ApiRequest, request: web.BaseRequest
 ) -> web.StreamResponse:
     """The lines as text/plain, until they end or the client goes."""
     pod = store.get(call.resource, call.namespace, call.name)
-    options, limit = _options(store, call)
-    container = _container(pod, call.query.get("container", ""))
+    options, limit = _parse_options(store, call)
+    container = _select_container(pod, call.query.get("container", ""))
     node = (pod.get("spec") or {}).get("nodeName")
     if not node:
         return web.Response(status=204)
@@ -46,39 +46,39 @@ async def stream(
     return response
 
 
-def _options(store: Store, call: Call) -> tuple[LogOptions, int | None]:
+def _parse_options(store: ObjectStore, call: ApiRequest) -> tuple[LogOptions, int | None]:
     query = call.query
-    tail, limit = integer(query, "tailLines"), integer(query, "limitBytes")
-    seconds, since = integer(query, "sinceSeconds"), moment(query, "sinceTime")
+    tail, limit = parse_int(query, "tailLines"), parse_int(query, "limitBytes")
+    seconds, since = parse_int(query, "sinceSeconds"), parse_time(query, "sinceTime")
     causes = []
     if tail is not None and tail < 0:
-        causes.append(_bad("tailLines", tail, "must be greater than or equal to 0"))
+        causes.append(_invalid_option("tailLines", tail, "must be greater than or equal to 0"))
     if limit is not None and limit < 1:
-        causes.append(_bad("limitBytes", limit, "must be greater than 0"))
+        causes.append(_invalid_option("limitBytes", limit, "must be greater than 0"))
     if seconds is not None and since is not None:
         words = "Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified"
-        causes.append(Cause("FieldValueForbidden", words, "[]"))
+        causes.append(StatusCause("FieldValueForbidden", words, "[]"))
     elif seconds is not None and seconds < 1:
-        causes.append(_bad("sinceSeconds", seconds, "must be greater than 0"))
+        causes.append(_invalid_option("sinceSeconds", seconds, "must be greater than 0"))
     if causes:
         raise status.invalid("", "PodLogOptions", call.name, causes)
     if seconds is not None:
         since = store.clock.now() - timedelta(seconds=min(seconds, 10**9))
     options = LogOptions(
-        follow=truth(query, "follow"),
-        previous=truth(query, "previous"),
+        follow=parse_bool(query, "follow"),
+        previous=parse_bool(query, "previous"),
         since=since,
         tail=tail,
-        timestamps=truth(query, "timestamps"),
+        timestamps=parse_bool(query, "timestamps"),
     )
     return options, limit
 
 
-def _bad(field: str, value: int, words: str) -> Cause:
-    return Cause("FieldValueInvalid", f"Invalid value: {value}: {words}", field)
+def _invalid_option(field: str, value: int, words: str) -> StatusCause:
+    return StatusCause("FieldValueInvalid", f"Invalid value: {value}: {words}", field)
 
 
-def _container(pod: Json, asked: str) -> str:
+def _select_container(pod: Json, asked: str) -> str:
     name, spec = pod["metadata"]["name"], pod.get("spec") or {}
     main = [c["name"] for c in spec.get("containers") or ()]
     known = [*main, *(c["name"] for c in spec.get("initContainers") or ())]

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 from servedeck.demo.api import field_set, status
 from servedeck.demo.api.field_set import Path, Paths
-from servedeck.demo.api.schema import ANY, Node
+from servedeck.demo.api.schema import ANY, SchemaNode
 from servedeck.demo.store.objects import copy_json
 
 Json = dict[str, Any]
 
 
-class Manager(NamedTuple):
+class FieldManager(NamedTuple):
     """What tells one entry of managedFields from another."""
 
     name: str
@@ -29,27 +29,27 @@ class Manager(NamedTuple):
         return f"{text} using {self.api_version}" if self.operation == "Update" else text
 
 
-class _Entry(NamedTuple):
+class _ManagerFields(NamedTuple):
     fields: Paths
     time: str
 
 
-def _read(obj: Json) -> dict[Manager, _Entry]:
+def _read_managers(obj: Json) -> dict[FieldManager, _ManagerFields]:
     found = {}
     for entry in obj["metadata"].get("managedFields") or ():
-        manager = Manager(
+        manager = FieldManager(
             entry.get("manager", ""),
             entry.get("operation", ""),
             entry.get("apiVersion", ""),
             entry.get("subresource", ""),
         )
-        found[manager] = _Entry(
-            field_set.decode(entry.get("fieldsV1") or {}), entry.get("time", "")
+        found[manager] = _ManagerFields(
+            field_set.decode_fields(entry.get("fieldsV1") or {}), entry.get("time", "")
         )
     return found
 
 
-def _write(obj: Json, entries: dict[Manager, _Entry]) -> Json:
+def _write_managers(obj: Json, entries: dict[FieldManager, _ManagerFields]) -> Json:
     """A copy of the object with these entries, applied ones first, then by time."""
     order = sorted(
         ((m, e) for m, e in entries.items() if e.fields),
@@ -64,7 +64,7 @@ def _write(obj: Json, entries: dict[Manager, _Entry]) -> Json:
         }
         if entry.time:
             item["time"] = entry.time
-        item |= {"fieldsType": "FieldsV1", "fieldsV1": field_set.encode(entry.fields)}
+        item |= {"fieldsType": "FieldsV1", "fieldsV1": field_set.encode_fields(entry.fields)}
         if manager.subresource:
             item["subresource"] = manager.subresource
         written.append(item)
@@ -74,34 +74,42 @@ def _write(obj: Json, entries: dict[Manager, _Entry]) -> Json:
     return {**obj, "metadata": meta}
 
 
-def track(node: Node, old: Json | None, new: Json, manager: Manager, now: str) -> Json:
+def track_update(
+    node: SchemaNode, old: Json | None, new: Json, manager: FieldManager, now: str
+) -> Json:
     """`new` with its managedFields after an ordinary write by `manager`: it owns what it changed,
     the others lose that. `old` is None at a create."""
     if new["metadata"].get("managedFields") == [] and old is not None:
         # an empty list is how a client clears them (apiserver fieldmanager/managedfields)
-        return _write(new, {})
-    entries = _read(old) if old is not None else {}
-    difference = field_set.compare(node, _bare(old or {}), _bare(new))
+        return _write_managers(new, {})
+    entries = _read_managers(old) if old is not None else {}
+    difference = field_set.compare(node, _without_type(old or {}), _without_type(new))
     if not difference:
-        return _write(new, entries)
+        return _write_managers(new, entries)
     for other, entry in entries.items():
         if other != manager:
             left = entry.fields - difference.changed - difference.removed
             entries[other] = entry._replace(fields=left)
-    mine = entries.get(manager, _Entry(frozenset(), ""))
+    mine = entries.get(manager, _ManagerFields(frozenset(), ""))
     fields = (mine.fields - difference.removed) | difference.changed
     # the real server's scale handler leaves the time out
     when = "" if manager.subresource == "scale" else now
-    entries[manager] = _Entry(fields, when if fields != mine.fields else mine.time)
-    return _write(new, entries)
+    entries[manager] = _ManagerFields(fields, when if fields != mine.fields else mine.time)
+    return _write_managers(new, entries)
 
 
-def _bare(obj: Json) -> Json:
+def _without_type(obj: Json) -> Json:
     return {key: value for key, value in obj.items() if key not in ("apiVersion", "kind")}
 
 
-def apply(
-    node: Node, old: Json | None, config: Json, manager: Manager, now: str, *, force: bool
+def apply_configuration(
+    node: SchemaNode,
+    old: Json | None,
+    config: Json,
+    manager: FieldManager,
+    now: str,
+    *,
+    force: bool,
 ) -> Json:
     """The object after `manager` applied `config` to it. StatusError 409 that names each field
     that another manager owns with another value, unless `force`."""
@@ -111,30 +119,30 @@ def apply(
         if key not in ("managedFields", "resourceVersion", "creationTimestamp", "generation")
     }
     config = {**config, "metadata": meta}
-    entries = _read(old) if old is not None else {}
-    wanted = field_set.owned(node, config)
-    before = entries.get(manager, _Entry(frozenset(), ""))
+    entries = _read_managers(old) if old is not None else {}
+    wanted = field_set.fields_of(node, config)
+    before = entries.get(manager, _ManagerFields(frozenset(), ""))
     merged = _merge(node, old or {}, config)
     others = [entry.fields for other, entry in entries.items() if other != manager]
     kept = wanted.union(*others)
     for path in sorted(before.fields - kept, key=len):
         if not any(other[: len(path)] == path for other in kept):
-            _remove(node, merged, path)
-    changed = field_set.compare(node, _bare(old or {}), _bare(merged)).changed
+            _remove_field(node, merged, path)
+    changed = field_set.compare(node, _without_type(old or {}), _without_type(merged)).changed
     conflicts = [
         (other, path)
         for other, entry in entries.items()
         if other != manager
-        for path in _ordered(entry.fields & changed)
+        for path in _in_server_order(entry.fields & changed)
     ]
     if conflicts and not force:
-        raise _conflict(conflicts)
+        raise _conflict_error(conflicts)
     for other, entry in entries.items():
         if other != manager:
             entries[other] = entry._replace(fields=entry.fields - changed)
     if old is None or wanted != before.fields or _differs(merged, old):
-        entries[manager] = _Entry(wanted, now)
-    return _write(merged, entries)
+        entries[manager] = _ManagerFields(wanted, now)
+    return _write_managers(merged, entries)
 
 
 def _differs(new: Json, old: Json) -> bool:
@@ -145,7 +153,7 @@ def _differs(new: Json, old: Json) -> bool:
     return bare(new) != bare(old)
 
 
-def _ordered(paths: Paths) -> list[Path]:
+def _in_server_order(paths: Paths) -> list[Path]:
     """Members of each level before what lies below them, as the real server lists them."""
 
     def level(found: list[Path], depth: int) -> list[Path]:
@@ -159,22 +167,22 @@ def _ordered(paths: Paths) -> list[Path]:
     return level(list(paths), 0)
 
 
-def _conflict(conflicts: list[tuple[Manager, Path]]) -> status.StatusError:
+def _conflict_error(conflicts: list[tuple[FieldManager, Path]]) -> status.StatusError:
     count = len(conflicts)
     if count == 1:
         manager, path = conflicts[0]
-        words = f"conflict with {manager}: {field_set.print_path(path)}"
+        words = f"conflict with {manager}: {field_set.format_path(path)}"
     else:
         lines = []
         for name in sorted({str(manager) for manager, _ in conflicts}):
             lines.append(f"conflicts with {name}:")
-            lines += [f"- {field_set.print_path(p)}" for m, p in conflicts if str(m) == name]
+            lines += [f"- {field_set.format_path(p)}" for m, p in conflicts if str(m) == name]
         words = "\n".join(lines)
     causes = [
         {
             "reason": "FieldManagerConflict",
             "message": f"conflict with {manager}",
-            "field": field_set.print_path(path),
+            "field": field_set.format_path(path),
         }
         for manager, path in conflicts
     ]
@@ -187,7 +195,7 @@ def _conflict(conflicts: list[tuple[Manager, Path]]) -> status.StatusError:
     )
 
 
-def _merge(node: Node, old: Any, config: Any) -> Any:
+def _merge(node: SchemaNode, old: Any, config: Any) -> Any:
     """`config` laid over `old`: maps merge, lists merge by their keys in the order of `config`,
     everything else is replaced."""
     if isinstance(config, dict):
@@ -207,7 +215,7 @@ def _merge(node: Node, old: Any, config: Any) -> Any:
     return copy_json(config)
 
 
-def _merge_items(node: Node, old: list[Any], config: list[Any]) -> list[Any]:
+def _merge_items(node: SchemaNode, old: list[Any], config: list[Any]) -> list[Any]:
     before = {field_set.item_key(node, item): item for item in old}
     wanted = {field_set.item_key(node, item): item for item in config}
     merged = []
@@ -222,7 +230,7 @@ def _merge_items(node: Node, old: list[Any], config: list[Any]) -> list[Any]:
     return merged
 
 
-def _remove(node: Node, obj: Any, path: Path) -> None:
+def _remove_field(node: SchemaNode, obj: Any, path: Path) -> None:
     """Removes one field or item; an object or list that it leaves empty goes with it."""
     trail: list[tuple[Any, Any]] = []
     for key in path:
@@ -256,18 +264,18 @@ def _remove(node: Node, obj: Any, path: Path) -> None:
         del parent[name]
 
 
-def check_unique(node: Node, value: Any, path: Path = ()) -> str:
+def find_duplicate(node: SchemaNode, value: Any, path: Path = ()) -> str:
     """Words for the first list of the configuration that has one item twice, or ""."""
     if isinstance(value, list) and node.form == "list" and node.list_type in ("map", "set"):
         seen: set[str] = set()
         for item in value:
             key = field_set.item_key(node, item)
             if key in seen:
-                shown = field_set.print_path((key,))
-                return f"{field_set.print_path(path)}: duplicate entries for key {shown}"
+                shown = field_set.format_path((key,))
+                return f"{field_set.format_path(path)}: duplicate entries for key {shown}"
             seen.add(key)
     if isinstance(value, (dict, list)) and not field_set.is_leaf(node, value):
         for key, child, item, _ in field_set.children(node, value):
-            if words := check_unique(child, item, (*path, key)):
+            if words := find_duplicate(child, item, (*path, key)):
                 return words
     return ""

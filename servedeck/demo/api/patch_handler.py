@@ -7,23 +7,23 @@ from collections.abc import Iterator
 from typing import Any
 
 from servedeck.demo.api import field_set, managed_fields, patches, request_bodies, scale, status
-from servedeck.demo.api.managed_fields import Manager
-from servedeck.demo.api.request import Call, truth
+from servedeck.demo.api.managed_fields import FieldManager
+from servedeck.demo.api.request import ApiRequest, parse_bool
 from servedeck.demo.api.request_bodies import TypeMismatchError
 from servedeck.demo.api.request_decoding import (
     IGNORE,
     STRICT,
     check_options,
     check_url,
-    finish,
-    settle,
-    unfit,
+    default_and_validate,
+    prepare_for_store,
+    strict_errors,
 )
-from servedeck.demo.api.schema import SCALE, Node, named, schema_of
-from servedeck.demo.api.status import Cause, StatusError
-from servedeck.demo.api.write_handlers import Answer, put_scale
+from servedeck.demo.api.schema import SCALE, SchemaNode, schema_by_name, schema_of
+from servedeck.demo.api.status import StatusCause, StatusError
+from servedeck.demo.api.write_handlers import ApiResponse, put_scale
 from servedeck.demo.store.objects import copy_json
-from servedeck.demo.store.store import Store
+from servedeck.demo.store.store import ObjectStore
 
 Json = dict[str, Any]
 
@@ -33,43 +33,43 @@ STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
 
-def patch(store: Store, call: Call) -> Answer:
+def handle_patch(store: ObjectStore, call: ApiRequest) -> ApiResponse:
     kinds: tuple[str, ...] = (JSON_PATCH, MERGE_PATCH, APPLY_PATCH)
     if call.resource.builtin:
         kinds += (STRATEGIC_PATCH,)
     if call.content_type not in kinds:
         raise StatusError(415, "UnsupportedMediaType", "415: Unsupported Media Type", details={})
     if call.content_type == APPLY_PATCH:
-        return _apply(store, call)
+        return _server_side_apply(store, call)
     check_options(call, "PatchOptions")
-    change = _read(call)
+    change = _read_patch(call)
     old = store.get(call.resource, call.namespace, call.name)
     if call.subresource == "scale":
-        before, node = scale.of(old), named(SCALE)
+        before, node = scale.scale_of(old), schema_by_name(SCALE)
     else:
         before, node = old, schema_of(call.resource)
-    patched = _patched(call, node, before, change)
+    patched = _apply_patch(call, node, before, change)
     try:
-        checked = request_bodies.check(node, patched)
+        checked = request_bodies.check_type(node, patched)
     except TypeMismatchError as error:
-        raise _unfit_patch(call, change, patched, str(error)) from None
-    problems = sorted(unfit(checked.unknown, []))
+        raise _invalid_patch_error(call, change, patched, str(error)) from None
+    problems = sorted(strict_errors(checked.unknown, []))
     mode = call.query.get("fieldValidation", "")
     if problems and mode == STRICT:
         words = f"strict decoding error: {', '.join(problems)}"
-        raise _unfit_patch(call, change, patched, words)
+        raise _invalid_patch_error(call, change, patched, words)
     warnings = [] if mode == IGNORE else problems
     obj = checked.data
     obj.setdefault("metadata", {})
     if call.subresource == "scale":
-        return Answer(200, put_scale(store, call, obj), warnings)
+        return ApiResponse(200, put_scale(store, call, obj), warnings)
     check_url(call, obj, named=True)
-    ready = finish(store, call, obj, old, call.subresource)
+    ready = prepare_for_store(store, call, obj, old, call.subresource)
     written = store.update(call.resource, ready, call.subresource, dry_run=call.dry_run)
-    return Answer(200, written, warnings)
+    return ApiResponse(200, written, warnings)
 
 
-def _read(call: Call) -> Any:
+def _read_patch(call: ApiRequest) -> Any:
     start = "" if call.content_type == STRATEGIC_PATCH else "error decoding patch: "
     try:
         data = request_bodies.parse_json(call.body).data
@@ -77,7 +77,7 @@ def _read(call: Call) -> Any:
         raise status.bad_request(f"{start}{error}") from None
     if call.content_type == JSON_PATCH:
         if not isinstance(data, list):
-            found = request_bodies.go_kind(data)
+            found = request_bodies.go_json_type(data)
             raise status.bad_request(
                 f"{start}json: cannot unmarshal {found} into Go value of type "
                 "[]handlers.jsonPatchOp"
@@ -87,14 +87,14 @@ def _read(call: Call) -> Any:
                 f"The allowed maximum operations in a JSON patch is 10000, got {len(data)}"
             )
     elif not isinstance(data, dict):
-        found = request_bodies.go_kind(data)
+        found = request_bodies.go_json_type(data)
         raise status.bad_request(
             f"{start}json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"
         )
     return data
 
 
-def _patched(call: Call, node: Node, obj: Json, change: Any) -> Json:
+def _apply_patch(call: ApiRequest, node: SchemaNode, obj: Json, change: Any) -> Json:
     if call.content_type == JSON_PATCH:
         patched = patches.json_patch(obj, change)
         if not isinstance(patched, dict):
@@ -105,65 +105,68 @@ def _patched(call: Call, node: Node, obj: Json, change: Any) -> Json:
     return patches.strategic_patch(node, obj, change)
 
 
-def _unfit_patch(call: Call, change: Any, patched: Json, words: str) -> StatusError:
+def _invalid_patch_error(call: ApiRequest, change: Any, patched: Json, words: str) -> StatusError:
     """422 that shows the patch (strategic) or what it would have made, as the real one does."""
     if call.content_type == STRATEGIC_PATCH:
-        shown = patches.go_map(change)
+        shown = patches.format_go_value(change)
         if " of type " in words:
             words = f"unrecognized type: {words.rpartition(' ')[2]}"
     else:
         shown = json.dumps(patched, separators=(",", ":"), ensure_ascii=False)
     message = f"Invalid value: {json.dumps(shown, ensure_ascii=False)}: {words}"
-    return status.invalid("", "", "", [Cause("FieldValueInvalid", message, "patch")])
+    return status.invalid("", "", "", [StatusCause("FieldValueInvalid", message, "patch")])
 
 
 # -- server-side apply ------------------------------------------------------------------------
 
 
-def _apply(store: Store, call: Call) -> Answer:
+def _server_side_apply(store: ObjectStore, call: ApiRequest) -> ApiResponse:
     resource, node = call.resource, schema_of(call.resource)
     if not call.query.get("fieldManager"):
         words = "Required value: is required for apply patch"
-        cause = Cause("FieldValueRequired", words, "fieldManager")
+        cause = StatusCause("FieldValueRequired", words, "fieldManager")
         raise status.invalid("meta.k8s.io", "PatchOptions", "", [cause])
     check_options(call, "PatchOptions")
-    config = _configuration(call)
+    config = _read_configuration(call)
     old = store.find(resource, call.namespace, call.name)
     if old is None and call.subresource:
         raise status.not_found(resource.group, resource.plural, call.name)
     version = config["metadata"].get("resourceVersion")
-    manager = Manager(call.manager, "Apply", resource.api_version, call.subresource)
-    config = _own_part(call, config)
-    force = truth(call.query, "force")
-    merged = managed_fields.apply(node, old, config, manager, store.timestamp(), force=force)
+    manager = FieldManager(call.field_manager, "Apply", resource.api_version, call.subresource)
+    config = _without_reset_fields(call, config)
+    force = parse_bool(call.query, "force")
+    merged = managed_fields.apply_configuration(
+        node, old, config, manager, store.timestamp(), force=force
+    )
     try:
-        checked = request_bodies.check(node, merged)
+        checked = request_bodies.check_type(node, merged)
     except TypeMismatchError as error:
+        described = _describe_object(call, config)
         kind = f"{resource.api_version}, Kind={resource.kind}"
         raise StatusError(
             500,
             "",
-            f"failed to convert new object ({_subject(call, config)}) to proper version: unable to "
-            f"convert unstructured object to {kind}: {error}",
+            f"failed to convert new object ({described}) to proper version: unable to convert "
+            f"unstructured object to {kind}: {error}",
         ) from None
     obj = checked.data
     if old is not None and obj["metadata"].get("uid", "") != old["metadata"]["uid"]:
         words = f"Invalid value: {json.dumps(obj['metadata']['uid'])}: field is immutable"
-        cause = Cause("FieldValueInvalid", words, "metadata.uid")
+        cause = StatusCause("FieldValueInvalid", words, "metadata.uid")
         raise status.invalid(resource.group, resource.kind, call.name, [cause, cause])
     obj["metadata"]["managedFields"] = merged["metadata"].get("managedFields") or []
     check_url(call, obj, named=True)
-    ready = settle(resource, obj, old, call.subresource)
+    ready = default_and_validate(resource, obj, old, call.subresource)
     if old is None:
         ready["metadata"].pop("uid", None)
-        return Answer(201, store.create(resource, ready, dry_run=call.dry_run))
+        return ApiResponse(201, store.create(resource, ready, dry_run=call.dry_run))
     if version:
         ready["metadata"]["resourceVersion"] = version
     written = store.update(resource, ready, call.subresource, dry_run=call.dry_run)
-    return Answer(200, written)
+    return ApiResponse(200, written)
 
 
-def _own_part(call: Call, config: Json) -> Json:
+def _without_reset_fields(call: ApiRequest, config: Json) -> Json:
     """Without what this subresource does not set (the strategies' GetResetFields)."""
     if call.subresource == "status":
         return {k: v for k, v in config.items() if k != "spec"}
@@ -172,7 +175,7 @@ def _own_part(call: Call, config: Json) -> Json:
     return config
 
 
-def _configuration(call: Call) -> Json:
+def _read_configuration(call: ApiRequest) -> Json:
     resource, node = call.resource, schema_of(call.resource)
     try:
         config = request_bodies.parse_yaml(call.body).data
@@ -181,7 +184,7 @@ def _configuration(call: Call) -> Json:
             f"error decoding YAML: error converting YAML to JSON: {error}"
         ) from None
     if not isinstance(config, dict):
-        found = request_bodies.go_kind(config)
+        found = request_bodies.go_json_type(config)
         raise status.bad_request(
             f"error decoding YAML: json: cannot unmarshal {found} into Go value of type "
             "map[string]interface {}"
@@ -196,18 +199,20 @@ def _configuration(call: Call) -> Json:
         raise status.bad_request("metadata.managedFields must be nil")
     config = _without_nulls(config)
     problems = list(_schema_errors(node, config, ()))
-    if not problems and (duplicate := managed_fields.check_unique(node, config)):
+    if not problems and (duplicate := managed_fields.find_duplicate(node, config)):
         problems = [duplicate]
     if problems:
         joined = "\n  ".join(problems)
         text = problems[0] if len(problems) == 1 else f"errors:\n  {joined}"
         raise StatusError(
-            500, "", f"failed to create typed patch object ({_subject(call, config)}): {text}"
+            500,
+            "",
+            f"failed to create typed patch object ({_describe_object(call, config)}): {text}",
         )
     return copy_json(config)  # type: ignore[no-any-return]
 
 
-def _subject(call: Call, config: Json) -> str:
+def _describe_object(call: ApiRequest, config: Json) -> str:
     meta, resource = config["metadata"], call.resource
     name = f"{meta.get('namespace', '')}/{meta.get('name', '')}"
     return f"{name}; {resource.api_version}, Kind={resource.kind}"
@@ -221,24 +226,24 @@ def _without_nulls(value: Any) -> Any:
     return value
 
 
-def _schema_errors(node: Node, value: Any, path: field_set.Path) -> Iterator[str]:
+def _schema_errors(node: SchemaNode, value: Any, path: field_set.Path) -> Iterator[str]:
     """What structured-merge-diff says of a configuration that does not fit (typed/validate.go)."""
-    where = field_set.print_path(path)
+    where = field_set.format_path(path)
     form = node.form
     if form in ("struct", "map"):
         if not isinstance(value, dict):
-            yield f"{where}: expected map, got &{{{patches.go_map(value)}}}"
+            yield f"{where}: expected map, got &{{{patches.format_go_value(value)}}}"
             return
         for name, item in value.items():
             child = node.fields.get(name) if form == "struct" else node.element
             inner = (*path, f"f:{name}")
             if child is None:
-                yield f"{field_set.print_path(inner)}: field not declared in schema"
+                yield f"{field_set.format_path(inner)}: field not declared in schema"
             else:
                 yield from _schema_errors(child, item, inner)
     elif form == "list":
         if not isinstance(value, list):
-            yield f"{where}: expected list, got &{{{patches.go_map(value)}}}"
+            yield f"{where}: expected list, got &{{{patches.format_go_value(value)}}}"
             return
         for index, item in enumerate(value):
             if node.list_type == "map" and not isinstance(item, dict):
@@ -252,10 +257,11 @@ def _schema_errors(node: Node, value: Any, path: field_set.Path) -> Iterator[str
             yield from _schema_errors(node.element, item, (*path, key))
     elif form in ("int32", "int64", "float64"):
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            yield f"{where}: expected numeric (int or float), got {request_bodies.go_kind(value)}"
+            found = request_bodies.go_json_type(value)
+            yield f"{where}: expected numeric (int or float), got {found}"
     elif form == "bool":
         if not isinstance(value, bool):
-            yield f"{where}: expected boolean, got &{{{patches.go_map(value)}}}"
+            yield f"{where}: expected boolean, got &{{{patches.format_go_value(value)}}}"
     elif form in ("string", "time") and not isinstance(value, str):
-        shown = patches.go_map(value)
+        shown = patches.format_go_value(value)
         yield f"{where}: expected string, got &value.valueUnstructured{{Value:{shown}}}"

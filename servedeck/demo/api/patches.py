@@ -8,7 +8,7 @@ from typing import Any
 import jsonpatch
 
 from servedeck.demo.api import status
-from servedeck.demo.api.schema import ANY, Node
+from servedeck.demo.api.schema import ANY, SchemaNode
 from servedeck.demo.store.objects import copy_json
 
 Json = dict[str, Any]
@@ -55,23 +55,25 @@ _DIRECTIVE, _RETAIN = "$patch", "$retainKeys"
 _ORDER, _DELETE = "$setElementOrder/", "$deleteFromPrimitiveList/"
 
 
-def strategic_patch(node: Node, obj: Json, patch: Json) -> Json:
+def strategic_patch(node: SchemaNode, obj: Json, patch: Json) -> Json:
     """Lists with a merge key merge by it. StatusError 400/500 for a patch that cannot be read."""
-    return _strategic(node, obj, patch)
+    return _apply_strategic(node, obj, patch)
 
 
-def _bad(message: str) -> status.StatusError:
+def _bad_patch(message: str) -> status.StatusError:
     return status.bad_request(message)
 
 
-def _strategic(node: Node, obj: Json, patch: Json) -> Json:
+def _apply_strategic(node: SchemaNode, obj: Json, patch: Json) -> Json:
     directive = patch.get(_DIRECTIVE)
     if directive == "replace":
-        return _plain({name: value for name, value in patch.items() if name != _DIRECTIVE})
+        return _without_directives(
+            {name: value for name, value in patch.items() if name != _DIRECTIVE}
+        )
     if directive == "delete":
         return {}
     if directive not in (None, "merge"):
-        raise _bad(f"unknown patch type '{directive}' found in patch")
+        raise _bad_patch(f"unknown patch type '{directive}' found in patch")
     merged = dict(obj)
     if isinstance(retained := patch.get(_RETAIN), list):
         merged = {name: value for name, value in merged.items() if name in retained}
@@ -83,54 +85,59 @@ def _strategic(node: Node, obj: Json, patch: Json) -> Json:
             continue
         if name.startswith("$"):
             continue
-        child = _child(node, name)
+        child = _child_node(node, name)
         if value is None:
             merged.pop(name, None)
         elif isinstance(value, dict):
             old = merged.get(name)
-            merged[name] = _strategic(child, old if isinstance(old, dict) else {}, value)
+            merged[name] = _apply_strategic(child, old if isinstance(old, dict) else {}, value)
             if value.get(_DIRECTIVE) == "delete":
                 merged.pop(name)
         elif isinstance(value, list):
             old = merged.get(name)
-            merged[name] = _lists(child, old if isinstance(old, list) else [], value)
+            merged[name] = _merge_lists(child, old if isinstance(old, list) else [], value)
         else:
             merged[name] = value
     for name, order in patch.items():
         field = name.removeprefix(_ORDER)
         if name.startswith(_ORDER) and isinstance(merged.get(field), list):
-            merged[field] = _ordered(_child(node, field).merge_key, merged[field], order)
+            merged[field] = _ordered(_child_node(node, field).merge_key, merged[field], order)
     return merged
 
 
-def _child(node: Node, name: str) -> Node:
+def _child_node(node: SchemaNode, name: str) -> SchemaNode:
     if node.form == "struct":
         return node.fields.get(name, ANY)
     return node.element if node.form == "map" else ANY
 
 
-def _lists(node: Node, old: list[Any], patch: list[Any]) -> list[Any]:
+def _merge_lists(node: SchemaNode, old: list[Any], patch: list[Any]) -> list[Any]:
     if "merge" not in node.strategies:
-        return [_plain(item) if isinstance(item, dict) else copy_json(item) for item in patch]
+        return [
+            _without_directives(item) if isinstance(item, dict) else copy_json(item)
+            for item in patch
+        ]
     if not node.merge_key:
         return [*old, *(item for item in patch if item not in old)]
     key = node.merge_key
     if any(isinstance(item, dict) and item == {_DIRECTIVE: "replace"} for item in patch):
-        return [_plain(item) for item in patch if item != {_DIRECTIVE: "replace"}]
+        return [_without_directives(item) for item in patch if item != {_DIRECTIVE: "replace"}]
     merged = list(old)
     for item in patch:
         if not isinstance(item, dict):
-            raise _bad(f"expected an object in a list that merges by {key}")
+            raise _bad_patch(f"expected an object in a list that merges by {key}")
         if key not in item:
-            raise _bad(f"map: {go_map(item)} does not contain declared merge key: {key}")
+            raise _bad_patch(
+                f"map: {format_go_value(item)} does not contain declared merge key: {key}"
+            )
         at = next((i for i, o in enumerate(merged) if o.get(key) == item[key]), None)
         if item.get(_DIRECTIVE) == "delete":
             if at is not None:
                 del merged[at]
         elif at is None:
-            merged.append(_plain(item))
+            merged.append(_without_directives(item))
         else:
-            merged[at] = _strategic(node.element, merged[at], item)
+            merged[at] = _apply_strategic(node.element, merged[at], item)
     return merged
 
 
@@ -154,7 +161,7 @@ def _hashable(value: Any) -> bool:
     return isinstance(value, (str, int, float, bool))
 
 
-def _plain(patch: Json) -> Json:
+def _without_directives(patch: Json) -> Json:
     """A patch where there was nothing: its data without directives and nulls."""
     built: Json = {}
     for name, value in patch.items():
@@ -162,10 +169,10 @@ def _plain(patch: Json) -> Json:
             continue
         if isinstance(value, dict):
             if value.get(_DIRECTIVE) != "delete":
-                built[name] = _plain(value)
+                built[name] = _without_directives(value)
         elif isinstance(value, list):
             built[name] = [
-                _plain(item) if isinstance(item, dict) else item
+                _without_directives(item) if isinstance(item, dict) else item
                 for item in value
                 if not (isinstance(item, dict) and item.get(_DIRECTIVE) == "delete")
             ]
@@ -174,13 +181,13 @@ def _plain(patch: Json) -> Json:
     return built
 
 
-def go_map(value: Any) -> str:
+def format_go_value(value: Any) -> str:
     """Data as Go's fmt prints it: `map[name:c ports:[map[containerPort:80]]]`."""
     if isinstance(value, dict):
-        inner = " ".join(f"{name}:{go_map(item)}" for name, item in sorted(value.items()))
+        inner = " ".join(f"{name}:{format_go_value(item)}" for name, item in sorted(value.items()))
         return f"map[{inner}]"
     if isinstance(value, list):
-        return f"[{' '.join(go_map(item) for item in value)}]"
+        return f"[{' '.join(format_go_value(item) for item in value)}]"
     if value is None:
         return "<nil>"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -11,17 +11,17 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from servedeck.demo.api.schema import META, Node, definition_name, named, wire_fields
+from servedeck.demo.api.schema import META, SchemaNode, definition_name, schema_by_name, wire_fields
 from servedeck.demo.resources import BY_KIND
 
 Json = dict[str, Any]
 
 _MAGIC = b"k8s\x00"
 _DELETE_OPTIONS = f"{META}.DeleteOptions"
-_DEEPEST = 100
+_MAX_DEPTH = 100
 
 
-def decode(body: bytes) -> Json:
+def decode_protobuf(body: bytes) -> Json:
     """The object in the form of JSON. ValueError with a sentence for what cannot be read."""
     if not body.startswith(_MAGIC):
         raise ValueError(
@@ -33,11 +33,11 @@ def decode(body: bytes) -> Json:
         version, name = kind.get(1, ""), kind.get(2, "")
         resource = BY_KIND.get((version, name))
         if resource is not None:
-            node = named(definition_name(resource))
+            node = schema_by_name(definition_name(resource))
         elif name == "DeleteOptions":
-            node = named(_DELETE_OPTIONS)
+            node = schema_by_name(_DELETE_OPTIONS)
         elif name == "Scale":
-            node = named("io.k8s.api.autoscaling.v1.Scale")
+            node = schema_by_name("io.k8s.api.autoscaling.v1.Scale")
         else:
             raise ValueError(f'no kind "{name}" is registered for version "{version}"')
         obj = _message(node, node.name, envelope.get(2, b""), 0)
@@ -90,8 +90,8 @@ def _text(value: bytes) -> str:
     return value.decode("utf-8", "replace")
 
 
-def _message(node: Node, name: str, data: bytes, depth: int) -> Json:
-    if depth > _DEEPEST:
+def _message(node: SchemaNode, name: str, data: bytes, depth: int) -> Json:
+    if depth > _MAX_DEPTH:
         raise IndexError("nested too deeply")
     names, built = wire_fields(name), {}
     for number, value in _fields(data):
@@ -113,12 +113,12 @@ def _message(node: Node, name: str, data: bytes, depth: int) -> Json:
         else:
             found = _value(child, value, depth + 1)
             # Go writes every value, also those that JSON leaves out
-            if found not in (None, "", 0, False) or field not in node.dropped:
+            if found not in (None, "", 0, False) or field not in node.omitted_when_empty:
                 built[field] = found
     return {key: value for key, value in built.items() if value is not None}
 
 
-def _value(node: Node, value: Any, depth: int) -> Any:
+def _value(node: SchemaNode, value: Any, depth: int) -> Any:
     form = node.form
     if form == "struct":
         return _message(node, node.name, value, depth)

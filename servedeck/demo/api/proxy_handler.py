@@ -10,14 +10,14 @@ from aiohttp import web
 
 from servedeck.demo.api import status
 from servedeck.demo.api.kubelet_api import KubeletApi, ProxyRequest
-from servedeck.demo.api.request import Call
+from servedeck.demo.api.request import ApiRequest
 from servedeck.demo.resources import PODS, SERVICES
-from servedeck.demo.store.store import Store
+from servedeck.demo.store.store import ObjectStore
 
 Json = dict[str, Any]
 
 # The API server keeps the client's own credentials to itself, and hop-by-hop headers end here.
-_WITHHELD = frozenset(
+_WITHHELD_HEADERS = frozenset(
     (
         "authorization",
         "connection",
@@ -34,19 +34,19 @@ _WITHHELD = frozenset(
 )
 
 
-async def forward(
-    store: Store, kubelet: KubeletApi, call: Call, request: web.BaseRequest
+async def proxy_request(
+    store: ObjectStore, kubelet: KubeletApi, call: ApiRequest, request: web.BaseRequest
 ) -> web.StreamResponse:
     """The Pod's answer, chunk by chunk as it comes."""
-    name, port = _split(call.name)
+    name, port = _split_name(call.name)
     if call.resource is SERVICES:
-        pod, number = _behind(store, call.namespace, name, port)
+        pod, number = _resolve_service(store, call.namespace, name, port)
     else:
-        pod, number = _of_pod(store, call.namespace, name, port)
-    path = "/" + call.rest
+        pod, number = _resolve_pod(store, call.namespace, name, port)
+    path = "/" + call.proxy_path
     if request.query_string:
         path += f"?{request.rel_url.raw_query_string}"
-    headers = {k: v for k, v in call.headers.items() if k.lower() not in _WITHHELD}
+    headers = {k: v for k, v in call.headers.items() if k.lower() not in _WITHHELD_HEADERS}
     asked = ProxyRequest(call.method, path, headers, call.body)
     try:
         answer = await kubelet.proxy(pod, number, asked)
@@ -55,7 +55,7 @@ async def forward(
         raise status.unavailable(
             f"error trying to reach service: dial tcp {address}: connect: connection refused"
         ) from None
-    kept = {k: v for k, v in answer.headers.items() if k.lower() not in _WITHHELD}
+    kept = {k: v for k, v in answer.headers.items() if k.lower() not in _WITHHELD_HEADERS}
     if isinstance(answer.body, bytes):
         return web.Response(status=answer.status, headers=kept, body=answer.body)
     response = web.StreamResponse(status=answer.status, headers=kept)
@@ -68,7 +68,7 @@ async def forward(
     return response
 
 
-def _split(name: str) -> tuple[str, str]:
+def _split_name(name: str) -> tuple[str, str]:
     """`[scheme:]name[:port]` without its scheme."""
     parts = name.split(":")
     if len(parts) == 3:
@@ -76,7 +76,7 @@ def _split(name: str) -> tuple[str, str]:
     return parts[0], parts[1] if len(parts) == 2 else ""
 
 
-def _of_pod(store: Store, namespace: str, name: str, port: str) -> tuple[Json, int]:
+def _resolve_pod(store: ObjectStore, namespace: str, name: str, port: str) -> tuple[Json, int]:
     pod = store.get(PODS, namespace, name)
     if not (pod.get("status") or {}).get("podIP"):
         raise status.bad_request("address not allowed")
@@ -94,7 +94,7 @@ def _ports(pod: Json) -> Iterator[Json]:
         yield from container.get("ports") or ()
 
 
-def _behind(store: Store, namespace: str, name: str, port: str) -> tuple[Json, int]:
+def _resolve_service(store: ObjectStore, namespace: str, name: str, port: str) -> tuple[Json, int]:
     """A ready Pod behind the Service, and its port."""
     service = store.get(SERVICES, namespace, name)
     ports = service["spec"].get("ports") or []
@@ -107,13 +107,13 @@ def _behind(store: Store, namespace: str, name: str, port: str) -> tuple[Json, i
     selector = service["spec"].get("selector")
     if wanted is not None and selector:
         for pod in store.list(PODS, namespace):
-            number = _target(wanted, pod)
+            number = _target_port(wanted, pod)
             if number and _ready(pod) and _selected(selector, pod):
                 return pod, number
     raise status.unavailable(f'no endpoints available for service "{name}"')
 
 
-def _target(port: Json, pod: Json) -> int:
+def _target_port(port: Json, pod: Json) -> int:
     target = port.get("targetPort", port.get("port"))
     if isinstance(target, int):
         return target

@@ -8,19 +8,19 @@ from collections.abc import Callable
 from typing import Any
 
 from servedeck.demo.api import scale, selectors, status
-from servedeck.demo.api.events_v1 import newer
+from servedeck.demo.api.events_v1 import to_events_v1
 from servedeck.demo.api.request import (
-    Call,
-    Form,
+    ApiRequest,
     ListOptions,
-    form_of,
-    list_options,
-    too_large_version,
+    ResponseFormat,
+    parse_list_options,
+    response_format,
+    version_too_large_error,
 )
-from servedeck.demo.api.tables.table import partial, table
+from servedeck.demo.api.tables.table import make_table, partial_metadata
 from servedeck.demo.resources import EVENTS, EVENTS_V1, Resource
 from servedeck.demo.store.objects import Key
-from servedeck.demo.store.store import Store
+from servedeck.demo.store.store import ObjectStore
 
 Json = dict[str, Any]
 
@@ -33,39 +33,41 @@ _CONTINUE_EXPIRED = (
 )
 
 
-def source(resource: Resource) -> tuple[Resource, Callable[[Json], Json] | None]:
+def storage_of(resource: Resource) -> tuple[Resource, Callable[[Json], Json] | None]:
     """Where the objects of a resource lie, and what makes them of that resource's version."""
-    return (EVENTS, newer) if resource is EVENTS_V1 else (resource, None)
+    return (EVENTS, to_events_v1) if resource is EVENTS_V1 else (resource, None)
 
 
-def get(store: Store, call: Call) -> Json:
+def get_object(store: ObjectStore, call: ApiRequest) -> Json:
     """One object, its Scale, or its row."""
-    stored, convert = source(call.resource)
-    form = form_of(call)
+    stored, convert = storage_of(call.resource)
+    form = response_format(call)
     obj = store.get(stored, call.namespace, call.name)
     if convert:
         obj = convert(obj)
     if call.subresource == "scale":
-        return scale.of(obj)
+        return scale.scale_of(obj)
     if form.kind == "table":
         meta = {"resourceVersion": obj["metadata"]["resourceVersion"]}
         now = store.clock.now()
-        return table(call.resource, [obj], meta, now, include=form.include)
-    return partial(obj) if form.kind == "partial" else obj
+        return make_table(call.resource, [obj], meta, now, include=form.include)
+    return partial_metadata(obj) if form.kind == "partial" else obj
 
 
-def list_objects(store: Store, call: Call) -> Json:
+def list_objects(store: ObjectStore, call: ApiRequest) -> Json:
     """A page of a list, or all of it."""
-    options = list_options(call, watch=False)
-    form = form_of(call)
-    stored, convert = source(call.resource)
-    matches = selectors.matcher(call.resource, options.labels, options.fields)
-    objects, version, start = _state(store, stored, options, call.namespace)
+    options = parse_list_options(call, watch=False)
+    form = response_format(call)
+    stored, convert = storage_of(call.resource)
+    matches = selectors.object_matcher(
+        call.resource, options.label_selector, options.field_selector
+    )
+    objects, version, start = _list_snapshot(store, stored, options, call.namespace)
     items: list[Json] = []
     meta = {"resourceVersion": str(version)}
     more: list[Key] = []
     # resourceVersion=0 is served from the watch cache, which knows no pages
-    limit = 0 if options.version == 0 and not options.token else options.limit
+    limit = 0 if options.version == 0 and not options.continue_token else options.limit
     keys = sorted(key for key in objects if key > start)
     for index, key in enumerate(keys):
         if call.namespace and key[0] != call.namespace:
@@ -76,26 +78,26 @@ def list_objects(store: Store, call: Call) -> Json:
         obj = convert(objects[key]) if convert else objects[key]
         if matches is None or matches(obj):
             items.append(obj)
-    if more and (left := _left(more, call.namespace)):
+    if more and (left := _remaining_count(more, call.namespace)):
         last = items[-1]["metadata"]
-        meta["continue"] = _token(
+        meta["continue"] = _continue_token(
             version, (last.get("namespace", ""), last["name"]), call.namespace
         )
         if matches is None:
-            return _list(store, call, form, items, {**meta, "remainingItemCount": left})
-    return _list(store, call, form, items, meta)
+            return _list_response(store, call, form, items, {**meta, "remainingItemCount": left})
+    return _list_response(store, call, form, items, meta)
 
 
-def _left(keys: list[Key], namespace: str) -> int:
+def _remaining_count(keys: list[Key], namespace: str) -> int:
     return sum(1 for key in keys if not namespace or key[0] == namespace)
 
 
-def _state(
-    store: Store, resource: Resource, options: ListOptions, namespace: str
+def _list_snapshot(
+    store: ObjectStore, resource: Resource, options: ListOptions, namespace: str
 ) -> tuple[dict[Key, Json], int, Key]:
     """The objects to list, their version, and the key after which the page begins."""
-    if options.token:
-        version, start = _read_token(options.token)
+    if options.continue_token:
+        version, start = _parse_continue_token(options.continue_token)
         start = (namespace or start[0], start[1])
         if version < 0:
             return store.snapshot(resource, store.version), store.version, start
@@ -103,11 +105,11 @@ def _state(
             return store.snapshot(resource, version), version, start
         except status.StatusError as error:
             error.message = _CONTINUE_EXPIRED
-            error.metadata = {"continue": _token(-1, start, namespace)}
+            error.metadata = {"continue": _continue_token(-1, start, namespace)}
             raise
     version = store.version
     if options.version is not None and options.version > version:
-        raise too_large_version(options.version, version)
+        raise version_too_large_error(options.version, version)
     if options.match == "Exact" or (options.version and options.limit and not options.match):
         try:
             return store.snapshot(resource, options.version or 0), options.version or 0, ("", "")
@@ -117,14 +119,14 @@ def _state(
     return store.snapshot(resource, version), version, ("", "")
 
 
-def _token(version: int, key: Key, namespace: str) -> str:
+def _continue_token(version: int, key: Key, namespace: str) -> str:
     """Where the next page begins, in base64 (apiserver pkg/storage/continue.go)."""
     start = f"/{key[1]}\0" if namespace else f"{key[0]}/{key[1]}\0"
     text = json.dumps({"v": "meta.k8s.io/v1", "rv": version, "start": start})
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def _read_token(token: str) -> tuple[int, Key]:
+def _parse_continue_token(token: str) -> tuple[int, Key]:
     start = "invalid continue token: continue key is not valid: "
     try:
         padded = token + "=" * (-len(token) % 4)
@@ -135,21 +137,23 @@ def _read_token(token: str) -> tuple[int, Key]:
         raise status.bad_request(f"{start}{error}") from None
 
 
-def _list(store: Store, call: Call, form: Form, items: list[Json], meta: Json) -> Json:
+def _list_response(
+    store: ObjectStore, call: ApiRequest, form: ResponseFormat, items: list[Json], meta: Json
+) -> Json:
     resource = call.resource
     if form.kind == "table":
-        return table(resource, items, meta, store.clock.now(), include=form.include)
+        return make_table(resource, items, meta, store.clock.now(), include=form.include)
     if form.kind == "partial":
         return {
             "kind": "PartialObjectMetadataList",
             "apiVersion": "meta.k8s.io/v1",
             "metadata": meta,
-            "items": [partial(obj) for obj in items],
+            "items": [partial_metadata(obj) for obj in items],
         }
-    return list_of(resource, items, meta)
+    return to_list(resource, items, meta)
 
 
-def list_of(resource: Resource, items: list[Json], meta: Json) -> Json:
+def to_list(resource: Resource, items: list[Json], meta: Json) -> Json:
     """A `<Kind>List`; the items of a built-in kind carry no kind of their own."""
     if resource.builtin:
         hidden = ("kind", "apiVersion")

@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from servedeck.demo.api import status
-from servedeck.demo.api.access import User
-from servedeck.demo.api.status import Cause
+from servedeck.demo.api.access import DemoUser
+from servedeck.demo.api.status import StatusCause
 from servedeck.demo.resources import Resource
 
 Json = dict[str, Any]
@@ -22,7 +22,7 @@ _ACCEPTED = ("application/json", "application/yaml", "application/vnd.kubernetes
 
 
 @dataclass(frozen=True)
-class Call:
+class ApiRequest:
     """One request for a resource. `rest`: the raw path behind a proxy subresource."""
 
     method: str
@@ -32,16 +32,16 @@ class Call:
     subresource: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
-    user: User
+    user: DemoUser
     body: bytes = b""
-    rest: str = ""
+    proxy_path: str = ""
 
     @property
     def content_type(self) -> str:
         return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
     @property
-    def manager(self) -> str:
+    def field_manager(self) -> str:
         """The field manager: as the client says, else the first word of its User-Agent."""
         agent = self.headers.get("User-Agent", "").partition("/")[0]
         return self.query.get("fieldManager") or agent[:128] or "unknown"
@@ -51,14 +51,14 @@ class Call:
         return bool(self.query.get("dryRun"))
 
 
-class Form(NamedTuple):
+class ResponseFormat(NamedTuple):
     """How the answer is wanted: as "object", "table" or "partial" (metadata alone)."""
 
     kind: str
     include: str = "Metadata"
 
 
-def form_of(call: Call) -> Form:
+def response_format(call: ApiRequest) -> ResponseFormat:
     """What the Accept header asks for; StatusError 406 when the server has nothing of it."""
     accept = call.headers.get("Accept", "") or "*/*"
     known = False
@@ -69,22 +69,22 @@ def form_of(call: Call) -> Form:
         known = True
         wanted = dict(part.split("=", 1) for part in rest if "=" in part)
         if "as" not in wanted:
-            return Form("object")
+            return ResponseFormat("object")
         if wanted.get("g") != "meta.k8s.io" or wanted.get("v") != "v1":
             continue
         if wanted["as"] == "Table":
-            return Form("table", call.query.get("includeObject") or "Metadata")
+            return ResponseFormat("table", call.query.get("includeObject") or "Metadata")
         if wanted["as"] in ("PartialObjectMetadata", "PartialObjectMetadataList"):
-            return Form("partial")
+            return ResponseFormat("partial")
     raise status.not_acceptable(_ACCEPTED) if known else status.nothing_acceptable(_ACCEPTED)
 
 
-def truth(query: Mapping[str, str], name: str) -> bool:
+def parse_bool(query: Mapping[str, str], name: str) -> bool:
     """A boolean parameter, as the API reads it: anything but "false" and "0" is true."""
     return query.get(name, "").lower() not in ("", "false", "0")
 
 
-def integer(query: Mapping[str, str], name: str) -> int | None:
+def parse_int(query: Mapping[str, str], name: str) -> int | None:
     """A whole number; StatusError 400 with Go's words."""
     text = query.get(name, "")
     if not text:
@@ -95,7 +95,7 @@ def integer(query: Mapping[str, str], name: str) -> int | None:
     return int(text)
 
 
-def moment(query: Mapping[str, str], name: str) -> datetime | None:
+def parse_time(query: Mapping[str, str], name: str) -> datetime | None:
     """A time in RFC 3339; StatusError 400 with Go's words."""
     text = query.get(name, "")
     if not text:
@@ -120,37 +120,37 @@ def _microseconds(text: str) -> str:
 class ListOptions(NamedTuple):
     """Parameters of a list or a watch. `version`: None where none was given."""
 
-    labels: str
-    fields: str
+    label_selector: str
+    field_selector: str
     limit: int
-    token: str
+    continue_token: str
     version: int | None
     match: str
     timeout: int | None
     bookmarks: bool
-    initial: bool | None
+    send_initial_events: bool | None
 
 
 _MATCHES = ("Exact", "NotOlderThan", "")
 
 
-def list_options(call: Call, *, watch: bool) -> ListOptions:
+def parse_list_options(call: ApiRequest, *, watch: bool) -> ListOptions:
     """StatusError 400 or 422 in the real server's words."""
     query = call.query
-    limit, timeout = integer(query, "limit") or 0, integer(query, "timeoutSeconds")
-    initial = truth(query, "sendInitialEvents") if "sendInitialEvents" in query else None
+    limit, timeout = parse_int(query, "limit") or 0, parse_int(query, "timeoutSeconds")
+    initial = parse_bool(query, "sendInitialEvents") if "sendInitialEvents" in query else None
     options = ListOptions(
-        labels=query.get("labelSelector", ""),
-        fields=query.get("fieldSelector", ""),
+        label_selector=query.get("labelSelector", ""),
+        field_selector=query.get("fieldSelector", ""),
         limit=max(0, limit),
-        token=query.get("continue", ""),
+        continue_token=query.get("continue", ""),
         version=_version(query.get("resourceVersion", ""), watch=watch),
         match=query.get("resourceVersionMatch", ""),
         timeout=timeout,
-        bookmarks=truth(query, "allowWatchBookmarks"),
-        initial=initial,
+        bookmarks=parse_bool(query, "allowWatchBookmarks"),
+        send_initial_events=initial,
     )
-    if causes := list(_contradictions(options, watch)):
+    if causes := list(_option_conflicts(options, watch)):
         raise status.invalid("meta.k8s.io", "ListOptions", "", causes)
     return options
 
@@ -170,38 +170,38 @@ def _version(text: str, *, watch: bool) -> int | None:
     raise status.bad_request(f"invalid resource version: {words}")
 
 
-def _contradictions(options: ListOptions, watch: bool) -> list[Cause]:
+def _option_conflicts(options: ListOptions, watch: bool) -> list[StatusCause]:
     field, found = "resourceVersionMatch", []
 
     def forbidden(words: str) -> None:
-        found.append(Cause("FieldValueForbidden", f"Forbidden: {words}", field))
+        found.append(StatusCause("FieldValueForbidden", f"Forbidden: {words}", field))
 
     if watch:
-        if options.match and options.initial is None:
+        if options.match and options.send_initial_events is None:
             forbidden(f"{field} is forbidden for watch unless sendInitialEvents is provided")
-        if options.initial is not None and options.match != "NotOlderThan":
+        if options.send_initial_events is not None and options.match != "NotOlderThan":
             forbidden("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
         return found
-    if options.initial is not None:
+    if options.send_initial_events is not None:
         forbidden_words = "sendInitialEvents is forbidden for list"
         found.append(
-            Cause("FieldValueForbidden", f"Forbidden: {forbidden_words}", "sendInitialEvents")
+            StatusCause("FieldValueForbidden", f"Forbidden: {forbidden_words}", "sendInitialEvents")
         )
     if options.match and options.match not in _MATCHES:
         listed = ", ".join(f'"{word}"' for word in _MATCHES)
         quoted = json.dumps(options.match, ensure_ascii=False)
         words = f"Unsupported value: {quoted}: supported values: {listed}"
-        found.append(Cause("FieldValueNotSupported", words, field))
+        found.append(StatusCause("FieldValueNotSupported", words, field))
     elif options.match and options.version is None:
         forbidden(f"{field} is forbidden unless resourceVersion is provided")
-    elif options.match and options.token:
+    elif options.match and options.continue_token:
         forbidden(f"{field} is forbidden when continue is provided")
     elif options.match == "Exact" and options.version == 0:
         forbidden(f'{field} "Exact" is forbidden for resourceVersion "0"')
     return found
 
 
-def too_large_version(version: int, current: int) -> status.StatusError:
+def version_too_large_error(version: int, current: int) -> status.StatusError:
     """504 for a version that the server has not reached yet."""
     words = "Too large resource version"
     return status.StatusError(

@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 import yaml
 
 from servedeck.demo.api import protobuf, status
-from servedeck.demo.api.schema import Node
+from servedeck.demo.api.schema import SchemaNode
 from servedeck.serving.units import format_quantity, quantity
 
 Json = dict[str, Any]
 
-LIMIT = 3 * 1024 * 1024
+MAX_BODY_BYTES = 3 * 1024 * 1024
 """Longest body in bytes, as the real server's (apiserver pkg/server/config.go)."""
-_DEEPEST = 200
+_MAX_DEPTH = 200
 _INT64 = 1 << 63
 
 
@@ -34,14 +34,14 @@ class _YamlLoader(yaml.CSafeLoader):
     }
 
 
-class Parsed(NamedTuple):
+class ParsedBody(NamedTuple):
     """The data of a body, and each key that an object of it has twice, by its path."""
 
     data: Any
     duplicates: list[str]
 
 
-def parse_json(body: bytes) -> Parsed:
+def parse_json(body: bytes) -> ParsedBody:
     """ValueError with words in the manner of Go's encoding/json."""
     repeated: dict[int, list[str]] = {}
     keep: list[Json] = []  # so that no id is used twice
@@ -56,12 +56,12 @@ def parse_json(body: bytes) -> Parsed:
 
     text = body.decode("utf-8", "replace")
     try:
-        data = json.loads(text, object_pairs_hook=build, parse_constant=_no_constant)
+        data = json.loads(text, object_pairs_hook=build, parse_constant=_reject_constant)
     except json.JSONDecodeError as error:
-        raise ValueError(_go_words(text, error)) from None
+        raise ValueError(_go_error_message(text, error)) from None
     except RecursionError:
         raise ValueError("exceeded max depth") from None
-    if _depth(data) > _DEEPEST:
+    if _depth(data) > _MAX_DEPTH:
         raise ValueError("exceeded max depth")
     if re.search(r"\\u[dD][89a-fA-F]", text):
         data = json.loads(
@@ -69,10 +69,10 @@ def parse_json(body: bytes) -> Parsed:
             .encode("utf-16", "surrogatepass")
             .decode("utf-16", "replace")
         )
-    return Parsed(data, list(_paths(data, repeated)) if repeated else [])
+    return ParsedBody(data, list(_duplicate_paths(data, repeated)) if repeated else [])
 
 
-def parse_yaml(body: bytes) -> Parsed:
+def parse_yaml(body: bytes) -> ParsedBody:
     """YAML, or JSON, which most clients send under that name. Aliases are refused: a few bytes of
     them can unfold to gigabytes."""
     try:
@@ -87,10 +87,10 @@ def parse_yaml(body: bytes) -> Parsed:
                 raise ValueError("yaml: aliases are not accepted")
             depth += isinstance(event, yaml.CollectionStartEvent)
             depth -= isinstance(event, yaml.CollectionEndEvent)
-            if depth > _DEEPEST:
+            if depth > _MAX_DEPTH:
                 raise ValueError("yaml: exceeded max depth")
         data = yaml.load(text, Loader=_YamlLoader)  # noqa: S506 - a safe loader
-        return Parsed(json.loads(json.dumps(data, allow_nan=False)), [])
+        return ParsedBody(json.loads(json.dumps(data, allow_nan=False)), [])
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ValueError(f"yaml: line {line}: {error.problem or error.context}") from None
@@ -98,7 +98,7 @@ def parse_yaml(body: bytes) -> Parsed:
         raise ValueError(f"yaml: {error}") from None
 
 
-def _no_constant(name: str) -> Any:
+def _reject_constant(name: str) -> Any:
     raise ValueError(f"invalid character {name[0]!r} looking for beginning of value")
 
 
@@ -111,24 +111,24 @@ def _depth(data: Any) -> int:
         for item in (value.values() if isinstance(value, dict) else value)
     ]:
         depth += 1
-        if depth > _DEEPEST:
+        if depth > _MAX_DEPTH:
             break
     return depth
 
 
-def _paths(data: Any, repeated: dict[int, list[str]], path: str = "") -> list[str]:
+def _duplicate_paths(data: Any, repeated: dict[int, list[str]], path: str = "") -> list[str]:
     found = []
     if isinstance(data, dict):
         found += [f"{path}.{name}".lstrip(".") for name in repeated.get(id(data), ())]
         for name, item in data.items():
-            found += _paths(item, repeated, f"{path}.{name}")
+            found += _duplicate_paths(item, repeated, f"{path}.{name}")
     elif isinstance(data, list):
         for index, item in enumerate(data):
-            found += _paths(item, repeated, f"{path}[{index}]")
+            found += _duplicate_paths(item, repeated, f"{path}[{index}]")
     return found
 
 
-def _go_words(text: str, error: json.JSONDecodeError) -> str:
+def _go_error_message(text: str, error: json.JSONDecodeError) -> str:
     if not text[error.pos :].strip():
         return "unexpected end of JSON input"
     char = text[error.pos]
@@ -143,7 +143,7 @@ def _go_words(text: str, error: json.JSONDecodeError) -> str:
     return f"invalid character {char!r} {where}"
 
 
-def go_kind(value: Any) -> str:
+def go_json_type(value: Any) -> str:
     """How Go's decoder names the JSON type of a value."""
     if isinstance(value, bool):
         return "bool"
@@ -154,26 +154,28 @@ def go_kind(value: Any) -> str:
     return "array" if isinstance(value, list) else "object" if isinstance(value, dict) else "null"
 
 
-class Checked(NamedTuple):
+class TypeCheckedData(NamedTuple):
     """Data that fits its type, and the fields that the type does not have, by their paths."""
 
     data: Any
     unknown: list[str]
 
 
-def check(node: Node, data: Any) -> Checked:
+def check_type(node: SchemaNode, data: Any) -> TypeCheckedData:
     """Holds a whole object against its type. TypeMismatchError with Go's words."""
     unknown: list[str] = []
-    return Checked(_walk(node, data, "", "", node.short, unknown), unknown)
+    return TypeCheckedData(_check_node(node, data, "", "", node.short_name, unknown), unknown)
 
 
-def _walk(node: Node, value: Any, path: str, fields: str, owner: str, unknown: list[str]) -> Any:
+def _check_node(
+    node: SchemaNode, value: Any, path: str, fields: str, owner: str, unknown: list[str]
+) -> Any:
     """`path` has indices ("a.b[0].c"), `fields` has not ("a.b.c"); `owner` is the innermost
     struct: Go names all three in its messages."""
     form = node.form
     if form == "struct":
         if not isinstance(value, dict):
-            raise _mismatch(value, owner, fields, node.go)
+            raise _mismatch_error(value, owner, fields, node.go_type)
         built = {}
         for name, item in value.items():
             field = node.fields.get(name)
@@ -181,34 +183,36 @@ def _walk(node: Node, value: Any, path: str, fields: str, owner: str, unknown: l
                 unknown.append(f"{path}.{name}".lstrip("."))
             elif item is not None:
                 inner = f"{fields}.{name}".lstrip(".")
-                found = _walk(field, item, f"{path}.{name}".lstrip("."), inner, node.short, unknown)
-                if found or name not in node.dropped or field.form == "struct":
+                found = _check_node(
+                    field, item, f"{path}.{name}".lstrip("."), inner, node.short_name, unknown
+                )
+                if found or name not in node.omitted_when_empty or field.form == "struct":
                     built[name] = found
         return built
     if form == "list":
         if not isinstance(value, list):
-            raise _mismatch(value, owner, fields, node.go)
+            raise _mismatch_error(value, owner, fields, node.go_type)
         element = node.element
         return [
-            _walk(element, item, f"{path}[{index}]", fields, owner, unknown)
+            _check_node(element, item, f"{path}[{index}]", fields, owner, unknown)
             for index, item in enumerate(value)
             if item is not None
         ]
     if form == "map":
         if not isinstance(value, dict):
-            raise _mismatch(value, owner, fields, node.go)
+            raise _mismatch_error(value, owner, fields, node.go_type)
         element = node.element
         return {
-            name: _walk(element, item, f"{path}.{name}", fields, owner, unknown)
+            name: _check_node(element, item, f"{path}.{name}", fields, owner, unknown)
             for name, item in value.items()
             if item is not None
         }
-    return _scalar(form, value, fields, owner)
+    return _check_scalar(form, value, fields, owner)
 
 
-def _scalar(form: str, value: Any, fields: str, owner: str) -> Any:
+def _check_scalar(form: str, value: Any, fields: str, owner: str) -> Any:
     if form == "any":
-        return _bounded(value)
+        return _limit_integers(value)
     if form == "string" and isinstance(value, str):
         return value
     if form == "bool" and isinstance(value, bool):
@@ -216,9 +220,9 @@ def _scalar(form: str, value: Any, fields: str, owner: str) -> Any:
     if form in ("int32", "int64") and isinstance(value, int) and not isinstance(value, bool):
         if -(limit := 1 << (31 if form == "int32" else 63)) <= value < limit:
             return value
-        raise _mismatch(value, owner, fields, form, literal=True)
+        raise _mismatch_error(value, owner, fields, form, literal=True)
     if form in ("int32", "int64") and isinstance(value, float):
-        raise _mismatch(value, owner, fields, form, literal=True)
+        raise _mismatch_error(value, owner, fields, form, literal=True)
     if form == "float64" and isinstance(value, (int, float)) and not isinstance(value, bool):
         return value
     if form == "int-or-string" and isinstance(value, (int, str)) and not isinstance(value, bool):
@@ -227,14 +231,14 @@ def _scalar(form: str, value: Any, fields: str, owner: str) -> Any:
         return _quantity(value)
     if form == "time":
         return _time(value)
-    raise _mismatch(value, owner, fields, form.replace("int-or-string", "int32"))
+    raise _mismatch_error(value, owner, fields, form.replace("int-or-string", "int32"))
 
 
-def _bounded(value: Any) -> Any:
+def _limit_integers(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _bounded(item) for name, item in value.items()}
+        return {name: _limit_integers(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_bounded(item) for item in value]
+        return [_limit_integers(item) for item in value]
     if isinstance(value, int) and not -_INT64 <= value < _INT64:
         return float(value) if abs(value) < 1 << 1000 else str(value)
     return value
@@ -269,10 +273,10 @@ def _time(value: Any) -> str:
     )
 
 
-def _mismatch(
+def _mismatch_error(
     value: Any, owner: str, fields: str, wanted: str, *, literal: bool = False
 ) -> TypeMismatchError:
-    found = f"number {value}" if literal else go_kind(value)
+    found = f"number {value}" if literal else go_json_type(value)
     where = f"Go struct field {owner}.{fields}" if fields else "Go value"
     return TypeMismatchError(f"json: cannot unmarshal {found} into {where} of type {wanted}")
 
@@ -282,11 +286,11 @@ _PROTOBUF = "application/vnd.kubernetes.protobuf"
 ACCEPTED = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
 
 
-def read(body: bytes, content_type: str, kind: str) -> Parsed:
+def read_body(body: bytes, content_type: str, kind: str) -> ParsedBody:
     """The body of a POST, PUT or DELETE. `kind` is what it must be. StatusError 400 or 415."""
     if content_type == _PROTOBUF:
         try:
-            return Parsed(protobuf.decode(body), [])
+            return ParsedBody(protobuf.decode_protobuf(body), [])
         except ValueError as error:
             raise status.bad_request(str(error)) from None
     parser = _PARSERS.get(content_type)
@@ -296,21 +300,21 @@ def read(body: bytes, content_type: str, kind: str) -> Parsed:
     try:
         parsed = parser(body)
     except ValueError as error:
-        shown = f"({_shown(body)})"
+        shown = f"({_format_body(body)})"
         raise status.bad_request(
             f"{start}version/kind; json parse error: {error} {shown}"
         ) from None
     if not isinstance(parsed.data, dict):
         raise status.bad_request(
             f"{start}version/kind; json parse error: json: cannot unmarshal "
-            f"{go_kind(parsed.data)} into Go value of type struct {{ APIVersion string "
+            f"{go_json_type(parsed.data)} into Go value of type struct {{ APIVersion string "
             '"json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" } '
-            f"({_shown(body)})"
+            f"({_format_body(body)})"
         )
     return parsed
 
 
-def _shown(body: bytes) -> str:
+def _format_body(body: bytes) -> str:
     """What the real server shows of a body: text that looks like JSON as it is, else in hex."""
     if not body:
         return "<empty>"

@@ -6,74 +6,74 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from servedeck.demo.api import defaults, managed_fields, request_bodies, status
-from servedeck.demo.api.managed_fields import Manager
-from servedeck.demo.api.request import Call
-from servedeck.demo.api.request_bodies import Parsed, TypeMismatchError
+from servedeck.demo.api.managed_fields import FieldManager
+from servedeck.demo.api.request import ApiRequest
+from servedeck.demo.api.request_bodies import ParsedBody, TypeMismatchError
 from servedeck.demo.api.schema import schema_of
-from servedeck.demo.api.status import Cause
+from servedeck.demo.api.status import StatusCause
 from servedeck.demo.api.validation import object_validation
 from servedeck.demo.resources import BY_KIND, Resource
 from servedeck.demo.store.objects import copy_json
-from servedeck.demo.store.store import Store
+from servedeck.demo.store.store import ObjectStore
 
 Json = dict[str, Any]
 
-_VALIDATIONS = ("", "Ignore", "Strict", "Warn")
+_FIELD_VALIDATIONS = ("", "Ignore", "Strict", "Warn")
 STRICT, IGNORE = "Strict", "Ignore"
 
 
-class Incoming(NamedTuple):
+class DecodedObject(NamedTuple):
     """An object that fits its type, and what the client is to be warned of."""
 
     obj: Json
     warnings: list[str]
 
 
-def check_options(call: Call, kind: str) -> None:
+def check_options(call: ApiRequest, kind: str) -> None:
     """StatusError 422 for a bad dryRun, fieldManager or fieldValidation. `kind`: CreateOptions,
     UpdateOptions, PatchOptions or DeleteOptions."""
     causes = []
     if (dry := call.query.get("dryRun")) not in (None, "", "All"):
         words = f'Unsupported value: ["{dry}"]: supported values: "All"'
-        causes.append(Cause("FieldValueNotSupported", words, "dryRun"))
+        causes.append(StatusCause("FieldValueNotSupported", words, "dryRun"))
     if len(call.query.get("fieldManager", "").encode()) > 128:
         words = "Too long: may not be more than 128 bytes"
-        causes.append(Cause("FieldValueTooLong", words, "fieldManager"))
-    if (validate := call.query.get("fieldValidation", "")) not in _VALIDATIONS:
-        listed = ", ".join(f'"{word}"' for word in _VALIDATIONS)
+        causes.append(StatusCause("FieldValueTooLong", words, "fieldManager"))
+    if (validate := call.query.get("fieldValidation", "")) not in _FIELD_VALIDATIONS:
+        listed = ", ".join(f'"{word}"' for word in _FIELD_VALIDATIONS)
         words = f'Unsupported value: "{validate}": supported values: {listed}'
-        causes.append(Cause("FieldValueNotSupported", words, "fieldValidation"))
+        causes.append(StatusCause("FieldValueNotSupported", words, "fieldValidation"))
     if causes:
         raise status.invalid("meta.k8s.io", kind, "", causes)
 
 
-def unfit(unknown: list[str], duplicates: list[str]) -> list[str]:
+def strict_errors(unknown: list[str], duplicates: list[str]) -> list[str]:
     """What strict decoding finds: `unknown field "spec.x"`."""
     found = [f'unknown field "{path}"' for path in unknown]
     return found + [f'duplicate field "{path}"' for path in duplicates]
 
 
-def decode(call: Call) -> Incoming:
+def decode_object(call: ApiRequest) -> DecodedObject:
     """The object in the body of a POST or PUT. StatusError 400 or 415."""
     resource = call.resource
-    parsed: Parsed = request_bodies.read(call.body, call.content_type, resource.kind)
+    parsed: ParsedBody = request_bodies.read_body(call.body, call.content_type, resource.kind)
     data = parsed.data
     _check_kind(resource, data)
     start = (
         f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
     )
     try:
-        checked = request_bodies.check(schema_of(resource), data)
+        checked = request_bodies.check_type(schema_of(resource), data)
     except TypeMismatchError as error:
         raise status.bad_request(f"{start}{error}") from None
-    problems = unfit(checked.unknown, parsed.duplicates)
+    problems = strict_errors(checked.unknown, parsed.duplicates)
     mode = call.query.get("fieldValidation", "")
     if problems and mode == STRICT:
         raise status.bad_request(f"{start}strict decoding error: {', '.join(problems)}")
     obj = checked.data
     obj.setdefault("metadata", {})
     check_url(call, obj, named=bool(call.name))
-    return Incoming(obj, [] if mode == IGNORE else problems)
+    return DecodedObject(obj, [] if mode == IGNORE else problems)
 
 
 def _check_kind(resource: Resource, data: Json) -> None:
@@ -97,7 +97,7 @@ def _check_kind(resource: Resource, data: Json) -> None:
     )
 
 
-def check_url(call: Call, obj: Json, *, named: bool) -> None:
+def check_url(call: ApiRequest, obj: Json, *, named: bool) -> None:
     """Name and namespace of the object are those of the URL, or are taken from it."""
     meta = obj["metadata"]
     if named:
@@ -118,15 +118,19 @@ def check_url(call: Call, obj: Json, *, named: bool) -> None:
     meta["namespace"] = call.namespace
 
 
-def finish(store: Store, call: Call, obj: Json, old: Json | None, subresource: str = "") -> Json:
+def prepare_for_store(
+    store: ObjectStore, call: ApiRequest, obj: Json, old: Json | None, subresource: str = ""
+) -> Json:
     """The object that may be stored: with defaults, valid, and owned by who sends it."""
     resource = call.resource
-    obj = settle(resource, obj, old, subresource)
-    manager = Manager(call.manager, "Update", resource.api_version, subresource)
-    return managed_fields.track(schema_of(resource), old, obj, manager, store.timestamp())
+    obj = default_and_validate(resource, obj, old, subresource)
+    manager = FieldManager(call.field_manager, "Update", resource.api_version, subresource)
+    return managed_fields.track_update(schema_of(resource), old, obj, manager, store.timestamp())
 
 
-def settle(resource: Resource, obj: Json, old: Json | None, subresource: str = "") -> Json:
+def default_and_validate(
+    resource: Resource, obj: Json, old: Json | None, subresource: str = ""
+) -> Json:
     """Defaults and validation, and the part of the object that this write cannot change."""
     obj = copy_json(obj)
     obj["apiVersion"], obj["kind"] = resource.api_version, resource.kind
@@ -141,16 +145,16 @@ def settle(resource: Resource, obj: Json, old: Json | None, subresource: str = "
         obj.pop("status", None)
         if old is not None and "status" in old:
             obj["status"] = old["status"]
-        elif (node := schema_of(resource).fields.get("status")) and node.value:
+        elif (node := schema_of(resource).fields.get("status")) and node.is_value:
             obj["status"] = {}
     if old is not None:
-        _keep_allocated(resource, obj, old)
-    defaults.fill(resource, obj)
-    object_validation.check(resource, obj, old)
+        _keep_allocated_fields(resource, obj, old)
+    defaults.set_defaults(resource, obj)
+    object_validation.validate_object(resource, obj, old)
     return obj
 
 
-def _keep_allocated(resource: Resource, obj: Json, old: Json) -> None:
+def _keep_allocated_fields(resource: Resource, obj: Json, old: Json) -> None:
     """What the server gave a Service stays when a client leaves it out of a PUT."""
     if resource.kind == "Service":
         for field in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):

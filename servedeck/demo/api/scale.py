@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from servedeck.demo.api.tables.workload_printers import label_selector
+from servedeck.demo.api.tables.workload_printers import format_label_selector
 
 Json = dict[str, Any]
 
 
-def of(obj: Json) -> Json:
+def scale_of(obj: Json) -> Json:
     """The Scale of a workload."""
     meta = obj["metadata"]
     spec, found = obj.get("spec") or {}, obj.get("status") or {}
@@ -22,5 +22,8 @@ def of(obj: Json) -> Json:
         "apiVersion": "autoscaling/v1",
         "metadata": {key: meta[key] for key in kept if key in meta},
         "spec": {"replicas": spec["replicas"]} if spec.get("replicas") else {},
-        "status": {"replicas": found.get("replicas", 0), "selector": label_selector(selector)},
+        "status": {
+            "replicas": found.get("replicas", 0),
+            "selector": format_label_selector(selector),
+        },
     }

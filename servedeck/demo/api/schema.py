@@ -46,11 +46,11 @@ def definitions() -> dict[str, Json]:
     """Every definition by its full name (`io.k8s.api.apps.v1.Deployment`)."""
     text = files("servedeck.demo.api").joinpath("schema.json").read_text(encoding="utf-8")
     found: dict[str, Json] = json.loads(text)
-    found.update(_custom())
+    found.update(_custom_definitions())
     return found
 
 
-def _custom() -> dict[str, Json]:
+def _custom_definitions() -> dict[str, Json]:
     """The kinds of CustomResourceDefinitions: metadata is typed, the rest is kept as it comes."""
     meta = {"$ref": f"{_REF}{META}.ObjectMeta"}
     text = {"type": "string"}
@@ -79,7 +79,7 @@ _CRD = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceD
 
 
 @cache
-def _wire() -> dict[str, dict[str, str]]:
+def _wire_definitions() -> dict[str, dict[str, str]]:
     text = files("servedeck.demo.api").joinpath("wire.json").read_text(encoding="utf-8")
     found: dict[str, dict[str, str]] = json.loads(text)
     return found
@@ -88,30 +88,30 @@ def _wire() -> dict[str, dict[str, str]]:
 def wire_fields(name: str) -> dict[int, str]:
     """The protobuf fields of a definition by their numbers; `=name` is a struct whose fields are
     the outer one's own in JSON."""
-    return {number: text.lstrip("*!") for number, text in _numbered(name)}
+    return {number: text.lstrip("*!") for number, text in _numbered_fields(name)}
 
 
-def _numbered(name: str) -> list[tuple[int, str]]:
-    return [(int(number), text) for number, text in _wire().get(name, {}).items()]
+def _numbered_fields(name: str) -> list[tuple[int, str]]:
+    return [(int(number), text) for number, text in _wire_definitions().get(name, {}).items()]
 
 
-def _dropped(name: str) -> frozenset[str]:
+def _omitted_when_empty(name: str) -> frozenset[str]:
     """Fields of a Go struct that JSON lacks when they are empty."""
     found: set[str] = set()
-    for _, text in _numbered(name):
+    for _, text in _numbered_fields(name):
         if text.startswith("="):
-            found |= _dropped(text[1:])
+            found |= _omitted_when_empty(text[1:])
         elif text[0] not in "*!":
             found.add(text)
     return frozenset(found)
 
 
-class Node:
+class SchemaNode:
     """One type. `form` is struct, map, list, any, or the name of a scalar (Go's: int32, bool,
     string …; quantity, time, int-or-string). `value`: a Go value, present even when empty."""
 
     def __init__(self, raw: Json, name: str = "") -> None:
-        self.value = raw.get("default") == {}
+        self.is_value = raw.get("default") == {}
         self._raw = raw
         self.name = name
         """Full name of the definition, "" for a type that has none."""
@@ -150,9 +150,9 @@ class Node:
         return _SCALARS.get((kind, target.get("format", "")), "any")
 
     @cached_property
-    def dropped(self) -> frozenset[str]:
+    def omitted_when_empty(self) -> frozenset[str]:
         """Fields of a struct that are left out when empty: no pointers, with `omitempty`."""
-        return _dropped(self.name)
+        return _omitted_when_empty(self.name)
 
     @property
     def is_bytes(self) -> bool:
@@ -160,30 +160,30 @@ class Node:
         return self._target.get("format") == "byte"
 
     @property
-    def short(self) -> str:
+    def short_name(self) -> str:
         """`DeploymentSpec`: how Go's decoder names the type."""
         return self.name.rsplit(".", 1)[-1]
 
     @property
-    def go(self) -> str:
+    def go_type(self) -> str:
         """`v1.Container`, `[]v1.Container`, `map[string]string`, `int32`."""
         if self.form == "list":
-            return f"[]{self.element.go}"
+            return f"[]{self.element.go_type}"
         if self.form == "map":
-            return f"map[string]{self.element.go}"
+            return f"map[string]{self.element.go_type}"
         if self.form == "struct":
             return ".".join(self.name.rsplit(".", 2)[-2:])
         return self.form
 
     @cached_property
-    def fields(self) -> dict[str, Node]:
-        return {name: Node(raw) for name, raw in self._target.get("properties", {}).items()}
+    def fields(self) -> dict[str, SchemaNode]:
+        return {name: SchemaNode(raw) for name, raw in self._target.get("properties", {}).items()}
 
     @cached_property
-    def element(self) -> Node:
+    def element(self) -> SchemaNode:
         """The type of a list's items or a map's values."""
         raw = self._target.get("items") or self._target.get("additionalProperties")
-        return Node(raw) if isinstance(raw, dict) else ANY
+        return SchemaNode(raw) if isinstance(raw, dict) else ANY
 
 
 def definition_name(resource: Resource) -> str:
@@ -197,15 +197,15 @@ def definition_name(resource: Resource) -> str:
 
 
 @cache
-def named(name: str) -> Node:
-    return Node({"$ref": _REF + name})
+def schema_by_name(name: str) -> SchemaNode:
+    return SchemaNode({"$ref": _REF + name})
 
 
 @cache
-def schema_of(resource: Resource) -> Node:
+def schema_of(resource: Resource) -> SchemaNode:
     """The type of a resource's objects."""
-    return named(definition_name(resource))
+    return schema_by_name(definition_name(resource))
 
 
-ANY = Node({"x-kubernetes-preserve-unknown-fields": True})
+ANY = SchemaNode({"x-kubernetes-preserve-unknown-fields": True})
 SCALE = "io.k8s.api.autoscaling.v1.Scale"

@@ -37,7 +37,7 @@ class _SelectorError(Exception):
     pass
 
 
-class _Parser:
+class _LabelSelectorParser:
     def __init__(self, text: str) -> None:
         self.words = _TOKEN.findall(text)
         self.at = 0
@@ -45,13 +45,13 @@ class _Parser:
     def peek(self) -> str:
         return self.words[self.at] if self.at < len(self.words) else ""
 
-    def take(self) -> str:
+    def next_token(self) -> str:
         word = self.peek()
         self.at += 1
         return word
 
     def identifier(self, expected: str) -> str:
-        word = self.take()
+        word = self.next_token()
         if not word or word in _SYMBOLS:
             raise _SelectorError(f"found '{word}', expected: {expected}")
         return word
@@ -64,7 +64,7 @@ class _Parser:
                 yield self.requirement()
             except _SelectorError as bad:
                 raise _SelectorError(f"unable to parse requirement: {bad}") from None
-            word = self.take()
+            word = self.next_token()
             if word not in ("", ","):
                 raise _SelectorError(f"found '{word}', expected: ',' or 'end of string'")
             following = self.peek()
@@ -73,13 +73,13 @@ class _Parser:
 
     def requirement(self) -> Callable[[Labels], bool]:
         if self.peek() == "!":
-            self.take()
+            self.next_token()
             absent = self.key()
             return lambda labels: absent not in labels
         key = self.key()
         if self.peek() in ("", ","):
             return lambda labels: key in labels
-        operator = self.take()
+        operator = self.next_token()
         if operator not in _OPERATORS:
             raise _SelectorError(f"found '{operator}', expected: in, notin, =, ==, !=, gt, lt")
         if operator in ("in", "notin"):
@@ -101,7 +101,7 @@ class _Parser:
         return key
 
     def values(self, key: str) -> frozenset[str]:
-        if (word := self.take()) != "(":
+        if (word := self.next_token()) != "(":
             raise _SelectorError(f"found '{word}' expected: '('")
         if self.peek() == "" or (self.peek() in _SYMBOLS and self.peek() not in (",", ")")):
             raise _SelectorError(f"found '{self.peek()}', expected: ',', ')' or identifier")
@@ -111,7 +111,7 @@ class _Parser:
                 found.append("")
             else:
                 found.append(self.identifier("',', ')' or identifier"))
-            word = self.take()
+            word = self.next_token()
             if word == ")":
                 break
             if word != ",":
@@ -147,10 +147,10 @@ def _compare(key: str, operator: str, value: str) -> Callable[[Labels], bool]:
     return holds
 
 
-def labels_match(selector: str) -> Callable[[Labels], bool]:
+def parse_label_selector(selector: str) -> Callable[[Labels], bool]:
     """A predicate on labels for a selector's text; StatusError 400 when it cannot be read."""
     try:
-        tests = list(_Parser(selector).requirements())
+        tests = list(_LabelSelectorParser(selector).requirements())
     except _SelectorError as bad:
         raise status.bad_request(str(bad)) from None
     return lambda labels: all(test(labels) for test in tests)
@@ -158,7 +158,7 @@ def labels_match(selector: str) -> Callable[[Labels], bool]:
 
 # Beside metadata.name and metadata.namespace, which every kind knows (the conversion functions of
 # kubernetes pkg/apis/*/v1/conversion.go, and each strategy's ToSelectableFields).
-_FIELDS: dict[Resource, tuple[str, ...]] = {
+_SELECTABLE_FIELDS: dict[Resource, tuple[str, ...]] = {
     PODS: (
         "spec.nodeName",
         "spec.restartPolicy",
@@ -200,7 +200,7 @@ _FIELDS: dict[Resource, tuple[str, ...]] = {
 _TERM = re.compile(r"(.*?)(!=|==|=)(.*)", re.DOTALL)
 
 
-def _field(obj: Json, path: str) -> str:
+def _field_text(obj: Json, path: str) -> str:
     value: Any = obj
     for part in path.split("."):
         value = value.get(part) if isinstance(value, dict) else None
@@ -213,7 +213,7 @@ def _field(obj: Json, path: str) -> str:
     return "" if value is None else str(value)
 
 
-def fields_match(resource: Resource, selector: str) -> Predicate:
+def parse_field_selector(resource: Resource, selector: str) -> Predicate:
     """A predicate on objects; StatusError 400 for one that cannot be read or an unknown field."""
     tests: list[tuple[str, bool, str]] = []
     for term in filter(None, re.split(r"(?<!\\),", selector)):
@@ -223,25 +223,27 @@ def fields_match(resource: Resource, selector: str) -> Predicate:
         path, operator, value = found.groups()
         value = re.sub(r"\\([\\,=])", r"\1", value)
         if path not in ("metadata.name", "metadata.namespace") and (
-            path not in _FIELDS.get(resource, ())
+            path not in _SELECTABLE_FIELDS.get(resource, ())
         ):
             raise _unknown_field(resource, path)
         tests.append((path, operator != "!=", value))
-    return lambda obj: all((_field(obj, path) == value) is same for path, same, value in tests)
+    return lambda obj: all((_field_text(obj, path) == value) is same for path, same, value in tests)
 
 
 def _unknown_field(resource: Resource, path: str) -> status.StatusError:
-    if resource in _FIELDS or not resource.builtin:
+    if resource in _SELECTABLE_FIELDS or not resource.builtin:
         return status.bad_request(f"field label not supported: {path}")
     return status.bad_request(
         f'"{path}" is not a known field selector: only "metadata.name", "metadata.namespace"'
     )
 
 
-def matcher(resource: Resource, label_selector: str, field_selector: str) -> Predicate | None:
+def object_matcher(
+    resource: Resource, label_selector: str, field_selector: str
+) -> Predicate | None:
     """Both selectors of a request as one predicate on objects; None where there is none."""
     if not label_selector and not field_selector:
         return None
-    labels = labels_match(label_selector)
-    fields = fields_match(resource, field_selector)
+    labels = parse_label_selector(label_selector)
+    fields = parse_field_selector(resource, field_selector)
     return lambda obj: labels(obj["metadata"].get("labels") or {}) and fields(obj)

@@ -33,23 +33,23 @@ from servedeck.demo.api import (
     watch_handler,
     write_handlers,
 )
-from servedeck.demo.api.access import User
+from servedeck.demo.api.access import DemoUser
 from servedeck.demo.api.kubelet_api import KubeletApi
-from servedeck.demo.api.request import JSON, Call, truth
+from servedeck.demo.api.request import JSON, ApiRequest, parse_bool
 from servedeck.demo.api.status import StatusError, bad_request, method_not_allowed
-from servedeck.demo.api.write_handlers import Answer
+from servedeck.demo.api.write_handlers import ApiResponse
 from servedeck.demo.resources import BY_PATH, NAMESPACES, Resource
-from servedeck.demo.store.store import Store
+from servedeck.demo.store.store import ObjectStore
 
 Json = dict[str, Any]
 _LOG = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
-_HEALTH = ("healthz", "livez", "readyz")
+_HEALTH_PATHS = ("healthz", "livez", "readyz")
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
-class _Target(NamedTuple):
+class _RequestTarget(NamedTuple):
     """What a path under a group and version names; `resource` None: nothing that is there."""
 
     group: str
@@ -70,7 +70,7 @@ class ApiServer:
     """
 
     def __init__(
-        self, store: Store, kubelet: KubeletApi, users: Sequence[User], *, port: int = 0
+        self, store: ObjectStore, kubelet: KubeletApi, users: Sequence[DemoUser], *, port: int = 0
     ) -> None:
         self.store = store
         self.url = ""
@@ -83,8 +83,8 @@ class ApiServer:
     async def start(self) -> str:
         """Listens; the URL. OSError when the port is taken."""
         # cancelled handlers: the watch of a client that has gone ends at once
-        server = _Server(
-            self._handle, request_factory=_request, handler_cancellation=True, access_log=None
+        server = _HttpServer(
+            self._handle, request_factory=_make_request, handler_cancellation=True, access_log=None
         )
         self._runner = web.ServerRunner(server, shutdown_timeout=0.2)
         await self._runner.setup()
@@ -113,7 +113,11 @@ class ApiServer:
             server = f"{self.url}/{user.token}"
             clusters.append({"name": entry, "cluster": {"server": server}})
             people.append({"name": entry, "user": {"token": user.token}})
-            context = {"cluster": entry, "user": entry, "namespace": user.home or namespace}
+            context = {
+                "cluster": entry,
+                "user": entry,
+                "namespace": user.default_namespace or namespace,
+            }
             contexts.append({"name": entry, "context": context})
         return {
             "apiVersion": "v1",
@@ -128,56 +132,58 @@ class ApiServer:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
-            return await self._answer(request)
+            return await self._route(request)
         except StatusError as error:
-            return _failure(error)
+            return _error_response(error)
         except web.HTTPRequestEntityTooLarge:
-            words = f"Request entity too large: limit is {request_bodies.LIMIT}"
-            return _failure(status.too_large(words))
+            words = f"Request entity too large: limit is {request_bodies.MAX_BODY_BYTES}"
+            return _error_response(status.too_large(words))
         except web.HTTPException as error:
-            return _failure(StatusError(error.status, "", error.reason))
+            return _error_response(StatusError(error.status, "", error.reason))
         except ConnectionError:
             raise
         except Exception as error:
             # whatever a request brings to light must not end the demo
             _LOG.exception("%s %s", request.method, request.path)
-            return _failure(status.internal(f"{type(error).__name__}: {error}"))
+            return _error_response(status.internal(f"{type(error).__name__}: {error}"))
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
         parts = [unquote(part) for part in request.rel_url.raw_path.split("/")[1:]]
         while parts and not parts[-1]:
             parts.pop()
-        if parts and parts[0] in _HEALTH:
+        if parts and parts[0] in _HEALTH_PATHS:
             return web.Response(text="ok")
-        user = self._known(parts[0]) if parts else None
+        user = self._find_user(parts[0]) if parts else None
         if user is not None:
             parts = parts[1:]
         else:
             user = self._authenticate(request)
-        target = _target(parts)
+        target = _parse_target(parts)
         if target is None:
-            return self._meta(request, parts, user)
-        return await self._resource(request, target, user)
+            return self._serve_metadata(request, parts, user)
+        return await self._serve_resource(request, target, user)
 
-    def _authenticate(self, request: web.BaseRequest) -> User:
+    def _authenticate(self, request: web.BaseRequest) -> DemoUser:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        user = self._known(token.strip()) if scheme.lower() == "bearer" else None
+        user = self._find_user(token.strip()) if scheme.lower() == "bearer" else None
         if user is None:
             raise status.unauthorized()
         return user
 
-    def _known(self, token: str) -> User | None:
+    def _find_user(self, token: str) -> DemoUser | None:
         given = token.encode("utf-8", "replace")
         for known, user in self._users.items():
             if hmac.compare_digest(known.encode(), given):
                 return user
         return None
 
-    def _meta(self, request: web.BaseRequest, parts: list[str], user: User) -> web.Response:
+    def _serve_metadata(
+        self, request: web.BaseRequest, parts: list[str], user: DemoUser
+    ) -> web.Response:
         """Discovery, OpenAPI and the version: paths that name no resource."""
         path = "/" + "/".join(parts)
-        if not user.may_path(path):
-            raise access.path_denied(user, request.method.lower(), path)
+        if not user.is_path_allowed(path):
+            raise access.path_forbidden_error(user, request.method.lower(), path)
         if request.method not in ("GET", "HEAD"):
             raise status.method_not_allowed()
         if parts == ["openapi", "v2"]:
@@ -188,12 +194,12 @@ class ApiServer:
         if parts in (["api"], ["apis"]) and discovery.wants_aggregated(accept):
             body = msgspec.json.encode(discovery.aggregated(parts == ["api"]))
             return web.Response(body=body, headers={"Content-Type": discovery.AGGREGATED})
-        found = self._document(parts)
+        found = self._metadata_document(parts)
         if found is None:
-            raise status.no_such_path()
-        return _json(found)
+            raise status.resource_not_found()
+        return _json_response(found)
 
-    def _document(self, parts: list[str]) -> Json | None:
+    def _metadata_document(self, parts: list[str]) -> Json | None:
         if not parts:
             roots = ["/api", "/apis", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"]
             return {"paths": roots}
@@ -213,21 +219,23 @@ class ApiServer:
             return discovery.resource_list(parts[1], parts[2])
         return None
 
-    async def _resource(
-        self, request: web.BaseRequest, target: _Target, user: User
+    async def _serve_resource(
+        self, request: web.BaseRequest, target: _RequestTarget, user: DemoUser
     ) -> web.StreamResponse:
         query = {key: request.query[key] for key in request.query}
         verb = _verb(request.method, target, query)
         path = f"{target.plural}/{target.subresource}".rstrip("/")
-        if not user.may(verb, target.group, path, target.namespace):
+        if not user.is_allowed(verb, target.group, path, target.namespace):
             name = target.name
-            raise access.denied(user, verb, target.group, path, name, target.namespace)
+            raise access.forbidden_error(user, verb, target.group, path, name, target.namespace)
         if target.resource is None:
-            raise status.no_such_path()
+            raise status.resource_not_found()
         _check_method(request.method, target)
-        if (request.content_length or 0) > request_bodies.LIMIT:
-            raise web.HTTPRequestEntityTooLarge(request_bodies.LIMIT, request.content_length or 0)
-        call = Call(
+        if (request.content_length or 0) > request_bodies.MAX_BODY_BYTES:
+            raise web.HTTPRequestEntityTooLarge(
+                request_bodies.MAX_BODY_BYTES, request.content_length or 0
+            )
+        call = ApiRequest(
             method=request.method,
             resource=target.resource,
             namespace=target.namespace,
@@ -237,38 +245,38 @@ class ApiServer:
             headers=request.headers,
             user=user,
             body=await request.read() if request.can_read_body else b"",
-            rest=target.rest,
+            proxy_path=target.rest,
         )
         if call.subresource == "proxy":
-            return await proxy_handler.forward(self.store, self._kubelet, call, request)
+            return await proxy_handler.proxy_request(self.store, self._kubelet, call, request)
         if call.subresource == "log":
-            return await log_handler.stream(self.store, self._kubelet, call, request)
+            return await log_handler.stream_log(self.store, self._kubelet, call, request)
         if verb == "watch":
-            return await watch_handler.watch(self.store, call, request)
-        answer = self._act(call)
-        return _json(answer.body, answer.code, answer.warnings)
+            return await watch_handler.handle_watch(self.store, call, request)
+        answer = self._run_handler(call)
+        return _json_response(answer.body, answer.code, answer.warnings)
 
-    def _act(self, call: Call) -> Answer:
+    def _run_handler(self, call: ApiRequest) -> ApiResponse:
         store = self.store
         if call.method == "GET":
             found = (
-                read_handlers.get(store, call)
+                read_handlers.get_object(store, call)
                 if call.name
                 else read_handlers.list_objects(store, call)
             )
-            return Answer(200, found)
+            return ApiResponse(200, found)
         if call.method == "POST":
-            return write_handlers.create(store, call)
+            return write_handlers.create_object(store, call)
         if call.method == "PUT":
-            return write_handlers.replace(store, call)
+            return write_handlers.replace_object(store, call)
         if call.method == "PATCH":
-            return patch_handler.patch(store, call)
+            return patch_handler.handle_patch(store, call)
         if call.name:
-            return write_handlers.delete(store, call)
+            return write_handlers.delete_object(store, call)
         return write_handlers.delete_collection(store, call)
 
 
-class _Connection(web.RequestHandler):
+class _ClientConnection(web.RequestHandler):
     """A client's connection. What is not even HTTP is answered with a Status, too."""
 
     __slots__ = ()
@@ -288,24 +296,32 @@ class _Connection(web.RequestHandler):
             error = bad_request(f"the request is not valid HTTP: {message or exc}".strip())
         else:
             error = StatusError(status, "", message or str(exc))
-        response = _failure(error)
+        response = _error_response(error)
         response.force_close()
         return response
 
 
-class _Server(web.Server):
+class _HttpServer(web.Server):
     def __call__(self) -> web.RequestHandler:
-        return _Connection(self, loop=self._loop, **self._kwargs)
+        return _ClientConnection(self, loop=self._loop, **self._kwargs)
 
 
-def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+def _make_request(
+    message: Any, payload: Any, protocol: Any, writer: Any, task: Any
+) -> web.BaseRequest:
     loop = asyncio.get_running_loop()
     return web.BaseRequest(
-        message, payload, protocol, writer, task, loop, client_max_size=request_bodies.LIMIT
+        message,
+        payload,
+        protocol,
+        writer,
+        task,
+        loop,
+        client_max_size=request_bodies.MAX_BODY_BYTES,
     )
 
 
-def _target(parts: list[str]) -> _Target | None:
+def _parse_target(parts: list[str]) -> _RequestTarget | None:
     """The resource that a path names, None for a path above the resources."""
     if parts[:1] == ["api"] and len(parts) > 2:
         group, version, rest = "", parts[1], parts[2:]
@@ -331,14 +347,16 @@ def _target(parts: list[str]) -> _Target | None:
         namespace = name  # rules for a namespace cover the Namespace itself
     if resource is NAMESPACES:
         namespace = ""
-    return _Target(group, version, plural, resource, namespace, name, subresource, "/".join(tail))
+    return _RequestTarget(
+        group, version, plural, resource, namespace, name, subresource, "/".join(tail)
+    )
 
 
-def _verb(method: str, target: _Target, query: Json) -> str:
+def _verb(method: str, target: _RequestTarget, query: Json) -> str:
     if method in ("GET", "HEAD"):
         if target.subresource:
             return "get"
-        if truth(query, "watch"):
+        if parse_bool(query, "watch"):
             return "watch"
         return "get" if target.name else "list"
     if method == "DELETE" and not target.name:
@@ -346,10 +364,10 @@ def _verb(method: str, target: _Target, query: Json) -> str:
     return _VERBS.get(method, method.lower())
 
 
-def _check_method(method: str, target: _Target) -> None:
+def _check_method(method: str, target: _RequestTarget) -> None:
     resource = target.resource
     if resource is None:
-        raise status.no_such_path()
+        raise status.resource_not_found()
     if target.subresource == "proxy":
         allowed: tuple[str, ...] = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
     elif target.subresource == "log":
@@ -383,7 +401,7 @@ def _check_method(method: str, target: _Target) -> None:
         raise status.method_not_allowed()
 
 
-def _json(body: Json, code: int = 200, warnings: Sequence[str] = ()) -> web.Response:
+def _json_response(body: Json, code: int = 200, warnings: Sequence[str] = ()) -> web.Response:
     response = web.Response(status=code, body=msgspec.json.encode(body), content_type=JSON)
     for warning in warnings:
         quoted = warning.replace("\\", "\\\\").replace('"', '\\"')
@@ -392,7 +410,7 @@ def _json(body: Json, code: int = 200, warnings: Sequence[str] = ()) -> web.Resp
     return response
 
 
-def _failure(error: StatusError) -> web.Response:
-    response = _json(error.body(), error.code)
+def _error_response(error: StatusError) -> web.Response:
+    response = _json_response(error.body(), error.code)
     response.headers.update(error.headers)
     return response

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 Json = dict[str, Any]
 
 
-class Cause(NamedTuple):
+class StatusCause(NamedTuple):
     """One entry of `details.causes`: what is wrong (`reason`), in words, and with which field."""
 
     reason: str
@@ -78,7 +78,7 @@ def not_found(group: str, plural: str, name: str) -> StatusError:
     )
 
 
-def no_such_path() -> StatusError:
+def resource_not_found() -> StatusError:
     """404 for a resource that the server does not have."""
     return StatusError(
         404, "NotFound", "the server could not find the requested resource", details={}
@@ -119,7 +119,7 @@ def forbidden(group: str, plural: str, name: str, why: str) -> StatusError:
     )
 
 
-def invalid(group: str, kind: str, name: str, causes: Sequence[Cause]) -> StatusError:
+def invalid(group: str, kind: str, name: str, causes: Sequence[StatusCause]) -> StatusError:
     """422 with one cause for each bad field. Several are listed in brackets, as Go's aggregate
     errors print them; the same words twice count once."""
     texts = list(dict.fromkeys(f"{c.field}: {c.message}" if c.field else c.message for c in causes))

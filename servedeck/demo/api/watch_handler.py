@@ -11,36 +11,38 @@ import msgspec
 from aiohttp import web
 
 from servedeck.demo.api import selectors, status
-from servedeck.demo.api.read_handlers import source
+from servedeck.demo.api.read_handlers import storage_of
 from servedeck.demo.api.request import (
-    Call,
-    Form,
+    ApiRequest,
     ListOptions,
-    form_of,
-    list_options,
-    too_large_version,
+    ResponseFormat,
+    parse_list_options,
+    response_format,
+    version_too_large_error,
 )
-from servedeck.demo.api.tables.table import partial, table
+from servedeck.demo.api.tables.table import make_table, partial_metadata
 from servedeck.demo.resources import EVENTS
-from servedeck.demo.store.changes import Change, Subscription
-from servedeck.demo.store.store import Store
+from servedeck.demo.store.changes import ObjectChange, Subscription
+from servedeck.demo.store.store import ObjectStore
 
 Json = dict[str, Any]
 Predicate = Callable[[Json], bool]
 
 BOOKMARK_SECONDS = 60.0
-_BEFORE_END = 2.0
+_LAST_BOOKMARK_SECONDS = 2.0
 """A last bookmark comes this long before the end (apiserver cacher/cache_watcher.go)."""
-_SHORTEST, _LONGEST = 1800.0, 3600.0
+_MIN_SECONDS, _MAX_SECONDS = 1800.0, 3600.0
 """Seconds of a watch that names no timeout lie between these (apiserver handlers/get.go)."""
 
 
-async def watch(store: Store, call: Call, request: web.BaseRequest) -> web.StreamResponse:
+async def handle_watch(
+    store: ObjectStore, call: ApiRequest, request: web.BaseRequest
+) -> web.StreamResponse:
     """Answers until the timeout, the client's end or an error, which is sent in the stream."""
-    options = list_options(call, watch=True)
-    session = _Session(store, call, options, form_of(call))
+    options = parse_list_options(call, watch=True)
+    session = _WatchSession(store, call, options, response_format(call))
     try:
-        subscription: Subscription | status.StatusError = session.begin()
+        subscription: Subscription | status.StatusError = session.subscribe()
     except status.StatusError as error:
         if error.code != 410:
             raise
@@ -59,18 +61,22 @@ async def watch(store: Store, call: Call, request: web.BaseRequest) -> web.Strea
     return response
 
 
-class _Session:
-    def __init__(self, store: Store, call: Call, options: ListOptions, form: Form) -> None:
-        self.store, self.call, self.options, self.form = store, call, options, form
-        self.resource, self.convert = source(call.resource)
+class _WatchSession:
+    def __init__(
+        self, store: ObjectStore, call: ApiRequest, options: ListOptions, form: ResponseFormat
+    ) -> None:
+        self.store, self.call, self.options, self.response_format = store, call, options, form
+        self.resource, self.convert = storage_of(call.resource)
         self.matches = self._predicate()
-        self.first = True
+        self.first_event = True
         self.initial: list[Json] = []
         self.version = 0
 
     def _predicate(self) -> Predicate:
         call = self.call
-        selected = selectors.matcher(call.resource, self.options.labels, self.options.fields)
+        selected = selectors.object_matcher(
+            call.resource, self.options.label_selector, self.options.field_selector
+        )
 
         def matches(obj: Json) -> bool:
             meta = obj["metadata"]
@@ -84,12 +90,14 @@ class _Session:
 
         return matches
 
-    def begin(self) -> Subscription:
+    def subscribe(self) -> Subscription:
         """Takes the first state, where the client wants it, and what follows it."""
         wanted, store = self.options.version, self.store
-        if self.options.initial and wanted and wanted > store.version:
-            raise too_large_version(wanted, store.version)
-        if self.options.initial or (not wanted and self.options.initial is None):
+        if self.options.send_initial_events and wanted and wanted > store.version:
+            raise version_too_large_error(wanted, store.version)
+        if self.options.send_initial_events or (
+            not wanted and self.options.send_initial_events is None
+        ):
             self.initial = [obj for obj in store.list(self.resource) if self.matches(obj)]
             self.version = store.version
             return store.watch(self.resource)
@@ -100,15 +108,15 @@ class _Session:
         if self.initial:
             await response.write(b"".join(self._event("ADDED", obj) for obj in self.initial))
             self.initial = []
-        if self.options.initial and self.options.bookmarks:
+        if self.options.send_initial_events and self.options.bookmarks:
             await response.write(self._bookmark(self.version, end_of_initial=True))
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        lasts = self.options.timeout or random.uniform(_SHORTEST, _LONGEST)  # noqa: S311
+        lasts = self.options.timeout or random.uniform(_MIN_SECONDS, _MAX_SECONDS)  # noqa: S311
         end = begun + lasts
         # Events are not served from the watch cache, so they come without bookmarks.
         bookmarks = self.options.bookmarks and self.resource is not EVENTS
-        mark = min(begun + BOOKMARK_SECONDS, end - _BEFORE_END) if bookmarks else end
+        mark = min(begun + BOOKMARK_SECONDS, end - _LAST_BOOKMARK_SECONDS) if bookmarks else end
         if mark <= begun:
             mark = end
         while (now := loop.time()) < end and not subscription.overflowed:
@@ -120,10 +128,10 @@ class _Session:
             elif loop.time() >= mark and mark < end:
                 self.version = max(self.version, self.store.version)
                 await response.write(self._bookmark(self.version))
-                left = end - _BEFORE_END
+                left = end - _LAST_BOOKMARK_SECONDS
                 mark = min(mark + BOOKMARK_SECONDS, left) if mark < left else end
 
-    def _lines(self, changes: list[Change]) -> list[bytes]:
+    def _lines(self, changes: list[ObjectChange]) -> list[bytes]:
         lines = []
         for change in changes:
             if change.version <= self.version:
@@ -147,23 +155,23 @@ class _Session:
         return _line(kind, self._shape(obj))
 
     def _shape(self, obj: Json) -> Json:
-        if self.form.kind == "partial":
-            return partial(obj)
-        if self.form.kind != "table":
+        if self.response_format.kind == "partial":
+            return partial_metadata(obj)
+        if self.response_format.kind != "table":
             return obj
-        first, self.first = self.first, False
+        first, self.first_event = self.first_event, False
         meta = {"resourceVersion": obj["metadata"]["resourceVersion"]}
         now = self.store.clock.now()
-        include = self.form.include
-        return table(self.call.resource, [obj], meta, now, include=include, columns=first)
+        include = self.response_format.include
+        return make_table(self.call.resource, [obj], meta, now, include=include, columns=first)
 
     def _bookmark(self, version: int, *, end_of_initial: bool = False) -> bytes:
         meta: Json = {"resourceVersion": str(version)}
         if end_of_initial:
             meta["annotations"] = {"k8s.io/initial-events-end": "true"}
         resource = self.call.resource
-        if self.form.kind == "table":
-            empty = table(resource, [], meta, self.store.clock.now(), columns=False)
+        if self.response_format.kind == "table":
+            empty = make_table(resource, [], meta, self.store.clock.now(), columns=False)
             return _line("BOOKMARK", empty)
         obj = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": meta}
         return _line("BOOKMARK", obj)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from servedeck.demo.api import request_bodies, scale, selectors, status
-from servedeck.demo.api.access import review
-from servedeck.demo.api.managed_fields import Manager, track
-from servedeck.demo.api.read_handlers import list_of
-from servedeck.demo.api.request import Call, integer, list_options
-from servedeck.demo.api.request_decoding import check_options, decode, finish
-from servedeck.demo.api.schema import SCALE, named, schema_of
-from servedeck.demo.api.status import Cause
+from servedeck.demo.api.access import answer_review
+from servedeck.demo.api.managed_fields import FieldManager, track_update
+from servedeck.demo.api.read_handlers import to_list
+from servedeck.demo.api.request import ApiRequest, parse_int, parse_list_options
+from servedeck.demo.api.request_decoding import check_options, decode_object, prepare_for_store
+from servedeck.demo.api.schema import SCALE, schema_by_name, schema_of
+from servedeck.demo.api.status import StatusCause
 from servedeck.demo.api.validation import object_validation
 from servedeck.demo.resources import NAMESPACES, REPLICATIONCONTROLLERS
-from servedeck.demo.store.store import Store
-from servedeck.demo.store.update_strategy import ALL
+from servedeck.demo.store.store import ObjectStore
+from servedeck.demo.store.update_strategy import SPEC_AND_STATUS
 
 Json = dict[str, Any]
 
@@ -23,7 +23,7 @@ _PERMANENT = ("default", "kube-public", "kube-system")
 _POLICIES = ("Foreground", "Background", "Orphan")
 
 
-class Answer(NamedTuple):
+class ApiResponse(NamedTuple):
     """Code and body of an answer, and the warnings that go with it."""
 
     code: int
@@ -31,44 +31,48 @@ class Answer(NamedTuple):
     warnings: list[str] = []
 
 
-def create(store: Store, call: Call) -> Answer:
+def create_object(store: ObjectStore, call: ApiRequest) -> ApiResponse:
     check_options(call, "CreateOptions")
     if call.resource.verbs == ("create",):
-        incoming = decode(call)
-        return Answer(201, review(call.resource, call.user, incoming.obj), incoming.warnings)
-    obj, warnings = decode(call)
+        incoming = decode_object(call)
+        return ApiResponse(
+            201, answer_review(call.resource, call.user, incoming.obj), incoming.warnings
+        )
+    obj, warnings = decode_object(call)
     if obj["metadata"].pop("resourceVersion", ""):
         raise status.StatusError(
             500, "", "resourceVersion should not be set on objects to be created"
         )
     obj["metadata"].pop("managedFields", None)
-    ready = finish(store, call, obj, None)
-    return Answer(201, store.create(call.resource, ready, dry_run=call.dry_run), warnings)
+    ready = prepare_for_store(store, call, obj, None)
+    return ApiResponse(201, store.create(call.resource, ready, dry_run=call.dry_run), warnings)
 
 
-def replace(store: Store, call: Call) -> Answer:
+def replace_object(store: ObjectStore, call: ApiRequest) -> ApiResponse:
     check_options(call, "UpdateOptions")
     if call.subresource == "scale":
-        return Answer(200, put_scale(store, call, _decode_scale(call)))
-    obj, warnings = decode(call)
+        return ApiResponse(200, put_scale(store, call, _decode_scale(call)))
+    obj, warnings = decode_object(call)
     old = store.get(call.resource, call.namespace, call.name)
     if call.subresource == "finalize":
         finalizers = (obj.get("spec") or {}).get("finalizers") or []
         new = {**old, "spec": {**old.get("spec", {}), "finalizers": finalizers}}
-        return Answer(200, store.update(NAMESPACES, new, ALL, dry_run=call.dry_run), warnings)
+        return ApiResponse(
+            200, store.update(NAMESPACES, new, SPEC_AND_STATUS, dry_run=call.dry_run), warnings
+        )
     if not call.resource.builtin and not obj["metadata"].get("resourceVersion"):
         words = "Invalid value: 0: must be specified for an update"
-        cause = Cause("FieldValueInvalid", words, "metadata.resourceVersion")
+        cause = StatusCause("FieldValueInvalid", words, "metadata.resourceVersion")
         raise status.invalid(call.resource.group, call.resource.kind, call.name, [cause])
-    ready = finish(store, call, obj, old, call.subresource)
+    ready = prepare_for_store(store, call, obj, old, call.subresource)
     written = store.update(call.resource, ready, call.subresource, dry_run=call.dry_run)
-    return Answer(200, written, warnings)
+    return ApiResponse(200, written, warnings)
 
 
-def _decode_scale(call: Call) -> Json:
-    parsed = request_bodies.read(call.body, call.content_type, "Scale")
+def _decode_scale(call: ApiRequest) -> Json:
+    parsed = request_bodies.read_body(call.body, call.content_type, "Scale")
     try:
-        obj: Json = request_bodies.check(named(SCALE), parsed.data).data
+        obj: Json = request_bodies.check_type(schema_by_name(SCALE), parsed.data).data
     except request_bodies.TypeMismatchError as error:
         raise status.bad_request(
             f'Scale in version "v1" cannot be handled as a Scale: {error}'
@@ -81,25 +85,25 @@ def _decode_scale(call: Call) -> Json:
     return obj
 
 
-def put_scale(store: Store, call: Call, wanted: Json) -> Json:
+def put_scale(store: ObjectStore, call: ApiRequest, wanted: Json) -> Json:
     """Sets the replicas of a workload to those of a Scale; the new Scale."""
     old = store.get(call.resource, call.namespace, call.name)
     replicas = (wanted.get("spec") or {}).get("replicas", 0)
-    object_validation.check_replicas(call.name, replicas)
+    object_validation.validate_scale(call.name, replicas)
     meta = {**old["metadata"]}
     for field in ("resourceVersion", "uid"):
         if value := wanted.get("metadata", {}).get(field):
             meta[field] = value
     new = {**old, "metadata": meta, "spec": {**old["spec"], "replicas": replicas}}
-    manager = Manager(call.manager, "Update", call.resource.api_version, "scale")
-    new = track(schema_of(call.resource), old, new, manager, store.timestamp())
-    return scale.of(store.update(call.resource, new, "scale", dry_run=call.dry_run))
+    manager = FieldManager(call.field_manager, "Update", call.resource.api_version, "scale")
+    new = track_update(schema_of(call.resource), old, new, manager, store.timestamp())
+    return scale.scale_of(store.update(call.resource, new, "scale", dry_run=call.dry_run))
 
 
 # -- deletion ---------------------------------------------------------------------------------
 
 
-class _Deletion(NamedTuple):
+class _DeleteOptions(NamedTuple):
     propagation: str
     grace: int | None
     uid: str
@@ -107,8 +111,8 @@ class _Deletion(NamedTuple):
     dry_run: bool
 
 
-def delete(store: Store, call: Call) -> Answer:
-    options = _deletion(call)
+def delete_object(store: ObjectStore, call: ApiRequest) -> ApiResponse:
+    options = _parse_delete_options(call)
     if call.resource is NAMESPACES and call.name in _PERMANENT:
         raise status.forbidden("", "namespaces", call.name, "this namespace may not be deleted")
     last = store.delete(
@@ -123,19 +127,19 @@ def delete(store: Store, call: Call) -> Answer:
     )
     waits = last["metadata"].get("deletionTimestamp")
     if call.resource.returns_object or waits:
-        return Answer(200, last)
+        return ApiResponse(200, last)
     details: Json = {"name": call.name}
     if call.resource.group:
         details["group"] = call.resource.group
     details |= {"kind": call.resource.plural, "uid": last["metadata"]["uid"]}
     success = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
-    return Answer(200, success | {"details": details})
+    return ApiResponse(200, success | {"details": details})
 
 
-def delete_collection(store: Store, call: Call) -> Answer:
-    options = _deletion(call)
-    wanted = list_options(call, watch=False)
-    matches = selectors.matcher(call.resource, wanted.labels, wanted.fields)
+def delete_collection(store: ObjectStore, call: ApiRequest) -> ApiResponse:
+    options = _parse_delete_options(call)
+    wanted = parse_list_options(call, watch=False)
+    matches = selectors.object_matcher(call.resource, wanted.label_selector, wanted.field_selector)
     found = [
         obj for obj in store.list(call.resource, call.namespace) if matches is None or matches(obj)
     ]
@@ -149,20 +153,20 @@ def delete_collection(store: Store, call: Call) -> Answer:
             grace=options.grace,
             dry_run=options.dry_run,
         )
-    return Answer(200, list_of(call.resource, found, meta))
+    return ApiResponse(200, to_list(call.resource, found, meta))
 
 
-def _deletion(call: Call) -> _Deletion:
+def _parse_delete_options(call: ApiRequest) -> _DeleteOptions:
     """Options of a deletion, from its body or, where that has none, its query."""
     check_options(call, "DeleteOptions")
     body: Json = {}
     if call.body.strip():
-        body = request_bodies.read(
+        body = request_bodies.read_body(
             call.body, call.content_type or "application/json", "DeleteOptions"
         ).data
-        node = named("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions")
+        node = schema_by_name("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions")
         try:
-            body = request_bodies.check(node, body).data
+            body = request_bodies.check_type(node, body).data
         except request_bodies.TypeMismatchError as error:
             raise status.bad_request(
                 f'DeleteOptions in version "v1" cannot be handled as a DeleteOptions: {error}'
@@ -176,20 +180,20 @@ def _deletion(call: Call) -> _Deletion:
     if policy not in _POLICIES:
         listed = ", ".join(f'"{word}"' for word in (*_POLICIES, "nil"))
         words = f'Unsupported value: "{policy}": supported values: {listed}'
-        cause = Cause("FieldValueNotSupported", words, "propagationPolicy")
+        cause = StatusCause("FieldValueNotSupported", words, "propagationPolicy")
         raise status.invalid("meta.k8s.io", "DeleteOptions", "", [cause])
     grace = body.get("gracePeriodSeconds")
     if grace is None:
-        grace = integer(call.query, "gracePeriodSeconds")
+        grace = parse_int(call.query, "gracePeriodSeconds")
     if grace is not None and grace < 0:
         grace = 1
     conditions = body.get("preconditions") or {}
     dry = body.get("dryRun") or []
     if dry not in ([], ["All"]):
         words = f"Unsupported value: {dry}: supported values: All"
-        cause = Cause("FieldValueNotSupported", words, "dryRun")
+        cause = StatusCause("FieldValueNotSupported", words, "dryRun")
         raise status.invalid("meta.k8s.io", "DeleteOptions", "", [cause])
-    return _Deletion(
+    return _DeleteOptions(
         policy,
         grace,
         conditions.get("uid", ""),

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from servedeck.demo.clock import Clock
 from servedeck.demo.controllers import quota
-from servedeck.demo.controllers.base import Context
+from servedeck.demo.controllers.base import ControllerContext
 from servedeck.demo.controllers.deployment import DeploymentController
 from servedeck.demo.controllers.endpoints import EndpointsController
-from servedeck.demo.controllers.event_recorder import Recorder
+from servedeck.demo.controllers.event_recorder import EventRecorder
 from servedeck.demo.controllers.garbage_collector import GarbageCollector
-from servedeck.demo.controllers.gateway_keda import RouteController, ScaledObjectController
+from servedeck.demo.controllers.gateway_keda import HTTPRouteController, ScaledObjectController
 from servedeck.demo.controllers.kubelet.kubelet import Kubelet
 from servedeck.demo.controllers.replicaset import ReplicaSetController
 from servedeck.demo.controllers.scheduler import Scheduler
-from servedeck.demo.store.store import Store
+from servedeck.demo.store.store import ObjectStore
 from servedeck.demo.workloads.traffic import Traffic
 
-__all__ = ["Controllers"]
+__all__ = ["ControllerManager"]
 
 
-class Controllers:
+class ControllerManager:
     """All controllers over one store. They act when the clock moves."""
 
-    def __init__(self, store: Store, clock: Clock, seed: int = 0) -> None:
-        self.recorder = Recorder(store, clock)
+    def __init__(self, store: ObjectStore, clock: Clock, seed: int = 0) -> None:
+        self.recorder = EventRecorder(store, clock)
         self.traffic = Traffic(seed)
-        context = Context(store, clock, self.recorder, seed)
-        store.admission.append(quota.admit)
+        context = ControllerContext(store, clock, self.recorder, seed)
+        store.admission.append(quota.admit_pod)
         self.deployments = DeploymentController(context)
         self.replicasets = ReplicaSetController(context)
         self.scheduler = Scheduler(context)
@@ -34,7 +34,7 @@ class Controllers:
         self._others = (
             EndpointsController(context),
             quota.QuotaController(context),
-            RouteController(context),
+            HTTPRouteController(context),
             ScaledObjectController(context),
             GarbageCollector(context),
         )

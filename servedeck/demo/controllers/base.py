@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, Any
 from servedeck.demo.clock import Clock, Timer
 from servedeck.demo.resources import Resource
 from servedeck.demo.store.objects import Json, Key
-from servedeck.demo.store.store import Store
+from servedeck.demo.store.store import ObjectStore
 from servedeck.serving.units import quantity
 
 if TYPE_CHECKING:
-    from servedeck.demo.controllers.event_recorder import Recorder
+    from servedeck.demo.controllers.event_recorder import EventRecorder
 
 
 @dataclass(frozen=True)
-class Context:
+class ControllerContext:
     """What each controller gets."""
 
-    store: Store
+    store: ObjectStore
     clock: Clock
-    recorder: Recorder
+    recorder: EventRecorder
     seed: int = 0
 
     def rng(self, what: object) -> random.Random:
@@ -33,7 +33,7 @@ class Context:
         return random.Random(f"{self.seed}/{what}")  # noqa: S311 - a story, not a secret
 
 
-class Queue:
+class WorkQueue:
     """Keys to work on. A key that waits already is not queued again, but the earlier time counts;
     nothing is done from within `add`."""
 
@@ -54,7 +54,7 @@ class Queue:
             self._waiting.pop(key, None)
             self._work(key)
 
-        self._waiting[key] = self._clock.at(when, run)
+        self._waiting[key] = self._clock.call_at(when, run)
 
 
 def controller_of(obj: Json) -> Json | None:
@@ -66,7 +66,7 @@ def controller_of(obj: Json) -> Json | None:
     return None
 
 
-def owned_by(objects: Iterable[Json], uid: str) -> Iterator[Json]:
+def controlled_by(objects: Iterable[Json], uid: str) -> Iterator[Json]:
     """Those objects that the one with this uid controls."""
     for obj in objects:
         owner = controller_of(obj)
@@ -86,7 +86,7 @@ def owner_reference(resource: Resource, owner: Json) -> Json:
     }
 
 
-def selects(selector: Mapping[str, Any] | None, labels: Mapping[str, str] | None) -> bool:
+def matches_selector(selector: Mapping[str, Any] | None, labels: Mapping[str, str] | None) -> bool:
     """Whether a LabelSelector (matchLabels, matchExpressions) matches; None matches nothing."""
     if selector is None:
         return False
@@ -107,7 +107,7 @@ def selects(selector: Mapping[str, Any] | None, labels: Mapping[str, str] | None
     return True
 
 
-def condition(obj: Json, type_: str) -> Json | None:
+def find_condition(obj: Json, type_: str) -> Json | None:
     """The condition of that type in the object's status."""
     for found in (obj.get("status") or {}).get("conditions") or ():
         if found.get("type") == type_:
@@ -116,12 +116,12 @@ def condition(obj: Json, type_: str) -> Json | None:
     return None
 
 
-def is_true(obj: Json, type_: str) -> bool:
-    found = condition(obj, type_)
+def condition_is_true(obj: Json, type_: str) -> bool:
+    found = find_condition(obj, type_)
     return found is not None and found.get("status") == "True"
 
 
-def is_active(pod: Json) -> bool:
+def is_active_pod(pod: Json) -> bool:
     """Neither finished nor going away (kubernetes pkg/controller/controller_utils.go,
     IsPodActive)."""
     phase = (pod.get("status") or {}).get("phase")
@@ -132,13 +132,13 @@ def key_of(obj: Json) -> Key:
     return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
 
 
-def amount(value: object) -> Fraction:
+def quantity_or_zero(value: object) -> Fraction:
     """A quantity of an object's resources; 0 for what is none, which the API lets nobody write."""
-    return _amount(str(value))
+    return _parse_quantity(str(value))
 
 
 @lru_cache(maxsize=1024)
-def _amount(text: str) -> Fraction:
+def _parse_quantity(text: str) -> Fraction:
     try:
         return quantity(text)
     except ValueError:

@@ -9,32 +9,43 @@ from servedeck.demo import event_messages
 from servedeck.demo.api.status import StatusError
 from servedeck.demo.controllers import rollout
 from servedeck.demo.controllers.base import (
-    Context,
-    Queue,
-    condition,
+    ControllerContext,
+    WorkQueue,
     controller_of,
-    is_active,
+    find_condition,
+    is_active_pod,
     key_of,
+    matches_selector,
     owner_reference,
-    selects,
 )
-from servedeck.demo.controllers.deployment_status import Progress
-from servedeck.demo.controllers.rollout import DESIRED, HASH, MAXIMUM, REVISION, replicas_of
+from servedeck.demo.controllers.deployment_status import DeploymentStatusSync
+from servedeck.demo.controllers.rollout import (
+    DESIRED_ANNOTATION,
+    HASH_LABEL,
+    MAX_REPLICAS_ANNOTATION,
+    REVISION_ANNOTATION,
+    desired_replicas,
+)
 from servedeck.demo.resources import DEPLOYMENTS, PODS, REPLICASETS
-from servedeck.demo.store.changes import Change
+from servedeck.demo.store.changes import ObjectChange
 from servedeck.demo.store.objects import Json, Key, copy_json
 
-_LATENCY = 0.01
+_REPLICASET_DELAY_SECONDS = 0.01
 _NOT_COPIED = frozenset(
-    ("kubectl.kubernetes.io/last-applied-configuration", REVISION, DESIRED, MAXIMUM)
+    (
+        "kubectl.kubernetes.io/last-applied-configuration",
+        REVISION_ANNOTATION,
+        DESIRED_ANNOTATION,
+        MAX_REPLICAS_ANNOTATION,
+    )
 )
 
 
 class DeploymentController:
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: ControllerContext) -> None:
         self._context = context
         self._store = context.store
-        self._queue = Queue(context.clock, self._sync)
+        self._queue = WorkQueue(context.clock, self._sync)
         context.store.subscribe(self._deployment_changed, DEPLOYMENTS)
         context.store.subscribe(self._replicaset_changed, REPLICASETS)
         context.store.subscribe(self._pod_changed, PODS)
@@ -43,18 +54,18 @@ class DeploymentController:
         for deployment in self._store.list(DEPLOYMENTS):
             self._queue.add(key_of(deployment))
 
-    def _deployment_changed(self, change: Change) -> None:
+    def _deployment_changed(self, change: ObjectChange) -> None:
         if change.type != "DELETED":
             self._queue.add(key_of(change.object))
 
-    def _replicaset_changed(self, change: Change) -> None:
+    def _replicaset_changed(self, change: ObjectChange) -> None:
         owner = controller_of(change.object)
         if owner is not None and owner.get("kind") == "Deployment":
             # later than the ReplicaSets act, so that a size is true before the next step
             key = (change.object["metadata"]["namespace"], owner["name"])
-            self._queue.add(key, _LATENCY)
+            self._queue.add(key, _REPLICASET_DELAY_SECONDS)
 
-    def _pod_changed(self, change: Change) -> None:
+    def _pod_changed(self, change: ObjectChange) -> None:
         """Recreate waits for the last old Pod to be gone."""
         owner = controller_of(change.object)
         if change.type != "DELETED" or owner is None or owner.get("kind") != "ReplicaSet":
@@ -71,7 +82,7 @@ class DeploymentController:
         deployment = self._store.find(DEPLOYMENTS, *key)
         if deployment is None:
             return
-        pass_ = _Pass(self._context, self._queue, deployment)
+        pass_ = _RolloutSync(self._context, self._queue, deployment)
         try:
             pass_.run()
         except StatusError as error:
@@ -81,37 +92,37 @@ class DeploymentController:
             self._queue.add(key, 0.05)
 
 
-class _Pass(Progress):
+class _RolloutSync(DeploymentStatusSync):
     """One look at one Deployment, and the next step of its rollout."""
 
     def run(self) -> None:
-        self._adopt()
-        self.look()
+        self._adopt_orphans()
+        self.read_replicasets()
         deployment = self.deployment
         if "deletionTimestamp" in deployment["metadata"]:
             self._write_status()
             return
-        self._paused_condition()
-        if deployment["spec"].get("paused") or self._scaling():
-            self._find_new(create=False)
+        self._sync_paused_condition()
+        if deployment["spec"].get("paused") or self._is_scaling_event():
+            self._ensure_new_replicaset(create=False)
             self._scale()
-            self._cleanup(when_paused=bool(deployment["spec"].get("paused")))
+            self._delete_old_revisions(when_paused=bool(deployment["spec"].get("paused")))
             self._write_status()
-        elif rollout.rolls(deployment):
-            self._find_new(create=True)
+        elif rollout.is_rolling_update(deployment):
+            self._ensure_new_replicaset(create=True)
             # as upstream, one kind of step in each pass: the next follows from its change
-            if not self._scale_up() and not self._scale_down_old():
-                self._cleanup()
-            self._progress()
+            if not self._scale_up_new() and not self._scale_down_old():
+                self._delete_old_revisions()
+            self._sync_progress()
         else:
             self._recreate()
-            self._progress()
+            self._sync_progress()
 
-    def _adopt(self) -> None:
+    def _adopt_orphans(self) -> None:
         """Takes ReplicaSets that nobody controls and that the selector matches."""
         deployment = self.deployment
         for replicaset in self._store.list(REPLICASETS, self.key[0]):
-            if controller_of(replicaset) is None and selects(
+            if controller_of(replicaset) is None and matches_selector(
                 deployment["spec"].get("selector"), replicaset["metadata"].get("labels")
             ):
 
@@ -123,39 +134,39 @@ class _Pass(Progress):
 
     # -- the new ReplicaSet ------------------------------------------------------------------------
 
-    def _find_new(self, *, create: bool) -> None:
-        highest = max((rollout.revision(r) for r in self.old), default=0)
+    def _ensure_new_replicaset(self, *, create: bool) -> None:
+        highest = max((rollout.revision(r) for r in self.old_replicasets), default=0)
         revision = str(highest + 1)
-        if self.new is not None:
-            self._annotate(self.new, revision)
-            self._mark_revision(self.new["metadata"]["annotations"][REVISION])
-            if condition({"status": self.status}, "Progressing") is None:
+        if self.new_replicaset is not None:
+            self._update_annotations(self.new_replicaset, revision)
+            self._set_revision(self.new_replicaset["metadata"]["annotations"][REVISION_ANNOTATION])
+            if find_condition({"status": self.status}, "Progressing") is None:
                 self._set_progressing("True", event_messages.FOUND_REPLICASET)
             return
         if not create:
             return
-        self.new = self._create_new(revision)
-        self.sets.append(self.new)
-        self._mark_revision(revision)
-        size = replicas_of(self.new)
+        self.new_replicaset = self._create_new_replicaset(revision)
+        self.replicasets.append(self.new_replicaset)
+        self._set_revision(revision)
+        size = desired_replicas(self.new_replicaset)
         if size:
-            self._tell_scaled(self.new, 0, size)
+            self._record_scaled(self.new_replicaset, 0, size)
         self._set_progressing("True", event_messages.NEW_REPLICASET)
 
-    def _create_new(self, revision: str) -> Json:
+    def _create_new_replicaset(self, revision: str) -> Json:
         deployment, meta = self.deployment, self.deployment["metadata"]
         template = copy_json(deployment["spec"]["template"])
         hash_ = rollout.template_hash(template, self.status.get("collisionCount", 0))
         labels = template.setdefault("metadata", {}).setdefault("labels", {})
-        labels[HASH] = hash_
+        labels[HASH_LABEL] = hash_
         selector = copy_json(deployment["spec"].get("selector") or {})
-        selector.setdefault("matchLabels", {})[HASH] = hash_
+        selector.setdefault("matchLabels", {})[HASH_LABEL] = hash_
         draft: Json = {
             "metadata": {
                 "name": f"{meta['name']}-{hash_}",
                 "namespace": meta["namespace"],
                 "labels": dict(labels),
-                "annotations": self._annotations(revision),
+                "annotations": self._replicaset_annotations(revision),
                 "ownerReferences": [owner_reference(DEPLOYMENTS, deployment)],
             },
             "spec": {"replicas": 0, "selector": selector, "template": template},
@@ -163,7 +174,9 @@ class _Pass(Progress):
         }
         if wait := deployment["spec"].get("minReadySeconds"):
             draft["spec"]["minReadySeconds"] = wait
-        draft["spec"]["replicas"] = rollout.new_size(deployment, [*self.sets, draft], draft)
+        draft["spec"]["replicas"] = rollout.new_replicaset_size(
+            deployment, [*self.replicasets, draft], draft
+        )
         try:
             return self._store.create(REPLICASETS, draft)
         except StatusError as error:
@@ -176,95 +189,109 @@ class _Pass(Progress):
                 self._store.mutate(DEPLOYMENTS, *self.key, count, "status")
             raise
 
-    def _annotations(self, revision: str) -> Json:
+    def _replicaset_annotations(self, revision: str) -> Json:
         own = self.deployment["metadata"].get("annotations") or {}
-        wanted = replicas_of(self.deployment)
+        wanted = desired_replicas(self.deployment)
         return {
             **{name: value for name, value in own.items() if name not in _NOT_COPIED},
-            DESIRED: str(wanted),
-            MAXIMUM: str(wanted + rollout.bounds(self.deployment).surge),
-            REVISION: revision,
+            DESIRED_ANNOTATION: str(wanted),
+            MAX_REPLICAS_ANNOTATION: str(wanted + rollout.rollout_bounds(self.deployment).surge),
+            REVISION_ANNOTATION: revision,
         }
 
-    def _annotate(self, replicaset: Json, revision: str) -> None:
+    def _update_annotations(self, replicaset: Json, revision: str) -> None:
         """Keeps the new ReplicaSet's annotations; a revision that is the highest stays."""
         have = replicaset["metadata"].get("annotations") or {}
         if rollout.revision(replicaset) >= int(revision):
-            revision = have[REVISION]
-        told = {DESIRED: have.get(DESIRED), MAXIMUM: have.get(MAXIMUM)}
-        wanted = have | self._annotations(revision)
+            revision = have[REVISION_ANNOTATION]
+        told = {
+            DESIRED_ANNOTATION: have.get(DESIRED_ANNOTATION),
+            MAX_REPLICAS_ANNOTATION: have.get(MAX_REPLICAS_ANNOTATION),
+        }
+        wanted = have | self._replicaset_annotations(revision)
         wanted |= {name: value for name, value in told.items() if value is not None}
         if wanted != have:
 
             def write(obj: Json) -> None:
                 obj["metadata"]["annotations"] = wanted
 
-            self._replace(self._store.mutate(REPLICASETS, *key_of(replicaset), write))
+            self._replace_in_list(self._store.mutate(REPLICASETS, *key_of(replicaset), write))
 
-    def _mark_revision(self, revision: str) -> None:
+    def _set_revision(self, revision: str) -> None:
         if rollout.revision(self.deployment) == int(revision):
             return
 
         def write(obj: Json) -> None:
-            obj["metadata"].setdefault("annotations", {})[REVISION] = revision
+            obj["metadata"].setdefault("annotations", {})[REVISION_ANNOTATION] = revision
 
         self.deployment = self._store.mutate(DEPLOYMENTS, *self.key, write)
 
-    def _replace(self, replicaset: Json) -> None:
+    def _replace_in_list(self, replicaset: Json) -> None:
         uid = replicaset["metadata"]["uid"]
-        self.sets = [replicaset if r["metadata"]["uid"] == uid else r for r in self.sets]
-        if self.new is not None and self.new["metadata"]["uid"] == uid:
-            self.new = replicaset
+        self.replicasets = [
+            replicaset if r["metadata"]["uid"] == uid else r for r in self.replicasets
+        ]
+        if self.new_replicaset is not None and self.new_replicaset["metadata"]["uid"] == uid:
+            self.new_replicaset = replicaset
 
     # -- scaling -----------------------------------------------------------------------------------
 
-    def _scaling(self) -> bool:
+    def _is_scaling_event(self) -> bool:
         """The number asked for changed since a ReplicaSet was last scaled (isScalingEvent)."""
-        for replicaset in self.sets:
-            told = (replicaset["metadata"].get("annotations") or {}).get(DESIRED)
-            if replicas_of(replicaset) and told not in (None, str(replicas_of(self.deployment))):
+        for replicaset in self.replicasets:
+            told = (replicaset["metadata"].get("annotations") or {}).get(DESIRED_ANNOTATION)
+            if desired_replicas(replicaset) and told not in (
+                None,
+                str(desired_replicas(self.deployment)),
+            ):
                 return True
         return False
 
     def _scale(self) -> None:
-        deployment, wanted = self.deployment, replicas_of(self.deployment)
-        active = [r for r in self.sets if replicas_of(r)]
+        deployment, wanted = self.deployment, desired_replicas(self.deployment)
+        active = [r for r in self.replicasets if desired_replicas(r)]
         if len(active) <= 1:
-            only = active[0] if active else self.new or (self.sets[-1] if self.sets else None)
+            only = (
+                active[0]
+                if active
+                else self.new_replicaset or (self.replicasets[-1] if self.replicasets else None)
+            )
             if only is not None:
-                self._resize(only, wanted)
+                self._scale_replicaset(only, wanted)
             return
-        if rollout.saturated(deployment, self.new):
-            for replicaset in self.old:
-                self._resize(replicaset, 0)
+        if rollout.is_saturated(deployment, self.new_replicaset):
+            for replicaset in self.old_replicasets:
+                self._scale_replicaset(replicaset, 0)
             return
-        if not rollout.rolls(deployment):
+        if not rollout.is_rolling_update(deployment):
             return
-        allowed = wanted + rollout.bounds(deployment).surge if wanted else 0
-        to_add = allowed - rollout.total(self.sets)
+        allowed = wanted + rollout.rollout_bounds(deployment).surge if wanted else 0
+        to_add = allowed - rollout.total_replicas(self.replicasets)
         added, sizes = 0, {}
-        order = sorted(active, key=lambda r: (-replicas_of(r), r["metadata"]["creationTimestamp"]))
+        order = sorted(
+            active, key=lambda r: (-desired_replicas(r), r["metadata"]["creationTimestamp"])
+        )
         for replicaset in order:
-            told = (replicaset["metadata"].get("annotations") or {}).get(MAXIMUM)
+            told = (replicaset["metadata"].get("annotations") or {}).get(MAX_REPLICAS_ANNOTATION)
             share = (
-                rollout.proportion(replicaset, deployment, to_add, added, int(told or 0))
+                rollout.replicaset_proportion(replicaset, deployment, to_add, added, int(told or 0))
                 if to_add
                 else 0
             )
-            sizes[replicaset["metadata"]["name"]] = replicas_of(replicaset) + share
+            sizes[replicaset["metadata"]["name"]] = desired_replicas(replicaset) + share
             added += share
         for index, replicaset in enumerate(order):
             name = replicaset["metadata"]["name"]
             rest = to_add - added if index == 0 else 0
-            self._resize(replicaset, max(0, sizes[name] + rest))
+            self._scale_replicaset(replicaset, max(0, sizes[name] + rest))
 
-    def _resize(self, replicaset: Json, size: int) -> bool:
+    def _scale_replicaset(self, replicaset: Json, size: int) -> bool:
         """Sets a ReplicaSet's size and what it is told of the Deployment's."""
-        old = replicas_of(replicaset)
-        wanted = replicas_of(self.deployment)
-        most = str(wanted + rollout.bounds(self.deployment).surge)
+        old = desired_replicas(replicaset)
+        wanted = desired_replicas(self.deployment)
+        most = str(wanted + rollout.rollout_bounds(self.deployment).surge)
         told = replicaset["metadata"].get("annotations") or {}
-        marks = {DESIRED: str(wanted), MAXIMUM: most}
+        marks = {DESIRED_ANNOTATION: str(wanted), MAX_REPLICAS_ANNOTATION: most}
         if old == size and all(told.get(name) == value for name, value in marks.items()):
             return False
 
@@ -272,13 +299,13 @@ class _Pass(Progress):
             obj["spec"]["replicas"] = size
             obj["metadata"].setdefault("annotations", {}).update(marks)
 
-        self._replace(self._store.mutate(REPLICASETS, *key_of(replicaset), write))
+        self._replace_in_list(self._store.mutate(REPLICASETS, *key_of(replicaset), write))
         if old != size:
-            self._tell_scaled(replicaset, old, size)
+            self._record_scaled(replicaset, old, size)
         return old != size
 
-    def _tell_scaled(self, replicaset: Json, old: int, new: int) -> None:
-        self._recorder.event(
+    def _record_scaled(self, replicaset: Json, old: int, new: int) -> None:
+        self._recorder.record(
             self.deployment,
             event_messages.SCALED_REPLICASET,
             direction="up" if new > old else "down",
@@ -289,80 +316,87 @@ class _Pass(Progress):
 
     # -- rolling update ----------------------------------------------------------------------------
 
-    def _scale_up(self) -> bool:
-        assert self.new is not None
-        wanted = replicas_of(self.deployment)
-        if replicas_of(self.new) == wanted:
+    def _scale_up_new(self) -> bool:
+        assert self.new_replicaset is not None
+        wanted = desired_replicas(self.deployment)
+        if desired_replicas(self.new_replicaset) == wanted:
             return False
-        if replicas_of(self.new) > wanted:
-            return self._resize(self.new, wanted)
-        return self._resize(self.new, rollout.new_size(self.deployment, self.sets, self.new))
+        if desired_replicas(self.new_replicaset) > wanted:
+            return self._scale_replicaset(self.new_replicaset, wanted)
+        return self._scale_replicaset(
+            self.new_replicaset,
+            rollout.new_replicaset_size(self.deployment, self.replicasets, self.new_replicaset),
+        )
 
     def _scale_down_old(self) -> bool:
         """reconcileOldReplicaSets: never below what must stay available; Pods that are not ready
         go first."""
-        assert self.new is not None
-        count = rollout.total(self.sets)
-        if not rollout.total(self.old):
+        assert self.new_replicaset is not None
+        count = rollout.total_replicas(self.replicasets)
+        if not rollout.total_replicas(self.old_replicasets):
             return False
-        least = replicas_of(self.deployment) - rollout.bounds(self.deployment).unavailable
-        lacking = replicas_of(self.new) - rollout.counted([self.new], "availableReplicas")
+        least = (
+            desired_replicas(self.deployment) - rollout.rollout_bounds(self.deployment).unavailable
+        )
+        lacking = desired_replicas(self.new_replicaset) - rollout.sum_status(
+            [self.new_replicaset], "availableReplicas"
+        )
         room = count - least - lacking
         if room <= 0:
             return False
-        changed = self._drop_unready(room)
-        available = rollout.counted(self.sets, "availableReplicas")
+        changed = self._scale_down_unready(room)
+        available = rollout.sum_status(self.replicasets, "availableReplicas")
         spare = available - least
-        for replicaset in self.old:
-            size = replicas_of(replicaset)
+        for replicaset in self.old_replicasets:
+            size = desired_replicas(replicaset)
             drop = min(size, spare)
             if drop > 0:
-                changed = self._resize(replicaset, size - drop) or changed
+                changed = self._scale_replicaset(replicaset, size - drop) or changed
                 spare -= drop
         return changed
 
-    def _drop_unready(self, room: int) -> bool:
+    def _scale_down_unready(self, room: int) -> bool:
         changed = False
-        for replicaset in self.old:
-            size = replicas_of(replicaset)
-            ready = rollout.counted([replicaset], "availableReplicas")
+        for replicaset in self.old_replicasets:
+            size = desired_replicas(replicaset)
+            ready = rollout.sum_status([replicaset], "availableReplicas")
             drop = min(room, size - ready)
             if size and drop > 0:
-                changed = self._resize(replicaset, size - drop) or changed
+                changed = self._scale_replicaset(replicaset, size - drop) or changed
                 room -= drop
         return changed
 
     # -- recreate ----------------------------------------------------------------------------------
 
     def _recreate(self) -> None:
-        self._find_new(create=False)
-        if [self._resize(r, 0) for r in self.old if replicas_of(r)]:
+        self._ensure_new_replicaset(create=False)
+        if [self._scale_replicaset(r, 0) for r in self.old_replicasets if desired_replicas(r)]:
             return
-        old = {r["metadata"]["uid"] for r in self.old}
+        old = {r["metadata"]["uid"] for r in self.old_replicasets}
         pods = self._store.list(PODS, self.key[0])
         if any(
             (controller_of(pod) or {}).get("uid") in old
-            and (is_active(pod) or "deletionTimestamp" in pod["metadata"])
+            and (is_active_pod(pod) or "deletionTimestamp" in pod["metadata"])
             for pod in pods
         ):
             return
-        if self.new is None:
-            self._find_new(create=True)
-        assert self.new is not None
-        self._resize(self.new, replicas_of(self.deployment))
-        self._cleanup()
+        if self.new_replicaset is None:
+            self._ensure_new_replicaset(create=True)
+        assert self.new_replicaset is not None
+        self._scale_replicaset(self.new_replicaset, desired_replicas(self.deployment))
+        self._delete_old_revisions()
 
     # -- status ------------------------------------------------------------------------------------
 
-    def _cleanup(self, *, when_paused: bool = False) -> None:
+    def _delete_old_revisions(self, *, when_paused: bool = False) -> None:
         """Deletes what is beyond revisionHistoryLimit, once a rollout is complete."""
         limit = self.deployment["spec"].get("revisionHistoryLimit", 10)
-        if when_paused or limit is None or not rollout.complete(self.deployment, self.status):
+        if when_paused or limit is None or not rollout.is_complete(self.deployment, self.status):
             return
         idle = [
             r
-            for r in self.old
-            if not replicas_of(r)
+            for r in self.old_replicasets
+            if not desired_replicas(r)
             and not (r.get("status") or {}).get("replicas")
             and "deletionTimestamp" not in r["metadata"]
         ]

@@ -7,17 +7,23 @@ from __future__ import annotations
 
 from servedeck.demo import event_messages
 from servedeck.demo.controllers import rollout
-from servedeck.demo.controllers.base import Context, Queue, condition, key_of, owned_by
-from servedeck.demo.controllers.rollout import replicas_of
+from servedeck.demo.controllers.base import (
+    ControllerContext,
+    WorkQueue,
+    controlled_by,
+    find_condition,
+    key_of,
+)
+from servedeck.demo.controllers.rollout import desired_replicas
 from servedeck.demo.resources import DEPLOYMENTS, REPLICASETS
 from servedeck.demo.store.objects import Json, copy_json
 
 
-class Progress:
+class DeploymentStatusSync:
     """One look at one Deployment and its ReplicaSets. `status` is what will be written at the end
     of it; `queue` takes the Deployment again when its progress deadline is over."""
 
-    def __init__(self, context: Context, queue: Queue, deployment: Json) -> None:
+    def __init__(self, context: ControllerContext, queue: WorkQueue, deployment: Json) -> None:
         self._store = context.store
         self._clock = context.clock
         self._recorder = context.recorder
@@ -25,33 +31,37 @@ class Progress:
         self.deployment = deployment
         self.key = key_of(deployment)
         self.status: Json = copy_json(deployment.get("status") or {})
-        self.sets: list[Json] = []
-        self.new: Json | None = None
+        self.replicasets: list[Json] = []
+        self.new_replicaset: Json | None = None
 
-    def look(self) -> None:
+    def read_replicasets(self) -> None:
         """Reads the ReplicaSets that the Deployment controls."""
-        self.sets = sorted(
-            owned_by(
+        self.replicasets = sorted(
+            controlled_by(
                 self._store.list(REPLICASETS, self.key[0]), self.deployment["metadata"]["uid"]
             ),
             key=lambda r: (r["metadata"]["creationTimestamp"], r["metadata"]["name"]),
         )
-        self.new = next((r for r in self.sets if rollout.same_template(r, self.deployment)), None)
+        self.new_replicaset = next(
+            (r for r in self.replicasets if rollout.same_template(r, self.deployment)), None
+        )
 
     @property
-    def old(self) -> list[Json]:
-        uid = self.new["metadata"]["uid"] if self.new else ""
-        return [r for r in self.sets if r["metadata"]["uid"] != uid]
+    def old_replicasets(self) -> list[Json]:
+        uid = self.new_replicaset["metadata"]["uid"] if self.new_replicaset else ""
+        return [r for r in self.replicasets if r["metadata"]["uid"] != uid]
 
-    def _calculate(self) -> None:
-        total = rollout.counted(self.sets, "replicas")
-        available = rollout.counted(self.sets, "availableReplicas")
+    def _calculate_status(self) -> None:
+        total = rollout.sum_status(self.replicasets, "replicas")
+        available = rollout.sum_status(self.replicasets, "availableReplicas")
         counts = {
             "replicas": total,
-            "updatedReplicas": rollout.counted([self.new], "replicas") if self.new else 0,
-            "readyReplicas": rollout.counted(self.sets, "readyReplicas"),
+            "updatedReplicas": rollout.sum_status([self.new_replicaset], "replicas")
+            if self.new_replicaset
+            else 0,
+            "readyReplicas": rollout.sum_status(self.replicasets, "readyReplicas"),
             "availableReplicas": available,
-            "unavailableReplicas": max(0, rollout.total(self.sets) - available),
+            "unavailableReplicas": max(0, rollout.total_replicas(self.replicasets) - available),
         }
         kept: Json = {
             name: self.status[name]
@@ -61,59 +71,61 @@ class Progress:
         self.status = {
             "observedGeneration": self.deployment["metadata"]["generation"],
             **{name: count for name, count in counts.items() if count},
-            "terminatingReplicas": rollout.counted(self.sets, "terminatingReplicas"),
+            "terminatingReplicas": rollout.sum_status(self.replicasets, "terminatingReplicas"),
             **kept,
         }
-        least = replicas_of(self.deployment) - rollout.bounds(self.deployment).unavailable
+        least = (
+            desired_replicas(self.deployment) - rollout.rollout_bounds(self.deployment).unavailable
+        )
         enough = available >= least
         word = event_messages.MINIMUM_AVAILABLE if enough else event_messages.MINIMUM_UNAVAILABLE
-        rollout.with_condition(
+        rollout.set_condition(
             self.status,
-            rollout.new_condition("Available", str(enough), word, self._clock.stamp()),
+            rollout.new_condition("Available", str(enough), word, self._clock.timestamp()),
         )
 
-    def _progress(self) -> None:
+    def _sync_progress(self) -> None:
         """syncRolloutStatus."""
-        self._calculate()
+        self._calculate_status()
         deployment, status = self.deployment, self.status
-        current = condition({"status": status}, "Progressing")
+        current = find_condition({"status": status}, "Progressing")
         done = (
             current is not None
             and current["reason"] == event_messages.REPLICASET_AVAILABLE[0]
             and status.get("replicas", 0) == status.get("updatedReplicas", 0)
         )
         now = self._clock.time()
-        if rollout.deadline(deployment) is not None and not done:
-            left = rollout.deadline_left(deployment, status, now)
-            if rollout.complete(deployment, status):
+        if rollout.progress_deadline(deployment) is not None and not done:
+            left = rollout.seconds_to_deadline(deployment, status, now)
+            if rollout.is_complete(deployment, status):
                 self._set_progressing("True", event_messages.REPLICASET_AVAILABLE)
-            elif rollout.progressing(deployment, status):
+            elif rollout.has_progressed(deployment, status):
                 self._refresh_progressing(current)
             elif left is not None and left <= 0:
                 self._set_progressing("False", event_messages.DEADLINE_EXCEEDED)
-        self._copy_failure()
+        self._copy_replica_failure()
         self._store_status()
-        left = rollout.deadline_left(deployment, self.status, now)
-        if left is not None and left > 0 and not rollout.complete(deployment, self.status):
+        left = rollout.seconds_to_deadline(deployment, self.status, now)
+        if left is not None and left > 0 and not rollout.is_complete(deployment, self.status):
             self._queue.add(self.key, left + 1)
 
     def _refresh_progressing(self, current: Json | None) -> None:
-        new = self._progressing("True", event_messages.REPLICASET_UPDATED)
+        new = self._progressing_condition("True", event_messages.REPLICASET_UPDATED)
         if current is not None and current["status"] == "True":
             new["lastTransitionTime"] = current["lastTransitionTime"]
-        rollout.without_condition(self.status, "Progressing")
+        rollout.remove_condition(self.status, "Progressing")
         self.status["conditions"] = [*self.status.get("conditions", ()), new]
 
-    def _copy_failure(self) -> None:
+    def _copy_replica_failure(self) -> None:
         failures = [
             found
-            for r in ([self.new] if self.new else []) + self.old
-            if (found := condition(r, "ReplicaFailure")) is not None
+            for r in ([self.new_replicaset] if self.new_replicaset else []) + self.old_replicasets
+            if (found := find_condition(r, "ReplicaFailure")) is not None
         ]
-        rollout.without_condition(self.status, "ReplicaFailure")
+        rollout.remove_condition(self.status, "ReplicaFailure")
         if failures:
-            known = condition(self.deployment, "ReplicaFailure")
-            stamp = self._clock.stamp()
+            known = find_condition(self.deployment, "ReplicaFailure")
+            stamp = self._clock.timestamp()
             word = (
                 failures[0]["reason"],
                 failures[0]["message"].replace("{", "{{").replace("}", "}}"),
@@ -126,7 +138,7 @@ class Progress:
             ]
 
     def _write_status(self) -> None:
-        self._calculate()
+        self._calculate_status()
         self._store_status()
 
     def _store_status(self) -> None:
@@ -140,11 +152,11 @@ class Progress:
 
         self._store.mutate(DEPLOYMENTS, *self.key, write, "status")
 
-    def _paused_condition(self) -> None:
+    def _sync_paused_condition(self) -> None:
         """checkPausedConditions."""
-        if rollout.deadline(self.deployment) is None:
+        if rollout.progress_deadline(self.deployment) is None:
             return
-        current = condition({"status": self.status}, "Progressing")
+        current = find_condition({"status": self.status}, "Progressing")
         if current is not None and current["reason"] == event_messages.DEADLINE_EXCEEDED[0]:
             return
         paused = bool(self.deployment["spec"].get("paused"))
@@ -155,8 +167,12 @@ class Progress:
             self._set_progressing("Unknown", event_messages.RESUMED)
 
     def _set_progressing(self, value: str, word: tuple[str, str]) -> None:
-        rollout.with_condition(self.status, self._progressing(value, word))
+        rollout.set_condition(self.status, self._progressing_condition(value, word))
 
-    def _progressing(self, value: str, word: tuple[str, str]) -> Json:
-        name = self.new["metadata"]["name"] if self.new else self.deployment["metadata"]["name"]
-        return rollout.new_condition("Progressing", value, word, self._clock.stamp(), name=name)
+    def _progressing_condition(self, value: str, word: tuple[str, str]) -> Json:
+        name = (
+            self.new_replicaset["metadata"]["name"]
+            if self.new_replicaset
+            else self.deployment["metadata"]["name"]
+        )
+        return rollout.new_condition("Progressing", value, word, self._clock.timestamp(), name=name)

@@ -5,19 +5,25 @@ Source: kubernetes pkg/controller/endpoint, pkg/controller/endpointslice.
 
 from __future__ import annotations
 
-from servedeck.demo.controllers.base import Context, Queue, is_true, key_of, owner_reference
+from servedeck.demo.controllers.base import (
+    ControllerContext,
+    WorkQueue,
+    condition_is_true,
+    key_of,
+    owner_reference,
+)
 from servedeck.demo.resources import ENDPOINTS, ENDPOINTSLICES, PODS, SERVICES, Resource
-from servedeck.demo.store.changes import Change
+from servedeck.demo.store.changes import ObjectChange
 from servedeck.demo.store.objects import Json, Key
 
-_DELAY = 0.1
+_DELAY_SECONDS = 0.1
 
 
 class EndpointsController:
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: ControllerContext) -> None:
         self._store = context.store
         self._clock = context.clock
-        self._queue = Queue(context.clock, self._sync)
+        self._queue = WorkQueue(context.clock, self._sync)
         context.store.subscribe(self._service_changed, SERVICES)
         context.store.subscribe(self._pod_changed, PODS)
 
@@ -25,7 +31,7 @@ class EndpointsController:
         for service in self._store.list(SERVICES):
             self._queue.add(key_of(service))
 
-    def _service_changed(self, change: Change) -> None:
+    def _service_changed(self, change: ObjectChange) -> None:
         if change.type == "DELETED":
             key = key_of(change.object)
             if self._store.find(ENDPOINTS, *key) is not None:
@@ -33,15 +39,19 @@ class EndpointsController:
         else:
             self._queue.add(key_of(change.object))
 
-    def _pod_changed(self, change: Change) -> None:
+    def _pod_changed(self, change: ObjectChange) -> None:
         pod, old = change.object, change.old
-        if change.type == "MODIFIED" and old is not None and _facts(pod) == _facts(old):
+        if (
+            change.type == "MODIFIED"
+            and old is not None
+            and _endpoint_fields(pod) == _endpoint_fields(old)
+        ):
             return
         labels = pod["metadata"].get("labels") or {}
         for service in self._store.list(SERVICES, pod["metadata"]["namespace"]):
             selector = (service.get("spec") or {}).get("selector") or {}
             if selector and selector.items() <= labels.items():
-                self._queue.add(key_of(service), _DELAY)
+                self._queue.add(key_of(service), _DELAY_SECONDS)
 
     def _sync(self, key: Key) -> None:
         service = self._store.find(SERVICES, *key)
@@ -56,36 +66,36 @@ class EndpointsController:
             and pod["status"].get("phase") not in ("Succeeded", "Failed")
         ]
         self._write(ENDPOINTS, key, self._endpoints(service, pods))
-        self._write(ENDPOINTSLICES, (key[0], f"{key[1]}-demo"), self._slice(service, pods))
+        self._write(ENDPOINTSLICES, (key[0], f"{key[1]}-demo"), self._endpointslice(service, pods))
 
     def _endpoints(self, service: Json, pods: list[Json]) -> Json:
         live = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
-        ready = [_address(pod) for pod in live if is_true(pod, "Ready")]
-        waiting = [_address(pod) for pod in live if not is_true(pod, "Ready")]
+        ready = [_endpoint_address(pod) for pod in live if condition_is_true(pod, "Ready")]
+        waiting = [_endpoint_address(pod) for pod in live if not condition_is_true(pod, "Ready")]
         subset: Json = {}
         if ready:
             subset["addresses"] = ready
         if waiting:
             subset["notReadyAddresses"] = waiting
         if subset:
-            subset["ports"] = _ports(service, live)
+            subset["ports"] = _endpoint_ports(service, live)
         return {
-            "metadata": _meta(service, service["metadata"]["name"], {}),
+            "metadata": _endpoints_metadata(service, service["metadata"]["name"], {}),
             "subsets": [subset] if subset else [],
         }
 
-    def _slice(self, service: Json, pods: list[Json]) -> Json:
+    def _endpointslice(self, service: Json, pods: list[Json]) -> Json:
         name = service["metadata"]["name"]
         labels = {
             "kubernetes.io/service-name": name,
             "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
         }
-        meta = _meta(service, f"{name}-demo", labels)
+        meta = _endpoints_metadata(service, f"{name}-demo", labels)
         meta["ownerReferences"] = [owner_reference(SERVICES, service)]
         endpoints = []
         for pod in pods:
             going = "deletionTimestamp" in pod["metadata"]
-            serving = is_true(pod, "Ready")
+            serving = condition_is_true(pod, "Ready")
             endpoints.append(
                 {
                     "addresses": [pod["status"]["podIP"]],
@@ -95,14 +105,14 @@ class EndpointsController:
                         "terminating": going,
                     },
                     "nodeName": pod["spec"].get("nodeName"),
-                    "targetRef": _reference(pod),
+                    "targetRef": _target_ref(pod),
                 }
             )
         return {
             "metadata": meta,
             "addressType": "IPv4",
             "endpoints": endpoints,
-            "ports": _ports(service, pods),
+            "ports": _endpoint_ports(service, pods),
         }
 
     def _write(self, resource: Resource, key: Key, new: Json) -> None:
@@ -117,27 +127,27 @@ class EndpointsController:
         self._store.mutate(resource, *key, write)
 
 
-def _facts(pod: Json) -> tuple[object, ...]:
+def _endpoint_fields(pod: Json) -> tuple[object, ...]:
     """What of a Pod its Services care about."""
     status = pod.get("status") or {}
     return (
         status.get("podIP"),
         status.get("phase"),
-        is_true(pod, "Ready"),
+        condition_is_true(pod, "Ready"),
         "deletionTimestamp" in pod["metadata"],
         pod["metadata"].get("labels"),
     )
 
 
-def _address(pod: Json) -> Json:
+def _endpoint_address(pod: Json) -> Json:
     return {
         "ip": pod["status"]["podIP"],
         "nodeName": pod["spec"].get("nodeName"),
-        "targetRef": _reference(pod),
+        "targetRef": _target_ref(pod),
     }
 
 
-def _reference(pod: Json) -> Json:
+def _target_ref(pod: Json) -> Json:
     meta = pod["metadata"]
     return {
         "kind": "Pod",
@@ -147,7 +157,7 @@ def _reference(pod: Json) -> Json:
     }
 
 
-def _meta(service: Json, name: str, labels: dict[str, str]) -> Json:
+def _endpoints_metadata(service: Json, name: str, labels: dict[str, str]) -> Json:
     own = service["metadata"].get("labels") or {}
     return {
         "name": name,
@@ -156,11 +166,15 @@ def _meta(service: Json, name: str, labels: dict[str, str]) -> Json:
     }
 
 
-def _ports(service: Json, pods: list[Json]) -> list[Json]:
+def _endpoint_ports(service: Json, pods: list[Json]) -> list[Json]:
     found = []
     for port in service["spec"].get("ports") or ():
         target = port.get("targetPort", port["port"])
-        number = target if isinstance(target, int) else _named(target, pods) or port["port"]
+        number = (
+            target
+            if isinstance(target, int)
+            else _find_container_port(target, pods) or port["port"]
+        )
         entry: Json = {"port": number, "protocol": port.get("protocol", "TCP")}
         if port.get("name"):
             entry["name"] = port["name"]
@@ -168,7 +182,7 @@ def _ports(service: Json, pods: list[Json]) -> list[Json]:
     return found
 
 
-def _named(name: str, pods: list[Json]) -> int | None:
+def _find_container_port(name: str, pods: list[Json]) -> int | None:
     for pod in pods:
         for container in pod["spec"].get("containers") or ():
             for port in container.get("ports") or ():

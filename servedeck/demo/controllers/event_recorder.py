@@ -11,11 +11,11 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from servedeck.demo.clock import Clock, seconds
-from servedeck.demo.event_messages import Component, Word
+from servedeck.demo.clock import Clock, parse_timestamp
+from servedeck.demo.event_messages import Component, EventMessage
 from servedeck.demo.resources import EVENTS
 from servedeck.demo.store.objects import Json
-from servedeck.demo.store.store import Store
+from servedeck.demo.store.store import ObjectStore
 
 T = TypeVar("T")
 
@@ -61,10 +61,10 @@ class _Memory(OrderedDict[tuple[str, ...], T]):
             self.popitem(last=False)
 
 
-class Recorder:
+class EventRecorder:
     """Records Events about objects of one store."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: ObjectStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
         self._known: _Memory[tuple[str, int]] = _Memory()
@@ -73,12 +73,12 @@ class Recorder:
         self._series: _Memory[_Series] = _Memory()
         self._serial = 0
 
-    def event(
-        self, obj: Json, word: Word, *, path: str = "", host: str = "", **values: object
+    def record(
+        self, obj: Json, word: EventMessage, *, path: str = "", host: str = "", **values: object
     ) -> None:
         """Records that `word`, filled with `values`, happened to the object (or to the part of it
         at the field `path`), as seen by the component on `host`."""
-        message = word.text.format(**values)[:1024]
+        message = word.template.format(**values)[:1024]
         if word.action:
             self._newer(obj, word, message)
         else:
@@ -90,15 +90,15 @@ class Recorder:
         for event in self._store.list(EVENTS):
             meta = event["metadata"]
             last = event.get("lastTimestamp") or event.get("eventTime") or meta["creationTimestamp"]
-            self._expire(meta["namespace"], meta["name"], seconds(last))
+            self._expire(meta["namespace"], meta["name"], parse_timestamp(last))
             if event.get("lastTimestamp"):
                 key = (*_subject(event), event["type"], event["reason"], event["message"])
                 self._known[key] = (meta["name"], event.get("count", 1))
 
     # -- the dialect of the kubelet and the controllers -----------------------------------------
 
-    def _classic(self, obj: Json, word: Word, message: str, path: str, host: str) -> None:
-        now, stamp = self._clock.time(), self._clock.stamp()
+    def _classic(self, obj: Json, word: EventMessage, message: str, path: str, host: str) -> None:
+        now, stamp = self._clock.time(), self._clock.timestamp()
         draft = self._draft(obj, path) | {
             "reason": word.reason,
             "message": message,
@@ -160,8 +160,8 @@ class Recorder:
 
     # -- the dialect of the scheduler -----------------------------------------------------------
 
-    def _newer(self, obj: Json, word: Word, message: str) -> None:
-        now, micro = self._clock.time(), self._clock.micro()
+    def _newer(self, obj: Json, word: EventMessage, message: str) -> None:
+        now, micro = self._clock.time(), self._clock.micro_timestamp()
         draft = self._draft(obj, "")
         key = (draft["involvedObject"]["uid"], word.type, word.reason, word.action)
         series = self._series.get(key)
@@ -190,7 +190,7 @@ class Recorder:
         series.last = now
         if series.count == 2:
             self._write(series, now)
-            self._clock.after(_SERIES_REFRESH, lambda: self._write(series, self._clock.time()))
+            self._clock.call_later(_SERIES_REFRESH, lambda: self._write(series, self._clock.time()))
 
     def _write(self, series: _Series, now: float) -> None:
         """Brings a series' count into its Event."""
@@ -248,13 +248,13 @@ class Recorder:
                 return
             series = event.get("series") or {}
             told = series.get("lastObservedTime") or event.get("lastTimestamp")
-            newest = seconds(told) if told else last
+            newest = parse_timestamp(told) if told else last
             if newest + TTL <= self._clock.time():
                 self._store.delete(EVENTS, namespace, name)
             else:
                 self._expire(namespace, name, newest)
 
-        self._clock.at(last + TTL, check)
+        self._clock.call_at(last + TTL, check)
 
 
 def _subject(event: Json) -> tuple[str, ...]:
@@ -270,4 +270,4 @@ def _subject(event: Json) -> tuple[str, ...]:
 
 
 def _micro(time: float) -> str:
-    return Clock(time).micro()
+    return Clock(time).micro_timestamp()

@@ -8,21 +8,21 @@ apis/keda/v1alpha1/condition_types.go.
 from __future__ import annotations
 
 from servedeck.demo import event_messages
-from servedeck.demo.controllers.base import Context, Queue, condition, key_of
+from servedeck.demo.controllers.base import ControllerContext, WorkQueue, find_condition, key_of
 from servedeck.demo.resources import DEPLOYMENTS, GATEWAYS, HTTPROUTES, SCALEDOBJECTS, SERVICES
-from servedeck.demo.store.changes import Change
+from servedeck.demo.store.changes import ObjectChange
 from servedeck.demo.store.objects import Json, Key
 
-CONTROLLER = "gateway.envoyproxy.io/gatewayclass-controller"
+CONTROLLER_NAME = "gateway.envoyproxy.io/gatewayclass-controller"
 
 
-class RouteController:
+class HTTPRouteController:
     """Accepted and ResolvedRefs of HTTPRoutes."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: ControllerContext) -> None:
         self._store = context.store
         self._clock = context.clock
-        self._queue = Queue(context.clock, self._sync)
+        self._queue = WorkQueue(context.clock, self._sync)
         context.store.subscribe(self._route_changed, HTTPROUTES)
         context.store.subscribe(self._service_changed, SERVICES)
         context.store.subscribe(self._gateway_changed, GATEWAYS)
@@ -31,16 +31,16 @@ class RouteController:
         for route in self._store.list(HTTPROUTES):
             self._queue.add(key_of(route))
 
-    def _route_changed(self, change: Change) -> None:
+    def _route_changed(self, change: ObjectChange) -> None:
         if change.type != "DELETED":
             self._queue.add(key_of(change.object), 0.2)
 
-    def _service_changed(self, change: Change) -> None:
+    def _service_changed(self, change: ObjectChange) -> None:
         if change.type != "MODIFIED":
             for route in self._store.list(HTTPROUTES, change.object["metadata"]["namespace"]):
                 self._queue.add(key_of(route), 0.2)
 
-    def _gateway_changed(self, change: Change) -> None:
+    def _gateway_changed(self, change: ObjectChange) -> None:
         if change.type != "MODIFIED":
             self.resync()
 
@@ -49,19 +49,21 @@ class RouteController:
         if route is None or "deletionTimestamp" in route["metadata"]:
             return
         old = {
-            _text(parent.get("parentRef") or {}): parent
+            _parent_ref_key(parent.get("parentRef") or {}): parent
             for parent in (route.get("status") or {}).get("parents") or ()
         }
         parents = []
         for reference in route["spec"].get("parentRefs") or ():
-            known = {"status": old.get(_text(reference), {})}
+            known = {"status": old.get(_parent_ref_key(reference), {})}
             parents.append(
                 {
                     "parentRef": reference,
-                    "controllerName": CONTROLLER,
+                    "controllerName": CONTROLLER_NAME,
                     "conditions": [
-                        self._condition(route, known, "Accepted", *self._accepted(key, reference)),
-                        self._condition(route, known, "ResolvedRefs", *self._resolved(route)),
+                        self._condition(
+                            route, known, "Accepted", *self._check_parent(key, reference)
+                        ),
+                        self._condition(route, known, "ResolvedRefs", *self._check_backends(route)),
                     ],
                 }
             )
@@ -71,7 +73,7 @@ class RouteController:
 
         self._store.mutate(HTTPROUTES, *key, write, "status")
 
-    def _accepted(self, key: Key, reference: Json) -> tuple[bool, str, str]:
+    def _check_parent(self, key: Key, reference: Json) -> tuple[bool, str, str]:
         namespace = reference.get("namespace") or key[0]
         gateway = self._store.find(GATEWAYS, namespace, reference.get("name", ""))
         return (
@@ -80,7 +82,7 @@ class RouteController:
             else (False, *event_messages.NO_PARENT)
         )
 
-    def _resolved(self, route: Json) -> tuple[bool, str, str]:
+    def _check_backends(self, route: Json) -> tuple[bool, str, str]:
         namespace = route["metadata"]["namespace"]
         for number, rule in enumerate(route["spec"].get("rules") or ()):
             for index, backend in enumerate(rule.get("backendRefs") or ()):
@@ -101,7 +103,7 @@ class RouteController:
     def _condition(
         self, route: Json, old: Json, type_: str, value: bool, reason: str, message: str
     ) -> Json:
-        known = condition(old, type_)
+        known = find_condition(old, type_)
         same = known is not None and known["status"] == str(value)
         return {
             "type": type_,
@@ -111,17 +113,17 @@ class RouteController:
             "observedGeneration": route["metadata"].get("generation", 1),
             "lastTransitionTime": known["lastTransitionTime"]
             if same and known is not None
-            else self._clock.stamp(),
+            else self._clock.timestamp(),
         }
 
 
 class ScaledObjectController:
     """Conditions of ScaledObjects. It does not scale: the demo has no Prometheus to ask."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: ControllerContext) -> None:
         self._store = context.store
         self._recorder = context.recorder
-        self._queue = Queue(context.clock, self._sync)
+        self._queue = WorkQueue(context.clock, self._sync)
         context.store.subscribe(self._changed, SCALEDOBJECTS)
         context.store.subscribe(self._target_changed, DEPLOYMENTS)
 
@@ -129,11 +131,11 @@ class ScaledObjectController:
         for scaled in self._store.list(SCALEDOBJECTS):
             self._queue.add(key_of(scaled))
 
-    def _changed(self, change: Change) -> None:
+    def _changed(self, change: ObjectChange) -> None:
         if change.type != "DELETED":
             self._queue.add(key_of(change.object), 0.3)
 
-    def _target_changed(self, change: Change) -> None:
+    def _target_changed(self, change: ObjectChange) -> None:
         if change.type != "MODIFIED":
             for scaled in self._store.list(SCALEDOBJECTS, change.object["metadata"]["namespace"]):
                 self._queue.add(key_of(scaled), 0.3)
@@ -146,7 +148,7 @@ class ScaledObjectController:
         target = self._store.find(DEPLOYMENTS, key[0], name)
         found = target is not None
         conditions = [
-            _keda(
+            _keda_condition(
                 "Ready",
                 "True" if found else "False",
                 "ScaledObjectReady" if found else "ScaledObjectCheckFailed",
@@ -154,18 +156,18 @@ class ScaledObjectController:
                 if found
                 else "ScaledObject doesn't have correct scaleTargetRef specification",
             ),
-            _keda(
+            _keda_condition(
                 "Active", "True", "ScalerActive", "Scaling is performed because triggers are active"
             )
             if found
-            else _keda("Active", "Unknown", "UnknownState", "Scaler is unknown"),
-            _keda(
+            else _keda_condition("Active", "Unknown", "UnknownState", "Scaler is unknown"),
+            _keda_condition(
                 "Fallback",
                 "False",
                 "NoFallbackFound",
                 "No fallbacks are active on this scaled object",
             ),
-            _keda("Paused", "Unknown", "", ""),
+            _keda_condition("Paused", "Unknown", "", ""),
         ]
         status: Json = {
             "conditions": conditions,
@@ -189,14 +191,14 @@ class ScaledObjectController:
 
         self._store.mutate(SCALEDOBJECTS, *key, write, "status")
         if found and not old:
-            self._recorder.event(scaled, event_messages.KEDA_SCALERS)
-            self._recorder.event(scaled, event_messages.KEDA_READY)
+            self._recorder.record(scaled, event_messages.KEDA_SCALERS)
+            self._recorder.record(scaled, event_messages.KEDA_READY)
 
 
-def _keda(type_: str, value: str, reason: str, message: str) -> Json:
+def _keda_condition(type_: str, value: str, reason: str, message: str) -> Json:
     entry = {"type": type_, "status": value}
     return entry | ({"reason": reason, "message": message} if reason else {})
 
 
-def _text(reference: Json) -> str:
+def _parent_ref_key(reference: Json) -> str:
     return "/".join(str(reference.get(k, "")) for k in ("namespace", "name", "sectionName"))

@@ -10,51 +10,55 @@ from fractions import Fraction
 
 from servedeck.demo import event_messages
 from servedeck.demo.api.status import StatusError
-from servedeck.demo.controllers.base import Context, Queue, amount, key_of
-from servedeck.demo.controllers.scheduler import Amounts
+from servedeck.demo.controllers.base import ControllerContext, WorkQueue, key_of, quantity_or_zero
+from servedeck.demo.controllers.scheduler import ResourceAmounts
 from servedeck.demo.resources import PODS, RESOURCEQUOTAS, Resource
-from servedeck.demo.store.changes import Change
+from servedeck.demo.store.changes import ObjectChange
 from servedeck.demo.store.objects import Json, Key
-from servedeck.demo.store.store import Store
+from servedeck.demo.store.store import ObjectStore
 from servedeck.serving.units import format_quantity
 
-_MUST_SET = frozenset(
+_REQUIRED_WHEN_LIMITED = frozenset(
     ("cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory")
 )
 
 
-def admit(store: Store, resource: Resource, new: Json, old: Json | None, subresource: str) -> None:
+def admit_pod(
+    store: ObjectStore, resource: Resource, new: Json, old: Json | None, subresource: str
+) -> None:
     """Admission: raises 403 for a new Pod that a quota of its namespace does not allow, and counts
     an allowed one at once, so that the next is measured against it."""
     if resource is not PODS or old is not None:
         return
     meta = new["metadata"]
     for quota in store.list(RESOURCEQUOTAS, meta["namespace"]):
-        hard = _amounts((quota.get("spec") or {}).get("hard") or {})
-        asked = _usage(new, hard)
-        missing = sorted(name for name in hard if name in _MUST_SET and name not in asked)
+        hard = _parse_amounts((quota.get("spec") or {}).get("hard") or {})
+        asked = _pod_usage(new, hard)
+        missing = sorted(
+            name for name in hard if name in _REQUIRED_WHEN_LIMITED and name not in asked
+        )
         if missing:
-            what = "; ".join(f"{name} for: {_containers(new, name)}" for name in missing)
-            raise _refused(meta, event_messages.QUOTA_MUST_SPECIFY, quota, what=what)
-        used = count(store, quota)
+            what = "; ".join(f"{name} for: {_containers_without(new, name)}" for name in missing)
+            raise _forbidden_error(meta, event_messages.QUOTA_MUST_SPECIFY, quota, what=what)
+        used = used_resources(store, quota)
         over = sorted(n for n, a in asked.items() if a and used.get(n, Fraction(0)) + a > hard[n])
         if over:
-            raise _refused(
+            raise _forbidden_error(
                 meta,
                 event_messages.QUOTA_EXCEEDED,
                 quota,
-                requested=_listed(asked, over),
-                used=_listed(used, over),
-                limited=_listed(hard, over),
+                requested=_format_amounts(asked, over),
+                used=_format_amounts(used, over),
+                limited=_format_amounts(hard, over),
             )
 
 
 class QuotaController:
     """Keeps `status.used` of every ResourceQuota."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: ControllerContext) -> None:
         self._store = context.store
-        self._queue = Queue(context.clock, self._sync)
+        self._queue = WorkQueue(context.clock, self._sync)
         context.store.subscribe(self._pod_changed, PODS)
         context.store.subscribe(self._quota_changed, RESOURCEQUOTAS)
 
@@ -62,13 +66,13 @@ class QuotaController:
         for quota in self._store.list(RESOURCEQUOTAS):
             self._queue.add(key_of(quota))
 
-    def _pod_changed(self, change: Change) -> None:
+    def _pod_changed(self, change: ObjectChange) -> None:
         if change.type == "MODIFIED" and _phase(change.object) == _phase(change.old or {}):
             return
         for quota in self._store.list(RESOURCEQUOTAS, change.object["metadata"]["namespace"]):
             self._queue.add(key_of(quota), 0.1)
 
-    def _quota_changed(self, change: Change) -> None:
+    def _quota_changed(self, change: ObjectChange) -> None:
         if change.type != "DELETED":
             self._queue.add(key_of(change.object))
 
@@ -77,10 +81,12 @@ class QuotaController:
         if quota is None:
             return
         hard = (quota.get("spec") or {}).get("hard") or {}
-        used = count(self._store, quota)
+        used = used_resources(self._store, quota)
         status = {
             "hard": dict(hard),
-            "used": {name: _text(name, used.get(name, Fraction(0))) for name in sorted(hard)},
+            "used": {
+                name: _format_amount(name, used.get(name, Fraction(0))) for name in sorted(hard)
+            },
         }
 
         def write(obj: Json) -> None:
@@ -89,21 +95,21 @@ class QuotaController:
         self._store.mutate(RESOURCEQUOTAS, *key, write, "status")
 
 
-def count(store: Store, quota: Json) -> Amounts:
+def used_resources(store: ObjectStore, quota: Json) -> ResourceAmounts:
     """What the Pods of the quota's namespace use of what it limits."""
-    hard = _amounts((quota.get("spec") or {}).get("hard") or {})
-    total: Amounts = dict.fromkeys(hard, Fraction(0))
+    hard = _parse_amounts((quota.get("spec") or {}).get("hard") or {})
+    total: ResourceAmounts = dict.fromkeys(hard, Fraction(0))
     for pod in store.list(PODS, quota["metadata"]["namespace"]):
         if _phase(pod) in ("Succeeded", "Failed"):
             continue
-        for name, value in _usage(pod, hard).items():
+        for name, value in _pod_usage(pod, hard).items():
             total[name] += value
     return total
 
 
-def _usage(pod: Json, hard: Amounts) -> Amounts:
+def _pod_usage(pod: Json, hard: ResourceAmounts) -> ResourceAmounts:
     """What one Pod counts for, of the names that are limited."""
-    usage: Amounts = {}
+    usage: ResourceAmounts = {}
     for name in hard:
         if name in ("pods", "count/pods"):
             usage[name] = Fraction(1)
@@ -118,43 +124,43 @@ def _usage(pod: Json, hard: Amounts) -> Amounts:
         found = [
             value
             for container in (pod.get("spec") or {}).get("containers") or ()
-            if (value := _asked(container, field, resource)) is not None
+            if (value := _container_amount(container, field, resource)) is not None
         ]
         if found or resource not in ("cpu", "memory"):
             usage[name] = sum(found, Fraction(0))
     return usage
 
 
-def _asked(container: Json, field: str, resource: str) -> Fraction | None:
+def _container_amount(container: Json, field: str, resource: str) -> Fraction | None:
     resources = container.get("resources") or {}
     value = (resources.get(field) or {}).get(resource)
     if value is None and field == "requests":
         value = (resources.get("limits") or {}).get(resource)
-    return None if value is None else amount(value)
+    return None if value is None else quantity_or_zero(value)
 
 
-def _containers(pod: Json, name: str) -> str:
+def _containers_without(pod: Json, name: str) -> str:
     kind, dot, rest = name.partition(".")
     field, resource = (kind, rest) if dot else ("requests", name)
     containers = (pod.get("spec") or {}).get("containers") or ()
-    return ",".join(c["name"] for c in containers if _asked(c, field, resource) is None)
+    return ",".join(c["name"] for c in containers if _container_amount(c, field, resource) is None)
 
 
-def _refused(meta: Json, text: str, quota: Json, **values: str) -> StatusError:
+def _forbidden_error(meta: Json, text: str, quota: Json, **values: str) -> StatusError:
     name = meta.get("name") or ""
     message = text.format(pod=name, quota=quota["metadata"]["name"], **values)
     return StatusError(403, "Forbidden", message, details={"name": name, "kind": "pods"})
 
 
-def _listed(amounts: Amounts, names: list[str]) -> str:
-    return ",".join(f"{name}={_text(name, amounts[name])}" for name in names)
+def _format_amounts(amounts: ResourceAmounts, names: list[str]) -> str:
+    return ",".join(f"{name}={_format_amount(name, amounts[name])}" for name in names)
 
 
-def _amounts(named: Json) -> Amounts:
-    return {name: amount(value) for name, value in named.items()}
+def _parse_amounts(named: Json) -> ResourceAmounts:
+    return {name: quantity_or_zero(value) for name, value in named.items()}
 
 
-def _text(name: str, value: Fraction) -> str:
+def _format_amount(name: str, value: Fraction) -> str:
     return format_quantity(value, binary=name.endswith(("memory", "storage")))
 
 

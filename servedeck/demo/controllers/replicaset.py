@@ -8,32 +8,32 @@ from __future__ import annotations
 
 from servedeck.demo import event_messages
 from servedeck.demo.api.status import StatusError
-from servedeck.demo.clock import seconds
+from servedeck.demo.clock import parse_timestamp
 from servedeck.demo.controllers.base import (
-    Context,
-    Queue,
-    condition,
+    ControllerContext,
+    WorkQueue,
+    condition_is_true,
+    controlled_by,
     controller_of,
-    is_active,
-    is_true,
+    find_condition,
+    is_active_pod,
     key_of,
-    owned_by,
     owner_reference,
 )
 from servedeck.demo.resources import PODS, REPLICASETS
-from servedeck.demo.store.changes import Change
+from servedeck.demo.store.changes import ObjectChange
 from servedeck.demo.store.objects import Json, Key, copy_json
 
-_BACKOFF_FIRST = 0.005
-_BACKOFF_MOST = 1000.0
+_BACKOFF_INITIAL_SECONDS = 0.005
+_BACKOFF_MAX_SECONDS = 1000.0
 
 
 class ReplicaSetController:
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: ControllerContext) -> None:
         self._store = context.store
         self._clock = context.clock
         self._recorder = context.recorder
-        self._queue = Queue(context.clock, self._sync)
+        self._queue = WorkQueue(context.clock, self._sync)
         self._failures: dict[Key, int] = {}
         context.store.subscribe(self._replicaset_changed, REPLICASETS)
         context.store.subscribe(self._pod_changed, PODS)
@@ -42,13 +42,13 @@ class ReplicaSetController:
         for replicaset in self._store.list(REPLICASETS):
             self._queue.add(key_of(replicaset))
 
-    def _replicaset_changed(self, change: Change) -> None:
+    def _replicaset_changed(self, change: ObjectChange) -> None:
         if change.type == "DELETED":
             self._failures.pop(key_of(change.object), None)
         else:
             self._queue.add(key_of(change.object))
 
-    def _pod_changed(self, change: Change) -> None:
+    def _pod_changed(self, change: ObjectChange) -> None:
         owner = controller_of(change.object)
         if owner is not None and owner.get("kind") == "ReplicaSet":
             self._queue.add((change.object["metadata"]["namespace"], owner["name"]))
@@ -57,51 +57,51 @@ class ReplicaSetController:
         replicaset = self._store.find(REPLICASETS, *key)
         if replicaset is None:
             return
-        pods = list(owned_by(self._store.list(PODS, key[0]), replicaset["metadata"]["uid"]))
-        active = [pod for pod in pods if is_active(pod)]
+        pods = list(controlled_by(self._store.list(PODS, key[0]), replicaset["metadata"]["uid"]))
+        active = [pod for pod in pods if is_active_pod(pod)]
         failure: Exception | None = None
         if "deletionTimestamp" not in replicaset["metadata"]:
-            failure = self._manage(replicaset, active)
+            failure = self._reconcile_pods(replicaset, active)
             if self._store.find(REPLICASETS, *key) is None:
                 return
         # what was just created or deleted comes back as a change and is counted then
-        ending = sum(_ending(pod) for pod in pods)
+        ending = sum(_is_terminating(pod) for pod in pods)
         self._write_status(replicaset, active, ending, failure)
         if failure is None:
             self._failures.pop(key, None)
         else:
             tries = self._failures.get(key, 0)
             self._failures[key] = tries + 1
-            self._queue.add(key, min(_BACKOFF_MOST, _BACKOFF_FIRST * 2**tries))
+            self._queue.add(key, min(_BACKOFF_MAX_SECONDS, _BACKOFF_INITIAL_SECONDS * 2**tries))
 
-    def _manage(self, replicaset: Json, active: list[Json]) -> Exception | None:
+    def _reconcile_pods(self, replicaset: Json, active: list[Json]) -> Exception | None:
         """Creates or deletes Pods; the error that stopped it."""
         wanted = replicaset["spec"].get("replicas", 1)
         missing = wanted - len(active)
         if missing > 0:
-            return self._create(replicaset, missing)
-        for pod in sorted(active, key=lambda pod: _rank(pod, active))[: max(0, -missing)]:
+            return self._create_pods(replicaset, missing)
+        for pod in sorted(active, key=lambda pod: _deletion_rank(pod, active))[: max(0, -missing)]:
             self._store.delete(PODS, *key_of(pod))
-            self._recorder.event(
+            self._recorder.record(
                 replicaset, event_messages.DELETED_POD, pod=pod["metadata"]["name"]
             )
         return None
 
-    def _create(self, replicaset: Json, missing: int) -> Exception | None:
+    def _create_pods(self, replicaset: Json, missing: int) -> Exception | None:
         """In batches of 1, 2, 4, … so that a quota refuses few (slowStartBatch)."""
         batch, left = 1, missing
         while left > 0:
             for _ in range(min(batch, left)):
                 try:
-                    pod = self._store.create(PODS, _pod(replicaset))
+                    pod = self._store.create(PODS, _pod_from_template(replicaset))
                 except StatusError as error:
                     if error.reason == "NotFound" or "being terminated" in error.message:
                         return None
-                    self._recorder.event(
+                    self._recorder.record(
                         replicaset, event_messages.CREATE_FAILED, error=error.message
                     )
                     return error
-                self._recorder.event(
+                self._recorder.record(
                     replicaset, event_messages.CREATED_POD, pod=pod["metadata"]["name"]
                 )
             left -= min(batch, left)
@@ -115,10 +115,10 @@ class ReplicaSetController:
         template = replicaset["spec"].get("template") or {}
         labels = ((template.get("metadata") or {}).get("labels") or {}).items()
         wait = replicaset["spec"].get("minReadySeconds", 0)
-        ready = [pod for pod in active if is_true(pod, "Ready")]
+        ready = [pod for pod in active if condition_is_true(pod, "Ready")]
         available, soonest = 0, None
         for pod in ready:
-            since = seconds((condition(pod, "Ready") or {})["lastTransitionTime"])
+            since = parse_timestamp((find_condition(pod, "Ready") or {})["lastTransitionTime"])
             left = since + wait - self._clock.time()
             if left <= 0 or not wait:
                 available += 1
@@ -141,13 +141,13 @@ class ReplicaSetController:
         }
         conditions = [c for c in old.get("conditions") or () if c["type"] != "ReplicaFailure"]
         if failure is not None:
-            known = condition(replicaset, "ReplicaFailure")
+            known = find_condition(replicaset, "ReplicaFailure")
             conditions.append(
                 known
                 or {
                     "type": "ReplicaFailure",
                     "status": "True",
-                    "lastTransitionTime": self._clock.stamp(),
+                    "lastTransitionTime": self._clock.timestamp(),
                     "reason": "FailedCreate",
                     "message": str(failure),
                 }
@@ -155,23 +155,25 @@ class ReplicaSetController:
         if conditions:
             status["conditions"] = conditions
         if status != old:
-            self._store.update(REPLICASETS, {**_bare(replicaset), "status": status}, "status")
+            self._store.update(
+                REPLICASETS, {**_without_version(replicaset), "status": status}, "status"
+            )
         if soonest is not None:
             self._queue.add(key, soonest)
 
 
-def _ending(pod: Json) -> bool:
+def _is_terminating(pod: Json) -> bool:
     phase = (pod.get("status") or {}).get("phase")
     return "deletionTimestamp" in pod["metadata"] and phase not in ("Succeeded", "Failed")
 
 
-def _bare(obj: Json) -> Json:
+def _without_version(obj: Json) -> Json:
     """The object for a write of its status whose resourceVersion is not checked."""
     meta = {name: value for name, value in obj["metadata"].items() if name != "resourceVersion"}
     return {**obj, "metadata": meta}
 
 
-def _pod(replicaset: Json) -> Json:
+def _pod_from_template(replicaset: Json) -> Json:
     """A Pod from the template (controller_utils.go, GetPodFromTemplate)."""
     meta, template = replicaset["metadata"], replicaset["spec"]["template"]
     inner = template.get("metadata") or {}
@@ -193,17 +195,21 @@ def _pod(replicaset: Json) -> Json:
     return pod
 
 
-def _rank(pod: Json, active: list[Json]) -> tuple[object, ...]:
+def _deletion_rank(pod: Json, active: list[Json]) -> tuple[object, ...]:
     """Which Pod goes first when there are too many (controller_utils.go, ActivePodsWithRanks):
     without a node, pending, not ready, on a node with more of its kind, ready for less long, more
     restarts, younger."""
     spec, status = pod.get("spec") or {}, pod.get("status") or {}
     node = spec.get("nodeName", "")
     phase = {"Pending": 0, "Unknown": 1, "Running": 2}.get(status.get("phase", ""), 0)
-    ready = is_true(pod, "Ready")
+    ready = condition_is_true(pod, "Ready")
     together = sum((other.get("spec") or {}).get("nodeName", "") == node for other in active)
     restarts = sum(c.get("restartCount", 0) for c in status.get("containerStatuses") or ())
-    since = seconds((condition(pod, "Ready") or {})["lastTransitionTime"]) if ready else 0.0
-    created = seconds(pod["metadata"]["creationTimestamp"])
+    since = (
+        parse_timestamp((find_condition(pod, "Ready") or {})["lastTransitionTime"])
+        if ready
+        else 0.0
+    )
+    created = parse_timestamp(pod["metadata"]["creationTimestamp"])
     name = pod["metadata"]["name"]
     return (bool(node), phase, ready, -together, -since, -restarts, -created, name)

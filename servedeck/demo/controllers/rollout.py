@@ -11,50 +11,50 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from servedeck.demo.clock import seconds
-from servedeck.demo.controllers.base import condition
+from servedeck.demo.clock import parse_timestamp
+from servedeck.demo.controllers.base import find_condition
 from servedeck.demo.store.objects import Json
 
-HASH = "pod-template-hash"
-REVISION = "deployment.kubernetes.io/revision"
-DESIRED = "deployment.kubernetes.io/desired-replicas"
-MAXIMUM = "deployment.kubernetes.io/max-replicas"
-_SAFE = "bcdfghjklmnpqrstvwxz2456789"
-_NEVER = 2**31 - 1
+HASH_LABEL = "pod-template-hash"
+REVISION_ANNOTATION = "deployment.kubernetes.io/revision"
+DESIRED_ANNOTATION = "deployment.kubernetes.io/desired-replicas"
+MAX_REPLICAS_ANNOTATION = "deployment.kubernetes.io/max-replicas"
+_HASH_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+_NO_DEADLINE = 2**31 - 1
 
 
-class Bounds(NamedTuple):
+class RolloutBounds(NamedTuple):
     """Pods that may exist above, and lack below, the number asked for."""
 
     surge: int
     unavailable: int
 
 
-def replicas_of(obj: Json) -> int:
+def desired_replicas(obj: Json) -> int:
     found = (obj.get("spec") or {}).get("replicas")
     return 1 if found is None else int(found)
 
 
-def rolls(deployment: Json) -> bool:
+def is_rolling_update(deployment: Json) -> bool:
     strategy = deployment["spec"].get("strategy") or {}
     return bool(strategy.get("type", "RollingUpdate") == "RollingUpdate")
 
 
-def bounds(deployment: Json) -> Bounds:
+def rollout_bounds(deployment: Json) -> RolloutBounds:
     """ResolveFenceposts: percentages of the replicas, surge rounded up, unavailable down; both
     zero means one unavailable."""
-    wanted = replicas_of(deployment)
-    if not rolls(deployment):
-        return Bounds(0, 0)
+    wanted = desired_replicas(deployment)
+    if not is_rolling_update(deployment):
+        return RolloutBounds(0, 0)
     rolling = (deployment["spec"].get("strategy") or {}).get("rollingUpdate") or {}
-    surge = _scaled(rolling.get("maxSurge", "25%"), wanted, math.ceil)
-    unavailable = _scaled(rolling.get("maxUnavailable", "25%"), wanted, math.floor)
+    surge = _resolve_int_or_percent(rolling.get("maxSurge", "25%"), wanted, math.ceil)
+    unavailable = _resolve_int_or_percent(rolling.get("maxUnavailable", "25%"), wanted, math.floor)
     if surge == 0 and unavailable == 0:
         unavailable = 1
-    return Bounds(surge, min(unavailable, wanted))
+    return RolloutBounds(surge, min(unavailable, wanted))
 
 
-def _scaled(value: object, of: int, rounded: object) -> int:
+def _resolve_int_or_percent(value: object, of: int, rounded: object) -> int:
     text = str(value)
     if text.endswith("%"):
         share = int(text[:-1]) * of / 100
@@ -66,12 +66,12 @@ def template_hash(template: Json, collisions: int = 0) -> str:
     """A name for a Pod template: letters as in apimachinery's rand.SafeEncodeString."""
     text = json.dumps(without_hash(template), sort_keys=True) + str(collisions or "")
     number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
-    return "".join(_SAFE[ord(digit) % len(_SAFE)] for digit in str(number))
+    return "".join(_HASH_ALPHABET[ord(digit) % len(_HASH_ALPHABET)] for digit in str(number))
 
 
 def without_hash(template: Json) -> Json:
     meta = dict(template.get("metadata") or {})
-    meta["labels"] = {k: v for k, v in (meta.get("labels") or {}).items() if k != HASH}
+    meta["labels"] = {k: v for k, v in (meta.get("labels") or {}).items() if k != HASH_LABEL}
     return {**template, "metadata": {k: v for k, v in meta.items() if v}}
 
 
@@ -81,64 +81,64 @@ def same_template(replicaset: Json, deployment: Json) -> bool:
     )
 
 
-def total(replicasets: Iterable[Json]) -> int:
-    return sum(replicas_of(replicaset) for replicaset in replicasets)
+def total_replicas(replicasets: Iterable[Json]) -> int:
+    return sum(desired_replicas(replicaset) for replicaset in replicasets)
 
 
-def counted(replicasets: Iterable[Json], field: str) -> int:
+def sum_status(replicasets: Iterable[Json], field: str) -> int:
     return sum(int((r.get("status") or {}).get(field, 0)) for r in replicasets)
 
 
 def revision(obj: Json) -> int:
-    text = (obj["metadata"].get("annotations") or {}).get(REVISION, "0")
+    text = (obj["metadata"].get("annotations") or {}).get(REVISION_ANNOTATION, "0")
     return int(text) if text.isdigit() else 0
 
 
-def new_size(deployment: Json, replicasets: list[Json], new: Json) -> int:
+def new_replicaset_size(deployment: Json, replicasets: list[Json], new: Json) -> int:
     """Replicas of the new ReplicaSet (NewRSNewReplicas)."""
-    wanted, have = replicas_of(deployment), replicas_of(new)
-    if not rolls(deployment):
+    wanted, have = desired_replicas(deployment), desired_replicas(new)
+    if not is_rolling_update(deployment):
         return wanted
-    most = wanted + bounds(deployment).surge
-    count = total(replicasets)
+    most = wanted + rollout_bounds(deployment).surge
+    count = total_replicas(replicasets)
     if count >= most:
         return have
     return have + min(most - count, wanted - have)
 
 
-def saturated(deployment: Json, new: Json | None) -> bool:
+def is_saturated(deployment: Json, new: Json | None) -> bool:
     """The new ReplicaSet has all replicas, by its own account too (IsSaturated)."""
     if new is None:
         return False
-    told = (new["metadata"].get("annotations") or {}).get(DESIRED, "")
-    wanted = replicas_of(deployment)
-    available = counted([new], "availableReplicas")
-    return bool(told == str(wanted) and replicas_of(new) == wanted == available)
+    told = (new["metadata"].get("annotations") or {}).get(DESIRED_ANNOTATION, "")
+    wanted = desired_replicas(deployment)
+    available = sum_status([new], "availableReplicas")
+    return bool(told == str(wanted) and desired_replicas(new) == wanted == available)
 
 
-def proportion(
+def replicaset_proportion(
     replicaset: Json, deployment: Json, allowed: int, added: int, old_most: int | None
 ) -> int:
     """Replicas that a ReplicaSet gains or loses when a Deployment is scaled in the middle of a
     rollout (GetReplicaSetProportion)."""
-    size = replicas_of(replicaset)
+    size = desired_replicas(replicaset)
     if size == 0 or allowed in (0, added):
         return 0
-    most = replicas_of(deployment) + bounds(deployment).surge
-    before = old_most or replicas_of(deployment)
+    most = desired_replicas(deployment) + rollout_bounds(deployment).surge
+    before = old_most or desired_replicas(deployment)
     share = round(size * most / before) - size if before else 0
     left = allowed - added
     return min(share, left) if allowed > 0 else max(share, left)
 
 
-def complete(deployment: Json, status: Json) -> bool:
-    wanted = replicas_of(deployment)
+def is_complete(deployment: Json, status: Json) -> bool:
+    wanted = desired_replicas(deployment)
     counts = ("updatedReplicas", "replicas", "availableReplicas")
     observed = status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
     return bool(observed) and all(status.get(name, 0) == wanted for name in counts)
 
 
-def progressing(deployment: Json, status: Json) -> bool:
+def has_progressed(deployment: Json, status: Json) -> bool:
     old = deployment.get("status") or {}
 
     def of(where: Json, field: str) -> int:
@@ -153,36 +153,36 @@ def progressing(deployment: Json, status: Json) -> bool:
     )
 
 
-def deadline(deployment: Json) -> int | None:
+def progress_deadline(deployment: Json) -> int | None:
     """Seconds without progress after which a rollout has failed; None for never."""
     found = deployment["spec"].get("progressDeadlineSeconds", 600)
-    return None if found is None or found >= _NEVER else int(found)
+    return None if found is None or found >= _NO_DEADLINE else int(found)
 
 
-def deadline_left(deployment: Json, status: Json, now: float) -> float | None:
+def seconds_to_deadline(deployment: Json, status: Json, now: float) -> float | None:
     """Seconds until the progress deadline; None where none runs. 0 or less: it is over."""
-    limit = deadline(deployment)
-    found = condition({"status": status}, "Progressing")
+    limit = progress_deadline(deployment)
+    found = find_condition({"status": status}, "Progressing")
     if limit is None or found is None or found["reason"] == "NewReplicaSetAvailable":
         return None
     if found["reason"] == "ProgressDeadlineExceeded":
         return 0.0
-    return seconds(found["lastUpdateTime"]) + limit - now
+    return parse_timestamp(found["lastUpdateTime"]) + limit - now
 
 
-def with_condition(status: Json, new: Json) -> None:
+def set_condition(status: Json, new: Json) -> None:
     """SetDeploymentCondition: the same status and reason stays as it is; the time of transition
     stays while the status does."""
-    old = condition({"status": status}, new["type"])
+    old = find_condition({"status": status}, new["type"])
     if old is not None and (old["status"], old["reason"]) == (new["status"], new["reason"]):
         return
     if old is not None and old["status"] == new["status"]:
         new = new | {"lastTransitionTime": old["lastTransitionTime"]}
-    without_condition(status, new["type"])
+    remove_condition(status, new["type"])
     status["conditions"] = [*status.get("conditions", ()), new]
 
 
-def without_condition(status: Json, type_: str) -> None:
+def remove_condition(status: Json, type_: str) -> None:
     left = [c for c in status.get("conditions", ()) if c["type"] != type_]
     if left:
         status["conditions"] = left

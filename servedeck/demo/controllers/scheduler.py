@@ -12,114 +12,116 @@ from typing import NamedTuple
 
 from servedeck.demo import event_messages
 from servedeck.demo.controllers.base import (
-    Context,
-    Queue,
-    amount,
-    condition,
-    is_active,
-    is_true,
+    ControllerContext,
+    WorkQueue,
+    condition_is_true,
+    find_condition,
+    is_active_pod,
     key_of,
+    quantity_or_zero,
 )
 from servedeck.demo.resources import NODES, PERSISTENTVOLUMECLAIMS, PODS
-from servedeck.demo.store.changes import Change
+from servedeck.demo.store.changes import ObjectChange
 from servedeck.demo.store.objects import Json, Key
-from servedeck.demo.store.update_strategy import ALL
+from servedeck.demo.store.update_strategy import SPEC_AND_STATUS
 
-Amounts = dict[str, Fraction]
+ResourceAmounts = dict[str, Fraction]
 
-_LATENCY = 0.04
-_FLUSH = 300.0
+_LATENCY_SECONDS = 0.04
+_FLUSH_SECONDS = 300.0
 """Seconds after which an unschedulable Pod is tried again without a reason
 (internal/queue, DefaultPodMaxInUnschedulablePodsDuration)."""
-_SKIPPED = frozenset(("NoSchedule", "NoExecute"))
+_BLOCKING_EFFECTS = frozenset(("NoSchedule", "NoExecute"))
 
 
-class Misfit(NamedTuple):
+class NodeRejection(NamedTuple):
     """Why a node does not take a Pod. `final`: removing other Pods would not help."""
 
     reasons: tuple[str, ...]
-    final: bool
+    preemption_unhelpful: bool
 
 
 class Scheduler:
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: ControllerContext) -> None:
         self._store = context.store
         self._clock = context.clock
         self._recorder = context.recorder
-        self._queue = Queue(context.clock, self._schedule)
+        self._queue = WorkQueue(context.clock, self._schedule)
         self._unschedulable: dict[Key, float] = {}
         context.store.subscribe(self._pod_changed, PODS)
         context.store.subscribe(self._node_changed, NODES)
-        context.store.subscribe(self._claim_changed, PERSISTENTVOLUMECLAIMS)
+        context.store.subscribe(self._pvc_changed, PERSISTENTVOLUMECLAIMS)
 
     def resync(self) -> None:
         for pod in self._store.list(PODS):
-            if _waits(pod):
-                self._queue.add(key_of(pod), _LATENCY)
+            if _needs_scheduling(pod):
+                self._queue.add(key_of(pod), _LATENCY_SECONDS)
 
-    def _pod_changed(self, change: Change) -> None:
+    def _pod_changed(self, change: ObjectChange) -> None:
         pod = change.object
-        if change.type == "ADDED" and _waits(pod):
-            self._queue.add(key_of(pod), _LATENCY)
+        if change.type == "ADDED" and _needs_scheduling(pod):
+            self._queue.add(key_of(pod), _LATENCY_SECONDS)
         elif change.type == "DELETED":
             self._unschedulable.pop(key_of(pod), None)
             if (pod.get("spec") or {}).get("nodeName"):
-                self._retry()
-        elif not is_active(pod) and change.old is not None and is_active(change.old):
+                self._retry_unschedulable()
+        elif not is_active_pod(pod) and change.old is not None and is_active_pod(change.old):
             self._unschedulable.pop(key_of(pod), None)
 
-    def _node_changed(self, change: Change) -> None:
+    def _node_changed(self, change: ObjectChange) -> None:
         old = change.old or {}
         fields = ("spec", "metadata")
-        changed = any(_scheduling(old, f) != _scheduling(change.object, f) for f in fields)
+        changed = any(
+            _scheduling_fields(old, f) != _scheduling_fields(change.object, f) for f in fields
+        )
         if changed or _allocatable(old) != _allocatable(change.object):
-            self._retry()
+            self._retry_unschedulable()
 
-    def _claim_changed(self, change: Change) -> None:
-        self._retry()
+    def _pvc_changed(self, change: ObjectChange) -> None:
+        self._retry_unschedulable()
 
-    def _retry(self) -> None:
+    def _retry_unschedulable(self) -> None:
         """Something became free: Pods that did not fit are tried again, after the back-off that
         the scheduler gives them."""
-        for index, key in enumerate(sorted(self._unschedulable, key=self._order)):
+        for index, key in enumerate(sorted(self._unschedulable, key=self._retry_order)):
             self._queue.add(key, 1.0 + index * 0.01)
 
-    def _order(self, key: Key) -> tuple[float, Key]:
+    def _retry_order(self, key: Key) -> tuple[float, Key]:
         return self._unschedulable[key], key
 
     def _schedule(self, key: Key) -> None:
         pod = self._store.find(PODS, *key)
-        if pod is None or not _waits(pod) or not is_active(pod):
+        if pod is None or not _needs_scheduling(pod) or not is_active_pod(pod):
             self._unschedulable.pop(key, None)
             return
         nodes = self._store.list(NODES)
-        refused = self._before(pod)
+        refused = self._volume_error(pod)
         if refused:
-            self._refuse(
+            self._mark_unschedulable(
                 pod, f"{event_messages.NODES_AVAILABLE.format(nodes=len(nodes))} {refused}"
             )
             return
         if not nodes:
-            self._refuse(pod, event_messages.NO_NODES)
+            self._mark_unschedulable(pod, event_messages.NO_NODES)
             return
-        need = requests(pod)
-        used = self._used()
-        misfits: list[Misfit] = []
+        need = pod_requests(pod)
+        used = self._used_by_node()
+        misfits: list[NodeRejection] = []
         fitting: list[tuple[Fraction, str]] = []
         for node in nodes:
             name = node["metadata"]["name"]
             taken, count = used.get(name, ({}, 0))
-            misfit = _misfit(pod, node, need, taken, count)
+            misfit = _reject(pod, node, need, taken, count)
             if misfit is None:
                 fitting.append((_score(node, need, taken), name))
             else:
                 misfits.append(misfit)
         if not fitting:
-            self._refuse(pod, message(misfits))
+            self._mark_unschedulable(pod, fit_error_message(misfits))
             return
         self._bind(pod, min(fitting, key=lambda found: (-found[0], found[1]))[1])
 
-    def _before(self, pod: Json) -> str:
+    def _volume_error(self, pod: Json) -> str:
         """What keeps the Pod from every node (PreFilter of VolumeBinding)."""
         namespace = pod["metadata"]["namespace"]
         for volume in pod["spec"].get("volumes") or ():
@@ -128,43 +130,43 @@ class Scheduler:
                 continue
             found = self._store.find(PERSISTENTVOLUMECLAIMS, namespace, claim)
             if found is None:
-                return f"{event_messages.CLAIM_MISSING.format(name=claim)}. not found"
+                return f"{event_messages.PVC_MISSING.format(name=claim)}. not found"
             if (found.get("status") or {}).get("phase") == "Pending":
-                return f"{event_messages.CLAIM_UNBOUND}. not found"
+                return f"{event_messages.PVC_UNBOUND}. not found"
         return ""
 
-    def _used(self) -> dict[str, tuple[Amounts, int]]:
+    def _used_by_node(self) -> dict[str, tuple[ResourceAmounts, int]]:
         """What the Pods of each node request, and how many they are."""
-        used: dict[str, tuple[Amounts, int]] = {}
+        used: dict[str, tuple[ResourceAmounts, int]] = {}
         for pod in self._store.list(PODS):
             node = (pod.get("spec") or {}).get("nodeName")
             if node and (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed"):
                 taken, count = used.get(node, ({}, 0))
-                _add(taken, requests(pod))
+                _add_amounts(taken, pod_requests(pod))
                 used[node] = (taken, count + 1)
         return used
 
     def _bind(self, pod: Json, node: str) -> None:
-        key, stamp = key_of(pod), self._clock.stamp()
+        key, stamp = key_of(pod), self._clock.timestamp()
         self._unschedulable.pop(key, None)
 
         def write(obj: Json) -> None:
             obj["spec"]["nodeName"] = node
-            _set_scheduled(obj, {"status": "True", "lastTransitionTime": stamp})
+            _set_scheduled_condition(obj, {"status": "True", "lastTransitionTime": stamp})
 
-        bound = self._store.mutate(PODS, *key, write, ALL)
-        self._recorder.event(
+        bound = self._store.mutate(PODS, *key, write, SPEC_AND_STATUS)
+        self._recorder.record(
             bound, event_messages.SCHEDULED, namespace=key[0], pod=key[1], node=node
         )
 
-    def _refuse(self, pod: Json, why: str) -> None:
-        key, stamp = key_of(pod), self._clock.stamp()
+    def _mark_unschedulable(self, pod: Json, why: str) -> None:
+        key, stamp = key_of(pod), self._clock.timestamp()
         self._unschedulable.setdefault(key, self._clock.time())
-        old = condition(pod, "PodScheduled")
+        old = find_condition(pod, "PodScheduled")
         since = stamp if old is None or old["status"] != "False" else old["lastTransitionTime"]
 
         def write(obj: Json) -> None:
-            _set_scheduled(
+            _set_scheduled_condition(
                 obj,
                 {
                     "status": "False",
@@ -175,18 +177,18 @@ class Scheduler:
             )
 
         self._store.mutate(PODS, *key, write, "status")
-        self._recorder.event(pod, event_messages.SCHEDULING_FAILED, message=why)
-        self._queue.add(key, _FLUSH)
+        self._recorder.record(pod, event_messages.SCHEDULING_FAILED, message=why)
+        self._queue.add(key, _FLUSH_SECONDS)
 
 
-def message(misfits: Iterable[Misfit]) -> str:
+def fit_error_message(misfits: Iterable[NodeRejection]) -> str:
     """FitError.Error: reasons counted and sorted, then what preemption would do."""
     misfits = list(misfits)
     nodes = len(misfits)
     reasons = Counter(reason for misfit in misfits for reason in misfit.reasons)
     head = event_messages.NODES_AVAILABLE.format(nodes=nodes)
     listed = ", ".join(sorted(f"{count} {reason}" for reason, count in reasons.items()))
-    helpless = sum(misfit.final for misfit in misfits)
+    helpless = sum(misfit.preemption_unhelpful for misfit in misfits)
     preemption = {
         event_messages.PREEMPTION_UNHELPFUL: helpless,
         event_messages.NO_VICTIMS: nodes - helpless,
@@ -195,18 +197,18 @@ def message(misfits: Iterable[Misfit]) -> str:
     return f"{head} {listed}. no new claims to deallocate, preemption: {head} {tail}."
 
 
-def requests(pod: Json) -> Amounts:
+def pod_requests(pod: Json) -> ResourceAmounts:
     """What a Pod asks for: the sum of its containers and sidecars, or its largest init container
     (kubernetes pkg/api/v1/resource, PodRequests)."""
     spec = pod.get("spec") or {}
-    total: Amounts = {}
+    total: ResourceAmounts = {}
     for container in spec.get("containers") or ():
-        _add(total, _container(container))
-    largest: Amounts = {}
+        _add_amounts(total, _container_requests(container))
+    largest: ResourceAmounts = {}
     for container in spec.get("initContainers") or ():
-        own = _container(container)
+        own = _container_requests(container)
         if container.get("restartPolicy") == "Always":
-            _add(total, own)
+            _add_amounts(total, own)
         else:
             for name, value in own.items():
                 largest[name] = max(value, largest.get(name, Fraction(0)))
@@ -215,30 +217,36 @@ def requests(pod: Json) -> Amounts:
     return total
 
 
-def _container(container: Json) -> Amounts:
+def _container_requests(container: Json) -> ResourceAmounts:
     """Requests; a limit without a request is one."""
     resources = container.get("resources") or {}
     named = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
-    return {name: amount(value) for name, value in named.items()}
+    return {name: quantity_or_zero(value) for name, value in named.items()}
 
 
-def _add(total: Amounts, more: Amounts) -> None:
+def _add_amounts(total: ResourceAmounts, more: ResourceAmounts) -> None:
     for name, value in more.items():
         total[name] = total.get(name, Fraction(0)) + value
 
 
-def _misfit(pod: Json, node: Json, need: Amounts, taken: Amounts, count: int) -> Misfit | None:
+def _reject(
+    pod: Json, node: Json, need: ResourceAmounts, taken: ResourceAmounts, count: int
+) -> NodeRejection | None:
     """The first filter that refuses, in the scheduler's order."""
     spec, node_spec = pod["spec"], node.get("spec") or {}
     tolerations = spec.get("tolerations") or ()
     if node_spec.get("unschedulable"):
-        return Misfit((event_messages.UNSCHEDULABLE_NODE,), True)
+        return NodeRejection((event_messages.UNSCHEDULABLE_NODE,), True)
     for taint in node_spec.get("taints") or ():
-        if taint.get("effect") in _SKIPPED and not any(_tolerates(t, taint) for t in tolerations):
-            return Misfit((event_messages.UNTOLERATED_TAINT,), True)
+        if taint.get("effect") in _BLOCKING_EFFECTS and not any(
+            _tolerates(t, taint) for t in tolerations
+        ):
+            return NodeRejection((event_messages.UNTOLERATED_TAINT,), True)
     labels = (node["metadata"].get("labels") or {}).items()
-    if not (spec.get("nodeSelector") or {}).items() <= labels or not _affine(spec, node):
-        return Misfit((event_messages.SELECTOR_MISMATCH,), True)
+    if not (spec.get("nodeSelector") or {}).items() <= labels or not _matches_node_affinity(
+        spec, node
+    ):
+        return NodeRejection((event_messages.SELECTOR_MISMATCH,), True)
     free = _allocatable(node)
     short, final = [], False
     if count + 1 > free.get("pods", Fraction(110)):
@@ -248,10 +256,10 @@ def _misfit(pod: Json, node: Json, need: Amounts, taken: Amounts, count: int) ->
         if asked > have - taken.get(name, Fraction(0)):
             short.append(event_messages.INSUFFICIENT.format(resource=name))
             final = final or asked > have
-    return Misfit(tuple(short), final) if short else None
+    return NodeRejection(tuple(short), final) if short else None
 
 
-def _affine(spec: Json, node: Json) -> bool:
+def _matches_node_affinity(spec: Json, node: Json) -> bool:
     """requiredDuringScheduling node affinity: one of the terms must match."""
     affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
     required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
@@ -260,12 +268,12 @@ def _affine(spec: Json, node: Json) -> bool:
     labels = node["metadata"].get("labels") or {}
     for term in required.get("nodeSelectorTerms") or ():
         rules = term.get("matchExpressions") or ()
-        if rules and all(_expression(rule, labels) for rule in rules):
+        if rules and all(_matches_expression(rule, labels) for rule in rules):
             return True
     return False
 
 
-def _expression(rule: Json, labels: Json) -> bool:
+def _matches_expression(rule: Json, labels: Json) -> bool:
     value, values = labels.get(rule["key"]), rule.get("values") or ()
     return {
         "In": value in values,
@@ -286,7 +294,7 @@ def _tolerates(toleration: Json, taint: Json) -> bool:
     return bool(key) and (toleration.get("value") or "") == (taint.get("value") or "")
 
 
-def _score(node: Json, need: Amounts, taken: Amounts) -> Fraction:
+def _score(node: Json, need: ResourceAmounts, taken: ResourceAmounts) -> Fraction:
     """NodeResourcesFit with LeastAllocated over cpu and memory."""
     score = Fraction(0)
     free = _allocatable(node)
@@ -297,27 +305,27 @@ def _score(node: Json, need: Amounts, taken: Amounts) -> Fraction:
     return score
 
 
-def _allocatable(node: Json) -> Amounts:
+def _allocatable(node: Json) -> ResourceAmounts:
     found = (node.get("status") or {}).get("allocatable") or {}
-    return {name: amount(value) for name, value in found.items()}
+    return {name: quantity_or_zero(value) for name, value in found.items()}
 
 
-def _scheduling(node: Json, field: str) -> object:
+def _scheduling_fields(node: Json, field: str) -> object:
     part = node.get(field) or {}
     return part.get("labels") if field == "metadata" else part
 
 
-def _waits(pod: Json) -> bool:
+def _needs_scheduling(pod: Json) -> bool:
     spec = pod.get("spec") or {}
     return (
         not spec.get("nodeName")
         and spec.get("schedulerName", "default-scheduler") == "default-scheduler"
         and not spec.get("schedulingGates")
-        and not is_true(pod, "PodScheduled")
+        and not condition_is_true(pod, "PodScheduled")
     )
 
 
-def _set_scheduled(pod: Json, new: Json) -> None:
+def _set_scheduled_condition(pod: Json, new: Json) -> None:
     status = pod.setdefault("status", {})
     others = [c for c in status.get("conditions") or () if c["type"] != "PodScheduled"]
     generation = {"observedGeneration": pod["metadata"]["generation"]}

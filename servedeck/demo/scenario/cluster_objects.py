@@ -26,7 +26,7 @@ GATEWAY = ("platform", "serving-gateway")
 TOKEN_SECRET = "hf-token"  # noqa: S105 - the name of a Secret
 
 
-def foundation() -> Iterator[ResourceObject]:
+def base_objects() -> Iterator[ResourceObject]:
     """What is there before any serving: nodes, projects, the gateway, quotas, tokens."""
     for project in (
         "default",
@@ -68,7 +68,7 @@ def foundation() -> Iterator[ResourceObject]:
         },
     )
     for project in ("chat", "research"):
-        yield token(project)
+        yield token_secret(project)
     yield (
         RESOURCEQUOTAS,
         {
@@ -110,11 +110,11 @@ def foundation() -> Iterator[ResourceObject]:
     )
 
 
-def token(project: str) -> ResourceObject:
+def token_secret(namespace: str) -> ResourceObject:
     """The project's token for gated models."""
     value = base64.b64encode(b"hf_demo_not_a_real_token").decode()
     return SECRETS, {
-        "metadata": {"namespace": project, "name": TOKEN_SECRET},
+        "metadata": {"namespace": namespace, "name": TOKEN_SECRET},
         "type": "Opaque",
         "data": {"token": value},
     }

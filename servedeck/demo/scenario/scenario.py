@@ -14,241 +14,256 @@ from functools import partial
 
 from servedeck.demo import event_messages
 from servedeck.demo.clock import Clock
-from servedeck.demo.controllers import Controllers
-from servedeck.demo.controllers.base import is_true
+from servedeck.demo.controllers import ControllerManager
+from servedeck.demo.controllers.base import condition_is_true
 from servedeck.demo.resources import DEPLOYMENTS, NODES, PODS, SECRETS
 from servedeck.demo.scenario import cluster_objects, serving_objects
 from servedeck.demo.scenario.cluster_objects import TOKEN_SECRET
-from servedeck.demo.scenario.servings import OLDER_VLLM_IMAGE, SERVINGS, VLLM_IMAGE, Serving
+from servedeck.demo.scenario.servings import OLDER_VLLM_IMAGE, SERVINGS, VLLM_IMAGE, DemoServing
 from servedeck.demo.store.objects import Json, Key
-from servedeck.demo.store.store import Store
-from servedeck.demo.workloads.failure_simulation import Cause
+from servedeck.demo.store.store import ObjectStore
+from servedeck.demo.workloads.failure_simulation import FailureCause
 
 Edit = Callable[[Json], None]
-_DAY = 86_400.0
-_PAST = 32 * _DAY
+_DAY_SECONDS = 86_400.0
+_HISTORY_SECONDS = 32 * _DAY_SECONDS
 """How far back the oldest serving reaches; the clock must start so long before the opening."""
 
 
 @dataclass
-class Plot:
+class Incident:
     """`turn` does the next thing and says whether there was one; `pause` is the range of seconds
     between two turns."""
 
     name: str
-    turn: Callable[[random.Random], bool]
-    pause: tuple[float, float]
-    first: tuple[float, float] | None = None
+    toggle: Callable[[random.Random], bool]
+    interval: tuple[float, float]
+    first_interval: tuple[float, float] | None = None
 
 
-class Story:
+class Scenario:
     """Writes the opening into an empty store, then keeps it living."""
 
-    def __init__(self, store: Store, clock: Clock, controllers: Controllers, seed: int = 0) -> None:
+    def __init__(
+        self, store: ObjectStore, clock: Clock, controllers: ControllerManager, seed: int = 0
+    ) -> None:
         self._store = store
         self._clock = clock
         self._controllers = controllers
         self._seed = seed
         self._generations: dict[Key, int] = {}
-        self.told: list[str] = []
+        self.history: list[str] = []
         """What happened, newest last, for tests and for the curious."""
 
     # -- the opening -------------------------------------------------------------------------------
 
     @staticmethod
-    def beginning(now: float) -> float:
+    def start_time(now: float) -> float:
         """Where the clock must stand before `open(now)`."""
-        return now - _PAST
+        return now - _HISTORY_SECONDS
 
-    def open(self, now: float) -> None:
+    def create_initial_state(self, now: float) -> None:
         """Lets the controllers live through the past, up to `now`."""
         clock, create = self._clock, self._store.create
-        for resource, obj in cluster_objects.foundation():
+        for resource, obj in cluster_objects.base_objects():
             create(resource, obj)
         for serving in SERVINGS:
-            clock.at(now - serving.age * _DAY, partial(self._make, serving))
-        self._past(now)
+            clock.call_at(
+                now - serving.age_days * _DAY_SECONDS, partial(self._create_serving, serving)
+            )
+        self._schedule_past(now)
         clock.run_until(now)
-        self._remember()
+        self._store_generations()
 
-    def _make(self, serving: Serving) -> None:
-        for resource, obj in serving_objects.objects(serving):
+    def _create_serving(self, serving: DemoServing) -> None:
+        for resource, obj in serving_objects.objects_of(serving):
             if serving.key == ("chat", "exaone-40-32b") and resource is DEPLOYMENTS:
                 obj["spec"]["replicas"] = 2
             if serving.key == ("research", "llama-32-3b") and resource is DEPLOYMENTS:
                 obj["spec"]["replicas"] = 2
             if serving.key == ("chat", "llama-31-8b") and resource is DEPLOYMENTS:
-                _container(obj)["image"] = "vllm/vllm-openai:v0.31.0"
+                _container_of(obj)["image"] = "vllm/vllm-openai:v0.31.0"
                 obj["spec"]["replicas"] = 2
             if serving.key == ("agents", "gpt-oss-20b") and resource is DEPLOYMENTS:
                 obj["spec"]["replicas"] = 1
             self._store.create(resource, obj)
 
-    def _past(self, now: float) -> None:
+    def _schedule_past(self, now: float) -> None:
         """What happened to the servings before the opening."""
-        at = self._clock.at
+        at = self._clock.call_at
 
         def ago(seconds: float, what: Callable[[], object]) -> None:
             at(now - seconds, lambda: (what(), None)[1])
 
-        edit = self._edit
+        edit = self._edit_deployment
         chat, exaone = ("chat", "llama-31-8b"), ("chat", "exaone-40-32b")
-        ago(6.2 * _DAY, lambda: edit(chat, _image(OLDER_VLLM_IMAGE)))
-        ago(2.3 * _DAY, lambda: edit(chat, _replicas(3)))
-        ago(3.1 * _DAY, lambda: self._crash(("chat", "llama-33-70b"), Cause.DEVICE_ERROR))
-        ago(0.6 * _DAY, lambda: edit(("agents", "gpt-oss-20b"), _replicas(0)))
-        ago(1.4 * _DAY, lambda: self._crash(("search", "bge-m3"), Cause.LEAK))
-        ago(2400, lambda: edit(exaone, _replicas(3)))
-        ago(2100, lambda: edit(("research", "llama-32-3b"), _replicas(3)))
+        ago(6.2 * _DAY_SECONDS, lambda: edit(chat, _set_image(OLDER_VLLM_IMAGE)))
+        ago(2.3 * _DAY_SECONDS, lambda: edit(chat, _set_replicas(3)))
+        ago(
+            3.1 * _DAY_SECONDS,
+            lambda: self._crash_first(("chat", "llama-33-70b"), FailureCause.DEVICE_ERROR),
+        )
+        ago(0.6 * _DAY_SECONDS, lambda: edit(("agents", "gpt-oss-20b"), _set_replicas(0)))
+        ago(1.4 * _DAY_SECONDS, lambda: self._crash_first(("search", "bge-m3"), FailureCause.LEAK))
+        ago(2400, lambda: edit(exaone, _set_replicas(3)))
+        ago(2100, lambda: edit(("research", "llama-32-3b"), _set_replicas(3)))
 
-    def _remember(self) -> None:
+    def _store_generations(self) -> None:
         for deployment in self._store.list(DEPLOYMENTS):
             key = (deployment["metadata"]["namespace"], deployment["metadata"]["name"])
             self._generations[key] = deployment["metadata"]["generation"]
 
     # -- what goes on ------------------------------------------------------------------------------
 
-    def live(self) -> None:
+    def start_incidents(self) -> None:
         """Sets the plots off; they run when the clock does."""
         if not self._generations:
-            self._remember()
-        for plot in self._plots():
+            self._store_generations()
+        for plot in self._incidents():
             rng = random.Random(f"{self._seed}/{plot.name}")  # noqa: S311 - a story, not a secret
-            self._wait(plot, rng, plot.first or plot.pause)
+            self._schedule(plot, rng, plot.first_interval or plot.interval)
 
-    def _wait(self, plot: Plot, rng: random.Random, pause: tuple[float, float]) -> None:
+    def _schedule(self, plot: Incident, rng: random.Random, pause: tuple[float, float]) -> None:
         def turn() -> None:
-            if plot.turn(rng):
-                self.told.append(f"{self._clock.stamp()} {plot.name}")
-                del self.told[:-500]
-            self._wait(plot, rng, plot.pause)
+            if plot.toggle(rng):
+                self.history.append(f"{self._clock.timestamp()} {plot.name}")
+                del self.history[:-500]
+            self._schedule(plot, rng, plot.interval)
 
-        self._clock.after(rng.uniform(*pause), turn)
+        self._clock.call_later(rng.uniform(*pause), turn)
 
-    def _plots(self) -> list[Plot]:
+    def _incidents(self) -> list[Incident]:
         toggle = self._toggle
         return [
-            Plot(
+            Incident(
                 "a GPU fault in chat",
-                lambda rng: self._accident(("chat", "llama-31-8b"), Cause.DEVICE_ERROR, rng),
+                lambda rng: self._crash_one_of_many(
+                    ("chat", "llama-31-8b"), FailureCause.DEVICE_ERROR, rng
+                ),
                 (260, 420),
                 (35, 55),
             ),
-            Plot(
+            Incident(
                 "the host kills an embedding server",
-                lambda rng: self._accident(("search", "bge-m3"), Cause.LEAK, rng),
+                lambda rng: self._crash_one_of_many(("search", "bge-m3"), FailureCause.LEAK, rng),
                 (420, 700),
                 (170, 230),
             ),
-            Plot(
+            Incident(
                 "the larger embedding model's memory",
-                lambda _: toggle(("search", "qwen3-embedding-8b"), _memory("48Gi"), _memory("6Gi")),
+                lambda _: toggle(
+                    ("search", "qwen3-embedding-8b"), _set_memory("48Gi"), _set_memory("6Gi")
+                ),
                 (400, 640),
                 (330, 420),
             ),
-            Plot(
+            Incident(
                 "the invoice reader's image",
                 lambda _: toggle(
                     ("vision", "qwen25-vl-7b"),
-                    _image(VLLM_IMAGE),
-                    _image("vllm/vllm-openai:v0.33.O"),
+                    _set_image(VLLM_IMAGE),
+                    _set_image("vllm/vllm-openai:v0.33.O"),
                 ),
                 (480, 720),
                 (420, 520),
             ),
-            Plot("the token of npu-lab", self._token, (420, 640), (240, 300)),
-            Plot("the load of chat", self._rescale, (150, 260), (80, 110)),
-            Plot(
+            Incident("the token of npu-lab", self._toggle_token, (420, 640), (240, 300)),
+            Incident("the load of chat", self._rescale, (150, 260), (80, 110)),
+            Incident(
                 "the evening serving",
-                lambda _: toggle(("agents", "gpt-oss-20b"), _replicas(1), _replicas(0)),
+                lambda _: toggle(("agents", "gpt-oss-20b"), _set_replicas(1), _set_replicas(0)),
                 (300, 480),
                 (130, 160),
             ),
-            Plot(
+            Incident(
                 "a new release of vLLM",
                 lambda _: toggle(
                     ("research", "mistral-7b"),
-                    _image(VLLM_IMAGE),
-                    _image(OLDER_VLLM_IMAGE),
+                    _set_image(VLLM_IMAGE),
+                    _set_image(OLDER_VLLM_IMAGE),
                 ),
                 (520, 800),
                 (560, 640),
             ),
-            Plot(
-                "agents restart", lambda _: self._restart(("agents", "qwen3-32b-awq")), (420, 620)
+            Incident(
+                "agents restart",
+                lambda _: self._rollout_restart(("agents", "qwen3-32b-awq")),
+                (420, 620),
             ),
-            Plot(
+            Incident(
                 "a server stops answering",
-                lambda rng: self._hang(("npu-lab", "exaone-35-78b"), rng),
+                lambda rng: self._hang_one_of_many(("npu-lab", "exaone-35-78b"), rng),
                 (600, 900),
                 (460, 540),
             ),
-            Plot("the L40S node is cordoned", self._cordon, (240, 560), (600, 700)),
+            Incident("the L40S node is cordoned", self._toggle_cordon, (240, 560), (600, 700)),
         ]
 
     # -- turns: each says whether it did something -------------------------------------------------
 
-    def _accident(self, key: Key, cause: Cause, rng: random.Random) -> bool:
-        pods = self._ready(key)
+    def _crash_one_of_many(self, key: Key, cause: FailureCause, rng: random.Random) -> bool:
+        pods = self._ready_pods(key)
         if len(pods) < 2:
             return False
         self._controllers.kubelet.crash(rng.choice(pods)["metadata"]["uid"], cause)
         return True
 
-    def _hang(self, key: Key, rng: random.Random) -> bool:
-        pods = self._ready(key)
+    def _hang_one_of_many(self, key: Key, rng: random.Random) -> bool:
+        pods = self._ready_pods(key)
         if len(pods) < 2:
             return False
         self._controllers.kubelet.hang(rng.choice(pods)["metadata"]["uid"])
         return True
 
-    def _crash(self, key: Key, cause: Cause) -> None:
-        for pod in self._ready(key)[:1]:
+    def _crash_first(self, key: Key, cause: FailureCause) -> None:
+        for pod in self._ready_pods(key)[:1]:
             self._controllers.kubelet.crash(pod["metadata"]["uid"], cause)
 
-    def _toggle(self, key: Key, mend: Edit, spoil: Edit) -> bool:
+    def _toggle(self, key: Key, repair: Edit, damage: Edit) -> bool:
         """Mends where `mend` would change something, spoils otherwise."""
-        return self._mine(key) and (self._edit(key, mend) or self._edit(key, spoil))
+        return self._unchanged_by_others(key) and (
+            self._edit_deployment(key, repair) or self._edit_deployment(key, damage)
+        )
 
-    def _token(self, rng: random.Random) -> bool:
+    def _toggle_token(self, rng: random.Random) -> bool:
         """Somebody adds the missing Secret; later it is gone, and a restart shows it."""
         key = ("npu-lab", "llama-31-8b")
-        if not self._mine(key):
+        if not self._unchanged_by_others(key):
             return False
         place = ("npu-lab", TOKEN_SECRET)
         if self._store.find(SECRETS, *place) is None:
-            self._store.create(*cluster_objects.token("npu-lab"))
+            self._store.create(*cluster_objects.token_secret("npu-lab"))
             return True
         self._store.delete(SECRETS, *place)
-        return self._restart(key)
+        return self._rollout_restart(key)
 
     def _rescale(self, rng: random.Random) -> bool:
         """KEDA's autoscaler follows the load."""
         key = ("chat", "llama-31-8b")
-        if not self._mine(key):
+        if not self._unchanged_by_others(key):
             return False
         have = self._store.get(DEPLOYMENTS, *key)["spec"]["replicas"]
         size = rng.choice([n for n in (2, 3, 4) if n != have])
         reason = "external metric s0-prometheus(&LabelSelector{...}) above target"
         if size < have:
             reason = "All metrics below target"
-        self._edit(key, _replicas(size))
-        self._controllers.recorder.event(
+        self._edit_deployment(key, _set_replicas(size))
+        self._controllers.recorder.record(
             self._store.get(DEPLOYMENTS, *key), event_messages.RESCALED, size=size, reason=reason
         )
         return True
 
-    def _restart(self, key: Key) -> bool:
+    def _rollout_restart(self, key: Key) -> bool:
         """As `kubectl rollout restart`."""
-        stamp = self._clock.stamp()
+        stamp = self._clock.timestamp()
 
         def write(obj: Json) -> None:
             notes = obj["spec"]["template"]["metadata"].setdefault("annotations", {})
             notes["kubectl.kubernetes.io/restartedAt"] = stamp
 
-        return self._mine(key) and self._edit(key, write)
+        return self._unchanged_by_others(key) and self._edit_deployment(key, write)
 
-    def _cordon(self, rng: random.Random) -> bool:
+    def _toggle_cordon(self, rng: random.Random) -> bool:
         node = self._store.find(NODES, "", "l40s-1")
         if node is None:
             return False
@@ -262,12 +277,12 @@ class Story:
 
     # -- helpers -----------------------------------------------------------------------------------
 
-    def _mine(self, key: Key) -> bool:
+    def _unchanged_by_others(self, key: Key) -> bool:
         """The serving is there and nobody else has changed its spec."""
         found = self._store.find(DEPLOYMENTS, *key)
         return found is not None and self._generations.get(key) == found["metadata"]["generation"]
 
-    def _edit(self, key: Key, edit: Edit) -> bool:
+    def _edit_deployment(self, key: Key, edit: Edit) -> bool:
         """Changes a Deployment; False where that changes nothing, or there is none."""
         found = self._store.find(DEPLOYMENTS, *key)
         if found is None:
@@ -278,7 +293,7 @@ class Story:
             self._generations[key] = after
         return bool(before != after)
 
-    def _ready(self, key: Key) -> list[Json]:
+    def _ready_pods(self, key: Key) -> list[Json]:
         found = self._store.find(DEPLOYMENTS, *key)
         if found is None:
             return []
@@ -287,33 +302,33 @@ class Story:
             pod
             for pod in self._store.list(PODS, key[0])
             if wanted <= (pod["metadata"].get("labels") or {}).items()
-            and is_true(pod, "Ready")
+            and condition_is_true(pod, "Ready")
             and "deletionTimestamp" not in pod["metadata"]
         ]
 
 
-def _container(deployment: Json) -> Json:
+def _container_of(deployment: Json) -> Json:
     found: Json = deployment["spec"]["template"]["spec"]["containers"][0]
     return found
 
 
-def _image(image: str) -> Edit:
+def _set_image(image: str) -> Edit:
     def edit(obj: Json) -> None:
-        _container(obj)["image"] = image
+        _container_of(obj)["image"] = image
 
     return edit
 
 
-def _replicas(count: int) -> Edit:
+def _set_replicas(count: int) -> Edit:
     def edit(obj: Json) -> None:
         obj["spec"]["replicas"] = count
 
     return edit
 
 
-def _memory(amount: str) -> Edit:
+def _set_memory(amount: str) -> Edit:
     def edit(obj: Json) -> None:
-        resources = _container(obj)["resources"]
+        resources = _container_of(obj)["resources"]
         resources["requests"]["memory"] = resources["limits"]["memory"] = amount
 
     return edit

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from servedeck.demo.api import field_set
-from servedeck.demo.api.defaults import fill
+from servedeck.demo.api.defaults import set_defaults
 from servedeck.demo.api.schema import schema_of
 from servedeck.demo.resources import DEPLOYMENTS, HTTPROUTES, SCALEDOBJECTS, SERVICES, Resource
 from servedeck.demo.scenario.cluster_objects import GATEWAY, HOST, TOKEN_SECRET, ResourceObject
-from servedeck.demo.scenario.servings import Serving
+from servedeck.demo.scenario.servings import DemoServing
 from servedeck.demo.store.objects import Json
 from servedeck.demo.workloads import failure_simulation
 from servedeck.serving.objects import manifests
@@ -21,21 +21,21 @@ from servedeck.serving.spec.templates import TEMPLATES
 PLATFORM = Platform(host=HOST, gateway="/".join(GATEWAY))
 
 
-def objects(serving: Serving) -> Iterator[ResourceObject]:
+def objects_of(serving: DemoServing) -> Iterator[ResourceObject]:
     """Deployment, Service and route of a serving, as servedeck makes them; only a Deployment and
     a Service, in its own way, for one that servedeck did not make."""
-    built = _made_by_servedeck(serving) if serving.managed else _foreign(serving)
+    built = _managed_objects(serving) if serving.managed else _unmanaged_objects(serving)
     for resource, obj in built:
         if resource is DEPLOYMENTS:
-            _around(serving, obj)
-        yield _filled(resource, obj)
+            _add_foreign_fields(serving, obj)
+        yield _with_defaults(resource, obj)
     if serving.key == ("chat", "llama-31-8b"):
-        labels = dict(manifests.labels_of(spec(serving)))
-        meta = {"namespace": serving.project, "name": serving.name, "labels": labels}
-        yield SCALEDOBJECTS, {"metadata": meta, "spec": _scaling(serving)}
+        labels = dict(manifests.labels_of(serving_spec(serving)))
+        meta = {"namespace": serving.namespace, "name": serving.name, "labels": labels}
+        yield SCALEDOBJECTS, {"metadata": meta, "spec": _scaled_object_spec(serving)}
 
 
-def spec(serving: Serving) -> ServingSpec:
+def serving_spec(serving: DemoServing) -> ServingSpec:
     """What an operator said in the form for a serving that servedeck made."""
     template = TEMPLATES[serving.template]
     head = () if template.command else ("serve",)
@@ -47,7 +47,7 @@ def spec(serving: Serving) -> ServingSpec:
     reference = KeyRef(name=TOKEN_SECRET, key="token")
     return ServingSpec(
         name=serving.name,
-        project=serving.project,
+        project=serving.namespace,
         description=serving.description,
         template=serving.template,
         image=serving.image,
@@ -57,13 +57,13 @@ def spec(serving: Serving) -> ServingSpec:
         accelerator_count=serving.count,
         replicas=serving.replicas,
         settings=settings,
-        env=(EnvVar(name="HF_TOKEN", secret=reference),) if serving.token else (),
+        env=(EnvVar(name="HF_TOKEN", secret=reference),) if serving.uses_hf_token else (),
     )
 
 
-def _made_by_servedeck(serving: Serving) -> Iterator[ResourceObject]:
+def _managed_objects(serving: DemoServing) -> Iterator[ResourceObject]:
     resources = {"Deployment": DEPLOYMENTS, "Service": SERVICES, "HTTPRoute": HTTPROUTES}
-    for obj in manifests.build(spec(serving), PLATFORM):
+    for obj in manifests.build(serving_spec(serving), PLATFORM):
         resource = resources[obj["kind"]]
         # Applied by servedeck: what a later document leaves out, it takes away.
         owned = {
@@ -71,18 +71,18 @@ def _made_by_servedeck(serving: Serving) -> Iterator[ResourceObject]:
             "operation": "Apply",
             "apiVersion": obj["apiVersion"],
             "fieldsType": "FieldsV1",
-            "fieldsV1": field_set.encode(field_set.owned(schema_of(resource), obj)),
+            "fieldsV1": field_set.encode_fields(field_set.fields_of(schema_of(resource), obj)),
         }
         obj["metadata"]["managedFields"] = [owned]
         yield resource, obj
 
 
-def _around(serving: Serving, obj: Json) -> None:
+def _add_foreign_fields(serving: DemoServing, obj: Json) -> None:
     """What another hand than servedeck's wrote into the Deployment: it stays when the serving is
     saved."""
     template = obj["spec"]["template"]
     template["metadata"]["annotations"] = {
-        failure_simulation.LOAD: str(serving.load),
+        failure_simulation.LOAD: str(serving.requests_per_second),
         **serving.annotations,
     }
     if serving.product:
@@ -91,13 +91,13 @@ def _around(serving: Serving, obj: Json) -> None:
         obj["spec"]["strategy"] = {"type": "Recreate"}
 
 
-def _foreign(serving: Serving) -> Iterator[ResourceObject]:
+def _unmanaged_objects(serving: DemoServing) -> Iterator[ResourceObject]:
     """A serving that somebody wrote by hand, without servedeck's labels."""
     labels = {"app": serving.name}
-    meta: Json = {"namespace": serving.project, "name": serving.name, "labels": labels}
+    meta: Json = {"namespace": serving.namespace, "name": serving.name, "labels": labels}
     pod: Json = {
         "enableServiceLinks": False,
-        "containers": [_container(serving)],
+        "containers": [_unmanaged_container(serving)],
         "volumes": [
             {"name": "model-cache", "emptyDir": {}},
             {"name": "dshm", "emptyDir": {"medium": "Memory", "sizeLimit": "16Gi"}},
@@ -116,9 +116,9 @@ def _foreign(serving: Serving) -> Iterator[ResourceObject]:
     yield SERVICES, {"metadata": {**meta, "labels": dict(labels)}, "spec": service}
 
 
-def _container(serving: Serving) -> Json:
+def _unmanaged_container(serving: DemoServing) -> Json:
     env: list[Json] = [{"name": "HF_HOME", "value": "/root/.cache/huggingface"}]
-    if serving.token:
+    if serving.uses_hf_token:
         reference = {"name": TOKEN_SECRET, "key": "token"}
         env.append({"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": reference}})
     fixed = {"memory": serving.memory, serving.resource: str(serving.count)}
@@ -143,10 +143,10 @@ def _container(serving: Serving) -> Json:
     }
 
 
-def _scaling(serving: Serving) -> Json:
+def _scaled_object_spec(serving: DemoServing) -> Json:
     query = (
         "(1000 * histogram_quantile(0.95, sum by (le)(rate(vllm:e2e_request_latency_seconds_bucket"
-        f'{{namespace="{serving.project}",pod=~"{serving.name}-.*"}}[2m]))) > 0) or vector(0)'
+        f'{{namespace="{serving.namespace}",pod=~"{serving.name}-.*"}}[2m]))) > 0) or vector(0)'
     )
     return {
         "scaleTargetRef": {"name": serving.name},
@@ -169,7 +169,7 @@ def _scaling(serving: Serving) -> Json:
     }
 
 
-def _filled(resource: Resource, obj: Json) -> ResourceObject:
+def _with_defaults(resource: Resource, obj: Json) -> ResourceObject:
     """With the values that the API server would fill in."""
-    fill(resource, obj)
+    set_defaults(resource, obj)
     return resource, obj

@@ -18,13 +18,13 @@ FURIOSA_IMAGE = "furiosaai/furiosa-llm:2026.4.0"
 
 
 @dataclass(frozen=True)
-class Serving:
+class DemoServing:
     """One serving of the story. `token`: the container gets HF_TOKEN from the project's Secret."""
 
-    project: str
+    namespace: str
     name: str
     model: str
-    age: float
+    age_days: float
     """Days since it was made."""
     template: str = "vllm"
     args: tuple[str, ...] = ()
@@ -35,8 +35,8 @@ class Serving:
     cpu: str = "8"
     replicas: int = 1
     product: str = ""
-    token: bool = False
-    load: float = 1.0
+    uses_hf_token: bool = False
+    requests_per_second: float = 1.0
     description: str = ""
     annotations: Mapping[str, str] = field(default_factory=dict)
     managed: bool = True
@@ -45,77 +45,77 @@ class Serving:
 
     @property
     def key(self) -> tuple[str, str]:
-        return self.project, self.name
+        return self.namespace, self.name
 
 
-SERVINGS: tuple[Serving, ...] = (
-    Serving(
-        "chat", "llama-31-8b", "meta-llama/Llama-3.1-8B-Instruct", 12.4, replicas=3, token=True,
-        args=("--max-model-len", "32768", "--gpu-memory-utilization", "0.9"), product=H100, load=4.2,
+SERVINGS: tuple[DemoServing, ...] = (
+    DemoServing(
+        "chat", "llama-31-8b", "meta-llama/Llama-3.1-8B-Instruct", 12.4, replicas=3, uses_hf_token=True,
+        args=("--max-model-len", "32768", "--gpu-memory-utilization", "0.9"), product=H100, requests_per_second=4.2,
         image=OLDER_VLLM_IMAGE, description="General chat behind the help desk",
     ),
-    Serving(
-        "chat", "llama-33-70b", "meta-llama/Llama-3.3-70B-Instruct", 9.1, replicas=2, token=True,
+    DemoServing(
+        "chat", "llama-33-70b", "meta-llama/Llama-3.3-70B-Instruct", 9.1, replicas=2, uses_hf_token=True,
         args=("--tensor-parallel-size", "4", "--max-model-len", "65536", "--gpu-memory-utilization", "0.92"),
-        count=4, memory="192Gi", cpu="16", product=H100, load=1.6,
+        count=4, memory="192Gi", cpu="16", product=H100, requests_per_second=1.6,
         description="Long answers and summaries",
     ),
-    Serving(
+    DemoServing(
         "chat", "exaone-40-32b", "LGAI-EXAONE/EXAONE-4.0-32B", 5.8, replicas=3,
         args=("--tensor-parallel-size", "2", "--max-model-len", "32768", "--gpu-memory-utilization", "0.9"),
-        count=2, memory="96Gi", product=A100, load=0.9, description="Korean chat",
+        count=2, memory="96Gi", product=A100, requests_per_second=0.9, description="Korean chat",
     ),
-    Serving(
+    DemoServing(
         "search", "bge-m3", "BAAI/bge-m3", 20.2, replicas=2, memory="16Gi", cpu="4", product=L40S,
-        args=("--runner", "pooling", "--max-model-len", "8192"), load=6.5,
+        args=("--runner", "pooling", "--max-model-len", "8192"), requests_per_second=6.5,
         description="Embeddings for the document index",
     ),
-    Serving(
+    DemoServing(
         "search", "qwen3-embedding-8b", "Qwen/Qwen3-Embedding-8B", 0.021, memory="6Gi", product=L40S,
-        args=("--runner", "pooling", "--max-model-len", "16384"), load=2.0,
+        args=("--runner", "pooling", "--max-model-len", "16384"), requests_per_second=2.0,
         description="Trial of a larger embedding model", recreate=True,
     ),
-    Serving(
+    DemoServing(
         "vision", "qwen25-vl-7b", "Qwen/Qwen2.5-VL-7B-Instruct", 0.012, product=L40S,
-        image="vllm/vllm-openai:v0.33.O", args=("--max-model-len", "16384"), load=0.8,
+        image="vllm/vllm-openai:v0.33.O", args=("--max-model-len", "16384"), requests_per_second=0.8,
         description="Reads invoices", recreate=True,
     ),
-    Serving(
+    DemoServing(
         "vision", "gemma-3-12b", "google/gemma-3-12b-it", 0.016, product=H100,
-        args=("--max-model-len", "16384"), load=0.7, description="Captions for the catalogue",
+        args=("--max-model-len", "16384"), requests_per_second=0.7, description="Captions for the catalogue",
     ),
-    Serving(
-        "agents", "qwen3-32b-awq", "Qwen/Qwen3-32B-AWQ", 0.0013, product=L40S, load=1.4,
+    DemoServing(
+        "agents", "qwen3-32b-awq", "Qwen/Qwen3-32B-AWQ", 0.0013, product=L40S, requests_per_second=1.4,
         args=("--quantization", "awq", "--max-model-len", "16384", "--gpu-memory-utilization", "0.9"),
         annotations={failure_simulation.LOADING: "3m20s"}, description="Tool calls of the agents", recreate=True,
     ),
-    Serving(
+    DemoServing(
         "agents", "mistral-small-24b", "mistralai/Mistral-Small-3.2-24B-Instruct-2506", 0.018,
         args=("--tensor-parallel-size", "8", "--max-model-len", "65536"), count=8, memory="128Gi",
-        product=A100, load=1.0, description="Router of the agents",
+        product=A100, requests_per_second=1.0, description="Router of the agents",
     ),
-    Serving(
+    DemoServing(
         "agents", "gpt-oss-20b", "openai/gpt-oss-20b", 3.3, replicas=0, product=H100,
-        args=("--max-model-len", "65536",), load=1.1, description="Runs in the evenings only",
+        args=("--max-model-len", "65536",), requests_per_second=1.1, description="Runs in the evenings only",
     ),
-    Serving(
+    DemoServing(
         "npu-lab", "exaone-35-78b", "furiosa-ai/EXAONE-3.5-7.8B-Instruct", 6.6, "furiosa-llm",
-        image=FURIOSA_IMAGE, resource=NPU, replicas=2, memory="100Gi", cpu="10", load=1.9,
+        image=FURIOSA_IMAGE, resource=NPU, replicas=2, memory="100Gi", cpu="10", requests_per_second=1.9,
         description="First serving on RNGD",
     ),
-    Serving(
+    DemoServing(
         "npu-lab", "llama-31-8b", "furiosa-ai/Llama-3.1-8B-Instruct", 0.008, "furiosa-llm",
-        image=FURIOSA_IMAGE, resource=NPU, memory="100Gi", cpu="10", token=True, load=0.9,
+        image=FURIOSA_IMAGE, resource=NPU, memory="100Gi", cpu="10", uses_hf_token=True, requests_per_second=0.9,
         description="Compared with the same model on GPUs", recreate=True,
     ),
-    Serving(
-        "research", "llama-32-3b", "meta-llama/Llama-3.2-3B-Instruct", 0.9, replicas=3, token=True,
-        memory="24Gi", cpu="4", product=L40S, args=("--max-model-len", "8192",), load=0.5,
+    DemoServing(
+        "research", "llama-32-3b", "meta-llama/Llama-3.2-3B-Instruct", 0.9, replicas=3, uses_hf_token=True,
+        memory="24Gi", cpu="4", product=L40S, args=("--max-model-len", "8192",), requests_per_second=0.5,
         description="Experiments with drafts",
     ),
-    Serving(
-        "research", "mistral-7b", "mistralai/Mistral-7B-Instruct-v0.3", 31.0, token=True,
-        memory="32Gi", cpu="4", args=("--max-model-len", "16384",), image=OLDER_VLLM_IMAGE, load=0.4,
+    DemoServing(
+        "research", "mistral-7b", "mistralai/Mistral-7B-Instruct-v0.3", 31.0, uses_hf_token=True,
+        memory="32Gi", cpu="4", args=("--max-model-len", "16384",), image=OLDER_VLLM_IMAGE, requests_per_second=0.4,
         managed=False,
     ),
 )  # fmt: skip

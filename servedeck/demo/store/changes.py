@@ -11,7 +11,7 @@ from servedeck.demo.resources import Resource
 from servedeck.demo.store.objects import Json
 
 
-class Change(NamedTuple):
+class ObjectChange(NamedTuple):
     """One write. `object` is the new state (at DELETED the last one, with the version of the
     deletion), `old` the state before it, None at ADDED."""
 
@@ -22,57 +22,57 @@ class Change(NamedTuple):
     version: int
 
 
-Listener = Callable[[Change], None]
+Listener = Callable[[ObjectChange], None]
 
 
-class History:
+class ChangeLog:
     """The last changes of one kind. What happened at or before `floor` is forgotten."""
 
     def __init__(self, size: int, floor: int) -> None:
-        self.changes: deque[Change] = deque()
-        self.size = size
-        self.floor = floor
+        self.changes: deque[ObjectChange] = deque()
+        self.capacity = size
+        self.compacted_version = floor
 
-    def add(self, change: Change) -> None:
+    def append(self, change: ObjectChange) -> None:
         self.changes.append(change)
-        if len(self.changes) > self.size:
-            self.floor = self.changes.popleft().version
+        if len(self.changes) > self.capacity:
+            self.compacted_version = self.changes.popleft().version
 
 
 class Subscription:
     """A watch: changes of one kind, or of all, in order. `await next()` gives those that came
     since; `overflowed` says that the reader was too slow and has lost some: end the watch."""
 
-    LIMIT = 20_000
+    MAX_PENDING = 20_000
 
     def __init__(
         self,
         resource: Resource | None,
-        backlog: Iterable[Change],
+        backlog: Iterable[ObjectChange],
         forget: Callable[[Listener], None],
     ) -> None:
-        self._forget = forget
+        self._unsubscribe = forget
         self.resource = resource
-        self._pending: deque[Change] = deque(backlog)
-        self._news = asyncio.Event()
+        self._pending: deque[ObjectChange] = deque(backlog)
+        self._available = asyncio.Event()
         self.overflowed = False
 
-    def push(self, change: Change) -> None:
-        if len(self._pending) >= self.LIMIT:
+    def push(self, change: ObjectChange) -> None:
+        if len(self._pending) >= self.MAX_PENDING:
             self.overflowed = True
             self._pending.clear()
         if not self.overflowed:
             self._pending.append(change)
-        self._news.set()
+        self._available.set()
 
-    async def next(self, limit: float | None = None) -> list[Change]:
+    async def next(self, limit: float | None = None) -> list[ObjectChange]:
         """Every change that waits; waits up to `limit` seconds for the first. [] at the end of
         that time, and at once when the subscription has overflowed."""
         if not self._pending and not self.overflowed:
-            self._news.clear()
+            self._available.clear()
             try:
                 async with asyncio.timeout(limit):
-                    await self._news.wait()
+                    await self._available.wait()
             except TimeoutError:
                 return []
         changes = list(self._pending)
@@ -80,4 +80,4 @@ class Subscription:
         return changes
 
     def close(self) -> None:
-        self._forget(self.push)
+        self._unsubscribe(self.push)

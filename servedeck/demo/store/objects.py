@@ -19,7 +19,7 @@ def copy_json(value: Any) -> Any:
     return value
 
 
-def timestamp(moment: datetime) -> str:
+def format_datetime(moment: datetime) -> str:
     """metav1.Time as JSON: RFC 3339, whole seconds, UTC."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 

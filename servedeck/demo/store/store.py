@@ -14,20 +14,27 @@ from typing import Protocol
 
 from servedeck.demo.api import status
 from servedeck.demo.resources import BY_KEY, NAMESPACES, PODS, RESOURCES, Resource
-from servedeck.demo.store.changes import Change, History, Listener, Subscription
-from servedeck.demo.store.objects import Json, Key, copy_json, key_of, timestamp
+from servedeck.demo.store.changes import ChangeLog, Listener, ObjectChange, Subscription
+from servedeck.demo.store.objects import Json, Key, copy_json, format_datetime, key_of
 from servedeck.demo.store.preconditions import (
     check_current,
     check_delete_preconditions,
     check_namespace,
 )
-from servedeck.demo.store.update_strategy import combine, content, grace_of, may_go
+from servedeck.demo.store.update_strategy import (
+    can_be_removed,
+    generation_fields,
+    grace_period,
+    merge_update,
+)
 
-_SUFFIX = "bcdfghjklmnpqrstvwxz2456789"  # apimachinery pkg/util/rand: no vowels, no bad words
-_KEPT = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
+_NAME_ALPHABET = (
+    "bcdfghjklmnpqrstvwxz2456789"  # apimachinery pkg/util/rand: no vowels, no bad words
+)
+_SERVER_FIELDS = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
 
 
-class Clock(Protocol):
+class TimeSource(Protocol):
     """Where the demo's time comes from; it may stand still or run fast."""
 
     def now(self) -> datetime: ...
@@ -40,12 +47,12 @@ class SystemClock:
         return datetime.now(UTC)
 
 
-Admission = Callable[["Store", Resource, Json, Json | None, str], None]
+AdmissionHook = Callable[["ObjectStore", Resource, Json, Json | None, str], None]
 """Called with (store, resource, new object, old object or None, subresource) before a write; it may
 alter the new object and refuses by raising a StatusError."""
 
 
-def _same_but_times(new: Json, old: Json) -> bool:
+def _differs_only_in_times(new: Json, old: Json) -> bool:
     """Whether nothing but the times in managedFields differs, which is no change (apiserver
     fieldmanager ignoreManagedFieldsTimestampsTransformer)."""
 
@@ -60,7 +67,7 @@ def _same_but_times(new: Json, old: Json) -> bool:
     return owners(new) == owners(old) and rest(new) == rest(old)
 
 
-class Store:
+class ObjectStore:
     """All objects of the demo cluster.
 
     Objects that come out of `get`, `list` and changes are shared: never alter them; `mutate` hands
@@ -68,17 +75,19 @@ class Store:
     after the write is complete; a listener may write, what it writes is told afterwards.
     """
 
-    def __init__(self, clock: Clock | None = None, *, seed: int = 0, history: int = 2000) -> None:
-        self.clock: Clock = clock or SystemClock()
+    def __init__(
+        self, clock: TimeSource | None = None, *, seed: int = 0, history: int = 2000
+    ) -> None:
+        self.clock: TimeSource = clock or SystemClock()
         self.version = 1000
-        self.admission: list[Admission] = []
+        self.admission: list[AdmissionHook] = []
         self._random = random.Random(seed)  # noqa: S311 - names and uids that tests can replay
         self._history_size = history
         self._objects: dict[Resource, dict[Key, Json]] = {r: {} for r in RESOURCES}
-        self._histories = {r: History(history, self.version) for r in RESOURCES}
+        self._histories = {r: ChangeLog(history, self.version) for r in RESOURCES}
         self._listeners: list[tuple[Resource | None, Listener]] = []
-        self._untold: deque[Change] = deque()
-        self._telling = False
+        self._undelivered: deque[ObjectChange] = deque()
+        self._delivering = False
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -101,8 +110,8 @@ class Store:
     def snapshot(self, resource: Resource, version: int) -> dict[Key, Json]:
         """All objects of a kind as they were at `version`; StatusError 410 when forgotten."""
         history = self._histories[resource]
-        if version < history.floor:
-            raise _too_old(version, history)
+        if version < history.compacted_version:
+            raise _expired_error(version, history)
         objects = dict(self._objects[resource])
         for change in reversed(history.changes):
             if change.version <= version:
@@ -116,7 +125,7 @@ class Store:
 
     def timestamp(self) -> str:
         """Now, as the API writes it."""
-        return timestamp(self.clock.now())
+        return format_datetime(self.clock.now())
 
     # -- writing ------------------------------------------------------------------------------
 
@@ -127,7 +136,7 @@ class Store:
         new = copy_json(obj)
         meta = new.setdefault("metadata", {})
         if not meta.get("name") and meta.get("generateName"):
-            meta["name"] = self._generate(resource, meta)
+            meta["name"] = self._generate_name(resource, meta)
         if resource.namespaced:
             name = meta.get("namespace", "")
             namespace = self.find(NAMESPACES, "", name)
@@ -146,7 +155,7 @@ class Store:
         if resource.generation:
             meta["generation"] = 1
         meta.pop("resourceVersion", None)
-        self._admit(resource, new, None, "")
+        self._run_admission(resource, new, None, "")
         return new if dry_run else self._commit("ADDED", resource, new, None)
 
     def update(
@@ -159,9 +168,9 @@ class Store:
         namespace = meta.get("namespace", "") if resource.namespaced else ""
         old = self.get(resource, namespace, meta["name"])
         check_current(resource, meta, old["metadata"])
-        new: Json = copy_json(combine(resource, old, obj, subresource))
+        new: Json = copy_json(merge_update(resource, old, obj, subresource))
         meta = new["metadata"]
-        for field in _KEPT:
+        for field in _SERVER_FIELDS:
             meta.pop(field, None)
             if field in old["metadata"]:
                 meta[field] = old["metadata"][field]
@@ -169,14 +178,14 @@ class Store:
         meta.pop("generation", None)
         if "generation" in old["metadata"]:
             meta["generation"] = old["metadata"]["generation"]
-            if subresource in ("", "scale") and content(old) != content(new):
+            if subresource in ("", "scale") and generation_fields(old) != generation_fields(new):
                 meta["generation"] += 1
-        self._admit(resource, new, old, subresource)
-        if new == old or _same_but_times(new, old):
+        self._run_admission(resource, new, old, subresource)
+        if new == old or _differs_only_in_times(new, old):
             return old
         if dry_run:
             return new
-        if may_go(resource, new):
+        if can_be_removed(resource, new):
             return self._remove(resource, new)
         return self._commit("MODIFIED", resource, new, old)
 
@@ -212,7 +221,7 @@ class Store:
         collector. The last state is returned; with a deletionTimestamp it is still stored."""
         old = self.get(resource, namespace, name)
         check_delete_preconditions(resource, old, uid, version)
-        seconds = grace_of(old, grace) if resource is PODS else 0
+        seconds = grace_period(old, grace) if resource is PODS else 0
         new: Json = copy_json(old)
         meta = new["metadata"]
         finalizer = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}.get(propagation)
@@ -234,7 +243,9 @@ class Store:
                 meta["deletionGracePeriodSeconds"] = 0
             return new if dry_run else self._remove(resource, new)
         if "deletionTimestamp" not in meta or seconds != meta.get("deletionGracePeriodSeconds"):
-            meta["deletionTimestamp"] = timestamp(self.clock.now() + timedelta(seconds=seconds))
+            meta["deletionTimestamp"] = format_datetime(
+                self.clock.now() + timedelta(seconds=seconds)
+            )
             if resource is NAMESPACES:
                 meta.pop("deletionGracePeriodSeconds", None)
             else:
@@ -248,12 +259,12 @@ class Store:
     def watch(self, resource: Resource | None, since: int | None = None) -> Subscription:
         """Changes after the version `since` (None: from now on). StatusError 410 when changes
         after it are already forgotten."""
-        backlog: Iterable[Change] = ()
+        backlog: Iterable[ObjectChange] = ()
         if since is not None and since < self.version:
             wanted = RESOURCES if resource is None else (resource,)
             for history in (self._histories[r] for r in wanted):
-                if since < history.floor:
-                    raise _too_old(since, history)
+                if since < history.compacted_version:
+                    raise _expired_error(since, history)
             backlog = sorted(
                 (c for r in wanted for c in self._histories[r].changes if c.version > since),
                 key=lambda change: change.version,
@@ -274,7 +285,7 @@ class Store:
         self.version += 1
         for history in self._histories.values():
             history.changes.clear()
-            history.floor = self.version
+            history.compacted_version = self.version
 
     # -- keeping ------------------------------------------------------------------------------
 
@@ -305,7 +316,7 @@ class Store:
             ) from error
         self.version = max(self.version, version)
         self._objects = objects
-        self._histories = {r: History(self._history_size, self.version) for r in RESOURCES}
+        self._histories = {r: ChangeLog(self._history_size, self.version) for r in RESOURCES}
         # uids made from here on must not repeat those in the file
         self._random.seed(f"{self._random.random()} {self.version}")
 
@@ -319,40 +330,42 @@ class Store:
             del self._objects[resource][key]
         else:
             self._objects[resource][key] = new
-        change = Change(type_, resource, new, old, self.version)
-        self._histories[resource].add(change)
-        self._untold.append(change)
-        self._tell()
+        change = ObjectChange(type_, resource, new, old, self.version)
+        self._histories[resource].append(change)
+        self._undelivered.append(change)
+        self._deliver()
         return new
 
-    def _tell(self) -> None:
-        if self._telling:
+    def _deliver(self) -> None:
+        if self._delivering:
             return
-        self._telling = True
+        self._delivering = True
         try:
-            while self._untold:
-                change = self._untold.popleft()
+            while self._undelivered:
+                change = self._undelivered.popleft()
                 for resource, listener in self._listeners:
                     if resource is None or resource is change.resource:
                         listener(change)
         finally:
-            self._telling = False
+            self._delivering = False
 
     def _remove(self, resource: Resource, last: Json) -> Json:
         old = self._objects[resource][key_of(last)]
         return self._commit("DELETED", resource, last, old)
 
-    def _admit(self, resource: Resource, new: Json, old: Json | None, subresource: str) -> None:
+    def _run_admission(
+        self, resource: Resource, new: Json, old: Json | None, subresource: str
+    ) -> None:
         for admit in self.admission:
             admit(self, resource, new, old, subresource)
 
-    def _generate(self, resource: Resource, meta: Json) -> str:
+    def _generate_name(self, resource: Resource, meta: Json) -> str:
         base = str(meta["generateName"])[:58]
         while True:
-            name = base + "".join(self._random.choices(_SUFFIX, k=5))
+            name = base + "".join(self._random.choices(_NAME_ALPHABET, k=5))
             if (meta.get("namespace", ""), name) not in self._objects[resource]:
                 return name
 
 
-def _too_old(version: int, history: History) -> status.StatusError:
-    return status.expired(f"too old resource version: {version} ({history.floor})")
+def _expired_error(version: int, history: ChangeLog) -> status.StatusError:
+    return status.expired(f"too old resource version: {version} ({history.compacted_version})")

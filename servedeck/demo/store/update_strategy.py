@@ -5,16 +5,16 @@ from __future__ import annotations
 from servedeck.demo.resources import NAMESPACES, Resource
 from servedeck.demo.store.objects import Json
 
-ALL = "*"
+SPEC_AND_STATUS = "*"
 """As `subresource` of a write by a controller: spec and status in one step, as a binding does."""
 
 
-def content(obj: Json) -> Json:
+def generation_fields(obj: Json) -> Json:
     """What `metadata.generation` counts: all but metadata and status."""
     return {key: value for key, value in obj.items() if key not in ("metadata", "status")}
 
 
-def combine(resource: Resource, old: Json, obj: Json, subresource: str) -> Json:
+def merge_update(resource: Resource, old: Json, obj: Json, subresource: str) -> Json:
     """The object that results when `obj` is written to the subresource."""
     if subresource == "status":
         meta = dict(old["metadata"])
@@ -22,7 +22,7 @@ def combine(resource: Resource, old: Json, obj: Json, subresource: str) -> Json:
             meta["managedFields"] = obj["metadata"]["managedFields"]
         return _with_status({**old, "metadata": meta}, obj)
     typed = {**obj, "apiVersion": resource.api_version, "kind": resource.kind}
-    if subresource == ALL or not resource.has_status:
+    if subresource == SPEC_AND_STATUS or not resource.has_status:
         return typed
     return _with_status(typed, old)
 
@@ -32,7 +32,7 @@ def _with_status(obj: Json, source: Json) -> Json:
     return {**rest, "status": source["status"]} if "status" in source else rest
 
 
-def may_go(resource: Resource, obj: Json) -> bool:
+def can_be_removed(resource: Resource, obj: Json) -> bool:
     """Nothing holds an object any longer that was asked to go."""
     meta = obj["metadata"]
     if "deletionTimestamp" not in meta or meta.get("finalizers"):
@@ -42,7 +42,7 @@ def may_go(resource: Resource, obj: Json) -> bool:
     return not meta.get("deletionGracePeriodSeconds")
 
 
-def grace_of(pod: Json, asked: int | None) -> int:
+def grace_period(pod: Json, asked: int | None) -> int:
     """Seconds a Pod has to stop (kubernetes pkg/registry/core/pod/strategy.go,
     CheckGracefulDelete)."""
     spec = pod.get("spec", {})

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from servedeck.demo.workloads.server_config import FURIOSA, OTHER, Server
+from servedeck.demo.workloads.server_config import FURIOSA, OTHER, ServerConfig
 
 PREFIX = "demo.servedeck.dev/"
 LOADING = PREFIX + "loading"
@@ -35,7 +35,7 @@ PULL = PREFIX + "pull"
 """Time that pulling the image takes."""
 
 
-class Cause(StrEnum):
+class FailureCause(StrEnum):
     """Why an instance dies."""
 
     NONE = ""
@@ -53,7 +53,7 @@ class Cause(StrEnum):
 
 
 @dataclass(frozen=True)
-class Plan:
+class InstancePlan:
     """Times in seconds after the start; None for never. `hangs_at` and `unready_at` are when
     /health stops answering, and when it begins to answer 503."""
 
@@ -61,10 +61,10 @@ class Plan:
     dies_after: float | None = None
     exit_code: int = 0
     reason: str = "Error"
-    cause: Cause = Cause.NONE
+    cause: FailureCause = FailureCause.NONE
     hangs_at: float | None = None
     unready_at: float | None = None
-    slow: float = 1.0
+    slowdown: float = 1.0
 
     def health(self, elapsed: float) -> int:
         """What GET /health finds: 0 nobody listens, -1 no answer in time, or the status."""
@@ -82,91 +82,102 @@ class Plan:
         return sorted(time for time in times if time is not None)
 
 
-def plan(
-    server: Server, annotations: Mapping[str, str], device_memory: float, seed: str, number: int
-) -> Plan:
+def plan_instance(
+    server: ServerConfig,
+    annotations: Mapping[str, str],
+    device_memory: float,
+    seed: str,
+    number: int,
+) -> InstancePlan:
     """How the instance goes. `device_memory`: GiB of one accelerator of the node. `seed` and
     `number` (of restarts) make the times of this instance."""
     rng = random.Random(f"{seed}/{number}")  # noqa: S311 - a story, not a secret
-    failure = _failure(server, device_memory, rng)
+    failure = _startup_failure(server, device_memory, rng)
     if failure is not None:
         return failure
     ready = _ready_after(server, annotations, rng)
-    dies, cause = _death(annotations, rng)
-    return Plan(
+    dies, cause = _planned_death(annotations, rng)
+    return InstancePlan(
         ready_after=ready,
         dies_after=dies,
-        exit_code=137 if cause is Cause.LEAK else 1,
-        reason="OOMKilled" if cause is Cause.LEAK else "Error",
+        exit_code=137 if cause is FailureCause.LEAK else 1,
+        reason="OOMKilled" if cause is FailureCause.LEAK else "Error",
         cause=cause,
-        hangs_at=duration(annotations.get(HANG)),
-        unready_at=duration(annotations.get(UNREADY)),
-        slow=_factor(annotations.get(SLOW)),
+        hangs_at=parse_duration(annotations.get(HANG)),
+        unready_at=parse_duration(annotations.get(UNREADY)),
+        slowdown=_parse_factor(annotations.get(SLOW)),
     )
 
 
-def _failure(server: Server, device_memory: float, rng: random.Random) -> Plan | None:
+def _startup_failure(
+    server: ServerConfig, device_memory: float, rng: random.Random
+) -> InstancePlan | None:
     """The plan of an instance that cannot start, None for one that can."""
 
-    def fails(after: float, cause: Cause, code: int = 1, reason: str = "Error") -> Plan:
-        return Plan(None, after * rng.uniform(0.9, 1.15), code, reason, cause)
+    def fails(
+        after: float, cause: FailureCause, code: int = 1, reason: str = "Error"
+    ) -> InstancePlan:
+        return InstancePlan(None, after * rng.uniform(0.9, 1.15), code, reason, cause)
 
     if server.missing_program:
-        return Plan(None, 0.0, 128, "StartError", Cause.NO_PROGRAM)
+        return InstancePlan(None, 0.0, 128, "StartError", FailureCause.NO_PROGRAM)
     if server.engine == OTHER:
         return None
-    if server.usage:
-        return fails(5.0, Cause.USAGE, 2)
+    if server.usage_error:
+        return fails(5.0, FailureCause.USAGE, 2)
     if server.model is None:
-        return fails(11.0, Cause.NO_MODEL)
-    if server.model.gated and not server.token:
-        return fails(9.0, Cause.GATED)
+        return fails(11.0, FailureCause.NO_MODEL)
+    if server.model.gated and not server.has_hf_token:
+        return fails(9.0, FailureCause.GATED)
     if server.accelerators < 1:
-        return fails(8.0, Cause.NO_DEVICE)
+        return fails(8.0, FailureCause.NO_DEVICE)
     if server.engine == FURIOSA:
-        needed = server.model.weights(server.quantization) / max(1, server.accelerators)
+        needed = server.model.weights_gib(server.quantization) / max(1, server.accelerators)
     elif server.tp * server.pp * server.dp > server.accelerators:
-        return fails(14.0, Cause.WORLD_SIZE)
+        return fails(14.0, FailureCause.WORLD_SIZE)
     else:
-        needed = server.weights
-    load = _load_seconds(server)
-    host = host_memory(server)
-    if server.memory and server.memory < host:
+        needed = server.weights_gib
+    load = _weight_loading_seconds(server)
+    host = host_memory_gib(server)
+    if server.memory_limit_gib and server.memory_limit_gib < host:
         return fails(
-            10 + load * min(0.95, server.memory / host), Cause.MEMORY_LIMIT, 137, "OOMKilled"
+            10 + load * min(0.95, server.memory_limit_gib / host),
+            FailureCause.MEMORY_LIMIT,
+            137,
+            "OOMKilled",
         )
     usable = device_memory * server.utilization
     if needed + 1.5 > usable:
-        return fails(14 + load * min(1.0, usable / needed), Cause.DEVICE_MEMORY)
-    if kv_tokens(server, device_memory) < server.max_len:
-        return fails(24 + load, Cause.KV_CACHE)
+        return fails(14 + load * min(1.0, usable / needed), FailureCause.DEVICE_MEMORY)
+    if kv_cache_tokens(server, device_memory) < server.max_model_len:
+        return fails(24 + load, FailureCause.KV_CACHE)
     return None
 
 
-def host_memory(server: Server) -> float:
+def host_memory_gib(server: ServerConfig) -> float:
     """GiB of host memory that a server needs while it loads: the process and its workers, and the
     part of the weights that is on its way."""
     if server.model is None:
         return 0.5
-    weights = server.model.weights(server.quantization)
+    weights = server.model.weights_gib(server.quantization)
     return 4.0 + 1.2 * server.tp * server.pp + 0.22 * weights
 
 
-def kv_tokens(server: Server, device_memory: float) -> int:
+def kv_cache_tokens(server: ServerConfig, device_memory: float) -> int:
     """Tokens that fit into the KV cache, over all accelerators of one replica."""
     if server.model is None:
         return 0
     ranks = max(1, server.tp * server.pp)
     if server.engine == FURIOSA:
         ranks = max(1, server.accelerators)
-        weights = server.model.weights(server.quantization) / ranks
+        weights = server.model.weights_gib(server.quantization) / ranks
     else:
-        weights = server.weights
+        weights = server.weights_gib
     free = device_memory * server.utilization - weights - 1.4
-    return max(0, int(free * ranks * 2**30 / server.model.kv_bytes) // 16 * 16)
+    return max(0, int(free * ranks * 2**30 / server.model.kv_bytes_per_token) // 16 * 16)
 
 
-def duration(text: str | None) -> float | None:
+def parse_duration(text: str | None) -> float | None:
     """Seconds of "90", "90s", "3m", "1h30m"; None for no text, or one that is not a duration."""
     if not text:
         return None
@@ -177,31 +188,33 @@ def duration(text: str | None) -> float | None:
     return int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(rest or 0)
 
 
-def _load_seconds(server: Server) -> float:
+def _weight_loading_seconds(server: ServerConfig) -> float:
     """Reading the weights at what a shared file system gives."""
     assert server.model is not None
-    return server.model.weights(server.quantization) / 1.35
+    return server.model.weights_gib(server.quantization) / 1.35
 
 
-def _ready_after(server: Server, annotations: Mapping[str, str], rng: random.Random) -> float:
-    told = duration(annotations.get(LOADING))
+def _ready_after(server: ServerConfig, annotations: Mapping[str, str], rng: random.Random) -> float:
+    told = parse_duration(annotations.get(LOADING))
     if told is not None:
         return told
     if server.engine == OTHER:
         return rng.uniform(1.5, 3.0)
-    fixed = 21.0 if server.engine == FURIOSA else 17.0 if server.eager else 43.0
-    return (fixed + _load_seconds(server)) * rng.uniform(0.95, 1.1)
+    fixed = 21.0 if server.engine == FURIOSA else 17.0 if server.enforce_eager else 43.0
+    return (fixed + _weight_loading_seconds(server)) * rng.uniform(0.95, 1.1)
 
 
-def _death(annotations: Mapping[str, str], rng: random.Random) -> tuple[float | None, Cause]:
-    for key, cause in ((LEAK, Cause.LEAK), (CRASH, Cause.DEVICE_ERROR)):
-        after = duration(annotations.get(key))
+def _planned_death(
+    annotations: Mapping[str, str], rng: random.Random
+) -> tuple[float | None, FailureCause]:
+    for key, cause in ((LEAK, FailureCause.LEAK), (CRASH, FailureCause.DEVICE_ERROR)):
+        after = parse_duration(annotations.get(key))
         if after is not None:
             return after * rng.uniform(0.9, 1.1), cause
-    return None, Cause.NONE
+    return None, FailureCause.NONE
 
 
-def _factor(text: str | None) -> float:
+def _parse_factor(text: str | None) -> float:
     try:
         return max(0.1, float(text)) if text else 1.0
     except ValueError:

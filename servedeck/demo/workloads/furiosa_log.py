@@ -5,30 +5,32 @@ from __future__ import annotations
 import time as _time
 from collections.abc import Iterator
 
-from servedeck.demo.workloads.failure_simulation import Cause
-from servedeck.demo.workloads.instance import Instance
-from servedeck.demo.workloads.log_lines import Line, Writer
+from servedeck.demo.workloads.failure_simulation import FailureCause
+from servedeck.demo.workloads.instance import SimulatedInstance
+from servedeck.demo.workloads.log_lines import LogLine, LogWriter
 
 
-def start(instance: Instance) -> Iterator[Line]:
+def startup_lines(instance: SimulatedInstance) -> Iterator[LogLine]:
     """Lines from start until the server listens, as far as the plan lets it come."""
     server, model = instance.server, instance.server.model
-    out = Writer(instance.started)
-    if server.usage:
+    out = LogWriter(instance.started)
+    if server.usage_error:
         return
-    out.at(2.6)
-    yield _info(out, "furiosa_llm.server.app", f"furiosa-llm {server.version} (rev. 5c1f0a7d2)")
-    yield _info(out, "furiosa_llm.server.app", f"Loading model: {server.model_name}")
-    if instance.plan.cause in (Cause.NO_MODEL, Cause.GATED) or model is None:
+    out.advance_to(2.6)
+    yield _info_line(
+        out, "furiosa_llm.server.app", f"furiosa-llm {server.version} (rev. 5c1f0a7d2)"
+    )
+    yield _info_line(out, "furiosa_llm.server.app", f"Loading model: {server.model_name}")
+    if instance.plan.cause in (FailureCause.NO_MODEL, FailureCause.GATED) or model is None:
         return
     devices = ",".join(f"npu:{index}" for index in range(max(1, server.accelerators)))
-    out.step(1.4)
-    yield _info(
+    out.advance(1.4)
+    yield _info_line(
         out, "furiosa_llm.llm", f"Found artifact for {server.model_name} on Hugging Face Hub"
     )
-    if instance.plan.cause is Cause.NO_DEVICE:
+    if instance.plan.cause is FailureCause.NO_DEVICE:
         return
-    yield _info(
+    yield _info_line(
         out,
         "furiosa_llm.llm",
         f"Using devices [{devices}], tensor_parallel_size=8, "
@@ -36,11 +38,11 @@ def start(instance: Instance) -> Iterator[Line]:
     )
     begin = out.offset
     ready = instance.plan.ready_after
-    end = ready if ready is not None else begin + model.weights(server.quantization) / 1.35
+    end = ready if ready is not None else begin + model.weights_gib(server.quantization) / 1.35
     blocks = model.layers // 4
     for index in range(0, blocks + 1, max(1, blocks // 8)):
-        out.at(begin + (end - begin) * 0.8 * index / blocks)
-        yield _info(
+        out.advance_to(begin + (end - begin) * 0.8 * index / blocks)
+        yield _info_line(
             out,
             "furiosa_native_runtime",
             f"Loading weights to device memory: {index * 100 // blocks}% ({index}/{blocks} blocks)",
@@ -48,17 +50,17 @@ def start(instance: Instance) -> Iterator[Line]:
     if ready is None:
         return
     cache = instance.cache_tokens
-    yield _info(
+    yield _info_line(
         out,
         "furiosa_generator",
         f"KV cache: {cache // 16:,} blocks of 16 tokens ({cache:,} tokens)",
     )
-    yield _info(
+    yield _info_line(
         out,
         "furiosa_generator",
-        f"Prefill buckets: 9, decode buckets: 22, max_model_len: {server.max_len}",
+        f"Prefill buckets: 9, decode buckets: 22, max_model_len: {server.max_model_len}",
     )
-    out.at(end - 0.2)
+    out.advance_to(end - 0.2)
     yield out.plain("INFO:     Started server process [1]")
     yield out.plain("INFO:     Waiting for application startup.")
     yield out.plain("INFO:     Application startup complete.")
@@ -67,28 +69,16 @@ def start(instance: Instance) -> Iterator[Line]:
     )
 
 
-def death(instance: Instance, at: float) -> Iterator[Line]:
+def crash_lines(instance: SimulatedInstance, at: float) -> Iterator[LogLine]:
     """The last lines of an instance whose plan lets it die `at`, in seconds after its start."""
     server, cause = instance.server, instance.plan.cause
-    out = Writer(instance.started)
-    out.at(at - 0.5)
-    if cause is Cause.USAGE:
+    out = LogWriter(instance.started)
+    out.advance_to(at - 0.5)
+    if cause is FailureCause.USAGE:
         yield out.plain("usage: furiosa-llm [-h] [-v] {build,serve,route} ...")
-        yield out.plain(f"furiosa-llm: error: {server.usage}")
+        yield out.plain(f"furiosa-llm: error: {server.usage_error}")
         return
-    error = {
-        Cause.GATED: "huggingface_hub.errors.GatedRepoError: 401 Client Error. Cannot access gated "
-        f"repo for url https://huggingface.co/{server.model_name}/resolve/main/artifact.json.",
-        Cause.NO_MODEL: f"OSError: {server.model_name} is not a local folder and is not a valid "
-        "model identifier listed on 'https://huggingface.co/models'",
-        Cause.NO_DEVICE: "furiosa_llm.errors.DeviceError: no RNGD device was found",
-        Cause.DEVICE_MEMORY: "RuntimeError: failed to allocate device memory: out of DRAM on npu:0 "
-        f"(requested {instance.server.weights:.1f} GiB, total {instance.device_memory:.1f} GiB)",
-        Cause.KV_CACHE: "ValueError: no memory is left for the KV cache after loading the weights; "
-        "reduce --max-model-len or use more devices",
-        Cause.DEVICE_ERROR: "RuntimeError: npu:0: device error: PE fault (status 0x2c), the device "
-        "was reset",
-    }.get(cause)
+    error = _crash_error(instance)
     if error is None:
         return
     yield out.plain("Traceback (most recent call last):")
@@ -102,10 +92,10 @@ def death(instance: Instance, at: float) -> Iterator[Line]:
     yield out.plain(error)
 
 
-def shutdown(instance: Instance, at: float) -> Iterator[Line]:
+def shutdown_lines(instance: SimulatedInstance, at: float) -> Iterator[LogLine]:
     """The lines of an instance that got SIGTERM `at`, in seconds after its start."""
-    out = Writer(instance.started)
-    out.at(at)
+    out = LogWriter(instance.started)
+    out.advance_to(at)
     for text in (
         "Shutting down",
         "Waiting for application shutdown.",
@@ -115,10 +105,10 @@ def shutdown(instance: Instance, at: float) -> Iterator[Line]:
         yield out.plain(f"INFO:     {text}")
 
 
-def application(instance: Instance) -> Iterator[Line]:
+def application_startup_lines(instance: SimulatedInstance) -> Iterator[LogLine]:
     """The start of a plain web application, as transformers are."""
-    out = Writer(instance.started)
-    out.at((instance.plan.ready_after or 2.0) - 0.6)
+    out = LogWriter(instance.started)
+    out.advance_to((instance.plan.ready_after or 2.0) - 0.6)
     yield out.plain("INFO:     Started server process [1]")
     yield out.plain("INFO:     Waiting for application startup.")
     yield out.plain("INFO:     Application startup complete.")
@@ -127,10 +117,10 @@ def application(instance: Instance) -> Iterator[Line]:
     )
 
 
-def statistics(instance: Instance, time: float, prompts: float, tokens: float) -> str:
+def statistics_line(instance: SimulatedInstance, time: float, prompts: float, tokens: float) -> str:
     """The line that the engine writes every ten seconds."""
-    running, waiting = instance.running(time)
-    return _format(
+    running, waiting = instance.request_counts(time)
+    return _format_line(
         time,
         "furiosa_generator::metrics",
         f"Avg prompt throughput: {prompts:.1f} tokens/s, Avg generation throughput: "
@@ -139,16 +129,42 @@ def statistics(instance: Instance, time: float, prompts: float, tokens: float) -
     )
 
 
-def access(client: str, method: str, path: str, code: int, phrase: str) -> str:
+def access_line(client: str, method: str, path: str, code: int, phrase: str) -> str:
     """uvicorn's line of a request."""
     return f'INFO:     {client} - "{method} {path} HTTP/1.1" {code} {phrase}'
 
 
-def _info(out: Writer, place: str, text: str) -> Line:
+def _info_line(out: LogWriter, place: str, text: str) -> LogLine:
     line = out.plain("")
-    return Line(line.time, _format(line.time, place, text))
+    return LogLine(line.time, _format_line(line.time, place, text))
 
 
-def _format(time: float, place: str, text: str) -> str:
+def _format_line(time: float, place: str, text: str) -> str:
     moment = _time.strftime("%Y-%m-%dT%H:%M:%S", _time.gmtime(time))
     return f"{moment}.{int(time % 1 * 1000):03d}Z  INFO {place}: {text}"
+
+
+def _crash_error(instance: SimulatedInstance) -> str | None:
+    server, total = instance.server, instance.device_memory
+    return {
+        FailureCause.GATED: (
+            "huggingface_hub.errors.GatedRepoError: 401 Client Error. Cannot access gated repo for "
+            f"url https://huggingface.co/{server.model_name}/resolve/main/artifact.json."
+        ),
+        FailureCause.NO_MODEL: (
+            f"OSError: {server.model_name} is not a local folder and is not a valid model "
+            "identifier listed on 'https://huggingface.co/models'"
+        ),
+        FailureCause.NO_DEVICE: "furiosa_llm.errors.DeviceError: no RNGD device was found",
+        FailureCause.DEVICE_MEMORY: (
+            "RuntimeError: failed to allocate device memory: out of DRAM on npu:0 "
+            f"(requested {server.weights_gib:.1f} GiB, total {total:.1f} GiB)"
+        ),
+        FailureCause.KV_CACHE: (
+            "ValueError: no memory is left for the KV cache after loading the weights; reduce "
+            "--max-model-len or use more devices"
+        ),
+        FailureCause.DEVICE_ERROR: (
+            "RuntimeError: npu:0: device error: PE fault (status 0x2c), the device was reset"
+        ),
+    }.get(instance.plan.cause)

@@ -10,7 +10,7 @@ from typing import Any
 from servedeck.demo.api.kubelet_api import ProxyRequest, ProxyResponse
 from servedeck.demo.clock import Clock
 from servedeck.demo.workloads import furiosa_log, metrics, vllm_log
-from servedeck.demo.workloads.instance import Instance
+from servedeck.demo.workloads.instance import SimulatedInstance
 from servedeck.demo.workloads.server_config import FURIOSA, OTHER
 
 Json = dict[str, Any]
@@ -33,21 +33,23 @@ _SENTENCES = (
 )
 
 
-async def answer(instance: Instance, request: ProxyRequest, clock: Clock) -> ProxyResponse:
+async def handle_request(
+    instance: SimulatedInstance, request: ProxyRequest, clock: Clock
+) -> ProxyResponse:
     """What the server behind `instance` answers. It does not check that the server listens."""
     path, _, _ = request.path.partition("?")
     health = instance.plan.health(clock.time() - instance.started)
     if health == -1:
         await clock.sleep(30.0)
-        return _error(503, "the server does not answer")
+        return _error_response(503, "the server does not answer")
     response = await _route(instance, request, path, health, clock)
     if path not in ("/health", "/metrics", "/ping", "/version", "/load"):
-        _note(instance, request, path, response.status, clock)
+        _log_request(instance, request, path, response.status, clock)
     return response
 
 
 async def _route(
-    instance: Instance, request: ProxyRequest, path: str, health: int, clock: Clock
+    instance: SimulatedInstance, request: ProxyRequest, path: str, health: int, clock: Clock
 ) -> ProxyResponse:
     server = instance.server
     if path in ("/health", "/ping", "/healthz"):
@@ -56,34 +58,34 @@ async def _route(
         return ProxyResponse(200, _JSON, b'{"status":"ok"}')
     if path == "/metrics":
         if request.method != "GET" and server.engine == FURIOSA:
-            return _error(405, "Method Not Allowed")
-        page = metrics.expose(instance, clock.time())
+            return _error_response(405, "Method Not Allowed")
+        page = metrics.render_metrics(instance, clock.time())
         return ProxyResponse(200, {"content-type": metrics.CONTENT_TYPE}, page.encode())
     if path == "/version":
-        return _json(200, {"version": server.version})
+        return _json_response(200, {"version": server.version})
     if path == "/load":
-        return _json(200, {"server_load": instance.running(clock.time())[0]})
+        return _json_response(200, {"server_load": instance.request_counts(clock.time())[0]})
     if path.startswith("/v1/") and server.api_key and not _authorized(request, server.api_key):
-        return _json(401, {"error": "Unauthorized"})
+        return _json_response(401, {"error": "Unauthorized"})
     if path == "/v1/models":
-        return _json(200, _models(instance))
+        return _json_response(200, _models(instance))
     if path in ("/v1/chat/completions", "/v1/completions", "/v1/embeddings"):
         if request.method != "POST":
-            return _json(405, {"detail": "Method Not Allowed"})
+            return _json_response(405, {"detail": "Method Not Allowed"})
         if path.endswith("embeddings") is not server.pooling:
             kind = "Embeddings" if path.endswith("embeddings") else "Completions"
-            return _error(400, f"The model does not support {kind} API")
+            return _error_response(400, f"The model does not support {kind} API")
         if health != 200:
-            return _error(
+            return _error_response(
                 503, "EngineCore encountered an issue. See stack trace for the root cause."
             )
         if server.pooling:
             return await _embed(instance, request, clock)
         return await _complete(instance, request, clock, chat=path.endswith("chat/completions"))
-    return _json(404, {"detail": "Not Found"})
+    return _json_response(404, {"detail": "Not Found"})
 
 
-def _models(instance: Instance) -> Json:
+def _models(instance: SimulatedInstance) -> Json:
     server = instance.server
     return {
         "object": "list",
@@ -95,34 +97,34 @@ def _models(instance: Instance) -> Json:
                 "owned_by": "furiosa-ai" if server.engine == FURIOSA else "vllm",
                 "root": server.model_name,
                 "parent": None,
-                "max_model_len": server.max_len,
+                "max_model_len": server.max_model_len,
             }
         ],
     }
 
 
-def _read(instance: Instance, request: ProxyRequest) -> Json | ProxyResponse:
+def _parse_body(instance: SimulatedInstance, request: ProxyRequest) -> Json | ProxyResponse:
     """The body of a request for this server's model, or what is wrong with it."""
     try:
         body = json.loads(request.body or b"null")
     except ValueError:
-        return _error(400, "Invalid JSON in the body of the request")
+        return _error_response(400, "Invalid JSON in the body of the request")
     if not isinstance(body, dict):
-        return _error(400, "The body of the request must be a JSON object")
+        return _error_response(400, "The body of the request must be a JSON object")
     body["model"] = model = body.get("model") or instance.server.served_name
     if model != instance.server.served_name and instance.server.engine != FURIOSA:
-        return _error(404, f"The model `{model}` does not exist.", "NotFoundError")
+        return _error_response(404, f"The model `{model}` does not exist.", "NotFoundError")
     return body
 
 
-async def _embed(instance: Instance, request: ProxyRequest, clock: Clock) -> ProxyResponse:
-    body = _read(instance, request)
+async def _embed(instance: SimulatedInstance, request: ProxyRequest, clock: Clock) -> ProxyResponse:
+    body = _parse_body(instance, request)
     if isinstance(body, ProxyResponse):
         return body
     asked = body.get("input")
     texts = [asked] if isinstance(asked, str) else asked
     if not isinstance(texts, list) or not texts or not all(isinstance(t, str) for t in texts):
-        return _error(400, "1 validation error: 'input' is missing or has the wrong type")
+        return _error_response(400, "1 validation error: 'input' is missing or has the wrong type")
     await clock.sleep(instance.first_token.median)
     data = []
     for index, text in enumerate(texts):
@@ -130,34 +132,38 @@ async def _embed(instance: Instance, request: ProxyRequest, clock: Clock) -> Pro
         vector = [rng.gauss(0, _SPREAD) for _ in range(_DIMENSIONS)]
         data.append({"object": "embedding", "index": index, "embedding": vector})
     tokens = sum(max(1, len(text) // 4) for text in texts)
-    instance.asked_tokens = (instance.asked_tokens[0] + tokens, instance.asked_tokens[1])
+    instance.request_tokens = (instance.request_tokens[0] + tokens, instance.request_tokens[1])
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return _json(200, {"object": "list", "model": body["model"], "data": data, "usage": usage})
+    return _json_response(
+        200, {"object": "list", "model": body["model"], "data": data, "usage": usage}
+    )
 
 
 async def _complete(
-    instance: Instance, request: ProxyRequest, clock: Clock, *, chat: bool
+    instance: SimulatedInstance, request: ProxyRequest, clock: Clock, *, chat: bool
 ) -> ProxyResponse:
-    body = _read(instance, request)
+    body = _parse_body(instance, request)
     if isinstance(body, ProxyResponse):
         return body
     model = body["model"]
     prompt = _prompt(body, chat=chat)
     if prompt is None:
         field = "messages" if chat else "prompt"
-        return _error(400, f"1 validation error: '{field}' is missing or has the wrong type")
+        return _error_response(
+            400, f"1 validation error: '{field}' is missing or has the wrong type"
+        )
     given = (body.get(name) for name in ("max_completion_tokens", "max_tokens"))
     limit = next((value for value in given if value is not None), 256)
     if not isinstance(limit, int) or limit < 1:
-        return _error(400, f"max_tokens must be at least 1, got {limit}.")
-    rng = instance.rng(("answer", prompt, len(instance.asked)))
-    words = _text(instance, prompt, rng).split(" ")
+        return _error_response(400, f"max_tokens must be at least 1, got {limit}.")
+    rng = instance.rng(("answer", prompt, len(instance.logged_requests)))
+    words = _answer_text(instance, prompt, rng).split(" ")
     reason = "stop" if len(words) <= limit else "length"
     tokens = [word if index == 0 else f" {word}" for index, word in enumerate(words[:limit])]
     used = (max(1, len(prompt) // 4), len(tokens))
-    instance.asked_tokens = (
-        instance.asked_tokens[0] + used[0],
-        instance.asked_tokens[1] + used[1],
+    instance.request_tokens = (
+        instance.request_tokens[0] + used[0],
+        instance.request_tokens[1] + used[1],
     )
     identity = f"{'chatcmpl' if chat else 'cmpl'}-{rng.getrandbits(128):032x}"
     frame = {"id": identity, "created": int(clock.time()), "model": model}
@@ -177,11 +183,11 @@ async def _complete(
     choice: Json = {"index": 0, "logprobs": None, "finish_reason": reason}
     choice |= {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
     kind = "chat.completion" if chat else "text_completion"
-    return _json(200, {**frame, "object": kind, "choices": [choice], "usage": usage})
+    return _json_response(200, {**frame, "object": kind, "choices": [choice], "usage": usage})
 
 
 async def _stream(
-    instance: Instance,
+    instance: SimulatedInstance,
     clock: Clock,
     frame: Json,
     tokens: list[str],
@@ -227,7 +233,7 @@ def _prompt(body: Json, *, chat: bool) -> str | None:
     return content if isinstance(content, str) else None
 
 
-def _text(instance: Instance, prompt: str, rng: random.Random) -> str:
+def _answer_text(instance: SimulatedInstance, prompt: str, rng: random.Random) -> str:
     asked = " ".join(prompt.split())
     asked = asked if len(asked) <= 60 else f"{asked[:57]}..."
     opening = f'This is {instance.server.served_name} on {instance.pod}. You asked: "{asked}"'
@@ -239,18 +245,20 @@ def _authorized(request: ProxyRequest, key: str) -> bool:
     return headers.get("authorization") == f"Bearer {key}"
 
 
-def _note(instance: Instance, request: ProxyRequest, path: str, status: int, clock: Clock) -> None:
+def _log_request(
+    instance: SimulatedInstance, request: ProxyRequest, path: str, status: int, clock: Clock
+) -> None:
     form = furiosa_log if instance.server.engine in (FURIOSA, OTHER) else vllm_log
     phrase = _PHRASES.get(status, "")
-    line = form.access("10.42.0.1:40022", request.method, path, status, phrase)
-    instance.note(clock.time(), line)
+    line = form.access_line("10.42.0.1:40022", request.method, path, status, phrase)
+    instance.log_request(clock.time(), line)
 
 
-def _json(status: int, body: Json) -> ProxyResponse:
+def _json_response(status: int, body: Json) -> ProxyResponse:
     return ProxyResponse(status, _JSON, json.dumps(body).encode())
 
 
-def _error(status: int, message: str, kind: str = "BadRequestError") -> ProxyResponse:
+def _error_response(status: int, message: str, kind: str = "BadRequestError") -> ProxyResponse:
     kind = {405: "MethodNotAllowed", 503: "ServiceUnavailableError"}.get(status, kind)
     body = {"error": {"message": message, "type": kind, "param": None, "code": status}}
-    return _json(status, body)
+    return _json_response(status, body)

@@ -7,9 +7,9 @@ import random
 from bisect import insort
 from dataclasses import dataclass, field
 
-from servedeck.demo.workloads.failure_simulation import Plan, kv_tokens
-from servedeck.demo.workloads.server_config import OTHER, Server
-from servedeck.demo.workloads.traffic import Share
+from servedeck.demo.workloads.failure_simulation import InstancePlan, kv_cache_tokens
+from servedeck.demo.workloads.server_config import OTHER, ServerConfig
+from servedeck.demo.workloads.traffic import TrafficShare
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class Latency:
     def mean(self) -> float:
         return self.median * math.exp(self.sigma**2 / 2)
 
-    def times(self, factor: float) -> Latency:
+    def scaled(self, factor: float) -> Latency:
         return Latency(self.median * factor, self.sigma)
 
 
 @dataclass
-class Instance:
+class SimulatedInstance:
     """The `number`-th instance (from 0) of a container of a Pod, started at `started`.
 
     `asked` holds what users really sent through the proxy, as (time, log line).
@@ -45,15 +45,15 @@ class Instance:
     container: str
     number: int
     started: float
-    server: Server
-    plan: Plan
-    share: Share
+    server: ServerConfig
+    plan: InstancePlan
+    traffic_share: TrafficShare
     device: str = ""
     device_memory: float = 79.2
     ended: float | None = None
     killed: bool = False
-    asked: list[tuple[float, str]] = field(default_factory=list)
-    asked_tokens: tuple[int, int] = (0, 0)
+    logged_requests: list[tuple[float, str]] = field(default_factory=list)
+    request_tokens: tuple[int, int] = (0, 0)
 
     @property
     def key(self) -> str:
@@ -71,9 +71,9 @@ class Instance:
     def listens(self, now: float) -> bool:
         return now >= self.ready_at and (self.ended is None or now < self.ended)
 
-    def note(self, time: float, line: str) -> None:
+    def log_request(self, time: float, line: str) -> None:
         """Writes the line of a real request into the log."""
-        insort(self.asked, (time, line))
+        insort(self.logged_requests, (time, line))
 
     # -- how fast it is -----------------------------------------------------------------------
 
@@ -92,17 +92,17 @@ class Instance:
         """Time between two tokens."""
         params = self.server.model.params if self.server.model else 8.0
         ranks = max(1, self.server.tp * self.server.pp)
-        return Latency((0.007 + 0.0011 * params / ranks) * self.plan.slow, 0.35)
+        return Latency((0.007 + 0.0011 * params / ranks) * self.plan.slowdown, 0.35)
 
     @property
     def first_token(self) -> Latency:
         """Time to the first token."""
         params = self.server.model.params if self.server.model else 8.0
         ranks = max(1, self.server.tp * self.server.pp)
-        return Latency((0.06 + 0.006 * params / ranks) * self.plan.slow, 0.6)
+        return Latency((0.06 + 0.006 * params / ranks) * self.plan.slowdown, 0.6)
 
     @property
-    def whole(self) -> Latency:
+    def request_time(self) -> Latency:
         """Time of a whole request."""
         if self.server.engine == OTHER:
             return Latency(0.04, 0.5)
@@ -110,25 +110,27 @@ class Instance:
 
     @property
     def cache_tokens(self) -> int:
-        return kv_tokens(self.server, self.device_memory)
+        return kv_cache_tokens(self.server, self.device_memory)
 
-    def running(self, now: float) -> tuple[int, int]:
+    def request_counts(self, now: float) -> tuple[int, int]:
         """(running, waiting) requests, by Little's law with a little noise."""
-        rate, slow = self.share.rate(now)
-        mean = (rate - slow) * self.whole.mean + slow * self.whole.mean * SLOWER
+        rate, slow = self.traffic_share.rate(now)
+        mean = (
+            rate - slow
+        ) * self.request_time.mean + slow * self.request_time.mean * SLOW_REQUEST_FACTOR
         noise = self.rng(("running", int(now // 10))).gauss(0, 0.35 * math.sqrt(mean + 0.01))
         count = max(0, round(mean + noise))
-        room = max(1, self.server.max_seqs)
+        room = max(1, self.server.max_num_seqs)
         return min(count, room), max(0, count - room)
 
     def cache_usage(self, now: float) -> float:
         """Share of the KV cache in use, 0 to 1."""
-        running, _ = self.running(now)
+        running, _ = self.request_counts(now)
         if not self.cache_tokens:
             return 0.0
         each = self.prompt_tokens + self.output_tokens / 2
         return min(1.0, running * each / self.cache_tokens)
 
 
-SLOWER = 3.4
+SLOW_REQUEST_FACTOR = 3.4
 """A slow request takes so many times as long as a common one."""

@@ -8,19 +8,19 @@ import math
 from collections.abc import Iterator
 
 from servedeck.demo.workloads import furiosa_log, vllm_crash_log, vllm_log
-from servedeck.demo.workloads.failure_simulation import Cause
-from servedeck.demo.workloads.instance import Instance
-from servedeck.demo.workloads.log_lines import Line
+from servedeck.demo.workloads.failure_simulation import FailureCause
+from servedeck.demo.workloads.instance import SimulatedInstance
+from servedeck.demo.workloads.log_lines import LogLine
 from servedeck.demo.workloads.server_config import FURIOSA, OTHER, VLLM
 
-SLOT = 10.0
+STATISTICS_INTERVAL_SECONDS = 10.0
 """Seconds between two lines of statistics."""
-KEPT = 10 * 2**20
+ROTATION_BYTES = 10 * 2**20
 """Bytes of a log after which the kubelet rotates it (containerLogMaxSize)."""
-_LINE = 96
+_LINE_BYTES = 96
 """About the bytes of a line."""
 
-_PATHS = (
+_REQUESTS = (
     ("POST", "/v1/chat/completions"),
     ("POST", "/v1/chat/completions"),
     ("POST", "/v1/chat/completions"),
@@ -28,51 +28,55 @@ _PATHS = (
 )
 
 
-class Log:
+class InstanceLog:
     """Lines of one instance between any two times, in order."""
 
-    def __init__(self, instance: Instance) -> None:
+    def __init__(self, instance: SimulatedInstance) -> None:
         self.instance = instance
         vllm = instance.server.engine == VLLM
         self._format = vllm_log if vllm else furiosa_log
-        self._death_lines = vllm_crash_log.death if vllm else furiosa_log.death
-        self._start = list(self._startup())
+        self._death_lines = vllm_crash_log.crash_lines if vllm else furiosa_log.crash_lines
+        self._cached_startup = list(self._startup_lines())
 
-    def begin(self, now: float) -> float:
+    def oldest_time(self, now: float) -> float:
         """Time of the oldest line that rotation has left."""
-        rate = self.instance.share.load.mean + 0.2
-        return max(self.instance.started, self._end(now) - KEPT / (rate * _LINE))
+        rate = self.instance.traffic_share.load.mean + 0.2
+        return max(
+            self.instance.started, self._clip_to_end(now) - ROTATION_BYTES / (rate * _LINE_BYTES)
+        )
 
-    def blocks(self, since: float, until: float) -> Iterator[list[Line]]:
+    def blocks(self, since: float, until: float) -> Iterator[list[LogLine]]:
         """Lines with since <= time <= until in blocks of about ten seconds; empty ones are left
         out. `until` past the end of the instance means its end."""
-        until = self._end(until)
-        since = max(since, self.begin(until))
-        block = [line for line in self._start if since <= line.time <= until]
+        until = self._clip_to_end(until)
+        since = max(since, self.oldest_time(until))
+        block = [line for line in self._cached_startup if since <= line.time <= until]
         if block:
             yield block
-        ready, quiet = self.instance.ready_at, self._quiet()
+        ready, quiet = self.instance.ready_at, self._last_regular_time()
         if since < until and ready < until:
-            first = max(0, math.floor((since - ready) / SLOT))
+            first = max(0, math.floor((since - ready) / STATISTICS_INTERVAL_SECONDS))
             for index in itertools.count(first):
-                begin = ready + index * SLOT
+                begin = ready + index * STATISTICS_INTERVAL_SECONDS
                 if begin > min(until, quiet):
                     break
                 limit = min(until, quiet)
-                lines = [line for line in self._slot(index) if since <= line.time <= limit]
+                lines = [
+                    line for line in self._interval_lines(index) if since <= line.time <= limit
+                ]
                 if lines:
                     yield lines
-        block = [line for line in self._ending() if since <= line.time <= until]
+        block = [line for line in self._final_lines() if since <= line.time <= until]
         if block:
             yield block
 
-    def tail(self, count: int, until: float, since: float = 0.0) -> list[Line]:
+    def tail(self, count: int, until: float, since: float = 0.0) -> list[LogLine]:
         """The last `count` lines up to `until`, of those not before `since`."""
         if count <= 0:
             return []
-        until = self._end(until)
-        since = max(since, self.begin(until))
-        span = SLOT * 4
+        until = self._clip_to_end(until)
+        since = max(since, self.oldest_time(until))
+        span = STATISTICS_INTERVAL_SECONDS * 4
         while True:
             begin = max(since, until - span)
             lines = [line for block in self.blocks(begin, until) for line in block]
@@ -85,7 +89,7 @@ class Log:
         end = self.instance.ended
         if end is not None and after >= end:
             return None
-        for line in self._start:
+        for line in self._cached_startup:
             if line.time > after:
                 return line.time
         ready = self.instance.ready_at
@@ -98,7 +102,7 @@ class Log:
         soonest = min(candidates)
         return soonest if math.isfinite(soonest) else after + 5.0
 
-    def last_words(self) -> str:
+    def termination_message(self) -> str:
         """The end of the log, as terminationMessagePolicy FallbackToLogsOnError puts it into the
         container's status: at most 80 lines and 2048 bytes (kubelet kuberuntime_container.go)."""
         lines = self.tail(80, self.instance.ended or math.inf)
@@ -107,22 +111,22 @@ class Log:
 
     # -- inner --------------------------------------------------------------------------------
 
-    def _end(self, until: float) -> float:
+    def _clip_to_end(self, until: float) -> float:
         ended = self.instance.ended
         return until if ended is None else min(until, ended)
 
-    def _startup(self) -> Iterator[Line]:
+    def _startup_lines(self) -> Iterator[LogLine]:
         instance = self.instance
-        if instance.plan.cause is Cause.NO_PROGRAM:
+        if instance.plan.cause is FailureCause.NO_PROGRAM:
             return
         if instance.server.engine == OTHER:
-            lines: Iterator[Line] = furiosa_log.application(instance)
+            lines: Iterator[LogLine] = furiosa_log.application_startup_lines(instance)
         else:
-            lines = self._format.start(instance)
-        limit = min(self._quiet(), instance.ready_at)
+            lines = self._format.startup_lines(instance)
+        limit = min(self._last_regular_time(), instance.ready_at)
         yield from (line for line in lines if line.time <= limit)
 
-    def _quiet(self) -> float:
+    def _last_regular_time(self) -> float:
         """When the process begins to end."""
         plan, instance = self.instance.plan, self.instance
         planned = math.inf if plan.dies_after is None else instance.started + plan.dies_after - 0.95
@@ -130,7 +134,7 @@ class Log:
         ended = math.inf if instance.ended is None else instance.ended - 0.05
         return min(planned, hangs, ended)
 
-    def _ending(self) -> Iterator[Line]:
+    def _final_lines(self) -> Iterator[LogLine]:
         instance, plan = self.instance, self.instance.plan
         if instance.server.engine == OTHER and instance.ended is None:
             return
@@ -138,35 +142,37 @@ class Log:
             if instance.server.engine != OTHER:
                 yield from self._death_lines(instance, plan.dies_after)
         elif instance.ended is not None and plan.hangs_at is None:
-            yield from self._format.shutdown(instance, instance.ended - instance.started - 0.04)
+            yield from self._format.shutdown_lines(
+                instance, instance.ended - instance.started - 0.04
+            )
 
-    def _slot(self, index: int) -> list[Line]:
+    def _interval_lines(self, index: int) -> list[LogLine]:
         instance = self.instance
-        begin = instance.ready_at + index * SLOT
-        end = begin + SLOT
-        before, after = instance.share.slot(begin, end)
+        begin = instance.ready_at + index * STATISTICS_INTERVAL_SECONDS
+        end = begin + STATISTICS_INTERVAL_SECONDS
+        before, after = instance.traffic_share.interval(begin, end)
         count = math.floor(after) - math.floor(before)
         rng = instance.rng(("slot", index))
         lines = []
         for _ in range(count):
             client = f"10.42.{rng.randint(0, 6)}.{rng.randint(2, 250)}:{rng.randint(32768, 60999)}"
-            method, path = rng.choice(_PATHS)
+            method, path = rng.choice(_REQUESTS)
             failed = rng.random() < 0.006
             code, phrase = (400, "Bad Request") if failed else (200, "OK")
             if instance.server.pooling:
                 path = "/v1/embeddings"
-            text = self._format.access(client, method, path, code, phrase)
-            lines.append(Line(begin + rng.random() * SLOT, text))
+            text = self._format.access_line(client, method, path, code, phrase)
+            lines.append(LogLine(begin + rng.random() * STATISTICS_INTERVAL_SECONDS, text))
         lines.sort()
-        asked = [Line(*entry) for entry in instance.asked if begin <= entry[0] < end]
+        asked = [LogLine(*entry) for entry in instance.logged_requests if begin <= entry[0] < end]
         if asked:
             lines = list(heapq.merge(lines, asked))
         if instance.server.engine in (VLLM, FURIOSA) and (count or asked or index % 30 == 0):
-            rate = (after - before) / SLOT
+            rate = (after - before) / STATISTICS_INTERVAL_SECONDS
             lines.append(
-                Line(
+                LogLine(
                     end - 0.001,
-                    self._format.statistics(
+                    self._format.statistics_line(
                         instance,
                         end - 0.001,
                         rate * instance.prompt_tokens * rng.uniform(0.8, 1.2),

@@ -22,7 +22,7 @@ _BYTES = {
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelInfo:
     """`params` in billions. `layers`, `kv_heads` and `head_dim` give the bytes that the KV cache
     takes for each token; they are those of the models' published config.json."""
 
@@ -31,20 +31,20 @@ class Model:
     layers: int
     kv_heads: int
     head_dim: int
-    max_len: int
+    max_model_len: int
     architecture: str
     gated: bool = False
     shards: int = 4
     quantization: str = ""
 
-    def weights(self, quantization: str = "") -> float:
+    def weights_gib(self, quantization: str = "") -> float:
         """Size of the weights in GiB."""
         scheme = (quantization or self.quantization).lower()
         each = next((size for key, size in _BYTES.items() if key in scheme), 2.0)
         return self.params * 1e9 * each / GIB
 
     @property
-    def kv_bytes(self) -> int:
+    def kv_bytes_per_token(self) -> int:
         """Bytes of KV cache for each token in 16 bit."""
         return 2 * self.layers * self.kv_heads * self.head_dim * 2
 
@@ -53,28 +53,28 @@ _LLAMA = "LlamaForCausalLM"
 _QWEN3 = "Qwen3ForCausalLM"
 _EXAONE = "ExaoneForCausalLM"
 
-MODELS: tuple[Model, ...] = (
-    Model("meta-llama/Llama-3.1-8B-Instruct", 8.03, 32, 8, 128, 131072, _LLAMA, True, 4),
-    Model("meta-llama/Llama-3.2-3B-Instruct", 3.21, 28, 8, 128, 131072, _LLAMA, True, 2),
-    Model("meta-llama/Llama-3.3-70B-Instruct", 70.6, 80, 8, 128, 131072, _LLAMA, True, 30),
-    Model("Qwen/Qwen3-4B-Instruct-2507", 4.02, 36, 8, 128, 262144, _QWEN3, False, 3),
-    Model("Qwen/Qwen3-8B", 8.19, 36, 8, 128, 40960, _QWEN3, False, 5),
-    Model("Qwen/Qwen3-32B", 32.8, 64, 8, 128, 40960, _QWEN3, False, 17),
-    Model("Qwen/Qwen3-32B-AWQ", 32.8, 64, 8, 128, 40960, _QWEN3, False, 4, "awq"),
-    Model("Qwen/Qwen3-Embedding-8B", 7.57, 36, 8, 128, 40960, _QWEN3, False, 4),
-    Model("Qwen/Qwen2.5-VL-7B-Instruct", 8.29, 28, 4, 128, 128000, "Qwen2_5_VLForConditionalGeneration", False, 5),
-    Model("Qwen/Qwen2.5-Coder-32B-Instruct", 32.8, 64, 8, 128, 32768, "Qwen2ForCausalLM", False, 14),
-    Model("LGAI-EXAONE/EXAONE-4.0-32B", 32.0, 64, 8, 128, 131072, "Exaone4ForCausalLM", False, 14),
-    Model("LGAI-EXAONE/EXAONE-3.5-7.8B-Instruct", 7.82, 32, 8, 128, 32768, _EXAONE, False, 7),
-    Model("mistralai/Mistral-Small-3.2-24B-Instruct-2506", 24.0, 40, 8, 128, 131072, "MistralForCausalLM", False, 10),
-    Model("mistralai/Mistral-7B-Instruct-v0.3", 7.25, 32, 8, 128, 32768, "MistralForCausalLM", True, 3),
-    Model("google/gemma-3-12b-it", 12.2, 48, 8, 240, 131072, "Gemma3ForConditionalGeneration", True, 5),
-    Model("openai/gpt-oss-20b", 20.9, 24, 8, 64, 131072, "GptOssForCausalLM", False, 3, "mxfp4"),
-    Model("BAAI/bge-m3", 0.57, 24, 16, 64, 8192, "XLMRobertaModel", False, 1),
-    Model("furiosa-ai/Llama-3.1-8B-Instruct", 8.03, 32, 8, 128, 131072, _LLAMA, False, 4),
-    Model("furiosa-ai/Llama-3.3-70B-Instruct", 70.6, 80, 8, 128, 131072, _LLAMA, False, 30),
-    Model("furiosa-ai/EXAONE-3.5-7.8B-Instruct", 7.82, 32, 8, 128, 32768, _EXAONE, False, 7),
-    Model("furiosa-ai/Qwen3-32B-FP8", 32.8, 64, 8, 128, 40960, _QWEN3, False, 7, "fp8"),
+MODELS: tuple[ModelInfo, ...] = (
+    ModelInfo("meta-llama/Llama-3.1-8B-Instruct", 8.03, 32, 8, 128, 131072, _LLAMA, True, 4),
+    ModelInfo("meta-llama/Llama-3.2-3B-Instruct", 3.21, 28, 8, 128, 131072, _LLAMA, True, 2),
+    ModelInfo("meta-llama/Llama-3.3-70B-Instruct", 70.6, 80, 8, 128, 131072, _LLAMA, True, 30),
+    ModelInfo("Qwen/Qwen3-4B-Instruct-2507", 4.02, 36, 8, 128, 262144, _QWEN3, False, 3),
+    ModelInfo("Qwen/Qwen3-8B", 8.19, 36, 8, 128, 40960, _QWEN3, False, 5),
+    ModelInfo("Qwen/Qwen3-32B", 32.8, 64, 8, 128, 40960, _QWEN3, False, 17),
+    ModelInfo("Qwen/Qwen3-32B-AWQ", 32.8, 64, 8, 128, 40960, _QWEN3, False, 4, "awq"),
+    ModelInfo("Qwen/Qwen3-Embedding-8B", 7.57, 36, 8, 128, 40960, _QWEN3, False, 4),
+    ModelInfo("Qwen/Qwen2.5-VL-7B-Instruct", 8.29, 28, 4, 128, 128000, "Qwen2_5_VLForConditionalGeneration", False, 5),
+    ModelInfo("Qwen/Qwen2.5-Coder-32B-Instruct", 32.8, 64, 8, 128, 32768, "Qwen2ForCausalLM", False, 14),
+    ModelInfo("LGAI-EXAONE/EXAONE-4.0-32B", 32.0, 64, 8, 128, 131072, "Exaone4ForCausalLM", False, 14),
+    ModelInfo("LGAI-EXAONE/EXAONE-3.5-7.8B-Instruct", 7.82, 32, 8, 128, 32768, _EXAONE, False, 7),
+    ModelInfo("mistralai/Mistral-Small-3.2-24B-Instruct-2506", 24.0, 40, 8, 128, 131072, "MistralForCausalLM", False, 10),
+    ModelInfo("mistralai/Mistral-7B-Instruct-v0.3", 7.25, 32, 8, 128, 32768, "MistralForCausalLM", True, 3),
+    ModelInfo("google/gemma-3-12b-it", 12.2, 48, 8, 240, 131072, "Gemma3ForConditionalGeneration", True, 5),
+    ModelInfo("openai/gpt-oss-20b", 20.9, 24, 8, 64, 131072, "GptOssForCausalLM", False, 3, "mxfp4"),
+    ModelInfo("BAAI/bge-m3", 0.57, 24, 16, 64, 8192, "XLMRobertaModel", False, 1),
+    ModelInfo("furiosa-ai/Llama-3.1-8B-Instruct", 8.03, 32, 8, 128, 131072, _LLAMA, False, 4),
+    ModelInfo("furiosa-ai/Llama-3.3-70B-Instruct", 70.6, 80, 8, 128, 131072, _LLAMA, False, 30),
+    ModelInfo("furiosa-ai/EXAONE-3.5-7.8B-Instruct", 7.82, 32, 8, 128, 32768, _EXAONE, False, 7),
+    ModelInfo("furiosa-ai/Qwen3-32B-FP8", 32.8, 64, 8, 128, 40960, _QWEN3, False, 7, "fp8"),
 )  # fmt: skip
 
 _BY_NAME = {model.name.lower(): model for model in MODELS}
@@ -82,7 +82,7 @@ _SIZE = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)\s*[bB](?![a-zA-Z])")
 _PUBLISHERS = frozenset(model.name.partition("/")[0].lower() for model in MODELS)
 
 
-def find(name: str) -> Model | None:
+def find_model(name: str) -> ModelInfo | None:
     """The model of that name; None for one that does not exist.
 
     A name that is not in the table counts as existing when a known publisher could have it and it
@@ -100,4 +100,4 @@ def find(name: str) -> Model | None:
     params = float(size[1]) if size else 8.0
     layers = 32 if params < 20 else 64 if params < 60 else 80
     shards = max(1, round(params / 2.4))
-    return Model(name, params, layers, 8, 128, 32768, _LLAMA, False, shards)
+    return ModelInfo(name, params, layers, 8, 128, 32768, _LLAMA, False, shards)

@@ -11,19 +11,19 @@ from servedeck.demo.api.kubelet_api import LogOptions, ProxyRequest, ProxyRespon
 from servedeck.demo.api.status import bad_request
 from servedeck.demo.clock import Clock
 from servedeck.demo.controllers.kubelet.kubelet import Kubelet
-from servedeck.demo.workloads.inference_api import answer
-from servedeck.demo.workloads.instance import Instance
-from servedeck.demo.workloads.instance_log import Log
-from servedeck.demo.workloads.log_lines import Line
+from servedeck.demo.workloads.inference_api import handle_request
+from servedeck.demo.workloads.instance import SimulatedInstance
+from servedeck.demo.workloads.instance_log import InstanceLog
+from servedeck.demo.workloads.log_lines import LogLine
 from servedeck.demo.workloads.server_config import OTHER
 
 Json = dict[str, Any]
 
-_MOST = 256
+_CHUNK_LINES = 256
 """Lines in one chunk, so that a long log does not hold up the others."""
 
 
-class Runtime:
+class NodeRuntime:
     """The nodes, as the API's `Kubelet` protocol wants them."""
 
     def __init__(self, kubelet: Kubelet, clock: Clock) -> None:
@@ -32,17 +32,17 @@ class Runtime:
 
     async def logs(self, pod: Json, container: str, options: LogOptions) -> AsyncIterator[bytes]:
         """The lines of a container's current or previous instance; see LogOptions."""
-        instance = self._instance(pod, container, previous=options.previous)
-        log = Log(instance)
+        instance = self._find_instance(pod, container, previous=options.previous)
+        log = InstanceLog(instance)
         now = self._clock.time()
         since = options.since.timestamp() if options.since is not None else 0.0
         if options.tail is not None:
             yield _encode(log.tail(options.tail, now, since), options)
         else:
-            waiting: list[Line] = []
+            waiting: list[LogLine] = []
             for block in log.blocks(since, now):
                 waiting += block
-                if len(waiting) >= _MOST:
+                if len(waiting) >= _CHUNK_LINES:
                     yield _encode(waiting, options)
                     waiting = []
                     await asyncio.sleep(0)
@@ -59,16 +59,22 @@ class Runtime:
         found = [i for i in self._kubelet.instances(pod["metadata"]["uid"]) if i.listens(now)]
         for instance in found:
             if instance.server.port == port:
-                return await answer(self._last(instance, found, request), request, self._clock)
+                return await handle_request(
+                    self._answering_instance(instance, found, request), request, self._clock
+                )
         raise ConnectionRefusedError(f"nothing listens on port {port}")
 
-    def _last(self, instance: Instance, found: list[Instance], request: ProxyRequest) -> Instance:
+    def _answering_instance(
+        self, instance: SimulatedInstance, found: list[SimulatedInstance], request: ProxyRequest
+    ) -> SimulatedInstance:
         """Who answers in the end: a transformer hands on to the inference server beside it."""
         if instance.server.engine != OTHER or not request.path.startswith("/v1/"):
             return instance
         return next((other for other in found if other.server.engine != OTHER), instance)
 
-    async def _follow(self, log: Log, after: float, options: LogOptions) -> AsyncIterator[bytes]:
+    async def _follow(
+        self, log: InstanceLog, after: float, options: LogOptions
+    ) -> AsyncIterator[bytes]:
         while (due := log.next_time(after)) is not None:
             await self._clock.sleep(max(0.05, due - self._clock.time()))
             now = self._clock.time()
@@ -79,7 +85,7 @@ class Runtime:
             if lines:
                 yield _encode(lines, options)
 
-    def _instance(self, pod: Json, container: str, *, previous: bool) -> Instance:
+    def _find_instance(self, pod: Json, container: str, *, previous: bool) -> SimulatedInstance:
         meta = pod["metadata"]
         worker = self._kubelet.container(meta["uid"], container)
         found = None
@@ -97,13 +103,13 @@ class Runtime:
         return found
 
 
-def _encode(lines: list[Line], options: LogOptions) -> bytes:
+def _encode(lines: list[LogLine], options: LogOptions) -> bytes:
     if not options.timestamps:
         return "".join(f"{line.text}\n" for line in lines).encode()
-    return "".join(f"{_stamp(line.time)} {line.text}\n" for line in lines).encode()
+    return "".join(f"{_format_timestamp(line.time)} {line.text}\n" for line in lines).encode()
 
 
-def _stamp(time: float) -> str:
+def _format_timestamp(time: float) -> str:
     """RFC 3339 with nanoseconds, as the container runtime writes it."""
     moment = datetime.fromtimestamp(time, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{int(time % 1 * 1e9):09d}Z"

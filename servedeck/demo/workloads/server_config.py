@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from servedeck.demo.workloads.model_sizes import GIB, Model, find
+from servedeck.demo.workloads.model_sizes import GIB, ModelInfo, find_model
 from servedeck.serving.units import quantity
 
 Json = dict[str, Any]
@@ -22,13 +22,13 @@ _PROGRAMS = frozenset(
 )
 """Programs that the demo's images hold; any other command is not found in $PATH."""
 
-_SHARED = frozenset(
+_COMMON_FLAGS = frozenset(
     "--host --port --served-model-name --max-model-len --pipeline-parallel-size -pp "
     "--data-parallel-size -dp --revision --api-key --enable-prefix-caching "
     "--no-enable-prefix-caching --enable-auto-tool-choice --tool-call-parser --reasoning-parser "
     "--chat-template --trust-remote-code --max-num-batched-tokens --model".split()
 )
-_VLLM = _SHARED | frozenset(
+_VLLM_FLAGS = _COMMON_FLAGS | frozenset(
     "--tensor-parallel-size -tp --dtype --quantization -q --gpu-memory-utilization "
     "--max-num-seqs --kv-cache-dtype --enforce-eager --root-path --shutdown-timeout "
     "--max-num-queued-reqs --max-num-queued-tokens --enable-chunked-prefill --seed --swap-space "
@@ -40,7 +40,7 @@ _VLLM = _SHARED | frozenset(
     "--override-generation-config --hf-overrides --compilation-config --disable-log-stats "
     "--show-hidden-metrics-for-version --allowed-origins --max-logprobs --rope-scaling".split()
 )
-_FURIOSA = _SHARED | frozenset(
+_FURIOSA_FLAGS = _COMMON_FLAGS | frozenset(
     "--devices --max-concurrency --fxb --data-parallel-routing-policy --speculative-model".split()
 )
 _SWITCHES = frozenset(
@@ -56,32 +56,32 @@ OTHER = "other"
 
 
 @dataclass(frozen=True)
-class Server:
+class ServerConfig:
     """What a container runs. `usage` is the argument parser's complaint, "" where it has none;
     `missing_program` the command that its image does not hold."""
 
     engine: str
     version: str = ""
     model_name: str = ""
-    model: Model | None = None
+    model: ModelInfo | None = None
     served_name: str = ""
     port: int = 8000
     tp: int = 1
     pp: int = 1
     dp: int = 1
-    max_len: int = 0
+    max_model_len: int = 0
     dtype: str = "auto"
     quantization: str = ""
     utilization: float = 0.92
-    max_seqs: int = 256
-    eager: bool = False
+    max_num_seqs: int = 256
+    enforce_eager: bool = False
     api_key: str = ""
-    token: bool = False
-    usage: str = ""
+    has_hf_token: bool = False
+    usage_error: str = ""
     missing_program: str = ""
     resource: str = ""
     accelerators: int = 0
-    memory: float = 0.0
+    memory_limit_gib: float = 0.0
     """Memory limit in GiB; 0 for none."""
     arguments: dict[str, str] = field(default_factory=dict)
 
@@ -93,35 +93,35 @@ class Server:
         )
 
     @property
-    def weights(self) -> float:
+    def weights_gib(self) -> float:
         """GiB of weights on each accelerator."""
         if self.model is None:
             return 0.0
-        return self.model.weights(self.quantization) / max(1, self.tp * self.pp)
+        return self.model.weights_gib(self.quantization) / max(1, self.tp * self.pp)
 
 
-def read(container: Json, env: Mapping[str, str]) -> Server:
+def parse_container(container: Json, env: Mapping[str, str]) -> ServerConfig:
     """What a container of a Pod's spec runs; `env` is its environment, references resolved."""
     image = str(container.get("image") or "")
-    words = _words(container)
-    engine = _engine(image, words)
+    words = _command_line(container)
+    engine = _detect_engine(image, words)
     limits = (container.get("resources") or {}).get("limits") or {}
     resource, count = _accelerator(limits)
     common: Json = {
         "engine": engine,
-        "version": _version(image, engine),
+        "version": _image_version(image, engine),
         "resource": resource,
         "accelerators": count,
-        "memory": _gib(limits.get("memory")),
-        "missing_program": _missing(container, words),
-        "port": _port(container),
+        "memory_limit_gib": _to_gib(limits.get("memory")),
+        "missing_program": _missing_program(container, words),
+        "port": _container_port(container),
     }
     if engine == OTHER:
-        return Server(**common)
-    return _inference(engine, words, env, common)
+        return ServerConfig(**common)
+    return _inference_server(engine, words, env, common)
 
 
-def gpu_memory(product: str) -> float:
+def device_memory_gib(product: str) -> float:
     """GiB of memory that the driver shows for an accelerator, by its product label."""
     for key, size in (
         ("H200", 139.8),
@@ -135,42 +135,46 @@ def gpu_memory(product: str) -> float:
     return 48.0 if "rngd" in product.lower() else 79.2
 
 
-def _inference(engine: str, words: Sequence[str], env: Mapping[str, str], common: Json) -> Server:
-    flags = _FURIOSA if engine == FURIOSA else _VLLM
-    positional, options, usage = _parse(engine, words, flags)
+def _inference_server(
+    engine: str, words: Sequence[str], env: Mapping[str, str], common: Json
+) -> ServerConfig:
+    flags = _FURIOSA_FLAGS if engine == FURIOSA else _VLLM_FLAGS
+    positional, options, usage = _parse_options(engine, words, flags)
     model_name = positional or options.get("--model", "")
-    model = find(model_name) if model_name else None
+    model = find_model(model_name) if model_name else None
     if not usage and not model_name:
-        model_name, model = "Qwen/Qwen3-0.6B", find("Qwen/Qwen3-0.6B")
-    usage = usage or _bad_value(engine, options)
+        model_name, model = "Qwen/Qwen3-0.6B", find_model("Qwen/Qwen3-0.6B")
+    usage = usage or _invalid_value(engine, options)
 
     def number(*names: str, default: int) -> int:
         text = next((options[name] for name in names if name in options), "")
         return int(text) if text.isdigit() else default
 
-    max_len = _length(options.get("--max-model-len", "")) or (model.max_len if model else 0)
-    return Server(
+    max_len = _parse_token_count(options.get("--max-model-len", "")) or (
+        model.max_model_len if model else 0
+    )
+    return ServerConfig(
         model_name=model_name,
         model=model,
         served_name=options.get("--served-model-name", model_name),
         tp=number("--tensor-parallel-size", "-tp", default=1) if engine == VLLM else 1,
         pp=number("--pipeline-parallel-size", "-pp", default=1),
         dp=number("--data-parallel-size", "-dp", default=1),
-        max_len=max_len,
+        max_model_len=max_len,
         dtype=options.get("--dtype", "auto"),
         quantization=options.get("--quantization", options.get("-q", "")),
-        utilization=_fraction(options.get("--gpu-memory-utilization", "")),
-        max_seqs=number("--max-num-seqs", "--max-concurrency", default=256),
-        eager="--enforce-eager" in options,
+        utilization=_parse_fraction(options.get("--gpu-memory-utilization", "")),
+        max_num_seqs=number("--max-num-seqs", "--max-concurrency", default=256),
+        enforce_eager="--enforce-eager" in options,
         api_key=options.get("--api-key", ""),
-        token=bool(env.get("HF_TOKEN") or env.get("HUGGING_FACE_HUB_TOKEN")),
-        usage=usage,
+        has_hf_token=bool(env.get("HF_TOKEN") or env.get("HUGGING_FACE_HUB_TOKEN")),
+        usage_error=usage,
         arguments=options,
         **(common | {"port": number("--port", default=8000)}),
     )
 
 
-def _words(container: Json) -> list[str]:
+def _command_line(container: Json) -> list[str]:
     """Command and args in one list; a shell's "-c" script is taken apart."""
     words = [str(word) for word in (container.get("command") or [])]
     words += [str(word) for word in (container.get("args") or [])]
@@ -187,7 +191,7 @@ def _words(container: Json) -> list[str]:
     return words
 
 
-def _engine(image: str, words: Sequence[str]) -> str:
+def _detect_engine(image: str, words: Sequence[str]) -> str:
     program = words[0].rpartition("/")[2] if words else ""
     if program == "furiosa-llm" or "furiosa-llm" in image:
         return FURIOSA
@@ -196,7 +200,7 @@ def _engine(image: str, words: Sequence[str]) -> str:
     return OTHER
 
 
-def _version(image: str, engine: str) -> str:
+def _image_version(image: str, engine: str) -> str:
     tag = image.rpartition(":")[2] if ":" in image.rpartition("/")[2] else ""
     match = re.match(r"v?(\d+\.\d+(?:\.\d+)*)", tag)
     if match:
@@ -204,7 +208,7 @@ def _version(image: str, engine: str) -> str:
     return {VLLM: "0.33.0", FURIOSA: "2026.4.0"}.get(engine, "")
 
 
-def _missing(container: Json, words: Sequence[str]) -> str:
+def _missing_program(container: Json, words: Sequence[str]) -> str:
     command = container.get("command") or []
     if not command:
         return ""
@@ -212,7 +216,7 @@ def _missing(container: Json, words: Sequence[str]) -> str:
     return "" if program in _PROGRAMS or program.startswith("/") else program
 
 
-def _parse(
+def _parse_options(
     engine: str, words: Sequence[str], flags: frozenset[str]
 ) -> tuple[str, dict[str, str], str]:
     """(positional model, options, complaint) as argparse would find them."""
@@ -255,7 +259,7 @@ def _parse(
     return positional, options, f"unrecognized arguments: {' '.join(unknown)}" if unknown else ""
 
 
-def _bad_value(engine: str, options: Mapping[str, str]) -> str:
+def _invalid_value(engine: str, options: Mapping[str, str]) -> str:
     for name in ("--tensor-parallel-size", "--port", "--max-num-seqs", "--pipeline-parallel-size"):
         text = options.get(name)
         if text is not None and not text.isdigit():
@@ -264,15 +268,15 @@ def _bad_value(engine: str, options: Mapping[str, str]) -> str:
         choices = ", ".join(repr(choice) for choice in _DTYPES)
         return f"argument --dtype: invalid choice: {dtype!r} (choose from {choices})"
     text = options.get("--gpu-memory-utilization")
-    if text is not None and not 0 < _fraction(text, bad=-1.0) <= 1:
+    if text is not None and not 0 < _parse_fraction(text, bad=-1.0) <= 1:
         return f"argument --gpu-memory-utilization: invalid value: {text!r}"
     text = options.get("--max-model-len")
-    if text is not None and text not in ("auto", "-1") and not _length(text):
+    if text is not None and text not in ("auto", "-1") and not _parse_token_count(text):
         return f"argument --max-model-len: invalid value: {text!r}"
     return ""
 
 
-def _length(text: str) -> int:
+def _parse_token_count(text: str) -> int:
     """A number of tokens: "8192", "1k" is 1000 and "1K" is 1024, as vLLM reads them."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([kKmM]?)", text)
     if match is None:
@@ -280,7 +284,7 @@ def _length(text: str) -> int:
     return int(float(match[1]) * {"": 1, "k": 1000, "K": 1024, "m": 10**6, "M": 2**20}[match[2]])
 
 
-def _fraction(text: str, bad: float = 0.92) -> float:
+def _parse_fraction(text: str, bad: float = 0.92) -> float:
     try:
         return float(text) if text else 0.92
     except ValueError:
@@ -290,20 +294,20 @@ def _fraction(text: str, bad: float = 0.92) -> float:
 def _accelerator(limits: Mapping[str, Any]) -> tuple[str, int]:
     for key, value in limits.items():
         if key.startswith(("nvidia.com/", "furiosa.ai/", "amd.com/")):
-            return key, int(_amount(value))
+            return key, int(_quantity_or_zero(value))
     return "", 0
 
 
-def _port(container: Json) -> int:
+def _container_port(container: Json) -> int:
     ports = container.get("ports") or []
     return int(ports[0].get("containerPort") or 8080) if ports else 8080
 
 
-def _gib(value: Any) -> float:
-    return float(_amount(value)) / GIB
+def _to_gib(value: Any) -> float:
+    return float(_quantity_or_zero(value)) / GIB
 
 
-def _amount(value: Any) -> Fraction:
+def _quantity_or_zero(value: Any) -> Fraction:
     """A quantity; 0 where there is none or it is not one."""
     try:
         return quantity(str(value)) if value is not None else Fraction(0)

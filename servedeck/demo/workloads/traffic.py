@@ -13,13 +13,13 @@ from typing import NamedTuple
 _DAY = 86_400.0
 
 
-class Wave(NamedTuple):
+class LoadWave(NamedTuple):
     period: float
     share: float
     phase: float
 
 
-class Load:
+class RequestLoad:
     """Requests a second to one serving over time: a mean with a day's curve and small ripples.
 
     A part of them is slow, the larger the more there are. Both rates are sums of sines, so the
@@ -30,90 +30,90 @@ class Load:
         rng = random.Random(seed)  # noqa: S311 - a story, not a secret
         self.mean = mean
         noon = rng.uniform(5.0, 9.0) * 3600
-        self._day = Wave(_DAY, 0.45, noon)
+        self._day = LoadWave(_DAY, 0.45, noon)
         self._ripples = (
-            Wave(rng.uniform(2100, 2700), 0.14, rng.uniform(0, 3600)),
-            Wave(rng.uniform(380, 520), 0.08, rng.uniform(0, 600)),
+            LoadWave(rng.uniform(2100, 2700), 0.14, rng.uniform(0, 3600)),
+            LoadWave(rng.uniform(380, 520), 0.08, rng.uniform(0, 600)),
         )
         self._slow_mean = rng.uniform(0.05, 0.11)
 
     def rate(self, time: float) -> float:
-        return self.mean * (1 + sum(_value(w, time) for w in (self._day, *self._ripples)))
+        return self.mean * (1 + sum(_wave_value(w, time) for w in (self._day, *self._ripples)))
 
     def slow_rate(self, time: float) -> float:
-        return self.mean * self._slow_mean * (1 + 2.1 * _value(self._day, time))
+        return self.mean * self._slow_mean * (1 + 2.1 * _wave_value(self._day, time))
 
     def integral(self, time: float) -> tuple[float, float]:
         """(all requests, slow ones) since the epoch's begin, up to a constant."""
-        total = time + sum(_sum(w, time) for w in (self._day, *self._ripples))
-        slow = self._slow_mean * (time + 2.1 * _sum(self._day, time))
+        total = time + sum(_wave_integral(w, time) for w in (self._day, *self._ripples))
+        slow = self._slow_mean * (time + 2.1 * _wave_integral(self._day, time))
         return self.mean * total, self.mean * slow
 
 
-def _value(wave: Wave, time: float) -> float:
+def _wave_value(wave: LoadWave, time: float) -> float:
     return wave.share * math.cos(2 * math.pi * (time - wave.phase) / wave.period)
 
 
-def _sum(wave: Wave, time: float) -> float:
+def _wave_integral(wave: LoadWave, time: float) -> float:
     turn = 2 * math.pi / wave.period
     return wave.share * math.sin(turn * (time - wave.phase)) / turn
 
 
-class Point(NamedTuple):
+class SharePoint(NamedTuple):
     """From `time` on the Pod gets one part in `among` of the load (0: none)."""
 
     time: float
     total: float
     slow: float
-    among: int
+    sharers: int
 
 
 @dataclass
-class Share:
+class TrafficShare:
     """What one instance of an inference server has got so far."""
 
-    load: Load
-    points: list[Point] = field(default_factory=list)
+    load: RequestLoad
+    points: list[SharePoint] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
 
-    def turn(self, time: float, among: int) -> None:
+    def set_sharers(self, time: float, among: int) -> None:
         """From now on it shares the load with so many."""
-        total, slow = self.at(time)
-        if self.points and self.points[-1].among == among:
+        total, slow = self.counts_at(time)
+        if self.points and self.points[-1].sharers == among:
             return
-        self.points.append(Point(time, total, slow, among))
+        self.points.append(SharePoint(time, total, slow, among))
         self.times.append(time)
 
-    def at(self, time: float) -> tuple[float, float]:
+    def counts_at(self, time: float) -> tuple[float, float]:
         """(all requests, slow ones) until `time`."""
         index = bisect_right(self.times, time) - 1
         if index < 0:
             return 0.0, 0.0
         point = self.points[index]
-        if not point.among:
+        if not point.sharers:
             return point.total, point.slow
         now, before = self.load.integral(time), self.load.integral(point.time)
         return (
-            point.total + max(0.0, now[0] - before[0]) / point.among,
-            point.slow + max(0.0, now[1] - before[1]) / point.among,
+            point.total + max(0.0, now[0] - before[0]) / point.sharers,
+            point.slow + max(0.0, now[1] - before[1]) / point.sharers,
         )
 
-    def slot(self, begin: float, end: float) -> tuple[float, float]:
+    def interval(self, begin: float, end: float) -> tuple[float, float]:
         """(requests until `begin`, until `end`) as far as is known at `begin`: what turns later
         does not count, so that lines once written stay as they are."""
-        before = self.at(begin)[0]
+        before = self.counts_at(begin)[0]
         index = bisect_right(self.times, begin) - 1
-        if index < 0 or not self.points[index].among:
+        if index < 0 or not self.points[index].sharers:
             return before, before
         added = self.load.integral(end)[0] - self.load.integral(begin)[0]
-        return before, before + max(0.0, added) / self.points[index].among
+        return before, before + max(0.0, added) / self.points[index].sharers
 
     def rate(self, time: float) -> tuple[float, float]:
         """(all requests, slow ones) a second at `time`."""
         index = bisect_right(self.times, time) - 1
-        if index < 0 or not self.points[index].among:
+        if index < 0 or not self.points[index].sharers:
             return 0.0, 0.0
-        among = self.points[index].among
+        among = self.points[index].sharers
         return self.load.rate(time) / among, self.load.slow_rate(time) / among
 
 
@@ -122,34 +122,34 @@ class Traffic:
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
-        self._loads: dict[str, Load] = {}
-        self._ready: dict[str, dict[str, Share]] = {}
+        self._loads: dict[str, RequestLoad] = {}
+        self._shares: dict[str, dict[str, TrafficShare]] = {}
 
-    def load(self, serving: str, mean: float | None = None) -> Load:
+    def load(self, serving: str, mean: float | None = None) -> RequestLoad:
         """The load of a serving ("namespace/name"), made when first asked for."""
         found = self._loads.get(serving)
         if found is None or (mean is not None and found.mean != mean):
             rng = random.Random(f"{self._seed}/{serving}/mean")  # noqa: S311
             chosen = mean if mean is not None else math.exp(rng.uniform(-1.2, 1.3))
-            found = self._loads[serving] = Load(chosen, f"{self._seed}/{serving}")
+            found = self._loads[serving] = RequestLoad(chosen, f"{self._seed}/{serving}")
         return found
 
-    def share(self, serving: str, mean: float | None = None) -> Share:
-        return Share(self.load(serving, mean))
+    def new_share(self, serving: str, mean: float | None = None) -> TrafficShare:
+        return TrafficShare(self.load(serving, mean))
 
-    def ready(self, serving: str, instance: str, share: Share, time: float) -> None:
+    def add_instance(self, serving: str, instance: str, share: TrafficShare, time: float) -> None:
         """The instance begins to get requests."""
-        self._ready.setdefault(serving, {})[instance] = share
-        self._spread(serving, time)
+        self._shares.setdefault(serving, {})[instance] = share
+        self._redistribute(serving, time)
 
-    def gone(self, serving: str, instance: str, time: float) -> None:
+    def remove_instance(self, serving: str, instance: str, time: float) -> None:
         """The instance gets no more requests; without effect where it got none."""
-        share = self._ready.get(serving, {}).pop(instance, None)
+        share = self._shares.get(serving, {}).pop(instance, None)
         if share is not None:
-            share.turn(time, 0)
-            self._spread(serving, time)
+            share.set_sharers(time, 0)
+            self._redistribute(serving, time)
 
-    def _spread(self, serving: str, time: float) -> None:
-        shares = self._ready[serving].values()
+    def _redistribute(self, serving: str, time: float) -> None:
+        shares = self._shares[serving].values()
         for share in shares:
-            share.turn(time, len(shares))
+            share.set_sharers(time, len(shares))

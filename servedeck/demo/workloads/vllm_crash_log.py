@@ -6,25 +6,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from servedeck.demo.workloads.failure_simulation import Cause
-from servedeck.demo.workloads.instance import Instance
-from servedeck.demo.workloads.log_lines import Line, Writer
+from servedeck.demo.workloads.failure_simulation import FailureCause
+from servedeck.demo.workloads.instance import SimulatedInstance
+from servedeck.demo.workloads.log_lines import LogLine, LogWriter
 
 _MARKER = "^" * 60
 
 
-def death(instance: Instance, at: float) -> Iterator[Line]:
+def crash_lines(instance: SimulatedInstance, at: float) -> Iterator[LogLine]:
     """The last lines of an instance whose plan lets it die `at`, in seconds after its start."""
     server, cause = instance.server, instance.plan.cause
-    out = Writer(instance.started)
-    out.at(at - 0.9)
+    out = LogWriter(instance.started)
+    out.advance_to(at - 0.9)
     api = "(APIServer pid=1) "
     core = f"(EngineCore_DP0 pid={instance.rng('start').randint(190, 320)}) "
-    if cause is Cause.USAGE:
+    if cause is FailureCause.USAGE:
         yield out.plain("usage: vllm serve [model_tag] [options]")
-        yield out.plain(f"vllm serve: error: {server.usage}")
-    elif cause is Cause.GATED:
-        yield from _trace(
+        yield out.plain(f"vllm serve: error: {server.usage_error}")
+    elif cause is FailureCause.GATED:
+        yield from _traceback(
             out,
             api,
             _GATED,
@@ -37,8 +37,8 @@ def death(instance: Instance, at: float) -> Iterator[Line]:
         yield out.plain(
             f"{api}Access to model {server.model_name} is restricted. You must have access to it and be authenticated to access it. Please log in."
         )
-    elif cause is Cause.NO_MODEL:
-        yield from _trace(
+    elif cause is FailureCause.NO_MODEL:
+        yield from _traceback(
             out,
             api,
             _CONFIG,
@@ -49,15 +49,15 @@ def death(instance: Instance, at: float) -> Iterator[Line]:
             f"{api}If this is a private repository, make sure to pass a token having permission to "
             "this repo either by logging in with `hf auth login` or by passing `token=<your_token>`"
         )
-    elif cause is Cause.NO_DEVICE:
-        yield from _trace(
+    elif cause is FailureCause.NO_DEVICE:
+        yield from _traceback(
             out,
             api,
             _DEVICE,
             "RuntimeError: Failed to infer device type, please set the environment variable `VLLM_LOGGING_LEVEL=DEBUG` to turn on verbose logging to help debug the issue.",
         )
-    elif cause is Cause.WORLD_SIZE:
-        yield from _trace(
+    elif cause is FailureCause.WORLD_SIZE:
+        yield from _traceback(
             out,
             core,
             _EXECUTOR,
@@ -65,18 +65,18 @@ def death(instance: Instance, at: float) -> Iterator[Line]:
             f"of available GPUs ({server.accelerators}) in this node. If this is intentional and you "
             "are using:\n- ray, set '--distributed-executor-backend ray'.",
         )
-        yield from _engine_died(out, api)
-    elif cause is Cause.DEVICE_MEMORY:
-        yield from _trace(out, core, _LOAD, _out_of_memory(instance))
-        yield from _engine_died(out, api)
-    elif cause is Cause.KV_CACHE:
-        yield from _trace(out, core, _CACHE, _too_long(instance))
-        yield from _engine_died(out, api)
-    elif cause is Cause.DEVICE_ERROR:
+        yield from _engine_failure(out, api)
+    elif cause is FailureCause.DEVICE_MEMORY:
+        yield from _traceback(out, core, _LOAD, _out_of_memory_error(instance))
+        yield from _engine_failure(out, api)
+    elif cause is FailureCause.KV_CACHE:
+        yield from _traceback(out, core, _CACHE, _kv_cache_error(instance))
+        yield from _engine_failure(out, api)
+    elif cause is FailureCause.DEVICE_ERROR:
         yield out.error(
             core, "dump_input.py:69", "Dumping input data for V1 LLM engine before crash"
         )
-        yield from _trace(
+        yield from _traceback(
             out,
             core,
             _EXECUTE,
@@ -93,10 +93,10 @@ def death(instance: Instance, at: float) -> Iterator[Line]:
         yield out.plain(f"{api}INFO:     Finished server process [1]")
 
 
-def _out_of_memory(instance: Instance) -> str:
+def _out_of_memory_error(instance: SimulatedInstance) -> str:
     total = instance.device_memory
     used = total - 0.4
-    tried = max(112, round(instance.server.weights * 1024 / 160 / 2) * 2)
+    tried = max(112, round(instance.server.weights_gib * 1024 / 160 / 2) * 2)
     return (
         f"torch.OutOfMemoryError: CUDA out of memory. Tried to allocate {tried}.00 MiB. GPU 0 has a "
         f"total capacity of {total:.2f} GiB of which {tried * 0.6:.2f} MiB is free. Including "
@@ -107,23 +107,23 @@ def _out_of_memory(instance: Instance) -> str:
     )
 
 
-def _too_long(instance: Instance) -> str:
+def _kv_cache_error(instance: SimulatedInstance) -> str:
     server = instance.server
     assert server.model is not None
     ranks = max(1, server.tp * server.pp)
-    needed = server.max_len * server.model.kv_bytes / ranks / 2**30
-    free = instance.cache_tokens * server.model.kv_bytes / ranks / 2**30
+    needed = server.max_model_len * server.model.kv_bytes_per_token / ranks / 2**30
+    free = instance.cache_tokens * server.model.kv_bytes_per_token / ranks / 2**30
     return (
         f"ValueError: To serve at least one request with the models's max seq len "
-        f"({server.max_len}), ({needed:.2f} GiB KV cache is needed, which is larger than the "
+        f"({server.max_model_len}), ({needed:.2f} GiB KV cache is needed, which is larger than the "
         f"available KV cache memory ({free:.2f} GiB). Based on the available memory, the estimated "
         f"maximum model length is {instance.cache_tokens}. Try increasing `gpu_memory_utilization` "
         "or decreasing `max_model_len` when initializing the engine."
     )
 
 
-def _engine_died(out: Writer, api: str) -> Iterator[Line]:
-    yield from _trace(
+def _engine_failure(out: LogWriter, api: str) -> Iterator[LogLine]:
+    yield from _traceback(
         out,
         api,
         _CLIENT,
@@ -131,9 +131,9 @@ def _engine_died(out: Writer, api: str) -> Iterator[Line]:
     )
 
 
-def _trace(
-    out: Writer, prefix: str, frames: tuple[tuple[str, int, str, str], ...], error: str
-) -> Iterator[Line]:
+def _traceback(
+    out: LogWriter, prefix: str, frames: tuple[tuple[str, int, str, str], ...], error: str
+) -> Iterator[LogLine]:
     yield out.plain(f"{prefix}Traceback (most recent call last):")
     for path, line, function, code in frames:
         yield out.plain(f'{prefix}  File "{path}", line {line}, in {function}')

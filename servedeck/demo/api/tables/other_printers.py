@@ -6,7 +6,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from servedeck.demo.api.tables.workload_printers import NONE, UNKNOWN, age, dig, name, pairs, since
+from servedeck.demo.api.tables.workload_printers import (
+    NONE,
+    UNKNOWN,
+    age,
+    elapsed,
+    format_labels,
+    lookup,
+    name,
+)
 
 Json = dict[str, Any]
 
@@ -18,7 +26,7 @@ def service(obj: Json, now: datetime) -> list[Any]:
         f"/{p.get('protocol', 'TCP')}"
         for p in spec.get("ports") or ()
     )
-    outside = dig(obj, "status.loadBalancer.ingress") or []
+    outside = lookup(obj, "status.loadBalancer.ingress") or []
     addresses = [i.get("ip") or i.get("hostname", "") for i in outside]
     addresses += spec.get("externalIPs") or []
     kind = spec.get("type", "ClusterIP")
@@ -30,11 +38,11 @@ def service(obj: Json, now: datetime) -> list[Any]:
         spec.get("externalName") or external,
         ports or NONE,
         age(obj, now),
-        pairs(spec.get("selector")),
+        format_labels(spec.get("selector")),
     ]
 
 
-def _some(items: list[str], limit: int = 3) -> str:
+def _join_some(items: list[str], limit: int = 3) -> str:
     if not items:
         return NONE
     more = f" + {len(items) - limit} more..." if len(items) > limit else ""
@@ -49,7 +57,7 @@ def endpoints(obj: Json, now: datetime) -> list[Any]:
             for address in subset.get("addresses") or ():
                 ip = address["ip"]
                 found.append(f"{ip}:{port['port']}" if "port" in port else ip)
-    return [name(obj), _some(found), age(obj, now)]
+    return [name(obj), _join_some(found), age(obj, now)]
 
 
 def endpointslice(obj: Json, now: datetime) -> list[Any]:
@@ -58,8 +66,8 @@ def endpointslice(obj: Json, now: datetime) -> list[Any]:
     return [
         name(obj),
         obj.get("addressType"),
-        _some(ports) if ports else "<unset>",
-        _some(addresses) if addresses else "<unset>",
+        _join_some(ports) if ports else "<unset>",
+        _join_some(addresses) if addresses else "<unset>",
         age(obj, now),
     ]
 
@@ -81,14 +89,14 @@ def event(obj: Json, now: datetime) -> list[Any]:
     if source.get("host"):
         origin += f", {source['host']}"
     return [
-        since(last, now),
+        elapsed(last, now),
         obj.get("type", ""),
         obj.get("reason", ""),
         target,
         about.get("fieldPath", ""),
         origin,
         (obj.get("message") or obj.get("note") or "").strip(),
-        since(first, now),
+        elapsed(first, now),
         str(count),
         name(obj),
     ]
@@ -103,8 +111,8 @@ def secret(obj: Json, now: datetime) -> list[Any]:
     return [name(obj), obj.get("type", "Opaque"), len(obj.get("data") or ()), age(obj, now)]
 
 
-def quota(obj: Json, now: datetime) -> list[Any]:
-    hard, used = dig(obj, "status.hard") or {}, dig(obj, "status.used") or {}
+def resource_quota(obj: Json, now: datetime) -> list[Any]:
+    hard, used = lookup(obj, "status.hard") or {}, lookup(obj, "status.used") or {}
     limits = [key for key in sorted(hard) if key.startswith("limits.")]
     requests = [key for key in sorted(hard) if not key.startswith("limits.")]
 
@@ -127,35 +135,35 @@ def _modes(modes: list[str] | None) -> str:
     return ",".join(_MODES.get(mode, mode) for mode in modes or ())
 
 
-def claim(obj: Json, now: datetime) -> list[Any]:
-    bound = bool(dig(obj, "spec.volumeName"))
+def pvc(obj: Json, now: datetime) -> list[Any]:
+    bound = bool(lookup(obj, "spec.volumeName"))
     return [
         name(obj),
-        "Terminating" if "deletionTimestamp" in obj["metadata"] else dig(obj, "status.phase"),
-        dig(obj, "spec.volumeName") or "",
-        (dig(obj, "status.capacity.storage") or "") if bound else "",
-        _modes(dig(obj, "status.accessModes")) if bound else "",
-        dig(obj, "spec.storageClassName") or "",
-        dig(obj, "spec.volumeAttributesClassName") or _UNSET,
+        "Terminating" if "deletionTimestamp" in obj["metadata"] else lookup(obj, "status.phase"),
+        lookup(obj, "spec.volumeName") or "",
+        (lookup(obj, "status.capacity.storage") or "") if bound else "",
+        _modes(lookup(obj, "status.accessModes")) if bound else "",
+        lookup(obj, "spec.storageClassName") or "",
+        lookup(obj, "spec.volumeAttributesClassName") or _UNSET,
         age(obj, now),
-        dig(obj, "spec.volumeMode") or _UNSET,
+        lookup(obj, "spec.volumeMode") or _UNSET,
     ]
 
 
-def volume(obj: Json, now: datetime) -> list[Any]:
-    ref = dig(obj, "spec.claimRef")
+def persistent_volume(obj: Json, now: datetime) -> list[Any]:
+    ref = lookup(obj, "spec.claimRef")
     return [
         name(obj),
-        dig(obj, "spec.capacity.storage") or "",
-        _modes(dig(obj, "spec.accessModes")),
-        dig(obj, "spec.persistentVolumeReclaimPolicy") or "",
-        "Terminating" if "deletionTimestamp" in obj["metadata"] else dig(obj, "status.phase"),
+        lookup(obj, "spec.capacity.storage") or "",
+        _modes(lookup(obj, "spec.accessModes")),
+        lookup(obj, "spec.persistentVolumeReclaimPolicy") or "",
+        "Terminating" if "deletionTimestamp" in obj["metadata"] else lookup(obj, "status.phase"),
         f"{ref.get('namespace')}/{ref.get('name')}" if ref else "",
-        dig(obj, "spec.storageClassName") or "",
-        dig(obj, "spec.volumeAttributesClassName") or _UNSET,
-        dig(obj, "status.reason") or "",
+        lookup(obj, "spec.storageClassName") or "",
+        lookup(obj, "spec.volumeAttributesClassName") or _UNSET,
+        lookup(obj, "status.reason") or "",
         age(obj, now),
-        dig(obj, "spec.volumeMode") or _UNSET,
+        lookup(obj, "spec.volumeMode") or _UNSET,
     ]
 
 
@@ -173,26 +181,27 @@ def storageclass(obj: Json, now: datetime) -> list[Any]:
 
 
 def ingress(obj: Json, now: datetime) -> list[Any]:
-    hosts = [rule["host"] for rule in dig(obj, "spec.rules") or () if rule.get("host")]
+    hosts = [rule["host"] for rule in lookup(obj, "spec.rules") or () if rule.get("host")]
     addresses = [
-        i.get("ip") or i.get("hostname", "") for i in dig(obj, "status.loadBalancer.ingress") or ()
+        i.get("ip") or i.get("hostname", "")
+        for i in lookup(obj, "status.loadBalancer.ingress") or ()
     ]
     return [
         name(obj),
-        dig(obj, "spec.ingressClassName") or NONE,
-        _some(hosts) if hosts else "*",
+        lookup(obj, "spec.ingressClassName") or NONE,
+        _join_some(hosts) if hosts else "*",
         ",".join(addresses),
-        "80, 443" if dig(obj, "spec.tls") else "80",
+        "80, 443" if lookup(obj, "spec.tls") else "80",
         age(obj, now),
     ]
 
 
 def ingressclass(obj: Json, now: datetime) -> list[Any]:
-    parameters = dig(obj, "spec.parameters") or {}
+    parameters = lookup(obj, "spec.parameters") or {}
     kind = parameters.get("kind", "")
     kind += f".{parameters['apiGroup']}" if parameters.get("apiGroup") else ""
     shown = f"{kind}/{parameters.get('name', '')}" if parameters else NONE
-    return [name(obj), dig(obj, "spec.controller") or "", shown, age(obj, now)]
+    return [name(obj), lookup(obj, "spec.controller") or "", shown, age(obj, now)]
 
 
 def autoscaler(obj: Json, now: datetime) -> list[Any]:
@@ -219,39 +228,39 @@ def autoscaler(obj: Json, now: datetime) -> list[Any]:
 def _metric(metric: Json, now_metric: Json) -> str:
     kind = str(metric.get("type", ""))
     key = kind[:1].lower() + kind[1:]
-    target = dig(metric, f"{key}.target") or {}
-    found = dig(now_metric, f"{key}.current") or {}
+    target = lookup(metric, f"{key}.target") or {}
+    found = lookup(now_metric, f"{key}.current") or {}
     if kind == "Resource" and "averageUtilization" in target:
         used = found.get("averageUtilization")
         shown = f"{used}%" if used is not None else UNKNOWN
-        return f"{dig(metric, 'resource.name')}: {shown}/{target['averageUtilization']}%"
+        return f"{lookup(metric, 'resource.name')}: {shown}/{target['averageUtilization']}%"
     average = "averageValue" in target
     field = "averageValue" if average else "value"
     return f"{found.get(field, UNKNOWN)}/{target.get(field)}{' (avg)' if average else ''}"
 
 
 def lease(obj: Json, now: datetime) -> list[Any]:
-    return [name(obj), dig(obj, "spec.holderIdentity") or "", age(obj, now)]
+    return [name(obj), lookup(obj, "spec.holderIdentity") or "", age(obj, now)]
 
 
 def httproute(obj: Json, now: datetime) -> list[Any]:
-    hosts = dig(obj, "spec.hostnames")
+    hosts = lookup(obj, "spec.hostnames")
     shown = "[" + ",".join(f'"{host}"' for host in hosts) + "]" if hosts else ""
     return [name(obj), shown, age(obj, now)]
 
 
-def _condition(obj: Json, kind: str) -> str:
-    found = (c for c in dig(obj, "status.conditions") or () if c.get("type") == kind)
+def _condition_status(obj: Json, kind: str) -> str:
+    found = (c for c in lookup(obj, "status.conditions") or () if c.get("type") == kind)
     return str(next((c.get("status", "") for c in found), ""))
 
 
 def gateway(obj: Json, now: datetime) -> list[Any]:
-    addresses = dig(obj, "status.addresses")
+    addresses = lookup(obj, "status.addresses")
     return [
         name(obj),
-        dig(obj, "spec.gatewayClassName") or "",
+        lookup(obj, "spec.gatewayClassName") or "",
         addresses[0].get("value", "") if addresses else "",
-        _condition(obj, "Programmed"),
+        _condition_status(obj, "Programmed"),
         age(obj, now),
     ]
 
@@ -259,11 +268,11 @@ def gateway(obj: Json, now: datetime) -> list[Any]:
 def scaledobject(obj: Json, now: datetime) -> list[Any]:
     return [
         name(obj),
-        dig(obj, "status.scaleTargetKind") or "",
-        dig(obj, "spec.scaleTargetRef.name") or "",
-        dig(obj, "spec.minReplicaCount"),
-        dig(obj, "spec.maxReplicaCount"),
-        _condition(obj, "Ready"),
-        _condition(obj, "Active"),
+        lookup(obj, "status.scaleTargetKind") or "",
+        lookup(obj, "spec.scaleTargetRef.name") or "",
+        lookup(obj, "spec.minReplicaCount"),
+        lookup(obj, "spec.maxReplicaCount"),
+        _condition_status(obj, "Ready"),
+        _condition_status(obj, "Active"),
         age(obj, now),
     ]

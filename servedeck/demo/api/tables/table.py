@@ -49,10 +49,10 @@ from servedeck.serving.objects.records import Pod
 from servedeck.serving.status import pods
 
 Json = dict[str, Any]
-Cells = Callable[[Json, datetime], list[Any]]
+CellsFunction = Callable[[Json, datetime], list[Any]]
 
 
-class Column(NamedTuple):
+class TableColumn(NamedTuple):
     """One column; those with `wide` are shown by `-o wide` alone."""
 
     name: str
@@ -71,27 +71,27 @@ class Column(NamedTuple):
         }
 
 
-class Layout(NamedTuple):
-    columns: tuple[Column, ...]
-    cells: Cells
+class TableLayout(NamedTuple):
+    columns: tuple[TableColumn, ...]
+    cells: CellsFunction
 
 
 _TYPES = {"#": "integer", "@": "date", "?": "boolean"}
 
 
-def _layout(names: str, cells: Cells) -> Layout:
+def _make_layout(names: str, cells: CellsFunction) -> TableLayout:
     """`names`, comma-separated: "+" marks a wide column, "#" a number, "@" a date, "?" a bool."""
     columns = []
     for raw in names.split(","):
         name = raw.lstrip("".join(_TYPES) + "+")
         kind = _TYPES.get(raw[0], "string")
         columns.append(
-            Column(name, kind, "name" if name == "Name" else "", raw.startswith("+"), name)
+            TableColumn(name, kind, "name" if name == "Name" else "", raw.startswith("+"), name)
         )
-    return Layout(tuple(columns), cells)
+    return TableLayout(tuple(columns), cells)
 
 
-def _pod(obj: Json, now: datetime) -> list[Any]:
+def _pod_cells(obj: Json, now: datetime) -> list[Any]:
     record = msgspec.convert(obj, Pod)
     found = pods.columns(record)
     return [
@@ -100,85 +100,85 @@ def _pod(obj: Json, now: datetime) -> list[Any]:
         found.status,
         pods.restarts_text(found, now),
         c.age(obj, now),
-        c.dig(obj, "status.podIP") or c.NONE,
-        c.dig(obj, "spec.nodeName") or c.NONE,
-        c.dig(obj, "status.nominatedNodeName") or c.NONE,
+        c.lookup(obj, "status.podIP") or c.NONE,
+        c.lookup(obj, "spec.nodeName") or c.NONE,
+        c.lookup(obj, "status.nominatedNodeName") or c.NONE,
         c.readiness_gates(obj),
     ]
 
 
-_LAYOUTS: dict[Resource, Layout] = {
-    PODS: _layout(
-        "Name,Ready,Status,Restarts,Age,+IP,+Node,+Nominated Node,+Readiness Gates", _pod
+_LAYOUTS: dict[Resource, TableLayout] = {
+    PODS: _make_layout(
+        "Name,Ready,Status,Restarts,Age,+IP,+Node,+Nominated Node,+Readiness Gates", _pod_cells
     ),
-    DEPLOYMENTS: _layout(
+    DEPLOYMENTS: _make_layout(
         "Name,Ready,Up-to-date,Available,Age,+Containers,+Images,+Selector", c.deployment
     ),
-    REPLICASETS: _layout(
+    REPLICASETS: _make_layout(
         "Name,#Desired,#Current,#Ready,Age,+Containers,+Images,+Selector", c.replicaset
     ),
-    REPLICATIONCONTROLLERS: _layout(
+    REPLICATIONCONTROLLERS: _make_layout(
         "Name,#Desired,#Current,#Ready,Age,+Containers,+Images,+Selector", c.replicaset
     ),
-    STATEFULSETS: _layout("Name,Ready,Age,+Containers,+Images", c.statefulset),
-    DAEMONSETS: _layout(
+    STATEFULSETS: _make_layout("Name,Ready,Age,+Containers,+Images", c.statefulset),
+    DAEMONSETS: _make_layout(
         "Name,#Desired,#Current,#Ready,#Up-to-date,#Available,Node Selector,Age,+Containers,"
         "+Images,+Selector",
         c.daemonset,
     ),
-    JOBS: _layout("Name,Status,Completions,Duration,Age,+Containers,+Images,+Selector", c.job),
-    CRONJOBS: _layout(
+    JOBS: _make_layout("Name,Status,Completions,Duration,Age,+Containers,+Images,+Selector", c.job),
+    CRONJOBS: _make_layout(
         "Name,Schedule,Timezone,?Suspend,#Active,Last Schedule,Age,+Containers,+Images,+Selector",
         c.cronjob,
     ),
-    NODES: _layout(
+    NODES: _make_layout(
         "Name,Status,Roles,Age,Version,+Internal-IP,+External-IP,+OS-Image,+Kernel-Version,"
         "+Container-Runtime",
         c.node,
     ),
-    NAMESPACES: _layout("Name,Status,Age", c.namespace),
-    SERVICES: _layout("Name,Type,Cluster-IP,External-IP,Port(s),Age,+Selector", m.service),
-    ENDPOINTS: _layout("Name,Endpoints,Age", m.endpoints),
-    ENDPOINTSLICES: _layout("Name,AddressType,Ports,Endpoints,Age", m.endpointslice),
-    EVENTS: _layout(
+    NAMESPACES: _make_layout("Name,Status,Age", c.namespace),
+    SERVICES: _make_layout("Name,Type,Cluster-IP,External-IP,Port(s),Age,+Selector", m.service),
+    ENDPOINTS: _make_layout("Name,Endpoints,Age", m.endpoints),
+    ENDPOINTSLICES: _make_layout("Name,AddressType,Ports,Endpoints,Age", m.endpointslice),
+    EVENTS: _make_layout(
         "Last Seen,Type,Reason,Object,+Subobject,+Source,Message,+First Seen,+Count,+Name", m.event
     ),
-    EVENTS_V1: _layout(
+    EVENTS_V1: _make_layout(
         "Last Seen,Type,Reason,Object,+Subobject,+Source,Message,+First Seen,+Count,+Name", m.event
     ),
-    CONFIGMAPS: _layout("Name,Data,Age", m.configmap),
-    SECRETS: _layout("Name,Type,Data,Age", m.secret),
-    SERVICEACCOUNTS: _layout("Name,Age", c.plain),
-    LIMITRANGES: _layout("Name,@Created At", c.created),
-    CUSTOMRESOURCEDEFINITIONS: _layout("Name,@Created At", c.created),
-    RESOURCEQUOTAS: _layout("Name,Request,Limit,Age", m.quota),
-    PERSISTENTVOLUMECLAIMS: _layout(
+    CONFIGMAPS: _make_layout("Name,Data,Age", m.configmap),
+    SECRETS: _make_layout("Name,Type,Data,Age", m.secret),
+    SERVICEACCOUNTS: _make_layout("Name,Age", c.name_and_age),
+    LIMITRANGES: _make_layout("Name,@Created At", c.name_and_created),
+    CUSTOMRESOURCEDEFINITIONS: _make_layout("Name,@Created At", c.name_and_created),
+    RESOURCEQUOTAS: _make_layout("Name,Request,Limit,Age", m.resource_quota),
+    PERSISTENTVOLUMECLAIMS: _make_layout(
         "Name,Status,Volume,Capacity,Access Modes,StorageClass,VolumeAttributesClass,Age,"
         "+VolumeMode",
-        m.claim,
+        m.pvc,
     ),
-    PERSISTENTVOLUMES: _layout(
+    PERSISTENTVOLUMES: _make_layout(
         "Name,Capacity,Access Modes,Reclaim Policy,Status,Claim,StorageClass,"
         "VolumeAttributesClass,Reason,Age,+VolumeMode",
-        m.volume,
+        m.persistent_volume,
     ),
-    STORAGECLASSES: _layout(
+    STORAGECLASSES: _make_layout(
         "Name,Provisioner,ReclaimPolicy,VolumeBindingMode,AllowVolumeExpansion,Age", m.storageclass
     ),
-    INGRESSES: _layout("Name,Class,Hosts,Address,Ports,Age", m.ingress),
-    INGRESSCLASSES: _layout("Name,Controller,Parameters,Age", m.ingressclass),
-    AUTOSCALERS: _layout("Name,Reference,Targets,MinPods,MaxPods,Replicas,Age", m.autoscaler),
-    LEASES: _layout("Name,Holder,Age", m.lease),
-    HTTPROUTES: _layout("Name,Hostnames,Age", m.httproute),
-    GATEWAYS: _layout("Name,Class,Address,Programmed,Age", m.gateway),
-    SCALEDOBJECTS: _layout(
+    INGRESSES: _make_layout("Name,Class,Hosts,Address,Ports,Age", m.ingress),
+    INGRESSCLASSES: _make_layout("Name,Controller,Parameters,Age", m.ingressclass),
+    AUTOSCALERS: _make_layout("Name,Reference,Targets,MinPods,MaxPods,Replicas,Age", m.autoscaler),
+    LEASES: _make_layout("Name,Holder,Age", m.lease),
+    HTTPROUTES: _make_layout("Name,Hostnames,Age", m.httproute),
+    GATEWAYS: _make_layout("Name,Class,Address,Programmed,Age", m.gateway),
+    SCALEDOBJECTS: _make_layout(
         "Name,ScaleTargetKind,ScaleTargetName,Min,Max,Ready,Active,Age", m.scaledobject
     ),
 }
-_PLAIN = _layout("Name,@Created At", c.created)
+_DEFAULT_LAYOUT = _make_layout("Name,@Created At", c.name_and_created)
 
 
-def table(
+def make_table(
     resource: Resource,
     objects: Iterable[Json],
     meta: Json,
@@ -189,14 +189,14 @@ def table(
 ) -> Json:
     """A Table of the objects. `include`: Metadata, Object or None, what each row carries; a watch
     sends the columns with its first event alone."""
-    layout = _LAYOUTS.get(resource, _PLAIN)
+    layout = _LAYOUTS.get(resource, _DEFAULT_LAYOUT)
     rows = []
     for obj in objects:
         row: Json = {"cells": layout.cells(obj, now)}
         if include == "Object":
             row["object"] = obj
         elif include != "None":
-            row["object"] = partial(obj)
+            row["object"] = partial_metadata(obj)
         rows.append(row)
     return {
         "kind": "Table",
@@ -209,7 +209,7 @@ def table(
     }
 
 
-def partial(obj: Json) -> Json:
+def partial_metadata(obj: Json) -> Json:
     """The metadata of an object alone."""
     return {
         "kind": "PartialObjectMetadata",

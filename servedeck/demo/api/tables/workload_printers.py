@@ -12,7 +12,7 @@ NONE = "<none>"
 UNKNOWN = "<unknown>"
 
 
-def dig(obj: Any, path: str) -> Any:
+def lookup(obj: Any, path: str) -> Any:
     """The value at a dotted path, None where there is none."""
     for part in path.split("."):
         obj = obj.get(part) if isinstance(obj, dict) else None
@@ -23,7 +23,7 @@ def name(obj: Json) -> str:
     return str(obj["metadata"]["name"])
 
 
-def since(text: str | None, now: datetime) -> str:
+def elapsed(text: str | None, now: datetime) -> str:
     """The time since an API timestamp, as kubectl writes it."""
     if not text:
         return UNKNOWN
@@ -31,18 +31,18 @@ def since(text: str | None, now: datetime) -> str:
 
 
 def age(obj: Json, now: datetime) -> str:
-    return since(dig(obj, "metadata.creationTimestamp"), now)
+    return elapsed(lookup(obj, "metadata.creationTimestamp"), now)
 
 
-def _containers(obj: Json) -> list[str]:
-    containers = dig(obj, "spec.template.spec.containers") or []
+def _container_cells(obj: Json) -> list[str]:
+    containers = lookup(obj, "spec.template.spec.containers") or []
     return [
         ",".join(str(c.get("name", "")) for c in containers),
         ",".join(str(c.get("image", "")) for c in containers),
     ]
 
 
-def label_selector(selector: Json | None) -> str:
+def format_label_selector(selector: Json | None) -> str:
     """A LabelSelector as text: `app=x,tier in (a,b)`; "<none>" when empty."""
     if not selector:
         return NONE
@@ -60,24 +60,24 @@ def label_selector(selector: Json | None) -> str:
     return ",".join(parts) or NONE
 
 
-def pairs(labels: Json | None) -> str:
+def format_labels(labels: Json | None) -> str:
     return ",".join(f"{key}={value}" for key, value in sorted((labels or {}).items())) or NONE
 
 
-def plain(obj: Json, now: datetime) -> list[Any]:
+def name_and_age(obj: Json, now: datetime) -> list[Any]:
     return [name(obj), age(obj, now)]
 
 
-def created(obj: Json, now: datetime) -> list[Any]:
-    return [name(obj), dig(obj, "metadata.creationTimestamp")]
+def name_and_created(obj: Json, now: datetime) -> list[Any]:
+    return [name(obj), lookup(obj, "metadata.creationTimestamp")]
 
 
 def readiness_gates(pod: Json) -> str:
-    gates = dig(pod, "spec.readinessGates") or []
+    gates = lookup(pod, "spec.readinessGates") or []
     if not gates:
         return NONE
     status: dict[str, bool] = {}
-    for condition in dig(pod, "status.conditions") or ():
+    for condition in lookup(pod, "status.conditions") or ():
         status.setdefault(condition["type"], condition.get("status") == "True")
     return f"{sum(status.get(g['conditionType'], False) for g in gates)}/{len(gates)}"
 
@@ -86,34 +86,34 @@ def deployment(obj: Json, now: datetime) -> list[Any]:
     status = obj.get("status") or {}
     return [
         name(obj),
-        f"{status.get('readyReplicas', 0)}/{dig(obj, 'spec.replicas') or 0}",
+        f"{status.get('readyReplicas', 0)}/{lookup(obj, 'spec.replicas') or 0}",
         status.get("updatedReplicas", 0),
         status.get("availableReplicas", 0),
         age(obj, now),
-        *_containers(obj),
-        label_selector(dig(obj, "spec.selector")),
+        *_container_cells(obj),
+        format_label_selector(lookup(obj, "spec.selector")),
     ]
 
 
 def replicaset(obj: Json, now: datetime) -> list[Any]:
-    status, selector = obj.get("status") or {}, dig(obj, "spec.selector")
+    status, selector = obj.get("status") or {}, lookup(obj, "spec.selector")
     if obj.get("kind") == "ReplicationController":
         selector = {"matchLabels": selector}
     return [
         name(obj),
-        dig(obj, "spec.replicas") or 0,
+        lookup(obj, "spec.replicas") or 0,
         status.get("replicas", 0),
         status.get("readyReplicas", 0),
         age(obj, now),
-        *_containers(obj),
-        label_selector(selector),
+        *_container_cells(obj),
+        format_label_selector(selector),
     ]
 
 
 def statefulset(obj: Json, now: datetime) -> list[Any]:
-    ready = dig(obj, "status.readyReplicas") or 0
-    desired = dig(obj, "spec.replicas") or 0
-    return [name(obj), f"{ready}/{desired}", age(obj, now), *_containers(obj)]
+    ready = lookup(obj, "status.readyReplicas") or 0
+    desired = lookup(obj, "spec.replicas") or 0
+    return [name(obj), f"{ready}/{desired}", age(obj, now), *_container_cells(obj)]
 
 
 def daemonset(obj: Json, now: datetime) -> list[Any]:
@@ -125,10 +125,10 @@ def daemonset(obj: Json, now: datetime) -> list[Any]:
         status.get("numberReady", 0),
         status.get("updatedNumberScheduled", 0),
         status.get("numberAvailable", 0),
-        pairs(dig(obj, "spec.template.spec.nodeSelector")),
+        format_labels(lookup(obj, "spec.template.spec.nodeSelector")),
         age(obj, now),
-        *_containers(obj),
-        label_selector(dig(obj, "spec.selector")),
+        *_container_cells(obj),
+        format_label_selector(lookup(obj, "spec.selector")),
     ]
 
 
@@ -137,48 +137,48 @@ def job(obj: Json, now: datetime) -> list[Any]:
     conditions = {c["type"] for c in status.get("conditions") or () if c["status"] == "True"}
     state = next((t for t in ("Complete", "Failed", "Suspended") if t in conditions), "Running")
     begun, ended = status.get("startTime"), status.get("completionTime")
-    lasted = since(begun, datetime.fromisoformat(ended) if ended else now) if begun else ""
-    wanted = dig(obj, "spec.completions") or 1
+    lasted = elapsed(begun, datetime.fromisoformat(ended) if ended else now) if begun else ""
+    wanted = lookup(obj, "spec.completions") or 1
     return [
         name(obj),
         state,
         f"{status.get('succeeded', 0)}/{wanted}",
         lasted,
         age(obj, now),
-        *_containers(obj),
-        label_selector(dig(obj, "spec.selector")),
+        *_container_cells(obj),
+        format_label_selector(lookup(obj, "spec.selector")),
     ]
 
 
 def cronjob(obj: Json, now: datetime) -> list[Any]:
-    last = dig(obj, "status.lastScheduleTime")
+    last = lookup(obj, "status.lastScheduleTime")
     return [
         name(obj),
-        dig(obj, "spec.schedule"),
-        dig(obj, "spec.timeZone") or NONE,
-        bool(dig(obj, "spec.suspend")),
-        len(dig(obj, "status.active") or ()),
-        since(last, now) if last else NONE,
+        lookup(obj, "spec.schedule"),
+        lookup(obj, "spec.timeZone") or NONE,
+        bool(lookup(obj, "spec.suspend")),
+        len(lookup(obj, "status.active") or ()),
+        elapsed(last, now) if last else NONE,
         age(obj, now),
-        *_containers(obj.get("spec", {}).get("jobTemplate") or {}),
-        label_selector(dig(obj, "spec.jobTemplate.spec.selector")),
+        *_container_cells(obj.get("spec", {}).get("jobTemplate") or {}),
+        format_label_selector(lookup(obj, "spec.jobTemplate.spec.selector")),
     ]
 
 
 def node(obj: Json, now: datetime) -> list[Any]:
     ready = next(
-        (c for c in dig(obj, "status.conditions") or () if c["type"] == "Ready"), {"status": ""}
+        (c for c in lookup(obj, "status.conditions") or () if c["type"] == "Ready"), {"status": ""}
     )
     state = {"True": "Ready", "False": "NotReady"}.get(ready["status"], "Unknown")
     if ready["status"] not in ("True", "False", ""):
         state = "NotReady"
-    if dig(obj, "spec.unschedulable"):
+    if lookup(obj, "spec.unschedulable"):
         state += ",SchedulingDisabled"
     prefix = "node-role.kubernetes.io/"
     labels = obj["metadata"].get("labels") or {}
     roles = ",".join(sorted(key.removeprefix(prefix) for key in labels if key.startswith(prefix)))
-    addresses = {a["type"]: a["address"] for a in dig(obj, "status.addresses") or ()}
-    info = dig(obj, "status.nodeInfo") or {}
+    addresses = {a["type"]: a["address"] for a in lookup(obj, "status.addresses") or ()}
+    info = lookup(obj, "status.nodeInfo") or {}
     return [
         name(obj),
         state,
@@ -194,4 +194,4 @@ def node(obj: Json, now: datetime) -> list[Any]:
 
 
 def namespace(obj: Json, now: datetime) -> list[Any]:
-    return [name(obj), dig(obj, "status.phase") or "", age(obj, now)]
+    return [name(obj), lookup(obj, "status.phase") or "", age(obj, now)]

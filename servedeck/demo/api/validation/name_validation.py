@@ -10,31 +10,31 @@ _LABEL_VALUE = rf"({_QUALIFIED})?"
 _LABEL_1123 = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN_1123 = rf"{_LABEL_1123}(\.{_LABEL_1123})*"
 
-_QUALIFIED_WORDS = (
+_QUALIFIED_MESSAGE = (
     "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
     "alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for "
     f"validation is '{_QUALIFIED}')"
 )
-_VALUE_WORDS = (
+_VALUE_MESSAGE = (
     "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or "
     "'.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',"
     f"  or '12345', regex used for validation is '{_LABEL_VALUE}')"
 )
-_LABEL_1123_WORDS = (
+_LABEL_1123_MESSAGE = (
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and "
     "must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex "
     f"used for validation is '{_LABEL_1123}')"
 )
-_SUBDOMAIN_WORDS = (
+_SUBDOMAIN_MESSAGE = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "
     "'.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used "
     f"for validation is '{_SUBDOMAIN_1123}')"
 )
 
-Rule = Callable[[str], list[str]]
+NameRule = Callable[[str], list[str]]
 
 
-def _rule(pattern: str, words: str, longest: int) -> Rule:
+def _make_rule(pattern: str, words: str, longest: int) -> NameRule:
     matches = re.compile(pattern).fullmatch
 
     def check(text: str) -> list[str]:
@@ -44,10 +44,10 @@ def _rule(pattern: str, words: str, longest: int) -> Rule:
     return check
 
 
-label_1123 = _rule(_LABEL_1123, _LABEL_1123_WORDS, 63)
-subdomain = _rule(_SUBDOMAIN_1123, _SUBDOMAIN_WORDS, 253)
-label_value = _rule(_LABEL_VALUE, _VALUE_WORDS, 63)
-_qualified_part = _rule(_QUALIFIED, _QUALIFIED_WORDS, 63)
+dns_1123_label = _make_rule(_LABEL_1123, _LABEL_1123_MESSAGE, 63)
+dns_1123_subdomain = _make_rule(_SUBDOMAIN_1123, _SUBDOMAIN_MESSAGE, 253)
+label_value = _make_rule(_LABEL_VALUE, _VALUE_MESSAGE, 63)
+_qualified_part = _make_rule(_QUALIFIED, _QUALIFIED_MESSAGE, 63)
 
 
 def qualified_name(text: str) -> list[str]:
@@ -59,18 +59,18 @@ def qualified_name(text: str) -> list[str]:
             problems.append("prefix part must be non-empty")
         elif "/" in prefix:
             return [
-                f"a qualified name {_QUALIFIED_WORDS} with an optional DNS subdomain prefix and "
+                f"a qualified name {_QUALIFIED_MESSAGE} with an optional DNS subdomain prefix and "
                 "'/' (e.g. 'example.com/MyName')"
             ]
         else:
-            problems += [f"prefix part {words}" for words in subdomain(prefix)]
+            problems += [f"prefix part {words}" for words in dns_1123_subdomain(prefix)]
     if not name:
         problems.append("name part must be non-empty")
     problems += [f"name part {words}" for words in _qualified_part(name)]
     return problems
 
 
-def environment_variable(text: str) -> list[str]:
+def env_var_name(text: str) -> list[str]:
     """Problems of the name of an environment variable (IsRelaxedEnvVarName)."""
     if all(" " <= char <= "~" and char != "=" for char in text):
         return []

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from servedeck.demo.api import status
-from servedeck.demo.api.status import Cause
+from servedeck.demo.api.status import StatusCause
 from servedeck.demo.api.validation import name_validation
 from servedeck.demo.api.validation.pod_validation import (
-    containers,
     not_negative,
     port_number,
     unsupported,
+    validate_pod_spec,
 )
 from servedeck.demo.resources import (
     CONFIGMAPS,
@@ -31,21 +31,23 @@ from servedeck.demo.resources import (
 )
 
 Json = dict[str, Any]
-Causes = Iterator[Cause]
+Causes = Iterator[StatusCause]
 
 _IMMUTABLE = "field is immutable"
 
 
-def _invalid(field: str, value: Any, words: str) -> Cause:
+def _invalid(field: str, value: Any, words: str) -> StatusCause:
     shown = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    return Cause("FieldValueInvalid", f"Invalid value: {shown}: {words}", field)
+    return StatusCause("FieldValueInvalid", f"Invalid value: {shown}: {words}", field)
 
 
-def _required(field: str, words: str = "") -> Cause:
-    return Cause("FieldValueRequired", f"Required value{': ' + words if words else ''}", field)
+def _required(field: str, words: str = "") -> StatusCause:
+    return StatusCause(
+        "FieldValueRequired", f"Required value{': ' + words if words else ''}", field
+    )
 
 
-def check(resource: Resource, obj: Json, old: Json | None) -> None:
+def validate_object(resource: Resource, obj: Json, old: Json | None) -> None:
     """StatusError 422 that names every bad field."""
     found = [*_metadata(resource, obj, old), *_body(resource, obj, old)]
     if found:
@@ -69,7 +71,7 @@ def _metadata(resource: Resource, obj: Json, old: Json | None) -> Causes:
             yield _invalid("metadata.annotations", key, words)
     total = sum(len(k) + len(v) for k, v in (meta.get("annotations") or {}).items())
     if total > 256 * 1024:
-        yield Cause(
+        yield StatusCause(
             "FieldValueTooLong",
             "Too long: may not be more than 262144 bytes",
             "metadata.annotations",
@@ -78,10 +80,10 @@ def _metadata(resource: Resource, obj: Json, old: Json | None) -> Causes:
 
 def _name_problems(resource: Resource, name: str) -> list[str]:
     if resource is NAMESPACES:
-        return name_validation.label_1123(name)
+        return name_validation.dns_1123_label(name)
     if resource is SERVICES:
-        return ["must not contain dots"] if "." in name else name_validation.label_1123(name)
-    return name_validation.subdomain(name)
+        return ["must not contain dots"] if "." in name else name_validation.dns_1123_label(name)
+    return name_validation.dns_1123_subdomain(name)
 
 
 def _labels(field: str, labels: Json | None) -> Causes:
@@ -96,15 +98,15 @@ def _body(resource: Resource, obj: Json, old: Json | None) -> Causes:
     if resource in (DEPLOYMENTS, REPLICASETS):
         yield from _workload(resource, obj, old)
     elif resource is PODS:
-        yield from containers(obj.get("spec") or {}, "spec")
-        if old is not None and _fixed(obj) != _fixed(old):
-            yield Cause("FieldValueForbidden", f"Forbidden: {_POD_UPDATES}", "spec")
+        yield from validate_pod_spec(obj.get("spec") or {}, "spec")
+        if old is not None and _immutable_pod_spec(obj) != _immutable_pod_spec(old):
+            yield StatusCause("FieldValueForbidden", f"Forbidden: {_POD_UPDATES}", "spec")
     elif resource is SERVICES:
         yield from _service(obj, old)
     elif resource in (CONFIGMAPS, SECRETS):
-        yield from _keys(obj)
+        yield from _data_keys(obj)
     elif resource is PERSISTENTVOLUMECLAIMS:
-        yield from _claim(obj, old)
+        yield from _pvc(obj, old)
     elif resource is SCALEDOBJECTS:
         spec = obj.get("spec") or {}
         for field in ("scaleTargetRef", "triggers"):
@@ -120,7 +122,7 @@ _POD_UPDATES = (
 )
 
 
-def _fixed(pod: Json) -> Json:
+def _immutable_pod_spec(pod: Json) -> Json:
     """The part of a Pod's spec that stays as it was made."""
     spec = {
         k: v for k, v in pod["spec"].items() if k not in ("activeDeadlineSeconds", "tolerations")
@@ -140,16 +142,16 @@ def _workload(resource: Resource, obj: Json, old: Json | None) -> Causes:
         yield _required("spec.selector")
     elif not selector.get("matchLabels") and not selector.get("matchExpressions"):
         yield _invalid(
-            "spec.selector", selector, f"empty selector is invalid for {_noun(resource)}"
+            "spec.selector", selector, f"empty selector is invalid for {_kind_name(resource)}"
         )
     template = spec.get("template") or {}
     meta, pod = template.get("metadata") or {}, template.get("spec") or {}
     labels = meta.get("labels")
     yield from _labels("spec.template.labels", labels)
-    if selector is None or not _selects(selector, labels or {}):
+    if selector is None or not _selector_matches(selector, labels or {}):
         words = "`selector` does not match template `labels`"
         yield _invalid("spec.template.metadata.labels", labels, words)
-    yield from containers(pod, "spec.template.spec")
+    yield from validate_pod_spec(pod, "spec.template.spec")
     if pod.get("restartPolicy", "Always") != "Always":
         field = "spec.template.spec.restartPolicy"
         yield unsupported(field, pod["restartPolicy"], ("Always",))
@@ -157,11 +159,11 @@ def _workload(resource: Resource, obj: Json, old: Json | None) -> Causes:
         yield from _strategy(spec)
 
 
-def _noun(resource: Resource) -> str:
+def _kind_name(resource: Resource) -> str:
     return "deployment" if resource is DEPLOYMENTS else "ReplicaSet"
 
 
-def _selects(selector: Json, labels: Json) -> bool:
+def _selector_matches(selector: Json, labels: Json) -> bool:
     if any(labels.get(k) != v for k, v in (selector.get("matchLabels") or {}).items()):
         return False
     for rule in selector.get("matchExpressions") or ():
@@ -185,7 +187,9 @@ def _strategy(spec: Json) -> Causes:
         yield unsupported("spec.strategy", shown, ("Recreate", "RollingUpdate"))
     elif kind == "Recreate" and strategy.get("rollingUpdate") is not None:
         words = "may not be specified when strategy `type` is 'Recreate'"
-        yield Cause("FieldValueForbidden", f"Forbidden: {words}", "spec.strategy.rollingUpdate")
+        yield StatusCause(
+            "FieldValueForbidden", f"Forbidden: {words}", "spec.strategy.rollingUpdate"
+        )
     elif kind == "RollingUpdate":
         rolling = strategy.get("rollingUpdate") or {}
         surge, unavailable = rolling.get("maxSurge"), rolling.get("maxUnavailable")
@@ -228,10 +232,10 @@ def _service(obj: Json, old: Json | None) -> Causes:
         if not name and len(ports) > 1:
             yield _required(f"{field}.name")
         elif name:
-            for words in name_validation.label_1123(name):
+            for words in name_validation.dns_1123_label(name):
                 yield _invalid(f"{field}.name", name, words)
             if name in seen:
-                yield Cause(
+                yield StatusCause(
                     "FieldValueDuplicate", f"Duplicate value: {json.dumps(name)}", f"{field}.name"
                 )
             seen.add(name)
@@ -251,7 +255,7 @@ def _service(obj: Json, old: Json | None) -> Causes:
             yield _invalid("spec.clusterIP", spec.get("clusterIP"), _IMMUTABLE)
 
 
-def _keys(obj: Json) -> Causes:
+def _data_keys(obj: Json) -> Causes:
     for key in obj.get("data") or ():
         if not re.fullmatch(r"[-._a-zA-Z0-9]+", key):
             yield _invalid(
@@ -263,7 +267,7 @@ def _keys(obj: Json) -> Causes:
             )
 
 
-def _claim(obj: Json, old: Json | None) -> Causes:
+def _pvc(obj: Json, old: Json | None) -> Causes:
     spec = obj.get("spec") or {}
     if not spec.get("accessModes"):
         yield _required("spec.accessModes", "at least 1 access mode is required")
@@ -274,10 +278,10 @@ def _claim(obj: Json, old: Json | None) -> Causes:
             "Forbidden: spec is immutable after creation except resources.requests and "
             "volumeAttributesClassName for bound claims"
         )
-        yield Cause("FieldValueForbidden", words, "spec")
+        yield StatusCause("FieldValueForbidden", words, "spec")
 
 
-def check_replicas(name: str, replicas: Any) -> None:
+def validate_scale(name: str, replicas: Any) -> None:
     """StatusError 422 for a Scale that asks for fewer than none."""
     if found := list(not_negative("spec.replicas", replicas)):
         raise status.invalid("autoscaling", "Scale", name, found)

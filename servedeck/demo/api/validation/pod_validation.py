@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from servedeck.demo.api.status import Cause
+from servedeck.demo.api.status import StatusCause
 from servedeck.demo.api.validation import name_validation
 from servedeck.serving.units import format_quantity, quantity
 
 Json = dict[str, Any]
-Causes = Iterator[Cause]
+Causes = Iterator[StatusCause]
 
 _PORT_RANGE = "must be between 1 and 65535, inclusive"
 _NOT_NEGATIVE = "must be greater than or equal to 0"
@@ -20,27 +20,31 @@ _PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 _HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-def _invalid(field: str, value: Any, words: str) -> Cause:
-    return Cause("FieldValueInvalid", f"Invalid value: {_shown(value)}: {words}", field)
+def _invalid(field: str, value: Any, words: str) -> StatusCause:
+    return StatusCause(
+        "FieldValueInvalid", f"Invalid value: {_format_value(value)}: {words}", field
+    )
 
 
-def _required(field: str, words: str = "") -> Cause:
-    return Cause("FieldValueRequired", f"Required value{': ' + words if words else ''}", field)
+def _required(field: str, words: str = "") -> StatusCause:
+    return StatusCause(
+        "FieldValueRequired", f"Required value{': ' + words if words else ''}", field
+    )
 
 
-def _duplicate(field: str, value: Any) -> Cause:
-    return Cause("FieldValueDuplicate", f"Duplicate value: {_shown(value)}", field)
+def _duplicate(field: str, value: Any) -> StatusCause:
+    return StatusCause("FieldValueDuplicate", f"Duplicate value: {_format_value(value)}", field)
 
 
-def unsupported(field: str, value: Any, known: tuple[str, ...]) -> Cause:
+def unsupported(field: str, value: Any, known: tuple[str, ...]) -> StatusCause:
     listed = ", ".join(f'"{word}"' for word in known)
-    return Cause(
+    return StatusCause(
         "FieldValueNotSupported",
-        f"Unsupported value: {_shown(value)}: supported values: {listed}",
+        f"Unsupported value: {_format_value(value)}: supported values: {listed}",
         field,
     )
 
@@ -55,7 +59,7 @@ def port_number(field: str, value: Any) -> Causes:
         yield _invalid(field, value, _PORT_RANGE)
 
 
-def containers(spec: Json, field: str) -> Causes:
+def validate_pod_spec(spec: Json, field: str) -> Causes:
     """Everything wrong with a Pod's volumes and containers."""
     volumes: set[str] = set()
     for index, volume in enumerate(spec.get("volumes") or ()):
@@ -73,7 +77,7 @@ def _volume(volume: Json, field: str, seen: set[str]) -> Causes:
     if not name:
         yield _required(f"{field}.name")
         return
-    for words in name_validation.label_1123(name):
+    for words in name_validation.dns_1123_label(name):
         yield _invalid(f"{field}.name", name, words)
     if name in seen:
         yield _duplicate(f"{field}.name", name)
@@ -88,7 +92,7 @@ def _container(container: Json, field: str, volumes: set[str], seen: set[str]) -
     if not name:
         yield _required(f"{field}.name")
     else:
-        for words in name_validation.label_1123(name):
+        for words in name_validation.dns_1123_label(name):
             yield _invalid(f"{field}.name", name, words)
         if name in seen:
             yield _duplicate(f"{field}.name", name)
@@ -119,7 +123,7 @@ def _ports(container: Json, field: str) -> Causes:
         if name := port.get("name"):
             if len(name) > 15:
                 yield _invalid(f"{where}.name", name, "must be no more than 15 characters")
-            elif name_validation.label_1123(name):
+            elif name_validation.dns_1123_label(name):
                 words = "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)"
                 yield _invalid(f"{where}.name", name, words)
             if name in seen:
@@ -136,7 +140,7 @@ def _variable(variable: Json, field: str) -> Causes:
     name = variable.get("name") or ""
     if not name:
         yield _required(f"{field}.name")
-    for words in name_validation.environment_variable(name):
+    for words in name_validation.env_var_name(name):
         yield _invalid(f"{field}.name", name, words)
     if variable.get("value") and variable.get("valueFrom") is not None:
         words = "may not be specified when `value` is not empty"
@@ -151,7 +155,9 @@ def _mounts(container: Json, field: str, volumes: set[str]) -> Causes:
         if not name:
             yield _required(f"{where}.name")
         if name not in volumes:
-            yield Cause("FieldValueNotFound", f"Not found: {_shown(name)}", f"{where}.name")
+            yield StatusCause(
+                "FieldValueNotFound", f"Not found: {_format_value(name)}", f"{where}.name"
+            )
         if not path:
             yield _required(f"{where}.mountPath")
         if path in paths:
@@ -201,7 +207,7 @@ def _probe(probe: Json, field: str) -> Causes:
         yield _required(field, "must specify a handler type")
     for handler in handlers[1:]:
         words = "Forbidden: may not specify more than 1 handler type"
-        yield Cause("FieldValueForbidden", words, f"{field}.{handler}")
+        yield StatusCause("FieldValueForbidden", words, f"{field}.{handler}")
     for name in ("httpGet", "tcpSocket", "grpc"):
         action = probe.get(name)
         if action is not None and not isinstance(action.get("port"), str):

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from servedeck.demo import event_messages
 from servedeck.demo.controllers.kubelet.container_state import ContainerContext
-from servedeck.demo.controllers.kubelet.probe_runner import Probe
-from servedeck.demo.workloads.instance import Instance
+from servedeck.demo.controllers.kubelet.probe_runner import ProbeRunner
+from servedeck.demo.workloads.instance import SimulatedInstance
 
 
 class ContainerProbes:
@@ -24,14 +24,16 @@ class ContainerProbes:
         self._container = container
         self._set_ready = set_ready
         self._kill = kill
-        self._probes: list[Probe] = []
+        self._probes: list[ProbeRunner] = []
         self._ports: dict[str, int] = {
             port["name"]: int(port.get("containerPort") or 0)
             for port in container.spec.get("ports") or ()
             if port.get("name")
         }
 
-    def start(self, instance: Instance, *, started: bool = False, ready: bool = False) -> None:
+    def start(
+        self, instance: SimulatedInstance, *, started: bool = False, ready: bool = False
+    ) -> None:
         """`started`, `ready`: what a saved state says of an instance that is resumed."""
         self._container.status.started = started or "startupProbe" not in self._container.spec
         if self._container.status.started:
@@ -44,12 +46,12 @@ class ContainerProbes:
             probe.stop()
         self._probes.clear()
 
-    def poke(self) -> None:
+    def reschedule(self) -> None:
         """The instance's health changed against its plan."""
         for probe in self._probes:
-            probe.poke()
+            probe.reschedule()
 
-    def _start_regular(self, instance: Instance, *, ready: bool = False) -> None:
+    def _start_regular(self, instance: SimulatedInstance, *, ready: bool = False) -> None:
         if "readinessProbe" in self._container.spec:
             self._start("readiness", instance, self._readiness_probed, passed=ready)
             if ready:
@@ -62,7 +64,7 @@ class ContainerProbes:
     def _start(
         self,
         kind: str,
-        instance: Instance,
+        instance: SimulatedInstance,
         on_result: Callable[[bool], None],
         *,
         passed: bool = False,
@@ -70,7 +72,7 @@ class ContainerProbes:
         def on_failure(output: str) -> None:
             self._container.event(event_messages.UNHEALTHY, probe=kind.capitalize(), output=output)
 
-        probe = Probe(
+        probe = ProbeRunner(
             self._container.services.clock,
             self._container.spec[f"{kind}Probe"],
             instance,
@@ -83,7 +85,7 @@ class ContainerProbes:
         self._probes.append(probe)
         probe.start()
 
-    def _startup_probed(self, instance: Instance, ok: bool) -> None:
+    def _startup_probed(self, instance: SimulatedInstance, ok: bool) -> None:
         if not ok:
             self._kill("startup")
             return

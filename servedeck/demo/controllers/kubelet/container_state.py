@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from servedeck.demo.clock import Clock, Timer
-from servedeck.demo.controllers.kubelet.images import Image
+from servedeck.demo.controllers.kubelet.images import ResolvedImage
 from servedeck.demo.controllers.kubelet.node_services import NodeServices, RecordEvent
 from servedeck.demo.controllers.kubelet.pod_info import PodInfo
-from servedeck.demo.event_messages import Word
+from servedeck.demo.event_messages import EventMessage
 from servedeck.demo.store.objects import Json
 
 
@@ -35,7 +35,7 @@ class SingleTimer:
             self._timer = None
             callback()
 
-        self._timer = self._clock.at(when, run)
+        self._timer = self._clock.call_at(when, run)
 
     def cancel(self) -> None:
         if self._timer is not None:
@@ -57,7 +57,7 @@ class ContainerStateTracker:
     instances: int = 0
     ready: bool = False
     started: bool = False
-    image: Image = field(default_factory=lambda: Image(""))
+    image: ResolvedImage = field(default_factory=lambda: ResolvedImage(""))
 
     @property
     def running(self) -> bool:
@@ -151,7 +151,7 @@ class ContainerContext:
         if self.status.set_waiting(reason, message):
             self.on_change()
 
-    def event(self, message: Word, **values: object) -> None:
+    def event(self, message: EventMessage, **values: object) -> None:
         """Records an Event about this container."""
         field_name = "initContainers" if self.init else "containers"
         path = f"spec.{field_name}{{{self.name}}}"

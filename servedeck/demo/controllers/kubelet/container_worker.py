@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from servedeck.demo import event_messages
-from servedeck.demo.clock import Timer, seconds, stamp
+from servedeck.demo.clock import Timer, format_timestamp, parse_timestamp
 from servedeck.demo.controllers.kubelet import images
 from servedeck.demo.controllers.kubelet.container_probes import ContainerProbes
 from servedeck.demo.controllers.kubelet.container_state import ContainerContext
-from servedeck.demo.controllers.kubelet.environment import MissingConfigError, environment
+from servedeck.demo.controllers.kubelet.environment import MissingConfigError, resolve_environment
 from servedeck.demo.controllers.kubelet.image_puller import (
     BACKOFF_INITIAL_SECONDS,
     BACKOFF_MAX_SECONDS,
@@ -22,9 +22,9 @@ from servedeck.demo.controllers.kubelet.image_puller import (
 )
 from servedeck.demo.store.objects import Json
 from servedeck.demo.workloads import failure_simulation, server_config
-from servedeck.demo.workloads.failure_simulation import Cause, Plan
-from servedeck.demo.workloads.instance import Instance
-from servedeck.demo.workloads.instance_log import Log
+from servedeck.demo.workloads.failure_simulation import FailureCause, InstancePlan
+from servedeck.demo.workloads.instance import SimulatedInstance
+from servedeck.demo.workloads.instance_log import InstanceLog
 
 _RELIST_SECONDS = 1.0
 """Until the kubelet notices that a container ended."""
@@ -45,8 +45,8 @@ class ContainerWorker:
             container, set_ready=self._set_ready, kill=self._kill_unhealthy
         )
         self._receives_traffic = receives_traffic
-        self.instance: Instance | None = None
-        self._earlier: Instance | None = None
+        self.instance: SimulatedInstance | None = None
+        self._earlier: SimulatedInstance | None = None
         self._env: dict[str, str] = {}
         self._crash_backoff = 0.0
         self._last_restart = 0.0
@@ -89,7 +89,7 @@ class ContainerWorker:
         return self._status.has_run
 
     @property
-    def previous_instance(self) -> Instance | None:
+    def previous_instance(self) -> SimulatedInstance | None:
         """The instance before `instance`; while none runs, the last that ended."""
         waits = "waiting" in self._status.state and "terminated" in self._status.last_state
         return self.instance if waits else self._earlier
@@ -115,7 +115,7 @@ class ContainerWorker:
 
     def _environment(self) -> dict[str, str]:
         container = self._container
-        return environment(container.services.store, container.pod, container.spec)
+        return resolve_environment(container.services.store, container.pod, container.spec)
 
     def config_changed(self) -> None:
         """A ConfigMap or Secret of the namespace changed."""
@@ -131,22 +131,22 @@ class ContainerWorker:
         self._earlier = self.instance or self._earlier
         instance = self.instance = self._new_instance(now, self._status.instances)
         self._container.event(event_messages.CREATED)
-        if instance.plan.cause is Cause.NO_PROGRAM:
+        if instance.plan.cause is FailureCause.NO_PROGRAM:
             self._fail_to_start(instance, now)
             return
         self._container.event(event_messages.STARTED)
-        self._status.set_running(stamp(now))
+        self._status.set_running(format_timestamp(now))
         self._watch_instance(instance)
         self._container.on_change()
 
-    def _new_instance(self, started: float, number: int) -> Instance:
+    def _new_instance(self, started: float, number: int) -> SimulatedInstance:
         container, pod = self._container, self._container.pod
-        config = server_config.read(container.spec, self._env)
-        memory = server_config.gpu_memory(pod.accelerator)
-        plan = failure_simulation.plan(config, pod.annotations, memory, pod.uid, number)
+        config = server_config.parse_container(container.spec, self._env)
+        memory = server_config.device_memory_gib(pod.accelerator)
+        plan = failure_simulation.plan_instance(config, pod.annotations, memory, pod.uid, number)
         if container.init and not container.sidecar:
-            plan = Plan(None, 1.0 + (number + len(self.name)) % 4, 0, "Completed")
-        return Instance(
+            plan = InstancePlan(None, 1.0 + (number + len(self.name)) % 4, 0, "Completed")
+        return SimulatedInstance(
             namespace=pod.namespace,
             pod=pod.name,
             uid=pod.uid,
@@ -155,12 +155,14 @@ class ContainerWorker:
             started=started,
             server=config,
             plan=plan,
-            share=container.services.traffic.share(pod.serving, pod.requests_per_second),
+            traffic_share=container.services.traffic.new_share(
+                pod.serving, pod.requests_per_second
+            ),
             device=pod.accelerator,
             device_memory=memory,
         )
 
-    def _fail_to_start(self, instance: Instance, now: float) -> None:
+    def _fail_to_start(self, instance: SimulatedInstance, now: float) -> None:
         message = event_messages.COMMAND_MISSING.format(command=instance.server.missing_program)
         self._container.event(event_messages.FAILED, error=message)
         instance.ended = now
@@ -169,8 +171,8 @@ class ContainerWorker:
                 "exitCode": 128,
                 "reason": "StartError",
                 "message": message,
-                "startedAt": stamp(0),
-                "finishedAt": stamp(now),
+                "startedAt": format_timestamp(0),
+                "finishedAt": format_timestamp(now),
                 "containerID": self._status.container_id,
             }
         }
@@ -180,12 +182,12 @@ class ContainerWorker:
     # -- running ----------------------------------------------------------------------------------
 
     def _watch_instance(
-        self, instance: Instance, *, started: bool = False, ready: bool = False
+        self, instance: SimulatedInstance, *, started: bool = False, ready: bool = False
     ) -> None:
         """Schedules the planned end of a running instance and starts its probes."""
         if instance.plan.dies_after is not None:
             when = instance.started + instance.plan.dies_after
-            self._death = self._clock.at(when, self._end_as_planned)
+            self._death = self._clock.call_at(when, self._end_as_planned)
         self._probes.start(instance, started=started, ready=ready)
 
     def _set_ready(self, ready: bool) -> None:
@@ -197,23 +199,25 @@ class ContainerWorker:
             return
         traffic, serving = self._container.services.traffic, self._container.pod.serving
         if self._status.ready and not self._stopping:
-            traffic.ready(serving, self.instance.key, self.instance.share, self._clock.time())
+            traffic.add_instance(
+                serving, self.instance.key, self.instance.traffic_share, self._clock.time()
+            )
         else:
-            traffic.gone(serving, self.instance.key, self._clock.time())
+            traffic.remove_instance(serving, self.instance.key, self._clock.time())
 
     # -- ending -----------------------------------------------------------------------------------
 
-    def crash(self, cause: Cause) -> None:
+    def crash(self, cause: FailureCause) -> None:
         """Makes the running instance die within a second, as an incident."""
         if self.instance is None or not self.running:
             return
         after = self._clock.time() - self.instance.started + 1.0
-        code, reason = (137, "OOMKilled") if cause is Cause.LEAK else (1, "Error")
+        code, reason = (137, "OOMKilled") if cause is FailureCause.LEAK else (1, "Error")
         self.instance.plan = replace(
             self.instance.plan, dies_after=after, exit_code=code, reason=reason, cause=cause
         )
         self._cancel_death()
-        self._death = self._clock.after(1.0, self._end_as_planned)
+        self._death = self._clock.call_later(1.0, self._end_as_planned)
 
     def hang(self) -> None:
         """Makes the running instance stop answering, as an incident."""
@@ -221,7 +225,7 @@ class ContainerWorker:
             return
         elapsed = self._clock.time() - self.instance.started
         self.instance.plan = replace(self.instance.plan, hangs_at=elapsed)
-        self._probes.poke()
+        self._probes.reschedule()
 
     def _end_as_planned(self) -> None:
         assert self.instance is not None
@@ -285,13 +289,13 @@ class ContainerWorker:
         terminated: Json = {
             "exitCode": code,
             "reason": reason,
-            "startedAt": stamp(self.instance.started),
-            "finishedAt": stamp(now),
+            "startedAt": format_timestamp(self.instance.started),
+            "finishedAt": format_timestamp(now),
             "containerID": self._status.container_id,
         }
         policy = self._container.spec.get("terminationMessagePolicy")
         if code and policy == "FallbackToLogsOnError":
-            message = Log(self.instance).last_words()
+            message = InstanceLog(self.instance).termination_message()
             if message:
                 terminated["message"] = message
         self._status.state = {"terminated": terminated}
@@ -326,7 +330,9 @@ class ContainerWorker:
         pod = self._container.pod
         names = {"pod": pod.name, "namespace": pod.namespace, "uid": pod.uid}
         message = event_messages.CRASH_WAITING.format(
-            delay=event_messages.go_duration(self._crash_backoff), container=self.name, **names
+            delay=event_messages.format_go_duration(self._crash_backoff),
+            container=self.name,
+            **names,
         )
         self._container.wait("CrashLoopBackOff", message)
         self._container.event(event_messages.CRASH_BACKOFF, **names)
@@ -338,7 +344,9 @@ class ContainerWorker:
         status = self._status
         status.state, status.last_state = saved.get("state") or {}, saved.get("lastState") or {}
         status.restarts = status.instances = int(saved.get("restartCount") or 0)
-        status.image = images.find(str(self._container.spec.get("image") or ""), secret=True)
+        status.image = images.resolve_image(
+            str(self._container.spec.get("image") or ""), has_pull_secret=True
+        )
         self._crash_backoff = min(
             BACKOFF_MAX_SECONDS, BACKOFF_INITIAL_SECONDS * 2 ** max(0, status.restarts - 1)
         )
@@ -349,8 +357,8 @@ class ContainerWorker:
         last = status.last_state.get("terminated")
         if last is not None:
             number = max(0, status.instances - 1)
-            self._earlier = self._new_instance(seconds(last["startedAt"]), number)
-            self._earlier.ended = seconds(last["finishedAt"])
+            self._earlier = self._new_instance(parse_timestamp(last["startedAt"]), number)
+            self._earlier.ended = parse_timestamp(last["finishedAt"])
             self._last_restart = self._earlier.ended
         self._resume_state(saved)
 
@@ -361,13 +369,13 @@ class ContainerWorker:
         )
         number = self._status.instances
         if running is not None:
-            self.instance = self._new_instance(seconds(running["startedAt"]), number)
+            self.instance = self._new_instance(parse_timestamp(running["startedAt"]), number)
             self._watch_instance(
                 self.instance, started=bool(saved.get("started")), ready=bool(saved.get("ready"))
             )
         elif terminated is not None:
-            finished = seconds(terminated["finishedAt"])
-            self.instance = self._new_instance(seconds(terminated["startedAt"]), number)
+            finished = parse_timestamp(terminated["finishedAt"])
+            self.instance = self._new_instance(parse_timestamp(terminated["startedAt"]), number)
             self.instance.ended = finished
             if self._will_restart(int(terminated["exitCode"])):
                 self._container.next_step.after(_RELIST_SECONDS, lambda: self._restart(finished))

@@ -11,7 +11,7 @@ from servedeck.demo import event_messages
 from servedeck.demo.controllers.kubelet.pod_info import PodInfo
 from servedeck.demo.resources import CONFIGMAPS, PERSISTENTVOLUMECLAIMS, SECRETS, Resource
 from servedeck.demo.store.objects import Json
-from servedeck.demo.store.store import Store
+from servedeck.demo.store.store import ObjectStore
 
 
 class MissingConfigError(Exception):
@@ -24,7 +24,7 @@ class MissingVolume(NamedTuple):
     name: str
 
 
-def environment(store: Store, pod: PodInfo, container: Json) -> dict[str, str]:
+def resolve_environment(store: ObjectStore, pod: PodInfo, container: Json) -> dict[str, str]:
     """The container's environment, references resolved (kubelet_pods.go,
     makeEnvironmentVariables). Raises MissingConfigError."""
     env: dict[str, str] = {}
@@ -32,7 +32,7 @@ def environment(store: Store, pod: PodInfo, container: Json) -> dict[str, str]:
         for field, resource in (("configMapRef", CONFIGMAPS), ("secretRef", SECRETS)):
             reference = source.get(field)
             if reference:
-                data = _data(store, resource, pod.namespace, reference)
+                data = _read_data(store, resource, pod.namespace, reference)
                 prefix = source.get("prefix", "")
                 env.update({prefix + name: value for name, value in (data or {}).items()})
     for entry in container.get("env") or ():
@@ -46,7 +46,7 @@ def environment(store: Store, pod: PodInfo, container: Json) -> dict[str, str]:
     return env
 
 
-def missing_volumes(store: Store, pod: PodInfo) -> Iterator[MissingVolume]:
+def missing_volumes(store: ObjectStore, pod: PodInfo) -> Iterator[MissingVolume]:
     """Volumes whose ConfigMap, Secret or claim is not there."""
     for volume in pod.spec.get("volumes") or ():
         for field, key, resource in (
@@ -62,7 +62,7 @@ def missing_volumes(store: Store, pod: PodInfo) -> Iterator[MissingVolume]:
                 yield MissingVolume(volume["name"], resource.singular, name)
 
 
-def _value_from(store: Store, pod: PodInfo, source: Json) -> str | None:
+def _value_from(store: ObjectStore, pod: PodInfo, source: Json) -> str | None:
     for field, resource, text in (
         ("configMapKeyRef", CONFIGMAPS, event_messages.CONFIGMAP_KEY_MISSING),
         ("secretKeyRef", SECRETS, event_messages.SECRET_KEY_MISSING),
@@ -70,7 +70,7 @@ def _value_from(store: Store, pod: PodInfo, source: Json) -> str | None:
         reference = source.get(field)
         if not reference:
             continue
-        data = _data(store, resource, pod.namespace, reference)
+        data = _read_data(store, resource, pod.namespace, reference)
         key = reference.get("key", "")
         if data is not None and key not in data and not reference.get("optional"):
             raise MissingConfigError(
@@ -87,8 +87,8 @@ def _value_from(store: Store, pod: PodInfo, source: Json) -> str | None:
     return fields.get(path, "")
 
 
-def _data(
-    store: Store, resource: Resource, namespace: str, reference: Json
+def _read_data(
+    store: ObjectStore, resource: Resource, namespace: str, reference: Json
 ) -> dict[str, str] | None:
     """The keys and values; None where it is missing and may be."""
     name = reference.get("name", "")
@@ -105,10 +105,10 @@ def _data(
     data = found.get("data") or {}
     if resource is not SECRETS:
         return {key: str(value) for key, value in data.items()}
-    return {key: _decoded(str(value)) for key, value in data.items()}
+    return {key: _decode_base64(str(value)) for key, value in data.items()}
 
 
-def _decoded(value: str) -> str:
+def _decode_base64(value: str) -> str:
     try:
         return base64.b64decode(value).decode(errors="replace")
     except (binascii.Error, ValueError):

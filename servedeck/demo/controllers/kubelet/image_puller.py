@@ -10,7 +10,7 @@ from collections.abc import Callable
 from servedeck.demo import event_messages
 from servedeck.demo.controllers.kubelet import images
 from servedeck.demo.controllers.kubelet.container_state import ContainerContext
-from servedeck.demo.controllers.kubelet.images import Image
+from servedeck.demo.controllers.kubelet.images import ResolvedImage
 from servedeck.demo.workloads import failure_simulation
 
 BACKOFF_INITIAL_SECONDS = 10.0
@@ -35,7 +35,7 @@ class ImagePuller:
         container.next_step.cancel()
         name = str(container.spec.get("image") or "")
         has_secret = bool(container.pod.spec.get("imagePullSecrets"))
-        image = container.status.image = images.find(name, secret=has_secret)
+        image = container.status.image = images.resolve_image(name, has_pull_secret=has_secret)
         if not image.reference:
             container.event(event_messages.INSPECT_FAILED, image=name)
             self._fail("InvalidImageName", event_messages.IMAGE_NAME_INVALID.format(image=name))
@@ -47,7 +47,7 @@ class ImagePuller:
         present = container.services.images.has(container.pod.node, image.reference)
         if policy == "Never" and not present:
             container.event(event_messages.NEVER_PULL, image=name)
-            self._fail("ErrImageNeverPull", event_messages.NEVER_PULL.text.format(image=name))
+            self._fail("ErrImageNeverPull", event_messages.NEVER_PULL.template.format(image=name))
             container.next_step.after(SYNC_SECONDS * 5, self.start)
         elif present and policy != "Always":
             container.event(event_messages.IMAGE_PRESENT, image=name)
@@ -59,15 +59,15 @@ class ImagePuller:
         self._container.event(event_messages.FAILED, error=reason)
         self._container.wait(reason, message)
 
-    def _pull(self, name: str, image: Image, *, present: bool) -> None:
+    def _pull(self, name: str, image: ResolvedImage, *, present: bool) -> None:
         container = self._container
         container.event(event_messages.PULLING, image=name)
         if not container.status.state:
             container.wait(container.pod.initial_reason)
-        annotated = failure_simulation.duration(
+        annotated = failure_simulation.parse_duration(
             container.pod.annotations.get(failure_simulation.PULL)
         )
-        seconds = annotated if annotated is not None else image.seconds
+        seconds = annotated if annotated is not None else image.pull_seconds
         if present and not image.error:
             seconds = _PRESENT_CHECK_SECONDS
 
@@ -79,7 +79,7 @@ class ImagePuller:
             container.event(
                 event_messages.PULLED,
                 image=name,
-                took=event_messages.go_duration(round(seconds, 3)),
+                took=event_messages.format_go_duration(round(seconds, 3)),
                 size=image.size,
             )
             container.services.images.add(container.pod.node, image.reference)

@@ -14,7 +14,7 @@ _NAME = re.compile(
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?(?:@(?P<digest>sha256:[a-f0-9]{64}))?"
 )
 
-_TAGS = {
+_REPOSITORIES = {
     "vllm/vllm-openai": (
         re.compile(r"latest|nightly|v0\.([4-9]|[12]\d|3[0-3])\.\d+"),
         9_816_312_905,
@@ -29,13 +29,13 @@ _TAGS = {
 _REGISTRIES = frozenset(
     ("ghcr.io", "quay.io", "nvcr.io", "gcr.io", "registry.k8s.io", "registry.acme.example")
 )
-_PRIVATE = frozenset(("registry.acme.example",))
+_PRIVATE_REGISTRIES = frozenset(("registry.acme.example",))
 """Registries that want a pull secret for the repositories below `private/`."""
-_RATE = 320e6
+_PULL_BYTES_PER_SECOND = 320e6
 """Bytes a second that a node pulls and unpacks."""
 
 
-class Image(NamedTuple):
+class ResolvedImage(NamedTuple):
     """`error`: why it cannot be pulled, "" for an image that can."""
 
     reference: str
@@ -44,9 +44,9 @@ class Image(NamedTuple):
     error: str = ""
 
     @property
-    def seconds(self) -> float:
+    def pull_seconds(self) -> float:
         """How long pulling takes, or failing to."""
-        return 1.4 if self.error else 0.8 + self.size / _RATE
+        return 1.4 if self.error else 0.8 + self.size / _PULL_BYTES_PER_SECOND
 
     @property
     def digest(self) -> str:
@@ -54,11 +54,11 @@ class Image(NamedTuple):
         return f"{name}@sha256:{hashlib.sha256(self.reference.encode()).hexdigest()}"
 
 
-def find(image: str, *, secret: bool) -> Image:
+def resolve_image(image: str, *, has_pull_secret: bool) -> ResolvedImage:
     """What a node finds when it pulls `image`; `secret`: the Pod brings a pull secret."""
     match = _NAME.fullmatch(image)
     if match is None:
-        return Image("")
+        return ResolvedImage("")
     host, path = match["host"] or "", match["path"]
     if host and "." not in host and ":" not in host and host != "localhost":
         host, path = "", f"{host}/{path}"
@@ -72,7 +72,7 @@ def find(image: str, *, secret: bool) -> Image:
     error = ""
     size = 240_000_000
     if host == "docker.io":
-        known = _TAGS.get(path)
+        known = _REPOSITORIES.get(path)
         if known is None:
             error = event_messages.PULL_DENIED.format(reference=reference)
         else:
@@ -83,8 +83,8 @@ def find(image: str, *, secret: bool) -> Image:
         error = event_messages.PULL_NO_HOST.format(
             reference=reference, registry=host, repository=path, tag=tag
         )
-    elif host in _PRIVATE and path.startswith("private/") and not secret:
+    elif host in _PRIVATE_REGISTRIES and path.startswith("private/") and not has_pull_secret:
         error = event_messages.PULL_UNAUTHORIZED.format(
             reference=reference, registry=f"https://{host}/token"
         )
-    return Image(reference, size, error)
+    return ResolvedImage(reference, size, error)

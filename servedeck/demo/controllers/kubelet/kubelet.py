@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from servedeck.demo.clock import Timer
-from servedeck.demo.controllers.base import Context, key_of
+from servedeck.demo.controllers.base import ControllerContext, key_of
 from servedeck.demo.controllers.kubelet.container_worker import ContainerWorker
 from servedeck.demo.controllers.kubelet.node_services import NodeServices
 from servedeck.demo.controllers.kubelet.pod_worker import PodWorker
 from servedeck.demo.resources import CONFIGMAPS, PODS, SECRETS
-from servedeck.demo.store.changes import Change
+from servedeck.demo.store.changes import ObjectChange
 from servedeck.demo.store.objects import Json, Key
-from servedeck.demo.workloads.failure_simulation import Cause
-from servedeck.demo.workloads.instance import Instance
+from servedeck.demo.workloads.failure_simulation import FailureCause
+from servedeck.demo.workloads.instance import SimulatedInstance
 from servedeck.demo.workloads.traffic import Traffic
 
 
 class Kubelet:
     """Runs the Pods of the store. Workers are known by the uid of their Pod."""
 
-    def __init__(self, context: Context, traffic: Traffic) -> None:
+    def __init__(self, context: ControllerContext, traffic: Traffic) -> None:
         self._store = context.store
         self._clock = context.clock
         self._services = NodeServices(context.store, context.clock, context.recorder, traffic)
@@ -60,14 +60,14 @@ class Kubelet:
             return None
         return next((c for c in worker.containers if c.name == name), None)
 
-    def instances(self, uid: str) -> list[Instance]:
+    def instances(self, uid: str) -> list[SimulatedInstance]:
         """What runs in the Pod now."""
         worker = self._workers.get(uid)
         if worker is None:
             return []
         return [c.instance for c in worker.containers if c.instance is not None and c.running]
 
-    def crash(self, uid: str, cause: Cause) -> None:
+    def crash(self, uid: str, cause: FailureCause) -> None:
         """Makes the Pod's main container die."""
         container = self._main_container(uid)
         if container is not None:
@@ -88,7 +88,7 @@ class Kubelet:
     def _schedule_write(self, uid: str) -> None:
         """Writes the Pod's status once for all changes of this moment."""
         if uid not in self._pending_writes:
-            self._pending_writes[uid] = self._clock.after(0.0, lambda: self._write(uid))
+            self._pending_writes[uid] = self._clock.call_later(0.0, lambda: self._write(uid))
 
     def _write(self, uid: str) -> None:
         self._pending_writes.pop(uid, None)
@@ -96,7 +96,7 @@ class Kubelet:
         if worker is None or key is None:
             return
         pod = self._store.get(PODS, *key)
-        status = worker.status(pod.get("status") or {}, self._clock.stamp())
+        status = worker.status(pod.get("status") or {}, self._clock.timestamp())
 
         def write(obj: Json) -> None:
             obj["status"] = status
@@ -121,7 +121,7 @@ class Kubelet:
 
     # -- changes ----------------------------------------------------------------------------------
 
-    def _pod_changed(self, change: Change) -> None:
+    def _pod_changed(self, change: ObjectChange) -> None:
         pod = change.object
         uid = pod["metadata"]["uid"]
         worker = self._workers.get(uid)
@@ -143,7 +143,7 @@ class Kubelet:
         elif _gate_conditions(change.old) != _gate_conditions(pod):
             self._schedule_write(uid)
 
-    def _config_changed(self, change: Change) -> None:
+    def _config_changed(self, change: ObjectChange) -> None:
         namespace = change.object["metadata"]["namespace"]
         for worker in list(self._workers.values()):
             if worker.info.namespace == namespace:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from servedeck.demo.clock import Clock
-from servedeck.demo.controllers.event_recorder import Recorder
-from servedeck.demo.event_messages import Word
-from servedeck.demo.store.store import Store
+from servedeck.demo.controllers.event_recorder import EventRecorder
+from servedeck.demo.event_messages import EventMessage
+from servedeck.demo.store.store import ObjectStore
 from servedeck.demo.workloads.traffic import Traffic
 
 
@@ -29,9 +29,9 @@ class NodeImages:
 class NodeServices:
     """Shared by all Pods of all nodes."""
 
-    store: Store
+    store: ObjectStore
     clock: Clock
-    recorder: Recorder
+    recorder: EventRecorder
     traffic: Traffic
     images: NodeImages = field(default_factory=NodeImages)
 
@@ -39,4 +39,4 @@ class NodeServices:
 class RecordEvent(Protocol):
     """Records an Event about one Pod; `path` names the part of it, `values` fill the message."""
 
-    def __call__(self, message: Word, *, path: str = "", **values: object) -> None: ...
+    def __call__(self, message: EventMessage, *, path: str = "", **values: object) -> None: ...

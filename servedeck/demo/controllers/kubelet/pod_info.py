@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from servedeck.demo.controllers.base import controller_of
 from servedeck.demo.resources import NODES
 from servedeck.demo.store.objects import Json
-from servedeck.demo.store.store import Store
+from servedeck.demo.store.store import ObjectStore
 from servedeck.demo.workloads import failure_simulation
 from servedeck.serving.objects.records import SERVING_LABEL
 
@@ -53,7 +53,7 @@ class PodInfo:
         return float(self.spec.get("terminationGracePeriodSeconds", 30))
 
 
-def pod_info(store: Store, pod: Json) -> PodInfo:
+def pod_info(store: ObjectStore, pod: Json) -> PodInfo:
     """Reads the facts from a Pod that is bound, and from its node."""
     meta, spec = pod["metadata"], pod["spec"]
     labels, annotations = meta.get("labels") or {}, meta.get("annotations") or {}

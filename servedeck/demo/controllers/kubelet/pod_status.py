@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from servedeck.demo.controllers.base import condition
+from servedeck.demo.controllers.base import find_condition
 from servedeck.demo.controllers.kubelet.container_worker import ContainerWorker
 from servedeck.demo.controllers.kubelet.pod_info import PodInfo
 from servedeck.demo.store.objects import Json
@@ -36,7 +36,7 @@ def pod_status(given: PodStatusInput, old: Json, now: str) -> Json:
     conditions: list[Json] = []
 
     def add(type_: str, value: bool, reason: str = "", message: str = "") -> None:
-        known = condition({"status": old}, type_)
+        known = find_condition({"status": old}, type_)
         text = str(value)
         since = known["lastTransitionTime"] if known and known["status"] == text else now
         entry: Json = {
@@ -98,7 +98,7 @@ def _readiness_gate_message(pod: PodInfo, old: Json) -> str:
     """Why a readiness gate keeps the Pod from being ready, "" where none does."""
     for gate in pod.spec.get("readinessGates") or ():
         name = gate.get("conditionType", "")
-        known = condition({"status": old}, name)
+        known = find_condition({"status": old}, name)
         if known is None:
             return f'corresponding condition of pod readiness gate "{name}" does not exist.'
         if known["status"] != "True":

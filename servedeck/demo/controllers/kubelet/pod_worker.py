@@ -15,7 +15,7 @@ from servedeck.demo.controllers.kubelet.environment import missing_volumes
 from servedeck.demo.controllers.kubelet.node_services import NodeServices
 from servedeck.demo.controllers.kubelet.pod_info import pod_info
 from servedeck.demo.controllers.kubelet.pod_status import PodStatusInput, pod_status
-from servedeck.demo.event_messages import Word
+from servedeck.demo.event_messages import EventMessage
 from servedeck.demo.store.objects import Json
 
 _MOUNT_RETRY_INITIAL_SECONDS = 0.5
@@ -51,7 +51,7 @@ class PodWorker:
         self._mounted = False
         self._mount_delay = 0.0
         self._stopping = False
-        self._started_at = services.clock.stamp()
+        self._started_at = services.clock.timestamp()
 
     def _container(
         self, spec: Json, *, init: bool, receives_traffic: bool = False
@@ -162,15 +162,15 @@ class PodWorker:
     def _container_changed(self) -> None:
         """The next init container may be due, and the status has to be written."""
         if self._init and self._mounted and not self._stopping:
-            self._services.clock.after(0.0, self._advance)
+            self._services.clock.call_later(0.0, self._advance)
         self._on_change()
 
     def _advance(self) -> None:
         if not self._stopping:
             self._start_due_containers()
 
-    def _record(self, message: Word, *, path: str = "", **values: object) -> None:
-        self._services.recorder.event(
+    def _record(self, message: EventMessage, *, path: str = "", **values: object) -> None:
+        self._services.recorder.record(
             self.object, message, path=path, host=self.info.node, **values
         )
 
