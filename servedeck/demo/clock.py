@@ -1,7 +1,7 @@
-"""The demo's one clock: it can be stopped, stepped and sped up, and everything is timed by it.
+"""The clock of a demo cluster. It can be stopped, stepped and sped up.
 
-Timers lie in a heap and run in the order of their time, then of their making, so a history that
-was stepped through is the same every time. Nothing runs between two timers.
+Timers run in the order of their times, then of their creation, so a simulation with the same seed
+always has the same history.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from datetime import UTC, datetime
 
 
 def _monotonic() -> float:
-    """Seconds that pass while the machine sleeps, too, so that the demo's time stays the wall's."""
+    """Seconds, time in suspend included, so that the demo's clock keeps up with the wall clock."""
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()
 
 
 class Timer:
-    """A call to come. `cancel()` may be called at any time, also after it ran."""
+    """A scheduled call. `cancel()` is allowed at any time, also after the call."""
 
     __slots__ = ("callback", "when")
 
@@ -41,8 +41,8 @@ class Timer:
 class Clock:
     """Time in seconds since the epoch, as the demo's objects see it.
 
-    A fresh clock stands still at `start`; `advance` and `run_until` move it by hand, `run` lets it
-    follow the wall's time, `speed` times as fast, on the running asyncio loop.
+    A new clock is stopped at `start`. `advance` and `run_until` move it by hand; after `start()`
+    it follows the wall clock on the running asyncio loop, `speed` times as fast.
     """
 
     def __init__(self, start: float, *, speed: float = 1.0) -> None:
@@ -58,7 +58,7 @@ class Clock:
     # -- reading ------------------------------------------------------------------------------
 
     def time(self) -> float:
-        """Now, in seconds since the epoch. While timers run it is the time of the one that does."""
+        """Now, in seconds since the epoch; in a timer's callback, the time of that timer."""
         if self._loop is None or self._running_timers:
             return self._time
         return max(self._time, self._wall_time())
@@ -84,7 +84,7 @@ class Clock:
 
     @property
     def next_due(self) -> float | None:
-        """Time of the next timer, None where there is none."""
+        """Time of the next timer; None where there is none."""
         while self._heap and not self._heap[0][2].active:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
@@ -92,8 +92,8 @@ class Clock:
     # -- timers -------------------------------------------------------------------------------
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
-        """Calls `callback` at `when`; one that lies in the past is called at once, but never from
-        within this call."""
+        """Calls `callback` at `when`. A time in the past means as soon as possible, but never from
+        within this method."""
         timer = Timer(max(when, self.time()), callback)
         self._sequence += 1
         heapq.heappush(self._heap, (timer.when, self._sequence, timer))
@@ -105,7 +105,7 @@ class Clock:
         return self.call_at(self.time() + seconds, callback)
 
     async def sleep(self, seconds: float) -> None:
-        """Waits on this clock: for ever while it stands still and nobody steps it."""
+        """Waits on this clock; a stopped clock that nobody moves never ends the wait."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def wake() -> None:
@@ -121,7 +121,7 @@ class Clock:
     # -- moving by hand -----------------------------------------------------------------------
 
     def run_until(self, when: float) -> None:
-        """Runs every timer due up to `when` in order, then stands at `when`."""
+        """Runs the timers due up to `when`, in order; the clock is at `when` afterwards."""
         if self._running_timers:
             raise RuntimeError("a timer must not move the clock that runs it")
         self._running_timers = True
@@ -141,13 +141,13 @@ class Clock:
         self.run_until(self.time() + seconds)
 
     def run_due(self) -> None:
-        """Runs what is due now, and what that makes due now."""
+        """Runs the timers that are due now, those that they add included."""
         self.run_until(self.time())
 
     # -- following the wall -------------------------------------------------------------------
 
     def start(self, speed: float | None = None) -> None:
-        """Lets the clock go, from where it stands; call it on a running loop."""
+        """Follows the wall clock from the current time on; needs a running asyncio loop."""
         self.stop()
         if speed is not None:
             self._speed = speed
@@ -158,7 +158,7 @@ class Clock:
         self._schedule_next()
 
     def stop(self) -> None:
-        """Stands still; timers keep their times."""
+        """Stops the clock; timers keep their times."""
         if self._loop is None:
             return
         self._time = self.time()
@@ -196,5 +196,5 @@ def format_timestamp(seconds: float) -> str:
 
 
 def parse_timestamp(text: str) -> float:
-    """The inverse of `stamp` and `Clock.micro`."""
+    """Seconds since the epoch of a metav1.Time or MicroTime."""
     return datetime.fromisoformat(text).timestamp()

@@ -1,5 +1,5 @@
-"""What Kubernetes says: reasons and texts of Events, conditions and waiting containers, with the
-place in Kubernetes 1.36 each was taken from. Nothing else in the demo words them.
+"""Reasons and messages of Events, conditions and waiting containers, with their source in
+Kubernetes 1.36. The demo takes all such texts from here.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 
 class Component(StrEnum):
-    """Who writes an Event: `source.component`, or `reportingController` of the newer dialect."""
+    """The writer of an Event: `source.component` in core/v1, `reportingController` in
+    events.k8s.io/v1."""
 
     DEPLOYMENT = "deployment-controller"
     REPLICASET = "replicaset-controller"
@@ -25,9 +26,9 @@ class EventMessage(NamedTuple):
     """"Normal" or "Warning"."""
     reason: str
     template: str
-    """For `str.format`."""
+    """The message, for `str.format`."""
     action: str = ""
-    """Set for what is written in the dialect of events.k8s.io, as the scheduler does."""
+    """Set for Events that are written through events.k8s.io, as the scheduler's are."""
 
 
 _NORMAL = "Normal"
@@ -149,14 +150,14 @@ RESCALED = EventMessage(
 CRASH_WAITING = (
     "back-off {delay} restarting failed container={container} pod={pod}_{namespace}({uid})"
 )
-"""kuberuntime_manager.go, doBackOff; the delay as Go prints a Duration, "10s", "2m40s"."""
+"""Source: kuberuntime_manager.go, doBackOff. The delay is a Go Duration: "10s", "2m40s"."""
 PULL_WAITING = 'Back-off pulling image "{image}": ErrImagePull: {error}'
-"""image_manager.go, pullImage: the last error follows since 1.31."""
+"""Source: image_manager.go, pullImage; since 1.31 with the last error."""
 PULL_NOT_FOUND = (
     'rpc error: code = NotFound desc = failed to pull and unpack image "{reference}": '
     'failed to resolve reference "{reference}": {reference}: not found'
 )
-"""containerd's words (core/remotes/docker/resolver.go)."""
+"""Source: containerd core/remotes/docker/resolver.go."""
 PULL_DENIED = (
     'failed to pull and unpack image "{reference}": failed to resolve reference "{reference}": '
     "pull access denied, repository does not exist or may require authorization: "
@@ -194,8 +195,8 @@ QUOTA_EXCEEDED = (
     'pods "{pod}" is forbidden: exceeded quota: {quota}, requested: {requested}, used: {used}, '
     "limited: {limited}"
 )
-"""staging/src/k8s.io/apiserver/pkg/admission/plugin/resourcequota/controller.go, CheckRequest;
-pairs "name=value" joined by commas, sorted."""
+"""Source: apiserver pkg/admission/plugin/resourcequota/controller.go, CheckRequest. The amounts are
+sorted "name=value" pairs, joined by commas."""
 QUOTA_MUST_SPECIFY = 'pods "{pod}" is forbidden: failed quota: {quota}: must specify {what}'
 
 # -- scheduler's reasons (pkg/scheduler/framework/plugins) --------------------------------------

@@ -1,4 +1,4 @@
-"""The table of the demo cluster's resources: what discovery lists and the store can hold."""
+"""The resources of the demo cluster: what discovery lists and the store can hold."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ REVIEW_VERBS = ("create",)
 
 @dataclass(frozen=True, eq=False)
 class Resource:
-    """One resource of the API. `generation`: the server counts changes of the spec in
-    `metadata.generation`. `builtin`: part of Kubernetes itself, not of a
-    CustomResourceDefinition. `returns_object`: DELETE answers with the object, not a Status."""
+    """One resource of the API. `generation`: changes of the spec are counted in
+    `metadata.generation`. `builtin`: part of Kubernetes, not of a CustomResourceDefinition.
+    `returns_object`: DELETE returns the object instead of a Status."""
 
     group: str
     version: str
@@ -208,7 +208,7 @@ EVENTS_V1 = Resource(
     short_names=("ev",),
     verbs=("get", "list", "watch"),
 )
-"""The newer face of `EVENTS`: no objects of its own, the API converts those of the core group."""
+"""Has no objects of its own: the API converts those of `EVENTS`."""
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 STORAGECLASSES = Resource(
     "storage.k8s.io",

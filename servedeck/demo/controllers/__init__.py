@@ -1,4 +1,4 @@
-"""The controllers that bring the demo's objects to life."""
+"""The controllers of the demo cluster, as kube-controller-manager, scheduler and kubelet."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["ControllerManager"]
 
 
 class ControllerManager:
-    """All controllers over one store. They act when the clock moves."""
+    """All controllers of one store. They act when the clock moves."""
 
     def __init__(self, store: ObjectStore, clock: Clock, seed: int = 0) -> None:
         self.recorder = EventRecorder(store, clock)
@@ -40,7 +40,7 @@ class ControllerManager:
         )
 
     def resync(self) -> None:
-        """Takes up a store that was loaded with objects."""
+        """Reconciles a store that was loaded from a saved state."""
         self.recorder.resume()
         for controller in (self.deployments, self.replicasets, self.scheduler, self.kubelet):
             controller.resync()

@@ -1,4 +1,4 @@
-"""What the controllers share: the cluster they work on, queues on its clock, owners and labels."""
+"""Shared by the controllers: their context, work queues, owner references, labels, conditions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ControllerContext:
-    """What each controller gets."""
+    """Passed to each controller."""
 
     store: ObjectStore
     clock: Clock
@@ -29,13 +29,13 @@ class ControllerContext:
     seed: int = 0
 
     def rng(self, what: object) -> random.Random:
-        """Numbers that are the same in every run with this seed."""
+        """A random generator for `what`; the same in every run with this seed."""
         return random.Random(f"{self.seed}/{what}")  # noqa: S311 - a story, not a secret
 
 
 class WorkQueue:
-    """Keys to work on. A key that waits already is not queued again, but the earlier time counts;
-    nothing is done from within `add`."""
+    """Calls `work` for each key that is added. A key that is already queued stays queued once, for
+    the earlier of the two times; `add` itself never calls `work`."""
 
     def __init__(self, clock: Clock, work: Callable[[Key], None]) -> None:
         self._clock = clock
@@ -67,7 +67,7 @@ def controller_of(obj: Json) -> Json | None:
 
 
 def controlled_by(objects: Iterable[Json], uid: str) -> Iterator[Json]:
-    """Those objects that the one with this uid controls."""
+    """The objects that the owner with this uid controls."""
     for obj in objects:
         owner = controller_of(obj)
         if owner is not None and owner.get("uid") == uid:
@@ -122,8 +122,8 @@ def condition_is_true(obj: Json, type_: str) -> bool:
 
 
 def is_active_pod(pod: Json) -> bool:
-    """Neither finished nor going away (kubernetes pkg/controller/controller_utils.go,
-    IsPodActive)."""
+    """Neither finished nor being deleted. Source: kubernetes
+    pkg/controller/controller_utils.go, IsPodActive."""
     phase = (pod.get("status") or {}).get("phase")
     return phase not in ("Succeeded", "Failed") and "deletionTimestamp" not in pod["metadata"]
 
@@ -133,7 +133,7 @@ def key_of(obj: Json) -> Key:
 
 
 def quantity_or_zero(value: object) -> Fraction:
-    """A quantity of an object's resources; 0 for what is none, which the API lets nobody write."""
+    """A resource quantity; 0 for an invalid one, which the API accepts from nobody."""
     return _parse_quantity(str(value))
 
 

@@ -1,4 +1,4 @@
-"""The Deployment controller: ReplicaSets for revisions, rolled out within surge and availability.
+"""The Deployment controller: a ReplicaSet for each revision, and rollouts.
 
 Source: kubernetes pkg/controller/deployment (sync.go, rolling.go, recreate.go).
 """
@@ -61,12 +61,12 @@ class DeploymentController:
     def _replicaset_changed(self, change: ObjectChange) -> None:
         owner = controller_of(change.object)
         if owner is not None and owner.get("kind") == "Deployment":
-            # later than the ReplicaSets act, so that a size is true before the next step
+            # after the ReplicaSet controller, so that sizes are reached before the next step
             key = (change.object["metadata"]["namespace"], owner["name"])
             self._queue.add(key, _REPLICASET_DELAY_SECONDS)
 
     def _pod_changed(self, change: ObjectChange) -> None:
-        """Recreate waits for the last old Pod to be gone."""
+        """Strategy Recreate waits until the last old Pod has been deleted."""
         owner = controller_of(change.object)
         if change.type != "DELETED" or owner is None or owner.get("kind") != "ReplicaSet":
             return
@@ -88,12 +88,12 @@ class DeploymentController:
         except StatusError as error:
             if error.code not in (404, 409):
                 raise
-            # somebody else wrote or deleted in between: look again
+            # written or deleted by somebody else meanwhile: retry
             self._queue.add(key, 0.05)
 
 
 class _RolloutSync(DeploymentStatusSync):
-    """One look at one Deployment, and the next step of its rollout."""
+    """One reconciliation of one Deployment: the next step of its rollout."""
 
     def run(self) -> None:
         self._adopt_orphans()
@@ -110,7 +110,7 @@ class _RolloutSync(DeploymentStatusSync):
             self._write_status()
         elif rollout.is_rolling_update(deployment):
             self._ensure_new_replicaset(create=True)
-            # as upstream, one kind of step in each pass: the next follows from its change
+            # as upstream, one kind of step in each pass; its change triggers the next pass
             if not self._scale_up_new() and not self._scale_down_old():
                 self._delete_old_revisions()
             self._sync_progress()
@@ -119,7 +119,7 @@ class _RolloutSync(DeploymentStatusSync):
             self._sync_progress()
 
     def _adopt_orphans(self) -> None:
-        """Takes ReplicaSets that nobody controls and that the selector matches."""
+        """Adopts ReplicaSets that match the selector and have no controller."""
         deployment = self.deployment
         for replicaset in self._store.list(REPLICASETS, self.key[0]):
             if controller_of(replicaset) is None and matches_selector(
@@ -200,7 +200,7 @@ class _RolloutSync(DeploymentStatusSync):
         }
 
     def _update_annotations(self, replicaset: Json, revision: str) -> None:
-        """Keeps the new ReplicaSet's annotations; a revision that is the highest stays."""
+        """Updates the new ReplicaSet's annotations; the highest revision stays."""
         have = replicaset["metadata"].get("annotations") or {}
         if rollout.revision(replicaset) >= int(revision):
             revision = have[REVISION_ANNOTATION]
@@ -237,7 +237,7 @@ class _RolloutSync(DeploymentStatusSync):
     # -- scaling -----------------------------------------------------------------------------------
 
     def _is_scaling_event(self) -> bool:
-        """The number asked for changed since a ReplicaSet was last scaled (isScalingEvent)."""
+        """Whether spec.replicas changed since a ReplicaSet was last scaled (isScalingEvent)."""
         for replicaset in self.replicasets:
             told = (replicaset["metadata"].get("annotations") or {}).get(DESIRED_ANNOTATION)
             if desired_replicas(replicaset) and told not in (
@@ -286,7 +286,8 @@ class _RolloutSync(DeploymentStatusSync):
             self._scale_replicaset(replicaset, max(0, sizes[name] + rest))
 
     def _scale_replicaset(self, replicaset: Json, size: int) -> bool:
-        """Sets a ReplicaSet's size and what it is told of the Deployment's."""
+        """Sets a ReplicaSet's size and the annotations of the desired size. Whether the size
+        changed."""
         old = desired_replicas(replicaset)
         wanted = desired_replicas(self.deployment)
         most = str(wanted + rollout.rollout_bounds(self.deployment).surge)
@@ -329,8 +330,7 @@ class _RolloutSync(DeploymentStatusSync):
         )
 
     def _scale_down_old(self) -> bool:
-        """reconcileOldReplicaSets: never below what must stay available; Pods that are not ready
-        go first."""
+        """Keeps the minimum available and removes unready Pods first (reconcileOldReplicaSets)."""
         assert self.new_replicaset is not None
         count = rollout.total_replicas(self.replicasets)
         if not rollout.total_replicas(self.old_replicasets):
@@ -389,7 +389,7 @@ class _RolloutSync(DeploymentStatusSync):
     # -- status ------------------------------------------------------------------------------------
 
     def _delete_old_revisions(self, *, when_paused: bool = False) -> None:
-        """Deletes what is beyond revisionHistoryLimit, once a rollout is complete."""
+        """Deletes ReplicaSets beyond revisionHistoryLimit after a complete rollout."""
         limit = self.deployment["spec"].get("revisionHistoryLimit", 10)
         if when_paused or limit is None or not rollout.is_complete(self.deployment, self.status):
             return

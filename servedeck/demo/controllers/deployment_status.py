@@ -20,8 +20,8 @@ from servedeck.demo.store.objects import Json, copy_json
 
 
 class DeploymentStatusSync:
-    """One look at one Deployment and its ReplicaSets. `status` is what will be written at the end
-    of it; `queue` takes the Deployment again when its progress deadline is over."""
+    """The status part of one reconciliation of a Deployment. `status` is written at its end;
+    `queue` reconciles the Deployment again when its progress deadline is over."""
 
     def __init__(self, context: ControllerContext, queue: WorkQueue, deployment: Json) -> None:
         self._store = context.store
@@ -85,7 +85,7 @@ class DeploymentStatusSync:
         )
 
     def _sync_progress(self) -> None:
-        """syncRolloutStatus."""
+        """Updates the condition Progressing and writes the status (syncRolloutStatus)."""
         self._calculate_status()
         deployment, status = self.deployment, self.status
         current = find_condition({"status": status}, "Progressing")
@@ -153,7 +153,8 @@ class DeploymentStatusSync:
         self._store.mutate(DEPLOYMENTS, *self.key, write, "status")
 
     def _sync_paused_condition(self) -> None:
-        """checkPausedConditions."""
+        """Marks in the condition Progressing that the Deployment is paused or resumed
+        (checkPausedConditions)."""
         if rollout.progress_deadline(self.deployment) is None:
             return
         current = find_condition({"status": self.status}, "Progressing")

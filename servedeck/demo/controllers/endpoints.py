@@ -1,4 +1,4 @@
-"""Endpoints and EndpointSlices of Services: which Pods answer for them.
+"""Endpoints and EndpointSlices of Services.
 
 Source: kubernetes pkg/controller/endpoint, pkg/controller/endpointslice.
 """
@@ -128,7 +128,7 @@ class EndpointsController:
 
 
 def _endpoint_fields(pod: Json) -> tuple[object, ...]:
-    """What of a Pod its Services care about."""
+    """The fields of a Pod on which endpoints depend."""
     status = pod.get("status") or {}
     return (
         status.get("podIP"),

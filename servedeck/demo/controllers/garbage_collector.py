@@ -1,5 +1,4 @@
-"""The garbage collector: what an owner leaves behind goes with it, or is orphaned as asked; and the
-end of namespaces.
+"""Deletes or orphans the dependents of deleted owners, and the content of deleted namespaces.
 
 Source: kubernetes pkg/controller/garbagecollector/garbagecollector.go,
 pkg/controller/namespace/deletion.
@@ -81,7 +80,7 @@ class GarbageCollector:
     # -- in the background ----------------------------------------------------------------------
 
     def _collect_dependents(self, uid: str) -> None:
-        """The owner is gone: so are those that have no other."""
+        """Deletes the dependents of a deleted owner that have no other owner."""
         for resource, key in self._dependents_of(uid):
             self._delete_if_ownerless(resource, key)
 
@@ -161,7 +160,7 @@ class GarbageCollector:
     # -- namespaces -------------------------------------------------------------------------------
 
     def _delete_namespace_content(self, key: Key) -> None:
-        """Deletes all that is in a namespace that goes, then lets it go."""
+        """Deletes the content of a namespace that is being deleted, then its finalizer."""
         namespace = self._store.find(NAMESPACES, *key)
         if namespace is None or "deletionTimestamp" not in namespace["metadata"]:
             return

@@ -1,5 +1,4 @@
-"""What the operators of the demo's extensions say: the Gateway's of HTTPRoutes, KEDA's of
-ScaledObjects.
+"""The statuses that a Gateway controller writes to HTTPRoutes, and KEDA to ScaledObjects.
 
 Sources: Gateway API v1.4 (HTTPRoute status), Envoy Gateway's messages, keda 2.21
 apis/keda/v1alpha1/condition_types.go.
@@ -17,7 +16,7 @@ CONTROLLER_NAME = "gateway.envoyproxy.io/gatewayclass-controller"
 
 
 class HTTPRouteController:
-    """Accepted and ResolvedRefs of HTTPRoutes."""
+    """Writes the conditions Accepted and ResolvedRefs of HTTPRoutes."""
 
     def __init__(self, context: ControllerContext) -> None:
         self._store = context.store
@@ -118,7 +117,7 @@ class HTTPRouteController:
 
 
 class ScaledObjectController:
-    """Conditions of ScaledObjects. It does not scale: the demo has no Prometheus to ask."""
+    """Writes the conditions of ScaledObjects. It does not scale: the demo has no Prometheus."""
 
     def __init__(self, context: ControllerContext) -> None:
         self._store = context.store

@@ -1,4 +1,4 @@
-"""ResourceQuotas: Pods beyond them are refused, and what is used is counted.
+"""ResourceQuotas: admission of Pods, and the amounts in use.
 
 Source: kubernetes staging/src/k8s.io/apiserver/pkg/admission/plugin/resourcequota/controller.go,
 pkg/quota/v1/evaluator/core/pods.go.
@@ -26,8 +26,7 @@ _REQUIRED_WHEN_LIMITED = frozenset(
 def admit_pod(
     store: ObjectStore, resource: Resource, new: Json, old: Json | None, subresource: str
 ) -> None:
-    """Admission: raises 403 for a new Pod that a quota of its namespace does not allow, and counts
-    an allowed one at once, so that the next is measured against it."""
+    """Admission hook: StatusError 403 for a new Pod that exceeds a quota of its namespace."""
     if resource is not PODS or old is not None:
         return
     meta = new["metadata"]
@@ -96,7 +95,7 @@ class QuotaController:
 
 
 def used_resources(store: ObjectStore, quota: Json) -> ResourceAmounts:
-    """What the Pods of the quota's namespace use of what it limits."""
+    """The limited amounts that the Pods of the quota's namespace use."""
     hard = _parse_amounts((quota.get("spec") or {}).get("hard") or {})
     total: ResourceAmounts = dict.fromkeys(hard, Fraction(0))
     for pod in store.list(PODS, quota["metadata"]["namespace"]):
@@ -108,7 +107,7 @@ def used_resources(store: ObjectStore, quota: Json) -> ResourceAmounts:
 
 
 def _pod_usage(pod: Json, hard: ResourceAmounts) -> ResourceAmounts:
-    """What one Pod counts for, of the names that are limited."""
+    """The limited amounts that one Pod uses."""
     usage: ResourceAmounts = {}
     for name in hard:
         if name in ("pods", "count/pods"):

@@ -1,4 +1,4 @@
-"""The ReplicaSet controller: as many Pods as asked for, and counts of them.
+"""The ReplicaSet controller: creates and deletes Pods, and counts them.
 
 Source: kubernetes pkg/controller/replicaset/replica_set.go, replica_set_utils.go, and
 pkg/controller/controller_utils.go.
@@ -64,7 +64,7 @@ class ReplicaSetController:
             failure = self._reconcile_pods(replicaset, active)
             if self._store.find(REPLICASETS, *key) is None:
                 return
-        # what was just created or deleted comes back as a change and is counted then
+        # Pods just created or deleted are counted in the pass that their change triggers
         ending = sum(_is_terminating(pod) for pod in pods)
         self._write_status(replicaset, active, ending, failure)
         if failure is None:
@@ -75,7 +75,7 @@ class ReplicaSetController:
             self._queue.add(key, min(_BACKOFF_MAX_SECONDS, _BACKOFF_INITIAL_SECONDS * 2**tries))
 
     def _reconcile_pods(self, replicaset: Json, active: list[Json]) -> Exception | None:
-        """Creates or deletes Pods; the error that stopped it."""
+        """Creates or deletes Pods; the error that prevented it."""
         wanted = replicaset["spec"].get("replicas", 1)
         missing = wanted - len(active)
         if missing > 0:
@@ -88,7 +88,7 @@ class ReplicaSetController:
         return None
 
     def _create_pods(self, replicaset: Json, missing: int) -> Exception | None:
-        """In batches of 1, 2, 4, … so that a quota refuses few (slowStartBatch)."""
+        """Creates in batches of 1, 2, 4, … so that a quota rejects few (slowStartBatch)."""
         batch, left = 1, missing
         while left > 0:
             for _ in range(min(batch, left)):
@@ -168,7 +168,7 @@ def _is_terminating(pod: Json) -> bool:
 
 
 def _without_version(obj: Json) -> Json:
-    """The object for a write of its status whose resourceVersion is not checked."""
+    """The object for a status update without a check of its resourceVersion."""
     meta = {name: value for name, value in obj["metadata"].items() if name != "resourceVersion"}
     return {**obj, "metadata": meta}
 
@@ -196,9 +196,9 @@ def _pod_from_template(replicaset: Json) -> Json:
 
 
 def _deletion_rank(pod: Json, active: list[Json]) -> tuple[object, ...]:
-    """Which Pod goes first when there are too many (controller_utils.go, ActivePodsWithRanks):
-    without a node, pending, not ready, on a node with more of its kind, ready for less long, more
-    restarts, younger."""
+    """The sort key of deletion when there are too many Pods: unscheduled first, then pending, not
+    ready, sharing a node with more of them, ready for a shorter time, more restarts, newer.
+    Source: controller_utils.go, ActivePodsWithRanks."""
     spec, status = pod.get("spec") or {}, pod.get("status") or {}
     node = spec.get("nodeName", "")
     phase = {"Pending": 0, "Unknown": 1, "Running": 2}.get(status.get("phase", ""), 0)

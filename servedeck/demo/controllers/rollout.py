@@ -1,4 +1,4 @@
-"""The arithmetic of a Deployment's rollout: surge, unavailability, proportions, conditions.
+"""Calculations of a Deployment's rollout: surge, unavailability, proportions, conditions.
 
 Source: kubernetes pkg/controller/deployment/util/deployment_util.go.
 """
@@ -24,7 +24,7 @@ _NO_DEADLINE = 2**31 - 1
 
 
 class RolloutBounds(NamedTuple):
-    """Pods that may exist above, and lack below, the number asked for."""
+    """How many Pods may exist above the desired number, and be unavailable below it."""
 
     surge: int
     unavailable: int
@@ -41,8 +41,8 @@ def is_rolling_update(deployment: Json) -> bool:
 
 
 def rollout_bounds(deployment: Json) -> RolloutBounds:
-    """ResolveFenceposts: percentages of the replicas, surge rounded up, unavailable down; both
-    zero means one unavailable."""
+    """Percentages count from the replicas; surge is rounded up, unavailable down; where both are
+    zero, one may be unavailable (ResolveFenceposts)."""
     wanted = desired_replicas(deployment)
     if not is_rolling_update(deployment):
         return RolloutBounds(0, 0)
@@ -63,7 +63,7 @@ def _resolve_int_or_percent(value: object, of: int, rounded: object) -> int:
 
 
 def template_hash(template: Json, collisions: int = 0) -> str:
-    """A name for a Pod template: letters as in apimachinery's rand.SafeEncodeString."""
+    """The hash of a Pod template, in the letters of apimachinery's rand.SafeEncodeString."""
     text = json.dumps(without_hash(template), sort_keys=True) + str(collisions or "")
     number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
     return "".join(_HASH_ALPHABET[ord(digit) % len(_HASH_ALPHABET)] for digit in str(number))
@@ -107,7 +107,7 @@ def new_replicaset_size(deployment: Json, replicasets: list[Json], new: Json) ->
 
 
 def is_saturated(deployment: Json, new: Json | None) -> bool:
-    """The new ReplicaSet has all replicas, by its own account too (IsSaturated)."""
+    """Whether the new ReplicaSet has all replicas and all are available (IsSaturated)."""
     if new is None:
         return False
     told = (new["metadata"].get("annotations") or {}).get(DESIRED_ANNOTATION, "")
@@ -154,13 +154,13 @@ def has_progressed(deployment: Json, status: Json) -> bool:
 
 
 def progress_deadline(deployment: Json) -> int | None:
-    """Seconds without progress after which a rollout has failed; None for never."""
+    """Seconds without progress after which a rollout has failed; None for no limit."""
     found = deployment["spec"].get("progressDeadlineSeconds", 600)
     return None if found is None or found >= _NO_DEADLINE else int(found)
 
 
 def seconds_to_deadline(deployment: Json, status: Json, now: float) -> float | None:
-    """Seconds until the progress deadline; None where none runs. 0 or less: it is over."""
+    """Seconds until the progress deadline, 0 or less after it; None where there is none."""
     limit = progress_deadline(deployment)
     found = find_condition({"status": status}, "Progressing")
     if limit is None or found is None or found["reason"] == "NewReplicaSetAvailable":
@@ -171,8 +171,8 @@ def seconds_to_deadline(deployment: Json, status: Json, now: float) -> float | N
 
 
 def set_condition(status: Json, new: Json) -> None:
-    """SetDeploymentCondition: the same status and reason stays as it is; the time of transition
-    stays while the status does."""
+    """Changes nothing where status and reason are the same; keeps the transition time where the
+    status is the same (SetDeploymentCondition)."""
     old = find_condition({"status": status}, new["type"])
     if old is not None and (old["status"], old["reason"]) == (new["status"], new["reason"]):
         return

@@ -1,4 +1,4 @@
-"""The scheduler: puts Pods on nodes, or says why none fits, in the scheduler's own words.
+"""The scheduler: binds Pods to nodes, or says why no node fits.
 
 Source: kubernetes pkg/scheduler (schedule_one.go, framework/types.go FitError, framework/plugins).
 """
@@ -29,13 +29,13 @@ ResourceAmounts = dict[str, Fraction]
 
 _LATENCY_SECONDS = 0.04
 _FLUSH_SECONDS = 300.0
-"""Seconds after which an unschedulable Pod is tried again without a reason
-(internal/queue, DefaultPodMaxInUnschedulablePodsDuration)."""
+"""After this time an unschedulable Pod is tried again in any case. Source: internal/queue,
+DefaultPodMaxInUnschedulablePodsDuration."""
 _BLOCKING_EFFECTS = frozenset(("NoSchedule", "NoExecute"))
 
 
 class NodeRejection(NamedTuple):
-    """Why a node does not take a Pod. `final`: removing other Pods would not help."""
+    """Why a Pod does not fit on a node. `preemption_unhelpful`: nor would it without other Pods."""
 
     reasons: tuple[str, ...]
     preemption_unhelpful: bool
@@ -81,8 +81,7 @@ class Scheduler:
         self._retry_unschedulable()
 
     def _retry_unschedulable(self) -> None:
-        """Something became free: Pods that did not fit are tried again, after the back-off that
-        the scheduler gives them."""
+        """Tries unschedulable Pods again after their back-off, because resources became free."""
         for index, key in enumerate(sorted(self._unschedulable, key=self._retry_order)):
             self._queue.add(key, 1.0 + index * 0.01)
 
@@ -122,7 +121,8 @@ class Scheduler:
         self._bind(pod, min(fitting, key=lambda found: (-found[0], found[1]))[1])
 
     def _volume_error(self, pod: Json) -> str:
-        """What keeps the Pod from every node (PreFilter of VolumeBinding)."""
+        """Why the Pod's volumes prevent scheduling, "" where they do not (VolumeBinding,
+        PreFilter)."""
         namespace = pod["metadata"]["namespace"]
         for volume in pod["spec"].get("volumes") or ():
             claim = (volume.get("persistentVolumeClaim") or {}).get("claimName")
@@ -136,7 +136,7 @@ class Scheduler:
         return ""
 
     def _used_by_node(self) -> dict[str, tuple[ResourceAmounts, int]]:
-        """What the Pods of each node request, and how many they are."""
+        """For each node, the sum of its Pods' requests and their number."""
         used: dict[str, tuple[ResourceAmounts, int]] = {}
         for pod in self._store.list(PODS):
             node = (pod.get("spec") or {}).get("nodeName")
@@ -182,7 +182,7 @@ class Scheduler:
 
 
 def fit_error_message(misfits: Iterable[NodeRejection]) -> str:
-    """FitError.Error: reasons counted and sorted, then what preemption would do."""
+    """The reasons with their counts, sorted, then the outcome of preemption (FitError.Error)."""
     misfits = list(misfits)
     nodes = len(misfits)
     reasons = Counter(reason for misfit in misfits for reason in misfit.reasons)
@@ -198,8 +198,8 @@ def fit_error_message(misfits: Iterable[NodeRejection]) -> str:
 
 
 def pod_requests(pod: Json) -> ResourceAmounts:
-    """What a Pod asks for: the sum of its containers and sidecars, or its largest init container
-    (kubernetes pkg/api/v1/resource, PodRequests)."""
+    """The requests of a Pod: the sum of its containers and sidecars, or its largest init container.
+    Source: kubernetes pkg/api/v1/resource, PodRequests."""
     spec = pod.get("spec") or {}
     total: ResourceAmounts = {}
     for container in spec.get("containers") or ():
@@ -218,7 +218,7 @@ def pod_requests(pod: Json) -> ResourceAmounts:
 
 
 def _container_requests(container: Json) -> ResourceAmounts:
-    """Requests; a limit without a request is one."""
+    """A limit without a request counts as a request."""
     resources = container.get("resources") or {}
     named = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
     return {name: quantity_or_zero(value) for name, value in named.items()}
@@ -232,7 +232,7 @@ def _add_amounts(total: ResourceAmounts, more: ResourceAmounts) -> None:
 def _reject(
     pod: Json, node: Json, need: ResourceAmounts, taken: ResourceAmounts, count: int
 ) -> NodeRejection | None:
-    """The first filter that refuses, in the scheduler's order."""
+    """The rejection by the first filter, in the scheduler's order; None where the Pod fits."""
     spec, node_spec = pod["spec"], node.get("spec") or {}
     tolerations = spec.get("tolerations") or ()
     if node_spec.get("unschedulable"):

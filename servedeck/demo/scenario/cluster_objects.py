@@ -27,8 +27,8 @@ TOKEN_SECRET = "hf-token"  # noqa: S105 - the name of a Secret
 
 
 def base_objects() -> Iterator[ResourceObject]:
-    """What is there before any serving: nodes, projects, the gateway, quotas, tokens."""
-    for project in (
+    """Namespaces, nodes, the gateway, quotas, a PVC, ConfigMaps and token Secrets."""
+    for namespace in (
         "default",
         "kube-system",
         "platform",
@@ -40,7 +40,7 @@ def base_objects() -> Iterator[ResourceObject]:
         "npu-lab",
         "research",
     ):
-        yield NAMESPACES, {"metadata": {"name": project}}
+        yield NAMESPACES, {"metadata": {"name": namespace}}
     yield _node("control-1", {"cpu": "8", "memory": "32Gi"}, control_plane=True)
     yield _node("h100-1", {"cpu": "192", "memory": "2000Gi", GPU: "8"}, product=H100, number=11)
     yield _node("h100-2", {"cpu": "192", "memory": "2000Gi", GPU: "8"}, product=H100, number=12)
@@ -67,8 +67,8 @@ def base_objects() -> Iterator[ResourceObject]:
             "status": {"addresses": [{"type": "Hostname", "value": HOST}]},
         },
     )
-    for project in ("chat", "research"):
-        yield token_secret(project)
+    for namespace in ("chat", "research"):
+        yield token_secret(namespace)
     yield (
         RESOURCEQUOTAS,
         {
@@ -111,7 +111,7 @@ def base_objects() -> Iterator[ResourceObject]:
 
 
 def token_secret(namespace: str) -> ResourceObject:
-    """The project's token for gated models."""
+    """The Secret of a namespace with the token for gated models."""
     value = base64.b64encode(b"hf_demo_not_a_real_token").decode()
     return SECRETS, {
         "metadata": {"namespace": namespace, "name": TOKEN_SECRET},

@@ -1,8 +1,8 @@
-"""The demo's story: a dozen servings in all six states, and plots that keep them living.
+"""The demo scenario: a dozen servings in all six states, and incidents that change them.
 
-Each plot turns every few minutes: what it finds broken it mends, what it finds well it breaks. A
-plot reads the objects before it acts, and ends for a serving that somebody else has changed, so
-that the story never undoes what an operator did.
+Each incident occurs every few minutes and alternates between breaking and repairing something. It
+reads the objects before it acts, and leaves alone a serving that somebody else has changed, so
+that it never undoes what an operator did.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from servedeck.demo.workloads.failure_simulation import FailureCause
 Edit = Callable[[Json], None]
 _DAY_SECONDS = 86_400.0
 _HISTORY_SECONDS = 32 * _DAY_SECONDS
-"""How far back the oldest serving reaches; the clock must start so long before the opening."""
+"""The simulated past before the demo opens; the oldest serving is that old."""
 
 
 @dataclass
 class Incident:
-    """`turn` does the next thing and says whether there was one; `pause` is the range of seconds
-    between two turns."""
+    """`toggle` breaks or repairs something and returns whether it did. `interval` is the range of
+    seconds between two calls."""
 
     name: str
     toggle: Callable[[random.Random], bool]
@@ -42,7 +42,7 @@ class Incident:
 
 
 class Scenario:
-    """Writes the opening into an empty store, then keeps it living."""
+    """Fills an empty store with the initial state, then runs the incidents."""
 
     def __init__(
         self, store: ObjectStore, clock: Clock, controllers: ControllerManager, seed: int = 0
@@ -53,17 +53,17 @@ class Scenario:
         self._seed = seed
         self._generations: dict[Key, int] = {}
         self.history: list[str] = []
-        """What happened, newest last, for tests and for the curious."""
+        """"TIMESTAMP NAME" of the last incidents, newest last."""
 
-    # -- the opening -------------------------------------------------------------------------------
+    # -- initial state-----------------------------------------------------------------------------
 
     @staticmethod
     def start_time(now: float) -> float:
-        """Where the clock must stand before `open(now)`."""
+        """The time at which the clock must be before `create_initial_state(now)`."""
         return now - _HISTORY_SECONDS
 
     def create_initial_state(self, now: float) -> None:
-        """Lets the controllers live through the past, up to `now`."""
+        """Creates all objects and simulates the past up to `now`."""
         clock, create = self._clock, self._store.create
         for resource, obj in cluster_objects.base_objects():
             create(resource, obj)
@@ -89,7 +89,7 @@ class Scenario:
             self._store.create(resource, obj)
 
     def _schedule_past(self, now: float) -> None:
-        """What happened to the servings before the opening."""
+        """Schedules the edits and crashes of the simulated past."""
         at = self._clock.call_at
 
         def ago(seconds: float, what: Callable[[], object]) -> None:
@@ -113,10 +113,10 @@ class Scenario:
             key = (deployment["metadata"]["namespace"], deployment["metadata"]["name"])
             self._generations[key] = deployment["metadata"]["generation"]
 
-    # -- what goes on ------------------------------------------------------------------------------
+    # -- incidents ---------------------------------------------------------------------------------
 
     def start_incidents(self) -> None:
-        """Sets the plots off; they run when the clock does."""
+        """Schedules the incidents; they occur when the clock runs."""
         if not self._generations:
             self._store_generations()
         for plot in self._incidents():
@@ -199,7 +199,7 @@ class Scenario:
             Incident("the L40S node is cordoned", self._toggle_cordon, (240, 560), (600, 700)),
         ]
 
-    # -- turns: each says whether it did something -------------------------------------------------
+    # -- steps: each returns whether it did something ----------------------------------------------
 
     def _crash_one_of_many(self, key: Key, cause: FailureCause, rng: random.Random) -> bool:
         pods = self._ready_pods(key)
@@ -220,13 +220,13 @@ class Scenario:
             self._controllers.kubelet.crash(pod["metadata"]["uid"], cause)
 
     def _toggle(self, key: Key, repair: Edit, damage: Edit) -> bool:
-        """Mends where `mend` would change something, spoils otherwise."""
+        """Applies `repair` where it changes something, `damage` otherwise."""
         return self._unchanged_by_others(key) and (
             self._edit_deployment(key, repair) or self._edit_deployment(key, damage)
         )
 
     def _toggle_token(self, rng: random.Random) -> bool:
-        """Somebody adds the missing Secret; later it is gone, and a restart shows it."""
+        """Adds the missing Secret, or removes it and restarts the serving."""
         key = ("npu-lab", "llama-31-8b")
         if not self._unchanged_by_others(key):
             return False
@@ -238,7 +238,7 @@ class Scenario:
         return self._rollout_restart(key)
 
     def _rescale(self, rng: random.Random) -> bool:
-        """KEDA's autoscaler follows the load."""
+        """Changes the replicas, as KEDA's autoscaler would."""
         key = ("chat", "llama-31-8b")
         if not self._unchanged_by_others(key):
             return False
@@ -254,7 +254,7 @@ class Scenario:
         return True
 
     def _rollout_restart(self, key: Key) -> bool:
-        """As `kubectl rollout restart`."""
+        """Like `kubectl rollout restart`."""
         stamp = self._clock.timestamp()
 
         def write(obj: Json) -> None:
@@ -278,12 +278,12 @@ class Scenario:
     # -- helpers -----------------------------------------------------------------------------------
 
     def _unchanged_by_others(self, key: Key) -> bool:
-        """The serving is there and nobody else has changed its spec."""
+        """Whether the serving exists and nobody else has changed its spec."""
         found = self._store.find(DEPLOYMENTS, *key)
         return found is not None and self._generations.get(key) == found["metadata"]["generation"]
 
     def _edit_deployment(self, key: Key, edit: Edit) -> bool:
-        """Changes a Deployment; False where that changes nothing, or there is none."""
+        """Edits a Deployment; whether that changed its spec."""
         found = self._store.find(DEPLOYMENTS, *key)
         if found is None:
             return False

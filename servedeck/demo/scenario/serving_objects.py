@@ -1,4 +1,4 @@
-"""The objects of a serving, as servedeck or somebody else made them."""
+"""The objects of a serving, as servedeck or another tool created them."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ PLATFORM = Platform(host=HOST, gateway="/".join(GATEWAY))
 
 
 def objects_of(serving: DemoServing) -> Iterator[ResourceObject]:
-    """Deployment, Service and route of a serving, as servedeck makes them; only a Deployment and
-    a Service, in its own way, for one that servedeck did not make."""
+    """Deployment, Service and HTTPRoute of a managed serving, as servedeck builds them; a
+    handwritten Deployment and Service for an unmanaged one."""
     built = _managed_objects(serving) if serving.managed else _unmanaged_objects(serving)
     for resource, obj in built:
         if resource is DEPLOYMENTS:
@@ -36,13 +36,13 @@ def objects_of(serving: DemoServing) -> Iterator[ResourceObject]:
 
 
 def serving_spec(serving: DemoServing) -> ServingSpec:
-    """What an operator said in the form for a serving that servedeck made."""
+    """The spec of a managed serving, as an operator would have entered it."""
     template = TEMPLATES[serving.template]
     head = () if template.command else ("serve",)
     read = template.read(template.command, (*head, serving.model, *serving.args))
     assert read is not None, f"{serving.name}'s arguments are not those of {template.id}"
     settings = read[1]
-    if settings.get("gpu_memory_utilization", 0) is None:  # the form proposes a value
+    if settings.get("gpu_memory_utilization", 0) is None:  # the form suggests a value
         settings["gpu_memory_utilization"] = template.defaults()["gpu_memory_utilization"]
     reference = KeyRef(name=TOKEN_SECRET, key="token")
     return ServingSpec(
@@ -65,7 +65,7 @@ def _managed_objects(serving: DemoServing) -> Iterator[ResourceObject]:
     resources = {"Deployment": DEPLOYMENTS, "Service": SERVICES, "HTTPRoute": HTTPROUTES}
     for obj in manifests.build(serving_spec(serving), PLATFORM):
         resource = resources[obj["kind"]]
-        # Applied by servedeck: what a later document leaves out, it takes away.
+        # owned by servedeck, so that applying a document without a field removes the field
         owned = {
             "manager": MANAGER,
             "operation": "Apply",
@@ -78,8 +78,7 @@ def _managed_objects(serving: DemoServing) -> Iterator[ResourceObject]:
 
 
 def _add_foreign_fields(serving: DemoServing, obj: Json) -> None:
-    """What another hand than servedeck's wrote into the Deployment: it stays when the serving is
-    saved."""
+    """Fields of the Deployment that servedeck does not manage and keeps when it applies."""
     template = obj["spec"]["template"]
     template["metadata"]["annotations"] = {
         failure_simulation.LOAD: str(serving.requests_per_second),
@@ -92,7 +91,7 @@ def _add_foreign_fields(serving: DemoServing, obj: Json) -> None:
 
 
 def _unmanaged_objects(serving: DemoServing) -> Iterator[ResourceObject]:
-    """A serving that somebody wrote by hand, without servedeck's labels."""
+    """A handwritten serving, without servedeck's labels."""
     labels = {"app": serving.name}
     meta: Json = {"namespace": serving.namespace, "name": serving.name, "labels": labels}
     pod: Json = {
@@ -138,7 +137,7 @@ def _unmanaged_container(serving: DemoServing) -> Json:
         "startupProbe": {**probe, "periodSeconds": 10, "failureThreshold": 180},
         "readinessProbe": {**probe, "periodSeconds": 5, "failureThreshold": 3},
         "livenessProbe": {**probe, "periodSeconds": 10, "failureThreshold": 6},
-        # the end of the log of an instance that died says why it did
+        # the end of a crashed instance's log says why it crashed
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
 
@@ -170,6 +169,6 @@ def _scaled_object_spec(serving: DemoServing) -> Json:
 
 
 def _with_defaults(resource: Resource, obj: Json) -> ResourceObject:
-    """With the values that the API server would fill in."""
+    """The object with the API server's defaults."""
     set_defaults(resource, obj)
     return resource, obj

@@ -19,13 +19,13 @@ FURIOSA_IMAGE = "furiosaai/furiosa-llm:2026.4.0"
 
 @dataclass(frozen=True)
 class DemoServing:
-    """One serving of the story. `token`: the container gets HF_TOKEN from the project's Secret."""
+    """One serving. `uses_hf_token`: its container gets HF_TOKEN from a Secret of the namespace."""
 
     namespace: str
     name: str
     model: str
     age_days: float
-    """Days since it was made."""
+    """Days since its creation."""
     template: str = "vllm"
     args: tuple[str, ...] = ()
     image: str = VLLM_IMAGE
@@ -41,7 +41,7 @@ class DemoServing:
     annotations: Mapping[str, str] = field(default_factory=dict)
     managed: bool = True
     recreate: bool = False
-    """A rollout stops the old Pod first, as one does where accelerators are scarce."""
+    """Rolls out with strategy Recreate, as is usual where accelerators are scarce."""
 
     @property
     def key(self) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""What happens to objects: changes, the history of a kind, and subscriptions to it."""
+"""Changes of objects, a bounded log of them for each kind, and subscriptions to it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from servedeck.demo.store.objects import Json
 
 
 class ObjectChange(NamedTuple):
-    """One write. `object` is the new state (at DELETED the last one, with the version of the
-    deletion), `old` the state before it, None at ADDED."""
+    """One write. `object` is the new state, at DELETED the last state with the version of the
+    deletion. `old` is the state before the write; None at ADDED."""
 
     type: str
     resource: Resource
@@ -26,7 +26,7 @@ Listener = Callable[[ObjectChange], None]
 
 
 class ChangeLog:
-    """The last changes of one kind. What happened at or before `floor` is forgotten."""
+    """The last changes of one kind; those up to `compacted_version` have been dropped."""
 
     def __init__(self, size: int, floor: int) -> None:
         self.changes: deque[ObjectChange] = deque()
@@ -40,8 +40,8 @@ class ChangeLog:
 
 
 class Subscription:
-    """A watch: changes of one kind, or of all, in order. `await next()` gives those that came
-    since; `overflowed` says that the reader was too slow and has lost some: end the watch."""
+    """A watch: the changes of one kind, or of all, in order. `overflowed`: the reader was too slow
+    and has lost changes, so the watch must end."""
 
     MAX_PENDING = 20_000
 
@@ -66,8 +66,8 @@ class Subscription:
         self._available.set()
 
     async def next(self, limit: float | None = None) -> list[ObjectChange]:
-        """Every change that waits; waits up to `limit` seconds for the first. [] at the end of
-        that time, and at once when the subscription has overflowed."""
+        """All pending changes; waits up to `limit` seconds for the first. [] after that time, and
+        immediately where the subscription has overflowed."""
         if not self._pending and not self.overflowed:
             self._available.clear()
             try:

@@ -1,4 +1,4 @@
-"""Objects as plain JSON data, and the small functions that all of the demo uses on them."""
+"""Objects as plain JSON data, and small functions on them."""
 
 from __future__ import annotations
 

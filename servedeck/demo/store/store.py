@@ -1,5 +1,5 @@
-"""The demo cluster's memory: objects by kind, namespace and name, one resourceVersion for all, a
-bounded history of changes for each kind, and watches on it. Synchronous and in one process."""
+"""The demo cluster's object store: objects by kind, namespace and name, one resourceVersion for
+all, a bounded change log for each kind, and watches. It is synchronous and in memory."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _SERVER_FIELDS = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGrac
 
 
 class TimeSource(Protocol):
-    """Where the demo's time comes from; it may stand still or run fast."""
+    """Where the store takes its timestamps from."""
 
     def now(self) -> datetime: ...
 
@@ -48,13 +48,13 @@ class SystemClock:
 
 
 AdmissionHook = Callable[["ObjectStore", Resource, Json, Json | None, str], None]
-"""Called with (store, resource, new object, old object or None, subresource) before a write; it may
-alter the new object and refuses by raising a StatusError."""
+"""Called with (store, resource, new object, old object or None, subresource) before a write. It may
+change the new object, and rejects it by raising a StatusError."""
 
 
 def _differs_only_in_times(new: Json, old: Json) -> bool:
-    """Whether nothing but the times in managedFields differs, which is no change (apiserver
-    fieldmanager ignoreManagedFieldsTimestampsTransformer)."""
+    """Whether only the times in managedFields differ, which does not count as a change. Source:
+    apiserver fieldmanager, ignoreManagedFieldsTimestampsTransformer."""
 
     def owners(obj: Json) -> list[Json]:
         entries = obj["metadata"].get("managedFields") or ()
@@ -70,9 +70,9 @@ def _differs_only_in_times(new: Json, old: Json) -> bool:
 class ObjectStore:
     """All objects of the demo cluster.
 
-    Objects that come out of `get`, `list` and changes are shared: never alter them; `mutate` hands
-    out a copy. Every failure is a `StatusError`. Listeners are called in the order of the changes,
-    after the write is complete; a listener may write, what it writes is told afterwards.
+    Objects that `get`, `list` and changes return are shared: never alter them; `mutate` works on a
+    copy. Every failure is a `StatusError`. Listeners are called after a write is complete, in the
+    order of the changes. A listener may write; its changes are delivered afterwards.
     """
 
     def __init__(
@@ -108,7 +108,8 @@ class ObjectStore:
         return [objects[key] for key in sorted(objects) if namespace in (None, "", key[0])]
 
     def snapshot(self, resource: Resource, version: int) -> dict[Key, Json]:
-        """All objects of a kind as they were at `version`; StatusError 410 when forgotten."""
+        """All objects of a kind as they were at `version`; StatusError 410 where the log no longer
+        reaches back to it."""
         history = self._histories[resource]
         if version < history.compacted_version:
             raise _expired_error(version, history)
@@ -124,15 +125,15 @@ class ObjectStore:
         return objects
 
     def timestamp(self) -> str:
-        """Now, as the API writes it."""
+        """Now, as metav1.Time."""
         return format_datetime(self.clock.now())
 
     # -- writing ------------------------------------------------------------------------------
 
     def create(self, resource: Resource, obj: Json, *, dry_run: bool = False) -> Json:
-        """Stores a copy with its uid, creationTimestamp, generation and name (from generateName
-        where it has none). Errors: 409 AlreadyExists, 404 for a namespace that does not exist, 403
-        for one that is going away, and what admission refuses."""
+        """Stores a copy with uid, creationTimestamp, generation and a name (from generateName
+        where it has none). StatusError 409 for a name that exists, 404 for a namespace that does
+        not exist, 403 for one that is being deleted, and whatever admission raises."""
         new = copy_json(obj)
         meta = new.setdefault("metadata", {})
         if not meta.get("name") and meta.get("generateName"):
@@ -161,9 +162,9 @@ class ObjectStore:
     def update(
         self, resource: Resource, obj: Json, subresource: str = "", *, dry_run: bool = False
     ) -> Json:
-        """Replaces the object, or its status alone ("status"), or all but its status ("", for a
-        kind with a status). A metadata.resourceVersion that is set must be the current one (409
-        Conflict). A write that changes nothing makes no change and no version."""
+        """Replaces the object, only its status ("status"), or all but its status ("", for a kind
+        with a status). A metadata.resourceVersion that is set must be current (409 Conflict). A
+        write without a difference makes no change and no new version."""
         meta = obj["metadata"]
         namespace = meta.get("namespace", "") if resource.namespaced else ""
         old = self.get(resource, namespace, meta["name"])
@@ -197,8 +198,7 @@ class ObjectStore:
         fn: Callable[[Json], Json | None],
         subresource: str = "",
     ) -> Json:
-        """Reads, lets `fn` alter a copy (or return another object), and writes. The stored object
-        is returned."""
+        """Lets `fn` alter a copy (or return another object) and writes it; the stored object."""
         obj = copy_json(self.get(resource, namespace, name))
         replaced = fn(obj)
         return self.update(resource, obj if replaced is None else replaced, subresource)
@@ -215,10 +215,11 @@ class ObjectStore:
         version: str = "",
         dry_run: bool = False,
     ) -> Json:
-        """Deletes, or marks as going away an object that finalizers hold or a Pod whose kubelet
-        has `grace` seconds to stop it (None: the Pod's own terminationGracePeriodSeconds; the
-        kubelet ends it with grace=0). "Foreground" and "Orphan" leave a finalizer for the garbage
-        collector. The last state is returned; with a deletionTimestamp it is still stored."""
+        """Deletes an object. One with finalizers, and a Pod that its kubelet has to stop within
+        `grace` seconds, only gets a deletionTimestamp (None: the Pod's own
+        terminationGracePeriodSeconds; the kubelet removes the Pod with grace=0). "Foreground" and
+        "Orphan" add a finalizer for the garbage collector. Returns the last state; with a
+        deletionTimestamp the object is still stored."""
         old = self.get(resource, namespace, name)
         check_delete_preconditions(resource, old, uid, version)
         seconds = grace_period(old, grace) if resource is PODS else 0
@@ -257,8 +258,8 @@ class ObjectStore:
     # -- watching -----------------------------------------------------------------------------
 
     def watch(self, resource: Resource | None, since: int | None = None) -> Subscription:
-        """Changes after the version `since` (None: from now on). StatusError 410 when changes
-        after it are already forgotten."""
+        """Changes after the version `since` (None: from now on). StatusError 410 where the log no
+        longer reaches back to it."""
         backlog: Iterable[ObjectChange] = ()
         if since is not None and since < self.version:
             wanted = RESOURCES if resource is None else (resource,)
@@ -274,23 +275,23 @@ class ObjectStore:
         return subscription
 
     def subscribe(self, listener: Listener, resource: Resource | None = None) -> None:
-        """Calls `listener` at every change (of one kind)."""
+        """Calls `listener` for every change, or for those of one kind."""
         self._listeners.append((resource, listener))
 
     def unsubscribe(self, listener: Listener) -> None:
         self._listeners = [entry for entry in self._listeners if entry[1] != listener]
 
     def compact(self) -> None:
-        """Forgets all history: who resumes from before now is told 410."""
+        """Drops all logged changes: a watch from an earlier version gets 410."""
         self.version += 1
         for history in self._histories.values():
             history.changes.clear()
             history.compacted_version = self.version
 
-    # -- keeping ------------------------------------------------------------------------------
+    # -- saving -------------------------------------------------------------------------------
 
     def dump(self, path: Path) -> None:
-        """Writes every object to a JSON file, replacing it in one step."""
+        """Writes all objects to a JSON file, which is replaced atomically."""
         state = {
             "resourceVersion": self.version,
             "objects": {r.key: self.list(r) for r in RESOURCES if self._objects[r]},
@@ -300,8 +301,8 @@ class ObjectStore:
         part.replace(path)
 
     def load(self, path: Path) -> None:
-        """Takes the place of all objects by those that `dump` wrote. OSError, or ValueError with a
-        sentence when the file is not such a state."""
+        """Replaces all objects by those in a file that `dump` wrote. OSError; ValueError with a
+        sentence where the file does not hold such a state."""
         try:
             state = json.loads(path.read_text(encoding="utf-8"))
             version = int(state["resourceVersion"])
@@ -311,16 +312,16 @@ class ObjectStore:
                     objects[BY_KEY[key]][key_of(item)] = item
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(
-                f"{path} does not hold the state of a demo cluster ({error!r}); remove it or name "
-                "another file"
+                f"{path} does not hold the state of a demo cluster ({error!r}); remove it or "
+                "choose another file"
             ) from error
         self.version = max(self.version, version)
         self._objects = objects
         self._histories = {r: ChangeLog(self._history_size, self.version) for r in RESOURCES}
-        # uids made from here on must not repeat those in the file
+        # new uids must differ from those in the file
         self._random.seed(f"{self._random.random()} {self.version}")
 
-    # -- inner --------------------------------------------------------------------------------
+    # -- internal -----------------------------------------------------------------------------
 
     def _commit(self, type_: str, resource: Resource, new: Json, old: Json | None) -> Json:
         self.version += 1

@@ -1,4 +1,4 @@
-"""What a write makes of the object that was there, and when an object may go."""
+"""How an update changes a stored object, and when a deleted object can be removed."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from servedeck.demo.resources import NAMESPACES, Resource
 from servedeck.demo.store.objects import Json
 
 SPEC_AND_STATUS = "*"
-"""As `subresource` of a write by a controller: spec and status in one step, as a binding does."""
+"""As `subresource`: a controller writes spec and status in one step, as a binding does."""
 
 
 def generation_fields(obj: Json) -> Json:
-    """What `metadata.generation` counts: all but metadata and status."""
+    """The fields whose changes `metadata.generation` counts: all but metadata and status."""
     return {key: value for key, value in obj.items() if key not in ("metadata", "status")}
 
 
 def merge_update(resource: Resource, old: Json, obj: Json, subresource: str) -> Json:
-    """The object that results when `obj` is written to the subresource."""
+    """The object that results from writing `obj` to the subresource."""
     if subresource == "status":
         meta = dict(old["metadata"])
         if "managedFields" in obj["metadata"]:
@@ -33,7 +33,7 @@ def _with_status(obj: Json, source: Json) -> Json:
 
 
 def can_be_removed(resource: Resource, obj: Json) -> bool:
-    """Nothing holds an object any longer that was asked to go."""
+    """Whether an object that is being deleted has no finalizer and no grace period left."""
     meta = obj["metadata"]
     if "deletionTimestamp" not in meta or meta.get("finalizers"):
         return False
@@ -43,8 +43,8 @@ def can_be_removed(resource: Resource, obj: Json) -> bool:
 
 
 def grace_period(pod: Json, asked: int | None) -> int:
-    """Seconds a Pod has to stop (kubernetes pkg/registry/core/pod/strategy.go,
-    CheckGracefulDelete)."""
+    """Seconds that a Pod has to stop. Source: kubernetes pkg/registry/core/pod/strategy.go,
+    CheckGracefulDelete."""
     spec = pod.get("spec", {})
     seconds: int = spec.get("terminationGracePeriodSeconds", 30) if asked is None else asked
     finished = pod.get("status", {}).get("phase") in ("Failed", "Succeeded")
