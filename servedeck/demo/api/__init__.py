@@ -1,1 +1,1 @@
-"""The HTTP side of the demo cluster: the Kubernetes API as clients see it."""
+"""The demo cluster's API server: the Kubernetes API over HTTP."""

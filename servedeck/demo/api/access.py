@@ -1,5 +1,5 @@
-"""Who may do what: the demo's users, their tokens and rules, and the reviews by which a client
-asks for them (authorization.k8s.io, authentication.k8s.io)."""
+"""Authorization: the demo's users, their tokens and rules, and the access reviews of
+authorization.k8s.io and authentication.k8s.io."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ANY = ("*",)
 
 
 class AccessRule(NamedTuple):
-    """What is allowed, as in an RBAC rule; `namespaces` None: in all, and cluster-wide."""
+    """What is allowed, as in an RBAC rule. `namespaces` None: in all, and cluster-wide."""
 
     verbs: tuple[str, ...]
     groups: tuple[str, ...]
@@ -41,8 +41,8 @@ class AccessRule(NamedTuple):
 
 @dataclass(frozen=True)
 class DemoUser:
-    """Someone who may use the API, known by a token made for this run. `home`: the namespace of
-    their context."""
+    """A user of the API, with a token that is generated for this run. `default_namespace`: the
+    namespace of the user's context."""
 
     name: str
     rules: tuple[AccessRule, ...]
@@ -56,7 +56,7 @@ class DemoUser:
         )
 
     def is_path_allowed(self, path: str) -> bool:
-        """Paths beside the resources: everyone may discover, admin may all."""
+        """Whether a path that names no resource is allowed: discovery for all, others for admin."""
         first = path.strip("/").split("/", 1)[0]
         return first in _PUBLIC_PATHS or any(
             rule.resources == ANY and rule.namespaces is None for rule in self.rules
@@ -99,7 +99,7 @@ def namespace_admin(namespace: str, name: str = "developer") -> DemoUser:
 def forbidden_error(
     user: DemoUser, verb: str, group: str, resource: str, name: str, namespace: str
 ) -> status.StatusError:
-    """403 in the real server's words; `resource` may name a subresource ("pods/log")."""
+    """403 with the real server's message; `resource` may name a subresource ("pods/log")."""
     where = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"
     plural = resource.partition("/")[0]
     return status.forbidden(

@@ -1,5 +1,5 @@
-"""What the API server itself adds to an object when it is made (kubernetes pkg/registry/*/strategy
-and the admission plugins that are on by default)."""
+"""What the API server adds to an object at its creation. Sources: kubernetes
+pkg/registry/*/strategy and the admission plugins that are enabled by default."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SERVICE_NETWORK = "10.96"
 def admit(
     store: ObjectStore, resource: Resource, new: Json, old: Json | None, subresource: str
 ) -> None:
-    """Admission of the store."""
+    """Admission hook of the store; adds fields to new objects."""
     if old is not None:
         return
     if resource is PODS:
@@ -101,4 +101,4 @@ def _free_cluster_ip(store: ObjectStore) -> str:
         address = f"{_SERVICE_NETWORK}.{number >> 8}.{number & 255}"
         if address not in taken:
             return address
-    raise RuntimeError("no free address for a Service")
+    raise RuntimeError("no free cluster IP for a Service")

@@ -1,5 +1,5 @@
-"""The values that the API server fills in (kubernetes pkg/apis/*/v1/defaults.go), for the kinds
-that servedeck and the demo's controllers write."""
+"""The API server's defaults for the kinds that servedeck and the demo's controllers write. Source:
+kubernetes pkg/apis/*/v1/defaults.go."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _set_missing(obj: Json, **values: Any) -> None:
 def _probe(probe: Json) -> None:
     figures = {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1}
     figures["failureThreshold"] = 3
-    for name, value in figures.items():  # 0 counts as not given
+    for name, value in figures.items():  # 0 counts as missing
         probe[name] = probe.get(name) or value
     if "httpGet" in probe:
         _set_missing(probe["httpGet"], path="/", scheme="HTTP")
@@ -76,7 +76,7 @@ def _pod_spec(spec: Json, *, pod: bool) -> None:
     for container in [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]:
         _container(container)
         if pod and (limits := container["resources"].get("limits")):
-            # a limit without a request is requested (SetDefaults_Pod)
+            # a limit without a request becomes the request (SetDefaults_Pod)
             container["resources"]["requests"] = limits | container["resources"].get("requests", {})
     _set_missing(
         spec,
@@ -208,6 +208,6 @@ _DEFAULTS: dict[Resource, Callable[[Json], None]] = {
 
 
 def set_defaults(resource: Resource, obj: Json) -> None:
-    """Fills in what the object leaves open, in place."""
+    """Sets the defaults of missing fields, in place."""
     if setter := _DEFAULTS.get(resource):
         setter(obj)

@@ -1,5 +1,5 @@
-"""What the API has: versions, groups and resources, in the older form and the aggregated one
-(apidiscovery.k8s.io/v2), which current clients ask for first."""
+"""API discovery: versions, groups and resources, in the legacy form and in the aggregated form
+(apidiscovery.k8s.io/v2), which current clients request first."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def wants_aggregated(accept: str) -> bool:
 
 @cache
 def groups() -> dict[str, dict[str, list[Resource]]]:
-    """Group → version → resources, in the order of the table."""
+    """Group → version → resources, in the order of RESOURCES."""
     found: dict[str, dict[str, list[Resource]]] = {}
     for resource in RESOURCES:
         found.setdefault(resource.group, {}).setdefault(resource.version, []).append(resource)

@@ -1,5 +1,5 @@
-"""Events of the core group in the form of events.k8s.io/v1 (kubernetes
-pkg/apis/events/v1/conversion.go)."""
+"""Converts Events of the core group to events.k8s.io/v1. Source: kubernetes
+pkg/apis/events/v1/conversion.go."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ _NAMES = {
 
 
 def to_events_v1(event: Json) -> Json:
-    """The same Event in the newer form."""
+    """The same Event as events.k8s.io/v1."""
     built = {_NAMES.get(name, name): value for name, value in event.items()}
     return built | {"apiVersion": "events.k8s.io/v1"}

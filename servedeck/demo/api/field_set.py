@@ -1,5 +1,5 @@
-"""Sets of fields and who owns them: FieldsV1 as sets of paths, what an object holds, what two
-objects differ in (kubernetes-sigs structured-merge-diff, typed/ and fieldpath/).
+"""FieldsV1 as sets of paths, the fields of an object, and the differences of two objects. Source:
+kubernetes-sigs structured-merge-diff, typed/ and fieldpath/.
 
 A path is a tuple of FieldsV1 keys: `("f:spec", "f:containers", 'k:{"name":"c"}', "f:image")`.
 """
@@ -16,7 +16,7 @@ Json = dict[str, Any]
 Path = tuple[str, ...]
 Paths = frozenset[Path]
 
-# What no manager owns (apiserver fieldmanager/internal/stripmeta.go).
+# Fields that no manager owns (apiserver fieldmanager/internal/stripmeta.go).
 _UNOWNED = frozenset(
     {("f:apiVersion",), ("f:kind",), ("f:metadata",)}
     | {
@@ -37,7 +37,7 @@ _UNOWNED = frozenset(
 
 
 def decode_fields(trie: Json) -> Paths:
-    """FieldsV1 as it lies in managedFields."""
+    """The paths of a FieldsV1 from managedFields."""
     found: set[Path] = set()
 
     def walk(node: Json, path: Path) -> None:
@@ -52,7 +52,7 @@ def decode_fields(trie: Json) -> Paths:
 
 
 def encode_fields(paths: Paths) -> Json:
-    """Back to FieldsV1, in the order that the real server writes."""
+    """Paths as FieldsV1, in the real server's order."""
     trie: Json = {}
     for path in sorted(paths):
         node = trie
@@ -68,7 +68,7 @@ def encode_fields(paths: Paths) -> Json:
 
 
 def is_leaf(node: SchemaNode, value: Any) -> bool:
-    """Owned as a whole: scalars, atomic lists and maps."""
+    """Whether a value is owned as one: scalars, atomic lists and maps."""
     if isinstance(value, dict):
         return node.atomic or (node.form == "any" and node is not ANY and bool(node.name))
     if isinstance(value, list):
@@ -84,7 +84,7 @@ def item_key(node: SchemaNode, item: Any) -> str:
 
 
 def item_keys(node: SchemaNode, item: Json) -> Json:
-    """The values of an item's keys; a key that is not given has its default."""
+    """The values of an item's keys; a missing key has its default."""
     found = {}
     for key in node.keys:
         value = item.get(key)
@@ -111,7 +111,7 @@ def children(node: SchemaNode, value: Any) -> Iterator[tuple[str, SchemaNode, An
 
 
 def fields_of(node: SchemaNode, obj: Json) -> Paths:
-    """Every field that an applied configuration names (ToFieldSet)."""
+    """All fields that an object sets (ToFieldSet)."""
     found: set[Path] = set()
 
     def walk(node: SchemaNode, value: Any, path: Path) -> None:
@@ -130,7 +130,7 @@ def fields_of(node: SchemaNode, obj: Json) -> Paths:
 
 
 class Comparison(NamedTuple):
-    """What differs between two objects, as paths."""
+    """The differences of two objects, as paths."""
 
     added: Paths
     modified: Paths
@@ -148,8 +148,8 @@ _MISSING: Any = object()
 
 
 def compare(node: SchemaNode, old: Json, new: Json) -> Comparison:
-    """The fields that came, changed and went. A Go value (a struct that is no pointer, a list
-    that is required) is there even when the JSON lacks it, so it does not come or go."""
+    """The fields that were added, modified and removed. A Go value (a struct that is not a pointer,
+    a required list) exists even where the JSON lacks it, so it is never added or removed."""
     added: set[Path] = set()
     modified: set[Path] = set()
     removed: set[Path] = set()

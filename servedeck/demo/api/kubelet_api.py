@@ -12,10 +12,10 @@ from typing import Any, Protocol
 class LogOptions:
     """Which lines of a container's log, as in core/v1 PodLogOptions.
 
-    `since`: lines at or after this moment (from sinceTime or sinceSeconds). `tail`: the last so
-    many of those. `timestamps`: each line begins with its RFC 3339 time with nanoseconds and a
-    blank. `previous`: of the instance before. `follow`: go on until that instance ends. The API
-    itself cuts the stream at limitBytes.
+    `since`: lines at or after this time (from sinceTime or sinceSeconds). `tail`: only that many
+    of the last ones. `timestamps`: each line begins with its RFC 3339 time with nanoseconds and a
+    space. `previous`: of the previous instance. `follow`: until that instance ends. limitBytes is
+    applied by the API server.
     """
 
     follow: bool = False
@@ -27,7 +27,7 @@ class LogOptions:
 
 @dataclass(frozen=True)
 class ProxyRequest:
-    """A request as it reaches the Pod: `path` begins with "/" and holds the query string."""
+    """A request as it reaches the Pod; `path` begins with "/" and includes the query string."""
 
     method: str
     path: str
@@ -37,7 +37,7 @@ class ProxyRequest:
 
 @dataclass(frozen=True)
 class ProxyResponse:
-    """The Pod's answer; a streamed body is sent chunk by chunk as it comes."""
+    """The Pod's response; a streamed body is forwarded chunk by chunk."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -45,16 +45,16 @@ class ProxyResponse:
 
 
 class KubeletApi(Protocol):
-    """The workloads behind the Pods. A StatusError that they raise is the API's answer."""
+    """What the API server needs of the nodes. A StatusError they raise becomes its response."""
 
     def logs(
         self, pod: dict[str, Any], container: str, options: LogOptions
     ) -> AsyncIterator[bytes]:
-        """Complete lines, each with its newline, in chunks of any size. The container exists in
-        the Pod's spec and, as its status says, has (had) an instance; the API has checked that."""
+        """Complete lines with their newlines, in chunks of any size. The API server has checked
+        that the container is in the Pod's spec and has, or had, an instance."""
         ...
 
     async def proxy(self, pod: dict[str, Any], port: int, request: ProxyRequest) -> ProxyResponse:
-        """The answer of the process that listens on the port. ConnectionRefusedError when none
-        does (the API answers 502, as the real one)."""
+        """The response of the process that listens on the port. ConnectionRefusedError where none
+        does; the API server then responds with 503, as the real one."""
         ...

@@ -1,5 +1,5 @@
-"""GET pods/log: which container and instance, and its lines (kubernetes
-pkg/registry/core/pod/strategy.go, pkg/kubelet/kubelet_pods.go)."""
+"""GET pods/log. Source: kubernetes pkg/registry/core/pod/strategy.go,
+pkg/kubelet/kubelet_pods.go."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Json = dict[str, Any]
 async def stream_log(
     store: ObjectStore, kubelet: KubeletApi, call: ApiRequest, request: web.BaseRequest
 ) -> web.StreamResponse:
-    """The lines as text/plain, until they end or the client goes."""
+    """Streams the lines as text/plain until they end or the client disconnects."""
     pod = store.get(call.resource, call.namespace, call.name)
     options, limit = _parse_options(store, call)
     container = _select_container(pod, call.query.get("container", ""))
@@ -29,7 +29,7 @@ async def stream_log(
     if not node:
         return web.Response(status=204)
     if store.find(NODES, "", node) is None:
-        raise status.not_found("", "pods", node)  # the real server's own slip
+        raise status.not_found("", "pods", node)  # the real server says "pods" here, too
     _check_instance(pod, container, options)
     lines = kubelet.logs(pod, container, options)
     response = web.StreamResponse(headers={"Content-Type": "text/plain"})
@@ -42,7 +42,7 @@ async def stream_log(
             if limit is not None and limit <= 0:
                 break
     except ConnectionError:
-        pass  # the client has gone: there is nobody to tell
+        pass  # the client has disconnected
     return response
 
 
@@ -56,8 +56,8 @@ def _parse_options(store: ObjectStore, call: ApiRequest) -> tuple[LogOptions, in
     if limit is not None and limit < 1:
         causes.append(_invalid_option("limitBytes", limit, "must be greater than 0"))
     if seconds is not None and since is not None:
-        words = "Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified"
-        causes.append(StatusCause("FieldValueForbidden", words, "[]"))
+        message = "Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified"
+        causes.append(StatusCause("FieldValueForbidden", message, "[]"))
     elif seconds is not None and seconds < 1:
         causes.append(_invalid_option("sinceSeconds", seconds, "must be greater than 0"))
     if causes:
@@ -74,8 +74,8 @@ def _parse_options(store: ObjectStore, call: ApiRequest) -> tuple[LogOptions, in
     return options, limit
 
 
-def _invalid_option(field: str, value: int, words: str) -> StatusCause:
-    return StatusCause("FieldValueInvalid", f"Invalid value: {value}: {words}", field)
+def _invalid_option(field: str, value: int, message: str) -> StatusCause:
+    return StatusCause("FieldValueInvalid", f"Invalid value: {value}: {message}", field)
 
 
 def _select_container(pod: Json, asked: str) -> str:
@@ -100,7 +100,7 @@ def _select_container(pod: Json, asked: str) -> str:
 
 
 def _check_instance(pod: Json, container: str, options: LogOptions) -> None:
-    """StatusError 400 where the container has, or had, no instance to read."""
+    """StatusError 400 where the container has no instance whose log could be read."""
     found = pod.get("status") or {}
     statuses = [
         *(found.get("containerStatuses") or ()),

@@ -1,5 +1,5 @@
-"""managedFields and server-side apply: who owns which field, and what happens when another wants
-it (kubernetes-sigs structured-merge-diff merge/update.go, apiserver handlers/fieldmanager)."""
+"""managedFields and server-side apply, with ownership of fields and conflicts. Sources:
+kubernetes-sigs structured-merge-diff merge/update.go, apiserver handlers/fieldmanager."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Json = dict[str, Any]
 
 
 class FieldManager(NamedTuple):
-    """What tells one entry of managedFields from another."""
+    """The identity of an entry of managedFields."""
 
     name: str
     operation: str
@@ -22,7 +22,7 @@ class FieldManager(NamedTuple):
     subresource: str = ""
 
     def __str__(self) -> str:
-        """As conflicts name it."""
+        """As conflict messages name it."""
         text = f'"{self.name}"'
         if self.subresource:
             text += f' with subresource "{self.subresource}"'
@@ -77,10 +77,10 @@ def _write_managers(obj: Json, entries: dict[FieldManager, _ManagerFields]) -> J
 def track_update(
     node: SchemaNode, old: Json | None, new: Json, manager: FieldManager, now: str
 ) -> Json:
-    """`new` with its managedFields after an ordinary write by `manager`: it owns what it changed,
-    the others lose that. `old` is None at a create."""
+    """`new` with its managedFields after a create or update by `manager`, who now owns the fields
+    that it changed. `old` is None at a create."""
     if new["metadata"].get("managedFields") == [] and old is not None:
-        # an empty list is how a client clears them (apiserver fieldmanager/managedfields)
+        # a client clears them with an empty list (apiserver fieldmanager/managedfields)
         return _write_managers(new, {})
     entries = _read_managers(old) if old is not None else {}
     difference = field_set.compare(node, _without_type(old or {}), _without_type(new))
@@ -92,7 +92,7 @@ def track_update(
             entries[other] = entry._replace(fields=left)
     mine = entries.get(manager, _ManagerFields(frozenset(), ""))
     fields = (mine.fields - difference.removed) | difference.changed
-    # the real server's scale handler leaves the time out
+    # the real server's scale handler omits the time
     when = "" if manager.subresource == "scale" else now
     entries[manager] = _ManagerFields(fields, when if fields != mine.fields else mine.time)
     return _write_managers(new, entries)
@@ -111,8 +111,8 @@ def apply_configuration(
     *,
     force: bool,
 ) -> Json:
-    """The object after `manager` applied `config` to it. StatusError 409 that names each field
-    that another manager owns with another value, unless `force`."""
+    """The object after `manager` has applied `config` to it. Unless `force`: StatusError 409 that
+    names each field that another manager owns with another value."""
     meta = {
         key: value
         for key, value in config.get("metadata", {}).items()
@@ -154,7 +154,7 @@ def _differs(new: Json, old: Json) -> bool:
 
 
 def _in_server_order(paths: Paths) -> list[Path]:
-    """Members of each level before what lies below them, as the real server lists them."""
+    """Paths of each level before those below it, as the real server lists them."""
 
     def level(found: list[Path], depth: int) -> list[Path]:
         here = sorted(path for path in found if len(path) == depth + 1)
@@ -171,13 +171,13 @@ def _conflict_error(conflicts: list[tuple[FieldManager, Path]]) -> status.Status
     count = len(conflicts)
     if count == 1:
         manager, path = conflicts[0]
-        words = f"conflict with {manager}: {field_set.format_path(path)}"
+        message = f"conflict with {manager}: {field_set.format_path(path)}"
     else:
         lines = []
         for name in sorted({str(manager) for manager, _ in conflicts}):
             lines.append(f"conflicts with {name}:")
             lines += [f"- {field_set.format_path(p)}" for m, p in conflicts if str(m) == name]
-        words = "\n".join(lines)
+        message = "\n".join(lines)
     causes = [
         {
             "reason": "FieldManagerConflict",
@@ -190,14 +190,14 @@ def _conflict_error(conflicts: list[tuple[FieldManager, Path]]) -> status.Status
     return status.StatusError(
         409,
         "Conflict",
-        f"Apply failed with {count} {noun}: {words}",
+        f"Apply failed with {count} {noun}: {message}",
         details={"causes": causes},
     )
 
 
 def _merge(node: SchemaNode, old: Any, config: Any) -> Any:
-    """`config` laid over `old`: maps merge, lists merge by their keys in the order of `config`,
-    everything else is replaced."""
+    """`config` merged into `old`: maps by name, lists by key in the order of `config`; everything
+    else is replaced."""
     if isinstance(config, dict):
         if not isinstance(old, dict) or node.atomic:
             return copy_json(config)
@@ -223,15 +223,15 @@ def _merge_items(node: SchemaNode, old: list[Any], config: list[Any]) -> list[An
     for key, item in before.items():
         if key not in wanted:
             merged.append(item)
-        else:  # the place stays, who sits there follows the order of the configuration
-            taken = next(queue)
-            merged.append(_merge(node.element, before[taken], wanted[taken]))
+        else:  # the positions stay; the items fill them in the order of the configuration
+            moved = next(queue)
+            merged.append(_merge(node.element, before[moved], wanted[moved]))
     merged += [copy_json(item) for key, item in wanted.items() if key not in before]
     return merged
 
 
 def _remove_field(node: SchemaNode, obj: Any, path: Path) -> None:
-    """Removes one field or item; an object or list that it leaves empty goes with it."""
+    """Removes one field or item, and objects or lists that become empty by that."""
     trail: list[tuple[Any, Any]] = []
     for key in path:
         if isinstance(obj, dict):
@@ -248,7 +248,7 @@ def _remove_field(node: SchemaNode, obj: Any, path: Path) -> None:
             name, child = at, node.element
         else:
             return
-        # containers on the way are copied: they may be shared with the stored object
+        # dicts and lists on the path are copied: they may be shared with the stored object
         value = obj[name]
         if isinstance(value, (dict, list)):
             value = value.copy()
@@ -265,7 +265,7 @@ def _remove_field(node: SchemaNode, obj: Any, path: Path) -> None:
 
 
 def find_duplicate(node: SchemaNode, value: Any, path: Path = ()) -> str:
-    """Words for the first list of the configuration that has one item twice, or ""."""
+    """The error of the first list of the configuration that has an item twice, or ""."""
     if isinstance(value, list) and node.form == "list" and node.list_type in ("map", "set"):
         seen: set[str] = set()
         for item in value:
@@ -276,6 +276,6 @@ def find_duplicate(node: SchemaNode, value: Any, path: Path = ()) -> str:
             seen.add(key)
     if isinstance(value, (dict, list)) and not field_set.is_leaf(node, value):
         for key, child, item, _ in field_set.children(node, value):
-            if words := find_duplicate(child, item, (*path, key)):
-                return words
+            if message := find_duplicate(child, item, (*path, key)):
+                return message
     return ""

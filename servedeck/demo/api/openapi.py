@@ -1,5 +1,5 @@
-"""OpenAPI documents, as far as kubectl reads them: the types of `kubectl explain` and of
-client-side checks, and whether a patch knows fieldValidation and dryRun."""
+"""OpenAPI documents, as far as kubectl needs them: the types for `kubectl explain` and client-side
+validation, and whether patches support fieldValidation and dryRun."""
 
 from __future__ import annotations
 

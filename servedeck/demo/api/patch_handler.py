@@ -53,12 +53,12 @@ def handle_patch(store: ObjectStore, call: ApiRequest) -> ApiResponse:
         checked = request_bodies.check_type(node, patched)
     except TypeMismatchError as error:
         raise _invalid_patch_error(call, change, patched, str(error)) from None
-    problems = sorted(strict_errors(checked.unknown, []))
+    errors = sorted(strict_errors(checked.unknown, []))
     mode = call.query.get("fieldValidation", "")
-    if problems and mode == STRICT:
-        words = f"strict decoding error: {', '.join(problems)}"
-        raise _invalid_patch_error(call, change, patched, words)
-    warnings = [] if mode == IGNORE else problems
+    if errors and mode == STRICT:
+        detail = f"strict decoding error: {', '.join(errors)}"
+        raise _invalid_patch_error(call, change, patched, detail)
+    warnings = [] if mode == IGNORE else errors
     obj = checked.data
     obj.setdefault("metadata", {})
     if call.subresource == "scale":
@@ -105,15 +105,15 @@ def _apply_patch(call: ApiRequest, node: SchemaNode, obj: Json, change: Any) -> 
     return patches.strategic_patch(node, obj, change)
 
 
-def _invalid_patch_error(call: ApiRequest, change: Any, patched: Json, words: str) -> StatusError:
-    """422 that shows the patch (strategic) or what it would have made, as the real one does."""
+def _invalid_patch_error(call: ApiRequest, change: Any, patched: Json, detail: str) -> StatusError:
+    """422 that quotes the patch (strategic) or its result, as the real server does."""
     if call.content_type == STRATEGIC_PATCH:
         shown = patches.format_go_value(change)
-        if " of type " in words:
-            words = f"unrecognized type: {words.rpartition(' ')[2]}"
+        if " of type " in detail:
+            detail = f"unrecognized type: {detail.rpartition(' ')[2]}"
     else:
         shown = json.dumps(patched, separators=(",", ":"), ensure_ascii=False)
-    message = f"Invalid value: {json.dumps(shown, ensure_ascii=False)}: {words}"
+    message = f"Invalid value: {json.dumps(shown, ensure_ascii=False)}: {detail}"
     return status.invalid("", "", "", [StatusCause("FieldValueInvalid", message, "patch")])
 
 
@@ -123,8 +123,8 @@ def _invalid_patch_error(call: ApiRequest, change: Any, patched: Json, words: st
 def _server_side_apply(store: ObjectStore, call: ApiRequest) -> ApiResponse:
     resource, node = call.resource, schema_of(call.resource)
     if not call.query.get("fieldManager"):
-        words = "Required value: is required for apply patch"
-        cause = StatusCause("FieldValueRequired", words, "fieldManager")
+        detail = "Required value: is required for apply patch"
+        cause = StatusCause("FieldValueRequired", detail, "fieldManager")
         raise status.invalid("meta.k8s.io", "PatchOptions", "", [cause])
     check_options(call, "PatchOptions")
     config = _read_configuration(call)
@@ -151,8 +151,8 @@ def _server_side_apply(store: ObjectStore, call: ApiRequest) -> ApiResponse:
         ) from None
     obj = checked.data
     if old is not None and obj["metadata"].get("uid", "") != old["metadata"]["uid"]:
-        words = f"Invalid value: {json.dumps(obj['metadata']['uid'])}: field is immutable"
-        cause = StatusCause("FieldValueInvalid", words, "metadata.uid")
+        detail = f"Invalid value: {json.dumps(obj['metadata']['uid'])}: field is immutable"
+        cause = StatusCause("FieldValueInvalid", detail, "metadata.uid")
         raise status.invalid(resource.group, resource.kind, call.name, [cause, cause])
     obj["metadata"]["managedFields"] = merged["metadata"].get("managedFields") or []
     check_url(call, obj, named=True)
@@ -167,7 +167,7 @@ def _server_side_apply(store: ObjectStore, call: ApiRequest) -> ApiResponse:
 
 
 def _without_reset_fields(call: ApiRequest, config: Json) -> Json:
-    """Without what this subresource does not set (the strategies' GetResetFields)."""
+    """Without the fields that this subresource cannot set (GetResetFields of the strategies)."""
     if call.subresource == "status":
         return {k: v for k, v in config.items() if k != "spec"}
     if call.resource.has_status:
@@ -198,12 +198,12 @@ def _read_configuration(call: ApiRequest) -> Json:
     if config["metadata"].get("managedFields"):
         raise status.bad_request("metadata.managedFields must be nil")
     config = _without_nulls(config)
-    problems = list(_schema_errors(node, config, ()))
-    if not problems and (duplicate := managed_fields.find_duplicate(node, config)):
-        problems = [duplicate]
-    if problems:
-        joined = "\n  ".join(problems)
-        text = problems[0] if len(problems) == 1 else f"errors:\n  {joined}"
+    errors = list(_schema_errors(node, config, ()))
+    if not errors and (duplicate := managed_fields.find_duplicate(node, config)):
+        errors = [duplicate]
+    if errors:
+        joined = "\n  ".join(errors)
+        text = errors[0] if len(errors) == 1 else f"errors:\n  {joined}"
         raise StatusError(
             500,
             "",
@@ -227,7 +227,8 @@ def _without_nulls(value: Any) -> Any:
 
 
 def _schema_errors(node: SchemaNode, value: Any, path: field_set.Path) -> Iterator[str]:
-    """What structured-merge-diff says of a configuration that does not fit (typed/validate.go)."""
+    """The errors of a configuration that does not fit its type. Source: structured-merge-diff
+    typed/validate.go."""
     where = field_set.format_path(path)
     form = node.form
     if form in ("struct", "map"):

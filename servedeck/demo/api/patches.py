@@ -36,7 +36,7 @@ def json_patch(obj: Json, operations: list[Any]) -> Any:
 
 
 def merge_patch(obj: Json, patch: Json) -> Json:
-    """null removes, objects merge, everything else replaces."""
+    """null removes a field, objects are merged, everything else is replaced."""
     merged = dict(obj)
     for name, value in patch.items():
         if value is None:
@@ -56,7 +56,7 @@ _ORDER, _DELETE = "$setElementOrder/", "$deleteFromPrimitiveList/"
 
 
 def strategic_patch(node: SchemaNode, obj: Json, patch: Json) -> Json:
-    """Lists with a merge key merge by it. StatusError 400/500 for a patch that cannot be read."""
+    """Lists with a merge key are merged by it. StatusError 400 for an invalid patch."""
     return _apply_strategic(node, obj, patch)
 
 
@@ -142,8 +142,8 @@ def _merge_lists(node: SchemaNode, old: list[Any], patch: list[Any]) -> list[Any
 
 
 def _ordered(key: str, items: list[Any], order: Any) -> list[Any]:
-    """Items in the order that the patch asks for; those it does not name keep their place after
-    the one that they followed."""
+    """The items in the order of the patch; an item that it does not list stays behind the item
+    before it."""
     if not isinstance(order, list):
         return items
     wanted = [entry.get(key) if isinstance(entry, dict) else entry for entry in order]
@@ -162,7 +162,7 @@ def _hashable(value: Any) -> bool:
 
 
 def _without_directives(patch: Json) -> Json:
-    """A patch where there was nothing: its data without directives and nulls."""
+    """The data of a patch, without directives and nulls, for a field that does not exist yet."""
     built: Json = {}
     for name, value in patch.items():
         if name.startswith("$") or value is None:

@@ -1,6 +1,6 @@
-"""Bodies in Kubernetes' protobuf form, which kubectl's `create` and `auth` commands send: an
-envelope with the kind, and the object's fields by number (apimachinery
-pkg/runtime/serializer/protobuf)."""
+"""Decodes request bodies in Kubernetes' protobuf format, which kubectl's `create` and `auth`
+commands send: an envelope with the kind, and the object's fields by number. Source: apimachinery
+pkg/runtime/serializer/protobuf."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MAX_DEPTH = 100
 
 
 def decode_protobuf(body: bytes) -> Json:
-    """The object in the form of JSON. ValueError with a sentence for what cannot be read."""
+    """The object as JSON data. ValueError with a sentence for an invalid body."""
     if not body.startswith(_MAGIC):
         raise ValueError(
             "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"
@@ -58,7 +58,7 @@ def _fields(data: bytes) -> Iterator[tuple[int, Any]]:
         elif wire == 2:
             length, at = _varint(data, at)
             if at + length > len(data):
-                raise IndexError("a field ends behind the message")
+                raise IndexError("a field extends beyond the message")
             yield number, data[at : at + length]
             at += length
         elif wire in (1, 5):
@@ -112,7 +112,7 @@ def _message(node: SchemaNode, name: str, data: bytes, depth: int) -> Json:
             built.setdefault(field, {})[_text(entry.get(1, b""))] = item
         else:
             found = _value(child, value, depth + 1)
-            # Go writes every value, also those that JSON leaves out
+            # Go encodes all values, those included that JSON omits
             if found not in (None, "", 0, False) or field not in node.omitted_when_empty:
                 built[field] = found
     return {key: value for key, value in built.items() if value is not None}

@@ -1,5 +1,5 @@
-"""pods/proxy and services/proxy: requests handed on to a port of a Pod (kubernetes
-pkg/registry/core/service/storage/storage.go and pkg/registry/core/pod/strategy.go)."""
+"""pods/proxy and services/proxy: forwards requests to a port of a Pod. Sources: kubernetes
+pkg/registry/core/service/storage/storage.go and pkg/registry/core/pod/strategy.go."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from servedeck.demo.store.store import ObjectStore
 
 Json = dict[str, Any]
 
-# The API server keeps the client's own credentials to itself, and hop-by-hop headers end here.
+# The API server does not forward the client's credentials; hop-by-hop headers end here.
 _WITHHELD_HEADERS = frozenset(
     (
         "authorization",
@@ -37,7 +37,7 @@ _WITHHELD_HEADERS = frozenset(
 async def proxy_request(
     store: ObjectStore, kubelet: KubeletApi, call: ApiRequest, request: web.BaseRequest
 ) -> web.StreamResponse:
-    """The Pod's answer, chunk by chunk as it comes."""
+    """The Pod's response; a stream is forwarded chunk by chunk."""
     name, port = _split_name(call.name)
     if call.resource is SERVICES:
         pod, number = _resolve_service(store, call.namespace, name, port)
@@ -64,7 +64,7 @@ async def proxy_request(
         async for chunk in answer.body:
             await response.write(chunk)
     except ConnectionError:
-        pass  # the client has gone: there is nobody to tell
+        pass  # the client has disconnected
     return response
 
 
@@ -95,7 +95,7 @@ def _ports(pod: Json) -> Iterator[Json]:
 
 
 def _resolve_service(store: ObjectStore, namespace: str, name: str, port: str) -> tuple[Json, int]:
-    """A ready Pod behind the Service, and its port."""
+    """A ready Pod of the Service, and its port."""
     service = store.get(SERVICES, namespace, name)
     ports = service["spec"].get("ports") or []
     if port.isdecimal():

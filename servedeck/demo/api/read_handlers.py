@@ -1,4 +1,4 @@
-"""GET of one object and of lists: selectors, pages, versions, Tables."""
+"""GET of one object and of lists, with selectors, pages, versions and Tables."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _CONTINUE_EXPIRED = (
 
 
 def storage_of(resource: Resource) -> tuple[Resource, Callable[[Json], Json] | None]:
-    """Where the objects of a resource lie, and what makes them of that resource's version."""
+    """The resource under which the objects are stored, and the conversion to the requested one."""
     return (EVENTS, to_events_v1) if resource is EVENTS_V1 else (resource, None)
 
 
 def get_object(store: ObjectStore, call: ApiRequest) -> Json:
-    """One object, its Scale, or its row."""
+    """One object, its Scale, or a Table of it."""
     stored, convert = storage_of(call.resource)
     form = response_format(call)
     obj = store.get(stored, call.namespace, call.name)
@@ -66,7 +66,7 @@ def list_objects(store: ObjectStore, call: ApiRequest) -> Json:
     items: list[Json] = []
     meta = {"resourceVersion": str(version)}
     more: list[Key] = []
-    # resourceVersion=0 is served from the watch cache, which knows no pages
+    # resourceVersion=0 is served from the watch cache, which does not page
     limit = 0 if options.version == 0 and not options.continue_token else options.limit
     keys = sorted(key for key in objects if key > start)
     for index, key in enumerate(keys):
@@ -95,7 +95,7 @@ def _remaining_count(keys: list[Key], namespace: str) -> int:
 def _list_snapshot(
     store: ObjectStore, resource: Resource, options: ListOptions, namespace: str
 ) -> tuple[dict[Key, Json], int, Key]:
-    """The objects to list, their version, and the key after which the page begins."""
+    """The objects to list, their version, and the key after which the page starts."""
     if options.continue_token:
         version, start = _parse_continue_token(options.continue_token)
         start = (namespace or start[0], start[1])
@@ -120,7 +120,7 @@ def _list_snapshot(
 
 
 def _continue_token(version: int, key: Key, namespace: str) -> str:
-    """Where the next page begins, in base64 (apiserver pkg/storage/continue.go)."""
+    """The start of the next page, in base64 (apiserver pkg/storage/continue.go)."""
     start = f"/{key[1]}\0" if namespace else f"{key[0]}/{key[1]}\0"
     text = json.dumps({"v": "meta.k8s.io/v1", "rv": version, "start": start})
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
@@ -154,7 +154,7 @@ def _list_response(
 
 
 def to_list(resource: Resource, items: list[Json], meta: Json) -> Json:
-    """A `<Kind>List`; the items of a built-in kind carry no kind of their own."""
+    """A `<Kind>List`; items of built-in kinds have no kind and apiVersion."""
     if resource.builtin:
         hidden = ("kind", "apiVersion")
         items = [{k: v for k, v in obj.items() if k not in hidden} for obj in items]

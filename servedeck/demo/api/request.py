@@ -1,5 +1,5 @@
-"""A request as the handlers see it: where it goes, in which form the answer is wanted, and the
-parameters of lists and watches with the real server's checks."""
+"""A request for a resource, the requested response format, and the parameters of lists and watches
+with the real server's checks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ACCEPTED = ("application/json", "application/yaml", "application/vnd.kubernetes
 
 @dataclass(frozen=True)
 class ApiRequest:
-    """One request for a resource. `rest`: the raw path behind a proxy subresource."""
+    """One request for a resource. `proxy_path`: the path after the subresource proxy."""
 
     method: str
     resource: Resource
@@ -42,7 +42,7 @@ class ApiRequest:
 
     @property
     def field_manager(self) -> str:
-        """The field manager: as the client says, else the first word of its User-Agent."""
+        """From the query, otherwise the first word of the User-Agent."""
         agent = self.headers.get("User-Agent", "").partition("/")[0]
         return self.query.get("fieldManager") or agent[:128] or "unknown"
 
@@ -52,14 +52,14 @@ class ApiRequest:
 
 
 class ResponseFormat(NamedTuple):
-    """How the answer is wanted: as "object", "table" or "partial" (metadata alone)."""
+    """The requested format: "object", "table" or "partial" (only metadata)."""
 
     kind: str
     include: str = "Metadata"
 
 
 def response_format(call: ApiRequest) -> ResponseFormat:
-    """What the Accept header asks for; StatusError 406 when the server has nothing of it."""
+    """The format of the Accept header; StatusError 406 for one that the server does not have."""
     accept = call.headers.get("Accept", "") or "*/*"
     known = False
     for clause in accept.split(","):
@@ -80,12 +80,12 @@ def response_format(call: ApiRequest) -> ResponseFormat:
 
 
 def parse_bool(query: Mapping[str, str], name: str) -> bool:
-    """A boolean parameter, as the API reads it: anything but "false" and "0" is true."""
+    """A boolean parameter as the API reads it: everything but "", "false" and "0" is true."""
     return query.get(name, "").lower() not in ("", "false", "0")
 
 
 def parse_int(query: Mapping[str, str], name: str) -> int | None:
-    """A whole number; StatusError 400 with Go's words."""
+    """An integer parameter; StatusError 400 with Go's message."""
     text = query.get(name, "")
     if not text:
         return None
@@ -96,7 +96,7 @@ def parse_int(query: Mapping[str, str], name: str) -> int | None:
 
 
 def parse_time(query: Mapping[str, str], name: str) -> datetime | None:
-    """A time in RFC 3339; StatusError 400 with Go's words."""
+    """An RFC 3339 parameter; StatusError 400 with Go's message."""
     text = query.get(name, "")
     if not text:
         return None
@@ -113,12 +113,12 @@ def parse_time(query: Mapping[str, str], name: str) -> datetime | None:
 
 
 def _microseconds(text: str) -> str:
-    """Cuts nanoseconds, which Python's datetime does not have."""
+    """Truncates nanoseconds, which Python's datetime does not have."""
     return re.sub(r"(\.\d{6})\d+", r"\1", text)
 
 
 class ListOptions(NamedTuple):
-    """Parameters of a list or a watch. `version`: None where none was given."""
+    """Parameters of a list or a watch. `version` None: not given."""
 
     label_selector: str
     field_selector: str
@@ -135,7 +135,7 @@ _MATCHES = ("Exact", "NotOlderThan", "")
 
 
 def parse_list_options(call: ApiRequest, *, watch: bool) -> ListOptions:
-    """StatusError 400 or 422 in the real server's words."""
+    """StatusError 400 or 422 for invalid parameters."""
     query = call.query
     limit, timeout = parse_int(query, "limit") or 0, parse_int(query, "timeoutSeconds")
     initial = parse_bool(query, "sendInitialEvents") if "sendInitialEvents" in query else None
@@ -161,20 +161,20 @@ def _version(text: str, *, watch: bool) -> int | None:
     if re.fullmatch(r"\d{1,18}", text, re.ASCII):
         return int(text)
     quoted = json.dumps(text, ensure_ascii=False)
-    words = (
+    message = (
         f"resourceVersion: Invalid value: {quoted}: strconv.ParseUint: parsing {quoted}: invalid "
         "syntax"
     )
     if watch:
-        raise status.StatusError(500, "", words)
-    raise status.bad_request(f"invalid resource version: {words}")
+        raise status.StatusError(500, "", message)
+    raise status.bad_request(f"invalid resource version: {message}")
 
 
 def _option_conflicts(options: ListOptions, watch: bool) -> list[StatusCause]:
     field, found = "resourceVersionMatch", []
 
-    def forbidden(words: str) -> None:
-        found.append(StatusCause("FieldValueForbidden", f"Forbidden: {words}", field))
+    def forbidden(message: str) -> None:
+        found.append(StatusCause("FieldValueForbidden", f"Forbidden: {message}", field))
 
     if watch:
         if options.match and options.send_initial_events is None:
@@ -190,8 +190,8 @@ def _option_conflicts(options: ListOptions, watch: bool) -> list[StatusCause]:
     if options.match and options.match not in _MATCHES:
         listed = ", ".join(f'"{word}"' for word in _MATCHES)
         quoted = json.dumps(options.match, ensure_ascii=False)
-        words = f"Unsupported value: {quoted}: supported values: {listed}"
-        found.append(StatusCause("FieldValueNotSupported", words, field))
+        message = f"Unsupported value: {quoted}: supported values: {listed}"
+        found.append(StatusCause("FieldValueNotSupported", message, field))
     elif options.match and options.version is None:
         forbidden(f"{field} is forbidden unless resourceVersion is provided")
     elif options.match and options.continue_token:
@@ -203,13 +203,13 @@ def _option_conflicts(options: ListOptions, watch: bool) -> list[StatusCause]:
 
 def version_too_large_error(version: int, current: int) -> status.StatusError:
     """504 for a version that the server has not reached yet."""
-    words = "Too large resource version"
+    message = "Too large resource version"
     return status.StatusError(
         504,
         "Timeout",
-        f"Timeout: {words}: {version}, current: {current}",
+        f"Timeout: {message}: {version}, current: {current}",
         details={
-            "causes": [{"reason": "ResourceVersionTooLarge", "message": words}],
+            "causes": [{"reason": "ResourceVersionTooLarge", "message": message}],
             "retryAfterSeconds": 1,
         },
         headers={"Retry-After": "1"},

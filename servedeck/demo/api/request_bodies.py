@@ -1,5 +1,5 @@
-"""Bodies of requests: JSON or YAML into plain data, and data held against its type as Go's
-decoder holds it: wrong types refused, unknown fields named and dropped, nulls dropped."""
+"""Request bodies: parses JSON and YAML, and checks data against its type as Go's decoder does:
+wrong types are errors, unknown fields are reported and dropped, nulls are dropped."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from servedeck.serving.units import format_quantity, quantity
 Json = dict[str, Any]
 
 MAX_BODY_BYTES = 3 * 1024 * 1024
-"""Longest body in bytes, as the real server's (apiserver pkg/server/config.go)."""
+"""Source: apiserver pkg/server/config.go."""
 _MAX_DEPTH = 200
 _INT64 = 1 << 63
 
 
 class TypeMismatchError(Exception):
-    """Data of the wrong type; `str()` is what Go's decoder says."""
+    """Data of the wrong type; `str()` is the message of Go's decoder."""
 
 
 class _YamlLoader(yaml.CSafeLoader):
-    """Dates stay text, as in JSON."""
+    """Leaves dates as text, as in JSON."""
 
     yaml_implicit_resolvers = {
         first: [(tag, regexp) for tag, regexp in found if tag != "tag:yaml.org,2002:timestamp"]
@@ -35,16 +35,16 @@ class _YamlLoader(yaml.CSafeLoader):
 
 
 class ParsedBody(NamedTuple):
-    """The data of a body, and each key that an object of it has twice, by its path."""
+    """The data of a body, and the paths of keys that occur twice in one object."""
 
     data: Any
     duplicates: list[str]
 
 
 def parse_json(body: bytes) -> ParsedBody:
-    """ValueError with words in the manner of Go's encoding/json."""
+    """ValueError with a message like Go's encoding/json."""
     repeated: dict[int, list[str]] = {}
-    keep: list[Json] = []  # so that no id is used twice
+    keep: list[Json] = []  # keeps the objects alive, so that their ids stay unique
 
     def build(pairs: list[tuple[str, Any]]) -> Json:
         built = dict(pairs)
@@ -73,8 +73,8 @@ def parse_json(body: bytes) -> ParsedBody:
 
 
 def parse_yaml(body: bytes) -> ParsedBody:
-    """YAML, or JSON, which most clients send under that name. Aliases are refused: a few bytes of
-    them can unfold to gigabytes."""
+    """YAML, or JSON, which most clients send as YAML. Aliases are rejected: a few bytes of them can
+    expand to gigabytes. ValueError."""
     try:
         return parse_json(body)
     except ValueError:
@@ -144,7 +144,7 @@ def _go_error_message(text: str, error: json.JSONDecodeError) -> str:
 
 
 def go_json_type(value: Any) -> str:
-    """How Go's decoder names the JSON type of a value."""
+    """The JSON type of a value, as Go's decoder names it."""
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, (int, float)):
@@ -155,14 +155,14 @@ def go_json_type(value: Any) -> str:
 
 
 class TypeCheckedData(NamedTuple):
-    """Data that fits its type, and the fields that the type does not have, by their paths."""
+    """Data that fits its type, and the paths of fields that the type does not have."""
 
     data: Any
     unknown: list[str]
 
 
 def check_type(node: SchemaNode, data: Any) -> TypeCheckedData:
-    """Holds a whole object against its type. TypeMismatchError with Go's words."""
+    """Checks an object against its type. TypeMismatchError with Go's message."""
     unknown: list[str] = []
     return TypeCheckedData(_check_node(node, data, "", "", node.short_name, unknown), unknown)
 
@@ -170,8 +170,8 @@ def check_type(node: SchemaNode, data: Any) -> TypeCheckedData:
 def _check_node(
     node: SchemaNode, value: Any, path: str, fields: str, owner: str, unknown: list[str]
 ) -> Any:
-    """`path` has indices ("a.b[0].c"), `fields` has not ("a.b.c"); `owner` is the innermost
-    struct: Go names all three in its messages."""
+    """`path` has indices ("a.b[0].c"), `fields` has none ("a.b.c"); `owner` is the innermost
+    struct. Go's messages name all three."""
     form = node.form
     if form == "struct":
         if not isinstance(value, dict):
@@ -245,7 +245,7 @@ def _limit_integers(value: Any) -> Any:
 
 
 def _quantity(value: Any) -> str:
-    """As the API server writes it back: "0.5" is "500m" (quantity.go, CanonicalizeBytes)."""
+    """The canonical form: "500m" for "0.5" (quantity.go, CanonicalizeBytes)."""
     text = str(value) if isinstance(value, (int, float, str)) else ""
     try:
         amount = quantity(text)
@@ -287,7 +287,8 @@ ACCEPTED = ("application/json", "application/yaml", "application/vnd.kubernetes.
 
 
 def read_body(body: bytes, content_type: str, kind: str) -> ParsedBody:
-    """The body of a POST, PUT or DELETE. `kind` is what it must be. StatusError 400 or 415."""
+    """Parses the body of a POST, PUT or DELETE, which must be of that kind. StatusError 400 or
+    415."""
     if content_type == _PROTOBUF:
         try:
             return ParsedBody(protobuf.decode_protobuf(body), [])
@@ -315,7 +316,7 @@ def read_body(body: bytes, content_type: str, kind: str) -> ParsedBody:
 
 
 def _format_body(body: bytes) -> str:
-    """What the real server shows of a body: text that looks like JSON as it is, else in hex."""
+    """A body as the real server's messages quote it: JSON as text, everything else in hex."""
     if not body:
         return "<empty>"
     text = body[:1024]

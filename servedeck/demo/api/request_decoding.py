@@ -1,5 +1,5 @@
-"""Objects as clients send them, made ready for the store: decoded, held against their type,
-checked against the URL, defaulted, validated and marked with their owner."""
+"""Prepares the objects that clients send for the store: decodes them, checks them against their
+type and the URL, sets defaults, validates, and tracks their field manager."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ STRICT, IGNORE = "Strict", "Ignore"
 
 
 class DecodedObject(NamedTuple):
-    """An object that fits its type, and what the client is to be warned of."""
+    """An object that fits its type, and warnings for the client."""
 
     obj: Json
     warnings: list[str]
 
 
 def check_options(call: ApiRequest, kind: str) -> None:
-    """StatusError 422 for a bad dryRun, fieldManager or fieldValidation. `kind`: CreateOptions,
-    UpdateOptions, PatchOptions or DeleteOptions."""
+    """StatusError 422 for an invalid dryRun, fieldManager or fieldValidation. `kind` is that of
+    the options: CreateOptions, UpdateOptions, PatchOptions or DeleteOptions."""
     causes = []
     if (dry := call.query.get("dryRun")) not in (None, "", "All"):
-        words = f'Unsupported value: ["{dry}"]: supported values: "All"'
-        causes.append(StatusCause("FieldValueNotSupported", words, "dryRun"))
+        message = f'Unsupported value: ["{dry}"]: supported values: "All"'
+        causes.append(StatusCause("FieldValueNotSupported", message, "dryRun"))
     if len(call.query.get("fieldManager", "").encode()) > 128:
-        words = "Too long: may not be more than 128 bytes"
-        causes.append(StatusCause("FieldValueTooLong", words, "fieldManager"))
+        message = "Too long: may not be more than 128 bytes"
+        causes.append(StatusCause("FieldValueTooLong", message, "fieldManager"))
     if (validate := call.query.get("fieldValidation", "")) not in _FIELD_VALIDATIONS:
         listed = ", ".join(f'"{word}"' for word in _FIELD_VALIDATIONS)
-        words = f'Unsupported value: "{validate}": supported values: {listed}'
-        causes.append(StatusCause("FieldValueNotSupported", words, "fieldValidation"))
+        message = f'Unsupported value: "{validate}": supported values: {listed}'
+        causes.append(StatusCause("FieldValueNotSupported", message, "fieldValidation"))
     if causes:
         raise status.invalid("meta.k8s.io", kind, "", causes)
 
 
 def strict_errors(unknown: list[str], duplicates: list[str]) -> list[str]:
-    """What strict decoding finds: `unknown field "spec.x"`."""
+    """The errors of strict decoding, such as `unknown field "spec.x"`."""
     found = [f'unknown field "{path}"' for path in unknown]
     return found + [f'duplicate field "{path}"' for path in duplicates]
 
@@ -66,14 +66,14 @@ def decode_object(call: ApiRequest) -> DecodedObject:
         checked = request_bodies.check_type(schema_of(resource), data)
     except TypeMismatchError as error:
         raise status.bad_request(f"{start}{error}") from None
-    problems = strict_errors(checked.unknown, parsed.duplicates)
+    errors = strict_errors(checked.unknown, parsed.duplicates)
     mode = call.query.get("fieldValidation", "")
-    if problems and mode == STRICT:
-        raise status.bad_request(f"{start}strict decoding error: {', '.join(problems)}")
+    if errors and mode == STRICT:
+        raise status.bad_request(f"{start}strict decoding error: {', '.join(errors)}")
     obj = checked.data
     obj.setdefault("metadata", {})
     check_url(call, obj, named=bool(call.name))
-    return DecodedObject(obj, [] if mode == IGNORE else problems)
+    return DecodedObject(obj, [] if mode == IGNORE else errors)
 
 
 def _check_kind(resource: Resource, data: Json) -> None:
@@ -98,7 +98,8 @@ def _check_kind(resource: Resource, data: Json) -> None:
 
 
 def check_url(call: ApiRequest, obj: Json, *, named: bool) -> None:
-    """Name and namespace of the object are those of the URL, or are taken from it."""
+    """Takes name and namespace from the URL where the object has none; StatusError 400 where they
+    differ."""
     meta = obj["metadata"]
     if named:
         if not meta.get("name"):
@@ -121,7 +122,7 @@ def check_url(call: ApiRequest, obj: Json, *, named: bool) -> None:
 def prepare_for_store(
     store: ObjectStore, call: ApiRequest, obj: Json, old: Json | None, subresource: str = ""
 ) -> Json:
-    """The object that may be stored: with defaults, valid, and owned by who sends it."""
+    """The object with defaults and managedFields. StatusError 422 for an invalid one."""
     resource = call.resource
     obj = default_and_validate(resource, obj, old, subresource)
     manager = FieldManager(call.field_manager, "Update", resource.api_version, subresource)
@@ -131,7 +132,7 @@ def prepare_for_store(
 def default_and_validate(
     resource: Resource, obj: Json, old: Json | None, subresource: str = ""
 ) -> Json:
-    """Defaults and validation, and the part of the object that this write cannot change."""
+    """Sets defaults and validates; keeps the parts that this write cannot change."""
     obj = copy_json(obj)
     obj["apiVersion"], obj["kind"] = resource.api_version, resource.kind
     if subresource == "status" and old is not None:
@@ -155,7 +156,7 @@ def default_and_validate(
 
 
 def _keep_allocated_fields(resource: Resource, obj: Json, old: Json) -> None:
-    """What the server gave a Service stays when a client leaves it out of a PUT."""
+    """Keeps what the server allocated to a Service where a PUT leaves it out."""
     if resource.kind == "Service":
         for field in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
             if field in old["spec"] and not obj.get("spec", {}).get(field):

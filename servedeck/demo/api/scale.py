@@ -1,4 +1,4 @@
-"""The scale subresource: how many replicas, as autoscaling/v1 Scale."""
+"""The scale subresource: the replicas of a workload as autoscaling/v1 Scale."""
 
 from __future__ import annotations
 

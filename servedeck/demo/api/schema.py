@@ -1,9 +1,9 @@
 """The types of the API's objects.
 
-`schema.json` holds the real server's own OpenAPI definitions (Kubernetes 1.36) of the demo's kinds,
+`schema.json` holds the real server's OpenAPI definitions (Kubernetes 1.36) of the demo's kinds,
 each description cut to its first sentence; `tests/contract/schema_source.py` writes it.
-`wire.json`, by `tests/contract/wire_source.go`, has what OpenAPI leaves out: the numbers of fields
-in protobuf, and which of them are pointers.
+`wire.json`, written by `tests/contract/wire_source.go`, adds what OpenAPI does not have: the
+protobuf field numbers, and which fields are pointers.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def definitions() -> dict[str, Json]:
 
 
 def _custom_definitions() -> dict[str, Json]:
-    """The kinds of CustomResourceDefinitions: metadata is typed, the rest is kept as it comes."""
+    """The kinds of CustomResourceDefinitions: only metadata is typed."""
     meta = {"$ref": f"{_REF}{META}.ObjectMeta"}
     text = {"type": "string"}
     free = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
@@ -86,8 +86,8 @@ def _wire_definitions() -> dict[str, dict[str, str]]:
 
 
 def wire_fields(name: str) -> dict[int, str]:
-    """The protobuf fields of a definition by their numbers; `=name` is a struct whose fields are
-    the outer one's own in JSON."""
+    """The protobuf fields of a definition by number; `=name` is an embedded struct, whose fields
+    JSON has inline."""
     return {number: text.lstrip("*!") for number, text in _numbered_fields(name)}
 
 
@@ -96,7 +96,7 @@ def _numbered_fields(name: str) -> list[tuple[int, str]]:
 
 
 def _omitted_when_empty(name: str) -> frozenset[str]:
-    """Fields of a Go struct that JSON lacks when they are empty."""
+    """Fields of a Go struct that JSON omits when they are empty."""
     found: set[str] = set()
     for _, text in _numbered_fields(name):
         if text.startswith("="):
@@ -107,14 +107,14 @@ def _omitted_when_empty(name: str) -> frozenset[str]:
 
 
 class SchemaNode:
-    """One type. `form` is struct, map, list, any, or the name of a scalar (Go's: int32, bool,
-    string …; quantity, time, int-or-string). `value`: a Go value, present even when empty."""
+    """One type. `form` is struct, map, list, any, or the name of a scalar (Go's int32, bool,
+    string …; quantity, time, int-or-string). `is_value`: a Go value, present even when empty."""
 
     def __init__(self, raw: Json, name: str = "") -> None:
         self.is_value = raw.get("default") == {}
         self._raw = raw
         self.name = name
-        """Full name of the definition, "" for a type that has none."""
+        """Full name of the definition; "" for a type without one."""
         target = raw
         while "$ref" in target or "allOf" in target:
             ref = target.get("$ref") or target["allOf"][0]["$ref"]
@@ -151,7 +151,7 @@ class SchemaNode:
 
     @cached_property
     def omitted_when_empty(self) -> frozenset[str]:
-        """Fields of a struct that are left out when empty: no pointers, with `omitempty`."""
+        """Fields of a struct that are omitted when empty: not pointers, with `omitempty`."""
         return _omitted_when_empty(self.name)
 
     @property

@@ -1,5 +1,5 @@
-"""Label and field selectors: the real server's grammar and its words for what it cannot read
-(kubernetes apimachinery pkg/labels/selector.go, pkg/fields/selector.go)."""
+"""Label and field selectors, with the real server's grammar and error messages. Source: kubernetes
+apimachinery pkg/labels/selector.go, pkg/fields/selector.go."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ class _SelectorError(Exception):
 
 class _LabelSelectorParser:
     def __init__(self, text: str) -> None:
-        self.words = _TOKEN.findall(text)
-        self.at = 0
+        self.tokens = _TOKEN.findall(text)
+        self.position = 0
 
     def peek(self) -> str:
-        return self.words[self.at] if self.at < len(self.words) else ""
+        return self.tokens[self.position] if self.position < len(self.tokens) else ""
 
     def next_token(self) -> str:
         word = self.peek()
-        self.at += 1
+        self.position += 1
         return word
 
     def identifier(self, expected: str) -> str:
@@ -96,8 +96,8 @@ class _LabelSelectorParser:
 
     def key(self) -> str:
         key = self.identifier("identifier")
-        if problems := name_validation.qualified_name(key):
-            raise _SelectorError(f"key: Invalid value: {json.dumps(key)}: {'; '.join(problems)}")
+        if errors := name_validation.qualified_name(key):
+            raise _SelectorError(f"key: Invalid value: {json.dumps(key)}: {'; '.join(errors)}")
         return key
 
     def values(self, key: str) -> frozenset[str]:
@@ -122,10 +122,10 @@ class _LabelSelectorParser:
 
 
 def _check_value(key: str, index: int, value: str) -> None:
-    if problems := name_validation.label_value(value):
+    if errors := name_validation.label_value(value):
         quoted = json.dumps(value, ensure_ascii=False)
         raise _SelectorError(
-            f"values[{index}][{key}]: Invalid value: {quoted}: {'; '.join(problems)}"
+            f"values[{index}][{key}]: Invalid value: {quoted}: {'; '.join(errors)}"
         )
 
 
@@ -148,7 +148,7 @@ def _compare(key: str, operator: str, value: str) -> Callable[[Labels], bool]:
 
 
 def parse_label_selector(selector: str) -> Callable[[Labels], bool]:
-    """A predicate on labels for a selector's text; StatusError 400 when it cannot be read."""
+    """A predicate on labels. StatusError 400 for an invalid selector."""
     try:
         tests = list(_LabelSelectorParser(selector).requirements())
     except _SelectorError as bad:
@@ -156,8 +156,8 @@ def parse_label_selector(selector: str) -> Callable[[Labels], bool]:
     return lambda labels: all(test(labels) for test in tests)
 
 
-# Beside metadata.name and metadata.namespace, which every kind knows (the conversion functions of
-# kubernetes pkg/apis/*/v1/conversion.go, and each strategy's ToSelectableFields).
+# In addition to metadata.name and metadata.namespace, which every kind has. Source: kubernetes
+# pkg/apis/*/v1/conversion.go, and ToSelectableFields of each strategy.
 _SELECTABLE_FIELDS: dict[Resource, tuple[str, ...]] = {
     PODS: (
         "spec.nodeName",
@@ -214,7 +214,7 @@ def _field_text(obj: Json, path: str) -> str:
 
 
 def parse_field_selector(resource: Resource, selector: str) -> Predicate:
-    """A predicate on objects; StatusError 400 for one that cannot be read or an unknown field."""
+    """A predicate on objects. StatusError 400 for an invalid selector or an unknown field."""
     tests: list[tuple[str, bool, str]] = []
     for term in filter(None, re.split(r"(?<!\\),", selector)):
         found = _TERM.match(term)
@@ -241,7 +241,7 @@ def _unknown_field(resource: Resource, path: str) -> status.StatusError:
 def object_matcher(
     resource: Resource, label_selector: str, field_selector: str
 ) -> Predicate | None:
-    """Both selectors of a request as one predicate on objects; None where there is none."""
+    """Both selectors of a request as one predicate on objects; None where both are empty."""
     if not label_selector and not field_selector:
         return None
     labels = parse_label_selector(label_selector)

@@ -1,10 +1,10 @@
-"""The demo cluster's API server: HTTP on loopback, from the path to the handler.
+"""The demo cluster's API server: HTTP on loopback, routing and authentication.
 
-Plain HTTP, not HTTPS: it listens on 127.0.0.1 alone and asks for a token made at its start, so a
-certificate would protect nothing more, and would cost a key on disk and trust in it. kubectl keeps
-its bearer token to itself over plain HTTP (client-go clientcmd/client_config.go), so the token may
-also be the first segment of the path: `http://127.0.0.1:6443/<token>/api/v1/pods`. That is the
-server's address in the kubeconfig.
+It serves plain HTTP: it listens only on 127.0.0.1 and requires a token that is generated at its
+start, so a certificate would protect nothing more, and would need a key on disk and trust in it.
+kubectl does not send its bearer token over plain HTTP (client-go clientcmd/client_config.go), so
+the token may also be the first segment of the path: `http://127.0.0.1:6443/<token>/api/v1/pods`.
+The kubeconfig has such an address.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete
 
 
 class _RequestTarget(NamedTuple):
-    """What a path under a group and version names; `resource` None: nothing that is there."""
+    """What a path below a group and version names; `resource` None: nothing that exists."""
 
     group: str
     version: str
@@ -65,8 +65,8 @@ class _RequestTarget(NamedTuple):
 class ApiServer:
     """Serves a store on loopback.
 
-    `users` says who may do what; their tokens go into kubeconfigs. `port` 0 takes a free one;
-    `url` is known after `start`.
+    `users` are the authorized users; the kubeconfig holds their tokens. `port` 0 takes a free
+    port; `url` is set by `start`.
     """
 
     def __init__(
@@ -81,8 +81,8 @@ class ApiServer:
         store.admission.insert(0, admission.admit)
 
     async def start(self) -> str:
-        """Listens; the URL. OSError when the port is taken."""
-        # cancelled handlers: the watch of a client that has gone ends at once
+        """Starts to listen; the URL. OSError where the port is in use."""
+        # handler_cancellation: the watch of a client that disconnects ends at once
         server = _HttpServer(
             self._handle, request_factory=_make_request, handler_cancellation=True, access_log=None
         )
@@ -99,14 +99,14 @@ class ApiServer:
         return self.url
 
     async def stop(self) -> None:
-        """Ends every request that runs, watches too."""
+        """Ends all running requests, watches included."""
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
 
     def kubeconfig(self, name: str = "demo", namespace: str = "default") -> Json:
         """A kubeconfig with a context for each user: `name` for the first, who is the current one,
-        `name-<user>` for the others. It holds their tokens: keep it to its owner (mode 0600)."""
+        `name-<user>` for the others. It holds their tokens: only the owner may read it (0600)."""
         clusters, people, contexts = [], [], []
         for index, user in enumerate(self._users.values()):
             entry = f"{name}-{user.name}" if index else name
@@ -136,14 +136,14 @@ class ApiServer:
         except StatusError as error:
             return _error_response(error)
         except web.HTTPRequestEntityTooLarge:
-            words = f"Request entity too large: limit is {request_bodies.MAX_BODY_BYTES}"
-            return _error_response(status.too_large(words))
+            detail = f"Request entity too large: limit is {request_bodies.MAX_BODY_BYTES}"
+            return _error_response(status.too_large(detail))
         except web.HTTPException as error:
             return _error_response(StatusError(error.status, "", error.reason))
         except ConnectionError:
             raise
         except Exception as error:
-            # whatever a request brings to light must not end the demo
+            # an unexpected error of one request must not end the demo
             _LOG.exception("%s %s", request.method, request.path)
             return _error_response(status.internal(f"{type(error).__name__}: {error}"))
 
@@ -180,7 +180,7 @@ class ApiServer:
     def _serve_metadata(
         self, request: web.BaseRequest, parts: list[str], user: DemoUser
     ) -> web.Response:
-        """Discovery, OpenAPI and the version: paths that name no resource."""
+        """Serves paths that name no resource: discovery, OpenAPI and the version."""
         path = "/" + "/".join(parts)
         if not user.is_path_allowed(path):
             raise access.path_forbidden_error(user, request.method.lower(), path)
@@ -277,7 +277,7 @@ class ApiServer:
 
 
 class _ClientConnection(web.RequestHandler):
-    """A client's connection. What is not even HTTP is answered with a Status, too."""
+    """A client's connection. Invalid HTTP is also answered with a Status."""
 
     __slots__ = ()
 
@@ -289,7 +289,7 @@ class _ClientConnection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         if request.writer.output_size > 0:
-            raise ConnectionError("the answer was already under way")
+            raise ConnectionError("the response had already started")
         if message is not None and "method" in message.partition("\n")[0].lower():
             error = method_not_allowed()
         elif status == 400:
@@ -322,7 +322,7 @@ def _make_request(
 
 
 def _parse_target(parts: list[str]) -> _RequestTarget | None:
-    """The resource that a path names, None for a path above the resources."""
+    """The resource that a path names; None for a path above the resources."""
     if parts[:1] == ["api"] and len(parts) > 2:
         group, version, rest = "", parts[1], parts[2:]
     elif parts[:1] == ["apis"] and len(parts) > 3:

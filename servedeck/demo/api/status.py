@@ -1,5 +1,5 @@
-"""Errors of the demo's API: Status objects with the codes, reasons and words of the real server
-(kubernetes apimachinery pkg/api/errors/errors.go)."""
+"""Errors of the demo's API: Status objects with the real server's codes, reasons and messages.
+Source: kubernetes apimachinery pkg/api/errors/errors.go."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Json = dict[str, Any]
 
 
 class StatusCause(NamedTuple):
-    """One entry of `details.causes`: what is wrong (`reason`), in words, and with which field."""
+    """One entry of `details.causes`."""
 
     reason: str
     message: str
@@ -18,7 +18,7 @@ class StatusCause(NamedTuple):
 
 
 class StatusError(Exception):
-    """An answer of the API that is a failure; `str()` is its message."""
+    """A failure response of the API; `str()` is its message."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class StatusError(Exception):
         self.metadata: Json = {}
 
     def body(self) -> Json:
-        """The `Status` object that goes over the wire."""
+        """The `Status` object of the response."""
         status: Json = {
             "kind": "Status",
             "apiVersion": "v1",
@@ -86,7 +86,7 @@ def resource_not_found() -> StatusError:
 
 
 def already_exists(group: str, plural: str, name: str, *, going: bool = False) -> StatusError:
-    """409; `going`: the object that is there is being deleted."""
+    """409; `going`: the existing object is being deleted."""
     start = "object is being deleted: " if going else ""
     return StatusError(
         409,
@@ -120,8 +120,8 @@ def forbidden(group: str, plural: str, name: str, why: str) -> StatusError:
 
 
 def invalid(group: str, kind: str, name: str, causes: Sequence[StatusCause]) -> StatusError:
-    """422 with one cause for each bad field. Several are listed in brackets, as Go's aggregate
-    errors print them; the same words twice count once."""
+    """422 with one cause for each invalid field. Several are listed in brackets, as Go's aggregate
+    errors are; repeated messages are listed once."""
     texts = list(dict.fromkeys(f"{c.field}: {c.message}" if c.field else c.message for c in causes))
     joined = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
     return StatusError(
@@ -179,7 +179,7 @@ def not_acceptable(accepted: Sequence[str]) -> StatusError:
 
 
 def nothing_acceptable(accepted: Sequence[str]) -> StatusError:
-    """406 for an Accept header without a single type that the server knows."""
+    """406 for an Accept header without any type that the server knows."""
     streams = [f"{media};stream=watch" for media in accepted if media != "application/yaml"]
     return StatusError(
         406,

@@ -1,4 +1,4 @@
-"""Watches: the changes of a kind as lines of JSON, with bookmarks and an end."""
+"""Watches: the changes of a kind as lines of JSON, with bookmarks and a timeout."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ Predicate = Callable[[Json], bool]
 
 BOOKMARK_SECONDS = 60.0
 _LAST_BOOKMARK_SECONDS = 2.0
-"""A last bookmark comes this long before the end (apiserver cacher/cache_watcher.go)."""
+"""The last bookmark is sent this long before the end (apiserver cacher/cache_watcher.go)."""
 _MIN_SECONDS, _MAX_SECONDS = 1800.0, 3600.0
-"""Seconds of a watch that names no timeout lie between these (apiserver handlers/get.go)."""
+"""The duration of a watch without a timeout is between these (apiserver handlers/get.go)."""
 
 
 async def handle_watch(
     store: ObjectStore, call: ApiRequest, request: web.BaseRequest
 ) -> web.StreamResponse:
-    """Answers until the timeout, the client's end or an error, which is sent in the stream."""
+    """Streams events until the timeout, a disconnect, or an error, which is sent as an event."""
     options = parse_list_options(call, watch=True)
     session = _WatchSession(store, call, options, response_format(call))
     try:
@@ -55,7 +55,7 @@ async def handle_watch(
     try:
         await session.run(subscription, response)
     except ConnectionError:
-        pass  # the client has gone: there is nobody to tell
+        pass  # the client has disconnected
     finally:
         subscription.close()
     return response
@@ -91,7 +91,7 @@ class _WatchSession:
         return matches
 
     def subscribe(self) -> Subscription:
-        """Takes the first state, where the client wants it, and what follows it."""
+        """Lists the initial objects, where requested, and subscribes to later changes."""
         wanted, store = self.options.version, self.store
         if self.options.send_initial_events and wanted and wanted > store.version:
             raise version_too_large_error(wanted, store.version)
@@ -114,7 +114,7 @@ class _WatchSession:
         begun = loop.time()
         lasts = self.options.timeout or random.uniform(_MIN_SECONDS, _MAX_SECONDS)  # noqa: S311
         end = begun + lasts
-        # Events are not served from the watch cache, so they come without bookmarks.
+        # Events are not served from the watch cache and therefore have no bookmarks
         bookmarks = self.options.bookmarks and self.resource is not EVENTS
         mark = min(begun + BOOKMARK_SECONDS, end - _LAST_BOOKMARK_SECONDS) if bookmarks else end
         if mark <= begun:
@@ -144,7 +144,7 @@ class _WatchSession:
             elif was and gone:
                 lines.append(self._event("DELETED", change.object))
             elif was and change.old is not None:
-                # it left the selection: the state it had in it, at the version of the change
+                # no longer selected: the last selected state, with the version of the change
                 meta = {**change.old["metadata"], "resourceVersion": str(change.version)}
                 lines.append(self._event("DELETED", {**change.old, "metadata": meta}))
         return lines

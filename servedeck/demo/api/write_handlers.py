@@ -1,4 +1,4 @@
-"""POST, PUT and DELETE: what becomes of an object that a client sends."""
+"""POST, PUT and DELETE."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _POLICIES = ("Foreground", "Background", "Orphan")
 
 
 class ApiResponse(NamedTuple):
-    """Code and body of an answer, and the warnings that go with it."""
+    """Status code, body and warnings of a response."""
 
     code: int
     body: Json
@@ -61,8 +61,8 @@ def replace_object(store: ObjectStore, call: ApiRequest) -> ApiResponse:
             200, store.update(NAMESPACES, new, SPEC_AND_STATUS, dry_run=call.dry_run), warnings
         )
     if not call.resource.builtin and not obj["metadata"].get("resourceVersion"):
-        words = "Invalid value: 0: must be specified for an update"
-        cause = StatusCause("FieldValueInvalid", words, "metadata.resourceVersion")
+        message = "Invalid value: 0: must be specified for an update"
+        cause = StatusCause("FieldValueInvalid", message, "metadata.resourceVersion")
         raise status.invalid(call.resource.group, call.resource.kind, call.name, [cause])
     ready = prepare_for_store(store, call, obj, old, call.subresource)
     written = store.update(call.resource, ready, call.subresource, dry_run=call.dry_run)
@@ -157,7 +157,7 @@ def delete_collection(store: ObjectStore, call: ApiRequest) -> ApiResponse:
 
 
 def _parse_delete_options(call: ApiRequest) -> _DeleteOptions:
-    """Options of a deletion, from its body or, where that has none, its query."""
+    """The options of a deletion, from its body, otherwise from its query."""
     check_options(call, "DeleteOptions")
     body: Json = {}
     if call.body.strip():
@@ -172,15 +172,15 @@ def _parse_delete_options(call: ApiRequest) -> _DeleteOptions:
                 f'DeleteOptions in version "v1" cannot be handled as a DeleteOptions: {error}'
             ) from None
     orphan = body.get("orphanDependents")
-    # what nobody asks for: the Pods of a ReplicationController were orphaned in v1 of old
+    # the default of v1 for ReplicationControllers is to orphan their Pods
     default = "Orphan" if call.resource is REPLICATIONCONTROLLERS else "Background"
     if orphan is not None:
         default = "Orphan" if orphan else "Background"
     policy = body.get("propagationPolicy") or call.query.get("propagationPolicy") or default
     if policy not in _POLICIES:
         listed = ", ".join(f'"{word}"' for word in (*_POLICIES, "nil"))
-        words = f'Unsupported value: "{policy}": supported values: {listed}'
-        cause = StatusCause("FieldValueNotSupported", words, "propagationPolicy")
+        message = f'Unsupported value: "{policy}": supported values: {listed}'
+        cause = StatusCause("FieldValueNotSupported", message, "propagationPolicy")
         raise status.invalid("meta.k8s.io", "DeleteOptions", "", [cause])
     grace = body.get("gracePeriodSeconds")
     if grace is None:
@@ -190,8 +190,8 @@ def _parse_delete_options(call: ApiRequest) -> _DeleteOptions:
     conditions = body.get("preconditions") or {}
     dry = body.get("dryRun") or []
     if dry not in ([], ["All"]):
-        words = f"Unsupported value: {dry}: supported values: All"
-        cause = StatusCause("FieldValueNotSupported", words, "dryRun")
+        message = f"Unsupported value: {dry}: supported values: All"
+        cause = StatusCause("FieldValueNotSupported", message, "dryRun")
         raise status.invalid("meta.k8s.io", "DeleteOptions", "", [cause])
     return _DeleteOptions(
         policy,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from servedeck.demo.clock import Clock, Timer
 from servedeck.demo.resources import Resource
@@ -86,27 +86,6 @@ def owner_reference(resource: Resource, owner: Json) -> Json:
     }
 
 
-def matches_selector(selector: Mapping[str, Any] | None, labels: Mapping[str, str] | None) -> bool:
-    """Whether a LabelSelector (matchLabels, matchExpressions) matches; None matches nothing."""
-    if selector is None:
-        return False
-    labels = labels or {}
-    wanted = selector.get("matchLabels") or {}
-    if any(labels.get(name) != value for name, value in wanted.items()):
-        return False
-    for rule in selector.get("matchExpressions") or ():
-        value, values = labels.get(rule["key"]), rule.get("values") or ()
-        matches = {
-            "In": value in values,
-            "NotIn": value not in values,
-            "Exists": value is not None,
-            "DoesNotExist": value is None,
-        }.get(rule.get("operator"), False)
-        if not matches:
-            return False
-    return True
-
-
 def find_condition(obj: Json, type_: str) -> Json | None:
     """The condition of that type in the object's status."""
     for found in (obj.get("status") or {}).get("conditions") or ():
@@ -126,10 +105,6 @@ def is_active_pod(pod: Json) -> bool:
     pkg/controller/controller_utils.go, IsPodActive."""
     phase = (pod.get("status") or {}).get("phase")
     return phase not in ("Succeeded", "Failed") and "deletionTimestamp" not in pod["metadata"]
-
-
-def key_of(obj: Json) -> Key:
-    return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
 
 
 def quantity_or_zero(value: object) -> Fraction:

@@ -14,8 +14,6 @@ from servedeck.demo.controllers.base import (
     controller_of,
     find_condition,
     is_active_pod,
-    key_of,
-    matches_selector,
     owner_reference,
 )
 from servedeck.demo.controllers.deployment_status import DeploymentStatusSync
@@ -26,9 +24,10 @@ from servedeck.demo.controllers.rollout import (
     REVISION_ANNOTATION,
     desired_replicas,
 )
+from servedeck.demo.label_selector import matches_selector
 from servedeck.demo.resources import DEPLOYMENTS, PODS, REPLICASETS
 from servedeck.demo.store.changes import ObjectChange
-from servedeck.demo.store.objects import Json, Key, copy_json
+from servedeck.demo.store.objects import Json, Key, copy_json, key_of
 
 _REPLICASET_DELAY_SECONDS = 0.01
 _NOT_COPIED = frozenset(
@@ -204,12 +203,12 @@ class _RolloutSync(DeploymentStatusSync):
         have = replicaset["metadata"].get("annotations") or {}
         if rollout.revision(replicaset) >= int(revision):
             revision = have[REVISION_ANNOTATION]
-        told = {
+        recorded = {
             DESIRED_ANNOTATION: have.get(DESIRED_ANNOTATION),
             MAX_REPLICAS_ANNOTATION: have.get(MAX_REPLICAS_ANNOTATION),
         }
         wanted = have | self._replicaset_annotations(revision)
-        wanted |= {name: value for name, value in told.items() if value is not None}
+        wanted |= {name: value for name, value in recorded.items() if value is not None}
         if wanted != have:
 
             def write(obj: Json) -> None:
@@ -239,8 +238,8 @@ class _RolloutSync(DeploymentStatusSync):
     def _is_scaling_event(self) -> bool:
         """Whether spec.replicas changed since a ReplicaSet was last scaled (isScalingEvent)."""
         for replicaset in self.replicasets:
-            told = (replicaset["metadata"].get("annotations") or {}).get(DESIRED_ANNOTATION)
-            if desired_replicas(replicaset) and told not in (
+            recorded = (replicaset["metadata"].get("annotations") or {}).get(DESIRED_ANNOTATION)
+            if desired_replicas(replicaset) and recorded not in (
                 None,
                 str(desired_replicas(self.deployment)),
             ):
@@ -272,9 +271,13 @@ class _RolloutSync(DeploymentStatusSync):
             active, key=lambda r: (-desired_replicas(r), r["metadata"]["creationTimestamp"])
         )
         for replicaset in order:
-            told = (replicaset["metadata"].get("annotations") or {}).get(MAX_REPLICAS_ANNOTATION)
+            recorded = (replicaset["metadata"].get("annotations") or {}).get(
+                MAX_REPLICAS_ANNOTATION
+            )
             share = (
-                rollout.replicaset_proportion(replicaset, deployment, to_add, added, int(told or 0))
+                rollout.replicaset_proportion(
+                    replicaset, deployment, to_add, added, int(recorded or 0)
+                )
                 if to_add
                 else 0
             )
@@ -291,9 +294,9 @@ class _RolloutSync(DeploymentStatusSync):
         old = desired_replicas(replicaset)
         wanted = desired_replicas(self.deployment)
         most = str(wanted + rollout.rollout_bounds(self.deployment).surge)
-        told = replicaset["metadata"].get("annotations") or {}
+        recorded = replicaset["metadata"].get("annotations") or {}
         marks = {DESIRED_ANNOTATION: str(wanted), MAX_REPLICAS_ANNOTATION: most}
-        if old == size and all(told.get(name) == value for name, value in marks.items()):
+        if old == size and all(recorded.get(name) == value for name, value in marks.items()):
             return False
 
         def write(obj: Json) -> None:

@@ -12,11 +12,10 @@ from servedeck.demo.controllers.base import (
     WorkQueue,
     controlled_by,
     find_condition,
-    key_of,
 )
 from servedeck.demo.controllers.rollout import desired_replicas
 from servedeck.demo.resources import DEPLOYMENTS, REPLICASETS
-from servedeck.demo.store.objects import Json, copy_json
+from servedeck.demo.store.objects import Json, copy_json, key_of
 
 
 class DeploymentStatusSync:

@@ -9,12 +9,11 @@ from servedeck.demo.controllers.base import (
     ControllerContext,
     WorkQueue,
     condition_is_true,
-    key_of,
     owner_reference,
 )
 from servedeck.demo.resources import ENDPOINTS, ENDPOINTSLICES, PODS, SERVICES, Resource
 from servedeck.demo.store.changes import ObjectChange
-from servedeck.demo.store.objects import Json, Key
+from servedeck.demo.store.objects import Json, Key, key_of
 
 _DELAY_SECONDS = 0.1
 

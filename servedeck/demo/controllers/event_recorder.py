@@ -247,8 +247,8 @@ class EventRecorder:
             if event is None:
                 return
             series = event.get("series") or {}
-            told = series.get("lastObservedTime") or event.get("lastTimestamp")
-            newest = parse_timestamp(told) if told else last
+            recorded = series.get("lastObservedTime") or event.get("lastTimestamp")
+            newest = parse_timestamp(recorded) if recorded else last
             if newest + TTL <= self._clock.time():
                 self._store.delete(EVENTS, namespace, name)
             else:

@@ -7,10 +7,10 @@ apis/keda/v1alpha1/condition_types.go.
 from __future__ import annotations
 
 from servedeck.demo import event_messages
-from servedeck.demo.controllers.base import ControllerContext, WorkQueue, find_condition, key_of
+from servedeck.demo.controllers.base import ControllerContext, WorkQueue, find_condition
 from servedeck.demo.resources import DEPLOYMENTS, GATEWAYS, HTTPROUTES, SCALEDOBJECTS, SERVICES
 from servedeck.demo.store.changes import ObjectChange
-from servedeck.demo.store.objects import Json, Key
+from servedeck.demo.store.objects import Json, Key, key_of
 
 CONTROLLER_NAME = "gateway.envoyproxy.io/gatewayclass-controller"
 

@@ -10,11 +10,11 @@ from fractions import Fraction
 
 from servedeck.demo import event_messages
 from servedeck.demo.api.status import StatusError
-from servedeck.demo.controllers.base import ControllerContext, WorkQueue, key_of, quantity_or_zero
+from servedeck.demo.controllers.base import ControllerContext, WorkQueue, quantity_or_zero
 from servedeck.demo.controllers.scheduler import ResourceAmounts
 from servedeck.demo.resources import PODS, RESOURCEQUOTAS, Resource
 from servedeck.demo.store.changes import ObjectChange
-from servedeck.demo.store.objects import Json, Key
+from servedeck.demo.store.objects import Json, Key, key_of
 from servedeck.demo.store.store import ObjectStore
 from servedeck.serving.units import format_quantity
 

@@ -17,12 +17,11 @@ from servedeck.demo.controllers.base import (
     controller_of,
     find_condition,
     is_active_pod,
-    key_of,
     owner_reference,
 )
 from servedeck.demo.resources import PODS, REPLICASETS
 from servedeck.demo.store.changes import ObjectChange
-from servedeck.demo.store.objects import Json, Key, copy_json
+from servedeck.demo.store.objects import Json, Key, copy_json, key_of
 
 _BACKOFF_INITIAL_SECONDS = 0.005
 _BACKOFF_MAX_SECONDS = 1000.0

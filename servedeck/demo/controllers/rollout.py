@@ -110,10 +110,10 @@ def is_saturated(deployment: Json, new: Json | None) -> bool:
     """Whether the new ReplicaSet has all replicas and all are available (IsSaturated)."""
     if new is None:
         return False
-    told = (new["metadata"].get("annotations") or {}).get(DESIRED_ANNOTATION, "")
+    recorded = (new["metadata"].get("annotations") or {}).get(DESIRED_ANNOTATION, "")
     wanted = desired_replicas(deployment)
     available = sum_status([new], "availableReplicas")
-    return bool(told == str(wanted) and desired_replicas(new) == wanted == available)
+    return bool(recorded == str(wanted) and desired_replicas(new) == wanted == available)
 
 
 def replicaset_proportion(

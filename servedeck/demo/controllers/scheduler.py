@@ -17,12 +17,11 @@ from servedeck.demo.controllers.base import (
     condition_is_true,
     find_condition,
     is_active_pod,
-    key_of,
     quantity_or_zero,
 )
 from servedeck.demo.resources import NODES, PERSISTENTVOLUMECLAIMS, PODS
 from servedeck.demo.store.changes import ObjectChange
-from servedeck.demo.store.objects import Json, Key
+from servedeck.demo.store.objects import Json, Key, key_of
 from servedeck.demo.store.update_strategy import SPEC_AND_STATUS
 
 ResourceAmounts = dict[str, Fraction]

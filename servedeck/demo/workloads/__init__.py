@@ -1,1 +1,1 @@
-"""What runs in the demo's Pods: inference servers that load models, log, count and answer."""
+"""The simulated processes of the demo's Pods: inference servers with logs, metrics and an API."""

@@ -1,9 +1,9 @@
-"""Decides how one instance of a container goes: when it answers, whether and how it dies.
+"""Plans the life of a container instance: when it gets ready, and whether and how it fails.
 
-The object itself decides as far as it can: a model that does not exist or is gated, an option that
-the server does not know, weights that do not fit, a memory limit that is too small. Annotations of
-the Pod add what an object cannot say. A plan is a function of the object, the node and the number
-of the instance, so that it can be made again at any time.
+Failures follow from the Pod where possible: a model that does not exist or is gated, an unknown
+option, weights that do not fit, a memory limit that is too low. Annotations of the Pod add other
+failures. A plan is a function of the Pod, the node and the number of the instance, so that it can
+be recomputed at any time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from servedeck.demo.workloads.server_config import FURIOSA, OTHER, ServerConfig
 
 PREFIX = "demo.servedeck.dev/"
 LOADING = PREFIX + "loading"
-"""Time from start until the server listens, "90s", "3m"."""
+"""Time from the start until the server listens: "90s", "3m"."""
 LEAK = PREFIX + "leak"
 """The process leaks host memory and is killed this long after its start."""
 CRASH = PREFIX + "crash"
@@ -26,13 +26,13 @@ CRASH = PREFIX + "crash"
 HANG = PREFIX + "hang"
 """The server stops answering this long after its start."""
 UNREADY = PREFIX + "unready"
-"""The engine answers /health with 503 from this long after its start on."""
+"""/health responds with 503 from this long after the start."""
 SLOW = PREFIX + "slow"
-"""Answers take this many times as long."""
+"""Responses take this many times as long."""
 LOAD = PREFIX + "load"
-"""Requests a second that the serving gets on average."""
+"""Average requests per second of the serving."""
 PULL = PREFIX + "pull"
-"""Time that pulling the image takes."""
+"""Duration of the image pull."""
 
 
 class FailureCause(StrEnum):
@@ -54,8 +54,8 @@ class FailureCause(StrEnum):
 
 @dataclass(frozen=True)
 class InstancePlan:
-    """Times in seconds after the start; None for never. `hangs_at` and `unready_at` are when
-    /health stops answering, and when it begins to answer 503."""
+    """Times in seconds after the start; None for never. /health does not respond from `hangs_at`
+    on, and responds with 503 from `unready_at` on."""
 
     ready_after: float | None
     dies_after: float | None = None
@@ -67,7 +67,7 @@ class InstancePlan:
     slowdown: float = 1.0
 
     def health(self, elapsed: float) -> int:
-        """What GET /health finds: 0 nobody listens, -1 no answer in time, or the status."""
+        """The result of GET /health: its status, 0 for connection refused, -1 for a timeout."""
         if self.ready_after is None or elapsed < self.ready_after:
             return 0
         if self.hangs_at is not None and elapsed >= self.hangs_at:
@@ -77,7 +77,7 @@ class InstancePlan:
         return 200
 
     def changes(self) -> list[float]:
-        """When the answer of `health` changes, in order."""
+        """The times at which the result of `health` changes, in order."""
         times = (self.ready_after, self.hangs_at, self.unready_at)
         return sorted(time for time in times if time is not None)
 
@@ -89,8 +89,8 @@ def plan_instance(
     seed: str,
     number: int,
 ) -> InstancePlan:
-    """How the instance goes. `device_memory`: GiB of one accelerator of the node. `seed` and
-    `number` (of restarts) make the times of this instance."""
+    """The plan of an instance. `device_memory`: GiB of one accelerator of the node. `seed` and
+    `number` (of the instance) vary the times."""
     rng = random.Random(f"{seed}/{number}")  # noqa: S311 - a story, not a secret
     failure = _startup_failure(server, device_memory, rng)
     if failure is not None:
@@ -112,7 +112,7 @@ def plan_instance(
 def _startup_failure(
     server: ServerConfig, device_memory: float, rng: random.Random
 ) -> InstancePlan | None:
-    """The plan of an instance that cannot start, None for one that can."""
+    """The plan of an instance that cannot start; None for one that can."""
 
     def fails(
         after: float, cause: FailureCause, code: int = 1, reason: str = "Error"
@@ -155,8 +155,8 @@ def _startup_failure(
 
 
 def host_memory_gib(server: ServerConfig) -> float:
-    """GiB of host memory that a server needs while it loads: the process and its workers, and the
-    part of the weights that is on its way."""
+    """GiB of host memory that a server needs while it loads: its processes and the part of the
+    weights that is being copied."""
     if server.model is None:
         return 0.5
     weights = server.model.weights_gib(server.quantization)
@@ -178,7 +178,7 @@ def kv_cache_tokens(server: ServerConfig, device_memory: float) -> int:
 
 
 def parse_duration(text: str | None) -> float | None:
-    """Seconds of "90", "90s", "3m", "1h30m"; None for no text, or one that is not a duration."""
+    """Seconds of "90", "90s", "3m", "1h30m"; None for an empty or invalid text."""
     if not text:
         return None
     match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
@@ -189,15 +189,15 @@ def parse_duration(text: str | None) -> float | None:
 
 
 def _weight_loading_seconds(server: ServerConfig) -> float:
-    """Reading the weights at what a shared file system gives."""
+    """Time to read the weights at 1.35 GiB/s, about what a shared file system provides."""
     assert server.model is not None
     return server.model.weights_gib(server.quantization) / 1.35
 
 
 def _ready_after(server: ServerConfig, annotations: Mapping[str, str], rng: random.Random) -> float:
-    told = parse_duration(annotations.get(LOADING))
-    if told is not None:
-        return told
+    recorded = parse_duration(annotations.get(LOADING))
+    if recorded is not None:
+        return recorded
     if server.engine == OTHER:
         return rng.uniform(1.5, 3.0)
     fixed = 21.0 if server.engine == FURIOSA else 17.0 if server.enforce_eager else 43.0

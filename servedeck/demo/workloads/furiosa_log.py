@@ -1,4 +1,4 @@
-"""What furiosa-llm writes while it starts, and when it dies; and a plain uvicorn application."""
+"""The log lines of furiosa-llm, and of a plain uvicorn application."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from servedeck.demo.workloads.log_lines import LogLine, LogWriter
 
 
 def startup_lines(instance: SimulatedInstance) -> Iterator[LogLine]:
-    """Lines from start until the server listens, as far as the plan lets it come."""
+    """Lines from the start until the server listens, or until the plan makes it fail."""
     server, model = instance.server, instance.server.model
     out = LogWriter(instance.started)
     if server.usage_error:
@@ -70,7 +70,7 @@ def startup_lines(instance: SimulatedInstance) -> Iterator[LogLine]:
 
 
 def crash_lines(instance: SimulatedInstance, at: float) -> Iterator[LogLine]:
-    """The last lines of an instance whose plan lets it die `at`, in seconds after its start."""
+    """The last lines of an instance that crashes `at` seconds after its start."""
     server, cause = instance.server, instance.plan.cause
     out = LogWriter(instance.started)
     out.advance_to(at - 0.5)
@@ -93,7 +93,7 @@ def crash_lines(instance: SimulatedInstance, at: float) -> Iterator[LogLine]:
 
 
 def shutdown_lines(instance: SimulatedInstance, at: float) -> Iterator[LogLine]:
-    """The lines of an instance that got SIGTERM `at`, in seconds after its start."""
+    """The lines of an instance that gets SIGTERM `at` seconds after its start."""
     out = LogWriter(instance.started)
     out.advance_to(at)
     for text in (
@@ -106,7 +106,7 @@ def shutdown_lines(instance: SimulatedInstance, at: float) -> Iterator[LogLine]:
 
 
 def application_startup_lines(instance: SimulatedInstance) -> Iterator[LogLine]:
-    """The start of a plain web application, as transformers are."""
+    """The start of a plain web application, such as a transformer."""
     out = LogWriter(instance.started)
     out.advance_to((instance.plan.ready_after or 2.0) - 0.6)
     yield out.plain("INFO:     Started server process [1]")
@@ -130,7 +130,7 @@ def statistics_line(instance: SimulatedInstance, time: float, prompts: float, to
 
 
 def access_line(client: str, method: str, path: str, code: int, phrase: str) -> str:
-    """uvicorn's line of a request."""
+    """uvicorn's access log line."""
     return f'INFO:     {client} - "{method} {path} HTTP/1.1" {code} {phrase}'
 
 

@@ -1,4 +1,4 @@
-"""The HTTP answers of an inference server: OpenAI's API as far as chat clients use it."""
+"""The HTTP API of an inference server: OpenAI's API, as far as chat clients use it."""
 
 from __future__ import annotations
 
@@ -22,21 +22,20 @@ _PHRASES = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found"
 _DIMENSIONS = 1024
 _SPREAD = _DIMENSIONS**-0.5
 _SENTENCES = (
-    "The demo cluster has no weights behind this answer, so its words are prepared.",
-    "What you see on the screen is real all the same: the request went through the API server's "
-    "proxy to this Pod.",
-    "It is counted in the metrics and stands in the log of the container.",
-    "A larger model would take longer for each token, and so does this one when its card says so.",
-    "Scale the serving and the load spreads over more replicas.",
-    "Delete a Pod and the ReplicaSet brings another.",
-    "Ask again: the answer differs with the question.",
+    "The demo cluster has no model weights, so this answer is made of prepared sentences.",
+    "The request itself is real: it went through the API server's proxy to this Pod.",
+    "It is counted in the metrics and written to the log of the container.",
+    "A larger model would take longer for each token.",
+    "Scale the serving, and the load is shared by more replicas.",
+    "Delete a Pod, and its ReplicaSet creates another.",
+    "Ask another question to get another answer.",
 )
 
 
 async def handle_request(
     instance: SimulatedInstance, request: ProxyRequest, clock: Clock
 ) -> ProxyResponse:
-    """What the server behind `instance` answers. It does not check that the server listens."""
+    """The response of the server of `instance`, which must be listening."""
     path, _, _ = request.path.partition("?")
     health = instance.plan.health(clock.time() - instance.started)
     if health == -1:
@@ -104,7 +103,7 @@ def _models(instance: SimulatedInstance) -> Json:
 
 
 def _parse_body(instance: SimulatedInstance, request: ProxyRequest) -> Json | ProxyResponse:
-    """The body of a request for this server's model, or what is wrong with it."""
+    """The body of a request for this server's model, or an error response."""
     try:
         body = json.loads(request.body or b"null")
     except ValueError:

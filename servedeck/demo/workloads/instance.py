@@ -1,4 +1,4 @@
-"""One instance of a container: what it runs, how it goes, what it has served."""
+"""One instance of a container: its configuration, its plan and its requests."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Latency:
 class SimulatedInstance:
     """The `number`-th instance (from 0) of a container of a Pod, started at `started`.
 
-    `asked` holds what users really sent through the proxy, as (time, log line).
+    `logged_requests` holds the real requests through the proxy, as (time, log line).
     """
 
     namespace: str
@@ -65,17 +65,17 @@ class SimulatedInstance:
         return math.inf if after is None else self.started + after
 
     def rng(self, what: object) -> random.Random:
-        """Numbers that are the same whenever this instance is asked for `what`."""
+        """A random generator for `what`; the same at each call."""
         return random.Random(f"{self.key}/{what}")  # noqa: S311 - a story, not a secret
 
     def listens(self, now: float) -> bool:
         return now >= self.ready_at and (self.ended is None or now < self.ended)
 
     def log_request(self, time: float, line: str) -> None:
-        """Writes the line of a real request into the log."""
+        """Adds the line of a real request to the log."""
         insort(self.logged_requests, (time, line))
 
-    # -- how fast it is -----------------------------------------------------------------------
+    # -- performance --------------------------------------------------------------------------
 
     @property
     def prompt_tokens(self) -> int:
@@ -84,7 +84,7 @@ class SimulatedInstance:
 
     @property
     def output_tokens(self) -> int:
-        """Mean tokens of an answer."""
+        """Mean tokens of a response."""
         return 140 + sum(self.server.served_name.encode()) % 160
 
     @property
@@ -133,4 +133,4 @@ class SimulatedInstance:
 
 
 SLOW_REQUEST_FACTOR = 3.4
-"""A slow request takes so many times as long as a common one."""
+"""A slow request takes this many times as long as others."""

@@ -1,4 +1,4 @@
-"""The log of a container instance: a function of the instance and the time, so nothing is kept."""
+"""The log of a container instance: computed from the instance and the time, so never stored."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STATISTICS_INTERVAL_SECONDS = 10.0
 ROTATION_BYTES = 10 * 2**20
 """Bytes of a log after which the kubelet rotates it (containerLogMaxSize)."""
 _LINE_BYTES = 96
-"""About the bytes of a line."""
+"""Average bytes of a line."""
 
 _REQUESTS = (
     ("POST", "/v1/chat/completions"),
@@ -29,7 +29,7 @@ _REQUESTS = (
 
 
 class InstanceLog:
-    """Lines of one instance between any two times, in order."""
+    """The lines of one instance between two times, in order."""
 
     def __init__(self, instance: SimulatedInstance) -> None:
         self.instance = instance
@@ -39,15 +39,15 @@ class InstanceLog:
         self._cached_startup = list(self._startup_lines())
 
     def oldest_time(self, now: float) -> float:
-        """Time of the oldest line that rotation has left."""
+        """Time of the oldest line that has not been rotated away."""
         rate = self.instance.traffic_share.load.mean + 0.2
         return max(
             self.instance.started, self._clip_to_end(now) - ROTATION_BYTES / (rate * _LINE_BYTES)
         )
 
     def blocks(self, since: float, until: float) -> Iterator[list[LogLine]]:
-        """Lines with since <= time <= until in blocks of about ten seconds; empty ones are left
-        out. `until` past the end of the instance means its end."""
+        """Lines with since <= time <= until, in non-empty blocks of about ten seconds. `until` is
+        limited to the end of the instance."""
         until = self._clip_to_end(until)
         since = max(since, self.oldest_time(until))
         block = [line for line in self._cached_startup if since <= line.time <= until]
@@ -71,7 +71,7 @@ class InstanceLog:
             yield block
 
     def tail(self, count: int, until: float, since: float = 0.0) -> list[LogLine]:
-        """The last `count` lines up to `until`, of those not before `since`."""
+        """The last `count` lines with since <= time <= until."""
         if count <= 0:
             return []
         until = self._clip_to_end(until)
@@ -85,7 +85,7 @@ class InstanceLog:
             span *= 4
 
     def next_time(self, after: float) -> float | None:
-        """When something may be written next after `after`; None when the log is complete."""
+        """The earliest time after `after` of a possible next line; None for a complete log."""
         end = self.instance.ended
         if end is not None and after >= end:
             return None
@@ -103,13 +103,13 @@ class InstanceLog:
         return soonest if math.isfinite(soonest) else after + 5.0
 
     def termination_message(self) -> str:
-        """The end of the log, as terminationMessagePolicy FallbackToLogsOnError puts it into the
-        container's status: at most 80 lines and 2048 bytes (kubelet kuberuntime_container.go)."""
+        """The end of the log for terminationMessagePolicy FallbackToLogsOnError: at most 80 lines
+        and 2048 bytes (kubelet kuberuntime_container.go)."""
         lines = self.tail(80, self.instance.ended or math.inf)
         text = "\n".join(line.text for line in lines)
         return text.encode()[-2048:].decode(errors="ignore")
 
-    # -- inner --------------------------------------------------------------------------------
+    # -- internal -----------------------------------------------------------------------------
 
     def _clip_to_end(self, until: float) -> float:
         ended = self.instance.ended
@@ -127,7 +127,7 @@ class InstanceLog:
         yield from (line for line in lines if line.time <= limit)
 
     def _last_regular_time(self) -> float:
-        """When the process begins to end."""
+        """Regular lines end here, because the process starts to end or hangs."""
         plan, instance = self.instance.plan, self.instance
         planned = math.inf if plan.dies_after is None else instance.started + plan.dies_after - 0.95
         hangs = math.inf if plan.hangs_at is None else instance.started + plan.hangs_at

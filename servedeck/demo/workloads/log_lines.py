@@ -1,4 +1,4 @@
-"""Lines of a log with the time they were written at."""
+"""Log lines with their times."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ class LogLine(NamedTuple):
 
 
 class LogWriter:
-    """Makes lines that follow each other by a few milliseconds from an offset after `started`."""
+    """Writes lines a few milliseconds apart, at an offset after `started`."""
 
     def __init__(self, started: float) -> None:
         self._started = started
         self.offset = 0.0
 
     def advance_to(self, offset: float) -> None:
-        """Goes on at `offset` seconds after the start; time never runs back."""
+        """Continues at `offset` seconds after the start, but never earlier than now."""
         self.offset = max(self.offset, offset)
 
     def advance(self, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""What GET /metrics of an inference server says, in Prometheus' text format.
+"""GET /metrics of an inference server, in Prometheus' text format.
 
 Names, labels and buckets are those of vLLM 0.33 and furiosa-llm 2026.4. Counters are functions of
 the requests so far, so they never fall while an instance lives, and every histogram's count is its
@@ -39,12 +39,12 @@ CONTENT_TYPE = "text/plain; version=1.0.0; charset=utf-8"
 
 
 def render_metrics(instance: SimulatedInstance, now: float) -> str:
-    """The whole page."""
+    """The response body."""
     return "\n".join(_metric_lines(instance, now)) + "\n"
 
 
 def finished_requests(instance: SimulatedInstance, now: float) -> dict[str, int]:
-    """Finished requests by reason; real ones through the proxy count as "stop"."""
+    """Finished requests by reason; real requests through the proxy count as "stop"."""
     total, _ = instance.traffic_share.counts_at(now)
     counts = {reason: int(total * share) for reason, share in _FINISH_REASON_SHARES}
     counts["stop"] += len(instance.logged_requests)

@@ -1,4 +1,4 @@
-"""Models that the demo's inference servers load, with the sizes that decide whether they fit."""
+"""The models of the demo's inference servers, with the sizes that decide whether they fit."""
 
 # ruff: noqa: E501 - a table of models
 
@@ -18,13 +18,13 @@ _BYTES = {
     "fp4": 0.56,
     "experts_int8": 1.05,
 }
-"""Bytes for each parameter of a quantised model, scales included; 2 for all others."""
+"""Bytes per parameter of a quantized model, scales included; 2 for all others."""
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """`params` in billions. `layers`, `kv_heads` and `head_dim` give the bytes that the KV cache
-    takes for each token; they are those of the models' published config.json."""
+    """`params` in billions. `layers`, `kv_heads` and `head_dim` determine the KV cache per token;
+    they are from the models' published config.json."""
 
     name: str
     params: float
@@ -45,7 +45,7 @@ class ModelInfo:
 
     @property
     def kv_bytes_per_token(self) -> int:
-        """Bytes of KV cache for each token in 16 bit."""
+        """Bytes of KV cache per token, in 16 bit."""
         return 2 * self.layers * self.kv_heads * self.head_dim * 2
 
 
@@ -85,8 +85,8 @@ _PUBLISHERS = frozenset(model.name.partition("/")[0].lower() for model in MODELS
 def find_model(name: str) -> ModelInfo | None:
     """The model of that name; None for one that does not exist.
 
-    A name that is not in the table counts as existing when a known publisher could have it and it
-    says its size ("Qwen/Qwen3-14B"), and a path ("/models/x") always does.
+    A name that is not in the table exists if it has a known publisher and a size
+    ("Qwen/Qwen3-14B"); a path ("/models/x") always exists.
     """
     known = _BY_NAME.get(name.lower())
     if known is not None:

@@ -1,4 +1,4 @@
-"""What the API asks of the demo's nodes: logs of containers and requests to Pods."""
+"""The demo's nodes as the API server uses them: logs of containers and requests to Pods."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from servedeck.demo.workloads.server_config import OTHER
 Json = dict[str, Any]
 
 _CHUNK_LINES = 256
-"""Lines in one chunk, so that a long log does not hold up the others."""
+"""Lines of one chunk, so that a long log does not block other requests."""
 
 
 class NodeRuntime:
-    """The nodes, as the API's `Kubelet` protocol wants them."""
+    """Implements `KubeletApi`."""
 
     def __init__(self, kubelet: Kubelet, clock: Clock) -> None:
         self._kubelet = kubelet
@@ -53,7 +53,7 @@ class NodeRuntime:
                 yield chunk
 
     async def proxy(self, pod: Json, port: int, request: ProxyRequest) -> ProxyResponse:
-        """The answer of the process that listens on the port; ConnectionRefusedError when none
+        """The response of the process that listens on the port; ConnectionRefusedError where none
         does."""
         now = self._clock.time()
         found = [i for i in self._kubelet.instances(pod["metadata"]["uid"]) if i.listens(now)]
@@ -67,7 +67,7 @@ class NodeRuntime:
     def _answering_instance(
         self, instance: SimulatedInstance, found: list[SimulatedInstance], request: ProxyRequest
     ) -> SimulatedInstance:
-        """Who answers in the end: a transformer hands on to the inference server beside it."""
+        """The instance that responds: a transformer forwards to the inference server of its Pod."""
         if instance.server.engine != OTHER or not request.path.startswith("/v1/"):
             return instance
         return next((other for other in found if other.server.engine != OTHER), instance)

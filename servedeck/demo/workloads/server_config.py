@@ -1,4 +1,4 @@
-"""Reads what a container would run: engine, model and options, from its command, args and env."""
+"""What a container runs: engine, model and options, parsed from its command, args and env."""
 
 # ruff: noqa: SIM905 - flags read best as a line of words
 
@@ -20,7 +20,7 @@ _PROGRAMS = frozenset(
     "vllm furiosa-llm python python3 sh bash /bin/sh /bin/bash uvicorn gunicorn tritonserver "
     "trtllm-serve text-generation-launcher nginx node sleep /app/server".split()
 )
-"""Programs that the demo's images hold; any other command is not found in $PATH."""
+"""Programs that the demo's images contain; other commands are not found in $PATH."""
 
 _COMMON_FLAGS = frozenset(
     "--host --port --served-model-name --max-model-len --pipeline-parallel-size -pp "
@@ -57,8 +57,8 @@ OTHER = "other"
 
 @dataclass(frozen=True)
 class ServerConfig:
-    """What a container runs. `usage` is the argument parser's complaint, "" where it has none;
-    `missing_program` the command that its image does not hold."""
+    """What a container runs. `usage_error`: the error of the argument parser, or "".
+    `missing_program`: the command that its image does not contain, or ""."""
 
     engine: str
     version: str = ""
@@ -87,7 +87,7 @@ class ServerConfig:
 
     @property
     def pooling(self) -> bool:
-        """It makes embeddings instead of text."""
+        """Whether it computes embeddings instead of text."""
         return (
             self.arguments.get("--runner") == "pooling" or self.arguments.get("--task") == "embed"
         )
@@ -101,10 +101,10 @@ class ServerConfig:
 
 
 def parse_container(container: Json, env: Mapping[str, str]) -> ServerConfig:
-    """What a container of a Pod's spec runs; `env` is its environment, references resolved."""
+    """Parses a container of a Pod's spec; `env` is its resolved environment."""
     image = str(container.get("image") or "")
-    words = _command_line(container)
-    engine = _detect_engine(image, words)
+    message = _command_line(container)
+    engine = _detect_engine(image, message)
     limits = (container.get("resources") or {}).get("limits") or {}
     resource, count = _accelerator(limits)
     common: Json = {
@@ -113,16 +113,16 @@ def parse_container(container: Json, env: Mapping[str, str]) -> ServerConfig:
         "resource": resource,
         "accelerators": count,
         "memory_limit_gib": _to_gib(limits.get("memory")),
-        "missing_program": _missing_program(container, words),
+        "missing_program": _missing_program(container, message),
         "port": _container_port(container),
     }
     if engine == OTHER:
         return ServerConfig(**common)
-    return _inference_server(engine, words, env, common)
+    return _inference_server(engine, message, env, common)
 
 
 def device_memory_gib(product: str) -> float:
-    """GiB of memory that the driver shows for an accelerator, by its product label."""
+    """GiB of memory of an accelerator, as its driver shows it, by product label."""
     for key, size in (
         ("H200", 139.8),
         ("H100", 79.2),
@@ -136,10 +136,10 @@ def device_memory_gib(product: str) -> float:
 
 
 def _inference_server(
-    engine: str, words: Sequence[str], env: Mapping[str, str], common: Json
+    engine: str, message: Sequence[str], env: Mapping[str, str], common: Json
 ) -> ServerConfig:
     flags = _FURIOSA_FLAGS if engine == FURIOSA else _VLLM_FLAGS
-    positional, options, usage = _parse_options(engine, words, flags)
+    positional, options, usage = _parse_options(engine, message, flags)
     model_name = positional or options.get("--model", "")
     model = find_model(model_name) if model_name else None
     if not usage and not model_name:
@@ -175,27 +175,27 @@ def _inference_server(
 
 
 def _command_line(container: Json) -> list[str]:
-    """Command and args in one list; a shell's "-c" script is taken apart."""
-    words = [str(word) for word in (container.get("command") or [])]
-    words += [str(word) for word in (container.get("args") or [])]
+    """Command and args in one list; a shell's "-c" script is split into its arguments."""
+    message = [str(word) for word in (container.get("command") or [])]
+    message += [str(word) for word in (container.get("args") or [])]
     if (
-        len(words) > 2
-        and words[0].rpartition("/")[2] in ("sh", "bash")
-        and words[1] in ("-c", "-lc")
+        len(message) > 2
+        and message[0].rpartition("/")[2] in ("sh", "bash")
+        and message[1] in ("-c", "-lc")
     ):
         try:
-            script = shlex.split(words[2].replace("\\\n", " "))
+            script = shlex.split(message[2].replace("\\\n", " "))
         except ValueError:
-            return words
+            return message
         return [word for word in script if word != "exec"]
-    return words
+    return message
 
 
-def _detect_engine(image: str, words: Sequence[str]) -> str:
-    program = words[0].rpartition("/")[2] if words else ""
+def _detect_engine(image: str, message: Sequence[str]) -> str:
+    program = message[0].rpartition("/")[2] if message else ""
     if program == "furiosa-llm" or "furiosa-llm" in image:
         return FURIOSA
-    if program == "vllm" or "vllm" in image or any(word.startswith("vllm.") for word in words):
+    if program == "vllm" or "vllm" in image or any(word.startswith("vllm.") for word in message):
         return VLLM
     return OTHER
 
@@ -208,7 +208,7 @@ def _image_version(image: str, engine: str) -> str:
     return {VLLM: "0.33.0", FURIOSA: "2026.4.0"}.get(engine, "")
 
 
-def _missing_program(container: Json, words: Sequence[str]) -> str:
+def _missing_program(container: Json, message: Sequence[str]) -> str:
     command = container.get("command") or []
     if not command:
         return ""
@@ -217,16 +217,16 @@ def _missing_program(container: Json, words: Sequence[str]) -> str:
 
 
 def _parse_options(
-    engine: str, words: Sequence[str], flags: frozenset[str]
+    engine: str, message: Sequence[str], flags: frozenset[str]
 ) -> tuple[str, dict[str, str], str]:
-    """(positional model, options, complaint) as argparse would find them."""
-    rest = list(words)
+    """(positional model, options, error) as argparse would parse them."""
+    rest = list(message)
     while rest and not rest[0].startswith("-"):
         word = rest.pop(0).rpartition("/")[2]
         if word == "serve":
             break
         if word not in ("vllm", "furiosa-llm", "python", "python3"):
-            rest.insert(0, word) if "/" not in words[0] else rest.insert(0, words[0])
+            rest.insert(0, word) if "/" not in message[0] else rest.insert(0, message[0])
             break
     if len(rest) > 1 and rest[0] == "-m":
         rest = rest[2:]
@@ -308,7 +308,7 @@ def _to_gib(value: Any) -> float:
 
 
 def _quantity_or_zero(value: Any) -> Fraction:
-    """A quantity; 0 where there is none or it is not one."""
+    """A quantity; 0 for a missing or invalid one."""
     try:
         return quantity(str(value)) if value is not None else Fraction(0)
     except ValueError:

@@ -1,5 +1,5 @@
-"""The requests that users of the demo's servings send: more by day than by night, shared among the
-Pods that are ready. Counts come from integrals, so nothing has to run for them to grow.
+"""The simulated requests to servings: more by day than by night, shared among the ready Pods.
+Counts are integrals of rates, so no timer has to count requests.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ class LoadWave(NamedTuple):
 
 
 class RequestLoad:
-    """Requests a second to one serving over time: a mean with a day's curve and small ripples.
+    """Requests per second to one serving: a mean with a daily curve and small variations.
 
-    A part of them is slow, the larger the more there are. Both rates are sums of sines, so the
-    number of requests between two moments is exact and cheap.
+    A share of them is slow; it grows with the rate. Both rates are sums of sines, so the number of
+    requests in an interval is exact and cheap.
     """
 
     def __init__(self, mean: float, seed: str) -> None:
@@ -44,7 +44,7 @@ class RequestLoad:
         return self.mean * self._slow_mean * (1 + 2.1 * _wave_value(self._day, time))
 
     def integral(self, time: float) -> tuple[float, float]:
-        """(all requests, slow ones) since the epoch's begin, up to a constant."""
+        """(all requests, slow ones) since the epoch, up to a constant."""
         total = time + sum(_wave_integral(w, time) for w in (self._day, *self._ripples))
         slow = self._slow_mean * (time + 2.1 * _wave_integral(self._day, time))
         return self.mean * total, self.mean * slow
@@ -60,7 +60,7 @@ def _wave_integral(wave: LoadWave, time: float) -> float:
 
 
 class SharePoint(NamedTuple):
-    """From `time` on the Pod gets one part in `among` of the load (0: none)."""
+    """From `time` on, the load is divided among `sharers` instances (0: this one gets none)."""
 
     time: float
     total: float
@@ -70,14 +70,14 @@ class SharePoint(NamedTuple):
 
 @dataclass
 class TrafficShare:
-    """What one instance of an inference server has got so far."""
+    """The requests that one instance of an inference server has received."""
 
     load: RequestLoad
     points: list[SharePoint] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
 
     def set_sharers(self, time: float, among: int) -> None:
-        """From now on it shares the load with so many."""
+        """From `time` on, the load is divided among that many instances, this one included."""
         total, slow = self.counts_at(time)
         if self.points and self.points[-1].sharers == among:
             return
@@ -99,8 +99,8 @@ class TrafficShare:
         )
 
     def interval(self, begin: float, end: float) -> tuple[float, float]:
-        """(requests until `begin`, until `end`) as far as is known at `begin`: what turns later
-        does not count, so that lines once written stay as they are."""
+        """(requests until `begin`, until `end`), as expected at `begin`: later changes of the
+        sharers are ignored, so that log lines once written do not change."""
         before = self.counts_at(begin)[0]
         index = bisect_right(self.times, begin) - 1
         if index < 0 or not self.points[index].sharers:
@@ -109,7 +109,7 @@ class TrafficShare:
         return before, before + max(0.0, added) / self.points[index].sharers
 
     def rate(self, time: float) -> tuple[float, float]:
-        """(all requests, slow ones) a second at `time`."""
+        """(all requests, slow ones) per second at `time`."""
         index = bisect_right(self.times, time) - 1
         if index < 0 or not self.points[index].sharers:
             return 0.0, 0.0
@@ -126,7 +126,7 @@ class Traffic:
         self._shares: dict[str, dict[str, TrafficShare]] = {}
 
     def load(self, serving: str, mean: float | None = None) -> RequestLoad:
-        """The load of a serving ("namespace/name"), made when first asked for."""
+        """The load of a serving ("namespace/name"), created at the first call."""
         found = self._loads.get(serving)
         if found is None or (mean is not None and found.mean != mean):
             rng = random.Random(f"{self._seed}/{serving}/mean")  # noqa: S311
@@ -138,12 +138,12 @@ class Traffic:
         return TrafficShare(self.load(serving, mean))
 
     def add_instance(self, serving: str, instance: str, share: TrafficShare, time: float) -> None:
-        """The instance begins to get requests."""
+        """The instance starts to receive requests."""
         self._shares.setdefault(serving, {})[instance] = share
         self._redistribute(serving, time)
 
     def remove_instance(self, serving: str, instance: str, time: float) -> None:
-        """The instance gets no more requests; without effect where it got none."""
+        """The instance receives no more requests; no effect where it received none."""
         share = self._shares.get(serving, {}).pop(instance, None)
         if share is not None:
             share.set_sharers(time, 0)

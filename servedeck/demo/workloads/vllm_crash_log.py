@@ -1,4 +1,4 @@
-"""What vLLM logs when it dies (as vLLM 0.33's V1 engine does)."""
+"""The log lines of a crash, as vLLM 0.33's V1 engine writes them."""
 
 # ruff: noqa: E501 - the server's own lines
 
@@ -14,7 +14,7 @@ _MARKER = "^" * 60
 
 
 def crash_lines(instance: SimulatedInstance, at: float) -> Iterator[LogLine]:
-    """The last lines of an instance whose plan lets it die `at`, in seconds after its start."""
+    """The last lines of an instance that crashes `at` seconds after its start."""
     server, cause = instance.server, instance.plan.cause
     out = LogWriter(instance.started)
     out.advance_to(at - 0.9)

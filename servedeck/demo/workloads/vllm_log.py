@@ -1,4 +1,5 @@
-"""What vLLM writes while it starts, and when it dies (looks of vLLM 0.33's V1 engine)."""
+"""The log lines of vLLM at start, in operation and at shutdown, as vLLM 0.33's V1 engine writes
+them."""
 
 # ruff: noqa: E501 - the server's own lines
 
@@ -12,7 +13,7 @@ from servedeck.demo.workloads.log_lines import LogLine, LogWriter
 
 
 def startup_lines(instance: SimulatedInstance) -> Iterator[LogLine]:
-    """Lines from start until the server listens, as far as the plan lets it come."""
+    """Lines from the start until the server listens, or until the plan makes it fail."""
     server, rng = instance.server, instance.rng("start")
     model = server.model
     out = LogWriter(instance.started)
@@ -186,7 +187,7 @@ def _warm_up_lines(
 
 
 def shutdown_lines(instance: SimulatedInstance, at: float) -> Iterator[LogLine]:
-    """The lines of an instance that got SIGTERM `at`, in seconds after its start."""
+    """The lines of an instance that gets SIGTERM `at` seconds after its start."""
     out = LogWriter(instance.started)
     out.advance_to(at)
     api = "APIServer pid=1"
@@ -217,7 +218,7 @@ def statistics_line(instance: SimulatedInstance, time: float, prompts: float, to
 
 
 def access_line(client: str, method: str, path: str, code: int, phrase: str) -> str:
-    """uvicorn's line of a request."""
+    """uvicorn's access log line."""
     return f'(APIServer pid=1) INFO:     {client} - "{method} {path} HTTP/1.1" {code} {phrase}'
 
 

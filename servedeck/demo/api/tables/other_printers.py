@@ -1,5 +1,5 @@
-"""The cells of the kinds beside workloads: network, configuration, storage, Events
-(kubernetes pkg/printers/internalversion/printers.go)."""
+"""The table cells of network, configuration and storage kinds and of Events. Source: kubernetes
+pkg/printers/internalversion/printers.go."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Objects as the rows that kubectl prints: the Table form of an answer, with the columns of
-kubernetes pkg/printers/internalversion/printers.go."""
+"""Objects as meta.k8s.io/v1 Table, which kubectl prints. The columns are those of kubernetes
+pkg/printers/internalversion/printers.go."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ CellsFunction = Callable[[Json, datetime], list[Any]]
 
 
 class TableColumn(NamedTuple):
-    """One column; those with `wide` are shown by `-o wide` alone."""
+    """One column; `wide` ones are only shown by `-o wide`."""
 
     name: str
     type: str = "string"
@@ -80,7 +80,7 @@ _TYPES = {"#": "integer", "@": "date", "?": "boolean"}
 
 
 def _make_layout(names: str, cells: CellsFunction) -> TableLayout:
-    """`names`, comma-separated: "+" marks a wide column, "#" a number, "@" a date, "?" a bool."""
+    """`names` is comma-separated; "+" marks a wide column, "#" a number, "@" a date, "?" a bool."""
     columns = []
     for raw in names.split(","):
         name = raw.lstrip("".join(_TYPES) + "+")
@@ -187,8 +187,8 @@ def make_table(
     include: str = "Metadata",
     columns: bool = True,
 ) -> Json:
-    """A Table of the objects. `include`: Metadata, Object or None, what each row carries; a watch
-    sends the columns with its first event alone."""
+    """A Table of the objects. `include`: what each row carries, "Metadata", "Object" or "None".
+    `columns`: a watch sends the column definitions only with its first event."""
     layout = _LAYOUTS.get(resource, _DEFAULT_LAYOUT)
     rows = []
     for obj in objects:
@@ -210,7 +210,7 @@ def make_table(
 
 
 def partial_metadata(obj: Json) -> Json:
-    """The metadata of an object alone."""
+    """An object as PartialObjectMetadata."""
     return {
         "kind": "PartialObjectMetadata",
         "apiVersion": "meta.k8s.io/v1",

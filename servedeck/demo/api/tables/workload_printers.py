@@ -1,4 +1,5 @@
-"""The cells of each kind's row (kubernetes pkg/printers/internalversion/printers.go)."""
+"""The table cells of workloads, nodes and namespaces, and helpers of all printers. Source:
+kubernetes pkg/printers/internalversion/printers.go."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ UNKNOWN = "<unknown>"
 
 
 def lookup(obj: Any, path: str) -> Any:
-    """The value at a dotted path, None where there is none."""
+    """The value at a dotted path; None where there is none."""
     for part in path.split("."):
         obj = obj.get(part) if isinstance(obj, dict) else None
     return obj
@@ -24,7 +25,7 @@ def name(obj: Json) -> str:
 
 
 def elapsed(text: str | None, now: datetime) -> str:
-    """The time since an API timestamp, as kubectl writes it."""
+    """The time since an API timestamp, as kubectl prints it."""
     if not text:
         return UNKNOWN
     return units.age((now - datetime.fromisoformat(text)).total_seconds())
@@ -43,7 +44,7 @@ def _container_cells(obj: Json) -> list[str]:
 
 
 def format_label_selector(selector: Json | None) -> str:
-    """A LabelSelector as text: `app=x,tier in (a,b)`; "<none>" when empty."""
+    """A LabelSelector as text, `app=x,tier in (a,b)`; "<none>" for an empty one."""
     if not selector:
         return NONE
     parts = [f"{k}={v}" for k, v in sorted((selector.get("matchLabels") or {}).items())]

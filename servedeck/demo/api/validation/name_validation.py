@@ -1,4 +1,4 @@
-"""The rules for names, labels and their words (kubernetes apimachinery pkg/util/validation)."""
+"""Validation of names and labels. Source: kubernetes apimachinery pkg/util/validation."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _SUBDOMAIN_MESSAGE = (
 NameRule = Callable[[str], list[str]]
 
 
-def _make_rule(pattern: str, words: str, longest: int) -> NameRule:
+def _make_rule(pattern: str, message: str, longest: int) -> NameRule:
     matches = re.compile(pattern).fullmatch
 
     def check(text: str) -> list[str]:
-        problems = [f"must be no more than {longest} bytes"] if len(text) > longest else []
-        return problems if matches(text) else [*problems, words]
+        errors = [f"must be no more than {longest} bytes"] if len(text) > longest else []
+        return errors if matches(text) else [*errors, message]
 
     return check
 
@@ -51,27 +51,27 @@ _qualified_part = _make_rule(_QUALIFIED, _QUALIFIED_MESSAGE, 63)
 
 
 def qualified_name(text: str) -> list[str]:
-    """Problems of a label's or an annotation's key: `[prefix/]name`."""
+    """Errors of the key of a label or an annotation, `[prefix/]name`."""
     prefix, slash, name = text.rpartition("/")
-    problems = []
+    errors = []
     if slash:
         if not prefix:
-            problems.append("prefix part must be non-empty")
+            errors.append("prefix part must be non-empty")
         elif "/" in prefix:
             return [
                 f"a qualified name {_QUALIFIED_MESSAGE} with an optional DNS subdomain prefix and "
                 "'/' (e.g. 'example.com/MyName')"
             ]
         else:
-            problems += [f"prefix part {words}" for words in dns_1123_subdomain(prefix)]
+            errors += [f"prefix part {message}" for message in dns_1123_subdomain(prefix)]
     if not name:
-        problems.append("name part must be non-empty")
-    problems += [f"name part {words}" for words in _qualified_part(name)]
-    return problems
+        errors.append("name part must be non-empty")
+    errors += [f"name part {message}" for message in _qualified_part(name)]
+    return errors
 
 
 def env_var_name(text: str) -> list[str]:
-    """Problems of the name of an environment variable (IsRelaxedEnvVarName)."""
+    """Errors of the name of an environment variable (IsRelaxedEnvVarName)."""
     if all(" " <= char <= "~" and char != "=" for char in text):
         return []
     return [

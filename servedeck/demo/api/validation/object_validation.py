@@ -1,22 +1,26 @@
-"""What the API server refuses in an object (kubernetes pkg/apis/*/validation), for the kinds that
-servedeck writes, in the real server's words and order."""
+"""Validation of the kinds that servedeck writes, with the real server's messages in its order.
+Source: kubernetes pkg/apis/*/validation."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 from servedeck.demo.api import status
 from servedeck.demo.api.status import StatusCause
 from servedeck.demo.api.validation import name_validation
-from servedeck.demo.api.validation.pod_validation import (
+from servedeck.demo.api.validation.field_errors import (
+    Causes,
+    duplicate,
+    forbidden,
+    invalid,
     not_negative,
     port_number,
+    required,
     unsupported,
-    validate_pod_spec,
 )
+from servedeck.demo.api.validation.pod_validation import validate_pod_spec
+from servedeck.demo.label_selector import matches_selector
 from servedeck.demo.resources import (
     CONFIGMAPS,
     DEPLOYMENTS,
@@ -31,24 +35,12 @@ from servedeck.demo.resources import (
 )
 
 Json = dict[str, Any]
-Causes = Iterator[StatusCause]
 
 _IMMUTABLE = "field is immutable"
 
 
-def _invalid(field: str, value: Any, words: str) -> StatusCause:
-    shown = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    return StatusCause("FieldValueInvalid", f"Invalid value: {shown}: {words}", field)
-
-
-def _required(field: str, words: str = "") -> StatusCause:
-    return StatusCause(
-        "FieldValueRequired", f"Required value{': ' + words if words else ''}", field
-    )
-
-
 def validate_object(resource: Resource, obj: Json, old: Json | None) -> None:
-    """StatusError 422 that names every bad field."""
+    """StatusError 422 that names all invalid fields."""
     found = [*_metadata(resource, obj, old), *_body(resource, obj, old)]
     if found:
         name = obj["metadata"].get("name", "")
@@ -61,14 +53,14 @@ def _metadata(resource: Resource, obj: Json, old: Json | None) -> Causes:
         name = meta.get("name") or ""
         generated = meta.get("generateName") or ""
         if not name and not generated:
-            yield _required("metadata.name", "name or generateName is required")
-        elif problems := _name_problems(resource, name or f"{generated}xxxxx"):
-            for words in problems:
-                yield _invalid("metadata.name", name or generated, words)
+            yield required("metadata.name", "name or generateName is required")
+        elif errors := _name_problems(resource, name or f"{generated}xxxxx"):
+            for message in errors:
+                yield invalid("metadata.name", name or generated, message)
     yield from _labels("metadata.labels", meta.get("labels"))
     for key in meta.get("annotations") or ():
-        for words in name_validation.qualified_name(key.lower()):
-            yield _invalid("metadata.annotations", key, words)
+        for message in name_validation.qualified_name(key.lower()):
+            yield invalid("metadata.annotations", key, message)
     total = sum(len(k) + len(v) for k, v in (meta.get("annotations") or {}).items())
     if total > 256 * 1024:
         yield StatusCause(
@@ -88,10 +80,10 @@ def _name_problems(resource: Resource, name: str) -> list[str]:
 
 def _labels(field: str, labels: Json | None) -> Causes:
     for key, value in (labels or {}).items():
-        for words in name_validation.qualified_name(key):
-            yield _invalid(field, key, words)
-        for words in name_validation.label_value(value):
-            yield _invalid(field, value, words)
+        for message in name_validation.qualified_name(key):
+            yield invalid(field, key, message)
+        for message in name_validation.label_value(value):
+            yield invalid(field, value, message)
 
 
 def _body(resource: Resource, obj: Json, old: Json | None) -> Causes:
@@ -100,7 +92,7 @@ def _body(resource: Resource, obj: Json, old: Json | None) -> Causes:
     elif resource is PODS:
         yield from validate_pod_spec(obj.get("spec") or {}, "spec")
         if old is not None and _immutable_pod_spec(obj) != _immutable_pod_spec(old):
-            yield StatusCause("FieldValueForbidden", f"Forbidden: {_POD_UPDATES}", "spec")
+            yield forbidden("spec", _POD_UPDATES)
     elif resource is SERVICES:
         yield from _service(obj, old)
     elif resource in (CONFIGMAPS, SECRETS):
@@ -111,7 +103,7 @@ def _body(resource: Resource, obj: Json, old: Json | None) -> Causes:
         spec = obj.get("spec") or {}
         for field in ("scaleTargetRef", "triggers"):
             if field not in spec:
-                yield _required(f"spec.{field}")
+                yield required(f"spec.{field}")
 
 
 _POD_UPDATES = (
@@ -123,7 +115,7 @@ _POD_UPDATES = (
 
 
 def _immutable_pod_spec(pod: Json) -> Json:
-    """The part of a Pod's spec that stays as it was made."""
+    """The part of a Pod's spec that cannot be updated."""
     spec = {
         k: v for k, v in pod["spec"].items() if k not in ("activeDeadlineSeconds", "tolerations")
     }
@@ -135,22 +127,22 @@ def _immutable_pod_spec(pod: Json) -> Json:
 def _workload(resource: Resource, obj: Json, old: Json | None) -> Causes:
     spec = obj.get("spec") or {}
     if old is not None and spec.get("selector") != old["spec"].get("selector"):
-        yield _invalid("spec.selector", spec.get("selector"), _IMMUTABLE)
+        yield invalid("spec.selector", spec.get("selector"), _IMMUTABLE)
     yield from not_negative("spec.replicas", spec.get("replicas"))
     selector = spec.get("selector")
     if selector is None:
-        yield _required("spec.selector")
+        yield required("spec.selector")
     elif not selector.get("matchLabels") and not selector.get("matchExpressions"):
-        yield _invalid(
+        yield invalid(
             "spec.selector", selector, f"empty selector is invalid for {_kind_name(resource)}"
         )
     template = spec.get("template") or {}
     meta, pod = template.get("metadata") or {}, template.get("spec") or {}
     labels = meta.get("labels")
     yield from _labels("spec.template.labels", labels)
-    if selector is None or not _selector_matches(selector, labels or {}):
-        words = "`selector` does not match template `labels`"
-        yield _invalid("spec.template.metadata.labels", labels, words)
+    if not matches_selector(selector, labels):
+        message = "`selector` does not match template `labels`"
+        yield invalid("spec.template.metadata.labels", labels, message)
     yield from validate_pod_spec(pod, "spec.template.spec")
     if pod.get("restartPolicy", "Always") != "Always":
         field = "spec.template.spec.restartPolicy"
@@ -163,22 +155,6 @@ def _kind_name(resource: Resource) -> str:
     return "deployment" if resource is DEPLOYMENTS else "ReplicaSet"
 
 
-def _selector_matches(selector: Json, labels: Json) -> bool:
-    if any(labels.get(k) != v for k, v in (selector.get("matchLabels") or {}).items()):
-        return False
-    for rule in selector.get("matchExpressions") or ():
-        value, values = labels.get(rule.get("key", "")), rule.get("values") or ()
-        holds = {
-            "In": value in values,
-            "NotIn": value not in values,
-            "Exists": value is not None,
-            "DoesNotExist": value is None,
-        }
-        if not holds.get(rule.get("operator", ""), False):
-            return False
-    return True
-
-
 def _strategy(spec: Json) -> Causes:
     strategy = spec.get("strategy") or {}
     kind = strategy.get("type")
@@ -186,16 +162,14 @@ def _strategy(spec: Json) -> Causes:
         shown = {"Type": kind, "RollingUpdate": strategy.get("rollingUpdate")}
         yield unsupported("spec.strategy", shown, ("Recreate", "RollingUpdate"))
     elif kind == "Recreate" and strategy.get("rollingUpdate") is not None:
-        words = "may not be specified when strategy `type` is 'Recreate'"
-        yield StatusCause(
-            "FieldValueForbidden", f"Forbidden: {words}", "spec.strategy.rollingUpdate"
-        )
+        message = "may not be specified when strategy `type` is 'Recreate'"
+        yield forbidden("spec.strategy.rollingUpdate", message)
     elif kind == "RollingUpdate":
         rolling = strategy.get("rollingUpdate") or {}
         surge, unavailable = rolling.get("maxSurge"), rolling.get("maxUnavailable")
         field = "spec.strategy.rollingUpdate.maxUnavailable"
         if surge in (0, "0%", "0") and unavailable in (0, "0%", "0"):
-            yield _invalid(field, unavailable, "may not be 0 when `maxSurge` is 0")
+            yield invalid(field, unavailable, "may not be 0 when `maxSurge` is 0")
         for label, value in (("maxUnavailable", unavailable), ("maxSurge", surge)):
             yield from _int_or_percent(f"spec.strategy.rollingUpdate.{label}", value)
     yield from not_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
@@ -205,12 +179,12 @@ def _strategy(spec: Json) -> Causes:
         field = "spec.progressDeadlineSeconds"
         yield from not_negative(field, deadline)
         if deadline <= spec.get("minReadySeconds", 0):
-            yield _invalid(field, deadline, "must be greater than minReadySeconds")
+            yield invalid(field, deadline, "must be greater than minReadySeconds")
 
 
 def _int_or_percent(field: str, value: Any) -> Causes:
     if isinstance(value, str) and not re.fullmatch(r"[0-9]+%", value):
-        yield _invalid(
+        yield invalid(
             field,
             value,
             "a valid percent string must be a numeric string followed by an ending '%' (e.g. "
@@ -224,41 +198,39 @@ def _service(obj: Json, old: Json | None) -> Causes:
     spec = obj.get("spec") or {}
     ports = spec.get("ports") or []
     if not ports and spec.get("clusterIP") != "None" and spec.get("type") != "ExternalName":
-        yield _required("spec.ports")
+        yield required("spec.ports")
     seen: set[str] = set()
     for index, port in enumerate(ports):
         field = f"spec.ports[{index}]"
         name = port.get("name") or ""
         if not name and len(ports) > 1:
-            yield _required(f"{field}.name")
+            yield required(f"{field}.name")
         elif name:
-            for words in name_validation.dns_1123_label(name):
-                yield _invalid(f"{field}.name", name, words)
+            for message in name_validation.dns_1123_label(name):
+                yield invalid(f"{field}.name", name, message)
             if name in seen:
-                yield StatusCause(
-                    "FieldValueDuplicate", f"Duplicate value: {json.dumps(name)}", f"{field}.name"
-                )
+                yield duplicate(f"{field}.name", name)
             seen.add(name)
         yield from port_number(f"{field}.port", port.get("port", 0))
         target = port.get("targetPort")
         if isinstance(target, int):
             yield from port_number(f"{field}.targetPort", target)
         elif target and not re.fullmatch(r"[a-zA-Z0-9-]+", target):
-            words = "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)"
-            yield _invalid(f"{field}.targetPort", target, words)
+            message = "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)"
+            yield invalid(f"{field}.targetPort", target, message)
     kinds = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
     if spec.get("type") not in kinds:
         yield unsupported("spec.type", spec.get("type"), kinds)
     if old is not None:
         before = (old.get("spec") or {}).get("clusterIP")
         if before and before != "None" and spec.get("clusterIP") != before:
-            yield _invalid("spec.clusterIP", spec.get("clusterIP"), _IMMUTABLE)
+            yield invalid("spec.clusterIP", spec.get("clusterIP"), _IMMUTABLE)
 
 
 def _data_keys(obj: Json) -> Causes:
     for key in obj.get("data") or ():
         if not re.fullmatch(r"[-._a-zA-Z0-9]+", key):
-            yield _invalid(
+            yield invalid(
                 f"data[{key}]",
                 key,
                 "a valid config key must consist of alphanumeric characters, '-', '_' or '.' "
@@ -270,18 +242,18 @@ def _data_keys(obj: Json) -> Causes:
 def _pvc(obj: Json, old: Json | None) -> Causes:
     spec = obj.get("spec") or {}
     if not spec.get("accessModes"):
-        yield _required("spec.accessModes", "at least 1 access mode is required")
+        yield required("spec.accessModes", "at least 1 access mode is required")
     if "storage" not in ((spec.get("resources") or {}).get("requests") or {}):
-        yield _required("spec.resources[storage]")
+        yield required("spec.resources[storage]")
     if old is not None and spec.get("accessModes") != old["spec"].get("accessModes"):
-        words = (
-            "Forbidden: spec is immutable after creation except resources.requests and "
+        message = (
+            "spec is immutable after creation except resources.requests and "
             "volumeAttributesClassName for bound claims"
         )
-        yield StatusCause("FieldValueForbidden", words, "spec")
+        yield forbidden("spec", message)
 
 
 def validate_scale(name: str, replicas: Any) -> None:
-    """StatusError 422 for a Scale that asks for fewer than none."""
+    """StatusError 422 for a Scale with negative replicas."""
     if found := list(not_negative("spec.replicas", replicas)):
         raise status.invalid("autoscaling", "Scale", name, found)

@@ -1,72 +1,39 @@
-"""What the API server refuses in the spec of a Pod (kubernetes pkg/apis/core/validation)."""
+"""Validation of a Pod's spec. Source: kubernetes pkg/apis/core/validation."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from typing import Any
 
-from servedeck.demo.api.status import StatusCause
 from servedeck.demo.api.validation import name_validation
+from servedeck.demo.api.validation.field_errors import (
+    NOT_NEGATIVE,
+    Causes,
+    duplicate,
+    field_not_found,
+    forbidden,
+    invalid,
+    not_negative,
+    port_number,
+    required,
+    unsupported,
+)
 from servedeck.serving.units import format_quantity, quantity
 
 Json = dict[str, Any]
-Causes = Iterator[StatusCause]
 
-_PORT_RANGE = "must be between 1 and 65535, inclusive"
-_NOT_NEGATIVE = "must be greater than or equal to 0"
 _STANDARD = ("cpu", "memory", "ephemeral-storage")
 _PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 _HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
 
 
-def _format_value(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-
-
-def _invalid(field: str, value: Any, words: str) -> StatusCause:
-    return StatusCause(
-        "FieldValueInvalid", f"Invalid value: {_format_value(value)}: {words}", field
-    )
-
-
-def _required(field: str, words: str = "") -> StatusCause:
-    return StatusCause(
-        "FieldValueRequired", f"Required value{': ' + words if words else ''}", field
-    )
-
-
-def _duplicate(field: str, value: Any) -> StatusCause:
-    return StatusCause("FieldValueDuplicate", f"Duplicate value: {_format_value(value)}", field)
-
-
-def unsupported(field: str, value: Any, known: tuple[str, ...]) -> StatusCause:
-    listed = ", ".join(f'"{word}"' for word in known)
-    return StatusCause(
-        "FieldValueNotSupported",
-        f"Unsupported value: {_format_value(value)}: supported values: {listed}",
-        field,
-    )
-
-
-def not_negative(field: str, value: Any) -> Causes:
-    if isinstance(value, int) and value < 0:
-        yield _invalid(field, value, _NOT_NEGATIVE)
-
-
-def port_number(field: str, value: Any) -> Causes:
-    if not isinstance(value, int) or not 0 < value < 65536:
-        yield _invalid(field, value, _PORT_RANGE)
-
-
 def validate_pod_spec(spec: Json, field: str) -> Causes:
-    """Everything wrong with a Pod's volumes and containers."""
+    """All errors of a Pod's volumes and containers."""
     volumes: set[str] = set()
     for index, volume in enumerate(spec.get("volumes") or ()):
         yield from _volume(volume, f"{field}.volumes[{index}]", volumes)
     seen: set[str] = set()
     if not spec.get("containers"):
-        yield _required(f"{field}.containers")
+        yield required(f"{field}.containers")
     for kind in ("containers", "initContainers"):
         for index, container in enumerate(spec.get(kind) or ()):
             yield from _container(container, f"{field}.{kind}[{index}]", volumes, seen)
@@ -75,34 +42,34 @@ def validate_pod_spec(spec: Json, field: str) -> Causes:
 def _volume(volume: Json, field: str, seen: set[str]) -> Causes:
     name = volume.get("name") or ""
     if not name:
-        yield _required(f"{field}.name")
+        yield required(f"{field}.name")
         return
-    for words in name_validation.dns_1123_label(name):
-        yield _invalid(f"{field}.name", name, words)
+    for message in name_validation.dns_1123_label(name):
+        yield invalid(f"{field}.name", name, message)
     if name in seen:
-        yield _duplicate(f"{field}.name", name)
+        yield duplicate(f"{field}.name", name)
     seen.add(name)
     claim = volume.get("persistentVolumeClaim")
     if claim is not None and not claim.get("claimName"):
-        yield _required(f"{field}.persistentVolumeClaim.claimName")
+        yield required(f"{field}.persistentVolumeClaim.claimName")
 
 
 def _container(container: Json, field: str, volumes: set[str], seen: set[str]) -> Causes:
     name = container.get("name") or ""
     if not name:
-        yield _required(f"{field}.name")
+        yield required(f"{field}.name")
     else:
-        for words in name_validation.dns_1123_label(name):
-            yield _invalid(f"{field}.name", name, words)
+        for message in name_validation.dns_1123_label(name):
+            yield invalid(f"{field}.name", name, message)
         if name in seen:
-            yield _duplicate(f"{field}.name", name)
+            yield duplicate(f"{field}.name", name)
         seen.add(name)
     image = container.get("image") or ""
     if not image:
-        yield _required(f"{field}.image")
+        yield required(f"{field}.image")
     elif image != image.strip():
-        words = "must not have leading or trailing whitespace"
-        yield _invalid(f"{field}.image", image, words)
+        message = "must not have leading or trailing whitespace"
+        yield invalid(f"{field}.image", image, message)
     yield from _ports(container, field)
     for index, variable in enumerate(container.get("env") or ()):
         yield from _variable(variable, f"{field}.env[{index}]")
@@ -122,16 +89,16 @@ def _ports(container: Json, field: str) -> Causes:
         where = f"{field}.ports[{index}]"
         if name := port.get("name"):
             if len(name) > 15:
-                yield _invalid(f"{where}.name", name, "must be no more than 15 characters")
+                yield invalid(f"{where}.name", name, "must be no more than 15 characters")
             elif name_validation.dns_1123_label(name):
-                words = "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)"
-                yield _invalid(f"{where}.name", name, words)
+                message = "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)"
+                yield invalid(f"{where}.name", name, message)
             if name in seen:
-                yield _duplicate(f"{where}.name", name)
+                yield duplicate(f"{where}.name", name)
             seen.add(name)
         number = port.get("containerPort") or 0
         if number == 0:
-            yield _required(f"{where}.containerPort")
+            yield required(f"{where}.containerPort")
         else:
             yield from port_number(f"{where}.containerPort", number)
 
@@ -139,12 +106,12 @@ def _ports(container: Json, field: str) -> Causes:
 def _variable(variable: Json, field: str) -> Causes:
     name = variable.get("name") or ""
     if not name:
-        yield _required(f"{field}.name")
-    for words in name_validation.env_var_name(name):
-        yield _invalid(f"{field}.name", name, words)
+        yield required(f"{field}.name")
+    for message in name_validation.env_var_name(name):
+        yield invalid(f"{field}.name", name, message)
     if variable.get("value") and variable.get("valueFrom") is not None:
-        words = "may not be specified when `value` is not empty"
-        yield _invalid(f"{field}.valueFrom", "", words)
+        message = "may not be specified when `value` is not empty"
+        yield invalid(f"{field}.valueFrom", "", message)
 
 
 def _mounts(container: Json, field: str, volumes: set[str]) -> Causes:
@@ -153,15 +120,13 @@ def _mounts(container: Json, field: str, volumes: set[str]) -> Causes:
         where = f"{field}.volumeMounts[{index}]"
         name, path = mount.get("name") or "", mount.get("mountPath") or ""
         if not name:
-            yield _required(f"{where}.name")
+            yield required(f"{where}.name")
         if name not in volumes:
-            yield StatusCause(
-                "FieldValueNotFound", f"Not found: {_format_value(name)}", f"{where}.name"
-            )
+            yield field_not_found(f"{where}.name", name)
         if not path:
-            yield _required(f"{where}.mountPath")
+            yield required(f"{where}.mountPath")
         if path in paths:
-            yield _invalid(f"{where}.mountPath", path, "must be unique")
+            yield invalid(f"{where}.mountPath", path, "must be unique")
         paths.add(path)
 
 
@@ -173,41 +138,40 @@ def _resources(resources: Json, field: str) -> Causes:
             yield from _resource_name(name, where)
             value = quantity(amount)
             if value < 0:
-                yield _invalid(where, str(amount), _NOT_NEGATIVE)
+                yield invalid(where, str(amount), NOT_NEGATIVE)
             elif "/" in name and value.denominator != 1:
-                yield _invalid(where, format_quantity(value), "must be an integer")
+                yield invalid(where, format_quantity(value), "must be an integer")
     for name, amount in requests.items():
         limit, extended = limits.get(name), "/" in name
         if limit is None:
             if extended or name.startswith("hugepages-"):
-                words = "Limit must be set for non overcommitable resources"
-                yield _required(f"{field}.limits", words)
+                message = "Limit must be set for non overcommitable resources"
+                yield required(f"{field}.limits", message)
         elif extended and quantity(amount) != quantity(limit):
-            words = f"must be equal to {name} limit of {limit}"
-            yield _invalid(f"{field}.requests", str(amount), words)
+            message = f"must be equal to {name} limit of {limit}"
+            yield invalid(f"{field}.requests", str(amount), message)
         elif quantity(amount) > quantity(limit):
-            words = f"must be less than or equal to {name} limit of {limit}"
-            yield _invalid(f"{field}.requests", str(amount), words)
+            message = f"must be less than or equal to {name} limit of {limit}"
+            yield invalid(f"{field}.requests", str(amount), message)
 
 
 def _resource_name(name: str, field: str) -> Causes:
-    problems = name_validation.qualified_name(name)
-    for words in problems:
-        yield _invalid(field, name, words)
+    errors = name_validation.qualified_name(name)
+    for message in errors:
+        yield invalid(field, name, message)
     if "/" in name or name in _STANDARD or name.startswith("hugepages-"):
         return
-    if not problems:
-        yield _invalid(field, name, "must be a standard resource type or fully qualified")
-    yield _invalid(field, name, "must be a standard resource for containers")
+    if not errors:
+        yield invalid(field, name, "must be a standard resource type or fully qualified")
+    yield invalid(field, name, "must be a standard resource for containers")
 
 
 def _probe(probe: Json, field: str) -> Causes:
     handlers = [name for name in _HANDLERS if probe.get(name) is not None]
     if not handlers:
-        yield _required(field, "must specify a handler type")
+        yield required(field, "must specify a handler type")
     for handler in handlers[1:]:
-        words = "Forbidden: may not specify more than 1 handler type"
-        yield StatusCause("FieldValueForbidden", words, f"{field}.{handler}")
+        yield forbidden(f"{field}.{handler}", "may not specify more than 1 handler type")
     for name in ("httpGet", "tcpSocket", "grpc"):
         action = probe.get(name)
         if action is not None and not isinstance(action.get("port"), str):

@@ -1,4 +1,4 @@
-"""What a container gets from ConfigMaps and Secrets, and what of it is missing."""
+"""The environment and volumes of a container from ConfigMaps, Secrets and PVCs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from servedeck.demo.store.store import ObjectStore
 
 
 class MissingConfigError(Exception):
-    """Something that the container refers to does not exist; str() is the kubelet's sentence."""
+    """A reference of the container does not exist; `str()` is the kubelet's message."""
 
 
 class MissingVolume(NamedTuple):
@@ -25,8 +25,8 @@ class MissingVolume(NamedTuple):
 
 
 def resolve_environment(store: ObjectStore, pod: PodInfo, container: Json) -> dict[str, str]:
-    """The container's environment, references resolved (kubelet_pods.go,
-    makeEnvironmentVariables). Raises MissingConfigError."""
+    """The container's environment with resolved references. Raises MissingConfigError. Source:
+    kubelet_pods.go, makeEnvironmentVariables."""
     env: dict[str, str] = {}
     for source in container.get("envFrom") or ():
         for field, resource in (("configMapRef", CONFIGMAPS), ("secretRef", SECRETS)):
@@ -47,7 +47,7 @@ def resolve_environment(store: ObjectStore, pod: PodInfo, container: Json) -> di
 
 
 def missing_volumes(store: ObjectStore, pod: PodInfo) -> Iterator[MissingVolume]:
-    """Volumes whose ConfigMap, Secret or claim is not there."""
+    """Volumes whose ConfigMap, Secret or PVC does not exist."""
     for volume in pod.spec.get("volumes") or ():
         for field, key, resource in (
             ("configMap", "name", CONFIGMAPS),
@@ -90,7 +90,7 @@ def _value_from(store: ObjectStore, pod: PodInfo, source: Json) -> str | None:
 def _read_data(
     store: ObjectStore, resource: Resource, namespace: str, reference: Json
 ) -> dict[str, str] | None:
-    """The keys and values; None where it is missing and may be."""
+    """Keys and values; None for a missing object whose reference is optional."""
     name = reference.get("name", "")
     found = store.find(resource, namespace, name)
     if found is None:

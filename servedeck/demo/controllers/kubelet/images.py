@@ -1,4 +1,4 @@
-"""What the registries hold that the demo's nodes pull from, and how long a pull takes."""
+"""The images of the simulated registries, and the duration of their pulls."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ _REPOSITORIES = {
     "library/python": (re.compile(r"latest|3\.\d+.*"), 412_318_112),
     "library/busybox": (re.compile(r"latest|1\.\d+.*"), 2_156_519),
 }
-"""Repositories of Docker Hub: which tags there are, and the bytes of an image."""
+"""Repositories of Docker Hub: their tags and the bytes of an image."""
 _REGISTRIES = frozenset(
     ("ghcr.io", "quay.io", "nvcr.io", "gcr.io", "registry.k8s.io", "registry.acme.example")
 )
 _PRIVATE_REGISTRIES = frozenset(("registry.acme.example",))
-"""Registries that want a pull secret for the repositories below `private/`."""
+"""Registries that require a pull secret for repositories below `private/`."""
 _PULL_BYTES_PER_SECOND = 320e6
-"""Bytes a second that a node pulls and unpacks."""
+"""Pulled and unpacked."""
 
 
 class ResolvedImage(NamedTuple):
-    """`error`: why it cannot be pulled, "" for an image that can."""
+    """`error`: why the image cannot be pulled, or ""."""
 
     reference: str
-    """The full name, "docker.io/vllm/vllm-openai:v0.33.0"; "" for a name that is not one."""
+    """The full name, "docker.io/vllm/vllm-openai:v0.33.0"; "" for an invalid name."""
     size: int = 0
     error: str = ""
 
     @property
     def pull_seconds(self) -> float:
-        """How long pulling takes, or failing to."""
+        """Duration of a successful or failing pull."""
         return 1.4 if self.error else 0.8 + self.size / _PULL_BYTES_PER_SECOND
 
     @property
@@ -55,7 +55,7 @@ class ResolvedImage(NamedTuple):
 
 
 def resolve_image(image: str, *, has_pull_secret: bool) -> ResolvedImage:
-    """What a node finds when it pulls `image`; `secret`: the Pod brings a pull secret."""
+    """The image that a node would pull; `has_pull_secret`: the Pod names a pull secret."""
     match = _NAME.fullmatch(image)
     if match is None:
         return ResolvedImage("")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from servedeck.demo.clock import Timer
-from servedeck.demo.controllers.base import ControllerContext, key_of
+from servedeck.demo.controllers.base import ControllerContext
 from servedeck.demo.controllers.kubelet.container_worker import ContainerWorker
 from servedeck.demo.controllers.kubelet.node_services import NodeServices
 from servedeck.demo.controllers.kubelet.pod_worker import PodWorker
 from servedeck.demo.resources import CONFIGMAPS, PODS, SECRETS
 from servedeck.demo.store.changes import ObjectChange
-from servedeck.demo.store.objects import Json, Key
+from servedeck.demo.store.objects import Json, Key, key_of
 from servedeck.demo.workloads.failure_simulation import FailureCause
 from servedeck.demo.workloads.instance import SimulatedInstance
 from servedeck.demo.workloads.traffic import Traffic

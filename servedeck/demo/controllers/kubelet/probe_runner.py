@@ -1,7 +1,7 @@
-"""Startup, readiness and liveness probes of one container.
+"""One startup, readiness or liveness probe of a container.
 
-A probe that has settled and whose answer will not change does not tick: the next change of the
-container's health is known. Source: kubernetes pkg/kubelet/prober/worker.go, prober.go.
+A probe whose result will not change is not repeated: the plan of the instance says when its health
+changes next. Source: kubernetes pkg/kubelet/prober/worker.go, prober.go.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from servedeck.demo.workloads.instance import SimulatedInstance
 from servedeck.demo.workloads.server_config import OTHER
 
 _FAILING_PERIOD_SECONDS = 60.0
-"""How often a probe that has failed for good is tried: the recorder would not write more."""
+"""Period of a probe that will go on failing, to save work."""
 _KNOWN_PATHS = frozenset(
     ("/health", "/ping", "/version", "/v1/models", "/metrics", "/load", "/healthz", "/")
 )
@@ -28,8 +28,8 @@ class ProbeResult(NamedTuple):
 
 
 class ProbeRunner:
-    """Asks until it is stopped. `changed(ok)` is called when enough answers in a row agree;
-    `unhealthy(output)` at each failure."""
+    """Probes until it is stopped. `on_result(ok)` is called when a threshold is reached,
+    `on_failure(output)` for each failure."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class ProbeRunner:
             self._timer = self._clock.call_at(max(first, self._clock.time()), self._tick)
 
     def reschedule(self) -> None:
-        """The container's health changed against its plan: ticks in its period again."""
+        """Probes in the regular period again, because the plan of the instance has changed."""
         self.stop()
         self._timer = self._clock.call_later(
             self._instance.rng("poke").uniform(0, self._period), self._tick
@@ -85,7 +85,7 @@ class ProbeRunner:
             self._on_failure(result.output)
         field, default = ("successThreshold", 1) if result.ok else ("failureThreshold", 3)
         enough = self._streak >= int(self._spec.get(field) or default)
-        # set first: `changed` may stop this probe
+        # scheduled first, because `on_result` may stop this probe
         self._schedule_next(now)
         if enough and self._settled is not result.ok:
             self._settled = result.ok
@@ -100,7 +100,7 @@ class ProbeRunner:
             if self._settled:
                 if coming is None:
                     return
-                # the tick of its period that first sees the change
+                # the first probe of its period that notices the change
                 periods = max(1, -(-(coming - now) // self._period))
                 wait = periods * self._period
             else:
