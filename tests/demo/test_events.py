@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from servedeck.demo.resources import (
-    NAMESPACES,
-    RESOURCEQUOTAS,
-)
-from tests.demo.cluster_fixture import ClusterFixture, started_cluster
-
-Json = dict[str, Any]
+from servedeck.demo.clock import parse_timestamp
+from servedeck.demo.resources import NAMESPACES
+from tests.demo.cluster_fixture import started_cluster
 
 
-def test_events_go_after_an_hour_and_a_recorder_limits_what_repeats() -> None:
+def test_events_expire_an_hour_after_they_last_occurred() -> None:
     cluster = started_cluster(image="vllm/vllm-openai:v0.99.0")
     cluster.advance(7200)
-    pulls = [e for e in cluster.events() if e["involvedObject"]["kind"] == "Pod"]
-    # a burst of 25 in the first minutes, then one in five minutes
-    assert sum(event["count"] or 1 for event in pulls) <= 25 + 7200 / 300 + 2
     assert cluster.events("ScalingReplicaSet") == []
     assert all(e["lastTimestamp"] or e["eventTime"] for e in cluster.events())
+    now = cluster.clock.time()
+    assert all(now - parse_timestamp(e["lastTimestamp"]) <= 3600 for e in cluster.events("BackOff"))
 
 
-def test_events_that_differ_in_a_name_alone_are_combined_from_the_tenth_on() -> None:
-    cluster = ClusterFixture()
-    cluster.node()
-    quota = {"metadata": {"namespace": "lab", "name": "none"}, "spec": {"hard": {"pods": "0"}}}
-    cluster.create(RESOURCEQUOTAS, quota)
-    cluster.deploy()
-    cluster.advance(500)
-    refused = cluster.events("FailedCreate")
-    combined = [e for e in refused if e["message"].startswith("(combined from similar events): ")]
-    assert (len(refused), len(combined)) == (10, 1)
-    assert combined[0]["count"] > 3
-    assert 'Error creating: pods "llm-' in combined[0]["message"]
+def test_repeated_events_are_counted_in_one_object() -> None:
+    cluster = started_cluster(image="vllm/vllm-openai:v0.99.0")
+    cluster.until(lambda: any(e["count"] > 2 for e in cluster.events("BackOff")))
+    (event,) = cluster.events("BackOff")
+    assert event["firstTimestamp"] < event["lastTimestamp"]
+
+
+def test_repeated_events_of_the_scheduler_are_a_series() -> None:
+    cluster = started_cluster(gpus=16)
+    cluster.advance(700)
+    (event,) = cluster.events("FailedScheduling")
+    assert event["series"]["count"] == 3, "tried again every five minutes"
+    assert event["series"]["lastObservedTime"] > event["eventTime"]
 
 
 def test_a_namespace_goes_with_all_that_is_in_it() -> None:

@@ -256,7 +256,7 @@ def test_the_back_off_doubles_up_to_five_minutes() -> None:
         f"Back-off restarting failed container inference-server in pod {meta['name']}_lab"
         f"({meta['uid']})"
     )
-    assert event["count"] == 3, "the recorder's limit holds back the rest"
+    assert event["count"] >= len(delays)
 
 
 def test_the_first_crash_restarts_at_once_and_keeps_the_log_of_the_previous_instance() -> None:

@@ -151,7 +151,7 @@ class ContainerContext:
         if self.status.set_waiting(reason, message):
             self.on_change()
 
-    def event(self, message: EventMessage, **values: object) -> None:
+    def event(self, message: EventMessage, /, **values: object) -> None:
         """Records an Event about this container."""
         field_name = "initContainers" if self.init else "containers"
         path = f"spec.{field_name}{{{self.name}}}"

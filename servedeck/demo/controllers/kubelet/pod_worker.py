@@ -169,7 +169,7 @@ class PodWorker:
         if not self._stopping:
             self._start_due_containers()
 
-    def _record(self, message: EventMessage, *, path: str = "", **values: object) -> None:
+    def _record(self, message: EventMessage, /, *, path: str = "", **values: object) -> None:
         self._services.recorder.record(
             self.object, message, path=path, host=self.info.node, **values
         )
