@@ -8,7 +8,6 @@ from typing import Any
 
 from servedeck.demo.api.tables.workload_printers import (
     NONE,
-    UNKNOWN,
     age,
     elapsed,
     format_labels,
@@ -148,99 +147,6 @@ def pvc(obj: Json, now: datetime) -> list[Any]:
         age(obj, now),
         lookup(obj, "spec.volumeMode") or _UNSET,
     ]
-
-
-def persistent_volume(obj: Json, now: datetime) -> list[Any]:
-    ref = lookup(obj, "spec.claimRef")
-    return [
-        name(obj),
-        lookup(obj, "spec.capacity.storage") or "",
-        _modes(lookup(obj, "spec.accessModes")),
-        lookup(obj, "spec.persistentVolumeReclaimPolicy") or "",
-        "Terminating" if "deletionTimestamp" in obj["metadata"] else lookup(obj, "status.phase"),
-        f"{ref.get('namespace')}/{ref.get('name')}" if ref else "",
-        lookup(obj, "spec.storageClassName") or "",
-        lookup(obj, "spec.volumeAttributesClassName") or _UNSET,
-        lookup(obj, "status.reason") or "",
-        age(obj, now),
-        lookup(obj, "spec.volumeMode") or _UNSET,
-    ]
-
-
-def storageclass(obj: Json, now: datetime) -> list[Any]:
-    mark = "storageclass.kubernetes.io/is-default-class"
-    default = (obj["metadata"].get("annotations") or {}).get(mark) == "true"
-    return [
-        name(obj) + (" (default)" if default else ""),
-        obj.get("provisioner"),
-        obj.get("reclaimPolicy", "Delete"),
-        obj.get("volumeBindingMode", "Immediate"),
-        str(bool(obj.get("allowVolumeExpansion"))).lower(),
-        age(obj, now),
-    ]
-
-
-def ingress(obj: Json, now: datetime) -> list[Any]:
-    hosts = [rule["host"] for rule in lookup(obj, "spec.rules") or () if rule.get("host")]
-    addresses = [
-        i.get("ip") or i.get("hostname", "")
-        for i in lookup(obj, "status.loadBalancer.ingress") or ()
-    ]
-    return [
-        name(obj),
-        lookup(obj, "spec.ingressClassName") or NONE,
-        _join_some(hosts) if hosts else "*",
-        ",".join(addresses),
-        "80, 443" if lookup(obj, "spec.tls") else "80",
-        age(obj, now),
-    ]
-
-
-def ingressclass(obj: Json, now: datetime) -> list[Any]:
-    parameters = lookup(obj, "spec.parameters") or {}
-    kind = parameters.get("kind", "")
-    kind += f".{parameters['apiGroup']}" if parameters.get("apiGroup") else ""
-    shown = f"{kind}/{parameters.get('name', '')}" if parameters else NONE
-    return [name(obj), lookup(obj, "spec.controller") or "", shown, age(obj, now)]
-
-
-def autoscaler(obj: Json, now: datetime) -> list[Any]:
-    spec, status = obj.get("spec") or {}, obj.get("status") or {}
-    ref = spec.get("scaleTargetRef") or {}
-    current = status.get("currentMetrics") or []
-    targets = []
-    for index, metric in enumerate(spec.get("metrics") or ()):
-        now_metric = current[index] if index < len(current) else {}
-        targets.append(_metric(metric, now_metric))
-    minimum = spec.get("minReplicas")
-    return [
-        name(obj),
-        f"{ref.get('kind')}/{ref.get('name')}",
-        ", ".join(targets[:2]) + (f" + {len(targets) - 2} more..." if len(targets) > 2 else "")
-        or NONE,
-        str(minimum) if minimum is not None else _UNSET,
-        spec.get("maxReplicas"),
-        status.get("currentReplicas", 0),
-        age(obj, now),
-    ]
-
-
-def _metric(metric: Json, now_metric: Json) -> str:
-    kind = str(metric.get("type", ""))
-    key = kind[:1].lower() + kind[1:]
-    target = lookup(metric, f"{key}.target") or {}
-    found = lookup(now_metric, f"{key}.current") or {}
-    if kind == "Resource" and "averageUtilization" in target:
-        used = found.get("averageUtilization")
-        shown = f"{used}%" if used is not None else UNKNOWN
-        return f"{lookup(metric, 'resource.name')}: {shown}/{target['averageUtilization']}%"
-    average = "averageValue" in target
-    field = "averageValue" if average else "value"
-    return f"{found.get(field, UNKNOWN)}/{target.get(field)}{' (avg)' if average else ''}"
-
-
-def lease(obj: Json, now: datetime) -> list[Any]:
-    return [name(obj), lookup(obj, "spec.holderIdentity") or "", age(obj, now)]
 
 
 def httproute(obj: Json, now: datetime) -> list[Any]:

@@ -3,14 +3,14 @@ pkg/printers/internalversion/printers.go."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
 
-from servedeck.demo.api.tables import other_printers as m
-from servedeck.demo.api.tables import workload_printers as c
+from servedeck.demo.api.tables import other_printers as others
+from servedeck.demo.api.tables import workload_printers as workloads
 from servedeck.demo.resources import (
     AUTOSCALERS,
     CONFIGMAPS,
@@ -79,8 +79,9 @@ class TableLayout(NamedTuple):
 _TYPES = {"#": "integer", "@": "date", "?": "boolean"}
 
 
-def _make_layout(names: str, cells: CellsFunction) -> TableLayout:
-    """`names` is comma-separated; "+" marks a wide column, "#" a number, "@" a date, "?" a bool."""
+def _make_layout(names: str, cells: CellsFunction | None = None) -> TableLayout:
+    """`names` is comma-separated; "+" marks a wide column, "#" a number, "@" a date, "?" a bool.
+    Without `cells` the rows only have name and age."""
     columns = []
     for raw in names.split(","):
         name = raw.lstrip("".join(_TYPES) + "+")
@@ -88,22 +89,37 @@ def _make_layout(names: str, cells: CellsFunction) -> TableLayout:
         columns.append(
             TableColumn(name, kind, "name" if name == "Name" else "", raw.startswith("+"), name)
         )
-    return TableLayout(tuple(columns), cells)
+    return TableLayout(tuple(columns), cells or _name_and_age_cells(columns))
+
+
+def _name_and_age_cells(columns: Sequence[TableColumn]) -> CellsFunction:
+    """For kinds that nothing in the demo runs or shows."""
+    placeholders = {"integer": 0, "boolean": False}
+
+    def cells(obj: Json, now: datetime) -> list[Any]:
+        known = {"Name": workloads.name(obj), "Age": workloads.age(obj, now)}
+        return [
+            known.get(column.name, placeholders.get(column.type, workloads.UNKNOWN))
+            for column in columns
+        ]
+
+    return cells
 
 
 def _pod_cells(obj: Json, now: datetime) -> list[Any]:
+    """By the rule of the dashboard itself, so this Table is no evidence that the rule is right."""
     record = msgspec.convert(obj, Pod)
     found = pods.columns(record)
     return [
-        c.name(obj),
+        workloads.name(obj),
         found.ready,
         found.status,
         pods.restarts_text(found, now),
-        c.age(obj, now),
-        c.lookup(obj, "status.podIP") or c.NONE,
-        c.lookup(obj, "spec.nodeName") or c.NONE,
-        c.lookup(obj, "status.nominatedNodeName") or c.NONE,
-        c.readiness_gates(obj),
+        workloads.age(obj, now),
+        workloads.lookup(obj, "status.podIP") or workloads.NONE,
+        workloads.lookup(obj, "spec.nodeName") or workloads.NONE,
+        workloads.lookup(obj, "status.nominatedNodeName") or workloads.NONE,
+        workloads.readiness_gates(obj),
     ]
 
 
@@ -112,70 +128,71 @@ _LAYOUTS: dict[Resource, TableLayout] = {
         "Name,Ready,Status,Restarts,Age,+IP,+Node,+Nominated Node,+Readiness Gates", _pod_cells
     ),
     DEPLOYMENTS: _make_layout(
-        "Name,Ready,Up-to-date,Available,Age,+Containers,+Images,+Selector", c.deployment
+        "Name,Ready,Up-to-date,Available,Age,+Containers,+Images,+Selector", workloads.deployment
     ),
     REPLICASETS: _make_layout(
-        "Name,#Desired,#Current,#Ready,Age,+Containers,+Images,+Selector", c.replicaset
+        "Name,#Desired,#Current,#Ready,Age,+Containers,+Images,+Selector", workloads.replicaset
     ),
     REPLICATIONCONTROLLERS: _make_layout(
-        "Name,#Desired,#Current,#Ready,Age,+Containers,+Images,+Selector", c.replicaset
+        "Name,#Desired,#Current,#Ready,Age,+Containers,+Images,+Selector", workloads.replicaset
     ),
-    STATEFULSETS: _make_layout("Name,Ready,Age,+Containers,+Images", c.statefulset),
+    STATEFULSETS: _make_layout("Name,Ready,Age,+Containers,+Images"),
     DAEMONSETS: _make_layout(
         "Name,#Desired,#Current,#Ready,#Up-to-date,#Available,Node Selector,Age,+Containers,"
-        "+Images,+Selector",
-        c.daemonset,
+        "+Images,+Selector"
     ),
-    JOBS: _make_layout("Name,Status,Completions,Duration,Age,+Containers,+Images,+Selector", c.job),
+    JOBS: _make_layout("Name,Status,Completions,Duration,Age,+Containers,+Images,+Selector"),
     CRONJOBS: _make_layout(
-        "Name,Schedule,Timezone,?Suspend,#Active,Last Schedule,Age,+Containers,+Images,+Selector",
-        c.cronjob,
+        "Name,Schedule,Timezone,?Suspend,#Active,Last Schedule,Age,+Containers,+Images,+Selector"
     ),
     NODES: _make_layout(
         "Name,Status,Roles,Age,Version,+Internal-IP,+External-IP,+OS-Image,+Kernel-Version,"
         "+Container-Runtime",
-        c.node,
+        workloads.node,
     ),
-    NAMESPACES: _make_layout("Name,Status,Age", c.namespace),
-    SERVICES: _make_layout("Name,Type,Cluster-IP,External-IP,Port(s),Age,+Selector", m.service),
-    ENDPOINTS: _make_layout("Name,Endpoints,Age", m.endpoints),
-    ENDPOINTSLICES: _make_layout("Name,AddressType,Ports,Endpoints,Age", m.endpointslice),
+    NAMESPACES: _make_layout("Name,Status,Age", workloads.namespace),
+    SERVICES: _make_layout(
+        "Name,Type,Cluster-IP,External-IP,Port(s),Age,+Selector", others.service
+    ),
+    ENDPOINTS: _make_layout("Name,Endpoints,Age", others.endpoints),
+    ENDPOINTSLICES: _make_layout("Name,AddressType,Ports,Endpoints,Age", others.endpointslice),
     EVENTS: _make_layout(
-        "Last Seen,Type,Reason,Object,+Subobject,+Source,Message,+First Seen,+Count,+Name", m.event
+        "Last Seen,Type,Reason,Object,+Subobject,+Source,Message,+First Seen,+Count,+Name",
+        others.event,
     ),
     EVENTS_V1: _make_layout(
-        "Last Seen,Type,Reason,Object,+Subobject,+Source,Message,+First Seen,+Count,+Name", m.event
+        "Last Seen,Type,Reason,Object,+Subobject,+Source,Message,+First Seen,+Count,+Name",
+        others.event,
     ),
-    CONFIGMAPS: _make_layout("Name,Data,Age", m.configmap),
-    SECRETS: _make_layout("Name,Type,Data,Age", m.secret),
-    SERVICEACCOUNTS: _make_layout("Name,Age", c.name_and_age),
-    LIMITRANGES: _make_layout("Name,@Created At", c.name_and_created),
-    CUSTOMRESOURCEDEFINITIONS: _make_layout("Name,@Created At", c.name_and_created),
-    RESOURCEQUOTAS: _make_layout("Name,Request,Limit,Age", m.resource_quota),
+    CONFIGMAPS: _make_layout("Name,Data,Age", others.configmap),
+    SECRETS: _make_layout("Name,Type,Data,Age", others.secret),
+    SERVICEACCOUNTS: _make_layout("Name,Age", workloads.name_and_age),
+    LIMITRANGES: _make_layout("Name,@Created At", workloads.name_and_created),
+    CUSTOMRESOURCEDEFINITIONS: _make_layout("Name,@Created At", workloads.name_and_created),
+    RESOURCEQUOTAS: _make_layout("Name,Request,Limit,Age", others.resource_quota),
     PERSISTENTVOLUMECLAIMS: _make_layout(
         "Name,Status,Volume,Capacity,Access Modes,StorageClass,VolumeAttributesClass,Age,"
         "+VolumeMode",
-        m.pvc,
+        others.pvc,
     ),
     PERSISTENTVOLUMES: _make_layout(
         "Name,Capacity,Access Modes,Reclaim Policy,Status,Claim,StorageClass,"
-        "VolumeAttributesClass,Reason,Age,+VolumeMode",
-        m.persistent_volume,
+        "VolumeAttributesClass,Reason,Age,+VolumeMode"
     ),
     STORAGECLASSES: _make_layout(
-        "Name,Provisioner,ReclaimPolicy,VolumeBindingMode,AllowVolumeExpansion,Age", m.storageclass
+        "Name,Provisioner,ReclaimPolicy,VolumeBindingMode,AllowVolumeExpansion,Age"
     ),
-    INGRESSES: _make_layout("Name,Class,Hosts,Address,Ports,Age", m.ingress),
-    INGRESSCLASSES: _make_layout("Name,Controller,Parameters,Age", m.ingressclass),
-    AUTOSCALERS: _make_layout("Name,Reference,Targets,MinPods,MaxPods,Replicas,Age", m.autoscaler),
-    LEASES: _make_layout("Name,Holder,Age", m.lease),
-    HTTPROUTES: _make_layout("Name,Hostnames,Age", m.httproute),
-    GATEWAYS: _make_layout("Name,Class,Address,Programmed,Age", m.gateway),
+    INGRESSES: _make_layout("Name,Class,Hosts,Address,Ports,Age"),
+    INGRESSCLASSES: _make_layout("Name,Controller,Parameters,Age"),
+    AUTOSCALERS: _make_layout("Name,Reference,Targets,MinPods,MaxPods,Replicas,Age"),
+    LEASES: _make_layout("Name,Holder,Age"),
+    HTTPROUTES: _make_layout("Name,Hostnames,Age", others.httproute),
+    GATEWAYS: _make_layout("Name,Class,Address,Programmed,Age", others.gateway),
     SCALEDOBJECTS: _make_layout(
-        "Name,ScaleTargetKind,ScaleTargetName,Min,Max,Ready,Active,Age", m.scaledobject
+        "Name,ScaleTargetKind,ScaleTargetName,Min,Max,Ready,Active,Age", others.scaledobject
     ),
 }
-_DEFAULT_LAYOUT = _make_layout("Name,@Created At", c.name_and_created)
+_DEFAULT_LAYOUT = _make_layout("Name,@Created At", workloads.name_and_created)
 
 
 def make_table(

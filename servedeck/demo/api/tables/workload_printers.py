@@ -111,61 +111,6 @@ def replicaset(obj: Json, now: datetime) -> list[Any]:
     ]
 
 
-def statefulset(obj: Json, now: datetime) -> list[Any]:
-    ready = lookup(obj, "status.readyReplicas") or 0
-    desired = lookup(obj, "spec.replicas") or 0
-    return [name(obj), f"{ready}/{desired}", age(obj, now), *_container_cells(obj)]
-
-
-def daemonset(obj: Json, now: datetime) -> list[Any]:
-    status = obj.get("status") or {}
-    return [
-        name(obj),
-        status.get("desiredNumberScheduled", 0),
-        status.get("currentNumberScheduled", 0),
-        status.get("numberReady", 0),
-        status.get("updatedNumberScheduled", 0),
-        status.get("numberAvailable", 0),
-        format_labels(lookup(obj, "spec.template.spec.nodeSelector")),
-        age(obj, now),
-        *_container_cells(obj),
-        format_label_selector(lookup(obj, "spec.selector")),
-    ]
-
-
-def job(obj: Json, now: datetime) -> list[Any]:
-    status = obj.get("status") or {}
-    conditions = {c["type"] for c in status.get("conditions") or () if c["status"] == "True"}
-    state = next((t for t in ("Complete", "Failed", "Suspended") if t in conditions), "Running")
-    begun, ended = status.get("startTime"), status.get("completionTime")
-    lasted = elapsed(begun, datetime.fromisoformat(ended) if ended else now) if begun else ""
-    wanted = lookup(obj, "spec.completions") or 1
-    return [
-        name(obj),
-        state,
-        f"{status.get('succeeded', 0)}/{wanted}",
-        lasted,
-        age(obj, now),
-        *_container_cells(obj),
-        format_label_selector(lookup(obj, "spec.selector")),
-    ]
-
-
-def cronjob(obj: Json, now: datetime) -> list[Any]:
-    last = lookup(obj, "status.lastScheduleTime")
-    return [
-        name(obj),
-        lookup(obj, "spec.schedule"),
-        lookup(obj, "spec.timeZone") or NONE,
-        bool(lookup(obj, "spec.suspend")),
-        len(lookup(obj, "status.active") or ()),
-        elapsed(last, now) if last else NONE,
-        age(obj, now),
-        *_container_cells(obj.get("spec", {}).get("jobTemplate") or {}),
-        format_label_selector(lookup(obj, "spec.jobTemplate.spec.selector")),
-    ]
-
-
 def node(obj: Json, now: datetime) -> list[Any]:
     ready = next(
         (c for c in lookup(obj, "status.conditions") or () if c["type"] == "Ready"), {"status": ""}
