@@ -42,7 +42,7 @@ _COUNT = re.compile(r"  (?P<kept>[\d,]+) lines?(?:, (?P<gone>[\d,]+) older dropp
 _LIMIT = 90.0
 
 
-class Torrent(NodeRuntime):
+class LogServer(NodeRuntime):
     """Nodes on which every container writes as fast as its reader reads."""
 
     async def logs(
@@ -79,7 +79,7 @@ async def serve(kubeconfig: Path) -> None:
     cluster.deploy()
     cluster.until(cluster.ready)
     server = ApiServer(
-        cluster.store, Torrent(cluster.controllers.kubelet, cluster.clock), [access.admin()]
+        cluster.store, LogServer(cluster.controllers.kubelet, cluster.clock), [access.admin()]
     )
     await server.start()
     kubeconfig.write_text(json.dumps(server.kubeconfig()))

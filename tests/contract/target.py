@@ -179,7 +179,7 @@ class RealBackend:
 
 
 class DemoBackend:
-    """The demo's API server and controllers, without its story, in a thread of their own. Its
+    """The demo's API server and controllers, without its scenario, in a thread of their own. Its
     clock runs fast, so that a Pod is up within a second."""
 
     name = "demo"

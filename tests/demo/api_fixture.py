@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 
 class FakeKubelet:
-    """Records what it is asked, and answers from what the test set."""
+    """Records requests and responds with what the test has set."""
 
     def __init__(self) -> None:
         self.options: list[LogOptions] = []

@@ -1,4 +1,4 @@
-"""A demo cluster without its API and story, on a clock that a test moves."""
+"""A demo cluster without API server and incidents, on a clock that a test moves."""
 
 from __future__ import annotations
 

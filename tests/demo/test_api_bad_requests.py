@@ -1,4 +1,4 @@
-"""Malformed requests are refused with a Status and never end the server."""
+"""Malformed requests are rejected with a Status and never end the server."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def raw(api: Api, request: bytes) -> bytes:
         (b"BREW /api HTTP/1.1\r\nHost: x\r\n\r\n", 405),
     ],
 )
-async def test_what_is_not_http_gets_a_status_too(api: Api, request_: bytes, code: int) -> None:
+async def test_invalid_http_also_gets_a_status(api: Api, request_: bytes, code: int) -> None:
     head, _, body = (await raw(api, request_)).partition(b"\r\n\r\n")
     assert head.split()[1] == str(code).encode()
     status = json.loads(body)
@@ -43,7 +43,7 @@ async def test_what_is_not_http_gets_a_status_too(api: Api, request_: bytes, cod
     assert (await api.send("GET", "/api"))[0] == 200
 
 
-async def test_a_body_that_is_only_announced(api: Api) -> None:
+async def test_a_content_length_beyond_the_limit_is_rejected(api: Api) -> None:
     head = (
         f"POST /{api.user.token}/api/v1/namespaces HTTP/1.1\r\nHost: x\r\n"
         "Content-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n"
@@ -69,17 +69,17 @@ BODIES = [
 
 @pytest.mark.parametrize("body", BODIES, ids=range(len(BODIES)))
 @pytest.mark.parametrize("media", ["application/json", "application/yaml"])
-async def test_strange_bodies_are_refused(api: Api, body: bytes, media: str) -> None:
+async def test_malformed_bodies_are_rejected(api: Api, body: bytes, media: str) -> None:
     path = "/api/v1/namespaces/a/configmaps"
     code, text = await api.send("POST", path, body, Content_Type=media)
     if b"NaN" in body and media == "application/yaml":
-        assert code == 201  # in YAML that is a word
+        assert code == 201  # NaN is a string in YAML
         return
     assert code in (400, 422), text
     assert json.loads(text)["kind"] == "Status"
 
 
-async def test_aliases_of_yaml_do_not_unfold(api: Api) -> None:
+async def test_yaml_aliases_are_rejected(api: Api) -> None:
     bomb = b"a: &a [x,x,x,x,x,x,x,x,x]\n" + b"".join(
         b"%c: &%c [*%c,*%c,*%c,*%c,*%c,*%c,*%c,*%c]\n" % ((n, n) + (n - 1,) * 8)
         for n in range(ord("b"), ord("m"))
@@ -141,7 +141,7 @@ async def test_random_requests_never_end_the_server(api: Api) -> None:
         code, text = await api.send(
             method, path, rng.choice(bodies), Content_Type=rng.choice(medias)
         )
-        # 500 is for what server-side apply cannot type, and for a watch of a bad version
+        # 500 is the response to an apply of a wrong type, and to a watch of an invalid version
         internal = code == 500 and b"InternalError" in text
         assert 200 <= code < 600 and not internal, (method, path, text)
     assert (await api.send("GET", "/api/v1/namespaces"))[0] == 200

@@ -22,15 +22,15 @@ async def test_applying_the_same_a_second_later_changes_nothing(
 ) -> None:
     path = "/api/v1/namespaces/a/configmaps/c?fieldManager=f"
     body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "labels": {}}}
-    told = []
+    responses = []
     for second in (1, 2, 3):
         monkeypatch.setattr(api.store, "timestamp", lambda at=second: f"2026-01-01T00:00:0{at}Z")
         code, text = await api.send(
             "PATCH", path, json.dumps(body).encode(), Content_Type="application/apply-patch+yaml"
         )
-        told.append((code, json.loads(text)))
-    first = told[0][1]
-    assert told == [(201, first), (200, first), (200, first)]
+        responses.append((code, json.loads(text)))
+    first = responses[0][1]
+    assert responses == [(201, first), (200, first), (200, first)]
     body["data"] = {"k": "v"}
     _, text = await api.send(
         "PATCH", path, json.dumps(body).encode(), Content_Type="application/apply-patch+yaml"
@@ -123,7 +123,7 @@ async def test_a_request_reaches_the_port(api: Api, name: str) -> None:
     assert (request.method, request.body) == ("POST", b"{}")
     assert request.path == "/v1/chat?stream=1&q=a%20b"
     assert request.headers["X-Async"] == "true"
-    # the API server keeps the client's credentials to itself
+    # the API server does not forward the client's credentials
     assert "Authorization" not in request.headers
 
 
@@ -145,7 +145,7 @@ async def test_a_stream_comes_chunk_by_chunk(api: Api) -> None:
         assert await answer.content.read() == b"data: 2\n\n"
 
 
-async def test_nobody_listens(api: Api) -> None:
+async def test_a_port_without_a_listener_is_unavailable(api: Api) -> None:
     place_pod(api)
     api.kubelet.answer = None
     code, text = await api.send("GET", "/api/v1/namespaces/a/pods/p:9/proxy/")
@@ -167,7 +167,7 @@ async def test_a_token_is_needed(api: Api) -> None:
         assert answer.status == 401
 
 
-async def test_the_token_may_stand_in_the_path(api: Api) -> None:
+async def test_the_token_may_be_in_the_path(api: Api) -> None:
     config = api.server.kubeconfig()
     assert config["current-context"] == "demo"
     servers = [entry["cluster"]["server"] for entry in config["clusters"]]
@@ -179,7 +179,7 @@ async def test_the_token_may_stand_in_the_path(api: Api) -> None:
     assert config["contexts"][1]["context"]["namespace"] == "a"
 
 
-async def test_a_member_stays_in_the_namespace(api: Api) -> None:
+async def test_a_namespace_admin_is_limited_to_the_namespace(api: Api) -> None:
     token = api.member.token
     assert (await api.send("GET", "/api/v1/namespaces/a/pods", token=token))[0] == 200
     assert (await api.send("GET", "/api/v1/pods", token=token))[0] == 403
@@ -195,7 +195,7 @@ async def test_every_user_may_discover(api: Api) -> None:
             assert answer.status == 200
 
 
-def test_it_listens_on_loopback_alone() -> None:
+def test_it_only_listens_on_loopback() -> None:
     from servedeck.demo.api import server
 
     assert server.HOST == "127.0.0.1"

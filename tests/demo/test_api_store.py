@@ -1,4 +1,4 @@
-"""The store by itself: versions, history, deletion, watches, keeping."""
+"""The store: versions, change logs, deletion, watches, saving."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_the_same_seed_gives_the_same_names(store: ObjectStore) -> None:
     assert names(3) == names(3) != names(4)
 
 
-def test_a_write_that_changes_nothing_is_none(store: ObjectStore) -> None:
+def test_a_write_without_a_difference_makes_no_change(store: ObjectStore) -> None:
     made = store.create(CONFIGMAPS, configmap(k="v"))
     seen: list[ObjectChange] = []
     store.subscribe(seen.append)
@@ -100,7 +100,7 @@ def test_a_pod_on_a_node_waits_for_its_kubelet(store: ObjectStore) -> None:
     assert store.find(PODS, "a", "p") is None
 
 
-def test_a_pod_without_a_node_goes_at_once(store: ObjectStore) -> None:
+def test_a_pod_without_a_node_is_deleted_at_once(store: ObjectStore) -> None:
     store.create(PODS, pod())
     store.delete(PODS, "a", "p")
     assert store.find(PODS, "a", "p") is None
@@ -115,7 +115,7 @@ def test_propagation_leaves_work_for_the_garbage_collector(store: ObjectStore) -
         assert store.find(CONFIGMAPS, "a", policy.lower()) is None
 
 
-def test_listeners_hear_changes_in_order_though_one_of_them_writes(store: ObjectStore) -> None:
+def test_listeners_get_changes_in_order_even_if_one_of_them_writes(store: ObjectStore) -> None:
     heard: list[str] = []
 
     def writes(change: ObjectChange) -> None:
@@ -142,7 +142,7 @@ async def test_a_watch_resumes_where_it_ended(store: ObjectStore) -> None:
     assert await watch.next(0.01) == []
 
 
-async def test_a_reader_that_is_too_slow_is_told(
+async def test_a_reader_that_is_too_slow_overflows(
     store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Subscription, "MAX_PENDING", 3)
@@ -177,7 +177,7 @@ def test_a_snapshot_is_the_state_of_then(store: ObjectStore) -> None:
     assert found["a", "kept"]["data"] == {"k": "old"}
 
 
-def test_what_was_kept_comes_back(store: ObjectStore, tmp_path: Path) -> None:
+def test_a_saved_store_is_loaded(store: ObjectStore, tmp_path: Path) -> None:
     file = tmp_path / "state.json"
     made = store.create(CONFIGMAPS, configmap(k="v"))
     store.dump(file)
@@ -193,7 +193,7 @@ def test_what_was_kept_comes_back(store: ObjectStore, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"resourceVersion": 1, "objects": {"v1/nope": [{}]}}', "\xff"]
 )
-def test_a_file_that_holds_no_state(store: ObjectStore, tmp_path: Path, text: str) -> None:
+def test_a_file_without_a_state_is_rejected(store: ObjectStore, tmp_path: Path, text: str) -> None:
     file = tmp_path / "state.json"
     file.write_bytes(text.encode("latin-1"))
     with pytest.raises(ValueError, match="does not hold the state of a demo cluster"):

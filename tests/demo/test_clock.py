@@ -95,7 +95,7 @@ async def test_sleep_waits_on_this_clock() -> None:
 
 
 @pytest.mark.parametrize("speed", [0.0, -1.0, float("inf"), float("nan")])
-async def test_a_speed_that_is_none_is_refused(speed: float) -> None:
+async def test_an_invalid_speed_is_rejected(speed: float) -> None:
     with pytest.raises(ValueError, match="positive number"):
         Clock(0.0).start(speed)
 

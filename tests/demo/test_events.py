@@ -31,7 +31,7 @@ def test_repeated_events_of_the_scheduler_are_a_series() -> None:
     assert event["series"]["lastObservedTime"] > event["eventTime"]
 
 
-def test_a_namespace_goes_with_all_that_is_in_it() -> None:
+def test_a_namespace_is_deleted_with_its_content() -> None:
     cluster = started_cluster(replicas=2)
     cluster.until(cluster.ready)
     cluster.store.delete(NAMESPACES, "", "lab")

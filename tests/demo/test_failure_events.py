@@ -1,6 +1,5 @@
-"""What the Events of each failure say, word for word. The kubelet's can be held to nothing that
-runs here, so they are written out: the places in Kubernetes are named in
-servedeck/demo/event_messages.py.
+"""The exact messages of the Events of each failure. Those of the kubelet cannot be compared with a
+real one here, so they are written out; servedeck/demo/event_messages.py names their sources.
 """
 
 from __future__ import annotations
@@ -220,14 +219,14 @@ def test_the_events_of_a_failure(case: Case) -> None:
     cluster.until(lambda: wanted <= said(cluster))
 
 
-def test_every_warning_of_the_demo_is_among_them() -> None:
-    told = {pair for case in CASES for pair in pairs(case.warnings)}
-    for word in vars(event_messages).values():
-        if isinstance(word, event_messages.EventMessage) and word.type == "Warning":
-            pattern = re.sub(r"\\{\w+\\}", ".+", re.escape(word.template))
-            assert any(reason == word.reason and re.fullmatch(pattern, m) for reason, m in told), (
-                word
-            )
+def test_every_warning_of_the_demo_is_covered() -> None:
+    covered = {pair for case in CASES for pair in pairs(case.warnings)}
+    for message in vars(event_messages).values():
+        if isinstance(message, event_messages.EventMessage) and message.type == "Warning":
+            pattern = re.sub(r"\\{\w+\\}", ".+", re.escape(message.template))
+            assert any(
+                reason == message.reason and re.fullmatch(pattern, m) for reason, m in covered
+            ), message
 
 
 def pairs(messages: dict[str, list[str]]) -> Iterator[tuple[str, str]]:

@@ -75,7 +75,7 @@ def test_a_name_that_is_no_image() -> None:
     assert "Error: InvalidImageName" in cluster.messages("Failed")
 
 
-def test_a_pull_takes_its_time_and_the_next_finds_the_image() -> None:
+def test_a_pull_takes_time_and_the_next_one_finds_the_image() -> None:
     cluster = started_cluster(replicas=1)
     cluster.until(cluster.ready)
     (pulled,) = cluster.messages("Pulled")
@@ -93,7 +93,7 @@ def test_a_pull_takes_its_time_and_the_next_finds_the_image() -> None:
 # -- configuration ---------------------------------------------------------------------------------
 
 
-def test_a_missing_secret_and_its_coming() -> None:
+def test_a_missing_secret_that_is_created_later() -> None:
     reference = {"secretKeyRef": {"name": "hf-token", "key": "token"}}
     cluster = started_cluster(env=[{"name": "HF_TOKEN", "valueFrom": reference}])
     assert wait_for_reason(cluster, "CreateContainerConfigError") == 'secret "hf-token" not found'

@@ -93,7 +93,7 @@ async def test_a_chat_is_streamed_as_server_sent_events(cluster: ClusterFixture)
         ({**CHAT, "max_tokens": "many"}, 400),
     ],
 )
-async def test_bad_requests_are_told_what_is_wrong(
+async def test_bad_requests_get_an_error_message(
     cluster: ClusterFixture, sent: object, status: int
 ) -> None:
     response = await ask(cluster, "POST", "/v1/chat/completions", sent)
@@ -122,7 +122,7 @@ async def test_an_embedding_server_embeds_and_does_not_chat() -> None:
     assert not any('/v1/chat/completions HTTP/1.1" 200' in line for line in lines)
 
 
-async def test_a_transformer_hands_on_to_the_inference_server_beside_it() -> None:
+async def test_a_transformer_forwards_to_the_inference_server_of_its_pod() -> None:
     cluster = ClusterFixture()
     cluster.node()
     cluster.deploy()
@@ -143,7 +143,7 @@ async def test_a_transformer_hands_on_to_the_inference_server_beside_it() -> Non
     assert "INFO:     Uvicorn running on http://0.0.0.0:8080 (Press CTRL+C to quit)" in lines
 
 
-async def test_nobody_listens_while_the_model_loads_or_on_another_port(
+async def test_connections_are_refused_while_the_model_loads_and_on_another_port(
     cluster: ClusterFixture,
 ) -> None:
     runtime = NodeRuntime(cluster.controllers.kubelet, cluster.clock)

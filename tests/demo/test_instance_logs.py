@@ -48,7 +48,7 @@ def furiosa() -> ClusterFixture:
     return found
 
 
-async def test_the_log_tells_the_start_and_then_requests_and_throughput(
+async def test_the_log_has_the_start_then_requests_and_throughput(
     cluster: ClusterFixture, runtime: NodeRuntime
 ) -> None:
     lines = await read_lines(runtime.logs(cluster.pod(), "inference-server", LogOptions()))
@@ -103,7 +103,7 @@ def test_the_log_read_in_parts_is_the_log_read_at_once(cluster: ClusterFixture) 
     assert parts == whole
 
 
-async def test_follow_goes_on_and_ends_with_the_container(
+async def test_follow_continues_until_the_container_ends(
     cluster: ClusterFixture, runtime: NodeRuntime
 ) -> None:
     pod = cluster.pod()
@@ -141,7 +141,7 @@ async def test_there_is_no_previous_log_without_a_previous_instance(
     assert caught.value.code == 400
 
 
-async def test_a_furiosa_server_logs_and_counts_in_its_own_way() -> None:
+async def test_a_furiosa_server_has_its_own_log_and_metrics() -> None:
     cluster = furiosa()
     runtime = NodeRuntime(cluster.controllers.kubelet, cluster.clock)
     joined = "\n".join(

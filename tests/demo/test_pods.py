@@ -52,7 +52,7 @@ def test_init_containers_run_one_after_the_other_and_before_the_server() -> None
     assert "spec.initContainers{fetch}" in paths
 
 
-def test_an_init_container_that_cannot_be_pulled_holds_the_server_back() -> None:
+def test_an_init_container_that_cannot_be_pulled_blocks_the_server() -> None:
     cluster = started(initContainers=[init("fetch", "nobody/fetch:1")])
     cluster.advance(120)
     status = cluster.pod()["status"]
@@ -72,7 +72,7 @@ def test_a_sidecar_runs_beside_the_server() -> None:
     assert fetch["state"]["terminated"]["exitCode"] == 0
 
 
-def test_a_readiness_gate_holds_a_pod_back_until_it_is_true() -> None:
+def test_a_readiness_gate_keeps_a_pod_unready_until_it_is_true() -> None:
     cluster = started(readinessGates=[{"conditionType": "servedeck.dev/cool"}])
     cluster.until(lambda: bool(cluster.pods()) and _is("ContainersReady", cluster))
     assert not _is("Ready", cluster)
@@ -89,7 +89,7 @@ def test_a_readiness_gate_holds_a_pod_back_until_it_is_true() -> None:
     cluster.until(cluster.ready)
 
 
-def test_a_deleted_pod_has_its_time_to_stop_and_a_forced_one_has_none() -> None:
+def test_a_deleted_pod_has_a_grace_period_unless_it_is_forced() -> None:
     cluster = started()
     cluster.until(cluster.ready)
     name = cluster.pod()["metadata"]["name"]

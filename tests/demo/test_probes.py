@@ -30,7 +30,7 @@ def test_a_server_that_stops_answering_is_killed_by_its_liveness_probe() -> None
     cluster.until(cluster.ready)
 
 
-def test_a_server_that_says_503_is_not_ready() -> None:
+def test_a_server_that_responds_with_503_is_not_ready() -> None:
     cluster = started_cluster(annotations={failure_simulation.UNREADY: "5m"})
     cluster.edit(lambda obj: container_of(obj).pop("livenessProbe"))
     cluster.advance(0)

@@ -1,4 +1,4 @@
-"""The demo as a process: it ends with its parent, however that ends, and leaves nothing behind."""
+"""The demo as a process: it ends with its parent, even a killed one, and leaves no files."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ time.sleep(600)
 
 @pytest.fixture(autouse=True)
 def own_temporary_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """So that what is left behind can be seen, and no other demo is swept."""
+    """Makes leftover files visible, and keeps other demos' files out of the tests."""
     found = tmp_path / "tmp"
     found.mkdir()
     monkeypatch.setenv("TMPDIR", str(found))
@@ -57,14 +57,14 @@ def wait(condition: Callable[[], bool]) -> None:
     wait_for(condition, "the condition")
 
 
-def test_the_next_start_removes_what_killed_demos_left(own_temporary_directory: Path) -> None:
+def test_the_next_start_removes_the_files_of_killed_demos(own_temporary_directory: Path) -> None:
     young, old, foreign = (own_temporary_directory / f"servedeck-demo-{n}" for n in "abc")
     for path in (young, old):
         path.mkdir()
-    os.utime(old, (1, 1))  # killed before it had its lock
+    os.utime(old, (1, 1))  # its demo was killed before it made the lock
     foreign.symlink_to(own_temporary_directory)
     dead = RuntimeDirectory()
-    os.close(dead._lock)  # as the end of its process does
+    os.close(dead._lock)  # as the end of its process would
     living = RuntimeDirectory()
     assert set(own_temporary_directory.iterdir()) == {young, foreign, living.path}
     living.remove()
@@ -97,7 +97,7 @@ def parent() -> Iterator[tuple[subprocess.Popen[bytes], int, Path]]:
         process.communicate()
 
 
-def test_a_spawned_demo_serves_its_whole_opening_and_is_gone_after() -> None:
+def test_a_spawned_demo_serves_its_initial_state_and_leaves_nothing() -> None:
     with spawn() as kubeconfig:
         assert stat.S_IMODE(kubeconfig.stat().st_mode) == 0o600
         assert stat.S_IMODE(kubeconfig.parent.stat().st_mode) == 0o700
@@ -135,7 +135,7 @@ def test_a_parent_that_is_killed_while_the_demo_starts_leaves_nothing_either(
     assert list(own_temporary_directory.iterdir()) == []
 
 
-def test_a_demo_ends_by_itself_when_nobody_holds_its_pipe() -> None:
+def test_a_demo_ends_when_its_pipe_is_closed() -> None:
     demo = DemoProcess()
     demo.kubeconfig()
     assert demo.exit_code is None
@@ -146,7 +146,7 @@ def test_a_demo_ends_by_itself_when_nobody_holds_its_pipe() -> None:
 def test_a_demo_whose_event_loop_hangs_ends_with_its_parent_too(
     own_temporary_directory: Path,
 ) -> None:
-    # 0 is the number of no process: to this child its parent is dead
+    # no process has the id 0: to this child its parent is dead
     code = (
         "import sys, time; from servedeck.demo import process;"
         "process._redirect_output = lambda log: (print('hangs', flush=True), time.sleep(3600));"
@@ -180,7 +180,7 @@ def test_a_demo_that_is_killed_itself_is_cleaned_up_by_its_parent(
     assert list(own_temporary_directory.iterdir()) == []
 
 
-def test_what_a_killed_pair_left_is_removed_by_the_next_demo(
+def test_the_files_of_a_killed_pair_are_removed_by_the_next_demo(
     own_temporary_directory: Path,
 ) -> None:
     with parent() as (process, pid, kubeconfig), spawn() as other:
@@ -205,7 +205,7 @@ def test_two_demos_run_side_by_side() -> None:
     assert not one.exists() and not two.exists()
 
 
-def test_a_demo_that_cannot_start_says_why() -> None:
+def test_a_demo_that_cannot_start_reports_the_reason() -> None:
     demo = DemoProcess(seed=0, speed=-1.0)
     with pytest.raises(DemoError, match=r"did not start: .*positive number"):
         demo.kubeconfig()
@@ -215,7 +215,7 @@ def test_a_demo_that_cannot_start_says_why() -> None:
 # -- in this process, and as a server ------------------------------------------------------------
 
 
-async def test_the_cluster_takes_up_a_saved_state(tmp_path: Path) -> None:
+async def test_the_cluster_resumes_from_a_saved_state(tmp_path: Path) -> None:
     state = tmp_path / "state.json"
     async with DemoCluster(state=state, live=False) as demo:
         demo.store.delete(DEPLOYMENTS, "search", "bge-m3")
@@ -232,14 +232,14 @@ async def get_in_thread(kubeconfig: Path, path: str) -> Json:
     return await asyncio.to_thread(get, kubeconfig, path)
 
 
-async def test_a_state_that_is_none_is_told_in_a_sentence(tmp_path: Path) -> None:
+async def test_an_invalid_state_file_is_reported_in_a_sentence(tmp_path: Path) -> None:
     state = tmp_path / "state.json"
     state.write_text("[]")
     with pytest.raises(DemoError, match="does not hold the state of a demo cluster"):
         await DemoCluster(state=state).__aenter__()
 
 
-async def test_a_state_that_cannot_be_saved_is_told_once_and_saved_when_it_can_be(
+async def test_a_failed_save_is_reported_once_and_retried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(cluster, "_SAVE_PERIOD_SECONDS", 0.01)
@@ -268,7 +268,7 @@ async def test_a_state_that_cannot_be_saved_is_told_once_and_saved_when_it_can_b
             await until(state.exists)
 
 
-async def test_a_state_that_cannot_be_saved_at_the_end_is_told_and_all_else_is_cleaned_up(
+async def test_a_failed_save_at_the_end_is_reported_and_all_else_is_cleaned_up(
     tmp_path: Path, own_temporary_directory: Path
 ) -> None:
     state = tmp_path / "folder" / "state.json"
@@ -294,7 +294,7 @@ async def test_a_state_that_cannot_be_saved_at_the_end_is_told_and_all_else_is_c
         ({"state": "/nowhere/at/all.json"}, "The directory /nowhere/at"),
     ],
 )
-def test_serve_refuses_what_makes_no_sense(
+def test_serve_rejects_invalid_options(
     options: Json, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = {"port": 0, "state": None, "seed": 0, "speed": 1.0} | options
@@ -303,7 +303,7 @@ def test_serve_refuses_what_makes_no_sense(
     assert words in error and error.count("\n") == 1
 
 
-def test_serve_says_that_a_port_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+def test_serve_reports_a_port_in_use(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -330,7 +330,7 @@ def served(state: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
         process.communicate()
 
 
-def test_a_killed_server_has_saved_what_changed_and_its_file_is_free(
+def test_a_killed_server_has_saved_its_changes_and_released_its_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     state = tmp_path / "state.json"
@@ -346,7 +346,7 @@ def test_a_killed_server_has_saved_what_changed_and_its_file_is_free(
         assert get(kubeconfig, "/api/v1/namespaces/chat/pods")["items"]
 
 
-async def test_a_state_is_saved_as_it_changes_and_no_second_demo_takes_it(tmp_path: Path) -> None:
+async def test_a_state_is_saved_as_it_changes_and_locked_for_other_demos(tmp_path: Path) -> None:
     state = tmp_path / "state.json"
     other = tmp_path / "link.json"
     other.symlink_to(state)
@@ -365,7 +365,7 @@ def _deployments(state: Path) -> str:
     return json.dumps(json.loads(state.read_text())["objects"][DEPLOYMENTS.key])
 
 
-async def test_a_demo_that_does_not_start_leaves_its_state_free(tmp_path: Path) -> None:
+async def test_a_demo_that_does_not_start_releases_its_state_file(tmp_path: Path) -> None:
     state = tmp_path / "state.json"
     state.write_text("[]")
     with pytest.raises(DemoError, match="does not hold the state"):

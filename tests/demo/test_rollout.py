@@ -21,7 +21,7 @@ def is_ready(pod: Json) -> bool:
 
 
 def watch_rollout(cluster: ClusterFixture) -> list[tuple[int, int]]:
-    """(Pods that are not going away, ready ones) after each change of a Pod from now on."""
+    """(Pods that are not being deleted, ready ones) after each change of a Pod from now on."""
     seen: list[tuple[int, int]] = []
 
     def changed(change: ObjectChange) -> None:
@@ -86,7 +86,7 @@ def test_a_rolling_update_respects_surge_and_unavailable_at_each_step(
     )
     assert max(count for count, _ in seen) <= most
     assert min(ready for _, ready in seen) >= least
-    # it made use of what it may
+    # the allowed surge or unavailability is used
     assert max(count for count, _ in seen) == most or min(ready for _, ready in seen) == least
 
 
@@ -112,7 +112,7 @@ def test_a_rollout_that_cannot_start_stops_at_its_bounds_and_keeps_serving() -> 
     assert len(cluster.replicasets()) == 2
 
 
-def test_recreate_starts_the_new_pods_when_the_old_are_gone() -> None:
+def test_recreate_starts_the_new_pods_after_the_old_are_deleted() -> None:
     cluster = ClusterFixture()
     cluster.node()
     cluster.deploy(replicas=2, strategy={"type": "Recreate"})
@@ -126,7 +126,7 @@ def test_recreate_starts_the_new_pods_when_the_old_are_gone() -> None:
     assert all(len(images) <= 1 for images in seen)
 
 
-def test_old_revisions_beyond_the_history_limit_go() -> None:
+def test_old_revisions_beyond_the_history_limit_are_deleted() -> None:
     cluster = ClusterFixture()
     cluster.node()
     cluster.deploy(revisionHistoryLimit=2)
@@ -191,7 +191,7 @@ def test_a_paused_deployment_does_not_roll_but_scales() -> None:
     )
 
 
-def test_deleting_a_deployment_takes_replicasets_and_pods_with_it() -> None:
+def test_deleting_a_deployment_deletes_its_replicasets_and_pods() -> None:
     cluster = ClusterFixture()
     cluster.node()
     cluster.deploy(replicas=2)

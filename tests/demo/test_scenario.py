@@ -38,8 +38,8 @@ class ScenarioFixture:
         self.history: list[str] = []
         self.store.subscribe(self._note)
         self.controllers = ControllerManager(self.store, self.clock, seed)
-        self.story = Scenario(self.store, self.clock, self.controllers, seed)
-        self.story.create_initial_state(NOW)
+        self.scenario = Scenario(self.store, self.clock, self.controllers, seed)
+        self.scenario.create_initial_state(NOW)
 
     def _note(self, change: ObjectChange) -> None:
         text = json.dumps(change.object, sort_keys=True)
@@ -68,15 +68,15 @@ class ScenarioFixture:
 def test_the_same_seed_gives_the_same_history_and_another_seed_another() -> None:
     fixtures = [ScenarioFixture(seed=3), ScenarioFixture(seed=3), ScenarioFixture(seed=4)]
     for fixture in fixtures:
-        fixture.story.start_incidents()
+        fixture.scenario.start_incidents()
         fixture.clock.advance(1800)
     first, second, third = fixtures
     assert len(first.history) > 1500
     assert first.history == second.history
-    assert first.story.history == second.story.history != third.story.history
+    assert first.scenario.history == second.scenario.history != third.scenario.history
 
 
-def test_the_opening_shows_all_six_states_in_several_projects() -> None:
+def test_the_initial_state_shows_all_six_states_in_several_namespaces() -> None:
     fixture = ScenarioFixture()
     servings = fixture.store.list(DEPLOYMENTS)
     assert len(servings) >= 12
@@ -97,7 +97,7 @@ def test_the_opening_shows_all_six_states_in_several_projects() -> None:
     )
 
 
-def test_the_opening_is_consistent() -> None:
+def test_the_initial_state_is_consistent() -> None:
     fixture = ScenarioFixture()
     uids = {
         obj["metadata"]["uid"]
@@ -133,15 +133,15 @@ def test_routes_are_accepted_and_services_have_endpoints() -> None:
     assert subset["ports"] == [{"name": "http", "port": 8000, "protocol": "TCP"}]
 
 
-def test_something_happens_about_every_minute_and_all_kinds_of_state_keep_coming() -> None:
+def test_an_incident_occurs_about_every_minute_and_all_of_them_recur() -> None:
     fixture = ScenarioFixture()
-    fixture.story.start_incidents()
+    fixture.scenario.start_incidents()
     fixture.clock.advance(3600)
-    assert 45 <= len(fixture.story.history) <= 110
-    assert len({line.partition(" ")[2] for line in fixture.story.history}) == 11
+    assert 45 <= len(fixture.scenario.history) <= 110
+    assert len({line.partition(" ")[2] for line in fixture.scenario.history}) == 11
     gaps = [
         _time(b) - _time(a)
-        for a, b in zip(fixture.story.history, fixture.story.history[1:], strict=False)
+        for a, b in zip(fixture.scenario.history, fixture.scenario.history[1:], strict=False)
     ]
     assert max(gaps) < 240
     oom = [
@@ -150,9 +150,9 @@ def test_something_happens_about_every_minute_and_all_kinds_of_state_keep_coming
     assert oom
 
 
-def test_the_story_recovers_and_breaks_the_same_serving() -> None:
+def test_the_scenario_repairs_and_breaks_the_same_serving() -> None:
     fixture = ScenarioFixture()
-    fixture.story.start_incidents()
+    fixture.scenario.start_incidents()
     seen: list[bool] = []
 
     def changed(change: ObjectChange) -> None:
@@ -167,16 +167,16 @@ def test_the_story_recovers_and_breaks_the_same_serving() -> None:
     assert seen[:3] == [False, True, False] or seen[:3] == [True, False, True]
 
 
-def test_what_an_operator_changes_the_story_leaves_alone_and_it_heals() -> None:
+def test_a_serving_that_an_operator_repairs_recovers_and_is_left_alone() -> None:
     fixture = ScenarioFixture()
-    fixture.story.start_incidents()
+    fixture.scenario.start_incidents()
 
-    def mend(obj: Json) -> None:
+    def repair(obj: Json) -> None:
         container = obj["spec"]["template"]["spec"]["containers"][0]
         container["image"] = VLLM_IMAGE
         container["imagePullPolicy"] = "Always"
 
-    fixture.store.mutate(DEPLOYMENTS, "vision", "qwen25-vl-7b", mend)
+    fixture.store.mutate(DEPLOYMENTS, "vision", "qwen25-vl-7b", repair)
     fixture.clock.advance(300)
     assert fixture.status("vision", "qwen25-vl-7b")["readyReplicas"] == 1
     generation = fixture.store.get(DEPLOYMENTS, "vision", "qwen25-vl-7b")["metadata"]["generation"]
@@ -188,7 +188,7 @@ def test_what_an_operator_changes_the_story_leaves_alone_and_it_heals() -> None:
     assert fixture.pods("npu-lab", "llama-31-8b") == []
 
 
-def test_adding_the_missing_secret_heals_the_npu_serving() -> None:
+def test_adding_the_missing_secret_repairs_the_npu_serving() -> None:
     fixture = ScenarioFixture()
     assert fixture.reasons("npu-lab", "llama-31-8b") == {"CreateContainerConfigError"}
     fixture.store.create(SECRETS, cluster_objects.token_secret("npu-lab")[1])
@@ -197,7 +197,7 @@ def test_adding_the_missing_secret_heals_the_npu_serving() -> None:
 
 
 @pytest.mark.parametrize("hours", [0.0, 5.0])
-def test_a_saved_state_is_taken_up_where_it_was(tmp_path: Path, hours: float) -> None:
+def test_a_saved_state_is_resumed_where_it_was(tmp_path: Path, hours: float) -> None:
     fixture = ScenarioFixture()
     fixture.clock.advance(60)
     fixture.store.dump(tmp_path / "state")

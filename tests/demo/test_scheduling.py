@@ -14,7 +14,7 @@ from tests.demo.cluster_fixture import ClusterFixture, started_cluster
 Json = dict[str, Any]
 
 
-def test_nothing_fits_and_the_scheduler_counts_why() -> None:
+def test_the_scheduler_counts_why_no_node_fits() -> None:
     cluster = ClusterFixture()
     cluster.node("full", gpus=1)
     cluster.node("cordoned", unschedulable=True)
@@ -61,7 +61,7 @@ def test_a_node_selector_and_a_toleration() -> None:
     cluster.until(cluster.ready)
 
 
-def test_a_freed_accelerator_goes_to_the_pod_that_waits() -> None:
+def test_a_freed_accelerator_is_given_to_the_pending_pod() -> None:
     cluster = ClusterFixture()
     cluster.node(gpus=1)
     cluster.deploy("first")
@@ -73,7 +73,7 @@ def test_a_freed_accelerator_goes_to_the_pod_that_waits() -> None:
     cluster.until(cluster.ready, limit=200)
 
 
-def test_a_missing_claim() -> None:
+def test_a_missing_pvc() -> None:
     claim = {"name": "data", "persistentVolumeClaim": {"claimName": "nope"}}
     cluster = started_cluster(volumes=[claim])
     cluster.until(lambda: bool(cluster.events("FailedScheduling")))
@@ -89,7 +89,7 @@ def test_a_missing_claim() -> None:
     cluster.until(cluster.ready)
 
 
-def test_a_quota_refuses_pods_and_the_deployment_says_so() -> None:
+def test_a_quota_rejects_pods_and_the_deployment_reports_it() -> None:
     cluster = ClusterFixture()
     cluster.node()
     cluster.create(

@@ -30,7 +30,7 @@ class ControllerContext:
 
     def rng(self, what: object) -> random.Random:
         """A random generator for `what`; the same in every run with this seed."""
-        return random.Random(f"{self.seed}/{what}")  # noqa: S311 - a story, not a secret
+        return random.Random(f"{self.seed}/{what}")  # noqa: S311 - a simulation, not a secret
 
 
 class WorkQueue:

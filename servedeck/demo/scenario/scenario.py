@@ -119,18 +119,21 @@ class Scenario:
         """Schedules the incidents; they occur when the clock runs."""
         if not self._generations:
             self._store_generations()
-        for plot in self._incidents():
-            rng = random.Random(f"{self._seed}/{plot.name}")  # noqa: S311 - a story, not a secret
-            self._schedule(plot, rng, plot.first_interval or plot.interval)
+        for incident in self._incidents():
+            seed = f"{self._seed}/{incident.name}"
+            rng = random.Random(seed)  # noqa: S311 - a simulation, not a secret
+            self._schedule(incident, rng, incident.first_interval or incident.interval)
 
-    def _schedule(self, plot: Incident, rng: random.Random, pause: tuple[float, float]) -> None:
-        def turn() -> None:
-            if plot.toggle(rng):
-                self.history.append(f"{self._clock.timestamp()} {plot.name}")
+    def _schedule(
+        self, incident: Incident, rng: random.Random, interval: tuple[float, float]
+    ) -> None:
+        def occur() -> None:
+            if incident.toggle(rng):
+                self.history.append(f"{self._clock.timestamp()} {incident.name}")
                 del self.history[:-500]
-            self._schedule(plot, rng, plot.interval)
+            self._schedule(incident, rng, incident.interval)
 
-        self._clock.call_later(rng.uniform(*pause), turn)
+        self._clock.call_later(rng.uniform(*interval), occur)
 
     def _incidents(self) -> list[Incident]:
         toggle = self._toggle

@@ -91,7 +91,7 @@ def plan_instance(
 ) -> InstancePlan:
     """The plan of an instance. `device_memory`: GiB of one accelerator of the node. `seed` and
     `number` (of the instance) vary the times."""
-    rng = random.Random(f"{seed}/{number}")  # noqa: S311 - a story, not a secret
+    rng = random.Random(f"{seed}/{number}")  # noqa: S311 - a simulation, not a secret
     failure = _startup_failure(server, device_memory, rng)
     if failure is not None:
         return failure

@@ -66,7 +66,7 @@ class SimulatedInstance:
 
     def rng(self, what: object) -> random.Random:
         """A random generator for `what`; the same at each call."""
-        return random.Random(f"{self.key}/{what}")  # noqa: S311 - a story, not a secret
+        return random.Random(f"{self.key}/{what}")  # noqa: S311 - a simulation, not a secret
 
     def listens(self, now: float) -> bool:
         return now >= self.ready_at and (self.ended is None or now < self.ended)

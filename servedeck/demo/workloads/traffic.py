@@ -27,7 +27,7 @@ class RequestLoad:
     """
 
     def __init__(self, mean: float, seed: str) -> None:
-        rng = random.Random(seed)  # noqa: S311 - a story, not a secret
+        rng = random.Random(seed)  # noqa: S311 - a simulation, not a secret
         self.mean = mean
         noon = rng.uniform(5.0, 9.0) * 3600
         self._day = LoadWave(_DAY, 0.45, noon)

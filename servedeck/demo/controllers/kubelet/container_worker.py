@@ -81,7 +81,7 @@ class ContainerWorker:
 
     @property
     def untouched(self) -> bool:
-        """Nothing has been done for the container yet."""
+        """Whether the container has not been started yet."""
         return not self._status.state and self.instance is None
 
     @property
@@ -340,7 +340,7 @@ class ContainerWorker:
     # -- resuming from a saved state --------------------------------------------------------------
 
     def resume(self, saved: Json) -> None:
-        """Goes on from the container's status in a saved state."""
+        """Resumes the container from its status in a saved state."""
         status = self._status
         status.state, status.last_state = saved.get("state") or {}, saved.get("lastState") or {}
         status.restarts = status.instances = int(saved.get("restartCount") or 0)

@@ -110,7 +110,7 @@ class PodWorker:
                 container.start()
 
     def resume(self) -> None:
-        """Goes on from a saved status."""
+        """Resumes the Pod from its saved status."""
         status = self.object.get("status") or {}
         self._started_at = status.get("startTime") or self._started_at
         saved = {
