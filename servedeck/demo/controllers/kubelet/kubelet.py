@@ -111,7 +111,7 @@ class Kubelet:
             self._store.delete(PODS, *key, grace=0)
 
     def _stored_key(self, uid: str) -> Key | None:
-        """The key of the worker's Pod in the store; None where it was deleted or another Pod has its
+        """The store's key of the worker's Pod; None where it was deleted or another Pod has its
         name."""
         worker = self._workers.get(uid)
         if worker is None:
