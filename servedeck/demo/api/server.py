@@ -13,7 +13,7 @@ import asyncio
 import hmac
 import logging
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import unquote
 
 import msgspec
@@ -35,10 +35,10 @@ from servedeck.demo.api import (
 )
 from servedeck.demo.api.access import DemoUser
 from servedeck.demo.api.kubelet_api import KubeletApi
-from servedeck.demo.api.request import JSON, ApiRequest, parse_bool
+from servedeck.demo.api.request import JSON, ApiRequest
+from servedeck.demo.api.routing import RequestTarget, check_method, parse_target, request_verb
 from servedeck.demo.api.status import StatusError, bad_request, method_not_allowed
 from servedeck.demo.api.write_handlers import ApiResponse
-from servedeck.demo.resources import BY_PATH, NAMESPACES, Resource
 from servedeck.demo.store.store import ObjectStore
 
 Json = dict[str, Any]
@@ -46,20 +46,6 @@ _LOG = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 _HEALTH_PATHS = ("healthz", "livez", "readyz")
-_VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
-
-
-class _RequestTarget(NamedTuple):
-    """What a path below a group and version names; `resource` None: nothing that exists."""
-
-    group: str
-    version: str
-    plural: str
-    resource: Resource | None
-    namespace: str
-    name: str
-    subresource: str
-    rest: str
 
 
 class ApiServer:
@@ -158,7 +144,7 @@ class ApiServer:
             parts = parts[1:]
         else:
             user = self._authenticate(request)
-        target = _parse_target(parts)
+        target = parse_target(parts)
         if target is None:
             return self._serve_metadata(request, parts, user)
         return await self._serve_resource(request, target, user)
@@ -220,17 +206,17 @@ class ApiServer:
         return None
 
     async def _serve_resource(
-        self, request: web.BaseRequest, target: _RequestTarget, user: DemoUser
+        self, request: web.BaseRequest, target: RequestTarget, user: DemoUser
     ) -> web.StreamResponse:
         query = {key: request.query[key] for key in request.query}
-        verb = _verb(request.method, target, query)
+        verb = request_verb(request.method, target, query)
         path = f"{target.plural}/{target.subresource}".rstrip("/")
         if not user.is_allowed(verb, target.group, path, target.namespace):
             name = target.name
             raise access.forbidden_error(user, verb, target.group, path, name, target.namespace)
         if target.resource is None:
             raise status.resource_not_found()
-        _check_method(request.method, target)
+        check_method(request.method, target)
         if (request.content_length or 0) > request_bodies.MAX_BODY_BYTES:
             raise web.HTTPRequestEntityTooLarge(
                 request_bodies.MAX_BODY_BYTES, request.content_length or 0
@@ -319,86 +305,6 @@ def _make_request(
         loop,
         client_max_size=request_bodies.MAX_BODY_BYTES,
     )
-
-
-def _parse_target(parts: list[str]) -> _RequestTarget | None:
-    """The resource that a path names; None for a path above the resources."""
-    if parts[:1] == ["api"] and len(parts) > 2:
-        group, version, rest = "", parts[1], parts[2:]
-    elif parts[:1] == ["apis"] and len(parts) > 3:
-        group, version, rest = parts[1], parts[2], parts[3:]
-    else:
-        return None
-    namespace = ""
-    own = rest[:1] == ["namespaces"] and (len(rest) < 3 or rest[2] in NAMESPACES.subresources)
-    if rest[0] == "namespaces" and not own:
-        namespace, rest = rest[1], rest[2:]
-    plural, name, subresource, *tail = [*rest, "", "", ""]
-    resource = BY_PATH.get((group, version, plural))
-    tail = [part for part in rest[3:] if part or subresource == "proxy"]
-    if resource is not None and (
-        (namespace and not resource.namespaced)
-        or (name and resource.namespaced and not namespace)
-        or (subresource and subresource not in resource.subresources)
-        or (tail and subresource != "proxy")
-    ):
-        resource = None
-    if own and name:
-        namespace = name  # rules for a namespace cover the Namespace itself
-    if resource is NAMESPACES:
-        namespace = ""
-    return _RequestTarget(
-        group, version, plural, resource, namespace, name, subresource, "/".join(tail)
-    )
-
-
-def _verb(method: str, target: _RequestTarget, query: Json) -> str:
-    if method in ("GET", "HEAD"):
-        if target.subresource:
-            return "get"
-        if parse_bool(query, "watch"):
-            return "watch"
-        return "get" if target.name else "list"
-    if method == "DELETE" and not target.name:
-        return "deletecollection"
-    return _VERBS.get(method, method.lower())
-
-
-def _check_method(method: str, target: _RequestTarget) -> None:
-    resource = target.resource
-    if resource is None:
-        raise status.resource_not_found()
-    if target.subresource == "proxy":
-        allowed: tuple[str, ...] = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
-    elif target.subresource == "log":
-        allowed = ("GET",)
-    elif target.subresource == "finalize":
-        allowed = ("PUT",)
-    elif target.subresource:
-        allowed = ("GET", "PUT", "PATCH")
-    else:
-        verbs = (
-            {"get", "update", "patch", "delete"}
-            if target.name
-            else {
-                "list",
-                "create",
-                "deletecollection",
-            }
-        )
-        known = verbs & set(resource.verbs)
-        methods = {
-            "get": "GET",
-            "list": "GET",
-            "create": "POST",
-            "update": "PUT",
-            "patch": "PATCH",
-            "delete": "DELETE",
-            "deletecollection": "DELETE",
-        }
-        allowed = tuple(methods[verb] for verb in known)
-    if method not in allowed:
-        raise status.method_not_allowed()
 
 
 def _json_response(body: Json, code: int = 200, warnings: Sequence[str] = ()) -> web.Response:
