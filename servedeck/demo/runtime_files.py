@@ -19,9 +19,9 @@ _LOCK_GRACE_SECONDS = 3600.0
 
 
 class StateLock:
-    """Keeps a second demo from using the same state file. The kernel releases it however the
-    process ends. It lies in a file beside the state, which every save replaces. Raises
-    DemoError."""
+    """Keeps a second demo from using the same state file; the kernel releases it however the
+    process ends. The lock is on a file of its own, because every save replaces the state file.
+    Raises DemoError."""
 
     def __init__(self, state: Path) -> None:
         resolved = state.resolve()

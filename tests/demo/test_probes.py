@@ -57,7 +57,7 @@ def test_while_the_model_loads_the_startup_probe_fails_and_nothing_is_restarted(
     cluster.until(cluster.ready)
     assert cluster.container()["restartCount"] == 0
     (event,) = cluster.events("Unhealthy")
-    assert event["count"] > 2, "the same Event is counted, not written anew"
+    assert event["count"] > 2, "the same Event is counted again"
     assert event["involvedObject"]["fieldPath"] == "spec.containers{inference-server}"
 
 
