@@ -206,11 +206,47 @@ def test_a_json_patch(target: Target, web: str) -> None:
         {"op": "remove", "path": "/spec/nope"},
         {"op": "test", "path": "/spec/replicas", "value": 5},
         {"op": "foo", "path": "/spec/replicas", "value": 5},
+        {"op": "add", "path": "/spec/replicas/x", "value": 1},
+        {"op": "add", "path": "/spec/template/spec/containers/9", "value": {"name": "d"}},
+        {"op": "move", "from": "/spec/nope", "path": "/spec/replicas"},
+        {"op": "remove", "path": None},
+        None,
     ],
 )
 def test_a_json_patch_that_cannot_be_done(target: Target, web: str, operation: Json) -> None:
     status = target.refused(422, "PATCH", web, [operation], content_type=JSON_PATCH)
     assert (status["reason"], status["message"]) == ("Invalid", REJECTED)
+
+
+def test_a_value_that_a_json_patch_leaves_out_is_null(target: Target, web: str) -> None:
+    operations = [
+        {"op": "add", "path": "/spec/replicas", "value": 3},
+        {"op": "add", "path": "/spec/replicas"},
+    ]
+    assert target.patch(web, operations, JSON_PATCH)["spec"]["replicas"] == 1
+
+
+@pytest.mark.parametrize(
+    ("operation", "wrong"),
+    [
+        (
+            {"op": "remove", "path": 5},
+            "number into Go struct field jsonPatchOp.path of type string",
+        ),
+        ({"op": [], "path": "/a"}, "array into Go struct field jsonPatchOp.op of type string"),
+        (
+            {"op": "copy", "from": True, "path": "/a"},
+            "bool into Go struct field jsonPatchOp.from of type string",
+        ),
+        ("x", "string into Go value of type handlers.jsonPatchOp"),
+        ([], "array into Go value of type handlers.jsonPatchOp"),
+    ],
+)
+def test_a_json_patch_that_cannot_be_decoded(
+    target: Target, web: str, operation: Any, wrong: str
+) -> None:
+    status = target.refused(400, "PATCH", web, [operation], content_type=JSON_PATCH)
+    assert status["message"] == f"error decoding patch: json: cannot unmarshal {wrong}"
 
 
 def test_the_selector_is_immutable(target: Target, web: str) -> None:

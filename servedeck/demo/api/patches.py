@@ -19,9 +19,10 @@ Json = dict[str, Any]
 
 def json_patch(obj: Json, operations: list[Any]) -> Any:
     """The patched copy of an object. StatusError 422 with the real server's message for an
-    operation that is malformed or does not apply."""
+    operation that is malformed or does not apply. A value that is left out counts as null."""
     try:
-        return jsonpatch.JsonPatch(operations).apply(obj)
+        complete = [{"value": None, **operation} for operation in operations]
+        return jsonpatch.JsonPatch(complete).apply(obj)
     except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError, KeyError):
         # TypeError, KeyError: paths that lead through a scalar
         raise status.StatusError(
