@@ -16,27 +16,40 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks import demo, log, micro, report, rig
-from benchmarks.measure import PROFILE_ENV, Cluster, Plan, command, measure, start_up
-from tests.control_plane.plane import ControlPlane, missing
+from benchmarks import control_plane_setup, demo, log_throughput, micro, report
+from benchmarks.measure import (
+    PROFILE_ENV,
+    BenchmarkPlan,
+    ClusterAccess,
+    measure_program,
+    measure_start,
+    servedeck_path,
+)
+from tests.control_plane.control_plane import ControlPlane, missing_binaries_message
 
-SETTLED = 600
+MINUTE_AGES_AFTER = 600
 """Seconds after which the age of a serving is shown in minutes alone."""
 
 
-def parse() -> argparse.Namespace:
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--servings", type=int, default=Plan.servings)
-    parser.add_argument("--replicas", type=int, default=Plan.replicas, help="Pods of each serving")
+    parser.add_argument("--servings", type=int, default=BenchmarkPlan.servings)
+    parser.add_argument(
+        "--replicas", type=int, default=BenchmarkPlan.replicas, help="Pods of each serving"
+    )
     parser.add_argument("--nodes", type=int, default=100)
-    parser.add_argument("--rate", type=float, default=Plan.rate, help="changes of Pods a second")
-    parser.add_argument("--events", type=int, default=Plan.events)
-    parser.add_argument("--keys", type=int, default=Plan.keys)
-    parser.add_argument("--window", type=float, default=Plan.window, help="seconds, CPU and bytes")
+    parser.add_argument(
+        "--rate", type=float, default=BenchmarkPlan.rate, help="changes of Pods a second"
+    )
+    parser.add_argument("--events", type=int, default=BenchmarkPlan.event_count)
+    parser.add_argument("--keys", type=int, default=BenchmarkPlan.key_count)
+    parser.add_argument(
+        "--window", type=float, default=BenchmarkPlan.window_seconds, help="seconds, CPU and bytes"
+    )
     parser.add_argument("--size", default="160x50", help="columns and rows of the terminal")
     parser.add_argument("--peer", default="", help="a command to measure beside servedeck")
     parser.add_argument("--json", type=Path, help="write all figures here")
@@ -55,64 +68,69 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def planned(args: argparse.Namespace) -> Plan:
+def build_plan(args: argparse.Namespace) -> BenchmarkPlan:
     columns, rows = map(int, args.size.split("x"))
-    return Plan(
+    return BenchmarkPlan(
         servings=args.servings,
         replicas=args.replicas,
         rate=args.rate,
-        events=args.events,
-        keys=args.keys,
-        window=args.window,
-        size=(columns, rows),
+        event_count=args.events,
+        key_count=args.keys,
+        window_seconds=args.window,
+        terminal_size=(columns, rows),
     )
 
 
-def alone(plan: Plan) -> dict[str, Any]:
+def measure_without_cluster(plan: BenchmarkPlan) -> dict[str, Any]:
     """What needs no control plane: the demo, and a log as fast as it can be followed."""
-    return {"demo": asyncio.run(demo.measure(plan)), "log": log.measure(plan.size)}
+    return {
+        "demo": asyncio.run(demo.measure_demo(plan)),
+        "log": log_throughput.measure_log(plan.terminal_size),
+    }
 
 
-async def whole(args: argparse.Namespace, plan: Plan, plane: ControlPlane) -> dict[str, Any]:
+async def measure_cluster(
+    args: argparse.Namespace, plan: BenchmarkPlan, plane: ControlPlane
+) -> dict[str, Any]:
     """Fill the control plane and measure servedeck, then the peer."""
-    took = await rig.fill(plane, args.servings, args.replicas)
+    took = await control_plane_setup.create_servings(plane, args.servings, args.replicas)
     print(f"filled in {took:.0f} s", file=sys.stderr)
-    cluster = Cluster(plane.url, plane.tokens["admin"], plane.kubeconfig())
+    cluster = ClusterAccess(plane.url, plane.tokens["admin"], plane.write_kubeconfig())
     await asyncio.sleep(args.settle)
     complete = rf"\b{args.servings} Ready\b"
-    argv = [command(), "-A"]
+    argv = [servedeck_path(), "-A"]
     if args.profile:
         os.environ[PROFILE_ENV] = str(args.profile.resolve())
-        argv = [sys.executable, "-m", "benchmarks.profiled", "-A"]
-    start = await start_up(argv, cluster.kubeconfig, plan, complete)
-    ours = await measure(argv, cluster, plan, complete) | {"start": start}
-    if args.settle >= SETTLED and "quiet" in ours:
+        argv = [sys.executable, "-m", "benchmarks.run_profiled", "-A"]
+    start = await measure_start(argv, cluster.kubeconfig, plan, complete)
+    ours = await measure_program(argv, cluster, plan, complete) | {"start": start}
+    if args.settle >= MINUTE_AGES_AFTER and "quiet" in ours:
         ours["quiet"]["settled_bytes_per_s"] = ours["quiet"]["bytes_per_s"]
-    result = {"rig": {"servings": args.servings, "pods": args.servings * args.replicas}}
+    result = {"setup": {"servings": args.servings, "pods": args.servings * args.replicas}}
     result |= {"servedeck": ours}
     if args.peer:
         peer = shlex.split(args.peer)
         peer[0] = shutil.which(peer[0]) or peer[0]
-        result["peer"] = await measure(peer, cluster, plan, "")
+        result["peer"] = await measure_program(peer, cluster, plan, "")
     return result
 
 
 def main() -> int:
-    args = parse()
+    args = parse_args()
     result: dict[str, Any] = {
         "machine": {"cores": os.cpu_count(), "python": platform.python_version()},
-        "servedeck": {"micro": micro.run()},
+        "servedeck": {"micro": micro.run_all()},
     }
-    ours, plan = result["servedeck"], planned(args)
+    ours, plan = result["servedeck"], build_plan(args)
     if not args.only_micro:
-        ours |= alone(plan)
+        ours |= measure_without_cluster(plan)
     if not args.only_micro and not args.only_alone:
-        if reason := missing():
+        if reason := missing_binaries_message():
             print(reason, file=sys.stderr)
             return 2
-        plane = rig.start(args.root, args.nodes)
+        plane = control_plane_setup.start_control_plane(args.root, args.nodes)
         try:
-            found = asyncio.run(whole(args, plan, plane))
+            found = asyncio.run(measure_cluster(args, plan, plane))
             ours |= found.pop("servedeck")
             result |= found
         finally:
@@ -123,11 +141,11 @@ def main() -> int:
     budgets = report.BUDGETS
     if args.only_micro or args.only_alone:
         budgets = tuple(budget for budget in budgets if budget.path[0] in measured)
-    print(report.table(ours, result.get("peer"), budgets))
+    print(report.format_table(ours, result.get("peer"), budgets))
     if "not_reached" in ours:
         print(f"servedeck did not reach {ours['not_reached']}; its screen:")
         print("\n".join(ours["screen"]))
-    return 1 if report.missed(ours, budgets) else 0
+    return 1 if report.missed_budgets(ours, budgets) else 0
 
 
 if __name__ == "__main__":

@@ -11,33 +11,39 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.measure import Plan, command, environment, shows, start_up
-from benchmarks.terminal import Terminal
+from benchmarks.measure import (
+    BenchmarkPlan,
+    clean_environment,
+    matches_line,
+    measure_start,
+    servedeck_path,
+)
+from benchmarks.terminal import PyteTerminal
 
-COMPLETE = r"\d+ Error .*\d+ Ready"
+COMPLETE_PATTERN = r"\d+ Error .*\d+ Ready"
 """Servings are shown in one step, once all of them have their status."""
 
 
-async def measure(plan: Plan) -> dict[str, float]:
+async def measure_demo(plan: BenchmarkPlan) -> dict[str, float]:
     """Seconds of a start (median of five), and CPU of the demo's own process in percent of one
     core."""
-    argv, nowhere = [command(), "--demo"], Path("/nonexistent")
-    start = await start_up(argv, nowhere, plan, COMPLETE)
+    argv, nowhere = [servedeck_path(), "--demo"], Path("/nonexistent")
+    start = await measure_start(argv, nowhere, plan, COMPLETE_PATTERN)
     with tempfile.TemporaryDirectory() as home:
-        terminal = Terminal(argv, plan.size, environment(nowhere, home))
+        terminal = PyteTerminal(argv, plan.terminal_size, clean_environment(nowhere, home))
         try:
-            seen = partial(shows, terminal, re.compile(COMPLETE))
+            seen = partial(matches_line, terminal, re.compile(COMPLETE_PATTERN))
             if await asyncio.to_thread(terminal.wait, seen, 30) is None:
                 return start
             await asyncio.sleep(5)
             (demo,) = terminal.process.children()
-            used, at = cpu(demo), time.monotonic()
-            await asyncio.sleep(plan.window)
-            share = 100 * (cpu(demo) - used) / (time.monotonic() - at)
+            used, at = cpu_seconds(demo), time.monotonic()
+            await asyncio.sleep(plan.window_seconds)
+            share = 100 * (cpu_seconds(demo) - used) / (time.monotonic() - at)
             return start | {"cpu_percent": round(share, 2)}
         finally:
             terminal.close()
 
 
-def cpu(process: psutil.Process) -> float:
+def cpu_seconds(process: psutil.Process) -> float:
     return sum(process.cpu_times()[:2])

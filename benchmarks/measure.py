@@ -25,45 +25,45 @@ from typing import Any
 
 import aiohttp
 
-from benchmarks.rig import session
-from benchmarks.terminal import Terminal
+from benchmarks.control_plane_setup import open_client
+from benchmarks.terminal import PyteTerminal
 
 PROFILE_ENV = "SERVEDECK_BENCHMARK_PROFILE"
-"""Read by `benchmarks.profiled`: where to write the profile."""
+"""Read by `benchmarks.run_profiled`: where to write the profile."""
 
-ROW = re.compile(r"\b(?P<name>srv-\d{3})\b")
+ROW_PATTERN = re.compile(r"\b(?P<name>srv-\d{3})\b")
 
 
 @dataclass(frozen=True)
-class Plan:
+class BenchmarkPlan:
     """How much is measured."""
 
     servings: int = 500
     replicas: int = 10
     rate: float = 100
     """Changes of Pods a second, for the figures under load."""
-    events: int = 40
-    keys: int = 100
-    window: float = 15
+    event_count: int = 40
+    key_count: int = 100
+    window_seconds: float = 15
     """Seconds over which CPU and bytes are counted."""
-    size: tuple[int, int] = (160, 50)
+    terminal_size: tuple[int, int] = (160, 50)
 
 
 @dataclass(frozen=True)
-class Cluster:
-    """The rig, as the measuring side sees it."""
+class ClusterAccess:
+    """The measured control plane, as the measuring side sees it."""
 
     url: str
     token: str
     kubeconfig: Path
 
 
-def command() -> str:
+def servedeck_path() -> str:
     """The servedeck of this interpreter."""
     return str(Path(sys.executable).with_name("servedeck"))
 
 
-def environment(kubeconfig: Path, home: str) -> dict[str, str]:
+def clean_environment(kubeconfig: Path, home: str) -> dict[str, str]:
     """A user's environment without the developer's settings."""
     kept = {"PATH", "LANG", "LC_ALL", "VIRTUAL_ENV", "PYTHONPATH", PROFILE_ENV}
     return {name: value for name, value in os.environ.items() if name in kept} | {
@@ -81,32 +81,38 @@ def environment(kubeconfig: Path, home: str) -> dict[str, str]:
 class Measurement:
     """One program, started and measured."""
 
-    def __init__(self, terminal: Terminal, http: aiohttp.ClientSession, plan: Plan) -> None:
+    def __init__(
+        self, terminal: PyteTerminal, http: aiohttp.ClientSession, plan: BenchmarkPlan
+    ) -> None:
         self.terminal = terminal
         self.http = http
         self.plan = plan
 
-    async def seen(self, condition: Callable[[], bool], limit: float) -> float | None:
-        return await asyncio.to_thread(self.terminal.wait, condition, limit)
+    async def wait_until_shown(self, condition: Callable[[], bool], timeout: float) -> float | None:
+        return await asyncio.to_thread(self.terminal.wait, condition, timeout)
 
-    def names(self) -> list[str]:
+    def visible_names(self) -> list[str]:
         """Servings on screen, from the top."""
-        return [match["name"] for line in self.terminal.lines() if (match := ROW.search(line))]
+        return [
+            match["name"]
+            for line in self.terminal.screen_lines()
+            if (match := ROW_PATTERN.search(line))
+        ]
 
-    async def cost(self) -> dict[str, float]:
+    async def measure_cost(self) -> dict[str, float]:
         """CPU in percent of one core and bytes a second, while nobody types."""
-        cpu, sent, at = self.terminal.cpu(), self.terminal.bytes, time.monotonic()
-        await asyncio.sleep(self.plan.window)
+        cpu, sent, at = self.terminal.cpu_seconds(), self.terminal.bytes_written, time.monotonic()
+        await asyncio.sleep(self.plan.window_seconds)
         took = time.monotonic() - at
         return {
-            "cpu_percent": round(100 * (self.terminal.cpu() - cpu) / took, 2),
-            "bytes_per_s": round((self.terminal.bytes - sent) / took),
+            "cpu_percent": round(100 * (self.terminal.cpu_seconds() - cpu) / took, 2),
+            "bytes_per_s": round((self.terminal.bytes_written - sent) / took),
         }
 
-    async def keys(self) -> dict[str, float] | None:
+    async def measure_keys(self) -> dict[str, float] | None:
         """Milliseconds from a key to the moved cursor; None for a program without one."""
         taken: list[float] = []
-        for number in range(self.plan.keys):
+        for number in range(self.plan.key_count):
             row = self.terminal.cursor_row()
             if row is None and not taken:
                 return None
@@ -116,21 +122,21 @@ class Measurement:
                 return now is not None and now != row
 
             at = time.monotonic()
-            self.terminal.type("j" if number % 20 < 10 else "k")
-            shown = await self.seen(moved, 3)
+            self.terminal.send_keys("j" if number % 20 < 10 else "k")
+            shown = await self.wait_until_shown(moved, 3)
             if shown is None and not taken:
                 return None
             taken.append(1000 * ((shown or at + 3) - at))
             await asyncio.sleep(0.06 + 0.08 * random.random())
-        return spread(taken, "p50_ms", "p99_ms")
+        return percentiles(taken, "p50_ms", "p99_ms")
 
-    async def events(self) -> dict[str, float]:
+    async def measure_events(self) -> dict[str, float]:
         """Milliseconds from the API server's answer to the changed cell."""
         taken: list[float] = []
         lost = 0
         base = self.plan.replicas
-        for number in range(self.plan.events):
-            names = self.names()
+        for number in range(self.plan.event_count):
+            names = self.visible_names()
             if not names:
                 lost += 1
                 await asyncio.sleep(1)
@@ -142,7 +148,7 @@ class Measurement:
             new = now + 1 if now <= base else now - 1
             cell = re.compile(rf"\b{name}\b.*\b\d+\s?/\s?{new}\b")
             # A program that only appends shows what was as well.
-            before = sum(bool(cell.search(line)) for line in self.terminal.lines())
+            before = sum(bool(cell.search(line)) for line in self.terminal.screen_lines())
             async with self.http.patch(
                 path,
                 data=json.dumps({"spec": {"replicas": new}}),
@@ -152,35 +158,44 @@ class Measurement:
                 at = time.monotonic()
 
             def changed(cell: re.Pattern[str] = cell, before: int = before) -> bool:
-                return sum(bool(cell.search(line)) for line in self.terminal.lines()) > before
+                return (
+                    sum(bool(cell.search(line)) for line in self.terminal.screen_lines()) > before
+                )
 
-            shown = await self.seen(changed, 15)
+            shown = await self.wait_until_shown(changed, 15)
             if shown is None:
                 lost += 1
             else:
                 taken.append(max(0.0, 1000 * (shown - at)))
             await asyncio.sleep(0.3 + 0.1 * (number % 10))
-        return spread(taken, "p50_ms", "p95_ms") | {"seen": len(taken), "not_seen": lost}
+        return percentiles(taken, "p50_ms", "p95_ms") | {"seen": len(taken), "not_seen": lost}
 
 
-def spread(values: list[float], middle: str, high: str) -> dict[str, float]:
+def percentiles(values: list[float], median_name: str, percentile_name: str) -> dict[str, float]:
     """Median and a high percentile, which `high` names: "p95_ms" or "p99_ms"."""
     if not values:
         return {}
     values = sorted(values)
-    share = int(high[1:3]) / 100
+    share = int(percentile_name[1:3]) / 100
     return {
-        middle: round(statistics.median(values), 1),
-        high: round(values[min(len(values) - 1, int(share * len(values)))], 1),
+        median_name: round(statistics.median(values), 1),
+        percentile_name: round(values[min(len(values) - 1, int(share * len(values)))], 1),
         "max_ms": round(values[-1], 1),
     }
 
 
 @asynccontextmanager
-async def load(cluster: Cluster, rate: float) -> AsyncIterator[None]:
+async def background_churn(cluster: ClusterAccess, rate: float) -> AsyncIterator[None]:
     """Pods change while the body runs."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "benchmarks.rig", "churn", cluster.url, cluster.token),
+        *(
+            sys.executable,
+            "-m",
+            "benchmarks.control_plane_setup",
+            "churn",
+            cluster.url,
+            cluster.token,
+        ),
         *("--rate", str(rate), "--seconds", "3600"),
     )
     try:
@@ -191,88 +206,94 @@ async def load(cluster: Cluster, rate: float) -> AsyncIterator[None]:
         await process.wait()
 
 
-async def measure(argv: list[str], cluster: Cluster, plan: Plan, complete: str) -> dict[str, Any]:
+async def measure_program(
+    argv: list[str], cluster: ClusterAccess, plan: BenchmarkPlan, complete_pattern: str
+) -> dict[str, Any]:
     """All figures of one program. `complete` is a pattern that some line shows once every serving
     has its true status; "" where the program says no such thing."""
     result: dict[str, Any] = {"command": " ".join([Path(argv[0]).name, *argv[1:]])}
     with tempfile.TemporaryDirectory() as home:
-        terminal = Terminal(argv, plan.size, environment(cluster.kubeconfig, home))
+        terminal = PyteTerminal(
+            argv, plan.terminal_size, clean_environment(cluster.kubeconfig, home)
+        )
         try:
-            async with session(cluster.url, cluster.token) as http:
+            async with open_client(cluster.url, cluster.token) as http:
                 program = Measurement(terminal, http, plan)
-                await _measure(program, cluster, complete, result)
+                await _collect_figures(program, cluster, complete_pattern, result)
         finally:
             terminal.close()
     return result
 
 
-async def _measure(
-    program: Measurement, cluster: Cluster, complete: str, result: dict[str, Any]
+async def _collect_figures(
+    program: Measurement, cluster: ClusterAccess, complete_pattern: str, result: dict[str, Any]
 ) -> None:
     terminal, plan = program.terminal, program.plan
     rows = min(15, plan.servings)
-    wanted = re.compile(complete) if complete else None
+    wanted = re.compile(complete_pattern) if complete_pattern else None
     marks: dict[str, Callable[[], bool]] = {
-        "first_paint_s": partial(painted, terminal),
-        "rows_s": lambda: len(program.names()) >= rows,
-        "complete_s": lambda: wanted is None or shows(terminal, wanted),
+        "first_paint_s": partial(has_output, terminal),
+        "rows_s": lambda: len(program.visible_names()) >= rows,
+        "complete_s": lambda: wanted is None or matches_line(terminal, wanted),
     }
     for mark, condition in marks.items():
-        at = await program.seen(condition, 60)
+        at = await program.wait_until_shown(condition, 60)
         if at is None:
             result["not_reached"] = mark
-            result["screen"] = [line.rstrip() for line in terminal.lines()]
+            result["screen"] = [line.rstrip() for line in terminal.screen_lines()]
             return
-        result[mark] = round(at - terminal.started, 2)
+        result[mark] = round(at - terminal.started_at, 2)
     if wanted is None:
         del result["complete_s"]
     await asyncio.sleep(5)
-    result["rss_mib"] = round(terminal.rss())
-    quiet: dict[str, Any] = await program.cost()
-    quiet["key"] = await program.keys()
-    quiet["event"] = await program.events()
+    result["rss_mib"] = round(terminal.rss_mib())
+    quiet: dict[str, Any] = await program.measure_cost()
+    quiet["key"] = await program.measure_keys()
+    quiet["event"] = await program.measure_events()
     result["quiet"] = quiet
     profiled = PROFILE_ENV in os.environ
-    async with load(cluster, plan.rate):
+    async with background_churn(cluster, plan.rate):
         if profiled:
             terminal.process.send_signal(signal.SIGUSR1)
-        busy: dict[str, Any] = await program.cost()
+        busy: dict[str, Any] = await program.measure_cost()
         if profiled:
             terminal.process.send_signal(signal.SIGUSR2)
-        busy["key"] = await program.keys()
-        busy["event"] = await program.events()
+        busy["key"] = await program.measure_keys()
+        busy["event"] = await program.measure_events()
     result["load"] = busy
-    result["rss_end_mib"] = round(terminal.rss())
-    result["screen"] = [line.rstrip() for line in terminal.lines()]
+    result["rss_end_mib"] = round(terminal.rss_mib())
+    result["screen"] = [line.rstrip() for line in terminal.screen_lines()]
 
 
-async def start_up(
-    argv: list[str], kubeconfig: Path, plan: Plan, complete: str, times: int = 5
+async def measure_start(
+    argv: list[str], kubeconfig: Path, plan: BenchmarkPlan, complete_pattern: str, runs: int = 5
 ) -> dict[str, float]:
     """Medians of several starts: to the first paint and to the complete table, in seconds."""
     found: dict[str, list[float]] = {"first_paint_s": [], "complete_s": []}
-    wanted = re.compile(complete)
-    for _ in range(times):
+    wanted = re.compile(complete_pattern)
+    for _ in range(runs):
         with tempfile.TemporaryDirectory() as home:
-            terminal = Terminal(argv, plan.size, environment(kubeconfig, home))
+            terminal = PyteTerminal(argv, plan.terminal_size, clean_environment(kubeconfig, home))
             try:
-                first = await asyncio.to_thread(terminal.wait, partial(painted, terminal), 30)
-                full = await asyncio.to_thread(terminal.wait, partial(shows, terminal, wanted), 60)
+                first = await asyncio.to_thread(terminal.wait, partial(has_output, terminal), 30)
+                full = await asyncio.to_thread(
+                    terminal.wait, partial(matches_line, terminal, wanted), 60
+                )
                 if first is None or full is None:
                     return {}
-                found["first_paint_s"].append(first - terminal.started)
-                found["complete_s"].append(full - terminal.started)
+                found["first_paint_s"].append(first - terminal.started_at)
+                found["complete_s"].append(full - terminal.started_at)
             finally:
                 terminal.close()
         await asyncio.sleep(1)
     return {name: round(statistics.median(values), 2) for name, values in found.items()}
 
 
-def painted(terminal: Terminal) -> bool:
+def has_output(terminal: PyteTerminal) -> bool:
     """Whether anything is on the screen."""
-    return any(line.strip() for line in terminal.lines())
+    return any(line.strip() for line in terminal.screen_lines())
 
 
-def shows(terminal: Terminal, wanted: re.Pattern[str]) -> bool:
+def matches_line(terminal: PyteTerminal, pattern: re.Pattern[str]) -> bool:
     """Whether a line of the screen has the pattern."""
-    return any(map(wanted.search, terminal.lines()))
+    return any(map(pattern.search, terminal.screen_lines()))

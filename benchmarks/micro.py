@@ -12,40 +12,40 @@ from typing import Any
 
 from textual.app import App, ComposeResult
 
-from servedeck.cluster.log_parsing import Splitter
+from servedeck.cluster.log_parsing import LineSplitter
 from servedeck.cluster.watch import kinds
-from servedeck.cluster.watch.decode import Decoder
-from servedeck.cluster.watch.reflector import Change
+from servedeck.cluster.watch.decode import RecordDecoder
+from servedeck.cluster.watch.reflector import RecordChange
 from servedeck.fleet.fleet import Fleet
-from servedeck.serving.text import sanitise
-from servedeck.serving.units import age
+from servedeck.serving.text import sanitize
+from servedeck.serving.units import format_duration
 from tests.control_plane import objects
-from widgets.serving_rows import COLUMNS, Rows
+from widgets.serving_rows import COLUMNS, ServingRowBuilder
 from widgets.stream_log import StreamLog
-from widgets.table import FleetTable
+from widgets.table import KeyedTable
 
 SERVINGS, PODS = 500, 10
-LOG_LINES = "log lines split, sanitised and kept, lines/s"
+LOG_LINES_FIGURE = "log lines split, sanitised and kept, lines/s"
 
 
-def microseconds(work: Callable[[], object], times: int) -> float:
+def time_microseconds(func: Callable[[], object], repeats: int) -> float:
     """Best of five rounds, for each call."""
     best = float("inf")
     for _ in range(5):
         start = time.perf_counter()
-        for _ in range(times):
-            work()
-        best = min(best, (time.perf_counter() - start) / times)
+        for _ in range(repeats):
+            func()
+        best = min(best, (time.perf_counter() - start) / repeats)
     return round(1e6 * best, 1)
 
 
-def meta(name: str, kind: str = "", owner: str = "") -> dict[str, Any]:
+def object_metadata(name: str, kind: str = "", owner: str = "") -> dict[str, Any]:
     result: dict[str, Any] = {
         "name": name,
         "namespace": "team-1",
         "uid": f"uid-{name}",
         "resourceVersion": "1",
-        "creationTimestamp": objects.stamp(3600),
+        "creationTimestamp": objects.timestamp(3600),
     }
     if owner:
         reference = {"kind": kind, "name": owner, "uid": f"uid-{owner}", "controller": True}
@@ -53,32 +53,32 @@ def meta(name: str, kind: str = "", owner: str = "") -> dict[str, Any]:
     return result
 
 
-def pod(name: str, replicaset: str, restarts: int = 0) -> bytes:
+def pod_json(name: str, replicaset: str, restarts: int = 0) -> bytes:
     """JSON of a Pod as the API server sends it, with the fields that nobody asked for."""
     spec = objects.deployment(name)["spec"]["template"]["spec"]
     spec["nodeName"] = "node-1"
     spec["tolerations"] = [{"key": f"key-{n}", "operator": "Exists"} for n in range(4)]
     spec["volumes"] = [{"name": f"volume-{n}", "emptyDir": {}} for n in range(4)]
-    status = objects.serving_status()
+    status = objects.ready_status()
     status["containerStatuses"][0]["restartCount"] = restarts
     managed: dict[str, Any] = {
         f"f:field-{n}": {".": {}, "f:inner": {"f:name": {}}} for n in range(80)
     }
     extra = {"labels": {objects.SERVING_LABEL: name}, "managedFields": [{"fieldsV1": managed}]}
-    body = {"metadata": meta(name, "ReplicaSet", replicaset) | extra, "spec": spec}
+    body = {"metadata": object_metadata(name, "ReplicaSet", replicaset) | extra, "spec": spec}
     return json.dumps(body | {"status": status}).encode()
 
 
-def deployment(name: str) -> bytes:
+def deployment_json(name: str) -> bytes:
     body = objects.deployment(name, replicas=PODS)
-    body["metadata"] |= meta(name) | {"generation": 1}
+    body["metadata"] |= object_metadata(name) | {"generation": 1}
     body["metadata"]["annotations"] = {"deployment.kubernetes.io/revision": "1"}
     body["status"] = {"observedGeneration": 1, "replicas": PODS, "updatedReplicas": PODS}
     return json.dumps(body).encode()
 
 
-def replicaset(name: str, owner: str) -> bytes:
-    body = {"metadata": meta(name, "Deployment", owner)}
+def replicaset_json(name: str, owner: str) -> bytes:
+    body = {"metadata": object_metadata(name, "Deployment", owner)}
     body["metadata"]["annotations"] = {"deployment.kubernetes.io/revision": "1"}
     return json.dumps(body).encode()
 
@@ -87,20 +87,22 @@ class TableApp(App[None]):
     """A table alone on the screen."""
 
     def compose(self) -> ComposeResult:
-        yield FleetTable(COLUMNS, format_age=age)
+        yield KeyedTable(COLUMNS, format_age=format_duration)
 
 
-async def drawing(fleet: Fleet) -> dict[str, float]:
+async def measure_table(fleet: Fleet) -> dict[str, float]:
     """Microseconds for a line of the table, and for taking one changed row in."""
     app = TableApp()
     async with app.run_test(size=(160, 50)) as pilot:
-        table = app.query_one(FleetTable)
-        made, views = Rows(), fleet.views()
-        table.set_rows(made.of(views))
+        table = app.query_one(KeyedTable)
+        made, views = ServingRowBuilder(), fleet.views()
+        table.set_rows(made.build_rows(views))
         await pilot.pause()
         return {
-            "table line, µs": microseconds(lambda: table.render_line(20), 200),
-            "table rows compared, µs": microseconds(lambda: table.set_rows(made.of(views)), 20),
+            "table line, µs": time_microseconds(lambda: table.render_line(20), 200),
+            "table rows compared, µs": time_microseconds(
+                lambda: table.set_rows(made.build_rows(views)), 20
+            ),
         }
 
 
@@ -111,49 +113,51 @@ class LogApp(App[None]):
         yield StreamLog()
 
 
-async def logging(total: int = 500_000) -> float:
+async def measure_log(line_count: int = 500_000) -> float:
     """Lines a second that are cut out of chunks of 64 KiB and kept, none of them lost."""
     line = b'INFO:     10.42.3.17:51234 - "POST /v1/chat/completions HTTP/1.1" 200 OK\n'
     data = line * (65_536 // len(line) + 2)
     chunks = [data[at : at + 65_536] for at in range(len(line))]
-    app, splitter = LogApp(), Splitter()
+    app, splitter = LogApp(), LineSplitter()
     async with app.run_test(size=(160, 50)):
         log = app.query_one(StreamLog)
         start, taken, chunk = time.perf_counter(), 0, 0
-        while taken < total:
-            lines = [sanitise(raw.decode()) for raw in splitter.feed(chunks[chunk % len(chunks)])]
+        while taken < line_count:
+            lines = [sanitize(raw.decode()) for raw in splitter.feed(chunks[chunk % len(chunks)])]
             log.write_lines(lines)
             taken += len(lines)
             chunk += 1
             await asyncio.sleep(0)
-        while len(log.lines) + log.dropped < taken:
+        while len(log.lines) + log.dropped_count < taken:
             await asyncio.sleep(0.01)
-        assert len(log.lines) + log.dropped == taken
+        assert len(log.lines) + log.dropped_count == taken
         return round(taken / (time.perf_counter() - start))
 
 
-def run() -> dict[str, float]:
+def run_all() -> dict[str, float]:
     """All figures by name."""
     now = datetime.now(UTC)
-    read_pod, fleet = Decoder(kinds.PODS.record), Fleet()
+    read_pod, fleet = RecordDecoder(kinds.PODS.record_type), Fleet()
 
-    def add(kind: kinds.Kind, raw: bytes) -> None:
-        fleet.apply(Change(kind, "ADDED", Decoder(kind.record).decode(raw).record))
+    def add(kind: kinds.ResourceKind, raw: bytes) -> None:
+        fleet.apply(RecordChange(kind, "ADDED", RecordDecoder(kind.record_type).decode(raw).record))
 
     for number in range(SERVINGS):
         name = f"srv-{number:03}"
-        add(kinds.DEPLOYMENTS, deployment(name))
-        add(kinds.REPLICASETS, replicaset(f"{name}-rs", name))
+        add(kinds.DEPLOYMENTS, deployment_json(name))
+        add(kinds.REPLICASETS, replicaset_json(f"{name}-rs", name))
         for replica in range(PODS):
-            change = read_pod.decode(pod(f"{name}-{replica}", f"{name}-rs")).record
-            fleet.apply(Change(kinds.PODS, "ADDED", change))
+            change = read_pod.decode(pod_json(f"{name}-{replica}", f"{name}-rs")).record
+            fleet.apply(RecordChange(kinds.PODS, "ADDED", change))
     start = time.perf_counter()
     fleet.flush(now)
     whole = time.perf_counter() - start
 
-    raw = pod("srv-007-3", "srv-007-rs")
+    raw = pod_json("srv-007-3", "srv-007-rs")
     changes = [
-        Change(kinds.PODS, "MODIFIED", read_pod.decode(pod("srv-007-3", "srv-007-rs", n)).record)
+        RecordChange(
+            kinds.PODS, "MODIFIED", read_pod.decode(pod_json("srv-007-3", "srv-007-rs", n)).record
+        )
         for n in range(2)
     ]
     turn = 0
@@ -165,9 +169,11 @@ def run() -> dict[str, float]:
         assert len(fleet.flush(now)) == 1
 
     return {
-        f"decode a Pod of {len(raw)} bytes, µs": microseconds(lambda: read_pod.decode(raw), 500),
-        "a changed Pod joined, µs": microseconds(one, 200),
+        f"decode a Pod of {len(raw)} bytes, µs": time_microseconds(
+            lambda: read_pod.decode(raw), 500
+        ),
+        "a changed Pod joined, µs": time_microseconds(one, 200),
         f"{SERVINGS} servings of {PODS} Pods joined, ms": round(1000 * whole, 1),
-        **asyncio.run(drawing(fleet)),
-        LOG_LINES: asyncio.run(logging()),
+        **asyncio.run(measure_table(fleet)),
+        LOG_LINES_FIGURE: asyncio.run(measure_log()),
     }

@@ -6,32 +6,34 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.micro import LOG_LINES
+from benchmarks.micro import LOG_LINES_FIGURE
 
 Figures = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Budget:
-    what: str
+    label: str
     unit: str
     path: tuple[str, ...]
     """Where the figure lies in a program's result."""
     limit: float | None
     """None: reported, without a budget."""
-    least: bool = False
+    is_minimum: bool = False
     """The figure must not be below the limit, instead of above."""
     optional: bool = False
     """Held only where it was measured."""
 
-    def met(self, value: float | None) -> bool:
+    def is_met(self, value: float | None) -> bool:
         if self.limit is None or (value is None and self.optional):
             return True
-        return value is not None and (value >= self.limit if self.least else value <= self.limit)
+        return value is not None and (
+            value >= self.limit if self.is_minimum else value <= self.limit
+        )
 
     @property
-    def bound(self) -> str:
-        return "" if self.limit is None else f"{'≥' if self.least else '≤'} {self.limit:,g}"
+    def limit_text(self) -> str:
+        return "" if self.limit is None else f"{'≥' if self.is_minimum else '≤'} {self.limit:,g}"
 
 
 BUDGETS = (
@@ -57,18 +59,24 @@ BUDGETS = (
         optional=True,
     ),
     Budget("bytes to the terminal, under load", "B/s", ("load", "bytes_per_s"), 2_000),
-    Budget("log lines followed", "lines/s", ("log", "lines_per_s"), 500_000, least=True),
+    Budget("log lines followed", "lines/s", ("log", "lines_per_s"), 500_000, is_minimum=True),
     Budget("log lines lost", "lines", ("log", "lost"), 0),
     Budget("key to paint, median, at that speed", "ms", ("log", "fast_key", "p50_ms"), 50),
     Budget("key to paint, P99, at that speed", "ms", ("log", "fast_key", "p99_ms"), None),
     Budget("key to paint, P99, at 500,000 lines/s", "ms", ("log", "key", "p99_ms"), 50),
-    Budget("log lines split and kept alone", "lines/s", ("micro", LOG_LINES), 500_000, least=True),
+    Budget(
+        "log lines split and kept alone",
+        "lines/s",
+        ("micro", LOG_LINES_FIGURE),
+        500_000,
+        is_minimum=True,
+    ),
     Budget("start of the demo to its first complete table", "s", ("demo", "complete_s"), 1.5),
     Budget("CPU of the demo at rest", "%", ("demo", "cpu_percent"), 10),
 )
 
 
-def figure(result: Figures, path: tuple[str, ...]) -> float | None:
+def get_figure(result: Figures, path: tuple[str, ...]) -> float | None:
     """The number at a path, None where it was not measured."""
     value: Any = result
     for step in path:
@@ -76,31 +84,41 @@ def figure(result: Figures, path: tuple[str, ...]) -> float | None:
     return value if isinstance(value, int | float) else None
 
 
-def missed(result: Figures, budgets: Sequence[Budget] = BUDGETS) -> list[str]:
+def missed_budgets(result: Figures, budgets: Sequence[Budget] = BUDGETS) -> list[str]:
     """Budgets that a result does not meet, each as a line."""
     lines = []
     for budget in budgets:
-        value = figure(result, budget.path)
-        if not budget.met(value):
+        value = get_figure(result, budget.path)
+        if not budget.is_met(value):
             shown = "not measured" if value is None else f"{value:g} {budget.unit}"
-            lines.append(f"{budget.what}: {shown}, budget {budget.bound} {budget.unit}")
+            lines.append(f"{budget.label}: {shown}, budget {budget.limit_text} {budget.unit}")
     return lines
 
 
-def text(value: float | None) -> str:
+def format_value(value: float | None) -> str:
     return "–" if value is None else f"{value:,g}"
 
 
-def table(ours: Figures, peer: Figures | None, budgets: Sequence[Budget] = BUDGETS) -> str:
+def format_table(
+    servedeck_figures: Figures, peer_figures: Figures | None, budgets: Sequence[Budget] = BUDGETS
+) -> str:
     """All figures for people to read."""
     rows = [("what", "budget", "servedeck", "peer", "")]
     for budget in budgets:
-        value = figure(ours, budget.path)
+        value = get_figure(servedeck_figures, budget.path)
         verdict = ""
         if budget.limit is not None and not (value is None and budget.optional):
-            verdict = "met" if budget.met(value) else "MISSED"
-        other = text(figure(peer, budget.path)) if peer else ""
-        rows.append((f"{budget.what} ({budget.unit})", budget.bound, text(value), other, verdict))
+            verdict = "met" if budget.is_met(value) else "MISSED"
+        other = format_value(get_figure(peer_figures, budget.path)) if peer_figures else ""
+        rows.append(
+            (
+                f"{budget.label} ({budget.unit})",
+                budget.limit_text,
+                format_value(value),
+                other,
+                verdict,
+            )
+        )
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     lines = [
         "  ".join(
@@ -109,8 +127,8 @@ def table(ours: Figures, peer: Figures | None, budgets: Sequence[Budget] = BUDGE
         ).rstrip()
         for row in rows
     ]
-    if peer:
-        lines.append(f"peer: {peer['command']}")
+    if peer_figures:
+        lines.append(f"peer: {peer_figures['command']}")
     lines.append("")
-    lines += [f"{name}: {value:,g}" for name, value in ours.get("micro", {}).items()]
+    lines += [f"{name}: {value:,g}" for name, value in servedeck_figures.get("micro", {}).items()]
     return "\n".join(lines)

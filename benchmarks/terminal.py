@@ -21,21 +21,21 @@ from queue import SimpleQueue
 import psutil
 import pyte
 
-QUERIES = (
+QUERY_REPLIES = (
     (b"\x1b[?2026$p", b"\x1b[?2026;2$y"),  # synchronised output: known
     (b"\x1b[6n", b"\x1b[1;1R"),
     (b"\x1b[c", b"\x1b[?62;4c"),
 )
 """Questions that a real terminal answers, and the answers."""
 
-_UNKNOWN = re.compile(
+_UNSUPPORTED_SEQUENCES = re.compile(
     r"\x1b\[[<=>?][0-9;$]*[a-gi-km-zA-Z]"  # private sequences but h and l
     r"|\x1b[P_^\]][^\x1b\x07]*(?:\x1b\\|\x07)"
 )
 """Sequences that pyte would print as text."""
 
 
-class Terminal:
+class PyteTerminal:
     """Starts `argv` and reads what it prints, until `close`.
 
     One thread reads and notes when the bytes came, another has pyte make a screen of them: that
@@ -46,71 +46,71 @@ class Terminal:
         sys.setswitchinterval(0.0005)  # the thread that reads must not wait for the one that draws
         self.screen = pyte.Screen(*size)
         self._stream = pyte.Stream(self.screen)
-        self.bytes = 0
+        self.bytes_written = 0
         """Bytes that the program has written."""
-        self.at = time.monotonic()
+        self.updated_at = time.monotonic()
         """When the last of those on the screen arrived."""
         self.closed = False
-        self._changed = threading.Condition()
-        self._wanted: Callable[[], bool] | None = None
+        self._screen_changed = threading.Condition()
+        self._condition: Callable[[], bool] | None = None
         """What `wait` waits for."""
-        self._arrived: SimpleQueue[tuple[bytes, float]] = SimpleQueue()
-        self.started = time.monotonic()
+        self._output_queue: SimpleQueue[tuple[bytes, float]] = SimpleQueue()
+        self.started_at = time.monotonic()
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             os.execvpe(argv[0], argv, env)
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
         self.process = psutil.Process(self.pid)
-        threading.Thread(target=self._read, daemon=True).start()
-        threading.Thread(target=self._draw, daemon=True).start()
+        threading.Thread(target=self._read_output, daemon=True).start()
+        threading.Thread(target=self._render_output, daemon=True).start()
 
-    def _read(self) -> None:
+    def _read_output(self) -> None:
         data = b"more"
         while data:
             try:
                 data = os.read(self.fd, 1 << 16)
             except OSError:
                 data = b""
-            self._arrived.put((data, time.monotonic()))
-            for query, reply in QUERIES:
+            self._output_queue.put((data, time.monotonic()))
+            for query, reply in QUERY_REPLIES:
                 if query in data:
                     os.write(self.fd, reply)
 
-    def _draw(self) -> None:
+    def _render_output(self) -> None:
         decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         while True:
-            data, at = self._arrived.get()
-            with self._changed:
+            data, at = self._output_queue.get()
+            with self._screen_changed:
                 if not data:
                     self.closed = True
-                    self._changed.notify_all()
+                    self._screen_changed.notify_all()
                     return
-                self.bytes += len(data)
-                self._stream.feed(_UNKNOWN.sub("", decode(data)))
-                self.at = at
-                if self._wanted is not None and self._wanted():
-                    self._wanted = None
-                    self._changed.notify_all()
+                self.bytes_written += len(data)
+                self._stream.feed(_UNSUPPORTED_SEQUENCES.sub("", decode(data)))
+                self.updated_at = at
+                if self._condition is not None and self._condition():
+                    self._condition = None
+                    self._screen_changed.notify_all()
 
-    def wait(self, seen: Callable[[], bool], limit: float) -> float | None:
+    def wait(self, condition: Callable[[], bool], timeout: float) -> float | None:
         """When the bytes arrived after which `seen` held, on the monotonic clock; None if it did
         not within `limit` seconds."""
         shown_at = None
 
         def wanted() -> bool:
             nonlocal shown_at
-            if shown_at is None and seen():
-                shown_at = self.at
+            if shown_at is None and condition():
+                shown_at = self.updated_at
             return shown_at is not None
 
-        with self._changed:
+        with self._screen_changed:
             if not wanted() and not self.closed:
-                self._wanted = wanted
-                self._changed.wait_for(lambda: shown_at is not None or self.closed, limit)
-                self._wanted = None
+                self._condition = wanted
+                self._screen_changed.wait_for(lambda: shown_at is not None or self.closed, timeout)
+                self._condition = None
             return shown_at
 
-    def lines(self) -> list[str]:
+    def screen_lines(self) -> list[str]:
         """The screen as text."""
         return list(self.screen.display)
 
@@ -126,19 +126,19 @@ class Terminal:
         alone = [row for row in middle if counts[looks[row]] == 1]
         return alone[0] if len(alone) == 1 else None
 
-    def type(self, keys: str) -> None:
+    def send_keys(self, keys: str) -> None:
         os.write(self.fd, keys.encode())
 
-    def tree(self) -> list[psutil.Process]:
+    def process_tree(self) -> list[psutil.Process]:
         return [self.process, *self.process.children(recursive=True)]
 
-    def cpu(self) -> float:
+    def cpu_seconds(self) -> float:
         """Seconds of CPU that the program and its children have used."""
-        return sum(sum(process.cpu_times()[:2]) for process in self.tree())
+        return sum(sum(process.cpu_times()[:2]) for process in self.process_tree())
 
-    def rss(self) -> float:
+    def rss_mib(self) -> float:
         """Resident memory of the program and its children, in MiB."""
-        return sum(process.memory_info().rss for process in self.tree()) / 2**20
+        return sum(process.memory_info().rss for process in self.process_tree()) / 2**20
 
     def close(self) -> None:
         with contextlib.suppress(ProcessLookupError):

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from servedeck.cluster.auth.kubeconfig import Target
+from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.config import Settings
 from servedeck.demo.cluster import DemoCluster
-from servedeck.fleet.session import Live
+from servedeck.fleet.session import ClusterSession
 from styles.themes import DARK
 from tui.app import ServedeckApp
-from tui.log_service import ConnectedCluster
+from tui.log_service import ClusterLogService
 
 SIZE = (112, 32)
 PATIENCE = 20.0
@@ -27,8 +27,10 @@ PATIENCE = 20.0
 async def make() -> str:
     """An SVG of the list with the status of a crashed serving over it."""
     async with DemoCluster(live=False) as demo:
-        live = Live(Target(kubeconfig=(demo.kubeconfig,), all_namespaces=True), Settings())
-        cluster = ConnectedCluster(lambda: live.connection)
+        live = ClusterSession(
+            ConnectionOptions(kubeconfig=(demo.kubeconfig,), all_namespaces=True), Settings()
+        )
+        cluster = ClusterLogService(lambda: live.connection)
         app = ServedeckApp(live, cluster, theme=DARK.name, clock=demo.clock.now)
         async with app.run_test(size=SIZE) as pilot, asyncio.timeout(PATIENCE):
             await _seen(pilot, "OOMKilled")

@@ -21,7 +21,7 @@ from servedeck import __version__, terminal
 
 if TYPE_CHECKING:
     from servedeck.changes.draft import Draft
-    from servedeck.cluster.auth.kubeconfig import Target
+    from servedeck.cluster.auth.kubeconfig import ConnectionOptions
     from servedeck.config import Settings
     from servedeck.serving.spec.spec import ServingSpec
 
@@ -34,21 +34,21 @@ BROKEN_PIPE = 141
 class CommandError(Exception):
     """The command cannot go on; str() is one sentence."""
 
-    def __init__(self, sentence: str, exit_code: int = 1) -> None:
-        super().__init__(sentence)
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
         self.exit_code = exit_code
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     terminal.open_closed_descriptors()
-    args = _arguments(argv)
+    args = _parse_arguments(argv)
     # A terminal that cannot show a character must not end the command.
     for stream in (sys.stdout, sys.stderr):
         if reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(errors="replace")
     try:
-        _start(args.log_file)
+        _prepare_process(args.log_file)
         run: Callable[[argparse.Namespace], int] = args.run
         code = run(args)
         sys.stdout.flush()
@@ -63,13 +63,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         # CommandError, ClusterError and SettingsError say in one sentence what is wrong.
         if not isinstance(told := getattr(error, "exit_code", None), int):
             raise
-        _write(sys.stderr, *f"servedeck: {error}".split("\n"))
+        _write_lines(sys.stderr, *f"servedeck: {error}".split("\n"))
         return told
 
 
-def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+def _parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line; names may stand before and after flags, as kubectl takes them."""
-    parser = _parser()
+    parser = _build_parser()
     args, rest = parser.parse_known_args(argv)
     if rest and hasattr(args, "names") and not any(word.startswith("-") for word in rest):
         args.names = [*args.names, *rest]
@@ -81,7 +81,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 # -- the grammar ------------------------------------------------------------------------------
 
 
-def _parser() -> argparse.ArgumentParser:
+def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="servedeck",
         description="Shows, explains and repairs the AI model servings of a Kubernetes cluster.",
@@ -89,16 +89,16 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"servedeck {__version__}")
-    _add_common(parser, None)
-    parser.set_defaults(run=_app)
+    _add_common_flags(parser, None)
+    parser.set_defaults(run=_run_dashboard)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    _add_get(commands)
-    _add_changes(commands)
-    _add_demo(commands)
+    _add_get_command(commands)
+    _add_change_commands(commands)
+    _add_demo_command(commands)
     return parser
 
 
-def _add_common(parser: argparse.ArgumentParser, default: Any = argparse.SUPPRESS) -> None:
+def _add_common_flags(parser: argparse.ArgumentParser, default: Any = argparse.SUPPRESS) -> None:
     """Flags that stand before or after the command; after it their absence says nothing."""
 
     def add(*names: str, **more: Any) -> None:
@@ -113,7 +113,7 @@ def _add_common(parser: argparse.ArgumentParser, default: Any = argparse.SUPPRES
     add("--log-file", metavar="FILE", type=Path, help="write a log there; default: none")
 
 
-def _add_get(commands: Any) -> None:
+def _add_get_command(commands: Any) -> None:
     get = commands.add_parser(
         "get",
         help="print the servings, once or for each change",
@@ -124,7 +124,7 @@ def _add_get(commands: Any) -> None:
     get.add_argument(
         "names", nargs="*", default=[], metavar="NAME", help="only these; default: all"
     )
-    _add_common(get)
+    _add_common_flags(get)
     get.add_argument(
         "-o",
         "--output",
@@ -135,10 +135,10 @@ def _add_get(commands: Any) -> None:
     get.add_argument("-l", "--selector", metavar="LABELS", help="k=v, k!=v, k, !k, k in (a, b)")
     get.add_argument("-w", "--watch", action="store_true", help="go on: a line for each change")
     get.add_argument("--no-headers", action="store_true", help="only the rows")
-    get.set_defaults(run=_get)
+    get.set_defaults(run=_run_get)
 
 
-def _add_changes(commands: Any) -> None:
+def _add_change_commands(commands: Any) -> None:
     create = commands.add_parser(
         "create",
         help="open the create form",
@@ -146,8 +146,8 @@ def _add_changes(commands: Any) -> None:
         allow_abbrev=False,
     )
     create.add_argument("-f", "--filename", metavar="FILE", help="fill the form from this file")
-    _add_common(create)
-    create.set_defaults(run=_create)
+    _add_common_flags(create)
+    create.set_defaults(run=_run_create)
     apply = commands.add_parser(
         "apply",
         help="create or change the servings of a file",
@@ -162,8 +162,8 @@ def _add_changes(commands: Any) -> None:
     apply.add_argument(
         "--force-conflicts", action="store_true", help="overwrite fields that others set"
     )
-    _add_common(apply)
-    apply.set_defaults(run=_apply)
+    _add_common_flags(apply)
+    apply.set_defaults(run=_run_apply)
     export = commands.add_parser(
         "export",
         help="print a serving as a file for apply",
@@ -171,11 +171,11 @@ def _add_changes(commands: Any) -> None:
         allow_abbrev=False,
     )
     export.add_argument("name", metavar="NAME")
-    _add_common(export)
-    export.set_defaults(run=_export)
+    _add_common_flags(export)
+    export.set_defaults(run=_run_export)
 
 
-def _add_demo(commands: Any) -> None:
+def _add_demo_command(commands: Any) -> None:
     demo = commands.add_parser(
         "demo", help="a demo cluster for kubectl and others", allow_abbrev=False
     )
@@ -190,35 +190,35 @@ def _add_demo(commands: Any) -> None:
     serve.add_argument(
         "--log-file", metavar="FILE", type=Path, default=argparse.SUPPRESS, help="write a log there"
     )
-    serve.set_defaults(run=_demo_serve)
+    serve.set_defaults(run=_run_demo_serve)
 
 
 # -- what the flags mean ----------------------------------------------------------------------
 
 
-def _start(file: Path | None) -> None:
+def _prepare_process(log_file: Path | None) -> None:
     """What every command needs: a home directory, and a log or none."""
     from servedeck import logging_setup, paths
 
-    if not paths.is_known():
+    if not paths.has_home_directory():
         raise CommandError(
             "Neither HOME nor the user database names a home directory; set HOME.", USAGE_ERROR
         )
-    if file is None:
-        logging_setup.silence()
+    if log_file is None:
+        logging_setup.disable_logging()
         return
     try:
-        logging_setup.write_to(paths.expanded(file))
+        logging_setup.log_to_file(paths.expand_home(log_file))
     except OSError as error:
         raise CommandError(
-            f"Cannot write the log {file}: {error.strerror}; choose another file.", USAGE_ERROR
+            f"Cannot write the log {log_file}: {error.strerror}; choose another file.", USAGE_ERROR
         ) from error
 
 
-def _settings(args: argparse.Namespace) -> Settings:
+def _load_settings(args: argparse.Namespace) -> Settings:
     from servedeck import config
 
-    return config.load(
+    return config.load_settings(
         {
             "context": args.context,
             "namespace": args.namespace,
@@ -228,7 +228,7 @@ def _settings(args: argparse.Namespace) -> Settings:
     )
 
 
-def _one_namespace(settings: Settings) -> None:
+def _require_single_namespace(settings: Settings) -> None:
     """Refuses a name where no single namespace is meant."""
     if settings.all_namespaces:
         raise CommandError(
@@ -238,15 +238,17 @@ def _one_namespace(settings: Settings) -> None:
 
 
 @contextmanager
-def _target(
-    args: argparse.Namespace, settings: Settings, meanwhile: Callable[[], object] = lambda: None
-) -> Iterator[Target]:
+def _connection_options(
+    args: argparse.Namespace,
+    settings: Settings,
+    while_starting: Callable[[], object] = lambda: None,
+) -> Iterator[ConnectionOptions]:
     """What to show, in the demo's cluster while it is asked for. `meanwhile` is done while that
     one starts."""
-    from servedeck.cluster.auth.kubeconfig import Target
+    from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 
     files = (args.kubeconfig,) if args.kubeconfig is not None else None
-    target = Target(
+    target = ConnectionOptions(
         kubeconfig=files,
         context=settings.context or None,
         namespace=None if settings.all_namespaces else settings.namespace or None,
@@ -262,7 +264,7 @@ def _target(
     # The demo has contexts of its own, and its servings are spread over several namespaces.
     target = replace(target, context=args.context, all_namespaces=not target.namespace)
     try:
-        with spawn(meanwhile=meanwhile) as file:
+        with spawn(meanwhile=while_starting) as file:
             yield replace(target, kubeconfig=(file,))
     except DemoError as error:
         raise CommandError(str(error)) from error
@@ -271,71 +273,79 @@ def _target(
 # -- the commands -----------------------------------------------------------------------------
 
 
-def _app(args: argparse.Namespace, create: Draft | None = None) -> int:
-    if reason := terminal.why_not():
-        command = "get servings" if create is None else "apply"
+def _run_dashboard(args: argparse.Namespace, initial_draft: Draft | None = None) -> int:
+    if reason := terminal.unsupported_reason():
+        command = "get servings" if initial_draft is None else "apply"
         raise CommandError(f"{reason}; without the screen there is `servedeck {command}`.")
     # What is imported and built until the first frame stays; looking for garbage in it takes a
     # quarter of that time. The app turns the collector on again when the frame stands.
     gc.disable()
-    settings = _settings(args)
-    with _target(args, settings, lambda: importlib.import_module("tui.start")) as target:
+    settings = _load_settings(args)
+    with _connection_options(
+        args, settings, lambda: importlib.import_module("tui.start")
+    ) as target:
         from servedeck.cluster.auth import kubeconfig
         from tui.start import run
 
         # What the operator must mend first is said before the screen is taken.
-        kubeconfig.load(target).context(target.context)
+        kubeconfig.load_kubeconfig(target).get_context(target.context)
         # Drafts of a demo are of no use after it, so they go with its files.
         drafts = target.kubeconfig[0].parent / "drafts" if args.demo and target.kubeconfig else None
-        return run(target, settings, widen=True, create=create, drafts=drafts)
+        return run(
+            target,
+            settings,
+            default_all_namespaces=True,
+            initial_draft=initial_draft,
+            drafts_dir=drafts,
+        )
 
 
-def _get(args: argparse.Namespace) -> int:
+def _run_get(args: argparse.Namespace) -> int:
     import asyncio
 
     from servedeck.commands import get
-    from servedeck.fleet.query import QueryError, parse_selector
-    from servedeck.fleet.session import Live
+    from servedeck.fleet.query import QueryError, parse_label_selector
+    from servedeck.fleet.session import ClusterSession
 
-    settings = _settings(args)
+    settings = _load_settings(args)
     if args.names:
-        _one_namespace(settings)
+        _require_single_namespace(settings)
     try:
-        selector = parse_selector(args.selector) if args.selector is not None else None
+        selector = parse_label_selector(args.selector) if args.selector is not None else None
     except QueryError as error:
         raise CommandError(str(error), USAGE_ERROR) from error
-    options = get.Options(
+    options = get.GetOptions(
         names=tuple(dict.fromkeys(args.names)),
         format=args.output,
         selector=selector,
         watch=args.watch,
-        headers=not args.no_headers,
+        show_headers=not args.no_headers,
     )
 
-    async def run(target: Target) -> int:
-        live = Live(target, settings, narrow=False, calm_gc=args.watch)
-        return await get.run(live, options)
+    async def run(target: ConnectionOptions) -> int:
+        live = ClusterSession(target, settings, namespace_fallback=False, tune_gc=args.watch)
+        return await get.run_get(live, options)
 
-    with _target(args, settings) as target:
+    with _connection_options(args, settings) as target:
         return asyncio.run(run(target))
 
 
-def _create(args: argparse.Namespace) -> int:
+def _run_create(args: argparse.Namespace) -> int:
     from servedeck.changes.draft import Draft
 
     if args.filename is None:
-        return _app(args, Draft())
-    specs = _servings(args.filename)
+        return _run_dashboard(args, Draft())
+    specs = _read_servings(args.filename)
     if len(specs) != 1:
         raise CommandError(
             f"{args.filename} holds {len(specs)} servings and the form takes one;"
             " leave one, or `servedeck apply` them all.",
             USAGE_ERROR,
         )
-    return _app(args, Draft.of(specs[0]))
+    return _run_dashboard(args, Draft.from_spec(specs[0]))
 
 
-def _apply(args: argparse.Namespace) -> int:
+def _run_apply(args: argparse.Namespace) -> int:
     import asyncio
 
     from servedeck.cluster.http.connection import Connection
@@ -347,70 +357,72 @@ def _apply(args: argparse.Namespace) -> int:
             " the file.",
             USAGE_ERROR,
         )
-    settings = _settings(args)
-    specs = _servings(args.filename)
+    settings = _load_settings(args)
+    specs = _read_servings(args.filename)
 
-    async def run(target: Target) -> int:
+    async def run(target: ConnectionOptions) -> int:
         connection = await Connection.open(target)
         try:
             named = [
-                spec if spec.project else spec.replace(project=connection.namespace or "default")
+                spec
+                if spec.namespace
+                else spec.replace(namespace=connection.namespace or "default")
                 for spec in specs
             ]
             good = await apply.apply_all(
                 connection,
                 named,
-                await apply.platform(connection, settings),
+                await apply.load_platform(connection, settings),
                 dry_run=args.dry_run,
-                say=lambda line: _write(sys.stdout, line),
-                complain=lambda line: _write(sys.stderr, line),
+                stdout=lambda line: _write_lines(sys.stdout, line),
+                stderr=lambda line: _write_lines(sys.stderr, line),
                 force=args.force_conflicts,
             )
             return 0 if good else 1
         finally:
             await connection.close()
 
-    with _target(args, settings) as target:
+    with _connection_options(args, settings) as target:
         return asyncio.run(run(target))
 
 
-def _export(args: argparse.Namespace) -> int:
+def _run_export(args: argparse.Namespace) -> int:
     import asyncio
 
     from servedeck.cluster.http.connection import Connection
     from servedeck.commands import apply
 
-    settings = _settings(args)
-    _one_namespace(settings)
+    settings = _load_settings(args)
+    _require_single_namespace(settings)
 
-    async def run(target: Target) -> int:
+    async def run(target: ConnectionOptions) -> int:
         connection = await Connection.open(target)
         try:
             namespace = connection.namespace or "default"
-            exported = await apply.export(connection, namespace, args.name)
+            exported = await apply.export_serving(connection, namespace, args.name)
         finally:
             await connection.close()
         sys.stdout.write(exported.yaml)
-        _write(sys.stderr, *(f"note: {leftover}" for leftover in exported.leftovers))
+        _write_lines(sys.stderr, *(f"note: {leftover}" for leftover in exported.unmanaged_fields))
         return 0
 
-    with _target(args, settings) as target:
+    with _connection_options(args, settings) as target:
         return asyncio.run(run(target))
 
 
-def _write(stream: TextIO | None, *lines: str) -> None:
+def _write_lines(stream: TextIO | None, *lines: str) -> None:
     """Write lines, of which others may have written a part: nothing in them steers a terminal."""
-    from servedeck.serving.text import one_line, sanitise
+    from servedeck.serving.text import one_line, sanitize
 
     if stream is None:
         return  # it was closed before the start
     for line in lines:
         indent = " " * (len(line) - len(line.lstrip(" ")))
-        stream.write(f"{indent}{one_line(sanitise(line))}\n")
+        stream.write(f"{indent}{one_line(sanitize(line))}\n")
     stream.flush()
 
 
-def _servings(filename: str) -> list[ServingSpec]:
+def _read_servings(filename: str) -> list[ServingSpec]:
     """The servings of a file, or of standard input for "-"."""
     from servedeck.serving.spec.document import DocumentError, all_from_yaml
 
@@ -426,7 +438,7 @@ def _servings(filename: str) -> list[ServingSpec]:
         raise CommandError(f"{place}: {error}") from error
 
 
-def _demo_serve(args: argparse.Namespace) -> int:
+def _run_demo_serve(args: argparse.Namespace) -> int:
     from servedeck.demo.serve import serve
 
     return serve(args)

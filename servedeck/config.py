@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
-PREFIX = "SERVEDECK_"
+ENV_PREFIX = "SERVEDECK_"
 PLATFORM_NAMESPACE = "servedeck-system"
 PLATFORM_CONFIGMAP = "servedeck"
 """ConfigMap in which whoever runs the platform tells every operator's servedeck where endpoints
@@ -44,7 +44,7 @@ class Settings:
     """Show all namespaces, whatever `namespace` is."""
     readonly: bool = False
     """Refuse every change."""
-    favourites: tuple[str, ...] = ()
+    favorites: tuple[str, ...] = ()
     """Namespaces of the keys 1 to 9; those with most servings where empty."""
     wide: bool = False
     """Start with all columns."""
@@ -65,11 +65,11 @@ class Settings:
     tls_secret: str = ""
     """Secret of a new Ingress's certificate."""
     model_cache: str = ""
-    """PVC of downloaded models in each project; none where empty."""
-    chosen: frozenset[str] = field(default=frozenset(), compare=False)
+    """PVC of downloaded models in each namespace; none where empty."""
+    explicit_keys: frozenset[str] = field(default=frozenset(), compare=False)
     """Keys that were chosen, also where they were set to their default."""
 
-    def with_platform(self, data: Mapping[str, str]) -> tuple[Settings, tuple[str, ...]]:
+    def with_platform_config(self, data: Mapping[str, str]) -> tuple[Settings, tuple[str, ...]]:
         """These settings, completed by the cluster's ConfigMap, and what is wrong with that one.
 
         What flags, environment or file chose stays; of the ConfigMap only the platform's keys
@@ -79,28 +79,30 @@ class Settings:
         wrong: list[str] = []
         for key in PLATFORM_KEYS:
             value = data.get(key, "").strip()
-            if not value or key in self.chosen:
+            if not value or key in self.explicit_keys:
                 continue
             try:
-                update |= _validated({key: value})
-            except _InvalidError as error:
+                update |= _validate({key: value})
+            except _InvalidSettingError as error:
                 where = f"ConfigMap {PLATFORM_NAMESPACE}/{PLATFORM_CONFIGMAP}"
-                wrong.append(_sentence(where, error))
+                wrong.append(_error_message(where, error))
         return replace(self, **update), tuple(wrong)
 
 
-_TYPES = {key: kind for key, kind in get_type_hints(Settings).items() if key != "chosen"}
+_FIELD_TYPES = {
+    key: kind for key, kind in get_type_hints(Settings).items() if key != "explicit_keys"
+}
 
 
-class _InvalidError(Exception):
+class _InvalidSettingError(Exception):
     """The first thing that is wrong: its path, pydantic's name of the fault, and what was given."""
 
-    def __init__(self, path: tuple[int | str, ...], fault: str, given: object) -> None:
-        super().__init__(path, fault, given)
-        self.path, self.fault, self.given = path, fault, given
+    def __init__(self, path: tuple[int | str, ...], error_type: str, value: object) -> None:
+        super().__init__(path, error_type, value)
+        self.path, self.error_type, self.value = path, error_type, value
 
 
-def _validated(values: Mapping[str, Any], *, strict: bool = False) -> dict[str, Any]:
+def _validate(values: Mapping[str, Any], *, strict: bool = False) -> dict[str, Any]:
     """The values in their types. Raises _InvalidError."""
     if not values:
         return {}
@@ -108,109 +110,109 @@ def _validated(values: Mapping[str, Any], *, strict: bool = False) -> dict[str, 
     # not wait for pydantic, which takes a tenth of a second to import.
     from pydantic import ConfigDict, Field, ValidationError, create_model
 
-    fields: dict[str, Any] = {key: (kind, None) for key, kind in _TYPES.items()}
-    fields["favourites"] = (_TYPES["favourites"], Field(default=None, max_length=9))
+    fields: dict[str, Any] = {key: (kind, None) for key, kind in _FIELD_TYPES.items()}
+    fields["favorites"] = (_FIELD_TYPES["favorites"], Field(default=None, max_length=9))
     model = create_model("Settings", __config__=ConfigDict(extra="forbid"), **fields)
     try:
         read = model.model_validate(values, strict=strict)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise _InvalidError(first["loc"], first["type"], first["input"]) from None
+        raise _InvalidSettingError(first["loc"], first["type"], first["input"]) from None
     return {key: getattr(read, key) for key in values}
 
 
-def settings_file() -> Path:
+def settings_path() -> Path:
     """Where the settings file is looked for: $XDG_CONFIG_HOME/servedeck/settings.toml."""
     from platformdirs import user_config_path  # only needed once, and not by those who import us
 
     return user_config_path("servedeck") / "settings.toml"
 
 
-def load(
+def load_settings(
     flags: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] = os.environ,
-    file: Path | None = None,
+    path: Path | None = None,
 ) -> Settings:
     """The settings in force, but for the ConfigMap's.
 
     `flags` holds what the command line named, None for what it did not. Raises SettingsError.
     """
-    file = settings_file() if file is None else file
+    path = settings_path() if path is None else path
     values: dict[str, Any] = {}
     given = {key: value for key, value in (flags or {}).items() if value is not None}
-    for layer in (_from_file(file), _from_environment(environ), given):
+    for layer in (_read_file(path), _read_environment(environ), given):
         if "namespace" in layer:  # one namespace means that one, whatever lower places say
             values.pop("all_namespaces", None)
         values |= layer
-    return Settings(**values, chosen=frozenset(values))
+    return Settings(**values, explicit_keys=frozenset(values))
 
 
-def _from_file(file: Path) -> dict[str, Any]:
+def _read_file(path: Path) -> dict[str, Any]:
     try:
-        text = file.read_text("utf-8")
+        text = path.read_text("utf-8")
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise SettingsError(f"Cannot read {file}: {why}; mend or remove it.") from error
+        raise SettingsError(f"Cannot read {path}: {why}; mend or remove it.") from error
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{file} is not valid TOML: {error}; mend that line.") from error
+        raise SettingsError(f"{path} is not valid TOML: {error}; mend that line.") from error
     values = {
         key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
     }
     try:
         # Strict: "true" in quotation marks is a mistake that would pass unseen elsewhere.
-        return _validated(values, strict=True)
-    except _InvalidError as error:
-        raise SettingsError(_sentence(str(file), error)) from error
+        return _validate(values, strict=True)
+    except _InvalidSettingError as error:
+        raise SettingsError(_error_message(str(path), error)) from error
 
 
-def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     """Variables SERVEDECK_<KEY>; lists are divided by commas. Tables cannot be given here."""
     values: dict[str, Any] = {}
-    for key, kind in _TYPES.items():
-        text = environ.get(PREFIX + key.upper(), "").strip()
+    for key, kind in _FIELD_TYPES.items():
+        text = environ.get(ENV_PREFIX + key.upper(), "").strip()
         if not text or kind == dict[str, str]:
             continue
         value: Any = text
         if kind == tuple[str, ...]:
             value = tuple(part.strip() for part in text.split(",") if part.strip())
         try:
-            values |= _validated({key: value})
-        except _InvalidError as error:
-            raise SettingsError(_sentence("Environment", error, PREFIX)) from error
+            values |= _validate({key: value})
+        except _InvalidSettingError as error:
+            raise SettingsError(_error_message("Environment", error, ENV_PREFIX)) from error
     return values
 
 
-def _sentence(where: str, error: _InvalidError, prefix: str = "") -> str:
+def _error_message(where: str, error: _InvalidSettingError, prefix: str = "") -> str:
     """What is wrong, and what to write instead."""
     key = ".".join(map(str, error.path))
     top = str(error.path[0])
-    if error.fault == "extra_forbidden":
-        near = difflib.get_close_matches(key, _TYPES, 1)
-        mend = f"did you mean {near[0]}?" if near else f"there are {', '.join(_TYPES)}."
+    if error.error_type == "extra_forbidden":
+        near = difflib.get_close_matches(key, _FIELD_TYPES, 1)
+        mend = f"did you mean {near[0]}?" if near else f"there are {', '.join(_FIELD_TYPES)}."
         return f"{where}: there is no setting {key}; {mend}"
     if prefix:
         key = prefix + top.upper()
-    return f"{where}: {key} must be {_expected(top)}, not {_given(error.given)}."
+    return f"{where}: {key} must be {_describe_expected(top)}, not {_format_value(error.value)}."
 
 
-def _expected(key: str) -> str:
-    kind = _TYPES[key]
+def _describe_expected(key: str) -> str:
+    kind = _FIELD_TYPES[key]
     if kind is bool:
         return "true or false"
     if kind is str:
         return 'a text, "..."'
     if kind == tuple[str, ...]:
-        most = " of at most 9 texts" if key == "favourites" else " of texts"
+        most = " of at most 9 texts" if key == "favorites" else " of texts"
         return f'a list{most}, ["a", "b"]'
     if kind == dict[str, str]:
         return f'a table of texts, [{key}] with lines name = "value"'
     return " or ".join(f'"{choice}"' for choice in get_args(kind) if choice)
 
 
-def _given(value: object) -> str:
+def _format_value(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:59] + "…"

@@ -8,23 +8,23 @@ import re
 from pathlib import Path
 from typing import TextIO
 
-LONGEST = 200_000
+MAX_ENTRY_LENGTH = 200_000
 """Characters of one entry; a longer one is somebody's whole document."""
-_HIDDEN = "[hidden]"
+_REDACTED = "[hidden]"
 
 # What is called a secret, and what stands after the name: a quoted text to its end (or to that of
 # the line), the same within a quoted text, or one word. Every quantifier is bounded or possessive,
 # or takes what it ran over out of the search, which is so linear in the text.
-_NAMES = (
+_SENSITIVE_NAMES = (
     r"(?:token|passw(?:or)?d|passphrase|secret|credential|authorization|apikey|[_-]key)[\w-]{0,40}"
 )
-_SECRETS = re.compile(
+_SECRET_PATTERN = re.compile(
     r"-----BEGIN [A-Z0-9 ]{1,40}-----(?s:.)*?(?:-----END [A-Z0-9 ]{1,40}-----|\Z)"
     r"|\bLS0tLS1CRUdJTi[\w+/=]*"  # the same in base64, as kubeconfigs have it
     r"|(?<=://)(?P<user>[^\s/'\"]{1,1024}@)?(?P<host>[^\s/?#'\"<>]{1,255})"
     r"(?:/(?![^\s'\"<>])|(?P<path>[/?#][^\s'\"<>]*))?"
-    rf"|(?P<name>(?<!-)--[\w-]{{0,40}}?{_NAMES}['\"]?\s{{0,8}}[,:=]?\s{{0,8}}"
-    rf"|{_NAMES}\\{{0,4}}['\"]?\s{{0,8}}[:=]{{1,2}}>?\s{{0,8}})"
+    rf"|(?P<name>(?<!-)--[\w-]{{0,40}}?{_SENSITIVE_NAMES}['\"]?\s{{0,8}}[,:=]?\s{{0,8}}"
+    rf"|{_SENSITIVE_NAMES}\\{{0,4}}['\"]?\s{{0,8}}[:=]{{1,2}}>?\s{{0,8}})"
     r"(?:(?P<open>[bru]{0,2}(?P<quote>['\"]))"
     r"(?:\\.|(?!(?P=quote))[^\\\n])*+(?P<close>(?P=quote))?"
     r"|(?P<escaped>\\{1,4}['\"])[^'\"\\\n]*"
@@ -39,27 +39,27 @@ _SECRETS = re.compile(
 def redact(text: str) -> str:
     """`text` without tokens, passwords and keys, wherever they came from, nor the paths of URLs,
     which may hold a token; cut where it is very long."""
-    if len(text) > LONGEST:
-        text = f"{text[:LONGEST]}… ({len(text) - LONGEST} characters more)"
-    return _SECRETS.sub(_without, text)
+    if len(text) > MAX_ENTRY_LENGTH:
+        text = f"{text[:MAX_ENTRY_LENGTH]}… ({len(text) - MAX_ENTRY_LENGTH} characters more)"
+    return _SECRET_PATTERN.sub(_redact_match, text)
 
 
-def _without(match: re.Match[str]) -> str:
+def _redact_match(match: re.Match[str]) -> str:
     if host := match["host"]:
-        user = f"{_HIDDEN}@" if match["user"] else ""
-        path = f"/{_HIDDEN}" if match["path"] else ""
+        user = f"{_REDACTED}@" if match["user"] else ""
+        path = f"/{_REDACTED}" if match["path"] else ""
         return f"{user}{host}{path or match[0][len(match['user'] or '') + len(host) :]}"
     kept = ("name", "open", "escaped", "kind", "scheme")
     before = "".join(match[group] or "" for group in kept)
-    return f"{before}{_HIDDEN}{match['close'] or ''}"
+    return f"{before}{_REDACTED}{match['close'] or ''}"
 
 
-class _Formatter(logging.Formatter):
+class _RedactingFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         return redact(super().format(record))
 
 
-class _Handler(logging.StreamHandler[TextIO]):
+class _SafeStreamHandler(logging.StreamHandler[TextIO]):
     """Writes what can be written. An entry that cannot, since the disk is full, is left out:
     logging would print it, as it was before anything was hidden, with a traceback into the
     screen."""
@@ -67,17 +67,17 @@ class _Handler(logging.StreamHandler[TextIO]):
     def handleError(self, record: logging.LogRecord) -> None: ...  # noqa: N802
 
 
-def silence() -> None:
+def disable_logging() -> None:
     """Nothing is logged: what a library wrote to standard error would tear the screen."""
     logging.getLogger().addHandler(logging.NullHandler())
     logging.captureWarnings(True)
 
 
-def write_to(file: Path) -> None:
+def log_to_file(path: Path) -> None:
     """Log to `file`, appending. Raises OSError."""
-    descriptor = os.open(file, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
-    handler = _Handler(os.fdopen(descriptor, "a", encoding="utf-8", buffering=1))
-    handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+    handler = _SafeStreamHandler(os.fdopen(descriptor, "a", encoding="utf-8", buffering=1))
+    handler.setFormatter(_RedactingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.INFO)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def is_known() -> bool:
+def has_home_directory() -> bool:
     """Whether HOME or the user database names a home directory. A container that runs as any
     number may have neither."""
     try:
@@ -14,7 +14,7 @@ def is_known() -> bool:
         return False
 
 
-def expanded(path: Path) -> Path:
+def expand_home(path: Path) -> Path:
     """`path` with its "~" or "~name" replaced; as with shells, one that is not known stays."""
     try:
         return path.expanduser()

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import TextIO
 
-PARENT = os.getppid()
+PARENT_PID = os.getppid()
 """The process that started this one; its end is the end of the screen."""
 
 
@@ -24,12 +24,12 @@ def open_closed_descriptors() -> None:
                 os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
-def why_not(environ: Mapping[str, str] | None = None) -> str:
+def unsupported_reason(environ: Mapping[str, str] | None = None) -> str:
     """Why the screen cannot be shown here, as the beginning of a sentence; "" where it can."""
     if not (_is_terminal(sys.__stdin__) and _is_terminal(sys.__stdout__)):
         return "The screen needs a terminal"
     name = (os.environ if environ is None else environ).get("TERM", "")
-    if not moves_the_cursor(name):
+    if not supports_cursor_addressing(name):
         return f"A terminal of type {name!r} (TERM) cannot draw the screen"
     return ""
 
@@ -41,19 +41,19 @@ def _is_terminal(stream: TextIO | None) -> bool:
         return False
 
 
-def moves_the_cursor(name: str) -> bool:
+def supports_cursor_addressing(term: str) -> bool:
     """Whether terminals of this type (TERM) place the cursor by the escape sequences of ANSI, which
     are the only ones that are sent. One that nobody has described is taken to do so."""
-    if name.lower() == "dumb":
+    if term.lower() == "dumb":
         return False
-    if name.lower() in ("", "unknown"):
+    if term.lower() in ("", "unknown"):
         return True
     try:
         import curses
     except ImportError:
         return True
     try:
-        curses.setupterm(name, 1)
+        curses.setupterm(term, 1)
     except (curses.error, ValueError):  # no such entry, or no database
         return True
     sequence = curses.tigetstr("cup")

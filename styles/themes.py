@@ -117,5 +117,7 @@ ANSI = Theme(
 
 THEMES = (DARK, LIGHT, ANSI)
 
-DEFAULTS = {name: value for name, value in DARK.variables.items() if not name.startswith("scroll")}
+DEFAULT_VARIABLES = {
+    name: value for name, value in DARK.variables.items() if not name.startswith("scroll")
+}
 """Values of our names in a theme of Textual's own."""

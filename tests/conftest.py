@@ -10,13 +10,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
 
-from tests.waiting import Skip
+from tests.waiting import TimeSkipper
 
 pytest_plugins = [
     "tests.control_plane.fixtures",
     "tests.isolation",
-    "tests.skipped",
-    "tests.tui.idle",
+    "tests.skip_summary",
+    "tests.tui.idle_plugin",
 ]
 
 # Nothing here depends on how fast or how lucky a run is. In particular the first example of a fresh
@@ -39,6 +39,6 @@ settings.load_profile(os.environ.get("SERVEDECK_HYPOTHESIS", "quick"))
 
 
 @pytest.fixture
-async def skip() -> Skip:
+async def skip() -> TimeSkipper:
     """skip(seconds): they pass at once for what waits on the event loop."""
-    return Skip(asyncio.get_running_loop())
+    return TimeSkipper(asyncio.get_running_loop())

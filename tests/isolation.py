@@ -17,12 +17,12 @@ from typing import Any
 import psutil
 import pytest
 
-LEFT_BEHIND = 7
+LEAK_EXIT_CODE = 7
 """Exit status of a run whose tests passed but which left something behind; pytest's end at 6."""
-GRACE = 60.0
+GRACE_SECONDS = 60.0
 """Seconds in which a process that was told to end may do so."""
-PYTEST_FOLDER = "pytest"
-OUTPUT = "left_behind"
+BASETEMP_NAME = "pytest"
+WORKER_OUTPUT_KEY = "left_behind"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -36,62 +36,64 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Isolation(config), "isolation")
     else:
-        config.pluginmanager.register(Worker(), "isolation-worker")
+        config.pluginmanager.register(WorkerLeakCheck(), "isolation-worker")
 
 
-class Worker:
+class WorkerLeakCheck:
     """What one process of pytest-xdist checks before it ends: its own children."""
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         output: dict[str, Any] = session.config.workeroutput  # type: ignore[attr-defined]
-        output[OUTPUT] = end_all(psutil.Process().children(recursive=True))
+        output[WORKER_OUTPUT_KEY] = kill_remaining(psutil.Process().children(recursive=True))
 
 
 class Isolation:
     """The folder, the check at the end and its report: in the process that was called."""
 
     def __init__(self, config: pytest.Config) -> None:
-        self._before = dict(os.environ)
-        self.folder = Path(tempfile.mkdtemp(prefix="servedeck-tests-"))
-        self.home = self.folder / "home"
-        self.temporary = self.folder / "tmp"
-        for each in (self.home, self.temporary, self.folder / "tmux"):
+        self._saved_environ = dict(os.environ)
+        self.directory = Path(tempfile.mkdtemp(prefix="servedeck-tests-"))
+        self.home = self.directory / "home"
+        self.tmp_directory = self.directory / "tmp"
+        for each in (self.home, self.tmp_directory, self.directory / "tmux"):
             each.mkdir()
         for name in [name for name in os.environ if name.startswith("XDG_")]:
             del os.environ[name]
         os.environ.pop("KUBECONFIG", None)  # no test may reach a developer's clusters
         os.environ["HOME"] = str(self.home)
-        os.environ["TMPDIR"] = str(self.temporary)
-        os.environ["TMUX_TMPDIR"] = str(self.folder / "tmux")
+        os.environ["TMPDIR"] = str(self.tmp_directory)
+        os.environ["TMUX_TMPDIR"] = str(self.directory / "tmux")
         tempfile.tempdir = None
         if config.option.basetemp is None:
-            config.option.basetemp = str(self.folder / PYTEST_FOLDER)
-        self.left: list[str] = []
-        config.add_cleanup(self._close)
+            config.option.basetemp = str(self.directory / BASETEMP_NAME)
+        self.leaks: list[str] = []
+        config.add_cleanup(self._clean_up)
 
-    def _close(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def _clean_up(self) -> None:
+        shutil.rmtree(self.directory, ignore_errors=True)
         os.environ.clear()
-        os.environ.update(self._before)
+        os.environ.update(self._saved_environ)
         tempfile.tempdir = None
 
     @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
     def pytest_testnodedown(self, node: Any) -> None:
-        self.left += getattr(node, "workeroutput", {}).get(OUTPUT, [])
+        self.leaks += getattr(node, "workeroutput", {}).get(WORKER_OUTPUT_KEY, [])
 
     @pytest.hookimpl(trylast=True)  # when the workers have ended
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        self.left += end_all(self._processes())
-        self.left += [f"in the home directory: {name}" for name in inside(self.home)]
-        self.left += [f"in the temporary directory: {name}" for name in inside(self.temporary)]
-        if self.left and session.exitstatus in (0, pytest.ExitCode.TESTS_FAILED):
-            session.exitstatus = LEFT_BEHIND
+        self.leaks += kill_remaining(self._processes())
+        self.leaks += [f"in the home directory: {name}" for name in list_names(self.home)]
+        self.leaks += [
+            f"in the temporary directory: {name}" for name in list_names(self.tmp_directory)
+        ]
+        if self.leaks and session.exitstatus in (0, pytest.ExitCode.TESTS_FAILED):
+            session.exitstatus = LEAK_EXIT_CODE
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        if self.left:
+        if self.leaks:
             terminalreporter.section("the tests left something behind", red=True)
-            for line in self.left:
+            for line in self.leaks:
                 terminalreporter.line(line)
 
     def _processes(self) -> list[psutil.Process]:
@@ -99,28 +101,30 @@ class Isolation:
         found = set(psutil.Process().children(recursive=True))
         for process in psutil.process_iter():
             with suppress(psutil.Error, OSError):
-                if process.environ().get("TMPDIR", "").startswith(str(self.folder)):
+                if process.environ().get("TMPDIR", "").startswith(str(self.directory)):
                     found.add(process)
         return [process for process in found if process.pid != os.getpid()]
 
 
-def inside(folder: Path) -> list[str]:
-    return sorted(each.name for each in folder.iterdir())
+def list_names(directory: Path) -> list[str]:
+    return sorted(each.name for each in directory.iterdir())
 
 
-def end_all(processes: list[psutil.Process]) -> list[str]:
+def kill_remaining(processes: list[psutil.Process]) -> list[str]:
     """What still runs after a grace period, one line each; ended when this returns."""
-    _, running = psutil.wait_procs([each for each in processes if alive(each)], timeout=GRACE)
+    _, running = psutil.wait_procs(
+        [each for each in processes if is_alive(each)], timeout=GRACE_SECONDS
+    )
     lines = []
     for process in running:
         with suppress(psutil.NoSuchProcess):
-            if alive(process):
+            if is_alive(process):
                 lines.append(f"process {process.pid}: {' '.join(process.cmdline())}")
                 process.kill()
     return lines
 
 
-def alive(process: psutil.Process) -> bool:
+def is_alive(process: psutil.Process) -> bool:
     """Whether it runs: one that has ended and was not waited for does not."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)

@@ -7,7 +7,7 @@ import pytest
 from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
 
-def loaded_by(statement: str) -> set[str]:
+def loaded_modules(statement: str) -> set[str]:
     """Names of the modules that a fresh interpreter holds after `statement`."""
     script = f"{statement}\nimport sys\nprint('\\n'.join(sys.modules))"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -27,25 +27,25 @@ def test_imports_point_one_way() -> None:
     ],
 )
 def test_the_core_runs_without_textual(module: str) -> None:
-    assert not {"textual", "rich"} & loaded_by(f"import {module}")
+    assert not {"textual", "rich"} & loaded_modules(f"import {module}")
 
 
 def test_the_first_paint_does_not_wait_for_the_client() -> None:
     # it is imported in a thread once the first frame stands
-    assert not {"aiohttp", "kubernetes_asyncio"} & loaded_by("import tui.app")
+    assert not {"aiohttp", "kubernetes_asyncio"} & loaded_modules("import tui.app")
 
 
 def test_the_transport_brings_none_of_the_clients_models() -> None:
     # 0.3 s until every serving has its status, and 39 MiB
-    assert "kubernetes_asyncio" not in loaded_by("import servedeck.cluster.http.transport")
+    assert "kubernetes_asyncio" not in loaded_modules("import servedeck.cluster.http.transport")
 
 
 def test_the_first_paint_does_not_wait_for_pydantic() -> None:
     # a tenth of a second: where no setting was written there is nothing to check
-    start = "import tui.start; from servedeck import config; config.load({}, {}, __file)"
+    start = "import tui.start; from servedeck import config; config.load_settings({}, {}, __file)"
     here = "from pathlib import Path; __file = Path('no-such-file')"
-    assert not {"pydantic", "kubernetes_asyncio"} & loaded_by(f"{here}; {start}")
+    assert not {"pydantic", "kubernetes_asyncio"} & loaded_modules(f"{here}; {start}")
 
 
 def test_help_needs_neither_the_screen_nor_the_client() -> None:
-    assert not {"textual", "kubernetes_asyncio"} & loaded_by("import servedeck.cli")
+    assert not {"textual", "kubernetes_asyncio"} & loaded_modules("import servedeck.cli")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from servedeck import __version__, cli
-from tests.waiting import LIMIT
+from tests.waiting import WAIT_SECONDS
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
             capture_output=True,
             text=True,
             env=env | variables,
-            timeout=LIMIT,
+            timeout=WAIT_SECONDS,
             check=False,
             stdin=subprocess.DEVNULL,
         )
@@ -40,10 +40,10 @@ def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     return run
 
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
+RunCommand = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def kubeconfig(folder: Path, server: str) -> Path:
+def write_kubeconfig(folder: Path, server: str) -> Path:
     file = folder / "kubeconfig"
     file.write_text(
         f"""
@@ -58,7 +58,7 @@ def kubeconfig(folder: Path, server: str) -> Path:
     return file
 
 
-def test_version(run: Run) -> None:
+def test_version(run: RunCommand) -> None:
     result = run("--version")
     assert (result.returncode, result.stdout) == (0, f"servedeck {__version__}\n")
 
@@ -84,7 +84,7 @@ def test_version(run: Run) -> None:
         ("get", "servings", "--log-file", "~no-such-user/log"),
     ],
 )
-def test_usage_errors_exit_with_2(run: Run, args: tuple[str, ...]) -> None:
+def test_usage_errors_exit_with_2(run: RunCommand, args: tuple[str, ...]) -> None:
     result = run(*args)
     assert result.returncode == 2
     assert result.stdout == ""
@@ -92,35 +92,35 @@ def test_usage_errors_exit_with_2(run: Run, args: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("args", [("get", "servings"), ("get", "servings", "--watch")])
-def test_no_kubeconfig_is_one_sentence(run: Run, args: tuple[str, ...]) -> None:
+def test_no_kubeconfig_is_one_sentence(run: RunCommand, args: tuple[str, ...]) -> None:
     result = run(*args)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.startswith("servedeck: There is no kubeconfig (looked for ")
     assert result.stderr.count("\n") == 1
 
 
-def test_a_path_of_an_unknown_user_is_one_that_is_not_there(run: Run) -> None:
+def test_a_path_of_an_unknown_user_is_one_that_is_not_there(run: RunCommand) -> None:
     for flags in (("--kubeconfig", "~no-such-user/config"), ()):
         result = run("get", "servings", *flags, KUBECONFIG="~no-such-user/config")
         assert result.returncode == 1
         assert "There is no kubeconfig" in result.stderr and "~no-such-user" in result.stderr
 
 
-def test_no_home_directory_is_one_sentence(run: Run) -> None:
+def test_no_home_directory_is_one_sentence(run: RunCommand) -> None:
     result = run("get", "servings", HOME="relative")
     assert result.returncode == 2
     assert result.stderr.endswith("names a home directory; set HOME.\n")
 
 
-def test_an_unreachable_server_is_one_sentence(run: Run, tmp_path: Path) -> None:
-    file = kubeconfig(tmp_path, "https://127.0.0.1:1")
+def test_an_unreachable_server_is_one_sentence(run: RunCommand, tmp_path: Path) -> None:
+    file = write_kubeconfig(tmp_path, "https://127.0.0.1:1")
     for flags in (("--kubeconfig", str(file), "get", "servings"), ("get", "servings")):
         result = run(*flags, KUBECONFIG=str(file))
         assert (result.returncode, result.stdout) == (1, "")
         assert "127.0.0.1:1" in result.stderr and result.stderr.count("\n") == 1
 
 
-def test_the_screen_needs_a_terminal(run: Run) -> None:
+def test_the_screen_needs_a_terminal(run: RunCommand) -> None:
     result = run()
     assert result.returncode == 1
     assert "needs a terminal; without the screen there is `servedeck get servings`" in result.stderr
@@ -130,14 +130,14 @@ def test_the_screen_needs_a_terminal(run: Run) -> None:
 
 
 @pytest.mark.parametrize("args", [("export", "llama"), ("apply", "-f", "/dev/null")])
-def test_one_serving_is_not_meant_in_all_namespaces(run: Run, args: tuple[str, ...]) -> None:
+def test_one_serving_is_not_meant_in_all_namespaces(run: RunCommand, args: tuple[str, ...]) -> None:
     result = run(*args, "-A")
     assert (result.returncode, result.stdout) == (2, "")
     assert "across all namespaces; give its namespace with -n" in result.stderr
     assert result.stderr.count("\n") == 1
 
 
-def test_a_wrong_settings_file_exits_with_2(run: Run, tmp_path: Path) -> None:
+def test_a_wrong_settings_file_exits_with_2(run: RunCommand, tmp_path: Path) -> None:
     folder = tmp_path / "config" / "servedeck"
     folder.mkdir(parents=True)
     (folder / "settings.toml").write_text("theem = 1")
@@ -147,7 +147,7 @@ def test_a_wrong_settings_file_exits_with_2(run: Run, tmp_path: Path) -> None:
 
 
 def test_flags_may_stand_before_and_after_the_command() -> None:
-    parse = cli._parser().parse_args
+    parse = cli._build_parser().parse_args
     for argv in (["--context", "c", "get", "servings"], ["get", "servings", "--context", "c"]):
         args = parse(argv)
         assert (args.context, args.namespace, args.demo) == ("c", None, False or None)
@@ -176,18 +176,18 @@ def test_which_namespace_is_asked_for(
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    args = cli._parser().parse_args(["get", "servings", *flags])
-    with cli._target(args, cli._settings(args)) as target:
+    args = cli._build_parser().parse_args(["get", "servings", *flags])
+    with cli._connection_options(args, cli._load_settings(args)) as target:
         assert (target.namespace, target.all_namespaces) == (namespace, everything)
 
 
-def test_a_closed_pipe_is_no_error(run: Run) -> None:
+def test_a_closed_pipe_is_no_error(run: RunCommand) -> None:
     script = f"{sys.executable} -m servedeck get servings --demo -o json | head -c 1; "
     result = subprocess.run(
         ["bash", "-c", script + 'echo " ${PIPESTATUS[0]}"'],
         capture_output=True,
         text=True,
-        timeout=LIMIT,
+        timeout=WAIT_SECONDS,
         check=True,
     )
     assert result.stderr == ""
@@ -201,7 +201,7 @@ def test_broken_pipe_has_the_exit_code_of_the_signal(
     def broken(_: object) -> int:
         raise BrokenPipeError
 
-    monkeypatch.setattr(cli, "_app", broken)
+    monkeypatch.setattr(cli, "_run_dashboard", broken)
     with (tmp_path / "out").open("w") as out:
         monkeypatch.setattr(sys, "stdout", out)
         assert cli.main([]) == cli.BROKEN_PIPE
@@ -217,11 +217,11 @@ def test_ctrl_c_ends_a_watch_quietly() -> None:
         assert process.stdout is not None and process.stderr is not None
         assert process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        assert process.wait(LIMIT) == cli.INTERRUPTED
+        assert process.wait(WAIT_SECONDS) == cli.INTERRUPTED
         assert process.stderr.read() == ""
 
 
-def test_the_demo_is_printed_like_any_cluster(run: Run) -> None:
+def test_the_demo_is_printed_like_any_cluster(run: RunCommand) -> None:
     result = run("get", "servings", "--demo", "-o", "wide")
     assert result.returncode == 0, result.stderr
     header, *rows = result.stdout.splitlines()
@@ -237,14 +237,14 @@ def test_the_demo_is_printed_like_any_cluster(run: Run) -> None:
     ],
 )
 def test_names_stand_before_and_after_flags(words: list[str]) -> None:
-    args = cli._arguments(words)
+    args = cli._parse_arguments(words)
     assert (args.names, args.namespace, args.output) == (["bge-m3"], "search", "json")
 
 
 def test_what_is_no_flag_is_refused_with_usage(capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["get", "servings", "a", "--nonsense"], ["export", "a", "b"]):
         with pytest.raises(SystemExit) as ended:
-            cli._arguments(words)
+            cli._parse_arguments(words)
         assert ended.value.code == 2
         assert "unrecognized arguments" in capsys.readouterr().err
 
@@ -252,20 +252,20 @@ def test_what_is_no_flag_is_refused_with_usage(capsys: pytest.CaptureFixture[str
 def test_drafts_of_a_demo_lie_with_its_files_and_others_in_the_operators_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = kubeconfig(tmp_path, "https://127.0.0.1:1")
+    file = write_kubeconfig(tmp_path, "https://127.0.0.1:1")
     told: list[Path | None] = []
 
-    def run(*_: object, drafts: Path | None, **__: object) -> int:
-        told.append(drafts)
+    def run(*_: object, drafts_dir: Path | None, **__: object) -> int:
+        told.append(drafts_dir)
         return 0
 
     monkeypatch.setattr("tui.start.run", run)
     monkeypatch.setattr("servedeck.demo.process.spawn", lambda **_: contextlib.nullcontext(file))
-    monkeypatch.setattr("servedeck.terminal.why_not", lambda: "")
+    monkeypatch.setattr("servedeck.terminal.unsupported_reason", lambda: "")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     try:
         for words in (["--demo"], ["--kubeconfig", str(file)]):
-            assert cli._app(cli._arguments(words)) == 0
+            assert cli._run_dashboard(cli._parse_arguments(words)) == 0
     finally:
         gc.enable()  # the app turns it off until its first frame
     assert told == [tmp_path / "drafts", None]

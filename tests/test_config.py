@@ -4,46 +4,46 @@ from pathlib import Path
 
 import pytest
 
-from servedeck.config import Settings, SettingsError, load, settings_file
+from servedeck.config import Settings, SettingsError, load_settings, settings_path
 
 
-def write(folder: Path, text: str) -> Path:
+def write_settings(folder: Path, text: str) -> Path:
     file = folder / "settings.toml"
     file.write_text(text)
     return file
 
 
 def test_without_anything_the_defaults_hold(tmp_path: Path) -> None:
-    settings = load({}, {}, tmp_path / "none.toml")
+    settings = load_settings({}, {}, tmp_path / "none.toml")
     assert settings == Settings()
-    assert settings.chosen == frozenset()
+    assert settings.explicit_keys == frozenset()
 
 
 def test_each_place_wins_over_the_next(tmp_path: Path) -> None:
-    file = write(tmp_path, 'context = "file"\nnamespace = "file"\nendpoint_host = "file"')
+    file = write_settings(tmp_path, 'context = "file"\nnamespace = "file"\nendpoint_host = "file"')
     environ = {"SERVEDECK_CONTEXT": "env", "SERVEDECK_NAMESPACE": "env"}
-    settings = load({"context": "flag", "namespace": None}, environ, file)
+    settings = load_settings({"context": "flag", "namespace": None}, environ, file)
     assert (settings.context, settings.namespace, settings.endpoint_host) == ("flag", "env", "file")
-    whole, wrong = settings.with_platform({"endpoint_host": "map", "gateway": "infra/main"})
+    whole, wrong = settings.with_platform_config({"endpoint_host": "map", "gateway": "infra/main"})
     assert (whole.endpoint_host, whole.gateway, wrong) == ("file", "infra/main", ())
 
 
 def test_what_is_set_to_its_default_was_chosen_too(tmp_path: Path) -> None:
-    file = write(tmp_path, 'endpoint_scheme = "https"')
-    whole, _ = load({}, {}, file).with_platform({"endpoint_scheme": "http"})
+    file = write_settings(tmp_path, 'endpoint_scheme = "https"')
+    whole, _ = load_settings({}, {}, file).with_platform_config({"endpoint_scheme": "http"})
     assert whole.endpoint_scheme == "https"
 
 
 def test_a_configmap_that_changes_or_goes_is_followed() -> None:
     settings = Settings()
-    first, _ = settings.with_platform({"endpoint_host": "one", "endpoint_scheme": "http"})
+    first, _ = settings.with_platform_config({"endpoint_host": "one", "endpoint_scheme": "http"})
     assert (first.endpoint_host, first.endpoint_scheme) == ("one", "http")
-    second, _ = settings.with_platform({})
+    second, _ = settings.with_platform_config({})
     assert second == settings
 
 
 def test_a_configmap_sets_nothing_but_the_platform_and_its_mistakes_are_named() -> None:
-    settings, wrong = Settings().with_platform(
+    settings, wrong = Settings().with_platform_config(
         {"readonly": "true", "endpoint_scheme": "ftp", "endpoint_host": "h", "other": "x"}
     )
     assert not settings.readonly
@@ -57,15 +57,15 @@ def test_a_configmap_sets_nothing_but_the_platform_and_its_mistakes_are_named() 
 def test_the_environment_gives_every_type_but_tables(tmp_path: Path) -> None:
     environ = {
         "SERVEDECK_READONLY": "yes",
-        "SERVEDECK_FAVOURITES": "team-a, team-b,",
+        "SERVEDECK_FAVORITES": "team-a, team-b,",
         "SERVEDECK_KEYMAP": "x",
         "SERVEDECK_THEME": " nord ",
         "SERVEDECK_WIDE": "",
         "SERVEDECK_UNRELATED": "1",
     }
-    settings = load({}, environ, tmp_path / "none")
+    settings = load_settings({}, environ, tmp_path / "none")
     assert settings.readonly
-    assert settings.favourites == ("team-a", "team-b")
+    assert settings.favorites == ("team-a", "team-b")
     assert settings.theme == "nord"
     assert not settings.wide
 
@@ -73,13 +73,13 @@ def test_the_environment_gives_every_type_but_tables(tmp_path: Path) -> None:
 def test_the_file_gives_every_type(tmp_path: Path) -> None:
     text = """
         readonly = true
-        favourites = ["a", "b"]
+        favorites = ["a", "b"]
         columns = []
         [keymap]
         logs = "L"
     """
-    settings = load({}, {}, write(tmp_path, text))
-    assert (settings.readonly, settings.favourites) == (True, ("a", "b"))
+    settings = load_settings({}, {}, write_settings(tmp_path, text))
+    assert (settings.readonly, settings.favorites) == (True, ("a", "b"))
     assert settings.keymap == {"logs": "L"}
 
 
@@ -91,11 +91,11 @@ def test_the_file_gives_every_type(tmp_path: Path) -> None:
         ('readonly = "true"', "readonly must be true or false, not 'true'."),
         ("context = 7", 'context must be a text, "...", not 7.'),
         (
-            'favourites = "a"',
-            'favourites must be a list of at most 9 texts, ["a", "b"], not \'a\'.',
+            'favorites = "a"',
+            'favorites must be a list of at most 9 texts, ["a", "b"], not \'a\'.',
         ),
-        ("favourites = [1]", "favourites.0 must be a list of at most 9 texts"),
-        (f"favourites = {['x'] * 10}", "favourites must be a list of at most 9 texts"),
+        ("favorites = [1]", "favorites.0 must be a list of at most 9 texts"),
+        (f"favorites = {['x'] * 10}", "favorites must be a list of at most 9 texts"),
         ('endpoint_scheme = "ftp"', 'endpoint_scheme must be "https" or "http", not \'ftp\'.'),
         ("[keymap]\nlogs = 1", "keymap.logs must be a table of texts, [keymap] with lines"),
         ("context = ", "is not valid TOML: Invalid value (at end of document); mend that line."),
@@ -104,9 +104,9 @@ def test_the_file_gives_every_type(tmp_path: Path) -> None:
 def test_a_mistake_in_the_file_names_file_key_and_mend(
     tmp_path: Path, text: str, sentence: str
 ) -> None:
-    file = write(tmp_path, text)
+    file = write_settings(tmp_path, text)
     with pytest.raises(SettingsError) as caught:
-        load({}, {}, file)
+        load_settings({}, {}, file)
     said = str(caught.value)
     assert said.startswith(str(file)) and sentence in said and "\n" not in said
     assert caught.value.exit_code == 2
@@ -114,7 +114,7 @@ def test_a_mistake_in_the_file_names_file_key_and_mend(
 
 def test_a_mistake_in_the_environment_names_the_variable(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as caught:
-        load({}, {"SERVEDECK_READONLY": "maybe"}, tmp_path / "none")
+        load_settings({}, {"SERVEDECK_READONLY": "maybe"}, tmp_path / "none")
     assert str(caught.value) == (
         "Environment: SERVEDECK_READONLY must be true or false, not 'maybe'."
     )
@@ -122,13 +122,13 @@ def test_a_mistake_in_the_environment_names_the_variable(tmp_path: Path) -> None
 
 def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"Cannot read .*; mend or remove it"):
-        load({}, {}, tmp_path)
+        load_settings({}, {}, tmp_path)
     file = tmp_path / "settings.toml"
     file.write_bytes(b"\xff\xfe")
     with pytest.raises(SettingsError, match="it is not UTF-8"):
-        load({}, {}, file)
+        load_settings({}, {}, file)
 
 
 def test_the_file_is_where_xdg_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    assert settings_file() == tmp_path / "servedeck" / "settings.toml"
+    assert settings_path() == tmp_path / "servedeck" / "settings.toml"

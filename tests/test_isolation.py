@@ -13,20 +13,20 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.isolation import LEFT_BEHIND
-from tests.waiting import LIMIT
+from tests.isolation import LEAK_EXIT_CODE
+from tests.waiting import WAIT_SECONDS
 
 ROOT = Path(__file__).parents[1]
 
 
-def run(folder: Path, test: str, workers: str = "0") -> subprocess.CompletedProcess[str]:
+def run_pytest(folder: Path, test: str, workers: str = "0") -> subprocess.CompletedProcess[str]:
     """pytest on one file, in an environment whose temporary directory is `folder`/outer."""
     (folder / "test_it.py").write_text(test)
     (folder / "pytest.ini").write_text("[pytest]\n")
     (folder / "conftest.py").write_text(
         "from tests import isolation\n"
-        "isolation.GRACE = 0.2\n"
-        "pytest_plugins = ['tests.isolation', 'tests.skipped']\n"
+        "isolation.GRACE_SECONDS = 0.2\n"
+        "pytest_plugins = ['tests.isolation', 'tests.skip_summary']\n"
     )
     (folder / "outer").mkdir()
     command = [sys.executable, "-m", "pytest", "-q", "-p", "xdist", "-n", workers]
@@ -39,7 +39,7 @@ def run(folder: Path, test: str, workers: str = "0") -> subprocess.CompletedProc
         | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
-        timeout=LIMIT,
+        timeout=WAIT_SECONDS,
         check=False,
     )
 
@@ -55,7 +55,7 @@ def test_a_run_that_leaves_nothing_passes_and_says_in_one_line_what_was_skipped(
         "@pytest.mark.skipif(True, reason='no tmux')\n"
         "def test_other(): ...\n"
     )
-    done = run(tmp_path, test, "1")
+    done = run_pytest(tmp_path, test, "1")
     assert done.returncode == 0, done.stdout
     lines = [line for line in done.stdout.splitlines() if "no servers" in line]
     assert lines == ["skipped 30: no servers; 1: no tmux"]
@@ -72,8 +72,8 @@ def test_files_and_processes_left_are_named_and_removed(tmp_path: Path, workers:
         "    subprocess.Popen(['sleep', '601'], env={})\n"
         "    subprocess.run(['sh', '-c', 'sleep 602 >&2 & echo $! > orphan'])\n"
     )
-    done = run(tmp_path, test, workers)
-    assert done.returncode == LEFT_BEHIND, done.stdout
+    done = run_pytest(tmp_path, test, workers)
+    assert done.returncode == LEAK_EXIT_CODE, done.stdout
     assert "in the temporary directory: drafts-" in done.stdout
     assert "in the home directory: .config" in done.stdout
     assert "sleep 601" in done.stdout
@@ -84,7 +84,7 @@ def test_files_and_processes_left_are_named_and_removed(tmp_path: Path, workers:
 
 
 def test_a_failure_stays_a_failure(tmp_path: Path) -> None:
-    done = run(tmp_path, "def test(): assert False\n")
+    done = run_pytest(tmp_path, "def test(): assert False\n")
     assert done.returncode == pytest.ExitCode.TESTS_FAILED
 
 

@@ -12,18 +12,20 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
-PIN = re.compile(r"^([\w.-]+)==([^\s;]+)((?: ;[^\\]*)?) \\\n((?:    --hash=\S+(?: \\)?\n)+)", re.M)
+PIN_PATTERN = re.compile(
+    r"^([\w.-]+)==([^\s;]+)((?: ;[^\\]*)?) \\\n((?:    --hash=\S+(?: \\)?\n)+)", re.M
+)
 
 
-def locked(text: str) -> dict[str, list[str]]:
+def parse_lock(text: str) -> dict[str, list[str]]:
     """The versions of each package of a lock file: several where they differ by Python version."""
     found: dict[str, list[str]] = {}
-    for name, version, _, _ in PIN.findall(text):
+    for name, version, _, _ in PIN_PATTERN.findall(text):
         found.setdefault(canonicalize_name(name), []).append(version)
     return found
 
 
-def wrong(required: list[str], pins: dict[str, list[str]]) -> list[str]:
+def unmet_requirements(required: list[str], pins: dict[str, list[str]]) -> list[str]:
     """The requirements that the lock does not meet."""
     lines = []
     for line in required:
@@ -34,36 +36,38 @@ def wrong(required: list[str], pins: dict[str, list[str]]) -> list[str]:
     return lines
 
 
-def project() -> dict[str, Any]:
+def load_pyproject() -> dict[str, Any]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
 def requirements(*, dev: bool) -> list[str]:
-    named = project()
+    named = load_pyproject()
     found = [*named["project"]["dependencies"], *named["dependency-groups"]["build"]]
     return found + (named["project"]["optional-dependencies"]["dev"] if dev else [])
 
 
 @pytest.mark.parametrize("file", ["requirements.lock", "requirements-dev.lock"])
 def test_the_lock_satisfies_the_ranges(file: str) -> None:
-    pins = locked((ROOT / file).read_text())
-    assert wrong(requirements(dev="dev" in file), pins) == []
+    pins = parse_lock((ROOT / file).read_text())
+    assert unmet_requirements(requirements(dev="dev" in file), pins) == []
 
 
 @pytest.mark.parametrize("file", ["requirements.lock", "requirements-dev.lock"])
 def test_every_line_of_a_lock_is_a_pin_with_hashes(file: str) -> None:
-    rest = PIN.sub("", (ROOT / file).read_text())
+    rest = PIN_PATTERN.sub("", (ROOT / file).read_text())
     assert [line for line in rest.splitlines() if line and not line.startswith("#")] == []
 
 
 def test_what_runs_is_tested_in_the_same_version() -> None:
-    run = locked((ROOT / "requirements.lock").read_text())
-    dev = locked((ROOT / "requirements-dev.lock").read_text())
+    run = parse_lock((ROOT / "requirements.lock").read_text())
+    dev = parse_lock((ROOT / "requirements-dev.lock").read_text())
     assert {name: dev.get(name) for name in run} == run
 
 
 def test_a_version_out_of_range_and_a_package_left_out_are_named() -> None:
-    pins = locked("httpx==0.27.0 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\n")
-    assert wrong(["httpx>=0.27,<1"], pins) == []
-    assert wrong(["httpx>=0.28,<1"], pins) == ["httpx>=0.28,<1: 0.27.0; run `make lock`"]
-    assert wrong(["PyYAML"], pins) == ["PyYAML: not locked; run `make lock`"]
+    pins = parse_lock("httpx==0.27.0 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\n")
+    assert unmet_requirements(["httpx>=0.27,<1"], pins) == []
+    assert unmet_requirements(["httpx>=0.28,<1"], pins) == [
+        "httpx>=0.28,<1: 0.27.0; run `make lock`"
+    ]
+    assert unmet_requirements(["PyYAML"], pins) == ["PyYAML: not locked; run `make lock`"]

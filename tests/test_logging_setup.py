@@ -102,20 +102,20 @@ def test_hiding_takes_time_in_proportion_to_the_text(
     part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A search that goes over the text again from each place takes hours, which pytest-timeout ends.
-    size = 5 * logging_setup.LONGEST
-    monkeypatch.setattr(logging_setup, "LONGEST", size)
+    size = 5 * logging_setup.MAX_ENTRY_LENGTH
+    monkeypatch.setattr(logging_setup, "MAX_ENTRY_LENGTH", size)
     logging_setup.redact((part * size)[:size])
 
 
 def test_a_text_without_end_is_cut() -> None:
-    text = logging_setup.redact("a" * (logging_setup.LONGEST + 7) + " token=x")
-    assert len(text) < logging_setup.LONGEST + 40
+    text = logging_setup.redact("a" * (logging_setup.MAX_ENTRY_LENGTH + 7) + " token=x")
+    assert len(text) < logging_setup.MAX_ENTRY_LENGTH + 40
     assert text.endswith("… (15 characters more)")
 
 
 def test_the_log_is_the_owners_alone_and_hides_secrets_of_tracebacks_too(tmp_path: Path) -> None:
     file = tmp_path / "log"
-    logging_setup.write_to(file)
+    logging_setup.log_to_file(file)
     try:
         raise ValueError("Bearer abcdef")
     except ValueError:
@@ -130,7 +130,7 @@ def test_without_a_log_nothing_reaches_standard_error(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     logging.getLogger().handlers.clear()
-    logging_setup.silence()
+    logging_setup.disable_logging()
     logging.getLogger("kubernetes_asyncio").error("torn screen")
     assert capfd.readouterr() == ("", "")
 
@@ -138,7 +138,7 @@ def test_without_a_log_nothing_reaches_standard_error(
 def test_a_full_disk_never_brings_an_entry_into_the_terminal(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    logging_setup.write_to(Path("/dev/full"))
+    logging_setup.log_to_file(Path("/dev/full"))
     for _ in range(3):
         logging.getLogger("servedeck").warning("lost %s", {"token": "abc"})
     logging.shutdown()

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.isolation import LEFT_BEHIND
-from tests.waiting import LIMIT
+from tests.isolation import LEAK_EXIT_CODE
+from tests.waiting import WAIT_SECONDS
 
 SCRIPT = Path(__file__).parents[1] / ".ci" / "rerun_failed.py"
-STEADY = "def test_steady(): ...\n"
-ONCE = (
+PASSING_TEST = "def test_steady(): ...\n"
+FLAKY_TEST = (
     "import pathlib, pytest\n"
     "@pytest.mark.parametrize('text', ['a b', '[c]'])\n"
     "def test_once(text):\n"
@@ -23,10 +23,10 @@ ONCE = (
     "    mark.touch()\n"
     "    assert ran or text == 'a b'\n"
 )
-ALWAYS = "def test_always(): assert False\n"
+FAILING_TEST = "def test_always(): assert False\n"
 
 
-def rerun(
+def run_rerun_script(
     folder: Path, test: str, *arguments: str
 ) -> tuple[subprocess.CompletedProcess[str], list[str]]:
     """The run, and the tests that it names as unsteady."""
@@ -40,7 +40,7 @@ def rerun(
         env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
-        timeout=LIMIT,
+        timeout=WAIT_SECONDS,
         check=False,
     )
     names = unsteady.read_text().splitlines()
@@ -51,19 +51,19 @@ def rerun(
 
 
 def test_what_passes_the_second_time_is_named_and_the_run_passes(tmp_path: Path) -> None:
-    done, unsteady = rerun(tmp_path, STEADY + ONCE)
+    done, unsteady = run_rerun_script(tmp_path, PASSING_TEST + FLAKY_TEST)
     assert (done.returncode, unsteady) == (0, ["test_it.py::test_once[[c]]"]), done.stdout
     assert "2 passed" in done.stdout, "the first time"
     assert "collected 1 item" in done.stdout, "the failed one alone"
 
 
 def test_what_fails_twice_fails_the_run(tmp_path: Path) -> None:
-    done, unsteady = rerun(tmp_path, STEADY + ONCE + ALWAYS)
+    done, unsteady = run_rerun_script(tmp_path, PASSING_TEST + FLAKY_TEST + FAILING_TEST)
     assert (done.returncode, unsteady) == (1, ["test_it.py::test_once[[c]]"]), done.stdout
 
 
 def test_a_run_without_failures_is_run_once(tmp_path: Path) -> None:
-    done, unsteady = rerun(tmp_path, STEADY)
+    done, unsteady = run_rerun_script(tmp_path, PASSING_TEST)
     assert (done.returncode, unsteady) == (0, [])
     assert done.stdout.count("passed") == 1
 
@@ -71,12 +71,12 @@ def test_a_run_without_failures_is_run_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("test", "arguments", "status"),
     [
-        ("import os\n" + ONCE + "def test_crash(): os._exit(1)\n", [], 1),
-        ("import os\n" + ONCE + "def test_kill(): os.kill(os.getpid(), 9)\n", [], 137),
-        (ONCE + "def test_stop(): raise KeyboardInterrupt\n", [], 2),
-        (ONCE + STEADY, ["-x"], 1),
+        ("import os\n" + FLAKY_TEST + "def test_crash(): os._exit(1)\n", [], 1),
+        ("import os\n" + FLAKY_TEST + "def test_kill(): os.kill(os.getpid(), 9)\n", [], 137),
+        (FLAKY_TEST + "def test_stop(): raise KeyboardInterrupt\n", [], 2),
+        (FLAKY_TEST + PASSING_TEST, ["-x"], 1),
         ("import no_such_module\n", [], 2),
-        (STEADY, ["--no-such-option"], 4),
+        (PASSING_TEST, ["--no-such-option"], 4),
         ("", [], 5),
     ],
     ids=[
@@ -92,7 +92,7 @@ def test_a_run_without_failures_is_run_once(tmp_path: Path) -> None:
 def test_a_run_that_did_not_go_through_fails_and_nothing_is_run_again(
     tmp_path: Path, test: str, arguments: list[str], status: int
 ) -> None:
-    done, unsteady = rerun(tmp_path, test, *arguments)
+    done, unsteady = run_rerun_script(tmp_path, test, *arguments)
     assert (done.returncode, unsteady) == (status, []), done.stdout + done.stderr
     assert "run again" not in done.stdout
 
@@ -101,10 +101,10 @@ def test_a_run_that_left_something_behind_fails_whatever_passes_the_second_time(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "conftest.py").write_text(
-        f"def pytest_sessionfinish(session): session.exitstatus = {LEFT_BEHIND}\n"
+        f"def pytest_sessionfinish(session): session.exitstatus = {LEAK_EXIT_CODE}\n"
     )
-    done, unsteady = rerun(tmp_path, ONCE)
-    assert (done.returncode, unsteady) == (LEFT_BEHIND, []), done.stdout
+    done, unsteady = run_rerun_script(tmp_path, FLAKY_TEST)
+    assert (done.returncode, unsteady) == (LEAK_EXIT_CODE, []), done.stdout
 
 
 def test_a_test_that_is_skipped_the_second_time_proves_nothing(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_test_that_is_skipped_the_second_time_proves_nothing(tmp_path: Path) -
         "    pathlib.Path('ran').touch()\n"
         "    assert False\n"
     )
-    done, unsteady = rerun(tmp_path, test)
+    done, unsteady = run_rerun_script(tmp_path, test)
     assert (done.returncode, unsteady) == (1, []), done.stdout
 
 
@@ -131,5 +131,5 @@ def test_an_error_of_a_fixture_counts_as_a_failure(tmp_path: Path) -> None:
         "    assert ran\n"
         "def test_it(broken): ...\n"
     )
-    done, unsteady = rerun(tmp_path, test)
+    done, unsteady = run_rerun_script(tmp_path, test)
     assert (done.returncode, unsteady) == (0, ["test_it.py::test_it"]), done.stdout

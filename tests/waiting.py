@@ -14,38 +14,38 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-LIMIT = 120.0
+WAIT_SECONDS = 120.0
 """Seconds that a test waits for anything: a condition, an answer, a process."""
 
 
-async def until(
+async def wait_until(
     condition: Callable[[], T],
     what: str = "",
-    limit: float = LIMIT,
+    timeout: float = WAIT_SECONDS,
     *,
-    pause: float = 0.005,
-    sign: Callable[[], object] = str,
+    interval: float = 0.005,
+    describe_state: Callable[[], object] = str,
 ) -> T:
     """The first true value of `condition`. TimeoutError names what was waited for, and what `sign`
     says of the state instead."""
-    deadline = time.monotonic() + limit
+    deadline = time.monotonic() + timeout
     while not (value := condition()):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {limit:g} s for {what or condition}; {sign()}")
-        await asyncio.sleep(pause)
+            raise TimeoutError(f"waited {timeout:g} s for {what or condition}; {describe_state()}")
+        await asyncio.sleep(interval)
     return value
 
 
-def wait_for(
+def wait_until_sync(
     condition: Callable[[], T],
     what: str,
-    limit: float = LIMIT,
-    pause: float = 0.02,
-    not_yet: tuple[type[Exception], ...] = (OSError, http.client.HTTPException),
+    timeout: float = WAIT_SECONDS,
+    interval: float = 0.02,
+    ignored_errors: tuple[type[Exception], ...] = (OSError, http.client.HTTPException),
 ) -> T:
     """The first true value of `condition`, for a test without an event loop. An exception of
     `not_yet` counts as not yet. TimeoutError names what was waited for and the last value."""
-    deadline = time.monotonic() + limit
+    deadline = time.monotonic() + timeout
     while True:
         last: object
         try:
@@ -53,25 +53,25 @@ def wait_for(
             if value:
                 return value
             last = value
-        except not_yet as error:
+        except ignored_errors as error:
             last = error
         if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {limit:g} s for {what}; last seen: {last!r}")
-        time.sleep(pause)
+            raise TimeoutError(f"waited {timeout:g} s for {what}; last seen: {last!r}")
+        time.sleep(interval)
 
 
-async def within(work: Awaitable[T], limit: float = LIMIT) -> T:
+async def with_timeout(awaitable: Awaitable[T], timeout: float = WAIT_SECONDS) -> T:
     """The result of `work`."""
-    return await asyncio.wait_for(work, limit)
+    return await asyncio.wait_for(awaitable, timeout)
 
 
-class Skip:
+class TimeSkipper:
     """Lets seconds pass at once for all that waits on the running event loop (sleeps, time-outs,
     silences), so that a test can have long ones, which no busy machine exceeds."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._time = loop.time
+        self._real_time = loop.time
         self.skipped = 0.0
 
     def __call__(self, seconds: float) -> None:
@@ -79,4 +79,4 @@ class Skip:
         self._loop.time = self._now  # type: ignore[method-assign]
 
     def _now(self) -> float:
-        return self._time() + self.skipped
+        return self._real_time() + self.skipped

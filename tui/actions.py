@@ -21,13 +21,13 @@ class Action:
     """One or two words for the footer."""
     help: str
     """One sentence for the help and the command line."""
-    footer: int = 0
+    footer_order: int = 0
     """Place in the footer, the smallest first; 0 is not shown there."""
     command: str = ""
     """Word of the command line that does the same, "q"."""
-    keyed: bool = False
+    passes_key: bool = False
     """The action is told which of its keys was pressed."""
-    widget: bool = False
+    bound_by_widget: bool = False
     """The widget that has the focus binds it; here it stands for footer and help."""
 
     @property
@@ -40,7 +40,7 @@ class Action:
         return self.id.partition(".")[2]
 
 
-SCOPES: Mapping[str, str] = {
+SCOPE_TITLES: Mapping[str, str] = {
     "servings": "Serving list",
     "filter": "Typing a filter",
     "status": "Status of a serving",
@@ -58,7 +58,7 @@ SCOPES: Mapping[str, str] = {
 }
 """What the help calls each scope, in its order."""
 
-DIGITS = "0,1,2,3,4,5,6,7,8,9"
+DIGIT_KEYS = "0,1,2,3,4,5,6,7,8,9"
 SECTION_KEYS = "1,2,3,4,5,6,7"
 """Keys of the review's sections, of which there are seven at most."""
 POD_KEYS = "1,2,3,4,5,6,7,8,9,a,b,d,e,f,i,m,n,o,r,s,t,u,v,x,y,z"
@@ -71,7 +71,7 @@ ACTIONS: tuple[Action, ...] = (
         "status",
         "Say why the serving is in its state: failing Pods, their Events, the crashed container's"
         " last lines.",
-        footer=1,
+        footer_order=1,
         command="status",
     ),
     Action(
@@ -79,7 +79,7 @@ ACTIONS: tuple[Action, ...] = (
         "l",
         "logs",
         "Follow the log of the serving's worst Pod.",
-        footer=2,
+        footer_order=2,
         command="logs",
     ),
     Action(
@@ -87,7 +87,7 @@ ACTIONS: tuple[Action, ...] = (
         "c",
         "connect",
         "Show the endpoint, the paths and curl lines, ready to copy.",
-        footer=3,
+        footer_order=3,
         command="connect",
     ),
     Action(
@@ -95,7 +95,7 @@ ACTIONS: tuple[Action, ...] = (
         "n",
         "create",
         "Create a serving in three steps.",
-        footer=5,
+        footer_order=5,
         command="create",
     ),
     Action(
@@ -103,7 +103,7 @@ ACTIONS: tuple[Action, ...] = (
         "C",
         "clone",
         "Create a serving with the settings of the one under the cursor.",
-        footer=11,
+        footer_order=11,
         command="clone",
     ),
     Action(
@@ -113,23 +113,23 @@ ACTIONS: tuple[Action, ...] = (
         'Show only what matches: text, !text, status:error, reason:crash, ns:team, "max length",'
         " -l key=value. Text is looked for in all that the list says of a serving and the status of"
         " its Pods; a click on a count of the header filters to that status.",
-        footer=4,
+        footer_order=4,
         command="filter",
     ),
     Action(
         "servings.namespace_key",
-        DIGITS,
+        DIGIT_KEYS,
         "namespace",
         "0 shows all namespaces, 1 to 9 the one that the header names beside the digit.",
-        footer=8,
-        keyed=True,
+        footer_order=8,
+        passes_key=True,
     ),
     Action(
         "servings.sort_next",
         "greater_than_sign",
         "sort",
         "Sort by the next column; a click on a column's name does it too.",
-        footer=7,
+        footer_order=7,
     ),
     Action(
         "servings.sort_previous",
@@ -143,7 +143,7 @@ ACTIONS: tuple[Action, ...] = (
         "w",
         "wide",
         "Show every column at full width; left and right scroll, the name stays.",
-        footer=6,
+        footer_order=6,
         command="wide",
     ),
     Action(
@@ -151,7 +151,7 @@ ACTIONS: tuple[Action, ...] = (
         "ctrl+k",
         "context",
         "Choose another context of the kubeconfig; :ctx NAME goes there at once.",
-        footer=9,
+        footer_order=9,
         command="ctx",
     ),
     Action(
@@ -175,43 +175,62 @@ ACTIONS: tuple[Action, ...] = (
         "Close the status; where none is open, clear the filter.",
     ),
     Action("servings.quit", "q", "quit", "Leave servedeck."),
-    Action("filter.keep", "enter", "keep", "Go back to the list, filtered.", footer=1, widget=True),
-    Action("filter.clear", "escape", "clear", "Show everything again.", footer=2, widget=True),
     Action(
-        "status.close", "escape,space,q,enter", "close", "Close the status.", footer=1, widget=True
+        "filter.keep",
+        "enter",
+        "keep",
+        "Go back to the list, filtered.",
+        footer_order=1,
+        bound_by_widget=True,
+    ),
+    Action(
+        "filter.clear",
+        "escape",
+        "clear",
+        "Show everything again.",
+        footer_order=2,
+        bound_by_widget=True,
+    ),
+    Action(
+        "status.close",
+        "escape,space,q,enter",
+        "close",
+        "Close the status.",
+        footer_order=1,
+        bound_by_widget=True,
     ),
     Action(
         "status.pod_log",
         POD_KEYS,
         "Pod's log",
         "Follow the log of the Pod that stands beside the key.",
-        footer=2,
-        keyed=True,
-        widget=True,
+        footer_order=2,
+        passes_key=True,
+        bound_by_widget=True,
     ),
     Action(
         "status.scroll",
         "j,k,down,up,pagedown,pageup,g,G,home,end",
         "scroll",
         "Scroll the status.",
-        footer=3,
-        keyed=True,
-        widget=True,
+        footer_order=3,
+        passes_key=True,
+        bound_by_widget=True,
     ),
     Action(
         "create.deploy",
         "ctrl+s",
         "deploy",
         "Deploy the serving; only in the third step, after the API server's dry run.",
-        footer=1,
+        footer_order=1,
     ),
-    Action("create.next", "ctrl+n", "next", "Finish this step and go to the next.", footer=2),
+    Action("create.next", "ctrl+n", "next", "Finish this step and go to the next.", footer_order=2),
     Action(
         "create.previous",
         "ctrl+p",
         "back",
         "Go to the step before; what was typed stays.",
-        footer=3,
+        footer_order=3,
     ),
     Action(
         "create.leave",
@@ -219,29 +238,29 @@ ACTIONS: tuple[Action, ...] = (
         "leave",
         "Go back from the YAML to the review; else leave the form, which asks whether the draft is"
         " kept.",
-        footer=4,
+        footer_order=4,
     ),
     Action(
         "create.save",
         "ctrl+y",
         "save YAML",
         "Write the serving to a file, for git or for servedeck create -f.",
-        footer=20,
+        footer_order=20,
     ),
-    Action("create.load", "ctrl+o", "load YAML", "Fill the form from a file.", footer=21),
+    Action("create.load", "ctrl+o", "load YAML", "Fill the form from a file.", footer_order=21),
     Action(
         "create.reveal",
         "ctrl+g",
         "show secrets",
         "Show values that look secret, or mask them again.",
-        footer=22,
+        footer_order=22,
     ),
     Action(
         "create.help",
         "f1",
         "help",
         "List every key and what it does.",
-        footer=99,
+        footer_order=99,
     ),
     Action(
         "form.go_on",
@@ -260,181 +279,192 @@ ACTIONS: tuple[Action, ...] = (
         "down,up,tab,shift+tab",
         "field",
         "Go to the next or the previous field.",
-        footer=5,
-        keyed=True,
+        footer_order=5,
+        passes_key=True,
     ),
     Action(
         "form.part",
         "pagedown,pageup",
         "section",
         "Go to the next or the previous section.",
-        footer=6,
-        keyed=True,
+        footer_order=6,
+        passes_key=True,
     ),
     Action(
         "form.list",
         "space",
         "list",
         "List the values of a field that is chosen; left and right take the neighbours.",
-        footer=7,
-        widget=True,
+        footer_order=7,
+        bound_by_widget=True,
     ),
-    Action("form.remove", "ctrl+r", "remove row", "Remove the volume or the variable.", footer=8),
-    Action("form.revert", "ctrl+z", "undo", "Take back the last change of the form.", footer=10),
-    Action("form.redo", "ctrl+x", "redo", "Do again what was taken back last.", footer=11),
+    Action(
+        "form.remove", "ctrl+r", "remove row", "Remove the volume or the variable.", footer_order=8
+    ),
+    Action(
+        "form.revert", "ctrl+z", "undo", "Take back the last change of the form.", footer_order=10
+    ),
+    Action("form.redo", "ctrl+x", "redo", "Do again what was taken back last.", footer_order=11),
     Action(
         "form.source",
         "ctrl+t",
         "source",
         "Take the variable's value from a Secret's key, a ConfigMap's key, or from here.",
-        footer=9,
+        footer_order=9,
     ),
     Action(
         "review.edit",
         "enter,e",
         "edit",
         "Go to the field of the line under the cursor.",
-        footer=5,
+        footer_order=5,
     ),
     Action(
         "review.section",
         SECTION_KEYS,
         "edit section",
         "Go to the section with that number.",
-        footer=7,
-        keyed=True,
+        footer_order=7,
+        passes_key=True,
     ),
     Action(
         "review.yaml",
         "y",
         "YAML",
         "Show the objects that are applied, then the serving as a file, then the review.",
-        footer=6,
+        footer_order=6,
     ),
-    Action("review.ask", "r", "ask again", "Ask the API server anew.", footer=8),
-    Action("review.undo", "u", "undo", "Remove what an unfinished attempt created.", footer=9),
+    Action("review.ask", "r", "ask again", "Ask the API server anew.", footer_order=8),
+    Action(
+        "review.undo", "u", "undo", "Remove what an unfinished attempt created.", footer_order=9
+    ),
     Action(
         "review.scroll",
         "j,k,down,up,pagedown,pageup,g,G,home,end",
         "move",
         "Move the cursor over what can be edited.",
-        keyed=True,
-        widget=True,
+        passes_key=True,
+        bound_by_widget=True,
     ),
-    Action("path.take", "enter", "take", "Take the file.", footer=1, widget=True),
-    Action("path.close", "escape", "close", "Change nothing.", footer=2),
-    Action("ask.choose", "enter", "answer", "Give the answer under the cursor.", footer=1),
+    Action("path.take", "enter", "take", "Take the file.", footer_order=1, bound_by_widget=True),
+    Action("path.close", "escape", "close", "Change nothing.", footer_order=2),
+    Action("ask.choose", "enter", "answer", "Give the answer under the cursor.", footer_order=1),
     Action(
         "ask.move",
         "down,up,tab,shift+tab,j,k,pagedown,pageup",
         "move",
         "Move the cursor; a letter answers at once.",
-        footer=2,
-        keyed=True,
+        footer_order=2,
+        passes_key=True,
     ),
-    Action("ask.close", "escape", "close", "Give no answer.", footer=3),
-    Action("connect.close", "escape,c,q", "close", "Close the overlay.", footer=9),
-    Action("connect.url", "u", "URL", "Copy the endpoint URL.", footer=1),
-    Action("connect.address", "a", "address", "Copy the in-cluster address.", footer=2),
-    Action("connect.curl", "s", "curl", "Copy the curl line for a request.", footer=3),
+    Action("ask.close", "escape", "close", "Give no answer.", footer_order=3),
+    Action("connect.close", "escape,c,q", "close", "Close the overlay.", footer_order=9),
+    Action("connect.url", "u", "URL", "Copy the endpoint URL.", footer_order=1),
+    Action("connect.address", "a", "address", "Copy the in-cluster address.", footer_order=2),
+    Action("connect.curl", "s", "curl", "Copy the curl line for a request.", footer_order=3),
     Action(
         "connect.curl_async",
         "x",
         "async curl",
         "Copy the curl line for a request that is queued (X-Async: true).",
-        footer=4,
+        footer_order=4,
     ),
     Action(
         "connect.forward",
         "f",
         "port-forward",
         "Copy the kubectl port-forward command.",
-        footer=5,
+        footer_order=5,
     ),
     Action(
         "connect.scroll",
         "j,k,down,up,pagedown,pageup,g,G,home,end",
         "scroll",
         "Scroll the overlay.",
-        keyed=True,
+        passes_key=True,
     ),
-    Action("log.close", "escape,q", "close", "Go back to the list.", footer=1),
+    Action("log.close", "escape,q", "close", "Go back to the list.", footer_order=1),
     Action(
         "log.previous",
         "p",
         "previous",
         "Show the log of the container's previous instance, and back.",
-        footer=2,
+        footer_order=2,
     ),
     Action(
         "log.container",
         "right_square_bracket,tab",
         "container",
         "Go to the Pod's next container.",
-        footer=3,
+        footer_order=3,
     ),
-    Action("log.pod", "n", "next Pod", "Go to the serving's next Pod.", footer=4),
+    Action("log.pod", "n", "next Pod", "Go to the serving's next Pod.", footer_order=4),
     Action(
         "log.follow",
         "f",
         "follow",
         "Hold the log where it is, or follow its end; scrolling up holds, G follows.",
-        footer=5,
+        footer_order=5,
     ),
-    Action("log.wrap", "w", "wrap", "Wrap long lines, or cut them.", footer=6),
+    Action("log.wrap", "w", "wrap", "Wrap long lines, or cut them.", footer_order=6),
     Action(
         "log.scroll",
         "j,k,down,up,pagedown,pageup,g,G,home,end,left,right",
         "scroll",
         "Scroll the log; g goes to its first line, G to its end.",
-        keyed=True,
-        widget=True,
+        passes_key=True,
+        bound_by_widget=True,
     ),
-    Action("pick.choose", "enter", "choose", "Take the line under the cursor.", footer=1),
-    Action("pick.close", "escape", "close", "Change nothing.", footer=2),
+    Action("pick.choose", "enter", "choose", "Take the line under the cursor.", footer_order=1),
+    Action("pick.close", "escape", "close", "Change nothing.", footer_order=2),
     Action(
         "pick.move",
         "down,up,pagedown,pageup,ctrl+n,ctrl+p",
         "move",
         "Move the cursor; letters narrow the list.",
-        footer=3,
-        keyed=True,
+        footer_order=3,
+        passes_key=True,
     ),
     Action(
         "table.move",
         "j,k,down,up",
         "move",
         "Down and up by one.",
-        widget=True,
-        keyed=True,
+        bound_by_widget=True,
+        passes_key=True,
     ),
     Action(
         "table.page",
         "pagedown,pageup,ctrl+f,ctrl+u",
         "page",
         "Down and up by a page.",
-        widget=True,
-        keyed=True,
+        bound_by_widget=True,
+        passes_key=True,
     ),
     Action(
-        "table.edge", "g,G,home,end", "ends", "To the top, to the end.", widget=True, keyed=True
+        "table.edge",
+        "g,G,home,end",
+        "ends",
+        "To the top, to the end.",
+        bound_by_widget=True,
+        passes_key=True,
     ),
     Action(
         "table.sideways",
         "left,right",
         "sideways",
         "Scroll a list that is wider than the screen.",
-        widget=True,
-        keyed=True,
+        bound_by_widget=True,
+        passes_key=True,
     ),
-    Action("help.close", "escape,q,question_mark", "close", "Close the help.", footer=1),
+    Action("help.close", "escape,q,question_mark", "close", "Close the help.", footer_order=1),
     Action(
         "help.scroll",
         "j,k,down,up,pagedown,pageup,g,G,home,end",
         "scroll",
         "Scroll the help.",
-        footer=2,
-        keyed=True,
+        footer_order=2,
+        passes_key=True,
     ),
     Action(
         "app.help", "question_mark,f1", "help", "List every key and what it does.", command="help"
@@ -444,7 +474,7 @@ ACTIONS: tuple[Action, ...] = (
         "colon,ctrl+p",
         "commands",
         "Type a command, or pick an action by its name.",
-        footer=10,
+        footer_order=10,
     ),
     Action(
         "app.redraw",
@@ -470,40 +500,45 @@ ACTIONS: tuple[Action, ...] = (
     ),
 )
 
-BY_ID: Mapping[str, Action] = {action.id: action for action in ACTIONS}
+ACTIONS_BY_ID: Mapping[str, Action] = {action.id: action for action in ACTIONS}
 
 
-def in_scope(scope: str) -> tuple[Action, ...]:
+def actions_in_scope(scope: str) -> tuple[Action, ...]:
     """Actions of a scope, in the order of the table."""
     return tuple(action for action in ACTIONS if action.scope == scope)
 
 
 def bindings(*scopes: str) -> list[BindingType]:
     """Textual's bindings for the actions of the scopes; each leads to `action_do`."""
-    return list(bound(*scopes))
+    return list(scope_bindings(*scopes))
 
 
-def binding_of(action_id: str) -> list[BindingType]:
+def action_bindings(action_id: str) -> list[BindingType]:
     """Textual's bindings for one action."""
-    return list(_bound(BY_ID[action_id]))
+    return list(_iter_bindings(ACTIONS_BY_ID[action_id]))
 
 
-def bound(*scopes: str) -> list[Binding]:
+def scope_bindings(*scopes: str) -> list[Binding]:
     """The same, to be changed before they are used."""
-    return [binding for scope in scopes for action in in_scope(scope) for binding in _bound(action)]
+    return [
+        binding
+        for scope in scopes
+        for action in actions_in_scope(scope)
+        for binding in _iter_bindings(action)
+    ]
 
 
-def _bound(action: Action) -> Iterator[Binding]:
-    if action.widget:
+def _iter_bindings(action: Action) -> Iterator[Binding]:
+    if action.bound_by_widget:
         return
-    if not action.keyed:
+    if not action.passes_key:
         yield Binding(action.keys, f"do('{action.id}')", action.label, id=action.id)
         return
     for key in action.keys.split(","):
         yield Binding(key, f"do('{action.id}', '{key}')", action.label, id=f"{action.id}.{key}")
 
 
-_SHOWN = {
+_KEY_DISPLAY = {
     "slash": "/",
     "equals_sign": "=",
     "colon": ":",
@@ -522,20 +557,20 @@ _SHOWN = {
 }
 
 
-def shown_key(key: str) -> str:
+def key_display(key: str) -> str:
     """A key as people write it."""
-    return _SHOWN.get(key, key)
+    return _KEY_DISPLAY.get(key, key)
 
 
-def shown_keys(action: Action, keymap: Mapping[str, str], *, all_keys: bool = False) -> str:
+def action_key_display(action: Action, keymap: Mapping[str, str], *, all_keys: bool = False) -> str:
     """The action's key, or all of them, as people write them and as the keymap has them."""
     keys = keymap.get(action.id, action.keys).split(",")
-    if action.keys == DIGITS:
+    if action.keys == DIGIT_KEYS:
         return "0-9"
     if action.keys == SECTION_KEYS:
         return "1-7"
     if action.keys == POD_KEYS:
         return "1-9 a-z"
-    if action.keyed and not all_keys:
-        return "/".join(map(shown_key, keys[:2]))
-    return " ".join(map(shown_key, keys if all_keys else keys[:1]))
+    if action.passes_key and not all_keys:
+        return "/".join(map(key_display, keys[:2]))
+    return " ".join(map(key_display, keys if all_keys else keys[:1]))

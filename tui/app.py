@@ -26,38 +26,38 @@ from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
 from servedeck import logging_setup
-from servedeck.cluster.auth.subprocess_runner import kill_running
-from servedeck.cluster.http.errors import ClusterError, explain
-from servedeck.serving.text import sanitise
-from servedeck.serving.units import counted
-from styles.themes import ANSI, DARK, DEFAULTS, THEMES
-from tui.actions import BY_ID, bound, shown_key, shown_keys
+from servedeck.cluster.auth.subprocess_runner import kill_subprocesses
+from servedeck.cluster.http.errors import ClusterError, describe_error
+from servedeck.serving.text import sanitize
+from servedeck.serving.units import format_count
+from styles.themes import ANSI, DARK, DEFAULT_VARIABLES, THEMES
+from tui.actions import ACTIONS_BY_ID, action_key_display, key_display, scope_bindings
 from tui.internals.driver import TerminalDriver
-from tui.internals.screen_diff import Frame, is_update
+from tui.internals.screen_diff import ScreenBuffer, is_partial_update
 from tui.key_queue import KeyQueue
+from tui.ports.serving_source import LogService, ServingSource, SourceChanges
 from tui.screens.base import ActionScreen
 from tui.screens.servings import ServingsScreen
-from tui.source import Changes, Cluster, Source
-from widgets.status_popover import Crash, Tail
+from widgets.status_popover import CrashedContainer, LogTail
 
 if TYPE_CHECKING:
     from servedeck.changes.draft import Draft
-    from tui.host import Host
+    from tui.ports.app_context import AppContext
+    from tui.ports.change_service import ChangeService
     from tui.screens.pick import PickScreen
-    from tui.workbench import Workbench
 
 _log = logging.getLogger(__name__)
 
-TYPED_TIMEOUT = 0.4
+INPUT_DRAIN_TIMEOUT = 0.4
 """Seconds that what was typed before a signal has to come to its field."""
 
 CLOSE_TIMEOUT = 2.0
 """Seconds that connections have to end when the app does."""
 
-TAIL_TIMEOUT = 10.0
+LOG_TAIL_TIMEOUT = 10.0
 """Seconds after which the last lines of a container are given up."""
 
-SILENT = re.compile(r"(left|right|iso)_.*|.*_lock|<ignore>|(lower|raise|mute)_.*|media_.*")
+IGNORED_KEYS = re.compile(r"(left|right|iso)_.*|.*_lock|<ignore>|(lower|raise|mute)_.*|media_.*")
 """Keys that are no request: modifiers alone, and those of the whole machine."""
 
 
@@ -74,24 +74,24 @@ class ServedeckApp(App[None]):
     ENABLE_COMMAND_PALETTE = False
     # Before whatever has the focus: ctrl+c means the same thing in a text field.
     BINDINGS: ClassVar[list[BindingType]] = [
-        replace(one, priority=True) for one in bound("app") if one.id == "app.quit"
+        replace(one, priority=True) for one in scope_bindings("app") if one.id == "app.quit"
     ]
     ALLOW_SELECT = False
     """The terminal's own selection (shift and drag) copies what is on the screen."""
 
     def __init__(
         self,
-        source: Source,
-        cluster: Cluster,
+        source: ServingSource,
+        log_service: LogService,
         *,
-        favourites: Sequence[str] = (),
-        keys: Mapping[str, str] | None = None,
+        favorites: Sequence[str] = (),
+        keymap: Mapping[str, str] | None = None,
         theme: str = "",
         readonly: bool = False,
         wide: bool = False,
         columns: Sequence[str] = (),
-        workbench: Workbench | None = None,
-        create: Draft | None = None,
+        change_service: ChangeService | None = None,
+        initial_draft: Draft | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """`keys` is the operator's keymap: an action's id -> its keys, comma separated. `theme`
@@ -107,13 +107,13 @@ class ServedeckApp(App[None]):
         if "TEXTUAL_ANIMATIONS" not in os.environ:
             self.animation_level = "none"
         self.source = source
-        self.cluster = cluster
-        self.favourites = tuple(favourites)
-        self.keys = dict(keys or {})
+        self.log_service = log_service
+        self.favorites = tuple(favorites)
+        self.keymap = dict(keymap or {})
         self.readonly = readonly
-        self._workbench = workbench
-        self._has_workbench = asyncio.Event()
-        self._create = create
+        self._change_service = change_service
+        self._change_service_ready = asyncio.Event()
+        self._initial_draft = initial_draft
         self.wide = wide
         self.columns = tuple(columns)
         self.clock = clock
@@ -122,17 +122,17 @@ class ServedeckApp(App[None]):
             self.register_theme(known)
         few_colours = self.console.color_system in ("standard", None)
         self.theme = ANSI.name if no_color else theme or (ANSI if few_colours else DARK).name
-        self.set_keymap(self.keys)
-        self._frame = Frame()
-        self._keyqueue = KeyQueue(self)
-        self._reason_to_stay = ""
+        self.set_keymap(self.keymap)
+        self._screen_buffer = ScreenBuffer()
+        self._key_queue = KeyQueue(self)
+        self._last_exit_blocker = ""
         """Why the end was put off, when it was asked for last."""
-        self._end: asyncio.Task[None] | None = None
-        self.leaving = False
+        self._exit_task: asyncio.Task[None] | None = None
+        self.exiting = False
         """True from the moment that the end was asked for."""
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
-        return dict(DEFAULTS)
+        return dict(DEFAULT_VARIABLES)
 
     def get_default_screen(self) -> ServingsScreen:
         return self.servings
@@ -140,36 +140,38 @@ class ServedeckApp(App[None]):
     def exit(
         self, result: None = None, return_code: int = 0, message: RenderableType | None = None
     ) -> None:
-        if message is None and not self.leaving:
-            told = [s.left_behind() for s in self.screen_stack if isinstance(s, ActionScreen)]
+        if message is None and not self.exiting:
+            told = [s.exit_notice() for s in self.screen_stack if isinstance(s, ActionScreen)]
             message = Text("\n".join(filter(None, told))) if any(told) else None
-        self.leaving = True
+        self.exiting = True
         super().exit(result, return_code, message)
 
     # -- keys ---------------------------------------------------------------------------------
 
     async def on_event(self, event: events.Event) -> None:
-        if event.is_forwarded or self._keyqueue.admits(event):
+        if event.is_forwarded or self._key_queue.should_handle(event):
             await super().on_event(event)
 
     async def _on_key(self, event: events.Key) -> None:
         """A key that nothing in front of the app has taken."""
         event.prevent_default()
-        if not await self._check_bindings(event.key) and not SILENT.fullmatch(event.key):
+        if not await self._check_bindings(event.key) and not IGNORED_KEYS.fullmatch(event.key):
             named = event.character if event.is_printable and event.character else ""
-            self._say_unknown(named.strip() or shown_key(event.key))
+            self._show_unknown_key(named.strip() or key_display(event.key))
 
-    def _say_unknown(self, key: str) -> None:
-        if isinstance(self.screen, ActionScreen) and not self.leaving:
+    def _show_unknown_key(self, key: str) -> None:
+        if isinstance(self.screen, ActionScreen) and not self.exiting:
             lists = self.screen.help_key()
             where = f"{lists} lists the keys" if lists else "the line below lists the keys"
-            self.say(f"{key}: no action here; {where}.")
+            self.show_message(f"{key}: no action here; {where}.")
 
     def on_paste(self, event: events.Paste) -> None:
         """Text for which there is no field."""
-        filters = self.key_of("servings.filter")
+        filters = self.key_display_for("servings.filter")
         first = f"; press {filters} to filter first" if self.screen is self.servings else ""
-        self.say(f"The pasted text is ignored: no field takes text here{first}.", "warning")
+        self.show_message(
+            f"The pasted text is ignored: no field takes text here{first}.", "warning"
+        )
 
     async def action_do(self, action_id: str) -> None:
         """The one action that is bound here."""
@@ -178,77 +180,79 @@ class ServedeckApp(App[None]):
     async def action_quit(self) -> None:
         await self.do_quit()
 
-    def hold(self, worker: Worker[None], what: str) -> None:
+    def hold_keys(self, worker: Worker[None], label: str) -> None:
         """Keep the keys that come until the worker ends; `what` says what it does."""
-        self._keyqueue.hold(worker, what)
+        self._key_queue.hold_keys(worker, label)
 
     # -- the living picture -------------------------------------------------------------------
 
     def on_mount(self) -> None:
         self.source.subscribe(self._on_changes)
-        self.app_resume_signal.subscribe(self, lambda _app: self._frame.forget())
+        self.app_resume_signal.subscribe(self, lambda _app: self._screen_buffer.invalidate())
         # The first paint comes first: what the source imports costs more than all of the screen.
         self.call_after_refresh(self._start_source)
-        if self._create is not None:
-            self._begin(self._open_form(self._create), "form", holds="Opening the form")
+        if self._initial_draft is not None:
+            self._start_worker(
+                self._open_form(self._initial_draft), "form", busy_label="Opening the form"
+            )
 
     @property
-    def workbench(self) -> Workbench | None:
-        return self._workbench
+    def change_service(self) -> ChangeService | None:
+        return self._change_service
 
-    @workbench.setter
-    def workbench(self, workbench: Workbench) -> None:
-        self._workbench = workbench
-        self._has_workbench.set()
+    @change_service.setter
+    def change_service(self, workbench: ChangeService) -> None:
+        self._change_service = workbench
+        self._change_service_ready.set()
 
     async def _open_form(self, draft: Draft) -> None:
-        if self._workbench is None:
-            await self._has_workbench.wait()
-        self.servings.creating.open(draft)
+        if self._change_service is None:
+            await self._change_service_ready.wait()
+        self.servings.create_flow.open_form(draft)
 
     # -- what the terminal asks for (tui.internals.driver) ----------------------------------------
 
-    def end(self, number: int) -> None:
+    def exit_on_signal(self, number: int) -> None:
         """Leave the terminal as it was, and end with the code that a shell gives for a signal."""
-        self._keyqueue.end()
-        self._end = asyncio.create_task(self._end_with(128 + number))
+        self._key_queue.begin_exit()
+        self._exit_task = asyncio.create_task(self._exit_with_code(128 + number))
 
-    async def _end_with(self, code: int) -> None:
+    async def _exit_with_code(self, code: int) -> None:
         if self._driver is not None:
             self._driver.disable_input()
         try:
-            async with asyncio.timeout(TYPED_TIMEOUT):
-                await self._keyqueue.finish()
+            async with asyncio.timeout(INPUT_DRAIN_TIMEOUT):
+                await self._key_queue.drain()
         except TimeoutError:
             pass
         finally:
-            self.keep()
+            self.save_on_exit()
             self.exit(return_code=code)
 
-    def force(self) -> None:
+    def prepare_forced_exit(self) -> None:
         """Do what cannot be left to others when the process ends at once; in another thread."""
-        kill_running()
-        self.keep()
+        kill_subprocesses()
+        self.save_on_exit()
 
-    def keep(self) -> None:
+    def save_on_exit(self) -> None:
         """Write down what was typed."""
         for screen in list(self.screen_stack):
             if isinstance(screen, ActionScreen):
-                screen.keep_typed()
+                screen.save_on_exit()
 
     def redraw(self) -> None:
         """Draw all of the screen: the terminal may show anything."""
-        self._frame.forget()
+        self._screen_buffer.invalidate()
         if self.screen_stack:
             self.screen.refresh(layout=True)
 
-    def suspended(self) -> None:
+    def handle_suspend(self) -> None:
         """Others have the terminal."""
-        self._keyqueue.suspend()
+        self._key_queue.suspend()
 
-    def resume(self) -> None:
+    def handle_resume(self) -> None:
         """Others had the terminal."""
-        self._keyqueue.resume()
+        self._key_queue.resume()
         self.app_resume_signal.publish(self)
         self.redraw()
 
@@ -256,9 +260,9 @@ class ServedeckApp(App[None]):
 
     def _start_source(self) -> None:
         gc.enable()  # the command line turned it off, to be here sooner
-        self._begin(self.source.start(), "source")
+        self._start_worker(self.source.start(), "source")
 
-    def _on_changes(self, changes: Changes) -> None:
+    def _on_changes(self, changes: SourceChanges) -> None:
         for screen in self.screen_stack:
             if isinstance(screen, ActionScreen) and screen.children:  # what is shown, it reads
                 screen.on_changes(changes)
@@ -268,11 +272,11 @@ class ServedeckApp(App[None]):
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self.source.close()
 
-    async def read_tail(self, crash: Crash, lines: int) -> Tail:
+    async def read_log_tail(self, crash: CrashedContainer, lines: int) -> LogTail:
         """The last lines of a crashed container, or why there are none."""
         try:
-            async with asyncio.timeout(TAIL_TIMEOUT):
-                read = await self.cluster.last_lines(
+            async with asyncio.timeout(LOG_TAIL_TIMEOUT):
+                read = await self.log_service.read_last_lines(
                     crash.namespace,
                     crash.pod,
                     crash.container,
@@ -280,8 +284,8 @@ class ServedeckApp(App[None]):
                     previous=crash.previous,
                 )
         except (ClusterError, OSError, TimeoutError) as error:
-            return Tail(crash, problem=explain(error), loading=False)
-        return Tail(crash, tuple(read), loading=False)
+            return LogTail(crash, error=describe_error(error), loading=False)
+        return LogTail(crash, tuple(read), loading=False)
 
     # -- what goes to the terminal ------------------------------------------------------------
 
@@ -289,14 +293,14 @@ class ServedeckApp(App[None]):
         """Send only what differs from what the terminal shows."""
         driver = self._driver
         sends = self._running and not (self._closed or self.is_headless or self._batch_count)
-        if sends and isinstance(driver, TerminalDriver) and driver.is_full():
+        if sends and isinstance(driver, TerminalDriver) and driver.is_output_full():
             self.post_display_hook()  # the driver asks for all of it when there is room
             return
-        if not (sends and driver is not None and is_update(renderable)):
+        if not (sends and driver is not None and is_partial_update(renderable)):
             super()._display(screen, renderable)
             return
-        patch = self._frame.patch(renderable, screen.outer_size)
-        if patch.pieces:
+        patch = self._screen_buffer.make_patch(renderable, screen.outer_size)
+        if patch.runs:
             # One write: each of them wakes the thread that writes, and waits for the interpreter.
             sequence = (
                 patch.render_segments(self.console)
@@ -310,11 +314,11 @@ class ServedeckApp(App[None]):
         self.post_display_hook()
 
     def on_resize(self) -> None:
-        self._frame.forget()
+        self._screen_buffer.invalidate()
 
-    def key_of(self, action_id: str) -> str:
+    def key_display_for(self, action_id: str) -> str:
         """The key of an action as people write it, in the operator's keymap."""
-        return shown_keys(BY_ID[action_id], self.keys)
+        return action_key_display(ACTIONS_BY_ID[action_id], self.keymap)
 
     def do_redraw(self) -> None:
         self.redraw()
@@ -323,12 +327,12 @@ class ServedeckApp(App[None]):
         driver = self._driver
         if not isinstance(driver, TerminalDriver):
             return
-        if reason := driver.why_not_suspend():
-            self.say(reason, "warning")
+        if reason := driver.suspend_disabled_reason():
+            self.show_message(reason, "warning")
             return
         self.app_suspend_signal.publish(self)
         if not driver.suspend():
-            self.say(
+            self.show_message(
                 "No shell is there that could go on; servedeck cannot be suspended.", "warning"
             )
 
@@ -346,8 +350,10 @@ class ServedeckApp(App[None]):
     async def show_context(self, name: str) -> None:
         """Go to another context of the kubeconfig."""
         if self.source.contexts and name not in self.source.contexts:
-            lists = self.key_of("servings.context")
-            self.say(f"There is no context {name}; {lists} lists those there are.", "warning")
+            lists = self.key_display_for("servings.context")
+            self.show_message(
+                f"There is no context {name}; {lists} lists those there are.", "warning"
+            )
             return
         self.servings.set_namespace("")
         await self.source.switch(context=name)
@@ -356,20 +362,22 @@ class ServedeckApp(App[None]):
         from tui.screens.pick import Choice, PickScreen
 
         found = Counter(view.key.namespace for view in self.source.fleet.views())
-        choices = [Choice("", "all namespaces", counted(found.total(), "serving"))]
-        choices += [Choice(name, name, counted(n, "serving")) for name, n in sorted(found.items())]
+        choices = [Choice("", "all namespaces", format_count(found.total(), "serving"))]
+        choices += [
+            Choice(name, name, format_count(n, "serving")) for name, n in sorted(found.items())
+        ]
         at = self.servings.namespace or self.source.namespace
-        screen: PickScreen = PickScreen("Namespace", choices, at=at)
-        self._pick(screen, self.show_namespace)
-        self._begin(self._offer_namespaces(screen), "namespaces")
+        screen: PickScreen = PickScreen("Namespace", choices, selected_key=at)
+        self._push_picker(screen, self.show_namespace)
+        self._start_worker(self._add_all_namespaces(screen), "namespaces")
 
-    async def _offer_namespaces(self, screen: PickScreen) -> None:
+    async def _add_all_namespaces(self, screen: PickScreen) -> None:
         """Add the namespaces without servings, where they may be listed."""
         from tui.screens.pick import Choice
 
         with contextlib.suppress(ClusterError):  # those with servings are there to choose from
-            names = await self.cluster.namespaces()
-            screen.add([Choice(name, name, "") for name in names])
+            names = await self.log_service.list_namespaces()
+            screen.add_choices([Choice(name, name, "") for name in names])
 
     def pick_context(self) -> None:
         from tui.screens.pick import Choice, PickScreen
@@ -378,30 +386,38 @@ class ServedeckApp(App[None]):
             Choice(name, name, "current" if name == self.source.context else "")
             for name in self.source.contexts
         ]
-        self._pick(PickScreen("Context", choices, at=self.source.context), self.show_context)
+        self._push_picker(
+            PickScreen("Context", choices, selected_key=self.source.context), self.show_context
+        )
 
-    def _pick(self, screen: PickScreen, then: Callable[[str], Coroutine[None, None, None]]) -> None:
+    def _push_picker(
+        self, screen: PickScreen, on_picked: Callable[[str], Coroutine[None, None, None]]
+    ) -> None:
         def chosen(key: str | None) -> None:
             if key is not None:
-                self._begin(then(key), "switch", holds="Switching")
+                self._start_worker(on_picked(key), "switch", busy_label="Switching")
 
         self.push_screen(screen, chosen)
 
-    def _begin(self, going: Coroutine[None, None, None], group: str, holds: str = "") -> None:
-        worker = self.run_worker(going, group=group, exclusive=True, exit_on_error=False)
-        if holds:
-            self.hold(worker, holds)
+    def _start_worker(
+        self, work: Coroutine[None, None, None], group: str, busy_label: str = ""
+    ) -> None:
+        worker = self.run_worker(work, group=group, exclusive=True, exit_on_error=False)
+        if busy_label:
+            self.hold_keys(worker, busy_label)
 
     def _run_command(self, command: str | None) -> None:
         """Do what the command line was left with."""
         what, _, name = (command or "").partition(" ")
         if what == "context":
-            self._begin(self.show_context(name), "switch", holds="Switching")
+            self._start_worker(self.show_context(name), "switch", busy_label="Switching")
         elif what == "namespace":
             name = "" if name in ("all", "-A") else name
-            self._begin(self.show_namespace(name), "switch", holds="Switching")
-        elif what in BY_ID and isinstance(self.screen, ActionScreen):
-            self._begin(self.screen.action_do(what), "command", holds=BY_ID[what].label)
+            self._start_worker(self.show_namespace(name), "switch", busy_label="Switching")
+        elif what in ACTIONS_BY_ID and isinstance(self.screen, ActionScreen):
+            self._start_worker(
+                self.screen.action_do(what), "command", busy_label=ACTIONS_BY_ID[what].label
+            )
 
     # -- actions of every screen --------------------------------------------------------------
 
@@ -430,19 +446,19 @@ class ServedeckApp(App[None]):
         reason = ""
         for screen in reversed(self.screen_stack):
             if isinstance(screen, ActionScreen) and not reason:
-                reason = await screen.why_stay()
-        if reason and reason != self._reason_to_stay:
-            self._reason_to_stay = reason
-            self.say(reason, "warning")
+                reason = await screen.exit_blocker()
+        if reason and reason != self._last_exit_blocker:
+            self._last_exit_blocker = reason
+            self.show_message(reason, "warning")
         else:
             self.exit(return_code=1 if reason else 0)
 
     # -- troubles -----------------------------------------------------------------------------
 
-    def say(self, sentence: str, tone: str = "") -> None:
+    def show_message(self, text: str, style_name: str = "") -> None:
         """Show a sentence on the message line of whatever screen is in front."""
         if isinstance(self.screen, ActionScreen):
-            self.screen.say(sentence, tone)
+            self.screen.show_message(text, style_name)
 
     def _fatal_error(self) -> None:
         """End with a fault of our own. Textual's traceback shows the values of all variables,
@@ -452,7 +468,7 @@ class ServedeckApp(App[None]):
         told = "".join(traceback.format_exception(fault))
         self.bell()
         self.panic(
-            Text(sanitise(logging_setup.redact(told))),
+            Text(sanitize(logging_setup.redact(told))),
             Text(
                 "servedeck ended by a fault of its own. A form that was open is kept: start"
                 " servedeck again and press n. Please report the lines above."
@@ -470,10 +486,10 @@ class ServedeckApp(App[None]):
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         if event.state is WorkerState.ERROR and isinstance(event.worker.error, Exception):
-            self.say(explain(event.worker.error), "error")
+            self.show_message(describe_error(event.worker.error), "error")
 
 
 if TYPE_CHECKING:
 
-    def _as_its_screens_see_it(app: ServedeckApp) -> Host:
+    def _as_app_context(app: ServedeckApp) -> AppContext:
         return app

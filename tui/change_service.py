@@ -10,21 +10,21 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from servedeck.cluster.access import Access
-from servedeck.cluster.http.errors import LostError
-from servedeck.fleet.views import Key
+from servedeck.cluster.access import AccessChecker
+from servedeck.cluster.http.errors import ConnectionLostError
+from servedeck.fleet.views import NamespacedName
 
 if TYPE_CHECKING:
-    from servedeck.changes.draft_store import Shelf
-    from servedeck.changes.inventory import Surroundings
-    from servedeck.changes.plan import Review
-    from servedeck.cluster.apply import Made, Outcome, Place, Refusal
+    from servedeck.changes.draft_store import DraftStore
+    from servedeck.changes.inventory import ClusterInventory
+    from servedeck.changes.plan import ChangePlan
+    from servedeck.cluster.apply import AppliedObject, ApplyResult, ObjectRef, Refusal
     from servedeck.cluster.http.connection import Connection
     from servedeck.config import Settings
-    from servedeck.serving.objects.import_objects import Reading
+    from servedeck.serving.objects.import_objects import ImportedServing
     from servedeck.serving.objects.routes import Platform, RouteKind
     from servedeck.serving.spec.spec import ServingSpec
-    from tui.workbench import Around
+    from tui.ports.change_service import Inventory
 
 FORM_MODULES = (
     "servedeck.commands.apply",
@@ -32,47 +32,55 @@ FORM_MODULES = (
     "tui.screens.create.wizard",
 )
 
-NEEDED = (("create", "deployments.apps"), ("patch", "deployments.apps"), ("create", "services"))
+REQUIRED_PERMISSIONS = (
+    ("create", "deployments.apps"),
+    ("patch", "deployments.apps"),
+    ("create", "services"),
+)
 """Rights without which nothing can be created: server-side apply needs create and patch."""
 
 
-class ClusterWorkbench:
-    """What `tui.workbench.Workbench` asks for, of a cluster."""
+class ClusterChangeService:
+    """What `tui.ports.change_service.Workbench` asks for, of a cluster."""
 
     def __init__(
         self,
         connection: Callable[[], Connection | None],
         settings: Callable[[], Settings],
-        drafts: Path | None = None,
+        drafts_dir: Path | None = None,
     ) -> None:
         """The first two say what is in force now: they change with the context. `drafts` is where
         drafts are kept, None for the place of the operator."""
-        self._drafts = drafts
+        self._drafts_dir = drafts_dir
         self._connection = connection
         self._settings = settings
-        self._known: Connection | None = None
+        self._cached_connection: Connection | None = None
         """The connection that the two below were asked of."""
-        self._access: Access | None = None
-        self._routes: frozenset[RouteKind] | None = None
+        self._access: AccessChecker | None = None
+        self._route_kinds: frozenset[RouteKind] | None = None
 
-    def _current(self) -> Connection:
+    def _require_connection(self) -> Connection:
         connection = self._connection()
         if connection is None:
-            raise LostError("The API server is not reached yet; it is being tried.")
-        if connection is not self._known:
-            self._known, self._access, self._routes = connection, Access(connection), None
+            raise ConnectionLostError("The API server is not reached yet; it is being tried.")
+        if connection is not self._cached_connection:
+            self._cached_connection, self._access, self._route_kinds = (
+                connection,
+                AccessChecker(connection),
+                None,
+            )
         return connection
 
     @property
-    def ready(self) -> bool:
+    def is_connected(self) -> bool:
         return self._connection() is not None
 
     @property
-    def shelf(self) -> Shelf | None:
-        from servedeck.changes.draft_store import Shelf
+    def draft_store(self) -> DraftStore | None:
+        from servedeck.changes.draft_store import DraftStore
 
         connection = self._connection()
-        return Shelf(connection.server, self._drafts) if connection is not None else None
+        return DraftStore(connection.server, self._drafts_dir) if connection is not None else None
 
     @property
     def namespace(self) -> str:
@@ -81,22 +89,22 @@ class ClusterWorkbench:
 
     # -- rights ---------------------------------------------------------------------------------
 
-    def why_not(self, namespace: str) -> str:
+    def disabled_reason(self, namespace: str) -> str:
         connection = self._connection()
         if connection is None:
             return "The API server is not reached yet, so nothing can be created."
         if connection.readonly:
             return "servedeck runs with --readonly and creates nothing; start it without."
-        if connection is not self._known or self._access is None:
+        if connection is not self._cached_connection or self._access is None:
             return ""
-        for verb, resource in NEEDED:
-            decision = self._access.allowed(verb, resource, namespace)
+        for verb, resource in REQUIRED_PERMISSIONS:
+            decision = self._access.cached_decision(verb, resource, namespace)
             if not decision:
                 return decision.reason
         return ""
 
-    async def learn_rights(self, namespace: str) -> None:
-        self._current()
+    async def refresh_permissions(self, namespace: str) -> None:
+        self._require_connection()
         if self._access is not None:
             await self._access.refresh(namespace)
 
@@ -104,72 +112,80 @@ class ClusterWorkbench:
 
     @property
     def platform(self) -> Platform:
-        from servedeck.changes.platform_settings import platform_of
+        from servedeck.changes.platform_settings import build_platform
 
-        known = self._routes or frozenset()
-        return platform_of(self._settings(), lambda kind: kind in known)
+        known = self._route_kinds or frozenset()
+        return build_platform(self._settings(), lambda kind: kind in known)
 
-    async def _asked_platform(self) -> Platform:
-        from servedeck.commands.apply import route_kinds
+    async def _discover_platform(self) -> Platform:
+        from servedeck.commands.apply import discover_route_kinds
 
-        connection = self._current()
-        if self._routes is None:
-            found = await route_kinds(connection)
-            if connection is self._known:
-                self._routes = found
+        connection = self._require_connection()
+        if self._route_kinds is None:
+            found = await discover_route_kinds(connection)
+            if connection is self._cached_connection:
+                self._route_kinds = found
         return self.platform
 
     # -- a new serving --------------------------------------------------------------------------
 
-    def around(
+    def watch_inventory(
         self, namespace: str, on_change: Callable[[], None], *, nodes_only: bool = False
-    ) -> Surroundings | None:
-        from servedeck.changes.inventory import Surroundings
+    ) -> ClusterInventory | None:
+        from servedeck.changes.inventory import ClusterInventory
 
         connection = self._connection()
         if connection is None:
             return None
-        around = Surroundings(connection, namespace, on_change)
+        around = ClusterInventory(connection, namespace, on_change)
         around.start(nodes_only=nodes_only)
         return around
 
-    async def review(self, spec: ServingSpec, around: Around, own: Sequence[Place]) -> Review:
-        from servedeck.changes.plan import review
+    async def make_plan(
+        self, spec: ServingSpec, inventory: Inventory, own_objects: Sequence[ObjectRef]
+    ) -> ChangePlan:
+        from servedeck.changes.plan import make_plan
 
-        platform = await self._asked_platform()
-        known = cast("Surroundings", around)
-        await known.known()
-        return await review(self._current(), spec, platform, known, own=own)
+        platform = await self._discover_platform()
+        known = cast("ClusterInventory", inventory)
+        await known.wait_until_listed()
+        return await make_plan(
+            self._require_connection(), spec, platform, known, own_objects=own_objects
+        )
 
     async def deploy(
         self,
         manifests: Sequence[Mapping[str, Any]],
-        own: Sequence[Place],
-        on_made: Callable[[Made], None],
-    ) -> Outcome:
+        own_objects: Sequence[ObjectRef],
+        on_created: Callable[[AppliedObject], None],
+    ) -> ApplyResult:
         from servedeck.cluster import apply
-        from servedeck.cluster.apply import Outcome, Place
+        from servedeck.cluster.apply import ApplyResult, ObjectRef
 
-        connection = self._current()
-        ours = [one for one in manifests if Place.of(one) in own]
+        connection = self._require_connection()
+        ours = [one for one in manifests if ObjectRef.from_manifest(one) in own_objects]
         if ours:
             outcome = await apply.apply(connection, ours)
             if outcome.refusal:
-                return Outcome((), outcome.refusal, outcome.failed)
-        others = [one for one in manifests if Place.of(one) not in own]
-        return await apply.apply(connection, others, create=True, on_made=on_made)
+                return ApplyResult((), outcome.refusal, outcome.failed_ref)
+        others = [one for one in manifests if ObjectRef.from_manifest(one) not in own_objects]
+        return await apply.apply(connection, others, create=True, on_applied=on_created)
 
-    async def undo(self, made: Sequence[Made]) -> Sequence[tuple[Place, Refusal]]:
+    async def rollback_created(
+        self, created: Sequence[AppliedObject]
+    ) -> Sequence[tuple[ObjectRef, Refusal]]:
         from servedeck.cluster import apply
 
-        return await apply.undo(self._current(), made)
+        return await apply.rollback_created(self._require_connection(), created)
 
-    async def read(self, key: Key) -> Reading:
-        from servedeck.changes.live_objects import stored
-        from servedeck.commands.apply import NoServingError
+    async def import_serving(self, key: NamespacedName) -> ImportedServing:
+        from servedeck.changes.live_objects import fetch_live_objects
+        from servedeck.commands.apply import ServingNotFoundError
         from servedeck.serving.objects import import_objects
 
-        objects = await stored(self._current(), key.namespace, key.name)
+        objects = await fetch_live_objects(self._require_connection(), key.namespace, key.name)
         if not objects:
-            raise NoServingError(f"There is no Deployment {key.name} in {key.namespace} any more.")
-        return import_objects.read(objects)
+            raise ServingNotFoundError(
+                f"There is no Deployment {key.name} in {key.namespace} any more."
+            )
+        return import_objects.import_objects(objects)

@@ -13,10 +13,10 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 
-LIMIT = 74_994
+MAX_ENCODED_BYTES = 74_994
 """Encoded bytes that terminals take at most (xterm's limit, which others keep)."""
 
-_SCREEN_CHUNK = 76
+_SCREEN_CHUNK_BYTES = 76
 """Bytes of one device control string that GNU screen passes on are few; it takes several."""
 
 
@@ -30,22 +30,24 @@ def osc52(text: str, environ: Mapping[str, str]) -> str:
     Raises CopyError where the text is too long for a terminal.
     """
     encoded = base64.b64encode(text.encode("utf-8", "replace")).decode("ascii")
-    if len(encoded) > LIMIT:
+    if len(encoded) > MAX_ENCODED_BYTES:
         raise CopyError(
-            f"The text is too long to copy: {len(encoded):,} bytes, and terminals take {LIMIT:,}."
+            f"The text is too long to copy: {len(encoded):,} bytes, "
+            f"and terminals take {MAX_ENCODED_BYTES:,}."
         )
     sequence = f"\x1b]52;c;{encoded}\x07"
     if environ.get("TMUX"):
         return "\x1bPtmux;" + sequence.replace("\x1b", "\x1b\x1b") + "\x1b\\"
     if environ.get("TERM", "").startswith("screen"):
         chunks = [
-            sequence[at : at + _SCREEN_CHUNK] for at in range(0, len(sequence), _SCREEN_CHUNK)
+            sequence[at : at + _SCREEN_CHUNK_BYTES]
+            for at in range(0, len(sequence), _SCREEN_CHUNK_BYTES)
         ]
         return "".join(f"\x1bP{chunk}\x1b\\" for chunk in chunks)
     return sequence
 
 
-async def copy(
+async def copy_text(
     text: str, write: Callable[[str], None], environ: Mapping[str, str] | None = None
 ) -> str:
     """Copy `text`; returns how, in a few words ("through tmux", "by the terminal").
@@ -56,15 +58,15 @@ async def copy(
     sequence = osc52(text, environ)
     tmux = shutil.which("tmux") if environ.get("TMUX") else None
     # With -w tmux tells its own terminal too, where its option lets it.
-    if tmux and await _tmux(tmux, "load-buffer", "-w", "-", text=text) is not None:
-        if await _tmux(tmux, "show-options", "-sv", "set-clipboard") == "off":
+    if tmux and await _run_tmux(tmux, "load-buffer", "-w", "-", text=text) is not None:
+        if await _run_tmux(tmux, "show-options", "-sv", "set-clipboard") == "off":
             return "into tmux's own buffer alone, since its option set-clipboard is off"
         return "through tmux"
     write(sequence)
     return "by the terminal"
 
 
-async def _tmux(tmux: str, *arguments: str, text: str = "") -> str | None:
+async def _run_tmux(tmux: str, *arguments: str, text: str = "") -> str | None:
     """What tmux answers, None where it refuses or is silent."""
     try:
         process = await asyncio.create_subprocess_exec(

@@ -9,75 +9,80 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
-from servedeck.cluster.http.errors import AnswerError, LostError
+from servedeck.cluster.http.errors import ConnectionLostError, InvalidResponseError
 from servedeck.serving.text import one_line
 
 if TYPE_CHECKING:
     from servedeck.cluster.http.connection import Connection
-    from servedeck.cluster.logs import Stream
+    from servedeck.cluster.logs import LogStreamState
 
 
-_PAGE = ("limit", "500")
+_PAGE_LIMIT = ("limit", "500")
 
 
-class ConnectedCluster:
-    """`tui.source.Cluster` through the connection that is in force."""
+class ClusterLogService:
+    """`tui.ports.serving_source.Cluster` through the connection that is in force."""
 
     def __init__(self, connection: Callable[[], Connection | None]) -> None:
         """`connection` says which one that is; it changes with the context."""
         self._connection = connection
 
-    def follow(
+    def follow_log(
         self,
         namespace: str,
         pod: str,
         container: str,
         *,
         tail: int,
-        on_stream: Callable[[Stream], None],
+        on_state: Callable[[LogStreamState], None],
         previous: bool = False,
     ) -> AsyncIterator[list[str]]:
         from servedeck.cluster import logs
 
-        return logs.follow(
-            self._current(),
+        return logs.follow_log(
+            self._require_connection(),
             namespace,
             pod,
             container,
             tail=tail,
             previous=previous,
-            on_stream=on_stream,
+            on_state=on_state,
         )
 
-    async def last_lines(
+    async def read_last_lines(
         self, namespace: str, pod: str, container: str, *, tail: int, previous: bool = False
     ) -> list[str]:
         from servedeck.cluster import logs
 
-        return await logs.last_lines(
-            self._current(), namespace, pod, container, tail=tail, previous=previous
+        return await logs.read_last_lines(
+            self._require_connection(), namespace, pod, container, tail=tail, previous=previous
         )
 
-    async def namespaces(self) -> list[str]:
+    async def list_namespaces(self) -> list[str]:
         """Names of all namespaces, sorted and sanitised. Raises ClusterError."""
-        from servedeck.cluster.watch.decode import Decoder
+        from servedeck.cluster.watch.decode import RecordDecoder
         from servedeck.cluster.watch.kinds import NAMESPACES
-        from servedeck.cluster.watch.list_watch_types import read_page
+        from servedeck.cluster.watch.list_watch_types import parse_list_page
 
-        connection, decode = self._current(), Decoder(NAMESPACES.record).decode
+        connection, decode = (
+            self._require_connection(),
+            RecordDecoder(NAMESPACES.record_type).decode,
+        )
         names: set[str] = set()
-        params = [_PAGE]
+        params = [_PAGE_LIMIT]
         while True:
-            page = read_page(await connection.get(NAMESPACES.path(None), params))
+            page = parse_list_page(await connection.get(NAMESPACES.list_path(None), params))
             for raw in page.items or ():
-                with contextlib.suppress(AnswerError):  # one bad item hides no others
+                with contextlib.suppress(InvalidResponseError):  # one bad item hides no others
                     names.add(one_line(decode(raw).record.metadata.name))
             if not page.metadata.continue_:
                 return sorted(names - {""})
-            params = [_PAGE, ("continue", page.metadata.continue_)]
+            params = [_PAGE_LIMIT, ("continue", page.metadata.continue_)]
 
-    def _current(self) -> Connection:
+    def _require_connection(self) -> Connection:
         connection = self._connection()
         if connection is None:
-            raise LostError("There is no connection to the API server yet; it is being tried.")
+            raise ConnectionLostError(
+                "There is no connection to the API server yet; it is being tried."
+            )
         return connection

@@ -6,28 +6,28 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 
-class Digits:
+class NamespaceShortcuts:
     """Favourites first, then the namespaces with most servings; a digit that was given stays."""
 
-    def __init__(self, favourites: Sequence[str] = ()) -> None:
-        self._names = list(favourites)[:9]
+    def __init__(self, favorites: Sequence[str] = ()) -> None:
+        self._namespaces = list(favorites)[:9]
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def namespaces(self) -> tuple[str, ...]:
         """Namespaces of the digits from 1 on."""
-        return tuple(self._names)
+        return tuple(self._namespaces)
 
-    def learn(self, namespaces: Iterable[str]) -> None:
+    def assign_free(self, namespaces: Iterable[str]) -> None:
         """Give free digits to the namespaces of the servings."""
-        if len(self._names) == 9:
+        if len(self._namespaces) == 9:
             return
         counted = Counter(namespaces)
         for name, _count in sorted(counted.items(), key=lambda item: (-item[1], item[0])):
-            if name not in self._names and len(self._names) < 9:
-                self._names.append(name)
+            if name not in self._namespaces and len(self._namespaces) < 9:
+                self._namespaces.append(name)
 
-    def name_of(self, digit: int) -> str | None:
+    def namespace_for(self, digit: int) -> str | None:
         """Namespace of a digit, "" (all) for 0, None where the digit is free."""
         if digit == 0:
             return ""
-        return self._names[digit - 1] if digit <= len(self._names) else None
+        return self._namespaces[digit - 1] if digit <= len(self._namespaces) else None

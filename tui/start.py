@@ -14,35 +14,35 @@ from servedeck.config import SettingsError
 from styles.themes import THEMES
 from tui.actions import ACTIONS
 from tui.app import ServedeckApp
-from tui.later import LaterSource
-from tui.log_service import ConnectedCluster
+from tui.deferred_source import DeferredSource
+from tui.log_service import ClusterLogService
 from widgets.serving_rows import COLUMNS
 
 if TYPE_CHECKING:
     from servedeck.changes.draft import Draft
-    from servedeck.cluster.auth.kubeconfig import Target
+    from servedeck.cluster.auth.kubeconfig import ConnectionOptions
     from servedeck.cluster.http.connection import Connection
     from servedeck.config import Settings
-    from servedeck.fleet.session import Live
+    from servedeck.fleet.session import ClusterSession
 
 
 COLOR_SYSTEMS = ("auto", "standard", "256", "truecolor")
 """What TEXTUAL_COLOR_SYSTEM may be."""
 
 
-class ScreenError(Exception):
+class DashboardStartError(Exception):
     """The screen cannot start; str() says why and what to do."""
 
     exit_code = 1
 
 
 def run(
-    target: Target,
+    connection_options: ConnectionOptions,
     settings: Settings,
     *,
-    widen: bool = False,
-    create: Draft | None = None,
-    drafts: Path | None = None,
+    default_all_namespaces: bool = False,
+    initial_draft: Draft | None = None,
+    drafts_dir: Path | None = None,
 ) -> int:
     """Show the servings until the operator leaves; returns the exit code. Raises SettingsError
     where the settings name what the screen does not have, ScreenError where the environment does.
@@ -51,58 +51,60 @@ def run(
     the form of a new serving at once, filled with that draft. `drafts` is where drafts are kept,
     None for the place of the operator.
     """
-    check(settings)
-    check_environment(os.environ)
-    live: Live | None = None
+    validate_settings(settings)
+    validate_environment(os.environ)
+    live: ClusterSession | None = None
 
     def connection() -> Connection | None:
         return live.connection if live is not None else None
 
-    async def make() -> Live:
+    async def make() -> ClusterSession:
         nonlocal live
         for module in ("servedeck.fleet.session", "tui.change_service"):
             await asyncio.to_thread(importlib.import_module, module)
-        from servedeck.fleet.session import Live
-        from tui.change_service import FORM_MODULES, ClusterWorkbench
+        from servedeck.fleet.session import ClusterSession
+        from tui.change_service import FORM_MODULES, ClusterChangeService
 
-        live = made = Live(target, settings, widen=widen)
-        app.workbench = ClusterWorkbench(connection, lambda: made.settings, drafts)
-        import_once_complete(made, FORM_MODULES)
+        live = made = ClusterSession(
+            connection_options, settings, default_all_namespaces=default_all_namespaces
+        )
+        app.change_service = ClusterChangeService(connection, lambda: made.settings, drafts_dir)
+        import_after_first_list(made, FORM_MODULES)
         return made
 
     app = ServedeckApp(
-        LaterSource(make, target.context or ""),
-        ConnectedCluster(connection),
-        favourites=settings.favourites,
-        keys=settings.keymap,
+        DeferredSource(make, connection_options.context or ""),
+        ClusterLogService(connection),
+        favorites=settings.favorites,
+        keymap=settings.keymap,
         theme=settings.theme,
-        readonly=target.readonly or settings.readonly,
+        readonly=connection_options.readonly or settings.readonly,
         wide=settings.wide,
         columns=settings.columns,
-        create=create,
+        initial_draft=initial_draft,
     )
     app.run()
     return app.return_code or 0
 
 
-def import_once_complete(live: Live, modules: Sequence[str]) -> None:
+def import_after_first_list(session: ClusterSession, modules: Sequence[str]) -> None:
     """Import the modules beside the event loop once the first complete picture was shown."""
 
     def complete(_changes: object) -> None:
-        if live.state.phase.name == "LIVE":
+        if session.state.phase.name == "LIVE":
             unsubscribe()
             for module in modules:
                 asyncio.get_running_loop().run_in_executor(None, importlib.import_module, module)
 
-    unsubscribe = live.subscribe(complete)
+    unsubscribe = session.subscribe(complete)
 
 
-def check(settings: Settings) -> None:
+def validate_settings(settings: Settings) -> None:
     """Whether the theme, columns and actions that the settings name exist. Raises SettingsError."""
     from textual.theme import BUILTIN_THEMES
 
     themes = {theme.name for theme in THEMES} | BUILTIN_THEMES.keys()
-    bound = {action.id for action in ACTIONS if not action.widget}
+    bound = {action.id for action in ACTIONS if not action.bound_by_widget}
     for key, names, known in (
         ("theme", [settings.theme] if settings.theme else [], themes),
         ("columns", settings.columns, [column.key for column in COLUMNS]),
@@ -115,21 +117,21 @@ def check(settings: Settings) -> None:
                 raise SettingsError(f"Settings: {key} names {name!r}, which there is not; {mend}")
 
 
-def check_environment(environ: Mapping[str, str]) -> None:
+def validate_environment(environ: Mapping[str, str]) -> None:
     """Whether Textual can do what its variables ask for. Raises ScreenError."""
     for name, is_good in (
-        ("TEXTUAL_DRIVER", _is_driver),
+        ("TEXTUAL_DRIVER", _is_driver_class),
         ("TEXTUAL_COLOR_SYSTEM", COLOR_SYSTEMS.__contains__),
         ("TEXTUAL_LOG", _is_writable),
     ):
         if name in environ and not is_good(environ[name]):
-            raise ScreenError(
+            raise DashboardStartError(
                 f"The screen cannot start with {name}={environ[name]!r}; unset it. Without the"
                 " screen there is `servedeck get servings`."
             )
 
 
-def _is_driver(text: str) -> bool:
+def _is_driver_class(text: str) -> bool:
     from textual.driver import Driver
 
     module, _, name = text.partition(":")

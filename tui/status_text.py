@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from servedeck.serving.units import age, counted
-from tui.source import State
+from servedeck.serving.units import format_count, format_duration
+from tui.ports.serving_source import SourceState
 from widgets.styled_line import Line
 
-TROUBLE = frozenset({"RETRYING", "FORBIDDEN", "MISSING", "UNAUTHORIZED"})
+FAILED_PHASES = frozenset({"RETRYING", "FORBIDDEN", "MISSING", "UNAUTHORIZED"})
 """Phases in which the operator must know that something is wrong."""
 
 
-def connection(state: State) -> Line:
+def connection_line(state: SourceState) -> Line:
     """The header's word for the connection, with the age of the data where they are old."""
     name = state.phase.name
     if state.stale_for is not None:
         return (
             ("✗ ", "error"),
-            (f"stale {age(state.stale_for)}", "error"),
+            (f"stale {format_duration(state.stale_for)}", "error"),
             (", retrying", "muted"),
         )
     match name:
@@ -27,7 +27,7 @@ def connection(state: State) -> Line:
         case "CONNECTING":
             return (("↻ connecting", "starting"),)
         case "LISTING":
-            return (("↻ loading ", "starting"), (progress(state), "starting"))
+            return (("↻ loading ", "starting"), (list_progress(state), "starting"))
         case "FORBIDDEN":
             return (("✗ forbidden", "error"),)
         case "UNAUTHORIZED":
@@ -38,48 +38,48 @@ def connection(state: State) -> Line:
             return (("✗ disconnected", "error"), (", retrying", "muted"))
 
 
-def progress(state: State) -> str:
+def list_progress(state: SourceState) -> str:
     """How far the first list is, "1,200 of 5,000"."""
     if state.remaining:
         return f"{state.loaded:,} of {state.loaded + state.remaining:,}"
     return f"{state.loaded:,}" if state.loaded else ""
 
 
-KeyOf = Callable[[str], str]
+KeyDisplayFor = Callable[[str], str]
 """The key of an action's id as people write it, in the operator's keymap."""
 
 
-def banner(state: State, key: KeyOf, *, empty: bool) -> Line:
+def banner_line(state: SourceState, key_display_for: KeyDisplayFor, *, empty: bool) -> Line:
     """The line under the header while the picture is not whole or not true; () while it is, and
     where the list is `empty`, since its placeholder says it then."""
     name = state.phase.name
-    if empty and name in TROUBLE:
+    if empty and name in FAILED_PHASES:
         return ()
-    if state.stale_for is not None or name in TROUBLE:
-        spans: list[tuple[str, str]] = [(" ✗ ", "error"), (state.sentence, "error")]
-        if state.stale_for is not None and state.since is not None:
-            spans.append((f" What you see is from {state.since:%H:%M:%S} UTC.", ""))
-        spans += [("  ", ""), (key("servings.retry"), "key"), (" retries now", "muted")]
+    if state.stale_for is not None or name in FAILED_PHASES:
+        spans: list[tuple[str, str]] = [(" ✗ ", "error"), (state.message, "error")]
+        if state.stale_for is not None and state.last_update_at is not None:
+            spans.append((f" What you see is from {state.last_update_at:%H:%M:%S} UTC.", ""))
+        spans += [("  ", ""), (key_display_for("servings.retry"), "key"), (" retries now", "muted")]
         return tuple(spans)
-    if name == "LIVE" and state.sentence:
-        return ((" ! ", "pending"), (state.sentence, "pending"))
-    if state.missing:
+    if name == "LIVE" and state.message:
+        return ((" ! ", "pending"), (state.message, "pending"))
+    if state.missing_permissions:
         return (
             (" ! ", "pending"),
-            (f"Not allowed to {', '.join(state.missing)}", "pending"),
+            (f"Not allowed to {', '.join(state.missing_permissions)}", "pending"),
             ("; what hangs on it is not shown.", "muted"),
         )
     return ()
 
 
-def placeholder(
-    state: State,
-    key: KeyOf,
+def placeholder_lines(
+    state: SourceState,
+    key_display_for: KeyDisplayFor,
     *,
     namespace: str,
     filter_text: str,
     total: int,
-    elsewhere: int,
+    other_namespaces_total: int,
     context: str,
 ) -> tuple[Line, ...]:
     """What stands in the list's place while it has no rows, and what to do about it.
@@ -92,14 +92,14 @@ def placeholder(
     if total and filter_text:
         return (
             (
-                (f"None of {counted(total, 'serving')} matches the filter ", "strong"),
+                (f"None of {format_count(total, 'serving')} matches the filter ", "strong"),
                 (filter_text, "key"),
             ),
             (),
             (
-                (key("servings.back"), "key"),
+                (key_display_for("servings.back"), "key"),
                 (" clears the filter, ", ""),
-                (key("servings.filter"), "key"),
+                (key_display_for("servings.filter"), "key"),
                 (" changes it.", ""),
             ),
         )
@@ -112,47 +112,47 @@ def placeholder(
             )
         case "LISTING":
             return (
-                (("Loading servings  ", "strong"), (progress(state), "strong")),
+                (("Loading servings  ", "strong"), (list_progress(state), "strong")),
                 (),
                 (("The list appears with the first page.", "muted"),),
             )
         case "FORBIDDEN":
             return (
-                ((state.sentence or "The API server does not allow to list servings.", "error"),),
+                ((state.message or "The API server does not allow to list servings.", "error"),),
                 (),
                 (
                     (":ns NAME", "key"),
                     (" shows a namespace that you may read, ", ""),
-                    (key("servings.context"), "key"),
+                    (key_display_for("servings.context"), "key"),
                     (" chooses another context.", ""),
                 ),
                 (
                     ("Or ask for the role that docs and deploy/rbac describe; ", "muted"),
-                    (key("servings.retry"), "key"),
+                    (key_display_for("servings.retry"), "key"),
                     (" tries again.", "muted"),
                 ),
             )
         case "RETRYING" | "UNAUTHORIZED" | "MISSING":
             return (
-                ((state.sentence or "The API server cannot be reached.", "error"),),
+                ((state.message or "The API server cannot be reached.", "error"),),
                 (),
                 (
                     ("servedeck goes on trying; ", ""),
-                    (key("servings.retry"), "key"),
+                    (key_display_for("servings.retry"), "key"),
                     (" tries at once, ", ""),
-                    (key("servings.context"), "key"),
+                    (key_display_for("servings.context"), "key"),
                     (" chooses another context.", ""),
                 ),
             )
     if namespace:
-        others = f", {elsewhere:,} in others." if elsewhere else "."
+        others = f", {other_namespaces_total:,} in others." if other_namespaces_total else "."
         return (
             ((f"No servings in {place}", "strong"), (others, "")),
             (),
             (
                 ("0", "key"),
                 (" shows all namespaces, ", ""),
-                (key("servings.namespace"), "key"),
+                (key_display_for("servings.namespace"), "key"),
                 (" chooses one.", ""),
             ),
         )

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from rich.cells import cell_len
 
-from widgets.styled_line import Line, harmless
+from widgets.styled_line import Line, sanitized
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,27 +18,27 @@ class Column:
 
     key: str
     label: str
-    least: int
+    min_width: int
     """Fewest cells it is shown in."""
-    most: int
+    max_width: int
     """Most cells it takes while others want room."""
-    rank: int
+    priority: int
     """0 is always shown; the highest rank is the first to go where the width does not suffice."""
-    right: bool = False
-    fair: int = 0
+    align_right: bool = False
+    preferred: int = 0
     """Cells it takes before other columns have theirs; 0 for `most`."""
-    tight: int = 0
+    compact: int = 0
     """Cells in which it still says something, or as many as there are, where `least` does not fit;
     0 for a column that then goes."""
 
 
-class Since(NamedTuple):
+class AgeCell(NamedTuple):
     """A cell whose text is the time since a moment, kept true by the table itself."""
 
-    moment: datetime | None
+    created_at: datetime | None
 
 
-Cell = str | Line | Since
+Cell = str | Line | AgeCell
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +47,11 @@ class Row:
 
     key: Hashable
     cells: tuple[Cell, ...]
-    tone: str = ""
+    style_name: str = ""
     """Tone of the cells that have none of their own."""
 
 
-class Place(NamedTuple):
+class ColumnPosition(NamedTuple):
     """Where a column stands on a line."""
 
     column: int
@@ -60,15 +60,15 @@ class Place(NamedTuple):
     width: int
 
 
-GAP = 2
-MARGIN = 1
-ESSENTIAL = 4
+COLUMN_GAP = 2
+SIDE_MARGIN = 1
+MAX_ESSENTIAL_PRIORITY = 4
 """Rank up to which columns have what they need before others are shown at all."""
 
 
-def layout(
-    columns: Sequence[Column], needs: Sequence[int], width: int, *, wide: bool = False
-) -> tuple[Place, ...]:
+def layout_columns(
+    columns: Sequence[Column], content_widths: Sequence[int], width: int, *, wide: bool = False
+) -> tuple[ColumnPosition, ...]:
     """Places of the columns that are shown in `width` cells.
 
     The essential columns (up to rank ESSENTIAL) come first and grow to what they need, at most
@@ -77,28 +77,29 @@ def layout(
     the line may be longer than `width`.
     """
     wanted = [
-        max(need, cell_len(column.label)) for column, need in zip(columns, needs, strict=True)
+        max(need, cell_len(column.label))
+        for column, need in zip(columns, content_widths, strict=True)
     ]
     if wide:
-        return _placed({index: wanted[index] for index in range(len(columns))})
-    by_rank = sorted(range(len(columns)), key=lambda index: (columns[index].rank, index))
-    room = width - MARGIN
+        return _positions({index: wanted[index] for index in range(len(columns))})
+    by_rank = sorted(range(len(columns)), key=lambda index: (columns[index].priority, index))
+    room = width - SIDE_MARGIN
     widths: dict[int, int] = {}
 
-    def enter(indexes: list[int]) -> None:
+    def add_columns(indexes: list[int]) -> None:
         nonlocal room
         for index in indexes:
             # A column that needs less than its least width does not claim it.
-            least = min(columns[index].least, max(wanted[index], 1))
-            gap = GAP if widths else 0
+            least = min(columns[index].min_width, max(wanted[index], 1))
+            gap = COLUMN_GAP if widths else 0
             if least + gap > room:
-                tight = room if columns[index].rank == 0 else columns[index].tight
+                tight = room if columns[index].priority == 0 else columns[index].compact
                 least = min(tight, room - gap) if tight else least
             if 0 < least <= room - gap:
                 widths[index] = least
                 room -= least + gap
 
-    def grow(limit: Callable[[Column], int]) -> None:
+    def widen_columns(limit: Callable[[Column], int]) -> None:
         nonlocal room
         for index in by_rank:
             if index in widths:
@@ -107,28 +108,28 @@ def layout(
                 widths[index] += more
                 room -= more
 
-    enter([index for index in by_rank if columns[index].rank <= ESSENTIAL])
-    grow(lambda column: column.fair or column.most)
-    enter([index for index in by_rank if columns[index].rank > ESSENTIAL])
-    grow(lambda column: column.fair or column.most)
-    grow(lambda column: column.most)
-    grow(lambda _column: width)
-    return _placed(widths)
+    add_columns([index for index in by_rank if columns[index].priority <= MAX_ESSENTIAL_PRIORITY])
+    widen_columns(lambda column: column.preferred or column.max_width)
+    add_columns([index for index in by_rank if columns[index].priority > MAX_ESSENTIAL_PRIORITY])
+    widen_columns(lambda column: column.preferred or column.max_width)
+    widen_columns(lambda column: column.max_width)
+    widen_columns(lambda _column: width)
+    return _positions(widths)
 
 
-def _placed(widths: dict[int, int]) -> tuple[Place, ...]:
-    places: list[Place] = []
-    x = MARGIN
+def _positions(widths: dict[int, int]) -> tuple[ColumnPosition, ...]:
+    places: list[ColumnPosition] = []
+    x = SIDE_MARGIN
     for index in sorted(widths):
-        places.append(Place(index, x, widths[index]))
-        x += widths[index] + GAP
+        places.append(ColumnPosition(index, x, widths[index]))
+        x += widths[index] + COLUMN_GAP
     return tuple(places)
 
 
 def cell_width(cell: Cell) -> int:
     """Cells that a cell needs."""
-    if isinstance(cell, Since):
+    if isinstance(cell, AgeCell):
         return 5  # the longest age of kubectl is "23h59m"-like, nearly always shorter
     if isinstance(cell, str):
-        return cell_len(harmless(cell))
-    return sum(cell_len(harmless(text)) for text, _tone in cell)
+        return cell_len(sanitized(cell))
+    return sum(cell_len(sanitized(text)) for text, _tone in cell)

@@ -11,20 +11,20 @@ from textual import events
 from textual.message import Message
 
 from widgets.styled_line import Span
-from widgets.text_view import Bar
+from widgets.text_view import StatusLine
 
 
-class Hint(NamedTuple):
+class KeyHint(NamedTuple):
     """A key of the footer."""
 
     action: str
     key: str
     label: str
-    off: bool = False
+    disabled: bool = False
     """The action is not possible now; it is shown muted and struck through."""
 
 
-class KeyBar(Bar):
+class KeyFooter(StatusLine):
     """Hints on one line; the last of them (help) always stands, the others as they fit."""
 
     @dataclass
@@ -35,50 +35,50 @@ class KeyBar(Bar):
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._hints: tuple[Hint, ...] = ()
-        self._spots: list[tuple[int, int, str]] = []
+        self._hints: tuple[KeyHint, ...] = ()
+        self._click_regions: list[tuple[int, int, str]] = []
 
-    def set_hints(self, hints: Sequence[Hint]) -> None:
+    def set_hints(self, hints: Sequence[KeyHint]) -> None:
         """Show the hints in their order."""
         if tuple(hints) != self._hints:
             self._hints = tuple(hints)
-            self._arrange()
+            self._update_lines()
 
     def on_resize(self) -> None:
-        self._arrange()
+        self._update_lines()
 
-    def _arrange(self) -> None:
+    def _update_lines(self) -> None:
         width = self.inner_width
         if not width or not self._hints:
             return
         *hints, last = self._hints
-        room = width - 1 - _width(last)
-        shown: list[Hint] = []
+        room = width - 1 - _hint_width(last)
+        shown: list[KeyHint] = []
         for hint in hints:
-            taken = _width(hint) + 2
+            taken = _hint_width(hint) + 2
             if taken > room:
                 break
             shown.append(hint)
             room -= taken
         spans: list[Span] = [(" ", "")]
-        self._spots = []
+        self._click_regions = []
         x = 1
         for hint in (*shown, last):
             spans += [
-                (hint.key, "muted" if hint.off else "key"),
+                (hint.key, "muted" if hint.disabled else "key"),
                 (" ", ""),
-                (hint.label, "struck" if hint.off else "muted"),
+                (hint.label, "struck" if hint.disabled else "muted"),
                 ("  ", ""),
             ]
-            self._spots.append((x, x + _width(hint), hint.action))
-            x += _width(hint) + 2
+            self._click_regions.append((x, x + _hint_width(hint), hint.action))
+            x += _hint_width(hint) + 2
         self.set_lines(tuple(spans[:-1]))
 
     def on_click(self, event: events.Click) -> None:
-        for start, end, action in self._spots:
+        for start, end, action in self._click_regions:
             if start <= event.x < end:
                 self.post_message(self.Pressed(action))
 
 
-def _width(hint: Hint) -> int:
+def _hint_width(hint: KeyHint) -> int:
     return cell_len(hint.key) + 1 + cell_len(hint.label)

@@ -14,12 +14,12 @@ from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Input
 
-from servedeck.serving.spec.issues import Problem
-from servedeck.serving.text import sanitise
+from servedeck.serving.spec.issues import Issue
+from servedeck.serving.text import sanitize
 from widgets.form_parts import FormPart
 from widgets.line_input import PlainInput
-from widgets.select_field import ChoiceBox
-from widgets.styled_line import Line, fitted, wrap
+from widgets.select_field import SelectField
+from widgets.styled_line import Line, fit_line, wrap
 
 LABEL_WIDTH = 25
 """Cells of the label and the mark before it."""
@@ -30,27 +30,27 @@ VARIABLE_INDENT = 3
 NAME_WIDTH = 25
 """Cells of the name."""
 
-WIDEST = 72
+MAX_INPUT_WIDTH = 72
 """Cells of an input at most: a wider one is far from what stands beside it."""
 
-LONGEST_VALUE = 16_384
+MAX_VALUE_LENGTH = 16_384
 """Characters of a text; what is longer belongs into a ConfigMap or a Secret."""
 
-_BREAK, _TAB = "⏎", "⇥"
+_LINE_BREAK_MARK, _TAB_MARK = "⏎", "⇥"
 """How line breaks and tabs of a value stand in an input of one line."""
 
 
-def shown(text: str) -> str:
+def to_display(text: str) -> str:
     """A value as it stands in an input; `meant` reads it back."""
     if text.isprintable():
         return text
-    marked = text.replace("\r\n", "\n").replace("\n", _BREAK).replace("\t", _TAB)
-    return sanitise(marked)
+    marked = text.replace("\r\n", "\n").replace("\n", _LINE_BREAK_MARK).replace("\t", _TAB_MARK)
+    return sanitize(marked)
 
 
-def meant(text: str) -> str:
+def from_display(text: str) -> str:
     """The value of what stands in an input."""
-    return text.replace(_BREAK, "\n").replace(_TAB, "\t")
+    return text.replace(_LINE_BREAK_MARK, "\n").replace(_TAB_MARK, "\t")
 
 
 class FieldInput(PlainInput):
@@ -77,21 +77,21 @@ class FieldInput(PlainInput):
         *,
         placeholder: str = "",
         masked: bool = False,
-        takes_lines: bool = False,
+        accepts_lines: bool = False,
     ) -> None:
-        super().__init__(placeholder=placeholder, longest=LONGEST_VALUE)
+        super().__init__(placeholder=placeholder, length_limit=MAX_VALUE_LENGTH)
         self.path = path
         self.password = masked
-        self.takes_lines = takes_lines
-        self._named = bool(placeholder)
-        self._given = text
+        self.accepts_lines = accepts_lines
+        self._has_placeholder = bool(placeholder)
+        self._original_text = text
         with self.prevent(Input.Changed):
-            self.value = shown(text)
+            self.value = to_display(text)
         self.cursor_position = len(self.value)
 
     def on_resize(self) -> None:
         """Without colours an empty input is seen by a line of its own."""
-        if self.app.no_color and not self._named:
+        if self.app.no_color and not self._has_placeholder:
             self.placeholder = "_" * max(self.size.width - 1, 0)
 
     def check_consume_key(self, key: str, character: str | None) -> bool:
@@ -102,7 +102,11 @@ class FieldInput(PlainInput):
     @property
     def text(self) -> str:
         """What is meant by what was typed; what cannot be shown counts until it is edited."""
-        return self._given if self.value == shown(self._given) else meant(self.value)
+        return (
+            self._original_text
+            if self.value == to_display(self._original_text)
+            else from_display(self.value)
+        )
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
@@ -110,7 +114,7 @@ class FieldInput(PlainInput):
 
     def _on_paste(self, event: events.Paste) -> None:
         lines = event.text.strip("\r\n")
-        if self.takes_lines and ("\n" in lines or (not self.value and "=" in lines)):
+        if self.accepts_lines and ("\n" in lines or (not self.value and "=" in lines)):
             event.stop()
             event.prevent_default()
             self.post_message(self.LinesPasted(self, event.text))
@@ -126,7 +130,7 @@ class FormRow(FormPart):
         layout: horizontal;
         overflow: hidden hidden;
         & FieldInput { width: 1fr; }
-        & ChoiceBox { width: 1fr; }
+        & SelectField { width: 1fr; }
     }
     """
     can_focus = False
@@ -138,20 +142,20 @@ class FormRow(FormPart):
         *,
         required: bool = False,
         indent: int = LABEL_WIDTH,
-        widest: int = WIDEST,
+        max_input_width: int = MAX_INPUT_WIDTH,
     ) -> None:
         super().__init__()
         self.path = path
         self.label = label
         self.indent = indent
-        self.widest = widest
+        self.max_input_width = max_input_width
         self._hint = ""
         self.required = required
         self._note: Line = ()
-        self._problems: tuple[Problem, ...] = ()
-        self._wrapped: tuple[object, ...] = ()
-        self._under: list[Line] = []
-        self._has_cursor = False
+        self._issues: tuple[Issue, ...] = ()
+        self._wrapped_for: tuple[object, ...] = ()
+        self._detail_lines: list[Line] = []
+        self._contains_focus = False
 
     @property
     def is_container(self) -> bool:
@@ -161,7 +165,7 @@ class FormRow(FormPart):
         for at, editor in enumerate(self.compose_editors()):
             if at == 0:
                 editor.styles.margin = (0, 0, 0, self.indent)
-            editor.styles.max_width = self.widest
+            editor.styles.max_width = self.max_input_width
             yield editor
 
     def compose_editors(self) -> Iterator[Widget]:
@@ -169,62 +173,62 @@ class FormRow(FormPart):
         yield from ()
 
     def on_mount(self) -> None:
-        self._arrange()
+        self._update_detail_lines()
 
     def on_resize(self) -> None:
-        self._arrange()
+        self._update_detail_lines()
 
     # -- what is under the input ----------------------------------------------------------------
 
     @property
-    def problems(self) -> tuple[Problem, ...]:
+    def issues(self) -> tuple[Issue, ...]:
         """What is shown as wrong or doubtful."""
-        return self._problems
+        return self._issues
 
     @property
-    def under(self) -> Sequence[Line]:
+    def detail_lines(self) -> Sequence[Line]:
         """The lines under the input."""
-        return self._under
+        return self._detail_lines
 
     def show_hint(self, hint: str) -> bool:
         """Show beside the input what the field is for, while it has the cursor; False where there
         is no room for all of it."""
-        room = self.size.width - self._hint_at - 1
+        room = self.size.width - self._hint_column - 1
         self._hint = hint if 0 < cell_len(hint) <= room else ""
         self.refresh(Region(0, 0, self.size.width, 1))
         return bool(self._hint)
 
     @property
-    def _hint_at(self) -> int:
+    def _hint_column(self) -> int:
         """Column on which the hint begins."""
-        return self.indent + self.widest + 2
+        return self.indent + self.max_input_width + 2
 
     def set_note(self, note: Line) -> None:
         """Show a line that informs; () shows none."""
         self._note = note
-        self._arrange()
+        self._update_detail_lines()
 
-    def set_problems(self, problems: Sequence[Problem]) -> None:
+    def set_issues(self, issues: Sequence[Issue]) -> None:
         """Show what is wrong, the errors first."""
-        self._problems = tuple(sorted(problems, key=lambda one: not one.is_error))
-        self._arrange()
+        self._issues = tuple(sorted(issues, key=lambda one: not one.is_error))
+        self._update_detail_lines()
 
-    def _arrange(self) -> None:
-        wrapped = (self.size.width, self._note, self._problems)
-        if not self.size.width or wrapped == self._wrapped:
+    def _update_detail_lines(self) -> None:
+        wrapped = (self.size.width, self._note, self._issues)
+        if not self.size.width or wrapped == self._wrapped_for:
             return
-        self._wrapped = wrapped
+        self._wrapped_for = wrapped
         indent = (" " * self.indent, "")
         lines: list[Line] = []
-        for problem in self._problems:
+        for problem in self._issues:
             mark, tone = ("✗ ", "error") if problem.is_error else ("! ", "warning")
             text = ((mark, tone), (problem.message, tone))
             lines += wrap((indent, *text), self.size.width - 1, self.indent + 2)
         if self._note:
             lines += wrap((indent, ("  ", ""), *self._note), self.size.width - 1, self.indent + 2)
-        if len(lines) != len(self._under):
+        if len(lines) != len(self._detail_lines):
             self.styles.height = 1 + len(lines)
-        self._under = lines
+        self._detail_lines = lines
         self.refresh()
 
     # -- drawing --------------------------------------------------------------------------------
@@ -232,8 +236,8 @@ class FormRow(FormPart):
     def label_line(self) -> Line:
         """The first line, as far as no editor covers it."""
         return (
-            ("▌" if self._has_cursor else " ", "accent"),
-            (self.label, "strong" if self._has_cursor else "muted"),
+            ("▌" if self._contains_focus else " ", "accent"),
+            (self.label, "strong" if self._contains_focus else "muted"),
             (" *" if self.required else "", "key"),
         )
 
@@ -241,18 +245,18 @@ class FormRow(FormPart):
         line: Line = ()
         if y == 0:
             line = self.label_line()
-            if self._hint and self._has_cursor:
-                line = (*fitted(line, self._hint_at), (self._hint, "muted"))
-        elif y <= len(self._under):
-            line = self._under[y - 1]
-        return self.strip(line, self.size.width, self.rich_style)
+            if self._hint and self._contains_focus:
+                line = (*fit_line(line, self._hint_column), (self._hint, "muted"))
+        elif y <= len(self._detail_lines):
+            line = self._detail_lines[y - 1]
+        return self.make_strip(line, self.size.width, self.rich_style)
 
     def on_descendant_focus(self) -> None:
-        self._has_cursor = True
+        self._contains_focus = True
         self.refresh(Region(0, 0, self.indent, 1))
 
     def on_descendant_blur(self) -> None:
-        self._has_cursor = False
+        self._contains_focus = False
         self.refresh(Region(0, 0, self.size.width if self._hint else self.indent, 1))
 
 
@@ -267,9 +271,9 @@ class TextRow(FormRow):
         *,
         required: bool = False,
         placeholder: str = "",
-        widest: int = WIDEST,
+        max_input_width: int = MAX_INPUT_WIDTH,
     ) -> None:
-        super().__init__(path, label, required=required, widest=widest)
+        super().__init__(path, label, required=required, max_input_width=max_input_width)
         self._text = text
         self._placeholder = placeholder
 
@@ -284,20 +288,20 @@ class ChoiceRow(FormRow):
         self,
         path: str,
         label: str,
-        shown: str,
+        display_text: str,
         detail: str = "",
         *,
         required: bool = False,
-        widest: int = WIDEST,
+        max_input_width: int = MAX_INPUT_WIDTH,
     ) -> None:
-        super().__init__(path, label, required=required, widest=widest)
-        self.box = ChoiceBox(path, shown, detail)
+        super().__init__(path, label, required=required, max_input_width=max_input_width)
+        self.select_field = SelectField(path, display_text, detail)
 
     def compose_editors(self) -> Iterator[Widget]:
-        yield self.box
+        yield self.select_field
 
 
-SOURCES = {"secret": "Secret", "config_map": "ConfigMap"}
+SOURCE_KIND_NAMES = {"secret": "Secret", "config_map": "ConfigMap"}
 
 
 class VariableRow(FormRow):
@@ -315,43 +319,43 @@ class VariableRow(FormRow):
 
     def compose_editors(self) -> Iterator[Widget]:
         if self.row["source"] == "line":
-            yield self._value()
+            yield self._value_input()
             return
         name = FieldInput(
-            f"{self.path}.name", self.row["name"], placeholder="NAME", takes_lines=True
+            f"{self.path}.name", self.row["name"], placeholder="NAME", accepts_lines=True
         )
         name.add_class("name")
         yield name
         if self.row["source"]:
             ref = FieldInput(f"{self.path}.ref", self.row["ref"], placeholder="name")
-            ref.styles.margin = (0, 0, 0, len(self._between()))
+            ref.styles.margin = (0, 0, 0, len(self._separator()))
             yield ref
             key = FieldInput(f"{self.path}.key", self.row["key"], placeholder="key")
             key.styles.margin = (0, 0, 0, 1)
             yield key
         else:
-            value = self._value()
-            value.styles.margin = (0, 0, 0, len(self._between()))
+            value = self._value_input()
+            value.styles.margin = (0, 0, 0, len(self._separator()))
             yield value
 
-    def _value(self) -> FieldInput:
+    def _value_input(self) -> FieldInput:
         return FieldInput(
             f"{self.path}.value",
             self.row["value"],
             placeholder="value",
             masked=self._masked,
-            takes_lines=True,
+            accepts_lines=True,
         )
 
-    def _between(self) -> str:
+    def _separator(self) -> str:
         """What stands between the name and where its value comes from."""
         source = self.row["source"]
-        return f" ← {SOURCES.get(source, '?')} " if source else " = "
+        return f" ← {SOURCE_KIND_NAMES.get(source, '?')} " if source else " = "
 
     def label_line(self) -> Line:
-        mark = ("▌" if self._has_cursor else " ", "accent")
+        mark = ("▌" if self._contains_focus else " ", "accent")
         blank = " " * (VARIABLE_INDENT + NAME_WIDTH - 1)
-        return (mark, (blank, ""), (self._between(), "muted"))
+        return (mark, (blank, ""), (self._separator(), "muted"))
 
     def set_masked(self, masked: bool) -> None:
         """Show the value, or dots in its place."""

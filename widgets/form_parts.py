@@ -11,34 +11,34 @@ from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 
-from widgets.styled_line import COMPONENTS, Line, SpanDrawing
+from widgets.styled_line import STYLE_CLASSES, Line, StyledLineBase
 
 
 class FormBody(VerticalScroll, can_focus=False, inherit_bindings=False):
     """Holds the parts of a form, and the styles of the tones for all of them: to look thirteen
     tones up for each of a hundred widgets takes longer than all else that opening a form does."""
 
-    COMPONENT_CLASSES = COMPONENTS
+    COMPONENT_CLASSES = STYLE_CLASSES
     can_focus = False
 
-    def tone(self, name: str) -> Style:
+    def named_style(self, name: str) -> Style:
         """Style that the tone adds to the style below it."""
-        return self.get_component_rich_style(f"tone--{name}", partial=True)
+        return self.get_component_rich_style(f"style--{name}", partial=True)
 
 
-class FormPart(SpanDrawing):
+class FormPart(StyledLineBase):
     """Draws spans in a form."""
 
-    def tone(self, name: str) -> Style:
+    def named_style(self, name: str) -> Style:
         body = next((one for one in self.ancestors if isinstance(one, FormBody)), None)
-        return body.tone(name) if name and body is not None else Style.null()
+        return body.named_style(name) if name and body is not None else Style.null()
 
 
-class FormBar(FormPart):
+class FormLine(FormPart):
     """One or a few lines, repainted where they differ."""
 
     DEFAULT_CSS = """
-    FormBar { height: 1; overflow: hidden hidden; }
+    FormLine { height: 1; overflow: hidden hidden; }
     """
     can_focus = False
 
@@ -55,14 +55,14 @@ class FormBar(FormPart):
 
     def render_line(self, y: int) -> Strip:
         line = self._lines[y] if y < len(self._lines) else ()
-        return self.strip(line, self.size.width, self.rich_style)
+        return self.make_strip(line, self.size.width, self.rich_style)
 
 
-class Heading(FormBar):
+class FormHeading(FormLine):
     """Title of a section."""
 
     DEFAULT_CSS = """
-    Heading { height: 2; }
+    FormHeading { height: 2; }
     """
 
     def __init__(self, title: str, detail: str = "") -> None:
@@ -80,7 +80,7 @@ class Heading(FormBar):
         )
 
 
-class Fact(FormBar):
+class ReadOnlyLines(FormLine):
     """A line of the form that nobody can change."""
 
     def __init__(self, name: str, *lines: Line) -> None:
@@ -89,7 +89,7 @@ class Fact(FormBar):
         self.set_lines(*lines)
 
 
-class FormButton(FormBar, can_focus=True):
+class FormButton(FormLine, can_focus=True):
     """Something that the form can do, reached like a field."""
 
     can_focus = True
@@ -100,23 +100,23 @@ class FormButton(FormBar, can_focus=True):
 
         button: FormButton
 
-    def __init__(self, path: str, label: str, help: str) -> None:
+    def __init__(self, path: str, label: str, help_text: str) -> None:
         super().__init__()
         self.path = path
         self.label = label
-        self.help = help
+        self.help_text = help_text
 
     def on_mount(self) -> None:
-        self._draw()
+        self._update_line()
 
-    def _draw(self, *, focused: bool = False) -> None:
+    def _update_line(self, *, focused: bool = False) -> None:
         self.set_lines((("▌" if focused else " ", "accent"), (self.label, "key")))
 
     def on_focus(self) -> None:
-        self._draw(focused=True)
+        self._update_line(focused=True)
 
     def on_blur(self) -> None:
-        self._draw()
+        self._update_line()
 
     def on_click(self) -> None:
         self.post_message(self.Pressed(self))

@@ -11,14 +11,14 @@ from textual import events
 from textual.message import Message
 
 from servedeck.serving.status.status import Status
-from servedeck.serving.units import counted
-from widgets.serving_rows import TONES
-from widgets.styled_line import Line, Span, fitted, harmless, line_width, spread
-from widgets.text_view import Bar
+from servedeck.serving.units import format_count
+from widgets.serving_rows import STATUS_STYLES
+from widgets.styled_line import Line, Span, align_left_right, fit_line, line_width, sanitized
+from widgets.text_view import StatusLine
 
 
 @dataclass(frozen=True)
-class Heading:
+class HeaderData:
     """What the head says."""
 
     context: str = ""
@@ -26,19 +26,19 @@ class Heading:
     """The one namespace that is shown; "" for all."""
     connection: Line = ()
     counts: Mapping[Status, int] = field(default_factory=dict)
-    shown: int = 0
+    shown_count: int = 0
     """Servings in the list, after the filter."""
-    total: int = 0
+    total_count: int = 0
     """Servings in the namespace."""
     namespaces: Sequence[str] = ()
     """Namespaces of the keys 1 to 9."""
     readonly: bool = False
 
 
-_TROUBLES = {Status.ERROR, Status.DEGRADED, Status.PENDING}
+_PROBLEM_STATUSES = {Status.ERROR, Status.DEGRADED, Status.PENDING}
 
 
-class FleetHeader(Bar):
+class ListHeader(StatusLine):
     """Context, namespace and connection; counts by state; the namespaces of the digits."""
 
     @dataclass
@@ -55,41 +55,43 @@ class FleetHeader(Bar):
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._heading = Heading()
-        self._spots: list[tuple[int, int, int]] = []
-        self._count_spots: list[tuple[int, int, Status | None]] = []
+        self._data = HeaderData()
+        self._namespace_regions: list[tuple[int, int, int]] = []
+        self._status_regions: list[tuple[int, int, Status | None]] = []
 
-    def show(self, heading: Heading) -> None:
+    def set_data(self, data: HeaderData) -> None:
         """Draw what differs."""
-        if heading != self._heading:
-            self._heading = heading
-            self._arrange()
+        if data != self._data:
+            self._data = data
+            self._update_lines()
 
     def on_resize(self) -> None:
-        self._arrange()
+        self._update_lines()
 
-    def _arrange(self) -> None:
+    def _update_lines(self) -> None:
         width = self.inner_width
         if width:
-            self.set_lines(self._place(width), self._counts(width), self._digits(width))
+            self.set_lines(
+                self._context_line(width), self._counts_line(width), self._namespaces_line(width)
+            )
 
-    def _place(self, width: int) -> Line:
-        heading = self._heading
+    def _context_line(self, width: int) -> Line:
+        heading = self._data
         left: list[Span] = [(" servedeck ", "title"), ("  ", "")]
         if heading.context:
-            left += [(harmless(heading.context), "strong"), (" / ", "muted")]
-        left.append((harmless(heading.namespace) or "all namespaces", "strong"))
+            left += [(sanitized(heading.context), "strong"), (" / ", "muted")]
+        left.append((sanitized(heading.namespace) or "all namespaces", "strong"))
         if heading.readonly:
             left.append(("  read-only", "warning"))
-        return spread(tuple(left), (*heading.connection, (" ", "")), width)
+        return align_left_right(tuple(left), (*heading.connection, (" ", "")), width)
 
-    def _counts(self, width: int) -> Line:
-        heading = self._heading
-        number, noun = counted(heading.total, "serving").split(" ")
-        if heading.shown != heading.total:
-            number = f"{heading.shown:,} of {number}"
+    def _counts_line(self, width: int) -> Line:
+        heading = self._data
+        number, noun = format_count(heading.total_count, "serving").split(" ")
+        if heading.shown_count != heading.total_count:
+            number = f"{heading.shown_count:,} of {number}"
         right: Line = ((number, "strong"), (f" {noun} ", "muted"))
-        for worded in (set(Status), _TROUBLES, set[Status]()):
+        for worded in (set(Status), _PROBLEM_STATUSES, set[Status]()):
             left: list[Span] = [(" ", "")]
             x = 1
             spots: list[tuple[int, int, Status | None]] = []
@@ -98,40 +100,40 @@ class FleetHeader(Bar):
                     text = f"{status.glyph} {count:,}"
                     text += f" {status.value}" if status in worded else ""
                     between = "   " if worded else "  "
-                    left += [(text, TONES[status]), (between, "")]
+                    left += [(text, STATUS_STYLES[status]), (between, "")]
                     spots.append((x, x + cell_len(text), status))
                     x += cell_len(text + between)
             if x + line_width(right) <= width:
                 break
         begin = width - line_width(right)
-        self._count_spots = [
+        self._status_regions = [
             *((start, min(end, begin - 1), status) for start, end, status in spots),
             (begin, width, None),
         ]
-        return spread(tuple(left), right, width)
+        return align_left_right(tuple(left), right, width)
 
-    def _digits(self, width: int) -> Line:
-        heading = self._heading
+    def _namespaces_line(self, width: int) -> Line:
+        heading = self._data
         spans: list[Span] = [(" ", "")]
-        self._spots = []
+        self._namespace_regions = []
         x = 1
         for digit, namespace in enumerate(("", *heading.namespaces[:9])):
-            name = harmless(namespace) or "all"
+            name = sanitized(namespace) or "all"
             tone = "strong" if namespace == heading.namespace else "muted"
             taken = line_width(((str(digit), ""), (name, "")))
             if x + taken + 1 > width:
                 break
             spans += [(str(digit), "key"), (" ", ""), (name, tone), ("  ", "")]
-            self._spots.append((x, x + taken + 1, digit))
+            self._namespace_regions.append((x, x + taken + 1, digit))
             x += taken + 3
-        return fitted(tuple(spans), width)
+        return fit_line(tuple(spans), width)
 
     def on_click(self, event: events.Click) -> None:
         if event.y == 1:
-            for start, end, status in self._count_spots:
+            for start, end, status in self._status_regions:
                 if start <= event.x < end:
                     self.post_message(self.StatusClicked(status))
         elif event.y == 2:
-            for start, end, digit in self._spots:
+            for start, end, digit in self._namespace_regions:
                 if start <= event.x < end:
                     self.post_message(self.NamespaceClicked(digit))

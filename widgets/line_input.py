@@ -13,10 +13,10 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input
 
-from servedeck.serving.text import one_line, sanitise
-from widgets.text_view import Bar
+from servedeck.serving.text import one_line, sanitize
+from widgets.text_view import StatusLine
 
-EDITING = {
+EDITING_ACTIONS = {
     key: bindings[0].action
     for key, bindings in BindingsMap(Input.BINDINGS).key_to_bindings.items()
     if key not in ("ctrl+c", "super+c")  # the terminal copies what is selected with the mouse
@@ -24,7 +24,7 @@ EDITING = {
 """Keys that move the cursor or change the text -> what they do."""
 
 
-LONGEST = 1000
+DEFAULT_LENGTH_LIMIT = 1000
 """Characters of a filter, a choice or a path."""
 
 
@@ -34,26 +34,30 @@ class PlainInput(Input):
     them, and a document that is pasted by mistake would stop the screen for minutes."""
 
     @dataclass
-    class Full(Message):
+    class LimitReached(Message):
         """Something was typed or pasted that does not fit; it was left out."""
 
-        longest: int
+        length_limit: int
 
         @property
-        def sentence(self) -> str:
-            return f"At most {self.longest:,} characters fit here; nothing was put in."
+        def text(self) -> str:
+            return f"At most {self.length_limit:,} characters fit here; nothing was put in."
 
     def __init__(
-        self, placeholder: str = "", id: str | None = None, *, longest: int = LONGEST
+        self,
+        placeholder: str = "",
+        id: str | None = None,
+        *,
+        length_limit: int = DEFAULT_LENGTH_LIMIT,
     ) -> None:
         super().__init__(placeholder=placeholder, compact=True, select_on_focus=False, id=id)
         self.cursor_blink = False
-        self.longest = longest
+        self.length_limit = length_limit
 
     async def _on_key(self, event: events.Key) -> None:
         # Textual runs a binding once the key has gone up through all parents; letters of the same
         # packet overtake it then, and a backspace takes away what was typed after it.
-        if action := EDITING.get(event.key):
+        if action := EDITING_ACTIONS.get(event.key):
             event.stop()
             event.prevent_default()
             await self.run_action(action)
@@ -61,19 +65,19 @@ class PlainInput(Input):
     def replace(self, text: str, start: int, end: int) -> None:
         # Not Textual's max_length: that one keeps a value that is too long from being shortened.
         more = len(text) - len(self.value[min(start, end) : max(start, end)])
-        if more > 0 and len(self.value) + more > self.longest:
-            self.post_message(self.Full(self.longest))
+        if more > 0 and len(self.value) + more > self.length_limit:
+            self.post_message(self.LimitReached(self.length_limit))
         else:
             super().replace(text, start, end)
 
     def _on_paste(self, event: events.Paste) -> None:
-        if len(event.text) > self.longest:
+        if len(event.text) > self.length_limit:
             event.stop()
             event.prevent_default()
-            self.post_message(self.Full(self.longest))
+            self.post_message(self.LimitReached(self.length_limit))
             return
         # Textual calls the handler of Input after this one, which takes the text.
-        event.text = one_line(sanitise(event.text))
+        event.text = one_line(sanitize(event.text))
 
 
 class LineInput(Widget):
@@ -83,7 +87,7 @@ class LineInput(Widget):
     LineInput {
         height: auto;
         & > Horizontal { height: 1; }
-        & Horizontal > Bar { width: 3; }
+        & Horizontal > StatusLine { width: 3; }
         & PlainInput { width: 1fr; }
         & > #problem { display: none; }
     }
@@ -96,19 +100,19 @@ class LineInput(Widget):
         self._placeholder = placeholder
 
     def compose(self) -> ComposeResult:
-        prompt = Bar()
+        prompt = StatusLine()
         prompt.set_lines(((" ", ""), (self._prompt, "key")))
         with Horizontal():
             yield prompt
             yield PlainInput(self._placeholder)
-        yield Bar(id="problem")
+        yield StatusLine(id="problem")
 
     @property
     def text(self) -> str:
         return self.input.value
 
-    def show_problem(self, sentence: str) -> None:
+    def show_error(self, message: str) -> None:
         """Show the sentence under the input; "" shows none."""
-        problem = self.query_one("#problem", Bar)
-        line = ((" ! ", "warning"), (sentence, "warning")) if sentence else ()
-        problem.set_text(line, most=3, hanging=3)
+        problem = self.query_one("#problem", StatusLine)
+        line = ((" ! ", "warning"), (message, "warning")) if message else ()
+        problem.set_text(line, max_lines=3, indent=3)

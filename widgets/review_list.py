@@ -13,24 +13,24 @@ from textual.message import Message
 from textual.strip import Strip
 
 from widgets.styled_line import Line, wrap
-from widgets.text_view import Lines, Paragraph
+from widgets.text_view import Paragraph, TextView
 
 
-class Entry(NamedTuple):
+class ReviewEntry(NamedTuple):
     """A line of the review."""
 
     line: Line = ()
-    hanging: int = 0
+    indent: int = 0
     path: str = ""
     """Field that the line leads to; "" for none."""
     section: str = ""
     """Key of the section that begins here."""
 
 
-class ReviewList(Lines):
+class ReviewList(TextView):
     """Entries with a cursor on those that lead somewhere."""
 
-    COMPONENT_CLASSES = Lines.COMPONENT_CLASSES | {"review--cursor"}
+    COMPONENT_CLASSES = TextView.COMPONENT_CLASSES | {"review--cursor"}
     BINDINGS = [
         Binding("down,j", "step(1)", "Down", show=False),
         Binding("up,k", "step(-1)", "Up", show=False),
@@ -41,15 +41,15 @@ class ReviewList(Lines):
     ]
 
     @dataclass
-    class Chosen(Message):
+    class EntryClicked(Message):
         """An entry was clicked."""
 
         path: str
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._entries: tuple[Entry, ...] = ()
-        self._owners: list[int] = []
+        self._entries: tuple[ReviewEntry, ...] = ()
+        self._line_entries: list[int] = []
         self._cursor = -1
 
     @property
@@ -58,42 +58,46 @@ class ReviewList(Lines):
         return self._entries[self._cursor].path if self._cursor >= 0 else ""
 
     @property
-    def entries(self) -> Sequence[Entry]:
+    def entries(self) -> Sequence[ReviewEntry]:
         return self._entries
 
-    def set_entries(self, entries: Sequence[Entry], *, fresh: bool = False) -> None:
+    def set_entries(self, entries: Sequence[ReviewEntry], *, reset: bool = False) -> None:
         """Show the entries; the cursor stays on its field where that is still there."""
         before = self.path
         self._entries = tuple(entries)
         places = [at for at, entry in enumerate(entries) if entry.path]
-        same = [at for at in places if entries[at].path == before and not fresh]
+        same = [at for at in places if entries[at].path == before and not reset]
         self._cursor = same[0] if same else -1
-        self._owners = []
-        self.set_paragraphs([Paragraph(one.line, one.hanging) for one in entries])
-        if fresh:
+        self._line_entries = []
+        self.set_paragraphs([Paragraph(one.line, one.indent) for one in entries])
+        if reset:
             self.scroll_to(y=0, animate=False)
         self.refresh()
 
     def _wrap(self, width: int) -> list[Line]:
         lines: list[Line] = []
-        self._owners = []
+        self._line_entries = []
         for at, paragraph in enumerate(self._paragraphs):
-            line, hanging = paragraph.line, paragraph.hanging
+            line, hanging = paragraph.line, paragraph.indent
             made = wrap(line, width, hanging) if line else [line]
             lines += made
-            self._owners += [at] * len(made)
+            self._line_entries += [at] * len(made)
         return lines
 
     def render_line(self, y: int) -> Strip:
-        self.catch_up()
+        self.ensure_wrapped()
         index = self.scroll_offset.y + y
-        if index < len(self._owners) and self._owners[index] == self._cursor and self.has_focus:
+        if (
+            index < len(self._line_entries)
+            and self._line_entries[index] == self._cursor
+            and self.has_focus
+        ):
             style = self.rich_style + self.component_style("review--cursor", partial=True)
-            return self.strip(self.lines[index], self.inner_width, style)
+            return self.make_strip(self.lines[index], self.inner_width, style)
         return super().render_line(y)
 
-    def _show_cursor(self) -> None:
-        owned = [at for at, owner in enumerate(self._owners) if owner == self._cursor]
+    def _scroll_to_cursor(self) -> None:
+        owned = [at for at, owner in enumerate(self._line_entries) if owner == self._cursor]
         if owned:
             self.scroll_to_region(
                 Region(0, owned[0], 1, len(owned)), animate=False, x_axis=False, force=True
@@ -104,24 +108,24 @@ class ReviewList(Lines):
         """The next entry that leads somewhere; scrolls by a line where none is in reach."""
         places = [at for at, entry in enumerate(self._entries) if entry.path]
         if self._cursor < 0:
-            top = self._owners[self.scroll_offset.y] if self._owners else 0
+            top = self._line_entries[self.scroll_offset.y] if self._line_entries else 0
             places = [at for at in places if at >= top]
             target = places[0] if places and step > 0 else None
         elif step > 0:
             target = next((at for at in places if at > self._cursor), None)
         else:
             target = next((at for at in reversed(places) if at < self._cursor), None)
-        if target is None or not self._in_reach(target):
+        if target is None or not self._is_near_viewport(target):
             self.scroll_lines(step)
         else:
             self._cursor = target
-            self._show_cursor()
+            self._scroll_to_cursor()
 
-    def _in_reach(self, entry: int) -> bool:
+    def _is_near_viewport(self, entry_index: int) -> bool:
         """Whether the entry is on the screen or just beyond it, so that nothing is skipped."""
-        if entry not in self._owners:
+        if entry_index not in self._line_entries:
             return True  # nothing was laid out yet
-        line = self._owners.index(entry)
+        line = self._line_entries.index(entry_index)
         return self.scroll_offset.y - 2 <= line <= self.scroll_offset.y + self.size.height + 1
 
     def action_pages(self, pages: int) -> None:
@@ -142,5 +146,7 @@ class ReviewList(Lines):
 
     def on_click(self, event: events.Click) -> None:
         index = self.scroll_offset.y + event.y
-        if index < len(self._owners) and (path := self._entries[self._owners[index]].path):
-            self.post_message(self.Chosen(path))
+        if index < len(self._line_entries) and (
+            path := self._entries[self._line_entries[index]].path
+        ):
+            self.post_message(self.EntryClicked(path))

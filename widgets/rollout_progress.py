@@ -5,21 +5,21 @@ from __future__ import annotations
 
 from rich.cells import cell_len
 
-from servedeck.fleet.rollout_progress import Progress, Rung, ladder
-from servedeck.fleet.views import Key, ServingView
+from servedeck.fleet.rollout_progress import Stage, StageState, rollout_stages
+from servedeck.fleet.views import NamespacedName, ServingView
 from servedeck.serving.text import one_line
-from widgets.styled_line import Line, Span, joined, spread
-from widgets.text_view import Bar
+from widgets.styled_line import Line, Span, align_left_right, join_lines
+from widgets.text_view import StatusLine
 
-MARKS = {
-    Progress.DONE: ("✓", "ready"),
-    Progress.NOW: ("↻", "starting"),
-    Progress.FAILED: ("✗", "error"),
-    Progress.WAITING: ("·", "muted"),
+STAGE_MARKS = {
+    StageState.DONE: ("✓", "ready"),
+    StageState.IN_PROGRESS: ("↻", "starting"),
+    StageState.FAILED: ("✗", "error"),
+    StageState.PENDING: ("·", "muted"),
 }
 
 
-WAITS = {
+WAITING_TEXTS = {
     "requested": "sent",
     "scheduled": "waiting for a node",
     "image pulled": "pulling the image",
@@ -27,7 +27,7 @@ WAITS = {
     "ready": "waiting until it is ready",
     "endpoint": "waiting for the route",
 }
-FAILURES = {
+FAILURE_TEXTS = {
     "requested": "not requested",
     "scheduled": "not scheduled",
     "image pulled": "image not pulled",
@@ -37,76 +37,76 @@ FAILURES = {
 }
 
 
-def rungs_of(view: ServingView | None) -> tuple[Rung, ...]:
+def stages_of(view: ServingView | None) -> tuple[Stage, ...]:
     """Rungs of a serving; of one that the watch has not brought yet, the first alone."""
     if view is not None:
-        return ladder(view)
+        return rollout_stages(view)
     names = ("scheduled", "image pulled", "started", "ready", "endpoint")
     return (
-        Rung("requested", Progress.NOW, ""),
-        *(Rung(name, Progress.WAITING, "") for name in names),
+        Stage("requested", StageState.IN_PROGRESS, ""),
+        *(Stage(name, StageState.PENDING, "") for name in names),
     )
 
 
-def lines(key: Key, rungs: tuple[Rung, ...], width: int) -> tuple[Line, Line]:
+def progress_lines(key: NamespacedName, stages: tuple[Stage, ...], width: int) -> tuple[Line, Line]:
     """What is going on in words, and the rungs."""
-    failed = next((one for one in rungs if one.progress is Progress.FAILED), None)
-    now = next((one for one in rungs if one.progress is Progress.NOW), None)
+    failed = next((one for one in stages if one.state is StageState.FAILED), None)
+    now = next((one for one in stages if one.state is StageState.IN_PROGRESS), None)
     left: list[Span] = [(" ", ""), (str(key), "strong"), ("  ", "")]
     if failed is not None:
-        left += [(FAILURES[failed.name], "error"), (": ", ""), (one_line(failed.detail), "")]
+        left += [(FAILURE_TEXTS[failed.name], "error"), (": ", ""), (one_line(failed.detail), "")]
     elif now is not None:
-        left.append((WAITS[now.name], "muted"))
-    elif rungs[-1].progress is Progress.DONE:
-        left += [("is served at ", "ready"), (rungs[-1].detail, "")]
+        left.append((WAITING_TEXTS[now.name], "muted"))
+    elif stages[-1].state is StageState.DONE:
+        left += [("is served at ", "ready"), (stages[-1].detail, "")]
     else:
-        left += [("is ready; ", "ready"), (rungs[-1].detail or "no endpoint yet", "muted")]
-    head = spread(tuple(left), (("esc", "key"), (" hides this ", "muted")), width)
+        left += [("is ready; ", "ready"), (stages[-1].detail or "no endpoint yet", "muted")]
+    head = align_left_right(tuple(left), (("esc", "key"), (" hides this ", "muted")), width)
     shown: list[Span] = []
-    for rung in rungs:
-        mark, tone = MARKS[rung.progress]
-        counted = f" {rung.detail}" if rung.progress is Progress.NOW and rung.detail else ""
+    for rung in stages:
+        mark, tone = STAGE_MARKS[rung.state]
+        counted = f" {rung.detail}" if rung.state is StageState.IN_PROGRESS and rung.detail else ""
         shown.append((f"{mark} {rung.name}{counted}", tone))
     taken = sum(cell_len(text) for text, _ in shown) + 1
     gap = max(1, min(4, (width - taken) // (len(shown) - 1)))
-    spaced = joined([(span,) for span in shown], ((" " * gap, ""),))
+    spaced = join_lines([(span,) for span in shown], ((" " * gap, ""),))
     return head, ((" ", ""), *spaced)
 
 
-class LadderStrip(Bar):
+class RolloutProgressView(StatusLine):
     """Follows one serving; hidden while there is none to follow."""
 
     DEFAULT_CSS = """
-    LadderStrip { height: 2; display: none; }
+    RolloutProgressView { height: 2; display: none; }
     """
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.key: Key | None = None
-        self._rungs: tuple[Rung, ...] = ()
+        self.key: NamespacedName | None = None
+        self._stages: tuple[Stage, ...] = ()
 
     @property
-    def rungs(self) -> tuple[Rung, ...]:
-        return self._rungs
+    def stages(self) -> tuple[Stage, ...]:
+        return self._stages
 
-    def follow(self, key: Key | None) -> None:
+    def follow(self, key: NamespacedName | None) -> None:
         """Show the progress of a serving; None hides the strip."""
         self.key = key
-        self._rungs = ()
+        self._stages = ()
         self.display = key is not None
         if key is not None:
-            self.show(None)
+            self.set_view(None)
 
-    def show(self, view: ServingView | None) -> None:
+    def set_view(self, view: ServingView | None) -> None:
         """Bring the strip up to date."""
-        rungs = rungs_of(view)
-        if self.key is not None and rungs != self._rungs:
-            self._rungs = rungs
-            self._arrange()
+        rungs = stages_of(view)
+        if self.key is not None and rungs != self._stages:
+            self._stages = rungs
+            self._update_lines()
 
     def on_resize(self) -> None:
-        self._arrange()
+        self._update_lines()
 
-    def _arrange(self) -> None:
-        if self.key is not None and self._rungs and self.inner_width:
-            self.set_lines(*lines(self.key, self._rungs, self.inner_width))
+    def _update_lines(self) -> None:
+        if self.key is not None and self._stages and self.inner_width:
+            self.set_lines(*progress_lines(self.key, self._stages, self.inner_width))

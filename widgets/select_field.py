@@ -7,76 +7,76 @@ from dataclasses import dataclass
 from textual import events
 from textual.message import Message
 
-from widgets.form_parts import FormBar
+from widgets.form_parts import FormLine
 
 
-class ChoiceBox(FormBar, can_focus=True):
+class SelectField(FormLine, can_focus=True):
     """Shows the chosen value. Left and right take its neighbours, space or a letter asks for the
     whole list."""
 
     can_focus = True
 
     @dataclass
-    class Stepped(Message):
+    class StepRequested(Message):
         """The value beside this one is wanted."""
 
-        box: ChoiceBox
+        select_field: SelectField
         step: int
 
         @property
-        def control(self) -> ChoiceBox:
-            return self.box
+        def control(self) -> SelectField:
+            return self.select_field
 
     @dataclass
-    class Wanted(Message):
+    class OptionsRequested(Message):
         """The list is wanted, narrowed to what was typed already."""
 
-        box: ChoiceBox
+        select_field: SelectField
         typed: str
 
         @property
-        def control(self) -> ChoiceBox:
-            return self.box
+        def control(self) -> SelectField:
+            return self.select_field
 
-    def __init__(self, path: str, shown: str = "", detail: str = "") -> None:
+    def __init__(self, path: str, display_text: str = "", detail: str = "") -> None:
         super().__init__()
         self.path = path
-        self._shown = shown
+        self._display_text = display_text
         self._detail = detail
         self._focused = False
 
     def on_mount(self) -> None:
-        self._draw()
+        self._update_line()
 
-    def show(self, shown: str, detail: str = "") -> None:
+    def set_display(self, display_text: str, detail: str = "") -> None:
         """Show another value."""
-        if (shown, detail) != (self._shown, self._detail):
-            self._shown, self._detail = shown, detail
-            self._draw()
+        if (display_text, detail) != (self._display_text, self._detail):
+            self._display_text, self._detail = display_text, detail
+            self._update_line()
 
-    def _draw(self) -> None:
+    def _update_line(self) -> None:
         mark, tone = ("◂▸", "key") if self._focused else ("▾ ", "muted")
         detail = ((f"  {self._detail}", "muted"),) if self._detail else ()
-        self.set_lines(((self._shown, ""), (f" {mark}", tone), *detail))
+        self.set_lines(((self._display_text, ""), (f" {mark}", tone), *detail))
 
     def on_focus(self) -> None:
         self._focused = True
-        self._draw()
+        self._update_line()
 
     def on_blur(self) -> None:
         self._focused = False
-        self._draw()
+        self._update_line()
 
     def on_click(self) -> None:
-        self.post_message(self.Wanted(self, ""))
+        self.post_message(self.OptionsRequested(self, ""))
 
     def on_key(self, event: events.Key) -> None:
         if event.key in ("left", "right"):
-            self.post_message(self.Stepped(self, -1 if event.key == "left" else 1))
+            self.post_message(self.StepRequested(self, -1 if event.key == "left" else 1))
         elif event.key == "space":
-            self.post_message(self.Wanted(self, ""))
+            self.post_message(self.OptionsRequested(self, ""))
         elif event.character and event.character.isprintable():
-            self.post_message(self.Wanted(self, event.character))
+            self.post_message(self.OptionsRequested(self, event.character))
         else:
             return
         event.stop()

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from servedeck.fleet.views import Key, ServingView
+from servedeck.fleet.views import NamespacedName, ServingView
 from servedeck.serving.status.status import Status
-from widgets.columns import Column, Row, Since
+from widgets.columns import AgeCell, Column, Row
 from widgets.styled_line import Line, Span
 
 COLUMNS = (
-    Column("name", "NAME", least=14, most=34, rank=0),
-    Column("project", "NAMESPACE", least=9, most=18, rank=3),
-    Column("status", "STATUS", least=22, most=50, fair=36, tight=10, rank=1),
-    Column("ready", "READY", least=5, most=9, rank=2, right=True),
-    Column("template", "TEMPLATE", least=11, most=12, rank=8),
-    Column("model", "MODEL", least=14, most=40, rank=6),
-    Column("accelerator", "ACCELERATOR", least=13, most=22, rank=7),
-    Column("restarts", "RESTARTS", least=8, most=10, rank=5, right=True),
-    Column("endpoint", "ENDPOINT", least=18, most=60, rank=9),
-    Column("age", "AGE", least=5, most=6, rank=4, right=True),
+    Column("name", "NAME", min_width=14, max_width=34, priority=0),
+    Column("namespace", "NAMESPACE", min_width=9, max_width=18, priority=3),
+    Column("status", "STATUS", min_width=22, max_width=50, preferred=36, compact=10, priority=1),
+    Column("ready", "READY", min_width=5, max_width=9, priority=2, align_right=True),
+    Column("template", "TEMPLATE", min_width=11, max_width=12, priority=8),
+    Column("model", "MODEL", min_width=14, max_width=40, priority=6),
+    Column("accelerator", "ACCELERATOR", min_width=13, max_width=22, priority=7),
+    Column("restarts", "RESTARTS", min_width=8, max_width=10, priority=5, align_right=True),
+    Column("endpoint", "ENDPOINT", min_width=18, max_width=60, priority=9),
+    Column("age", "AGE", min_width=5, max_width=6, priority=4, align_right=True),
 )
 
-TONES = {
+STATUS_STYLES = {
     Status.ERROR: "error",
     Status.DEGRADED: "degraded",
     Status.PENDING: "pending",
@@ -33,12 +33,12 @@ TONES = {
 """Tone of each state; glyph and word say the same without colour."""
 
 
-def status_word(status: Status) -> Span:
+def status_span(status: Status) -> Span:
     """Glyph and word of a state in its tone."""
-    return f"{status.glyph} {status.value}", TONES[status]
+    return f"{status.glyph} {status.value}", STATUS_STYLES[status]
 
 
-def badge(view: ServingView) -> str:
+def reason_text(view: ServingView) -> str:
     """Why, in two or three words; "" where all is well."""
     if view.status is Status.DEGRADED and view.failing:
         return (
@@ -49,31 +49,31 @@ def badge(view: ServingView) -> str:
 
 def status_line(view: ServingView) -> Line:
     """State, reason and rollout of a serving."""
-    spans: list[Span] = [status_word(view.status)]
-    if reason := badge(view):
+    spans: list[Span] = [status_span(view.status)]
+    if reason := reason_text(view):
         spans += [("  ", ""), (reason, "strong")]
     if view.rollout:
         spans += [("  ", ""), (view.rollout, "accent")]
     return tuple(spans)
 
 
-def accelerators(view: ServingView) -> str:
+def accelerator_text(view: ServingView) -> str:
     """Accelerators of each replica, "NVIDIA GPU ×2"."""
     if not view.accelerator:
         return ""
     return f"{view.accelerator} ×{view.accelerator_count}"
 
 
-def where(view: ServingView) -> Span:
+def endpoint_span(view: ServingView) -> Span:
     """Where the serving is reached, as short as it stays clear."""
     if view.endpoint.url:
         return view.endpoint.url.removeprefix("https://"), ""
-    if view.endpoint.address:
-        return view.endpoint.address.removeprefix("http://"), "muted"
+    if view.endpoint.cluster_url:
+        return view.endpoint.cluster_url.removeprefix("http://"), "muted"
     return "", "muted"
 
 
-def row(view: ServingView) -> Row:
+def build_row(view: ServingView) -> Row:
     """The view as a row, cells in the order of COLUMNS."""
     failing = view.status is Status.ERROR
     all_ready = view.ready >= view.desired
@@ -84,35 +84,35 @@ def row(view: ServingView) -> Row:
             ((name, "strong"),) if failing else name,
             ((view.key.namespace, "muted"),),
             status_line(view),
-            ((f"{view.ready}/{view.desired}", "" if all_ready else TONES[view.status]),),
+            ((f"{view.ready}/{view.desired}", "" if all_ready else STATUS_STYLES[view.status]),),
             ((view.template, "muted"),),
             view.model,
-            accelerators(view),
+            accelerator_text(view),
             ((str(view.restarts), "warning" if view.restarts else "muted"),),
-            (where(view),),
-            Since(view.created),
+            (endpoint_span(view),),
+            AgeCell(view.created),
         ),
-        tone="muted" if view.status is Status.SCALED_DOWN else "",
+        style_name="muted" if view.status is Status.SCALED_DOWN else "",
     )
 
 
-class Rows:
+class ServingRowBuilder:
     """Rows of views, each built once for as long as its view stays the same."""
 
     def __init__(self) -> None:
-        self._built: dict[Key, tuple[ServingView, Row]] = {}
+        self._cached_rows: dict[NamespacedName, tuple[ServingView, Row]] = {}
 
-    def of(self, views: Iterable[ServingView]) -> list[Row]:
+    def build_rows(self, views: Iterable[ServingView]) -> list[Row]:
         """Rows of the views in their order; forgets what is not among them."""
-        built: dict[Key, tuple[ServingView, Row]] = {}
+        built: dict[NamespacedName, tuple[ServingView, Row]] = {}
         for view in views:
-            known = self._built.get(view.key)
-            built[view.key] = known if known and known[0] is view else (view, row(view))
-        self._built = built
+            known = self._cached_rows.get(view.key)
+            built[view.key] = known if known and known[0] is view else (view, build_row(view))
+        self._cached_rows = built
         return [made for _view, made in built.values()]
 
-    def renewed(self, view: ServingView) -> Row:
+    def rebuild_row(self, view: ServingView) -> Row:
         """The row of a later view of one of them."""
-        made = row(view)
-        self._built[view.key] = (view, made)
+        made = build_row(view)
+        self._cached_rows[view.key] = (view, made)
         return made

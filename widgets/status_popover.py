@@ -14,40 +14,40 @@ from textual.geometry import Region
 from textual.message import Message
 
 from servedeck.fleet.views import ContainerView, EventView, PodView, ServingView
-from servedeck.serving.status.diagnosis import Health
-from servedeck.serving.text import clip, one_line
-from servedeck.serving.units import counted, signed_age
-from widgets.serving_rows import status_word
-from widgets.styled_line import Line, Span, harmless
-from widgets.text_view import Lines, Paragraph
+from servedeck.serving.status.diagnosis import PodHealth
+from servedeck.serving.text import one_line, truncate
+from servedeck.serving.units import format_count, format_signed_duration
+from widgets.serving_rows import status_span
+from widgets.styled_line import Line, Span, sanitized
+from widgets.text_view import Paragraph, TextView
 
-EVENTS_OF_A_POD = 3
+MAX_EVENTS_PER_POD = 3
 """Events shown for each Pod; more of them repeat the cause."""
 
-LONGEST = 600
+MAX_MESSAGE_LENGTH = 600
 """Cells of one message."""
-LONGEST_LINE = 240
+MAX_LOG_LINE_LENGTH = 240
 """Cells of one log line; the log screen shows all of it."""
 
-LONGEST_NAME = 100
+MAX_NAME_LENGTH = 100
 """Cells of one name or reason."""
 
-TAIL_WHERE_TIGHT = 5
+COMPACT_TAIL_LINES = 5
 """Log lines shown where the room does not hold everything; the last ones tell the most."""
 
-FRAMED = 6
+MIN_FRAMED_HEIGHT = 6
 """Lines from which on the status has a frame; below it the frame would leave too little."""
 
-HEALTH_TONES = {
-    Health.ERROR: "error",
-    Health.PENDING: "pending",
-    Health.STARTING: "starting",
-    Health.OK: "ready",
-    Health.TERMINATING: "muted",
+HEALTH_STYLES = {
+    PodHealth.ERROR: "error",
+    PodHealth.PENDING: "pending",
+    PodHealth.STARTING: "starting",
+    PodHealth.OK: "ready",
+    PodHealth.TERMINATING: "muted",
 }
 
 
-class Crash(NamedTuple):
+class CrashedContainer(NamedTuple):
     """A container whose last lines explain the state, and the instance that wrote them."""
 
     namespace: str
@@ -59,23 +59,23 @@ class Crash(NamedTuple):
     """Container id and restarts: another value means that there are other lines to read."""
 
 
-class Tail(NamedTuple):
+class LogTail(NamedTuple):
     """The last lines of a crashed container, as far as they have come."""
 
-    crash: Crash
+    container: CrashedContainer
     lines: tuple[str, ...] = ()
-    problem: str = ""
+    error: str = ""
     """Why there are none, in one sentence; "" while they are read or where they came."""
     loading: bool = True
 
 
-def crash_of(view: ServingView) -> Crash | None:
+def find_crashed_container(view: ServingView) -> CrashedContainer | None:
     """The container whose last lines the status shows: that of the first failing Pod that has
     some; None where no container crashed."""
     for pod in view.failing_pods:
-        container = _culprit(pod)
+        container = _crashed_container_of(pod)
         if container is not None:
-            return Crash(
+            return CrashedContainer(
                 pod.namespace,
                 pod.name,
                 container.name,
@@ -85,7 +85,7 @@ def crash_of(view: ServingView) -> Crash | None:
     return None
 
 
-def _culprit(pod: PodView) -> ContainerView | None:
+def _crashed_container_of(pod: PodView) -> ContainerView | None:
     """The container that the Pod's cause lies in, if it left lines behind."""
     wrote = [
         container
@@ -95,19 +95,19 @@ def _culprit(pod: PodView) -> ContainerView | None:
     for container in wrote:
         if container.name == pod.container:
             return container
-    if pod.container or pod.health is not Health.ERROR:
+    if pod.container or pod.health is not PodHealth.ERROR:
         return None
     return wrote[0] if wrote else None
 
 
-def paragraphs(
+def status_paragraphs(
     view: ServingView,
     now: datetime,
-    tail: Tail | None,
-    keys: Sequence[str],
+    log_tail: LogTail | None,
+    pod_keys: Sequence[str],
     *,
-    room: str = "",
-    tight: bool = False,
+    capacity_hint: str = "",
+    compact: bool = False,
 ) -> list[Paragraph]:
     """The status of a serving as text. `keys` are those that open the Pods' logs, in the order of
     `view.pods`; `room` says where the most is free of what is scarce.
@@ -116,138 +116,141 @@ def paragraphs(
     empty lines, and the last of those lines come right after the cause, so that they are in sight
     without scrolling.
     """
-    result = [Paragraph(_title(view), hanging=2, whole=True)]
+    result = [Paragraph(_title_line(view), indent=2, keep_spans=True)]
     if view.message:
-        result += [Paragraph(), Paragraph(((_short(view.message), "strong"),))]
-    if room:
-        result.append(Paragraph(((_short(room), ""),)))
-    if tail is not None and tight:
-        result += _tail(tail, TAIL_WHERE_TIGHT)
+        result += [Paragraph(), Paragraph(((_shorten(view.message), "strong"),))]
+    if capacity_hint:
+        result.append(Paragraph(((_shorten(capacity_hint), ""),)))
+    if log_tail is not None and compact:
+        result += _log_tail_paragraphs(log_tail, COMPACT_TAIL_LINES)
     if view.status.recovery:
-        result.append(Paragraph((("→ ", "accent"), (view.status.recovery, "accent")), hanging=2))
-    if tail is not None and not tight:
-        result += [Paragraph(), *_tail(tail)]
-    keyed = list(zip(view.pods, [*keys, *([""] * len(view.pods))], strict=False))
+        result.append(Paragraph((("→ ", "accent"), (view.status.recovery, "accent")), indent=2))
+    if log_tail is not None and not compact:
+        result += [Paragraph(), *_log_tail_paragraphs(log_tail)]
+    keyed = list(zip(view.pods, [*pod_keys, *([""] * len(view.pods))], strict=False))
     failing = {pod.uid for pod in view.failing_pods}
     for pod, key in keyed:
-        if pod.uid in failing or pod.health is Health.STARTING:
-            result += [Paragraph(), *_pod(pod, key, now, said=view.message)]
-    result += _notices("Events of the Deployment", view.events, now)
+        if pod.uid in failing or pod.health is PodHealth.STARTING:
+            result += [Paragraph(), *_pod_paragraphs(pod, key, now, shown_message=view.message)]
+    result += _event_section("Events of the Deployment", view.events, now)
     rest = [
         (pod, key)
         for pod, key in keyed
-        if pod.uid not in failing and pod.health is not Health.STARTING
+        if pod.uid not in failing and pod.health is not PodHealth.STARTING
     ]
     if rest:
         result.append(Paragraph())
         result += [
-            Paragraph(_head(pod, key, now), hanging=5, whole=True, ref=pod.uid) for pod, key in rest
+            Paragraph(_pod_line(pod, key, now), indent=5, keep_spans=True, target=pod.uid)
+            for pod, key in rest
         ]
     if not view.pods:
         result += [Paragraph(), Paragraph((("It has no Pods.", "muted"),))]
-    return [paragraph for paragraph in result if paragraph.line] if tight else result
+    return [paragraph for paragraph in result if paragraph.line] if compact else result
 
 
-def _title(view: ServingView) -> Line:
-    name = clip(harmless(str(view.key)), LONGEST_NAME)
-    spans: list[Span] = [(name, "strong"), ("  ", ""), status_word(view.status)]
+def _title_line(view: ServingView) -> Line:
+    name = truncate(sanitized(str(view.key)), MAX_NAME_LENGTH)
+    spans: list[Span] = [(name, "strong"), ("  ", ""), status_span(view.status)]
     if view.reason:
-        spans += [("  ", ""), (clip(harmless(view.reason), LONGEST_NAME), "strong")]
+        spans += [("  ", ""), (truncate(sanitized(view.reason), MAX_NAME_LENGTH), "strong")]
     spans += [("  ", ""), (f"{view.ready}/{view.desired} ready", "")]
     if view.failing:
         spans += [("  ", ""), (f"{view.failing} failing", "")]
     if view.rollout:
-        spans += [("  ", ""), (clip(harmless(view.rollout), LONGEST_NAME), "accent")]
+        spans += [("  ", ""), (truncate(sanitized(view.rollout), MAX_NAME_LENGTH), "accent")]
     return tuple(spans)
 
 
-def _head(pod: PodView, key: str, now: datetime) -> Line:
+def _pod_line(pod: PodView, key: str, now: datetime) -> Line:
     """Key, name, status, readiness, restarts and node of a Pod."""
     spans: list[Span] = [
         (f"{key:>2} " if key else "   ", "key"),
-        (clip(harmless(pod.name), LONGEST_NAME), ""),
+        (truncate(sanitized(pod.name), MAX_NAME_LENGTH), ""),
         ("  ", ""),
-        (clip(harmless(pod.status), LONGEST_NAME), HEALTH_TONES[pod.health]),
+        (truncate(sanitized(pod.status), MAX_NAME_LENGTH), HEALTH_STYLES[pod.health]),
     ]
     if pod.reason and pod.reason != pod.status:
-        spans.append((f" ({clip(harmless(pod.reason), LONGEST_NAME)})", "strong"))
-    spans.append((f"  {clip(pod.ready, LONGEST_NAME)}", "muted"))
+        spans.append((f" ({truncate(sanitized(pod.reason), MAX_NAME_LENGTH)})", "strong"))
+    spans.append((f"  {truncate(pod.ready, MAX_NAME_LENGTH)}", "muted"))
     if pod.restarts:
-        text = f"  {counted(pod.restarts, 'restart')}"
+        text = f"  {format_count(pod.restarts, 'restart')}"
         if pod.restarted_at is not None:
-            text += f", {signed_age((now - pod.restarted_at).total_seconds())} ago"
+            text += f", {format_signed_duration((now - pod.restarted_at).total_seconds())} ago"
         spans.append((text, "warning"))
     if pod.old_revision:
         spans.append(("  old revision", "muted"))
     if pod.node:
-        spans.append((f"  on {clip(harmless(pod.node), LONGEST_NAME)}", "muted"))
+        spans.append((f"  on {truncate(sanitized(pod.node), MAX_NAME_LENGTH)}", "muted"))
     if pod.restarts or not pod.is_ready:
         spans += [("  ", ""), ("View logs", "accent")]
     return tuple(spans)
 
 
-def _pod(pod: PodView, key: str, now: datetime, said: str) -> list[Paragraph]:
+def _pod_paragraphs(pod: PodView, key: str, now: datetime, shown_message: str) -> list[Paragraph]:
     """A Pod that is not well: its head, its cause unless that was said, its Events."""
-    result = [Paragraph(_head(pod, key, now), hanging=5, whole=True, ref=pod.uid)]
-    if pod.message and pod.message != said:
-        result.append(Paragraph((("   ", ""), (_short(pod.message), "")), hanging=3))
-    result += [_event(event, now) for event in pod.events[:EVENTS_OF_A_POD]]
+    result = [Paragraph(_pod_line(pod, key, now), indent=5, keep_spans=True, target=pod.uid)]
+    if pod.message and pod.message != shown_message:
+        result.append(Paragraph((("   ", ""), (_shorten(pod.message), "")), indent=3))
+    result += [_event_paragraph(event, now) for event in pod.events[:MAX_EVENTS_PER_POD]]
     return result
 
 
-def _short(text: str) -> str:
-    return clip(harmless(one_line(text)), LONGEST)
+def _shorten(text: str) -> str:
+    return truncate(sanitized(one_line(text)), MAX_MESSAGE_LENGTH)
 
 
-def _event(event: EventView, now: datetime) -> Paragraph:
-    when = signed_age((now - event.time).total_seconds()) if event.time is not None else ""
+def _event_paragraph(event: EventView, now: datetime) -> Paragraph:
+    when = (
+        format_signed_duration((now - event.time).total_seconds()) if event.time is not None else ""
+    )
     often = f" ×{event.count}" if event.count > 1 else ""
     return Paragraph(
         (
             (f"   {when:>6} ", "muted"),
-            (clip(harmless(event.reason), LONGEST_NAME), "pending"),
+            (truncate(sanitized(event.reason), MAX_NAME_LENGTH), "pending"),
             (often, "muted"),
             ("  ", ""),
-            (_short(event.message), "muted"),
+            (_shorten(event.message), "muted"),
         ),
-        hanging=10,
+        indent=10,
     )
 
 
-def _notices(title: str, events_: Sequence[EventView], now: datetime) -> list[Paragraph]:
-    if not events_:
+def _event_section(title: str, events: Sequence[EventView], now: datetime) -> list[Paragraph]:
+    if not events:
         return []
     return [
         Paragraph(),
         Paragraph(((title, "muted"),)),
-        *(_event(event, now) for event in events_[:EVENTS_OF_A_POD]),
+        *(_event_paragraph(event, now) for event in events[:MAX_EVENTS_PER_POD]),
     ]
 
 
-def _tail(tail: Tail, most: int = 0) -> list[Paragraph]:
+def _log_tail_paragraphs(log_tail: LogTail, max_lines: int = 0) -> list[Paragraph]:
     """The last lines, the last `most` of them and cut at the edge where `most` is not 0."""
-    crash = tail.crash
+    crash = log_tail.container
     whose = "Last lines before the restart" if crash.previous else "Last lines"
-    head: Line = ((_short(f"{whose} of {crash.container} in {crash.pod}"), "muted"),)
-    if tail.problem:
-        return [Paragraph(head), Paragraph((("   ", ""), (tail.problem, "pending")), hanging=3)]
-    if not tail.lines:
-        text = "reading…" if tail.loading else "The container wrote nothing."
+    head: Line = ((_shorten(f"{whose} of {crash.container} in {crash.pod}"), "muted"),)
+    if log_tail.error:
+        return [Paragraph(head), Paragraph((("   ", ""), (log_tail.error, "pending")), indent=3)]
+    if not log_tail.lines:
+        text = "reading…" if log_tail.loading else "The container wrote nothing."
         return [Paragraph(head), Paragraph((("   ", ""), (text, "muted")))]
     return [
         Paragraph(head),
         *(
             Paragraph(
-                (("   │ ", "muted"), (clip(harmless(line), LONGEST_LINE), "")),
-                hanging=5,
-                cut=bool(most),
+                (("   │ ", "muted"), (truncate(sanitized(line), MAX_LOG_LINE_LENGTH), "")),
+                indent=5,
+                no_wrap=bool(max_lines),
             )
-            for line in tail.lines[-most:]
+            for line in log_tail.lines[-max_lines:]
         ),
     ]
 
 
-class StatusPopover(Lines):
+class StatusPopover(TextView):
     """The status of one serving in front of the list, beside its row."""
 
     DEFAULT_CSS = """
@@ -278,7 +281,7 @@ class StatusPopover(Lines):
         """The operator closed the status."""
 
     @dataclass
-    class Missed(Message):
+    class UnknownKeyPressed(Message):
         """A digit was pressed that no Pod has."""
 
         key: str
@@ -296,35 +299,42 @@ class StatusPopover(Lines):
         self._pod_keys = tuple(pod_keys)
         self._clock = clock
         self.view: ServingView | None = None
-        self.tail: Tail | None = None
-        self._room = ""
-        self._tight = False
+        self.log_tail: LogTail | None = None
+        self._capacity_hint = ""
+        self._is_compact = False
 
     @property
     def is_open(self) -> bool:
         return self.view is not None
 
-    def show(self, view: ServingView, tail: Tail | None, room: str = "") -> None:
+    def show_status(
+        self, view: ServingView, log_tail: LogTail | None, capacity_hint: str = ""
+    ) -> None:
         """Show the status of a serving, or bring what is shown up to date; `place` says where."""
         fresh = self.view is None or self.view.key != view.key
-        self.view, self.tail, self._room = view, tail, room
-        self.tick()
+        self.view, self.log_tail, self._capacity_hint = view, log_tail, capacity_hint
+        self.update_ages()
         if fresh:
             self.scroll_to(y=0, animate=False)
 
-    def tick(self) -> None:
+    def update_ages(self) -> None:
         """Bring the times up to date; draws only lines that read otherwise by now."""
         if self.view is not None:
-            self.set_paragraphs(self._paragraphs_now(self._tight))
+            self.set_paragraphs(self._build_paragraphs(self._is_compact))
 
-    def _paragraphs_now(self, tight: bool) -> list[Paragraph]:
+    def _build_paragraphs(self, compact: bool) -> list[Paragraph]:
         assert self.view is not None
-        return paragraphs(
-            self.view, self._clock(), self.tail, self._pod_keys, room=self._room, tight=tight
+        return status_paragraphs(
+            self.view,
+            self._clock(),
+            self.log_tail,
+            self._pod_keys,
+            capacity_hint=self._capacity_hint,
+            compact=compact,
         )
 
     def hide(self) -> None:
-        self.view = self.tail = None
+        self.view = self.log_tail = None
         self.display = False
 
     def place(self, rows: Region, line: int) -> None:
@@ -337,12 +347,12 @@ class StatusPopover(Lines):
         most = max(below, above)
         covering = most < 2
         room = rows.height if covering else most
-        frame = 2 if room >= FRAMED else 0
+        frame = 2 if room >= MIN_FRAMED_HEIGHT else 0
         width = rows.width - (5 if frame else 4)
-        whole = self._paragraphs_now(False)
-        self._tight = frame + self.height_in(width, whole) > room
-        self.set_paragraphs(self._paragraphs_now(True) if self._tight else whole)
-        height = min(frame + self.height_in(width), room)
+        whole = self._build_paragraphs(False)
+        self._is_compact = frame + self.wrapped_height(width, whole) > room
+        self.set_paragraphs(self._build_paragraphs(True) if self._is_compact else whole)
+        height = min(frame + self.wrapped_height(width), room)
         if covering:
             y = rows.y
         elif height <= below or below >= above:
@@ -370,7 +380,7 @@ class StatusPopover(Lines):
                 self.post_message(self.LogRequested(self.view.pods[number]))
             elif event.key.isdigit():
                 # Not a namespace of the list, which is behind.
-                self.post_message(self.Missed(event.key))
+                self.post_message(self.UnknownKeyPressed(event.key))
             else:
                 return
             event.stop()
@@ -380,7 +390,7 @@ class StatusPopover(Lines):
         inside = event.get_content_offset(self)
         if inside is None or self.view is None:
             return
-        ref = self.ref_at(inside.y)
+        ref = self.target_at(inside.y)
         pod = next((pod for pod in self.view.pods if ref and pod.uid == ref), None)
         if pod is not None:
             self.post_message(self.LogRequested(pod))

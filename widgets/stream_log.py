@@ -17,23 +17,23 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.strip import Strip
 
-from widgets.styled_line import Line, SpanView, fitted, harmless, wrap
+from widgets.styled_line import Line, StyledLineView, fit_line, sanitized, wrap
 
-FLUSH_PERIOD = 0.25
+FLUSH_SECONDS = 0.25
 """Seconds between two paints of a log that keeps writing. A scrolled log is a whole repaint (18 kB
 at 120x40), so more than four a second would flood a slow line; what comes after a pause is painted
 at once."""
 
-LONGEST_LINE = 4096
+MAX_LINE_LENGTH = 4096
 """Cells of a line that are kept; some servers log whole prompts."""
 
 
-def _width(line: str) -> int:
+def _line_width(line: str) -> int:
     # most lines are ASCII, and asking rich for ten thousand widths takes longer than a frame
     return len(line) if line.isascii() else cell_len(line)
 
 
-class StreamLog(SpanView, can_focus=True):
+class StreamLog(StyledLineView, can_focus=True):
     """The last `capacity` lines of a stream."""
 
     DEFAULT_CSS = """
@@ -56,26 +56,26 @@ class StreamLog(SpanView, can_focus=True):
     ]
 
     @dataclass
-    class Moved(Message):
+    class ViewportChanged(Message):
         """What is in sight, or whether the end is followed, is other than before."""
 
         log: StreamLog
 
-    def __init__(self, capacity: int = 10_000, mark: str = "", id: str | None = None) -> None:
+    def __init__(self, capacity: int = 10_000, marker: str = "", id: str | None = None) -> None:
         """`mark` is what lines begin with that are not the container's own."""
         super().__init__(id=id)
-        self._mark = mark
+        self._marker = marker
         self.following = True
         self.wrapping = False
         self._lines: deque[str] = deque(maxlen=capacity)
-        self._dropped = 0
+        self._dropped_count = 0
         self._pending: list[str] = []
         self._flushed_at = 0.0
-        self._waiting = False
-        self._widest = 0
+        self._flush_scheduled = False
+        self._max_line_width = 0
         self._rows: list[tuple[int, Line]] = []
-        self._wrapped_at = 0
-        self._moving = False
+        self._wrapped_width = 0
+        self._updating_scroll = False
 
     # -- content ------------------------------------------------------------------------------
 
@@ -85,25 +85,25 @@ class StreamLog(SpanView, can_focus=True):
         return self._lines
 
     @property
-    def dropped(self) -> int:
+    def dropped_count(self) -> int:
         """How many lines the ring has let go."""
-        return self._dropped
+        return self._dropped_count
 
     @property
-    def unseen(self) -> int:
+    def lines_below(self) -> int:
         """Lines below what is in sight."""
-        return max(0, self._total() - round(self.scroll_y) - self.size.height)
+        return max(0, self._row_count() - round(self.scroll_y) - self.size.height)
 
     def write_lines(self, lines: Iterable[str]) -> None:
         """Add lines; they are painted at once after a pause, else four times a second."""
         self._pending.extend(lines)
         capacity = self._lines.maxlen or 0
         if len(self._pending) > capacity:
-            self._dropped += len(self._pending) - capacity
+            self._dropped_count += len(self._pending) - capacity
             del self._pending[:-capacity]
-        if not self._waiting:
-            self._waiting = True
-            pause = self._flushed_at + FLUSH_PERIOD - self._now()
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            pause = self._flushed_at + FLUSH_SECONDS - self._now()
             if pause <= 0:
                 self.call_next(self._flush)
             else:
@@ -114,7 +114,7 @@ class StreamLog(SpanView, can_focus=True):
         self._lines.clear()
         self._pending.clear()
         self._rows.clear()
-        self._dropped = self._widest = 0
+        self._dropped_count = self._max_line_width = 0
         self.following = True
         self._set_virtual_size()
         self.scroll_to(x=0, y=0, animate=False, force=True)
@@ -133,128 +133,130 @@ class StreamLog(SpanView, can_focus=True):
         return monotonic()
 
     def _flush(self) -> None:
-        self._waiting = False
+        self._flush_scheduled = False
         self._flushed_at = self._now()
         batch, self._pending = self._pending, []
         if not batch:
             return
-        batch = [line[:LONGEST_LINE] for line in batch]
+        batch = [line[:MAX_LINE_LENGTH] for line in batch]
         capacity = self._lines.maxlen or 0
         gone = max(0, len(self._lines) + len(batch) - capacity)
-        rows_gone = self._rows_of_first(gone)
+        rows_gone = self._row_count_of_oldest(gone)
         self._lines.extend(batch)
-        self._dropped += gone
-        self._widest = max(self._widest, *map(_width, batch))
+        self._dropped_count += gone
+        self._max_line_width = max(self._max_line_width, *map(_line_width, batch))
         if self.wrapping:
             del self._rows[:rows_gone]
-            self._rows += self._wrapped(batch, self._dropped + len(self._lines) - len(batch))
+            self._rows += self._wrap_lines(
+                batch, self._dropped_count + len(self._lines) - len(batch)
+            )
         top = self.scroll_offset.y
-        self._moving = True
+        self._updating_scroll = True
         self._set_virtual_size()
         if self.following:
-            self._to_end()
+            self._scroll_to_bottom()
             self.refresh()
         elif rows_gone:
             self.scroll_to(y=max(0, top - rows_gone), animate=False)
             self.refresh()
-        elif top + self.size.height > self._total() - len(batch):
+        elif top + self.size.height > self._row_count() - len(batch):
             self.refresh()
-        self._moving = False
-        self.post_message(self.Moved(self))
+        self._updating_scroll = False
+        self.post_message(self.ViewportChanged(self))
 
-    def _rows_of_first(self, gone: int) -> int:
+    def _row_count_of_oldest(self, line_count: int) -> int:
         """Rows on the screen that the oldest `gone` lines take."""
         if not self.wrapping:
-            return gone
-        limit = self._dropped + gone
-        return sum(1 for number, _line in self._rows if number < limit) if gone else 0
+            return line_count
+        limit = self._dropped_count + line_count
+        return sum(1 for number, _line in self._rows if number < limit) if line_count else 0
 
-    def _wrapped(self, lines: Iterable[str], first: int) -> list[tuple[int, Line]]:
+    def _wrap_lines(self, lines: Iterable[str], first_number: int) -> list[tuple[int, Line]]:
         width = max(self.inner_width, 1)
         return [
             (number, piece)
-            for number, line in enumerate(lines, first)
-            for piece in wrap(((line, self._tone(line)),), width, hanging=2)
+            for number, line in enumerate(lines, first_number)
+            for piece in wrap(((line, self._style_name(line)),), width, indent=2)
         ]
 
-    def _tone(self, line: str) -> str:
+    def _style_name(self, line: str) -> str:
         """Tone of a line: what was not written by the container stands out."""
-        return "accent" if self._mark and line.startswith(self._mark) else ""
+        return "accent" if self._marker and line.startswith(self._marker) else ""
 
     def _rewrap(self) -> None:
         """Lay the lines out anew, with the first line in sight where it was."""
         top = self._line_at(self.scroll_offset.y)
-        self._wrapped_at = self.inner_width
-        self._rows = self._wrapped(self._lines, self._dropped) if self.wrapping else []
-        self._moving = True
+        self._wrapped_width = self.inner_width
+        self._rows = self._wrap_lines(self._lines, self._dropped_count) if self.wrapping else []
+        self._updating_scroll = True
         self._set_virtual_size()
         if self.following:
-            self._to_end()
+            self._scroll_to_bottom()
         else:
             self.scroll_to(x=0, y=self._row_of(top), animate=False, force=True)
-        self._moving = False
+        self._updating_scroll = False
         self.refresh()
 
     def _line_at(self, row: int) -> int:
         """Number of the line that a row belongs to, counted from the first ever."""
         if self._rows:
             return self._rows[min(row, len(self._rows) - 1)][0]
-        return self._dropped + row
+        return self._dropped_count + row
 
     def _row_of(self, line: int) -> int:
         if not self.wrapping:
-            return line - self._dropped
+            return line - self._dropped_count
         return next((row for row, (number, _) in enumerate(self._rows) if number >= line), 0)
 
-    def _total(self) -> int:
+    def _row_count(self) -> int:
         return len(self._rows) if self.wrapping else len(self._lines)
 
     def _set_virtual_size(self) -> None:
-        width = self.inner_width if self.wrapping else max(self._widest, self.inner_width)
-        self.virtual_size = Size(width, self._total())
+        width = self.inner_width if self.wrapping else max(self._max_line_width, self.inner_width)
+        self.virtual_size = Size(width, self._row_count())
 
     # -- drawing ------------------------------------------------------------------------------
 
     def on_resize(self) -> None:
-        if self.wrapping and self.inner_width != self._wrapped_at:
+        if self.wrapping and self.inner_width != self._wrapped_width:
             self._rewrap()
         self._set_virtual_size()
         if self.following:
-            self._to_end()
+            self._scroll_to_bottom()
 
     def render_line(self, y: int) -> Strip:
         width = self.inner_width
         x, top = self.scroll_offset
         index = top + y
-        if index >= self._total():
+        if index >= self._row_count():
             return Strip.blank(width, self.rich_style)
         if self.wrapping:
-            return self.strip(self._rows[index][1], width, self.rich_style)
-        line = harmless(self._lines[index])
-        tone = self._tone(line)
+            return self.make_strip(self._rows[index][1], width, self.rich_style)
+        line = sanitized(self._lines[index])
+        tone = self._style_name(line)
         if x == 0:
-            return self.strip(fitted(((line, tone),), width), width, self.rich_style)
-        whole = self.strip(((line, tone),), x + width, self.rich_style)
+            return self.make_strip(fit_line(((line, tone),), width), width, self.rich_style)
+        whole = self.make_strip(((line, tone),), x + width, self.rich_style)
         return whole.crop(x, x + width)
 
     # -- moving -------------------------------------------------------------------------------
 
-    def _to_end(self) -> None:
-        self.scroll_to(y=self._total(), animate=False)
+    def _scroll_to_bottom(self) -> None:
+        self.scroll_to(y=self._row_count(), animate=False)
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
-        if self._moving or round(old_value) == round(new_value):
+        if self._updating_scroll or round(old_value) == round(new_value):
             return
         self.following = new_value >= self.max_scroll_y
-        self.post_message(self.Moved(self))
+        self.post_message(self.ViewportChanged(self))
 
     def set_following(self, following: bool) -> None:
         """Follow the end, or hold what is in sight."""
         self.following = following
         if following:
-            self._to_end()
-        self.post_message(self.Moved(self))
+            self._scroll_to_bottom()
+        self.post_message(self.ViewportChanged(self))
 
     def action_lines(self, lines: int) -> None:
         self.scroll_to(y=self.scroll_offset.y + lines, animate=False)

@@ -21,11 +21,20 @@ from textual.geometry import Offset, Region, Size
 from textual.message import Message
 from textual.strip import Strip
 
-from widgets.columns import GAP, MARGIN, Column, Place, Row, Since, cell_width, layout
-from widgets.styled_line import Line, SpanView, cut, line_width, wrap
+from widgets.columns import (
+    COLUMN_GAP,
+    SIDE_MARGIN,
+    AgeCell,
+    Column,
+    ColumnPosition,
+    Row,
+    cell_width,
+    layout_columns,
+)
+from widgets.styled_line import Line, StyledLineView, fit_text, line_width, wrap
 
-TICK = 1.0
-"""Seconds between two calls of `FleetTable.tick`."""
+TICK_SECONDS = 1.0
+"""Seconds between two calls of `KeyedTable.tick`."""
 
 MAX_DRAWN_ROWS = 400
 """Rows whose drawn line is kept: more than any screen shows."""
@@ -34,7 +43,7 @@ MAX_DRAWN_ROWS = 400
 class _DrawnRow(NamedTuple):
     """A line of the table, and what it was drawn from."""
 
-    look: tuple[Row, Style, tuple[Place, ...], int, int]
+    cache_key: tuple[Row, Style, tuple[ColumnPosition, ...], int, int]
     """The row, the style below it, and how the columns stand: places, scroll offset, width."""
     now: datetime
     """The moment to which its ages are counted."""
@@ -44,16 +53,16 @@ class _DrawnRow(NamedTuple):
     """With the cells under the scrollbar, and the app's filters applied."""
 
 
-class FleetTable(SpanView, can_focus=True):
+class KeyedTable(StyledLineView, can_focus=True):
     """Rows under a header line, with a cursor that follows its row's key."""
 
-    COMPONENT_CLASSES = SpanView.COMPONENT_CLASSES | {
-        "fleet--header",
-        "fleet--cursor",
-        "fleet--sorted",
+    COMPONENT_CLASSES = StyledLineView.COMPONENT_CLASSES | {
+        "table--header",
+        "table--cursor",
+        "table--sorted",
     }
     DEFAULT_CSS = """
-    FleetTable {
+    KeyedTable {
         height: 1fr;
         overflow-x: hidden;
         overflow-y: scroll;
@@ -75,47 +84,47 @@ class FleetTable(SpanView, can_focus=True):
     class Highlighted(Message):
         """The cursor stands on another row."""
 
-        table: FleetTable
+        table: KeyedTable
         key: Hashable | None
 
         @property
-        def control(self) -> FleetTable:
+        def control(self) -> KeyedTable:
             return self.table
 
     @dataclass
     class CellClicked(Message):
         """A cell was clicked; the cursor is on its row already."""
 
-        table: FleetTable
+        table: KeyedTable
         key: Hashable
         column: str
-        double: bool
+        is_double_click: bool
 
         @property
-        def control(self) -> FleetTable:
+        def control(self) -> KeyedTable:
             return self.table
 
     @dataclass
     class HeaderClicked(Message):
         """A column's label was clicked."""
 
-        table: FleetTable
+        table: KeyedTable
         column: str
 
         @property
-        def control(self) -> FleetTable:
+        def control(self) -> KeyedTable:
             return self.table
 
     @dataclass
     class CellHovered(Message):
         """The mouse is over another cell; both are None where it is over none."""
 
-        table: FleetTable
+        table: KeyedTable
         key: Hashable | None
         column: str | None
 
         @property
-        def control(self) -> FleetTable:
+        def control(self) -> KeyedTable:
             return self.table
 
     def __init__(
@@ -130,29 +139,31 @@ class FleetTable(SpanView, can_focus=True):
         super().__init__(id=id)
         self.columns = tuple(columns)
         self.wide = False
-        self.hidden: frozenset[str] = frozenset()
+        self.hidden_columns: frozenset[str] = frozenset()
         """Keys of columns that are not shown, whatever the width."""
-        self.sort: tuple[str, bool] | None = None
+        self.sorted_by: tuple[str, bool] | None = None
         """Key of the sorted column, and whether the order is reversed, for the marker."""
         self.cursor = 0
         self._format_age = format_age
         self._clock = clock
         self._rows: list[Row] = []
-        self._index: dict[Hashable, int] = {}
-        self._held = False
-        self._begins = True
-        self._needs = [0] * len(self.columns)
-        self._places: tuple[Place, ...] = ()
+        self._index_by_key: dict[Hashable, int] = {}
+        self._cursor_used = False
+        self._cursor_reset_pending = True
+        self._content_widths = [0] * len(self.columns)
+        self._column_positions: tuple[ColumnPosition, ...] = ()
         self._now: datetime | None = None
         """The moment to which the ages on the screen are counted."""
-        self._drawn_cells: LRUCache[tuple[Line, Place, Style, bool], Strip] = LRUCache(2_000)
+        self._drawn_cells: LRUCache[tuple[Line, ColumnPosition, Style, bool], Strip] = LRUCache(
+            2_000
+        )
         """A row is drawn anew for one cell that differs; the others are as they were."""
         self._drawn_rows: dict[Hashable, _DrawnRow] = {}
         """By the row's key: a row that only moved to another line looks as it did."""
         self._drawn_lines: dict[str, tuple[object, Strip]] = {}
         """The header and the blank line, each with what it was drawn from."""
         self._placeholder: tuple[Line, ...] = ()
-        self._hover: tuple[Hashable | None, str | None] = (None, None)
+        self._hovered_cell: tuple[Hashable | None, str | None] = (None, None)
 
     # -- what it shows ------------------------------------------------------------------------
 
@@ -171,16 +182,16 @@ class FleetTable(SpanView, can_focus=True):
         return max(0, self.size.height - 1)
 
     @property
-    def shown(self) -> frozenset[str]:
+    def visible_columns(self) -> frozenset[str]:
         """Keys of the columns that there is room for."""
-        return frozenset(self.columns[place.column].key for place in self._places)
+        return frozenset(self.columns[place.column].key for place in self._column_positions)
 
-    def beside(self, key: Hashable) -> tuple[Region, int]:
+    def row_position(self, key: Hashable) -> tuple[Region, int]:
         """Where the rows are on the screen, and the line of this row there; the line before or
         after them where the row is out of sight or not in the list."""
         x, y, width, height = self.region
         top = self.scroll_offset.y
-        index = self._index.get(key, top - 1)
+        index = self._index_by_key.get(key, top - 1)
         line = max(-1, min(index - top, self.body_height))
         return Region(x, y + 1, width, max(height - 1, 0)), y + 1 + line
 
@@ -194,21 +205,24 @@ class FleetTable(SpanView, can_focus=True):
         old, self._rows = self._rows, rows
         old_key = old[self.cursor].key if old else None
         old_cursor = self.cursor
-        old_index, self._index = self._index, {row.key: at for at, row in enumerate(rows)}
-        self._learn_needs(old, old_index)
+        old_index, self._index_by_key = (
+            self._index_by_key,
+            {row.key: at for at, row in enumerate(rows)},
+        )
+        self._update_content_widths(old, old_index)
         if len(old) != len(rows):
             self._set_virtual_size()
-        followed = self._index.get(old_key, self.cursor)
-        if not self._held and followed >= self.body_height:
+        followed = self._index_by_key.get(old_key, self.cursor)
+        if not self._cursor_used and followed >= self.body_height:
             followed = 0
-        if self._begins:
-            self._begins, followed = not rows, 0
+        if self._cursor_reset_pending:
+            self._cursor_reset_pending, followed = not rows, 0
         self.cursor = max(0, min(followed, len(rows) - 1))
         if not old or not rows:
             self.refresh()
             dirty = self.body_height
         else:
-            dirty = self._refresh_differences(old, rows)
+            dirty = self._refresh_changed_rows(old, rows)
             if old_cursor != self.cursor:
                 self._refresh_line(old_cursor)
                 self._refresh_line(self.cursor)
@@ -218,19 +232,19 @@ class FleetTable(SpanView, can_focus=True):
             self.post_message(self.Highlighted(self, new_key))
         return dirty
 
-    def renew_rows(self, rows: Iterable[Row]) -> int:
+    def update_rows(self, rows: Iterable[Row]) -> int:
         """Show `rows` in the place of those that have their keys now; returns how many lines must
         be drawn again. What did not change costs nothing, however long the list is."""
         dirty = 0
-        needs = list(self._needs)
+        needs = list(self._content_widths)
         for row in rows:
-            index = self._index[row.key]
+            index = self._index_by_key[row.key]
             before, self._rows[index] = self._rows[index], row
-            self._widen(before, row)
+            self._widen_for_row(before, row)
             if 0 <= index - self.scroll_offset.y < self.body_height:
-                dirty += self._refresh_difference(index, before, row)
-        if needs != self._needs:
-            self._arrange()
+                dirty += self._refresh_changed_row(index, before, row)
+        if needs != self._content_widths:
+            self._update_layout()
         return dirty
 
     def set_placeholder(self, lines: tuple[Line, ...]) -> None:
@@ -240,46 +254,46 @@ class FleetTable(SpanView, can_focus=True):
             if not self._rows:
                 self.refresh()
 
-    def set_view(
+    def configure_columns(
         self,
         *,
         wide: bool | None = None,
-        sort: tuple[str, bool] | None = None,
-        hidden: frozenset[str] | None = None,
+        sorted_by: tuple[str, bool] | None = None,
+        hidden_columns: frozenset[str] | None = None,
     ) -> None:
         """Change what of the columns is shown; the widths are found anew."""
-        before = (self.wide, self.sort, self.hidden)
+        before = (self.wide, self.sorted_by, self.hidden_columns)
         self.wide = self.wide if wide is None else wide
-        self.sort = sort or self.sort
-        self.hidden = self.hidden if hidden is None else hidden
-        if before != (self.wide, self.sort, self.hidden):
-            self.forget_widths()
+        self.sorted_by = sorted_by or self.sorted_by
+        self.hidden_columns = self.hidden_columns if hidden_columns is None else hidden_columns
+        if before != (self.wide, self.sorted_by, self.hidden_columns):
+            self.reset_widths()
             if not self.wide:
                 self.scroll_to(x=0, animate=False, force=True)
 
-    def forget_widths(self) -> None:
+    def reset_widths(self) -> None:
         """Find the widths anew; they only grow by themselves, so that columns do not jump about."""
-        self._needs = [0] * len(self.columns)
-        self._learn_needs([], {})
-        self._arrange()
+        self._content_widths = [0] * len(self.columns)
+        self._update_content_widths([], {})
+        self._update_layout()
         self.refresh()
 
     def select(self, key: Hashable) -> bool:
         """Put the cursor on a row; False where there is none of this key."""
-        index = self._index.get(key)
+        index = self._index_by_key.get(key)
         if index is not None:
-            self._move_to(index)
+            self._move_cursor_to(index)
         return index is not None
 
-    def release(self) -> None:
+    def reset_cursor(self) -> None:
         """Let the cursor begin at the top again with the next rows."""
-        self._held, self._begins = False, True
+        self._cursor_used, self._cursor_reset_pending = False, True
 
-    def hold(self) -> None:
+    def keep_cursor_row(self) -> None:
         """The row under the cursor is in use: follow it wherever it goes."""
-        self._held = True
+        self._cursor_used = True
 
-    def tick(self) -> int:
+    def update_ages(self) -> int:
         """Count the ages to this moment; draws those again whose text is another by now, and
         returns how many. Called once a second."""
         before, self._now = self._now, self._clock()
@@ -289,10 +303,10 @@ class FleetTable(SpanView, can_focus=True):
         rows = self._rows[top : top + self.body_height]
         older = [
             (index, place)
-            for place in self._places
+            for place in self._column_positions
             for index, row in enumerate(rows, top)
-            if isinstance(cell := row.cells[place.column], Since)
-            and self._age(cell, before) != self._age(cell, self._now)
+            if isinstance(cell := row.cells[place.column], AgeCell)
+            and self._format_age_cell(cell, before) != self._format_age_cell(cell, self._now)
         ]
         for index, place in older:
             self._refresh_cells(index, place, place)
@@ -300,60 +314,66 @@ class FleetTable(SpanView, can_focus=True):
 
     # -- widths -------------------------------------------------------------------------------
 
-    def _learn_needs(self, old: list[Row], old_index: dict[Hashable, int]) -> None:
+    def _update_content_widths(self, old: list[Row], old_index: dict[Hashable, int]) -> None:
         """Widen the needs by the rows that are new or other than before."""
-        before = list(self._needs)
+        before = list(self._content_widths)
         for row in self._rows:
             at = old_index.get(row.key)
             known = old[at] if at is not None else None
             if known is not row:
-                self._widen(known, row)
-        if before != self._needs:
-            self._arrange()
+                self._widen_for_row(known, row)
+        if before != self._content_widths:
+            self._update_layout()
 
-    def _widen(self, known: Row | None, row: Row) -> None:
-        needs = self._needs
+    def _widen_for_row(self, old_row: Row | None, row: Row) -> None:
+        needs = self._content_widths
         for number, cell in enumerate(row.cells):
-            if known is not None and known.cells[number] is cell:
+            if old_row is not None and old_row.cells[number] is cell:
                 continue
             needed = cell_width(cell)
             if needed > needs[number]:
                 needs[number] = needed
 
-    def _arrange(self) -> None:
-        shown = [at for at, column in enumerate(self.columns) if column.key not in self.hidden]
+    def _update_layout(self) -> None:
+        shown = [
+            at for at, column in enumerate(self.columns) if column.key not in self.hidden_columns
+        ]
         columns = [self.columns[at] for at in shown]
-        if self.sort:
+        if self.sorted_by:
             columns = [
-                replace(one, least=max(one.least, cell_len(one.label) + 2))
-                if one.key == self.sort[0]
+                replace(one, min_width=max(one.min_width, cell_len(one.label) + 2))
+                if one.key == self.sorted_by[0]
                 else one
                 for one in columns
             ]
             # Room for the marker beside the label.
             needs = [
                 max(
-                    self._needs[at],
+                    self._content_widths[at],
                     cell_len(self.columns[at].label)
-                    + (2 if self.columns[at].key == self.sort[0] else 0),
+                    + (2 if self.columns[at].key == self.sorted_by[0] else 0),
                 )
                 for at in shown
             ]
         else:
-            needs = [self._needs[at] for at in shown]
-        places = layout(columns, needs, self.inner_width, wide=self.wide)
-        new = tuple(Place(shown[place.column], place.x, place.width) for place in places)
-        if new != self._places:
-            self._places = new
+            needs = [self._content_widths[at] for at in shown]
+        places = layout_columns(columns, needs, self.inner_width, wide=self.wide)
+        new = tuple(ColumnPosition(shown[place.column], place.x, place.width) for place in places)
+        if new != self._column_positions:
+            self._column_positions = new
             self._set_virtual_size()
             self.refresh()
 
     def _set_virtual_size(self) -> None:
-        width = self._places[-1].x + self._places[-1].width + MARGIN if self._places else 0
+        width = (
+            self._column_positions[-1].x + self._column_positions[-1].width + SIDE_MARGIN
+            if self._column_positions
+            else 0
+        )
         self.virtual_size = Size(max(width, self.inner_width), len(self._rows) + 1)
 
     def on_resize(self) -> None:
-        self._arrange()
+        self._update_layout()
         self._set_virtual_size()
         self._scroll_to_cursor()
 
@@ -372,132 +392,140 @@ class FleetTable(SpanView, can_focus=True):
         padding, which a table does not have: a row that moved costs 30 µs here in place of 120.
         """
         width, offset = self.inner_width, self.scroll_offset
-        lines = [self._line(y, width, offset) for y in crop.line_range]
+        lines = [self._draw_line(y, width, offset) for y in crop.line_range]
         return [line.crop(crop.x, crop.right) for line in lines]
 
     def render_line(self, y: int) -> Strip:
         width = self.inner_width
-        return self._line(y, width, self.scroll_offset).crop(0, width)
+        return self._draw_line(y, width, self.scroll_offset).crop(0, width)
 
-    def _line(self, y: int, width: int, offset: Offset) -> Strip:
+    def _draw_line(self, y: int, width: int, offset: Offset) -> Strip:
         """Line `y` of the widget while it is scrolled by `offset`."""
         if not self._rows:
-            return self._finished(self._placeholder_line(y, width))
+            return self._finish_strip(self._draw_placeholder_line(y, width))
         if y == 0:
-            return self._header_line(width, offset.x)
+            return self._draw_header(width, offset.x)
         index = offset.y + y - 1
         if index >= len(self._rows):
-            return self._blank_line(width)
-        return self._row_line(self._rows[index], index == self.cursor, width, offset.x)
+            return self._draw_blank_line(width)
+        return self._draw_row(self._rows[index], index == self.cursor, width, offset.x)
 
-    def _row_line(self, row: Row, on_cursor: bool, width: int, scrolled: int) -> Strip:
-        base = self.component_style("fleet--cursor") if on_cursor else self.rich_style
+    def _draw_row(self, row: Row, on_cursor: bool, width: int, scroll_x: int) -> Strip:
+        base = self.component_style("table--cursor") if on_cursor else self.rich_style
         now = self._now = self._now or self._clock()
-        look = (row, base, self._places, scrolled, width)
+        look = (row, base, self._column_positions, scroll_x, width)
         known = self._drawn_rows.get(row.key)
-        if known is not None and known.look != look:
+        if known is not None and known.cache_key != look:
             known = None
         if known is not None and known.now is now:
             return known.strip
         ages = {
-            number: self._age(cell, now)
+            number: self._format_age_cell(cell, now)
             for number, cell in enumerate(row.cells)
-            if isinstance(cell, Since)
+            if isinstance(cell, AgeCell)
         }
         if known is not None and known.ages == ages:
             strip = known.strip
         else:
-            strip = self._assembled(self._row_parts(row, ages, base), base, width, scrolled)
+            strip = self._join_columns(self._draw_cells(row, ages, base), base, width, scroll_x)
         if len(self._drawn_rows) > MAX_DRAWN_ROWS:
             self._drawn_rows.clear()
         self._drawn_rows[row.key] = _DrawnRow(look, now, ages, strip)
         return strip
 
-    def _finished(self, strip: Strip) -> Strip:
+    def _finish_strip(self, strip: Strip) -> Strip:
         """The line as wide as the widget, as the app's filters leave it."""
-        return self._filtered(strip.adjust_cell_length(self.size.width, self.rich_style))
+        return self._apply_filters(strip.adjust_cell_length(self.size.width, self.rich_style))
 
-    def _filtered(self, strip: Strip) -> Strip:
+    def _apply_filters(self, strip: Strip) -> Strip:
         for each in self.get_line_filters():
-            strip = strip.apply_filter(each, self.ground)
+            strip = strip.apply_filter(each, self.background_color)
         return strip
 
-    def _blank_line(self, width: int) -> Strip:
+    def _draw_blank_line(self, width: int) -> Strip:
         known = self._drawn_lines.get("blank")
         if known is None or known[0] != width:
-            strip = self._finished(Strip.blank(width, self.rich_style))
+            strip = self._finish_strip(Strip.blank(width, self.rich_style))
             known = self._drawn_lines["blank"] = (width, strip)
         return known[1]
 
-    def _header_line(self, width: int, scrolled: int) -> Strip:
-        look = (self._places, self.sort, scrolled, width)
+    def _draw_header(self, width: int, scroll_x: int) -> Strip:
+        look = (self._column_positions, self.sorted_by, scroll_x, width)
         known = self._drawn_lines.get("header")
         if known is None or known[0] != look:
-            strip = self._header(width, scrolled)
+            strip = self._build_header(width, scroll_x)
             known = self._drawn_lines["header"] = (look, strip)
         return known[1]
 
-    def _header(self, width: int, scrolled: int) -> Strip:
-        base = self.component_style("fleet--header")
-        sorted_style = self.component_style("fleet--sorted")
+    def _build_header(self, width: int, scroll_x: int) -> Strip:
+        base = self.component_style("table--header")
+        sorted_style = self.component_style("table--sorted")
         parts: list[Strip] = []
-        for place in self._places:
+        for place in self._column_positions:
             column = self.columns[place.column]
             mark = ""
-            if self.sort and self.sort[0] == column.key:
-                mark = " ▾" if self.sort[1] else " ▴"
+            if self.sorted_by and self.sorted_by[0] == column.key:
+                mark = " ▾" if self.sorted_by[1] else " ▴"
             label = column.label
             if cell_len(label + mark) > place.width:
-                label = cut(label, max(place.width - cell_len(mark), 0))
+                label = fit_text(label, max(place.width - cell_len(mark), 0))
             label += mark
-            if column.right:
+            if column.align_right:
                 label = label.rjust(place.width)
             style = sorted_style if mark else base
-            parts.append(self._filtered(self.strip(((label, ""),), place.width, style)))
-        return self._assembled(parts, base, width, scrolled)
+            parts.append(self._apply_filters(self.make_strip(((label, ""),), place.width, style)))
+        return self._join_columns(parts, base, width, scroll_x)
 
-    def _row_parts(self, row: Row, ages: Mapping[int, str], base: Style) -> list[Strip]:
+    def _draw_cells(self, row: Row, ages: Mapping[int, str], base_style: Style) -> list[Strip]:
         """The cells that are shown, each as wide as its column."""
-        plain = base.reverse is True  # tones cannot be told apart on a reversed line
-        ground = base if plain or not row.tone else base + self.tone(row.tone)
+        plain = base_style.reverse is True  # tones cannot be told apart on a reversed line
+        ground = (
+            base_style
+            if plain or not row.style_name
+            else base_style + self.named_style(row.style_name)
+        )
         parts: list[Strip] = []
-        for place in self._places:
+        for place in self._column_positions:
             cell = row.cells[place.column]
-            if isinstance(cell, Since):
+            if isinstance(cell, AgeCell):
                 line: Line = ((ages[place.column], ""),)
             else:
                 line = ((cell, ""),) if isinstance(cell, str) else cell
             wanted = (line, place, ground, plain)
             drawn = self._drawn_cells.get(wanted)
             if drawn is None:
-                if self.columns[place.column].right:
+                if self.columns[place.column].align_right:
                     line = ((" " * (place.width - line_width(line)), ""), *line)
-                drawn = self._filtered(self.strip(line, place.width, ground, toned=not plain))
+                drawn = self._apply_filters(
+                    self.make_strip(line, place.width, ground, styled=not plain)
+                )
                 self._drawn_cells[wanted] = drawn
             parts.append(drawn)
         return parts
 
-    def _assembled(self, parts: list[Strip], base: Style, width: int, scrolled: int) -> Strip:
+    def _join_columns(
+        self, strips: list[Strip], base_style: Style, width: int, scroll_x: int
+    ) -> Strip:
         """The columns with their gaps; the first stays where it is when the others scroll."""
-        gap = self._filtered(Strip.blank(GAP, base))
-        segments = [*self._filtered(Strip.blank(MARGIN, base))]
-        for number, part in enumerate(parts):
+        gap = self._apply_filters(Strip.blank(COLUMN_GAP, base_style))
+        segments = [*self._apply_filters(Strip.blank(SIDE_MARGIN, base_style))]
+        for number, part in enumerate(strips):
             if number:
                 segments += gap
             segments += part
-        places = self._places
-        line = Strip(segments, places[-1].x + places[-1].width if places else MARGIN)
-        if scrolled and places:
+        places = self._column_positions
+        line = Strip(segments, places[-1].x + places[-1].width if places else SIDE_MARGIN)
+        if scroll_x and places:
             pinned = places[0].x + places[0].width + 1
-            line = Strip.join([line.crop(0, pinned), line.crop(pinned + scrolled)])
+            line = Strip.join([line.crop(0, pinned), line.crop(pinned + scroll_x)])
         line = line.crop(0, width)
-        beyond = (width - line.cell_length, base), (self.size.width - width, self.rich_style)
+        beyond = (width - line.cell_length, base_style), (self.size.width - width, self.rich_style)
         for cells, style in beyond:
             if cells > 0:
-                line = Strip.join([line, self._filtered(Strip.blank(cells, style))])
+                line = Strip.join([line, self._apply_filters(Strip.blank(cells, style))])
         return line
 
-    def _placeholder_line(self, y: int, width: int) -> Strip:
+    def _draw_placeholder_line(self, y: int, width: int) -> Strip:
         lines: list[Line] = []
         measure = min(width - 4, 76)
         for line in self._placeholder:
@@ -508,35 +536,39 @@ class FleetTable(SpanView, can_focus=True):
             return Strip.blank(width, self.rich_style)
         widest = max(map(line_width, lines))
         indent = max(1, (width - widest) // 2)
-        return self.strip(((" " * indent, ""), *lines[at]), width, self.rich_style)
+        return self.make_strip(((" " * indent, ""), *lines[at]), width, self.rich_style)
 
-    def _age(self, cell: Since, now: datetime) -> str:
-        if cell.moment is None:
+    def _format_age_cell(self, cell: AgeCell, now: datetime) -> str:
+        if cell.created_at is None:
             return ""
-        seconds = (now - cell.moment).total_seconds()
+        seconds = (now - cell.created_at).total_seconds()
         # What was made since the last tick is new, not of the future.
-        return self._format_age(0.0 if -TICK < seconds < 0 else seconds)
+        return self._format_age(0.0 if -TICK_SECONDS < seconds < 0 else seconds)
 
-    def _refresh_differences(self, old: list[Row], new: list[Row]) -> int:
+    def _refresh_changed_rows(self, old: list[Row], new: list[Row]) -> int:
         """Mark what differs on the lines in sight."""
         dirty = 0
         top = self.scroll_offset.y
         for index in range(top, min(top + self.body_height, max(len(old), len(new)))):
             before = old[index] if index < len(old) else None
             after = new[index] if index < len(new) else None
-            dirty += self._refresh_difference(index, before, after)
+            dirty += self._refresh_changed_row(index, before, after)
         return dirty
 
-    def _refresh_difference(self, index: int, before: Row | None, after: Row | None) -> bool:
+    def _refresh_changed_row(self, index: int, before: Row | None, after: Row | None) -> bool:
         """Mark what differs on a line in sight; whether something does."""
         if before is after:
             return False
-        if not before or not after or (before.key, before.tone) != (after.key, after.tone):
+        if (
+            not before
+            or not after
+            or (before.key, before.style_name) != (after.key, after.style_name)
+        ):
             self._refresh_line(index)
             return True
         differing = [
             place
-            for place in self._places
+            for place in self._column_positions
             if before.cells[place.column] is not after.cells[place.column]
             and before.cells[place.column] != after.cells[place.column]
         ]
@@ -544,7 +576,7 @@ class FleetTable(SpanView, can_focus=True):
             self._refresh_cells(index, differing[0], differing[-1])
         return bool(differing)
 
-    def _refresh_cells(self, index: int, first: Place, last: Place) -> None:
+    def _refresh_cells(self, index: int, first: ColumnPosition, last: ColumnPosition) -> None:
         if self.scroll_offset.x:
             self._refresh_line(index)
             return
@@ -559,9 +591,9 @@ class FleetTable(SpanView, can_focus=True):
 
     # -- cursor -------------------------------------------------------------------------------
 
-    def _move_to(self, index: int) -> None:
+    def _move_cursor_to(self, index: int) -> None:
         index = max(0, min(index, len(self._rows) - 1))
-        self._held = True
+        self._cursor_used = True
         if index != self.cursor:
             old, self.cursor = self.cursor, index
             self._refresh_line(old)
@@ -579,13 +611,13 @@ class FleetTable(SpanView, can_focus=True):
             self.scroll_to(y=self.cursor - page + 1, animate=False)
 
     def action_move(self, lines: int) -> None:
-        self._move_to(self.cursor + lines)
+        self._move_cursor_to(self.cursor + lines)
 
     def action_page(self, pages: int) -> None:
-        self._move_to(self.cursor + pages * max(1, self.body_height - 1))
+        self._move_cursor_to(self.cursor + pages * max(1, self.body_height - 1))
 
     def action_edge(self, bottom: bool) -> None:
-        self._move_to(len(self._rows) - 1 if bottom else 0)
+        self._move_cursor_to(len(self._rows) - 1 if bottom else 0)
 
     def action_sideways(self, steps: int) -> None:
         self.scroll_to(x=self.scroll_offset.x + steps * 10, animate=False, force=True)
@@ -594,14 +626,18 @@ class FleetTable(SpanView, can_focus=True):
 
     def _cell_at(self, x: int, y: int) -> tuple[int | None, str | None]:
         """Index of the row (-1 for the header) and key of the column at a point of the widget."""
-        pinned = self._places[0].x + self._places[0].width if self._places else 0
+        pinned = (
+            self._column_positions[0].x + self._column_positions[0].width
+            if self._column_positions
+            else 0
+        )
         if x > pinned:
             x += self.scroll_offset.x
         column = next(
             (
                 self.columns[place.column].key
-                for place in self._places
-                if place.x <= x < place.x + place.width + GAP
+                for place in self._column_positions
+                if place.x <= x < place.x + place.width + COLUMN_GAP
             ),
             None,
         )
@@ -617,35 +653,35 @@ class FleetTable(SpanView, can_focus=True):
         if index < 0:
             self.post_message(self.HeaderClicked(self, column))
             return
-        self._move_to(index)
+        self._move_cursor_to(index)
         key = self._rows[index].key
         self.post_message(self.CellClicked(self, key, column, event.chain > 1))
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
         index, column = self._cell_at(event.x, event.y)
         key = self._rows[index].key if index is not None and index >= 0 else None
-        self._hovered(key, column if key is not None else None)
+        self._set_hovered_cell(key, column if key is not None else None)
 
     def on_leave(self) -> None:
-        self._hovered(None, None)
+        self._set_hovered_cell(None, None)
 
-    def _hovered(self, key: Hashable | None, column: str | None) -> None:
-        if (key, column) != self._hover:
-            self._hover = (key, column)
+    def _set_hovered_cell(self, key: Hashable | None, column: str | None) -> None:
+        if (key, column) != self._hovered_cell:
+            self._hovered_cell = (key, column)
             self.post_message(self.CellHovered(self, key, column))
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         event.stop()
         event.prevent_default()
         self.scroll_to(y=self.scroll_offset.y + 3, animate=False)
-        self._keep_cursor_in_sight()
+        self._keep_cursor_visible()
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         event.stop()
         event.prevent_default()
         self.scroll_to(y=self.scroll_offset.y - 3, animate=False)
-        self._keep_cursor_in_sight()
+        self._keep_cursor_visible()
 
-    def _keep_cursor_in_sight(self) -> None:
+    def _keep_cursor_visible(self) -> None:
         top = self.scroll_offset.y
-        self._move_to(max(top, min(self.cursor, top + self.body_height - 1)))
+        self._move_cursor_to(max(top, min(self.cursor, top + self.body_height - 1)))

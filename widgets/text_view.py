@@ -8,27 +8,27 @@ from typing import NamedTuple
 from textual.geometry import Region, Size
 from textual.strip import Strip
 
-from widgets.styled_line import Line, SpanView, wrap
+from widgets.styled_line import Line, StyledLineView, wrap
 
 
 class Paragraph(NamedTuple):
     """A line that is wrapped to the width, its second and later lines indented."""
 
     line: Line = ()
-    hanging: int = 0
-    cut: bool = False
+    indent: int = 0
+    no_wrap: bool = False
     """Cut at the edge in place of wrapped (for tables)."""
-    whole: bool = False
+    keep_spans: bool = False
     """Broken between spans where that is possible."""
-    ref: str = ""
+    target: str = ""
     """What a click on it leads to; "" for nothing."""
 
 
-class Lines(SpanView, can_focus=True):
+class TextView(StyledLineView, can_focus=True):
     """Paragraphs, scrolled by keys and wheel."""
 
     DEFAULT_CSS = """
-    Lines {
+    TextView {
         height: 1fr;
         overflow-x: hidden;
         overflow-y: scroll;
@@ -40,7 +40,7 @@ class Lines(SpanView, can_focus=True):
         super().__init__(id=id, classes=classes)
         self._paragraphs: tuple[Paragraph, ...] = ()
         self._lines: list[Line] = []
-        self._wrapped_at = 0
+        self._wrapped_width = 0
 
     @property
     def lines(self) -> Sequence[Line]:
@@ -50,35 +50,35 @@ class Lines(SpanView, can_focus=True):
     def set_paragraphs(self, paragraphs: Sequence[Paragraph]) -> int:
         """Show the paragraphs; returns the number of lines that are drawn again."""
         self._paragraphs = tuple(paragraphs)
-        return self._arrange()
+        return self._update_lines()
 
-    def height_in(self, width: int, paragraphs: Sequence[Paragraph] | None = None) -> int:
+    def wrapped_height(self, width: int, paragraphs: Sequence[Paragraph] | None = None) -> int:
         """Lines that the paragraphs, or others than those shown, take in `width` cells."""
-        return len(self._wrap(width) if paragraphs is None else wrapped(paragraphs, width))
+        return len(self._wrap(width) if paragraphs is None else wrap_paragraphs(paragraphs, width))
 
     def _wrap(self, width: int) -> list[Line]:
-        return wrapped(self._paragraphs, width)
+        return wrap_paragraphs(self._paragraphs, width)
 
-    def ref_at(self, y: int) -> str:
+    def target_at(self, y: int) -> str:
         """What the paragraph on line `y` of the screen's part leads to."""
         at = self.scroll_offset.y + y
         for paragraph in self._paragraphs:
-            at -= len(wrapped((paragraph,), self._wrapped_at))
+            at -= len(wrap_paragraphs((paragraph,), self._wrapped_width))
             if at < 0:
-                return paragraph.ref
+                return paragraph.target
         return ""
 
-    def _arrange(self) -> int:
+    def _update_lines(self) -> int:
         width = self.inner_width
         if not width:
             # It is hidden. Shown again in the size that it had, it is not resized: the first line
             # that is drawn lays it out.
-            self._wrapped_at = 0
+            self._wrapped_width = 0
             self.refresh()
             return 0
         old, new = self._lines, self._wrap(width)
         self._lines = new
-        self._wrapped_at = width
+        self._wrapped_width = width
         if len(old) != len(new):
             self.virtual_size = Size(width, len(new))
         dirty = 0
@@ -93,27 +93,27 @@ class Lines(SpanView, can_focus=True):
         return dirty
 
     def on_resize(self) -> None:
-        if self.inner_width != self._wrapped_at:
-            self._arrange()
+        if self.inner_width != self._wrapped_width:
+            self._update_lines()
             self.refresh()
 
-    def catch_up(self) -> None:
+    def ensure_wrapped(self) -> None:
         """Lay the lines out where that was not possible when they were set."""
         width = self.inner_width
-        if not self._wrapped_at and width:
-            self._lines, self._wrapped_at = self._wrap(width), width
+        if not self._wrapped_width and width:
+            self._lines, self._wrapped_width = self._wrap(width), width
             self.virtual_size = Size(width, len(self._lines))
 
     def on_show(self) -> None:
-        self.catch_up()
+        self.ensure_wrapped()
 
     def render_line(self, y: int) -> Strip:
-        self.catch_up()
+        self.ensure_wrapped()
         index = self.scroll_offset.y + y
         style = self.rich_style
         if index >= len(self._lines):
             return Strip.blank(self.inner_width, style)
-        return self.strip(self._lines[index], self.inner_width, style)
+        return self.make_strip(self._lines[index], self.inner_width, style)
 
     def scroll_lines(self, lines: int) -> None:
         self.scroll_to(y=self.scroll_offset.y + lines, animate=False)
@@ -122,22 +122,22 @@ class Lines(SpanView, can_focus=True):
         self.scroll_lines(pages * max(1, self.size.height - 1))
 
 
-def wrapped(paragraphs: Sequence[Paragraph], width: int) -> list[Line]:
+def wrap_paragraphs(paragraphs: Sequence[Paragraph], width: int) -> list[Line]:
     """The lines that the paragraphs take in `width` cells."""
     lines: list[Line] = []
     for line, hanging, cut, whole, _ref in paragraphs:
         if line and not cut:
-            lines += wrap(line, width, hanging, whole=whole)
+            lines += wrap(line, width, hanging, keep_spans=whole)
         else:
             lines.append(line)
     return lines
 
 
-class Bar(SpanView):
+class StatusLine(StyledLineView):
     """One or a few lines that do not scroll, repainted where they differ."""
 
     DEFAULT_CSS = """
-    Bar { height: 1; overflow: hidden hidden; }
+    StatusLine { height: 1; overflow: hidden hidden; }
     """
     can_focus = False
 
@@ -156,11 +156,11 @@ class Bar(SpanView):
             if old[y : y + 1] != lines[y : y + 1]:
                 self.refresh(Region(0, y, self.inner_width, 1))
 
-    def set_text(self, line: Line, most: int, hanging: int = 0) -> None:
+    def set_text(self, line: Line, max_lines: int, indent: int = 0) -> None:
         """Show one line of text, wrapped to as many lines as it needs, at most `most`; nothing is
         shown, and no room taken, where it is empty."""
         width = self.inner_width or self.app.size.width
-        lines = wrap(line, max(width - 1, 1), hanging)[:most] if line else []
+        lines = wrap(line, max(width - 1, 1), indent)[:max_lines] if line else []
         self.display = bool(lines)
         if lines:
             self.styles.height = len(lines)
@@ -168,4 +168,4 @@ class Bar(SpanView):
 
     def render_line(self, y: int) -> Strip:
         line = self._lines[y] if y < len(self._lines) else ()
-        return self.strip(line, self.inner_width, self.rich_style)
+        return self.make_strip(line, self.inner_width, self.rich_style)

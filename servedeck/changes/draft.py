@@ -6,54 +6,56 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from servedeck.changes.form import COMMON
+from servedeck.changes.form_fields import COMMON_FIELDS
 from servedeck.serving.spec import validation
-from servedeck.serving.spec.env_file import holds_secret, looks_secret
-from servedeck.serving.spec.fields import as_text
-from servedeck.serving.spec.issues import Problem, error, warning
-from servedeck.serving.spec.spec import EnvVar, ServingSpec, parse
-from servedeck.serving.spec.templates import TEMPLATES, Template, find
+from servedeck.serving.spec.env_file import contains_secret, looks_secret
+from servedeck.serving.spec.fields import format_value
+from servedeck.serving.spec.issues import Issue, error, warning
+from servedeck.serving.spec.spec import EnvVar, ServingSpec, parse_spec
+from servedeck.serving.spec.templates import TEMPLATES, Template, find_template
 
-Row = dict[str, str]
+DraftRow = dict[str, str]
 """Texts of one volume (claim, mount_path, read_only) or one variable (name, value, source, ref,
 key); source is "" for a plain value, "secret" or "config_map". A line of an env file that could not
 be read is a variable too, so that it can be mended: source "line", the line as value, its number as
 ref, and what is wrong with it as key. A value that the draft's file did not keep is "" and
 has `NOT_KEPT` as key."""
 
-VOLUME = {"claim": "", "mount_path": "", "read_only": "false"}
-NOT_KEPT = "not kept"
+EMPTY_VOLUME = {"pvc": "", "mount_path": "", "read_only": "false"}
+VALUE_NOT_SAVED = "not kept"
 """Key of a variable whose plain value looks secret and so is not in the draft's file."""
 
-VARIABLE = {"name": "", "value": "", "source": "", "ref": "", "key": ""}
-LISTS = {"volumes": VOLUME, "env": VARIABLE, "transformer.env": VARIABLE}
+EMPTY_VARIABLE = {"name": "", "value": "", "source": "", "ref": "", "key": ""}
+LIST_FIELDS = {"volumes": EMPTY_VOLUME, "env": EMPTY_VARIABLE, "transformer.env": EMPTY_VARIABLE}
 """Fields that hold rows, each with an empty row."""
 
 
 class Draft:
     """Texts of all fields by path ("name", "settings.model"), and the rows of lists."""
 
-    def __init__(self, template: str = "", project: str = "") -> None:
-        self.texts: dict[str, str] = {field.name: as_text(field.default) for field in COMMON}
-        self.rows: dict[str, list[Row]] = {path: [] for path in LISTS}
-        self.texts["project"] = project
-        self.lost: frozenset[str] = frozenset()
+    def __init__(self, template: str = "", namespace: str = "") -> None:
+        self.texts: dict[str, str] = {
+            field.name: format_value(field.default) for field in COMMON_FIELDS
+        }
+        self.rows: dict[str, list[DraftRow]] = {path: [] for path in LIST_FIELDS}
+        self.texts["namespace"] = namespace
+        self.omitted_secrets: frozenset[str] = frozenset()
         """Texts that the draft's file did not keep, as they hold something that looks secret."""
         self.step = 1
         """The step of the form that it was left in."""
-        self.field = ""
+        self.focused_field = ""
         """The field that had the focus then, "" for none."""
-        self.choose_template(template or next(iter(TEMPLATES)))
+        self.set_template(template or next(iter(TEMPLATES)))
 
     @property
     def template(self) -> Template:
         """The template chosen; the first one where the text names none."""
-        return find(self.texts["template"]) or next(iter(TEMPLATES.values()))
+        return find_template(self.texts["template"]) or next(iter(TEMPLATES.values()))
 
-    def choose_template(self, name: str) -> None:
+    def set_template(self, name: str) -> None:
         """Take another template. What it proposes (image, accelerator) replaces only what the
         last one proposed; texts of fields that both have stay."""
-        before = find(self.texts.get("template", ""))
+        before = find_template(self.texts.get("template", ""))
         self.texts["template"] = name
         after = self.template
         for path in ("image", "accelerator"):
@@ -61,7 +63,7 @@ class Draft:
             if self.texts[path] in ("", proposed):
                 self.texts[path] = getattr(after, path)
         for field in after.fields:
-            self.texts.setdefault(f"settings.{field.name}", as_text(field.default))
+            self.texts.setdefault(f"settings.{field.name}", format_value(field.default))
 
     @property
     def has_transformer(self) -> bool:
@@ -72,7 +74,7 @@ class Draft:
 
     # -- to and from a spec ---------------------------------------------------------------------
 
-    def document(self) -> dict[str, Any]:
+    def to_document(self) -> dict[str, Any]:
         """The mapping that `servedeck.serving.spec.spec.parse` reads; only the chosen template's
         settings are in it."""
         texts = self.texts
@@ -80,25 +82,25 @@ class Draft:
         document: dict[str, Any] = {path: text for path, text in texts.items() if "." not in path}
         document["settings"] = settings
         document["volumes"] = [
-            {key: row[key] for key in ("claim", "mount_path", "read_only")}
+            {key: row[key] for key in ("pvc", "mount_path", "read_only")}
             for row in self.rows["volumes"]
         ]
-        document["env"] = [_variable(row) for row in self.rows["env"]]
+        document["env"] = [_env_var_document(row) for row in self.rows["env"]]
         if self.has_transformer:
             document["transformer"] = {
                 "image": texts["transformer.image"],
                 "port": texts["transformer.port"],
                 "command": texts["transformer.command"],
-                "env": [_variable(row) for row in self.rows["transformer.env"]],
+                "env": [_env_var_document(row) for row in self.rows["transformer.env"]],
             }
         return document
 
-    def check(self) -> tuple[ServingSpec | None, list[Problem]]:
+    def validate(self) -> tuple[ServingSpec | None, list[Issue]]:
         """The spec, or None where a field cannot be read, and everything that is wrong or doubtful.
 
         Fields that cannot be read do not keep the others from being checked.
         """
-        spec, found = self._check()
+        spec, found = self._validate_spec()
         unread = {
             f"{path}.{at}": row
             for path in ("env", "transformer.env")
@@ -106,58 +108,58 @@ class Draft:
             if row["source"] == "line"
         }
         return spec, [
-            *(one for one in found if not any(_touches(one.field, path) for path in unread)),
+            *(one for one in found if not any(_overlaps(one.field, path) for path in unread)),
             *(error(path, f"Line {row['ref']}: {row['key']}") for path, row in unread.items()),
-            *self._lost(),
+            *self._omitted_secret_issues(),
         ]
 
-    def _lost(self) -> Iterator[Problem]:
+    def _omitted_secret_issues(self) -> Iterator[Issue]:
         """What the draft's file did not keep and nobody entered again."""
         why = "It looks secret, so it was not kept in the draft: enter it again"
         for path in ("env", "transformer.env"):
             for at, row in enumerate(self.rows[path]):
-                if not row["source"] and row["key"] == NOT_KEPT and not row["value"]:
+                if not row["source"] and row["key"] == VALUE_NOT_SAVED and not row["value"]:
                     yield error(f"{path}.{at}.value", f"{why}, or remove the variable.")
-        for path in sorted(self.lost):
+        for path in sorted(self.omitted_secrets):
             if not self.texts.get(path):
                 yield warning(path, f"{why}.")
 
-    def _check(self) -> tuple[ServingSpec | None, list[Problem]]:
-        document = self.document()
-        spec, unreadable = parse(document)
+    def _validate_spec(self) -> tuple[ServingSpec | None, list[Issue]]:
+        document = self.to_document()
+        spec, unreadable = parse_spec(document)
         if spec is not None:
-            return spec, validation.problems(spec)
+            return spec, validation.validate(spec)
         wrong = {problem.field for problem in unreadable}
-        rest, _ = parse(_without(document, wrong))
-        found = validation.problems(rest) if rest is not None else []
+        rest, _ = parse_spec(_without_fields(document, wrong))
+        found = validation.validate(rest) if rest is not None else []
         return None, [
             *unreadable,
-            *(problem for problem in found if not any(_touches(problem.field, w) for w in wrong)),
+            *(problem for problem in found if not any(_overlaps(problem.field, w) for w in wrong)),
         ]
 
     @classmethod
-    def of(cls, spec: ServingSpec) -> Draft:
+    def from_spec(cls, spec: ServingSpec) -> Draft:
         """A draft that reads as `spec`."""
-        draft = cls(spec.template, spec.project)
-        for field in COMMON:
+        draft = cls(spec.template, spec.namespace)
+        for field in COMMON_FIELDS:
             if "." not in field.name:
-                draft.texts[field.name] = as_text(getattr(spec, field.name))
+                draft.texts[field.name] = format_value(getattr(spec, field.name))
         for name, value in spec.settings.items():
-            draft.texts[f"settings.{name}"] = as_text(value)
+            draft.texts[f"settings.{name}"] = format_value(value)
         draft.rows["volumes"] = [
             {
-                "claim": volume.claim,
+                "pvc": volume.pvc,
                 "mount_path": volume.mount_path,
-                "read_only": as_text(volume.read_only),
+                "read_only": format_value(volume.read_only),
             }
             for volume in spec.volumes
         ]
-        draft.rows["env"] = [_row(one) for one in spec.env]
+        draft.rows["env"] = [_env_var_row(one) for one in spec.env]
         if spec.transformer:
             draft.texts["transformer.image"] = spec.transformer.image
-            draft.texts["transformer.port"] = as_text(spec.transformer.port)
-            draft.texts["transformer.command"] = as_text(spec.transformer.command)
-            draft.rows["transformer.env"] = [_row(one) for one in spec.transformer.env]
+            draft.texts["transformer.port"] = format_value(spec.transformer.port)
+            draft.texts["transformer.command"] = format_value(spec.transformer.command)
+            draft.rows["transformer.env"] = [_env_var_row(one) for one in spec.transformer.env]
         for path in ("readiness_path", "liveness_path"):
             if (value := getattr(spec, path)) is not None:
                 draft.texts[path] = value
@@ -165,19 +167,19 @@ class Draft:
 
     # -- to and from a file ---------------------------------------------------------------------
 
-    def dump(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """All that was typed."""
         return {"texts": dict(self.texts), "rows": copy.deepcopy(self.rows)}
 
-    def saved(self) -> dict[str, Any]:
+    def to_saved_dict(self) -> dict[str, Any]:
         """What a file may keep: all that was typed but for what looks secret, and where the form
         was left."""
-        texts = {path: "" if holds_secret(text) else text for path, text in self.texts.items()}
+        texts = {path: "" if contains_secret(text) else text for path, text in self.texts.items()}
         lost = {path for path, text in self.texts.items() if text and not texts[path]} | {
-            path for path in self.lost if not texts.get(path)
+            path for path in self.omitted_secrets if not texts.get(path)
         }
         rows = {
-            path: [_without_secret(row) if path != "volumes" else dict(row) for row in rows]
+            path: [_omit_secret(row) if path != "volumes" else dict(row) for row in rows]
             for path, rows in self.rows.items()
         }
         return {
@@ -185,26 +187,26 @@ class Draft:
             "rows": rows,
             "lost": sorted(lost),
             "step": self.step,
-            "field": self.field,
+            "field": self.focused_field,
         }
 
     @classmethod
-    def load(cls, saved: object) -> Draft:
+    def from_saved_dict(cls, data: object) -> Draft:
         """A draft from `saved`; what is damaged or of another version falls back to defaults."""
         draft = cls()
-        if not isinstance(saved, Mapping):
+        if not isinstance(data, Mapping):
             return draft
-        texts, rows, lost = saved.get("texts"), saved.get("rows"), saved.get("lost")
+        texts, rows, lost = data.get("texts"), data.get("rows"), data.get("lost")
         if isinstance(lost, list):
-            draft.lost = frozenset(path for path in lost if isinstance(path, str))
-        if saved.get("step") in (1, 2, 3) and isinstance(saved.get("field", ""), str):
-            draft.step, draft.field = int(saved["step"]), saved.get("field", "")
+            draft.omitted_secrets = frozenset(path for path in lost if isinstance(path, str))
+        if data.get("step") in (1, 2, 3) and isinstance(data.get("field", ""), str):
+            draft.step, draft.focused_field = int(data["step"]), data.get("field", "")
         if isinstance(texts, Mapping):
             given = {k: v for k, v in texts.items() if isinstance(k, str) and isinstance(v, str)}
             draft.texts.update(given)
-            draft.choose_template(draft.texts["template"])
+            draft.set_template(draft.texts["template"])
         if isinstance(rows, Mapping):
-            for path, empty in LISTS.items():
+            for path, empty in LIST_FIELDS.items():
                 entries = rows.get(path)
                 draft.rows[path] = [
                     {key: str(entry.get(key, default)) for key, default in empty.items()}
@@ -214,12 +216,12 @@ class Draft:
         return draft
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Draft) and self.dump() == other.dump()
+        return isinstance(other, Draft) and self.to_dict() == other.to_dict()
 
     __hash__ = None  # type: ignore[assignment]
 
 
-def _variable(row: Row) -> dict[str, Any]:
+def _env_var_document(row: DraftRow) -> dict[str, Any]:
     if row["source"] == "line":
         return {"name": row["value"]}
     if row["source"]:
@@ -227,37 +229,39 @@ def _variable(row: Row) -> dict[str, Any]:
     return {"name": row["name"], "value": row["value"]}
 
 
-def _without_secret(row: Row) -> Row:
+def _omit_secret(row: DraftRow) -> DraftRow:
     """The variable as a file may keep it."""
-    if row["source"] == "line" and (holds_secret(row["value"]) or looks_secret(*_halves(row))):
+    if row["source"] == "line" and (
+        contains_secret(row["value"]) or looks_secret(*_split_assignment(row))
+    ):
         message = "It looks secret, so it was not kept in the draft: enter it again."
         return {**row, "value": "", "key": message}
     if not row["source"] and row["value"]:
         name, value = row["name"], row["value"]
-        if looks_secret(name, value) or holds_secret(value):
-            return {**row, "value": "", "key": NOT_KEPT}
+        if looks_secret(name, value) or contains_secret(value):
+            return {**row, "value": "", "key": VALUE_NOT_SAVED}
     return dict(row)
 
 
-def _halves(row: Row) -> tuple[str, str]:
+def _split_assignment(row: DraftRow) -> tuple[str, str]:
     """Name and value of a line that could not be read, as far as it has them."""
     name, _, value = row["value"].partition("=")
     return name, value
 
 
-def _row(one: EnvVar) -> Row:
-    row = {**VARIABLE, "name": one.name, "value": one.value}
-    for source, ref in (("secret", one.secret), ("config_map", one.config_map)):
+def _env_var_row(env_var: EnvVar) -> DraftRow:
+    row = {**EMPTY_VARIABLE, "name": env_var.name, "value": env_var.value}
+    for source, ref in (("secret", env_var.secret), ("config_map", env_var.config_map)):
         if ref is not None:
             row |= {"source": source, "ref": ref.name, "key": ref.key}
     return row
 
 
-def _touches(field: str, other: str) -> bool:
+def _overlaps(field: str, other: str) -> bool:
     return field == other or field.startswith(f"{other}.") or other.startswith(f"{field}.")
 
 
-def _without(document: dict[str, Any], paths: set[str]) -> dict[str, Any]:
+def _without_fields(document: dict[str, Any], paths: set[str]) -> dict[str, Any]:
     """The document with the fields at `paths` at their defaults; of a list, the whole row goes."""
     rest = copy.deepcopy(document)
     for path in sorted(paths, reverse=True):  # later rows first, so that indexes stay true

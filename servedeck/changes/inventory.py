@@ -9,35 +9,35 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from servedeck.cluster.http.connection import Connection
-from servedeck.cluster.watch.kinds import NAMESPACES, NODES, Kind
-from servedeck.cluster.watch.reflector import Phase, Reflector
+from servedeck.cluster.watch.kinds import NAMESPACES, NODES, ResourceKind
+from servedeck.cluster.watch.reflector import Reflector, ReflectorPhase
 from servedeck.serving.capacity import (
-    Amounts,
-    Fit,
-    NodeRoom,
-    RequestingPod,
-    Supply,
-    fit,
-    rooms,
-    supplies,
+    AcceleratorCapacity,
+    NodeCapacity,
+    PodRequests,
+    ResourceList,
+    SchedulingResult,
+    accelerator_capacities,
+    node_capacities,
+    simulate_scheduling,
 )
 from servedeck.serving.objects.records import Namespace, Node
-from servedeck.serving.pvcs import Claim, PersistentVolumeClaim, claims
+from servedeck.serving.pvcs import PersistentVolumeClaim, Pvc, pvcs
 
-REQUESTING_PODS = Kind(
+ACTIVE_PODS = ResourceKind(
     "pods",
     "",
     "v1",
-    RequestingPod,
+    PodRequests,
     # Ended Pods hold nothing, and a cluster that runs Jobs is full of them.
     field_selector="status.phase!=Succeeded,status.phase!=Failed",
 )
-CLAIMS = Kind("persistentvolumeclaims", "", "v1", PersistentVolumeClaim)
+PVCS = ResourceKind("persistentvolumeclaims", "", "v1", PersistentVolumeClaim)
 
-_ANSWERED = (Phase.LIVE, Phase.FORBIDDEN, Phase.MISSING)
+_ANSWERED_PHASES = (ReflectorPhase.LIVE, ReflectorPhase.FORBIDDEN, ReflectorPhase.MISSING)
 
 
-class Surroundings:
+class ClusterInventory:
     """Nodes, the Pods on them, claims and namespaces; each may be unknown, where it may not be
     read. Pods and claims of all namespaces where that is allowed, of `namespace` otherwise.
 
@@ -52,31 +52,37 @@ class Surroundings:
     ) -> None:
         self._on_change = on_change
         self._changed = asyncio.Event()
-        self._nodes = self._reflector(connection, NODES, None)
-        self._namespaces = self._reflector(connection, NAMESPACES, None)
-        self._pods = self._reflector(connection, REQUESTING_PODS, None)
-        self._claims = self._reflector(connection, CLAIMS, None)
-        self._own_claims = self._reflector(connection, CLAIMS, namespace)
+        self._nodes = self._make_reflector(connection, NODES, None)
+        self._namespaces = self._make_reflector(connection, NAMESPACES, None)
+        self._pods = self._make_reflector(connection, ACTIVE_PODS, None)
+        self._all_pvcs = self._make_reflector(connection, PVCS, None)
+        self._namespace_pvcs = self._make_reflector(connection, PVCS, namespace)
         self._namespace = namespace
         self._tasks: list[asyncio.Task[None]] = []
-        self._rooms: list[NodeRoom] | None = None
+        self._node_capacities: list[NodeCapacity] | None = None
 
-    def _reflector(self, connection: Connection, kind: Kind, namespace: str | None) -> Reflector:
+    def _make_reflector(
+        self, connection: Connection, kind: ResourceKind, namespace: str | None
+    ) -> Reflector:
         return Reflector(
-            connection, kind, namespace, lambda _: self._note(), lambda _: self._note()
+            connection,
+            kind,
+            namespace,
+            lambda _: self._handle_change(),
+            lambda _: self._handle_change(),
         )
 
     def start(self, *, nodes_only: bool = False) -> None:
         """Begin to watch, or only nodes and the Pods on them. Needs a running event loop."""
-        others = () if nodes_only else (self._namespaces, self._claims)
+        others = () if nodes_only else (self._namespaces, self._all_pvcs)
         for reflector in (self._nodes, self._pods, *others):
             self._tasks.append(asyncio.create_task(reflector.run()))
 
-    async def known(self, limit: float = 10.0) -> None:
+    async def wait_until_listed(self, limit: float = 10.0) -> None:
         """Wait until each kind was listed or refused, at most `limit` seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limit):
-                while not all(_answered(one) for one in self._watched()):
+                while not all(_has_answered(one) for one in self._active_reflectors()):
                     self._changed.clear()
                     await self._changed.wait()
 
@@ -86,75 +92,81 @@ class Surroundings:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
 
-    def _note(self) -> None:
-        self._rooms = None
-        if self._claims.phase is Phase.FORBIDDEN and len(self._tasks) == 4:
+    def _handle_change(self) -> None:
+        self._node_capacities = None
+        if self._all_pvcs.phase is ReflectorPhase.FORBIDDEN and len(self._tasks) == 4:
             # Not in all namespaces; perhaps in ours.
-            self._tasks.append(asyncio.create_task(self._own_claims.run()))
+            self._tasks.append(asyncio.create_task(self._namespace_pvcs.run()))
         self._changed.set()
         self._on_change()
 
-    def _watched(self) -> Iterable[Reflector]:
+    def _active_reflectors(self) -> Iterable[Reflector]:
         yield from (self._nodes, self._namespaces, self._pods)
-        yield self._own_claims if self._claims.phase is Phase.FORBIDDEN else self._claims
+        yield (
+            self._namespace_pvcs
+            if self._all_pvcs.phase is ReflectorPhase.FORBIDDEN
+            else self._all_pvcs
+        )
 
     # -- answers --------------------------------------------------------------------------------
 
     @property
-    def missing(self) -> tuple[str, ...]:
+    def unavailable_reasons(self) -> tuple[str, ...]:
         """What may not be read, and what for, in sentences."""
         wanted = {
             id(self._nodes): "Which nodes have free accelerators is not known",
             id(self._pods): "How much of the nodes is in use is not known",
             id(self._namespaces): "Which namespaces there are is not known",
-            id(self._own_claims): "Which PVCs there are is not known",
+            id(self._namespace_pvcs): "Which PVCs there are is not known",
         }
         return tuple(
             f"{wanted[id(one)]}: {one.error}"
-            for one in self._watched()
-            if one.phase is Phase.FORBIDDEN
+            for one in self._active_reflectors()
+            if one.phase is ReflectorPhase.FORBIDDEN
         )
 
-    def rooms(self) -> list[NodeRoom] | None:
+    def node_capacities(self) -> list[NodeCapacity] | None:
         """Room on each node; None where nodes or Pods are not known."""
         if not (self._nodes.synced and self._pods.synced):
             return None
-        if self._rooms is None:
-            nodes = cast(Iterable[Node], self._nodes.store.values())
-            pods = cast(Iterable[RequestingPod], self._pods.store.values())
-            self._rooms = rooms(sorted(nodes, key=lambda node: node.metadata.name), pods)
-        return self._rooms
+        if self._node_capacities is None:
+            nodes = cast(Iterable[Node], self._nodes.records.values())
+            pods = cast(Iterable[PodRequests], self._pods.records.values())
+            self._node_capacities = node_capacities(
+                sorted(nodes, key=lambda node: node.metadata.name), pods
+            )
+        return self._node_capacities
 
-    def supplies(self) -> list[Supply] | None:
+    def accelerator_capacities(self) -> list[AcceleratorCapacity] | None:
         """Accelerators of the cluster, kind by kind; None where they are not known."""
-        room = self.rooms()
-        return None if room is None else supplies(room)
+        room = self.node_capacities()
+        return None if room is None else accelerator_capacities(room)
 
-    def fit(
-        self, asked: Amounts, replicas: int, tolerations: Sequence[Mapping[str, Any]] = ()
-    ) -> Fit | None:
+    def check_scheduling(
+        self, requests: ResourceList, replicas: int, tolerations: Sequence[Mapping[str, Any]] = ()
+    ) -> SchedulingResult | None:
         """Whether the nodes could host `replicas` Pods now; None where that is not known."""
-        room = self.rooms()
-        return None if room is None else fit(asked, replicas, room, tolerations)
+        room = self.node_capacities()
+        return None if room is None else simulate_scheduling(requests, replicas, room, tolerations)
 
-    def claims(self, project: str) -> dict[str, Claim] | None:
-        """Claims of a project by name, with their users where Pods are known; None where claims
+    def pvcs(self, namespace: str) -> dict[str, Pvc] | None:
+        """Claims of a namespace by name, with their users where Pods are known; None where claims
         are not known."""
-        source = self._claims if self._claims.synced else self._own_claims
-        if not source.synced or (source is self._own_claims and project != self._namespace):
+        source = self._all_pvcs if self._all_pvcs.synced else self._namespace_pvcs
+        if not source.synced or (source is self._namespace_pvcs and namespace != self._namespace):
             return None
-        records = cast(Iterable[PersistentVolumeClaim], source.store.values())
-        pods = cast(Iterable[RequestingPod], self._pods.store.values())
-        own = [one for one in records if one.metadata.namespace == project]
-        return {one.name: one for one in claims(own, pods)}
+        records = cast(Iterable[PersistentVolumeClaim], source.records.values())
+        pods = cast(Iterable[PodRequests], self._pods.records.values())
+        own = [one for one in records if one.metadata.namespace == namespace]
+        return {one.name: one for one in pvcs(own, pods)}
 
-    def projects(self) -> list[str] | None:
+    def namespaces(self) -> list[str] | None:
         """Names of all namespaces; None where they are not known."""
         if not self._namespaces.synced:
             return None
-        names = cast(Iterable[Namespace], self._namespaces.store.values())
+        names = cast(Iterable[Namespace], self._namespaces.records.values())
         return sorted(one.metadata.name for one in names)
 
 
-def _answered(reflector: Reflector) -> bool:
-    return reflector.synced or reflector.phase in _ANSWERED
+def _has_answered(reflector: Reflector) -> bool:
+    return reflector.synced or reflector.phase in _ANSWERED_PHASES

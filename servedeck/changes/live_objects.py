@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from servedeck.cluster.apply import Place
+from servedeck.cluster.apply import ObjectRef
 from servedeck.cluster.http.connection import Connection
-from servedeck.cluster.http.errors import AnswerError, ApiError
+from servedeck.cluster.http.errors import ApiError, InvalidResponseError
 
-_PARTS = (
+_RELATED_KINDS = (
     ("v1", "Service"),
     ("gateway.networking.k8s.io/v1", "HTTPRoute"),
     ("networking.istio.io/v1", "VirtualService"),
@@ -16,19 +16,21 @@ _PARTS = (
 )
 
 
-async def stored(connection: Connection, namespace: str, name: str) -> list[dict[str, Any]]:
+async def fetch_live_objects(
+    connection: Connection, namespace: str, name: str
+) -> list[dict[str, Any]]:
     """Deployment, Service and route of a serving, as decoded JSON; [] where there is no Deployment.
 
     Parts that do not exist or may not be read are left out. Raises ClusterError where the
     Deployment cannot be asked for.
     """
-    deployment = await _get(connection, Place("apps/v1", "Deployment", namespace, name))
+    deployment = await _get_object(connection, ObjectRef("apps/v1", "Deployment", namespace, name))
     if deployment is None:
         return []
     found = [deployment]
-    for api_version, kind in _PARTS:
+    for api_version, kind in _RELATED_KINDS:
         try:
-            part = await _get(connection, Place(api_version, kind, namespace, name))
+            part = await _get_object(connection, ObjectRef(api_version, kind, namespace, name))
         except ApiError as error:
             if error.code != 403:
                 raise
@@ -38,15 +40,15 @@ async def stored(connection: Connection, namespace: str, name: str) -> list[dict
     return found
 
 
-async def _get(connection: Connection, place: Place) -> dict[str, Any] | None:
+async def _get_object(connection: Connection, ref: ObjectRef) -> dict[str, Any] | None:
     try:
-        found = await connection.get_json(place.path)
+        found = await connection.get_json(ref.path)
     except ApiError as error:
         if error.code == 404:
             return None
         raise
-    if found.get("kind") != place.kind:
-        raise AnswerError(
-            f"The server answered with something that is no {place.kind}; is it a Kubernetes API?"
+    if found.get("kind") != ref.kind:
+        raise InvalidResponseError(
+            f"The server answered with something that is no {ref.kind}; is it a Kubernetes API?"
         )
     return found

@@ -7,142 +7,157 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from servedeck.changes.inventory import Surroundings
+from servedeck.changes.inventory import ClusterInventory
 from servedeck.cluster import apply
-from servedeck.cluster.apply import Action, Owner, Place, Preview, Refusal, Why
+from servedeck.cluster.apply import (
+    ObjectRef,
+    Ownership,
+    Preview,
+    PreviewAction,
+    Refusal,
+    RefusalReason,
+)
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError
 from servedeck.serving import pvcs
-from servedeck.serving.capacity import pod_requests
+from servedeck.serving.capacity import scheduling_requirements
 from servedeck.serving.objects import manifests
-from servedeck.serving.objects.manifests import Object, Shape
+from servedeck.serving.objects.manifests import ImmutableFields, JsonObject
 from servedeck.serving.objects.routes import Platform
 from servedeck.serving.spec import validation
-from servedeck.serving.spec.issues import Problem, error, errors, warning
+from servedeck.serving.spec.issues import Issue, error, errors, warning
 from servedeck.serving.spec.spec import EnvVar, KeyRef, ServingSpec
 
-_FIELD_OF = {Why.TAKEN: "name", Why.NAMESPACE: "project", Why.QUOTA: "replicas"}
+_FIELD_BY_REASON = {
+    RefusalReason.ALREADY_EXISTS: "name",
+    RefusalReason.NAMESPACE_NOT_FOUND: "namespace",
+    RefusalReason.QUOTA: "replicas",
+}
 """Field of the form that mends each kind of refusal, where there is one."""
 
-_PREVIEWED = re.compile(r'^pods? "[^"]*" is (?:forbidden|invalid): ', re.IGNORECASE)
+_PREVIEW_POD_PATTERN = re.compile(r'^pods? "[^"]*" is (?:forbidden|invalid): ', re.IGNORECASE)
 """How the API server begins, with the name that the Pod of `preview_pod` got."""
 
 
 @dataclass(frozen=True, slots=True)
-class Review:
+class ChangePlan:
     spec: ServingSpec
-    manifests: tuple[Object, ...]
-    problems: tuple[Problem, ...]
+    manifests: tuple[JsonObject, ...]
+    issues: tuple[Issue, ...]
     """Errors and warnings, each at the field that mends it; "" for none."""
-    taken: tuple[Owner, ...]
+    existing_objects: tuple[Ownership, ...]
     """Objects of these names that exist already."""
     previews: tuple[Preview, ...]
-    capacity: str
+    scheduling_summary: str
     """Whether the nodes could host it now, in a sentence; "" where they may not be read."""
-    unknown: tuple[str, ...]
+    unchecked: tuple[str, ...]
     """What could not be asked, and why, in sentences."""
 
     @property
-    def errors(self) -> list[Problem]:
-        return errors(self.problems)
+    def errors(self) -> list[Issue]:
+        return errors(self.issues)
 
     @property
     def can_deploy(self) -> bool:
         return not self.errors
 
 
-async def review(
+async def make_plan(
     connection: Connection,
     spec: ServingSpec,
     platform: Platform,
-    surroundings: Surroundings,
+    inventory: ClusterInventory,
     *,
     create: bool = True,
-    shape: Shape | None = None,
-    own: Collection[Place] = (),
+    immutable_fields: ImmutableFields | None = None,
+    own_objects: Collection[ObjectRef] = (),
     force: bool = False,
-) -> Review:
+) -> ChangePlan:
     """Ask everyone. With `create`, a name that is taken is an error; without, it is a change
     to the objects there, whose `shape` is kept. `own` are objects that an attempt before this one
     made: they are changed, not taken. With `force`, fields that others own are taken over.
 
     Raises ClusterError only where the API server cannot be reached.
     """
-    objects = manifests.build(spec, platform, shape)
-    own_problems = validation.problems(spec)
+    objects = manifests.build_manifests(spec, platform, immutable_fields)
+    own_problems = validation.validate(spec)
     problems = [*own_problems]
-    if platform.problem:
-        problems.append(warning("", platform.problem))
-    unknown = list(surroundings.missing)
-    known = surroundings.claims(spec.project)
+    if platform.issue:
+        problems.append(warning("", platform.issue))
+    unknown = list(inventory.unavailable_reasons)
+    known = inventory.pvcs(spec.namespace)
     if known is not None:
-        problems += pvcs.problems(spec, known)
+        problems += pvcs.validate_pvcs(spec, known)
     previews: tuple[Preview, ...] = ()
-    taken: tuple[Owner, ...] = ()
+    taken: tuple[Ownership, ...] = ()
     # Whatever else is missing: a name that is taken, say, is known at once.
     if not errors(own_problems):
-        stored = await apply.taken(connection, objects)
-        taken = tuple(owner for owner in stored if owner.place not in own)
+        stored = await apply.find_existing(connection, objects)
+        taken = tuple(owner for owner in stored if owner.ref not in own_objects)
         asked_for = objects
         if create:
-            problems += [error("name", _taken(owner)) for owner in taken]
-            places = {owner.place for owner in taken}
-            asked_for = [one for one in objects if Place.of(one) not in places]
+            problems += [error("name", _already_exists_message(owner)) for owner in taken]
+            places = {owner.ref for owner in taken}
+            asked_for = [one for one in objects if ObjectRef.from_manifest(one) not in places]
         previews = await apply.preview(connection, asked_for, force=force)
         refusals = [one.refusal for one in previews if one.refusal]
         # What changes nothing makes no Pod, so that a full quota is no obstacle to it.
-        changing = any(one.action is not Action.UNCHANGED for one in previews)
+        changing = any(one.action is not PreviewAction.UNCHANGED for one in previews)
         if not refusals and spec.replicas and changing:
             pod = await apply.preview_pod(connection, objects[0])
-            refusals += [_of_all_pods(pod, spec.name)] if pod else []
-        problems += [_problem(refused) for refused in dict.fromkeys(refusals)]
-        missing, unasked = await _missing_references(connection, spec)
+            refusals += [_generalize_pod_refusal(pod, spec.name)] if pod else []
+        problems += [_refusal_issue(refused) for refused in dict.fromkeys(refusals)]
+        missing, unasked = await _find_missing_references(connection, spec)
         problems += missing
         unknown += unasked
-    asked, tolerations = pod_requests(objects[0])
-    capacity = surroundings.fit(asked, spec.replicas, tolerations)
-    return Review(
+    asked, tolerations = scheduling_requirements(objects[0])
+    capacity = inventory.check_scheduling(asked, spec.replicas, tolerations)
+    return ChangePlan(
         spec,
         tuple(objects),
         tuple(problems),
         taken,
         previews,
-        capacity.sentence if capacity else "",
+        capacity.summary if capacity else "",
         tuple(unknown),
     )
 
 
-def _taken(owner: Owner) -> str:
-    whose = "servedeck" if owner.ours else ", ".join(owner.managers) or "somebody else"
-    return f"{owner.place} exists already, made by {whose}; choose another name."
+def _already_exists_message(owner: Ownership) -> str:
+    whose = (
+        "servedeck" if owner.managed_by_servedeck else ", ".join(owner.managers) or "somebody else"
+    )
+    return f"{owner.ref} exists already, made by {whose}; choose another name."
 
 
-def _problem(refused: Refusal) -> Problem:
-    return error(_FIELD_OF.get(refused.why, ""), refused.message)
+def _refusal_issue(refusal: Refusal) -> Issue:
+    return error(_FIELD_BY_REASON.get(refusal.reason, ""), refusal.message)
 
 
-def _of_all_pods(refused: Refusal, name: str) -> Refusal:
+def _generalize_pod_refusal(refusal: Refusal, name: str) -> Refusal:
     """The refusal of the one Pod that was asked about, without the name that it had for that."""
-    message = _PREVIEWED.sub(f"Pods of {name} are refused: ", refused.message)
-    return replace(refused, message=message)
+    message = _PREVIEW_POD_PATTERN.sub(f"Pods of {name} are refused: ", refusal.message)
+    return replace(refusal, message=message)
 
 
-async def _missing_references(
+async def _find_missing_references(
     connection: Connection, spec: ServingSpec
-) -> tuple[list[Problem], list[str]]:
+) -> tuple[list[Issue], list[str]]:
     """Secrets, ConfigMaps and keys that variables name and that do not exist: a Pod would not
     start for them (CreateContainerConfigError). Only names of keys are looked at."""
-    found: list[Problem] = []
+    found: list[Issue] = []
     unasked: dict[str, None] = {}
     variables = [(f"env.{at}", one) for at, one in enumerate(spec.env)]
     if spec.transformer:
         variables += [(f"transformer.env.{at}", one) for at, one in enumerate(spec.transformer.env)]
     keys: dict[tuple[str, str], frozenset[str] | None] = {}
     for path, one in variables:
-        for kind, plural, ref in _references(one):
+        for kind, plural, ref in _key_references(one):
             if (plural, ref.name) not in keys:
                 try:
-                    keys[plural, ref.name] = await _keys(connection, spec.project, plural, ref.name)
+                    keys[plural, ref.name] = await _fetch_keys(
+                        connection, spec.namespace, plural, ref.name
+                    )
                 except ApiError as refused:
                     if refused.code != 404:
                         unasked[f"{kind} {ref.name} was not checked: {refused}"] = None
@@ -150,7 +165,9 @@ async def _missing_references(
                     keys[plural, ref.name] = None
             there = keys[plural, ref.name]
             if there is None:
-                sentence = f"Namespace {spec.project} has no {kind} {ref.name!r}; create it first."
+                sentence = (
+                    f"Namespace {spec.namespace} has no {kind} {ref.name!r}; create it first."
+                )
                 found.append(error(path, sentence))
             elif ref.key not in there:
                 sentence = f"{kind} {ref.name} has no key {ref.key!r}; correct it."
@@ -158,12 +175,14 @@ async def _missing_references(
     return found, list(unasked)
 
 
-def _references(one: EnvVar) -> list[tuple[str, str, KeyRef]]:
-    refs = [("Secret", "secrets", one.secret), ("ConfigMap", "configmaps", one.config_map)]
+def _key_references(env_var: EnvVar) -> list[tuple[str, str, KeyRef]]:
+    refs = [("Secret", "secrets", env_var.secret), ("ConfigMap", "configmaps", env_var.config_map)]
     return [(kind, plural, ref) for kind, plural, ref in refs if ref is not None]
 
 
-async def _keys(connection: Connection, namespace: str, plural: str, name: str) -> frozenset[str]:
+async def _fetch_keys(
+    connection: Connection, namespace: str, plural: str, name: str
+) -> frozenset[str]:
     stored = await connection.get_json(f"/api/v1/namespaces/{namespace}/{plural}/{name}")
     return frozenset(
         key

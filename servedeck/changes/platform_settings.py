@@ -9,10 +9,10 @@ from servedeck.config import Settings
 from servedeck.serving.objects.routes import Platform, RouteKind
 
 
-def platform_of(settings: Settings, has: Callable[[RouteKind], bool]) -> Platform:
+def build_platform(settings: Settings, is_available: Callable[[RouteKind], bool]) -> Platform:
     """The platform of new servings. `has` says whether the cluster knows a kind of route; where
     the settings name none, the first it knows is taken: HTTPRoute, VirtualService, Ingress."""
-    known = [kind for kind in RouteKind if has(kind)]
+    known = [kind for kind in RouteKind if is_available(kind)]
     route = RouteKind(settings.route) if settings.route else next(iter(known), RouteKind.INGRESS)
     return Platform(
         host=settings.endpoint_host,

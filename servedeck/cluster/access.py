@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 import msgspec
 
 from servedeck.cluster.http.connection import Connection
-from servedeck.cluster.http.errors import AnswerError, ClusterError, words
+from servedeck.cluster.http.errors import ClusterError, InvalidResponseError, clean_message
 
-_RULES = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
-_ACCESS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+_RULES_REVIEW_PATH = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
+_ACCESS_REVIEW_PATH = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
-class Decision(NamedTuple):
+class AccessDecision(NamedTuple):
     """True where the action is allowed, or where nobody knows."""
 
     allowed: bool
@@ -32,21 +32,21 @@ class Decision(NamedTuple):
         return self.allowed
 
 
-class _Rule(msgspec.Struct, rename="camel"):
+class _ResourceRule(msgspec.Struct, rename="camel"):
     verbs: list[str] | None = None
     api_groups: list[str] | None = None
     resources: list[str] | None = None
     resource_names: list[str] | None = None
 
-    def covers(self, verb: str, group: str, resource: str, name: str) -> bool:
+    def allows(self, verb: str, group: str, resource: str, name: str) -> bool:
         """Source: kubernetes pkg/apis/rbac/v1/evaluation_helpers.go."""
         subresource = resource.partition("/")[2]
         resources = self.resources or ()
         return (
-            _matches(verb, self.verbs)
-            and _matches(group, self.api_groups)
+            _rule_matches(verb, self.verbs)
+            and _rule_matches(group, self.api_groups)
             and (
-                _matches(resource, resources)
+                _rule_matches(resource, resources)
                 or bool(subresource and f"*/{subresource}" in resources)
             )
             and (not self.resource_names or name in self.resource_names)
@@ -54,11 +54,11 @@ class _Rule(msgspec.Struct, rename="camel"):
 
 
 class _RulesStatus(msgspec.Struct, rename="camel"):
-    resource_rules: list[_Rule] | None = None
+    resource_rules: list[_ResourceRule] | None = None
     incomplete: bool = False
 
 
-class _RulesReview(msgspec.Struct):
+class _SelfSubjectRulesReview(msgspec.Struct):
     status: _RulesStatus
 
 
@@ -67,17 +67,17 @@ class _AccessStatus(msgspec.Struct):
     reason: str = ""
 
 
-class _AccessReview(msgspec.Struct):
+class _SelfSubjectAccessReview(msgspec.Struct):
     status: _AccessStatus
 
 
-class _Rules(NamedTuple):
-    asked: float
-    rules: tuple[_Rule, ...]
+class _CachedRules(NamedTuple):
+    fetched_at: float
+    rules: tuple[_ResourceRule, ...]
     incomplete: bool
 
 
-class Access:
+class AccessChecker:
     """Answers of one connection, kept for `max_age` seconds.
 
     Resources are written as kubectl writes them: "pods", "deployments.apps". The namespace "" is
@@ -94,14 +94,14 @@ class Access:
         self._connection = connection
         self._max_age = max_age
         self._clock = clock
-        self._rules: dict[str, _Rules] = {}
-        self._single: dict[tuple[str, ...], tuple[float, Decision]] = {}
+        self._rules_by_namespace: dict[str, _CachedRules] = {}
+        self._decisions: dict[tuple[str, ...], tuple[float, AccessDecision]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
-        self.error = ""
+        self.last_error = ""
         """Why the last review failed; "" after one that did not."""
 
     @classmethod
-    async def review(cls, connection: Connection, namespace: str) -> Access:
+    async def load(cls, connection: Connection, namespace: str) -> AccessChecker:
         """Ask for all that we may do in `namespace`. Never fails: see `error`."""
         access = cls(connection)
         await access.refresh(namespace)
@@ -115,42 +115,46 @@ class Access:
         if not namespace:
             return  # rules are reviewed by namespace only
         async with self._locks.setdefault(namespace, asyncio.Lock()):
-            held = self._rules.get(namespace)
-            if held and self._clock() - held.asked < self._max_age:
+            held = self._rules_by_namespace.get(namespace)
+            if held and self._clock() - held.fetched_at < self._max_age:
                 return
             try:
-                status = (await self._ask(_RULES, {"namespace": namespace}, _RulesReview)).status
+                status = (
+                    await self._post_review(
+                        _RULES_REVIEW_PATH, {"namespace": namespace}, _SelfSubjectRulesReview
+                    )
+                ).status
             except ClusterError as error:
-                self.error = str(error)
+                self.last_error = str(error)
                 return
-            self.error = ""
-            self._rules[namespace] = _Rules(
+            self.last_error = ""
+            self._rules_by_namespace[namespace] = _CachedRules(
                 self._clock(), tuple(status.resource_rules or ()), status.incomplete
             )
 
-    def allowed(
+    def cached_decision(
         self, verb: str, resource: str, namespace: str, subresource: str = "", name: str = ""
-    ) -> Decision:
+    ) -> AccessDecision:
         """What is known so far, without asking."""
-        group, full = _split(resource, subresource)
-        if single := self._single.get((verb, group, full, namespace, name)):
+        group, full = _split_resource(resource, subresource)
+        if single := self._decisions.get((verb, group, full, namespace, name)):
             return single[1]
-        rules = self._rules.get(namespace)
+        rules = self._rules_by_namespace.get(namespace)
         if rules is None:
-            return Decision(True, self.error or "Not asked yet.", known=False)
-        if any(rule.covers(verb, group, full, name) for rule in rules.rules):
-            return Decision(True)
+            return AccessDecision(True, self.last_error or "Not asked yet.", known=False)
+        if any(rule.allows(verb, group, full, name) for rule in rules.rules):
+            return AccessDecision(True)
         if rules.incomplete:
-            return Decision(True, "The server does not list all rights.", known=False)
-        return _no(verb, group, full, namespace)
+            return AccessDecision(True, "The server does not list all rights.", known=False)
+        return _denied(verb, group, full, namespace)
 
     async def check(
         self, verb: str, resource: str, namespace: str, subresource: str = "", name: str = ""
-    ) -> Decision:
+    ) -> AccessDecision:
         """What the server says about one action, asked again once it is older than `max_age`."""
-        group, full = _split(resource, subresource)
+        group, full = _split_resource(resource, subresource)
         key = (verb, group, full, namespace, name)
-        held = self._single.get(key)
+        held = self._decisions.get(key)
         if held and self._clock() - held[0] < self._max_age:
             return held[1]
         attributes = {
@@ -162,36 +166,42 @@ class Access:
             "name": name,
         }
         try:
-            review = await self._ask(_ACCESS, {"resourceAttributes": attributes}, _AccessReview)
+            review = await self._post_review(
+                _ACCESS_REVIEW_PATH, {"resourceAttributes": attributes}, _SelfSubjectAccessReview
+            )
         except ClusterError as error:
-            return held[1] if held else Decision(True, str(error), known=False)
-        said = Decision(True) if review.status.allowed else _no(verb, group, full, namespace)
-        self._single[key] = (self._clock(), said)
+            return held[1] if held else AccessDecision(True, str(error), known=False)
+        said = (
+            AccessDecision(True) if review.status.allowed else _denied(verb, group, full, namespace)
+        )
+        self._decisions[key] = (self._clock(), said)
         return said
 
-    async def _ask(self, path: str, spec: dict[str, Any], answer: type[Any]) -> Any:
+    async def _post_review(self, path: str, spec: dict[str, Any], response_type: type[Any]) -> Any:
         response = await self._connection.request(
             "POST",
             path,
             body={
                 "apiVersion": "authorization.k8s.io/v1",
-                "kind": "SelfSubjectRulesReview" if path == _RULES else "SelfSubjectAccessReview",
+                "kind": "SelfSubjectRulesReview"
+                if path == _RULES_REVIEW_PATH
+                else "SelfSubjectAccessReview",
                 "spec": spec,
             },
         )
         try:
-            return msgspec.json.decode(response.body, type=answer)
+            return msgspec.json.decode(response.body, type=response_type)
         except (msgspec.DecodeError, ValueError) as error:
-            raise AnswerError(
+            raise InvalidResponseError(
                 f"The server's review of our rights cannot be read: {error}."
             ) from error
 
 
-def _matches(wanted: str, given: Any) -> bool:
-    return bool(given) and (wanted in given or "*" in given)
+def _rule_matches(requested: str, granted: Any) -> bool:
+    return bool(granted) and (requested in granted or "*" in granted)
 
 
-def _split(resource: str, subresource: str) -> tuple[str, str]:
+def _split_resource(resource: str, subresource: str) -> tuple[str, str]:
     """Group, and resource with its subresource as rules write it: "apps", "deployments/scale"."""
     resource, _, inner = resource.partition("/")
     plural, _, group = resource.partition(".")
@@ -199,8 +209,10 @@ def _split(resource: str, subresource: str) -> tuple[str, str]:
     return group, full
 
 
-def _no(verb: str, group: str, full: str, namespace: str) -> Decision:
-    plural, slash, subresource = full.partition("/")
+def _denied(verb: str, group: str, resource_path: str, namespace: str) -> AccessDecision:
+    plural, slash, subresource = resource_path.partition("/")
     resource = f"{plural}.{group}" if group else plural
     where = f" in namespace {namespace}" if namespace else " in the whole cluster"
-    return Decision(False, words(f"Needs {verb} on {resource}{slash}{subresource}{where}."))
+    return AccessDecision(
+        False, clean_message(f"Needs {verb} on {resource}{slash}{subresource}{where}.")
+    )

@@ -11,34 +11,34 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from servedeck.cluster.http.connection import Connection
-from servedeck.cluster.http.errors import ApiError, ClusterError, SlowError
-from servedeck.cluster.log_parsing import Position, Splitter
-from servedeck.cluster.watch.decode import Decoder
-from servedeck.serving.objects.records import ContainerStatus, Pod, Terminated
-from servedeck.serving.text import one_line, sanitise
+from servedeck.cluster.http.errors import ApiError, ClusterError, ReadTimeoutError
+from servedeck.cluster.log_parsing import LineSplitter, LogPosition
+from servedeck.cluster.watch.decode import RecordDecoder
+from servedeck.serving.objects.records import ContainerStateTerminated, ContainerStatus, Pod
+from servedeck.serving.text import one_line, sanitize
 
-MARK = "── "
+NOTICE_PREFIX = "── "
 """What a line of ours among the container's begins with."""
 
-_ACCEPT = {"Accept": "*/*"}
-_PIECE = 32 << 10
+_ACCEPT_HEADER = {"Accept": "*/*"}
+_CHUNK_BYTES = 32 << 10
 """Bytes that are taken at once: a fast log brings a quarter of a megabyte, and a key's way to the
 screen passes the loop several times."""
-_decode = Decoder(Pod).decode
+_decode_pod = RecordDecoder(Pod).decode
 
 
 @dataclass(frozen=True)
-class LogTimings:
+class LogConfig:
     """Seconds."""
 
-    quiet: float = 60.0
+    read_timeout: float = 60.0
     """Silence after which the connection is doubted and made anew; the log is resumed."""
-    poll: tuple[float, float] = (0.5, 5.0)
+    poll_delay: tuple[float, float] = (0.5, 5.0)
     """First and longest wait between looks at a container that is not running, or a server that is
     not there."""
 
 
-class Stream(StrEnum):
+class LogStreamState(StrEnum):
     """What becomes of lines that are written at this moment."""
 
     CONNECTING = "connecting"
@@ -51,25 +51,25 @@ class Stream(StrEnum):
     """They will arrive later: the connection broke and is made anew."""
 
 
-def _ignore(_stream: Stream) -> None: ...
+def _ignore_state(_state: LogStreamState) -> None: ...
 
 
-class _Instance(NamedTuple):
+class _ContainerState(NamedTuple):
     """What is known of the container just now."""
 
-    phase: str
-    restarts: int
+    pod_phase: str
+    restart_count: int
     running: bool
-    ended: Terminated | None
-    last: Terminated | None
+    terminated: ContainerStateTerminated | None
+    last_terminated: ContainerStateTerminated | None
 
     @property
-    def over(self) -> bool:
+    def is_finished(self) -> bool:
         """Nothing will be written any more, not even by a next instance."""
-        return self.phase in ("Succeeded", "Failed") and not self.running
+        return self.pod_phase in ("Succeeded", "Failed") and not self.running
 
 
-async def last_lines(
+async def read_last_lines(
     connection: Connection,
     namespace: str,
     pod: str,
@@ -82,18 +82,18 @@ async def last_lines(
 
     Raises ClusterError where there are none to be had; its sentence says why.
     """
-    follower = _Follower(connection, namespace, pod, container, False, LogTimings())
-    params = follower.params(tail=tail, previous=previous, follow=False)
+    follower = _LogFollower(connection, namespace, pod, container, False, LogConfig())
+    params = follower.query_params(tail=tail, previous=previous, follow=False)
     lines: list[str] = []
     try:
-        async for batch in follower.read(params):
+        async for batch in follower.read_stream(params):
             lines = [*lines, *batch][-tail:]
     except ApiError as error:
-        raise follower.refused(error) from error
+        raise follower.to_log_error(error) from error
     return lines
 
 
-async def follow(
+async def follow_log(
     connection: Connection,
     namespace: str,
     pod: str,
@@ -102,8 +102,8 @@ async def follow(
     tail: int | None = 200,
     previous: bool = False,
     timestamps: bool = False,
-    timings: LogTimings | None = None,
-    on_stream: Callable[[Stream], None] = _ignore,
+    config: LogConfig | None = None,
+    on_state: Callable[[LogStreamState], None] = _ignore_state,
 ) -> AsyncIterator[list[str]]:
     """Lines of a container's log, sanitised, as many at once as have arrived.
 
@@ -114,14 +114,16 @@ async def follow(
     never succeed (forbidden, no such container). `on_stream` is told what becomes of new lines
     whenever that changes; it must be quick.
     """
-    follower = _Follower(connection, namespace, pod, container, timestamps, timings or LogTimings())
-    follower.on_stream = on_stream
-    lines = follower.previous(tail) if previous else follower.lines(tail)
+    follower = _LogFollower(
+        connection, namespace, pod, container, timestamps, config or LogConfig()
+    )
+    follower.on_state = on_state
+    lines = follower.previous_lines(tail) if previous else follower.followed_lines(tail)
     async for batch in lines:
         yield batch
 
 
-class _Follower:
+class _LogFollower:
     def __init__(
         self,
         connection: Connection,
@@ -129,27 +131,29 @@ class _Follower:
         pod: str,
         container: str,
         timestamps: bool,
-        timings: LogTimings,
+        config: LogConfig,
     ) -> None:
         self._connection = connection
-        self._pod = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{quote(pod, safe='')}"
-        self._name = f"{namespace}/{pod}"
+        self._pod_path = (
+            f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{quote(pod, safe='')}"
+        )
+        self._pod_name = f"{namespace}/{pod}"
         self._namespace = namespace
         self._container = container
         self._timestamps = timestamps
-        self._timings = timings
-        self._position = Position()
-        self._said = ""
-        self._waits = 0
-        self._stream = Stream.CONNECTING
-        self.on_stream: Callable[[Stream], None] = _ignore
+        self._config = config
+        self._position = LogPosition()
+        self._last_notice = ""
+        self._retry_count = 0
+        self._state = LogStreamState.CONNECTING
+        self.on_state: Callable[[LogStreamState], None] = _ignore_state
 
-    def _tell(self, stream: Stream) -> None:
-        if stream is not self._stream:
-            self._stream = stream
-            self.on_stream(stream)
+    def _set_state(self, state: LogStreamState) -> None:
+        if state is not self._state:
+            self._state = state
+            self.on_state(state)
 
-    def params(
+    def query_params(
         self,
         *,
         tail: int | None = None,
@@ -168,107 +172,126 @@ class _Follower:
             given.append(("tailLines", str(tail)))
         return given
 
-    async def previous(self, tail: int | None) -> AsyncIterator[list[str]]:
+    async def previous_lines(self, tail: int | None) -> AsyncIterator[list[str]]:
         try:
-            async for batch in self.read(self.params(tail=tail, previous=True, follow=False)):
+            async for batch in self.read_stream(
+                self.query_params(tail=tail, previous=True, follow=False)
+            ):
                 yield batch
         except ApiError as error:
-            raise self.refused(error) from error
+            raise self.to_log_error(error) from error
 
-    async def lines(self, tail: int | None) -> AsyncIterator[list[str]]:
-        instance: _Instance | None = None
+    async def followed_lines(self, tail: int | None) -> AsyncIterator[list[str]]:
+        instance: _ContainerState | None = None
         drained = False
         while True:
-            said, reading, stream = "", False, Stream.RECONNECTING
+            said, reading, stream = "", False, LogStreamState.RECONNECTING
             try:
-                now = await self._look()
+                now = await self._fetch_container_state()
                 if now is None:
-                    yield [_mark(f"Pod {self._name} is gone.")]
+                    yield [_format_notice(f"Pod {self._pod_name} is gone.")]
                     return
-                if instance and now.restarts != instance.restarts:
-                    async for batch in self._rest(instance, now):
+                if instance and now.restart_count != instance.restart_count:
+                    async for batch in self._lines_before_restart(instance, now):
                         yield batch
                     tail, drained = None, False
                 instance = now
                 if now.running or not drained:
-                    params = self.params(tail=tail, since=self._position.resume())
+                    params = self.query_params(tail=tail, since=self._position.begin_resume())
                     reading = True
-                    async for batch in self.read(params):
-                        self._said, self._waits = "", 0
+                    async for batch in self.read_stream(params):
+                        self._last_notice, self._retry_count = "", 0
                         yield batch
-                    now = await self._look() or now
+                    now = await self._fetch_container_state() or now
                 drained = not now.running
-                if now.restarts != instance.restarts:
+                if now.restart_count != instance.restart_count:
                     continue
-                if now.over:
-                    yield [_mark(f"{self._ended(now.ended)} Nothing more will come.")]
+                if now.is_finished:
+                    yield [
+                        _format_notice(
+                            f"{self._describe_termination(now.terminated)} Nothing more will come."
+                        )
+                    ]
                     return
                 if drained:
-                    said = f"{self._ended(now.ended)} Waiting for its next start."
-                    stream = Stream.WAITING
-            except SlowError as error:
+                    said = (
+                        f"{self._describe_termination(now.terminated)} Waiting for its next start."
+                    )
+                    stream = LogStreamState.WAITING
+            except ReadTimeoutError as error:
                 if reading:
                     continue  # a quiet container, or a dead connection: a new one tells
                 said = f"{error} Trying again."
             except ApiError as error:
                 if error.code in (401, 403) or (error.code == 400 and "not valid" in error.message):
-                    raise self.refused(error) from error
-                said = str(self.refused(error))
+                    raise self.to_log_error(error) from error
+                said = str(self.to_log_error(error))
                 if error.code == 400:  # the container was not started yet
-                    stream = Stream.WAITING
+                    stream = LogStreamState.WAITING
             except ClusterError as error:
                 said = f"{error} Trying again."
-            self._tell(stream)
-            if said and said != self._said:
-                self._said = said
-                yield [_mark(said)]
-            await self._wait()
+            self._set_state(stream)
+            if said and said != self._last_notice:
+                self._last_notice = said
+                yield [_format_notice(said)]
+            await self._wait_before_retry()
 
-    async def read(self, params: list[tuple[str, str]]) -> AsyncIterator[list[str]]:
+    async def read_stream(self, params: list[tuple[str, str]]) -> AsyncIterator[list[str]]:
         """One answer to its end, without the lines that were taken before."""
-        splitter = Splitter()
+        splitter = LineSplitter()
         async with self._connection.stream(
-            f"{self._pod}/log", params, self._timings.quiet, _ACCEPT
+            f"{self._pod_path}/log", params, self._config.read_timeout, _ACCEPT_HEADER
         ) as stream:
             if stream.status == 204:
                 raise ApiError(400, "", "the Pod is not scheduled yet")
-            self._tell(Stream.OPEN)
+            self._set_state(LogStreamState.OPEN)
             async for chunk in stream.chunks():
-                for at in range(0, len(chunk), _PIECE):
+                for at in range(0, len(chunk), _CHUNK_BYTES):
                     if at:
                         await asyncio.sleep(0)
-                    if lines := self._position.fresh(splitter.feed(chunk[at : at + _PIECE])):
-                        self._position.take(lines)
-                        yield self._texts(lines)
-        if lines := self._position.fresh(splitter.finish()):
-            self._position.take(lines)
-            yield self._texts(lines)
+                    if lines := self._position.filter_new(
+                        splitter.feed(chunk[at : at + _CHUNK_BYTES])
+                    ):
+                        self._position.record(lines)
+                        yield self._decode_lines(lines)
+        if lines := self._position.filter_new(splitter.finish()):
+            self._position.record(lines)
+            yield self._decode_lines(lines)
 
-    async def _rest(self, before: _Instance, now: _Instance) -> AsyncIterator[list[str]]:
+    async def _lines_before_restart(
+        self, before: _ContainerState, now: _ContainerState
+    ) -> AsyncIterator[list[str]]:
         """What the instance that ended still wrote while we were not connected, and the news."""
-        if now.restarts == before.restarts + 1 and (since := self._position.resume()):
-            params = self.params(previous=True, follow=False, since=since)
+        if now.restart_count == before.restart_count + 1 and (
+            since := self._position.begin_resume()
+        ):
+            params = self.query_params(previous=True, follow=False, since=since)
             try:
-                async for batch in self.read(params):
+                async for batch in self.read_stream(params):
                     yield batch
             except ClusterError as error:
-                yield [_mark(f"The end of the instance before cannot be read: {error}")]
-        missed = now.restarts - before.restarts - 1
+                yield [_format_notice(f"The end of the instance before cannot be read: {error}")]
+        missed = now.restart_count - before.restart_count - 1
         more = f" {missed} instances in between were missed." if missed > 0 else ""
-        yield [_mark(f"{self._ended(now.last)}{more} It restarted (restart {now.restarts}).")]
-        self._position, self._said, self._waits = Position(), "", 0
+        yield [
+            _format_notice(
+                f"{self._describe_termination(now.last_terminated)}{more} "
+                f"It restarted (restart {now.restart_count})."
+            )
+        ]
+        self._position, self._last_notice, self._retry_count = LogPosition(), "", 0
 
-    async def _look(self) -> _Instance | None:
+    async def _fetch_container_state(self) -> _ContainerState | None:
         """The container as the API server knows it; None where the Pod is gone."""
         try:
-            pod: Pod = _decode(await self._connection.get(self._pod)).record
+            pod: Pod = _decode_pod(await self._connection.get(self._pod_path)).record
         except ApiError as error:
             if error.code == 404:
                 return None
             raise
-        status = self._status_of(pod)
+        status = self._container_status(pod)
         state, last = status.state, status.last_state
-        return _Instance(
+        return _ContainerState(
             pod.status.phase,
             status.restart_count,
             state.running is not None,
@@ -276,35 +299,35 @@ class _Follower:
             last.terminated,
         )
 
-    def _status_of(self, pod: Pod) -> ContainerStatus:
+    def _container_status(self, pod: Pod) -> ContainerStatus:
         for status in (*pod.status.container_statuses, *pod.status.init_container_statuses):
             if status.name == self._container:
                 return status
         return ContainerStatus()
 
-    async def _wait(self) -> None:
-        first, most = self._timings.poll
-        wait = min(most, first * 2 ** min(self._waits, 10))
-        self._waits += 1
+    async def _wait_before_retry(self) -> None:
+        first, most = self._config.poll_delay
+        wait = min(most, first * 2 ** min(self._retry_count, 10))
+        self._retry_count += 1
         await asyncio.sleep(wait * random.uniform(0.8, 1.2))  # noqa: S311 - jitter is no secret
 
-    def _ended(self, terminated: Terminated | None) -> str:
+    def _describe_termination(self, terminated: ContainerStateTerminated | None) -> str:
         if terminated is None:
             return f"Container {self._container} is not running."
         reason = one_line(terminated.reason)
         why = f", {reason}" if reason and reason != "Error" else ""
         return f"Container {self._container} ended with exit code {terminated.exit_code}{why}."
 
-    def refused(self, error: ApiError) -> ApiError:
+    def to_log_error(self, error: ApiError) -> ApiError:
         """The same error with a sentence about logs."""
         message = error.message.removesuffix(".")
         if error.code == 403 and "system:anonymous" not in message:
             sentence = (
-                f"Cannot read logs of {self._name}: needs get on pods and on pods/log in namespace"
-                f" {self._namespace}."
+                f"Cannot read logs of {self._pod_name}: needs get on pods and on pods/log in"
+                f" namespace {self._namespace}."
             )
         elif error.code == 404:
-            sentence = f"Pod {self._name} is gone, and its log with it."
+            sentence = f"Pod {self._pod_name} is gone, and its log with it."
         elif error.code == 400 and "previous terminated container" in message:
             sentence = (
                 f"Container {self._container} has no earlier log: it has not restarted, or the log"
@@ -316,12 +339,12 @@ class _Follower:
             sentence = f"The node does not give the log ({error.code}: {message})."
         else:
             return error
-        return error.saying(sentence)
+        return error.with_message(sentence)
 
-    def _texts(self, lines: list[bytes]) -> list[str]:
+    def _decode_lines(self, lines: list[bytes]) -> list[str]:
         if not self._timestamps:
             lines = [_without_timestamp(line) for line in lines]
-        return texts(lines)
+        return decode_lines(lines)
 
 
 def _without_timestamp(line: bytes) -> bytes:
@@ -329,20 +352,20 @@ def _without_timestamp(line: bytes) -> bytes:
     return rest if space and head[10:11] == b"T" and head[4:5] == b"-" else line
 
 
-def texts(lines: list[bytes]) -> list[str]:
+def decode_lines(lines: list[bytes]) -> list[str]:
     """The lines, decoded and sanitised; plain ones, which nearly all are, all at once."""
     whole = b"\n".join(lines)
     if lines and whole.isascii():
         decoded = whole.decode("ascii").split("\n")
         if "".join(decoded).isprintable():
             return decoded
-    return [_text(line) for line in lines]
+    return [_decode_line(line) for line in lines]
 
 
-def _text(line: bytes) -> str:
-    text = sanitise(line.decode("utf-8", "replace"))
+def _decode_line(line: bytes) -> str:
+    text = sanitize(line.decode("utf-8", "replace"))
     return text.replace("\n", " ") if "\n" in text else text
 
 
-def _mark(sentence: str) -> str:
-    return f"{MARK}{one_line(sanitise(sentence))}"
+def _format_notice(sentence: str) -> str:
+    return f"{NOTICE_PREFIX}{one_line(sanitize(sentence))}"

@@ -5,58 +5,60 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from servedeck.changes.inventory import Surroundings
-from servedeck.changes.live_objects import stored
-from servedeck.changes.plan import review
-from servedeck.changes.platform_settings import platform_of
-from servedeck.cluster.apply import Action, Preview, Refusal, Why, apply
+from servedeck.changes.inventory import ClusterInventory
+from servedeck.changes.live_objects import fetch_live_objects
+from servedeck.changes.plan import make_plan
+from servedeck.changes.platform_settings import build_platform
+from servedeck.cluster.apply import Preview, PreviewAction, Refusal, RefusalReason, apply
 from servedeck.cluster.http.connection import Connection
-from servedeck.cluster.http.errors import AnswerError, ApiError, ClusterError
+from servedeck.cluster.http.errors import ApiError, ClusterError, InvalidResponseError
 from servedeck.config import PLATFORM_CONFIGMAP, PLATFORM_NAMESPACE, Settings
 from servedeck.serving.objects import import_objects
-from servedeck.serving.objects.manifests import Shape
+from servedeck.serving.objects.manifests import ImmutableFields
 from servedeck.serving.objects.routes import Platform, RouteKind
-from servedeck.serving.objects.unmanaged_fields import Leftover
-from servedeck.serving.spec.document import place_of, to_yaml
+from servedeck.serving.objects.unmanaged_fields import UnmanagedField
+from servedeck.serving.spec.document import document_path, to_yaml
 from servedeck.serving.spec.issues import Severity
 from servedeck.serving.spec.spec import ServingSpec
-from servedeck.serving.text import clip, one_line, sanitise
+from servedeck.serving.text import one_line, sanitize, truncate
 
-Say = Callable[[str], None]
+LineWriter = Callable[[str], None]
 
 
-class NoServingError(ClusterError):
+class ServingNotFoundError(ClusterError):
     """There is no Deployment of that name."""
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class ExportedServing:
     yaml: str
-    leftovers: tuple[str, ...]
+    unmanaged_fields: tuple[str, ...]
     """What the objects say and the document does not, a sentence for each."""
 
 
-async def export(connection: Connection, namespace: str, name: str) -> Exported:
+async def export_serving(connection: Connection, namespace: str, name: str) -> ExportedServing:
     """The document of a serving that runs. Raises ClusterError, NoServingError among them."""
-    objects = await stored(connection, namespace, name)
+    objects = await fetch_live_objects(connection, namespace, name)
     if not objects:
-        raise NoServingError(f"There is no Deployment {name} in namespace {namespace}.")
-    read = import_objects.read(objects)
-    return Exported(to_yaml(read.spec), tuple(map(said, read.leftovers)))
+        raise ServingNotFoundError(f"There is no Deployment {name} in namespace {namespace}.")
+    read = import_objects.import_objects(objects)
+    return ExportedServing(
+        to_yaml(read.spec), tuple(map(describe_unmanaged_field, read.unmanaged_fields))
+    )
 
 
-def said(leftover: Leftover) -> str:
+def describe_unmanaged_field(field: UnmanagedField) -> str:
     """A leftover in words."""
-    where = one_line(sanitise(f"{leftover.object} {leftover.path}".strip()))
-    then = "leaves it as it is" if leftover.kept else "writes its own in its place"
+    where = one_line(sanitize(f"{field.object} {field.path}".strip()))
+    then = "leaves it as it is" if field.preserved else "writes its own in its place"
     return f"{where} is not in the document; applying it {then}."
 
 
-async def route_kinds(connection: Connection) -> frozenset[RouteKind]:
+async def discover_route_kinds(connection: Connection) -> frozenset[RouteKind]:
     """Kinds of route that the API server knows."""
     groups = (await connection.get_json("/apis")).get("groups")
     if not isinstance(groups, list):
-        raise AnswerError("The server names no API groups; is it a Kubernetes API?")
+        raise InvalidResponseError("The server names no API groups; is it a Kubernetes API?")
     names = {str(group.get("name")) for group in groups if isinstance(group, dict)}
     owners = {
         "gateway.networking.k8s.io": RouteKind.HTTP_ROUTE,
@@ -66,7 +68,7 @@ async def route_kinds(connection: Connection) -> frozenset[RouteKind]:
     return frozenset(kind for group, kind in owners.items() if group in names)
 
 
-async def platform(connection: Connection, settings: Settings) -> Platform:
+async def load_platform(connection: Connection, settings: Settings) -> Platform:
     """The platform of new servings: settings, completed by the cluster's ConfigMap where it may be
     read. Raises ClusterError where the server cannot be reached."""
     place = f"/api/v1/namespaces/{PLATFORM_NAMESPACE}/configmaps/{PLATFORM_CONFIGMAP}"
@@ -78,9 +80,9 @@ async def platform(connection: Connection, settings: Settings) -> Platform:
     else:
         if isinstance(data, dict):
             texts = {key: value for key, value in data.items() if isinstance(value, str)}
-            settings, _ = settings.with_platform(texts)
-    kinds = await route_kinds(connection)
-    return platform_of(settings, kinds.__contains__)
+            settings, _ = settings.with_platform_config(texts)
+    kinds = await discover_route_kinds(connection)
+    return build_platform(settings, kinds.__contains__)
 
 
 async def apply_all(
@@ -89,8 +91,8 @@ async def apply_all(
     platform: Platform,
     *,
     dry_run: bool,
-    say: Say,
-    complain: Say,
+    stdout: LineWriter,
+    stderr: LineWriter,
     force: bool = False,
 ) -> bool:
     """Apply servings one by one, a line for each object and for what changes in it; True where all
@@ -100,15 +102,15 @@ async def apply_all(
     over; without, they are an error. Raises ClusterError where the server cannot be
     reached.
     """
-    namespaces = {spec.project for spec in specs}
-    surroundings = Surroundings(connection, namespaces.pop() if len(namespaces) == 1 else "")
+    namespaces = {spec.namespace for spec in specs}
+    surroundings = ClusterInventory(connection, namespaces.pop() if len(namespaces) == 1 else "")
     surroundings.start()
     try:
-        await surroundings.known()
+        await surroundings.wait_until_listed()
         good = True
         for spec in specs:
             good &= await _apply_one(
-                connection, spec, platform, surroundings, dry_run, say, complain, force
+                connection, spec, platform, surroundings, dry_run, stdout, stderr, force
             )
         return good
     finally:
@@ -119,102 +121,111 @@ async def _apply_one(
     connection: Connection,
     spec: ServingSpec,
     platform: Platform,
-    surroundings: Surroundings,
+    inventory: ClusterInventory,
     dry_run: bool,
-    say: Say,
-    complain: Say,
+    stdout: LineWriter,
+    stderr: LineWriter,
     force: bool,
 ) -> bool:
-    objects = await stored(connection, spec.project, spec.name)
-    shape: Shape | None = None
+    objects = await fetch_live_objects(connection, spec.namespace, spec.name)
+    shape: ImmutableFields | None = None
     if objects:
         # What cannot be chosen anew (the selector) or was routed otherwise stays as it is.
-        now = import_objects.read(objects)
-        shape = now.shape
+        now = import_objects.import_objects(objects)
+        shape = now.immutable_fields
         platform = now.platform if now.platform.host else platform
-    told = await review(
-        connection, spec, platform, surroundings, create=False, shape=shape, force=force
+    told = await make_plan(
+        connection, spec, platform, inventory, create=False, immutable_fields=shape, force=force
     )
     # A serving that stays as it is may have its troubles: they are no reason to refuse it.
-    stays = bool(told.previews) and all(one.action is Action.UNCHANGED for one in told.previews)
+    stays = bool(told.previews) and all(
+        one.action is PreviewAction.UNCHANGED for one in told.previews
+    )
     conflicts = {
         one.refusal.message: one
         for one in told.previews
         if one.refusal is not None and _is_conflict(one.refusal)
     }
-    for problem in told.problems:
+    for problem in told.issues:
         if problem.message in conflicts:
-            _explain(spec, conflicts[problem.message], complain)
+            _print_conflicts(spec, conflicts[problem.message], stderr)
             continue
-        field = f"{place_of(problem.field)}: " if problem.field else ""
+        field = f"{document_path(problem.field)}: " if problem.field else ""
         severity = Severity.WARNING if stays else problem.severity
-        complain(f"{severity}: {spec.name}: {field}{problem.message}")
+        stderr(f"{severity}: {spec.name}: {field}{problem.message}")
     if not (told.can_deploy or stays):
         return False
-    if told.capacity and any(one.action is Action.CREATE for one in told.previews):
-        complain(f"note: {spec.name}: {told.capacity}")
+    if told.scheduling_summary and any(one.action is PreviewAction.CREATE for one in told.previews):
+        stderr(f"note: {spec.name}: {told.scheduling_summary}")
     if dry_run:
         for shown in told.previews:
-            say(f"{_named(shown)} {_done(shown)} (server dry run)")
-            _tell_changes(shown, say)
-            for change in shown.admission:
-                complain(f"note: admission sets {change.path} to {change.stored!r}")
+            stdout(f"{_object_name(shown)} {_action_text(shown)} (server dry run)")
+            _print_changes(shown, stdout)
+            for change in shown.admission_changes:
+                stderr(f"note: admission sets {change.path} to {change.admitted!r}")
         return True
     outcome = await apply(connection, told.manifests, force=force)
-    for shown in told.previews[: len(outcome.made)]:
-        say(f"{_named(shown)} {_done(shown)}")
-        _tell_changes(shown, say)
+    for shown in told.previews[: len(outcome.applied)]:
+        stdout(f"{_object_name(shown)} {_action_text(shown)}")
+        _print_changes(shown, stdout)
     if outcome.refusal:
-        complain(f"error: {outcome.failed}: {outcome.refusal.message}")
+        stderr(f"error: {outcome.failed_ref}: {outcome.refusal.message}")
         if _is_conflict(outcome.refusal):
-            complain(_WAYS_OUT)
+            stderr(_CONFLICT_HINT)
     return outcome.refusal is None
 
 
-_MOST_CHANGES = 20
-_LONGEST_VALUE = 60
-_WAYS_OUT = (
+_MAX_CHANGES = 20
+_MAX_VALUE_LENGTH = 60
+_CONFLICT_HINT = (
     "  To keep what they set, export the serving again and edit that; to overwrite it, give"
     " --force-conflicts."
 )
 
 
-def _tell_changes(shown: Preview, say: Say) -> None:
-    for change in shown.changes[:_MOST_CHANGES]:
-        old, new = clip(change.old, _LONGEST_VALUE), clip(change.new, _LONGEST_VALUE)
-        say(f"  {change.path}: {old} -> {new}")
-    if len(shown.changes) > _MOST_CHANGES:
-        say(f"  … and {len(shown.changes) - _MOST_CHANGES} more")
-    if shown.restarts:
-        say("  its Pods restart")
+def _print_changes(preview: Preview, stdout: LineWriter) -> None:
+    for change in preview.field_changes[:_MAX_CHANGES]:
+        old, new = truncate(change.old, _MAX_VALUE_LENGTH), truncate(change.new, _MAX_VALUE_LENGTH)
+        stdout(f"  {change.path}: {old} -> {new}")
+    if len(preview.field_changes) > _MAX_CHANGES:
+        stdout(f"  … and {len(preview.field_changes) - _MAX_CHANGES} more")
+    if preview.restarts_pods:
+        stdout("  its Pods restart")
 
 
-def _is_conflict(refused: Refusal | None) -> bool:
-    return refused is not None and refused.why is Why.CONFLICT
+def _is_conflict(refusal: Refusal | None) -> bool:
+    return refusal is not None and refusal.reason is RefusalReason.CONFLICT
 
 
-def _explain(spec: ServingSpec, shown: Preview, complain: Say) -> None:
+def _print_conflicts(spec: ServingSpec, preview: Preview, stderr: LineWriter) -> None:
     """Whose fields they are that the file sets otherwise, and the ways out."""
-    assert shown.refusal is not None
-    found = shown.refusal.conflicts
+    assert preview.refusal is not None
+    found = preview.refusal.conflicts
     if not found:
-        complain(f"error: {spec.name}: {shown.refusal.message}")
+        stderr(f"error: {spec.name}: {preview.refusal.message}")
     else:
-        complain(f"error: {spec.name}: {_named(shown)} has fields that somebody else set:")
-    for one in found[:_MOST_CHANGES]:
-        theirs, ours = clip(one.theirs, _LONGEST_VALUE), clip(one.ours, _LONGEST_VALUE)
-        complain(f"  {one.path}: {one.manager} set {theirs}, the file says {ours}")
-    if len(found) > _MOST_CHANGES:
-        complain(f"  … and {len(found) - _MOST_CHANGES} more")
-    complain(_WAYS_OUT)
+        stderr(f"error: {spec.name}: {_object_name(preview)} has fields that somebody else set:")
+    for one in found[:_MAX_CHANGES]:
+        theirs, ours = (
+            truncate(one.current, _MAX_VALUE_LENGTH),
+            truncate(one.desired, _MAX_VALUE_LENGTH),
+        )
+        stderr(f"  {one.path}: {one.manager} set {theirs}, the file says {ours}")
+    if len(found) > _MAX_CHANGES:
+        stderr(f"  … and {len(found) - _MAX_CHANGES} more")
+    stderr(_CONFLICT_HINT)
 
 
-def _named(shown: Preview) -> str:
-    group = shown.place.api_version.partition("/")[0] if "/" in shown.place.api_version else ""
-    kind = shown.place.kind.lower() + (f".{group}" if group else "")
-    return f"{kind}/{shown.place.name}"
+def _object_name(preview: Preview) -> str:
+    group = preview.ref.api_version.partition("/")[0] if "/" in preview.ref.api_version else ""
+    kind = preview.ref.kind.lower() + (f".{group}" if group else "")
+    return f"{kind}/{preview.ref.name}"
 
 
-def _done(shown: Preview) -> str:
-    words = {Action.CREATE: "created", Action.CHANGE: "configured", Action.UNCHANGED: "unchanged"}
-    return words[shown.action or Action.UNCHANGED]
+def _action_text(preview: Preview) -> str:
+    words = {
+        PreviewAction.CREATE: "created",
+        PreviewAction.CHANGE: "configured",
+        PreviewAction.UNCHANGED: "unchanged",
+    }
+    return words[preview.action or PreviewAction.UNCHANGED]

@@ -12,33 +12,33 @@ from typing import Any, Literal, TextIO
 
 from servedeck.cluster.http.errors import ClusterError
 from servedeck.commands import printers
-from servedeck.fleet.query import Query, sort
-from servedeck.fleet.session import Changes, Live
-from servedeck.fleet.views import Key, ServingView
+from servedeck.fleet.query import Query, sort_views
+from servedeck.fleet.session import ClusterSession, SessionChanges
+from servedeck.fleet.views import NamespacedName, ServingView
 
-PATIENCE = 5.0
+OPTIONAL_LISTS_TIMEOUT = 5.0
 """Seconds that Events, Services and routes may be late after the servings are known."""
 
-Format = Literal["table", "wide", "json", "name"]
+OutputFormat = Literal["table", "wide", "json", "name"]
 
 
-class NotShownError(ClusterError):
+class ServingsUnavailableError(ClusterError):
     """The servings cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class GetOptions:
     names: tuple[str, ...] = ()
     """Only these servings; all where empty."""
-    format: Format = "table"
+    format: OutputFormat = "table"
     selector: Query | None = None
     watch: bool = False
-    headers: bool = True
+    show_headers: bool = True
 
 
-async def run(
-    live: Live,
-    options: Options,
+async def run_get(
+    session: ClusterSession,
+    options: GetOptions,
     *,
     out: TextIO | None = None,
     err: TextIO | None = None,
@@ -48,173 +48,180 @@ async def run(
 
     Raises NotShownError where they cannot be read.
     """
-    command = _Get(live, options, out or sys.stdout, err or sys.stderr, now)
+    command = _GetCommand(session, options, out or sys.stdout, err or sys.stderr, now)
     try:
         return await command.run()
     finally:
-        await live.close()
+        await session.close()
 
 
-class _Get:
+class _GetCommand:
     def __init__(
         self,
-        live: Live,
-        options: Options,
+        session: ClusterSession,
+        options: GetOptions,
         out: TextIO,
         err: TextIO,
         now: Callable[[], datetime],
     ) -> None:
-        self._live = live
+        self._session = session
         self._options = options
         self._out = out
         self._err = err
         self._now = now
-        self._news = asyncio.Event()
-        self._keys: set[Key] = set()
-        self._complaint = ""
-        live.subscribe(self._hear)
+        self._changed = asyncio.Event()
+        self._changed_keys: set[NamespacedName] = set()
+        self._last_error = ""
+        session.subscribe(self._on_changes)
 
-    def _hear(self, changes: Changes) -> None:
-        self._keys |= changes.keys
-        self._news.set()
+    def _on_changes(self, changes: SessionChanges) -> None:
+        self._changed_keys |= changes.keys
+        self._changed.set()
 
     async def run(self) -> int:
-        await self._live.start()
-        await self._until_known()
-        self._warn()
-        self._table = printers.Table(
-            wide=self._options.format == "wide", namespaces=not self._live.namespace
+        await self._session.start()
+        await self._wait_until_loaded()
+        self._warn_missing_permissions()
+        self._table = printers.TablePrinter(
+            wide=self._options.format == "wide", with_namespace=not self._session.namespace
         )
-        self._keys.clear()
-        views = self._chosen()
+        self._changed_keys.clear()
+        views = self._matching_views()
         missing = [name for name in self._options.names if name not in {v.key.name for v in views}]
         if self._options.watch:
-            self._begin(views)
+            self._print_initial(views)
         else:
-            self._print(views)
+            self._print_views(views)
         for name in missing:
-            where = self._live.namespace
-            self._say(f'servedeck: there is no serving "{name}" in namespace {where}.')
+            where = self._session.namespace
+            self._write_error(f'servedeck: there is no serving "{name}" in namespace {where}.')
         if missing:
             return 1
         if not views:
-            where = f" in {self._live.namespace} namespace" if self._live.namespace else ""
-            self._say(f"No resources found{where}.")
+            where = f" in {self._session.namespace} namespace" if self._session.namespace else ""
+            self._write_error(f"No resources found{where}.")
         if self._options.watch:
-            await self._follow(views)
+            await self._print_changes(views)
         return 0
 
-    async def _until_known(self) -> None:
+    async def _wait_until_loaded(self) -> None:
         """Wait for all lists; the servings themselves decide, the rest may be late."""
         patience: float | None = None
         loop = asyncio.get_running_loop()
-        while not (state := self._live.state).settled:
-            if state.failed:
-                raise NotShownError(state.sentence)
+        while not (state := self._session.state).settled:
+            if state.has_failed:
+                raise ServingsUnavailableError(state.message)
             if state.phase.name == "LIVE":
-                patience = patience or loop.time() + PATIENCE
+                patience = patience or loop.time() + OPTIONAL_LISTS_TIMEOUT
                 if loop.time() >= patience:
-                    self._say("servedeck: the server is slow; Events or routes may be missing.")
+                    self._write_error(
+                        "servedeck: the server is slow; Events or routes may be missing."
+                    )
                     break
-            self._news.clear()
+            self._changed.clear()
             try:
                 async with asyncio.timeout_at(patience):
-                    await self._news.wait()
+                    await self._changed.wait()
             except TimeoutError:
                 continue
-        if (state := self._live.state).failed:
-            raise NotShownError(state.sentence)
+        if (state := self._session.state).has_failed:
+            raise ServingsUnavailableError(state.message)
 
-    def _warn(self) -> None:
-        if missing := self._live.state.missing:
-            self._say(
+    def _warn_missing_permissions(self) -> None:
+        if missing := self._session.state.missing_permissions:
+            self._write_error(
                 f"servedeck: not allowed to {', '.join(missing)}; what hangs on it is left out."
             )
 
-    def _is_chosen(self, view: ServingView) -> bool:
+    def _matches(self, view: ServingView) -> bool:
         names, selector = self._options.names, self._options.selector
         return (not names or view.key.name in names) and (
             selector is None or selector.matches(view)
         )
 
-    def _chosen(self) -> list[ServingView]:
-        views = filter(self._is_chosen, self._live.fleet.views())
+    def _matching_views(self) -> list[ServingView]:
+        views = filter(self._matches, self._session.fleet.views())
         if self._options.format in ("table", "wide"):
-            return sort(views)
+            return sort_views(views)
         return sorted(views, key=lambda view: view.key)
 
     # -- once -----------------------------------------------------------------------------------
 
-    def _print(self, views: Sequence[ServingView]) -> None:
+    def _print_views(self, views: Sequence[ServingView]) -> None:
         match self._options.format:
             case "json":
                 alone = len(self._options.names) == 1 and len(views) == 1
-                whole = printers.serving(views[0]) if alone else printers.serving_list(views)
-                self._write(json.dumps(whole, indent=2))
+                whole = (
+                    printers.serving_json(views[0]) if alone else printers.serving_list_json(views)
+                )
+                self._write_line(json.dumps(whole, indent=2))
             case "name":
                 for view in views:
-                    self._write(printers.name(view))
+                    self._write_line(printers.resource_name(view))
             case _ if views:
-                self._rows(views, header=self._options.headers)
+                self._print_rows(views, header=self._options.show_headers)
 
-    def _rows(self, views: Sequence[ServingView], *, header: bool) -> None:
+    def _print_rows(self, views: Sequence[ServingView], *, header: bool) -> None:
         now = self._now()
-        rows = [self._table.row(view, now) for view in views]
-        for line in self._table.lines(rows, header=header):
-            self._write(line)
+        rows = [self._table.row_cells(view, now) for view in views]
+        for line in self._table.format_rows(rows, header=header):
+            self._write_line(line)
 
     # -- for each change ------------------------------------------------------------------------
 
-    def _begin(self, views: Sequence[ServingView]) -> None:
+    def _print_initial(self, views: Sequence[ServingView]) -> None:
         if self._options.format == "json":
             for view in views:
-                self._change("ADDED", view)
+                self._print_change("ADDED", view)
         else:
-            self._print(views)
+            self._print_views(views)
         self._out.flush()
 
-    async def _follow(self, views: Sequence[ServingView]) -> None:
+    async def _print_changes(self, views: Sequence[ServingView]) -> None:
         shown = {view.key: view for view in views}
         while True:
-            self._news.clear()
-            keys, self._keys = self._keys, set()
+            self._changed.clear()
+            keys, self._changed_keys = self._changed_keys, set()
             for key in sorted(keys):
-                view, before = self._live.fleet.view(key), shown.get(key)
-                if view is not None and self._is_chosen(view):
+                view, before = self._session.fleet.view(key), shown.get(key)
+                if view is not None and self._matches(view):
                     shown[key] = view
                     if before is None:
-                        self._change("ADDED", view)
+                        self._print_change("ADDED", view)
                     elif view != before:
-                        self._change("MODIFIED", view)
+                        self._print_change("MODIFIED", view)
                 elif before is not None:
                     del shown[key]
-                    self._change("DELETED", before)
+                    self._print_change("DELETED", before)
             self._out.flush()
-            self._complain()
-            await self._news.wait()
+            self._report_failure()
+            await self._changed.wait()
 
-    def _change(self, what: str, view: ServingView) -> None:
+    def _print_change(self, change_type: str, view: ServingView) -> None:
         match self._options.format:
             case "json":
-                change: dict[str, Any] = {"type": what, "object": printers.serving(view)}
-                self._write(json.dumps(change, separators=(",", ":")))
+                change: dict[str, Any] = {
+                    "type": change_type,
+                    "object": printers.serving_json(view),
+                }
+                self._write_line(json.dumps(change, separators=(",", ":")))
             case "name":
-                self._write(printers.name(view))
+                self._write_line(printers.resource_name(view))
             case _:
-                self._rows([view], header=False)
+                self._print_rows([view], header=False)
 
-    def _complain(self) -> None:
+    def _report_failure(self) -> None:
         """Say once what keeps the rows from being true; it goes on by itself."""
-        state = self._live.state
-        complaint = state.sentence if state.failed else ""
-        if complaint and complaint != self._complaint:
-            self._say(f"servedeck: {complaint} Trying again.")
-        self._complaint = complaint
+        state = self._session.state
+        complaint = state.message if state.has_failed else ""
+        if complaint and complaint != self._last_error:
+            self._write_error(f"servedeck: {complaint} Trying again.")
+        self._last_error = complaint
 
-    def _write(self, line: str) -> None:
+    def _write_line(self, line: str) -> None:
         self._out.write(line + "\n")
 
-    def _say(self, line: str) -> None:
+    def _write_error(self, line: str) -> None:
         self._out.flush()
         self._err.write(line + "\n")
         self._err.flush()

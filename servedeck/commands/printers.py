@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from servedeck.fleet.views import ContainerView, EventView, PodView, ServingView
-from servedeck.serving.text import cells, clip, one_line
-from servedeck.serving.units import age
+from servedeck.serving.text import cell_width, one_line, truncate
+from servedeck.serving.units import format_duration
 
 API_VERSION = "servedeck.dev/v1"
 """Grows when a field goes or changes its meaning; new fields come without a new version."""
@@ -16,7 +16,7 @@ API_VERSION = "servedeck.dev/v1"
 # -- JSON -------------------------------------------------------------------------------------
 
 
-def serving(view: ServingView) -> dict[str, Any]:
+def serving_json(view: ServingView) -> dict[str, Any]:
     """The JSON object of a serving."""
     endpoint = view.endpoint
     return {
@@ -45,33 +45,33 @@ def serving(view: ServingView) -> dict[str, Any]:
         "endpoint": {
             "url": endpoint.url,
             "source": endpoint.source,
-            "problem": endpoint.problem,
-            "address": endpoint.address,
-            "service": endpoint.service,
+            "problem": endpoint.issue,
+            "address": endpoint.cluster_url,
+            "service": endpoint.service_name,
             "port": endpoint.port,
             "model": endpoint.model,
-            "forward": endpoint.forward,
+            "forward": endpoint.port_forward_command,
         },
         "scaler": view.scaler,
-        "created": _time(view.created),
+        "created": _format_time(view.created),
         "labels": view.labels,
         "description": view.description,
         "managed": view.managed,
-        "pods": [_pod(pod) for pod in view.pods],
-        "events": [_event(event) for event in view.events],
+        "pods": [_pod_json(pod) for pod in view.pods],
+        "events": [_event_json(event) for event in view.events],
     }
 
 
-def serving_list(views: Iterable[ServingView]) -> dict[str, Any]:
+def serving_list_json(views: Iterable[ServingView]) -> dict[str, Any]:
     """The JSON object of several servings."""
     return {
         "apiVersion": API_VERSION,
         "kind": "ServingList",
-        "items": [serving(view) for view in views],
+        "items": [serving_json(view) for view in views],
     }
 
 
-def _pod(pod: PodView) -> dict[str, Any]:
+def _pod_json(pod: PodView) -> dict[str, Any]:
     return {
         "name": pod.name,
         "uid": pod.uid,
@@ -79,20 +79,20 @@ def _pod(pod: PodView) -> dict[str, Any]:
         "ready": pod.ready,
         "isReady": pod.is_ready,
         "restarts": pod.restarts,
-        "restartedAt": _time(pod.restarted_at),
+        "restartedAt": _format_time(pod.restarted_at),
         "node": pod.node,
-        "created": _time(pod.created),
+        "created": _format_time(pod.created),
         "health": pod.health.value,
         "reason": pod.reason,
         "message": pod.message,
         "container": pod.container,
         "oldRevision": pod.old_revision,
-        "containers": [_container(container) for container in pod.containers],
-        "events": [_event(event) for event in pod.events],
+        "containers": [_container_json(container) for container in pod.containers],
+        "events": [_event_json(event) for event in pod.events],
     }
 
 
-def _container(container: ContainerView) -> dict[str, Any]:
+def _container_json(container: ContainerView) -> dict[str, Any]:
     return {
         "name": container.name,
         "state": container.state,
@@ -104,9 +104,9 @@ def _container(container: ContainerView) -> dict[str, Any]:
     }
 
 
-def _event(event: EventView) -> dict[str, Any]:
+def _event_json(event: EventView) -> dict[str, Any]:
     return {
-        "time": _time(event.time),
+        "time": _format_time(event.time),
         "type": event.type,
         "reason": event.reason,
         "message": event.message,
@@ -114,12 +114,12 @@ def _event(event: EventView) -> dict[str, Any]:
     }
 
 
-def _time(time: datetime | None) -> str | None:
+def _format_time(time: datetime | None) -> str | None:
     """RFC 3339 in UTC, as Kubernetes writes it."""
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if time is not None else None
 
 
-def name(view: ServingView) -> str:
+def resource_name(view: ServingView) -> str:
     """The Deployment behind the serving, as kubectl names it and takes it back."""
     return f"deployment.apps/{view.key.name}"
 
@@ -127,17 +127,17 @@ def name(view: ServingView) -> str:
 # -- tables -----------------------------------------------------------------------------------
 
 
-def _age(view: ServingView, now: datetime) -> str:
+def _format_age(view: ServingView, now: datetime) -> str:
     if view.created is None:
         return "<unknown>"
-    return age((now - view.created).total_seconds())
+    return format_duration((now - view.created).total_seconds())
 
 
-def _accelerator(view: ServingView, _: datetime) -> str:
+def _format_accelerator(view: ServingView, _: datetime) -> str:
     return f"{view.accelerator} x{view.accelerator_count}" if view.accelerator else ""
 
 
-_COLUMNS: Mapping[str, Callable[[ServingView, datetime], str]] = {
+_TABLE_COLUMNS: Mapping[str, Callable[[ServingView, datetime], str]] = {
     "NAMESPACE": lambda view, _: view.key.namespace,
     "NAME": lambda view, _: view.key.name,
     "STATUS": lambda view, _: view.status.value,
@@ -147,43 +147,52 @@ _COLUMNS: Mapping[str, Callable[[ServingView, datetime], str]] = {
     "ROLLOUT": lambda view, _: view.rollout,
     "TEMPLATE": lambda view, _: view.template,
     "MODEL": lambda view, _: view.model,
-    "ACCELERATOR": _accelerator,
-    "AGE": _age,
+    "ACCELERATOR": _format_accelerator,
+    "AGE": _format_age,
     "ENDPOINT": lambda view, _: view.endpoint.url,
     "SCALER": lambda view, _: view.scaler,
     "IMAGE": lambda view, _: view.image,
     "MESSAGE": lambda view, _: view.message,
 }
-_ESSENTIAL = ("NAME", "STATUS", "REASON", "READY", "RESTARTS", "TEMPLATE", "ACCELERATOR", "AGE")
-_WIDEST = 100
+_DEFAULT_COLUMNS = (
+    "NAME",
+    "STATUS",
+    "REASON",
+    "READY",
+    "RESTARTS",
+    "TEMPLATE",
+    "ACCELERATOR",
+    "AGE",
+)
+_MAX_COLUMN_WIDTH = 100
 """Cells of one column; what is longer is cut, the JSON has all of it."""
-_GAP = "   "
+_COLUMN_SEPARATOR = "   "
 
 
-class Table:
+class TablePrinter:
     """Rows of servings whose columns stay as wide as they were once printed."""
 
-    def __init__(self, *, wide: bool, namespaces: bool) -> None:
-        names = tuple(_COLUMNS)[1:] if wide else _ESSENTIAL
-        self.columns = ("NAMESPACE", *names) if namespaces else names
+    def __init__(self, *, wide: bool, with_namespace: bool) -> None:
+        names = tuple(_TABLE_COLUMNS)[1:] if wide else _DEFAULT_COLUMNS
+        self.columns = ("NAMESPACE", *names) if with_namespace else names
         self._widths = [len(column) for column in self.columns]
 
-    def row(self, view: ServingView, now: datetime) -> tuple[str, ...]:
+    def row_cells(self, view: ServingView, now: datetime) -> tuple[str, ...]:
         """Cells of a serving; empty ones as kubectl prints them."""
-        texts = (_COLUMNS[column](view, now) for column in self.columns)
-        return tuple(clip(one_line(text), _WIDEST) or "<none>" for text in texts)
+        texts = (_TABLE_COLUMNS[column](view, now) for column in self.columns)
+        return tuple(truncate(one_line(text), _MAX_COLUMN_WIDTH) or "<none>" for text in texts)
 
-    def lines(self, rows: Sequence[Sequence[str]], *, header: bool) -> list[str]:
+    def format_rows(self, rows: Sequence[Sequence[str]], *, header: bool) -> list[str]:
         """The rows as aligned lines."""
         for row in rows:
             self._widths = [
-                max(width, cells(text)) for width, text in zip(self._widths, row, strict=True)
+                max(width, cell_width(text)) for width, text in zip(self._widths, row, strict=True)
             ]
-        return [self._line(row) for row in ([self.columns, *rows] if header else rows)]
+        return [self._format_row(row) for row in ([self.columns, *rows] if header else rows)]
 
-    def _line(self, row: Sequence[str]) -> str:
+    def _format_row(self, row: Sequence[str]) -> str:
         padded = (
-            text + " " * (width - cells(text))
+            text + " " * (width - cell_width(text))
             for text, width in zip(row, self._widths, strict=True)
         )
-        return _GAP.join(padded).rstrip()
+        return _COLUMN_SEPARATOR.join(padded).rstrip()

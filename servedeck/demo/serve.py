@@ -10,7 +10,7 @@ from typing import Protocol
 
 from servedeck.demo.cluster import DemoCluster
 from servedeck.demo.errors import DemoError, OptionError
-from servedeck.paths import expanded
+from servedeck.paths import expand_home
 
 
 class ServeOptions(Protocol):
@@ -32,7 +32,7 @@ def serve(args: ServeOptions) -> int:
 
 
 def _state_file(text: str) -> Path:
-    path = expanded(Path(text))
+    path = expand_home(Path(text))
     if not path.parent.is_dir():
         raise OptionError(f"The directory {path.parent} for the state does not exist; create it.")
     return path

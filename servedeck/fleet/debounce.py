@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 
-class Pulse:
+class Debouncer:
     """Calls `beat` soon after the first request, then at most once in `interval` seconds.
 
     An urgent request waits for other urgent ones only, so `beat` is called at most twice in an
@@ -15,63 +15,65 @@ class Pulse:
     set.
     """
 
-    def __init__(self, beat: Callable[[], bool], interval: float) -> None:
-        self._beat = beat
+    def __init__(self, flush: Callable[[], bool], interval: float) -> None:
+        self._flush = flush
         self._interval = interval
         self._loop = asyncio.get_running_loop()
-        self._last = self._last_urgent = float("-inf")
-        self._urgent = False
+        self._last_flush = self._last_urgent_flush = float("-inf")
+        self._urgent_pending = False
         """An urgent request waits for the next beat."""
-        self._handle: asyncio.Handle | None = None
-        self._due = 0.0
+        self._flush_handle: asyncio.Handle | None = None
+        self._flush_at = 0.0
         """When that beat comes, on the loop's clock."""
-        self._alarm: asyncio.TimerHandle | None = None
+        self._wake_handle: asyncio.TimerHandle | None = None
         self._closed = False
 
     def request(self, *, urgent: bool = False) -> None:
         """Something happened."""
-        if self._closed or (self._handle is not None and (self._urgent or not urgent)):
+        if self._closed or (
+            self._flush_handle is not None and (self._urgent_pending or not urgent)
+        ):
             return
         now = self._loop.time()
-        due = max(now, (self._last_urgent if urgent else self._last) + self._interval)
-        self._urgent = urgent
-        if self._handle is not None:
-            if self._due <= due:
+        due = max(now, (self._last_urgent_flush if urgent else self._last_flush) + self._interval)
+        self._urgent_pending = urgent
+        if self._flush_handle is not None:
+            if self._flush_at <= due:
                 return
-            self._handle.cancel()
-        self._due = due
+            self._flush_handle.cancel()
+        self._flush_at = due
         if due <= now:
             # Not here: what arrived in the same read of the socket comes along.
-            self._handle = self._loop.call_soon(self._run)
+            self._flush_handle = self._loop.call_soon(self._run_flush)
         else:
-            self._handle = self._loop.call_at(due, self._run)
+            self._flush_handle = self._loop.call_at(due, self._run_flush)
 
-    def again(self) -> None:
+    def flush_again(self) -> None:
         """From within a beat: there is more work; others get their turn in between."""
-        if self._handle is None and not self._closed:
-            self._due = self._loop.time()
-            self._handle = self._loop.call_soon(self._run)
+        if self._flush_handle is None and not self._closed:
+            self._flush_at = self._loop.time()
+            self._flush_handle = self._loop.call_soon(self._run_flush)
 
-    def alarm(self, seconds: float | None) -> None:
+    def wake_at(self, seconds: float | None) -> None:
         """Beat in so many seconds although nothing happened; None for never. One at a time."""
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+        if self._wake_handle is not None:
+            self._wake_handle.cancel()
+            self._wake_handle = None
         if seconds is not None and not self._closed:
-            self._alarm = self._loop.call_later(max(seconds, self._interval), self.request)
+            self._wake_handle = self._loop.call_later(max(seconds, self._interval), self.request)
 
     def close(self) -> None:
         """No beat after this."""
         self._closed = True
-        self.alarm(None)
-        if self._handle is not None:
-            self._handle.cancel()
-            self._handle = None
+        self.wake_at(None)
+        if self._flush_handle is not None:
+            self._flush_handle.cancel()
+            self._flush_handle = None
 
-    def _run(self) -> None:
-        self._handle = None
-        if self._beat():
-            self._last = self._loop.time()
-            if self._urgent:
-                self._last_urgent = self._last
-            self._urgent = False
+    def _run_flush(self) -> None:
+        self._flush_handle = None
+        if self._flush():
+            self._last_flush = self._loop.time()
+            if self._urgent_pending:
+                self._last_urgent_flush = self._last_flush
+            self._urgent_pending = False

@@ -15,20 +15,20 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from servedeck.cluster.watch.reflector import Change
+from servedeck.cluster.watch.reflector import RecordChange
 from servedeck.fleet import view_builder
 from servedeck.fleet.index import (
-    Children,
-    Related,
-    Services,
-    controller,
-    event_keys,
-    http_route_keys,
-    identity,
-    ingress_keys,
-    virtual_service_keys,
+    OwnedRecords,
+    RecordIndex,
+    ServiceIndex,
+    controller_uid,
+    event_object_uids,
+    http_route_backends,
+    ingress_backends,
+    record_uid,
+    virtual_service_backends,
 )
-from servedeck.fleet.views import Key, PodView, ServingView
+from servedeck.fleet.views import NamespacedName, PodView, ServingView
 from servedeck.serving import accelerators, endpoint
 from servedeck.serving.endpoint import Endpoint
 from servedeck.serving.objects import detection
@@ -46,33 +46,33 @@ from servedeck.serving.objects.records import (
     VirtualService,
 )
 from servedeck.serving.status import rollout, status
-from servedeck.serving.status.diagnosis import Finding, diagnose
-from servedeck.serving.status.pods import SortKey, sort_key
+from servedeck.serving.status.diagnosis import Diagnosis, diagnose
+from servedeck.serving.status.pods import PodSortKey, pod_sort_key
 
 _log = logging.getLogger(__name__)
 
-UNLABELLED = f"!{SERVING_LABEL}"
+UNLABELED_SELECTOR = f"!{SERVING_LABEL}"
 """Selector of the Pods and ReplicaSets that do not bear the serving's label."""
 
 
-class Sight(StrEnum):
+class Completeness(StrEnum):
     """How much is known of the ReplicaSets and Pods of one selector."""
 
-    WAITING = "waiting"
+    PENDING = "waiting"
     """Not all listed yet: servings that need them keep the view they had, or none."""
-    CLEAR = "clear"
-    DENIED = "denied"
+    COMPLETE = "clear"
+    FORBIDDEN = "denied"
     """May not be read: servings are judged by their Deployment alone."""
 
 
 @dataclass(slots=True)
-class _Seen:
+class _PodEntry:
     """What was last made of one Pod."""
 
     pod: Pod
-    finding: Finding
+    diagnosis: Diagnosis
     view: PodView
-    order: SortKey
+    sort_key: PodSortKey
     stale: bool = False
     """An Event about the Pod came or went since."""
 
@@ -83,46 +83,54 @@ class Fleet:
     def __init__(self, default_host: str = "", scheme: str = "https") -> None:
         self._default_host = default_host
         self._scheme = scheme
-        self._labelled = Sight.CLEAR
-        self._unlabelled = Sight.CLEAR
+        self._labeled_completeness = Completeness.COMPLETE
+        self._unlabeled_completeness = Completeness.COMPLETE
 
-        self._deployments: Related[Deployment, Key] = Related(
-            lambda deployment: (Key(deployment.metadata.namespace, deployment.metadata.name),)
+        self._deployments: RecordIndex[Deployment, NamespacedName] = RecordIndex(
+            lambda deployment: (
+                NamespacedName(deployment.metadata.namespace, deployment.metadata.name),
+            )
         )
-        self._replicasets: Children[ReplicaSet] = Children("Deployment")
-        self._pods: Children[Pod] = Children("ReplicaSet")
-        self._events: Related[Event, str] = Related(event_keys)
-        self._services = Services()
-        self._http_routes: Related[HTTPRoute, Key] = Related(http_route_keys)
-        self._virtual_services: Related[VirtualService, Key] = Related(virtual_service_keys)
-        self._ingresses: Related[Ingress, Key] = Related(ingress_keys)
-        self._scaled_objects: Related[ScaledObject, Key] = Related(_target)
-        self._autoscalers: Related[HorizontalPodAutoscaler, Key] = Related(_target)
+        self._replicasets: OwnedRecords[ReplicaSet] = OwnedRecords("Deployment")
+        self._pods: OwnedRecords[Pod] = OwnedRecords("ReplicaSet")
+        self._events: RecordIndex[Event, str] = RecordIndex(event_object_uids)
+        self._services = ServiceIndex()
+        self._http_routes: RecordIndex[HTTPRoute, NamespacedName] = RecordIndex(http_route_backends)
+        self._virtual_services: RecordIndex[VirtualService, NamespacedName] = RecordIndex(
+            virtual_service_backends
+        )
+        self._ingresses: RecordIndex[Ingress, NamespacedName] = RecordIndex(ingress_backends)
+        self._scaled_objects: RecordIndex[ScaledObject, NamespacedName] = RecordIndex(_scale_target)
+        self._autoscalers: RecordIndex[HorizontalPodAutoscaler, NamespacedName] = RecordIndex(
+            _scale_target
+        )
 
-        self._views: dict[Key, ServingView] = {}
-        self._dirty: dict[Key, None] = {}  # a set that keeps its order: oldest change first
-        self._seen: dict[str, _Seen] = {}  # by the Pod's uid
-        self._endpoints: dict[Key, Endpoint] = {}
-        self._needing_unlabelled: set[Key] = set()
-        self._due: dict[Key, datetime] = {}
-        self._due_order: list[tuple[datetime, Key]] = []
+        self._views: dict[NamespacedName, ServingView] = {}
+        self._dirty: dict[
+            NamespacedName, None
+        ] = {}  # a set that keeps its order: oldest change first
+        self._pod_entries: dict[str, _PodEntry] = {}  # by the Pod's uid
+        self._endpoints: dict[NamespacedName, Endpoint] = {}
+        self._keys_needing_unlabeled: set[NamespacedName] = set()
+        self._reevaluate_at: dict[NamespacedName, datetime] = {}
+        self._reevaluation_heap: list[tuple[datetime, NamespacedName]] = []
 
         self._handlers: dict[type[Any], Callable[[Any, bool, bool], None]] = {
-            Deployment: self._put_deployment,
-            ReplicaSet: self._put_replicaset,
-            Pod: self._put_pod,
-            Event: self._put_event,
-            Service: self._put_service,
-            HTTPRoute: self._put_http_route,
-            VirtualService: self._put_virtual_service,
-            Ingress: self._put_ingress,
-            ScaledObject: self._put_scaled_object,
-            HorizontalPodAutoscaler: self._put_autoscaler,
+            Deployment: self._apply_deployment,
+            ReplicaSet: self._apply_replicaset,
+            Pod: self._apply_pod,
+            Event: self._apply_event,
+            Service: self._apply_service,
+            HTTPRoute: self._apply_http_route,
+            VirtualService: self._apply_virtual_service,
+            Ingress: self._apply_ingress,
+            ScaledObject: self._apply_scaled_object,
+            HorizontalPodAutoscaler: self._apply_autoscaler,
         }
 
     # -- what is shown --------------------------------------------------------------------------
 
-    def view(self, key: Key) -> ServingView | None:
+    def view(self, key: NamespacedName) -> ServingView | None:
         """The serving as of the last flush, None where there is none."""
         return self._views.get(key)
 
@@ -135,7 +143,7 @@ class Fleet:
 
     # -- what comes in --------------------------------------------------------------------------
 
-    def apply(self, change: Change) -> None:
+    def apply(self, change: RecordChange) -> None:
         """Takes a change in and marks the servings that it concerns. Kinds that no serving is
         made of, and the mark that a list is complete, change nothing."""
         handler = self._handlers.get(type(change.record))
@@ -143,13 +151,13 @@ class Fleet:
             handler(
                 change.record,
                 change.type == "DELETED",
-                change.kind.label_selector == UNLABELLED,
+                change.kind.label_selector == UNLABELED_SELECTOR,
             )
 
-    def set_sight(self, labelled: Sight, unlabelled: Sight) -> None:
+    def set_completeness(self, labeled: Completeness, unlabeled: Completeness) -> None:
         """Says how much is known of the Pods and ReplicaSets with and without the label."""
-        if (labelled, unlabelled) != (self._labelled, self._unlabelled):
-            self._labelled, self._unlabelled = labelled, unlabelled
+        if (labeled, unlabeled) != (self._labeled_completeness, self._unlabeled_completeness):
+            self._labeled_completeness, self._unlabeled_completeness = labeled, unlabeled
             self._mark_all()
 
     def set_host(self, default_host: str, scheme: str) -> None:
@@ -160,43 +168,45 @@ class Fleet:
             self._mark_all()
 
     @property
-    def needs_unlabelled(self) -> bool:
+    def needs_unlabeled(self) -> bool:
         """Whether a serving has Pods or ReplicaSets without the label, or may have."""
-        return bool(self._needing_unlabelled)
+        return bool(self._keys_needing_unlabeled)
 
     @property
-    def pending(self) -> bool:
+    def has_pending(self) -> bool:
         """Whether a flush has something to do."""
         return bool(self._dirty)
 
-    def next_due(self) -> datetime | None:
+    def next_reevaluation(self) -> datetime | None:
         """When a flush is needed although nothing changed (an error that is forgiven with time);
         None for never."""
-        while self._due_order:
-            due, key = self._due_order[0]
-            if self._due.get(key) == due:
+        while self._reevaluation_heap:
+            due, key = self._reevaluation_heap[0]
+            if self._reevaluate_at.get(key) == due:
                 return due
-            heapq.heappop(self._due_order)
+            heapq.heappop(self._reevaluation_heap)
         return None
 
-    def flush(self, now: datetime, limit: int | None = None) -> frozenset[Key]:
+    def flush(self, now: datetime, limit: int | None = None) -> frozenset[NamespacedName]:
         """Builds the marked servings anew, at most `limit` of them, and returns those whose view
         changed, came or went."""
-        while (due := self.next_due()) is not None and due <= now:
-            _, key = heapq.heappop(self._due_order)
-            del self._due[key]
+        while (due := self.next_reevaluation()) is not None and due <= now:
+            _, key = heapq.heappop(self._reevaluation_heap)
+            del self._reevaluate_at[key]
             self._dirty[key] = None
-        changed: list[Key] = []
+        changed: list[NamespacedName] = []
         left = len(self._dirty) if limit is None else limit
         while self._dirty and left:
             left -= 1
             key = next(iter(self._dirty))
             del self._dirty[key]
             try:
-                differs = self._rebuild(key, now)
+                differs = self._rebuild_view(key, now)
             except Exception as error:  # one odd object must not hide the others
                 _log.exception("view of %s", key)
-                differs = self._show(key, view_builder.unreadable(key, self._current(key), error))
+                differs = self._store_view(
+                    key, view_builder.unreadable_view(key, self._current_deployment(key), error)
+                )
             if differs:
                 changed.append(key)
         return frozenset(changed)
@@ -209,127 +219,134 @@ class Fleet:
     def _mark_deployment(self, uid: str) -> None:
         deployment = self._deployments.get(uid)
         if deployment is not None:
-            self._dirty[Key(deployment.metadata.namespace, deployment.metadata.name)] = None
+            self._dirty[NamespacedName(deployment.metadata.namespace, deployment.metadata.name)] = (
+                None
+            )
 
     def _mark_replicaset(self, uid: str) -> None:
         replicaset = self._replicasets.get(uid)
         if replicaset is not None:
-            self._mark_deployment(controller(replicaset, "Deployment"))
+            self._mark_deployment(controller_uid(replicaset, "Deployment"))
 
-    def _mark_known(self, keys: Iterable[Key]) -> None:
+    def _mark_existing(self, keys: Iterable[NamespacedName]) -> None:
         for key in keys:
-            if self._deployments.has(key):
+            if self._deployments.has_key(key):
                 self._dirty[key] = None
 
-    def _mark_endpoints(self, keys: Iterable[Key]) -> None:
+    def _invalidate_endpoints(self, keys: Iterable[NamespacedName]) -> None:
         for key in keys:
             self._endpoints.pop(key, None)
-        self._mark_known(keys)
+        self._mark_existing(keys)
 
-    def _mark_behind(self, services: Iterable[Key]) -> None:
+    def _invalidate_endpoints_of_services(self, services: Iterable[NamespacedName]) -> None:
         for name in services:
-            self._mark_endpoints(self._services.servings(name))
+            self._invalidate_endpoints(self._services.servings_behind(name))
 
-    def _put_deployment(self, deployment: Deployment, gone: bool, _: bool) -> None:
-        serving = not gone and detection.is_serving(deployment)
-        for key in self._deployments.put(deployment, gone=not serving):
+    def _apply_deployment(self, deployment: Deployment, deleted: bool, _: bool) -> None:
+        serving = not deleted and detection.is_serving(deployment)
+        for key in self._deployments.update(deployment, deleted=not serving):
             self._dirty[key] = None
             self._endpoints.pop(key, None)
-            current = self._current(key)
-            self._services.place(key, current)
+            current = self._current_deployment(key)
+            self._services.update_serving(key, current)
             if current is not None and SERVING_LABEL not in current.spec.template.metadata.labels:
                 # Known before the first flush, so that their Pods are asked for at once.
-                self._needing_unlabelled.add(key)
+                self._keys_needing_unlabeled.add(key)
 
-    def _put_replicaset(self, replicaset: ReplicaSet, gone: bool, second: bool) -> None:
-        for owner in self._replicasets.put(replicaset, gone=gone, second=second):
+    def _apply_replicaset(self, replicaset: ReplicaSet, deleted: bool, unlabeled: bool) -> None:
+        for owner in self._replicasets.update(replicaset, deleted=deleted, unlabeled=unlabeled):
             self._mark_deployment(owner)
 
-    def _put_pod(self, pod: Pod, gone: bool, second: bool) -> None:
-        for owner in self._pods.put(pod, gone=gone, second=second):
+    def _apply_pod(self, pod: Pod, deleted: bool, unlabeled: bool) -> None:
+        for owner in self._pods.update(pod, deleted=deleted, unlabeled=unlabeled):
             self._mark_replicaset(owner)
-        if self._pods.get(uid := identity(pod)) is None:
-            self._seen.pop(uid, None)
+        if self._pods.get(uid := record_uid(pod)) is None:
+            self._pod_entries.pop(uid, None)
 
-    def _put_event(self, event: Event, gone: bool, _: bool) -> None:
-        for uid in self._events.put(event, gone=gone):
+    def _apply_event(self, event: Event, deleted: bool, _: bool) -> None:
+        for uid in self._events.update(event, deleted=deleted):
             if (pod := self._pods.get(uid)) is not None:
-                self._forget(uid)
-                self._mark_replicaset(controller(pod, "ReplicaSet"))
+                self._mark_pod_stale(uid)
+                self._mark_replicaset(controller_uid(pod, "ReplicaSet"))
             else:
                 self._mark_replicaset(uid)
                 self._mark_deployment(uid)
 
-    def _forget(self, pod_uid: str) -> None:
-        seen = self._seen.get(pod_uid)
+    def _mark_pod_stale(self, pod_uid: str) -> None:
+        seen = self._pod_entries.get(pod_uid)
         if seen is not None:
             seen.stale = True
 
-    def _put_service(self, service: Service, gone: bool, _: bool) -> None:
-        self._mark_endpoints(self._services.put(service, gone=gone))
+    def _apply_service(self, service: Service, deleted: bool, _: bool) -> None:
+        self._invalidate_endpoints(self._services.update(service, deleted=deleted))
 
-    def _put_http_route(self, route: HTTPRoute, gone: bool, _: bool) -> None:
-        self._mark_behind(self._http_routes.put(route, gone=gone))
+    def _apply_http_route(self, route: HTTPRoute, deleted: bool, _: bool) -> None:
+        self._invalidate_endpoints_of_services(self._http_routes.update(route, deleted=deleted))
 
-    def _put_virtual_service(self, route: VirtualService, gone: bool, _: bool) -> None:
-        self._mark_behind(self._virtual_services.put(route, gone=gone))
+    def _apply_virtual_service(self, route: VirtualService, deleted: bool, _: bool) -> None:
+        self._invalidate_endpoints_of_services(
+            self._virtual_services.update(route, deleted=deleted)
+        )
 
-    def _put_ingress(self, route: Ingress, gone: bool, _: bool) -> None:
-        self._mark_behind(self._ingresses.put(route, gone=gone))
+    def _apply_ingress(self, route: Ingress, deleted: bool, _: bool) -> None:
+        self._invalidate_endpoints_of_services(self._ingresses.update(route, deleted=deleted))
 
-    def _put_scaled_object(self, scaler: ScaledObject, gone: bool, _: bool) -> None:
-        self._mark_known(self._scaled_objects.put(scaler, gone=gone))
+    def _apply_scaled_object(self, scaler: ScaledObject, deleted: bool, _: bool) -> None:
+        self._mark_existing(self._scaled_objects.update(scaler, deleted=deleted))
 
-    def _put_autoscaler(self, scaler: HorizontalPodAutoscaler, gone: bool, _: bool) -> None:
-        self._mark_known(self._autoscalers.put(scaler, gone=gone))
+    def _apply_autoscaler(self, scaler: HorizontalPodAutoscaler, deleted: bool, _: bool) -> None:
+        self._mark_existing(self._autoscalers.update(scaler, deleted=deleted))
 
     # -- building -------------------------------------------------------------------------------
 
-    def _current(self, key: Key) -> Deployment | None:
+    def _current_deployment(self, key: NamespacedName) -> Deployment | None:
         """The Deployment of that name. While one is replaced by another of the same name both may
         be known for a moment; the younger one counts."""
         return max(
-            self._deployments.about(key),
+            self._deployments.lookup(key),
             key=lambda deployment: (
                 (created := deployment.metadata.creation_timestamp) is not None
                 and created.timestamp(),
-                identity(deployment),
+                record_uid(deployment),
             ),
             default=None,
         )
 
-    def _rebuild(self, key: Key, now: datetime) -> bool:
+    def _rebuild_view(self, key: NamespacedName, now: datetime) -> bool:
         """Builds one view anew; returns whether it changed."""
-        deployment = self._current(key)
+        deployment = self._current_deployment(key)
         if deployment is None:
             self._endpoints.pop(key, None)
-            self._due.pop(key, None)
-            self._needing_unlabelled.discard(key)
+            self._reevaluate_at.pop(key, None)
+            self._keys_needing_unlabeled.discard(key)
             return self._views.pop(key, None) is not None
-        replicasets = list(self._replicasets.of(deployment.metadata.uid))
-        self._learn_labels(key, deployment, replicasets)
-        sight = self._sight(key)
-        if sight is Sight.WAITING:
+        replicasets = list(self._replicasets.owned_by(deployment.metadata.uid))
+        self._update_needs_unlabeled(key, deployment, replicasets)
+        sight = self._completeness_of(key)
+        if sight is Completeness.PENDING:
             return False
         seen = [
-            self._see(key, pod, _is_old(replicaset, deployment), now)
+            self._evaluate_pod(key, pod, _is_old_revision(replicaset, deployment), now)
             for replicaset in replicasets
-            for pod in self._pods.of(replicaset.metadata.uid)
+            for pod in self._pods.owned_by(replicaset.metadata.uid)
         ]
-        self._schedule(key, view_builder.next_judgement(each.finding for each in seen), now)
-        return self._show(
-            key, self._build(key, deployment, replicasets, seen, sight is Sight.CLEAR)
+        self._schedule_reevaluation(
+            key, view_builder.earliest_reevaluation(each.diagnosis for each in seen), now
+        )
+        return self._store_view(
+            key,
+            self._build_view(key, deployment, replicasets, seen, sight is Completeness.COMPLETE),
         )
 
-    def _show(self, key: Key, view: ServingView) -> bool:
+    def _store_view(self, key: NamespacedName, view: ServingView) -> bool:
         before = self._views.get(key)
         if view == before:
             return False
         self._views[key] = view
         return True
 
-    def _learn_labels(
-        self, key: Key, deployment: Deployment, replicasets: list[ReplicaSet]
+    def _update_needs_unlabeled(
+        self, key: NamespacedName, deployment: Deployment, replicasets: list[ReplicaSet]
     ) -> None:
         """Finds out whether Pods or ReplicaSets without the label belong to the serving.
 
@@ -339,119 +356,126 @@ class Fleet:
         counts = deployment.status
         if (
             SERVING_LABEL not in deployment.spec.template.metadata.labels
-            or any(self._replicasets.from_second(each.metadata.uid) for each in replicasets)
+            or any(self._replicasets.is_only_unlabeled(each.metadata.uid) for each in replicasets)
             or (
-                self._labelled is Sight.CLEAR
+                self._labeled_completeness is Completeness.COMPLETE
                 and counts.replicas > counts.updated_replicas
-                and not any(_is_old(each, deployment) for each in replicasets)
+                and not any(_is_old_revision(each, deployment) for each in replicasets)
             )
         ):
-            self._needing_unlabelled.add(key)
+            self._keys_needing_unlabeled.add(key)
         else:
-            self._needing_unlabelled.discard(key)
+            self._keys_needing_unlabeled.discard(key)
 
-    def _sight(self, key: Key) -> Sight:
-        if key not in self._needing_unlabelled:
-            return self._labelled
-        both = (self._labelled, self._unlabelled)
-        for sight in (Sight.WAITING, Sight.DENIED):
+    def _completeness_of(self, key: NamespacedName) -> Completeness:
+        if key not in self._keys_needing_unlabeled:
+            return self._labeled_completeness
+        both = (self._labeled_completeness, self._unlabeled_completeness)
+        for sight in (Completeness.PENDING, Completeness.FORBIDDEN):
             if sight in both:
                 return sight
-        return Sight.CLEAR
+        return Completeness.COMPLETE
 
-    def _see(self, key: Key, pod: Pod, old_revision: bool, now: datetime) -> _Seen:
+    def _evaluate_pod(
+        self, key: NamespacedName, pod: Pod, old_revision: bool, now: datetime
+    ) -> _PodEntry:
         """What the Pod looks like; judged anew only where it, its Events or the time demand it."""
-        uid = identity(pod)
-        seen = self._seen.get(uid)
+        uid = record_uid(pod)
+        seen = self._pod_entries.get(uid)
         if (
             seen is not None
             and seen.pod is pod
             and not seen.stale
             and seen.view.old_revision is old_revision
-            and (seen.finding.until is None or seen.finding.until > now)
+            and (seen.diagnosis.reevaluate_at is None or seen.diagnosis.reevaluate_at > now)
         ):
             return seen
-        events = self._events_about(pod.metadata.uid)
+        events = self._events_of(pod.metadata.uid)
         finding = diagnose(pod, events, now)
-        view = view_builder.pod_view(
+        view = view_builder.build_pod_view(
             pod,
             finding,
             events,
             namespace=key.namespace,
             old_revision=old_revision,
-            before=seen.view if seen is not None else None,
+            previous=seen.view if seen is not None else None,
         )
-        seen = _Seen(pod, finding, view, sort_key(pod, finding.health))
-        self._seen[uid] = seen
+        seen = _PodEntry(pod, finding, view, pod_sort_key(pod, finding.health))
+        self._pod_entries[uid] = seen
         return seen
 
-    def _events_about(self, *uids: str) -> list[Event]:
+    def _events_of(self, *uids: str) -> list[Event]:
         """By name, so that Events of the same second keep their order however they came."""
-        events = [event for uid in uids for event in self._events.about(uid)]
+        events = [event for uid in uids for event in self._events.lookup(uid)]
         events.sort(key=lambda event: event.metadata.name)
         return events
 
-    def _schedule(self, key: Key, due: datetime | None, now: datetime) -> None:
-        if due is None or due <= now:
-            self._due.pop(key, None)
-        elif self._due.get(key) != due:
-            self._due[key] = due
-            heapq.heappush(self._due_order, (due, key))
+    def _schedule_reevaluation(
+        self, key: NamespacedName, reevaluate_at: datetime | None, now: datetime
+    ) -> None:
+        if reevaluate_at is None or reevaluate_at <= now:
+            self._reevaluate_at.pop(key, None)
+        elif self._reevaluate_at.get(key) != reevaluate_at:
+            self._reevaluate_at[key] = reevaluate_at
+            heapq.heappush(self._reevaluation_heap, (reevaluate_at, key))
 
-    def _build(
+    def _build_view(
         self,
-        key: Key,
+        key: NamespacedName,
         deployment: Deployment,
         replicasets: list[ReplicaSet],
-        seen: list[_Seen],
+        pod_entries: list[_PodEntry],
         pods_known: bool,
     ) -> ServingView:
-        verdict = status.judge(
-            deployment, replicasets, [(each.pod, each.finding) for each in seen], pods_known
+        verdict = status.evaluate(
+            deployment,
+            replicasets,
+            [(each.pod, each.diagnosis) for each in pod_entries],
+            pods_known,
         )
-        resource, count = detection.accelerator(deployment)
+        resource, count = detection.detect_accelerator(deployment)
         meta = deployment.metadata
-        events = self._events_about(meta.uid, *(each.metadata.uid for each in replicasets))
+        events = self._events_of(meta.uid, *(each.metadata.uid for each in replicasets))
         return ServingView(
             key=key,
             uid=meta.uid,
             status=verdict.status,
             reason=verdict.reason,
             message=verdict.message,
-            failing=verdict.failing,
-            rollout=rollout.badge(deployment),
-            ready=verdict.ready,
+            failing=verdict.failing_count,
+            rollout=rollout.rollout_badge(deployment),
+            ready=verdict.ready_count,
             desired=deployment.spec.replicas,
-            template=detection.template(deployment),
-            model=detection.model(deployment),
-            accelerator=accelerators.display_name(resource) if resource else "",
+            template=detection.detect_template(deployment),
+            model=detection.detect_model(deployment),
+            accelerator=accelerators.accelerator_display_name(resource) if resource else "",
             accelerator_resource=resource,
             accelerator_count=count,
-            restarts=sum(each.view.restarts for each in seen),
-            endpoint=self._endpoint(key, deployment),
-            scaler=view_builder.scaler_text(
-                self._scaled_objects.about(key), self._autoscalers.about(key)
+            restarts=sum(each.view.restarts for each in pod_entries),
+            endpoint=self._resolve_endpoint(key, deployment),
+            scaler=view_builder.format_scalers(
+                self._scaled_objects.lookup(key), self._autoscalers.lookup(key)
             ),
-            image=detection.image(deployment),
+            image=detection.detect_image(deployment),
             created=meta.creation_timestamp,
             labels=meta.labels,
             description=meta.annotations.description,
             managed=detection.is_managed(deployment),
-            pods=tuple(each.view for each in sorted(seen, key=lambda each: each.order)),
-            events=view_builder.event_views(events) if events else (),
+            pods=tuple(each.view for each in sorted(pod_entries, key=lambda each: each.sort_key)),
+            events=view_builder.build_event_views(events) if events else (),
         )
 
-    def _endpoint(self, key: Key, deployment: Deployment) -> Endpoint:
+    def _resolve_endpoint(self, key: NamespacedName, deployment: Deployment) -> Endpoint:
         found = self._endpoints.get(key)
         if found is None:
-            services = self._services.of(key)
-            names = [key, *(Key(key.namespace, each.metadata.name) for each in services)]
-            found = endpoint.resolve(
+            services = self._services.services_of(key)
+            names = [key, *(NamespacedName(key.namespace, each.metadata.name) for each in services)]
+            found = endpoint.resolve_endpoint(
                 deployment,
                 services,
-                _leading(self._http_routes, names),
-                _leading(self._virtual_services, names),
-                _leading(self._ingresses, names),
+                _routes_to_services(self._http_routes, names),
+                _routes_to_services(self._virtual_services, names),
+                _routes_to_services(self._ingresses, names),
                 self._default_host,
             )
             if not found.source.startswith("Ingress "):
@@ -466,21 +490,23 @@ class Fleet:
 R = TypeVar("R", HTTPRoute, VirtualService, Ingress)
 
 
-def _leading(routes: Related[R, Key], names: list[Key]) -> list[R]:
+def _routes_to_services(
+    routes: RecordIndex[R, NamespacedName], service_names: list[NamespacedName]
+) -> list[R]:
     """Routes to Services of these names, each once, in an order that does not depend on theirs."""
-    found = {identity(route): route for name in names for route in routes.about(name)}
+    found = {record_uid(route): route for name in service_names for route in routes.lookup(name)}
     return [found[uid] for uid in sorted(found)]
 
 
-def _target(scaler: ScaledObject | HorizontalPodAutoscaler) -> tuple[Key, ...]:
+def _scale_target(scaler: ScaledObject | HorizontalPodAutoscaler) -> tuple[NamespacedName, ...]:
     """The Deployment that a scaler scales."""
     target = scaler.spec.scale_target_ref
     if target.kind != "Deployment":
         return ()
-    return (Key(scaler.metadata.namespace, target.name),)
+    return (NamespacedName(scaler.metadata.namespace, target.name),)
 
 
-def _is_old(replicaset: ReplicaSet, deployment: Deployment) -> bool:
+def _is_old_revision(replicaset: ReplicaSet, deployment: Deployment) -> bool:
     """Whether the ReplicaSet is of an older revision than the Deployment's current one."""
     revision = deployment.metadata.annotations.revision
     return replicaset.metadata.annotations.revision != revision

@@ -7,37 +7,37 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, Protocol, TypeVar
 
-from servedeck.fleet.views import Key
+from servedeck.fleet.views import NamespacedName
 from servedeck.serving.objects.records import (
     SERVING_LABEL,
     Deployment,
     Event,
     HTTPRoute,
     Ingress,
-    Meta,
+    ObjectMeta,
     Service,
     VirtualService,
 )
 
 
-class HasMeta(Protocol):
+class HasMetadata(Protocol):
     """Any record of an object."""
 
     @property
-    def metadata(self) -> Meta: ...
+    def metadata(self) -> ObjectMeta: ...
 
 
-R = TypeVar("R", bound=HasMeta)
+R = TypeVar("R", bound=HasMetadata)
 K = TypeVar("K")
 
 
-def identity(record: HasMeta) -> str:
+def record_uid(record: HasMetadata) -> str:
     """uid, or namespace and name of a broken object that has none."""
     meta = record.metadata
     return meta.uid or f"{meta.namespace}/{meta.name}"
 
 
-def controller(record: HasMeta, kind: str) -> str:
+def controller_uid(record: HasMetadata, kind: str) -> str:
     """uid of the controller of that kind, "" where another kind or nobody controls the object."""
     for owner in record.metadata.owner_references:
         if owner.controller:
@@ -45,7 +45,7 @@ def controller(record: HasMeta, kind: str) -> str:
     return ""
 
 
-class Children(Generic[R]):
+class OwnedRecords(Generic[R]):
     """Records by uid, and by the uid of the controller that owns them.
 
     The same object may come from two sources, one for each label selector, and while its label
@@ -56,84 +56,84 @@ class Children(Generic[R]):
     def __init__(self, owner_kind: str) -> None:
         self._owner_kind = owner_kind
         self._sources: tuple[dict[str, R], dict[str, R]] = ({}, {})
-        self._of: dict[str, dict[str, R]] = {}
+        self._by_owner: dict[str, dict[str, R]] = {}
 
     def get(self, uid: str) -> R | None:
         """The record that counts."""
         first, second = self._sources
         return first.get(uid) or second.get(uid)
 
-    def of(self, owner: str) -> Iterable[R]:
+    def owned_by(self, owner_uid: str) -> Iterable[R]:
         """Records that the controller owns, in the order they came."""
-        children = self._of.get(owner)
+        children = self._by_owner.get(owner_uid)
         return children.values() if children else ()
 
-    def from_second(self, uid: str) -> bool:
+    def is_only_unlabeled(self, uid: str) -> bool:
         """Whether only the second source holds the object."""
         first, second = self._sources
         return uid in second and uid not in first
 
-    def put(self, record: R, *, gone: bool, second: bool) -> tuple[str, str]:
+    def update(self, record: R, *, deleted: bool, unlabeled: bool) -> tuple[str, str]:
         """Takes a record of a source in, or out when it is gone; returns the uids of the owner
         before and after, "" for none."""
-        uid = identity(record)
+        uid = record_uid(record)
         before = self.get(uid)
-        source = self._sources[second]
-        if gone or not controller(record, self._owner_kind):
+        source = self._sources[unlabeled]
+        if deleted or not controller_uid(record, self._owner_kind):
             source.pop(uid, None)
         else:
             source[uid] = record
         after = self.get(uid)
-        old = controller(before, self._owner_kind) if before else ""
-        new = controller(after, self._owner_kind) if after else ""
+        old = controller_uid(before, self._owner_kind) if before else ""
+        new = controller_uid(after, self._owner_kind) if after else ""
         if old and old != new:
-            _discard(self._of, old, uid)
+            _discard_from_index(self._by_owner, old, uid)
         if new and after is not None:
-            self._of.setdefault(new, {})[uid] = after
+            self._by_owner.setdefault(new, {})[uid] = after
         return old, new
 
 
-class Related(Generic[R, K]):
+class RecordIndex(Generic[R, K]):
     """Records by the keys of what they are about, which `keys` tells."""
 
-    def __init__(self, keys: Callable[[R], Iterable[K]]) -> None:
-        self._keys = keys
+    def __init__(self, index_keys: Callable[[R], Iterable[K]]) -> None:
+        self._index_keys = index_keys
         self._records: dict[str, R] = {}
-        self._about: dict[K, dict[str, R]] = {}
+        self._by_key: dict[K, dict[str, R]] = {}
 
-    def about(self, key: K) -> Iterable[R]:
+    def lookup(self, key: K) -> Iterable[R]:
         """Records about one thing, in the order they came."""
-        records = self._about.get(key)
+        records = self._by_key.get(key)
         return records.values() if records else ()
 
-    def has(self, key: K) -> bool:
+    def has_key(self, key: K) -> bool:
         """Whether a record is about it."""
-        return key in self._about
+        return key in self._by_key
 
     def keys(self) -> Iterable[K]:
         """Everything that records are about."""
-        return self._about.keys()
+        return self._by_key.keys()
 
     def get(self, uid: str) -> R | None:
         """The record of that identity."""
         return self._records.get(uid)
 
-    def put(self, record: R, *, gone: bool) -> set[K]:
+    def update(self, record: R, *, deleted: bool) -> set[K]:
         """Takes a record in, or out when it is gone; returns what it was and is about."""
-        uid = identity(record)
+        uid = record_uid(record)
         before = self._records.pop(uid, None)
-        old = set(self._keys(before)) if before is not None else set()
-        new = set() if gone else set(self._keys(record))
+        old = set(self._index_keys(before)) if before is not None else set()
+        new = set() if deleted else set(self._index_keys(record))
         for key in old - new:
-            _discard(self._about, key, uid)
+            _discard_from_index(self._by_key, key, uid)
         if new:
             self._records[uid] = record
             for key in new:
-                self._about.setdefault(key, {})[uid] = record
+                self._by_key.setdefault(key, {})[uid] = record
         return old | new
 
 
-def _discard(index: dict[K, dict[str, R]], key: K, uid: str) -> None:
+def _discard_from_index(index: dict[K, dict[str, R]], key: K, uid: str) -> None:
     records = index.get(key)
     if records is not None and records.pop(uid, None) is not None and not records:
         del index[key]
@@ -142,21 +142,21 @@ def _discard(index: dict[K, dict[str, R]], key: K, uid: str) -> None:
 # -- what records are about -------------------------------------------------------------------
 
 
-def event_keys(event: Event) -> Iterable[str]:
+def event_object_uids(event: Event) -> Iterable[str]:
     """uid of the object that the Event is about."""
     uid = event.involved_object.uid
     return (uid,) if uid else ()
 
 
-def http_route_keys(route: HTTPRoute) -> Iterator[Key]:
+def http_route_backends(route: HTTPRoute) -> Iterator[NamespacedName]:
     """Services that the route sends to, possibly of other namespaces."""
     for rule in route.spec.rules:
         for backend in rule.backend_refs:
             if backend.kind == "Service":
-                yield Key(backend.namespace or route.metadata.namespace, backend.name)
+                yield NamespacedName(backend.namespace or route.metadata.namespace, backend.name)
 
 
-def virtual_service_keys(route: VirtualService) -> Iterator[Key]:
+def virtual_service_backends(route: VirtualService) -> Iterator[NamespacedName]:
     """Services that the route sends to: `name`, `name.namespace` or `name.namespace.svc...`.
 
     Source: https://istio.io/latest/docs/reference/config/networking/destination-rule, "host".
@@ -164,92 +164,96 @@ def virtual_service_keys(route: VirtualService) -> Iterator[Key]:
     for rule in route.spec.http:
         for target in rule.route:
             name, _, rest = target.destination.host.partition(".")
-            yield Key(rest.split(".", 1)[0] or route.metadata.namespace, name)
+            yield NamespacedName(rest.split(".", 1)[0] or route.metadata.namespace, name)
 
 
-def ingress_keys(route: Ingress) -> Iterator[Key]:
+def ingress_backends(route: Ingress) -> Iterator[NamespacedName]:
     """Services that the route sends to."""
     for rule in route.spec.rules:
         for path in rule.http.paths:
-            yield Key(route.metadata.namespace, path.backend.service.name)
+            yield NamespacedName(route.metadata.namespace, path.backend.service.name)
 
 
 # -- Services and the Pods they select ---------------------------------------------------------
 
-Pair = tuple[str, str, str]
+NamespacedLabel = tuple[str, str, str]
 """Namespace, label, value."""
 
 
-def _service_keys(service: Service) -> Iterator[Pair | Key]:
+def _service_index_keys(service: Service) -> Iterator[NamespacedLabel | NamespacedName]:
     """Where a Service is looked up: by its name, and by one pair of its selector.
 
     Every Pod that it selects has that pair. The serving's own label is preferred, since others
     ("managed-by") may be those of the whole namespace.
     """
     namespace, selector = service.metadata.namespace, service.spec.selector
-    yield Key(namespace, service.metadata.name)
+    yield NamespacedName(namespace, service.metadata.name)
     if selector:
         label = SERVING_LABEL if SERVING_LABEL in selector else next(iter(selector))
         yield namespace, label, selector[label]
 
 
-class Services:
+class ServiceIndex:
     """Which Services select the Pods of which servings, both ways."""
 
     def __init__(self) -> None:
-        self._services: Related[Service, Pair | Key] = Related(_service_keys)
-        self._servings: dict[Pair, set[Key]] = {}
-        self._labels: dict[Key, dict[str, str]] = {}
+        self._services: RecordIndex[Service, NamespacedLabel | NamespacedName] = RecordIndex(
+            _service_index_keys
+        )
+        self._servings_by_label: dict[NamespacedLabel, set[NamespacedName]] = {}
+        self._pod_labels: dict[NamespacedName, dict[str, str]] = {}
 
-    def put(self, service: Service, *, gone: bool) -> set[Key]:
+    def update(self, service: Service, *, deleted: bool) -> set[NamespacedName]:
         """Takes a Service in or out; returns the servings that it concerned or concerns."""
-        before = self._services.get(identity(service))
-        self._services.put(service, gone=gone)
-        concerned = {Key(service.metadata.namespace, service.metadata.name)}
+        before = self._services.get(record_uid(service))
+        self._services.update(service, deleted=deleted)
+        concerned = {NamespacedName(service.metadata.namespace, service.metadata.name)}
         for state in (before, service):
             if state is not None:
-                concerned |= self._selected(state)
+                concerned |= self._selected_servings(state)
         return concerned
 
-    def _selected(self, service: Service) -> set[Key]:
+    def _selected_servings(self, service: Service) -> set[NamespacedName]:
         """Servings whose Pods the Service selects; none where it has no selector."""
         namespace = service.metadata.namespace
         pairs = [
-            self._servings.get((namespace, label, value), set())
+            self._servings_by_label.get((namespace, label, value), set())
             for label, value in service.spec.selector.items()
         ]
         return set.intersection(*sorted(pairs, key=len)) if pairs else set()
 
-    def place(self, key: Key, deployment: Deployment | None) -> None:
+    def update_serving(self, key: NamespacedName, deployment: Deployment | None) -> None:
         """Learns the labels of the Pods of a serving; None forgets it."""
         labels = deployment.spec.template.metadata.labels if deployment is not None else {}
-        before = self._labels.get(key, {})
+        before = self._pod_labels.get(key, {})
         if labels == before:
             return
         for label, value in before.items():
-            servings = self._servings[key.namespace, label, value]
+            servings = self._servings_by_label[key.namespace, label, value]
             servings.discard(key)
             if not servings:
-                del self._servings[key.namespace, label, value]
+                del self._servings_by_label[key.namespace, label, value]
         for label, value in labels.items():
-            self._servings.setdefault((key.namespace, label, value), set()).add(key)
+            self._servings_by_label.setdefault((key.namespace, label, value), set()).add(key)
         if labels:
-            self._labels[key] = labels
+            self._pod_labels[key] = labels
         else:
-            del self._labels[key]
+            del self._pod_labels[key]
 
-    def of(self, key: Key) -> list[Service]:
+    def services_of(self, key: NamespacedName) -> list[Service]:
         """Services of the serving: those that select its Pods or have its name, by name."""
-        found = {identity(service): service for service in self._services.about(key)}
-        labels = self._labels.get(key, {})
+        found = {record_uid(service): service for service in self._services.lookup(key)}
+        labels = self._pod_labels.get(key, {})
         for label, value in labels.items():
-            for service in self._services.about((key.namespace, label, value)):
+            for service in self._services.lookup((key.namespace, label, value)):
                 if service.spec.selector.items() <= labels.items():
-                    found[identity(service)] = service
+                    found[record_uid(service)] = service
         return sorted(
-            found.values(), key=lambda service: (service.metadata.name, identity(service))
+            found.values(), key=lambda service: (service.metadata.name, record_uid(service))
         )
 
-    def servings(self, name: Key) -> set[Key]:
+    def servings_behind(self, service_name: NamespacedName) -> set[NamespacedName]:
         """Servings that a Service of that name leads to."""
-        return {name}.union(*(map(self._selected, self._services.about(name))))
+        return {service_name}.union(
+            *(map(self._selected_servings, self._services.lookup(service_name)))
+        )

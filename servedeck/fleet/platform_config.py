@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from servedeck.cluster.watch.kinds import Kind
+from servedeck.cluster.watch.kinds import ResourceKind
 from servedeck.config import PLATFORM_CONFIGMAP
-from servedeck.serving.objects.records import Meta, Record
+from servedeck.serving.objects.records import ObjectMeta, Record
 
 
 class PlatformConfig(Record, frozen=True):
-    metadata: Meta = Meta()
+    metadata: ObjectMeta = ObjectMeta()
     data: dict[str, str] = {}
 
 
-PLATFORM = Kind(
+PLATFORM_CONFIG_KIND = ResourceKind(
     "configmaps",
     "",
     "v1",

@@ -33,7 +33,7 @@ class QueryError(ValueError):
     """The text is no filter; str() is one sentence that says what is wrong and what to type."""
 
 
-Test = Callable[[ServingView], bool]
+ViewPredicate = Callable[[ServingView], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,49 +41,49 @@ class Query:
     """A parsed filter."""
 
     text: str
-    tests: tuple[Test, ...]
+    predicates: tuple[ViewPredicate, ...]
 
     def matches(self, view: ServingView) -> bool:
         """Whether every term holds for the serving."""
-        return all(test(view) for test in self.tests)
+        return all(test(view) for test in self.predicates)
 
     def filter(self, views: Iterable[ServingView]) -> list[ServingView]:
         """The servings that every term holds for, in the order they came in."""
-        return [view for view in views if self.matches(view)] if self.tests else list(views)
+        return [view for view in views if self.matches(view)] if self.predicates else list(views)
 
 
-def parse(text: str) -> Query:
+def parse_query(text: str) -> Query:
     """The filter that `text` is. An empty text matches everything.
 
     Raises QueryError.
     """
-    tests: list[Test] = []
+    tests: list[ViewPredicate] = []
     rest = text.strip()
     while rest:
         if selector := re.match(r"-l(?:\s+|$)", rest):
-            test, rest = _selector(rest[selector.end() :])
+            test, rest = _parse_requirements(rest[selector.end() :])
         else:
-            word, rest = _word(rest)
-            test = _term(word)
+            word, rest = _split_first_word(rest)
+            test = _parse_term(word)
         tests.append(test)
         rest = rest.lstrip()
     return Query(text, tuple(tests))
 
 
-def toggled_status(text: str, status: Status | None) -> str:
+def toggle_status(text: str, status: Status | None) -> str:
     """The filter `text` limited to one status in place of any other; without that limit where it
     had it already, or for None."""
-    words = _WORD.findall(text) if text.count('"') % 2 == 0 else text.split()
+    words = _WORD_PATTERN.findall(text) if text.count('"') % 2 == 0 else text.split()
     others = [word for word in words if not word.casefold().startswith("status:")]
     if status is None:
         return " ".join(others)
-    term = f"status:{_slug(status)}"
+    term = f"status:{_status_slug(status)}"
     return " ".join(others if term in words else [term, *others])
 
 
-def parse_selector(text: str) -> Query:
+def parse_label_selector(text: str) -> Query:
     """The label selector that `text` is, in kubectl's grammar. Raises QueryError."""
-    test, rest = _selector(text.strip())
+    test, rest = _parse_requirements(text.strip())
     if rest.strip():
         raise QueryError(
             f"The label selector {text!r} goes on after its end at {rest.strip()!r};"
@@ -95,14 +95,14 @@ def parse_selector(text: str) -> Query:
 # -- terms ------------------------------------------------------------------------------------
 
 
-def _status(view: ServingView) -> Iterable[str]:
+def _status_texts(view: ServingView) -> Iterable[str]:
     return (view.status.value,)
 
 
 FIELDS: Mapping[str, Callable[[ServingView], Iterable[str]]] = {
     "ns": lambda view: (view.key.namespace,),
     "name": lambda view: (view.key.name,),
-    "status": _status,
+    "status": _status_texts,
     "reason": lambda view: (
         view.reason,
         *(text for pod in view.pods for text in (pod.reason, pod.status)),
@@ -111,7 +111,7 @@ FIELDS: Mapping[str, Callable[[ServingView], Iterable[str]]] = {
     "model": lambda view: (view.model,),
     "accelerator": lambda view: (view.accelerator, view.accelerator_resource),
     "image": lambda view: (view.image,),
-    "endpoint": lambda view: (view.endpoint.url, view.endpoint.address),
+    "endpoint": lambda view: (view.endpoint.url, view.endpoint.cluster_url),
     "node": lambda view: (pod.node for pod in view.pods),
     "pod": lambda view: (pod.name for pod in view.pods),
 }
@@ -120,28 +120,28 @@ FIELDS: Mapping[str, Callable[[ServingView], Iterable[str]]] = {
 _ALIASES = {"namespace": "ns", "project": "ns"}
 
 # A word is everything up to a blank, but a quoted part keeps its blanks: ns:"a b" is one word.
-_WORD = re.compile(r'(?:"[^"]*"|[^\s"])+')
-_FIELD = re.compile(r"([a-z]+):(.*)", re.DOTALL)
+_WORD_PATTERN = re.compile(r'(?:"[^"]*"|[^\s"])+')
+_FIELD_PATTERN = re.compile(r"([a-z]+):(.*)", re.DOTALL)
 
 
-def _word(text: str) -> tuple[str, str]:
+def _split_first_word(text: str) -> tuple[str, str]:
     """The first word and what follows it."""
-    match = _WORD.match(text)
+    match = _WORD_PATTERN.match(text)
     if match is None or text[match.end() : match.end() + 1] == '"':
         raise QueryError("A quotation mark is not closed; put another at the end of the text.")
     return match.group(), text[match.end() :]
 
 
-def _term(word: str) -> Test:
+def _parse_term(word: str) -> ViewPredicate:
     inverse = word.startswith("!")
     body = word[1:] if inverse else word
-    test = _field(body) or _anywhere(body.replace('"', "").casefold())
+    test = _parse_field(body) or _text_predicate(body.replace('"', "").casefold())
     return (lambda view: not test(view)) if inverse else test
 
 
-def _field(body: str) -> Test | None:
+def _parse_field(term: str) -> ViewPredicate | None:
     """The test of `field:value`, None where the word names no field."""
-    match = _FIELD.fullmatch(body)
+    match = _FIELD_PATTERN.fullmatch(term)
     if match is None:
         return None
     name, values = match.group(1), match.group(2).replace('"', "").casefold()
@@ -149,12 +149,12 @@ def _field(body: str) -> Test | None:
     if name not in FIELDS:
         raise QueryError(
             f"There is no field {name}; the fields are {', '.join(FIELDS)}."
-            f' For the text itself type "{body}" in quotation marks.'
+            f' For the text itself type "{term}" in quotation marks.'
         )
     if not values:
-        return _always  # still being typed
+        return _match_all  # still being typed
     if name == "status":
-        return _status_test(values)
+        return _status_predicate(values)
     texts = FIELDS[name]
     if values.startswith("="):
         exact = frozenset(values[1:].split(","))
@@ -163,13 +163,13 @@ def _field(body: str) -> Test | None:
     return lambda view: any(part in text.casefold() for text in texts(view) for part in parts)
 
 
-def _status_test(values: str) -> Test:
+def _status_predicate(values: str) -> ViewPredicate:
     wanted: set[Status] = set()
     for value in values.removeprefix("=").split(","):
         begin = value.replace("-", "").replace("_", "").replace(" ", "")
         found = [s for s in Status if s.value.casefold().replace(" ", "").startswith(begin)]
         if not found:
-            names = ", ".join(map(_slug, Status))
+            names = ", ".join(map(_status_slug, Status))
             raise QueryError(
                 f"No status begins with {value!r}; there are {names}."
                 f" The status of a Pod is found by reason:{value}."
@@ -178,52 +178,52 @@ def _status_test(values: str) -> Test:
     return lambda view: view.status in wanted
 
 
-def _slug(status: Status) -> str:
+def _status_slug(status: Status) -> str:
     """The status as one word of a filter."""
     return status.value.casefold().replace(" ", "-")
 
 
-def _always(view: ServingView) -> bool:
+def _match_all(view: ServingView) -> bool:
     return True
 
 
-def _anywhere(part: str) -> Test:
-    return lambda view: part in view.search_text
+def _text_predicate(text: str) -> ViewPredicate:
+    return lambda view: text in view.search_text
 
 
 # -- label selectors --------------------------------------------------------------------------
 
 _LABEL_KEY = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?/)?[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?"
 _LABEL_VALUE = r"(?:[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?)?"
-_REQUIREMENT = re.compile(
+_REQUIREMENT_PATTERN = re.compile(
     rf"(?P<absent>!)?\s*(?P<key>{_LABEL_KEY})"
     r"(?:\s+(?P<set>in|notin)\s*\((?P<values>[^()]*)\)"
     rf"|\s*(?P<operator>==|!=|=)\s*(?P<value>{_LABEL_VALUE}))?",
     re.ASCII,
 )
-_COMMA = re.compile(r"\s*,\s*")
+_COMMA_PATTERN = re.compile(r"\s*,\s*")
 
-LabelTest = Callable[[Mapping[str, str]], bool]
+LabelPredicate = Callable[[Mapping[str, str]], bool]
 
 
-def _selector(text: str) -> tuple[Test, str]:
+def _parse_requirements(text: str) -> tuple[ViewPredicate, str]:
     """The test of the selector that `text` begins with, and what follows it.
 
     The grammar and its meaning are those of k8s.io/apimachinery/pkg/labels/selector.go: `!=` and
     `notin` also hold where the label is absent.
     """
-    tests: list[LabelTest] = []
+    tests: list[LabelPredicate] = []
     position = 0
     while True:
-        match = _REQUIREMENT.match(text, position)
+        match = _REQUIREMENT_PATTERN.match(text, position)
         if match is None or (match["absent"] and (match["set"] or match["operator"])):
             raise QueryError(
                 f"{text[position:] or '-l'!r} is no label selector;"
                 " write it as key=value, key!=value, key, !key or key in (a, b)."
             )
-        tests.append(_requirement(match))
+        tests.append(_requirement_predicate(match))
         position = match.end()
-        comma = _COMMA.match(text, position)
+        comma = _COMMA_PATTERN.match(text, position)
         if comma is None:
             break
         position = comma.end()
@@ -235,7 +235,7 @@ def _selector(text: str) -> tuple[Test, str]:
     return (lambda view: all(test(view.labels) for test in tests)), text[position:]
 
 
-def _requirement(match: re.Match[str]) -> LabelTest:
+def _requirement_predicate(match: re.Match[str]) -> LabelPredicate:
     key = match["key"]
     if match["absent"]:
         return lambda labels: key not in labels
@@ -257,62 +257,62 @@ def _requirement(match: re.Match[str]) -> LabelTest:
 _STATUS_ORDER = {status: rank for rank, status in enumerate(Status)}
 
 
-def _by_name(view: ServingView) -> tuple[str, str]:
+def _name_sort_key(view: ServingView) -> tuple[str, str]:
     return view.key.name, view.key.namespace
 
 
-def _by_accelerator(view: ServingView) -> tuple[str, int]:
+def _accelerator_sort_key(view: ServingView) -> tuple[str, int]:
     return view.accelerator.casefold(), view.accelerator_count
 
 
-_COLUMNS: Mapping[str, Callable[[ServingView], Any]] = {
+_COLUMN_SORT_KEYS: Mapping[str, Callable[[ServingView], Any]] = {
     "status": lambda view: (_STATUS_ORDER[view.status], view.reason),
-    "name": _by_name,
-    "project": lambda view: view.key,
+    "name": _name_sort_key,
+    "namespace": lambda view: view.key,
     "ready": lambda view: (view.ready / view.desired if view.desired else 2.0, view.desired),
     "template": lambda view: view.template.casefold(),
     "model": lambda view: view.model.casefold(),
-    "accelerator": _by_accelerator,
+    "accelerator": _accelerator_sort_key,
     "restarts": lambda view: view.restarts,
     "endpoint": lambda view: view.endpoint.url,
     "image": lambda view: view.image,
     "scaler": lambda view: view.scaler,
-    "age": lambda view: _age_rank(view.created),
+    "age": lambda view: _age_sort_key(view.created),
 }
 
-COLUMNS: tuple[str, ...] = tuple(_COLUMNS)
+SORT_COLUMNS: tuple[str, ...] = tuple(_COLUMN_SORT_KEYS)
 """Columns that `sort` knows."""
 
 
-def _age_rank(created: datetime | None) -> float:
+def _age_sort_key(created: datetime | None) -> float:
     """Youngest first; a serving without a time of creation comes last."""
     return -created.timestamp() if created is not None else float("inf")
 
 
-def sort(
+def sort_views(
     views: Iterable[ServingView], column: str = "", reverse: bool = False
 ) -> list[ServingView]:
-    """`views` in the order of a column, servings with equal values always by project and name.
+    """`views` in the order of a column, servings with equal values always by namespace and name.
 
     Without a column: failing first, in the order of Status. Raises KeyError for a column that is
     not in COLUMNS.
     """
     ordered = sorted(views, key=lambda view: view.key)
-    ordered.sort(key=_rank(column), reverse=reverse)
+    ordered.sort(key=_sort_key(column), reverse=reverse)
     return ordered
 
 
-def same_place(before: ServingView, after: ServingView, column: str = "") -> bool:
+def keeps_sort_position(previous: ServingView, current: ServingView, column: str = "") -> bool:
     """Whether `sort` puts a view of a serving where it put the one before."""
-    rank = _rank(column)
-    return before.key == after.key and rank(before) == rank(after)
+    rank = _sort_key(column)
+    return previous.key == current.key and rank(previous) == rank(current)
 
 
-def _rank(column: str) -> Callable[[ServingView], Any]:
-    return _COLUMNS[column] if column else lambda view: _STATUS_ORDER[view.status]
+def _sort_key(column: str) -> Callable[[ServingView], Any]:
+    return _COLUMN_SORT_KEYS[column] if column else lambda view: _STATUS_ORDER[view.status]
 
 
-def counts(views: Sequence[ServingView]) -> dict[Status, int]:
+def count_by_status(views: Sequence[ServingView]) -> dict[Status, int]:
     """How many servings are in each state, every state named, in the order of Status."""
     counted = dict.fromkeys(Status, 0)
     for view in views:

@@ -6,65 +6,69 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from servedeck.fleet.views import PodView, ServingView
-from servedeck.serving.status.diagnosis import Health
+from servedeck.serving.status.diagnosis import PodHealth
 
 
-class Progress(StrEnum):
+class StageState(StrEnum):
     DONE = "done"
-    NOW = "now"
+    IN_PROGRESS = "now"
     FAILED = "failed"
-    WAITING = "waiting"
+    PENDING = "waiting"
 
 
-class Rung(NamedTuple):
+class Stage(NamedTuple):
     name: str
-    progress: Progress
+    state: StageState
     detail: str
     """"1/3" Pods on the way, or the cause in words where it failed; "" otherwise."""
 
 
-POD_RUNGS = ("scheduled", "image pulled", "started", "ready")
+POD_STAGES = ("scheduled", "image pulled", "started", "ready")
 
 
-def ladder(view: ServingView) -> tuple[Rung, ...]:
+def rollout_stages(view: ServingView) -> tuple[Stage, ...]:
     """Rungs from bottom to top. A rung of Pods is done when as many Pods as are desired have
     passed it; it has failed when a Pod is stuck below it for a cause."""
-    pods = [pod for pod in view.pods if not pod.old_revision and pod.health != Health.TERMINATING]
-    rungs = [Rung("requested", Progress.DONE, "")]
+    pods = [
+        pod for pod in view.pods if not pod.old_revision and pod.health != PodHealth.TERMINATING
+    ]
+    rungs = [Stage("requested", StageState.DONE, "")]
     if not pods and view.reason:
-        rungs.append(Rung(POD_RUNGS[0], Progress.FAILED, view.message or view.reason))
-    for level, name in enumerate(POD_RUNGS, 1):
+        rungs.append(Stage(POD_STAGES[0], StageState.FAILED, view.message or view.reason))
+    for level, name in enumerate(POD_STAGES, 1):
         if len(rungs) > level:
             continue
-        passed = sum(_level(pod) >= level for pod in pods)
-        stuck = next((pod for pod in pods if _level(pod) == level - 1 and _failing(pod)), None)
+        passed = sum(_passed_stages(pod) >= level for pod in pods)
+        stuck = next(
+            (pod for pod in pods if _passed_stages(pod) == level - 1 and _is_failing(pod)), None
+        )
         if view.desired and passed >= view.desired:
-            rungs.append(Rung(name, Progress.DONE, ""))
+            rungs.append(Stage(name, StageState.DONE, ""))
         elif stuck:
-            rungs.append(Rung(name, Progress.FAILED, stuck.message or stuck.reason))
-        elif rungs[-1].progress is Progress.DONE or passed:
+            rungs.append(Stage(name, StageState.FAILED, stuck.message or stuck.reason))
+        elif rungs[-1].state is StageState.DONE or passed:
             count = f"{passed}/{view.desired}" if view.desired > 1 else ""
-            rungs.append(Rung(name, Progress.NOW, count))
+            rungs.append(Stage(name, StageState.IN_PROGRESS, count))
         else:
-            rungs.append(Rung(name, Progress.WAITING, ""))
-    rungs.append(_endpoint(view))
+            rungs.append(Stage(name, StageState.PENDING, ""))
+    rungs.append(_endpoint_stage(view))
     return tuple(rungs)
 
 
-def complete(view: ServingView) -> bool:
+def is_rollout_complete(view: ServingView) -> bool:
     """Nothing more will happen by itself: all replicas are ready and the endpoint is as it will
     be, or the serving is scaled down."""
-    rungs = ladder(view)
-    return not view.desired or all(rung.progress is Progress.DONE for rung in rungs[:-1])
+    rungs = rollout_stages(view)
+    return not view.desired or all(rung.state is StageState.DONE for rung in rungs[:-1])
 
 
-def _endpoint(view: ServingView) -> Rung:
-    if view.endpoint.url and not view.endpoint.problem:
-        return Rung("endpoint", Progress.DONE, view.endpoint.url)
-    return Rung("endpoint", Progress.WAITING, view.endpoint.problem)
+def _endpoint_stage(view: ServingView) -> Stage:
+    if view.endpoint.url and not view.endpoint.issue:
+        return Stage("endpoint", StageState.DONE, view.endpoint.url)
+    return Stage("endpoint", StageState.PENDING, view.endpoint.issue)
 
 
-def _level(pod: PodView) -> int:
+def _passed_stages(pod: PodView) -> int:
     """How many of POD_RUNGS the Pod has passed."""
     if pod.is_ready:
         return 4
@@ -77,5 +81,5 @@ def _level(pod: PodView) -> int:
     return 2 if pulled else 1
 
 
-def _failing(pod: PodView) -> bool:
-    return pod.health in (Health.ERROR, Health.PENDING)
+def _is_failing(pod: PodView) -> bool:
+    return pod.health in (PodHealth.ERROR, PodHealth.PENDING)

@@ -16,9 +16,9 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import NamedTuple
 
-from servedeck.cluster.auth.kubeconfig import Target
+from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
-from servedeck.cluster.http.errors import ClusterError, explain
+from servedeck.cluster.http.errors import ClusterError, describe_error
 from servedeck.cluster.watch.kinds import (
     AUTOSCALERS,
     DEPLOYMENTS,
@@ -30,25 +30,33 @@ from servedeck.cluster.watch.kinds import (
     SCALEDOBJECTS,
     SERVICES,
     VIRTUAL_SERVICES,
-    Kind,
+    ResourceKind,
 )
-from servedeck.cluster.watch.reflector import Change, Phase, Reflector, Timings
+from servedeck.cluster.watch.reflector import (
+    RecordChange,
+    Reflector,
+    ReflectorConfig,
+    ReflectorPhase,
+)
 from servedeck.config import PLATFORM_NAMESPACE, Settings
-from servedeck.fleet.debounce import Pulse
-from servedeck.fleet.fleet import UNLABELLED, Fleet, Sight
-from servedeck.fleet.platform_config import PLATFORM, PlatformConfig
-from servedeck.fleet.state import LiveState, combine, is_settled, lacking
-from servedeck.fleet.views import Key
+from servedeck.fleet.debounce import Debouncer
+from servedeck.fleet.fleet import UNLABELED_SELECTOR, Completeness, Fleet
+from servedeck.fleet.platform_config import PLATFORM_CONFIG_KIND, PlatformConfig
+from servedeck.fleet.state import SessionState, combine_states, is_settled, missing_permission
+from servedeck.fleet.views import NamespacedName
 from servedeck.serving.objects.records import SERVING_LABEL
 
 _log = logging.getLogger(__name__)
 
-LABELLED = (REPLICASETS.selecting(SERVING_LABEL), PODS.selecting(SERVING_LABEL))
-OTHERS = (REPLICASETS.selecting(UNLABELLED), PODS.selecting(UNLABELLED))
+LABELED = (REPLICASETS.with_label_selector(SERVING_LABEL), PODS.with_label_selector(SERVING_LABEL))
+UNLABELED = (
+    REPLICASETS.with_label_selector(UNLABELED_SELECTOR),
+    PODS.with_label_selector(UNLABELED_SELECTOR),
+)
 """Watched only while a serving has Pods without the label: they may be all Pods of a cluster."""
-CORE = (DEPLOYMENTS, *LABELLED)
+REQUIRED = (DEPLOYMENTS, *LABELED)
 """Nothing is shown before these are known, so that no wrong status ever flashes by."""
-BESIDE = (
+OPTIONAL = (
     EVENTS,
     SERVICES,
     HTTPROUTES,
@@ -56,31 +64,31 @@ BESIDE = (
     INGRESSES,
     SCALEDOBJECTS,
     AUTOSCALERS,
-    PLATFORM,
+    PLATFORM_CONFIG_KIND,
 )
 
-JOINED = 0.07
+COALESCE_SECONDS = 0.07
 """Seconds within which changes after the first one are joined: those of Deployments, and those of
 all else. With the time to paint them, 95 % of all changes are then seen within 80 ms, also where
 something changes all the time."""
-_SLICE = 16
+_MAX_VIEWS_PER_FLUSH = 16
 """Servings built in one turn of the event loop, about 8 ms for those of ten Pods."""
-_LINGER = 30.0
+_UNLABELED_STOP_DELAY = 30.0
 """Seconds that the unlabelled Pods stay watched after the last serving that needed them: one that
 is replaced comes back sooner."""
-_RETRY = (0.8, 30.0)
+_CONNECT_BACKOFF = (0.8, 30.0)
 
 
-class Changes(NamedTuple):
+class SessionChanges(NamedTuple):
     """What is other than at the last call."""
 
-    keys: frozenset[Key]
+    keys: frozenset[NamespacedName]
     """Servings that came, went or look different."""
-    state: bool
+    state_changed: bool
     """Whether the state is another."""
 
 
-class Live:
+class ClusterSession:
     """Make one on the event loop, `subscribe`, then `start`; `close` leaves nothing behind.
 
     `widen`: where neither the target nor its context names a namespace, show all of them rather
@@ -90,64 +98,72 @@ class Live:
 
     def __init__(
         self,
-        target: Target,
+        connection_options: ConnectionOptions,
         settings: Settings | None = None,
         *,
-        widen: bool = False,
-        narrow: bool = True,
-        calm_gc: bool = True,
-        timings: Timings | None = None,
-        connect: Callable[[Target], Awaitable[Connection]] = Connection.open,
+        default_all_namespaces: bool = False,
+        namespace_fallback: bool = True,
+        tune_gc: bool = True,
+        reflector_config: ReflectorConfig | None = None,
+        connect: Callable[[ConnectionOptions], Awaitable[Connection]] = Connection.open,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self.target = target
-        self._chosen = settings or Settings()
-        self.settings = self._chosen
+        self.connection_options = connection_options
+        self._base_settings = settings or Settings()
+        self.settings = self._base_settings
         """What was chosen, completed by the cluster's ConfigMap."""
         self.connection: Connection | None = None
         """None while there is none, before the kubeconfig has been read."""
         self.namespace = ""
         """The namespace that is shown, "" for all."""
         self.fleet = Fleet(self.settings.endpoint_host, self.settings.endpoint_scheme)
-        self._widen = widen
-        self._narrow_down = narrow
-        self._calm_gc = calm_gc
-        self._timings = timings or Timings()
+        self._default_all_namespaces = default_all_namespaces
+        self._namespace_fallback = namespace_fallback
+        self._tune_gc = tune_gc
+        self._reflector_config = reflector_config or ReflectorConfig()
         self._connect = connect
         self._now = now
-        self._subscribers: list[Callable[[Changes], None]] = []
-        self._reflectors: dict[Kind, Reflector] = {}
-        self._tasks: dict[Kind, asyncio.Task[None]] = {}
-        self._helpers: set[asyncio.Task[None]] = set()
-        self._opening: asyncio.Task[None] | None = None
-        self._linger: asyncio.TimerHandle | None = None
-        self._wake = asyncio.Event()
+        self._subscribers: list[Callable[[SessionChanges], None]] = []
+        self._reflectors: dict[ResourceKind, Reflector] = {}
+        self._tasks: dict[ResourceKind, asyncio.Task[None]] = {}
+        self._background_tasks: set[asyncio.Task[None]] = set()
+        self._connect_task: asyncio.Task[None] | None = None
+        self._unlabeled_stop_timer: asyncio.TimerHandle | None = None
+        self._retry_event = asyncio.Event()
         self._lock = asyncio.Lock()
-        self._pulse: Pulse | None = None
-        self._failure = ""
+        self._debouncer: Debouncer | None = None
+        self._connect_error = ""
         self._contexts: tuple[str, ...] = ()
-        self._gathered: set[Key] = set()
-        self._begin_anew()
+        self._changed_keys: set[NamespacedName] = set()
+        self._reset()
 
-    def _begin_anew(self) -> None:
+    def _reset(self) -> None:
         """An empty picture. Keys that were shown are told as gone with the next beat."""
-        self._gathered.update(view.key for view in self.fleet.views())
+        self._changed_keys.update(view.key for view in self.fleet.views())
         self.fleet = Fleet(self.settings.endpoint_host, self.settings.endpoint_scheme)
-        self.fleet.set_sight(Sight.WAITING, Sight.WAITING)
-        self._synced: set[Kind] = set()
-        self._present: set[Kind] = set()  # optional kinds that are forbidden and do exist
-        self._shown = False
-        self._painted = False  # all that was known by then has been told
-        self._narrowed = False
-        self._away: set[Kind] = set()  # kinds for which the server did not answer last
-        self._told: LiveState | None = None
+        self.fleet.set_completeness(Completeness.PENDING, Completeness.PENDING)
+        self._synced: set[ResourceKind] = set()
+        self._existing_kinds: set[ResourceKind] = (
+            set()
+        )  # optional kinds that are forbidden and do exist
+        self._initial_lists_complete = False
+        self._initial_views_built = False  # all that was known by then has been told
+        self._fell_back_to_namespace = False
+        self._unreachable_kinds: set[ResourceKind] = (
+            set()
+        )  # kinds for which the server did not answer last
+        self._last_state: SessionState | None = None
 
     # -- for those who show it ------------------------------------------------------------------
 
     @property
     def context(self) -> str:
         """Name of the context, "" before the kubeconfig has been read."""
-        return self.connection.context if self.connection else (self.target.context or "")
+        return (
+            self.connection.context_name
+            if self.connection
+            else (self.connection_options.context or "")
+        )
 
     @property
     def contexts(self) -> tuple[str, ...]:
@@ -155,35 +171,35 @@ class Live:
         return self._contexts
 
     @property
-    def state(self) -> LiveState:
+    def state(self) -> SessionState:
         """How true the picture is at this moment."""
         if not self._reflectors:
-            phase = Phase.RETRYING if self._failure else Phase.CONNECTING
-            return LiveState(phase, self._failure)
+            phase = ReflectorPhase.RETRYING if self._connect_error else ReflectorPhase.CONNECTING
+            return SessionState(phase, self._connect_error)
         missing = tuple(
             dict.fromkeys(
-                lacking(each)
+                missing_permission(each)
                 for kind, each in self._reflectors.items()
-                if each.phase is Phase.FORBIDDEN
-                and kind is not PLATFORM
-                and (not kind.optional or kind in self._present)
+                if each.phase is ReflectorPhase.FORBIDDEN
+                and kind is not PLATFORM_CONFIG_KIND
+                and (not kind.optional or kind in self._existing_kinds)
             )
         )
-        if self._narrowed:
+        if self._fell_back_to_namespace:
             missing = ("list deployments.apps in all namespaces", *missing)
-        return combine(
+        return combine_states(
             self._reflectors,
             self._synced,
-            CORE,
-            shown=self._painted,
-            pending=self.fleet.pending,
-            notice=self._notice,
-            missing=missing,
+            REQUIRED,
+            views_built=self._initial_views_built,
+            views_pending=self.fleet.has_pending,
+            restriction=self._restriction_message,
+            missing_permissions=missing,
             monotonic=monotonic(),
             now=self._now(),
         )
 
-    def subscribe(self, callback: Callable[[Changes], None]) -> Callable[[], None]:
+    def subscribe(self, callback: Callable[[SessionChanges], None]) -> Callable[[], None]:
         """Have `callback` called on the event loop whenever something is other than before: the
         first change at once, those within `JOINED` after it together. Returns how to end it."""
         self._subscribers.append(callback)
@@ -197,25 +213,25 @@ class Live:
     async def start(self) -> None:
         """Begin; returns at once. What fails is said by `state` and tried again."""
         async with self._lock:
-            if self._pulse is None:
-                self._pulse = Pulse(self._beat, JOINED)
-                self._open()
+            if self._debouncer is None:
+                self._debouncer = Debouncer(self._flush, COALESCE_SECONDS)
+                self._start_connecting()
 
     async def close(self) -> None:
         """End all watches and the connection."""
         async with self._lock:
-            if self._pulse is not None:
-                self._pulse.close()
-                self._pulse = None
+            if self._debouncer is not None:
+                self._debouncer.close()
+                self._debouncer = None
             self._subscribers.clear()
-            await self._stop()
+            await self._stop_tasks()
             await self._disconnect()
 
     def retry_now(self) -> None:
         """Do not wait for the next attempt."""
-        self._wake.set()
+        self._retry_event.set()
         if self.connection is not None:
-            self.connection.forget_failures()
+            self.connection.reset_backoff()
         for reflector in self._reflectors.values():
             reflector.retry_now()
 
@@ -226,98 +242,102 @@ class Live:
         context names.
         """
         async with self._lock:
-            target = self.target
+            target = self.connection_options
             elsewhere = context is not None and context != self.context
             if elsewhere:
                 target = replace(target, context=context, namespace=None)
             if namespace is not None:
                 target = replace(target, namespace=namespace or None, all_namespaces=not namespace)
-            if self._pulse is None:
-                self.target = target
+            if self._debouncer is None:
+                self.connection_options = target
                 return
-            await self._stop()
+            await self._stop_tasks()
             if elsewhere:
                 await self._disconnect()
-                self.settings = self._chosen
-            self.target = target
-            self._begin_anew()
-            self._changed()
-            self._open()
+                self.settings = self._base_settings
+            self.connection_options = target
+            self._reset()
+            self._request_flush()
+            self._start_connecting()
 
     # -- opening and closing --------------------------------------------------------------------
 
-    def _open(self) -> None:
-        self._failure = ""
-        self._opening = asyncio.create_task(self._open_until_it_works(), name="servedeck open")
+    def _start_connecting(self) -> None:
+        self._connect_error = ""
+        self._connect_task = asyncio.create_task(self._connect_with_retry(), name="servedeck open")
 
-    async def _open_until_it_works(self) -> None:
-        wait, longest = _RETRY
+    async def _connect_with_retry(self) -> None:
+        wait, longest = _CONNECT_BACKOFF
         while self.connection is None:
-            self._wake.clear()
+            self._retry_event.clear()
             try:
-                self.connection = await self._connect(self.target)
+                self.connection = await self._connect(self.connection_options)
             except ClusterError as error:
-                self._failure = str(error)
+                self._connect_error = str(error)
             except Exception as error:
                 _log.exception("opening the connection")
-                self._failure = explain(error)
+                self._connect_error = describe_error(error)
             if self.connection is None:
-                self._changed()
+                self._request_flush()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait):
-                        await self._wake.wait()
+                        await self._retry_event.wait()
                 wait = min(2 * wait, longest)
-        self._failure = ""
-        self._contexts = self.connection.kubeconfig.contexts
-        self._watch(self._scope(self.connection))
+        self._connect_error = ""
+        self._contexts = self.connection.kubeconfig.context_names
+        self._start_reflectors(self._select_namespace(self.connection))
 
-    def _scope(self, connection: Connection) -> str | None:
+    def _select_namespace(self, connection: Connection) -> str | None:
         """The namespace to show; None for all."""
-        target = self.target
+        target = self.connection_options
         if target.all_namespaces:
             return None
         if target.namespace:
             return target.namespace
-        if self._widen and not connection.kubeconfig.names_namespace(connection.context):
+        if self._default_all_namespaces and not connection.kubeconfig.has_explicit_namespace(
+            connection.context_name
+        ):
             return None
-        return connection.kubeconfig.namespaces.get(connection.context, "default")
+        return connection.kubeconfig.context_namespaces.get(connection.context_name, "default")
 
-    def _watch(self, namespace: str | None) -> None:
+    def _start_reflectors(self, namespace: str | None) -> None:
         """Start all reflectors in a namespace, or in all of them."""
         self.namespace = namespace or ""
-        for kind in (*CORE, *BESIDE):
-            self._reflect(kind, PLATFORM_NAMESPACE if kind is PLATFORM else namespace)
-        self._changed()
+        for kind in (*REQUIRED, *OPTIONAL):
+            self._start_reflector(
+                kind, PLATFORM_NAMESPACE if kind is PLATFORM_CONFIG_KIND else namespace
+            )
+        self._request_flush()
 
-    def _reflect(self, kind: Kind, namespace: str | None) -> None:
+    def _start_reflector(self, kind: ResourceKind, namespace: str | None) -> None:
         assert self.connection is not None
         fleet = self.fleet
 
-        def on_change(change: Change) -> None:
+        def on_change(change: RecordChange) -> None:
             if fleet is self.fleet and kind in self._reflectors:
-                self._take(change)
+                self._apply_change(change)
 
         def on_state(reflector: Reflector) -> None:
             if reflector is self._reflectors.get(kind):
-                self._learn(reflector)
+                self._handle_reflector_state(reflector)
 
         reflector = Reflector(
-            self.connection, kind, namespace, on_change, on_state, timings=self._timings
+            self.connection, kind, namespace, on_change, on_state, config=self._reflector_config
         )
         self._reflectors[kind] = reflector
         self._tasks[kind] = asyncio.create_task(
-            reflector.run(), name=f"servedeck watch {kind.resource}"
+            reflector.run(), name=f"servedeck watch {kind.resource_name}"
         )
 
-    async def _stop(self) -> None:
+    async def _stop_tasks(self) -> None:
         """End every task; afterwards nothing of the past reaches the picture."""
-        if self._linger is not None:
-            self._linger.cancel()
-            self._linger = None
-        tasks = [*self._tasks.values(), *self._helpers]
-        if self._opening is not None:
-            tasks.append(self._opening)
-        self._reflectors, self._tasks, self._opening = {}, {}, None
+        if self._unlabeled_stop_timer is not None:
+            self._unlabeled_stop_timer.cancel()
+            self._unlabeled_stop_timer = None
+        tasks = [*self._tasks.values(), *self._background_tasks]
+        if self._connect_task is not None:
+            tasks.append(self._connect_task)
+        self._reflectors, self._tasks, self._connect_task = {}, {}, None
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -327,68 +347,68 @@ class Live:
         if connection is not None:
             await connection.close()
 
-    def _help(self, work: Awaitable[None]) -> None:
+    def _run_in_background(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
-        self._helpers.add(task)
-        task.add_done_callback(self._helpers.discard)
+        self._background_tasks.add(task)
+        task.add_done_callback(self._background_tasks.discard)
 
     # -- what the reflectors say ----------------------------------------------------------------
 
-    def _take(self, change: Change) -> None:
+    def _apply_change(self, change: RecordChange) -> None:
         if change.type == "SYNC":
             self._synced.add(change.kind)
-            self._survey()
+            self._update_load_state()
         elif isinstance(change.record, PlatformConfig):
-            self._apply_platform(change.record, gone=change.type == "DELETED")
+            self._apply_platform(change.record, deleted=change.type == "DELETED")
         else:
             self.fleet.apply(change)
-            if self._shown:
+            if self._initial_lists_complete:
                 # What an operator looks at, status and replicas, changes with the Deployment;
                 # of its Pods there may be a hundred changes a second.
-                self._changed(urgent=change.kind is DEPLOYMENTS)
+                self._request_flush(urgent=change.kind is DEPLOYMENTS)
 
-    def _learn(self, reflector: Reflector) -> None:
-        if reflector.phase is Phase.RETRYING:
-            self._away.add(reflector.kind)
-        elif reflector.phase is Phase.LIVE and reflector.kind in self._away:
+    def _handle_reflector_state(self, reflector: Reflector) -> None:
+        if reflector.phase is ReflectorPhase.RETRYING:
+            self._unreachable_kinds.add(reflector.kind)
+        elif reflector.phase is ReflectorPhase.LIVE and reflector.kind in self._unreachable_kinds:
             # The server is back: nobody else need sit out a pause that has grown to a minute.
-            others, self._away = self._away - {reflector.kind}, set()
+            others, self._unreachable_kinds = self._unreachable_kinds - {reflector.kind}, set()
             for kind in others & self._reflectors.keys():
                 self._reflectors[kind].retry_now()
-        if reflector.phase in (Phase.FORBIDDEN, Phase.MISSING):
+        if reflector.phase in (ReflectorPhase.FORBIDDEN, ReflectorPhase.MISSING):
             if (
-                reflector.phase is Phase.FORBIDDEN
+                reflector.phase is ReflectorPhase.FORBIDDEN
                 and reflector.kind.optional
                 and reflector.kind.group
-                and reflector.kind not in self._present
+                and reflector.kind not in self._existing_kinds
             ):
-                self._help(self._look_for(reflector.kind))
-            if reflector.kind is DEPLOYMENTS and lacking(reflector).startswith("list"):
-                self._narrow()
-        self._survey()
+                self._run_in_background(self._check_api_group(reflector.kind))
+            if reflector.kind is DEPLOYMENTS and missing_permission(reflector).startswith("list"):
+                self._fall_back_to_namespace()
+        self._update_load_state()
 
-    async def _look_for(self, kind: Kind) -> None:
+    async def _check_api_group(self, kind: ResourceKind) -> None:
         """Whether a kind that is forbidden exists at all: rights are checked before that, and an
         operator need not be told of a right to what the cluster does not have."""
         if self.connection is not None:
             # 404: it does not exist. After any other failure nothing is known, nor claimed.
             with contextlib.suppress(ClusterError):
                 await self.connection.get(f"/apis/{kind.group}")
-                self._present.add(kind)
-                self._changed()
+                self._existing_kinds.add(kind)
+                self._request_flush()
 
-    def _narrow(self) -> None:
+    def _fall_back_to_namespace(self) -> None:
         """Servings may not be listed in all namespaces: show the one that the context names."""
-        if self._narrow_down and not self.namespace and self.connection is not None:
-            fallback = self.connection.kubeconfig.namespaces.get(self.context, "default")
-            self._help(self._show_only(fallback))
+        if self._namespace_fallback and not self.namespace and self.connection is not None:
+            fallback = self.connection.kubeconfig.context_namespaces.get(self.context, "default")
+            self._run_in_background(self._restart_in_namespace(fallback))
 
     @property
-    def _notice(self) -> str:
+    def _restriction_message(self) -> str:
         """What is to be known although nothing fails."""
-        if not self._narrowed:
+        if not self._fell_back_to_namespace:
             return ""
-        if self._reflectors[DEPLOYMENTS].phase is Phase.FORBIDDEN:
+        if self._reflectors[DEPLOYMENTS].phase is ReflectorPhase.FORBIDDEN:
             return (
                 f"Cannot list deployments.apps in all namespaces, nor in {self.namespace}; choose"
                 " another namespace, or ask for the right to list and watch them."
@@ -398,46 +418,48 @@ class Live:
             " allowed."
         )
 
-    async def _show_only(self, namespace: str) -> None:
+    async def _restart_in_namespace(self, namespace: str) -> None:
         async with self._lock:
-            if self.namespace or self._pulse is None or self.connection is None:
+            if self.namespace or self._debouncer is None or self.connection is None:
                 return
             this = asyncio.current_task()
             if this is not None:
-                self._helpers.discard(this)
-            await self._stop()
-            self._begin_anew()
-            self._narrowed = True
-            self._watch(namespace)
+                self._background_tasks.discard(this)
+            await self._stop_tasks()
+            self._reset()
+            self._fell_back_to_namespace = True
+            self._start_reflectors(namespace)
 
-    def _apply_platform(self, config: PlatformConfig, *, gone: bool) -> None:
-        self.settings, wrong = self._chosen.with_platform({} if gone else config.data)
+    def _apply_platform(self, config: PlatformConfig, *, deleted: bool) -> None:
+        self.settings, wrong = self._base_settings.with_platform_config(
+            {} if deleted else config.data
+        )
         for sentence in wrong:
             _log.warning("%s", sentence)
         self.fleet.set_host(self.settings.endpoint_host, self.settings.endpoint_scheme)
-        if self._shown:
-            self._changed()
+        if self._initial_lists_complete:
+            self._request_flush()
 
-    def _survey(self) -> None:
+    def _update_load_state(self) -> None:
         """See how much is known by now, and whether the unlabelled Pods must be watched."""
-        needed = self.fleet.needs_unlabelled
-        if needed and OTHERS[0] not in self._reflectors and DEPLOYMENTS in self._synced:
-            for kind in OTHERS:
-                self._reflect(kind, self.namespace or None)
-        labelled, others = self._look()
-        if not self._shown:
-            self._shown = (
+        needed = self.fleet.needs_unlabeled
+        if needed and UNLABELED[0] not in self._reflectors and DEPLOYMENTS in self._synced:
+            for kind in UNLABELED:
+                self._start_reflector(kind, self.namespace or None)
+        labelled, others = self._update_completeness()
+        if not self._initial_lists_complete:
+            self._initial_lists_complete = (
                 is_settled(self._reflectors[DEPLOYMENTS], self._synced)
-                and labelled is not Sight.WAITING
-                and (not needed or others is not Sight.WAITING)
+                and labelled is not Completeness.PENDING
+                and (not needed or others is not Completeness.PENDING)
             )
-            if self._shown:
-                if self._calm_gc:
-                    calm_gc()
-                self._changed(urgent=True)
-        self._changed()
+            if self._initial_lists_complete:
+                if self._tune_gc:
+                    tune_gc()
+                self._request_flush(urgent=True)
+        self._request_flush()
 
-    def _look(self) -> tuple[Sight, Sight]:
+    def _update_completeness(self) -> tuple[Completeness, Completeness]:
         """How much is known of the Pods with and without the label, told to the fleet."""
         # A right that was taken away empties a store after its state was told.
         self._synced = {
@@ -445,59 +467,61 @@ class Live:
             for kind in self._synced
             if (reflector := self._reflectors.get(kind)) is not None and reflector.synced
         }
-        labelled, others = self._sight(LABELLED), self._sight(OTHERS)
-        self.fleet.set_sight(labelled, others)
+        labelled, others = self._completeness_of(LABELED), self._completeness_of(UNLABELED)
+        self.fleet.set_completeness(labelled, others)
         return labelled, others
 
-    def _sight(self, kinds: tuple[Kind, ...]) -> Sight:
+    def _completeness_of(self, kinds: tuple[ResourceKind, ...]) -> Completeness:
         reflectors = [self._reflectors.get(kind) for kind in kinds]
         if any(each is None or not is_settled(each, self._synced) for each in reflectors):
-            return Sight.WAITING
+            return Completeness.PENDING
         if any(each is not None and each.kind not in self._synced for each in reflectors):
-            return Sight.DENIED
-        return Sight.CLEAR
+            return Completeness.FORBIDDEN
+        return Completeness.COMPLETE
 
-    def _let_go(self) -> None:
+    def _stop_unlabeled_watches(self) -> None:
         """The unlabelled Pods are not needed any longer."""
-        self._linger = None
-        if self.fleet.needs_unlabelled:
+        self._unlabeled_stop_timer = None
+        if self.fleet.needs_unlabeled:
             return
-        for kind in OTHERS:
+        for kind in UNLABELED:
             task = self._tasks.pop(kind)
             task.cancel()
-            self._helpers.add(task)
-            task.add_done_callback(self._helpers.discard)
+            self._background_tasks.add(task)
+            task.add_done_callback(self._background_tasks.discard)
             reflector = self._reflectors.pop(kind)
-            for record in reflector.store.values():
-                self.fleet.apply(Change(kind, "DELETED", record))
-        self._survey()
+            for record in reflector.records.values():
+                self.fleet.apply(RecordChange(kind, "DELETED", record))
+        self._update_load_state()
 
     # -- publishing -----------------------------------------------------------------------------
 
-    def _changed(self, *, urgent: bool = False) -> None:
-        if self._pulse is not None:
-            self._pulse.request(urgent=urgent)
+    def _request_flush(self, *, urgent: bool = False) -> None:
+        if self._debouncer is not None:
+            self._debouncer.request(urgent=urgent)
 
-    def _beat(self) -> bool:
+    def _flush(self) -> bool:
         """Build what changed, a slice at a time, and tell the subscribers when all is built."""
-        pulse = self._pulse
+        pulse = self._debouncer
         if pulse is None:
             return False
         now = self._now()
-        if self._shown:
-            self._look()
-            self._gathered |= self.fleet.flush(now, _SLICE)
-            if self.fleet.pending:
-                pulse.again()
+        if self._initial_lists_complete:
+            self._update_completeness()
+            self._changed_keys |= self.fleet.flush(now, _MAX_VIEWS_PER_FLUSH)
+            if self.fleet.has_pending:
+                pulse.flush_again()
                 return False
-            self._painted = True
-            self._mind_unlabelled()
+            self._initial_views_built = True
+            self._update_unlabeled_watches()
         state = self.state
-        changes = Changes(frozenset(self._gathered), not state.same(self._told))
-        self._gathered = set()
-        self._told = state
-        self._set_alarm(pulse, now)
-        if not changes.keys and not changes.state:
+        changes = SessionChanges(
+            frozenset(self._changed_keys), not state.looks_same(self._last_state)
+        )
+        self._changed_keys = set()
+        self._last_state = state
+        self._schedule_wake_up(pulse, now)
+        if not changes.keys and not changes.state_changed:
             return False
         for callback in tuple(self._subscribers):
             try:
@@ -506,35 +530,39 @@ class Live:
                 _log.exception("a subscriber failed")
         return True
 
-    def _mind_unlabelled(self) -> None:
-        watched = OTHERS[0] in self._reflectors
-        if self.fleet.needs_unlabelled:
-            if self._linger is not None:
-                self._linger.cancel()
-                self._linger = None
+    def _update_unlabeled_watches(self) -> None:
+        watched = UNLABELED[0] in self._reflectors
+        if self.fleet.needs_unlabeled:
+            if self._unlabeled_stop_timer is not None:
+                self._unlabeled_stop_timer.cancel()
+                self._unlabeled_stop_timer = None
             if not watched:
-                self._survey()
-        elif watched and self._linger is None:
-            self._linger = asyncio.get_running_loop().call_later(_LINGER, self._let_go)
+                self._update_load_state()
+        elif watched and self._unlabeled_stop_timer is None:
+            self._unlabeled_stop_timer = asyncio.get_running_loop().call_later(
+                _UNLABELED_STOP_DELAY, self._stop_unlabeled_watches
+            )
 
-    def _set_alarm(self, pulse: Pulse, now: datetime) -> None:
+    def _schedule_wake_up(self, debouncer: Debouncer, now: datetime) -> None:
         """Wake when an error is forgiven with time, or when silence becomes suspicious."""
         waits: list[float] = []
-        if self._shown and (due := self.fleet.next_due()) is not None:
+        if self._initial_lists_complete and (due := self.fleet.next_reevaluation()) is not None:
             waits.append((due - now).total_seconds())
         heard = [
-            each.last_news
+            each.last_contact
             for each in self._reflectors.values()
-            if each.phase is Phase.LIVE and not each.kind.optional
+            if each.phase is ReflectorPhase.LIVE and not each.kind.optional
         ]
         if heard:
             # Reflector.stale_for: past this age even a watch that stands counts as stale.
-            waits.append(min(heard) + self._timings.quiet + 15.1 - monotonic())
+            waits.append(
+                min(heard) + self._reflector_config.watch_read_timeout + 15.1 - monotonic()
+            )
         waits = [wait for wait in waits if wait > 0]
-        pulse.alarm(min(waits) if waits else None)
+        debouncer.wake_at(min(waits) if waits else None)
 
 
-def calm_gc() -> None:
+def tune_gc() -> None:
     """Make full garbage collections rare.
 
     What was built so far lives as long as the program, and the records, which make up nearly all

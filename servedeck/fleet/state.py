@@ -6,24 +6,24 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from servedeck.cluster.watch.kinds import DEPLOYMENTS, Kind
-from servedeck.cluster.watch.reflector import Phase, Reflector
+from servedeck.cluster.watch.kinds import DEPLOYMENTS, ResourceKind
+from servedeck.cluster.watch.reflector import Reflector, ReflectorPhase
 
 
 @dataclass(frozen=True, slots=True)
-class LiveState:
+class SessionState:
     """A moment's state. `phase` is CONNECTING (nothing heard yet), LISTING (`loaded` and
     `remaining` count), LIVE, RETRYING (the server is away), UNAUTHORIZED or FORBIDDEN."""
 
-    phase: Phase
-    sentence: str = ""
+    phase: ReflectorPhase
+    message: str = ""
     """What is the matter and what to do, one sentence; "" while all is well."""
-    since: datetime | None = None
+    last_update_at: datetime | None = None
     """Time of the last news, None before the first."""
     loaded: int = 0
     remaining: int | None = None
     """Objects still to come, None where the server does not say."""
-    missing: tuple[str, ...] = ()
+    missing_permissions: tuple[str, ...] = ()
     """What may not be done, verb and resource: "list pods"."""
     stale_for: float | None = None
     """Seconds since the last news where they are too many to call the picture live."""
@@ -32,99 +32,110 @@ class LiveState:
     what is known."""
 
     @property
-    def failed(self) -> bool:
+    def has_failed(self) -> bool:
         """Whether `sentence` tells of a failure that keeps the picture from being true."""
-        return self.phase in (Phase.RETRYING, Phase.UNAUTHORIZED, Phase.FORBIDDEN)
+        return self.phase in (
+            ReflectorPhase.RETRYING,
+            ReflectorPhase.UNAUTHORIZED,
+            ReflectorPhase.FORBIDDEN,
+        )
 
-    def same(self, other: LiveState | None) -> bool:
+    def looks_same(self, other: SessionState | None) -> bool:
         """Whether a reader who counts the seconds alone would see no difference."""
-        return other is not None and _told(self) == _told(other)
+        return other is not None and _visible_state(self) == _visible_state(other)
 
 
-def _told(state: LiveState) -> tuple[object, ...]:
+def _visible_state(state: SessionState) -> tuple[object, ...]:
     return (
         state.phase,
-        state.sentence,
+        state.message,
         state.loaded,
         state.remaining,
-        state.missing,
+        state.missing_permissions,
         state.stale_for is None,
         state.settled,
     )
 
 
-def is_settled(reflector: Reflector, synced: Collection[Kind]) -> bool:
+def is_settled(reflector: Reflector, synced: Collection[ResourceKind]) -> bool:
     """Whether the reflector's kind is known as far as it can be."""
-    return reflector.kind in synced or reflector.phase in (Phase.FORBIDDEN, Phase.MISSING)
+    return reflector.kind in synced or reflector.phase in (
+        ReflectorPhase.FORBIDDEN,
+        ReflectorPhase.MISSING,
+    )
 
 
-def combine(
-    reflectors: Mapping[Kind, Reflector],
-    synced: Collection[Kind],
-    core: Iterable[Kind],
+def combine_states(
+    reflectors: Mapping[ResourceKind, Reflector],
+    synced: Collection[ResourceKind],
+    required: Iterable[ResourceKind],
     *,
-    shown: bool,
-    pending: bool,
-    notice: str,
-    missing: tuple[str, ...],
+    views_built: bool,
+    views_pending: bool,
+    restriction: str,
+    missing_permissions: tuple[str, ...],
     monotonic: float,
     now: datetime,
-) -> LiveState:
+) -> SessionState:
     """The state of the whole.
 
     `synced`: kinds whose list is complete. `core`: those without which nothing is shown, `shown`:
     whether something is; `pending`: whether views are still to be built. `notice`: a restriction
     that holds while all is well.
     """
-    main = [reflectors[kind] for kind in core]
+    main = [reflectors[kind] for kind in required]
     vital = [reflector for kind, reflector in reflectors.items() if not kind.optional]
     ages = [
         (age, reflector)
         for reflector in vital
         if reflector.kind in synced
-        and reflector.phase not in (Phase.FORBIDDEN, Phase.MISSING)
-        and (age := reflector.stale_for(monotonic)) is not None
+        and reflector.phase not in (ReflectorPhase.FORBIDDEN, ReflectorPhase.MISSING)
+        and (age := reflector.stale_seconds(monotonic)) is not None
     ]
     worst = max(ages, key=lambda pair: pair[0], default=None)
-    phase, sentence = _phase(main, shown, worst[1] if worst else None, notice)
-    loading = [each for each in main if each.remaining is not None]
-    heard = [each.last_news for each in vital if each.kind in synced and each.last_news]
+    phase, sentence = _overall_phase(main, views_built, worst[1] if worst else None, restriction)
+    loading = [each for each in main if each.remaining_count is not None]
+    heard = [each.last_contact for each in vital if each.kind in synced and each.last_contact]
     last = monotonic - worst[0] if worst is not None else max(heard, default=0.0)
-    return LiveState(
+    return SessionState(
         phase=phase,
-        sentence=sentence,
-        since=now - timedelta(seconds=monotonic - last) if last else None,
-        loaded=sum(each.loaded for each in main),
-        remaining=sum(each.remaining or 0 for each in loading) if loading else None,
-        missing=missing,
-        stale_for=worst[0] if worst is not None and shown else None,
-        settled=not pending and all(is_settled(each, synced) for each in reflectors.values()),
+        message=sentence,
+        last_update_at=now - timedelta(seconds=monotonic - last) if last else None,
+        loaded=sum(each.loaded_count for each in main),
+        remaining=sum(each.remaining_count or 0 for each in loading) if loading else None,
+        missing_permissions=missing_permissions,
+        stale_for=worst[0] if worst is not None and views_built else None,
+        settled=not views_pending and all(is_settled(each, synced) for each in reflectors.values()),
     )
 
 
-def _phase(
-    main: list[Reflector], shown: bool, stale: Reflector | None, notice: str
-) -> tuple[Phase, str]:
-    for each in main:
-        if each.phase is Phase.UNAUTHORIZED:
+def _overall_phase(
+    required: list[Reflector], views_built: bool, stale: Reflector | None, restriction: str
+) -> tuple[ReflectorPhase, str]:
+    for each in required:
+        if each.phase is ReflectorPhase.UNAUTHORIZED:
             return each.phase, each.error
-    for each in main:
-        if each.kind is DEPLOYMENTS and each.phase is Phase.FORBIDDEN:
-            return each.phase, notice or each.error
-    if not shown:
-        for each in main:
-            if each.phase is Phase.RETRYING:
+    for each in required:
+        if each.kind is DEPLOYMENTS and each.phase is ReflectorPhase.FORBIDDEN:
+            return each.phase, restriction or each.error
+    if not views_built:
+        for each in required:
+            if each.phase is ReflectorPhase.RETRYING:
                 return each.phase, each.error
-        if any(each.loaded or each.phase is not Phase.CONNECTING for each in main):
-            return Phase.LISTING, ""
-        return Phase.CONNECTING, ""
+        if any(
+            each.loaded_count or each.phase is not ReflectorPhase.CONNECTING for each in required
+        ):
+            return ReflectorPhase.LISTING, ""
+        return ReflectorPhase.CONNECTING, ""
     if stale is not None:
-        silent = f"The server has sent no {stale.kind.resource} for too long; it is asked again."
-        return Phase.RETRYING, stale.error or silent
-    return Phase.LIVE, notice
+        silent = (
+            f"The server has sent no {stale.kind.resource_name} for too long; it is asked again."
+        )
+        return ReflectorPhase.RETRYING, stale.error or silent
+    return ReflectorPhase.LIVE, restriction
 
 
-def lacking(reflector: Reflector) -> str:
+def missing_permission(reflector: Reflector) -> str:
     """Verb and resource that a forbidden reflector needs: "list pods"."""
     verb = "watch" if reflector.error.startswith("Cannot watch") else "list"
-    return f"{verb} {reflector.kind.resource}"
+    return f"{verb} {reflector.kind.resource_name}"

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 
-from servedeck.fleet.views import ContainerView, EventView, Key, PodView, ServingView
+from servedeck.fleet.views import ContainerView, EventView, NamespacedName, PodView, ServingView
 from servedeck.serving.endpoint import Endpoint
 from servedeck.serving.objects.records import (
     ContainerStatus,
@@ -20,16 +20,16 @@ from servedeck.serving.objects.records import (
     ScaledObject,
 )
 from servedeck.serving.status import pods
-from servedeck.serving.status.diagnosis import Finding
-from servedeck.serving.status.events import event_count, event_time, latest
+from servedeck.serving.status.diagnosis import Diagnosis
+from servedeck.serving.status.events import event_count, event_time, latest_distinct
 from servedeck.serving.status.status import Status
-from servedeck.serving.text import one_line, sanitise
+from servedeck.serving.text import one_line, sanitize
 
-MOST_EVENTS = 10
+MAX_EVENTS = 10
 """Events kept of one object, the newest ones."""
 
 
-def event_views(events: Iterable[Event]) -> tuple[EventView, ...]:
+def build_event_views(events: Iterable[Event]) -> tuple[EventView, ...]:
     """The newest Events, newest first, each text once."""
     return tuple(
         EventView(
@@ -39,62 +39,69 @@ def event_views(events: Iterable[Event]) -> tuple[EventView, ...]:
             message=event.message,
             count=event_count(event),
         )
-        for event in latest(events, MOST_EVENTS)
+        for event in latest_distinct(events, MAX_EVENTS)
     )
 
 
-def pod_view(
+def build_pod_view(
     pod: Pod,
-    finding: Finding,
+    diagnosis: Diagnosis,
     events: Sequence[Event],
     *,
     namespace: str,
     old_revision: bool,
-    before: PodView | None,
+    previous: PodView | None,
 ) -> PodView:
     """The Pod as the screens show it. What equals its part of `before` is that part itself, so
     5,000 Pods keep one copy of what they share with their past."""
-    columns = pods.columns(pod)
+    columns = pods.pod_columns(pod)
     view = PodView(
         name=pod.metadata.name,
         namespace=namespace,
         uid=pod.metadata.uid,
         status=columns.status,
-        ready=_shared(columns.ready),
+        ready=_interned(columns.ready),
         is_ready=pods.is_ready(pod),
-        restarts=columns.restarts,
+        restarts=columns.restart_count,
         restarted_at=columns.restarted_at,
-        node=_shared(pod.spec.node_name),
+        node=_interned(pod.spec.node_name),
         created=pod.metadata.creation_timestamp,
-        health=finding.health,
-        reason=finding.reason,
-        message=finding.message,
-        container=finding.container,
+        health=diagnosis.health,
+        reason=diagnosis.reason,
+        message=diagnosis.message,
+        container=diagnosis.container,
         old_revision=old_revision,
-        containers=_containers(pod),
-        events=event_views(events) if events else (),
-        scarce=finding.scarce,
+        containers=_build_container_views(pod),
+        events=build_event_views(events) if events else (),
+        insufficient_resources=diagnosis.insufficient_resources,
     )
-    if before is None:
+    if previous is None:
         return view
-    if view == before:
-        return before
-    if view.containers == before.containers:
-        return replace(view, containers=before.containers)
+    if view == previous:
+        return previous
+    if view.containers == previous.containers:
+        return replace(view, containers=previous.containers)
     return view
 
 
-def _containers(pod: Pod) -> tuple[ContainerView, ...]:
+def _build_container_views(pod: Pod) -> tuple[ContainerView, ...]:
     statuses = {status.name: status for status in pod.status.init_container_statuses}
-    init = [_container(spec, statuses.get(spec.name), True) for spec in pod.spec.init_containers]
+    init = [
+        _build_container_view(spec, statuses.get(spec.name), True)
+        for spec in pod.spec.init_containers
+    ]
     statuses = {status.name: status for status in pod.status.container_statuses}
-    main = [_container(spec, statuses.get(spec.name), False) for spec in pod.spec.containers]
+    main = [
+        _build_container_view(spec, statuses.get(spec.name), False) for spec in pod.spec.containers
+    ]
     return (*init, *main)
 
 
-def _container(spec: PodContainer, status: ContainerStatus | None, init: bool) -> ContainerView:
+def _build_container_view(
+    spec: PodContainer, status: ContainerStatus | None, init: bool
+) -> ContainerView:
     if status is None:
-        return ContainerView(_shared(spec.name), "", False, 0, init, False, "")
+        return ContainerView(_interned(spec.name), "", False, 0, init, False, "")
     if status.state.running is not None:
         state = "Running"
     elif status.state.terminated is not None:
@@ -104,7 +111,7 @@ def _container(spec: PodContainer, status: ContainerStatus | None, init: bool) -
     else:
         state = ""
     return ContainerView(
-        name=_shared(spec.name),
+        name=_interned(spec.name),
         state=state,
         ready=status.ready,
         restarts=status.restart_count,
@@ -115,15 +122,17 @@ def _container(spec: PodContainer, status: ContainerStatus | None, init: bool) -
 
 
 @lru_cache(maxsize=4096)
-def _shared(text: str) -> str:
+def _interned(text: str) -> str:
     """One string for equal texts: names of containers and nodes recur in every Pod."""
     return text
 
 
-def unreadable(key: Key, deployment: Deployment | None, error: Exception) -> ServingView:
+def unreadable_view(
+    key: NamespacedName, deployment: Deployment | None, error: Exception
+) -> ServingView:
     """What is shown of a serving whose objects no rule was made for: that, and its name."""
     meta = deployment.metadata if deployment is not None else DeploymentMeta()
-    why = one_line(sanitise(f"{type(error).__name__}: {error}"))
+    why = one_line(sanitize(f"{type(error).__name__}: {error}"))
     return ServingView(
         key=key,
         uid=meta.uid,
@@ -152,7 +161,7 @@ def unreadable(key: Key, deployment: Deployment | None, error: Exception) -> Ser
     )
 
 
-def scaler_text(
+def format_scalers(
     scaled_objects: Iterable[ScaledObject], autoscalers: Iterable[HorizontalPodAutoscaler]
 ) -> str:
     """ "KEDA 1-10", "HPA 1-10", or "". The autoscaler that KEDA makes of a ScaledObject is not
@@ -167,6 +176,9 @@ def scaler_text(
     return ", ".join(texts)
 
 
-def next_judgement(findings: Iterable[Finding]) -> datetime | None:
+def earliest_reevaluation(diagnoses: Iterable[Diagnosis]) -> datetime | None:
     """When the first of them must be judged again."""
-    return min((finding.until for finding in findings if finding.until is not None), default=None)
+    return min(
+        (finding.reevaluate_at for finding in diagnoses if finding.reevaluate_at is not None),
+        default=None,
+    )

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from servedeck.serving.capacity import Scarce
+from servedeck.serving.capacity import InsufficientResource
 from servedeck.serving.endpoint import Endpoint
-from servedeck.serving.status.diagnosis import Health
+from servedeck.serving.status.diagnosis import PodHealth
 from servedeck.serving.status.status import Status
 
 
-class Key(NamedTuple):
+class NamespacedName(NamedTuple):
     """Identity of a serving on screen: it stays while the Deployment behind it is replaced."""
 
     namespace: str
@@ -62,7 +62,7 @@ class PodView:
     restarted_at: datetime | None
     node: str
     created: datetime | None
-    health: Health
+    health: PodHealth
     reason: str
     """Short cause, "OOMKilled"; "" for a healthy Pod."""
     message: str
@@ -73,13 +73,13 @@ class PodView:
     containers: tuple[ContainerView, ...]
     events: tuple[EventView, ...]
     """Warnings about the Pod, newest first, at most 10."""
-    scarce: tuple[Scarce, ...] = ()
+    insufficient_resources: tuple[InsufficientResource, ...] = ()
     """Resources that it asks for and of which nodes have not enough free."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServingView:
-    key: Key
+    key: NamespacedName
     uid: str
     status: Status
     reason: str
@@ -122,20 +122,20 @@ class ServingView:
         serving and the status says of its Pods. Made when it is first asked for and kept, as a
         view never changes."""
         if not self._search_text:
-            object.__setattr__(self, "_search_text", _search_text(self))
+            object.__setattr__(self, "_search_text", _build_search_text(self))
         return self._search_text
 
     @property
     def failing_pods(self) -> tuple[PodView, ...]:
         """Pods in error or unable to start, of any revision, still in the order of `pods`."""
-        return tuple(pod for pod in self.pods if pod.health in (Health.ERROR, Health.PENDING))
+        return tuple(pod for pod in self.pods if pod.health in (PodHealth.ERROR, PodHealth.PENDING))
 
 
-_BETWEEN = "\n"
+_SEPARATOR = "\n"
 """Stands between two texts that are searched, so that none is found across them."""
 
 
-def _search_text(view: ServingView) -> str:
+def _build_search_text(view: ServingView) -> str:
     texts = {
         str(view.key): None,
         view.status.value: None,
@@ -146,8 +146,8 @@ def _search_text(view: ServingView) -> str:
         view.model: None,
         view.accelerator: None,
         view.image: None,
-        view.endpoint.url or view.endpoint.address: None,
+        view.endpoint.url or view.endpoint.cluster_url: None,
     }
     for pod in view.pods:
         texts |= dict.fromkeys((pod.name, pod.status, pod.reason, pod.message, pod.node))
-    return _BETWEEN.join(text for text in texts if text).casefold()
+    return _SEPARATOR.join(text for text in texts if text).casefold()

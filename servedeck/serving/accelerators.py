@@ -35,29 +35,29 @@ ACCELERATORS = (
 )
 """The known ones, the supported ones of the create form first."""
 
-BY_RESOURCE = {accelerator.resource: accelerator for accelerator in ACCELERATORS}
+ACCELERATORS_BY_RESOURCE = {accelerator.resource: accelerator for accelerator in ACCELERATORS}
 
-_MIG = "nvidia.com/mig-"
-_KINDS = ("gpu", "npu", "tpu", "xpu")
+_MIG_PREFIX = "nvidia.com/mig-"
+_KIND_SUFFIXES = ("gpu", "npu", "tpu", "xpu")
 
 
 def is_accelerator(resource: str) -> bool:
     """Whether a resource key counts accelerators: a known one, a slice of one (MIG), or one that
     its vendor names after its kind."""
-    if resource in BY_RESOURCE or resource.startswith(_MIG):
+    if resource in ACCELERATORS_BY_RESOURCE or resource.startswith(_MIG_PREFIX):
         return True
     domain, slash, kind = resource.partition("/")
     if not slash or "." not in domain or domain.endswith("kubernetes.io"):
         return False
-    return kind.lower().partition(".")[0].endswith(_KINDS)
+    return kind.lower().partition(".")[0].endswith(_KIND_SUFFIXES)
 
 
-def display_name(resource: str) -> str:
+def accelerator_display_name(resource: str) -> str:
     """Name of an accelerator for people: "NVIDIA GPU", "NVIDIA MIG 1g.5gb"; of an unknown one its
     resource key."""
-    known = BY_RESOURCE.get(resource)
+    known = ACCELERATORS_BY_RESOURCE.get(resource)
     if known is not None:
         return known.name
-    if resource.startswith(_MIG):
-        return f"NVIDIA MIG {resource.removeprefix(_MIG)}"
+    if resource.startswith(_MIG_PREFIX):
+        return f"NVIDIA MIG {resource.removeprefix(_MIG_PREFIX)}"
     return resource

@@ -16,100 +16,113 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from servedeck.serving.accelerators import display_name, is_accelerator
-from servedeck.serving.objects.records import Meta, Node, PodContainer, Record, Resources, Taint
-from servedeck.serving.spec.names import resource_problem
-from servedeck.serving.units import counted, format_quantity, quantity
+from servedeck.serving.accelerators import accelerator_display_name, is_accelerator
+from servedeck.serving.objects.records import (
+    Node,
+    ObjectMeta,
+    PodContainer,
+    Record,
+    ResourceRequirements,
+    Taint,
+)
+from servedeck.serving.spec.names import validate_resource_name
+from servedeck.serving.units import format_count, format_quantity, parse_quantity
 
-Amounts = dict[str, Fraction]
+ResourceList = dict[str, Fraction]
 _ZERO = Fraction(0)
-MOST_REASONS = 3
+MAX_REASONS = 3
 """Reasons of the sentence; the nodes of the others are only counted."""
 
 
-class RequestingContainer(Record, frozen=True):
-    resources: Resources = Resources()
+class ContainerRequests(Record, frozen=True):
+    resources: ResourceRequirements = ResourceRequirements()
     restart_policy: str = ""
 
 
-class ClaimSource(Record, frozen=True):
+class PersistentVolumeClaimVolumeSource(Record, frozen=True):
     claim_name: str = ""
 
 
 class PodVolume(Record, frozen=True):
-    persistent_volume_claim: ClaimSource | None = None
+    persistent_volume_claim: PersistentVolumeClaimVolumeSource | None = None
 
 
-class RequestingPodSpec(Record, frozen=True):
+class PodRequestsSpec(Record, frozen=True):
     node_name: str = ""
-    containers: tuple[RequestingContainer, ...] = ()
-    init_containers: tuple[RequestingContainer, ...] = ()
+    containers: tuple[ContainerRequests, ...] = ()
+    init_containers: tuple[ContainerRequests, ...] = ()
     overhead: dict[str, str | int | float] = {}
     volumes: tuple[PodVolume, ...] = ()
 
 
-class PodPhase(Record, frozen=True):
+class PodPhaseStatus(Record, frozen=True):
     phase: str = ""
 
 
-class RequestingPod(Record, frozen=True):
+class PodRequests(Record, frozen=True):
     """A Pod as the create form needs it: what it asks for and which claims it mounts. The lists of
     servings leave both out, so that 5,000 Pods stay small."""
 
-    metadata: Meta = Meta()
-    spec: RequestingPodSpec = RequestingPodSpec()
-    status: PodPhase = PodPhase()
+    metadata: ObjectMeta = ObjectMeta()
+    spec: PodRequestsSpec = PodRequestsSpec()
+    status: PodPhaseStatus = PodPhaseStatus()
 
 
-def requests_of(pod: RequestingPod) -> Amounts:
+def pod_requests(pod: PodRequests) -> ResourceList:
     """What the scheduler counts for a Pod: the containers and the sidecars together, or the
     largest init container with the sidecars started before it, and the overhead (kubernetes
     pkg/api/v1/resource/helpers.go, PodRequests)."""
     asked = container_requests(pod.spec.containers, pod.spec.init_containers)
-    return _add(asked, _numbers(pod.spec.overhead)) if pod.spec.overhead else asked
+    return (
+        _add_resources(asked, _parse_resource_list(pod.spec.overhead))
+        if pod.spec.overhead
+        else asked
+    )
 
 
 def container_requests(
-    containers: Sequence[RequestingContainer | PodContainer],
-    init_containers: Sequence[RequestingContainer | PodContainer],
-) -> Amounts:
+    containers: Sequence[ContainerRequests | PodContainer],
+    init_containers: Sequence[ContainerRequests | PodContainer],
+) -> ResourceList:
     """What the scheduler counts for a Pod of these containers."""
-    total = _sum(one.resources for one in containers)
+    total = _sum_requests(one.resources for one in containers)
     if not init_containers:
         return total
-    sidecars: Amounts = {}
-    peak: Amounts = {}
+    sidecars: ResourceList = {}
+    peak: ResourceList = {}
     for one in init_containers:
-        own = _amounts(one.resources)
+        own = _effective_requests(one.resources)
         if one.restart_policy == "Always":
-            sidecars = _add(sidecars, own)
-            peak = _most(peak, sidecars)
+            sidecars = _add_resources(sidecars, own)
+            peak = _max_resources(peak, sidecars)
         else:
-            peak = _most(peak, _add(sidecars, own))
-    return _most(_add(total, sidecars), peak)
+            peak = _max_resources(peak, _add_resources(sidecars, own))
+    return _max_resources(_add_resources(total, sidecars), peak)
 
 
-def pod_requests(deployment: Mapping[str, Any]) -> tuple[Amounts, Sequence[Mapping[str, Any]]]:
+def scheduling_requirements(
+    deployment: Mapping[str, Any],
+) -> tuple[ResourceList, Sequence[Mapping[str, Any]]]:
     """Requests and tolerations of a Pod of a Deployment built by `manifests.build`."""
     spec = deployment["spec"]["template"]["spec"]
-    containers = msgspec.convert(spec["containers"], tuple[RequestingContainer, ...], strict=False)
-    return _sum(one.resources for one in containers), spec.get("tolerations", ())
+    containers = msgspec.convert(spec["containers"], tuple[ContainerRequests, ...], strict=False)
+    return _sum_requests(one.resources for one in containers), spec.get("tolerations", ())
 
 
 @dataclass(frozen=True, slots=True)
-class NodeRoom:
+class NodeCapacity:
     name: str
-    allocatable: Amounts
-    free: Amounts
+    allocatable: ResourceList
+    free: ResourceList
     """Never below 0; "pods" among them."""
-    closed: str
+    unschedulable_reason: str
     """Why no new Pod may go there: "cordoned", "not ready"; "" where it may."""
     taints: tuple[Taint, ...]
     """Those that keep Pods away which do not tolerate them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Supply:
+class AcceleratorCapacity:
     """One kind of accelerator in the cluster."""
 
     resource: str
@@ -120,74 +133,77 @@ class Supply:
     """(node, free, total) of each node that has some; the most free first."""
 
     @property
-    def sentence(self) -> str:
+    def summary(self) -> str:
         with_free = [(node, free) for node, free, _ in self.nodes if free]
         if not with_free:
-            return f"{self.name}: none of {self.total} free on {counted(len(self.nodes), 'node')}."
+            nodes = format_count(len(self.nodes), "node")
+            return f"{self.name}: none of {self.total} free on {nodes}."
         places = ", ".join(f"{node} {free}" for node, free in with_free[:3])
         more = len(with_free) - 3
-        tail = f" and {counted(more, 'further node')}" if more > 0 else ""
+        tail = f" and {format_count(more, 'further node')}" if more > 0 else ""
         return f"{self.name}: {self.free} of {self.total} free ({places}{tail})."
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class SchedulingResult:
     replicas: int
-    fitting: int
+    schedulable_replicas: int
     """How many of the replicas can be placed now."""
-    nodes: tuple[str, ...]
+    candidate_nodes: tuple[str, ...]
     """Nodes that have room for at least one."""
     reasons: tuple[tuple[str, int], ...]
     """Why the other nodes cannot, with how many of them: ("tainted nvidia.com/gpu", 2)."""
-    sentence: str
+    summary: str
 
 
-def rooms(nodes: Iterable[Node], pods: Iterable[RequestingPod]) -> list[NodeRoom]:
+def node_capacities(nodes: Iterable[Node], pods: Iterable[PodRequests]) -> list[NodeCapacity]:
     """What is free on each node, in the nodes' order. Ended Pods count for nothing."""
-    used: dict[str, Amounts] = {}
+    used: dict[str, ResourceList] = {}
     for pod in pods:
         if pod.spec.node_name and pod.status.phase not in ("Succeeded", "Failed"):
             taken = used.setdefault(pod.spec.node_name, {"pods": _ZERO})
             taken["pods"] += 1
-            for key, amount in requests_of(pod).items():
+            for key, amount in pod_requests(pod).items():
                 taken[key] = taken.get(key, _ZERO) + amount
     found = []
     for node in nodes:
-        allocatable = _numbers(node.status.allocatable)
+        allocatable = _parse_resource_list(node.status.allocatable)
         taken = used.get(node.metadata.name, {})
         free = {
             key: max(amount - taken.get(key, _ZERO), _ZERO) for key, amount in allocatable.items()
         }
         found.append(
-            NodeRoom(
+            NodeCapacity(
                 node.metadata.name,
                 allocatable,
                 free,
-                _closed(node),
+                _unschedulable_reason(node),
                 tuple(t for t in node.spec.taints if t.effect in ("NoSchedule", "NoExecute")),
             )
         )
     return found
 
 
-class Scarce(NamedTuple):
+class InsufficientResource(NamedTuple):
     """What a Pod asks for of a resource, and how many nodes have too little of it free."""
 
     resource: str
-    asked: Fraction
-    nodes: int
+    requested: Fraction
+    node_count: int
 
 
-def nearest(nodes: Sequence[NodeRoom], scarce: Iterable[Scarce]) -> str:
+def describe_closest_nodes(
+    nodes: Sequence[NodeCapacity], insufficient: Iterable[InsufficientResource]
+) -> str:
     """Of the nodes that have too little of a resource, the one that has the most of it free, in a
     sentence. "" where they are not those that the scheduler counted: others are out of the
     question for another reason, such as a node selector, and which these are is not known."""
     parts = []
-    for key, asked, count in scarce:
+    for key, asked, count in insufficient:
         short = [
             (room.free.get(key, _ZERO), room.allocatable.get(key, _ZERO), room.name)
             for room in nodes
-            if not room.closed and room.free.get(key, _ZERO) < asked
+            if not room.unschedulable_reason and room.free.get(key, _ZERO) < asked
         ]
         if not short or len(short) != count:
             continue
@@ -195,38 +211,44 @@ def nearest(nodes: Sequence[NodeRoom], scarce: Iterable[Scarce]) -> str:
         binary = key in ("memory", "ephemeral-storage")
         if free:
             shares = (format_quantity(one, binary=binary) for one in (free, total))
-            parts.append(f"{name} has {' of '.join(shares)} {named(key)} free")
+            parts.append(f"{name} has {' of '.join(shares)} {resource_label(key)} free")
         elif total:
-            parts.append(f"no node has {named(key)} free")
+            parts.append(f"no node has {resource_label(key)} free")
         else:
-            parts.append(f"no node has {named(key)}")
+            parts.append(f"no node has {resource_label(key)}")
     text = "; ".join(parts)
     if text.startswith("no "):
         text = f"N{text[1:]}"  # a node's name keeps its own letters
     return f"{text}." if text else ""
 
 
-def supplies(nodes: Sequence[NodeRoom]) -> list[Supply]:
+def accelerator_capacities(nodes: Sequence[NodeCapacity]) -> list[AcceleratorCapacity]:
     """Every kind of accelerator that a node offers, the known ones first. What is free on a node
     that takes no Pods counts as not free."""
     kinds = {
         key
         for room in nodes
         for key, amount in room.allocatable.items()
-        if amount >= 1 and (is_accelerator(key) or not resource_problem(key))
+        if amount >= 1 and (is_accelerator(key) or not validate_resource_name(key))
     }
     found = []
-    for key in sorted(kinds, key=lambda key: (not is_accelerator(key), display_name(key))):
+    for key in sorted(
+        kinds, key=lambda key: (not is_accelerator(key), accelerator_display_name(key))
+    ):
         places = [
-            (room.name, 0 if room.closed else int(room.free[key]), int(room.allocatable[key]))
+            (
+                room.name,
+                0 if room.unschedulable_reason else int(room.free[key]),
+                int(room.allocatable[key]),
+            )
             for room in nodes
             if room.allocatable.get(key, _ZERO) >= 1
         ]
         places.sort(key=lambda place: (-place[1], place[0]))
         found.append(
-            Supply(
+            AcceleratorCapacity(
                 key,
-                display_name(key),
+                accelerator_display_name(key),
                 sum(total for _, _, total in places),
                 sum(free for _, free, _ in places),
                 tuple(places),
@@ -235,30 +257,30 @@ def supplies(nodes: Sequence[NodeRoom]) -> list[Supply]:
     return found
 
 
-def fit(
-    asked: Amounts,
+def simulate_scheduling(
+    requests: ResourceList,
     replicas: int,
-    nodes: Sequence[NodeRoom],
+    nodes: Sequence[NodeCapacity],
     tolerations: Sequence[Mapping[str, Any]] = (),
-) -> Fit:
+) -> SchedulingResult:
     """How many of `replicas` equal Pods can be placed now, and what keeps the others out. As the
     Pods are equal, what fits on each node adds up."""
     placed: dict[str, int] = {}
     reasons: Counter[str] = Counter()
     for room in nodes:
-        reason = _refusal(room, asked, tolerations)
+        reason = _rejection_reason(room, requests, tolerations)
         if reason:
             reasons[reason] += 1
         else:
             placed[room.name] = min(
                 int(room.free.get(key, _ZERO) // amount)
-                for key, amount in {**asked, "pods": Fraction(1)}.items()
+                for key, amount in {**requests, "pods": Fraction(1)}.items()
                 if amount > 0
             )
     fitting = min(sum(placed.values()), max(replicas, 0))
     ordered = tuple(reasons.most_common())
-    sentence = _sentence(asked, replicas, fitting, len(placed), len(nodes), ordered)
-    return Fit(replicas, fitting, tuple(placed), ordered, sentence)
+    sentence = _scheduling_summary(requests, replicas, fitting, len(placed), len(nodes), ordered)
+    return SchedulingResult(replicas, fitting, tuple(placed), ordered, sentence)
 
 
 def tolerates(tolerations: Sequence[Mapping[str, Any]], taint: Taint) -> bool:
@@ -274,72 +296,84 @@ def tolerates(tolerations: Sequence[Mapping[str, Any]], taint: Taint) -> bool:
     return False
 
 
-def _refusal(room: NodeRoom, asked: Amounts, tolerations: Sequence[Mapping[str, Any]]) -> str:
-    if room.closed:
-        return room.closed
-    for taint in room.taints:
+def _rejection_reason(
+    node: NodeCapacity, requests: ResourceList, tolerations: Sequence[Mapping[str, Any]]
+) -> str:
+    if node.unschedulable_reason:
+        return node.unschedulable_reason
+    for taint in node.taints:
         if not tolerates(tolerations, taint):
             return f"tainted {taint.key}"
     # Most telling first: an accelerator, then memory and CPU.
-    for key in sorted(asked, key=lambda key: (not is_accelerator(key), key == "cpu", key)):
-        if asked[key] > room.allocatable.get(key, _ZERO):
-            has_none = not room.allocatable.get(key)
-            return f"without {named(key)}" if has_none else f"too small in {named(key)}"
-        if asked[key] > room.free.get(key, _ZERO):
-            return f"without enough free {named(key)}"
-    if room.free.get("pods", _ZERO) < 1:
+    for key in sorted(requests, key=lambda key: (not is_accelerator(key), key == "cpu", key)):
+        if requests[key] > node.allocatable.get(key, _ZERO):
+            has_none = not node.allocatable.get(key)
+            return (
+                f"without {resource_label(key)}"
+                if has_none
+                else f"too small in {resource_label(key)}"
+            )
+        if requests[key] > node.free.get(key, _ZERO):
+            return f"without enough free {resource_label(key)}"
+    if node.free.get("pods", _ZERO) < 1:
         return "without room for another Pod"
     return ""
 
 
-def _sentence(
-    asked: Amounts,
+def _scheduling_summary(
+    requests: ResourceList,
     replicas: int,
-    fitting: int,
-    able: int,
-    total: int,
+    schedulable: int,
+    candidate_count: int,
+    node_count: int,
     reasons: Sequence[tuple[str, int]],
 ) -> str:
-    what = described(asked)
-    if not total:
+    what = format_requests(requests)
+    if not node_count:
         return "The cluster has no nodes, so no replica can start."
-    parts = [f"{count} {reason}" for reason, count in reasons[:MOST_REASONS]]
+    parts = [f"{count} {reason}" for reason, count in reasons[:MAX_REASONS]]
     why = ", ".join(parts)
-    if unsaid := sum(count for _, count in reasons[MOST_REASONS:]):
+    if unsaid := sum(count for _, count in reasons[MAX_REASONS:]):
         why += f" and {unsaid} more"
     others = f" ({why})" if why else ""
-    has = "has" if able == 1 or total == 1 else "have"
-    head = f"{able} of {counted(total, 'node')} {has} room for {what} now{others}"
+    has = "has" if candidate_count == 1 or node_count == 1 else "have"
+    head = (
+        f"{candidate_count} of {format_count(node_count, 'node')} {has} room for {what} now{others}"
+    )
     if replicas <= 0:
         return f"{head}; no replica is asked for."
-    if fitting >= replicas:
+    if schedulable >= replicas:
         fits = "the replica fits" if replicas == 1 else f"all {replicas} replicas fit"
         return f"{head}; {fits}."
-    if not fitting:
+    if not schedulable:
         stays = "the replica" if replicas == 1 else f"all {replicas} replicas"
         return f"{head}; {stays} will stay Pending."
-    first = "the first replica fits" if fitting == 1 else f"the first {fitting} replicas fit"
-    from_on = "" if fitting + 1 == replicas else " and those after it"
-    return f"{head}; {first}, the {_ordinal(fitting + 1)}{from_on} will stay Pending."
+    first = (
+        "the first replica fits" if schedulable == 1 else f"the first {schedulable} replicas fit"
+    )
+    from_on = "" if schedulable + 1 == replicas else " and those after it"
+    return f"{head}; {first}, the {_ordinal(schedulable + 1)}{from_on} will stay Pending."
 
 
-def described(asked: Amounts) -> str:
+def format_requests(requests: ResourceList) -> str:
     """The amounts as people write them, "8 NVIDIA GPU, 64Gi memory"."""
     parts = [
-        f"{format_quantity(amount)} {display_name(key)}"
-        for key, amount in asked.items()
+        f"{format_quantity(amount)} {accelerator_display_name(key)}"
+        for key, amount in requests.items()
         if key not in ("cpu", "memory", "ephemeral-storage")
     ]
-    if amount := asked.get("cpu"):
+    if amount := requests.get("cpu"):
         parts.append(f"{format_quantity(amount)} CPU")
-    if amount := asked.get("memory"):
+    if amount := requests.get("memory"):
         parts.append(f"{format_quantity(amount, binary=True)} memory")
     return ", ".join(parts) or "a Pod"
 
 
-def named(key: str) -> str:
+def resource_label(key: str) -> str:
     """What a resource is called in a sentence."""
-    return {"cpu": "CPU", "memory": "memory", "pods": "Pods"}.get(key) or display_name(key)
+    return {"cpu": "CPU", "memory": "memory", "pods": "Pods"}.get(key) or accelerator_display_name(
+        key
+    )
 
 
 def _ordinal(number: int) -> str:
@@ -347,48 +381,48 @@ def _ordinal(number: int) -> str:
     return words[number - 1] if 1 <= number <= len(words) else f"{number}th"
 
 
-def _closed(node: Node) -> str:
+def _unschedulable_reason(node: Node) -> str:
     if node.spec.unschedulable:
         return "cordoned"
     ready = next((one.status for one in node.status.conditions if one.type == "Ready"), "")
     return "" if ready == "True" else "not ready"
 
 
-def _amounts(resources: Resources) -> Amounts:
+def _effective_requests(resources: ResourceRequirements) -> ResourceList:
     """Requests; a limit counts as the request where none is written."""
-    return _numbers({**resources.limits, **resources.requests})
+    return _parse_resource_list({**resources.limits, **resources.requests})
 
 
-def _numbers(written: Mapping[str, object]) -> Amounts:
-    found: Amounts = {}
-    for key, value in written.items():
+def _parse_resource_list(resources: Mapping[str, object]) -> ResourceList:
+    found: ResourceList = {}
+    for key, value in resources.items():
         try:
-            found[key] = _quantity(str(value))
+            found[key] = _cached_parse_quantity(str(value))
         except ValueError:  # another's object: what is no quantity asks for nothing
             continue
     return found
 
 
 # Pods ask for the same few amounts: parsed anew, those of 5,000 take a third of a second.
-_quantity = lru_cache(maxsize=4096)(quantity)
+_cached_parse_quantity = lru_cache(maxsize=4096)(parse_quantity)
 
 
-def _sum(resources: Iterable[Resources]) -> Amounts:
-    total: Amounts = {}
+def _sum_requests(resources: Iterable[ResourceRequirements]) -> ResourceList:
+    total: ResourceList = {}
     for one in resources:
-        for key, amount in _amounts(one).items():
+        for key, amount in _effective_requests(one).items():
             total[key] = total[key] + amount if key in total else amount
     return total
 
 
-def _add(first: Amounts, second: Amounts) -> Amounts:
+def _add_resources(first: ResourceList, second: ResourceList) -> ResourceList:
     return {
         key: first.get(key, _ZERO) + second.get(key, _ZERO)
         for key in (*first, *(key for key in second if key not in first))
     }
 
 
-def _most(first: Amounts, second: Amounts) -> Amounts:
+def _max_resources(first: ResourceList, second: ResourceList) -> ResourceList:
     return {
         key: max(first.get(key, _ZERO), second.get(key, _ZERO))
         for key in (*first, *(key for key in second if key not in first))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 
-from servedeck.serving.spec.templates import find
+from servedeck.serving.spec.templates import find_template
 from servedeck.serving.text import one_line
 
-_OPENAI = ("/v1/chat/completions", "/v1/completions", "/v1/models")
-_PATHS: dict[str, tuple[str, ...]] = {
-    "sglang": (*_OPENAI, "/generate", "/health", "/metrics"),
+_OPENAI_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/models")
+_API_PATHS_BY_TEMPLATE: dict[str, tuple[str, ...]] = {
+    "sglang": (*_OPENAI_PATHS, "/generate", "/health", "/metrics"),
     "tgi": (
         "/v1/chat/completions",
         "/generate",
@@ -22,11 +22,11 @@ _PATHS: dict[str, tuple[str, ...]] = {
     "tei": ("/v1/embeddings", "/embed", "/rerank", "/info", "/health", "/metrics"),
     "ollama": ("/v1/chat/completions", "/api/chat", "/api/generate", "/api/tags"),
     "triton": ("/v2", "/v2/models", "/v2/health/ready"),
-    "tensorrt-llm": (*_OPENAI, "/health", "/metrics"),
-    "llama.cpp": (*_OPENAI, "/completion", "/health", "/metrics"),
-    "lmdeploy": (*_OPENAI, "/health", "/metrics"),
+    "tensorrt-llm": (*_OPENAI_PATHS, "/health", "/metrics"),
+    "llama.cpp": (*_OPENAI_PATHS, "/completion", "/health", "/metrics"),
+    "lmdeploy": (*_OPENAI_PATHS, "/health", "/metrics"),
     "kserve-huggingface": ("/openai/v1/chat/completions", "/openai/v1/models", "/v1/models"),
-    "nim": (*_OPENAI, "/v1/health/ready", "/v1/metrics"),
+    "nim": (*_OPENAI_PATHS, "/v1/health/ready", "/v1/metrics"),
     "infinity": ("/embeddings", "/rerank", "/models", "/health", "/metrics"),
     "tensorflow-serving": ("/v1/models",),
     "openvino": ("/v3/chat/completions", "/v1/config", "/v2/health/ready"),
@@ -36,101 +36,107 @@ _PATHS: dict[str, tuple[str, ...]] = {
 """Of servers that were deployed without a template of ours."""
 
 
-def paths(template: str, model: str = "") -> tuple[str, ...]:
+def api_paths(template: str, model: str = "") -> tuple[str, ...]:
     """API paths of the template's server, those of the model's task first, else the most used;
     "/" alone where the server is not known."""
-    known = find(template)
-    served = (known.api_paths if known else ()) or _PATHS.get(template, ("/",))
-    own = _ENDINGS.get(_task(model), ())
+    known = find_template(template)
+    served = (known.api_paths if known else ()) or _API_PATHS_BY_TEMPLATE.get(template, ("/",))
+    own = _PATH_SUFFIXES_BY_TASK.get(_detect_task(model), ())
     return tuple(sorted(served, key=lambda path: not path.endswith(own))) if own else served
 
 
-_EMBEDS = re.compile(r"(?:^|[/_-])(?:bge|e5|gte|embed\w*)(?:[-_.]|$)", re.IGNORECASE)
-_RERANKS = re.compile(r"rerank|cross-encoder", re.IGNORECASE)
-_ENDINGS: dict[str, tuple[str, ...]] = {
+_EMBEDDING_MODEL_PATTERN = re.compile(
+    r"(?:^|[/_-])(?:bge|e5|gte|embed\w*)(?:[-_.]|$)", re.IGNORECASE
+)
+_RERANK_MODEL_PATTERN = re.compile(r"rerank|cross-encoder", re.IGNORECASE)
+_PATH_SUFFIXES_BY_TASK: dict[str, tuple[str, ...]] = {
     "embed": ("/embeddings", "/embed"),
     "rerank": ("/rerank", "/score"),
 }
 """What the paths of a task end in."""
 
 
-def _task(model: str) -> str:
+def _detect_task(model: str) -> str:
     """What the model is for, by its name (a rule of thumb: BGE, E5, GTE and names with "embed"
     embed); "" where that is not known or it generates text. A server refuses other tasks."""
-    if _RERANKS.search(model):
+    if _RERANK_MODEL_PATTERN.search(model):
         return "rerank"
-    return "embed" if _EMBEDS.search(model) else ""
+    return "embed" if _EMBEDDING_MODEL_PATTERN.search(model) else ""
 
 
-def example_path(template: str, model: str) -> str:
+def primary_api_path(template: str, model: str) -> str:
     """The path that a request of this model goes to."""
-    return paths(template, model)[0]
+    return api_paths(template, model)[0]
 
 
-_HELLO = "Hello"
-_BODIES: dict[str, dict[str, object]] = {
-    "chat/completions": {"messages": [{"role": "user", "content": _HELLO}]},
-    "chat": {"messages": [{"role": "user", "content": _HELLO}]},
-    "completions": {"prompt": _HELLO},
-    "completion": {"prompt": _HELLO},
-    "embeddings": {"input": _HELLO},
-    "responses": {"input": _HELLO},
-    "api/generate": {"prompt": _HELLO},
-    "generate": {"inputs": _HELLO},
-    "generate_stream": {"inputs": _HELLO},
-    "embed": {"inputs": _HELLO},
-    "rerank": {"query": _HELLO, "documents": [_HELLO]},
+_EXAMPLE_INPUT = "Hello"
+_EXAMPLE_BODIES: dict[str, dict[str, object]] = {
+    "chat/completions": {"messages": [{"role": "user", "content": _EXAMPLE_INPUT}]},
+    "chat": {"messages": [{"role": "user", "content": _EXAMPLE_INPUT}]},
+    "completions": {"prompt": _EXAMPLE_INPUT},
+    "completion": {"prompt": _EXAMPLE_INPUT},
+    "embeddings": {"input": _EXAMPLE_INPUT},
+    "responses": {"input": _EXAMPLE_INPUT},
+    "api/generate": {"prompt": _EXAMPLE_INPUT},
+    "generate": {"inputs": _EXAMPLE_INPUT},
+    "generate_stream": {"inputs": _EXAMPLE_INPUT},
+    "embed": {"inputs": _EXAMPLE_INPUT},
+    "rerank": {"query": _EXAMPLE_INPUT, "documents": [_EXAMPLE_INPUT]},
 }
-_WITHOUT_MODEL = frozenset({"generate", "generate_stream", "embed", "completion"})
+_PATHS_WITHOUT_MODEL = frozenset({"generate", "generate_stream", "embed", "completion"})
 
 
-def curl(endpoint_url: str, path: str, model: str, asynchronous: bool) -> str:
+def curl_command(endpoint_url: str, path: str, model: str, asynchronous: bool) -> str:
     """A curl command line for `path` under the endpoint, over several lines, quoted for a shell.
 
     A path that takes requests is posted a small example; others are fetched. `asynchronous` adds
     the header that puts the request into the async queue, and so only changes posts.
     """
     url = endpoint_url.rstrip("/") + "/" + path.lstrip("/")
-    body = _body(path, model)
+    body = _example_body(path, model)
     if body is None and asynchronous and path.strip("/") == "":
         body = {}
     authorization = "-H 'Authorization: Bearer <token>'"
     if body is None:
-        return f"curl {quote(url)} \\\n  {authorization}"
-    lines = [f"curl -X POST {quote(url)}", "-H 'Content-Type: application/json'", authorization]
+        return f"curl {shell_quote(url)} \\\n  {authorization}"
+    lines = [
+        f"curl -X POST {shell_quote(url)}",
+        "-H 'Content-Type: application/json'",
+        authorization,
+    ]
     if asynchronous:
         lines.append("-H 'X-Async: true'")
-    lines.append(f"-d {quote(json.dumps(body, ensure_ascii=False))}")
+    lines.append(f"-d {shell_quote(json.dumps(body, ensure_ascii=False))}")
     return " \\\n  ".join(lines)
 
 
-def _body(path: str, model: str) -> dict[str, object] | None:
+def _example_body(path: str, model: str) -> dict[str, object] | None:
     """Example request for a path, None for one that is fetched."""
     last = path.strip("/").split("/")
     for length in (2, 1):
         key = "/".join(last[-length:])
-        if key in _BODIES:
-            if key in _WITHOUT_MODEL:
-                return dict(_BODIES[key])
-            return {"model": model or "model-name", **_BODIES[key]}
+        if key in _EXAMPLE_BODIES:
+            if key in _PATHS_WITHOUT_MODEL:
+                return dict(_EXAMPLE_BODIES[key])
+            return {"model": model or "model-name", **_EXAMPLE_BODIES[key]}
     return None
 
 
-def port_forward(key: tuple[str, str], port: int, *, kind: str = "deployment") -> str:
+def port_forward_command(key: tuple[str, str], port: int, *, kind: str = "deployment") -> str:
     """kubectl command line, quoted for a shell, that makes `port` of the Deployment or Service
     (namespace, name) reachable at localhost: at the same port, or 8080 for a privileged one."""
     namespace, name = key
     local = port if port >= 1024 else 8080
-    target = quote(f"{kind}/{name}", always=False)
-    return f"kubectl port-forward -n {quote(namespace, always=False)} {target} {local}:{port}"
+    target = shell_quote(f"{kind}/{name}", always=False)
+    return f"kubectl port-forward -n {shell_quote(namespace, always=False)} {target} {local}:{port}"
 
 
-_SAFE = re.compile(r"[A-Za-z0-9_./:@%+=,-]+")
+_SHELL_SAFE_PATTERN = re.compile(r"[A-Za-z0-9_./:@%+=,-]+")
 
 
-def quote(text: str, *, always: bool = True) -> str:
+def shell_quote(text: str, *, always: bool = True) -> str:
     """`text` as one word of a POSIX shell, on one line; without `always` plain words stay bare."""
     word = one_line(text)
-    if not always and _SAFE.fullmatch(word) and not word.startswith("-"):
+    if not always and _SHELL_SAFE_PATTERN.fullmatch(word) and not word.startswith("-"):
         return word
     return "'" + word.replace("'", "'\"'\"'") + "'"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from servedeck.serving.client_examples import port_forward
+from servedeck.serving.client_examples import port_forward_command
 from servedeck.serving.objects import detection
 from servedeck.serving.objects.records import (
     Deployment,
@@ -24,30 +24,30 @@ from servedeck.serving.text import one_line
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     url: str = ""
-    """https://<host>/<project>/<name>, or "" where no route leads to the serving."""
+    """https://<host>/<namespace>/<name>, or "" where no route leads to the serving."""
     source: str = ""
     """Object that the URL was read from: "HTTPRoute team-a/llama"."""
-    problem: str = ""
+    issue: str = ""
     """Why the URL may not answer, in one sentence (no route, host unknown, route not accepted)."""
-    address: str = ""
+    cluster_url: str = ""
     """In-cluster address, "http://llama.team-a.svc:80", or "" without a Service."""
-    service: str = ""
+    service_name: str = ""
     port: int = 0
     """The Service's port, 0 without a Service."""
     model: str = ""
     """Name of the model in requests, "" where it is not known."""
-    forward: str = ""
+    port_forward_command: str = ""
     """kubectl command line that makes the serving reachable at localhost."""
 
 
-class _Route(NamedTuple):
+class _RouteCandidate(NamedTuple):
     """One way in from outside, and how well it fits."""
 
     source: str
     scheme: str
     hosts: tuple[str, ...]
     path: str
-    problem: str
+    issue: str
     conditional: bool
     """Only requests with certain headers take it."""
     port: int
@@ -56,7 +56,7 @@ class _Route(NamedTuple):
 # -- from objects to an endpoint --------------------------------------------------------------
 
 
-def resolve(
+def resolve_endpoint(
     deployment: Deployment,
     services: Iterable[Service],
     http_routes: Iterable[HTTPRoute],
@@ -72,32 +72,32 @@ def resolve(
     a wildcard that it matches. Routes may lie in other namespaces.
     """
     namespace, name = deployment.metadata.namespace, deployment.metadata.name
-    leading = _leading(deployment, services)
-    port = detection.port(deployment)
-    plain = Endpoint(model=detection.served_model(deployment))
+    leading = _matching_services(deployment, services)
+    port = detection.detect_port(deployment)
+    plain = Endpoint(model=detection.detect_served_model(deployment))
     if not leading:
         return replace(
             plain,
-            problem=one_line(
+            issue=one_line(
                 f"No Service leads to Deployment {namespace}/{name}, so no route can either"
             ),
-            forward=port_forward((namespace, name), port),
+            port_forward_command=port_forward_command((namespace, name), port),
         )
     given = list(http_routes), list(virtual_services), list(ingresses)
     routes = [
         (service, route)
         for service in leading
         for found in (
-            _http_routes(service, given[0]),
-            _virtual_services(service, given[1]),
-            _ingresses(service, given[2]),
+            _http_route_candidates(service, given[0]),
+            _virtual_service_candidates(service, given[1]),
+            _ingress_candidates(service, given[2]),
         )
         for route in found
     ]
     if not routes:
         return replace(
-            _inside(plain, leading[0], 0, deployment),
-            problem=one_line(
+            _with_cluster_url(plain, leading[0], 0, deployment),
+            issue=one_line(
                 "No HTTPRoute, VirtualService or Ingress leads to Service "
                 f"{namespace}/{leading[0].metadata.name}"
             ),
@@ -106,12 +106,14 @@ def resolve(
     convention = f"/{namespace}/{name}"
     order = {"HTTPRoute": 0, "VirtualService": 1, "Ingress": 2}
 
-    def fit(candidate: tuple[Service, _Route]) -> tuple[bool, bool, int, bool, bool, str, str]:
+    def sort_key(
+        candidate: tuple[Service, _RouteCandidate],
+    ) -> tuple[bool, bool, int, bool, bool, str, str]:
         _, route = candidate
-        host, problem = _host(route, default_host)
+        host, problem = _resolve_host(route, default_host)
         return (
             not host,
-            bool(route.problem or problem),
+            bool(route.issue or problem),
             order[route.source.partition(" ")[0]],
             route.conditional,
             route.path != convention,
@@ -119,17 +121,17 @@ def resolve(
             route.source,
         )
 
-    service, route = min(routes, key=fit)
-    host, problem = _host(route, default_host)
+    service, route = min(routes, key=sort_key)
+    host, problem = _resolve_host(route, default_host)
     return replace(
-        _inside(plain, service, route.port, deployment),
+        _with_cluster_url(plain, service, route.port, deployment),
         url=f"{route.scheme}://{host}{route.path}" if host else "",
         source=one_line(route.source),
-        problem=one_line(route.problem or problem),
+        issue=one_line(route.issue or problem),
     )
 
 
-def _leading(deployment: Deployment, services: Iterable[Service]) -> list[Service]:
+def _matching_services(deployment: Deployment, services: Iterable[Service]) -> list[Service]:
     """Services that select the Deployment's Pods: the one of its name first, then those with the
     most specific selector."""
     meta = deployment.metadata
@@ -151,7 +153,9 @@ def _leading(deployment: Deployment, services: Iterable[Service]) -> list[Servic
     return found
 
 
-def _inside(endpoint: Endpoint, service: Service, port: int, deployment: Deployment) -> Endpoint:
+def _with_cluster_url(
+    endpoint: Endpoint, service: Service, port: int, deployment: Deployment
+) -> Endpoint:
     """`endpoint` with the Service's address, at `port` where a route names it."""
     meta = service.metadata
     declared = [each.port for each in service.spec.ports if each.port > 0]
@@ -162,16 +166,18 @@ def _inside(endpoint: Endpoint, service: Service, port: int, deployment: Deploym
     key = (meta.namespace, meta.name)
     return replace(
         endpoint,
-        address=f"http://{host}:{port}" if port else f"http://{host}",
-        service=meta.name,
+        cluster_url=f"http://{host}:{port}" if port else f"http://{host}",
+        service_name=meta.name,
         port=port,
-        forward=port_forward(key, port, kind="service")
+        port_forward_command=port_forward_command(key, port, kind="service")
         if port
-        else port_forward((meta.namespace, deployment.metadata.name), detection.port(deployment)),
+        else port_forward_command(
+            (meta.namespace, deployment.metadata.name), detection.detect_port(deployment)
+        ),
     )
 
 
-def _host(route: _Route, default_host: str) -> tuple[str, str]:
+def _resolve_host(route: _RouteCandidate, default_host: str) -> tuple[str, str]:
     """Host of the URL, "" where it is not known, and the problem with it."""
     hosts = [host for host in map(one_line, route.hosts) if host]
     wildcards = [host for host in hosts if host.startswith("*")]
@@ -195,7 +201,9 @@ def _host(route: _Route, default_host: str) -> tuple[str, str]:
 # -- HTTPRoute (Gateway API v1) ---------------------------------------------------------------
 
 
-def _http_routes(service: Service, routes: Iterable[HTTPRoute]) -> Iterator[_Route]:
+def _http_route_candidates(
+    service: Service, routes: Iterable[HTTPRoute]
+) -> Iterator[_RouteCandidate]:
     meta = service.metadata
     for route in routes:
         namespace = route.metadata.namespace
@@ -208,18 +216,20 @@ def _http_routes(service: Service, routes: Iterable[HTTPRoute]) -> Iterator[_Rou
                     and (backend.namespace or namespace) == meta.namespace
                 ):
                     for match in rule.matches or (HTTPRouteMatch(),):
-                        yield _Route(
+                        yield _RouteCandidate(
                             source,
                             "https",
                             route.spec.hostnames,
-                            _path(match.path.value, match.path.type == "RegularExpression"),
-                            _rejection(source, route),
+                            _normalize_path(
+                                match.path.value, match.path.type == "RegularExpression"
+                            ),
+                            _http_route_issue(source, route),
                             bool(match.headers),
                             backend.port or 0,
                         )
 
 
-def _rejection(source: str, route: HTTPRoute) -> str:
+def _http_route_issue(source: str, route: HTTPRoute) -> str:
     """Why no Gateway serves the route, "" where one does: the conditions Accepted and ResolvedRefs
     of its parents (Gateway API, RouteParentStatus)."""
     problem = f"{source} has not been accepted by a Gateway yet"
@@ -245,7 +255,9 @@ def _rejection(source: str, route: HTTPRoute) -> str:
 # -- VirtualService (Istio) -------------------------------------------------------------------
 
 
-def _virtual_services(service: Service, routes: Iterable[VirtualService]) -> Iterator[_Route]:
+def _virtual_service_candidates(
+    service: Service, routes: Iterable[VirtualService]
+) -> Iterator[_RouteCandidate]:
     for route in routes:
         source = f"VirtualService {route.metadata.namespace}/{route.metadata.name}"
         # Without gateways it holds for the mesh alone (Istio, VirtualService.gateways).
@@ -254,10 +266,10 @@ def _virtual_services(service: Service, routes: Iterable[VirtualService]) -> Ite
         for rule in route.spec.http:
             for target in rule.route:
                 destination = target.destination
-                if not _is_host_of(destination.host, route.metadata.namespace, service):
+                if not _targets_service(destination.host, route.metadata.namespace, service):
                     continue
                 for match in _istio_matches(rule.match):
-                    yield _Route(
+                    yield _RouteCandidate(
                         source,
                         "http" if inside else "https",
                         route.spec.hosts,
@@ -274,11 +286,11 @@ def _istio_matches(matches: Sequence[IstioMatch]) -> Sequence[IstioMatch]:
 
 def _istio_path(match: IstioMatch) -> str:
     if match.uri.regex and not (match.uri.exact or match.uri.prefix):
-        return _path(match.uri.regex, regular_expression=True)
-    return _path(match.uri.exact or match.uri.prefix)
+        return _normalize_path(match.uri.regex, regular_expression=True)
+    return _normalize_path(match.uri.exact or match.uri.prefix)
 
 
-def _is_host_of(host: str, namespace: str, service: Service) -> bool:
+def _targets_service(host: str, namespace: str, service: Service) -> bool:
     """Whether an Istio destination names the Service, by its short or full name in the cluster."""
     name, _, rest = host.partition(".")
     where, _, suffix = rest.partition(".")
@@ -292,7 +304,7 @@ def _is_host_of(host: str, namespace: str, service: Service) -> bool:
 # -- Ingress ----------------------------------------------------------------------------------
 
 
-def _ingresses(service: Service, routes: Iterable[Ingress]) -> Iterator[_Route]:
+def _ingress_candidates(service: Service, routes: Iterable[Ingress]) -> Iterator[_RouteCandidate]:
     meta = service.metadata
     numbers = {port.name: port.port for port in service.spec.ports}
     for route in routes:
@@ -303,11 +315,11 @@ def _ingresses(service: Service, routes: Iterable[Ingress]) -> Iterator[_Route]:
                 backend = entry.backend.service
                 if backend.name != meta.name:
                     continue
-                yield _Route(
+                yield _RouteCandidate(
                     f"Ingress {route.metadata.namespace}/{route.metadata.name}",
                     "https" if _has_tls(route, rule.host) else "http",
                     (rule.host,) if rule.host else (),
-                    _path(entry.path, entry.path_type == "ImplementationSpecific"),
+                    _normalize_path(entry.path, entry.path_type == "ImplementationSpecific"),
                     "",
                     False,
                     backend.port.number or numbers.get(backend.port.name, 0),
@@ -323,13 +335,13 @@ def _has_tls(ingress: Ingress, host: str) -> bool:
     return False
 
 
-_EXPRESSION = re.compile(r"[(\[*?+^$|\\].*", re.DOTALL)
+_REGEX_SYNTAX_PATTERN = re.compile(r"[(\[*?+^$|\\].*", re.DOTALL)
 
 
-def _path(path: str, regular_expression: bool = False) -> str:
+def _normalize_path(path: str, regular_expression: bool = False) -> str:
     """A route's path as the start of a URL's: with a slash in front and none at its end. Of a
     regular expression only the literal start: "/team-a/llama(/|$)(.*)" is "/team-a/llama"."""
     if regular_expression:
-        path = _EXPRESSION.sub("", path.removeprefix("^"))
+        path = _REGEX_SYNTAX_PATTERN.sub("", path.removeprefix("^"))
     path = "".join(path.split()).strip("/")
     return f"/{path}" if path else ""

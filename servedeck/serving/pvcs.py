@@ -1,4 +1,4 @@
-"""PersistentVolumeClaims of a project: what the form shows of them, and whether a serving can use
+"""PersistentVolumeClaims of a namespace: what the form shows of them, and whether a serving can use
 them as it says."""
 
 from __future__ import annotations
@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from servedeck.serving.capacity import RequestingPod
-from servedeck.serving.objects.records import Meta, Record
-from servedeck.serving.spec.issues import Problem, error, warning
+from servedeck.serving.capacity import PodRequests
+from servedeck.serving.objects.records import ObjectMeta, Record
+from servedeck.serving.spec.issues import Issue, error, warning
 from servedeck.serving.spec.spec import ServingSpec
 
-_SHORT = {
+_ACCESS_MODE_ABBREVIATIONS = {
     "ReadWriteOnce": "RWO",
     "ReadOnlyMany": "ROX",
     "ReadWriteMany": "RWX",
@@ -19,18 +19,18 @@ _SHORT = {
 }
 
 
-class ClaimResources(Record, frozen=True):
+class PersistentVolumeClaimResources(Record, frozen=True):
     requests: dict[str, str | int | float] = {}
 
 
-class ClaimSpec(Record, frozen=True):
+class PersistentVolumeClaimSpec(Record, frozen=True):
     access_modes: tuple[str, ...] = ()
-    resources: ClaimResources = ClaimResources()
+    resources: PersistentVolumeClaimResources = PersistentVolumeClaimResources()
     storage_class_name: str = ""
     volume_mode: str = "Filesystem"
 
 
-class ClaimStatus(Record, frozen=True):
+class PersistentVolumeClaimStatus(Record, frozen=True):
     phase: str = ""
     access_modes: tuple[str, ...] = ()
     capacity: dict[str, str | int | float] = {}
@@ -39,33 +39,33 @@ class ClaimStatus(Record, frozen=True):
 class PersistentVolumeClaim(Record, frozen=True):
     """core/v1 PersistentVolumeClaim."""
 
-    metadata: Meta = Meta()
-    spec: ClaimSpec = ClaimSpec()
-    status: ClaimStatus = ClaimStatus()
+    metadata: ObjectMeta = ObjectMeta()
+    spec: PersistentVolumeClaimSpec = PersistentVolumeClaimSpec()
+    status: PersistentVolumeClaimStatus = PersistentVolumeClaimStatus()
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class Pvc:
     name: str
     size: str
     """"50Gi": what it has, or asks for while it is not bound."""
-    modes: tuple[str, ...]
+    access_modes: tuple[str, ...]
     """As the API names them: "ReadWriteOnce"."""
     phase: str
     """Bound, Pending or Lost."""
     storage_class: str
-    block: bool
+    is_block_device: bool
     """A raw device, which cannot be mounted at a path."""
     used_by: tuple[str, ...]
     """Pods that mount it, by name."""
 
     @property
-    def short_modes(self) -> str:
+    def short_access_modes(self) -> str:
         """As kubectl writes them: "RWO,ROX"."""
-        return ",".join(_SHORT.get(mode, mode) for mode in self.modes)
+        return ",".join(_ACCESS_MODE_ABBREVIATIONS.get(mode, mode) for mode in self.access_modes)
 
 
-def claims(records: Iterable[PersistentVolumeClaim], pods: Iterable[RequestingPod]) -> list[Claim]:
+def pvcs(records: Iterable[PersistentVolumeClaim], pods: Iterable[PodRequests]) -> list[Pvc]:
     """Claims of one namespace by name, with the Pods of it that use them."""
     users: dict[tuple[str, str], list[str]] = {}
     for pod in pods:
@@ -77,7 +77,7 @@ def claims(records: Iterable[PersistentVolumeClaim], pods: Iterable[RequestingPo
                 users.setdefault(key, []).append(pod.metadata.name)
     return sorted(
         (
-            Claim(
+            Pvc(
                 one.metadata.name,
                 str(
                     one.status.capacity.get("storage")
@@ -95,22 +95,22 @@ def claims(records: Iterable[PersistentVolumeClaim], pods: Iterable[RequestingPo
     )
 
 
-def problems(spec: ServingSpec, known: Mapping[str, Claim]) -> list[Problem]:
-    """What is wrong with the claims that a serving mounts; `known` are those of its project."""
-    found: list[Problem] = []
+def validate_pvcs(spec: ServingSpec, available: Mapping[str, Pvc]) -> list[Issue]:
+    """What is wrong with the claims that a serving mounts; `known` are those of its namespace."""
+    found: list[Issue] = []
     for at, volume in enumerate(spec.volumes):
-        path = f"volumes.{at}.claim"
-        claim = known.get(volume.claim)
+        path = f"volumes.{at}.pvc"
+        claim = available.get(volume.pvc)
         if claim is None:
             found.append(
                 error(
                     path,
-                    f"Namespace {spec.project} has no PVC {volume.claim!r}; "
+                    f"Namespace {spec.namespace} has no PVC {volume.pvc!r}; "
                     "choose another, or create it first.",
                 )
             )
             continue
-        if claim.block:
+        if claim.is_block_device:
             found.append(
                 error(
                     path, f"PVC {claim.name} is a raw block device; choose one with a filesystem."
@@ -128,18 +128,18 @@ def problems(spec: ServingSpec, known: Mapping[str, Claim]) -> list[Problem]:
                     "unless its storage class binds it for the first Pod.",
                 )
             )
-        found += _mode_problems(spec, at, claim)
+        found += _validate_access_modes(spec, at, claim)
     return found
 
 
-def _mode_problems(spec: ServingSpec, at: int, claim: Claim) -> list[Problem]:
-    path = f"volumes.{at}.claim"
-    modes = set(claim.modes)
+def _validate_access_modes(spec: ServingSpec, at: int, pvc: Pvc) -> list[Issue]:
+    path = f"volumes.{at}.pvc"
+    modes = set(pvc.access_modes)
     if modes == {"ReadOnlyMany"} and not spec.volumes[at].read_only:
         return [
             error(
                 f"volumes.{at}.read_only",
-                f"PVC {claim.name} can only be read (ReadOnlyMany); set Read-only.",
+                f"PVC {pvc.name} can only be read (ReadOnlyMany); set Read-only.",
             )
         ]
     if modes == {"ReadWriteOncePod"}:
@@ -147,15 +147,15 @@ def _mode_problems(spec: ServingSpec, at: int, claim: Claim) -> list[Problem]:
             return [
                 error(
                     path,
-                    f"PVC {claim.name} is ReadWriteOncePod and {spec.replicas} replicas "
+                    f"PVC {pvc.name} is ReadWriteOncePod and {spec.replicas} replicas "
                     "would share it; choose a ReadWriteMany one or set Replicas to 1.",
                 )
             ]
-        if others := [pod for pod in claim.used_by if not pod.startswith(f"{spec.name}-")]:
+        if others := [pod for pod in pvc.used_by if not pod.startswith(f"{spec.name}-")]:
             return [
                 error(
                     path,
-                    f"PVC {claim.name} is ReadWriteOncePod and Pod {others[0]} has it; "
+                    f"PVC {pvc.name} is ReadWriteOncePod and Pod {others[0]} has it; "
                     "choose another.",
                 )
             ]
@@ -163,7 +163,7 @@ def _mode_problems(spec: ServingSpec, at: int, claim: Claim) -> list[Problem]:
         return [
             warning(
                 path,
-                f"PVC {claim.name} is ReadWriteOnce: all {spec.replicas} replicas must run on one "
+                f"PVC {pvc.name} is ReadWriteOnce: all {spec.replicas} replicas must run on one "
                 "node, others stay Pending; choose a ReadWriteMany or ReadOnlyMany one.",
             )
         ]

@@ -13,7 +13,7 @@ import unicodedata
 # two-character escapes, each in its 7-bit and 8-bit form. A control string that never ends loses
 # only its introducer, so nothing can hide the rest of a line. Possessive and bounded by C1 and ESC,
 # so the search is linear in the text.
-_ESCAPES = re.compile(
+_TERMINAL_ESCAPE_PATTERN = re.compile(
     r"(?:\x1b[\]PX^_]|[\x90\x98\x9d\x9e\x9f])[^\x07\x1b\x80-\x9f\n]*+(?:\x07|\x1b\\|\x9c)"
     r"|(?:\x1b\[|\x9b)[0-?]*+[ -/]*+[@-~]"
     r"|\x1b[ -/]*+[0-~]"
@@ -21,22 +21,22 @@ _ESCAPES = re.compile(
 
 # Printable by Unicode, yet terminals disagree about their width or draw nothing: grapheme joiner,
 # Hangul and Khmer fillers, Mongolian and general variation selectors, emoji skin tones.
-_ODD = re.compile(
+_AMBIGUOUS_WIDTH_PATTERN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u3164\ufe00-\ufe0f\uffa0"
     "\U0001f3fb-\U0001f3ff\U000e0100-\U000e01ef]"
 )
 
 # Real scripts stack at most a few marks on a letter; hundreds of them paint over other rows.
-_MARK = "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
-_STACKED_MARKS = re.compile(f"({_MARK}{{3}}){_MARK}+")
+_COMBINING_MARK = "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
+_STACKED_MARKS = re.compile(f"({_COMBINING_MARK}{{3}}){_COMBINING_MARK}+")
 
-_ESCAPED = re.compile(rb"\\[bfrtu]")
+_JSON_CONTROL_ESCAPE_PATTERN = re.compile(rb"\\[bfrtu]")
 _CARRIAGE_RETURN = re.compile(r"\r+(?=\n|$)")
 _TAB = "    "
 _REPLACEMENT = "\ufffd"
 
 
-def sanitise(text: str) -> str:
+def sanitize(text: str) -> str:
     """`text` without anything that steers a terminal or breaks the arithmetic of its cells.
 
     Dropped: escape sequences, control characters save the newline, bidirectional controls,
@@ -49,17 +49,17 @@ def sanitise(text: str) -> str:
         if text.isascii():
             return text
     else:
-        text = _CARRIAGE_RETURN.sub("", _ESCAPES.sub("", text))
+        text = _CARRIAGE_RETURN.sub("", _TERMINAL_ESCAPE_PATTERN.sub("", text))
         if not text.isprintable():
             text = "".join(
-                [char if char.isprintable() else _harmless(char) for char in text],
+                [char if char.isprintable() else _replace_unprintable(char) for char in text],
             )
         if text.isascii():
             return text
-    return _STACKED_MARKS.sub(r"\1", _ODD.sub("", text))
+    return _STACKED_MARKS.sub(r"\1", _AMBIGUOUS_WIDTH_PATTERN.sub("", text))
 
 
-def _harmless(char: str) -> str:
+def _replace_unprintable(char: str) -> str:
     """What stands for one character that is not printable."""
     if char == "\n":
         return char
@@ -80,13 +80,15 @@ def _harmless(char: str) -> str:
             return ""
 
 
-def suspicious(raw: bytes) -> bool:
+def may_need_sanitizing(raw: bytes) -> bool:
     r"""Whether the JSON of an object may hold a string that `sanitise` would change.
 
     Cheap, and true too often rather than once too seldom: bytes outside ASCII, DEL, and the
     escapes that JSON has for control characters (`\b \f \r \t` and `\u`).
     """
-    return not raw.isascii() or b"\x7f" in raw or _ESCAPED.search(raw) is not None
+    return (
+        not raw.isascii() or b"\x7f" in raw or _JSON_CONTROL_ESCAPE_PATTERN.search(raw) is not None
+    )
 
 
 def one_line(text: str) -> str:
@@ -94,32 +96,32 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def cells(text: str) -> int:
+def cell_width(text: str) -> int:
     """Width of sanitised text in terminal cells: 2 for wide East Asian characters and emoji, 0 for
     combining marks, 1 for all others."""
     if text.isascii():
         return len(text)
-    return sum(map(_width, text))
+    return sum(map(_char_width, text))
 
 
-def clip(text: str, width: int) -> str:
+def truncate(text: str, width: int) -> str:
     """`text` in at most `width` cells, ending in "…" where it was cut."""
     if width <= 0:
         return ""
-    if cells(text) <= width:
+    if cell_width(text) <= width:
         return text
     if text.isascii():
         return text[: width - 1] + "…"
     room = width - 1
     kept = 0
     for index, char in enumerate(text):
-        kept += _width(char)
+        kept += _char_width(char)
         if kept > room:
             return text[:index] + "…"
     return text
 
 
-def _width(char: str) -> int:
+def _char_width(char: str) -> int:
     if char.isascii():
         return 1
     if unicodedata.east_asian_width(char) in "WF":

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from servedeck.changes.live_objects import stored
-from servedeck.cluster.auth.kubeconfig import Target
+from servedeck.changes.live_objects import fetch_live_objects
+from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
-from servedeck.commands.apply import apply_all, export, platform
+from servedeck.commands.apply import apply_all, export_serving, load_platform
 from servedeck.config import Settings
 from servedeck.demo.cluster import DemoCluster
 from servedeck.demo.scenario.servings import SERVINGS, DemoServing
@@ -23,18 +23,21 @@ MANAGED = [serving for serving in SERVINGS if serving.managed]
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def connection() -> AsyncIterator[Connection]:
     async with DemoCluster(live=False) as demo:
-        opened = await Connection.open(Target(kubeconfig=(demo.kubeconfig,)))
+        opened = await Connection.open(ConnectionOptions(kubeconfig=(demo.kubeconfig,)))
         yield opened
         await opened.close()
 
 
-async def again(
-    connection: Connection, serving: DemoServing, *changed: tuple[str, str], dry_run: bool = True
+async def reapply(
+    connection: Connection,
+    serving: DemoServing,
+    *replacements: tuple[str, str],
+    dry_run: bool = True,
 ) -> list[str]:
     """Exports a serving and applies that; `changed`: words of the file, what replaces them.
     Returns what was said of each object."""
-    text = (await export(connection, *serving.key)).yaml
-    for old, new in changed:
+    text = (await export_serving(connection, *serving.key)).yaml
+    for old, new in replacements:
         assert old in text
         text = text.replace(old, new)
     said: list[str] = []
@@ -42,10 +45,10 @@ async def again(
     good = await apply_all(
         connection,
         [from_yaml(text)],
-        await platform(connection, Settings()),
+        await load_platform(connection, Settings()),
         dry_run=dry_run,
-        say=said.append,
-        complain=complaints.append,
+        stdout=said.append,
+        stderr=complaints.append,
     )
     assert good, complaints
     return said
@@ -56,7 +59,7 @@ async def again(
 async def test_a_serving_of_the_demo_stays_as_it_is_when_its_export_is_applied(
     connection: Connection, serving: DemoServing
 ) -> None:
-    said = await again(connection, serving)
+    said = await reapply(connection, serving)
     assert [line.partition(" ")[2] for line in said] == ["unchanged (server dry run)"] * 3
 
 
@@ -65,10 +68,10 @@ async def test_what_is_taken_out_of_the_document_is_taken_out_of_the_serving(
     connection: Connection,
 ) -> None:
     serving = next(one for one in MANAGED if one.uses_hf_token)
-    text = (await export(connection, *serving.key)).yaml
+    text = (await export_serving(connection, *serving.key)).yaml
     variables = text[text.index("  env:") :]
-    await again(connection, serving, (variables, ""), dry_run=False)
-    [deployment, *_] = await stored(connection, *serving.key)
+    await reapply(connection, serving, (variables, ""), dry_run=False)
+    [deployment, *_] = await fetch_live_objects(connection, *serving.key)
     [container] = deployment["spec"]["template"]["spec"]["containers"]
     assert [one["name"] for one in container["env"]] == ["HF_HOME"]
 
@@ -78,5 +81,5 @@ async def test_a_foreign_serving_of_the_demo_says_that_it_is_none_of_ours(
     connection: Connection,
 ) -> None:
     for serving in SERVINGS:
-        [deployment, *_] = await stored(connection, *serving.key)
+        [deployment, *_] = await fetch_live_objects(connection, *serving.key)
         assert (MANAGED_BY_LABEL in deployment["metadata"]["labels"]) == serving.managed

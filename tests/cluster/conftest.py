@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 
 from servedeck.cluster.http.connection import Connection
-from tests.cluster.api import Api, connect, kubeconfig, serving
+from tests.cluster.fake_api_server import FakeApiServer, open_connection, serve, write_kubeconfig
 
 
 @pytest.fixture
-async def api() -> AsyncIterator[Api]:
-    api = Api()
-    async with serving(api):
+async def api() -> AsyncIterator[FakeApiServer]:
+    api = FakeApiServer()
+    async with serve(api):
         yield api
 
 
 @pytest.fixture
-async def connection(api: Api, tmp_path: Path) -> AsyncIterator[Connection]:
-    file = kubeconfig(tmp_path / "config", api.url, {"token": "secret"})
-    connection = await connect(file)
+async def connection(api: FakeApiServer, tmp_path: Path) -> AsyncIterator[Connection]:
+    file = write_kubeconfig(tmp_path / "config", api.url, {"token": "secret"})
+    connection = await open_connection(file)
     yield connection
     await connection.close()

@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from servedeck.cluster.access import Access
+from servedeck.cluster.access import AccessChecker
 from servedeck.cluster.http.connection import Connection
-from tests.cluster.api import Api, answers
+from tests.cluster.fake_api_server import FakeApiServer, respond_with_status
 
-RULES = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
-SINGLE = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+RULES_REVIEW_PATH = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
+ACCESS_REVIEW_PATH = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
-def rule(verbs: str, groups: str, resources: str, names: str = "") -> dict[str, Any]:
+def make_rule(verbs: str, groups: str, resources: str, names: str = "") -> dict[str, Any]:
     return {
         "verbs": verbs.split(),
         "apiGroups": ["" if group == "core" else group for group in groups.split()],
@@ -23,82 +23,88 @@ def rule(verbs: str, groups: str, resources: str, names: str = "") -> dict[str, 
     }
 
 
-class Rights:
+class FakeReviewApi:
     """What the server says we may do."""
 
-    def __init__(self, api: Api, *rules: dict[str, Any], incomplete: bool = False) -> None:
+    def __init__(
+        self, api: FakeApiServer, *rules: dict[str, Any], incomplete: bool = False
+    ) -> None:
         self.rules = rules
         self.incomplete = incomplete
         self.allowed = True
-        self.asked: list[dict[str, Any]] = []
-        api.answer(RULES, self._list)
-        api.answer(SINGLE, self._single)
+        self.review_requests: list[dict[str, Any]] = []
+        api.add_route(RULES_REVIEW_PATH, self._rules_review)
+        api.add_route(ACCESS_REVIEW_PATH, self._access_review)
 
-    async def _list(self, request: web.Request) -> web.StreamResponse:
-        self.asked.append(json.loads(await request.read()))
+    async def _rules_review(self, request: web.Request) -> web.StreamResponse:
+        self.review_requests.append(json.loads(await request.read()))
         status = {"resourceRules": self.rules, "nonResourceRules": []}
         return web.json_response({"status": status | {"incomplete": self.incomplete}}, status=201)
 
-    async def _single(self, request: web.Request) -> web.StreamResponse:
-        self.asked.append(json.loads(await request.read()))
+    async def _access_review(self, request: web.Request) -> web.StreamResponse:
+        self.review_requests.append(json.loads(await request.read()))
         return web.json_response({"status": {"allowed": self.allowed}}, status=201)
 
 
-async def test_rules_answer_without_asking_again(api: Api, connection: Connection) -> None:
-    rights = Rights(
+async def test_rules_answer_without_asking_again(
+    api: FakeApiServer, connection: Connection
+) -> None:
+    rights = FakeReviewApi(
         api,
-        rule("get list watch", "core", "pods pods/log"),
-        rule("*", "apps", "*"),
-        rule("update", "*", "*/scale"),
-        rule("delete", "core", "pods", "mine"),
+        make_rule("get list watch", "core", "pods pods/log"),
+        make_rule("*", "apps", "*"),
+        make_rule("update", "*", "*/scale"),
+        make_rule("delete", "core", "pods", "mine"),
     )
-    access = await Access.review(connection, "team")
-    assert access.allowed("list", "pods", "team")
-    assert access.allowed("get", "pods", "team", "log")
-    assert access.allowed("get", "pods/log", "team")
-    assert access.allowed("patch", "deployments.apps", "team")
-    assert access.allowed("patch", "deployments.apps/scale", "team")
-    assert access.allowed("update", "things.example.com", "team", "scale")
-    assert access.allowed("delete", "pods", "team", name="mine")
+    access = await AccessChecker.load(connection, "team")
+    assert access.cached_decision("list", "pods", "team")
+    assert access.cached_decision("get", "pods", "team", "log")
+    assert access.cached_decision("get", "pods/log", "team")
+    assert access.cached_decision("patch", "deployments.apps", "team")
+    assert access.cached_decision("patch", "deployments.apps/scale", "team")
+    assert access.cached_decision("update", "things.example.com", "team", "scale")
+    assert access.cached_decision("delete", "pods", "team", name="mine")
     for verb, resource, sub in (
         ("create", "pods", "exec"),
         ("delete", "pods", ""),
         ("list", "services", ""),
         ("list", "pods.metrics.k8s.io", ""),
     ):
-        denied = access.allowed(verb, resource, "team", sub)
+        denied = access.cached_decision(verb, resource, "team", sub)
         assert not denied
         assert denied.known
-    assert access.allowed("create", "pods", "team", "exec").reason == (
+    assert access.cached_decision("create", "pods", "team", "exec").reason == (
         "Needs create on pods/exec in namespace team."
     )
-    assert rights.asked[0]["spec"] == {"namespace": "team"}
-    assert len(rights.asked) == 1
+    assert rights.review_requests[0]["spec"] == {"namespace": "team"}
+    assert len(rights.review_requests) == 1
 
 
-async def test_incomplete_rules_deny_nothing(api: Api, connection: Connection) -> None:
-    rights = Rights(api, rule("get", "core", "pods"), incomplete=True)
-    access = await Access.review(connection, "team")
-    assert access.allowed("get", "pods", "team").known
-    unknown = access.allowed("delete", "pods", "team")
+async def test_incomplete_rules_deny_nothing(api: FakeApiServer, connection: Connection) -> None:
+    rights = FakeReviewApi(api, make_rule("get", "core", "pods"), incomplete=True)
+    access = await AccessChecker.load(connection, "team")
+    assert access.cached_decision("get", "pods", "team").known
+    unknown = access.cached_decision("delete", "pods", "team")
     assert unknown
     assert not unknown.known
     rights.allowed = False
     assert not await access.check("delete", "pods", "team")
-    assert not access.allowed("delete", "pods", "team")
+    assert not access.cached_decision("delete", "pods", "team")
 
 
-async def test_single_answers_are_kept_for_a_while(api: Api, connection: Connection) -> None:
+async def test_single_answers_are_kept_for_a_while(
+    api: FakeApiServer, connection: Connection
+) -> None:
     now = 0.0
-    rights = Rights(api)
-    access = Access(connection, max_age=10.0, clock=lambda: now)
+    rights = FakeReviewApi(api)
+    access = AccessChecker(connection, max_age=10.0, clock=lambda: now)
     assert await access.check("patch", "deployments.apps", "", "scale")
     rights.allowed = False
     assert await access.check("patch", "deployments.apps", "", "scale")
     now = 11.0
     denied = await access.check("patch", "deployments.apps", "", "scale")
     assert denied.reason == "Needs patch on deployments.apps/scale in the whole cluster."
-    assert rights.asked[0]["spec"]["resourceAttributes"] == {
+    assert rights.review_requests[0]["spec"]["resourceAttributes"] == {
         "verb": "patch",
         "group": "apps",
         "resource": "deployments",
@@ -106,26 +112,26 @@ async def test_single_answers_are_kept_for_a_while(api: Api, connection: Connect
         "namespace": "",
         "name": "",
     }
-    assert len(rights.asked) == 2
+    assert len(rights.review_requests) == 2
 
 
 @pytest.mark.parametrize("code", [401, 403, 429, 500, 503])
-async def test_errors_are_never_a_no(api: Api, connection: Connection, code: int) -> None:
+async def test_errors_are_never_a_no(api: FakeApiServer, connection: Connection, code: int) -> None:
     now = 0.0
-    rights = Rights(api, rule("get", "core", "pods"))
-    access = Access(connection, max_age=10.0, clock=lambda: now)
-    api.faults["other"] = [answers(code)] * 2
+    rights = FakeReviewApi(api, make_rule("get", "core", "pods"))
+    access = AccessChecker(connection, max_age=10.0, clock=lambda: now)
+    api.faults["other"] = [respond_with_status(code)] * 2
     await access.refresh("team")
-    assert access.error
-    assert access.allowed("delete", "pods", "team")
+    assert access.last_error
+    assert access.cached_decision("delete", "pods", "team")
     unknown = await access.check("delete", "pods", "team")
     assert unknown
     assert not unknown.known
     await access.refresh("team")
-    assert not access.error
-    assert not access.allowed("delete", "pods", "team"), "the next answer counts"
+    assert not access.last_error
+    assert not access.cached_decision("delete", "pods", "team"), "the next answer counts"
     now = 11.0
-    api.faults["other"] = [answers(code)]
+    api.faults["other"] = [respond_with_status(code)]
     await access.refresh("team")
-    assert access.allowed("get", "pods", "team").known, "an error leaves the old answer"
-    assert len(rights.asked) == 1
+    assert access.cached_decision("get", "pods", "team").known, "an error leaves the old answer"
+    assert len(rights.review_requests) == 1

@@ -6,28 +6,28 @@ import pytest
 from aiohttp import web
 
 from servedeck.cluster.apply import (
-    Place,
-    Why,
-    _without_bookkeeping,
-    admitted,
+    ObjectRef,
+    RefusalReason,
+    _without_server_managed_fields,
+    admission_changes,
     apply,
+    find_existing,
     preview,
-    taken,
 )
 from servedeck.cluster.http.connection import Connection
-from servedeck.cluster.http.errors import AnswerError, ApiError
+from servedeck.cluster.http.errors import ApiError, InvalidResponseError
 from servedeck.serving.objects.records import REVISION_ANNOTATION
-from tests.cluster.api import Api, answers
+from tests.cluster.fake_api_server import FakeApiServer, respond_with_status
 
 MANIFEST = {
     "apiVersion": "v1",
     "kind": "Service",
     "metadata": {"name": "fresh", "namespace": "chat"},
 }
-PATH = Place.of(MANIFEST).path
+SERVICE_PATH = ObjectRef.from_manifest(MANIFEST).path
 
 
-def says(body: str, code: int = 200) -> Any:
+def respond_with_body(body: str, code: int = 200) -> Any:
     async def answer(_: web.Request) -> web.StreamResponse:
         return web.Response(text=body, status=code)
 
@@ -36,18 +36,18 @@ def says(body: str, code: int = 200) -> Any:
 
 @pytest.mark.parametrize("body", ["<html>", "[]", "{}", '{"metadata": 5}', '{"metadata": {}}'])
 async def test_a_server_that_is_no_api_refuses_in_a_sentence(
-    api: Api, connection: Connection, body: str
+    api: FakeApiServer, connection: Connection, body: str
 ) -> None:
-    api.answer(PATH, says(body))
+    api.add_route(SERVICE_PATH, respond_with_body(body))
     outcome = await apply(connection, [MANIFEST])
     assert outcome.refusal is not None
-    assert outcome.refusal.why is Why.SERVER
+    assert outcome.refusal.reason is RefusalReason.SERVER_ERROR
     assert outcome.refusal.message.startswith("The server answered")
     assert [request.method for request in api.requests] == ["GET"], "nothing is written into it"
 
 
 async def test_what_was_made_although_the_answer_cannot_be_read_is_known(
-    api: Api, connection: Connection
+    api: FakeApiServer, connection: Connection
 ) -> None:
     async def serve(request: web.Request) -> web.StreamResponse:
         if request.method == "PATCH":
@@ -56,52 +56,58 @@ async def test_what_was_made_although_the_answer_cannot_be_read_is_known(
             return web.json_response({"metadata": {"uid": "new"}})
         return web.Response(text="{}", status=404)
 
-    api.answer(PATH, serve)
+    api.add_route(SERVICE_PATH, serve)
     outcome = await apply(connection, [MANIFEST])
-    assert [(one.uid, one.created) for one in outcome.made] == [("new", True)]
+    assert [(one.uid, one.created) for one in outcome.applied] == [("new", True)]
     assert outcome.refusal is not None
 
 
 async def test_what_stood_there_unseen_is_not_taken_for_ours(
-    api: Api, connection: Connection
+    api: FakeApiServer, connection: Connection
 ) -> None:
-    looks = [says("<html>"), says('{"metadata": {"uid": "theirs"}}')]
+    looks = [respond_with_body("<html>"), respond_with_body('{"metadata": {"uid": "theirs"}}')]
 
     async def serve(request: web.Request) -> web.StreamResponse:
         answer: web.StreamResponse = await looks.pop(0)(request)
         return answer
 
-    api.answer(PATH, serve)
+    api.add_route(SERVICE_PATH, serve)
     outcome = await apply(connection, [MANIFEST])
-    assert outcome.made == ()
+    assert outcome.applied == ()
     assert outcome.refusal is not None
 
 
-async def test_a_preview_of_a_login_page_is_an_error(api: Api, connection: Connection) -> None:
-    api.answer(PATH, says("<html>", 201))
-    with pytest.raises(AnswerError, match="web page"):
+async def test_a_preview_of_a_login_page_is_an_error(
+    api: FakeApiServer, connection: Connection
+) -> None:
+    api.add_route(SERVICE_PATH, respond_with_body("<html>", 201))
+    with pytest.raises(InvalidResponseError, match="web page"):
         await preview(connection, [MANIFEST])
 
 
 @pytest.mark.parametrize("metadata", [5, None, [], {"managedFields": 5, "labels": ["x"]}])
-async def test_odd_metadata_is_nobodys(api: Api, connection: Connection, metadata: Any) -> None:
+async def test_odd_metadata_is_nobodys(
+    api: FakeApiServer, connection: Connection, metadata: Any
+) -> None:
     async def serve(_: web.Request) -> web.StreamResponse:
         return web.json_response({"kind": "Service", "metadata": metadata})
 
-    api.answer(PATH, serve)
-    [owner] = await taken(connection, [MANIFEST])
-    assert (owner.managers, owner.ours) == ((), False)
+    api.add_route(SERVICE_PATH, serve)
+    [owner] = await find_existing(connection, [MANIFEST])
+    assert (owner.managers, owner.managed_by_servedeck) == ((), False)
     [shown] = await preview(connection, [MANIFEST])
     assert shown.refusal is None
 
 
-async def test_objects_that_may_not_be_read_count_as_free(api: Api, connection: Connection) -> None:
-    api.answer(PATH, answers(403))
-    assert await taken(connection, [MANIFEST]) == ()
+async def test_objects_that_may_not_be_read_count_as_free(
+    api: FakeApiServer, connection: Connection
+) -> None:
+    api.add_route(SERVICE_PATH, respond_with_status(403))
+    assert await find_existing(connection, [MANIFEST]) == ()
 
 
-async def test_a_name_leads_to_no_other_place(api: Api, connection: Connection) -> None:
-    place = Place("v1", "Service", "../chat", "a/../b?dryRun=All#\x1b")
+async def test_a_name_leads_to_no_other_place(api: FakeApiServer, connection: Connection) -> None:
+    place = ObjectRef("v1", "Service", "../chat", "a/../b?dryRun=All#\x1b")
     with pytest.raises(ApiError):
         await connection.get(place.path)
     [request] = api.requests
@@ -120,7 +126,7 @@ def test_what_admission_set_is_harmless_on_a_screen() -> None:
         "metadata": {"labels": {evil: evil}},
         "spec": {"containers": [{"name": "a"}, {"name": evil}, {"name": ["odd"]}], "args": {}},
     }
-    found = admitted(sent, stored)
+    found = admission_changes(sent, stored)
     assert len(found) == 4
     for text in (text for one in found for text in one):
         assert text.isprintable(), ascii(text)
@@ -130,6 +136,6 @@ def test_a_note_of_the_deployment_controller_is_no_change() -> None:
     before = {"metadata": {"name": "a", "annotations": {"mine": "1"}}, "spec": {"replicas": 1}}
     noted = {"mine": "1", REVISION_ANNOTATION: "1"}
     after = {**before, "metadata": {"name": "a", "annotations": noted}, "status": {"replicas": 1}}
-    assert _without_bookkeeping(before) == _without_bookkeeping(after)
+    assert _without_server_managed_fields(before) == _without_server_managed_fields(after)
     changed = {**after, "metadata": {"name": "a", "annotations": {**noted, "mine": "2"}}}
-    assert _without_bookkeeping(before) != _without_bookkeeping(changed)
+    assert _without_server_managed_fields(before) != _without_server_managed_fields(changed)

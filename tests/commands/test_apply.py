@@ -6,11 +6,11 @@ import pytest
 from aiohttp import web
 
 from servedeck.cluster.http.connection import Connection
-from servedeck.cluster.http.errors import AnswerError, ApiError
-from servedeck.commands.apply import export, platform
+from servedeck.cluster.http.errors import ApiError, InvalidResponseError
+from servedeck.commands.apply import export_serving, load_platform
 from servedeck.config import PLATFORM_CONFIGMAP, PLATFORM_NAMESPACE, Settings
-from tests.cluster.api import Api, answers
 from tests.cluster.conftest import api, connection
+from tests.cluster.fake_api_server import FakeApiServer, respond_with_status
 
 __all__ = ["api", "connection"]
 
@@ -18,7 +18,7 @@ CONFIGMAP = f"/api/v1/namespaces/{PLATFORM_NAMESPACE}/configmaps/{PLATFORM_CONFI
 DEPLOYMENT = "/apis/apps/v1/namespaces/chat/deployments/fresh"
 
 
-def gives(value: Any) -> Any:
+def respond_json(value: Any) -> Any:
     async def answer(_: web.Request) -> web.StreamResponse:
         return web.json_response(value)
 
@@ -27,47 +27,47 @@ def gives(value: Any) -> Any:
 
 @pytest.mark.parametrize("code", [403, 404])
 async def test_without_a_configmap_the_settings_stand(
-    api: Api, connection: Connection, code: int
+    api: FakeApiServer, connection: Connection, code: int
 ) -> None:
-    api.answer("/apis", gives({"groups": []}))
-    api.answer(CONFIGMAP, answers(code))
+    api.add_route("/apis", respond_json({"groups": []}))
+    api.add_route(CONFIGMAP, respond_with_status(code))
     assert (
-        await platform(connection, Settings(endpoint_host="ai.example.com"))
+        await load_platform(connection, Settings(endpoint_host="ai.example.com"))
     ).host == "ai.example.com"
 
 
 @pytest.mark.parametrize("code", [401, 429, 500, 503])
 async def test_a_configmap_that_could_not_be_asked_for_is_an_error(
-    api: Api, connection: Connection, code: int
+    api: FakeApiServer, connection: Connection, code: int
 ) -> None:
-    api.answer("/apis", gives({"groups": []}))
-    api.answer(CONFIGMAP, answers(code))
+    api.add_route("/apis", respond_json({"groups": []}))
+    api.add_route(CONFIGMAP, respond_with_status(code))
     with pytest.raises(ApiError):
-        await platform(connection, Settings())
+        await load_platform(connection, Settings())
 
 
 @pytest.mark.parametrize("data", [5, ["host"], None, {"endpoint_host": 5}, {"endpoint_host": None}])
 async def test_odd_data_of_the_configmap_is_passed_over(
-    api: Api, connection: Connection, data: Any
+    api: FakeApiServer, connection: Connection, data: Any
 ) -> None:
-    api.answer("/apis", gives({"groups": [5, {"name": ["x"]}, {}]}))
-    api.answer(CONFIGMAP, gives({"data": data}))
-    assert (await platform(connection, Settings())).host == ""
+    api.add_route("/apis", respond_json({"groups": [5, {"name": ["x"]}, {}]}))
+    api.add_route(CONFIGMAP, respond_json({"data": data}))
+    assert (await load_platform(connection, Settings())).host == ""
 
 
 @pytest.mark.parametrize("groups", [{}, {"groups": 5}, {"groups": None}])
 async def test_a_server_without_groups_is_said(
-    api: Api, connection: Connection, groups: Any
+    api: FakeApiServer, connection: Connection, groups: Any
 ) -> None:
-    api.answer("/apis", gives(groups))
-    with pytest.raises(AnswerError, match="is it a Kubernetes API"):
-        await platform(connection, Settings())
+    api.add_route("/apis", respond_json(groups))
+    with pytest.raises(InvalidResponseError, match="is it a Kubernetes API"):
+        await load_platform(connection, Settings())
 
 
 @pytest.mark.parametrize("answer", [{}, {"kind": "Login"}, {"kind": ["Deployment"]}])
 async def test_what_is_no_deployment_is_not_exported(
-    api: Api, connection: Connection, answer: Any
+    api: FakeApiServer, connection: Connection, answer: Any
 ) -> None:
-    api.answer(DEPLOYMENT, gives(answer))
-    with pytest.raises(AnswerError, match="no Deployment"):
-        await export(connection, "chat", "fresh")
+    api.add_route(DEPLOYMENT, respond_json(answer))
+    with pytest.raises(InvalidResponseError, match="no Deployment"):
+        await export_serving(connection, "chat", "fresh")

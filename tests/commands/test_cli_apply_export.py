@@ -14,10 +14,10 @@ import pytest
 from servedeck import cli
 from servedeck.commands import apply
 from servedeck.demo.process import spawn
-from tests.cluster.api import kubeconfig as write_kubeconfig
-from tests.waiting import LIMIT
+from tests.cluster.fake_api_server import write_kubeconfig as write_kubeconfig
+from tests.waiting import WAIT_SECONDS
 
-SERVING = """
+SERVING_YAML = """
 apiVersion: servedeck.dev/v1
 kind: Serving
 metadata: {name: fresh, namespace: chat}
@@ -38,22 +38,24 @@ def kubeconfig() -> Iterator[Path]:
         yield file
 
 
-def servedeck(*args: object, text: str = "") -> subprocess.CompletedProcess[str]:
+def run_servedeck(*args: object, text: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "servedeck", *map(str, args)],
         input=text,
         capture_output=True,
         text=True,
-        timeout=LIMIT,
+        timeout=WAIT_SECONDS,
         check=False,
     )
 
 
 def test_dry_run_says_what_would_be_made_and_makes_nothing(kubeconfig: Path) -> None:
-    said = servedeck("apply", "--kubeconfig", kubeconfig, "-f", "-", "--dry-run", text=SERVING)
+    said = run_servedeck(
+        "apply", "--kubeconfig", kubeconfig, "-f", "-", "--dry-run", text=SERVING_YAML
+    )
     assert said.returncode == 0, said.stderr
     assert "deployment.apps/fresh created (server dry run)" in said.stdout
-    gone = servedeck("export", "--kubeconfig", kubeconfig, "-n", "chat", "fresh")
+    gone = run_servedeck("export", "--kubeconfig", kubeconfig, "-n", "chat", "fresh")
     assert gone.returncode == 1
     assert "There is no Deployment fresh in namespace chat" in gone.stderr
 
@@ -62,21 +64,21 @@ def test_what_was_applied_is_exported_and_unchanged_when_applied_again(
     kubeconfig: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "serving.yaml"
-    file.write_text(SERVING.replace("fresh", "again"))
-    assert servedeck("apply", "--kubeconfig", kubeconfig, "-f", file).returncode == 0
-    exported = servedeck("export", "--kubeconfig", kubeconfig, "-n", "chat", "again")
+    file.write_text(SERVING_YAML.replace("fresh", "again"))
+    assert run_servedeck("apply", "--kubeconfig", kubeconfig, "-f", file).returncode == 0
+    exported = run_servedeck("export", "--kubeconfig", kubeconfig, "-n", "chat", "again")
     assert exported.returncode == 0, exported.stderr
     assert exported.stderr == ""
-    once_more = servedeck("apply", "--kubeconfig", kubeconfig, "-f", "-", text=exported.stdout)
+    once_more = run_servedeck("apply", "--kubeconfig", kubeconfig, "-f", "-", text=exported.stdout)
     assert once_more.returncode == 0
     assert "deployment.apps/again unchanged" in once_more.stdout
 
 
 def test_what_changes_is_printed_indented_under_its_object(kubeconfig: Path) -> None:
-    text = SERVING.replace("fresh", "changes")
+    text = SERVING_YAML.replace("fresh", "changes")
     command = ("apply", "--kubeconfig", kubeconfig, "-f", "-")
-    assert servedeck(*command, text=text).returncode == 0
-    said = servedeck(*command, "--dry-run", text=text.replace("v0.33.0", "v0.33.1"))
+    assert run_servedeck(*command, text=text).returncode == 0
+    said = run_servedeck(*command, "--dry-run", text=text.replace("v0.33.0", "v0.33.1"))
     assert said.stdout.startswith(
         "deployment.apps/changes configured (server dry run)\n"
         "  .spec.template.spec.containers[inference-server].image:"
@@ -87,8 +89,8 @@ def test_what_changes_is_printed_indented_under_its_object(kubeconfig: Path) -> 
 
 
 def test_an_error_of_the_spec_names_its_field_and_nothing_is_made(kubeconfig: Path) -> None:
-    text = SERVING.replace("name: fresh", "name: wrong").replace("{model: org/model}", "{}")
-    said = servedeck("apply", "--kubeconfig", kubeconfig, "-f", "-", text=text)
+    text = SERVING_YAML.replace("name: fresh", "name: wrong").replace("{model: org/model}", "{}")
+    said = run_servedeck("apply", "--kubeconfig", kubeconfig, "-f", "-", text=text)
     assert said.returncode == 1
     assert "spec.settings.model: The model is missing" in said.stderr
     assert said.stdout == ""
@@ -98,12 +100,12 @@ def test_an_error_of_the_spec_names_its_field_and_nothing_is_made(kubeconfig: Pa
     ("text", "named"),
     [
         ("a: [", "line 1"),
-        (SERVING.replace("memory", "memry"), "memry"),
-        (SERVING.replace("32Gi", "lots"), "line 8"),
+        (SERVING_YAML.replace("memory", "memry"), "memry"),
+        (SERVING_YAML.replace("32Gi", "lots"), "line 8"),
     ],
 )
 def test_a_bad_file_is_said_by_line_or_field(kubeconfig: Path, text: str, named: str) -> None:
-    said = servedeck("apply", "--kubeconfig", kubeconfig, "-f", "-", text=text)
+    said = run_servedeck("apply", "--kubeconfig", kubeconfig, "-f", "-", text=text)
     assert said.returncode == 1
     assert named in said.stderr
     assert "Traceback" not in said.stderr
@@ -118,8 +120,8 @@ def test_a_bad_file_is_said_by_line_or_field(kubeconfig: Path, text: str, named:
     ],
 )
 def test_nothing_of_a_file_steers_the_terminal(kubeconfig: Path, old: str, new: str) -> None:
-    text = SERVING.replace(old, new)
-    said = servedeck("apply", "--dry-run", "--kubeconfig", kubeconfig, "-f", "-", text=text)
+    text = SERVING_YAML.replace(old, new)
+    said = run_servedeck("apply", "--dry-run", "--kubeconfig", kubeconfig, "-f", "-", text=text)
     for written in (said.stdout, said.stderr):
         assert written.replace("\n", "").isprintable(), ascii(written)
     assert old == "org/model" or said.returncode == 1
@@ -132,7 +134,7 @@ def test_what_a_command_says_steers_no_terminal(
     def fails(args: object) -> int:
         raise cli.CommandError(f"first {text}\nsecond {text}")
 
-    monkeypatch.setattr(cli, "_app", fails)
+    monkeypatch.setattr(cli, "_run_dashboard", fails)
     assert cli.main([]) == 1
     first, second = capsys.readouterr().err.splitlines()
     assert first.startswith("servedeck: first ")
@@ -143,17 +145,19 @@ def test_what_a_command_says_steers_no_terminal(
 def test_what_the_cluster_says_of_an_export_steers_no_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    async def exported(*_: object) -> apply.Exported:
-        return apply.Exported("a: b\n", ("Service spec.\x1b]0;pwn\a\nx is not in it.",))
+    async def exported(*_: object) -> apply.ExportedServing:
+        return apply.ExportedServing("a: b\n", ("Service spec.\x1b]0;pwn\a\nx is not in it.",))
 
-    monkeypatch.setattr(apply, "export", exported)
+    monkeypatch.setattr(apply, "export_serving", exported)
     config = write_kubeconfig(tmp_path / "config", "http://127.0.0.1:1")
     assert cli.main(["export", "x", "--kubeconfig", str(config)]) == 0
     assert capsys.readouterr() == ("a: b\n", "note: Service spec. x is not in it.\n")
 
 
 def test_readonly_applies_nothing(kubeconfig: Path) -> None:
-    said = servedeck("--readonly", "apply", "--kubeconfig", kubeconfig, "-f", "-", text=SERVING)
+    said = run_servedeck(
+        "--readonly", "apply", "--kubeconfig", kubeconfig, "-f", "-", text=SERVING_YAML
+    )
     assert said.returncode == 1
     assert "readonly" in said.stderr
 
@@ -162,7 +166,7 @@ def test_readonly_applies_nothing(kubeconfig: Path) -> None:
 def login_page(tmp_path: Path) -> Iterator[Path]:
     """Kubeconfig of a server that answers everything with a login page and 200."""
 
-    class Page(BaseHTTPRequestHandler):
+    class LoginPageHandler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             self.send_response(200)
@@ -176,7 +180,7 @@ def login_page(tmp_path: Path) -> Iterator[Path]:
         def log_message(self, format: str, *args: object) -> None:
             """Nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), LoginPageHandler)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     address = f"http://127.0.0.1:{server.server_port}"
@@ -190,7 +194,7 @@ def login_page(tmp_path: Path) -> Iterator[Path]:
 def test_a_login_page_in_place_of_the_server_is_one_sentence(
     login_page: Path, command: tuple[str, ...]
 ) -> None:
-    said = servedeck(*command, "--kubeconfig", login_page, text=SERVING)
+    said = run_servedeck(*command, "--kubeconfig", login_page, text=SERVING_YAML)
     assert said.returncode == 1
     assert said.stdout == ""
     assert said.stderr == (
@@ -200,9 +204,9 @@ def test_a_login_page_in_place_of_the_server_is_one_sentence(
 
 def test_the_form_takes_one_serving_and_a_terminal(tmp_path: Path) -> None:
     file = tmp_path / "two.yaml"
-    file.write_text(f"{SERVING}\n---\n{SERVING.replace('fresh', 'other')}")
-    assert servedeck("create", "-f", file).returncode == 2
-    file.write_text(SERVING)
-    said = servedeck("create", "-f", file)
+    file.write_text(f"{SERVING_YAML}\n---\n{SERVING_YAML.replace('fresh', 'other')}")
+    assert run_servedeck("create", "-f", file).returncode == 2
+    file.write_text(SERVING_YAML)
+    said = run_servedeck("create", "-f", file)
     assert said.returncode == 1
     assert "terminal" in said.stderr

@@ -12,25 +12,25 @@ import pytest
 from servedeck.commands import printers
 from servedeck.fleet.views import ContainerView, EventView
 from servedeck.serving.status.status import Status
-from servedeck.serving.text import cells
-from tests.fleet.make import START, pod_view, serving_view
+from servedeck.serving.text import cell_width
+from tests.fleet.factories import START, pod_view, serving_view
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "get.md"
-EVENT = EventView(START, "Warning", "BackOff", "Back-off restarting", 3)
-FULL = serving_view(
+GUIDE_PATH = Path(__file__).parents[2] / "docs" / "get.md"
+EVENT_VIEW = EventView(START, "Warning", "BackOff", "Back-off restarting", 3)
+FULL_VIEW = serving_view(
     status=Status.ERROR,
     reason="OOMKilled",
     labels={"app": "chat"},
-    events=(EVENT,),
+    events=(EVENT_VIEW,),
     pods=(
         pod_view(
             restarted_at=START,
             containers=(ContainerView("main", "Running", True, 1, False, True, "cri://1"),),
-            events=(EVENT,),
+            events=(EVENT_VIEW,),
         ),
     ),
 )
-TYPES: dict[str, tuple[type, ...]] = {
+JSON_TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "integer": (int,),
     "boolean": (bool,),
@@ -40,49 +40,49 @@ TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-def documented() -> dict[str, str]:
+def documented_fields() -> dict[str, str]:
     """Fields and types of the table in the guide."""
-    section = DOCUMENT.read_text().split("A `Serving` has:")[1]
+    section = GUIDE_PATH.read_text().split("A `Serving` has:")[1]
     rows = re.findall(r"^\| `([^`]+)` \| (\w+) \|", section, re.MULTILINE)
     assert rows
     return dict(rows)
 
 
-def fields(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def iter_fields(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     if path:
         yield path, value
     if isinstance(value, dict) and path != "labels":
         for key, inner in value.items():
-            yield from fields(inner, f"{path}.{key}".lstrip("."))
+            yield from iter_fields(inner, f"{path}.{key}".lstrip("."))
     if isinstance(value, list):
         for inner in value:
-            for below, found in fields(inner, ""):
+            for below, found in iter_fields(inner, ""):
                 yield f"{path}[].{below}", found
 
 
 def test_the_json_has_exactly_the_documented_fields_and_types() -> None:
-    table = documented()
-    found = dict(fields(json.loads(json.dumps(printers.serving(FULL)))))
+    table = documented_fields()
+    found = dict(iter_fields(json.loads(json.dumps(printers.serving_json(FULL_VIEW)))))
     assert found.keys() == table.keys()
     for path, value in found.items():
-        assert type(value) in TYPES[table[path]], path
+        assert type(value) in JSON_TYPES[table[path]], path
 
 
 def test_times_are_written_as_kubernetes_writes_them() -> None:
-    assert printers.serving(FULL)["created"] == "2026-01-01T00:00:00Z"
-    assert printers.serving(serving_view(created=None))["created"] is None
+    assert printers.serving_json(FULL_VIEW)["created"] == "2026-01-01T00:00:00Z"
+    assert printers.serving_json(serving_view(created=None))["created"] is None
 
 
 def test_a_list_names_its_version() -> None:
-    listed = printers.serving_list([FULL])
+    listed = printers.serving_list_json([FULL_VIEW])
     assert (listed["apiVersion"], listed["kind"]) == ("servedeck.dev/v1", "ServingList")
     assert listed["items"][0]["kind"] == "Serving"
 
 
 def table_lines(*views: Any, wide: bool = False, namespaces: bool = False) -> list[str]:
-    table = printers.Table(wide=wide, namespaces=namespaces)
-    rows = [table.row(view, START + timedelta(hours=3)) for view in views]
-    return table.lines(rows, header=True)
+    table = printers.TablePrinter(wide=wide, with_namespace=namespaces)
+    rows = [table.row_cells(view, START + timedelta(hours=3)) for view in views]
+    return table.format_rows(rows, header=True)
 
 
 def test_columns_are_aligned_by_cells_whatever_stands_in_them() -> None:
@@ -95,7 +95,9 @@ def test_columns_are_aligned_by_cells_whatever_stands_in_them() -> None:
     for column in ("NAME ", "STATUS", "READY", "AGE"):
         start = lines[0].index(column)
         for line in lines[1:]:
-            before = next(text for end in range(len(line)) if cells(text := line[:end]) == start)
+            before = next(
+                text for end in range(len(line)) if cell_width(text := line[:end]) == start
+            )
             assert before.endswith("   ")
     assert "<none>" in lines[1] and "3h" in lines[1]
 
@@ -115,7 +117,7 @@ def test_which_columns_there_are(wide: bool, namespaces: bool) -> None:
 
 
 def test_rows_that_come_later_stay_in_their_columns() -> None:
-    table = printers.Table(wide=False, namespaces=False)
-    first = table.lines([table.row(serving_view("a/long-name"), START)], header=True)
-    later = table.lines([table.row(serving_view("a/x"), START)], header=False)
+    table = printers.TablePrinter(wide=False, with_namespace=False)
+    first = table.format_rows([table.row_cells(serving_view("a/long-name"), START)], header=True)
+    later = table.format_rows([table.row_cells(serving_view("a/x"), START)], header=False)
     assert later[0].index("Ready") == first[0].index("STATUS")

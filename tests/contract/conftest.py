@@ -17,7 +17,7 @@ from tests.contract.target import (
     eventually,
     fresh,
 )
-from tests.control_plane.processes import find
+from tests.control_plane.processes import find_binary
 
 TARGETS = ["demo", pytest.param("real", marks=pytest.mark.xdist_group("control_plane"))]
 
@@ -75,7 +75,7 @@ def pods(ns: str) -> str:
 @pytest.fixture
 def kubectl(target: Target, ns: str, tmp_path: Path) -> Kubectl:
     """kubectl in the fresh namespace."""
-    binary = find("kubectl")
+    binary = find_binary("kubectl")
     if binary is None:
         if os.environ.get("SERVEDECK_REQUIRE_SERVERS") == "1":
             pytest.fail("kubectl not found: set KUBEBUILDER_ASSETS")

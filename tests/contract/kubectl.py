@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.contract.target import Backend
-from tests.waiting import LIMIT
+from tests.waiting import WAIT_SECONDS
 
-PATIENT = f"--timeout={LIMIT:.0f}s"
+PATIENT = f"--timeout={WAIT_SECONDS:.0f}s"
 """The option of commands that wait."""
 
 
@@ -29,7 +29,7 @@ class Kubectl:
         text = json.dumps(input) if input is not None else ""
         process = self.start(*args, user=user)
         try:
-            output, error = process.communicate(text, 2 * LIMIT)
+            output, error = process.communicate(text, 2 * WAIT_SECONDS)
         finally:
             process.kill()
         assert process.returncode == code, (args, output, error)

@@ -23,8 +23,8 @@ from servedeck.demo.resources import NAMESPACES
 from servedeck.demo.store.store import ObjectStore
 from servedeck.demo.workloads.runtime import NodeRuntime
 from tests.control_plane import objects
-from tests.control_plane.plane import ControlPlane, wait_for
-from tests.waiting import LIMIT
+from tests.control_plane.control_plane import ControlPlane, wait_for
+from tests.waiting import WAIT_SECONDS
 
 Json = dict[str, Any]
 
@@ -73,7 +73,7 @@ class Target:
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self.name = backend.name
-        self._client = httpx.Client(base_url=backend.url, verify=False, timeout=LIMIT)
+        self._client = httpx.Client(base_url=backend.url, verify=False, timeout=WAIT_SECONDS)
 
     def close(self) -> None:
         self._client.close()
@@ -121,7 +121,7 @@ class Target:
     @contextmanager
     def watch(self, path: str, accept: str = "application/json") -> Iterator[Watch]:
         headers = {"Authorization": f"Bearer {self.backend.tokens['admin']}", "Accept": accept}
-        with self._client.stream("GET", path, headers=headers, timeout=LIMIT) as answer:
+        with self._client.stream("GET", path, headers=headers, timeout=WAIT_SECONDS) as answer:
             assert answer.status_code == 200, answer.read()
             yield Watch(answer.iter_lines())
 
@@ -162,7 +162,7 @@ class RealBackend:
         self.tokens = plane.tokens
 
     def compact(self) -> None:
-        self.plane.compact()
+        self.plane.compact_etcd()
 
     def grant_view(self) -> None:
         group = "rbac.authorization.k8s.io"
@@ -174,7 +174,7 @@ class RealBackend:
         self.plane.create(f"/apis/{group}/v1/clusterrolebindings", binding)
 
     def kubeconfig(self, user: str) -> Json:
-        found: Json = json.loads(self.plane.kubeconfig(user).read_text())
+        found: Json = json.loads(self.plane.write_kubeconfig(user).read_text())
         return found
 
 
@@ -196,7 +196,7 @@ class DemoBackend:
         self.url = self._run(self._start())
 
     def _run(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(LIMIT)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(WAIT_SECONDS)
 
     async def _start(self) -> str:
         self.clock = Clock(time.time(), speed=self.speed)
@@ -216,7 +216,7 @@ class DemoBackend:
 
         self._run(stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(LIMIT)
+        self._thread.join(WAIT_SECONDS)
         self._loop.close()
 
     def compact(self) -> None:
@@ -256,7 +256,7 @@ def add_nodes(target: Target) -> None:
             target.patch(path, {"status": body["status"]})
 
 
-def eventually(condition: Callable[[], Any], what: str, limit: float = LIMIT) -> Any:
+def eventually(condition: Callable[[], Any], what: str, limit: float = WAIT_SECONDS) -> Any:
     """The first true value of the condition."""
     return wait_for(condition, what, limit)
 

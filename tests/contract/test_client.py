@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 
 from servedeck.changes.draft import Draft
-from servedeck.cluster.access import Access
-from servedeck.cluster.apply import Action, apply, preview, undo
-from servedeck.cluster.auth.kubeconfig import Target as Aim
+from servedeck.cluster.access import AccessChecker
+from servedeck.cluster.apply import PreviewAction, apply, preview, rollback_created
+from servedeck.cluster.auth.kubeconfig import ConnectionOptions as Aim
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError
 from servedeck.cluster.watch.kinds import DEPLOYMENTS
-from servedeck.cluster.watch.reflector import Change, Reflector
+from servedeck.cluster.watch.reflector import RecordChange, Reflector
 from servedeck.serving.objects import manifests
 from tests.contract.target import Target, sleeper
-from tests.waiting import until
+from tests.waiting import wait_until
 
 Open = Callable[[str], Awaitable[Connection]]
 
@@ -45,22 +45,22 @@ async def test_a_reflector_keeps_up(target: Target, connect: Open, ns: str) -> N
     path = f"/apis/apps/v1/namespaces/{ns}/deployments"
     for name in ("a", "b"):
         target.ok("POST", path, sleeper(name))
-    heard: list[Change] = []
+    heard: list[RecordChange] = []
     reflector = Reflector(await connect("admin"), DEPLOYMENTS, ns, heard.append, lambda _: None)
     task = asyncio.create_task(reflector.run())
 
     def names() -> list[str]:
-        return sorted(record.metadata.name for record in reflector.store.values())
+        return sorted(record.metadata.name for record in reflector.records.values())
 
     try:
-        await until(lambda: reflector.synced, "the first list")
+        await wait_until(lambda: reflector.synced, "the first list")
         assert names() == ["a", "b"]
         await asyncio.to_thread(target.ok, "POST", path, sleeper("c"))
         await asyncio.to_thread(target.ok, "DELETE", f"{path}/a")
-        await until(lambda: names() == ["b", "c"], "the changes")
+        await wait_until(lambda: names() == ["b", "c"], "the changes")
         await asyncio.to_thread(target.patch, f"{path}/b", {"spec": {"paused": True}})
-        await until(
-            lambda: any(r.spec.paused for r in reflector.store.values()), "the changed spec"
+        await wait_until(
+            lambda: any(r.spec.paused for r in reflector.records.values()), "the changed spec"
         )
         assert [c.type for c in heard if c.type in ("ADDED", "DELETED")].count("DELETED") == 1
     finally:
@@ -74,28 +74,28 @@ async def test_a_serving_is_previewed_deployed_and_undone(
 ) -> None:
     draft = Draft("vllm", ns)
     draft.texts |= {"name": "llama", "settings.model": "meta-llama/Llama-3.1-8B-Instruct"}
-    spec, problems = draft.check()
+    spec, problems = draft.validate()
     assert spec is not None, problems
-    wanted = manifests.build(spec)
+    wanted = manifests.build_manifests(spec)
     connection = await connect("admin")
     told = await preview(connection, wanted)
-    assert [one.action for one in told] == [Action.CREATE] * 2
+    assert [one.action for one in told] == [PreviewAction.CREATE] * 2
     # what the server would store is what was asked for
-    assert [one.admission for one in told] == [(), ()]
+    assert [one.admission_changes for one in told] == [(), ()]
     outcome = await apply(connection, wanted, create=True)
-    assert outcome.refusal is None and [one.created for one in outcome.made] == [True, True]
+    assert outcome.refusal is None and [one.created for one in outcome.applied] == [True, True]
     again = await preview(connection, wanted)
-    assert [one.action for one in again] == [Action.UNCHANGED] * 2
-    assert await undo(connection, outcome.made) == ()
+    assert [one.action for one in again] == [PreviewAction.UNCHANGED] * 2
+    assert await rollback_created(connection, outcome.applied) == ()
     status = target.refused(404, "GET", f"/apis/apps/v1/namespaces/{ns}/deployments/llama")
     assert status["reason"] == "NotFound"
 
 
 async def test_rights_are_known(connect: Open, ns: str) -> None:
-    admin = await Access.review(await connect("admin"), ns)
-    nobody = await Access.review(await connect("nobody"), ns)
-    assert admin.allowed("delete", "deployments.apps", ns).allowed
-    assert not nobody.allowed("delete", "deployments.apps", ns).allowed
+    admin = await AccessChecker.load(await connect("admin"), ns)
+    nobody = await AccessChecker.load(await connect("nobody"), ns)
+    assert admin.cached_decision("delete", "deployments.apps", ns).allowed
+    assert not nobody.cached_decision("delete", "deployments.apps", ns).allowed
     assert (await admin.check("get", "pods", ns, "log")).allowed
     assert not (await nobody.check("get", "pods", ns, "log")).allowed
 
@@ -108,4 +108,4 @@ async def test_a_refusal_carries_its_status(connect: Open, ns: str) -> None:
     with pytest.raises(ApiError) as caught:
         await (await connect("nobody")).get(f"/api/v1/namespaces/{ns}/pods")
     assert (caught.value.code, caught.value.reason) == (403, "Forbidden")
-    assert await connection.version() == (1, 36)
+    assert await connection.server_version() == (1, 36)

@@ -10,24 +10,24 @@ from typing import Any
 
 import pytest
 
-from servedeck.changes.form import COMMON
-from servedeck.changes.live_objects import stored
-from servedeck.cluster.auth.kubeconfig import Target as Kubeconfig
+from servedeck.changes.form_fields import COMMON_FIELDS
+from servedeck.changes.live_objects import fetch_live_objects
+from servedeck.cluster.auth.kubeconfig import ConnectionOptions as Kubeconfig
 from servedeck.config import Settings
-from servedeck.fleet.session import Live
+from servedeck.fleet.session import ClusterSession
 from servedeck.serving.objects import import_objects
 from servedeck.serving.spec.fields import Field
 from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.spec.templates import TEMPLATES
 from tests.contract.target import Target
-from tests.control_plane.test_app import Operator
-from tests.tui.helpers import burst
-from tests.waiting import LIMIT
+from tests.control_plane.test_app import AppDriver
+from tests.tui.helpers import post_keys
+from tests.waiting import WAIT_SECONDS
 from tui.app import ServedeckApp
-from tui.change_service import ClusterWorkbench
-from tui.log_service import ConnectedCluster
+from tui.change_service import ClusterChangeService
+from tui.log_service import ClusterLogService
 from tui.screens.create import steps
-from tui.screens.create.field_options import is_choice
+from tui.screens.create.field_options import is_choice_field
 from tui.screens.create.form_view import FormView
 from tui.screens.create.wizard import CreateScreen
 
@@ -80,16 +80,16 @@ ENV = ("LEVEL=debug", "GREETING=good day", "HF_TOKEN=")
 
 
 @asynccontextmanager
-async def operator(target: Target, ns: str, folder: Path) -> AsyncIterator[Operator]:
+async def operator(target: Target, ns: str, folder: Path) -> AsyncIterator[AppDriver]:
     file = folder / "kubeconfig"
     file.write_text(json.dumps(target.backend.kubeconfig("admin")))
-    live = Live(Kubeconfig(kubeconfig=(file,), namespace=ns), SETTINGS)
-    bench = ClusterWorkbench(lambda: live.connection, lambda: live.settings)
-    app = ServedeckApp(live, ConnectedCluster(lambda: live.connection), workbench=bench)
+    live = ClusterSession(Kubeconfig(kubeconfig=(file,), namespace=ns), SETTINGS)
+    bench = ClusterChangeService(lambda: live.connection, lambda: live.settings)
+    app = ServedeckApp(live, ClusterLogService(lambda: live.connection), change_service=bench)
     try:
         async with app.run_test(size=(80, 24)) as pilot:
-            me = Operator(app, live, pilot)
-            await me.sees(lambda text: "live" in text, "the list")
+            me = AppDriver(app, live, pilot)
+            await me.wait_for_screen(lambda text: "live" in text, "the list")
             yield me
     finally:
         await live.close()
@@ -98,7 +98,7 @@ async def operator(target: Target, ns: str, folder: Path) -> AsyncIterator[Opera
 class Hands:
     """Fills the form in by keys alone."""
 
-    def __init__(self, me: Operator) -> None:
+    def __init__(self, me: AppDriver) -> None:
         self.me = me
         self.press = me.pilot.press
         self.form = next(one for one in me.app.screen_stack if isinstance(one, CreateScreen))
@@ -115,10 +115,12 @@ class Hands:
         raise AssertionError(f"{path} is not reached by tab")
 
     async def comes_to(self, path: str) -> None:
-        await self.me.sees(lambda _: self.at == path, f"cursor on {path}, it is on {self.at}")
+        await self.me.wait_for_screen(
+            lambda _: self.at == path, f"cursor on {path}, it is on {self.at}"
+        )
 
-    async def says(self, *texts: str, limit: float = LIMIT) -> None:
-        await self.me.sees(
+    async def says(self, *texts: str, limit: float = WAIT_SECONDS) -> None:
+        await self.me.wait_for_screen(
             lambda text: all(one in " ".join(text.split()) for one in texts),
             str(texts),
             limit,
@@ -127,13 +129,15 @@ class Hands:
     async def enter(self, path: str, text: str) -> None:
         """Write a field, or choose a value from its list by typing it."""
         await self.go_to(path)
-        if not is_choice(path, self.form.draft):
-            burst(self.me.pilot, "end", "ctrl+u", *text)
+        if not is_choice_field(path, self.form.draft):
+            post_keys(self.me.pilot, "end", "ctrl+u", *text)
         elif self.form.draft.texts[path] != text:
             await self.press("space")
             await self.says("enter choose")
             await self.press(*text, "enter")
-        await self.me.sees(lambda _: self.form.draft.texts[path] == text, f"{path} taken")
+        await self.me.wait_for_screen(
+            lambda _: self.form.draft.texts[path] == text, f"{path} taken"
+        )
 
     async def variable(self, path: str, number: int, line: str) -> None:
         name, _, value = line.partition("=")
@@ -142,7 +146,7 @@ class Hands:
         await self.comes_to(f"{path}.{number}.name")
         await self.press(*name, "equals_sign")
         await self.comes_to(f"{path}.{number}.value")
-        burst(self.me.pilot, *value)
+        post_keys(self.me.pilot, *value)
         await self.row_holds(f"{path}.{number}.value", value)
 
     async def volume(self, claim: str, mount_path: str) -> None:
@@ -150,19 +154,19 @@ class Hands:
         await self.press("enter")
         await self.says(claim, "5Gi")
         await self.press(*claim, "enter")
-        await self.comes_to("volumes.0.claim")
+        await self.comes_to("volumes.0.pvc")
         await self.enter_row("volumes.0.mount_path", mount_path)
         await self.go_to("volumes.0.read_only")
         await self.press("right")
 
     async def enter_row(self, path: str, text: str) -> None:
         await self.go_to(path)
-        burst(self.me.pilot, "end", "ctrl+u", *text)
+        post_keys(self.me.pilot, "end", "ctrl+u", *text)
         await self.row_holds(path, text)
 
     async def row_holds(self, path: str, text: str) -> None:
-        await self.me.sees(
-            lambda _: self.form.query_one(FormView).text(path) == text, f"{path} taken"
+        await self.me.wait_for_screen(
+            lambda _: self.form.query_one(FormView).get_text(path) == text, f"{path} taken"
         )
 
     async def choose_template(self, name: str) -> None:
@@ -186,7 +190,7 @@ def meant(template: str, ns: str, *, whole: bool) -> ServingSpec:
         return ServingSpec.model_validate(
             {
                 "name": "chat",
-                "project": ns,
+                "namespace": ns,
                 "template": template,
                 "image": image,
                 "accelerator": TEMPLATES[template].accelerator,
@@ -202,7 +206,7 @@ def meant(template: str, ns: str, *, whole: bool) -> ServingSpec:
     return ServingSpec.model_validate(
         {
             "name": "chat",
-            "project": ns,
+            "namespace": ns,
             "template": template,
             "description": COMMON_TYPED["description"],
             "image": COMMON_TYPED["image"],
@@ -214,7 +218,7 @@ def meant(template: str, ns: str, *, whole: bool) -> ServingSpec:
             "inference_port": 9000,
             "command": ["/opt/server/bin/serve", "--name", "two words"],
             "settings": own,
-            "volumes": [{"claim": "datasets", "mount_path": "/data", "read_only": True}],
+            "volumes": [{"pvc": "datasets", "mount_path": "/data", "read_only": True}],
             "env": [
                 {"name": "LEVEL", "value": "debug"},
                 {"name": "GREETING", "value": "good day"},
@@ -252,10 +256,10 @@ def claim(target: Target, ns: str) -> None:
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_the_keys_below_are_typed_into_every_field_there_is(template: str) -> None:
-    fields: list[tuple[str, Field]] = [(one.name, one) for one in COMMON]
+    fields: list[tuple[str, Field]] = [(one.name, one) for one in COMMON_FIELDS]
     fields += [(f"settings.{one.name}", one) for one in TEMPLATES[template].fields]
     typed = typed_everything(template)
-    assert {path for path, _ in fields} - {"name", "project", "template"} == set(typed)
+    assert {path for path, _ in fields} - {"name", "namespace", "template"} == set(typed)
     same = [path for path, field in fields if path in typed and typed[path] == str(field.default)]
     assert not same, "a value that is the default shows nothing"
 
@@ -268,7 +272,7 @@ async def test_what_is_typed_is_what_is_stored_and_read_back(
 ) -> None:
     async with operator(target, ns, tmp_path) as me:
         await me.pilot.press("n")
-        await me.sees(lambda text: "Service Name" in text, "the form")
+        await me.wait_for_screen(lambda text: "Service Name" in text, "the form")
         hands = Hands(me)
         await hands.enter("name", "chat")
         await hands.choose_template(template)
@@ -277,8 +281,10 @@ async def test_what_is_typed_is_what_is_stored_and_read_back(
             await hands.enter("description", typed["description"])
         await hands.press("ctrl+n")
         await hands.says("Accelerator Count")
-        for item in steps.items(2, hands.form.draft, ()):  # in the form's order, so with few keys
-            if isinstance(item, steps.Input) and item.path in typed:
+        for item in steps.form_items(
+            2, hands.form.draft, ()
+        ):  # in the form's order, so with few keys
+            if isinstance(item, steps.FieldItem) and item.path in typed:
                 await hands.enter(item.path, typed[item.path])
         if whole:
             await hands.volume("datasets", "/data")
@@ -295,11 +301,11 @@ async def test_what_is_typed_is_what_is_stored_and_read_back(
         await hands.press("ctrl+s")
         await hands.says("✓ requested")
         assert me.live.connection is not None
-        objects = await stored(me.live.connection, ns, "chat")
-    got = import_objects.read(objects)
+        objects = await fetch_live_objects(me.live.connection, ns, "chat")
+    got = import_objects.import_objects(objects)
     expected = meant(template, ns, whole=whole)
     assert got.spec == expected
-    assert got.leftovers == ()
+    assert got.unmanaged_fields == ()
     assert [one["kind"] for one in objects][:2] == ["Deployment", "Service"]
     check_objects(objects, expected)
 

@@ -10,8 +10,8 @@ import pytest
 from tests.contract.kubectl import PATIENT, Kubectl
 from tests.contract.target import RealBackend, Target, eventually
 from tests.contract.test_lifecycle import Workload, quick
-from tests.control_plane.kubelet import Kubelet
-from tests.waiting import LIMIT
+from tests.control_plane.fake_kubelet import FakeKubelet
+from tests.waiting import WAIT_SECONDS
 
 CONTAINER = "c"
 
@@ -25,7 +25,7 @@ class Speaker:
         self.web.create(body)
         self.name: str = eventually(lambda: self.web.items("pods"), "a Pod")[0]["metadata"]["name"]
         backend = target.backend
-        self._kubelet: Kubelet | None = None
+        self._kubelet: FakeKubelet | None = None
         if isinstance(backend, RealBackend):
             self._kubelet = backend.plane.kubelet
             assert self._kubelet
@@ -50,7 +50,7 @@ class Speaker:
         if self._kubelet is None:
             return False
         self._kubelet.write(self.ns, self.name, "last words", container=CONTAINER)
-        self._kubelet.end(self.ns, self.name, CONTAINER)
+        self._kubelet.end_log(self.ns, self.name, CONTAINER)
         return True
 
 
@@ -87,7 +87,7 @@ def test_a_log_is_followed_to_its_end(speaker: Speaker, kubectl: Kubectl) -> Non
         assert process.stdout is not None
         before = [process.stdout.readline() for _ in range(3)]
         speaker.ends(kubectl)
-        after, error = process.communicate(timeout=LIMIT)
+        after, error = process.communicate(timeout=WAIT_SECONDS)
     finally:
         process.kill()
     assert all(before) and after and not error

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.control_plane.plane import ControlPlane, missing
+from tests.control_plane.control_plane import ControlPlane, missing_binaries_message
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -23,9 +23,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("control_plane"))
 
 
-def demand_servers() -> None:
+def require_servers() -> None:
     """Skip, or fail where SERVEDECK_REQUIRE_SERVERS is 1, when no control plane can be started."""
-    reason = missing()
+    reason = missing_binaries_message()
     if reason and os.environ.get("SERVEDECK_REQUIRE_SERVERS") == "1":
         pytest.fail(reason)
     if reason and not os.environ.get("KUBEBUILDER_ASSETS"):
@@ -38,9 +38,9 @@ def demand_servers() -> None:
 def control_plane() -> Iterator[ControlPlane]:
     """A running control plane with four nodes and the custom resources; every server runs and the
     watch caches are warm. A test that stops one starts it again."""
-    demand_servers()
+    require_servers()
     with ControlPlane() as plane:
-        plane.add_definitions()
+        plane.add_crds()
         plane.add_nodes(4)
         yield plane
 
@@ -50,7 +50,7 @@ def namespace(control_plane: ControlPlane) -> Iterator[str]:
     """A fresh namespace, deleted after the test."""
     name = f"test-{secrets.token_hex(4)}"
     control_plane.start()
-    control_plane.wake_controllers()
+    control_plane.restart_waiting_controllers()
     control_plane.create("/api/v1/namespaces", {"metadata": {"name": name}})
     yield name
     control_plane.start()
@@ -60,4 +60,4 @@ def namespace(control_plane: ControlPlane) -> Iterator[str]:
 @pytest.fixture
 def kubeconfig(control_plane: ControlPlane) -> Path:
     """A kubeconfig file of an administrator."""
-    return control_plane.kubeconfig()
+    return control_plane.write_kubeconfig()

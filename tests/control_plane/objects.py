@@ -6,23 +6,23 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-Json = dict[str, Any]
+JsonObject = dict[str, Any]
 
 SERVING_LABEL = "servedeck.dev/serving"
 TEMPLATE_LABEL = "servedeck.dev/template"
 KWOK_ANNOTATION = "kwok.x-k8s.io/node"
-HOLD = "tests.servedeck.dev/hold"
+HOLD_ANNOTATION = "tests.servedeck.dev/hold"
 """Annotation of Pods that kwok leaves alone after they were scheduled: tests write their status."""
 
 
-def stamp(seconds_ago: float = 0) -> str:
+def timestamp(seconds_ago: float = 0) -> str:
     """A time as the API writes it."""
     return (datetime.now(UTC) - timedelta(seconds=seconds_ago)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 # -- kwok: a Pod that is not held becomes ready, a deleted one ends -------------------------------
 
-_RUNNING = """
+_RUNNING_STATUS_TEMPLATE = """
 {{ $now := Now }}
 phase: Running
 startTime: {{ $now | Quote }}
@@ -44,7 +44,7 @@ containerStatuses:
 """
 
 
-KWOK_OPTIONS: Json = {
+KWOK_OPTIONS: JsonObject = {
     "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
     "kind": "KwokConfiguration",
     "options": {"podPlayStageParallelism": 16},
@@ -52,7 +52,7 @@ KWOK_OPTIONS: Json = {
 """Four Pods at a time, the default, take minutes for 5,000 of them on a busy machine."""
 
 
-def _stage(name: str, matches: list[Json], then: Json) -> Json:
+def _make_stage(name: str, matches: list[JsonObject], then: JsonObject) -> JsonObject:
     return {
         "apiVersion": "kwok.x-k8s.io/v1alpha1",
         "kind": "Stage",
@@ -66,16 +66,16 @@ def _stage(name: str, matches: list[Json], then: Json) -> Json:
 
 
 POD_STAGES = (
-    _stage(
+    _make_stage(
         "pod-ready",
         [
             {"key": ".metadata.deletionTimestamp", "operator": "DoesNotExist"},
             {"key": ".status.podIP", "operator": "DoesNotExist"},
-            {"key": f'.metadata.annotations["{HOLD}"]', "operator": "DoesNotExist"},
+            {"key": f'.metadata.annotations["{HOLD_ANNOTATION}"]', "operator": "DoesNotExist"},
         ],
-        {"statusTemplate": _RUNNING},
+        {"statusTemplate": _RUNNING_STATUS_TEMPLATE},
     ),
-    _stage(
+    _make_stage(
         "pod-delete",
         [{"key": ".metadata.deletionTimestamp", "operator": "Exists"}],
         {"finalizers": {"empty": True}, "delete": True},
@@ -86,7 +86,7 @@ POD_STAGES = (
 # -- nodes and servings ---------------------------------------------------------------------------
 
 
-def node(name: str, accelerator: str = "nvidia.com/gpu", *, managed: bool = True) -> Json:
+def node(name: str, accelerator: str = "nvidia.com/gpu", *, managed: bool = True) -> JsonObject:
     """A node with 8 accelerators; with `managed=False` kwok does not play it."""
     room = {"cpu": "256", "memory": "2Ti", "pods": "250"}
     if accelerator:
@@ -113,9 +113,9 @@ def deployment(
     count: int = 1,
     image: str = "vllm/vllm-openai:v0.10.0",
     init: bool = False,
-    pod_spec: Json | None = None,
+    pod_spec: JsonObject | None = None,
     **spec: Any,
-) -> Json:
+) -> JsonObject:
     """A serving's Deployment. `hold` keeps kwok from making its Pods ready; `managed=False` leaves
     servedeck's labels out; `pod_spec` and `spec` go over the Pods' and the Deployment's spec."""
     labels = {"app": name}
@@ -134,7 +134,7 @@ def deployment(
         "ports": [{"name": "http", "containerPort": 8000}],
         "resources": {"requests": requests | limits, "limits": limits},
     }
-    pod: Json = {"containers": [container], "terminationGracePeriodSeconds": 1}
+    pod: JsonObject = {"containers": [container], "terminationGracePeriodSeconds": 1}
     if init:
         pod["initContainers"] = [{"name": "download", "image": "curlimages/curl:8.10.1"}]
     pod |= pod_spec or {}
@@ -146,7 +146,10 @@ def deployment(
             "replicas": replicas,
             "selector": {"matchLabels": {"app": name}},
             "template": {
-                "metadata": {"labels": labels, "annotations": {HOLD: "true"} if hold else {}},
+                "metadata": {
+                    "labels": labels,
+                    "annotations": {HOLD_ANNOTATION: "true"} if hold else {},
+                },
                 "spec": pod,
             },
         }
@@ -154,7 +157,7 @@ def deployment(
     }
 
 
-def service(name: str, *, port: int = 80) -> Json:
+def service(name: str, *, port: int = 80) -> JsonObject:
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -166,7 +169,7 @@ def service(name: str, *, port: int = 80) -> Json:
     }
 
 
-def http_route(namespace: str, name: str, host: str = "ai.example.com") -> Json:
+def http_route(namespace: str, name: str, host: str = "ai.example.com") -> JsonObject:
     return {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "HTTPRoute",
@@ -183,7 +186,7 @@ def http_route(namespace: str, name: str, host: str = "ai.example.com") -> Json:
     }
 
 
-def virtual_service(namespace: str, name: str, host: str = "ai.example.com") -> Json:
+def virtual_service(namespace: str, name: str, host: str = "ai.example.com") -> JsonObject:
     return {
         "apiVersion": "networking.istio.io/v1",
         "kind": "VirtualService",
@@ -201,7 +204,7 @@ def virtual_service(namespace: str, name: str, host: str = "ai.example.com") -> 
     }
 
 
-def ingress(namespace: str, name: str, host: str = "ai.example.com") -> Json:
+def ingress(namespace: str, name: str, host: str = "ai.example.com") -> JsonObject:
     backend = {"service": {"name": name, "port": {"number": 80}}}
     path = {"path": f"/{namespace}/{name}", "pathType": "Prefix", "backend": backend}
     return {
@@ -212,15 +215,15 @@ def ingress(namespace: str, name: str, host: str = "ai.example.com") -> Json:
     }
 
 
-def scaled_object(name: str, low: int = 1, high: int = 10) -> Json:
+def scaled_object(name: str, min_replicas: int = 1, max_replicas: int = 10) -> JsonObject:
     return {
         "apiVersion": "keda.sh/v1alpha1",
         "kind": "ScaledObject",
         "metadata": {"name": name, "labels": {SERVING_LABEL: name}},
         "spec": {
             "scaleTargetRef": {"name": name},
-            "minReplicaCount": low,
-            "maxReplicaCount": high,
+            "minReplicaCount": min_replicas,
+            "maxReplicaCount": max_replicas,
             "triggers": [{"type": "prometheus", "metadata": {"query": "p95"}}],
         },
     }
@@ -229,11 +232,11 @@ def scaled_object(name: str, low: int = 1, high: int = 10) -> Json:
 # -- custom resources: published group, version and kind, and the fields that servedeck uses ------
 
 
-def _strings() -> Json:
+def _string_properties() -> JsonObject:
     return {"type": "array", "items": {"type": "string"}}
 
 
-def _object(**properties: Json) -> Json:
+def _object_schema(**properties: JsonObject) -> JsonObject:
     return {
         "type": "object",
         "properties": properties,
@@ -241,16 +244,20 @@ def _object(**properties: Json) -> Json:
     }
 
 
-def _list(**properties: Json) -> Json:
-    return {"type": "array", "items": _object(**properties)}
+def _list_schema(**properties: JsonObject) -> JsonObject:
+    return {"type": "array", "items": _object_schema(**properties)}
 
 
-_STRING: Json = {"type": "string"}
-_NUMBER: Json = {"type": "integer"}
-_CONDITIONS = _list(type=_STRING, status=_STRING, reason=_STRING, message=_STRING)
+_STRING_SCHEMA: JsonObject = {"type": "string"}
+_INTEGER_SCHEMA: JsonObject = {"type": "integer"}
+_CONDITIONS_SCHEMA = _list_schema(
+    type=_STRING_SCHEMA, status=_STRING_SCHEMA, reason=_STRING_SCHEMA, message=_STRING_SCHEMA
+)
 
 
-def _definition(group: str, version: str, kind: str, spec: Json, status: Json) -> Json:
+def _make_crd(
+    group: str, version: str, kind: str, spec: JsonObject, status: JsonObject
+) -> JsonObject:
     plural = f"{kind.lower()}s"
     annotations = {}
     if group.endswith(".k8s.io"):
@@ -274,55 +281,65 @@ def _definition(group: str, version: str, kind: str, spec: Json, status: Json) -
                     "served": True,
                     "storage": True,
                     "subresources": {"status": {}},
-                    "schema": {"openAPIV3Schema": _object(spec=spec, status=status)},
+                    "schema": {"openAPIV3Schema": _object_schema(spec=spec, status=status)},
                 }
             ],
         },
     }
 
 
-DEFINITIONS = (
-    _definition(
+CUSTOM_RESOURCE_DEFINITIONS = (
+    _make_crd(
         "gateway.networking.k8s.io",
         "v1",
         "HTTPRoute",
-        _object(
-            hostnames=_strings(),
-            parentRefs=_list(name=_STRING, namespace=_STRING),
-            rules=_list(
-                matches=_list(path=_object(type=_STRING, value=_STRING)),
-                backendRefs=_list(name=_STRING, namespace=_STRING, port=_NUMBER),
-            ),
-        ),
-        _object(parents=_list(conditions=_CONDITIONS)),
-    ),
-    _definition(
-        "networking.istio.io",
-        "v1",
-        "VirtualService",
-        _object(
-            hosts=_strings(),
-            gateways=_strings(),
-            http=_list(
-                match=_list(uri=_object(exact=_STRING, prefix=_STRING, regex=_STRING)),
-                route=_list(
-                    destination=_object(host=_STRING, port=_object(number=_NUMBER)),
+        _object_schema(
+            hostnames=_string_properties(),
+            parentRefs=_list_schema(name=_STRING_SCHEMA, namespace=_STRING_SCHEMA),
+            rules=_list_schema(
+                matches=_list_schema(
+                    path=_object_schema(type=_STRING_SCHEMA, value=_STRING_SCHEMA)
+                ),
+                backendRefs=_list_schema(
+                    name=_STRING_SCHEMA, namespace=_STRING_SCHEMA, port=_INTEGER_SCHEMA
                 ),
             ),
         ),
-        _object(),
+        _object_schema(parents=_list_schema(conditions=_CONDITIONS_SCHEMA)),
     ),
-    _definition(
+    _make_crd(
+        "networking.istio.io",
+        "v1",
+        "VirtualService",
+        _object_schema(
+            hosts=_string_properties(),
+            gateways=_string_properties(),
+            http=_list_schema(
+                match=_list_schema(
+                    uri=_object_schema(
+                        exact=_STRING_SCHEMA, prefix=_STRING_SCHEMA, regex=_STRING_SCHEMA
+                    )
+                ),
+                route=_list_schema(
+                    destination=_object_schema(
+                        host=_STRING_SCHEMA, port=_object_schema(number=_INTEGER_SCHEMA)
+                    ),
+                ),
+            ),
+        ),
+        _object_schema(),
+    ),
+    _make_crd(
         "keda.sh",
         "v1alpha1",
         "ScaledObject",
-        _object(
-            scaleTargetRef=_object(kind=_STRING, name=_STRING),
-            minReplicaCount=_NUMBER,
-            maxReplicaCount=_NUMBER,
-            triggers=_list(type=_STRING),
+        _object_schema(
+            scaleTargetRef=_object_schema(kind=_STRING_SCHEMA, name=_STRING_SCHEMA),
+            minReplicaCount=_INTEGER_SCHEMA,
+            maxReplicaCount=_INTEGER_SCHEMA,
+            triggers=_list_schema(type=_STRING_SCHEMA),
         ),
-        _object(conditions=_CONDITIONS),
+        _object_schema(conditions=_CONDITIONS_SCHEMA),
     ),
 )
 
@@ -330,23 +347,23 @@ DEFINITIONS = (
 # -- Pod statuses --------------------------------------------------------------------------------
 
 
-def conditions(ready: bool, *, initialized: bool = True) -> list[Json]:
+def conditions(ready: bool, *, initialized: bool = True) -> list[JsonObject]:
     states = {"Initialized": initialized, "ContainersReady": ready, "Ready": ready}
     return [
-        {"type": name, "status": str(value), "lastTransitionTime": stamp()}
+        {"type": name, "status": str(value), "lastTransitionTime": timestamp()}
         for name, value in states.items()
     ]
 
 
-def container(
-    state: Json,
+def container_status(
+    state: JsonObject,
     *,
     ready: bool = False,
     restarts: int = 0,
-    last: Json | None = None,
+    last: JsonObject | None = None,
     name: str = "inference-server",
     started: bool | None = None,
-) -> Json:
+) -> JsonObject:
     result = {
         "name": name,
         "image": "vllm/vllm-openai:v0.10.0",
@@ -362,106 +379,114 @@ def container(
     return result
 
 
-def waiting(reason: str, message: str = "") -> Json:
+def waiting_state(reason: str, message: str = "") -> JsonObject:
     return {"waiting": {"reason": reason} | ({"message": message} if message else {})}
 
 
-def terminated(code: int, reason: str = "Error", message: str = "", ago: float = 20) -> Json:
+def terminated_state(
+    code: int, reason: str = "Error", message: str = "", ago: float = 20
+) -> JsonObject:
     body = {
         "exitCode": code,
         "reason": reason,
-        "startedAt": stamp(ago + 30),
-        "finishedAt": stamp(ago),
+        "startedAt": timestamp(ago + 30),
+        "finishedAt": timestamp(ago),
         "containerID": "containerd://previous",
     }
     return {"terminated": body | ({"message": message} if message else {})}
 
 
-def running(ago: float = 0) -> Json:
-    return {"running": {"startedAt": stamp(ago)}}
+def running_state(ago: float = 0) -> JsonObject:
+    return {"running": {"startedAt": timestamp(ago)}}
 
 
-def status(phase: str, *containers: Json, ready: bool = False, init: Json | None = None) -> Json:
+def pod_status(
+    phase: str, *containers: JsonObject, ready: bool = False, init: JsonObject | None = None
+) -> JsonObject:
     """A status of a Pod that its node has taken up; with `init` still initialising."""
-    body: Json = {
+    body: JsonObject = {
         "phase": phase,
         "conditions": conditions(ready, initialized=init is None),
         "containerStatuses": list(containers),
-        "startTime": stamp(60),
+        "startTime": timestamp(60),
     }
     if init is not None:
         body["initContainerStatuses"] = [init]
     return body
 
 
-BACK_OFF = "back-off 5m0s restarting failed container=inference-server"
-CREATING = "PodInitializing"
+BACK_OFF_MESSAGE = "back-off 5m0s restarting failed container=inference-server"
+POD_INITIALIZING = "PodInitializing"
 
 
-def serving_status() -> Json:
-    return status("Running", container(running(), ready=True), ready=True)
+def ready_status() -> JsonObject:
+    return pod_status("Running", container_status(running_state(), ready=True), ready=True)
 
 
-def loading() -> Json:
+def model_loading() -> JsonObject:
     """Running, the model is still being loaded."""
-    return status("Running", container(running(5), started=False))
+    return pod_status("Running", container_status(running_state(5), started=False))
 
 
-def crash_loop_oom() -> Json:
-    last = terminated(137, "OOMKilled")
-    state = waiting("CrashLoopBackOff", BACK_OFF)
-    return status("Running", container(state, restarts=4, last=last))
+def crash_loop_oom() -> JsonObject:
+    last = terminated_state(137, "OOMKilled")
+    state = waiting_state("CrashLoopBackOff", BACK_OFF_MESSAGE)
+    return pod_status("Running", container_status(state, restarts=4, last=last))
 
 
-def crash_loop(code: int = 1, message: str = "") -> Json:
-    last = terminated(code, "Error", message)
-    state = waiting("CrashLoopBackOff", BACK_OFF)
-    return status("Running", container(state, restarts=7, last=last))
+def crash_loop(code: int = 1, message: str = "") -> JsonObject:
+    last = terminated_state(code, "Error", message)
+    state = waiting_state("CrashLoopBackOff", BACK_OFF_MESSAGE)
+    return pod_status("Running", container_status(state, restarts=7, last=last))
 
 
-def oom_killed() -> Json:
-    return status("Running", container(terminated(137, "OOMKilled", ago=1), restarts=1))
+def oom_killed() -> JsonObject:
+    return pod_status(
+        "Running", container_status(terminated_state(137, "OOMKilled", ago=1), restarts=1)
+    )
 
 
-def image_pull(reason: str = "ImagePullBackOff") -> Json:
+def image_pull_error(reason: str = "ImagePullBackOff") -> JsonObject:
     message = {
         "ErrImagePull": "failed to pull and unpack image: not found",
         "ImagePullBackOff": 'Back-off pulling image "vllm/vllm-openai:nope"',
         "InvalidImageName": 'Failed to apply default image tag "VLLM:": invalid reference format',
     }[reason]
-    return status("Pending", container(waiting(reason, message)))
+    return pod_status("Pending", container_status(waiting_state(reason, message)))
 
 
-def config_error() -> Json:
+def config_error() -> JsonObject:
     message = 'secret "hf-token" not found'
-    return status("Pending", container(waiting("CreateContainerConfigError", message)))
+    return pod_status(
+        "Pending", container_status(waiting_state("CreateContainerConfigError", message))
+    )
 
 
-def run_error() -> Json:
+def run_error() -> JsonObject:
     message = "failed to create containerd task: exec: vllm: executable file not found in $PATH"
-    last = terminated(128, "StartError", message)
-    state = waiting("RunContainerError", message)
-    return status("Running", container(state, restarts=2, last=last))
+    last = terminated_state(128, "StartError", message)
+    state = waiting_state("RunContainerError", message)
+    return pod_status("Running", container_status(state, restarts=2, last=last))
 
 
-def init_error() -> Json:
-    last = terminated(1, "Error")
-    state = waiting("CrashLoopBackOff", "back-off 40s restarting failed container=download")
-    init = container(state, name="download", restarts=3, last=last)
-    return status("Pending", container(waiting(CREATING)), init=init)
+def init_error() -> JsonObject:
+    last = terminated_state(1, "Error")
+    state = waiting_state("CrashLoopBackOff", "back-off 40s restarting failed container=download")
+    init = container_status(state, name="download", restarts=3, last=last)
+    return pod_status("Pending", container_status(waiting_state(POD_INITIALIZING)), init=init)
 
 
-def init_failed() -> Json:
-    init = container(terminated(2, "Error"), name="download")
-    return status("Pending", container(waiting(CREATING)), init=init)
+def init_failed() -> JsonObject:
+    init = container_status(terminated_state(2, "Error"), name="download")
+    return pod_status("Pending", container_status(waiting_state(POD_INITIALIZING)), init=init)
 
 
-def evicted() -> Json:
+def evicted() -> JsonObject:
     message = "The node was low on resource: ephemeral-storage. Threshold quantity: 10Gi."
-    return {"phase": "Failed", "reason": "Evicted", "message": message, "startTime": stamp(90)}
+    return {"phase": "Failed", "reason": "Evicted", "message": message, "startTime": timestamp(90)}
 
 
-def admission_error() -> Json:
+def admission_error() -> JsonObject:
     message = (
         "Allocate failed due to requested number of devices unavailable for nvidia.com/gpu. "
         "Requested: 1, Available: 0, which is unexpected"
@@ -470,15 +495,17 @@ def admission_error() -> Json:
         "phase": "Failed",
         "reason": "UnexpectedAdmissionError",
         "message": message,
-        "startTime": stamp(90),
+        "startTime": timestamp(90),
     }
 
 
-def creating() -> Json:
-    return status("Pending", container(waiting("ContainerCreating")))
+def container_creating() -> JsonObject:
+    return pod_status("Pending", container_status(waiting_state("ContainerCreating")))
 
 
-def event(pod: Json, reason: str, message: str, *, type: str = "Warning", count: int = 1) -> Json:
+def event(
+    pod: JsonObject, reason: str, message: str, *, type: str = "Warning", count: int = 1
+) -> JsonObject:
     """An Event about a Pod or another object, as the kubelet and the controllers write them."""
     meta = pod["metadata"]
     return {
@@ -496,8 +523,8 @@ def event(pod: Json, reason: str, message: str, *, type: str = "Warning", count:
         "reason": reason,
         "message": message,
         "count": count,
-        "firstTimestamp": stamp(30),
-        "lastTimestamp": stamp(),
+        "firstTimestamp": timestamp(30),
+        "lastTimestamp": timestamp(),
         "source": {"component": "kubelet"},
         "reportingComponent": "kubelet",
     }

@@ -13,7 +13,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-_WRAPPER = """
+_PARENT_DEATH_WRAPPER = """
 import os, sys
 if sys.platform == "linux":
     import ctypes
@@ -24,7 +24,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
-def find(name: str) -> str | None:
+def find_binary(name: str) -> str | None:
     """Path of a server binary, by envtest's convention: TEST_ASSET_<NAME>, KUBEBUILDER_ASSETS or
     the PATH."""
     override = os.environ.get("TEST_ASSET_" + name.upper().replace("-", "_"))
@@ -34,7 +34,7 @@ def find(name: str) -> str | None:
     return str(candidate) if candidate.exists() else shutil.which(name)
 
 
-class Port:
+class ReservedPort:
     """A port on loopback for a server that cannot be told to choose one itself. Nothing listens on
     it, and no other test run chooses it until `close`.
 
@@ -45,7 +45,7 @@ class Port:
     def __init__(self) -> None:
         while True:
             self.number = random.randrange(15000, 32000)
-            self._reservation = _reserved(self.number)
+            self._reservation = _reserve_port(self.number)
             if self._reservation is not None:
                 with socket.socket() as probe, contextlib.suppress(OSError):
                     probe.bind(("127.0.0.1", self.number))
@@ -57,7 +57,7 @@ class Port:
             self._reservation.close()
 
 
-def _reserved(port: int) -> socket.socket | None:
+def _reserve_port(port: int) -> socket.socket | None:
     """A name that one process at a time can hold, and that the system frees with the process; None
     where another has it."""
     name = f"servedeck-test-port-{port}"
@@ -72,7 +72,7 @@ def _reserved(port: int) -> socket.socket | None:
     return held
 
 
-class Spawner:
+class ProcessSpawner:
     """Starts processes that the system kills when this one ends (Linux; elsewhere `stop` does).
 
     The kernel's parent-death signal follows the *thread* that forked, so one thread, which lives
@@ -91,7 +91,7 @@ class Spawner:
     def _start(
         self, argv: list[str], log: Path, env: dict[str, str] | None
     ) -> subprocess.Popen[bytes]:
-        wrapped = [sys.executable, "-I", "-S", "-c", _WRAPPER, str(os.getpid()), *argv]
+        wrapped = [sys.executable, "-I", "-S", "-c", _PARENT_DEATH_WRAPPER, str(os.getpid()), *argv]
         with log.open("ab") as output:
             return subprocess.Popen(
                 wrapped,
@@ -106,12 +106,14 @@ class Spawner:
         self._thread.shutdown()
 
 
-def end(process: subprocess.Popen[bytes], number: signal.Signals, patience: float = 5) -> None:
+def terminate(
+    process: subprocess.Popen[bytes], signal_number: signal.Signals, kill_after: float = 5
+) -> None:
     """Send a signal and wait for the end; SIGKILL after `patience` seconds."""
     if process.poll() is None:
-        process.send_signal(number)
+        process.send_signal(signal_number)
         try:
-            process.wait(patience)
+            process.wait(kill_after)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -13,7 +13,7 @@ import aiohttp
 from aiohttp import web
 
 
-class WireProxy:
+class TcpProxy:
     """Forwards TCP, so TLS goes through untouched. `silent` holds back every byte from then on and
     keeps the connections open, as a router that lost its table does; `cut` resets them."""
 
@@ -33,22 +33,22 @@ class WireProxy:
         return f"https://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     @contextlib.asynccontextmanager
-    async def serve(self) -> AsyncIterator[WireProxy]:
+    async def serve(self) -> AsyncIterator[TcpProxy]:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         try:
             yield self
         finally:
             self._server.close()
             self._flowing.set()
-            self.cut()
+            self.reset_connections()
 
-    def silent(self, yes: bool = True) -> None:
-        if yes:
+    def set_stalled(self, stalled: bool = True) -> None:
+        if stalled:
             self._flowing.clear()
         else:
             self._flowing.set()
 
-    def cut(self) -> None:
+    def reset_connections(self) -> None:
         """Reset every connection."""
         for writer in list(self._writers):
             writer.transport.abort()
@@ -81,7 +81,7 @@ class WireProxy:
         writer.close()
 
 
-Rule = Callable[[web.Request], "web.Response | None"]
+FaultRule = Callable[[web.Request], "web.Response | None"]
 """Answers a request itself, or passes it on with None."""
 
 
@@ -93,15 +93,15 @@ class FaultProxy:
         self._target = target
         self._headers = {"Authorization": f"Bearer {token}"}
         self._tls = tls
-        self.rule: Rule = lambda request: None
-        self.faults = 0
+        self.rule: FaultRule = lambda request: None
+        self.fault_count = 0
         """Requests answered by the rule so far."""
         self.url = ""
 
     @contextlib.asynccontextmanager
     async def serve(self) -> AsyncIterator[FaultProxy]:
         app = web.Application(client_max_size=2**24)
-        app.router.add_route("*", "/{path:.*}", self._answer)
+        app.router.add_route("*", "/{path:.*}", self._handle_request)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -118,10 +118,10 @@ class FaultProxy:
             await self._session.close()
             await runner.cleanup()
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
+    async def _handle_request(self, request: web.Request) -> web.StreamResponse:
         fault = self.rule(request)
         if fault is not None:
-            self.faults += 1
+            self.fault_count += 1
             return fault
         skipped = {"host", "authorization", "content-length"}
         headers = {k: v for k, v in request.headers.items() if k.lower() not in skipped}
@@ -142,7 +142,7 @@ class FaultProxy:
             return response
 
 
-def fault(code: int, reason: str, message: str, **headers: str) -> web.Response:
+def status_response(code: int, reason: str, message: str, **headers: str) -> web.Response:
     """A refusal with the API's own Status object. Header names are given with underscores."""
     body = {
         "kind": "Status",

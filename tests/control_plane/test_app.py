@@ -9,42 +9,47 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from servedeck.cluster.auth.kubeconfig import Target
+from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.config import Settings
-from servedeck.fleet.query import counts, sort
-from servedeck.fleet.session import Live
+from servedeck.fleet.query import count_by_status, sort_views
+from servedeck.fleet.session import ClusterSession
 from servedeck.serving.status.status import Status
 from tests.control_plane import objects
-from tests.control_plane.checks import assert_true, listed
-from tests.control_plane.plane import ControlPlane
-from tests.control_plane.test_storms import unrest
+from tests.control_plane.assertions import assert_matches_cluster, list_views
+from tests.control_plane.control_plane import ControlPlane
+from tests.control_plane.test_disruptions import random_changes
 from tests.tui.helpers import screen_text
-from tests.waiting import LIMIT, until
+from tests.waiting import WAIT_SECONDS, wait_until
 from tui.app import ServedeckApp
-from tui.log_service import ConnectedCluster
-from widgets.serving_rows import Rows
+from tui.log_service import ClusterLogService
+from widgets.serving_rows import ServingRowBuilder
 
 
-class Operator:
+class AppDriver:
     """The app, and hands and eyes on it."""
 
-    def __init__(self, app: ServedeckApp, live: Live, pilot: Pilot[None]) -> None:
+    def __init__(self, app: ServedeckApp, live: ClusterSession, pilot: Pilot[None]) -> None:
         self.app = app
         self.live = live
         self.pilot = pilot
 
     @property
-    def screen(self) -> str:
+    def screen_text(self) -> str:
         return screen_text(self.app)
 
-    async def sees(
-        self, condition: Callable[[str], object], what: str, limit: float = LIMIT
+    async def wait_for_screen(
+        self, condition: Callable[[str], object], what: str, limit: float = WAIT_SECONDS
     ) -> str:
         """The screen once it meets the condition."""
-        await until(lambda: condition(self.screen), what, limit, sign=lambda: f"on\n{self.screen}")
-        return self.screen
+        await wait_until(
+            lambda: condition(self.screen_text),
+            what,
+            limit,
+            describe_state=lambda: f"on\n{self.screen_text}",
+        )
+        return self.screen_text
 
-    async def row(self, name: str, *texts: str, limit: float = LIMIT) -> str:
+    async def wait_for_row(self, name: str, *texts: str, limit: float = WAIT_SECONDS) -> str:
         """The line of a serving once it shows all the texts."""
 
         def line(screen: str) -> str:
@@ -53,25 +58,33 @@ class Operator:
                     return each
             return ""
 
-        return line(await self.sees(line, f"{name} with {texts}", limit))
+        return line(await self.wait_for_screen(line, f"{name} with {texts}", limit))
 
-    async def shows_truth(self, plane: ControlPlane, namespace: str, limit: float = LIMIT) -> None:
+    async def assert_rows_match_cluster(
+        self, plane: ControlPlane, namespace: str, limit: float = WAIT_SECONDS
+    ) -> None:
         """The rows of the table are those of a list made now, in their order."""
-        await assert_true(self.live, plane, namespace, limit)
-        views = sort(await asyncio.to_thread(lambda: listed(plane, namespace).values()), "", False)
-        await self.sees(lambda _: self.app.servings.table.rows == Rows().of(views), "truth")
-        assert self.app.servings.header._heading.counts == counts(views)
+        await assert_matches_cluster(self.live, plane, namespace, limit)
+        views = sort_views(
+            await asyncio.to_thread(lambda: list_views(plane, namespace).values()), "", False
+        )
+        await self.wait_for_screen(
+            lambda _: self.app.servings.table.rows == ServingRowBuilder().build_rows(views), "truth"
+        )
+        assert self.app.servings.header._data.counts == count_by_status(views)
 
 
 @asynccontextmanager
-async def operator(
+async def running_app(
     kubeconfig: Path, namespace: str, size: tuple[int, int] = (80, 24)
-) -> AsyncIterator[Operator]:
-    live = Live(Target(kubeconfig=(kubeconfig,), namespace=namespace), Settings())
-    app = ServedeckApp(live, ConnectedCluster(lambda: live.connection))
+) -> AsyncIterator[AppDriver]:
+    live = ClusterSession(
+        ConnectionOptions(kubeconfig=(kubeconfig,), namespace=namespace), Settings()
+    )
+    app = ServedeckApp(live, ClusterLogService(lambda: live.connection))
     try:
         async with app.run_test(size=size) as pilot:
-            yield Operator(app, live, pilot)
+            yield AppDriver(app, live, pilot)
     finally:
         await live.close()
 
@@ -79,39 +92,41 @@ async def operator(
 async def test_list_follows_create_scale_break_and_delete(
     control_plane: ControlPlane, namespace: str, kubeconfig: Path
 ) -> None:
-    async with operator(kubeconfig, namespace) as me:
-        await me.sees(lambda text: "No servings" in text or "live" in text, "empty list")
-        control_plane.deploy(namespace, "llama", replicas=2)
-        await me.row("llama", "Ready", "2/2")
+    async with running_app(kubeconfig, namespace) as me:
+        await me.wait_for_screen(lambda text: "No servings" in text or "live" in text, "empty list")
+        control_plane.create_deployment(namespace, "llama", replicas=2)
+        await me.wait_for_row("llama", "Ready", "2/2")
         control_plane.kubectl("scale", "-n", namespace, "deployment/llama", "--replicas=3")
-        await me.row("llama", "Ready", "3/3")
-        control_plane.deploy(namespace, "broken", hold=True)
+        await me.wait_for_row("llama", "Ready", "3/3")
+        control_plane.create_deployment(namespace, "broken", hold=True)
         (pod,) = control_plane.wait_for_pods(namespace, "broken", 1)
         control_plane.set_pod_status(pod, objects.crash_loop_oom())
-        await me.row("broken", "Error", "OOMKilled", "0/1")
-        await me.shows_truth(control_plane, namespace)
+        await me.wait_for_row("broken", "Error", "OOMKilled", "0/1")
+        await me.assert_rows_match_cluster(control_plane, namespace)
         control_plane.kubectl("delete", "-n", namespace, "deployment/broken")
-        await me.sees(lambda text: "broken" not in text, "list without it")
-        await me.shows_truth(control_plane, namespace)
+        await me.wait_for_screen(lambda text: "broken" not in text, "list without it")
+        await me.assert_rows_match_cluster(control_plane, namespace)
 
 
 async def test_an_open_status_follows_the_events(
     control_plane: ControlPlane, namespace: str, kubeconfig: Path
 ) -> None:
-    control_plane.deploy(namespace, "llama", hold=True)
+    control_plane.create_deployment(namespace, "llama", hold=True)
     (pod,) = control_plane.wait_for_pods(namespace, "llama", 1)
-    control_plane.set_pod_status(pod, objects.loading())
+    control_plane.set_pod_status(pod, objects.model_loading())
     name = pod["metadata"]["name"]
     assert control_plane.kubelet
     last = "torch.OutOfMemoryError: CUDA out of memory"
     control_plane.kubelet.write(namespace, name, "loading weights", last, previous=True)
-    async with operator(kubeconfig, namespace, (120, 40)) as me:
-        await me.row("llama", "Starting")
+    async with running_app(kubeconfig, namespace, (120, 40)) as me:
+        await me.wait_for_row("llama", "Starting")
         await me.pilot.press("space")
-        await me.sees(lambda text: name in text, "status")
-        control_plane.warn(pod, "BackOff", "Back-off restarting failed container")
+        await me.wait_for_screen(lambda text: name in text, "status")
+        control_plane.create_warning_event(pod, "BackOff", "Back-off restarting failed container")
         control_plane.set_pod_status(pod, objects.crash_loop_oom())
-        text = await me.sees(lambda text: last in text and "OOMKilled" in text, "whole status")
+        text = await me.wait_for_screen(
+            lambda text: last in text and "OOMKilled" in text, "whole status"
+        )
         assert "0/1" in text
         assert Status.ERROR.recovery.split(".")[0] in " ".join(text.split())
         assert "BackOff" in text or "Back-off" in text
@@ -120,54 +135,54 @@ async def test_an_open_status_follows_the_events(
 async def test_log_of_a_pod_is_followed(
     control_plane: ControlPlane, namespace: str, kubeconfig: Path
 ) -> None:
-    control_plane.deploy(namespace, "llama")
-    control_plane.wait_ready(namespace, "llama", 1)
-    (pod,) = control_plane.pods(namespace, "llama")
+    control_plane.create_deployment(namespace, "llama")
+    control_plane.wait_until_ready(namespace, "llama", 1)
+    (pod,) = control_plane.list_pods(namespace, "llama")
     name = pod["metadata"]["name"]
     kubelet = control_plane.kubelet
     assert kubelet
     kubelet.write(namespace, name, *(f"line {number}" for number in range(300)))
-    async with operator(kubeconfig, namespace) as me:
-        await me.row("llama", "Ready")
+    async with running_app(kubeconfig, namespace) as me:
+        await me.wait_for_row("llama", "Ready")
         await me.pilot.press("l")
-        await me.sees(lambda text: "line 299" in text, "last line")
+        await me.wait_for_screen(lambda text: "line 299" in text, "last line")
         kubelet.write(namespace, name, "Uvicorn running on http://0.0.0.0:8000")
-        await me.sees(lambda text: "Uvicorn running" in text, "new line")
+        await me.wait_for_screen(lambda text: "Uvicorn running" in text, "new line")
 
 
 async def test_list_stays_while_the_api_server_is_away(
     control_plane: ControlPlane, namespace: str, kubeconfig: Path
 ) -> None:
-    control_plane.deploy(namespace, "llama", replicas=2)
-    async with operator(kubeconfig, namespace) as me:
-        await me.row("llama", "Ready", "2/2")
+    control_plane.create_deployment(namespace, "llama", replicas=2)
+    async with running_app(kubeconfig, namespace) as me:
+        await me.wait_for_row("llama", "Ready", "2/2")
         control_plane.kill("kube-apiserver")
-        await me.sees(lambda text: "retry" in text, "word about the loss")
-        await me.row("llama", "Ready", "2/2")
+        await me.wait_for_screen(lambda text: "retry" in text, "word about the loss")
+        await me.wait_for_row("llama", "Ready", "2/2")
         await asyncio.to_thread(control_plane.start)
-        control_plane.deploy(namespace, "new")
+        control_plane.create_deployment(namespace, "new")
         await me.pilot.press("ctrl+r")
-        await me.row("new", "Ready")
-        await me.sees(lambda text: "live" in text.split("\n")[0], "live header")
-        await me.shows_truth(control_plane, namespace)
+        await me.wait_for_row("new", "Ready")
+        await me.wait_for_screen(lambda text: "live" in text.split("\n")[0], "live header")
+        await me.assert_rows_match_cluster(control_plane, namespace)
 
 
 async def test_screen_is_the_truth_after_a_storm(
     control_plane: ControlPlane, namespace: str, kubeconfig: Path
 ) -> None:
-    async with operator(kubeconfig, namespace, (200, 60)) as me:
-        async with unrest(control_plane, namespace) as changed:
+    async with running_app(kubeconfig, namespace, (200, 60)) as me:
+        async with random_changes(control_plane, namespace) as changed:
             await changed(30)
             await asyncio.to_thread(control_plane.restart)
             await me.pilot.press("ctrl+r")
             await changed(30)
-        await me.shows_truth(control_plane, namespace)
+        await me.assert_rows_match_cluster(control_plane, namespace)
 
 
 async def test_forbidden_list_says_what_is_missing(
     control_plane: ControlPlane, namespace: str
 ) -> None:
-    kubeconfig = control_plane.kubeconfig("nobody", namespace=namespace)
-    async with operator(kubeconfig, namespace) as me:
-        text = await me.sees(lambda text: "forbidden" in text, "refusal")
+    kubeconfig = control_plane.write_kubeconfig("nobody", namespace=namespace)
+    async with running_app(kubeconfig, namespace) as me:
+        text = await me.wait_for_screen(lambda text: "forbidden" in text, "refusal")
         assert "deployments" in text

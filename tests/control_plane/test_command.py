@@ -16,31 +16,31 @@ from typing import Any
 
 import pytest
 
-from benchmarks.measure import environment
-from benchmarks.terminal import Terminal
+from benchmarks.measure import clean_environment
+from benchmarks.terminal import PyteTerminal
 from tests.control_plane import objects
-from tests.control_plane.plane import ControlPlane, wait_for
-from tests.waiting import LIMIT
+from tests.control_plane.control_plane import ControlPlane, wait_for
+from tests.waiting import WAIT_SECONDS
 
-SERVEDECK = str(Path(sys.executable).with_name("servedeck"))
+SERVEDECK_PATH = str(Path(sys.executable).with_name("servedeck"))
 
 
-def get(kubeconfig: Path, *args: str) -> subprocess.CompletedProcess[str]:
+def get_servings(kubeconfig: Path, *args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [SERVEDECK, "get", "servings", "--kubeconfig", str(kubeconfig), *args],
+        [SERVEDECK_PATH, "get", "servings", "--kubeconfig", str(kubeconfig), *args],
         capture_output=True,
         text=True,
-        timeout=LIMIT,
+        timeout=WAIT_SECONDS,
         check=False,
-        env=environment(kubeconfig, str(kubeconfig.parent)),
+        env=clean_environment(kubeconfig, str(kubeconfig.parent)),
     )
 
 
-def broken_and_ready(plane: ControlPlane, namespace: str) -> None:
+def create_failing_and_ready(plane: ControlPlane, namespace: str) -> None:
     """A Ready serving "good" of two replicas, and "bad", out of memory."""
-    plane.deploy(namespace, "good", replicas=2)
-    plane.deploy(namespace, "bad", hold=True)
-    plane.wait_ready(namespace, "good", 2)
+    plane.create_deployment(namespace, "good", replicas=2)
+    plane.create_deployment(namespace, "bad", hold=True)
+    plane.wait_until_ready(namespace, "good", 2)
     (pod,) = plane.wait_for_pods(namespace, "bad", 1)
     plane.set_pod_status(pod, objects.crash_loop_oom())
 
@@ -48,8 +48,8 @@ def broken_and_ready(plane: ControlPlane, namespace: str) -> None:
 def test_table_shows_what_the_list_shows(
     control_plane: ControlPlane, namespace: str, kubeconfig: Path
 ) -> None:
-    broken_and_ready(control_plane, namespace)
-    result = get(kubeconfig, "-n", namespace)
+    create_failing_and_ready(control_plane, namespace)
+    result = get_servings(kubeconfig, "-n", namespace)
     assert (result.returncode, result.stderr) == (0, "")
     _, *lines = result.stdout.splitlines()
     rows = {line.split()[0]: line for line in lines}
@@ -61,15 +61,15 @@ def test_table_shows_what_the_list_shows(
 def test_json_is_what_a_list_says(
     control_plane: ControlPlane, namespace: str, kubeconfig: Path
 ) -> None:
-    broken_and_ready(control_plane, namespace)
-    result = get(kubeconfig, "-n", namespace, "-o", "json")
+    create_failing_and_ready(control_plane, namespace)
+    result = get_servings(kubeconfig, "-n", namespace, "-o", "json")
     assert result.returncode == 0, result.stderr
     items: list[dict[str, Any]] = json.loads(result.stdout)["items"]
     assert {item["name"]: (item["status"], item["ready"]) for item in items} == {
         "bad": ("Error", 0),
         "good": ("Ready", 2),
     }
-    assert get(kubeconfig, "-n", namespace, "-o", "name").stdout.split() == [
+    assert get_servings(kubeconfig, "-n", namespace, "-o", "name").stdout.split() == [
         "deployment.apps/bad",
         "deployment.apps/good",
     ]
@@ -79,14 +79,14 @@ def test_watch_prints_a_json_line_for_each_change(
     control_plane: ControlPlane, namespace: str, kubeconfig: Path
 ) -> None:
     process = subprocess.Popen(
-        [SERVEDECK, "get", "servings", "-n", namespace, "--watch", "-o", "json"],
+        [SERVEDECK_PATH, "get", "servings", "-n", namespace, "--watch", "-o", "json"],
         stdout=subprocess.PIPE,
         text=True,
-        env=environment(kubeconfig, str(kubeconfig.parent)),
+        env=clean_environment(kubeconfig, str(kubeconfig.parent)),
     )
     assert process.stdout
     try:
-        control_plane.deploy(namespace, "llama", replicas=1)
+        control_plane.create_deployment(namespace, "llama", replicas=1)
         changes = []
         for line in process.stdout:
             changes.append(json.loads(line))
@@ -104,8 +104,8 @@ def test_watch_prints_a_json_line_for_each_change(
 def test_exit_code_and_one_sentence_where_there_is_no_server(
     control_plane: ControlPlane, tmp_path: Path
 ) -> None:
-    kubeconfig = control_plane.kubeconfig(server="https://127.0.0.1:1")
-    result = get(kubeconfig, "-n", "default")
+    kubeconfig = control_plane.write_kubeconfig(server="https://127.0.0.1:1")
+    result = get_servings(kubeconfig, "-n", "default")
     assert result.returncode == 1
     assert result.stdout == ""
     assert len(result.stderr.strip().splitlines()) == 1
@@ -113,41 +113,47 @@ def test_exit_code_and_one_sentence_where_there_is_no_server(
 
 
 def test_forbidden_namespace_is_said(control_plane: ControlPlane, namespace: str) -> None:
-    result = get(control_plane.kubeconfig("nobody"), "-n", namespace)
+    result = get_servings(control_plane.write_kubeconfig("nobody"), "-n", namespace)
     assert result.returncode == 1
     assert "deployments" in result.stderr
 
 
 @contextlib.contextmanager
-def screen(kubeconfig: Path, home: Path, *args: str) -> Iterator[Terminal]:
-    terminal = Terminal([SERVEDECK, *args], (80, 24), environment(kubeconfig, str(home)))
+def screen(kubeconfig: Path, home: Path, *args: str) -> Iterator[PyteTerminal]:
+    terminal = PyteTerminal(
+        [SERVEDECK_PATH, *args], (80, 24), clean_environment(kubeconfig, str(home))
+    )
     try:
         yield terminal
     finally:
         terminal.close()
 
 
-def sees(terminal: Terminal, condition: Callable[[str], object], what: str) -> None:
+def wait_for_screen(terminal: PyteTerminal, condition: Callable[[str], object], what: str) -> None:
     """Wait until the text of the screen meets the condition."""
-    found = terminal.wait(lambda: bool(condition("\n".join(terminal.lines()))), LIMIT)
-    assert found is not None, f"no {what} within {LIMIT:g} s on\n" + "\n".join(terminal.lines())
+    found = terminal.wait(lambda: bool(condition("\n".join(terminal.screen_lines()))), WAIT_SECONDS)
+    assert found is not None, f"no {what} within {WAIT_SECONDS:g} s on\n" + "\n".join(
+        terminal.screen_lines()
+    )
 
 
 def test_screen_lives_through_a_killed_api_server(
     control_plane: ControlPlane, namespace: str, kubeconfig: Path, tmp_path: Path
 ) -> None:
-    broken_and_ready(control_plane, namespace)
+    create_failing_and_ready(control_plane, namespace)
     with screen(kubeconfig, tmp_path, "-n", namespace) as terminal:
-        sees(terminal, lambda text: "good" in text and "OOMKilled" in text, "list")
-        calm = "\n".join(terminal.lines()[:3])
+        wait_for_screen(terminal, lambda text: "good" in text and "OOMKilled" in text, "list")
+        calm = "\n".join(terminal.screen_lines()[:3])
         control_plane.kill("kube-apiserver")
-        sees(terminal, lambda text: text.split("\n")[:3] != calm.split("\n"), "warning")
-        assert "good" in "\n".join(terminal.lines()), "the list was blanked"
+        wait_for_screen(terminal, lambda text: text.split("\n")[:3] != calm.split("\n"), "warning")
+        assert "good" in "\n".join(terminal.screen_lines()), "the list was blanked"
         control_plane.start()
-        control_plane.deploy(namespace, "newcomer")
-        sees(terminal, lambda text: "newcomer" in text, "newcomer")
-        sees(terminal, lambda text: "2 Ready" in text or "2 ✓" in text or "✓ 2" in text, "2")
-        terminal.type("q")
+        control_plane.create_deployment(namespace, "newcomer")
+        wait_for_screen(terminal, lambda text: "newcomer" in text, "newcomer")
+        wait_for_screen(
+            terminal, lambda text: "2 Ready" in text or "2 ✓" in text or "✓ 2" in text, "2"
+        )
+        terminal.send_keys("q")
         ended = wait_for(lambda: terminal.closed, "the end")
         assert ended
 
@@ -160,7 +166,7 @@ def test_screen_in_tmux_at_80x24(
             pytest.fail("tmux not found; on Debian: apt install tmux")
         pytest.skip("tmux not found")
     socket = f"servedeck-{uuid.uuid4().hex[:8]}"
-    env = environment(kubeconfig, str(tmp_path)) | {"TMUX_TMPDIR": str(tmp_path)}
+    env = clean_environment(kubeconfig, str(tmp_path)) | {"TMUX_TMPDIR": str(tmp_path)}
 
     def tmux(*args: str) -> str:
         result = subprocess.run(
@@ -168,7 +174,7 @@ def test_screen_in_tmux_at_80x24(
         )
         return result.stdout
 
-    tmux("new-session", "-d", "-x", "80", "-y", "24", f"{SERVEDECK} -n {namespace}")
+    tmux("new-session", "-d", "-x", "80", "-y", "24", f"{SERVEDECK_PATH} -n {namespace}")
     try:
         control_plane.kubectl(
             "apply", "-n", namespace, "-f", "-", input=objects.deployment("llama", replicas=2)

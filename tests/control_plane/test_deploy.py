@@ -10,53 +10,53 @@ from typing import Any
 import pytest
 
 from servedeck.changes.draft import Draft
-from servedeck.changes.inventory import Surroundings
-from servedeck.changes.plan import Review, review
-from servedeck.cluster.apply import Action, Why, apply, preview, undo
-from servedeck.cluster.auth.kubeconfig import Target
+from servedeck.changes.inventory import ClusterInventory
+from servedeck.changes.plan import ChangePlan, make_plan
+from servedeck.cluster.apply import PreviewAction, RefusalReason, apply, preview, rollback_created
+from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ReadOnlyError
 from servedeck.serving.objects import manifests
-from servedeck.serving.objects.diff import Change, Conflict
+from servedeck.serving.objects.diff import FieldChange, FieldConflict
 from servedeck.serving.objects.routes import Platform
 from servedeck.serving.spec.spec import ServingSpec
-from tests.control_plane.plane import ControlPlane, RequestError, wait_for
+from tests.control_plane.control_plane import ControlPlane, RequestError, wait_for
 
 
 @asynccontextmanager
-async def connected(plane: ControlPlane, **options: Any) -> AsyncIterator[Connection]:
+async def open_connection(plane: ControlPlane, **options: Any) -> AsyncIterator[Connection]:
     user = options.pop("user", "admin")
     server = options.pop("server", None)
-    file = plane.kubeconfig(user, server=server)
-    connection = await Connection.open(Target(kubeconfig=(file,), **options))
+    file = plane.write_kubeconfig(user, server=server)
+    connection = await Connection.open(ConnectionOptions(kubeconfig=(file,), **options))
     try:
         yield connection
     finally:
         await connection.close()
 
 
-def spec_of(namespace: str, **texts: str) -> ServingSpec:
+def make_spec(namespace: str, **texts: str) -> ServingSpec:
     draft = Draft("vllm", namespace)
     draft.texts |= {"name": "llama", "settings.model": "meta-llama/Llama-3.1-8B-Instruct"}
     draft.texts |= texts
-    spec, problems = draft.check()
+    spec, problems = draft.validate()
     assert spec is not None, problems
     return spec
 
 
-async def reviewed(
+async def plan_changes(
     connection: Connection, spec: ServingSpec, platform: Platform | None = None
-) -> Review:
-    surroundings = Surroundings(connection, spec.project)
+) -> ChangePlan:
+    surroundings = ClusterInventory(connection, spec.namespace)
     surroundings.start()
     try:
-        await surroundings.known()
-        return await review(connection, spec, platform or Platform(), surroundings)
+        await surroundings.wait_until_listed()
+        return await make_plan(connection, spec, platform or Platform(), surroundings)
     finally:
         await surroundings.close()
 
 
-def grant(plane: ControlPlane, namespace: str, user: str, rules: list[dict[str, Any]]) -> None:
+def grant_role(plane: ControlPlane, namespace: str, user: str, rules: list[dict[str, Any]]) -> None:
     rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
     plane.create(f"{rbac}/roles", {"metadata": {"name": user}, "rules": rules})
     plane.create(
@@ -73,24 +73,24 @@ async def test_a_new_serving_is_reviewed_and_then_deployed_as_reviewed(
     control_plane: ControlPlane, namespace: str
 ) -> None:
     platform = Platform(host="serve.example.com", gateway="gateways/main")
-    async with connected(control_plane) as connection:
-        spec = spec_of(namespace)
-        told = await reviewed(connection, spec, platform)
+    async with open_connection(control_plane) as connection:
+        spec = make_spec(namespace)
+        told = await plan_changes(connection, spec, platform)
         assert told.errors == []
-        assert [(one.place.kind, one.action) for one in told.previews] == [
-            ("Deployment", Action.CREATE),
-            ("Service", Action.CREATE),
-            ("HTTPRoute", Action.CREATE),
+        assert [(one.ref.kind, one.action) for one in told.previews] == [
+            ("Deployment", PreviewAction.CREATE),
+            ("Service", PreviewAction.CREATE),
+            ("HTTPRoute", PreviewAction.CREATE),
         ]
-        assert all(one.admission == () for one in told.previews)
-        assert "fits" in told.capacity
+        assert all(one.admission_changes == () for one in told.previews)
+        assert "fits" in told.scheduling_summary
         with pytest.raises(RequestError):  # a review stores nothing
             control_plane.request("GET", f"/apis/apps/v1/namespaces/{namespace}/deployments/llama")
         outcome = await apply(connection, told.manifests, create=True)
         assert outcome.refusal is None
-        assert [one.created for one in outcome.made] == [True, True, True]
+        assert [one.created for one in outcome.applied] == [True, True, True]
         again = await preview(connection, told.manifests)
-        assert [one.action for one in again] == [Action.UNCHANGED] * 3
+        assert [one.action for one in again] == [PreviewAction.UNCHANGED] * 3
     wait_for(
         lambda: control_plane.request(
             "GET", f"/apis/apps/v1/namespaces/{namespace}/deployments/llama"
@@ -102,40 +102,42 @@ async def test_a_new_serving_is_reviewed_and_then_deployed_as_reviewed(
 async def test_a_name_that_is_taken_is_said_with_whose_it_is(
     control_plane: ControlPlane, namespace: str
 ) -> None:
-    foreign_service(control_plane, namespace)
-    async with connected(control_plane) as connection:
-        told = await reviewed(connection, spec_of(namespace))
+    create_foreign_service(control_plane, namespace)
+    async with open_connection(control_plane) as connection:
+        told = await plan_changes(connection, make_spec(namespace))
         [problem] = told.errors
         assert problem.field == "name"
         assert "kubectl" in problem.message
         outcome = await apply(connection, told.manifests, create=True)
-        assert outcome.refusal and outcome.refusal.why is Why.TAKEN
-        assert outcome.failed and outcome.failed.kind == "Service"
-        assert [one.place.kind for one in outcome.made] == ["Deployment"]
-        assert await undo(connection, outcome.made) == ()
-    wait_for(lambda: gone(control_plane, namespace, "apps", "deployments"), "undo")
-    assert not gone(control_plane, namespace, "", "services")
+        assert outcome.refusal and outcome.refusal.reason is RefusalReason.ALREADY_EXISTS
+        assert outcome.failed_ref and outcome.failed_ref.kind == "Service"
+        assert [one.ref.kind for one in outcome.applied] == ["Deployment"]
+        assert await rollback_created(connection, outcome.applied) == ()
+    wait_for(lambda: is_deleted(control_plane, namespace, "apps", "deployments"), "undo")
+    assert not is_deleted(control_plane, namespace, "", "services")
 
 
 async def test_what_an_attempt_before_made_is_not_taken(
     control_plane: ControlPlane, namespace: str
 ) -> None:
-    async with connected(control_plane) as connection:
-        spec = spec_of(namespace)
-        [deployment, *_] = manifests.build(spec)
+    async with open_connection(control_plane) as connection:
+        spec = make_spec(namespace)
+        [deployment, *_] = manifests.build_manifests(spec)
         outcome = await apply(connection, [deployment], create=True)
-        surroundings = Surroundings(connection, spec.project)
-        own = [one.place for one in outcome.made]
-        told = await review(connection, spec, Platform(), surroundings, own=own)
+        surroundings = ClusterInventory(connection, spec.namespace)
+        own = [one.ref for one in outcome.applied]
+        told = await make_plan(connection, spec, Platform(), surroundings, own_objects=own)
     assert told.errors == []
-    assert [one.action for one in told.previews] == [Action.UNCHANGED, Action.CREATE]
+    assert [one.action for one in told.previews] == [PreviewAction.UNCHANGED, PreviewAction.CREATE]
 
 
-def foreign_service(plane: ControlPlane, namespace: str) -> None:
+def create_foreign_service(plane: ControlPlane, namespace: str) -> None:
     plane.kubectl("create", "service", "clusterip", "llama", "--tcp=80", "-n", namespace)
 
 
-def gone(plane: ControlPlane, namespace: str, group: str, plural: str, name: str = "llama") -> bool:
+def is_deleted(
+    plane: ControlPlane, namespace: str, group: str, plural: str, name: str = "llama"
+) -> bool:
     root = f"/apis/{group}/v1" if group else "/api/v1"
     try:
         plane.request("GET", f"{root}/namespaces/{namespace}/{plural}/{name}")
@@ -147,15 +149,15 @@ def gone(plane: ControlPlane, namespace: str, group: str, plural: str, name: str
 async def test_undo_leaves_an_object_that_somebody_else_put_there_since(
     control_plane: ControlPlane, namespace: str
 ) -> None:
-    async with connected(control_plane) as connection:
-        objects = manifests.build(spec_of(namespace))
+    async with open_connection(control_plane) as connection:
+        objects = manifests.build_manifests(make_spec(namespace))
         outcome = await apply(connection, objects, create=True)
         control_plane.kubectl("delete", "service", "llama", "-n", namespace)
         control_plane.kubectl(
             "create", "service", "clusterip", "llama", "--tcp=80", "-n", namespace
         )
-        assert await undo(connection, outcome.made) == ()
-    assert not gone(control_plane, namespace, "", "services")
+        assert await rollback_created(connection, outcome.applied) == ()
+    assert not is_deleted(control_plane, namespace, "", "services")
 
 
 async def test_quota_is_known_before_anything_is_made(
@@ -169,9 +171,9 @@ async def test_quota_is_known_before_anything_is_made(
         ].get("used"),
         "the quota to count",
     )
-    async with connected(control_plane) as connection:
+    async with open_connection(control_plane) as connection:
         settings = {"accelerator_count": "2", "settings.tensor_parallel_size": "2", "memory": "8Gi"}
-        told = await reviewed(connection, spec_of(namespace, **settings))
+        told = await plan_changes(connection, make_spec(namespace, **settings))
     [problem] = told.errors
     assert "exceeded quota" in problem.message
     assert not told.can_deploy
@@ -182,34 +184,34 @@ async def test_a_missing_namespace_claim_or_secret_key_is_named_at_its_field(
 ) -> None:
     secret = {"metadata": {"name": "hf"}, "stringData": {"token": "x"}}
     control_plane.create(f"/api/v1/namespaces/{namespace}/secrets", secret)
-    async with connected(control_plane) as connection:
-        told = await reviewed(connection, spec_of("no-such-project"))
-        assert [problem.field for problem in told.errors][:1] == ["project"]
-        draft = Draft.of(spec_of(namespace))
+    async with open_connection(control_plane) as connection:
+        told = await plan_changes(connection, make_spec("no-such-namespace"))
+        assert [problem.field for problem in told.errors][:1] == ["namespace"]
+        draft = Draft.from_spec(make_spec(namespace))
         draft.rows["env"] = [
             {"name": "A", "value": "", "source": "secret", "ref": "hf", "key": "token"},
             {"name": "B", "value": "", "source": "secret", "ref": "hf", "key": "tokn"},
             {"name": "C", "value": "", "source": "config_map", "ref": "gone", "key": "x"},
         ]
-        spec, _ = draft.check()
+        spec, _ = draft.validate()
         assert spec
-        told = await reviewed(connection, spec)
+        told = await plan_changes(connection, spec)
         assert [problem.field for problem in told.errors] == ["env.1", "env.2"]
         draft.rows["env"] = []
-        draft.rows["volumes"] = [{"claim": "nope", "mount_path": "/data", "read_only": "false"}]
-        spec, _ = draft.check()
+        draft.rows["volumes"] = [{"pvc": "nope", "mount_path": "/data", "read_only": "false"}]
+        spec, _ = draft.validate()
         assert spec
-        told = await reviewed(connection, spec)
-        assert [problem.field for problem in told.errors] == ["volumes.0.claim"]
+        told = await plan_changes(connection, spec)
+        assert [problem.field for problem in told.errors] == ["volumes.0.pvc"]
 
 
 async def test_capacity_says_how_many_replicas_stay_pending(
     control_plane: ControlPlane, namespace: str
 ) -> None:
-    async with connected(control_plane) as connection:
-        told = await reviewed(
+    async with open_connection(control_plane) as connection:
+        told = await plan_changes(
             connection,
-            spec_of(
+            make_spec(
                 namespace,
                 replicas="30",
                 accelerator_count="8",
@@ -217,12 +219,12 @@ async def test_capacity_says_how_many_replicas_stay_pending(
                 **{"settings.tensor_parallel_size": "8"},
             ),
         )
-    assert "will stay Pending" in told.capacity
+    assert "will stay Pending" in told.scheduling_summary
     assert told.can_deploy  # it may be meant: nodes can be added
 
 
 async def test_a_missing_permission_is_named(control_plane: ControlPlane, namespace: str) -> None:
-    grant(
+    grant_role(
         control_plane,
         namespace,
         "member",
@@ -234,12 +236,12 @@ async def test_a_missing_permission_is_named(control_plane: ControlPlane, namesp
             }
         ],
     )
-    async with connected(control_plane, user="member", namespace=namespace) as connection:
-        told = await reviewed(connection, spec_of(namespace))
+    async with open_connection(control_plane, user="member", namespace=namespace) as connection:
+        told = await plan_changes(connection, make_spec(namespace))
         [problem] = told.errors
         assert "services" in problem.message and "403" in problem.message
-        assert any("nodes" in sentence for sentence in told.unknown)
-        assert told.capacity == ""
+        assert any("nodes" in sentence for sentence in told.unchecked)
+        assert told.scheduling_summary == ""
 
 
 async def test_pod_security_refuses_before_anything_is_made(
@@ -248,28 +250,28 @@ async def test_pod_security_refuses_before_anything_is_made(
     control_plane.kubectl(
         "label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted"
     )
-    async with connected(control_plane) as connection:
-        told = await reviewed(connection, spec_of(namespace))
+    async with open_connection(control_plane) as connection:
+        told = await plan_changes(connection, make_spec(namespace))
     assert any("PodSecurity" in problem.message for problem in told.errors)
 
 
 async def test_a_field_of_another_manager_is_a_conflict_and_nothing_is_overwritten(
     control_plane: ControlPlane, namespace: str
 ) -> None:
-    async with connected(control_plane) as connection:
-        spec = spec_of(namespace)
-        await apply(connection, manifests.build(spec), create=True)
+    async with open_connection(control_plane) as connection:
+        spec = make_spec(namespace)
+        await apply(connection, manifests.build_manifests(spec), create=True)
         control_plane.kubectl("scale", "deployment", "llama", "--replicas=3", "-n", namespace)
-        [deployment, _] = manifests.build(spec.replace(replicas=2))
+        [deployment, _] = manifests.build_manifests(spec.replace(replicas=2))
         outcome = await apply(connection, [deployment])
-        assert outcome.refusal and outcome.refusal.why is Why.CONFLICT
+        assert outcome.refusal and outcome.refusal.reason is RefusalReason.CONFLICT
         assert ".spec.replicas" in outcome.refusal.fields
         [shown] = await preview(connection, [deployment])
-        assert shown.refusal and shown.refusal.why is Why.CONFLICT
-        assert shown.refusal.conflicts == (Conflict(".spec.replicas", "kubectl", "3", "2"),)
+        assert shown.refusal and shown.refusal.reason is RefusalReason.CONFLICT
+        assert shown.refusal.conflicts == (FieldConflict(".spec.replicas", "kubectl", "3", "2"),)
         [forced] = await preview(connection, [deployment], force=True)
-        assert forced.changes == (Change(".spec.replicas", "3", "2"),)
-        assert not forced.restarts
+        assert forced.field_changes == (FieldChange(".spec.replicas", "3", "2"),)
+        assert not forced.restarts_pods
     stored = control_plane.request("GET", f"/apis/apps/v1/namespaces/{namespace}/deployments/llama")
     assert stored["spec"]["replicas"] == 3
 
@@ -277,8 +279,8 @@ async def test_a_field_of_another_manager_is_a_conflict_and_nothing_is_overwritt
 async def test_the_api_server_is_lost_between_the_objects(
     control_plane: ControlPlane, namespace: str
 ) -> None:
-    async with connected(control_plane) as connection:
-        objects = manifests.build(spec_of(namespace))
+    async with open_connection(control_plane) as connection:
+        objects = manifests.build_manifests(make_spec(namespace))
         loop = asyncio.get_running_loop()
         killed = loop.create_future()
 
@@ -286,23 +288,23 @@ async def test_the_api_server_is_lost_between_the_objects(
             control_plane.kill("kube-apiserver")
             killed.set_result(made)
 
-        outcome = await apply(connection, objects, create=True, on_made=kill)
+        outcome = await apply(connection, objects, create=True, on_applied=kill)
         assert killed.done()
-        assert outcome.refusal and outcome.refusal.why is Why.SERVER
-        assert [one.place.kind for one in outcome.made] == ["Deployment"]
+        assert outcome.refusal and outcome.refusal.reason is RefusalReason.SERVER_ERROR
+        assert [one.ref.kind for one in outcome.applied] == ["Deployment"]
         await asyncio.to_thread(control_plane.start)
-        assert await undo(connection, outcome.made) == ()
-    wait_for(lambda: gone(control_plane, namespace, "apps", "deployments"), "undo")
+        assert await rollback_created(connection, outcome.applied) == ()
+    wait_for(lambda: is_deleted(control_plane, namespace, "apps", "deployments"), "undo")
 
 
 async def test_readonly_previews_and_writes_nothing(
     control_plane: ControlPlane, namespace: str
 ) -> None:
-    async with connected(control_plane, readonly=True) as connection:
-        told = await reviewed(connection, spec_of(namespace))
+    async with open_connection(control_plane, readonly=True) as connection:
+        told = await plan_changes(connection, make_spec(namespace))
         assert told.errors == []
         outcome = await apply(connection, told.manifests, create=True)
-        assert outcome.made == ()
+        assert outcome.applied == ()
         assert outcome.refusal and "readonly" in outcome.refusal.message
         with pytest.raises(ReadOnlyError):
             await connection.request("DELETE", f"/api/v1/namespaces/{namespace}")

@@ -9,70 +9,74 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from servedeck.fleet.views import Key
+from servedeck.fleet.views import NamespacedName
 from servedeck.serving.status.status import Status
 from tests.control_plane import objects
-from tests.control_plane.checks import assert_true, shown, watching
-from tests.control_plane.plane import ControlPlane, wait_for
+from tests.control_plane.assertions import assert_matches_cluster, started_session, wait_for_view
+from tests.control_plane.control_plane import ControlPlane, wait_for
 
 
-class Failure(NamedTuple):
-    make: Callable[[], dict[str, Any]]
+class FailureCase(NamedTuple):
+    make_pod_status: Callable[[], dict[str, Any]]
     """Status of the Pod."""
-    pod: str
+    kubectl_status: str
     """What kubectl shows for it."""
     status: Status
     reason: str
-    words: str
+    message_part: str
     """Part of the message."""
 
 
 FAILURES = {
-    "crash loop after OOM": Failure(
+    "crash loop after OOM": FailureCase(
         objects.crash_loop_oom, "CrashLoopBackOff", Status.ERROR, "OOMKilled", "memory"
     ),
-    "crash loop": Failure(
+    "crash loop": FailureCase(
         objects.crash_loop, "CrashLoopBackOff", Status.ERROR, "exit code 1", "7 times"
     ),
-    "OOM this moment": Failure(
+    "OOM this moment": FailureCase(
         objects.oom_killed, "OOMKilled", Status.ERROR, "OOMKilled", "memory"
     ),
-    "image pull, first": Failure(
-        lambda: objects.image_pull("ErrImagePull"),
+    "image pull, first": FailureCase(
+        lambda: objects.image_pull_error("ErrImagePull"),
         "ErrImagePull",
         Status.PENDING,
         "ImagePullBackOff",
         "not found",
     ),
-    "image pull, back-off": Failure(
-        objects.image_pull, "ImagePullBackOff", Status.PENDING, "ImagePullBackOff", "pulled"
+    "image pull, back-off": FailureCase(
+        objects.image_pull_error, "ImagePullBackOff", Status.PENDING, "ImagePullBackOff", "pulled"
     ),
-    "image name": Failure(
-        lambda: objects.image_pull("InvalidImageName"),
+    "image name": FailureCase(
+        lambda: objects.image_pull_error("InvalidImageName"),
         "InvalidImageName",
         Status.PENDING,
         "InvalidImageName",
         "invalid reference format",
     ),
-    "configuration": Failure(
+    "configuration": FailureCase(
         objects.config_error,
         "CreateContainerConfigError",
         Status.ERROR,
         "CreateContainerConfigError",
         "hf-token",
     ),
-    "run": Failure(
+    "run": FailureCase(
         objects.run_error, "RunContainerError", Status.ERROR, "RunContainerError", "not found"
     ),
-    "init crash loop": Failure(
+    "init crash loop": FailureCase(
         objects.init_error, "Init:CrashLoopBackOff", Status.ERROR, "exit code 1", "download"
     ),
-    "init failed": Failure(
+    "init failed": FailureCase(
         objects.init_failed, "Init:Error", Status.ERROR, "exit code 2", "download"
     ),
-    "loading": Failure(objects.loading, "Running", Status.STARTING, "", "not ready"),
-    "creating": Failure(
-        objects.creating, "ContainerCreating", Status.STARTING, "ContainerCreating", "created"
+    "loading": FailureCase(objects.model_loading, "Running", Status.STARTING, "", "not ready"),
+    "creating": FailureCase(
+        objects.container_creating,
+        "ContainerCreating",
+        Status.STARTING,
+        "ContainerCreating",
+        "created",
     ),
 }
 
@@ -83,38 +87,38 @@ async def test_failure_is_shown_with_its_cause(
 ) -> None:
     failure = FAILURES[name]
     init = name.startswith("init")
-    control_plane.deploy(namespace, "llama", hold=True, init=init)
-    async with watching(kubeconfig, namespace) as live:
+    control_plane.create_deployment(namespace, "llama", hold=True, init=init)
+    async with started_session(kubeconfig, namespace) as live:
         (pod,) = control_plane.wait_for_pods(namespace, "llama", 1)
-        control_plane.set_pod_status(pod, failure.make())
-        view = await shown(
+        control_plane.set_pod_status(pod, failure.make_pod_status())
+        view = await wait_for_view(
             live,
-            Key(namespace, "llama"),
-            lambda view: [pod.status for pod in view.pods] == [failure.pod],
+            NamespacedName(namespace, "llama"),
+            lambda view: [pod.status for pod in view.pods] == [failure.kubectl_status],
         )
         assert (view.status, view.reason) == (failure.status, failure.reason)
-        assert failure.words in view.message
+        assert failure.message_part in view.message
         assert view.ready == 0 and view.desired == 1
         assert view.failing == (0 if failure.status is Status.STARTING else 1)
-        await assert_true(live, control_plane, namespace)
+        await assert_matches_cluster(live, control_plane, namespace)
 
 
 async def test_recovery_clears_the_error(
     control_plane: ControlPlane, namespace: str, kubeconfig: Path
 ) -> None:
-    control_plane.deploy(namespace, "llama", hold=True)
+    control_plane.create_deployment(namespace, "llama", hold=True)
     (pod,) = control_plane.wait_for_pods(namespace, "llama", 1)
     control_plane.set_pod_status(pod, objects.config_error())
-    key = Key(namespace, "llama")
-    async with watching(kubeconfig, namespace) as live:
-        await shown(live, key, lambda view: view.status is Status.ERROR)
-        control_plane.set_pod_status(pod, objects.serving_status())
-        await shown(
+    key = NamespacedName(namespace, "llama")
+    async with started_session(kubeconfig, namespace) as live:
+        await wait_for_view(live, key, lambda view: view.status is Status.ERROR)
+        control_plane.set_pod_status(pod, objects.ready_status())
+        await wait_for_view(
             live,
             key,
             lambda view: (view.status, view.reason, view.failing) == (Status.READY, "", 0),
         )
-        await assert_true(live, control_plane, namespace)
+        await assert_matches_cluster(live, control_plane, namespace)
 
 
 @pytest.mark.parametrize("make", [objects.evicted, objects.admission_error])
@@ -124,31 +128,33 @@ async def test_pod_refused_or_evicted_by_its_node(
     kubeconfig: Path,
     make: Callable[[], dict[str, Any]],
 ) -> None:
-    control_plane.deploy(namespace, "llama", hold=True)
+    control_plane.create_deployment(namespace, "llama", hold=True)
     (pod,) = control_plane.wait_for_pods(namespace, "llama", 1)
     reason = make()["reason"]
     control_plane.set_pod_status(pod, make())
-    async with watching(kubeconfig, namespace) as live:
+    async with started_session(kubeconfig, namespace) as live:
         # The ReplicaSet makes another at once; the dead one stays for people to read.
-        view = await shown(live, Key(namespace, "llama"), lambda view: len(view.pods) == 2)
+        view = await wait_for_view(
+            live, NamespacedName(namespace, "llama"), lambda view: len(view.pods) == 2
+        )
         dead = next(each for each in view.pods if each.name == pod["metadata"]["name"])
         assert (dead.status, dead.reason) == (reason, reason)
         assert dead in view.failing_pods
-        await assert_true(live, control_plane, namespace)
+        await assert_matches_cluster(live, control_plane, namespace)
 
 
 async def test_no_node_has_so_many_accelerators(
     control_plane: ControlPlane, namespace: str, kubeconfig: Path
 ) -> None:
-    control_plane.deploy(namespace, "llama", accelerator="nvidia.com/gpu", count=64)
-    async with watching(kubeconfig, namespace) as live:
-        view = await shown(
-            live, Key(namespace, "llama"), lambda view: view.reason == "Unschedulable"
+    control_plane.create_deployment(namespace, "llama", accelerator="nvidia.com/gpu", count=64)
+    async with started_session(kubeconfig, namespace) as live:
+        view = await wait_for_view(
+            live, NamespacedName(namespace, "llama"), lambda view: view.reason == "Unschedulable"
         )
         assert view.status is Status.PENDING
         assert "nvidia.com/gpu" in view.message
         assert (view.accelerator, view.accelerator_count) == ("NVIDIA GPU", 64)
-        await assert_true(live, control_plane, namespace)
+        await assert_matches_cluster(live, control_plane, namespace)
 
 
 async def test_quota_keeps_pods_from_being_created(
@@ -157,9 +163,11 @@ async def test_quota_keeps_pods_from_being_created(
     path = f"/api/v1/namespaces/{namespace}/resourcequotas"
     control_plane.create(path, {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}})
     wait_for(lambda: "hard" in control_plane.request("GET", f"{path}/none")["status"], "the quota")
-    control_plane.deploy(namespace, "llama")
-    async with watching(kubeconfig, namespace) as live:
-        view = await shown(live, Key(namespace, "llama"), lambda view: view.status is Status.ERROR)
+    control_plane.create_deployment(namespace, "llama")
+    async with started_session(kubeconfig, namespace) as live:
+        view = await wait_for_view(
+            live, NamespacedName(namespace, "llama"), lambda view: view.status is Status.ERROR
+        )
         assert view.reason == "FailedCreate"
         assert "quota" in view.message
         assert view.pods == ()
@@ -169,78 +177,84 @@ async def test_quota_keeps_pods_from_being_created(
             f"/apis/apps/v1/namespaces/{namespace}/deployments/llama",
             {"spec": {"template": {"metadata": {"annotations": {"again": "1"}}}}},
         )
-        await shown(live, Key(namespace, "llama"), lambda view: view.status is Status.READY)
-        await assert_true(live, control_plane, namespace)
+        await wait_for_view(
+            live, NamespacedName(namespace, "llama"), lambda view: view.status is Status.READY
+        )
+        await assert_matches_cluster(live, control_plane, namespace)
 
 
 async def test_volume_that_cannot_be_mounted(
     control_plane: ControlPlane, namespace: str, kubeconfig: Path
 ) -> None:
-    control_plane.deploy(namespace, "llama", hold=True)
+    control_plane.create_deployment(namespace, "llama", hold=True)
     (pod,) = control_plane.wait_for_pods(namespace, "llama", 1)
-    control_plane.set_pod_status(pod, objects.creating())
-    async with watching(kubeconfig, namespace) as live:
-        key = Key(namespace, "llama")
-        await shown(live, key, lambda view: view.status is Status.STARTING)
+    control_plane.set_pod_status(pod, objects.container_creating())
+    async with started_session(kubeconfig, namespace) as live:
+        key = NamespacedName(namespace, "llama")
+        await wait_for_view(live, key, lambda view: view.status is Status.STARTING)
         message = 'MountVolume.SetUp failed for volume "models": persistentvolumeclaim "models"'
-        control_plane.warn(pod, "FailedMount", message)
-        view = await shown(live, key, lambda view: view.reason == "FailedMount")
+        control_plane.create_warning_event(pod, "FailedMount", message)
+        view = await wait_for_view(live, key, lambda view: view.reason == "FailedMount")
         assert view.status is Status.PENDING
         assert "models" in view.message
         assert [event.reason for event in view.pods[0].events] == ["FailedMount"]
-        await assert_true(live, control_plane, namespace)
+        await assert_matches_cluster(live, control_plane, namespace)
 
 
 async def test_readiness_probe_that_fails(
     control_plane: ControlPlane, namespace: str, kubeconfig: Path
 ) -> None:
-    control_plane.deploy(namespace, "llama", hold=True)
+    control_plane.create_deployment(namespace, "llama", hold=True)
     (pod,) = control_plane.wait_for_pods(namespace, "llama", 1)
-    running = objects.container(objects.running(300), started=True)
-    control_plane.set_pod_status(pod, objects.status("Running", running))
+    running = objects.container_status(objects.running_state(300), started=True)
+    control_plane.set_pod_status(pod, objects.pod_status("Running", running))
     message = "Readiness probe failed: HTTP probe failed with statuscode: 503"
-    control_plane.warn(pod, "Unhealthy", message, count=12)
-    async with watching(kubeconfig, namespace) as live:
-        view = await shown(live, Key(namespace, "llama"), lambda view: "503" in view.message)
+    control_plane.create_warning_event(pod, "Unhealthy", message, count=12)
+    async with started_session(kubeconfig, namespace) as live:
+        view = await wait_for_view(
+            live, NamespacedName(namespace, "llama"), lambda view: "503" in view.message
+        )
         assert view.status is Status.STARTING
         assert "readiness probe" in view.message
-        await assert_true(live, control_plane, namespace)
+        await assert_matches_cluster(live, control_plane, namespace)
 
 
 async def test_rollout_that_exceeds_its_deadline(
     control_plane: ControlPlane, namespace: str, kubeconfig: Path
 ) -> None:
-    control_plane.deploy(
+    control_plane.create_deployment(
         namespace, "llama", hold=True, progressDeadlineSeconds=1, minReadySeconds=0
     )
     (pod,) = control_plane.wait_for_pods(namespace, "llama", 1)
-    control_plane.set_pod_status(pod, objects.loading())
-    async with watching(kubeconfig, namespace) as live:
-        view = await shown(live, Key(namespace, "llama"), lambda view: view.status is Status.ERROR)
+    control_plane.set_pod_status(pod, objects.model_loading())
+    async with started_session(kubeconfig, namespace) as live:
+        view = await wait_for_view(
+            live, NamespacedName(namespace, "llama"), lambda view: view.status is Status.ERROR
+        )
         assert "deadline" in view.message
         assert view.rollout == "rollout failed"
-        await assert_true(live, control_plane, namespace)
+        await assert_matches_cluster(live, control_plane, namespace)
 
 
 async def test_some_replicas_fail(
     control_plane: ControlPlane, namespace: str, kubeconfig: Path
 ) -> None:
-    control_plane.deploy(namespace, "llama", hold=True, replicas=3)
+    control_plane.create_deployment(namespace, "llama", hold=True, replicas=3)
     pods = control_plane.wait_for_pods(namespace, "llama", 3)
     for pod in pods[:2]:
-        control_plane.set_pod_status(pod, objects.serving_status())
+        control_plane.set_pod_status(pod, objects.ready_status())
     control_plane.set_pod_status(pods[2], objects.crash_loop_oom())
-    async with watching(kubeconfig, namespace) as live:
-        view = await shown(
+    async with started_session(kubeconfig, namespace) as live:
+        view = await wait_for_view(
             live,
-            Key(namespace, "llama"),
+            NamespacedName(namespace, "llama"),
             lambda view: (
                 (view.failing, view.status, view.ready, view.desired) == (1, Status.DEGRADED, 2, 3)
             ),
         )
         assert view.reason == "OOMKilled"
         assert view.pods[0].name == pods[2]["metadata"]["name"], "failing Pods come first"
-        await assert_true(live, control_plane, namespace)
+        await assert_matches_cluster(live, control_plane, namespace)
 
 
 @pytest.mark.slow
@@ -249,38 +263,38 @@ async def test_node_that_is_lost(
 ) -> None:
     name = f"lost-{namespace}"
     control_plane.create("/api/v1/nodes", objects.node(name, managed=False))
-    beat(control_plane, name)
+    report_node_ready(control_plane, name)
     try:
         await asyncio.to_thread(
             wait_for, lambda: name in control_plane.ready_nodes(), "the node to be ready"
         )
         place = {"nodeSelector": {"kubernetes.io/hostname": name}}
-        control_plane.deploy(namespace, "llama", hold=True, pod_spec=place)
+        control_plane.create_deployment(namespace, "llama", hold=True, pod_spec=place)
         (pod,) = control_plane.wait_for_pods(namespace, "llama", 1)
-        control_plane.set_pod_status(pod, objects.serving_status())
-        key = Key(namespace, "llama")
-        async with watching(kubeconfig, namespace) as live:
-            await shown(live, key, lambda view: view.status is Status.READY)
+        control_plane.set_pod_status(pod, objects.ready_status())
+        key = NamespacedName(namespace, "llama")
+        async with started_session(kubeconfig, namespace) as live:
+            await wait_for_view(live, key, lambda view: view.status is Status.READY)
             # After 50 s of silence the node controller takes the Pods out of traffic, and writes
             # an Event about each.
-            view = await shown(
+            view = await wait_for_view(
                 live,
                 key,
                 lambda view: (view.reason, view.status) == ("NodeNotReady", Status.ERROR),
             )
             assert name in view.message
-            await assert_true(live, control_plane, namespace)
+            await assert_matches_cluster(live, control_plane, namespace)
     finally:
         control_plane.request("DELETE", f"/api/v1/nodes/{name}")
 
 
-def beat(plane: ControlPlane, node: str) -> None:
+def report_node_ready(plane: ControlPlane, node: str) -> None:
     """Report the node as ready, as its kubelet does."""
     condition = {
         "type": "Ready",
         "status": "True",
         "reason": "KubeletReady",
-        "lastHeartbeatTime": objects.stamp(),
-        "lastTransitionTime": objects.stamp(),
+        "lastHeartbeatTime": objects.timestamp(),
+        "lastTransitionTime": objects.timestamp(),
     }
     plane.request("PATCH", f"/api/v1/nodes/{node}/status", {"status": {"conditions": [condition]}})

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from servedeck.serving.objects import import_objects, manifests
-from servedeck.serving.objects.manifests import Shape
+from servedeck.serving.objects.manifests import ImmutableFields
 from servedeck.serving.objects.routes import Platform, RouteKind
 from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.spec.templates import TEMPLATES
-from tests.control_plane.plane import ControlPlane, RequestError
-from tests.serving.specs import platforms, valid_specs
-from tests.waiting import LIMIT
+from tests.control_plane.control_plane import ControlPlane, RequestError
+from tests.serving.strategies import platforms, valid_specs
+from tests.waiting import WAIT_SECONDS
 
 PLURALS = {
     "Deployment": "deployments",
@@ -28,7 +28,9 @@ PLURALS = {
 }
 
 
-def apply(plane: ControlPlane, manifest: dict[str, Any], *, dry_run: bool) -> dict[str, Any]:
+def apply_manifest(
+    plane: ControlPlane, manifest: dict[str, Any], *, dry_run: bool
+) -> dict[str, Any]:
     version, metadata = manifest["apiVersion"], manifest["metadata"]
     root = f"/apis/{version}" if "/" in version else f"/api/{version}"
     place = f"{root}/namespaces/{metadata['namespace']}/{PLURALS[manifest['kind']]}"
@@ -36,14 +38,16 @@ def apply(plane: ControlPlane, manifest: dict[str, Any], *, dry_run: bool) -> di
     request = urllib.request.Request(
         f"{plane.url}{place}/{metadata['name']}?{query}",
         method="PATCH",
-        data=manifests.encode(manifest),
+        data=manifests.encode_manifest(manifest),
         headers={
             "Authorization": f"Bearer {plane.tokens['admin']}",
             "Content-Type": "application/apply-patch+yaml",
         },
     )
     try:
-        with urllib.request.urlopen(request, timeout=LIMIT, context=plane.tls) as answer:
+        with urllib.request.urlopen(
+            request, timeout=WAIT_SECONDS, context=plane.ssl_context
+        ) as answer:
             stored: dict[str, Any] = json.loads(answer.read())
             return stored
     except urllib.error.HTTPError as error:
@@ -62,23 +66,24 @@ def apply(plane: ControlPlane, manifest: dict[str, Any], *, dry_run: bool) -> di
 def test_every_manifest_of_a_valid_serving_is_accepted_and_read_back(
     control_plane: ControlPlane, namespace: str, spec: ServingSpec, platform: Platform
 ) -> None:
-    spec = spec.replace(project=namespace)
+    spec = spec.replace(namespace=namespace)
     answers = [
-        apply(control_plane, manifest, dry_run=True) for manifest in manifests.build(spec, platform)
+        apply_manifest(control_plane, manifest, dry_run=True)
+        for manifest in manifests.build_manifests(spec, platform)
     ]
-    got = import_objects.read(answers)
+    got = import_objects.import_objects(answers)
     assert got.spec == spec
-    assert got.leftovers == ()
-    assert got.shape == Shape()
+    assert got.unmanaged_fields == ()
+    assert got.immutable_fields == ImmutableFields()
 
 
-def whole(namespace: str, template: str, **changes: Any) -> ServingSpec:
+def make_full_spec(namespace: str, template: str, **changes: Any) -> ServingSpec:
     accelerator = TEMPLATES[template].accelerator
     model = {} if template == "custom" else {"model": "org/model"}
     return ServingSpec.model_validate(
         {
             "name": "llama",
-            "project": namespace,
+            "namespace": namespace,
             "description": "for the chat",
             "template": template,
             "image": "registry.example.com/server:1",
@@ -86,8 +91,8 @@ def whole(namespace: str, template: str, **changes: Any) -> ServingSpec:
             "accelerator": accelerator,
             "settings": model,
             "volumes": [
-                {"claim": "models", "mount_path": "/models", "read_only": "true"},
-                {"claim": "models", "mount_path": "/again"},
+                {"pvc": "models", "mount_path": "/models", "read_only": "true"},
+                {"pvc": "models", "mount_path": "/again"},
             ],
             "env": [
                 {"name": "HF_TOKEN", "secret": {"name": "hf", "key": "token"}},
@@ -108,28 +113,28 @@ def test_applied_for_real_and_again_after_an_edit(
     gateway = "" if kind is RouteKind.INGRESS else "gateways/main"
     platform = Platform(host="serve.example.com", route=kind, gateway=gateway)
     for spec in (
-        whole(namespace, template),
-        whole(namespace, template, volumes=[], env=[], transformer=None, replicas=0),
+        make_full_spec(namespace, template),
+        make_full_spec(namespace, template, volumes=[], env=[], transformer=None, replicas=0),
     ):
-        for manifest in manifests.build(spec, platform):
-            apply(control_plane, manifest, dry_run=False)
+        for manifest in manifests.build_manifests(spec, platform):
+            apply_manifest(control_plane, manifest, dry_run=False)
         live = [
-            apply(control_plane, manifest, dry_run=True)
-            for manifest in manifests.build(spec, platform)
+            apply_manifest(control_plane, manifest, dry_run=True)
+            for manifest in manifests.build_manifests(spec, platform)
         ]
-        got = import_objects.read(live)
-        assert (got.spec, got.leftovers, got.platform) == (spec, (), platform)
+        got = import_objects.import_objects(live)
+        assert (got.spec, got.unmanaged_fields, got.platform) == (spec, (), platform)
 
 
 def test_a_name_that_starts_with_a_digit_is_accepted_by_this_release(
     control_plane: ControlPlane, namespace: str
 ) -> None:
-    for manifest in manifests.build(whole(namespace, "custom", name="7b-chat")):
-        apply(control_plane, manifest, dry_run=True)
+    for manifest in manifests.build_manifests(make_full_spec(namespace, "custom", name="7b-chat")):
+        apply_manifest(control_plane, manifest, dry_run=True)
 
 
 def test_an_unknown_field_would_be_refused(control_plane: ControlPlane, namespace: str) -> None:
-    manifest = manifests.build(whole(namespace, "custom"))[0]
+    manifest = manifests.build_manifests(make_full_spec(namespace, "custom"))[0]
     manifest["spec"]["template"]["spec"]["enableServiceLink"] = False
     with pytest.raises(RequestError):
-        apply(control_plane, manifest, dry_run=True)
+        apply_manifest(control_plane, manifest, dry_run=True)

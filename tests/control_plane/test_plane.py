@@ -10,13 +10,13 @@ import psutil
 import pytest
 
 from tests.control_plane import objects
-from tests.control_plane.fixtures import demand_servers
-from tests.control_plane.plane import ControlPlane, wait_for
+from tests.control_plane.control_plane import ControlPlane, wait_for
+from tests.control_plane.fixtures import require_servers
 
 
 def test_a_deployment_of_kubectl_becomes_ready(control_plane: ControlPlane, namespace: str) -> None:
     control_plane.kubectl("apply", "-n", namespace, "-f", "-", input=objects.deployment("llama"))
-    control_plane.wait_ready(namespace, "llama", 1)
+    control_plane.wait_until_ready(namespace, "llama", 1)
     table = control_plane.kubectl("get", "pods", "-n", namespace, "--no-headers")
     assert table.split()[1:4] == ["1/1", "Running", "0"]
 
@@ -24,7 +24,7 @@ def test_a_deployment_of_kubectl_becomes_ready(control_plane: ControlPlane, name
 def test_a_held_pod_shows_the_status_that_the_test_writes(
     control_plane: ControlPlane, namespace: str
 ) -> None:
-    control_plane.deploy(namespace, "llama", hold=True)
+    control_plane.create_deployment(namespace, "llama", hold=True)
     (pod,) = control_plane.wait_for_pods(namespace, "llama", 1)
     control_plane.set_pod_status(pod, objects.crash_loop_oom())
     table = control_plane.kubectl("get", "pods", "-n", namespace, "--no-headers")
@@ -32,14 +32,14 @@ def test_a_held_pod_shows_the_status_that_the_test_writes(
 
 
 def test_logs_come_from_the_kubelet_stand_in(control_plane: ControlPlane, namespace: str) -> None:
-    control_plane.deploy(namespace, "llama")
-    control_plane.wait_ready(namespace, "llama", 1)
-    (pod,) = control_plane.pods(namespace, "llama")
+    control_plane.create_deployment(namespace, "llama")
+    control_plane.wait_until_ready(namespace, "llama", 1)
+    (pod,) = control_plane.list_pods(namespace, "llama")
     name = pod["metadata"]["name"]
     assert control_plane.kubelet
     control_plane.kubelet.write(namespace, name, "one", "two", "three")
     assert control_plane.kubectl("logs", "-n", namespace, name, "--tail=2") == "two\nthree\n"
-    control_plane.kubelet.end(namespace, name)
+    control_plane.kubelet.end_log(namespace, name)
     control_plane.kubelet.write(namespace, name, "four")
     assert control_plane.kubectl("logs", "-n", namespace, name) == "four\n"
 
@@ -47,11 +47,11 @@ def test_logs_come_from_the_kubelet_stand_in(control_plane: ControlPlane, namesp
 def test_the_api_server_comes_back_on_the_same_port_after_kill_9(
     control_plane: ControlPlane, namespace: str
 ) -> None:
-    control_plane.deploy(namespace, "llama")
+    control_plane.create_deployment(namespace, "llama")
     before = control_plane.processes["kube-apiserver"].pid
     control_plane.restart("kube-apiserver")
     assert control_plane.processes["kube-apiserver"].pid != before
-    control_plane.wait_ready(namespace, "llama", 1)
+    control_plane.wait_until_ready(namespace, "llama", 1)
 
 
 def test_compaction_moves_the_oldest_readable_revision(
@@ -61,15 +61,15 @@ def test_compaction_moves_the_oldest_readable_revision(
     control_plane.create(
         f"/api/v1/namespaces/{namespace}/configmaps", {"metadata": {"name": "later"}}
     )
-    assert control_plane.compact() > int(listed["metadata"]["resourceVersion"])
+    assert control_plane.compact_etcd() > int(listed["metadata"]["resourceVersion"])
 
 
 def test_a_process_ends_with_a_test_run_that_is_killed(control_plane: ControlPlane) -> None:
     program = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from tests.control_plane.processes import Spawner\n"
-        "child = Spawner().start(['/bin/sleep', '600'], Path('/dev/null'))\n"
+        "from tests.control_plane.processes import ProcessSpawner\n"
+        "child = ProcessSpawner().start(['/bin/sleep', '600'], Path('/dev/null'))\n"
         "print(child.pid, flush=True)\n"
         "time.sleep(600)\n"
     )
@@ -83,7 +83,7 @@ def test_a_process_ends_with_a_test_run_that_is_killed(control_plane: ControlPla
 
 
 def test_a_port_that_another_program_took_meanwhile_is_replaced() -> None:
-    demand_servers()
+    require_servers()
     with socket.socket() as other:
         plane = ControlPlane()
         taken = plane.ports["etcd"].number

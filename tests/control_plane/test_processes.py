@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.control_plane.processes import Port
+from tests.control_plane.processes import ReservedPort
 
 
 @pytest.fixture
@@ -26,8 +26,8 @@ def chosen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.mark.skipif(sys.platform != "linux", reason="ports are reserved on Linux alone")
 def test_two_runs_never_choose_the_same_port(chosen: list[int]) -> None:
     program = (
-        "from tests.control_plane.processes import Port\n"
-        "port = Port()\n"
+        "from tests.control_plane.processes import ReservedPort\n"
+        "port = ReservedPort()\n"
         "print(port.number, flush=True)\n"
         "input()\n"
     )
@@ -37,7 +37,7 @@ def test_two_runs_never_choose_the_same_port(chosen: list[int]) -> None:
         assert run.stdout
         theirs = int(run.stdout.readline())
         chosen.append(theirs)
-        port = Port()
+        port = ReservedPort()
         assert chosen == [] and port.number != theirs
         port.close()
         run.communicate("\n")
@@ -49,6 +49,6 @@ def test_a_port_that_something_listens_on_is_not_chosen(chosen: list[int]) -> No
         other.listen()
         taken = other.getsockname()[1]
         chosen.append(taken)
-        port = Port()
+        port = ReservedPort()
         assert chosen == [] and port.number != taken
         port.close()

@@ -10,56 +10,68 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from servedeck.cluster.auth.kubeconfig import Target
+from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.watch import kinds
-from servedeck.cluster.watch.kinds import Kind
-from servedeck.cluster.watch.reflector import Change, Phase, Reflector, Timings
+from servedeck.cluster.watch.kinds import ResourceKind
+from servedeck.cluster.watch.reflector import (
+    RecordChange,
+    Reflector,
+    ReflectorConfig,
+    ReflectorPhase,
+)
 from tests.control_plane import objects
-from tests.control_plane.plane import ControlPlane
-from tests.control_plane.proxies import FaultProxy, WireProxy, fault
-from tests.waiting import LIMIT, until
+from tests.control_plane.control_plane import ControlPlane
+from tests.control_plane.proxies import FaultProxy, TcpProxy, status_response
+from tests.waiting import WAIT_SECONDS, wait_until
 
-QUICK = Timings(
-    quiet=3.0, watch=(300.0, 300.0), retry=(0.1, 1.0), probe=(0.3, 0.6), unauthorized=(0.3, 0.6)
+FAST_CONFIG = ReflectorConfig(
+    watch_read_timeout=3.0,
+    watch_duration=(300.0, 300.0),
+    retry_delay=(0.1, 1.0),
+    unavailable_delay=(0.3, 0.6),
+    unauthorized_delay=(0.3, 0.6),
 )
 """Silences and waits a test can sit out."""
 
 
-class Copy:
+class ChangeCopy:
     """What the changes alone make of a store."""
 
     def __init__(self) -> None:
-        self.objects: dict[str, str] = {}
+        self.resource_versions: dict[str, str] = {}
         self.reflector: Reflector
-        self.phases: list[Phase] = []
+        self.phases: list[ReflectorPhase] = []
         self.syncs = 0
         """Complete lists so far, paged or streamed."""
 
-    def change(self, change: Change) -> None:
+    def on_change(self, change: RecordChange) -> None:
         if change.type == "SYNC":
             self.syncs += 1
             return
         meta = change.record.metadata
         if change.type == "DELETED":
-            del self.objects[meta.uid]
+            del self.resource_versions[meta.uid]
         else:
-            assert (meta.uid in self.objects) is (change.type == "MODIFIED")
-            self.objects[meta.uid] = meta.resource_version
+            assert (meta.uid in self.resource_versions) is (change.type == "MODIFIED")
+            self.resource_versions[meta.uid] = meta.resource_version
 
-    def state(self, reflector: Reflector) -> None:
+    def on_state(self, reflector: Reflector) -> None:
         if not self.phases or self.phases[-1] is not reflector.phase:
             self.phases.append(reflector.phase)
 
 
 @asynccontextmanager
-async def reflecting(
-    kubeconfig: Path, kind: Kind, namespace: str | None, timings: Timings = QUICK
-) -> AsyncIterator[Copy]:
-    connection = await Connection.open(Target(kubeconfig=(kubeconfig,)))
-    copy = Copy()
+async def run_reflector(
+    kubeconfig: Path,
+    kind: ResourceKind,
+    namespace: str | None,
+    config: ReflectorConfig = FAST_CONFIG,
+) -> AsyncIterator[ChangeCopy]:
+    connection = await Connection.open(ConnectionOptions(kubeconfig=(kubeconfig,)))
+    copy = ChangeCopy()
     copy.reflector = Reflector(
-        connection, kind, namespace, copy.change, copy.state, timings=timings
+        connection, kind, namespace, copy.on_change, copy.on_state, config=config
     )
     task = asyncio.create_task(copy.reflector.run())
     try:
@@ -71,7 +83,11 @@ async def reflecting(
 
 
 async def assert_equal(
-    copy: Copy, plane: ControlPlane, kind: Kind, namespace: str | None, limit: float = LIMIT
+    copy: ChangeCopy,
+    plane: ControlPlane,
+    kind: ResourceKind,
+    namespace: str | None,
+    limit: float = WAIT_SECONDS,
 ) -> None:
     """Within `limit` seconds both the store and the sum of the changes equal a fresh list."""
 
@@ -80,18 +96,21 @@ async def assert_equal(
         return f"{reflector.phase} {reflector.error} {copy.phases}"
 
     def listed() -> dict[str, str]:
-        items = plane.request("GET", kind.path(namespace))["items"]
+        items = plane.request("GET", kind.list_path(namespace))["items"]
         return {item["metadata"]["uid"]: item["metadata"]["resourceVersion"] for item in items}
 
     def equal() -> bool:
-        store = copy.reflector.store
+        store = copy.reflector.records
         held = {uid: record.metadata.resource_version for uid, record in store.items()}
-        return copy.reflector.phase is Phase.LIVE and held == copy.objects == listed()
+        return (
+            copy.reflector.phase is ReflectorPhase.LIVE
+            and held == copy.resource_versions == listed()
+        )
 
-    await until(equal, "the store to equal a list", limit, sign=sign)
+    await wait_until(equal, "the store to equal a list", limit, describe_state=sign)
 
 
-def write(plane: ControlPlane, namespace: str, *names: str) -> None:
+def create_services(plane: ControlPlane, namespace: str, *names: str) -> None:
     for name in names:
         plane.create(f"/api/v1/namespaces/{namespace}/services", objects.service(name))
 
@@ -99,12 +118,12 @@ def write(plane: ControlPlane, namespace: str, *names: str) -> None:
 async def test_pages_the_first_list_and_follows(
     control_plane: ControlPlane, namespace: str, kubeconfig: Path
 ) -> None:
-    write(control_plane, namespace, *(f"first-{n:02}" for n in range(25)))
-    timings = Timings(page=10)
-    async with reflecting(kubeconfig, kinds.SERVICES, namespace, timings) as copy:
+    create_services(control_plane, namespace, *(f"first-{n:02}" for n in range(25)))
+    timings = ReflectorConfig(page_size=10)
+    async with run_reflector(kubeconfig, kinds.SERVICES, namespace, timings) as copy:
         await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
         assert copy.syncs == 1
-        write(control_plane, namespace, "later")
+        create_services(control_plane, namespace, "later")
         path = f"/api/v1/namespaces/{namespace}/services"
         control_plane.request("DELETE", f"{path}/first-00")
         control_plane.request("PATCH", f"{path}/first-01", {"metadata": {"labels": {"a": "b"}}})
@@ -115,18 +134,18 @@ async def test_pages_the_first_list_and_follows(
 async def test_lists_anew_where_the_history_was_compacted(
     control_plane: ControlPlane, namespace: str
 ) -> None:
-    write(control_plane, namespace, "kept", "gone")
-    async with WireProxy(control_plane.url).serve() as proxy:
-        kubeconfig = control_plane.kubeconfig(server=proxy.url)
-        async with reflecting(kubeconfig, kinds.SERVICES, namespace) as copy:
+    create_services(control_plane, namespace, "kept", "gone")
+    async with TcpProxy(control_plane.url).serve() as proxy:
+        kubeconfig = control_plane.write_kubeconfig(server=proxy.url)
+        async with run_reflector(kubeconfig, kinds.SERVICES, namespace) as copy:
             await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
-            proxy.silent()
-            write(control_plane, namespace, "new")
+            proxy.set_stalled()
+            create_services(control_plane, namespace, "new")
             control_plane.request("DELETE", f"/api/v1/namespaces/{namespace}/services/gone")
-            control_plane.compact()
+            control_plane.compact_etcd()
             await asyncio.to_thread(control_plane.restart)
-            proxy.cut()
-            proxy.silent(False)
+            proxy.reset_connections()
+            proxy.set_stalled(False)
             await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
             assert copy.syncs == 2, "410 was not seen"
 
@@ -134,20 +153,20 @@ async def test_lists_anew_where_the_history_was_compacted(
 async def test_events_survive_compaction_without_bookmarks(
     control_plane: ControlPlane, namespace: str
 ) -> None:
-    kind = Kind("events", "", "v1", kinds.EVENTS.record, bookmarks=False)
-    control_plane.deploy(namespace, "llama", hold=True)
+    kind = ResourceKind("events", "", "v1", kinds.EVENTS.record_type, has_bookmarks=False)
+    control_plane.create_deployment(namespace, "llama", hold=True)
     (pod,) = control_plane.wait_for_pods(namespace, "llama", 1)
-    async with WireProxy(control_plane.url).serve() as proxy:
-        kubeconfig = control_plane.kubeconfig(server=proxy.url)
-        async with reflecting(kubeconfig, kind, namespace) as copy:
+    async with TcpProxy(control_plane.url).serve() as proxy:
+        kubeconfig = control_plane.write_kubeconfig(server=proxy.url)
+        async with run_reflector(kubeconfig, kind, namespace) as copy:
             await assert_equal(copy, control_plane, kind, namespace)
-            proxy.silent()
+            proxy.set_stalled()
             for number in range(5):
-                control_plane.warn(pod, "FailedMount", f"attempt {number}")
-            control_plane.compact()
-            control_plane.warn(pod, "FailedMount", "after")
-            proxy.cut()
-            proxy.silent(False)
+                control_plane.create_warning_event(pod, "FailedMount", f"attempt {number}")
+            control_plane.compact_etcd()
+            control_plane.create_warning_event(pod, "FailedMount", "after")
+            proxy.reset_connections()
+            proxy.set_stalled(False)
             await assert_equal(copy, control_plane, kind, namespace)
             assert copy.syncs == 2, "410 was not seen"
 
@@ -155,55 +174,57 @@ async def test_events_survive_compaction_without_bookmarks(
 async def test_a_connection_that_goes_silent_is_noticed(
     control_plane: ControlPlane, namespace: str
 ) -> None:
-    write(control_plane, namespace, "one")
-    async with WireProxy(control_plane.url).serve() as proxy:
-        kubeconfig = control_plane.kubeconfig(server=proxy.url)
-        async with reflecting(kubeconfig, kinds.SERVICES, namespace) as copy:
+    create_services(control_plane, namespace, "one")
+    async with TcpProxy(control_plane.url).serve() as proxy:
+        kubeconfig = control_plane.write_kubeconfig(server=proxy.url)
+        async with run_reflector(kubeconfig, kinds.SERVICES, namespace) as copy:
             await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
-            proxy.silent()
-            write(control_plane, namespace, "two")
-            await until(lambda: Phase.RETRYING in copy.phases, "the silence")
+            proxy.set_stalled()
+            create_services(control_plane, namespace, "two")
+            await wait_until(lambda: ReflectorPhase.RETRYING in copy.phases, "the silence")
             assert copy.reflector.error
-            assert len(copy.reflector.store) == 1, "what was known stays"
-            proxy.cut()
-            proxy.silent(False)
+            assert len(copy.reflector.records) == 1, "what was known stays"
+            proxy.reset_connections()
+            proxy.set_stalled(False)
             await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
 
 
 async def test_a_frozen_api_server_is_noticed(
     control_plane: ControlPlane, namespace: str, kubeconfig: Path
 ) -> None:
-    async with reflecting(kubeconfig, kinds.SERVICES, namespace) as copy:
+    async with run_reflector(kubeconfig, kinds.SERVICES, namespace) as copy:
         await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
         control_plane.pause("kube-apiserver")
         try:
-            await until(lambda: Phase.RETRYING in copy.phases, "the silence")
+            await wait_until(lambda: ReflectorPhase.RETRYING in copy.phases, "the silence")
         finally:
             control_plane.resume("kube-apiserver")
-        await asyncio.to_thread(write, control_plane, namespace, "after")
+        await asyncio.to_thread(create_services, control_plane, namespace, "after")
         await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
 
 
 async def test_an_overloaded_server_is_left_alone_for_as_long_as_it_asks(
     control_plane: ControlPlane, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(control_plane, namespace, "one")
+    create_services(control_plane, namespace, "one")
     token = control_plane.tokens["admin"]
     pauses: list[float] = []
-    pause = Reflector._pause
+    pause = Reflector._wait_before_retry
 
     async def noted(reflector: Reflector, seconds: float) -> None:
         pauses.append(seconds)
         await pause(reflector, seconds)
 
-    monkeypatch.setattr(Reflector, "_pause", noted)
-    async with FaultProxy(control_plane.url, token, control_plane.tls).serve() as proxy:
-        proxy.rule = lambda _: fault(429, "TooManyRequests", "too many requests", Retry_After="1")
-        kubeconfig = control_plane.kubeconfig(server=proxy.url)
-        async with reflecting(kubeconfig, kinds.SERVICES, namespace) as copy:
-            await until(lambda: len(pauses) >= 3, "three attempts")
+    monkeypatch.setattr(Reflector, "_wait_before_retry", noted)
+    async with FaultProxy(control_plane.url, token, control_plane.ssl_context).serve() as proxy:
+        proxy.rule = lambda _: status_response(
+            429, "TooManyRequests", "too many requests", Retry_After="1"
+        )
+        kubeconfig = control_plane.write_kubeconfig(server=proxy.url)
+        async with run_reflector(kubeconfig, kinds.SERVICES, namespace) as copy:
+            await wait_until(lambda: len(pauses) >= 3, "three attempts")
             assert set(pauses) == {1.0}
-            assert copy.reflector.phase is Phase.RETRYING
+            assert copy.reflector.phase is ReflectorPhase.RETRYING
             assert "429" in copy.reflector.error
             proxy.rule = lambda _: None
             await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
@@ -212,43 +233,43 @@ async def test_an_overloaded_server_is_left_alone_for_as_long_as_it_asks(
 async def test_server_errors_on_lists_and_watches_are_retried(
     control_plane: ControlPlane, namespace: str
 ) -> None:
-    write(control_plane, namespace, "one")
+    create_services(control_plane, namespace, "one")
     token = control_plane.tokens["admin"]
-    async with FaultProxy(control_plane.url, token, control_plane.tls).serve() as proxy:
+    async with FaultProxy(control_plane.url, token, control_plane.ssl_context).serve() as proxy:
         left = {"list": 3, "watch": 3}
 
         def first_three(request: web.Request) -> web.Response | None:
             what = "watch" if "watch" in request.query else "list"
             left[what] -= 1
             if left[what] >= 0:
-                return fault(500, "InternalError", "etcdserver: leader changed")
+                return status_response(500, "InternalError", "etcdserver: leader changed")
             return None
 
         proxy.rule = first_three
-        kubeconfig = control_plane.kubeconfig(server=proxy.url)
-        async with reflecting(kubeconfig, kinds.SERVICES, namespace) as copy:
+        kubeconfig = control_plane.write_kubeconfig(server=proxy.url)
+        async with run_reflector(kubeconfig, kinds.SERVICES, namespace) as copy:
             await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
-            write(control_plane, namespace, "two")
+            create_services(control_plane, namespace, "two")
             await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
-            assert proxy.faults == 6
+            assert proxy.fault_count == 6
 
 
 async def test_what_is_forbidden_is_said_and_seen_once_it_is_granted(
     control_plane: ControlPlane, namespace: str
 ) -> None:
-    write(control_plane, namespace, "one")
-    kubeconfig = control_plane.kubeconfig("nobody")
-    async with reflecting(kubeconfig, kinds.SERVICES, namespace) as copy:
-        await until(lambda: copy.reflector.phase is Phase.FORBIDDEN, "the refusal")
+    create_services(control_plane, namespace, "one")
+    kubeconfig = control_plane.write_kubeconfig("nobody")
+    async with run_reflector(kubeconfig, kinds.SERVICES, namespace) as copy:
+        await wait_until(lambda: copy.reflector.phase is ReflectorPhase.FORBIDDEN, "the refusal")
         assert copy.reflector.error == (
             f"Cannot list services in namespace {namespace}: needs list and watch on services."
         )
         rule = {"apiGroups": [""], "resources": ["services"], "verbs": ["list"]}
         control_plane.grant("nobody", [rule], namespace=namespace)
-        await until(
+        await wait_until(
             lambda: "Cannot watch services" in copy.reflector.error,
             "the missing verb",
-            sign=lambda: copy.reflector.error,
+            describe_state=lambda: copy.reflector.error,
         )
         rule["verbs"] = ["list", "watch"]
         control_plane.grant("nobody", [rule], namespace=namespace)
@@ -259,21 +280,21 @@ async def test_what_is_forbidden_is_said_and_seen_once_it_is_granted(
 async def test_a_custom_resource_is_missing_until_it_is_installed(
     control_plane: ControlPlane, namespace: str, kubeconfig: Path
 ) -> None:
-    control_plane.remove_definitions()
+    control_plane.remove_crds()
     try:
-        async with reflecting(kubeconfig, kinds.HTTPROUTES, namespace) as copy:
-            await until(
-                lambda: copy.reflector.phase is Phase.MISSING,
+        async with run_reflector(kubeconfig, kinds.HTTPROUTES, namespace) as copy:
+            await wait_until(
+                lambda: copy.reflector.phase is ReflectorPhase.MISSING,
                 "the kind to be missing",
-                sign=lambda: copy.reflector.error,
+                describe_state=lambda: copy.reflector.error,
             )
-            await asyncio.to_thread(control_plane.add_definitions)
+            await asyncio.to_thread(control_plane.add_crds)
             path = f"/apis/gateway.networking.k8s.io/v1/namespaces/{namespace}/httproutes"
             control_plane.create(path, objects.http_route(namespace, "llama"))
             await assert_equal(copy, control_plane, kinds.HTTPROUTES, namespace)
-            assert len(copy.objects) == 1
+            assert len(copy.resource_versions) == 1
     finally:
-        control_plane.add_definitions()
+        control_plane.add_crds()
 
 
 async def test_a_token_that_was_revoked_is_renewed_by_the_plugin(
@@ -296,16 +317,16 @@ async def test_a_token_that_was_revoked_is_renewed_by_the_plugin(
         "command": str(plugin),
         "interactiveMode": "Never",
     }
-    kubeconfig = control_plane.kubeconfig("viewer", credentials={"exec": login})
-    async with reflecting(kubeconfig, kinds.SERVICES, namespace) as copy:
+    kubeconfig = control_plane.write_kubeconfig("viewer", credentials={"exec": login})
+    async with run_reflector(kubeconfig, kinds.SERVICES, namespace) as copy:
         await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
         control_plane.tokens["viewer"] = f"{old}-new"
         try:
             await asyncio.to_thread(control_plane.restart)
-            await until(lambda: Phase.UNAUTHORIZED in copy.phases, "401")
+            await wait_until(lambda: ReflectorPhase.UNAUTHORIZED in copy.phases, "401")
             assert "credentials" in copy.reflector.error
             secret.write_text(control_plane.tokens["viewer"])
-            write(control_plane, namespace, "after")
+            create_services(control_plane, namespace, "after")
             await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
         finally:
             control_plane.tokens["viewer"] = old

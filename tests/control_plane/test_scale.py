@@ -8,21 +8,21 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from benchmarks import rig
-from tests.control_plane.checks import assert_true, watching
-from tests.control_plane.fixtures import demand_servers
-from tests.control_plane.plane import ControlPlane
-from tests.waiting import until
+from benchmarks import control_plane_setup
+from tests.control_plane.assertions import assert_matches_cluster, started_session
+from tests.control_plane.control_plane import ControlPlane
+from tests.control_plane.fixtures import require_servers
+from tests.waiting import wait_until
 
-SERVINGS, REPLICAS = 500, 10
+SERVING_COUNT, REPLICA_COUNT = 500, 10
 
 
 @pytest.fixture(scope="module")
 def filled() -> Iterator[ControlPlane]:
-    demand_servers()
-    plane = rig.start(None, nodes=40)
+    require_servers()
+    plane = control_plane_setup.start_control_plane(None, nodes=40)
     try:
-        asyncio.run(rig.fill(plane, SERVINGS, REPLICAS))
+        asyncio.run(control_plane_setup.create_servings(plane, SERVING_COUNT, REPLICA_COUNT))
         yield plane
     finally:
         plane.stop()
@@ -33,17 +33,17 @@ def filled() -> Iterator[ControlPlane]:
 async def test_five_thousand_pods_listed_followed_and_held(filled: ControlPlane) -> None:
     process = psutil.Process()
     before = process.memory_info().rss
-    async with watching(filled.kubeconfig(), settled=False) as live:
-        await until(
-            lambda: sum(view.ready for view in live.fleet.views()) == SERVINGS * REPLICAS,
+    async with started_session(filled.write_kubeconfig(), settled=False) as live:
+        await wait_until(
+            lambda: sum(view.ready for view in live.fleet.views()) == SERVING_COUNT * REPLICA_COUNT,
             "all Pods to be ready",
-            sign=lambda: live.state,
+            describe_state=lambda: live.state,
         )
         grown = (process.memory_info().rss - before) / 2**20
         token = filled.tokens["admin"]
-        counts = await rig.churn(filled.url, token, rate=100, seconds=10)
+        counts = await control_plane_setup.churn_pods(filled.url, token, rate=100, seconds=10)
         assert counts["failed"] == 0
-        await assert_true(live, filled)
+        await assert_matches_cluster(live, filled)
         assert sum(view.restarts for view in live.fleet.views()) == counts["changed"]
     # A generous bound: the benchmarks hold the budgets, those of time too.
     assert grown < 200, f"{grown:.0f} MiB more"

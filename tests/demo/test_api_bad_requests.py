@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from tests.demo.api_fixture import Api, place_pod
-from tests.waiting import until, within
+from tests.waiting import wait_until, with_timeout
 
 Json = dict[str, Any]
 
@@ -21,7 +21,7 @@ async def raw(api: Api, request: bytes) -> bytes:
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(request)
     await writer.drain()
-    answer = await within(reader.read(4000))
+    answer = await with_timeout(reader.read(4000))
     writer.close()
     return answer
 
@@ -152,8 +152,8 @@ async def test_a_watch_ends_with_its_client_and_with_the_server(api: Api) -> Non
     listeners = len(api.store._listeners)
     async with api.session.get(url.format(api.store.version)):
         assert len(api.store._listeners) == listeners + 1
-    await until(lambda: len(api.store._listeners) == listeners, "its end")
+    await wait_until(lambda: len(api.store._listeners) == listeners, "its end")
     async with api.session.get(url.format(api.store.version)) as answer:
-        await within(api.server.stop())
+        await with_timeout(api.server.stop())
         with pytest.raises(aiohttp.ClientError):
             await answer.content.read()

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from servedeck.demo.clock import Clock, format_timestamp, parse_timestamp
-from tests.waiting import within
+from tests.waiting import with_timeout
 
 
 def test_timers_run_in_the_order_of_their_time_and_then_of_their_making() -> None:
@@ -66,7 +66,7 @@ async def test_a_running_clock_follows_the_wall_at_its_speed_and_can_be_stopped(
     clock, rang = Clock(0.0), asyncio.Event()
     clock.call_later(600, rang.set)
     clock.start(speed=20_000)
-    await within(rang.wait())
+    await with_timeout(rang.wait())
     assert clock.time() >= 600
     clock.stop()
     stood = clock.time()
@@ -79,7 +79,7 @@ async def test_a_timer_that_comes_before_those_known_is_run_in_time() -> None:
     clock.call_later(10_000, lambda: None)
     clock.start()
     clock.call_later(0.01, rang.set)
-    await within(rang.wait())
+    await with_timeout(rang.wait())
     clock.stop()
 
 
@@ -91,7 +91,7 @@ async def test_sleep_waits_on_this_clock() -> None:
     await asyncio.sleep(0)
     assert not sleeper.done()
     clock.advance(1)
-    await within(sleeper)
+    await with_timeout(sleeper)
 
 
 @pytest.mark.parametrize("speed", [0.0, -1.0, float("inf"), float("nan")])

@@ -31,7 +31,7 @@ from servedeck.demo.process import DemoProcess, spawn
 from servedeck.demo.resources import DEPLOYMENTS, PODS
 from servedeck.demo.runtime_files import RuntimeDirectory
 from servedeck.demo.serve import serve
-from tests.waiting import LIMIT, until, wait_for
+from tests.waiting import WAIT_SECONDS, wait_until, wait_until_sync
 
 Json = dict[str, Any]
 PARENT = """
@@ -54,7 +54,7 @@ def own_temporary_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def wait(condition: Callable[[], bool]) -> None:
-    wait_for(condition, "the condition")
+    wait_until_sync(condition, "the condition")
 
 
 def test_the_next_start_removes_the_files_of_killed_demos(own_temporary_directory: Path) -> None:
@@ -79,7 +79,7 @@ def alive(pid: int) -> bool:
 def get(kubeconfig: Path, path: str, user: int = 0) -> Json:
     config = json.loads(kubeconfig.read_text())
     url = config["clusters"][user]["cluster"]["server"] + path
-    with urllib.request.urlopen(url, timeout=LIMIT) as answer:
+    with urllib.request.urlopen(url, timeout=WAIT_SECONDS) as answer:
         found: Json = json.load(answer)
         return found
 
@@ -255,17 +255,17 @@ async def test_a_failed_save_is_reported_once_and_retried(
     monkeypatch.setattr(DemoCluster, "save", count)
 
     async with DemoCluster(state=state, live=False) as demo:
-        await until(state.exists)
+        await wait_until(state.exists)
         for pod in demo.store.list(PODS, "chat")[:2]:
             shutil.rmtree(state.parent)
             demo.store.delete(PODS, "chat", pod["metadata"]["name"])
             tries.clear()
-            await until(lambda: len(tries) >= 3)
+            await wait_until(lambda: len(tries) >= 3)
             assert capfd.readouterr().err == (
                 f"servedeck: Cannot save the demo's state to {state}: No such file or directory.\n"
             )
             state.parent.mkdir()
-            await until(state.exists)
+            await wait_until(state.exists)
 
 
 async def test_a_failed_save_at_the_end_is_reported_and_all_else_is_cleaned_up(
@@ -355,7 +355,7 @@ async def test_a_state_is_saved_as_it_changes_and_locked_for_other_demos(tmp_pat
             with pytest.raises(DemoError, match="Another demo uses the state file"):
                 await DemoCluster(state=same, live=False).__aenter__()
         demo.store.delete(DEPLOYMENTS, "search", "bge-m3")
-        await until(
+        await wait_until(
             lambda: state.exists() and '"name": "bge-m3"' not in _deployments(state), "the change"
         )
     assert list(tmp_path.glob("*.lock")) == []
@@ -382,6 +382,6 @@ def test_serve_prints_its_kubeconfig_and_ends_at_a_signal(
     with served(state) as (process, kubeconfig):
         assert get(kubeconfig, "/api/v1/namespaces/chat/pods")["items"]
         process.send_signal(signal.SIGINT)
-        assert process.wait(LIMIT) == 0
+        assert process.wait(WAIT_SECONDS) == 0
     assert state.exists()
     assert list(own_temporary_directory.iterdir()) == []

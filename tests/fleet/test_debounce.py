@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from servedeck.fleet.debounce import Pulse
+from servedeck.fleet.debounce import Debouncer
 
 
-class Loop:
+class FakeLoop:
     """An event loop's clock and calls, run as the test moves the time."""
 
     def __init__(self):
@@ -24,7 +24,7 @@ class Loop:
         return self.call_at(self.now + delay, callback)
 
     def call_at(self, when, callback):
-        handle = Handle()
+        handle = FakeHandle()
         self.calls.append((when, handle, callback))
         return handle
 
@@ -40,7 +40,7 @@ class Loop:
         self.now = end
 
 
-class Handle:
+class FakeHandle:
     cancelled = False
 
     def cancel(self):
@@ -49,23 +49,23 @@ class Handle:
 
 @pytest.fixture
 def loop(monkeypatch):
-    made = Loop()
+    made = FakeLoop()
     monkeypatch.setattr(asyncio, "get_running_loop", lambda: made)
     return made
 
 
-def beats(loop, passes_on=lambda: True):
+def make_debouncer(loop, has_changes=lambda: True):
     times = []
 
     def beat():
         times.append(round(loop.now - 100, 3))
-        return passes_on()
+        return has_changes()
 
-    return Pulse(beat, 0.06), times
+    return Debouncer(beat, 0.06), times
 
 
 def test_the_first_comes_at_once_and_those_after_it_together(loop):
-    pulse, times = beats(loop)
+    pulse, times = make_debouncer(loop)
     for _ in range(5):
         pulse.request()
         loop.advance(0.01)
@@ -74,7 +74,7 @@ def test_the_first_comes_at_once_and_those_after_it_together(loop):
 
 
 def test_an_urgent_one_does_not_wait_for_ordinary_ones(loop):
-    pulse, times = beats(loop)
+    pulse, times = make_debouncer(loop)
     pulse.request()
     loop.advance(0.01)
     pulse.request()  # waits until 0.06
@@ -86,7 +86,7 @@ def test_an_urgent_one_does_not_wait_for_ordinary_ones(loop):
 
 
 def test_urgent_ones_are_joined_among_themselves(loop):
-    pulse, times = beats(loop)
+    pulse, times = make_debouncer(loop)
     for _ in range(10):
         pulse.request(urgent=True)
         loop.advance(0.01)
@@ -95,7 +95,7 @@ def test_urgent_ones_are_joined_among_themselves(loop):
 
 
 def test_an_interval_has_two_beats_at_most(loop):
-    pulse, times = beats(loop)
+    pulse, times = make_debouncer(loop)
     for number in range(100):
         pulse.request(urgent=number % 3 == 0)
         loop.advance(0.003)
@@ -106,7 +106,7 @@ def test_an_interval_has_two_beats_at_most(loop):
 
 def test_a_beat_that_concerns_nobody_delays_nothing(loop):
     answers = iter([False, True, True])
-    pulse, times = beats(loop, lambda: next(answers))
+    pulse, times = make_debouncer(loop, lambda: next(answers))
     pulse.request(urgent=True)
     loop.advance(0.001)
     pulse.request(urgent=True)
@@ -115,9 +115,9 @@ def test_a_beat_that_concerns_nobody_delays_nothing(loop):
 
 
 def test_nothing_comes_after_the_end(loop):
-    pulse, times = beats(loop)
+    pulse, times = make_debouncer(loop)
     pulse.request(urgent=True)
-    pulse.alarm(0.5)
+    pulse.wake_at(0.5)
     pulse.close()
     pulse.request(urgent=True)
     loop.advance(9)

@@ -6,19 +6,19 @@ from typing import Any
 import pytest
 
 from servedeck.cluster.watch.kinds import NODES
-from servedeck.cluster.watch.reflector import Change
+from servedeck.cluster.watch.reflector import RecordChange
 from servedeck.fleet import fleet as module
-from servedeck.fleet.fleet import Fleet, Sight
-from servedeck.fleet.views import Key, ServingView
+from servedeck.fleet.fleet import Completeness, Fleet
+from servedeck.fleet.views import NamespacedName, ServingView
 from servedeck.serving.objects.records import Node, Record
 from servedeck.serving.status import status as status_rules
-from servedeck.serving.status.diagnosis import LATELY, Health, diagnose
+from servedeck.serving.status.diagnosis import RECENT_RESTART_WINDOW, PodHealth, diagnose
 from servedeck.serving.status.status import Status
-from tests.fleet.make import (
-    PENDING,
+from tests.fleet.factories import (
+    PENDING_STATUS,
     START,
-    UNLABELLED_PODS,
-    UNLABELLED_REPLICASETS,
+    UNLABELED_PODS,
+    UNLABELED_REPLICASETS,
     autoscaler,
     change,
     crashing_status,
@@ -34,12 +34,12 @@ from tests.fleet.make import (
     virtual_service,
 )
 
-LLAMA = Key("team-a", "llama")
-QWEN = Key("team-a", "qwen")
+LLAMA = NamespacedName("team-a", "llama")
+QWEN = NamespacedName("team-a", "qwen")
 NOW = START + timedelta(hours=1)
 
 
-def fleet_of(*records: Record) -> Fleet:
+def make_fleet(*records: Record) -> Fleet:
     fleet = Fleet()
     for record in records:
         fleet.apply(change(record, "ADDED"))
@@ -47,14 +47,14 @@ def fleet_of(*records: Record) -> Fleet:
     return fleet
 
 
-def llama(fleet: Fleet) -> ServingView:
+def llama_view(fleet: Fleet) -> ServingView:
     view = fleet.view(LLAMA)
     assert view is not None
     return view
 
 
-def two_servings(**fields: Any) -> Fleet:
-    return fleet_of(
+def make_two_servings(**fields: Any) -> Fleet:
+    return make_fleet(
         deployment(**fields),
         replicaset(),
         pod(),
@@ -67,8 +67,8 @@ def two_servings(**fields: Any) -> Fleet:
 @pytest.mark.parametrize("backwards", [False, True])
 def test_objects_are_joined_in_whatever_order_they_come(backwards: bool) -> None:
     records = [deployment(), replicaset(), pod(), event("p-llama"), event("d-llama", "e2")]
-    fleet = fleet_of(*(records[::-1] if backwards else records))
-    view = llama(fleet)
+    fleet = make_fleet(*(records[::-1] if backwards else records))
+    view = llama_view(fleet)
     assert (view.status, view.ready, view.desired) == (Status.READY, 1, 1)
     assert [each.name for each in view.pods] == ["p-llama"]
     assert [each.message for each in view.pods[0].events] == ["BackOff happened"]
@@ -76,17 +76,17 @@ def test_objects_are_joined_in_whatever_order_they_come(backwards: bool) -> None
 
 
 def test_a_change_of_a_pod_rebuilds_its_own_serving_only() -> None:
-    fleet = two_servings()
+    fleet = make_two_servings()
     fleet.apply(change(pod(status=crashing_status())))
     before = fleet.view(QWEN)
     assert fleet.flush(NOW) == {LLAMA}
-    assert llama(fleet).status is Status.ERROR
-    assert llama(fleet).reason == "OOMKilled"
+    assert llama_view(fleet).status is Status.ERROR
+    assert llama_view(fleet).reason == "OOMKilled"
     assert fleet.view(QWEN) is before
 
 
 def test_only_the_pod_that_changed_is_judged_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    fleet = fleet_of(deployment(), replicaset(), pod("p1"), pod("p2"), pod("p3"))
+    fleet = make_fleet(deployment(), replicaset(), pod("p1"), pod("p2"), pod("p3"))
     judged: list[str] = []
 
     def counting(pod: Any, *rest: Any) -> Any:
@@ -94,41 +94,41 @@ def test_only_the_pod_that_changed_is_judged_again(monkeypatch: pytest.MonkeyPat
         return diagnose(pod, *rest)
 
     monkeypatch.setattr(module, "diagnose", counting)
-    fleet.apply(change(pod("p2", status=PENDING)))
+    fleet.apply(change(pod("p2", status=PENDING_STATUS)))
     fleet.flush(NOW)
     assert judged == ["p2"]
 
 
 def test_a_change_that_no_view_shows_is_not_published() -> None:
-    fleet = two_servings()
+    fleet = make_two_servings()
     fleet.apply(change(pod()))
-    assert fleet.pending
+    assert fleet.has_pending
     assert fleet.flush(NOW) == frozenset()
 
 
 def test_objects_that_no_serving_is_made_of_mark_nothing() -> None:
-    fleet = two_servings()
-    fleet.apply(Change(NODES, "ADDED", Node()))
+    fleet = make_two_servings()
+    fleet.apply(RecordChange(NODES, "ADDED", Node()))
     fleet.apply(change(pod("stray", "")))
     fleet.apply(change(pod("other", "r-unknown")))
     fleet.apply(change(event("nobody")))
     fleet.apply(change(service("alone")))
-    assert not fleet.pending
+    assert not fleet.has_pending
 
 
 def test_a_serving_goes_with_its_deployment_and_its_pods_do_not_bring_it_back() -> None:
-    fleet = two_servings()
+    fleet = make_two_servings()
     fleet.apply(change(deployment(), "DELETED"))
     assert fleet.flush(NOW) == {LLAMA}
     assert fleet.view(LLAMA) is None
-    fleet.apply(change(pod(status=PENDING)))
+    fleet.apply(change(pod(status=PENDING_STATUS)))
     assert fleet.flush(NOW) == frozenset()
     assert [view.key for view in fleet.views()] == [QWEN]
 
 
 @pytest.mark.parametrize("new_first", [False, True])
 def test_a_deployment_made_anew_under_its_name_does_not_inherit_pods(new_first: bool) -> None:
-    fleet = two_servings()
+    fleet = make_two_servings()
     changes = [
         change(deployment(), "DELETED"),
         change(deployment(uid="d-2", created=START + timedelta(minutes=1)), "ADDED"),
@@ -136,177 +136,179 @@ def test_a_deployment_made_anew_under_its_name_does_not_inherit_pods(new_first: 
     for each in changes[::-1] if new_first else changes:
         fleet.apply(each)
     assert fleet.flush(NOW) == {LLAMA}
-    assert llama(fleet).uid == "d-2"
-    assert llama(fleet).pods == ()
+    assert llama_view(fleet).uid == "d-2"
+    assert llama_view(fleet).pods == ()
     fleet.apply(change(replicaset("r-2", "d-2"), "ADDED"))
     fleet.apply(change(pod("p-2", "r-2"), "ADDED"))
     fleet.flush(NOW)
-    assert [each.uid for each in llama(fleet).pods] == ["p-2"]
+    assert [each.uid for each in llama_view(fleet).pods] == ["p-2"]
 
 
 def test_pods_are_adopted_and_orphaned_by_their_controller_alone() -> None:
-    fleet = two_servings()
+    fleet = make_two_servings()
     fleet.apply(change(pod("p-qwen", "")))  # its label still is qwen's
     assert fleet.flush(NOW) == {QWEN}
     assert fleet.view(QWEN).pods == ()  # type: ignore[union-attr]
     fleet.apply(change(pod("p-qwen", "r-llama")))
     assert fleet.flush(NOW) == {LLAMA}
-    assert len(llama(fleet).pods) == 2
+    assert len(llama_view(fleet).pods) == 2
     fleet.apply(change(replicaset("r-llama", "d-qwen")))
     assert fleet.flush(NOW) == {LLAMA, QWEN}
-    assert llama(fleet).pods == ()
+    assert llama_view(fleet).pods == ()
     assert len(fleet.view(QWEN).pods) == 2  # type: ignore[union-attr]
 
 
 def test_pods_of_older_revisions_are_marked_and_follow_a_rollout() -> None:
-    fleet = fleet_of(deployment(revision="2"), replicaset(), pod(), replicaset("r-2", revision="2"))
-    fleet.apply(change(pod("p-2", "r-2", PENDING)))
+    fleet = make_fleet(
+        deployment(revision="2"), replicaset(), pod(), replicaset("r-2", revision="2")
+    )
+    fleet.apply(change(pod("p-2", "r-2", PENDING_STATUS)))
     fleet.flush(NOW)
-    assert [(each.uid, each.old_revision) for each in llama(fleet).pods] == [
+    assert [(each.uid, each.old_revision) for each in llama_view(fleet).pods] == [
         ("p-2", False),
         ("p-llama", True),
     ]
     fleet.apply(change(deployment(revision="3")))
     fleet.apply(change(replicaset(revision="3")))  # rolled back
     fleet.flush(NOW)
-    assert {each.uid: each.old_revision for each in llama(fleet).pods} == {
+    assert {each.uid: each.old_revision for each in llama_view(fleet).pods} == {
         "p-2": True,
         "p-llama": False,
     }
 
 
 def test_an_error_is_forgiven_when_its_time_has_come() -> None:
-    fleet = fleet_of(deployment(), replicaset(), pod())
+    fleet = make_fleet(deployment(), replicaset(), pod())
     fleet.apply(change(pod(status=crashing_status(NOW, waiting=False))))
     fleet.flush(NOW)
-    assert llama(fleet).status is Status.ERROR
-    due = fleet.next_due()
-    assert due == NOW + LATELY
+    assert llama_view(fleet).status is Status.ERROR
+    due = fleet.next_reevaluation()
+    assert due == NOW + RECENT_RESTART_WINDOW
     assert fleet.flush(due - timedelta(seconds=1)) == frozenset()
     assert fleet.flush(due) == {LLAMA}
-    assert llama(fleet).status is Status.STARTING
-    assert fleet.next_due() is None
+    assert llama_view(fleet).status is Status.STARTING
+    assert fleet.next_reevaluation() is None
 
 
 def test_what_is_due_is_forgotten_with_its_cause() -> None:
-    fleet = fleet_of(deployment(), replicaset(), pod(status=crashing_status(NOW, waiting=False)))
-    assert fleet.next_due() is not None
+    fleet = make_fleet(deployment(), replicaset(), pod(status=crashing_status(NOW, waiting=False)))
+    assert fleet.next_reevaluation() is not None
     fleet.apply(change(deployment(), "DELETED"))
     fleet.flush(NOW)
-    assert fleet.next_due() is None
+    assert fleet.next_reevaluation() is None
 
 
 def test_an_event_reaches_the_pod_that_it_is_about() -> None:
-    fleet = two_servings()
+    fleet = make_two_servings()
     fleet.apply(change(event("p-llama")))
     assert fleet.flush(NOW) == {LLAMA}
     fleet.apply(change(event("r-qwen", "e2", kind="ReplicaSet", reason="FailedCreate")))
     assert fleet.flush(NOW) == {QWEN}
     fleet.apply(change(event("p-llama"), "DELETED"))
     assert fleet.flush(NOW) == {LLAMA}
-    assert llama(fleet).pods[0].events == ()
+    assert llama_view(fleet).pods[0].events == ()
 
 
 def test_a_scaler_is_shown_at_its_target() -> None:
-    fleet = two_servings()
+    fleet = make_two_servings()
     fleet.apply(change(autoscaler("llama", "keda-hpa-llama")))
     assert fleet.flush(NOW) == {LLAMA}
-    assert llama(fleet).scaler == "HPA 1-4"
+    assert llama_view(fleet).scaler == "HPA 1-4"
     fleet.apply(change(scaled_object("llama")))
     fleet.flush(NOW)
-    assert llama(fleet).scaler == "KEDA 1-10"
+    assert llama_view(fleet).scaler == "KEDA 1-10"
     fleet.apply(change(scaled_object("llama"), "DELETED"))
     fleet.apply(change(autoscaler("qwen", "keda-hpa-llama")))
     assert fleet.flush(NOW) == {LLAMA, QWEN}
-    assert llama(fleet).scaler == ""
+    assert llama_view(fleet).scaler == ""
 
 
 def test_a_service_and_a_route_reach_the_servings_that_they_lead_to() -> None:
-    fleet = two_servings()
+    fleet = make_two_servings()
     fleet.apply(change(service()))
     assert fleet.flush(NOW) == {LLAMA}
-    assert llama(fleet).endpoint.address == "http://llama.team-a.svc:80"
+    assert llama_view(fleet).endpoint.cluster_url == "http://llama.team-a.svc:80"
     fleet.apply(change(http_route(namespace="infra")))
     assert fleet.flush(NOW) == {LLAMA}
-    assert llama(fleet).endpoint.url == "https://ai.example/team-a/llama"
+    assert llama_view(fleet).endpoint.url == "https://ai.example/team-a/llama"
     fleet.apply(change(http_route(namespace="infra"), "DELETED"))
     fleet.apply(change(virtual_service("mesh", "llama.team-a.svc.cluster.local")))
     assert fleet.flush(NOW) == {LLAMA}
-    assert llama(fleet).endpoint.source == "VirtualService istio-system/mesh"
+    assert llama_view(fleet).endpoint.source == "VirtualService istio-system/mesh"
     fleet.apply(change(virtual_service("mesh", "qwen.team-a")))
     fleet.apply(change(ingress("in", "llama")))
     assert fleet.flush(NOW) == {LLAMA}, "nothing leads to qwen: it has no Service"
-    assert llama(fleet).endpoint.url == "http://in.example/llama"
+    assert llama_view(fleet).endpoint.url == "http://in.example/llama"
 
 
 def test_a_service_that_selects_others_than_before_changes_both() -> None:
-    fleet = two_servings(labels={"app": "chat"})
+    fleet = make_two_servings(labels={"app": "chat"})
     fleet.apply(change(service("api", {"app": "chat"})))
     assert fleet.flush(NOW) == {LLAMA, QWEN}, "selectors overlap"
     fleet.apply(change(service("api", {"servedeck.dev/serving": "qwen"})))
     assert fleet.flush(NOW) == {LLAMA}
-    assert llama(fleet).endpoint.address == ""
-    assert fleet.view(QWEN).endpoint.service == "api"  # type: ignore[union-attr]
+    assert llama_view(fleet).endpoint.cluster_url == ""
+    assert fleet.view(QWEN).endpoint.service_name == "api"  # type: ignore[union-attr]
 
 
 def test_a_deployment_whose_labels_change_finds_other_services() -> None:
-    fleet = two_servings(labels={"app": "chat"})
+    fleet = make_two_servings(labels={"app": "chat"})
     fleet.apply(change(service("api", {"app": "chat"})))
     fleet.apply(change(deployment(labels={"app": "code"})))
     fleet.flush(NOW)
-    assert llama(fleet).endpoint.service == ""
-    assert fleet.view(QWEN).endpoint.service == "api"  # type: ignore[union-attr]
+    assert llama_view(fleet).endpoint.service_name == ""
+    assert fleet.view(QWEN).endpoint.service_name == "api"  # type: ignore[union-attr]
 
 
 def test_the_platforms_host_stands_in_where_a_route_names_none() -> None:
-    fleet = fleet_of(deployment(), replicaset(), pod(), service(), http_route(host="*.example"))
-    assert llama(fleet).endpoint.url == ""
+    fleet = make_fleet(deployment(), replicaset(), pod(), service(), http_route(host="*.example"))
+    assert llama_view(fleet).endpoint.url == ""
     fleet.set_host("ai.example", "http")
     assert fleet.flush(NOW) == {LLAMA}
-    assert llama(fleet).endpoint.url == "http://ai.example/team-a/llama"
+    assert llama_view(fleet).endpoint.url == "http://ai.example/team-a/llama"
 
 
 def test_while_pods_are_being_listed_no_serving_is_shown() -> None:
     fleet = Fleet()
-    fleet.set_sight(Sight.WAITING, Sight.WAITING)
+    fleet.set_completeness(Completeness.PENDING, Completeness.PENDING)
     fleet.apply(change(deployment()))
     assert fleet.flush(NOW) == frozenset()
     assert fleet.views() == []
     fleet.apply(change(replicaset()))
     fleet.apply(change(pod()))
-    fleet.set_sight(Sight.CLEAR, Sight.WAITING)
+    fleet.set_completeness(Completeness.COMPLETE, Completeness.PENDING)
     assert fleet.flush(NOW) == {LLAMA}
-    assert llama(fleet).status is Status.READY
+    assert llama_view(fleet).status is Status.READY
 
 
 def test_where_pods_may_not_be_read_the_deployment_is_believed() -> None:
     fleet = Fleet()
-    fleet.set_sight(Sight.DENIED, Sight.DENIED)
-    fleet.apply(change(deployment(replicas=2, ready_replicas=1, replicas_=2)))
+    fleet.set_completeness(Completeness.FORBIDDEN, Completeness.FORBIDDEN)
+    fleet.apply(change(deployment(replicas=2, ready_replicas=1, status_replicas=2)))
     fleet.flush(NOW)
-    assert (llama(fleet).status, llama(fleet).ready) == (Status.DEGRADED, 1)
+    assert (llama_view(fleet).status, llama_view(fleet).ready) == (Status.DEGRADED, 1)
 
 
-def needs(fleet: Fleet) -> bool:
-    return fleet.needs_unlabelled
+def needs_unlabeled(fleet: Fleet) -> bool:
+    return fleet.needs_unlabeled
 
 
 def test_a_serving_without_the_label_waits_for_the_pods_without_it() -> None:
     fleet = Fleet()
-    fleet.set_sight(Sight.CLEAR, Sight.WAITING)
+    fleet.set_completeness(Completeness.COMPLETE, Completeness.PENDING)
     fleet.apply(change(deployment("qwen")))
-    assert not needs(fleet)
-    fleet.apply(change(deployment(labelled=False)))
-    assert needs(fleet)
+    assert not needs_unlabeled(fleet)
+    fleet.apply(change(deployment(labeled=False)))
+    assert needs_unlabeled(fleet)
     assert fleet.flush(NOW) == {QWEN}
-    fleet.apply(change(replicaset(), "ADDED", kind=UNLABELLED_REPLICASETS))
-    fleet.apply(change(pod(), "ADDED", kind=UNLABELLED_PODS))
-    fleet.set_sight(Sight.CLEAR, Sight.CLEAR)
+    fleet.apply(change(replicaset(), "ADDED", kind=UNLABELED_REPLICASETS))
+    fleet.apply(change(pod(), "ADDED", kind=UNLABELED_PODS))
+    fleet.set_completeness(Completeness.COMPLETE, Completeness.COMPLETE)
     assert LLAMA in fleet.flush(NOW)
-    assert llama(fleet).status is Status.READY
+    assert llama_view(fleet).status is Status.READY
     fleet.apply(change(deployment(), "DELETED"))
     fleet.flush(NOW)
-    assert not needs(fleet)
+    assert not needs_unlabeled(fleet)
 
 
 @pytest.mark.parametrize("gone_first", [False, True])
@@ -314,72 +316,74 @@ def test_a_serving_without_the_label_waits_for_the_pods_without_it() -> None:
 def test_a_pod_that_is_labelled_lately_moves_between_two_watches(
     gone_first: bool, late_news: bool
 ) -> None:
-    fleet = fleet_of(deployment(), replicaset())
-    fleet.apply(change(pod(status=PENDING), "ADDED", kind=UNLABELLED_PODS))
+    fleet = make_fleet(deployment(), replicaset())
+    fleet.apply(change(pod(status=PENDING_STATUS), "ADDED", kind=UNLABELED_PODS))
     moves = [
         change(pod(), "ADDED"),
-        change(pod(status=PENDING), "DELETED", kind=UNLABELLED_PODS),
+        change(pod(status=PENDING_STATUS), "DELETED", kind=UNLABELED_PODS),
     ]
     if late_news:
-        moves.insert(1, change(pod(status=PENDING), kind=UNLABELLED_PODS))
+        moves.insert(1, change(pod(status=PENDING_STATUS), kind=UNLABELED_PODS))
     for each in moves[::-1] if gone_first else moves:
         fleet.apply(each)
     if gone_first and late_news:
-        fleet.apply(change(pod(), "DELETED", kind=UNLABELLED_PODS))
+        fleet.apply(change(pod(), "DELETED", kind=UNLABELED_PODS))
     fleet.flush(NOW)
-    assert llama(fleet).status is Status.READY
+    assert llama_view(fleet).status is Status.READY
 
 
 def test_pods_from_before_the_label_are_asked_for_during_their_rollout() -> None:
-    fleet = fleet_of(
-        deployment(revision="2", replicas_=2, updated_replicas=1), replicaset(revision="2"), pod()
+    fleet = make_fleet(
+        deployment(revision="2", status_replicas=2, updated_replicas=1),
+        replicaset(revision="2"),
+        pod(),
     )
-    assert fleet.needs_unlabelled
-    fleet.apply(change(replicaset("r-1", revision="1"), "ADDED", kind=UNLABELLED_REPLICASETS))
+    assert fleet.needs_unlabeled
+    fleet.apply(change(replicaset("r-1", revision="1"), "ADDED", kind=UNLABELED_REPLICASETS))
     fleet.flush(NOW)
-    assert fleet.needs_unlabelled, "the older ReplicaSet is seen only while they are asked for"
-    fleet.apply(change(deployment(revision="2", replicas_=1, updated_replicas=1)))
-    fleet.apply(change(replicaset("r-1"), "DELETED", kind=UNLABELLED_REPLICASETS))
+    assert fleet.needs_unlabeled, "the older ReplicaSet is seen only while they are asked for"
+    fleet.apply(change(deployment(revision="2", status_replicas=1, updated_replicas=1)))
+    fleet.apply(change(replicaset("r-1"), "DELETED", kind=UNLABELED_REPLICASETS))
     fleet.flush(NOW)
-    assert not fleet.needs_unlabelled
+    assert not fleet.needs_unlabeled
 
 
 def test_an_ordinary_rollout_asks_for_nothing_more() -> None:
-    fleet = fleet_of(
-        deployment(revision="2", replicas_=2, updated_replicas=1),
+    fleet = make_fleet(
+        deployment(revision="2", status_replicas=2, updated_replicas=1),
         replicaset(),
         replicaset("r-2", revision="2"),
     )
-    assert not fleet.needs_unlabelled
+    assert not fleet.needs_unlabeled
 
 
 def test_a_flush_in_parts_comes_to_the_same() -> None:
-    fleet = two_servings()
-    fleet.apply(change(pod(status=PENDING)))
-    fleet.apply(change(pod("p-qwen", "r-qwen", PENDING)))
+    fleet = make_two_servings()
+    fleet.apply(change(pod(status=PENDING_STATUS)))
+    fleet.apply(change(pod("p-qwen", "r-qwen", PENDING_STATUS)))
     first, second = fleet.flush(NOW, limit=1), fleet.flush(NOW, limit=1)
     assert first | second == {LLAMA, QWEN} and not first & second
-    assert not fleet.pending
+    assert not fleet.has_pending
 
 
 def test_failing_pods_come_first_and_are_counted() -> None:
-    fleet = fleet_of(
+    fleet = make_fleet(
         deployment(replicas=3),
         replicaset(),
         pod("p1"),
         pod("p2", status=crashing_status()),
         pod("p3", status=ready_status(restarts=2)),
     )
-    view = llama(fleet)
+    view = llama_view(fleet)
     assert view.status is Status.DEGRADED
-    assert view.pods[0].uid == "p2" and view.pods[0].health is Health.ERROR
+    assert view.pods[0].uid == "p2" and view.pods[0].health is PodHealth.ERROR
     assert (view.failing, view.restarts, len(view.failing_pods)) == (1, 5, 1)
     container = view.pods[0].containers[0]
     assert (container.state, container.has_previous, container.restarts) == ("Waiting", True, 3)
 
 
 def test_broken_objects_without_names_or_uids_break_nothing() -> None:
-    fleet = two_servings()
+    fleet = make_two_servings()
     for record in [deployment(), replicaset(), pod(), event(""), service(), http_route()]:
         fleet.apply(change(type(record)()))
     fleet.flush(NOW)
@@ -389,30 +393,30 @@ def test_broken_objects_without_names_or_uids_break_nothing() -> None:
 def test_a_serving_that_no_rule_understands_hides_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    judge = status_rules.judge
+    evaluate = status_rules.evaluate
 
     def failing(deployment: Any, *rest: Any) -> Any:
         if deployment.metadata.name == "llama":
             raise TypeError("never seen before")
-        return judge(deployment, *rest)
+        return evaluate(deployment, *rest)
 
-    monkeypatch.setattr(status_rules, "judge", failing)
-    fleet = two_servings()
-    assert llama(fleet).reason == "Unreadable"
-    assert "TypeError: never seen before" in llama(fleet).message
+    monkeypatch.setattr(status_rules, "evaluate", failing)
+    fleet = make_two_servings()
+    assert llama_view(fleet).reason == "Unreadable"
+    assert "TypeError: never seen before" in llama_view(fleet).message
     assert fleet.view(QWEN).status is Status.READY  # type: ignore[union-attr]
-    monkeypatch.setattr(status_rules, "judge", judge)
+    monkeypatch.setattr(status_rules, "evaluate", evaluate)
     fleet.apply(change(pod()))
     assert fleet.flush(NOW) == {LLAMA}
-    assert llama(fleet).status is Status.READY
+    assert llama_view(fleet).status is Status.READY
 
 
 def test_views_share_what_did_not_change() -> None:
-    fleet = fleet_of(deployment(), replicaset(), pod("p1"), pod("p2"))
-    before = llama(fleet)
-    fleet.apply(change(pod("p2", status=PENDING)))
+    fleet = make_fleet(deployment(), replicaset(), pod("p1"), pod("p2"))
+    before = llama_view(fleet)
+    fleet.apply(change(pod("p2", status=PENDING_STATUS)))
     fleet.flush(NOW)
-    after = llama(fleet)
+    after = llama_view(fleet)
     old = {each.uid: each for each in before.pods}
     new = {each.uid: each for each in after.pods}
     assert new["p1"] is old["p1"]

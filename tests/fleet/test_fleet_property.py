@@ -9,13 +9,13 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from servedeck.cluster.watch.kinds import Kind
-from servedeck.cluster.watch.reflector import Change
-from servedeck.fleet.fleet import Fleet, Sight
-from servedeck.fleet.index import identity
-from servedeck.fleet.views import Key, ServingView
+from servedeck.cluster.watch.kinds import ResourceKind
+from servedeck.cluster.watch.reflector import RecordChange
+from servedeck.fleet.fleet import Completeness, Fleet
+from servedeck.fleet.index import record_uid
+from servedeck.fleet.views import NamespacedName, ServingView
 from servedeck.serving.objects.records import SERVING_LABEL
-from tests.fleet import make
+from tests.fleet import factories
 
 NAMES = ("llama", "qwen")
 DEPLOYMENT_UIDS = ("d-1", "d-2", "d-3")
@@ -25,58 +25,58 @@ names = st.sampled_from(NAMES)
 revisions = st.sampled_from(("1", "2"))
 
 
-class Sequences(RuleBasedStateMachine):
+class FleetStateMachine(RuleBasedStateMachine):
     """Each rule is one change as a reflector reports it; `world` is what the lists would say."""
 
     @initialize(seed=st.integers(0, 1 << 30))
-    def begin(self, seed: int) -> None:
+    def set_up_fleet(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.fleet = Fleet()
-        self.sight = (Sight.CLEAR, Sight.CLEAR)
+        self.completeness = (Completeness.COMPLETE, Completeness.COMPLETE)
         self.host = ""
-        self.now = make.START
-        self.world: dict[tuple[Kind, str], Any] = {}
-        self.shown: dict[Key, ServingView] = {}
+        self.now = factories.START
+        self.live_records: dict[tuple[ResourceKind, str], Any] = {}
+        self.published_views: dict[NamespacedName, ServingView] = {}
 
-    def put(self, record: Any, kind: Kind | None = None) -> None:
-        kind = kind or make.KIND_OF[type(record)]
-        place = (kind, identity(record))
-        known = place in self.world
-        self.world[place] = record
-        self.fleet.apply(Change(kind, "MODIFIED" if known else "ADDED", record))
+    def put_record(self, record: Any, kind: ResourceKind | None = None) -> None:
+        kind = kind or factories.KIND_BY_RECORD[type(record)]
+        place = (kind, record_uid(record))
+        known = place in self.live_records
+        self.live_records[place] = record
+        self.fleet.apply(RecordChange(kind, "MODIFIED" if known else "ADDED", record))
 
     @rule(
         name=names,
         uid=st.sampled_from(DEPLOYMENT_UIDS),
         revision=revisions,
         replicas=st.integers(0, 3),
-        labelled=st.booleans(),
+        labeled=st.booleans(),
         app=st.sampled_from(("", "chat", "code")),
         ready=st.integers(0, 3),
     )
-    def deploy(
+    def put_deployment(
         self,
         name: str,
         uid: str,
         revision: str,
         replicas: int,
-        labelled: bool,
+        labeled: bool,
         app: str,
         ready: int,
     ) -> None:
         # A uid is of one name for ever; which is younger is its number.
         uid = f"{uid}-{name}"
-        self.put(
-            make.deployment(
+        self.put_record(
+            factories.deployment(
                 name,
                 uid,
                 revision=revision,
                 replicas=replicas,
-                labelled=labelled,
+                labeled=labeled,
                 labels={"app": app} if app else {},
-                created=make.START + timedelta(seconds=int(uid[2])),
+                created=factories.START + timedelta(seconds=int(uid[2])),
                 ready_replicas=ready,
-                replicas_=ready,
+                status_replicas=ready,
                 updated_replicas=ready // 2,
             )
         )
@@ -86,36 +86,40 @@ class Sequences(RuleBasedStateMachine):
         owner=st.sampled_from(("", *DEPLOYMENT_UIDS)),
         name=names,
         revision=revisions,
-        labelled=st.booleans(),
+        labeled=st.booleans(),
     )
-    def replicate(self, uid: str, owner: str, name: str, revision: str, labelled: bool) -> None:
-        record = make.replicaset(uid, f"{owner}-{name}" if owner else "", revision=revision)
-        self.put(record, None if labelled else make.UNLABELLED_REPLICASETS)
+    def put_replicaset(self, uid: str, owner: str, name: str, revision: str, labeled: bool) -> None:
+        record = factories.replicaset(uid, f"{owner}-{name}" if owner else "", revision=revision)
+        self.put_record(record, None if labeled else factories.UNLABELED_REPLICASETS)
 
     @rule(
         uid=st.sampled_from(POD_UIDS),
         owner=st.sampled_from(("", *REPLICASET_UIDS)),
         state=st.sampled_from(("ready", "restarted", "crashing", "running", "pending")),
-        labelled=st.booleans(),
+        labeled=st.booleans(),
     )
-    def run(self, uid: str, owner: str, state: str, labelled: bool) -> None:
+    def put_pod(self, uid: str, owner: str, state: str, labeled: bool) -> None:
         status = {
-            "ready": make.ready_status(),
-            "restarted": make.ready_status(1, self.now),
-            "crashing": make.crashing_status(self.now),
-            "running": make.crashing_status(self.now, waiting=False),
-            "pending": make.PENDING,
+            "ready": factories.ready_status(),
+            "restarted": factories.ready_status(1, self.now),
+            "crashing": factories.crashing_status(self.now),
+            "running": factories.crashing_status(self.now, waiting=False),
+            "pending": factories.PENDING_STATUS,
         }[state]
-        self.put(make.pod(uid, owner, status), None if labelled else make.UNLABELLED_PODS)
+        self.put_record(
+            factories.pod(uid, owner, status), None if labeled else factories.UNLABELED_PODS
+        )
 
     @rule(
         uid=st.sampled_from(("e-1", "e-2", "e-3")),
         about=st.sampled_from((*POD_UIDS, *REPLICASET_UIDS, "d-1-llama", "")),
         reason=st.sampled_from(("BackOff", "FailedMount", "Unhealthy")),
     )
-    def happen(self, uid: str, about: str, reason: str) -> None:
+    def put_event(self, uid: str, about: str, reason: str) -> None:
         kind = {"p": "Pod", "r": "ReplicaSet"}.get(about[:1], "Deployment")
-        self.put(make.event(about, uid, kind=kind, reason=reason, last_timestamp=self.now))
+        self.put_record(
+            factories.event(about, uid, kind=kind, reason=reason, last_timestamp=self.now)
+        )
 
     @rule(
         name=st.sampled_from((*NAMES, "api")),
@@ -130,8 +134,8 @@ class Sequences(RuleBasedStateMachine):
         ),
         uid=st.sampled_from(("s-1", "s-2")),
     )
-    def serve(self, name: str, selector: dict[str, str], uid: str) -> None:
-        self.put(make.service(name, selector, f"{uid}-{name}"))
+    def put_service(self, name: str, selector: dict[str, str], uid: str) -> None:
+        self.put_record(factories.service(name, selector, f"{uid}-{name}"))
 
     @rule(
         name=st.sampled_from(("x", "y")),
@@ -139,76 +143,86 @@ class Sequences(RuleBasedStateMachine):
         kind=st.sampled_from(("http", "istio", "ingress")),
         host=st.sampled_from(("ai.example", "*.example")),
     )
-    def route(self, name: str, to: str, kind: str, host: str) -> None:
+    def put_route(self, name: str, to: str, kind: str, host: str) -> None:
         match kind:
             case "http":
-                self.put(make.http_route(name, to, namespace="infra", host=host))
+                self.put_record(factories.http_route(name, to, namespace="infra", host=host))
             case "istio":
-                self.put(make.virtual_service(name, f"{to}.team-a"))
+                self.put_record(factories.virtual_service(name, f"{to}.team-a"))
             case _:
-                self.put(make.ingress(name, to))
+                self.put_record(factories.ingress(name, to))
 
     @rule(name=names, keda=st.booleans(), most=st.integers(1, 3))
-    def scale(self, name: str, keda: bool, most: int) -> None:
-        self.put(make.scaled_object(name, most) if keda else make.autoscaler(name, f"of-{most}"))
+    def put_scaler(self, name: str, keda: bool, most: int) -> None:
+        self.put_record(
+            factories.scaled_object(name, most)
+            if keda
+            else factories.autoscaler(name, f"of-{most}")
+        )
 
     @rule(data=st.data())
-    def delete(self, data: st.DataObject) -> None:
-        if self.world:
-            places = sorted(self.world, key=lambda place: (place[0].path(None), place[1]))
+    def delete_record(self, data: st.DataObject) -> None:
+        if self.live_records:
+            places = sorted(
+                self.live_records, key=lambda place: (place[0].list_path(None), place[1])
+            )
             place = data.draw(st.sampled_from(places))
-            self.fleet.apply(Change(place[0], "DELETED", self.world.pop(place)))
+            self.fleet.apply(RecordChange(place[0], "DELETED", self.live_records.pop(place)))
 
     @rule()
     def relist(self) -> None:
-        for (kind, _), record in self.shuffled():
-            self.fleet.apply(Change(kind, "MODIFIED", record))
+        for (kind, _), record in self.shuffled_records():
+            self.fleet.apply(RecordChange(kind, "MODIFIED", record))
 
     @rule(minutes=st.integers(1, 12))
-    def wait(self, minutes: int) -> None:
+    def advance_time(self, minutes: int) -> None:
         self.now += timedelta(minutes=minutes)
 
     @rule(
-        labelled=st.sampled_from((Sight.CLEAR, Sight.DENIED)),
-        unlabelled=st.sampled_from((Sight.CLEAR, Sight.DENIED)),
+        labeled=st.sampled_from((Completeness.COMPLETE, Completeness.FORBIDDEN)),
+        unlabeled=st.sampled_from((Completeness.COMPLETE, Completeness.FORBIDDEN)),
         host=st.sampled_from(("", "platform.example")),
     )
-    def learn(self, labelled: Sight, unlabelled: Sight, host: str) -> None:
-        self.sight, self.host = (labelled, unlabelled), host
-        self.fleet.set_sight(*self.sight)
+    def change_completeness(
+        self, labeled: Completeness, unlabeled: Completeness, host: str
+    ) -> None:
+        self.completeness, self.host = (labeled, unlabeled), host
+        self.fleet.set_completeness(*self.completeness)
         self.fleet.set_host(host, "https")
 
     @rule(limit=st.integers(0, 2))
-    def flush_a_part(self, limit: int) -> None:
-        self.note(self.fleet.flush(self.now, limit))
+    def flush_some(self, limit: int) -> None:
+        self.record_changes(self.fleet.flush(self.now, limit))
 
-    def note(self, changed: frozenset[Key]) -> None:
+    def record_changes(self, changed: frozenset[NamespacedName]) -> None:
         views = {view.key: view for view in self.fleet.views()}
         differ = {
-            key for key in views.keys() | self.shown.keys() if views.get(key) != self.shown.get(key)
+            key
+            for key in views.keys() | self.published_views.keys()
+            if views.get(key) != self.published_views.get(key)
         }
         assert changed == differ
-        self.shown = views
+        self.published_views = views
 
-    def shuffled(self) -> list[tuple[tuple[Kind, str], Any]]:
-        items = list(self.world.items())
+    def shuffled_records(self) -> list[tuple[tuple[ResourceKind, str], Any]]:
+        items = list(self.live_records.items())
         self.random.shuffle(items)
         return items
 
     @invariant()
-    def equals_a_fleet_built_anew(self) -> None:
+    def equals_rebuilt_fleet(self) -> None:
         if self.random.random() < 0.5:
             return  # let changes pile up between two flushes
-        self.note(self.fleet.flush(self.now))
-        assert not self.fleet.pending
+        self.record_changes(self.fleet.flush(self.now))
+        assert not self.fleet.has_pending
         fresh = Fleet(self.host)
-        fresh.set_sight(*self.sight)
-        for (kind, _), record in self.shuffled():
-            fresh.apply(Change(kind, "ADDED", record))
+        fresh.set_completeness(*self.completeness)
+        for (kind, _), record in self.shuffled_records():
+            fresh.apply(RecordChange(kind, "ADDED", record))
         fresh.flush(self.now)
-        assert self.shown == {view.key: view for view in fresh.views()}
-        assert self.fleet.needs_unlabelled == fresh.needs_unlabelled
-        assert self.fleet.next_due() == fresh.next_due()
+        assert self.published_views == {view.key: view for view in fresh.views()}
+        assert self.fleet.needs_unlabeled == fresh.needs_unlabeled
+        assert self.fleet.next_reevaluation() == fresh.next_reevaluation()
 
 
-TestSequences = Sequences.TestCase
+TestFleetStateMachine = FleetStateMachine.TestCase

@@ -7,17 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servedeck.fleet.query import (
-    COLUMNS,
+    SORT_COLUMNS,
     QueryError,
-    counts,
-    parse,
-    parse_selector,
-    sort,
-    toggled_status,
+    count_by_status,
+    parse_label_selector,
+    parse_query,
+    sort_views,
+    toggle_status,
 )
 from servedeck.fleet.views import ServingView
 from servedeck.serving.status.status import Status
-from tests.fleet.make import pod_view, serving_view
+from tests.fleet.factories import pod_view, serving_view
 
 LLAMA = serving_view(
     "team-a/llama",
@@ -40,11 +40,11 @@ QWEN = serving_view(
 )
 EXAONE = serving_view("team-ab/exaone", status=Status.PENDING, template="furiosa-llm")
 IDLE = serving_view("lab/idle", status=Status.SCALED_DOWN, labels={"app": "chat"})
-ALL = [LLAMA, QWEN, EXAONE, IDLE]
+ALL_VIEWS = [LLAMA, QWEN, EXAONE, IDLE]
 
 
-def names(text: str) -> str:
-    return " ".join(view.key.name for view in parse(text).filter(ALL))
+def matching_names(text: str) -> str:
+    return " ".join(view.key.name for view in parse_query(text).filter(ALL_VIEWS))
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def names(text: str) -> str:
     ],
 )
 def test_a_filter_shows(text: str, shown: str) -> None:
-    assert names(text) == shown
+    assert matching_names(text) == shown
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_a_filter_shows(text: str, shown: str) -> None:
 )
 def test_a_text_that_is_no_filter_says_what_to_type(text: str, sentence: str) -> None:
     with pytest.raises(QueryError) as caught:
-        parse(text)
+        parse_query(text)
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -149,7 +149,7 @@ def test_a_text_that_is_no_filter_says_what_to_type(text: str, sentence: str) ->
 def test_a_status_is_put_into_a_filter_and_taken_out_again(
     text: str, status: Status | None, after: str
 ) -> None:
-    assert toggled_status(text, status) == after
+    assert toggle_status(text, status) == after
 
 
 def test_the_text_that_is_searched_is_made_once_for_a_view() -> None:
@@ -159,44 +159,46 @@ def test_the_text_that_is_searched_is_made_once_for_a_view() -> None:
 
 
 def test_a_selector_that_stands_alone_may_not_be_followed_by_words() -> None:
-    assert names("-l app in chat") == ""
+    assert matching_names("-l app in chat") == ""
     with pytest.raises(QueryError, match="goes on after its end at 'in chat'"):
-        parse_selector("app in chat")
+        parse_label_selector("app in chat")
 
 
 @given(st.text(max_size=40))
 def test_any_text_is_a_filter_or_a_sentence(text: str) -> None:
     try:
-        query = parse(text)
+        query = parse_query(text)
     except QueryError as error:
         assert str(error).endswith((".", ")"))
     else:
-        query.filter(ALL)
+        query.filter(ALL_VIEWS)
 
 
-def order(column: str = "", reverse: bool = False, views: list[ServingView] = ALL) -> str:
-    return " ".join(view.key.name for view in sort(views, column, reverse))
+def sorted_names(
+    column: str = "", reverse: bool = False, views: list[ServingView] = ALL_VIEWS
+) -> str:
+    return " ".join(view.key.name for view in sort_views(views, column, reverse))
 
 
 def test_what_fails_comes_first_by_default_whatever_order_it_came_in() -> None:
-    assert order() == "llama exaone qwen idle"
-    assert order(views=ALL[::-1]) == "llama exaone qwen idle"
+    assert sorted_names() == "llama exaone qwen idle"
+    assert sorted_names(views=ALL_VIEWS[::-1]) == "llama exaone qwen idle"
 
 
-def test_equal_values_are_ordered_by_project_and_name_both_ways() -> None:
+def test_equal_values_are_ordered_by_namespace_and_name_both_ways() -> None:
     views = [serving_view(f"{ns}/{name}") for ns in "ba" for name in ("y", "x")]
     for reverse in (False, True):
-        keys = [str(view.key) for view in sort(views, "template", reverse)]
+        keys = [str(view.key) for view in sort_views(views, "template", reverse)]
         assert keys == ["a/x", "a/y", "b/x", "b/y"]
 
 
 def test_every_column_sorts_both_ways() -> None:
-    for column in COLUMNS:
-        there, back = sort(ALL, column), sort(ALL, column, reverse=True)
-        assert sorted(map(id, there)) == sorted(map(id, back)) == sorted(map(id, ALL))
-    assert order("name") == "exaone idle llama qwen"
-    assert order("name", reverse=True) == "qwen llama idle exaone"
-    assert order("project") == "idle llama exaone qwen"
+    for column in SORT_COLUMNS:
+        there, back = sort_views(ALL_VIEWS, column), sort_views(ALL_VIEWS, column, reverse=True)
+        assert sorted(map(id, there)) == sorted(map(id, back)) == sorted(map(id, ALL_VIEWS))
+    assert sorted_names("name") == "exaone idle llama qwen"
+    assert sorted_names("name", reverse=True) == "qwen llama idle exaone"
+    assert sorted_names("namespace") == "idle llama exaone qwen"
 
 
 def test_age_sorts_the_youngest_first_and_the_unknown_last() -> None:
@@ -204,7 +206,7 @@ def test_age_sorts_the_youngest_first_and_the_unknown_last() -> None:
     old = serving_view("a/old", created=now - timedelta(days=9))
     young = serving_view("a/young", created=now)
     unknown = serving_view("a/unknown", created=None)
-    assert order("age", views=[unknown, old, young]) == "young old unknown"
+    assert sorted_names("age", views=[unknown, old, young]) == "young old unknown"
 
 
 def test_ready_sorts_by_share_and_scaled_down_last() -> None:
@@ -213,11 +215,11 @@ def test_ready_sorts_by_share_and_scaled_down_last() -> None:
         for name, ready in (("none", 0), ("half", 1), ("full", 2))
     )
     down = serving_view("a/down", ready=0, desired=0)
-    assert order("ready", views=[down, full, half, none]) == "none half full down"
+    assert sorted_names("ready", views=[down, full, half, none]) == "none half full down"
 
 
 def test_counts_name_every_status_in_order() -> None:
-    counted = counts(ALL)
+    counted = count_by_status(ALL_VIEWS)
     assert list(counted) == list(Status)
     assert counted[Status.ERROR] == counted[Status.SCALED_DOWN] == 1
     assert counted[Status.DEGRADED] == 0

@@ -7,10 +7,10 @@ import msgspec
 import pytest
 
 from servedeck.serving import capacity
-from servedeck.serving.capacity import RequestingPod, Scarce
+from servedeck.serving.capacity import InsufficientResource, PodRequests
 from servedeck.serving.objects import manifests
 from servedeck.serving.objects.records import Node, Taint
-from tests.serving.spec.test_validation import vllm
+from tests.serving.spec.test_validation import vllm_spec
 
 GPU = "nvidia.com/gpu"
 
@@ -31,7 +31,7 @@ def node(name: str, gpus: int = 0, *, cpu: str = "16", memory: str = "64Gi", **s
     )
 
 
-def pod(node_name: str, phase: str = "Running", **requests: str) -> RequestingPod:
+def requesting_pod(node_name: str, phase: str = "Running", **requests: str) -> PodRequests:
     gpus = {GPU: requests.pop("gpus")} if "gpus" in requests else {}
     return msgspec.convert(
         {
@@ -42,26 +42,30 @@ def pod(node_name: str, phase: str = "Running", **requests: str) -> RequestingPo
             },
             "status": {"phase": phase},
         },
-        RequestingPod,
+        PodRequests,
     )
 
 
-def fit(replicas: int, nodes: list[Node], pods: list[RequestingPod], **changes: Any) -> str:
-    asked, tolerations = capacity.pod_requests(manifests.build(vllm(cpu="1", **changes))[0])
-    rooms = capacity.rooms(nodes, pods)
-    return capacity.fit(asked, replicas, rooms, tolerations).sentence
+def scheduling_summary(
+    replicas: int, nodes: list[Node], pods: list[PodRequests], **changes: Any
+) -> str:
+    asked, tolerations = capacity.scheduling_requirements(
+        manifests.build_manifests(vllm_spec(cpu="1", **changes))[0]
+    )
+    rooms = capacity.node_capacities(nodes, pods)
+    return capacity.simulate_scheduling(asked, replicas, rooms, tolerations).summary
 
 
 def test_what_is_free_is_what_is_allocatable_less_the_requests_of_bound_pods() -> None:
     pods = [
-        pod("a", gpus="2", cpu="500m"),
-        pod("a", gpus="1"),
-        pod("a", "Succeeded", gpus="1"),
-        pod("a", "Failed", gpus="1"),
-        pod("", "Pending", gpus="1"),
-        pod("b", gpus="9"),
+        requesting_pod("a", gpus="2", cpu="500m"),
+        requesting_pod("a", gpus="1"),
+        requesting_pod("a", "Succeeded", gpus="1"),
+        requesting_pod("a", "Failed", gpus="1"),
+        requesting_pod("", "Pending", gpus="1"),
+        requesting_pod("b", gpus="9"),
     ]
-    a, b = capacity.rooms([node("a", 4), node("b", 4)], pods)
+    a, b = capacity.node_capacities([node("a", 4), node("b", 4)], pods)
     assert a.free[GPU] == 1
     assert a.free["cpu"] == Fraction("15.5")
     assert a.free["pods"] == 108
@@ -72,23 +76,27 @@ def test_the_supply_of_each_accelerator() -> None:
     mig = node("c")
     mig.status.allocatable["nvidia.com/mig-1g.5gb"] = 7
     nodes = [node("a", 4), node("b", 8), mig, node("d", 2, unschedulable=True)]
-    gpu, slices = capacity.supplies(capacity.rooms(nodes, [pod("a", gpus="3")]))
+    gpu, slices = capacity.accelerator_capacities(
+        capacity.node_capacities(nodes, [requesting_pod("a", gpus="3")])
+    )
     assert (gpu.name, gpu.resource, gpu.total, gpu.free) == ("NVIDIA GPU", GPU, 14, 9)
     assert gpu.nodes == (("b", 8, 8), ("a", 1, 4), ("d", 0, 2))
-    assert gpu.sentence == "NVIDIA GPU: 9 of 14 free (b 8, a 1)."
+    assert gpu.summary == "NVIDIA GPU: 9 of 14 free (b 8, a 1)."
     assert (slices.name, slices.free) == ("NVIDIA MIG 1g.5gb", 7)
 
 
 def test_the_sentence_says_which_replica_stays_pending() -> None:
     nodes = [node(f"gpu-{at}", 1) for at in range(2)] + [node(f"cpu-{at}") for at in range(4)]
-    assert fit(3, nodes, []) == (
+    assert scheduling_summary(3, nodes, []) == (
         "2 of 6 nodes have room for 1 NVIDIA GPU, 1 CPU, 16Gi memory now (4 without NVIDIA GPU); "
         "the first 2 replicas fit, the third will stay Pending."
     )
-    assert fit(2, nodes, []).endswith("all 2 replicas fit.")
-    assert fit(1, nodes, []).endswith("the replica fits.")
-    assert fit(5, nodes, []).endswith("the third and those after it will stay Pending.")
-    assert fit(0, nodes, []).endswith("no replica is asked for.")
+    assert scheduling_summary(2, nodes, []).endswith("all 2 replicas fit.")
+    assert scheduling_summary(1, nodes, []).endswith("the replica fits.")
+    assert scheduling_summary(5, nodes, []).endswith(
+        "the third and those after it will stay Pending."
+    )
+    assert scheduling_summary(0, nodes, []).endswith("no replica is asked for.")
 
 
 def test_the_reasons_of_the_nodes_add_up() -> None:
@@ -98,7 +106,7 @@ def test_the_reasons_of_the_nodes_add_up() -> None:
         node("own", 1, taints=[{"key": "own", "effect": "NoSchedule"}]),
         node("small", 1, memory="8Gi"),
     ]
-    sentence = fit(1, [*odd, node("a", 1), node("b"), node("c")], [])
+    sentence = scheduling_summary(1, [*odd, node("a", 1), node("b"), node("c")], [])
     assert sentence.startswith("1 of 7 nodes has room")
     assert "(2 without NVIDIA GPU, 1 cordoned, 1 not ready and 2 more)" in sentence
 
@@ -111,17 +119,17 @@ def test_the_reasons_of_the_nodes_add_up() -> None:
         (node("a", 1, ready="Unknown"), [], "1 not ready"),
         (node("a", 1, taints=[{"key": "own", "effect": "NoSchedule"}]), [], "1 tainted own"),
         (node("a"), [], "1 without NVIDIA GPU"),
-        (node("a", 1), [pod("a", gpus="1")], "1 without enough free NVIDIA GPU"),
+        (node("a", 1), [requesting_pod("a", gpus="1")], "1 without enough free NVIDIA GPU"),
         (node("a", 1, memory="8Gi"), [], "1 too small in memory"),
-        (node("a", 1), [pod("a", memory="50Gi")], "1 without enough free memory"),
-        (node("a", 1), [pod("a", cpu="15500m")], "1 without enough free CPU"),
-        (node("a", 1), [pod("a")] * 110, "1 without room for another Pod"),
+        (node("a", 1), [requesting_pod("a", memory="50Gi")], "1 without enough free memory"),
+        (node("a", 1), [requesting_pod("a", cpu="15500m")], "1 without enough free CPU"),
+        (node("a", 1), [requesting_pod("a")] * 110, "1 without room for another Pod"),
     ],
 )
 def test_why_a_node_cannot_host_a_replica(
-    where: Node, pods: list[RequestingPod], reason: str
+    where: Node, pods: list[PodRequests], reason: str
 ) -> None:
-    assert fit(1, [where], pods) == (
+    assert scheduling_summary(1, [where], pods) == (
         f"0 of 1 node has room for 1 NVIDIA GPU, 1 CPU, 16Gi memory now ({reason}); "
         "the replica will stay Pending."
     )
@@ -129,7 +137,7 @@ def test_why_a_node_cannot_host_a_replica(
 
 def test_the_taint_of_the_accelerator_is_tolerated_and_a_soft_one_counts_for_nothing() -> None:
     taints = [{"key": GPU, "effect": "NoSchedule"}, {"key": "x", "effect": "PreferNoSchedule"}]
-    assert "the replica fits" in fit(1, [node("a", 1, taints=taints)], [])
+    assert "the replica fits" in scheduling_summary(1, [node("a", 1, taints=taints)], [])
 
 
 @pytest.mark.parametrize(
@@ -149,19 +157,25 @@ def test_the_node_that_comes_nearest_to_what_is_asked_for(
     scarce: list[tuple[str, int, int]], sentence: str
 ) -> None:
     nodes = [node("a", 8), node("b", 8), node("closed", 8, unschedulable=True), node("cpu-1")]
-    pods = [pod("a", gpus="8", memory="20Gi"), pod("b", gpus="7", memory="14Gi")]
-    pods.append(pod("cpu-1", memory="40Gi"))
-    asked = [Scarce(key, Fraction(amount), count) for key, amount, count in scarce]
-    assert capacity.nearest(capacity.rooms(nodes, pods), asked) == sentence
+    pods = [
+        requesting_pod("a", gpus="8", memory="20Gi"),
+        requesting_pod("b", gpus="7", memory="14Gi"),
+    ]
+    pods.append(requesting_pod("cpu-1", memory="40Gi"))
+    asked = [InsufficientResource(key, Fraction(amount), count) for key, amount, count in scarce]
+    assert capacity.describe_closest_nodes(capacity.node_capacities(nodes, pods), asked) == sentence
 
 
 def test_all_accelerators_in_use() -> None:
-    rooms = capacity.rooms([node("a", 8), node("b")], [pod("a", gpus="8")])
-    assert capacity.nearest(rooms, [Scarce(GPU, Fraction(4), 2)]) == "No node has NVIDIA GPU free."
+    rooms = capacity.node_capacities([node("a", 8), node("b")], [requesting_pod("a", gpus="8")])
+    assert (
+        capacity.describe_closest_nodes(rooms, [InsufficientResource(GPU, Fraction(4), 2)])
+        == "No node has NVIDIA GPU free."
+    )
 
 
 def test_no_nodes() -> None:
-    assert fit(1, [], []) == "The cluster has no nodes, so no replica can start."
+    assert scheduling_summary(1, [], []) == "The cluster has no nodes, so no replica can start."
 
 
 def test_init_containers_sidecars_and_overhead_are_counted_as_the_scheduler_does() -> None:
@@ -177,9 +191,9 @@ def test_init_containers_sidecars_and_overhead_are_counted_as_the_scheduler_does
                 "overhead": {"cpu": "100m"},
             }
         },
-        RequestingPod,
+        PodRequests,
     )
-    assert capacity.requests_of(one) == {"cpu": Fraction("3.6")}
+    assert capacity.pod_requests(one) == {"cpu": Fraction("3.6")}
 
 
 @pytest.mark.parametrize(
@@ -199,6 +213,8 @@ def test_tolerations(toleration: dict[str, str], yes: bool) -> None:
 
 
 def test_odd_quantities_of_others_count_for_nothing() -> None:
-    (room,) = capacity.rooms([node("a", 1, cpu="lots")], [pod("a", cpu="x", gpus="y")])
+    (room,) = capacity.node_capacities(
+        [node("a", 1, cpu="lots")], [requesting_pod("a", cpu="x", gpus="y")]
+    )
     assert room.free[GPU] == 1
     assert "cpu" not in room.free

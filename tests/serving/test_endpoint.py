@@ -8,8 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servedeck.serving.client_examples import curl, example_path, paths, port_forward
-from servedeck.serving.endpoint import Endpoint, resolve
+from servedeck.serving.client_examples import (
+    api_paths,
+    curl_command,
+    port_forward_command,
+    primary_api_path,
+)
+from servedeck.serving.endpoint import Endpoint, resolve_endpoint
 from servedeck.serving.objects.records import (
     Deployment,
     HTTPRoute,
@@ -17,11 +22,11 @@ from servedeck.serving.objects.records import (
     Service,
     VirtualService,
 )
-from tests.serving.build import (
+from tests.serving.factories import (
     deployment,
     http_route,
+    http_route_rule,
     ingress,
-    rule,
     service,
     virtual_service,
 )
@@ -32,14 +37,14 @@ LLAMA = deployment(
 URL = "https://ai.example.com/team-a/llama"
 
 
-def endpoint(
+def resolve(
     *objects: HTTPRoute | VirtualService | Ingress,
     services: Sequence[Service] | None = None,
     host: str = "",
-    of: Deployment = LLAMA,
+    target: Deployment = LLAMA,
 ) -> Endpoint:
-    return resolve(
-        of,
+    return resolve_endpoint(
+        target,
         [service()] if services is None else services,
         [each for each in objects if isinstance(each, HTTPRoute)],
         [each for each in objects if isinstance(each, VirtualService)],
@@ -49,15 +54,15 @@ def endpoint(
 
 
 def test_an_http_route() -> None:
-    assert endpoint(http_route(rule())) == Endpoint(
+    assert resolve(http_route(http_route_rule())) == Endpoint(
         url=URL,
         source="HTTPRoute team-a/llama",
-        problem="",
-        address="http://llama.team-a.svc:80",
-        service="llama",
+        issue="",
+        cluster_url="http://llama.team-a.svc:80",
+        service_name="llama",
         port=80,
         model="m",
-        forward="kubectl port-forward -n team-a service/llama 8080:80",
+        port_forward_command="kubectl port-forward -n team-a service/llama 8080:80",
     )
 
 
@@ -70,7 +75,7 @@ def test_an_http_route() -> None:
     ],
 )
 def test_a_virtual_service(matches: tuple[dict[str, object], ...], url: str) -> None:
-    found = endpoint(virtual_service(*matches))
+    found = resolve(virtual_service(*matches))
     assert (found.url, found.source) == (url, "VirtualService team-a/llama")
 
 
@@ -90,69 +95,70 @@ def test_a_virtual_service(matches: tuple[dict[str, object], ...], url: str) -> 
 def test_a_virtual_service_names_its_service_in_many_ways(
     host: str, namespace: str, leads: bool
 ) -> None:
-    found = endpoint(virtual_service(host=host, namespace=namespace))
+    found = resolve(virtual_service(host=host, namespace=namespace))
     assert bool(found.url) == leads
 
 
 @pytest.mark.parametrize("gateways", [(), ("mesh",)])
 def test_a_virtual_service_of_the_mesh_says_that_it_is_inside(gateways: tuple[str, ...]) -> None:
-    found = endpoint(virtual_service(gateways=gateways))
-    assert "inside the mesh only" in found.problem
+    found = resolve(virtual_service(gateways=gateways))
+    assert "inside the mesh only" in found.issue
 
 
 def test_an_ingress() -> None:
-    found = endpoint(ingress())
+    found = resolve(ingress())
     assert (found.url, found.source) == (URL, "Ingress team-a/llama")
-    assert endpoint(ingress(tls=())).url == "http://ai.example.com/team-a/llama"
-    assert endpoint(ingress(tls=({"hosts": ["*.example.com"]},))).url == URL
-    assert (
-        endpoint(ingress("/team-a/llama(/|$)(.*)", path_type="ImplementationSpecific")).url == URL
-    )
+    assert resolve(ingress(tls=())).url == "http://ai.example.com/team-a/llama"
+    assert resolve(ingress(tls=({"hosts": ["*.example.com"]},))).url == URL
+    assert resolve(ingress("/team-a/llama(/|$)(.*)", path_type="ImplementationSpecific")).url == URL
 
 
 def test_an_ingress_may_name_the_port() -> None:
     ports = ({"name": "metrics", "port": 9000}, {"name": "api", "port": 8000})
-    found = endpoint(ingress(port={"name": "api"}), services=[service(ports=ports)])
-    assert found.address == "http://llama.team-a.svc:8000"
+    found = resolve(ingress(port={"name": "api"}), services=[service(ports=ports)])
+    assert found.cluster_url == "http://llama.team-a.svc:8000"
 
 
 def test_the_kinds_are_tried_in_order_but_one_that_works_comes_first() -> None:
-    everything = (ingress(), virtual_service(), http_route(rule()))
-    assert endpoint(*everything).source == "HTTPRoute team-a/llama"
-    assert endpoint(*everything[:2]).source == "VirtualService team-a/llama"
-    refused = http_route(rule(), status={})
-    assert endpoint(ingress(), refused).source == "Ingress team-a/llama"
+    everything = (ingress(), virtual_service(), http_route(http_route_rule()))
+    assert resolve(*everything).source == "HTTPRoute team-a/llama"
+    assert resolve(*everything[:2]).source == "VirtualService team-a/llama"
+    refused = http_route(http_route_rule(), status={})
+    assert resolve(ingress(), refused).source == "Ingress team-a/llama"
 
 
 def test_of_several_routes_the_plain_one_with_the_usual_path_is_shown() -> None:
     header = ({"name": "x-async", "value": "true"},)
     several = http_route(
-        rule("/team-a/llama", headers=header),
-        rule("/v2"),
-        rule(),
-        rule("/a"),
-        rule(backend="other"),
+        http_route_rule("/team-a/llama", headers=header),
+        http_route_rule("/v2"),
+        http_route_rule(),
+        http_route_rule("/a"),
+        http_route_rule(backend="other"),
     )
-    assert endpoint(several).url == URL
-    conditional = http_route(rule(headers=header), rule("/v2"))
-    assert endpoint(conditional).url == "https://ai.example.com/v2"
-    assert endpoint(http_route(rule("/models/llama/"))).url == "https://ai.example.com/models/llama"
-    assert endpoint(http_route(rule("/"))).url == "https://ai.example.com"
+    assert resolve(several).url == URL
+    conditional = http_route(http_route_rule(headers=header), http_route_rule("/v2"))
+    assert resolve(conditional).url == "https://ai.example.com/v2"
     assert (
-        endpoint(http_route({"backendRefs": [{"name": "llama"}]})).url == "https://ai.example.com"
+        resolve(http_route(http_route_rule("/models/llama/"))).url
+        == "https://ai.example.com/models/llama"
     )
+    assert resolve(http_route(http_route_rule("/"))).url == "https://ai.example.com"
+    assert resolve(http_route({"backendRefs": [{"name": "llama"}]})).url == "https://ai.example.com"
 
 
 def test_a_route_of_another_namespace_leads_here_where_it_says_so() -> None:
-    shared = http_route(rule(namespace="team-a"), namespace="gateways")
-    assert endpoint(shared).source == "HTTPRoute gateways/llama"
-    assert not endpoint(http_route(rule(), namespace="gateways")).url
-    assert not endpoint(http_route(rule(kind="InferencePool"))).url
+    shared = http_route(http_route_rule(namespace="team-a"), namespace="gateways")
+    assert resolve(shared).source == "HTTPRoute gateways/llama"
+    assert not resolve(http_route(http_route_rule(), namespace="gateways")).url
+    assert not resolve(http_route(http_route_rule(kind="InferencePool"))).url
 
 
 def test_a_route_that_is_not_accepted_says_why() -> None:
     def of(*conditions: dict[str, str]) -> Endpoint:
-        return endpoint(http_route(rule(), status={"parents": [{"conditions": conditions}]}))
+        return resolve(
+            http_route(http_route_rule(), status={"parents": [{"conditions": conditions}]})
+        )
 
     refused = {
         "type": "Accepted",
@@ -162,17 +168,17 @@ def test_a_route_that_is_not_accepted_says_why() -> None:
     }
     found = of(refused)
     assert found.url == URL
-    assert found.problem == (
+    assert found.issue == (
         "HTTPRoute team-a/llama is not accepted: namespace team-a may not attach"
     )
     broken = {"type": "ResolvedRefs", "status": "False", "reason": "BackendNotFound"}
     accepted = {"type": "Accepted", "status": "True"}
-    assert of(accepted, broken).problem == (
+    assert of(accepted, broken).issue == (
         "HTTPRoute team-a/llama has a broken reference: BackendNotFound"
     )
-    assert of().problem == "HTTPRoute team-a/llama has not been accepted by a Gateway yet"
+    assert of().issue == "HTTPRoute team-a/llama has not been accepted by a Gateway yet"
     one_of_two = {"parents": [{"conditions": [refused]}, {"conditions": [accepted]}]}
-    assert endpoint(http_route(rule(), status=one_of_two)).problem == ""
+    assert resolve(http_route(http_route_rule(), status=one_of_two)).issue == ""
 
 
 @pytest.mark.parametrize(
@@ -190,25 +196,23 @@ def test_a_route_that_is_not_accepted_says_why() -> None:
 def test_the_settings_host_stands_in_for_none_and_for_a_wildcard_it_matches(
     hostnames: tuple[str, ...], default: str, url: str
 ) -> None:
-    found = endpoint(http_route(rule(), hostnames=hostnames), host=default)
+    found = resolve(http_route(http_route_rule(), hostnames=hostnames), host=default)
     assert found.url == url
-    assert ("settings" in found.problem) == (not url)
+    assert ("settings" in found.issue) == (not url)
 
 
 def test_without_a_route_the_port_forward_line_helps() -> None:
-    found = endpoint()
+    found = resolve()
     assert found.url == ""
-    assert found.problem == (
-        "No HTTPRoute, VirtualService or Ingress leads to Service team-a/llama"
-    )
-    assert found.forward == "kubectl port-forward -n team-a service/llama 8080:80"
+    assert found.issue == ("No HTTPRoute, VirtualService or Ingress leads to Service team-a/llama")
+    assert found.port_forward_command == "kubectl port-forward -n team-a service/llama 8080:80"
 
 
 def test_without_a_service_the_deployment_is_forwarded() -> None:
-    found = endpoint(http_route(rule()), services=[service(selector={"app": "other"})])
-    assert (found.url, found.address, found.port) == ("", "", 0)
-    assert found.problem.startswith("No Service leads to Deployment team-a/llama")
-    assert found.forward == "kubectl port-forward -n team-a deployment/llama 8080:8"
+    found = resolve(http_route(http_route_rule()), services=[service(selector={"app": "other"})])
+    assert (found.url, found.cluster_url, found.port) == ("", "", 0)
+    assert found.issue.startswith("No Service leads to Deployment team-a/llama")
+    assert found.port_forward_command == "kubectl port-forward -n team-a deployment/llama 8080:8"
 
 
 def test_overlapping_services_the_one_of_the_same_name_then_the_most_specific() -> None:
@@ -218,21 +222,21 @@ def test_overlapping_services_the_one_of_the_same_name_then_the_most_specific() 
     same = service("llama", {"app": "llama"})
     elsewhere = service("llama", {"app": "llama"}, namespace="team-b")
     everyone = service("everyone", {})
-    assert endpoint(services=[wide, narrow, same], of=of).service == "llama"
-    assert endpoint(services=[wide, narrow, elsewhere], of=of).service == "narrow"
-    assert endpoint(services=[everyone], of=of).service == ""
-    routed = endpoint(http_route(rule(backend="all")), services=[same, wide], of=of)
-    assert routed.service == "all"
+    assert resolve(services=[wide, narrow, same], target=of).service_name == "llama"
+    assert resolve(services=[wide, narrow, elsewhere], target=of).service_name == "narrow"
+    assert resolve(services=[everyone], target=of).service_name == ""
+    routed = resolve(http_route(http_route_rule(backend="all")), services=[same, wide], target=of)
+    assert routed.service_name == "all"
 
 
 def test_a_service_without_ports() -> None:
-    found = endpoint(services=[service(ports=())])
-    assert (found.address, found.port) == ("http://llama.team-a.svc", 0)
-    assert found.forward == "kubectl port-forward -n team-a deployment/llama 8080:8"
+    found = resolve(services=[service(ports=())])
+    assert (found.cluster_url, found.port) == ("http://llama.team-a.svc", 0)
+    assert found.port_forward_command == "kubectl port-forward -n team-a deployment/llama 8080:8"
 
 
 def test_the_consoles_own_line() -> None:
-    line = curl(URL, "/v1/chat/completions", "model-name", asynchronous=True)
+    line = curl_command(URL, "/v1/chat/completions", "model-name", asynchronous=True)
     assert line == (
         f"curl -X POST '{URL}/v1/chat/completions' \\\n"
         "  -H 'Content-Type: application/json' \\\n"
@@ -240,19 +244,19 @@ def test_the_consoles_own_line() -> None:
         "  -H 'X-Async: true' \\\n"
         '  -d \'{"model": "model-name", "messages": [{"role": "user", "content": "Hello"}]}\''
     )
-    assert "X-Async" not in curl(URL, "/v1/chat/completions", "m", asynchronous=False)
+    assert "X-Async" not in curl_command(URL, "/v1/chat/completions", "m", asynchronous=False)
 
 
 def test_paths_that_are_only_read_are_fetched() -> None:
-    assert curl(f"{URL}/", "/v1/models", "m", asynchronous=False) == (
+    assert curl_command(f"{URL}/", "/v1/models", "m", asynchronous=False) == (
         f"curl '{URL}/v1/models' \\\n  -H 'Authorization: Bearer <token>'"
     )
 
 
 @pytest.mark.parametrize("template", ["vllm", "furiosa-llm", "tgi", "custom"])
 def test_every_path_gives_a_line_that_a_shell_reads(template: str) -> None:
-    for path in paths(template):
-        words = shlex.split(curl(URL, path, "m", asynchronous=True).replace("\\\n", " "))
+    for path in api_paths(template):
+        words = shlex.split(curl_command(URL, path, "m", asynchronous=True).replace("\\\n", " "))
         assert f"{URL}{path}" in words
         if "-d" in words:
             json.loads(words[words.index("-d") + 1])
@@ -262,15 +266,15 @@ def test_every_path_gives_a_line_that_a_shell_reads(template: str) -> None:
 def test_nothing_in_a_name_escapes_its_quotes(
     model: str, path: str, namespace: str, name: str
 ) -> None:
-    line = curl(f"https://{name}", f"/{path}/v1/completions", model, asynchronous=True)
+    line = curl_command(f"https://{name}", f"/{path}/v1/completions", model, asynchronous=True)
     words = shlex.split(line.replace(" \\\n  ", " "))
     assert [words[0], words[1], words[2]] == ["curl", "-X", "POST"]
     assert [words[i] for i in (4, 6, 8, 10)] == ["-H", "-H", "-H", "-d"]
     assert len(words) == 12
-    forwarded = shlex.split(port_forward((namespace, name), 8000))
+    forwarded = shlex.split(port_forward_command((namespace, name), 8000))
     assert len(forwarded) == 6
     assert forwarded[-1] == "8000:8000"
-    assert "\n" not in port_forward((namespace, name), 8000)
+    assert "\n" not in port_forward_command((namespace, name), 8000)
 
 
 @pytest.mark.parametrize(
@@ -288,13 +292,13 @@ def test_nothing_in_a_name_escapes_its_quotes(
     ],
 )
 def test_the_example_goes_where_such_a_model_answers(template: str, model: str, path: str) -> None:
-    assert example_path(template, model) == path
+    assert primary_api_path(template, model) == path
 
 
 def test_the_paths_of_the_models_task_come_first_and_none_is_lost() -> None:
-    chat = paths("tei")
-    assert paths("tei", "org/anything") == chat
-    assert paths("tei", "BAAI/bge-m3")[:2] == ("/v1/embeddings", "/embed")
-    assert paths("tei", "BAAI/bge-reranker-base")[0] == "/rerank"
-    assert sorted(paths("vllm", "intfloat/e5-mistral-7b")) == sorted(paths("vllm"))
-    assert paths("vllm", "intfloat/e5-mistral-7b")[0] == "/v1/embeddings"
+    chat = api_paths("tei")
+    assert api_paths("tei", "org/anything") == chat
+    assert api_paths("tei", "BAAI/bge-m3")[:2] == ("/v1/embeddings", "/embed")
+    assert api_paths("tei", "BAAI/bge-reranker-base")[0] == "/rerank"
+    assert sorted(api_paths("vllm", "intfloat/e5-mistral-7b")) == sorted(api_paths("vllm"))
+    assert api_paths("vllm", "intfloat/e5-mistral-7b")[0] == "/v1/embeddings"

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from servedeck.serving.text import cells, clip, one_line, sanitise, suspicious
+from servedeck.serving.text import cell_width, may_need_sanitizing, one_line, sanitize, truncate
 
-HARMLESS = {
+SAFE_TEXTS = {
     "plain": "plain",
     "[red]markup[/foo] stays": "[red]markup[/foo] stays",
     "한국어 モデル модель": "한국어 モデル модель",
@@ -23,7 +23,7 @@ HARMLESS = {
     "a\xa0b\u3000c": "a b c",
     "a\u2028b": "a\nb",
 }
-DROPPED = {
+STRIPPED_TEXTS = {
     "colour": "a\x1b[31mb\x1b[0m",
     "colour with colons": "a\x1b[38:2:1:2:3mb",
     "8-bit CSI": "a\x9b2Jb",
@@ -47,53 +47,53 @@ DROPPED = {
 }
 
 
-@pytest.mark.parametrize("text", HARMLESS)
+@pytest.mark.parametrize("text", SAFE_TEXTS)
 def test_readable_text_stays_readable(text: str) -> None:
-    assert sanitise(text) == HARMLESS[text]
+    assert sanitize(text) == SAFE_TEXTS[text]
 
 
-@pytest.mark.parametrize("name", DROPPED)
+@pytest.mark.parametrize("name", STRIPPED_TEXTS)
 def test_what_steers_a_terminal_is_dropped(name: str) -> None:
-    assert sanitise(DROPPED[name]) == "ab"
+    assert sanitize(STRIPPED_TEXTS[name]) == "ab"
 
 
 def test_a_control_string_without_an_end_hides_nothing_after_it() -> None:
-    assert sanitise("\x1b]0;title and the error") == "0;title and the error"
-    assert sanitise("\x1b]0;title\nerror") == "0;title\nerror"
+    assert sanitize("\x1b]0;title and the error") == "0;title and the error"
+    assert sanitize("\x1b]0;title\nerror") == "0;title\nerror"
 
 
 def test_piled_up_marks_are_cut() -> None:
-    assert len(sanitise("a" + "\u0301" * 500 + "b")) < 10
+    assert len(sanitize("a" + "\u0301" * 500 + "b")) < 10
 
 
 @given(st.text(alphabet=st.characters()) | st.text("\x1b\x9b\x9d[]PX^_;\x07\\0m\nab"))
 def test_sanitised_text_is_harmless_whatever_came_in(text: str) -> None:
-    clean = sanitise(text)
+    clean = sanitize(text)
     for char in clean:
         assert char == "\n" or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
-    assert sanitise(clean) == clean
+    assert sanitize(clean) == clean
     clean.encode()
 
 
 @pytest.mark.parametrize("text", ["\x1b", "\x1b]", "\x9d", "\x1b[", "\x1b[1;", "\r", "a\u0301"])
 def test_long_hostile_text_takes_linear_time(text: str) -> None:
     # What goes over the text again from each place takes hours, which pytest-timeout ends.
-    sanitise(text * 500_000)
+    sanitize(text * 500_000)
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
 def test_clean_json_is_what_sanitise_leaves_alone(text: str) -> None:
     for ascii_only in (True, False):
         raw = json.dumps({"name": text}, ensure_ascii=ascii_only).encode()
-        if not suspicious(raw):
-            assert sanitise(text) == text
+        if not may_need_sanitizing(raw):
+            assert sanitize(text) == text
 
 
 def test_ordinary_objects_are_not_suspicious() -> None:
     raw = rb'{"f:k8s":{"k:{\"type\":\"Ready\"}":{}},"message":"two\nlines","path":"C:\\dir"}'
-    assert not suspicious(raw)
+    assert not may_need_sanitizing(raw)
     for odd in (rb'"\u001b"', rb'"\t"', rb'"\r"', rb'"\b"', rb'"\f"', b'"\x7f"', '"é"'.encode()):
-        assert suspicious(odd)
+        assert may_need_sanitizing(odd)
 
 
 def test_one_line_joins_lines_and_blanks() -> None:
@@ -115,10 +115,10 @@ def test_one_line_joins_lines_and_blanks() -> None:
     ],
 )
 def test_clip_counts_cells(text: str, width: int, clipped: str) -> None:
-    assert clip(text, width) == clipped
+    assert truncate(text, width) == clipped
 
 
 @given(st.text(alphabet="aé日本🚀…e\u0301ㅎ", max_size=30), st.integers(0, 20))
 def test_clipped_text_fits_by_the_screens_own_measure(text: str, width: int) -> None:
-    assert cells(text) == cell_len(text)
-    assert cell_len(clip(text, width)) <= width
+    assert cell_width(text) == cell_len(text)
+    assert cell_len(truncate(text, width)) <= width

@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servedeck.serving.units import age, format_quantity, quantity, signed_age
+from servedeck.serving.units import (
+    format_duration,
+    format_quantity,
+    format_signed_duration,
+    parse_quantity,
+)
 
 MINUTE, HOUR, DAY, YEAR = 60, 3600, 86400, 365 * 86400
 
@@ -45,7 +50,7 @@ MINUTE, HOUR, DAY, YEAR = 60, 3600, 86400, 365 * 86400
     ],
 )
 def test_age_is_kubectls(seconds: float, text: str) -> None:
-    assert age(seconds) == text
+    assert format_duration(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -73,7 +78,7 @@ def test_age_is_kubectls(seconds: float, text: str) -> None:
     ],
 )
 def test_quantities(text: str | int, value: Fraction | int) -> None:
-    assert quantity(text) == value
+    assert parse_quantity(text) == value
 
 
 @pytest.mark.parametrize(
@@ -81,7 +86,7 @@ def test_quantities(text: str | int, value: Fraction | int) -> None:
 )
 def test_a_wrong_quantity_is_refused_with_what_to_write(text: str) -> None:
     with pytest.raises(ValueError, match=r"is not a quantity: write a number such as 2, 500m"):
-        quantity(text)
+        parse_quantity(text)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +109,7 @@ def test_quantities_are_written_short(value: Fraction, binary: bool, text: str) 
 @given(st.integers(-(10**18), 10**18), st.sampled_from([1, 10**3, 10**6, 10**9]), st.booleans())
 def test_a_written_quantity_reads_back(number: int, part: int, binary: bool) -> None:
     value = Fraction(number, part)
-    assert quantity(format_quantity(value, binary=binary)) == value
+    assert parse_quantity(format_quantity(value, binary=binary)) == value
 
 
 @pytest.mark.parametrize(
@@ -120,9 +125,9 @@ def test_a_written_quantity_reads_back(number: int, part: int, binary: bool) -> 
     ],
 )
 def test_an_age_in_the_future_is_told_as_far_ahead(seconds: float, text: str) -> None:
-    assert signed_age(seconds) == text
+    assert format_signed_duration(seconds) == text
 
 
 @given(st.integers(-8000 * YEAR, 8000 * YEAR))
 def test_a_signed_age_fits_its_column(seconds: int) -> None:
-    assert len(signed_age(seconds)) <= 6
+    assert len(format_signed_duration(seconds)) <= 6

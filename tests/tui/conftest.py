@@ -1,6 +1,6 @@
 import pytest
 
-from tests.waiting import LIMIT
+from tests.waiting import WAIT_SECONDS
 
 
 @pytest.fixture(autouse=True)
@@ -12,8 +12,8 @@ def drafts(monkeypatch, tmp_path):
 @pytest.fixture(autouse=True)
 def patience(monkeypatch):
     """A busy machine is not taken for one that hangs; a test of what hangs sets its own limit."""
-    monkeypatch.setattr("tui.key_queue.ENDS_AFTER", LIMIT)
-    monkeypatch.setattr("tui.app.TYPED_TIMEOUT", LIMIT)
-    monkeypatch.setattr("tui.screens.create.flow.PATIENCE", LIMIT)
-    monkeypatch.setattr("tui.screens.create.draft_autosave.PATIENCE", LIMIT)
-    monkeypatch.setattr("servedeck.changes.draft_store.TURN", LIMIT)
+    monkeypatch.setattr("tui.key_queue.QUIT_TIMEOUT", WAIT_SECONDS)
+    monkeypatch.setattr("tui.app.INPUT_DRAIN_TIMEOUT", WAIT_SECONDS)
+    monkeypatch.setattr("tui.screens.create.flow.PERMISSION_TIMEOUT", WAIT_SECONDS)
+    monkeypatch.setattr("tui.screens.create.draft_autosave.WRITE_TIMEOUT", WAIT_SECONDS)
+    monkeypatch.setattr("servedeck.changes.draft_store.WRITE_LOCK_TIMEOUT", WAIT_SECONDS)

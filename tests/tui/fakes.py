@@ -1,4 +1,4 @@
-"""A living picture made by hand: what `servedeck.fleet.session.Live` offers the screens."""
+"""A source of servings that tests fill by hand, in place of a ClusterSession."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from servedeck.cluster.logs import Stream
-from servedeck.fleet.views import ContainerView, EventView, Key, PodView, ServingView
+from servedeck.cluster.logs import LogStreamState
+from servedeck.fleet.views import ContainerView, EventView, NamespacedName, PodView, ServingView
 from servedeck.serving.endpoint import Endpoint
-from servedeck.serving.status.diagnosis import Health
+from servedeck.serving.status.diagnosis import PodHealth
 from servedeck.serving.status.status import Status
 
 NOW = datetime(2026, 11, 23, 3, 0, 0, tzinfo=UTC)
@@ -22,7 +22,7 @@ def ago(**parts: float) -> datetime:
     return NOW - timedelta(**parts)
 
 
-class Phase(StrEnum):
+class FakePhase(StrEnum):
     CONNECTING = "connecting"
     LISTING = "listing"
     LIVE = "live"
@@ -34,26 +34,26 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class FakeState:
-    phase: Phase = Phase.LIVE
-    sentence: str = ""
-    since: datetime | None = None
+    phase: FakePhase = FakePhase.LIVE
+    message: str = ""
+    last_update_at: datetime | None = None
     loaded: int = 0
     remaining: int | None = None
-    missing: tuple[str, ...] = ()
+    missing_permissions: tuple[str, ...] = ()
     stale_for: float | None = None
 
 
 @dataclass(frozen=True)
 class FakeChanges:
-    keys: frozenset[Key] = frozenset()
-    state: bool = False
+    keys: frozenset[NamespacedName] = frozenset()
+    state_changed: bool = False
 
 
-class FakeFleet:
+class FakeViews:
     def __init__(self) -> None:
-        self.by_key: dict[Key, ServingView] = {}
+        self.by_key: dict[NamespacedName, ServingView] = {}
 
-    def view(self, key: Key) -> ServingView | None:
+    def view(self, key: NamespacedName) -> ServingView | None:
         return self.by_key.get(key)
 
     def views(self) -> list[ServingView]:
@@ -68,28 +68,28 @@ class FakeSource:
     context: str = "prod-seoul"
     contexts: tuple[str, ...] = ("prod-seoul", "staging", "lab")
     namespace: str = ""
-    fleet: FakeFleet = field(default_factory=FakeFleet)
+    fleet: FakeViews = field(default_factory=FakeViews)
     callbacks: list[Callable[[Any], None]] = field(default_factory=list)
     started: bool = False
-    retried: int = 0
-    switched: list[tuple[str | None, str | None]] = field(default_factory=list)
+    retry_count: int = 0
+    switch_calls: list[tuple[str | None, str | None]] = field(default_factory=list)
 
-    def put(self, *views: ServingView) -> FakeSource:
+    def add_views(self, *views: ServingView) -> FakeSource:
         for view in views:
             self.fleet.by_key[view.key] = view
-        self.tell(view.key for view in views)
+        self.notify_changed(view.key for view in views)
         return self
 
-    def drop(self, key: Key) -> None:
+    def remove_view(self, key: NamespacedName) -> None:
         del self.fleet.by_key[key]
-        self.tell([key])
+        self.notify_changed([key])
 
     def set_state(self, **changes: Any) -> None:
         self.state = replace(self.state, **changes)
         for callback in self.callbacks:
-            callback(FakeChanges(state=True))
+            callback(FakeChanges(state_changed=True))
 
-    def tell(self, keys: Iterable[Key]) -> None:
+    def notify_changed(self, keys: Iterable[NamespacedName]) -> None:
         changed = FakeChanges(frozenset(keys))
         for callback in self.callbacks:
             callback(changed)
@@ -105,56 +105,56 @@ class FakeSource:
         self.started = False
 
     def retry_now(self) -> None:
-        self.retried += 1
+        self.retry_count += 1
 
     async def switch(self, *, context: str | None = None, namespace: str | None = None) -> None:
-        self.switched.append((context, namespace))
+        self.switch_calls.append((context, namespace))
 
 
-class FakeCluster:
+class FakeLogService:
     """Logs by (namespace, pod, container, previous); a live one can be written to."""
 
     def __init__(self) -> None:
         self.lines: dict[tuple[str, str, str, bool], list[str]] = {}
-        self.asked: list[tuple[str, str, str, bool]] = []
+        self.requested_logs: list[tuple[str, str, str, bool]] = []
         self.queues: dict[tuple[str, str, str, bool], asyncio.Queue[list[str] | None]] = {}
         self.error: Exception | None = None
-        self.names: list[str] = []
-        self.on_stream: Callable[[Stream], None] = lambda _stream: None
+        self.namespace_names: list[str] = []
+        self.on_state: Callable[[LogStreamState], None] = lambda _stream: None
         """Says what becomes of new lines of the log that was opened last."""
 
-    async def namespaces(self) -> list[str]:
-        return self.names
+    async def list_namespaces(self) -> list[str]:
+        return self.namespace_names
 
     def queue(self, key: tuple[str, str, str, bool]) -> asyncio.Queue[list[str] | None]:
         return self.queues.setdefault(key, asyncio.Queue())
 
-    async def follow(
+    async def follow_log(
         self,
         namespace: str,
         pod: str,
         container: str,
         *,
         tail: int,
-        on_stream: Callable[[Stream], None],
+        on_state: Callable[[LogStreamState], None],
         previous: bool = False,
     ) -> AsyncIterator[list[str]]:
         key = (namespace, pod, container, previous)
-        self.on_stream = on_stream
+        self.on_state = on_state
         if self.error is None:
-            on_stream(Stream.OPEN)
-        yield await self.last_lines(namespace, pod, container, tail=tail, previous=previous)
+            on_state(LogStreamState.OPEN)
+        yield await self.read_last_lines(namespace, pod, container, tail=tail, previous=previous)
         while not previous:
             batch = await self.queue(key).get()
             if batch is None:
                 return
             yield batch
 
-    async def last_lines(
+    async def read_last_lines(
         self, namespace: str, pod: str, container: str, *, tail: int, previous: bool = False
     ) -> list[str]:
         key = (namespace, pod, container, previous)
-        self.asked.append(key)
+        self.requested_logs.append(key)
         if self.error is not None:
             raise self.error
         return self.lines.get(key, [])[-tail:]
@@ -162,10 +162,10 @@ class FakeCluster:
 
 # -- servings -----------------------------------------------------------------------------------
 
-CRASHED = "inference-server"
+CRASHED_CONTAINER = "inference-server"
 
 
-def container(name: str = CRASHED, **changes: Any) -> ContainerView:
+def container(name: str = CRASHED_CONTAINER, **changes: Any) -> ContainerView:
     base = ContainerView(
         name=name,
         state="Running",
@@ -190,7 +190,7 @@ def pod(name: str, namespace: str = "team-a", **changes: Any) -> PodView:
         restarted_at=None,
         node="gpu-node-1",
         created=ago(days=3),
-        health=Health.OK,
+        health=PodHealth.OK,
         reason="",
         message="",
         container="",
@@ -210,11 +210,11 @@ def crashing_pod(name: str, namespace: str = "team-a", restarts: int = 7) -> Pod
         is_ready=False,
         restarts=restarts,
         restarted_at=ago(minutes=2),
-        health=Health.ERROR,
+        health=PodHealth.ERROR,
         reason="OOMKilled",
         message="inference-server was killed for using more memory than its limit of 80Gi"
         " (exit code 137).",
-        container=CRASHED,
+        container=CRASHED_CONTAINER,
         containers=(container(state="Waiting", ready=False, restarts=restarts, has_previous=True),),
         events=(
             EventView(
@@ -236,7 +236,7 @@ def crashing_pod(name: str, namespace: str = "team-a", restarts: int = 7) -> Pod
 
 
 def serving(name: str, namespace: str = "team-a", **changes: Any) -> ServingView:
-    key = Key(namespace, name)
+    key = NamespacedName(namespace, name)
     base = ServingView(
         key=key,
         uid=f"uid-{key}",
@@ -256,11 +256,11 @@ def serving(name: str, namespace: str = "team-a", **changes: Any) -> ServingView
         endpoint=Endpoint(
             url=f"https://serve.example.com/{namespace}/{name}",
             source=f"HTTPRoute {namespace}/{name}",
-            address=f"http://{name}.{namespace}.svc:80",
-            service=name,
+            cluster_url=f"http://{name}.{namespace}.svc:80",
+            service_name=name,
             port=80,
             model="meta-llama/Llama-3.1-8B-Instruct",
-            forward=f"kubectl port-forward -n {namespace} service/{name} 8080:80",
+            port_forward_command=f"kubectl port-forward -n {namespace} service/{name} 8080:80",
         ),
         scaler="",
         image="vllm/vllm-openai:v0.11.0",
@@ -346,7 +346,7 @@ def fleet() -> list[ServingView]:
             accelerator="Furiosa RNGD",
             accelerator_resource="furiosa.ai/rngd",
             accelerator_count=2,
-            endpoint=Endpoint(problem="No route leads to the serving."),
+            endpoint=Endpoint(issue="No route leads to the serving."),
             created=ago(minutes=9, seconds=30),
             pods=(
                 pod(
@@ -356,7 +356,7 @@ def fleet() -> list[ServingView]:
                     ready="0/1",
                     is_ready=False,
                     node="",
-                    health=Health.PENDING,
+                    health=PodHealth.PENDING,
                     reason="Unschedulable",
                     message="0/6 nodes are available: 4 Insufficient furiosa.ai/rngd, 2 node(s)"
                     " had untolerated taint {dedicated: batch}.",
@@ -379,7 +379,7 @@ def fleet() -> list[ServingView]:
                     "platform",
                     ready="0/1",
                     is_ready=False,
-                    health=Health.STARTING,
+                    health=PodHealth.STARTING,
                 ),
             ),
         ),
@@ -409,9 +409,9 @@ CRASH_LINES = [
 ]
 
 
-def cluster() -> FakeCluster:
+def crash_log_service() -> FakeLogService:
     """Logs of the crashed containers."""
-    fake = FakeCluster()
+    fake = FakeLogService()
     for name in ("llama-70b-chat-6b8f-9qk2x", "llama-70b-chat-6b8f-vv7tz"):
-        fake.lines["team-a", name, CRASHED, True] = list(CRASH_LINES)
+        fake.lines["team-a", name, CRASHED_CONTAINER, True] = list(CRASH_LINES)
     return fake

@@ -13,20 +13,22 @@ from textual.pilot import Pilot
 
 from styles.themes import DARK
 from tests.tui import fakes
-from tests.waiting import LIMIT
+from tests.waiting import WAIT_SECONDS
 from tui.app import ServedeckApp
 
 
 def make_app(
     source: fakes.FakeSource | None = None,
-    cluster: fakes.FakeCluster | None = None,
+    log_service: fakes.FakeLogService | None = None,
     **options: Any,
 ) -> ServedeckApp:
     """The app on servings in all six states, its clock stopped."""
     if source is None:
-        source = fakes.FakeSource().put(*fakes.fleet())
+        source = fakes.FakeSource().add_views(*fakes.fleet())
     options = {"theme": DARK.name, **options}
-    return ServedeckApp(source, cluster or fakes.cluster(), clock=lambda: fakes.NOW, **options)
+    return ServedeckApp(
+        source, log_service or fakes.crash_log_service(), clock=lambda: fakes.NOW, **options
+    )
 
 
 def screen_text(app: App[Any]) -> str:
@@ -36,7 +38,7 @@ def screen_text(app: App[Any]) -> str:
 
 
 async def wait_for(
-    pilot: Pilot[Any], condition: Callable[[], object], what: str, timeout: float = LIMIT
+    pilot: Pilot[Any], condition: Callable[[], object], what: str, timeout: float = WAIT_SECONDS
 ) -> None:
     """Let the app run until the condition holds, and until it has done what it is at then."""
     end = time.monotonic() + timeout
@@ -49,7 +51,7 @@ async def wait_for(
     await pilot.pause()
 
 
-def burst(pilot: Pilot[Any], *keys: str) -> None:
+def post_keys(pilot: Pilot[Any], *keys: str) -> None:
     """Keys that come in one packet, as from a terminal: nothing waits between them."""
     for key in keys:
         character = key if len(key) == 1 else None
@@ -57,7 +59,7 @@ def burst(pilot: Pilot[Any], *keys: str) -> None:
         pilot.app.post_message(events.Key(name, character))
 
 
-async def shows(pilot: Pilot[Any], *texts: str) -> str:
+async def wait_for_text(pilot: Pilot[Any], *texts: str) -> str:
     """Wait until all the texts are on the screen, broken over lines or not; returns the screen."""
 
     def seen() -> bool:

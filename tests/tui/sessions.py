@@ -12,9 +12,9 @@ from pathlib import Path
 
 import psutil
 
-from tests.tui.terminal import Terminal
+from tests.tui.terminal import PtyTerminal
 
-LIMIT = 60.0
+WAIT_TIMEOUT = 60.0
 """Seconds that a condition may take to come true on a busy machine."""
 
 ROOT = Path(__file__).parents[2]
@@ -22,16 +22,16 @@ PYTHON = sys.executable
 SERVEDECK = [PYTHON, "-m", "servedeck"]
 
 
-def app(kind: str) -> list[str]:
+def app_command(kind: str) -> list[str]:
     """The app on servings made by hand."""
     return [PYTHON, "-m", "tests.tui.terminal_app", kind]
 
 
-def shell(script: str) -> list[str]:
+def shell_command(script: str) -> list[str]:
     return ["/bin/sh", "-c", script]
 
 
-class Session(Terminal):
+class TerminalSession(PtyTerminal):
     """`argv` leads a session of its own in the terminal."""
 
     def __init__(
@@ -45,41 +45,43 @@ class Session(Terminal):
             self.screen.resize(size[1] or 24, size[0] or 80)
         self.processes: list[psutil.Process] = []
         """All of them, as `remember` found them."""
-        self._open = True
+        self._is_open = True
 
-    def wait(self, condition: Callable[[], object], what: str, limit: float = LIMIT) -> None:
-        super().wait(condition, what, limit)
+    def wait(
+        self, condition: Callable[[], object], what: str, timeout: float = WAIT_TIMEOUT
+    ) -> None:
+        super().wait(condition, what, timeout)
 
     def wait_text(self, text: str) -> None:
         self.wait(lambda: text in self.text, text)
 
-    def remember(self) -> None:
+    def record_processes(self) -> None:
         """Look which processes there are, before the first of them goes."""
         first = psutil.Process(self.pid)
         self.processes = [first, *first.children(recursive=True)]
 
-    def program(self, *words: str) -> psutil.Process:
+    def find_process(self, *words: str) -> psutil.Process:
         """The innermost process whose command line has all the words."""
-        return [one for one in self.processes if set(words) <= set(command(one))][-1]
+        return [one for one in self.processes if set(words) <= set(command_line(one))][-1]
 
     def hang_up(self) -> None:
         """The terminal is closed."""
         os.close(self.fd)
-        self._open = False
+        self._is_open = False
 
-    def wait_gone(self, *, unread: bool = False) -> None:
+    def wait_until_gone(self, *, leave_unread: bool = False) -> None:
         """Until none of the processes runs; `unread`: nobody takes what they write."""
-        end = time.monotonic() + LIMIT
-        while left := [one for one in self.processes if runs(one)]:
+        end = time.monotonic() + WAIT_TIMEOUT
+        while left := [one for one in self.processes if is_running(one)]:
             assert time.monotonic() < end, f"still there: {left}"
-            if self._open and not unread:
+            if self._is_open and not leave_unread:
                 self.read(0.02)
             else:
                 time.sleep(0.02)
 
     def exit_code(self) -> int:
         """Of the session's first process; negative for the signal that killed it."""
-        self.wait(self.ended, "the end")
+        self.wait(self.has_exited, "the end")
         self.read(0.2)
         found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
         assert found is not None
@@ -93,19 +95,19 @@ class Session(Terminal):
                 one.kill()
         os.kill(self.pid, signal.SIGKILL)  # ours until we wait for it
         _, status = os.waitpid(self.pid, 0)
-        if self._open:
+        if self._is_open:
             self.hang_up()
         return status
 
 
-def command(process: psutil.Process) -> list[str]:
+def command_line(process: psutil.Process) -> list[str]:
     """Its command line, empty where it is gone."""
     with contextlib.suppress(psutil.Error):
         return process.cmdline()
     return []
 
 
-def runs(process: psutil.Process) -> bool:
+def is_running(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.Error):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False

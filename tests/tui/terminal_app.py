@@ -16,41 +16,45 @@ from typing import Any
 from textual import events
 
 import tui.app
-from servedeck.fleet.views import Key, ServingView
-from servedeck.serving.objects.diff import Difference
+from servedeck.fleet.views import NamespacedName, ServingView
+from servedeck.serving.objects.diff import AdmissionChange
 from servedeck.serving.spec.issues import warning
 from styles.themes import DARK
 from tests.tui import fakes
-from tests.tui.bench import CLAIMS, FakeBench
-from tests.tui.idle import until_idle
-from tests.tui.terminal import ASK_IDLE, CHANGE, IDLE
+from tests.tui.fake_change_service import PVCS, FakeChangeService
+from tests.tui.idle_plugin import wait_until_idle
+from tests.tui.terminal import CHANGE_REQUEST, IDLE_REPLY, IDLE_REQUEST
 from tui.app import ServedeckApp
-from tui.internals.input import END, START
+from tui.internals.input import PASTE_END, PASTE_START
 
-EVIL = (
+HOSTILE_TEXT = (
     "AA[red]BB[/foo]CC\x1b]52;c;UE9D\x07DD\x1b[31mEE\x1b[5;5HFF\x9b31mGG\x07\x85HH"
     "\u202eII\u200bJJ🚀\U0001f468\u200d\U0001f469\u200d\U0001f467서빙\r\nKK\x00LL\ud800MM"
 )
 """Markup, escapes of 7 and 8 bits, controls, direction marks, emoji, a lone surrogate."""
 
 
-def evil(value: Any) -> Any:
+def make_hostile(value: Any) -> Any:
     """The same value with every text in it made hostile, and long."""
     if type(value) is str:
-        return EVIL + "x" * 10_000
-    if isinstance(value, Key):
+        return HOSTILE_TEXT + "x" * 10_000
+    if isinstance(value, NamespacedName):
         return value
     if isinstance(value, tuple) and type(value) is tuple:
-        return tuple(evil(each) for each in value)
+        return tuple(make_hostile(each) for each in value)
     if hasattr(value, "__dataclass_fields__"):
         return replace(
-            value, **{f.name: evil(getattr(value, f.name)) for f in fields(value) if f.init}
+            value, **{f.name: make_hostile(getattr(value, f.name)) for f in fields(value) if f.init}
         )
     return value
 
 
-def evil_serving(view: ServingView, number: int) -> ServingView:
-    changed = replace(evil(view), key=Key(EVIL, f"{EVIL}{number}"), labels={EVIL: EVIL})
+def hostile_serving(view: ServingView, number: int) -> ServingView:
+    changed = replace(
+        make_hostile(view),
+        key=NamespacedName(HOSTILE_TEXT, f"{HOSTILE_TEXT}{number}"),
+        labels={HOSTILE_TEXT: HOSTILE_TEXT},
+    )
     pods = tuple(
         replace(
             pod,
@@ -64,73 +68,79 @@ def evil_serving(view: ServingView, number: int) -> ServingView:
     return replace(changed, pods=pods)
 
 
-class EvilCluster(fakes.FakeCluster):
+class HostileLogService(fakes.FakeLogService):
     """Every log is hostile too."""
 
-    async def last_lines(self, *_args: Any, **_options: Any) -> list[str]:
-        return [EVIL, EVIL + "y" * 10_000] * 5
+    async def read_last_lines(self, *_args: Any, **_options: Any) -> list[str]:
+        return [HOSTILE_TEXT, HOSTILE_TEXT + "y" * 10_000] * 5
 
-    async def namespaces(self) -> list[str]:
-        return [EVIL]
+    async def list_namespaces(self) -> list[str]:
+        return [HOSTILE_TEXT]
 
 
-def evil_bench(folder: Path) -> FakeBench:
-    """A cluster whose nodes, claims, projects, admission and refusals are all hostile."""
-    bench = FakeBench(folder)
-    around = bench.surroundings
-    around.nodes = [replace(one, name=EVIL + one.name) for one in around.nodes or ()]
-    around.names = [EVIL, "team-a"]
-    around.missing = (EVIL,)
-    around.known_claims = {"team-a": {EVIL: replace(CLAIMS[0], name=EVIL, used_by=(EVIL,))}}
-    bench.found = [warning("", EVIL), warning("memory", EVIL)]
-    bench.admission = (Difference(f".spec.{EVIL}", EVIL, EVIL),)
-    bench.refuse = {"Service": EVIL}
+def hostile_change_service(folder: Path) -> FakeChangeService:
+    """A cluster whose nodes, claims, namespaces, admission and refusals are all hostile."""
+    bench = FakeChangeService(folder)
+    around = bench.inventory
+    around.nodes = [replace(one, name=HOSTILE_TEXT + one.name) for one in around.nodes or ()]
+    around.known_namespaces = [HOSTILE_TEXT, "team-a"]
+    around.unavailable_reasons = (HOSTILE_TEXT,)
+    around.known_pvcs = {
+        "team-a": {HOSTILE_TEXT: replace(PVCS[0], name=HOSTILE_TEXT, used_by=(HOSTILE_TEXT,))}
+    }
+    bench.dry_run_issues = [warning("", HOSTILE_TEXT), warning("memory", HOSTILE_TEXT)]
+    bench.admission_changes = (
+        AdmissionChange(f".spec.{HOSTILE_TEXT}", HOSTILE_TEXT, HOSTILE_TEXT),
+    )
+    bench.refusals = {"Service": HOSTILE_TEXT}
     return bench
 
 
-class Answering(ServedeckApp):
+class IdleReportingApp(ServedeckApp):
     """Says in its output, and so after all that it drew, when it has dealt with all keys."""
 
     CSS_PATH = [Path(tui.app.__file__).parent / one for one in ServedeckApp.CSS_PATH]
-    change: Callable[[], None] | None = None
+    on_change_request: Callable[[], None] | None = None
 
     async def on_event(self, event: events.Event) -> None:
-        pasted = f"{START}{event.text}{END}" if isinstance(event, events.Paste) else ""
-        if pasted == ASK_IDLE:
-            self.run_worker(self._say_idle(), exit_on_error=False)
-        elif pasted == CHANGE and self.change:
-            self.change()
+        pasted = f"{PASTE_START}{event.text}{PASTE_END}" if isinstance(event, events.Paste) else ""
+        if pasted == IDLE_REQUEST:
+            self.run_worker(self._report_idle(), exit_on_error=False)
+        elif pasted == CHANGE_REQUEST and self.on_change_request:
+            self.on_change_request()
         else:
             await super().on_event(event)
 
-    async def _say_idle(self) -> None:
-        await until_idle()
+    async def _report_idle(self) -> None:
+        await wait_until_idle()
         if self._driver is not None:
-            self._driver.write(IDLE.decode())
+            self._driver.write(IDLE_REPLY.decode())
 
 
 def main(kind: str) -> None:
     source = fakes.FakeSource()
-    cluster = fakes.cluster()
+    cluster = fakes.crash_log_service()
     views = fakes.fleet()
     if kind == "evil":
-        cluster = EvilCluster()
-        views = [evil_serving(view, number) for number, view in enumerate(views)]
-        source.context, source.contexts = EVIL, (EVIL, EVIL + "2")
+        cluster = HostileLogService()
+        views = [hostile_serving(view, number) for number, view in enumerate(views)]
+        source.context, source.contexts = HOSTILE_TEXT, (HOSTILE_TEXT, HOSTILE_TEXT + "2")
     if kind in ("many", "changes"):
         views += [
             fakes.serving(f"srv-{number:03}", f"ns-{number % 20}", created=fakes.ago(days=9))
             for number in range(500)
         ]
-    source.put(*views)
-    makes = {"evil": evil_bench, "form": FakeBench}.get(kind)
+    source.add_views(*views)
+    makes = {"evil": hostile_change_service, "form": FakeChangeService}.get(kind)
     bench = makes(Path(os.environ["DRAFTS"])) if makes is not None else None
-    app = Answering(source, cluster, clock=lambda: fakes.NOW, theme=DARK.name, workbench=bench)
+    app = IdleReportingApp(
+        source, cluster, clock=lambda: fakes.NOW, theme=DARK.name, change_service=bench
+    )
 
     def change() -> None:
-        view = source.fleet.view(Key("ns-0", "srv-000"))
+        view = source.fleet.view(NamespacedName("ns-0", "srv-000"))
         assert view is not None
-        source.put(replace(view, ready=1 - view.ready))
+        source.add_views(replace(view, ready=1 - view.ready))
 
     def fault() -> None:
         held = "hf_of_a_local_variable"
@@ -147,10 +157,13 @@ def main(kind: str) -> None:
         if kind == "blocked":
             app.set_timer(0.2, block)
         if kind == "changes":
-            app.change = change
+            app.on_change_request = change
         if kind == "evil":
             source.set_state(
-                phase=fakes.Phase.RETRYING, sentence=EVIL, stale_for=9.0, since=fakes.NOW
+                phase=fakes.FakePhase.RETRYING,
+                message=HOSTILE_TEXT,
+                stale_for=9.0,
+                last_update_at=fakes.NOW,
             )
 
     source.start = begin  # type: ignore[method-assign]

@@ -2,31 +2,34 @@ import pytest
 from textual.binding import Binding
 
 from tests.tui import fakes
-from tests.tui.helpers import make_app, screen_text, shows, wait_for
-from tui.actions import ACTIONS, SCOPES, bindings, in_scope, shown_keys
+from tests.tui.helpers import make_app, screen_text, wait_for, wait_for_text
+from tui.actions import ACTIONS, SCOPE_TITLES, action_key_display, actions_in_scope, bindings
 from tui.screens.command import CommandScreen
 from tui.screens.help import HelpScreen
-from tui.screens.pick import Choice, ranked
+from tui.screens.pick import Choice, rank_choices
 from widgets.status_popover import StatusPopover
 from widgets.stream_log import StreamLog
-from widgets.table import FleetTable
+from widgets.table import KeyedTable
 
 
 def test_every_action_is_named_once_and_bound_once_in_its_scope():
     assert len({action.id for action in ACTIONS}) == len(ACTIONS)
-    assert {action.scope for action in ACTIONS} <= set(SCOPES)
-    for scope in SCOPES:
-        keys = [key for action in in_scope(scope) for key in action.keys.split(",")]
+    assert {action.scope for action in ACTIONS} <= set(SCOPE_TITLES)
+    for scope in SCOPE_TITLES:
+        keys = [key for action in actions_in_scope(scope) for key in action.keys.split(",")]
         assert len(keys) == len(set(keys)), scope
 
 
 @pytest.mark.parametrize(
     ("widget", "scope"),
-    [(FleetTable, "table"), (StatusPopover, "status"), (StreamLog, "log")],
+    [(KeyedTable, "table"), (StatusPopover, "status"), (StreamLog, "log")],
 )
 def test_keys_that_a_widget_binds_are_in_the_help(widget, scope):
     listed = {
-        key for action in in_scope(scope) if action.widget for key in action.keys.split(",")
+        key
+        for action in actions_in_scope(scope)
+        if action.bound_by_widget
+        for key in action.keys.split(",")
     } | {"ctrl+f", "ctrl+u"}
     bound = {
         key
@@ -53,7 +56,7 @@ def test_a_screen_has_a_method_for_each_of_its_actions():
         "app": ServedeckApp,
     }
     for action in ACTIONS:
-        if not action.widget and action.scope in owners:
+        if not action.bound_by_widget and action.scope in owners:
             assert hasattr(owners[action.scope], f"do_{action.name}"), action.id
 
 
@@ -75,16 +78,16 @@ async def test_the_command_line_finds_actions_by_name_and_does_them():
         await pilot.press("colon")
         await wait_for(pilot, lambda: isinstance(app.screen, CommandScreen), "the command line")
         await pilot.press(*"conn")
-        await shows(pilot, ":connect")
+        await wait_for_text(pilot, ":connect")
         await pilot.press("enter")
-        await shows(pilot, "Connect to search/embed-large")
+        await wait_for_text(pilot, "Connect to search/embed-large")
 
 
 async def test_a_command_that_is_not_possible_says_why():
     app = make_app(fakes.FakeSource())
     async with app.run_test(size=(100, 24)) as pilot:
         await pilot.press("colon", *"logs")
-        await shows(pilot, "There is no serving under the cursor.")
+        await wait_for_text(pilot, "There is no serving under the cursor.")
         await pilot.press("enter")
         assert isinstance(app.screen, CommandScreen)
 
@@ -98,55 +101,55 @@ async def test_q_leaves(typed):
 
 
 async def test_ctx_and_ns_take_a_name():
-    source = fakes.FakeSource().put(*fakes.fleet())
+    source = fakes.FakeSource().add_views(*fakes.fleet())
     app = make_app(source)
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("colon", *"ns search", "enter")
-        await shows(pilot, "prod-seoul / search")
+        await wait_for_text(pilot, "prod-seoul / search")
         await pilot.press("colon", *"ns all", "enter")
-        await shows(pilot, "all namespaces")
+        await wait_for_text(pilot, "all namespaces")
         await pilot.press("colon", *"ctx staging", "enter")
-        await wait_for(pilot, lambda: source.switched == [("staging", None)], "the switch")
+        await wait_for(pilot, lambda: source.switch_calls == [("staging", None)], "the switch")
         await pilot.press("colon", *"ctx nowhere", "enter")
-        await shows(pilot, "There is no context nowhere; ctrl+k lists those there are.")
+        await wait_for_text(pilot, "There is no context nowhere; ctrl+k lists those there are.")
 
 
 async def test_contexts_and_namespaces_are_chosen_from_a_list():
-    source = fakes.FakeSource().put(*fakes.fleet())
+    source = fakes.FakeSource().add_views(*fakes.fleet())
     app = make_app(source)
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("ctrl+k")
-        await shows(pilot, "Context", "staging", "lab")
+        await wait_for_text(pilot, "Context", "staging", "lab")
         await pilot.press(*"lab", "enter")
-        await wait_for(pilot, lambda: source.switched == [("lab", None)], "the switch")
+        await wait_for(pilot, lambda: source.switch_calls == [("lab", None)], "the switch")
         await pilot.press("ctrl+n", *"res", "enter")
-        await shows(pilot, "prod-seoul / research")
+        await wait_for_text(pilot, "prod-seoul / research")
         await pilot.press("ctrl+n", *"nothing like it", "enter")
-        await shows(pilot, "Nothing matches what was typed")
+        await wait_for_text(pilot, "Nothing matches what was typed")
         await pilot.press("escape")
         assert app.screen is app.servings
 
 
 def test_what_begins_with_the_typed_word_stands_first():
-    choices = [Choice("1", "logs of namespaces"), Choice("2", "namespaces", word="ns")]
-    assert [choice.key for choice in ranked(choices, "ns")] == ["2"]
-    assert [choice.key for choice in ranked(choices, "name")] == ["1", "2"]
+    choices = [Choice("1", "logs of namespaces"), Choice("2", "namespaces", keyword="ns")]
+    assert [choice.key for choice in rank_choices(choices, "ns")] == ["2"]
+    assert [choice.key for choice in rank_choices(choices, "name")] == ["1", "2"]
 
 
 async def test_the_operators_keymap_changes_key_footer_and_help():
-    app = make_app(keys={"servings.connect": "x"})
+    app = make_app(keymap={"servings.connect": "x"})
     async with app.run_test(size=(100, 24)) as pilot:
-        await shows(pilot, "x connect")
+        await wait_for_text(pilot, "x connect")
         await pilot.press("c")
         assert app.screen is app.servings
         await pilot.press("x")
-        await shows(pilot, "Connect to")
+        await wait_for_text(pilot, "Connect to")
 
 
 async def test_the_footer_fits_80_columns_with_the_most_important_first():
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        screen = await shows(pilot, "? help")
+        screen = await wait_for_text(pilot, "? help")
         footer = screen.splitlines()[-1]
         assert footer.startswith(" space status  l logs  c connect  / filter")
 
@@ -157,4 +160,4 @@ def test_bindings_are_made_for_each_scope():
 
 def test_no_key_is_shown_by_its_internal_name():
     for action in ACTIONS:
-        assert "_" not in shown_keys(action, {}, all_keys=True), action.id
+        assert "_" not in action_key_display(action, {}, all_keys=True), action.id

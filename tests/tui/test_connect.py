@@ -4,13 +4,13 @@ import pytest
 
 from servedeck.serving.endpoint import Endpoint
 from tests.tui import fakes
-from tests.tui.helpers import make_app, shows, wait_for
-from tui.clipboard import LIMIT, CopyError, copy, osc52
-from tui.screens.connect import ConnectScreen, paragraphs
-from widgets.styled_line import plain
+from tests.tui.helpers import make_app, wait_for, wait_for_text
+from tui.clipboard import MAX_ENCODED_BYTES, CopyError, copy_text, osc52
+from tui.screens.connect import ConnectScreen, build_paragraphs
+from widgets.styled_line import plain_text
 
 
-async def opened(pilot, app) -> None:
+async def open_connect(pilot, app) -> None:
     await pilot.press("c")
     await wait_for(pilot, lambda: isinstance(app.screen, ConnectScreen), "the overlay")
 
@@ -31,10 +31,10 @@ def written(monkeypatch) -> list[str]:
 
 
 async def test_it_shows_where_the_serving_is_reached_and_how():
-    app = make_app(fakes.FakeSource().put(fakes.serving("llama-8b")))
+    app = make_app(fakes.FakeSource().add_views(fakes.serving("llama-8b")))
     async with app.run_test(size=(120, 40)) as pilot:
-        await opened(pilot, app)
-        await shows(
+        await open_connect(pilot, app)
+        await wait_for_text(
             pilot,
             "https://serve.example.com/team-a/llama-8b",
             "HTTPRoute team-a/llama-8b",
@@ -55,18 +55,18 @@ async def test_it_shows_where_the_serving_is_reached_and_how():
     ],
 )
 async def test_each_text_is_copied_with_one_key_and_shown(written, key, text):
-    app = make_app(fakes.FakeSource().put(fakes.serving("llama-8b")))
+    app = make_app(fakes.FakeSource().add_views(fakes.serving("llama-8b")))
     async with app.run_test(size=(120, 40)) as pilot:
-        await opened(pilot, app)
+        await open_connect(pilot, app)
         await pilot.press(key)
-        await shows(pilot, f"Copied by the terminal: {text}")
+        await wait_for_text(pilot, f"Copied by the terminal: {text}")
         assert written == [osc52(text, {})]
 
 
 async def test_both_curl_lines_are_copied_whole(written):
-    app = make_app(fakes.FakeSource().put(fakes.serving("llama-8b")))
+    app = make_app(fakes.FakeSource().add_views(fakes.serving("llama-8b")))
     async with app.run_test(size=(80, 24)) as pilot:
-        await opened(pilot, app)
+        await open_connect(pilot, app)
         await pilot.press("s", "x")
         await wait_for(pilot, lambda: len(written) == 2, "both copies")
         plain, queued = (
@@ -79,18 +79,18 @@ async def test_both_curl_lines_are_copied_whole(written):
 
 async def test_without_a_route_it_says_so_and_gives_the_port_forward(written):
     endpoint = Endpoint(
-        problem="No route leads to the serving.",
-        address="http://llama-8b.team-a.svc:80",
-        service="llama-8b",
+        issue="No route leads to the serving.",
+        cluster_url="http://llama-8b.team-a.svc:80",
+        service_name="llama-8b",
         port=80,
-        forward="kubectl port-forward -n team-a service/llama-8b 8080:80",
+        port_forward_command="kubectl port-forward -n team-a service/llama-8b 8080:80",
     )
-    app = make_app(fakes.FakeSource().put(fakes.serving("llama-8b", endpoint=endpoint)))
+    app = make_app(fakes.FakeSource().add_views(fakes.serving("llama-8b", endpoint=endpoint)))
     async with app.run_test(size=(80, 30)) as pilot:
-        await opened(pilot, app)
-        await shows(pilot, "No route leads to the serving.", "use the port-forward below")
+        await open_connect(pilot, app)
+        await wait_for_text(pilot, "No route leads to the serving.", "use the port-forward below")
         await pilot.press("u")
-        await shows(pilot, "No route leads to the serving.")
+        await wait_for_text(pilot, "No route leads to the serving.")
         assert written == []
         await pilot.press("s")
         await wait_for(pilot, lambda: written, "the copy")
@@ -108,7 +108,7 @@ def test_the_sequence_is_wrapped_for_tmux_and_for_screen():
 
 def test_what_no_terminal_would_take_is_refused_with_a_sentence():
     with pytest.raises(CopyError, match="too long to copy"):
-        osc52("x" * LIMIT, {})
+        osc52("x" * MAX_ENCODED_BYTES, {})
 
 
 async def test_inside_tmux_the_text_goes_through_tmux(tmp_path, monkeypatch):
@@ -119,7 +119,7 @@ async def test_inside_tmux_the_text_goes_through_tmux(tmp_path, monkeypatch):
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     sent: list[str] = []
-    assert await copy("hello", sent.append, {"TMUX": "/tmp/x"}) == "through tmux"
+    assert await copy_text("hello", sent.append, {"TMUX": "/tmp/x"}) == "through tmux"
     assert taken.read_text() == "hello"
     assert (tmp_path / "taken.args").read_text() == "load-buffer -w - "
     assert sent == []
@@ -130,17 +130,17 @@ async def test_a_tmux_that_keeps_it_to_itself_is_said(tmp_path, monkeypatch):
     fake.write_text("#!/bin/sh\n[ $1 = load-buffer ] && cat > /dev/null || echo off\n")
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-    assert "set-clipboard is off" in await copy("hello", print, {"TMUX": "/tmp/x"})
+    assert "set-clipboard is off" in await copy_text("hello", print, {"TMUX": "/tmp/x"})
 
 
 @pytest.mark.parametrize(
     ("desired", "said"), [(2, "No Pod is ready: requests fail"), (0, "scaled to 0: requests fail")]
 )
 def test_where_nothing_answers_it_says_so(desired, said):
-    silent = paragraphs(fakes.serving("llama", ready=0, desired=desired))
-    assert any(said in plain(paragraph.line) for paragraph in silent)
-    answers = paragraphs(fakes.serving("llama", ready=1, desired=2))
-    assert not any("requests fail" in plain(paragraph.line) for paragraph in answers)
+    silent = build_paragraphs(fakes.serving("llama", ready=0, desired=desired))
+    assert any(said in plain_text(paragraph.line) for paragraph in silent)
+    answers = build_paragraphs(fakes.serving("llama", ready=1, desired=2))
+    assert not any("requests fail" in plain_text(paragraph.line) for paragraph in answers)
 
 
 async def test_a_tmux_that_cannot_is_passed_by(tmp_path, monkeypatch):
@@ -149,5 +149,5 @@ async def test_a_tmux_that_cannot_is_passed_by(tmp_path, monkeypatch):
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     sent: list[str] = []
-    assert await copy("hello", sent.append, {"TMUX": "/tmp/x"}) == "by the terminal"
+    assert await copy_text("hello", sent.append, {"TMUX": "/tmp/x"}) == "by the terminal"
     assert sent[0].startswith("\x1bPtmux;")

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from servedeck.changes.draft import VARIABLE, Draft
-from servedeck.changes.draft_store import Shelf
+from servedeck.changes.draft import EMPTY_VARIABLE, Draft
+from servedeck.changes.draft_store import DraftStore
 from servedeck.serving.spec.templates import TEMPLATES
-from tests.tui.bench import PLATFORM, FakeAround
+from tests.tui.fake_change_service import PLATFORM, FakeInventory
 from tui.actions import SECTION_KEYS
 from tui.screens.create import env_rows, field_options, files, review_text, steps
-from tui.screens.create.draft_autosave import Keeper
-from widgets.styled_line import plain
+from tui.screens.create.draft_autosave import DraftAutosave
+from widgets.styled_line import plain_text
 
 
-def draft_of(template: str = "vllm") -> Draft:
+def make_draft(template: str = "vllm") -> Draft:
     draft = Draft(template, "team-a")
     draft.texts["name"] = "llama"
     if "settings.model" in draft.texts:
@@ -30,41 +30,41 @@ def draft_of(template: str = "vllm") -> Draft:
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_every_text_of_a_draft_has_a_place_in_the_form_and_in_the_review(template: str) -> None:
-    draft = draft_of(template)
+    draft = make_draft(template)
     shown = {
         item.path
         for step in (1, 2)
-        for item in steps.items(step, draft, ())
-        if isinstance(item, steps.Input)
+        for item in steps.form_items(step, draft, ())
+        if isinstance(item, steps.FieldItem)
     }
     assert shown == set(draft.texts)
-    reviewed = {path for section in steps.sections(draft) for path in section.paths}
+    reviewed = {path for section in steps.review_sections(draft) for path in section.paths}
     assert reviewed == set(draft.texts) | set(draft.rows)
     for path in shown:
-        assert steps.help_of(path, draft)
-        assert steps.step_of(path) == (1 if path in steps_of_basic() else 2)
+        assert steps.field_help(path, draft)
+        assert steps.step_of(path) == (1 if path in basic_step_paths() else 2)
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_every_section_of_the_review_has_a_key(template: str) -> None:
-    draft = draft_of(template)
+    draft = make_draft(template)
     draft.texts |= {"readiness_path": "/ready", "liveness_path": "/live"}
-    assert len(steps.sections(draft)) <= len(SECTION_KEYS.split(","))
+    assert len(steps.review_sections(draft)) <= len(SECTION_KEYS.split(","))
 
 
-def steps_of_basic() -> set[str]:
-    return {"name", "project", "description", "template"}
+def basic_step_paths() -> set[str]:
+    return {"name", "namespace", "description", "template"}
 
 
 def test_pasted_variables_replace_those_of_the_same_name_and_keep_their_order() -> None:
-    draft = draft_of()
+    draft = make_draft()
     draft.rows["env"] = [
-        {**VARIABLE, "name": "A", "source": "secret", "ref": "s", "key": "k"},
-        dict(VARIABLE),
-        {**VARIABLE, "name": "Z", "value": "z"},
+        {**EMPTY_VARIABLE, "name": "A", "source": "secret", "ref": "s", "key": "k"},
+        dict(EMPTY_VARIABLE),
+        {**EMPTY_VARIABLE, "name": "Z", "value": "z"},
     ]
-    taken = env_rows.take(draft, "env", "B=2\nA=1\n=x\nC=3", at=1)
-    assert taken.sentence == (
+    taken = env_rows.import_env(draft, "env", "B=2\nA=1\n=x\nC=3", row_index=1)
+    assert taken.summary == (
         "2 variables added; 1 variable changed; line 3 could not be read and stands in the list."
     )
     rows = draft.rows["env"]
@@ -73,45 +73,46 @@ def test_pasted_variables_replace_those_of_the_same_name_and_keep_their_order() 
 
 
 def test_a_bad_line_becomes_a_variable_once_it_reads_as_one() -> None:
-    draft = draft_of()
-    env_rows.take(draft, "env", "FOO BAR")
-    assert not env_rows.mend(draft, "env", 0)
+    draft = make_draft()
+    env_rows.import_env(draft, "env", "FOO BAR")
+    assert not env_rows.reparse_line(draft, "env", 0)
     draft.rows["env"][0]["value"] = "FOO=BAR"
-    assert env_rows.mend(draft, "env", 0)
-    assert draft.rows["env"] == [{**VARIABLE, "name": "FOO", "value": "BAR"}]
+    assert env_rows.reparse_line(draft, "env", 0)
+    assert draft.rows["env"] == [{**EMPTY_VARIABLE, "name": "FOO", "value": "BAR"}]
 
 
 def test_the_source_of_a_value_goes_round_and_what_was_written_comes_back() -> None:
-    row = {**VARIABLE, "name": "A", "value": "1"}
+    row = {**EMPTY_VARIABLE, "name": "A", "value": "1"}
     for source in ("secret", "config_map", ""):
-        env_rows.next_source(row)
+        env_rows.cycle_source(row)
         assert row["source"] == source
     assert row["value"] == "1"
 
 
 def test_rows_into_which_nothing_was_written_are_dropped() -> None:
-    draft = draft_of()
-    draft.rows["env"] = [dict(VARIABLE), {**VARIABLE, "name": "A"}]
-    assert env_rows.drop_blank(draft) == {"env.0": "", "env.1": "env.0"}
+    draft = make_draft()
+    draft.rows["env"] = [dict(EMPTY_VARIABLE), {**EMPTY_VARIABLE, "name": "A"}]
+    assert env_rows.remove_blank_rows(draft) == {"env.0": "", "env.1": "env.0"}
     assert [row["name"] for row in draft.rows["env"]] == ["A"]
-    assert not env_rows.drop_blank(draft)
+    assert not env_rows.remove_blank_rows(draft)
 
 
 def test_accelerators_of_the_nodes_are_offered_with_where_they_are_free() -> None:
     offered = {
-        one.key: one for one in field_options.choices("accelerator", draft_of(), FakeAround())
+        one.key: one
+        for one in field_options.field_choices("accelerator", make_draft(), FakeInventory())
     }
     assert offered[""].label == "None"
     assert offered["nvidia.com/gpu"].detail.endswith("3 of 24 free: gpu-node-1 2, gpu-node-3 1")
     assert "4 of 4 free" in offered["furiosa.ai/rngd"].detail
-    assert plain(field_options.note("accelerator", draft_of(), FakeAround())).startswith(
-        "NVIDIA GPU: 3"
-    )
+    assert plain_text(
+        field_options.field_note("accelerator", make_draft(), FakeInventory())
+    ).startswith("NVIDIA GPU: 3")
 
 
 def test_choices_do_without_a_cluster() -> None:
-    assert field_options.choices("project", draft_of(), None) == []
-    assert [one.key for one in field_options.choices("accelerator", draft_of(), None)] == [
+    assert field_options.field_choices("namespace", make_draft(), None) == []
+    assert [one.key for one in field_options.field_choices("accelerator", make_draft(), None)] == [
         "",
         "nvidia.com/gpu",
         "furiosa.ai/rngd",
@@ -119,26 +120,28 @@ def test_choices_do_without_a_cluster() -> None:
 
 
 def test_a_secret_in_a_line_that_could_not_be_read_is_masked_too() -> None:
-    row = {**VARIABLE, "source": "line", "value": 'export HF_TOKEN="hf_abcdefghijkl'}
-    assert review_text.masked(row)
-    assert not review_text.masked({**row, "value": "FOO BAR"})
+    row = {**EMPTY_VARIABLE, "source": "line", "value": 'export HF_TOKEN="hf_abcdefghijkl'}
+    assert review_text.is_masked(row)
+    assert not review_text.is_masked({**row, "value": "FOO BAR"})
 
 
 def test_yaml_shows_no_secret_unless_asked_for() -> None:
-    draft = draft_of()
-    draft.rows["env"] = [{**VARIABLE, "name": "HF_TOKEN", "value": "hf_abcdefghijkl"}]
+    draft = make_draft()
+    draft.rows["env"] = [{**EMPTY_VARIABLE, "name": "HF_TOKEN", "value": "hf_abcdefghijkl"}]
     draft.texts["transformer.image"] = "t:1"
-    draft.rows["transformer.env"] = [{**VARIABLE, "name": "API_KEY", "value": "sesame-open"}]
-    spec, _ = draft.check()
+    draft.rows["transformer.env"] = [{**EMPTY_VARIABLE, "name": "API_KEY", "value": "sesame-open"}]
+    spec, _ = draft.validate()
     assert spec is not None
     for view in ("objects", "document"):
         hidden = "\n".join(
-            plain(one.line) for one in review_text.yaml_entries(spec, PLATFORM, view, reveal=False)
+            plain_text(one.line)
+            for one in review_text.yaml_entries(spec, PLATFORM, view, reveal=False)
         )
         assert "hf_abc" not in hidden
         assert "sesame" not in hidden
         shown = "\n".join(
-            plain(one.line) for one in review_text.yaml_entries(spec, PLATFORM, view, reveal=True)
+            plain_text(one.line)
+            for one in review_text.yaml_entries(spec, PLATFORM, view, reveal=True)
         )
         assert "hf_abcdefghijkl" in shown
         assert "sesame-open" in shown
@@ -148,7 +151,7 @@ def test_a_private_file_is_for_its_owner_alone_also_where_it_was_open(tmp_path: 
     file = tmp_path / "a.yaml"
     file.write_text("old and longer")
     file.chmod(0o644)
-    files.write(file, "new", private=True)
+    files.write_text(file, "new", private=True)
     assert file.read_text() == "new"
     assert file.stat().st_mode & 0o777 == 0o600
 
@@ -157,12 +160,12 @@ def test_a_file_that_is_no_text_or_too_large_is_refused_in_words(tmp_path: Path)
     file = tmp_path / "a"
     file.write_bytes(b"\xff\xfe")
     with pytest.raises(UnicodeDecodeError) as broken:
-        files.read(file)
-    assert files.why(broken.value) == "it is not UTF-8 text."
-    file.write_bytes(b"x" * (files.LARGEST + 1))
+        files.read_text(file)
+    assert files.describe_file_error(broken.value) == "it is not UTF-8 text."
+    file.write_bytes(b"x" * (files.MAX_FILE_BYTES + 1))
     with pytest.raises(OSError) as large:
-        files.read(file)
-    assert files.why(large.value) == "it is larger than 4 MiB."
+        files.read_text(file)
+    assert files.describe_file_error(large.value) == "it is larger than 4 MiB."
 
 
 def test_a_file_that_cannot_be_written_keeps_what_it_held(
@@ -176,12 +179,12 @@ def test_a_file_that_cannot_be_written_keeps_what_it_held(
     with monkeypatch.context() as patch:
         patch.setattr("os.open", lambda *_: full)
         with pytest.raises(OSError, match="No space left"):
-            files.write(file, "other", private=False)
+            files.write_text(file, "other", private=False)
     assert file.read_text() == "mine"
-    files.write(link, "모델", private=False)
+    files.write_text(link, "모델", private=False)
     assert file.read_bytes() == "모델".encode()
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
-    files.write(link, "secret", private=True)
+    files.write_text(link, "secret", private=True)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert link.is_symlink()
     assert set(tmp_path.iterdir()) == {file, link}
@@ -191,9 +194,9 @@ def test_a_pipe_is_neither_waited_for_nor_written_over(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with pytest.raises(OSError, match="no regular file"):
-        files.read(pipe)
+        files.read_text(pipe)
     with pytest.raises(OSError, match="no regular file"):
-        files.write(pipe, "x", private=False)
+        files.write_text(pipe, "x", private=False)
     assert pipe.is_fifo()
 
 
@@ -208,8 +211,8 @@ async def test_a_save_that_begins_after_the_end_changes_nothing(
         return False
 
     monkeypatch.setattr("tui.screens.create.draft_autosave.asyncio.to_thread", to_thread)
-    shelf, draft = Shelf("https://a", tmp_path), draft_of()
-    keeper = Keeper(draft, lambda: shelf)
+    shelf, draft = DraftStore("https://a", tmp_path), make_draft()
+    keeper = DraftAutosave(draft, lambda: shelf)
     draft.texts["description"] = "old"
     save = asyncio.create_task(keeper.save())
     late = await began
@@ -217,19 +220,19 @@ async def test_a_save_that_begins_after_the_end_changes_nothing(
     save.cancel()
     keeper.close()
     assert late() is False
-    (left,) = shelf.left()
+    (left,) = shelf.list_saved()
     assert left.draft.texts["description"] == "new"
 
 
 async def test_what_was_given_up_is_not_written_again(tmp_path: Path) -> None:
-    shelf, draft = Shelf("https://a", tmp_path), draft_of()
-    keeper = Keeper(draft, lambda: shelf)
+    shelf, draft = DraftStore("https://a", tmp_path), make_draft()
+    keeper = DraftAutosave(draft, lambda: shelf)
     assert await keeper.save() == ""
     assert list(tmp_path.iterdir()) == []
     draft.texts["description"] = "chat"
     assert await keeper.save() == ""
     assert len(list(tmp_path.iterdir())) == 1
-    await keeper.clear()
+    await keeper.delete_draft()
     draft.texts["name"] = "other"
     assert await keeper.save() == ""
     keeper.close()

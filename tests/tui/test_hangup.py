@@ -20,27 +20,29 @@ from tests.tui.sessions import (
     PYTHON,
     ROOT,
     SERVEDECK,
-    Session,
-    app,
+    TerminalSession,
+    app_command,
     assert_restored,
-    command,
-    runs,
-    shell,
+    command_line,
+    is_running,
+    shell_command,
 )
 
-Open = Callable[..., Session]
-BESIDE = "trap '' HUP; "
+OpenSession = Callable[..., TerminalSession]
+IGNORE_HUP = "trap '' HUP; "
 """A session leader that the end of its terminal does not end, as make is."""
 
 
 @pytest.fixture
-def opened() -> Iterator[Open]:
-    sessions: list[Session] = []
+def opened() -> Iterator[OpenSession]:
+    sessions: list[TerminalSession] = []
 
-    def open_(argv: list[str], *args: object, sign: str = "11 servings", **more: object) -> Session:
-        sessions.append(Session(argv, *args, **more))  # type: ignore[arg-type]
+    def open_(
+        argv: list[str], *args: object, sign: str = "11 servings", **more: object
+    ) -> TerminalSession:
+        sessions.append(TerminalSession(argv, *args, **more))  # type: ignore[arg-type]
         sessions[-1].wait_text(sign)
-        sessions[-1].remember()
+        sessions[-1].record_processes()
         return sessions[-1]
 
     yield open_
@@ -52,13 +54,13 @@ def opened() -> Iterator[Open]:
     "number", [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM], ids=lambda n: n.name
 )
 def test_a_signal_ends_it_and_leaves_the_terminal_as_it_was(
-    opened: Open, number: signal.Signals
+    opened: OpenSession, number: signal.Signals
 ) -> None:
-    session = opened(shell(f"{' '.join(app('fleet'))}; echo code $?"))
+    session = opened(shell_command(f"{' '.join(app_command('fleet'))}; echo code $?"))
     modes = termios.tcgetattr(session.fd)
     assert not modes[3] & termios.ICANON
-    session.program("fleet").send_signal(number)
-    session.wait_gone()
+    session.find_process("fleet").send_signal(number)
+    session.wait_until_gone()
     assert session.exit_code() == 0
     assert f"code {128 + number}".encode() in session.raw
     assert_restored(session.raw)
@@ -69,27 +71,29 @@ def test_a_signal_ends_it_and_leaves_the_terminal_as_it_was(
 @pytest.mark.parametrize(
     ("argv", "size"),
     [
-        (app("fleet"), (80, 24)),
-        (shell(f"{BESIDE}{' '.join(app('fleet'))}; true"), (80, 24)),
-        (shell(f"{BESIDE}{' '.join(app('changes'))}; true"), (0, 0)),
+        (app_command("fleet"), (80, 24)),
+        (shell_command(f"{IGNORE_HUP}{' '.join(app_command('fleet'))}; true"), (80, 24)),
+        (shell_command(f"{IGNORE_HUP}{' '.join(app_command('changes'))}; true"), (0, 0)),
     ],
     ids=["alone", "below a leader that stays", "that has no size"],
 )
 def test_the_end_of_the_terminal_ends_it(
-    opened: Open, argv: list[str], size: tuple[int, int]
+    opened: OpenSession, argv: list[str], size: tuple[int, int]
 ) -> None:
     session = opened(argv, size, sign="servings")
     session.hang_up()
-    session.wait_gone()
+    session.wait_until_gone()
 
 
-def test_the_end_of_the_parent_ends_it(opened: Open) -> None:
-    session = opened(shell(f"sh -c '{' '.join(app('fleet'))}; true'; exec sleep 600"))
-    program = session.program("fleet")
+def test_the_end_of_the_parent_ends_it(opened: OpenSession) -> None:
+    session = opened(
+        shell_command(f"sh -c '{' '.join(app_command('fleet'))}; true'; exec sleep 600")
+    )
+    program = session.find_process("fleet")
     parent = program.parent()
     assert parent is not None
     parent.kill()
-    session.wait(lambda: not runs(program), "the end")
+    session.wait(lambda: not is_running(program), "the end")
     session.wait(lambda: b"\x1b[?1049l" in session.raw, "the terminal to be restored")
     session.read(0.2)
     assert_restored(session.raw)
@@ -97,9 +101,9 @@ def test_the_end_of_the_parent_ends_it(opened: Open) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT], ids=lambda n: n.name)
 def test_an_event_loop_that_hangs_keeps_no_signal_from_ending_it(
-    opened: Open, number: signal.Signals
+    opened: OpenSession, number: signal.Signals
 ) -> None:
-    session = opened(app("blocked"), sign="blocked")
+    session = opened(app_command("blocked"), sign="blocked")
     if number == signal.SIGQUIT:
         session.press("\x1c")  # ctrl+\
     else:
@@ -108,9 +112,9 @@ def test_an_event_loop_that_hangs_keeps_no_signal_from_ending_it(
     assert_restored(session.raw)
 
 
-def test_a_second_signal_ends_it_at_once(opened: Open) -> None:
+def test_a_second_signal_ends_it_at_once(opened: OpenSession) -> None:
     code = (
-        "from tui.internals import watchdog; watchdog.LIMIT = 3600.0;"
+        "from tui.internals import watchdog; watchdog.FORCED_EXIT_SECONDS = 3600.0;"
         "from tests.tui import terminal_app; terminal_app.main('blocked')"
     )
     session = opened([PYTHON, "-c", code], sign="blocked")
@@ -122,23 +126,25 @@ def test_a_second_signal_ends_it_at_once(opened: Open) -> None:
     assert_restored(session.raw)
 
 
-def test_a_terminal_that_takes_nothing_keeps_no_signal_from_ending_it(opened: Open) -> None:
-    session = opened(app("changes"), (200, 50), sign="511 servings")
+def test_a_terminal_that_takes_nothing_keeps_no_signal_from_ending_it(opened: OpenSession) -> None:
+    session = opened(app_command("changes"), (200, 50), sign="511 servings")
     for _ in range(200):  # nobody reads what is drawn for these
         os.write(session.fd, b"\x1b[6~g")
     os.kill(session.pid, signal.SIGTERM)
-    session.wait_gone(unread=True)
+    session.wait_until_gone(leave_unread=True)
 
 
 # -- the demo -------------------------------------------------------------------------------------
 
 
-def test_nothing_of_the_demo_is_left_when_its_terminal_goes(opened: Open, tmp_path: Path) -> None:
+def test_nothing_of_the_demo_is_left_when_its_terminal_goes(
+    opened: OpenSession, tmp_path: Path
+) -> None:
     env = {"TMPDIR": str(tmp_path), "HOME": str(tmp_path)}
     session = opened([*SERVEDECK, "--demo"], (0, 0), env, sign="servings")
-    assert any("servedeck.demo" in command(one) for one in session.processes)
+    assert any("servedeck.demo" in command_line(one) for one in session.processes)
     session.hang_up()
-    session.wait_gone()
+    session.wait_until_gone()
     assert not list(tmp_path.glob("servedeck-demo-*"))
 
 
@@ -163,12 +169,12 @@ def test_nothing_of_make_demo_is_left_when_its_pane_or_all_of_tmux_is_killed(
         found = []
         for one in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
-                if one.environ().get("SERVEDECK_TEST") == mark and runs(one):
+                if one.environ().get("SERVEDECK_TEST") == mark and is_running(one):
                     found.append(one)
         return found
 
     def demos() -> list[psutil.Process]:
-        return [one for one in marked() if "servedeck.demo" in command(one)]
+        return [one for one in marked() if "servedeck.demo" in command_line(one)]
 
     try:
         call("-f", os.devnull, "new-session", "-d", "-x", "80", "-y", "24", "-c", str(ROOT))

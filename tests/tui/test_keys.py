@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from textual.pilot import Pilot
 
 from tests.tui import fakes
-from tests.tui.bench import FakeBench
-from tests.tui.helpers import burst, make_app, screen_text, wait_for
+from tests.tui.fake_change_service import FakeChangeService
+from tests.tui.helpers import make_app, post_keys, screen_text, wait_for
 from tui.screens.servings import DEFAULT_SORT
 
 THOROUGH = os.environ.get("SERVEDECK_HYPOTHESIS") == "thorough"
 
-PARTS: tuple[tuple[str, ...], ...] = (
+KEY_SEQUENCES: tuple[tuple[str, ...], ...] = (
     ("slash", *"llama", "enter"),
     ("slash", *"s29"),
     ("slash", "q"),
@@ -58,40 +58,40 @@ PARTS: tuple[tuple[str, ...], ...] = (
 """What operators press; each may follow any other, so that it comes to any screen."""
 
 
-class Harness:
+class KeyHarness:
     """One app for several examples; each begins on the whole list."""
 
     def __init__(self, folder: Path) -> None:
-        self.bench = FakeBench(folder)
+        self.bench = FakeChangeService(folder)
         self.folder = folder
         view = fakes.fleet()[1]
         self.bench.objects[view.key] = []
-        self.app = make_app(workbench=self.bench)
-        self.ends = 0
-        self.app.exit = self.end  # type: ignore[method-assign, assignment]
+        self.app = make_app(change_service=self.bench)
+        self.exit_count = 0
+        self.app.exit = self.record_exit  # type: ignore[method-assign, assignment]
 
-    def end(self, *_arguments: Any, **_options: Any) -> None:
-        self.ends += 1
+    def record_exit(self, *_arguments: Any, **_options: Any) -> None:
+        self.exit_count += 1
 
-    async def begin(self, pilot: Pilot[None]) -> None:
+    async def reset(self, pilot: Pilot[None]) -> None:
         app = self.app
         while app.screen is not app.servings:
             app.pop_screen()
-            await app._keyqueue.done()
+            await app._key_queue.wait_until_idle()
         for left in self.folder.glob("**/*"):
             if left.is_file():
                 left.unlink()
         servings = app.servings
-        servings.status.close()
+        servings.status_controller.close()
         servings.set_namespace("")
         servings.clear_filter()
         servings._set_sort(DEFAULT_SORT, False)
-        servings.table.release()
-        servings.show_all()
+        servings.table.reset_cursor()
+        servings.update_all()
         servings.table.action_edge(False)
-        servings.quieten()
-        self.ends = 0
-        await app._keyqueue.done()
+        servings.clear_message()
+        self.exit_count = 0
+        await app._key_queue.wait_until_idle()
         await pilot.pause()
 
     def state(self) -> tuple[Any, ...]:
@@ -101,26 +101,26 @@ class Harness:
         shown = screen_text(app).splitlines()
         stack = [type(one).__name__ for one in app.screen_stack]
         # The message line may have gone silent by now.
-        return self.ends, stack, where, [*shown[:-2], shown[-1]]
+        return self.exit_count, stack, where, [*shown[:-2], shown[-1]]
 
     async def press(
-        self, pilot: Pilot[None], packets: Sequence[Sequence[str]], *, patient: bool = False
+        self, pilot: Pilot[None], packets: Sequence[Sequence[str]], *, wait_between: bool = False
     ) -> tuple[Any, ...]:
         """Press the keys; `patient` waits for the end of each before the next."""
-        await self.begin(pilot)
+        await self.reset(pilot)
         for packet in packets:
-            burst(pilot, *packet)
-            if patient:
+            post_keys(pilot, *packet)
+            if wait_between:
                 await pilot.pause()
-                await self.app._keyqueue.done()
+                await self.app._key_queue.wait_until_idle()
             await pilot.pause(0)
         await pilot.pause()
-        await self.app._keyqueue.done()
+        await self.app._key_queue.wait_until_idle()
         await pilot.pause()
         return self.state()
 
 
-def cut(keys: Sequence[str], at: Sequence[int]) -> list[Sequence[str]]:
+def split_packets(keys: Sequence[str], at: Sequence[int]) -> list[Sequence[str]]:
     places = sorted({place % (len(keys) + 1) for place in at})
     edges = [0, *places, len(keys)]
     return [keys[a:b] for a, b in itertools.pairwise(edges) if a < b]
@@ -128,7 +128,7 @@ def cut(keys: Sequence[str], at: Sequence[int]) -> list[Sequence[str]]:
 
 EXAMPLES = st.lists(
     st.tuples(
-        st.lists(st.sampled_from(PARTS), min_size=1, max_size=6),
+        st.lists(st.sampled_from(KEY_SEQUENCES), min_size=1, max_size=6),
         st.lists(st.integers(0, 60), max_size=4),
     ),
     min_size=4,
@@ -150,13 +150,13 @@ def test_packets_make_no_difference(
 ) -> None:
     async def run() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            harness = Harness(Path(folder))
+            harness = KeyHarness(Path(folder))
             async with harness.app.run_test(size=(80, 24)) as pilot:
                 for parts, places in examples:
                     keys = [key for part in parts for key in part]
                     one_by_one = [[key] for key in keys]
-                    wanted = await harness.press(pilot, one_by_one, patient=True)
-                    for packets in ([keys], cut(keys, places)):
+                    wanted = await harness.press(pilot, one_by_one, wait_between=True)
+                    for packets in ([keys], split_packets(keys, places)):
                         await harness.press(pilot, packets)
                         await wait_for(
                             pilot,

@@ -5,78 +5,78 @@ from dataclasses import replace
 import pytest
 
 from servedeck.cluster.http.errors import ApiError, ClusterError
-from servedeck.cluster.logs import Stream
-from servedeck.fleet.views import Key
-from servedeck.serving.status.diagnosis import Health
+from servedeck.cluster.logs import LogStreamState
+from servedeck.fleet.views import NamespacedName
+from servedeck.serving.status.diagnosis import PodHealth
 from tests.tui import fakes
-from tests.tui.helpers import make_app, shows, wait_for
+from tests.tui.helpers import make_app, wait_for, wait_for_text
 from tui.screens.log import LogScreen
 
 POD = "llama-8b-7d9c-x2x1q"
-OTHER = "llama-8b-7d9c-b8k2m"
+OTHER_POD = "llama-8b-7d9c-b8k2m"
 
 
-def healthy(**changes) -> fakes.FakeSource:
-    return fakes.FakeSource().put(fakes.serving("llama-8b", **changes))
+def healthy_source(**changes) -> fakes.FakeSource:
+    return fakes.FakeSource().add_views(fakes.serving("llama-8b", **changes))
 
 
-async def opened(pilot, app) -> None:
+async def open_log(pilot, app) -> None:
     await pilot.press("l")
     await wait_for(pilot, lambda: isinstance(app.screen, LogScreen), "the log")
 
 
 async def test_the_last_lines_then_live_ones():
-    logs = fakes.FakeCluster()
-    key = ("team-a", POD, fakes.CRASHED, False)
+    logs = fakes.FakeLogService()
+    key = ("team-a", POD, fakes.CRASHED_CONTAINER, False)
     logs.lines[key] = [f"line {number}" for number in range(300)]
-    app = make_app(healthy(), logs)
+    app = make_app(healthy_source(), logs)
     async with app.run_test(size=(80, 24)) as pilot:
-        await opened(pilot, app)
-        await shows(pilot, "line 299", "✓ following  200 lines", POD)
+        await open_log(pilot, app)
+        await wait_for_text(pilot, "line 299", "✓ following  200 lines", POD)
         await logs.queue(key).put(["a new line"])
-        await shows(pilot, "a new line", "201 lines")
+        await wait_for_text(pilot, "a new line", "201 lines")
         await pilot.press("g")
-        await shows(pilot, "line 100", "holding")
+        await wait_for_text(pilot, "line 100", "holding")
         await pilot.press("G")
-        await shows(pilot, "a new line", "✓ following")
+        await wait_for_text(pilot, "a new line", "✓ following")
 
 
 async def test_p_shows_the_previous_instance_and_back():
-    logs = fakes.FakeCluster()
+    logs = fakes.FakeLogService()
     crashed = fakes.crashing_pod(POD)
-    logs.lines["team-a", POD, fakes.CRASHED, True] = ["the last words"]
-    logs.lines["team-a", POD, fakes.CRASHED, False] = ["the next try"]
-    app = make_app(healthy(pods=(crashed,)), logs)
+    logs.lines["team-a", POD, fakes.CRASHED_CONTAINER, True] = ["the last words"]
+    logs.lines["team-a", POD, fakes.CRASHED_CONTAINER, False] = ["the next try"]
+    app = make_app(healthy_source(pods=(crashed,)), logs)
     async with app.run_test(size=(80, 24)) as pilot:
-        await opened(pilot, app)
-        await shows(pilot, "the next try")
+        await open_log(pilot, app)
+        await wait_for_text(pilot, "the next try")
         await pilot.press("p")
-        screen = await shows(pilot, "the last words", "previous instance", "ended")
+        screen = await wait_for_text(pilot, "the last words", "previous instance", "ended")
         assert "the next try" not in screen
         await pilot.press("p")
-        await shows(pilot, "the next try")
+        await wait_for_text(pilot, "the next try")
 
 
 async def test_p_says_why_not_where_nothing_was_restarted():
-    app = make_app(healthy())
+    app = make_app(healthy_source())
     async with app.run_test(size=(80, 24)) as pilot:
-        await opened(pilot, app)
+        await open_log(pilot, app)
         await pilot.press("p")
-        await shows(pilot, "inference-server has not been restarted.")
+        await wait_for_text(pilot, "inference-server has not been restarted.")
 
 
 async def test_the_next_container_and_the_next_pod():
     pod = fakes.pod(POD, containers=(fakes.container(), fakes.container("transformer")))
-    logs = fakes.FakeCluster()
+    logs = fakes.FakeLogService()
     logs.lines["team-a", POD, "transformer", False] = ["from the transformer"]
-    logs.lines["team-a", OTHER, fakes.CRASHED, False] = ["from the other Pod"]
-    app = make_app(healthy(pods=(pod, fakes.pod(OTHER))), logs)
+    logs.lines["team-a", OTHER_POD, fakes.CRASHED_CONTAINER, False] = ["from the other Pod"]
+    app = make_app(healthy_source(pods=(pod, fakes.pod(OTHER_POD))), logs)
     async with app.run_test(size=(80, 24)) as pilot:
-        await opened(pilot, app)
+        await open_log(pilot, app)
         await pilot.press("right_square_bracket")
-        await shows(pilot, "from the transformer", "transformer")
+        await wait_for_text(pilot, "from the transformer", "transformer")
         await pilot.press("n")
-        await shows(pilot, "from the other Pod", "Pod 2 of 2")
+        await wait_for_text(pilot, "from the other Pod", "Pod 2 of 2")
 
 
 async def test_it_says_what_it_waits_for():
@@ -86,10 +86,10 @@ async def test_it_says_what_it_waits_for():
         reason="ImagePullBackOff",
         containers=(fakes.container(state="Waiting", ready=False),),
     )
-    app = make_app(healthy(pods=(waiting,)))
+    app = make_app(healthy_source(pods=(waiting,)))
     async with app.run_test(size=(80, 24)) as pilot:
-        await opened(pilot, app)
-        await shows(pilot, "waiting for the container to start: ImagePullBackOff")
+        await open_log(pilot, app)
+        await wait_for_text(pilot, "waiting for the container to start: ImagePullBackOff")
 
 
 @pytest.mark.parametrize(
@@ -101,67 +101,67 @@ async def test_it_says_what_it_waits_for():
     ids=["refused", "unforeseen"],
 )
 async def test_an_error_is_a_sentence_and_the_app_goes_on(error, words):
-    logs = fakes.FakeCluster()
+    logs = fakes.FakeLogService()
     logs.error = error
-    app = make_app(healthy(), logs)
+    app = make_app(healthy_source(), logs)
     async with app.run_test(size=(100, 24)) as pilot:
-        await opened(pilot, app)
-        await shows(pilot, words)
+        await open_log(pilot, app)
+        await wait_for_text(pilot, words)
         await pilot.press("q")
-        await shows(pilot, "NAME")
+        await wait_for_text(pilot, "NAME")
 
 
 async def test_a_pod_that_goes_is_said_to_be_gone():
-    source = healthy()
+    source = healthy_source()
     app = make_app(source)
     async with app.run_test(size=(80, 24)) as pilot:
-        await opened(pilot, app)
-        view = source.fleet.view(Key("team-a", "llama-8b"))
-        source.put(replace(view, pods=view.pods[1:]))
-        await shows(pilot, "the Pod is gone")
+        await open_log(pilot, app)
+        view = source.fleet.view(NamespacedName("team-a", "llama-8b"))
+        source.add_views(replace(view, pods=view.pods[1:]))
+        await wait_for_text(pilot, "the Pod is gone")
 
 
 @pytest.mark.parametrize(
     ("stream", "words"),
     [
-        (Stream.WAITING, "waiting for the container to start"),
-        (Stream.RECONNECTING, "reconnecting"),
+        (LogStreamState.WAITING, "waiting for the container to start"),
+        (LogStreamState.RECONNECTING, "reconnecting"),
     ],
 )
 async def test_it_does_not_say_following_while_no_lines_arrive(stream, words):
-    logs = fakes.FakeCluster()
-    logs.lines["team-a", POD, fakes.CRASHED, False] = ["a line"]
-    app = make_app(healthy(), logs)
+    logs = fakes.FakeLogService()
+    logs.lines["team-a", POD, fakes.CRASHED_CONTAINER, False] = ["a line"]
+    app = make_app(healthy_source(), logs)
     async with app.run_test(size=(80, 24)) as pilot:
-        await opened(pilot, app)
-        await shows(pilot, "✓ following  1 line")
-        logs.on_stream(stream)
-        screen = await shows(pilot, f"{words}  1 line")
+        await open_log(pilot, app)
+        await wait_for_text(pilot, "✓ following  1 line")
+        logs.on_state(stream)
+        screen = await wait_for_text(pilot, f"{words}  1 line")
         assert "following" not in screen
-        logs.on_stream(Stream.OPEN)
-        await shows(pilot, "✓ following  1 line")
-        await logs.queue(("team-a", POD, fakes.CRASHED, False)).put(None)
-        screen = await shows(pilot, "ended  1 line")
+        logs.on_state(LogStreamState.OPEN)
+        await wait_for_text(pilot, "✓ following  1 line")
+        await logs.queue(("team-a", POD, fakes.CRASHED_CONTAINER, False)).put(None)
+        screen = await wait_for_text(pilot, "ended  1 line")
         assert "following" not in screen
 
 
 async def test_the_heading_is_whole_in_a_narrow_terminal():
     long = "a-serving-with-a-rather-long-name-of-its-own-7d9c5b6f88-x2x1q"
-    broken = fakes.pod(long, status="CrashLoopBackOff", restarts=1, health=Health.ERROR)
-    app = make_app(healthy(pods=(broken, fakes.pod(OTHER))))
+    broken = fakes.pod(long, status="CrashLoopBackOff", restarts=1, health=PodHealth.ERROR)
+    app = make_app(healthy_source(pods=(broken, fakes.pod(OTHER_POD))))
     async with app.run_test(size=(80, 24)) as pilot:
-        await opened(pilot, app)
-        await shows(pilot, "88-x2x1q  CrashLoopBackOff  1 restart  Pod 1 of 2", "  0 lines")
+        await open_log(pilot, app)
+        await wait_for_text(pilot, "88-x2x1q  CrashLoopBackOff  1 restart  Pod 1 of 2", "  0 lines")
 
 
 async def test_closed_logs_are_not_kept():
-    app = make_app(healthy())
+    app = make_app(healthy_source())
     async with app.run_test(size=(80, 24)) as pilot:
         closed = []
         for _ in range(20):
-            await opened(pilot, app)
+            await open_log(pilot, app)
             log = app.screen
-            await shows(pilot, "0 lines")
+            await wait_for_text(pilot, "0 lines")
             closed += [
                 weakref.ref(each) for each in (log, log.log_view, log.log_view._styles_cache)
             ]

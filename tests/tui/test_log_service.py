@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from servedeck.cluster.http.errors import AnswerError, LostError
-from tests.cluster.api import Api, connect, kubeconfig, serving
-from tui.log_service import ConnectedCluster
+from servedeck.cluster.http.errors import ConnectionLostError, InvalidResponseError
+from tests.cluster.fake_api_server import FakeApiServer, open_connection, serve, write_kubeconfig
+from tui.log_service import ClusterLogService
 
 PATH = "/api/v1/namespaces"
 
@@ -17,25 +17,25 @@ def namespace(name: object) -> dict[str, object]:
     return {"metadata": {"name": name, "uid": f"uid-{name}"}}
 
 
-async def names(api: Api, tmp_path: Path) -> list[str]:
-    async with serving(api):
-        connection = await connect(kubeconfig(tmp_path / "config", api.url))
+async def list_names(api: FakeApiServer, tmp_path: Path) -> list[str]:
+    async with serve(api):
+        connection = await open_connection(write_kubeconfig(tmp_path / "config", api.url))
         try:
-            return await ConnectedCluster(lambda: connection).namespaces()
+            return await ClusterLogService(lambda: connection).list_namespaces()
         finally:
             await connection.close()
 
 
 async def test_namespaces_come_in_pages(tmp_path: Path) -> None:
-    api = Api(PATH)
+    api = FakeApiServer(PATH)
     api.objects = {str(index): namespace(f"ns-{index:04}") for index in range(1201)}
-    assert await names(api, tmp_path) == [f"ns-{index:04}" for index in range(1201)]
+    assert await list_names(api, tmp_path) == [f"ns-{index:04}" for index in range(1201)]
     assert [request.query["limit"] for request in api.requests] == ["500"] * 3
     assert [request.query.get("continue") for request in api.requests] == [None, "500", "1000"]
 
 
 async def test_a_bad_namespace_hides_no_others_and_steers_no_terminal(tmp_path: Path) -> None:
-    api = Api(PATH)
+    api = FakeApiServer(PATH)
     odd: list[object] = [5, None, [], {}, namespace(None), {"metadata": 5}, namespace("chat")]
     items = [*odd, namespace("b\x1b]0;pwn\x07ad\nnews\u202e")]
 
@@ -43,20 +43,20 @@ async def test_a_bad_namespace_hides_no_others_and_steers_no_terminal(tmp_path: 
         return web.Response(text=json.dumps({"metadata": {}, "items": items}))
 
     api.faults["list"] = [page]
-    assert await names(api, tmp_path) == ["bad news", "chat"]
+    assert await list_names(api, tmp_path) == ["bad news", "chat"]
 
 
 async def test_a_login_page_in_place_of_the_namespaces_is_said(tmp_path: Path) -> None:
-    api = Api(PATH)
+    api = FakeApiServer(PATH)
 
     async def page(_: web.Request) -> web.StreamResponse:
         return web.Response(text="<html>", content_type="text/html")
 
     api.faults["list"] = [page]
-    with pytest.raises(AnswerError, match="login"):
-        await names(api, tmp_path)
+    with pytest.raises(InvalidResponseError, match="login"):
+        await list_names(api, tmp_path)
 
 
 async def test_without_a_connection_there_are_none() -> None:
-    with pytest.raises(LostError):
-        await ConnectedCluster(lambda: None).namespaces()
+    with pytest.raises(ConnectionLostError):
+        await ClusterLogService(lambda: None).list_namespaces()

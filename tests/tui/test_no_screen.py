@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from servedeck.terminal import moves_the_cursor
-from tests.tui.sessions import SERVEDECK, Session, shell
-from tui.start import ScreenError, check_environment
+from servedeck.terminal import supports_cursor_addressing
+from tests.tui.sessions import SERVEDECK, TerminalSession, shell_command
+from tui.start import DashboardStartError, validate_environment
 
-WAY_OUT = "there is `servedeck get servings`."
+ALTERNATIVE = "there is `servedeck get servings`."
 
 
 @pytest.fixture
@@ -33,10 +33,14 @@ def kubeconfig(tmp_path: Path) -> Path:
     return path
 
 
-def said(kubeconfig: Path, redirections: str = "", env: Mapping[str, str] | None = None) -> str:
+def error_output(
+    kubeconfig: Path, redirections: str = "", env: Mapping[str, str] | None = None
+) -> str:
     """What the command prints, which is to end with exit code 1."""
     script = f"{shlex.join(SERVEDECK)} {redirections}; echo code=$? >/dev/tty"
-    session = Session(shell(script), env={"KUBECONFIG": str(kubeconfig)} | dict(env or {}))
+    session = TerminalSession(
+        shell_command(script), env={"KUBECONFIG": str(kubeconfig)} | dict(env or {})
+    )
     try:
         assert session.exit_code() == 0
         text = session.raw.decode().replace("\r\n", "\n")
@@ -61,19 +65,19 @@ def said(kubeconfig: Path, redirections: str = "", env: Mapping[str, str] | None
 def test_one_sentence_names_the_way_without_the_screen(
     kubeconfig: Path, redirections: str, env: dict[str, str], reason: str
 ) -> None:
-    text = said(kubeconfig, redirections, env)
-    assert reason in text and WAY_OUT in text
+    text = error_output(kubeconfig, redirections, env)
+    assert reason in text and ALTERNATIVE in text
     assert re.fullmatch(r"servedeck: .*\n", text)
 
 
 def test_with_no_stream_at_all_it_ends_in_silence(kubeconfig: Path) -> None:
-    assert said(kubeconfig, "<&- >&- 2>&-") == ""
+    assert error_output(kubeconfig, "<&- >&- 2>&-") == ""
 
 
 @pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/null"])
 def test_the_screen_needs_no_standard_error(kubeconfig: Path, redirection: str) -> None:
-    session = Session(
-        shell(f"{shlex.join(SERVEDECK)} {redirection}"), env={"KUBECONFIG": str(kubeconfig)}
+    session = TerminalSession(
+        shell_command(f"{shlex.join(SERVEDECK)} {redirection}"), env={"KUBECONFIG": str(kubeconfig)}
     )
     try:
         session.wait_text("? help")
@@ -84,15 +88,17 @@ def test_the_screen_needs_no_standard_error(kubeconfig: Path, redirection: str) 
 
 
 def test_only_what_is_known_not_to_understand_ansi_is_refused() -> None:
-    assert all(map(moves_the_cursor, ("", "unknown", "foo", "../../etc", "x" * 5000, "a\0b")))
-    assert not moves_the_cursor("dumb")
-    assert not moves_the_cursor("DUMB")
+    assert all(
+        map(supports_cursor_addressing, ("", "unknown", "foo", "../../etc", "x" * 5000, "a\0b"))
+    )
+    assert not supports_cursor_addressing("dumb")
+    assert not supports_cursor_addressing("DUMB")
     try:
         curses.setupterm("vt100", 1)
     except curses.error:
         pytest.skip("this system has no terminfo database")
     for name in ("vt100", "linux", "xterm", "xterm-256color", "screen", "tmux-256color"):
-        assert moves_the_cursor(name), name
+        assert supports_cursor_addressing(name), name
 
 
 @pytest.mark.parametrize(
@@ -108,13 +114,13 @@ def test_only_what_is_known_not_to_understand_ansi_is_refused() -> None:
 )
 def test_a_variable_that_textual_cannot_take_is_named(environ: dict[str, str]) -> None:
     ((name, value),) = environ.items()
-    with pytest.raises(ScreenError, match=re.escape(f"{name}={value!r}")):
-        check_environment(environ)
+    with pytest.raises(DashboardStartError, match=re.escape(f"{name}={value!r}")):
+        validate_environment(environ)
 
 
 def test_variables_that_textual_can_take_are_left_to_it(tmp_path: Path) -> None:
-    check_environment({})
-    check_environment(
+    validate_environment({})
+    validate_environment(
         {
             "TEXTUAL_DRIVER": "textual.drivers.linux_driver:LinuxDriver",
             "TEXTUAL_COLOR_SYSTEM": "256",

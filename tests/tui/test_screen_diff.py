@@ -8,29 +8,29 @@ from textual._compositor import LayoutUpdate
 from textual.geometry import Region, Size
 from textual.strip import Strip
 
-from tui.internals.screen_diff import Frame, cells_of
+from tui.internals.screen_diff import ScreenBuffer, strip_cells
 
 SIZE = Size(24, 4)
 STYLES = [None, Style(), Style(bold=True), Style(color="red"), Style(bgcolor="blue", italic=True)]
 CONSOLE = Console(color_system="truecolor", force_terminal=True)
 
 
-def strip(parts, width):
+def make_strip(parts, width):
     """A strip of exactly `width` cells; `parts` are pairs of text and style."""
     whole = Strip([Segment(text, style) for text, style in parts])
     return whole.adjust_cell_length(width, STYLES[1])
 
 
-def update(y, *strips):
+def make_update(y, *strips):
     return LayoutUpdate([[each] for each in strips], Region(0, y, SIZE.width, len(strips)))
 
 
-def shown(screen):
+def visible_cells(screen):
     """Every cell of the terminal: its text and its look."""
     return [[screen.buffer[y][x] for x in range(screen.columns)] for y in range(screen.lines)]
 
 
-def terminal():
+def make_terminal():
     screen = pyte.Screen(*SIZE)
     return screen, pyte.Stream(screen)
 
@@ -41,49 +41,53 @@ lines = st.lists(st.tuples(texts, st.sampled_from(STYLES)), max_size=4)
 
 @given(st.lists(st.tuples(st.integers(0, SIZE.height - 1), lines), min_size=1, max_size=6))
 def test_patches_leave_the_terminal_as_if_all_had_been_sent(changes):
-    frame = Frame()
-    patched, by_patches = terminal()
-    whole, by_lines = terminal()
+    frame = ScreenBuffer()
+    patched, by_patches = make_terminal()
+    whole, by_lines = make_terminal()
     for y, parts in changes:
-        line = strip(parts, SIZE.width)
-        by_patches.feed(frame.patch(update(y, line), SIZE).render_segments(CONSOLE))
+        line = make_strip(parts, SIZE.width)
+        by_patches.feed(frame.make_patch(make_update(y, line), SIZE).render_segments(CONSOLE))
         by_lines.feed(f"\x1b[{y + 1};1H{line.render(CONSOLE)}")
-    assert shown(patched) == shown(whole)
+    assert visible_cells(patched) == visible_cells(whole)
 
 
 def test_what_is_shown_already_is_not_sent_again():
-    frame = Frame()
-    line = strip([("srv-001  ", STYLES[2]), ("Ready", STYLES[3])], SIZE.width)
-    assert frame.patch(update(0, line), SIZE).pieces
-    again = strip([("srv-001  ", Style(bold=True)), ("Ready", Style(color="red"))], SIZE.width)
-    assert not frame.patch(update(0, again), SIZE).pieces
+    frame = ScreenBuffer()
+    line = make_strip([("srv-001  ", STYLES[2]), ("Ready", STYLES[3])], SIZE.width)
+    assert frame.make_patch(make_update(0, line), SIZE).runs
+    again = make_strip([("srv-001  ", Style(bold=True)), ("Ready", Style(color="red"))], SIZE.width)
+    assert not frame.make_patch(make_update(0, again), SIZE).runs
 
 
 def test_only_the_columns_that_differ_are_sent():
-    frame = Frame()
-    frame.patch(update(0, strip([("srv-001     Ready     3", None)], SIZE.width)), SIZE)
-    patch = frame.patch(update(0, strip([("srv-002     Ready     4", None)], SIZE.width)), SIZE)
-    assert [(x, "".join(text for text, _ in cells)) for x, _, cells in patch.pieces] == [
+    frame = ScreenBuffer()
+    frame.make_patch(
+        make_update(0, make_strip([("srv-001     Ready     3", None)], SIZE.width)), SIZE
+    )
+    patch = frame.make_patch(
+        make_update(0, make_strip([("srv-002     Ready     4", None)], SIZE.width)), SIZE
+    )
+    assert [(x, "".join(text for text, _ in cells)) for x, _, cells in patch.runs] == [
         (6, "2"),
         (22, "4"),
     ]
 
 
 def test_all_is_sent_again_once_the_terminal_may_show_anything():
-    frame = Frame()
-    line = strip([("a", None)], SIZE.width)
-    frame.patch(update(0, line), SIZE)
-    frame.forget()
-    assert frame.patch(update(0, line), SIZE).pieces
+    frame = ScreenBuffer()
+    line = make_strip([("a", None)], SIZE.width)
+    frame.make_patch(make_update(0, line), SIZE)
+    frame.invalidate()
+    assert frame.make_patch(make_update(0, line), SIZE).runs
 
 
 def test_all_is_sent_again_for_another_size():
-    frame = Frame()
-    line = strip([("a", None)], SIZE.width)
-    frame.patch(update(0, line), SIZE)
-    assert frame.patch(update(0, line), Size(SIZE.width, SIZE.height + 1)).pieces
+    frame = ScreenBuffer()
+    line = make_strip([("a", None)], SIZE.width)
+    frame.make_patch(make_update(0, line), SIZE)
+    assert frame.make_patch(make_update(0, line), Size(SIZE.width, SIZE.height + 1)).runs
 
 
 def test_a_combined_character_takes_the_cells_that_the_terminal_gives_it():
-    cells = cells_of(Strip([Segment("e\u0301x서", None)]))
+    cells = strip_cells(Strip([Segment("e\u0301x서", None)]))
     assert [text for text, _style in cells] == ["e\u0301", "x", "서", ""]

@@ -1,19 +1,19 @@
 import pytest
 
 from servedeck.config import Settings, SettingsError
-from tui.start import check
+from tui.start import validate_settings
 
 
 def test_what_the_settings_name_must_exist() -> None:
-    check(Settings(theme="nord", columns=("status",), keymap={"servings.logs": "L"}))
+    validate_settings(Settings(theme="nord", columns=("status",), keymap={"servings.logs": "L"}))
     for settings, said in (
         (
             Settings(theme="servedeck-drak"),
             "theme names 'servedeck-drak'.*did you mean servedeck-dark?",
         ),
-        (Settings(columns=("nosuch",)), "columns names 'nosuch'.*there are name, project"),
+        (Settings(columns=("nosuch",)), "columns names 'nosuch'.*there are name, namespace"),
         (Settings(keymap={"servings.log": "L"}), "keymap names 'servings.log'.*servings.logs"),
         (Settings(keymap={"table.move": "x"}), "keymap names 'table.move'"),
     ):
         with pytest.raises(SettingsError, match=said):
-            check(settings)
+            validate_settings(settings)

@@ -1,73 +1,79 @@
 from tests.tui import fakes
-from tests.tui.fakes import Phase
-from tests.tui.helpers import make_app, screen_text, shows, wait_for
+from tests.tui.fakes import FakePhase
+from tests.tui.helpers import make_app, screen_text, wait_for, wait_for_text
 
 
 async def test_loading_says_how_far_it_is():
-    source = fakes.FakeSource(state=fakes.FakeState(Phase.LISTING, loaded=500, remaining=4500))
+    source = fakes.FakeSource(state=fakes.FakeState(FakePhase.LISTING, loaded=500, remaining=4500))
     app = make_app(source)
     async with app.run_test(size=(80, 24)) as pilot:
-        await shows(pilot, "Loading servings  500 of 5,000", "loading 500 of 5,000")
-        source.put(*fakes.fleet())
-        await shows(pilot, "llama-70b-chat", "loading 500 of 5,000")
-        source.set_state(phase=Phase.LIVE)
-        await shows(pilot, "✓ live")
+        await wait_for_text(pilot, "Loading servings  500 of 5,000", "loading 500 of 5,000")
+        source.add_views(*fakes.fleet())
+        await wait_for_text(pilot, "llama-70b-chat", "loading 500 of 5,000")
+        source.set_state(phase=FakePhase.LIVE)
+        await wait_for_text(pilot, "✓ live")
 
 
 async def test_an_empty_cluster_says_what_would_appear():
     app = make_app(fakes.FakeSource())
     async with app.run_test(size=(80, 24)) as pilot:
-        await shows(pilot, "No servings in any namespace of prod-seoul.", "servedeck.dev/serving")
+        await wait_for_text(
+            pilot, "No servings in any namespace of prod-seoul.", "servedeck.dev/serving"
+        )
 
 
 async def test_an_empty_namespace_says_where_the_servings_are():
-    source = fakes.FakeSource().put(*fakes.fleet())
-    app = make_app(source, favourites=("empty",))
+    source = fakes.FakeSource().add_views(*fakes.fleet())
+    app = make_app(source, favorites=("empty",))
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("1")
-        await shows(pilot, "No servings in namespace empty, 11 in others.", "0 shows all")
+        await wait_for_text(pilot, "No servings in namespace empty, 11 in others.", "0 shows all")
 
 
 async def test_a_filter_that_matches_nothing_says_how_to_clear_it():
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("slash", *"zzz")
-        await shows(pilot, "None of 11 servings matches the filter zzz", "esc clears the filter")
+        await wait_for_text(
+            pilot, "None of 11 servings matches the filter zzz", "esc clears the filter"
+        )
 
 
 async def test_forbidden_names_the_verb_and_the_resource():
     source = fakes.FakeSource(
         state=fakes.FakeState(
-            Phase.FORBIDDEN,
+            FakePhase.FORBIDDEN,
             "You may not list deployments.apps in any namespace; ask for that permission or choose"
             " a namespace.",
         )
     )
     app = make_app(source)
     async with app.run_test(size=(80, 24)) as pilot:
-        await shows(pilot, "You may not list deployments.apps", ":ns NAME", "✗ forbidden")
+        await wait_for_text(pilot, "You may not list deployments.apps", ":ns NAME", "✗ forbidden")
 
 
 async def test_what_may_not_be_read_is_named_while_the_rest_works():
-    source = fakes.FakeSource(state=fakes.FakeState(missing=("list events", "list replicasets")))
-    source.put(*fakes.fleet())
+    source = fakes.FakeSource(
+        state=fakes.FakeState(missing_permissions=("list events", "list replicasets"))
+    )
+    source.add_views(*fakes.fleet())
     app = make_app(source)
     async with app.run_test(size=(80, 24)) as pilot:
-        await shows(pilot, "Not allowed to list events, list replicasets", "llama-70b-chat")
+        await wait_for_text(pilot, "Not allowed to list events, list replicasets", "llama-70b-chat")
 
 
 async def test_a_lost_server_keeps_the_list_and_says_since_when_it_is_stale():
-    source = fakes.FakeSource().put(*fakes.fleet())
+    source = fakes.FakeSource().add_views(*fakes.fleet())
     app = make_app(source)
     async with app.run_test(size=(100, 24)) as pilot:
-        await shows(pilot, "✓ live")
+        await wait_for_text(pilot, "✓ live")
         source.set_state(
-            phase=Phase.RETRYING,
-            sentence="https://127.0.0.1:6443 refuses the connection.",
-            since=fakes.ago(seconds=32),
+            phase=FakePhase.RETRYING,
+            message="https://127.0.0.1:6443 refuses the connection.",
+            last_update_at=fakes.ago(seconds=32),
             stale_for=32.0,
         )
-        await shows(
+        await wait_for_text(
             pilot,
             "stale 32s, retrying",
             "refuses the connection",
@@ -76,8 +82,8 @@ async def test_a_lost_server_keeps_the_list_and_says_since_when_it_is_stale():
             "llama-70b-chat",
         )
         await pilot.press("ctrl+r")
-        assert source.retried == 1
-        source.set_state(phase=Phase.LIVE, sentence="", stale_for=None)
+        assert source.retry_count == 1
+        source.set_state(phase=FakePhase.LIVE, message="", stale_for=None)
         await wait_for(
             pilot,
             lambda: "✓ live" in screen_text(app) and "refuses" not in screen_text(app),
@@ -87,9 +93,11 @@ async def test_a_lost_server_keeps_the_list_and_says_since_when_it_is_stale():
 
 async def test_an_unreachable_server_at_the_start_says_what_to_try():
     source = fakes.FakeSource(
-        state=fakes.FakeState(Phase.RETRYING, "https://10.0.0.1:6443 does not answer."),
+        state=fakes.FakeState(FakePhase.RETRYING, "https://10.0.0.1:6443 does not answer."),
         context="",
     )
     app = make_app(source)
     async with app.run_test(size=(80, 24)) as pilot:
-        await shows(pilot, "10.0.0.1:6443 does not answer.", "servedeck goes on trying", "ctrl+k")
+        await wait_for_text(
+            pilot, "10.0.0.1:6443 does not answer.", "servedeck goes on trying", "ctrl+k"
+        )

@@ -4,14 +4,14 @@ import re
 import pytest
 from rich.cells import cell_len
 
-from tests.tui.terminal import CHANGE, Terminal, run_app
+from tests.tui.terminal import CHANGE_REQUEST, PtyTerminal, run_app
 
 
 @pytest.fixture
 def opened():
-    terminals: list[Terminal] = []
+    terminals: list[PtyTerminal] = []
 
-    def open_(kind: str, size: tuple[int, int], env=None) -> Terminal:
+    def open_(kind: str, size: tuple[int, int], env=None) -> PtyTerminal:
         terminal = run_app(kind, size, env)
         terminals.append(terminal)
         return terminal
@@ -24,47 +24,47 @@ def opened():
 def test_nothing_is_written_while_nothing_changes(opened):
     terminal = opened("many", (120, 40))
     terminal.wait(lambda: "511 servings" in terminal.text, "the list")
-    terminal.idle()
+    terminal.wait_until_idle()
     assert terminal.read(3.0) == b""
 
 
 def test_a_changed_row_costs_few_bytes(opened):
     terminal = opened("changes", (120, 40))
     terminal.wait(lambda: "511 servings" in terminal.text, "the list")
-    terminal.idle()  # all that is drawn at the start
+    terminal.wait_until_idle()  # all that is drawn at the start
     for _ in range(4):
-        terminal.press(CHANGE)
-        assert 0 < len(terminal.idle()) < 1_500
+        terminal.press(CHANGE_REQUEST)
+        assert 0 < len(terminal.wait_until_idle()) < 1_500
 
 
 def test_a_move_draws_two_rows_and_no_more(opened):
     """How long a key takes is measured by benchmarks/; this holds what there is to draw."""
     terminal = opened("many", (120, 40))
     terminal.wait(lambda: "511 servings" in terminal.text, "the list")
-    terminal.idle()
+    terminal.wait_until_idle()
     for key in "jkjjkk":
         terminal.press(key)
-        assert 0 < len(terminal.idle()) < 2_000
+        assert 0 < len(terminal.wait_until_idle()) < 2_000
 
 
 def test_status_and_filter_draw_what_differs_and_no_more(opened):
     terminal = opened("many", (120, 40))
     terminal.wait(lambda: "511 servings" in terminal.text, "the list")
-    terminal.idle()
+    terminal.wait_until_idle()
     terminal.press(" ")
-    assert 0 < len(terminal.idle()) < 20_000
+    assert 0 < len(terminal.wait_until_idle()) < 20_000
     terminal.press("q")
-    assert 0 < len(terminal.idle()) < 20_000
+    assert 0 < len(terminal.wait_until_idle()) < 20_000
     terminal.press("/")
-    assert 0 < len(terminal.idle()) < 3_000
+    assert 0 < len(terminal.wait_until_idle()) < 3_000
 
 
 def test_leaving_restores_the_terminal(opened):
     terminal = opened("fleet", (80, 24))
     terminal.wait(lambda: "11 servings" in terminal.text, "the list")
     terminal.press("q")
-    terminal.wait(terminal.ended, "the end")
-    terminal.rest()
+    terminal.wait(terminal.has_exited, "the end")
+    terminal.read_until_closed()
     for mode in (b"1049", b"1000", b"1006", b"2004"):
         assert terminal.raw.rindex(b"\x1b[?" + mode + b"l") > terminal.raw.rindex(
             b"\x1b[?" + mode + b"h"
@@ -76,7 +76,7 @@ def test_leaving_restores_the_terminal(opened):
 def test_no_color_sends_no_colour_and_the_cursor_is_still_seen(opened):
     terminal = opened("fleet", (80, 24), {"NO_COLOR": "1"})
     terminal.wait(lambda: "11 servings" in terminal.text, "the list")
-    terminal.idle()
+    terminal.wait_until_idle()
     sent = {
         int(code)
         for sequence in re.findall(rb"\x1b\[([0-9;]*)m", terminal.raw)
@@ -90,12 +90,12 @@ def test_no_color_sends_no_colour_and_the_cursor_is_still_seen(opened):
 def test_sixteen_colours_send_only_those(opened):
     terminal = opened("fleet", (80, 24), {"TERM": "xterm-16color", "COLORTERM": ""})
     terminal.wait(lambda: "11 servings" in terminal.text, "the list")
-    terminal.idle()
+    terminal.wait_until_idle()
     assert not re.search(rb"\x1b\[[0-9;]*[34]8;[25]", terminal.raw)
     assert re.search(rb"\x1b\[[0-9;]*(3[1-6]|9[1-6])", terminal.raw)
 
 
-HARMLESS = re.compile(
+ALLOWED_SEQUENCES = re.compile(
     rb"\x1b\[[0-9;]*m"  # colours
     rb"|\x1b\[[0-9;]*H"  # the place of a strip
     rb"|\x1b\[\?[0-9]+[hl]|\x1b\[\?[0-9]+\$p"  # modes, at the start and the end
@@ -104,7 +104,7 @@ HARMLESS = re.compile(
 )
 
 LIST, ALL = "sort", "w goes back"
-STORY = (
+KEY_SEQUENCE = (
     *(("j", LIST), (" ", "esc close"), *[("\x1b[6~", "esc close")] * 8, ("G", ""), ("q", LIST)),
     *(("c", "Connect to"), ("G", ""), ("q", LIST)),
     *(("l", "next Pod"), ("w", ""), ("w", ""), ("g", ""), ("p", ""), ("q", LIST)),
@@ -116,7 +116,7 @@ STORY = (
 )
 """Keys, and what the screen shows afterwards."""
 
-FORM = (
+FORM_KEYS = (
     *(("0", LIST), ("n", "Service Name"), ("llama\t", ""), (" ", "AA[red]"), ("\x1b", "Namespace")),
     *(("team-a", "> team-a"), ("\r", "Create a serving"), ("\x0e", "Model")),
     *(("m" * 300, ""), ("\x1b[6~", "Add Volume"), ("\r", "AA[red]"), ("\x1b", "PVC")),
@@ -127,18 +127,18 @@ FORM = (
 
 
 @pytest.mark.parametrize("size", [(80, 24), (200, 50)])
-@pytest.mark.parametrize("story", [STORY, FORM], ids=["list", "form"])
+@pytest.mark.parametrize("story", [KEY_SEQUENCE, FORM_KEYS], ids=["list", "form"])
 def test_hostile_texts_are_harmless_on_every_screen(opened, size, story):
     terminal = opened("evil", size)
     terminal.wait(lambda: "stale" in terminal.text, "the list")
     for keys, sign in story:
         terminal.press(keys)
         terminal.wait(lambda sign=sign: sign in terminal.text, sign)
-        terminal.idle()
-    if story is STORY:
+        terminal.wait_until_idle()
+    if story is KEY_SEQUENCE:
         assert b"Last lines" in terminal.raw
     assert b"AA[red]BB[/foo]CC" in terminal.raw
-    rest = HARMLESS.sub(b"", terminal.raw)
+    rest = ALLOWED_SEQUENCES.sub(b"", terminal.raw)
     assert b"\x1b" not in rest
     assert not re.search(rb"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]", rest)
     text = terminal.raw.decode("utf-8")  # no half characters, no surrogates
@@ -150,8 +150,8 @@ def test_hostile_texts_are_harmless_on_every_screen(opened, size, story):
 
 def test_a_fault_of_our_own_shows_no_values_and_leaves_the_terminal_as_it_was(opened):
     terminal = opened("fault", (120, 40))
-    terminal.wait(terminal.ended, "the end")
-    terminal.rest()
+    terminal.wait(terminal.has_exited, "the end")
+    terminal.read_until_closed()
     assert b"\x1b[?1049l" in terminal.raw, "the alternate screen is left"
     after = terminal.raw.rpartition(b"\x1b[?1049l")[2]
     assert b"Traceback" in after and b"LookupError" in after
@@ -166,7 +166,7 @@ def test_keys_that_come_in_one_burst_end_nothing(opened, keys):
     terminal = opened("fleet", (80, 24))
     terminal.wait(lambda: "11 servings" in terminal.text, "the list")
     terminal.press(keys)
-    terminal.idle()
+    terminal.wait_until_idle()
     assert b"Traceback" not in terminal.raw
     assert "StackError" not in terminal.text
 

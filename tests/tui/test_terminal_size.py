@@ -12,21 +12,21 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.tui.sessions import Session, app
-from tui.internals.driver import FALLBACK, LARGEST, terminal_size
+from tests.tui.sessions import TerminalSession, app_command
+from tui.internals.driver import DEFAULT_SIZE, MAX_SIZE, terminal_size
 
 
 @pytest.mark.parametrize(
     ("size", "environ", "expected"),
     [
-        ((0, 0), {}, FALLBACK),
+        ((0, 0), {}, DEFAULT_SIZE),
         ((120, 0), {}, (120, 24)),
         ((0, 40), {}, (80, 40)),
         ((0, 0), {"COLUMNS": "100", "LINES": "30"}, (100, 30)),
         ((120, 40), {"COLUMNS": "100", "LINES": "30"}, (120, 40)),
-        ((0, 0), {"COLUMNS": "x", "LINES": "-1"}, FALLBACK),
-        ((0, 0), {"COLUMNS": "0", "LINES": "9" * 40}, FALLBACK),
-        ((65_535, 65_535), {}, LARGEST),
+        ((0, 0), {"COLUMNS": "x", "LINES": "-1"}, DEFAULT_SIZE),
+        ((0, 0), {"COLUMNS": "0", "LINES": "9" * 40}, DEFAULT_SIZE),
+        ((65_535, 65_535), {}, MAX_SIZE),
         ((1, 1), {}, (1, 1)),
     ],
 )
@@ -44,7 +44,7 @@ def test_each_dimension_is_the_terminals_else_the_environments_else_that_of_a_vt
 
 def test_what_is_no_terminal_has_the_size_of_the_next_descriptor() -> None:
     reader, writer = os.pipe()
-    assert terminal_size((reader, writer), {}) == FALLBACK
+    assert terminal_size((reader, writer), {}) == DEFAULT_SIZE
     os.close(reader)
     os.close(writer)
 
@@ -57,20 +57,20 @@ SCREENS = (
 
 
 @pytest.fixture
-def session(request: pytest.FixtureRequest) -> Iterator[Session]:
-    found = Session(app("fleet"), request.param)
+def session(request: pytest.FixtureRequest) -> Iterator[TerminalSession]:
+    found = TerminalSession(app_command("fleet"), request.param)
     yield found
     found.close()
 
 
-def resize(session: Session, columns: int, lines: int) -> None:
+def resize(session: TerminalSession, columns: int, lines: int) -> None:
     """The terminal has another size, of which the kernel tells the program."""
     session.screen.resize(lines, columns)
     session.screen.reset()
     fcntl.ioctl(session.fd, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
 
-def is_drawn(session: Session) -> bool:
+def is_drawn(session: TerminalSession) -> bool:
     """Whether the list fills the terminal, and nothing lies over it."""
     session.read(0.02)
     return (
@@ -81,13 +81,13 @@ def is_drawn(session: Session) -> bool:
 
 
 @pytest.mark.parametrize("session", [(0, 0)], indirect=True)
-def test_a_terminal_without_a_size_is_80_by_24_until_it_has_one(session: Session) -> None:
+def test_a_terminal_without_a_size_is_80_by_24_until_it_has_one(session: TerminalSession) -> None:
     session.wait(lambda: is_drawn(session), "the list")
-    session.idle()
+    session.wait_until_idle()
     drawn = len(session.raw)
     session.press("j")
     session.wait(lambda: len(session.raw) > drawn, "the move")
-    session.idle()
+    session.wait_until_idle()
     assert len(session.raw) - drawn < 4_000, "a move draws two rows"
     resize(session, 100, 30)
     session.wait(lambda: is_drawn(session), "the list at 100x30")
@@ -97,7 +97,7 @@ def test_a_terminal_without_a_size_is_80_by_24_until_it_has_one(session: Session
 
 
 @pytest.mark.parametrize("session", [(80, 24)], indirect=True)
-def test_a_storm_of_sizes_ends_in_the_picture_of_the_last(session: Session) -> None:
+def test_a_storm_of_sizes_ends_in_the_picture_of_the_last(session: TerminalSession) -> None:
     session.wait(lambda: is_drawn(session), "the list")
     for number in range(2_000):
         size = struct.pack("HHHH", 10 + number % 50, 20 + number % 180, 0, 0)
@@ -114,24 +114,24 @@ def test_a_storm_of_sizes_ends_in_the_picture_of_the_last(session: Session) -> N
 
 
 @pytest.mark.parametrize("session", [(200, 50)], indirect=True)
-def test_a_terminal_that_was_slow_shows_the_last_picture_whole(session: Session) -> None:
+def test_a_terminal_that_was_slow_shows_the_last_picture_whole(session: TerminalSession) -> None:
     session.wait(lambda: is_drawn(session), "the list")
     for _ in range(40):  # each is drawn, and nobody reads it: far more than is kept
         os.write(session.fd, b"?")
         os.write(session.fd, b"\x1b[6~\x1b[5~" * 8)  # letters alone would be taken for a paste
         os.write(session.fd, b"q")
     session.press("?")
-    session.idle()
-    session.idle()  # a picture that was left out is drawn once there was room
+    session.wait_until_idle()
+    session.wait_until_idle()  # a picture that was left out is drawn once there was room
     assert "Serving list" in session.text
     shown = session.text
     session.press("\x0c")  # all of it is drawn again
-    session.idle()
+    session.wait_until_idle()
     assert session.text == shown
 
 
 @pytest.mark.parametrize("session", [(1, 1)], indirect=True)
-def test_the_smallest_terminals_end_nothing(session: Session) -> None:
+def test_the_smallest_terminals_end_nothing(session: TerminalSession) -> None:
     session.wait(lambda: b"\x1b[?1049h" in session.raw, "the start")
     for key, sign in SCREENS:
         resize(session, 80, 24)

@@ -7,11 +7,11 @@ import tty
 
 import pytest
 
-from tests.waiting import LIMIT, wait_for
-from tui.internals.writer import FULL, Writer
+from tests.waiting import WAIT_SECONDS, wait_until_sync
+from tui.internals.writer import FULL_BYTES, TerminalWriter
 
 
-def noted() -> tuple[list[str], threading.Event, dict[str, object]]:
+def record_callbacks() -> tuple[list[str], threading.Event, dict[str, object]]:
     told: list[str] = []
     change = threading.Event()
 
@@ -19,7 +19,7 @@ def noted() -> tuple[list[str], threading.Event, dict[str, object]]:
         told.append(what)
         change.set()
 
-    return told, change, {"lost": lambda: note("lost"), "room": lambda: note("room")}
+    return told, change, {"on_lost": lambda: note("lost"), "on_room": lambda: note("room")}
 
 
 @pytest.fixture
@@ -33,8 +33,8 @@ def pipe():
 
 def test_all_is_written_in_order_before_it_stops(pipe) -> None:
     reader, writer = pipe
-    told, _, calls = noted()
-    thread = Writer(writer, encoding="latin-1", **calls)
+    told, _, calls = record_callbacks()
+    thread = TerminalWriter(writer, encoding="latin-1", **calls)
     thread.start()
     for number in range(1000):
         thread.write(f"{number} é 모 ")
@@ -48,79 +48,79 @@ def test_all_is_written_in_order_before_it_stops(pipe) -> None:
 
 def test_a_terminal_that_is_gone_is_said_once_and_takes_whatever_is_written(pipe) -> None:
     reader, writer = pipe
-    told, change, calls = noted()
+    told, change, calls = record_callbacks()
     os.close(reader)
-    thread = Writer(writer, **calls)
+    thread = TerminalWriter(writer, **calls)
     thread.start()
     thread.write("x")
     assert change.wait(60)
     for _ in range(1000):
-        thread.write("x" * FULL)
-    assert told == ["lost"] and not thread.full()
+        thread.write("x" * FULL_BYTES)
+    assert told == ["lost"] and not thread.is_full()
     thread.stop()
 
 
 def test_a_terminal_that_takes_nothing_is_full_and_says_when_there_is_room(pipe) -> None:
     reader, writer = pipe
-    told, change, calls = noted()
-    thread = Writer(writer, **calls)
+    told, change, calls = record_callbacks()
+    thread = TerminalWriter(writer, **calls)
     thread.start()
     for _ in range(100):  # more than a pipe holds
         thread.write("x" * 4096)
-    assert thread.full() and told == []
+    assert thread.is_full() and told == []
     left = 100 * 4096
     while left:
         left -= len(os.read(reader, left))
     assert change.wait(60) and told == ["room"]
-    assert not thread.full()
+    assert not thread.is_full()
     thread.stop()
 
 
 def test_a_terminal_that_takes_nothing_is_given_up_at_the_end(pipe) -> None:
     _, writer = pipe
-    told, _, calls = noted()
+    told, _, calls = record_callbacks()
     os.set_blocking(writer, False)  # as another program may have left it
-    thread = Writer(writer, **calls)
+    thread = TerminalWriter(writer, **calls)
     thread.start()
-    thread.write("x" * FULL * 4)
+    thread.write("x" * FULL_BYTES * 4)
     thread.stop("the last")
     assert told == []
 
 
 def test_a_terminal_that_was_given_up_gets_no_more_than_the_call_that_hangs(pipe) -> None:
     reader, writer = pipe
-    _, _, calls = noted()
-    thread = Writer(writer, **calls)
+    _, _, calls = record_callbacks()
+    thread = TerminalWriter(writer, **calls)
     thread.start()
-    thread.write("x" * FULL * 4)
+    thread.write("x" * FULL_BYTES * 4)
     thread.stop("the last")
-    got = len(os.read(reader, FULL))  # all that a pipe holds, so that the call that hung ends
-    thread.join(LIMIT)
+    got = len(os.read(reader, FULL_BYTES))  # all that a pipe holds, so that the call that hung ends
+    thread.join(WAIT_SECONDS)
     assert not thread.is_alive()
     os.close(writer)
-    while data := os.read(reader, FULL):
+    while data := os.read(reader, FULL_BYTES):
         assert b"the last" not in data
         got += len(data)
-    assert got <= FULL + 8192, "what the pipe held, and one call"
+    assert got <= FULL_BYTES + 8192, "what the pipe held, and one call"
 
 
 def test_a_slow_terminal_is_given_back_whatever_waited_for_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tui.internals.writer._LAST", LIMIT)
+    monkeypatch.setattr("tui.internals.writer._FINAL_WRITE_SECONDS", WAIT_SECONDS)
     leader, terminal = os.openpty()
     tty.setraw(terminal)
-    _, _, calls = noted()
-    thread = Writer(terminal, **calls)
+    _, _, calls = record_callbacks()
+    thread = TerminalWriter(terminal, **calls)
     thread.start()
-    thread.write("x" * FULL * 4)
+    thread.write("x" * FULL_BYTES * 4)
     got = b""
 
     def read() -> None:
         nonlocal got
-        wait_for(lambda: thread._dropping, "the end of patience")
+        wait_until_sync(lambda: thread._drop_pending, "the end of patience")
         with contextlib.suppress(OSError):  # which is how a terminal ends
-            while data := os.read(leader, FULL):
+            while data := os.read(leader, FULL_BYTES):
                 got += data
 
     reads = threading.Thread(target=read)
@@ -130,4 +130,4 @@ def test_a_slow_terminal_is_given_back_whatever_waited_for_it(
     os.close(terminal)
     reads.join()
     os.close(leader)
-    assert got.endswith(b"\x1b[?1049l") and len(got) < FULL * 2
+    assert got.endswith(b"\x1b[?1049l") and len(got) < FULL_BYTES * 2

@@ -1,18 +1,18 @@
 from textual.app import App, ComposeResult
 
-from styles.themes import DARK, DEFAULTS
-from widgets.footer import Hint, KeyBar
-from widgets.styled_line import plain
+from styles.themes import DARK, DEFAULT_VARIABLES
+from widgets.footer import KeyFooter, KeyHint
+from widgets.styled_line import plain_text
 
 HINTS = [
-    Hint("a.logs", "l", "logs"),
-    Hint("a.connect", "c", "connect", off=True),
-    Hint("a.filter", "/", "filter"),
-    Hint("app.help", "?", "help"),
+    KeyHint("a.logs", "l", "logs"),
+    KeyHint("a.connect", "c", "connect", disabled=True),
+    KeyHint("a.filter", "/", "filter"),
+    KeyHint("app.help", "?", "help"),
 ]
 
 
-class Harness(App[None]):
+class FooterApp(App[None]):
     CSS_PATH = ["../../styles/base.tcss"]
 
     def __init__(self) -> None:
@@ -22,35 +22,44 @@ class Harness(App[None]):
         self.theme = DARK.name
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
-        return dict(DEFAULTS)
+        return dict(DEFAULT_VARIABLES)
 
     def compose(self) -> ComposeResult:
-        yield KeyBar()
+        yield KeyFooter()
 
     def on_mount(self) -> None:
-        self.query_one(KeyBar).set_hints(HINTS)
+        self.query_one(KeyFooter).set_hints(HINTS)
 
-    def on_key_bar_pressed(self, message: KeyBar.Pressed) -> None:
+    def on_key_footer_pressed(self, message: KeyFooter.Pressed) -> None:
         self.pressed.append(message.action)
 
-    def text(self) -> str:
-        return "".join(plain(line) for line in self.query_one(KeyBar).lines)
+    def footer_text(self) -> str:
+        return "".join(plain_text(line) for line in self.query_one(KeyFooter).lines)
 
 
 async def test_hints_give_way_from_the_end_but_help_stands():
-    app = Harness()
+    app = FooterApp()
     async with app.run_test(size=(80, 3)) as pilot:
         await pilot.pause()
-        assert app.text().split() == ["l", "logs", "c", "connect", "/", "filter", "?", "help"]
+        assert app.footer_text().split() == [
+            "l",
+            "logs",
+            "c",
+            "connect",
+            "/",
+            "filter",
+            "?",
+            "help",
+        ]
         await pilot.resize_terminal(20, 3)
         await pilot.pause()
-        assert app.text().split() == ["l", "logs", "?", "help"]
+        assert app.footer_text().split() == ["l", "logs", "?", "help"]
 
 
 async def test_a_click_presses_the_hint_under_the_mouse():
-    app = Harness()
+    app = FooterApp()
     async with app.run_test(size=(80, 3)) as pilot:
         await pilot.pause()
-        await pilot.click(KeyBar, offset=(app.text().index("logs"), 0))
+        await pilot.click(KeyFooter, offset=(app.footer_text().index("logs"), 0))
         await pilot.pause()
         assert app.pressed == ["a.logs"]

@@ -5,56 +5,56 @@ from textual import events
 from textual.app import App, ComposeResult
 
 from servedeck.serving.spec.issues import error, warning
-from widgets.form import ChoiceRow, FieldInput, TextRow, VariableRow, meant, shown
+from widgets.form import ChoiceRow, FieldInput, TextRow, VariableRow, from_display, to_display
 from widgets.form_parts import FormBody
-from widgets.select_field import ChoiceBox
-from widgets.styled_line import plain
+from widgets.select_field import SelectField
+from widgets.styled_line import plain_text
 
 
-class Form(App[None]):
+class FormApp(App[None]):
     def __init__(self, *rows: TextRow | ChoiceRow | VariableRow) -> None:
         super().__init__()
         self.rows = rows
-        self.heard: list[object] = []
+        self.received: list[object] = []
 
     def compose(self) -> ComposeResult:
         with FormBody():
             yield from self.rows
 
     def on_field_input_edited(self, message: FieldInput.Edited) -> None:
-        self.heard.append((message.input.path, message.text))
+        self.received.append((message.input.path, message.text))
 
     def on_field_input_lines_pasted(self, message: FieldInput.LinesPasted) -> None:
-        self.heard.append(message.text)
+        self.received.append(message.text)
 
-    def on_choice_box_stepped(self, message: ChoiceBox.Stepped) -> None:
-        self.heard.append(message.step)
+    def on_select_field_step_requested(self, message: SelectField.StepRequested) -> None:
+        self.received.append(message.step)
 
-    def on_choice_box_wanted(self, message: ChoiceBox.Wanted) -> None:
-        self.heard.append(message.typed)
+    def on_select_field_options_requested(self, message: SelectField.OptionsRequested) -> None:
+        self.received.append(message.typed)
 
 
 @pytest.mark.parametrize("text", ["plain", "two\nlines", "a\tb", "-----\nMIIC\n-----\n", ""])
 def test_a_value_of_several_lines_comes_back_from_an_input_of_one(text: str) -> None:
-    assert shown(text).isprintable()
-    assert meant(shown(text)) == text
+    assert to_display(text).isprintable()
+    assert from_display(to_display(text)) == text
 
 
 def test_escapes_of_a_value_do_not_reach_the_input() -> None:
-    assert "\x1b" not in shown("\x1b]52;c;eA==\x07x")
+    assert "\x1b" not in to_display("\x1b]52;c;eA==\x07x")
 
 
 async def test_errors_come_first_and_the_row_grows_by_what_is_wrong() -> None:
     row = TextRow("cpu", "CPU", "lots")
-    async with Form(row).run_test(size=(60, 10)) as pilot:
+    async with FormApp(row).run_test(size=(60, 10)) as pilot:
         await pilot.pause()
         assert row.size.height == 1
-        row.set_problems([warning("cpu", "Is that meant?"), error("cpu", "It is no number.")])
+        row.set_issues([warning("cpu", "Is that meant?"), error("cpu", "It is no number.")])
         await pilot.pause()
         assert row.size.height == 3
-        lines = [plain(line).strip() for line in row.under]
+        lines = [plain_text(line).strip() for line in row.detail_lines]
         assert lines == ["✗ It is no number.", "! Is that meant?"]
-        row.set_problems(())
+        row.set_issues(())
         await pilot.pause()
         assert row.size.height == 1
 
@@ -62,31 +62,31 @@ async def test_errors_come_first_and_the_row_grows_by_what_is_wrong() -> None:
 async def test_several_pasted_lines_are_told_and_one_is_taken_as_it_is() -> None:
     texts = dict.fromkeys(("name", "value", "source", "ref", "key"), "")
     row = VariableRow("env.0", texts, masked=False)
-    app = Form(row)
+    app = FormApp(row)
     async with app.run_test() as pilot:
         name, value = row.query(FieldInput)
         name.post_message(events.Paste("A=1\nB=2\n"))
         await pilot.pause()
-        assert app.heard == ["A=1\nB=2\n"]
+        assert app.received == ["A=1\nB=2\n"]
         assert name.value == ""
         value.post_message(events.Paste("one"))
         await pilot.pause()
         assert value.value == "one"
-        assert app.heard[1:] == [("env.0.value", "one")]
+        assert app.received[1:] == [("env.0.value", "one")]
 
 
 async def test_a_choice_tells_its_neighbours_its_list_and_the_letter_that_narrows_it() -> None:
     row = ChoiceRow("template", "Service Template", "vLLM")
-    app = Form(row)
+    app = FormApp(row)
     async with app.run_test() as pilot:
-        row.box.focus()
+        row.select_field.focus()
         await pilot.press("left", "right", "space", "c")
-        assert app.heard == [-1, 1, "", "c"]
+        assert app.received == [-1, 1, "", "c"]
 
 
 async def test_an_input_is_no_wider_than_its_kind_needs_and_the_hint_stands_beside_it() -> None:
-    row, other = TextRow("cpu", "CPU", "1", widest=16), TextRow("name", "Name", "")
-    async with Form(row, other).run_test(size=(90, 10)) as pilot:
+    row, other = TextRow("cpu", "CPU", "1", max_input_width=16), TextRow("name", "Name", "")
+    async with FormApp(row, other).run_test(size=(90, 10)) as pilot:
         row.query_one(FieldInput).focus()
         await pilot.pause()
         assert row.query_one(FieldInput).size.width == 16
@@ -103,7 +103,7 @@ async def test_an_input_is_no_wider_than_its_kind_needs_and_the_hint_stands_besi
 
 async def test_an_empty_input_is_seen_without_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    row = TextRow("cpu", "CPU", "", widest=16)
-    async with Form(row).run_test(size=(60, 10)) as pilot:
+    row = TextRow("cpu", "CPU", "", max_input_width=16)
+    async with FormApp(row).run_test(size=(60, 10)) as pilot:
         await pilot.pause()
         assert row.query_one(FieldInput).render_line(0).text.count("_") == 15

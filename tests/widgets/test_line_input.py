@@ -4,17 +4,17 @@ import pytest
 from textual import events
 from textual.app import App, ComposeResult
 
-from tests.tui.helpers import burst, wait_for
-from widgets.line_input import LONGEST, LineInput
+from tests.tui.helpers import post_keys, wait_for
+from widgets.line_input import DEFAULT_LENGTH_LIMIT, LineInput
 
 
-class Harness(App[None]):
+class LineInputApp(App[None]):
     def compose(self) -> ComposeResult:
         yield LineInput(">")
 
     full = 0
 
-    def on_plain_input_full(self) -> None:
+    def on_plain_input_limit_reached(self) -> None:
         self.full += 1
 
     def on_mount(self) -> None:
@@ -22,20 +22,20 @@ class Harness(App[None]):
 
 
 async def test_what_does_not_fit_is_left_out_whole_and_what_is_there_can_be_shortened() -> None:
-    app = Harness()
+    app = LineInputApp()
     async with app.run_test() as pilot:
         line = app.query_one(LineInput)
         await wait_for(pilot, lambda: line.input.has_focus, "the focus")
         line.input.post_message(events.Paste("llama " * 200_000))
-        line.input.post_message(events.Paste("a" * LONGEST))
+        line.input.post_message(events.Paste("a" * DEFAULT_LENGTH_LIMIT))
         await wait_for(pilot, lambda: app.full == 1, "the refusal")
-        await wait_for(pilot, lambda: line.text == "a" * LONGEST, "what fits")
+        await wait_for(pilot, lambda: line.text == "a" * DEFAULT_LENGTH_LIMIT, "what fits")
         await pilot.press("b")
         await wait_for(pilot, lambda: app.full == 2, "the refusal of one more")
-        assert line.text == "a" * LONGEST
-        line.input.value = "c" * (LONGEST + 5)  # a draft may hold more
+        assert line.text == "a" * DEFAULT_LENGTH_LIMIT
+        line.input.value = "c" * (DEFAULT_LENGTH_LIMIT + 5)  # a draft may hold more
         await pilot.press("end", "backspace")
-        assert line.text == "c" * (LONGEST + 4)
+        assert line.text == "c" * (DEFAULT_LENGTH_LIMIT + 4)
 
 
 @pytest.mark.parametrize(
@@ -52,11 +52,11 @@ async def test_what_does_not_fit_is_left_out_whole_and_what_is_there_can_be_shor
 async def test_keys_of_one_packet_take_effect_in_their_order(
     keys: tuple[str, ...], text: str
 ) -> None:
-    app = Harness()
+    app = LineInputApp()
     async with app.run_test() as pilot:
         line = app.query_one(LineInput)
         await wait_for(pilot, lambda: line.input.has_focus, "the focus")
-        burst(pilot, *keys)
+        post_keys(pilot, *keys)
         await wait_for(pilot, lambda: line.text == text, f"{text}")
         await pilot.pause()
         assert line.text == text

@@ -3,46 +3,49 @@ from __future__ import annotations
 import pytest
 from rich.cells import cell_len
 
-from servedeck.fleet.rollout_progress import Progress, Rung
-from servedeck.fleet.views import Key
-from widgets.rollout_progress import lines, rungs_of
-from widgets.styled_line import line_width, plain
+from servedeck.fleet.rollout_progress import Stage, StageState
+from servedeck.fleet.views import NamespacedName
+from widgets.rollout_progress import progress_lines, stages_of
+from widgets.styled_line import line_width, plain_text
 
-KEY = Key("team-a", "llama-chat")
+KEY = NamespacedName("team-a", "llama-chat")
 
 
-def rungs(**progress: Progress) -> tuple[Rung, ...]:
+def make_stages(**progress: StageState) -> tuple[Stage, ...]:
     names = ("requested", "scheduled", "image pulled", "started", "ready", "endpoint")
     return tuple(
-        Rung(name, progress.get(name.replace(" ", "_"), Progress.WAITING), "") for name in names
+        Stage(name, progress.get(name.replace(" ", "_"), StageState.PENDING), "") for name in names
     )
 
 
 def test_a_serving_that_the_watch_has_not_brought_is_sent_and_waits() -> None:
-    head, steps = lines(KEY, rungs_of(None), 80)
-    assert "sent" in plain(head)
-    assert plain(steps).startswith(" ↻ requested")
+    head, steps = progress_lines(KEY, stages_of(None), 80)
+    assert "sent" in plain_text(head)
+    assert plain_text(steps).startswith(" ↻ requested")
 
 
 def test_a_failed_rung_says_why() -> None:
-    done = rungs(requested=Progress.DONE)
-    failed = (done[0], Rung("scheduled", Progress.FAILED, "0/4 nodes are available."), *done[2:])
-    head, steps = lines(KEY, failed, 80)
-    assert "not scheduled: 0/4 nodes are available." in plain(head)
-    assert "✗ scheduled" in plain(steps)
+    done = make_stages(requested=StageState.DONE)
+    failed = (done[0], Stage("scheduled", StageState.FAILED, "0/4 nodes are available."), *done[2:])
+    head, steps = progress_lines(KEY, failed, 80)
+    assert "not scheduled: 0/4 nodes are available." in plain_text(head)
+    assert "✗ scheduled" in plain_text(steps)
 
 
 def test_the_endpoint_is_named_when_all_is_done() -> None:
-    every = tuple(rung._replace(progress=Progress.DONE) for rung in rungs())
+    every = tuple(rung._replace(state=StageState.DONE) for rung in make_stages())
     every = (*every[:-1], every[-1]._replace(detail="https://serve/team-a/llama-chat"))
-    head, _ = lines(KEY, every, 80)
-    assert "is served at https://serve/team-a/llama-chat" in plain(head)
+    head, _ = progress_lines(KEY, every, 80)
+    assert "is served at https://serve/team-a/llama-chat" in plain_text(head)
 
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_all_rungs_fit_the_screen(width: int) -> None:
-    counted = (*rungs(requested=Progress.DONE)[:1], Rung("scheduled", Progress.NOW, "12/100"))
-    head, steps = lines(KEY, (*counted, *rungs()[2:]), width)
+    counted = (
+        *make_stages(requested=StageState.DONE)[:1],
+        Stage("scheduled", StageState.IN_PROGRESS, "12/100"),
+    )
+    head, steps = progress_lines(KEY, (*counted, *make_stages()[2:]), width)
     assert line_width(steps) <= width
-    assert "endpoint" in plain(steps)
-    assert cell_len(plain(head)) <= width
+    assert "endpoint" in plain_text(steps)
+    assert cell_len(plain_text(head)) <= width

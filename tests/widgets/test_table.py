@@ -5,20 +5,20 @@ import pytest
 from textual.app import App, ComposeResult
 from textual.geometry import Region
 
-from styles.themes import DARK, DEFAULTS
-from widgets.columns import Column, Row, Since, layout
-from widgets.table import FleetTable
+from styles.themes import DARK, DEFAULT_VARIABLES
+from widgets.columns import AgeCell, Column, Row, layout_columns
+from widgets.table import KeyedTable
 
 COLUMNS = (
-    Column("name", "NAME", least=8, most=20, rank=0),
-    Column("status", "STATUS", least=8, most=20, rank=1),
-    Column("note", "NOTE", least=10, most=30, rank=6),
-    Column("age", "AGE", least=4, most=6, rank=2, right=True),
+    Column("name", "NAME", min_width=8, max_width=20, priority=0),
+    Column("status", "STATUS", min_width=8, max_width=20, priority=1),
+    Column("note", "NOTE", min_width=10, max_width=30, priority=6),
+    Column("age", "AGE", min_width=4, max_width=6, priority=2, align_right=True),
 )
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-class Harness(App[None]):
+class TableApp(App[None]):
     CSS_PATH = ["../../styles/base.tcss", "../../styles/servings.tcss"]
 
     def __init__(self) -> None:
@@ -29,144 +29,146 @@ class Harness(App[None]):
         self.theme = DARK.name
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
-        return dict(DEFAULTS)
+        return dict(DEFAULT_VARIABLES)
 
     def compose(self) -> ComposeResult:
-        yield FleetTable(
+        yield KeyedTable(
             COLUMNS, format_age=lambda seconds: f"{int(seconds // 60)}m", clock=lambda: self.now
         )
 
     def on_mount(self) -> None:
-        self.query_one(FleetTable).focus()
+        self.query_one(KeyedTable).focus()
 
-    def on_fleet_table_cell_clicked(self, message: FleetTable.CellClicked) -> None:
+    def on_keyed_table_cell_clicked(self, message: KeyedTable.CellClicked) -> None:
         self.messages.append((message.key, message.column))
 
-    def on_fleet_table_header_clicked(self, message: FleetTable.HeaderClicked) -> None:
+    def on_keyed_table_header_clicked(self, message: KeyedTable.HeaderClicked) -> None:
         self.messages.append(message.column)
 
-    def on_fleet_table_cell_hovered(self, message: FleetTable.CellHovered) -> None:
+    def on_keyed_table_cell_hovered(self, message: KeyedTable.CellHovered) -> None:
         self.messages.append(("hover", message.key, message.column))
 
     @property
-    def table(self) -> FleetTable:
-        return self.query_one(FleetTable)
+    def table(self) -> KeyedTable:
+        return self.query_one(KeyedTable)
 
-    def line(self, y: int) -> str:
+    def line_text(self, y: int) -> str:
         return self.table.render_line(y).text.rstrip()
 
 
-def row(name: str, status: str = "Ready", note: str = "", minutes: int = 5) -> Row:
-    return Row(name, (name, status, note, Since(NOW - timedelta(minutes=minutes))))
+def make_row(name: str, status: str = "Ready", note: str = "", minutes: int = 5) -> Row:
+    return Row(name, (name, status, note, AgeCell(NOW - timedelta(minutes=minutes))))
 
 
-def rows(*names: str) -> list[Row]:
-    return [row(name) for name in names]
+def make_rows(*names: str) -> list[Row]:
+    return [make_row(name) for name in names]
 
 
 @pytest.fixture
 def repaints(monkeypatch: pytest.MonkeyPatch) -> list[Region]:
     """Regions that the table asks to be drawn again; None for all of it."""
     asked: list[Region] = []
-    original = FleetTable.refresh
+    original = KeyedTable.refresh
 
-    def refresh(self: FleetTable, *regions: Region, **options: bool) -> FleetTable:
+    def refresh(self: KeyedTable, *regions: Region, **options: bool) -> KeyedTable:
         if options.get("repaint", True) and not options.get("layout"):
             asked.extend(regions or [Region(0, 0, 999, 999)])
         return original(self, *regions, **options)
 
-    monkeypatch.setattr(FleetTable, "refresh", refresh)
+    monkeypatch.setattr(KeyedTable, "refresh", refresh)
     return asked
 
 
 async def test_only_the_cells_that_differ_are_drawn_again(repaints):
-    async with Harness().run_test(size=(80, 10)) as pilot:
+    async with TableApp().run_test(size=(80, 10)) as pilot:
         table = pilot.app.table
-        table.set_rows(rows("a", "b", "c"))
+        table.set_rows(make_rows("a", "b", "c"))
         await pilot.pause()
         repaints.clear()
-        assert table.set_rows(rows("a", "b", "c")) == 0
+        assert table.set_rows(make_rows("a", "b", "c")) == 0
         assert repaints == []
-        assert table.set_rows([row("a"), row("b", "Error"), row("c")]) == 1
+        assert table.set_rows([make_row("a"), make_row("b", "Error"), make_row("c")]) == 1
         (region,) = repaints
         assert (region.y, region.height) == (2, 1)
         assert region.width <= 20
 
 
 async def test_the_cursor_stays_on_its_row_while_rows_move():
-    async with Harness().run_test(size=(80, 10)) as pilot:
+    async with TableApp().run_test(size=(80, 10)) as pilot:
         table = pilot.app.table
-        table.set_rows(rows("a", "b", "c"))
+        table.set_rows(make_rows("a", "b", "c"))
         await pilot.press("j")
         assert table.cursor_key == "b"
-        table.set_rows(rows("c", "x", "y", "b", "a"))
+        table.set_rows(make_rows("c", "x", "y", "b", "a"))
         assert (table.cursor_key, table.cursor) == ("b", 3)
 
 
 async def test_an_unused_cursor_stays_on_its_row_unless_that_leaves_the_screen():
-    async with Harness().run_test(size=(80, 10)) as pilot:
+    async with TableApp().run_test(size=(80, 10)) as pilot:
         table = pilot.app.table
         table.set_rows([])
-        table.set_rows(rows("b"))
-        table.set_rows(rows("a", "b"))
+        table.set_rows(make_rows("b"))
+        table.set_rows(make_rows("a", "b"))
         assert table.cursor_key == "b"
-        table.set_rows(rows(*(f"x{number}" for number in range(20)), "b"))
+        table.set_rows(make_rows(*(f"x{number}" for number in range(20)), "b"))
         assert (table.cursor_key, table.scroll_offset.y) == ("x0", 0)
-        table.hold()
-        table.set_rows(rows(*(f"y{number}" for number in range(20)), "x0"))
+        table.keep_cursor_row()
+        table.set_rows(make_rows(*(f"y{number}" for number in range(20)), "x0"))
         assert table.cursor_key == "x0"
-        table.release()
-        table.set_rows(rows("a", "x0"))
+        table.reset_cursor()
+        table.set_rows(make_rows("a", "x0"))
         assert table.cursor_key == "a"
 
 
 async def test_a_cursor_whose_row_is_gone_stays_on_its_line():
-    async with Harness().run_test(size=(80, 10)) as pilot:
+    async with TableApp().run_test(size=(80, 10)) as pilot:
         table = pilot.app.table
-        table.set_rows(rows("a", "b", "c"))
+        table.set_rows(make_rows("a", "b", "c"))
         await pilot.press("j")
-        table.set_rows(rows("a", "c"))
+        table.set_rows(make_rows("a", "c"))
         assert table.cursor_key == "c"
         table.set_rows([])
         assert table.cursor_key is None
 
 
 async def test_the_row_under_the_cursor_stays_in_sight():
-    async with Harness().run_test(size=(80, 6)) as pilot:
+    async with TableApp().run_test(size=(80, 6)) as pilot:
         table = pilot.app.table
         names = [f"n{number:02}" for number in range(40)]
-        table.set_rows(rows(*names))
+        table.set_rows(make_rows(*names))
         await pilot.press("G")
         await pilot.pause()
-        assert "n39" in pilot.app.line(5)
-        table.set_rows(rows("n39", *names[:-1]))
+        assert "n39" in pilot.app.line_text(5)
+        table.set_rows(make_rows("n39", *names[:-1]))
         await pilot.pause()
-        assert any("n39" in pilot.app.line(y) for y in range(1, 6))
+        assert any("n39" in pilot.app.line_text(y) for y in range(1, 6))
         await pilot.press("g")
         await pilot.pause()
-        assert pilot.app.line(1).split()[0] == "n39"
+        assert pilot.app.line_text(1).split()[0] == "n39"
 
 
 async def test_ages_tick_only_where_their_text_changes(repaints):
-    async with Harness().run_test(size=(80, 10)) as pilot:
+    async with TableApp().run_test(size=(80, 10)) as pilot:
         app = pilot.app
-        app.table.set_rows([row("a", minutes=5), row("b", minutes=7)])
+        app.table.set_rows([make_row("a", minutes=5), make_row("b", minutes=7)])
         await pilot.pause()
         repaints.clear()
         app.now = NOW + timedelta(seconds=30)
-        assert app.table.tick() == 0
+        assert app.table.update_ages() == 0
         assert repaints == []
         app.now = NOW + timedelta(seconds=61)
-        assert app.table.tick() == 2
+        assert app.table.update_ages() == 2
         assert all(region.width <= 6 for region in repaints)
         await pilot.pause()
-        assert app.line(1).endswith("6m")
+        assert app.line_text(1).endswith("6m")
 
 
 async def test_wide_characters_and_emoji_keep_the_columns_in_line():
-    async with Harness().run_test(size=(60, 10)) as pilot:
+    async with TableApp().run_test(size=(60, 10)) as pilot:
         app = pilot.app
-        app.table.set_rows([row("서빙-모델", "Ready"), row("🚀🚀", "Ready"), row("plain", "Ready")])
+        app.table.set_rows(
+            [make_row("서빙-모델", "Ready"), make_row("🚀🚀", "Ready"), make_row("plain", "Ready")]
+        )
         await pilot.pause()
         starts = set()
         for y in (1, 2, 3):
@@ -177,39 +179,39 @@ async def test_wide_characters_and_emoji_keep_the_columns_in_line():
 
 
 async def test_columns_give_way_by_rank_and_wide_shows_all_with_the_name_pinned():
-    async with Harness().run_test(size=(30, 10)) as pilot:
+    async with TableApp().run_test(size=(30, 10)) as pilot:
         app = pilot.app
-        app.table.set_rows([row("some-name", "Degraded", "a note that is long")])
+        app.table.set_rows([make_row("some-name", "Degraded", "a note that is long")])
         await pilot.pause()
-        assert "NOTE" not in app.line(0)
-        assert "AGE" in app.line(0)
-        app.table.set_view(wide=True)
+        assert "NOTE" not in app.line_text(0)
+        assert "AGE" in app.line_text(0)
+        app.table.configure_columns(wide=True)
         await pilot.pause()
         for _ in range(5):
             await pilot.press("right")
         await pilot.pause()
-        assert app.line(1).split()[0] == "some-name"
-        assert "5m" in app.line(1)
+        assert app.line_text(1).split()[0] == "some-name"
+        assert "5m" in app.line_text(1)
 
 
 async def test_the_sorted_column_is_marked():
-    async with Harness().run_test(size=(80, 10)) as pilot:
+    async with TableApp().run_test(size=(80, 10)) as pilot:
         app = pilot.app
-        app.table.set_view(sort=("name", True))
-        app.table.set_rows(rows("a"))
+        app.table.configure_columns(sorted_by=("name", True))
+        app.table.set_rows(make_rows("a"))
         await pilot.pause()
-        assert "NAME ▾" in app.line(0)
+        assert "NAME ▾" in app.line_text(0)
 
 
 async def test_clicks_and_hovers_name_the_row_and_the_column():
-    app = Harness()
+    app = TableApp()
     async with app.run_test(size=(80, 10)) as pilot:
-        app.table.set_rows(rows("a", "b"))
+        app.table.set_rows(make_rows("a", "b"))
         await pilot.pause()
-        x = app.line(2).index("Ready")
-        await pilot.hover(FleetTable, offset=(x, 2))
-        await pilot.click(FleetTable, offset=(x, 2))
-        await pilot.click(FleetTable, offset=(1, 0))
+        x = app.line_text(2).index("Ready")
+        await pilot.hover(KeyedTable, offset=(x, 2))
+        await pilot.click(KeyedTable, offset=(x, 2))
+        await pilot.click(KeyedTable, offset=(1, 0))
         await pilot.pause()
         assert ("hover", "b", "status") in app.messages
         assert ("b", "status") in app.messages
@@ -218,13 +220,13 @@ async def test_clicks_and_hovers_name_the_row_and_the_column():
 
 
 async def test_the_wheel_scrolls_and_keeps_the_cursor_in_sight():
-    app = Harness()
+    app = TableApp()
     async with app.run_test(size=(80, 6)) as pilot:
-        app.table.set_rows(rows(*[f"n{number:02}" for number in range(40)]))
+        app.table.set_rows(make_rows(*[f"n{number:02}" for number in range(40)]))
         await pilot.pause()
-        await pilot._post_mouse_events([_scroll_down()], FleetTable, offset=(3, 3), button=0)
+        await pilot._post_mouse_events([_scroll_down()], KeyedTable, offset=(3, 3), button=0)
         await pilot.pause()
-        assert app.line(1).split()[0] == "n03"
+        assert app.line_text(1).split()[0] == "n03"
         assert app.table.cursor_key == "n03"
 
 
@@ -235,20 +237,20 @@ def _scroll_down():
 
 
 async def test_the_placeholder_stands_where_there_are_no_rows():
-    app = Harness()
+    app = TableApp()
     async with app.run_test(size=(60, 10)) as pilot:
         app.table.set_placeholder(((("Nothing here.", "strong"),), (), (("Do this.", ""),)))
         await pilot.pause()
-        shown = [app.line(y).strip() for y in range(10)]
+        shown = [app.line_text(y).strip() for y in range(10)]
         assert "Nothing here." in shown
-        app.table.set_rows(rows("a"))
+        app.table.set_rows(make_rows("a"))
         await pilot.pause()
-        assert "Nothing here." not in [app.line(y).strip() for y in range(10)]
+        assert "Nothing here." not in [app.line_text(y).strip() for y in range(10)]
 
 
 def test_a_layout_never_leaves_the_width_it_has():
     for width in range(1, 120):
-        places = layout(COLUMNS, (40, 30, 50, 5), width)
+        places = layout_columns(COLUMNS, (40, 30, 50, 5), width)
         if places:
             last = places[-1]
             assert last.x + last.width <= max(width, 2)
@@ -256,15 +258,17 @@ def test_a_layout_never_leaves_the_width_it_has():
 
 
 def test_a_changed_row_compares_by_value():
-    assert replace(row("a")) == row("a")
+    assert replace(make_row("a")) == make_row("a")
 
 
 async def test_another_theme_draws_every_cell_anew() -> None:
     other = replace(DARK, name="other", variables=DARK.variables | {"status-error": "#123456"})
-    app = Harness()
+    app = TableApp()
     async with app.run_test(size=(60, 10)) as pilot:
         app.register_theme(other)
-        app.table.set_rows([row("b"), Row("a", ((("a", "error"),), "Ready", "", Since(NOW)))])
+        app.table.set_rows(
+            [make_row("b"), Row("a", ((("a", "error"),), "Ready", "", AgeCell(NOW)))]
+        )
         await pilot.pause()
 
         def colours() -> set[object]:

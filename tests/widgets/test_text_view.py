@@ -1,37 +1,37 @@
 from textual.app import App
 
-from widgets.text_view import Lines, Paragraph
+from widgets.text_view import Paragraph, TextView
 
 
-class Harness(App[None]):
-    CSS = "Lines { width: 30; height: 5; }"
+class TextViewApp(App[None]):
+    CSS = "TextView { width: 30; height: 5; }"
 
     def compose(self):
-        yield Lines()
+        yield TextView()
 
     @property
-    def text(self) -> Lines:
-        return self.query_one(Lines)
+    def text_view(self) -> TextView:
+        return self.query_one(TextView)
 
-    def shown(self) -> list[str]:
+    def visible_lines(self) -> list[str]:
         strips = self.screen._compositor.render_strips(self.size)
         return [strip.text[:29].rstrip() for strip in strips[:5]]
 
 
-def paragraphs(*texts):
+def make_paragraphs(*texts):
     return [Paragraph(((text, ""),)) for text in texts]
 
 
 async def test_what_was_set_while_it_was_hidden_is_what_is_shown():
-    async with Harness().run_test(size=(40, 10)) as pilot:
+    async with TextViewApp().run_test(size=(40, 10)) as pilot:
         app = pilot.app
-        app.text.set_paragraphs(paragraphs("one", "two", "three"))
+        app.text_view.set_paragraphs(make_paragraphs("one", "two", "three"))
         await pilot.pause()
-        assert app.shown() == ["one", "two", "three", "", ""]
-        app.text.display = False
+        assert app.visible_lines() == ["one", "two", "three", "", ""]
+        app.text_view.display = False
         await pilot.pause()
-        app.text.set_paragraphs(paragraphs("four", "five"))
-        app.text.display = True
+        app.text_view.set_paragraphs(make_paragraphs("four", "five"))
+        app.text_view.display = True
         await pilot.pause()
-        assert app.shown() == ["four", "five", "", "", ""]
-        assert app.text.virtual_size.height == 2
+        assert app.visible_lines() == ["four", "five", "", "", ""]
+        assert app.text_view.virtual_size.height == 2

@@ -24,40 +24,40 @@ from textual.message import Message
 from textual.messages import InBandWindowResize
 
 from tui.internals.input import InputParser
-from tui.internals.watchdog import ENDING, Watchdog
-from tui.internals.writer import Writer
+from tui.internals.watchdog import EXIT_SIGNALS, Watchdog
+from tui.internals.writer import TerminalWriter
 
 if TYPE_CHECKING:
     from textual.app import App
 
-FALLBACK = (80, 24)
+DEFAULT_SIZE = (80, 24)
 """Columns and lines of a terminal that does not know its size, until it does."""
 
-SETTLED = 0.1
+RESIZE_SETTLE_SECONDS = 0.1
 """Seconds without a change of the size after which all is drawn again."""
 
-LARGEST = (2000, 1000)
+MAX_SIZE = (2000, 1000)
 """What is drawn of a terminal that claims to be larger: 65,535 squared would take all memory."""
 
-_FLAGS = (
+_KITTY_FLAGS = (
     linux_driver.KITTY_DISAMBIGUATE_ESCAPE_CODES
     | linux_driver.KITTY_REPORT_ALL_KEYS
     | linux_driver.KITTY_REPORT_ASSOCIATED_TEXT
 )
-KITTY = "" if DISABLE_KITTY_KEY else f"\x1b[>{_FLAGS}u"
+KITTY_ON = "" if DISABLE_KITTY_KEY else f"\x1b[>{_KITTY_FLAGS}u"
 
 MOUSE_OFF = "\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l"
 
-TAKE = (
+APPLICATION_MODE_ON = (
     "\x1b[?1049h"  # the alternate screen
     "\x1b[?1000h\x1b[?1003h\x1b[?1015h\x1b[?1006h"  # the mouse
     "\x1b[?25l"  # no cursor
     "\x1b[?1004h"  # focus is reported
-    f"{KITTY}"
+    f"{KITTY_ON}"
     "\x1b[?2004h"  # a paste is marked
     "\x1b[?7l"  # lines are not wrapped
 )
-GIVE_BACK = (
+APPLICATION_MODE_OFF = (
     "\x1b[?2026l"  # an update that was begun is shown
     f"{MOUSE_OFF}\x1b[0m\x1b[?2004l\x1b[?7h"
     "\x1b[<u"  # before the alternate screen is left, which has a keyboard state of its own
@@ -76,27 +76,27 @@ def terminal_size(descriptors: tuple[int, ...], environ: Mapping[str, str]) -> t
     given = (environ.get(name, "") for name in ("COLUMNS", "LINES"))
     columns, lines = (
         min(real or (int(text) if text.isdecimal() and len(text) < 6 else 0) or default, most)
-        for real, text, default, most in zip(known, given, FALLBACK, LARGEST, strict=True)
+        for real, text, default, most in zip(known, given, DEFAULT_SIZE, MAX_SIZE, strict=True)
     )
     return columns, lines
 
 
-class Guarded(Protocol):
+class DriverCallbacks(Protocol):
     """What the driver asks of the app."""
 
-    def end(self, number: int) -> None:
+    def exit_on_signal(self, number: int) -> None:
         """End as the signal asks for, with its exit code."""
 
-    def force(self) -> None:
+    def prepare_forced_exit(self) -> None:
         """Do the last before a forced end; in another thread, since the event loop hangs."""
 
     def redraw(self) -> None:
         """Draw all of the screen: the terminal may show anything."""
 
-    def suspended(self) -> None:
+    def handle_suspend(self) -> None:
         """Others have the terminal from now on."""
 
-    def resume(self) -> None:
+    def handle_resume(self) -> None:
         """Draw all of the screen, after others had the terminal."""
 
 
@@ -113,91 +113,93 @@ class TerminalDriver(LinuxDriver):
         mouse: bool = True,
         size: tuple[int, int] | None = None,
     ) -> None:
-        self._may_stop = signal.getsignal(signal.SIGTSTP) != signal.SIG_IGN
+        self._can_stop = signal.getsignal(signal.SIGTSTP) != signal.SIG_IGN
         super().__init__(app, debug=debug, mouse=mouse, size=size)
-        self._guarded = cast(Guarded, app)
+        self._callbacks = cast(DriverCallbacks, app)
         self._context = contextvars.copy_context()
         # Standard error, where Textual writes, may be a file.
         assert sys.__stdout__ is not None
-        self._out = sys.__stdout__.fileno()
+        self._output_fd = sys.__stdout__.fileno()
         self._encoding = sys.__stdout__.encoding or "utf-8"
-        self._active = False
-        self._writer: Writer | None = None
-        self._wake = -1
-        self._settled = self._loop.call_later(0.0, str)
-        self._resized = threading.Event()  # set while the size is about to be read
+        self._in_application_mode = False
+        self._writer: TerminalWriter | None = None
+        self._input_wake_fd = -1
+        self._redraw_timer = self._loop.call_later(0.0, str)
+        self._resize_pending = threading.Event()  # set while the size is about to be read
         self._stopping = False  # True from our own stop until it was continued
         self._continued = threading.Event()
-        self._size = self._sent = size or self._get_terminal_size()
+        self._size = self._sent_size = size or self._get_terminal_size()
         self._watchdog = Watchdog(
-            self._notice,
-            last=self._guarded.force,
-            restore=self._restore,
-            others=(signal.SIGWINCH, signal.SIGTSTP, signal.SIGCONT),
+            self._on_signal,
+            cleanup=self._callbacks.prepare_forced_exit,
+            restore_terminal=self._restore_terminal,
+            extra_signals=(signal.SIGWINCH, signal.SIGTSTP, signal.SIGCONT),
         )
 
     # -- signals ----------------------------------------------------------------------------------
 
-    def _notice(self, number: int) -> None:
+    def _on_signal(self, number: int) -> None:
         """A signal, in the watchdog's thread."""
         if number == signal.SIGCONT and self._stopping:
             self._continued.set()
         elif number == signal.SIGWINCH:
-            if not self._resized.is_set():
-                self._resized.set()
-                self._call(self._send_size)
+            if not self._resize_pending.is_set():
+                self._resize_pending.set()
+                self._call_in_loop(self._send_size)
         elif number == signal.SIGCONT:
-            self._call(self._come_back)
+            self._call_in_loop(self._handle_continue)
         elif number == signal.SIGTSTP:
-            self._call(self._stop_self)
-        elif number in ENDING:
-            self._call(self._guarded.end, number)
+            self._call_in_loop(self._suspend_self)
+        elif number in EXIT_SIGNALS:
+            self._call_in_loop(self._callbacks.exit_on_signal, number)
 
-    def _call(self, function: Callable[..., object], *arguments: object) -> None:
+    def _call_in_loop(self, function: Callable[..., object], *arguments: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended: the watchdog has the rest
             self._loop.call_soon_threadsafe(function, *arguments, context=self._context.copy())
 
     # -- size -------------------------------------------------------------------------------------
 
     def _get_terminal_size(self) -> tuple[int, int]:
-        return terminal_size((self._out, self.fileno), os.environ)
+        return terminal_size((self._output_fd, self.fileno), os.environ)
 
     def _send_size(self) -> None:
         """Tell the app the size, where it is another one. What comes in between is left out: the
         size is read when it is told. A terminal that was small for a moment has lost what it
         showed, whether the app has seen that size or not: all is drawn again in the end."""
-        self._resized.clear()
-        self._settled.cancel()
-        self._settled = self._loop.call_later(SETTLED, self._guarded.redraw, context=self._context)
+        self._resize_pending.clear()
+        self._redraw_timer.cancel()
+        self._redraw_timer = self._loop.call_later(
+            RESIZE_SETTLE_SECONDS, self._callbacks.redraw, context=self._context
+        )
         size = self._get_terminal_size()
-        if size != self._sent and self._active:
-            self._size = self._sent = size
+        if size != self._sent_size and self._in_application_mode:
+            self._size = self._sent_size = size
             self._app.post_message(events.Resize(Size(*size), Size(*size)))
 
     # -- taking the terminal, and giving it back --------------------------------------------------
 
     def start_application_mode(self) -> None:
-        self._writer = Writer(
-            self._out,
+        self._writer = TerminalWriter(
+            self._output_fd,
             encoding=self._encoding,
-            lost=self._watchdog.lost,
-            room=lambda: self._call(self._guarded.redraw),
+            on_lost=self._watchdog.report_terminal_lost,
+            on_room=lambda: self._call_in_loop(self._callbacks.redraw),
         )
         self._writer.start()
-        self._active = True
+        self._in_application_mode = True
         with contextlib.suppress(termios.error):
             self.attrs_before = termios.tcgetattr(self.fileno)
-        self._take()
-        reader, self._wake = os.pipe()
+        self._enter_terminal_modes()
+        reader, self._input_wake_fd = os.pipe()
         self._key_thread = threading.Thread(
             target=self._run_input_thread, args=(reader,), name="terminal-input", daemon=True
         )
         self._key_thread.start()
         self._request_terminal_sync_mode_support()
-        if self._sent != self._get_terminal_size():
+        if self._sent_size != self._get_terminal_size():
             self._send_size()
 
-    def _take(self) -> None:
+    def _enter_terminal_modes(self) -> None:
         """Have each key at once and unseen, and a screen of our own."""
         with contextlib.suppress(termios.error):
             attributes = termios.tcgetattr(self.fileno)
@@ -205,25 +207,25 @@ class TerminalDriver(LinuxDriver):
             attributes[tty.IFLAG] = self._patch_iflag(attributes[tty.IFLAG])
             attributes[tty.CC][termios.VMIN] = 1
             termios.tcsetattr(self.fileno, termios.TCSANOW, attributes)
-        self.write(TAKE)
+        self.write(APPLICATION_MODE_ON)
 
     def disable_input(self) -> None:
         thread, self._key_thread = self._key_thread, None
         if thread is not None:
             self.write(MOUSE_OFF)
-            os.close(self._wake)
+            os.close(self._input_wake_fd)
             thread.join(0.5)  # where another program took the input that was there, it waits on
             with contextlib.suppress(termios.error):
                 termios.tcflush(self.fileno, termios.TCIFLUSH)
 
     def stop_application_mode(self) -> None:
-        if self._active:
+        if self._in_application_mode:
             self.disable_input()
-            self._active = False
-            self._give_back_modes()
+            self._in_application_mode = False
+            self._restore_termios()
             self.close()
 
-    def _give_back_modes(self) -> None:
+    def _restore_termios(self) -> None:
         if self.attrs_before is not None:
             with contextlib.suppress(termios.error):
                 termios.tcsetattr(self.fileno, termios.TCSANOW, self.attrs_before)
@@ -231,13 +233,13 @@ class TerminalDriver(LinuxDriver):
     def close(self) -> None:
         writer, self._writer = self._writer, None
         if writer is not None:
-            writer.stop(GIVE_BACK)
+            writer.stop(APPLICATION_MODE_OFF)
 
-    def _restore(self) -> None:
+    def _restore_terminal(self) -> None:
         """The same where the app cannot; in another thread."""
-        if self._writer is not None and self._in_front():
-            self._give_back_modes()
-            os.write(self._out, GIVE_BACK.encode())
+        if self._writer is not None and self._in_foreground():
+            self._restore_termios()
+            os.write(self._output_fd, APPLICATION_MODE_OFF.encode())
 
     # -- input and output -------------------------------------------------------------------------
 
@@ -246,39 +248,39 @@ class TerminalDriver(LinuxDriver):
         if self._writer is not None:
             self._writer.write(data)
 
-    def is_full(self) -> bool:
+    def is_output_full(self) -> bool:
         """Whether the terminal is so slow that pictures are to be left out; the app is asked to
         redraw when it no longer is."""
-        return self._writer is not None and self._writer.full()
+        return self._writer is not None and self._writer.is_full()
 
-    def _run_input_thread(self, wake: int = -1) -> None:
+    def _run_input_thread(self, wake_fd: int = -1) -> None:
         try:
-            self._read(wake)
+            self._read_input(wake_fd)
         except Exception as error:
-            self._call(self._app._handle_exception, error)
+            self._call_in_loop(self._app._handle_exception, error)
         finally:
-            os.close(wake)
+            os.close(wake_fd)
 
-    def _read(self, wake: int) -> None:
+    def _read_input(self, wake_fd: int) -> None:
         """Read until `wake` is closed at its other end."""
         parser = InputParser(self._debug)
         decode = getincrementaldecoder("utf-8")("replace").decode
         with selectors.SelectSelector() as selector:
             selector.register(self.fileno, selectors.EVENT_READ)
-            selector.register(wake, selectors.EVENT_READ)
+            selector.register(wake_fd, selectors.EVENT_READ)
             ended = False
             while not ended:
-                ready = {key.fd for key, _ in selector.select(parser.due())}
-                ended = wake in ready
-                if self.fileno in ready and (data := self._read_some()) is not None:
+                ready = {key.fd for key, _ in selector.select(parser.seconds_until_tick())}
+                ended = wake_fd in ready
+                if self.fileno in ready and (data := self._read_chunk()) is not None:
                     if not data:
-                        self._watchdog.lost()
+                        self._watchdog.report_terminal_lost()
                         ended = True
                     if text := decode(data):  # not where it ends within a character
-                        self._process(parser.feed(text))
-                self._process(parser.flush() if ended else parser.tick())
+                        self._process_messages(parser.feed(text))
+                self._process_messages(parser.flush() if ended else parser.tick())
 
-    def _read_some(self) -> bytes | None:
+    def _read_chunk(self) -> bytes | None:
         """What has come; b"" at the end of the terminal, None where another program took it."""
         try:
             return os.read(self.fileno, 4096)
@@ -287,12 +289,12 @@ class TerminalDriver(LinuxDriver):
         except OSError:
             return b""
 
-    def _process(self, messages: Iterable[Message]) -> None:
+    def _process_messages(self, messages: Iterable[Message]) -> None:
         for message in messages:
             self.process_message(message)
 
     def send_message(self, message: Message) -> None:
-        self._call(self._app.post_message, message)
+        self._call_in_loop(self._app.post_message, message)
 
     def process_message(self, message: Message) -> None:
         if isinstance(message, events.Key) and message.key == "ctrl+backslash":
@@ -303,46 +305,46 @@ class TerminalDriver(LinuxDriver):
 
     # -- suspending -------------------------------------------------------------------------------
 
-    def why_not_suspend(self) -> str:
+    def suspend_disabled_reason(self) -> str:
         """Why the program cannot be stopped so that a shell goes on, as a sentence; "" where it
         can."""
         # A group with the session's first process in it has no shell above it that could go on.
-        if not self._may_stop or os.getpgrp() == os.getsid(0):
+        if not self._can_stop or os.getpgrp() == os.getsid(0):
             return "servedeck was not started by a shell that could go on; it cannot be suspended."
         return ""
 
     def suspend(self) -> bool:
         """Stop the whole job, as ctrl+z does outside; returns after it was continued. False where
         the system did not let it stop."""
-        return self._stop(lambda number: os.killpg(os.getpgrp(), number))
+        return self._suspend_with(lambda number: os.killpg(os.getpgrp(), number))
 
-    def _stop_self(self) -> None:
+    def _suspend_self(self) -> None:
         """SIGTSTP was sent to this process, which the kernel ignores where nobody could go on."""
-        if self._active and self.why_not_suspend():
+        if self._in_application_mode and self.suspend_disabled_reason():
             return
-        self._stop(lambda number: os.kill(os.getpid(), number))
+        self._suspend_with(lambda number: os.kill(os.getpid(), number))
 
-    def _stop(self, send: Callable[[int], None]) -> bool:
-        was_active = self._active
+    def _suspend_with(self, send: Callable[[int], None]) -> bool:
+        was_active = self._in_application_mode
         if was_active:
             self.stop_application_mode()
-            self._guarded.suspended()
-        stopped = self._stop_by(send, signal.SIGTSTP)
-        if was_active and (not stopped or self._in_front_again(send)):
+            self._callbacks.handle_suspend()
+        stopped = self._stop_with_signal(send, signal.SIGTSTP)
+        if was_active and (not stopped or self._wait_for_foreground(send)):
             self.start_application_mode()
-            self._guarded.resume()
+            self._callbacks.handle_resume()
         return stopped
 
-    def _in_front_again(self, send: Callable[[int], None]) -> bool:
+    def _wait_for_foreground(self, send: Callable[[int], None]) -> bool:
         """Continued in the background, stop again, as every program does that needs the terminal.
         False where the program ends instead."""
-        while not self._in_front() and not self._watchdog.ending:
-            if not self._stop_by(send, signal.SIGTTOU):
-                self._watchdog.lost()
+        while not self._in_foreground() and not self._watchdog.exiting:
+            if not self._stop_with_signal(send, signal.SIGTTOU):
+                self._watchdog.report_terminal_lost()
                 return False
-        return not self._watchdog.ending
+        return not self._watchdog.exiting
 
-    def _stop_by(self, send: Callable[[int], None], number: signal.Signals) -> bool:
+    def _stop_with_signal(self, send: Callable[[int], None], number: signal.Signals) -> bool:
         """Let a signal stop the process; False if it did not, since nobody could continue it."""
         self._continued.clear()
         self._stopping = True
@@ -353,17 +355,19 @@ class TerminalDriver(LinuxDriver):
         finally:
             self._stopping = False
             if number == signal.SIGTSTP:
-                self._watchdog.listen(number)
+                self._watchdog.install_handler(number)
 
-    def _come_back(self) -> None:
+    def _handle_continue(self) -> None:
         """It was continued after a stop that it did not see coming (SIGSTOP)."""
-        if self._active and self._in_front_again(lambda number: os.kill(os.getpid(), number)):
-            self.write(GIVE_BACK)
-            self._take()
+        if self._in_application_mode and self._wait_for_foreground(
+            lambda number: os.kill(os.getpid(), number)
+        ):
+            self.write(APPLICATION_MODE_OFF)
+            self._enter_terminal_modes()
             self._send_size()
-            self._guarded.resume()
+            self._callbacks.handle_resume()
 
-    def _in_front(self) -> bool:
+    def _in_foreground(self) -> bool:
         """Whether the terminal is ours to read and write."""
         try:
             return os.tcgetpgrp(self.fileno) == os.getpgrp()

@@ -15,68 +15,72 @@ from textual import events
 from textual._xterm_parser import XTermParser
 from textual.message import Message
 
-from tui.internals.sequences import ESC, end_of_sequence, patience
+from tui.internals.sequences import ESC, find_sequence_end, sequence_timeout
 
-START, END = "\x1b[200~", "\x1b[201~"
+PASTE_START, PASTE_END = "\x1b[200~", "\x1b[201~"
 """Between them the terminal sends what was pasted."""
 
-BURST = 64
+BURST_CHARS = 64
 """Characters that come at once, without a key among them that is no text: more than anybody types
 ahead, so they were pasted."""
 
-HELD = 4
+MAX_REPEATED_KEYS = 4
 """Different characters in what comes at once where keys are held down: over a line that stalls,
 their repetitions come by the hundred."""
 
-PAUSE = 0.15
+BURST_END_SECONDS = 0.15
 """Seconds without a character that end what was pasted without marks."""
 
-STALLED = 1.0
+PASTE_STALL_SECONDS = 1.0
 """Seconds without a character after which what has come of a paste is handed on, and a key that
 ends things (`_LEAVES`) ends the paste too: its mark may never come."""
 
-MOST = 4_000_000
+MAX_PASTE_CHARS = 4_000_000
 """Characters of a paste that are kept; no field takes as many, and the field says so."""
 
-_PLAIN = re.compile(r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]+")
+_PLAIN_TEXT = re.compile(r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]+")
 """Text with its tabs and line breaks."""
 
-_LEAVES = re.compile(r"[\x03\x11\x1b\x1c]|\x1b\[(?:27|(?:99|113|92);5)u")
+_EXIT_KEYS = re.compile(r"[\x03\x11\x1b\x1c]|\x1b\[(?:27|(?:99|113|92);5)u")
 """ctrl+c, ctrl+q, esc and ctrl+backslash, as all terminals send them and in kitty's way."""
 
-_MOUSE = re.compile(r"\x1b\[<\d+;-?\d+;-?\d+[mM]")
+_MOUSE_REPORT = re.compile(r"\x1b\[<\d+;-?\d+;-?\d+[mM]")
 
-_NUMBERED = re.compile(r"\x1b\[(\d+)[;:\d]*~")
-LAST_NUMBERED = 34
+_NUMBERED_KEY = re.compile(r"\x1b\[(\d+)[;:\d]*~")
+MAX_NUMBERED_KEY = 34
 """Number of the last function key that terminals have in this way (F20)."""
 
-_Events = Generator[Message, None, str]
+_MessageGenerator = Generator[Message, None, str]
 """The events of the beginning of a text; returns the rest of it."""
 
 
 @lru_cache(maxsize=512)
-def _means(sequence: str) -> bool:
+def _is_known_sequence(sequence: str) -> bool:
     """Whether Textual makes an event of a whole escape sequence. Of one that it does not know it
     makes the keys of its characters, a while later: `9` of a key that sends `ESC [ 99 ~`."""
     if sequence[1] in "]P_":
         return False  # an answer to what nobody here asked
-    if (key := _NUMBERED.fullmatch(sequence)) and int(key[1][:3]) > LAST_NUMBERED:
+    if (key := _NUMBERED_KEY.fullmatch(sequence)) and int(key[1][:3]) > MAX_NUMBERED_KEY:
         return False  # Textual takes the number for that of a character
     return any(True for _event in XTermParser().feed(sequence))
 
 
-def _is_paste(data: str) -> bool:
-    return len(data) > BURST and not _is_held(data) and _PLAIN.fullmatch(data) is not None
+def _is_unmarked_paste(data: str) -> bool:
+    return (
+        len(data) > BURST_CHARS
+        and not _is_key_repeat(data)
+        and _PLAIN_TEXT.fullmatch(data) is not None
+    )
 
 
-def _is_held(data: str) -> bool:
+def _is_key_repeat(data: str) -> bool:
     """Whether a few keys make up all of it, which were held down."""
-    return len(set(data)) <= HELD and not ("\r" in data or "\n" in data)
+    return len(set(data)) <= MAX_REPEATED_KEYS and not ("\r" in data or "\n" in data)
 
 
-def _overlap(text: str) -> int:
+def _partial_end_length(text: str) -> int:
     """How many characters at the end of `text` may be the beginning of END."""
-    return next((n for n in range(len(END) - 1, 0, -1) if text.endswith(END[:n])), 0)
+    return next((n for n in range(len(PASTE_END) - 1, 0, -1) if text.endswith(PASTE_END[:n])), 0)
 
 
 class InputParser(XTermParser):
@@ -87,17 +91,17 @@ class InputParser(XTermParser):
     def __init__(self, debug: bool = False, clock: Callable[[], float] = monotonic) -> None:
         super().__init__(debug)
         self._clock = clock
-        self._last = 0.0
+        self._last_input_at = 0.0
         """When something came last."""
-        self._sequence = ""
+        self._partial_sequence = ""
         """The beginning of an escape sequence."""
-        self._burst: list[str] | None = None
+        self._burst_parts: list[str] | None = None
         """What has come of a paste without marks; None outside of one."""
-        self._pasted: list[str] | None = None
+        self._paste_parts: list[str] | None = None
         """What has come of a paste with marks and was not handed on; None outside of one."""
-        self._handed_on = False
+        self._paste_partly_emitted = False
         """Whether the beginning of that paste was."""
-        self._tail = ""
+        self._paste_tail = ""
         """The end of what came last of it, which may be the beginning of its mark."""
 
     def feed(self, data: str) -> Iterable[Message]:
@@ -105,45 +109,54 @@ class InputParser(XTermParser):
             yield from self.flush()
         else:
             yield from self.tick()
-        quiet = self._clock() - self._last
-        self._last = self._clock()
-        if self._pasted is not None and quiet > STALLED and _LEAVES.fullmatch(data):
+        quiet = self._clock() - self._last_input_at
+        self._last_input_at = self._clock()
+        if (
+            self._paste_parts is not None
+            and quiet > PASTE_STALL_SECONDS
+            and _EXIT_KEYS.fullmatch(data)
+        ):
             yield from self._end_paste()
-        if self._burst is None and self._pasted is None and not self._sequence and _is_paste(data):
-            self._burst = []
+        if (
+            self._burst_parts is None
+            and self._paste_parts is None
+            and not self._partial_sequence
+            and _is_unmarked_paste(data)
+        ):
+            self._burst_parts = []
         while data:
-            if self._pasted is not None:
-                data = yield from self._in_paste(self._pasted, data)
-            elif self._burst is not None:
-                data = yield from self._in_burst(self._burst, data)
+            if self._paste_parts is not None:
+                data = yield from self._parse_paste(self._paste_parts, data)
+            elif self._burst_parts is not None:
+                data = yield from self._parse_burst(self._burst_parts, data)
             else:
-                data = yield from self._in_keys(data)
+                data = yield from self._parse_keys(data)
 
-    def due(self) -> float | None:
+    def seconds_until_tick(self) -> float | None:
         """Seconds until `tick` has something to do, should nothing come until then; None for
         never."""
         wait = None
-        if self._sequence:
-            wait = patience(self._sequence)
-        elif self._burst is not None:
-            wait = PAUSE
-        elif self._pasted:  # and something of it was not handed on
-            wait = STALLED
-        return None if wait is None else max(0.0, self._last + wait - self._clock())
+        if self._partial_sequence:
+            wait = sequence_timeout(self._partial_sequence)
+        elif self._burst_parts is not None:
+            wait = BURST_END_SECONDS
+        elif self._paste_parts:  # and something of it was not handed on
+            wait = PASTE_STALL_SECONDS
+        return None if wait is None else max(0.0, self._last_input_at + wait - self._clock())
 
     def tick(self) -> Iterable[Message]:
         """What there is now, since nothing more has come for a while."""
-        if self.due() == 0:
-            if self._pasted is not None:
-                yield events.Paste(self._take_paste(self._pasted))
-                self._handed_on = True
+        if self.seconds_until_tick() == 0:
+            if self._paste_parts is not None:
+                yield events.Paste(self._pop_paste(self._paste_parts))
+                self._paste_partly_emitted = True
             else:
                 yield from self.flush()
 
     def flush(self) -> Iterable[Message]:
         """What there is now, since nothing more comes."""
-        if self._sequence:
-            sequence, self._sequence = self._sequence, ""
+        if self._partial_sequence:
+            sequence, self._partial_sequence = self._partial_sequence, ""
             if len(sequence) <= 2:
                 yield events.Key("escape", ESC)
                 for character in sequence[1:]:
@@ -153,69 +166,69 @@ class InputParser(XTermParser):
 
     # -- keys -------------------------------------------------------------------------------------
 
-    def _in_keys(self, data: str) -> _Events:
-        text, self._sequence = self._sequence + data, ""
+    def _parse_keys(self, data: str) -> _MessageGenerator:
+        text, self._partial_sequence = self._partial_sequence + data, ""
         at = 0
         while at < len(text):
             if text[at] != ESC:
                 until = text.find(ESC, at)
                 end = until if until >= 0 else len(text)
                 yield from super().feed(text[at:end])
-            elif (end := end_of_sequence(text, at)) < 0:
-                self._sequence = text[at:]
+            elif (end := find_sequence_end(text, at)) < 0:
+                self._partial_sequence = text[at:]
                 return ""
-            elif (sequence := text[at:end]) == START:
-                self._pasted, self._handed_on = [], False
+            elif (sequence := text[at:end]) == PASTE_START:
+                self._paste_parts, self._paste_partly_emitted = [], False
                 return text[end:]
             elif sequence == ESC:
                 yield events.Key("escape", ESC)
-            elif _MOUSE.fullmatch(sequence) or _means(sequence):
+            elif _MOUSE_REPORT.fullmatch(sequence) or _is_known_sequence(sequence):
                 yield from super().feed(sequence)
             at = end
         return ""
 
     # -- pastes without marks ----------------------------------------------------------------------
 
-    def _in_burst(self, burst: list[str], data: str) -> _Events:
+    def _parse_burst(self, burst: list[str], data: str) -> _MessageGenerator:
         """What is no text ends it where it comes as keys do, a few characters at once."""
-        plain = _PLAIN.match(data)
-        end = len(data) if len(data) > BURST else plain.end() if plain else 0
-        if sum(map(len, burst)) < MOST:
+        plain = _PLAIN_TEXT.match(data)
+        end = len(data) if len(data) > BURST_CHARS else plain.end() if plain else 0
+        if sum(map(len, burst)) < MAX_PASTE_CHARS:
             burst.append(data[:end])
         if end < len(data):
             yield from self._end_burst()
         return data[end:]
 
     def _end_burst(self) -> Iterable[Message]:
-        if self._burst is not None:
-            text, self._burst = "".join(self._burst), None
+        if self._burst_parts is not None:
+            text, self._burst_parts = "".join(self._burst_parts), None
             yield events.Paste(text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", ""))
 
     # -- pastes with marks -------------------------------------------------------------------------
 
-    def _in_paste(self, pasted: list[str], data: str) -> _Events:
-        text = self._tail + data
-        at = text.find(END)
-        end = at if at >= 0 else len(text) - _overlap(text)
-        if end and sum(map(len, pasted)) < MOST:
+    def _parse_paste(self, pasted: list[str], data: str) -> _MessageGenerator:
+        text = self._paste_tail + data
+        at = text.find(PASTE_END)
+        end = at if at >= 0 else len(text) - _partial_end_length(text)
+        if end and sum(map(len, pasted)) < MAX_PASTE_CHARS:
             pasted.append(text[:end])
-        self._tail = "" if at >= 0 else text[end:]
+        self._paste_tail = "" if at >= 0 else text[end:]
         if at < 0:
             return ""
         yield from self._end_paste()
-        return text[at + len(END) :]
+        return text[at + len(PASTE_END) :]
 
     def _end_paste(self) -> Iterable[Message]:
-        if self._pasted is not None:
-            self._pasted.append(self._tail)
-            self._tail = ""
-            text = self._take_paste(self._pasted)
-            self._pasted = None
-            if text or not self._handed_on:
+        if self._paste_parts is not None:
+            self._paste_parts.append(self._paste_tail)
+            self._paste_tail = ""
+            text = self._pop_paste(self._paste_parts)
+            self._paste_parts = None
+            if text or not self._paste_partly_emitted:
                 yield events.Paste(text)
 
     @staticmethod
-    def _take_paste(pasted: list[str]) -> str:
+    def _pop_paste(pasted: list[str]) -> str:
         text = "".join(pasted).replace("\0", "")
         pasted.clear()
         return text

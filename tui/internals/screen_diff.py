@@ -29,7 +29,7 @@ MAX_GAP = 6
 as many bytes."""
 
 
-class Piece(NamedTuple):
+class CellRun(NamedTuple):
     """Cells to be written from column `x` of line `y` on."""
 
     x: int
@@ -37,56 +37,56 @@ class Piece(NamedTuple):
     cells: list[Cell]
 
 
-class Patch(CompositorUpdate):
+class ScreenPatch(CompositorUpdate):
     """Cells to be written at places of the screen."""
 
-    def __init__(self, pieces: list[Piece]) -> None:
-        self.pieces = pieces
+    def __init__(self, runs: list[CellRun]) -> None:
+        self.runs = runs
 
     def render_segments(self, console: Console) -> str:
         """Escape sequences and text, to be written to the terminal."""
         colors = console._color_system or ColorSystem.TRUECOLOR
         output: list[str] = []
-        for x, y, cells in self.pieces:
+        for x, y, cells in self.runs:
             output.append(f"\x1b[{y + 1};{x + 1}H")
             style, text = cells[0][1], ""
             for character, its_style in cells:
                 if its_style is not style:
-                    output.append(_styled(text, style, colors))
+                    output.append(_render_styled(text, style, colors))
                     style, text = its_style, ""
                 text += character
-            output.append(_styled(text, style, colors))
+            output.append(_render_styled(text, style, colors))
         return "".join(output)
 
 
-def _styled(text: str, style: Style | None, colors: ColorSystem) -> str:
+def _render_styled(text: str, style: Style | None, colors: ColorSystem) -> str:
     return text if style is None else Strip.render_style(style, text, colors)
 
 
-class Frame:
+class ScreenBuffer:
     """The lines that were sent last."""
 
     def __init__(self) -> None:
         self._lines: list[list[Cell | None]] = []
         self._size = Size(0, 0)
 
-    def forget(self) -> None:
+    def invalidate(self) -> None:
         """The terminal may show anything by now; all will be sent."""
         self._lines = []
 
-    def patch(self, update: CompositorUpdate, size: Size) -> Patch:
+    def make_patch(self, update: CompositorUpdate, size: Size) -> ScreenPatch:
         """What of the update is not on the screen yet; remembers it as shown."""
         if size != self._size or not self._lines:
             self._size = size
             # None is equal to no cell, so nothing of such a line counts as shown.
             self._lines = [[None] * size.width for _ in range(size.height)]
-        pieces: list[Piece] = []
-        for x, y, strip in _strips(update):
+        pieces: list[CellRun] = []
+        for x, y, strip in _positioned_strips(update):
             if 0 <= y < size.height and 0 <= x < size.width:
-                self._write(x, y, cells_of(strip)[: size.width - x], pieces)
-        return Patch(pieces)
+                self._update_line(x, y, strip_cells(strip)[: size.width - x], pieces)
+        return ScreenPatch(pieces)
 
-    def _write(self, x: int, y: int, new: list[Cell], pieces: list[Piece]) -> None:
+    def _update_line(self, x: int, y: int, new: list[Cell], runs: list[CellRun]) -> None:
         """Remember the cells as shown from column `x` on, and add those that were not."""
         line = self._lines[y]
         old = line[x : x + len(new)]
@@ -101,26 +101,26 @@ class Frame:
                 end = at + 1
                 continue
             if start >= 0:
-                pieces.append(_piece(x, y, new, start, end))
+                runs.append(_cell_run(x, y, new, start, end))
             start, end = at, at + 1
-        pieces.append(_piece(x, y, new, start, end))
+        runs.append(_cell_run(x, y, new, start, end))
 
 
-def _piece(x: int, y: int, cells: list[Cell], start: int, end: int) -> Piece:
+def _cell_run(x: int, y: int, cells: list[Cell], start: int, end: int) -> CellRun:
     """The cells from `start` to `end`, with the other half of a wide character at either edge."""
     while start > 0 and not cells[start][0]:
         start -= 1
     while end < len(cells) and not cells[end][0]:
         end += 1
-    return Piece(x + start, y, cells[start:end])
+    return CellRun(x + start, y, cells[start:end])
 
 
-def is_update(renderable: object) -> TypeGuard[CompositorUpdate]:
+def is_partial_update(renderable: object) -> TypeGuard[CompositorUpdate]:
     """Whether it is an update of which `Frame` knows the strips."""
     return isinstance(renderable, LayoutUpdate | ChopsUpdate)
 
 
-def _strips(update: CompositorUpdate) -> Iterator[tuple[int, int, Strip]]:
+def _positioned_strips(update: CompositorUpdate) -> Iterator[tuple[int, int, Strip]]:
     """The strips of an update, each with its column and line."""
     if isinstance(update, LayoutUpdate):
         for y, strips in enumerate(update.strips, update.region.y):
@@ -137,17 +137,17 @@ def _strips(update: CompositorUpdate) -> Iterator[tuple[int, int, Strip]]:
                 yield left, y, chop.crop(left - x, right - x)
 
 
-def cells_of(strip: Strip) -> list[Cell]:
+def strip_cells(strip: Strip) -> list[Cell]:
     """The strip cell by cell."""
     cells: list[Cell] = []
     for text, style, _control in strip:
-        parts: Iterable[str] = text if text.isascii() else _parts(text)
+        parts: Iterable[str] = text if text.isascii() else _cell_texts(text)
         cells.extend(zip(parts, repeat(style)))
     return cells
 
 
 @lru_cache(maxsize=4096)
-def _parts(text: str) -> tuple[str, ...]:
+def _cell_texts(text: str) -> tuple[str, ...]:
     """What stands in each cell of a text with wide or combined characters."""
     parts: list[str] = []
     for start, end, width in split_graphemes(text)[0]:

@@ -17,88 +17,88 @@ from textual.constants import ESCAPE_DELAY
 
 ESC = "\x1b"
 
-UNCERTAIN = 0.5
+AMBIGUOUS_WAIT_SECONDS = 0.5
 """Seconds until ESC and a character that may begin a sequence are taken for two keys."""
 
-CERTAIN = 3.0
+SEQUENCE_WAIT_SECONDS = 3.0
 """Seconds until the beginning of what can only be a sequence is dropped: longer than a packet that
 was lost takes to be sent again."""
 
-MOST = 4096
+MAX_SEQUENCE_CHARS = 4096
 """Characters after which the end of a sequence is no longer waited for."""
 
-_CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*")
-_OPENS = re.compile(r"\x1b(?:\]\d|P[\d>!=]|_G)")
-_STRING = re.compile(r"\x1b[\]P_][^\x00-\x1f]*")
+_CONTROL_SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*")
+_STRING_START = re.compile(r"\x1b(?:\]\d|P[\d>!=]|_G)")
+_STRING_SEQUENCE = re.compile(r"\x1b[\]P_][^\x00-\x1f]*")
 
-_FINAL = frozenset(map(chr, range(0x40, 0x7F)))
+_FINAL_CHARS = frozenset(map(chr, range(0x40, 0x7F)))
 
 
-def end_of_sequence(text: str, start: int) -> int:
+def find_sequence_end(text: str, start: int) -> int:
     """Index behind the sequence, or the escape key, that begins with the ESC at `start`; -1 while
     more must come to tell. What was cut off by something else ends there."""
     second = text[start + 1 : start + 2]
     if not second:
         return -1
     if second == "[":
-        return _end_of_control(text, start)
+        return _find_control_end(text, start)
     if second in "]P_":
-        return _end_of_string(text, start)
+        return _find_string_end(text, start)
     if second == "O":
-        return _end_of_known(text, start, 3)
+        return _find_known_end(text, start, 3)
     # Terminals send the same for alt+d and for escape with a d behind it. No key here has alt, save
     # those that a shell has too: alt+f and alt+b move by words, alt+backspace deletes one.
-    return start + (2 if second != ESC and is_key(text[start : start + 2]) else 1)
+    return start + (2 if second != ESC and is_key_sequence(text[start : start + 2]) else 1)
 
 
-def is_key(sequence: str) -> bool:
+def is_key_sequence(sequence: str) -> bool:
     """Whether terminals send it for a key that is no character."""
     return isinstance(ANSI_SEQUENCES_KEYS.get(sequence), tuple)
 
 
-def patience(text: str) -> float:
+def sequence_timeout(text: str) -> float:
     """Seconds that the rest of `text`, for which `end_of_sequence` is -1, is waited for."""
     if len(text) == 1:
         return ESCAPE_DELAY
-    return UNCERTAIN if len(text) == 2 else CERTAIN
+    return AMBIGUOUS_WAIT_SECONDS if len(text) == 2 else SEQUENCE_WAIT_SECONDS
 
 
-def _end_of_known(text: str, start: int, length: int) -> int:
+def _find_known_end(text: str, start: int, length: int) -> int:
     if len(text) < start + length:
         return -1
     return start + (length if text[start : start + length] in ANSI_SEQUENCES_KEYS else 1)
 
 
-def _end_of_control(text: str, start: int) -> int:
+def _find_control_end(text: str, start: int) -> int:
     third = text[start + 2 : start + 3]
     if third == "[":
-        return _end_of_known(text, start, 4)
+        return _find_known_end(text, start, 4)
     if third == "M":  # a mouse report whose three characters say where
         where = text[start + 3 : start + 6]
         if any(character < " " for character in where):
             return start + 3
         return start + 6 if len(where) == 3 else -1
-    match = _CONTROL.match(text, start)
+    match = _CONTROL_SEQUENCE.match(text, start)
     assert match is not None
     if match[0] in ANSI_SEQUENCES_KEYS:
         return match.end()
     if match.end() == len(text):
-        return -1 if len(match[0]) < MOST else match.end()
-    if text[match.end()] in _FINAL:
+        return -1 if len(match[0]) < MAX_SEQUENCE_CHARS else match.end()
+    if text[match.end()] in _FINAL_CHARS:
         return match.end() + 1
     return match.end() if len(match[0]) > 2 else start + 1
 
 
-def _end_of_string(text: str, start: int) -> int:
+def _find_string_end(text: str, start: int) -> int:
     if len(text) < start + 3:
         return -1
-    if not _OPENS.match(text, start):
+    if not _STRING_START.match(text, start):
         return start + 1
-    match = _STRING.match(text, start)
+    match = _STRING_SEQUENCE.match(text, start)
     assert match is not None
     end = match.end()
     if end == len(text) or text[end:] == ESC:
-        return -1 if end - start < MOST else end
+        return -1 if end - start < MAX_SEQUENCE_CHARS else end
     if text[end] == "\x07":
         return end + 1
     return end + 2 if text.startswith("\x1b\\", end) else end

@@ -10,20 +10,20 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-FULL = 64 * 1024
+FULL_BYTES = 64 * 1024
 """Bytes waiting, from which on nothing more should be drawn; a whole screen is about 20 kB."""
 
-_CHUNK = 4096
+_CHUNK_BYTES = 4096
 """Bytes of one call: what cannot be taken back."""
 
-_PATIENCE = 0.3
+_DRAIN_SECONDS = 0.3
 """Seconds that `stop` leaves for what waits, after which it is dropped."""
 
-_LAST = 1.0
+_FINAL_WRITE_SECONDS = 1.0
 """Seconds that `stop` leaves for the last that is written, after which the terminal is given up."""
 
 
-class Writer(threading.Thread):
+class TerminalWriter(threading.Thread):
     """Takes what is written at once and writes it in the background.
 
     Textual's own thread has a queue of 30 places and blocks who writes while it is full: for ever,
@@ -37,89 +37,91 @@ class Writer(threading.Thread):
         descriptor: int,
         *,
         encoding: str = "utf-8",
-        lost: Callable[[], None],
-        room: Callable[[], None],
+        on_lost: Callable[[], None],
+        on_room: Callable[[], None],
     ) -> None:
         super().__init__(name="terminal-output", daemon=True)
         self._descriptor = descriptor
         self._encoding = encoding
-        self._lost = lost
-        self._room = room
+        self._on_lost = on_lost
+        self._on_room = on_room
         self._pending: deque[bytes] = deque()
-        self._waiting = 0
-        self._changed = threading.Condition()
+        self._pending_bytes = 0
+        self._condition = threading.Condition()
         self._stopping = False
-        self._last = b""
-        self._dropping = False
-        self._given_up = False
-        self._dead = False
-        self._refused = False
+        self._final = b""
+        self._drop_pending = False
+        self._abandoned = False
+        self._failed = False
+        self._reported_full = False
 
     def write(self, text: str) -> None:
         """Never blocks. What is written after `stop`, or to a terminal that is gone, is dropped."""
         data = text.encode(self._encoding, "replace")
-        with self._changed:
-            if data and not (self._dead or self._stopping):
+        with self._condition:
+            if data and not (self._failed or self._stopping):
                 self._pending.append(data)
-                self._waiting += len(data)
-                self._changed.notify()
+                self._pending_bytes += len(data)
+                self._condition.notify()
 
-    def full(self) -> bool:
+    def is_full(self) -> bool:
         """Whether pictures are to be left out now; if so, `room` is called later."""
-        with self._changed:
-            full = self._waiting >= FULL
-            self._refused = self._refused or full
+        with self._condition:
+            full = self._pending_bytes >= FULL_BYTES
+            self._reported_full = self._reported_full or full
             return full
 
-    def stop(self, last: str = "") -> None:
+    def stop(self, final: str = "") -> None:
         """Write what waits, then `last`, and end. A terminal that is too slow for what waits gets
         `last` alone, which must begin with an escape, since it may follow half a sequence. Nothing
         is written after this returned, but for one call that hangs."""
-        with self._changed:
-            self._last = last.encode(self._encoding, "replace")
+        with self._condition:
+            self._final = final.encode(self._encoding, "replace")
             self._stopping = True
-            self._changed.notify()
-        self.join(_PATIENCE)
+            self._condition.notify()
+        self.join(_DRAIN_SECONDS)
         if self.is_alive():
-            self._dropping = True
+            self._drop_pending = True
             with contextlib.suppress(termios.error):  # what the system holds for it, too
                 termios.tcflush(self._descriptor, termios.TCOFLUSH)
-            self.join(_LAST)
-            self._given_up = True
+            self.join(_FINAL_WRITE_SECONDS)
+            self._abandoned = True
 
     def run(self) -> None:
         try:
-            while data := self._next():
-                for start in range(0, len(data), _CHUNK):
-                    self._send(memoryview(data)[start : start + _CHUNK], lambda: self._dropping)
-            self._send(memoryview(self._last), lambda: self._given_up)
+            while data := self._next_data():
+                for start in range(0, len(data), _CHUNK_BYTES):
+                    self._send(
+                        memoryview(data)[start : start + _CHUNK_BYTES], lambda: self._drop_pending
+                    )
+            self._send(memoryview(self._final), lambda: self._abandoned)
         except OSError:
-            with self._changed:
-                self._dead = True
+            with self._condition:
+                self._failed = True
                 self._pending.clear()
-                self._waiting = 0
-            self._lost()
+                self._pending_bytes = 0
+            self._on_lost()
 
-    def _next(self) -> bytes:
-        with self._changed:
+    def _next_data(self) -> bytes:
+        with self._condition:
             while not self._pending and not self._stopping:
-                self._changed.wait()
-            data = b"" if self._dropping else b"".join(self._pending)
+                self._condition.wait()
+            data = b"" if self._drop_pending else b"".join(self._pending)
             self._pending.clear()
             return data
 
-    def _send(self, data: memoryview, dropped: Callable[[], bool]) -> None:
-        while data and not dropped():
+    def _send(self, data: memoryview, canceled: Callable[[], bool]) -> None:
+        while data and not canceled():
             try:
                 done = os.write(self._descriptor, data)
             except BlockingIOError:  # another program that has the terminal too made it so
                 select.select([], [self._descriptor], [], 0.1)
                 continue
             data = data[done:]
-            with self._changed:
-                self._waiting -= done
-                has_room = self._refused and self._waiting < FULL // 2
+            with self._condition:
+                self._pending_bytes -= done
+                has_room = self._reported_full and self._pending_bytes < FULL_BYTES // 2
                 if has_room:
-                    self._refused = False
+                    self._reported_full = False
             if has_room:
-                self._room()
+                self._on_room()

@@ -18,21 +18,21 @@ from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 from textual.worker import Worker, WorkerState
 
-from servedeck.cluster.http.errors import explain
-from tui.actions import BY_ID, Action, binding_of, in_scope, shown_keys
-from tui.host import Host
-from tui.source import Changes
-from widgets.footer import Hint, KeyBar
+from servedeck.cluster.http.errors import describe_error
+from tui.actions import ACTIONS_BY_ID, Action, action_bindings, action_key_display, actions_in_scope
+from tui.ports.app_context import AppContext
+from tui.ports.serving_source import SourceChanges
+from widgets.footer import KeyFooter, KeyHint
 from widgets.line_input import PlainInput
 from widgets.styled_line import Line
-from widgets.text_view import Bar
+from widgets.text_view import StatusLine
 
 Result = TypeVar("Result")
 
-FRAME = 1 / 60
+PAINT_INTERVAL = 1 / 60
 """Seconds between two paints of one screen while it changes all the time."""
 
-SAID_FOR = 8.0
+MESSAGE_SECONDS = 8.0
 """Seconds that a message stays on the message line, unless a key is pressed."""
 
 
@@ -40,31 +40,31 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
     """A screen with a message line and a footer, whose keys are actions of the registry."""
 
     SCOPE: ClassVar[str] = "app"
-    HELPS: ClassVar[bool] = True
+    HAS_HELP: ClassVar[bool] = True
     """Whether the help can be asked for here; not where keys are text."""
     BINDINGS: ClassVar[list[BindingType]] = [
-        *binding_of("app.suspend"),
-        *binding_of("app.redraw"),
+        *action_bindings("app.suspend"),
+        *action_bindings("app.redraw"),
     ]
     """What no screen goes without; one that binds the key itself does something else by it."""
     AUTO_FOCUS: ClassVar[str | None] = None
-    message_line = query_one("#message", Bar)
-    key_bar = query_one(KeyBar)
+    message_line = query_one("#message", StatusLine)
+    key_footer = query_one(KeyFooter)
 
     def __init__(self) -> None:
         super().__init__()
-        self._painted_at = 0.0
-        self._said_until = 0.0
-        self._focused_last: Widget | None = None
+        self._last_paint_at = 0.0
+        self._message_until = 0.0
+        self._last_focused: Widget | None = None
 
     @property
-    def servedeck(self) -> Host:
-        return cast(Host, self.app)
+    def app_context(self) -> AppContext:
+        return cast(AppContext, self.app)
 
     def compose(self) -> ComposeResult:
         yield from self.compose_body()
-        yield Bar(id="message")
-        yield KeyBar()
+        yield StatusLine(id="message")
+        yield KeyFooter()
 
     def compose_body(self) -> Iterable[Widget]:
         """The widgets between the top of the screen and its message line."""
@@ -87,27 +87,27 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
         if not (waiting or self._dirty_widgets) or not self.is_current or self.app._batch_count:
             return
         now = monotonic()
-        if now - self._painted_at >= FRAME:
-            self._painted_at = now
+        if now - self._last_paint_at >= PAINT_INTERVAL:
+            self._last_paint_at = now
             event.prevent_default()
             self._on_timer_update()
 
     # -- actions ------------------------------------------------------------------------------
 
-    def why_not(self, action: Action) -> str:
+    def disabled_reason(self, action: Action) -> str:
         """Why the action is not possible now, in one sentence; "" where it is."""
         return ""
 
     async def action_do(self, action_id: str, *arguments: str) -> None:
         """Do an action of the registry, or say why it cannot be done."""
-        if self.servedeck.leaving:
+        if self.app_context.exiting:
             return  # keys that came after the one that ended it
-        action = BY_ID[action_id]
-        self.quieten()
-        if reason := self.why_not(action):
-            self.say(reason, "warning")
+        action = ACTIONS_BY_ID[action_id]
+        self.clear_message()
+        if reason := self.disabled_reason(action):
+            self.show_message(reason, "warning")
             return
-        target = self.servedeck if action.scope == "app" else self
+        target = self.app_context if action.scope == "app" else self
         result = getattr(target, f"do_{action.name}")(*arguments)
         if isinstance(result, Coroutine):
             await result
@@ -116,92 +116,98 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
         """Scopes of the actions that the footer and the help show now."""
         return (self.SCOPE,)
 
-    def hinted(self, action: Action) -> bool:
+    def in_footer(self, action: Action) -> bool:
         """Whether the footer has a place for the action now."""
-        return bool(action.footer)
+        return bool(action.footer_order)
 
     def help_key(self) -> str:
         """The key that lists the keys here, as people write it; "" where there is none."""
-        if not self.HELPS:
+        if not self.HAS_HELP:
             return ""
-        keys = shown_keys(BY_ID["app.help"], self.servedeck.keys, all_keys=True).split()
+        keys = action_key_display(
+            ACTIONS_BY_ID["app.help"], self.app_context.keymap, all_keys=True
+        ).split()
         return keys[-1 if isinstance(self.focused, PlainInput) else 0]
 
-    async def why_stay(self) -> str:
+    async def exit_blocker(self) -> str:
         """Why the program should not end yet, in a sentence; "" where it may."""
         return ""
 
-    def left_behind(self) -> str:
+    def exit_notice(self) -> str:
         """What whoever ends the program now must know, in a sentence; "" for nothing."""
         return ""
 
-    def show_hints(self) -> None:
+    def update_footer(self) -> None:
         """Bring the footer up to date."""
-        keymap = self.servedeck.keys
-        actions = [one for scope in self.scopes() for one in in_scope(scope) if self.hinted(one)]
-        actions.sort(key=lambda action: action.footer)
-        hints = [
-            Hint(
-                action.id,
-                shown_keys(action, keymap),
-                action.label,
-                bool(self.why_not(action)),
-            )
-            for action in (*actions, *([BY_ID["app.help"]] if self.HELPS else []))
+        keymap = self.app_context.keymap
+        actions = [
+            one for scope in self.scopes() for one in actions_in_scope(scope) if self.in_footer(one)
         ]
-        self.key_bar.set_hints(hints)
+        actions.sort(key=lambda action: action.footer_order)
+        hints = [
+            KeyHint(
+                action.id,
+                action_key_display(action, keymap),
+                action.label,
+                bool(self.disabled_reason(action)),
+            )
+            for action in (*actions, *([ACTIONS_BY_ID["app.help"]] if self.HAS_HELP else []))
+        ]
+        self.key_footer.set_hints(hints)
 
-    async def on_key_bar_pressed(self, message: KeyBar.Pressed) -> None:
-        if not BY_ID[message.action].keyed:
+    async def on_key_footer_pressed(self, message: KeyFooter.Pressed) -> None:
+        if not ACTIONS_BY_ID[message.action].passes_key:
             await self.action_do(message.action)
 
     # -- messages -----------------------------------------------------------------------------
 
-    def say(self, text: str, tone: str = "", seconds: float = SAID_FOR) -> None:
+    def show_message(
+        self, text: str, style_name: str = "", seconds: float = MESSAGE_SECONDS
+    ) -> None:
         """Show a sentence on the message line for a while."""
         if not self.children:  # not composed yet, or taken down
             if not self.is_mounted:
-                self.call_later(self.say, text, tone, seconds)
+                self.call_later(self.show_message, text, style_name, seconds)
             return
-        self._said_until = monotonic() + seconds
-        self.message_line.set_lines(((" ", ""), (text, tone)))
-        self.set_timer(seconds + 0.05, self._silence)
+        self._message_until = monotonic() + seconds
+        self.message_line.set_lines(((" ", ""), (text, style_name)))
+        self.set_timer(seconds + 0.05, self._expire_message)
 
-    def on_plain_input_full(self, message: PlainInput.Full) -> None:
-        self.say(message.sentence, "warning")
+    def on_plain_input_limit_reached(self, message: PlainInput.LimitReached) -> None:
+        self.show_message(message.text, "warning")
 
-    def quieten(self) -> None:
+    def clear_message(self) -> None:
         """A key was pressed: what was said has been read."""
-        self._said_until = 0.0
-        self.show_message()
+        self._message_until = 0.0
+        self.update_message()
 
-    def _silence(self) -> None:
-        if self.is_attached and monotonic() >= self._said_until:
-            self.show_message()
+    def _expire_message(self) -> None:
+        if self.is_attached and monotonic() >= self._message_until:
+            self.update_message()
 
     @property
-    def speaking(self) -> bool:
-        return monotonic() < self._said_until
+    def has_message(self) -> bool:
+        return monotonic() < self._message_until
 
-    def show_message(self) -> None:
+    def update_message(self) -> None:
         """Put on the message line what belongs there."""
-        if not self.speaking:
-            self.message_line.set_lines(self.standing_message())
+        if not self.has_message:
+            self.message_line.set_lines(self.default_message())
 
-    def standing_message(self) -> Line:
+    def default_message(self) -> Line:
         """What the message line says while there is nothing else to say."""
         return ()
 
-    def on_changes(self, changes: Changes) -> None:
+    def on_changes(self, changes: SourceChanges) -> None:
         """Something of the picture, or of the connection, is other than before."""
 
-    def keep_typed(self) -> None:
+    def save_on_exit(self) -> None:
         """The program ends: write down what was typed. It may be another thread that calls."""
 
     # -- workers ------------------------------------------------------------------------------
 
-    def start(
-        self, work: Coroutine[None, None, None], group: str, *, holds: str = ""
+    def start_worker(
+        self, work: Coroutine[None, None, None], group: str, *, busy_label: str = ""
     ) -> Worker[None]:
         """Run `work` beside the screen, in place of what the group ran before. What it does where
         keys mean another thing once it has ended is named by `holds`; they wait for it then."""
@@ -211,18 +217,18 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
         if worker._task is not None:
             # Python warns of one that is cancelled before it begins.
             worker._task.add_done_callback(lambda _task: work.close())
-        if holds:
-            self.servedeck.hold(worker, holds)
+        if busy_label:
+            self.app_context.hold_keys(worker, busy_label)
         return worker
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         if event.state is WorkerState.ERROR and isinstance(event.worker.error, Exception):
-            self.say(explain(event.worker.error), "error", 30)
+            self.show_message(describe_error(event.worker.error), "error", 30)
 
     # -- size ---------------------------------------------------------------------------------
 
     def on_mount(self) -> None:
-        self.show_hints()
+        self.update_footer()
 
     async def on_unmount(self) -> None:
         """Let go of what was drawn: Textual keeps the lines of the last 1,024 widgets in a cache
@@ -231,26 +237,26 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
 
     def on_resize(self, event: events.Resize) -> None:
         if event.size == self.app.size:
-            self.fit(event.size)
-            self.call_after_refresh(self._focus_again)
+            self.adapt_to_size(event.size)
+            self.call_after_refresh(self._restore_focus)
         else:
             # It has changed since. A screen that lays itself out for one size tells itself so in
             # another event: with two sizes on their way that would go to and fro for ever.
             event.prevent_default()
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
-        self._focused_last = event.widget
+        self._last_focused = event.widget
 
-    def _focus_again(self) -> None:
+    def _restore_focus(self) -> None:
         """A widget for which there is no room loses the focus; give it back."""
-        last = self._focused_last
+        last = self._last_focused
         if self.focused is None and last is not None and last.is_attached and last.focusable:
             self.set_focus(last)
 
-    def fit(self, size: Size) -> None:
+    def adapt_to_size(self, size: Size) -> None:
         """Give up what does not fit into a small terminal."""
         self.message_line.display = size.height >= 8
-        self.key_bar.display = size.height >= 6
+        self.key_footer.display = size.height >= 6
 
 
 class Overlay(ActionScreen[Result], ModalScreen[Result]):

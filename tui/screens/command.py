@@ -9,12 +9,12 @@ from textual.binding import BindingType
 from textual.widgets import Input
 
 from servedeck.serving.text import one_line
-from tui.actions import Action, bindings, in_scope, shown_keys
+from tui.actions import Action, action_key_display, actions_in_scope, bindings
 from tui.screens.base import ActionScreen
 from tui.screens.pick import Choice, PickScreen
 from widgets.columns import Column, Row
 
-ARGUMENTS = {
+ARGUMENT_COMMANDS = {
     "ns": "namespace",
     "namespace": "namespace",
     "ctx": "context",
@@ -22,7 +22,7 @@ ARGUMENTS = {
 }
 """Commands that take a name, and what of."""
 
-INSTEAD = {
+K9S_ALTERNATIVES = {
     "the status of a serving lists its Pods, and its digits open their logs": (
         *("pods", "pod", "po", "events", "event", "ev", "describe"),
     ),
@@ -48,87 +48,106 @@ class CommandScreen(PickScreen):
     BINDINGS: ClassVar[list[BindingType]] = bindings("pick")
     PROMPT = ":"
     COLUMNS: ClassVar[tuple[Column, ...]] = (
-        Column("label", "COMMAND", least=14, most=24, rank=0),
-        Column("key", "KEY", least=6, most=10, rank=1),
-        Column("detail", "WHAT IT DOES", least=20, most=200, rank=2),
+        Column("label", "COMMAND", min_width=14, max_width=24, priority=0),
+        Column("key", "KEY", min_width=6, max_width=10, priority=1),
+        Column("detail", "WHAT IT DOES", min_width=20, max_width=200, priority=2),
     )
 
-    def __init__(self, behind: ActionScreen[object]) -> None:
-        keymap = behind.servedeck.keys
-        self._keys: dict[str, str] = {}
+    def __init__(self, screen: ActionScreen[object]) -> None:
+        keymap = screen.app_context.keymap
+        self._key_display: dict[str, str] = {}
         choices: list[Choice] = []
-        for scope in (*behind.scopes(), "app"):
-            for action in in_scope(scope):
-                if _pickable(action):
-                    self._keys[action.id] = shown_keys(action, keymap)
+        for scope in (*screen.scopes(), "app"):
+            for action in actions_in_scope(scope):
+                if _is_listed(action):
+                    self._key_display[action.id] = action_key_display(action, keymap)
                     label = action.label if not action.command else f":{action.command}"
                     choices.append(
                         Choice(
-                            action.id, label, action.help, action.command, behind.why_not(action)
+                            action.id,
+                            label,
+                            action.help,
+                            action.command,
+                            screen.disabled_reason(action),
                         )
                     )
         super().__init__("Commands", choices)
-        self._pointed = False
+        self._cursor_moved = False
         """The line under the cursor was chosen by the arrows or the mouse."""
 
-    def choices(self) -> list[Choice]:
+    def matching_choices(self) -> list[Choice]:
         """Those that what was typed names, then those whose description has it."""
-        words = self.line.text.split()
-        if len(words) == 2 and words[0] in ARGUMENTS:
-            what = ARGUMENTS[words[0]]
-            line = Choice(f"{what} {words[1]}", self.line.text, f"Go to the {what} {words[1]}.")
+        words = self.line_input.text.split()
+        if len(words) == 2 and words[0] in ARGUMENT_COMMANDS:
+            what = ARGUMENT_COMMANDS[words[0]]
+            line = Choice(
+                f"{what} {words[1]}", self.line_input.text, f"Go to the {what} {words[1]}."
+            )
             return [line]
-        text = self.line.text.strip()
+        text = self.line_input.text.strip()
         if text in ALIASES:
-            return self._named(ALIASES[text])
-        found = super().choices()
-        named = [one for one in found if _names(one, text)]
+            return self._choices_with_keyword(ALIASES[text])
+        found = super().matching_choices()
+        named = [one for one in found if _matches_command(one, text)]
         return named + [one for one in found if one not in named]
 
-    def _named(self, word: str) -> list[Choice]:
-        return [choice for choice in self._choices if choice.word == word]
+    def _choices_with_keyword(self, word: str) -> list[Choice]:
+        return [choice for choice in self._choices if choice.keyword == word]
 
-    def row(self, choice: Choice) -> Row:
-        key = self._keys.get(choice.key, "")
-        tone = "muted" if choice.off else ""
-        detail = choice.off or choice.detail
+    def build_row(self, choice: Choice) -> Row:
+        key = self._key_display.get(choice.key, "")
+        tone = "muted" if choice.disabled_reason else ""
+        detail = choice.disabled_reason or choice.detail
         return Row(choice.key, (choice.label, ((key, "key"),), ((detail, "muted"),)), tone)
 
     def do_choose(self) -> None:
-        if len(self.line.text.split()) == 2 and self.line.text.split()[0] in ARGUMENTS:
+        if (
+            len(self.line_input.text.split()) == 2
+            and self.line_input.text.split()[0] in ARGUMENT_COMMANDS
+        ):
             self.dismiss(str(self.table.cursor_key))
             return
-        text = self.line.text.strip()
+        text = self.line_input.text.strip()
         chosen = next((one for one in self._choices if one.key == self.table.cursor_key), None)
-        if text in ALIASES or not text or self._pointed or (chosen and _names(chosen, text)):
+        if (
+            text in ALIASES
+            or not text
+            or self._cursor_moved
+            or (chosen and _matches_command(chosen, text))
+        ):
             super().do_choose()
             return
         word = one_line(text)
-        instead = next((has for has, names in INSTEAD.items() if word.casefold() in names), "")
+        instead = next(
+            (has for has, names in K9S_ALTERNATIVES.items() if word.casefold() in names), ""
+        )
         reason = instead or ("the arrows choose one of these" if chosen else "esc closes")
-        self.say(f"no command '{word}'; {reason}.", "warning")
+        self.show_message(f"no command '{word}'; {reason}.", "warning")
 
     def do_move(self, key: str) -> None:
-        self._pointed = True
+        self._cursor_moved = True
         super().do_move(key)
 
-    def on_fleet_table_cell_clicked(self) -> None:
-        self._pointed = True
-        super().on_fleet_table_cell_clicked()
+    def on_keyed_table_cell_clicked(self) -> None:
+        self._cursor_moved = True
+        super().on_keyed_table_cell_clicked()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        self._pointed = False
+        self._cursor_moved = False
         super().on_input_changed(event)
 
 
-def _names(choice: Choice, text: str) -> bool:
+def _matches_command(choice: Choice, text: str) -> bool:
     """Whether what was typed begins words of the command or of its label; what its description
     says is no name of it."""
-    words = re.split(r"[^\w]+", f"{choice.word} {choice.label}".casefold())
+    words = re.split(r"[^\w]+", f"{choice.keyword} {choice.label}".casefold())
     return all(any(one.startswith(part) for one in words) for part in text.casefold().split())
 
 
-def _pickable(action: Action) -> bool:
+def _is_listed(action: Action) -> bool:
     return not (
-        action.keyed or action.widget or action.name == "command" or action.id == "servings.quit"
+        action.passes_key
+        or action.bound_by_widget
+        or action.name == "command"
+        or action.id == "servings.quit"
     )

@@ -12,53 +12,61 @@ from textual.binding import BindingType
 from textual.getters import query_one
 
 from servedeck.fleet.views import ServingView
-from servedeck.serving.client_examples import curl, example_path, paths
+from servedeck.serving.client_examples import api_paths, curl_command, primary_api_path
 from tui.actions import Action, bindings
-from tui.clipboard import CopyError, copy
+from tui.clipboard import CopyError, copy_text
+from tui.ports.serving_source import SourceChanges
 from tui.screens.base import Overlay
-from tui.screens.scrolling import scroll
-from tui.source import Changes
-from widgets.text_view import Lines, Paragraph
+from tui.screens.scrolling import scroll_by_key
+from widgets.text_view import Paragraph, TextView
 
 
 @dataclass(frozen=True)
-class Way:
+class ConnectItem:
     """Something to copy: what it is, its text, or why there is none."""
 
     name: str
     key: str
     title: str
     text: str
-    problem: str = ""
+    unavailable_reason: str = ""
 
 
-def ways(view: ServingView) -> list[Way]:
+def connect_items(view: ServingView) -> list[ConnectItem]:
     """Everything that can be copied for a serving, in the order of the overlay."""
     endpoint = view.endpoint
-    nowhere = endpoint.problem or "No route leads to the serving."
-    forward = endpoint.forward
+    nowhere = endpoint.issue or "No route leads to the serving."
+    forward = endpoint.port_forward_command
     base = endpoint.url
     if not base and forward:
         base = f"http://localhost:{forward.rpartition(' ')[2].partition(':')[0]}"
     model = endpoint.model or view.model
-    path = example_path(view.template, view.model)
+    path = primary_api_path(view.template, view.model)
     none = "It has no Service, so nothing in the cluster leads to it."
     return [
-        Way("url", "u", "Endpoint", endpoint.url, "" if endpoint.url else nowhere),
-        Way("address", "a", "In the cluster", endpoint.address, "" if endpoint.address else none),
-        Way("curl", "s", "Request", curl(base, path, model, False) if base else "", none),
-        Way(
+        ConnectItem("url", "u", "Endpoint", endpoint.url, "" if endpoint.url else nowhere),
+        ConnectItem(
+            "address",
+            "a",
+            "In the cluster",
+            endpoint.cluster_url,
+            "" if endpoint.cluster_url else none,
+        ),
+        ConnectItem(
+            "curl", "s", "Request", curl_command(base, path, model, False) if base else "", none
+        ),
+        ConnectItem(
             "curl_async",
             "x",
             "Request through the async queue, where it is on",
-            curl(base, path, model, True) if base else "",
+            curl_command(base, path, model, True) if base else "",
             none,
         ),
-        Way("forward", "f", "Port-forward", forward, none),
+        ConnectItem("forward", "f", "Port-forward", forward, none),
     ]
 
 
-def paragraphs(view: ServingView) -> list[Paragraph]:
+def build_paragraphs(view: ServingView) -> list[Paragraph]:
     """The overlay as text."""
     endpoint = view.endpoint
     result = [
@@ -66,13 +74,13 @@ def paragraphs(view: ServingView) -> list[Paragraph]:
     ]
     if endpoint.source:
         result.append(Paragraph(((f"The endpoint is read from {endpoint.source}.", "muted"),)))
-    if endpoint.problem:
-        result.append(Paragraph((("! ", "warning"), (endpoint.problem, "warning")), hanging=2))
-    if not endpoint.url and endpoint.forward:
+    if endpoint.issue:
+        result.append(Paragraph((("! ", "warning"), (endpoint.issue, "warning")), indent=2))
+    if not endpoint.url and endpoint.port_forward_command:
         result.append(
             Paragraph(
                 (("→ ", "accent"), ("From outside, use the port-forward below.", "accent")),
-                hanging=2,
+                indent=2,
             )
         )
     if not view.ready:
@@ -81,24 +89,25 @@ def paragraphs(view: ServingView) -> list[Paragraph]:
             if view.desired
             else "It is scaled to 0: requests fail until there are replicas."
         )
-        result.append(Paragraph((("! ", "warning"), (silent, "warning")), hanging=2))
-    for way in ways(view):
+        result.append(Paragraph((("! ", "warning"), (silent, "warning")), indent=2))
+    for way in connect_items(view):
         result += [Paragraph(), Paragraph(((f"{way.key} ", "key"), (way.title, "muted")))]
         if way.text:
             result += [
-                Paragraph((("  ", ""), (line, "strong")), hanging=6) for line in _lines(way.text)
+                Paragraph((("  ", ""), (line, "strong")), indent=6)
+                for line in _split_lines(way.text)
             ]
         else:
-            result.append(Paragraph((("  ", ""), (way.problem, "muted")), hanging=2))
-    served = paths(view.template, view.endpoint.model or view.model)
+            result.append(Paragraph((("  ", ""), (way.unavailable_reason, "muted")), indent=2))
+    served = api_paths(view.template, view.endpoint.model or view.model)
     result += [Paragraph(), Paragraph((("Paths of the inference server", "muted"),))]
-    result += [Paragraph((("  ", ""), (path, "")), hanging=2) for path in served] or [
+    result += [Paragraph((("  ", ""), (path, "")), indent=2) for path in served] or [
         Paragraph((("  ", ""), ("They are not known for this template.", "muted")))
     ]
     return result
 
 
-def _lines(text: str) -> Sequence[str]:
+def _split_lines(text: str) -> Sequence[str]:
     return text.splitlines()
 
 
@@ -107,59 +116,59 @@ class ConnectScreen(Overlay[None]):
 
     SCOPE = "connect"
     BINDINGS: ClassVar[list[BindingType]] = bindings("connect", "app")
-    text = query_one(Lines)
+    text_view = query_one(TextView)
 
     def __init__(self, view: ServingView) -> None:
         super().__init__()
         self._view = view
 
     def compose_body(self) -> ComposeResult:
-        yield Lines()
+        yield TextView()
 
     def on_mount(self) -> None:
         super().on_mount()
-        self.text.set_paragraphs(paragraphs(self._view))
-        self.text.focus()
+        self.text_view.set_paragraphs(build_paragraphs(self._view))
+        self.text_view.focus()
 
-    def on_changes(self, changes: Changes) -> None:
+    def on_changes(self, changes: SourceChanges) -> None:
         """The serving may be another by now."""
-        view = self.servedeck.source.fleet.view(self._view.key)
+        view = self.app_context.source.fleet.view(self._view.key)
         if view is not None and view is not self._view:
             self._view = view
-            self.text.set_paragraphs(paragraphs(view))
-            self.show_hints()
+            self.text_view.set_paragraphs(build_paragraphs(view))
+            self.update_footer()
 
-    def why_not(self, action: Action) -> str:
-        way = next((way for way in ways(self._view) if way.name == action.name), None)
-        return way.problem if way is not None and not way.text else ""
+    def disabled_reason(self, action: Action) -> str:
+        way = next((way for way in connect_items(self._view) if way.name == action.name), None)
+        return way.unavailable_reason if way is not None and not way.text else ""
 
-    async def _copy(self, name: str) -> None:
-        way = next(way for way in ways(self._view) if way.name == name)
+    async def _copy_item(self, name: str) -> None:
+        way = next(way for way in connect_items(self._view) if way.name == name)
         try:
-            how = await copy(way.text, self.servedeck.write_to_terminal)
+            how = await copy_text(way.text, self.app_context.write_to_terminal)
         except CopyError as error:
-            self.say(f"{error} Select it with shift and the mouse.", "warning")
+            self.show_message(f"{error} Select it with shift and the mouse.", "warning")
             return
         shown = " ".join(way.text.split())
-        self.say(f"Copied {how}: {shown}", "ready", 20)
+        self.show_message(f"Copied {how}: {shown}", "ready", 20)
 
     async def do_url(self) -> None:
-        await self._copy("url")
+        await self._copy_item("url")
 
     async def do_address(self) -> None:
-        await self._copy("address")
+        await self._copy_item("address")
 
     async def do_curl(self) -> None:
-        await self._copy("curl")
+        await self._copy_item("curl")
 
     async def do_curl_async(self) -> None:
-        await self._copy("curl_async")
+        await self._copy_item("curl_async")
 
     async def do_forward(self) -> None:
-        await self._copy("forward")
+        await self._copy_item("forward")
 
     def do_scroll(self, key: str) -> None:
-        scroll(self.text, key)
+        scroll_by_key(self.text_view, key)
 
     def do_close(self) -> None:
         self.dismiss(None)

@@ -13,72 +13,72 @@ from textual.getters import query_one
 from tui.actions import bindings
 from tui.screens.base import Overlay
 from widgets.line_input import LineInput
-from widgets.text_view import Bar, Lines, Paragraph
+from widgets.text_view import Paragraph, StatusLine, TextView
 
 
-class PathScreen(Overlay[Path | None]):
+class FileDialog(Overlay[Path | None]):
     """The path; for writing, one that exists is taken only when enter is pressed twice."""
 
     SCOPE = "path"
-    HELPS = False
+    HAS_HELP = False
     BINDINGS: ClassVar[list[BindingType]] = bindings("path")
-    line = query_one(LineInput)
+    line_input = query_one(LineInput)
 
-    def __init__(self, title: str, proposed: str, *, writes: bool, hint: str = "") -> None:
+    def __init__(self, title: str, initial_path: str, *, for_writing: bool, hint: str = "") -> None:
         super().__init__()
         self._title = title
-        self._proposed = proposed
-        self._writes = writes
+        self._initial_path = initial_path
+        self._for_writing = for_writing
         self._hint = hint
-        self._confirmed: Path | None = None
+        self._overwrite_path: Path | None = None
 
     def compose_body(self) -> ComposeResult:
-        title = Bar(id="title")
+        title = StatusLine(id="title")
         title.set_lines(((" ", ""), (self._title, "title")))
         yield title
         yield LineInput(">")
-        yield Lines()
+        yield TextView()
 
     def on_mount(self) -> None:
         super().on_mount()
-        self.line.input.value = self._proposed
-        self.line.input.cursor_position = len(self._proposed)
+        self.line_input.input.value = self._initial_path
+        self.line_input.input.cursor_position = len(self._initial_path)
         where = f"Relative paths begin at {Path.cwd()}."
         texts = [where, *([self._hint] if self._hint else [])]
-        lines = self.query_one(Lines)
+        lines = self.query_one(TextView)
         lines.can_focus = False
         lines.set_paragraphs([Paragraph(), *(Paragraph(((text, "muted"),)) for text in texts)])
-        self.line.input.focus()
+        self.line_input.input.focus()
 
     def on_input_changed(self) -> None:
-        self._confirmed = None
-        self.line.show_problem("")
+        self._overwrite_path = None
+        self.line_input.show_error("")
 
     async def on_input_submitted(self) -> None:
-        typed = self.line.text.strip()
+        typed = self.line_input.text.strip()
         if not typed:
-            self.line.show_problem("The path is missing; write one, or leave with esc.")
+            self.line_input.show_error("The path is missing; write one, or leave with esc.")
             return
         path = Path(typed)
         try:
             path = await asyncio.to_thread(path.expanduser)
-            problem = await asyncio.to_thread(self._problem, path)
+            problem = await asyncio.to_thread(self._validate_path, path)
         except (RuntimeError, ValueError, OSError) as error:
             problem = f"{typed} is no path: {error}."
         if problem:
-            self.line.show_problem(problem)
+            self.line_input.show_error(problem)
         else:
             self.dismiss(path)
 
-    def _problem(self, path: Path) -> str:
+    def _validate_path(self, path: Path) -> str:
         if path.is_dir():
             return f"{path} is a folder; name a file in it."
-        if not self._writes:
+        if not self._for_writing:
             return "" if path.exists() else f"{path} does not exist; correct the path."
         if not path.parent.is_dir():
             return f"The folder {path.parent} does not exist; make it first, or choose another."
-        if path.exists() and self._confirmed != path:
-            self._confirmed = path
+        if path.exists() and self._overwrite_path != path:
+            self._overwrite_path = path
             return f"{path} exists; enter again writes over it."
         return ""
 

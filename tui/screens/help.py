@@ -10,41 +10,41 @@ from textual.binding import BindingType
 from textual.getters import query_one
 
 from servedeck.serving.status.status import Status
-from tui.actions import SCOPES, bindings, in_scope, shown_keys
+from tui.actions import SCOPE_TITLES, action_key_display, actions_in_scope, bindings
 from tui.screens.base import Overlay
-from tui.screens.scrolling import scroll
-from widgets.serving_rows import status_word
-from widgets.text_view import Lines, Paragraph
+from tui.screens.scrolling import scroll_by_key
+from widgets.serving_rows import status_span
+from widgets.text_view import Paragraph, TextView
 
 KEY_WIDTH = 12
 
 
-def paragraphs(scopes: Sequence[str], keymap: Mapping[str, str]) -> list[Paragraph]:
+def build_paragraphs(scopes: Sequence[str], keymap: Mapping[str, str]) -> list[Paragraph]:
     """The help, the named scopes first."""
     result: list[Paragraph] = []
-    for scope in dict.fromkeys((*scopes, "table", "app", *SCOPES)):
-        result.append(Paragraph(((SCOPES[scope], "title"),)))
-        for action in in_scope(scope):
-            keys = shown_keys(action, keymap, all_keys=not action.keyed)
+    for scope in dict.fromkeys((*scopes, "table", "app", *SCOPE_TITLES)):
+        result.append(Paragraph(((SCOPE_TITLES[scope], "title"),)))
+        for action in actions_in_scope(scope):
+            keys = action_key_display(action, keymap, all_keys=not action.passes_key)
             words = f" (:{action.command})" if action.command else ""
             result.append(
                 Paragraph(
                     ((f"  {keys:<{KEY_WIDTH}}  ", "key"), (action.help, ""), (words, "muted")),
-                    hanging=KEY_WIDTH + 4,
+                    indent=KEY_WIDTH + 4,
                 )
             )
         result.append(Paragraph())
     result.append(Paragraph((("States", "title"),)))
     for status in Status:
-        word, tone = status_word(status)
+        word, tone = status_span(status)
         result.append(
             Paragraph(
                 (
                     (f"  {word:<{KEY_WIDTH + 2}}  ", tone),
-                    (f"{status.meaning} ", ""),
+                    (f"{status.description} ", ""),
                     (status.recovery, "accent"),
                 ),
-                hanging=KEY_WIDTH + 6,
+                indent=KEY_WIDTH + 6,
             )
         )
     return result
@@ -54,24 +54,24 @@ class HelpScreen(Overlay[None]):
     """The help."""
 
     SCOPE = "help"
-    HELPS = False
+    HAS_HELP = False
     BINDINGS: ClassVar[list[BindingType]] = bindings("help")
-    text = query_one(Lines)
+    text_view = query_one(TextView)
 
     def __init__(self, scopes: Sequence[str]) -> None:
         super().__init__()
         self._scopes = tuple(scopes)
 
     def compose_body(self) -> ComposeResult:
-        yield Lines()
+        yield TextView()
 
     def on_mount(self) -> None:
         super().on_mount()
-        self.text.set_paragraphs(paragraphs(self._scopes, self.servedeck.keys))
-        self.text.focus()
+        self.text_view.set_paragraphs(build_paragraphs(self._scopes, self.app_context.keymap))
+        self.text_view.focus()
 
     def do_close(self) -> None:
         self.dismiss(None)
 
     def do_scroll(self, key: str) -> None:
-        scroll(self.text, key)
+        scroll_by_key(self.text_view, key)

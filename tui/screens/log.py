@@ -10,32 +10,32 @@ from textual.geometry import Size
 from textual.getters import query_one
 
 from servedeck.cluster.http.errors import ClusterError
-from servedeck.cluster.logs import MARK, Stream
-from servedeck.fleet.views import ContainerView, Key, PodView
+from servedeck.cluster.logs import NOTICE_PREFIX, LogStreamState
+from servedeck.fleet.views import ContainerView, NamespacedName, PodView
 from servedeck.serving.objects.records import INFERENCE_CONTAINER
-from servedeck.serving.text import clip
-from servedeck.serving.units import counted
+from servedeck.serving.text import truncate
+from servedeck.serving.units import format_count
 from tui.actions import Action, bindings
+from tui.ports.serving_source import SourceChanges
 from tui.screens.base import ActionScreen
-from tui.source import Changes
-from widgets.status_popover import HEALTH_TONES
+from widgets.status_popover import HEALTH_STYLES
 from widgets.stream_log import StreamLog
 from widgets.styled_line import Line, Span, line_width, wrap
-from widgets.text_view import Bar
+from widgets.text_view import StatusLine
 
-FIRST_LINES = 200
+INITIAL_LINES = 200
 """Lines of the past that are shown."""
 
-MOST_STATE_LINES = 3
+MAX_STATE_LINES = 3
 """Lines that the state takes where it is a long sentence."""
 
-LEAST_NAME = 12
+MIN_NAME_WIDTH = 12
 """Cells of a name that stay, however narrow the screen is."""
 
-_STREAMS = {
-    Stream.CONNECTING: "connecting",
-    Stream.WAITING: "waiting for the container to start",
-    Stream.RECONNECTING: "reconnecting",
+_STREAM_LABELS = {
+    LogStreamState.CONNECTING: "connecting",
+    LogStreamState.WAITING: "waiting for the container to start",
+    LogStreamState.RECONNECTING: "reconnecting",
 }
 """What is said of a log from which no lines arrive."""
 
@@ -45,100 +45,100 @@ class LogScreen(ActionScreen[None]):
 
     SCOPE = "log"
     BINDINGS: ClassVar[list[BindingType]] = bindings("log", "app")
-    heading = query_one("#heading", Bar)
+    heading = query_one("#heading", StatusLine)
     log_view = query_one(StreamLog)
 
-    def __init__(self, key: Key, pod: str, container: str = "") -> None:
+    def __init__(self, key: NamespacedName, pod: str, container: str = "") -> None:
         super().__init__()
-        self._key = key
-        self._pod = pod
-        self._container = container
-        self._previous = False
-        self._problem = ""
+        self._serving_key = key
+        self._pod_name = pod
+        self._container_name = container
+        self._shows_previous = False
+        self._error = ""
         self._ended = False
-        self._stream = Stream.CONNECTING
+        self._stream_state = LogStreamState.CONNECTING
 
     def compose_body(self) -> ComposeResult:
-        yield Bar(id="heading")
-        yield StreamLog(mark=MARK)
+        yield StatusLine(id="heading")
+        yield StreamLog(marker=NOTICE_PREFIX)
 
     def on_mount(self) -> None:
         super().on_mount()
         self.log_view.focus()
-        self._open()
+        self._open_log()
 
-    def fit(self, size: Size) -> None:
-        super().fit(size)
-        self.call_after_refresh(self._show_heading)
+    def adapt_to_size(self, size: Size) -> None:
+        super().adapt_to_size(size)
+        self.call_after_refresh(self._update_heading)
 
     # -- what is followed ---------------------------------------------------------------------
 
     @property
     def pods(self) -> tuple[PodView, ...]:
-        view = self.servedeck.source.fleet.view(self._key)
+        view = self.app_context.source.fleet.view(self._serving_key)
         return view.pods if view is not None else ()
 
     @property
     def pod(self) -> PodView | None:
         """The Pod, None where it is gone."""
-        return next((pod for pod in self.pods if pod.name == self._pod), None)
+        return next((pod for pod in self.pods if pod.name == self._pod_name), None)
 
     @property
     def container(self) -> ContainerView | None:
         pod = self.pod
         if pod is None:
             return None
-        return next((each for each in pod.containers if each.name == self._container), None)
+        return next((each for each in pod.containers if each.name == self._container_name), None)
 
-    def _open(self) -> None:
+    def _open_log(self) -> None:
         """Begin with the log of the Pod and container that are chosen."""
         pod = self.pod
         if pod is not None and self.container is None:
-            self._container = first_container(pod)
+            self._container_name = default_container(pod)
         self.log_view.clear()
-        self._problem = ""
+        self._error = ""
         self._ended = False
-        self._stream = Stream.CONNECTING
-        self._show_heading()
-        self.show_hints()
-        self.start(self._follow(), "log")
+        self._stream_state = LogStreamState.CONNECTING
+        self._update_heading()
+        self.update_footer()
+        self.start_worker(self._follow_log(), "log")
 
-    async def _follow(self) -> None:
+    async def _follow_log(self) -> None:
         """Write what comes until nothing more can come."""
         try:
-            async for batch in self.servedeck.cluster.follow(
-                self._key.namespace,
-                self._pod,
-                self._container,
-                tail=FIRST_LINES,
-                previous=self._previous,
-                on_stream=self._on_stream,
+            async for batch in self.app_context.log_service.follow_log(
+                self._serving_key.namespace,
+                self._pod_name,
+                self._container_name,
+                tail=INITIAL_LINES,
+                previous=self._shows_previous,
+                on_state=self._on_stream,
             ):
                 self.log_view.write_lines(batch)
         except ClusterError as error:
-            self._problem = str(error)
+            self._error = str(error)
         self._ended = True
-        self._show_heading()
+        self._update_heading()
 
-    def _on_stream(self, stream: Stream) -> None:
-        self._stream = stream
-        self._show_heading()
+    def _on_stream(self, stream: LogStreamState) -> None:
+        self._stream_state = stream
+        self._update_heading()
 
     # -- what is shown ------------------------------------------------------------------------
 
-    def on_changes(self, changes: Changes) -> None:
-        if self._key in changes.keys:
-            self._show_heading()
-            self.show_hints()
+    def on_changes(self, changes: SourceChanges) -> None:
+        if self._serving_key in changes.keys:
+            self._update_heading()
+            self.update_footer()
 
-    def _show_heading(self) -> None:
+    def _update_heading(self) -> None:
         if not self.is_attached or not (width := self.heading.inner_width):
             return
-        state = wrap(self._state(width), width, hanging=1)[:MOST_STATE_LINES]
+        state = wrap(self._state_line(width), width, indent=1)[:MAX_STATE_LINES]
         self.heading.styles.height = 1 + len(state)
-        self.heading.set_lines(self._title(width), *state)
+        self.heading.set_lines(self._title_line(width), *state)
 
-    def _title(self, width: int) -> Line:
+    def _title_line(self, width: int) -> Line:
         """The Pod and its state in one line; the beginning of a long name gives way, as its end
         tells Pods apart."""
         pod, pods = self.pod, self.pods
@@ -146,57 +146,57 @@ class LogScreen(ActionScreen[None]):
         if pod is None:
             rest.append(("  the Pod is gone", "pending"))
         else:
-            rest += [("  ", ""), (pod.status, HEALTH_TONES[pod.health])]
+            rest += [("  ", ""), (pod.status, HEALTH_STYLES[pod.health])]
             if pod.restarts:
-                rest.append((f"  {counted(pod.restarts, 'restart')}", "warning"))
+                rest.append((f"  {format_count(pod.restarts, 'restart')}", "warning"))
             if len(pods) > 1:
-                at = [each.name for each in pods].index(self._pod) + 1
+                at = [each.name for each in pods].index(self._pod_name) + 1
                 rest.append((f"  Pod {at} of {len(pods)}", "muted"))
-        room = max(width - 1 - line_width(tuple(rest)), LEAST_NAME)
-        name = f"{self._key.namespace}/{self._pod}"
+        room = max(width - 1 - line_width(tuple(rest)), MIN_NAME_WIDTH)
+        name = f"{self._serving_key.namespace}/{self._pod_name}"
         if len(name) > room:
-            name = self._pod
+            name = self._pod_name
         if len(name) > room:
             name = f"…{name[1 - room :]}"
         return ((" ", ""), (name, "strong"), *rest)
 
-    def _state(self, width: int) -> Line:
+    def _state_line(self, width: int) -> Line:
         """The container, whether new lines arrive and are in sight, and how many there are."""
         log = self.log_view
         state: list[Span] = [("  ", "")]
-        if self._previous:
+        if self._shows_previous:
             state.append(("previous instance  ", "pending"))
-        if self._problem:
-            state.append((self._problem, "error"))
+        if self._error:
+            state.append((self._error, "error"))
         elif self._ended:
             state.append(("ended", "muted"))
-        elif waiting := waits_for(self.pod, self.container) if not log.lines else "":
+        elif waiting := waiting_reason(self.pod, self.container) if not log.lines else "":
             state.append((waiting, "pending"))
-        elif self._stream is not Stream.OPEN:
-            state.append((_STREAMS[self._stream], "pending"))
+        elif self._stream_state is not LogStreamState.OPEN:
+            state.append((_STREAM_LABELS[self._stream_state], "pending"))
         elif log.following:
             state.append(("✓ following", "ready"))
         if not log.following:
             between = "  " if len(state) > 1 else ""
-            below = counted(log.unseen, "line")
+            below = format_count(log.lines_below, "line")
             state.append((f"{between}holding, {below} below", "pending"))
-        state.append((f"  {counted(len(log.lines), 'line')}", "muted"))
-        if log.dropped:
-            state.append((f", {log.dropped:,} older dropped", "muted"))
-        room = max(width - 1 - line_width(tuple(state)), LEAST_NAME)
-        return ((" ", ""), (clip(self._container, room), "accent"), *state)
+        state.append((f"  {format_count(len(log.lines), 'line')}", "muted"))
+        if log.dropped_count:
+            state.append((f", {log.dropped_count:,} older dropped", "muted"))
+        room = max(width - 1 - line_width(tuple(state)), MIN_NAME_WIDTH)
+        return ((" ", ""), (truncate(self._container_name, room), "accent"), *state)
 
-    def on_stream_log_moved(self) -> None:
-        self._show_heading()
+    def on_stream_log_viewport_changed(self) -> None:
+        self._update_heading()
 
     # -- actions ------------------------------------------------------------------------------
 
-    def why_not(self, action: Action) -> str:
+    def disabled_reason(self, action: Action) -> str:
         pod = self.pod
-        if action.name == "previous" and not self._previous:
+        if action.name == "previous" and not self._shows_previous:
             container = self.container
             if container is None or not container.has_previous:
-                return f"{self._container or 'The container'} has not been restarted."
+                return f"{self._container_name or 'The container'} has not been restarted."
         if action.name == "container" and (pod is None or len(pod.containers) < 2):
             return "The Pod has no other container."
         if action.name == "pod" and len(self.pods) < 2:
@@ -204,24 +204,24 @@ class LogScreen(ActionScreen[None]):
         return ""
 
     def do_previous(self) -> None:
-        self._previous = not self._previous
-        self._open()
+        self._shows_previous = not self._shows_previous
+        self._open_log()
 
     def do_container(self) -> None:
         if (pod := self.pod) is not None:
             names = [container.name for container in pod.containers]
-            at = names.index(self._container) if self._container in names else -1
-            self._container = names[(at + 1) % len(names)]
-            self._previous = False
-            self._open()
+            at = names.index(self._container_name) if self._container_name in names else -1
+            self._container_name = names[(at + 1) % len(names)]
+            self._shows_previous = False
+            self._open_log()
 
     def do_pod(self) -> None:
         names = [pod.name for pod in self.pods]
-        at = names.index(self._pod) if self._pod in names else -1
-        self._pod = names[(at + 1) % len(names)]
-        self._container = ""
-        self._previous = False
-        self._open()
+        at = names.index(self._pod_name) if self._pod_name in names else -1
+        self._pod_name = names[(at + 1) % len(names)]
+        self._container_name = ""
+        self._shows_previous = False
+        self._open_log()
 
     def do_follow(self) -> None:
         self.log_view.set_following(not self.log_view.following)
@@ -233,7 +233,7 @@ class LogScreen(ActionScreen[None]):
         self.app.pop_screen()
 
 
-def first_container(pod: PodView) -> str:
+def default_container(pod: PodView) -> str:
     """The container to begin with: where the cause lies, else the inference server."""
     names = [container.name for container in pod.containers]
     for wanted in (pod.container, INFERENCE_CONTAINER):
@@ -243,7 +243,7 @@ def first_container(pod: PodView) -> str:
     return (of_the_pod or names or [""])[0]
 
 
-def waits_for(pod: PodView | None, container: ContainerView | None) -> str:
+def waiting_reason(pod: PodView | None, container: ContainerView | None) -> str:
     """Why there are no lines yet, in a few words; "" where there is no reason."""
     if pod is None:
         return "the Pod is gone"

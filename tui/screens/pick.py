@@ -10,13 +10,13 @@ from textual.binding import BindingType
 from textual.getters import query_one
 from textual.widgets import Input
 
-from servedeck.serving.units import age
+from servedeck.serving.units import format_duration
 from tui.actions import bindings
 from tui.screens.base import Overlay
 from widgets.columns import Column, Row
 from widgets.line_input import LineInput
-from widgets.table import FleetTable
-from widgets.text_view import Bar
+from widgets.table import KeyedTable
+from widgets.text_view import StatusLine
 
 
 class Choice(NamedTuple):
@@ -25,18 +25,18 @@ class Choice(NamedTuple):
     key: str
     label: str
     detail: str = ""
-    word: str = ""
+    keyword: str = ""
     """What finds it besides label and detail."""
-    off: str = ""
+    disabled_reason: str = ""
     """Why it cannot be chosen now; "" where it can."""
 
 
-def ranked(choices: Sequence[Choice], typed: str) -> list[Choice]:
+def rank_choices(choices: Sequence[Choice], typed: str) -> list[Choice]:
     """The choices that what was typed occurs in, those that begin with it first."""
     wanted = typed.casefold().split()
 
     def rank(choice: Choice) -> int:
-        head = choice.word.casefold() or choice.label.casefold()
+        head = choice.keyword.casefold() or choice.label.casefold()
         if wanted and head == wanted[0]:
             return 0
         return 1 if wanted and head.startswith(wanted[0]) else 2
@@ -45,7 +45,8 @@ def ranked(choices: Sequence[Choice], typed: str) -> list[Choice]:
         choice
         for choice in choices
         if all(
-            part in f"{choice.label}\n{choice.detail}\n{choice.word}".casefold() for part in wanted
+            part in f"{choice.label}\n{choice.detail}\n{choice.keyword}".casefold()
+            for part in wanted
         )
     ]
     return sorted(found, key=rank)
@@ -55,74 +56,76 @@ class PickScreen(Overlay[str | None]):
     """A list of choices under an input; its result is the key of the choice, None for none."""
 
     SCOPE = "pick"
-    HELPS = False
+    HAS_HELP = False
     BINDINGS: ClassVar[list[BindingType]] = bindings("pick")
     PROMPT = ">"
     COLUMNS: ClassVar[tuple[Column, ...]] = (
-        Column("label", "NAME", least=18, most=60, rank=0),
-        Column("detail", "", least=12, most=90, rank=1),
+        Column("label", "NAME", min_width=18, max_width=60, priority=0),
+        Column("detail", "", min_width=12, max_width=90, priority=1),
     )
 
-    line = query_one(LineInput)
-    table = query_one(FleetTable)
+    line_input = query_one(LineInput)
+    table = query_one(KeyedTable)
 
-    def __init__(self, title: str, choices: Sequence[Choice], at: str = "") -> None:
+    def __init__(self, title: str, choices: Sequence[Choice], selected_key: str = "") -> None:
         super().__init__()
         self._title = title
         self._choices = list(choices)
-        self._at = at
+        self._initial_key = selected_key
 
     def compose_body(self) -> ComposeResult:
-        title = Bar(id="title")
+        title = StatusLine(id="title")
         title.set_lines(((" ", ""), (self._title, "title")))
         yield title
         yield LineInput(self.PROMPT)
-        yield FleetTable(self.COLUMNS, format_age=age)
+        yield KeyedTable(self.COLUMNS, format_age=format_duration)
 
     def on_mount(self) -> None:
         super().on_mount()
         self.table.can_focus = False
-        self.line.input.focus()
-        self.show_choices()
-        self.table.select(self._at)
+        self.line_input.input.focus()
+        self.update_choices()
+        self.table.select(self._initial_key)
 
-    def add(self, choices: Sequence[Choice]) -> None:
+    def add_choices(self, choices: Sequence[Choice]) -> None:
         """Offer what is not offered yet."""
         known = {choice.key for choice in self._choices}
         self._choices += [choice for choice in choices if choice.key not in known]
         if self.is_mounted:
-            self.show_choices()
+            self.update_choices()
 
-    def choices(self) -> list[Choice]:
+    def matching_choices(self) -> list[Choice]:
         """What there is to choose, given what was typed."""
-        return ranked(self._choices, self.line.text)
+        return rank_choices(self._choices, self.line_input.text)
 
-    def row(self, choice: Choice) -> Row:
-        tone = "muted" if choice.off else ""
-        return Row(choice.key, (choice.label, ((choice.off or choice.detail, "muted"),)), tone)
+    def build_row(self, choice: Choice) -> Row:
+        tone = "muted" if choice.disabled_reason else ""
+        return Row(
+            choice.key, (choice.label, ((choice.disabled_reason or choice.detail, "muted"),)), tone
+        )
 
-    def show_choices(self) -> None:
+    def update_choices(self) -> None:
         self.table.set_placeholder(((("Nothing matches what was typed.", "muted"),),))
-        self.table.set_rows([self.row(choice) for choice in self.choices()])
+        self.table.set_rows([self.build_row(choice) for choice in self.matching_choices()])
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        self.table.release()
-        self.show_choices()
+        self.table.reset_cursor()
+        self.update_choices()
 
     def on_input_submitted(self) -> None:
         self.do_choose()
 
-    def on_fleet_table_cell_clicked(self) -> None:
+    def on_keyed_table_cell_clicked(self) -> None:
         self.do_choose()
 
     def do_choose(self) -> None:
         key = self.table.cursor_key
         if key is None:
-            self.say("Nothing matches what was typed; esc changes nothing.", "warning")
+            self.show_message("Nothing matches what was typed; esc changes nothing.", "warning")
             return
         chosen = next(choice for choice in self._choices if choice.key == key)
-        if chosen.off:
-            self.say(chosen.off, "warning")
+        if chosen.disabled_reason:
+            self.show_message(chosen.disabled_reason, "warning")
         else:
             self.dismiss(cast(str, key))
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from widgets.text_view import Lines
+from widgets.text_view import TextView
 
-FAR = 1_000_000
+SCROLL_TO_END_LINES = 1_000_000
 """Lines to the end of any text."""
 
 
-def scroll(text: Lines, key: str) -> None:
+def scroll_by_key(text: TextView, key: str) -> None:
     """Scroll as the key says."""
     match key:
         case "j" | "down":
@@ -20,6 +20,6 @@ def scroll(text: Lines, key: str) -> None:
         case "pageup":
             text.scroll_pages(-1)
         case "g" | "home":
-            text.scroll_lines(-FAR)
+            text.scroll_lines(-SCROLL_TO_END_LINES)
         case "G" | "end":
-            text.scroll_lines(FAR)
+            text.scroll_lines(SCROLL_TO_END_LINES)

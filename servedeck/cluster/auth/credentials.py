@@ -14,77 +14,83 @@ from pathlib import Path
 from time import monotonic
 from typing import Protocol
 
-from servedeck.cluster.auth.exec_plugin import Credential, Plugin
-from servedeck.cluster.auth.kubeconfig import Context
-from servedeck.cluster.auth.oidc import provider
-from servedeck.cluster.http.errors import ConfigError, CredentialsError, explain
+from servedeck.cluster.auth.exec_plugin import Credential, ExecPlugin
+from servedeck.cluster.auth.kubeconfig import KubeconfigContext
+from servedeck.cluster.auth.oidc import make_auth_provider
+from servedeck.cluster.http.errors import ConfigError, CredentialsError, describe_error
 
-_REREAD = 10.0
+_TOKEN_FILE_MAX_AGE = 10.0
 """Seconds after which a token file is looked at again; client-go waits about a minute."""
-_SKEW = timedelta(seconds=10)
-_FAILURE_HOLDS = 5.0
+_EXPIRY_MARGIN = timedelta(seconds=10)
+_FAILURE_BACKOFF = 5.0
 """Seconds for which a failed renewal is not repeated: a dozen watches fail at the same moment."""
 
 
-class Credentials:
+class CredentialManager:
     """The credentials of one context, for all requests of a connection.
 
     `current()` gives what to send. `renew(used)` is for after a 401: it gives something newer than
     `used`, or None where there is nothing newer to be had.
     """
 
-    def __init__(self, context: Context, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, context: KubeconfigContext, clock: Callable[[], float] = monotonic) -> None:
         self._user = context.user
         self._clock = clock
-        self._certificate = self._read_certificate()
-        self._source = _source(context)
+        self._client_certificate = self._read_certificate()
+        self._source = _make_source(context)
         self._lock = asyncio.Lock()
-        self._held: Credential | None = None
-        self._since = 0.0
-        self._failure: CredentialsError | None = None
+        self._credential: Credential | None = None
+        self._fetched_at = 0.0
+        self._last_failure: CredentialsError | None = None
         self._failed_at = 0.0
-        self._refused: tuple[Credential, float] | None = None
+        self._rejected: tuple[Credential, float] | None = None
 
     async def current(self) -> Credential:
         """What to send now; CredentialsError where nothing can be had."""
-        if self._held is not None and self._fresh(self._held):
-            return self._held
+        if self._credential is not None and self._is_fresh(self._credential):
+            return self._credential
         async with self._lock:
-            if self._held is not None and self._fresh(self._held):
-                return self._held
+            if self._credential is not None and self._is_fresh(self._credential):
+                return self._credential
             return await self._fetch()
 
     async def renew(self, used: Credential) -> Credential | None:
         """Something newer than `used`; None where the server refused the newest there is."""
         async with self._lock:
-            if self._held is not None and self._held != used:
-                return self._held
+            if self._credential is not None and self._credential != used:
+                return self._credential
             if (
-                self._refused
-                and self._refused[0] == used
-                and self._clock() - self._refused[1] < _FAILURE_HOLDS
+                self._rejected
+                and self._rejected[0] == used
+                and self._clock() - self._rejected[1] < _FAILURE_BACKOFF
             ):
                 return None
-            self._certificate = await asyncio.to_thread(self._read_certificate)
+            self._client_certificate = await asyncio.to_thread(self._read_certificate)
             held = await self._fetch(renew=True)
             if held == used:
-                self._refused = (used, self._clock())
+                self._rejected = (used, self._clock())
                 return None
             return held
 
-    def forget_failures(self) -> None:
+    def reset_backoff(self) -> None:
         """The operator may have logged in again: try at once where a failure would hold."""
-        self._failure = self._refused = None
+        self._last_failure = self._rejected = None
 
-    def _fresh(self, held: Credential) -> bool:
-        if held.expires is not None and datetime.now(UTC) >= held.expires - _SKEW:
+    def _is_fresh(self, credential: Credential) -> bool:
+        if (
+            credential.expires_at is not None
+            and datetime.now(UTC) >= credential.expires_at - _EXPIRY_MARGIN
+        ):
             return False
-        return not (isinstance(self._source, _TokenFile) and self._clock() - self._since > _REREAD)
+        return not (
+            isinstance(self._source, _TokenFileSource)
+            and self._clock() - self._fetched_at > _TOKEN_FILE_MAX_AGE
+        )
 
     async def _fetch(self, *, renew: bool = False) -> Credential:
         now = self._clock()
-        if self._failure is not None and now - self._failed_at < _FAILURE_HOLDS:
-            raise self._failure
+        if self._last_failure is not None and now - self._failed_at < _FAILURE_BACKOFF:
+            raise self._last_failure
         try:
             held = await self._source.fetch(renew=renew)
             if not held.authorization.isprintable():  # the request would fail as if the line broke
@@ -93,21 +99,24 @@ class Credentials:
                     " that no header takes; log in again, or mend where it comes from."
                 )
         except CredentialsError as error:
-            self._failure, self._failed_at = error, self._clock()
+            self._last_failure, self._failed_at = error, self._clock()
             raise
-        self._failure, self._since = None, self._clock()
-        if not held.certificate and self._certificate.certificate:
+        self._last_failure, self._fetched_at = None, self._clock()
+        if not held.certificate and self._client_certificate.certificate:
             held = Credential(
                 held.authorization,
-                self._certificate.certificate,
-                self._certificate.key,
-                held.expires,
+                self._client_certificate.certificate,
+                self._client_certificate.private_key,
+                held.expires_at,
             )
-        self._held = held
+        self._credential = held
         return held
 
     def _read_certificate(self) -> Credential:
-        certificate, key = self._user.pem("client-certificate"), self._user.pem("client-key")
+        certificate, key = (
+            self._user.get_pem("client-certificate"),
+            self._user.get_pem("client-key"),
+        )
         if bool(certificate) != bool(key):
             raise ConfigError(
                 f"The user {self._user.name!r} has a client certificate without its key, or a key"
@@ -116,13 +125,13 @@ class Credentials:
         return Credential("", certificate, key)
 
 
-class _Source(Protocol):
+class _CredentialSource(Protocol):
     """Where a credential comes from. `renew`: the server refused the last one."""
 
     async def fetch(self, *, renew: bool) -> Credential: ...
 
 
-class _Fixed:
+class _StaticSource:
     def __init__(self, header: str) -> None:
         self._credential = Credential(header)
 
@@ -130,7 +139,7 @@ class _Fixed:
         return self._credential
 
 
-class _TokenFile:
+class _TokenFileSource:
     def __init__(self, path: Path, user: str) -> None:
         self._path = path
         self._user = user
@@ -140,7 +149,8 @@ class _TokenFile:
             token = (await asyncio.to_thread(self._path.read_text, "utf-8")).strip()
         except (OSError, UnicodeDecodeError) as error:
             raise CredentialsError(
-                f"Cannot read the token file {self._path} of user {self._user!r}: {explain(error)}"
+                f"Cannot read the token file {self._path} of user {self._user!r}: "
+                f"{describe_error(error)}"
             ) from error
         if not token:
             raise CredentialsError(
@@ -149,25 +159,25 @@ class _TokenFile:
         return Credential(f"Bearer {token}")
 
 
-class _FromPlugin:
-    def __init__(self, plugin: Plugin) -> None:
+class _ExecPluginSource:
+    def __init__(self, plugin: ExecPlugin) -> None:
         self._plugin = plugin
 
     async def fetch(self, *, renew: bool) -> Credential:
         return await self._plugin.run()
 
 
-def _source(context: Context) -> _Source:
+def _make_source(context: KubeconfigContext) -> _CredentialSource:
     user = context.user
-    if path := user.path("tokenFile"):
-        return _TokenFile(path, user.name)
-    if token := user.text("token"):
-        return _Fixed(f"Bearer {token}")
-    if name := user.text("username"):
-        pair = f"{name}:{user.text('password')}".encode()
-        return _Fixed(f"Basic {base64.b64encode(pair).decode()}")
+    if path := user.get_path("tokenFile"):
+        return _TokenFileSource(path, user.name)
+    if token := user.get_str("token"):
+        return _StaticSource(f"Bearer {token}")
+    if name := user.get_str("username"):
+        pair = f"{name}:{user.get_str('password')}".encode()
+        return _StaticSource(f"Basic {base64.b64encode(pair).decode()}")
     if user.entry.get("exec"):
-        return _FromPlugin(Plugin.of(user, context.cluster))
+        return _ExecPluginSource(ExecPlugin.from_user(user, context.cluster))
     if user.entry.get("auth-provider"):
-        return provider(user)
-    return _Fixed("")
+        return make_auth_provider(user)
+    return _StaticSource("")

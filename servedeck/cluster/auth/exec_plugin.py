@@ -16,17 +16,17 @@ from typing import Any
 
 import msgspec
 
-from servedeck.cluster.auth.kubeconfig import Cluster, User
-from servedeck.cluster.auth.subprocess_runner import MOST_OUTPUT, run_program
-from servedeck.cluster.http.errors import ConfigError, CredentialsError, words
+from servedeck.cluster.auth.kubeconfig import KubeconfigCluster, KubeconfigUser
+from servedeck.cluster.auth.subprocess_runner import MAX_OUTPUT_BYTES, run_subprocess
+from servedeck.cluster.http.errors import ConfigError, CredentialsError, clean_message
 from servedeck.logging_setup import redact
-from servedeck.serving.text import clip
+from servedeck.serving.text import truncate
 
-_VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
-_SHOWN_ERROR, _READ_ERROR = 400, 20_000
+_API_VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
+_MAX_ERROR_CHARS, _MAX_ERROR_BYTES = 400, 20_000
 """Characters of a plugin's standard error that a sentence quotes, from its end, and bytes of it
 that are looked at for secrets."""
-_SHOWN = 50
+_MAX_QUOTED_CHARS = 50
 """Characters of an answer that a sentence quotes."""
 
 
@@ -38,50 +38,50 @@ class Credential:
     """Value of the Authorization header, "" for none."""
     certificate: bytes = b""
     """Client certificate, PEM; b"" for none."""
-    key: bytes = b""
-    expires: datetime | None = None
+    private_key: bytes = b""
+    expires_at: datetime | None = None
 
     def __repr__(self) -> str:
-        return f"Credential(expires={self.expires})"
+        return f"Credential(expires={self.expires_at})"
 
 
-class _Status(msgspec.Struct, rename="camel"):
+class _ExecCredentialStatus(msgspec.Struct, rename="camel"):
     token: str | None = None
     client_certificate_data: str | None = None
     client_key_data: str | None = None
     expiration_timestamp: str | None = None
 
 
-class _Answer(msgspec.Struct, rename="camel"):
+class _ExecCredential(msgspec.Struct, rename="camel"):
     api_version: str = ""
     kind: str = ""
-    status: _Status | None = None
+    status: _ExecCredentialStatus | None = None
 
 
 @dataclass(frozen=True)
-class Plugin:
+class ExecPlugin:
     """The `exec` entry of a user, read and checked."""
 
     command: str
     args: tuple[str, ...]
-    environ: Mapping[str, str]
-    version: str
-    hint: str
-    info: str
+    env: Mapping[str, str]
+    api_version: str
+    install_hint: str
+    exec_info: str
     """KUBERNETES_EXEC_INFO, as JSON."""
 
     @classmethod
-    def of(cls, user: User, cluster: Cluster) -> Plugin:
+    def from_user(cls, user: KubeconfigUser, cluster: KubeconfigCluster) -> ExecPlugin:
         """Read the entry; ConfigError where it cannot be used."""
         where = f"exec entry of user {user.name!r} in {user.file}"
         entry = user.entry["exec"]
         if not isinstance(entry, dict) or not isinstance(entry.get("command"), str):
             raise ConfigError(f"The {where} names no command; repair the kubeconfig.")
         version = entry.get("apiVersion")
-        if version not in _VERSIONS:
+        if version not in _API_VERSIONS:
             raise ConfigError(
-                f"The {where} has apiVersion {version!r}; use {_VERSIONS[0]} (a newer version of"
-                " the plugin writes it)."
+                f"The {where} has apiVersion {version!r}; use {_API_VERSIONS[0]} (a newer version"
+                " of the plugin writes it)."
             )
         command = entry["command"]
         if entry.get("interactiveMode") == "Always":
@@ -94,51 +94,53 @@ class Plugin:
             command = str(user.file.absolute().parent / command)
         return cls(
             command,
-            _list(entry.get("args"), where),
-            _environ(entry.get("env"), where),
+            _parse_args(entry.get("args"), where),
+            _parse_env(entry.get("env"), where),
             version,
             str(entry.get("installHint") or ""),
-            _info(version, cluster, with_cluster=entry.get("provideClusterInfo") == "true"),
+            _exec_info_json(
+                version, cluster, with_cluster=entry.get("provideClusterInfo") == "true"
+            ),
         )
 
     async def run(self, limit: float = 30.0) -> Credential:
         """Ask the plugin; CredentialsError says why there is nothing. `limit` in seconds."""
-        environ = {**os.environ, **self.environ, "KUBERNETES_EXEC_INFO": self.info}
+        environ = {**os.environ, **self.env, "KUBERNETES_EXEC_INFO": self.exec_info}
         name = os.path.basename(self.command)  # noqa: PTH119 - a command, not always a path
         if shutil.which(self.command, path=environ.get("PATH")) is None:
             raise CredentialsError(
                 f"The credential plugin {self.command!r} is not installed or cannot be run."
-                f" {self.hint or 'Install it, or use another user in the kubeconfig.'}"
+                f" {self.install_hint or 'Install it, or use another user in the kubeconfig.'}"
             )
-        code, output, errors = await run_program(
+        code, output, errors = await run_subprocess(
             (self.command, *self.args), environ, limit, f"The credential plugin {name!r}"
         )
         if code:
             raise CredentialsError(
                 f"The credential plugin {name!r} failed with exit code {code}"
-                f"{_quote(errors)}; run it by hand to see more."
+                f"{_format_stderr(errors)}; run it by hand to see more."
             )
-        return self._credential(output, name)
+        return self._parse_credential(output, name)
 
-    def _credential(self, output: bytes, name: str) -> Credential:
+    def _parse_credential(self, output: bytes, name: str) -> Credential:
         said = f"The credential plugin {name!r}"
-        if len(output) >= MOST_OUTPUT:
+        if len(output) >= MAX_OUTPUT_BYTES:
             raise CredentialsError(
-                f"{said} wrote more than {MOST_OUTPUT >> 20} MiB, which is no ExecCredential; run"
-                " it by hand to see what it says."
+                f"{said} wrote more than {MAX_OUTPUT_BYTES >> 20} MiB, which is no ExecCredential;"
+                " run it by hand to see what it says."
             )
         try:
-            answer = msgspec.json.decode(output, type=_Answer)
+            answer = msgspec.json.decode(output, type=_ExecCredential)
         except msgspec.DecodeError as error:
             raise CredentialsError(
                 f"{said} wrote no ExecCredential ({error}); run it by hand to see what it says."
             ) from error
-        if answer.api_version != self.version:
+        if answer.api_version != self.api_version:
             raise CredentialsError(
-                f"{said} speaks {clip(answer.api_version, _SHOWN) or 'no version'}, the kubeconfig"
-                f" asks for {self.version}; make them the same."
+                f"{said} speaks {truncate(answer.api_version, _MAX_QUOTED_CHARS) or 'no version'},"
+                f" the kubeconfig asks for {self.api_version}; make them the same."
             )
-        status = answer.status or _Status()
+        status = answer.status or _ExecCredentialStatus()
         certificate, key = status.client_certificate_data, status.client_key_data
         if bool(certificate) != bool(key):
             raise CredentialsError(
@@ -150,17 +152,19 @@ class Plugin:
             f"Bearer {status.token}" if status.token else "",
             (certificate or "").encode(),
             (key or "").encode(),
-            read_time(status.expiration_timestamp, said),
+            parse_expiry(status.expiration_timestamp, said),
         )
 
 
-def _quote(errors: bytes) -> str:
+def _format_stderr(stderr: bytes) -> str:
     # Before it is cut: what names a secret may stand before the part that is shown.
-    text = words(redact(errors[-_READ_ERROR:].decode("utf-8", "replace"))[-_SHOWN_ERROR:])
+    text = clean_message(
+        redact(stderr[-_MAX_ERROR_BYTES:].decode("utf-8", "replace"))[-_MAX_ERROR_CHARS:]
+    )
     return f": {text.rstrip('.')}" if text else ""
 
 
-def _list(value: object, where: str) -> tuple[str, ...]:
+def _parse_args(value: object, where: str) -> tuple[str, ...]:
     if value is None:
         return ()
     if not isinstance(value, list):
@@ -168,7 +172,7 @@ def _list(value: object, where: str) -> tuple[str, ...]:
     return tuple(str(item) for item in value)
 
 
-def _environ(value: object, where: str) -> dict[str, str]:
+def _parse_env(value: object, where: str) -> dict[str, str]:
     environ: dict[str, str] = {}
     for item in value if isinstance(value, list) else ():
         if not isinstance(item, dict) or not item.get("name"):
@@ -177,16 +181,16 @@ def _environ(value: object, where: str) -> dict[str, str]:
     return environ
 
 
-def _info(version: str, cluster: Cluster, *, with_cluster: bool) -> str:
+def _exec_info_json(version: str, cluster: KubeconfigCluster, *, with_cluster: bool) -> str:
     spec: dict[str, Any] = {"interactive": False}
     if with_cluster:
         given = {
             "server": cluster.server,
             "tls-server-name": cluster.tls_server_name,
-            "insecure-skip-tls-verify": cluster.insecure,
-            "certificate-authority-data": cluster.ca,
+            "insecure-skip-tls-verify": cluster.insecure_skip_tls_verify,
+            "certificate-authority-data": cluster.certificate_authority,
             "proxy-url": cluster.proxy_url,
-            "disable-compression": not cluster.compress,
+            "disable-compression": not cluster.compression_enabled,
             "config": cluster.exec_config,
         }
         spec["cluster"] = {key: value for key, value in given.items() if value}
@@ -194,7 +198,7 @@ def _info(version: str, cluster: Cluster, *, with_cluster: bool) -> str:
     return msgspec.json.encode(info).decode()
 
 
-def read_time(text: str | None, said: str) -> datetime | None:
+def parse_expiry(text: str | None, source: str) -> datetime | None:
     """An RFC 3339 time, None for none; CredentialsError, beginning with `said`, for another."""
     if not text:
         return None
@@ -204,7 +208,7 @@ def read_time(text: str | None, said: str) -> datetime | None:
         time = None
     if time is None or time.tzinfo is None:
         raise CredentialsError(
-            f"{said} gave the expiry time {clip(text, _SHOWN)!r}, which is not RFC 3339; log in"
-            " again."
+            f"{source} gave the expiry time {truncate(text, _MAX_QUOTED_CHARS)!r}, which is not"
+            " RFC 3339; log in again."
         )
     return time

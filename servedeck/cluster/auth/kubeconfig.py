@@ -15,15 +15,15 @@ from typing import Any, cast
 
 import yaml
 
-from servedeck.cluster.http.errors import ConfigError, explain
-from servedeck.paths import expanded
+from servedeck.cluster.http.errors import ConfigError, describe_error
+from servedeck.paths import expand_home
 
-SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-_IN_CLUSTER = "in-cluster"
+SERVICE_ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_IN_CLUSTER_NAME = "in-cluster"
 
 
 @dataclass(frozen=True)
-class Target:
+class ConnectionOptions:
     """What the operator asked for: flags of the command line, or a choice made inside the app."""
 
     kubeconfig: tuple[Path, ...] | None = None
@@ -38,62 +38,62 @@ class Target:
 
 
 @dataclass(frozen=True)
-class User:
+class KubeconfigUser:
     """A user entry, with the folder that its relative paths start from."""
 
     name: str
     entry: Mapping[str, Any] = field(default_factory=dict)
     file: Path = Path()
 
-    def text(self, key: str) -> str:
-        return _text(self.entry, key, f"user {self.name!r} in {self.file}")
+    def get_str(self, key: str) -> str:
+        return _get_str(self.entry, key, f"user {self.name!r} in {self.file}")
 
-    def path(self, key: str) -> Path | None:
-        return _resolved(self.text(key), self.file)
+    def get_path(self, key: str) -> Path | None:
+        return _resolve_path(self.get_str(key), self.file)
 
-    def pem(self, key: str) -> bytes:
+    def get_pem(self, key: str) -> bytes:
         """Content of `key` (a file) or `key`-data, which wins as in kubectl; b"" for neither."""
-        return _pem(self.entry, key, self.file, f"user {self.name!r}")
+        return _get_pem(self.entry, key, self.file, f"user {self.name!r}")
 
     @property
-    def extra(self) -> dict[str, tuple[str, ...]]:
+    def impersonate_extra(self) -> dict[str, tuple[str, ...]]:
         """`as-user-extra`: further attributes of the user that is impersonated."""
         given = self.entry.get("as-user-extra") or {}
         where = f"as-user-extra of user {self.name!r} in {self.file}"
         if not isinstance(given, dict):
             raise ConfigError(f"The {where} is not a mapping; give each name a list of values.")
-        return {str(key): _texts(value, where) for key, value in given.items()}
+        return {str(key): _to_str_tuple(value, where) for key, value in given.items()}
 
     @property
-    def groups(self) -> tuple[str, ...]:
+    def impersonate_groups(self) -> tuple[str, ...]:
         """`as-groups`: groups to act as."""
-        return _texts(self.entry.get("as-groups"), f"as-groups of user {self.name!r}")
+        return _to_str_tuple(self.entry.get("as-groups"), f"as-groups of user {self.name!r}")
 
 
 @dataclass(frozen=True)
-class Cluster:
+class KubeconfigCluster:
     """A cluster entry."""
 
     name: str
     server: str
     file: Path = Path()
-    ca: bytes = b""
+    certificate_authority: bytes = b""
     """Certificates to trust, PEM; b"" for the system's."""
-    insecure: bool = False
+    insecure_skip_tls_verify: bool = False
     tls_server_name: str = ""
     proxy_url: str = ""
-    compress: bool = True
+    compression_enabled: bool = True
     exec_config: Any = None
     """What the cluster entry has in store for its credential plugin, handed on as it is."""
 
 
 @dataclass(frozen=True)
-class Context:
+class KubeconfigContext:
     """Everything that is needed to reach one cluster as one user."""
 
     name: str
-    cluster: Cluster
-    user: User
+    cluster: KubeconfigCluster
+    user: KubeconfigUser
     namespace: str
 
 
@@ -102,113 +102,116 @@ class Kubeconfig:
     """All contexts there are, and the one that is in force."""
 
     files: tuple[Path, ...]
-    contexts: tuple[str, ...]
-    current: str
+    context_names: tuple[str, ...]
+    current_context: str
     """Name of the context in force; "" where none is."""
-    namespaces: Mapping[str, str]
+    context_namespaces: Mapping[str, str]
     """Namespace of each context, "default" where it names none."""
     _clusters: Mapping[str, tuple[Mapping[str, Any], Path]] = field(repr=False)
     _users: Mapping[str, tuple[Mapping[str, Any], Path]] = field(repr=False)
     _contexts: Mapping[str, tuple[Mapping[str, Any], Path]] = field(repr=False)
-    service_account: Path | None = None
+    service_account_dir: Path | None = None
     """Folder of the Pod's account where that is what is used."""
     _environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
-    def context(self, name: str | None = None) -> Context:
+    def get_context(self, name: str | None = None) -> KubeconfigContext:
         """The named context, or the current one; ConfigError where it cannot be used."""
-        if self.service_account:
-            return _pod_account(self.service_account, self._environ)
-        wanted = name or self.current
+        if self.service_account_dir:
+            return _in_cluster_context(self.service_account_dir, self._environ)
+        wanted = name or self.current_context
         if not wanted:
             raise ConfigError(
-                f"{self._where} names no current context; choose one with --context"
-                f" ({_some(self.contexts)}) or run `kubectl config use-context`."
+                f"{self._label} names no current context; choose one with --context"
+                f" ({_format_names(self.context_names)}) or run `kubectl config use-context`."
             )
         if wanted not in self._contexts:
             raise ConfigError(
-                f"{self._where} has no context {wanted!r}; it has {_some(self.contexts)}."
+                f"{self._label} has no context {wanted!r}; "
+                f"it has {_format_names(self.context_names)}."
             )
         entry, file = self._contexts[wanted]
         where = f"context {wanted!r} in {file}"
-        cluster = _text(entry, "cluster", where)
+        cluster = _get_str(entry, "cluster", where)
         if cluster not in self._clusters:
             raise ConfigError(
-                f"The {where} points to the cluster {cluster!r}, which {self._where} does not"
-                f" have; it has {_some(tuple(self._clusters))}."
+                f"The {where} points to the cluster {cluster!r}, which {self._label} does not"
+                f" have; it has {_format_names(tuple(self._clusters))}."
             )
-        user = _text(entry, "user", where)
+        user = _get_str(entry, "user", where)
         if user and user not in self._users:
             raise ConfigError(
-                f"The {where} points to the user {user!r}, which {self._where} does not"
-                f" have; it has {_some(tuple(self._users))}."
+                f"The {where} points to the user {user!r}, which {self._label} does not"
+                f" have; it has {_format_names(tuple(self._users))}."
             )
-        return Context(
+        return KubeconfigContext(
             wanted,
-            _cluster(cluster, *self._clusters[cluster]),
-            User(user, *self._users[user]) if user else User("", {}, file),
-            self.namespaces[wanted],
+            _parse_cluster(cluster, *self._clusters[cluster]),
+            KubeconfigUser(user, *self._users[user]) if user else KubeconfigUser("", {}, file),
+            self.context_namespaces[wanted],
         )
 
-    def names_namespace(self, name: str) -> bool:
+    def has_explicit_namespace(self, name: str) -> bool:
         """Whether the context itself names a namespace, rather than leave it to the default."""
-        if self.service_account:
+        if self.service_account_dir:
             return True
         entry, _ = self._contexts[name]
         return bool(entry.get("namespace"))
 
     @property
-    def _where(self) -> str:
+    def _label(self) -> str:
         return f"The kubeconfig {':'.join(map(str, self.files))}"
 
 
-def load(
-    target: Target,
+def load_kubeconfig(
+    options: ConnectionOptions,
     environ: Mapping[str, str] = os.environ,
-    service_account: Path = SERVICE_ACCOUNT,
+    service_account_dir: Path = SERVICE_ACCOUNT_DIR,
 ) -> Kubeconfig:
     """The kubeconfig that `target` asks for; ConfigError where none can be used.
 
     Reads files: call it in a thread where the loop must not wait.
     """
-    files, explicit = _files(target, environ)
+    files, explicit = _kubeconfig_files(options, environ)
     present = [file for file in dict.fromkeys(files) if file.exists()]
     if explicit and (missing := [file for file in files if file not in present]):
         raise ConfigError(f"There is no kubeconfig {missing[0]}; check the path.")
-    documents = [(file, _read(file)) for file in present]
+    documents = [(file, _load_file(file)) for file in present]
     if not any(document for _, document in documents):
-        return _without_file(files, present, environ, service_account)
-    return _merged(documents, target.context)
+        return _in_cluster_kubeconfig(files, present, environ, service_account_dir)
+    return _merge_documents(documents, options.context)
 
 
-def _files(target: Target, environ: Mapping[str, str]) -> tuple[tuple[Path, ...], bool]:
+def _kubeconfig_files(
+    options: ConnectionOptions, environ: Mapping[str, str]
+) -> tuple[tuple[Path, ...], bool]:
     """Files to read, and whether each of them must be there."""
-    if target.kubeconfig is not None:
-        given = tuple(map(expanded, target.kubeconfig))
+    if options.kubeconfig is not None:
+        given = tuple(map(expand_home, options.kubeconfig))
         return given, len(given) == 1
     if listed := environ.get("KUBECONFIG", ""):
         names = [name for name in listed.split(os.pathsep) if name]
-        return tuple(expanded(Path(name)) for name in names), False
+        return tuple(expand_home(Path(name)) for name in names), False
     home = environ.get("HOME") or "~"
-    return (expanded(Path(home)) / ".kube" / "config",), False
+    return (expand_home(Path(home)) / ".kube" / "config",), False
 
 
-def _without_file(
+def _in_cluster_kubeconfig(
     files: Sequence[Path],
     present: Sequence[Path],
     environ: Mapping[str, str],
-    service_account: Path,
+    service_account_dir: Path,
 ) -> Kubeconfig:
-    if environ.get("KUBERNETES_SERVICE_HOST") and (service_account / "token").is_file():
-        namespace = _namespace_of(service_account)
+    if environ.get("KUBERNETES_SERVICE_HOST") and (service_account_dir / "token").is_file():
+        namespace = _service_account_namespace(service_account_dir)
         return Kubeconfig(
             (),
-            (_IN_CLUSTER,),
-            _IN_CLUSTER,
-            {_IN_CLUSTER: namespace},
+            (_IN_CLUSTER_NAME,),
+            _IN_CLUSTER_NAME,
+            {_IN_CLUSTER_NAME: namespace},
             {},
             {},
             {},
-            service_account,
+            service_account_dir,
             environ,
         )
     looked = ", ".join(map(str, files)) or "KUBECONFIG"
@@ -226,24 +229,24 @@ def _without_file(
 # -- merging ------------------------------------------------------------------------------------
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+class _KubeconfigLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Only null and the merge key have a meaning of their own: a token `1e5` and a context `on`
     stay the text that they are, as they do in kubectl."""
 
 
-_Loader.yaml_implicit_resolvers = {
+_KubeconfigLoader.yaml_implicit_resolvers = {
     first: [
         (tag, regexp)
         for tag, regexp in resolvers
         if tag in ("tag:yaml.org,2002:null", "tag:yaml.org,2002:merge")
     ]
-    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
+    for first, resolvers in _KubeconfigLoader.yaml_implicit_resolvers.items()
 }
 
 
-def _read(file: Path) -> Mapping[str, Any]:
+def _load_file(file: Path) -> Mapping[str, Any]:
     try:
-        document = yaml.load(file.read_bytes(), _Loader)  # noqa: S506 - a SafeLoader with less
+        document = yaml.load(file.read_bytes(), _KubeconfigLoader)  # noqa: S506 - a SafeLoader with less
     except OSError as error:
         raise ConfigError(
             f"Cannot read the kubeconfig {file}: {error.strerror or error}; check its permissions."
@@ -266,21 +269,23 @@ def _read(file: Path) -> Mapping[str, Any]:
     return document
 
 
-def _merged(documents: Sequence[tuple[Path, Mapping[str, Any]]], context: str | None) -> Kubeconfig:
+def _merge_documents(
+    documents: Sequence[tuple[Path, Mapping[str, Any]]], selected_context: str | None
+) -> Kubeconfig:
     """The first file that names a thing wins (loader.go, Load)."""
     merged: dict[str, dict[str, tuple[Mapping[str, Any], Path]]] = {
         "clusters": {},
         "users": {},
         "contexts": {},
     }
-    current = context or ""
+    current = selected_context or ""
     for file, document in documents:
         for plural, entries in merged.items():
-            for name, entry in _entries(document, plural, file):
+            for name, entry in _named_entries(document, plural, file):
                 entries.setdefault(name, (entry, file))
-        current = current or _text(document, "current-context", f"file {file}")
+        current = current or _get_str(document, "current-context", f"file {file}")
     namespaces = {
-        name: _text(entry, "namespace", f"context {name!r} in {file}") or "default"
+        name: _get_str(entry, "namespace", f"context {name!r} in {file}") or "default"
         for name, (entry, file) in merged["contexts"].items()
     }
     return Kubeconfig(
@@ -294,7 +299,7 @@ def _merged(documents: Sequence[tuple[Path, Mapping[str, Any]]], context: str | 
     )
 
 
-def _entries(
+def _named_entries(
     document: Mapping[str, Any], plural: str, file: Path
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
     listed = document.get(plural)
@@ -322,39 +327,39 @@ def _entries(
 # -- single entries -----------------------------------------------------------------------------
 
 
-def _cluster(name: str, entry: Mapping[str, Any], file: Path) -> Cluster:
+def _parse_cluster(name: str, entry: Mapping[str, Any], file: Path) -> KubeconfigCluster:
     where = f"cluster {name!r} in {file}"
-    server = _text(entry, "server", where).rstrip("/")
+    server = _get_str(entry, "server", where).rstrip("/")
     if not server:
         raise ConfigError(f"The {where} has no server; give its address, https://host:6443.")
     if "://" not in server:  # kubectl takes the scheme as granted, too
         server = (
             f"https://{server}"
-            if _text(entry, "certificate-authority", where)
+            if _get_str(entry, "certificate-authority", where)
             or entry.get("certificate-authority-data")
             else f"http://{server}"
         )
-    insecure = _flag(entry, "insecure-skip-tls-verify", where)
-    ca = _pem(entry, "certificate-authority", file, where)
+    insecure = _get_bool(entry, "insecure-skip-tls-verify", where)
+    ca = _get_pem(entry, "certificate-authority", file, where)
     if insecure and ca:
         raise ConfigError(
             f"The {where} names a certificate authority and insecure-skip-tls-verify at once;"
             " remove one of them."
         )
-    return Cluster(
+    return KubeconfigCluster(
         name,
         server,
         file,
         ca,
         insecure,
-        _text(entry, "tls-server-name", where),
-        _text(entry, "proxy-url", where),
-        not _flag(entry, "disable-compression", where),
-        _plugin_settings(entry),
+        _get_str(entry, "tls-server-name", where),
+        _get_str(entry, "proxy-url", where),
+        not _get_bool(entry, "disable-compression", where),
+        _exec_extension(entry),
     )
 
 
-def _plugin_settings(entry: Mapping[str, Any]) -> Any:
+def _exec_extension(entry: Mapping[str, Any]) -> Any:
     """The extension that client-go hands to plugins (client.authentication.k8s.io/exec)."""
     for extension in entry.get("extensions") or ():
         if (
@@ -365,27 +370,27 @@ def _plugin_settings(entry: Mapping[str, Any]) -> Any:
     return None
 
 
-def _pod_account(folder: Path, environ: Mapping[str, str]) -> Context:
+def _in_cluster_context(folder: Path, environ: Mapping[str, str]) -> KubeconfigContext:
     """Source: client-go rest/config.go, InClusterConfig."""
     host, port = environ["KUBERNETES_SERVICE_HOST"], environ.get("KUBERNETES_SERVICE_PORT", "443")
     if ":" in host:
         host = f"[{host}]"
-    cluster = Cluster(
-        _IN_CLUSTER,
+    cluster = KubeconfigCluster(
+        _IN_CLUSTER_NAME,
         f"https://{host}:{port}",
         folder / "ca.crt",
-        _file_content(folder / "ca.crt", "the Pod's service account"),
+        _read_bytes(folder / "ca.crt", "the Pod's service account"),
     )
-    user = User("the Pod's service account", {"tokenFile": "token"}, folder / "token")
-    return Context(_IN_CLUSTER, cluster, user, _namespace_of(folder))
+    user = KubeconfigUser("the Pod's service account", {"tokenFile": "token"}, folder / "token")
+    return KubeconfigContext(_IN_CLUSTER_NAME, cluster, user, _service_account_namespace(folder))
 
 
-def _namespace_of(service_account: Path) -> str:
-    file = service_account / "namespace"
+def _service_account_namespace(service_account_dir: Path) -> str:
+    file = service_account_dir / "namespace"
     return (file.read_text("utf-8").strip() if file.is_file() else "") or "default"
 
 
-def _text(entry: Mapping[str, Any], key: str, where: str) -> str:
+def _get_str(entry: Mapping[str, Any], key: str, where: str) -> str:
     value = entry.get(key)
     if value is None:
         return ""
@@ -394,7 +399,7 @@ def _text(entry: Mapping[str, Any], key: str, where: str) -> str:
     return value.strip()
 
 
-def _texts(value: object, where: str) -> tuple[str, ...]:
+def _to_str_tuple(value: object, where: str) -> tuple[str, ...]:
     if value is None:
         return ()
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
@@ -402,8 +407,8 @@ def _texts(value: object, where: str) -> tuple[str, ...]:
     return tuple(cast("list[str]", value))
 
 
-def _flag(entry: Mapping[str, Any], key: str, where: str) -> bool:
-    match _text(entry, key, where).lower():
+def _get_bool(entry: Mapping[str, Any], key: str, where: str) -> bool:
+    match _get_str(entry, key, where).lower():
         case "true" | "yes" | "on" | "y":
             return True
         case "" | "false" | "no" | "off" | "n":
@@ -412,13 +417,13 @@ def _flag(entry: Mapping[str, Any], key: str, where: str) -> bool:
             raise ConfigError(f"{key} of the {where} is {other!r}; write true or false.")
 
 
-def _resolved(path: str, file: Path) -> Path | None:
+def _resolve_path(path: str, file: Path) -> Path | None:
     """A path as its file means it: relative to the folder that the file is in."""
-    return file.absolute().parent / expanded(Path(path)) if path else None
+    return file.absolute().parent / expand_home(Path(path)) if path else None
 
 
-def _pem(entry: Mapping[str, Any], key: str, file: Path, where: str) -> bytes:
-    data = _text(entry, f"{key}-data", where)
+def _get_pem(entry: Mapping[str, Any], key: str, file: Path, where: str) -> bytes:
+    data = _get_str(entry, f"{key}-data", where)
     if data:
         try:
             return base64.b64decode(data, validate=False)
@@ -426,20 +431,22 @@ def _pem(entry: Mapping[str, Any], key: str, file: Path, where: str) -> bytes:
             raise ConfigError(
                 f"{key}-data of the {where} is not base64 ({error}); repair the file."
             ) from error
-    path = _resolved(_text(entry, key, where), file)
-    return _file_content(path, f"the {where}") if path else b""
+    path = _resolve_path(_get_str(entry, key, where), file)
+    return _read_bytes(path, f"the {where}") if path else b""
 
 
-def _file_content(path: Path, whose: str) -> bytes:
+def _read_bytes(path: Path, source: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"Cannot read {path}, which {whose} names: {explain(error)}") from error
+        raise ConfigError(
+            f"Cannot read {path}, which {source} names: {describe_error(error)}"
+        ) from error
 
 
-def _some(names: Sequence[str], most: int = 8) -> str:
+def _format_names(names: Sequence[str], max_names: int = 8) -> str:
     """A few of the names, for a sentence."""
     if not names:
         return "none"
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    more = f" and {len(names) - max_names} more" if len(names) > max_names else ""
+    return ", ".join(names[:max_names]) + more

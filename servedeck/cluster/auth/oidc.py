@@ -22,60 +22,60 @@ from typing import Any
 import msgspec
 import yaml
 
-from servedeck.cluster.auth.exec_plugin import Credential, read_time
-from servedeck.cluster.auth.kubeconfig import User
-from servedeck.cluster.auth.subprocess_runner import run_program
-from servedeck.cluster.http.errors import ConfigError, CredentialsError, explain
+from servedeck.cluster.auth.exec_plugin import Credential, parse_expiry
+from servedeck.cluster.auth.kubeconfig import KubeconfigUser
+from servedeck.cluster.auth.subprocess_runner import run_subprocess
+from servedeck.cluster.http.errors import ConfigError, CredentialsError, describe_error
 
 _log = logging.getLogger(__name__)
 
-_SKEW = timedelta(seconds=10)
+_EXPIRY_MARGIN = timedelta(seconds=10)
 
 
-def provider(user: User) -> Oidc | Gcp:
+def make_auth_provider(user: KubeconfigUser) -> OidcProvider | GcpProvider:
     """The login that the user's `auth-provider` names; ConfigError where it is another one."""
     entry = user.entry["auth-provider"]
     name = entry.get("name") if isinstance(entry, dict) else None
     config = entry.get("config") or {} if isinstance(entry, dict) else {}
     if name == "oidc" and isinstance(config, dict):
-        return Oidc(user, config)
+        return OidcProvider(user, config)
     if name == "gcp" and isinstance(config, dict):
-        return Gcp(user, config)
+        return GcpProvider(user, config)
     raise ConfigError(
         f"The user {user.name!r} logs in with the auth-provider {name!r}, which kubectl dropped in"
         " 1.26; use the cloud's credential plugin (exec) instead."
     )
 
 
-class Oidc:
+class OidcProvider:
     """An OpenID Connect login: an id token, renewed with a refresh token."""
 
-    def __init__(self, user: User, config: Mapping[str, Any]) -> None:
+    def __init__(self, user: KubeconfigUser, config: Mapping[str, Any]) -> None:
         self._user = user
         self._config = {key: str(value) for key, value in config.items() if value is not None}
 
     async def fetch(self, *, renew: bool) -> Credential:
-        if not renew and (held := self._valid()):
+        if not renew and (held := self._valid_credential()):
             return held
         # kubectl may have renewed it meanwhile, and a refresh token often works only once
-        newer = await asyncio.to_thread(_stored_config, self._user)
+        newer = await asyncio.to_thread(_load_provider_config, self._user)
         if newer and newer.get("id-token") != self._config.get("id-token"):
             self._config = newer
-            if held := self._valid():
+            if held := self._valid_credential():
                 return held
-        await self._renew()
-        if held := self._valid():
+        await self._refresh_tokens()
+        if held := self._valid_credential():
             return held
         raise CredentialsError(f"The login of user {self._user.name!r} ran out; log in again.")
 
-    def _valid(self) -> Credential | None:
+    def _valid_credential(self) -> Credential | None:
         token = self._config.get("id-token", "")
-        expires = _expiry(token)
-        if not token or expires is None or expires - _SKEW <= datetime.now(UTC):
+        expires = _jwt_expiry(token)
+        if not token or expires is None or expires - _EXPIRY_MARGIN <= datetime.now(UTC):
             return None
-        return Credential(f"Bearer {token}", expires=expires)
+        return Credential(f"Bearer {token}", expires_at=expires)
 
-    async def _renew(self) -> None:
+    async def _refresh_tokens(self) -> None:
         whose = f"the OpenID Connect login of user {self._user.name!r}"
         issuer, refresh = self._config.get("idp-issuer-url"), self._config.get("refresh-token")
         if not issuer or not refresh or not self._config.get("client-id"):
@@ -84,7 +84,7 @@ class Oidc:
             raise CredentialsError(f"The issuer {issuer!r} of {whose} is not an https:// address.")
         authority = "idp-certificate-authority"
         try:
-            context = await asyncio.to_thread(self._trust, authority)
+            context = await asyncio.to_thread(self._make_ssl_context, authority)
         except (OSError, ValueError) as error:
             said = error.strerror if isinstance(error, OSError) else error
             raise CredentialsError(
@@ -92,7 +92,7 @@ class Oidc:
                 f" {self._user.file}."
             ) from error
         try:
-            given = await _exchange(context, issuer.rstrip("/"), self._config)
+            given = await _request_tokens(context, issuer.rstrip("/"), self._config)
         except (OSError, ValueError) as error:
             raise CredentialsError(
                 f"Cannot renew {whose} at {issuer}: {error}; log in again."
@@ -100,14 +100,14 @@ class Oidc:
         self._config["id-token"] = given["id_token"]
         self._config["refresh-token"] = given.get("refresh_token") or refresh
         try:
-            await asyncio.to_thread(_store_config, self._user, self._config)
+            await asyncio.to_thread(_save_provider_config, self._user, self._config)
         except OSError as error:
-            _log.warning("the renewed login could not be written back: %s", explain(error))
+            _log.warning("the renewed login could not be written back: %s", describe_error(error))
 
-    def _trust(self, key: str) -> ssl.SSLContext:
-        return ssl.create_default_context(cadata=self._user_file(key) or None)
+    def _make_ssl_context(self, key: str) -> ssl.SSLContext:
+        return ssl.create_default_context(cadata=self._read_pem(key) or None)
 
-    def _user_file(self, key: str) -> str:
+    def _read_pem(self, key: str) -> str:
         """PEM text of `key`-data or of the file that `key` names; "" for neither."""
         if data := self._config.get(f"{key}-data"):
             return base64.b64decode(data).decode("ascii", "replace")
@@ -115,10 +115,10 @@ class Oidc:
         return (self._user.file.absolute().parent / path).read_text("ascii") if path else ""
 
 
-class Gcp:
+class GcpProvider:
     """Google's login by way of a command that prints a credential (gcloud config-helper)."""
 
-    def __init__(self, user: User, config: Mapping[str, Any]) -> None:
+    def __init__(self, user: KubeconfigUser, config: Mapping[str, Any]) -> None:
         self._user = user
         self._config = config
 
@@ -126,23 +126,24 @@ class Gcp:
         said = f"The gcp login of user {self._user.name!r}"
         command = str(self._config.get("cmd-path") or "")
         if not renew and (token := self._config.get("access-token")):
-            expires = read_time(str(self._config.get("expiry") or ""), said)
-            if expires and expires - _SKEW > datetime.now(UTC):
-                return Credential(f"Bearer {token}", expires=expires)
+            expires = parse_expiry(str(self._config.get("expiry") or ""), said)
+            if expires and expires - _EXPIRY_MARGIN > datetime.now(UTC):
+                return Credential(f"Bearer {token}", expires_at=expires)
         if not command:
             raise CredentialsError(
                 f"{said} has no command to renew it; use gke-gcloud-auth-plugin (exec) instead."
             )
         argv = (command, *shlex.split(str(self._config.get("cmd-args") or "")))
-        code, output, _ = await run_program(argv, os.environ, 30.0, said)
+        code, output, _ = await run_subprocess(argv, os.environ, 30.0, said)
         try:
-            credential = msgspec.json.decode(output, type=_GcpAnswer).credential
+            credential = msgspec.json.decode(output, type=_GcpConfigHelperOutput).credential
         except msgspec.DecodeError as error:
             raise CredentialsError(f"{said} failed: {command} gave {error}.") from error
         if code or not credential.access_token:
             raise CredentialsError(f"{said} failed: {command} exited with {code}; log in again.")
         return Credential(
-            f"Bearer {credential.access_token}", expires=read_time(credential.token_expiry, said)
+            f"Bearer {credential.access_token}",
+            expires_at=parse_expiry(credential.token_expiry, said),
         )
 
 
@@ -151,11 +152,11 @@ class _GcpCredential(msgspec.Struct):
     token_expiry: str = ""
 
 
-class _GcpAnswer(msgspec.Struct):
+class _GcpConfigHelperOutput(msgspec.Struct):
     credential: _GcpCredential = msgspec.field(default_factory=_GcpCredential)
 
 
-def _expiry(token: str) -> datetime | None:
+def _jwt_expiry(token: str) -> datetime | None:
     """`exp` of a JSON Web Token; None where it cannot be read. The signature is the server's."""
     parts = token.split(".")
     if len(parts) != 3:
@@ -169,7 +170,7 @@ def _expiry(token: str) -> datetime | None:
         return None
 
 
-async def _exchange(
+async def _request_tokens(
     context: ssl.SSLContext, issuer: str, config: Mapping[str, str]
 ) -> dict[str, str]:
     import aiohttp  # as late as possible: it is slow to import
@@ -199,15 +200,15 @@ async def _exchange(
     return given
 
 
-def _stored_config(user: User) -> dict[str, str] | None:
+def _load_provider_config(user: KubeconfigUser) -> dict[str, str] | None:
     try:
-        _, entry = _stored(user)
+        _, entry = _load_kubeconfig_entry(user)
     except (OSError, yaml.YAMLError, LookupError, TypeError):
         return None
     return {key: str(value) for key, value in entry.items() if value is not None}
 
 
-def _stored(user: User) -> tuple[dict[str, Any], dict[str, Any]]:
+def _load_kubeconfig_entry(user: KubeconfigUser) -> tuple[dict[str, Any], dict[str, Any]]:
     """The kubeconfig file that the user stands in, and the provider's part of it."""
     document = yaml.safe_load(user.file.read_bytes())
     for item in document["users"]:
@@ -216,10 +217,10 @@ def _stored(user: User) -> tuple[dict[str, Any], dict[str, Any]]:
     raise LookupError(user.name)
 
 
-def _store_config(user: User, config: Mapping[str, str]) -> None:
+def _save_provider_config(user: KubeconfigUser, config: Mapping[str, str]) -> None:
     """Write renewed tokens back, as kubectl does: others use the same, once-only refresh token."""
     try:
-        document, entry = _stored(user)
+        document, entry = _load_kubeconfig_entry(user)
     except (yaml.YAMLError, LookupError, TypeError) as error:
         raise OSError(f"{user.file} changed meanwhile") from error
     entry.update({key: config[key] for key in ("id-token", "refresh-token")})

@@ -12,25 +12,25 @@ from typing import IO
 
 from servedeck.cluster.http.errors import CredentialsError
 
-MOST_OUTPUT = 1 << 20
+MAX_OUTPUT_BYTES = 1 << 20
 """Bytes of each stream that are kept."""
-_LINGER = 1.0
+_DRAIN_TIMEOUT = 1.0
 """Seconds for which output is read on after the program has ended. What it leaves running in the
 background may hold the pipes open for ever."""
-_running: set[int] = set()
+_running_process_groups: set[int] = set()
 """Groups of the programs that run now."""
 
 
-def kill_running() -> None:
+def kill_subprocesses() -> None:
     """Kill every program that runs, with its children, since this process ends at once. From any
     thread."""
-    for group in tuple(_running):
+    for group in tuple(_running_process_groups):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(group, signal.SIGKILL)
 
 
-async def run_program(
-    argv: Sequence[str], environ: Mapping[str, str], limit: float, said: str
+async def run_subprocess(
+    argv: Sequence[str], env: Mapping[str, str], max_seconds: float, label: str
 ) -> tuple[int, bytes, bytes]:
     """Run a program to its end: exit code, standard output and standard error (1 MiB of each).
 
@@ -44,7 +44,7 @@ async def run_program(
     try:
         process = subprocess.Popen(  # noqa: ASYNC220, S603 - forks at once, as asyncio does
             argv,
-            env=dict(environ),
+            env=dict(env),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -52,31 +52,32 @@ async def run_program(
         )
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise CredentialsError(f"{said} cannot be started: {reason}.") from error
-    _running.add(process.pid)
+        raise CredentialsError(f"{label} cannot be started: {reason}.") from error
+    _running_process_groups.add(process.pid)
     output, errors = bytearray(), bytearray()
     reading = asyncio.gather(
         _drain(process.stdout, output), _drain(process.stderr, errors), return_exceptions=True
     )
     try:
-        async with asyncio.timeout(limit):
+        async with asyncio.timeout(max_seconds):
             code = await asyncio.to_thread(process.wait)
-        await asyncio.wait([reading], timeout=_LINGER)
+        await asyncio.wait([reading], timeout=_DRAIN_TIMEOUT)
     except TimeoutError as error:
         raise CredentialsError(
-            f"{said} did not finish within {limit:.0f} s; run it by hand, it may wait for a login."
+            f"{label} did not finish within {max_seconds:.0f} s; run it by hand, "
+            "it may wait for a login."
         ) from error
     else:
         return code, bytes(output), bytes(errors)
     finally:
-        _running.discard(process.pid)
+        _running_process_groups.discard(process.pid)
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
         reading.cancel()
 
 
-async def _drain(pipe: IO[bytes] | None, kept: bytearray) -> None:
+async def _drain(pipe: IO[bytes] | None, buffer: bytearray) -> None:
     """Take all that is written, of which the first MiB is kept: a full pipe would block it."""
     if pipe is None:
         return
@@ -86,4 +87,4 @@ async def _drain(pipe: IO[bytes] | None, kept: bytearray) -> None:
     )
     with contextlib.closing(transport):
         while chunk := await reader.read(1 << 16):
-            kept += chunk[: MOST_OUTPUT - len(kept)]
+            buffer += chunk[: MAX_OUTPUT_BYTES - len(buffer)]

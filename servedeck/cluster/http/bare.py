@@ -15,7 +15,7 @@ from types import ModuleType
 _lock = threading.Lock()
 
 
-def import_bare(name: str) -> ModuleType:
+def import_isolated(name: str) -> ModuleType:
     """The module of this dotted name. Its packages are left as if nobody had imported them, so that
     whoever imports them later gets them whole.
 
@@ -27,17 +27,17 @@ def import_bare(name: str) -> ModuleType:
             return importlib.import_module(name)
         before = set(sys.modules)
         try:
-            _stand_in(name.rpartition(".")[0])
+            _add_placeholder_packages(name.rpartition(".")[0])
             return importlib.import_module(name)
         except (ImportError, AttributeError):
-            _forget(top, before)
+            _remove_modules(top, before)
             return importlib.import_module(name)
         finally:
             if not hasattr(sys.modules.get(top), "__file__"):
-                _forget(top, before)
+                _remove_modules(top, before)
 
 
-def _stand_in(package: str) -> None:
+def _add_placeholder_packages(package: str) -> None:
     """Empty modules that only say where the package, and those above it, have their files."""
     parts = package.split(".")
     spec = importlib.util.find_spec(parts[0])
@@ -50,7 +50,7 @@ def _stand_in(package: str) -> None:
         sys.modules[module.__name__] = module
 
 
-def _forget(top: str, before: set[str]) -> None:
+def _remove_modules(top: str, before: set[str]) -> None:
     for name in set(sys.modules) - before:
         if name == top or name.startswith(f"{top}."):
             del sys.modules[name]

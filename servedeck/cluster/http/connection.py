@@ -14,20 +14,25 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from servedeck import __version__
-from servedeck.cluster.auth.credentials import Credentials
+from servedeck.cluster.auth.credentials import CredentialManager
 from servedeck.cluster.auth.exec_plugin import Credential
-from servedeck.cluster.auth.kubeconfig import Context, Kubeconfig, Target, load
+from servedeck.cluster.auth.kubeconfig import (
+    ConnectionOptions,
+    Kubeconfig,
+    KubeconfigContext,
+    load_kubeconfig,
+)
 from servedeck.cluster.http.errors import (
-    AnswerError,
     ApiError,
     ClusterError,
     ConfigError,
-    LostError,
+    ConnectionLostError,
+    InvalidResponseError,
     ReadOnlyError,
 )
-from servedeck.cluster.http.stream import Stream
-from servedeck.cluster.http.transport_errors import explained
-from servedeck.cluster.watch.decode import parse
+from servedeck.cluster.http.stream import ResponseStream
+from servedeck.cluster.http.transport_errors import to_cluster_error
+from servedeck.cluster.watch.decode import parse_json
 
 if TYPE_CHECKING:
     import aiohttp
@@ -38,18 +43,18 @@ Params = Iterable[tuple[str, str]] | Mapping[str, str]
 
 USER_AGENT = f"servedeck/{__version__}"
 _CONNECT_TIMEOUT = 10.0
-_HEAD_TIMEOUT = 30.0
+_RESPONSE_HEADERS_TIMEOUT = 30.0
 """Seconds until a stream's answer must begin; the API server sends its head at once."""
-_MOST_BODY = 64 << 20
-_MOST_ERROR = 1 << 16
+_MAX_BODY_BYTES = 64 << 20
+_MAX_ERROR_BYTES = 1 << 16
 
-_HEADER_SIGNS = "!#$&'*+-.^_`|~"
+_HEADER_NAME_SYMBOLS = "!#$&'*+-.^_`|~"
 """Signs that the name of a header may hold (RFC 9110) and that need no escape in an extra's key."""
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-_REVIEWS = ("/apis/authorization.k8s.io/", "/apis/authentication.k8s.io/")
+_REVIEW_API_PATHS = ("/apis/authorization.k8s.io/", "/apis/authentication.k8s.io/")
 
 
-class Answer(NamedTuple):
+class ApiResponse(NamedTuple):
     status: int
     headers: Mapping[str, str]
     body: bytes
@@ -57,12 +62,14 @@ class Answer(NamedTuple):
     def json(self) -> dict[str, Any]:
         """The object of the body; AnswerError where there is none."""
         if self.body.lstrip()[:1] == b"<":
-            raise AnswerError(
+            raise InvalidResponseError(
                 "The server answered with a web page; is there a login or proxy in between?"
             )
-        value = parse(self.body)
+        value = parse_json(self.body)
         if not isinstance(value, dict):
-            raise AnswerError("The server answered with no JSON object; is it a Kubernetes API?")
+            raise InvalidResponseError(
+                "The server answered with no JSON object; is it a Kubernetes API?"
+            )
         return value
 
 
@@ -71,64 +78,68 @@ class Connection:
 
     def __init__(
         self,
-        target: Target,
+        options: ConnectionOptions,
         kubeconfig: Kubeconfig,
-        context: Context,
-        credentials: Credentials,
+        context: KubeconfigContext,
+        credentials: CredentialManager,
         environ: Mapping[str, str],
     ) -> None:
-        self.target = target
+        self.options = options
         self.kubeconfig = kubeconfig
-        self.context = context.name
-        self.namespace = target.namespace or context.namespace
+        self.context_name = context.name
+        self.namespace = options.namespace or context.namespace
         """The one namespace in force; `target.all_namespaces` says whether it is."""
         self.server = context.cluster.server
-        self.address = _address(self.server)
+        self.display_address = _origin(self.server)
         """The server for eyes and logs: without path and user, where a token may stand."""
-        self.user = context.user.name
-        self.readonly = target.readonly
-        self.streams_lists = True
+        self.user_name = context.user.name
+        self.readonly = options.readonly
+        self.supports_watch_list = True
         """False once this server refused to stream a list (WatchList)."""
         self._context = context
         self._credentials = credentials
         self._environ = environ
         self._transport: Transport | None = None
-        self._identity = (b"", b"")
-        self._retired: list[Transport] = []
+        self._client_certificate = (b"", b"")
+        self._retired_transports: list[Transport] = []
         self._lock = asyncio.Lock()
         self._closed = False
-        self._version: tuple[int, int] | None = None
-        self._headers = _headers(context)
+        self._server_version: tuple[int, int] | None = None
+        self._default_headers = _make_headers(context)
 
     @classmethod
-    async def open(cls, target: Target, environ: Mapping[str, str] | None = None) -> Connection:
+    async def open(
+        cls, options: ConnectionOptions, environ: Mapping[str, str] | None = None
+    ) -> Connection:
         """Read the kubeconfig and get ready; nothing is sent yet.
 
         Raises ConfigError where the kubeconfig or the context cannot be used.
         """
         environ = os.environ if environ is None else environ
-        kubeconfig = await asyncio.to_thread(load, target, environ)
-        context = await asyncio.to_thread(kubeconfig.context, target.context)
-        credentials = await asyncio.to_thread(Credentials, context)
-        transport = await asyncio.to_thread(_transport_module)
-        transport.proxy_of(context.cluster, environ)  # an unusable proxy is said now
-        return cls(target, kubeconfig, context, credentials, environ)
+        kubeconfig = await asyncio.to_thread(load_kubeconfig, options, environ)
+        context = await asyncio.to_thread(kubeconfig.get_context, options.context)
+        credentials = await asyncio.to_thread(CredentialManager, context)
+        transport = await asyncio.to_thread(_import_transport)
+        transport.select_proxy(context.cluster, environ)  # an unusable proxy is said now
+        return cls(options, kubeconfig, context, credentials, environ)
 
-    def forget_failures(self) -> None:
+    def reset_backoff(self) -> None:
         """Ask for credentials anew although they failed a moment ago."""
-        self._credentials.forget_failures()
+        self._credentials.reset_backoff()
 
     async def close(self) -> None:
         """Close all connections; requests under way end with an error."""
         self._closed = True
-        transports = [*self._retired, *filter(None, [self._transport])]
-        self._retired, self._transport = [], None
+        transports = [*self._retired_transports, *filter(None, [self._transport])]
+        self._retired_transports, self._transport = [], None
         for transport in transports:
             await transport.close()
 
-    async def get(self, path: str, params: Params = (), *, limit: int = _MOST_BODY) -> bytes:
+    async def get(
+        self, path: str, params: Params = (), *, max_bytes: int = _MAX_BODY_BYTES
+    ) -> bytes:
         """Body of the answer to a GET, at most `limit` bytes of it; raises as `request` does."""
-        return (await self.request("GET", path, params=params, limit=limit)).body
+        return (await self.request("GET", path, params=params, max_bytes=max_bytes)).body
 
     async def get_json(self, path: str, params: Params = ()) -> dict[str, Any]:
         """The one object that a GET is answered with; raises as `request` does, and AnswerError
@@ -145,24 +156,24 @@ class Connection:
         content_type: str = "application/json",
         headers: Mapping[str, str] | None = None,
         timeout: float = 30.0,  # noqa: ASYNC109 - ends a silence, not the whole request
-        limit: int = _MOST_BODY,
-    ) -> Answer:
+        max_bytes: int = _MAX_BODY_BYTES,
+    ) -> ApiResponse:
         """One request and its whole answer.
 
         `body`: bytes go out as they are, anything else as JSON. `timeout`: seconds that the server
         may be silent. Raises ApiError for a status of 300 and more, and other ClusterErrors where
         no answer came, it is longer than `limit` bytes, or the connection may only read.
         """
-        given = _pairs(params)
-        self._guard(method, path, given)
+        given = _param_pairs(params)
+        self._check_readonly(method, path, given)
         sent = {"Accept": "application/json", **(headers or {})}
         payload = None
         if body is not None:
             payload = body if isinstance(body, bytes) else msgspec.json.encode(body)
             sent["Content-Type"] = content_type
-        async with self._answer(method, path, given, sent, payload, timeout) as response:
-            content = await self._read(response, limit, timeout)
-            return Answer(response.status, response.headers, content)
+        async with self._open_response(method, path, given, sent, payload, timeout) as response:
+            content = await self._read_body(response, max_bytes, timeout)
+            return ApiResponse(response.status, response.headers, content)
 
     @asynccontextmanager
     async def stream(
@@ -171,47 +182,49 @@ class Connection:
         params: Params = (),
         read_timeout: float = 90.0,
         headers: Mapping[str, str] | None = None,
-    ) -> AsyncIterator[Stream]:
+    ) -> AsyncIterator[ResponseStream]:
         """A GET whose answer goes on: a watch, a log.
 
         Raises as `request` does, on entering and while it is read; SlowError after `read_timeout`
         seconds without a byte.
         """
         sent = {"Accept": "application/json", **(headers or {})}
-        async with self._answer("GET", path, _pairs(params), sent, None, read_timeout) as response:
-            yield self._stream(response, read_timeout)
+        async with self._open_response(
+            "GET", path, _param_pairs(params), sent, None, read_timeout
+        ) as response:
+            yield self._make_stream(response, read_timeout)
 
-    async def version(self) -> tuple[int, int] | None:
+    async def server_version(self) -> tuple[int, int] | None:
         """Major and minor version of the server, asked once; None where it does not say."""
-        if self._version is None:
+        if self._server_version is None:
             # Only what is merely faster hangs on it; what else is wrong, the next request says.
-            with contextlib.suppress(ApiError, AnswerError, ValueError):
+            with contextlib.suppress(ApiError, InvalidResponseError, ValueError):
                 said = await self.get_json("/version")
                 digits = "".join(filter(str.isdecimal, str(said.get("minor", ""))))
-                self._version = int(str(said.get("major"))), int(digits)
-        return self._version
+                self._server_version = int(str(said.get("major"))), int(digits)
+        return self._server_version
 
     # -- sending --------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def _answer(
+    async def _open_response(
         self,
         method: str,
         path: str,
         params: list[tuple[str, str]],
         headers: dict[str, str],
         body: bytes | None,
-        silence: float,
+        read_timeout: float,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         credential: Credential | None = await self._credentials.current()
         last = False
         while credential is not None:
-            transport = await self._transport_of(credential)
-            transport.uses += 1
+            transport = await self._transport_for(credential)
+            transport.active_requests += 1
             response = None
             try:
                 response = await self._send(
-                    transport, method, path, params, headers, body, silence, credential
+                    transport, method, path, params, headers, body, read_timeout, credential
                 )
                 if response.status == 401 and not last:
                     credential = await self._credentials.renew(credential)
@@ -219,11 +232,11 @@ class Connection:
                     if credential is not None:
                         continue
                 if response.status >= 300:
-                    raise await self._refusal(response, silence)
+                    raise await self._read_error(response, read_timeout)
                 yield response
                 return
             finally:
-                transport.uses -= 1
+                transport.active_requests -= 1
                 if response is not None:
                     response.close()
 
@@ -235,7 +248,7 @@ class Connection:
         params: list[tuple[str, str]],
         headers: dict[str, str],
         body: bytes | None,
-        silence: float,
+        read_timeout: float,
         credential: Credential,
     ) -> aiohttp.ClientResponse:
         import aiohttp  # as late as possible: it is slow to import
@@ -243,42 +256,46 @@ class Connection:
         if credential.authorization:
             headers = {**headers, "Authorization": credential.authorization}
         timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=_CONNECT_TIMEOUT, sock_read=silence
+            total=None, sock_connect=_CONNECT_TIMEOUT, sock_read=read_timeout
         )
         try:
-            async with asyncio.timeout(max(_HEAD_TIMEOUT, _CONNECT_TIMEOUT)):
+            async with asyncio.timeout(max(_RESPONSE_HEADERS_TIMEOUT, _CONNECT_TIMEOUT)):
                 return await transport.send(method, path, params, headers, body, timeout)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise explained(error, self.address, self.context) from error
+            raise to_cluster_error(error, self.display_address, self.context_name) from error
 
-    async def _transport_of(self, credential: Credential) -> Transport:
+    async def _transport_for(self, credential: Credential) -> Transport:
         """The pool for this client certificate; a new one where the certificate changed."""
-        identity = (credential.certificate, credential.key)
-        if self._transport is not None and identity == self._identity:
+        identity = (credential.certificate, credential.private_key)
+        if self._transport is not None and identity == self._client_certificate:
             return self._transport
         async with self._lock:
             if self._closed:
-                raise LostError("The connection was closed.")
-            if self._transport is None or identity != self._identity:
-                module = _transport_module()
+                raise ConnectionLostError("The connection was closed.")
+            if self._transport is None or identity != self._client_certificate:
+                module = _import_transport()
                 cluster = self._context.cluster
-                context = await asyncio.to_thread(module.tls, cluster, credential)
+                context = await asyncio.to_thread(module.make_ssl_context, cluster, credential)
                 if self._transport is not None:
-                    self._retired.append(self._transport)
-                self._transport = module.Transport(cluster, context, self._headers, self._environ)
-                self._identity = identity
-            idle = [old for old in self._retired if not old.uses]
-            self._retired = [old for old in self._retired if old.uses]
+                    self._retired_transports.append(self._transport)
+                self._transport = module.Transport(
+                    cluster, context, self._default_headers, self._environ
+                )
+                self._client_certificate = identity
+            idle = [old for old in self._retired_transports if not old.active_requests]
+            self._retired_transports = [
+                old for old in self._retired_transports if old.active_requests
+            ]
             for old in idle:
                 await old.close()
             return self._transport
 
-    def _guard(self, method: str, path: str, params: list[tuple[str, str]]) -> None:
+    def _check_readonly(self, method: str, path: str, params: list[tuple[str, str]]) -> None:
         if (
             not self.readonly
             or method in _SAFE_METHODS
             or ("dryRun", "All") in params
-            or path.startswith(_REVIEWS)
+            or path.startswith(_REVIEW_API_PATHS)
         ):
             return
         raise ReadOnlyError(
@@ -287,43 +304,46 @@ class Connection:
 
     # -- reading --------------------------------------------------------------------------------
 
-    async def _read(self, response: aiohttp.ClientResponse, limit: int, silence: float) -> bytes:
+    async def _read_body(
+        self, response: aiohttp.ClientResponse, max_bytes: int, read_timeout: float
+    ) -> bytes:
         kept = bytearray()
-        async for chunk in self._stream(response, silence).chunks():
+        async for chunk in self._make_stream(response, read_timeout).chunks():
             kept += chunk
-            if len(kept) > limit:
-                raise AnswerError(
-                    f"The server's answer is longer than {limit >> 20} MiB; ask for less at once."
+            if len(kept) > max_bytes:
+                raise InvalidResponseError(
+                    f"The server's answer is longer than {max_bytes >> 20} MiB; "
+                    "ask for less at once."
                 )
         return bytes(kept)
 
-    def _stream(self, response: aiohttp.ClientResponse, silence: float) -> Stream:
-        return Stream(response, self.address, self.context, silence)
+    def _make_stream(self, response: aiohttp.ClientResponse, read_timeout: float) -> ResponseStream:
+        return ResponseStream(response, self.display_address, self.context_name, read_timeout)
 
-    async def _refusal(self, response: aiohttp.ClientResponse, silence: float) -> ApiError:
+    async def _read_error(self, response: aiohttp.ClientResponse, read_timeout: float) -> ApiError:
         content = b""
         with contextlib.suppress(ClusterError):  # the status alone says enough
-            async for chunk in self._stream(response, silence).chunks():
+            async for chunk in self._make_stream(response, read_timeout).chunks():
                 content += chunk
-                if len(content) > _MOST_ERROR:
+                if len(content) > _MAX_ERROR_BYTES:
                     break
-        return self.refusal(content, response.status, response.headers)
+        return self.parse_api_error(content, response.status, response.headers)
 
-    def refusal(
+    def parse_api_error(
         self, status: bytes, code: int = 500, headers: Mapping[str, str] | None = None
     ) -> ApiError:
         """The ApiError that a Status object (of an answer or an ERROR event) stands for."""
-        wait = _seconds((headers or {}).get("Retry-After"))
+        wait = _parse_retry_after((headers or {}).get("Retry-After"))
         try:
-            said = msgspec.json.decode(status, type=_Status)
+            said = msgspec.json.decode(status, type=_ApiStatus)
         except (msgspec.DecodeError, ValueError, RecursionError):
             text = status[:300].decode("utf-8", "replace")
             if "html" in (headers or {}).get("Content-Type", "") or text.lstrip()[:1] == "<":
                 text = "it answered with a web page, is there a login or proxy in between?"
-            return self._refused(ApiError(code, "", text, retry_after=wait))
+            return self._with_connection_names(ApiError(code, "", text, retry_after=wait))
         if isinstance(said.details, dict):
-            wait = wait or _seconds(said.details.get("retryAfterSeconds"))
-        return self._refused(
+            wait = wait or _parse_retry_after(said.details.get("retryAfterSeconds"))
+        return self._with_connection_names(
             ApiError(
                 said.code or code,
                 said.reason or "",
@@ -333,38 +353,44 @@ class Connection:
             )
         )
 
-    def _refused(self, error: ApiError) -> ApiError:
+    def _with_connection_names(self, error: ApiError) -> ApiError:
         """The same error, with the names of this connection in its sentence."""
         if error.code == 401:
             sentence = (
-                f"{self.address} does not accept the credentials of user {self.user!r}; log in"
-                f" again, or check this user of context {self.context!r} in the kubeconfig."
+                f"{self.display_address} does not accept the credentials of user"
+                f" {self.user_name!r}; log in again, or check this user of context"
+                f" {self.context_name!r} in the kubeconfig."
             )
         elif error.code == 403 and "system:anonymous" in error.message:
             sentence = (
-                f"{self.address} takes us for nobody: the user {self.user!r} of context"
-                f" {self.context!r} has no credentials that it knows; log in again."
+                f"{self.display_address} takes us for nobody: the user {self.user_name!r} of"
+                f" context {self.context_name!r} has no credentials that it knows; log in again."
             )
         else:
             return error
-        return error.saying(sentence)
+        return error.with_message(sentence)
 
 
-class _Status(msgspec.Struct):
+class _ApiStatus(msgspec.Struct):
     message: str | None = None
     reason: str | None = None
     code: int | None = None
     details: Any = None
 
 
-def _headers(context: Context) -> list[tuple[str, str]]:
+def _make_headers(context: KubeconfigContext) -> list[tuple[str, str]]:
     """Headers of every request. Acting as somebody else is a matter of safety: whoever set `as`
     must not act as themselves because we looked away."""
     user = context.user
     headers = [("User-Agent", USER_AGENT)]
-    if not context.cluster.compress:
+    if not context.cluster.compression_enabled:
         headers.append(("Accept-Encoding", "identity"))
-    name, groups, uid, extra = user.text("as"), user.groups, user.text("as-uid"), user.extra
+    name, groups, uid, extra = (
+        user.get_str("as"),
+        user.impersonate_groups,
+        user.get_str("as-uid"),
+        user.impersonate_extra,
+    )
     if (groups or uid or extra) and not name:
         raise ConfigError(
             f"The user {user.name!r} in {user.file} has as-groups, as-uid or as-user-extra without"
@@ -377,25 +403,26 @@ def _headers(context: Context) -> list[tuple[str, str]]:
     headers += [("Impersonate-Group", group) for group in groups]
     for key, values in extra.items():
         headers += [
-            (f"Impersonate-Extra-{quote(key, safe=_HEADER_SIGNS)}", value) for value in values
+            (f"Impersonate-Extra-{quote(key, safe=_HEADER_NAME_SYMBOLS)}", value)
+            for value in values
         ]
     return headers
 
 
-def _address(server: str) -> str:
+def _origin(server: str) -> str:
     parts = urlsplit(server)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
-def _transport_module() -> Any:
+def _import_transport() -> Any:
     return importlib.import_module("servedeck.cluster.http.transport")
 
 
-def _pairs(params: Params) -> list[tuple[str, str]]:
+def _param_pairs(params: Params) -> list[tuple[str, str]]:
     return list(params.items() if isinstance(params, Mapping) else params)
 
 
-def _seconds(value: object) -> float | None:
+def _parse_retry_after(value: object) -> float | None:
     try:
         seconds = float(str(value))
     except ValueError:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from servedeck.serving.text import clip, one_line, sanitise
+from servedeck.serving.text import one_line, sanitize, truncate
 
-_LONGEST = 600
+_MAX_MESSAGE_CELLS = 600
 """Cells of a server's own words that are shown; admission webhooks answer with whole documents."""
 
 
@@ -19,8 +19,8 @@ class ClusterError(Exception):
 
     exit_code = 1
 
-    def __init__(self, sentence: str) -> None:
-        super().__init__(words(sentence))
+    def __init__(self, message: str) -> None:
+        super().__init__(clean_message(message))
 
 
 class ConfigError(ClusterError):
@@ -31,22 +31,22 @@ class CredentialsError(ClusterError):
     """No credentials can be had: a plugin failed, a token file is gone, a login ran out."""
 
 
-class ConnectError(ClusterError):
+class ConnectionFailedError(ClusterError):
     """The server cannot be reached: no such host, nothing listens, no trust in its certificate."""
 
 
-class LostError(ClusterError):
+class ConnectionLostError(ClusterError):
     """A connection that stood broke in the middle of an answer."""
 
-    complete = False
+    closed_cleanly = False
     """Whether the other side closed it in order: then everything that was sent before has come."""
 
 
-class SlowError(ClusterError):
+class ReadTimeoutError(ClusterError):
     """The server sent nothing for as long as we wait."""
 
 
-class AnswerError(ClusterError):
+class InvalidResponseError(ClusterError):
     """The server answered with something that is not what a Kubernetes API answers."""
 
 
@@ -71,16 +71,16 @@ class ApiError(ClusterError):
         *,
         details: object = None,
         retry_after: float | None = None,
-        sentence: str = "",
+        display_message: str = "",
     ) -> None:
         self.code = code
-        self.reason = words(reason)
-        self.message = words(message)
+        self.reason = clean_message(reason)
+        self.message = clean_message(message)
         self.details: dict[str, Any] = details if isinstance(details, dict) else {}
         self.retry_after = retry_after
-        super().__init__(sentence or self._sentence())
+        super().__init__(display_message or self._default_message())
 
-    def _sentence(self) -> str:
+    def _default_message(self) -> str:
         said = (self.message or self.reason or "no reason given").rstrip(".?!")
         match self.code:
             case 401:
@@ -95,7 +95,7 @@ class ApiError(ClusterError):
             case code:
                 return f"The server refused the request ({code}): {said}."
 
-    def saying(self, sentence: str) -> ApiError:
+    def with_message(self, display_message: str) -> ApiError:
         """The same refusal in another sentence, of somebody who knows what was asked for."""
         return ApiError(
             self.code,
@@ -103,7 +103,7 @@ class ApiError(ClusterError):
             self.message,
             details=self.details,
             retry_after=self.retry_after,
-            sentence=sentence,
+            display_message=display_message,
         )
 
     @property
@@ -121,7 +121,7 @@ class ApiError(ClusterError):
         return self.code == 410 or self.reason in ("Expired", "Gone")
 
     @property
-    def too_large(self) -> bool:
+    def resource_version_too_large(self) -> bool:
         """The resource version is from the future: the cluster was rebuilt or restored.
 
         Source: kubernetes apiserver pkg/storage/errors.go, NewTooLargeResourceVersionError.
@@ -131,12 +131,12 @@ class ApiError(ClusterError):
         )
 
 
-def words(text: str) -> str:
+def clean_message(text: str) -> str:
     """Text that others wrote, made fit for one sentence on a screen."""
-    return clip(one_line(sanitise(text)), _LONGEST)
+    return truncate(one_line(sanitize(text)), _MAX_MESSAGE_CELLS)
 
 
-def explain(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """One sentence for any exception; those of this package carry theirs already."""
     if isinstance(error, ClusterError):
         return str(error)
@@ -145,5 +145,5 @@ def explain(error: BaseException) -> str:
     if isinstance(error, OSError):
         said = error.strerror or str(error) or type(error).__name__
         where = f" ({error.filename})" if error.filename else ""
-        return words(f"The system refused it: {said}{where}.")
-    return words(f"Unexpected {type(error).__name__}: {str(error).rstrip('.')}.")
+        return clean_message(f"The system refused it: {said}{where}.")
+    return clean_message(f"Unexpected {type(error).__name__}: {str(error).rstrip('.')}.")

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from servedeck.cluster.http.errors import AnswerError, LostError, SlowError
-from servedeck.cluster.http.transport_errors import explained
+from servedeck.cluster.http.errors import (
+    ConnectionLostError,
+    InvalidResponseError,
+    ReadTimeoutError,
+)
+from servedeck.cluster.http.transport_errors import to_cluster_error
 
 if TYPE_CHECKING:
     import aiohttp
 
-_MOST_LINE = 32 << 20
+_MAX_LINE_BYTES = 32 << 20
 """etcd holds objects of 1.5 MiB by default; nothing sensible is longer than this."""
 
 
-class Stream:
+class ResponseStream:
     """An answer that goes on. Iterate it once: by lines, by lists of lines, or by chunks."""
 
     def __init__(
@@ -40,20 +44,20 @@ class Stream:
             try:
                 chunk = await content.readany()
             except TimeoutError as error:
-                raise SlowError(
+                raise ReadTimeoutError(
                     f"{self._server} sent nothing for {self._read_timeout:.0f} s."
                 ) from error
             except (aiohttp.ClientError, OSError, ValueError) as error:
-                told = explained(error, self._server, self._context)
-                if isinstance(told, LostError):
-                    told.complete = self._ended_in_order()
+                told = to_cluster_error(error, self._server, self._context)
+                if isinstance(told, ConnectionLostError):
+                    told.closed_cleanly = self._closed_cleanly()
                 raise told from error
             if not chunk:
                 return
             yield chunk
             del chunk  # not kept while we wait, maybe for minutes
 
-    def _ended_in_order(self) -> bool:
+    def _closed_cleanly(self) -> bool:
         closed = self._closed
         return (
             closed is not None
@@ -62,7 +66,7 @@ class Stream:
             and closed.exception() is None
         )
 
-    async def batches(self) -> AsyncIterator[list[bytes]]:
+    async def line_batches(self) -> AsyncIterator[list[bytes]]:
         """Complete lines, as many at once as have arrived; an unfinished last one is dropped."""
         rest: list[bytes] = []
         held = 0
@@ -71,8 +75,10 @@ class Stream:
             if not newline:
                 rest.append(tail)
                 held += len(tail)
-                if held > _MOST_LINE:
-                    raise AnswerError(f"The server sent a line longer than {_MOST_LINE >> 20} MiB.")
+                if held > _MAX_LINE_BYTES:
+                    raise InvalidResponseError(
+                        f"The server sent a line longer than {_MAX_LINE_BYTES >> 20} MiB."
+                    )
                 continue
             if rest:
                 rest.append(head)
@@ -84,6 +90,6 @@ class Stream:
             del lines
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for batch in self.batches():
+        async for batch in self.line_batches():
             for line in batch:
                 yield line

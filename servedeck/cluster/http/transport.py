@@ -20,17 +20,17 @@ import aiohttp
 from multidict import CIMultiDict
 
 from servedeck.cluster.auth.exec_plugin import Credential
-from servedeck.cluster.auth.kubeconfig import Cluster
-from servedeck.cluster.http.bare import import_bare
+from servedeck.cluster.auth.kubeconfig import KubeconfigCluster
+from servedeck.cluster.http.bare import import_isolated
 from servedeck.cluster.http.errors import ConfigError
 
 if TYPE_CHECKING:
     from kubernetes_asyncio.client.rest import RESTClientObject
 else:
-    RESTClientObject = import_bare("kubernetes_asyncio.client.rest").RESTClientObject
+    RESTClientObject = import_isolated("kubernetes_asyncio.client.rest").RESTClientObject
 
-_READ_BUFFER = 1 << 20
-_CONNECTIONS = 100
+_READ_BUFFER_BYTES = 1 << 20
+_MAX_CONNECTIONS = 100
 
 
 class Transport(RESTClientObject):
@@ -41,23 +41,23 @@ class Transport(RESTClientObject):
 
     def __init__(
         self,
-        cluster: Cluster,
-        context: ssl.SSLContext | None,
+        cluster: KubeconfigCluster,
+        ssl_context: ssl.SSLContext | None,
         headers: Iterable[tuple[str, str]],
         environ: Mapping[str, str],
     ) -> None:
         # the base class's attributes, with a session that is not the base class's
         self.host = cluster.server
-        self.proxy: Any = proxy_of(cluster, environ)
+        self.proxy: Any = select_proxy(cluster, environ)
         self.proxy_headers: Any = None
         self.server_hostname: Any = cluster.tls_server_name or None
         self.pool_manager = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=context or True),
+            connector=aiohttp.TCPConnector(limit=_MAX_CONNECTIONS, ssl=ssl_context or True),
             headers=CIMultiDict(headers),
-            read_bufsize=_READ_BUFFER,
+            read_bufsize=_READ_BUFFER_BYTES,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
-        self.uses = 0
+        self.active_requests = 0
 
     async def send(
         self,
@@ -94,7 +94,7 @@ class Transport(RESTClientObject):
         return answer
 
 
-def tls(cluster: Cluster, credential: Credential) -> ssl.SSLContext | None:
+def make_ssl_context(cluster: KubeconfigCluster, credential: Credential) -> ssl.SSLContext | None:
     """What to trust and how to identify ourselves; None for plain HTTP. Reads files.
 
     Go's crypto/x509, and so kubectl, accepts an authority without key identifiers (OpenSSL's
@@ -103,7 +103,9 @@ def tls(cluster: Cluster, credential: Credential) -> ssl.SSLContext | None:
     if not cluster.server.startswith("https://"):
         return None
     try:
-        context = ssl.create_default_context(cadata=cluster.ca.decode("ascii") or None)
+        context = ssl.create_default_context(
+            cadata=cluster.certificate_authority.decode("ascii") or None
+        )
     except (ssl.SSLError, ValueError) as error:
         raise ConfigError(
             f"The certificate authority of the cluster {cluster.name!r} in {cluster.file} holds no"
@@ -111,19 +113,19 @@ def tls(cluster: Cluster, credential: Credential) -> ssl.SSLContext | None:
         ) from error
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    if cluster.insecure:
+    if cluster.insecure_skip_tls_verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     if credential.certificate:
-        _identify(context, credential)
+        _load_client_certificate(context, credential)
     return context
 
 
-def _identify(context: ssl.SSLContext, credential: Credential) -> None:
+def _load_client_certificate(context: ssl.SSLContext, credential: Credential) -> None:
     """The ssl module reads key material from files only: 0600, in a folder of ours, gone at once"""
     with tempfile.TemporaryDirectory(prefix="servedeck-") as folder:
         certificate, key = Path(folder, "certificate"), Path(folder, "key")
-        for path, content in ((certificate, credential.certificate), (key, credential.key)):
+        for path, content in ((certificate, credential.certificate), (key, credential.private_key)):
             path.touch(mode=0o600)
             path.write_bytes(content)
         try:
@@ -137,7 +139,7 @@ def _identify(context: ssl.SSLContext, credential: Credential) -> None:
             ) from error
 
 
-def proxy_of(cluster: Cluster, environ: Mapping[str, str]) -> str | None:
+def select_proxy(cluster: KubeconfigCluster, environ: Mapping[str, str]) -> str | None:
     """The proxy for this cluster: its own `proxy-url`, else the environment's.
 
     Source: Go golang.org/x/net/http/httpproxy; loopback addresses are never proxied by the
@@ -149,7 +151,7 @@ def proxy_of(cluster: Cluster, environ: Mapping[str, str]) -> str | None:
     if not proxy:
         named = f"{server.scheme.upper()}_PROXY"
         proxy = environ.get(named) or environ.get(named.lower()) or ""
-        if not proxy or _direct(server.hostname or "", server.port, environ):
+        if not proxy or _bypasses_proxy(server.hostname or "", server.port, environ):
             return None
         if "://" not in proxy:
             proxy = f"http://{proxy}"
@@ -161,7 +163,7 @@ def proxy_of(cluster: Cluster, environ: Mapping[str, str]) -> str | None:
     return proxy
 
 
-def _direct(host: str, port: int | None, environ: Mapping[str, str]) -> bool:
+def _bypasses_proxy(host: str, port: int | None, environ: Mapping[str, str]) -> bool:
     """Whether the environment says to reach this host without a proxy."""
     try:
         address = ipaddress.ip_address(host)

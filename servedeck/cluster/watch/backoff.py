@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Phase(StrEnum):
+class ReflectorPhase(StrEnum):
     CONNECTING = "connecting"
     """Nothing has been heard yet."""
     LISTING = "listing"
@@ -23,53 +23,55 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True)
-class Timings:
+class ReflectorConfig:
     """All times in seconds. Pairs are the ends of a range that is drawn from evenly."""
 
-    page: int = 500
+    page_size: int = 500
     """Objects in one page of a list."""
-    quiet: float = 90.0
+    watch_read_timeout: float = 90.0
     """Silence after which a watch counts as dead; bookmarks come each 60 s."""
-    watch: tuple[float, float] = (300.0, 600.0)
+    watch_duration: tuple[float, float] = (300.0, 600.0)
     """Length of a watch, by the server's clock."""
-    unmarked_watch: tuple[float, float] = (60.0, 90.0)
+    watch_duration_without_bookmarks: tuple[float, float] = (60.0, 90.0)
     """The same where no bookmarks come: its end is the sign of life."""
-    list_silence: float = 60.0
-    retry: tuple[float, float] = (0.8, 30.0)
+    list_read_timeout: float = 60.0
+    retry_delay: tuple[float, float] = (0.8, 30.0)
     """First and longest wait of the back-off, before jitter."""
-    healthy: float = 120.0
+    backoff_reset_after: float = 120.0
     """Time without failure after which the back-off begins anew."""
-    relist: tuple[float, float] = (0.0, 1.0)
+    relist_delay: tuple[float, float] = (0.0, 1.0)
     """Wait before listing anew when the server forgot our version."""
-    probe: tuple[float, float] = (60.0, 300.0)
+    unavailable_delay: tuple[float, float] = (60.0, 300.0)
     """Wait before asking again for what is forbidden or missing."""
-    unauthorized: tuple[float, float] = (30.0, 60.0)
-    short: float = 1.0
+    unauthorized_delay: tuple[float, float] = (30.0, 60.0)
+    min_watch_duration: float = 1.0
     """A watch that ends sooner than this, with nothing to say, is a failure."""
-    slice: float = 0.004
+    time_slice: float = 0.004
     """Longest stretch of work without a turn for others on the event loop."""
 
 
 class Backoff:
     """Waits between attempts: doubled each time, with as much again as jitter."""
 
-    def __init__(self, timings: Timings, chance: random.Random, clock: Callable[[], float]) -> None:
-        self._timings = timings
-        self._chance = chance
+    def __init__(
+        self, config: ReflectorConfig, rng: random.Random, clock: Callable[[], float]
+    ) -> None:
+        self._config = config
+        self._rng = rng
         self._clock = clock
         self._failures = 0
         self._failed_at = 0.0
 
-    def next(self) -> float:
+    def next_delay(self) -> float:
         """Seconds to wait after one more failure."""
         now = self._clock()
-        first, most = self._timings.retry
-        if now - self._failed_at > self._timings.healthy + 2 * most:
+        first, most = self._config.retry_delay
+        if now - self._failed_at > self._config.backoff_reset_after + 2 * most:
             self._failures = 0
         self._failed_at = now
         wait: float = min(most, first * 2 ** min(self._failures, 16))
         self._failures += 1
-        return wait * (1 + self._chance.random())
+        return wait * (1 + self._rng.random())
 
     def reset(self) -> None:
         """Begin anew with the shortest wait."""

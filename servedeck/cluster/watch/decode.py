@@ -16,53 +16,51 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from servedeck.cluster.http.errors import AnswerError, words
+from servedeck.cluster.http.errors import InvalidResponseError, clean_message
 from servedeck.serving.objects.records import Record
-from servedeck.serving.text import sanitise, suspicious
+from servedeck.serving.text import may_need_sanitizing, sanitize
 
 R = TypeVar("R", bound=Record)
 
-_MOST_PROBLEMS = 5
+_MAX_PROBLEMS = 5
 
 
-class Decoded(NamedTuple):
+class DecodeResult(NamedTuple):
     """A record, and what could not be read of it ("" for nothing)."""
 
     record: Any
     problem: str
 
 
-class Decoder:
+class RecordDecoder:
     """Decodes objects of one kind; raises AnswerError only where there is no JSON object at all."""
 
     def __init__(self, record: type[Record]) -> None:
-        self._record = record
-        self._fast = msgspec.json.Decoder(record).decode
+        self._record_type = record
+        self._decode_strict = msgspec.json.Decoder(record).decode
 
-    def decode(self, raw: bytes | memoryview | msgspec.Raw) -> Decoded:
+    def decode(self, raw: bytes | memoryview | msgspec.Raw) -> DecodeResult:
         """The sanitised record of one object's JSON."""
         try:
-            record: Record = self._fast(raw)
+            record: Record = self._decode_strict(raw)
             problem = ""
         except (msgspec.DecodeError, ValueError, RecursionError):
-            record, problem = self._lenient(bytes(raw))
-        if suspicious(bytes(raw)):
-            record = clean(record)
-        return Decoded(record, problem)
+            record, problem = self._decode_lenient(bytes(raw))
+        if may_need_sanitizing(bytes(raw)):
+            record = sanitize_record(record)
+        return DecodeResult(record, problem)
 
-    def _lenient(self, raw: bytes) -> Decoded:
-        value = parse(raw)
+    def _decode_lenient(self, raw: bytes) -> DecodeResult:
+        value = parse_json(raw)
         if not isinstance(value, dict):
-            raise AnswerError("The server sent something that is no object.")
+            raise InvalidResponseError("The server sent something that is no object.")
         problems: list[str] = []
-        record = _struct(self._record, value, "", problems)
-        more = (
-            f" and {len(problems) - _MOST_PROBLEMS} more" if len(problems) > _MOST_PROBLEMS else ""
-        )
-        return Decoded(record, words(", ".join(problems[:_MOST_PROBLEMS]) + more))
+        record = _convert_struct(self._record_type, value, "", problems)
+        more = f" and {len(problems) - _MAX_PROBLEMS} more" if len(problems) > _MAX_PROBLEMS else ""
+        return DecodeResult(record, clean_message(", ".join(problems[:_MAX_PROBLEMS]) + more))
 
 
-def parse(raw: bytes) -> Any:
+def parse_json(raw: bytes) -> Any:
     """Any JSON, invalid UTF-8 replaced; AnswerError where it is none."""
     try:
         return msgspec.json.decode(raw)
@@ -72,33 +70,35 @@ def parse(raw: bytes) -> Any:
         # the standard library's also takes numbers out of range, as infinite
         return json.loads(raw.decode("utf-8", "replace"))
     except (ValueError, RecursionError) as error:
-        raise AnswerError(f"The server sent JSON that cannot be read ({error}).") from error
+        raise InvalidResponseError(
+            f"The server sent JSON that cannot be read ({error})."
+        ) from error
 
 
 # -- sanitising ---------------------------------------------------------------------------------
 
 
-def clean(value: R) -> R:
+def sanitize_record(value: R) -> R:
     """The same record with every text sanitised; itself where there was nothing to do."""
-    return typing.cast("R", _clean(value))
+    return typing.cast("R", _sanitize_value(value))
 
 
-def _clean(value: Any) -> Any:
+def _sanitize_value(value: Any) -> Any:
     if isinstance(value, str):
-        return sanitise(value)
+        return sanitize(value)
     if isinstance(value, msgspec.Struct):
         changed = {}
         for name in value.__struct_fields__:
             old = getattr(value, name)
-            new = _clean(old)
+            new = _sanitize_value(old)
             if new is not old:
                 changed[name] = new
         return msgspec.structs.replace(value, **changed) if changed else value
     if isinstance(value, tuple):
-        items = tuple([_clean(item) for item in value])
-        return value if all(map(_same, items, value)) else items
+        items = tuple([_sanitize_value(item) for item in value])
+        return value if all(map(_is_same, items, value)) else items
     if isinstance(value, dict):
-        pairs = {sanitise(key): _clean(item) for key, item in value.items()}
+        pairs = {sanitize(key): _sanitize_value(item) for key, item in value.items()}
         same = all(
             old_key is key and pairs[key] is value[old_key]
             for key, old_key in zip(pairs, value, strict=False)
@@ -107,58 +107,62 @@ def _clean(value: Any) -> Any:
     return value
 
 
-def _same(one: object, other: object) -> bool:
+def _is_same(one: object, other: object) -> bool:
     return one is other
 
 
 # -- the lenient reading ------------------------------------------------------------------------
 
-_MISSING = object()
+_INVALID = object()
 
 
-def _struct(
+def _convert_struct(
     cls: type[msgspec.Struct], value: dict[str, Any], path: str, problems: list[str]
 ) -> Any:
     given = {}
-    for name, key, convert in _fields(cls):
+    for name, key, convert in _field_converters(cls):
         if (item := value.get(key)) is not None:
             read = convert(item, f"{path}.{key}", problems)
-            if read is not _MISSING:
+            if read is not _INVALID:
                 given[name] = read
     return cls(**given)
 
 
-_Convert = Callable[[Any, str, list[str]], Any]
+_Converter = Callable[[Any, str, list[str]], Any]
 
 
 @cache
-def _fields(cls: type[msgspec.Struct]) -> tuple[tuple[str, str, _Convert], ...]:
+def _field_converters(cls: type[msgspec.Struct]) -> tuple[tuple[str, str, _Converter], ...]:
     """Of each field: its name, its key in JSON, and how its value is read."""
     return tuple(
-        (field.name, field.encode_name, _converter(field.type))
+        (field.name, field.encode_name, _make_converter(field.type))
         for field in msgspec.structs.fields(cls)
     )
 
 
 @cache
-def _converter(wanted: Any) -> _Convert:
+def _make_converter(target_type: Any) -> _Converter:
     """How a JSON value becomes a `wanted`, or _MISSING with a problem noted."""
-    origin, args = typing.get_origin(wanted), typing.get_args(wanted)
+    origin, args = typing.get_origin(target_type), typing.get_args(target_type)
     if origin is typing.Annotated:
-        return _converter(args[0])
+        return _make_converter(args[0])
     if origin in (types.UnionType, typing.Union):
-        return _union(tuple(_converter(arg) for arg in args if arg is not type(None)), args)
+        return _union_converter(
+            tuple(_make_converter(arg) for arg in args if arg is not type(None)), args
+        )
     if origin is tuple:
-        return _items(_converter(args[0]))
+        return _tuple_converter(_make_converter(args[0]))
     if origin is dict:
-        return _mapping(_converter(args[1]))
-    if isinstance(wanted, type) and issubclass(wanted, msgspec.Struct):
-        return _nested(wanted)
-    return _SCALARS[wanted]
+        return _dict_converter(_make_converter(args[1]))
+    if isinstance(target_type, type) and issubclass(target_type, msgspec.Struct):
+        return _struct_converter(target_type)
+    return _SCALAR_CONVERTERS[target_type]
 
 
-def _union(converters: tuple[_Convert, ...], wanted: tuple[Any, ...]) -> _Convert:
-    exact = tuple(kind for kind in wanted if kind in (str, int, float))
+def _union_converter(
+    converters: tuple[_Converter, ...], target_types: tuple[Any, ...]
+) -> _Converter:
+    exact = tuple(kind for kind in target_types if kind in (str, int, float))
 
     def convert(value: Any, path: str, problems: list[str]) -> Any:
         if type(value) in exact:
@@ -168,99 +172,99 @@ def _union(converters: tuple[_Convert, ...], wanted: tuple[Any, ...]) -> _Conver
     return convert
 
 
-def _items(converter: _Convert) -> _Convert:
+def _tuple_converter(converter: _Converter) -> _Converter:
     def convert(value: Any, path: str, problems: list[str]) -> Any:
         if not isinstance(value, list):
-            return _wrong(value, "a list", path, problems)
+            return _reject(value, "a list", path, problems)
         read = [
             converter(item, f"{path}[{index}]", problems)
             for index, item in enumerate(value)
             if item is not None
         ]
-        return tuple([item for item in read if item is not _MISSING])
+        return tuple([item for item in read if item is not _INVALID])
 
     return convert
 
 
-def _mapping(converter: _Convert) -> _Convert:
+def _dict_converter(converter: _Converter) -> _Converter:
     def convert(value: Any, path: str, problems: list[str]) -> Any:
         if not isinstance(value, dict):
-            return _wrong(value, "a mapping", path, problems)
+            return _reject(value, "a mapping", path, problems)
         read = {
             key: converter(item, f"{path}.{key}", problems)
             for key, item in value.items()
             if item is not None
         }
-        return {key: item for key, item in read.items() if item is not _MISSING}
+        return {key: item for key, item in read.items() if item is not _INVALID}
 
     return convert
 
 
-def _nested(cls: type[msgspec.Struct]) -> _Convert:
+def _struct_converter(cls: type[msgspec.Struct]) -> _Converter:
     def convert(value: Any, path: str, problems: list[str]) -> Any:
         if not isinstance(value, dict):
-            return _wrong(value, "a mapping", path, problems)
-        return _struct(cls, value, path, problems)
+            return _reject(value, "a mapping", path, problems)
+        return _convert_struct(cls, value, path, problems)
 
     return convert
 
 
-def _text(value: Any, path: str, problems: list[str]) -> Any:
+def _to_str(value: Any, path: str, problems: list[str]) -> Any:
     if isinstance(value, str):
         return value
     if isinstance(value, dict | list):
-        return _wrong(value, "a text", path, problems)
+        return _reject(value, "a text", path, problems)
     problems.append(f"{path} is not a text")
     return msgspec.json.encode(value).decode()
 
 
-def _whole(value: Any, path: str, problems: list[str]) -> Any:
+def _to_int(value: Any, path: str, problems: list[str]) -> Any:
     if isinstance(value, bool):
-        return _wrong(value, "a number", path, problems)
+        return _reject(value, "a number", path, problems)
     try:
         number = int(value)
     except (TypeError, ValueError, OverflowError):
-        return _wrong(value, "a number", path, problems)
+        return _reject(value, "a number", path, problems)
     if type(value) is not int:
         problems.append(f"{path} is not a whole number")
     return number
 
 
-def _number(value: Any, path: str, problems: list[str]) -> Any:
+def _to_float(value: Any, path: str, problems: list[str]) -> Any:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    return _wrong(value, "a number", path, problems)
+    return _reject(value, "a number", path, problems)
 
 
-def _flag(value: Any, path: str, problems: list[str]) -> Any:
+def _to_bool(value: Any, path: str, problems: list[str]) -> Any:
     if isinstance(value, bool):
         return value
     if value in ("true", "false"):
         problems.append(f"{path} is a text")
         return value == "true"
-    return _wrong(value, "true or false", path, problems)
+    return _reject(value, "true or false", path, problems)
 
 
-def _time(value: Any, path: str, problems: list[str]) -> Any:
+def _to_datetime(value: Any, path: str, problems: list[str]) -> Any:
     try:
         time = datetime.fromisoformat(value)
     except (TypeError, ValueError):
-        return _wrong(value, "a time", path, problems)
+        return _reject(value, "a time", path, problems)
     if time.tzinfo is None:
         problems.append(f"{path} has no time zone")
         return time.replace(tzinfo=UTC)
     return time
 
 
-def _wrong(value: Any, wanted: str, path: str, problems: list[str]) -> Any:
-    problems.append(f"{path} is not {wanted}")
-    return _MISSING
+def _reject(value: Any, expected: str, path: str, problems: list[str]) -> Any:
+    problems.append(f"{path} is not {expected}")
+    return _INVALID
 
 
-_SCALARS: dict[Any, _Convert] = {
-    str: _text,
-    int: _whole,
-    float: _number,
-    bool: _flag,
-    datetime: _time,
+_SCALAR_CONVERTERS: dict[Any, _Converter] = {
+    str: _to_str,
+    int: _to_int,
+    float: _to_float,
+    bool: _to_bool,
+    datetime: _to_datetime,
 }

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from servedeck.cluster.http.errors import AnswerError
-from servedeck.cluster.watch.decode import parse
+from servedeck.cluster.http.errors import InvalidResponseError
+from servedeck.cluster.watch.decode import parse_json
 
 
-class Head(msgspec.Struct, rename="camel"):
+class ListMeta(msgspec.Struct, rename="camel"):
     """Metadata of a list or a bookmark."""
 
     resource_version: str = ""
@@ -17,14 +17,14 @@ class Head(msgspec.Struct, rename="camel"):
     annotations: dict[str, str] | None = None
 
 
-class Page(msgspec.Struct):
+class ListPage(msgspec.Struct):
     """One page of a list; its objects are not looked into yet."""
 
-    metadata: Head
+    metadata: ListMeta
     items: list[msgspec.Raw] | None = None
 
 
-class Event(msgspec.Struct):
+class WatchEvent(msgspec.Struct):
     """One line of a watch."""
 
     type: str
@@ -32,37 +32,39 @@ class Event(msgspec.Struct):
 
 
 class _Bookmark(msgspec.Struct):
-    metadata: Head
+    metadata: ListMeta
 
 
-_page = msgspec.json.Decoder(Page).decode
-_event = msgspec.json.Decoder(Event).decode
-_bookmark = msgspec.json.Decoder(_Bookmark).decode
+_decode_list_page = msgspec.json.Decoder(ListPage).decode
+_decode_watch_event = msgspec.json.Decoder(WatchEvent).decode
+_decode_bookmark = msgspec.json.Decoder(_Bookmark).decode
 
 
-def read_page(body: bytes) -> Page:
+def parse_list_page(body: bytes) -> ListPage:
     """AnswerError where it is no list."""
     try:
-        return _page(body)
+        return _decode_list_page(body)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         hint = "is there a login page in between?" if body[:1] == b"<" else f"{error}."
-        raise AnswerError(f"The server sent a list that cannot be read: {hint}") from error
+        raise InvalidResponseError(f"The server sent a list that cannot be read: {hint}") from error
 
 
-def read_event(line: bytes) -> Event:
+def parse_watch_event(line: bytes) -> WatchEvent:
     """AnswerError where it is no event."""
     try:
-        return _event(line)
+        return _decode_watch_event(line)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise AnswerError(f"The server sent an event that cannot be read ({error}).") from error
+        raise InvalidResponseError(
+            f"The server sent an event that cannot be read ({error})."
+        ) from error
 
 
-def read_head(raw: msgspec.Raw) -> Head:
+def parse_bookmark(raw: msgspec.Raw) -> ListMeta:
     """Metadata alone: a Pod's bookmark has `containers: null`, which a record would refuse."""
     try:
-        return _bookmark(raw).metadata
+        return _decode_bookmark(raw).metadata
     except (msgspec.DecodeError, ValueError, RecursionError):
-        value = parse(bytes(raw))
+        value = parse_json(bytes(raw))
         meta = value.get("metadata") if isinstance(value, dict) else None
         version = meta.get("resourceVersion") if isinstance(meta, dict) else None
-        return Head(str(version or ""))
+        return ListMeta(str(version or ""))

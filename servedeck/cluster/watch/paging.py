@@ -5,22 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
-from servedeck.cluster.http.connection import Answer, Connection
+from servedeck.cluster.http.connection import ApiResponse, Connection
 from servedeck.cluster.http.errors import ApiError
-from servedeck.cluster.watch.list_watch_types import Page, read_page
+from servedeck.cluster.watch.list_watch_types import ListPage, parse_list_page
 
-_MOST_LIST = 1 << 30
+_MAX_LIST_BYTES = 1 << 30
 """Bytes of one answer to a list; only a list that cannot be paged comes near."""
 
 
-async def pages(
+async def list_pages(
     connection: Connection,
     path: str,
     selectors: Sequence[tuple[str, str]],
     *,
-    limit: int,
+    page_size: int,
     timeout: float,  # noqa: ASYNC109 - of each request
-) -> AsyncGenerator[Page | None, None]:
+) -> AsyncGenerator[ListPage | None, None]:
     """Pages of the newest state, `limit` objects each; 0 for all of them at once. None says that
     the list grew old between two pages and begins anew, whole: forget what came before.
 
@@ -28,31 +28,33 @@ async def pages(
     (`contextlib.aclosing`) where it is not taken to its end. Raises ClusterError.
     """
 
-    def ask(token: str) -> asyncio.Task[Answer]:
+    def request_page(token: str) -> asyncio.Task[ApiResponse]:
         params = [*selectors]
-        if limit:
-            params.append(("limit", str(limit)))
+        if page_size:
+            params.append(("limit", str(page_size)))
         if token:
             params.append(("continue", token))
-        request = connection.request("GET", path, params=params, timeout=timeout, limit=_MOST_LIST)
+        request = connection.request(
+            "GET", path, params=params, timeout=timeout, max_bytes=_MAX_LIST_BYTES
+        )
         return asyncio.ensure_future(request)
 
     token = ""
-    asked = ask(token)
+    asked = request_page(token)
     try:
         while True:
             try:
-                page = read_page((await asked).body)
+                page = parse_list_page((await asked).body)
             except ApiError as error:
                 if not token or not error.expired:
                     raise
-                token, limit = "", 0
-                asked = ask(token)
+                token, page_size = "", 0
+                asked = request_page(token)
                 yield None
                 continue
             token = page.metadata.continue_
             if token:
-                asked = ask(token)
+                asked = request_page(token)
             yield page
             if not token:
                 return

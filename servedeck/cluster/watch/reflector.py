@@ -16,27 +16,27 @@ from time import monotonic, perf_counter
 
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import (
-    AnswerError,
     ApiError,
     ClusterError,
+    ConnectionLostError,
     CredentialsError,
-    LostError,
-    SlowError,
-    explain,
+    InvalidResponseError,
+    ReadTimeoutError,
+    describe_error,
 )
-from servedeck.cluster.watch.backoff import Backoff, Phase, Timings
-from servedeck.cluster.watch.kinds import Kind
-from servedeck.cluster.watch.list_watch_types import read_event, read_head
-from servedeck.cluster.watch.paging import pages
-from servedeck.cluster.watch.store import Change, Records, Store
+from servedeck.cluster.watch.backoff import Backoff, ReflectorConfig, ReflectorPhase
+from servedeck.cluster.watch.kinds import ResourceKind
+from servedeck.cluster.watch.list_watch_types import parse_bookmark, parse_watch_event
+from servedeck.cluster.watch.paging import list_pages
+from servedeck.cluster.watch.store import RecordChange, Records, RecordStore
 
-__all__ = ["Change", "Phase", "Reflector", "Timings"]
+__all__ = ["RecordChange", "Reflector", "ReflectorConfig", "ReflectorPhase"]
 
 _log = logging.getLogger(__name__)
 
-_STREAMING_SINCE = (1, 34)
+_WATCH_LIST_MIN_VERSION = (1, 34)
 """First minor version that streams lists by default and for good (feature gate WatchList)."""
-_END_OF_LIST = "k8s.io/initial-events-end"
+_INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
 class _ShortWatchError(ClusterError):
@@ -54,348 +54,362 @@ class Reflector:
     def __init__(
         self,
         connection: Connection,
-        kind: Kind,
+        kind: ResourceKind,
         namespace: str | None,
-        on_change: Callable[[Change], None],
+        on_change: Callable[[RecordChange], None],
         on_state: Callable[[Reflector], None],
         *,
-        timings: Timings | None = None,
-        chance: random.Random | None = None,
+        config: ReflectorConfig | None = None,
+        rng: random.Random | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.connection = connection
         self.kind = kind
         self.namespace = namespace
-        self.phase = Phase.CONNECTING
+        self.phase = ReflectorPhase.CONNECTING
         self.error = ""
         """Why the phase is what it is, one sentence; "" while all is well."""
-        self.loaded = 0
-        self.remaining: int | None = None
+        self.loaded_count = 0
+        self.remaining_count: int | None = None
         """Objects of the first list still to come; None where the server does not say."""
         self.synced = False
         """True from the first complete list on."""
-        self.last_news = 0.0
+        self.last_contact = 0.0
         """When the server was last heard, by `clock`; 0 before the first time."""
-        self.lists = 0
-        self.watches = 0
-        self._store = Store(kind, on_change)
+        self.list_count = 0
+        self.watch_count = 0
+        self._store = RecordStore(kind, on_change)
         self._on_state = on_state
-        self._timings = timings = timings or Timings()
-        self._chance = chance or random.Random()  # noqa: S311 - jitter is no secret
+        self._config = config = config or ReflectorConfig()
+        self._rng = rng or random.Random()  # noqa: S311 - jitter is no secret
         self._clock = clock
-        self._versions = (kind.version, *kind.older)
-        self._version = 0
-        self._rv = ""
-        self._listed = False
-        self._opened = False
-        self._streaming = False
-        self._doubtful = False
-        self._silences = 0
-        self._expiries = 0
-        self._only_list = False
-        self._backoff = Backoff(timings, self._chance, clock)
-        self._began = clock()
-        self._wake = asyncio.Event()
-        self._turn_ends = 0.0
+        self._api_versions = (kind.version, *kind.fallback_versions)
+        self._api_version_index = 0
+        self._resource_version = ""
+        self._list_valid = False
+        self._watch_open = False
+        self._streaming_list = False
+        self._needs_version_check = False
+        self._read_timeouts = 0
+        self._expired_count = 0
+        self._list_only = False
+        self._backoff = Backoff(config, self._rng, clock)
+        self._started_at = clock()
+        self._retry_event = asyncio.Event()
+        self._slice_deadline = 0.0
 
     @property
-    def store(self) -> Records:
+    def records(self) -> Records:
         """Records by uid. Do not change it; it is replaced, not changed, by a list."""
         return self._store.records
 
     @property
-    def bad(self) -> int:
+    def problem_count(self) -> int:
         """Objects that could not be read, or only in part, so far."""
-        return self._store.bad
+        return self._store.problem_count
 
     @property
-    def problem(self) -> str:
+    def last_problem(self) -> str:
         """What was wrong with the last of them."""
-        return self._store.problem
+        return self._store.last_problem
 
-    def stale_for(self, now: float) -> float | None:
+    def stale_seconds(self, now: float) -> float | None:
         """Seconds since the last news where they are too many to call the store live, else None.
 
         `now` by the clock of `last_news`.
         """
-        age = now - (self.last_news or self._began)
-        if self.phase is Phase.LIVE and age <= self._timings.quiet + 15:
+        age = now - (self.last_contact or self._started_at)
+        if self.phase is ReflectorPhase.LIVE and age <= self._config.watch_read_timeout + 15:
             return None
         return age
 
     def retry_now(self) -> None:
         """Do not wait any longer: try again at once."""
         self._backoff.reset()
-        self._wake.set()
+        self._retry_event.set()
 
     async def run(self) -> None:
         """Keep the store equal to the server's until cancelled."""
         while True:
             delay = 0.0
-            self._streaming = self._opened = False
+            self._streaming_list = self._watch_open = False
             try:
-                if self._listed:
+                if self._list_valid:
                     await self._watch()
                 else:
-                    await self._list_anew()
+                    await self._relist()
             except Exception as error:
-                delay = self._failed(error)
+                delay = self._handle_failure(error)
             if delay > 0:
-                await self._pause(delay)
+                await self._wait_before_retry(delay)
 
-    async def _pause(self, seconds: float) -> None:
+    async def _wait_before_retry(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._wake.wait()
-        self._wake.clear()
+                await self._retry_event.wait()
+        self._retry_event.clear()
 
     # -- the list -------------------------------------------------------------------------------
 
-    async def _list_anew(self) -> None:
+    async def _relist(self) -> None:
         """The first list comes in pages, which show progress; later ones stream where they can,
         which spares a server that all clients come back to at once."""
         if not self.synced:
-            self._set(Phase.LISTING if self.phase is Phase.CONNECTING else self.phase, self.error)
-        elif self._may_stream():
-            version = await self.connection.version()
-            if version and version >= _STREAMING_SINCE:
-                self._streaming = True
-                await self._watch_stream(into={})
+            self._set_phase(
+                ReflectorPhase.LISTING if self.phase is ReflectorPhase.CONNECTING else self.phase,
+                self.error,
+            )
+        elif self._can_stream_list():
+            version = await self.connection.server_version()
+            if version and version >= _WATCH_LIST_MIN_VERSION:
+                self._streaming_list = True
+                await self._run_watch(pending_list={})
                 return
-        await self._list()
+        await self._list_in_pages()
 
-    def _may_stream(self) -> bool:
-        known = bool(self._rv) and not self._only_list
-        return known and self.kind.bookmarks and self.connection.streams_lists
+    def _can_stream_list(self) -> bool:
+        known = bool(self._resource_version) and not self._list_only
+        return known and self.kind.has_bookmarks and self.connection.supports_watch_list
 
-    async def _list(self) -> None:
+    async def _list_in_pages(self) -> None:
         """Pages of the newest state. Without a version to be compared with, it can never go back
         in time, nor be refused because the cluster was restored from a backup."""
-        self.lists += 1
+        self.list_count += 1
         fresh: Records = {}
         version = ""
-        self._progress(0, None)
-        listed = pages(
+        self._report_progress(0, None)
+        listed = list_pages(
             self.connection,
-            self._path,
+            self._list_path,
             self._selectors(),
-            limit=self._timings.page,
-            timeout=self._timings.list_silence,
+            page_size=self._config.page_size,
+            timeout=self._config.list_read_timeout,
         )
         async with contextlib.aclosing(listed):
             async for page in listed:
-                self._heard()
+                self._record_contact()
                 if page is None:
                     fresh = {}
                     continue
-                self._turn_ends = perf_counter() + self._timings.slice
+                self._slice_deadline = perf_counter() + self._config.time_slice
                 for raw in page.items or ():
-                    self._store.collect(raw, fresh)
-                    await self._take_turns()
+                    self._store.add_to_list(raw, fresh)
+                    await self._yield_if_due()
                 version = page.metadata.resource_version
                 more = page.metadata.continue_
-                self._progress(len(fresh), page.metadata.remaining_item_count if more else 0)
+                self._report_progress(len(fresh), page.metadata.remaining_item_count if more else 0)
         if not version:
-            raise AnswerError(
-                f"The server's list of {self.kind.resource} has no version; is it a Kubernetes API?"
+            raise InvalidResponseError(
+                f"The server's list of {self.kind.resource_name} has no version; "
+                "is it a Kubernetes API?"
             )
-        await self._swap(fresh, version)
+        await self._replace_store(fresh, version)
 
-    async def _swap(self, fresh: Records, version: str) -> None:
+    async def _replace_store(self, fresh: Records, version: str) -> None:
         """Replace the store, telling only what differs, so that rows and selection survive."""
-        self._rv, self._listed, self.synced = version, True, True
-        self._silences, self._doubtful, self._streaming = 0, False, False
-        self._turn_ends = perf_counter() + self._timings.slice
-        for _ in self._store.replace(fresh):
-            await self._take_turns()
-        self.loaded, self.remaining = len(fresh), 0
-        if not self._only_list:
-            self._set(Phase.LIVE, "")
+        self._resource_version, self._list_valid, self.synced = version, True, True
+        self._read_timeouts, self._needs_version_check, self._streaming_list = 0, False, False
+        self._slice_deadline = perf_counter() + self._config.time_slice
+        for _ in self._store.replace_all(fresh):
+            await self._yield_if_due()
+        self.loaded_count, self.remaining_count = len(fresh), 0
+        if not self._list_only:
+            self._set_phase(ReflectorPhase.LIVE, "")
 
     # -- the watch ------------------------------------------------------------------------------
 
     async def _watch(self) -> None:
-        if self._doubtful:
+        if self._needs_version_check:
             # A version from before the cluster was restored is answered with silence by a watch,
             # and with an error within seconds by this.
             await self.connection.get(
-                self._path,
+                self._list_path,
                 [
                     *self._selectors(),
                     ("limit", "1"),
-                    ("resourceVersion", self._rv),
+                    ("resourceVersion", self._resource_version),
                     ("resourceVersionMatch", "NotOlderThan"),
                 ],
             )
-            self._doubtful = False
-        await self._watch_stream(into=None)
+            self._needs_version_check = False
+        await self._run_watch(pending_list=None)
 
-    async def _watch_stream(self, into: Records | None) -> None:
+    async def _run_watch(self, pending_list: Records | None) -> None:
         """One watch to its end. `into`: where a streamed list goes until it is complete."""
-        self.watches += 1
-        self._opened = False
-        marked = self.kind.bookmarks
-        length = self._chance.uniform(
-            *(self._timings.watch if marked else self._timings.unmarked_watch)
+        self.watch_count += 1
+        self._watch_open = False
+        marked = self.kind.has_bookmarks
+        length = self._rng.uniform(
+            *(
+                self._config.watch_duration
+                if marked
+                else self._config.watch_duration_without_bookmarks
+            )
         )
         params = [
             *self._selectors(),
             ("watch", "true"),
             ("allowWatchBookmarks", "true"),
             ("timeoutSeconds", str(max(1, round(length)))),
-            ("resourceVersion", self._rv),
+            ("resourceVersion", self._resource_version),
         ]
-        if into is not None:
+        if pending_list is not None:
             params += [("sendInitialEvents", "true"), ("resourceVersionMatch", "NotOlderThan")]
-        silence = self._timings.quiet if marked else length + self._timings.quiet / 9
+        silence = (
+            self._config.watch_read_timeout
+            if marked
+            else length + self._config.watch_read_timeout / 9
+        )
         began, events = self._clock(), 0
-        async with self.connection.stream(self._path, params, silence) as stream:
-            self._heard()
-            self._opened = True
-            if into is None:
-                self._only_list = False
-                self._set(Phase.LIVE, "")
-            async for batch in stream.batches():
-                self._heard()
-                self._silences = 0
-                self._turn_ends = perf_counter() + self._timings.slice
+        async with self.connection.stream(self._list_path, params, silence) as stream:
+            self._record_contact()
+            self._watch_open = True
+            if pending_list is None:
+                self._list_only = False
+                self._set_phase(ReflectorPhase.LIVE, "")
+            async for batch in stream.line_batches():
+                self._record_contact()
+                self._read_timeouts = 0
+                self._slice_deadline = perf_counter() + self._config.time_slice
                 for line in batch:
                     if line:
                         events += 1
-                        if await self._event(line, into):
-                            into = None
-                        await self._take_turns()
+                        if await self._handle_event(line, pending_list):
+                            pending_list = None
+                        await self._yield_if_due()
                 del batch
-        self._heard()  # its end, too
+        self._record_contact()  # its end, too
         lasted = self._clock() - began
-        if into is not None:
+        if pending_list is not None:
             raise _ShortWatchError("The server ended the list before it was complete.")
-        if lasted < self._timings.short:
+        if lasted < self._config.min_watch_duration:
             if not events:
                 raise _ShortWatchError("The server ends watches as soon as they begin.")
-            await self._pause(self._timings.short - lasted)
+            await self._wait_before_retry(self._config.min_watch_duration - lasted)
 
-    async def _event(self, line: bytes, into: Records | None) -> bool:
+    async def _handle_event(self, line: bytes, pending_list: Records | None) -> bool:
         """Take in one event; True where it completed the streamed list `into`."""
-        event = read_event(line)
+        event = parse_watch_event(line)
         if event.type == "ERROR":
-            raise self.connection.refusal(bytes(event.object))
+            raise self.connection.parse_api_error(bytes(event.object))
         if event.type == "BOOKMARK":
-            head = read_head(event.object)
-            if into is None:
-                self._known(head.resource_version)
-            elif (head.annotations or {}).get(_END_OF_LIST) == "true":
-                await self._swap(into, head.resource_version)
+            head = parse_bookmark(event.object)
+            if pending_list is None:
+                self._set_resource_version(head.resource_version)
+            elif (head.annotations or {}).get(_INITIAL_EVENTS_END) == "true":
+                await self._replace_store(pending_list, head.resource_version)
                 return True
         elif event.type in ("ADDED", "MODIFIED"):
-            if into is None:
-                self._known(self._store.put(event.object))
+            if pending_list is None:
+                self._set_resource_version(self._store.put(event.object))
             else:  # these versions are in no order: only the bookmark's counts
-                self._store.collect(event.object, into)
+                self._store.add_to_list(event.object, pending_list)
         elif event.type == "DELETED":
-            if into is None:
-                self._known(self._store.remove(event.object))
+            if pending_list is None:
+                self._set_resource_version(self._store.remove(event.object))
             else:
-                self._store.discard(event.object, into)
+                self._store.remove_from_list(event.object, pending_list)
         else:
-            self._store.note(f"an event of the unknown type {event.type!r}")
+            self._store.record_problem(f"an event of the unknown type {event.type!r}")
         return False
 
-    def _known(self, version: str) -> None:
+    def _set_resource_version(self, version: str) -> None:
         """The server's version up to which the store is right."""
-        self._rv = version or self._rv
-        self._expiries = 0
+        self._resource_version = version or self._resource_version
+        self._expired_count = 0
 
     # -- what to do after a failure --------------------------------------------------------------
 
-    def _failed(self, error: Exception) -> float:
+    def _handle_failure(self, error: Exception) -> float:
         """Seconds to wait after any failure, one of ours and one in handling it included: nobody
         starts a reflector again."""
         if isinstance(error, ClusterError):
             try:
-                return self._after(error)
+                return self._handle_cluster_error(error)
             except Exception as fault:
                 error = fault
-        _log.error("reflector of %s", self.kind.resource, exc_info=error)
-        self._listed = False
-        return self._retrying(explain(error))
+        _log.error("reflector of %s", self.kind.resource_name, exc_info=error)
+        self._list_valid = False
+        return self._enter_retrying(describe_error(error))
 
-    def _after(self, error: ClusterError) -> float:
+    def _handle_cluster_error(self, error: ClusterError) -> float:
         """Seconds to wait after this failure; sets what is done then."""
         if isinstance(error, ApiError):
-            return self._refused(error)
-        if self._streaming and isinstance(error, _ShortWatchError | SlowError):
-            self.connection.streams_lists = False
+            return self._handle_api_error(error)
+        if self._streaming_list and isinstance(error, _ShortWatchError | ReadTimeoutError):
+            self.connection.supports_watch_list = False
             return 0.0
         if isinstance(error, CredentialsError):
-            wait = self._retrying(str(error))
-            self._set(Phase.UNAUTHORIZED, str(error))
+            wait = self._enter_retrying(str(error))
+            self._set_phase(ReflectorPhase.UNAUTHORIZED, str(error))
             return wait
-        if isinstance(error, LostError) and error.complete and self._opened:
-            self._heard()  # all that happened until now has come
-        was_live = self.phase is Phase.LIVE
-        wait = self._retrying(str(error))
-        if isinstance(error, _ShortWatchError | AnswerError):
+        if isinstance(error, ConnectionLostError) and error.closed_cleanly and self._watch_open:
+            self._record_contact()  # all that happened until now has come
+        was_live = self.phase is ReflectorPhase.LIVE
+        wait = self._enter_retrying(str(error))
+        if isinstance(error, _ShortWatchError | InvalidResponseError):
             # an Events watch from a version too old may end without a word (k/k#104171)
-            self._listed = False
+            self._list_valid = False
             return wait
-        self._doubtful = self._listed
-        if isinstance(error, SlowError) and self._opened:
+        self._needs_version_check = self._list_valid
+        if isinstance(error, ReadTimeoutError) and self._watch_open:
             # half-dead connection, or a version from the future: no error ever comes
-            self._silences += 1
-            self._listed = self._listed and self._silences < 2
-            return 0.0 if self._silences == 1 else wait
-        if isinstance(error, LostError) and was_live:
-            return min(wait, self._chance.uniform(*self._timings.relist))
+            self._read_timeouts += 1
+            self._list_valid = self._list_valid and self._read_timeouts < 2
+            return 0.0 if self._read_timeouts == 1 else wait
+        if isinstance(error, ConnectionLostError) and was_live:
+            return min(wait, self._rng.uniform(*self._config.relist_delay))
         return wait
 
-    def _refused(self, error: ApiError) -> float:
-        code, draw = error.code, self._chance.uniform
-        if self._streaming and (
+    def _handle_api_error(self, error: ApiError) -> float:
+        code, draw = error.code, self._rng.uniform
+        if self._streaming_list and (
             code in (400, 422) or (code == 500 and "RequestWatchProgress" in error.message)
         ):
-            self.connection.streams_lists = False
+            self.connection.supports_watch_list = False
             return 0.0
-        if error.too_large:
-            self._rv, self._listed = "", False
-            return min(self._retrying(str(error)), draw(*self._timings.relist))
+        if error.resource_version_too_large:
+            self._resource_version, self._list_valid = "", False
+            return min(self._enter_retrying(str(error)), draw(*self._config.relist_delay))
         if error.expired:
-            self._listed = False
-            self._expiries += 1
-            if self._expiries == 1:
-                return draw(*self._timings.relist)
-            return self._retrying(str(error))
+            self._list_valid = False
+            self._expired_count += 1
+            if self._expired_count == 1:
+                return draw(*self._config.relist_delay)
+            return self._enter_retrying(str(error))
         if code == 401:
-            self._set(Phase.UNAUTHORIZED, str(error))
-            return draw(*self._timings.unauthorized)
+            self._set_phase(ReflectorPhase.UNAUTHORIZED, str(error))
+            return draw(*self._config.unauthorized_delay)
         if code == 403:
-            return self._forbidden(error)
+            return self._handle_forbidden(error)
         if code == 404:
-            return self._missing()
+            return self._handle_not_found()
         if code < 500 and code != 429:
-            self._listed = False
-        self._doubtful = self._listed and code >= 500
-        wait = self._retrying(str(error))
+            self._list_valid = False
+        self._needs_version_check = self._list_valid and code >= 500
+        wait = self._enter_retrying(str(error))
         return error.retry_after or wait
 
-    def _forbidden(self, error: ApiError) -> float:
-        draw = self._chance.uniform
+    def _handle_forbidden(self, error: ApiError) -> float:
+        draw = self._rng.uniform
         if "system:anonymous" in error.message:
-            self._set(Phase.UNAUTHORIZED, str(error))
-            return draw(*self._timings.unauthorized)
-        may_list, self._listed = self._listed or self._streaming, False
-        if may_list and not self._only_list:
+            self._set_phase(ReflectorPhase.UNAUTHORIZED, str(error))
+            return draw(*self._config.unauthorized_delay)
+        may_list, self._list_valid = self._list_valid or self._streaming_list, False
+        if may_list and not self._list_only:
             # the open watch outlived our rights, or we may list but not watch: a list tells
-            self._only_list = True
+            self._list_only = True
             return 0.0
-        self._set(Phase.FORBIDDEN, self._lacking("watch" if may_list else "list"))
+        self._set_phase(
+            ReflectorPhase.FORBIDDEN, self._missing_permission("watch" if may_list else "list")
+        )
         if not may_list:
-            self._only_list = False
-            self._forget()
-        return draw(*self._timings.probe)
+            self._list_only = False
+            self._clear_store()
+        return draw(*self._config.unavailable_delay)
 
-    def _lacking(self, verb: str) -> str:
-        resource = self.kind.resource
+    def _missing_permission(self, verb: str) -> str:
+        resource = self.kind.resource_name
         if not self.kind.namespaced:
             where = ""
         elif self.namespace:
@@ -404,30 +418,30 @@ class Reflector:
             where = " in all namespaces"
         return f"Cannot {verb} {resource}{where}: needs list and watch on {resource}."
 
-    def _missing(self) -> float:
-        self._listed = False
-        if self._version + 1 < len(self._versions):
-            self._version += 1
+    def _handle_not_found(self) -> float:
+        self._list_valid = False
+        if self._api_version_index + 1 < len(self._api_versions):
+            self._api_version_index += 1
             return 0.0
-        self._version = 0
-        self._set(Phase.MISSING, f"The cluster has no {self.kind.resource}.")
-        self._forget()
-        return self._chance.uniform(*self._timings.probe)
+        self._api_version_index = 0
+        self._set_phase(ReflectorPhase.MISSING, f"The cluster has no {self.kind.resource_name}.")
+        self._clear_store()
+        return self._rng.uniform(*self._config.unavailable_delay)
 
-    def _retrying(self, sentence: str) -> float:
+    def _enter_retrying(self, message: str) -> float:
         """Say so, and how long to wait."""
-        self._set(Phase.RETRYING, sentence)
-        return self._backoff.next()
+        self._set_phase(ReflectorPhase.RETRYING, message)
+        return self._backoff.next_delay()
 
-    def _forget(self) -> None:
-        self._rv, self.synced = "", False
+    def _clear_store(self) -> None:
+        self._resource_version, self.synced = "", False
         self._store.clear()
 
     # -- small things ---------------------------------------------------------------------------
 
     @property
-    def _path(self) -> str:
-        return self.kind.path(self.namespace, self._versions[self._version])
+    def _list_path(self) -> str:
+        return self.kind.list_path(self.namespace, self._api_versions[self._api_version_index])
 
     def _selectors(self) -> list[tuple[str, str]]:
         given = [
@@ -436,27 +450,29 @@ class Reflector:
         ]
         return [(name, value) for name, value in given if value]
 
-    def _set(self, phase: Phase, error: str) -> None:
+    def _set_phase(self, phase: ReflectorPhase, error: str) -> None:
         if (phase, error) != (self.phase, self.error):
             self.phase, self.error = phase, error
-            self._tell()
+            self._emit_state()
 
-    def _progress(self, loaded: int, remaining: int | None) -> None:
+    def _report_progress(self, loaded: int, remaining: int | None) -> None:
         if not self.synced:
-            self.loaded, self.remaining = loaded, remaining
-            self._tell()
+            self.loaded_count, self.remaining_count = loaded, remaining
+            self._emit_state()
 
-    def _tell(self) -> None:
+    def _emit_state(self) -> None:
         try:
             self._on_state(self)
         except Exception:  # whoever listens must not stop what others see
-            _log.exception("the state of the reflector of %s was not taken", self.kind.resource)
+            _log.exception(
+                "the state of the reflector of %s was not taken", self.kind.resource_name
+            )
 
-    def _heard(self) -> None:
-        self.last_news = self._clock()
+    def _record_contact(self) -> None:
+        self.last_contact = self._clock()
 
-    async def _take_turns(self) -> None:
+    async def _yield_if_due(self) -> None:
         """Let others run once our stretch of work is over."""
-        if perf_counter() > self._turn_ends:
+        if perf_counter() > self._slice_deadline:
             await asyncio.sleep(0)
-            self._turn_ends = perf_counter() + self._timings.slice
+            self._slice_deadline = perf_counter() + self._config.time_slice

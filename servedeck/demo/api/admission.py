@@ -13,7 +13,7 @@ from servedeck.demo.resources import (
     Resource,
 )
 from servedeck.demo.store.store import ObjectStore
-from servedeck.serving.units import quantity
+from servedeck.serving.units import parse_quantity
 
 Json = dict[str, Any]
 
@@ -69,7 +69,7 @@ def qos_class(spec: Json) -> str:
         for name in ("cpu", "memory"):
             limit, request = limits.get(name), requests.get(name, limits.get(name))
             any_set = any_set or limit is not None or request is not None
-            if limit is None or request is None or quantity(limit) != quantity(request):
+            if limit is None or request is None or parse_quantity(limit) != parse_quantity(request):
                 guaranteed = False
     if not any_set:
         return "BestEffort"

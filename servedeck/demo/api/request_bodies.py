@@ -11,7 +11,7 @@ import yaml
 
 from servedeck.demo.api import protobuf, status
 from servedeck.demo.api.schema import SchemaNode
-from servedeck.serving.units import format_quantity, quantity
+from servedeck.serving.units import format_quantity, parse_quantity
 
 Json = dict[str, Any]
 
@@ -248,7 +248,7 @@ def _quantity(value: Any) -> str:
     """The canonical form: "500m" for "0.5" (quantity.go, CanonicalizeBytes)."""
     text = str(value) if isinstance(value, (int, float, str)) else ""
     try:
-        amount = quantity(text)
+        amount = parse_quantity(text)
     except ValueError:
         raise TypeMismatchError(
             "quantities must match the regular expression "

@@ -13,7 +13,7 @@ from servedeck.demo.clock import Clock, Timer
 from servedeck.demo.resources import Resource
 from servedeck.demo.store.objects import Json, Key
 from servedeck.demo.store.store import ObjectStore
-from servedeck.serving.units import quantity
+from servedeck.serving.units import parse_quantity
 
 if TYPE_CHECKING:
     from servedeck.demo.controllers.event_recorder import EventRecorder
@@ -115,6 +115,6 @@ def quantity_or_zero(value: object) -> Fraction:
 @lru_cache(maxsize=1024)
 def _parse_quantity(text: str) -> Fraction:
     try:
-        return quantity(text)
+        return parse_quantity(text)
     except ValueError:
         return Fraction(0)

@@ -13,7 +13,7 @@ from servedeck.demo.scenario.servings import DemoServing
 from servedeck.demo.store.objects import Json
 from servedeck.demo.workloads import failure_simulation
 from servedeck.serving.objects import manifests
-from servedeck.serving.objects.records import MANAGER
+from servedeck.serving.objects.records import FIELD_MANAGER
 from servedeck.serving.objects.routes import Platform
 from servedeck.serving.spec.spec import EnvVar, KeyRef, Quantity, ServingSpec
 from servedeck.serving.spec.templates import TEMPLATES
@@ -30,7 +30,7 @@ def objects_of(serving: DemoServing) -> Iterator[ResourceObject]:
             _add_foreign_fields(serving, obj)
         yield _with_defaults(resource, obj)
     if serving.key == ("chat", "llama-31-8b"):
-        labels = dict(manifests.labels_of(serving_spec(serving)))
+        labels = dict(manifests.serving_labels(serving_spec(serving)))
         meta = {"namespace": serving.namespace, "name": serving.name, "labels": labels}
         yield SCALEDOBJECTS, {"metadata": meta, "spec": _scaled_object_spec(serving)}
 
@@ -39,15 +39,15 @@ def serving_spec(serving: DemoServing) -> ServingSpec:
     """The spec of a managed serving, as an operator would have entered it."""
     template = TEMPLATES[serving.template]
     head = () if template.command else ("serve",)
-    read = template.read(template.command, (*head, serving.model, *serving.args))
+    read = template.parse_command(template.command, (*head, serving.model, *serving.args))
     assert read is not None, f"{serving.name}'s arguments are not those of {template.id}"
     settings = read[1]
     if settings.get("gpu_memory_utilization", 0) is None:  # the form suggests a value
-        settings["gpu_memory_utilization"] = template.defaults()["gpu_memory_utilization"]
+        settings["gpu_memory_utilization"] = template.default_settings()["gpu_memory_utilization"]
     reference = KeyRef(name=TOKEN_SECRET, key="token")
     return ServingSpec(
         name=serving.name,
-        project=serving.namespace,
+        namespace=serving.namespace,
         description=serving.description,
         template=serving.template,
         image=serving.image,
@@ -63,11 +63,11 @@ def serving_spec(serving: DemoServing) -> ServingSpec:
 
 def _managed_objects(serving: DemoServing) -> Iterator[ResourceObject]:
     resources = {"Deployment": DEPLOYMENTS, "Service": SERVICES, "HTTPRoute": HTTPROUTES}
-    for obj in manifests.build(serving_spec(serving), PLATFORM):
+    for obj in manifests.build_manifests(serving_spec(serving), PLATFORM):
         resource = resources[obj["kind"]]
         # owned by servedeck, so that applying a document without a field removes the field
         owned = {
-            "manager": MANAGER,
+            "manager": FIELD_MANAGER,
             "operation": "Apply",
             "apiVersion": obj["apiVersion"],
             "fieldsType": "FieldsV1",

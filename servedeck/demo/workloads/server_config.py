@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 from servedeck.demo.workloads.model_sizes import GIB, ModelInfo, find_model
-from servedeck.serving.units import quantity
+from servedeck.serving.units import parse_quantity
 
 Json = dict[str, Any]
 
@@ -310,6 +310,6 @@ def _to_gib(value: Any) -> float:
 def _quantity_or_zero(value: Any) -> Fraction:
     """A quantity; 0 for a missing or invalid one."""
     try:
-        return quantity(str(value)) if value is not None else Fraction(0)
+        return parse_quantity(str(value)) if value is not None else Fraction(0)
     except ValueError:
         return Fraction(0)

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from servedeck.serving import accelerators
 from servedeck.serving.objects.records import (
+    FIELD_MANAGER,
     INFERENCE_CONTAINER,
     MANAGED_BY_LABEL,
-    MANAGER,
     SERVING_LABEL,
     TEMPLATE_LABEL,
     TRANSFORMER_CONTAINER,
@@ -19,147 +19,156 @@ from servedeck.serving.objects.records import (
     Deployment,
 )
 from servedeck.serving.text import one_line
-from servedeck.serving.units import quantity
+from servedeck.serving.units import parse_quantity
 
-CUSTOM = "custom"
+CUSTOM_TEMPLATE = "custom"
 """Template of a serving whose server is not known."""
 DEFAULT_PORT = 8000
 
 
-class Engine(NamedTuple):
+class ServerKind(NamedTuple):
     """How a well known inference server is told by its image and command line."""
 
     template: str
-    images: tuple[str, ...]
+    image_parts: tuple[str, ...]
     """Parts of an image's path, without registry, tag and digest."""
     programs: tuple[str, ...] = ()
     """Programs that may be followed by `serve` or the like."""
     modules: tuple[str, ...] = ()
     """Python modules run by `python -m`, with everything below them."""
-    flags: tuple[str, ...] = ("--model",)
+    model_flags: tuple[str, ...] = ("--model",)
     """Flags that name the model."""
-    served: tuple[str, ...] = ()
+    served_model_flags: tuple[str, ...] = ()
     """Flags that name the model towards clients."""
-    verbs: tuple[str, ...] = ()
+    subcommands: tuple[str, ...] = ()
     """Subcommands that the model follows as a positional argument."""
-    env: tuple[str, ...] = ()
+    model_env: tuple[str, ...] = ()
     """Environment variables that name the model."""
-    implied: bool = False
+    has_implied_subcommand: bool = False
     """Whether the image's own command ends in a verb, so that the model may come first."""
 
 
-ENGINES = (
-    Engine(
+SERVER_KINDS = (
+    ServerKind(
         "vllm",
         ("vllm",),
         ("vllm",),
         ("vllm",),
-        served=("--served-model-name",),
-        verbs=("serve",),
-        env=("VLLM_MODEL", "MODEL_NAME"),
-        implied=True,
+        served_model_flags=("--served-model-name",),
+        subcommands=("serve",),
+        model_env=("VLLM_MODEL", "MODEL_NAME"),
+        has_implied_subcommand=True,
     ),
-    Engine(
+    ServerKind(
         "furiosa-llm",
         ("furiosa-llm", "furiosa_llm"),
         ("furiosa-llm",),
         ("furiosa_llm",),
-        served=("--served-model-name",),
-        verbs=("serve",),
+        served_model_flags=("--served-model-name",),
+        subcommands=("serve",),
     ),
-    Engine(
+    ServerKind(
         "sglang",
         ("sglang",),
         ("sglang",),
         ("sglang",),
-        flags=("--model-path", "--model"),
-        served=("--served-model-name",),
+        model_flags=("--model-path", "--model"),
+        served_model_flags=("--served-model-name",),
     ),
-    Engine(
+    ServerKind(
         "tgi",
         ("text-generation-inference", "lorax"),
         ("text-generation-launcher", "lorax-launcher"),
-        flags=("--model-id",),
-        env=("MODEL_ID", "HF_MODEL_ID"),
+        model_flags=("--model-id",),
+        model_env=("MODEL_ID", "HF_MODEL_ID"),
     ),
-    Engine(
+    ServerKind(
         "tei",
         ("text-embeddings-inference",),
         ("text-embeddings-router",),
-        flags=("--model-id",),
-        served=("--served-model-name",),
-        env=("MODEL_ID",),
+        model_flags=("--model-id",),
+        served_model_flags=("--served-model-name",),
+        model_env=("MODEL_ID",),
     ),
-    Engine("ollama", ("ollama",), ("ollama",), env=("OLLAMA_MODEL", "MODEL")),
-    Engine(
+    ServerKind("ollama", ("ollama",), ("ollama",), model_env=("OLLAMA_MODEL", "MODEL")),
+    ServerKind(
         "triton",
         ("tritonserver", "tensorrtllm_backend"),
         ("tritonserver",),
-        flags=("--load-model", "--model-repository", "--model-store"),
+        model_flags=("--load-model", "--model-repository", "--model-store"),
     ),
-    Engine(
+    ServerKind(
         "tensorrt-llm",
         ("tensorrt-llm", "tensorrt_llm"),
         ("trtllm-serve",),
         ("tensorrt_llm",),
-        verbs=("serve", "trtllm-serve"),
+        subcommands=("serve", "trtllm-serve"),
     ),
-    Engine(
+    ServerKind(
         "llama.cpp",
         ("llama.cpp", "llama-cpp", "llama-server"),
         ("llama-server",),
         ("llama_cpp",),
-        flags=("--model", "-m", "--hf-repo", "-hf", "-hfr"),
-        served=("--alias", "-a"),
-        env=("LLAMA_ARG_MODEL", "LLAMA_ARG_HF_REPO"),
+        model_flags=("--model", "-m", "--hf-repo", "-hf", "-hfr"),
+        served_model_flags=("--alias", "-a"),
+        model_env=("LLAMA_ARG_MODEL", "LLAMA_ARG_HF_REPO"),
     ),
-    Engine(
+    ServerKind(
         "lmdeploy",
         ("lmdeploy",),
         ("lmdeploy",),
         ("lmdeploy",),
-        served=("--model-name",),
-        verbs=("api_server",),
+        served_model_flags=("--model-name",),
+        subcommands=("api_server",),
     ),
-    Engine(
+    ServerKind(
         "kserve-huggingface",
         ("huggingfaceserver",),
         modules=("huggingfaceserver",),
-        flags=("--model_id", "--model_dir"),
-        served=("--model_name",),
-        env=("MODEL_ID",),
+        model_flags=("--model_id", "--model_dir"),
+        served_model_flags=("--model_name",),
+        model_env=("MODEL_ID",),
     ),
-    Engine("nim", ("nvcr.io/nim", "nim/"), env=("NIM_MODEL_NAME", "NIM_SERVED_MODEL_NAME")),
-    Engine(
+    ServerKind(
+        "nim", ("nvcr.io/nim", "nim/"), model_env=("NIM_MODEL_NAME", "NIM_SERVED_MODEL_NAME")
+    ),
+    ServerKind(
         "infinity",
         ("michaelf34/infinity", "infinity-emb"),
         ("infinity_emb",),
-        flags=("--model-id",),
-        served=("--served-model-name",),
+        model_flags=("--model-id",),
+        served_model_flags=("--served-model-name",),
     ),
-    Engine(
+    ServerKind(
         "tensorflow-serving",
         ("tensorflow/serving", "tensorflow-serving"),
         ("tensorflow_model_server",),
-        flags=("--model_name", "--model_base_path"),
-        env=("MODEL_NAME",),
+        model_flags=("--model_name", "--model_base_path"),
+        model_env=("MODEL_NAME",),
     ),
-    Engine(
+    ServerKind(
         "openvino",
         ("openvino/model_server", "model_server"),
         ("ovms",),
-        flags=("--source_model", "--model_name", "--model_path"),
+        model_flags=("--source_model", "--model_name", "--model_path"),
     ),
-    Engine("torchserve", ("torchserve",), ("torchserve",), flags=("--models",)),
-    Engine("mlserver", ("mlserver",), ("mlserver",), env=("MLSERVER_MODEL_NAME",)),
+    ServerKind("torchserve", ("torchserve",), ("torchserve",), model_flags=("--models",)),
+    ServerKind("mlserver", ("mlserver",), ("mlserver",), model_env=("MLSERVER_MODEL_NAME",)),
 )
-_BY_TEMPLATE = {engine.template: engine for engine in ENGINES}
-_OTHER = Engine(
-    CUSTOM,
+_SERVER_KINDS_BY_TEMPLATE = {engine.template: engine for engine in SERVER_KINDS}
+_UNKNOWN_SERVER_KIND = ServerKind(
+    CUSTOM_TEMPLATE,
     (),
-    flags=("--model", "--model-id", "--model-path", "--model_id", "--model-name", "--model_name"),
-    served=("--served-model-name",),
-    env=("MODEL_ID", "HF_MODEL_ID", "MODEL_NAME", "MODEL"),
+    model_flags=(
+        "--model",
+        "--model-id",
+        "--model-path",
+        "--model_id",
+        "--model-name",
+        "--model_name",
+    ),
+    served_model_flags=("--served-model-name",),
+    model_env=("MODEL_ID", "HF_MODEL_ID", "MODEL_NAME", "MODEL"),
 )
 
 
@@ -172,38 +181,38 @@ def is_serving(deployment: Deployment) -> bool:
     if SERVING_LABEL in deployment.metadata.labels:
         return True
     for container in deployment.spec.template.spec.containers:
-        if container.name == INFERENCE_CONTAINER or _engine_of(container) is not None:
+        if container.name == INFERENCE_CONTAINER or _detect_server_kind(container) is not None:
             return True
-    return bool(accelerator(deployment)[0])
+    return bool(detect_accelerator(deployment)[0])
 
 
 def is_managed(deployment: Deployment) -> bool:
     """Whether servedeck made or adopted the Deployment."""
     labels = deployment.metadata.labels
-    return SERVING_LABEL in labels and labels.get(MANAGED_BY_LABEL) == MANAGER
+    return SERVING_LABEL in labels and labels.get(MANAGED_BY_LABEL) == FIELD_MANAGER
 
 
-def template(deployment: Deployment) -> str:
+def detect_template(deployment: Deployment) -> str:
     """Template of the serving: its label, else the server that its containers run ("vllm",
     "furiosa-llm", "sglang", …), else "custom"."""
     labelled = deployment.metadata.labels.get(TEMPLATE_LABEL)
     if labelled:
         return labelled
-    found = _find(deployment)
-    return found[1].template if found is not None else CUSTOM
+    found = _find_known_server(deployment)
+    return found[1].template if found is not None else CUSTOM_TEMPLATE
 
 
-def server(deployment: Deployment) -> Container | None:
+def find_server_container(deployment: Deployment) -> Container | None:
     """The container that runs the inference server; None where the Deployment has none at all."""
     containers = deployment.spec.template.spec.containers
     for container in containers:
         if container.name == INFERENCE_CONTAINER:
             return container
-    found = _find(deployment)
+    found = _find_known_server(deployment)
     if found is not None:
         return found[0]
     for container in containers:
-        if any(map(accelerators.is_accelerator, _requested(container))):
+        if any(map(accelerators.is_accelerator, _requested_resources(container))):
             return container
     for container in containers:
         if container.name != TRANSFORMER_CONTAINER:
@@ -211,95 +220,103 @@ def server(deployment: Deployment) -> Container | None:
     return None
 
 
-def image(deployment: Deployment) -> str:
+def detect_image(deployment: Deployment) -> str:
     """Image of the inference server, "" where there is none."""
-    container = server(deployment)
+    container = find_server_container(deployment)
     return one_line(container.image) if container is not None else ""
 
 
-def _find(deployment: Deployment) -> tuple[Container, Engine] | None:
+def _find_known_server(deployment: Deployment) -> tuple[Container, ServerKind] | None:
     containers = deployment.spec.template.spec.containers
     # Ours first: a transformer may run a model of its own.
     for container in sorted(containers, key=lambda c: c.name != INFERENCE_CONTAINER):
-        engine = _engine_of(container)
+        engine = _detect_server_kind(container)
         if engine is not None:
             return container, engine
     return None
 
 
-def _engine_of(container: Container) -> Engine | None:
-    path = _repository(container.image)
-    words = tuple(_words(container))
-    for engine in ENGINES:
-        if _runs(engine, words):
+def _detect_server_kind(container: Container) -> ServerKind | None:
+    path = _image_repository(container.image)
+    words = tuple(_command_words(container))
+    for engine in SERVER_KINDS:
+        if _runs_server(engine, words):
             return engine
-    for engine in ENGINES:
-        if any(part in path for part in engine.images):
+    for engine in SERVER_KINDS:
+        if any(part in path for part in engine.image_parts):
             return engine
     return None
 
 
-def _repository(image: str) -> str:
+def _image_repository(image: str) -> str:
     """An image's registry and path in lower case: no digest, and no tag."""
     name = image.partition("@")[0].lower()
     head, slash, last = name.rpartition("/")
     return f"{head}{slash}{last.partition(':')[0]}"
 
 
-def _runs(engine: Engine, words: Sequence[str]) -> bool:
+def _runs_server(server_kind: ServerKind, words: Sequence[str]) -> bool:
     """Whether a command line runs the engine: its program at the start of a command, or one of its
     modules after `-m`."""
     start = True
     for index, word in enumerate(words):
-        if start and word.rpartition("/")[2] in engine.programs:
+        if start and word.rpartition("/")[2] in server_kind.programs:
             return True
         if word == "-m" and index + 1 < len(words):
             module = words[index + 1]
-            if any(module == m or module.startswith(f"{m}.") for m in engine.modules):
+            if any(module == m or module.startswith(f"{m}.") for m in server_kind.modules):
                 return True
-        passes = "=" in word or word.rpartition("/")[2] in _BEFORE
-        start = word in _STARTS or (start and passes)
+        passes = "=" in word or word.rpartition("/")[2] in _COMMAND_WRAPPERS
+        start = word in _COMMAND_SEPARATORS or (start and passes)
     return False
 
 
 # After these words of a shell's script a new command starts; these may stand before a command.
-_STARTS = frozenset({"&&", "||", ";", "|", "exec", "then", "do", "-c", "-lc", "-ec", "--", "run"})
-_BEFORE = frozenset({"sh", "bash", "env", "uv", "python", "python3", "tini", "dumb-init", "nohup"})
+_COMMAND_SEPARATORS = frozenset(
+    {"&&", "||", ";", "|", "exec", "then", "do", "-c", "-lc", "-ec", "--", "run"}
+)
+_COMMAND_WRAPPERS = frozenset(
+    {"sh", "bash", "env", "uv", "python", "python3", "tini", "dumb-init", "nohup"}
+)
 
 
 # -- the model --------------------------------------------------------------------------------
 
 
-def model(deployment: Deployment) -> str:
+def detect_model(deployment: Deployment) -> str:
     """Name or path of the model that is loaded, "" where the command line and environment do not
     say it."""
-    container = server(deployment)
+    container = find_server_container(deployment)
     if container is None:
         return ""
-    engine = _engine(deployment, container)
-    words = _without_program(tuple(_words(container)))
-    found = _positional(words, engine) or _flag(words, engine.flags) or _variable(container, engine)
-    if not found and engine.implied and not container.command and words:
-        found = "" if words[0].startswith("-") or words[0] in engine.verbs else words[0]
-    return one_line(found or _flag(words, engine.served))
+    engine = _resolve_server_kind(deployment, container)
+    words = _strip_python_module(tuple(_command_words(container)))
+    found = (
+        _positional_model(words, engine)
+        or _flag_value(words, engine.model_flags)
+        or _model_from_env(container, engine)
+    )
+    if not found and engine.has_implied_subcommand and not container.command and words:
+        found = "" if words[0].startswith("-") or words[0] in engine.subcommands else words[0]
+    return one_line(found or _flag_value(words, engine.served_model_flags))
 
 
-def served_model(deployment: Deployment) -> str:
+def detect_served_model(deployment: Deployment) -> str:
     """Name of the model in requests: the alias it is served under, else the model itself."""
-    container = server(deployment)
+    container = find_server_container(deployment)
     if container is None:
         return ""
-    engine = _engine(deployment, container)
-    words = _without_program(tuple(_words(container)))
-    return one_line(_flag(words, engine.served)) or model(deployment)
+    engine = _resolve_server_kind(deployment, container)
+    words = _strip_python_module(tuple(_command_words(container)))
+    return one_line(_flag_value(words, engine.served_model_flags)) or detect_model(deployment)
 
 
-def _engine(deployment: Deployment, container: Container) -> Engine:
-    labelled = _BY_TEMPLATE.get(deployment.metadata.labels.get(TEMPLATE_LABEL, ""))
-    return labelled or _engine_of(container) or _OTHER
+def _resolve_server_kind(deployment: Deployment, container: Container) -> ServerKind:
+    labelled = _SERVER_KINDS_BY_TEMPLATE.get(deployment.metadata.labels.get(TEMPLATE_LABEL, ""))
+    return labelled or _detect_server_kind(container) or _UNKNOWN_SERVER_KIND
 
 
-def _without_program(words: tuple[str, ...]) -> tuple[str, ...]:
+def _strip_python_module(words: tuple[str, ...]) -> tuple[str, ...]:
     """`python -m module` is no model: the interpreter's own -m goes, with what it runs."""
     for index, word in enumerate(words[:-1]):
         if word == "-m" and index and words[index - 1].rpartition("/")[2].startswith("python"):
@@ -307,17 +324,17 @@ def _without_program(words: tuple[str, ...]) -> tuple[str, ...]:
     return words
 
 
-def _positional(words: Sequence[str], engine: Engine) -> str:
+def _positional_model(words: Sequence[str], server_kind: ServerKind) -> str:
     """`vllm serve MODEL`: the argument after the subcommand, where it is no flag."""
     for index, word in enumerate(words[:-1]):
-        if word.rpartition("/")[2] in engine.verbs:
+        if word.rpartition("/")[2] in server_kind.subcommands:
             after = words[index + 1]
-            if not after.startswith("-") and after not in engine.verbs:
+            if not after.startswith("-") and after not in server_kind.subcommands:
                 return after
     return ""
 
 
-def _flag(words: Sequence[str], flags: Sequence[str]) -> str:
+def _flag_value(words: Sequence[str], flags: Sequence[str]) -> str:
     """Value of the first of `flags` that is given, as `--flag value` or `--flag=value`."""
     for flag in flags:
         for index, word in enumerate(words):
@@ -332,36 +349,40 @@ def _flag(words: Sequence[str], flags: Sequence[str]) -> str:
     return ""
 
 
-def _variable(container: Container, engine: Engine) -> str:
+def _model_from_env(container: Container, server_kind: ServerKind) -> str:
     values = {variable.name: variable.value for variable in container.env}
-    return next((values[name] for name in engine.env if values.get(name)), "")
+    return next((values[name] for name in server_kind.model_env if values.get(name)), "")
 
 
 # -- command lines ----------------------------------------------------------------------------
 
-_LONGEST_SCRIPT = 20_000
-_REFERENCE = re.compile(r"\$\((\w+)\)|\$\{(\w+)\}|\$(\w+)")
-_SEPARATORS = re.compile(r"(;|&&|\|\||\n)")
+_MAX_SCRIPT_LENGTH = 20_000
+_VARIABLE_REFERENCE_PATTERN = re.compile(r"\$\((\w+)\)|\$\{(\w+)\}|\$(\w+)")
+_SCRIPT_SEPARATOR_PATTERN = re.compile(r"(;|&&|\|\||\n)")
 
 
-def _words(container: Container) -> Iterator[str]:
+def _command_words(container: Container) -> Iterator[str]:
     """The words of a container's command and arguments, those of a shell's script one by one, with
     references to the container's own variables filled in."""
     values = {variable.name: variable.value for variable in container.env if variable.value}
 
-    def fill(match: re.Match[str]) -> str:
+    def substitute(match: re.Match[str]) -> str:
         return values.get(match[1] or match[2] or match[3], match[0])
 
     for argument in (*container.command, *container.args):
-        text = _REFERENCE.sub(fill, argument) if "$" in argument and values else argument
+        text = (
+            _VARIABLE_REFERENCE_PATTERN.sub(substitute, argument)
+            if "$" in argument and values
+            else argument
+        )
         if " " in text or "\n" in text:
-            yield from _split(text[:_LONGEST_SCRIPT])
+            yield from _split_script(text[:_MAX_SCRIPT_LENGTH])
         else:
             yield text
 
 
-def _split(script: str) -> list[str]:
-    script = _SEPARATORS.sub(
+def _split_script(script: str) -> list[str]:
+    script = _SCRIPT_SEPARATOR_PATTERN.sub(
         lambda match: " ; " if match[1] in "\n;" else f" {match[1]} ", script.replace("\\\n", " ")
     )
     try:
@@ -373,36 +394,36 @@ def _split(script: str) -> list[str]:
 # -- what it takes ----------------------------------------------------------------------------
 
 
-def accelerator(deployment: Deployment) -> tuple[str, int]:
+def detect_accelerator(deployment: Deployment) -> tuple[str, int]:
     """Resource key of the accelerator that each replica asks for, and how many of them; ("", 0)
     for none. Of several kinds the first known one counts, summed over the containers."""
     counts: dict[str, int] = {}
     for container in deployment.spec.template.spec.containers:
-        for resource, amount in _requested(container).items():
+        for resource, amount in _requested_resources(container).items():
             if accelerators.is_accelerator(resource):
-                counts[resource] = counts.get(resource, 0) + _whole(amount)
+                counts[resource] = counts.get(resource, 0) + _to_int(amount)
     counts = {resource: count for resource, count in counts.items() if count > 0}
-    for resource in accelerators.BY_RESOURCE:
+    for resource in accelerators.ACCELERATORS_BY_RESOURCE:
         if resource in counts:
             return resource, counts[resource]
     return min(counts.items(), default=("", 0))
 
 
-def _requested(container: Container) -> dict[str, str | int | float]:
+def _requested_resources(container: Container) -> dict[str, str | int | float]:
     # An extended resource's limit is its request, and the limit alone may be given.
     return {**container.resources.limits, **container.resources.requests}
 
 
-def _whole(amount: str | int | float) -> int:
+def _to_int(amount: str | int | float) -> int:
     try:
-        return int(quantity(amount))
+        return int(parse_quantity(amount))
     except ValueError:
         return 0
 
 
-def port(deployment: Deployment) -> int:
+def detect_port(deployment: Deployment) -> int:
     """Port that the inference server listens on: its container's, its --port flag, else 8000."""
-    container = server(deployment)
+    container = find_server_container(deployment)
     if container is None:
         return DEFAULT_PORT
     for declared in container.ports:
@@ -411,7 +432,7 @@ def port(deployment: Deployment) -> int:
     for declared in container.ports:
         if declared.container_port > 0:
             return declared.container_port
-    flag = _flag(tuple(_words(container)), ("--port",))
+    flag = _flag_value(tuple(_command_words(container)), ("--port",))
     return (
         int(flag)
         if flag.isascii() and flag.isdigit() and 0 < int(flag[:6]) < 65536

@@ -16,48 +16,48 @@ from typing import Any
 from servedeck.serving.objects import routes
 from servedeck.serving.objects.records import (
     DESCRIPTION_ANNOTATION,
+    FIELD_MANAGER,
     INFERENCE_CONTAINER,
     MANAGED_BY_LABEL,
-    MANAGER,
     SERVING_LABEL,
     TEMPLATE_LABEL,
     TRANSFORMER_CONTAINER,
 )
 from servedeck.serving.objects.routes import Platform
-from servedeck.serving.spec.names import label_problem
+from servedeck.serving.spec.names import validate_label
 from servedeck.serving.spec.spec import (
-    MODEL_CACHE,
     MODEL_CACHE_PATH,
-    PREDICTOR_ENV,
-    SHARED_MEMORY,
+    MODEL_CACHE_VOLUME,
+    PREDICTOR_URL_ENV,
     SHARED_MEMORY_PATH,
+    SHARED_MEMORY_VOLUME,
     SYSTEM_ENV,
     EnvVar,
     ServingSpec,
     Transformer,
 )
 
-Object = dict[str, Any]
+JsonObject = dict[str, Any]
 
-HTTP_PORT = "http"
-TRANSFORMER_PORT = "transformer"
+HTTP_PORT_NAME = "http"
+TRANSFORMER_PORT_NAME = "transformer"
 SERVICE_PORT = 80
-STARTUP_PERIOD = 10
-STARTUP_FAILURES = 180
+STARTUP_PERIOD_SECONDS = 10
+STARTUP_FAILURE_THRESHOLD = 180
 """30 minutes to load the model, as big ones need; only then the liveness probe begins."""
-PROGRESS_DEADLINE = 3600
+PROGRESS_DEADLINE_SECONDS = 3600
 """The start-up and a long image pull; the Deployment's own default of 10 minutes would call a
 model that is still loading failed."""
-_PAIR = re.compile(r"\\\\|(\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2})")
+_SURROGATE_PAIR_PATTERN = re.compile(r"\\\\|(\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2})")
 """An escaped backslash, or the two escapes of one character."""
 _TRANSFORMER_REQUESTS = {"cpu": "100m", "memory": "256Mi"}
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class ImmutableFields:
     """What cannot be chosen anew for a Deployment that exists: taken over from it."""
 
-    container: str = INFERENCE_CONTAINER
+    container_name: str = INFERENCE_CONTAINER
     selector: Mapping[str, str] | None = None
     """The immutable selector; None for ours."""
     tolerations: tuple[Mapping[str, Any], ...] = ()
@@ -70,83 +70,96 @@ class SystemVolume:
 
     name: str
     mount_path: str
-    source: str
+    description: str
     """What it is, in words."""
-    volume: Object = field(hash=False)
+    volume: JsonObject = field(hash=False)
 
 
-def build(
-    spec: ServingSpec, platform: Platform | None = None, shape: Shape | None = None
-) -> list[Object]:
+def build_manifests(
+    spec: ServingSpec,
+    platform: Platform | None = None,
+    immutable_fields: ImmutableFields | None = None,
+) -> list[JsonObject]:
     """Objects of a serving, in the order to apply them. Each has its namespace where the spec
-    names a project. The route is left out where the platform names no host."""
-    platform, shape = platform or Platform(), shape or Shape()
-    labels = labels_of(spec)
-    built = [deployment(spec, platform, shape), service(spec, shape)]
-    if route := routes.build(spec.name, spec.project, labels, platform, SERVICE_PORT):
+    names a namespace. The route is left out where the platform names no host."""
+    platform, immutable_fields = platform or Platform(), immutable_fields or ImmutableFields()
+    labels = serving_labels(spec)
+    built = [
+        build_deployment(spec, platform, immutable_fields),
+        build_service(spec, immutable_fields),
+    ]
+    if route := routes.build_route(spec.name, spec.namespace, labels, platform, SERVICE_PORT):
         built.append(route)
     return built
 
 
-def encode(manifest: Mapping[str, Any]) -> bytes:
+def encode_manifest(manifest: Mapping[str, Any]) -> bytes:
     """Body for server-side apply: JSON that the API server can read as YAML, which it does.
 
     YAML's parser refuses JSON's two-part escapes of characters outside the basic plane, and raw
     control characters: the former are written raw, the latter escaped."""
 
-    def raw(match: re.Match[str]) -> str:
+    def unescape(match: re.Match[str]) -> str:
         return str(json.loads(f'"{match[0]}"')) if match[1] else match[0]
 
-    return _PAIR.sub(raw, json.dumps(manifest, separators=(",", ":"))).encode()
+    return _SURROGATE_PAIR_PATTERN.sub(
+        unescape, json.dumps(manifest, separators=(",", ":"))
+    ).encode()
 
 
-def labels_of(spec: ServingSpec) -> dict[str, str]:
+def serving_labels(spec: ServingSpec) -> dict[str, str]:
     return {
         SERVING_LABEL: spec.name,
         TEMPLATE_LABEL: spec.template,
-        MANAGED_BY_LABEL: MANAGER,
+        MANAGED_BY_LABEL: FIELD_MANAGER,
     }
 
 
-def selector_of(spec: ServingSpec, shape: Shape) -> dict[str, str]:
+def pod_selector(spec: ServingSpec, immutable_fields: ImmutableFields) -> dict[str, str]:
     """The name alone: a selector cannot change, the template may."""
-    return {SERVING_LABEL: spec.name} if shape.selector is None else dict(shape.selector)
+    return (
+        {SERVING_LABEL: spec.name}
+        if immutable_fields.selector is None
+        else dict(immutable_fields.selector)
+    )
 
 
-def deployment(spec: ServingSpec, platform: Platform, shape: Shape) -> Object:
-    selector = selector_of(spec, shape)
-    containers = [_inference_server(spec, shape)]
+def build_deployment(
+    spec: ServingSpec, platform: Platform, immutable_fields: ImmutableFields
+) -> JsonObject:
+    selector = pod_selector(spec, immutable_fields)
+    containers = [_build_inference_container(spec, immutable_fields)]
     if spec.transformer is not None:
-        containers.append(_transformer(spec, spec.transformer))
-    pod: Object = {
+        containers.append(_build_transformer_container(spec, spec.transformer))
+    pod: JsonObject = {
         # A Service named vllm would otherwise set VLLM_PORT=tcp://..., which vLLM refuses.
         "enableServiceLinks": False,
         "containers": containers,
-        "volumes": _volumes(spec, platform),
+        "volumes": _build_volumes(spec, platform),
     }
-    if tolerations := _tolerations(spec, shape):
+    if tolerations := _build_tolerations(spec, immutable_fields):
         pod["tolerations"] = tolerations
-    body: Object = {
+    body: JsonObject = {
         "replicas": spec.replicas,
         "selector": {"matchLabels": selector},
-        "template": {"metadata": {"labels": {**selector, **labels_of(spec)}}, "spec": pod},
+        "template": {"metadata": {"labels": {**selector, **serving_labels(spec)}}, "spec": pod},
     }
-    if _startup_path(spec):
-        body["progressDeadlineSeconds"] = PROGRESS_DEADLINE
-    metadata = _metadata(spec)
+    if _startup_probe_path(spec):
+        body["progressDeadlineSeconds"] = PROGRESS_DEADLINE_SECONDS
+    metadata = _build_metadata(spec)
     if spec.description:
         metadata["annotations"] = {DESCRIPTION_ANNOTATION: spec.description}
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": body}
 
 
-def service(spec: ServingSpec, shape: Shape) -> Object:
-    target = HTTP_PORT if spec.transformer is None else TRANSFORMER_PORT
+def build_service(spec: ServingSpec, immutable_fields: ImmutableFields) -> JsonObject:
+    target = HTTP_PORT_NAME if spec.transformer is None else TRANSFORMER_PORT_NAME
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": _metadata(spec),
+        "metadata": _build_metadata(spec),
         "spec": {
-            "selector": selector_of(spec, shape),
+            "selector": pod_selector(spec, immutable_fields),
             "ports": [
                 {"name": "http", "port": SERVICE_PORT, "targetPort": target, "protocol": "TCP"}
             ],
@@ -156,78 +169,80 @@ def service(spec: ServingSpec, shape: Shape) -> Object:
 
 def system_volumes(spec: ServingSpec, platform: Platform) -> tuple[SystemVolume, SystemVolume]:
     """The model cache and the shared memory, as shown read-only in every form."""
-    claim = platform.model_cache
-    cache: Object = {"persistentVolumeClaim": {"claimName": claim}} if claim else {"emptyDir": {}}
-    shared = str(spec.shared_memory)
+    pvc = platform.model_cache
+    cache: JsonObject = {"persistentVolumeClaim": {"claimName": pvc}} if pvc else {"emptyDir": {}}
+    shared = str(spec.shared_memory_limit)
     return (
         SystemVolume(
-            MODEL_CACHE,
+            MODEL_CACHE_VOLUME,
             MODEL_CACHE_PATH,
-            f"PVC {claim}" if claim else "empty directory of the node, lost with the Pod",
-            {"name": MODEL_CACHE, **cache},
+            f"PVC {pvc}" if pvc else "empty directory of the node, lost with the Pod",
+            {"name": MODEL_CACHE_VOLUME, **cache},
         ),
         SystemVolume(
-            SHARED_MEMORY,
+            SHARED_MEMORY_VOLUME,
             SHARED_MEMORY_PATH,
             f"memory, at most {shared}, counted against Memory",
-            {"name": SHARED_MEMORY, "emptyDir": {"medium": "Memory", "sizeLimit": shared}},
+            {"name": SHARED_MEMORY_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": shared}},
         ),
     )
 
 
-def volume_name(claim: str) -> str:
+def pvc_volume_name(pvc: str) -> str:
     """Name of the Pod's volume for a claim: stable, so that another row does not restart Pods. A
     claim's name may be longer than a volume's, hold dots, or be a system volume's."""
-    if claim not in (MODEL_CACHE, SHARED_MEMORY) and not label_problem(claim):
-        return claim
-    return "claim-" + hashlib.sha256(claim.encode()).hexdigest()[:16]
+    if pvc not in (MODEL_CACHE_VOLUME, SHARED_MEMORY_VOLUME) and not validate_label(pvc):
+        return pvc
+    return "claim-" + hashlib.sha256(pvc.encode()).hexdigest()[:16]
 
 
-def _metadata(spec: ServingSpec) -> Object:
-    metadata: Object = {"name": spec.name}
-    if spec.project:
-        metadata["namespace"] = spec.project
-    metadata["labels"] = labels_of(spec)
+def _build_metadata(spec: ServingSpec) -> JsonObject:
+    metadata: JsonObject = {"name": spec.name}
+    if spec.namespace:
+        metadata["namespace"] = spec.namespace
+    metadata["labels"] = serving_labels(spec)
     return metadata
 
 
-def _inference_server(spec: ServingSpec, shape: Shape) -> Object:
-    container: Object = {"name": shape.container, "image": spec.image}
-    if command := spec.command or spec.server.command:
+def _build_inference_container(spec: ServingSpec, immutable_fields: ImmutableFields) -> JsonObject:
+    container: JsonObject = {"name": immutable_fields.container_name, "image": spec.image}
+    if command := spec.command or spec.template_definition.command:
         container["command"] = list(command)
-    if args := spec.server.args(spec):
+    if args := spec.template_definition.build_args(spec):
         container["args"] = args
-    container["ports"] = [_port(HTTP_PORT, spec.inference_port)]
+    container["ports"] = [_build_container_port(HTTP_PORT_NAME, spec.inference_port)]
     named = {one.name for one in spec.env}
     system = [EnvVar(name=n, value=v) for n, v in SYSTEM_ENV.items() if n not in named]
-    container["env"] = [_variable(one) for one in (*system, *spec.env)]
-    container["resources"] = _inference_resources(spec)
+    container["env"] = [_build_env_var(one) for one in (*system, *spec.env)]
+    container["resources"] = _build_inference_resources(spec)
     container["volumeMounts"] = [
-        {"name": MODEL_CACHE, "mountPath": MODEL_CACHE_PATH},
-        {"name": SHARED_MEMORY, "mountPath": SHARED_MEMORY_PATH},
+        {"name": MODEL_CACHE_VOLUME, "mountPath": MODEL_CACHE_PATH},
+        {"name": SHARED_MEMORY_VOLUME, "mountPath": SHARED_MEMORY_PATH},
         *(
             {
-                "name": volume_name(volume.claim),
+                "name": pvc_volume_name(volume.pvc),
                 "mountPath": volume.mount_path,
                 "readOnly": volume.read_only,
             }
             for volume in spec.volumes
         ),
     ]
-    if path := _startup_path(spec):
-        container["startupProbe"] = _probe(path, STARTUP_PERIOD, STARTUP_FAILURES)
-    if spec.readiness:
-        container["readinessProbe"] = _probe(spec.readiness, 5, 3)
-    if spec.liveness:
-        container["livenessProbe"] = _probe(spec.liveness, 10, 6)
-    if spec.server.security_context:
-        container["securityContext"] = dict(spec.server.security_context)
+    if path := _startup_probe_path(spec):
+        container["startupProbe"] = _build_http_probe(
+            path, STARTUP_PERIOD_SECONDS, STARTUP_FAILURE_THRESHOLD
+        )
+    if spec.effective_readiness_path:
+        container["readinessProbe"] = _build_http_probe(spec.effective_readiness_path, 5, 3)
+    if spec.effective_liveness_path:
+        container["livenessProbe"] = _build_http_probe(spec.effective_liveness_path, 10, 6)
+    if spec.template_definition.security_context:
+        container["securityContext"] = dict(spec.template_definition.security_context)
     # A crash's last lines then stand in the Pod's status, where they outlive the log.
     container["terminationMessagePolicy"] = "FallbackToLogsOnError"
     return container
 
 
-def _inference_resources(spec: ServingSpec) -> Object:
+def _build_inference_resources(spec: ServingSpec) -> JsonObject:
     """Memory and accelerators as request and limit; CPU as request alone, because a limit would
     throttle token generation and the long start."""
     fixed = {"memory": str(spec.memory)}
@@ -236,29 +251,29 @@ def _inference_resources(spec: ServingSpec) -> Object:
     return {"requests": {"cpu": str(spec.cpu), **fixed}, "limits": fixed}
 
 
-def _startup_path(spec: ServingSpec) -> str:
-    return spec.liveness or spec.readiness
+def _startup_probe_path(spec: ServingSpec) -> str:
+    return spec.effective_liveness_path or spec.effective_readiness_path
 
 
-def _probe(path: str, period: int, failures: int) -> Object:
+def _build_http_probe(path: str, period: int, failures: int) -> JsonObject:
     return {
-        "httpGet": {"path": path, "port": HTTP_PORT, "scheme": "HTTP"},
+        "httpGet": {"path": path, "port": HTTP_PORT_NAME, "scheme": "HTTP"},
         "periodSeconds": period,
         "timeoutSeconds": 5,
         "failureThreshold": failures,
     }
 
 
-def _transformer(spec: ServingSpec, transformer: Transformer) -> Object:
-    container: Object = {"name": TRANSFORMER_CONTAINER, "image": transformer.image}
+def _build_transformer_container(spec: ServingSpec, transformer: Transformer) -> JsonObject:
+    container: JsonObject = {"name": TRANSFORMER_CONTAINER, "image": transformer.image}
     if transformer.command:
         container["command"] = list(transformer.command)
-    container["ports"] = [_port(TRANSFORMER_PORT, transformer.port)]
-    address = EnvVar(name=PREDICTOR_ENV, value=predictor_url(spec))
-    container["env"] = [_variable(one) for one in (address, *transformer.env)]
+    container["ports"] = [_build_container_port(TRANSFORMER_PORT_NAME, transformer.port)]
+    address = EnvVar(name=PREDICTOR_URL_ENV, value=predictor_url(spec))
+    container["env"] = [_build_env_var(one) for one in (address, *transformer.env)]
     container["resources"] = {"requests": dict(_TRANSFORMER_REQUESTS)}
     container["readinessProbe"] = {
-        "tcpSocket": {"port": TRANSFORMER_PORT},
+        "tcpSocket": {"port": TRANSFORMER_PORT_NAME},
         "periodSeconds": 5,
         "timeoutSeconds": 5,
         "failureThreshold": 3,
@@ -270,11 +285,11 @@ def predictor_url(spec: ServingSpec) -> str:
     return f"http://127.0.0.1:{spec.inference_port}"
 
 
-def _port(name: str, number: int) -> Object:
+def _build_container_port(name: str, number: int) -> JsonObject:
     return {"name": name, "containerPort": number, "protocol": "TCP"}
 
 
-def _variable(one: EnvVar) -> Object:
+def _build_env_var(one: EnvVar) -> JsonObject:
     if one.secret is not None:
         ref = {"secretKeyRef": {"name": one.secret.name, "key": one.secret.key}}
         return {"name": one.name, "valueFrom": ref}
@@ -284,24 +299,24 @@ def _variable(one: EnvVar) -> Object:
     return {"name": one.name, "value": one.value}
 
 
-def _volumes(spec: ServingSpec, platform: Platform) -> list[Object]:
-    claims = dict.fromkeys(volume.claim for volume in spec.volumes)
+def _build_volumes(spec: ServingSpec, platform: Platform) -> list[JsonObject]:
+    pvcs = dict.fromkeys(volume.pvc for volume in spec.volumes)
     return [
         *(system.volume for system in system_volumes(spec, platform)),
         *(
-            {"name": volume_name(claim), "persistentVolumeClaim": {"claimName": claim}}
-            for claim in claims
+            {"name": pvc_volume_name(claim), "persistentVolumeClaim": {"claimName": claim}}
+            for claim in pvcs
         ),
     ]
 
 
-def _tolerations(spec: ServingSpec, shape: Shape) -> list[Object]:
+def _build_tolerations(spec: ServingSpec, immutable_fields: ImmutableFields) -> list[JsonObject]:
     """Nodes with accelerators are often tainted with the resource's key, and few clusters add the
     toleration by themselves (the admission plugin ExtendedResourceToleration)."""
-    own = [own_toleration(spec.accelerator)] if spec.accelerator else []
-    return [*own, *(dict(one) for one in shape.tolerations if dict(one) not in own)]
+    own = [accelerator_toleration(spec.accelerator)] if spec.accelerator else []
+    return [*own, *(dict(one) for one in immutable_fields.tolerations if dict(one) not in own)]
 
 
-def own_toleration(accelerator: str) -> Object:
+def accelerator_toleration(accelerator: str) -> JsonObject:
     key = "nvidia.com/gpu" if accelerator.startswith("nvidia.com/") else accelerator
     return {"key": key, "operator": "Exists", "effect": "NoSchedule"}

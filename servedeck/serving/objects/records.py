@@ -17,7 +17,7 @@ import msgspec
 SERVING_LABEL = "servedeck.dev/serving"
 TEMPLATE_LABEL = "servedeck.dev/template"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
-MANAGER = "servedeck"
+FIELD_MANAGER = "servedeck"
 """Value of the managed-by label and name of the field manager of our writes."""
 DESCRIPTION_ANNOTATION = "servedeck.dev/description"
 REVISION_ANNOTATION = "deployment.kubernetes.io/revision"
@@ -44,7 +44,7 @@ class OwnerReference(Record):
     controller: bool = False
 
 
-class Meta(Record):
+class ObjectMeta(Record):
     name: str = ""
     namespace: str = ""
     uid: str = ""
@@ -57,7 +57,7 @@ class Meta(Record):
     finalizers: tuple[str, ...] = ()
 
 
-class LabelledMeta(Meta):
+class LabeledMeta(ObjectMeta):
     labels: dict[str, str] = {}
 
 
@@ -66,7 +66,7 @@ class DeploymentAnnotations(Record):
     description: str = msgspec.field(default="", name=DESCRIPTION_ANNOTATION)
 
 
-class DeploymentMeta(LabelledMeta):
+class DeploymentMeta(LabeledMeta):
     annotations: DeploymentAnnotations = DeploymentAnnotations()
 
 
@@ -81,16 +81,16 @@ class Condition(Record):
 # -- Pod --------------------------------------------------------------------------------------
 
 
-class Waiting(Record):
+class ContainerStateWaiting(Record):
     reason: str = ""
     message: str = ""
 
 
-class Running(Record):
+class ContainerStateRunning(Record):
     started_at: Time | None = None
 
 
-class Terminated(Record):
+class ContainerStateTerminated(Record):
     exit_code: int = 0
     signal: int = 0
     reason: str = ""
@@ -99,9 +99,9 @@ class Terminated(Record):
 
 
 class ContainerState(Record):
-    waiting: Waiting | None = None
-    running: Running | None = None
-    terminated: Terminated | None = None
+    waiting: ContainerStateWaiting | None = None
+    running: ContainerStateRunning | None = None
+    terminated: ContainerStateTerminated | None = None
 
 
 class ContainerStatus(Record):
@@ -114,29 +114,29 @@ class ContainerStatus(Record):
     last_state: ContainerState = ContainerState()
 
 
-class Resources(Record):
+class ResourceRequirements(Record):
     requests: dict[str, str | int | float] = {}
     limits: dict[str, str | int | float] = {}
 
 
 @lru_cache(maxsize=4096)
-def _shared(
+def _intern_resources(
     requests: tuple[tuple[str, str | int | float], ...],
     limits: tuple[tuple[str, str | int | float], ...],
-) -> Resources:
-    return Resources(dict(requests), dict(limits))
+) -> ResourceRequirements:
+    return ResourceRequirements(dict(requests), dict(limits))
 
 
 class PodContainer(Record):
     name: str = ""
     restart_policy: str = ""
-    resources: Resources = Resources()
+    resources: ResourceRequirements = ResourceRequirements()
 
     def __post_init__(self) -> None:
         """Containers that ask for the same share one record: 5,000 Pods ask for few things."""
         own = self.resources
         if own.requests or own.limits:
-            shared = _shared(tuple(own.requests.items()), tuple(own.limits.items()))
+            shared = _intern_resources(tuple(own.requests.items()), tuple(own.limits.items()))
             msgspec.structs.force_setattr(self, "resources", shared)
 
 
@@ -161,7 +161,7 @@ class PodStatus(Record):
 
 
 class Pod(Record):
-    metadata: Meta = Meta()
+    metadata: ObjectMeta = ObjectMeta()
     spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
 
@@ -169,7 +169,7 @@ class Pod(Record):
 # -- Deployment, ReplicaSet -------------------------------------------------------------------
 
 
-class EnvVar(Record):
+class ContainerEnvVar(Record):
     name: str = ""
     value: str = ""
 
@@ -184,18 +184,18 @@ class Container(Record):
     image: str = ""
     command: tuple[str, ...] = ()
     args: tuple[str, ...] = ()
-    env: tuple[EnvVar, ...] = ()
+    env: tuple[ContainerEnvVar, ...] = ()
     ports: tuple[ContainerPort, ...] = ()
-    resources: Resources = Resources()
+    resources: ResourceRequirements = ResourceRequirements()
 
 
-class TemplateSpec(Record):
+class PodTemplatePodSpec(Record):
     containers: tuple[Container, ...] = ()
 
 
 class PodTemplate(Record):
-    metadata: LabelledMeta = LabelledMeta()
-    spec: TemplateSpec = TemplateSpec()
+    metadata: LabeledMeta = LabeledMeta()
+    spec: PodTemplatePodSpec = PodTemplatePodSpec()
 
 
 class DeploymentSpec(Record):
@@ -248,7 +248,7 @@ class Event(Record):
     """A core/v1 Event. Two dialects share it: the kubelet and controllers write count and
     last_timestamp, the scheduler writes event_time and series."""
 
-    metadata: Meta = Meta()
+    metadata: ObjectMeta = ObjectMeta()
     involved_object: ObjectReference = ObjectReference()
     type: str = ""
     reason: str = ""
@@ -276,7 +276,7 @@ class ServiceSpec(Record):
 
 
 class Service(Record):
-    metadata: LabelledMeta = LabelledMeta()
+    metadata: LabeledMeta = LabeledMeta()
     spec: ServiceSpec = ServiceSpec()
 
 
@@ -312,18 +312,18 @@ class HTTPRouteSpec(Record):
     rules: tuple[HTTPRouteRule, ...] = ()
 
 
-class RouteParent(Record):
+class RouteParentStatus(Record):
     conditions: tuple[Condition, ...] = ()
 
 
 class HTTPRouteStatus(Record):
-    parents: tuple[RouteParent, ...] = ()
+    parents: tuple[RouteParentStatus, ...] = ()
 
 
 class HTTPRoute(Record):
     """gateway.networking.k8s.io/v1 HTTPRoute."""
 
-    metadata: LabelledMeta = LabelledMeta()
+    metadata: LabeledMeta = LabeledMeta()
     spec: HTTPRouteSpec = HTTPRouteSpec()
     status: HTTPRouteStatus = HTTPRouteStatus()
 
@@ -366,7 +366,7 @@ class VirtualServiceSpec(Record):
 class VirtualService(Record):
     """networking.istio.io/v1 VirtualService."""
 
-    metadata: LabelledMeta = LabelledMeta()
+    metadata: LabeledMeta = LabeledMeta()
     spec: VirtualServiceSpec = VirtualServiceSpec()
 
 
@@ -411,7 +411,7 @@ class IngressSpec(Record):
 class Ingress(Record):
     """networking.k8s.io/v1 Ingress."""
 
-    metadata: LabelledMeta = LabelledMeta()
+    metadata: LabeledMeta = LabeledMeta()
     spec: IngressSpec = IngressSpec()
 
 
@@ -436,12 +436,12 @@ class ScaledObjectStatus(Record):
 class ScaledObject(Record):
     """keda.sh/v1alpha1 ScaledObject."""
 
-    metadata: LabelledMeta = LabelledMeta()
+    metadata: LabeledMeta = LabeledMeta()
     spec: ScaledObjectSpec = ScaledObjectSpec()
     status: ScaledObjectStatus = ScaledObjectStatus()
 
 
-class AutoscalerSpec(Record):
+class HorizontalPodAutoscalerSpec(Record):
     scale_target_ref: ScaleTargetRef = ScaleTargetRef()
     min_replicas: int = 1
     max_replicas: int = 1
@@ -450,8 +450,8 @@ class AutoscalerSpec(Record):
 class HorizontalPodAutoscaler(Record):
     """autoscaling/v2 HorizontalPodAutoscaler."""
 
-    metadata: LabelledMeta = LabelledMeta()
-    spec: AutoscalerSpec = AutoscalerSpec()
+    metadata: LabeledMeta = LabeledMeta()
+    spec: HorizontalPodAutoscalerSpec = HorizontalPodAutoscalerSpec()
 
 
 # -- where Pods can run (for the create form) --------------------------------------------------
@@ -474,10 +474,10 @@ class NodeStatus(Record):
 
 
 class Node(Record):
-    metadata: LabelledMeta = LabelledMeta()
+    metadata: LabeledMeta = LabeledMeta()
     spec: NodeSpec = NodeSpec()
     status: NodeStatus = NodeStatus()
 
 
 class Namespace(Record):
-    metadata: Meta = Meta()
+    metadata: ObjectMeta = ObjectMeta()

@@ -1,4 +1,4 @@
-"""The route of a serving's endpoint, https://<host>/<project>/<name>, in the three ways that
+"""The route of a serving's endpoint, https://<host>/<namespace>/<name>, in the three ways that
 clusters have.
 
 The prefix is taken off, so that the server sees its own paths, and no timeout cuts a long
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from servedeck.serving.spec.names import host_problem, label_problem
+from servedeck.serving.spec.names import validate_host, validate_label
 
 
 class RouteKind(StrEnum):
@@ -38,14 +38,14 @@ class Platform:
     tls_secret: str = ""
     """Secret of an Ingress's certificate; "" where the controller has one of its own."""
     model_cache: str = ""
-    """PVC of downloaded models in the serving's project; "" for an empty directory."""
+    """PVC of downloaded models in the serving's namespace; "" for an empty directory."""
 
     @property
-    def problem(self) -> str:
+    def issue(self) -> str:
         """Why no route can be built by these settings, in one sentence; "" where one can."""
         if not self.host:
             return ""
-        if message := host_problem(self.host, "The platform's host"):
+        if message := validate_host(self.host, "The platform's host"):
             return message
         if self.route is RouteKind.INGRESS:
             return ""
@@ -55,7 +55,7 @@ class Platform:
                 " outside; set gateway to namespace/name in the settings."
             )
         namespace, slash, name = self.gateway.partition("/")
-        if not slash or label_problem(namespace) or not name:
+        if not slash or validate_label(namespace) or not name:
             return (
                 f"The platform's gateway {self.gateway!r} is not namespace/name, so a serving gets"
                 f" no {self.route}; name the one that it goes through in the settings."
@@ -73,26 +73,26 @@ NGINX_ANNOTATIONS = {
 }
 
 
-def build(
-    name: str, project: str, labels: Mapping[str, str], platform: Platform, port: int
+def build_route(
+    name: str, namespace: str, labels: Mapping[str, str], platform: Platform, port: int
 ) -> dict[str, Any] | None:
     """The route to `port` of Service `name`; None without a host, and where the platform's settings
     cannot make one, which `platform.problem` says."""
-    if not platform.host or platform.problem:
+    if not platform.host or platform.issue:
         return None
     metadata: dict[str, Any] = {"name": name}
-    if project:
-        metadata["namespace"] = project
+    if namespace:
+        metadata["namespace"] = namespace
     metadata["labels"] = dict(labels)
-    prefix = f"/{project}/{name}"
+    prefix = f"/{namespace}/{name}"
     if platform.route is RouteKind.HTTP_ROUTE:
-        return _http_route(metadata, prefix, platform, port)
+        return _build_http_route(metadata, prefix, platform, port)
     if platform.route is RouteKind.VIRTUAL_SERVICE:
-        return _virtual_service(metadata, prefix, platform, port)
-    return _ingress(metadata, prefix, platform, port)
+        return _build_virtual_service(metadata, prefix, platform, port)
+    return _build_ingress(metadata, prefix, platform, port)
 
 
-def _http_route(
+def _build_http_route(
     metadata: dict[str, Any], prefix: str, platform: Platform, port: int
 ) -> dict[str, Any]:
     namespace, _, gateway = platform.gateway.partition("/")
@@ -117,7 +117,7 @@ def _http_route(
     }
 
 
-def _virtual_service(
+def _build_virtual_service(
     metadata: dict[str, Any], prefix: str, platform: Platform, port: int
 ) -> dict[str, Any]:
     name, namespace = metadata["name"], metadata.get("namespace", "")
@@ -132,7 +132,7 @@ def _virtual_service(
             "http": [
                 {
                     # Istio's prefix is one of text: without the slash it would take in the
-                    # neighbour /project/name-v2 too.
+                    # neighbour /namespace/name-v2 too.
                     "match": [{"uri": {"prefix": prefix + "/"}}, {"uri": {"exact": prefix}}],
                     "rewrite": {"uri": "/"},
                     "timeout": "0s",
@@ -145,7 +145,7 @@ def _virtual_service(
     }
 
 
-def _ingress(
+def _build_ingress(
     metadata: dict[str, Any], prefix: str, platform: Platform, port: int
 ) -> dict[str, Any]:
     if platform.ingress_annotations:

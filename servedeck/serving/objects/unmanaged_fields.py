@@ -6,31 +6,31 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from servedeck.serving.units import quantity
+from servedeck.serving.units import parse_quantity
 
-_ABSENT: Any = object()
+_MISSING: Any = object()
 
 
 @dataclass(frozen=True, slots=True)
-class Leftover:
+class UnmanagedField:
     object: str
     """"Deployment llama"."""
     path: str
     """"spec.template.spec.containers[inference-server].securityContext.runAsUser"."""
     value: Any
     """What the object says, as decoded JSON; sanitise before showing it."""
-    ours: Any = None
+    desired: Any = None
     """What servedeck would write there; None where it would leave the field alone."""
 
     @property
-    def kept(self) -> bool:
+    def preserved(self) -> bool:
         """True where saving the serving leaves the field as it is."""
-        return self.ours is None
+        return self.desired is None
 
 
-def compare(
+def find_unmanaged_fields(
     objects: Iterable[Mapping[str, Any]], built: Sequence[Mapping[str, Any]]
-) -> Iterator[Leftover]:
+) -> Iterator[UnmanagedField]:
     """Leftovers of `objects` against what was built for the same serving. Objects without a
     counterpart are left over as a whole; what the API server writes by itself is not."""
     counterparts = {one["kind"]: one for one in built}
@@ -40,39 +40,43 @@ def compare(
         label = f"{kind} {name}" if isinstance(kind, str) else "object without a kind"
         ours = counterparts.pop(kind, None) if isinstance(kind, str) else None
         if ours is None:
-            yield Leftover(label, "", one)
+            yield UnmanagedField(label, "", one)
             continue
-        for path, value, own in _differences(one, ours, ""):
-            yield Leftover(label, path, value, None if own is _ABSENT else own)
+        for path, value, own in _diff_values(one, ours, ""):
+            yield UnmanagedField(label, path, value, None if own is _MISSING else own)
 
 
-def _differences(theirs: Any, ours: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
-    if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
-        for key, value in theirs.items():
+def _diff_values(actual: Any, desired: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(actual, Mapping) and isinstance(desired, Mapping):
+        for key, value in actual.items():
             here = f"{path}.{key}" if path else str(key)
-            if key in ours:
-                yield from _differences(value, ours[key], here)
-            elif not _is_servers_own(here, str(key), value):
-                yield here, value, _ABSENT
-    elif isinstance(theirs, list) and isinstance(ours, list) and _keyed(theirs, ours):
-        key = _key(theirs + ours)
-        by_key = {one[key]: one for one in ours}
-        for one in theirs:
+            if key in desired:
+                yield from _diff_values(value, desired[key], here)
+            elif not _is_set_by_server(here, str(key), value):
+                yield here, value, _MISSING
+    elif (
+        isinstance(actual, list)
+        and isinstance(desired, list)
+        and _has_list_map_key(actual, desired)
+    ):
+        key = _list_map_key(actual + desired)
+        by_key = {one[key]: one for one in desired}
+        for one in actual:
             here = f"{path}[{one[key]}]"
             if one[key] in by_key:
-                yield from _differences(one, by_key[one[key]], here)
+                yield from _diff_values(one, by_key[one[key]], here)
             else:
-                yield here, one, _ABSENT
-    elif not _same(theirs, ours, path):
-        yield path, theirs, ours
+                yield here, one, _MISSING
+    elif not _values_equal(actual, desired, path):
+        yield path, actual, desired
 
 
 # Lists whose entries have a name of their own, as in the API's listMapKeys.
-_KEYS = ("mountPath", "name", "containerPort", "port")
+_LIST_MAP_KEYS = ("mountPath", "name", "containerPort", "port")
 
 
-def _key(entries: list[Any]) -> str:
-    for key in _KEYS:
+def _list_map_key(entries: list[Any]) -> str:
+    for key in _LIST_MAP_KEYS:
         if all(
             isinstance(one, Mapping) and isinstance(one.get(key), (str, int)) for one in entries
         ):
@@ -80,28 +84,28 @@ def _key(entries: list[Any]) -> str:
     return ""
 
 
-def _keyed(theirs: list[Any], ours: list[Any]) -> bool:
-    key = _key(theirs + ours)
-    return bool(key) and len({one[key] for one in theirs}) == len(theirs)
+def _has_list_map_key(actual: list[Any], desired: list[Any]) -> bool:
+    key = _list_map_key(actual + desired)
+    return bool(key) and len({one[key] for one in actual}) == len(actual)
 
 
-def _same(theirs: Any, ours: Any, path: str) -> bool:
-    if isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
+def _values_equal(actual: Any, desired: Any, path: str) -> bool:
+    if isinstance(actual, list) and isinstance(desired, list) and len(actual) == len(desired):
         return all(
-            not list(_differences(one, other, path))
-            for one, other in zip(theirs, ours, strict=True)
+            not list(_diff_values(one, other, path))
+            for one, other in zip(actual, desired, strict=True)
         )
-    if theirs == ours and isinstance(theirs, bool) == isinstance(ours, bool):
+    if actual == desired and isinstance(actual, bool) == isinstance(desired, bool):
         return True
     if ".resources." in path or path.endswith(".sizeLimit"):
         try:
-            return quantity(str(theirs)) == quantity(str(ours))
+            return parse_quantity(str(actual)) == parse_quantity(str(desired))
         except ValueError:
             return False
     return False
 
 
-_METADATA = {
+_SERVER_METADATA = {
     "uid",
     "resourceVersion",
     "generation",
@@ -112,16 +116,16 @@ _METADATA = {
     "deletionTimestamp",
     "deletionGracePeriodSeconds",
 }
-_ANNOTATIONS = {
+_SERVER_ANNOTATIONS = {
     "deployment.kubernetes.io/revision",
     "kubectl.kubernetes.io/last-applied-configuration",
     "kubectl.kubernetes.io/restartedAt",
 }
-_SERVICE = {"clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"}
+_SERVER_SERVICE_FIELDS = {"clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"}
 
 # Defaults that the API server writes into every object (kubernetes pkg/apis/{core,apps}/v1/
 # defaults.go, gateway-api apis/v1): saying them says nothing.
-_DEFAULTS: dict[str, tuple[Any, ...]] = {
+_SERVER_DEFAULTS: dict[str, tuple[Any, ...]] = {
     "progressDeadlineSeconds": (600,),
     "revisionHistoryLimit": (10,),
     "strategy": (
@@ -155,15 +159,15 @@ _DEFAULTS: dict[str, tuple[Any, ...]] = {
 }
 
 
-def _is_servers_own(path: str, key: str, value: Any) -> bool:
+def _is_set_by_server(path: str, key: str, value: Any) -> bool:
     if path in ("status", "apiVersion"):
         return True
     if path.startswith("metadata.") and path.count(".") == 1:
         if key == "annotations" and isinstance(value, Mapping):
-            return all(name in _ANNOTATIONS for name in value)
-        return key in _METADATA
-    if key in _ANNOTATIONS or path in {f"spec.{name}" for name in _SERVICE}:
+            return all(name in _SERVER_ANNOTATIONS for name in value)
+        return key in _SERVER_METADATA
+    if key in _SERVER_ANNOTATIONS or path in {f"spec.{name}" for name in _SERVER_SERVICE_FIELDS}:
         return True
     if path.endswith("template.metadata.annotations") and isinstance(value, Mapping):
-        return all(name in _ANNOTATIONS for name in value)
-    return any(value == default for default in _DEFAULTS.get(key, ()))
+        return all(name in _SERVER_ANNOTATIONS for name in value)
+    return any(value == default for default in _SERVER_DEFAULTS.get(key, ()))

@@ -12,19 +12,19 @@ from typing import Any
 
 import yaml
 
-from servedeck.serving.spec.issues import Problem
-from servedeck.serving.spec.spec import EnvVar, ServingSpec, parse
-from servedeck.serving.spec.templates.base import camel
-from servedeck.serving.text import one_line, sanitise
+from servedeck.serving.spec.issues import Issue
+from servedeck.serving.spec.spec import EnvVar, ServingSpec, parse_spec
+from servedeck.serving.spec.templates.base import to_camel_case
+from servedeck.serving.text import one_line, sanitize
 
 API_VERSION = "servedeck.dev/v1"
 KIND = "Serving"
-LONGEST = 1_000_000
-DEEPEST = 20
+MAX_DOCUMENT_LENGTH = 1_000_000
+MAX_NESTING_DEPTH = 20
 
 
 @dataclass(frozen=True, slots=True)
-class DocumentProblem:
+class DocumentIssue:
     line: int
     """From 1; 0 where no line can be named."""
     field: str
@@ -34,8 +34,12 @@ class DocumentProblem:
     def __str__(self) -> str:
         """One line, harmless on a terminal whatever the document holds."""
         place = f"line {self.line}: " if self.line else ""
-        field = f"{'.'.join(camel(part) for part in self.field.split('.'))}: " if self.field else ""
-        return one_line(sanitise(f"{place}{field}{self.message}"))
+        field = (
+            f"{'.'.join(to_camel_case(part) for part in self.field.split('.'))}: "
+            if self.field
+            else ""
+        )
+        return one_line(sanitize(f"{place}{field}{self.message}"))
 
 
 class _Dumper(yaml.SafeDumper):
@@ -43,30 +47,30 @@ class _Dumper(yaml.SafeDumper):
     quotes, yaml writes some of them so that it reads them back as blanks."""
 
 
-def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+def _represent_str(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     style = None
     if not text.isprintable():
         style = "|" if text.replace("\n", "").isprintable() else '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
-_Dumper.add_representer(str, _text_node)
+_Dumper.add_representer(str, _represent_str)
 
 
 class DocumentError(ValueError):
     """The text is no serving; `problems` say why, str() is one line for each."""
 
-    def __init__(self, problems: list[DocumentProblem]) -> None:
-        super().__init__("\n".join(str(one) for one in problems))
-        self.problems = problems
+    def __init__(self, issues: list[DocumentIssue]) -> None:
+        super().__init__("\n".join(str(one) for one in issues))
+        self.issues = issues
 
 
 def to_yaml(spec: ServingSpec) -> str:
     """The document of a serving. Fields at their default are left out, save the few that tell what
     it is."""
     metadata = {"name": spec.name}
-    if spec.project:
-        metadata["namespace"] = spec.project
+    if spec.namespace:
+        metadata["namespace"] = spec.namespace
     body: dict[str, Any] = {}
     if spec.description:
         body["description"] = spec.description
@@ -80,29 +84,29 @@ def to_yaml(spec: ServingSpec) -> str:
         body |= {"accelerator": spec.accelerator, "acceleratorCount": spec.accelerator_count}
     body["replicas"] = spec.replicas
     settings = {
-        camel(field.name): list(value) if isinstance(value, tuple) else value
-        for field in spec.server.fields
+        to_camel_case(field.name): list(value) if isinstance(value, tuple) else value
+        for field in spec.template_definition.fields
         if (value := spec.settings[field.name]) != field.default
     }
     if settings:
         body["settings"] = settings
     if spec.volumes:
         body["volumes"] = [
-            {"claim": one.claim, "mountPath": one.mount_path, "readOnly": one.read_only}
+            {"pvc": one.pvc, "mountPath": one.mount_path, "readOnly": one.read_only}
             for one in spec.volumes
         ]
     body["inferencePort"] = spec.inference_port
     if spec.command:
         body["command"] = list(spec.command)
     if spec.env:
-        body["env"] = [_variable(one) for one in spec.env]
+        body["env"] = [_env_entry(one) for one in spec.env]
     if spec.transformer is not None:
         transformer = spec.transformer
         body["transformer"] = {"image": transformer.image, "port": transformer.port}
         if transformer.command:
             body["transformer"]["command"] = list(transformer.command)
         if transformer.env:
-            body["transformer"]["env"] = [_variable(one) for one in transformer.env]
+            body["transformer"]["env"] = [_env_entry(one) for one in transformer.env]
     if spec.readiness_path is not None:
         body["readinessPath"] = spec.readiness_path
     if spec.liveness_path is not None:
@@ -113,10 +117,10 @@ def to_yaml(spec: ServingSpec) -> str:
         return text
     # Only within double quotes; yaml leaves some there that steer a terminal (U+202E) or look like
     # a blank (U+00A0).
-    return "".join([_seen(char) for char in text])
+    return "".join([_escape_unprintable(char) for char in text])
 
 
-def _seen(char: str) -> str:
+def _escape_unprintable(char: str) -> str:
     return char if char == "\n" or char.isprintable() else f"\\U{ord(char):08X}"
 
 
@@ -126,7 +130,7 @@ def from_yaml(text: str) -> ServingSpec:
     if len(specs) != 1:
         raise DocumentError(
             [
-                DocumentProblem(
+                DocumentIssue(
                     0, "", f"There are {len(specs)} servings; leave one, or apply them all."
                 )
             ]
@@ -138,9 +142,9 @@ def all_from_yaml(text: str) -> list[ServingSpec]:
     """The servings of a text with one or more documents. Raises DocumentError with every problem
     of every document."""
     specs: list[ServingSpec] = []
-    found: list[DocumentProblem] = []
-    for node in _documents(text):
-        spec, problems = _read(node)
+    found: list[DocumentIssue] = []
+    for node in _compose_documents(text):
+        spec, problems = _parse_document(node)
         found += problems
         if spec is not None:
             specs.append(spec)
@@ -148,11 +152,11 @@ def all_from_yaml(text: str) -> list[ServingSpec]:
         raise DocumentError(found)
     if not specs:
         message = f"The text holds no serving; start it with apiVersion: {API_VERSION}."
-        raise DocumentError([DocumentProblem(0, "", message)])
+        raise DocumentError([DocumentIssue(0, "", message)])
     return specs
 
 
-def _variable(one: EnvVar) -> dict[str, Any]:
+def _env_entry(one: EnvVar) -> dict[str, Any]:
     if one.secret is not None:
         return {"name": one.name, "secret": {"name": one.secret.name, "key": one.secret.key}}
     if one.config_map is not None:
@@ -161,11 +165,9 @@ def _variable(one: EnvVar) -> dict[str, Any]:
     return {"name": one.name, "value": one.value}
 
 
-def _documents(text: str) -> list[yaml.Node]:
-    if len(text) > LONGEST:
-        raise DocumentError(
-            [DocumentProblem(0, "", "The text is longer than a million characters.")]
-        )
+def _compose_documents(text: str) -> list[yaml.Node]:
+    if len(text) > MAX_DOCUMENT_LENGTH:
+        raise DocumentError([DocumentIssue(0, "", "The text is longer than a million characters.")])
     depth = 0
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
@@ -173,50 +175,50 @@ def _documents(text: str) -> list[yaml.Node]:
             if isinstance(event, yaml.AliasEvent):
                 raise DocumentError(
                     [
-                        DocumentProblem(
-                            _line(event), "", "Aliases are not read; write the value out."
+                        DocumentIssue(
+                            _line_number(event), "", "Aliases are not read; write the value out."
                         )
                     ]
                 )
             if isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
                 depth += 1
-                if depth > DEEPEST:
+                if depth > MAX_NESTING_DEPTH:
                     raise DocumentError(
                         [
-                            DocumentProblem(
-                                _line(event), "", "This is nested too deeply; flatten it."
+                            DocumentIssue(
+                                _line_number(event), "", "This is nested too deeply; flatten it."
                             )
                         ]
                     )
             elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
                 depth -= 1
-        return [one for one in yaml.compose_all(text, Loader=yaml.SafeLoader) if not _empty(one)]
+        return [one for one in yaml.compose_all(text, Loader=yaml.SafeLoader) if not _is_null(one)]
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         why = exc.problem or exc.context or "it cannot be read"
         line = mark.line + 1 if mark else 0
-        raise DocumentError([DocumentProblem(line, "", f"This is not YAML: {why}.")]) from None
+        raise DocumentError([DocumentIssue(line, "", f"This is not YAML: {why}.")]) from None
     except yaml.YAMLError as exc:
         line = text[: getattr(exc, "position", 0)].count("\n") + 1
         why = getattr(exc, "reason", "it cannot be read")
-        raise DocumentError([DocumentProblem(line, "", f"This is not YAML: {why}.")]) from None
+        raise DocumentError([DocumentIssue(line, "", f"This is not YAML: {why}.")]) from None
 
 
-def _read(node: yaml.Node) -> tuple[ServingSpec | None, list[DocumentProblem]]:
+def _parse_document(node: yaml.Node) -> tuple[ServingSpec | None, list[DocumentIssue]]:
     lines: dict[str, int] = {}
-    twice: list[DocumentProblem] = []
-    document = _plain(node, "", lines, twice)
+    twice: list[DocumentIssue] = []
+    document = _to_plain_value(node, "", lines, twice)
     if twice:
         return None, twice
     if not isinstance(document, Mapping):
-        return None, [DocumentProblem(_line(node), "", "A serving is a mapping of fields.")]
-    first = _line(node)
+        return None, [DocumentIssue(_line_number(node), "", "A serving is a mapping of fields.")]
+    first = _line_number(node)
     for field, wanted in (("apiVersion", API_VERSION), ("kind", KIND)):
         if document.get(field) != wanted:
             line = lines.get(field, first)
-            return None, [DocumentProblem(line, field, f"This must be {wanted}; correct it.")]
+            return None, [DocumentIssue(line, field, f"This must be {wanted}; correct it.")]
     problems = [
-        DocumentProblem(lines[key], key, "There is no such field; correct its name or remove it.")
+        DocumentIssue(lines[key], key, "There is no such field; correct its name or remove it.")
         for key in document
         if key not in ("apiVersion", "kind", "metadata", "spec")
     ]
@@ -224,47 +226,49 @@ def _read(node: yaml.Node) -> tuple[ServingSpec | None, list[DocumentProblem]]:
     for field, value in (("metadata", metadata), ("spec", body)):
         if not isinstance(value, Mapping):
             line = lines.get(field, first)
-            problems.append(DocumentProblem(line, field, "Write a mapping here; it is missing."))
+            problems.append(DocumentIssue(line, field, "Write a mapping here; it is missing."))
     if not isinstance(metadata, Mapping) or not isinstance(body, Mapping):
         return None, problems
     problems += [
-        DocumentProblem(
+        DocumentIssue(
             lines[f"metadata.{key}"], f"metadata.{key}", "Only name and namespace are read here."
         )
         for key in metadata
         if key not in ("name", "namespace")
     ]
     problems += [
-        DocumentProblem(
+        DocumentIssue(
             lines[f"spec.{key}"], f"spec.{key}", "The name and the namespace belong to metadata."
         )
         for key in body
-        if key in ("name", "project")
+        if key in ("name", "namespace")
     ]
     if problems:
         return None, problems
-    raw = {**body, "name": metadata.get("name"), "project": metadata.get("namespace")}
-    spec, wrong = parse(raw)
-    return spec, [_placed(one, lines, first) for one in wrong]
+    raw = {**body, "name": metadata.get("name"), "namespace": metadata.get("namespace")}
+    spec, wrong = parse_spec(raw)
+    return spec, [_to_document_issue(one, lines, first) for one in wrong]
 
 
-def place_of(field: str) -> str:
+def document_path(field: str) -> str:
     """Where a field of the spec stands in the document: "spec.settings.maxModelLen"."""
-    if field in ("name", "project"):
-        return "metadata.namespace" if field == "project" else "metadata.name"
-    return ".".join(camel(part) for part in f"spec.{field}".split("."))
+    if field in ("name", "namespace"):
+        return "metadata.namespace" if field == "namespace" else "metadata.name"
+    return ".".join(to_camel_case(part) for part in f"spec.{field}".split("."))
 
 
-def _placed(problem: Problem, lines: Mapping[str, int], first: int) -> DocumentProblem:
+def _to_document_issue(issue: Issue, lines: Mapping[str, int], default_line: int) -> DocumentIssue:
     """The problem with the line of its field, or of the nearest field around it."""
-    path = place_of(problem.field)
+    path = document_path(issue.field)
     around = path
     while around and around not in lines:
         around = around.rpartition(".")[0]
-    return DocumentProblem(lines.get(around, first), path, problem.message)
+    return DocumentIssue(lines.get(around, default_line), path, issue.message)
 
 
-def _plain(node: yaml.Node, path: str, lines: dict[str, int], twice: list[DocumentProblem]) -> Any:
+def _to_plain_value(
+    node: yaml.Node, path: str, lines: dict[str, int], duplicates: list[DocumentIssue]
+) -> Any:
     """Mappings, lists and texts of a node; the line of each field goes to `lines`."""
     if isinstance(node, yaml.MappingNode):
         found: dict[Hashable, Any] = {}
@@ -273,21 +277,21 @@ def _plain(node: yaml.Node, path: str, lines: dict[str, int], twice: list[Docume
             here = f"{path}.{key}" if path else key
             if key in found:
                 message = f"This field is already written on line {lines[here]}; keep one of them."
-                twice.append(DocumentProblem(_line(key_node), here, message))
+                duplicates.append(DocumentIssue(_line_number(key_node), here, message))
                 continue
-            lines[here] = _line(key_node)
-            found[key] = _plain(value_node, here, lines, twice)
+            lines[here] = _line_number(key_node)
+            found[key] = _to_plain_value(value_node, here, lines, duplicates)
         return found
     if isinstance(node, yaml.SequenceNode):
         entries = []
         for at, one in enumerate(node.value):
-            lines[f"{path}.{at}"] = _line(one)
-            entries.append(_plain(one, f"{path}.{at}", lines, twice))
+            lines[f"{path}.{at}"] = _line_number(one)
+            entries.append(_to_plain_value(one, f"{path}.{at}", lines, duplicates))
         return entries
-    return None if _empty(node) else node.value
+    return None if _is_null(node) else node.value
 
 
-def _empty(node: yaml.Node | None) -> bool:
+def _is_null(node: yaml.Node | None) -> bool:
     """Nothing, ~ or null, written without quotes."""
     return node is None or (
         isinstance(node, yaml.ScalarNode)
@@ -296,5 +300,5 @@ def _empty(node: yaml.Node | None) -> bool:
     )
 
 
-def _line(node: Any) -> int:
+def _line_number(node: Any) -> int:
     return int(node.start_mark.line) + 1

@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
-from servedeck.serving.spec.names import env_name_problem
+from servedeck.serving.spec.names import validate_env_name
 
-_EXPORT = re.compile(r"export[ \t]+")
-_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "$", "`": "`"}
+_EXPORT_PATTERN = re.compile(r"export[ \t]+")
+_ESCAPE_SEQUENCES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "$", "`": "`"}
 
 _SECRET_WORDS = {
     "token",
@@ -24,8 +24,17 @@ _SECRET_WORDS = {
     "auth",
     "bearer",
 }
-_KEY_BEFORE = {"api", "access", "private", "secret", "encryption", "signing", "license", "account"}
-_NOT_SECRET_END = {
+_SECRET_KEY_PREFIXES = {
+    "api",
+    "access",
+    "private",
+    "secret",
+    "encryption",
+    "signing",
+    "license",
+    "account",
+}
+_NON_SECRET_SUFFIXES = {
     "file",
     "path",
     "dir",
@@ -40,7 +49,7 @@ _NOT_SECRET_END = {
     "max",
     "count",
 }
-_SECRET_VALUE = re.compile(
+_SECRET_VALUE_PATTERN = re.compile(
     r"hf_[A-Za-z0-9]{10,}|sk-[A-Za-z0-9_-]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}"
     r"|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}|AKIA[0-9A-Z]{16}|nvapi-[\w-]{16,}"
     r"|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*|-----BEGIN [A-Z ]*PRIVATE KEY-----.*"
@@ -58,7 +67,7 @@ class Assignment:
 
 
 @dataclass(frozen=True, slots=True)
-class BadLine:
+class InvalidLine:
     line: int
     text: str
     """The line as it was written, so that it can be mended and nothing is lost."""
@@ -66,12 +75,12 @@ class BadLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Parsed:
+class ParsedEnv:
     assignments: tuple[Assignment, ...]
-    bad: tuple[BadLine, ...]
+    invalid_lines: tuple[InvalidLine, ...]
 
 
-def parse(text: str) -> Parsed:
+def parse_env(text: str) -> ParsedEnv:
     """Read an env file or pasted lines.
 
     Blank lines and lines that start with # are skipped; `export` in front is taken off. A value is
@@ -81,7 +90,7 @@ def parse(text: str) -> Parsed:
     """
     lines = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
     found: list[Assignment] = []
-    bad: list[BadLine] = []
+    bad: list[InvalidLine] = []
     at = 0
     while at < len(lines):
         start = at
@@ -89,25 +98,25 @@ def parse(text: str) -> Parsed:
         at += 1
         if not line or line.startswith("#"):
             continue
-        body = _EXPORT.sub("", line, count=1) if _EXPORT.match(line) else line
+        body = _EXPORT_PATTERN.sub("", line, count=1) if _EXPORT_PATTERN.match(line) else line
         name, equals, rest = body.partition("=")
         name, rest = name.strip(), rest.lstrip(" \t")
         message = ""
         value = ""
         if not equals:
-            message = f"{_short(line)} has no '='; write NAME=VALUE."
-        elif message := env_name_problem(name):
+            message = f"{_preview(line)} has no '='; write NAME=VALUE."
+        elif message := validate_env_name(name):
             pass
         elif rest[:1] in ("'", '"'):
             # The closing quote may be on a later line; the first line is kept from its own quote.
             raw = lines[start]
             block = raw[raw.index("=") + 1 :].lstrip(" \t")
-            ended = _quoted(block)
+            ended = _parse_quoted(block)
             while ended is None and at < len(lines):
                 block += "\n" + lines[at]
                 at += 1
-                ended = _quoted(block)
-            stray = ended is not None and _is_stray(ended[1])
+                ended = _parse_quoted(block)
+            stray = ended is not None and _has_trailing_text(ended[1])
             if ended is None or (stray and at > start + 1):
                 at = start + 1  # only this line is bad: those after it are read on their own
                 message = f"The quote {rest[0]} is not closed; close it or remove it."
@@ -116,31 +125,32 @@ def parse(text: str) -> Parsed:
                 if stray:
                     message = "Text follows the closing quote; quote the whole value."
         else:
-            value = _unquoted(rest)
+            value = _strip_comment(rest)
         if message:
-            bad.append(BadLine(start + 1, "\n".join(lines[start:at]), message))
+            bad.append(InvalidLine(start + 1, "\n".join(lines[start:at]), message))
             continue
         found.append(Assignment(start + 1, name, value))
-    return Parsed(tuple(found), tuple(bad))
+    return ParsedEnv(tuple(found), tuple(bad))
 
 
 def looks_secret(name: str, value: str = "") -> bool:
     """Whether a variable's value should be masked, by its name (HF_TOKEN, AWS_SECRET_ACCESS_KEY)
     or by the shape of its value (a token of a known service, a private key, a URL with a
     password). MAX_TOKENS, TOKENIZER, PUBLIC_KEY and TOKEN_FILE are not secret."""
-    if value and _SECRET_VALUE.fullmatch(value.strip()):
+    if value and _SECRET_VALUE_PATTERN.fullmatch(value.strip()):
         return True
     words = [w for w in re.split(r"[^a-z0-9]+|(?<=[a-z])(?=[A-Z])", name.lower()) if w]
-    if not words or words[-1] in _NOT_SECRET_END:
+    if not words or words[-1] in _NON_SECRET_SUFFIXES:
         return False
     if any(word in _SECRET_WORDS for word in words):
         return True
     return any(
-        word in ("key", "keys") and before in _KEY_BEFORE for before, word in pairwise(words)
+        word in ("key", "keys") and before in _SECRET_KEY_PREFIXES
+        for before, word in pairwise(words)
     )
 
 
-def holds_secret(text: str) -> bool:
+def contains_secret(text: str) -> bool:
     """Whether a command line or another text names something that looks secret: a token of a
     known service anywhere in it, or a value after --api-key, TOKEN= and the like."""
     words = [word for word in re.split(r"""[\s'",;]+""", text) if word]
@@ -155,7 +165,7 @@ def holds_secret(text: str) -> bool:
     return False
 
 
-def _quoted(block: str) -> tuple[str, str] | None:
+def _parse_quoted(block: str) -> tuple[str, str] | None:
     """Value of a text that starts with a quote, and what follows; None while it is not closed."""
     quote = block[0]
     if quote == "'":
@@ -169,7 +179,7 @@ def _quoted(block: str) -> tuple[str, str] | None:
             return "".join(out), block[at + 1 :]
         if character == "\\" and at + 1 < len(block):
             following = block[at + 1]
-            out.append(_ESCAPES.get(following, "\\" + following))
+            out.append(_ESCAPE_SEQUENCES.get(following, "\\" + following))
             at += 2
             continue
         out.append(character)
@@ -177,15 +187,15 @@ def _quoted(block: str) -> tuple[str, str] | None:
     return None
 
 
-def _is_stray(tail: str) -> bool:
+def _has_trailing_text(tail: str) -> bool:
     """Whether more than a comment follows a closing quote."""
     return bool(tail.strip()) and not tail.lstrip(" \t").startswith("#")
 
 
-def _unquoted(rest: str) -> str:
+def _strip_comment(rest: str) -> str:
     comment = re.search(r"(?:^|[ \t])#", rest)
     return (rest[: comment.start()] if comment else rest).rstrip(" \t\r")
 
 
-def _short(text: str) -> str:
+def _preview(text: str) -> str:
     return repr(text if len(text) <= 40 else text[:39] + "…")

@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from servedeck.serving.units import quantity
+from servedeck.serving.units import parse_quantity
 
-Value = str | int | float | tuple[str, ...] | None
+FieldValue = str | int | float | tuple[str, ...] | None
 
 
-class Kind(StrEnum):
+class InputKind(StrEnum):
     """Kind of input. The value's type follows from it."""
 
     TEXT = "text"
     """str"""
     INTEGER = "integer"
     """int, or None where the field may stay empty"""
-    FRACTION = "fraction"
+    FLOAT = "fraction"
     """float, or None where the field may stay empty"""
     QUANTITY = "quantity"
     """str, a Kubernetes quantity"""
@@ -39,37 +39,37 @@ class Field:
     """Name in the spec; a form's path is this, or "settings." and this for a template's field."""
     label: str
     help: str
-    kind: Kind = Kind.TEXT
-    default: Value = ""
+    kind: InputKind = InputKind.TEXT
+    default: FieldValue = ""
     required: bool = False
     choices: tuple[str, ...] = ()
     advanced: bool = False
     """Shown under Advanced Settings."""
 
-    def parse(self, raw: object) -> Value:
+    def parse(self, raw: object) -> FieldValue:
         """Value of what was typed or read from YAML. Raises ValueError with one sentence."""
-        if self.kind is Kind.INTEGER:
-            return None if _is_blank(raw) and self.default is None else whole_number(raw)
-        if self.kind is Kind.FRACTION:
-            return None if _is_blank(raw) else fraction(raw)
-        if self.kind is Kind.ARGUMENTS:
-            return arguments(raw)
-        written = text(raw).strip()
-        if self.kind is Kind.QUANTITY:
-            return quantity_text(written)
-        if self.kind is Kind.CHOICE:
+        if self.kind is InputKind.INTEGER:
+            return None if _is_blank(raw) and self.default is None else parse_int(raw)
+        if self.kind is InputKind.FLOAT:
+            return None if _is_blank(raw) else parse_float(raw)
+        if self.kind is InputKind.ARGUMENTS:
+            return parse_arguments(raw)
+        written = parse_text(raw).strip()
+        if self.kind is InputKind.QUANTITY:
+            return parse_quantity_text(written)
+        if self.kind is InputKind.CHOICE:
             for choice in self.choices:
                 if choice.lower() == written.lower():
                     return choice
-            raise ValueError(f"{written!r} is not a choice; choose {one_of(self.choices)}.")
+            raise ValueError(f"{written!r} is not a choice; choose {join_choices(self.choices)}.")
         return written
 
-    def text(self, value: Any) -> str:
+    def format(self, value: Any) -> str:
         """What stands in the input for a value; `parse` reads it back."""
-        return as_text(value)
+        return format_value(value)
 
 
-def as_text(value: Any) -> str:
+def format_value(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -79,7 +79,7 @@ def as_text(value: Any) -> str:
     return str(value)
 
 
-def text(raw: object) -> str:
+def parse_text(raw: object) -> str:
     if raw is None:
         return ""
     if isinstance(raw, str):
@@ -89,9 +89,9 @@ def text(raw: object) -> str:
     raise ValueError("Write text here, not a list or a mapping.")
 
 
-def whole_number(raw: object) -> int:
+def parse_int(raw: object) -> int:
     if isinstance(raw, bool) or not isinstance(raw, (int, str)):
-        raise ValueError(f"{_shown(raw)} is not a whole number; write one such as 1.")
+        raise ValueError(f"{_preview(raw)} is not a whole number; write one such as 1.")
     if isinstance(raw, int):
         return raw
     written = raw.strip()
@@ -99,33 +99,33 @@ def whole_number(raw: object) -> int:
         raise ValueError("A whole number is missing; write one such as 1.")
     digits = written.removeprefix("-").removeprefix("+")
     if not (digits.isascii() and digits.isdigit()) or len(digits) > 18:
-        raise ValueError(f"{_shown(written)} is not a whole number; write one such as 1.")
+        raise ValueError(f"{_preview(written)} is not a whole number; write one such as 1.")
     return int(written)
 
 
-def fraction(raw: object) -> float:
+def parse_float(raw: object) -> float:
     if isinstance(raw, bool) or not isinstance(raw, (int, float, str)):
-        raise ValueError(f"{_shown(raw)} is not a number; write one such as 0.9.")
+        raise ValueError(f"{_preview(raw)} is not a number; write one such as 0.9.")
     try:
         value = float(raw)
     except (ValueError, OverflowError):
-        raise ValueError(f"{_shown(raw)} is not a number; write one such as 0.9.") from None
+        raise ValueError(f"{_preview(raw)} is not a number; write one such as 0.9.") from None
     if not math.isfinite(value):
-        raise ValueError(f"{_shown(raw)} is not a number; write one such as 0.9.")
+        raise ValueError(f"{_preview(raw)} is not a number; write one such as 0.9.")
     return value
 
 
-def flag(raw: object) -> bool:
+def parse_bool(raw: object) -> bool:
     if isinstance(raw, bool):
         return raw
     if isinstance(raw, str) and raw.strip().lower() in ("true", "yes", "on"):
         return True
     if isinstance(raw, str) and raw.strip().lower() in ("false", "no", "off", ""):
         return False
-    raise ValueError(f"{_shown(raw)} is neither true nor false; write one of them.")
+    raise ValueError(f"{_preview(raw)} is neither true nor false; write one of them.")
 
 
-def arguments(raw: object) -> tuple[str, ...]:
+def parse_arguments(raw: object) -> tuple[str, ...]:
     """A command line: one text, split as a POSIX shell splits it, or a list of arguments."""
     if raw is None:
         return ()
@@ -139,24 +139,24 @@ def arguments(raw: object) -> tuple[str, ...]:
     if isinstance(raw, (list, tuple)):
         if not all(isinstance(part, (str, int, float)) for part in raw):
             raise ValueError("Each argument must be text; write lists and mappings in quotes.")
-        return tuple(as_text(part) for part in raw)
+        return tuple(format_value(part) for part in raw)
     raise ValueError("Write a command line or a list of arguments.")
 
 
-def quantity_text(raw: object, examples: str = "500m, 2 or 16Gi") -> str:
+def parse_quantity_text(raw: object, examples: str = "500m, 2 or 16Gi") -> str:
     """The text of a quantity. Raises ValueError with one sentence that names `examples`, such as
     suit the field."""
-    written = text(raw).strip()
+    written = parse_text(raw).strip()
     if not written:
         raise ValueError(f"A quantity is missing; write one such as {examples}.")
     try:
-        quantity(written, examples)
+        parse_quantity(written, examples)
     except ValueError as exc:
         raise ValueError(f"{exc}.") from None
     return written
 
 
-def one_of(choices: tuple[str, ...]) -> str:
+def join_choices(choices: tuple[str, ...]) -> str:
     named = ", ".join(choices[:-1])
     return f"{named} or {choices[-1]}" if named else choices[-1]
 
@@ -165,6 +165,6 @@ def _is_blank(raw: object) -> bool:
     return raw is None or (isinstance(raw, str) and not raw.strip())
 
 
-def _shown(raw: object) -> str:
+def _preview(raw: object) -> str:
     shown = repr(raw)
     return shown if len(shown) <= 40 else shown[:39] + "…"

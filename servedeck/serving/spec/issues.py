@@ -15,7 +15,7 @@ class Severity(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class Issue:
     field: str
     """Dotted path of the field, "settings.tensor_parallel_size" or "env.2.name"."""
     message: str
@@ -27,13 +27,13 @@ class Problem:
         return self.severity is Severity.ERROR
 
 
-def error(field: str, message: str) -> Problem:
-    return Problem(field, message)
+def error(field: str, message: str) -> Issue:
+    return Issue(field, message)
 
 
-def warning(field: str, message: str) -> Problem:
-    return Problem(field, message, Severity.WARNING)
+def warning(field: str, message: str) -> Issue:
+    return Issue(field, message, Severity.WARNING)
 
 
-def errors(problems: Iterable[Problem]) -> list[Problem]:
-    return [problem for problem in problems if problem.is_error]
+def errors(issues: Iterable[Issue]) -> list[Issue]:
+    return [problem for problem in issues if problem.is_error]

@@ -25,17 +25,17 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from servedeck.serving.spec import fields
-from servedeck.serving.spec.issues import Problem, error
-from servedeck.serving.spec.templates import TEMPLATES, Template, find
-from servedeck.serving.units import quantity
+from servedeck.serving.spec.issues import Issue, error
+from servedeck.serving.spec.templates import TEMPLATES, Template, find_template
+from servedeck.serving.units import parse_quantity
 
-MODEL_CACHE = "model-cache"
+MODEL_CACHE_VOLUME = "model-cache"
 MODEL_CACHE_PATH = "/root/.cache/huggingface"
-SHARED_MEMORY = "dshm"
+SHARED_MEMORY_VOLUME = "dshm"
 SHARED_MEMORY_PATH = "/dev/shm"  # noqa: S108 -- a mount in the container, not a file of ours
 SYSTEM_ENV = {"HF_HOME": MODEL_CACHE_PATH}
 """Variables that every inference server gets, unless the operator sets them."""
-PREDICTOR_ENV = "PREDICTOR_URL"
+PREDICTOR_URL_ENV = "PREDICTOR_URL"
 """Variable in which a transformer finds the inference server."""
 
 
@@ -47,7 +47,7 @@ class Quantity:
     def __init__(self, text: str) -> None:
         """Raises ValueError with a sentence where `text` is no quantity."""
         self.text = text.strip()
-        self.value = quantity(self.text)
+        self.value = parse_quantity(self.text)
 
     def __str__(self) -> str:
         return self.text
@@ -69,20 +69,24 @@ class Quantity:
 
     @classmethod
     def _validate(cls, raw: object) -> Quantity:
-        return raw if isinstance(raw, cls) else cls(fields.quantity_text(raw))
+        return raw if isinstance(raw, cls) else cls(fields.parse_quantity_text(raw))
 
 
-def _suggesting(examples: str) -> BeforeValidator:
+def _quantity_validator(examples: str) -> BeforeValidator:
     """Reads a quantity; what is none is answered with examples that suit the field."""
 
-    def read(raw: object) -> Quantity:
-        return raw if isinstance(raw, Quantity) else Quantity(fields.quantity_text(raw, examples))
+    def parse(raw: object) -> Quantity:
+        return (
+            raw
+            if isinstance(raw, Quantity)
+            else Quantity(fields.parse_quantity_text(raw, examples))
+        )
 
-    return BeforeValidator(read)
+    return BeforeValidator(parse)
 
 
-def _stripped(raw: object) -> str:
-    return fields.text(raw).strip()
+def _strip_text(raw: object) -> str:
+    return fields.parse_text(raw).strip()
 
 
 def _as_tuple(raw: object) -> object:
@@ -93,16 +97,16 @@ def _as_tuple(raw: object) -> object:
     raise ValueError("Write a list here, one entry for each.")
 
 
-Text = Annotated[str, BeforeValidator(_stripped)]
-Verbatim = Annotated[str, BeforeValidator(fields.text)]
-Cores = Annotated[Quantity, _suggesting("0.5, 500m or 8")]
-Bytes = Annotated[Quantity, _suggesting("512Mi, 1Gi or 64Gi")]
-Whole = Annotated[int, BeforeValidator(fields.whole_number)]
-Flag = Annotated[bool, BeforeValidator(fields.flag)]
-Arguments = Annotated[tuple[str, ...], BeforeValidator(fields.arguments)]
+Str = Annotated[str, BeforeValidator(_strip_text)]
+RawStr = Annotated[str, BeforeValidator(fields.parse_text)]
+CpuQuantity = Annotated[Quantity, _quantity_validator("0.5, 500m or 8")]
+MemoryQuantity = Annotated[Quantity, _quantity_validator("512Mi, 1Gi or 64Gi")]
+Int = Annotated[int, BeforeValidator(fields.parse_int)]
+Bool = Annotated[bool, BeforeValidator(fields.parse_bool)]
+Arguments = Annotated[tuple[str, ...], BeforeValidator(fields.parse_arguments)]
 
 
-class Part(BaseModel):
+class SpecModel(BaseModel):
     """Base of the spec and its parts: frozen values; camel case in YAML."""
 
     model_config = ConfigDict(
@@ -110,92 +114,92 @@ class Part(BaseModel):
     )
 
 
-class KeyRef(Part):
-    """One key of a Secret or a ConfigMap of the serving's project."""
+class KeyRef(SpecModel):
+    """One key of a Secret or a ConfigMap of the serving's namespace."""
 
-    name: Text = ""
-    key: Text = ""
+    name: Str = ""
+    key: Str = ""
 
 
-class EnvVar(Part):
+class EnvVar(SpecModel):
     """A variable: a plain value, or one taken from a Secret or a ConfigMap."""
 
-    name: Text
-    value: Verbatim = ""
+    name: Str
+    value: RawStr = ""
     secret: KeyRef | None = None
     config_map: KeyRef | None = None
 
 
-class Volume(Part):
-    """A PersistentVolumeClaim of the project, mounted in the inference server."""
+class Volume(SpecModel):
+    """A PersistentVolumeClaim of the namespace, mounted in the inference server."""
 
-    claim: Text
-    mount_path: Text
-    read_only: Flag = False
+    pvc: Str
+    mount_path: Str
+    read_only: Bool = False
 
 
-class Transformer(Part):
+class Transformer(SpecModel):
     """A container beside the inference server that requests pass first."""
 
-    image: Text
-    port: Whole = 8080
+    image: Str
+    port: Int = 8080
     command: Arguments = ()
     env: Annotated[tuple[EnvVar, ...], BeforeValidator(_as_tuple)] = ()
 
 
-class ServingSpec(Part):
+class ServingSpec(SpecModel):
     """A serving. Text from a form or from YAML is accepted for every field."""
 
-    name: Text
-    project: Text = ""
+    name: Str
+    namespace: Str = ""
     """Namespace; "" until one is chosen."""
-    description: Text = ""
-    template: Text
-    image: Text = ""
-    cpu: Cores = Quantity("0.5")
-    memory: Bytes = Quantity("1Gi")
-    accelerator: Text = ""
+    description: Str = ""
+    template: Str
+    image: Str = ""
+    cpu: CpuQuantity = Quantity("0.5")
+    memory: MemoryQuantity = Quantity("1Gi")
+    accelerator: Str = ""
     """Resource key, "nvidia.com/gpu"; "" for none."""
-    accelerator_count: Whole = 1
+    accelerator_count: Int = 1
     """For each replica; 1 where there is no accelerator."""
-    replicas: Whole = 1
-    settings: dict[str, fields.Value] = Field(default={}, validate_default=True)
+    replicas: Int = 1
+    settings: dict[str, fields.FieldValue] = Field(default={}, validate_default=True)
     """The template's own fields by name; complete, defaults included."""
     volumes: Annotated[tuple[Volume, ...], BeforeValidator(_as_tuple)] = ()
-    inference_port: Whole = 8000
+    inference_port: Int = 8000
     command: Arguments = ()
     """Command Override; () for the template's own command."""
     env: Annotated[tuple[EnvVar, ...], BeforeValidator(_as_tuple)] = ()
     transformer: Transformer | None = None
-    readiness_path: Text | None = None
+    readiness_path: Str | None = None
     """HTTP path of the readiness probe; None for the template's own, "" for no probe."""
-    liveness_path: Text | None = None
+    liveness_path: Str | None = None
 
     @field_validator("template")
     @classmethod
-    def _known_template(cls, name: str) -> str:
+    def _validate_template(cls, name: str) -> str:
         if not name:
-            raise ValueError(f"Choose a template: {fields.one_of(tuple(TEMPLATES))}.")
-        if find(name) is None:
+            raise ValueError(f"Choose a template: {fields.join_choices(tuple(TEMPLATES))}.")
+        if find_template(name) is None:
             raise ValueError(
-                f"There is no template {name!r}; choose {fields.one_of(tuple(TEMPLATES))}."
+                f"There is no template {name!r}; choose {fields.join_choices(tuple(TEMPLATES))}."
             )
         return name
 
     @field_validator("accelerator")
     @classmethod
-    def _none_is_empty(cls, key: str) -> str:
+    def _normalize_accelerator(cls, key: str) -> str:
         return "" if key.lower() == "none" else key
 
     @field_validator("accelerator_count")
     @classmethod
-    def _count_without_accelerator(cls, count: int, info: ValidationInfo) -> int:
+    def _normalize_accelerator_count(cls, count: int, info: ValidationInfo) -> int:
         return count if info.data.get("accelerator", "?") else 1
 
     @field_validator("settings", mode="before")
     @classmethod
-    def _complete_settings(cls, raw: object, info: ValidationInfo) -> dict[str, fields.Value]:
-        template = find(info.data.get("template", ""))
+    def _fill_in_settings(cls, raw: object, info: ValidationInfo) -> dict[str, fields.FieldValue]:
+        template = find_template(info.data.get("template", ""))
         if template is None:
             return {}
         if raw is None:
@@ -211,15 +215,13 @@ class ServingSpec(Part):
 
     @field_validator("command")
     @classmethod
-    def _own_command_is_no_override(
-        cls, command: tuple[str, ...], info: ValidationInfo
-    ) -> tuple[str, ...]:
-        template = find(info.data.get("template", ""))
+    def _normalize_command(cls, command: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        template = find_template(info.data.get("template", ""))
         return () if template is not None and command == template.command else command
 
     @field_validator("env")
     @classmethod
-    def _without_system_env(cls, env: tuple[EnvVar, ...]) -> tuple[EnvVar, ...]:
+    def _drop_system_env(cls, env: tuple[EnvVar, ...]) -> tuple[EnvVar, ...]:
         return tuple(
             one
             for one in env
@@ -229,8 +231,8 @@ class ServingSpec(Part):
 
     @field_validator("readiness_path", "liveness_path")
     @classmethod
-    def _own_path_is_default(cls, path: str | None, info: ValidationInfo) -> str | None:
-        template = find(info.data.get("template", ""))
+    def _normalize_probe_path(cls, path: str | None, info: ValidationInfo) -> str | None:
+        template = find_template(info.data.get("template", ""))
         if template is None or path is None:
             return path
         own = (
@@ -241,58 +243,58 @@ class ServingSpec(Part):
         return None if path == own else path
 
     @property
-    def server(self) -> Template:
+    def template_definition(self) -> Template:
         """The template itself."""
         return TEMPLATES[self.template]
 
     @property
-    def readiness(self) -> str:
+    def effective_readiness_path(self) -> str:
         """Path of the readiness probe, "" for none."""
-        own = self.server.readiness_path
+        own = self.template_definition.readiness_path
         return own if self.readiness_path is None else self.readiness_path
 
     @property
-    def liveness(self) -> str:
-        own = self.server.liveness_path
+    def effective_liveness_path(self) -> str:
+        own = self.template_definition.liveness_path
         return own if self.liveness_path is None else self.liveness_path
 
     @property
-    def shared_memory(self) -> Quantity:
+    def shared_memory_limit(self) -> Quantity:
         """Most that /dev/shm can hold; what is in it counts against Memory."""
-        return Quantity(self.server.shared_memory(self))
+        return Quantity(self.template_definition.shared_memory_limit(self))
 
     def replace(self, **changes: Any) -> Self:
         """The spec with some fields changed, validated again."""
-        return type(self).model_validate({**self._shallow(), **changes})
+        return type(self).model_validate({**self._field_values(), **changes})
 
-    def _shallow(self) -> dict[str, Any]:
+    def _field_values(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in type(self).model_fields}
 
 
-def parse(document: Mapping[str, Any]) -> tuple[ServingSpec | None, list[Problem]]:
+def parse_spec(document: Mapping[str, Any]) -> tuple[ServingSpec | None, list[Issue]]:
     """Spec of a mapping of raw values, in camel or snake case; or None and what is wrong."""
     try:
         return ServingSpec.model_validate(document), []
     except ValidationError as exc:
-        return None, problems_of(exc)
+        return None, issues_from_error(exc)
 
 
-def problems_of(exc: ValidationError) -> list[Problem]:
+def issues_from_error(exc: ValidationError) -> list[Issue]:
     """One problem for each field that could not be read."""
-    found: list[Problem] = []
+    found: list[Issue] = []
     for one in exc.errors(include_url=False):
-        path = ".".join(_snake(part) for part in one["loc"])
+        path = ".".join(_to_snake_case(part) for part in one["loc"])
         if one["type"] == "settings":
             by_field: dict[str, str] = one["ctx"]["by_field"]
             found += [error(f"settings.{name}", message) for name, message in by_field.items()]
         elif one["type"] == "value_error":
             found.append(error(path, str(one["ctx"]["error"])))
         else:
-            found.append(error(path, _WORDS.get(one["type"], one["msg"] + ".")))
+            found.append(error(path, _MESSAGES_BY_ERROR_TYPE.get(one["type"], one["msg"] + ".")))
     return found
 
 
-_WORDS = {
+_MESSAGES_BY_ERROR_TYPE = {
     "missing": "This field is missing; write it.",
     "extra_forbidden": "There is no such field; correct its name or remove it.",
     "model_type": "Write a mapping here, one line for each field.",
@@ -302,6 +304,6 @@ _WORDS = {
 }
 
 
-def _snake(part: int | str) -> str:
+def _to_snake_case(part: int | str) -> str:
     """accelerator_count of acceleratorCount: a problem's path is the same for form and YAML."""
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in str(part))

@@ -7,52 +7,52 @@ from fractions import Fraction
 from posixpath import normpath
 
 from servedeck.serving.spec.env_file import looks_secret
-from servedeck.serving.spec.issues import Problem, error, warning
+from servedeck.serving.spec.issues import Issue, error, warning
 from servedeck.serving.spec.names import (
-    env_name_problem,
-    image_problem,
-    key_problem,
-    label_problem,
-    resource_problem,
-    subdomain_problem,
+    validate_config_key,
+    validate_env_name,
+    validate_image,
+    validate_label,
+    validate_resource_name,
+    validate_subdomain,
 )
 from servedeck.serving.spec.spec import (
     MODEL_CACHE_PATH,
-    PREDICTOR_ENV,
+    PREDICTOR_URL_ENV,
     SHARED_MEMORY_PATH,
     SYSTEM_ENV,
     EnvVar,
     ServingSpec,
 )
 
-LONGEST_DESCRIPTION = 2000
-LONGEST_STRING = 128 * 1024
+MAX_DESCRIPTION_LENGTH = 2000
+MAX_ARGUMENT_BYTES = 128 * 1024
 """Linux MAX_ARG_STRLEN: a longer argument or variable keeps the container from starting."""
-LEAST_MEMORY = 16 * 2**20
-MOST_REPLICAS = 2**31 - 1
+MIN_MEMORY_BYTES = 16 * 2**20
+MAX_REPLICAS = 2**31 - 1
 """kubernetes api/apps/v1, DeploymentSpec.Replicas: an int32."""
-MOST_ACCELERATORS = 1024
-_KERNEL_PATHS = ("/", "/dev", "/proc", "/sys")
+MAX_ACCELERATORS = 1024
+_RESERVED_MOUNT_PATHS = ("/", "/dev", "/proc", "/sys")
 
 
-def problems(spec: ServingSpec) -> list[Problem]:
+def validate(spec: ServingSpec) -> list[Issue]:
     """Everything that is wrong or doubtful, in the order of the form's fields."""
     return [
-        *_basic(spec),
-        *_resources(spec),
-        *spec.server.check(spec),
-        *_volumes(spec),
-        *_ports(spec),
-        *_strings("command", spec.command),
-        *_probes(spec),
-        *_env("env", spec.env),
-        *_system_env(spec),
-        *_transformer(spec),
+        *_validate_basic(spec),
+        *_validate_resources(spec),
+        *spec.template_definition.validate(spec),
+        *_validate_volumes(spec),
+        *_validate_ports(spec),
+        *_validate_command("command", spec.command),
+        *_validate_probes(spec),
+        *_validate_env("env", spec.env),
+        *_validate_system_env(spec),
+        *_validate_transformer(spec),
     ]
 
 
-def _basic(spec: ServingSpec) -> Iterable[Problem]:
-    if message := label_problem(spec.name, "The service name"):
+def _validate_basic(spec: ServingSpec) -> Iterable[Issue]:
+    if message := validate_label(spec.name, "The service name"):
         yield error("name", message)
     elif spec.name[0].isdigit():
         # core validation.go, ValidateServiceName: RFC 1035 until RelaxedServiceNameValidation.
@@ -61,21 +61,21 @@ def _basic(spec: ServingSpec) -> Iterable[Problem]:
             "Clusters before Kubernetes 1.36 refuse a Service whose name starts with a digit; "
             "start with a letter if yours is older.",
         )
-    if not spec.project:
-        yield error("project", "The project is missing; choose the namespace to deploy to.")
-    elif message := label_problem(spec.project, "The namespace"):
-        yield error("project", message)
-    if len(spec.description) > LONGEST_DESCRIPTION:
+    if not spec.namespace:
+        yield error("namespace", "The namespace is missing; choose the namespace to deploy to.")
+    elif message := validate_label(spec.namespace, "The namespace"):
+        yield error("namespace", message)
+    if len(spec.description) > MAX_DESCRIPTION_LENGTH:
         yield error(
             "description",
             f"The description has {len(spec.description)} characters; "
-            f"shorten it to {LONGEST_DESCRIPTION}.",
+            f"shorten it to {MAX_DESCRIPTION_LENGTH}.",
         )
-    if message := image_problem(spec.image):
+    if message := validate_image(spec.image):
         yield error("image", message)
 
 
-def _resources(spec: ServingSpec) -> Iterable[Problem]:
+def _validate_resources(spec: ServingSpec) -> Iterable[Issue]:
     cpu, memory = spec.cpu.value, spec.memory.value
     if cpu <= 0:
         yield error("cpu", "CPU must be more than 0; write cores such as 0.5 or 500m.")
@@ -83,7 +83,7 @@ def _resources(spec: ServingSpec) -> Iterable[Problem]:
         yield error("cpu", f"{spec.cpu} is finer than 1m, the least step; round it.")
     elif cpu > 10_000:
         yield error("cpu", f"{spec.cpu} is more cores than any node has; write fewer.")
-    if memory < LEAST_MEMORY:
+    if memory < MIN_MEMORY_BYTES:
         amount = "less than a container can start with"
         yield error("memory", f"Memory {spec.memory} is {amount}; write one such as 1Gi.")
     elif memory.denominator != 1:
@@ -91,24 +91,24 @@ def _resources(spec: ServingSpec) -> Iterable[Problem]:
     elif memory > 2**60:
         yield error("memory", f"{spec.memory} is more memory than any node has; write less.")
     else:
-        yield from _shared_memory(spec, memory)
+        yield from _validate_shared_memory(spec, memory)
     if spec.accelerator:
-        if message := resource_problem(spec.accelerator):
+        if message := validate_resource_name(spec.accelerator):
             yield error("accelerator", message)
-        if not 1 <= spec.accelerator_count <= MOST_ACCELERATORS:
+        if not 1 <= spec.accelerator_count <= MAX_ACCELERATORS:
             yield error(
                 "accelerator_count",
-                f"Accelerator Count must be from 1 to {MOST_ACCELERATORS}; "
+                f"Accelerator Count must be from 1 to {MAX_ACCELERATORS}; "
                 "for none, set Accelerator to None.",
             )
     if spec.replicas < 0:
         yield error("replicas", "Replicas must be 0 or more; write how many Pods to run.")
-    elif spec.replicas > MOST_REPLICAS:
-        yield error("replicas", f"Kubernetes holds at most {MOST_REPLICAS} replicas; write fewer.")
+    elif spec.replicas > MAX_REPLICAS:
+        yield error("replicas", f"Kubernetes holds at most {MAX_REPLICAS} replicas; write fewer.")
 
 
-def _shared_memory(spec: ServingSpec, memory: Fraction) -> Iterable[Problem]:
-    shared = spec.shared_memory
+def _validate_shared_memory(spec: ServingSpec, memory: Fraction) -> Iterable[Issue]:
+    shared = spec.shared_memory_limit
     if memory <= shared.value:
         yield error(
             "memory",
@@ -117,37 +117,37 @@ def _shared_memory(spec: ServingSpec, memory: Fraction) -> Iterable[Problem]:
         )
 
 
-def _volumes(spec: ServingSpec) -> Iterable[Problem]:
+def _validate_volumes(spec: ServingSpec) -> Iterable[Issue]:
     system = {SHARED_MEMORY_PATH: "dshm", MODEL_CACHE_PATH: "model-cache"}
     taken: dict[str, str] = {}
     for at, volume in enumerate(spec.volumes):
         path = f"volumes.{at}.mount_path"
-        if message := subdomain_problem(volume.claim, "The claim"):
-            yield error(f"volumes.{at}.claim", message)
+        if message := validate_subdomain(volume.pvc, "The claim"):
+            yield error(f"volumes.{at}.pvc", message)
         written = volume.mount_path
-        clean = clean_path(written)
+        clean = normalize_path(written)
         if not written:
             yield error(path, "The mount path is missing; write one such as /data.")
         elif not written.startswith("/"):
             yield error(path, f"{written!r} is not absolute; start it with /.")
         elif ":" in written or ".." in written.split("/") or not written.isprintable():
             yield error(path, "A mount path must not hold ':', '..' or control characters.")
-        elif clean in _KERNEL_PATHS:
+        elif clean in _RESERVED_MOUNT_PATHS:
             yield error(path, f"{clean} belongs to the container itself; mount below another path.")
         elif clean in system:
             yield error(path, f"{clean} is taken by {system[clean]}; choose another path.")
         elif clean in taken:
             yield error(path, f"{clean} is taken by {taken[clean]}; choose another path.")
         else:
-            taken[clean] = volume.claim
+            taken[clean] = volume.pvc
 
 
-def clean_path(path: str) -> str:
+def normalize_path(path: str) -> str:
     """The path without doubled and trailing slashes."""
     return normpath("/" + path.strip("/"))
 
 
-def _ports(spec: ServingSpec) -> Iterable[Problem]:
+def _validate_ports(spec: ServingSpec) -> Iterable[Issue]:
     if not _is_port(spec.inference_port):
         yield error("inference_port", "A port is from 1 to 65535; write the server's, as 8000.")
     if spec.transformer is None:
@@ -162,20 +162,20 @@ def _ports(spec: ServingSpec) -> Iterable[Problem]:
         )
 
 
-def _probes(spec: ServingSpec) -> Iterable[Problem]:
+def _validate_probes(spec: ServingSpec) -> Iterable[Issue]:
     for field, path in (
-        ("readiness_path", spec.readiness),
-        ("liveness_path", spec.liveness),
+        ("readiness_path", spec.effective_readiness_path),
+        ("liveness_path", spec.effective_liveness_path),
     ):
         if path and (not path.startswith("/") or not path.isprintable() or " " in path):
             yield error(field, f"{path!r} is no HTTP path; start it with / and leave blanks out.")
 
 
-def _env(path: str, variables: Sequence[EnvVar]) -> Iterable[Problem]:
+def _validate_env(path: str, variables: Sequence[EnvVar]) -> Iterable[Issue]:
     seen: dict[str, int] = {}
     for at, one in enumerate(variables):
         here = f"{path}.{at}"
-        if message := env_name_problem(one.name):
+        if message := validate_env_name(one.name):
             yield error(f"{here}.name", message)
         elif one.name in seen:
             yield error(
@@ -194,13 +194,13 @@ def _env(path: str, variables: Sequence[EnvVar]) -> Iterable[Problem]:
         ):
             if ref is None:
                 continue
-            if message := subdomain_problem(ref.name, f"The {what}'s name"):
+            if message := validate_subdomain(ref.name, f"The {what}'s name"):
                 yield error(f"{here}.{field}.name", message)
-            if message := key_problem(ref.key, f"The {what}'s key"):
+            if message := validate_config_key(ref.key, f"The {what}'s key"):
                 yield error(f"{here}.{field}.key", message)
         if "\0" in one.value:
             yield error(f"{here}.value", "A value cannot hold a NUL character; remove it.")
-        elif len(one.name) + len(one.value.encode()) >= LONGEST_STRING - 2:
+        elif len(one.name) + len(one.value.encode()) >= MAX_ARGUMENT_BYTES - 2:
             yield error(
                 f"{here}.value", "A value can hold at most 128 KiB; put it in a file on a volume."
             )
@@ -212,7 +212,7 @@ def _env(path: str, variables: Sequence[EnvVar]) -> Iterable[Problem]:
             )
 
 
-def _system_env(spec: ServingSpec) -> Iterable[Problem]:
+def _validate_system_env(spec: ServingSpec) -> Iterable[Issue]:
     for at, one in enumerate(spec.env):
         if one.name in SYSTEM_ENV:
             yield warning(
@@ -222,26 +222,26 @@ def _system_env(spec: ServingSpec) -> Iterable[Problem]:
             )
 
 
-def _transformer(spec: ServingSpec) -> Iterable[Problem]:
+def _validate_transformer(spec: ServingSpec) -> Iterable[Issue]:
     transformer = spec.transformer
     if transformer is None:
         return
-    if message := image_problem(transformer.image, "The transformer's image"):
+    if message := validate_image(transformer.image, "The transformer's image"):
         yield error("transformer.image", message)
-    yield from _strings("transformer.command", transformer.command)
-    yield from _env("transformer.env", transformer.env)
+    yield from _validate_command("transformer.command", transformer.command)
+    yield from _validate_env("transformer.env", transformer.env)
     for at, one in enumerate(transformer.env):
-        if one.name == PREDICTOR_ENV:
+        if one.name == PREDICTOR_URL_ENV:
             yield error(
                 f"transformer.env.{at}.name",
-                f"{PREDICTOR_ENV} always holds the inference server's address; remove it here.",
+                f"{PREDICTOR_URL_ENV} always holds the inference server's address; remove it here.",
             )
 
 
-def _strings(path: str, words: Sequence[str]) -> Iterable[Problem]:
+def _validate_command(path: str, words: Sequence[str]) -> Iterable[Issue]:
     if any("\0" in word for word in words):
         yield error(path, "A command cannot hold a NUL character; remove it.")
-    elif any(len(word.encode()) >= LONGEST_STRING for word in words):
+    elif any(len(word.encode()) >= MAX_ARGUMENT_BYTES for word in words):
         yield error(path, "An argument can hold at most 128 KiB; put it in a file on a volume.")
     elif words and not words[0]:
         yield error(path, "The command's first word is empty; write the program to start.")

@@ -7,22 +7,27 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from servedeck.serving.capacity import Amounts, Scarce, container_requests, described
+from servedeck.serving.capacity import (
+    InsufficientResource,
+    ResourceList,
+    container_requests,
+    format_requests,
+)
 from servedeck.serving.objects.records import Condition, ContainerStatus, Event, Pod
 from servedeck.serving.status import reasons
 from servedeck.serving.status.events import event_time, newest_first
 
-LATELY = timedelta(minutes=10)
+RECENT_RESTART_WINDOW = timedelta(minutes=10)
 """A Pod that restarted within this time and is not ready keeps its error, so that the status does
 not flap between CrashLoopBackOff and Running with the back-off (at most five minutes)."""
-OVERDUE = timedelta(seconds=30)
+STUCK_TERMINATING_DELAY = timedelta(seconds=30)
 """A Pod that is still there this long after its grace period ended is stuck."""
-FRESH = timedelta(minutes=5)
+SETUP_EVENT_MAX_AGE = timedelta(minutes=5)
 """The kubelet tries a mount or sandbox again at least every two to three minutes: an older Event
 about it tells of trouble that is over."""
 
 
-class Health(StrEnum):
+class PodHealth(StrEnum):
     """What a Pod contributes to the status of its serving."""
 
     OK = "ok"
@@ -32,21 +37,21 @@ class Health(StrEnum):
     TERMINATING = "terminating"
 
 
-class Finding(NamedTuple):
+class Diagnosis(NamedTuple):
     """What is the matter with one Pod."""
 
-    health: Health
+    health: PodHealth
     reason: str = ""
     """Short cause, "OOMKilled"; "" for a healthy Pod."""
     message: str = ""
     """The cause in one sentence for an operator."""
     container: str = ""
     """Container that the cause lies in; "" where it is the Pod's."""
-    until: datetime | None = None
+    reevaluate_at: datetime | None = None
     """When the Pod must be judged again although nothing about it changed; None for never."""
-    evidence: str = ""
+    raw_message: str = ""
     """The cluster's own text behind `message`, unshortened; "" where there is none."""
-    scarce: tuple[Scarce, ...] = ()
+    insufficient_resources: tuple[InsufficientResource, ...] = ()
     """Resources of which nodes have not enough free."""
 
 
@@ -64,54 +69,58 @@ _IMAGE_REASONS = frozenset(
 )
 # The first attempt fails as one, the back-off after it as the other: shown as one, or the reason
 # would change with every attempt.
-_PULL_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff"})
+_IMAGE_PULL_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff"})
 
 
-def diagnose(pod: Pod, events: Sequence[Event], now: datetime) -> Finding:
+def diagnose(pod: Pod, events: Sequence[Event], now: datetime) -> Diagnosis:
     """The first cause, from the Pod's end to its start, that keeps the Pod from serving.
 
     `events` are the Pod's own, in any order; they add causes that the Pod's status does not hold
     (volumes, sandboxes, probes, its node) and may be empty: Events live for an hour.
     """
-    found = _first_cause(pod, events, now)
+    found = _first_diagnosis(pod, events, now)
     if found is _HEALTHY:
         return found
     return found._replace(
-        reason=reasons.shorten(found.reason), message=reasons.whole(found.message)
+        reason=reasons.shorten(found.reason), message=reasons.shorten_message(found.message)
     )
 
 
-def _first_cause(pod: Pod, events: Sequence[Event], now: datetime) -> Finding:
+def _first_diagnosis(pod: Pod, events: Sequence[Event], now: datetime) -> Diagnosis:
     status = pod.status
     if pod.metadata.deletion_timestamp is not None:
-        return _terminating(pod, pod.metadata.deletion_timestamp, now)
+        return _diagnose_terminating(pod, pod.metadata.deletion_timestamp, now)
     if status.phase == "Failed":
-        return _failed(pod)
+        return _diagnose_failed(pod)
     if status.phase == "Succeeded":
-        return Finding(Health.TERMINATING, "Completed", "It ended; its ReplicaSet replaces it")
-    ready = _condition(pod, "Ready")
+        return Diagnosis(PodHealth.TERMINATING, "Completed", "It ended; its ReplicaSet replaces it")
+    ready = _find_condition(pod, "Ready")
     if ready is not None and ready.status == "True":
-        return _serving(pod, now)
+        return _diagnose_ready(pod, now)
     if status.phase == "Unknown" or status.reason == "NodeLost":
         node = pod.spec.node_name
         message = f"Its node{f' {node}' if node else ''} does not answer"
-        return Finding(Health.ERROR, status.reason or "Unknown", message, evidence=status.message)
+        return Diagnosis(
+            PodHealth.ERROR, status.reason or "Unknown", message, raw_message=status.message
+        )
     return (
-        _unscheduled(pod)
-        or _broken(pod, events, now)
-        or _held_up(pod, events, now)
-        or _starting(pod, events, ready)
+        _diagnose_unscheduled(pod)
+        or _diagnose_containers(pod, events, now)
+        or _diagnose_setup(pod, events, now)
+        or _diagnose_starting(pod, events, ready)
     )
 
 
 # -- the Pod as a whole -----------------------------------------------------------------------
 
 
-def _terminating(pod: Pod, deadline: datetime, now: datetime) -> Finding:
+def _diagnose_terminating(pod: Pod, deadline: datetime, now: datetime) -> Diagnosis:
     """`deadline` is when the Pod should be gone: the API server adds the grace period to it."""
-    overdue = _after(deadline, OVERDUE)
+    overdue = _add_delay(deadline, STUCK_TERMINATING_DELAY)
     if now < overdue:
-        return Finding(Health.TERMINATING, "Terminating", "It is being deleted", until=overdue)
+        return Diagnosis(
+            PodHealth.TERMINATING, "Terminating", "It is being deleted", reevaluate_at=overdue
+        )
     finalizers = pod.metadata.finalizers
     if finalizers:
         holder = f"{'finalizer' if len(finalizers) == 1 else 'finalizers'} {', '.join(finalizers)}"
@@ -123,102 +132,116 @@ def _terminating(pod: Pod, deadline: datetime, now: datetime) -> Finding:
     message = reasons.shorten(
         f"Stuck while being deleted since {deadline:%Y-%m-%d %H:%M} UTC: {why}"
     )
-    return Finding(Health.TERMINATING, "Stuck terminating", message)
+    return Diagnosis(PodHealth.TERMINATING, "Stuck terminating", message)
 
 
-def _failed(pod: Pod) -> Finding:
+def _diagnose_failed(pod: Pod) -> Diagnosis:
     """Evicted, preempted, refused by its node, or ended for good."""
     status = pod.status
-    for _, container in _containers(pod):
+    for _, container in _container_statuses(pod):
         terminated = container.state.terminated
         if terminated is not None and terminated.exit_code != 0:
-            reason, words = reasons.ended(terminated, _memory_limit(pod, container.name))
+            reason, words = reasons.describe_termination(
+                terminated, _memory_limit(pod, container.name)
+            )
             if status.reason:
                 break
-            return Finding(
-                Health.ERROR,
+            return Diagnosis(
+                PodHealth.ERROR,
                 reason,
                 f"{container.name} {words}",
                 container.name,
-                evidence=terminated.message,
+                raw_message=terminated.message,
             )
     reason = status.reason or "Failed"
     message = reasons.shorten(status.message) or f"The Pod failed: {reason}"
-    return Finding(Health.ERROR, reason, message, evidence=status.message)
+    return Diagnosis(PodHealth.ERROR, reason, message, raw_message=status.message)
 
 
-def _serving(pod: Pod, now: datetime) -> Finding:
+def _diagnose_ready(pod: Pod, now: datetime) -> Diagnosis:
     """A ready Pod; a restart shortly before is worth a word."""
     for container in pod.status.container_statuses:
-        if container.restart_count and (restarted := _restarted(container)) is not None:
-            until = _after(restarted, LATELY)
+        if container.restart_count and (restarted := _restart_time(container)) is not None:
+            until = _add_delay(restarted, RECENT_RESTART_WINDOW)
             terminated = container.last_state.terminated
             if now < until and terminated is not None:
-                _, words = reasons.ended(terminated, _memory_limit(pod, container.name))
-                message = f"Ready again, {_times(container)}: {container.name} {words}"
-                return Finding(
-                    Health.OK,
+                _, words = reasons.describe_termination(
+                    terminated, _memory_limit(pod, container.name)
+                )
+                message = f"Ready again, {_restart_count_text(container)}: {container.name} {words}"
+                return Diagnosis(
+                    PodHealth.OK,
                     message=message,
                     container=container.name,
-                    until=until,
-                    evidence=terminated.message,
+                    reevaluate_at=until,
+                    raw_message=terminated.message,
                 )
     return _HEALTHY
 
 
-_HEALTHY = Finding(Health.OK)
+_HEALTHY = Diagnosis(PodHealth.OK)
 
 
-def _unscheduled(pod: Pod) -> Finding | None:
-    scheduled = _condition(pod, "PodScheduled")
+def _diagnose_unscheduled(pod: Pod) -> Diagnosis | None:
+    scheduled = _find_condition(pod, "PodScheduled")
     if scheduled is not None and scheduled.status != "True":
         if scheduled.reason == "SchedulingGated":
             message = "Held back by a scheduling gate"
             if scheduled.message:
                 message = reasons.shorten(f"{message}: {scheduled.message}")
         else:
-            message = reasons.unschedulable(scheduled.message)
+            message = reasons.describe_unschedulable(scheduled.message)
         reason = scheduled.reason or "Unschedulable"
-        short = reasons.scarce(scheduled.message)
-        asked = _asked(pod, short)
-        scarce = tuple(Scarce(key, amount, short[key]) for key, amount in asked.items())
+        short = reasons.insufficient_resources(scheduled.message)
+        asked = _requested_amounts(pod, short)
+        scarce = tuple(
+            InsufficientResource(key, amount, short[key]) for key, amount in asked.items()
+        )
         if asked:
-            message = f"{message}; it asks for {described(asked)} on one node"
-        return Finding(Health.PENDING, reason, message, evidence=scheduled.message, scarce=scarce)
+            message = f"{message}; it asks for {format_requests(asked)} on one node"
+        return Diagnosis(
+            PodHealth.PENDING,
+            reason,
+            message,
+            raw_message=scheduled.message,
+            insufficient_resources=scarce,
+        )
     if scheduled is None and not pod.spec.node_name and pod.status.phase in ("", "Pending"):
-        return Finding(Health.PENDING, "Unscheduled", "The scheduler has not placed it yet")
+        return Diagnosis(PodHealth.PENDING, "Unscheduled", "The scheduler has not placed it yet")
     return None
 
 
 # -- containers that fail ---------------------------------------------------------------------
 
 
-def _broken(pod: Pod, events: Sequence[Event], now: datetime) -> Finding | None:
+def _diagnose_containers(pod: Pod, events: Sequence[Event], now: datetime) -> Diagnosis | None:
     """The failing container: one that is in error now before one that was a moment ago, and both
     before one whose image cannot be pulled."""
-    lately: Finding | None = None
-    pulling: Finding | None = None
+    lately: Diagnosis | None = None
+    pulling: Diagnosis | None = None
     sidecars = {c.name for c in pod.spec.init_containers if c.restart_policy == "Always"}
-    for init, container in _containers(pod):
+    for init, container in _container_statuses(pod):
         waiting, terminated = container.state.waiting, container.state.terminated
         reason = waiting.reason if waiting is not None else ""
         if reason in _IMAGE_REASONS:
-            pulling = pulling or _image_failure(container, events)
+            pulling = pulling or _diagnose_image_pull(container, events)
         elif reason == "CrashLoopBackOff":
-            return _ended(pod, container, events)
-        elif waiting is not None and _is_error(reason):
-            return _refused(container)
+            return _diagnose_terminated(pod, container, events)
+        elif waiting is not None and _is_error_reason(reason):
+            return _diagnose_start_error(container)
         elif terminated is not None:
             if terminated.exit_code or not init or container.name in sidecars:
-                return _ended(pod, container, events)
+                return _diagnose_terminated(pod, container, events)
         elif lately is None and not container.ready and container.restart_count:
-            restarted = _restarted(container)
-            if restarted is not None and now < (until := _after(restarted, LATELY)):
-                lately = _ended(pod, container, events)._replace(until=until)
+            restarted = _restart_time(container)
+            if restarted is not None and now < (
+                until := _add_delay(restarted, RECENT_RESTART_WINDOW)
+            ):
+                lately = _diagnose_terminated(pod, container, events)._replace(reevaluate_at=until)
     return lately or pulling
 
 
-def _is_error(reason: str) -> bool:
+def _is_error_reason(reason: str) -> bool:
     """Whether a waiting container's reason tells of an error: CreateContainerConfigError,
     CreateContainerError, PreCreateHookError, PreStartHookError, PostStartHookError,
     RunContainerError (kubernetes v1.36 pkg/kubelet/kuberuntime/kuberuntime_container.go,
@@ -226,75 +249,85 @@ def _is_error(reason: str) -> bool:
     return reason.endswith(("Error", "BackOff", "Failed")) or reason.startswith("Err")
 
 
-def _ended(pod: Pod, container: ContainerStatus, events: Sequence[Event]) -> Finding:
+def _diagnose_terminated(
+    pod: Pod, container: ContainerStatus, events: Sequence[Event]
+) -> Diagnosis:
     """A container whose instance ended: how, from the instance itself rather than the back-off."""
     terminated = container.state.terminated or container.last_state.terminated
     if terminated is None:
         waiting = container.state.waiting
         why = waiting.message if waiting is not None else ""
         message = reasons.shorten(f"{container.name} keeps ending{f': {why}' if why else ''}")
-        return Finding(Health.ERROR, "CrashLoopBackOff", message, container.name, evidence=why)
-    reason, words = reasons.ended(terminated, _memory_limit(pod, container.name))
+        return Diagnosis(
+            PodHealth.ERROR, "CrashLoopBackOff", message, container.name, raw_message=why
+        )
+    reason, words = reasons.describe_termination(terminated, _memory_limit(pod, container.name))
     killer = None
     if terminated.exit_code in (137, 143) and terminated.reason != "OOMKilled":
-        killer = _killing_probe(container, terminated.finished_at, events)
+        killer = _find_killing_probe(container, terminated.finished_at, events)
     if killer is not None:
         reason = f"{killer.kind} probe failed"
-        words = f"was killed because its {reason}: {killer.why}"
+        words = f"was killed because its {reason}: {killer.detail}"
     message = f"{container.name} {words}"
     if container.restart_count:
-        message += f" ({_times(container)})"
-    return Finding(Health.ERROR, reason, message, container.name, evidence=terminated.message)
+        message += f" ({_restart_count_text(container)})"
+    return Diagnosis(
+        PodHealth.ERROR, reason, message, container.name, raw_message=terminated.message
+    )
 
 
-def _refused(container: ContainerStatus) -> Finding:
+def _diagnose_start_error(container: ContainerStatus) -> Diagnosis:
     """A container that its node cannot create or start."""
     waiting, last = container.state.waiting, container.last_state.terminated
     reason = waiting.reason if waiting is not None else ""
     raw = waiting.message if waiting is not None else ""
     if not raw and last is not None:
         raw = last.message
-    why = reasons.runtime(raw)
+    why = reasons.strip_runtime_wrappers(raw)
     verb = "be started" if reason in ("RunContainerError", "PostStartHookError") else "be created"
     message = f"{container.name} cannot {verb}: {why or reason}"
-    return Finding(Health.ERROR, reason, message, container.name, evidence=raw)
+    return Diagnosis(PodHealth.ERROR, reason, message, container.name, raw_message=raw)
 
 
-def _image_failure(container: ContainerStatus, events: Sequence[Event]) -> Finding:
+def _diagnose_image_pull(container: ContainerStatus, events: Sequence[Event]) -> Diagnosis:
     waiting = container.state.waiting
     reason = waiting.reason if waiting is not None else ""
     raw = waiting.message if waiting is not None else ""
-    image, why = reasons.image(raw)
-    if reason in _PULL_REASONS:
+    image, why = reasons.parse_image_pull_error(raw)
+    if reason in _IMAGE_PULL_REASONS:
         reason = "ImagePullBackOff"
         if not why:
             # Kubelets before 1.31 leave the registry's answer to the Event alone.
             for event in newest_first(events):
                 if event.reason == "Failed" and event.message.startswith("Failed to pull image"):
                     raw = event.message
-                    image, why = reasons.image(raw)
+                    image, why = reasons.parse_image_pull_error(raw)
                     break
     subject = f"Image {image} of {container.name}" if image else f"The image of {container.name}"
     message = reasons.shorten(f"{subject} cannot be pulled{f': {why}' if why else ''}")
-    return Finding(Health.PENDING, reason, message, container.name, evidence=raw)
+    return Diagnosis(PodHealth.PENDING, reason, message, container.name, raw_message=raw)
 
 
-def _killing_probe(
+def _find_killing_probe(
     container: ContainerStatus, finished: datetime | None, events: Sequence[Event]
-) -> reasons.Probe | None:
+) -> reasons.ProbeFailure | None:
     """The liveness or startup probe whose failure made the kubelet kill the container."""
     if finished is None:
         return None
     for event in newest_first(events):
         time = event_time(event)
-        if event.reason != "Unhealthy" or time is None or not _about(event, container.name):
+        if (
+            event.reason != "Unhealthy"
+            or time is None
+            or not _concerns_container(event, container.name)
+        ):
             continue
-        found = reasons.probe(event.message)
+        found = reasons.parse_probe_failure(event.message)
         # A container that stops slowly ends up to its grace period after the last failure.
         if (
             found is not None
             and found.kind != "readiness"
-            and -LATELY < time - finished <= timedelta(seconds=5)
+            and -RECENT_RESTART_WINDOW < time - finished <= timedelta(seconds=5)
         ):
             return found
     return None
@@ -303,28 +336,28 @@ def _killing_probe(
 # -- Pods on their way ------------------------------------------------------------------------
 
 
-def _held_up(pod: Pod, events: Sequence[Event], now: datetime) -> Finding | None:
+def _diagnose_setup(pod: Pod, events: Sequence[Event], now: datetime) -> Diagnosis | None:
     """A Pod whose node cannot set it up: volumes, sandbox, network, devices."""
-    if not events or any(container.state.running for _, container in _containers(pod)):
+    if not events or any(container.state.running for _, container in _container_statuses(pod)):
         return None
     for event in newest_first(events):
         time = event_time(event)
-        if event.reason not in reasons.SETUP_EVENTS:
+        if event.reason not in reasons.SETUP_EVENT_REASONS:
             continue
-        until = None if time is None else _after(time, FRESH)
+        until = None if time is None else _add_delay(time, SETUP_EVENT_MAX_AGE)
         if until is not None and now >= until:
             return None
-        return Finding(
-            Health.PENDING,
+        return Diagnosis(
+            PodHealth.PENDING,
             event.reason,
-            reasons.setup(event.reason, event.message),
-            until=until,
-            evidence=event.message,
+            reasons.describe_setup_error(event.reason, event.message),
+            reevaluate_at=until,
+            raw_message=event.message,
         )
     return None
 
 
-def _starting(pod: Pod, events: Sequence[Event], ready: Condition | None) -> Finding:
+def _diagnose_starting(pod: Pod, events: Sequence[Event], ready: Condition | None) -> Diagnosis:
     done = 0
     for index, container in enumerate(pod.status.init_container_statuses):
         terminated = container.state.terminated
@@ -335,17 +368,17 @@ def _starting(pod: Pod, events: Sequence[Event], ready: Condition | None) -> Fin
             break
         total = max(len(pod.spec.init_containers), done + 1)
         message = f"Init container {container.name} is running, {done} of {total} are done"
-        return Finding(Health.STARTING, f"Init:{done}/{total}", message, container.name)
-    for _, container in _containers(pod):
+        return Diagnosis(PodHealth.STARTING, f"Init:{done}/{total}", message, container.name)
+    for _, container in _container_statuses(pod):
         if container.ready or container.state.terminated is not None:
             continue
         if container.state.running is None:
-            return _creating(pod, container)
-        return _not_ready(container, events)
-    return _gated(pod, events, ready)
+            return _diagnose_creating(pod, container)
+        return _diagnose_not_ready(container, events)
+    return _diagnose_readiness_gates(pod, events, ready)
 
 
-def _creating(pod: Pod, container: ContainerStatus) -> Finding:
+def _diagnose_creating(pod: Pod, container: ContainerStatus) -> Diagnosis:
     waiting = container.state.waiting
     reason = (waiting.reason if waiting is not None else "") or "ContainerCreating"
     where = f" on node {pod.spec.node_name}" if pod.spec.node_name else ""
@@ -353,10 +386,10 @@ def _creating(pod: Pod, container: ContainerStatus) -> Finding:
     raw = waiting.message if waiting is not None else ""
     if raw:
         message = reasons.shorten(f"{container.name} waits{where}: {raw}")
-    return Finding(Health.STARTING, reason, message, container.name, evidence=raw)
+    return Diagnosis(PodHealth.STARTING, reason, message, container.name, raw_message=raw)
 
 
-def _not_ready(container: ContainerStatus, events: Sequence[Event]) -> Finding:
+def _diagnose_not_ready(container: ContainerStatus, events: Sequence[Event]) -> Diagnosis:
     """A container that runs and does not answer yet, or no longer."""
     loading = container.started is False
     reason = "Starting" if loading else "NotReady"
@@ -366,47 +399,57 @@ def _not_ready(container: ContainerStatus, events: Sequence[Event]) -> Finding:
     raw = ""
     for event in newest_first(events):
         time = event_time(event)
-        if event.reason != "Unhealthy" or not _about(event, container.name):
+        if event.reason != "Unhealthy" or not _concerns_container(event, container.name):
             continue
         if started is not None and time is not None and time < started:
             break
-        found = reasons.probe(event.message)
+        found = reasons.parse_probe_failure(event.message)
         if found is None:
             continue
         raw = event.message
         message = f"{container.name} is not ready: {found.kind} probe failed"
-        if found.why:
-            message += f": {found.why}"
+        if found.detail:
+            message += f": {found.detail}"
         break
     last = container.last_state.terminated
     if last is not None and container.restart_count:
-        message += f" ({_times(container)}, last: {reasons.ended(last)[0]})"
-    return Finding(Health.STARTING, reason, reasons.shorten(message), container.name, evidence=raw)
+        message += (
+            f" ({_restart_count_text(container)}, last: {reasons.describe_termination(last)[0]})"
+        )
+    return Diagnosis(
+        PodHealth.STARTING, reason, reasons.shorten(message), container.name, raw_message=raw
+    )
 
 
-def _gated(pod: Pod, events: Sequence[Event], ready: Condition | None) -> Finding:
+def _diagnose_readiness_gates(
+    pod: Pod, events: Sequence[Event], ready: Condition | None
+) -> Diagnosis:
     """All containers are ready, or none is known, and the Pod is not."""
     for gate in pod.spec.readiness_gates:
-        condition = _condition(pod, gate.condition_type)
+        condition = _find_condition(pod, gate.condition_type)
         if condition is not None and condition.status == "True":
             continue
         why = condition.message if condition is not None else "nothing has set it yet"
         message = f"Readiness gate {gate.condition_type} is not met{f': {why}' if why else ''}"
-        return Finding(Health.STARTING, "ReadinessGate", reasons.shorten(message), evidence=why)
+        return Diagnosis(
+            PodHealth.STARTING, "ReadinessGate", reasons.shorten(message), raw_message=why
+        )
     if not pod.status.container_statuses:
         where = f"Node {pod.spec.node_name}" if pod.spec.node_name else "Its node"
-        return Finding(Health.STARTING, "Starting", f"{where} has not started its containers yet")
+        return Diagnosis(
+            PodHealth.STARTING, "Starting", f"{where} has not started its containers yet"
+        )
     for event in events:
         if event.reason == "NodeNotReady":
             message = f"Its node {pod.spec.node_name} is not ready"
-            return Finding(Health.ERROR, "NodeNotReady", message, evidence=event.message)
+            return Diagnosis(PodHealth.ERROR, "NodeNotReady", message, raw_message=event.message)
     raw = ready.message if ready is not None else ""
     why = raw or "its node may not answer"
     message = reasons.shorten(f"All containers are ready and the Pod is not: {why}")
-    return Finding(Health.STARTING, "NotReady", message, evidence=raw)
+    return Diagnosis(PodHealth.STARTING, "NotReady", message, raw_message=raw)
 
 
-def _asked(pod: Pod, resources: Collection[str]) -> Amounts:
+def _requested_amounts(pod: Pod, resources: Collection[str]) -> ResourceList:
     """How much of these resources the Pod asks for; those that it does not ask for are left out."""
     if not resources:
         return {}
@@ -427,7 +470,7 @@ def _memory_limit(pod: Pod, container: str) -> str | None:
 # -- reading a Pod ----------------------------------------------------------------------------
 
 
-def _containers(pod: Pod) -> Iterator[tuple[bool, ContainerStatus]]:
+def _container_statuses(pod: Pod) -> Iterator[tuple[bool, ContainerStatus]]:
     """Whether it is an init container, and its status: init containers first, as they start."""
     for container in pod.status.init_container_statuses:
         yield True, container
@@ -435,14 +478,14 @@ def _containers(pod: Pod) -> Iterator[tuple[bool, ContainerStatus]]:
         yield False, container
 
 
-def _condition(pod: Pod, kind: str) -> Condition | None:
+def _find_condition(pod: Pod, kind: str) -> Condition | None:
     for condition in pod.status.conditions:
         if condition.type == kind:
             return condition
     return None
 
 
-def _restarted(container: ContainerStatus) -> datetime | None:
+def _restart_time(container: ContainerStatus) -> datetime | None:
     """When the container restarted; None where it never did."""
     terminated = container.last_state.terminated
     if terminated is None:
@@ -456,7 +499,7 @@ def _restarted(container: ContainerStatus) -> datetime | None:
     return max(times, default=None)
 
 
-def _after(time: datetime, delay: timedelta) -> datetime:
+def _add_delay(time: datetime, delay: timedelta) -> datetime:
     """`time + delay`; a time so late that it has no such sum (foreign objects) is left alone."""
     try:
         return time + delay
@@ -464,12 +507,12 @@ def _after(time: datetime, delay: timedelta) -> datetime:
         return time
 
 
-def _times(container: ContainerStatus) -> str:
+def _restart_count_text(container: ContainerStatus) -> str:
     count = container.restart_count
     return "restarted once" if count == 1 else f"restarted {count} times"
 
 
-def _about(event: Event, container: str) -> bool:
+def _concerns_container(event: Event, container: str) -> bool:
     """Whether the Event names no container, or this one: "spec.containers{inference-server}"."""
     path = event.involved_object.field_path
     return not path or path.endswith(f"{{{container}}}")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from servedeck.serving.objects.records import Event
 
-_NEVER = datetime.min.replace(tzinfo=UTC)
+_MIN_TIME = datetime.min.replace(tzinfo=UTC)
 
 
 def event_time(event: Event) -> datetime | None:
@@ -29,10 +29,10 @@ def event_count(event: Event) -> int:
 
 def newest_first(events: Iterable[Event]) -> list[Event]:
     """`events` by time, newest first; those without a time last."""
-    return sorted(events, key=lambda event: event_time(event) or _NEVER, reverse=True)
+    return sorted(events, key=lambda event: event_time(event) or _MIN_TIME, reverse=True)
 
 
-def latest(events: Iterable[Event], limit: int = 10) -> list[Event]:
+def latest_distinct(events: Iterable[Event], limit: int = 10) -> list[Event]:
     """The newest `limit` Events, newest first, each text about an object only once.
 
     Equal texts are different Events where a component started a new series; the newest stands for

@@ -5,34 +5,34 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-from servedeck.serving.objects.records import ContainerStatus, Pod, Terminated
-from servedeck.serving.status.diagnosis import Health
-from servedeck.serving.units import age
+from servedeck.serving.objects.records import ContainerStateTerminated, ContainerStatus, Pod
+from servedeck.serving.status.diagnosis import PodHealth
+from servedeck.serving.units import format_duration
 
 
 class PodColumns(NamedTuple):
     """kubectl's columns of one Pod."""
 
     ready_count: int
-    total: int
+    total_count: int
     """Containers that count for READY: the main ones and restartable init containers (sidecars)."""
     status: str
-    restarts: int
+    restart_count: int
     restarted_at: datetime | None
     """End of the newest terminated instance, None where none is known."""
 
     @property
     def ready(self) -> str:
         """The READY column, "1/2"."""
-        return f"{self.ready_count}/{self.total}"
+        return f"{self.ready_count}/{self.total_count}"
 
 
 def is_ready(pod: Pod) -> bool:
     """Whether the Pod's Ready condition holds, which is what Services go by."""
-    return _condition_holds(pod, "Ready")
+    return _is_condition_true(pod, "Ready")
 
 
-def columns(pod: Pod) -> PodColumns:
+def pod_columns(pod: Pod) -> PodColumns:
     """READY, STATUS and RESTARTS as the API server's table, and so kubectl, shows them.
 
     Source: kubernetes v1.36 pkg/printers/internalversion/printers.go, printPod.
@@ -54,10 +54,10 @@ def columns(pod: Pod) -> PodColumns:
     for index, container in enumerate(pod.status.init_container_statuses):
         sidecar = container.name in sidecars
         restarts += container.restart_count
-        last = _later(last, container)
+        last = _latest_finish(last, container)
         if sidecar:
             sidecar_restarts += container.restart_count
-            sidecar_last = _later(sidecar_last, container)
+            sidecar_last = _latest_finish(sidecar_last, container)
         terminated = container.state.terminated
         if terminated is not None and terminated.exit_code == 0:
             continue
@@ -66,7 +66,7 @@ def columns(pod: Pod) -> PodColumns:
             continue
         waiting = container.state.waiting
         if terminated is not None:
-            status = f"Init:{_ended(terminated)}"
+            status = f"Init:{_termination_reason(terminated)}"
         elif waiting is not None and waiting.reason and waiting.reason != "PodInitializing":
             status = f"Init:{waiting.reason}"
         else:
@@ -74,19 +74,19 @@ def columns(pod: Pod) -> PodColumns:
         initializing = True
         break
 
-    if not initializing or _condition_holds(pod, "Initialized"):
+    if not initializing or _is_condition_true(pod, "Initialized"):
         restarts, last = sidecar_restarts, sidecar_last
         running = False
         error = ""
         # From last to first, so that the first container has the last word.
         for container in reversed(pod.status.container_statuses):
             restarts += container.restart_count
-            last = _later(last, container)
+            last = _latest_finish(last, container)
             state = container.state
             if state.waiting is not None and state.waiting.reason:
                 status = state.waiting.reason
             elif state.terminated is not None:
-                status = _ended(state.terminated)
+                status = _termination_reason(state.terminated)
                 if state.terminated.exit_code != 0:
                     error = status
             elif container.ready and state.running is not None:
@@ -108,18 +108,19 @@ def columns(pod: Pod) -> PodColumns:
     return PodColumns(ready, total, status, restarts, last)
 
 
-def restarts_text(columns: PodColumns, now: datetime) -> str:
+def format_restarts(columns: PodColumns, now: datetime) -> str:
     """The RESTARTS column, "0" or "3 (5m ago)"."""
-    if columns.restarts == 0 or columns.restarted_at is None:
-        return str(columns.restarts)
-    return f"{columns.restarts} ({age((now - columns.restarted_at).total_seconds())} ago)"
+    if columns.restart_count == 0 or columns.restarted_at is None:
+        return str(columns.restart_count)
+    ago = format_duration((now - columns.restarted_at).total_seconds())
+    return f"{columns.restart_count} ({ago} ago)"
 
 
-def _condition_holds(pod: Pod, kind: str) -> bool:
+def _is_condition_true(pod: Pod, kind: str) -> bool:
     return any(c.type == kind and c.status == "True" for c in pod.status.conditions)
 
 
-def _later(last: datetime | None, container: ContainerStatus) -> datetime | None:
+def _latest_finish(last: datetime | None, container: ContainerStatus) -> datetime | None:
     """The later of `last` and the end of the container's previous instance."""
     terminated = container.last_state.terminated
     if terminated is None or terminated.finished_at is None:
@@ -127,7 +128,7 @@ def _later(last: datetime | None, container: ContainerStatus) -> datetime | None
     return terminated.finished_at if last is None else max(last, terminated.finished_at)
 
 
-def _ended(terminated: Terminated) -> str:
+def _termination_reason(terminated: ContainerStateTerminated) -> str:
     if terminated.reason:
         return terminated.reason
     if terminated.signal:
@@ -135,26 +136,26 @@ def _ended(terminated: Terminated) -> str:
     return f"ExitCode:{terminated.exit_code}"
 
 
-SortKey = tuple[int, bool, int, bool, bool, float, float, int, float, str]
+PodSortKey = tuple[int, bool, int, bool, bool, float, float, int, float, str]
 
-_HEALTH_ORDER = {Health.ERROR: 0, Health.PENDING: 1, Health.TERMINATING: 3}
+_HEALTH_ORDER = {PodHealth.ERROR: 0, PodHealth.PENDING: 1, PodHealth.TERMINATING: 3}
 _PHASE_ORDER = {"Unknown": 1, "Running": 2}
-_EMPTY = float("-inf")
+_NO_TIME = float("-inf")
 
 
-def sort_key(pod: Pod, health: Health = Health.OK) -> SortKey:
+def pod_sort_key(pod: Pod, health: PodHealth = PodHealth.OK) -> PodSortKey:
     """Key that orders Pods failing first, then as kubectl picks them, terminating ones last.
 
     kubectl's order: not assigned to a node, phase Pending before Unknown before Running, not ready,
     being deleted, ready for less time, more restarts, younger (kubernetes kubectl
     pkg/util/podutils/podutils.go, ActivePods). Names decide between equals.
     """
-    ready_since = _EMPTY
+    ready_since = _NO_TIME
     ready = False
     for condition in pod.status.conditions:
         if condition.type == "Ready" and condition.status == "True":
             ready = True
-            ready_since = _newest_first(condition.last_transition_time)
+            ready_since = _descending_time(condition.last_transition_time)
             break
     deleted = pod.metadata.deletion_timestamp
     return (
@@ -166,10 +167,10 @@ def sort_key(pod: Pod, health: Health = Health.OK) -> SortKey:
         0.0 if deleted is None else deleted.timestamp(),
         ready_since,
         -max((c.restart_count for c in pod.status.container_statuses), default=0),
-        _newest_first(pod.metadata.creation_timestamp),
+        _descending_time(pod.metadata.creation_timestamp),
         pod.metadata.name,
     )
 
 
-def _newest_first(time: datetime | None) -> float:
-    return _EMPTY if time is None else -time.timestamp()
+def _descending_time(time: datetime | None) -> float:
+    return _NO_TIME if time is None else -time.timestamp()

@@ -9,27 +9,27 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from servedeck.serving.objects.records import Terminated
-from servedeck.serving.text import clip, one_line
+from servedeck.serving.objects.records import ContainerStateTerminated
+from servedeck.serving.text import one_line, truncate
 
-_LONGEST = 300
+_MAX_MESSAGE_WIDTH = 300
 """Cells of a message; the whole text stays available as a finding's evidence."""
 
 
 def shorten(text: str) -> str:
     """A part of a message, on one line and of bounded length."""
-    return clip(one_line(text), _LONGEST)
+    return truncate(one_line(text), _MAX_MESSAGE_WIDTH)
 
 
-def whole(message: str) -> str:
+def shorten_message(message: str) -> str:
     """A message made of several parts, on one line; only odd names make one this long."""
-    return clip(one_line(message), 2 * _LONGEST)
+    return truncate(one_line(message), 2 * _MAX_MESSAGE_WIDTH)
 
 
 # -- how a container ended --------------------------------------------------------------------
 
 # 128 + n is how a shell, and so the kubelet, reports the end by signal n (signal(7)).
-_SIGNALS = {
+_SIGNAL_NAMES = {
     1: "SIGHUP",
     2: "SIGINT",
     3: "SIGQUIT",
@@ -42,17 +42,19 @@ _SIGNALS = {
     13: "SIGPIPE",
     15: "SIGTERM",
 }
-_EXIT_CODES = {
+_EXIT_CODE_MESSAGES = {
     0: "ended by itself, but a server must keep running",
     126: "its command cannot be executed",
     127: "its command was not found",
 }
 # Reasons that say no more than the exit code does.
-_GENERIC = frozenset({"", "Error", "Completed"})
-_NOT_STARTED = frozenset({"StartError", "ContainerCannotRun", "RunContainerError"})
+_GENERIC_REASONS = frozenset({"", "Error", "Completed"})
+_START_ERROR_REASONS = frozenset({"StartError", "ContainerCannotRun", "RunContainerError"})
 
 
-def ended(terminated: Terminated, memory_limit: str | None = "") -> tuple[str, str]:
+def describe_termination(
+    terminated: ContainerStateTerminated, memory_limit: str | None = ""
+) -> tuple[str, str]:
     """Short reason and predicate of a sentence for the end of a container's instance.
 
     The predicate follows the container's name: "exceeded its memory limit and was killed".
@@ -60,7 +62,7 @@ def ended(terminated: Terminated, memory_limit: str | None = "") -> tuple[str, s
     OOMKilled is only reported where the kernel killed the container's first process: an engine's
     killed worker shows as an ordinary exit code.
     """
-    code, detail = terminated.exit_code, _last_line(terminated.message)
+    code, detail = terminated.exit_code, _last_nonempty_line(terminated.message)
     if terminated.reason == "OOMKilled":
         if memory_limit is None:
             return (
@@ -69,10 +71,10 @@ def ended(terminated: Terminated, memory_limit: str | None = "") -> tuple[str, s
             )
         limit = f" of {shorten(memory_limit)}" if memory_limit else ""
         return "OOMKilled", f"exceeded its memory limit{limit} and was killed (OOMKilled)"
-    if terminated.reason in _NOT_STARTED:
-        why = runtime(terminated.message)
+    if terminated.reason in _START_ERROR_REASONS:
+        why = strip_runtime_wrappers(terminated.message)
         return terminated.reason, f"could not start: {why}" if why else "could not start"
-    if terminated.reason not in _GENERIC:
+    if terminated.reason not in _GENERIC_REASONS:
         words = f"ended: {terminated.reason}"
         return terminated.reason, f"{words}, {detail}" if detail else words
 
@@ -83,15 +85,15 @@ def ended(terminated: Terminated, memory_limit: str | None = "") -> tuple[str, s
         if not detail:
             words += ": its node ran out of memory, or it did not stop in time when told to"
     elif signal:
-        words = f"was ended by {_SIGNALS.get(signal, f'signal {signal}')} ({reason})"
-    elif code in _EXIT_CODES:
-        words = f"ended with {reason}: {_EXIT_CODES[code]}"
+        words = f"was ended by {_SIGNAL_NAMES.get(signal, f'signal {signal}')} ({reason})"
+    elif code in _EXIT_CODE_MESSAGES:
+        words = f"ended with {reason}: {_EXIT_CODE_MESSAGES[code]}"
     else:
         words = f"ended with {reason}"
     return reason, f"{words}: {detail}" if detail else words
 
 
-def _last_line(message: str) -> str:
+def _last_nonempty_line(message: str) -> str:
     """The last line that says something: of a traceback it is the exception itself."""
     for line in reversed(message[-4096:].splitlines()):
         if line.strip():
@@ -107,15 +109,15 @@ _RUNTIME_WRAPPERS = re.compile(
 )
 
 
-def runtime(message: str) -> str:
+def strip_runtime_wrappers(message: str) -> str:
     """A container runtime's message without the layers that it passed through."""
     return shorten(_RUNTIME_WRAPPERS.sub("", one_line(message)).removesuffix(": unknown"))
 
 
 # -- images -----------------------------------------------------------------------------------
 
-_IMAGE = re.compile(r'\b[Ii]mage (?:name )?"([^"]+)"')
-_BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*"(?:: )?(?:ErrImagePull: )?')
+_IMAGE_PATTERN = re.compile(r'\b[Ii]mage (?:name )?"([^"]+)"')
+_BACK_OFF_PATTERN = re.compile(r'^Back-off pulling image "[^"]*"(?:: )?(?:ErrImagePull: )?')
 _IMAGE_WRAPPERS = re.compile(
     r'^(?:(?:rpc error: code = \w+ desc = |Error response from daemon: |failed to [a-z ]+ "[^"]*": '
     r'|Failed to [a-z ]+ "[^"]*": |couldn\'t parse image name "[^"]*": |initializing source \S+: '
@@ -123,61 +125,63 @@ _IMAGE_WRAPPERS = re.compile(
 )
 
 
-def image(message: str) -> tuple[str, str]:
+def parse_image_pull_error(message: str) -> tuple[str, str]:
     """Image and reason of a failed pull, each "" where the message does not say it.
 
     The image's name in front of "not found" is dropped, as the sentence names it already.
     """
     line = one_line(message)
-    found = _IMAGE.search(line)
+    found = _IMAGE_PATTERN.search(line)
     name = found[1] if found else ""
-    why = _IMAGE_WRAPPERS.sub("", _BACK_OFF.sub("", line))
+    why = _IMAGE_WRAPPERS.sub("", _BACK_OFF_PATTERN.sub("", line))
     if why.endswith(": not found"):
         why = "not found in the registry"
-    return clip(name, _LONGEST), shorten(why)
+    return truncate(name, _MAX_MESSAGE_WIDTH), shorten(why)
 
 
 # -- the scheduler ----------------------------------------------------------------------------
 
 
-class Shortage(NamedTuple):
+class SchedulingFailure(NamedTuple):
     """What the scheduler said about a Pod that fits nowhere."""
 
-    nodes: int
+    node_count: int
     """Nodes it looked at."""
-    reasons: tuple[tuple[int, str], ...]
+    node_reasons: tuple[tuple[int, str], ...]
     """Nodes, and why they do not fit, in the scheduler's order."""
-    prefilter: tuple[str, ...]
+    prefilter_reasons: tuple[str, ...]
     """Reasons that concern no particular node, such as a missing claim."""
 
 
-_AVAILABLE = re.compile(r"^\d+/(?P<nodes>\d+) nodes are available: ?(?P<body>.*)$", re.DOTALL)
-_PREEMPTION = re.compile(r"\.? (?:no new claims to deallocate, )?preemption:")
-_COUNTED = re.compile(r"^(\d+) (.+)$", re.DOTALL)
+_NODES_AVAILABLE_PATTERN = re.compile(
+    r"^\d+/(?P<nodes>\d+) nodes are available: ?(?P<body>.*)$", re.DOTALL
+)
+_PREEMPTION_PATTERN = re.compile(r"\.? (?:no new claims to deallocate, )?preemption:")
+_NODE_REASON_PATTERN = re.compile(r"^(\d+) (.+)$", re.DOTALL)
 
 
-def shortage(message: str) -> Shortage | None:
+def parse_scheduling_failure(message: str) -> SchedulingFailure | None:
     """The scheduler's message taken apart; None where it is another text.
 
     Source: kubernetes v1.36 pkg/scheduler/framework/types.go, FitError.Error.
     """
-    match = _AVAILABLE.match(message)
+    match = _NODES_AVAILABLE_PATTERN.match(message)
     if match is None or len(match["nodes"]) > 9:
         return None
-    body = _PREEMPTION.split(match["body"], maxsplit=1)[0].strip().rstrip(".")
+    body = _PREEMPTION_PATTERN.split(match["body"], maxsplit=1)[0].strip().rstrip(".")
     reasons: list[tuple[int, str]] = []
     prefilter: list[str] = []
     for part in re.split(r", (?=\d+ )", body):
-        counted = _COUNTED.match(part.strip())
+        counted = _NODE_REASON_PATTERN.match(part.strip())
         if counted is not None and len(counted[1]) <= 9:
             reasons.append((int(counted[1]), counted[2].rstrip(".")))
         elif part:
             prefilter.append(part.strip().removesuffix(". not found"))
-    return Shortage(int(match["nodes"]), tuple(reasons), tuple(prefilter))
+    return SchedulingFailure(int(match["nodes"]), tuple(reasons), tuple(prefilter))
 
 
-_TAINT = re.compile(r"^node\(s\) had untolerated taint(?:\(s\)| \{(.*?)(?:: )?\})$")
-_NODE_REASONS = {
+_TAINT_PATTERN = re.compile(r"^node\(s\) had untolerated taint(?:\(s\)| \{(.*?)(?:: )?\})$")
+_NODE_REASON_MESSAGES = {
     "node(s) were unschedulable": "cordoned",
     "node(s) didn't match Pod's node affinity/selector": "outside its node selector or affinity",
     "node(s) didn't match pod affinity rules": "against its affinity to other Pods",
@@ -189,64 +193,68 @@ _NODE_REASONS = {
 }
 
 
-def scarce(message: str) -> dict[str, int]:
+def insufficient_resources(message: str) -> dict[str, int]:
     """The resources of which, as the scheduler says, nodes have too little free, and how many
     nodes those are."""
-    found = shortage(message)
+    found = parse_scheduling_failure(message)
     return {
         why.removeprefix("Insufficient "): nodes
-        for nodes, why in (found.reasons if found is not None else ())
+        for nodes, why in (found.node_reasons if found is not None else ())
         if why.startswith("Insufficient ")
     }
 
 
-def unschedulable(message: str) -> str:
+def describe_unschedulable(message: str) -> str:
     """Why no node takes the Pod, what is scarce first."""
-    found = shortage(message)
-    if found is None or not (found.reasons or found.prefilter):
+    found = parse_scheduling_failure(message)
+    if found is None or not (found.node_reasons or found.prefilter_reasons):
         return shorten(message) or "The scheduler finds no node for it"
-    if found.prefilter:
-        return shorten(f"It cannot be scheduled: {', '.join(found.prefilter)}")
-    if not found.nodes:
+    if found.prefilter_reasons:
+        return shorten(f"It cannot be scheduled: {', '.join(found.prefilter_reasons)}")
+    if not found.node_count:
         return "The cluster has no nodes"
-    ordered = sorted(found.reasons, key=lambda reason: not reason[1].startswith("Insufficient "))
-    parts = ", ".join(f"{nodes} {_node_reason(why)}" for nodes, why in ordered)
-    return shorten(f"No node of {found.nodes} can take it: {parts}")
+    ordered = sorted(
+        found.node_reasons, key=lambda reason: not reason[1].startswith("Insufficient ")
+    )
+    parts = ", ".join(f"{nodes} {_describe_node_reason(why)}" for nodes, why in ordered)
+    return shorten(f"No node of {found.node_count} can take it: {parts}")
 
 
-def _node_reason(why: str) -> str:
+def _describe_node_reason(why: str) -> str:
     if why.startswith("Insufficient "):
         return f"without enough free {why.removeprefix('Insufficient ')}"
-    taint = _TAINT.match(why)
+    taint = _TAINT_PATTERN.match(why)
     if taint is not None:
         return f"with a taint it does not tolerate{f' ({taint[1]})' if taint[1] else ''}"
-    return _NODE_REASONS.get(why) or f"where {why.removeprefix('node(s) ')}"
+    return _NODE_REASON_MESSAGES.get(why) or f"where {why.removeprefix('node(s) ')}"
 
 
 # -- probes, volumes, sandboxes, quotas -------------------------------------------------------
 
-_PROBE = re.compile(r"^(Startup|Readiness|Liveness) probe (?:failed|errored):? ?(.*)$", re.DOTALL)
-_REQUEST = re.compile(r'^(?:Get|Post) "[^"]*": ')
-_DIAL = re.compile(r"^dial tcp (\S+): connect: ")
+_PROBE_FAILURE_PATTERN = re.compile(
+    r"^(Startup|Readiness|Liveness) probe (?:failed|errored):? ?(.*)$", re.DOTALL
+)
+_HTTP_REQUEST_PATTERN = re.compile(r'^(?:Get|Post) "[^"]*": ')
+_DIAL_ERROR_PATTERN = re.compile(r"^dial tcp (\S+): connect: ")
 
 
-class Probe(NamedTuple):
+class ProbeFailure(NamedTuple):
     kind: str
     """"startup", "readiness" or "liveness"."""
-    why: str
+    detail: str
 
 
-def probe(message: str) -> Probe | None:
+def parse_probe_failure(message: str) -> ProbeFailure | None:
     """Which probe failed and how, out of an Unhealthy event; None for another text."""
-    match = _PROBE.match(message)
+    match = _PROBE_FAILURE_PATTERN.match(message)
     if match is None:
         return None
-    why = _DIAL.sub(r"\1: ", _REQUEST.sub("", one_line(match[2])))
+    why = _DIAL_ERROR_PATTERN.sub(r"\1: ", _HTTP_REQUEST_PATTERN.sub("", one_line(match[2])))
     why = why.replace("HTTP probe failed with statuscode: ", "HTTP status ")
-    return Probe(match[1].lower(), shorten(why))
+    return ProbeFailure(match[1].lower(), shorten(why))
 
 
-_SETUP_ERROR = {
+_SETUP_ERROR_MESSAGES = {
     "FailedMount": "A volume cannot be mounted",
     "FailedMapVolume": "A volume cannot be mapped",
     "FailedAttachVolume": "A volume cannot be attached",
@@ -254,21 +262,27 @@ _SETUP_ERROR = {
     "NetworkNotReady": "The node's network is not ready",
     "FailedPrepareDynamicResources": "A claimed device cannot be prepared",
 }
-SETUP_EVENTS = frozenset(_SETUP_ERROR)
+SETUP_EVENT_REASONS = frozenset(_SETUP_ERROR_MESSAGES)
 """Reasons of Events that say why the node cannot start a Pod's containers at all."""
-_VOLUME = re.compile(r"^(?:MountVolume|AttachVolume|MapVolume)\.\w+ failed for (volume \S+) ?: ")
+_VOLUME_ERROR_PATTERN = re.compile(
+    r"^(?:MountVolume|AttachVolume|MapVolume)\.\w+ failed for (volume \S+) ?: "
+)
 
 
-def setup(reason: str, message: str) -> str:
+def describe_setup_error(reason: str, message: str) -> str:
     """Why the node cannot start the Pod's containers, out of one of the `SETUP_EVENTS`."""
-    line = _VOLUME.sub(r"\1: ", one_line(message))
-    return shorten(f"{_SETUP_ERROR[reason]}: {runtime(line)}" if line else _SETUP_ERROR[reason])
+    line = _VOLUME_ERROR_PATTERN.sub(r"\1: ", one_line(message))
+    return shorten(
+        f"{_SETUP_ERROR_MESSAGES[reason]}: {strip_runtime_wrappers(line)}"
+        if line
+        else _SETUP_ERROR_MESSAGES[reason]
+    )
 
 
-_FORBIDDEN = re.compile(r'^(?:Error creating: )?pods? "[^"]*" is forbidden: ')
+_FORBIDDEN_PATTERN = re.compile(r'^(?:Error creating: )?pods? "[^"]*" is forbidden: ')
 
 
-def creation(message: str) -> str:
+def describe_creation_error(message: str) -> str:
     """Why the ReplicaSet controller cannot create Pods."""
-    why = _FORBIDDEN.sub("", one_line(message))
+    why = _FORBIDDEN_PATTERN.sub("", one_line(message))
     return shorten(f"No Pod can be created: {why}" if why else "No Pod can be created")

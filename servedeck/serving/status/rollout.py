@@ -5,7 +5,7 @@ from __future__ import annotations
 from servedeck.serving.objects.records import Condition, Deployment
 
 
-def condition(deployment: Deployment, kind: str) -> Condition | None:
+def find_condition(deployment: Deployment, kind: str) -> Condition | None:
     """The Deployment's condition of that type, None where the controller has set none."""
     for found in deployment.status.conditions:
         if found.type == kind:
@@ -13,7 +13,7 @@ def condition(deployment: Deployment, kind: str) -> Condition | None:
     return None
 
 
-def badge(deployment: Deployment) -> str:
+def rollout_badge(deployment: Deployment) -> str:
     """ "updating 1/3", "updating", "paused", "rollout failed", or "" where none is under way.
 
     The order is kubectl rollout status's (kubernetes kubectl pkg/polymorphichelpers/
@@ -26,7 +26,7 @@ def badge(deployment: Deployment) -> str:
     if deployment.spec.paused:
         return "paused"
     observed = deployment.metadata.generation <= status.observed_generation
-    progressing = condition(deployment, "Progressing")
+    progressing = find_condition(deployment, "Progressing")
     reason = progressing.reason if progressing is not None else ""
     if observed and reason == "ProgressDeadlineExceeded":
         return "rollout failed"

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from servedeck.serving.objects.records import Condition, Deployment, Pod, ReplicaSet
 from servedeck.serving.status import reasons
-from servedeck.serving.status.diagnosis import Finding, Health
+from servedeck.serving.status.diagnosis import Diagnosis, PodHealth
 from servedeck.serving.status.pods import is_ready
-from servedeck.serving.status.rollout import condition
+from servedeck.serving.status.rollout import find_condition
 
 
 class Status(StrEnum):
@@ -25,23 +25,23 @@ class Status(StrEnum):
     SCALED_DOWN = "Scaled Down"
 
     @property
-    def meaning(self) -> str:
+    def description(self) -> str:
         """What the state says, in one or two sentences."""
-        return _MEANING[self]
+        return _DESCRIPTIONS[self]
 
     @property
     def recovery(self) -> str:
         """What the operator does about it; "" where nothing is to be done."""
-        return _RECOVERY[self]
+        return _RECOVERY_STEPS[self]
 
     @property
     def glyph(self) -> str:
         """One character, one cell wide in every locale, that tells the states apart without
         colour."""
-        return _GLYPH[self]
+        return _GLYPHS[self]
 
 
-_MEANING = {
+_DESCRIPTIONS = {
     Status.READY: "All Pods are in the Ready state. The service is operating normally.",
     Status.STARTING: "Pods are starting. Not yet Ready, e.g., still loading the model.",
     Status.DEGRADED: "Only some Pods are Ready. Requests are still served but overall performance "
@@ -51,7 +51,7 @@ _MEANING = {
     Status.SCALED_DOWN: "Replicas were scaled to 0.",
 }
 
-_RECOVERY = {
+_RECOVERY_STEPS = {
     Status.READY: "",
     Status.STARTING: "Wait briefly. If it persists, check the logs.",
     Status.DEGRADED: "Check the logs and events of the failing Pods.",
@@ -62,7 +62,7 @@ _RECOVERY = {
 
 # None of them is "ambiguous" in Unicode's East Asian Width, so none takes two cells in a CJK
 # terminal.
-_GLYPH = {
+_GLYPHS = {
     Status.READY: "✓",
     Status.STARTING: "↻",
     Status.DEGRADED: "!",
@@ -72,7 +72,7 @@ _GLYPH = {
 }
 
 
-class Verdict(NamedTuple):
+class ServingStatus(NamedTuple):
     """State of a serving and the one cause that the operator should read first."""
 
     status: Status
@@ -80,18 +80,18 @@ class Verdict(NamedTuple):
     """Short cause, "OOMKilled"; "" where all is well."""
     message: str
     """The cause in one sentence; "" where all is well."""
-    failing: int
+    failing_count: int
     """Number of Pods in an error or pending state."""
-    ready: int = 0
+    ready_count: int = 0
     """Number of ready Pods, which the rules went by."""
 
 
-def judge(
+def evaluate(
     deployment: Deployment,
     replicasets: Sequence[ReplicaSet],
-    pods: Sequence[tuple[Pod, Finding]],
+    pods: Sequence[tuple[Pod, Diagnosis]],
     pods_known: bool,
-) -> Verdict:
+) -> ServingStatus:
     """The state of a serving; the first rule that holds decides.
 
     1. Scaled Down: no replica is asked for.
@@ -108,61 +108,65 @@ def judge(
     do not count. Where `pods_known` is false (no permission to list them) the counts of the
     Deployment's own status stand in for them. The reason is that of the most telling Pod.
     """
-    living = [(pod, finding) for pod, finding in pods if finding.health is not Health.TERMINATING]
-    failing = [pair for pair in living if pair[1].health in (Health.ERROR, Health.PENDING)]
-    errors = [pair for pair in failing if pair[1].health is Health.ERROR]
+    living = [
+        (pod, finding) for pod, finding in pods if finding.health is not PodHealth.TERMINATING
+    ]
+    failing = [pair for pair in living if pair[1].health in (PodHealth.ERROR, PodHealth.PENDING)]
+    errors = [pair for pair in failing if pair[1].health is PodHealth.ERROR]
     if pods_known:
-        ready = sum(finding.health is Health.OK and is_ready(pod) for pod, finding in living)
+        ready = sum(finding.health is PodHealth.OK and is_ready(pod) for pod, finding in living)
         exist = bool(living)
     else:
         ready = deployment.status.ready_replicas
         exist = deployment.status.replicas > 0
     desired = deployment.spec.replicas
 
-    def verdict(status: Status, reason: str = "", message: str = "") -> Verdict:
+    def make_status(status: Status, reason: str = "", message: str = "") -> ServingStatus:
         if reason.casefold() == status.value.casefold():
             reason = ""  # it would say the same twice
-        return Verdict(status, reason, message, len(failing), ready)
+        return ServingStatus(status, reason, message, len(failing), ready)
 
     if desired <= 0:
-        return verdict(Status.SCALED_DOWN)
+        return make_status(Status.SCALED_DOWN)
 
     creation = _creation_failure(deployment, replicasets)
-    cause = _most_telling(errors or failing)
+    cause = _dominant_reason(errors or failing)
     if cause is None and creation is not None:
         reason = reasons.shorten(creation.reason) or "FailedCreate"
-        cause = reason, reasons.creation(creation.message)
+        cause = reason, reasons.describe_creation_error(creation.message)
     observed = deployment.metadata.generation <= deployment.status.observed_generation
 
     if ready >= desired and observed:
-        return verdict(Status.READY, *(cause or ()))
+        return make_status(Status.READY, *(cause or ()))
     if 0 < ready < desired:
         if cause is None:
-            return verdict(Status.DEGRADED, message=_remaining(living, ready, desired, pods_known))
-        return verdict(Status.DEGRADED, *cause)
+            return make_status(
+                Status.DEGRADED, message=_degraded_message(living, ready, desired, pods_known)
+            )
+        return make_status(Status.DEGRADED, *cause)
 
-    progressing = condition(deployment, "Progressing")
+    progressing = find_condition(deployment, "Progressing")
     overdue = progressing is not None and progressing.reason == "ProgressDeadlineExceeded"
     if ready == 0:
         if errors or creation is not None or overdue:
             if cause is None and progressing is not None:
-                cause = progressing.reason, _overdue(living)
-            return verdict(Status.ERROR, *(cause or ()))
+                cause = progressing.reason, _deadline_exceeded_message(living)
+            return make_status(Status.ERROR, *(cause or ()))
         if failing and cause is not None:
-            return verdict(Status.PENDING, *cause)
+            return make_status(Status.PENDING, *cause)
         if not exist:
-            return verdict(Status.PENDING, "NoPods", "No Pod exists yet")
+            return make_status(Status.PENDING, "NoPods", "No Pod exists yet")
     if ready >= desired:
         message = "The Deployment controller has not acted on the latest change yet"
-        return verdict(Status.STARTING, "NotObserved", message)
+        return make_status(Status.STARTING, "NotObserved", message)
     if not pods_known:
         message = "Its Pods cannot be listed, so nothing more is known"
-        return verdict(Status.STARTING, "", message)
-    starting = _most_telling([pair for pair in living if pair[1].health is Health.STARTING])
-    return verdict(Status.STARTING, *(starting or ()))
+        return make_status(Status.STARTING, "", message)
+    starting = _dominant_reason([pair for pair in living if pair[1].health is PodHealth.STARTING])
+    return make_status(Status.STARTING, *(starting or ()))
 
 
-def _most_telling(pods: Sequence[tuple[Pod, Finding]]) -> tuple[str, str] | None:
+def _dominant_reason(pods: Sequence[tuple[Pod, Diagnosis]]) -> tuple[str, str] | None:
     """Reason and message that stand for `pods`: the reason that most of them share, as the newest
     of those tells it. A Pod that is over (evicted, failed) speaks only where no other does."""
     if not pods:
@@ -170,12 +174,12 @@ def _most_telling(pods: Sequence[tuple[Pod, Finding]]) -> tuple[str, str] | None
     alive = [pair for pair in pods if pair[0].status.phase != "Failed"] or pods
     shared = Counter(finding.reason for _, finding in alive)
     _, finding = max(
-        alive, key=lambda pair: (shared[pair[1].reason], pair[1].reason, _youth(pair[0]))
+        alive, key=lambda pair: (shared[pair[1].reason], pair[1].reason, _created_at_key(pair[0]))
     )
     return finding.reason, finding.message
 
 
-def _youth(pod: Pod) -> tuple[float, str]:
+def _created_at_key(pod: Pod) -> tuple[float, str]:
     created = pod.metadata.creation_timestamp
     return (0.0 if created is None else created.timestamp()), pod.metadata.name
 
@@ -185,7 +189,7 @@ def _creation_failure(
 ) -> Condition | None:
     """The condition that says why Pods cannot be created (quota, admission): the Deployment's own,
     or that of its current ReplicaSet, which is set first."""
-    found = condition(deployment, "ReplicaFailure")
+    found = find_condition(deployment, "ReplicaFailure")
     if found is not None and found.status == "True":
         return found
     revision = deployment.metadata.annotations.revision
@@ -197,19 +201,23 @@ def _creation_failure(
     return None
 
 
-def _remaining(
-    living: Sequence[tuple[Pod, Finding]], ready: int, desired: int, pods_known: bool
+def _degraded_message(
+    active_pods: Sequence[tuple[Pod, Diagnosis]], ready: int, desired: int, pods_known: bool
 ) -> str:
     message = f"{ready} of {desired} Pods are ready"
-    starting = _most_telling([pair for pair in living if pair[1].health is Health.STARTING])
+    starting = _dominant_reason(
+        [pair for pair in active_pods if pair[1].health is PodHealth.STARTING]
+    )
     if starting is not None and starting[1]:
         return f"{message}; {starting[1]}"
     return message if pods_known else f"{message}; its Pods cannot be listed"
 
 
-def _overdue(living: Sequence[tuple[Pod, Finding]]) -> str:
+def _deadline_exceeded_message(active_pods: Sequence[tuple[Pod, Diagnosis]]) -> str:
     message = "The rollout has not finished within its progress deadline"
-    starting = _most_telling([pair for pair in living if pair[1].health is Health.STARTING])
+    starting = _dominant_reason(
+        [pair for pair in active_pods if pair[1].health is PodHealth.STARTING]
+    )
     if starting is not None and starting[1]:
         return reasons.shorten(f"{message}; {starting[1]}")
     return message

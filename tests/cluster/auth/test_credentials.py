@@ -15,20 +15,20 @@ import pytest
 from aiohttp import web
 
 from servedeck.cluster.auth import oidc
-from servedeck.cluster.auth.credentials import Credentials
-from servedeck.cluster.auth.exec_plugin import Credential, Plugin
-from servedeck.cluster.auth.kubeconfig import Target, load
+from servedeck.cluster.auth.credentials import CredentialManager
+from servedeck.cluster.auth.exec_plugin import Credential, ExecPlugin
+from servedeck.cluster.auth.kubeconfig import ConnectionOptions, load_kubeconfig
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, ConfigError, CredentialsError
-from tests.cluster.api import Api, connect, kubeconfig, serving
-from tests.cluster.certificates import authority, issued, server_context
-from tests.waiting import within
+from tests.cluster.certificates import create_authority, issue_certificate, make_server_context
+from tests.cluster.fake_api_server import FakeApiServer, open_connection, serve, write_kubeconfig
+from tests.waiting import with_timeout
 
-V1 = "client.authentication.k8s.io/v1"
-LATER = "2999-01-01T00:00:00Z"
+API_VERSION = "client.authentication.k8s.io/v1"
+FAR_FUTURE = "2999-01-01T00:00:00Z"
 
 
-def program(file: Path, body: str) -> Path:
+def write_script(file: Path, body: str) -> Path:
     """A shell script."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(f"#!/bin/sh\n{body}\n")
@@ -36,71 +36,77 @@ def program(file: Path, body: str) -> Path:
     return file
 
 
-def gives(count: Path, **status: Any) -> str:
+def plugin_script(count_file: Path, **status: Any) -> str:
     """Body of a plugin that counts its runs in a file and answers; RUN is the number of the run."""
-    answer = json.dumps({"apiVersion": V1, "kind": "ExecCredential", "status": status})
+    answer = json.dumps({"apiVersion": API_VERSION, "kind": "ExecCredential", "status": status})
     return (
-        f"echo run >> {count}\nRUN=$(wc -l < {count} | tr -d ' ')\n"
+        f"echo run >> {count_file}\nRUN=$(wc -l < {count_file} | tr -d ' ')\n"
         f"cat <<END | sed s/RUN/$RUN/\n{answer}\nEND"
     )
 
 
-def exec_user(command: object, **more: Any) -> dict[str, Any]:
-    return {"exec": {"apiVersion": V1, "command": str(command), **more}}
+def make_exec_user(command: object, **more: Any) -> dict[str, Any]:
+    return {"exec": {"apiVersion": API_VERSION, "command": str(command), **more}}
 
 
-class Guarded(Api):
+class TokenCheckingServer(FakeApiServer):
     """Accepts the tokens in `accepted` only."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.accepted: set[str] = set()
-        self.seen: list[str] = []
-        self.answer("/fine", self._check)
+        self.accepted_tokens: set[str] = set()
+        self.seen_tokens: list[str] = []
+        self.add_route("/fine", self._check_token)
 
-    async def _check(self, request: web.Request) -> web.StreamResponse:
+    async def _check_token(self, request: web.Request) -> web.StreamResponse:
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        self.seen.append(token)
-        code = 200 if token in self.accepted else 401
+        self.seen_tokens.append(token)
+        code = 200 if token in self.accepted_tokens else 401
         return web.json_response({"code": code}, status=code)
 
 
 @pytest.fixture
-async def guarded() -> AsyncIterator[Guarded]:
-    api = Guarded()
-    async with serving(api):
+async def guarded() -> AsyncIterator[TokenCheckingServer]:
+    api = TokenCheckingServer()
+    async with serve(api):
         yield api
 
 
 @asynccontextmanager
-async def connected(
-    api: Api, tmp_path: Path, user: dict[str, Any], **cluster: Any
+async def connected_as(
+    api: FakeApiServer, tmp_path: Path, user: dict[str, Any], **cluster: Any
 ) -> AsyncIterator[Connection]:
-    connection = await connect(kubeconfig(tmp_path / "config", api.url, user, **cluster))
+    connection = await open_connection(
+        write_kubeconfig(tmp_path / "config", api.url, user, **cluster)
+    )
     try:
         yield connection
     finally:
         await connection.close()
 
 
-def runs(count: Path) -> int:
-    return len(count.read_text().splitlines()) if count.exists() else 0
+def count_runs(count_file: Path) -> int:
+    return len(count_file.read_text().splitlines()) if count_file.exists() else 0
 
 
 # -- tokens ---------------------------------------------------------------------------------------
 
 
-async def test_token_file_that_changes_is_read_again(guarded: Guarded, tmp_path: Path) -> None:
+async def test_token_file_that_changes_is_read_again(
+    guarded: TokenCheckingServer, tmp_path: Path
+) -> None:
     (tmp_path / "token").write_text("one\n")
-    guarded.accepted = {"one"}
-    async with connected(guarded, tmp_path, {"tokenFile": "token", "token": "old"}) as connection:
+    guarded.accepted_tokens = {"one"}
+    async with connected_as(
+        guarded, tmp_path, {"tokenFile": "token", "token": "old"}
+    ) as connection:
         await connection.get("/fine")
-        guarded.accepted = {"two"}
+        guarded.accepted_tokens = {"two"}
         (tmp_path / "token").write_text("two\n")
         await connection.get("/fine")
-        assert guarded.seen == ["one", "one", "two"], "a refused token is read again at once"
+        assert guarded.seen_tokens == ["one", "one", "two"], "a refused token is read again at once"
         (tmp_path / "token").unlink()
-        guarded.accepted = set()
+        guarded.accepted_tokens = set()
         with pytest.raises(CredentialsError, match="Cannot read the token file"):
             await connection.get("/fine")
 
@@ -108,8 +114,10 @@ async def test_token_file_that_changes_is_read_again(guarded: Guarded, tmp_path:
 async def test_token_file_is_read_again_after_a_while(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("one")
     now = 0.0
-    file = kubeconfig(tmp_path / "config", "http://x", {"tokenFile": "token"})
-    credentials = Credentials(load(Target((file,)), {}).context(), lambda: now)
+    file = write_kubeconfig(tmp_path / "config", "http://x", {"tokenFile": "token"})
+    credentials = CredentialManager(
+        load_kubeconfig(ConnectionOptions((file,)), {}).get_context(), lambda: now
+    )
     assert (await credentials.current()).authorization == "Bearer one"
     (tmp_path / "token").write_text("two")
     assert (await credentials.current()).authorization == "Bearer one"
@@ -117,98 +125,108 @@ async def test_token_file_is_read_again_after_a_while(tmp_path: Path) -> None:
     assert (await credentials.current()).authorization == "Bearer two"
 
 
-async def test_refused_token_is_tried_once(guarded: Guarded, tmp_path: Path) -> None:
-    async with connected(guarded, tmp_path, {"token": "wrong"}) as connection:
+async def test_refused_token_is_tried_once(guarded: TokenCheckingServer, tmp_path: Path) -> None:
+    async with connected_as(guarded, tmp_path, {"token": "wrong"}) as connection:
         with pytest.raises(ApiError, match="does not accept the credentials of user 'me'"):
             await connection.get("/fine")
-    assert guarded.seen == ["wrong"]
+    assert guarded.seen_tokens == ["wrong"]
 
 
 # -- plugins --------------------------------------------------------------------------------------
 
 
-async def test_plugin_is_run_once_while_its_token_lives(guarded: Guarded, tmp_path: Path) -> None:
+async def test_plugin_is_run_once_while_its_token_lives(
+    guarded: TokenCheckingServer, tmp_path: Path
+) -> None:
     count = tmp_path / "count"
-    plugin = program(tmp_path / "plugin", gives(count, token="t-RUN", expirationTimestamp=LATER))
-    guarded.accepted = {"t-1"}
-    async with connected(guarded, tmp_path, exec_user(plugin)) as connection:
+    plugin = write_script(
+        tmp_path / "plugin", plugin_script(count, token="t-RUN", expirationTimestamp=FAR_FUTURE)
+    )
+    guarded.accepted_tokens = {"t-1"}
+    async with connected_as(guarded, tmp_path, make_exec_user(plugin)) as connection:
         await asyncio.gather(*(connection.get("/fine") for _ in range(12)))
-    assert runs(count) == 1
+    assert count_runs(count) == 1
 
 
-async def test_plugin_is_run_again_once_its_token_ran_out(guarded: Guarded, tmp_path: Path) -> None:
+async def test_plugin_is_run_again_once_its_token_ran_out(
+    guarded: TokenCheckingServer, tmp_path: Path
+) -> None:
     count = tmp_path / "count"
     past = "2001-01-01T00:00:00.123456789+09:00"
-    plugin = program(tmp_path / "plugin", gives(count, token="t-RUN", expirationTimestamp=past))
-    guarded.accepted = {"t-1", "t-2"}
-    async with connected(guarded, tmp_path, exec_user(plugin)) as connection:
+    plugin = write_script(
+        tmp_path / "plugin", plugin_script(count, token="t-RUN", expirationTimestamp=past)
+    )
+    guarded.accepted_tokens = {"t-1", "t-2"}
+    async with connected_as(guarded, tmp_path, make_exec_user(plugin)) as connection:
         await connection.get("/fine")
         await connection.get("/fine")
-    assert guarded.seen == ["t-1", "t-2"]
+    assert guarded.seen_tokens == ["t-1", "t-2"]
 
 
-async def test_plugin_is_run_again_once_after_a_401(guarded: Guarded, tmp_path: Path) -> None:
+async def test_plugin_is_run_again_once_after_a_401(
+    guarded: TokenCheckingServer, tmp_path: Path
+) -> None:
     count = tmp_path / "count"
-    plugin = program(tmp_path / "plugin", gives(count, token="t-RUN"))
-    guarded.accepted = {"t-2"}
-    async with connected(guarded, tmp_path, exec_user(plugin)) as connection:
+    plugin = write_script(tmp_path / "plugin", plugin_script(count, token="t-RUN"))
+    guarded.accepted_tokens = {"t-2"}
+    async with connected_as(guarded, tmp_path, make_exec_user(plugin)) as connection:
         await asyncio.gather(*(connection.get("/fine") for _ in range(12)))
-        assert runs(count) == 2, "a dozen refused requests renew together"
-        guarded.accepted = set()
+        assert count_runs(count) == 2, "a dozen refused requests renew together"
+        guarded.accepted_tokens = set()
         with pytest.raises(ApiError):
             await connection.get("/fine")
 
 
 async def test_plugin_that_gives_the_same_again_is_not_run_for_each_request(
-    guarded: Guarded, tmp_path: Path
+    guarded: TokenCheckingServer, tmp_path: Path
 ) -> None:
     count = tmp_path / "count"
-    plugin = program(tmp_path / "plugin", gives(count, token="same"))
-    async with connected(guarded, tmp_path, exec_user(plugin)) as connection:
+    plugin = write_script(tmp_path / "plugin", plugin_script(count, token="same"))
+    async with connected_as(guarded, tmp_path, make_exec_user(plugin)) as connection:
         for _ in range(5):
             with pytest.raises(ApiError):
                 await connection.get("/fine")
-    assert runs(count) == 2
+    assert count_runs(count) == 2
 
 
 async def test_a_login_made_since_counts_at_once_where_the_operator_asks(
-    guarded: Guarded, tmp_path: Path
+    guarded: TokenCheckingServer, tmp_path: Path
 ) -> None:
     (tmp_path / "token").write_text("old")
-    async with connected(guarded, tmp_path, {"tokenFile": "token"}) as connection:
+    async with connected_as(guarded, tmp_path, {"tokenFile": "token"}) as connection:
         with pytest.raises(ApiError):
             await connection.get("/fine")
         (tmp_path / "token").write_text("new")
-        guarded.accepted = {"new"}
+        guarded.accepted_tokens = {"new"}
         with pytest.raises(ApiError):  # a dozen watches must not ask all at once
             await connection.get("/fine")
-        connection.forget_failures()
+        connection.reset_backoff()
         await connection.get("/fine")
 
 
 async def test_plugin_gets_environment_arguments_and_cluster(
-    guarded: Guarded, tmp_path: Path
+    guarded: TokenCheckingServer, tmp_path: Path
 ) -> None:
     said = tmp_path / "said"
-    plugin = program(
+    plugin = write_script(
         tmp_path / "bin" / "plugin",
         f'echo "$KUBERNETES_EXEC_INFO" > {said}\necho "$1 $COLOUR $(cat | wc -c)" >> {said}\n'
-        + gives(tmp_path / "count", token="t"),
+        + plugin_script(tmp_path / "count", token="t"),
     )
-    guarded.accepted = {"t"}
-    user = exec_user(
+    guarded.accepted_tokens = {"t"}
+    user = make_exec_user(
         os.path.relpath(plugin, tmp_path),
         args=["login"],
         env=[{"name": "COLOUR", "value": "blue"}],
         provideClusterInfo=True,
         interactiveMode="IfAvailable",
     )
-    extension = {"name": V1.partition("/")[0] + "/exec", "extension": {"audience": "me"}}
-    async with connected(guarded, tmp_path, user, extensions=[extension]) as connection:
+    extension = {"name": API_VERSION.partition("/")[0] + "/exec", "extension": {"audience": "me"}}
+    async with connected_as(guarded, tmp_path, user, extensions=[extension]) as connection:
         await connection.get("/fine")
     info, arguments = said.read_text().splitlines()
     assert json.loads(info) == {
-        "apiVersion": V1,
+        "apiVersion": API_VERSION,
         "kind": "ExecCredential",
         "spec": {
             "interactive": False,
@@ -219,10 +237,10 @@ async def test_plugin_gets_environment_arguments_and_cluster(
 
 
 async def test_certificate_of_a_plugin_is_used_and_replaced(tmp_path: Path) -> None:
-    ca = authority(tmp_path)
+    ca = create_authority(tmp_path)
     for name in ("server", "client", "client2"):
-        issued(tmp_path, name)
-    api = Api()
+        issue_certificate(tmp_path, name)
+    api = FakeApiServer()
     subjects: list[str] = []
 
     async def who(request: web.Request) -> web.StreamResponse:
@@ -232,11 +250,11 @@ async def test_certificate_of_a_plugin_is_used_and_replaced(tmp_path: Path) -> N
         code = 401 if len(subjects) == 2 else 200
         return web.json_response({}, status=code)
 
-    api.answer("/fine", who)
+    api.add_route("/fine", who)
     answers = [
         json.dumps(
             {
-                "apiVersion": V1,
+                "apiVersion": API_VERSION,
                 "kind": "ExecCredential",
                 "status": {
                     "clientCertificateData": (tmp_path / f"{name}.crt").read_text(),
@@ -247,12 +265,12 @@ async def test_certificate_of_a_plugin_is_used_and_replaced(tmp_path: Path) -> N
         for name in ("client", "client2")
     ]
     (tmp_path / "answer").write_text(answers[0])
-    plugin = program(tmp_path / "plugin", f"cat {tmp_path}/answer")
-    tls = server_context(tmp_path, "server", ca)
+    plugin = write_script(tmp_path / "plugin", f"cat {tmp_path}/answer")
+    tls = make_server_context(tmp_path, "server", ca)
     async with (
-        serving(api, tls=tls),
-        connected(
-            api, tmp_path, exec_user(plugin), **{"certificate-authority": str(ca)}
+        serve(api, tls=tls),
+        connected_as(
+            api, tmp_path, make_exec_user(plugin), **{"certificate-authority": str(ca)}
         ) as connection,
     ):
         await connection.get("/fine")
@@ -268,29 +286,32 @@ async def test_certificate_of_a_plugin_is_used_and_replaced(tmp_path: Path) -> N
         ("exit 1", "failed with exit code 1;"),
         ("echo nonsense", "wrote no ExecCredential"),
         ("echo '{}'", "speaks no version"),
-        (f'echo \'{{"apiVersion": "{V1}"}}\'', "neither a token nor a certificate"),
-        (f'echo \'{{"apiVersion": "{V1}beta1", "status": {{"token": "x"}}}}\'', "make them the"),
+        (f'echo \'{{"apiVersion": "{API_VERSION}"}}\'', "neither a token nor a certificate"),
+        (
+            f'echo \'{{"apiVersion": "{API_VERSION}beta1", "status": {{"token": "x"}}}}\'',
+            "make them the",
+        ),
         ("head -c 2000000 /dev/zero | tr '\\0' ' '", "wrote more than 1 MiB"),
         (
-            f'echo \'{{"apiVersion": "{V1}", "status": {{"token": "x\\\\ny"}}}}\'',
+            f'echo \'{{"apiVersion": "{API_VERSION}", "status": {{"token": "x\\\\ny"}}}}\'',
             "holds a line break",
         ),
         (
-            f'echo \'{{"apiVersion": "{V1}", "status": {{"clientKeyData": "x"}}}}\'',
+            f'echo \'{{"apiVersion": "{API_VERSION}", "status": {{"clientKeyData": "x"}}}}\'',
             "only half of a client certificate",
         ),
         (
-            f'echo \'{{"apiVersion": "{V1}", "status":'
+            f'echo \'{{"apiVersion": "{API_VERSION}", "status":'
             ' {"token": "x", "expirationTimestamp": "soon"}}\'',
             "not RFC 3339",
         ),
     ],
 )
 async def test_plugins_that_fail_are_said(
-    guarded: Guarded, tmp_path: Path, body: str, said: str
+    guarded: TokenCheckingServer, tmp_path: Path, body: str, said: str
 ) -> None:
-    plugin = program(tmp_path / "plugin", body)
-    async with connected(guarded, tmp_path, exec_user(plugin)) as connection:
+    plugin = write_script(tmp_path / "plugin", body)
+    async with connected_as(guarded, tmp_path, make_exec_user(plugin)) as connection:
         with pytest.raises(CredentialsError) as caught:
             await connection.get("/fine")
     assert said in str(caught.value)
@@ -298,24 +319,26 @@ async def test_plugins_that_fail_are_said(
 
 
 async def test_what_a_plugin_says_on_failing_is_quoted_without_its_tokens(
-    guarded: Guarded, tmp_path: Path
+    guarded: TokenCheckingServer, tmp_path: Path
 ) -> None:
     secret = "s3cr3t" * 100
-    plugin = program(
+    plugin = write_script(
         tmp_path / "plugin",
         f"echo 'cached token: {secret}' >&2; echo 'sent Authorization: Bearer {secret} to x' >&2\n"
         "exit 3",
     )
-    async with connected(guarded, tmp_path, exec_user(plugin)) as connection:
+    async with connected_as(guarded, tmp_path, make_exec_user(plugin)) as connection:
         with pytest.raises(CredentialsError) as caught:
             await connection.get("/fine")
     assert "sent Authorization: Bearer [hidden] to x" in str(caught.value)
     assert "s3cr3t" not in str(caught.value)
 
 
-async def test_missing_plugin_shows_how_to_install_it(guarded: Guarded, tmp_path: Path) -> None:
-    user = exec_user("no-such-plugin", installHint="Run:\n  apt install it")
-    async with connected(guarded, tmp_path, user) as connection:
+async def test_missing_plugin_shows_how_to_install_it(
+    guarded: TokenCheckingServer, tmp_path: Path
+) -> None:
+    user = make_exec_user("no-such-plugin", installHint="Run:\n  apt install it")
+    async with connected_as(guarded, tmp_path, user) as connection:
         with pytest.raises(CredentialsError, match=r"not installed .*Run: apt install it"):
             await connection.get("/fine")
 
@@ -324,27 +347,27 @@ async def test_missing_plugin_shows_how_to_install_it(guarded: Guarded, tmp_path
     ("entry", "said"),
     [
         ({"command": "x", "apiVersion": "client.authentication.k8s.io/v1alpha1"}, "v1alpha1"),
-        ({"apiVersion": V1}, "names no command"),
-        ({"command": "x", "apiVersion": V1, "interactiveMode": "Always"}, "at a terminal"),
-        ({"command": "x", "apiVersion": V1, "args": "a"}, "not a list"),
-        ({"command": "x", "apiVersion": V1, "env": [{"value": "a"}]}, "without a name"),
+        ({"apiVersion": API_VERSION}, "names no command"),
+        ({"command": "x", "apiVersion": API_VERSION, "interactiveMode": "Always"}, "at a terminal"),
+        ({"command": "x", "apiVersion": API_VERSION, "args": "a"}, "not a list"),
+        ({"command": "x", "apiVersion": API_VERSION, "env": [{"value": "a"}]}, "without a name"),
     ],
 )
 async def test_plugin_entries_that_cannot_be_used(
     tmp_path: Path, entry: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(ConfigError, match=said):
-        await connect(kubeconfig(tmp_path / "config", "http://x", {"exec": entry}))
+        await open_connection(write_kubeconfig(tmp_path / "config", "http://x", {"exec": entry}))
 
 
 async def test_megabytes_on_standard_error_do_not_block_a_plugin(
-    guarded: Guarded, tmp_path: Path
+    guarded: TokenCheckingServer, tmp_path: Path
 ) -> None:
     noise = "head -c 3000000 /dev/zero | tr '\\0' x >&2\n"
-    plugin = program(tmp_path / "plugin", noise + gives(tmp_path / "count", token="t"))
-    guarded.accepted = {"t"}
-    async with connected(guarded, tmp_path, exec_user(plugin)) as connection:
-        await within(connection.get("/fine"))
+    plugin = write_script(tmp_path / "plugin", noise + plugin_script(tmp_path / "count", token="t"))
+    guarded.accepted_tokens = {"t"}
+    async with connected_as(guarded, tmp_path, make_exec_user(plugin)) as connection:
+        await with_timeout(connection.get("/fine"))
 
 
 def test_secrets_stay_out_of_repr() -> None:
@@ -357,15 +380,15 @@ def test_command_of_a_plugin_is_looked_for_beside_its_kubeconfig(tmp_path: Path)
         ("/abs/plugin", "/abs/plugin"),
         ("plugin", "plugin"),
     ):
-        file = kubeconfig(tmp_path / "config", "http://x", exec_user(command))
-        here = load(Target((file,)), {}).context()
-        assert Plugin.of(here.user, here.cluster).command == found
+        file = write_kubeconfig(tmp_path / "config", "http://x", make_exec_user(command))
+        here = load_kubeconfig(ConnectionOptions((file,)), {}).get_context()
+        assert ExecPlugin.from_user(here.user, here.cluster).command == found
 
 
 # -- auth providers -------------------------------------------------------------------------------
 
 
-def jwt(expires: float, name: str = "") -> str:
+def make_jwt(expires: float, name: str = "") -> str:
     parts = [{"alg": "none"}, {"exp": int(expires), "name": f"{name}???>>>"}]
     encoded = [
         base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts
@@ -373,22 +396,24 @@ def jwt(expires: float, name: str = "") -> str:
     return ".".join((*encoded, "signature"))
 
 
-def oidc_user(**config: str) -> dict[str, Any]:
+def make_oidc_user(**config: str) -> dict[str, Any]:
     return {"auth-provider": {"name": "oidc", "config": config}}
 
 
-async def test_oidc_token_is_used_while_it_lives(guarded: Guarded, tmp_path: Path) -> None:
-    token = jwt(time.time() + 3600)
-    guarded.accepted = {token}
-    async with connected(guarded, tmp_path, oidc_user(**{"id-token": token})) as connection:
+async def test_oidc_token_is_used_while_it_lives(
+    guarded: TokenCheckingServer, tmp_path: Path
+) -> None:
+    token = make_jwt(time.time() + 3600)
+    guarded.accepted_tokens = {token}
+    async with connected_as(guarded, tmp_path, make_oidc_user(**{"id-token": token})) as connection:
         await connection.get("/fine")
 
 
 async def test_oidc_login_is_renewed_and_written_back(tmp_path: Path) -> None:
-    authority(tmp_path)
-    issued(tmp_path, "issuer")
-    issuer, api = Api(), Guarded()
-    new = jwt(time.time() + 3600, "new")
+    create_authority(tmp_path)
+    issue_certificate(tmp_path, "issuer")
+    issuer, api = FakeApiServer(), TokenCheckingServer()
+    new = make_jwt(time.time() + 3600, "new")
     forms: list[dict[str, str]] = []
 
     async def well_known(_: web.Request) -> web.StreamResponse:
@@ -398,13 +423,13 @@ async def test_oidc_login_is_renewed_and_written_back(tmp_path: Path) -> None:
         forms.append({key: str(value) for key, value in (await request.post()).items()})
         return web.json_response({"id_token": new, "refresh_token": "second"})
 
-    issuer.answer("/.well-known/openid-configuration", well_known)
-    issuer.answer("/token", token)
-    api.accepted = {new}
-    async with serving(issuer, tls=server_context(tmp_path, "issuer")), serving(api):
-        user = oidc_user(
+    issuer.add_route("/.well-known/openid-configuration", well_known)
+    issuer.add_route("/token", token)
+    api.accepted_tokens = {new}
+    async with serve(issuer, tls=make_server_context(tmp_path, "issuer")), serve(api):
+        user = make_oidc_user(
             **{
-                "id-token": jwt(time.time() - 5),
+                "id-token": make_jwt(time.time() - 5),
                 "refresh-token": "first",
                 "client-id": "app",
                 "client-secret": "s",
@@ -412,28 +437,34 @@ async def test_oidc_login_is_renewed_and_written_back(tmp_path: Path) -> None:
                 "idp-certificate-authority": "ca.crt",
             }
         )
-        file = kubeconfig(tmp_path / "config", api.url, user)
+        file = write_kubeconfig(tmp_path / "config", api.url, user)
         file.chmod(0o600)
-        connection = await connect(file)
+        connection = await open_connection(file)
         await connection.get("/fine")
         await connection.close()
         assert forms[0]["refresh_token"] == "first"
-        config = load(Target((file,)), {}).context().user.entry["auth-provider"]["config"]
+        config = (
+            load_kubeconfig(ConnectionOptions((file,)), {})
+            .get_context()
+            .user.entry["auth-provider"]["config"]
+        )
         assert (config["id-token"], config["refresh-token"]) == (new, "second")
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
         # a provider whose certificate is not trusted gets no secret
         user["auth-provider"]["config"].pop("idp-certificate-authority")
-        connection = await connect(kubeconfig(tmp_path / "config", api.url, user))
+        connection = await open_connection(write_kubeconfig(tmp_path / "config", api.url, user))
         with pytest.raises(CredentialsError, match="Cannot renew"):
             await connection.get("/fine")
         await connection.close()
         assert len(forms) == 1
 
 
-async def test_oidc_login_with_nothing_to_renew_it(guarded: Guarded, tmp_path: Path) -> None:
-    user = oidc_user(**{"id-token": jwt(time.time() - 5)})
-    async with connected(guarded, tmp_path, user) as connection:
+async def test_oidc_login_with_nothing_to_renew_it(
+    guarded: TokenCheckingServer, tmp_path: Path
+) -> None:
+    user = make_oidc_user(**{"id-token": make_jwt(time.time() - 5)})
+    async with connected_as(guarded, tmp_path, user) as connection:
         with pytest.raises(CredentialsError, match="log in again"):
             await connection.get("/fine")
 
@@ -447,39 +478,39 @@ async def test_oidc_login_with_nothing_to_renew_it(guarded: Guarded, tmp_path: P
     ],
 )
 async def test_oidc_authority_that_cannot_be_read_is_a_sentence(
-    guarded: Guarded, tmp_path: Path, authority: dict[str, str], said: str
+    guarded: TokenCheckingServer, tmp_path: Path, authority: dict[str, str], said: str
 ) -> None:
-    user = oidc_user(
+    user = make_oidc_user(
         **{
-            "id-token": jwt(time.time() - 5),
+            "id-token": make_jwt(time.time() - 5),
             "refresh-token": "first",
             "client-id": "app",
             "idp-issuer-url": "https://127.0.0.1:1",
             **authority,
         }
     )
-    async with connected(guarded, tmp_path, user) as connection:
+    async with connected_as(guarded, tmp_path, user) as connection:
         with pytest.raises(CredentialsError, match=said) as caught:
             await connection.get("/fine")
     assert "[Errno" not in str(caught.value)
 
 
-async def test_gcp_command_gives_the_token(guarded: Guarded, tmp_path: Path) -> None:
-    answer = json.dumps({"credential": {"access_token": "g", "token_expiry": LATER}})
-    command = program(tmp_path / "gcloud", f"test \"$1\" = config && echo '{answer}'")
-    guarded.accepted = {"g"}
+async def test_gcp_command_gives_the_token(guarded: TokenCheckingServer, tmp_path: Path) -> None:
+    answer = json.dumps({"credential": {"access_token": "g", "token_expiry": FAR_FUTURE}})
+    command = write_script(tmp_path / "gcloud", f"test \"$1\" = config && echo '{answer}'")
+    guarded.accepted_tokens = {"g"}
     config = {"cmd-path": str(command), "cmd-args": "config helper"}
     user = {"auth-provider": {"name": "gcp", "config": config}}
-    async with connected(guarded, tmp_path, user) as connection:
+    async with connected_as(guarded, tmp_path, user) as connection:
         await connection.get("/fine")
 
 
 async def test_other_providers_are_refused(tmp_path: Path) -> None:
     user = {"auth-provider": {"name": "azure", "config": {}}}
     with pytest.raises(ConfigError, match="auth-provider 'azure', which kubectl dropped"):
-        await connect(kubeconfig(tmp_path / "config", "http://x", user))
+        await open_connection(write_kubeconfig(tmp_path / "config", "http://x", user))
 
 
 @pytest.mark.parametrize("token", ["", "a.b", "a.b.c", "a.e30.c", "a.bnVsbA.c", "a.W10.c"])
 def test_tokens_that_are_none(token: str) -> None:
-    assert oidc._expiry(token) is None
+    assert oidc._jwt_expiry(token) is None

@@ -7,77 +7,87 @@ from typing import Any
 import pytest
 import yaml
 
-from servedeck.cluster.auth.kubeconfig import Target, load
+from servedeck.cluster.auth.kubeconfig import ConnectionOptions, load_kubeconfig
 from servedeck.cluster.http.errors import ConfigError
 
 
-def write(file: Path, **parts: Any) -> Path:
+def write_config(file: Path, **parts: Any) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Config", **parts}))
     return file
 
 
-def cluster(name: str, server: str = "https://one:6443", **more: Any) -> dict[str, Any]:
+def cluster_entry(name: str, server: str = "https://one:6443", **more: Any) -> dict[str, Any]:
     return {"name": name, "cluster": {"server": server, **more}}
 
 
-def user(name: str, **more: Any) -> dict[str, Any]:
+def user_entry(name: str, **more: Any) -> dict[str, Any]:
     return {"name": name, "user": more}
 
 
-def context(name: str, cluster: str = "c", user: str = "u", **more: Any) -> dict[str, Any]:
+def context_entry(name: str, cluster: str = "c", user: str = "u", **more: Any) -> dict[str, Any]:
     return {"name": name, "context": {"cluster": cluster, "user": user, **more}}
 
 
-def whole(file: Path, **more: Any) -> Path:
+def write_valid_config(file: Path, **more: Any) -> Path:
     parts = {
-        "clusters": [cluster("c")],
-        "users": [user("u", token="t")],
-        "contexts": [context("a", namespace="team"), context("b")],
+        "clusters": [cluster_entry("c")],
+        "users": [user_entry("u", token="t")],
+        "contexts": [context_entry("a", namespace="team"), context_entry("b")],
         "current-context": "a",
     }
-    return write(file, **(parts | more))
+    return write_config(file, **(parts | more))
 
 
 def test_first_file_wins_and_each_has_its_own_folder(tmp_path: Path) -> None:
-    one = write(
+    one = write_config(
         tmp_path / "one" / "config",
-        clusters=[cluster("c", "https://one", **{"certificate-authority": "ca.pem"})],
-        contexts=[context("a", namespace="first")],
+        clusters=[cluster_entry("c", "https://one", **{"certificate-authority": "ca.pem"})],
+        contexts=[context_entry("a", namespace="first")],
     )
-    two = write(
+    two = write_config(
         tmp_path / "two" / "config",
-        clusters=[cluster("c", "https://two"), cluster("d", "https://d")],
-        users=[user("u", tokenFile="../token")],
-        contexts=[context("a", namespace="second"), context("b", "d")],
+        clusters=[cluster_entry("c", "https://two"), cluster_entry("d", "https://d")],
+        users=[user_entry("u", tokenFile="../token")],
+        contexts=[context_entry("a", namespace="second"), context_entry("b", "d")],
         **{"current-context": "a"},
     )
     (tmp_path / "one" / "ca.pem").write_text("CA")
     gone = tmp_path / "gone"
-    config = load(Target(), {"KUBECONFIG": f"{gone}:{one}::{two}:{one}"})
+    config = load_kubeconfig(ConnectionOptions(), {"KUBECONFIG": f"{gone}:{one}::{two}:{one}"})
     assert config.files == (one, two)
-    assert config.contexts == ("a", "b")
-    here = config.context()
+    assert config.context_names == ("a", "b")
+    here = config.get_context()
     assert (here.name, here.namespace) == ("a", "first")
     assert here.cluster.server == "https://one"
-    assert here.cluster.ca == b"CA"
-    path = here.user.path("tokenFile")
+    assert here.cluster.certificate_authority == b"CA"
+    path = here.user.get_path("tokenFile")
     assert path is not None
     assert path.resolve() == tmp_path / "token"
-    assert config.context("b").cluster.server == "https://d"
-    assert config.namespaces["b"] == "default"
+    assert config.get_context("b").cluster.server == "https://d"
+    assert config.context_namespaces["b"] == "default"
 
 
 def test_current_context_is_the_first_that_is_named(tmp_path: Path) -> None:
-    one, two = whole(tmp_path / "1"), whole(tmp_path / "2", **{"current-context": "b"})
-    assert load(Target(), {"KUBECONFIG": f"{one}:{two}"}).current == "a"
-    assert load(Target(), {"KUBECONFIG": f"{two}:{one}"}).current == "b"
-    assert load(Target((one,), "b"), {"KUBECONFIG": str(two)}).current == "b"
+    one, two = (
+        write_valid_config(tmp_path / "1"),
+        write_valid_config(tmp_path / "2", **{"current-context": "b"}),
+    )
+    assert (
+        load_kubeconfig(ConnectionOptions(), {"KUBECONFIG": f"{one}:{two}"}).current_context == "a"
+    )
+    assert (
+        load_kubeconfig(ConnectionOptions(), {"KUBECONFIG": f"{two}:{one}"}).current_context == "b"
+    )
+    assert (
+        load_kubeconfig(ConnectionOptions((one,), "b"), {"KUBECONFIG": str(two)}).current_context
+        == "b"
+    )
 
 
 def test_home_is_looked_at_last(tmp_path: Path) -> None:
-    whole(tmp_path / ".kube" / "config")
-    assert load(Target(), {"HOME": str(tmp_path)}).current == "a"
+    write_valid_config(tmp_path / ".kube" / "config")
+    assert load_kubeconfig(ConnectionOptions(), {"HOME": str(tmp_path)}).current_context == "a"
 
 
 def test_numbers_and_words_stay_text(tmp_path: Path) -> None:
@@ -88,20 +98,25 @@ def test_numbers_and_words_stay_text(tmp_path: Path) -> None:
         "contexts: [{name: 2020-01-01, context: {cluster: 1, user: on, namespace: 0777}}]\n"
         "current-context: 2020-01-01\n"
     )
-    here = load(Target((file,)), {}).context()
-    assert (here.name, here.namespace, here.user.text("token")) == ("2020-01-01", "0777", "1e5")
-    assert here.cluster.insecure is True
+    here = load_kubeconfig(ConnectionOptions((file,)), {}).get_context()
+    assert (here.name, here.namespace, here.user.get_str("token")) == ("2020-01-01", "0777", "1e5")
+    assert here.cluster.insecure_skip_tls_verify is True
 
 
 def test_data_wins_over_files(tmp_path: Path) -> None:
     data = base64.b64encode(b"DATA").decode()
-    file = whole(
+    file = write_valid_config(
         tmp_path / "config",
         clusters=[
-            cluster("c", **{"certificate-authority-data": data, "certificate-authority": "nope"})
+            cluster_entry(
+                "c", **{"certificate-authority-data": data, "certificate-authority": "nope"}
+            )
         ],
     )
-    assert load(Target((file,)), {}).context().cluster.ca == b"DATA"
+    assert (
+        load_kubeconfig(ConnectionOptions((file,)), {}).get_context().cluster.certificate_authority
+        == b"DATA"
+    )
 
 
 @pytest.mark.parametrize(
@@ -150,7 +165,7 @@ def test_broken_files_are_said_in_one_sentence(tmp_path: Path, content: str, sai
     file = tmp_path / "config"
     file.write_text(content)
     with pytest.raises(ConfigError) as caught:
-        load(Target((file,)), {}).context()
+        load_kubeconfig(ConnectionOptions((file,)), {}).get_context()
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert str(file) in str(caught.value)
@@ -159,23 +174,27 @@ def test_broken_files_are_said_in_one_sentence(tmp_path: Path, content: str, sai
 def test_missing_files_are_said(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     with pytest.raises(ConfigError, match=r"There is no kubeconfig .*gone; check the path"):
-        load(Target((gone,)), {})
+        load_kubeconfig(ConnectionOptions((gone,)), {})
     with pytest.raises(ConfigError, match="set KUBECONFIG"):
-        load(Target(), {"KUBECONFIG": f"{gone}:{gone}2"})
+        load_kubeconfig(ConnectionOptions(), {"KUBECONFIG": f"{gone}:{gone}2"})
     with pytest.raises(ConfigError, match="There is no kubeconfig"):
-        load(Target(), {"HOME": str(tmp_path)}, tmp_path / "account")
+        load_kubeconfig(ConnectionOptions(), {"HOME": str(tmp_path)}, tmp_path / "account")
     with pytest.raises(ConfigError, match="Cannot read the kubeconfig"):
-        load(Target((tmp_path,)), {})
+        load_kubeconfig(ConnectionOptions((tmp_path,)), {})
 
 
 def test_unknown_context_names_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no context 'z'; it has a, b\."):
-        load(Target((whole(tmp_path / "config"),), "z"), {}).context()
+        load_kubeconfig(
+            ConnectionOptions((write_valid_config(tmp_path / "config"),), "z"), {}
+        ).get_context()
 
 
 def test_no_user_is_fine(tmp_path: Path) -> None:
-    file = whole(tmp_path / "config", contexts=[{"name": "a", "context": {"cluster": "c"}}])
-    assert load(Target((file,)), {}).context().user.text("token") == ""
+    file = write_valid_config(
+        tmp_path / "config", contexts=[{"name": "a", "context": {"cluster": "c"}}]
+    )
+    assert load_kubeconfig(ConnectionOptions((file,)), {}).get_context().user.get_str("token") == ""
 
 
 def test_account_of_a_pod(tmp_path: Path) -> None:
@@ -186,8 +205,8 @@ def test_account_of_a_pod(tmp_path: Path) -> None:
         "KUBERNETES_SERVICE_HOST": "fd00::1",
         "KUBERNETES_SERVICE_PORT": "443",
     }
-    here = load(Target(), environ, tmp_path).context()
+    here = load_kubeconfig(ConnectionOptions(), environ, tmp_path).get_context()
     assert here.cluster.server == "https://[fd00::1]:443"
-    assert here.cluster.ca == b"CA"
+    assert here.cluster.certificate_authority == b"CA"
     assert here.namespace == "team"
-    assert here.user.path("tokenFile") == tmp_path / "token"
+    assert here.user.get_path("tokenFile") == tmp_path / "token"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from servedeck.cluster.http.bare import import_bare
+from servedeck.cluster.http.bare import import_isolated
 
 
 @pytest.fixture
@@ -31,22 +31,22 @@ def heavy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_a_module_comes_without_its_packages_which_can_still_be_had_whole(heavy: str) -> None:
-    assert import_bare(f"{heavy}.inner.light").VALUE == 7
+    assert import_isolated(f"{heavy}.inner.light").VALUE == 7
     assert not [name for name in sys.modules if name.startswith(heavy)]
     whole = __import__(f"{heavy}.inner.light")
     assert whole.WHOLE and whole.inner.WHOLE
-    assert import_bare(f"{heavy}.inner.light") is whole.inner.light
+    assert import_isolated(f"{heavy}.inner.light") is whole.inner.light
 
 
 def test_a_module_that_needs_its_packages_gets_them(heavy: str) -> None:
-    assert import_bare(f"{heavy}.inner.needs").WHOLE
+    assert import_isolated(f"{heavy}.inner.needs").WHOLE
     assert sys.modules[heavy].WHOLE
 
 
 @pytest.mark.parametrize("name", ["heavy.inner.none", "no_such_package.rest"])
 def test_what_does_not_exist_is_an_import_error(heavy: str, name: str) -> None:
     with pytest.raises(ImportError):
-        import_bare(name)
+        import_isolated(name)
 
 
 def test_the_client_can_be_imported_whole_beside_its_bare_transport() -> None:

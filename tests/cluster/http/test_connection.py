@@ -11,42 +11,50 @@ import pytest
 from aiohttp import web
 
 from servedeck import __version__
-from servedeck.cluster.auth.kubeconfig import Cluster
+from servedeck.cluster.auth.kubeconfig import KubeconfigCluster
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import (
-    AnswerError,
     ApiError,
     ClusterError,
     ConfigError,
-    ConnectError,
-    LostError,
+    ConnectionFailedError,
+    ConnectionLostError,
+    InvalidResponseError,
     ReadOnlyError,
-    SlowError,
+    ReadTimeoutError,
 )
-from servedeck.cluster.http.transport import proxy_of
-from tests.cluster.api import Api, answers, bound, connect, kubeconfig, serving, streamed
-from tests.cluster.certificates import authority, issued, server_context
-from tests.waiting import Skip, within
+from servedeck.cluster.http.transport import select_proxy
+from tests.cluster.certificates import create_authority, issue_certificate, make_server_context
+from tests.cluster.fake_api_server import (
+    FakeApiServer,
+    bind_port,
+    open_connection,
+    respond_with_status,
+    serve,
+    stream_chunks,
+    write_kubeconfig,
+)
+from tests.waiting import TimeSkipper, with_timeout
 
 
-async def _fine(_: web.Request) -> web.StreamResponse:
+async def respond_ok(_: web.Request) -> web.StreamResponse:
     return web.json_response({"fine": True})
 
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("certificates")
-    authority(folder)
-    authority(folder, "other")
-    issued(folder, "server")
-    issued(folder, "elsewhere", names="DNS:kube.example")
-    issued(folder, "client")
-    issued(folder, "client2")
+    create_authority(folder)
+    create_authority(folder, "other")
+    issue_certificate(folder, "server")
+    issue_certificate(folder, "elsewhere", alt_names="DNS:kube.example")
+    issue_certificate(folder, "client")
+    issue_certificate(folder, "client2")
     return folder
 
 
-async def asked(file: Path, environ: dict[str, str] | None = None, path: str = "/fine") -> bytes:
-    connection = await connect(file, environ)
+async def get_once(file: Path, environ: dict[str, str] | None = None, path: str = "/fine") -> bytes:
+    connection = await open_connection(file, environ)
     try:
         return await connection.get(path)
     finally:
@@ -56,18 +64,22 @@ async def asked(file: Path, environ: dict[str, str] | None = None, path: str = "
 # -- what is sent ---------------------------------------------------------------------------------
 
 
-async def test_names_itself_and_the_user(api: Api, connection: Connection) -> None:
-    api.answer("/fine", _fine)
+async def test_names_itself_and_the_user(api: FakeApiServer, connection: Connection) -> None:
+    api.add_route("/fine", respond_ok)
     await connection.get("/fine", {"labelSelector": "a in (b,c),!d"})
     sent = api.requests[0]
     assert sent.headers["User-Agent"] == f"servedeck/{__version__}"
     assert sent.headers["Authorization"] == "Bearer secret"
     assert sent.query["labelSelector"] == "a in (b,c),!d"
-    assert (connection.context, connection.namespace, connection.user) == ("here", "default", "me")
+    assert (connection.context_name, connection.namespace, connection.user_name) == (
+        "here",
+        "default",
+        "me",
+    )
 
 
 async def test_bytes_go_out_as_they_are_and_objects_as_json(
-    api: Api, connection: Connection
+    api: FakeApiServer, connection: Connection
 ) -> None:
     bodies: list[tuple[str, bytes]] = []
 
@@ -75,7 +87,7 @@ async def test_bytes_go_out_as_they_are_and_objects_as_json(
         bodies.append((request.headers["Content-Type"], await request.read()))
         return web.json_response({}, status=201)
 
-    api.answer("/fine", keep)
+    api.add_route("/fine", keep)
     answer = await connection.request(
         "PATCH", "/fine", body=b"a: 1", content_type="application/apply-patch+yaml"
     )
@@ -87,8 +99,8 @@ async def test_bytes_go_out_as_they_are_and_objects_as_json(
     ]
 
 
-async def test_acts_as_whom_the_kubeconfig_says(api: Api, tmp_path: Path) -> None:
-    api.answer("/fine", _fine)
+async def test_acts_as_whom_the_kubeconfig_says(api: FakeApiServer, tmp_path: Path) -> None:
+    api.add_route("/fine", respond_ok)
     user = {
         "token": "t",
         "as": "eve",
@@ -96,7 +108,7 @@ async def test_acts_as_whom_the_kubeconfig_says(api: Api, tmp_path: Path) -> Non
         "as-groups": ["one", "two, three"],
         "as-user-extra": {"a.io/scopes": ["x", "y"]},
     }
-    await asked(kubeconfig(tmp_path / "config", api.url, user))
+    await get_once(write_kubeconfig(tmp_path / "config", api.url, user))
     headers = api.requests[0].headers
     assert headers["Impersonate-User"] == "eve"
     assert headers["Impersonate-Uid"] == "7"
@@ -104,29 +116,37 @@ async def test_acts_as_whom_the_kubeconfig_says(api: Api, tmp_path: Path) -> Non
     assert headers.getall("Impersonate-Extra-a.io%2Fscopes") == ["x", "y"]
 
 
-async def test_acting_in_groups_of_nobody_is_refused(api: Api, tmp_path: Path) -> None:
-    file = kubeconfig(tmp_path / "config", api.url, {"token": "t", "as-groups": ["admins"]})
+async def test_acting_in_groups_of_nobody_is_refused(api: FakeApiServer, tmp_path: Path) -> None:
+    file = write_kubeconfig(tmp_path / "config", api.url, {"token": "t", "as-groups": ["admins"]})
     with pytest.raises(ConfigError, match="without `as`"):
-        await connect(file)
+        await open_connection(file)
 
 
-async def test_user_and_password(api: Api, tmp_path: Path) -> None:
-    api.answer("/fine", _fine)
-    await asked(kubeconfig(tmp_path / "config", api.url, {"username": "u", "password": "p:1"}))
+async def test_user_and_password(api: FakeApiServer, tmp_path: Path) -> None:
+    api.add_route("/fine", respond_ok)
+    await get_once(
+        write_kubeconfig(tmp_path / "config", api.url, {"username": "u", "password": "p:1"})
+    )
     sent = api.requests[0].headers["Authorization"]
     assert sent == f"Basic {base64.b64encode(b'u:p:1').decode()}"
 
 
-async def test_no_compression_where_the_kubeconfig_says_so(api: Api, tmp_path: Path) -> None:
-    api.answer("/fine", _fine)
-    await asked(kubeconfig(tmp_path / "config", api.url, None, **{"disable-compression": "true"}))
+async def test_no_compression_where_the_kubeconfig_says_so(
+    api: FakeApiServer, tmp_path: Path
+) -> None:
+    api.add_route("/fine", respond_ok)
+    await get_once(
+        write_kubeconfig(tmp_path / "config", api.url, None, **{"disable-compression": "true"})
+    )
     assert api.requests[0].headers["Accept-Encoding"] == "identity"
 
 
-async def test_readonly_changes_nothing(api: Api, tmp_path: Path) -> None:
-    api.answer("/fine", _fine)
-    api.answer("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", _fine)
-    connection = await connect(kubeconfig(tmp_path / "config", api.url), readonly=True)
+async def test_readonly_changes_nothing(api: FakeApiServer, tmp_path: Path) -> None:
+    api.add_route("/fine", respond_ok)
+    api.add_route("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", respond_ok)
+    connection = await open_connection(
+        write_kubeconfig(tmp_path / "config", api.url), readonly=True
+    )
     try:
         for method in ("POST", "PUT", "PATCH", "DELETE"):
             with pytest.raises(ReadOnlyError, match="--readonly"):
@@ -156,9 +176,9 @@ async def test_readonly_changes_nothing(api: Api, tmp_path: Path) -> None:
     ],
 )
 async def test_refusals_are_sentences(
-    api: Api, connection: Connection, code: int, reason: str, message: str, said: str
+    api: FakeApiServer, connection: Connection, code: int, reason: str, message: str, said: str
 ) -> None:
-    api.answer("/fine", answers(code, reason, message, Retry_After="7"))
+    api.add_route("/fine", respond_with_status(code, reason, message, Retry_After="7"))
     with pytest.raises(ApiError) as caught:
         await connection.get("/fine")
     assert said in str(caught.value)
@@ -167,11 +187,11 @@ async def test_refusals_are_sentences(
     assert caught.value.exit_code == 1
 
 
-async def test_web_page_in_place_of_a_status(api: Api, connection: Connection) -> None:
+async def test_web_page_in_place_of_a_status(api: FakeApiServer, connection: Connection) -> None:
     async def page(_: web.Request) -> web.StreamResponse:
         return web.Response(status=503, text="<html>" + "x" * 999_999, content_type="text/html")
 
-    api.answer("/fine", page)
+    api.add_route("/fine", page)
     with pytest.raises(ApiError, match="answered with a web page") as caught:
         await connection.get("/fine")
     assert len(str(caught.value)) < 200
@@ -191,41 +211,41 @@ async def test_web_page_in_place_of_a_status(api: Api, connection: Connection) -
     ],
 )
 async def test_an_answer_that_is_no_object_is_a_sentence(
-    api: Api, connection: Connection, body: str, said: str
+    api: FakeApiServer, connection: Connection, body: str, said: str
 ) -> None:
     async def page(_: web.Request) -> web.StreamResponse:
         return web.Response(text=body, content_type="text/html")
 
-    api.answer("/fine", page)
-    with pytest.raises(AnswerError, match=said):
+    api.add_route("/fine", page)
+    with pytest.raises(InvalidResponseError, match=said):
         await connection.get_json("/fine")
     answer = await connection.request("PATCH", "/fine", body={})
-    with pytest.raises(AnswerError, match=said):
+    with pytest.raises(InvalidResponseError, match=said):
         answer.json()
-    api.answer("/version", page)
-    assert await connection.version() is None
+    api.add_route("/version", page)
+    assert await connection.server_version() is None
 
 
 async def test_an_answer_with_bytes_that_are_no_text_is_still_read(
-    api: Api, connection: Connection
+    api: FakeApiServer, connection: Connection
 ) -> None:
     async def odd(_: web.Request) -> web.StreamResponse:
         return web.Response(body=b'{"kind": "caf\xe9"}')
 
-    api.answer("/fine", odd)
+    api.add_route("/fine", odd)
     assert await connection.get_json("/fine") == {"kind": "caf\ufffd"}
 
 
-async def test_answers_are_bounded(api: Api, connection: Connection) -> None:
+async def test_answers_are_bounded(api: FakeApiServer, connection: Connection) -> None:
     async def long(_: web.Request) -> web.StreamResponse:
         return web.Response(body=b"x" * 2_000_000)
 
-    api.answer("/fine", long)
-    with pytest.raises(AnswerError, match="longer than 1 MiB"):
-        await connection.get("/fine", limit=1 << 20)
+    api.add_route("/fine", long)
+    with pytest.raises(InvalidResponseError, match="longer than 1 MiB"):
+        await connection.get("/fine", max_bytes=1 << 20)
 
 
-async def test_answer_that_breaks_off(api: Api, connection: Connection) -> None:
+async def test_answer_that_breaks_off(api: FakeApiServer, connection: Connection) -> None:
     async def breaks(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Length": "100"})
         await response.prepare(request)
@@ -234,22 +254,22 @@ async def test_answer_that_breaks_off(api: Api, connection: Connection) -> None:
         request.transport.close()
         return response
 
-    api.answer("/fine", breaks)
-    with pytest.raises(LostError, match="broke in the middle of an answer"):
+    api.add_route("/fine", breaks)
+    with pytest.raises(ConnectionLostError, match="broke in the middle of an answer"):
         await connection.get("/fine")
 
 
 async def test_silence_ends_a_request_and_a_stream(
-    api: Api, connection: Connection, skip: Skip
+    api: FakeApiServer, connection: Connection, skip: TimeSkipper
 ) -> None:
     async def silent(request: web.Request) -> web.StreamResponse:
-        return await streamed(request, b"one\ntw", end=False)
+        return await stream_chunks(request, b"one\ntw", end=False)
 
-    api.answer("/fine", silent)
-    with pytest.raises(SlowError):
+    api.add_route("/fine", silent)
+    with pytest.raises(ReadTimeoutError):
         await connection.request("GET", "/fine", timeout=0.2)
     lines = []
-    with pytest.raises(SlowError, match="sent nothing"):
+    with pytest.raises(ReadTimeoutError, match="sent nothing"):
         async with connection.stream("/fine", read_timeout=900) as stream:
             async for line in stream:
                 lines.append(line)
@@ -258,15 +278,15 @@ async def test_silence_ends_a_request_and_a_stream(
 
 
 async def test_stream_gives_whole_lines_however_they_are_cut(
-    api: Api, connection: Connection
+    api: FakeApiServer, connection: Connection
 ) -> None:
     text = b"".join(b"line %d %s\n" % (index, b"x" * (index % 50)) for index in range(500))
     chunks = [text[index : index + 37] for index in range(0, len(text), 37)]
 
     async def pieces(request: web.Request) -> web.StreamResponse:
-        return await streamed(request, *chunks, b"unfinished")
+        return await stream_chunks(request, *chunks, b"unfinished")
 
-    api.answer("/fine", pieces)
+    api.add_route("/fine", pieces)
     async with connection.stream("/fine") as stream:
         lines = [line async for line in stream]
     assert lines == text.splitlines()
@@ -276,73 +296,77 @@ async def test_stream_gives_whole_lines_however_they_are_cut(
 
 
 async def test_nothing_listens(tmp_path: Path) -> None:
-    with bound() as held:
+    with bind_port() as held:
         port = held.getsockname()[1]
-        with pytest.raises(ConnectError, match=r"Nothing listens at .*is the cluster up\?"):
-            await asked(kubeconfig(tmp_path / "config", f"https://127.0.0.1:{port}"))
+        with pytest.raises(
+            ConnectionFailedError, match=r"Nothing listens at .*is the cluster up\?"
+        ):
+            await get_once(write_kubeconfig(tmp_path / "config", f"https://127.0.0.1:{port}"))
 
 
 async def test_a_path_that_may_hold_a_token_stands_in_no_sentence(tmp_path: Path) -> None:
-    async with serving(Api()) as port:
+    async with serve(FakeApiServer()) as port:
         server = f"http://127.0.0.1:{port}/s3cret"
         with pytest.raises(ApiError) as refused:
-            await asked(kubeconfig(tmp_path / "config", server, {"token": "wrong"}))
-    with bound() as held, pytest.raises(ConnectError) as gone:
+            await get_once(write_kubeconfig(tmp_path / "config", server, {"token": "wrong"}))
+    with bind_port() as held, pytest.raises(ConnectionFailedError) as gone:
         port = held.getsockname()[1]
-        await asked(kubeconfig(tmp_path / "config", f"http://127.0.0.1:{port}/s3cret"))
+        await get_once(write_kubeconfig(tmp_path / "config", f"http://127.0.0.1:{port}/s3cret"))
     for told in (str(refused.value), str(gone.value)):
         assert "s3cret" not in told
     assert f"127.0.0.1:{port}" in str(gone.value)
 
 
 async def test_no_such_host(tmp_path: Path) -> None:
-    file = kubeconfig(tmp_path / "config", "https://nowhere.invalid:6443")
-    with pytest.raises(ConnectError, match=r"There is no host 'nowhere\.invalid'"):
-        await asked(file)
+    file = write_kubeconfig(tmp_path / "config", "https://nowhere.invalid:6443")
+    with pytest.raises(ConnectionFailedError, match=r"There is no host 'nowhere\.invalid'"):
+        await get_once(file)
 
 
 @pytest.mark.parametrize("server", ["https://:6443", "https://host:port", "nonsense://x"])
 async def test_address_that_is_none(tmp_path: Path, server: str) -> None:
     with pytest.raises(ClusterError) as caught:
-        await asked(kubeconfig(tmp_path / "config", server))
+        await get_once(write_kubeconfig(tmp_path / "config", server))
     assert "Unexpected" not in str(caught.value)
 
 
-async def test_plain_server_behind_https(api: Api, tmp_path: Path) -> None:
-    file = kubeconfig(tmp_path / "config", api.url.replace("http:", "https:"))
-    with pytest.raises(ConnectError, match="No TLS with"):
-        await asked(file)
+async def test_plain_server_behind_https(api: FakeApiServer, tmp_path: Path) -> None:
+    file = write_kubeconfig(tmp_path / "config", api.url.replace("http:", "https:"))
+    with pytest.raises(ConnectionFailedError, match="No TLS with"):
+        await get_once(file)
 
 
 # -- TLS ------------------------------------------------------------------------------------------
 
 
 async def test_authority_of_the_kubeconfig_is_trusted(certificates: Path, tmp_path: Path) -> None:
-    api = Api()
-    api.answer("/fine", _fine)
+    api = FakeApiServer()
+    api.add_route("/fine", respond_ok)
     data = base64.b64encode((certificates / "ca.crt").read_bytes()).decode()
-    async with serving(api, tls=server_context(certificates, "server")):
-        file = kubeconfig(tmp_path / "a", api.url, None, **{"certificate-authority-data": data})
-        assert await asked(file) == b'{"fine": true}'
+    async with serve(api, tls=make_server_context(certificates, "server")):
+        file = write_kubeconfig(
+            tmp_path / "a", api.url, None, **{"certificate-authority-data": data}
+        )
+        assert await get_once(file) == b'{"fine": true}'
         other = {"certificate-authority": str(certificates / "other.crt")}
-        with pytest.raises(ConnectError, match="is not trusted"):
-            await asked(kubeconfig(tmp_path / "b", api.url, None, **other))
+        with pytest.raises(ConnectionFailedError, match="is not trusted"):
+            await get_once(write_kubeconfig(tmp_path / "b", api.url, None, **other))
         insecure = {"insecure-skip-tls-verify": "true"}
-        assert await asked(kubeconfig(tmp_path / "c", api.url, None, **insecure))
+        assert await get_once(write_kubeconfig(tmp_path / "c", api.url, None, **insecure))
         broken = {"certificate-authority-data": base64.b64encode(b"nothing").decode()}
         with pytest.raises(ConfigError, match="holds no certificate"):
-            await asked(kubeconfig(tmp_path / "d", api.url, None, **broken))
+            await get_once(write_kubeconfig(tmp_path / "d", api.url, None, **broken))
 
 
 async def test_server_name_of_the_kubeconfig(certificates: Path, tmp_path: Path) -> None:
-    api = Api()
-    api.answer("/fine", _fine)
+    api = FakeApiServer()
+    api.add_route("/fine", respond_ok)
     ca = {"certificate-authority": str(certificates / "ca.crt")}
-    async with serving(api, tls=server_context(certificates, "elsewhere")):
-        with pytest.raises(ConnectError, match="is not trusted"):
-            await asked(kubeconfig(tmp_path / "a", api.url, None, **ca))
+    async with serve(api, tls=make_server_context(certificates, "elsewhere")):
+        with pytest.raises(ConnectionFailedError, match="is not trusted"):
+            await get_once(write_kubeconfig(tmp_path / "a", api.url, None, **ca))
         named = {**ca, "tls-server-name": "kube.example"}
-        assert await asked(kubeconfig(tmp_path / "b", api.url, None, **named))
+        assert await get_once(write_kubeconfig(tmp_path / "b", api.url, None, **named))
 
 
 async def test_client_certificate_is_shown_and_leaves_no_file(
@@ -352,7 +376,7 @@ async def test_client_certificate_is_shown_and_leaves_no_file(
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setattr("tempfile.tempdir", None)
-    api = Api()
+    api = FakeApiServer()
     subjects: list[Any] = []
 
     async def who(request: web.Request) -> web.StreamResponse:
@@ -361,37 +385,37 @@ async def test_client_certificate_is_shown_and_leaves_no_file(
         subjects.append(dict(pair[0] for pair in shown.get("subject", ())).get("commonName"))
         return web.json_response({})
 
-    api.answer("/fine", who)
-    tls = server_context(certificates, "server", certificates / "ca.crt")
+    api.add_route("/fine", who)
+    tls = make_server_context(certificates, "server", certificates / "ca.crt")
     data = base64.b64encode((certificates / "client.key").read_bytes()).decode()
     user = {"client-certificate": str(certificates / "client.crt"), "client-key-data": data}
     ca = {"certificate-authority": str(certificates / "ca.crt")}
-    async with serving(api, tls=tls):
-        await asked(kubeconfig(tmp_path / "config", api.url, user, **ca))
+    async with serve(api, tls=tls):
+        await get_once(write_kubeconfig(tmp_path / "config", api.url, user, **ca))
     assert subjects == ["client"]
     assert list(folder.iterdir()) == [], "no key material stays behind"
 
 
 async def test_halves_of_certificates_are_refused(
-    certificates: Path, api: Api, tmp_path: Path
+    certificates: Path, api: FakeApiServer, tmp_path: Path
 ) -> None:
     half = {"client-certificate": str(certificates / "client.crt")}
     with pytest.raises(ConfigError, match="without its key"):
-        await connect(kubeconfig(tmp_path / "a", api.url, half))
+        await open_connection(write_kubeconfig(tmp_path / "a", api.url, half))
     crossed = half | {"client-key": str(certificates / "client2.key")}
-    file = kubeconfig(tmp_path / "b", api.url.replace("http:", "https:"), crossed)
+    file = write_kubeconfig(tmp_path / "b", api.url.replace("http:", "https:"), crossed)
     with pytest.raises(ConfigError, match="cannot be used"):
-        await asked(file)
+        await get_once(file)
 
 
 def test_strict_mode_is_off_as_in_kubectl(certificates: Path) -> None:
     from servedeck.cluster.auth.exec_plugin import Credential
-    from servedeck.cluster.http.transport import tls
+    from servedeck.cluster.http.transport import make_ssl_context
 
-    context = tls(Cluster("c", "https://x"), Credential())
+    context = make_ssl_context(KubeconfigCluster("c", "https://x"), Credential())
     assert context is not None
     assert not context.verify_flags & ssl.VERIFY_X509_STRICT
-    assert tls(Cluster("c", "http://x"), Credential()) is None
+    assert make_ssl_context(KubeconfigCluster("c", "http://x"), Credential()) is None
 
 
 # -- proxies --------------------------------------------------------------------------------------
@@ -416,24 +440,28 @@ def test_strict_mode_is_off_as_in_kubectl(certificates: Path) -> None:
     ],
 )
 def test_proxy_of_the_environment(server: str, environ: dict[str, str], proxy: str | None) -> None:
-    assert proxy_of(Cluster("c", server), environ) == proxy
+    assert select_proxy(KubeconfigCluster("c", server), environ) == proxy
 
 
 async def test_proxy_of_the_kubeconfig_is_used(tmp_path: Path) -> None:
-    proxy = Api()
-    proxy.answer("/fine", _fine)
-    async with serving(proxy):
-        file = kubeconfig(tmp_path / "a", "http://kube.invalid", None, **{"proxy-url": proxy.url})
-        assert await asked(file) == b'{"fine": true}'
+    proxy = FakeApiServer()
+    proxy.add_route("/fine", respond_ok)
+    async with serve(proxy):
+        file = write_kubeconfig(
+            tmp_path / "a", "http://kube.invalid", None, **{"proxy-url": proxy.url}
+        )
+        assert await get_once(file) == b'{"fine": true}'
         assert proxy.requests[0].headers["Host"] == "kube.invalid"
-    with pytest.raises(ConnectError, match=r"The proxy 127\.0\.0\.1:.* cannot be reached"):
-        await asked(file)
+    with pytest.raises(ConnectionFailedError, match=r"The proxy 127\.0\.0\.1:.* cannot be reached"):
+        await get_once(file)
 
 
 async def test_socks_proxies_are_refused(tmp_path: Path) -> None:
-    file = kubeconfig(tmp_path / "a", "https://kube", None, **{"proxy-url": "socks5://p:1080"})
+    file = write_kubeconfig(
+        tmp_path / "a", "https://kube", None, **{"proxy-url": "socks5://p:1080"}
+    )
     with pytest.raises(ConfigError, match=r"socks5:// in proxy-url .*cannot be used"):
-        await connect(file)
+        await open_connection(file)
 
 
 # -- the house ------------------------------------------------------------------------------------
@@ -451,7 +479,7 @@ def test_importing_the_room_imports_no_client() -> None:
     assert done.stdout.strip() == "[]"
 
 
-async def test_closed_connection_says_so(api: Api, connection: Connection) -> None:
+async def test_closed_connection_says_so(api: FakeApiServer, connection: Connection) -> None:
     await connection.close()
     with pytest.raises(ClusterError, match="closed"):
-        await within(connection.get("/fine"))
+        await with_timeout(connection.get("/fine"))

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from servedeck.cluster.apply import Why, refusal
+from servedeck.cluster.apply import RefusalReason, refusal_from_api_error
 from servedeck.cluster.http.errors import ApiError
 
-CAUSE = {"reason": "ResourceVersionTooLarge", "field": ".spec\x1b[31m"}
+STATUS_CAUSE = {"reason": "ResourceVersionTooLarge", "field": ".spec\x1b[31m"}
 
-ODD_DETAILS = [
+MALFORMED_DETAILS = [
     5,
     "causes",
     True,
@@ -26,24 +26,24 @@ ODD_DETAILS = [
 """What a proxy or a webhook may write where a Status has an object with a list of objects."""
 
 
-@pytest.mark.parametrize("details", ODD_DETAILS)
+@pytest.mark.parametrize("details", MALFORMED_DETAILS)
 @pytest.mark.parametrize("code", [404, 409, 422, 504])
 def test_details_of_a_wrong_type_are_passed_over(details: Any, code: int) -> None:
     error = ApiError(code, "", "no", details=details)
-    assert not error.too_large
+    assert not error.resource_version_too_large
     assert all(isinstance(cause, dict) for cause in error.causes)
-    assert refusal(error).fields == ()
+    assert refusal_from_api_error(error).fields == ()
 
 
 def test_the_good_causes_among_bad_ones_count() -> None:
-    error = ApiError(422, "Invalid", "no", details={"causes": [5, CAUSE, {"field": 7}]})
-    assert error.too_large
-    told = refusal(error)
-    assert (told.why, told.fields) == (Why.INVALID, (".spec", "7"))
+    error = ApiError(422, "Invalid", "no", details={"causes": [5, STATUS_CAUSE, {"field": 7}]})
+    assert error.resource_version_too_large
+    told = refusal_from_api_error(error)
+    assert (told.reason, told.fields) == (RefusalReason.INVALID, (".spec", "7"))
 
 
 def test_another_sentence_leaves_the_refusal_as_it_is() -> None:
     error = ApiError(403, "Forbidden", "no", details={"kind": "pods"}, retry_after=3.0)
-    said = error.saying("Cannot read logs.")
+    said = error.with_message("Cannot read logs.")
     assert str(said) == "Cannot read logs."
     assert vars(said) == vars(error)

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servedeck.cluster.http.errors import AnswerError
-from servedeck.cluster.watch.decode import Decoder
+from servedeck.cluster.http.errors import InvalidResponseError
+from servedeck.cluster.watch.decode import RecordDecoder
 from servedeck.serving.objects import records
 from servedeck.serving.objects.records import Deployment, Pod
-from tests.cluster.registry import KINDS
+from tests.cluster.all_kinds import ALL_KINDS
 
-_JSON = st.recursive(
+JSON_VALUES = st.recursive(
     st.none()
     | st.booleans()
     | st.integers()
@@ -54,7 +54,7 @@ def test_good_object_is_read_whole() -> None:
             "spec": {"containers": [{"name": "main", "unknown": [1, 2]}]},
         }
     ).encode()
-    record, problem = Decoder(Pod).decode(raw)
+    record, problem = RecordDecoder(Pod).decode(raw)
     assert not problem
     assert record.metadata.creation_timestamp == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     assert record.spec.containers[0].name == "main"
@@ -62,7 +62,7 @@ def test_good_object_is_read_whole() -> None:
 
 def test_nulls_are_absent() -> None:
     raw = b'{"metadata":{"name":"a","labels":null},"spec":null,"status":{"conditions":null}}'
-    record, problem = Decoder(Deployment).decode(raw)
+    record, problem = RecordDecoder(Deployment).decode(raw)
     assert record.metadata.name == "a"
     assert record.spec.replicas == 1
     assert not problem
@@ -95,7 +95,7 @@ def test_nulls_are_absent() -> None:
     ],
 )
 def test_wrong_types_cost_only_their_own_field(given_: str, field: str, wanted: object) -> None:
-    record, problem = Decoder(Deployment).decode(given_.encode())
+    record, problem = RecordDecoder(Deployment).decode(given_.encode())
     value: object = record
     for part in field.split("."):
         value = value[int(part)] if isinstance(value, tuple) else getattr(value, part)
@@ -105,44 +105,44 @@ def test_wrong_types_cost_only_their_own_field(given_: str, field: str, wanted: 
 
 def test_invalid_utf8_and_escapes_are_harmless() -> None:
     raw = b'{"metadata":{"name":"a\xff"},"status":{"message":"\\u001b[31mred\\u202e\\u0007\\tx"}}'
-    record, _ = Decoder(Pod).decode(raw)
+    record, _ = RecordDecoder(Pod).decode(raw)
     assert record.metadata.name == "a\ufffd"
     assert record.status.message == "red    x"
 
 
 def test_labels_are_sanitised_keys_too() -> None:
     raw = b'{"metadata":{"labels":{"a\\u001b[1mb":"c\\u009b31md","e":"f"}}}'
-    record, _ = Decoder(Deployment).decode(raw)
+    record, _ = RecordDecoder(Deployment).decode(raw)
     assert record.metadata.labels == {"ab": "cd", "e": "f"}
 
 
 @pytest.mark.parametrize("raw", [b"", b"null", b"[]", b"3", b'{"a"', b'"x"', b"\xff\xfe"])
 def test_what_is_no_object_is_refused(raw: bytes) -> None:
-    with pytest.raises(AnswerError):
-        Decoder(Pod).decode(raw)
+    with pytest.raises(InvalidResponseError):
+        RecordDecoder(Pod).decode(raw)
 
 
 def test_absurd_depth_is_refused() -> None:
-    with pytest.raises(AnswerError):
-        Decoder(Pod).decode(b'{"metadata":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001)
+    with pytest.raises(InvalidResponseError):
+        RecordDecoder(Pod).decode(b'{"metadata":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001)
 
 
-@given(st.dictionaries(st.sampled_from(["metadata", "spec", "status"]), _JSON))
+@given(st.dictionaries(st.sampled_from(["metadata", "spec", "status"]), JSON_VALUES))
 def test_any_object_is_read_and_every_text_is_harmless(value: dict[str, object]) -> None:
     raw = json.dumps(value).encode()
-    for kind in KINDS:
-        record, _ = Decoder(kind.record).decode(raw)
-        assert isinstance(record, kind.record)
-        assert _harmless(record)
+    for kind in ALL_KINDS:
+        record, _ = RecordDecoder(kind.record_type).decode(raw)
+        assert isinstance(record, kind.record_type)
+        assert is_sanitized(record)
 
 
-def _harmless(value: object) -> bool:
+def is_sanitized(value: object) -> bool:
     if isinstance(value, str):
         return all(char.isprintable() or char == "\n" for char in value)
     if isinstance(value, tuple):
-        return all(map(_harmless, value))
+        return all(map(is_sanitized, value))
     if isinstance(value, dict):
-        return all(map(_harmless, value)) and all(map(_harmless, value.values()))
+        return all(map(is_sanitized, value)) and all(map(is_sanitized, value.values()))
     if isinstance(value, records.Record):
-        return all(_harmless(getattr(value, name)) for name in value.__struct_fields__)
+        return all(is_sanitized(getattr(value, name)) for name in value.__struct_fields__)
     return not isinstance(value, datetime) or value.tzinfo is not None

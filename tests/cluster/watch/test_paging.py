@@ -9,49 +9,55 @@ from aiohttp import web
 
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError
-from servedeck.cluster.watch.paging import pages
-from tests.cluster.api import Api, answers, pod
-from tests.waiting import LIMIT, until
+from servedeck.cluster.watch.paging import list_pages
+from tests.cluster.fake_api_server import FakeApiServer, make_pod, respond_with_status
+from tests.waiting import WAIT_SECONDS, wait_until
 
 
 @pytest.fixture
-async def five(api: Api) -> None:
+async def five(api: FakeApiServer) -> None:
     for number in range(5):
-        await api.put(pod(f"pod-{number}"))
+        await api.put(make_pod(f"pod-{number}"))
 
 
 @pytest.mark.usefixtures("five")
 async def test_the_next_page_is_on_its_way_while_one_is_taken_in(
-    api: Api, connection: Connection
+    api: FakeApiServer, connection: Connection
 ) -> None:
     counts = []
-    async with aclosing(pages(connection, api.path, (), limit=2, timeout=LIMIT)) as listed:
+    async with aclosing(
+        list_pages(connection, api.path, (), page_size=2, timeout=WAIT_SECONDS)
+    ) as listed:
         async for page in listed:
             assert page is not None
             counts.append(len(page.items or ()))
-            await until(lambda: api.count("list") == min(len(counts) + 1, 3))
+            await wait_until(lambda: api.count_requests("list") == min(len(counts) + 1, 3))
     assert counts == [2, 2, 1]
-    assert api.count("list") == 3
+    assert api.count_requests("list") == 3
 
 
 @pytest.mark.usefixtures("five")
-async def test_a_list_that_grew_old_begins_anew_and_whole(api: Api, connection: Connection) -> None:
+async def test_a_list_that_grew_old_begins_anew_and_whole(
+    api: FakeApiServer, connection: Connection
+) -> None:
     async def fine(_: web.Request) -> None: ...
 
-    api.faults["list"] = [fine, answers(410, "Expired")]
-    async with aclosing(pages(connection, api.path, (), limit=2, timeout=LIMIT)) as listed:
+    api.faults["list"] = [fine, respond_with_status(410, "Expired")]
+    async with aclosing(
+        list_pages(connection, api.path, (), page_size=2, timeout=WAIT_SECONDS)
+    ) as listed:
         counts = [None if page is None else len(page.items or ()) async for page in listed]
     assert counts == [2, None, 5]
 
 
-def nothing_asked() -> bool:
+def no_request_pending() -> bool:
     return not any("Connection.request" in repr(one) for one in asyncio.all_tasks())
 
 
 @pytest.mark.usefixtures("five")
 @pytest.mark.parametrize("answered", [True, False])
 async def test_a_list_that_is_left_midway_leaves_no_request_behind(
-    api: Api, connection: Connection, caplog: pytest.LogCaptureFixture, *, answered: bool
+    api: FakeApiServer, connection: Connection, caplog: pytest.LogCaptureFixture, *, answered: bool
 ) -> None:
     asked = asyncio.Event()
 
@@ -61,21 +67,23 @@ async def test_a_list_that_is_left_midway_leaves_no_request_behind(
         asked.set()
         if not answered:
             await asyncio.sleep(3600)
-        return await answers(500)(request)
+        return await respond_with_status(500)(request)
 
     api.faults["list"] = [fine, refuses]
-    async with aclosing(pages(connection, api.path, (), limit=2, timeout=LIMIT)) as listed:
+    async with aclosing(
+        list_pages(connection, api.path, (), page_size=2, timeout=WAIT_SECONDS)
+    ) as listed:
         await anext(listed)
         await asked.wait()
         if answered:
-            await until(nothing_asked)
-    await until(nothing_asked)
+            await wait_until(no_request_pending)
+    await wait_until(no_request_pending)
     await asyncio.sleep(0)
     gc.collect()
     assert "never retrieved" not in caplog.text
 
 
-async def test_a_refusal_is_the_callers(api: Api, connection: Connection) -> None:
-    api.faults["list"] = [answers(403, "Forbidden")]
+async def test_a_refusal_is_the_callers(api: FakeApiServer, connection: Connection) -> None:
+    api.faults["list"] = [respond_with_status(403, "Forbidden")]
     with pytest.raises(ApiError):
-        await anext(pages(connection, api.path, (), limit=2, timeout=LIMIT))
+        await anext(list_pages(connection, api.path, (), page_size=2, timeout=WAIT_SECONDS))

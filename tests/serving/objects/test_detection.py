@@ -4,129 +4,170 @@ from typing import Any
 
 import pytest
 
-from servedeck.serving.accelerators import display_name, is_accelerator
-from servedeck.serving.client_examples import paths
+from servedeck.serving.accelerators import accelerator_display_name, is_accelerator
+from servedeck.serving.client_examples import api_paths
 from servedeck.serving.objects import detection
-from tests.serving.build import deployment
+from tests.serving.factories import deployment
 
 MODEL = "meta-llama/Llama-3.1-8B-Instruct"
 
 
-def server(image: str = "acme/server:1", *command: str, **fields: Any) -> dict[str, Any]:
+def server_container(image: str = "acme/server:1", *command: str, **fields: Any) -> dict[str, Any]:
     return {"name": "main", "image": image, "command": list(command), **fields}
 
 
-def env(**values: str) -> list[dict[str, str]]:
+def env_vars(**values: str) -> list[dict[str, str]]:
     return [{"name": name, "value": value} for name, value in values.items()]
 
 
-SERVERS: dict[str, tuple[dict[str, Any], str, str]] = {
-    "vllm serve": (server("r.io/x:1", "vllm", "serve", MODEL, "--port", "80"), "vllm", MODEL),
-    "vllm flag": (server("x", "vllm", "serve", "--model", MODEL), "vllm", MODEL),
-    "vllm flag with =": (server("x", "vllm", "serve", f"--model={MODEL}"), "vllm", MODEL),
+SERVER_CASES: dict[str, tuple[dict[str, Any], str, str]] = {
+    "vllm serve": (
+        server_container("r.io/x:1", "vllm", "serve", MODEL, "--port", "80"),
+        "vllm",
+        MODEL,
+    ),
+    "vllm flag": (server_container("x", "vllm", "serve", "--model", MODEL), "vllm", MODEL),
+    "vllm flag with =": (server_container("x", "vllm", "serve", f"--model={MODEL}"), "vllm", MODEL),
     "vllm module": (
-        server("x", "python3", "-m", "vllm.entrypoints.openai.api_server", "--model", MODEL),
+        server_container(
+            "x", "python3", "-m", "vllm.entrypoints.openai.api_server", "--model", MODEL
+        ),
         "vllm",
         MODEL,
     ),
     "vllm image, arguments only": (
-        server("vllm/vllm-openai:v0.9", args=["--model", MODEL]),
+        server_container("vllm/vllm-openai:v0.9", args=["--model", MODEL]),
         "vllm",
         MODEL,
     ),
     "vllm image, model first": (
-        server("vllm/vllm-openai:v0.9", args=[MODEL, "--dtype", "auto"]),
+        server_container("vllm/vllm-openai:v0.9", args=[MODEL, "--dtype", "auto"]),
         "vllm",
         MODEL,
     ),
-    "vllm by digest": (server("r.io:5000/vllm/vllm-openai@sha256:0", args=[MODEL]), "vllm", MODEL),
+    "vllm by digest": (
+        server_container("r.io:5000/vllm/vllm-openai@sha256:0", args=[MODEL]),
+        "vllm",
+        MODEL,
+    ),
     "a shell's script": (
-        server("x", "/bin/sh", "-c", f"pip list && exec vllm serve \\\n  '{MODEL}' --port 8000"),
+        server_container(
+            "x", "/bin/sh", "-c", f"pip list && exec vllm serve \\\n  '{MODEL}' --port 8000"
+        ),
         "vllm",
         MODEL,
     ),
     "a script with an open quote": (
-        server("x", "sh", "-c", f"vllm serve {MODEL} # it's"),
+        server_container("x", "sh", "-c", f"vllm serve {MODEL} # it's"),
         "vllm",
         MODEL,
     ),
     "a variable of Kubernetes": (
-        server("x", "vllm", "serve", "$(MODEL)", env=env(MODEL=MODEL)),
+        server_container("x", "vllm", "serve", "$(MODEL)", env=env_vars(MODEL=MODEL)),
         "vllm",
         MODEL,
     ),
     "a variable of the shell": (
-        server("x", "bash", "-lc", "vllm serve ${MODEL}", env=env(MODEL=MODEL)),
+        server_container("x", "bash", "-lc", "vllm serve ${MODEL}", env=env_vars(MODEL=MODEL)),
         "vllm",
         MODEL,
     ),
     "furiosa-llm": (
-        server("furiosaai/furiosa-llm:2026.3.0", args=["serve", "furiosa-ai/Llama"]),
+        server_container("furiosaai/furiosa-llm:2026.3.0", args=["serve", "furiosa-ai/Llama"]),
         "furiosa-llm",
         "furiosa-ai/Llama",
     ),
     "furiosa-llm command": (
-        server("x", "furiosa-llm", "serve", "furiosa-ai/Llama"),
+        server_container("x", "furiosa-llm", "serve", "furiosa-ai/Llama"),
         "furiosa-llm",
         "furiosa-ai/Llama",
     ),
     "sglang": (
-        server("x", "python", "-m", "sglang.launch_server", "--model-path", MODEL),
+        server_container("x", "python", "-m", "sglang.launch_server", "--model-path", MODEL),
         "sglang",
         MODEL,
     ),
     "tgi by environment": (
-        server("ghcr.io/huggingface/text-generation-inference:3", env=env(MODEL_ID=MODEL)),
+        server_container(
+            "ghcr.io/huggingface/text-generation-inference:3", env=env_vars(MODEL_ID=MODEL)
+        ),
         "tgi",
         MODEL,
     ),
-    "tgi by flag": (server("x", "text-generation-launcher", "--model-id", MODEL), "tgi", MODEL),
+    "tgi by flag": (
+        server_container("x", "text-generation-launcher", "--model-id", MODEL),
+        "tgi",
+        MODEL,
+    ),
     "triton": (
-        server("nvcr.io/nvidia/tritonserver:26.01-py3", "tritonserver", "--model-store=/models"),
+        server_container(
+            "nvcr.io/nvidia/tritonserver:26.01-py3", "tritonserver", "--model-store=/models"
+        ),
         "triton",
         "/models",
     ),
-    "ollama": (server("ollama/ollama", env=env(OLLAMA_MODEL="llama3")), "ollama", "llama3"),
-    "llama.cpp": (server("x", "llama-server", "-m", "/m/a.gguf"), "llama.cpp", "/m/a.gguf"),
-    "tensorrt-llm": (server("x", "trtllm-serve", "serve", MODEL), "tensorrt-llm", MODEL),
-    "nim": (server("nvcr.io/nim/meta/llama:1", env=env(NIM_MODEL_NAME="m")), "nim", "m"),
-    "unknown, by a common flag": (server("x", "serve", "--model-name", "m"), "custom", "m"),
+    "ollama": (
+        server_container("ollama/ollama", env=env_vars(OLLAMA_MODEL="llama3")),
+        "ollama",
+        "llama3",
+    ),
+    "llama.cpp": (
+        server_container("x", "llama-server", "-m", "/m/a.gguf"),
+        "llama.cpp",
+        "/m/a.gguf",
+    ),
+    "tensorrt-llm": (server_container("x", "trtllm-serve", "serve", MODEL), "tensorrt-llm", MODEL),
+    "nim": (
+        server_container("nvcr.io/nim/meta/llama:1", env=env_vars(NIM_MODEL_NAME="m")),
+        "nim",
+        "m",
+    ),
+    "unknown, by a common flag": (
+        server_container("x", "serve", "--model-name", "m"),
+        "custom",
+        "m",
+    ),
     "only an alias": (
-        server("vllm/vllm-openai", args=["--served-model-name", "chat"]),
+        server_container("vllm/vllm-openai", args=["--served-model-name", "chat"]),
         "vllm",
         "chat",
     ),
-    "a flag without its value": (server("x", "vllm", "serve", "--model"), "vllm", ""),
+    "a flag without its value": (server_container("x", "vllm", "serve", "--model"), "vllm", ""),
 }
 
 
-@pytest.mark.parametrize("name", SERVERS)
+@pytest.mark.parametrize("name", SERVER_CASES)
 def test_template_and_model(name: str) -> None:
-    container, template, model = SERVERS[name]
+    container, template, model = SERVER_CASES[name]
     given = deployment(container)
-    assert (detection.template(given), detection.model(given)) == (template, model)
+    assert (detection.detect_template(given), detection.detect_model(given)) == (template, model)
     assert detection.is_serving(given) == (template != "custom")
 
 
 def test_requests_name_the_alias() -> None:
-    given = deployment(server("x", "vllm", "serve", MODEL, "--served-model-name", "chat"))
-    assert detection.served_model(given) == "chat"
-    assert detection.model(given) == MODEL
-    assert detection.served_model(deployment(server("x", "vllm", "serve", MODEL))) == MODEL
+    given = deployment(server_container("x", "vllm", "serve", MODEL, "--served-model-name", "chat"))
+    assert detection.detect_served_model(given) == "chat"
+    assert detection.detect_model(given) == MODEL
+    assert (
+        detection.detect_served_model(deployment(server_container("x", "vllm", "serve", MODEL)))
+        == MODEL
+    )
 
 
 def test_the_label_decides_about_the_template() -> None:
-    given = deployment(server("vllm/vllm-openai"), labels={"servedeck.dev/template": "custom"})
-    assert detection.template(given) == "custom"
+    given = deployment(
+        server_container("vllm/vllm-openai"), labels={"servedeck.dev/template": "custom"}
+    )
+    assert detection.detect_template(given) == "custom"
 
 
 @pytest.mark.parametrize(
     "container",
     [
-        server("nginx:1"),
-        server("acme/web", "python", "-m", "http.server"),
-        server("acme/tool", "sh", "-c", "echo vllm serve is not run here"),
-        server("busybox", args=["--model", "x"]),
+        server_container("nginx:1"),
+        server_container("acme/web", "python", "-m", "http.server"),
+        server_container("acme/tool", "sh", "-c", "echo vllm serve is not run here"),
+        server_container("busybox", args=["--model", "x"]),
     ],
 )
 def test_other_deployments_are_no_servings(container: dict[str, Any]) -> None:
@@ -136,14 +177,14 @@ def test_other_deployments_are_no_servings(container: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "given",
     [
-        deployment(server("x"), labels={"servedeck.dev/serving": "llama"}),
-        deployment(server("x") | {"name": "inference-server"}),
-        deployment(server("x", resources={"limits": {"furiosa.ai/rngd": "1"}})),
+        deployment(server_container("x"), labels={"servedeck.dev/serving": "llama"}),
+        deployment(server_container("x") | {"name": "inference-server"}),
+        deployment(server_container("x", resources={"limits": {"furiosa.ai/rngd": "1"}})),
     ],
 )
 def test_a_label_a_containers_name_or_an_accelerator_make_a_serving(given: Any) -> None:
     assert detection.is_serving(given)
-    assert detection.template(given) == "custom"
+    assert detection.detect_template(given) == "custom"
 
 
 def test_managed_is_what_bears_both_labels() -> None:
@@ -153,53 +194,53 @@ def test_managed_is_what_bears_both_labels() -> None:
 
 
 def test_the_inference_server_is_told_from_its_transformer() -> None:
-    transformer = server("vllm/tools", "vllm", "serve", "other") | {"name": "transformer"}
-    ours = server("acme/llm:7", "vllm", "serve", MODEL) | {"name": "inference-server"}
+    transformer = server_container("vllm/tools", "vllm", "serve", "other") | {"name": "transformer"}
+    ours = server_container("acme/llm:7", "vllm", "serve", MODEL) | {"name": "inference-server"}
     given = deployment(transformer, ours)
-    assert detection.model(given) == MODEL
-    assert detection.image(given) == "acme/llm:7"
-    assert detection.image(deployment()) == ""
+    assert detection.detect_model(given) == MODEL
+    assert detection.detect_image(given) == "acme/llm:7"
+    assert detection.detect_image(deployment()) == ""
 
 
 @pytest.mark.parametrize(
     ("containers", "found"),
     [
-        ([server(resources={"limits": {"nvidia.com/gpu": "2"}})], ("nvidia.com/gpu", 2)),
-        ([server(resources={"requests": {"nvidia.com/gpu": 4}})], ("nvidia.com/gpu", 4)),
+        ([server_container(resources={"limits": {"nvidia.com/gpu": "2"}})], ("nvidia.com/gpu", 2)),
+        ([server_container(resources={"requests": {"nvidia.com/gpu": 4}})], ("nvidia.com/gpu", 4)),
         (
             [
-                server(
+                server_container(
                     resources={
                         "limits": {"nvidia.com/gpu": "1", "cpu": "8"},
                         "requests": {"nvidia.com/gpu": "1", "memory": "1Gi"},
                     }
                 ),
-                server(resources={"limits": {"nvidia.com/gpu": "1"}}),
+                server_container(resources={"limits": {"nvidia.com/gpu": "1"}}),
             ],
             ("nvidia.com/gpu", 2),
         ),
         (
-            [server(resources={"limits": {"nvidia.com/mig-1g.5gb": "1"}})],
+            [server_container(resources={"limits": {"nvidia.com/mig-1g.5gb": "1"}})],
             ("nvidia.com/mig-1g.5gb", 1),
         ),
-        ([server(resources={"limits": {"acme.com/npu": "8"}})], ("acme.com/npu", 8)),
-        ([server(resources={"limits": {"nvidia.com/gpu": "0"}})], ("", 0)),
-        ([server(resources={"limits": {"nvidia.com/gpu": "many"}})], ("", 0)),
-        ([server(resources={"limits": {"cpu": "1", "hugepages-2Mi": "1Gi"}})], ("", 0)),
-        ([server(resources={"limits": {"rdma/hca": "1"}})], ("", 0)),
+        ([server_container(resources={"limits": {"acme.com/npu": "8"}})], ("acme.com/npu", 8)),
+        ([server_container(resources={"limits": {"nvidia.com/gpu": "0"}})], ("", 0)),
+        ([server_container(resources={"limits": {"nvidia.com/gpu": "many"}})], ("", 0)),
+        ([server_container(resources={"limits": {"cpu": "1", "hugepages-2Mi": "1Gi"}})], ("", 0)),
+        ([server_container(resources={"limits": {"rdma/hca": "1"}})], ("", 0)),
     ],
 )
 def test_accelerators_for_each_replica(
     containers: list[dict[str, Any]], found: tuple[str, int]
 ) -> None:
-    assert detection.accelerator(deployment(*containers)) == found
+    assert detection.detect_accelerator(deployment(*containers)) == found
 
 
 def test_accelerators_have_names_for_people() -> None:
-    assert display_name("nvidia.com/gpu") == "NVIDIA GPU"
-    assert display_name("furiosa.ai/rngd") == "Furiosa RNGD"
-    assert display_name("nvidia.com/mig-3g.20gb") == "NVIDIA MIG 3g.20gb"
-    assert display_name("acme.com/npu") == "acme.com/npu"
+    assert accelerator_display_name("nvidia.com/gpu") == "NVIDIA GPU"
+    assert accelerator_display_name("furiosa.ai/rngd") == "Furiosa RNGD"
+    assert accelerator_display_name("nvidia.com/mig-3g.20gb") == "NVIDIA MIG 3g.20gb"
+    assert accelerator_display_name("acme.com/npu") == "acme.com/npu"
     assert not is_accelerator("cpu")
     assert not is_accelerator("example.kubernetes.io/gpu")
 
@@ -207,18 +248,21 @@ def test_accelerators_have_names_for_people() -> None:
 @pytest.mark.parametrize(
     ("container", "port"),
     [
-        (server(ports=[{"containerPort": 9000}]), 9000),
-        (server(ports=[{"containerPort": 9}, {"name": "http", "containerPort": 8080}]), 8080),
-        (server("x", "vllm", "serve", MODEL, "--port", "7000"), 7000),
-        (server("x", "vllm", "serve", MODEL, "--port", "99999999999"), 8000),
-        (server(), 8000),
+        (server_container(ports=[{"containerPort": 9000}]), 9000),
+        (
+            server_container(ports=[{"containerPort": 9}, {"name": "http", "containerPort": 8080}]),
+            8080,
+        ),
+        (server_container("x", "vllm", "serve", MODEL, "--port", "7000"), 7000),
+        (server_container("x", "vllm", "serve", MODEL, "--port", "99999999999"), 8000),
+        (server_container(), 8000),
     ],
 )
 def test_the_port_that_the_server_listens_on(container: dict[str, Any], port: int) -> None:
-    assert detection.port(deployment(container)) == port
+    assert detection.detect_port(deployment(container)) == port
 
 
 def test_every_engine_has_paths() -> None:
-    for engine in detection.ENGINES:
-        assert paths(engine.template) != ("/",)
-    assert paths("custom") == ("/",)
+    for engine in detection.SERVER_KINDS:
+        assert api_paths(engine.template) != ("/",)
+    assert api_paths("custom") == ("/",)

@@ -4,7 +4,14 @@ from typing import Any
 
 import pytest
 
-from servedeck.serving.objects.diff import MASK, Change, Conflict, changed, conflicts, value_at
+from servedeck.serving.objects.diff import (
+    MASK,
+    FieldChange,
+    FieldConflict,
+    diff_objects,
+    format_value_at,
+    parse_conflicts,
+)
 
 
 def deployment(**container: Any) -> dict[str, Any]:
@@ -20,42 +27,42 @@ CONTAINER = ".spec.template.spec.containers[server]"
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
-        ({"image": "a:1"}, {"image": "a:2"}, [Change(f"{CONTAINER}.image", "a:1", "a:2")]),
-        ({}, {"tty": True}, [Change(f"{CONTAINER}.tty", "none", "true")]),
-        ({"image": "a"}, {"image": ""}, [Change(f"{CONTAINER}.image", "a", '""')]),
+        ({"image": "a:1"}, {"image": "a:2"}, [FieldChange(f"{CONTAINER}.image", "a:1", "a:2")]),
+        ({}, {"tty": True}, [FieldChange(f"{CONTAINER}.tty", "none", "true")]),
+        ({"image": "a"}, {"image": ""}, [FieldChange(f"{CONTAINER}.image", "a", '""')]),
         (
             {"args": ["m", "--b=1"]},
             {"args": ["m", "--a=1", "--b=1"]},
-            [Change(f"{CONTAINER}.args[1]", "none", "--a=1")],
+            [FieldChange(f"{CONTAINER}.args[1]", "none", "--a=1")],
         ),
         (
             {"args": ["m", "--a=1", "--b=1"]},
             {"args": ["m", "--b=2"]},
             [
-                Change(f"{CONTAINER}.args[1]", "--a=1", "--b=2"),
-                Change(f"{CONTAINER}.args[2]", "--b=1", "none"),
+                FieldChange(f"{CONTAINER}.args[1]", "--a=1", "--b=2"),
+                FieldChange(f"{CONTAINER}.args[2]", "--b=1", "none"),
             ],
         ),
         (
             {"env": [{"name": "A", "value": "1"}, {"name": "B", "value": "1"}]},
             {"env": [{"name": "B", "value": "2"}]},
             [
-                Change(f"{CONTAINER}.env[A]", '{"name": "A", "value": "1"}', "none"),
-                Change(f"{CONTAINER}.env[B].value", "1", "2"),
+                FieldChange(f"{CONTAINER}.env[A]", '{"name": "A", "value": "1"}', "none"),
+                FieldChange(f"{CONTAINER}.env[B].value", "1", "2"),
             ],
         ),
         (
             {"env": [{"name": "A"}, {"name": "B"}]},
             {"env": [{"name": "B"}, {"name": "A"}]},
-            [Change(f"{CONTAINER}.env", '["A", "B"]', '["B", "A"]')],
+            [FieldChange(f"{CONTAINER}.env", '["A", "B"]', '["B", "A"]')],
         ),
         ({"image": "a:1"}, {"image": "a:1"}, []),
     ],
 )
 def test_changes_are_told_field_by_field(
-    before: dict[str, Any], after: dict[str, Any], expected: list[Change]
+    before: dict[str, Any], after: dict[str, Any], expected: list[FieldChange]
 ) -> None:
-    assert changed(deployment(**before), deployment(**after)) == expected
+    assert diff_objects(deployment(**before), deployment(**after)) == expected
 
 
 @pytest.mark.parametrize(
@@ -75,7 +82,7 @@ def test_changes_are_told_field_by_field(
 )
 def test_what_looks_secret_is_masked(before: dict[str, Any], after: dict[str, Any]) -> None:
     for one, other in ((before, after), (after, before)):
-        found = changed(deployment(**one), deployment(**other))
+        found = diff_objects(deployment(**one), deployment(**other))
         assert found
         assert "hunter2" not in repr(found)
         assert MASK in repr(found)
@@ -83,7 +90,7 @@ def test_what_looks_secret_is_masked(before: dict[str, Any], after: dict[str, An
 
 def test_changes_of_anybody_are_harmless_on_a_screen() -> None:
     evil = "k\x1b]0;pwn\x07\n\u202e"
-    found = changed({"spec": {evil: evil}}, {"spec": {evil: [evil], "list": [{evil: 1}]}})
+    found = diff_objects({"spec": {evil: evil}}, {"spec": {evil: [evil], "list": [{evil: 1}]}})
     assert found
     for text in (text for one in found for text in one):
         assert text.isprintable(), ascii(text)
@@ -95,8 +102,8 @@ IMAGE = '.spec.template.spec.containers[name="server"].image'
 def test_a_conflict_names_whose_field_it_is_and_both_values() -> None:
     cause = {"field": IMAGE, "message": 'conflict with "kubectl-set" using apps/v1'}
     odd: list[dict[str, Any]] = [{}, {"field": 5, "message": 5}, {"field": ".x"}]
-    found = conflicts([cause, *odd], deployment(image="ours"), deployment(image="theirs"))
-    assert found == (Conflict(IMAGE, "kubectl-set", "theirs", "ours"),)
+    found = parse_conflicts([cause, *odd], deployment(image="ours"), deployment(image="theirs"))
+    assert found == (FieldConflict(IMAGE, "kubectl-set", "theirs", "ours"),)
 
 
 @pytest.mark.parametrize(
@@ -122,4 +129,4 @@ def test_a_value_is_found_by_the_path_that_the_server_writes(path: str, value: s
         {"name": "http", "containerPort": 80, "protocol": "TCP"},
     ]
     env = [{"name": "HF_TOKEN", "value": "hunter2"}]
-    assert value_at(deployment(image="a:1", ports=ports, env=env), path) == value
+    assert format_value_at(deployment(image="a:1", ports=ports, env=env), path) == value

@@ -22,8 +22,8 @@ from servedeck.serving.objects.records import (
     VirtualService,
 )
 from servedeck.serving.status import events, pods, rollout, status
-from servedeck.serving.status.diagnosis import Health, diagnose
-from tests.serving.build import NOW
+from servedeck.serving.status.diagnosis import PodHealth, diagnose
+from tests.serving.factories import NOW
 
 T = TypeVar("T")
 
@@ -120,7 +120,7 @@ TIMES = st.sampled_from(
 )
 
 
-def strategy(kind: msgspec.inspect.Type) -> st.SearchStrategy[Any]:
+def strategy_for(kind: msgspec.inspect.Type) -> st.SearchStrategy[Any]:
     match kind:
         case msgspec.inspect.StrType():
             return TEXT
@@ -135,63 +135,65 @@ def strategy(kind: msgspec.inspect.Type) -> st.SearchStrategy[Any]:
         case msgspec.inspect.NoneType():
             return st.none()
         case msgspec.inspect.VarTupleType():
-            return st.lists(strategy(kind.item_type), max_size=3).map(tuple)
+            return st.lists(strategy_for(kind.item_type), max_size=3).map(tuple)
         case msgspec.inspect.DictType():
-            return st.dictionaries(strategy(kind.key_type), strategy(kind.value_type), max_size=3)
+            return st.dictionaries(
+                strategy_for(kind.key_type), strategy_for(kind.value_type), max_size=3
+            )
         case msgspec.inspect.UnionType():
-            return st.one_of([strategy(each) for each in kind.types])
+            return st.one_of([strategy_for(each) for each in kind.types])
         case msgspec.inspect.StructType():
             return st.fixed_dictionaries(
-                {}, optional={field.name: strategy(field.type) for field in kind.fields}
+                {}, optional={field.name: strategy_for(field.type) for field in kind.fields}
             ).map(lambda fields: kind.cls(**fields))
     raise AssertionError(f"no strategy for {kind}")
 
 
 def records(cls: type[T]) -> st.SearchStrategy[T]:
-    return strategy(msgspec.inspect.type_info(cls))
+    return strategy_for(msgspec.inspect.type_info(cls))
 
 
-def several(cls: type[T]) -> st.SearchStrategy[list[T]]:
+def record_lists(cls: type[T]) -> st.SearchStrategy[list[T]]:
     return st.lists(records(cls), max_size=3)
 
 
-@given(records(Pod), several(Event))
+@given(records(Pod), record_lists(Event))
 def test_any_pod_is_shown_and_explained(pod: Pod, about: list[Event]) -> None:
     finding = diagnose(pod, about, NOW)
-    if finding.health is not Health.OK:
+    if finding.health is not PodHealth.OK:
         assert finding.reason
         assert finding.message
     assert len((finding.reason + finding.message).splitlines()) <= 1
-    assert finding.until is None or finding.until.tzinfo is not None
-    shown = pods.columns(pod)
-    assert pods.restarts_text(shown, NOW)
+    assert finding.reevaluate_at is None or finding.reevaluate_at.tzinfo is not None
+    shown = pods.pod_columns(pod)
+    assert pods.format_restarts(shown, NOW)
     assert shown.ready
-    assert sorted([pod, Pod(), pod], key=lambda each: pods.sort_key(each, finding.health))
+    assert sorted([pod, Pod(), pod], key=lambda each: pods.pod_sort_key(each, finding.health))
 
 
-@given(several(Event))
+@given(record_lists(Event))
 def test_any_events_are_ordered(given_events: list[Event]) -> None:
     assert len(events.newest_first(given_events)) == len(given_events)
-    assert len(events.latest(given_events, 2)) <= 2
+    assert len(events.latest_distinct(given_events, 2)) <= 2
     assert all(events.event_count(event) >= 1 for event in given_events)
 
 
-@given(records(Deployment), several(ReplicaSet), several(Pod), st.booleans())
+@given(records(Deployment), record_lists(ReplicaSet), record_lists(Pod), st.booleans())
 def test_any_deployment_is_judged(
     deployment: Deployment, replicasets: list[ReplicaSet], its_pods: list[Pod], known: bool
 ) -> None:
     findings = [(pod, diagnose(pod, (), NOW)) for pod in its_pods]
-    verdict = status.judge(deployment, replicasets, findings, known)
-    assert 0 <= verdict.failing <= len(its_pods)
-    assert isinstance(rollout.badge(deployment), str)
+    verdict = status.evaluate(deployment, replicasets, findings, known)
+    assert 0 <= verdict.failing_count <= len(its_pods)
+    assert isinstance(rollout.rollout_badge(deployment), str)
 
 
 @given(
     records(Deployment),
-    several(Service),
-    several(HTTPRoute),
-    several(VirtualService),
-    several(Ingress),
+    record_lists(Service),
+    record_lists(HTTPRoute),
+    record_lists(VirtualService),
+    record_lists(Ingress),
     TEXT,
 )
 def test_any_deployment_is_recognised_and_its_endpoint_looked_for(
@@ -204,16 +206,24 @@ def test_any_deployment_is_recognised_and_its_endpoint_looked_for(
 ) -> None:
     assert detection.is_serving(deployment) in (True, False)
     assert detection.is_managed(deployment) in (True, False)
-    resource, count = detection.accelerator(deployment)
+    resource, count = detection.detect_accelerator(deployment)
     assert bool(resource) == (count > 0)
-    assert accelerators.display_name(resource) or not resource
-    assert 0 < detection.port(deployment) < 2**63
-    model = detection.model(deployment)
+    assert accelerators.accelerator_display_name(resource) or not resource
+    assert 0 < detection.detect_port(deployment) < 2**63
+    model = detection.detect_model(deployment)
     assert "\n" not in model
-    found = endpoint.resolve(deployment, services, http_routes, virtual_services, ingresses, host)
-    assert found.forward
-    assert found.url or found.problem
-    for line in (found.url, found.source, found.problem, found.address, found.forward):
+    found = endpoint.resolve_endpoint(
+        deployment, services, http_routes, virtual_services, ingresses, host
+    )
+    assert found.port_forward_command
+    assert found.url or found.issue
+    for line in (
+        found.url,
+        found.source,
+        found.issue,
+        found.cluster_url,
+        found.port_forward_command,
+    ):
         assert len(line.splitlines()) <= 1
-    for path in client_examples.paths(detection.template(deployment)):
-        assert client_examples.curl(found.url, path, found.model, True)
+    for path in client_examples.api_paths(detection.detect_template(deployment)):
+        assert client_examples.curl_command(found.url, path, found.model, True)

@@ -7,20 +7,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from servedeck.serving.objects import import_objects, manifests
-from servedeck.serving.objects.manifests import Shape
+from servedeck.serving.objects.manifests import ImmutableFields
 from servedeck.serving.objects.routes import Platform
 from servedeck.serving.spec import validation
 from servedeck.serving.spec.issues import errors
 from servedeck.serving.spec.spec import ServingSpec
-from tests.serving.specs import platforms, specs, valid_specs
+from tests.serving.strategies import platforms, specs, valid_specs
 
 
 @given(valid_specs(), platforms)
 def test_a_serving_is_read_back_from_its_own_objects(spec: ServingSpec, platform: Platform) -> None:
-    got = import_objects.read(manifests.build(spec, platform))
+    got = import_objects.import_objects(manifests.build_manifests(spec, platform))
     assert got.spec == spec
-    assert got.leftovers == ()
-    assert got.shape == Shape()
+    assert got.unmanaged_fields == ()
+    assert got.immutable_fields == ImmutableFields()
 
 
 def test_the_strategy_makes_mostly_valid_servings() -> None:
@@ -29,7 +29,7 @@ def test_the_strategy_makes_mostly_valid_servings() -> None:
     @settings(max_examples=100, derandomize=True, database=None)  # a share: the same in each run
     @given(specs())
     def run(spec: ServingSpec) -> None:
-        bad.extend(problem.message for problem in errors(validation.problems(spec))[:1])
+        bad.extend(problem.message for problem in errors(validation.validate(spec))[:1])
 
     run()
     assert len(bad) < 50, bad
@@ -37,7 +37,7 @@ def test_the_strategy_makes_mostly_valid_servings() -> None:
 
 # -- objects of others ---------------------------------------------------------------------------
 
-JSON = st.recursive(
+json_values = st.recursive(
     st.one_of(
         st.none(),
         st.booleans(),
@@ -54,12 +54,12 @@ JSON = st.recursive(
 )
 
 
-@given(st.lists(JSON, max_size=4))
+@given(st.lists(json_values, max_size=4))
 def test_reading_random_json_does_not_fail(objects: list[Any]) -> None:
-    import_objects.read(objects)
+    import_objects.import_objects(objects)
 
 
-def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+def _all_paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     inside = (
         value.items()
         if isinstance(value, dict)
@@ -67,23 +67,23 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         if isinstance(value, list)
         else ()
     )
-    return [path, *(place for key, one in inside for place in _places(one, (*path, key)))]
+    return [path, *(place for key, one in inside for place in _all_paths(one, (*path, key)))]
 
 
-@given(valid_specs(), platforms, JSON, st.data())
+@given(valid_specs(), platforms, json_values, st.data())
 def test_reading_objects_with_anything_anywhere_does_not_fail(
     spec: ServingSpec, platform: Platform, junk: Any, data: st.DataObject
 ) -> None:
-    objects: Any = manifests.build(spec, platform)
+    objects: Any = manifests.build_manifests(spec, platform)
     for _ in range(2):
-        places = [place for place in _places(objects) if place]
+        places = [place for place in _all_paths(objects) if place]
         *parents, last = data.draw(st.sampled_from(places))
         at = objects
         for key in parents:
             at = at[key]
         at[last] = copy.deepcopy(junk)
-    got = import_objects.read(objects)
-    manifests.build(got.spec, got.platform, got.shape)
+    got = import_objects.import_objects(objects)
+    manifests.build_manifests(got.spec, got.platform, got.immutable_fields)
 
 
 def deployment(container: dict[str, Any], **pod: Any) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def deployment(container: dict[str, Any], **pod: Any) -> dict[str, Any]:
 
 
 def test_vllm_started_with_the_image_s_entry_point_is_read() -> None:
-    got = import_objects.read(
+    got = import_objects.import_objects(
         [
             deployment(
                 {
@@ -122,7 +122,7 @@ def test_vllm_started_with_the_image_s_entry_point_is_read() -> None:
     assert spec.settings["gpu_memory_utilization"] is None
     assert (spec.inference_port, str(spec.memory), str(spec.cpu)) == (9000, "32Gi", "4")
     assert (spec.accelerator, spec.accelerator_count) == ("nvidia.com/gpu", 2)
-    assert got.shape == Shape(container="server", selector={"app": "llm"})
+    assert got.immutable_fields == ImmutableFields(container_name="server", selector={"app": "llm"})
 
 
 def test_the_port_that_the_server_is_told_counts_more_than_the_declared_one() -> None:
@@ -130,37 +130,39 @@ def test_the_port_that_the_server_is_told_counts_more_than_the_declared_one() ->
         "command": ["vllm", "serve", "m", "--port", "9001"],
         "ports": [{"containerPort": 8000}],
     }
-    assert import_objects.read([deployment(container)]).spec.inference_port == 9001
+    assert import_objects.import_objects([deployment(container)]).spec.inference_port == 9001
 
 
 def test_the_old_api_server_is_read_as_vllm_serve_and_the_change_is_listed() -> None:
     command = ["python3", "-m", "vllm.entrypoints.openai.api_server", "--model=m"]
-    got = import_objects.read([deployment({"image": "mine", "command": command})])
+    got = import_objects.import_objects([deployment({"image": "mine", "command": command})])
     assert (got.spec.template, got.spec.settings["model"], got.spec.command) == ("vllm", "m", ())
-    changed = {one.path: one.ours for one in got.leftovers if not one.kept}
+    changed = {one.path: one.desired for one in got.unmanaged_fields if not one.preserved}
     assert changed["spec.template.spec.containers[server].command"] == ["vllm", "serve"]
 
 
 def test_a_shell_script_is_kept_word_by_word() -> None:
     command = ["sh", "-c", "pip install x && vllm serve m --port 8000"]
-    spec = import_objects.read([deployment({"image": "vllm/vllm-openai", "command": command})]).spec
+    spec = import_objects.import_objects(
+        [deployment({"image": "vllm/vllm-openai", "command": command})]
+    ).spec
     assert (spec.template, list(spec.command)) == ("custom", command)
 
 
 def test_a_command_override_of_ours_keeps_the_template() -> None:
     spec = ServingSpec(
         name="a",
-        project="p",
+        namespace="p",
         template="vllm",
         image="i",
         settings={"model": "m"},
         command=("sh", "-c", 'exec vllm serve "$@"', "--"),
     )
-    assert import_objects.read(manifests.build(spec)).spec == spec
+    assert import_objects.import_objects(manifests.build_manifests(spec)).spec == spec
 
 
 def test_what_the_spec_cannot_say_is_left_over_and_kept() -> None:
-    got = import_objects.read(
+    got = import_objects.import_objects(
         [
             deployment(
                 {
@@ -184,7 +186,7 @@ def test_what_the_spec_cannot_say_is_left_over_and_kept() -> None:
     assert [one.name for one in got.spec.env] == ["A"]
     assert got.spec.volumes == ()
     pod = "spec.template.spec"
-    assert {(one.object, one.path) for one in got.leftovers if one.kept} == {
+    assert {(one.object, one.path) for one in got.unmanaged_fields if one.preserved} == {
         ("Deployment llm", f"{pod}.containers[server].env[NODE]"),
         ("Deployment llm", f"{pod}.containers[server].envFrom"),
         ("Deployment llm", f"{pod}.containers[server].volumeMounts[/w]"),
@@ -192,26 +194,26 @@ def test_what_the_spec_cannot_say_is_left_over_and_kept() -> None:
         ("Deployment llm", f"{pod}.volumes[w]"),
         ("ConfigMap llm", ""),
     }
-    assert got.shape.tolerations == ({"operator": "Exists"},)
+    assert got.immutable_fields.tolerations == ({"operator": "Exists"},)
 
 
 def test_a_field_changed_by_another_hand_is_read_as_it_is() -> None:
-    spec = ServingSpec(name="a", project="p", template="custom", image="i")
-    objects = manifests.build(spec)
+    spec = ServingSpec(name="a", namespace="p", template="custom", image="i")
+    objects = manifests.build_manifests(spec)
     objects[0]["spec"]["replicas"] = 7
     server = objects[0]["spec"]["template"]["spec"]["containers"][0]
     server["resources"]["requests"]["cpu"] = "500m"
     server["livenessProbe"] = {"exec": {"command": ["true"]}}
-    got = import_objects.read(objects)
+    got = import_objects.import_objects(objects)
     assert got.spec == spec.replace(replicas=7)
-    assert [one.path for one in got.leftovers] == [
+    assert [one.path for one in got.unmanaged_fields] == [
         "spec.template.spec.containers[inference-server].livenessProbe"
     ]
 
 
 def test_several_extended_resources_the_accelerator_is_chosen() -> None:
     limits = {"rdma/hca": 1, "a.example.com/nic": 1, "nvidia.com/mig-2g.20gb": "3"}
-    spec = import_objects.read([deployment({"resources": {"limits": limits}})]).spec
+    spec = import_objects.import_objects([deployment({"resources": {"limits": limits}})]).spec
     assert (spec.accelerator, spec.accelerator_count) == ("nvidia.com/mig-2g.20gb", 3)
 
 
@@ -223,7 +225,7 @@ def test_strings_that_no_spec_can_hold_are_mended() -> None:
         "env": [{"name": odd, "value": odd}],
         "resources": {"limits": {f"example.com/{odd}": "1", "nvidia.com/gpu": odd, "cpu": odd}},
     }
-    spec = import_objects.read([deployment(container)]).spec
+    spec = import_objects.import_objects([deployment(container)]).spec
     assert (spec.image, spec.command, spec.env[0].value) == ("a?b", ("a?b",), "a?b")
     assert (spec.accelerator, spec.accelerator_count, str(spec.cpu)) == ("nvidia.com/gpu", 1, "0.5")
 
@@ -231,16 +233,16 @@ def test_strings_that_no_spec_can_hold_are_mended() -> None:
 def test_numbers_that_no_object_can_hold_become_the_default() -> None:
     one = deployment({"ports": [{"containerPort": 10**30}, {"containerPort": "x"}]})
     one["spec"]["replicas"] = 10**30
-    spec = import_objects.read([one]).spec
+    spec = import_objects.import_objects([one]).spec
     assert (spec.replicas, spec.inference_port) == (1, 8000)
 
 
 def test_the_same_amount_in_other_words_is_no_difference() -> None:
     amounts = {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "1024Mi"}}
-    got = import_objects.read([deployment({"image": "i", "resources": amounts})])
-    assert got.leftovers == ()
+    got = import_objects.import_objects([deployment({"image": "i", "resources": amounts})])
+    assert got.unmanaged_fields == ()
     amounts["limits"]["memory"] = "2Gi"
-    got = import_objects.read([deployment({"image": "i", "resources": amounts})])
-    (changed,) = got.leftovers
+    got = import_objects.import_objects([deployment({"image": "i", "resources": amounts})])
+    (changed,) = got.unmanaged_fields
     assert changed.path.endswith("[server].resources.limits.memory")
-    assert (changed.value, changed.ours, changed.kept) == ("2Gi", "1Gi", False)
+    assert (changed.value, changed.desired, changed.preserved) == ("2Gi", "1Gi", False)

@@ -9,25 +9,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servedeck.serving.objects import manifests
-from servedeck.serving.objects.manifests import Shape
+from servedeck.serving.objects.manifests import ImmutableFields
 from servedeck.serving.objects.routes import Platform, RouteKind
-from servedeck.serving.spec.names import label_problem
+from servedeck.serving.spec.names import validate_label
 from servedeck.serving.spec.spec import ServingSpec
-from tests.serving.spec.test_validation import furiosa, vllm
-from tests.serving.specs import claims, texts
+from tests.serving.spec.test_validation import furiosa_spec, vllm_spec
+from tests.serving.strategies import pvc_names, texts
 
 
-def pod(spec: Any, platform: Platform | None = None) -> Any:
-    return manifests.build(spec, platform)[0]["spec"]["template"]["spec"]
+def pod_spec(spec: Any, platform: Platform | None = None) -> Any:
+    return manifests.build_manifests(spec, platform)[0]["spec"]["template"]["spec"]
 
 
-def server(spec: Any) -> Any:
-    return pod(spec)["containers"][0]
+def server_container(spec: Any) -> Any:
+    return pod_spec(spec)["containers"][0]
 
 
 def test_labels_are_on_every_object_and_pod_and_the_selector_is_the_name_alone() -> None:
     platform = Platform(host="h.example.com", gateway="g/main")
-    objects = manifests.build(vllm(), platform)
+    objects = manifests.build_manifests(vllm_spec(), platform)
     labels = {
         "servedeck.dev/serving": "llm",
         "servedeck.dev/template": "vllm",
@@ -43,42 +43,44 @@ def test_labels_are_on_every_object_and_pod_and_the_selector_is_the_name_alone()
 
 
 def test_an_annotation_holds_the_description_and_nothing_else() -> None:
-    assert "annotations" not in manifests.build(vllm())[0]["metadata"]
-    got = manifests.build(vllm(description="for the chat"))[0]["metadata"]["annotations"]
+    assert "annotations" not in manifests.build_manifests(vllm_spec())[0]["metadata"]
+    got = manifests.build_manifests(vllm_spec(description="for the chat"))[0]["metadata"][
+        "annotations"
+    ]
     assert got == {"servedeck.dev/description": "for the chat"}
 
 
 def test_the_traps_of_vllm_on_kubernetes() -> None:
-    spec = vllm(accelerator_count=2, settings={"tensor_parallel_size": 2})
-    assert pod(spec)["enableServiceLinks"] is False
-    assert {"name": "HF_HOME", "value": "/root/.cache/huggingface"} in server(spec)["env"]
-    mounts = {one["mountPath"]: one["name"] for one in server(spec)["volumeMounts"]}
+    spec = vllm_spec(accelerator_count=2, settings={"tensor_parallel_size": 2})
+    assert pod_spec(spec)["enableServiceLinks"] is False
+    assert {"name": "HF_HOME", "value": "/root/.cache/huggingface"} in server_container(spec)["env"]
+    mounts = {one["mountPath"]: one["name"] for one in server_container(spec)["volumeMounts"]}
     assert mounts == {"/root/.cache/huggingface": "model-cache", "/dev/shm": "dshm"}
-    shared = {one["name"]: one for one in pod(spec)["volumes"]}["dshm"]["emptyDir"]
+    shared = {one["name"]: one for one in pod_spec(spec)["volumes"]}["dshm"]["emptyDir"]
     assert shared == {"medium": "Memory", "sizeLimit": "2Gi"}
-    startup = server(spec)["startupProbe"]
+    startup = server_container(spec)["startupProbe"]
     assert startup["httpGet"]["path"] == "/health"
     assert startup["periodSeconds"] * startup["failureThreshold"] == 30 * 60
-    deadline = manifests.build(spec)[0]["spec"]["progressDeadlineSeconds"]
+    deadline = manifests.build_manifests(spec)[0]["spec"]["progressDeadlineSeconds"]
     assert deadline > startup["periodSeconds"] * startup["failureThreshold"]
 
 
 def test_resources() -> None:
-    got = server(vllm(cpu="4", memory="32Gi", accelerator_count=2))["resources"]
+    got = server_container(vllm_spec(cpu="4", memory="32Gi", accelerator_count=2))["resources"]
     fixed = {"memory": "32Gi", "nvidia.com/gpu": "2"}
     assert got == {"requests": {"cpu": "4", **fixed}, "limits": fixed}
-    assert server(vllm(accelerator=""))["resources"]["limits"] == {"memory": "16Gi"}
+    assert server_container(vllm_spec(accelerator=""))["resources"]["limits"] == {"memory": "16Gi"}
 
 
 def test_the_furiosa_pod_is_as_the_vendor_asks() -> None:
-    got = server(furiosa())
+    got = server_container(furiosa_spec())
     assert got["resources"]["limits"]["furiosa.ai/rngd"] == "1"
     assert got["resources"]["requests"]["furiosa.ai/rngd"] == "1"
     assert got["securityContext"] == {
         "seccompProfile": {"type": "Unconfined"},
         "capabilities": {"drop": ["ALL"]},
     }
-    assert "securityContext" not in server(vllm())
+    assert "securityContext" not in server_container(vllm_spec())
 
 
 @pytest.mark.parametrize(
@@ -91,14 +93,14 @@ def test_the_furiosa_pod_is_as_the_vendor_asks() -> None:
 )
 def test_the_taint_of_accelerator_nodes_is_tolerated(accelerator: str, key: str) -> None:
     wanted = [{"key": key, "operator": "Exists", "effect": "NoSchedule"}]
-    assert pod(vllm(accelerator=accelerator))["tolerations"] == wanted
-    assert "tolerations" not in pod(vllm(accelerator=""))
+    assert pod_spec(vllm_spec(accelerator=accelerator))["tolerations"] == wanted
+    assert "tolerations" not in pod_spec(vllm_spec(accelerator=""))
 
 
 def test_a_custom_server_without_paths_has_no_probes() -> None:
-    spec = ServingSpec(name="a", project="p", template="custom", image="i")
-    assert not {"startupProbe", "readinessProbe", "livenessProbe"} & set(server(spec))
-    probed = server(spec.replace(liveness_path="/live"))
+    spec = ServingSpec(name="a", namespace="p", template="custom", image="i")
+    assert not {"startupProbe", "readinessProbe", "livenessProbe"} & set(server_container(spec))
+    probed = server_container(spec.replace(liveness_path="/live"))
     assert probed["livenessProbe"]["httpGet"]["path"] == "/live"
     # Not before the server has started: the liveness probe would kill it while it loads.
     assert probed["startupProbe"]["httpGet"]["path"] == "/live"
@@ -106,73 +108,73 @@ def test_a_custom_server_without_paths_has_no_probes() -> None:
 
 
 def test_requests_pass_the_transformer_first() -> None:
-    spec = vllm(
+    spec = vllm_spec(
         transformer={"image": "t:1", "port": 8081, "command": "run", "env": [{"name": "A"}]}
     )
-    main, transformer = pod(spec)["containers"]
+    main, transformer = pod_spec(spec)["containers"]
     assert (main["name"], transformer["name"]) == ("inference-server", "transformer")
     assert transformer["env"] == [
         {"name": "PREDICTOR_URL", "value": "http://127.0.0.1:8000"},
         {"name": "A", "value": ""},
     ]
-    (port,) = manifests.build(spec)[1]["spec"]["ports"]
+    (port,) = manifests.build_manifests(spec)[1]["spec"]["ports"]
     assert (port["port"], port["targetPort"]) == (80, "transformer")
     assert transformer["ports"][0] == {
         "name": "transformer",
         "containerPort": 8081,
         "protocol": "TCP",
     }
-    (port,) = manifests.build(vllm())[1]["spec"]["ports"]
+    (port,) = manifests.build_manifests(vllm_spec())[1]["spec"]["ports"]
     assert (port["port"], port["targetPort"]) == (80, "http")
 
 
 def test_variables_and_volumes() -> None:
-    spec = vllm(
+    spec = vllm_spec(
         env=[
             {"name": "A", "value": "1"},
             {"name": "B", "secret": {"name": "s", "key": "k"}},
             {"name": "C", "config_map": {"name": "c", "key": "k"}},
         ],
         volumes=[
-            {"claim": "data", "mount_path": "/a", "read_only": True},
-            {"claim": "data", "mount_path": "/b"},
+            {"pvc": "data", "mount_path": "/a", "read_only": True},
+            {"pvc": "data", "mount_path": "/b"},
         ],
     )
-    assert server(spec)["env"][1:] == [
+    assert server_container(spec)["env"][1:] == [
         {"name": "A", "value": "1"},
         {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
         {"name": "C", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}},
     ]
-    assert server(spec)["volumeMounts"][2:] == [
+    assert server_container(spec)["volumeMounts"][2:] == [
         {"name": "data", "mountPath": "/a", "readOnly": True},
         {"name": "data", "mountPath": "/b", "readOnly": False},
     ]
-    assert pod(spec)["volumes"][2:] == [
+    assert pod_spec(spec)["volumes"][2:] == [
         {"name": "data", "persistentVolumeClaim": {"claimName": "data"}}
     ]
 
 
 def test_the_model_cache_is_the_platform_s_claim_or_an_empty_directory() -> None:
     cache = {"name": "model-cache", "persistentVolumeClaim": {"claimName": "models"}}
-    assert pod(vllm(), Platform(model_cache="models"))["volumes"][0] == cache
-    assert pod(vllm())["volumes"][0] == {"name": "model-cache", "emptyDir": {}}
-    shown = manifests.system_volumes(vllm(), Platform(model_cache="models"))
+    assert pod_spec(vllm_spec(), Platform(model_cache="models"))["volumes"][0] == cache
+    assert pod_spec(vllm_spec())["volumes"][0] == {"name": "model-cache", "emptyDir": {}}
+    shown = manifests.system_volumes(vllm_spec(), Platform(model_cache="models"))
     assert [(one.name, one.mount_path) for one in shown] == [
         ("model-cache", "/root/.cache/huggingface"),
         ("dshm", "/dev/shm"),
     ]
 
 
-@given(claims, claims)
+@given(pvc_names, pvc_names)
 def test_volume_names_are_valid_and_differ_where_the_claims_do(one: str, other: str) -> None:
-    assert label_problem(manifests.volume_name(one)) == ""
-    assert manifests.volume_name(one) not in ("model-cache", "dshm")
-    assert (manifests.volume_name(one) == manifests.volume_name(other)) == (one == other)
+    assert validate_label(manifests.pvc_volume_name(one)) == ""
+    assert manifests.pvc_volume_name(one) not in ("model-cache", "dshm")
+    assert (manifests.pvc_volume_name(one) == manifests.pvc_volume_name(other)) == (one == other)
 
 
 def test_a_deployment_that_exists_keeps_its_selector_and_its_container() -> None:
-    shape = Shape("server", {"app": "x"}, ({"key": "own", "operator": "Exists"},))
-    deployment, service = manifests.build(vllm(), None, shape)
+    shape = ImmutableFields("server", {"app": "x"}, ({"key": "own", "operator": "Exists"},))
+    deployment, service = manifests.build_manifests(vllm_spec(), None, shape)
     assert deployment["spec"]["selector"]["matchLabels"] == {"app": "x"}
     assert deployment["spec"]["template"]["metadata"]["labels"]["app"] == "x"
     assert service["spec"]["selector"] == {"app": "x"}
@@ -183,7 +185,7 @@ def test_a_deployment_that_exists_keeps_its_selector_and_its_container() -> None
 
 @given(texts, st.sampled_from(["", "\\ud83d\\ude00", "😀", "\\", "\x7f\x85\u2028\ufffe\0"]))
 def test_the_body_of_an_apply_is_json_and_yaml_alike(text: str, more: str) -> None:
-    body = manifests.encode({"a": text + more})
+    body = manifests.encode_manifest({"a": text + more})
     assert json.loads(body) == {"a": text + more}
     if "\0" not in text + more:
         assert yaml.safe_load(body) == {"a": text + more}
@@ -192,13 +194,13 @@ def test_the_body_of_an_apply_is_json_and_yaml_alike(text: str, more: str) -> No
 # -- routes ---------------------------------------------------------------------------------------
 
 
-def route(kind: RouteKind, **changes: Any) -> Any:
+def route_manifest(kind: RouteKind, **changes: Any) -> Any:
     platform = Platform(host="h.example.com", route=kind, gateway="gw/main", **changes)
-    return manifests.build(vllm(), platform)[2]
+    return manifests.build_manifests(vllm_spec(), platform)[2]
 
 
 def test_http_route() -> None:
-    assert route(RouteKind.HTTP_ROUTE)["spec"] == {
+    assert route_manifest(RouteKind.HTTP_ROUTE)["spec"] == {
         "parentRefs": [{"name": "main", "namespace": "gw"}],
         "hostnames": ["h.example.com"],
         "rules": [
@@ -220,7 +222,7 @@ def test_http_route() -> None:
 
 
 def test_virtual_service_does_not_take_in_a_neighbour_of_like_name() -> None:
-    spec = route(RouteKind.VIRTUAL_SERVICE)["spec"]
+    spec = route_manifest(RouteKind.VIRTUAL_SERVICE)["spec"]
     assert spec["gateways"] == ["gw/main"]
     (rule,) = spec["http"]
     assert rule["match"] == [
@@ -236,7 +238,7 @@ def test_virtual_service_does_not_take_in_a_neighbour_of_like_name() -> None:
 
 
 def test_ingress_of_nginx_and_of_another_controller() -> None:
-    nginx = route(RouteKind.INGRESS, ingress_class="nginx", tls_secret="cert")
+    nginx = route_manifest(RouteKind.INGRESS, ingress_class="nginx", tls_secret="cert")
     assert nginx["spec"]["ingressClassName"] == "nginx"
     assert nginx["spec"]["tls"] == [{"hosts": ["h.example.com"], "secretName": "cert"}]
     (path,) = nginx["spec"]["rules"][0]["http"]["paths"]
@@ -245,7 +247,7 @@ def test_ingress_of_nginx_and_of_another_controller() -> None:
     assert notes["nginx.ingress.kubernetes.io/rewrite-target"] == "/$2"
     assert notes["nginx.ingress.kubernetes.io/proxy-read-timeout"] == "3600"
     assert notes["nginx.ingress.kubernetes.io/proxy-buffering"] == "off"
-    other = route(RouteKind.INGRESS, ingress_annotations={"x/rewrite": "/"})
+    other = route_manifest(RouteKind.INGRESS, ingress_annotations={"x/rewrite": "/"})
     assert other["metadata"]["annotations"] == {"x/rewrite": "/"}
     (path,) = other["spec"]["rules"][0]["http"]["paths"]
     assert (path["path"], path["pathType"]) == ("/team-a/llm", "Prefix")
@@ -263,5 +265,7 @@ def test_settings_that_make_no_route_say_why_and_leave_the_rest_as_it_is(
     host: str, gateway: str, says: str
 ) -> None:
     platform = Platform(host=host, gateway=gateway)
-    assert says in platform.problem
-    assert manifests.build(vllm(), platform) == manifests.build(vllm(), Platform())
+    assert says in platform.issue
+    assert manifests.build_manifests(vllm_spec(), platform) == manifests.build_manifests(
+        vllm_spec(), Platform()
+    )

@@ -9,20 +9,22 @@ from hypothesis import strategies as st
 
 from servedeck.serving.spec.document import DocumentError, all_from_yaml, from_yaml, to_yaml
 from servedeck.serving.spec.spec import ServingSpec
-from tests.serving.specs import valid_specs
+from tests.serving.strategies import valid_specs
 
-HEAD = "apiVersion: servedeck.dev/v1\nkind: Serving\n"
-
-
-def body(text: str, metadata: str = "{name: a}") -> str:
-    return f"{HEAD}metadata: {metadata}\nspec:\n" + textwrap.indent(textwrap.dedent(text), "  ")
+DOCUMENT_HEAD = "apiVersion: servedeck.dev/v1\nkind: Serving\n"
 
 
-def problems(text: str) -> list[str]:
+def make_document(text: str, metadata: str = "{name: a}") -> str:
+    return f"{DOCUMENT_HEAD}metadata: {metadata}\nspec:\n" + textwrap.indent(
+        textwrap.dedent(text), "  "
+    )
+
+
+def issue_texts(text: str) -> list[str]:
     with pytest.raises(DocumentError) as caught:
         from_yaml(text)
-    assert str(caught.value) == "\n".join(str(one) for one in caught.value.problems)
-    return [str(one) for one in caught.value.problems]
+    assert str(caught.value) == "\n".join(str(one) for one in caught.value.issues)
+    return [str(one) for one in caught.value.issues]
 
 
 @given(valid_specs())
@@ -31,14 +33,14 @@ def test_a_serving_is_read_back_from_its_document(spec: ServingSpec) -> None:
 
 
 def test_a_short_document_has_the_defaults() -> None:
-    spec = from_yaml(body("template: vllm\nimage: i\nsettings: {model: m}"))
+    spec = from_yaml(make_document("template: vllm\nimage: i\nsettings: {model: m}"))
     wanted = {"template": "vllm", "image": "i", "settings": {"model": "m"}}
     assert spec == ServingSpec.model_validate({"name": "a", **wanted})
 
 
 def test_scalars_mean_what_they_say() -> None:
     spec = from_yaml(
-        body(
+        make_document(
             """\
             template: custom
             image: 1.10
@@ -75,31 +77,34 @@ def test_json_is_read_too() -> None:
             "apiVersion: servedeck.dev/v1\nkind: Pod",
             "line 2: kind: This must be Serving; correct it.",
         ),
-        (HEAD, "line 1: metadata: Write a mapping here; it is missing."),
-        (body("cpu: 1"), "line 4: spec.template: This field is missing; write it."),
+        (DOCUMENT_HEAD, "line 1: metadata: Write a mapping here; it is missing."),
+        (make_document("cpu: 1"), "line 4: spec.template: This field is missing; write it."),
         (
-            body("template: vllm\nreplicas: two"),
+            make_document("template: vllm\nreplicas: two"),
             "line 6: spec.replicas: 'two' is not a whole number; write one such as 1.",
         ),
         (
-            body("template: vllm\nsettings:\n  tensorParallelSize: x"),
+            make_document("template: vllm\nsettings:\n  tensorParallelSize: x"),
             "line 7: spec.settings.tensorParallelSize: 'x' is not a whole number",
         ),
         (
-            body("template: custom\nenv:\n- name: A\n- value: x"),
+            make_document("template: custom\nenv:\n- name: A\n- value: x"),
             "line 8: spec.env.1.name: This field is missing; write it.",
         ),
         (
-            body("template: custom\ncpu: 1\ncpu: 2"),
+            make_document("template: custom\ncpu: 1\ncpu: 2"),
             "line 7: spec.cpu: This field is already written on line 6; keep one of them.",
         ),
         (
-            body("template: custom\nacceleratorcount: 1"),
+            make_document("template: custom\nacceleratorcount: 1"),
             "line 6: spec.acceleratorcount: There is no such field",
         ),
-        (body("name: b\ntemplate: custom"), "line 5: spec.name: The name and the namespace belong"),
         (
-            body("template: custom", "{name: a, labels: {}}"),
+            make_document("name: b\ntemplate: custom"),
+            "line 5: spec.name: The name and the namespace belong",
+        ),
+        (
+            make_document("template: custom", "{name: a, labels: {}}"),
             "line 3: metadata.labels: Only name and namespace",
         ),
         ("a: [1,", "line 1: This is not YAML:"),
@@ -111,37 +116,39 @@ def test_json_is_read_too() -> None:
     ],
 )
 def test_what_is_wrong_is_named_by_line_and_field(text: str, wanted: str) -> None:
-    assert problems(text)[0].startswith(wanted)
+    assert issue_texts(text)[0].startswith(wanted)
 
 
 def test_all_problems_of_a_document_are_named() -> None:
-    got = problems(body("template: vllm\ncpu: x\nmemory: y"))
+    got = issue_texts(make_document("template: vllm\ncpu: x\nmemory: y"))
     assert [one.split(":")[0] for one in got] == ["line 6", "line 7"]
 
 
 def test_several_documents() -> None:
-    text = "---\n".join(body("template: custom", f"{{name: {name}}}") + "\n" for name in "ab")
+    text = "---\n".join(
+        make_document("template: custom", f"{{name: {name}}}") + "\n" for name in "ab"
+    )
     assert [one.name for one in all_from_yaml(text)] == ["a", "b"]
     with pytest.raises(DocumentError, match="There are 2 servings"):
         from_yaml(text)
 
 
 def test_tags_make_nothing_but_text() -> None:
-    spec = from_yaml(body("template: custom\ndescription: !!python/object:os.system ls"))
+    spec = from_yaml(make_document("template: custom\ndescription: !!python/object:os.system ls"))
     assert spec.description == "ls"
 
 
 @given(st.text(max_size=60))
 def test_any_text_is_a_serving_or_a_document_error(text: str) -> None:
-    for whole in (text, HEAD + text, body(text)):
+    for whole in (text, DOCUMENT_HEAD + text, make_document(text)):
         try:
             all_from_yaml(whole)
         except DocumentError as exc:
-            assert exc.problems
+            assert exc.issues
 
 
 def test_a_value_of_several_lines_is_written_as_a_block() -> None:
-    spec = from_yaml(body("template: custom\ndescription: |\n  one\n  two"))
+    spec = from_yaml(make_document("template: custom\ndescription: |\n  one\n  two"))
     assert "description: |-\n    one\n    two\n" in to_yaml(spec)
 
 
@@ -178,17 +185,17 @@ def test_no_text_of_a_serving_steers_the_terminal_it_is_printed_on(text: str) ->
 def test_no_message_about_a_document_steers_a_terminal(text: str) -> None:
     quoted = json.dumps(text)
     documents = (
-        body(f"template: custom\n{quoted}: x"),
-        body(f"template: {quoted}"),
-        body(f"template: custom\nreplicas: {quoted}"),
-        body(f"template: custom\ncpu: {quoted}"),
-        body(f"template: vllm\nsettings: {{{quoted}: x}}"),
-        f"{HEAD}{quoted}: x\n",
-        f"{HEAD}metadata: {{{quoted}: x}}\nspec: {{{quoted}: 1, {quoted}: 2}}\n",
+        make_document(f"template: custom\n{quoted}: x"),
+        make_document(f"template: {quoted}"),
+        make_document(f"template: custom\nreplicas: {quoted}"),
+        make_document(f"template: custom\ncpu: {quoted}"),
+        make_document(f"template: vllm\nsettings: {{{quoted}: x}}"),
+        f"{DOCUMENT_HEAD}{quoted}: x\n",
+        f"{DOCUMENT_HEAD}metadata: {{{quoted}: x}}\nspec: {{{quoted}: 1, {quoted}: 2}}\n",
         f"kind: {quoted}\n",
         f"{quoted}\n",
         text,
     )
     for document in documents:
-        for said in problems(document):
+        for said in issue_texts(document):
             assert said.isprintable(), ascii(said)

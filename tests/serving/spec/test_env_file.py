@@ -4,17 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servedeck.serving.spec.env_file import looks_secret, parse
-from tests.serving.specs import env_names, texts
+from servedeck.serving.spec.env_file import looks_secret, parse_env
+from tests.serving.strategies import env_names, texts
 
 
-def quoted(value: str) -> str:
+def quote_value(value: str) -> str:
     escapes = {c: f"\\{c}" for c in '\\"$`'} | {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
     return f'"{value.translate(str.maketrans(escapes))}"'
 
 
-def pairs(text: str) -> list[tuple[str, str]]:
-    return [(one.name, one.value) for one in parse(text).assignments]
+def parse_pairs(text: str) -> list[tuple[str, str]]:
+    return [(one.name, one.value) for one in parse_env(text).assignments]
 
 
 @pytest.mark.parametrize(
@@ -41,47 +41,47 @@ def pairs(text: str) -> list[tuple[str, str]]:
     ],
 )
 def test_a_value_is_read(text: str, value: str) -> None:
-    assert pairs(text) == [("A", value)]
-    assert not parse(text).bad
+    assert parse_pairs(text) == [("A", value)]
+    assert not parse_env(text).invalid_lines
 
 
 def test_bad_lines_are_named_by_number_and_kept_while_the_others_are_read() -> None:
     text = "A=1\njust words\n1B=2\nC='open\nD=4\nE='x' y\n=5\nF=6"
-    got = parse(text)
+    got = parse_env(text)
     assert [(one.line, one.name) for one in got.assignments] == [(1, "A"), (5, "D"), (8, "F")]
-    assert [(one.line, one.text) for one in got.bad] == [
+    assert [(one.line, one.text) for one in got.invalid_lines] == [
         (2, "just words"),
         (3, "1B=2"),
         (4, "C='open"),
         (6, "E='x' y"),
         (7, "=5"),
     ]
-    assert all(one.message.endswith(".") for one in got.bad)
+    assert all(one.message.endswith(".") for one in got.invalid_lines)
 
 
 def test_the_line_after_a_value_of_several_lines_keeps_its_number() -> None:
-    got = parse('A="one\ntwo"\nbad line\nB=1')
-    assert [one.line for one in got.bad] == [3]
+    got = parse_env('A="one\ntwo"\nbad line\nB=1')
+    assert [one.line for one in got.invalid_lines] == [3]
     assert [one.line for one in got.assignments] == [1, 4]
 
 
 def test_a_name_that_comes_twice_is_kept_twice() -> None:
-    assert pairs("A=1\nA=2") == [("A", "1"), ("A", "2")]
+    assert parse_pairs("A=1\nA=2") == [("A", "1"), ("A", "2")]
 
 
 @given(st.lists(st.tuples(env_names, texts)))
 def test_what_is_quoted_is_read_back(variables: list[tuple[str, str]]) -> None:
-    text = "".join(f"{name}={quoted(value)}\n" for name, value in variables)
-    assert pairs(text) == variables
-    assert not parse(text).bad
+    text = "".join(f"{name}={quote_value(value)}\n" for name, value in variables)
+    assert parse_pairs(text) == variables
+    assert not parse_env(text).invalid_lines
 
 
 @given(st.text())
 def test_any_text_is_read_without_losing_a_line(text: str) -> None:
-    got = parse(text)
-    for one in got.bad:
+    got = parse_env(text)
+    for one in got.invalid_lines:
         assert all(line in text.replace("\r\n", "\n") for line in one.text.split("\n"))
-    kept = [one.line for one in got.assignments] + [one.line for one in got.bad]
+    kept = [one.line for one in got.assignments] + [one.line for one in got.invalid_lines]
     assert len(kept) == len(set(kept))
     meant = [
         at

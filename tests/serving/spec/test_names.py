@@ -9,7 +9,7 @@ from servedeck.serving.spec import names
 
 @pytest.mark.parametrize("name", ["a", "my-model-v1", "llm-server-prod", "7b", "a--b", "a" * 63])
 def test_good_labels(name: str) -> None:
-    assert names.label_problem(name) == ""
+    assert names.validate_label(name) == ""
 
 
 @pytest.mark.parametrize(
@@ -29,27 +29,31 @@ def test_good_labels(name: str) -> None:
     ],
 )
 def test_bad_labels_say_what_and_how(name: str, words: str) -> None:
-    assert words in names.label_problem(name, "The name")
-    assert names.label_problem(name).endswith(".")
+    assert words in names.validate_label(name, "The name")
+    assert names.validate_label(name).endswith(".")
 
 
 @pytest.mark.parametrize(
     ("check", "good", "bad"),
     [
         (
-            names.subdomain_problem,
+            names.validate_subdomain,
             ["a", "a.b-c.d", "a" * 253],
             ["", "a..b", ".a", "a-.b", "A", "a" * 254],
         ),
-        (names.host_problem, ["a.example.com", "*.example.com"], ["", "*", "a.*.com", "-a.com"]),
+        (names.validate_host, ["a.example.com", "*.example.com"], ["", "*", "a.*.com", "-a.com"]),
         (
-            names.env_name_problem,
+            names.validate_env_name,
             ["A", "_a", "a.b", "A-B", "a" * 256],
             ["", "1A", "A B", "A=", "..", "..a", "é", "a" * 257],
         ),
-        (names.key_problem, ["token", ".netrc", "a_b-c.d"], ["", ".", "..a", "a/b", "a" * 254]),
         (
-            names.image_problem,
+            names.validate_config_key,
+            ["token", ".netrc", "a_b-c.d"],
+            ["", ".", "..a", "a/b", "a" * 254],
+        ),
+        (
+            names.validate_image,
             [
                 "nginx",
                 "nginx:1",
@@ -63,7 +67,7 @@ def test_bad_labels_say_what_and_how(name: str, words: str) -> None:
             ["", " a", "a b", "A", "a:", "a:-x", "http://a/b", "a//b", "a@sha256:12", "a/"],
         ),
         (
-            names.resource_problem,
+            names.validate_resource_name,
             ["nvidia.com/gpu", "rebellions.ai/ATOM", "nvidia.com/mig-1g.10gb", "a.b/c_d"],
             ["", "gpu", "nvidia.com/", "/gpu", "cpu", "a.b/c/d", "kubernetes.io/x", "rdma/hca"],
         ),

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from servedeck.serving.spec.spec import Quantity, ServingSpec, parse
+from servedeck.serving.spec.spec import Quantity, ServingSpec, parse_spec
 from servedeck.serving.spec.templates import TEMPLATES
 
 
@@ -44,7 +44,7 @@ def test_quantities_are_compared_by_value(one: str, other: str) -> None:
 
 
 def test_text_as_it_is_typed_is_read() -> None:
-    spec, found = parse(
+    spec, found = parse_spec(
         {
             "name": " llm ",
             "template": "vllm",
@@ -54,7 +54,7 @@ def test_text_as_it_is_typed_is_read() -> None:
             "replicas": "3",
             "command": "sh -c 'echo hi'",
             "settings": {"tensorParallelSize": "2", "dtype": "BFloat16"},
-            "volumes": [{"claim": "c", "mountPath": "/d", "readOnly": "true"}],
+            "volumes": [{"pvc": "c", "mountPath": "/d", "readOnly": "true"}],
         }
     )
     assert not found and spec
@@ -86,7 +86,7 @@ def test_text_as_it_is_typed_is_read() -> None:
         ({"settings": []}, "settings", "mapping"),
         ({"volumes": "x"}, "volumes", "list"),
         ({"volumes": ["x"]}, "volumes.0", "mapping"),
-        ({"volumes": [{"claim": "c"}]}, "volumes.0.mount_path", "missing"),
+        ({"volumes": [{"pvc": "c"}]}, "volumes.0.mount_path", "missing"),
         ({"env": [{"name": "A", "value": []}]}, "env.0.value", "text"),
         ({"transformer": {"image": "i", "port": "x"}}, "transformer.port", "whole number"),
         ({"transformerr": {}}, "transformerr", "no such field"),
@@ -95,7 +95,7 @@ def test_text_as_it_is_typed_is_read() -> None:
 def test_a_field_that_cannot_be_read_is_named(
     change: dict[str, Any], field: str, words: str
 ) -> None:
-    spec, found = parse({"name": "a", "template": "vllm", **change})
+    spec, found = parse_spec({"name": "a", "template": "vllm", **change})
     if not field:
         assert spec and spec.name == ""
         return
@@ -106,7 +106,7 @@ def test_a_field_that_cannot_be_read_is_named(
 
 
 def test_all_broken_fields_are_named_at_once() -> None:
-    _, found = parse(
+    _, found = parse_spec(
         {
             "template": "vllm",
             "cpu": "x",

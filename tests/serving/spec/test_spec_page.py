@@ -11,12 +11,12 @@ from servedeck.serving.spec import validation
 from servedeck.serving.spec.document import from_yaml
 from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.spec.templates import TEMPLATES
-from servedeck.serving.spec.templates.base import camel
+from servedeck.serving.spec.templates.base import to_camel_case
 
 PAGE = (Path(__file__).parents[3] / "docs/spec.md").read_text(encoding="utf-8")
 
 
-def rows(title: str) -> dict[str, str]:
+def table_rows(title: str) -> dict[str, str]:
     """Field -> last column of the table under a title."""
     part = re.split(r"^#+ ", PAGE.partition(f"# {title}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
     lines = [line.strip("| ").split(" | ") for line in part.splitlines() if line.startswith("| `")]
@@ -26,23 +26,23 @@ def rows(title: str) -> dict[str, str]:
 def test_the_example_is_a_good_serving() -> None:
     example = re.search(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     assert example
-    assert validation.problems(from_yaml(example[1])) == []
+    assert validation.validate(from_yaml(example[1])) == []
 
 
 def test_every_field_is_there_with_its_default() -> None:
-    table = rows("spec")
-    given = set(ServingSpec.model_fields) - {"name", "project"}
-    assert set(table) == {camel(name) for name in given}
+    table = table_rows("spec")
+    given = set(ServingSpec.model_fields) - {"name", "namespace"}
+    assert set(table) == {to_camel_case(name) for name in given}
     spec = ServingSpec(name="a", template="custom")
     for name in ("cpu", "memory", "accelerator_count", "replicas", "inference_port"):
-        assert table[camel(name)] == str(getattr(spec, name))
+        assert table[to_camel_case(name)] == str(getattr(spec, name))
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_every_setting_is_there_with_its_default(template: str) -> None:
-    table = rows(f"settings of `{template}`")
+    table = table_rows(f"settings of `{template}`")
     fields = TEMPLATES[template].fields
-    assert list(table) == [camel(field.name) for field in fields]
+    assert list(table) == [to_camel_case(field.name) for field in fields]
     for field in fields:
         if field.default not in ("", None, ()):
-            assert table[camel(field.name)] == field.text(field.default)
+            assert table[to_camel_case(field.name)] == field.format(field.default)

@@ -9,12 +9,12 @@ import pytest
 
 import servedeck
 from servedeck.serving.spec.templates import TEMPLATES
-from servedeck.serving.spec.templates.arguments import flag_value, has_flag, scan
-from tests.serving.spec.test_validation import furiosa, vllm
+from servedeck.serving.spec.templates.arguments import find_flag, flag_value, parse_flags
+from tests.serving.spec.test_validation import furiosa_spec, vllm_spec
 
 
 def test_vllm_s_command_line() -> None:
-    spec = vllm(
+    spec = vllm_spec(
         accelerator_count=2,
         inference_port=9000,
         settings={
@@ -25,8 +25,8 @@ def test_vllm_s_command_line() -> None:
             "additional_arguments": "--enforce-eager --max-num-seqs 4",
         },
     )
-    assert list(spec.server.command) == ["vllm", "serve"]
-    assert spec.server.args(spec) == [
+    assert list(spec.template_definition.command) == ["vllm", "serve"]
+    assert spec.template_definition.build_args(spec) == [
         "org/model",
         "--port=9000",
         "--tensor-parallel-size=2",
@@ -41,8 +41,8 @@ def test_vllm_s_command_line() -> None:
 
 
 def test_the_utilisation_is_always_written_and_what_the_model_decides_is_not() -> None:
-    spec = vllm()
-    assert spec.server.args(spec) == [
+    spec = vllm_spec()
+    assert spec.template_definition.build_args(spec) == [
         "org/model",
         "--port=8000",
         "--tensor-parallel-size=1",
@@ -51,9 +51,9 @@ def test_the_utilisation_is_always_written_and_what_the_model_decides_is_not() -
 
 
 def test_furiosa_llm_s_command_line_has_no_flag_of_vllm() -> None:
-    spec = furiosa(settings={"max_model_len": 4096, "pipeline_parallel_size": 2})
-    assert spec.server.command == ()
-    assert spec.server.args(spec) == [
+    spec = furiosa_spec(settings={"max_model_len": 4096, "pipeline_parallel_size": 2})
+    assert spec.template_definition.command == ()
+    assert spec.template_definition.build_args(spec) == [
         "serve",
         "org/model",
         "--port=8000",
@@ -76,7 +76,7 @@ def test_furiosa_llm_s_command_line_has_no_flag_of_vllm() -> None:
     ],
 )
 def test_vllm_is_read_however_it_was_written(command: list[str], args: list[str]) -> None:
-    read = TEMPLATES["vllm"].read(command, args)
+    read = TEMPLATES["vllm"].parse_command(command, args)
     assert read
     override, settings, port = read
     assert (override, port) == ((), 9000)
@@ -86,7 +86,7 @@ def test_vllm_is_read_however_it_was_written(command: list[str], args: list[str]
 
 
 def test_a_value_that_no_field_can_hold_stays_an_argument() -> None:
-    read = TEMPLATES["vllm"].read([], ["m", "--dtype=int3", "--port=x"])
+    read = TEMPLATES["vllm"].parse_command([], ["m", "--dtype=int3", "--port=x"])
     assert read
     assert read[1]["dtype"] == "auto"
     assert read[1]["additional_arguments"] == ("--dtype=int3", "--port=x")
@@ -94,7 +94,9 @@ def test_a_value_that_no_field_can_hold_stays_an_argument() -> None:
 
 
 def test_furiosa_llm_is_read_with_its_program_written_out() -> None:
-    read = TEMPLATES["furiosa-llm"].read(["furiosa-llm", "serve", "m", "-dp", "2", "--a"], [])
+    read = TEMPLATES["furiosa-llm"].parse_command(
+        ["furiosa-llm", "serve", "m", "-dp", "2", "--a"], []
+    )
     assert read
     assert read[0] == ()
     assert read[1]["data_parallel_size"] == 2
@@ -103,18 +105,18 @@ def test_furiosa_llm_is_read_with_its_program_written_out() -> None:
 
 @pytest.mark.parametrize("template", ["vllm", "furiosa-llm"])
 def test_what_cannot_be_expressed_is_not_read(template: str) -> None:
-    assert TEMPLATES[template].read(["sh", "-c", "vllm serve m"], []) is None
-    assert TEMPLATES[template].read([], []) is None
+    assert TEMPLATES[template].parse_command(["sh", "-c", "vllm serve m"], []) is None
+    assert TEMPLATES[template].parse_command([], []) is None
 
 
 def test_flags_in_each_spelling() -> None:
-    flags = scan(["a", "--f", "1", "--g=2", "--f=3", "-x", "--f"], {"--f": "f", "--g": "g"})
+    flags = parse_flags(["a", "--f", "1", "--g=2", "--f=3", "-x", "--f"], {"--f": "f", "--g": "g"})
     assert flags == ({"f": "3", "g": "2"}, ("a", "-x", "--f"))
-    assert scan(["--f", "-1"], {"--f": "f"}).values == {"f": "-1"}
-    assert scan(["--f", "-q"], {"--f": "f"}) == ({}, ("--f", "-q"))
-    assert scan(["--", "--f", "1"], {"--f": "f"}) == ({}, ("--", "--f", "1"))
+    assert parse_flags(["--f", "-1"], {"--f": "f"}).values == {"f": "-1"}
+    assert parse_flags(["--f", "-q"], {"--f": "f"}) == ({}, ("--f", "-q"))
+    assert parse_flags(["--", "--f", "1"], {"--f": "f"}) == ({}, ("--", "--f", "1"))
     assert flag_value(["-pp", "2"], "--pipeline-parallel-size", "-pp") == "2"
-    assert has_flag(["--a_b=1"], "--a-b") == "--a_b"
+    assert find_flag(["--a_b=1"], "--a-b") == "--a_b"
 
 
 def test_templates_describe_their_fields_for_the_form() -> None:
@@ -124,7 +126,7 @@ def test_templates_describe_their_fields_for_the_form() -> None:
         for field in template.fields:
             assert field.label
             assert field.help
-            assert field.parse(field.text(field.default)) == field.default
+            assert field.parse(field.format(field.default)) == field.default
 
 
 def test_a_fourth_template_is_one_new_file(tmp_path: Path) -> None:
@@ -139,8 +141,8 @@ def test_a_fourth_template_is_one_new_file(tmp_path: Path) -> None:
         "from servedeck.serving.spec.templates import TEMPLATES\n"
         "from servedeck.serving.objects import import_objects, manifests\n"
         "from servedeck.serving.spec.spec import ServingSpec\n"
-        "spec = ServingSpec(name='a', project='p', template='mine', image='i')\n"
-        "assert import_objects.read(manifests.build(spec)).spec == spec\n"
+        "spec = ServingSpec(name='a', namespace='p', template='mine', image='i')\n"
+        "assert import_objects.import_objects(manifests.build_manifests(spec)).spec == spec\n"
         "print(list(TEMPLATES))"
     )
     done = subprocess.run(

@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 
 from servedeck.serving.spec import validation
-from servedeck.serving.spec.issues import Problem
+from servedeck.serving.spec.issues import Issue
 from servedeck.serving.spec.spec import ServingSpec
 
 
-def vllm(**changes: Any) -> ServingSpec:
+def vllm_spec(**changes: Any) -> ServingSpec:
     given = {
         "name": "llm",
-        "project": "team-a",
+        "namespace": "team-a",
         "template": "vllm",
         "image": "vllm/vllm-openai:v0.33.0",
         "memory": "16Gi",
@@ -23,18 +23,18 @@ def vllm(**changes: Any) -> ServingSpec:
     return ServingSpec.model_validate(given)
 
 
-def furiosa(**changes: Any) -> ServingSpec:
+def furiosa_spec(**changes: Any) -> ServingSpec:
     share = {"cpu": "10", "memory": "100Gi", "accelerator": "furiosa.ai/rngd"}
-    return vllm(**{"template": "furiosa-llm", "image": "f/f", **share, **changes})
+    return vllm_spec(**{"template": "furiosa-llm", "image": "f/f", **share, **changes})
 
 
-def found(spec: ServingSpec) -> dict[str, Problem]:
-    return {one.field: one for one in validation.problems(spec)}
+def issues_by_field(spec: ServingSpec) -> dict[str, Issue]:
+    return {one.field: one for one in validation.validate(spec)}
 
 
 def test_good_servings_have_no_problems() -> None:
-    assert validation.problems(vllm()) == []
-    assert validation.problems(furiosa()) == []
+    assert validation.validate(vllm_spec()) == []
+    assert validation.validate(furiosa_spec()) == []
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_good_servings_have_no_problems() -> None:
     [
         ({"name": "My_LLM"}, "name", "lower-case"),
         ({"name": ""}, "name", "missing"),
-        ({"project": ""}, "project", "choose the namespace"),
+        ({"namespace": ""}, "namespace", "choose the namespace"),
         ({"description": "x" * 2001}, "description", "2001 characters"),
         ({"image": ""}, "image", "image is missing"),
         ({"image": "a b"}, "image", "blanks"),
@@ -115,7 +115,7 @@ def test_good_servings_have_no_problems() -> None:
 def test_a_wrong_value_is_an_error_that_says_the_mend(
     change: dict[str, Any], field: str, words: str
 ) -> None:
-    problem = found(vllm(**change))[field]
+    problem = issues_by_field(vllm_spec(**change))[field]
     assert problem.is_error
     assert words in problem.message
     assert problem.message.endswith(".")
@@ -147,7 +147,7 @@ def test_a_wrong_value_is_an_error_that_says_the_mend(
     ],
 )
 def test_a_doubtful_value_is_a_warning(change: dict[str, Any], field: str, words: str) -> None:
-    problem = found(vllm(**change))[field]
+    problem = issues_by_field(vllm_spec(**change))[field]
     assert not problem.is_error
     assert words in problem.message
 
@@ -176,39 +176,39 @@ def test_a_doubtful_value_is_a_warning(change: dict[str, Any], field: str, words
     ],
 )
 def test_furiosa_llm_takes_other_flags(change: dict[str, Any], field: str, words: str) -> None:
-    problem = found(furiosa(**change))[field]
+    problem = issues_by_field(furiosa_spec(**change))[field]
     assert problem.is_error
     assert words in problem.message
 
 
 def test_each_rngd_card_wants_its_share_of_cpu_and_memory() -> None:
-    got = found(furiosa(accelerator_count=2))
+    got = issues_by_field(furiosa_spec(accelerator_count=2))
     assert "write 20 for 2" in got["cpu"].message
     assert "write 200Gi" in got["memory"].message
     assert not got["cpu"].is_error
 
 
-def volumes(*paths: str) -> dict[str, Any]:
-    return {"volumes": [{"claim": "data", "mount_path": path} for path in paths]}
+def volumes_at(*paths: str) -> dict[str, Any]:
+    return {"volumes": [{"pvc": "data", "mount_path": path} for path in paths]}
 
 
 @pytest.mark.parametrize(
     ("change", "field", "words"),
     [
-        (volumes(""), "volumes.0.mount_path", "missing"),
-        (volumes("data"), "volumes.0.mount_path", "not absolute"),
-        (volumes("/a:b"), "volumes.0.mount_path", "':'"),
-        (volumes("/a/../b"), "volumes.0.mount_path", "'..'"),
-        (volumes("/"), "volumes.0.mount_path", "belongs to the container"),
-        (volumes("/proc/"), "volumes.0.mount_path", "belongs to the container"),
-        (volumes("/dev/shm/"), "volumes.0.mount_path", "taken by dshm"),
-        (volumes("//root/.cache//huggingface"), "volumes.0.mount_path", "taken by model-cache"),
-        (volumes("/a", "/b", "/a/"), "volumes.2.mount_path", "/a is taken by data"),
-        ({"volumes": [{"claim": "A_b", "mount_path": "/a"}]}, "volumes.0.claim", "lower-case"),
+        (volumes_at(""), "volumes.0.mount_path", "missing"),
+        (volumes_at("data"), "volumes.0.mount_path", "not absolute"),
+        (volumes_at("/a:b"), "volumes.0.mount_path", "':'"),
+        (volumes_at("/a/../b"), "volumes.0.mount_path", "'..'"),
+        (volumes_at("/"), "volumes.0.mount_path", "belongs to the container"),
+        (volumes_at("/proc/"), "volumes.0.mount_path", "belongs to the container"),
+        (volumes_at("/dev/shm/"), "volumes.0.mount_path", "taken by dshm"),
+        (volumes_at("//root/.cache//huggingface"), "volumes.0.mount_path", "taken by model-cache"),
+        (volumes_at("/a", "/b", "/a/"), "volumes.2.mount_path", "/a is taken by data"),
+        ({"volumes": [{"pvc": "A_b", "mount_path": "/a"}]}, "volumes.0.pvc", "lower-case"),
     ],
 )
 def test_volumes_do_not_collide(change: dict[str, Any], field: str, words: str) -> None:
-    problem = found(vllm(**change))[field]
+    problem = issues_by_field(vllm_spec(**change))[field]
     assert problem.is_error
     assert words in problem.message
 
@@ -237,11 +237,11 @@ def test_volumes_do_not_collide(change: dict[str, Any], field: str, words: str) 
 )
 def test_environment(where: str, variables: list[Any], field: str, words: str) -> None:
     if where == "env":
-        spec = vllm(env=variables)
+        spec = vllm_spec(env=variables)
     else:
-        spec = vllm(transformer={"image": "t", "env": variables})
+        spec = vllm_spec(transformer={"image": "t", "env": variables})
         field = f"transformer.{field}"
-    problem = found(spec)[field]
+    problem = issues_by_field(spec)[field]
     assert problem.is_error
     assert words in problem.message
 
@@ -260,6 +260,6 @@ def test_environment(where: str, variables: list[Any], field: str, words: str) -
     ],
 )
 def test_transformer(transformer: dict[str, Any], field: str, words: str) -> None:
-    problem = found(vllm(transformer=transformer))[field]
+    problem = issues_by_field(vllm_spec(transformer=transformer))[field]
     assert problem.is_error
     assert words in problem.message

@@ -3,8 +3,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from servedeck.serving.objects.records import Event
-from servedeck.serving.status.events import event_count, event_time, latest, newest_first
-from tests.serving.build import NOW, ago, event
+from servedeck.serving.status.events import event_count, event_time, latest_distinct, newest_first
+from tests.serving.factories import NOW, ago, event
 
 
 def test_both_dialects_tell_time_and_count() -> None:
@@ -35,5 +35,5 @@ def test_the_latest_tell_each_text_once() -> None:
     old = event("BackOff", "same", when=ago(minutes=5))
     new = event("BackOff", "same", when=ago(minutes=1))
     other = event("Unhealthy", "same", when=ago(minutes=3))
-    assert latest([old, other, new]) == [new, other]
-    assert latest([old, other, new], 1) == [new]
+    assert latest_distinct([old, other, new]) == [new, other]
+    assert latest_distinct([old, other, new], 1) == [new]

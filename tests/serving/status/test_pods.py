@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 
 from servedeck.serving.objects.records import Pod
-from servedeck.serving.status.diagnosis import Health
-from servedeck.serving.status.pods import columns, restarts_text, sort_key
-from tests.serving.build import (
+from servedeck.serving.status.diagnosis import PodHealth
+from servedeck.serving.status.pods import format_restarts, pod_columns, pod_sort_key
+from tests.serving.factories import (
     NOW,
     ago,
     condition,
     container,
-    ended,
     healthy,
-    last,
+    last_terminated,
     pod,
     running,
+    terminated,
     waiting,
 )
 
@@ -50,7 +50,7 @@ CASES: dict[str, tuple[Pod, str, str, int]] = {
         6,
     ),
     "the first container has the last word": (
-        pod(waiting("A", name="a"), ended(1, "B", name="b")),
+        pod(waiting("A", name="a"), terminated(1, "B", name="b")),
         "0/2",
         "A",
         0,
@@ -75,19 +75,19 @@ CASES: dict[str, tuple[Pod, str, str, int]] = {
         0,
     ),
     "completed beside running, not Ready": (
-        pod(ended(0, "Completed", name="a"), running("b")),
+        pod(terminated(0, "Completed", name="a"), running("b")),
         "1/2",
         "NotReady",
         0,
     ),
     "completed beside running, Ready": (
-        pod(ended(0, "Completed", name="a"), running("b"), conditions=(READY,)),
+        pod(terminated(0, "Completed", name="a"), running("b"), conditions=(READY,)),
         "1/2",
         "Running",
         0,
     ),
     "completed alone": (
-        pod(ended(0, "Completed"), phase="Succeeded"),
+        pod(terminated(0, "Completed"), phase="Succeeded"),
         "0/1",
         "Completed",
         0,
@@ -111,7 +111,7 @@ CASES: dict[str, tuple[Pod, str, str, int]] = {
         pod(
             waiting(),
             init=(
-                ended(0, name="i1"),
+                terminated(0, name="i1"),
                 running("i2", ready=False, started=None, restartCount=3),
             ),
             phase="Pending",
@@ -123,7 +123,7 @@ CASES: dict[str, tuple[Pod, str, str, int]] = {
     "init restarts are forgotten": (
         pod(
             running(restartCount=4),
-            init=(ended(0, "Completed", name="i", restartCount=2),),
+            init=(terminated(0, "Completed", name="i", restartCount=2),),
             conditions=(INITIALIZED,),
         ),
         "1/1",
@@ -143,7 +143,7 @@ CASES: dict[str, tuple[Pod, str, str, int]] = {
         0,
     ),
     "init ended with a reason": (
-        pod(init=(ended(1, "Error", name="i"),), phase="Pending"),
+        pod(init=(terminated(1, "Error", name="i"),), phase="Pending"),
         "0/1",
         "Init:Error",
         0,
@@ -158,7 +158,7 @@ CASES: dict[str, tuple[Pod, str, str, int]] = {
         0,
     ),
     "init ended with a code": (
-        pod(init=(ended(2, name="i"),), phase="Pending"),
+        pod(init=(terminated(2, name="i"),), phase="Pending"),
         "0/1",
         "Init:ExitCode:2",
         0,
@@ -241,7 +241,7 @@ CASES: dict[str, tuple[Pod, str, str, int]] = {
     ),
     "Initialized, a sidecar crashes, main ended": (
         pod(
-            ended(1, "Error"),
+            terminated(1, "Error"),
             init=(sidecar(1, {"waiting": {"reason": "CrashLoopBackOff"}}, restartCount=2),),
             sidecars=SIDECARS,
             conditions=(INITIALIZED,),
@@ -263,7 +263,7 @@ CASES: dict[str, tuple[Pod, str, str, int]] = {
     ),
     "sidecars ended after Succeeded": (
         pod(
-            ended(0, "Completed"),
+            terminated(0, "Completed"),
             init=tuple(
                 sidecar(n, {"terminated": {"exitCode": 137, "reason": "Error"}}) for n in (1, 2)
             ),
@@ -292,13 +292,13 @@ CASES: dict[str, tuple[Pod, str, str, int]] = {
         0,
     ),
     "deleted after it succeeded": (
-        pod(ended(0, "Completed"), phase="Succeeded", deletionTimestamp=ago(seconds=1)),
+        pod(terminated(0, "Completed"), phase="Succeeded", deletionTimestamp=ago(seconds=1)),
         "0/1",
         "Completed",
         0,
     ),
     "deleted after it failed": (
-        pod(ended(1, "Error"), phase="Failed", deletionTimestamp=ago(seconds=1)),
+        pod(terminated(1, "Error"), phase="Failed", deletionTimestamp=ago(seconds=1)),
         "0/1",
         "Error",
         0,
@@ -317,28 +317,28 @@ CASES: dict[str, tuple[Pod, str, str, int]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_columns_are_kubectls(name: str) -> None:
     given, ready, status, restarts = CASES[name]
-    found = columns(given)
-    assert (found.ready, found.status, found.restarts) == (ready, status, restarts)
+    found = pod_columns(given)
+    assert (found.ready, found.status, found.restart_count) == (ready, status, restarts)
 
 
 def test_restarts_tell_when_the_newest_instance_ended() -> None:
-    crashed = running(restartCount=3, lastState=last(1, minutes=5))
-    older = running("transformer", restartCount=1, lastState=last(1, hours=2))
-    assert restarts_text(columns(pod(crashed, older)), NOW) == "4 (5m ago)"
-    assert restarts_text(columns(pod(running(restartCount=2))), NOW) == "2"
-    assert restarts_text(columns(pod(running(lastState=last(1)))), NOW) == "0"
+    crashed = running(restartCount=3, lastState=last_terminated(1, minutes=5))
+    older = running("transformer", restartCount=1, lastState=last_terminated(1, hours=2))
+    assert format_restarts(pod_columns(pod(crashed, older)), NOW) == "4 (5m ago)"
+    assert format_restarts(pod_columns(pod(running(restartCount=2))), NOW) == "2"
+    assert format_restarts(pod_columns(pod(running(lastState=last_terminated(1)))), NOW) == "0"
 
 
 def test_restarts_of_sidecars_tell_their_time_once_initialised() -> None:
-    side = running("side-1", restartCount=1, lastState=last(1, minutes=3))
-    plain = ended(0, name="i", restartCount=7, lastState=last(1, minutes=1))
-    found = columns(
+    side = running("side-1", restartCount=1, lastState=last_terminated(1, minutes=3))
+    plain = terminated(0, name="i", restartCount=7, lastState=last_terminated(1, minutes=1))
+    found = pod_columns(
         pod(running(), init=(plain, side), sidecars=("side-1",), conditions=(INITIALIZED,))
     )
-    assert restarts_text(found, NOW) == "1 (3m ago)"
+    assert format_restarts(found, NOW) == "1 (3m ago)"
 
 
-def named(name: str, **fields: Any) -> Pod:
+def named_pod(name: str, **fields: Any) -> Pod:
     return pod(
         fields.pop("container", running()),
         name=name,
@@ -354,35 +354,35 @@ def test_pods_are_ordered_as_kubectl_picks_them() -> None:
         return (condition("Ready") | {"lastTransitionTime": ago(**since)},)
 
     expected = [
-        named("unassigned", node="", phase="Pending"),
-        named("pending", phase="Pending"),
-        named("unknown", phase="Unknown"),
-        named("deleted-first", deletionTimestamp=ago(minutes=9)),
-        named("deleted-later", deletionTimestamp=ago(minutes=1)),
-        named("not-ready-restarts", container=running(restartCount=5)),
-        named("not-ready-young", creationTimestamp=ago(minutes=1)),
-        named("not-ready-old", creationTimestamp=ago(hours=9)),
-        named("ready-lately", conditions=ready(minutes=1)),
-        named("ready-restarts", conditions=ready(minutes=9), container=running(restartCount=2)),
-        named("ready-long", conditions=ready(minutes=9)),
+        named_pod("unassigned", node="", phase="Pending"),
+        named_pod("pending", phase="Pending"),
+        named_pod("unknown", phase="Unknown"),
+        named_pod("deleted-first", deletionTimestamp=ago(minutes=9)),
+        named_pod("deleted-later", deletionTimestamp=ago(minutes=1)),
+        named_pod("not-ready-restarts", container=running(restartCount=5)),
+        named_pod("not-ready-young", creationTimestamp=ago(minutes=1)),
+        named_pod("not-ready-old", creationTimestamp=ago(hours=9)),
+        named_pod("ready-lately", conditions=ready(minutes=1)),
+        named_pod("ready-restarts", conditions=ready(minutes=9), container=running(restartCount=2)),
+        named_pod("ready-long", conditions=ready(minutes=9)),
     ]
     shuffled = expected.copy()
     random.Random(7).shuffle(shuffled)
-    assert sorted(shuffled, key=sort_key) == expected
+    assert sorted(shuffled, key=pod_sort_key) == expected
 
 
 def test_failing_pods_come_before_all_others_and_terminating_ones_last() -> None:
     pods = {
-        Health.TERMINATING: named("a", node=""),
-        Health.OK: named("b"),
-        Health.PENDING: named("c"),
-        Health.ERROR: named("d", conditions=(READY,)),
+        PodHealth.TERMINATING: named_pod("a", node=""),
+        PodHealth.OK: named_pod("b"),
+        PodHealth.PENDING: named_pod("c"),
+        PodHealth.ERROR: named_pod("d", conditions=(READY,)),
     }
-    order = sorted(pods, key=lambda health: sort_key(pods[health], health))
-    assert order == [Health.ERROR, Health.PENDING, Health.OK, Health.TERMINATING]
+    order = sorted(pods, key=lambda health: pod_sort_key(pods[health], health))
+    assert order == [PodHealth.ERROR, PodHealth.PENDING, PodHealth.OK, PodHealth.TERMINATING]
 
 
 def test_a_time_in_the_future_does_not_break_the_age() -> None:
-    crashed = running(restartCount=1, lastState=last(1, minutes=-1))
-    assert restarts_text(columns(pod(crashed)), NOW) == "1 (<invalid> ago)"
-    assert restarts_text(columns(pod(crashed)), NOW + timedelta(minutes=1)) == "1 (0s ago)"
+    crashed = running(restartCount=1, lastState=last_terminated(1, minutes=-1))
+    assert format_restarts(pod_columns(pod(crashed)), NOW) == "1 (<invalid> ago)"
+    assert format_restarts(pod_columns(pod(crashed)), NOW + timedelta(minutes=1)) == "1 (0s ago)"

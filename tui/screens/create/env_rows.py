@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from servedeck.changes.draft import NOT_KEPT, VARIABLE, Draft, Row
-from servedeck.serving.spec.env_file import BadLine, parse
-from servedeck.serving.units import counted
+from servedeck.changes.draft import EMPTY_VARIABLE, VALUE_NOT_SAVED, Draft, DraftRow
+from servedeck.serving.spec.env_file import InvalidLine, parse_env
+from servedeck.serving.units import format_count
 
-SOURCES = ("", "secret", "config_map")
+SOURCE_ORDER = ("", "secret", "config_map")
 """Where a value comes from, in the order in which the key goes through them."""
 
-WORDS = {
+SOURCE_MESSAGES = {
     "": "The value is written here.",
     "secret": "The value comes from a key of a Secret of the namespace.",
     "config_map": "The value comes from a key of a ConfigMap of the namespace.",
@@ -19,76 +19,76 @@ WORDS = {
 
 
 @dataclass(frozen=True)
-class Taken:
+class EnvImportResult:
     """What became of pasted lines or a file."""
 
     added: int
     changed: int
-    bad: tuple[BadLine, ...]
+    invalid_lines: tuple[InvalidLine, ...]
 
     @property
-    def sentence(self) -> str:
-        parts = [f"{counted(self.added, 'variable')} added"] if self.added else []
-        parts += [f"{counted(self.changed, 'variable')} changed"] if self.changed else []
-        if self.bad:
-            lines = ", ".join(str(one.line) for one in self.bad[:6])
-            more = "…" if len(self.bad) > 6 else ""
-            if len(self.bad) == 1:
+    def summary(self) -> str:
+        parts = [f"{format_count(self.added, 'variable')} added"] if self.added else []
+        parts += [f"{format_count(self.changed, 'variable')} changed"] if self.changed else []
+        if self.invalid_lines:
+            lines = ", ".join(str(one.line) for one in self.invalid_lines[:6])
+            more = "…" if len(self.invalid_lines) > 6 else ""
+            if len(self.invalid_lines) == 1:
                 parts.append(f"line {lines} could not be read and stands in the list")
             else:
                 parts.append(f"lines {lines}{more} could not be read and stand in the list")
         return "; ".join(parts).capitalize() + "." if parts else "There was no variable in it."
 
 
-def take(draft: Draft, path: str, text: str, at: int | None = None) -> Taken:
+def import_env(draft: Draft, path: str, text: str, row_index: int | None = None) -> EnvImportResult:
     """Put the variables of `text` into the rows of `path` ("env"), in place of row `at` where that
     one is empty. A name that is there gets the new value; lines that cannot be read become rows of
     their own, so that nothing is lost."""
     rows = draft.rows[path]
-    parsed = parse(text)
+    parsed = parse_env(text)
     place = len(rows)
-    if at is not None:
-        place = at + 1
-        if is_blank(rows[at]):
-            del rows[at]
-            place = at
+    if row_index is not None:
+        place = row_index + 1
+        if is_blank(rows[row_index]):
+            del rows[row_index]
+            place = row_index
     by_name = {row["name"]: row for row in rows if row["source"] != "line" and row["name"]}
     added = changed = 0
-    new: list[tuple[int, Row]] = []
+    new: list[tuple[int, DraftRow]] = []
     for one in parsed.assignments:
         if (row := by_name.get(one.name)) is not None:
-            row.update({**VARIABLE, "name": one.name, "value": one.value})
+            row.update({**EMPTY_VARIABLE, "name": one.name, "value": one.value})
             changed += 1
         else:
-            row = {**VARIABLE, "name": one.name, "value": one.value}
+            row = {**EMPTY_VARIABLE, "name": one.name, "value": one.value}
             by_name[one.name] = row
             new.append((one.line, row))
             added += 1
-    for bad in parsed.bad:
-        new.append((bad.line, _unread(bad.text, bad.line, bad.message)))
+    for bad in parsed.invalid_lines:
+        new.append((bad.line, _invalid_line_row(bad.text, bad.line, bad.message)))
     rows[place:place] = [row for _, row in sorted(new, key=lambda entry: entry[0])]
-    return Taken(added, changed, parsed.bad)
+    return EnvImportResult(added, changed, parsed.invalid_lines)
 
 
-def mend(draft: Draft, path: str, at: int) -> bool:
+def reparse_line(draft: Draft, path: str, row_index: int) -> bool:
     """Read a line that was mended; True where it is a variable now."""
     rows = draft.rows[path]
-    parsed = parse(rows[at]["value"])
-    if parsed.bad or len(parsed.assignments) != 1:
-        if parsed.bad:
-            rows[at]["key"] = parsed.bad[0].message
+    parsed = parse_env(rows[row_index]["value"])
+    if parsed.invalid_lines or len(parsed.assignments) != 1:
+        if parsed.invalid_lines:
+            rows[row_index]["key"] = parsed.invalid_lines[0].message
         return False
     one = parsed.assignments[0]
-    rows[at] = {**VARIABLE, "name": one.name, "value": one.value}
+    rows[row_index] = {**EMPTY_VARIABLE, "name": one.name, "value": one.value}
     return True
 
 
-def is_blank(row: Row) -> bool:
+def is_blank(row: DraftRow) -> bool:
     """Whether nothing was written into a row of a list."""
     return not any(text for name, text in row.items() if name not in ("source", "read_only"))
 
 
-def drop_blank(draft: Draft) -> dict[str, str]:
+def remove_blank_rows(draft: Draft) -> dict[str, str]:
     """Remove rows into which nothing was written. Returns where the rows of those lists stand now,
     by where they stood: {"env.0": "", "env.1": "env.0"}, "" for what was removed."""
     moved: dict[str, str] = {}
@@ -102,17 +102,17 @@ def drop_blank(draft: Draft) -> dict[str, str]:
     return moved
 
 
-def next_source(row: Row) -> str:
+def cycle_source(row: DraftRow) -> str:
     """Take the value from the next kind of place; what was written stays in the row. Returns a
     sentence that says where it comes from now."""
-    if row["source"] not in SOURCES:
+    if row["source"] not in SOURCE_ORDER:
         return "Mend the line first; then its value can come from elsewhere."
-    if row["key"] == NOT_KEPT:
+    if row["key"] == VALUE_NOT_SAVED:
         row["key"] = ""
-    at = SOURCES.index(row["source"])
-    row["source"] = SOURCES[(at + 1) % len(SOURCES)]
-    return WORDS[row["source"]]
+    at = SOURCE_ORDER.index(row["source"])
+    row["source"] = SOURCE_ORDER[(at + 1) % len(SOURCE_ORDER)]
+    return SOURCE_MESSAGES[row["source"]]
 
 
-def _unread(text: str, line: int, message: str) -> Row:
-    return {**VARIABLE, "value": text, "source": "line", "ref": str(line), "key": message}
+def _invalid_line_row(text: str, line: int, message: str) -> DraftRow:
+    return {**EMPTY_VARIABLE, "value": text, "source": "line", "ref": str(line), "key": message}

@@ -5,130 +5,149 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from servedeck.changes.draft import Draft
-from servedeck.serving.accelerators import ACCELERATORS, display_name
-from servedeck.serving.capacity import Supply
-from servedeck.serving.pvcs import Claim
-from servedeck.serving.spec.fields import Kind
+from servedeck.serving.accelerators import ACCELERATORS, accelerator_display_name
+from servedeck.serving.capacity import AcceleratorCapacity
+from servedeck.serving.pvcs import Pvc
+from servedeck.serving.spec.fields import InputKind
 from servedeck.serving.spec.templates import TEMPLATES
-from tui.screens.create.steps import fields
+from tui.ports.change_service import Inventory
+from tui.screens.create.steps import fields_by_path
 from tui.screens.pick import Choice
-from tui.workbench import Around
 from widgets.styled_line import Line
 
-OFFERED_ALWAYS = 2
+ALWAYS_OFFERED_ACCELERATORS = 2
 """Accelerators of the registry that are offered although no node has them."""
 
 
-def is_choice(path: str, draft: Draft) -> bool:
+def is_choice_field(path: str, draft: Draft) -> bool:
     """Whether the field is chosen rather than typed."""
-    if path == "project" or path.endswith((".claim", ".read_only")):
+    if path == "namespace" or path.endswith((".pvc", ".read_only")):
         return True
-    field = fields(draft).get(path)
-    return field is not None and field.kind in (Kind.CHOICE, Kind.SUGGESTION)
+    field = fields_by_path(draft).get(path)
+    return field is not None and field.kind in (InputKind.CHOICE, InputKind.SUGGESTION)
 
 
-def is_free(path: str, draft: Draft) -> bool:
+def allows_custom_value(path: str, draft: Draft) -> bool:
     """Whether something that is not in the list can be written."""
-    if path == "project" or path.endswith(".claim"):
+    if path == "namespace" or path.endswith(".pvc"):
         return True
-    field = fields(draft).get(path)
-    return field is not None and field.kind is Kind.SUGGESTION
+    field = fields_by_path(draft).get(path)
+    return field is not None and field.kind is InputKind.SUGGESTION
 
 
-def choices(path: str, draft: Draft, around: Around | None) -> list[Choice]:
+def field_choices(path: str, draft: Draft, inventory: Inventory | None) -> list[Choice]:
     """What the field offers, in order."""
     if path == "template":
         return [Choice(one.id, one.label, one.help, one.id) for one in TEMPLATES.values()]
-    if path == "project":
-        return [Choice(name, name) for name in (around.projects() if around else None) or ()]
+    if path == "namespace":
+        return [
+            Choice(name, name) for name in (inventory.namespaces() if inventory else None) or ()
+        ]
     if path == "accelerator":
-        return _accelerators(around.supplies() if around else None)
-    if path.endswith(".claim"):
-        known = around.claims(draft.texts["project"]) if around else None
-        return [_claim(one) for one in (known or {}).values()]
+        return _accelerator_choices(inventory.accelerator_capacities() if inventory else None)
+    if path.endswith(".pvc"):
+        known = inventory.pvcs(draft.texts["namespace"]) if inventory else None
+        return [_pvc_choice(one) for one in (known or {}).values()]
     if path.endswith(".read_only"):
         return [Choice("false", "No", "can be written"), Choice("true", "Yes", "read-only")]
-    field = fields(draft)[path]
-    none = [Choice("", "None", "as the model's own settings say")] if is_free(path, draft) else []
-    return none + [Choice(one, one, "default" if one == field.default else "") for one in _of(path)]
+    field = fields_by_path(draft)[path]
+    none = (
+        [Choice("", "None", "as the model's own settings say")]
+        if allows_custom_value(path, draft)
+        else []
+    )
+    return none + [
+        Choice(one, one, "default" if one == field.default else "")
+        for one in _template_choices(path)
+    ]
 
 
-def _of(path: str) -> Sequence[str]:
+def _template_choices(path: str) -> Sequence[str]:
     name = path.removeprefix("settings.")
     for template in TEMPLATES.values():
-        if (field := template.field(name)) is not None and field.choices:
+        if (field := template.get_field(name)) is not None and field.choices:
             return field.choices
     return ()
 
 
-def _accelerators(supplies: Sequence[Supply] | None) -> list[Choice]:
+def _accelerator_choices(capacities: Sequence[AcceleratorCapacity] | None) -> list[Choice]:
     found = [Choice("", "None", "CPU only")]
-    offered = {one.resource: one for one in supplies or ()}
+    offered = {one.resource: one for one in capacities or ()}
     for one in offered.values():
-        found.append(Choice(one.resource, one.name, f"{one.resource}  {_where(one)}", one.resource))
-    for known in ACCELERATORS[:OFFERED_ALWAYS]:
+        found.append(
+            Choice(
+                one.resource,
+                one.name,
+                f"{one.resource}  {_describe_availability(one)}",
+                one.resource,
+            )
+        )
+    for known in ACCELERATORS[:ALWAYS_OFFERED_ACCELERATORS]:
         if known.resource not in offered:
-            where = "no node has it" if supplies is not None else ""
+            where = "no node has it" if capacities is not None else ""
             detail = f"{known.resource}  {where}".rstrip()
             found.append(Choice(known.resource, known.name, detail, known.resource))
     return found
 
 
-def _where(supply: Supply) -> str:
+def _describe_availability(capacity: AcceleratorCapacity) -> str:
     """Free ones and their nodes: "3 of 8 free: node-a 2, node-b 1"."""
-    places = ", ".join(f"{node} {free}" for node, free, _ in supply.nodes[:3] if free)
-    more = f" and {len(supply.nodes) - 3} more" if len(supply.nodes) > 3 and places else ""
-    return f"{supply.free} of {supply.total} free{': ' if places else ''}{places}{more}"
+    places = ", ".join(f"{node} {free}" for node, free, _ in capacity.nodes[:3] if free)
+    more = f" and {len(capacity.nodes) - 3} more" if len(capacity.nodes) > 3 and places else ""
+    return f"{capacity.free} of {capacity.total} free{': ' if places else ''}{places}{more}"
 
 
-def _claim(claim: Claim) -> Choice:
-    off = "It is a raw block device; choose one with a filesystem." if claim.block else ""
-    return Choice(claim.name, claim.name, claim_words(claim), off=off)
+def _pvc_choice(pvc: Pvc) -> Choice:
+    off = "It is a raw block device; choose one with a filesystem." if pvc.is_block_device else ""
+    return Choice(pvc.name, pvc.name, describe_pvc(pvc), disabled_reason=off)
 
 
-def claim_words(claim: Claim) -> str:
+def describe_pvc(pvc: Pvc) -> str:
     """Size, modes, phase and users of a claim: "50Gi RWX Bound, used by a, b and 3 more"."""
-    words = " ".join(filter(None, (claim.size, claim.short_modes, claim.phase)))
-    if not claim.used_by:
+    words = " ".join(filter(None, (pvc.size, pvc.short_access_modes, pvc.phase)))
+    if not pvc.used_by:
         return f"{words}, not in use"
-    names = ", ".join(claim.used_by[:2])
-    more = f" and {len(claim.used_by) - 2} more" if len(claim.used_by) > 2 else ""
+    names = ", ".join(pvc.used_by[:2])
+    more = f" and {len(pvc.used_by) - 2} more" if len(pvc.used_by) > 2 else ""
     return f"{words}, used by {names}{more}"
 
 
-def shown(path: str, text: str) -> tuple[str, str]:
+def display_value(path: str, text: str) -> tuple[str, str]:
     """How the value of a chosen field is drawn, and the detail behind it."""
     if path == "template":
         template = TEMPLATES.get(text)
         return (template.label, template.help) if template else (text, "not known")
     if path == "accelerator":
-        name = display_name(text) if text else "None"
+        name = accelerator_display_name(text) if text else "None"
         return name, text if text != name else ""
     if path.endswith(".read_only"):
         return ("Yes" if text == "true" else "No"), ""
-    if path in ("project",) or path.endswith(".claim"):
+    if path in ("namespace",) or path.endswith(".pvc"):
         return text or "choose one", ""
     return text or "None", ""
 
 
-def note(path: str, draft: Draft, around: Around | None) -> Line:
+def field_note(path: str, draft: Draft, inventory: Inventory | None) -> Line:
     """What the cluster says of the value, under the field; () for nothing."""
-    if around is None:
+    if inventory is None:
         return ()
     if path == "accelerator":
-        return _supply_note(draft, around)
-    if path.endswith(".claim"):
-        known = around.claims(draft.texts["project"])
+        return _accelerator_note(draft, inventory)
+    if path.endswith(".pvc"):
+        known = inventory.pvcs(draft.texts["namespace"])
         at = int(path.split(".")[1])
-        claim = (known or {}).get(draft.rows["volumes"][at]["claim"])
-        return ((claim_words(claim), "muted"),) if claim else ()
+        claim = (known or {}).get(draft.rows["volumes"][at]["pvc"])
+        return ((describe_pvc(claim), "muted"),) if claim else ()
     return ()
 
 
-def _supply_note(draft: Draft, around: Around) -> Line:
-    supplies = around.supplies()
+def _accelerator_note(draft: Draft, inventory: Inventory) -> Line:
+    supplies = inventory.accelerator_capacities()
     if supplies is None:
-        reason = next((one for one in around.missing if "accelerators" in one or "use" in one), "")
+        reason = next(
+            (one for one in inventory.unavailable_reasons if "accelerators" in one or "use" in one),
+            "",
+        )
         return ((reason or "Reading which nodes have free ones…", "muted"),)
     resource = draft.texts["accelerator"]
     if not resource:
@@ -136,5 +155,5 @@ def _supply_note(draft: Draft, around: Around) -> Line:
         return ((f"Free in the cluster: {free}." if free else "No node has any.", "muted"),)
     supply = next((one for one in supplies if one.resource == resource), None)
     if supply is None:
-        return ((f"No node has {display_name(resource)}.", "warning"),)
-    return ((supply.sentence, "muted" if supply.free else "warning"),)
+        return ((f"No node has {accelerator_display_name(resource)}.", "warning"),)
+    return ((supply.summary, "muted" if supply.free else "warning"),)

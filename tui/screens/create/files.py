@@ -8,25 +8,25 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-LARGEST = 4 << 20
+MAX_FILE_BYTES = 4 << 20
 """Bytes; nothing that belongs into a form is longer."""
 
 
-def read(path: Path) -> str:
+def read_text(path: Path) -> str:
     """Text of a file. Raises OSError and UnicodeDecodeError."""
-    _check(path)
+    _require_regular_file(path)
     with path.open("rb") as file:
-        raw = file.read(LARGEST + 1)
-    if len(raw) > LARGEST:
-        raise OSError(0, f"it is larger than {LARGEST >> 20} MiB")
+        raw = file.read(MAX_FILE_BYTES + 1)
+    if len(raw) > MAX_FILE_BYTES:
+        raise OSError(0, f"it is larger than {MAX_FILE_BYTES >> 20} MiB")
     return raw.decode("utf-8")
 
 
-def write(path: Path, text: str, *, private: bool) -> None:
+def write_text(path: Path, text: str, *, private: bool) -> None:
     """Write a file, whole or not at all: what it held before stays where the disk is full. A
     `private` one can be read by its owner alone. Raises OSError."""
     target = path.resolve()
-    _check(target)
+    _require_regular_file(target)
     mode = 0o600 if private else 0o666  # less what the umask takes
     beside = target.with_name(f".{secrets.token_hex(8)}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
@@ -42,13 +42,13 @@ def write(path: Path, text: str, *, private: bool) -> None:
         raise
 
 
-def _check(path: Path) -> None:
+def _require_regular_file(path: Path) -> None:
     """A pipe would wait for its other end, and the program for it, for ever."""
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise OSError(0, "it is no regular file")
 
 
-def why(error: OSError | UnicodeDecodeError) -> str:
+def describe_file_error(error: OSError | UnicodeDecodeError) -> str:
     """Why a file could not be read, in a clause."""
     if isinstance(error, UnicodeDecodeError):
         return "it is not UTF-8 text."

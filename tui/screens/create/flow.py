@@ -9,275 +9,286 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from servedeck.cluster.http.errors import ClusterError
-from servedeck.fleet.rollout_progress import complete
-from servedeck.fleet.views import Key
-from servedeck.serving.objects.unmanaged_fields import Leftover
-from servedeck.serving.text import clip, one_line, sanitise
-from servedeck.serving.units import age, counted
-from tui.screens.confirm import Answer, AskScreen
+from servedeck.fleet.rollout_progress import is_rollout_complete
+from servedeck.fleet.views import NamespacedName
+from servedeck.serving.objects.unmanaged_fields import UnmanagedField
+from servedeck.serving.text import one_line, sanitize, truncate
+from servedeck.serving.units import format_count, format_duration
+from tui.screens.confirm_dialog import ConfirmDialog, DialogOption
 
 if TYPE_CHECKING:
     from servedeck.changes.draft import Draft
-    from servedeck.changes.draft_store import Left, Slot
+    from servedeck.changes.draft_store import DraftFile, SavedDraft
     from tui.screens.servings import ServingsScreen
 
-LONGEST_NAME = 63
-LINGERS = 20.0
+MAX_NAME_LENGTH = 63
+PROGRESS_HIDE_DELAY = 20.0
 """Seconds that the progress of a complete serving stays to be read."""
 
-PATIENCE = 3.0
+PERMISSION_TIMEOUT = 3.0
 """Seconds that the key waits for the answer about our rights."""
 
-MOST_DRAFTS = 9
+MAX_DRAFTS = 9
 """Drafts that are offered, the latest: each has a digit."""
 
-MOST_LEFTOVERS = 200
+MAX_UNMANAGED_FIELDS = 200
 """Sentences about what a clone leaves behind."""
 
 
-class Creating:
+class CreateFlow:
     """What the serving list does about new servings."""
 
     def __init__(self, screen: ServingsScreen) -> None:
         self._screen = screen
-        self._asked = ("", "")
-        self._wanted: Key | None = None
+        self._permissions_requested_for = ("", "")
+        self._pending_key: NamespacedName | None = None
         """The new serving, until the list has it."""
-        self._finishing: Key | None = None
+        self._hiding_key: NamespacedName | None = None
         """The complete serving whose progress is about to be hidden."""
 
     # -- whether it can be done -----------------------------------------------------------------
 
     @property
-    def project(self) -> str:
-        """The project that a new serving is proposed for."""
+    def namespace(self) -> str:
+        """The namespace that a new serving is proposed for."""
         screen = self._screen
-        if shown := screen.namespace or screen.servedeck.source.namespace:
+        if shown := screen.namespace or screen.app_context.source.namespace:
             return shown
-        if (view := screen.selected) is not None:
+        if (view := screen.selected_serving) is not None:
             return view.key.namespace
-        bench = screen.servedeck.workbench
+        bench = screen.app_context.change_service
         return bench.namespace if bench is not None else ""
 
-    def why_not(self) -> str:
+    def disabled_reason(self) -> str:
         """Why nothing can be created, in a sentence; "" where it can."""
-        app = self._screen.servedeck
-        bench = app.workbench
+        app = self._screen.app_context
+        bench = app.change_service
         if app.readonly:
             return "servedeck runs with --readonly and creates nothing; start it without."
         if bench is None:
             return "There is no cluster to create a serving in."
-        asked = (app.source.context, self.project)
-        if bench.ready and self.project and asked != self._asked:
-            self._asked = asked
-            self._screen.start(self._learn(self.project), "rights")
-        return bench.why_not(self.project)
+        asked = (app.source.context, self.namespace)
+        if bench.is_connected and self.namespace and asked != self._permissions_requested_for:
+            self._permissions_requested_for = asked
+            self._screen.start_worker(self._refresh_permissions(self.namespace), "rights")
+        return bench.disabled_reason(self.namespace)
 
-    async def _learn(self, project: str) -> None:
-        bench = self._screen.servedeck.workbench
+    async def _refresh_permissions(self, namespace: str) -> None:
+        bench = self._screen.app_context.change_service
         if bench is not None:
             with suppress(ClusterError):  # then the dry run says it
-                await bench.learn_rights(project)
-        self._screen.show_hints()
+                await bench.refresh_permissions(namespace)
+        self._screen.update_footer()
 
     # -- into the form --------------------------------------------------------------------------
 
-    async def _refused(self) -> bool:
+    async def _permission_denied(self) -> bool:
         """Ask for our rights, and say it where they do not suffice."""
         try:
-            async with asyncio.timeout(PATIENCE):
-                await self._learn(self.project)
+            async with asyncio.timeout(PERMISSION_TIMEOUT):
+                await self._refresh_permissions(self.namespace)
         except TimeoutError:
             return False  # the dry run will say it
-        if reason := self.why_not():
-            self._screen.say(reason, "warning")
+        if reason := self.disabled_reason():
+            self._screen.show_message(reason, "warning")
         return bool(reason)
 
-    async def new(self) -> None:
+    async def start_new(self) -> None:
         """Open the form, with a draft that was left where the operator wants one."""
         from servedeck.changes.draft import Draft  # the first frame does not wait for it
 
-        if await self._refused():
+        if await self._permission_denied():
             return
-        left, problem = await self._left_drafts()
+        left, problem = await self._load_saved_drafts()
         if not left:
-            self.open(Draft(project=self.project), said=problem)
+            self.open_form(Draft(namespace=self.namespace), message=problem)
             return
         now = time.time()
-        told = [_told(one, now) for one in left]
+        told = [_describe_saved_draft(one, now) for one in left]
         if len(left) == 1:
             title, lines = "A draft was left", [f"The form of {told[0][0]} was not finished."]
-            answers = [Answer("c", "Continue", f"with what was typed {told[0][1]} ago")]
+            answers = [DialogOption("c", "Continue", f"with what was typed {told[0][1]} ago")]
         else:
             title, lines = f"{len(left)} drafts were left", ["These forms were not finished."]
             answers = [
-                Answer(str(number), clip(name, 18), f"typed {ago} ago")
+                DialogOption(str(number), truncate(name, 18), f"typed {ago} ago")
                 for number, (name, ago) in enumerate(told, 1)
             ]
         if problem:
             lines.append(problem)
         answers += [
-            Answer("n", "Start anew", "what was left stays"),
-            Answer("d", "Discard", "forget what was left, and start anew"),
+            DialogOption("n", "Start anew", "what was left stays"),
+            DialogOption("d", "Discard", "forget what was left, and start anew"),
         ]
 
-        def answered(answer: str | None) -> None:
+        def on_answer(answer: str | None) -> None:
             if answer == "n":
-                self.open(Draft(project=self.project))
+                self.open_form(Draft(namespace=self.namespace))
             elif answer == "d":
-                self._screen.start(self._discard(left), "draft", holds="Removing drafts")
+                self._screen.start_worker(
+                    self._discard_drafts(left), "draft", busy_label="Removing drafts"
+                )
             elif answer:
                 chosen = left[0 if answer == "c" else int(answer) - 1]
-                self._screen.start(self._go_on(chosen), "draft", holds="Reading the draft")
+                self._screen.start_worker(
+                    self._resume_draft(chosen), "draft", busy_label="Reading the draft"
+                )
 
-        self._screen.app.push_screen(AskScreen(title, lines, answers), answered)
+        self._screen.app.push_screen(ConfirmDialog(title, lines, answers), on_answer)
 
-    async def _left_drafts(self) -> tuple[list[Left], str]:
-        bench = self._screen.servedeck.workbench
-        shelf = bench.shelf if bench is not None else None
+    async def _load_saved_drafts(self) -> tuple[list[SavedDraft], str]:
+        bench = self._screen.app_context.change_service
+        shelf = bench.draft_store if bench is not None else None
         if shelf is None:
             return [], ""
         try:
-            dropped = await asyncio.to_thread(shelf.drop_old, time.time())
-            left = await asyncio.to_thread(shelf.left)
+            dropped = await asyncio.to_thread(shelf.delete_expired, time.time())
+            left = await asyncio.to_thread(shelf.list_saved)
         except OSError as error:
             return [], f"The drafts that were left cannot be read: {error.strerror}."
-        said = f"{counted(dropped, 'draft')} older than 30 days removed." if dropped else ""
-        return left[:MOST_DRAFTS], said
+        said = f"{format_count(dropped, 'draft')} older than 30 days removed." if dropped else ""
+        return left[:MAX_DRAFTS], said
 
-    async def _go_on(self, left: Left) -> None:
+    async def _resume_draft(self, saved_draft: SavedDraft) -> None:
         """Open the form with a draft that was left, unless another has done so meanwhile."""
         try:
-            draft = await asyncio.to_thread(left.slot.take)
+            draft = await asyncio.to_thread(saved_draft.file.acquire)
         except OSError as error:
-            self._screen.say(f"The draft cannot be read: {error.strerror}.", "error", 20)
+            self._screen.show_message(f"The draft cannot be read: {error.strerror}.", "error", 20)
             return
         if draft is None:
-            self._screen.say("That draft was opened or given up elsewhere meanwhile.", "warning")
+            self._screen.show_message(
+                "That draft was opened or given up elsewhere meanwhile.", "warning"
+            )
         else:
-            self.open(draft, slot=left.slot)
+            self.open_form(draft, draft_file=saved_draft.file)
 
-    async def _discard(self, left: Sequence[Left]) -> None:
+    async def _discard_drafts(self, saved_drafts: Sequence[SavedDraft]) -> None:
         """Forget drafts, but for those that another form has opened meanwhile."""
         from servedeck.changes.draft import Draft
 
         said = ""
-        for one in left:
+        for one in saved_drafts:
             try:
-                if await asyncio.to_thread(one.slot.take) is not None:
-                    await asyncio.to_thread(one.slot.clear)
+                if await asyncio.to_thread(one.file.acquire) is not None:
+                    await asyncio.to_thread(one.file.delete)
             except OSError as error:
                 said = f"A draft cannot be removed: {error.strerror}."
-        self.open(Draft(project=self.project), said=said)
+        self.open_form(Draft(namespace=self.namespace), message=said)
 
-    def open(
+    def open_form(
         self,
         draft: Draft,
-        left: Sequence[str] = (),
-        said: str = "",
+        not_copied: Sequence[str] = (),
+        message: str = "",
         *,
-        slot: Slot | None = None,
+        draft_file: DraftFile | None = None,
     ) -> None:
         """Show the form."""
         from tui.screens.create.wizard import CreateScreen  # not needed by those who only look
 
-        bench = self._screen.servedeck.workbench
+        bench = self._screen.app_context.change_service
         if bench is not None:
-            form = CreateScreen(draft, bench, left, said, slot=slot)
-            self._screen.app.push_screen(form, self._closed)
+            form = CreateScreen(draft, bench, not_copied, message, draft_file=draft_file)
+            self._screen.app.push_screen(form, self._on_form_closed)
 
-    async def clone(self, key: Key) -> None:
+    async def clone(self, key: NamespacedName) -> None:
         """Open the form with what another serving's objects say."""
         from servedeck.changes.draft import Draft  # the first frame does not wait for it
 
-        bench = self._screen.servedeck.workbench
-        if bench is None or await self._refused():
+        bench = self._screen.app_context.change_service
+        if bench is None or await self._permission_denied():
             return
         try:
-            read = await bench.read(key)
+            read = await bench.import_serving(key)
         except ClusterError as error:
-            self._screen.say(f"{key} cannot be cloned: {error}", "error", 20)
+            self._screen.show_message(f"{key} cannot be cloned: {error}", "error", 20)
             return
-        draft = Draft.of(read.spec)
-        draft.texts["name"] = f"{key.name[: LONGEST_NAME - 5].rstrip('-.')}-copy"
-        left = [_not_carried(one) for one in read.leftovers[:MOST_LEFTOVERS]]
+        draft = Draft.from_spec(read.spec)
+        draft.texts["name"] = f"{key.name[: MAX_NAME_LENGTH - 5].rstrip('-.')}-copy"
+        left = [
+            _describe_unmanaged_field(one) for one in read.unmanaged_fields[:MAX_UNMANAGED_FIELDS]
+        ]
         if not left:
-            self.open(draft, said=f"A copy of {key}; it is another serving once deployed.")
+            self.open_form(draft, message=f"A copy of {key}; it is another serving once deployed.")
             return
         lines = [f"The form cannot hold all of {key}. These are not carried over:", *left]
 
-        def answered(answer: str | None) -> None:
+        def on_answer(answer: str | None) -> None:
             if answer == "c":
-                self.open(draft, left)
+                self.open_form(draft, left)
 
-        ask = AskScreen(
+        ask = ConfirmDialog(
             f"Clone {key}",
             lines,
-            [Answer("c", "Go on", "without them; the review lists them"), Answer("x", "Leave")],
+            [
+                DialogOption("c", "Go on", "without them; the review lists them"),
+                DialogOption("x", "Leave"),
+            ],
         )
-        self._screen.app.push_screen(ask, answered)
+        self._screen.app.push_screen(ask, on_answer)
 
     # -- back on the list -----------------------------------------------------------------------
 
-    def _closed(self, key: Key | None) -> None:
-        if key is not None and not self._screen.servedeck.leaving:
-            self.follow(key)
-            self._screen.say(f"{key} was created.", "ready")
+    def _on_form_closed(self, key: NamespacedName | None) -> None:
+        if key is not None and not self._screen.app_context.exiting:
+            self.follow_progress(key)
+            self._screen.show_message(f"{key} was created.", "ready")
 
-    def follow(self, key: Key) -> None:
+    def follow_progress(self, key: NamespacedName) -> None:
         """Show the progress of a new serving, with the cursor on it as soon as it is there."""
-        self._wanted = key
+        self._pending_key = key
         screen = self._screen
         if screen.namespace not in ("", key.namespace):
             screen.set_namespace(key.namespace)
-        screen.ladder.follow(key)
-        self.show()
+        screen.rollout_progress.follow(key)
+        self.update()
 
-    def show(self) -> None:
+    def update(self) -> None:
         """Bring cursor and progress up to date; called with every change of the list."""
         screen = self._screen
-        key = screen.ladder.key
+        key = screen.rollout_progress.key
         if key is None:
             return
-        view = screen.servedeck.source.fleet.view(key)
-        if view is not None and self._wanted == key:
-            self._wanted = None
+        view = screen.app_context.source.fleet.view(key)
+        if view is not None and self._pending_key == key:
+            self._pending_key = None
             if not screen.table.select(key):
                 screen.clear_filter()
                 screen.table.select(key)
-        if view is None and self._wanted is None:
-            screen.ladder.follow(None)  # deleted
+        if view is None and self._pending_key is None:
+            screen.rollout_progress.follow(None)  # deleted
             return
-        screen.ladder.show(view)
-        if view is not None and complete(view) and self._finishing != key:
-            self._finishing = key
-            screen.set_timer(LINGERS, lambda: self._finish(key))
+        screen.rollout_progress.set_view(view)
+        if view is not None and is_rollout_complete(view) and self._hiding_key != key:
+            self._hiding_key = key
+            screen.set_timer(PROGRESS_HIDE_DELAY, lambda: self._hide_completed(key))
 
-    def _finish(self, key: Key) -> None:
+    def _hide_completed(self, key: NamespacedName) -> None:
         """Hide the strip where the serving is still complete."""
-        self._finishing = None
-        strip = self._screen.ladder
-        view = self._screen.servedeck.source.fleet.view(key)
-        if strip.key == key and view is not None and complete(view):
+        self._hiding_key = None
+        strip = self._screen.rollout_progress
+        view = self._screen.app_context.source.fleet.view(key)
+        if strip.key == key and view is not None and is_rollout_complete(view):
             strip.follow(None)
 
-    def dismiss(self) -> bool:
+    def hide_progress(self) -> bool:
         """Hide the progress; False where none was shown."""
-        strip = self._screen.ladder
+        strip = self._screen.rollout_progress
         shown = strip.key is not None
         strip.follow(None)
         return shown
 
 
-def _told(left: Left, now: float) -> tuple[str, str]:
+def _describe_saved_draft(saved_draft: SavedDraft, now: float) -> tuple[str, str]:
     """What a draft is called, and how long ago it was typed."""
-    name = one_line(sanitise(left.draft.texts["name"])) or "a serving without a name"
-    return name, age(max(now - left.written, 0))
+    name = one_line(sanitize(saved_draft.draft.texts["name"])) or "a serving without a name"
+    return name, format_duration(max(now - saved_draft.written_at, 0))
 
 
-def _not_carried(one: Leftover) -> str:
-    value: Any = one.value
-    shown = one_line(sanitise(str(value)))
+def _describe_unmanaged_field(field: UnmanagedField) -> str:
+    value: Any = field.value
+    shown = one_line(sanitize(str(value)))
     shown = shown if len(shown) <= 120 else shown[:119] + "…"
-    where = f" {one.path}" if one.path else ""
-    return one_line(sanitise(f"{one.object}{where}: {shown}"))
+    where = f" {field.path}" if field.path else ""
+    return one_line(sanitize(f"{field.object}{where}: {shown}"))

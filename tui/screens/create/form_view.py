@@ -11,31 +11,36 @@ from textual import events
 from textual.message import Message
 from textual.widget import Widget
 
-from servedeck.changes.draft import VARIABLE, VOLUME, Draft
+from servedeck.changes.draft import EMPTY_VARIABLE, EMPTY_VOLUME, Draft
 from servedeck.serving.objects.manifests import SystemVolume
-from servedeck.serving.spec.env_file import parse
-from servedeck.serving.spec.fields import Kind
-from servedeck.serving.spec.issues import Problem
+from servedeck.serving.spec.env_file import parse_env
+from servedeck.serving.spec.fields import InputKind
+from servedeck.serving.spec.issues import Issue
+from tui.ports.change_service import Inventory
 from tui.screens.create import env_rows, field_options, steps
-from tui.screens.create.review_text import masked
-from tui.workbench import Around
+from tui.screens.create.review_text import is_masked
 from widgets.form import (
-    LONGEST_VALUE,
-    WIDEST,
+    MAX_INPUT_WIDTH,
+    MAX_VALUE_LENGTH,
     ChoiceRow,
     FieldInput,
     FormRow,
     TextRow,
     VariableRow,
 )
-from widgets.form_parts import Fact, FormBody, FormButton, Heading
-from widgets.select_field import ChoiceBox
+from widgets.form_parts import FormBody, FormButton, FormHeading, ReadOnlyLines
+from widgets.select_field import SelectField
 
-WIDTHS = {Kind.INTEGER: 12, Kind.FRACTION: 12, Kind.QUANTITY: 16, Kind.ARGUMENTS: 100}
+INPUT_WIDTHS = {
+    InputKind.INTEGER: 12,
+    InputKind.FLOAT: 12,
+    InputKind.QUANTITY: 16,
+    InputKind.ARGUMENTS: 100,
+}
 """Cells of an input at most, by the kind of its field."""
 
-EDITORS = "FieldInput, ChoiceBox, FormButton"
-MOST_LINES = 500
+EDITOR_SELECTOR = "FieldInput, SelectField, FormButton"
+MAX_PASTED_LINES = 500
 """Lines that are taken at once; each becomes a row of widgets."""
 
 
@@ -65,108 +70,113 @@ class FormView(FormBody):
         path: str
 
     @dataclass
-    class ChoiceWanted(Message):
+    class ChoicesRequested(Message):
         """The list of a field's values is wanted."""
 
         path: str
         typed: str
 
     @dataclass
-    class FileWanted(Message):
+    class EnvFileRequested(Message):
         """Variables are to be read from a file."""
 
         path: str
 
     @dataclass
-    class Said(Message):
+    class Notice(Message):
         """A sentence for the message line."""
 
         text: str
-        tone: str = ""
+        style_name: str = ""
 
     def __init__(self, draft: Draft, id: str | None = None) -> None:
         super().__init__(id=id)
         self.draft = draft
         self.step = 1
-        self.left: set[str] = set()
+        self.touched: set[str] = set()
         """Rows that were left: what is wrong with them is shown."""
         self.reveal = False
-        self._around: Around | None = None
-        self._system: Sequence[SystemVolume] = ()
-        self._problems: Sequence[Problem] = ()
-        self._row: str = ""
-        self._at: dict[int, str] = {}
+        self._inventory: Inventory | None = None
+        self._system_volumes: Sequence[SystemVolume] = ()
+        self._issues: Sequence[Issue] = ()
+        self._focused_row: str = ""
+        self._last_focused_paths: dict[int, str] = {}
         """The field that had the focus last, by step."""
         self._editors: list[Widget] = []
         self._rows: list[FormRow] = []
-        self._section: Widget | None = None
+        self._section_start: Widget | None = None
         """The first field of the section that was gone to, while it has the cursor."""
 
     # -- what it shows --------------------------------------------------------------------------
 
-    async def show_step(self, step: int, focus: str = "", *others: str) -> None:
+    async def show_step(self, step: int, focus: str = "", *fallbacks: str) -> None:
         """Show the fields of a step; the cursor goes to `focus`, or where it was last, or to the
         first field that must be filled; where that field is gone, to one of the others."""
         self.step = step
-        wanted = focus or self._at.get(step, "") or self._first_missing()
+        wanted = focus or self._last_focused_paths.get(step, "") or self._first_missing_path()
         await self.rebuild(wanted)
-        if others and not any(self._leads(one, wanted) for one in self._editors):
-            self.focus_path(*others)
+        if fallbacks and not any(self._is_editor_of(one, wanted) for one in self._editors):
+            self.focus_path(*fallbacks)
 
     async def rebuild(self, *focus: str) -> None:
         """Make the rows anew, after the number of them changed. The cursor goes to the first of
         the fields `focus` in the form's order."""
-        self._row = ""
-        self._forget()
+        self._focused_row = ""
+        self._forget_rows()
         top = self.scroll_offset.y
         with self.app.batch_update():
             await self.remove_children()
-            built = [self._built(one) for one in steps.items(self.step, self.draft, self._system)]
+            built = [
+                self._build_widget(one)
+                for one in steps.form_items(self.step, self.draft, self._system_volumes)
+            ]
             await self.mount_all(built)
             # Kept: looking for them costs more than all else that a key does.
-            self._editors = list(self.query(EDITORS))
+            self._editors = list(self.query(EDITOR_SELECTOR))
             self._rows = list(self.query(FormRow))
-            self._show_problems()
-            self._show_notes()
+            self._update_issues()
+            self._update_notes()
             self.scroll_to(y=top, animate=False)
             self.focus_path(*focus)
 
-    def drop_blank(self) -> None:
+    def remove_blank_rows(self) -> None:
         """Remove rows into which nothing was written, before another step is shown or this one is
         shown anew."""
-        moved = env_rows.drop_blank(self.draft)
-        self._forget()
+        moved = env_rows.remove_blank_rows(self.draft)
+        self._forget_rows()
         if moved:
-            self.left = {now for path in self.left if (now := _moved(path, moved))}
-            self._at = {step: _moved(path, moved) for step, path in self._at.items()}
+            self.touched = {now for path in self.touched if (now := _moved_path(path, moved))}
+            self._last_focused_paths = {
+                step: _moved_path(path, moved) for step, path in self._last_focused_paths.items()
+            }
 
-    def _forget(self) -> None:
+    def _forget_rows(self) -> None:
         """The rows on the screen are no longer those of the draft: what comes in until they are
         made anew, as the cluster's news, must not look a row up that is gone."""
         self._editors = []
         self._rows = []
 
-    def _built(self, item: steps.Item) -> Widget:
-        if isinstance(item, steps.Title):
-            return Heading(item.text, item.detail)
-        if isinstance(item, steps.Info):
-            return Fact(item.name, *item.lines)
-        if isinstance(item, steps.Button):
-            return FormButton(item.path, item.label, item.help)
-        if isinstance(item, steps.Variable):
+    def _build_widget(self, item: steps.FormItem) -> Widget:
+        if isinstance(item, steps.TitleItem):
+            return FormHeading(item.text, item.detail)
+        if isinstance(item, steps.InfoItem):
+            return ReadOnlyLines(item.name, *item.lines)
+        if isinstance(item, steps.ButtonItem):
+            return FormButton(item.path, item.label, item.help_text)
+        if isinstance(item, steps.VariableItem):
             path, _, at = item.path.rpartition(".")
             row = self.draft.rows[path][int(at)]
-            return VariableRow(item.path, row, masked=masked(row) and not self.reveal)
-        field, text = item.field, self.text(item.path)
-        if field_options.is_choice(item.path, self.draft):
-            drawn = field_options.shown(item.path, text)
+            return VariableRow(item.path, row, masked=is_masked(row) and not self.reveal)
+        field, text = item.field, self.get_text(item.path)
+        if field_options.is_choice_field(item.path, self.draft):
+            drawn = field_options.display_value(item.path, text)
             return ChoiceRow(item.path, field.label, *drawn, required=field.required)
         return TextRow(
             item.path,
             field.label,
             text,
             required=field.required,
-            widest=WIDTHS.get(field.kind, WIDEST),
+            max_input_width=INPUT_WIDTHS.get(field.kind, MAX_INPUT_WIDTH),
         )
 
     def show_hint(self, path: str, hint: str) -> bool:
@@ -174,83 +184,85 @@ class FormView(FormBody):
         row = next((row for row in self._rows if row.path == path), None)
         return row is not None and row.show_hint(hint)
 
-    def _first_missing(self) -> str:
-        known = steps.fields(self.draft)
-        for item in steps.items(self.step, self.draft, self._system):
-            if not isinstance(item, steps.Input) or item.path not in known:
+    def _first_missing_path(self) -> str:
+        known = steps.fields_by_path(self.draft)
+        for item in steps.form_items(self.step, self.draft, self._system_volumes):
+            if not isinstance(item, steps.FieldItem) or item.path not in known:
                 continue
-            if item.field.required and not self.text(item.path).strip():
+            if item.field.required and not self.get_text(item.path).strip():
                 return item.path
         return ""
 
-    def set_problems(self, problems: Sequence[Problem]) -> None:
+    def set_issues(self, issues: Sequence[Issue]) -> None:
         """What is wrong by now, of all fields."""
-        self._problems = problems
-        self._show_problems()
+        self._issues = issues
+        self._update_issues()
 
-    def _show_problems(self) -> None:
+    def _update_issues(self) -> None:
         for row in self._rows:
-            shown = self._problems if row.path in self.left else ()
-            row.set_problems([one for one in shown if f"{one.field}.".startswith(f"{row.path}.")])
+            shown = self._issues if row.path in self.touched else ()
+            row.set_issues([one for one in shown if f"{one.field}.".startswith(f"{row.path}.")])
 
-    def set_around(self, around: Around | None, system: Sequence[SystemVolume]) -> None:
+    def set_inventory(
+        self, inventory: Inventory | None, system_volumes: Sequence[SystemVolume]
+    ) -> None:
         """What the cluster says; call it again when it says something else."""
-        self._around = around
-        self._system = system
-        self._show_notes()
+        self._inventory = inventory
+        self._system_volumes = system_volumes
+        self._update_notes()
 
-    def _show_notes(self) -> None:
+    def _update_notes(self) -> None:
         for row in self._rows:
             if isinstance(row, ChoiceRow):
-                row.set_note(field_options.note(row.path, self.draft, self._around))
-        for fact in self.query(Fact):
-            fact.set_lines(*steps.system_lines(self._system))
+                row.set_note(field_options.field_note(row.path, self.draft, self._inventory))
+        for fact in self.query(ReadOnlyLines):
+            fact.set_lines(*steps.system_volume_lines(self._system_volumes))
 
     def set_reveal(self, reveal: bool) -> None:
         """Show values that look secret, or dots in their place."""
         self.reveal = reveal
         for row in self._rows:
             if isinstance(row, VariableRow):
-                row.set_masked(masked(self._texts_of(row.path)) and not reveal)
+                row.set_masked(is_masked(self._row_texts(row.path)) and not reveal)
 
     # -- texts ----------------------------------------------------------------------------------
 
-    def text(self, path: str) -> str:
+    def get_text(self, path: str) -> str:
         """What stands in a field."""
         if path in self.draft.texts:
             return self.draft.texts[path]
         row, _, name = path.rpartition(".")
-        return self._texts_of(row).get(name, "")
+        return self._row_texts(row).get(name, "")
 
-    def _texts_of(self, row: str) -> dict[str, str]:
+    def _row_texts(self, row: str) -> dict[str, str]:
         path, _, at = row.rpartition(".")
         rows = self.draft.rows.get(path, ())
-        return rows[int(at)] if at.isdigit() and int(at) < len(rows) else dict(VARIABLE)
+        return rows[int(at)] if at.isdigit() and int(at) < len(rows) else dict(EMPTY_VARIABLE)
 
     def set_text(self, path: str, text: str) -> None:
         """Keep what was typed or chosen."""
         if path == "template":
-            self.draft.choose_template(text)
+            self.draft.set_template(text)
         elif path in self.draft.texts:
             self.draft.texts[path] = text
         else:
             row, _, name = path.rpartition(".")
-            self._texts_of(row)[name] = text
+            self._row_texts(row)[name] = text
             for variable in self._rows:
                 if isinstance(variable, VariableRow) and variable.path == row:
-                    variable.set_masked(masked(self._texts_of(row)) and not self.reveal)
+                    variable.set_masked(is_masked(self._row_texts(row)) and not self.reveal)
         self.post_message(self.Changed(path))
 
-    def choose(self, path: str, text: str) -> None:
+    def select_value(self, path: str, text: str) -> None:
         """Take a value of a list; the problems of the field are shown at once."""
-        self.left.add(path)
+        self.touched.add(path)
         self.set_text(path, text)
         for row in self._rows:
             if isinstance(row, ChoiceRow) and row.path == path:
-                row.box.show(*field_options.shown(path, text))
-        self._show_notes()
+                row.select_field.set_display(*field_options.display_value(path, text))
+        self._update_notes()
 
-    async def settle(self) -> None:
+    async def flush_typed_text(self) -> None:
         """Take what was typed before this moment, also where the input has not come to it yet."""
         focused = self.screen.focused
         if not isinstance(focused, FieldInput):
@@ -260,29 +272,31 @@ class FormView(FormBody):
         with suppress(TimeoutError):
             async with asyncio.timeout(1):
                 await taken.wait()
-        if focused.is_attached and focused.text != self.text(focused.path):
+        if focused.is_attached and focused.text != self.get_text(focused.path):
             self.set_text(focused.path, focused.text)
 
     def on_field_input_edited(self, message: FieldInput.Edited) -> None:
         message.stop()
         self.set_text(message.input.path, message.text)
 
-    def on_choice_box_stepped(self, message: ChoiceBox.Stepped) -> None:
+    def on_select_field_step_requested(self, message: SelectField.StepRequested) -> None:
         message.stop()
-        path = message.box.path
+        path = message.select_field.path
         keys = [
-            one.key for one in field_options.choices(path, self.draft, self._around) if not one.off
+            one.key
+            for one in field_options.field_choices(path, self.draft, self._inventory)
+            if not one.disabled_reason
         ]
         if not keys:
-            self.post_message(self.ChoiceWanted(path, ""))
+            self.post_message(self.ChoicesRequested(path, ""))
             return
-        now = self.text(path)
+        now = self.get_text(path)
         at = keys.index(now) + message.step if now in keys else 0
-        self.choose(path, keys[at % len(keys)])
+        self.select_value(path, keys[at % len(keys)])
 
-    def on_choice_box_wanted(self, message: ChoiceBox.Wanted) -> None:
+    def on_select_field_options_requested(self, message: SelectField.OptionsRequested) -> None:
         message.stop()
-        self.post_message(self.ChoiceWanted(message.box.path, message.typed))
+        self.post_message(self.ChoicesRequested(message.select_field.path, message.typed))
 
     # -- moving ---------------------------------------------------------------------------------
 
@@ -290,7 +304,7 @@ class FormView(FormBody):
         """Everything that can have the focus, in order."""
         return self._editors
 
-    def move(self, by: int) -> None:
+    def move_focus(self, by: int) -> None:
         """The next or the previous field, round at the ends."""
         editors = self.editors()
         focused = self.screen.focused
@@ -298,13 +312,13 @@ class FormView(FormBody):
         if editors:
             self.screen.set_focus(editors[at % len(editors)], scroll_visible=False)
 
-    def move_section(self, by: int) -> None:
+    def focus_section(self, by: int) -> None:
         """The first field of the next or the previous section."""
         starts: list[Widget] = []
         wanted = False
         for child in self.walk_children():
-            wanted = wanted or isinstance(child, Heading)
-            if wanted and isinstance(child, (FieldInput, ChoiceBox, FormButton)):
+            wanted = wanted or isinstance(child, FormHeading)
+            if wanted and isinstance(child, (FieldInput, SelectField, FormButton)):
                 starts.append(child)
                 wanted = False
         editors = self.editors()
@@ -314,31 +328,31 @@ class FormView(FormBody):
         ahead = [at for at in places if at > here] if by > 0 else [at for at in places if at < here]
         if ahead:
             target = editors[ahead[0] if by > 0 else ahead[-1]]
-            self._section = target
+            self._section_start = target
             self.screen.set_focus(target, scroll_visible=False)
 
-    async def go_on(self) -> bool:
+    async def advance(self) -> bool:
         """The next field, or what the button says; True after the last field of the first step."""
         focused = self.screen.focused
         if isinstance(focused, FormButton):
-            await self.press(focused)
+            await self.press_button(focused)
             return False
         finished = focused is not None and focused in self.editors()[-1:]
         if not finished:
-            self.move(1)
+            self.move_focus(1)
         return finished
 
     def focus_path(self, *paths: str) -> None:
         """Put the cursor on the first field that one of the paths leads to, else on the form's
         first."""
-        editors = [one for one in self.editors() if any(self._leads(one, p) for p in paths)]
+        editors = [one for one in self.editors() if any(self._is_editor_of(one, p) for p in paths)]
         target = next(iter([*editors, *self.editors()]), None)
         if target is not None:
             self.screen.set_focus(target, scroll_visible=False)
             self.call_after_refresh(self._scroll_to_row, target)
 
-    def _leads(self, editor: Widget, path: str) -> bool:
-        own = path_of(editor)
+    def _is_editor_of(self, editor: Widget, path: str) -> bool:
+        own = field_path(editor)
         named = path.replace(".secret.name", ".ref").replace(".config_map.name", ".ref")
         named = named.replace(".secret.key", ".key").replace(".config_map.key", ".key")
         return bool(path) and (own == named or own.startswith(f"{path}."))
@@ -348,13 +362,16 @@ class FormView(FormBody):
         if editor.is_attached:
             row = next((one for one in editor.ancestors if isinstance(one, FormRow)), editor)
             first = self.editors()[0] if self.editors() else None
-            if editor is not self._section:
-                self._section = None
+            if editor is not self._section_start:
+                self._section_start = None
             if editor is first:
                 self.scroll_to(y=0, animate=False)
-            elif self._section is not None:
+            elif self._section_start is not None:
                 # As much of the section as there is room for, from its heading on.
-                heading = next((one for one in _before(self, row) if isinstance(one, Heading)), row)
+                heading = next(
+                    (one for one in _preceding_parts(self, row) if isinstance(one, FormHeading)),
+                    row,
+                )
                 self.scroll_to_widget(heading, animate=False, top=True, force=True)
             else:
                 self.scroll_to_widget(row, animate=False, top=False, force=True)
@@ -362,132 +379,136 @@ class FormView(FormBody):
     def watch_virtual_size(self) -> None:
         """Rows grew or shrank: what has the cursor stays on the screen, with its errors."""
         focused = self.screen.focused if self.is_attached else None
-        if focused is not None and path_of(focused):
+        if focused is not None and field_path(focused):
             self.call_after_refresh(self._scroll_to_row, focused)
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
-        path = path_of(event.widget)
+        path = field_path(event.widget)
         row = next((one.path for one in event.widget.ancestors if isinstance(one, FormRow)), path)
-        before, self._row = self._row, row
-        self._at[self.step] = path
+        before, self._focused_row = self._focused_row, row
+        self._last_focused_paths[self.step] = path
         if before and before != row:
-            self._leave(before)
+            self._on_row_left(before)
         self.call_after_refresh(self._scroll_to_row, event.widget)
         self.post_message(self.Focused(path))
 
-    def _leave(self, row: str) -> None:
-        self.left.add(row)
+    def _on_row_left(self, row: str) -> None:
+        self.touched.add(row)
         path, _, at = row.rpartition(".")
-        unread = self._texts_of(row).get("source") == "line"
-        if unread and env_rows.mend(self.draft, path, int(at)):
-            self.call_later(self._mended, row)
+        unread = self._row_texts(row).get("source") == "line"
+        if unread and env_rows.reparse_line(self.draft, path, int(at)):
+            self.call_later(self._rebuild_parsed_row, row)
         self.post_message(self.Changed(row))
 
-    async def _mended(self, row: str) -> None:
-        await self.rebuild(path_of(self.screen.focused))
+    async def _rebuild_parsed_row(self, row: str) -> None:
+        await self.rebuild(field_path(self.screen.focused))
         self.post_message(self.Changed(row))
 
-    def leave_all(self) -> None:
+    def mark_all_touched(self) -> None:
         """The step is finished: everything that is wrong in it is shown."""
-        self.left |= {row.path for row in self._rows}
-        self._show_problems()
+        self.touched |= {row.path for row in self._rows}
+        self._update_issues()
 
     # -- rows of lists --------------------------------------------------------------------------
 
     async def on_form_button_pressed(self, message: FormButton.Pressed) -> None:
         message.stop()
-        await self.press(message.button)
+        await self.press_button(message.button)
 
-    async def press(self, button: FormButton) -> None:
+    async def press_button(self, button: FormButton) -> None:
         """Add a row, or ask for a file to load."""
         verb, _, path = button.path.partition(".")
         if verb == "load":
-            self.post_message(self.FileWanted(path))
+            self.post_message(self.EnvFileRequested(path))
             return
         rows = self.draft.rows[path]
-        rows.append(dict(VOLUME if path == "volumes" else VARIABLE))
+        rows.append(dict(EMPTY_VOLUME if path == "volumes" else EMPTY_VARIABLE))
         added = f"{path}.{len(rows) - 1}"
         self.post_message(self.RowAdded(added))
-        await self.rebuild(f"{added}.claim" if path == "volumes" else f"{added}.name")
+        await self.rebuild(f"{added}.pvc" if path == "volumes" else f"{added}.name")
         if path == "volumes":
-            self.post_message(self.ChoiceWanted(f"{added}.claim", ""))
+            self.post_message(self.ChoicesRequested(f"{added}.pvc", ""))
 
     async def on_field_input_lines_pasted(self, message: FieldInput.LinesPasted) -> None:
         message.stop()
         row, _, name = message.input.path.rpartition(".")
         path, _, at = row.rpartition(".")
-        texts = self._texts_of(row)
-        if self._too_much(message.text):
+        texts = self._row_texts(row)
+        if self._reject_oversized(message.text):
             return
-        if name == "value" and texts["name"] and not parse(message.text).assignments:
+        if name == "value" and texts["name"] and not parse_env(message.text).assignments:
             # Lines that are no variables, under a name: a certificate, say. It is the value.
             texts["value"] = message.text.strip("\r\n")
             await self.rebuild(message.input.path)
             self.post_message(self.Changed(row))
             return
-        await self.take_lines(path, message.text, int(at))
+        await self.import_lines(path, message.text, int(at))
 
-    async def take_lines(self, path: str, text: str, at: int | None = None) -> None:
+    async def import_lines(self, path: str, text: str, row_index: int | None = None) -> None:
         """Make rows of pasted lines or of a file."""
-        if self._too_much(text):
+        if self._reject_oversized(text):
             return
-        taken = env_rows.take(self.draft, path, text, at)
-        self.left |= {f"{path}.{number}" for number in range(len(self.draft.rows[path]))}
+        taken = env_rows.import_env(self.draft, path, text, row_index)
+        self.touched |= {f"{path}.{number}" for number in range(len(self.draft.rows[path]))}
         lines = [i for i, row in enumerate(self.draft.rows[path]) if row["source"] == "line"]
         await self.rebuild(f"{path}.{lines[0]}" if lines else f"add.{path}")
         self.post_message(self.Changed(path))
-        self.post_message(self.Said(taken.sentence, "warning" if taken.bad else ""))
+        self.post_message(self.Notice(taken.summary, "warning" if taken.invalid_lines else ""))
 
-    def _too_much(self, text: str) -> bool:
+    def _reject_oversized(self, text: str) -> bool:
         """Whether the form cannot hold the lines; then it is said."""
-        if (lines_given := text.count("\n")) > MOST_LINES:
-            sentence = f"That is {lines_given:,} lines; give at most {MOST_LINES:,} at once."
-        elif len(text) > LONGEST_VALUE and any(len(s) > LONGEST_VALUE for s in text.split("\n")):
-            sentence = f"A line is too long; a value takes at most {LONGEST_VALUE:,} characters."
+        if (lines_given := text.count("\n")) > MAX_PASTED_LINES:
+            sentence = f"That is {lines_given:,} lines; give at most {MAX_PASTED_LINES:,} at once."
+        elif len(text) > MAX_VALUE_LENGTH and any(
+            len(s) > MAX_VALUE_LENGTH for s in text.split("\n")
+        ):
+            sentence = f"A line is too long; a value takes at most {MAX_VALUE_LENGTH:,} characters."
         else:
             return False
-        self.post_message(self.Said(sentence, "warning"))
+        self.post_message(self.Notice(sentence, "warning"))
         return True
 
     async def remove_row(self) -> str:
         """Remove the row under the cursor; returns what was removed, "" where it is no row."""
-        row, _, _ = path_of(self.screen.focused).rpartition(".")
+        row, _, _ = field_path(self.screen.focused).rpartition(".")
         path, _, at = row.rpartition(".")
         if path not in self.draft.rows or not at.isdigit():
             return ""
         gone = self.draft.rows[path].pop(int(at))
-        self.left = {one for one in self.left if not one.startswith(f"{path}.")}
+        self.touched = {one for one in self.touched if not one.startswith(f"{path}.")}
         left = len(self.draft.rows[path])
         await self.rebuild(f"{path}.{min(int(at), left - 1)}" if left else f"add.{path}")
         self.post_message(self.Changed(f"{path}.{at}"))
-        return gone.get("name") or gone.get("claim") or "the row"
+        return gone.get("name") or gone.get("pvc") or "the row"
 
-    async def remove_if_blank(self, path: str) -> None:
+    async def remove_row_if_blank(self, path: str) -> None:
         """Remove the row of the field at `path`, which has the cursor, if nothing is in it."""
-        if env_rows.is_blank(self._texts_of(path.rpartition(".")[0])):
+        if env_rows.is_blank(self._row_texts(path.rpartition(".")[0])):
             await self.remove_row()
 
     async def change_source(self) -> str:
         """Take the variable's value from elsewhere; returns a sentence, "" where there is none."""
-        row, _, _ = path_of(self.screen.focused).rpartition(".")
-        if "source" not in self._texts_of(row) or not row.startswith(("env.", "transformer.env.")):
+        row, _, _ = field_path(self.screen.focused).rpartition(".")
+        if "source" not in self._row_texts(row) or not row.startswith(("env.", "transformer.env.")):
             return ""
-        texts = self._texts_of(row)
-        sentence = env_rows.next_source(texts)
+        texts = self._row_texts(row)
+        sentence = env_rows.cycle_source(texts)
         editor = "ref" if texts["source"] in ("secret", "config_map") else "value"
         await self.rebuild(f"{row}.{editor}")
         self.post_message(self.Changed(row))
         return sentence
 
 
-def _before(form: Widget, row: Widget) -> list[Widget]:
+def _preceding_parts(form: Widget, widget: Widget) -> list[Widget]:
     """The form's parts before the one that holds `row`, the nearest first."""
-    part = next((one for one in form.children if one is row or row in one.walk_children()), None)
+    part = next(
+        (one for one in form.children if one is widget or widget in one.walk_children()), None
+    )
     children = list(form.children)
     return children[: children.index(part)][::-1] if part in children else []
 
 
-def _moved(path: str, moved: Mapping[str, str]) -> str:
+def _moved_path(path: str, moved: Mapping[str, str]) -> str:
     """Where a field stands after rows of its list were removed, "" where it is gone."""
     for row, now in moved.items():
         if path == row or path.startswith(f"{row}."):
@@ -495,6 +516,6 @@ def _moved(path: str, moved: Mapping[str, str]) -> str:
     return path
 
 
-def path_of(widget: Widget | None) -> str:
+def field_path(widget: Widget | None) -> str:
     """Path of the field that an editor belongs to."""
-    return widget.path if isinstance(widget, (FieldInput, ChoiceBox, FormButton)) else ""
+    return widget.path if isinstance(widget, (FieldInput, SelectField, FormButton)) else ""

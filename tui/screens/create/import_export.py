@@ -12,94 +12,98 @@ from servedeck.serving.spec.document import DocumentError, from_yaml, to_yaml
 from servedeck.serving.spec.issues import errors
 from tui.screens.create import files, review_text
 from tui.screens.create.form_view import FormView
-from tui.screens.create.review_step import ReviewingScreen
-from tui.screens.file_dialog import PathScreen
+from tui.screens.create.review_step import ReviewScreen
+from tui.screens.file_dialog import FileDialog
 
 
-class FilingScreen(ReviewingScreen):
+class ImportExportScreen(ReviewScreen):
     """Saves and loads the draft as YAML, and loads env files."""
 
     form = query_one(FormView)
 
-    def keep(self, path: str = "") -> None:
+    def schedule_save(self, path: str = "") -> None:
         """The draft was changed at `path`: keep it."""
 
     async def show_step(self, step: int, focus: str = "") -> None:
         """Go to a step, to one of its fields."""
 
     def do_save(self) -> None:
-        self.check()
+        self.validate_draft()
         if self.spec is None:
-            first = errors(self.problems)[0].message
-            self.say(f"It cannot be written as YAML yet: {first}", "warning")
+            first = errors(self.issues)[0].message
+            self.show_message(f"It cannot be written as YAML yet: {first}", "warning")
             return
         text = to_yaml(self.spec)
-        secret = review_text.any_masked(self.draft)
+        secret = review_text.has_masked_values(self.draft)
         hint = "Values that look secret are written into the file as they are." if secret else ""
         proposed = f"{self.draft.texts['name'] or 'serving'}.yaml"
-        ask = PathScreen("Save the serving as YAML", proposed, writes=True, hint=hint)
+        ask = FileDialog("Save the serving as YAML", proposed, for_writing=True, hint=hint)
 
-        def named(path: Path | None) -> None:
+        def on_path_chosen(path: Path | None) -> None:
             if path is not None:
-                write = self._write(path, text, private=secret)
-                self.start(write, "file", holds=f"Writing {path}")
+                write = self._write_file(path, text, private=secret)
+                self.start_worker(write, "file", busy_label=f"Writing {path}")
 
-        self.app.push_screen(ask, named)
+        self.app.push_screen(ask, on_path_chosen)
 
-    async def _write(self, path: Path, text: str, *, private: bool) -> None:
+    async def _write_file(self, path: Path, text: str, *, private: bool) -> None:
         try:
-            await asyncio.to_thread(files.write, path, text, private=private)
+            await asyncio.to_thread(files.write_text, path, text, private=private)
         except OSError as error:
-            self.say(f"{path} was not written: {error.strerror}.", "error", 20)
+            self.show_message(f"{path} was not written: {error.strerror}.", "error", 20)
         else:
-            self.say(f"Saved as {path}; servedeck create -f {path} opens it.", "ready", 20)
+            self.show_message(f"Saved as {path}; servedeck create -f {path} opens it.", "ready", 20)
 
     def do_load(self) -> None:
-        ask = PathScreen(
+        ask = FileDialog(
             "Load a serving from YAML",
             "",
-            writes=False,
+            for_writing=False,
             hint="What stands in the form is replaced; it stays as it is where the file is wrong.",
         )
 
-        def named(path: Path | None) -> None:
+        def on_path_chosen(path: Path | None) -> None:
             if path is not None:
-                self.start(self._load(path), "file", holds=f"Reading {path}")
+                self.start_worker(self._load_file(path), "file", busy_label=f"Reading {path}")
 
-        self.app.push_screen(ask, named)
+        self.app.push_screen(ask, on_path_chosen)
 
-    async def _load(self, path: Path) -> None:
+    async def _load_file(self, path: Path) -> None:
         try:
-            spec = await asyncio.to_thread(lambda: from_yaml(files.read(path)))
+            spec = await asyncio.to_thread(lambda: from_yaml(files.read_text(path)))
         except (OSError, UnicodeDecodeError) as error:
-            self.say(f"{path} cannot be read: {files.why(error)}", "error", 20)
+            self.show_message(
+                f"{path} cannot be read: {files.describe_file_error(error)}", "error", 20
+            )
             return
         except DocumentError as error:
-            more = f" ({len(error.problems)} in all)" if len(error.problems) > 1 else ""
-            self.say(f"{path}: {error.problems[0]}{more}", "error", 30)
+            more = f" ({len(error.issues)} in all)" if len(error.issues) > 1 else ""
+            self.show_message(f"{path}: {error.issues[0]}{more}", "error", 30)
             return
-        loaded = Draft.of(spec)
-        loaded.texts["project"] = loaded.texts["project"] or self.draft.texts["project"]
+        loaded = Draft.from_spec(spec)
+        loaded.texts["namespace"] = loaded.texts["namespace"] or self.draft.texts["namespace"]
         self.draft.texts, self.draft.rows = loaded.texts, loaded.rows
-        self.form.left.clear()
-        self.keep()
+        self.form.touched.clear()
+        self.schedule_save()
         await self.show_step(1, "name")
-        self.say(f"Loaded {path}.", "ready")
+        self.show_message(f"Loaded {path}.", "ready")
 
-    def on_form_view_file_wanted(self, message: FormView.FileWanted) -> None:
-        ask = PathScreen("Load variables from an env file", ".env", writes=False)
+    def on_form_view_env_file_requested(self, message: FormView.EnvFileRequested) -> None:
+        ask = FileDialog("Load variables from an env file", ".env", for_writing=False)
 
-        def named(path: Path | None) -> None:
+        def on_path_chosen(path: Path | None) -> None:
             if path is not None:
-                load = self._load_env(message.path, path)
-                self.start(load, "file", holds=f"Reading {path}")
+                load = self._load_env_file(message.path, path)
+                self.start_worker(load, "file", busy_label=f"Reading {path}")
 
-        self.app.push_screen(ask, named)
+        self.app.push_screen(ask, on_path_chosen)
 
-    async def _load_env(self, rows: str, path: Path) -> None:
+    async def _load_env_file(self, list_path: str, path: Path) -> None:
         try:
-            text = await asyncio.to_thread(files.read, path)
+            text = await asyncio.to_thread(files.read_text, path)
         except (OSError, UnicodeDecodeError) as error:
-            self.say(f"{path} cannot be read: {files.why(error)}", "error", 20)
+            self.show_message(
+                f"{path} cannot be read: {files.describe_file_error(error)}", "error", 20
+            )
             return
-        await self.form.take_lines(rows, text)
+        await self.form.import_lines(list_path, text)

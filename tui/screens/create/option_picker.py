@@ -6,48 +6,58 @@ from collections.abc import Sequence
 
 from tui.screens.pick import Choice, PickScreen
 
-FREE = "\0"
+CUSTOM_VALUE_KEY = "\0"
 """Key of the choice that stands for what was typed; no value can hold this character."""
 
 
-class ChooseScreen(PickScreen):
+class OptionPicker(PickScreen):
     """A list narrowed by typing; with `free`, what was typed can be taken as it is."""
 
     def __init__(
-        self, title: str, choices: Sequence[Choice], at: str, *, typed: str = "", free: bool = False
+        self,
+        title: str,
+        choices: Sequence[Choice],
+        selected_key: str,
+        *,
+        typed: str = "",
+        allow_custom: bool = False,
     ) -> None:
-        super().__init__(title, choices, at)
+        super().__init__(title, choices, selected_key)
         self._typed = typed
-        self._free = free
+        self._allow_custom = allow_custom
 
     def on_mount(self) -> None:
         super().on_mount()
         if self._typed:
-            self.line.input.value = self._typed
-            self.line.input.cursor_position = len(self._typed)
+            self.line_input.input.value = self._typed
+            self.line_input.input.cursor_position = len(self._typed)
 
-    def show_choices(self) -> None:
-        super().show_choices()
-        if not self._choices and not self.line.text:
-            text = "There is nothing to choose from here; write it." if self._free else "Nothing."
+    def update_choices(self) -> None:
+        super().update_choices()
+        if not self._choices and not self.line_input.text:
+            text = (
+                "There is nothing to choose from here; write it."
+                if self._allow_custom
+                else "Nothing."
+            )
             self.table.set_placeholder((((text, "muted"),),))
 
-    def type(self, text: str) -> None:
+    def insert_text(self, text: str) -> None:
         """Take letters that were meant for the input."""
         if self.is_mounted:
-            self.line.input.insert_text_at_cursor(text)
+            self.line_input.input.insert_text_at_cursor(text)
         else:
             self._typed += text
 
-    def choices(self) -> list[Choice]:
-        found = super().choices()
-        typed = self.line.text.strip()
-        if self._free and typed and all(typed not in (one.key, one.label) for one in found):
-            found.append(Choice(FREE, typed, "as it was typed"))
+    def matching_choices(self) -> list[Choice]:
+        found = super().matching_choices()
+        typed = self.line_input.text.strip()
+        if self._allow_custom and typed and all(typed not in (one.key, one.label) for one in found):
+            found.append(Choice(CUSTOM_VALUE_KEY, typed, "as it was typed"))
         return found
 
     def do_choose(self) -> None:
-        if self.table.cursor_key == FREE:
-            self.dismiss(self.line.text.strip())
+        if self.table.cursor_key == CUSTOM_VALUE_KEY:
+            self.dismiss(self.line_input.text.strip())
         else:
             super().do_choose()

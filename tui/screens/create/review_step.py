@@ -9,131 +9,137 @@ from rich.text import Text
 from textual.getters import query_one
 
 from servedeck.changes.draft import Draft
-from servedeck.cluster.apply import Made, Place
-from servedeck.cluster.http.errors import ClusterError, explain
-from servedeck.fleet.views import Key
-from servedeck.serving.capacity import pod_requests
+from servedeck.cluster.apply import AppliedObject, ObjectRef
+from servedeck.cluster.http.errors import ClusterError, describe_error
+from servedeck.fleet.views import NamespacedName
+from servedeck.serving.capacity import scheduling_requirements
 from servedeck.serving.objects.manifests import SystemVolume, system_volumes
-from servedeck.serving.spec.issues import Problem, errors
+from servedeck.serving.spec.issues import Issue, errors
 from servedeck.serving.spec.spec import ServingSpec
-from tui.screens.base import SAID_FOR, Overlay
-from tui.screens.confirm import Answer, AskScreen
+from tui.ports.change_service import ChangeService, Inventory
+from tui.screens.base import MESSAGE_SECONDS, Overlay
+from tui.screens.confirm_dialog import ConfirmDialog, DialogOption
 from tui.screens.create import review_text
-from tui.screens.create.review_text import VIEWS, Deployment, Result
-from tui.workbench import Around, Workbench
-from widgets.review_list import Entry, ReviewList
+from tui.screens.create.review_text import REVIEW_VIEWS, DeployState, DryRunResult
+from widgets.review_list import ReviewEntry, ReviewList
 from widgets.styled_line import wrap
 
-LONGEST_SENTENCE = 4
+MAX_MESSAGE_LINES = 4
 """Lines that a message takes at most."""
 
 
-class ReviewingScreen(Overlay[Key | None]):
+class ReviewScreen(Overlay[NamespacedName | None]):
     """What the third step can do; the wizard adds the first two."""
 
     review_list = query_one(ReviewList)
 
-    def __init__(self, draft: Draft, bench: Workbench, left: Sequence[str]) -> None:
+    def __init__(
+        self, draft: Draft, change_service: ChangeService, not_copied: Sequence[str]
+    ) -> None:
         super().__init__()
         self.draft = draft
-        self.bench = bench
+        self.change_service = change_service
         self.step = 1
         self.reveal = False
-        self.around: Around | None = None
-        self.result = Result()
-        self.deployment = Deployment()
+        self.inventory: Inventory | None = None
+        self.dry_run_result = DryRunResult()
+        self.deploy_state = DeployState()
         self.spec: ServingSpec | None = None
-        self.problems: list[Problem] = []
-        self._readable: ServingSpec | None = None
+        self.issues: list[Issue] = []
+        self._last_valid_spec: ServingSpec | None = None
         """The last state of the draft that could be read."""
-        self._left = tuple(left)
-        self._view = VIEWS[0]
-        self.writing = ""
+        self._not_copied = tuple(not_copied)
+        self._current_view = REVIEW_VIEWS[0]
+        self.pending_write = ""
         """What is being written to the cluster, "Deploying"; "" for nothing."""
-        self.ends_after = False
+        self.exit_after_write = False
         """The end was asked for while something was being written."""
-        self._wish = False
+        self._deploy_requested = False
         """Deploy was asked for before the dry run had answered."""
 
-    def say(self, text: str, tone: str = "", seconds: float = SAID_FOR) -> None:
+    def show_message(
+        self, text: str, style_name: str = "", seconds: float = MESSAGE_SECONDS
+    ) -> None:
         """Show a sentence, over several lines where it is long."""
-        super().say(text, tone, seconds)
-        lines = wrap(((" ", ""), (text, tone)), self.size.width - 1, 1)[:LONGEST_SENTENCE]
+        super().show_message(text, style_name, seconds)
+        lines = wrap(((" ", ""), (text, style_name)), self.size.width - 1, 1)[:MAX_MESSAGE_LINES]
         self.message_line.styles.height = max(1, len(lines))
         self.message_line.set_lines(*lines)
 
-    def show_message(self) -> None:
-        if not self.speaking:
+    def update_message(self) -> None:
+        if not self.has_message:
             self.message_line.styles.height = 1
-        super().show_message()
+        super().update_message()
 
     # -- asking ---------------------------------------------------------------------------------
 
-    def ask_cluster(self, *, deploy: bool = False) -> None:
+    def start_dry_run(self, *, deploy: bool = False) -> None:
         """Begin a dry run; with `deploy`, go on to deploy where nothing speaks against it."""
-        self.check()
-        self._wish = deploy
-        if self.spec is None or errors(self.problems):
-            self._wish = False
-            self.result = Result()
+        self.validate_draft()
+        self._deploy_requested = deploy
+        if self.spec is None or errors(self.issues):
+            self._deploy_requested = False
+            self.dry_run_result = DryRunResult()
             if deploy:
-                self.say(self.why_no_deploy(), "warning")
+                self.show_message(self.deploy_disabled_reason(), "warning")
         else:
-            self.result = Result(asking=True)
-            self.start(self._ask(self.spec), "review")
-        self.show_review(fresh=True)
+            self.dry_run_result = DryRunResult(in_progress=True)
+            self.start_worker(self._run_dry_run(self.spec), "review")
+        self.update_review(reset=True)
 
-    async def _ask(self, spec: ServingSpec) -> None:
+    async def _run_dry_run(self, spec: ServingSpec) -> None:
         try:
-            if self.around is None:
-                self.look_around()
-            if self.around is None:
+            if self.inventory is None:
+                self.watch_inventory()
+            if self.inventory is None:
                 raise ClusterError("The API server is not reached yet.")
-            review = await self.bench.review(spec, self.around, self._own())
+            review = await self.change_service.make_plan(spec, self.inventory, self._created_refs())
         except Exception as error:  # whatever it is: the form must not wait for ever
-            self.result = Result(problem=explain(error))
-            self._wish = False
+            self.dry_run_result = DryRunResult(error=describe_error(error))
+            self._deploy_requested = False
         else:
-            self.result = Result(review=review)
-            self._refit()
-        self.show_review(fresh=True)
-        self.show_hints()
-        if self._wish:
-            self._wish = False
-            self._deploy_unless_doubtful()
+            self.dry_run_result = DryRunResult(plan=review)
+            self._check_scheduling()
+        self.update_review(reset=True)
+        self.update_footer()
+        if self._deploy_requested:
+            self._deploy_requested = False
+            self._deploy_if_no_new_issues()
 
-    def _deploy_unless_doubtful(self) -> None:
+    def _deploy_if_no_new_issues(self) -> None:
         """What came up since the key was pressed has not been read yet."""
-        review, fit = self.result.review, self.result.fit
+        review, fit = self.dry_run_result.plan, self.dry_run_result.scheduling
         if review is None or not review.can_deploy:
-            self.say(self.why_no_deploy(), "warning")
+            self.show_message(self.deploy_disabled_reason(), "warning")
             return
-        new = [one for one in review.problems if one not in self.problems]
-        if new or (fit is not None and fit.fitting < fit.replicas):
-            self.say("Read what the dry run says; ctrl+s again deploys all the same.", "warning")
+        new = [one for one in review.issues if one not in self.issues]
+        if new or (fit is not None and fit.schedulable_replicas < fit.replicas):
+            self.show_message(
+                "Read what the dry run says; ctrl+s again deploys all the same.", "warning"
+            )
         else:
-            self.start(self._deploy(), "deploy")
+            self.start_worker(self._deploy(), "deploy")
 
-    def _refit(self) -> None:
+    def _check_scheduling(self) -> None:
         """Whether the nodes could host it, as they are this moment."""
-        review = self.result.review
-        if review is None or self.around is None or not review.manifests:
+        review = self.dry_run_result.plan
+        if review is None or self.inventory is None or not review.manifests:
             return
-        asked, tolerations = pod_requests(review.manifests[0])
-        fit = self.around.fit(asked, review.spec.replicas, tolerations)
-        self.result = Result(review=review, fit=fit)
+        asked, tolerations = scheduling_requirements(review.manifests[0])
+        fit = self.inventory.check_scheduling(asked, review.spec.replicas, tolerations)
+        self.dry_run_result = DryRunResult(plan=review, scheduling=fit)
 
-    def refit(self) -> None:
+    def update_scheduling(self) -> None:
         """The nodes changed."""
-        before = self.result
-        self._refit()
-        if self.step == 3 and self.result != before:
-            self.show_review()
+        before = self.dry_run_result
+        self._check_scheduling()
+        if self.step == 3 and self.dry_run_result != before:
+            self.update_review()
 
-    def why_no_deploy(self) -> str:
+    def deploy_disabled_reason(self) -> str:
         """Why it cannot be deployed now; "" where it can, or where that is to be asked."""
-        found = errors(self.problems)
-        review = self.result.review
+        found = errors(self.issues)
+        review = self.dry_run_result.plan
         if not found and review is not None:
             found = review.errors
         if not found:
@@ -144,146 +150,156 @@ class ReviewingScreen(Overlay[Key | None]):
     # -- deploying ------------------------------------------------------------------------------
 
     def do_deploy(self) -> None:
-        if self.deployment.running:
-            self.say("It is being deployed.")
-        elif self.result.asking:
-            self._wish = True
-            self.say("It is deployed as soon as the dry run says yes.")
-        elif self.result.review is None:
-            self.ask_cluster(deploy=True)
-        elif stray := self._stray():
-            self.say(f"{stray} of the attempt before still stands; u removes it first.", "warning")
+        if self.deploy_state.running:
+            self.show_message("It is being deployed.")
+        elif self.dry_run_result.in_progress:
+            self._deploy_requested = True
+            self.show_message("It is deployed as soon as the dry run says yes.")
+        elif self.dry_run_result.plan is None:
+            self.start_dry_run(deploy=True)
+        elif stray := self._stale_object():
+            self.show_message(
+                f"{stray} of the attempt before still stands; u removes it first.", "warning"
+            )
         else:
-            self.start(self._deploy(), "deploy")
+            self.start_worker(self._deploy(), "deploy")
 
-    def _own(self) -> list[Place]:
-        return [one.place for one in self.deployment.made]
+    def _created_refs(self) -> list[ObjectRef]:
+        return [one.ref for one in self.deploy_state.created]
 
-    def _stray(self) -> Place | None:
+    def _stale_object(self) -> ObjectRef | None:
         """An object of an attempt before that is no part of the serving as it is now."""
-        review = self.result.review
-        wanted = {Place.of(one) for one in review.manifests} if review else set()
-        return next((place for place in self._own() if place not in wanted), None)
+        review = self.dry_run_result.plan
+        wanted = {ObjectRef.from_manifest(one) for one in review.manifests} if review else set()
+        return next((place for place in self._created_refs() if place not in wanted), None)
 
     async def _deploy(self) -> None:
-        review = self.result.review
+        review = self.dry_run_result.plan
         if review is None:
             return
-        before = self.deployment.made
+        before = self.deploy_state.created
         made = list(before)
 
-        def note(one: Made) -> None:
+        def on_created(one: AppliedObject) -> None:
             made.append(one)
-            self.deployment = Deployment(running=True, made=tuple(made))
-            self.show_review()
+            self.deploy_state = DeployState(running=True, created=tuple(made))
+            self.update_review()
 
-        self.deployment = Deployment(running=True, made=before)
-        self.writing = "Deploying"
-        self.show_review(fresh=True)
-        self.show_hints()
+        self.deploy_state = DeployState(running=True, created=before)
+        self.pending_write = "Deploying"
+        self.update_review(reset=True)
+        self.update_footer()
         try:
             # Shielded: what was sent is noted, whatever becomes of this screen.
             outcome = await asyncio.shield(
-                asyncio.ensure_future(self.bench.deploy(review.manifests, self._own(), note))
+                asyncio.ensure_future(
+                    self.change_service.deploy(review.manifests, self._created_refs(), on_created)
+                )
             )
         except Exception as error:  # whatever it is: what was made must be said
-            self.deployment = Deployment(made=tuple(made), refusal=explain(error))
+            self.deploy_state = DeployState(created=tuple(made), refusal=describe_error(error))
         else:
-            every = tuple(dict.fromkeys((*made, *outcome.made)))
+            every = tuple(dict.fromkeys((*made, *outcome.applied)))
             if outcome.refusal is None:
-                self.writing = ""
-                key = Key(review.spec.project, review.spec.name)
-                await self.deployed(key)
-                if self.ends_after:
+                self.pending_write = ""
+                key = NamespacedName(review.spec.namespace, review.spec.name)
+                await self.handle_deployed(key)
+                if self.exit_after_write:
                     self.app.exit(message=Text(f"{key} was created."))
                 return
-            failed = str(outcome.failed) if outcome.failed else ""
-            self.deployment = Deployment(made=every, refusal=outcome.refusal.message, failed=failed)
-        self.writing = ""
-        self.ends_after = False  # why it was refused must be read first
-        self.show_review(fresh=True)
-        self.show_hints()
-        self.say("Not deployed; nothing that you typed is lost.", "error", 20)
+            failed = str(outcome.failed_ref) if outcome.failed_ref else ""
+            self.deploy_state = DeployState(
+                created=every, refusal=outcome.refusal.message, failed_object=failed
+            )
+        self.pending_write = ""
+        self.exit_after_write = False  # why it was refused must be read first
+        self.update_review(reset=True)
+        self.update_footer()
+        self.show_message("Not deployed; nothing that you typed is lost.", "error", 20)
 
-    async def deployed(self, key: Key) -> None:
+    async def handle_deployed(self, key: NamespacedName) -> None:
         """All objects are made."""
 
     def do_undo(self) -> None:
-        names = ", ".join(str(place) for place in self._own())
-        ask = AskScreen(
+        names = ", ".join(str(place) for place in self._created_refs())
+        ask = ConfirmDialog(
             "Remove what was created",
             [f"This deletes {names}. What you typed stays in the form."],
-            [Answer("y", "Remove"), Answer("n", "Keep")],
+            [DialogOption("y", "Remove"), DialogOption("n", "Keep")],
         )
-        self.app.push_screen(ask, self._undo_answered)
+        self.app.push_screen(ask, self._on_rollback_answer)
 
-    def _undo_answered(self, answer: str | None) -> None:
+    def _on_rollback_answer(self, answer: str | None) -> None:
         if answer == "y":
-            self.start(self._undo(), "deploy")
+            self.start_worker(self._rollback(), "deploy")
 
-    async def _undo(self) -> None:
-        made = self.deployment.made
-        self.writing = "Removing what was created"
+    async def _rollback(self) -> None:
+        made = self.deploy_state.created
+        self.pending_write = "Removing what was created"
         try:
-            left = await asyncio.shield(asyncio.ensure_future(self.bench.undo(made)))
+            left = await asyncio.shield(
+                asyncio.ensure_future(self.change_service.rollback_created(made))
+            )
         except ClusterError as error:
-            self.ends_after = False
-            self.say(f"Nothing was removed: {error}", "error", 20)
+            self.exit_after_write = False
+            self.show_message(f"Nothing was removed: {error}", "error", 20)
             return
         finally:
-            self.writing = ""
+            self.pending_write = ""
         stays = {place for place, _ in left}
-        self.deployment = Deployment(made=tuple(one for one in made if one.place in stays))
+        self.deploy_state = DeployState(created=tuple(one for one in made if one.ref in stays))
         if left:
             place, refusal = left[0]
-            self.say(f"{place} could not be removed: {refusal.message}", "error", 20)
+            self.show_message(f"{place} could not be removed: {refusal.message}", "error", 20)
         else:
-            self.say("Removed what was created; ctrl+s deploys anew.", "ready")
-            if self.ends_after:
-                await self.servedeck.do_quit()
+            self.show_message("Removed what was created; ctrl+s deploys anew.", "ready")
+            if self.exit_after_write:
+                await self.app_context.do_quit()
                 return
-        self.ends_after = False
-        self.ask_cluster()
-        self.show_hints()
+        self.exit_after_write = False
+        self.start_dry_run()
+        self.update_footer()
 
     # -- showing --------------------------------------------------------------------------------
 
-    def check(self) -> None:
+    def validate_draft(self) -> None:
         """Judge the draft as it is now."""
-        self.spec, self.problems = self.draft.check()
-        self._readable = self.spec or self._readable
+        self.spec, self.issues = self.draft.validate()
+        self._last_valid_spec = self.spec or self._last_valid_spec
 
-    def look_around(self) -> None:
-        """Begin to watch nodes, claims and projects."""
+    def watch_inventory(self) -> None:
+        """Begin to watch nodes, claims and namespaces."""
 
-    def system(self) -> Sequence[SystemVolume]:
+    def get_system_volumes(self) -> Sequence[SystemVolume]:
         """The system's volumes for the draft, or for the last one that could be read."""
-        readable = self._readable or Draft(self.draft.template.id).check()[0]
-        return system_volumes(readable, self.bench.platform) if readable else ()
+        readable = self._last_valid_spec or Draft(self.draft.template.id).validate()[0]
+        return system_volumes(readable, self.change_service.platform) if readable else ()
 
-    def show_review(self, *, fresh: bool = False) -> None:
+    def update_review(self, *, reset: bool = False) -> None:
         """Bring the third step up to date."""
         if not self.is_attached or self.step != 3:
             return
-        self.review_list.set_entries(self._entries(), fresh=fresh)
+        self.review_list.set_entries(self._build_entries(), reset=reset)
 
     @property
     def shows_yaml(self) -> bool:
         """Whether the third step shows YAML in place of the review."""
-        return self.step == 3 and self._view != VIEWS[0] and self.spec is not None
+        return self.step == 3 and self._current_view != REVIEW_VIEWS[0] and self.spec is not None
 
-    def _entries(self) -> list[Entry]:
+    def _build_entries(self) -> list[ReviewEntry]:
         if self.shows_yaml and self.spec is not None:
             return review_text.yaml_entries(
-                self.spec, self.bench.platform, self._view, reveal=self.reveal
+                self.spec, self.change_service.platform, self._current_view, reveal=self.reveal
             )
-        review = self.result.review
-        told = review.problems if review is not None else self.problems
+        review = self.dry_run_result.plan
+        told = review.issues if review is not None else self.issues
         return [
-            *review_text.result_entries(self.result, self.deployment, self.problems, self._left),
+            *review_text.dry_run_entries(
+                self.dry_run_result, self.deploy_state, self.issues, self._not_copied
+            ),
             *review_text.section_entries(
                 self.draft,
-                self.system(),
+                self.get_system_volumes(),
                 told,
                 reveal=self.reveal,
                 width=self.size.width,
@@ -292,13 +308,19 @@ class ReviewingScreen(Overlay[Key | None]):
 
     def show_view(self, view: str) -> None:
         """Show the review or one of the two YAML texts."""
-        self._view = view
-        self.show_review(fresh=True)
+        self._current_view = view
+        self.update_review(reset=True)
 
     def do_yaml(self) -> None:
         if self.spec is None:
-            self.say("Mend what is wrong first; there is no YAML of it yet.", "warning")
+            self.show_message("Mend what is wrong first; there is no YAML of it yet.", "warning")
             return
-        self.show_view(VIEWS[(VIEWS.index(self._view) + 1) % len(VIEWS)])
-        if review_text.any_masked(self.draft) and self._view != VIEWS[0] and not self.reveal:
-            self.say("Values that look secret are masked; ctrl+g shows them.")
+        self.show_view(
+            REVIEW_VIEWS[(REVIEW_VIEWS.index(self._current_view) + 1) % len(REVIEW_VIEWS)]
+        )
+        if (
+            review_text.has_masked_values(self.draft)
+            and self._current_view != REVIEW_VIEWS[0]
+            and not self.reveal
+        ):
+            self.show_message("Values that look secret are masked; ctrl+g shows them.")

@@ -7,14 +7,19 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from servedeck.changes.draft import Draft
-from servedeck.changes.form import ADVANCED, BASIC, RESOURCES, TRANSFORMER
+from servedeck.changes.form_fields import (
+    ADVANCED_FIELDS,
+    BASIC_FIELDS,
+    RESOURCE_FIELDS,
+    TRANSFORMER_FIELDS,
+)
 from servedeck.serving.objects.manifests import SystemVolume
-from servedeck.serving.spec.fields import Field, Kind
+from servedeck.serving.spec.fields import Field, InputKind
 from widgets.styled_line import Line
 
-STEPS = ("Basic Information", "Detailed Settings", "Review & Deploy")
+STEP_TITLES = ("Basic Information", "Detailed Settings", "Review & Deploy")
 
-_PROBES = (
+_PROBE_FIELDS = (
     Field(
         "readiness_path",
         "Readiness Path",
@@ -24,27 +29,27 @@ _PROBES = (
 )
 """Shown where a serving that was read has others than its template's."""
 
-CLAIM = Field(
-    "claim",
+PVC_FIELD = Field(
+    "pvc",
     "PVC",
     "PersistentVolumeClaim of the namespace; space lists those there are",
-    Kind.SUGGESTION,
+    InputKind.SUGGESTION,
     required=True,
 )
-MOUNT_PATH = Field(
+MOUNT_PATH_FIELD = Field(
     "mount_path",
     "Mount Path",
     "Absolute path in the container, such as /data; ctrl+r removes the volume",
     required=True,
 )
-READ_ONLY = Field(
+READ_ONLY_FIELD = Field(
     "read_only",
     "Read-only",
     "Mount it without the right to write; left and right change it",
-    Kind.CHOICE,
+    InputKind.CHOICE,
     choices=("false", "true"),
 )
-VOLUME_FIELDS = (CLAIM, MOUNT_PATH, READ_ONLY)
+VOLUME_FIELDS = (PVC_FIELD, MOUNT_PATH_FIELD, READ_ONLY_FIELD)
 
 VARIABLE_HELP = {
     "name": "Name of the variable; = goes on to its value. Many lines can be pasted at once; "
@@ -57,42 +62,42 @@ VARIABLE_HELP = {
 
 
 @dataclass(frozen=True, slots=True)
-class Title:
+class TitleItem:
     text: str
     detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
+class FieldItem:
     path: str
     field: Field
 
 
 @dataclass(frozen=True, slots=True)
-class Variable:
+class VariableItem:
     path: str
     """"env.2"."""
 
 
 @dataclass(frozen=True, slots=True)
-class Button:
+class ButtonItem:
     path: str
     label: str
-    help: str
+    help_text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Info:
+class InfoItem:
     """Lines that nobody can change."""
 
     name: str
     lines: tuple[Line, ...]
 
 
-Item = Title | Input | Variable | Button | Info
+FormItem = TitleItem | FieldItem | VariableItem | ButtonItem | InfoItem
 
 
-class Section(NamedTuple):
+class ReviewSection(NamedTuple):
     """Fields of the review that belong together."""
 
     title: str
@@ -100,98 +105,104 @@ class Section(NamedTuple):
     paths: tuple[str, ...]
 
 
-def items(step: int, draft: Draft, system: Sequence[SystemVolume]) -> list[Item]:
+def form_items(step: int, draft: Draft, system_volumes: Sequence[SystemVolume]) -> list[FormItem]:
     """What the step (1 or 2) shows for a draft."""
-    return list(_basic()) if step == 1 else list(_detailed(draft, system))
+    return list(_basic_items()) if step == 1 else list(_detailed_items(draft, system_volumes))
 
 
-def _basic() -> Iterator[Item]:
-    yield Title(STEPS[0])
-    for field in BASIC:
-        yield Input(field.name, field)
+def _basic_items() -> Iterator[FormItem]:
+    yield TitleItem(STEP_TITLES[0])
+    for field in BASIC_FIELDS:
+        yield FieldItem(field.name, field)
 
 
-def _detailed(draft: Draft, system: Sequence[SystemVolume]) -> Iterator[Item]:
+def _detailed_items(draft: Draft, system_volumes: Sequence[SystemVolume]) -> Iterator[FormItem]:
     own = draft.template.fields
-    yield Title("Container")
-    yield from (Input(field.name, field) for field in RESOURCES)
+    yield TitleItem("Container")
+    yield from (FieldItem(field.name, field) for field in RESOURCE_FIELDS)
     if any(not field.advanced for field in own):
-        yield Title(draft.template.label)
-        yield from (Input(f"settings.{one.name}", one) for one in own if not one.advanced)
-    yield Title("Data Volumes", "optional")
-    yield Info("system", system_lines(system))
+        yield TitleItem(draft.template.label)
+        yield from (FieldItem(f"settings.{one.name}", one) for one in own if not one.advanced)
+    yield TitleItem("Data Volumes", "optional")
+    yield InfoItem("system", system_volume_lines(system_volumes))
     for at in range(len(draft.rows["volumes"])):
         for field in VOLUME_FIELDS:
-            yield Input(f"volumes.{at}.{field.name}", field)
-    yield Button(
+            yield FieldItem(f"volumes.{at}.{field.name}", field)
+    yield ButtonItem(
         "add.volumes", "+ Add Volume", "Mount one of the namespace's PVCs; enter adds a row for it"
     )
-    yield Title("Advanced Settings", "optional")
-    yield from (Input(field.name, field) for field in ADVANCED)
-    yield from (Input(f"settings.{one.name}", one) for one in own if one.advanced)
-    yield from (Input(field.name, field) for field in _PROBES if field.name in draft.texts)
-    yield from _variables(draft, "env", "Environment Variables")
-    yield Title("Transformer", "optional: a sidecar that requests pass first")
-    yield from (Input(field.name, field) for field in TRANSFORMER)
-    yield from _variables(draft, "transformer.env", "Transformer Environment Variables")
+    yield TitleItem("Advanced Settings", "optional")
+    yield from (FieldItem(field.name, field) for field in ADVANCED_FIELDS)
+    yield from (FieldItem(f"settings.{one.name}", one) for one in own if one.advanced)
+    yield from (
+        FieldItem(field.name, field) for field in _PROBE_FIELDS if field.name in draft.texts
+    )
+    yield from _variable_items(draft, "env", "Environment Variables")
+    yield TitleItem("Transformer", "optional: a sidecar that requests pass first")
+    yield from (FieldItem(field.name, field) for field in TRANSFORMER_FIELDS)
+    yield from _variable_items(draft, "transformer.env", "Transformer Environment Variables")
 
 
-def _variables(draft: Draft, path: str, title: str) -> Iterator[Item]:
-    yield Title(title, "optional")
-    yield from (Variable(f"{path}.{at}") for at in range(len(draft.rows[path])))
-    yield Button(
+def _variable_items(draft: Draft, path: str, title: str) -> Iterator[FormItem]:
+    yield TitleItem(title, "optional")
+    yield from (VariableItem(f"{path}.{at}") for at in range(len(draft.rows[path])))
+    yield ButtonItem(
         f"add.{path}", "+ Add Variable", "Enter adds a row; pasted lines KEY=VALUE become rows"
     )
-    yield Button(f"load.{path}", "+ Load Env File", "Read variables from a file of lines KEY=VALUE")
+    yield ButtonItem(
+        f"load.{path}", "+ Load Env File", "Read variables from a file of lines KEY=VALUE"
+    )
 
 
-def system_lines(system: Sequence[SystemVolume]) -> tuple[Line, ...]:
+def system_volume_lines(system_volumes: Sequence[SystemVolume]) -> tuple[Line, ...]:
     """The volumes that every serving has, two lines for each."""
     lines: list[Line] = []
-    for volume in system:
+    for volume in system_volumes:
         place = (f" {volume.name:<24}", ""), (volume.mount_path, "")
         lines.append((*place, ("  system default, read-only", "muted")))
-        lines.append(((" " * 25, ""), (volume.source, "muted")))
+        lines.append(((" " * 25, ""), (volume.description, "muted")))
     return tuple(lines)
 
 
-def sections(draft: Draft) -> list[Section]:
+def review_sections(draft: Draft) -> list[ReviewSection]:
     """The review's sections with the paths of their fields."""
     own = [(f"settings.{field.name}", field.advanced) for field in draft.template.fields]
-    probes = [field.name for field in _PROBES if field.name in draft.texts]
-    advanced = [field.name for field in ADVANCED]
+    probes = [field.name for field in _PROBE_FIELDS if field.name in draft.texts]
+    advanced = [field.name for field in ADVANCED_FIELDS]
     advanced += [path for path, is_advanced in own if is_advanced] + probes
     found = [
-        Section(STEPS[0], 1, tuple(field.name for field in BASIC)),
-        Section("Container", 2, tuple(field.name for field in RESOURCES)),
+        ReviewSection(STEP_TITLES[0], 1, tuple(field.name for field in BASIC_FIELDS)),
+        ReviewSection("Container", 2, tuple(field.name for field in RESOURCE_FIELDS)),
     ]
     if settings := tuple(path for path, is_advanced in own if not is_advanced):
-        found.append(Section(draft.template.label, 2, settings))
+        found.append(ReviewSection(draft.template.label, 2, settings))
     return [
         *found,
-        Section("Data Volumes", 2, ("volumes",)),
-        Section("Advanced Settings", 2, tuple(advanced)),
-        Section("Environment Variables", 2, ("env",)),
-        Section("Transformer", 2, (*(field.name for field in TRANSFORMER), "transformer.env")),
+        ReviewSection("Data Volumes", 2, ("volumes",)),
+        ReviewSection("Advanced Settings", 2, tuple(advanced)),
+        ReviewSection("Environment Variables", 2, ("env",)),
+        ReviewSection(
+            "Transformer", 2, (*(field.name for field in TRANSFORMER_FIELDS), "transformer.env")
+        ),
     ]
 
 
-def fields(draft: Draft) -> dict[str, Field]:
+def fields_by_path(draft: Draft) -> dict[str, Field]:
     """The fields with texts of their own by path."""
-    every = (*BASIC, *RESOURCES, *ADVANCED, *_PROBES, *TRANSFORMER)
+    every = (*BASIC_FIELDS, *RESOURCE_FIELDS, *ADVANCED_FIELDS, *_PROBE_FIELDS, *TRANSFORMER_FIELDS)
     found = {field.name: field for field in every}
     return found | {f"settings.{field.name}": field for field in draft.template.fields}
 
 
 def step_of(path: str) -> int:
     """The step that the field of a problem stands in."""
-    return 1 if path in {field.name for field in BASIC} else 2
+    return 1 if path in {field.name for field in BASIC_FIELDS} else 2
 
 
-def help_of(path: str, draft: Draft) -> str:
+def field_help(path: str, draft: Draft) -> str:
     """What the line at the bottom says of the field that has the focus."""
-    if found := fields(draft).get(path):
-        hint = " (space lists, left and right choose)" if _chosen(found) else ""
+    if found := fields_by_path(draft).get(path):
+        hint = " (space lists, left and right choose)" if _is_choice_field(found) else ""
         return f"{found.help}{hint}"
     head, _, last = path.rpartition(".")
     if path.startswith("volumes."):
@@ -203,5 +214,5 @@ def help_of(path: str, draft: Draft) -> str:
     return ""
 
 
-def _chosen(field: Field) -> bool:
-    return field.kind in (Kind.CHOICE, Kind.SUGGESTION) or field.name == "project"
+def _is_choice_field(field: Field) -> bool:
+    return field.kind in (InputKind.CHOICE, InputKind.SUGGESTION) or field.name == "namespace"

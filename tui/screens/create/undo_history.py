@@ -7,54 +7,54 @@ from typing import Any
 
 from servedeck.changes.draft import Draft
 
-MOST = 100
+MAX_CHANGES = 100
 """Changes that can be taken back."""
 
 
-class History:
+class UndoHistory:
     """States of a draft. What is typed into one field without a pause at another is one change."""
 
     def __init__(self, draft: Draft) -> None:
         self._draft = draft
-        self._now = draft.dump()
-        self._typed = ""
+        self._current = draft.to_dict()
+        self._typing_path = ""
         """The field that the last change was typed into."""
-        self._back: list[tuple[dict[str, Any], str]] = []
-        self._ahead: list[tuple[dict[str, Any], str]] = []
+        self._undo_stack: list[tuple[dict[str, Any], str]] = []
+        self._redo_stack: list[tuple[dict[str, Any], str]] = []
 
-    def note(self, path: str, *, typed: bool = False) -> None:
+    def record(self, path: str, *, typed: bool = False) -> None:
         """The draft may be another than before, by a change at `path`."""
-        dump = self._draft.dump()
-        if dump == self._now:
+        dump = self._draft.to_dict()
+        if dump == self._current:
             return
-        if not (typed and path == self._typed and self._back):
-            self._back.append((self._now, path))
-            del self._back[:-MOST]
-        self._ahead.clear()
-        self._now = dump
-        self._typed = path if typed else ""
+        if not (typed and path == self._typing_path and self._undo_stack):
+            self._undo_stack.append((self._current, path))
+            del self._undo_stack[:-MAX_CHANGES]
+        self._redo_stack.clear()
+        self._current = dump
+        self._typing_path = path if typed else ""
 
-    def leave(self) -> None:
+    def end_typing(self) -> None:
         """The field was left: what is typed there later is another change."""
-        self._typed = ""
+        self._typing_path = ""
 
     def undo(self) -> str | None:
         """Take the last change back; returns where it was, None where there is none."""
-        return self._go(self._back, self._ahead)
+        return self._restore(self._undo_stack, self._redo_stack)
 
     def redo(self) -> str | None:
         """Do again what was taken back last; returns where, None where there is nothing."""
-        return self._go(self._ahead, self._back)
+        return self._restore(self._redo_stack, self._undo_stack)
 
-    def _go(
-        self, source: list[tuple[dict[str, Any], str]], other: list[tuple[dict[str, Any], str]]
+    def _restore(
+        self, source: list[tuple[dict[str, Any], str]], opposite: list[tuple[dict[str, Any], str]]
     ) -> str | None:
         if not source:
             return None
         dump, path = source.pop()
-        other.append((self._draft.dump(), path))
+        opposite.append((self._draft.to_dict(), path))
         self._draft.texts = dict(dump["texts"])
         self._draft.rows = copy.deepcopy(dump["rows"])
-        self._now = self._draft.dump()
-        self._typed = ""
+        self._current = self._draft.to_dict()
+        self._typing_path = ""
         return path

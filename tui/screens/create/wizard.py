@@ -13,129 +13,139 @@ from textual.getters import query_one
 from textual.timer import Timer
 
 from servedeck.changes.draft import Draft
-from servedeck.changes.draft_store import Slot
-from servedeck.fleet.views import Key
+from servedeck.changes.draft_store import DraftFile
+from servedeck.fleet.views import NamespacedName
 from servedeck.serving.spec.issues import errors
-from tui.actions import BY_ID, Action, bound
-from tui.screens.confirm import Answer, AskScreen
+from tui.actions import ACTIONS_BY_ID, Action, scope_bindings
+from tui.ports.change_service import ChangeService
+from tui.screens.confirm_dialog import ConfirmDialog, DialogOption
 from tui.screens.create import field_options, steps
-from tui.screens.create.draft_autosave import PAUSE, Keeper
+from tui.screens.create.draft_autosave import SAVE_DELAY, DraftAutosave
 from tui.screens.create.form_view import FormView
-from tui.screens.create.import_export import FilingScreen
-from tui.screens.create.option_picker import ChooseScreen
-from tui.screens.create.review_text import VIEWS, Result
-from tui.screens.create.undo_history import History
-from tui.workbench import Workbench
+from tui.screens.create.import_export import ImportExportScreen
+from tui.screens.create.option_picker import OptionPicker
+from tui.screens.create.review_text import REVIEW_VIEWS, DryRunResult
+from tui.screens.create.undo_history import UndoHistory
 from widgets.form_parts import FormButton
 from widgets.review_list import ReviewList
-from widgets.styled_line import Line, Span, spread, wrap
-from widgets.text_view import Bar
+from widgets.styled_line import Line, Span, align_left_right, wrap
+from widgets.text_view import StatusLine
 
-AROUND_PACE = 0.25
-"""Seconds between two looks at what the cluster says of nodes, claims and projects."""
+INVENTORY_UPDATE_SECONDS = 0.25
+"""Seconds between two looks at what the cluster says of nodes, claims and namespaces."""
 
-UNDER_WAY = "It is being deployed; wait for the answer."
+DEPLOYING_MESSAGE = "It is being deployed; wait for the answer."
 
 
-class CreateScreen(FilingScreen):
+class CreateScreen(ImportExportScreen):
     """The form. Its result is the key of the serving that was deployed, None for none."""
 
     SCOPE = "create"
-    HELPS = False
+    HAS_HELP = False
     """It has a key of its own for the help: the other one is text here."""
     # Before the widget that has the focus: what is typed right after a key that moves the focus
     # then goes where it moved to, however fast it comes.
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(replace(one, priority=True) for one in bound("create", "form")),
+        *(replace(one, priority=True) for one in scope_bindings("create", "form")),
         # The command line changes contexts, and letters are text here.
-        *(one for one in bound("review", "app") if one.id not in ("app.command", "app.help")),
+        *(
+            one
+            for one in scope_bindings("review", "app")
+            if one.id not in ("app.command", "app.help")
+        ),
     ]
 
-    steps_bar = query_one("#steps", Bar)
-    help_bar = query_one("#fieldhelp", Bar)
+    steps_bar = query_one("#steps", StatusLine)
+    help_bar = query_one("#fieldhelp", StatusLine)
 
     def __init__(
         self,
         draft: Draft,
-        bench: Workbench,
-        left: Sequence[str] = (),
-        said: str = "",
+        change_service: ChangeService,
+        not_copied: Sequence[str] = (),
+        message: str = "",
         *,
-        slot: Slot | None = None,
+        draft_file: DraftFile | None = None,
     ) -> None:
         """`left` are sentences about what a clone cannot carry over; `said` is shown at first;
         `slot` is where the draft lies that was typed before."""
-        super().__init__(draft, bench, left)
-        self._said_first = said
-        self._opened = draft.dump() if slot is None else None
-        self._keeper = Keeper(draft, lambda: bench.shelf, slot)
-        self.history = History(draft)
-        self._save: Timer | None = None
-        self._around_of = ""
-        self._around_changed = False
+        super().__init__(draft, change_service, not_copied)
+        self._initial_message = message
+        self._initial_dump = draft.to_dict() if draft_file is None else None
+        self._autosave = DraftAutosave(draft, lambda: change_service.draft_store, draft_file)
+        self.undo_history = UndoHistory(draft)
+        self._save_timer: Timer | None = None
+        self._inventory_namespace = ""
+        self._inventory_changed = False
 
     def compose_body(self) -> ComposeResult:
-        yield Bar(id="steps")
+        yield StatusLine(id="steps")
         yield FormView(self.draft)
         yield ReviewList(id="review")
-        yield Bar(id="fieldhelp")
+        yield StatusLine(id="fieldhelp")
 
     def on_mount(self) -> None:
         super().on_mount()
         self.review_list.display = False
-        self.check()
-        self.look_around()
-        self.set_interval(AROUND_PACE, self._look_again)
-        self.form.set_around(self.around, self.system())
-        self.call_later(self.show_step, self.draft.step, self.draft.field)
-        if self._said_first:
-            self.say(self._said_first, seconds=20)
+        self.validate_draft()
+        self.watch_inventory()
+        self.set_interval(INVENTORY_UPDATE_SECONDS, self._update_inventory)
+        self.form.set_inventory(self.inventory, self.get_system_volumes())
+        self.call_later(self.show_step, self.draft.step, self.draft.focused_field)
+        if self._initial_message:
+            self.show_message(self._initial_message, seconds=20)
 
-    def keep_typed(self) -> None:
-        self._keeper.write()
+    def save_on_exit(self) -> None:
+        self._autosave.write_now()
 
     async def on_unmount(self) -> None:
-        self._keeper.close()
-        if self.around is not None:
-            around, self.around = self.around, None
+        self._autosave.close()
+        if self.inventory is not None:
+            around, self.inventory = self.inventory, None
             await around.close()
 
-    def fit(self, size: Size) -> None:
-        super().fit(size)
+    def adapt_to_size(self, size: Size) -> None:
+        super().adapt_to_size(size)
         self.help_bar.styles.height = 2 if size.height >= 16 else 1
         self.help_bar.display = size.height >= 10
-        self.show_help(self._focused_path())
-        self.show_review()
+        self.update_field_help(self._focused_path())
+        self.update_review()
 
     # -- what surrounds it ----------------------------------------------------------------------
 
-    def look_around(self) -> None:
-        """Watch nodes, claims and projects, as soon as there is a connection."""
-        project = self.draft.texts["project"]
-        self.around = self.bench.around(project, self._note_around)
-        self._around_of = project
-        self._around_changed = True
+    def watch_inventory(self) -> None:
+        """Watch nodes, claims and namespaces, as soon as there is a connection."""
+        namespace = self.draft.texts["namespace"]
+        self.inventory = self.change_service.watch_inventory(namespace, self._on_inventory_changed)
+        self._inventory_namespace = namespace
+        self._inventory_changed = True
 
-    def _note_around(self) -> None:
-        self._around_changed = True
+    def _on_inventory_changed(self) -> None:
+        self._inventory_changed = True
 
-    def _look_again(self) -> None:
-        if self.around is None:
-            self.look_around()
-        if self.step == 1 and not self.draft.texts["project"] and self.bench.namespace:
-            self.form.choose("project", self.bench.namespace)  # it was opened before the connection
-        if self._around_changed:
-            self._around_changed = False
-            self.form.set_around(self.around, self.system())
-            self.refit()
+    def _update_inventory(self) -> None:
+        if self.inventory is None:
+            self.watch_inventory()
+        if self.step == 1 and not self.draft.texts["namespace"] and self.change_service.namespace:
+            self.form.select_value(
+                "namespace", self.change_service.namespace
+            )  # it was opened before the connection
+        if self._inventory_changed:
+            self._inventory_changed = False
+            self.form.set_inventory(self.inventory, self.get_system_volumes())
+            self.update_scheduling()
 
-    async def _follow_project(self) -> None:
-        """Where claims may only be read project by project, those of another are watched now."""
-        project = self.draft.texts["project"]
-        around = self.around
-        if around is None or project == self._around_of or around.claims(project) is not None:
+    async def _watch_namespace_pvcs(self) -> None:
+        """Where PVCs may only be read in one namespace, watch those of the chosen one."""
+        namespace = self.draft.texts["namespace"]
+        around = self.inventory
+        if (
+            around is None
+            or namespace == self._inventory_namespace
+            or around.pvcs(namespace) is not None
+        ):
             return
-        self.look_around()
+        self.watch_inventory()
         await around.close()
 
     # -- steps ----------------------------------------------------------------------------------
@@ -143,110 +153,110 @@ class CreateScreen(FilingScreen):
     async def show_step(self, step: int, focus: str = "") -> None:
         """Go to a step, to one of its fields."""
         self.step = self.draft.step = step
-        self.draft.field = focus
-        self.keep()
+        self.draft.focused_field = focus
+        self.schedule_save()
         reviews = step == 3
         self.form.display = not reviews
         self.review_list.display = reviews
-        self.form.drop_blank()
+        self.form.remove_blank_rows()
         if reviews:
             self.review_list.focus()
-            self.ask_cluster()
+            self.start_dry_run()
         else:
-            self.check()
-            self.form.set_around(self.around, self.system())
+            self.validate_draft()
+            self.form.set_inventory(self.inventory, self.get_system_volumes())
             await self.form.show_step(step, focus)
-            self.form.set_problems(self.problems)
-        self._show_steps()
-        self.show_help(self._focused_path())
-        self.show_hints()
+            self.form.set_issues(self.issues)
+        self._update_steps()
+        self.update_field_help(self._focused_path())
+        self.update_footer()
 
     async def do_next(self) -> None:
         if self.step == 3:
-            self.say("This is the last step; ctrl+s deploys.")
+            self.show_message("This is the last step; ctrl+s deploys.")
             return
-        self.check()
-        self.form.set_problems(self.problems)
-        self.form.leave_all()
-        self.form.drop_blank()
-        self.check()
-        wrong = [one for one in errors(self.problems) if steps.step_of(one.field) == self.step]
+        self.validate_draft()
+        self.form.set_issues(self.issues)
+        self.form.mark_all_touched()
+        self.form.remove_blank_rows()
+        self.validate_draft()
+        wrong = [one for one in errors(self.issues) if steps.step_of(one.field) == self.step]
         if not wrong:
             if self.step == 1:
-                await self._follow_project()
+                await self._watch_namespace_pvcs()
             await self.show_step(self.step + 1)
             return
         await self.form.rebuild(*(one.field for one in wrong))
-        self.form.set_problems(self.problems)
+        self.form.set_issues(self.issues)
         field = "One field" if len(wrong) == 1 else f"{len(wrong)} fields"
-        self.say(f"{field} of this step must be mended before you go on.", "warning")
+        self.show_message(f"{field} of this step must be mended before you go on.", "warning")
 
     async def do_previous(self) -> None:
         if self.step > 1:
             await self.show_step(self.step - 1)
         else:
-            self.say("This is the first step; esc leaves the form.")
+            self.show_message("This is the first step; esc leaves the form.")
 
     async def do_go_on(self) -> None:
-        if await self.form.go_on():
+        if await self.form.advance():
             await self.do_next()
 
     def do_assign(self) -> None:
-        self.form.move(1)
+        self.form.move_focus(1)
 
-    async def edit(self, path: str) -> None:
+    async def edit_field(self, path: str) -> None:
         """Go from the review to a field."""
-        self.form.left.add(path)
+        self.form.touched.add(path)
         await self.show_step(steps.step_of(path), path)
 
     async def do_edit(self) -> None:
         if path := self.review_list.path:
-            await self.edit(path)
+            await self.edit_field(path)
         else:
-            self.say("Choose a line with the arrows, or a section by its digit.")
+            self.show_message("Choose a line with the arrows, or a section by its digit.")
 
     async def do_section(self, digit: str) -> None:
-        sections = steps.sections(self.draft)
+        sections = steps.review_sections(self.draft)
         if int(digit) <= len(sections):
             path = sections[int(digit) - 1].paths[0]
             path = f"add.{path}" if path in self.draft.rows and not self.draft.rows[path] else path
-            await self.edit(path)
+            await self.edit_field(path)
         else:
-            self.say(f"The review has {len(sections)} sections.", "warning")
+            self.show_message(f"The review has {len(sections)} sections.", "warning")
 
-    async def on_review_list_chosen(self, message: ReviewList.Chosen) -> None:
-        await self.edit(message.path)
+    async def on_review_list_entry_clicked(self, message: ReviewList.EntryClicked) -> None:
+        await self.edit_field(message.path)
 
     # -- what it shows --------------------------------------------------------------------------
 
-    def show_review(self, *, fresh: bool = False) -> None:
-        super().show_review(fresh=fresh)
-        self._show_steps()
+    def update_review(self, *, reset: bool = False) -> None:
+        super().update_review(reset=reset)
+        self._update_steps()
 
     def show_view(self, view: str) -> None:
         super().show_view(view)
-        self.show_help("")
-        self.show_hints()
+        self.update_field_help("")
+        self.update_footer()
 
-    def _show_steps(self) -> None:
+    def _update_steps(self) -> None:
         spans: list[Span] = [(" Create a serving ", "title"), (" ", "")]
         wide = self.size.width >= 100
-        for number, name in enumerate(steps.STEPS, 1):
+        for number, name in enumerate(steps.STEP_TITLES, 1):
             here = number == self.step
             tone = "strong" if here else "muted"
             spans += [(f" {number} ", "key" if here else "muted")]
             spans.append((name if here or wide else name.split(" ", 1)[0], tone))
-            spans.append((" › " if number < len(steps.STEPS) else "", "muted"))
-        review = self.result.review
-        wrong = len(review.errors if review is not None else errors(self.problems))
+            spans.append((" › " if number < len(steps.STEP_TITLES) else "", "muted"))
+        review = self.dry_run_result.plan
+        wrong = len(review.errors if review is not None else errors(self.issues))
         count = f"{wrong} to mend" if wrong else "✓ complete"
         right: Line = ((count, "warning" if wrong else "ready"), (" ", ""))
-        self.steps_bar.set_lines(spread(tuple(spans), right, max(self.size.width, 1)))
+        self.steps_bar.set_lines(align_left_right(tuple(spans), right, max(self.size.width, 1)))
 
     def _focused_path(self) -> str:
         return getattr(self.focused, "path", "") if self.step != 3 else ""
 
-    def show_help(self, path: str) -> None:
+    def update_field_help(self, path: str) -> None:
         """Say in the line at the bottom what the field is for."""
         if self.shows_yaml:
             text = "Nothing is created without ctrl+s. y shows objects, file and review in turn."
@@ -255,72 +265,82 @@ class CreateScreen(FilingScreen):
                 "Nothing is created without ctrl+s. Enter on a line, or a section's digit, edits."
             )
         elif isinstance(self.focused, FormButton):
-            text = self.focused.help
+            text = self.focused.help_text
         else:
-            text = steps.help_of(path, self.draft)
+            text = steps.field_help(path, self.draft)
             if self.form.show_hint(path, text):
                 text = ""  # it stands beside the field
         self.help_bar.set_lines(*wrap(((" ", ""), (text, "muted")), self.size.width - 1, 1))
 
     def on_form_view_focused(self, message: FormView.Focused) -> None:
-        self.history.leave()
-        if self.step != 3 and message.path != self.draft.field:
-            self.draft.field = message.path
-            self.keep()
-        self.show_help(message.path)
-        self.show_hints()
+        self.undo_history.end_typing()
+        if self.step != 3 and message.path != self.draft.focused_field:
+            self.draft.focused_field = message.path
+            self.schedule_save()
+        self.update_field_help(message.path)
+        self.update_footer()
 
     def on_form_view_row_added(self, message: FormView.RowAdded) -> None:
-        self.history.note(message.path)
+        self.undo_history.record(message.path)
 
     def on_form_view_changed(self, message: FormView.Changed) -> None:
-        self.keep(message.path)
+        self.schedule_save(message.path)
         if self.step == 3:
             return  # what was typed last is told late; it was taken before the step was left
-        self.check()
-        self.form.set_problems(self.problems)
+        self.validate_draft()
+        self.form.set_issues(self.issues)
         if message.path in ("memory", "settings.tensor_parallel_size", "template"):
-            self.form.set_around(self.around, self.system())
-        self.result = Result()
-        self._show_steps()
+            self.form.set_inventory(self.inventory, self.get_system_volumes())
+        self.dry_run_result = DryRunResult()
+        self._update_steps()
 
-    def on_form_view_said(self, message: FormView.Said) -> None:
-        self.say(message.text, message.tone, 20)
+    def on_form_view_notice(self, message: FormView.Notice) -> None:
+        self.show_message(message.text, message.style_name, 20)
 
     # -- choosing -------------------------------------------------------------------------------
 
-    def on_form_view_choice_wanted(self, message: FormView.ChoiceWanted) -> None:
+    def on_form_view_choices_requested(self, message: FormView.ChoicesRequested) -> None:
         path = message.path
-        if isinstance(self.app.screen, ChooseScreen):
-            self.app.screen.type(message.typed)  # a second letter, typed before the list came
+        if isinstance(self.app.screen, OptionPicker):
+            self.app.screen.insert_text(
+                message.typed
+            )  # a second letter, typed before the list came
             return
-        offered = field_options.choices(path, self.draft, self.around)
+        offered = field_options.field_choices(path, self.draft, self.inventory)
 
-        async def chosen(key: str | None) -> None:
+        async def on_choice(key: str | None) -> None:
             if key is not None:
-                self.form.choose(path, key)
-            elif path.endswith(".claim"):
-                await self.form.remove_if_blank(path)
+                self.form.select_value(path, key)
+            elif path.endswith(".pvc"):
+                await self.form.remove_row_if_blank(path)
 
-        field = steps.fields(self.draft).get(path, steps.CLAIM)
-        free = field_options.is_free(path, self.draft)
-        screen = ChooseScreen(
-            field.label, offered, self.form.text(path), typed=message.typed, free=free
+        field = steps.fields_by_path(self.draft).get(path, steps.PVC_FIELD)
+        free = field_options.allows_custom_value(path, self.draft)
+        screen = OptionPicker(
+            field.label, offered, self.form.get_text(path), typed=message.typed, allow_custom=free
         )
-        self.app.push_screen(screen, chosen)
+        self.app.push_screen(screen, on_choice)
 
     # -- what the keys do -----------------------------------------------------------------------
 
-    def why_not(self, action: Action) -> str:
+    def disabled_reason(self, action: Action) -> str:
         match action.name:
             case "deploy":
                 if self.step != 3:
                     return "Step 3 deploys; ctrl+n goes on."
-                return self.why_no_deploy() if not self.deployment.running else UNDER_WAY
+                return (
+                    self.deploy_disabled_reason()
+                    if not self.deploy_state.running
+                    else DEPLOYING_MESSAGE
+                )
             case "undo":
-                return "" if self.deployment.made else "Nothing was created that could be removed."
-            case "leave" | "previous" | "load" | "edit" | "section" if self.deployment.running:
-                return UNDER_WAY
+                return (
+                    ""
+                    if self.deploy_state.created
+                    else "Nothing was created that could be removed."
+                )
+            case "leave" | "previous" | "load" | "edit" | "section" if self.deploy_state.running:
+                return DEPLOYING_MESSAGE
             case "edit" if self.shows_yaml:
                 return "The YAML is only shown; y goes on to the review, whose lines can be edited."
         return ""
@@ -328,7 +348,7 @@ class CreateScreen(FilingScreen):
     def scopes(self) -> tuple[str, ...]:
         return ("create", "review") if self.step == 3 else ("create", "form")
 
-    def hinted(self, action: Action) -> bool:
+    def in_footer(self, action: Action) -> bool:
         """Only what can be done in this step, and in this view of it."""
         if action.id == "create.deploy":
             return self.step == 3
@@ -336,165 +356,178 @@ class CreateScreen(FilingScreen):
             return self.step != 3
         if action.id in ("review.edit", "review.section"):
             return not self.shows_yaml
-        return super().hinted(action)
+        return super().in_footer(action)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys of the fields are not ours in the review, nor those of the review in the fields."""
         if action != "do":
             return True
-        wanted = BY_ID[str(parameters[0])]
+        wanted = ACTIONS_BY_ID[str(parameters[0])]
         if wanted.id == "form.assign":
             return self.step != 3 and self._focused_path().endswith(".name")
         return wanted.scope in (*self.scopes(), "app")
 
     async def action_do(self, action_id: str, *arguments: str) -> None:
         if self.step != 3:
-            await self.form.settle()
+            await self.form.flush_typed_text()
         await super().action_do(action_id, *arguments)
 
     def do_move(self, key: str) -> None:
-        self.form.move(1 if key in ("down", "tab") else -1)
+        self.form.move_focus(1 if key in ("down", "tab") else -1)
 
     def do_part(self, key: str) -> None:
-        self.form.move_section(1 if key == "pagedown" else -1)
+        self.form.focus_section(1 if key == "pagedown" else -1)
 
     async def do_remove(self) -> None:
         gone = await self.form.remove_row()
-        back = self.servedeck.key_of("form.revert")
+        back = self.app_context.key_display_for("form.revert")
         if gone:
-            self.say(f"Removed {gone}; {back} brings it back.")
+            self.show_message(f"Removed {gone}; {back} brings it back.")
         else:
-            self.say("Only volumes and variables can be removed.")
+            self.show_message("Only volumes and variables can be removed.")
 
     async def do_revert(self) -> None:
-        again = self.servedeck.key_of("form.redo")
-        await self._restored(
-            self.history.undo(), f"Taken back; {again} does it again.", "Nothing to take back."
+        again = self.app_context.key_display_for("form.redo")
+        await self._show_restored(
+            self.undo_history.undo(), f"Taken back; {again} does it again.", "Nothing to take back."
         )
 
     async def do_redo(self) -> None:
-        await self._restored(self.history.redo(), "Done again.", "Nothing was taken back.")
+        await self._show_restored(
+            self.undo_history.redo(), "Done again.", "Nothing was taken back."
+        )
 
-    async def _restored(self, path: str | None, said: str, nothing: str) -> None:
+    async def _show_restored(self, path: str | None, message: str, empty_message: str) -> None:
         """The draft is as it was before or after a change at `path`; None where there was none."""
         if path is None:
-            self.say(nothing)
+            self.show_message(empty_message)
             return
-        self.keep(path)
+        self.schedule_save(path)
         head = path.rsplit(".", 1)[0] if path.rsplit(".", 1)[-1].isdigit() else path
-        self.check()
-        self.form.set_around(self.around, self.system())
+        self.validate_draft()
+        self.form.set_inventory(self.inventory, self.get_system_volumes())
         await self.form.show_step(steps.step_of(path) if path else 1, path, f"add.{head}")
         self.step = self.draft.step = self.form.step
-        self.form.set_problems(self.problems)
-        self.result = Result()
-        self._show_steps()
-        self.show_hints()
-        self.say(said)
+        self.form.set_issues(self.issues)
+        self.dry_run_result = DryRunResult()
+        self._update_steps()
+        self.update_footer()
+        self.show_message(message)
 
     async def do_source(self) -> None:
-        self.say(await self.form.change_source() or "Only a variable's value has a source.")
+        self.show_message(
+            await self.form.change_source() or "Only a variable's value has a source."
+        )
 
     def do_reveal(self) -> None:
         self.reveal = not self.reveal
         self.form.set_reveal(self.reveal)
-        self.show_review()
-        self.say("Secret values are shown." if self.reveal else "Secret values are masked.")
+        self.update_review()
+        self.show_message(
+            "Secret values are shown." if self.reveal else "Secret values are masked."
+        )
 
     def do_help(self) -> None:
-        self.servedeck.do_help()
+        self.app_context.do_help()
 
     def do_ask(self) -> None:
-        self.ask_cluster()
+        self.start_dry_run()
 
     # -- keeping and leaving --------------------------------------------------------------------
 
-    def keep(self, path: str = "") -> None:
+    def schedule_save(self, path: str = "") -> None:
         """The draft was changed at `path`: write it to disk a moment after the last key."""
-        self.history.note(path, typed=bool(path) and not field_options.is_choice(path, self.draft))
-        if self._save is not None:
-            self._save.stop()
-        self._save = self.set_timer(PAUSE, self._keep_soon)
+        self.undo_history.record(
+            path, typed=bool(path) and not field_options.is_choice_field(path, self.draft)
+        )
+        if self._save_timer is not None:
+            self._save_timer.stop()
+        self._save_timer = self.set_timer(SAVE_DELAY, self._start_save)
 
-    def _keep_soon(self) -> None:
+    def _start_save(self) -> None:
         # Beside whatever else is written: it must end neither a save nor the leaving.
-        self.run_worker(self._keep_now(), group="keep", exit_on_error=False)
+        self.run_worker(self._save_draft(), group="keep", exit_on_error=False)
 
-    async def _keep_now(self) -> None:
-        if problem := await self._keeper.save():
-            self.say(problem, "warning")
+    async def _save_draft(self) -> None:
+        if problem := await self._autosave.save():
+            self.show_message(problem, "warning")
 
-    async def _keep_at_once(self) -> str:
+    async def _save_now(self) -> str:
         """Write it before the form is left; returns why it could not be. What the caller says of
         that is not replaced by what a save that was still to come would say."""
-        if self._save is not None:
-            self._save.stop()
-            self._save = None
+        if self._save_timer is not None:
+            self._save_timer.stop()
+            self._save_timer = None
         self.workers.cancel_group(self, "keep")
-        return await self._keeper.save(needed=True)
+        return await self._autosave.save(required=True)
 
     def help_key(self) -> str:
-        return self.servedeck.key_of("create.help")
+        return self.app_context.key_display_for("create.help")
 
-    async def why_stay(self) -> str:
-        if self.writing:
-            self.ends_after = True
-            again = self.servedeck.key_of("app.quit")
-            return f"{self.writing}: it is finished first; {again} again leaves at once."
+    async def exit_blocker(self) -> str:
+        if self.pending_write:
+            self.exit_after_write = True
+            again = self.app_context.key_display_for("app.quit")
+            return f"{self.pending_write}: it is finished first; {again} again leaves at once."
         if self.step != 3:
-            await self.form.settle()
-        if problem := await self._keep_at_once():
-            again, saves = map(self.servedeck.key_of, ("app.quit", "create.save"))
+            await self.form.flush_typed_text()
+        if problem := await self._save_now():
+            again, saves = map(self.app_context.key_display_for, ("app.quit", "create.save"))
             return f"{problem} {saves} saves it as YAML; {again} again leaves without it."
         return ""
 
-    def left_behind(self) -> str:
-        if self.writing:
-            made = ", ".join(str(one.place) for one in self.deployment.made)
+    def exit_notice(self) -> str:
+        if self.pending_write:
+            made = ", ".join(str(one.ref) for one in self.deploy_state.created)
             known = f"created were {made}" if made else "nothing was confirmed"
-            return f"{self.writing} was not finished: {known}. The form is kept; n offers it again."
-        return "The form is kept; n in servedeck offers it again." if self._keeper.keeps else ""
+            return (
+                f"{self.pending_write} was not finished: {known}. "
+                "The form is kept; n offers it again."
+            )
+        return (
+            "The form is kept; n in servedeck offers it again." if self._autosave.is_saved else ""
+        )
 
     def do_leave(self) -> None:
         if self.shows_yaml:
-            self.show_view(VIEWS[0])
-            self.show_hints()
+            self.show_view(REVIEW_VIEWS[0])
+            self.update_footer()
             return
-        if self.draft.dump() == self._opened and not self.deployment.made:
+        if self.draft.to_dict() == self._initial_dump and not self.deploy_state.created:
             self.dismiss(None)  # nothing was typed that could be lost
             return
-        made = ", ".join(str(one.place) for one in self.deployment.made)
+        made = ", ".join(str(one.ref) for one in self.deploy_state.created)
         lines = ["What you typed is kept until you deploy or discard it."]
         if made:
             lines.insert(0, f"{made} of the unfinished attempt stays in the cluster.")
-        ask = AskScreen(
+        ask = ConfirmDialog(
             "Leave the form?",
             lines,
             [
-                Answer("k", "Keep editing"),
-                Answer("l", "Leave for later", "n on the list offers the draft again"),
-                Answer("d", "Discard", "forget what was typed"),
+                DialogOption("k", "Keep editing"),
+                DialogOption("l", "Leave for later", "n on the list offers the draft again"),
+                DialogOption("d", "Discard", "forget what was typed"),
             ],
         )
-        self.app.push_screen(ask, self._leave_answered)
+        self.app.push_screen(ask, self._on_leave_answer)
 
-    def _leave_answered(self, answer: str | None) -> None:
+    def _on_leave_answer(self, answer: str | None) -> None:
         if answer == "l":
-            self.start(self._leave(), "leave", holds="Keeping the draft")
+            self.start_worker(self._save_and_close(), "leave", busy_label="Keeping the draft")
         elif answer == "d":
-            self.start(self._discard(), "leave", holds="Removing the draft")
+            self.start_worker(self._discard_draft(), "leave", busy_label="Removing the draft")
 
-    async def _leave(self) -> None:
-        if problem := await self._keep_at_once():
-            self.say(f"{problem} Keep editing, or save it as YAML.", "error", 20)
+    async def _save_and_close(self) -> None:
+        if problem := await self._save_now():
+            self.show_message(f"{problem} Keep editing, or save it as YAML.", "error", 20)
         else:
-            self._keeper.close()  # before the list can ask what was left
+            self._autosave.close()  # before the list can ask what was left
             self.dismiss(None)
 
-    async def _discard(self) -> None:
-        await self._keeper.clear()
+    async def _discard_draft(self) -> None:
+        await self._autosave.delete_draft()
         self.dismiss(None)
 
-    async def deployed(self, key: Key) -> None:
-        await self._keeper.clear()
+    async def handle_deployed(self, key: NamespacedName) -> None:
+        await self._autosave.delete_draft()
         self.dismiss(key)

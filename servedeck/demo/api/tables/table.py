@@ -109,12 +109,12 @@ def _name_and_age_cells(columns: Sequence[TableColumn]) -> CellsFunction:
 def _pod_cells(obj: Json, now: datetime) -> list[Any]:
     """By the rule of the dashboard itself, so this Table is no evidence that the rule is right."""
     record = msgspec.convert(obj, Pod)
-    found = pods.columns(record)
+    found = pods.pod_columns(record)
     return [
         workloads.name(obj),
         found.ready,
         found.status,
-        pods.restarts_text(found, now),
+        pods.format_restarts(found, now),
         workloads.age(obj, now),
         workloads.lookup(obj, "status.podIP") or workloads.NONE,
         workloads.lookup(obj, "spec.nodeName") or workloads.NONE,

@@ -28,7 +28,7 @@ def elapsed(text: str | None, now: datetime) -> str:
     """The time since an API timestamp, as kubectl prints it."""
     if not text:
         return UNKNOWN
-    return units.age((now - datetime.fromisoformat(text)).total_seconds())
+    return units.format_duration((now - datetime.fromisoformat(text)).total_seconds())
 
 
 def age(obj: Json, now: datetime) -> str:

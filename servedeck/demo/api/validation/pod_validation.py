@@ -17,7 +17,7 @@ from servedeck.demo.api.validation.field_errors import (
     required,
     unsupported,
 )
-from servedeck.serving.units import format_quantity, quantity
+from servedeck.serving.units import format_quantity, parse_quantity
 
 Json = dict[str, Any]
 
@@ -136,7 +136,7 @@ def _resources(resources: Json, field: str) -> Causes:
         for name, amount in amounts.items():
             where = f"{field}.{kind}[{name}]"
             yield from _resource_name(name, where)
-            value = quantity(amount)
+            value = parse_quantity(amount)
             if value < 0:
                 yield invalid(where, str(amount), NOT_NEGATIVE)
             elif "/" in name and value.denominator != 1:
@@ -147,10 +147,10 @@ def _resources(resources: Json, field: str) -> Causes:
             if extended or name.startswith("hugepages-"):
                 message = "Limit must be set for non overcommitable resources"
                 yield required(f"{field}.limits", message)
-        elif extended and quantity(amount) != quantity(limit):
+        elif extended and parse_quantity(amount) != parse_quantity(limit):
             message = f"must be equal to {name} limit of {limit}"
             yield invalid(f"{field}.requests", str(amount), message)
-        elif quantity(amount) > quantity(limit):
+        elif parse_quantity(amount) > parse_quantity(limit):
             message = f"must be less than or equal to {name} limit of {limit}"
             yield invalid(f"{field}.requests", str(amount), message)
 

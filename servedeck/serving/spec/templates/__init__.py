@@ -8,7 +8,7 @@ from importlib import import_module
 
 from servedeck.serving.spec.templates.base import Settings, Template
 
-__all__ = ["TEMPLATES", "Settings", "Template", "find"]
+__all__ = ["TEMPLATES", "Settings", "Template", "find_template"]
 
 
 def _discover() -> dict[str, Template]:
@@ -24,5 +24,5 @@ TEMPLATES: dict[str, Template] = _discover()
 """By id, in the order that the form offers them."""
 
 
-def find(template_id: str) -> Template | None:
+def find_template(template_id: str) -> Template | None:
     return TEMPLATES.get(template_id)

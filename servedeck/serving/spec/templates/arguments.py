@@ -8,14 +8,14 @@ from typing import NamedTuple
 SHELLS = ("sh", "bash", "dash", "ash", "zsh")
 
 
-class Flags(NamedTuple):
+class ParsedFlags(NamedTuple):
     values: dict[str, str]
     """By field name; the last one counts, as with argparse."""
-    rest: tuple[str, ...]
+    remaining: tuple[str, ...]
     """Everything else, in order."""
 
 
-def scan(args: Sequence[str], names: Mapping[str, str]) -> Flags:
+def parse_flags(args: Sequence[str], fields_by_flag: Mapping[str, str]) -> ParsedFlags:
     """Take the flags in `names` (flag -> field name) and their values out of `args`.
 
     Both `--flag value` and `--flag=value` are read, with _ for - as vLLM's parser allows. A flag
@@ -30,7 +30,7 @@ def scan(args: Sequence[str], names: Mapping[str, str]) -> Flags:
             rest.extend(args[at:])
             break
         flag, equals, value = arg.partition("=")
-        name = names.get(normal(flag)) if arg.startswith("-") else None
+        name = fields_by_flag.get(normalize_flag(flag)) if arg.startswith("-") else None
         if name is not None and equals:
             values[name] = value
         elif name is not None and at + 1 < len(args) and not _is_flag(args[at + 1]):
@@ -39,30 +39,30 @@ def scan(args: Sequence[str], names: Mapping[str, str]) -> Flags:
         else:
             rest.append(arg)
         at += 1
-    return Flags(values, tuple(rest))
+    return ParsedFlags(values, tuple(rest))
 
 
 def flag_value(args: Sequence[str], *flags: str) -> str | None:
     """Value of the last of `flags` in `args`, None where none is there."""
-    return scan(args, dict.fromkeys(flags, "value")).values.get("value")
+    return parse_flags(args, dict.fromkeys(flags, "value")).values.get("value")
 
 
-def has_flag(args: Sequence[str], *flags: str) -> str:
+def find_flag(args: Sequence[str], *flags: str) -> str:
     """First of `flags` that `args` hold, as written there, "" for none."""
     for arg in args:
         if arg == "--":
             break
-        if arg.startswith("-") and normal(arg.partition("=")[0]) in flags:
+        if arg.startswith("-") and normalize_flag(arg.partition("=")[0]) in flags:
             return arg.partition("=")[0]
     return ""
 
 
-def normal(flag: str) -> str:
+def normalize_flag(flag: str) -> str:
     """--tensor-parallel-size of --tensor_parallel_size."""
     return flag.replace("_", "-") if flag.startswith("--") else flag
 
 
-def is_shell(argv: Sequence[str]) -> bool:
+def is_shell_command(argv: Sequence[str]) -> bool:
     """Whether a shell runs the command, whose words cannot be told from outside."""
     return bool(argv) and argv[0].rsplit("/", 1)[-1] in SHELLS
 

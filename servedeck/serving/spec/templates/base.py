@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from servedeck.serving.spec.fields import Field, Kind, Value
-from servedeck.serving.spec.issues import Problem, error, warning
-from servedeck.serving.spec.templates.arguments import has_flag, scan
+from servedeck.serving.spec.fields import Field, FieldValue, InputKind
+from servedeck.serving.spec.issues import Issue, error, warning
+from servedeck.serving.spec.templates.arguments import find_flag, parse_flags
 
 if TYPE_CHECKING:
     from servedeck.serving.spec.spec import ServingSpec
 
-Settings = dict[str, Value]
+Settings = dict[str, FieldValue]
 
 ADDITIONAL_ARGUMENTS = Field(
     "additional_arguments",
     "Additional Arguments",
     "Further arguments of the server, after those that the other fields make",
-    Kind.ARGUMENTS,
+    InputKind.ARGUMENTS,
     default=(),
 )
 
@@ -46,40 +46,40 @@ class Template:
     security_context: ClassVar[Mapping[str, Any]] = {}
     """securityContext of the inference server's container."""
 
-    def args(self, spec: ServingSpec) -> list[str]:
+    def build_args(self, spec: ServingSpec) -> list[str]:
         """Arguments after the command."""
         raise TypeError(f"the template {self.id} builds no arguments")
 
-    def read(
+    def parse_command(
         self, command: Sequence[str], args: Sequence[str]
     ) -> tuple[tuple[str, ...], Settings, int | None] | None:
         """Command Override, settings and port that a container's command and arguments stand for;
         None where this template cannot express them. The port is None where none is written."""
         raise TypeError(f"the template {self.id} reads no arguments")
 
-    def recognises(self, image: str, argv: Sequence[str]) -> bool:
+    def matches(self, image: str, argv: Sequence[str]) -> bool:
         """Whether a container that carries no template label is of this template."""
         return False
 
-    def shared_memory(self, spec: ServingSpec) -> str:
+    def shared_memory_limit(self, spec: ServingSpec) -> str:
         """Size limit of /dev/shm, a quantity."""
         return "256Mi"
 
-    def check(self, spec: ServingSpec) -> list[Problem]:
+    def validate(self, spec: ServingSpec) -> list[Issue]:
         """Rules between this template's fields and the others."""
         return []
 
-    def take_flags(
-        self, args: Sequence[str], names: Mapping[str, str]
+    def extract_flags(
+        self, args: Sequence[str], fields_by_flag: Mapping[str, str]
     ) -> tuple[Settings, int | None, dict[str, str]]:
         """Settings, port and other values of the flags in `args`, by `names` (flag -> field).
         What is no flag of `names`, and values that no field can hold, become Additional
         Arguments."""
-        flags = scan(args, names)
-        settings, left, others = self.defaults(), flags.rest, dict[str, str]()
+        flags = parse_flags(args, fields_by_flag)
+        settings, left, others = self.default_settings(), flags.remaining, dict[str, str]()
         port: int | None = None
         for name, text in flags.values.items():
-            field = self.field(name)
+            field = self.get_field(name)
             if name == "port" and text.isascii() and text.isdigit() and 0 < int(text) <= 65535:
                 port = int(text)
                 continue
@@ -95,22 +95,22 @@ class Template:
         settings[ADDITIONAL_ARGUMENTS.name] = left
         return settings, port, others
 
-    def field(self, name: str) -> Field | None:
+    def get_field(self, name: str) -> Field | None:
         return next((field for field in self.fields if field.name == name), None)
 
-    def defaults(self) -> Settings:
+    def default_settings(self) -> Settings:
         return {field.name: field.default for field in self.fields}
 
     def parse_settings(self, raw: Mapping[Any, object]) -> tuple[Settings, dict[str, str]]:
         """All settings, and what is wrong with those that could not be read, by field name. Names
         may be in camel case."""
-        values = self.defaults()
+        values = self.default_settings()
         wrong: dict[str, str] = {}
         for key, given in raw.items():
-            name = snake(str(key))
-            field = self.field(name)
+            name = to_snake_case(str(key))
+            field = self.get_field(name)
             if field is None:
-                known = ", ".join(camel(f.name) for f in self.fields) or "none"
+                known = ", ".join(to_camel_case(f.name) for f in self.fields) or "none"
                 wrong[name] = f"The template {self.id} has no such setting; it has: {known}."
                 continue
             try:
@@ -125,14 +125,16 @@ def additional_arguments(spec: ServingSpec) -> tuple[str, ...]:
     return value if isinstance(value, tuple) else ()
 
 
-def check_model(spec: ServingSpec) -> list[Problem]:
+def validate_model(spec: ServingSpec) -> list[Issue]:
     model = str(spec.settings["model"])
     if not model:
         return [error("settings.model", "The model is missing; write its name or its path.")]
     if model.startswith("-") or any(c.isspace() for c in model):
         message = "The model must not start with a hyphen or hold blanks; correct it."
         return [error("settings.model", message)]
-    if model.lower().startswith(_GATED) and not any(one.name in _TOKENS for one in spec.env):
+    if model.lower().startswith(_GATED_MODEL_PREFIXES) and not any(
+        one.name in _HF_TOKEN_VARIABLES for one in spec.env
+    ):
         message = (
             "Hugging Face gives this model to accounts that it admitted only; add HF_TOKEN to the"
             " environment, unless the model lies in the cache."
@@ -141,23 +143,25 @@ def check_model(spec: ServingSpec) -> list[Problem]:
     return []
 
 
-_GATED = ("meta-llama/", "google/gemma")
-_TOKENS = frozenset({"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"})
+_GATED_MODEL_PREFIXES = ("meta-llama/", "google/gemma")
+_HF_TOKEN_VARIABLES = frozenset({"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"})
 
 
-def check_arguments(spec: ServingSpec, own: Mapping[str, str]) -> list[Problem]:
+def validate_additional_arguments(
+    spec: ServingSpec, fields_by_flag: Mapping[str, str]
+) -> list[Issue]:
     """Flags in Additional Arguments that have a field of their own (`own`: flag -> field)."""
     path = f"settings.{ADDITIONAL_ARGUMENTS.name}"
-    if repeated := has_flag(additional_arguments(spec), *own):
+    if repeated := find_flag(additional_arguments(spec), *fields_by_flag):
         message = f"{repeated} has a field of its own; set that field and remove it here."
         return [error(path, message)]
     return []
 
 
-def snake(name: str) -> str:
+def to_snake_case(name: str) -> str:
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in name)
 
 
-def camel(name: str) -> str:
+def to_camel_case(name: str) -> str:
     head, *tail = name.split("_")
     return head + "".join(part.capitalize() for part in tail)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from servedeck.serving.spec.fields import Field, Kind
+from servedeck.serving.spec.fields import Field, InputKind
 from servedeck.serving.spec.templates.base import Settings, Template
 
 if TYPE_CHECKING:
@@ -22,17 +22,17 @@ class Custom(Template):
             "arguments",
             "Arguments",
             "Arguments after the image's entry point, or after Command Override",
-            Kind.ARGUMENTS,
+            InputKind.ARGUMENTS,
             default=(),
             advanced=True,
         ),
     )
 
-    def args(self, spec: ServingSpec) -> list[str]:
+    def build_args(self, spec: ServingSpec) -> list[str]:
         value = spec.settings["arguments"]
         return list(value) if isinstance(value, tuple) else []
 
-    def read(
+    def parse_command(
         self, command: Sequence[str], args: Sequence[str]
     ) -> tuple[tuple[str, ...], Settings, int | None] | None:
         return tuple(command), {"arguments": tuple(args)}, None

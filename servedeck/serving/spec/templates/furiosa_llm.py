@@ -11,16 +11,16 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from servedeck.serving.spec.fields import Field, Kind
-from servedeck.serving.spec.issues import Problem, error, warning
-from servedeck.serving.spec.templates.arguments import has_flag, is_shell
+from servedeck.serving.spec.fields import Field, InputKind
+from servedeck.serving.spec.issues import Issue, error, warning
+from servedeck.serving.spec.templates.arguments import find_flag, is_shell_command
 from servedeck.serving.spec.templates.base import (
     ADDITIONAL_ARGUMENTS,
     Settings,
     Template,
     additional_arguments,
-    check_arguments,
-    check_model,
+    validate_additional_arguments,
+    validate_model,
 )
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ FLAGS = {
     "--data-parallel-size": "data_parallel_size",
     "-dp": "data_parallel_size",
 }
-_READ = {**FLAGS, "--port": "port"}
-_NOT_ON_SERVE = {
+_PARSED_FLAGS = {**FLAGS, "--port": "port"}
+_UNSUPPORTED_FLAGS = {
     "--tensor-parallel-size": "how a model is split is fixed when it is built",
     "-tp": "how a model is split is fixed when it is built",
     "--dtype": "the data type is fixed when the model is built",
@@ -58,21 +58,21 @@ _FIELDS = (
         "max_model_len",
         "Max Model Length",
         "Maximum tokens processed; may only lower what the model was built for; empty for that",
-        Kind.INTEGER,
+        InputKind.INTEGER,
         default=None,
     ),
     Field(
         "pipeline_parallel_size",
         "Pipeline Parallel Size",
         "Number of stages that the model's layers are spread over; empty for the server's choice",
-        Kind.INTEGER,
+        InputKind.INTEGER,
         default=None,
     ),
     Field(
         "data_parallel_size",
         "Data Parallel Size",
         "Number of copies of the model in each replica; empty for the server's choice",
-        Kind.INTEGER,
+        InputKind.INTEGER,
         default=None,
     ),
     ADDITIONAL_ARGUMENTS,
@@ -104,7 +104,7 @@ class FuriosaLlm(Template):
         "capabilities": {"drop": ["ALL"]},
     }
 
-    def args(self, spec: ServingSpec) -> list[str]:
+    def build_args(self, spec: ServingSpec) -> list[str]:
         args = ["serve", str(spec.settings["model"]), f"--port={spec.inference_port}"]
         for flag, name in FLAGS.items():
             value = spec.settings[name]
@@ -112,7 +112,7 @@ class FuriosaLlm(Template):
                 args.append(f"{flag}={value}")
         return [*args, *additional_arguments(spec)]
 
-    def read(
+    def parse_command(
         self, command: Sequence[str], args: Sequence[str]
     ) -> tuple[tuple[str, ...], Settings, int | None] | None:
         override, rest = tuple(command), tuple(args)
@@ -124,30 +124,30 @@ class FuriosaLlm(Template):
             override, rest = (), (*override[1:], *rest)
         if len(rest) < 2 or rest[0] != "serve" or rest[1].startswith("-"):
             return None
-        if not override and is_shell(command):
+        if not override and is_shell_command(command):
             return None
-        settings, port, _ = self.take_flags(rest[2:], _READ)
+        settings, port, _ = self.extract_flags(rest[2:], _PARSED_FLAGS)
         settings["model"] = rest[1]
         return override, settings, port
 
-    def recognises(self, image: str, argv: Sequence[str]) -> bool:
+    def matches(self, image: str, argv: Sequence[str]) -> bool:
         return "furiosa-llm" in image or any(
             word.rsplit("/", 1)[-1] == "furiosa-llm" for word in argv[:1]
         )
 
-    def shared_memory(self, spec: ServingSpec) -> str:
+    def shared_memory_limit(self, spec: ServingSpec) -> str:
         cards = spec.accelerator_count if 1 <= spec.accelerator_count <= 1024 else 1
         return "512Mi" if cards == 1 else f"{cards}Gi"
 
-    def check(self, spec: ServingSpec) -> list[Problem]:
-        found = check_model(spec)
+    def validate(self, spec: ServingSpec) -> list[Issue]:
+        found = validate_model(spec)
         for name in ("max_model_len", "pipeline_parallel_size", "data_parallel_size"):
             value = spec.settings[name]
             if isinstance(value, int) and value < 1:
                 found.append(
                     error(f"settings.{name}", f"{value} is below 1; write more, or leave it empty.")
                 )
-        found += self._check_arguments(spec)
+        found += self._validate_arguments(spec)
         if not spec.accelerator.startswith("furiosa.ai/"):
             found.append(
                 error(
@@ -157,25 +157,25 @@ class FuriosaLlm(Template):
                 )
             )
         else:
-            found += _check_share(spec)
+            found += _validate_resources_per_card(spec)
         return found
 
-    def _check_arguments(self, spec: ServingSpec) -> list[Problem]:
+    def _validate_arguments(self, spec: ServingSpec) -> list[Issue]:
         path = "settings.additional_arguments"
         additional = additional_arguments(spec)
-        if repeated := check_arguments(spec, _READ):
+        if repeated := validate_additional_arguments(spec, _PARSED_FLAGS):
             return repeated
-        for flag, reason in _NOT_ON_SERVE.items():
-            if found := has_flag(additional, flag):
+        for flag, reason in _UNSUPPORTED_FLAGS.items():
+            if found := find_flag(additional, flag):
                 return [
                     error(path, f"furiosa-llm serve does not know {found}: {reason}; remove it.")
                 ]
         return []
 
 
-def _check_share(spec: ServingSpec) -> list[Problem]:
+def _validate_resources_per_card(spec: ServingSpec) -> list[Issue]:
     cards = spec.accelerator_count
-    found: list[Problem] = []
+    found: list[Issue] = []
     if spec.cpu.value < CPU_PER_CARD * cards:
         found.append(
             warning(

@@ -10,16 +10,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from servedeck.serving.spec.fields import Field, Kind, Value
-from servedeck.serving.spec.issues import Problem, error, warning
-from servedeck.serving.spec.templates.arguments import flag_value, has_flag, is_shell
+from servedeck.serving.spec.fields import Field, FieldValue, InputKind
+from servedeck.serving.spec.issues import Issue, error, warning
+from servedeck.serving.spec.templates.arguments import find_flag, flag_value, is_shell_command
 from servedeck.serving.spec.templates.base import (
     ADDITIONAL_ARGUMENTS,
     Settings,
     Template,
     additional_arguments,
-    check_arguments,
-    check_model,
+    validate_additional_arguments,
+    validate_model,
 )
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ FLAGS = {
     "-q": "quantization",
     "--gpu-memory-utilization": "gpu_memory_utilization",
 }
-_READ = {**FLAGS, "--model": "model_flag", "--port": "port"}
-_API_SERVER = "vllm.entrypoints.openai.api_server"
-_LENGTH = re.compile(r"\d+(?:\.\d+)?[kKmMgG]|[1-9]\d*|auto|-1")
+_PARSED_FLAGS = {**FLAGS, "--model": "model_flag", "--port": "port"}
+_API_SERVER_MODULE = "vllm.entrypoints.openai.api_server"
+_MODEL_LENGTH_PATTERN = re.compile(r"\d+(?:\.\d+)?[kKmMgG]|[1-9]\d*|auto|-1")
 
 _FIELDS = (
     Field(
@@ -49,14 +49,14 @@ _FIELDS = (
         "tensor_parallel_size",
         "Tensor Parallel Size",
         "Number of GPUs to split the model across",
-        Kind.INTEGER,
+        InputKind.INTEGER,
         default=1,
     ),
     Field(
         "dtype",
         "Data Type",
         "Numeric representation for model operations; auto follows the model",
-        Kind.CHOICE,
+        InputKind.CHOICE,
         default="auto",
         choices=("auto", "half", "float16", "bfloat16", "float", "float32"),
     ),
@@ -71,7 +71,7 @@ _FIELDS = (
         "Quantization",
         "Reduce model precision to save memory; empty for what the model's own settings say. "
         "The methods change with vLLM's version: another can be written",
-        Kind.SUGGESTION,
+        InputKind.SUGGESTION,
         choices=(
             "awq",
             "awq_marlin",
@@ -109,14 +109,14 @@ _FIELDS = (
         "gpu_memory_utilization",
         "GPU Memory Utilization",
         "Fraction of GPU memory vLLM will use (0.0–1.0)",
-        Kind.FRACTION,
+        InputKind.FLOAT,
         default=0.9,
     ),
     replace(ADDITIONAL_ARGUMENTS, help="Enter advanced vLLM settings directly"),
 )
 
 
-LITTLE_MEMORY = 4 * 2**30
+LOW_MEMORY_BYTES = 4 * 2**30
 """Bytes of memory below which the form warns. A rule of thumb: interpreter, CUDA's libraries and
 the buffers that weights pass through all stay in the container's memory."""
 
@@ -143,7 +143,7 @@ class Vllm(Template):
         "/metrics",
     )
 
-    def args(self, spec: ServingSpec) -> list[str]:
+    def build_args(self, spec: ServingSpec) -> list[str]:
         settings = spec.settings
         args = [str(settings["model"]), f"--port={spec.inference_port}"]
         written = {name: flag for flag, name in FLAGS.items() if flag.startswith("--")}
@@ -156,43 +156,47 @@ class Vllm(Template):
             args.append(f"{flag}={value}")
         return [*args, *additional_arguments(spec)]
 
-    def read(
+    def parse_command(
         self, command: Sequence[str], args: Sequence[str]
     ) -> tuple[tuple[str, ...], Settings, int | None] | None:
-        override, rest = _command_line(command, args)
-        if not override and is_shell(command):
+        override, rest = _split_command_line(command, args)
+        if not override and is_shell_command(command):
             return None
-        settings, port, others = self.take_flags(rest, _READ)
-        if not has_flag(rest, "--gpu-memory-utilization"):
+        settings, port, others = self.extract_flags(rest, _PARSED_FLAGS)
+        if not find_flag(rest, "--gpu-memory-utilization"):
             settings["gpu_memory_utilization"] = None  # the release's own, which is not known
         if rest and not rest[0].startswith("-"):
             # `vllm serve MODEL`: a first argument that is no flag is the model.
             settings["model"] = rest[0]
-            settings["additional_arguments"] = _without_model(settings["additional_arguments"])
+            settings["additional_arguments"] = _drop_first_argument(
+                settings["additional_arguments"]
+            )
         else:
             settings["model"] = others.get("model_flag", "")
         if not settings["model"]:
             return None
         return override, settings, port
 
-    def recognises(self, image: str, argv: Sequence[str]) -> bool:
+    def matches(self, image: str, argv: Sequence[str]) -> bool:
         words = [word.rsplit("/", 1)[-1] for word in argv[:4]]
-        return words[:2] == ["vllm", "serve"] or _API_SERVER in words or "vllm-openai" in image
+        return (
+            words[:2] == ["vllm", "serve"] or _API_SERVER_MODULE in words or "vllm-openai" in image
+        )
 
-    def shared_memory(self, spec: ServingSpec) -> str:
+    def shared_memory_limit(self, spec: ServingSpec) -> str:
         """Workers of one server exchange tensors and messages through it when there are several
         (NCCL, vllm/distributed/device_communicators/shm_broadcast.py)."""
         size = spec.settings["tensor_parallel_size"]
         workers = size if isinstance(size, int) and 1 <= size <= 1024 else 1
         return "512Mi" if workers == 1 else f"{workers}Gi"
 
-    def check(self, spec: ServingSpec) -> list[Problem]:
-        found: list[Problem] = []
+    def validate(self, spec: ServingSpec) -> list[Issue]:
+        found: list[Issue] = []
         settings = spec.settings
         additional = additional_arguments(spec)
-        found += check_model(spec)
+        found += validate_model(spec)
         length = str(settings["max_model_len"])
-        if length and not _LENGTH.fullmatch(length):
+        if length and not _MODEL_LENGTH_PATTERN.fullmatch(length):
             found.append(
                 error(
                     "settings.max_model_len",
@@ -203,9 +207,9 @@ class Vllm(Template):
             found.append(
                 error("settings.quantization", "A method's name holds no blanks; remove them.")
             )
-        found += _check_utilization(settings["gpu_memory_utilization"])
-        found += check_arguments(spec, _READ)
-        found += _check_parallel(spec, additional)
+        found += _validate_gpu_memory_utilization(settings["gpu_memory_utilization"])
+        found += validate_additional_arguments(spec, _PARSED_FLAGS)
+        found += _validate_parallelism(spec, additional)
         if not spec.accelerator:
             found.append(
                 warning(
@@ -221,7 +225,7 @@ class Vllm(Template):
                     "whose server takes other flags, or a GPU.",
                 )
             )
-        elif spec.shared_memory.value < spec.memory.value < LITTLE_MEMORY:
+        elif spec.shared_memory_limit.value < spec.memory.value < LOW_MEMORY_BYTES:
             found.append(
                 warning(
                     "memory",
@@ -232,7 +236,7 @@ class Vllm(Template):
         return found
 
 
-def _check_utilization(value: object) -> list[Problem]:
+def _validate_gpu_memory_utilization(value: object) -> list[Issue]:
     path = "settings.gpu_memory_utilization"
     if value is None:  # as in a Deployment that others wrote
         return [
@@ -247,13 +251,13 @@ def _check_utilization(value: object) -> list[Problem]:
     return []
 
 
-def _check_parallel(spec: ServingSpec, additional: tuple[str, ...]) -> list[Problem]:
+def _validate_parallelism(spec: ServingSpec, additional: tuple[str, ...]) -> list[Issue]:
     path = "settings.tensor_parallel_size"
     size = spec.settings["tensor_parallel_size"]
     if not isinstance(size, int) or not 1 <= size <= 1024:
         return [error(path, "Tensor Parallel Size must be from 1 to 1024; write how many GPUs.")]
-    stages = _count(flag_value(additional, "--pipeline-parallel-size", "-pp"))
-    copies = _count(flag_value(additional, "--data-parallel-size", "-dp"))
+    stages = _parse_parallel_size(flag_value(additional, "--pipeline-parallel-size", "-pp"))
+    copies = _parse_parallel_size(flag_value(additional, "--data-parallel-size", "-dp"))
     needed = size * stages * copies
     have = spec.accelerator_count if spec.accelerator else 0
     product = (
@@ -288,7 +292,7 @@ def _check_parallel(spec: ServingSpec, additional: tuple[str, ...]) -> list[Prob
     return []
 
 
-def _command_line(
+def _split_command_line(
     command: Sequence[str], args: Sequence[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Command Override and the arguments of `vllm serve`."""
@@ -296,7 +300,7 @@ def _command_line(
     if (
         argv
         and argv[0].rsplit("/", 1)[-1].startswith("python")
-        and argv[1:3] == ("-m", _API_SERVER)
+        and argv[1:3] == ("-m", _API_SERVER_MODULE)
     ):
         return (), (*argv[3:], *args)
     if argv[:2] == ("vllm", "serve") and (len(argv) == 2 or not args):
@@ -306,12 +310,12 @@ def _command_line(
     return argv, tuple(args)
 
 
-def _without_model(left: Value) -> tuple[str, ...]:
+def _drop_first_argument(arguments: FieldValue) -> tuple[str, ...]:
     """Arguments left over, less the first, which is the model."""
-    return left[1:] if isinstance(left, tuple) else ()
+    return arguments[1:] if isinstance(arguments, tuple) else ()
 
 
-def _count(text: str | None) -> int:
+def _parse_parallel_size(text: str | None) -> int:
     return int(text) if text and text.isascii() and text.isdigit() and 0 < int(text) <= 1024 else 1
 
 

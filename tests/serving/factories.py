@@ -52,7 +52,7 @@ def waiting(
     }
 
 
-def ended(
+def terminated(
     exit_code: int, reason: str = "", name: str = "inference-server", **status: Any
 ) -> dict[str, Any]:
     return {
@@ -63,7 +63,9 @@ def ended(
     }
 
 
-def last(exit_code: int, reason: str = "Error", message: str = "", **when: float) -> dict[str, Any]:
+def last_terminated(
+    exit_code: int, reason: str = "Error", message: str = "", **when: float
+) -> dict[str, Any]:
     return {
         "terminated": {
             "exitCode": exit_code,
@@ -218,7 +220,7 @@ def service(
     )
 
 
-ACCEPTED = {"parents": [{"conditions": [{"type": "Accepted", "status": "True"}]}]}
+ACCEPTED_STATUS = {"parents": [{"conditions": [{"type": "Accepted", "status": "True"}]}]}
 
 
 def http_route(
@@ -232,13 +234,13 @@ def http_route(
         {
             "metadata": {"name": name, "namespace": namespace},
             "spec": {"hostnames": hostnames, "rules": rules},
-            "status": ACCEPTED if status is None else status,
+            "status": ACCEPTED_STATUS if status is None else status,
         },
         HTTPRoute,
     )
 
 
-def rule(
+def http_route_rule(
     path: str = "/team-a/llama",
     backend: str = "llama",
     headers: tuple[dict[str, str], ...] = (),

@@ -1,5 +1,4 @@
-"""What the screens need of the living picture: `servedeck.fleet.session.Live` has it, tests bring
-their own."""
+"""What the screens need of a `servedeck.fleet.session.ClusterSession`; tests bring their own."""
 
 from __future__ import annotations
 
@@ -7,38 +6,38 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
-from servedeck.fleet.views import Key, ServingView
+from servedeck.fleet.views import NamespacedName, ServingView
 
 if TYPE_CHECKING:
-    from servedeck.cluster.logs import Stream
+    from servedeck.cluster.logs import LogStreamState
 
 
-class Views(Protocol):
+class ServingViews(Protocol):
     """The servings as they are this moment."""
 
-    def view(self, key: Key) -> ServingView | None: ...
+    def view(self, key: NamespacedName) -> ServingView | None: ...
 
     def views(self) -> Sequence[ServingView]: ...
 
 
-class Phase(Protocol):
+class SourcePhase(Protocol):
     """How far the connection is: CONNECTING, LISTING, LIVE, RETRYING, FORBIDDEN, ..."""
 
     @property
     def name(self) -> str: ...
 
 
-class State(Protocol):
+class SourceState(Protocol):
     """How true the picture is."""
 
     @property
-    def phase(self) -> Phase: ...
+    def phase(self) -> SourcePhase: ...
 
     @property
-    def sentence(self) -> str: ...
+    def message(self) -> str: ...
 
     @property
-    def since(self) -> datetime | None: ...
+    def last_update_at(self) -> datetime | None: ...
 
     @property
     def loaded(self) -> int: ...
@@ -47,30 +46,30 @@ class State(Protocol):
     def remaining(self) -> int | None: ...
 
     @property
-    def missing(self) -> tuple[str, ...]: ...
+    def missing_permissions(self) -> tuple[str, ...]: ...
 
     @property
     def stale_for(self) -> float | None: ...
 
 
-class Changes(Protocol):
+class SourceChanges(Protocol):
     """What is other than at the last call."""
 
     @property
-    def keys(self) -> frozenset[Key]: ...
+    def keys(self) -> frozenset[NamespacedName]: ...
 
     @property
-    def state(self) -> bool: ...
+    def state_changed(self) -> bool: ...
 
 
-class Source(Protocol):
+class ServingSource(Protocol):
     """A living picture."""
 
     @property
-    def fleet(self) -> Views: ...
+    def fleet(self) -> ServingViews: ...
 
     @property
-    def state(self) -> State: ...
+    def state(self) -> SourceState: ...
 
     @property
     def context(self) -> str:
@@ -84,7 +83,7 @@ class Source(Protocol):
     def namespace(self) -> str:
         """The one namespace that is watched, "" for all."""
 
-    def subscribe(self, callback: Callable[[Changes], None]) -> Callable[[], None]: ...
+    def subscribe(self, callback: Callable[[SourceChanges], None]) -> Callable[[], None]: ...
 
     async def start(self) -> None: ...
 
@@ -96,26 +95,26 @@ class Source(Protocol):
         """Show another context or namespace ("" for all); None leaves it as it is."""
 
 
-class Cluster(Protocol):
+class LogService(Protocol):
     """What the screens ask of the cluster beside the picture."""
 
-    async def namespaces(self) -> list[str]:
+    async def list_namespaces(self) -> list[str]:
         """Names of all namespaces. Raises ClusterError."""
 
-    def follow(
+    def follow_log(
         self,
         namespace: str,
         pod: str,
         container: str,
         *,
         tail: int,
-        on_stream: Callable[[Stream], None],
+        on_state: Callable[[LogStreamState], None],
         previous: bool = False,
     ) -> AsyncIterator[list[str]]:
         """The last lines, then what is written; ends where nothing more can come. `on_stream` is
         told whether new lines arrive. Raises ClusterError."""
 
-    async def last_lines(
+    async def read_last_lines(
         self, namespace: str, pod: str, container: str, *, tail: int, previous: bool = False
     ) -> list[str]:
         """The last lines. Raises ClusterError where there are none to be had."""

@@ -11,119 +11,119 @@ from typing import Any, cast
 
 import msgspec
 
-from servedeck.cluster.auth.kubeconfig import Kubeconfig, Target
-from servedeck.cluster.http.connection import Answer, Connection
-from servedeck.cluster.http.errors import ApiError, ConnectError, LostError
-from servedeck.fleet.fleet import UNLABELLED
+from servedeck.cluster.auth.kubeconfig import ConnectionOptions, Kubeconfig
+from servedeck.cluster.http.connection import ApiResponse, Connection
+from servedeck.cluster.http.errors import ApiError, ConnectionFailedError, ConnectionLostError
+from servedeck.fleet.fleet import UNLABELED_SELECTOR
 from servedeck.serving.objects.records import Pod, Record, ReplicaSet
-from tests.fleet.make import KIND_OF
+from tests.fleet.factories import KIND_BY_RECORD
 
-_PATH = re.compile(
+_PATH_PATTERN = re.compile(
     r"/(?:api|apis/(?P<group>[^/]+))/[^/]+(?:/namespaces/(?P<ns>[^/]+))?/(?P<plural>[^/]+)"
 )
-Place = tuple[str, str]
+ObjectKey = tuple[str, str]
 """Plural and uid."""
 
 
-class Cluster:
+class FakeCluster:
     """Objects, rights and faults. `namespaces`: what each context names, "" for nothing."""
 
     def __init__(self, **namespaces: str) -> None:
-        self.namespaces = namespaces or {"main": ""}
-        self.objects: dict[Place, tuple[Record, bool]] = {}
+        self.context_namespaces = namespaces or {"main": ""}
+        self.objects: dict[ObjectKey, tuple[Record, bool]] = {}
         self.forbidden: set[tuple[str, str]] = set()
         """Plural and namespace, "" for all namespaces."""
-        self.absent = {"httproutes", "virtualservices", "scaledobjects"}
-        self.down = False
-        self.code = 0
+        self.absent_kinds = {"httproutes", "virtualservices", "scaledobjects"}
+        self.is_down = False
+        self.error_code = 0
         """Status that every request is answered with, 0 for none."""
         self.version = 1
-        self.touched: dict[str, int] = {}
+        self.last_change_versions: dict[str, int] = {}
         """Version of the last change of a kind; older ones cannot be watched from."""
         self.watches: dict[asyncio.Queue[bytes | None], tuple[str, str, str]] = {}
-        self.opened: list[FakeConnection] = []
-        self.hold = asyncio.Event()
-        self.hold.set()
+        self.connections: list[FakeConnection] = []
+        self.pod_list_gate = asyncio.Event()
+        self.pod_list_gate.set()
         """Clear it to keep lists of Pods waiting."""
 
-    async def connect(self, target: Target) -> Connection:
+    async def connect(self, options: ConnectionOptions) -> Connection:
         await asyncio.sleep(0)
-        connection = FakeConnection(self, target)
-        self.opened.append(connection)
+        connection = FakeConnection(self, options)
+        self.connections.append(connection)
         return cast(Connection, connection)
 
-    def put(self, *records: Record, labelled: bool = True, plural: str = "") -> None:
+    def put(self, *records: Record, labeled: bool = True, plural: str = "") -> None:
         for record in records:
-            self._set(plural or KIND_OF[type(record)].plural, record, labelled, "MODIFIED")
+            self._store(plural or KIND_BY_RECORD[type(record)].plural, record, labeled, "MODIFIED")
 
     def delete(self, record: Record) -> None:
-        plural = KIND_OF[type(record)].plural
+        plural = KIND_BY_RECORD[type(record)].plural
         _, labelled = self.objects.pop((plural, record.metadata.uid))  # type: ignore[attr-defined]
-        self._tell(plural, record, labelled, "DELETED")
+        self._notify_watches(plural, record, labelled, "DELETED")
 
-    def _set(self, plural: str, record: Record, labelled: bool, what: str) -> None:
+    def _store(self, plural: str, record: Record, labeled: bool, change_type: str) -> None:
         uid = record.metadata.uid  # type: ignore[attr-defined]
-        _, before = self.objects.get((plural, uid), (None, labelled))
-        if before != labelled:
-            self._tell(plural, record, before, "DELETED")
-        self.objects[plural, uid] = (record, labelled)
-        self._tell(plural, record, labelled, what)
+        _, before = self.objects.get((plural, uid), (None, labeled))
+        if before != labeled:
+            self._notify_watches(plural, record, before, "DELETED")
+        self.objects[plural, uid] = (record, labeled)
+        self._notify_watches(plural, record, labeled, change_type)
 
-    def _tell(self, plural: str, record: Record, labelled: bool, what: str) -> None:
+    def _notify_watches(self, plural: str, record: Record, labeled: bool, change_type: str) -> None:
         self.version += 1
-        self.touched[plural] = self.version
-        line = msgspec.json.encode({"type": what, "object": self.as_json(record)})
+        self.last_change_versions[plural] = self.version
+        line = msgspec.json.encode({"type": change_type, "object": self.to_json(record)})
         for queue, (watched, namespace, selector) in self.watches.items():
-            if watched == plural and _selected(record, labelled, namespace, selector):
+            if watched == plural and _is_selected(record, labeled, namespace, selector):
                 queue.put_nowait(line)
 
-    def as_json(self, record: Record) -> Any:
+    def to_json(self, record: Record) -> Any:
         value = msgspec.to_builtins(record)
         value["metadata"]["resourceVersion"] = str(self.version)
         return value
 
-    def fall(self) -> None:
+    def shut_down(self) -> None:
         """The server is gone."""
-        self.down = True
+        self.is_down = True
         for queue in self.watches:
             queue.put_nowait(None)
 
-    def check(self, path: str) -> tuple[str, str]:
+    def check_access(self, path: str) -> tuple[str, str]:
         """Plural and namespace of the path, if it may be read."""
-        if self.down:
-            raise ConnectError("Nothing listens at https://main; is the server running?")
-        if self.code:
-            raise ApiError(self.code, "", "so it is")
-        match = _PATH.fullmatch(path)
+        if self.is_down:
+            raise ConnectionFailedError("Nothing listens at https://main; is the server running?")
+        if self.error_code:
+            raise ApiError(self.error_code, "", "so it is")
+        match = _PATH_PATTERN.fullmatch(path)
         assert match, path
         plural, namespace = match["plural"], match["ns"] or ""
         if {(plural, namespace), (plural, "*")} & self.forbidden:
             raise ApiError(403, "Forbidden", f"{plural} is forbidden")
-        if plural in self.absent:
+        if plural in self.absent_kinds:
             raise ApiError(404, "NotFound", "the server could not find it")
         return plural, namespace
 
 
-def _selected(record: Any, labelled: bool, namespace: str, selector: str) -> bool:
+def _is_selected(record: Any, labeled: bool, namespace: str, selector: str) -> bool:
     if namespace and record.metadata.namespace != namespace:
         return False
     if isinstance(record, Pod | ReplicaSet) and selector:
-        return labelled is (selector != UNLABELLED)
+        return labeled is (selector != UNLABELED_SELECTOR)
     return True
 
 
 class FakeConnection:
-    """What a Reflector and Live use of a Connection."""
+    """What a Reflector and a ClusterSession use of a Connection."""
 
-    def __init__(self, cluster: Cluster, target: Target) -> None:
+    def __init__(self, cluster: FakeCluster, options: ConnectionOptions) -> None:
         self.cluster = cluster
-        self.target = target
-        names = cluster.namespaces
-        self.context = target.context or next(iter(names))
-        self.server = f"https://{self.context}"
-        self.streams_lists = False
+        self.options = options
+        names = cluster.context_namespaces
+        self.context_name = options.context or next(iter(names))
+        self.server = f"https://{self.context_name}"
+        self.supports_watch_list = False
         self.closed = False
-        self.asked: list[str] = []
+        self.requested_paths: list[str] = []
         self.kubeconfig = Kubeconfig(
             (Path("config"),),
             tuple(names),
@@ -136,32 +136,32 @@ class FakeConnection:
                 for name, namespace in names.items()
             },
         )
-        self.namespace = self.kubeconfig.namespaces[self.context]
+        self.namespace = self.kubeconfig.context_namespaces[self.context_name]
 
-    def forget_failures(self) -> None:
+    def reset_backoff(self) -> None:
         """Nothing is held against this cluster."""
 
-    async def request(self, method: str, path: str, *, params: Any = (), **_: Any) -> Answer:
-        self.asked.append(path)
+    async def request(self, method: str, path: str, *, params: Any = (), **_: Any) -> ApiResponse:
+        self.requested_paths.append(path)
         await asyncio.sleep(0)
-        plural, namespace = self.cluster.check(path)
+        plural, namespace = self.cluster.check_access(path)
         if plural == "pods":
-            await self.cluster.hold.wait()
+            await self.cluster.pod_list_gate.wait()
         selector = dict(params).get("labelSelector", "")
         items = [
-            self.cluster.as_json(record)
+            self.cluster.to_json(record)
             for (kind, _), (record, labelled) in self.cluster.objects.items()
-            if kind == plural and _selected(record, labelled, namespace, selector)
+            if kind == plural and _is_selected(record, labelled, namespace, selector)
         ]
         version = {"resourceVersion": str(self.cluster.version)}
-        return Answer(200, {}, msgspec.json.encode({"metadata": version, "items": items}))
+        return ApiResponse(200, {}, msgspec.json.encode({"metadata": version, "items": items}))
 
     async def get(self, path: str, params: Any = (), **_: Any) -> bytes:
         if path.startswith("/apis/") and path.count("/") == 2:
             raise ApiError(404, "NotFound", "no such group")
         return (await self.request("GET", path, params=params)).body
 
-    async def version(self) -> None:
+    async def server_version(self) -> None:
         return None
 
     @asynccontextmanager
@@ -169,10 +169,10 @@ class FakeConnection:
         self, path: str, params: Any = (), read_timeout: float = 90.0
     ) -> AsyncIterator[FakeStream]:
         await asyncio.sleep(0)
-        plural, namespace = self.cluster.check(path)
+        plural, namespace = self.cluster.check_access(path)
         queue: asyncio.Queue[bytes | None] = asyncio.Queue()
         selector = dict(params).get("labelSelector", "")
-        if int(dict(params)["resourceVersion"]) < self.cluster.touched.get(plural, 0):
+        if int(dict(params)["resourceVersion"]) < self.cluster.last_change_versions.get(plural, 0):
             raise ApiError(410, "Expired", "too old resource version")
         self.cluster.watches[queue] = (plural, namespace, selector)
         try:
@@ -188,9 +188,9 @@ class FakeStream:
     def __init__(self, queue: asyncio.Queue[bytes | None]) -> None:
         self._queue = queue
 
-    async def batches(self) -> AsyncIterator[list[bytes]]:
+    async def line_batches(self) -> AsyncIterator[list[bytes]]:
         while True:
             line = await self._queue.get()
             if line is None:
-                raise LostError("The connection broke.")
+                raise ConnectionLostError("The connection broke.")
             yield [line]

@@ -5,18 +5,20 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from servedeck.cluster.watch.kinds import PODS, REPLICASETS, Kind
-from servedeck.cluster.watch.reflector import Change
-from servedeck.fleet.fleet import UNLABELLED
-from servedeck.fleet.views import Key, PodView, ServingView
+from servedeck.cluster.watch.kinds import PODS, REPLICASETS, ResourceKind
+from servedeck.cluster.watch.reflector import RecordChange
+from servedeck.fleet.fleet import UNLABELED_SELECTOR
+from servedeck.fleet.views import NamespacedName, PodView, ServingView
 from servedeck.serving.endpoint import Endpoint
 from servedeck.serving.objects.records import (
     SERVING_LABEL,
-    AutoscalerSpec,
     BackendRef,
     Condition,
     Container,
     ContainerState,
+    ContainerStateRunning,
+    ContainerStateTerminated,
+    ContainerStateWaiting,
     ContainerStatus,
     Deployment,
     DeploymentAnnotations,
@@ -25,6 +27,7 @@ from servedeck.serving.objects.records import (
     DeploymentStatus,
     Event,
     HorizontalPodAutoscaler,
+    HorizontalPodAutoscalerSpec,
     HTTPRoute,
     HTTPRouteMatch,
     HTTPRouteRule,
@@ -40,8 +43,8 @@ from servedeck.serving.objects.records import (
     IstioDestination,
     IstioHTTPRoute,
     IstioRouteDestination,
-    LabelledMeta,
-    Meta,
+    LabeledMeta,
+    ObjectMeta,
     ObjectReference,
     OwnerReference,
     PathMatch,
@@ -50,25 +53,22 @@ from servedeck.serving.objects.records import (
     PodSpec,
     PodStatus,
     PodTemplate,
+    PodTemplatePodSpec,
     Record,
     ReplicaSet,
-    RouteParent,
-    Running,
+    RouteParentStatus,
     ScaledObject,
     ScaledObjectSpec,
     ScaleTargetRef,
     Service,
     ServicePort,
     ServiceSpec,
-    TemplateSpec,
-    Terminated,
     VirtualService,
     VirtualServiceSpec,
-    Waiting,
 )
-from servedeck.serving.status.diagnosis import Health
+from servedeck.serving.status.diagnosis import PodHealth
 from servedeck.serving.status.status import Status
-from tests.cluster.registry import KINDS
+from tests.cluster.all_kinds import ALL_KINDS
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -85,7 +85,7 @@ def pod_view(name: str = "pod", **fields: Any) -> PodView:
         "restarted_at": None,
         "node": "",
         "created": START,
-        "health": Health.OK,
+        "health": PodHealth.OK,
         "reason": "",
         "message": "",
         "container": "",
@@ -99,7 +99,7 @@ def pod_view(name: str = "pod", **fields: Any) -> PodView:
 def serving_view(path: str = "team-a/llama", **fields: Any) -> ServingView:
     namespace, name = path.split("/")
     defaults: dict[str, Any] = {
-        "key": Key(namespace, name),
+        "key": NamespacedName(namespace, name),
         "uid": f"uid-{path}",
         "status": Status.READY,
         "reason": "",
@@ -133,20 +133,24 @@ def serving_view(path: str = "team-a/llama", **fields: Any) -> ServingView:
 ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
 
 
-def change(record: Record, what: ChangeType = "MODIFIED", *, kind: Kind | None = None) -> Change:
+def change(
+    record: Record, change_type: ChangeType = "MODIFIED", *, kind: ResourceKind | None = None
+) -> RecordChange:
     """What the reflector of the record's kind says; `kind` where it is not the usual one."""
-    return Change(kind or KIND_OF[type(record)], what, record)
+    return RecordChange(kind or KIND_BY_RECORD[type(record)], change_type, record)
 
 
-UNLABELLED_PODS = PODS.selecting(UNLABELLED)
-UNLABELLED_REPLICASETS = REPLICASETS.selecting(UNLABELLED)
-KIND_OF: dict[type[Record], Kind] = {kind.record: kind for kind in KINDS} | {
-    Pod: PODS.selecting(SERVING_LABEL),
-    ReplicaSet: REPLICASETS.selecting(SERVING_LABEL),
+UNLABELED_PODS = PODS.with_label_selector(UNLABELED_SELECTOR)
+UNLABELED_REPLICASETS = REPLICASETS.with_label_selector(UNLABELED_SELECTOR)
+KIND_BY_RECORD: dict[type[Record], ResourceKind] = {
+    kind.record_type: kind for kind in ALL_KINDS
+} | {
+    Pod: PODS.with_label_selector(SERVING_LABEL),
+    ReplicaSet: REPLICASETS.with_label_selector(SERVING_LABEL),
 }
 
 
-def owner(kind: str, uid: str) -> tuple[OwnerReference, ...]:
+def owner_references(kind: str, uid: str) -> tuple[OwnerReference, ...]:
     return (OwnerReference(kind=kind, name=uid, uid=uid, controller=True),) if uid else ()
 
 
@@ -157,13 +161,13 @@ def deployment(
     namespace: str = "team-a",
     replicas: int = 1,
     revision: str = "1",
-    labelled: bool = True,
+    labeled: bool = True,
     labels: dict[str, str] | None = None,
     created: datetime = START,
-    replicas_: int = 0,
+    status_replicas: int = 0,
     **status: Any,
 ) -> Deployment:
-    label = {SERVING_LABEL: name} if labelled else {}
+    label = {SERVING_LABEL: name} if labeled else {}
     return Deployment(
         metadata=DeploymentMeta(
             name=name,
@@ -177,13 +181,13 @@ def deployment(
         spec=DeploymentSpec(
             replicas=replicas,
             template=PodTemplate(
-                metadata=LabelledMeta(labels=label | (labels or {})),
-                spec=TemplateSpec(
+                metadata=LabeledMeta(labels=label | (labels or {})),
+                spec=PodTemplatePodSpec(
                     containers=(Container(name="inference-server", image="vllm/vllm-openai:v1"),)
                 ),
             ),
         ),
-        status=DeploymentStatus(observed_generation=1, replicas=replicas_, **status),
+        status=DeploymentStatus(observed_generation=1, replicas=status_replicas, **status),
     )
 
 
@@ -195,14 +199,14 @@ def replicaset(
             name=uid,
             namespace="team-a",
             uid=uid,
-            owner_references=owner("Deployment", owner_uid),
+            owner_references=owner_references("Deployment", owner_uid),
             annotations=DeploymentAnnotations(revision=revision),
         )
     )
 
 
 def ready_status(restarts: int = 0, finished: datetime | None = None) -> PodStatus:
-    last = ContainerState(terminated=Terminated(exit_code=137, finished_at=finished))
+    last = ContainerState(terminated=ContainerStateTerminated(exit_code=137, finished_at=finished))
     return PodStatus(
         phase="Running",
         conditions=(
@@ -215,7 +219,7 @@ def ready_status(restarts: int = 0, finished: datetime | None = None) -> PodStat
                 ready=True,
                 started=True,
                 restart_count=restarts,
-                state=ContainerState(running=Running(started_at=START)),
+                state=ContainerState(running=ContainerStateRunning(started_at=START)),
                 last_state=last if finished else ContainerState(),
             ),
         ),
@@ -225,11 +229,11 @@ def ready_status(restarts: int = 0, finished: datetime | None = None) -> PodStat
 def crashing_status(finished: datetime = START, *, waiting: bool = True) -> PodStatus:
     """OOMKilled; waiting for the back-off, or running again and not ready."""
     state = (
-        ContainerState(waiting=Waiting(reason="CrashLoopBackOff"))
+        ContainerState(waiting=ContainerStateWaiting(reason="CrashLoopBackOff"))
         if waiting
-        else ContainerState(running=Running(started_at=finished))
+        else ContainerState(running=ContainerStateRunning(started_at=finished))
     )
-    ended = Terminated(exit_code=137, reason="OOMKilled", finished_at=finished)
+    ended = ContainerStateTerminated(exit_code=137, reason="OOMKilled", finished_at=finished)
     return PodStatus(
         phase="Running",
         conditions=(
@@ -248,7 +252,7 @@ def crashing_status(finished: datetime = START, *, waiting: bool = True) -> PodS
     )
 
 
-PENDING = PodStatus(
+PENDING_STATUS = PodStatus(
     phase="Pending",
     conditions=(
         Condition(
@@ -265,12 +269,12 @@ def pod(
     uid: str = "p-llama", owner_uid: str = "r-llama", status: PodStatus | None = None, **meta: Any
 ) -> Pod:
     return Pod(
-        metadata=Meta(
+        metadata=ObjectMeta(
             name=uid,
             namespace="team-a",
             uid=uid,
             creation_timestamp=START,
-            owner_references=owner("ReplicaSet", owner_uid),
+            owner_references=owner_references("ReplicaSet", owner_uid),
             **meta,
         ),
         spec=PodSpec(node_name="gpu-1", containers=(PodContainer(name="inference-server"),)),
@@ -279,12 +283,12 @@ def pod(
 
 
 def event(
-    involved: str, uid: str = "e", *, kind: str = "Pod", reason: str = "BackOff", **fields: Any
+    involved_uid: str, uid: str = "e", *, kind: str = "Pod", reason: str = "BackOff", **fields: Any
 ) -> Event:
     times: dict[str, Any] = {"last_timestamp": START, **fields}
     return Event(
-        metadata=Meta(name=uid, namespace="team-a", uid=uid),
-        involved_object=ObjectReference(kind=kind, namespace="team-a", uid=involved),
+        metadata=ObjectMeta(name=uid, namespace="team-a", uid=uid),
+        involved_object=ObjectReference(kind=kind, namespace="team-a", uid=involved_uid),
         type="Warning",
         reason=reason,
         message=f"{reason} happened",
@@ -295,7 +299,7 @@ def event(
 
 def service(name: str = "llama", selector: dict[str, str] | None = None, uid: str = "") -> Service:
     return Service(
-        metadata=LabelledMeta(name=name, namespace="team-a", uid=uid or f"s-{name}"),
+        metadata=LabeledMeta(name=name, namespace="team-a", uid=uid or f"s-{name}"),
         spec=ServiceSpec(
             selector={SERVING_LABEL: name} if selector is None else selector,
             ports=(ServicePort(name="http", port=80),),
@@ -304,17 +308,21 @@ def service(name: str = "llama", selector: dict[str, str] | None = None, uid: st
 
 
 def http_route(
-    name: str = "llama", to: str = "llama", *, namespace: str = "team-a", host: str = "ai.example"
+    name: str = "llama",
+    service_name: str = "llama",
+    *,
+    namespace: str = "team-a",
+    host: str = "ai.example",
 ) -> HTTPRoute:
-    accepted = RouteParent(conditions=(Condition(type="Accepted", status="True"),))
+    accepted = RouteParentStatus(conditions=(Condition(type="Accepted", status="True"),))
     return HTTPRoute(
-        metadata=LabelledMeta(name=name, namespace=namespace, uid=f"h-{namespace}-{name}"),
+        metadata=LabeledMeta(name=name, namespace=namespace, uid=f"h-{namespace}-{name}"),
         spec=HTTPRouteSpec(
             hostnames=(host,),
             rules=(
                 HTTPRouteRule(
-                    matches=(HTTPRouteMatch(path=PathMatch(value=f"/team-a/{to}")),),
-                    backend_refs=(BackendRef(name=to, namespace="team-a", port=80),),
+                    matches=(HTTPRouteMatch(path=PathMatch(value=f"/team-a/{service_name}")),),
+                    backend_refs=(BackendRef(name=service_name, namespace="team-a", port=80),),
                 ),
             ),
         ),
@@ -324,7 +332,7 @@ def http_route(
 
 def virtual_service(name: str, host: str, namespace: str = "istio-system") -> VirtualService:
     return VirtualService(
-        metadata=LabelledMeta(name=name, namespace=namespace, uid=f"v-{name}"),
+        metadata=LabeledMeta(name=name, namespace=namespace, uid=f"v-{name}"),
         spec=VirtualServiceSpec(
             hosts=("mesh.example",),
             gateways=("main",),
@@ -337,29 +345,31 @@ def virtual_service(name: str, host: str, namespace: str = "istio-system") -> Vi
     )
 
 
-def ingress(name: str, to: str) -> Ingress:
-    path = IngressPath(path=f"/{to}", backend=IngressBackend(service=IngressService(name=to)))
+def ingress(name: str, service_name: str) -> Ingress:
+    path = IngressPath(
+        path=f"/{service_name}", backend=IngressBackend(service=IngressService(name=service_name))
+    )
     return Ingress(
-        metadata=LabelledMeta(name=name, namespace="team-a", uid=f"i-{name}"),
+        metadata=LabeledMeta(name=name, namespace="team-a", uid=f"i-{name}"),
         spec=IngressSpec(rules=(IngressRule(host="in.example", http=IngressHTTP(paths=(path,))),)),
     )
 
 
-def scaled_object(target: str, most: int = 10) -> ScaledObject:
+def scaled_object(target: str, max_replicas: int = 10) -> ScaledObject:
     return ScaledObject(
-        metadata=LabelledMeta(name=target, namespace="team-a", uid=f"k-{target}"),
+        metadata=LabeledMeta(name=target, namespace="team-a", uid=f"k-{target}"),
         spec=ScaledObjectSpec(
             scale_target_ref=ScaleTargetRef(name=target),
             min_replica_count=1,
-            max_replica_count=most,
+            max_replica_count=max_replicas,
         ),
     )
 
 
 def autoscaler(target: str, name: str = "") -> HorizontalPodAutoscaler:
     return HorizontalPodAutoscaler(
-        metadata=LabelledMeta(name=name or target, namespace="team-a", uid=f"a-{name or target}"),
-        spec=AutoscalerSpec(
+        metadata=LabeledMeta(name=name or target, namespace="team-a", uid=f"a-{name or target}"),
+        spec=HorizontalPodAutoscalerSpec(
             scale_target_ref=ScaleTargetRef(kind="Deployment", name=target), max_replicas=4
         ),
     )

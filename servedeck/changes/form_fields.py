@@ -5,44 +5,44 @@ Labels, help and defaults are those of the console that servedeck mirrors.
 
 from __future__ import annotations
 
-from servedeck.serving.spec.fields import Field, Kind
+from servedeck.serving.spec.fields import Field, InputKind
 
-BASIC = (
+BASIC_FIELDS = (
     Field(
         "name",
         "Service Name",
         "Lowercase letters, digits and hyphens, no hyphen at either end, up to 63 characters",
         required=True,
     ),
-    Field("project", "Namespace", "Namespace that the serving goes into", required=True),
+    Field("namespace", "Namespace", "Namespace that the serving goes into", required=True),
     Field("description", "Description", "What the serving is for; shown with it"),
-    Field("template", "Service Template", "Inference framework", Kind.CHOICE, required=True),
+    Field("template", "Service Template", "Inference framework", InputKind.CHOICE, required=True),
 )
-RESOURCES = (
+RESOURCE_FIELDS = (
     Field(
         "image",
         "Image",
         "Container image, registry/name:tag",
         required=True,
     ),
-    Field("cpu", "CPU", "Number of CPU cores: 0.5, 500m, 8", Kind.QUANTITY, default="0.5"),
-    Field("memory", "Memory", "Memory: 512Mi, 1Gi, 64Gi", Kind.QUANTITY, default="1Gi"),
-    Field("accelerator", "Accelerator", "Accelerator type", Kind.SUGGESTION),
+    Field("cpu", "CPU", "Number of CPU cores: 0.5, 500m, 8", InputKind.QUANTITY, default="0.5"),
+    Field("memory", "Memory", "Memory: 512Mi, 1Gi, 64Gi", InputKind.QUANTITY, default="1Gi"),
+    Field("accelerator", "Accelerator", "Accelerator type", InputKind.SUGGESTION),
     Field(
         "accelerator_count",
         "Accelerator Count",
         "Number of accelerators of each replica",
-        Kind.INTEGER,
+        InputKind.INTEGER,
         default=1,
     ),
-    Field("replicas", "Replicas", "Number of service containers", Kind.INTEGER, default=1),
+    Field("replicas", "Replicas", "Number of service containers", InputKind.INTEGER, default=1),
 )
-ADVANCED = (
+ADVANCED_FIELDS = (
     Field(
         "inference_port",
         "Inference Port",
         "Port that the inference server listens on",
-        Kind.INTEGER,
+        InputKind.INTEGER,
         default=8000,
         advanced=True,
     ),
@@ -50,12 +50,12 @@ ADVANCED = (
         "command",
         "Command Override",
         "Container start command in place of the template's; quotes as in a shell",
-        Kind.ARGUMENTS,
+        InputKind.ARGUMENTS,
         default=(),
         advanced=True,
     ),
 )
-TRANSFORMER = (
+TRANSFORMER_FIELDS = (
     Field(
         "transformer.image",
         "Transformer Image",
@@ -66,7 +66,7 @@ TRANSFORMER = (
         "transformer.port",
         "Transformer Port",
         "Port that the transformer listens on",
-        Kind.INTEGER,
+        InputKind.INTEGER,
         default=8080,
         advanced=True,
     ),
@@ -74,9 +74,9 @@ TRANSFORMER = (
         "transformer.command",
         "Transformer Command",
         "Start command of the transformer; empty for the image's own",
-        Kind.ARGUMENTS,
+        InputKind.ARGUMENTS,
         default=(),
         advanced=True,
     ),
 )
-COMMON = (*BASIC, *RESOURCES, *ADVANCED, *TRANSFORMER)
+COMMON_FIELDS = (*BASIC_FIELDS, *RESOURCE_FIELDS, *ADVANCED_FIELDS, *TRANSFORMER_FIELDS)

@@ -20,10 +20,10 @@ from servedeck.serving.objects.records import (
 )
 from servedeck.serving.objects.routes import Platform, RouteKind
 from servedeck.serving.spec.spec import ServingSpec
-from tests.serving.spec.test_validation import vllm
-from tests.serving.specs import valid_specs
+from tests.serving.spec.test_validation import vllm_spec
+from tests.serving.strategies import valid_specs
 
-RECORDS: dict[str, Any] = {
+RECORD_TYPES: dict[str, Any] = {
     "Deployment": Deployment,
     "Service": Service,
     "HTTPRoute": HTTPRoute,
@@ -32,18 +32,18 @@ RECORDS: dict[str, Any] = {
 }
 
 
-def records(objects: list[dict[str, Any]]) -> dict[str, Any]:
-    return {one["kind"]: msgspec.convert(one, RECORDS[one["kind"]]) for one in objects}
+def decode_records(objects: list[dict[str, Any]]) -> dict[str, Any]:
+    return {one["kind"]: msgspec.convert(one, RECORD_TYPES[one["kind"]]) for one in objects}
 
 
 @given(valid_specs())
 def test_a_serving_of_ours_is_recognised(spec: ServingSpec) -> None:
-    deployment = records(manifests.build(spec))["Deployment"]
+    deployment = decode_records(manifests.build_manifests(spec))["Deployment"]
     assert detection.is_serving(deployment)
     assert detection.is_managed(deployment)
-    assert detection.template(deployment) == spec.template
+    assert detection.detect_template(deployment) == spec.template
     if not spec.command and spec.template != "custom" and "--" not in str(spec.settings):
-        assert detection.model(deployment) == spec.settings["model"]
+        assert detection.detect_model(deployment) == spec.settings["model"]
 
 
 @pytest.mark.parametrize("transformer", [None, {"image": "t"}])
@@ -52,9 +52,9 @@ def test_the_endpoint_is_found_through_each_kind_of_route(
     kind: RouteKind, transformer: Any
 ) -> None:
     platform = Platform(host="h.example.com", route=kind, gateway="gw/main")
-    spec = vllm(transformer=transformer, accelerator_count=2)
-    got = records(manifests.build(spec, platform))
-    found = endpoint.resolve(
+    spec = vllm_spec(transformer=transformer, accelerator_count=2)
+    got = decode_records(manifests.build_manifests(spec, platform))
+    found = endpoint.resolve_endpoint(
         got["Deployment"],
         [got["Service"]],
         [got["HTTPRoute"]] if kind is RouteKind.HTTP_ROUTE else [],
@@ -63,5 +63,5 @@ def test_the_endpoint_is_found_through_each_kind_of_route(
         "",
     )
     assert found.url == "https://h.example.com/team-a/llm"
-    assert found.address == "http://llm.team-a.svc:80"
-    assert detection.accelerator(got["Deployment"]) == ("nvidia.com/gpu", 2)
+    assert found.cluster_url == "http://llm.team-a.svc:80"
+    assert detection.detect_accelerator(got["Deployment"]) == ("nvidia.com/gpu", 2)

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from servedeck.changes.draft import Draft
-from servedeck.changes.inventory import Surroundings
-from servedeck.changes.live_objects import stored
-from servedeck.changes.plan import Review, review
-from servedeck.cluster.apply import apply, undo
-from servedeck.cluster.auth.kubeconfig import Target
+from servedeck.changes.inventory import ClusterInventory
+from servedeck.changes.live_objects import fetch_live_objects
+from servedeck.changes.plan import ChangePlan, make_plan
+from servedeck.cluster.apply import apply, rollback_created
+from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
-from servedeck.commands.apply import apply_all, export
+from servedeck.commands.apply import apply_all, export_serving
 from servedeck.demo.cluster import DemoCluster
 from servedeck.serving.objects import import_objects
 from servedeck.serving.objects.diff import MASK
@@ -33,74 +33,74 @@ async def demo() -> AsyncIterator[DemoCluster]:
 
 @pytest.fixture
 async def connection(demo: DemoCluster) -> AsyncIterator[Connection]:
-    opened = await Connection.open(Target(kubeconfig=(demo.kubeconfig,)))
+    opened = await Connection.open(ConnectionOptions(kubeconfig=(demo.kubeconfig,)))
     yield opened
     await opened.close()
 
 
-def spec_of(template: str = "vllm", project: str = "chat", **texts: str) -> ServingSpec:
-    draft = Draft(template, project)
+def make_spec(template: str = "vllm", namespace: str = "chat", **texts: str) -> ServingSpec:
+    draft = Draft(template, namespace)
     draft.texts |= {"name": "fresh", "memory": "64Gi", "settings.model": "org/model"}
     draft.texts["image"] = draft.texts["image"] or "registry.example.com/server:1"
     draft.texts |= texts
-    spec, problems = draft.check()
+    spec, problems = draft.validate()
     assert spec is not None, problems
     return spec
 
 
-def whole(template: str) -> ServingSpec:
-    draft = Draft.of(spec_of(template, description="for the chat", replicas="2"))
+def make_full_spec(template: str) -> ServingSpec:
+    draft = Draft.from_spec(make_spec(template, description="for the chat", replicas="2"))
     draft.rows["env"] = [
         {"name": "LEVEL", "value": "debug \U0001f600", "source": "", "ref": "", "key": ""}
     ]
     draft.texts |= {"transformer.image": "transformer:1", "transformer.port": "8081"}
-    spec, problems = draft.check()
+    spec, problems = draft.validate()
     assert spec is not None, problems
     return spec
 
 
-async def reviewed(
+async def plan_for(
     connection: Connection, spec: ServingSpec, platform: Platform = PLATFORM
-) -> Review:
-    surroundings = Surroundings(connection, spec.project)
+) -> ChangePlan:
+    surroundings = ClusterInventory(connection, spec.namespace)
     surroundings.start()
     try:
-        await surroundings.known()
-        return await review(connection, spec, platform, surroundings)
+        await surroundings.wait_until_listed()
+        return await make_plan(connection, spec, platform, surroundings)
     finally:
         await surroundings.close()
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
-@pytest.mark.parametrize("made", [spec_of, whole])
+@pytest.mark.parametrize("made", [make_spec, make_full_spec])
 async def test_each_template_is_created_and_read_back(
     connection: Connection, template: str, made: object
 ) -> None:
-    spec = whole(template) if made is whole else spec_of(template)
-    told = await reviewed(connection, spec)
+    spec = make_full_spec(template) if made is make_full_spec else make_spec(template)
+    told = await plan_for(connection, spec)
     assert told.errors == []
     outcome = await apply(connection, told.manifests, create=True)
     assert outcome.refusal is None
-    read = import_objects.read(await stored(connection, "chat", "fresh"))
+    read = import_objects.import_objects(await fetch_live_objects(connection, "chat", "fresh"))
     assert read.spec == spec
-    assert read.leftovers == ()
+    assert read.unmanaged_fields == ()
 
 
 @pytest.mark.parametrize("gateway", ["", "main"])
 async def test_without_a_usable_gateway_all_but_the_route_is_made_and_it_is_said(
     connection: Connection, gateway: str
 ) -> None:
-    told = await reviewed(connection, spec_of(), Platform(host="ai.example.com", gateway=gateway))
+    told = await plan_for(connection, make_spec(), Platform(host="ai.example.com", gateway=gateway))
     assert told.can_deploy
-    assert any("gets no HTTPRoute" in problem.message for problem in told.problems)
-    assert [one.place.kind for one in told.previews] == ["Deployment", "Service"]
+    assert any("gets no HTTPRoute" in problem.message for problem in told.issues)
+    assert [one.ref.kind for one in told.previews] == ["Deployment", "Service"]
 
 
 async def test_a_taken_name_and_a_missing_project_are_refused(connection: Connection) -> None:
-    told = await reviewed(connection, spec_of(name="llama-31-8b"))
+    told = await plan_for(connection, make_spec(name="llama-31-8b"))
     assert {problem.field for problem in told.errors} == {"name"}
-    told = await reviewed(connection, spec_of(project="nowhere"))
-    assert [problem.field for problem in told.errors][:1] == ["project"]
+    told = await plan_for(connection, make_spec(namespace="nowhere"))
+    assert [problem.field for problem in told.errors][:1] == ["namespace"]
 
 
 async def test_quota_is_known_before_anything_is_made(connection: Connection) -> None:
@@ -112,7 +112,7 @@ async def test_quota_is_known_before_anything_is_made(connection: Connection) ->
     }
     await connection.request("POST", "/api/v1/namespaces/chat/resourcequotas", body=quota)
     many = {"accelerator_count": "2", "settings.tensor_parallel_size": "2"}
-    told = await reviewed(connection, spec_of(**many))
+    told = await plan_for(connection, make_spec(**many))
     [refused] = told.errors
     assert refused.field == "replicas"
     assert refused.message.startswith("Pods of fresh are refused: exceeded quota")
@@ -122,54 +122,54 @@ async def test_quota_is_known_before_anything_is_made(connection: Connection) ->
 async def test_a_missing_claim_does_not_hide_that_the_name_is_taken(
     connection: Connection,
 ) -> None:
-    draft = Draft.of(spec_of(name="llama-31-8b"))
-    draft.rows["volumes"] = [{"claim": "nowhere", "mount_path": "/data", "read_only": "false"}]
-    spec, problems = draft.check()
+    draft = Draft.from_spec(make_spec(name="llama-31-8b"))
+    draft.rows["volumes"] = [{"pvc": "nowhere", "mount_path": "/data", "read_only": "false"}]
+    spec, problems = draft.validate()
     assert spec is not None, problems
-    told = await reviewed(connection, spec)
-    assert {problem.field for problem in told.errors} == {"name", "volumes.0.claim"}
+    told = await plan_for(connection, spec)
+    assert {problem.field for problem in told.errors} == {"name", "volumes.0.pvc"}
 
 
 async def test_who_may_only_look_is_told_what_is_missing(demo: DemoCluster) -> None:
-    target = Target(kubeconfig=(demo.kubeconfig,), context="demo-viewer")
+    target = ConnectionOptions(kubeconfig=(demo.kubeconfig,), context="demo-viewer")
     viewer = await Connection.open(target)
     try:
-        told = await reviewed(viewer, spec_of())
+        told = await plan_for(viewer, make_spec())
         assert any("deployments" in problem.message for problem in told.errors)
     finally:
         await viewer.close()
 
 
 async def test_undo_removes_what_was_made(connection: Connection) -> None:
-    told = await reviewed(connection, spec_of())
+    told = await plan_for(connection, make_spec())
     outcome = await apply(connection, told.manifests, create=True)
-    assert await undo(connection, outcome.made) == ()
-    assert await stored(connection, "chat", "fresh") == []
+    assert await rollback_created(connection, outcome.applied) == ()
+    assert await fetch_live_objects(connection, "chat", "fresh") == []
 
 
 async def test_export_of_an_applied_serving_is_that_serving(connection: Connection) -> None:
     said: list[str] = []
-    spec = whole("vllm")
+    spec = make_full_spec("vllm")
     good = await apply_all(
-        connection, [spec], PLATFORM, dry_run=False, say=said.append, complain=said.append
+        connection, [spec], PLATFORM, dry_run=False, stdout=said.append, stderr=said.append
     )
     assert good
     assert "deployment.apps/fresh created" in said
-    exported = await export(connection, "chat", "fresh")
+    exported = await export_serving(connection, "chat", "fresh")
     assert from_yaml(exported.yaml) == spec
-    assert exported.leftovers == ()
+    assert exported.unmanaged_fields == ()
     said.clear()
     await apply_all(
-        connection, [spec], PLATFORM, dry_run=True, say=said.append, complain=said.append
+        connection, [spec], PLATFORM, dry_run=True, stdout=said.append, stderr=said.append
     )
     assert said[0] == "deployment.apps/fresh unchanged (server dry run)"
 
 
 async def test_what_somebody_else_changed_is_not_overwritten(connection: Connection) -> None:
-    spec = spec_of()
+    spec = make_spec()
     said: list[str] = []
     await apply_all(
-        connection, [spec], PLATFORM, dry_run=False, say=said.append, complain=said.append
+        connection, [spec], PLATFORM, dry_run=False, stdout=said.append, stderr=said.append
     )
     path = "/apis/apps/v1/namespaces/chat/deployments/fresh"
     await connection.request(
@@ -185,16 +185,16 @@ async def test_what_somebody_else_changed_is_not_overwritten(connection: Connect
         [spec.replace(replicas=2)],
         PLATFORM,
         dry_run=False,
-        say=said.append,
-        complain=said.append,
+        stdout=said.append,
+        stderr=said.append,
     )
     assert not good
     assert any("kubectl" in line for line in said)
-    [deployment, *_] = await stored(connection, "chat", "fresh")
+    [deployment, *_] = await fetch_live_objects(connection, "chat", "fresh")
     assert deployment["spec"]["replicas"] == 5
 
 
-async def applied(
+async def apply_and_capture(
     connection: Connection, spec: ServingSpec, *, dry_run: bool = False, force: bool = False
 ) -> tuple[bool, list[str], list[str]]:
     said: list[str] = []
@@ -204,8 +204,8 @@ async def applied(
         [spec],
         PLATFORM,
         dry_run=dry_run,
-        say=said.append,
-        complain=complained.append,
+        stdout=said.append,
+        stderr=complained.append,
         force=force,
     )
     return good, said, complained
@@ -216,14 +216,14 @@ async def test_applying_says_what_changes_and_that_pods_restart(
     connection: Connection, dry_run: bool
 ) -> None:
     token = EnvVar(name="API_TOKEN", value="hunter2")
-    spec = spec_of().replace(env=(token,))
-    await applied(connection, spec)
+    spec = make_spec().replace(env=(token,))
+    await apply_and_capture(connection, spec)
     changed = spec.replace(
         image="vllm/vllm-openai:v0.33.1",
         description="new",
         env=(token.model_copy(update={"value": "hunter3"}),),
     )
-    good, said, _ = await applied(connection, changed, dry_run=dry_run)
+    good, said, _ = await apply_and_capture(connection, changed, dry_run=dry_run)
     assert good
     container = ".spec.template.spec.containers[inference-server]"
     where = said.index("deployment.apps/fresh configured" + " (server dry run)" * dry_run)
@@ -239,13 +239,13 @@ async def test_applying_says_what_changes_and_that_pods_restart(
 async def test_what_leaves_the_pods_alone_says_no_restart_and_long_lists_end(
     connection: Connection,
 ) -> None:
-    await applied(connection, spec_of())
-    _, said, _ = await applied(connection, spec_of().replace(replicas=2), dry_run=True)
+    await apply_and_capture(connection, make_spec())
+    _, said, _ = await apply_and_capture(connection, make_spec().replace(replicas=2), dry_run=True)
     assert "  .spec.replicas: 1 -> 2" in said
     assert "  its Pods restart" not in said
     many = " ".join(f"--lora-modules=m{n}={'x' * 80}" for n in range(30))
-    _, said, _ = await applied(
-        connection, spec_of(**{"settings.additional_arguments": many}), dry_run=True
+    _, said, _ = await apply_and_capture(
+        connection, make_spec(**{"settings.additional_arguments": many}), dry_run=True
     )
     assert "  … and 10 more" in said
     assert all(len(line) < 180 for line in said)
@@ -254,7 +254,7 @@ async def test_what_leaves_the_pods_alone_says_no_restart_and_long_lists_end(
 async def test_a_conflict_names_the_other_hand_both_values_and_the_ways_out(
     connection: Connection,
 ) -> None:
-    await applied(connection, spec_of())
+    await apply_and_capture(connection, make_spec())
     image = {"name": "inference-server", "image": "mine:2"}
     await connection.request(
         "PATCH",
@@ -264,7 +264,7 @@ async def test_a_conflict_names_the_other_hand_both_values_and_the_ways_out(
         content_type="application/strategic-merge-patch+json",
     )
     for dry_run in (True, False):
-        good, said, complained = await applied(connection, spec_of(), dry_run=dry_run)
+        good, said, complained = await apply_and_capture(connection, make_spec(), dry_run=dry_run)
         assert not good
         assert said == []
         first, field, ways = complained[-3:]
@@ -275,12 +275,12 @@ async def test_a_conflict_names_the_other_hand_both_values_and_the_ways_out(
         )
         assert "export" in ways
         assert "--force-conflicts" in ways
-    good, said, _ = await applied(connection, spec_of(), force=True)
+    good, said, _ = await apply_and_capture(connection, make_spec(), force=True)
     assert good
     assert said[0] == "deployment.apps/fresh configured"
-    [deployment, *_] = await stored(connection, "chat", "fresh")
+    [deployment, *_] = await fetch_live_objects(connection, "chat", "fresh")
     [container] = deployment["spec"]["template"]["spec"]["containers"]
     assert container["image"] == "vllm/vllm-openai:v0.33.0"
-    good, said, _ = await applied(connection, spec_of(), dry_run=True)
+    good, said, _ = await apply_and_capture(connection, make_spec(), dry_run=True)
     assert good
     assert said[0] == "deployment.apps/fresh unchanged (server dry run)"

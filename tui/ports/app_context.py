@@ -8,35 +8,35 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from textual.worker import Worker
 
-    from tui.source import Cluster, Source
-    from tui.workbench import Workbench
-    from widgets.status_popover import Crash, Tail
+    from tui.ports.change_service import ChangeService
+    from tui.ports.serving_source import LogService, ServingSource
+    from widgets.status_popover import CrashedContainer, LogTail
 
 
-class Host(Protocol):
+class AppContext(Protocol):
     """The app, as its screens see it."""
 
-    source: Source
-    cluster: Cluster
+    source: ServingSource
+    log_service: LogService
     readonly: bool
-    keys: dict[str, str]
+    keymap: dict[str, str]
     """The operator's keymap: an action's id -> its keys."""
-    favourites: tuple[str, ...]
+    favorites: tuple[str, ...]
     """Namespaces of the keys 1 to 9, in their order; empty for those with most servings."""
     wide: bool
     columns: tuple[str, ...]
     """Keys of the only columns to show; empty for all."""
-    leaving: bool
+    exiting: bool
     """True from the moment that the end was asked for."""
 
     @property
-    def workbench(self) -> Workbench | None:
+    def change_service(self) -> ChangeService | None:
         """None where there is no cluster to create anything in."""
 
     def clock(self) -> datetime:
         """The time now."""
 
-    def key_of(self, action_id: str) -> str:
+    def key_display_for(self, action_id: str) -> str:
         """The key of an action as people write it, in the operator's keymap."""
 
     async def show_namespace(self, name: str) -> None:
@@ -48,13 +48,13 @@ class Host(Protocol):
     def pick_context(self) -> None:
         """Let the operator choose a context."""
 
-    async def read_tail(self, crash: Crash, lines: int) -> Tail:
+    async def read_log_tail(self, crash: CrashedContainer, lines: int) -> LogTail:
         """The last lines of a crashed container, or why there are none."""
 
     def write_to_terminal(self, sequence: str) -> None:
         """Send a control sequence to the terminal, past the screen."""
 
-    def hold(self, worker: Worker[None], what: str) -> None:
+    def hold_keys(self, worker: Worker[None], label: str) -> None:
         """Keep the keys that come until the worker ends; `what` says what it does."""
 
     async def do_quit(self) -> None:

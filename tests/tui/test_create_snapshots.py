@@ -11,16 +11,16 @@ import pytest
 from textual import events
 from textual.pilot import Pilot
 
-from servedeck.fleet.views import Key
-from servedeck.serving.objects.diff import Difference
+from servedeck.fleet.views import NamespacedName
+from servedeck.serving.objects.diff import AdmissionChange
 from servedeck.serving.spec.issues import error
-from servedeck.serving.status.diagnosis import Health
+from servedeck.serving.status.diagnosis import PodHealth
 from servedeck.serving.status.status import Status
 from styles.themes import ANSI, LIGHT
 from tests.tui import fakes
-from tests.tui.bench import FakeBench
-from tests.tui.helpers import make_app, shows
-from tests.tui.test_pictures import MIDDLE, SMALL, Compare, named
+from tests.tui.fake_change_service import FakeChangeService
+from tests.tui.helpers import make_app, wait_for_text
+from tests.tui.test_snapshots import MEDIUM, SMALL, Compare, size_id
 from tui.app import ServedeckApp
 
 MODEL = "meta-llama/Llama-3.1-8B-Instruct"
@@ -30,19 +30,19 @@ ENV = "A=1\nexport HF_TOKEN=hf_abcdefghijkl\nnot a variable\n"
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> FakeBench:
-    return FakeBench(tmp_path / "drafts")
+def bench(tmp_path: Path) -> FakeChangeService:
+    return FakeChangeService(tmp_path / "drafts")
 
 
-def typed(*parts: str | list[str], then: tuple[str, ...]) -> Callable[[Pilot[Any]], Any]:
+def type_into_form(*parts: str | list[str], then: tuple[str, ...]) -> Callable[[Pilot[Any]], Any]:
     """Open the form in team-a and type texts, press lists of keys, paste what has line breaks."""
 
     async def run(pilot: Pilot[Any]) -> None:
-        await shows(pilot, "NAME")
+        await wait_for_text(pilot, "NAME")
         assert isinstance(pilot.app, ServedeckApp)
         pilot.app.servings.set_namespace("team-a")
         await pilot.press("n")
-        await shows(pilot, "Service Name")
+        await wait_for_text(pilot, "Service Name")
         for part in parts:
             if isinstance(part, str) and "\n" in part:
                 assert pilot.app.screen.focused is not None
@@ -51,12 +51,12 @@ def typed(*parts: str | list[str], then: tuple[str, ...]) -> Callable[[Pilot[Any
             else:
                 await pilot.press(*part)
                 await pilot.pause()
-        await shows(pilot, *then)
+        await wait_for_text(pilot, *then)
 
     return run
 
 
-@pytest.mark.parametrize("size", [SMALL, MIDDLE], ids=named)
+@pytest.mark.parametrize("size", [SMALL, MEDIUM], ids=size_id)
 @pytest.mark.parametrize(
     ("parts", "seen"),
     [
@@ -70,28 +70,30 @@ def typed(*parts: str | list[str], then: tuple[str, ...]) -> Callable[[Pilot[Any
 )
 def test_steps(
     snap_compare: Compare,
-    bench: FakeBench,
+    bench: FakeChangeService,
     size: tuple[int, int],
     parts: tuple[str | list[str], ...],
     seen: str,
 ) -> None:
-    app = make_app(workbench=bench)
-    assert snap_compare(app, terminal_size=size, run_before=typed(*parts, then=(seen,)))
+    app = make_app(change_service=bench)
+    assert snap_compare(app, terminal_size=size, run_before=type_into_form(*parts, then=(seen,)))
 
 
 @pytest.mark.parametrize("theme", [LIGHT.name, ANSI.name])
-def test_the_fields_in_other_themes(snap_compare: Compare, bench: FakeBench, theme: str) -> None:
-    app = make_app(workbench=bench, theme=theme)
-    run = typed(*STEP_2, ["enter"], then=("The model is missing",))
+def test_the_fields_in_other_themes(
+    snap_compare: Compare, bench: FakeChangeService, theme: str
+) -> None:
+    app = make_app(change_service=bench, theme=theme)
+    run = type_into_form(*STEP_2, ["enter"], then=("The model is missing",))
     assert snap_compare(app, terminal_size=SMALL, run_before=run)
 
 
 def test_the_review_without_colour(
-    snap_compare: Compare, bench: FakeBench, monkeypatch: pytest.MonkeyPatch
+    snap_compare: Compare, bench: FakeChangeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    run = typed(*STEP_3, ["down", "down", "down"], then=("The API server accepts it",))
-    assert snap_compare(make_app(workbench=bench), terminal_size=SMALL, run_before=run)
+    run = type_into_form(*STEP_3, ["down", "down", "down"], then=("The API server accepts it",))
+    assert snap_compare(make_app(change_service=bench), terminal_size=SMALL, run_before=run)
 
 
 @pytest.mark.parametrize(
@@ -106,44 +108,46 @@ def test_the_review_without_colour(
 )
 def test_asking_and_choosing(
     snap_compare: Compare,
-    bench: FakeBench,
+    bench: FakeChangeService,
     monkeypatch: pytest.MonkeyPatch,
     parts: tuple[str | list[str], ...],
     seen: str,
 ) -> None:
     monkeypatch.setattr(Path, "cwd", lambda: Path("/home/operator"))
-    if "no node has it" in seen and bench.surroundings.nodes:
-        del bench.surroundings.nodes[-1]
-    run = typed(*parts, then=(seen,))
-    assert snap_compare(make_app(workbench=bench), terminal_size=SMALL, run_before=run)
+    if "no node has it" in seen and bench.inventory.nodes:
+        del bench.inventory.nodes[-1]
+    run = type_into_form(*parts, then=(seen,))
+    assert snap_compare(make_app(change_service=bench), terminal_size=SMALL, run_before=run)
 
 
-@pytest.mark.parametrize("size", [SMALL, MIDDLE], ids=named)
+@pytest.mark.parametrize("size", [SMALL, MEDIUM], ids=size_id)
 def test_a_review_with_everything_to_say(
-    snap_compare: Compare, bench: FakeBench, size: tuple[int, int]
+    snap_compare: Compare, bench: FakeChangeService, size: tuple[int, int]
 ) -> None:
-    bench.found = [
+    bench.dry_run_issues = [
         error("name", "Service team-a/llama-chat exists already, made by kubectl; choose another."),
         error("replicas", 'pods "llama-chat" is forbidden: exceeded quota: gpus, limited to 4.'),
     ]
-    bench.admission = (
-        Difference(".spec.template.spec.containers[istio-proxy]", "", '{"image": "proxyv2:1.29"}'),
-        Difference(".spec.replicas", "1", "2"),
+    bench.admission_changes = (
+        AdmissionChange(
+            ".spec.template.spec.containers[istio-proxy]", "", '{"image": "proxyv2:1.29"}'
+        ),
+        AdmissionChange(".spec.replicas", "1", "2"),
     )
-    run = typed(*STEP_3, ["down"], then=("exceeded quota",))
-    assert snap_compare(make_app(workbench=bench), terminal_size=size, run_before=run)
+    run = type_into_form(*STEP_3, ["down"], then=("exceeded quota",))
+    assert snap_compare(make_app(change_service=bench), terminal_size=size, run_before=run)
 
 
-def test_half_a_deployment(snap_compare: Compare, bench: FakeBench) -> None:
-    bench.refuse = {"Service": "Nothing listens at https://10.20.0.1:6443; is the cluster up?"}
-    run = typed(*STEP_3, ["ctrl+s"], then=("goes on where it stopped", "Not deployed"))
-    assert snap_compare(make_app(workbench=bench), terminal_size=SMALL, run_before=run)
+def test_half_a_deployment(snap_compare: Compare, bench: FakeChangeService) -> None:
+    bench.refusals = {"Service": "Nothing listens at https://10.20.0.1:6443; is the cluster up?"}
+    run = type_into_form(*STEP_3, ["ctrl+s"], then=("goes on where it stopped", "Not deployed"))
+    assert snap_compare(make_app(change_service=bench), terminal_size=SMALL, run_before=run)
 
 
 @pytest.mark.parametrize("fails", [False, True], ids=["pulling", "unschedulable"])
-@pytest.mark.parametrize("size", [SMALL, MIDDLE], ids=named)
+@pytest.mark.parametrize("size", [SMALL, MEDIUM], ids=size_id)
 def test_progress_under_the_list(
-    snap_compare: Compare, bench: FakeBench, size: tuple[int, int], fails: bool
+    snap_compare: Compare, bench: FakeChangeService, size: tuple[int, int], fails: bool
 ) -> None:
     pod = fakes.pod(
         "llama-chat-7c9d-x2x1q",
@@ -151,7 +155,7 @@ def test_progress_under_the_list(
         ready="0/1",
         is_ready=False,
         node="" if fails else "gpu-node-1",
-        health=Health.PENDING if fails else Health.STARTING,
+        health=PodHealth.PENDING if fails else PodHealth.STARTING,
         reason="Unschedulable" if fails else "",
         message="0/6 nodes are available: 6 Insufficient nvidia.com/gpu." if fails else "",
         containers=(fakes.container(state="Waiting", ready=False),),
@@ -165,11 +169,11 @@ def test_progress_under_the_list(
         pods=(pod,),
         created=fakes.ago(seconds=4),
     )
-    app = make_app(fakes.FakeSource().put(*fakes.fleet(), view), workbench=bench)
+    app = make_app(fakes.FakeSource().add_views(*fakes.fleet(), view), change_service=bench)
 
     async def run(pilot: Pilot[Any]) -> None:
-        await shows(pilot, "llama-chat")
-        app.servings.creating.follow(Key("team-a", "llama-chat"))
-        await shows(pilot, "✓ requested")
+        await wait_for_text(pilot, "llama-chat")
+        app.servings.create_flow.follow_progress(NamespacedName("team-a", "llama-chat"))
+        await wait_for_text(pilot, "✓ requested")
 
     assert snap_compare(app, terminal_size=size, run_before=run)

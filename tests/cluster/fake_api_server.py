@@ -14,14 +14,14 @@ from typing import Any
 import yaml
 from aiohttp import web
 
-from servedeck.cluster.auth.kubeconfig import Target
+from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
 
-Fault = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
-Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+FaultHandler = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
+RequestHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def pod(name: str, phase: str = "Running", **more: Any) -> dict[str, Any]:
+def make_pod(name: str, phase: str = "Running", **more: Any) -> dict[str, Any]:
     return {
         "metadata": {"name": name, "namespace": "default", "uid": f"uid-{name}"},
         "spec": {"containers": [{"name": "main"}]},
@@ -30,7 +30,7 @@ def pod(name: str, phase: str = "Running", **more: Any) -> dict[str, Any]:
     }
 
 
-def status(code: int, reason: str = "", message: str = "", **details: Any) -> dict[str, Any]:
+def make_status(code: int, reason: str = "", message: str = "", **details: Any) -> dict[str, Any]:
     return {
         "kind": "Status",
         "apiVersion": "v1",
@@ -42,17 +42,19 @@ def status(code: int, reason: str = "", message: str = "", **details: Any) -> di
     }
 
 
-def answers(code: int, reason: str = "", message: str = "", **headers: str) -> Answer:
+def respond_with_status(
+    code: int, reason: str = "", message: str = "", **headers: str
+) -> RequestHandler:
     """A fault: the request is answered with this Status."""
 
-    async def fault(_: web.Request) -> web.StreamResponse:
+    async def handler(_: web.Request) -> web.StreamResponse:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return web.json_response(status(code, reason, message), status=code, headers=named)
+        return web.json_response(make_status(code, reason, message), status=code, headers=named)
 
-    return fault
+    return handler
 
 
-class Api:
+class FakeApiServer:
     """`faults["list"]` and `faults["watch"]` hold what the next requests of that kind meet: each
     is used once, in order; a fault that gives None lets the request through."""
 
@@ -60,16 +62,16 @@ class Api:
         self.path = path
         self.objects: dict[str, dict[str, Any]] = {}
         self.version = 100
-        self.compacted = 0
+        self.compacted_version = 0
         self.history: list[tuple[int, bytes]] = []
-        self.faults: dict[str, list[Fault]] = {"list": [], "watch": [], "other": []}
+        self.faults: dict[str, list[FaultHandler]] = {"list": [], "watch": [], "other": []}
         self.requests: list[web.Request] = []
-        self.minor = 33
-        self.initial_events = True
-        self.watching: set[web.StreamResponse] = set()
+        self.minor_version = 33
+        self.supports_watch_list = True
+        self.open_watches: set[web.StreamResponse] = set()
         self.url = ""
         self._changed = asyncio.Condition()
-        self._routes: dict[str, Fault] = {}
+        self._routes: dict[str, FaultHandler] = {}
 
     # -- the cluster's side ----------------------------------------------------------------------
 
@@ -84,41 +86,41 @@ class Api:
     async def _record(self, type_: str, obj: dict[str, Any]) -> None:
         self.version += 1
         obj["metadata"]["resourceVersion"] = str(self.version)
-        self.history.append((self.version, event(type_, obj)))
-        await self.wake()
+        self.history.append((self.version, encode_event(type_, obj)))
+        await self.notify_watches()
 
-    async def wake(self) -> None:
+    async def notify_watches(self) -> None:
         async with self._changed:
             self._changed.notify_all()
 
     def compact(self) -> None:
         """Forget all events so far: a watch from before is answered with 410."""
-        self.compacted = self.version
+        self.compacted_version = self.version
         self.history.clear()
 
-    async def hang_up(self) -> None:
+    async def reset_watches(self) -> None:
         """Reset every watch in the middle."""
-        for response in list(self.watching):
+        for response in list(self.open_watches):
             transport = response._req.transport if response._req else None
             if transport is not None:
                 transport.abort()
 
     @property
-    def versions(self) -> dict[str, str]:
+    def resource_versions(self) -> dict[str, str]:
         return {uid: obj["metadata"]["resourceVersion"] for uid, obj in self.objects.items()}
 
-    def answer(self, path: str, fault: Fault) -> None:
+    def add_route(self, path: str, handler: FaultHandler) -> None:
         """Answer requests for `path` in this way."""
-        self._routes[path] = fault
+        self._routes[path] = handler
 
-    def count(self, kind: str) -> int:
-        return sum(kind_of(request) == kind for request in self.requests)
+    def count_requests(self, kind: str) -> int:
+        return sum(request_kind(request) == kind for request in self.requests)
 
     # -- the server's side -----------------------------------------------------------------------
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(request)
-        kind = kind_of(request) if request.path == self.path else "other"
+        kind = request_kind(request) if request.path == self.path else "other"
         if self.faults[kind]:
             answer = await self.faults[kind].pop(0)(request)
             if answer is not None:
@@ -128,16 +130,16 @@ class Api:
             assert answer is not None
             return answer
         if request.path == "/version":
-            return web.json_response({"major": "1", "minor": f"{self.minor}+"})
+            return web.json_response({"major": "1", "minor": f"{self.minor_version}+"})
         if request.path != self.path:
-            return web.json_response(status(404, "NotFound", "not here"), status=404)
+            return web.json_response(make_status(404, "NotFound", "not here"), status=404)
         return await (self._watch(request) if kind == "watch" else self._list(request))
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
         wanted = int(request.query.get("resourceVersion") or 0)
         if wanted > self.version:
             message = f"Timeout: Too large resource version: {wanted}, current: {self.version}"
-            return web.json_response(status(504, "Timeout", message), status=504)
+            return web.json_response(make_status(504, "Timeout", message), status=504)
         items = list(self.objects.values())
         begin = int(request.query.get("continue") or 0)
         limit = int(request.query.get("limit") or 0) or len(items)
@@ -153,19 +155,19 @@ class Api:
         query = request.query
         sent = int(query.get("resourceVersion") or 0)
         response = web.StreamResponse()
-        if query.get("sendInitialEvents") == "true" and not self.initial_events:
-            refusal = status(422, "Invalid", "sendInitialEvents is forbidden for watch")
+        if query.get("sendInitialEvents") == "true" and not self.supports_watch_list:
+            refusal = make_status(422, "Invalid", "sendInitialEvents is forbidden for watch")
             return web.json_response(refusal, status=422)
         await response.prepare(request)
-        self.watching.add(response)
+        self.open_watches.add(response)
         try:
             if query.get("sendInitialEvents") == "true":
                 for obj in list(self.objects.values()):
-                    await response.write(event("ADDED", obj))
+                    await response.write(encode_event("ADDED", obj))
                 sent = self.version
-                await response.write(bookmark(sent, {"k8s.io/initial-events-end": "true"}))
-            elif sent < self.compacted:
-                await response.write(event("ERROR", status(410, "Expired", "too old")))
+                await response.write(encode_bookmark(sent, {"k8s.io/initial-events-end": "true"}))
+            elif sent < self.compacted_version:
+                await response.write(encode_event("ERROR", make_status(410, "Expired", "too old")))
                 return response
             elif sent > self.version:
                 await asyncio.sleep(3600)  # as real servers do: silence
@@ -181,23 +183,25 @@ class Api:
         except (TimeoutError, ConnectionError):
             return response
         finally:
-            self.watching.discard(response)
+            self.open_watches.discard(response)
 
 
-def kind_of(request: web.Request) -> str:
+def request_kind(request: web.Request) -> str:
     return "watch" if request.query.get("watch") == "true" else "list"
 
 
-def event(type_: str, obj: Any) -> bytes:
+def encode_event(type_: str, obj: Any) -> bytes:
     return json.dumps({"type": type_, "object": obj}).encode() + b"\n"
 
 
-def bookmark(version: int, annotations: dict[str, str] | None = None) -> bytes:
+def encode_bookmark(version: int, annotations: dict[str, str] | None = None) -> bytes:
     meta = {"resourceVersion": str(version), "annotations": annotations}
-    return event("BOOKMARK", {"metadata": meta, "spec": {"containers": None}, "status": {}})
+    return encode_event("BOOKMARK", {"metadata": meta, "spec": {"containers": None}, "status": {}})
 
 
-async def streamed(request: web.Request, *chunks: bytes, end: bool = True) -> web.StreamResponse:
+async def stream_chunks(
+    request: web.Request, *chunks: bytes, end: bool = True
+) -> web.StreamResponse:
     """An answer of these chunks; without `end` it stays open and silent."""
     response = web.StreamResponse()
     await response.prepare(request)
@@ -208,7 +212,7 @@ async def streamed(request: web.Request, *chunks: bytes, end: bool = True) -> we
     return response
 
 
-def bound() -> socket.socket:
+def bind_port() -> socket.socket:
     """A socket with a port of its own on loopback, on which nothing listens: a connection to it is
     refused, and no other program can take it."""
     found = socket.socket()
@@ -217,15 +221,15 @@ def bound() -> socket.socket:
 
 
 @asynccontextmanager
-async def serving(
-    api: Api, tls: ssl.SSLContext | None = None, held: socket.socket | None = None
+async def serve(
+    api: FakeApiServer, tls: ssl.SSLContext | None = None, held: socket.socket | None = None
 ) -> AsyncIterator[int]:
     """Serve on loopback, or on a port that was `held` until now; gives the port."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", api.handle)
     runner = web.AppRunner(app, shutdown_timeout=0, handler_cancellation=True)
     await runner.setup()
-    listening = held or bound()
+    listening = held or bind_port()
     port: int = listening.getsockname()[1]
     await web.SockSite(runner, listening, ssl_context=tls).start()
     api.url = f"http{'s' if tls else ''}://127.0.0.1:{port}"
@@ -235,7 +239,7 @@ async def serving(
         await runner.cleanup()
 
 
-def kubeconfig(
+def write_kubeconfig(
     file: Path, server: str, user: Mapping[str, Any] | None = None, **cluster: Any
 ) -> Path:
     """A kubeconfig with one context, `here`."""
@@ -254,5 +258,7 @@ def kubeconfig(
     return file
 
 
-async def connect(file: Path, environ: dict[str, str] | None = None, **target: Any) -> Connection:
-    return await Connection.open(Target((file,), **target), environ or {})
+async def open_connection(
+    file: Path, environ: dict[str, str] | None = None, **target: Any
+) -> Connection:
+    return await Connection.open(ConnectionOptions((file,), **target), environ or {})

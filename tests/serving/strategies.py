@@ -9,19 +9,19 @@ from hypothesis import strategies as st
 from servedeck.serving.objects.routes import Platform, RouteKind
 from servedeck.serving.spec import validation
 from servedeck.serving.spec.issues import errors
-from servedeck.serving.spec.spec import PREDICTOR_ENV, ServingSpec
+from servedeck.serving.spec.spec import PREDICTOR_URL_ENV, ServingSpec
 from servedeck.serving.spec.templates import TEMPLATES
 
 LOWER = "abcdefghijklmnopqrstuvwxyz"
-ALNUM = LOWER + "0123456789"
+ALPHANUMERIC = LOWER + "0123456789"
 
 
-def labels(longest: int = 63) -> st.SearchStrategy[str]:
-    middle = st.text(ALNUM + "-", max_size=longest - 2)
+def labels(max_length: int = 63) -> st.SearchStrategy[str]:
+    middle = st.text(ALPHANUMERIC + "-", max_size=max_length - 2)
     return st.one_of(
         st.sampled_from(LOWER),
         st.builds(
-            lambda a, m, z: a + m + z, st.sampled_from(LOWER), middle, st.sampled_from(ALNUM)
+            lambda a, m, z: a + m + z, st.sampled_from(LOWER), middle, st.sampled_from(ALPHANUMERIC)
         ),
     )
 
@@ -29,7 +29,7 @@ def labels(longest: int = 63) -> st.SearchStrategy[str]:
 # Anything that can be typed: no lone surrogates, no NUL.
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
 words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20)
-plain = st.text(ALNUM + "/.-_", min_size=1, max_size=30)
+plain_texts = st.text(ALPHANUMERIC + "/.-_", min_size=1, max_size=30)
 ports = st.integers(1, 65535)
 images = st.sampled_from(
     [
@@ -40,23 +40,23 @@ images = st.sampled_from(
         "localhost/a:b@sha256:" + "0f" * 32,
     ]
 )
-claims = st.one_of(
+pvc_names = st.one_of(
     labels(), st.sampled_from(["dshm", "model-cache", "data.v1", "a" * 70, "x-" + "y" * 200])
 )
-paths = st.lists(st.text(ALNUM + "-_.", min_size=1, max_size=10), min_size=1, max_size=3).map(
-    lambda parts: "/data/" + "/".join(part.strip(".") or "p" for part in parts)
-)
+paths = st.lists(
+    st.text(ALPHANUMERIC + "-_.", min_size=1, max_size=10), min_size=1, max_size=3
+).map(lambda parts: "/data/" + "/".join(part.strip(".") or "p" for part in parts))
 env_names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.\-]{0,20}", fullmatch=True)
-refs = st.fixed_dictionaries(
+key_refs = st.fixed_dictionaries(
     {"name": labels(), "key": st.from_regex(r"[a-zA-Z0-9_-][-._a-zA-Z0-9]{0,20}", fullmatch=True)}
 )
-sources = st.one_of(
+value_sources = st.one_of(
     st.builds(lambda value: {"value": value}, texts),
-    st.builds(lambda ref: {"secret": ref}, refs),
-    st.builds(lambda ref: {"config_map": ref}, refs),
+    st.builds(lambda ref: {"secret": ref}, key_refs),
+    st.builds(lambda ref: {"config_map": ref}, key_refs),
 )
-variables = st.lists(
-    st.builds(lambda name, source: {"name": name, **source}, env_names, sources),
+env_vars = st.lists(
+    st.builds(lambda name, source: {"name": name, **source}, env_names, value_sources),
     max_size=4,
     unique_by=lambda one: one["name"],
 )
@@ -80,16 +80,16 @@ memories = st.one_of(
     st.integers(1100, 4_000).map(lambda n: f"{n}G"),
     st.sampled_from(["1.5Ti", "2e12", "2199023255552"]),
 )
-flag_words = st.one_of(
+argument_words = st.one_of(
     st.sampled_from(["--enforce-eager", "--max-num-seqs", "--kv-cache-dtype=fp8", "--", "-O3"]),
-    st.text(ALNUM + " =/{}\"'$é", max_size=12),
+    st.text(ALPHANUMERIC + " =/{}\"'$é", max_size=12),
 )
 
 
 def settings(template: str) -> st.SearchStrategy[dict[str, Any]]:
     models = st.one_of(
         st.sampled_from(["meta-llama/Llama-3.1-8B-Instruct", "/data/m"]),
-        st.text(ALNUM + "/._", min_size=1, max_size=20),
+        st.text(ALPHANUMERIC + "/._", min_size=1, max_size=20),
     )
     sizes = st.one_of(st.none(), st.integers(1, 8))
     if template == "vllm":
@@ -101,7 +101,7 @@ def settings(template: str) -> st.SearchStrategy[dict[str, Any]]:
                 "max_model_len": st.sampled_from(["", "8192", "8k", "16K", "25.6k", "auto", "-1"]),
                 "quantization": st.sampled_from(["", "awq", "fp8", "my-method", "-odd"]),
                 "gpu_memory_utilization": st.floats(0, 1, exclude_min=True),
-                "additional_arguments": st.lists(flag_words, max_size=4),
+                "additional_arguments": st.lists(argument_words, max_size=4),
             }
         )
     if template == "furiosa-llm":
@@ -111,7 +111,7 @@ def settings(template: str) -> st.SearchStrategy[dict[str, Any]]:
                 "max_model_len": sizes,
                 "pipeline_parallel_size": sizes,
                 "data_parallel_size": sizes,
-                "additional_arguments": st.lists(flag_words, max_size=4),
+                "additional_arguments": st.lists(argument_words, max_size=4),
             }
         )
     return st.fixed_dictionaries({"arguments": st.lists(texts, max_size=4)})
@@ -140,8 +140,8 @@ def specs(draw: st.DrawFn) -> ServingSpec:
                     "image": images,
                     "port": ports.filter(lambda one: one != port),
                     "command": commands,
-                    "env": variables.map(
-                        lambda own: [one for one in own if one["name"] != PREDICTOR_ENV]
+                    "env": env_vars.map(
+                        lambda own: [one for one in own if one["name"] != PREDICTOR_URL_ENV]
                     ),
                 }
             ),
@@ -150,7 +150,7 @@ def specs(draw: st.DrawFn) -> ServingSpec:
     probe = st.one_of(st.none(), st.sampled_from(["", "/health", "/v1/models", "/a?b=c"]))
     raw: dict[str, Any] = {
         "name": draw(labels()),
-        "project": draw(labels()),
+        "namespace": draw(labels()),
         "description": draw(texts),
         "template": template,
         "image": draw(images),
@@ -163,15 +163,15 @@ def specs(draw: st.DrawFn) -> ServingSpec:
         "volumes": draw(
             st.lists(
                 st.fixed_dictionaries(
-                    {"claim": claims, "mount_path": paths, "read_only": st.booleans()}
+                    {"pvc": pvc_names, "mount_path": paths, "read_only": st.booleans()}
                 ),
                 max_size=4,
-                unique_by=lambda one: validation.clean_path(str(one["mount_path"])),
+                unique_by=lambda one: validation.normalize_path(str(one["mount_path"])),
             )
         ),
         "inference_port": port,
         "command": tuple(draw(commands)),
-        "env": draw(variables),
+        "env": draw(env_vars),
         "transformer": transformer,
         "readiness_path": draw(probe),
         "liveness_path": draw(probe),
@@ -180,7 +180,7 @@ def specs(draw: st.DrawFn) -> ServingSpec:
 
 
 def valid_specs() -> st.SearchStrategy[ServingSpec]:
-    return specs().filter(lambda spec: not errors(validation.problems(spec)))
+    return specs().filter(lambda spec: not errors(validation.validate(spec)))
 
 
 platforms = st.builds(

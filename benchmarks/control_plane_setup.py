@@ -1,6 +1,6 @@
 """The ground for the benchmarks: a control plane full of servings, and Pods that change.
 
-    python -m benchmarks.rig churn URL TOKEN --rate 100 --seconds 60
+    python -m benchmarks.control_plane_setup churn URL TOKEN --rate 100 --seconds 60
 
 changes Pods at that rate; the benchmark runs it as a process of its own, so that the load does not
 share an interpreter with the clock.
@@ -21,15 +21,15 @@ from typing import Any
 import aiohttp
 
 from tests.control_plane import objects
-from tests.control_plane.plane import ControlPlane
+from tests.control_plane.control_plane import ControlPlane
 
-NAMESPACES = 10
-REST = 5.0
+NAMESPACE_COUNT = 10
+QUIET_SECONDS = 5.0
 """Seconds without a change after which Pods are at rest: kwok's second writes came within four."""
-API_ARGS = ("--max-requests-inflight=2000", "--max-mutating-requests-inflight=1000")
+API_SERVER_ARGS = ("--max-requests-inflight=2000", "--max-mutating-requests-inflight=1000")
 
 
-def session(url: str, token: str) -> aiohttp.ClientSession:
+def open_client(url: str, token: str) -> aiohttp.ClientSession:
     """A client that does not check the control plane's self-made certificate."""
     tls = ssl.create_default_context()
     tls.check_hostname = False
@@ -41,21 +41,21 @@ def session(url: str, token: str) -> aiohttp.ClientSession:
     )
 
 
-def serving(number: int, replicas: int) -> tuple[str, dict[str, Any]]:
+def build_serving(number: int, replicas: int) -> tuple[str, dict[str, Any]]:
     """Namespace and Deployment of one serving, "srv-007" in "team-7"."""
     body = objects.deployment(f"srv-{number:03}", replicas=replicas)
     container = body["spec"]["template"]["spec"]["containers"][0]
     container["env"] = [{"name": f"SETTING_{n}", "value": "x" * 20} for n in range(10)]
     container["readinessProbe"] = {"httpGet": {"path": "/health", "port": 8000}}
-    return f"team-{number % NAMESPACES}", body
+    return f"team-{number % NAMESPACE_COUNT}", body
 
 
-async def fill(plane: ControlPlane, servings: int, replicas: int) -> float:
+async def create_servings(plane: ControlPlane, servings: int, replicas: int) -> float:
     """Create the servings and wait until every Pod is ready and nobody writes to Pods any more:
     kwok behind on its watch makes a Pod ready again, and takes back what was changed meanwhile.
     Returns how long that took, in seconds."""
     start = time.monotonic()
-    async with session(plane.url, plane.tokens["admin"]) as http:
+    async with open_client(plane.url, plane.tokens["admin"]) as http:
 
         async def create(path: str, body: dict[str, Any]) -> None:
             async with http.post(path, json=body) as answer:
@@ -65,10 +65,10 @@ async def fill(plane: ControlPlane, servings: int, replicas: int) -> float:
         await asyncio.gather(
             *(
                 create("/api/v1/namespaces", {"metadata": {"name": f"team-{n}"}})
-                for n in range(NAMESPACES)
+                for n in range(NAMESPACE_COUNT)
             )
         )
-        made = [serving(n, replicas) for n in range(servings)]
+        made = [build_serving(n, replicas) for n in range(servings)]
         await asyncio.gather(
             *(create(f"/apis/apps/v1/namespaces/{ns}/deployments", body) for ns, body in made)
         )
@@ -84,11 +84,11 @@ async def fill(plane: ControlPlane, servings: int, replicas: int) -> float:
         else:
             raise TimeoutError(f"{ready} of {wanted} Pods were ready after {limit:.0f} s")
         async with asyncio.timeout(limit):
-            await _rest(http)
+            await _wait_until_quiet(http)
         return time.monotonic() - start
 
 
-async def _rest(http: aiohttp.ClientSession) -> None:
+async def _wait_until_quiet(http: aiohttp.ClientSession) -> None:
     """Wait until no Pod was written to for REST seconds."""
     async with http.get("/api/v1/pods", params={"limit": 1}) as answer:
         version = (await answer.json())["metadata"]["resourceVersion"]
@@ -99,15 +99,15 @@ async def _rest(http: aiohttp.ClientSession) -> None:
         timeout=aiohttp.ClientTimeout(total=None),
     ) as watch:
         with suppress(TimeoutError):
-            while await asyncio.wait_for(watch.content.readany(), REST):
+            while await asyncio.wait_for(watch.content.readany(), QUIET_SECONDS):
                 pass
 
 
-async def churn(url: str, token: str, rate: float, seconds: float) -> dict[str, float]:
+async def churn_pods(url: str, token: str, rate: float, seconds: float) -> dict[str, float]:
     """Add a restart to random Pods at a steady rate, whether or not the server keeps up; returns
     how many changes were made."""
     counts = {"changed": 0, "failed": 0}
-    async with session(url, token) as http:
+    async with open_client(url, token) as http:
         async with http.get("/api/v1/pods?resourceVersion=0") as answer:
             items = (await answer.json())["items"]
         pods = [
@@ -142,12 +142,12 @@ async def churn(url: str, token: str, rate: float, seconds: float) -> dict[str, 
     return counts | {"per_second": round(counts["changed"] / took, 1)}
 
 
-def start(root: Path | None, nodes: int) -> ControlPlane:
+def start_control_plane(root: Path | None, nodes: int) -> ControlPlane:
     """A running control plane with nodes, but without servings."""
-    plane = ControlPlane(root, api_args=API_ARGS)
+    plane = ControlPlane(root, api_args=API_SERVER_ARGS)
     try:
         plane.start()
-        plane.add_definitions()
+        plane.add_crds()
         plane.add_nodes(nodes)
     except BaseException:
         plane.stop()
@@ -165,7 +165,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=100)
     parser.add_argument("--seconds", type=float, default=60)
     args = parser.parse_args()
-    print(json.dumps(asyncio.run(churn(args.url, args.token, args.rate, args.seconds))))
+    print(json.dumps(asyncio.run(churn_pods(args.url, args.token, args.rate, args.seconds))))
 
 
 if __name__ == "__main__":

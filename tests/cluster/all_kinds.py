@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from servedeck.cluster.watch import kinds
 
-KINDS = tuple(each for each in vars(kinds).values() if isinstance(each, kinds.Kind))
+ALL_KINDS = tuple(each for each in vars(kinds).values() if isinstance(each, kinds.ResourceKind))

@@ -22,19 +22,19 @@ from typing import Any, TypeVar
 
 from tests import waiting
 from tests.control_plane import objects
-from tests.control_plane.kubelet import Kubelet
-from tests.control_plane.processes import Port, Spawner, end, find
-from tests.waiting import LIMIT
+from tests.control_plane.fake_kubelet import FakeKubelet
+from tests.control_plane.processes import ProcessSpawner, ReservedPort, find_binary, terminate
+from tests.waiting import WAIT_SECONDS
 
 SERVERS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok")
 USERS = {"admin": "system:masters", "member": "members", "viewer": "viewers", "nobody": ""}
 """Users with a token, and their group. RBAC grants nothing to the last three by itself."""
 
-Json = dict[str, Any]
+JsonObject = dict[str, Any]
 T = TypeVar("T")
 
 
-class PortTakenError(RuntimeError):
+class PortInUseError(RuntimeError):
     """Another program listens on the port that was chosen for a server."""
 
 
@@ -47,9 +47,9 @@ class RequestError(Exception):
         self.body = body
 
 
-def missing(names: Iterable[str] = (*SERVERS, "kubectl")) -> str:
+def missing_binaries_message(names: Iterable[str] = (*SERVERS, "kubectl")) -> str:
     """Why no control plane can be started here, or "" where one can."""
-    absent = [name for name in names if find(name) is None]
+    absent = [name for name in names if find_binary(name) is None]
     if not absent:
         return ""
     return (
@@ -59,15 +59,15 @@ def missing(names: Iterable[str] = (*SERVERS, "kubectl")) -> str:
     )
 
 
-def wait_for(condition: Callable[[], T], what: str, limit: float = LIMIT) -> T:
+def wait_for(condition: Callable[[], T], what: str, limit: float = WAIT_SECONDS) -> T:
     """The first true value of `condition`; a refusal counts as not yet. TimeoutError names what
     was waited for and the last value."""
-    return waiting.wait_for(
-        condition, what, limit, not_yet=(OSError, RequestError, http.client.HTTPException)
+    return waiting.wait_until_sync(
+        condition, what, limit, ignored_errors=(OSError, RequestError, http.client.HTTPException)
     )
 
 
-def signing_key() -> str:
+def make_signing_key() -> str:
     """A fresh P-256 private key in PEM, for service account tokens. An EC key in SEC1's form is any
     32 bytes in a fixed frame (the public key may be left out), so neither openssl nor the
     cryptography package is needed."""
@@ -88,18 +88,18 @@ class ControlPlane:
         self._temporary = root is None
         self.root = root or Path(tempfile.mkdtemp(prefix="servedeck-control-plane-"))
         self.root.mkdir(parents=True, exist_ok=True)
-        self.ports = {name: Port() for name in ("etcd", "peer", "kube-apiserver")}
+        self.ports = {name: ReservedPort() for name in ("etcd", "peer", "kube-apiserver")}
         self.tokens = {user: f"{user}-{secrets.token_hex(8)}" for user in USERS}
         self.api_args = list(api_args)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.kubelet: Kubelet | None = None
-        self._spawner = Spawner()
+        self.kubelet: FakeKubelet | None = None
+        self._spawner = ProcessSpawner()
         self._started: set[str] = set()
         """Servers that ran: their ports are known to others, and stay."""
-        self._behind = False
+        self._controllers_need_restart = False
         """The API server was started after the controllers."""
         # The API server makes its own certificate; requests of the tests' own need not check it.
-        self.tls = ssl._create_unverified_context()
+        self.ssl_context = ssl._create_unverified_context()
 
     @property
     def url(self) -> str:
@@ -147,20 +147,20 @@ class ControlPlane:
         """End one server with a signal, and wait until it has gone."""
         process = self.processes.pop(name, None)
         if process:
-            end(process, number)
+            terminate(process, number)
 
     def restart(self, name: str = "kube-apiserver") -> None:
         """Kill -9 and start again on the same port."""
         self.kill(name)
         self._start(name)
 
-    def wake_controllers(self) -> None:
+    def restart_waiting_controllers(self) -> None:
         """Start the controllers anew if the API server was away: after some refusals they wait
         longer than a test can."""
-        if self._behind:
+        if self._controllers_need_restart:
             for name in SERVERS[2:]:
                 self.restart(name)
-            self._behind = False
+            self._controllers_need_restart = False
 
     def pause(self, name: str) -> None:
         """SIGSTOP: connections stay open and nothing answers, until `resume`."""
@@ -175,22 +175,22 @@ class ControlPlane:
         first = name not in self._started
         for last in (False,) * 4 * first + (True,):
             try:
-                self._start_once(name)
+                self._try_start(name)
                 break
-            except PortTakenError:
+            except PortInUseError:
                 if last:
                     raise
                 for each in {"etcd": ("etcd", "peer")}.get(name, (name,)):
                     self.ports[each].close()
-                    self.ports[each] = Port()
+                    self.ports[each] = ReservedPort()
         self._started.add(name)
 
-    def _start_once(self, name: str) -> None:
-        binary = find(name)
+    def _try_start(self, name: str) -> None:
+        binary = find_binary(name)
         if binary is None:
-            raise FileNotFoundError(missing([name]))
+            raise FileNotFoundError(missing_binaries_message([name]))
         if name == "kwok" and self.kubelet is None:
-            self.kubelet = Kubelet(self.root / "certs")
+            self.kubelet = FakeKubelet(self.root / "certs")
         arguments: dict[str, Callable[[], list[str]]] = {
             "etcd": self._etcd_args,
             "kube-apiserver": self._apiserver_args,
@@ -202,25 +202,25 @@ class ControlPlane:
         process = self._spawner.start([binary, *arguments[name]()], log)
         self.processes[name] = process
         if name == "kube-apiserver" and SERVERS[-1] in self.processes:
-            self._behind = True
+            self._controllers_need_restart = True
 
         def healthy() -> bool:
             if process.poll() is not None:
                 tail = log.read_text(errors="replace")[-2000:]
                 taken = "address already in use" in tail
-                kind = PortTakenError if taken and name in self.ports else RuntimeError
+                kind = PortInUseError if taken and name in self.ports else RuntimeError
                 raise kind(f"{name} ended with {process.returncode}:\n{tail}")
             if name == "etcd":
-                return self._get(f"{self.etcd_url}/health")
+                return self._responds(f"{self.etcd_url}/health")
             if name == "kube-apiserver":
-                return self._get(f"{self.url}/readyz")
+                return self._responds(f"{self.url}/readyz")
             return True
 
         wait_for(healthy, f"{name} to answer")
 
-    def _get(self, url: str) -> bool:
-        request = urllib.request.Request(url, headers=self._authorization("admin"))
-        context = self.tls if url.startswith("https") else None
+    def _responds(self, url: str) -> bool:
+        request = urllib.request.Request(url, headers=self._auth_headers("admin"))
+        context = self.ssl_context if url.startswith("https") else None
         with urllib.request.urlopen(request, timeout=5, context=context) as answer:
             return bool(answer.status == 200)
 
@@ -240,7 +240,7 @@ class ControlPlane:
     def _apiserver_args(self) -> list[str]:
         key = self.root / "service-accounts.key"
         if not key.exists():
-            key.write_text(signing_key())
+            key.write_text(make_signing_key())
         lines = (f'{self.tokens[user]},{user},{user},"{group}"\n' for user, group in USERS.items())
         (self.root / "tokens.csv").write_text("".join(lines))
         return [
@@ -264,7 +264,7 @@ class ControlPlane:
 
     def _manager_args(self) -> list[str]:
         return [
-            f"--kubeconfig={self.kubeconfig()}",
+            f"--kubeconfig={self.write_kubeconfig()}",
             "--leader-elect=false",
             f"--service-account-private-key-file={self.root / 'service-accounts.key'}",
             "--concurrent-deployment-syncs=20",
@@ -277,7 +277,7 @@ class ControlPlane:
 
     def _scheduler_args(self) -> list[str]:
         return [
-            f"--kubeconfig={self.kubeconfig()}",
+            f"--kubeconfig={self.write_kubeconfig()}",
             "--leader-elect=false",
             "--kube-api-qps=1000",
             "--kube-api-burst=2000",
@@ -291,7 +291,7 @@ class ControlPlane:
         documents = (objects.KWOK_OPTIONS, *objects.POD_STAGES)
         stages.write_text("\n---\n".join(map(json.dumps, documents)))
         return [
-            f"--kubeconfig={self.kubeconfig()}",
+            f"--kubeconfig={self.write_kubeconfig()}",
             f"--config={stages}",
             f"--manage-nodes-with-annotation-selector={objects.KWOK_ANNOTATION}=fake",
             "--node-lease-duration-seconds=40",
@@ -302,24 +302,24 @@ class ControlPlane:
 
     # -- ways in -------------------------------------------------------------------------------
 
-    def kubeconfig(
+    def write_kubeconfig(
         self,
         user: str = "admin",
         *,
         token: str | None = None,
         server: str | None = None,
         namespace: str | None = None,
-        credentials: Json | None = None,
+        credentials: JsonObject | None = None,
     ) -> Path:
         """A kubeconfig file for a user of `tokens`, or with other credentials; each call writes a
         new file. `server` replaces the URL, for a proxy in between."""
-        cluster: Json = {
+        cluster: JsonObject = {
             "server": server or self.url,
             "certificate-authority": str(self.root / "certs" / "apiserver.crt"),
         }
         if server and server.startswith("http:"):
             del cluster["certificate-authority"]
-        context: Json = {"cluster": "plane", "user": user}
+        context: JsonObject = {"cluster": "plane", "user": user}
         if namespace:
             context["namespace"] = namespace
         body = {
@@ -334,7 +334,7 @@ class ControlPlane:
         path.write_text(json.dumps(body))
         return path
 
-    def _authorization(self, user: str) -> dict[str, str]:
+    def _auth_headers(self, user: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.tokens[user]}"}
 
     def request(
@@ -346,7 +346,7 @@ class ControlPlane:
         user: str = "admin",
         content_type: str = "",
         accept: str = "application/json",
-        timeout: float = LIMIT,
+        timeout: float = WAIT_SECONDS,
     ) -> Any:
         """The parsed answer. A PATCH is a merge patch unless `content_type` says otherwise.
         Raises RequestError on an answer of 400 or more."""
@@ -357,21 +357,25 @@ class ControlPlane:
             self.url + path,
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={**self._authorization(user), "Content-Type": kind, "Accept": accept},
+            headers={**self._auth_headers(user), "Content-Type": kind, "Accept": accept},
         )
         try:
-            with urllib.request.urlopen(request, timeout=timeout, context=self.tls) as answer:
+            with urllib.request.urlopen(
+                request, timeout=timeout, context=self.ssl_context
+            ) as answer:
                 text = answer.read()
         except urllib.error.HTTPError as error:
             with error:
                 raise RequestError(error.code, error.read().decode(errors="replace")) from None
         return json.loads(text) if text else None
 
-    def kubectl(self, *args: str, input: str | Json | None = None, user: str = "admin") -> str:
+    def kubectl(
+        self, *args: str, input: str | JsonObject | None = None, user: str = "admin"
+    ) -> str:
         """Standard output of kubectl. Raises CalledProcessError, with its standard error."""
-        binary = find("kubectl")
+        binary = find_binary("kubectl")
         if binary is None:
-            raise FileNotFoundError(missing(["kubectl"]))
+            raise FileNotFoundError(missing_binaries_message(["kubectl"]))
         text = json.dumps(input) if isinstance(input, dict) else input
         result = subprocess.run(
             [binary, *args],
@@ -379,11 +383,11 @@ class ControlPlane:
             capture_output=True,
             text=True,
             check=False,
-            timeout=LIMIT,
+            timeout=WAIT_SECONDS,
             env={
                 "PATH": os.environ.get("PATH", ""),
                 "HOME": str(self.root),
-                "KUBECONFIG": str(self.kubeconfig(user)),
+                "KUBECONFIG": str(self.write_kubeconfig(user)),
             },
         )
         if result.returncode:
@@ -394,7 +398,7 @@ class ControlPlane:
 
     # -- what tests put into it ----------------------------------------------------------------
 
-    def create(self, path: str, body: Json) -> Any:
+    def create(self, path: str, body: JsonObject) -> Any:
         """POST; an object that is there already is left as it is."""
         try:
             return self.request("POST", path, body)
@@ -425,24 +429,26 @@ class ControlPlane:
             )
         }
 
-    def add_definitions(self) -> None:
+    def add_crds(self) -> None:
         """CustomResourceDefinitions of HTTPRoute, VirtualService and ScaledObject, served when
         this returns."""
         path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-        for definition in objects.DEFINITIONS:
+        for definition in objects.CUSTOM_RESOURCE_DEFINITIONS:
             self.create(path, definition)
-        for definition in objects.DEFINITIONS:
+        for definition in objects.CUSTOM_RESOURCE_DEFINITIONS:
             spec = definition["spec"]
             group, version = spec["group"], spec["versions"][0]["name"]
             url = f"/apis/{group}/{version}/{spec['names']['plural']}"
             wait_for(partial(self.request, "GET", url), f"{url} to be served")
 
-    def remove_definitions(self) -> None:
+    def remove_crds(self) -> None:
         """They are gone when this returns: one that is still being deleted cannot be made anew."""
         path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-        for definition in objects.DEFINITIONS:
+        for definition in objects.CUSTOM_RESOURCE_DEFINITIONS:
             self.request("DELETE", f"{path}/{definition['metadata']['name']}")
-        names = {definition["metadata"]["name"] for definition in objects.DEFINITIONS}
+        names = {
+            definition["metadata"]["name"] for definition in objects.CUSTOM_RESOURCE_DEFINITIONS
+        }
 
         def gone() -> bool:
             left = self.request("GET", path)["items"]
@@ -451,7 +457,7 @@ class ControlPlane:
         wait_for(gone, "the definitions to be gone")
 
     def grant(
-        self, user: str, rules: list[Json], *, namespace: str = "", name: str = "tests"
+        self, user: str, rules: list[JsonObject], *, namespace: str = "", name: str = "tests"
     ) -> None:
         """RBAC rules for a user, in one namespace or in all; replaces those of the same name."""
         scope = f"namespaces/{namespace}/" if namespace else ""
@@ -473,32 +479,32 @@ class ControlPlane:
         scope = f"namespaces/{namespace}/rolebindings" if namespace else "clusterrolebindings"
         self.request("DELETE", f"/apis/rbac.authorization.k8s.io/v1/{scope}/{user}-{name}")
 
-    def compact(self) -> int:
+    def compact_etcd(self) -> int:
         """Compact etcd to its present revision, and return that: a watch of the API server that
         must be read from etcd at an older one is answered with 410."""
-        revision = int(self._etcd("range", {"key": "AA=="})["header"]["revision"])
-        self._etcd("compaction", {"revision": str(revision), "physical": True})
+        revision = int(self._call_etcd("range", {"key": "AA=="})["header"]["revision"])
+        self._call_etcd("compaction", {"revision": str(revision), "physical": True})
         return revision
 
-    def _etcd(self, call: str, body: Json) -> Json:
+    def _call_etcd(self, call: str, body: JsonObject) -> JsonObject:
         request = urllib.request.Request(
             f"{self.etcd_url}/v3/kv/{call}", data=json.dumps(body).encode(), method="POST"
         )
-        with urllib.request.urlopen(request, timeout=LIMIT) as answer:
-            result: Json = json.loads(answer.read())
+        with urllib.request.urlopen(request, timeout=WAIT_SECONDS) as answer:
+            result: JsonObject = json.loads(answer.read())
         return result
 
     # -- servings ------------------------------------------------------------------------------
 
-    def deploy(self, namespace: str, name: str, **options: Any) -> Json:
+    def create_deployment(self, namespace: str, name: str, **options: Any) -> JsonObject:
         """Create a Deployment made by `objects.deployment`."""
         body = objects.deployment(name, **options)
-        answer: Json = self.request(
+        answer: JsonObject = self.request(
             "POST", f"/apis/apps/v1/namespaces/{namespace}/deployments", body
         )
         return answer
 
-    def pods(self, namespace: str, serving: str = "") -> list[Json]:
+    def list_pods(self, namespace: str, serving: str = "") -> list[JsonObject]:
         """Pods of a serving, or all of the namespace, that are not being deleted."""
         selector = f"?labelSelector={objects.SERVING_LABEL}%3D{serving}" if serving else ""
         items = self.request("GET", f"/api/v1/namespaces/{namespace}/pods{selector}")["items"]
@@ -506,11 +512,11 @@ class ControlPlane:
 
     def wait_for_pods(
         self, namespace: str, serving: str, count: int, *, scheduled: bool = True
-    ) -> list[Json]:
+    ) -> list[JsonObject]:
         """The Pods, once there are `count`, and each has a node unless `scheduled` is false."""
 
-        def found() -> list[Json] | None:
-            pods = self.pods(namespace, serving)
+        def found() -> list[JsonObject] | None:
+            pods = self.list_pods(namespace, serving)
             ready = all("nodeName" in pod["spec"] for pod in pods) or not scheduled
             return pods if len(pods) == count and ready else None
 
@@ -518,7 +524,9 @@ class ControlPlane:
         assert pods is not None
         return pods
 
-    def wait_ready(self, namespace: str, name: str, replicas: int, limit: float = LIMIT) -> None:
+    def wait_until_ready(
+        self, namespace: str, name: str, replicas: int, limit: float = WAIT_SECONDS
+    ) -> None:
         """Wait until the Deployment has so many ready replicas, all of its present revision."""
         path = f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
 
@@ -534,11 +542,11 @@ class ControlPlane:
 
         wait_for(ready, f"{replicas} ready replicas of {namespace}/{name}", limit=limit)
 
-    def set_pod_status(self, pod: Json, status: Json) -> Json:
+    def set_pod_status(self, pod: JsonObject, status: JsonObject) -> JsonObject:
         """Replace fields of a Pod's status as its kubelet would. Conditions are merged by type."""
         meta = pod["metadata"]
         path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}/status"
-        answer: Json = self.request(
+        answer: JsonObject = self.request(
             "PATCH",
             path,
             {"status": status},
@@ -546,7 +554,9 @@ class ControlPlane:
         )
         return answer
 
-    def warn(self, pod: Json, reason: str, message: str, **fields: Any) -> None:
+    def create_warning_event(
+        self, pod: JsonObject, reason: str, message: str, **fields: Any
+    ) -> None:
         """Write a Warning Event about a Pod in the kubelet's dialect."""
         namespace = pod["metadata"]["namespace"]
         body = objects.event(pod, reason, message, **fields)

@@ -13,14 +13,14 @@ from urllib.parse import parse_qs, urlsplit
 
 
 @dataclass
-class Log:
+class ContainerLog:
     """Lines of one container instance, each with its time; `ended` when the container is."""
 
     lines: list[tuple[str, str]] = field(default_factory=list)
     ended: bool = False
 
 
-class Kubelet:
+class FakeKubelet:
     """Serves /containerLogs/<namespace>/<pod>/<container> with follow, previous, tailLines,
     timestamps and sinceTime, from what `write` was given.
 
@@ -29,7 +29,7 @@ class Kubelet:
     """
 
     def __init__(self, certificates: Path) -> None:
-        self._logs: dict[tuple[str, str, str, bool], Log] = defaultdict(Log)
+        self._logs: dict[tuple[str, str, str, bool], ContainerLog] = defaultdict(ContainerLog)
         self._changed = threading.Condition()
         self._closed = False
         kubelet = self
@@ -38,7 +38,7 @@ class Kubelet:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                kubelet._answer(self)
+                kubelet._handle_request(self)
 
             def log_message(self, format: str, *args: object) -> None:
                 pass
@@ -79,15 +79,15 @@ class Kubelet:
                 log.lines.append((at, line))
             self._changed.notify_all()
 
-    def end(self, namespace: str, pod: str, container: str = "inference-server") -> None:
+    def end_log(self, namespace: str, pod: str, container: str = "inference-server") -> None:
         """The instance ends: its log becomes the previous one, and followers get the end."""
         with self._changed:
-            log = self._logs.pop((namespace, pod, container, False), Log())
+            log = self._logs.pop((namespace, pod, container, False), ContainerLog())
             log.ended = True
             self._logs[namespace, pod, container, True] = log
             self._changed.notify_all()
 
-    def _answer(self, handler: BaseHTTPRequestHandler) -> None:
+    def _handle_request(self, handler: BaseHTTPRequestHandler) -> None:
         url = urlsplit(handler.path)
         parts = url.path.strip("/").split("/")
         query = {name: values[-1] for name, values in parse_qs(url.query).items()}
@@ -109,11 +109,13 @@ class Kubelet:
         handler.send_header("Transfer-Encoding", "chunked")
         handler.end_headers()
         try:
-            self._stream(handler, log, query)
+            self._send_log(handler, log, query)
         except OSError:
             handler.close_connection = True  # the reader has gone
 
-    def _stream(self, handler: BaseHTTPRequestHandler, log: Log, query: dict[str, str]) -> None:
+    def _send_log(
+        self, handler: BaseHTTPRequestHandler, log: ContainerLog, query: dict[str, str]
+    ) -> None:
         since = query.get("sinceTime", "")
         with self._changed:
             at = len(log.lines)

@@ -12,18 +12,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from servedeck.cluster.auth.kubeconfig import Target
+from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.watch import kinds
-from servedeck.cluster.watch.decode import Decoder
-from servedeck.cluster.watch.reflector import Change, Phase, Timings
+from servedeck.cluster.watch.decode import RecordDecoder
+from servedeck.cluster.watch.reflector import RecordChange, ReflectorConfig, ReflectorPhase
 from servedeck.config import Settings
 from servedeck.fleet.fleet import Fleet
-from servedeck.fleet.session import Live
-from servedeck.fleet.views import Key, ServingView
-from tests.control_plane.plane import ControlPlane, RequestError
-from tests.waiting import LIMIT, until
+from servedeck.fleet.session import ClusterSession
+from servedeck.fleet.views import NamespacedName, ServingView
+from tests.control_plane.control_plane import ControlPlane, RequestError
+from tests.waiting import WAIT_SECONDS, wait_until
 
-JOINED = (
+FLEET_KINDS = (
     kinds.DEPLOYMENTS,
     kinds.REPLICASETS,
     kinds.PODS,
@@ -35,40 +35,45 @@ JOINED = (
     kinds.SCALEDOBJECTS,
     kinds.AUTOSCALERS,
 )
-TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
+TABLE_MEDIA_TYPE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 
 
 @asynccontextmanager
-async def watching(
+async def started_session(
     kubeconfig: Path,
     namespace: str | None = None,
     *,
     settled: bool = True,
-    timings: Timings | None = None,
-) -> AsyncIterator[Live]:
-    """A started Live of one namespace, or of all; with `settled` not before all lists are in."""
-    target = Target(
+    timings: ReflectorConfig | None = None,
+) -> AsyncIterator[ClusterSession]:
+    """A started ClusterSession of one namespace, or of all.
+
+    With `settled` only after every list is complete."""
+    target = ConnectionOptions(
         kubeconfig=(kubeconfig,),
         context=None,
         namespace=namespace,
         all_namespaces=namespace is None,
     )
-    live = Live(target, Settings(), timings=timings)
+    live = ClusterSession(target, Settings(), reflector_config=timings)
     await live.start()
     try:
         if settled:
-            await until(
-                lambda: live.state.phase is Phase.LIVE and live.state.settled,
+            await wait_until(
+                lambda: live.state.phase is ReflectorPhase.LIVE and live.state.settled,
                 "all lists",
-                sign=lambda: live.state,
+                describe_state=lambda: live.state,
             )
         yield live
     finally:
         await live.close()
 
 
-async def shown(
-    live: Live, key: Key, condition: Callable[[ServingView], object], limit: float = LIMIT
+async def wait_for_view(
+    live: ClusterSession,
+    key: NamespacedName,
+    condition: Callable[[ServingView], object],
+    limit: float = WAIT_SECONDS,
 ) -> ServingView:
     """The view once it is there and the condition holds. What several kinds tell (Pods, their
     Deployment, Events) belongs into the condition as a whole: each is watched by itself. A kwok
@@ -79,56 +84,66 @@ async def shown(
         view = live.fleet.view(key)
         return view if view is not None and condition(view) else None
 
-    view = await until(found, f"{key}", limit, sign=lambda: (live.state, live.fleet.view(key)))
+    view = await wait_until(
+        found, f"{key}", limit, describe_state=lambda: (live.state, live.fleet.view(key))
+    )
     assert view is not None
     return view
 
 
-def listed(plane: ControlPlane, namespace: str | None = None) -> dict[Key, ServingView]:
+def list_views(
+    plane: ControlPlane, namespace: str | None = None
+) -> dict[NamespacedName, ServingView]:
     """The servings by a list made now and joined from scratch."""
     fleet = Fleet()
-    for kind in JOINED:
+    for kind in FLEET_KINDS:
         query = f"?fieldSelector={kind.field_selector}" if kind.field_selector else ""
         try:
-            items = plane.request("GET", kind.path(namespace) + query)["items"]
+            items = plane.request("GET", kind.list_path(namespace) + query)["items"]
         except RequestError as error:
             if error.status != 404 or not kind.optional:
                 raise
             continue
-        decoder = Decoder(kind.record)
+        decoder = RecordDecoder(kind.record_type)
         for item in items:
             record = decoder.decode(json.dumps(item).encode()).record
-            if kind.keep is None or kind.keep(record):
-                fleet.apply(Change(kind, "ADDED", record))
+            if kind.record_filter is None or kind.record_filter(record):
+                fleet.apply(RecordChange(kind, "ADDED", record))
     fleet.flush(datetime.now(UTC))
     return {view.key: view for view in fleet.views()}
 
 
-def differences(wanted: Mapping[Key, ServingView], shown: Mapping[Key, ServingView]) -> list[str]:
+def diff_views(
+    expected: Mapping[NamespacedName, ServingView], actual: Mapping[NamespacedName, ServingView]
+) -> list[str]:
     """Each difference between two pictures as a line; none where they are equal."""
-    lines = [f"{key} is not shown" for key in wanted if key not in shown]
-    lines += [f"{key} is shown and gone" for key in shown if key not in wanted]
-    for key in wanted.keys() & shown.keys():
+    lines = [f"{key} is not shown" for key in expected if key not in actual]
+    lines += [f"{key} is shown and gone" for key in actual if key not in expected]
+    for key in expected.keys() & actual.keys():
         for field in fields(ServingView):
-            right, left = getattr(wanted[key], field.name), getattr(shown[key], field.name)
+            right, left = getattr(expected[key], field.name), getattr(actual[key], field.name)
             if right != left:
                 lines.append(f"{key} {field.name}: {left!r} is shown, {right!r} is true")
     return lines
 
 
-async def assert_true(
-    live: Live, plane: ControlPlane, namespace: str | None = None, limit: float = LIMIT
+async def assert_matches_cluster(
+    live: ClusterSession,
+    plane: ControlPlane,
+    namespace: str | None = None,
+    limit: float = WAIT_SECONDS,
 ) -> None:
-    """What Live holds equals a fresh list, and its Pods the API server's own table, within `limit`
-    seconds: a list is ahead of a watch by a moment, and the cluster goes on meanwhile."""
+    """The session equals a fresh list, and its Pods the API server's own table, within `limit` seconds.
+
+    A list is ahead of a watch by a moment, and the cluster keeps changing meanwhile."""
     deadline = time.monotonic() + limit
     while True:
         try:
-            wanted = await asyncio.to_thread(listed, plane, namespace)
+            wanted = await asyncio.to_thread(list_views, plane, namespace)
             shown = {view.key: view for view in live.fleet.views()}
-            wrong = differences(wanted, shown)
+            wrong = diff_views(wanted, shown)
             if not wrong:
-                wrong = await asyncio.to_thread(unlike_table, plane, shown, namespace)
+                wrong = await asyncio.to_thread(diff_pod_table, plane, shown, namespace)
         except (RequestError, OSError) as error:  # the API server is still coming up
             wrong = [str(error)]
         if not wrong:
@@ -138,18 +153,18 @@ async def assert_true(
         await asyncio.sleep(0.1)
 
 
-def unlike_table(
-    plane: ControlPlane, shown: Mapping[Key, ServingView], namespace: str | None
+def diff_pod_table(
+    plane: ControlPlane, views: Mapping[NamespacedName, ServingView], namespace: str | None
 ) -> list[str]:
     """Pods of the views whose columns are not those that kubectl would print."""
-    table = plane.request("GET", kinds.PODS.path(namespace), accept=TABLE)
+    table = plane.request("GET", kinds.PODS.list_path(namespace), accept=TABLE_MEDIA_TYPE)
     names = [column["name"] for column in table["columnDefinitions"]]
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for row in table["rows"]:
         meta = row["object"]["metadata"]
         rows[meta["namespace"], meta["name"]] = dict(zip(names, row["cells"], strict=True))
     wrong = []
-    for view in shown.values():
+    for view in views.values():
         for pod in view.pods:
             row = rows.get((pod.namespace, pod.name))
             if row is None:

@@ -18,17 +18,17 @@ from textual._context import active_app
 from textual.pilot import Pilot
 
 
-async def until_idle(min_sleep: float = 0.0, max_sleep: float = 60.0) -> None:
+async def wait_until_idle(min_sleep: float = 0.0, max_sleep: float = 60.0) -> None:
     """Let the event loop run until the active app is idle. Raises TimeoutError where that takes
     more than `max_sleep` seconds. `min_sleep` is there because Textual's own has it."""
     end = time.monotonic() + max_sleep
-    await _until_nothing_is_ready(end)
-    while (step := _next_step()) is not None:
+    await _wait_for_empty_loop(end)
+    while (step := _pending_update()) is not None:
         step()
-        await _until_nothing_is_ready(end)
+        await _wait_for_empty_loop(end)
 
 
-async def _until_nothing_is_ready(end: float) -> None:
+async def _wait_for_empty_loop(end: float) -> None:
     ready = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]
     quiet = 0
     while quiet < 2:  # the second round takes what the selector has
@@ -38,7 +38,7 @@ async def _until_nothing_is_ready(end: float) -> None:
             raise TimeoutError("The app is never idle: something in it goes on without waiting.")
 
 
-def _next_step() -> Callable[[], None] | None:
+def _pending_update() -> Callable[[], None] | None:
     """What Textual would do at its next tick, if there is anything: pass on a new size, or lay
     out, paint and call back."""
     app = active_app.get(None)
@@ -61,12 +61,12 @@ def _next_step() -> Callable[[], None] | None:
 async def _wait_for_screen(pilot: Pilot[object], timeout: float = 30.0) -> bool:
     """In place of a message to each widget of the screen, hundreds for each key: in an idle app no
     widget has a message left."""
-    await until_idle()
+    await wait_until_idle()
     return not pilot.app._exception_event.is_set()
 
 
 def pytest_configure() -> None:
     """For all tests: this file is a plugin of pytest."""
-    textual.app.wait_for_idle = until_idle
-    textual.pilot.wait_for_idle = until_idle
+    textual.app.wait_for_idle = wait_until_idle
+    textual.pilot.wait_for_idle = wait_until_idle
     Pilot._wait_for_screen = _wait_for_screen

@@ -12,10 +12,10 @@ from textual.getters import query_one
 
 from tui.actions import bindings
 from tui.screens.base import Overlay
-from widgets.text_view import Bar, Lines, Paragraph
+from widgets.text_view import Paragraph, StatusLine, TextView
 
 
-class Answer(NamedTuple):
+class DialogOption(NamedTuple):
     """One of the answers."""
 
     key: str
@@ -24,38 +24,38 @@ class Answer(NamedTuple):
     detail: str = ""
 
 
-class AskScreen(Overlay[str]):
+class ConfirmDialog(Overlay[str]):
     """The question; its result is the key of the answer, "" where none was given."""
 
     SCOPE = "ask"
-    HELPS = False
+    HAS_HELP = False
     BINDINGS: ClassVar[list[BindingType]] = bindings("ask")
-    text = query_one(Lines)
+    text_view = query_one(TextView)
 
-    def __init__(self, title: str, lines: Sequence[str], answers: Sequence[Answer]) -> None:
+    def __init__(self, title: str, lines: Sequence[str], options: Sequence[DialogOption]) -> None:
         super().__init__()
         self._title = title
         self._lines = lines
-        self._answers = answers
-        self._at = 0
+        self._options = options
+        self._cursor = 0
 
     def compose_body(self) -> ComposeResult:
-        title = Bar(id="title")
+        title = StatusLine(id="title")
         title.set_lines(((" ", ""), (self._title, "title")))
         yield title
-        yield Lines()
+        yield TextView()
 
     def on_mount(self) -> None:
         super().on_mount()
-        self._draw()
-        self.text.focus()
+        self._update_text()
+        self.text_view.focus()
 
-    def _draw(self) -> None:
+    def _update_text(self) -> None:
         paragraphs = [Paragraph()]
         for line in self._lines:
             paragraphs += [Paragraph(((line, ""),), 2), Paragraph()]
-        for at, answer in enumerate(self._answers):
-            here = at == self._at
+        for at, answer in enumerate(self._options):
+            here = at == self._cursor
             paragraphs.append(
                 Paragraph(
                     (
@@ -67,22 +67,24 @@ class AskScreen(Overlay[str]):
                     25,
                 )
             )
-        self.text.set_paragraphs(paragraphs)
+        self.text_view.set_paragraphs(paragraphs)
 
     def on_key(self, event: events.Key) -> None:
-        if any(event.key == answer.key for answer in self._answers):
+        if any(event.key == answer.key for answer in self._options):
             event.stop()
             self.dismiss(event.key)
 
     def do_choose(self) -> None:
-        self.dismiss(self._answers[self._at].key)
+        self.dismiss(self._options[self._cursor].key)
 
     def do_close(self) -> None:
         self.dismiss("")
 
     def do_move(self, key: str) -> None:
         if key in ("pagedown", "pageup"):
-            self.text.scroll_pages(1 if key == "pagedown" else -1)
+            self.text_view.scroll_pages(1 if key == "pagedown" else -1)
             return
-        self._at = (self._at + (1 if key in ("down", "j", "tab") else -1)) % len(self._answers)
-        self._draw()
+        self._cursor = (self._cursor + (1 if key in ("down", "j", "tab") else -1)) % len(
+            self._options
+        )
+        self._update_text()

@@ -9,19 +9,23 @@ import msgspec
 
 from servedeck.serving.objects.records import Deployment, Pod, ReplicaSet
 from servedeck.serving.status.diagnosis import diagnose
-from servedeck.serving.status.status import Status, Verdict, judge
+from servedeck.serving.status.status import ServingStatus, Status, evaluate
 from tests.control_plane import objects
-from tests.control_plane.plane import ControlPlane, wait_for
+from tests.control_plane.control_plane import ControlPlane, wait_for
 
 
-def create(control_plane: ControlPlane, namespace: str, resources: dict[str, Any]) -> None:
+def create_deployment(
+    control_plane: ControlPlane, namespace: str, resources: dict[str, Any]
+) -> None:
     body = objects.deployment("llama")
     for container in body["spec"]["template"]["spec"]["containers"]:
         container["resources"] = resources
     control_plane.create(f"/apis/apps/v1/namespaces/{namespace}/deployments", body)
 
 
-def read(control_plane: ControlPlane, namespace: str) -> tuple[Verdict, list[str]]:
+def evaluate_deployment(
+    control_plane: ControlPlane, namespace: str
+) -> tuple[ServingStatus, list[str]]:
     """The verdict about the Deployment, and the messages of its Pods."""
     apps = f"/apis/apps/v1/namespaces/{namespace}"
     deployment = msgspec.convert(
@@ -33,16 +37,16 @@ def read(control_plane: ControlPlane, namespace: str) -> tuple[Verdict, list[str
     listed = control_plane.request("GET", f"/api/v1/namespaces/{namespace}/pods")["items"]
     now = datetime.now(UTC)
     found = [(pod, diagnose(pod, (), now)) for pod in msgspec.convert(listed, list[Pod])]
-    return judge(deployment, replicasets, found, True), [each.message for _, each in found]
+    return evaluate(deployment, replicasets, found, True), [each.message for _, each in found]
 
 
 def test_a_pod_that_fits_on_no_node(control_plane: ControlPlane, namespace: str) -> None:
-    create(control_plane, namespace, {"limits": {"nvidia.com/gpu": "64"}})
+    create_deployment(control_plane, namespace, {"limits": {"nvidia.com/gpu": "64"}})
     wait_for(
-        lambda: read(control_plane, namespace)[0].reason == "Unschedulable",
+        lambda: evaluate_deployment(control_plane, namespace)[0].reason == "Unschedulable",
         "the scheduler to give up",
     )
-    verdict, messages = read(control_plane, namespace)
+    verdict, messages = evaluate_deployment(control_plane, namespace)
     assert verdict.status is Status.PENDING
     assert verdict.message == messages[0]
     assert verdict.message.startswith("No node of ")
@@ -59,11 +63,12 @@ def test_a_quota_that_no_pod_passes(control_plane: ControlPlane, namespace: str)
         lambda: "hard" in control_plane.request("GET", f"{path}/none").get("status", {}),
         "the quota to be counted",
     )
-    create(control_plane, namespace, {})
+    create_deployment(control_plane, namespace, {})
     wait_for(
-        lambda: read(control_plane, namespace)[0].status is Status.ERROR, "the failure to be told"
+        lambda: evaluate_deployment(control_plane, namespace)[0].status is Status.ERROR,
+        "the failure to be told",
     )
-    verdict, messages = read(control_plane, namespace)
+    verdict, messages = evaluate_deployment(control_plane, namespace)
     assert messages == []
     assert verdict.reason == "FailedCreate"
     assert verdict.message == (
@@ -73,8 +78,9 @@ def test_a_quota_that_no_pod_passes(control_plane: ControlPlane, namespace: str)
 
 
 def test_a_deployment_that_becomes_ready(control_plane: ControlPlane, namespace: str) -> None:
-    create(control_plane, namespace, {"limits": {"nvidia.com/gpu": "1"}})
+    create_deployment(control_plane, namespace, {"limits": {"nvidia.com/gpu": "1"}})
     wait_for(
-        lambda: read(control_plane, namespace)[0].status is Status.READY, "the Pod to be ready"
+        lambda: evaluate_deployment(control_plane, namespace)[0].status is Status.READY,
+        "the Pod to be ready",
     )
-    assert read(control_plane, namespace)[1] == [""]
+    assert evaluate_deployment(control_plane, namespace)[1] == [""]

@@ -12,64 +12,66 @@ from textual.pilot import Pilot
 from servedeck.serving.endpoint import Endpoint
 from styles.themes import ANSI, LIGHT
 from tests.tui import fakes
-from tests.tui.fakes import Phase
-from tests.tui.helpers import make_app, shows
+from tests.tui.fakes import FakePhase
+from tests.tui.helpers import make_app, wait_for_text
 
-SMALL, MIDDLE, LARGE = (80, 24), (120, 40), (200, 60)
+SMALL, MEDIUM, LARGE = (80, 24), (120, 40), (200, 60)
 Compare = Callable[..., bool]
 
 STALE = fakes.FakeState(
-    Phase.RETRYING,
+    FakePhase.RETRYING,
     "Nothing listens at https://10.20.0.1:6443; is the cluster up? If so, check the server's"
     " address in the kubeconfig.",
-    since=fakes.ago(seconds=72),
+    last_update_at=fakes.ago(seconds=72),
     stale_for=72.0,
 )
 
 
-def named(size: tuple[int, int]) -> str:
+def size_id(size: tuple[int, int]) -> str:
     return f"{size[0]}x{size[1]}"
 
 
-def source(**options: Any) -> fakes.FakeSource:
-    return fakes.FakeSource(**options).put(*fakes.fleet())
+def make_source(**options: Any) -> fakes.FakeSource:
+    return fakes.FakeSource(**options).add_views(*fakes.fleet())
 
 
-def settled(*texts: str) -> Callable[[Pilot[Any]], Any]:
+def wait_for_texts(*texts: str) -> Callable[[Pilot[Any]], Any]:
     """Wait for texts before the picture is taken."""
 
     async def run(pilot: Pilot[Any]) -> None:
-        await shows(pilot, *texts)
+        await wait_for_text(pilot, *texts)
 
     return run
 
 
-def pressed(*keys: str, then: tuple[str, ...] = ()) -> Callable[[Pilot[Any]], Any]:
+def press_keys(*keys: str, then: tuple[str, ...] = ()) -> Callable[[Pilot[Any]], Any]:
     async def run(pilot: Pilot[Any]) -> None:
-        await shows(pilot, "NAME")
+        await wait_for_text(pilot, "NAME")
         for key in keys:
             await pilot.press(key)
             await pilot.pause()
-        await shows(pilot, *then)
+        await wait_for_text(pilot, *then)
 
     return run
 
 
-@pytest.mark.parametrize("size", [SMALL, MIDDLE, LARGE, (20, 10)], ids=named)
+@pytest.mark.parametrize("size", [SMALL, MEDIUM, LARGE, (20, 10)], ids=size_id)
 def test_the_list(snap_compare: Compare, size: tuple[int, int]) -> None:
-    assert snap_compare(make_app(), terminal_size=size, run_before=settled("Err"))
+    assert snap_compare(make_app(), terminal_size=size, run_before=wait_for_texts("Err"))
 
 
 def test_the_list_on_a_light_ground(snap_compare: Compare) -> None:
     assert snap_compare(
-        make_app(theme=LIGHT.name), terminal_size=MIDDLE, run_before=settled("OOMKilled")
+        make_app(theme=LIGHT.name), terminal_size=MEDIUM, run_before=wait_for_texts("OOMKilled")
     )
 
 
 @pytest.mark.parametrize("keys", [(), ("j", "space")], ids=["list", "status"])
 def test_in_16_colours(snap_compare: Compare, keys: tuple[str, ...]) -> None:
     assert snap_compare(
-        make_app(theme=ANSI.name), terminal_size=SMALL, run_before=pressed(*keys, then=("Error",))
+        make_app(theme=ANSI.name),
+        terminal_size=SMALL,
+        run_before=press_keys(*keys, then=("Error",)),
     )
 
 
@@ -78,51 +80,55 @@ def test_without_colour(
     snap_compare: Compare, monkeypatch: pytest.MonkeyPatch, keys: tuple[str, ...]
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    assert snap_compare(make_app(), terminal_size=SMALL, run_before=pressed(*keys, then=("Error",)))
+    assert snap_compare(
+        make_app(), terminal_size=SMALL, run_before=press_keys(*keys, then=("Error",))
+    )
 
 
 def test_all_columns(snap_compare: Compare) -> None:
-    run = pressed("w", *["right"] * 6, then=("MODEL",))
+    run = press_keys("w", *["right"] * 6, then=("MODEL",))
     assert snap_compare(make_app(), terminal_size=SMALL, run_before=run)
 
 
-@pytest.mark.parametrize("size", [SMALL, MIDDLE, LARGE], ids=named)
+@pytest.mark.parametrize("size", [SMALL, MEDIUM, LARGE], ids=size_id)
 def test_the_status_of_a_crashing_serving(snap_compare: Compare, size: tuple[int, int]) -> None:
-    run = pressed("j", "space", then=("2 failing",))
+    run = press_keys("j", "space", then=("2 failing",))
     assert snap_compare(make_app(), terminal_size=size, run_before=run)
 
 
 def test_the_status_of_a_pending_serving(snap_compare: Compare) -> None:
-    run = pressed("j", "j", "j", "space", then=("1 failing",))
+    run = press_keys("j", "j", "j", "space", then=("1 failing",))
     assert snap_compare(make_app(), terminal_size=SMALL, run_before=run)
 
 
-@pytest.mark.parametrize("size", [SMALL, MIDDLE, LARGE], ids=named)
+@pytest.mark.parametrize("size", [SMALL, MEDIUM, LARGE], ids=size_id)
 def test_the_connect_overlay(snap_compare: Compare, size: tuple[int, int]) -> None:
-    run = pressed("c", then=("Connect to",))
+    run = press_keys("c", then=("Connect to",))
     assert snap_compare(make_app(), terminal_size=size, run_before=run)
 
 
 def test_the_connect_overlay_without_a_route(snap_compare: Compare) -> None:
     endpoint = Endpoint(
-        problem="No HTTPRoute, VirtualService or Ingress leads to the serving.",
-        address="http://llama-8b.team-a.svc:80",
-        service="llama-8b",
+        issue="No HTTPRoute, VirtualService or Ingress leads to the serving.",
+        cluster_url="http://llama-8b.team-a.svc:80",
+        service_name="llama-8b",
         port=80,
-        forward="kubectl port-forward -n team-a service/llama-8b 8080:80",
+        port_forward_command="kubectl port-forward -n team-a service/llama-8b 8080:80",
     )
-    app = make_app(fakes.FakeSource().put(fakes.serving("llama-8b", endpoint=endpoint)))
-    assert snap_compare(app, terminal_size=SMALL, run_before=pressed("c", then=("No HTTPRoute",)))
+    app = make_app(fakes.FakeSource().add_views(fakes.serving("llama-8b", endpoint=endpoint)))
+    assert snap_compare(
+        app, terminal_size=SMALL, run_before=press_keys("c", then=("No HTTPRoute",))
+    )
 
 
-@pytest.mark.parametrize("size", [SMALL, MIDDLE, LARGE], ids=named)
+@pytest.mark.parametrize("size", [SMALL, MEDIUM, LARGE], ids=size_id)
 def test_the_log(snap_compare: Compare, size: tuple[int, int]) -> None:
-    run = pressed("j", "l", "p", then=("pid 412", "ended"))
+    run = press_keys("j", "l", "p", then=("pid 412", "ended"))
     assert snap_compare(make_app(), terminal_size=size, run_before=run)
 
 
 def test_a_log_that_waits(snap_compare: Compare) -> None:
-    run = pressed("j", "j", "j", "l", then=("waiting",))
+    run = press_keys("j", "j", "j", "l", then=("waiting",))
     assert snap_compare(make_app(), terminal_size=SMALL, run_before=run)
 
 
@@ -139,22 +145,22 @@ def test_a_log_that_waits(snap_compare: Compare) -> None:
     ids=["help", "commands", "contexts", "filter", "filter-problem", "filter-nothing"],
 )
 def test_asking_and_choosing(snap_compare: Compare, keys: tuple[str, ...], seen: str) -> None:
-    assert snap_compare(make_app(), terminal_size=SMALL, run_before=pressed(*keys, then=(seen,)))
+    assert snap_compare(make_app(), terminal_size=SMALL, run_before=press_keys(*keys, then=(seen,)))
 
 
 @pytest.mark.parametrize(
     ("state", "filled", "seen"),
     [
-        (fakes.FakeState(Phase.CONNECTING), False, "Connecting"),
+        (fakes.FakeState(FakePhase.CONNECTING), False, "Connecting"),
         (
-            fakes.FakeState(Phase.LISTING, loaded=500, remaining=4500),
+            fakes.FakeState(FakePhase.LISTING, loaded=500, remaining=4500),
             False,
             "Loading servings",
         ),
         (fakes.FakeState(), False, "No servings"),
         (
             fakes.FakeState(
-                Phase.FORBIDDEN,
+                FakePhase.FORBIDDEN,
                 "Cannot list deployments.apps in all namespaces, nor in default; choose another"
                 " namespace, or ask for the right to list and watch them.",
             ),
@@ -162,20 +168,20 @@ def test_asking_and_choosing(snap_compare: Compare, keys: tuple[str, ...], seen:
             "forbidden",
         ),
         (
-            fakes.FakeState(missing=("list events", "list httproutes")),
+            fakes.FakeState(missing_permissions=("list events", "list httproutes")),
             True,
             "Not allowed",
         ),
         (STALE, True, "stale"),
         (
-            fakes.FakeState(Phase.RETRYING, STALE.sentence),
+            fakes.FakeState(FakePhase.RETRYING, STALE.message),
             False,
             "Nothing listens",
         ),
     ],
     ids=["connecting", "loading", "empty", "forbidden", "partly", "disconnected", "unreachable"],
 )
-@pytest.mark.parametrize("size", [SMALL, MIDDLE, LARGE], ids=named)
+@pytest.mark.parametrize("size", [SMALL, MEDIUM, LARGE], ids=size_id)
 def test_states(
     snap_compare: Compare,
     state: fakes.FakeState,
@@ -183,5 +189,5 @@ def test_states(
     seen: str,
     size: tuple[int, int],
 ) -> None:
-    app = make_app(source(state=state) if filled else fakes.FakeSource(state=state))
-    assert snap_compare(app, terminal_size=size, run_before=settled(seen))
+    app = make_app(make_source(state=state) if filled else fakes.FakeSource(state=state))
+    assert snap_compare(app, terminal_size=size, run_before=wait_for_texts(seen))

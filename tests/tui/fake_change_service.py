@@ -1,0 +1,205 @@
+"""A change service made by hand: what the create form asks of a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from servedeck.changes.draft_store import DraftStore
+from servedeck.changes.plan import ChangePlan
+from servedeck.cluster.apply import (
+    AppliedObject,
+    ApplyResult,
+    ObjectRef,
+    Preview,
+    PreviewAction,
+    Refusal,
+    RefusalReason,
+)
+from servedeck.cluster.http.errors import ClusterError
+from servedeck.fleet.views import NamespacedName
+from servedeck.serving import pvcs
+from servedeck.serving.capacity import (
+    AcceleratorCapacity,
+    NodeCapacity,
+    ResourceList,
+    SchedulingResult,
+    accelerator_capacities,
+    scheduling_requirements,
+    simulate_scheduling,
+)
+from servedeck.serving.objects import import_objects, manifests
+from servedeck.serving.objects.diff import AdmissionChange
+from servedeck.serving.objects.import_objects import ImportedServing
+from servedeck.serving.objects.routes import Platform
+from servedeck.serving.pvcs import Pvc
+from servedeck.serving.spec import validation
+from servedeck.serving.spec.issues import Issue
+from servedeck.serving.spec.spec import ServingSpec
+
+GPU = "nvidia.com/gpu"
+PLATFORM = Platform(host="serve.example.com", gateway="gateways/main")
+
+
+def node_capacity(name: str, free: int, total: int = 8, **others: int) -> NodeCapacity:
+    """A node with GPUs, `free` of them not in use."""
+    common = {"cpu": Fraction(64), "memory": Fraction(512 * 2**30), "pods": Fraction(100)}
+    amounts = common | {GPU: Fraction(total)} | {key: Fraction(n) for key, n in others.items()}
+    return NodeCapacity(name, amounts, amounts | {GPU: Fraction(free)}, "", ())
+
+
+PVCS = (
+    Pvc("datasets", "500Gi", ("ReadWriteMany",), "Bound", "nfs", False, ("train-0", "train-1")),
+    Pvc("scratch", "50Gi", ("ReadWriteOnce",), "Pending", "ssd", False, ()),
+    Pvc("raw-disk", "1Ti", ("ReadWriteOnce",), "Bound", "local", True, ()),
+)
+
+
+class FakeInventory:
+    """Four nodes with GPUs, three claims, three namespaces."""
+
+    def __init__(self) -> None:
+        self.nodes: list[NodeCapacity] | None = [
+            node_capacity("gpu-node-1", 2),
+            node_capacity("gpu-node-2", 0),
+            node_capacity("gpu-node-3", 1),
+            node_capacity("npu-node-1", 0, 0, **{"furiosa.ai/rngd": 4}),
+        ]
+        self.unavailable_reasons: tuple[str, ...] = ()
+        self.known_pvcs: dict[str, dict[str, Pvc]] | None = {
+            "team-a": {one.name: one for one in PVCS}
+        }
+        self.known_namespaces: list[str] | None = ["platform", "search", "team-a"]
+        self.closed = False
+        self.on_change: Callable[[], None] = lambda: None
+
+    def start(self) -> None: ...
+
+    async def close(self) -> None:
+        self.closed = True
+
+    def node_capacities(self) -> list[NodeCapacity] | None:
+        return self.nodes
+
+    def accelerator_capacities(self) -> list[AcceleratorCapacity] | None:
+        return None if self.nodes is None else accelerator_capacities(self.nodes)
+
+    def pvcs(self, namespace: str) -> Mapping[str, Pvc] | None:
+        return None if self.known_pvcs is None else self.known_pvcs.get(namespace, {})
+
+    def namespaces(self) -> list[str] | None:
+        return self.known_namespaces
+
+    def check_scheduling(
+        self, requests: ResourceList, replicas: int, tolerations: Sequence[Mapping[str, Any]] = ()
+    ) -> SchedulingResult | None:
+        return (
+            None
+            if self.nodes is None
+            else simulate_scheduling(requests, replicas, self.nodes, tolerations)
+        )
+
+
+class FakeChangeService:
+    """Answers what the test sets; remembers what was asked."""
+
+    def __init__(self, drafts_dir: Path) -> None:
+        self.drafts_dir = drafts_dir
+        self.inventory = FakeInventory()
+        self.is_connected = True
+        self.platform = PLATFORM
+        self.namespace = "team-a"
+        self.create_disabled_reason = ""
+        self.connection_error = ""
+        """Why the API server cannot be reached; "" while it can."""
+        self.dry_run_issues: list[Issue] = []
+        """What a dry run finds besides our own rules."""
+        self.admission_changes: tuple[AdmissionChange, ...] = ()
+        self.refusals: dict[str, str] = {}
+        """Kind -> why it is refused when deployed."""
+        self.applied_objects: dict[ObjectRef, Mapping[str, Any]] = {}
+        self.planned_specs: list[ServingSpec] = []
+        self.rolled_back: list[ObjectRef] = []
+        self.objects: dict[NamespacedName, list[Mapping[str, Any]]] = {}
+        self.dry_run_gate: asyncio.Event | None = None
+        """A dry run waits for it."""
+
+    @property
+    def draft_store(self) -> DraftStore | None:
+        return DraftStore("https://127.0.0.1:6443", self.drafts_dir)
+
+    def disabled_reason(self, namespace: str) -> str:
+        return self.create_disabled_reason
+
+    async def refresh_permissions(self, namespace: str) -> None: ...
+
+    def watch_inventory(
+        self, namespace: str, on_change: Callable[[], None], *, nodes_only: bool = False
+    ) -> FakeInventory:
+        self.inventory.on_change = on_change
+        self.inventory.closed = False
+        return self.inventory
+
+    async def make_plan(
+        self, spec: ServingSpec, inventory: FakeInventory, own_objects: Sequence[ObjectRef]
+    ) -> ChangePlan:
+        self.planned_specs.append(spec)
+        if self.dry_run_gate is not None:
+            await self.dry_run_gate.wait()
+        if self.connection_error:
+            raise ClusterError(self.connection_error)
+        built = manifests.build_manifests(spec, self.platform)
+        found = [*validation.validate(spec), *self.dry_run_issues]
+        found += pvcs.validate_pvcs(spec, inventory.pvcs(spec.namespace) or {})
+        asked, _ = scheduling_requirements(built[0])
+        capacity = inventory.check_scheduling(asked, spec.replicas)
+        previews = []
+        for one in built:
+            place = ObjectRef.from_manifest(one)
+            action = PreviewAction.CHANGE if place in own_objects else PreviewAction.CREATE
+            admission = self.admission_changes if place.kind == "Deployment" else ()
+            previews.append(Preview(place, action, admission_changes=admission))
+        return ChangePlan(
+            spec,
+            tuple(built),
+            tuple(found),
+            (),
+            tuple(previews),
+            capacity.summary if capacity else "",
+            (),
+        )
+
+    async def deploy(
+        self,
+        manifests: Sequence[Mapping[str, Any]],
+        own_objects: Sequence[ObjectRef],
+        on_created: Callable[[AppliedObject], None],
+    ) -> ApplyResult:
+        made = []
+        for one in manifests:
+            place = ObjectRef.from_manifest(one)
+            if place in own_objects:
+                self.applied_objects[place] = one
+                continue
+            if reason := self.refusals.get(place.kind):
+                return ApplyResult(tuple(made), Refusal(RefusalReason.SERVER_ERROR, reason), place)
+            self.applied_objects[place] = one
+            made.append(AppliedObject(place, f"uid-{place}", True))
+            on_created(made[-1])
+        return ApplyResult(tuple(made))
+
+    async def rollback_created(
+        self, created: Sequence[AppliedObject]
+    ) -> Sequence[tuple[ObjectRef, Refusal]]:
+        for one in created:
+            self.rolled_back.append(one.ref)
+            del self.applied_objects[one.ref]
+        return ()
+
+    async def import_serving(self, key: NamespacedName) -> ImportedServing:
+        if self.connection_error:
+            raise ClusterError(self.connection_error)
+        return import_objects.import_objects(self.objects[key])

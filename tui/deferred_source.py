@@ -1,0 +1,93 @@
+"""A living picture that is made once the first frame stands.
+
+What it takes to reach a cluster (TLS, decoders, the client) costs more time to import than all of
+the screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from servedeck.cluster.watch.backoff import ReflectorPhase
+from servedeck.fleet.views import NamespacedName, ServingView
+from tui.ports.serving_source import ServingSource, ServingViews, SourceChanges, SourceState
+
+
+@dataclass(frozen=True)
+class InitialState:
+    """The state before anything was tried."""
+
+    phase: ReflectorPhase = ReflectorPhase.CONNECTING
+    message: str = ""
+    last_update_at: datetime | None = None
+    loaded: int = 0
+    remaining: int | None = None
+    missing_permissions: tuple[str, ...] = ()
+    stale_for: float | None = None
+
+
+class EmptyViews:
+    """No servings."""
+
+    def view(self, key: NamespacedName) -> ServingView | None:
+        return None
+
+    def views(self) -> Sequence[ServingView]:
+        return ()
+
+
+class DeferredSource:
+    """`tui.ports.serving_source.Source`, empty until `start`."""
+
+    def __init__(self, factory: Callable[[], Awaitable[ServingSource]], context: str = "") -> None:
+        """`make` makes the real one, on the event loop."""
+        self._factory = factory
+        self._context = context
+        self._source: ServingSource | None = None
+        self._pending_callbacks: list[Callable[[SourceChanges], None]] = []
+
+    @property
+    def fleet(self) -> ServingViews:
+        return self._source.fleet if self._source else EmptyViews()
+
+    @property
+    def state(self) -> SourceState:
+        return self._source.state if self._source else InitialState()
+
+    @property
+    def context(self) -> str:
+        return self._source.context if self._source else self._context
+
+    @property
+    def contexts(self) -> tuple[str, ...]:
+        return self._source.contexts if self._source else ()
+
+    @property
+    def namespace(self) -> str:
+        return self._source.namespace if self._source else ""
+
+    def subscribe(self, callback: Callable[[SourceChanges], None]) -> Callable[[], None]:
+        if self._source:
+            return self._source.subscribe(callback)
+        self._pending_callbacks.append(callback)
+        return lambda: self._pending_callbacks.remove(callback)
+
+    async def start(self) -> None:
+        self._source = await self._factory()
+        for callback in self._pending_callbacks:
+            self._source.subscribe(callback)
+        await self._source.start()
+
+    async def close(self) -> None:
+        if self._source:
+            await self._source.close()
+
+    def retry_now(self) -> None:
+        if self._source:
+            self._source.retry_now()
+
+    async def switch(self, *, context: str | None = None, namespace: str | None = None) -> None:
+        if self._source:
+            await self._source.switch(context=context, namespace=namespace)

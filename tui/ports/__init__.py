@@ -1,0 +1,1 @@
+"""What the screens ask of the app, the servings and the cluster, as protocols."""
