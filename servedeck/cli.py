@@ -85,7 +85,8 @@ def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="servedeck",
         description="Shows, explains and repairs the AI model servings of a Kubernetes cluster.",
-        epilog="Without a command: the screen. `servedeck COMMAND --help` tells more of each.",
+        epilog="Without a command, opens the dashboard."
+        " `servedeck COMMAND --help` describes a command.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"servedeck {__version__}")
@@ -109,8 +110,8 @@ def _add_common_flags(parser: argparse.ArgumentParser, default: Any = argparse.S
     add("-A", "--all-namespaces", action="store_true", help="all namespaces")
     add("--kubeconfig", metavar="FILE", type=Path, help="instead of KUBECONFIG")
     add("--readonly", action="store_true", help="refuse every change")
-    add("--demo", action="store_true", help="on a demo cluster of its own, made up as it runs")
-    add("--log-file", metavar="FILE", type=Path, help="write a log there; default: none")
+    add("--demo", action="store_true", help="use the built-in demo cluster")
+    add("--log-file", metavar="FILE", type=Path, help="write a log to this file; default: none")
 
 
 def _add_get_command(commands: Any) -> None:
@@ -133,8 +134,10 @@ def _add_get_command(commands: Any) -> None:
         help="default: %(default)s",
     )
     get.add_argument("-l", "--selector", metavar="LABELS", help="k=v, k!=v, k, !k, k in (a, b)")
-    get.add_argument("-w", "--watch", action="store_true", help="go on: a line for each change")
-    get.add_argument("--no-headers", action="store_true", help="only the rows")
+    get.add_argument(
+        "-w", "--watch", action="store_true", help="keep watching: a line for each change"
+    )
+    get.add_argument("--no-headers", action="store_true", help="omit the header")
     get.set_defaults(run=_run_get)
 
 
@@ -151,14 +154,15 @@ def _add_change_commands(commands: Any) -> None:
     apply = commands.add_parser(
         "apply",
         help="create or change the servings of a file",
-        description="Applies the servings of a file; docs/spec.md describes it. Fields that others"
-        " set since are not overwritten unless you say so: a conflict is an error.",
+        description="Applies the servings of a file; docs/spec.md describes it. A field that"
+        " another manager has set since is a conflict, which is an error unless"
+        " --force-conflicts is given.",
         allow_abbrev=False,
     )
     apply.add_argument(
         "-f", "--filename", metavar="FILE", required=True, help="- for standard input"
     )
-    apply.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    apply.add_argument("--dry-run", action="store_true", help="only show what would change")
     apply.add_argument(
         "--force-conflicts", action="store_true", help="overwrite fields that others set"
     )
@@ -184,11 +188,15 @@ def _add_demo_command(commands: Any) -> None:
         "serve", help="run the demo cluster until Ctrl+C", allow_abbrev=False
     )
     serve.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; default: a free one")
-    serve.add_argument("--state", metavar="FILE", help="keep the cluster in this file")
-    serve.add_argument("--seed", type=int, default=0, help="of what happens by chance")
-    serve.add_argument("--speed", type=float, default=1.0, help="of its clock; default: 1")
+    serve.add_argument("--state", metavar="FILE", help="save the state of the cluster in this file")
+    serve.add_argument("--seed", type=int, default=0, help="random seed")
+    serve.add_argument("--speed", type=float, default=1.0, help="clock speed factor; default: 1")
     serve.add_argument(
-        "--log-file", metavar="FILE", type=Path, default=argparse.SUPPRESS, help="write a log there"
+        "--log-file",
+        metavar="FILE",
+        type=Path,
+        default=argparse.SUPPRESS,
+        help="write a log to this file",
     )
     serve.set_defaults(run=_run_demo_serve)
 
@@ -276,7 +284,7 @@ def _connection_options(
 def _run_dashboard(args: argparse.Namespace, initial_draft: Draft | None = None) -> int:
     if reason := terminal.unsupported_reason():
         command = "get servings" if initial_draft is None else "apply"
-        raise CommandError(f"{reason}; without the screen there is `servedeck {command}`.")
+        raise CommandError(f"{reason}; use `servedeck {command}` instead.")
     # What is imported and built until the first frame stays; looking for garbage in it takes a
     # quarter of that time. The app turns the collector on again when the frame stands.
     gc.disable()
@@ -287,7 +295,7 @@ def _run_dashboard(args: argparse.Namespace, initial_draft: Draft | None = None)
         from servedeck.cluster.auth import kubeconfig
         from tui.start import run
 
-        # What the operator must mend first is said before the screen is taken.
+        # Errors that the operator must fix first are printed before the screen opens.
         kubeconfig.load_kubeconfig(target).get_context(target.context)
         # Drafts of a demo are of no use after it, so they go with its files.
         drafts = target.kubeconfig[0].parent / "drafts" if args.demo and target.kubeconfig else None
@@ -338,8 +346,8 @@ def _run_create(args: argparse.Namespace) -> int:
     specs = _read_servings(args.filename)
     if len(specs) != 1:
         raise CommandError(
-            f"{args.filename} holds {len(specs)} servings and the form takes one;"
-            " leave one, or `servedeck apply` them all.",
+            f"{args.filename} holds {len(specs)} servings and the form takes one; keep one, or "
+            f"`servedeck apply` them all.",
             USAGE_ERROR,
         )
     return _run_dashboard(args, Draft.from_spec(specs[0]))

@@ -154,11 +154,11 @@ def _read_file(path: Path) -> dict[str, Any]:
         return {}
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise SettingsError(f"Cannot read {path}: {why}; mend or remove it.") from error
+        raise SettingsError(f"Cannot read {path}: {why}; fix or remove it.") from error
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path} is not valid TOML: {error}; mend that line.") from error
+        raise SettingsError(f"{path} is not valid TOML: {error}; fix that line.") from error
     values = {
         key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
     }
@@ -192,8 +192,8 @@ def _error_message(where: str, error: _InvalidSettingError, prefix: str = "") ->
     top = str(error.path[0])
     if error.error_type == "extra_forbidden":
         near = difflib.get_close_matches(key, _FIELD_TYPES, 1)
-        mend = f"did you mean {near[0]}?" if near else f"there are {', '.join(_FIELD_TYPES)}."
-        return f"{where}: there is no setting {key}; {mend}"
+        hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(_FIELD_TYPES)}."
+        return f"{where}: unknown setting {key}; {hint}"
     if prefix:
         key = prefix + top.upper()
     return f"{where}: {key} must be {_describe_expected(top)}, not {_format_value(error.value)}."
@@ -204,12 +204,12 @@ def _describe_expected(key: str) -> str:
     if kind is bool:
         return "true or false"
     if kind is str:
-        return 'a text, "..."'
+        return 'a string, "..."'
     if kind == tuple[str, ...]:
-        most = " of at most 9 texts" if key == "favorites" else " of texts"
+        most = " of at most 9 strings" if key == "favorites" else " of strings"
         return f'a list{most}, ["a", "b"]'
     if kind == dict[str, str]:
-        return f'a table of texts, [{key}] with lines name = "value"'
+        return f'a table of strings, [{key}] with lines name = "value"'
     return " or ".join(f'"{choice}"' for choice in get_args(kind) if choice)
 
 

@@ -123,10 +123,10 @@ def test_an_unreachable_server_is_one_sentence(run: RunCommand, tmp_path: Path) 
 def test_the_screen_needs_a_terminal(run: RunCommand) -> None:
     result = run()
     assert result.returncode == 1
-    assert "needs a terminal; without the screen there is `servedeck get servings`" in result.stderr
+    assert "needs a terminal; use `servedeck get servings` instead" in result.stderr
     result = run("create")
     assert result.returncode == 1
-    assert "needs a terminal; without the screen there is `servedeck apply`" in result.stderr
+    assert "needs a terminal; use `servedeck apply` instead" in result.stderr
 
 
 @pytest.mark.parametrize("args", [("export", "llama"), ("apply", "-f", "/dev/null")])
@@ -143,7 +143,7 @@ def test_a_wrong_settings_file_exits_with_2(run: RunCommand, tmp_path: Path) -> 
     (folder / "settings.toml").write_text("theem = 1")
     result = run("get", "servings")
     assert result.returncode == 2
-    assert "settings.toml: there is no setting theem; did you mean theme?" in result.stderr
+    assert "settings.toml: unknown setting theem; did you mean theme?" in result.stderr
 
 
 def test_flags_may_stand_before_and_after_the_command() -> None:

@@ -86,19 +86,19 @@ def test_the_file_gives_every_type(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ('theem = "x"', "there is no setting theem; did you mean theme?"),
-        ("zzz = 1", "there is no setting zzz; there are context, namespace,"),
+        ('theem = "x"', "unknown setting theem; did you mean theme?"),
+        ("zzz = 1", "unknown setting zzz; choose from context, namespace,"),
         ('readonly = "true"', "readonly must be true or false, not 'true'."),
-        ("context = 7", 'context must be a text, "...", not 7.'),
+        ("context = 7", 'context must be a string, "...", not 7.'),
         (
             'favorites = "a"',
-            'favorites must be a list of at most 9 texts, ["a", "b"], not \'a\'.',
+            'favorites must be a list of at most 9 strings, ["a", "b"], not \'a\'.',
         ),
-        ("favorites = [1]", "favorites.0 must be a list of at most 9 texts"),
-        (f"favorites = {['x'] * 10}", "favorites must be a list of at most 9 texts"),
+        ("favorites = [1]", "favorites.0 must be a list of at most 9 strings"),
+        (f"favorites = {['x'] * 10}", "favorites must be a list of at most 9 strings"),
         ('endpoint_scheme = "ftp"', 'endpoint_scheme must be "https" or "http", not \'ftp\'.'),
-        ("[keymap]\nlogs = 1", "keymap.logs must be a table of texts, [keymap] with lines"),
-        ("context = ", "is not valid TOML: Invalid value (at end of document); mend that line."),
+        ("[keymap]\nlogs = 1", "keymap.logs must be a table of strings, [keymap] with lines"),
+        ("context = ", "is not valid TOML: Invalid value (at end of document); fix that line."),
     ],
 )
 def test_a_mistake_in_the_file_names_file_key_and_mend(
@@ -121,7 +121,7 @@ def test_a_mistake_in_the_environment_names_the_variable(tmp_path: Path) -> None
 
 
 def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"Cannot read .*; mend or remove it"):
+    with pytest.raises(SettingsError, match=r"Cannot read .*; fix or remove it"):
         load_settings({}, {}, tmp_path)
     file = tmp_path / "settings.toml"
     file.write_bytes(b"\xff\xfe")

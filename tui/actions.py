@@ -50,7 +50,7 @@ SCOPE_TITLES: Mapping[str, str] = {
     "form": "Create: the fields",
     "review": "Create: review and deploy",
     "path": "Naming a file",
-    "ask": "Answering a question",
+    "ask": "Confirming",
     "pick": "Choosing from a list",
     "table": "Moving in a list",
     "help": "Help",
@@ -69,7 +69,7 @@ ACTIONS: tuple[Action, ...] = (
         "servings.status",
         "space,enter",
         "status",
-        "Say why the serving is in its state: failing Pods, their Events, the crashed container's"
+        "Show why the serving is in its state: failing Pods, their Events, the crashed container's"
         " last lines.",
         footer_order=1,
         command="status",
@@ -111,8 +111,8 @@ ACTIONS: tuple[Action, ...] = (
         "slash",
         "filter",
         'Show only what matches: text, !text, status:error, reason:crash, ns:team, "max length",'
-        " -l key=value. Text is looked for in all that the list says of a serving and the status of"
-        " its Pods; a click on a count of the header filters to that status.",
+        " -l key=value. Text is searched in every column of a serving and in the status of its "
+        "Pods; a click on a count in the header filters by that status.",
         footer_order=4,
         command="filter",
     ),
@@ -120,7 +120,7 @@ ACTIONS: tuple[Action, ...] = (
         "servings.namespace_key",
         DIGIT_KEYS,
         "namespace",
-        "0 shows all namespaces, 1 to 9 the one that the header names beside the digit.",
+        "0 shows all namespaces, 1 to 9 the namespace beside that digit in the header.",
         footer_order=8,
         passes_key=True,
     ),
@@ -128,7 +128,7 @@ ACTIONS: tuple[Action, ...] = (
         "servings.sort_next",
         "greater_than_sign",
         "sort",
-        "Sort by the next column; a click on a column's name does it too.",
+        "Sort by the next column, or click a column's name.",
         footer_order=7,
     ),
     Action(
@@ -137,7 +137,7 @@ ACTIONS: tuple[Action, ...] = (
         "sort back",
         "Sort by the previous column.",
     ),
-    Action("servings.sort_reverse", "o", "reverse", "Turn the order round.", command="reverse"),
+    Action("servings.sort_reverse", "o", "reverse", "Reverse the sort order.", command="reverse"),
     Action(
         "servings.wide",
         "w",
@@ -165,7 +165,7 @@ ACTIONS: tuple[Action, ...] = (
         "servings.retry",
         "ctrl+r",
         "retry now",
-        "Try the API server again at once in place of waiting.",
+        "Retry the API server now instead of waiting.",
         command="retry",
     ),
     Action(
@@ -174,7 +174,7 @@ ACTIONS: tuple[Action, ...] = (
         "clear",
         "Close the status; where none is open, clear the filter.",
     ),
-    Action("servings.quit", "q", "quit", "Leave servedeck."),
+    Action("servings.quit", "q", "quit", "Quit servedeck."),
     Action(
         "filter.keep",
         "enter",
@@ -187,7 +187,7 @@ ACTIONS: tuple[Action, ...] = (
         "filter.clear",
         "escape",
         "clear",
-        "Show everything again.",
+        "Clear the filter.",
         footer_order=2,
         bound_by_widget=True,
     ),
@@ -203,7 +203,7 @@ ACTIONS: tuple[Action, ...] = (
         "status.pod_log",
         POD_KEYS,
         "Pod's log",
-        "Follow the log of the Pod that stands beside the key.",
+        "Follow the log of the Pod beside the key.",
         footer_order=2,
         passes_key=True,
         bound_by_widget=True,
@@ -229,22 +229,22 @@ ACTIONS: tuple[Action, ...] = (
         "create.previous",
         "ctrl+p",
         "back",
-        "Go to the step before; what was typed stays.",
+        "Go to the previous step; the input is kept.",
         footer_order=3,
     ),
     Action(
         "create.leave",
         "escape",
         "leave",
-        "Go back from the YAML to the review; else leave the form, which asks whether the draft is"
-        " kept.",
+        "Go back from the YAML to the review; otherwise close the form, which asks whether to "
+        "save the draft.",
         footer_order=4,
     ),
     Action(
         "create.save",
         "ctrl+y",
         "save YAML",
-        "Write the serving to a file, for git or for servedeck create -f.",
+        "Save the serving to a file, for git or for servedeck create -f.",
         footer_order=20,
     ),
     Action("create.load", "ctrl+o", "load YAML", "Fill the form from a file.", footer_order=21),
@@ -266,7 +266,7 @@ ACTIONS: tuple[Action, ...] = (
         "form.go_on",
         "enter",
         "go on",
-        "Go to the next field, from the last one to the next step; do what a + line says.",
+        "Go to the next field, from the last one to the next step; on a + row, add or load.",
     ),
     Action(
         "form.assign",
@@ -294,22 +294,21 @@ ACTIONS: tuple[Action, ...] = (
         "form.list",
         "space",
         "list",
-        "List the values of a field that is chosen; left and right take the neighbours.",
+        "List the values of a selection field; left and right select the previous or the next.",
         footer_order=7,
         bound_by_widget=True,
     ),
     Action(
         "form.remove", "ctrl+r", "remove row", "Remove the volume or the variable.", footer_order=8
     ),
-    Action(
-        "form.revert", "ctrl+z", "undo", "Take back the last change of the form.", footer_order=10
-    ),
-    Action("form.redo", "ctrl+x", "redo", "Do again what was taken back last.", footer_order=11),
+    Action("form.revert", "ctrl+z", "undo", "Undo the last change in the form.", footer_order=10),
+    Action("form.redo", "ctrl+x", "redo", "Redo the change that was undone last.", footer_order=11),
     Action(
         "form.source",
         "ctrl+t",
         "source",
-        "Take the variable's value from a Secret's key, a ConfigMap's key, or from here.",
+        "Change where the variable's value comes from: a Secret's key, a ConfigMap's key, or a "
+        "literal value.",
         footer_order=9,
     ),
     Action(
@@ -334,7 +333,7 @@ ACTIONS: tuple[Action, ...] = (
         "Show the objects that are applied, then the serving as a file, then the review.",
         footer_order=6,
     ),
-    Action("review.ask", "r", "ask again", "Ask the API server anew.", footer_order=8),
+    Action("review.ask", "r", "repeat dry run", "Repeat the API server's dry run.", footer_order=8),
     Action(
         "review.undo", "u", "undo", "Remove what an unfinished attempt created.", footer_order=9
     ),
@@ -346,18 +345,18 @@ ACTIONS: tuple[Action, ...] = (
         passes_key=True,
         bound_by_widget=True,
     ),
-    Action("path.take", "enter", "take", "Take the file.", footer_order=1, bound_by_widget=True),
+    Action("path.take", "enter", "take", "Use the file.", footer_order=1, bound_by_widget=True),
     Action("path.close", "escape", "close", "Change nothing.", footer_order=2),
-    Action("ask.choose", "enter", "answer", "Give the answer under the cursor.", footer_order=1),
+    Action("ask.choose", "enter", "answer", "Choose the option under the cursor.", footer_order=1),
     Action(
         "ask.move",
         "down,up,tab,shift+tab,j,k,pagedown,pageup",
         "move",
-        "Move the cursor; a letter answers at once.",
+        "Move the cursor; a letter chooses its option.",
         footer_order=2,
         passes_key=True,
     ),
-    Action("ask.close", "escape", "close", "Give no answer.", footer_order=3),
+    Action("ask.close", "escape", "close", "Cancel.", footer_order=3),
     Action("connect.close", "escape,c,q", "close", "Close the overlay.", footer_order=9),
     Action("connect.url", "u", "URL", "Copy the endpoint URL.", footer_order=1),
     Action("connect.address", "a", "address", "Copy the in-cluster address.", footer_order=2),
@@ -403,7 +402,7 @@ ACTIONS: tuple[Action, ...] = (
         "log.follow",
         "f",
         "follow",
-        "Hold the log where it is, or follow its end; scrolling up holds, G follows.",
+        "Pause the log, or follow its end; scrolling up pauses, G follows.",
         footer_order=5,
     ),
     Action("log.wrap", "w", "wrap", "Wrap long lines, or cut them.", footer_order=6),
@@ -415,7 +414,7 @@ ACTIONS: tuple[Action, ...] = (
         passes_key=True,
         bound_by_widget=True,
     ),
-    Action("pick.choose", "enter", "choose", "Take the line under the cursor.", footer_order=1),
+    Action("pick.choose", "enter", "choose", "Choose the line under the cursor.", footer_order=1),
     Action("pick.close", "escape", "close", "Change nothing.", footer_order=2),
     Action(
         "pick.move",
@@ -480,22 +479,22 @@ ACTIONS: tuple[Action, ...] = (
         "app.redraw",
         "ctrl+l",
         "redraw",
-        "Draw the whole screen again, where another program has written on it.",
+        "Redraw the screen, for example after another program wrote on it.",
         command="redraw",
     ),
     Action(
         "app.suspend",
         "ctrl+z",
         "suspend",
-        "Stop servedeck and go back to the shell, where fg continues it.",
+        "Suspend servedeck and return to the shell; fg resumes it.",
         command="suspend",
     ),
     Action(
         "app.quit",
         "ctrl+c,ctrl+q",
         "quit",
-        "Leave servedeck, from anywhere. A form is kept as a draft; what is being written to the"
-        " cluster is finished first, unless the key is pressed again.",
+        "Quit servedeck from any screen. An open form is saved as a draft; a write to the cluster "
+        "is finished first, unless the key is pressed again.",
         command="q",
     ),
 )

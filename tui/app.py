@@ -162,7 +162,7 @@ class ServedeckApp(App[None]):
     def _show_unknown_key(self, key: str) -> None:
         if isinstance(self.screen, ActionScreen) and not self.exiting:
             lists = self.screen.help_key()
-            where = f"{lists} lists the keys" if lists else "the line below lists the keys"
+            where = f"{lists} lists the keys" if lists else "the footer lists the keys"
             self.show_message(f"{key}: no action here; {where}.")
 
     def on_paste(self, event: events.Paste) -> None:
@@ -333,7 +333,7 @@ class ServedeckApp(App[None]):
         self.app_suspend_signal.publish(self)
         if not driver.suspend():
             self.show_message(
-                "No shell is there that could go on; servedeck cannot be suspended.", "warning"
+                "There is no shell to return to; servedeck cannot be suspended.", "warning"
             )
 
     # -- where one is -------------------------------------------------------------------------
@@ -351,9 +351,7 @@ class ServedeckApp(App[None]):
         """Go to another context of the kubeconfig."""
         if self.source.contexts and name not in self.source.contexts:
             lists = self.key_display_for("servings.context")
-            self.show_message(
-                f"There is no context {name}; {lists} lists those there are.", "warning"
-            )
+            self.show_message(f"There is no context {name}; {lists} lists the contexts.", "warning")
             return
         self.servings.set_namespace("")
         await self.source.switch(context=name)
@@ -464,14 +462,14 @@ class ServedeckApp(App[None]):
         """End with a fault of our own. Textual's traceback shows the values of all variables,
         secrets among them; this one shows none, and what looks secret in the message is hidden."""
         fault = self._exception
-        _log.critical("ended by a fault of its own", exc_info=fault)
+        _log.critical("crashed", exc_info=fault)
         told = "".join(traceback.format_exception(fault))
         self.bell()
         self.panic(
             Text(sanitize(logging_setup.redact(told))),
             Text(
-                "servedeck ended by a fault of its own. A form that was open is kept: start"
-                " servedeck again and press n. Please report the lines above."
+                "servedeck crashed. An open form is saved as a draft: start servedeck again and "
+                "press n. Please report the lines above."
             ),
         )
 

@@ -62,7 +62,7 @@ class ClusterChangeService:
     def _require_connection(self) -> Connection:
         connection = self._connection()
         if connection is None:
-            raise ConnectionLostError("The API server is not reached yet; it is being tried.")
+            raise ConnectionLostError("Not connected to the API server yet; retrying.")
         if connection is not self._cached_connection:
             self._cached_connection, self._access, self._route_kinds = (
                 connection,
@@ -92,9 +92,11 @@ class ClusterChangeService:
     def disabled_reason(self, namespace: str) -> str:
         connection = self._connection()
         if connection is None:
-            return "The API server is not reached yet, so nothing can be created."
+            return "Not connected to the API server yet, so nothing can be created."
         if connection.readonly:
-            return "servedeck runs with --readonly and creates nothing; start it without."
+            return (
+                "servedeck runs with --readonly; restart it without that option to create servings."
+            )
         if connection is not self._cached_connection or self._access is None:
             return ""
         for verb, resource in REQUIRED_PERMISSIONS:
@@ -186,6 +188,6 @@ class ClusterChangeService:
         objects = await fetch_live_objects(self._require_connection(), key.namespace, key.name)
         if not objects:
             raise ServingNotFoundError(
-                f"There is no Deployment {key.name} in {key.namespace} any more."
+                f"Deployment {key.name} no longer exists in namespace {key.namespace}."
             )
         return import_objects.import_objects(objects)

@@ -60,7 +60,7 @@ async def copy_text(
     # With -w tmux tells its own terminal too, where its option lets it.
     if tmux and await _run_tmux(tmux, "load-buffer", "-w", "-", text=text) is not None:
         if await _run_tmux(tmux, "show-options", "-sv", "set-clipboard") == "off":
-            return "into tmux's own buffer alone, since its option set-clipboard is off"
+            return "to the tmux buffer only, because its option set-clipboard is off"
         return "through tmux"
     write(sequence)
     return "by the terminal"

@@ -127,7 +127,7 @@ class KeyQueue:
         if len(self._queue) >= MAX_QUEUED_EVENTS:
             self._overflowed_at = monotonic()
             self._app.show_message(
-                "Keys come faster than they can be handled; some were left out.", "error"
+                "Keys come faster than they can be handled; some were dropped.", "error"
             )
             return False
         self._queue.append(event)
@@ -294,9 +294,7 @@ class KeyQueue:
                 self._wait_started_at = 0.0
                 if not rested and self._queue:
                     dropped = _dropped_keys_text(len(self._queue))
-                    self._app.show_message(
-                        f"{dropped}: what was done before does not end.", "error"
-                    )
+                    self._app.show_message(f"{dropped}: the previous action does not end.", "error")
                     self._queue.clear()
                 if self._queue:
                     self._dispatched = self._queue.popleft()

@@ -82,7 +82,5 @@ class ClusterLogService:
     def _require_connection(self) -> Connection:
         connection = self._connection()
         if connection is None:
-            raise ConnectionLostError(
-                "There is no connection to the API server yet; it is being tried."
-            )
+            raise ConnectionLostError("Not connected to the API server yet; retrying.")
         return connection

@@ -113,8 +113,8 @@ def validate_settings(settings: Settings) -> None:
         for name in names:
             if name not in known:
                 near = difflib.get_close_matches(name, known, 1)
-                mend = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}."
-                raise SettingsError(f"Settings: {key} names {name!r}, which there is not; {mend}")
+                hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(known)}."
+                raise SettingsError(f"Settings: {key}: {name!r} is unknown; {hint}")
 
 
 def validate_environment(environ: Mapping[str, str]) -> None:
@@ -126,8 +126,8 @@ def validate_environment(environ: Mapping[str, str]) -> None:
     ):
         if name in environ and not is_good(environ[name]):
             raise DashboardStartError(
-                f"The screen cannot start with {name}={environ[name]!r}; unset it. Without the"
-                " screen there is `servedeck get servings`."
+                f"The screen cannot start with {name}={environ[name]!r}; unset it. Use `servedeck "
+                f"get servings` instead."
             )
 
 

@@ -58,7 +58,7 @@ def banner_line(state: SourceState, key_display_for: KeyDisplayFor, *, empty: bo
     if state.stale_for is not None or name in FAILED_PHASES:
         spans: list[tuple[str, str]] = [(" ✗ ", "error"), (state.message, "error")]
         if state.stale_for is not None and state.last_update_at is not None:
-            spans.append((f" What you see is from {state.last_update_at:%H:%M:%S} UTC.", ""))
+            spans.append((f" Last update: {state.last_update_at:%H:%M:%S} UTC.", ""))
         spans += [("  ", ""), (key_display_for("servings.retry"), "key"), (" retries now", "muted")]
         return tuple(spans)
     if name == "LIVE" and state.message:
@@ -67,7 +67,7 @@ def banner_line(state: SourceState, key_display_for: KeyDisplayFor, *, empty: bo
         return (
             (" ! ", "pending"),
             (f"Not allowed to {', '.join(state.missing_permissions)}", "pending"),
-            ("; what hangs on it is not shown.", "muted"),
+            ("; dependent data is hidden.", "muted"),
         )
     return ()
 
@@ -118,7 +118,7 @@ def placeholder_lines(
             )
         case "FORBIDDEN":
             return (
-                ((state.message or "The API server does not allow to list servings.", "error"),),
+                ((state.message or "You are not allowed to list servings.", "error"),),
                 (),
                 (
                     (":ns NAME", "key"),
@@ -129,7 +129,7 @@ def placeholder_lines(
                 (
                     ("Or ask for the role that docs and deploy/rbac describe; ", "muted"),
                     (key_display_for("servings.retry"), "key"),
-                    (" tries again.", "muted"),
+                    (" retries.", "muted"),
                 ),
             )
         case "RETRYING" | "UNAUTHORIZED" | "MISSING":
@@ -137,9 +137,9 @@ def placeholder_lines(
                 ((state.message or "The API server cannot be reached.", "error"),),
                 (),
                 (
-                    ("servedeck goes on trying; ", ""),
+                    ("servedeck keeps retrying; ", ""),
                     (key_display_for("servings.retry"), "key"),
-                    (" tries at once, ", ""),
+                    (" retries now, ", ""),
                     (key_display_for("servings.context"), "key"),
                     (" chooses another context.", ""),
                 ),

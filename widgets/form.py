@@ -306,7 +306,7 @@ SOURCE_KIND_NAMES = {"secret": "Secret", "config_map": "ConfigMap"}
 
 class VariableRow(FormRow):
     """An environment variable: NAME = value, or NAME from a key of a Secret or a ConfigMap; or a
-    line that could not be read, kept to be mended."""
+    line that could not be read, kept to be fixed."""
 
     DEFAULT_CSS = """
     VariableRow .name { width: 25; }

@@ -41,7 +41,7 @@ class PlainInput(Input):
 
         @property
         def text(self) -> str:
-            return f"At most {self.length_limit:,} characters fit here; nothing was put in."
+            return f"At most {self.length_limit:,} characters are allowed; the input was ignored."
 
     def __init__(
         self,

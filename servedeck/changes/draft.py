@@ -1,4 +1,4 @@
-"""What was typed into the create form, kept as it was typed, also what is wrong."""
+"""What was typed into the create form, kept as typed, also what is wrong."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from servedeck.serving.spec.templates import TEMPLATES, Template, find_template
 DraftRow = dict[str, str]
 """Texts of one volume (claim, mount_path, read_only) or one variable (name, value, source, ref,
 key); source is "" for a plain value, "secret" or "config_map". A line of an env file that could not
-be read is a variable too, so that it can be mended: source "line", the line as value, its number as
+be read is a variable too, so that it can be fixed: source "line", the line as value, its number as
 ref, and what is wrong with it as key. A value that the draft's file did not keep is "" and
 has `NOT_KEPT` as key."""
 
@@ -115,7 +115,7 @@ class Draft:
 
     def _omitted_secret_issues(self) -> Iterator[Issue]:
         """What the draft's file did not keep and nobody entered again."""
-        why = "It looks secret, so it was not kept in the draft: enter it again"
+        why = "It looks secret, so it was not saved in the draft: enter it again"
         for path in ("env", "transformer.env"):
             for at, row in enumerate(self.rows[path]):
                 if not row["source"] and row["key"] == VALUE_NOT_SAVED and not row["value"]:
@@ -234,7 +234,7 @@ def _omit_secret(row: DraftRow) -> DraftRow:
     if row["source"] == "line" and (
         contains_secret(row["value"]) or looks_secret(*_split_assignment(row))
     ):
-        message = "It looks secret, so it was not kept in the draft: enter it again."
+        message = "It looks secret, so it was not saved in the draft: enter it again."
         return {**row, "value": "", "key": message}
     if not row["source"] and row["value"]:
         name, value = row["name"], row["value"]

@@ -59,7 +59,7 @@ TRANSFORMER_FIELDS = (
     Field(
         "transformer.image",
         "Transformer Image",
-        "Container that requests pass before the inference server; empty for none",
+        "Image of a sidecar that receives requests before the inference server; empty for none",
         advanced=True,
     ),
     Field(

@@ -33,7 +33,7 @@ _FIELD_BY_REASON = {
     RefusalReason.NAMESPACE_NOT_FOUND: "namespace",
     RefusalReason.QUOTA: "replicas",
 }
-"""Field of the form that mends each kind of refusal, where there is one."""
+"""Field of the form that fixes each kind of refusal, where there is one."""
 
 _PREVIEW_POD_PATTERN = re.compile(r'^pods? "[^"]*" is (?:forbidden|invalid): ', re.IGNORECASE)
 """How the API server begins, with the name that the Pod of `preview_pod` got."""
@@ -44,7 +44,7 @@ class ChangePlan:
     spec: ServingSpec
     manifests: tuple[JsonObject, ...]
     issues: tuple[Issue, ...]
-    """Errors and warnings, each at the field that mends it; "" for none."""
+    """Errors and warnings, each at the field that fixes it; "" for none."""
     existing_objects: tuple[Ownership, ...]
     """Objects of these names that exist already."""
     previews: tuple[Preview, ...]
@@ -127,7 +127,7 @@ def _already_exists_message(owner: Ownership) -> str:
     whose = (
         "servedeck" if owner.managed_by_servedeck else ", ".join(owner.managers) or "somebody else"
     )
-    return f"{owner.ref} exists already, made by {whose}; choose another name."
+    return f"{owner.ref} already exists, created by {whose}; choose another name."
 
 
 def _refusal_issue(refusal: Refusal) -> Issue:

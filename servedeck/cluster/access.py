@@ -141,11 +141,11 @@ class AccessChecker:
             return single[1]
         rules = self._rules_by_namespace.get(namespace)
         if rules is None:
-            return AccessDecision(True, self.last_error or "Not asked yet.", known=False)
+            return AccessDecision(True, self.last_error or "Not checked yet.", known=False)
         if any(rule.allows(verb, group, full, name) for rule in rules.rules):
             return AccessDecision(True)
         if rules.incomplete:
-            return AccessDecision(True, "The server does not list all rights.", known=False)
+            return AccessDecision(True, "The server does not list all permissions.", known=False)
         return _denied(verb, group, full, namespace)
 
     async def check(
@@ -193,7 +193,7 @@ class AccessChecker:
             return msgspec.json.decode(response.body, type=response_type)
         except (msgspec.DecodeError, ValueError) as error:
             raise InvalidResponseError(
-                f"The server's review of our rights cannot be read: {error}."
+                f"The server's access review cannot be read: {error}."
             ) from error
 
 

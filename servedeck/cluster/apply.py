@@ -291,7 +291,7 @@ def _object_uid(obj: Manifest) -> str:
 
 
 def _already_exists(ref: ObjectRef) -> Refusal:
-    return Refusal(RefusalReason.ALREADY_EXISTS, f"{ref} exists already; choose another name.")
+    return Refusal(RefusalReason.ALREADY_EXISTS, f"{ref} already exists; choose another name.")
 
 
 async def rollback_created(
@@ -388,7 +388,7 @@ def refusal_from_api_error(error: ApiError) -> Refusal:
             return Refusal(
                 RefusalReason.NAMESPACE_NOT_FOUND, f"{text}: create it or choose another namespace."
             )
-        return Refusal(RefusalReason.UNKNOWN_KIND, "The cluster does not know this kind of object.")
+        return Refusal(RefusalReason.UNKNOWN_KIND, "The cluster does not have this kind of object.")
     if error.code in (400, 422) or _UNDECLARED_FIELD_PATTERN.search(text):
         undeclared = tuple(_UNDECLARED_FIELD_PATTERN.findall(text))
         return Refusal(RefusalReason.INVALID, text, fields or undeclared)

@@ -189,7 +189,7 @@ class _LogFollower:
             try:
                 now = await self._fetch_container_state()
                 if now is None:
-                    yield [_format_notice(f"Pod {self._pod_name} is gone.")]
+                    yield [_format_notice(f"Pod {self._pod_name} was deleted.")]
                     return
                 if instance and now.restart_count != instance.restart_count:
                     async for batch in self._lines_before_restart(instance, now):
@@ -209,7 +209,8 @@ class _LogFollower:
                 if now.is_finished:
                     yield [
                         _format_notice(
-                            f"{self._describe_termination(now.terminated)} Nothing more will come."
+                            f"{self._describe_termination(now.terminated)} No more lines will "
+                            f"follow."
                         )
                     ]
                     return
@@ -221,7 +222,7 @@ class _LogFollower:
             except ReadTimeoutError as error:
                 if reading:
                     continue  # a quiet container, or a dead connection: a new one tells
-                said = f"{error} Trying again."
+                said = f"{error} Retrying."
             except ApiError as error:
                 if error.code in (401, 403) or (error.code == 400 and "not valid" in error.message):
                     raise self.to_log_error(error) from error
@@ -229,7 +230,7 @@ class _LogFollower:
                 if error.code == 400:  # the container was not started yet
                     stream = LogStreamState.WAITING
             except ClusterError as error:
-                said = f"{error} Trying again."
+                said = f"{error} Retrying."
             self._set_state(stream)
             if said and said != self._last_notice:
                 self._last_notice = said
@@ -270,7 +271,11 @@ class _LogFollower:
                 async for batch in self.read_stream(params):
                     yield batch
             except ClusterError as error:
-                yield [_format_notice(f"The end of the instance before cannot be read: {error}")]
+                yield [
+                    _format_notice(
+                        f"The last lines of the previous instance cannot be read: {error}"
+                    )
+                ]
         missed = now.restart_count - before.restart_count - 1
         more = f" {missed} instances in between were missed." if missed > 0 else ""
         yield [
@@ -327,7 +332,7 @@ class _LogFollower:
                 f" namespace {self._namespace}."
             )
         elif error.code == 404:
-            sentence = f"Pod {self._pod_name} is gone, and its log with it."
+            sentence = f"Pod {self._pod_name} was deleted, and its log with it."
         elif error.code == 400 and "previous terminated container" in message:
             sentence = (
                 f"Container {self._container} has no earlier log: it has not restarted, or the log"
@@ -336,7 +341,7 @@ class _LogFollower:
         elif error.code == 400:
             sentence = f"No log of container {self._container} yet: {message}."
         elif error.code >= 500:
-            sentence = f"The node does not give the log ({error.code}: {message})."
+            sentence = f"The node does not return the log ({error.code}: {message})."
         else:
             return error
         return error.with_message(sentence)

@@ -50,7 +50,7 @@ async def export_serving(connection: Connection, namespace: str, name: str) -> E
 def describe_unmanaged_field(field: UnmanagedField) -> str:
     """A leftover in words."""
     where = one_line(sanitize(f"{field.object} {field.path}".strip()))
-    then = "leaves it as it is" if field.preserved else "writes its own in its place"
+    then = "keeps it" if field.preserved else "replaces it"
     return f"{where} is not in the document; applying it {then}."
 
 
@@ -178,8 +178,8 @@ async def _apply_one(
 _MAX_CHANGES = 20
 _MAX_VALUE_LENGTH = 60
 _CONFLICT_HINT = (
-    "  To keep what they set, export the serving again and edit that; to overwrite it, give"
-    " --force-conflicts."
+    "  To keep their values, export the serving again and edit that; to overwrite them, use "
+    "--force-conflicts."
 )
 
 
@@ -204,7 +204,7 @@ def _print_conflicts(spec: ServingSpec, preview: Preview, stderr: LineWriter) ->
     if not found:
         stderr(f"error: {spec.name}: {preview.refusal.message}")
     else:
-        stderr(f"error: {spec.name}: {_object_name(preview)} has fields that somebody else set:")
+        stderr(f"error: {spec.name}: {_object_name(preview)} has fields that another manager set:")
     for one in found[:_MAX_CHANGES]:
         theirs, ours = (
             truncate(one.current, _MAX_VALUE_LENGTH),

@@ -130,7 +130,7 @@ class _GetCommand:
     def _warn_missing_permissions(self) -> None:
         if missing := self._session.state.missing_permissions:
             self._write_error(
-                f"servedeck: not allowed to {', '.join(missing)}; what hangs on it is left out."
+                f"servedeck: not allowed to {', '.join(missing)}; dependent data is left out."
             )
 
     def _matches(self, view: ServingView) -> bool:
@@ -215,7 +215,7 @@ class _GetCommand:
         state = self._session.state
         complaint = state.message if state.has_failed else ""
         if complaint and complaint != self._last_error:
-            self._write_error(f"servedeck: {complaint} Trying again.")
+            self._write_error(f"servedeck: {complaint} Retrying.")
         self._last_error = complaint
 
     def _write_line(self, line: str) -> None:

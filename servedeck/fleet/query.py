@@ -86,7 +86,7 @@ def parse_label_selector(text: str) -> Query:
     test, rest = _parse_requirements(text.strip())
     if rest.strip():
         raise QueryError(
-            f"The label selector {text!r} goes on after its end at {rest.strip()!r};"
+            f"The label selector {text!r} continues after its end at {rest.strip()!r};"
             " put a comma between requirements."
         )
     return Query(text, (test,))
@@ -128,7 +128,7 @@ def _split_first_word(text: str) -> tuple[str, str]:
     """The first word and what follows it."""
     match = _WORD_PATTERN.match(text)
     if match is None or text[match.end() : match.end() + 1] == '"':
-        raise QueryError("A quotation mark is not closed; put another at the end of the text.")
+        raise QueryError("A quotation mark is not closed; add one at the end of the text.")
     return match.group(), text[match.end() :]
 
 
@@ -149,7 +149,7 @@ def _parse_field(term: str) -> ViewPredicate | None:
     if name not in FIELDS:
         raise QueryError(
             f"There is no field {name}; the fields are {', '.join(FIELDS)}."
-            f' For the text itself type "{term}" in quotation marks.'
+            f' To search for the text itself, type "{term}" in quotation marks.'
         )
     if not values:
         return _match_all  # still being typed
@@ -171,8 +171,8 @@ def _status_predicate(values: str) -> ViewPredicate:
         if not found:
             names = ", ".join(map(_status_slug, Status))
             raise QueryError(
-                f"No status begins with {value!r}; there are {names}."
-                f" The status of a Pod is found by reason:{value}."
+                f"No status begins with {value!r}; the statuses are {names}."
+                f" To search the status of a Pod, type reason:{value}."
             )
         wanted.update(found if value else ())
     return lambda view: view.status in wanted
@@ -218,8 +218,8 @@ def _parse_requirements(text: str) -> tuple[ViewPredicate, str]:
         match = _REQUIREMENT_PATTERN.match(text, position)
         if match is None or (match["absent"] and (match["set"] or match["operator"])):
             raise QueryError(
-                f"{text[position:] or '-l'!r} is no label selector;"
-                " write it as key=value, key!=value, key, !key or key in (a, b)."
+                f"{text[position:] or '-l'!r} is not a label selector;"
+                " use key=value, key!=value, key, !key or key in (a, b)."
             )
         tests.append(_requirement_predicate(match))
         position = match.end()
@@ -229,8 +229,8 @@ def _parse_requirements(text: str) -> tuple[ViewPredicate, str]:
         position = comma.end()
     if text[position : position + 1].strip():
         raise QueryError(
-            f"{text!r} is no label selector from {text[position:]!r} on;"
-            " write it as key=value, key!=value, key, !key or key in (a, b)."
+            f"{text!r} is not a label selector from {text[position:]!r} on;"
+            " use key=value, key!=value, key, !key or key in (a, b)."
         )
     return (lambda view: all(test(view.labels) for test in tests)), text[position:]
 

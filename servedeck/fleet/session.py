@@ -411,7 +411,7 @@ class ClusterSession:
         if self._reflectors[DEPLOYMENTS].phase is ReflectorPhase.FORBIDDEN:
             return (
                 f"Cannot list deployments.apps in all namespaces, nor in {self.namespace}; choose"
-                " another namespace, or ask for the right to list and watch them."
+                " another namespace, or ask for permission to list and watch them."
             )
         return (
             f"Only namespace {self.namespace} is shown: listing servings in all namespaces is not"

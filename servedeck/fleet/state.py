@@ -128,9 +128,7 @@ def _overall_phase(
             return ReflectorPhase.LISTING, ""
         return ReflectorPhase.CONNECTING, ""
     if stale is not None:
-        silent = (
-            f"The server has sent no {stale.kind.resource_name} for too long; it is asked again."
-        )
+        silent = f"The server has sent no {stale.kind.resource_name} for too long; reconnecting."
         return ReflectorPhase.RETRYING, stale.error or silent
     return ReflectorPhase.LIVE, restriction
 

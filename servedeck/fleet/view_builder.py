@@ -138,7 +138,7 @@ def unreadable_view(
         uid=meta.uid,
         status=Status.ERROR,
         reason="Unreadable",
-        message=f"servedeck cannot make sense of its objects ({why}); please report this",
+        message=f"unreadable objects ({why}); please report this",
         failing=0,
         rollout="",
         ready=0,

@@ -341,18 +341,15 @@ def _scheduling_summary(
         f"{candidate_count} of {format_count(node_count, 'node')} {has} room for {what} now{others}"
     )
     if replicas <= 0:
-        return f"{head}; no replica is asked for."
+        return f"{head}; no replica is requested."
     if schedulable >= replicas:
         fits = "the replica fits" if replicas == 1 else f"all {replicas} replicas fit"
         return f"{head}; {fits}."
     if not schedulable:
         stays = "the replica" if replicas == 1 else f"all {replicas} replicas"
         return f"{head}; {stays} will stay Pending."
-    first = (
-        "the first replica fits" if schedulable == 1 else f"the first {schedulable} replicas fit"
-    )
-    from_on = "" if schedulable + 1 == replicas else " and those after it"
-    return f"{head}; {first}, the {_ordinal(schedulable + 1)}{from_on} will stay Pending."
+    fits = "fits" if schedulable == 1 else "fit"
+    return f"{head}; {schedulable} of {replicas} replicas {fits}, the rest will stay Pending."
 
 
 def format_requests(requests: ResourceList) -> str:
@@ -374,11 +371,6 @@ def resource_label(key: str) -> str:
     return {"cpu": "CPU", "memory": "memory", "pods": "Pods"}.get(key) or accelerator_display_name(
         key
     )
-
-
-def _ordinal(number: int) -> str:
-    words = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
-    return words[number - 1] if 1 <= number <= len(words) else f"{number}th"
 
 
 def _unschedulable_reason(node: Node) -> str:

@@ -79,7 +79,7 @@ def resolve_endpoint(
         return replace(
             plain,
             issue=one_line(
-                f"No Service leads to Deployment {namespace}/{name}, so no route can either"
+                f"No Service selects the Pods of Deployment {namespace}/{name}, so it has no route"
             ),
             port_forward_command=port_forward_command((namespace, name), port),
         )
@@ -98,7 +98,7 @@ def resolve_endpoint(
         return replace(
             _with_cluster_url(plain, leading[0], 0, deployment),
             issue=one_line(
-                "No HTTPRoute, VirtualService or Ingress leads to Service "
+                "No HTTPRoute, VirtualService or Ingress routes to Service "
                 f"{namespace}/{leading[0].metadata.name}"
             ),
         )
@@ -187,13 +187,13 @@ def _resolve_host(route: _RouteCandidate, default_host: str) -> tuple[str, str]:
     if not wildcards:
         if default_host:
             return default_host, ""
-        return "", f"{route.source} leads here but names no host; set the host in the settings"
+        return "", f"{route.source} routes here but names no host; set the host in the settings"
     for wildcard in wildcards:
         suffix = wildcard[1:]
         if default_host and default_host.endswith(suffix) and default_host != suffix:
             return default_host, ""
     return "", (
-        f"{route.source} leads here for any host that matches {wildcards[0]}; "
+        f"{route.source} routes here for any host that matches {wildcards[0]}; "
         "set one of them as the host in the settings"
     )
 
@@ -262,7 +262,7 @@ def _virtual_service_candidates(
         source = f"VirtualService {route.metadata.namespace}/{route.metadata.name}"
         # Without gateways it holds for the mesh alone (Istio, VirtualService.gateways).
         inside = all(gateway == "mesh" for gateway in route.spec.gateways)
-        problem = f"{source} holds inside the mesh only: it names no gateway" if inside else ""
+        problem = f"{source} applies inside the mesh only: it names no gateway" if inside else ""
         for rule in route.spec.http:
             for target in rule.route:
                 destination = target.destination

@@ -268,7 +268,7 @@ async def test_a_conflict_names_the_other_hand_both_values_and_the_ways_out(
         assert not good
         assert said == []
         first, field, ways = complained[-3:]
-        assert first == "error: fresh: deployment.apps/fresh has fields that somebody else set:"
+        assert first == "error: fresh: deployment.apps/fresh has fields that another manager set:"
         assert field == (
             '  .spec.template.spec.containers[name="inference-server"].image:'
             " kubectl-set set mine:2, the file says vllm/vllm-openai:v0.33.0"

@@ -200,7 +200,7 @@ def test_what_looks_secret_is_not_in_the_file_and_is_asked_for_again(tmp_path: P
     assert again.rows["env"][2] == draft.rows["env"][2]
     assert again.rows["env"][4] == draft.rows["env"][4]
     _, found = again.validate()
-    told = {one.field for one in found if "not kept in the draft: enter it again" in one.message}
+    told = {one.field for one in found if "not saved in the draft: enter it again" in one.message}
     assert told == {
         *("command", "env.0.value", "env.1.value", "env.3"),
         *("transformer.env.0.value", "transformer.env.1.value"),
@@ -209,7 +209,7 @@ def test_what_looks_secret_is_not_in_the_file_and_is_asked_for_again(tmp_path: P
     again.texts["command"] = "serve"
     again.rows["env"][0]["value"] = "/models"
     again.rows["env"][1]["value"] = "another"
-    told = {one.field for one in again.validate()[1] if "not kept" in one.message}
+    told = {one.field for one in again.validate()[1] if "not saved" in one.message}
     assert told == {"env.3", "transformer.env.0.value", "transformer.env.1.value"}
 
 

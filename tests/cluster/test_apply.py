@@ -42,7 +42,7 @@ async def test_a_server_that_is_no_api_refuses_in_a_sentence(
     outcome = await apply(connection, [MANIFEST])
     assert outcome.refusal is not None
     assert outcome.refusal.reason is RefusalReason.SERVER_ERROR
-    assert outcome.refusal.message.startswith("The server answered")
+    assert outcome.refusal.message.startswith("The server ")
     assert [request.method for request in api.requests] == ["GET"], "nothing is written into it"
 
 

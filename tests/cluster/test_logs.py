@@ -270,11 +270,11 @@ async def test_ends_with_the_pod(
         await followed.wait_until(lambda: len(followed.lines) == 1)
         await kubelet.end()
         await followed.wait_until(lambda: followed.done)
-    assert followed.notices == ["Container main ended with exit code 0. Nothing more will come."]
+    assert followed.notices == ["Container main ended with exit code 0. No more lines will follow."]
     api.add_route(POD_PATH, respond_with_status(404, "NotFound"))
     async with follow_in_background(connection) as followed:
         await followed.wait_until(lambda: followed.done)
-    assert followed.notices == ["Pod default/web is gone."]
+    assert followed.notices == ["Pod default/web was deleted."]
 
 
 async def test_a_pod_that_has_no_log_yet_says_why_once(
@@ -320,7 +320,9 @@ async def test_unreachable_node_is_said_and_tried_again(
         await kubelet.write(make_line(1))
         await followed.wait_until(lambda: "line 1" in followed.lines)
         assert streams == [LogStreamState.RECONNECTING, LogStreamState.OPEN]
-    assert followed.notices == ["The node does not give the log (502: dial tcp: no route to host)."]
+    assert followed.notices == [
+        "The node does not return the log (502: dial tcp: no route to host)."
+    ]
 
 
 async def test_forbidden_log_names_the_right(

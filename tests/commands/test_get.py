@@ -157,7 +157,7 @@ async def test_a_name_that_does_not_exist_fails_after_the_others(cluster: FakeCl
 
 async def test_a_server_that_does_not_answer_is_one_sentence(cluster: FakeCluster) -> None:
     cluster.is_down = True
-    with pytest.raises(get.ServingsUnavailableError, match="Nothing listens at") as caught:
+    with pytest.raises(get.ServingsUnavailableError, match="Connection refused by") as caught:
         await run_command(cluster)
     assert caught.value.exit_code == 1
 
@@ -176,7 +176,7 @@ async def test_what_may_not_be_read_is_named_and_the_rest_printed(cluster: FakeC
     cluster.forbidden = {("pods", "*")}
     code, made = await run_command(cluster)
     assert code == 0 and "good" in made.out
-    assert made.err == "servedeck: not allowed to list pods; what hangs on it is left out.\n"
+    assert made.err == "servedeck: not allowed to list pods; dependent data is left out.\n"
 
 
 async def test_late_events_are_not_waited_for_for_ever(
@@ -223,7 +223,7 @@ async def test_watching_prints_rows_and_says_once_that_the_server_is_away(
     async with running_watch(cluster) as made:
         await made.wait_until(lambda: made.out.count("\n") == 3)
         cluster.shut_down()
-        await made.wait_until(lambda: "Trying again" in made.err)
+        await made.wait_until(lambda: "Retrying" in made.err)
         cluster.is_down = False
         cluster.put(pod("p-bad", "r-bad"))
         await made.wait_until(lambda: made.out.count("\n") == 4)

@@ -133,7 +133,7 @@ async def assert_matches_cluster(
     namespace: str | None = None,
     limit: float = WAIT_SECONDS,
 ) -> None:
-    """The session equals a fresh list, and its Pods the API server's own table, within `limit` seconds.
+    """The session equals a fresh list and its Pods the API server's own table, within `limit` s.
 
     A list is ahead of a watch by a moment, and the cluster keeps changing meanwhile."""
     deadline = time.monotonic() + limit

@@ -158,7 +158,7 @@ async def test_an_exceeded_quota_is_said_before_anything_is_made(
         await fill_form(me)
         await wait_for_texts(me, "exceeded quota: gpus")
         await me.pilot.press("ctrl+s")
-        await wait_for_texts(me, "in the way of deploying")
+        await wait_for_texts(me, "Cannot deploy")
     assert is_deleted(control_plane, namespace)
 
 

@@ -77,7 +77,7 @@ def phase_name(live: ClusterSession) -> str:
 
 
 async def retry_until(live: ClusterSession, condition: Callable[[], object]) -> None:
-    """Ask again and again, as an operator who has mended something does: servers and servedeck
+    """Ask again and again, as an operator who has fixed something does: servers and servedeck
     remember a refusal for some seconds."""
 
     def asked() -> object:

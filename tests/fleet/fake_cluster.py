@@ -91,7 +91,9 @@ class FakeCluster:
     def check_access(self, path: str) -> tuple[str, str]:
         """Plural and namespace of the path, if it may be read."""
         if self.is_down:
-            raise ConnectionFailedError("Nothing listens at https://main; is the server running?")
+            raise ConnectionFailedError(
+                "Connection refused by https://main; is the server running?"
+            )
         if self.error_code:
             raise ApiError(self.error_code, "", "so it is")
         match = _PATH_PATTERN.fullmatch(path)

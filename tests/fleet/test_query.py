@@ -116,13 +116,13 @@ def test_a_filter_shows(text: str, shown: str) -> None:
     ("text", "sentence"),
     [
         ("staus:error", "There is no field staus; the fields are ns, name, status"),
-        ("status:broken", "No status begins with 'broken'; there are error, degraded"),
-        ("status:crash", "The status of a Pod is found by reason:crash."),
+        ("status:broken", "No status begins with 'broken'; the statuses are error, degraded"),
+        ("status:crash", "To search the status of a Pod, type reason:crash."),
         ('"open', "A quotation mark is not closed"),
-        ("-l", "is no label selector; write it as key=value"),
-        ("-l app=(x)", "is no label selector from"),
-        ("-l !app=x", "is no label selector"),
-        ("-l app=a,", "is no label selector"),
+        ("-l", "is not a label selector; use key=value"),
+        ("-l app=(x)", "is not a label selector from"),
+        ("-l !app=x", "is not a label selector"),
+        ("-l app=a,", "is not a label selector"),
         ("-l app=a b:c", "There is no field b"),
     ],
 )
@@ -160,7 +160,7 @@ def test_the_text_that_is_searched_is_made_once_for_a_view() -> None:
 
 def test_a_selector_that_stands_alone_may_not_be_followed_by_words() -> None:
     assert matching_names("-l app in chat") == ""
-    with pytest.raises(QueryError, match="goes on after its end at 'in chat'"):
+    with pytest.raises(QueryError, match="continues after its end at 'in chat'"):
         parse_label_selector("app in chat")
 
 

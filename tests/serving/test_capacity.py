@@ -89,14 +89,14 @@ def test_the_sentence_says_which_replica_stays_pending() -> None:
     nodes = [node(f"gpu-{at}", 1) for at in range(2)] + [node(f"cpu-{at}") for at in range(4)]
     assert scheduling_summary(3, nodes, []) == (
         "2 of 6 nodes have room for 1 NVIDIA GPU, 1 CPU, 16Gi memory now (4 without NVIDIA GPU); "
-        "the first 2 replicas fit, the third will stay Pending."
+        "2 of 3 replicas fit, the rest will stay Pending."
     )
     assert scheduling_summary(2, nodes, []).endswith("all 2 replicas fit.")
     assert scheduling_summary(1, nodes, []).endswith("the replica fits.")
     assert scheduling_summary(5, nodes, []).endswith(
-        "the third and those after it will stay Pending."
+        "2 of 5 replicas fit, the rest will stay Pending."
     )
-    assert scheduling_summary(0, nodes, []).endswith("no replica is asked for.")
+    assert scheduling_summary(0, nodes, []).endswith("no replica is requested.")
 
 
 def test_the_reasons_of_the_nodes_add_up() -> None:

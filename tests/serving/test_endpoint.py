@@ -204,14 +204,14 @@ def test_the_settings_host_stands_in_for_none_and_for_a_wildcard_it_matches(
 def test_without_a_route_the_port_forward_line_helps() -> None:
     found = resolve()
     assert found.url == ""
-    assert found.issue == ("No HTTPRoute, VirtualService or Ingress leads to Service team-a/llama")
+    assert found.issue == ("No HTTPRoute, VirtualService or Ingress routes to Service team-a/llama")
     assert found.port_forward_command == "kubectl port-forward -n team-a service/llama 8080:80"
 
 
 def test_without_a_service_the_deployment_is_forwarded() -> None:
     found = resolve(http_route(http_route_rule()), services=[service(selector={"app": "other"})])
     assert (found.url, found.cluster_url, found.port) == ("", "", 0)
-    assert found.issue.startswith("No Service leads to Deployment team-a/llama")
+    assert found.issue.startswith("No Service selects the Pods of Deployment team-a/llama")
     assert found.port_forward_command == "kubectl port-forward -n team-a deployment/llama 8080:8"
 
 

@@ -346,7 +346,7 @@ def fleet() -> list[ServingView]:
             accelerator="Furiosa RNGD",
             accelerator_resource="furiosa.ai/rngd",
             accelerator_count=2,
-            endpoint=Endpoint(issue="No route leads to the serving."),
+            endpoint=Endpoint(issue="No route to the serving."),
             created=ago(minutes=9, seconds=30),
             pods=(
                 pod(

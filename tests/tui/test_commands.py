@@ -111,7 +111,7 @@ async def test_ctx_and_ns_take_a_name():
         await pilot.press("colon", *"ctx staging", "enter")
         await wait_for(pilot, lambda: source.switch_calls == [("staging", None)], "the switch")
         await pilot.press("colon", *"ctx nowhere", "enter")
-        await wait_for_text(pilot, "There is no context nowhere; ctrl+k lists those there are.")
+        await wait_for_text(pilot, "There is no context nowhere; ctrl+k lists the contexts.")
 
 
 async def test_contexts_and_namespaces_are_chosen_from_a_list():

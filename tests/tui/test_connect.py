@@ -79,7 +79,7 @@ async def test_both_curl_lines_are_copied_whole(written):
 
 async def test_without_a_route_it_says_so_and_gives_the_port_forward(written):
     endpoint = Endpoint(
-        issue="No route leads to the serving.",
+        issue="No route to the serving.",
         cluster_url="http://llama-8b.team-a.svc:80",
         service_name="llama-8b",
         port=80,
@@ -88,9 +88,9 @@ async def test_without_a_route_it_says_so_and_gives_the_port_forward(written):
     app = make_app(fakes.FakeSource().add_views(fakes.serving("llama-8b", endpoint=endpoint)))
     async with app.run_test(size=(80, 30)) as pilot:
         await open_connect(pilot, app)
-        await wait_for_text(pilot, "No route leads to the serving.", "use the port-forward below")
+        await wait_for_text(pilot, "No route to the serving.", "use the port-forward below")
         await pilot.press("u")
-        await wait_for_text(pilot, "No route leads to the serving.")
+        await wait_for_text(pilot, "No route to the serving.")
         assert written == []
         await pilot.press("s")
         await wait_for(pilot, lambda: written, "the copy")

@@ -217,12 +217,12 @@ async def test_an_error_is_shown_once_the_field_was_left_and_goes_when_mended(
 ) -> None:
     async with run_form(bench) as pilot:
         await type_text(pilot, "Llama")
-        assert "lower-case" not in screen_text(pilot.app)
+        assert "lowercase" not in screen_text(pilot.app)
         await pilot.press("enter")
-        await wait_for_text(pilot, "lower-case letters")
+        await wait_for_text(pilot, "lowercase letters")
         await pilot.press("up", "ctrl+u")
         await type_text(pilot, "llama")
-        await wait_for(pilot, lambda: "lower-case" not in screen_text(pilot.app), "no error")
+        await wait_for(pilot, lambda: "lowercase" not in screen_text(pilot.app), "no error")
 
 
 async def test_a_step_with_errors_is_not_left_and_the_first_one_has_the_cursor(
@@ -230,7 +230,7 @@ async def test_a_step_with_errors_is_not_left_and_the_first_one_has_the_cursor(
 ) -> None:
     async with run_form(bench) as pilot:
         await pilot.press("ctrl+n")
-        await wait_for_text(pilot, "must be mended before you go on")
+        await wait_for_text(pilot, "to continue")
         assert form_of(pilot).step == 1
         await go_to_step(pilot, 2)
         await focus_field(pilot, "cpu")
@@ -239,7 +239,7 @@ async def test_a_step_with_errors_is_not_left_and_the_first_one_has_the_cursor(
         await focus_field(pilot, "settings.model")
         await type_text(pilot, MODEL)
         await pilot.press("ctrl+n")
-        await wait_for_text(pilot, "must be mended")
+        await wait_for_text(pilot, "to continue")
         assert getattr(form_of(pilot).focused, "path", "") == "cpu"
         await wait_for_text(pilot, "lots", "✗")
 
@@ -254,7 +254,7 @@ async def test_the_first_invalid_field_in_the_forms_order_gets_the_cursor(
         await pilot.press("ctrl+u")
         await type_text(pilot, "many")
         await pilot.press("ctrl+n")
-        await wait_for_text(pilot, "must be mended")
+        await wait_for_text(pilot, "to continue")
         assert getattr(form.focused, "path", "") == "settings.model"
         await type_text(pilot, MODEL)
         await focus_field(pilot, "cpu")
@@ -264,7 +264,7 @@ async def test_the_first_invalid_field_in_the_forms_order_gets_the_cursor(
         await pilot.press("ctrl+u")
         await type_text(pilot, "Foo Bar")
         await pilot.press("ctrl+n")
-        await wait_for_text(pilot, "must be mended", "Foo Bar", "✗")
+        await wait_for_text(pilot, "to continue", "Foo Bar", "✗")
         assert getattr(form.focused, "path", "") == "image"
 
 
@@ -325,7 +325,7 @@ async def test_a_long_list_is_narrowed_by_typing_and_another_value_can_be_writte
         await wait_for_text(pilot, "fp8_per_tensor")
         await pilot.press("ctrl+u")
         await type_text(pilot, "of-next-year")
-        await wait_for_text(pilot, "as it was typed")
+        await wait_for_text(pilot, "as typed")
         await pilot.press("enter")
         await wait_for_text(pilot, "of-next-year")
         assert form_of(pilot).draft.texts["settings.quantization"] == "of-next-year"
@@ -336,7 +336,7 @@ async def test_a_project_that_cannot_be_listed_can_be_written(bench: FakeChangeS
     async with run_form(bench) as pilot:
         await focus_field(pilot, "namespace")
         await type_text(pilot, "m")
-        await wait_for_text(pilot, "as it was typed")
+        await wait_for_text(pilot, "as typed")
         await type_text(pilot, "ine")
         await pilot.press("enter")
         assert form_of(pilot).draft.texts["namespace"] == "mine"
@@ -378,7 +378,7 @@ async def test_a_volume_is_picked_from_the_project_with_what_is_known_of_it(
         await pilot.press("enter", "enter")
         await type_text(pilot, "/dev/shm")
         await pilot.press("enter", "right")
-        await wait_for_text(pilot, "taken by dshm", "used by train-0")
+        await wait_for_text(pilot, "used by dshm", "used by train-0")
         await pilot.press("up", "ctrl+u")
         await type_text(pilot, "/data")
         await pilot.press("ctrl+n")
@@ -527,7 +527,7 @@ async def test_pasted_lines_become_rows_and_bad_ones_are_kept_to_be_mended(
         form = form_of(pilot)
         assert getattr(form.focused, "path", "") == "env.2.value"
         await pilot.press("ctrl+n")
-        await wait_for_text(pilot, "must be mended")
+        await wait_for_text(pilot, "to continue")
         await pilot.press("ctrl+u")
         await type_text(pilot, "FOO=BAR")
         await pilot.press("enter")
@@ -641,7 +641,7 @@ async def test_what_the_cluster_refuses_is_said_and_leads_to_its_field(
         await go_to_step(pilot, 3)
         await wait_for_text(pilot, "exists already, made by kubectl")
         await pilot.press("ctrl+s")
-        await wait_for_text(pilot, "One error stands in the way of deploying")
+        await wait_for_text(pilot, "Cannot deploy, 1 error")
         assert bench.applied_objects == {}
         await pilot.press("g", "down", "enter")
         await wait_for(pilot, lambda: getattr(form_of(pilot).focused, "path", "") == "name", "Name")
@@ -665,7 +665,7 @@ async def test_yaml_of_the_objects_and_of_the_document_without_secrets(
         assert "hf_abc" not in screen
         assert "edit" not in footer_of(pilot)
         await pilot.press("enter")
-        await wait_for_text(pilot, "y goes on to the review")
+        await wait_for_text(pilot, "y returns to the review")
         await pilot.press("y")
         await wait_for_text(pilot, "servedeck.dev/v1", "kind: Serving")
         await pilot.press("ctrl+g")
@@ -723,9 +723,9 @@ async def test_replicas_that_would_stay_pending_hold_up_a_hasty_deploy(
         await pilot.press("ctrl+u")
         await type_text(pilot, "9")
         await pilot.press("ctrl+n")
-        await wait_for_text(pilot, "Asking the API server")
+        await wait_for_text(pilot, "Running the API server's dry run")
         await pilot.press("ctrl+s")
-        await wait_for_text(pilot, "as soon as the dry run says yes")
+        await wait_for_text(pilot, "It deploys after the dry run succeeds")
         bench.dry_run_gate.set()
         await wait_for_text(pilot, "will stay Pending", "ctrl+s again deploys")
         assert bench.applied_objects == {}
@@ -743,7 +743,7 @@ async def test_a_lost_connection_is_said_loses_nothing_and_can_be_tried_again(
         await go_to_step(pilot, 2)
         await type_text(pilot, MODEL)
         await pilot.press("ctrl+n")
-        await wait_for_text(pilot, "refuses connections", "Nothing that you typed is lost")
+        await wait_for_text(pilot, "refuses connections", "The form is kept")
         await pilot.press("ctrl+s")
         await wait_for_text(pilot, "refuses connections")
         bench.connection_error = ""
@@ -762,7 +762,7 @@ async def test_a_deploy_that_stops_halfway_says_what_was_made_and_can_go_on_or_u
             pilot,
             "Service team-a/llama-chat: The API server was lost.",
             "Deployment team-a/llama-chat was created.",
-            "goes on where it stopped",
+            "continues where it stopped",
         )
         await pilot.press("u")
         await wait_for_text(pilot, "This deletes Deployment team-a/llama-chat")
@@ -773,7 +773,7 @@ async def test_a_deploy_that_stops_halfway_says_what_was_made_and_can_go_on_or_u
             pilot, lambda: form_of(pilot).dry_run_result.plan is not None, "a new dry run"
         )
         await pilot.press("ctrl+s")
-        await wait_for_text(pilot, "goes on where it stopped")
+        await wait_for_text(pilot, "continues where it stopped")
         bench.refusals = {}
         await pilot.press("ctrl+s")
         await wait_until_deployed(pilot, bench)
@@ -794,7 +794,7 @@ async def test_another_name_after_half_a_deploy_asks_for_the_undo_first(
         await pilot.press("ctrl+n", "ctrl+n")
         await wait_for(pilot, lambda: form_of(pilot).dry_run_result.plan is not None, "the dry run")
         await pilot.press("ctrl+s")
-        await wait_for_text(pilot, "of the attempt before still stands")
+        await wait_for_text(pilot, "is left from the previous attempt")
         assert len(bench.applied_objects) == 1
 
 
@@ -812,7 +812,7 @@ async def test_a_document_pasted_by_mistake_is_refused_in_one_sentence(
 ) -> None:
     async with run_form(bench) as pilot:
         await paste(pilot, "a document " * 90_000)
-        await wait_for_text(pilot, "At most 16,384 characters fit here")
+        await wait_for_text(pilot, "At most 16,384 characters are allowed")
         assert form_of(pilot).draft.texts["name"] == ""
         await go_to_step(pilot, 2)
         await focus_field(pilot, "add.env")
@@ -828,13 +828,13 @@ async def test_an_accidental_escape_asks_and_the_draft_is_offered_again(
     async with run_form(bench) as pilot:
         await type_text(pilot, "llama")
         await pilot.press("escape")
-        await wait_for_text(pilot, "Leave the form?", "Keep editing")
+        await wait_for_text(pilot, "Close the form?", "Keep editing")
         await pilot.press("enter")
         await wait_for_text(pilot, "Service Name", "llama")
         await pilot.press("escape", "l")
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
         await pilot.press("n")
-        await wait_for_text(pilot, "A draft was left", "llama")
+        await wait_for_text(pilot, "Unsaved draft", "llama")
         await pilot.press("c")
         await wait_for_text(pilot, "Service Name", "llama")
         await pilot.press("escape", "d")
@@ -857,7 +857,7 @@ async def test_a_draft_goes_on_where_it_was_left_and_asks_for_its_secrets(
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
         assert "s3cr3t" not in "".join(file.read_text() for file in bench.drafts_dir.iterdir())
         await pilot.press("n")
-        await wait_for_text(pilot, "A draft was left")
+        await wait_for_text(pilot, "Unsaved draft")
         await pilot.press("c")
         await wait_for_text(pilot, "Detailed Settings", "HF_TOKEN")
         form = form_of(pilot)
@@ -865,16 +865,16 @@ async def test_a_draft_goes_on_where_it_was_left_and_asks_for_its_secrets(
             pilot, lambda: getattr(form.focused, "path", "") == "env.0.value", "the same field"
         )
         await pilot.press("ctrl+n")
-        await wait_for_text(pilot, "not kept in the draft: enter it again")
+        await wait_for_text(pilot, "not saved in the draft: enter it again")
         await type_text(pilot, "again")
         await pilot.press("ctrl+n")
         await wait_for(pilot, lambda: form.step == 3, "the third step")
         await pilot.press("escape", "l")
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
         await pilot.press("n")
-        await wait_for_text(pilot, "A draft was left")
+        await wait_for_text(pilot, "Unsaved draft")
         await pilot.press("c")
-        await wait_for_text(pilot, "not kept in the draft: enter it again")
+        await wait_for_text(pilot, "not saved in the draft: enter it again")
         assert form_of(pilot).step == 3
 
 
@@ -900,7 +900,7 @@ async def test_forms_open_in_two_windows_never_touch_what_was_typed_in_the_other
     async with run_app(bench) as third:
         app_of(third).servings.set_namespace("team-a")
         await third.press("n")
-        await wait_for_text(third, "2 drafts were left", "1  gemma", "2  llama")
+        await wait_for_text(third, "2 unsaved drafts", "1  gemma", "2  llama")
         await third.press("1")
         await wait_for_text(third, "Service Name", "gemma")
 
@@ -913,7 +913,7 @@ async def test_a_new_form_and_a_clone_leave_the_draft_that_was_left(
         await pilot.press("escape", "l")
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
         await pilot.press("n")
-        await wait_for_text(pilot, "A draft was left", "Start anew")
+        await wait_for_text(pilot, "Unsaved draft", "Start over")
         await pilot.press("n")
         await wait_for_text(pilot, "Service Name")
         await type_text(pilot, "qwen")
@@ -921,7 +921,7 @@ async def test_a_new_form_and_a_clone_leave_the_draft_that_was_left(
         await pilot.press("escape", "l")
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
         await pilot.press("n")
-        await wait_for_text(pilot, "2 drafts were left")
+        await wait_for_text(pilot, "2 unsaved drafts")
         await pilot.press("d")
         await wait_for_text(pilot, "Service Name")
         assert saved_draft_names(bench) == []
@@ -935,12 +935,12 @@ async def test_a_draft_that_another_window_took_first_is_not_taken_twice(
         await pilot.press("escape", "l")
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
         await pilot.press("n")
-        await wait_for_text(pilot, "A draft was left")
+        await wait_for_text(pilot, "Unsaved draft")
         assert bench.draft_store is not None
         (left,) = bench.draft_store.list_saved()
         assert left.file.acquire() == left.draft
         await pilot.press("c")
-        await wait_for_text(pilot, "opened or given up elsewhere")
+        await wait_for_text(pilot, "open in another window or was discarded")
         assert saved_draft_names(bench) == ["llama"]
 
 
@@ -970,7 +970,7 @@ async def test_a_draft_that_cannot_be_kept_is_said(
         await pilot.press("n")
         await wait_for_text(pilot, "Service Name", "cannot be read")
         await type_text(pilot, "llama")
-        await wait_for_text(pilot, "The draft cannot be kept")
+        await wait_for_text(pilot, "The draft cannot be saved")
 
 
 async def test_yaml_is_saved_asks_before_writing_over_and_is_loaded_again(
@@ -1051,7 +1051,7 @@ async def test_a_clone_has_the_settings_of_the_serving_and_says_what_it_leaves_b
         pod["nodeSelector"] = {"\x1b[2Jzone": "a"}
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
         await pilot.press("C")
-        screen = await wait_for_text(pilot, "not carried over", "nodeSelector")
+        screen = await wait_for_text(pilot, "are not copied", "nodeSelector")
         assert "\x1b" not in screen
         await pilot.press("enter")
         await wait_for_text(pilot, "llama-8b-copy")
@@ -1164,7 +1164,7 @@ async def test_a_disk_that_does_not_answer_keeps_nobody(
             )
             await type_text(pilot, "llama")
             post_keys(pilot, "ctrl+c")
-            await wait_for_text(pilot, "The draft is not kept yet", "again leaves")
+            await wait_for_text(pilot, "The draft is not saved yet", "again quits")
             post_keys(pilot, "ctrl+c")
             await wait_for(pilot, lambda: app_of(pilot).exiting, "the end")
             assert app_of(pilot).return_code == 1
@@ -1191,7 +1191,7 @@ async def test_leaving_for_later_stays_where_the_draft_cannot_be_kept(
         bench.drafts_dir.write_text("a file where the folder should be")
         await type_text(pilot, "llama")
         await pilot.press("escape", "l")
-        await wait_for_text(pilot, "The draft cannot be kept", "Keep editing")
+        await wait_for_text(pilot, "The draft cannot be saved", "Keep editing")
         assert form_of(pilot)._save_timer is None  # which would replace that sentence
         assert form_of(pilot).draft.texts["name"] == "llama"
 
@@ -1205,4 +1205,4 @@ async def test_a_paste_of_thousands_of_lines_is_refused_in_a_sentence(
         await focus_field(pilot, "add.env")
         await pilot.press("enter")
         await paste(pilot, "A=1\n" * 5_000)
-        await wait_for_text(pilot, "5,000 lines; give at most 500 at once.")
+        await wait_for_text(pilot, "5,000 lines; paste at most 500 at once.")

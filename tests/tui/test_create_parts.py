@@ -65,7 +65,7 @@ def test_pasted_variables_replace_those_of_the_same_name_and_keep_their_order() 
     ]
     taken = env_rows.import_env(draft, "env", "B=2\nA=1\n=x\nC=3", row_index=1)
     assert taken.summary == (
-        "2 variables added; 1 variable changed; line 3 could not be read and stands in the list."
+        "2 variables added; 1 variable changed; line 3 could not be read and is marked in the list."
     )
     rows = draft.rows["env"]
     assert [row["name"] or row["value"] for row in rows] == ["A", "B", "=x", "C", "Z"]
@@ -193,9 +193,9 @@ def test_a_file_that_cannot_be_written_keeps_what_it_held(
 def test_a_pipe_is_neither_waited_for_nor_written_over(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with pytest.raises(OSError, match="no regular file"):
+    with pytest.raises(OSError, match="not a regular file"):
         files.read_text(pipe)
-    with pytest.raises(OSError, match="no regular file"):
+    with pytest.raises(OSError, match="not a regular file"):
         files.write_text(pipe, "x", private=False)
     assert pipe.is_fifo()
 

@@ -60,7 +60,7 @@ def type_into_form(*parts: str | list[str], then: tuple[str, ...]) -> Callable[[
 @pytest.mark.parametrize(
     ("parts", "seen"),
     [
-        (("Llama_8B", ["enter"]), "lower-case"),
+        (("Llama_8B", ["enter"]), "lowercase"),
         (STEP_2, "3 of 24 free"),
         ((*STEP_2, MODEL, ["pagedown", "pagedown", "pagedown", "enter"], ENV), "Line 3:"),
         (STEP_3, "The API server accepts it"),
@@ -101,7 +101,7 @@ def test_the_review_without_colour(
     [
         ((*STEP_2, MODEL, ["pagedown", "enter"]), "used by train-0"),
         ((*STEP_2, ["up"] * 3, ["space"]), "no node has it"),
-        (("llama", ["escape"]), "Leave the form?"),
+        (("llama", ["escape"]), "Close the form?"),
         ((*STEP_2, MODEL, ["ctrl+y"]), "Save the serving"),
     ],
     ids=["volumes", "accelerators", "leave", "save"],
@@ -139,8 +139,8 @@ def test_a_review_with_everything_to_say(
 
 
 def test_half_a_deployment(snap_compare: Compare, bench: FakeChangeService) -> None:
-    bench.refusals = {"Service": "Nothing listens at https://10.20.0.1:6443; is the cluster up?"}
-    run = type_into_form(*STEP_3, ["ctrl+s"], then=("goes on where it stopped", "Not deployed"))
+    bench.refusals = {"Service": "Connection refused by https://10.20.0.1:6443; is the cluster up?"}
+    run = type_into_form(*STEP_3, ["ctrl+s"], then=("continues where it stopped", "Not deployed"))
     assert snap_compare(make_app(change_service=bench), terminal_size=SMALL, run_before=run)
 
 

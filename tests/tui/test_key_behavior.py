@@ -93,7 +93,7 @@ async def test_a_form_that_cannot_be_kept_is_left_only_by_a_second_ctrl_c(
     async with run_form(bench) as pilot:
         await type_text(pilot, "llama")
         await pilot.press("ctrl+c")
-        await wait_for_text(pilot, "The draft cannot be kept", "ctrl+c again leaves without it")
+        await wait_for_text(pilot, "The draft cannot be saved", "ctrl+c again quits without it")
         assert not app_of(pilot).exiting
         await pilot.press("ctrl+c")
         await wait_for(pilot, lambda: app_of(pilot).exiting, "the end", 60)
@@ -115,7 +115,7 @@ async def test_ctrl_c_while_it_deploys_finishes_first(
         await pilot.press("ctrl+s")
         await wait_for_text(pilot, "Deploying…")
         await pilot.press("ctrl+c")
-        await wait_for_text(pilot, "Deploying: it is finished first; ctrl+c again leaves at once.")
+        await wait_for_text(pilot, "Deploying: it is finished first; ctrl+c again quits at once.")
         assert not app_of(pilot).exiting
         gate.set()
         await wait_for(pilot, lambda: app_of(pilot).exiting, "the end", 60)
@@ -143,7 +143,7 @@ async def test_a_second_ctrl_c_while_it_deploys_says_what_was_made(
         await wait_for(pilot, lambda: app_of(pilot).exiting, "the end", 60)
         told = str(app_of(pilot)._exit_renderables)
         assert app_of(pilot).return_code == 1
-    assert "Deploying was not finished: created were Deployment" in told
+    assert "Deploying was not finished: created: Deployment" in told
 
 
 # -- going back ---------------------------------------------------------------------------------
@@ -222,11 +222,11 @@ async def test_esc_with_nothing_to_leave_says_so() -> None:
         (("space", "9"), "9: the serving has 1 Pod."),
         (("c", "z"), "z: no action here; ? lists the keys."),
         (("l", "z"), "z: no action here; ? lists the keys."),
-        (("question_mark", "z"), "z: no action here; the line below lists the keys."),
-        (("colon", "f9"), "f9: no action here; the line below lists the keys."),
+        (("question_mark", "z"), "z: no action here; the footer lists the keys."),
+        (("colon", "f9"), "f9: no action here; the footer lists the keys."),
         (("n", "f9"), "f9: no action here; f1 lists the keys."),
-        (("n", "a", "escape", "z"), "z: no action here; the line below lists the keys."),
-        (("n", "ctrl+o", "f9"), "f9: no action here; the line below lists the keys."),
+        (("n", "a", "escape", "z"), "z: no action here; the footer lists the keys."),
+        (("n", "ctrl+o", "f9"), "f9: no action here; the footer lists the keys."),
     ],
 )
 async def test_a_key_without_a_meaning_says_so(
@@ -318,16 +318,16 @@ async def test_undo_brings_a_removed_row_back_with_its_values_and_place(
         await go_to_step(pilot, 2)
         await focus_field(pilot, "add.env")
         post_keys(pilot, "enter", *"A=1", "down", "enter", *"B=2", "up", "up", "ctrl+r")
-        await wait_for_text(pilot, "Removed A; ctrl+z brings it back.")
+        await wait_for_text(pilot, "Removed A; ctrl+z undoes it.")
         rows = form.draft.rows["env"]
         assert [row["name"] for row in rows] == ["B"]
         post_keys(pilot, "ctrl+z")
-        await wait_for_text(pilot, "Taken back; ctrl+x does it again.")
+        await wait_for_text(pilot, "Undone; ctrl+x redoes it.")
         rows = form.draft.rows["env"]
         assert [(row["name"], row["value"]) for row in rows] == [("A", "1"), ("B", "2")]
         assert getattr(form.focused, "path", "") == "env.0.name"
         post_keys(pilot, "ctrl+x")
-        await wait_for_text(pilot, "Done again.")
+        await wait_for_text(pilot, "Redone.")
         assert [row["name"] for row in form.draft.rows["env"]] == ["B"]
 
 
@@ -347,7 +347,7 @@ async def test_undo_goes_to_the_step_of_the_change_and_takes_templates_back(
         await wait_for(pilot, lambda: form.step == 1, "step 1", 60)
         assert form.draft.texts["name"] == ""
         post_keys(pilot, "ctrl+z", "ctrl+z")
-        await wait_for_text(pilot, "Nothing to take back.")
+        await wait_for_text(pilot, "Nothing to undo.")
         assert form.draft.to_dict() == before
 
 
@@ -479,7 +479,7 @@ async def test_too_many_keys_are_all_left_out_from_there_on_and_ctrl_c_ends() ->
         await wait_for(pilot, lambda: screen_text(app).strip(), "the first paint")
         app.servings.table.call_later(hangs.wait)
         post_keys(pilot, *"j" * 1100, "/", "q")
-        await wait_until(lambda: "left out" in screen_text(app), "what was left out")
+        await wait_until(lambda: "were dropped" in screen_text(app), "the dropped keys")
         hangs.set()
         await app._key_queue.wait_until_idle()
         assert not app.exiting and app.screen is app.servings

@@ -36,7 +36,7 @@ async def test_the_last_lines_then_live_ones():
         await logs.queue(key).put(["a new line"])
         await wait_for_text(pilot, "a new line", "201 lines")
         await pilot.press("g")
-        await wait_for_text(pilot, "line 100", "holding")
+        await wait_for_text(pilot, "line 100", "paused")
         await pilot.press("G")
         await wait_for_text(pilot, "a new line", "✓ following")
 
@@ -118,7 +118,7 @@ async def test_a_pod_that_goes_is_said_to_be_gone():
         await open_log(pilot, app)
         view = source.fleet.view(NamespacedName("team-a", "llama-8b"))
         source.add_views(replace(view, pods=view.pods[1:]))
-        await wait_for_text(pilot, "the Pod is gone")
+        await wait_for_text(pilot, "Pod deleted")
 
 
 @pytest.mark.parametrize(

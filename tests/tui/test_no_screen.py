@@ -15,7 +15,7 @@ from servedeck.terminal import supports_cursor_addressing
 from tests.tui.sessions import SERVEDECK, TerminalSession, shell_command
 from tui.start import DashboardStartError, validate_environment
 
-ALTERNATIVE = "there is `servedeck get servings`."
+ALTERNATIVE = "se `servedeck get servings` instead."
 
 
 @pytest.fixture

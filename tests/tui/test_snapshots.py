@@ -20,7 +20,7 @@ Compare = Callable[..., bool]
 
 STALE = fakes.FakeState(
     FakePhase.RETRYING,
-    "Nothing listens at https://10.20.0.1:6443; is the cluster up? If so, check the server's"
+    "Connection refused by https://10.20.0.1:6443; is the cluster up? If so, check the server's"
     " address in the kubeconfig.",
     last_update_at=fakes.ago(seconds=72),
     stale_for=72.0,
@@ -136,7 +136,7 @@ def test_a_log_that_waits(snap_compare: Compare) -> None:
     ("keys", "seen"),
     [
         (("question_mark",), "Serving list"),
-        (("colon",), "WHAT IT DOES"),
+        (("colon",), "DESCRIPTION"),
         (("ctrl+k",), "staging"),
         (("slash", *"qwen"), "1 of 11"),
         (("slash", *"status:broken"), "No status begins"),
@@ -162,7 +162,7 @@ def test_asking_and_choosing(snap_compare: Compare, keys: tuple[str, ...], seen:
             fakes.FakeState(
                 FakePhase.FORBIDDEN,
                 "Cannot list deployments.apps in all namespaces, nor in default; choose another"
-                " namespace, or ask for the right to list and watch them.",
+                " namespace, or ask for permission to list and watch them.",
             ),
             False,
             "forbidden",
@@ -176,7 +176,7 @@ def test_asking_and_choosing(snap_compare: Compare, keys: tuple[str, ...], seen:
         (
             fakes.FakeState(FakePhase.RETRYING, STALE.message),
             False,
-            "Nothing listens",
+            "Connection refused",
         ),
     ],
     ids=["connecting", "loading", "empty", "forbidden", "partly", "disconnected", "unreachable"],

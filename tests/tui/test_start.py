@@ -9,11 +9,14 @@ def test_what_the_settings_name_must_exist() -> None:
     for settings, said in (
         (
             Settings(theme="servedeck-drak"),
-            "theme names 'servedeck-drak'.*did you mean servedeck-dark?",
+            "theme: 'servedeck-drak'.*did you mean servedeck-dark?",
         ),
-        (Settings(columns=("nosuch",)), "columns names 'nosuch'.*there are name, namespace"),
-        (Settings(keymap={"servings.log": "L"}), "keymap names 'servings.log'.*servings.logs"),
-        (Settings(keymap={"table.move": "x"}), "keymap names 'table.move'"),
+        (
+            Settings(columns=("nosuch",)),
+            "columns: 'nosuch'.*choose from name, namespace",
+        ),
+        (Settings(keymap={"servings.log": "L"}), "keymap: 'servings.log'.*servings.logs"),
+        (Settings(keymap={"table.move": "x"}), "keymap: 'table.move'"),
     ):
         with pytest.raises(SettingsError, match=said):
             validate_settings(settings)

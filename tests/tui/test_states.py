@@ -99,5 +99,5 @@ async def test_an_unreachable_server_at_the_start_says_what_to_try():
     app = make_app(source)
     async with app.run_test(size=(80, 24)) as pilot:
         await wait_for_text(
-            pilot, "10.0.0.1:6443 does not answer.", "servedeck goes on trying", "ctrl+k"
+            pilot, "10.0.0.1:6443 does not answer.", "servedeck keeps retrying", "ctrl+k"
         )

@@ -25,7 +25,7 @@ SCREENS = (
     *(("l", "next Pod"), ("q", LIST_TEXT), ("/", "enter keep"), ("\x1b", LIST_TEXT)),
     *((":", "Commands"), ("\x1b", LIST_TEXT), ("\x0b", "Context"), ("\x1b", LIST_TEXT)),
     *(("\x0e", "Namespace"), ("\x1b", LIST_TEXT), ("?", "Serving list"), ("q", LIST_TEXT)),
-    *(("n", FORM_TEXT), ("xyzzy", "xyzzy"), ("\x1b", "Leave the form"), ("d", LIST_TEXT)),
+    *(("n", FORM_TEXT), ("xyzzy", "xyzzy"), ("\x1b", "Close the form"), ("d", LIST_TEXT)),
 )
 """Keys, and what the screen shows then: list, status, overlays, log, inputs, lists, help,
 question."""

@@ -310,7 +310,7 @@ class TerminalDriver(LinuxDriver):
         can."""
         # A group with the session's first process in it has no shell above it that could go on.
         if not self._can_stop or os.getpgrp() == os.getsid(0):
-            return "servedeck was not started by a shell that could go on; it cannot be suspended."
+            return "servedeck was not started from a shell; it cannot be suspended."
         return ""
 
     def suspend(self) -> bool:

@@ -50,7 +50,7 @@ class CommandScreen(PickScreen):
     COLUMNS: ClassVar[tuple[Column, ...]] = (
         Column("label", "COMMAND", min_width=14, max_width=24, priority=0),
         Column("key", "KEY", min_width=6, max_width=10, priority=1),
-        Column("detail", "WHAT IT DOES", min_width=20, max_width=200, priority=2),
+        Column("detail", "DESCRIPTION", min_width=20, max_width=200, priority=2),
     )
 
     def __init__(self, screen: ActionScreen[object]) -> None:

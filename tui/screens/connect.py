@@ -35,14 +35,14 @@ class ConnectItem:
 def connect_items(view: ServingView) -> list[ConnectItem]:
     """Everything that can be copied for a serving, in the order of the overlay."""
     endpoint = view.endpoint
-    nowhere = endpoint.issue or "No route leads to the serving."
+    nowhere = endpoint.issue or "No route to the serving."
     forward = endpoint.port_forward_command
     base = endpoint.url
     if not base and forward:
         base = f"http://localhost:{forward.rpartition(' ')[2].partition(':')[0]}"
     model = endpoint.model or view.model
     path = primary_api_path(view.template, view.model)
-    none = "It has no Service, so nothing in the cluster leads to it."
+    none = "No Service: it has no address in the cluster."
     return [
         ConnectItem("url", "u", "Endpoint", endpoint.url, "" if endpoint.url else nowhere),
         ConnectItem(
@@ -102,7 +102,7 @@ def build_paragraphs(view: ServingView) -> list[Paragraph]:
     served = api_paths(view.template, view.endpoint.model or view.model)
     result += [Paragraph(), Paragraph((("Paths of the inference server", "muted"),))]
     result += [Paragraph((("  ", ""), (path, "")), indent=2) for path in served] or [
-        Paragraph((("  ", ""), ("They are not known for this template.", "muted")))
+        Paragraph((("  ", ""), ("Unknown for this template.", "muted")))
     ]
     return result
 

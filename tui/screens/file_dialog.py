@@ -57,14 +57,14 @@ class FileDialog(Overlay[Path | None]):
     async def on_input_submitted(self) -> None:
         typed = self.line_input.text.strip()
         if not typed:
-            self.line_input.show_error("The path is missing; write one, or leave with esc.")
+            self.line_input.show_error("Enter a path, or close with esc.")
             return
         path = Path(typed)
         try:
             path = await asyncio.to_thread(path.expanduser)
             problem = await asyncio.to_thread(self._validate_path, path)
         except (RuntimeError, ValueError, OSError) as error:
-            problem = f"{typed} is no path: {error}."
+            problem = f"{typed} is not a path: {error}."
         if problem:
             self.line_input.show_error(problem)
         else:
@@ -72,14 +72,16 @@ class FileDialog(Overlay[Path | None]):
 
     def _validate_path(self, path: Path) -> str:
         if path.is_dir():
-            return f"{path} is a folder; name a file in it."
+            return f"{path} is a directory; enter the name of a file in it."
         if not self._for_writing:
             return "" if path.exists() else f"{path} does not exist; correct the path."
         if not path.parent.is_dir():
-            return f"The folder {path.parent} does not exist; make it first, or choose another."
+            return (
+                f"The directory {path.parent} does not exist; create it first, or choose another."
+            )
         if path.exists() and self._overwrite_path != path:
             self._overwrite_path = path
-            return f"{path} exists; enter again writes over it."
+            return f"{path} exists; enter again overwrites it."
         return ""
 
     def do_close(self) -> None:

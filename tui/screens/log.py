@@ -144,7 +144,7 @@ class LogScreen(ActionScreen[None]):
         pod, pods = self.pod, self.pods
         rest: list[Span] = []
         if pod is None:
-            rest.append(("  the Pod is gone", "pending"))
+            rest.append(("  Pod deleted", "pending"))
         else:
             rest += [("  ", ""), (pod.status, HEALTH_STYLES[pod.health])]
             if pod.restarts:
@@ -179,7 +179,7 @@ class LogScreen(ActionScreen[None]):
         if not log.following:
             between = "  " if len(state) > 1 else ""
             below = format_count(log.lines_below, "line")
-            state.append((f"{between}holding, {below} below", "pending"))
+            state.append((f"{between}paused, {below} below", "pending"))
         state.append((f"  {format_count(len(log.lines), 'line')}", "muted"))
         if log.dropped_count:
             state.append((f", {log.dropped_count:,} older dropped", "muted"))
@@ -246,7 +246,7 @@ def default_container(pod: PodView) -> str:
 def waiting_reason(pod: PodView | None, container: ContainerView | None) -> str:
     """Why there are no lines yet, in a few words; "" where there is no reason."""
     if pod is None:
-        return "the Pod is gone"
+        return "Pod deleted"
     if container is None or not container.state:
         return f"waiting for the Pod to be started: {pod.reason or pod.status}"
     if container.state == "Waiting":

@@ -305,7 +305,7 @@ class ServingsScreen(ActionScreen[None]):
 
     def do_create(self) -> None:
         self.start_worker(
-            self.create_flow.start_new(), "create", busy_label="Asking what you may create"
+            self.create_flow.start_new(), "create", busy_label="Checking your permissions"
         )
 
     def do_clone(self) -> None:
@@ -350,7 +350,7 @@ class ServingsScreen(ActionScreen[None]):
 
     async def do_retry(self) -> None:
         self.app_context.source.retry_now()
-        self.show_message("Trying the API server again.")
+        self.show_message("Retrying the API server.")
 
     def do_back(self) -> None:
         if self.status_controller.is_open:

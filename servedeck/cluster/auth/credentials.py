@@ -95,8 +95,8 @@ class CredentialManager:
             held = await self._source.fetch(renew=renew)
             if not held.authorization.isprintable():  # the request would fail as if the line broke
                 raise CredentialsError(
-                    f"The token of user {self._user.name!r} holds a line break or another character"
-                    " that no header takes; log in again, or mend where it comes from."
+                    f"The token of user {self._user.name!r} contains a line break or another "
+                    f"character that a header cannot contain; log in again, or fix its source."
                 )
         except CredentialsError as error:
             self._last_failure, self._failed_at = error, self._clock()

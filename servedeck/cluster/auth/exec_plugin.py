@@ -86,9 +86,8 @@ class ExecPlugin:
         command = entry["command"]
         if entry.get("interactiveMode") == "Always":
             raise ConfigError(
-                f"The plugin {command!r} of user {user.name!r} must ask at a terminal"
-                " (interactiveMode: Always), and servedeck has none to lend; log in by another"
-                " way, or set it to IfAvailable."
+                f"The plugin {command!r} of user {user.name!r} needs a terminal (interactiveMode: "
+                f"Always), and none is available; log in another way, or set it to IfAvailable."
             )
         if os.sep in command:  # resolved as the other paths are, a bare name is looked for in PATH
             command = str(user.file.absolute().parent / command)
@@ -126,14 +125,15 @@ class ExecPlugin:
         said = f"The credential plugin {name!r}"
         if len(output) >= MAX_OUTPUT_BYTES:
             raise CredentialsError(
-                f"{said} wrote more than {MAX_OUTPUT_BYTES >> 20} MiB, which is no ExecCredential;"
-                " run it by hand to see what it says."
+                f"{said} wrote more than {MAX_OUTPUT_BYTES >> 20} MiB, which is not an "
+                f"ExecCredential; run it by hand to see its output."
             )
         try:
             answer = msgspec.json.decode(output, type=_ExecCredential)
         except msgspec.DecodeError as error:
             raise CredentialsError(
-                f"{said} wrote no ExecCredential ({error}); run it by hand to see what it says."
+                f"{said} did not write an ExecCredential ({error}); run it by hand to see its "
+                f"output."
             ) from error
         if answer.api_version != self.api_version:
             raise CredentialsError(

@@ -395,7 +395,7 @@ def _get_str(entry: Mapping[str, Any], key: str, where: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise ConfigError(f"{key} of the {where} is not a text; repair the file.")
+        raise ConfigError(f"{key} of the {where} is not a string; repair the file.")
     return value.strip()
 
 
@@ -403,7 +403,7 @@ def _to_str_tuple(value: object, where: str) -> tuple[str, ...]:
     if value is None:
         return ()
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ConfigError(f"The {where} is not a list of texts; repair the file.")
+        raise ConfigError(f"The {where} is not a list of strings; repair the file.")
     return tuple(cast("list[str]", value))
 
 
@@ -414,7 +414,7 @@ def _get_bool(entry: Mapping[str, Any], key: str, where: str) -> bool:
         case "" | "false" | "no" | "off" | "n":
             return False
         case other:
-            raise ConfigError(f"{key} of the {where} is {other!r}; write true or false.")
+            raise ConfigError(f"{key} of the {where} is {other!r}; enter true or false.")
 
 
 def _resolve_path(path: str, file: Path) -> Path | None:

@@ -66,7 +66,7 @@ class OidcProvider:
         await self._refresh_tokens()
         if held := self._valid_credential():
             return held
-        raise CredentialsError(f"The login of user {self._user.name!r} ran out; log in again.")
+        raise CredentialsError(f"The login of user {self._user.name!r} expired; log in again.")
 
     def _valid_credential(self) -> Credential | None:
         token = self._config.get("id-token", "")

@@ -68,7 +68,7 @@ class ApiResponse(NamedTuple):
         value = parse_json(self.body)
         if not isinstance(value, dict):
             raise InvalidResponseError(
-                "The server answered with no JSON object; is it a Kubernetes API?"
+                "The server did not answer with a JSON object; is it a Kubernetes API?"
             )
         return value
 
@@ -299,7 +299,7 @@ class Connection:
         ):
             return
         raise ReadOnlyError(
-            "servedeck runs with --readonly and changes nothing; start it without to do this."
+            "servedeck runs with --readonly; restart it without that option to make changes."
         )
 
     # -- reading --------------------------------------------------------------------------------
@@ -312,8 +312,7 @@ class Connection:
             kept += chunk
             if len(kept) > max_bytes:
                 raise InvalidResponseError(
-                    f"The server's answer is longer than {max_bytes >> 20} MiB; "
-                    "ask for less at once."
+                    f"The server's answer is longer than {max_bytes >> 20} MiB; narrow the request."
                 )
         return bytes(kept)
 
@@ -363,7 +362,8 @@ class Connection:
             )
         elif error.code == 403 and "system:anonymous" in error.message:
             sentence = (
-                f"{self.display_address} takes us for nobody: the user {self.user_name!r} of"
+                f"{self.display_address} treats the request as anonymous: the user "
+                f"{self.user_name!r} of"
                 f" context {self.context_name!r} has no credentials that it knows; log in again."
             )
         else:

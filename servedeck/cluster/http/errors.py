@@ -36,7 +36,7 @@ class ConnectionFailedError(ClusterError):
 
 
 class ConnectionLostError(ClusterError):
-    """A connection that stood broke in the middle of an answer."""
+    """A connection that stood was lost in the middle of a response."""
 
     closed_cleanly = False
     """Whether the other side closed it in order: then everything that was sent before has come."""
@@ -86,10 +86,10 @@ class ApiError(ClusterError):
             case 401:
                 return f"The server does not accept the credentials (401: {said}); log in again."
             case 403:
-                return f"The server forbids it (403): {said}."
+                return f"The server forbids this (403): {said}."
             case 429:
-                wait = f" for {self.retry_after:.0f} s" if self.retry_after else ""
-                return f"The server is busy and asks us to wait{wait} (429)."
+                wait = f"; retry after {self.retry_after:.0f} s" if self.retry_after else ""
+                return f"The server limits the request rate (429){wait}."
             case code if code >= 500:
                 return f"The server failed ({code}): {said}."
             case code:
@@ -145,5 +145,5 @@ def describe_error(error: BaseException) -> str:
     if isinstance(error, OSError):
         said = error.strerror or str(error) or type(error).__name__
         where = f" ({error.filename})" if error.filename else ""
-        return clean_message(f"The system refused it: {said}{where}.")
+        return clean_message(f"Operating system error: {said}{where}.")
     return clean_message(f"Unexpected {type(error).__name__}: {str(error).rstrip('.')}.")

@@ -1,4 +1,4 @@
-"""kubernetes-asyncio's transport with its gaps mended. Slow to import, for aiohttp: do it in a
+"""kubernetes-asyncio's transport with its gaps closed. Slow to import, for aiohttp: do it in a
 thread.
 
 Beyond what it does itself: bodies that are bytes already, several headers of one name

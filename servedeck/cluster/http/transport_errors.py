@@ -20,7 +20,7 @@ def to_cluster_error(error: Exception, server: str, context: str) -> ClusterErro
     check = f"check the server of context {context!r} in the kubeconfig"
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return ConnectionFailedError(
-            f"The proxy refused to connect us to {where} ({error.status}); check proxy-url or"
+            f"The proxy refused to connect to {where} ({error.status}); check proxy-url or"
             " HTTPS_PROXY."
         )
     if isinstance(error, aiohttp.ClientProxyConnectionError):
@@ -36,7 +36,7 @@ def to_cluster_error(error: Exception, server: str, context: str) -> ClusterErro
         )
     if isinstance(error, aiohttp.ClientSSLError):
         return ConnectionFailedError(
-            f"No TLS with {where} ({_tls_reason(error)}); {check}, and whether it asks for a"
+            f"TLS with {where} failed ({_tls_reason(error)}); {check}, and whether it asks for a"
             " client certificate."
         )
     if isinstance(error, aiohttp.ClientConnectorDNSError):
@@ -48,7 +48,7 @@ def to_cluster_error(error: Exception, server: str, context: str) -> ClusterErro
         and isinstance(error.os_error, ConnectionRefusedError)
     ):
         return ConnectionFailedError(
-            f"Nothing listens at {where}; is the cluster up? If so, {check}."
+            f"Connection refused by {where}; is the cluster up? If so, {check}."
         )
     if isinstance(error, aiohttp.ClientConnectorError):
         said = error.os_error.strerror or str(error.os_error)
@@ -58,11 +58,15 @@ def to_cluster_error(error: Exception, server: str, context: str) -> ClusterErro
     if isinstance(error, TimeoutError):
         return ReadTimeoutError(f"{where} does not answer; check the network and the VPN.")
     if isinstance(error, aiohttp.InvalidURL):
-        return ConnectionFailedError(f"The address {where!r} is no address of a server; {check}.")
+        return ConnectionFailedError(
+            f"The address {where!r} is not the address of a server; {check}."
+        )
     if isinstance(error, aiohttp.ClientPayloadError):
-        return ConnectionLostError(f"The connection to {where} broke in the middle of an answer.")
+        return ConnectionLostError(
+            f"The connection to {where} was lost in the middle of a response."
+        )
     said = str(error) or type(error).__name__
-    return ConnectionLostError(f"The connection to {where} broke ({said}).")
+    return ConnectionLostError(f"The connection to {where} was lost ({said}).")
 
 
 def _certificate_reason(error: object) -> str:

@@ -53,7 +53,7 @@ class RecordDecoder:
     def _decode_lenient(self, raw: bytes) -> DecodeResult:
         value = parse_json(raw)
         if not isinstance(value, dict):
-            raise InvalidResponseError("The server sent something that is no object.")
+            raise InvalidResponseError("The server sent something that is not an object.")
         problems: list[str] = []
         record = _convert_struct(self._record_type, value, "", problems)
         more = f" and {len(problems) - _MAX_PROBLEMS} more" if len(problems) > _MAX_PROBLEMS else ""
@@ -213,8 +213,8 @@ def _to_str(value: Any, path: str, problems: list[str]) -> Any:
     if isinstance(value, str):
         return value
     if isinstance(value, dict | list):
-        return _reject(value, "a text", path, problems)
-    problems.append(f"{path} is not a text")
+        return _reject(value, "a string", path, problems)
+    problems.append(f"{path} is not a string")
     return msgspec.json.encode(value).decode()
 
 
@@ -240,7 +240,7 @@ def _to_bool(value: Any, path: str, problems: list[str]) -> Any:
     if isinstance(value, bool):
         return value
     if value in ("true", "false"):
-        problems.append(f"{path} is a text")
+        problems.append(f"{path} is a string")
         return value == "true"
     return _reject(value, "true or false", path, problems)
 

@@ -129,11 +129,7 @@ def from_yaml(text: str) -> ServingSpec:
     specs = all_from_yaml(text)
     if len(specs) != 1:
         raise DocumentError(
-            [
-                DocumentIssue(
-                    0, "", f"There are {len(specs)} servings; leave one, or apply them all."
-                )
-            ]
+            [DocumentIssue(0, "", f"There are {len(specs)} servings; keep one, or apply them all.")]
         )
     return specs[0]
 
@@ -151,7 +147,7 @@ def all_from_yaml(text: str) -> list[ServingSpec]:
     if found:
         raise DocumentError(found)
     if not specs:
-        message = f"The text holds no serving; start it with apiVersion: {API_VERSION}."
+        message = f"The text contains no serving; start it with apiVersion: {API_VERSION}."
         raise DocumentError([DocumentIssue(0, "", message)])
     return specs
 
@@ -176,7 +172,9 @@ def _compose_documents(text: str) -> list[yaml.Node]:
                 raise DocumentError(
                     [
                         DocumentIssue(
-                            _line_number(event), "", "Aliases are not read; write the value out."
+                            _line_number(event),
+                            "",
+                            "YAML aliases are not supported; write the value out.",
                         )
                     ]
                 )
@@ -226,7 +224,7 @@ def _parse_document(node: yaml.Node) -> tuple[ServingSpec | None, list[DocumentI
     for field, value in (("metadata", metadata), ("spec", body)):
         if not isinstance(value, Mapping):
             line = lines.get(field, first)
-            problems.append(DocumentIssue(line, field, "Write a mapping here; it is missing."))
+            problems.append(DocumentIssue(line, field, "A mapping is missing here; add it."))
     if not isinstance(metadata, Mapping) or not isinstance(body, Mapping):
         return None, problems
     problems += [

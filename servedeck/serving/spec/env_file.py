@@ -70,7 +70,7 @@ class Assignment:
 class InvalidLine:
     line: int
     text: str
-    """The line as it was written, so that it can be mended and nothing is lost."""
+    """The line as it was written, so that it can be fixed and nothing is lost."""
     message: str
 
 

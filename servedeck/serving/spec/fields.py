@@ -86,32 +86,32 @@ def parse_text(raw: object) -> str:
         return raw
     if isinstance(raw, (int, float)) and not isinstance(raw, bool):
         return str(raw)
-    raise ValueError("Write text here, not a list or a mapping.")
+    raise ValueError("This must be text, not a list or a mapping.")
 
 
 def parse_int(raw: object) -> int:
     if isinstance(raw, bool) or not isinstance(raw, (int, str)):
-        raise ValueError(f"{_preview(raw)} is not a whole number; write one such as 1.")
+        raise ValueError(f"{_preview(raw)} is not a whole number; enter a value such as 1.")
     if isinstance(raw, int):
         return raw
     written = raw.strip()
     if not written:
-        raise ValueError("A whole number is missing; write one such as 1.")
+        raise ValueError("A whole number is missing; enter a value such as 1.")
     digits = written.removeprefix("-").removeprefix("+")
     if not (digits.isascii() and digits.isdigit()) or len(digits) > 18:
-        raise ValueError(f"{_preview(written)} is not a whole number; write one such as 1.")
+        raise ValueError(f"{_preview(written)} is not a whole number; enter a value such as 1.")
     return int(written)
 
 
 def parse_float(raw: object) -> float:
     if isinstance(raw, bool) or not isinstance(raw, (int, float, str)):
-        raise ValueError(f"{_preview(raw)} is not a number; write one such as 0.9.")
+        raise ValueError(f"{_preview(raw)} is not a number; enter a value such as 0.9.")
     try:
         value = float(raw)
     except (ValueError, OverflowError):
-        raise ValueError(f"{_preview(raw)} is not a number; write one such as 0.9.") from None
+        raise ValueError(f"{_preview(raw)} is not a number; enter a value such as 0.9.") from None
     if not math.isfinite(value):
-        raise ValueError(f"{_preview(raw)} is not a number; write one such as 0.9.")
+        raise ValueError(f"{_preview(raw)} is not a number; enter a value such as 0.9.")
     return value
 
 
@@ -122,7 +122,7 @@ def parse_bool(raw: object) -> bool:
         return True
     if isinstance(raw, str) and raw.strip().lower() in ("false", "no", "off", ""):
         return False
-    raise ValueError(f"{_preview(raw)} is neither true nor false; write one of them.")
+    raise ValueError(f"{_preview(raw)} is neither true nor false; enter one of them.")
 
 
 def parse_arguments(raw: object) -> tuple[str, ...]:
@@ -138,9 +138,9 @@ def parse_arguments(raw: object) -> tuple[str, ...]:
             ) from None
     if isinstance(raw, (list, tuple)):
         if not all(isinstance(part, (str, int, float)) for part in raw):
-            raise ValueError("Each argument must be text; write lists and mappings in quotes.")
+            raise ValueError("Each argument must be text; put lists and mappings in quotes.")
         return tuple(format_value(part) for part in raw)
-    raise ValueError("Write a command line or a list of arguments.")
+    raise ValueError("This must be a command line or a list of arguments.")
 
 
 def parse_quantity_text(raw: object, examples: str = "500m, 2 or 16Gi") -> str:
@@ -148,7 +148,7 @@ def parse_quantity_text(raw: object, examples: str = "500m, 2 or 16Gi") -> str:
     suit the field."""
     written = parse_text(raw).strip()
     if not written:
-        raise ValueError(f"A quantity is missing; write one such as {examples}.")
+        raise ValueError(f"A quantity is missing; enter a value such as {examples}.")
     try:
         parse_quantity(written, examples)
     except ValueError as exc:

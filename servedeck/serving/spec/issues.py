@@ -9,7 +9,7 @@ from enum import StrEnum
 
 class Severity(StrEnum):
     ERROR = "error"
-    """Must be mended first: the cluster or the server would refuse it."""
+    """Must be fixed first: the cluster or the server would refuse it."""
     WARNING = "warning"
     """May be meant; said once, and the operator decides."""
 

@@ -25,11 +25,11 @@ _IMAGE_REFERENCE_PATTERN = re.compile(
 
 
 def validate_label(name: str, subject: str = "The name") -> str:
-    """RFC 1123 label (kubernetes apimachinery validation.go, IsDNS1123Label): 1 to 63 lower-case
+    """RFC 1123 label (kubernetes apimachinery validation.go, IsDNS1123Label): 1 to 63 lowercase
     letters, digits and hyphens, no hyphen at either end."""
     if not name:
         return (
-            f"{subject} is missing; write 1 to {MAX_LABEL_LENGTH} lower-case letters, "
+            f"{subject} is missing; enter 1 to {MAX_LABEL_LENGTH} lowercase letters, "
             "digits or hyphens."
         )
     if len(name) > MAX_LABEL_LENGTH:
@@ -40,7 +40,9 @@ def validate_label(name: str, subject: str = "The name") -> str:
             if not _first_invalid_character(name.lower(), allowed="-")
             else ""
         )
-        return f"{subject} may hold only lower-case letters, digits and hyphens, not {bad!r}{hint}."
+        return (
+            f"{subject} may contain only lowercase letters, digits and hyphens, not {bad!r}{hint}."
+        )
     if name[0] == "-":
         return f"{subject} must not start with a hyphen; start it with a letter or digit."
     if name[-1] == "-":
@@ -51,11 +53,13 @@ def validate_label(name: str, subject: str = "The name") -> str:
 def validate_subdomain(name: str, subject: str = "The name") -> str:
     """RFC 1123 subdomain (validation.go, IsDNS1123Subdomain): labels joined by dots, 1 to 253."""
     if not name:
-        return f"{subject} is missing; write the name of an object of this namespace."
+        return f"{subject} is missing; enter the name of an object of this namespace."
     if len(name) > MAX_SUBDOMAIN_LENGTH:
         return f"{subject} has {len(name)} characters; it can have at most {MAX_SUBDOMAIN_LENGTH}."
     if bad := _first_invalid_character(name, allowed="-."):
-        return f"{subject} may hold only lower-case letters, digits, hyphens and dots, not {bad!r}."
+        return (
+            f"{subject} may contain only lowercase letters, digits, hyphens and dots, not {bad!r}."
+        )
     if any(not part or part[0] == "-" or part[-1] == "-" for part in name.split(".")):
         return f"{subject} must start and end, around each dot too, with a letter or digit."
     return ""
@@ -69,7 +73,7 @@ def validate_host(host: str, subject: str = "The host") -> str:
 def validate_env_name(name: str, subject: str = "The variable's name") -> str:
     """validation.go, IsEnvVarName, in the strict form that every supported version accepts."""
     if not name:
-        return f"{subject} is missing; write NAME=VALUE."
+        return f"{subject} is missing; enter NAME=VALUE."
     if len(name) > MAX_ENV_NAME_LENGTH:
         return f"{subject} has {len(name)} characters; shorten it to {MAX_ENV_NAME_LENGTH}."
     if name[0].isdigit():
@@ -77,18 +81,18 @@ def validate_env_name(name: str, subject: str = "The variable's name") -> str:
     if name in (".", "..") or name.startswith(".."):
         return f"{subject} must not be or start with {'..'!r}; start it with a letter or _."
     if not _ENV_NAME_PATTERN.fullmatch(name):
-        return f"{subject} may hold only letters, digits, _, - and dots; rename {name!r}."
+        return f"{subject} may contain only letters, digits, _, - and dots; rename {name!r}."
     return ""
 
 
 def validate_config_key(key: str, subject: str = "The key") -> str:
     """Key of a Secret or ConfigMap: validation.go, IsConfigMapKey."""
     if not key:
-        return f"{subject} is missing; write which key of it holds the value."
+        return f"{subject} is missing; enter the key that holds the value."
     if len(key) > MAX_SUBDOMAIN_LENGTH:
         return f"{subject} has {len(key)} characters; it can have at most {MAX_SUBDOMAIN_LENGTH}."
     if key == "." or key.startswith("..") or not _CONFIG_KEY_PATTERN.fullmatch(key):
-        return f"{subject} may hold only letters, digits, -, _ and dots, not two dots in front."
+        return f"{subject} may contain only letters, digits, -, _ and dots, not two dots in front."
     return ""
 
 
@@ -96,11 +100,11 @@ def validate_image(image: str, subject: str = "The image") -> str:
     """Image reference: the API server takes nearly any text, the kubelet then fails with
     InvalidImageName; the grammar is that of distribution/reference."""
     if not image:
-        return f"{subject} is missing; write one such as registry.example.com/team/server:1.0."
+        return f"{subject} is missing; enter a value such as registry.example.com/team/server:1.0."
     if image != image.strip() or any(character.isspace() for character in image):
-        return f"{subject} must not hold blanks; remove them."
+        return f"{subject} must not contain spaces; remove them."
     if len(image) > MAX_IMAGE_LENGTH:
-        return f"{subject} has {len(image)} characters; write a shorter reference."
+        return f"{subject} has {len(image)} characters; enter a shorter reference."
     if _IMAGE_REFERENCE_PATTERN.fullmatch(image):
         return ""
     if "://" in image:
@@ -121,7 +125,7 @@ def validate_resource_name(key: str, subject: str = "The accelerator") -> str:
         or validate_subdomain(domain)
         or not re.fullmatch(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?", name)
     ):
-        return f"{subject} {key!r} is not a resource key; write one such as nvidia.com/gpu."
+        return f"{subject} {key!r} is not a resource key; enter a value such as nvidia.com/gpu."
     if (
         domain == "kubernetes.io"
         or domain.endswith(".kubernetes.io")
@@ -129,13 +133,13 @@ def validate_resource_name(key: str, subject: str = "The accelerator") -> str:
     ):
         return (
             f"{subject} {key!r} is a resource of Kubernetes itself; "
-            "write one such as nvidia.com/gpu."
+            "enter a value such as nvidia.com/gpu."
         )
     return ""
 
 
 def _first_invalid_character(name: str, *, allowed: str) -> str:
-    """First character of `name` that is no lower-case letter, digit or one of `extra`."""
+    """First character of `name` that is no lowercase letter, digit or one of `extra`."""
     for character in name:
         lower = character.isascii() and (character.islower() or character.isdigit())
         if not lower and character not in allowed:

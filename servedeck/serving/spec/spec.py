@@ -94,7 +94,7 @@ def _as_tuple(raw: object) -> object:
         return ()
     if isinstance(raw, (list, tuple)):
         return tuple(raw)
-    raise ValueError("Write a list here, one entry for each.")
+    raise ValueError("This must be a list, one entry for each.")
 
 
 Str = Annotated[str, BeforeValidator(_strip_text)]
@@ -205,7 +205,7 @@ class ServingSpec(SpecModel):
         if raw is None:
             raw = {}
         if not isinstance(raw, Mapping):
-            raise ValueError("Write a mapping here, one line for each setting.")
+            raise ValueError("This must be a mapping, one line for each setting.")
         values, wrong = template.parse_settings(raw)
         if wrong:
             raise PydanticCustomError(
@@ -295,11 +295,11 @@ def issues_from_error(exc: ValidationError) -> list[Issue]:
 
 
 _MESSAGES_BY_ERROR_TYPE = {
-    "missing": "This field is missing; write it.",
+    "missing": "This field is missing; add it.",
     "extra_forbidden": "There is no such field; correct its name or remove it.",
-    "model_type": "Write a mapping here, one line for each field.",
-    "model_attributes_type": "Write a mapping here, one line for each field.",
-    "dict_type": "Write a mapping here, one line for each field.",
+    "model_type": "This must be a mapping, one line for each field.",
+    "model_attributes_type": "This must be a mapping, one line for each field.",
+    "dict_type": "This must be a mapping, one line for each field.",
     "invalid_key": "A field's name must be text; correct it.",
 }
 

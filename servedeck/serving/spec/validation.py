@@ -78,18 +78,18 @@ def _validate_basic(spec: ServingSpec) -> Iterable[Issue]:
 def _validate_resources(spec: ServingSpec) -> Iterable[Issue]:
     cpu, memory = spec.cpu.value, spec.memory.value
     if cpu <= 0:
-        yield error("cpu", "CPU must be more than 0; write cores such as 0.5 or 500m.")
+        yield error("cpu", "CPU must be more than 0; enter cores such as 0.5 or 500m.")
     elif (cpu * 1000).denominator != 1:
-        yield error("cpu", f"{spec.cpu} is finer than 1m, the least step; round it.")
+        yield error("cpu", f"{spec.cpu} is finer than 1m, the smallest step; round it.")
     elif cpu > 10_000:
-        yield error("cpu", f"{spec.cpu} is more cores than any node has; write fewer.")
+        yield error("cpu", f"{spec.cpu} is more cores than any node has; enter fewer.")
     if memory < MIN_MEMORY_BYTES:
         amount = "less than a container can start with"
-        yield error("memory", f"Memory {spec.memory} is {amount}; write one such as 1Gi.")
+        yield error("memory", f"Memory {spec.memory} is {amount}; enter a value such as 1Gi.")
     elif memory.denominator != 1:
-        yield error("memory", f"{spec.memory} is no whole number of bytes; round it.")
+        yield error("memory", f"{spec.memory} is not a whole number of bytes; round it.")
     elif memory > 2**60:
-        yield error("memory", f"{spec.memory} is more memory than any node has; write less.")
+        yield error("memory", f"{spec.memory} is more memory than any node has; enter less.")
     else:
         yield from _validate_shared_memory(spec, memory)
     if spec.accelerator:
@@ -102,9 +102,9 @@ def _validate_resources(spec: ServingSpec) -> Iterable[Issue]:
                 "for none, set Accelerator to None.",
             )
     if spec.replicas < 0:
-        yield error("replicas", "Replicas must be 0 or more; write how many Pods to run.")
+        yield error("replicas", "Replicas must be 0 or more; enter how many Pods to run.")
     elif spec.replicas > MAX_REPLICAS:
-        yield error("replicas", f"Kubernetes holds at most {MAX_REPLICAS} replicas; write fewer.")
+        yield error("replicas", f"Kubernetes allows at most {MAX_REPLICAS} replicas; enter fewer.")
 
 
 def _validate_shared_memory(spec: ServingSpec, memory: Fraction) -> Iterable[Issue]:
@@ -113,7 +113,7 @@ def _validate_shared_memory(spec: ServingSpec, memory: Fraction) -> Iterable[Iss
         yield error(
             "memory",
             f"Memory {spec.memory} is not more than the {shared} of {SHARED_MEMORY_PATH} (dshm), "
-            "which counts against it; write more.",
+            "which counts against it; enter more.",
         )
 
 
@@ -127,17 +127,17 @@ def _validate_volumes(spec: ServingSpec) -> Iterable[Issue]:
         written = volume.mount_path
         clean = normalize_path(written)
         if not written:
-            yield error(path, "The mount path is missing; write one such as /data.")
+            yield error(path, "The mount path is missing; enter a value such as /data.")
         elif not written.startswith("/"):
             yield error(path, f"{written!r} is not absolute; start it with /.")
         elif ":" in written or ".." in written.split("/") or not written.isprintable():
-            yield error(path, "A mount path must not hold ':', '..' or control characters.")
+            yield error(path, "A mount path must not contain ':', '..' or control characters.")
         elif clean in _RESERVED_MOUNT_PATHS:
             yield error(path, f"{clean} belongs to the container itself; mount below another path.")
         elif clean in system:
-            yield error(path, f"{clean} is taken by {system[clean]}; choose another path.")
+            yield error(path, f"{clean} is already used by {system[clean]}; choose another path.")
         elif clean in taken:
-            yield error(path, f"{clean} is taken by {taken[clean]}; choose another path.")
+            yield error(path, f"{clean} is already used by {taken[clean]}; choose another path.")
         else:
             taken[clean] = volume.pvc
 
@@ -149,11 +149,13 @@ def normalize_path(path: str) -> str:
 
 def _validate_ports(spec: ServingSpec) -> Iterable[Issue]:
     if not _is_port(spec.inference_port):
-        yield error("inference_port", "A port is from 1 to 65535; write the server's, as 8000.")
+        yield error(
+            "inference_port", "A port must be from 1 to 65535; enter the server's, such as 8000."
+        )
     if spec.transformer is None:
         return
     if not _is_port(spec.transformer.port):
-        yield error("transformer.port", "A port is from 1 to 65535; write the transformer's.")
+        yield error("transformer.port", "A port must be from 1 to 65535; enter the transformer's.")
     elif spec.transformer.port == spec.inference_port:
         yield error(
             "transformer.port",
@@ -168,7 +170,7 @@ def _validate_probes(spec: ServingSpec) -> Iterable[Issue]:
         ("liveness_path", spec.effective_liveness_path),
     ):
         if path and (not path.startswith("/") or not path.isprintable() or " " in path):
-            yield error(field, f"{path!r} is no HTTP path; start it with / and leave blanks out.")
+            yield error(field, f"{path!r} is not an HTTP path; start it with / and remove spaces.")
 
 
 def _validate_env(path: str, variables: Sequence[EnvVar]) -> Iterable[Issue]:
@@ -199,16 +201,16 @@ def _validate_env(path: str, variables: Sequence[EnvVar]) -> Iterable[Issue]:
             if message := validate_config_key(ref.key, f"The {what}'s key"):
                 yield error(f"{here}.{field}.key", message)
         if "\0" in one.value:
-            yield error(f"{here}.value", "A value cannot hold a NUL character; remove it.")
+            yield error(f"{here}.value", "A value cannot contain a NUL character; remove it.")
         elif len(one.name) + len(one.value.encode()) >= MAX_ARGUMENT_BYTES - 2:
             yield error(
-                f"{here}.value", "A value can hold at most 128 KiB; put it in a file on a volume."
+                f"{here}.value", "A value can be at most 128 KiB; put it in a file on a volume."
             )
         elif not sources and looks_secret(one.name, one.value) and one.value:
             yield warning(
                 f"{here}.value",
-                f"{one.name} looks secret, and all who may read the Deployment could read it; "
-                "take it from a Secret.",
+                f"{one.name} looks secret, and everyone who can read the Deployment can read it; "
+                f"take it from a Secret.",
             )
 
 
@@ -218,7 +220,7 @@ def _validate_system_env(spec: ServingSpec) -> Iterable[Issue]:
             yield warning(
                 f"env.{at}.name",
                 f"{one.name} replaces the system's {SYSTEM_ENV[one.name]}; "
-                "remove it unless that is meant.",
+                "remove it unless this is intended.",
             )
 
 
@@ -240,11 +242,11 @@ def _validate_transformer(spec: ServingSpec) -> Iterable[Issue]:
 
 def _validate_command(path: str, words: Sequence[str]) -> Iterable[Issue]:
     if any("\0" in word for word in words):
-        yield error(path, "A command cannot hold a NUL character; remove it.")
+        yield error(path, "A command cannot contain a NUL character; remove it.")
     elif any(len(word.encode()) >= MAX_ARGUMENT_BYTES for word in words):
-        yield error(path, "An argument can hold at most 128 KiB; put it in a file on a volume.")
+        yield error(path, "An argument can be at most 128 KiB; put it in a file on a volume.")
     elif words and not words[0]:
-        yield error(path, "The command's first word is empty; write the program to start.")
+        yield error(path, "The command's first word is empty; enter the program to start.")
 
 
 def _is_port(port: int) -> bool:

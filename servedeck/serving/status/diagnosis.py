@@ -99,7 +99,7 @@ def _first_diagnosis(pod: Pod, events: Sequence[Event], now: datetime) -> Diagno
         return _diagnose_ready(pod, now)
     if status.phase == "Unknown" or status.reason == "NodeLost":
         node = pod.spec.node_name
-        message = f"Its node{f' {node}' if node else ''} does not answer"
+        message = f"Its node{f' {node}' if node else ''} does not respond"
         return Diagnosis(
             PodHealth.ERROR, status.reason or "Unknown", message, raw_message=status.message
         )
@@ -126,9 +126,9 @@ def _diagnose_terminating(pod: Pod, deadline: datetime, now: datetime) -> Diagno
         holder = f"{'finalizer' if len(finalizers) == 1 else 'finalizers'} {', '.join(finalizers)}"
         why = f"waits for {holder}"
     elif pod.spec.node_name:
-        why = f"node {pod.spec.node_name} has not confirmed its end"
+        why = f"node {pod.spec.node_name} has not confirmed its deletion"
     else:
-        why = "nothing has confirmed its end"
+        why = "its deletion is not confirmed"
     message = reasons.shorten(
         f"Stuck while being deleted since {deadline:%Y-%m-%d %H:%M} UTC: {why}"
     )
@@ -186,7 +186,7 @@ def _diagnose_unscheduled(pod: Pod) -> Diagnosis | None:
     scheduled = _find_condition(pod, "PodScheduled")
     if scheduled is not None and scheduled.status != "True":
         if scheduled.reason == "SchedulingGated":
-            message = "Held back by a scheduling gate"
+            message = "Blocked by a scheduling gate"
             if scheduled.message:
                 message = reasons.shorten(f"{message}: {scheduled.message}")
         else:
@@ -198,7 +198,7 @@ def _diagnose_unscheduled(pod: Pod) -> Diagnosis | None:
             InsufficientResource(key, amount, short[key]) for key, amount in asked.items()
         )
         if asked:
-            message = f"{message}; it asks for {format_requests(asked)} on one node"
+            message = f"{message}; it requests {format_requests(asked)} on one node"
         return Diagnosis(
             PodHealth.PENDING,
             reason,
@@ -207,7 +207,7 @@ def _diagnose_unscheduled(pod: Pod) -> Diagnosis | None:
             insufficient_resources=scarce,
         )
     if scheduled is None and not pod.spec.node_name and pod.status.phase in ("", "Pending"):
-        return Diagnosis(PodHealth.PENDING, "Unscheduled", "The scheduler has not placed it yet")
+        return Diagnosis(PodHealth.PENDING, "Unscheduled", "Not scheduled yet")
     return None
 
 
@@ -257,7 +257,7 @@ def _diagnose_terminated(
     if terminated is None:
         waiting = container.state.waiting
         why = waiting.message if waiting is not None else ""
-        message = reasons.shorten(f"{container.name} keeps ending{f': {why}' if why else ''}")
+        message = reasons.shorten(f"{container.name} keeps crashing{f': {why}' if why else ''}")
         return Diagnosis(
             PodHealth.ERROR, "CrashLoopBackOff", message, container.name, raw_message=why
         )
@@ -444,7 +444,7 @@ def _diagnose_readiness_gates(
             message = f"Its node {pod.spec.node_name} is not ready"
             return Diagnosis(PodHealth.ERROR, "NodeNotReady", message, raw_message=event.message)
     raw = ready.message if ready is not None else ""
-    why = raw or "its node may not answer"
+    why = raw or "its node may not respond"
     message = reasons.shorten(f"All containers are ready and the Pod is not: {why}")
     return Diagnosis(PodHealth.STARTING, "NotReady", message, raw_message=raw)
 

@@ -208,7 +208,7 @@ def describe_unschedulable(message: str) -> str:
     """Why no node takes the Pod, what is scarce first."""
     found = parse_scheduling_failure(message)
     if found is None or not (found.node_reasons or found.prefilter_reasons):
-        return shorten(message) or "The scheduler finds no node for it"
+        return shorten(message) or "No node fits it"
     if found.prefilter_reasons:
         return shorten(f"It cannot be scheduled: {', '.join(found.prefilter_reasons)}")
     if not found.node_count:
@@ -217,7 +217,7 @@ def describe_unschedulable(message: str) -> str:
         found.node_reasons, key=lambda reason: not reason[1].startswith("Insufficient ")
     )
     parts = ", ".join(f"{nodes} {_describe_node_reason(why)}" for nodes, why in ordered)
-    return shorten(f"No node of {found.node_count} can take it: {parts}")
+    return shorten(f"0 of {found.node_count} nodes fit: {parts}")
 
 
 def _describe_node_reason(why: str) -> str:
@@ -225,7 +225,7 @@ def _describe_node_reason(why: str) -> str:
         return f"without enough free {why.removeprefix('Insufficient ')}"
     taint = _TAINT_PATTERN.match(why)
     if taint is not None:
-        return f"with a taint it does not tolerate{f' ({taint[1]})' if taint[1] else ''}"
+        return f"with an untolerated taint{f' ({taint[1]})' if taint[1] else ''}"
     return _NODE_REASON_MESSAGES.get(why) or f"where {why.removeprefix('node(s) ')}"
 
 

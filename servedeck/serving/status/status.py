@@ -94,7 +94,7 @@ def evaluate(
 ) -> ServingStatus:
     """The state of a serving; the first rule that holds decides.
 
-    1. Scaled Down: no replica is asked for.
+    1. Scaled Down: no replica is requested.
     2. Ready: at least as many Pods are ready as asked for, and the controller has observed the
        current generation.
     3. Degraded: fewer are ready than asked for, but some.

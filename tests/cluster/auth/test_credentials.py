@@ -284,7 +284,7 @@ async def test_certificate_of_a_plugin_is_used_and_replaced(tmp_path: Path) -> N
     [
         ("echo 'token expired, run login' >&2; exit 3", "exit code 3: token expired, run login;"),
         ("exit 1", "failed with exit code 1;"),
-        ("echo nonsense", "wrote no ExecCredential"),
+        ("echo nonsense", "did not write an ExecCredential"),
         ("echo '{}'", "speaks no version"),
         (f'echo \'{{"apiVersion": "{API_VERSION}"}}\'', "neither a token nor a certificate"),
         (
@@ -294,7 +294,7 @@ async def test_certificate_of_a_plugin_is_used_and_replaced(tmp_path: Path) -> N
         ("head -c 2000000 /dev/zero | tr '\\0' ' '", "wrote more than 1 MiB"),
         (
             f'echo \'{{"apiVersion": "{API_VERSION}", "status": {{"token": "x\\\\ny"}}}}\'',
-            "holds a line break",
+            "contains a line break",
         ),
         (
             f'echo \'{{"apiVersion": "{API_VERSION}", "status": {{"clientKeyData": "x"}}}}\'',
@@ -348,7 +348,10 @@ async def test_missing_plugin_shows_how_to_install_it(
     [
         ({"command": "x", "apiVersion": "client.authentication.k8s.io/v1alpha1"}, "v1alpha1"),
         ({"apiVersion": API_VERSION}, "names no command"),
-        ({"command": "x", "apiVersion": API_VERSION, "interactiveMode": "Always"}, "at a terminal"),
+        (
+            {"command": "x", "apiVersion": API_VERSION, "interactiveMode": "Always"},
+            "needs a terminal",
+        ),
         ({"command": "x", "apiVersion": API_VERSION, "args": "a"}, "not a list"),
         ({"command": "x", "apiVersion": API_VERSION, "env": [{"value": "a"}]}, "without a name"),
     ],

@@ -130,7 +130,7 @@ def test_data_wins_over_files(tmp_path: Path) -> None:
         ("clusters: 5\ncurrent-context: a", "not a list"),
         ("users: [{user: {}}]", "user without a name"),
         ("contexts: [{name: a, context: x}]", "not a mapping"),
-        ("contexts: [{name: a, context: {namespace: [x]}}]", "not a text"),
+        ("contexts: [{name: a, context: {namespace: [x]}}]", "not a string"),
         ("apiVersion: v1", "no current context"),
         ("current-context: a", "no context 'a'"),
         ("current-context: a\ncontexts: [{name: a, context: {cluster: c}}]", "cluster 'c', which"),
@@ -147,7 +147,7 @@ def test_data_wins_over_files(tmp_path: Path) -> None:
         (
             "current-context: a\ncontexts: [{name: a, context: {cluster: c}}]\n"
             "clusters: [{name: c, cluster: {server: x, insecure-skip-tls-verify: maybe}}]",
-            "write true or false",
+            "enter true or false",
         ),
         (
             "current-context: a\ncontexts: [{name: a, context: {cluster: c}}]\n"

@@ -70,18 +70,18 @@ def test_json_is_read_too() -> None:
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        ("", "The text holds no serving; start it with apiVersion: servedeck.dev/v1."),
+        ("", "The text contains no serving; start it with apiVersion: servedeck.dev/v1."),
         ("- a", "line 1: A serving is a mapping of fields."),
         ("kind: Serving", "line 1: apiVersion: This must be servedeck.dev/v1; correct it."),
         (
             "apiVersion: servedeck.dev/v1\nkind: Pod",
             "line 2: kind: This must be Serving; correct it.",
         ),
-        (DOCUMENT_HEAD, "line 1: metadata: Write a mapping here; it is missing."),
-        (make_document("cpu: 1"), "line 4: spec.template: This field is missing; write it."),
+        (DOCUMENT_HEAD, "line 1: metadata: A mapping is missing here; add it."),
+        (make_document("cpu: 1"), "line 4: spec.template: This field is missing; add it."),
         (
             make_document("template: vllm\nreplicas: two"),
-            "line 6: spec.replicas: 'two' is not a whole number; write one such as 1.",
+            "line 6: spec.replicas: 'two' is not a whole number; enter a value such as 1.",
         ),
         (
             make_document("template: vllm\nsettings:\n  tensorParallelSize: x"),
@@ -89,7 +89,7 @@ def test_json_is_read_too() -> None:
         ),
         (
             make_document("template: custom\nenv:\n- name: A\n- value: x"),
-            "line 8: spec.env.1.name: This field is missing; write it.",
+            "line 8: spec.env.1.name: This field is missing; add it.",
         ),
         (
             make_document("template: custom\ncpu: 1\ncpu: 2"),
@@ -110,7 +110,7 @@ def test_json_is_read_too() -> None:
         ("a: [1,", "line 1: This is not YAML:"),
         ("a: b\n\tc: d", "line 2: This is not YAML:"),
         ("a: \x00", "line 1: This is not YAML:"),
-        ("a: &x 1\nb: *x", "line 2: Aliases are not read; write the value out."),
+        ("a: &x 1\nb: *x", "line 2: YAML aliases are not supported; write the value out."),
         ("[" * 30, "line 1: This is nested too deeply; flatten it."),
         ("a" * 1_000_001, "The text is longer than a million characters."),
     ],

@@ -73,7 +73,7 @@ def test_text_as_it_is_typed_is_read() -> None:
         ({"template": ""}, "template", "Choose a template"),
         ({"cpu": "lots"}, "cpu", '"lots" is not a quantity: write a number such as 0.5, 500m or 8'),
         ({"memory": "big"}, "memory", "write a number such as 512Mi, 1Gi or 64Gi"),
-        ({"memory": ""}, "memory", "quantity is missing; write one such as 512Mi"),
+        ({"memory": ""}, "memory", "quantity is missing; enter a value such as 512Mi"),
         ({"replicas": "1.5"}, "replicas", "'1.5' is not a whole number"),
         ({"replicas": ""}, "replicas", "missing"),
         ({"replicas": "٣"}, "replicas", "not a whole number"),

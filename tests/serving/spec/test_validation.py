@@ -40,12 +40,12 @@ def test_good_servings_have_no_problems() -> None:
 @pytest.mark.parametrize(
     ("change", "field", "words"),
     [
-        ({"name": "My_LLM"}, "name", "lower-case"),
+        ({"name": "My_LLM"}, "name", "lowercase"),
         ({"name": ""}, "name", "missing"),
         ({"namespace": ""}, "namespace", "choose the namespace"),
         ({"description": "x" * 2001}, "description", "2001 characters"),
         ({"image": ""}, "image", "image is missing"),
-        ({"image": "a b"}, "image", "blanks"),
+        ({"image": "a b"}, "image", "spaces"),
         ({"cpu": "0"}, "cpu", "more than 0"),
         ({"cpu": "-1"}, "cpu", "more than 0"),
         ({"cpu": "0.0001"}, "cpu", "finer than 1m"),
@@ -64,7 +64,7 @@ def test_good_servings_have_no_problems() -> None:
         ({"command": [""]}, "command", "first word"),
         ({"command": ["x" * 140_000]}, "command", "128 KiB"),
         ({"readiness_path": "health"}, "readiness_path", "start it with /"),
-        ({"liveness_path": "/a b"}, "liveness_path", "blanks"),
+        ({"liveness_path": "/a b"}, "liveness_path", "spaces"),
         ({"settings": {"model": ""}}, "settings.model", "model is missing"),
         ({"settings": {"model": "--x"}}, "settings.model", "hyphen"),
         ({"settings": {"max_model_len": "many"}}, "settings.max_model_len", "8192, 8k or auto"),
@@ -160,7 +160,7 @@ def test_a_doubtful_value_is_a_warning(change: dict[str, Any], field: str, words
         (
             {"settings": {"additional_arguments": "--gpu-memory-utilization=0.5"}},
             "settings.additional_arguments",
-            "does not know --gpu-memory-utilization",
+            "does not support --gpu-memory-utilization",
         ),
         (
             {"settings": {"additional_arguments": "--tensor-parallel-size 8"}},
@@ -183,8 +183,8 @@ def test_furiosa_llm_takes_other_flags(change: dict[str, Any], field: str, words
 
 def test_each_rngd_card_wants_its_share_of_cpu_and_memory() -> None:
     got = issues_by_field(furiosa_spec(accelerator_count=2))
-    assert "write 20 for 2" in got["cpu"].message
-    assert "write 200Gi" in got["memory"].message
+    assert "enter 20 for 2" in got["cpu"].message
+    assert "enter 200Gi" in got["memory"].message
     assert not got["cpu"].is_error
 
 
@@ -201,10 +201,10 @@ def volumes_at(*paths: str) -> dict[str, Any]:
         (volumes_at("/a/../b"), "volumes.0.mount_path", "'..'"),
         (volumes_at("/"), "volumes.0.mount_path", "belongs to the container"),
         (volumes_at("/proc/"), "volumes.0.mount_path", "belongs to the container"),
-        (volumes_at("/dev/shm/"), "volumes.0.mount_path", "taken by dshm"),
-        (volumes_at("//root/.cache//huggingface"), "volumes.0.mount_path", "taken by model-cache"),
-        (volumes_at("/a", "/b", "/a/"), "volumes.2.mount_path", "/a is taken by data"),
-        ({"volumes": [{"pvc": "A_b", "mount_path": "/a"}]}, "volumes.0.pvc", "lower-case"),
+        (volumes_at("/dev/shm/"), "volumes.0.mount_path", "used by dshm"),
+        (volumes_at("//root/.cache//huggingface"), "volumes.0.mount_path", "used by model-cache"),
+        (volumes_at("/a", "/b", "/a/"), "volumes.2.mount_path", "/a is already used by data"),
+        ({"volumes": [{"pvc": "A_b", "mount_path": "/a"}]}, "volumes.0.pvc", "lowercase"),
     ],
 )
 def test_volumes_do_not_collide(change: dict[str, Any], field: str, words: str) -> None:
@@ -226,7 +226,7 @@ def test_volumes_do_not_collide(change: dict[str, Any], field: str, words: str) 
         (
             [{"name": "A", "config_map": {"name": "B", "key": "k"}}],
             "env.0.config_map.name",
-            "lower-case",
+            "lowercase",
         ),
         (
             [{"name": "A", "value": "x", "secret": {"name": "s", "key": "k"}}],

@@ -116,7 +116,7 @@ CASES: dict[str, tuple[Pod, PodHealth, str, str]] = {
         pod(waiting("CrashLoopBackOff", "back-off 40s restarting failed container")),
         PodHealth.ERROR,
         "CrashLoopBackOff",
-        "inference-server keeps ending: back-off 40s restarting failed container",
+        "inference-server keeps crashing: back-off 40s restarting failed container",
     ),
     "between two attempts": (
         pod(terminated(1, "Error")),
@@ -209,7 +209,7 @@ CASES: dict[str, tuple[Pod, PodHealth, str, str]] = {
         unscheduled_pod(NO_GPU),
         PodHealth.PENDING,
         "Unschedulable",
-        "No node of 6 can take it: 5 without enough free nvidia.com/gpu, 1 cordoned",
+        "0 of 6 nodes fit: 5 without enough free nvidia.com/gpu, 1 cordoned",
     ),
     "what is asked for is named where it is scarce": (
         with_resources(
@@ -219,8 +219,8 @@ CASES: dict[str, tuple[Pod, PodHealth, str, str]] = {
         ),
         PodHealth.PENDING,
         "Unschedulable",
-        "No node of 6 can take it: 2 without enough free memory, 5 without enough free"
-        " nvidia.com/gpu, 1 cordoned; it asks for 8 NVIDIA GPU, 64Gi memory on one node",
+        "0 of 6 nodes fit: 2 without enough free memory, 5 without enough free"
+        " nvidia.com/gpu, 1 cordoned; it requests 8 NVIDIA GPU, 64Gi memory on one node",
     ),
     "what is asked for is no news where it is not scarce": (
         with_resources(
@@ -229,7 +229,7 @@ CASES: dict[str, tuple[Pod, PodHealth, str, str]] = {
         ),
         PodHealth.PENDING,
         "Unschedulable",
-        "No node of 1 can take it: 1 cordoned",
+        "0 of 1 nodes fit: 1 cordoned",
     ),
     "a taint of an older scheduler": (
         unscheduled_pod(
@@ -238,8 +238,7 @@ CASES: dict[str, tuple[Pod, PodHealth, str, str]] = {
         ),
         PodHealth.PENDING,
         "Unschedulable",
-        "No node of 3 can take it: 2 with a taint it does not tolerate (gpu: yes), "
-        "1 with no room for another Pod",
+        "0 of 3 nodes fit: 2 with an untolerated taint (gpu: yes), 1 with no room for another Pod",
     ),
     "a claim is missing": (
         unscheduled_pod(
@@ -261,13 +260,13 @@ CASES: dict[str, tuple[Pod, PodHealth, str, str]] = {
         ),
         PodHealth.PENDING,
         "SchedulingGated",
-        "Held back by a scheduling gate: Scheduling is blocked due to non-empty scheduling gates",
+        "Blocked by a scheduling gate: Scheduling is blocked due to non-empty scheduling gates",
     ),
     "just created": (
         pending_pod(node="", conditions=()),
         PodHealth.PENDING,
         "Unscheduled",
-        "The scheduler has not placed it yet",
+        "Not scheduled yet",
     ),
     "evicted": (
         pod(
@@ -314,7 +313,7 @@ CASES: dict[str, tuple[Pod, PodHealth, str, str]] = {
         pod(running(), status={"reason": "NodeLost"}),
         PodHealth.ERROR,
         "NodeLost",
-        "Its node gpu-1 does not answer",
+        "Its node gpu-1 does not respond",
     ),
     "an init container fails": (
         pending_pod(waiting("PodInitializing"), init=(terminated(1, "Error", name="fetch"),)),
@@ -385,7 +384,7 @@ CASES: dict[str, tuple[Pod, PodHealth, str, str]] = {
         pod(running(), conditions=(condition("Ready", "False"),)),
         PodHealth.STARTING,
         "NotReady",
-        "All containers are ready and the Pod is not: its node may not answer",
+        "All containers are ready and the Pod is not: its node may not respond",
     ),
     "a crash of a moment ago counts more than another's image": (
         pending_pod(
@@ -597,7 +596,7 @@ def test_a_pod_that_does_not_end_is_stuck() -> None:
         "Stuck terminating",
         None,
     )
-    assert stuck.message.endswith("UTC: node gpu-1 has not confirmed its end")
+    assert stuck.message.endswith("UTC: node gpu-1 has not confirmed its deletion")
     held = pod(running(), deletionTimestamp=ago(hours=1), finalizers=["acme.io/hold"])
     assert diagnose_pod(held).message == (
         "Stuck while being deleted since 2026-03-01 11:00 UTC: waits for finalizer acme.io/hold"

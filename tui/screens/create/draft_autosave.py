@@ -72,7 +72,7 @@ class DraftAutosave:
                     return ""
                 if (slot := self._ensure_draft_file()) is None:
                     return (
-                        "The draft cannot be kept: no API server was reached." if required else ""
+                        "The draft cannot be saved: no API server was reached." if required else ""
                     )
                 write = slot.prepare_write(self._draft.to_saved_dict())
                 self._write_task = asyncio.create_task(asyncio.to_thread(write))
@@ -83,10 +83,10 @@ class DraftAutosave:
                     self._last_written = dump
                 return ""
         except TimeoutError:
-            return "The draft is not kept yet: the disk does not answer."
+            return "The draft is not saved yet: the disk does not respond."
         except OSError as error:
             assert slot is not None
-            return f"The draft cannot be kept in {slot.path.parent}: {error.strerror}."
+            return f"The draft cannot be saved in {slot.path.parent}: {error.strerror}."
 
     def write_now(self) -> None:
         """Write it at once, the program ends; nobody could read what goes wrong."""

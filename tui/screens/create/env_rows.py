@@ -12,9 +12,9 @@ SOURCE_ORDER = ("", "secret", "config_map")
 """Where a value comes from, in the order in which the key goes through them."""
 
 SOURCE_MESSAGES = {
-    "": "The value is written here.",
-    "secret": "The value comes from a key of a Secret of the namespace.",
-    "config_map": "The value comes from a key of a ConfigMap of the namespace.",
+    "": "A literal value.",
+    "secret": "The key of a Secret in the namespace.",
+    "config_map": "The key of a ConfigMap in the namespace.",
 }
 
 
@@ -34,10 +34,10 @@ class EnvImportResult:
             lines = ", ".join(str(one.line) for one in self.invalid_lines[:6])
             more = "…" if len(self.invalid_lines) > 6 else ""
             if len(self.invalid_lines) == 1:
-                parts.append(f"line {lines} could not be read and stands in the list")
+                parts.append(f"line {lines} could not be read and is marked in the list")
             else:
-                parts.append(f"lines {lines}{more} could not be read and stand in the list")
-        return "; ".join(parts).capitalize() + "." if parts else "There was no variable in it."
+                parts.append(f"lines {lines}{more} could not be read and are marked in the list")
+        return "; ".join(parts).capitalize() + "." if parts else "It contains no variable."
 
 
 def import_env(draft: Draft, path: str, text: str, row_index: int | None = None) -> EnvImportResult:
@@ -71,7 +71,7 @@ def import_env(draft: Draft, path: str, text: str, row_index: int | None = None)
 
 
 def reparse_line(draft: Draft, path: str, row_index: int) -> bool:
-    """Read a line that was mended; True where it is a variable now."""
+    """Read a line that was corrected; True where it is a variable now."""
     rows = draft.rows[path]
     parsed = parse_env(rows[row_index]["value"])
     if parsed.invalid_lines or len(parsed.assignments) != 1:
@@ -106,7 +106,7 @@ def cycle_source(row: DraftRow) -> str:
     """Take the value from the next kind of place; what was written stays in the row. Returns a
     sentence that says where it comes from now."""
     if row["source"] not in SOURCE_ORDER:
-        return "Mend the line first; then its value can come from elsewhere."
+        return "Fix the line first, then change the source of its value."
     if row["key"] == VALUE_NOT_SAVED:
         row["key"] = ""
     at = SOURCE_ORDER.index(row["source"])

@@ -49,12 +49,10 @@ def field_choices(path: str, draft: Draft, inventory: Inventory | None) -> list[
         known = inventory.pvcs(draft.texts["namespace"]) if inventory else None
         return [_pvc_choice(one) for one in (known or {}).values()]
     if path.endswith(".read_only"):
-        return [Choice("false", "No", "can be written"), Choice("true", "Yes", "read-only")]
+        return [Choice("false", "No", "read and write"), Choice("true", "Yes", "read-only")]
     field = fields_by_path(draft)[path]
     none = (
-        [Choice("", "None", "as the model's own settings say")]
-        if allows_custom_value(path, draft)
-        else []
+        [Choice("", "None", "the model's own setting")] if allows_custom_value(path, draft) else []
     )
     return none + [
         Choice(one, one, "default" if one == field.default else "")

@@ -45,7 +45,7 @@ def write_text(path: Path, text: str, *, private: bool) -> None:
 def _require_regular_file(path: Path) -> None:
     """A pipe would wait for its other end, and the program for it, for ever."""
     if path.exists() and not (path.is_file() or path.is_dir()):
-        raise OSError(0, "it is no regular file")
+        raise OSError(0, "it is not a regular file")
 
 
 def describe_file_error(error: OSError | UnicodeDecodeError) -> str:

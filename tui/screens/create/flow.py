@@ -64,7 +64,9 @@ class CreateFlow:
         app = self._screen.app_context
         bench = app.change_service
         if app.readonly:
-            return "servedeck runs with --readonly and creates nothing; start it without."
+            return (
+                "servedeck runs with --readonly; restart it without that option to create servings."
+            )
         if bench is None:
             return "There is no cluster to create a serving in."
         asked = (app.source.context, self.namespace)
@@ -106,10 +108,10 @@ class CreateFlow:
         now = time.time()
         told = [_describe_saved_draft(one, now) for one in left]
         if len(left) == 1:
-            title, lines = "A draft was left", [f"The form of {told[0][0]} was not finished."]
-            answers = [DialogOption("c", "Continue", f"with what was typed {told[0][1]} ago")]
+            title, lines = "Unsaved draft", [f"The form of {told[0][0]} was not finished."]
+            answers = [DialogOption("c", "Continue", f"typed {told[0][1]} ago")]
         else:
-            title, lines = f"{len(left)} drafts were left", ["These forms were not finished."]
+            title, lines = f"{len(left)} unsaved drafts", ["These forms were not finished."]
             answers = [
                 DialogOption(str(number), truncate(name, 18), f"typed {ago} ago")
                 for number, (name, ago) in enumerate(told, 1)
@@ -117,8 +119,8 @@ class CreateFlow:
         if problem:
             lines.append(problem)
         answers += [
-            DialogOption("n", "Start anew", "what was left stays"),
-            DialogOption("d", "Discard", "forget what was left, and start anew"),
+            DialogOption("n", "Start over", "the drafts are kept"),
+            DialogOption("d", "Discard", "delete the drafts and start over"),
         ]
 
         def on_answer(answer: str | None) -> None:
@@ -145,7 +147,7 @@ class CreateFlow:
             dropped = await asyncio.to_thread(shelf.delete_expired, time.time())
             left = await asyncio.to_thread(shelf.list_saved)
         except OSError as error:
-            return [], f"The drafts that were left cannot be read: {error.strerror}."
+            return [], f"The saved drafts cannot be read: {error.strerror}."
         said = f"{format_count(dropped, 'draft')} older than 30 days removed." if dropped else ""
         return left[:MAX_DRAFTS], said
 
@@ -158,7 +160,7 @@ class CreateFlow:
             return
         if draft is None:
             self._screen.show_message(
-                "That draft was opened or given up elsewhere meanwhile.", "warning"
+                "That draft is open in another window or was discarded.", "warning"
             )
         else:
             self.open_form(draft, draft_file=saved_draft.file)
@@ -210,9 +212,9 @@ class CreateFlow:
             _describe_unmanaged_field(one) for one in read.unmanaged_fields[:MAX_UNMANAGED_FIELDS]
         ]
         if not left:
-            self.open_form(draft, message=f"A copy of {key}; it is another serving once deployed.")
+            self.open_form(draft, message=f"A copy of {key}; deploying it creates a new serving.")
             return
-        lines = [f"The form cannot hold all of {key}. These are not carried over:", *left]
+        lines = [f"The form has no fields for all of {key}. These are not copied:", *left]
 
         def on_answer(answer: str | None) -> None:
             if answer == "c":
@@ -222,7 +224,7 @@ class CreateFlow:
             f"Clone {key}",
             lines,
             [
-                DialogOption("c", "Go on", "without them; the review lists them"),
+                DialogOption("c", "Continue", "without them; the review lists them"),
                 DialogOption("x", "Leave"),
             ],
         )

@@ -458,11 +458,13 @@ class FormView(FormBody):
     def _reject_oversized(self, text: str) -> bool:
         """Whether the form cannot hold the lines; then it is said."""
         if (lines_given := text.count("\n")) > MAX_PASTED_LINES:
-            sentence = f"That is {lines_given:,} lines; give at most {MAX_PASTED_LINES:,} at once."
+            sentence = f"That is {lines_given:,} lines; paste at most {MAX_PASTED_LINES:,} at once."
         elif len(text) > MAX_VALUE_LENGTH and any(
             len(s) > MAX_VALUE_LENGTH for s in text.split("\n")
         ):
-            sentence = f"A line is too long; a value takes at most {MAX_VALUE_LENGTH:,} characters."
+            sentence = (
+                f"A line is too long; a value can have at most {MAX_VALUE_LENGTH:,} characters."
+            )
         else:
             return False
         self.post_message(self.Notice(sentence, "warning"))

@@ -31,11 +31,11 @@ class ImportExportScreen(ReviewScreen):
         self.validate_draft()
         if self.spec is None:
             first = errors(self.issues)[0].message
-            self.show_message(f"It cannot be written as YAML yet: {first}", "warning")
+            self.show_message(f"It cannot be saved as YAML yet: {first}", "warning")
             return
         text = to_yaml(self.spec)
         secret = review_text.has_masked_values(self.draft)
-        hint = "Values that look secret are written into the file as they are." if secret else ""
+        hint = "Secret values are saved in the file unmasked." if secret else ""
         proposed = f"{self.draft.texts['name'] or 'serving'}.yaml"
         ask = FileDialog("Save the serving as YAML", proposed, for_writing=True, hint=hint)
 
@@ -50,7 +50,7 @@ class ImportExportScreen(ReviewScreen):
         try:
             await asyncio.to_thread(files.write_text, path, text, private=private)
         except OSError as error:
-            self.show_message(f"{path} was not written: {error.strerror}.", "error", 20)
+            self.show_message(f"{path} was not saved: {error.strerror}.", "error", 20)
         else:
             self.show_message(f"Saved as {path}; servedeck create -f {path} opens it.", "ready", 20)
 
@@ -59,7 +59,7 @@ class ImportExportScreen(ReviewScreen):
             "Load a serving from YAML",
             "",
             for_writing=False,
-            hint="What stands in the form is replaced; it stays as it is where the file is wrong.",
+            hint="The file replaces the form; a file with errors changes nothing.",
         )
 
         def on_path_chosen(path: Path | None) -> None:

@@ -36,7 +36,7 @@ class OptionPicker(PickScreen):
         super().update_choices()
         if not self._choices and not self.line_input.text:
             text = (
-                "There is nothing to choose from here; write it."
+                "There is nothing to choose from; type the value."
                 if self._allow_custom
                 else "Nothing."
             )
@@ -53,7 +53,7 @@ class OptionPicker(PickScreen):
         found = super().matching_choices()
         typed = self.line_input.text.strip()
         if self._allow_custom and typed and all(typed not in (one.key, one.label) for one in found):
-            found.append(Choice(CUSTOM_VALUE_KEY, typed, "as it was typed"))
+            found.append(Choice(CUSTOM_VALUE_KEY, typed, "as typed"))
         return found
 
     def do_choose(self) -> None:

@@ -16,6 +16,7 @@ from servedeck.serving.capacity import scheduling_requirements
 from servedeck.serving.objects.manifests import SystemVolume, system_volumes
 from servedeck.serving.spec.issues import Issue, errors
 from servedeck.serving.spec.spec import ServingSpec
+from servedeck.serving.units import format_count
 from tui.ports.change_service import ChangeService, Inventory
 from tui.screens.base import MESSAGE_SECONDS, Overlay
 from tui.screens.confirm_dialog import ConfirmDialog, DialogOption
@@ -92,7 +93,7 @@ class ReviewScreen(Overlay[NamespacedName | None]):
             if self.inventory is None:
                 self.watch_inventory()
             if self.inventory is None:
-                raise ClusterError("The API server is not reached yet.")
+                raise ClusterError("Not connected to the API server yet.")
             review = await self.change_service.make_plan(spec, self.inventory, self._created_refs())
         except Exception as error:  # whatever it is: the form must not wait for ever
             self.dry_run_result = DryRunResult(error=describe_error(error))
@@ -115,7 +116,7 @@ class ReviewScreen(Overlay[NamespacedName | None]):
         new = [one for one in review.issues if one not in self.issues]
         if new or (fit is not None and fit.schedulable_replicas < fit.replicas):
             self.show_message(
-                "Read what the dry run says; ctrl+s again deploys all the same.", "warning"
+                "Read the result of the dry run; ctrl+s again deploys anyway.", "warning"
             )
         else:
             self.start_worker(self._deploy(), "deploy")
@@ -144,22 +145,21 @@ class ReviewScreen(Overlay[NamespacedName | None]):
             found = review.errors
         if not found:
             return ""
-        count = "One error stands" if len(found) == 1 else f"{len(found)} errors stand"
-        return f"{count} in the way of deploying: {found[0].message}"
+        return f"Cannot deploy, {format_count(len(found), 'error')}: {found[0].message}"
 
     # -- deploying ------------------------------------------------------------------------------
 
     def do_deploy(self) -> None:
         if self.deploy_state.running:
-            self.show_message("It is being deployed.")
+            self.show_message("Deployment is in progress.")
         elif self.dry_run_result.in_progress:
             self._deploy_requested = True
-            self.show_message("It is deployed as soon as the dry run says yes.")
+            self.show_message("It deploys after the dry run succeeds.")
         elif self.dry_run_result.plan is None:
             self.start_dry_run(deploy=True)
         elif stray := self._stale_object():
             self.show_message(
-                f"{stray} of the attempt before still stands; u removes it first.", "warning"
+                f"{stray} is left from the previous attempt; u removes it first.", "warning"
             )
         else:
             self.start_worker(self._deploy(), "deploy")
@@ -215,7 +215,7 @@ class ReviewScreen(Overlay[NamespacedName | None]):
         self.exit_after_write = False  # why it was refused must be read first
         self.update_review(reset=True)
         self.update_footer()
-        self.show_message("Not deployed; nothing that you typed is lost.", "error", 20)
+        self.show_message("Not deployed; the form is kept.", "error", 20)
 
     async def handle_deployed(self, key: NamespacedName) -> None:
         """All objects are made."""
@@ -224,7 +224,7 @@ class ReviewScreen(Overlay[NamespacedName | None]):
         names = ", ".join(str(place) for place in self._created_refs())
         ask = ConfirmDialog(
             "Remove what was created",
-            [f"This deletes {names}. What you typed stays in the form."],
+            [f"This deletes {names}. The form is kept."],
             [DialogOption("y", "Remove"), DialogOption("n", "Keep")],
         )
         self.app.push_screen(ask, self._on_rollback_answer)
@@ -252,7 +252,7 @@ class ReviewScreen(Overlay[NamespacedName | None]):
             place, refusal = left[0]
             self.show_message(f"{place} could not be removed: {refusal.message}", "error", 20)
         else:
-            self.show_message("Removed what was created; ctrl+s deploys anew.", "ready")
+            self.show_message("Removed what was created; ctrl+s redeploys.", "ready")
             if self.exit_after_write:
                 await self.app_context.do_quit()
                 return
@@ -313,7 +313,7 @@ class ReviewScreen(Overlay[NamespacedName | None]):
 
     def do_yaml(self) -> None:
         if self.spec is None:
-            self.show_message("Mend what is wrong first; there is no YAML of it yet.", "warning")
+            self.show_message("Fix the errors to preview the YAML.", "warning")
             return
         self.show_view(
             REVIEW_VIEWS[(REVIEW_VIEWS.index(self._current_view) + 1) % len(REVIEW_VIEWS)]
@@ -323,4 +323,4 @@ class ReviewScreen(Overlay[NamespacedName | None]):
             and self._current_view != REVIEW_VIEWS[0]
             and not self.reveal
         ):
-            self.show_message("Values that look secret are masked; ctrl+g shows them.")
+            self.show_message("Secret values are masked; ctrl+g shows them.")

@@ -35,7 +35,7 @@ REVIEW_VIEWS = ("review", "objects", "document")
 _ACTION_DISPLAY = {
     PreviewAction.CREATE: ("+", "ready", "create"),
     PreviewAction.CHANGE: ("~", "pending", "change"),
-    PreviewAction.UNCHANGED: ("=", "muted", "leave as it is:"),
+    PreviewAction.UNCHANGED: ("=", "muted", "keep unchanged:"),
 }
 
 
@@ -74,10 +74,10 @@ def dry_run_entries(
         found += [*_deploy_entries(deploy_state), ReviewEntry()]
     review = result.plan
     if result.in_progress:
-        found.append(_marked_entry("↻", "starting", "Asking the API server what it would do…"))
+        found.append(_marked_entry("↻", "starting", "Running the API server's dry run…"))
     if result.error:
-        found.append(_marked_entry("✗", "error", f"{result.error} Nothing that you typed is lost."))
-        found.append(ReviewEntry(((" r", "key"), ("  asks again", "muted"))))
+        found.append(_marked_entry("✗", "error", f"{result.error} The form is kept."))
+        found.append(ReviewEntry(((" r", "key"), ("  repeats it", "muted"))))
     told = review.issues if review is not None else tuple(issues)
     found += [_issue_entry(one) for one in told if one.is_error]
     if review is not None:
@@ -134,10 +134,10 @@ def _deploy_entries(deploy_state: DeployState) -> list[ReviewEntry]:
         what = f"{deploy_state.failed_object}: " if deploy_state.failed_object else ""
         found.insert(0, _marked_entry("✗", "error", f"{what}{deploy_state.refusal}", "error"))
         if deploy_state.created:
-            keys: Line = ((" ctrl+s", "key"), ("  goes on where it stopped;  ", "muted"))
+            keys: Line = ((" ctrl+s", "key"), ("  continues where it stopped;  ", "muted"))
             keys += (("u", "key"), ("  removes what was created", "muted"))
         else:
-            keys = ((" ctrl+s", "key"), ("  tries again; nothing was created", "muted"))
+            keys = ((" ctrl+s", "key"), ("  retries; nothing was created", "muted"))
         found.append(ReviewEntry(keys))
     return found
 

@@ -23,16 +23,20 @@ _PROBE_FIELDS = (
     Field(
         "readiness_path",
         "Readiness Path",
-        "HTTP path that says whether requests may come; empty for no probe",
+        "HTTP path of the readiness probe; empty for no probe",
     ),
-    Field("liveness_path", "Liveness Path", "HTTP path whose failure restarts the container"),
+    Field(
+        "liveness_path",
+        "Liveness Path",
+        "HTTP path of the liveness probe, whose failure restarts the container",
+    ),
 )
 """Shown where a serving that was read has others than its template's."""
 
 PVC_FIELD = Field(
     "pvc",
     "PVC",
-    "PersistentVolumeClaim of the namespace; space lists those there are",
+    "PersistentVolumeClaim of the namespace; space lists them",
     InputKind.SUGGESTION,
     required=True,
 )
@@ -45,19 +49,19 @@ MOUNT_PATH_FIELD = Field(
 READ_ONLY_FIELD = Field(
     "read_only",
     "Read-only",
-    "Mount it without the right to write; left and right change it",
+    "Mount it read-only; left and right change it",
     InputKind.CHOICE,
     choices=("false", "true"),
 )
 VOLUME_FIELDS = (PVC_FIELD, MOUNT_PATH_FIELD, READ_ONLY_FIELD)
 
 VARIABLE_HELP = {
-    "name": "Name of the variable; = goes on to its value. Many lines can be pasted at once; "
+    "name": "Name of the variable; = moves to its value. Several lines can be pasted at once; "
     "ctrl+r removes the row",
     "value": "Its value. ctrl+t takes it from a Secret's or a ConfigMap's key; ctrl+g shows it",
-    "ref": "Name of the object that holds the value; ctrl+t changes where it comes from",
-    "key": "Key of it that holds the value",
-    "line": "This line could not be read: mend it, or remove it with ctrl+r",
+    "ref": "Name of the object that holds the value; ctrl+t changes the source",
+    "key": "Key that holds the value",
+    "line": "This line could not be read: fix it, or remove it with ctrl+r",
 }
 
 
@@ -138,7 +142,7 @@ def _detailed_items(draft: Draft, system_volumes: Sequence[SystemVolume]) -> Ite
         FieldItem(field.name, field) for field in _PROBE_FIELDS if field.name in draft.texts
     )
     yield from _variable_items(draft, "env", "Environment Variables")
-    yield TitleItem("Transformer", "optional: a sidecar that requests pass first")
+    yield TitleItem("Transformer", "optional: a sidecar that receives requests first")
     yield from (FieldItem(field.name, field) for field in TRANSFORMER_FIELDS)
     yield from _variable_items(draft, "transformer.env", "Transformer Environment Variables")
 

@@ -16,6 +16,7 @@ from servedeck.changes.draft import Draft
 from servedeck.changes.draft_store import DraftFile
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.spec.issues import errors
+from servedeck.serving.units import format_count
 from tui.actions import ACTIONS_BY_ID, Action, scope_bindings
 from tui.ports.change_service import ChangeService
 from tui.screens.confirm_dialog import ConfirmDialog, DialogOption
@@ -34,7 +35,7 @@ from widgets.text_view import StatusLine
 INVENTORY_UPDATE_SECONDS = 0.25
 """Seconds between two looks at what the cluster says of nodes, claims and namespaces."""
 
-DEPLOYING_MESSAGE = "It is being deployed; wait for the answer."
+DEPLOYING_MESSAGE = "Deployment is in progress; wait for its result."
 
 
 class CreateScreen(ImportExportScreen):
@@ -188,14 +189,14 @@ class CreateScreen(ImportExportScreen):
             return
         await self.form.rebuild(*(one.field for one in wrong))
         self.form.set_issues(self.issues)
-        field = "One field" if len(wrong) == 1 else f"{len(wrong)} fields"
-        self.show_message(f"{field} of this step must be mended before you go on.", "warning")
+        fields = "the field" if len(wrong) == 1 else f"{len(wrong)} fields"
+        self.show_message(f"Fix {fields} with errors to continue.", "warning")
 
     async def do_previous(self) -> None:
         if self.step > 1:
             await self.show_step(self.step - 1)
         else:
-            self.show_message("This is the first step; esc leaves the form.")
+            self.show_message("This is the first step; esc closes the form.")
 
     async def do_go_on(self) -> None:
         if await self.form.advance():
@@ -249,7 +250,7 @@ class CreateScreen(ImportExportScreen):
             spans.append((" › " if number < len(steps.STEP_TITLES) else "", "muted"))
         review = self.dry_run_result.plan
         wrong = len(review.errors if review is not None else errors(self.issues))
-        count = f"{wrong} to mend" if wrong else "✓ complete"
+        count = format_count(wrong, "error") if wrong else "✓ complete"
         right: Line = ((count, "warning" if wrong else "ready"), (" ", ""))
         self.steps_bar.set_lines(align_left_right(tuple(spans), right, max(self.size.width, 1)))
 
@@ -259,11 +260,9 @@ class CreateScreen(ImportExportScreen):
     def update_field_help(self, path: str) -> None:
         """Say in the line at the bottom what the field is for."""
         if self.shows_yaml:
-            text = "Nothing is created without ctrl+s. y shows objects, file and review in turn."
+            text = "Press ctrl+s to create. y shows objects, file and review in turn."
         elif self.step == 3:
-            text = (
-                "Nothing is created without ctrl+s. Enter on a line, or a section's digit, edits."
-            )
+            text = "Press ctrl+s to create. Enter on a line, or a section's digit, edits."
         elif isinstance(self.focused, FormButton):
             text = self.focused.help_text
         else:
@@ -327,7 +326,7 @@ class CreateScreen(ImportExportScreen):
         match action.name:
             case "deploy":
                 if self.step != 3:
-                    return "Step 3 deploys; ctrl+n goes on."
+                    return "Step 3 deploys; ctrl+n goes to the next step."
                 return (
                     self.deploy_disabled_reason()
                     if not self.deploy_state.running
@@ -335,14 +334,12 @@ class CreateScreen(ImportExportScreen):
                 )
             case "undo":
                 return (
-                    ""
-                    if self.deploy_state.created
-                    else "Nothing was created that could be removed."
+                    "" if self.deploy_state.created else "Nothing to remove: nothing was created."
                 )
             case "leave" | "previous" | "load" | "edit" | "section" if self.deploy_state.running:
                 return DEPLOYING_MESSAGE
             case "edit" if self.shows_yaml:
-                return "The YAML is only shown; y goes on to the review, whose lines can be edited."
+                return "The YAML is read-only; y returns to the review, where lines can be edited."
         return ""
 
     def scopes(self) -> tuple[str, ...]:
@@ -382,20 +379,18 @@ class CreateScreen(ImportExportScreen):
         gone = await self.form.remove_row()
         back = self.app_context.key_display_for("form.revert")
         if gone:
-            self.show_message(f"Removed {gone}; {back} brings it back.")
+            self.show_message(f"Removed {gone}; {back} undoes it.")
         else:
             self.show_message("Only volumes and variables can be removed.")
 
     async def do_revert(self) -> None:
         again = self.app_context.key_display_for("form.redo")
         await self._show_restored(
-            self.undo_history.undo(), f"Taken back; {again} does it again.", "Nothing to take back."
+            self.undo_history.undo(), f"Undone; {again} redoes it.", "Nothing to undo."
         )
 
     async def do_redo(self) -> None:
-        await self._show_restored(
-            self.undo_history.redo(), "Done again.", "Nothing was taken back."
-        )
+        await self._show_restored(self.undo_history.redo(), "Redone.", "Nothing to redo.")
 
     async def _show_restored(self, path: str | None, message: str, empty_message: str) -> None:
         """The draft is as it was before or after a change at `path`; None where there was none."""
@@ -468,24 +463,26 @@ class CreateScreen(ImportExportScreen):
         if self.pending_write:
             self.exit_after_write = True
             again = self.app_context.key_display_for("app.quit")
-            return f"{self.pending_write}: it is finished first; {again} again leaves at once."
+            return f"{self.pending_write}: it is finished first; {again} again quits at once."
         if self.step != 3:
             await self.form.flush_typed_text()
         if problem := await self._save_now():
             again, saves = map(self.app_context.key_display_for, ("app.quit", "create.save"))
-            return f"{problem} {saves} saves it as YAML; {again} again leaves without it."
+            return f"{problem} {saves} saves it as YAML; {again} again quits without it."
         return ""
 
     def exit_notice(self) -> str:
         if self.pending_write:
             made = ", ".join(str(one.ref) for one in self.deploy_state.created)
-            known = f"created were {made}" if made else "nothing was confirmed"
+            known = f"created: {made}" if made else "no object was confirmed"
             return (
                 f"{self.pending_write} was not finished: {known}. "
-                "The form is kept; n offers it again."
+                "The form is saved as a draft; n opens it again."
             )
         return (
-            "The form is kept; n in servedeck offers it again." if self._autosave.is_saved else ""
+            "The form is saved as a draft; n in servedeck opens it again."
+            if self._autosave.is_saved
+            else ""
         )
 
     def do_leave(self) -> None:
@@ -497,23 +494,23 @@ class CreateScreen(ImportExportScreen):
             self.dismiss(None)  # nothing was typed that could be lost
             return
         made = ", ".join(str(one.ref) for one in self.deploy_state.created)
-        lines = ["What you typed is kept until you deploy or discard it."]
+        lines = ["The draft is kept until you deploy or discard it."]
         if made:
             lines.insert(0, f"{made} of the unfinished attempt stays in the cluster.")
         ask = ConfirmDialog(
-            "Leave the form?",
+            "Close the form?",
             lines,
             [
                 DialogOption("k", "Keep editing"),
-                DialogOption("l", "Leave for later", "n on the list offers the draft again"),
-                DialogOption("d", "Discard", "forget what was typed"),
+                DialogOption("l", "Save draft and close", "n on the list opens the draft again"),
+                DialogOption("d", "Discard", "delete the draft"),
             ],
         )
         self.app.push_screen(ask, self._on_leave_answer)
 
     def _on_leave_answer(self, answer: str | None) -> None:
         if answer == "l":
-            self.start_worker(self._save_and_close(), "leave", busy_label="Keeping the draft")
+            self.start_worker(self._save_and_close(), "leave", busy_label="Saving the draft")
         elif answer == "d":
             self.start_worker(self._discard_draft(), "leave", busy_label="Removing the draft")
 

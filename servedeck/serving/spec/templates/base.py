@@ -128,16 +128,16 @@ def additional_arguments(spec: ServingSpec) -> tuple[str, ...]:
 def validate_model(spec: ServingSpec) -> list[Issue]:
     model = str(spec.settings["model"])
     if not model:
-        return [error("settings.model", "The model is missing; write its name or its path.")]
+        return [error("settings.model", "The model is missing; enter its name or its path.")]
     if model.startswith("-") or any(c.isspace() for c in model):
-        message = "The model must not start with a hyphen or hold blanks; correct it."
+        message = "The model must not start with a hyphen or contain spaces; correct it."
         return [error("settings.model", message)]
     if model.lower().startswith(_GATED_MODEL_PREFIXES) and not any(
         one.name in _HF_TOKEN_VARIABLES for one in spec.env
     ):
         message = (
-            "Hugging Face gives this model to accounts that it admitted only; add HF_TOKEN to the"
-            " environment, unless the model lies in the cache."
+            "This is a gated model on Hugging Face; add HF_TOKEN to the environment, unless the "
+            "model is in the cache."
         )
         return [warning("settings.model", message)]
     return []

@@ -2,7 +2,7 @@
 
 Flags as in furiosa-llm 2026.4 (cli/serve.py); the Pod as in the vendor's guide "Deploying
 Furiosa-LLM on Kubernetes". How a model is split over a card's cores, its data type and its
-quantisation are decided when the model is built, so `serve` knows no such flags.
+quantization are decided when the model is built, so `serve` knows no such flags.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ _UNSUPPORTED_FLAGS = {
     "--tensor-parallel-size": "how a model is split is fixed when it is built",
     "-tp": "how a model is split is fixed when it is built",
     "--dtype": "the data type is fixed when the model is built",
-    "--quantization": "the quantisation is fixed when the model is built",
-    "-q": "the quantisation is fixed when the model is built",
-    "--gpu-memory-utilization": "it concerns GPUs",
+    "--quantization": "the quantization is fixed when the model is built",
+    "-q": "the quantization is fixed when the model is built",
+    "--gpu-memory-utilization": "it applies to GPUs",
 }
 
 _FIELDS = (
@@ -145,7 +145,7 @@ class FuriosaLlm(Template):
             value = spec.settings[name]
             if isinstance(value, int) and value < 1:
                 found.append(
-                    error(f"settings.{name}", f"{value} is below 1; write more, or leave it empty.")
+                    error(f"settings.{name}", f"{value} is below 1; enter more, or leave it empty.")
                 )
         found += self._validate_arguments(spec)
         if not spec.accelerator.startswith("furiosa.ai/"):
@@ -168,7 +168,7 @@ class FuriosaLlm(Template):
         for flag, reason in _UNSUPPORTED_FLAGS.items():
             if found := find_flag(additional, flag):
                 return [
-                    error(path, f"furiosa-llm serve does not know {found}: {reason}; remove it.")
+                    error(path, f"furiosa-llm serve does not support {found}: {reason}; remove it.")
                 ]
         return []
 
@@ -180,14 +180,15 @@ def _validate_resources_per_card(spec: ServingSpec) -> list[Issue]:
         found.append(
             warning(
                 "cpu",
-                f"Furiosa asks for 10 CPU cores a card; write {10 * cards} for {cards} of them.",
+                f"Furiosa recommends 10 CPU cores per card; enter {10 * cards} for {cards} of "
+                f"them.",
             )
         )
     if spec.memory.value < MEMORY_PER_CARD * cards:
         found.append(
             warning(
                 "memory",
-                f"Furiosa asks for 100Gi of memory a card; write {100 * cards}Gi for {cards}.",
+                f"Furiosa recommends 100Gi of memory per card; enter {100 * cards}Gi for {cards}.",
             )
         )
     return found

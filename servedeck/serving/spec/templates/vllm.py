@@ -70,7 +70,7 @@ _FIELDS = (
         "quantization",
         "Quantization",
         "Reduce model precision to save memory; empty for what the model's own settings say. "
-        "The methods change with vLLM's version: another can be written",
+        "The methods change with vLLM's version: another can be entered",
         InputKind.SUGGESTION,
         choices=(
             "awq",
@@ -200,12 +200,15 @@ class Vllm(Template):
             found.append(
                 error(
                     "settings.max_model_len",
-                    f"{length!r} is no number of tokens; write 8192, 8k or auto, or nothing.",
+                    f"{length!r} is not a number of tokens; enter 8192, 8k or auto, or leave it "
+                    f"empty.",
                 )
             )
         if any(c.isspace() for c in str(settings["quantization"])):
             found.append(
-                error("settings.quantization", "A method's name holds no blanks; remove them.")
+                error(
+                    "settings.quantization", "A method's name must not contain spaces; remove them."
+                )
             )
         found += _validate_gpu_memory_utilization(settings["gpu_memory_utilization"])
         found += validate_additional_arguments(spec, _PARSED_FLAGS)
@@ -242,8 +245,8 @@ def _validate_gpu_memory_utilization(value: object) -> list[Issue]:
         return [
             warning(
                 path,
-                "GPU Memory Utilization is left to vLLM, whose default differs between versions; "
-                "write a fraction such as 0.9 to fix it.",
+                "GPU Memory Utilization is not set, and vLLM's default differs between versions; "
+                "enter a fraction such as 0.9.",
             )
         ]
     if not (isinstance(value, float) and 0 < value <= 1):
@@ -255,7 +258,7 @@ def _validate_parallelism(spec: ServingSpec, additional: tuple[str, ...]) -> lis
     path = "settings.tensor_parallel_size"
     size = spec.settings["tensor_parallel_size"]
     if not isinstance(size, int) or not 1 <= size <= 1024:
-        return [error(path, "Tensor Parallel Size must be from 1 to 1024; write how many GPUs.")]
+        return [error(path, "Tensor Parallel Size must be from 1 to 1024; enter how many GPUs.")]
     stages = _parse_parallel_size(flag_value(additional, "--pipeline-parallel-size", "-pp"))
     copies = _parse_parallel_size(flag_value(additional, "--data-parallel-size", "-dp"))
     needed = size * stages * copies
