@@ -9,12 +9,12 @@ import hashlib
 import json
 import os
 import secrets
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
+from servedeck.atomic_file import replace_file
 from servedeck.changes.draft import Draft
 
 RETENTION_SECONDS = 30 * 24 * 3600
@@ -73,19 +73,9 @@ class DraftFile:
 
     def _write_atomically(self, data: Mapping[str, Any]) -> None:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=_TEMP_PREFIX)  # 0600
-        file = os.fdopen(handle, "w", encoding="utf-8")
-        try:
+        with replace_file(self.path, private=True, prefix=_TEMP_PREFIX, keep_open=True) as file:
             _try_lock(file, fcntl.LOCK_EX)  # before others can see it
             json.dump(data, file)
-            file.flush()
-            Path(name).replace(self.path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                Path(name).unlink()
-            with contextlib.suppress(OSError):
-                file.close()  # which tries once more to write what it holds
-            raise
         self._replace_locked_file(file)
 
     def delete(self) -> None:

@@ -163,12 +163,18 @@ def test_a_disk_that_is_full_keeps_the_last_draft_and_leaves_nothing_else(
     slot = shelf.new_file()
     slot.write(make_draft("llama").to_saved_dict())
     full = os.open("/dev/full", os.O_WRONLY)
-    partial = tmp_path / ".draft-partial"
-    partial.touch()
+    created: list[Path] = []
+
+    def open_full(path: Path, *_: int) -> int:
+        path.write_text("")
+        created.append(path)
+        return full
+
     with monkeypatch.context() as patch:
-        patch.setattr("tempfile.mkstemp", lambda **_: (full, str(partial)))
+        patch.setattr("os.open", open_full)
         with pytest.raises(OSError, match="No space left"):
             slot.write(make_draft("llama-2").to_saved_dict())
+    assert [path.name.startswith(".draft-") for path in created] == [True]
     assert list(tmp_path.iterdir()) == [slot.path]
     slot.release()
     assert [left.draft for left in shelf.list_saved()] == [make_draft("llama")]

@@ -1,4 +1,4 @@
-"""The two `auth-provider` entries that old kubeconfigs still have: oidc and gcp.
+"""The `auth-provider` entry of a kubeconfig: oidc, the only one that kubectl still has.
 
 Source: kubernetes client-go plugin/pkg/client/auth/oidc/oidc.go. kubernetes-asyncio's own renewal
 is not used: it does not verify the provider's certificate where the kubeconfig names none.
@@ -10,21 +10,17 @@ import asyncio
 import base64
 import binascii
 import logging
-import os
-import shlex
 import ssl
-import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import yaml
 
-from servedeck.cluster.auth.exec_plugin import Credential, parse_expiry
+from servedeck.atomic_file import replace_file
+from servedeck.cluster.auth.exec_plugin import Credential
 from servedeck.cluster.auth.kubeconfig import KubeconfigUser
-from servedeck.cluster.auth.subprocess_runner import run_subprocess
 from servedeck.cluster.http.errors import ConfigError, CredentialsError, describe_error
 
 _log = logging.getLogger(__name__)
@@ -32,15 +28,13 @@ _log = logging.getLogger(__name__)
 _EXPIRY_MARGIN = timedelta(seconds=10)
 
 
-def make_auth_provider(user: KubeconfigUser) -> OidcProvider | GcpProvider:
+def make_auth_provider(user: KubeconfigUser) -> OidcProvider:
     """The login that the user's `auth-provider` names; ConfigError where it is another one."""
     entry = user.entry["auth-provider"]
     name = entry.get("name") if isinstance(entry, dict) else None
     config = entry.get("config") or {} if isinstance(entry, dict) else {}
     if name == "oidc" and isinstance(config, dict):
         return OidcProvider(user, config)
-    if name == "gcp" and isinstance(config, dict):
-        return GcpProvider(user, config)
     raise ConfigError(
         f"The user {user.name!r} logs in with the auth-provider {name!r}, which kubectl dropped in"
         " 1.26; use the cloud's credential plugin (exec) instead."
@@ -115,47 +109,6 @@ class OidcProvider:
         return (self._user.file.absolute().parent / path).read_text("ascii") if path else ""
 
 
-class GcpProvider:
-    """Google's login by way of a command that prints a credential (gcloud config-helper)."""
-
-    def __init__(self, user: KubeconfigUser, config: Mapping[str, Any]) -> None:
-        self._user = user
-        self._config = config
-
-    async def fetch(self, *, renew: bool) -> Credential:
-        said = f"The gcp login of user {self._user.name!r}"
-        command = str(self._config.get("cmd-path") or "")
-        if not renew and (token := self._config.get("access-token")):
-            expires = parse_expiry(str(self._config.get("expiry") or ""), said)
-            if expires and expires - _EXPIRY_MARGIN > datetime.now(UTC):
-                return Credential(f"Bearer {token}", expires_at=expires)
-        if not command:
-            raise CredentialsError(
-                f"{said} has no command to renew it; use gke-gcloud-auth-plugin (exec) instead."
-            )
-        argv = (command, *shlex.split(str(self._config.get("cmd-args") or "")))
-        code, output, _ = await run_subprocess(argv, os.environ, 30.0, said)
-        try:
-            credential = msgspec.json.decode(output, type=_GcpConfigHelperOutput).credential
-        except msgspec.DecodeError as error:
-            raise CredentialsError(f"{said} failed: {command} gave {error}.") from error
-        if code or not credential.access_token:
-            raise CredentialsError(f"{said} failed: {command} exited with {code}; log in again.")
-        return Credential(
-            f"Bearer {credential.access_token}",
-            expires_at=parse_expiry(credential.token_expiry, said),
-        )
-
-
-class _GcpCredential(msgspec.Struct):
-    access_token: str = ""
-    token_expiry: str = ""
-
-
-class _GcpConfigHelperOutput(msgspec.Struct):
-    credential: _GcpCredential = msgspec.field(default_factory=_GcpCredential)
-
-
 def _jwt_expiry(token: str) -> datetime | None:
     """`exp` of a JSON Web Token; None where it cannot be read. The signature is the server's."""
     parts = token.split(".")
@@ -224,13 +177,5 @@ def _save_provider_config(user: KubeconfigUser, config: Mapping[str, str]) -> No
     except (yaml.YAMLError, LookupError, TypeError) as error:
         raise OSError(f"{user.file} changed meanwhile") from error
     entry.update({key: config[key] for key in ("id-token", "refresh-token")})
-    file = user.file.resolve()
-    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            yaml.safe_dump(document, stream, default_flow_style=False, sort_keys=False)
-        Path(name).chmod(file.stat().st_mode & 0o777)
-        Path(name).replace(file)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with replace_file(user.file, private=False) as file:
+        yaml.safe_dump(document, file, default_flow_style=False, sort_keys=False)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import stat
-from contextlib import suppress
 from pathlib import Path
+
+from servedeck.atomic_file import replace_file
 
 MAX_FILE_BYTES = 4 << 20
 """Bytes; nothing that belongs into a form is longer."""
@@ -25,21 +23,9 @@ def read_text(path: Path) -> str:
 def write_text(path: Path, text: str, *, private: bool) -> None:
     """Write a file, whole or not at all: what it held before stays where the disk is full. A
     `private` one can be read by its owner alone. Raises OSError."""
-    target = path.resolve()
-    _require_regular_file(target)
-    mode = 0o600 if private else 0o666  # less what the umask takes
-    beside = target.with_name(f".{secrets.token_hex(8)}")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        if target.exists() and not private:
-            beside.chmod(stat.S_IMODE(target.stat().st_mode))
-        beside.replace(target)
-    except OSError:
-        with suppress(OSError):
-            beside.unlink()
-        raise
+    _require_regular_file(path.resolve())
+    with replace_file(path, private=private) as file:
+        file.write(text)
 
 
 def _require_regular_file(path: Path) -> None:

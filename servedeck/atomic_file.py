@@ -1,0 +1,52 @@
+"""Files that are replaced as a whole, so that a full disk or a kill never leaves half a file."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TextIO
+
+
+@contextmanager
+def replace_file(
+    path: Path, *, private: bool, prefix: str = ".", keep_open: bool = False
+) -> Iterator[TextIO]:
+    """Yield a new text file that takes the place of `path` when the block ends, and is removed
+    where the block raises.
+
+    Symbolic links are followed. A `private` file can be read by its owner alone; any other has the
+    mode of the file that it replaces. `prefix` begins the name of the temporary file, which lies in
+    the same directory. With `keep_open` the caller closes the file. Raises OSError.
+    """
+    target = path.resolve()
+    mode = _mode_of(target)
+    temporary = target.with_name(f"{prefix}{secrets.token_hex(8)}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    descriptor = os.open(temporary, flags, 0o600 if private or mode is not None else 0o666)
+    file = os.fdopen(descriptor, "w", encoding="utf-8")
+    try:
+        yield file
+        file.flush()
+        if mode is not None and not private:
+            temporary.chmod(mode)
+        temporary.replace(target)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        with suppress(OSError):
+            file.close()  # writes what is still buffered, which can fail again
+        raise
+    if not keep_open:
+        file.close()
+
+
+def _mode_of(path: Path) -> int | None:
+    """Permission bits of a file; None where there is none."""
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        return None
