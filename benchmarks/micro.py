@@ -17,8 +17,8 @@ from servedeck.cluster.watch import kinds
 from servedeck.cluster.watch.decode import RecordDecoder
 from servedeck.cluster.watch.reflector import RecordChange
 from servedeck.fleet.fleet import Fleet
+from servedeck.serving.duration import format_duration
 from servedeck.serving.text import sanitize
-from servedeck.serving.units import format_duration
 from tests.control_plane import objects
 from widgets.serving_rows import COLUMNS, ServingRowBuilder
 from widgets.stream_log import StreamLog

@@ -28,8 +28,7 @@ from textual.worker import Worker, WorkerState
 from servedeck import logging_setup
 from servedeck.cluster.auth.subprocess_runner import kill_subprocesses
 from servedeck.cluster.http.errors import ClusterError, describe_error
-from servedeck.serving.text import sanitize
-from servedeck.serving.units import format_count
+from servedeck.serving.text import format_count, sanitize
 from styles.themes import ANSI, DARK, DEFAULT_VARIABLES, THEMES
 from tui.actions import ACTIONS_BY_ID, action_key_display, key_display, scope_bindings
 from tui.internals.driver import TerminalDriver

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from servedeck.serving.units import format_count, format_duration
+from servedeck.serving.duration import format_duration
+from servedeck.serving.text import format_count
 from tui.ports.serving_source import SourceState
 from widgets.styled_line import Line
 

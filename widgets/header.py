@@ -11,7 +11,7 @@ from textual import events
 from textual.message import Message
 
 from servedeck.serving.status.status import Status
-from servedeck.serving.units import format_count
+from servedeck.serving.text import format_count
 from widgets.serving_rows import STATUS_STYLES
 from widgets.styled_line import Line, Span, align_left_right, fit_line, line_width, sanitized
 from widgets.text_view import StatusLine

@@ -14,9 +14,9 @@ from textual.geometry import Region
 from textual.message import Message
 
 from servedeck.fleet.views import ContainerView, EventView, PodView, ServingView
+from servedeck.serving.duration import format_signed_duration
 from servedeck.serving.status.diagnosis import PodHealth
-from servedeck.serving.text import one_line, truncate
-from servedeck.serving.units import format_count, format_signed_duration
+from servedeck.serving.text import format_count, one_line, truncate
 from widgets.serving_rows import status_span
 from widgets.styled_line import Line, Span, sanitized
 from widgets.text_view import Paragraph, TextView

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from servedeck.fleet.views import ContainerView, EventView, PodView, ServingView
+from servedeck.serving.duration import format_duration
 from servedeck.serving.text import cell_width, one_line, truncate
-from servedeck.serving.units import format_duration
 
 API_VERSION = "servedeck.dev/v1"
 """Grows when a field goes or changes its meaning; new fields come without a new version."""

@@ -25,8 +25,9 @@ from servedeck.serving.objects.records import (
     ResourceRequirements,
     Taint,
 )
+from servedeck.serving.quantity import format_quantity, parse_quantity
 from servedeck.serving.spec.names import validate_resource_name
-from servedeck.serving.units import format_count, format_quantity, parse_quantity
+from servedeck.serving.text import format_count
 
 ResourceList = dict[str, Fraction]
 _ZERO = Fraction(0)

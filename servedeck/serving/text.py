@@ -127,3 +127,9 @@ def _char_width(char: str) -> int:
     if unicodedata.east_asian_width(char) in "WF":
         return 2
     return 0 if unicodedata.category(char) in ("Mn", "Me") else 1
+
+
+def format_count(number: int, noun: str, plural: str = "") -> str:
+    """`number` with its noun in the right form: "1 restart", "1,200 lines"; `plural` where it is
+    not the noun with an s."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

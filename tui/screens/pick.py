@@ -10,7 +10,7 @@ from textual.binding import BindingType
 from textual.getters import query_one
 from textual.widgets import Input
 
-from servedeck.serving.units import format_duration
+from servedeck.serving.duration import format_duration
 from tui.actions import bindings
 from tui.screens.base import Overlay
 from widgets.columns import Column, Row

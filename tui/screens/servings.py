@@ -23,8 +23,8 @@ from servedeck.fleet.query import (
     toggle_status,
 )
 from servedeck.fleet.views import NamespacedName, PodView, ServingView
+from servedeck.serving.duration import format_signed_duration
 from servedeck.serving.text import one_line
-from servedeck.serving.units import format_signed_duration
 from tui import status_text
 from tui.actions import ACTIONS_BY_ID, POD_KEYS, Action, bindings
 from tui.namespace_shortcuts import NamespaceShortcuts

@@ -13,7 +13,7 @@ from servedeck.demo.resources import (
     Resource,
 )
 from servedeck.demo.store.store import ObjectStore
-from servedeck.serving.units import parse_quantity
+from servedeck.serving.quantity import parse_quantity
 
 Json = dict[str, Any]
 

@@ -11,7 +11,7 @@ import yaml
 
 from servedeck.demo.api import protobuf, status
 from servedeck.demo.api.schema import SchemaNode
-from servedeck.serving.units import format_quantity, parse_quantity
+from servedeck.serving.quantity import format_quantity, parse_quantity
 
 Json = dict[str, Any]
 

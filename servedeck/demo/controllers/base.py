@@ -13,7 +13,7 @@ from servedeck.demo.clock import Clock, Timer
 from servedeck.demo.resources import Resource
 from servedeck.demo.store.objects import Json, Key
 from servedeck.demo.store.store import ObjectStore
-from servedeck.serving.units import parse_quantity
+from servedeck.serving.quantity import parse_quantity
 
 if TYPE_CHECKING:
     from servedeck.demo.controllers.event_recorder import EventRecorder

@@ -16,7 +16,7 @@ from servedeck.demo.resources import PODS, RESOURCEQUOTAS, Resource
 from servedeck.demo.store.changes import ObjectChange
 from servedeck.demo.store.objects import Json, Key, key_of
 from servedeck.demo.store.store import ObjectStore
-from servedeck.serving.units import format_quantity
+from servedeck.serving.quantity import format_quantity
 
 _REQUIRED_WHEN_LIMITED = frozenset(
     ("cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory")

@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 from servedeck.demo.workloads.model_sizes import GIB, ModelInfo, find_model
-from servedeck.serving.units import parse_quantity
+from servedeck.serving.quantity import parse_quantity
 
 Json = dict[str, Any]
 

@@ -18,8 +18,8 @@ from servedeck.serving.objects.records import (
     Container,
     Deployment,
 )
+from servedeck.serving.quantity import parse_quantity
 from servedeck.serving.text import one_line
-from servedeck.serving.units import parse_quantity
 
 CUSTOM_TEMPLATE = "custom"
 """Template of a serving whose server is not known."""

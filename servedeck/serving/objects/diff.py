@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Any, Final, NamedTuple
 
+from servedeck.serving.quantity import parse_quantity
 from servedeck.serving.spec.env_file import looks_secret
 from servedeck.serving.text import one_line, sanitize
-from servedeck.serving.units import parse_quantity
 
 Manifest = Mapping[str, Any]
 

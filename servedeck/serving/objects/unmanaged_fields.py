@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from servedeck.serving.units import parse_quantity
+from servedeck.serving.quantity import parse_quantity
 
 _MISSING: Any = object()
 

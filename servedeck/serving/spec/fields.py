@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from servedeck.serving.units import parse_quantity
+from servedeck.serving.quantity import parse_quantity
 
 FieldValue = str | int | float | tuple[str, ...] | None
 

@@ -24,10 +24,10 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from servedeck.serving.quantity import parse_quantity
 from servedeck.serving.spec import fields
 from servedeck.serving.spec.issues import Issue, error
 from servedeck.serving.spec.templates import TEMPLATES, Template, find_template
-from servedeck.serving.units import parse_quantity
 
 MODEL_CACHE_VOLUME = "model-cache"
 MODEL_CACHE_PATH = "/root/.cache/huggingface"

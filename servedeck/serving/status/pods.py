@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
+from servedeck.serving.duration import format_duration
 from servedeck.serving.objects.records import ContainerStateTerminated, ContainerStatus, Pod
 from servedeck.serving.status.diagnosis import PodHealth
-from servedeck.serving.units import format_duration
 
 
 class PodColumns(NamedTuple):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from servedeck.changes.draft import EMPTY_VARIABLE, VALUE_NOT_SAVED, Draft, DraftRow
 from servedeck.serving.spec.env_file import InvalidLine, parse_env
-from servedeck.serving.units import format_count
+from servedeck.serving.text import format_count
 
 SOURCE_ORDER = ("", "secret", "config_map")
 """Where a value comes from, in the order in which the key goes through them."""

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from servedeck.cluster.http.errors import ClusterError
 from servedeck.fleet.rollout_progress import is_rollout_complete
 from servedeck.fleet.views import NamespacedName
+from servedeck.serving.duration import format_duration
 from servedeck.serving.objects.unmanaged_fields import UnmanagedField
-from servedeck.serving.text import one_line, sanitize, truncate
-from servedeck.serving.units import format_count, format_duration
+from servedeck.serving.text import format_count, one_line, sanitize, truncate
 from tui.screens.confirm_dialog import ConfirmDialog, DialogOption
 
 if TYPE_CHECKING:

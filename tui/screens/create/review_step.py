@@ -16,7 +16,7 @@ from servedeck.serving.capacity import scheduling_requirements
 from servedeck.serving.objects.manifests import SystemVolume, system_volumes
 from servedeck.serving.spec.issues import Issue, errors
 from servedeck.serving.spec.spec import ServingSpec
-from servedeck.serving.units import format_count
+from servedeck.serving.text import format_count
 from tui.ports.change_service import ChangeService, Inventory
 from tui.screens.base import MESSAGE_SECONDS, Overlay
 from tui.screens.confirm_dialog import ConfirmDialog, DialogOption

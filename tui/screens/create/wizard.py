@@ -16,7 +16,7 @@ from servedeck.changes.draft import Draft
 from servedeck.changes.draft_store import DraftFile
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.spec.issues import errors
-from servedeck.serving.units import format_count
+from servedeck.serving.text import format_count
 from tui.actions import ACTIONS_BY_ID, Action, scope_bindings
 from tui.ports.change_service import ChangeService
 from tui.screens.confirm_dialog import ConfirmDialog, DialogOption

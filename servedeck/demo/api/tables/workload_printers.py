@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from servedeck.serving import units
+from servedeck.serving.duration import format_duration
 
 Json = dict[str, Any]
 NONE = "<none>"
@@ -28,7 +28,7 @@ def elapsed(text: str | None, now: datetime) -> str:
     """The time since an API timestamp, as kubectl prints it."""
     if not text:
         return UNKNOWN
-    return units.format_duration((now - datetime.fromisoformat(text)).total_seconds())
+    return format_duration((now - datetime.fromisoformat(text)).total_seconds())
 
 
 def age(obj: Json, now: datetime) -> str:

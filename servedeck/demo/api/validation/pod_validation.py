@@ -17,7 +17,7 @@ from servedeck.demo.api.validation.field_errors import (
     required,
     unsupported,
 )
-from servedeck.serving.units import format_quantity, parse_quantity
+from servedeck.serving.quantity import format_quantity, parse_quantity
 
 Json = dict[str, Any]
 

@@ -1,0 +1,54 @@
+"""Durations as kubectl prints them."""
+
+from __future__ import annotations
+
+import re
+
+_SECONDS_PER_MINUTE = 60
+_SECONDS_PER_HOUR = 60 * _SECONDS_PER_MINUTE
+_SECONDS_PER_DAY = 24 * _SECONDS_PER_HOUR
+_SECONDS_PER_YEAR = 365 * _SECONDS_PER_DAY
+_MAX_AGE_WIDTH = 6
+
+
+def format_duration(seconds: float) -> str:
+    """A duration as kubectl prints it: "90s", "4m10s", "5h30m", "3d4h", "2y10d".
+
+    More than a second in the future is "<invalid>" (kubernetes apimachinery
+    pkg/util/duration/duration.go, HumanDuration).
+    """
+    whole = int(seconds)
+    if whole < 0:
+        return "<invalid>" if whole < -1 else "0s"
+    if whole < 2 * _SECONDS_PER_MINUTE:
+        return f"{whole}s"
+    if whole < 10 * _SECONDS_PER_MINUTE:
+        return _join_units(whole // _SECONDS_PER_MINUTE, "m", whole % _SECONDS_PER_MINUTE, "s")
+    if whole < 3 * _SECONDS_PER_HOUR:
+        return f"{whole // _SECONDS_PER_MINUTE}m"
+    if whole < 8 * _SECONDS_PER_HOUR:
+        return _join_units(whole // _SECONDS_PER_HOUR, "h", whole // _SECONDS_PER_MINUTE % 60, "m")
+    if whole < 2 * _SECONDS_PER_DAY:
+        return f"{whole // _SECONDS_PER_HOUR}h"
+    if whole < 8 * _SECONDS_PER_DAY:
+        return _join_units(whole // _SECONDS_PER_DAY, "d", whole // _SECONDS_PER_HOUR % 24, "h")
+    if whole < 2 * _SECONDS_PER_YEAR:
+        return f"{whole // _SECONDS_PER_DAY}d"
+    if whole < 8 * _SECONDS_PER_YEAR:
+        return _join_units(whole // _SECONDS_PER_YEAR, "y", whole // _SECONDS_PER_DAY % 365, "d")
+    return f"{whole // _SECONDS_PER_YEAR}y"
+
+
+def format_signed_duration(seconds: float) -> str:
+    """`age` for a column of six cells: what lies in the future, since the clocks here and in the
+    cluster differ, is "-5m". kubectl's "<invalid>" would be cut, and says less."""
+    if int(seconds) >= -1:
+        return format_duration(seconds)
+    ahead = format_duration(-seconds)
+    if len(ahead) >= _MAX_AGE_WIDTH:
+        ahead = re.sub(r"(?<=[a-z])\d.*", "", ahead)  # the first of two parts
+    return f"-{ahead}"
+
+
+def _join_units(first: int, first_unit: str, second: int, second_unit: str) -> str:
+    return f"{first}{first_unit}{second}{second_unit}" if second else f"{first}{first_unit}"
