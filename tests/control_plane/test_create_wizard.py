@@ -131,7 +131,7 @@ async def test_a_taken_name_is_said_and_mended_without_typing_the_rest_again(
     control_plane.kubectl("create", "service", "clusterip", "llama", "--tcp=80", "-n", namespace)
     async with running_app(control_plane, namespace) as me:
         await fill_form(me)
-        await wait_for_texts(me, f"Service {namespace}/llama exists already, made by kubectl")
+        await wait_for_texts(me, f"Service {namespace}/llama already exists, created by kubectl")
         await me.pilot.press("ctrl+s", "1")
         await wait_for_texts(me, "Service Template")
         await me.pilot.press("-", "2", "ctrl+n", "ctrl+n")

@@ -49,7 +49,7 @@ def test_a_pod_that_fits_on_no_node(control_plane: ControlPlane, namespace: str)
     verdict, messages = evaluate_deployment(control_plane, namespace)
     assert verdict.status is Status.PENDING
     assert verdict.message == messages[0]
-    assert verdict.message.startswith("No node of ")
+    assert verdict.message.startswith("0 of ")
     assert "without enough free nvidia.com/gpu" in verdict.message
     assert "preemption" not in verdict.message
 
