@@ -11,8 +11,9 @@ from servedeck.serving.spec import validation
 from servedeck.serving.spec.env_file import contains_secret, looks_secret
 from servedeck.serving.spec.fields import format_value
 from servedeck.serving.spec.issues import Issue, error, warning
-from servedeck.serving.spec.spec import EnvVar, ServingSpec, parse_spec
+from servedeck.serving.spec.spec import ServingSpec, parse_spec
 from servedeck.serving.spec.templates import TEMPLATES, Template, find_template
+from servedeck.serving.spec.types import EnvVar
 
 DraftRow = dict[str, str]
 """Texts of one volume (claim, mount_path, read_only) or one variable (name, value, source, ref,

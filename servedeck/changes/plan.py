@@ -26,7 +26,8 @@ from servedeck.serving.objects.manifests import ImmutableFields, JsonObject
 from servedeck.serving.objects.routes import Platform
 from servedeck.serving.spec import validation
 from servedeck.serving.spec.issues import Issue, error, errors, warning
-from servedeck.serving.spec.spec import EnvVar, KeyRef, ServingSpec
+from servedeck.serving.spec.spec import ServingSpec
+from servedeck.serving.spec.types import EnvVar, KeyRef
 
 _FIELD_BY_REASON = {
     RefusalReason.ALREADY_EXISTS: "name",

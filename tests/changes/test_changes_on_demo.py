@@ -19,8 +19,9 @@ from servedeck.serving.objects import import_objects
 from servedeck.serving.objects.diff import MASK
 from servedeck.serving.objects.routes import Platform
 from servedeck.serving.spec.document import from_yaml
-from servedeck.serving.spec.spec import EnvVar, ServingSpec
+from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.spec.templates import TEMPLATES
+from servedeck.serving.spec.types import EnvVar
 
 PLATFORM = Platform(host="ai.example.com", gateway="gateways/main")
 

@@ -2,7 +2,8 @@ import json
 
 from servedeck.changes.draft import EMPTY_VARIABLE, Draft
 from servedeck.serving.spec.issues import errors
-from servedeck.serving.spec.spec import EnvVar, KeyRef, ServingSpec, Transformer, Volume
+from servedeck.serving.spec.spec import ServingSpec
+from servedeck.serving.spec.types import EnvVar, KeyRef, Transformer, Volume
 
 
 def make_draft(**texts: str) -> Draft:

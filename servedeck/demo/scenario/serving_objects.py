@@ -15,8 +15,9 @@ from servedeck.demo.workloads import failure_simulation
 from servedeck.serving.objects import manifests
 from servedeck.serving.objects.records import FIELD_MANAGER
 from servedeck.serving.objects.routes import Platform
-from servedeck.serving.spec.spec import EnvVar, KeyRef, Quantity, ServingSpec
+from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.spec.templates import TEMPLATES
+from servedeck.serving.spec.types import EnvVar, KeyRef, Quantity
 
 PLATFORM = Platform(host=HOST, gateway="/".join(GATEWAY))
 

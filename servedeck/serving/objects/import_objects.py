@@ -28,14 +28,10 @@ from servedeck.serving.spec.spec import (
     MODEL_CACHE_VOLUME,
     PREDICTOR_URL_ENV,
     SHARED_MEMORY_VOLUME,
-    EnvVar,
-    KeyRef,
-    Quantity,
     ServingSpec,
-    Transformer,
-    Volume,
 )
 from servedeck.serving.spec.templates import TEMPLATES, Settings, Template, find_template
+from servedeck.serving.spec.types import EnvVar, KeyRef, Quantity, Transformer, Volume
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,10 +32,9 @@ from servedeck.serving.spec.spec import (
     SHARED_MEMORY_PATH,
     SHARED_MEMORY_VOLUME,
     SYSTEM_ENV,
-    EnvVar,
     ServingSpec,
-    Transformer,
 )
+from servedeck.serving.spec.types import EnvVar, Transformer
 
 JsonObject = dict[str, Any]
 

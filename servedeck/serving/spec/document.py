@@ -13,8 +13,9 @@ from typing import Any
 import yaml
 
 from servedeck.serving.spec.issues import Issue
-from servedeck.serving.spec.spec import EnvVar, ServingSpec, parse_spec
+from servedeck.serving.spec.spec import ServingSpec, parse_spec
 from servedeck.serving.spec.templates.base import to_camel_case
+from servedeck.serving.spec.types import EnvVar
 from servedeck.serving.text import one_line, sanitize
 
 API_VERSION = "servedeck.dev/v1"

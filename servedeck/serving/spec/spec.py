@@ -11,23 +11,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    GetCoreSchemaHandler,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
-from pydantic.alias_generators import to_camel
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
-from servedeck.serving.quantity import parse_quantity
 from servedeck.serving.spec import fields
 from servedeck.serving.spec.issues import Issue, error
 from servedeck.serving.spec.templates import TEMPLATES, Template, find_template
+from servedeck.serving.spec.templates.base import to_snake_case
+from servedeck.serving.spec.types import (
+    Arguments,
+    CpuQuantity,
+    EnvVar,
+    Int,
+    MemoryQuantity,
+    Quantity,
+    SpecModel,
+    Str,
+    Transformer,
+    Volume,
+    as_tuple,
+)
 
 MODEL_CACHE_VOLUME = "model-cache"
 MODEL_CACHE_PATH = "/root/.cache/huggingface"
@@ -37,114 +40,6 @@ SYSTEM_ENV = {"HF_HOME": MODEL_CACHE_PATH}
 """Variables that every inference server gets, unless the operator sets them."""
 PREDICTOR_URL_ENV = "PREDICTOR_URL"
 """Variable in which a transformer finds the inference server."""
-
-
-class Quantity:
-    """A Kubernetes quantity: keeps the text, is compared by its value (`500m` equals `0.5`)."""
-
-    __slots__ = ("text", "value")
-
-    def __init__(self, text: str) -> None:
-        """Raises ValueError with a sentence where `text` is no quantity."""
-        self.text = text.strip()
-        self.value = parse_quantity(self.text)
-
-    def __str__(self) -> str:
-        return self.text
-
-    def __repr__(self) -> str:
-        return f"Quantity({self.text!r})"
-
-    def __eq__(self, other: object) -> bool:
-        return self.value == other.value if isinstance(other, Quantity) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self.value)
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(
-            cls._validate, serialization=core_schema.to_string_ser_schema()
-        )
-
-    @classmethod
-    def _validate(cls, raw: object) -> Quantity:
-        return raw if isinstance(raw, cls) else cls(fields.parse_quantity_text(raw))
-
-
-def _quantity_validator(examples: str) -> BeforeValidator:
-    """Reads a quantity; what is none is answered with examples that suit the field."""
-
-    def parse(raw: object) -> Quantity:
-        return (
-            raw
-            if isinstance(raw, Quantity)
-            else Quantity(fields.parse_quantity_text(raw, examples))
-        )
-
-    return BeforeValidator(parse)
-
-
-def _strip_text(raw: object) -> str:
-    return fields.parse_text(raw).strip()
-
-
-def _as_tuple(raw: object) -> object:
-    if raw is None:
-        return ()
-    if isinstance(raw, (list, tuple)):
-        return tuple(raw)
-    raise ValueError("This must be a list, one entry for each.")
-
-
-Str = Annotated[str, BeforeValidator(_strip_text)]
-RawStr = Annotated[str, BeforeValidator(fields.parse_text)]
-CpuQuantity = Annotated[Quantity, _quantity_validator("0.5, 500m or 8")]
-MemoryQuantity = Annotated[Quantity, _quantity_validator("512Mi, 1Gi or 64Gi")]
-Int = Annotated[int, BeforeValidator(fields.parse_int)]
-Bool = Annotated[bool, BeforeValidator(fields.parse_bool)]
-Arguments = Annotated[tuple[str, ...], BeforeValidator(fields.parse_arguments)]
-
-
-class SpecModel(BaseModel):
-    """Base of the spec and its parts: frozen values; camel case in YAML."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True
-    )
-
-
-class KeyRef(SpecModel):
-    """One key of a Secret or a ConfigMap of the serving's namespace."""
-
-    name: Str = ""
-    key: Str = ""
-
-
-class EnvVar(SpecModel):
-    """A variable: a plain value, or one taken from a Secret or a ConfigMap."""
-
-    name: Str
-    value: RawStr = ""
-    secret: KeyRef | None = None
-    config_map: KeyRef | None = None
-
-
-class Volume(SpecModel):
-    """A PersistentVolumeClaim of the namespace, mounted in the inference server."""
-
-    pvc: Str
-    mount_path: Str
-    read_only: Bool = False
-
-
-class Transformer(SpecModel):
-    """A container beside the inference server that requests pass first."""
-
-    image: Str
-    port: Int = 8080
-    command: Arguments = ()
-    env: Annotated[tuple[EnvVar, ...], BeforeValidator(_as_tuple)] = ()
 
 
 class ServingSpec(SpecModel):
@@ -165,11 +60,11 @@ class ServingSpec(SpecModel):
     replicas: Int = 1
     settings: dict[str, fields.FieldValue] = Field(default={}, validate_default=True)
     """The template's own fields by name; complete, defaults included."""
-    volumes: Annotated[tuple[Volume, ...], BeforeValidator(_as_tuple)] = ()
+    volumes: Annotated[tuple[Volume, ...], BeforeValidator(as_tuple)] = ()
     inference_port: Int = 8000
     command: Arguments = ()
     """Command Override; () for the template's own command."""
-    env: Annotated[tuple[EnvVar, ...], BeforeValidator(_as_tuple)] = ()
+    env: Annotated[tuple[EnvVar, ...], BeforeValidator(as_tuple)] = ()
     transformer: Transformer | None = None
     readiness_path: Str | None = None
     """HTTP path of the readiness probe; None for the template's own, "" for no probe."""
@@ -283,7 +178,7 @@ def issues_from_error(exc: ValidationError) -> list[Issue]:
     """One problem for each field that could not be read."""
     found: list[Issue] = []
     for one in exc.errors(include_url=False):
-        path = ".".join(_to_snake_case(part) for part in one["loc"])
+        path = ".".join(to_snake_case(str(part)) for part in one["loc"])
         if one["type"] == "settings":
             by_field: dict[str, str] = one["ctx"]["by_field"]
             found += [error(f"settings.{name}", message) for name, message in by_field.items()]
@@ -302,8 +197,3 @@ _MESSAGES_BY_ERROR_TYPE = {
     "dict_type": "This must be a mapping, one line for each field.",
     "invalid_key": "A field's name must be text; correct it.",
 }
-
-
-def _to_snake_case(part: int | str) -> str:
-    """accelerator_count of acceleratorCount: a problem's path is the same for form and YAML."""
-    return "".join(f"_{c.lower()}" if c.isupper() else c for c in str(part))

@@ -21,9 +21,9 @@ from servedeck.serving.spec.spec import (
     PREDICTOR_URL_ENV,
     SHARED_MEMORY_PATH,
     SYSTEM_ENV,
-    EnvVar,
     ServingSpec,
 )
+from servedeck.serving.spec.types import EnvVar
 
 MAX_DESCRIPTION_LENGTH = 2000
 MAX_ARGUMENT_BYTES = 128 * 1024

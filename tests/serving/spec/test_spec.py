@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from servedeck.serving.spec.spec import Quantity, ServingSpec, parse_spec
+from servedeck.serving.spec.spec import ServingSpec, parse_spec
 from servedeck.serving.spec.templates import TEMPLATES
+from servedeck.serving.spec.types import Quantity
 
 
 def test_every_field_has_the_console_s_default() -> None:

@@ -18,7 +18,8 @@ from servedeck.serving.spec.document import to_yaml
 from servedeck.serving.spec.env_file import looks_secret
 from servedeck.serving.spec.fields import format_value
 from servedeck.serving.spec.issues import Issue
-from servedeck.serving.spec.spec import EnvVar, ServingSpec
+from servedeck.serving.spec.spec import ServingSpec
+from servedeck.serving.spec.types import EnvVar
 from tui.screens.create.field_options import display_value, is_choice_field
 from tui.screens.create.steps import fields_by_path, review_sections
 from widgets.form import SOURCE_KIND_NAMES, to_display

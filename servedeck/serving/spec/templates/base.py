@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from servedeck.serving.spec.fields import Field, FieldValue, InputKind
 from servedeck.serving.spec.issues import Issue, error, warning
 from servedeck.serving.spec.templates.arguments import find_flag, parse_flags
 
-if TYPE_CHECKING:
-    from servedeck.serving.spec.spec import ServingSpec
+if TYPE_CHECKING:  # pydantic, which the first frame does not wait for
+    from servedeck.serving.spec.types import EnvVar, Quantity
 
 Settings = dict[str, FieldValue]
 
@@ -21,6 +21,27 @@ ADDITIONAL_ARGUMENTS = Field(
     InputKind.ARGUMENTS,
     default=(),
 )
+
+
+class SpecLike(Protocol):
+    """What a template reads of a ServingSpec, which itself is built on the templates."""
+
+    @property
+    def settings(self) -> dict[str, FieldValue]: ...
+    @property
+    def env(self) -> tuple[EnvVar, ...]: ...
+    @property
+    def inference_port(self) -> int: ...
+    @property
+    def accelerator(self) -> str: ...
+    @property
+    def accelerator_count(self) -> int: ...
+    @property
+    def cpu(self) -> Quantity: ...
+    @property
+    def memory(self) -> Quantity: ...
+    @property
+    def shared_memory_limit(self) -> Quantity: ...
 
 
 class Template:
@@ -46,7 +67,7 @@ class Template:
     security_context: ClassVar[Mapping[str, Any]] = {}
     """securityContext of the inference server's container."""
 
-    def build_args(self, spec: ServingSpec) -> list[str]:
+    def build_args(self, spec: SpecLike) -> list[str]:
         """Arguments after the command."""
         raise TypeError(f"the template {self.id} builds no arguments")
 
@@ -61,11 +82,11 @@ class Template:
         """Whether a container that carries no template label is of this template."""
         return False
 
-    def shared_memory_limit(self, spec: ServingSpec) -> str:
+    def shared_memory_limit(self, spec: SpecLike) -> str:
         """Size limit of /dev/shm, a quantity."""
         return "256Mi"
 
-    def validate(self, spec: ServingSpec) -> list[Issue]:
+    def validate(self, spec: SpecLike) -> list[Issue]:
         """Rules between this template's fields and the others."""
         return []
 
@@ -120,12 +141,12 @@ class Template:
         return values, wrong
 
 
-def additional_arguments(spec: ServingSpec) -> tuple[str, ...]:
+def additional_arguments(spec: SpecLike) -> tuple[str, ...]:
     value = spec.settings[ADDITIONAL_ARGUMENTS.name]
     return value if isinstance(value, tuple) else ()
 
 
-def validate_model(spec: ServingSpec) -> list[Issue]:
+def validate_model(spec: SpecLike) -> list[Issue]:
     model = str(spec.settings["model"])
     if not model:
         return [error("settings.model", "The model is missing; enter its name or its path.")]
@@ -147,9 +168,7 @@ _GATED_MODEL_PREFIXES = ("meta-llama/", "google/gemma")
 _HF_TOKEN_VARIABLES = frozenset({"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"})
 
 
-def validate_additional_arguments(
-    spec: ServingSpec, fields_by_flag: Mapping[str, str]
-) -> list[Issue]:
+def validate_additional_arguments(spec: SpecLike, fields_by_flag: Mapping[str, str]) -> list[Issue]:
     """Flags in Additional Arguments that have a field of their own (`own`: flag -> field)."""
     path = f"settings.{ADDITIONAL_ARGUMENTS.name}"
     if repeated := find_flag(additional_arguments(spec), *fields_by_flag):

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from servedeck.serving.spec.fields import Field, InputKind
-from servedeck.serving.spec.templates.base import Settings, Template
-
-if TYPE_CHECKING:
-    from servedeck.serving.spec.spec import ServingSpec
+from servedeck.serving.spec.templates.base import Settings, SpecLike, Template
 
 
 class Custom(Template):
@@ -28,7 +25,7 @@ class Custom(Template):
         ),
     )
 
-    def build_args(self, spec: ServingSpec) -> list[str]:
+    def build_args(self, spec: SpecLike) -> list[str]:
         value = spec.settings["arguments"]
         return list(value) if isinstance(value, tuple) else []
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from servedeck.serving.spec.fields import Field, InputKind
 from servedeck.serving.spec.issues import Issue, error, warning
@@ -17,14 +17,12 @@ from servedeck.serving.spec.templates.arguments import find_flag, is_shell_comma
 from servedeck.serving.spec.templates.base import (
     ADDITIONAL_ARGUMENTS,
     Settings,
+    SpecLike,
     Template,
     additional_arguments,
     validate_additional_arguments,
     validate_model,
 )
-
-if TYPE_CHECKING:
-    from servedeck.serving.spec.spec import ServingSpec
 
 RNGD = "furiosa.ai/rngd"
 CPU_PER_CARD = Fraction(10)
@@ -104,7 +102,7 @@ class FuriosaLlm(Template):
         "capabilities": {"drop": ["ALL"]},
     }
 
-    def build_args(self, spec: ServingSpec) -> list[str]:
+    def build_args(self, spec: SpecLike) -> list[str]:
         args = ["serve", str(spec.settings["model"]), f"--port={spec.inference_port}"]
         for flag, name in FLAGS.items():
             value = spec.settings[name]
@@ -135,11 +133,11 @@ class FuriosaLlm(Template):
             word.rsplit("/", 1)[-1] == "furiosa-llm" for word in argv[:1]
         )
 
-    def shared_memory_limit(self, spec: ServingSpec) -> str:
+    def shared_memory_limit(self, spec: SpecLike) -> str:
         cards = spec.accelerator_count if 1 <= spec.accelerator_count <= 1024 else 1
         return "512Mi" if cards == 1 else f"{cards}Gi"
 
-    def validate(self, spec: ServingSpec) -> list[Issue]:
+    def validate(self, spec: SpecLike) -> list[Issue]:
         found = validate_model(spec)
         for name in ("max_model_len", "pipeline_parallel_size", "data_parallel_size"):
             value = spec.settings[name]
@@ -160,7 +158,7 @@ class FuriosaLlm(Template):
             found += _validate_resources_per_card(spec)
         return found
 
-    def _validate_arguments(self, spec: ServingSpec) -> list[Issue]:
+    def _validate_arguments(self, spec: SpecLike) -> list[Issue]:
         path = "settings.additional_arguments"
         additional = additional_arguments(spec)
         if repeated := validate_additional_arguments(spec, _PARSED_FLAGS):
@@ -173,7 +171,7 @@ class FuriosaLlm(Template):
         return []
 
 
-def _validate_resources_per_card(spec: ServingSpec) -> list[Issue]:
+def _validate_resources_per_card(spec: SpecLike) -> list[Issue]:
     cards = spec.accelerator_count
     found: list[Issue] = []
     if spec.cpu.value < CPU_PER_CARD * cards:

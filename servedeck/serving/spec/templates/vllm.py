@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from servedeck.serving.spec.fields import Field, FieldValue, InputKind
 from servedeck.serving.spec.issues import Issue, error, warning
@@ -16,14 +16,12 @@ from servedeck.serving.spec.templates.arguments import find_flag, flag_value, is
 from servedeck.serving.spec.templates.base import (
     ADDITIONAL_ARGUMENTS,
     Settings,
+    SpecLike,
     Template,
     additional_arguments,
     validate_additional_arguments,
     validate_model,
 )
-
-if TYPE_CHECKING:
-    from servedeck.serving.spec.spec import ServingSpec
 
 FLAGS = {
     "--tensor-parallel-size": "tensor_parallel_size",
@@ -143,7 +141,7 @@ class Vllm(Template):
         "/metrics",
     )
 
-    def build_args(self, spec: ServingSpec) -> list[str]:
+    def build_args(self, spec: SpecLike) -> list[str]:
         settings = spec.settings
         args = [str(settings["model"]), f"--port={spec.inference_port}"]
         written = {name: flag for flag, name in FLAGS.items() if flag.startswith("--")}
@@ -183,14 +181,14 @@ class Vllm(Template):
             words[:2] == ["vllm", "serve"] or _API_SERVER_MODULE in words or "vllm-openai" in image
         )
 
-    def shared_memory_limit(self, spec: ServingSpec) -> str:
+    def shared_memory_limit(self, spec: SpecLike) -> str:
         """Workers of one server exchange tensors and messages through it when there are several
         (NCCL, vllm/distributed/device_communicators/shm_broadcast.py)."""
         size = spec.settings["tensor_parallel_size"]
         workers = size if isinstance(size, int) and 1 <= size <= 1024 else 1
         return "512Mi" if workers == 1 else f"{workers}Gi"
 
-    def validate(self, spec: ServingSpec) -> list[Issue]:
+    def validate(self, spec: SpecLike) -> list[Issue]:
         found: list[Issue] = []
         settings = spec.settings
         additional = additional_arguments(spec)
@@ -254,7 +252,7 @@ def _validate_gpu_memory_utilization(value: object) -> list[Issue]:
     return []
 
 
-def _validate_parallelism(spec: ServingSpec, additional: tuple[str, ...]) -> list[Issue]:
+def _validate_parallelism(spec: SpecLike, additional: tuple[str, ...]) -> list[Issue]:
     path = "settings.tensor_parallel_size"
     size = spec.settings["tensor_parallel_size"]
     if not isinstance(size, int) or not 1 <= size <= 1024:

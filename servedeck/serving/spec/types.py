@@ -1,0 +1,124 @@
+"""The value types of a spec: quantities, variables, volumes, the transformer.
+
+Each accepts the text of a form or of YAML.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandler
+from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema, core_schema
+
+from servedeck.serving.quantity import parse_quantity
+from servedeck.serving.spec import fields
+
+
+class Quantity:
+    """A Kubernetes quantity: keeps the text, is compared by its value (`500m` equals `0.5`)."""
+
+    __slots__ = ("text", "value")
+
+    def __init__(self, text: str) -> None:
+        """Raises ValueError with a sentence where `text` is no quantity."""
+        self.text = text.strip()
+        self.value = parse_quantity(self.text)
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return f"Quantity({self.text!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return self.value == other.value if isinstance(other, Quantity) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            cls._validate, serialization=core_schema.to_string_ser_schema()
+        )
+
+    @classmethod
+    def _validate(cls, raw: object) -> Quantity:
+        return raw if isinstance(raw, cls) else cls(fields.parse_quantity_text(raw))
+
+
+def _quantity_validator(examples: str) -> BeforeValidator:
+    """Reads a quantity; what is none is answered with examples that suit the field."""
+
+    def parse(raw: object) -> Quantity:
+        return (
+            raw
+            if isinstance(raw, Quantity)
+            else Quantity(fields.parse_quantity_text(raw, examples))
+        )
+
+    return BeforeValidator(parse)
+
+
+def _strip_text(raw: object) -> str:
+    return fields.parse_text(raw).strip()
+
+
+def as_tuple(raw: object) -> object:
+    """A list as a tuple, None as (). Raises ValueError."""
+    if raw is None:
+        return ()
+    if isinstance(raw, (list, tuple)):
+        return tuple(raw)
+    raise ValueError("This must be a list, one entry for each.")
+
+
+Str = Annotated[str, BeforeValidator(_strip_text)]
+RawStr = Annotated[str, BeforeValidator(fields.parse_text)]
+CpuQuantity = Annotated[Quantity, _quantity_validator("0.5, 500m or 8")]
+MemoryQuantity = Annotated[Quantity, _quantity_validator("512Mi, 1Gi or 64Gi")]
+Int = Annotated[int, BeforeValidator(fields.parse_int)]
+Bool = Annotated[bool, BeforeValidator(fields.parse_bool)]
+Arguments = Annotated[tuple[str, ...], BeforeValidator(fields.parse_arguments)]
+
+
+class SpecModel(BaseModel):
+    """Base of the spec and its parts: frozen values; camel case in YAML."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True
+    )
+
+
+class KeyRef(SpecModel):
+    """One key of a Secret or a ConfigMap of the serving's namespace."""
+
+    name: Str = ""
+    key: Str = ""
+
+
+class EnvVar(SpecModel):
+    """A variable: a plain value, or one taken from a Secret or a ConfigMap."""
+
+    name: Str
+    value: RawStr = ""
+    secret: KeyRef | None = None
+    config_map: KeyRef | None = None
+
+
+class Volume(SpecModel):
+    """A PersistentVolumeClaim of the namespace, mounted in the inference server."""
+
+    pvc: Str
+    mount_path: Str
+    read_only: Bool = False
+
+
+class Transformer(SpecModel):
+    """A container beside the inference server that requests pass first."""
+
+    image: Str
+    port: Int = 8080
+    command: Arguments = ()
+    env: Annotated[tuple[EnvVar, ...], BeforeValidator(as_tuple)] = ()
