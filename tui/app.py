@@ -123,7 +123,13 @@ class ServedeckApp(App[None]):
         self.theme = ANSI.name if no_color else theme or (ANSI if few_colours else DARK).name
         self.set_keymap(self.keymap)
         self._screen_buffer = ScreenBuffer()
-        self._key_queue = KeyQueue(self)
+        self._key_queue = KeyQueue(
+            self,
+            show_message=self.show_message,
+            request_quit=self.do_quit,
+            opens_form=lambda: self.screen is self.servings,
+            is_exiting=lambda: self.exiting,
+        )
         self._last_exit_blocker = ""
         """Why the end was put off, when it was asked for last."""
         self._exit_task: asyncio.Task[None] | None = None

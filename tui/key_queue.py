@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from textual import events
+from textual.app import App
 from textual.message_pump import MessagePump
 from textual.screen import Screen
 from textual.worker import Worker
 
 from widgets.line_input import PlainInput
-
-if TYPE_CHECKING:
-    from tui.app import ServedeckApp
 
 MAX_QUEUED_EVENTS = 1000
 """Events that wait at most; what comes then is dropped, and said, until none wait and there was a
@@ -67,8 +65,22 @@ class KeyQueue:
     worker runs that `hold` was told of. An event that finds the app at rest is not delayed.
     """
 
-    def __init__(self, app: ServedeckApp) -> None:
+    def __init__(
+        self,
+        app: App[Any],
+        *,
+        show_message: Callable[[str, str], None],
+        request_quit: Callable[[], Coroutine[Any, Any, None]],
+        opens_form: Callable[[], bool],
+        is_exiting: Callable[[], bool],
+    ) -> None:
+        """`show_message` takes a text and a style name; `opens_form` is whether the screen in front
+        opens a form for text."""
         self._app = app
+        self._show_message = show_message
+        self._request_quit = request_quit
+        self._opens_form = opens_form
+        self._is_exiting = is_exiting
         self._queue: deque[events.Event] = deque()
         self._dispatched: events.Event | None = None
         """The event that was handed to the app and has not come to it yet."""
@@ -126,7 +138,7 @@ class KeyQueue:
             return False
         if len(self._queue) >= MAX_QUEUED_EVENTS:
             self._overflowed_at = monotonic()
-            self._app.show_message(
+            self._show_message(
                 "Keys come faster than they can be handled; some were dropped.", "error"
             )
             return False
@@ -151,7 +163,7 @@ class KeyQueue:
             asyncio.get_running_loop().call_later(left, self._quit_if_stuck, event)
             return
         self._queue.clear()
-        self._quit_task = asyncio.create_task(self._app.do_quit())
+        self._quit_task = asyncio.create_task(self._request_quit())
 
     def _waited_seconds(self) -> float:
         """Seconds for which what was done last has kept the next key."""
@@ -169,7 +181,7 @@ class KeyQueue:
             self._show_dropped_while_suspended()
 
     def _show_dropped_while_suspended(self) -> None:
-        self._app.show_message(
+        self._show_message(
             f"{_dropped_keys_text(self._dropped_while_suspended)}: "
             "typed after servedeck was suspended.",
             "warning",
@@ -187,9 +199,7 @@ class KeyQueue:
     def _enters_text(self, event: events.Event) -> bool:
         """Whether the event, at rest, types a text or opens a form for one; in a dialog a letter is
         an answer."""
-        at_text = self._app.screen is self._app.servings or isinstance(
-            self._app.focused, PlainInput
-        )
+        at_text = self._opens_form() or isinstance(self._app.focused, PlainInput)
         return at_text and _is_text(event)
 
     def hold_keys(self, worker: Worker[Any], label: str) -> None:
@@ -199,7 +209,7 @@ class KeyQueue:
 
     def _show_busy_message(self, worker: Worker[Any]) -> None:
         if worker in self._busy_workers and not worker.is_finished:
-            self._app.show_message(f"{self._busy_workers[worker][0]}…; esc stops it.")
+            self._show_message(f"{self._busy_workers[worker][0]}…; esc stops it.", "")
 
     def _cancel_busy_workers(self, event: events.Event) -> bool:
         """Whether the event is the esc that stops what keys wait for."""
@@ -214,7 +224,7 @@ class KeyQueue:
         for worker in slow:
             worker.cancel()
             dropped = f"; {_dropped_keys_text(len(self._queue))}" if self._queue else ""
-            self._app.show_message(f"{self._busy_workers[worker][0]}: stopped{dropped}.", "warning")
+            self._show_message(f"{self._busy_workers[worker][0]}: stopped{dropped}.", "warning")
         if slow:
             self._queue.clear()
         return bool(slow)
@@ -294,7 +304,7 @@ class KeyQueue:
                 self._wait_started_at = 0.0
                 if not rested and self._queue:
                     dropped = _dropped_keys_text(len(self._queue))
-                    self._app.show_message(f"{dropped}: the previous action does not end.", "error")
+                    self._show_message(f"{dropped}: the previous action does not end.", "error")
                     self._queue.clear()
                 if self._queue:
                     self._dispatched = self._queue.popleft()
@@ -303,7 +313,7 @@ class KeyQueue:
                         self._queue.clear()
                         self._dispatched = None
                         break
-                    if self._app.exiting or not self._app.post_message(self._dispatched):
+                    if self._is_exiting() or not self._app.post_message(self._dispatched):
                         self._queue.clear()
         finally:
             self._feed_task = None
