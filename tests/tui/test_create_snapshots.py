@@ -173,7 +173,7 @@ def test_progress_under_the_list(
 
     async def run(pilot: Pilot[Any]) -> None:
         await wait_for_text(pilot, "llama-chat")
-        app.servings.create_flow.follow_progress(NamespacedName("team-a", "llama-chat"))
+        app.servings.follow_progress(NamespacedName("team-a", "llama-chat"))
         await wait_for_text(pilot, "✓ requested")
 
     assert snap_compare(app, terminal_size=size, run_before=run)

@@ -82,7 +82,7 @@ class KeyHarness:
             if left.is_file():
                 left.unlink()
         servings = app.servings
-        servings.status_controller.close()
+        servings.popover.close()
         servings.set_namespace("")
         servings.clear_filter()
         servings._set_sort(DEFAULT_SORT, False)

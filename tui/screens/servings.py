@@ -31,10 +31,10 @@ from tui.namespace_shortcuts import NamespaceShortcuts
 from tui.ports.serving_source import SourceChanges, SourceState
 from tui.screens.base import ActionScreen
 from tui.screens.create.flow import CreateFlow
-from tui.screens.status_controller import StatusPopoverController
+from tui.screens.new_serving_progress import NewServingProgress
+from tui.screens.serving_status_popover import ServingStatusPopover
 from widgets.header import HeaderData, ListHeader
 from widgets.line_input import LineInput
-from widgets.rollout_progress import RolloutProgressView
 from widgets.serving_rows import COLUMNS, ServingRowBuilder, status_span
 from widgets.status_popover import StatusPopover
 from widgets.styled_line import Line, Span
@@ -61,8 +61,8 @@ class ServingsScreen(ActionScreen[None]):
     banner = query_one("#banner", StatusLine)
     filter_line = query_one("#filter", LineInput)
     table = query_one("#list", KeyedTable)
-    popover = query_one(StatusPopover)
-    rollout_progress = query_one(RolloutProgressView)
+    popover = query_one(ServingStatusPopover)
+    rollout_progress = query_one(NewServingProgress)
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,22 +73,30 @@ class ServingsScreen(ActionScreen[None]):
         self.sort_column = DEFAULT_SORT
         self.sort_reverse = False
         self._row_builder = ServingRowBuilder()
-        self.create_flow = CreateFlow(self)
+        self.create_flow = CreateFlow(
+            self, shown_namespace=self._namespace_for_new, on_created=self.follow_progress
+        )
         self._namespace_shortcuts = NamespaceShortcuts()
         self._shortcuts_context: str | None = None
         """The context whose namespaces they stand for."""
         self._views: list[ServingView] = []
         self._positions: dict[NamespacedName, int] = {}
         """Where each of them is in the list."""
-        self.status_controller = StatusPopoverController(self)
 
     def compose_body(self) -> ComposeResult:
         yield ListHeader()
         yield StatusLine(id="banner")
         yield LineInput("/", "text  !text  status:error  ns:team  -l key=value", id="filter")
         yield KeyedTable(COLUMNS, format_age=format_signed_duration, clock=self.now, id="list")
-        yield RolloutProgressView()
-        yield StatusPopover(POD_KEYS.split(","), self.now)
+        yield NewServingProgress(
+            lambda key: self.app_context.source.fleet.view(key), on_appeared=self._select_serving
+        )
+        yield ServingStatusPopover(
+            POD_KEYS.split(","),
+            self.now,
+            row_position=lambda key: self.table.row_position(key),
+            focus_list=lambda: self.table.focus(),
+        )
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -99,7 +107,7 @@ class ServingsScreen(ActionScreen[None]):
         )
         self.table.focus()
         self.set_interval(TICK_SECONDS, self._tick)
-        self.watch(self.table, "scroll_y", self.status_controller.place, init=False)
+        self.watch(self.table, "scroll_y", self.popover.reposition, init=False)
         self.update_all()
 
     def now(self) -> datetime:
@@ -127,8 +135,8 @@ class ServingsScreen(ActionScreen[None]):
         for at, view in found:
             self._views[at] = view
         self.table.update_rows([self._row_builder.rebuild_row(view) for _at, view in found])
-        self.status_controller.update()
-        self.create_flow.update()
+        self.popover.update_status()
+        self.rollout_progress.update_progress()
         if cast(NamespacedName, self.table.cursor_key) in keys:
             self.update_message()
             self.update_footer()
@@ -170,8 +178,8 @@ class ServingsScreen(ActionScreen[None]):
         self._update_columns()
         self._update_header(here, state)
         self._update_banner(state)
-        self.status_controller.update()
-        self.create_flow.update()
+        self.popover.update_status()
+        self.rollout_progress.update_progress()
         self.update_message()
         self.update_footer()
 
@@ -254,7 +262,7 @@ class ServingsScreen(ActionScreen[None]):
     def adapt_to_size(self, size: Size) -> None:
         super().adapt_to_size(size)
         self._update_header_height()
-        self.call_after_refresh(self.status_controller.place)
+        self.call_after_refresh(self.popover.reposition)
 
     def _update_header_height(self) -> None:
         """Lines of the header; the filter takes the place of the last, so that no row moves."""
@@ -271,7 +279,7 @@ class ServingsScreen(ActionScreen[None]):
     def scopes(self) -> tuple[str, ...]:
         if self.filter_line.input.has_focus:
             return ("filter",)
-        return ("status",) if self.status_controller.accepts_keys else (self.SCOPE,)
+        return ("status",) if self.popover.accepts_keys else (self.SCOPE,)
 
     def disabled_reason(self, action: Action) -> str:
         view = self.selected_serving
@@ -307,6 +315,22 @@ class ServingsScreen(ActionScreen[None]):
         self.start_worker(
             self.create_flow.start_new(), "create", busy_label="Checking your permissions"
         )
+
+    def _namespace_for_new(self) -> str:
+        if shown := self.namespace or self.app_context.source.namespace:
+            return shown
+        return self.selected_serving.key.namespace if self.selected_serving is not None else ""
+
+    def follow_progress(self, key: NamespacedName) -> None:
+        """Show the progress of a new serving, with the cursor on it as soon as it is there."""
+        if self.namespace not in ("", key.namespace):
+            self.set_namespace(key.namespace)
+        self.rollout_progress.start(key)
+
+    def _select_serving(self, key: NamespacedName) -> None:
+        if not self.table.select(key):
+            self.clear_filter()
+            self.table.select(key)
 
     def do_clone(self) -> None:
         if view := self.selected_serving:
@@ -353,11 +377,11 @@ class ServingsScreen(ActionScreen[None]):
         self.show_message("Retrying the API server.")
 
     def do_back(self) -> None:
-        if self.status_controller.is_open:
-            self.status_controller.close()
+        if self.popover.is_open:
+            self.popover.close()
         elif self.filter_line.display:
             self.clear_filter()
-        elif not self.create_flow.hide_progress():
+        elif not self.rollout_progress.hide():
             quit_key = self.app_context.key_display_for("servings.quit")
             self.show_message(f"Nothing to close or to clear; {quit_key} quits.")
 
@@ -433,21 +457,21 @@ class ServingsScreen(ActionScreen[None]):
 
     def do_status(self) -> None:
         if view := self.selected_serving:
-            self.status_controller.open(view)
+            self.popover.open(view)
 
     def on_keyed_table_cell_clicked(self, message: KeyedTable.CellClicked) -> None:
         if message.column == "status" or message.is_double_click:
             self.do_status()
-        elif self.status_controller.is_open:
-            self.status_controller.close()
+        elif self.popover.is_open:
+            self.popover.close()
 
     def on_keyed_table_cell_hovered(self, message: KeyedTable.CellHovered) -> None:
-        self.status_controller.handle_hover(
+        self.popover.handle_hover(
             cast(NamespacedName, message.key) if message.column == "status" else None
         )
 
     def on_status_popover_closed(self) -> None:
-        self.status_controller.close()
+        self.popover.close()
 
     def on_status_popover_unknown_key_pressed(
         self, message: StatusPopover.UnknownKeyPressed

@@ -1,15 +1,14 @@
-"""From the list into the create form and back: new, clone, the draft that was left, progress."""
+"""From the list into the create form: new, clone, a saved draft."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from servedeck.cluster.http.errors import ClusterError
-from servedeck.fleet.rollout_progress import is_rollout_complete
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.duration import format_duration
 from servedeck.serving.objects.unmanaged_fields import UnmanagedField
@@ -19,12 +18,9 @@ from tui.screens.confirm_dialog import ConfirmDialog, DialogOption
 if TYPE_CHECKING:
     from servedeck.changes.draft import Draft
     from servedeck.changes.draft_store import DraftFile, SavedDraft
-    from tui.screens.servings import ServingsScreen
+    from tui.screens.base import ActionScreen
 
 MAX_NAME_LENGTH = 63
-PROGRESS_HIDE_DELAY = 20.0
-"""Seconds that the progress of a complete serving stays to be read."""
-
 PERMISSION_TIMEOUT = 3.0
 """Seconds that the key waits for the answer about our rights."""
 
@@ -38,26 +34,27 @@ MAX_UNMANAGED_FIELDS = 200
 class CreateFlow:
     """What the serving list does about new servings."""
 
-    def __init__(self, screen: ServingsScreen) -> None:
+    def __init__(
+        self,
+        screen: ActionScreen[None],
+        *,
+        shown_namespace: Callable[[], str],
+        on_created: Callable[[NamespacedName], None],
+    ) -> None:
+        """`screen` shows messages and dialogs; `shown_namespace` is what a new serving is proposed
+        for, "" for the change service's own."""
         self._screen = screen
+        self._shown_namespace = shown_namespace
+        self._on_created = on_created
         self._permissions_requested_for = ("", "")
-        self._pending_key: NamespacedName | None = None
-        """The new serving, until the list has it."""
-        self._hiding_key: NamespacedName | None = None
-        """The complete serving whose progress is about to be hidden."""
 
     # -- whether it can be done -----------------------------------------------------------------
 
     @property
     def namespace(self) -> str:
         """The namespace that a new serving is proposed for."""
-        screen = self._screen
-        if shown := screen.namespace or screen.app_context.source.namespace:
-            return shown
-        if (view := screen.selected_serving) is not None:
-            return view.key.namespace
-        bench = screen.app_context.change_service
-        return bench.namespace if bench is not None else ""
+        bench = self._screen.app_context.change_service
+        return self._shown_namespace() or (bench.namespace if bench is not None else "")
 
     def disabled_reason(self) -> str:
         """Why nothing can be created, in a sentence; "" where it can."""
@@ -230,56 +227,10 @@ class CreateFlow:
         )
         self._screen.app.push_screen(ask, on_answer)
 
-    # -- back on the list -----------------------------------------------------------------------
-
     def _on_form_closed(self, key: NamespacedName | None) -> None:
         if key is not None and not self._screen.app_context.exiting:
-            self.follow_progress(key)
+            self._on_created(key)
             self._screen.show_message(f"{key} was created.", "ready")
-
-    def follow_progress(self, key: NamespacedName) -> None:
-        """Show the progress of a new serving, with the cursor on it as soon as it is there."""
-        self._pending_key = key
-        screen = self._screen
-        if screen.namespace not in ("", key.namespace):
-            screen.set_namespace(key.namespace)
-        screen.rollout_progress.follow(key)
-        self.update()
-
-    def update(self) -> None:
-        """Bring cursor and progress up to date; called with every change of the list."""
-        screen = self._screen
-        key = screen.rollout_progress.key
-        if key is None:
-            return
-        view = screen.app_context.source.fleet.view(key)
-        if view is not None and self._pending_key == key:
-            self._pending_key = None
-            if not screen.table.select(key):
-                screen.clear_filter()
-                screen.table.select(key)
-        if view is None and self._pending_key is None:
-            screen.rollout_progress.follow(None)  # deleted
-            return
-        screen.rollout_progress.set_view(view)
-        if view is not None and is_rollout_complete(view) and self._hiding_key != key:
-            self._hiding_key = key
-            screen.set_timer(PROGRESS_HIDE_DELAY, lambda: self._hide_completed(key))
-
-    def _hide_completed(self, key: NamespacedName) -> None:
-        """Hide the strip where the serving is still complete."""
-        self._hiding_key = None
-        strip = self._screen.rollout_progress
-        view = self._screen.app_context.source.fleet.view(key)
-        if strip.key == key and view is not None and is_rollout_complete(view):
-            strip.follow(None)
-
-    def hide_progress(self) -> bool:
-        """Hide the progress; False where none was shown."""
-        strip = self._screen.rollout_progress
-        shown = strip.key is not None
-        strip.follow(None)
-        return shown
 
 
 def _describe_saved_draft(saved_draft: SavedDraft, now: float) -> tuple[str, str]:
