@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 
+import grimp
 import pytest
 from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
@@ -16,6 +18,22 @@ def loaded_modules(statement: str) -> set[str]:
 
 def test_imports_point_one_way() -> None:
     assert lint_imports(no_cache=True) == EXIT_STATUS_SUCCESS
+
+
+def test_no_import_circle() -> None:
+    # imports under TYPE_CHECKING count: a part that names its whole cannot be read without it
+    graph = grimp.build_graph("servedeck", "tui", "widgets", "styles", cache_dir=None)
+    imports = {
+        module: graph.find_modules_directly_imported_by(module) - parents(module)
+        for module in graph.modules
+    }
+    TopologicalSorter(imports).prepare()  # raises CycleError with the circle
+
+
+def parents(module: str) -> set[str]:
+    """Packages of a module, whose __init__ may import it."""
+    parts = module.split(".")
+    return {".".join(parts[:at]) for at in range(1, len(parts))}
 
 
 @pytest.mark.parametrize(
