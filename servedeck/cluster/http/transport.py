@@ -1,9 +1,7 @@
-"""kubernetes-asyncio's transport with its gaps closed. Slow to import, for aiohttp: do it in a
-thread.
+"""The pool of connections to one API server. Slow to import, for aiohttp: do it in a thread.
 
-Beyond what it does itself: bodies that are bytes already, several headers of one name
-(impersonation), proxies of the environment by Go's rules, and the chains of certificates that
-kubectl accepts.
+It has what kubectl has and Python's HTTP clients lack: several headers of one name (impersonation),
+proxies of the environment by Go's rules, and the chains of certificates that Go accepts.
 """
 
 from __future__ import annotations
@@ -11,9 +9,8 @@ from __future__ import annotations
 import ipaddress
 import ssl
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
 import aiohttp
@@ -21,22 +18,16 @@ from multidict import CIMultiDict
 
 from servedeck.cluster.auth.exec_plugin import Credential
 from servedeck.cluster.auth.kubeconfig import KubeconfigCluster
-from servedeck.cluster.http.bare import import_isolated
 from servedeck.cluster.http.errors import ConfigError
-
-if TYPE_CHECKING:
-    from kubernetes_asyncio.client.rest import RESTClientObject
-else:
-    RESTClientObject = import_isolated("kubernetes_asyncio.client.rest").RESTClientObject
 
 _READ_BUFFER_BYTES = 1 << 20
 _MAX_CONNECTIONS = 100
 
 
-class Transport(RESTClientObject):
+class Transport:
     """A pool of connections to one server, as one client certificate (or none).
 
-    Make it in the running loop. `uses` counts the requests under way.
+    Make it in the running loop. `active_requests` counts the requests under way.
     """
 
     def __init__(
@@ -46,52 +37,41 @@ class Transport(RESTClientObject):
         headers: Iterable[tuple[str, str]],
         environ: Mapping[str, str],
     ) -> None:
-        # the base class's attributes, with a session that is not the base class's
-        self.host = cluster.server
-        self.proxy: Any = select_proxy(cluster, environ)
-        self.proxy_headers: Any = None
-        self.server_hostname: Any = cluster.tls_server_name or None
-        self.pool_manager = aiohttp.ClientSession(
+        self.active_requests = 0
+        self._server = cluster.server
+        self._proxy = select_proxy(cluster, environ)
+        self._tls_server_name = cluster.tls_server_name or None
+        self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=_MAX_CONNECTIONS, ssl=ssl_context or True),
             headers=CIMultiDict(headers),
             read_bufsize=_READ_BUFFER_BYTES,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
-        self.active_requests = 0
 
     async def send(
         self,
         method: str,
         path: str,
-        params: Iterable[tuple[str, str]],
+        params: Sequence[tuple[str, str]],
         headers: Mapping[str, str],
         body: bytes | None,
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's, with several limits
     ) -> aiohttp.ClientResponse:
-        """Send one request; the answer's head is there when it returns. aiohttp's errors."""
-        url = self.host + path
-        query: Any = list(params)
-        if body is None:
-            answer: Any = await self.request(
-                method,
-                url,
-                query_params=query,
-                headers=dict(headers),
-                _preload_content=False,
-                _request_timeout=timeout,
-            )
-        else:  # the base class would encode it as JSON once more
-            answer = await self.pool_manager.request(
-                method,
-                f"{url}?{urlencode(query)}" if query else url,
-                headers=headers,
-                data=body,
-                proxy=self.proxy,
-                server_hostname=self.server_hostname,
-                timeout=timeout,
-            )
-        assert isinstance(answer, aiohttp.ClientResponse)
-        return answer
+        """Send one request; returns when the response's headers are there. Raises aiohttp's
+        errors."""
+        return await self._session.request(
+            method,
+            f"{self._server}{path}?{urlencode(params)}" if params else self._server + path,
+            headers=headers,
+            data=body,
+            proxy=self._proxy,
+            server_hostname=self._tls_server_name,
+            timeout=timeout,
+        )
+
+    async def close(self) -> None:
+        """Close all connections; requests under way end with an error."""
+        await self._session.close()
 
 
 def make_ssl_context(cluster: KubeconfigCluster, credential: Credential) -> ssl.SSLContext | None:
