@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
+from servedeck.cluster import resources
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.watch.kinds import NAMESPACES, NODES, ResourceKind
 from servedeck.cluster.watch.reflector import Reflector, ReflectorPhase
@@ -25,14 +26,12 @@ from servedeck.serving.objects.records import Namespace, Node
 from servedeck.serving.pvcs import PersistentVolumeClaim, Pvc, pvcs
 
 ACTIVE_PODS = ResourceKind(
-    "pods",
-    "",
-    "v1",
+    resources.POD,
     PodRequests,
     # Ended Pods hold nothing, and a cluster that runs Jobs is full of them.
     field_selector="status.phase!=Succeeded,status.phase!=Failed",
 )
-PVCS = ResourceKind("persistentvolumeclaims", "", "v1", PersistentVolumeClaim)
+PVCS = ResourceKind(resources.PERSISTENT_VOLUME_CLAIM, PersistentVolumeClaim)
 
 _ANSWERED_PHASES = (ReflectorPhase.LIVE, ReflectorPhase.FORBIDDEN, ReflectorPhase.MISSING)
 

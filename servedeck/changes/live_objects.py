@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from servedeck.cluster import resources
 from servedeck.cluster.apply import ObjectRef
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, InvalidResponseError
+from servedeck.cluster.resources import Resource
 
-_RELATED_KINDS = (
-    ("v1", "Service"),
-    ("gateway.networking.k8s.io/v1", "HTTPRoute"),
-    ("networking.istio.io/v1", "VirtualService"),
-    ("networking.k8s.io/v1", "Ingress"),
+_RELATED_RESOURCES = (
+    resources.SERVICE,
+    resources.HTTP_ROUTE,
+    resources.VIRTUAL_SERVICE,
+    resources.INGRESS,
 )
 
 
@@ -24,13 +26,13 @@ async def fetch_live_objects(
     Parts that do not exist or may not be read are left out. Raises ClusterError where the
     Deployment cannot be asked for.
     """
-    deployment = await _get_object(connection, ObjectRef("apps/v1", "Deployment", namespace, name))
+    deployment = await _get_object(connection, _ref(resources.DEPLOYMENT, namespace, name))
     if deployment is None:
         return []
     found = [deployment]
-    for api_version, kind in _RELATED_KINDS:
+    for resource in _RELATED_RESOURCES:
         try:
-            part = await _get_object(connection, ObjectRef(api_version, kind, namespace, name))
+            part = await _get_object(connection, _ref(resource, namespace, name))
         except ApiError as error:
             if error.code != 403:
                 raise
@@ -38,6 +40,10 @@ async def fetch_live_objects(
         if part is not None:
             found.append(part)
     return found
+
+
+def _ref(resource: Resource, namespace: str, name: str) -> ObjectRef:
+    return ObjectRef(resource.api_version, resource.kind, namespace, name)
 
 
 async def _get_object(connection: Connection, ref: ObjectRef) -> dict[str, Any] | None:

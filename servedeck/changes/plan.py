@@ -19,6 +19,7 @@ from servedeck.cluster.apply import (
 )
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError
+from servedeck.cluster.resources import CONFIG_MAP, SECRET, Resource
 from servedeck.serving import pvcs
 from servedeck.serving.capacity import scheduling_requirements
 from servedeck.serving.objects import manifests
@@ -153,38 +154,39 @@ async def _find_missing_references(
         variables += [(f"transformer.env.{at}", one) for at, one in enumerate(spec.transformer.env)]
     keys: dict[tuple[str, str], frozenset[str] | None] = {}
     for path, one in variables:
-        for kind, plural, ref in _key_references(one):
-            if (plural, ref.name) not in keys:
+        for resource, ref in _key_references(one):
+            if (resource.kind, ref.name) not in keys:
                 try:
-                    keys[plural, ref.name] = await _fetch_keys(
-                        connection, spec.namespace, plural, ref.name
+                    keys[resource.kind, ref.name] = await _fetch_keys(
+                        connection, resource, spec.namespace, ref.name
                     )
                 except ApiError as refused:
                     if refused.code != 404:
-                        unasked[f"{kind} {ref.name} was not checked: {refused}"] = None
+                        unasked[f"{resource.kind} {ref.name} was not checked: {refused}"] = None
                         continue
-                    keys[plural, ref.name] = None
-            there = keys[plural, ref.name]
+                    keys[resource.kind, ref.name] = None
+            there = keys[resource.kind, ref.name]
             if there is None:
                 sentence = (
-                    f"Namespace {spec.namespace} has no {kind} {ref.name!r}; create it first."
+                    f"Namespace {spec.namespace} has no {resource.kind} {ref.name!r};"
+                    " create it first."
                 )
                 found.append(error(path, sentence))
             elif ref.key not in there:
-                sentence = f"{kind} {ref.name} has no key {ref.key!r}; correct it."
+                sentence = f"{resource.kind} {ref.name} has no key {ref.key!r}; correct it."
                 found.append(error(path, sentence))
     return found, list(unasked)
 
 
-def _key_references(env_var: EnvVar) -> list[tuple[str, str, KeyRef]]:
-    refs = [("Secret", "secrets", env_var.secret), ("ConfigMap", "configmaps", env_var.config_map)]
-    return [(kind, plural, ref) for kind, plural, ref in refs if ref is not None]
+def _key_references(env_var: EnvVar) -> list[tuple[Resource, KeyRef]]:
+    refs = [(SECRET, env_var.secret), (CONFIG_MAP, env_var.config_map)]
+    return [(resource, ref) for resource, ref in refs if ref is not None]
 
 
 async def _fetch_keys(
-    connection: Connection, namespace: str, plural: str, name: str
+    connection: Connection, resource: Resource, namespace: str, name: str
 ) -> frozenset[str]:
-    stored = await connection.get_json(f"/api/v1/namespaces/{namespace}/{plural}/{name}")
+    stored = await connection.get_json(resource.object_path(namespace, name))
     return frozenset(
         key
         for part in ("data", "binaryData")

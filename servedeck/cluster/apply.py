@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from servedeck.cluster.http.connection import ApiResponse, Connection
 from servedeck.cluster.http.errors import ApiError, ClusterError, InvalidResponseError
+from servedeck.cluster.resources import POD, RESOURCES_BY_KIND
 from servedeck.serving.objects.diff import (
     AdmissionChange,
     FieldChange,
@@ -30,16 +31,6 @@ from servedeck.serving.objects.records import FIELD_MANAGER, MANAGED_BY_LABEL, R
 from servedeck.serving.text import one_line, sanitize
 
 Manifest = Mapping[str, Any]
-
-PLURALS = {
-    "Deployment": "deployments",
-    "Service": "services",
-    "HTTPRoute": "httproutes",
-    "VirtualService": "virtualservices",
-    "Ingress": "ingresses",
-    "Pod": "pods",
-}
-"""Kinds that servedeck writes or previews."""
 
 _APPLY_PATCH_TYPE = "application/apply-patch+yaml"
 
@@ -59,10 +50,8 @@ class ObjectRef(NamedTuple):
 
     @property
     def collection_path(self) -> str:
-        root = (
-            f"/apis/{self.api_version}" if "/" in self.api_version else f"/api/{self.api_version}"
-        )
-        return f"{root}/namespaces/{quote(self.namespace, safe='')}/{PLURALS[self.kind]}"
+        version = self.api_version.rpartition("/")[2]
+        return RESOURCES_BY_KIND[self.kind].collection_path(self.namespace, version)
 
     @property
     def path(self) -> str:
@@ -216,7 +205,7 @@ async def preview_pod(connection: Connection, deployment: Manifest) -> Refusal |
     try:
         answer = await connection.request(
             "POST",
-            f"/api/v1/namespaces/{namespace}/pods",
+            POD.collection_path(namespace),
             params=[("dryRun", "All"), ("fieldManager", FIELD_MANAGER)],
             body=json.dumps(pod).encode(),
             content_type="application/json",

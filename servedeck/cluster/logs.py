@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
-from urllib.parse import quote
 
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, ClusterError, ReadTimeoutError
 from servedeck.cluster.log_parsing import LineSplitter, LogPosition
+from servedeck.cluster.resources import POD
 from servedeck.cluster.watch.decode import RecordDecoder
 from servedeck.serving.objects.records import ContainerStateTerminated, ContainerStatus, Pod
 from servedeck.serving.text import one_line, sanitize
@@ -134,9 +134,7 @@ class _LogFollower:
         config: LogConfig,
     ) -> None:
         self._connection = connection
-        self._pod_path = (
-            f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{quote(pod, safe='')}"
-        )
+        self._pod_path = POD.object_path(namespace, pod)
         self._pod_name = f"{namespace}/{pod}"
         self._namespace = namespace
         self._container = container

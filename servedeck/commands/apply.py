@@ -12,6 +12,7 @@ from servedeck.changes.platform_settings import build_platform
 from servedeck.cluster.apply import Preview, PreviewAction, Refusal, RefusalReason, apply
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, ClusterError, InvalidResponseError
+from servedeck.cluster.resources import CONFIG_MAP
 from servedeck.config import PLATFORM_CONFIGMAP, PLATFORM_NAMESPACE, Settings
 from servedeck.serving.objects import import_objects
 from servedeck.serving.objects.manifests import ImmutableFields
@@ -71,7 +72,7 @@ async def discover_route_kinds(connection: Connection) -> frozenset[RouteKind]:
 async def load_platform(connection: Connection, settings: Settings) -> Platform:
     """The platform of new servings: settings, completed by the cluster's ConfigMap where it may be
     read. Raises ClusterError where the server cannot be reached."""
-    place = f"/api/v1/namespaces/{PLATFORM_NAMESPACE}/configmaps/{PLATFORM_CONFIGMAP}"
+    place = CONFIG_MAP.object_path(PLATFORM_NAMESPACE, PLATFORM_CONFIGMAP)
     try:
         data = (await connection.get_json(place)).get("data")
     except ApiError as error:

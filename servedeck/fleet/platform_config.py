@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from servedeck.cluster.resources import CONFIG_MAP
 from servedeck.cluster.watch.kinds import ResourceKind
 from servedeck.config import PLATFORM_CONFIGMAP
 from servedeck.serving.objects.records import ObjectMeta, Record
@@ -13,9 +14,7 @@ class PlatformConfig(Record, frozen=True):
 
 
 PLATFORM_CONFIG_KIND = ResourceKind(
-    "configmaps",
-    "",
-    "v1",
+    CONFIG_MAP,
     PlatformConfig,
     field_selector=f"metadata.name={PLATFORM_CONFIGMAP}",
     optional=True,

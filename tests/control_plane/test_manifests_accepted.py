@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from servedeck.cluster.apply import ObjectRef
 from servedeck.serving.objects import import_objects, manifests
 from servedeck.serving.objects.manifests import ImmutableFields
 from servedeck.serving.objects.routes import Platform, RouteKind
@@ -19,24 +20,14 @@ from tests.control_plane.control_plane import ControlPlane, RequestError
 from tests.serving.strategies import platforms, valid_specs
 from tests.waiting import WAIT_SECONDS
 
-PLURALS = {
-    "Deployment": "deployments",
-    "Service": "services",
-    "HTTPRoute": "httproutes",
-    "VirtualService": "virtualservices",
-    "Ingress": "ingresses",
-}
-
 
 def apply_manifest(
     plane: ControlPlane, manifest: dict[str, Any], *, dry_run: bool
 ) -> dict[str, Any]:
-    version, metadata = manifest["apiVersion"], manifest["metadata"]
-    root = f"/apis/{version}" if "/" in version else f"/api/{version}"
-    place = f"{root}/namespaces/{metadata['namespace']}/{PLURALS[manifest['kind']]}"
+    place = ObjectRef.from_manifest(manifest).path
     query = "fieldManager=servedeck&fieldValidation=Strict" + ("&dryRun=All" if dry_run else "")
     request = urllib.request.Request(
-        f"{plane.url}{place}/{metadata['name']}?{query}",
+        f"{plane.url}{place}?{query}",
         method="PATCH",
         data=manifests.encode_manifest(manifest),
         headers={

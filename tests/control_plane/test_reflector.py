@@ -12,6 +12,7 @@ from aiohttp import web
 
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
+from servedeck.cluster.resources import EVENT
 from servedeck.cluster.watch import kinds
 from servedeck.cluster.watch.kinds import ResourceKind
 from servedeck.cluster.watch.reflector import (
@@ -153,7 +154,7 @@ async def test_lists_anew_where_the_history_was_compacted(
 async def test_events_survive_compaction_without_bookmarks(
     control_plane: ControlPlane, namespace: str
 ) -> None:
-    kind = ResourceKind("events", "", "v1", kinds.EVENTS.record_type, has_bookmarks=False)
+    kind = ResourceKind(EVENT, kinds.EVENTS.record_type, has_bookmarks=False)
     control_plane.create_deployment(namespace, "llama", hold=True)
     (pod,) = control_plane.wait_for_pods(namespace, "llama", 1)
     async with TcpProxy(control_plane.url).serve() as proxy:

@@ -834,7 +834,7 @@ async def test_an_accidental_escape_asks_and_the_draft_is_offered_again(
         await pilot.press("escape", "l")
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
         await pilot.press("n")
-        await wait_for_text(pilot, "Unsaved draft", "llama")
+        await wait_for_text(pilot, "Saved draft", "llama")
         await pilot.press("c")
         await wait_for_text(pilot, "Service Name", "llama")
         await pilot.press("escape", "d")
@@ -857,7 +857,7 @@ async def test_a_draft_goes_on_where_it_was_left_and_asks_for_its_secrets(
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
         assert "s3cr3t" not in "".join(file.read_text() for file in bench.drafts_dir.iterdir())
         await pilot.press("n")
-        await wait_for_text(pilot, "Unsaved draft")
+        await wait_for_text(pilot, "Saved draft")
         await pilot.press("c")
         await wait_for_text(pilot, "Detailed Settings", "HF_TOKEN")
         form = form_of(pilot)
@@ -872,7 +872,7 @@ async def test_a_draft_goes_on_where_it_was_left_and_asks_for_its_secrets(
         await pilot.press("escape", "l")
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
         await pilot.press("n")
-        await wait_for_text(pilot, "Unsaved draft")
+        await wait_for_text(pilot, "Saved draft")
         await pilot.press("c")
         await wait_for_text(pilot, "not saved in the draft: enter it again")
         assert form_of(pilot).step == 3
@@ -900,7 +900,7 @@ async def test_forms_open_in_two_windows_never_touch_what_was_typed_in_the_other
     async with run_app(bench) as third:
         app_of(third).servings.set_namespace("team-a")
         await third.press("n")
-        await wait_for_text(third, "2 unsaved drafts", "1  gemma", "2  llama")
+        await wait_for_text(third, "2 saved drafts", "1  gemma", "2  llama")
         await third.press("1")
         await wait_for_text(third, "Service Name", "gemma")
 
@@ -913,7 +913,7 @@ async def test_a_new_form_and_a_clone_leave_the_draft_that_was_left(
         await pilot.press("escape", "l")
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
         await pilot.press("n")
-        await wait_for_text(pilot, "Unsaved draft", "Start over")
+        await wait_for_text(pilot, "Saved draft", "Start over")
         await pilot.press("n")
         await wait_for_text(pilot, "Service Name")
         await type_text(pilot, "qwen")
@@ -921,7 +921,7 @@ async def test_a_new_form_and_a_clone_leave_the_draft_that_was_left(
         await pilot.press("escape", "l")
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
         await pilot.press("n")
-        await wait_for_text(pilot, "2 unsaved drafts")
+        await wait_for_text(pilot, "2 saved drafts")
         await pilot.press("d")
         await wait_for_text(pilot, "Service Name")
         assert saved_draft_names(bench) == []
@@ -935,7 +935,7 @@ async def test_a_draft_that_another_window_took_first_is_not_taken_twice(
         await pilot.press("escape", "l")
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
         await pilot.press("n")
-        await wait_for_text(pilot, "Unsaved draft")
+        await wait_for_text(pilot, "Saved draft")
         assert bench.draft_store is not None
         (left,) = bench.draft_store.list_saved()
         assert left.file.acquire() == left.draft

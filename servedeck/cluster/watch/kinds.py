@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from servedeck.cluster import resources
+from servedeck.cluster.resources import Resource
 from servedeck.serving.objects import records
 from servedeck.serving.objects.records import Record
 
@@ -13,13 +15,9 @@ from servedeck.serving.objects.records import Record
 class ResourceKind:
     """One resource of the API and how it is watched."""
 
-    plural: str
-    group: str
-    """API group, "" for the core."""
-    version: str
+    resource: Resource
     record_type: type[Record]
     """What one object is decoded into; its first field is `metadata`."""
-    namespaced: bool = True
     label_selector: str = ""
     field_selector: str = ""
     has_bookmarks: bool = True
@@ -34,15 +32,29 @@ class ResourceKind:
     """Number of objects kept at most, the longest unchanged dropped first; 0 for all."""
 
     @property
+    def plural(self) -> str:
+        return self.resource.plural
+
+    @property
+    def group(self) -> str:
+        return self.resource.group
+
+    @property
+    def version(self) -> str:
+        return self.resource.version
+
+    @property
+    def namespaced(self) -> bool:
+        return self.resource.namespaced
+
+    @property
     def resource_name(self) -> str:
         """Name as RBAC and kubectl write it: "pods", "deployments.apps"."""
-        return f"{self.plural}.{self.group}" if self.group else self.plural
+        return self.resource.resource_name
 
     def list_path(self, namespace: str | None, version: str = "") -> str:
         """Path of the collection; in all namespaces for None and for a cluster-wide kind."""
-        root = f"/apis/{self.group}" if self.group else "/api"
-        within = f"/namespaces/{namespace}" if namespace and self.namespaced else ""
-        return f"{root}/{version or self.version}{within}/{self.plural}"
+        return self.resource.collection_path(namespace, version)
 
     def with_label_selector(self, label_selector: str) -> ResourceKind:
         """This kind, limited to the objects with these labels."""
@@ -56,42 +68,29 @@ def _is_serving_event(record: Record) -> bool:
     return isinstance(record, records.Event) and record.involved_object.kind in _EVENT_OBJECT_KINDS
 
 
-DEPLOYMENTS = ResourceKind("deployments", "apps", "v1", records.Deployment)
-REPLICASETS = ResourceKind("replicasets", "apps", "v1", records.ReplicaSet)
-PODS = ResourceKind("pods", "", "v1", records.Pod)
+DEPLOYMENTS = ResourceKind(resources.DEPLOYMENT, records.Deployment)
+REPLICASETS = ResourceKind(resources.REPLICA_SET, records.ReplicaSet)
+PODS = ResourceKind(resources.POD, records.Pod)
 EVENTS = ResourceKind(
-    "events",
-    "",
-    "v1",
+    resources.EVENT,
     records.Event,
     field_selector="type=Warning",
     has_bookmarks=False,
     record_filter=_is_serving_event,
     max_records=10_000,  # the server keeps an hour of them, and a broken fleet writes many a second
 )
-SERVICES = ResourceKind("services", "", "v1", records.Service)
+SERVICES = ResourceKind(resources.SERVICE, records.Service)
 HTTPROUTES = ResourceKind(
-    "httproutes",
-    "gateway.networking.k8s.io",
-    "v1",
-    records.HTTPRoute,
-    optional=True,
-    fallback_versions=("v1beta1",),
+    resources.HTTP_ROUTE, records.HTTPRoute, optional=True, fallback_versions=("v1beta1",)
 )
 VIRTUAL_SERVICES = ResourceKind(
-    "virtualservices",
-    "networking.istio.io",
-    "v1",
+    resources.VIRTUAL_SERVICE,
     records.VirtualService,
     optional=True,
     fallback_versions=("v1beta1", "v1alpha3"),
 )
-INGRESSES = ResourceKind("ingresses", "networking.k8s.io", "v1", records.Ingress)
-SCALEDOBJECTS = ResourceKind(
-    "scaledobjects", "keda.sh", "v1alpha1", records.ScaledObject, optional=True
-)
-AUTOSCALERS = ResourceKind(
-    "horizontalpodautoscalers", "autoscaling", "v2", records.HorizontalPodAutoscaler
-)
-NODES = ResourceKind("nodes", "", "v1", records.Node, namespaced=False)
-NAMESPACES = ResourceKind("namespaces", "", "v1", records.Namespace, namespaced=False)
+INGRESSES = ResourceKind(resources.INGRESS, records.Ingress)
+SCALEDOBJECTS = ResourceKind(resources.SCALED_OBJECT, records.ScaledObject, optional=True)
+AUTOSCALERS = ResourceKind(resources.HORIZONTAL_POD_AUTOSCALER, records.HorizontalPodAutoscaler)
+NODES = ResourceKind(resources.NODE, records.Node)
+NAMESPACES = ResourceKind(resources.NAMESPACE, records.Namespace)

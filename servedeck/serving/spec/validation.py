@@ -122,7 +122,7 @@ def _validate_volumes(spec: ServingSpec) -> Iterable[Issue]:
     taken: dict[str, str] = {}
     for at, volume in enumerate(spec.volumes):
         path = f"volumes.{at}.mount_path"
-        if message := validate_subdomain(volume.pvc, "The claim"):
+        if message := validate_subdomain(volume.pvc, "The PVC"):
             yield error(f"volumes.{at}.pvc", message)
         written = volume.mount_path
         clean = normalize_path(written)

@@ -105,10 +105,10 @@ class CreateFlow:
         now = time.time()
         told = [_describe_saved_draft(one, now) for one in left]
         if len(left) == 1:
-            title, lines = "Unsaved draft", [f"The form of {told[0][0]} was not finished."]
+            title, lines = "Saved draft", [f"The form of {told[0][0]} was not finished."]
             answers = [DialogOption("c", "Continue", f"typed {told[0][1]} ago")]
         else:
-            title, lines = f"{len(left)} unsaved drafts", ["These forms were not finished."]
+            title, lines = f"{len(left)} saved drafts", ["These forms were not finished."]
             answers = [
                 DialogOption(str(number), truncate(name, 18), f"typed {ago} ago")
                 for number, (name, ago) in enumerate(told, 1)

@@ -1,0 +1,81 @@
+"""The kinds of object that servedeck reads and writes, and their paths on the API server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One resource of the API."""
+
+    kind: str
+    plural: str
+    group: str
+    """API group, "" for the core."""
+    version: str
+    namespaced: bool = True
+
+    @property
+    def api_version(self) -> str:
+        """`apiVersion` of its objects: "v1", "apps/v1"."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def resource_name(self) -> str:
+        """Name as RBAC and kubectl write it: "pods", "deployments.apps"."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    def collection_path(self, namespace: str | None, version: str = "") -> str:
+        """Path of the collection; in all namespaces for None and for a cluster-wide resource.
+
+        `version` is one other than the resource's own.
+        """
+        root = f"/apis/{self.group}" if self.group else "/api"
+        within = f"/namespaces/{quote(namespace, safe='')}" if namespace and self.namespaced else ""
+        return f"{root}/{version or self.version}{within}/{self.plural}"
+
+    def object_path(self, namespace: str | None, name: str, version: str = "") -> str:
+        """Path of one object."""
+        return f"{self.collection_path(namespace, version)}/{quote(name, safe='')}"
+
+
+CONFIG_MAP = Resource("ConfigMap", "configmaps", "", "v1")
+DEPLOYMENT = Resource("Deployment", "deployments", "apps", "v1")
+EVENT = Resource("Event", "events", "", "v1")
+HORIZONTAL_POD_AUTOSCALER = Resource(
+    "HorizontalPodAutoscaler", "horizontalpodautoscalers", "autoscaling", "v2"
+)
+HTTP_ROUTE = Resource("HTTPRoute", "httproutes", "gateway.networking.k8s.io", "v1")
+INGRESS = Resource("Ingress", "ingresses", "networking.k8s.io", "v1")
+NAMESPACE = Resource("Namespace", "namespaces", "", "v1", namespaced=False)
+NODE = Resource("Node", "nodes", "", "v1", namespaced=False)
+PERSISTENT_VOLUME_CLAIM = Resource("PersistentVolumeClaim", "persistentvolumeclaims", "", "v1")
+POD = Resource("Pod", "pods", "", "v1")
+REPLICA_SET = Resource("ReplicaSet", "replicasets", "apps", "v1")
+SCALED_OBJECT = Resource("ScaledObject", "scaledobjects", "keda.sh", "v1alpha1")
+SECRET = Resource("Secret", "secrets", "", "v1")
+SERVICE = Resource("Service", "services", "", "v1")
+VIRTUAL_SERVICE = Resource("VirtualService", "virtualservices", "networking.istio.io", "v1")
+
+RESOURCES_BY_KIND = {
+    one.kind: one
+    for one in (
+        CONFIG_MAP,
+        DEPLOYMENT,
+        EVENT,
+        HORIZONTAL_POD_AUTOSCALER,
+        HTTP_ROUTE,
+        INGRESS,
+        NAMESPACE,
+        NODE,
+        PERSISTENT_VOLUME_CLAIM,
+        POD,
+        REPLICA_SET,
+        SCALED_OBJECT,
+        SECRET,
+        SERVICE,
+        VIRTUAL_SERVICE,
+    )
+}
