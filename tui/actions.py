@@ -49,8 +49,8 @@ SCOPE_TITLES: Mapping[str, str] = {
     "create": "Create a serving",
     "form": "Create: the fields",
     "review": "Create: review and deploy",
-    "path": "Naming a file",
-    "ask": "Confirming",
+    "file": "Naming a file",
+    "confirm": "Confirming",
     "pick": "Choosing from a list",
     "table": "Moving in a list",
     "help": "Help",
@@ -134,7 +134,7 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "servings.sort_previous",
         "less_than_sign",
-        "sort back",
+        "sort previous",
         "Sort by the previous column.",
     ),
     Action("servings.sort_reverse", "o", "reverse", "Reverse the sort order.", command="reverse"),
@@ -233,9 +233,9 @@ ACTIONS: tuple[Action, ...] = (
         footer_order=3,
     ),
     Action(
-        "create.leave",
+        "create.close",
         "escape",
-        "leave",
+        "close",
         "Go back from the YAML to the review; otherwise close the form, which asks whether to "
         "save the draft.",
         footer_order=4,
@@ -263,15 +263,15 @@ ACTIONS: tuple[Action, ...] = (
         footer_order=99,
     ),
     Action(
-        "form.go_on",
+        "form.next_field",
         "enter",
-        "go on",
+        "next",
         "Go to the next field, from the last one to the next step; on a + row, add or load.",
     ),
     Action(
         "form.assign",
         "equals_sign",
-        "to the value",
+        "value",
         "Go from a variable's name to its value.",
     ),
     Action(
@@ -283,7 +283,7 @@ ACTIONS: tuple[Action, ...] = (
         passes_key=True,
     ),
     Action(
-        "form.part",
+        "form.move_section",
         "pagedown,pageup",
         "section",
         "Go to the next or the previous section.",
@@ -301,7 +301,7 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "form.remove", "ctrl+r", "remove row", "Remove the volume or the variable.", footer_order=8
     ),
-    Action("form.revert", "ctrl+z", "undo", "Undo the last change in the form.", footer_order=10),
+    Action("form.undo", "ctrl+z", "undo", "Undo the last change in the form.", footer_order=10),
     Action("form.redo", "ctrl+x", "redo", "Redo the change that was undone last.", footer_order=11),
     Action(
         "form.source",
@@ -333,9 +333,13 @@ ACTIONS: tuple[Action, ...] = (
         "Show the objects that are applied, then the serving as a file, then the review.",
         footer_order=6,
     ),
-    Action("review.ask", "r", "repeat dry run", "Repeat the API server's dry run.", footer_order=8),
+    Action("review.dry_run", "r", "dry run", "Repeat the API server's dry run.", footer_order=8),
     Action(
-        "review.undo", "u", "undo", "Remove what an unfinished attempt created.", footer_order=9
+        "review.remove_created",
+        "u",
+        "remove",
+        "Remove what an unfinished attempt created.",
+        footer_order=9,
     ),
     Action(
         "review.scroll",
@@ -345,18 +349,20 @@ ACTIONS: tuple[Action, ...] = (
         passes_key=True,
         bound_by_widget=True,
     ),
-    Action("path.take", "enter", "take", "Use the file.", footer_order=1, bound_by_widget=True),
-    Action("path.close", "escape", "close", "Change nothing.", footer_order=2),
-    Action("ask.choose", "enter", "answer", "Choose the option under the cursor.", footer_order=1),
+    Action("file.choose", "enter", "choose", "Use the file.", footer_order=1, bound_by_widget=True),
+    Action("file.close", "escape", "close", "Change nothing.", footer_order=2),
     Action(
-        "ask.move",
+        "confirm.choose", "enter", "choose", "Choose the option under the cursor.", footer_order=1
+    ),
+    Action(
+        "confirm.move",
         "down,up,tab,shift+tab,j,k,pagedown,pageup",
         "move",
         "Move the cursor; a letter chooses its option.",
         footer_order=2,
         passes_key=True,
     ),
-    Action("ask.close", "escape", "close", "Cancel.", footer_order=3),
+    Action("confirm.close", "escape", "close", "Cancel.", footer_order=3),
     Action("connect.close", "escape,c,q", "close", "Close the overlay.", footer_order=9),
     Action("connect.url", "u", "URL", "Copy the endpoint URL.", footer_order=1),
     Action("connect.address", "a", "address", "Copy the in-cluster address.", footer_order=2),
@@ -443,15 +449,15 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "table.edge",
         "g,G,home,end",
-        "ends",
+        "top/end",
         "To the top, to the end.",
         bound_by_widget=True,
         passes_key=True,
     ),
     Action(
-        "table.sideways",
+        "table.scroll",
         "left,right",
-        "sideways",
+        "scroll",
         "Scroll a list that is wider than the screen.",
         bound_by_widget=True,
         passes_key=True,

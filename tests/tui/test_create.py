@@ -167,8 +167,8 @@ async def test_keys_that_come_before_the_form_has_fields_do_nothing(
         await wait_for(pilot, lambda: len(pilot.app.screen_stack) == 2, "the form")
         form = form_of(pilot).query_one(FormView)
         editors, form._editors = form._editors, []  # as before the first step is shown
-        for action in ("form.go_on", "form.move", "form.part"):
-            key = {"form.move": ("down",), "form.part": ("pagedown",)}.get(action, ())
+        for action in ("form.next_field", "form.move", "form.move_section"):
+            key = {"form.move": ("down",), "form.move_section": ("pagedown",)}.get(action, ())
             await form_of(pilot).action_do(action, *key)
         form._editors = editors
         await wait_for_text(pilot, "Service Name")
@@ -682,7 +682,7 @@ async def test_the_footer_names_first_what_the_step_is_there_for(bench: FakeChan
         await type_text(pilot, MODEL)
         await pilot.press("ctrl+n")
         await wait_for_text(pilot, "The API server accepts it")
-        assert footer_of(pilot).startswith(" ctrl+s deploy  ctrl+p back  esc leave  enter edit")
+        assert footer_of(pilot).startswith(" ctrl+s deploy  ctrl+p back  esc close  enter edit")
         assert "y YAML" in footer_of(pilot)
         assert "ctrl+n" not in footer_of(pilot)
 
@@ -831,7 +831,7 @@ async def test_an_accidental_escape_asks_and_the_draft_is_offered_again(
         await wait_for_text(pilot, "Close the form?", "Keep editing")
         await pilot.press("enter")
         await wait_for_text(pilot, "Service Name", "llama")
-        await pilot.press("escape", "l")
+        await pilot.press("escape", "s")
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
         await pilot.press("n")
         await wait_for_text(pilot, "Saved draft", "llama")
@@ -853,7 +853,7 @@ async def test_a_draft_goes_on_where_it_was_left_and_asks_for_its_secrets(
         await focus_field(pilot, "add.env")
         await pilot.press("enter")
         await type_text(pilot, "HF_TOKEN=s3cr3t")
-        await pilot.press("escape", "l")
+        await pilot.press("escape", "s")
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
         assert "s3cr3t" not in "".join(file.read_text() for file in bench.drafts_dir.iterdir())
         await pilot.press("n")
@@ -869,7 +869,7 @@ async def test_a_draft_goes_on_where_it_was_left_and_asks_for_its_secrets(
         await type_text(pilot, "again")
         await pilot.press("ctrl+n")
         await wait_for(pilot, lambda: form.step == 3, "the third step")
-        await pilot.press("escape", "l")
+        await pilot.press("escape", "s")
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
         await pilot.press("n")
         await wait_for_text(pilot, "Saved draft")
@@ -895,7 +895,7 @@ async def test_forms_open_in_two_windows_never_touch_what_was_typed_in_the_other
             other, "Service Name"
         )  # the draft that is open elsewhere is not offered
         await type_text(other, "gemma")
-        await other.press("escape", "l")
+        await other.press("escape", "s")
         await wait_for(other, lambda: saved_draft_names(bench) == ["gemma", "llama"], "both drafts")
     async with run_app(bench) as third:
         app_of(third).servings.set_namespace("team-a")
@@ -910,7 +910,7 @@ async def test_a_new_form_and_a_clone_leave_the_draft_that_was_left(
 ) -> None:
     async with run_form(bench) as pilot:
         await type_text(pilot, "llama")
-        await pilot.press("escape", "l")
+        await pilot.press("escape", "s")
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
         await pilot.press("n")
         await wait_for_text(pilot, "Saved draft", "Start over")
@@ -918,7 +918,7 @@ async def test_a_new_form_and_a_clone_leave_the_draft_that_was_left(
         await wait_for_text(pilot, "Service Name")
         await type_text(pilot, "qwen")
         await wait_for(pilot, lambda: saved_draft_names(bench) == ["llama", "qwen"], "both drafts")
-        await pilot.press("escape", "l")
+        await pilot.press("escape", "s")
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
         await pilot.press("n")
         await wait_for_text(pilot, "2 saved drafts")
@@ -932,7 +932,7 @@ async def test_a_draft_that_another_window_took_first_is_not_taken_twice(
 ) -> None:
     async with run_form(bench) as pilot:
         await type_text(pilot, "llama")
-        await pilot.press("escape", "l")
+        await pilot.press("escape", "s")
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
         await pilot.press("n")
         await wait_for_text(pilot, "Saved draft")
@@ -1143,7 +1143,7 @@ async def test_leaving_for_later_is_not_ended_by_the_save_after_the_last_key(
     async with run_form(bench) as pilot:
         monkeypatch.setattr(DraftFile, "_write_atomically", slow)
         await type_text(pilot, "llama")
-        await pilot.press("escape", "l")
+        await pilot.press("escape", "s")
         form_of(pilot)._start_save()  # as the timer does
         await pilot.pause()
         goes_on.set()
@@ -1190,7 +1190,7 @@ async def test_leaving_for_later_stays_where_the_draft_cannot_be_kept(
     async with run_form(bench) as pilot:
         bench.drafts_dir.write_text("a file where the folder should be")
         await type_text(pilot, "llama")
-        await pilot.press("escape", "l")
+        await pilot.press("escape", "s")
         await wait_for_text(pilot, "The draft cannot be saved", "Keep editing")
         assert form_of(pilot)._save_timer is None  # which would replace that sentence
         assert form_of(pilot).draft.texts["name"] == "llama"

@@ -27,9 +27,9 @@ class DialogOption(NamedTuple):
 class ConfirmDialog(Overlay[str]):
     """The question; its result is the key of the answer, "" where none was given."""
 
-    SCOPE = "ask"
+    SCOPE = "confirm"
     HAS_HELP = False
-    BINDINGS: ClassVar[list[BindingType]] = bindings("ask")
+    BINDINGS: ClassVar[list[BindingType]] = bindings("confirm")
     text_view = query_one(TextView)
 
     def __init__(self, title: str, lines: Sequence[str], options: Sequence[DialogOption]) -> None:

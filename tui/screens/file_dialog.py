@@ -19,9 +19,9 @@ from widgets.text_view import Paragraph, StatusLine, TextView
 class FileDialog(Overlay[Path | None]):
     """The path; for writing, one that exists is taken only when enter is pressed twice."""
 
-    SCOPE = "path"
+    SCOPE = "file"
     HAS_HELP = False
-    BINDINGS: ClassVar[list[BindingType]] = bindings("path")
+    BINDINGS: ClassVar[list[BindingType]] = bindings("file")
     line_input = query_one(LineInput)
 
     def __init__(self, title: str, initial_path: str, *, for_writing: bool, hint: str = "") -> None:

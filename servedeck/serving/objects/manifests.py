@@ -6,6 +6,7 @@ server-side apply.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import re
@@ -235,7 +236,9 @@ def _build_inference_container(spec: ServingSpec, immutable_fields: ImmutableFie
     if spec.effective_liveness_path:
         container["livenessProbe"] = _build_http_probe(spec.effective_liveness_path, 10, 6)
     if spec.template_definition.security_context:
-        container["securityContext"] = dict(spec.template_definition.security_context)
+        container["securityContext"] = copy.deepcopy(
+            dict(spec.template_definition.security_context)
+        )
     # A crash's last lines then stand in the Pod's status, where they outlive the log.
     container["terminationMessagePolicy"] = "FallbackToLogsOnError"
     return container

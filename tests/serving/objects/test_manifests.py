@@ -83,6 +83,11 @@ def test_the_furiosa_pod_is_as_the_vendor_asks() -> None:
     assert "securityContext" not in server_container(vllm_spec())
 
 
+def test_manifests_share_nothing_with_the_template() -> None:
+    server_container(furiosa_spec())["securityContext"]["capabilities"]["drop"].append("x")
+    assert server_container(furiosa_spec())["securityContext"]["capabilities"]["drop"] == ["ALL"]
+
+
 @pytest.mark.parametrize(
     ("accelerator", "key"),
     [

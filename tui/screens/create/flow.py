@@ -222,7 +222,7 @@ class CreateFlow:
             lines,
             [
                 DialogOption("c", "Continue", "without them; the review lists them"),
-                DialogOption("x", "Leave"),
+                DialogOption("x", "Cancel"),
             ],
         )
         self._screen.app.push_screen(ask, on_answer)

@@ -220,7 +220,7 @@ class ReviewScreen(Overlay[NamespacedName | None]):
     async def handle_deployed(self, key: NamespacedName) -> None:
         """All objects are made."""
 
-    def do_undo(self) -> None:
+    def do_remove_created(self) -> None:
         names = ", ".join(str(place) for place in self._created_refs())
         ask = ConfirmDialog(
             "Remove what was created",

@@ -198,7 +198,7 @@ class CreateScreen(ImportExportScreen):
         else:
             self.show_message("This is the first step; esc closes the form.")
 
-    async def do_go_on(self) -> None:
+    async def do_next_field(self) -> None:
         if await self.form.advance():
             await self.do_next()
 
@@ -332,11 +332,11 @@ class CreateScreen(ImportExportScreen):
                     if not self.deploy_state.running
                     else DEPLOYING_MESSAGE
                 )
-            case "undo":
+            case "remove_created":
                 return (
                     "" if self.deploy_state.created else "Nothing to remove: nothing was created."
                 )
-            case "leave" | "previous" | "load" | "edit" | "section" if self.deploy_state.running:
+            case "close" | "previous" | "load" | "edit" | "section" if self.deploy_state.running:
                 return DEPLOYING_MESSAGE
             case "edit" if self.shows_yaml:
                 return "The YAML is read-only; y returns to the review, where lines can be edited."
@@ -372,18 +372,18 @@ class CreateScreen(ImportExportScreen):
     def do_move(self, key: str) -> None:
         self.form.move_focus(1 if key in ("down", "tab") else -1)
 
-    def do_part(self, key: str) -> None:
+    def do_move_section(self, key: str) -> None:
         self.form.focus_section(1 if key == "pagedown" else -1)
 
     async def do_remove(self) -> None:
         gone = await self.form.remove_row()
-        back = self.app_context.key_display_for("form.revert")
+        back = self.app_context.key_display_for("form.undo")
         if gone:
             self.show_message(f"Removed {gone}; {back} undoes it.")
         else:
             self.show_message("Only volumes and variables can be removed.")
 
-    async def do_revert(self) -> None:
+    async def do_undo(self) -> None:
         again = self.app_context.key_display_for("form.redo")
         await self._show_restored(
             self.undo_history.undo(), f"Undone; {again} redoes it.", "Nothing to undo."
@@ -425,7 +425,7 @@ class CreateScreen(ImportExportScreen):
     def do_help(self) -> None:
         self.app_context.do_help()
 
-    def do_ask(self) -> None:
+    def do_dry_run(self) -> None:
         self.start_dry_run()
 
     # -- keeping and leaving --------------------------------------------------------------------
@@ -485,7 +485,7 @@ class CreateScreen(ImportExportScreen):
             else ""
         )
 
-    def do_leave(self) -> None:
+    def do_close(self) -> None:
         if self.shows_yaml:
             self.show_view(REVIEW_VIEWS[0])
             self.update_footer()
@@ -502,14 +502,14 @@ class CreateScreen(ImportExportScreen):
             lines,
             [
                 DialogOption("k", "Keep editing"),
-                DialogOption("l", "Save draft and close", "n on the list opens the draft again"),
+                DialogOption("s", "Save draft and close", "n on the list opens the draft again"),
                 DialogOption("d", "Discard", "delete the draft"),
             ],
         )
         self.app.push_screen(ask, self._on_leave_answer)
 
     def _on_leave_answer(self, answer: str | None) -> None:
-        if answer == "l":
+        if answer == "s":
             self.start_worker(self._save_and_close(), "leave", busy_label="Saving the draft")
         elif answer == "d":
             self.start_worker(self._discard_draft(), "leave", busy_label="Removing the draft")
