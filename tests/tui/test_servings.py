@@ -205,7 +205,7 @@ async def test_small_terminals_do_not_crash():
     async with app.run_test(size=(20, 10)) as pilot:
         for size in ((20, 10), (10, 4), (3, 2), (1, 1), (80, 24), (20, 10)):
             await pilot.resize_terminal(*size)
-            for key in ("space", "escape", "c", "escape", "s", "escape", "slash", "x", "escape"):
+            for key in ("space", "escape", "c", "escape", "l", "escape", "slash", "x", "escape"):
                 await pilot.press(key)
             await pilot.pause()
         await wait_for_text(pilot, "embed-large")
