@@ -346,7 +346,7 @@ def _run_create(args: argparse.Namespace) -> int:
     specs = _read_servings(args.filename)
     if len(specs) != 1:
         raise CommandError(
-            f"{args.filename} holds {len(specs)} servings and the form takes one; keep one, or "
+            f"{args.filename} contains {len(specs)} servings and the form takes one; keep one, or "
             f"`servedeck apply` them all.",
             USAGE_ERROR,
         )

@@ -168,8 +168,8 @@ def placeholder_lines(
         (
             (
                 "A serving is a Deployment with the label servedeck.dev/serving, or one that runs"
-                " an inference server or asks for an accelerator. It appears here as soon as it"
-                " exists.",
+                " an inference server or requests an accelerator. It appears here as soon as it "
+                "exists.",
                 "muted",
             ),
         ),

@@ -49,7 +49,7 @@ ADVANCED_FIELDS = (
     Field(
         "command",
         "Command Override",
-        "Container start command in place of the template's; quotes as in a shell",
+        "Container start command instead of the template's; quoted as in a shell",
         InputKind.ARGUMENTS,
         default=(),
         advanced=True,

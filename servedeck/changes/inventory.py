@@ -115,8 +115,8 @@ class ClusterInventory:
         wanted = {
             id(self._nodes): "Which nodes have free accelerators is not known",
             id(self._pods): "How much of the nodes is in use is not known",
-            id(self._namespaces): "Which namespaces there are is not known",
-            id(self._namespace_pvcs): "Which PVCs there are is not known",
+            id(self._namespaces): "The namespaces are not known",
+            id(self._namespace_pvcs): "The PVCs are not known",
         }
         return tuple(
             f"{wanted[id(one)]}: {one.error}"

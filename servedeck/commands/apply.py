@@ -51,7 +51,7 @@ async def export_serving(connection: Connection, namespace: str, name: str) -> E
 def describe_unmanaged_field(field: UnmanagedField) -> str:
     """A leftover in words."""
     where = one_line(sanitize(f"{field.object} {field.path}".strip()))
-    then = "keeps it" if field.preserved else "replaces it"
+    then = "leaves it unchanged" if field.preserved else "replaces it"
     return f"{where} is not in the document; applying it {then}."
 
 

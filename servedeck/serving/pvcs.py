@@ -155,8 +155,8 @@ def _validate_access_modes(spec: ServingSpec, at: int, pvc: Pvc) -> list[Issue]:
             return [
                 error(
                     path,
-                    f"PVC {pvc.name} is ReadWriteOncePod and Pod {others[0]} has it; "
-                    "choose another.",
+                    f"PVC {pvc.name} is ReadWriteOncePod and in use by Pod {others[0]}; choose "
+                    f"another.",
                 )
             ]
     elif modes and modes <= {"ReadWriteOnce", "ReadWriteOncePod"} and spec.replicas > 1:

@@ -107,7 +107,7 @@ def test_a_good_claim_has_no_problem() -> None:
         (
             [make_pvc("data", "ReadWriteOncePod", used_by=("other-1",))],
             1,
-            "error volumes.0.pvc PVC data is ReadWriteOncePod and Pod other-1 has it",
+            "error volumes.0.pvc PVC data is ReadWriteOncePod and in use by Pod other-1",
         ),
     ],
 )

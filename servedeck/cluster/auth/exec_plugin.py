@@ -76,7 +76,7 @@ class ExecPlugin:
         where = f"exec entry of user {user.name!r} in {user.file}"
         entry = user.entry["exec"]
         if not isinstance(entry, dict) or not isinstance(entry.get("command"), str):
-            raise ConfigError(f"The {where} names no command; repair the kubeconfig.")
+            raise ConfigError(f"The {where} names no command; fix the kubeconfig.")
         version = entry.get("apiVersion")
         if version not in _API_VERSIONS:
             raise ConfigError(
@@ -137,17 +137,21 @@ class ExecPlugin:
             ) from error
         if answer.api_version != self.api_version:
             raise CredentialsError(
-                f"{said} speaks {truncate(answer.api_version, _MAX_QUOTED_CHARS) or 'no version'},"
-                f" the kubeconfig asks for {self.api_version}; make them the same."
+                f"{said} answered with apiVersion "
+                f"{truncate(answer.api_version, _MAX_QUOTED_CHARS) or '(none)'},"
+                f" the kubeconfig sets {self.api_version}; use the same in both."
             )
         status = answer.status or _ExecCredentialStatus()
         certificate, key = status.client_certificate_data, status.client_key_data
         if bool(certificate) != bool(key):
             raise CredentialsError(
-                f"{said} gave only half of a client certificate; it needs certificate and key."
+                f"{said} returned a client certificate without its key, or a key without its "
+                f"certificate; both are needed."
             )
         if not status.token and not certificate:
-            raise CredentialsError(f"{said} gave neither a token nor a certificate; log in again.")
+            raise CredentialsError(
+                f"{said} returned neither a token nor a certificate; log in again."
+            )
         return Credential(
             f"Bearer {status.token}" if status.token else "",
             (certificate or "").encode(),
@@ -168,7 +172,7 @@ def _parse_args(value: object, where: str) -> tuple[str, ...]:
     if value is None:
         return ()
     if not isinstance(value, list):
-        raise ConfigError(f"args of the {where} is not a list; repair the kubeconfig.")
+        raise ConfigError(f"args of the {where} is not a list; fix the kubeconfig.")
     return tuple(str(item) for item in value)
 
 
@@ -176,7 +180,7 @@ def _parse_env(value: object, where: str) -> dict[str, str]:
     environ: dict[str, str] = {}
     for item in value if isinstance(value, list) else ():
         if not isinstance(item, dict) or not item.get("name"):
-            raise ConfigError(f"env of the {where} has an item without a name; repair it.")
+            raise ConfigError(f"env of the {where} has an item without a name; fix it.")
         environ[str(item["name"])] = str(item.get("value") or "")
     return environ
 

@@ -217,8 +217,8 @@ def _in_cluster_kubeconfig(
     looked = ", ".join(map(str, files)) or "KUBECONFIG"
     if present:
         raise ConfigError(
-            f"The kubeconfig {looked} is empty; copy the one of your cluster there, or name"
-            " another with --kubeconfig."
+            f"The kubeconfig {looked} is empty; copy the kubeconfig of your cluster there, or "
+            f"name another with --kubeconfig."
         )
     raise ConfigError(
         f"There is no kubeconfig (looked for {looked}); set KUBECONFIG, or name a file with"
@@ -256,7 +256,7 @@ def _load_file(file: Path) -> Mapping[str, Any]:
         line = f" at line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or error
         raise ConfigError(
-            f"The kubeconfig {file} is not valid YAML{line} ({problem}); repair it, or name"
+            f"The kubeconfig {file} is not valid YAML{line} ({problem}); fix it, or name"
             " another with --kubeconfig."
         ) from error
     if document is None:
@@ -308,18 +308,18 @@ def _named_entries(
     singular = plural[:-1]
     if not isinstance(listed, list):
         raise ConfigError(
-            f"{plural} of the kubeconfig {file} is not a list; repair the file, or name another"
+            f"{plural} of the kubeconfig {file} is not a list; fix the file, or name another"
             " with --kubeconfig."
         )
     for item in listed:
         if not isinstance(item, dict) or not item.get("name"):
             raise ConfigError(
-                f"The kubeconfig {file} has a {singular} without a name; repair the file."
+                f"The kubeconfig {file} has a {singular} without a name; fix the file."
             )
         entry = item.get(singular) or {}
         if not isinstance(entry, dict):
             raise ConfigError(
-                f"The {singular} {item['name']!r} in {file} is not a mapping; repair the file."
+                f"The {singular} {item['name']!r} in {file} is not a mapping; fix the file."
             )
         yield str(item["name"]), entry
 
@@ -343,8 +343,8 @@ def _parse_cluster(name: str, entry: Mapping[str, Any], file: Path) -> Kubeconfi
     ca = _get_pem(entry, "certificate-authority", file, where)
     if insecure and ca:
         raise ConfigError(
-            f"The {where} names a certificate authority and insecure-skip-tls-verify at once;"
-            " remove one of them."
+            f"The {where} sets both a certificate authority and insecure-skip-tls-verify; remove "
+            f"one of them."
         )
     return KubeconfigCluster(
         name,
@@ -395,7 +395,7 @@ def _get_str(entry: Mapping[str, Any], key: str, where: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise ConfigError(f"{key} of the {where} is not a string; repair the file.")
+        raise ConfigError(f"{key} of the {where} is not a string; fix the file.")
     return value.strip()
 
 
@@ -403,7 +403,7 @@ def _to_str_tuple(value: object, where: str) -> tuple[str, ...]:
     if value is None:
         return ()
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ConfigError(f"The {where} is not a list of strings; repair the file.")
+        raise ConfigError(f"The {where} is not a list of strings; fix the file.")
     return tuple(cast("list[str]", value))
 
 
@@ -429,7 +429,7 @@ def _get_pem(entry: Mapping[str, Any], key: str, file: Path, where: str) -> byte
             return base64.b64decode(data, validate=False)
         except (binascii.Error, ValueError) as error:
             raise ConfigError(
-                f"{key}-data of the {where} is not base64 ({error}); repair the file."
+                f"{key}-data of the {where} is not base64 ({error}); fix the file."
             ) from error
     path = _resolve_path(_get_str(entry, key, where), file)
     return _read_bytes(path, f"the {where}") if path else b""

@@ -96,7 +96,7 @@ class OidcProvider:
         try:
             await asyncio.to_thread(_save_provider_config, self._user, self._config)
         except OSError as error:
-            _log.warning("the renewed login could not be written back: %s", describe_error(error))
+            _log.warning("the renewed login could not be saved: %s", describe_error(error))
 
     def _make_ssl_context(self, key: str) -> ssl.SSLContext:
         return ssl.create_default_context(cadata=self._read_pem(key) or None)

@@ -364,7 +364,8 @@ class Connection:
             sentence = (
                 f"{self.display_address} treats the request as anonymous: the user "
                 f"{self.user_name!r} of"
-                f" context {self.context_name!r} has no credentials that it knows; log in again."
+                f" context {self.context_name!r} has no credentials that it recognizes; log in "
+                f"again."
             )
         else:
             return error

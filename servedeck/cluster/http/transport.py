@@ -88,8 +88,8 @@ def make_ssl_context(cluster: KubeconfigCluster, credential: Credential) -> ssl.
         )
     except (ssl.SSLError, ValueError) as error:
         raise ConfigError(
-            f"The certificate authority of the cluster {cluster.name!r} in {cluster.file} holds no"
-            " certificate in PEM form; repair the kubeconfig."
+            f"The certificate authority of the cluster {cluster.name!r} in {cluster.file} "
+            f"contains no certificate in PEM format; fix the kubeconfig."
         ) from error
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN

@@ -36,8 +36,8 @@ def to_cluster_error(error: Exception, server: str, context: str) -> ClusterErro
         )
     if isinstance(error, aiohttp.ClientSSLError):
         return ConnectionFailedError(
-            f"TLS with {where} failed ({_tls_reason(error)}); {check}, and whether it asks for a"
-            " client certificate."
+            f"TLS with {where} failed ({_tls_reason(error)}); {check}, and whether it requires a "
+            f"client certificate."
         )
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return ConnectionFailedError(

@@ -275,7 +275,7 @@ def _to_plain_value(
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else ""
             here = f"{path}.{key}" if path else key
             if key in found:
-                message = f"This field is already written on line {lines[here]}; keep one of them."
+                message = f"This field is already set on line {lines[here]}; keep one of them."
                 duplicates.append(DocumentIssue(_line_number(key_node), here, message))
                 continue
             lines[here] = _line_number(key_node)

@@ -104,7 +104,7 @@ def parse_env(text: str) -> ParsedEnv:
         message = ""
         value = ""
         if not equals:
-            message = f"{_preview(line)} has no '='; write NAME=VALUE."
+            message = f"{_preview(line)} has no '='; enter NAME=VALUE."
         elif message := validate_env_name(name):
             pass
         elif rest[:1] in ("'", '"'):

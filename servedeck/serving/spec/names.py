@@ -108,10 +108,10 @@ def validate_image(image: str, subject: str = "The image") -> str:
     if _IMAGE_REFERENCE_PATTERN.fullmatch(image):
         return ""
     if "://" in image:
-        return f"{subject} is a reference, not a URL; leave {image.split('://')[0] + '://'!r} out."
+        return f"{subject} is a reference, not a URL; remove {image.split('://')[0] + '://'!r}."
     return (
-        f"{subject} {image!r} is not a reference; "
-        "write [registry/]path[:tag][@digest] in lower case."
+        f"{subject} {image!r} is not a reference; enter [registry/]path[:tag][@digest] in lower "
+        f"case."
     )
 
 

@@ -236,7 +236,8 @@ def _validate_transformer(spec: ServingSpec) -> Iterable[Issue]:
         if one.name == PREDICTOR_URL_ENV:
             yield error(
                 f"transformer.env.{at}.name",
-                f"{PREDICTOR_URL_ENV} always holds the inference server's address; remove it here.",
+                f"{PREDICTOR_URL_ENV} always contains the inference server's address; remove it "
+                f"here.",
             )
 
 

@@ -83,7 +83,7 @@ def describe_termination(
     if signal == 9:
         words = f"was killed ({reason}, SIGKILL)"
         if not detail:
-            words += ": its node ran out of memory, or it did not stop in time when told to"
+            words += ": its node ran out of memory, or it did not stop within its grace period"
     elif signal:
         words = f"was ended by {_SIGNAL_NAMES.get(signal, f'signal {signal}')} ({reason})"
     elif code in _EXIT_CODE_MESSAGES:

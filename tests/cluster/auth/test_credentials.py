@@ -285,11 +285,11 @@ async def test_certificate_of_a_plugin_is_used_and_replaced(tmp_path: Path) -> N
         ("echo 'token expired, run login' >&2; exit 3", "exit code 3: token expired, run login;"),
         ("exit 1", "failed with exit code 1;"),
         ("echo nonsense", "did not write an ExecCredential"),
-        ("echo '{}'", "speaks no version"),
+        ("echo '{}'", "answered with apiVersion (none)"),
         (f'echo \'{{"apiVersion": "{API_VERSION}"}}\'', "neither a token nor a certificate"),
         (
             f'echo \'{{"apiVersion": "{API_VERSION}beta1", "status": {{"token": "x"}}}}\'',
-            "make them the",
+            "use the same in both",
         ),
         ("head -c 2000000 /dev/zero | tr '\\0' ' '", "wrote more than 1 MiB"),
         (
@@ -298,7 +298,7 @@ async def test_certificate_of_a_plugin_is_used_and_replaced(tmp_path: Path) -> N
         ),
         (
             f'echo \'{{"apiVersion": "{API_VERSION}", "status": {{"clientKeyData": "x"}}}}\'',
-            "only half of a client certificate",
+            "client certificate without its key",
         ),
         (
             f'echo \'{{"apiVersion": "{API_VERSION}", "status":'

@@ -354,7 +354,7 @@ async def test_authority_of_the_kubeconfig_is_trusted(certificates: Path, tmp_pa
         insecure = {"insecure-skip-tls-verify": "true"}
         assert await get_once(write_kubeconfig(tmp_path / "c", api.url, None, **insecure))
         broken = {"certificate-authority-data": base64.b64encode(b"nothing").decode()}
-        with pytest.raises(ConfigError, match="holds no certificate"):
+        with pytest.raises(ConfigError, match="contains no certificate"):
             await get_once(write_kubeconfig(tmp_path / "d", api.url, None, **broken))
 
 

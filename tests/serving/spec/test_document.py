@@ -93,7 +93,7 @@ def test_json_is_read_too() -> None:
         ),
         (
             make_document("template: custom\ncpu: 1\ncpu: 2"),
-            "line 7: spec.cpu: This field is already written on line 6; keep one of them.",
+            "line 7: spec.cpu: This field is already set on line 6; keep one of them.",
         ),
         (
             make_document("template: custom\nacceleratorcount: 1"),

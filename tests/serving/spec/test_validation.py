@@ -255,7 +255,7 @@ def test_environment(where: str, variables: list[Any], field: str, words: str) -
         (
             {"image": "t", "env": [{"name": "PREDICTOR_URL", "value": "x"}]},
             "transformer.env.0.name",
-            "always holds",
+            "always contains",
         ),
     ],
 )

@@ -90,7 +90,7 @@ CASES: dict[str, tuple[Pod, PodHealth, str, str]] = {
         PodHealth.ERROR,
         "exit code 137",
         "inference-server was killed (exit code 137, SIGKILL): its node ran out of memory, or it "
-        "did not stop in time when told to (restarted 3 times)",
+        "did not stop within its grace period (restarted 3 times)",
     ),
     "a crash in native code": (
         crashing_pod(139),

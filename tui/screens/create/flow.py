@@ -65,7 +65,7 @@ class CreateFlow:
                 "servedeck runs with --readonly; restart it without that option to create servings."
             )
         if bench is None:
-            return "There is no cluster to create a serving in."
+            return "Not connected to a cluster."
         asked = (app.source.context, self.namespace)
         if bench.is_connected and self.namespace and asked != self._permissions_requested_for:
             self._permissions_requested_for = asked

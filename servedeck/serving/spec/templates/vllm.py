@@ -67,8 +67,8 @@ _FIELDS = (
     Field(
         "quantization",
         "Quantization",
-        "Reduce model precision to save memory; empty for what the model's own settings say. "
-        "The methods change with vLLM's version: another can be entered",
+        "Reduce model precision to save memory; empty for the model's own setting. The methods "
+        "depend on vLLM's version: another can be entered",
         InputKind.SUGGESTION,
         choices=(
             "awq",
