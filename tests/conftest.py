@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Configuration and fixtures for all tests."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ pytest_plugins = [
     "tests.tui.idle_plugin",
 ]
 
-# Nothing here depends on how fast or how lucky a run is. In particular the first example of a fresh
-# clone is slow: Hypothesis builds its table of Unicode characters then.
+# No result depends on speed or on random generation. In particular, the first example in a fresh
+# clone is slow: Hypothesis builds its table of Unicode characters.
 for _name, _examples, _steps in (("quick", 30, 30), ("thorough", 300, 60)):
     settings.register_profile(
         _name,
@@ -40,5 +40,5 @@ settings.load_profile(os.environ.get("SERVEDECK_HYPOTHESIS", "quick"))
 
 @pytest.fixture
 async def skip() -> TimeSkipper:
-    """skip(seconds): they pass at once for what waits on the event loop."""
+    """skip(seconds) advances the event loop's clock without waiting."""
     return TimeSkipper(asyncio.get_running_loop())

@@ -1,7 +1,7 @@
-"""A pytest plugin: a test run has a folder of its own for temporary files and for the home
-directory, and fails where it leaves a file or a process behind.
+"""A pytest plugin: a test run has its own folder for temporary files and the home directory, and
+fails if it leaves a file or a process behind.
 
-Everything that the tests start inherits TMPDIR, which tells their processes from all others.
+Every process that the tests start inherits TMPDIR, which identifies it as part of this run.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ import psutil
 import pytest
 
 LEAK_EXIT_CODE = 7
-"""Exit status of a run whose tests passed but which left something behind; pytest's end at 6."""
+"""Exit status of a run that left files or processes behind; pytest's own codes end at 6."""
 GRACE_SECONDS = 60.0
-"""Seconds in which a process that was told to end may do so."""
+"""Grace period in seconds for a process to terminate."""
 BASETEMP_NAME = "pytest"
 WORKER_OUTPUT_KEY = "left_behind"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # A shell has what it runs in the background ignore these, and so would what the tests start.
+    # A shell makes background jobs ignore these signals, and the tests' processes would inherit
+    # that.
     for number, usual in (
         (signal.SIGINT, signal.default_int_handler),
         (signal.SIGQUIT, signal.SIG_DFL),
@@ -40,7 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class WorkerLeakCheck:
-    """What one process of pytest-xdist checks before it ends: its own children."""
+    """Checks for remaining child processes at the end of a pytest-xdist worker."""
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -49,7 +50,7 @@ class WorkerLeakCheck:
 
 
 class Isolation:
-    """The folder, the check at the end and its report: in the process that was called."""
+    """The folder, the final check and its report, in the main process."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._saved_environ = dict(os.environ)
@@ -80,7 +81,7 @@ class Isolation:
     def pytest_testnodedown(self, node: Any) -> None:
         self.leaks += getattr(node, "workeroutput", {}).get(WORKER_OUTPUT_KEY, [])
 
-    @pytest.hookimpl(trylast=True)  # when the workers have ended
+    @pytest.hookimpl(trylast=True)  # after the workers have exited
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         self.leaks += kill_remaining(self._processes())
         self.leaks += [f"in the home directory: {name}" for name in list_names(self.home)]
@@ -97,7 +98,7 @@ class Isolation:
                 terminalreporter.line(line)
 
     def _processes(self) -> list[psutil.Process]:
-        """Processes of this run, its own children and those that lost their parent."""
+        """Processes of this run: its own children and orphaned ones."""
         found = set(psutil.Process().children(recursive=True))
         for process in psutil.process_iter():
             with suppress(psutil.Error, OSError):
@@ -111,7 +112,7 @@ def list_names(directory: Path) -> list[str]:
 
 
 def kill_remaining(processes: list[psutil.Process]) -> list[str]:
-    """What still runs after a grace period, one line each; ended when this returns."""
+    """Processes that still run after the grace period, one line each; killed when this returns."""
     _, running = psutil.wait_procs(
         [each for each in processes if is_alive(each)], timeout=GRACE_SECONDS
     )
@@ -125,7 +126,7 @@ def kill_remaining(processes: list[psutil.Process]) -> list[str]:
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Whether it runs: one that has ended and was not waited for does not."""
+    """Whether the process runs; a zombie does not."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

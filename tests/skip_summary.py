@@ -1,4 +1,4 @@
-"""A pytest plugin: one line for all that was skipped, instead of one a test."""
+"""A pytest plugin: one line for all skipped tests, instead of one per test."""
 
 from __future__ import annotations
 

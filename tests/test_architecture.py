@@ -1,4 +1,4 @@
-"""The direction of the imports, and what may be loaded when."""
+"""Import direction, and which modules may be loaded when."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
 
 def loaded_modules(statement: str) -> set[str]:
-    """Names of the modules that a fresh interpreter holds after `statement`."""
+    """Names of the modules loaded in a fresh interpreter after `statement`."""
     script = f"{statement}\nimport sys\nprint('\\n'.join(sys.modules))"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     return set(run.stdout.split())
@@ -49,7 +49,7 @@ def test_the_core_runs_without_textual(module: str) -> None:
 
 
 def test_the_first_paint_does_not_wait_for_the_client() -> None:
-    # it is imported in a thread once the first frame stands
+    # it is imported in a thread after the first frame
     assert not {"aiohttp", "kubernetes_asyncio"} & loaded_modules("import tui.app")
 
 
@@ -59,7 +59,7 @@ def test_the_connection_to_the_api_server_does_not_load_kubernetes_asyncio() -> 
 
 
 def test_the_first_paint_does_not_wait_for_pydantic() -> None:
-    # a tenth of a second: where no setting was written there is nothing to check
+    # saves 0.1 s: without any settings there is nothing to validate
     start = "import tui.start; from servedeck import config; config.load_settings({}, {}, __file)"
     here = "from pathlib import Path; __file = Path('no-such-file')"
     assert not {"pydantic", "kubernetes_asyncio"} & loaded_modules(f"{here}; {start}")

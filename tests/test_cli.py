@@ -1,4 +1,4 @@
-"""The command as a process: exit codes, and what reaches which stream."""
+"""The command as a process: exit codes, standard output and standard error."""
 
 from __future__ import annotations
 
@@ -267,5 +267,5 @@ def test_drafts_of_a_demo_lie_with_its_files_and_others_in_the_operators_place(
         for words in (["--demo"], ["--kubeconfig", str(file)]):
             assert cli._run_dashboard(cli._parse_arguments(words)) == 0
     finally:
-        gc.enable()  # the app turns it off until its first frame
+        gc.enable()  # the app disables it until its first frame
     assert told == [tmp_path / "drafts", None]

@@ -1,4 +1,4 @@
-"""The checks at the end of a test run, on small runs of pytest's own."""
+"""The checks at the end of a test run, on small separate pytest runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def run_pytest(folder: Path, test: str, workers: str = "0") -> subprocess.CompletedProcess[str]:
-    """pytest on one file, in an environment whose temporary directory is `folder`/outer."""
+    """Run pytest on one file, in an environment whose temporary directory is `folder`/outer."""
     (folder / "test_it.py").write_text(test)
     (folder / "pytest.ini").write_text("[pytest]\n")
     (folder / "conftest.py").write_text(
@@ -103,7 +103,7 @@ def test_home_and_temporary_files_lie_in_the_folder_of_the_run() -> None:
 
 
 def test_every_property_is_tested_under_a_profile() -> None:
-    """Nothing about a property test depends on how fast or how lucky a run is."""
+    """The result of a property test does not depend on speed or on random generation."""
     profile = settings.default
     assert profile is not None
     assert profile.deadline is None

@@ -1,4 +1,4 @@
-"""The lock files hold versions that pyproject.toml allows, of all that it names."""
+"""The lock files contain an allowed version of every requirement in pyproject.toml."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PIN_PATTERN = re.compile(
 
 
 def parse_lock(text: str) -> dict[str, list[str]]:
-    """The versions of each package of a lock file: several where they differ by Python version."""
+    """The versions of each package in a lock file: several if they differ by Python version."""
     found: dict[str, list[str]] = {}
     for name, version, _, _ in PIN_PATTERN.findall(text):
         found.setdefault(canonicalize_name(name), []).append(version)
@@ -26,7 +26,7 @@ def parse_lock(text: str) -> dict[str, list[str]]:
 
 
 def unmet_requirements(required: list[str], pins: dict[str, list[str]]) -> list[str]:
-    """The requirements that the lock does not meet."""
+    """The requirements that the lock file does not satisfy."""
     lines = []
     for line in required:
         requirement = Requirement(line)

@@ -101,7 +101,7 @@ def test_secrets_are_hidden(text: str, kept: str) -> None:
 def test_hiding_takes_time_in_proportion_to_the_text(
     part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A search that goes over the text again from each place takes hours, which pytest-timeout ends.
+    # A quadratic search takes hours, and pytest-timeout would abort it.
     size = 5 * logging_setup.MAX_ENTRY_LENGTH
     monkeypatch.setattr(logging_setup, "MAX_ENTRY_LENGTH", size)
     logging_setup.redact((part * size)[:size])

@@ -1,4 +1,4 @@
-"""What CI does with tests that fail once: .ci/rerun_failed.py, on small runs of pytest's own."""
+"""How CI handles tests that fail once: .ci/rerun_failed.py, on small separate pytest runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FAILING_TEST = "def test_always(): assert False\n"
 def run_rerun_script(
     folder: Path, test: str, *arguments: str
 ) -> tuple[subprocess.CompletedProcess[str], list[str]]:
-    """The run, and the tests that it names as unsteady."""
+    """The completed run, and the tests that it reports as flaky."""
     (folder / "test_it.py").write_text(test)
     (folder / "pytest.ini").write_text("[pytest]\n")
     unsteady = folder / "unsteady"

@@ -1,7 +1,7 @@
-"""Waiting for a condition: returns as soon as it holds. One limit for all tests.
+"""Helpers that wait until a condition is met. One timeout for all tests.
 
-The limit is long, because it only tells a test that hangs from one on a busy machine; no test
-asserts how fast something is (benchmarks/ does).
+The timeout is long, because it only has to detect a test that hangs, even on a busy machine; no
+test asserts performance (benchmarks/ does).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 WAIT_SECONDS = 120.0
-"""Seconds that a test waits for anything: a condition, an answer, a process."""
+"""Timeout in seconds for everything a test waits for: a condition, a response, a process."""
 
 
 async def wait_until(
@@ -26,8 +26,8 @@ async def wait_until(
     interval: float = 0.005,
     describe_state: Callable[[], object] = str,
 ) -> T:
-    """The first true value of `condition`. TimeoutError names what was waited for, and what `sign`
-    says of the state instead."""
+    """The first truthy value of `condition`. The TimeoutError contains `what` and the result of
+    `describe_state`."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):
         if time.monotonic() > deadline:
@@ -43,8 +43,8 @@ def wait_until_sync(
     interval: float = 0.02,
     ignored_errors: tuple[type[Exception], ...] = (OSError, http.client.HTTPException),
 ) -> T:
-    """The first true value of `condition`, for a test without an event loop. An exception of
-    `not_yet` counts as not yet. TimeoutError names what was waited for and the last value."""
+    """The first truthy value of `condition`, for a test without an event loop. Exceptions in
+    `ignored_errors` count as not yet. The TimeoutError contains `what` and the last value."""
     deadline = time.monotonic() + timeout
     while True:
         last: object
@@ -61,13 +61,13 @@ def wait_until_sync(
 
 
 async def with_timeout(awaitable: Awaitable[T], timeout: float = WAIT_SECONDS) -> T:
-    """The result of `work`."""
+    """The result of `awaitable`; raises TimeoutError."""
     return await asyncio.wait_for(awaitable, timeout)
 
 
 class TimeSkipper:
-    """Lets seconds pass at once for all that waits on the running event loop (sleeps, time-outs,
-    silences), so that a test can have long ones, which no busy machine exceeds."""
+    """Advances the clock of the running event loop (sleeps, timeouts, read timeouts) without
+    waiting, so that a test can use long ones, which a busy machine does not exceed."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop

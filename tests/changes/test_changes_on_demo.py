@@ -1,4 +1,4 @@
-"""Creating servings on the demo cluster, as on a real one: accepted, refused, undone."""
+"""Creating servings on the demo cluster, as on a real one: accepted, rejected, rolled back."""
 
 from __future__ import annotations
 

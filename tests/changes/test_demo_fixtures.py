@@ -1,4 +1,4 @@
-"""The demo's own servings, exported and applied again, as those of any cluster."""
+"""Export and re-apply of the demo's own servings, as on any cluster."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ async def reapply(
     *replacements: tuple[str, str],
     dry_run: bool = True,
 ) -> list[str]:
-    """Exports a serving and applies that; `changed`: words of the file, what replaces them.
-    Returns what was said of each object."""
+    """Exports a serving and applies the YAML after `replacements` (old text, new text). Returns
+    the output line of each object."""
     text = (await export_serving(connection, *serving.key)).yaml
     for old, new in replacements:
         assert old in text

@@ -42,7 +42,7 @@ def test_what_was_typed_survives_on_disk_and_only_its_owner_can_read_it(tmp_path
 def test_the_draft_of_an_open_form_is_neither_offered_nor_taken(tmp_path: Path) -> None:
     shelf = DraftStore("https://a", tmp_path)
     slot = shelf.new_file()
-    for name in ("llama", "llama-2"):  # the second file takes the place of the first
+    for name in ("llama", "llama-2"):  # the second file replaces the first
         slot.write(make_draft(name).to_saved_dict())
         assert shelf.list_saved() == []
     slot.release()
@@ -90,7 +90,7 @@ def test_a_slow_write_never_overtakes_what_comes_after_it(
     lock, asks = slot._write_lock, threading.Event()
 
     class Noted:
-        """The lock that the slot has, and word of whoever asks for it."""
+        """Wraps the slot's lock and records that `acquire` was called."""
 
         def acquire(self, timeout: float) -> bool:
             asks.set()

@@ -1,4 +1,4 @@
-"""Every kind that the core knows."""
+"""Every kind that the core supports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small API server on loopback whose faults are scripted: one collection, lists and watches."""
+"""A small API server on loopback with scripted errors: one collection, lists and watches."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def make_status(code: int, reason: str = "", message: str = "", **details: Any) 
 def respond_with_status(
     code: int, reason: str = "", message: str = "", **headers: str
 ) -> RequestHandler:
-    """A fault: the request is answered with this Status."""
+    """A handler that responds with this Status."""
 
     async def handler(_: web.Request) -> web.StreamResponse:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -55,8 +55,8 @@ def respond_with_status(
 
 
 class FakeApiServer:
-    """`faults["list"]` and `faults["watch"]` hold what the next requests of that kind meet: each
-    is used once, in order; a fault that gives None lets the request through."""
+    """`faults["list"]` and `faults["watch"]` contain handlers for the next requests of that kind.
+    Each is used once, in order; a handler that returns None lets the request through."""
 
     def __init__(self, path: str = "/api/v1/pods") -> None:
         self.path = path
@@ -94,12 +94,12 @@ class FakeApiServer:
             self._changed.notify_all()
 
     def compact(self) -> None:
-        """Forget all events so far: a watch from before is answered with 410."""
+        """Discard all events so far: a watch from an older version gets 410."""
         self.compacted_version = self.version
         self.history.clear()
 
     async def reset_watches(self) -> None:
-        """Reset every watch in the middle."""
+        """Reset the connection of every open watch."""
         for response in list(self.open_watches):
             transport = response._req.transport if response._req else None
             if transport is not None:
@@ -110,7 +110,7 @@ class FakeApiServer:
         return {uid: obj["metadata"]["resourceVersion"] for uid, obj in self.objects.items()}
 
     def add_route(self, path: str, handler: FaultHandler) -> None:
-        """Answer requests for `path` in this way."""
+        """Handle requests for `path` with `handler`."""
         self._routes[path] = handler
 
     def count_requests(self, kind: str) -> int:
@@ -170,7 +170,7 @@ class FakeApiServer:
                 await response.write(encode_event("ERROR", make_status(410, "Expired", "too old")))
                 return response
             elif sent > self.version:
-                await asyncio.sleep(3600)  # as real servers do: silence
+                await asyncio.sleep(3600)  # as real servers do: send nothing
             async with asyncio.timeout(float(query["timeoutSeconds"])):
                 while True:
                     new = [line for version, line in self.history if version > sent]
@@ -202,7 +202,7 @@ def encode_bookmark(version: int, annotations: dict[str, str] | None = None) -> 
 async def stream_chunks(
     request: web.Request, *chunks: bytes, end: bool = True
 ) -> web.StreamResponse:
-    """An answer of these chunks; without `end` it stays open and silent."""
+    """A response of these chunks; without `end` it stays open and idle."""
     response = web.StreamResponse()
     await response.prepare(request)
     for chunk in chunks:
@@ -213,8 +213,8 @@ async def stream_chunks(
 
 
 def bind_port() -> socket.socket:
-    """A socket with a port of its own on loopback, on which nothing listens: a connection to it is
-    refused, and no other program can take it."""
+    """A socket bound to a free loopback port, not listening: connections to it are refused, and no
+    other program can bind it."""
     found = socket.socket()
     found.bind(("127.0.0.1", 0))
     return found
@@ -224,7 +224,7 @@ def bind_port() -> socket.socket:
 async def serve(
     api: FakeApiServer, tls: ssl.SSLContext | None = None, held: socket.socket | None = None
 ) -> AsyncIterator[int]:
-    """Serve on loopback, or on a port that was `held` until now; gives the port."""
+    """Serve on loopback, on a new port or on that of the bound socket `held`. Yields the port."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", api.handle)
     runner = web.AppRunner(app, shutdown_timeout=0, handler_cancellation=True)

@@ -24,7 +24,7 @@ def make_rule(verbs: str, groups: str, resources: str, names: str = "") -> dict[
 
 
 class FakeReviewApi:
-    """What the server says we may do."""
+    """What the server permits the user to do."""
 
     def __init__(
         self, api: FakeApiServer, *rules: dict[str, Any], incomplete: bool = False

@@ -32,7 +32,7 @@ START_SECOND = 1_800_000_000
 
 
 class FakeLogApi:
-    """Answers for one Pod and its container's log as a kubelet does, and cuts off when told."""
+    """Serves one Pod and its container's log as a kubelet does, and breaks off on request."""
 
     def __init__(self, api: FakeApiServer) -> None:
         self.api = api
@@ -42,7 +42,7 @@ class FakeLogApi:
         self.phase = "Running"
         self.ended = False
         self.break_after_bytes: list[int] = []
-        """Bytes after which the next answers break off."""
+        """Number of bytes after which each of the next responses breaks off."""
         self.changed = asyncio.Condition()
         self.queries: list[dict[str, str]] = []
         api.add_route(POD_PATH, self._get_pod)
@@ -109,7 +109,7 @@ class FakeLogApi:
 
 
 def make_line(number: int, second: float | None = None, text: str = "") -> bytes:
-    """A log line with a timestamp, as the kubelet writes them."""
+    """A log line with a timestamp, as written by the kubelet."""
     moment = START_SECOND + (number // 100 if second is None else second)
     whole = datetime.fromtimestamp(int(moment), UTC).strftime("%Y-%m-%dT%H:%M:%S")
     fraction = int((moment % 1) * 1e9) if second is not None else number % 100 // 7 * 1000
@@ -184,7 +184,7 @@ async def test_nothing_is_lost_or_doubled_over_breaks(
 ) -> None:
     chance = random.Random(seed)
     number = 3000
-    # many lines share a timestamp, some are equal altogether, some a little out of order
+    # many lines share a timestamp, some are identical, some slightly out of order
     moments = sorted(round(chance.uniform(0, 6), chance.choice((0, 1, 3))) for _ in range(number))
     for index in range(0, number - 1, 97):
         moments[index], moments[index + 1] = moments[index + 1], moments[index]
@@ -200,13 +200,13 @@ async def test_nothing_is_lost_or_doubled_over_breaks(
             step = chance.randrange(1, 400)
             await kubelet.write(*lines[written : written + step])
             written = min(number, written + step)
-            if chance.random() < 0.5:  # else more is written before this is read
+            if chance.random() < 0.5:  # otherwise more is written before this is read
                 last = lines[written - 1].decode().partition(" ")[2]
                 await followed.wait_until(lambda last=last: last in followed.log_lines[-500:])
         await kubelet.write(make_line(0, 7, "the end"))
         await followed.wait_until(lambda: "the end" in followed.log_lines)
     wanted = [text.decode().partition(" ")[2] for text in lines] + ["the end"]
-    # where the first answer broke off before its first line, the tail was taken anew
+    # if the first response broke off before its first line, the tail was requested again
     assert followed.log_lines == wanted[-len(followed.log_lines) :]
     assert len(followed.log_lines) > 200
     assert sum("sinceTime" in query for query in kubelet.queries) >= 6

@@ -1,4 +1,4 @@
-"""`servedeck apply`, `export` and `create` as a script meets them, on a demo cluster."""
+"""`servedeck apply`, `export` and `create` as used by a script, on a demo cluster."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_readonly_applies_nothing(kubeconfig: Path) -> None:
 
 @pytest.fixture
 def login_page(tmp_path: Path) -> Iterator[Path]:
-    """Kubeconfig of a server that answers everything with a login page and 200."""
+    """Kubeconfig of a server that responds to every request with a login page and status 200."""
 
     class LoginPageHandler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

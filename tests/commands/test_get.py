@@ -36,7 +36,7 @@ def cluster() -> FakeCluster:
 
 
 class CommandRun:
-    """One run of the command, and what it wrote."""
+    """One run of the command and its output."""
 
     def __init__(
         self, cluster: FakeCluster, connection_options: ConnectionOptions, options: get.GetOptions

@@ -41,7 +41,7 @@ JSON_TYPES: dict[str, tuple[type, ...]] = {
 
 
 def documented_fields() -> dict[str, str]:
-    """Fields and types of the table in the guide."""
+    """Fields and types from the table in the guide."""
     section = GUIDE_PATH.read_text().split("A `Serving` has:")[1]
     rows = re.findall(r"^\| `([^`]+)` \| (\w+) \|", section, re.MULTILINE)
     assert rows

@@ -1,4 +1,4 @@
-"""Fixtures: each test of the contract runs against the demo and against the real thing."""
+"""Fixtures: each contract test runs against the demo and the real control plane."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def ns(target: Target) -> Iterator[str]:
 
 @pytest.fixture
 def deployments(ns: str) -> str:
-    """The path of the Deployments in the fresh namespace."""
+    """Path of the Deployments in the fresh namespace."""
     return f"/apis/apps/v1/namespaces/{ns}/deployments"
 
 
 @pytest.fixture
 def configmaps(target: Target, ns: str) -> str:
-    """The path of the ConfigMaps in the fresh namespace; a controller of the real one has put its
-    own there, so that it does not come in the midst of a test."""
+    """Path of the ConfigMaps in the fresh namespace. On the real control plane, waits for the
+    ConfigMap that a controller creates, so that it does not appear during a test."""
     path = f"/api/v1/namespaces/{ns}/configmaps"
     if target.name == "real":
         own = f"{path}/kube-root-ca.crt"

@@ -1,4 +1,4 @@
-"""kubectl as a user of one of the two servers runs it."""
+"""kubectl, run by a user of one of the two servers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.contract.target import Backend
 from tests.waiting import WAIT_SECONDS
 
 PATIENT = f"--timeout={WAIT_SECONDS:.0f}s"
-"""The option of commands that wait."""
+"""Timeout option for commands that wait."""
 
 
 class Kubectl:
@@ -25,7 +25,7 @@ class Kubectl:
         self._home = home
 
     def __call__(self, *args: str, input: Any = None, user: str = "admin", code: int = 0) -> str:
-        """Its output, standard error after it; `code` is how it must end."""
+        """Standard output followed by standard error; asserts the exit code `code`."""
         text = json.dumps(input) if input is not None else ""
         process = self.start(*args, user=user)
         try:
@@ -36,7 +36,7 @@ class Kubectl:
         return output + error
 
     def start(self, *args: str, user: str = "admin") -> subprocess.Popen[str]:
-        """The running process, its output to be read."""
+        """The running process, with its output as a pipe."""
         config = self._home / f"kubeconfig-{user}"
         config.write_text(json.dumps(self._backend.kubeconfig(user)))
         return subprocess.Popen(

@@ -1,4 +1,4 @@
-"""What `servedeck/demo/api/schema.json` holds, made from a real API server's OpenAPI documents.
+"""Generates `servedeck/demo/api/schema.json` from a real API server's OpenAPI documents.
 
 python -m tests.contract.schema_source http://127.0.0.1:8001    # behind `kubectl proxy`
 """
@@ -25,13 +25,13 @@ MORE = (
 
 
 def paths() -> list[str]:
-    """The OpenAPI documents that hold the demo's built-in kinds."""
+    """Paths of the OpenAPI documents that contain the demo's built-in kinds."""
     versions = {r.api_version for r in RESOURCES if r.builtin} | {"autoscaling/v1"}
     return sorted(f"apis/{v}" if "/" in v else f"api/{v}" for v in versions)
 
 
 def collect(read: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
-    """All definitions that the demo's kinds reach; `read` gives the document at a path."""
+    """All definitions that the demo's kinds reference; `read` returns the document at a path."""
     schemas: dict[str, Any] = {}
     for path in paths():
         schemas.update(read(f"/openapi/v3/{path}")["components"]["schemas"])
@@ -47,7 +47,7 @@ def collect(read: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
 
 
 def write(reached: dict[str, Any]) -> str:
-    """One definition a line, so that changes can be read."""
+    """One definition per line, for readable diffs."""
     lines = (f"{json.dumps(k)}:{json.dumps(v, separators=(',', ':'))}" for k, v in reached.items())
     return "{\n" + ",\n".join(lines) + "\n}\n"
 

@@ -1,4 +1,4 @@
-"""The two API servers that the contract is held against, behind one interface."""
+"""The two API servers that the contract tests run against, behind one interface."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ NODES = 2
 
 @dataclass
 class Reply:
-    """An answer: its code, its headers, and its body parsed where it is JSON."""
+    """A response: status code, headers, and body, parsed if it is JSON."""
 
     code: int
     headers: httpx.Headers
@@ -54,7 +54,7 @@ class Reply:
 
 
 class Backend(Protocol):
-    """What differs between the two."""
+    """What differs between the two servers."""
 
     name: str
     url: str
@@ -68,7 +68,8 @@ class Backend(Protocol):
 
 
 class Target:
-    """One API server with controllers. admin may do all, viewer may read, nobody nothing."""
+    """One API server with controllers. User "admin" may do everything, "viewer" may read, "nobody"
+    may do nothing."""
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
@@ -101,13 +102,13 @@ class Target:
         return Reply(answer.status_code, answer.headers, answer.text)
 
     def ok(self, method: str, path: str, body: Any = None, **options: Any) -> Any:
-        """The parsed body of an answer that must be a success."""
+        """The parsed body of a response that must be successful."""
         reply = self.send(method, path, body, **options)
         assert reply.code < 300, reply.text
         return reply.json
 
     def refused(self, code: int, method: str, path: str, body: Any = None, **options: Any) -> Json:
-        """The Status of an answer that must be a failure with this code."""
+        """The Status of a response that must fail with this code."""
         reply = self.send(method, path, body, **options)
         assert reply.code == code, (reply.code, reply.text)
         status: Json = reply.json
@@ -137,7 +138,7 @@ class Watch:
         return event["type"], event["object"]
 
     def take(self, count: int) -> list[tuple[str, str]]:
-        """(type, name) of the next changes; a bookmark may come between them at any time."""
+        """(type, name) of the next changes; bookmarks may arrive at any time and are skipped."""
         changes: list[tuple[str, str]] = []
         while len(changes) < count:
             kind, obj = self.next()
@@ -179,8 +180,8 @@ class RealBackend:
 
 
 class DemoBackend:
-    """The demo's API server and controllers, without its scenario, in a thread of their own. Its
-    clock runs fast, so that a Pod is up within a second."""
+    """The demo's API server and controllers, without its scenario, in a separate thread. Its clock
+    runs fast, so that a Pod is ready within a second."""
 
     name = "demo"
     speed = 20.0
@@ -226,7 +227,7 @@ class DemoBackend:
         self._run(forget())
 
     def grant_view(self) -> None:
-        pass  # access.viewer() already has it
+        pass  # access.viewer() already has this permission
 
     def kubeconfig(self, user: str) -> Json:
         config = self._server.kubeconfig()
@@ -257,7 +258,7 @@ def add_nodes(target: Target) -> None:
 
 
 def eventually(condition: Callable[[], Any], what: str, limit: float = WAIT_SECONDS) -> Any:
-    """The first true value of the condition."""
+    """The first truthy value of the condition."""
     return wait_for(condition, what, limit)
 
 
@@ -266,7 +267,7 @@ def fresh() -> str:
 
 
 def deployment(name: str = "web", **spec: Any) -> Json:
-    """A small valid Deployment."""
+    """A minimal valid Deployment."""
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -284,7 +285,7 @@ def deployment(name: str = "web", **spec: Any) -> Json:
 
 
 def sleeper(name: str = "web", **spec: Any) -> Json:
-    """A Deployment without Pods: nothing happens to it but what the test does."""
+    """A Deployment without Pods: only the test changes it."""
     return deployment(name, replicas=0, **spec)
 
 

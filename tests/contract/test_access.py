@@ -1,4 +1,4 @@
-"""Who may do what: 401, 403 and the reviews by which a client asks."""
+"""Authorization: 401, 403 and the access reviews used by clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""servedeck's own client code against both servers, unchanged: the point of the demo."""
+"""servedeck's own client code, unchanged, against both servers: the purpose of the demo."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ async def test_a_serving_is_previewed_deployed_and_undone(
     connection = await connect("admin")
     told = await preview(connection, wanted)
     assert [one.action for one in told] == [PreviewAction.CREATE] * 2
-    # what the server would store is what was asked for
+    # the server would store exactly what was requested
     assert [one.admission_changes for one in told] == [(), ()]
     outcome = await apply(connection, wanted, create=True)
     assert outcome.refusal is None and [one.created for one in outcome.applied] == [True, True]

@@ -1,4 +1,4 @@
-"""Every field of the create form, typed at 80x24: what was typed is what the API server stores."""
+"""Every field of the create form, typed at 80x24: the API server stores what was typed."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ OF_TEMPLATE = {
     },
 }
 ENV = ("LEVEL=debug", "GREETING=good day", "HF_TOKEN=")
-"""The last one's value comes from a Secret."""
+"""The value of the last variable comes from a Secret."""
 
 
 @asynccontextmanager
@@ -96,7 +96,7 @@ async def operator(target: Target, ns: str, folder: Path) -> AsyncIterator[AppDr
 
 
 class Hands:
-    """Fills the form in by keys alone."""
+    """Fills in the form with the keyboard only."""
 
     def __init__(self, me: AppDriver) -> None:
         self.me = me
@@ -127,7 +127,7 @@ class Hands:
         )
 
     async def enter(self, path: str, text: str) -> None:
-        """Write a field, or choose a value from its list by typing it."""
+        """Type text into a field, or type to select a value from its list."""
         await self.go_to(path)
         if not is_choice_field(path, self.form.draft):
             post_keys(self.me.pilot, "end", "ctrl+u", *text)
@@ -183,7 +183,7 @@ def typed_everything(template: str) -> dict[str, str]:
 
 
 def meant(template: str, ns: str, *, whole: bool) -> ServingSpec:
-    """The serving that was typed, written down a second time and not by the form."""
+    """The expected serving, written independently of the form."""
     if not whole:
         settings = {} if template == "custom" else {"model": "org/model"}
         image = REQUIRED["custom"]["image"] if template == "custom" else TEMPLATES[template].image
@@ -236,7 +236,7 @@ def meant(template: str, ns: str, *, whole: bool) -> ServingSpec:
 
 @pytest.fixture
 def own_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Drafts of the tests do not lie with those of whoever runs them."""
+    """Store the tests' drafts apart from those of the developer."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
 
@@ -281,9 +281,8 @@ async def test_what_is_typed_is_what_is_stored_and_read_back(
             await hands.enter("description", typed["description"])
         await hands.press("ctrl+n")
         await hands.says("Accelerator Count")
-        for item in steps.form_items(
-            2, hands.form.draft, ()
-        ):  # in the form's order, so with few keys
+        # in form order, to press few keys
+        for item in steps.form_items(2, hands.form.draft, ()):
             if isinstance(item, steps.FieldItem) and item.path in typed:
                 await hands.enter(item.path, typed[item.path])
         if whole:
@@ -311,7 +310,7 @@ async def test_what_is_typed_is_what_is_stored_and_read_back(
 
 
 def check_objects(objects: list[dict[str, Any]], spec: ServingSpec) -> None:
-    """The rows of the console's tables, looked up in the objects themselves."""
+    """The rows of the console's tables, read from the objects."""
     deployment, service = objects[0], objects[1]
     assert deployment["spec"]["replicas"] == spec.replicas
     pod = deployment["spec"]["template"]["spec"]

@@ -1,4 +1,4 @@
-"""What the API refuses, and in which words."""
+"""What the API rejects, and the exact error messages."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def test_a_patch_that_cannot_be_read(
 
 
 def test_a_namespace_that_goes_away_takes_nothing_new(target: Target, ns: str) -> None:
-    # a finalizer of our own, or the namespace might be gone before we ask
+    # a test finalizer, or the namespace might be gone before the request
     cm = configmap("held")
     cm["metadata"]["finalizers"] = ["contract.test/hold"]
     path = f"/api/v1/namespaces/{ns}/configmaps"

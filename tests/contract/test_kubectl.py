@@ -1,4 +1,4 @@
-"""kubectl itself against both servers: every command that people use on a serving."""
+"""kubectl against both servers: every command commonly used on a serving."""
 
 from __future__ import annotations
 

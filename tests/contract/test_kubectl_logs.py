@@ -1,5 +1,5 @@
-"""`kubectl logs` on both servers. The demo's containers write by themselves; those of the real
-control plane have what the test writes through the stand-in for the kubelets."""
+"""`kubectl logs` on both servers. The demo's containers write logs on their own; those of the real
+control plane log what the test writes through `FakeKubelet`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONTAINER = "c"
 
 
 class Speaker:
-    """The only Pod of a Deployment, which has a log of three lines or more."""
+    """The only Pod of a Deployment, with a log of at least three lines."""
 
     def __init__(self, target: Target, ns: str, body: dict[str, Any]) -> None:
         self.ns = ns
@@ -37,12 +37,13 @@ class Speaker:
         return found
 
     def restarts(self) -> None:
-        """The instance ends and another begins; in the demo it does so by itself."""
+        """The container instance terminates and another starts; in the demo this happens
+        automatically."""
         if not self._say_last_words():
             eventually(lambda: self.state().get("restartCount"), "a restart")
 
     def ends(self, kubectl: Kubectl) -> None:
-        """The instance says something more and ends."""
+        """The container instance logs one more line and terminates."""
         if not self._say_last_words():
             kubectl("delete", "pod", self.name, "--wait=false")
 
@@ -105,7 +106,7 @@ def test_the_log_of_the_instance_before(
     kubectl("delete", "deploy", "web", PATIENT)
     eventually(lambda: not speaker.web.items("pods"), "the Pod to go")
     body = quick()
-    # the demo's server refuses the option and ends; the real one's container does what is said
+    # the demo's server rejects the option and exits; the real container is scripted
     body["spec"]["template"]["spec"]["containers"] = [
         {
             "name": CONTAINER,

@@ -1,4 +1,4 @@
-"""What becomes of a Deployment: the controllers of both servers, by the same story."""
+"""The lifecycle of a Deployment: the same scenario with the controllers of both servers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Json = dict[str, Any]
 
 
 class Workload:
-    """One Deployment of a namespace, and what belongs to it."""
+    """One Deployment of a namespace and its dependents."""
 
     def __init__(self, target: Target, ns: str) -> None:
         self.target = target
@@ -140,7 +140,7 @@ def test_a_deletion_takes_what_it_owns(web: Workload, policy: str) -> None:
     eventually(
         lambda: not web.items("replicasets") and not web.items("pods"), "all of it to be gone"
     )
-    # in the foreground, the owner goes a moment after the last of what it owned
+    # with foreground deletion, the owner is deleted shortly after its last dependent
     eventually(lambda: web.target.send("GET", web.path).code == 404, "the owner to be gone")
 
 

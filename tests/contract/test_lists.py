@@ -1,4 +1,4 @@
-"""Lists: selectors, pages, versions."""
+"""Lists: selectors, pagination, resource versions."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_pages_show_one_state(target: Target, five: str) -> None:
     page = target.ok("GET", f"{five}?limit=2")
     version = page["metadata"]["resourceVersion"]
     assert page["metadata"]["remainingItemCount"] == len(wanted) - 2
-    target.ok("POST", five, configmap("c9"))  # after the first page: no part of the list
+    target.ok("POST", five, configmap("c9"))  # after the first page: not part of the list
     target.ok("DELETE", f"{five}/c3")
     seen = [item["metadata"]["name"] for item in page["items"]]
     while token := page["metadata"].get("continue"):
@@ -110,7 +110,7 @@ def test_a_page_with_a_selector_does_not_count_the_rest(target: Target, five: st
 
 
 def test_a_page_of_a_forgotten_state_is_gone(target: Target, five: str) -> None:
-    # the real server remembers more than etcd does, but not the very first version
+    # the real server retains more than etcd does, but not the very first version
     start = {"v": "meta.k8s.io/v1", "rv": 1, "start": "/c1\0"}
     token = base64.urlsafe_b64encode(json.dumps(start).encode()).decode().rstrip("=")
     target.backend.compact()

@@ -1,4 +1,4 @@
-"""Logs and the proxy: what the API itself says of them."""
+"""Logs and the proxy: responses of the API server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Json = dict[str, Any]
 
 @pytest.fixture
 def waiting(target: Target, pods: str) -> str:
-    """The path of a Pod that nobody schedules."""
+    """Path of a Pod that is never scheduled."""
     containers = [{"name": "c", "image": "i"}]
     spec = {"schedulerName": "nobody", "containers": containers}
     target.ok("POST", pods, {"metadata": {"name": "p"}, "spec": spec})

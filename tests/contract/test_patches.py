@@ -1,4 +1,4 @@
-"""Writes: PUT, the three patches, apply with its owners, dry run, status, scale, deletion."""
+"""Writes: PUT, the three patch types, apply with field owners, dry run, status, scale, deletion."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MODIFIED = (
 
 @pytest.fixture
 def web(target: Target, deployments: str) -> str:
-    """The path of a Deployment without Pods."""
+    """Path of a Deployment without Pods."""
     target.ok("POST", deployments, sleeper(), agent="creator/1")
     return f"{deployments}/web"
 
@@ -351,7 +351,7 @@ def test_force_takes_the_field(target: Target, web: str) -> None:
     assert container(forced)["image"] == "other"
     theirs = owners(forced)[("creator", "Update", "")]["f:spec"]["f:template"]["f:spec"]
     assert "f:image" not in theirs["f:containers"]['k:{"name":"c"}']
-    # and an update by someone else takes it away again, without asking
+    # an update by another manager takes it over again, without a conflict
     changed = target.patch(web, {"spec": {"replicas": 0, "paused": True}}, agent="third/1")
     assert "f:paused" in owners(changed)[("third", "Update", "")]["f:spec"]
 
@@ -460,7 +460,7 @@ def test_the_scale(target: Target, web: str) -> None:
     assert (scale["spec"], scale["status"]) == ({}, {"replicas": 0, "selector": "app=web"})
     target.patch(f"{web}/scale", {"spec": {"replicas": 0}}, agent="scaler/1")
     scale["spec"]["replicas"] = 2
-    del scale["metadata"]["resourceVersion"]  # the controller writes too
+    del scale["metadata"]["resourceVersion"]  # the controller also writes
     scaled = target.ok("PUT", f"{web}/scale", scale, agent="scaler/1")
     assert scaled["spec"] == {"replicas": 2}
     assert target.ok("GET", web)["spec"]["replicas"] == 2

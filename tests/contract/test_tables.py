@@ -1,4 +1,4 @@
-"""Rows as the server prints them, and what discovery lists."""
+"""Table rows printed by the server, and API discovery."""
 
 from __future__ import annotations
 
@@ -98,8 +98,8 @@ STATUSES: list[tuple[Json, list[str]]] = [
 
 
 # The demo computes Ready, Status and Restarts with servedeck's own rule (serving.status.pods), so
-# on the demo these two tests cannot prove that the rule agrees with kubectl. Only the run against
-# the real control plane does.
+# on the demo these two tests cannot prove that the rule matches kubectl. Only the run against the
+# real control plane can.
 
 
 @pytest.mark.parametrize(("status", "wanted"), STATUSES, ids=[w[1] for _, w in STATUSES])
@@ -195,7 +195,7 @@ def test_the_older_discovery(target: Target) -> None:
 
 
 def test_types_come_from_the_real_server(target: Target) -> None:
-    """schema.json holds what the real server's OpenAPI documents say."""
+    """schema.json matches the real server's OpenAPI documents."""
     if target.name == "real":
         collected = schema_source.collect(lambda path: target.ok("GET", path))
         assert collected == {name: definitions()[name] for name in collected}

@@ -1,4 +1,4 @@
-"""What the API refuses in an object: types, unknown fields, values; in the real one's words."""
+"""What the API rejects in an object: types, unknown fields, values; with the real messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Watches: what is sent, from when, and how they end."""
+"""Watches: which events are sent, from which version, and how a watch ends."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_changes_after_a_version(target: Target, configmaps: str) -> None:
         target.ok("DELETE", f"{configmaps}/a")
         kind, gone = watch.next()
         assert kind == "DELETED"
-        # the deletion has a version of its own, to resume from
+        # the deletion has its own resource version, to resume from
         assert int(gone["metadata"]["resourceVersion"]) > int(
             changed["metadata"]["resourceVersion"]
         )
@@ -40,7 +40,7 @@ def test_a_change_of_labels_adds_and_deletes(target: Target, configmaps: str) ->
         out = target.patch(f"{configmaps}/a", {"metadata": {"labels": {"w": "2"}}})
         kind, gone = watch.next()
         assert kind == "DELETED"
-        # as it was while it was selected, at the version of the change
+        # as it was while selected, with the resource version of the change
         assert gone["metadata"]["labels"] == {"w": "1"}
         assert gone["metadata"]["resourceVersion"] == out["metadata"]["resourceVersion"]
 
@@ -74,8 +74,8 @@ def test_a_watch_list_needs_its_match(target: Target, configmaps: str) -> None:
 
 
 def test_the_timeout_ends_a_watch_after_a_bookmark(target: Target, configmaps: str) -> None:
-    # the real server promises none: it sends what it knows to be newer than the version, if it has
-    # the time
+    # the real server does not guarantee one: it sends a bookmark if it has a newer version and
+    # enough time
     for number in range(20):
         since = version(target, configmaps)
         target.ok("POST", configmaps, configmap(f"not-selected-{number}"))
@@ -88,7 +88,7 @@ def test_the_timeout_ends_a_watch_after_a_bookmark(target: Target, configmaps: s
 
 
 def test_a_forgotten_version_is_gone(target: Target, configmaps: str) -> None:
-    # the oldest there can be; the real server may still know it from its own memory
+    # the oldest possible version; the real server may still have it in its cache
     target.ok("POST", configmaps, configmap("a"))
     target.backend.compact()
     with target.watch(f"{configmaps}?watch=1&resourceVersion=1&timeoutSeconds=3") as watch:

@@ -1,4 +1,4 @@
-"""Whether the picture is the truth: what is shown against a list made this moment."""
+"""Assertions that compare what is shown with a fresh list."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def started_session(
 ) -> AsyncIterator[ClusterSession]:
     """A started ClusterSession of one namespace, or of all.
 
-    With `settled` only after every list is complete."""
+    With `settled`, yields only after every list is complete."""
     target = ConnectionOptions(
         kubeconfig=(kubeconfig,),
         context=None,
@@ -75,10 +75,9 @@ async def wait_for_view(
     condition: Callable[[ServingView], object],
     limit: float = WAIT_SECONDS,
 ) -> ServingView:
-    """The view once it is there and the condition holds. What several kinds tell (Pods, their
-    Deployment, Events) belongs into the condition as a whole: each is watched by itself. A kwok
-    that was just started anew waits for its forerunner's leases on the nodes, ten seconds and more
-    on a busy machine."""
+    """The view once it exists and meets the condition. Include data from several kinds (Pods,
+    their Deployment, Events) in one condition: each kind is watched separately. A restarted kwok
+    waits for the node leases of the previous process, ten seconds or more on a busy machine."""
 
     def found() -> ServingView | None:
         view = live.fleet.view(key)
@@ -94,7 +93,7 @@ async def wait_for_view(
 def list_views(
     plane: ControlPlane, namespace: str | None = None
 ) -> dict[NamespacedName, ServingView]:
-    """The servings by a list made now and joined from scratch."""
+    """The servings, computed from fresh lists."""
     fleet = Fleet()
     for kind in FLEET_KINDS:
         query = f"?fieldSelector={kind.field_selector}" if kind.field_selector else ""
@@ -116,7 +115,7 @@ def list_views(
 def diff_views(
     expected: Mapping[NamespacedName, ServingView], actual: Mapping[NamespacedName, ServingView]
 ) -> list[str]:
-    """Each difference between two pictures as a line; none where they are equal."""
+    """Each difference between two sets of views as a line; empty if they are equal."""
     lines = [f"{key} is not shown" for key in expected if key not in actual]
     lines += [f"{key} is shown and gone" for key in actual if key not in expected]
     for key in expected.keys() & actual.keys():
@@ -133,9 +132,10 @@ async def assert_matches_cluster(
     namespace: str | None = None,
     limit: float = WAIT_SECONDS,
 ) -> None:
-    """The session equals a fresh list and its Pods the API server's own table, within `limit` s.
+    """Assert that within `limit` s the session equals a fresh list and its Pods the API server's
+    table.
 
-    A list is ahead of a watch by a moment, and the cluster keeps changing meanwhile."""
+    Polls, because a list is slightly ahead of a watch and the cluster keeps changing."""
     deadline = time.monotonic() + limit
     while True:
         try:
@@ -144,7 +144,7 @@ async def assert_matches_cluster(
             wrong = diff_views(wanted, shown)
             if not wrong:
                 wrong = await asyncio.to_thread(diff_pod_table, plane, shown, namespace)
-        except (RequestError, OSError) as error:  # the API server is still coming up
+        except (RequestError, OSError) as error:  # the API server is still starting
             wrong = [str(error)]
         if not wrong:
             return
@@ -156,7 +156,7 @@ async def assert_matches_cluster(
 def diff_pod_table(
     plane: ControlPlane, views: Mapping[NamespacedName, ServingView], namespace: str | None
 ) -> list[str]:
-    """Pods of the views whose columns are not those that kubectl would print."""
+    """Pods of the views whose columns differ from those that kubectl would print."""
     table = plane.request("GET", kinds.PODS.list_path(namespace), accept=TABLE_MEDIA_TYPE)
     names = [column["name"] for column in table["columnDefinitions"]]
     rows: dict[tuple[str, str], dict[str, Any]] = {}

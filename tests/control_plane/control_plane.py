@@ -28,7 +28,7 @@ from tests.waiting import WAIT_SECONDS
 
 SERVERS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok")
 USERS = {"admin": "system:masters", "member": "members", "viewer": "viewers", "nobody": ""}
-"""Users with a token, and their group. RBAC grants nothing to the last three by itself."""
+"""Users with a token, and their group. By default, RBAC grants nothing to the last three."""
 
 JsonObject = dict[str, Any]
 T = TypeVar("T")
@@ -39,7 +39,7 @@ class PortInUseError(RuntimeError):
 
 
 class RequestError(Exception):
-    """The API server's refusal of a request."""
+    """An error response of the API server."""
 
     def __init__(self, status: int, body: str) -> None:
         super().__init__(f"{status}: {body[:500]}")
@@ -48,7 +48,7 @@ class RequestError(Exception):
 
 
 def missing_binaries_message(names: Iterable[str] = (*SERVERS, "kubectl")) -> str:
-    """Why no control plane can be started here, or "" where one can."""
+    """Why no control plane can be started here, or "" if one can."""
     absent = [name for name in names if find_binary(name) is None]
     if not absent:
         return ""
@@ -60,16 +60,16 @@ def missing_binaries_message(names: Iterable[str] = (*SERVERS, "kubectl")) -> st
 
 
 def wait_for(condition: Callable[[], T], what: str, limit: float = WAIT_SECONDS) -> T:
-    """The first true value of `condition`; a refusal counts as not yet. TimeoutError names what
-    was waited for and the last value."""
+    """The first truthy value of `condition`; an error response counts as not yet. The TimeoutError
+    contains `what` and the last value."""
     return waiting.wait_until_sync(
         condition, what, limit, ignored_errors=(OSError, RequestError, http.client.HTTPException)
     )
 
 
 def make_signing_key() -> str:
-    """A fresh P-256 private key in PEM, for service account tokens. An EC key in SEC1's form is any
-    32 bytes in a fixed frame (the public key may be left out), so neither openssl nor the
+    """A fresh P-256 private key in PEM, for service account tokens. An EC key in SEC1 format is
+    any 32 bytes in a fixed structure (the public key is optional), so neither openssl nor the
     cryptography package is needed."""
     secret = secrets.token_bytes(31).rjust(32, b"\x01")
     body = b"\x02\x01\x01\x04\x20" + secret + bytes.fromhex("a00a06082a8648ce3d030107")
@@ -78,10 +78,10 @@ def make_signing_key() -> str:
 
 
 class ControlPlane:
-    """The servers, each of which can be stopped, killed and started again on the same port.
+    """The servers, each of which can be stopped, killed and restarted on the same port.
 
-    `with ControlPlane() as plane:` starts all. Files lie in a temporary folder that `stop`
-    removes, unless `root` names one.
+    `with ControlPlane() as plane:` starts all. Files are in a temporary folder that `stop`
+    removes, unless `root` is given.
     """
 
     def __init__(self, root: Path | None = None, *, api_args: Iterable[str] = ()) -> None:
@@ -95,15 +95,15 @@ class ControlPlane:
         self.kubelet: FakeKubelet | None = None
         self._spawner = ProcessSpawner()
         self._started: set[str] = set()
-        """Servers that ran: their ports are known to others, and stay."""
+        """Servers that have run: other servers use their ports, so the ports do not change."""
         self._controllers_need_restart = False
         """The API server was started after the controllers."""
-        # The API server makes its own certificate; requests of the tests' own need not check it.
+        # The API server generates its own certificate; the tests' own requests do not verify it.
         self.ssl_context = ssl._create_unverified_context()
 
     @property
     def url(self) -> str:
-        """The API server's, once it runs."""
+        """URL of the API server, once it runs."""
         return f"https://127.0.0.1:{self.ports['kube-apiserver'].number}"
 
     @property
@@ -124,14 +124,14 @@ class ControlPlane:
         self.stop()
 
     def start(self, names: Iterable[str] = SERVERS) -> None:
-        """Start what does not run yet of `names`, in order, and wait until it answers."""
+        """Start those of `names` that are not running, in order, and wait until each responds."""
         for name in names:
             if name not in self.processes or self.processes[name].poll() is not None:
                 self._start(name)
 
     def stop(self) -> None:
-        """End every server and remove the files. The API server's graceful end waits for open
-        watches for up to a minute, so it is killed."""
+        """Kill every server and remove the files. A graceful shutdown of the API server waits for
+        open watches for up to a minute, so it is killed."""
         for name in reversed(SERVERS):
             self.kill(name)
         if self.kubelet:
@@ -144,34 +144,34 @@ class ControlPlane:
             shutil.rmtree(self.root, ignore_errors=True)
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
-        """End one server with a signal, and wait until it has gone."""
+        """Terminate one server with a signal and wait until it has exited."""
         process = self.processes.pop(name, None)
         if process:
             terminate(process, number)
 
     def restart(self, name: str = "kube-apiserver") -> None:
-        """Kill -9 and start again on the same port."""
+        """Kill with SIGKILL and start again on the same port."""
         self.kill(name)
         self._start(name)
 
     def restart_waiting_controllers(self) -> None:
-        """Start the controllers anew if the API server was away: after some refusals they wait
-        longer than a test can."""
+        """Restart the controllers if the API server was down: after some errors they back off for
+        longer than a test can wait."""
         if self._controllers_need_restart:
             for name in SERVERS[2:]:
                 self.restart(name)
             self._controllers_need_restart = False
 
     def pause(self, name: str) -> None:
-        """SIGSTOP: connections stay open and nothing answers, until `resume`."""
+        """SIGSTOP: connections stay open without a response until `resume`."""
         self.processes[name].send_signal(signal.SIGSTOP)
 
     def resume(self, name: str) -> None:
         self.processes[name].send_signal(signal.SIGCONT)
 
     def _start(self, name: str) -> None:
-        """Start one server and wait until it answers; the first time on other ports where another
-        program took one of those chosen meanwhile."""
+        """Start one server and wait until it responds. On the first start, choose other ports if
+        another program has taken one."""
         first = name not in self._started
         for last in (False,) * 4 * first + (True,):
             try:
@@ -312,7 +312,7 @@ class ControlPlane:
         credentials: JsonObject | None = None,
     ) -> Path:
         """A kubeconfig file for a user of `tokens`, or with other credentials; each call writes a
-        new file. `server` replaces the URL, for a proxy in between."""
+        new file. `server` overrides the URL, for a proxy."""
         cluster: JsonObject = {
             "server": server or self.url,
             "certificate-authority": str(self.root / "certs" / "apiserver.crt"),
@@ -348,8 +348,8 @@ class ControlPlane:
         accept: str = "application/json",
         timeout: float = WAIT_SECONDS,
     ) -> Any:
-        """The parsed answer. A PATCH is a merge patch unless `content_type` says otherwise.
-        Raises RequestError on an answer of 400 or more."""
+        """The parsed response. A PATCH is a merge patch unless `content_type` is given. Raises
+        RequestError on a status of 400 or more."""
         kind = content_type or (
             "application/merge-patch+json" if method == "PATCH" else "application/json"
         )
@@ -399,7 +399,7 @@ class ControlPlane:
     # -- what tests put into it ----------------------------------------------------------------
 
     def create(self, path: str, body: JsonObject) -> Any:
-        """POST; an object that is there already is left as it is."""
+        """POST; an existing object is left unchanged."""
         try:
             return self.request("POST", path, body)
         except RequestError as failure:
@@ -408,7 +408,7 @@ class ControlPlane:
             return None
 
     def add_nodes(self, count: int, *, prefix: str = "node", accelerators: str = "") -> list[str]:
-        """Nodes played by kwok, ready when this returns: 8 GPUs and RNGDs each by turns, or
+        """Nodes simulated by kwok, ready when this returns: alternately 8 GPUs and 8 RNGDs, or
         `accelerators` on all."""
         names = [f"{prefix}-{number:03}" for number in range(count)]
         for number, name in enumerate(names):
@@ -442,7 +442,7 @@ class ControlPlane:
             wait_for(partial(self.request, "GET", url), f"{url} to be served")
 
     def remove_crds(self) -> None:
-        """They are gone when this returns: one that is still being deleted cannot be made anew."""
+        """They are gone when this returns: one that is still being deleted cannot be recreated."""
         path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
         for definition in objects.CUSTOM_RESOURCE_DEFINITIONS:
             self.request("DELETE", f"{path}/{definition['metadata']['name']}")
@@ -459,7 +459,8 @@ class ControlPlane:
     def grant(
         self, user: str, rules: list[JsonObject], *, namespace: str = "", name: str = "tests"
     ) -> None:
-        """RBAC rules for a user, in one namespace or in all; replaces those of the same name."""
+        """Create RBAC rules for a user, in one namespace or in all; replaces those of the same
+        name."""
         scope = f"namespaces/{namespace}/" if namespace else ""
         kind = "Role" if namespace else "ClusterRole"
         base = f"/apis/rbac.authorization.k8s.io/v1/{scope}{kind.lower()}"
@@ -475,13 +476,13 @@ class ControlPlane:
         self.create(f"{base}bindings", binding)
 
     def revoke(self, user: str, *, namespace: str = "", name: str = "tests") -> None:
-        """Take a grant back."""
+        """Delete the binding created by `grant`."""
         scope = f"namespaces/{namespace}/rolebindings" if namespace else "clusterrolebindings"
         self.request("DELETE", f"/apis/rbac.authorization.k8s.io/v1/{scope}/{user}-{name}")
 
     def compact_etcd(self) -> int:
-        """Compact etcd to its present revision, and return that: a watch of the API server that
-        must be read from etcd at an older one is answered with 410."""
+        """Compact etcd to its current revision and return the revision. An API server watch that
+        must be read from etcd at an older one gets 410."""
         revision = int(self._call_etcd("range", {"key": "AA=="})["header"]["revision"])
         self._call_etcd("compaction", {"revision": str(revision), "physical": True})
         return revision
@@ -497,7 +498,7 @@ class ControlPlane:
     # -- servings ------------------------------------------------------------------------------
 
     def create_deployment(self, namespace: str, name: str, **options: Any) -> JsonObject:
-        """Create a Deployment made by `objects.deployment`."""
+        """Create a Deployment built by `objects.deployment`."""
         body = objects.deployment(name, **options)
         answer: JsonObject = self.request(
             "POST", f"/apis/apps/v1/namespaces/{namespace}/deployments", body
@@ -527,7 +528,7 @@ class ControlPlane:
     def wait_until_ready(
         self, namespace: str, name: str, replicas: int, limit: float = WAIT_SECONDS
     ) -> None:
-        """Wait until the Deployment has so many ready replicas, all of its present revision."""
+        """Wait until the Deployment has this many ready replicas, all of its current revision."""
         path = f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
 
         def ready() -> bool:
@@ -557,7 +558,7 @@ class ControlPlane:
     def create_warning_event(
         self, pod: JsonObject, reason: str, message: str, **fields: Any
     ) -> None:
-        """Write a Warning Event about a Pod in the kubelet's dialect."""
+        """Write a Warning Event about a Pod in the kubelet's format."""
         namespace = pod["metadata"]["namespace"]
         body = objects.event(pod, reason, message, **fields)
         self.request("POST", f"/api/v1/namespaces/{namespace}/events", body)

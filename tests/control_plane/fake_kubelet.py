@@ -1,4 +1,4 @@
-"""A stand-in for the kubelets: answers the API server's requests for container logs over HTTPS."""
+"""A fake kubelet: serves the API server's requests for container logs over HTTPS."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from urllib.parse import parse_qs, urlsplit
 
 @dataclass
 class ContainerLog:
-    """Lines of one container instance, each with its time; `ended` when the container is."""
+    """Log lines of one container instance with timestamps; `ended` once the container has
+    terminated."""
 
     lines: list[tuple[str, str]] = field(default_factory=list)
     ended: bool = False
@@ -22,10 +23,10 @@ class ContainerLog:
 
 class FakeKubelet:
     """Serves /containerLogs/<namespace>/<pod>/<container> with follow, previous, tailLines,
-    timestamps and sinceTime, from what `write` was given.
+    timestamps and sinceTime, from the lines passed to `write`.
 
     The certificate is the API server's own: both are 127.0.0.1, and it does not verify kubelets
-    unless told an authority.
+    unless a CA is configured.
     """
 
     def __init__(self, certificates: Path) -> None:
@@ -71,7 +72,7 @@ class FakeKubelet:
         container: str = "inference-server",
         previous: bool = False,
     ) -> None:
-        """Append lines to the log of the present or the previous instance of a container."""
+        """Append lines to the log of the current or the previous instance of a container."""
         with self._changed:
             log = self._logs[namespace, pod, container, previous]
             for line in lines:
@@ -80,7 +81,8 @@ class FakeKubelet:
             self._changed.notify_all()
 
     def end_log(self, namespace: str, pod: str, container: str = "inference-server") -> None:
-        """The instance ends: its log becomes the previous one, and followers get the end."""
+        """The instance terminates: its log becomes the previous one, and the streams of followers
+        end."""
         with self._changed:
             log = self._logs.pop((namespace, pod, container, False), ContainerLog())
             log.ended = True
@@ -111,7 +113,7 @@ class FakeKubelet:
         try:
             self._send_log(handler, log, query)
         except OSError:
-            handler.close_connection = True  # the reader has gone
+            handler.close_connection = True  # the client has disconnected
 
     def _send_log(
         self, handler: BaseHTTPRequestHandler, log: ContainerLog, query: dict[str, str]

@@ -1,4 +1,4 @@
-"""Fixtures that give a test a real control plane: a plugin, so that all folders share one."""
+"""Fixtures that provide a real control plane: a plugin, so that all folders share one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker runs all tests that need the servers: they are heavy, and some kill them."""
+    """One worker runs all tests that need the servers: the servers are heavy, and some tests kill
+    them."""
     for item in items:
         if "control_plane" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("control_plane"))
@@ -37,7 +38,7 @@ def require_servers() -> None:
 @pytest.fixture(scope="session")
 def control_plane() -> Iterator[ControlPlane]:
     """A running control plane with four nodes and the custom resources; every server runs and the
-    watch caches are warm. A test that stops one starts it again."""
+    watch caches are warm. A test that stops a server restarts it."""
     require_servers()
     with ControlPlane() as plane:
         plane.add_crds()

@@ -1,5 +1,5 @@
-"""Objects that tests put on the control plane: nodes, servings, routes, and Pod statuses in each of
-the ways in which a Pod fails, in the words of the component that writes them."""
+"""Objects that tests create on the control plane: nodes, servings, routes, and Pod statuses for
+each failure mode, with the messages of the component that writes them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ SERVING_LABEL = "servedeck.dev/serving"
 TEMPLATE_LABEL = "servedeck.dev/template"
 KWOK_ANNOTATION = "kwok.x-k8s.io/node"
 HOLD_ANNOTATION = "tests.servedeck.dev/hold"
-"""Annotation of Pods that kwok leaves alone after they were scheduled: tests write their status."""
+"""Annotation of Pods that kwok does not manage after scheduling: tests write their status."""
 
 
 def timestamp(seconds_ago: float = 0) -> str:
-    """A time as the API writes it."""
+    """A time in the API's format."""
     return (datetime.now(UTC) - timedelta(seconds=seconds_ago)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -49,7 +49,7 @@ KWOK_OPTIONS: JsonObject = {
     "kind": "KwokConfiguration",
     "options": {"podPlayStageParallelism": 16},
 }
-"""Four Pods at a time, the default, take minutes for 5,000 of them on a busy machine."""
+"""With the default of four Pods at a time, 5,000 Pods take minutes on a busy machine."""
 
 
 def _make_stage(name: str, matches: list[JsonObject], then: JsonObject) -> JsonObject:
@@ -87,7 +87,7 @@ POD_STAGES = (
 
 
 def node(name: str, accelerator: str = "nvidia.com/gpu", *, managed: bool = True) -> JsonObject:
-    """A node with 8 accelerators; with `managed=False` kwok does not play it."""
+    """A node with 8 accelerators; with `managed=False` kwok does not simulate it."""
     room = {"cpu": "256", "memory": "2Ti", "pods": "250"}
     if accelerator:
         room[accelerator] = "8"
@@ -116,8 +116,9 @@ def deployment(
     pod_spec: JsonObject | None = None,
     **spec: Any,
 ) -> JsonObject:
-    """A serving's Deployment. `hold` keeps kwok from making its Pods ready; `managed=False` leaves
-    servedeck's labels out; `pod_spec` and `spec` go over the Pods' and the Deployment's spec."""
+    """A serving's Deployment. `hold` keeps kwok from making its Pods ready; `managed=False` omits
+    servedeck's labels; `pod_spec` and `spec` override fields of the Pods' and the Deployment's
+    spec."""
     labels = {"app": name}
     if managed:
         labels |= {
@@ -403,7 +404,7 @@ def running_state(ago: float = 0) -> JsonObject:
 def pod_status(
     phase: str, *containers: JsonObject, ready: bool = False, init: JsonObject | None = None
 ) -> JsonObject:
-    """A status of a Pod that its node has taken up; with `init` still initialising."""
+    """Status of a Pod that its node has accepted; with `init`, still initializing."""
     body: JsonObject = {
         "phase": phase,
         "conditions": conditions(ready, initialized=init is None),
@@ -424,7 +425,7 @@ def ready_status() -> JsonObject:
 
 
 def model_loading() -> JsonObject:
-    """Running, the model is still being loaded."""
+    """Running, with the model still loading."""
     return pod_status("Running", container_status(running_state(5), started=False))
 
 
@@ -506,7 +507,7 @@ def container_creating() -> JsonObject:
 def event(
     pod: JsonObject, reason: str, message: str, *, type: str = "Warning", count: int = 1
 ) -> JsonObject:
-    """An Event about a Pod or another object, as the kubelet and the controllers write them."""
+    """An Event about a Pod or another object, as written by the kubelet and the controllers."""
     meta = pod["metadata"]
     return {
         "apiVersion": "v1",

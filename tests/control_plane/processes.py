@@ -1,4 +1,4 @@
-"""Server processes on loopback that end with the test run, however it ends."""
+"""Server processes on loopback that terminate with the test run, however it ends."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def find_binary(name: str) -> str | None:
 
 
 class ReservedPort:
-    """A port on loopback for a server that cannot be told to choose one itself. Nothing listens on
+    """A loopback port for a server that cannot choose a free one itself. Nothing listens on
     it, and no other test run chooses it until `close`.
 
-    It lies below the range that the system hands out to clients: a server that is down for a moment
-    finds it free again, and no client connects to itself.
+    It is below the ephemeral port range: it stays free while a server restarts, and no client
+    connects to itself.
     """
 
     def __init__(self) -> None:
@@ -58,11 +58,11 @@ class ReservedPort:
 
 
 def _reserve_port(port: int) -> socket.socket | None:
-    """A name that one process at a time can hold, and that the system frees with the process; None
-    where another has it."""
+    """A name that one process at a time can bind, released by the system when the process ends;
+    None if another process has it."""
     name = f"servedeck-test-port-{port}"
     if sys.platform != "linux":
-        return socket.socket()  # no such names there; whoever starts the server tries again
+        return socket.socket()  # no such names there; the caller retries the server start
     held = socket.socket(socket.AF_UNIX)
     try:
         held.bind("\0" + name)
@@ -73,10 +73,11 @@ def _reserve_port(port: int) -> socket.socket | None:
 
 
 class ProcessSpawner:
-    """Starts processes that the system kills when this one ends (Linux; elsewhere `stop` does).
+    """Starts processes that the system kills when this one ends (Linux only; elsewhere the
+    caller ends them).
 
-    The kernel's parent-death signal follows the *thread* that forked, so one thread, which lives
-    as long as the spawner, starts them all.
+    The kernel's parent-death signal follows the *thread* that forked, so a single thread, which
+    runs as long as the spawner exists, starts them all.
     """
 
     def __init__(self) -> None:
@@ -85,7 +86,7 @@ class ProcessSpawner:
     def start(
         self, argv: list[str], log: Path, env: dict[str, str] | None = None
     ) -> subprocess.Popen[bytes]:
-        """Start `argv` with its output appended to `log`, in a process group of its own."""
+        """Start `argv` with its output appended to `log`, in a separate session."""
         return self._thread.submit(self._start, argv, log, env).result()
 
     def _start(
@@ -109,7 +110,7 @@ class ProcessSpawner:
 def terminate(
     process: subprocess.Popen[bytes], signal_number: signal.Signals, kill_after: float = 5
 ) -> None:
-    """Send a signal and wait for the end; SIGKILL after `patience` seconds."""
+    """Send a signal and wait for the exit; SIGKILL after `kill_after` seconds."""
     if process.poll() is None:
         process.send_signal(signal_number)
         try:

@@ -1,4 +1,4 @@
-"""Proxies between servedeck and the API server, for what goes wrong on the way."""
+"""Proxies between servedeck and the API server that inject network and API errors."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from aiohttp import web
 
 
 class TcpProxy:
-    """Forwards TCP, so TLS goes through untouched. `silent` holds back every byte from then on and
-    keeps the connections open, as a router that lost its table does; `cut` resets them."""
+    """Forwards TCP, so TLS passes through unchanged. `set_stalled` stops forwarding and keeps the
+    connections open, as a router that lost its table does; `reset_connections` resets them."""
 
     def __init__(self, target: str) -> None:
         parts = urlsplit(target)
@@ -82,12 +82,12 @@ class TcpProxy:
 
 
 FaultRule = Callable[[web.Request], "web.Response | None"]
-"""Answers a request itself, or passes it on with None."""
+"""Returns a response to a request, or None to forward it."""
 
 
 class FaultProxy:
-    """Speaks HTTP on loopback and passes requests to the API server, streams included; `rule`
-    decides which are answered with a fault instead."""
+    """Serves HTTP on loopback and forwards requests to the API server, streams included; `rule`
+    decides which get an error response instead."""
 
     def __init__(self, target: str, token: str, tls: ssl.SSLContext) -> None:
         self._target = target
@@ -95,7 +95,7 @@ class FaultProxy:
         self._tls = tls
         self.rule: FaultRule = lambda request: None
         self.fault_count = 0
-        """Requests answered by the rule so far."""
+        """Number of requests handled by `rule` so far."""
         self.url = ""
 
     @contextlib.asynccontextmanager
@@ -143,7 +143,8 @@ class FaultProxy:
 
 
 def status_response(code: int, reason: str, message: str, **headers: str) -> web.Response:
-    """A refusal with the API's own Status object. Header names are given with underscores."""
+    """An error response with a Status object of the API. Header names are given with
+    underscores."""
     body = {
         "kind": "Status",
         "apiVersion": "v1",

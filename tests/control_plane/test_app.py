@@ -1,4 +1,4 @@
-"""The app on a real connection: what its screen shows is what a list made now says."""
+"""The app on a real connection: its screen matches a fresh list."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from widgets.serving_rows import ServingRowBuilder
 
 
 class AppDriver:
-    """The app, and hands and eyes on it."""
+    """Drives the app and reads its screen."""
 
     def __init__(self, app: ServedeckApp, live: ClusterSession, pilot: Pilot[None]) -> None:
         self.app = app
@@ -40,7 +40,7 @@ class AppDriver:
     async def wait_for_screen(
         self, condition: Callable[[str], object], what: str, limit: float = WAIT_SECONDS
     ) -> str:
-        """The screen once it meets the condition."""
+        """The screen text once it meets the condition."""
         await wait_until(
             lambda: condition(self.screen_text),
             what,
@@ -50,7 +50,7 @@ class AppDriver:
         return self.screen_text
 
     async def wait_for_row(self, name: str, *texts: str, limit: float = WAIT_SECONDS) -> str:
-        """The line of a serving once it shows all the texts."""
+        """The line of a serving once it contains all the texts."""
 
         def line(screen: str) -> str:
             for each in screen.split("\n"):
@@ -63,7 +63,7 @@ class AppDriver:
     async def assert_rows_match_cluster(
         self, plane: ControlPlane, namespace: str, limit: float = WAIT_SECONDS
     ) -> None:
-        """The rows of the table are those of a list made now, in their order."""
+        """Assert that the rows of the table match a fresh list, in the same order."""
         await assert_matches_cluster(self.live, plane, namespace, limit)
         views = sort_views(
             await asyncio.to_thread(lambda: list_views(plane, namespace).values()), "", False

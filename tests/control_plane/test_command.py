@@ -1,5 +1,5 @@
-"""The command itself, as a process of its own: `servedeck get servings`, and the screen in a real
-terminal while the API server dies and returns."""
+"""The command as a separate process: `servedeck get servings`, and the screen in a real terminal
+while the API server is killed and restarted."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def get_servings(kubeconfig: Path, *args: str) -> subprocess.CompletedProcess[st
 
 
 def create_failing_and_ready(plane: ControlPlane, namespace: str) -> None:
-    """A Ready serving "good" of two replicas, and "bad", out of memory."""
+    """A Ready serving "good" with two replicas, and "bad", OOMKilled."""
     plane.create_deployment(namespace, "good", replicas=2)
     plane.create_deployment(namespace, "bad", hold=True)
     plane.wait_until_ready(namespace, "good", 2)
@@ -130,7 +130,7 @@ def screen(kubeconfig: Path, home: Path, *args: str) -> Iterator[PyteTerminal]:
 
 
 def wait_for_screen(terminal: PyteTerminal, condition: Callable[[str], object], what: str) -> None:
-    """Wait until the text of the screen meets the condition."""
+    """Wait until the screen text meets the condition."""
     found = terminal.wait(lambda: bool(condition("\n".join(terminal.screen_lines()))), WAIT_SECONDS)
     assert found is not None, f"no {what} within {WAIT_SECONDS:g} s on\n" + "\n".join(
         terminal.screen_lines()

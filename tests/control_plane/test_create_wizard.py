@@ -1,4 +1,4 @@
-"""The create form driven by keys, to a real API server."""
+"""The create form, driven by the keyboard, against a real API server."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ SETTINGS = Settings(endpoint_host="serve.example.com", gateway="gateways/main")
 
 @pytest.fixture(autouse=True)
 def own_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Drafts of the tests do not lie with those of whoever runs them."""
+    """Store the tests' drafts apart from those of the developer."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
 
 class KillingChangeService(ClusterChangeService):
-    """Stops the API server after the first object that it makes, once."""
+    """Kills the API server after the first created object, once."""
 
     plane: ControlPlane | None = None
 
@@ -71,7 +71,7 @@ async def running_app(
 
 
 async def wait_for_texts(me: AppDriver, *texts: str, limit: float = WAIT_SECONDS) -> str:
-    """The screen, its line breaks as blanks, once it shows the texts."""
+    """The screen text, with line breaks as spaces, once it contains the texts."""
     await me.wait_for_screen(
         lambda text: all(one in " ".join(text.split()) for one in texts), str(texts), limit
     )
@@ -79,7 +79,7 @@ async def wait_for_texts(me: AppDriver, *texts: str, limit: float = WAIT_SECONDS
 
 
 async def fill_form(me: AppDriver, name: str = "llama") -> None:
-    """Name and model, and on to the review."""
+    """Enter name and model, and continue to the review."""
     await me.pilot.press("n")
     await wait_for_texts(me, "Service Name")
     await me.pilot.press(*name, "ctrl+n")

@@ -1,4 +1,4 @@
-"""Creating a serving on a real API server: what is said before, and what is left when it fails."""
+"""Creating a serving on a real API server: the preview, and what remains after an error."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ async def test_a_new_serving_is_reviewed_and_then_deployed_as_reviewed(
         ]
         assert all(one.admission_changes == () for one in told.previews)
         assert "fits" in told.scheduling_summary
-        with pytest.raises(RequestError):  # a review stores nothing
+        with pytest.raises(RequestError):  # a preview stores nothing
             control_plane.request("GET", f"/apis/apps/v1/namespaces/{namespace}/deployments/llama")
         outcome = await apply(connection, told.manifests, create=True)
         assert outcome.refusal is None
@@ -220,7 +220,7 @@ async def test_capacity_says_how_many_replicas_stay_pending(
             ),
         )
     assert "will stay Pending" in told.scheduling_summary
-    assert told.can_deploy  # it may be meant: nodes can be added
+    assert told.can_deploy  # it may be intended: nodes can be added
 
 
 async def test_a_missing_permission_is_named(control_plane: ControlPlane, namespace: str) -> None:

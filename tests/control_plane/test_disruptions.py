@@ -1,4 +1,4 @@
-"""The whole picture through what happens to clusters and networks: afterwards it is the truth."""
+"""The session through cluster and network failures: afterwards it matches the cluster."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ REQUIRED_RULES = [
     {"apiGroups": ["apps"], "resources": ["deployments", "replicasets"], "verbs": READ_VERBS},
     {"apiGroups": [""], "resources": ["pods"], "verbs": READ_VERBS},
 ]
-"""Rights without which there is no list; Events, Services, routes and scalers are left out."""
+"""Permissions required for the list; Events, Services, routes and scalers are not included."""
 
 
 @asynccontextmanager
 async def random_changes(
     plane: ControlPlane, namespace: str
 ) -> AsyncIterator[Callable[[int], Awaitable[None]]]:
-    """Servings come, change and go while the body runs, as far as the API server lets them. Gives
-    what waits for so many changes more."""
+    """Create, change and delete servings while the body runs, as far as the API server allows.
+    Yields a function that waits for a number of further changes."""
     dice = random.Random(7)
     path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
 
@@ -77,8 +77,8 @@ def phase_name(live: ClusterSession) -> str:
 
 
 async def retry_until(live: ClusterSession, condition: Callable[[], object]) -> None:
-    """Ask again and again, as an operator who has fixed something does: servers and servedeck
-    remember a refusal for some seconds."""
+    """Retry repeatedly, as an operator does after a fix: servers and servedeck cache an error for
+    some seconds."""
 
     def asked() -> object:
         live.retry_now()
@@ -133,7 +133,7 @@ async def test_recovers_by_itself_when_the_api_server_returns(
 async def test_a_connection_that_goes_silent_is_noticed_told_and_left(
     control_plane: ControlPlane, namespace: str
 ) -> None:
-    # a watch hears nothing for quiet seconds: a minute and a half in earnest, bookmarks come sooner
+    # a watch receives nothing until the read timeout: 90 s by default, bookmarks arrive sooner
     impatient = ReflectorConfig(
         watch_read_timeout=3.0,
         list_read_timeout=3.0,
@@ -142,7 +142,7 @@ async def test_a_connection_that_goes_silent_is_noticed_told_and_left(
         watch_duration_without_bookmarks=(
             2.0,
             3.0,
-        ),  # Events: else they are silent for long before the proxy is
+        ),  # else Events are idle before the proxy stalls
     )
     control_plane.create_deployment(namespace, "llama")
     key = NamespacedName(namespace, "llama")
@@ -259,7 +259,7 @@ async def test_token_that_expired_is_said_and_a_new_one_taken_up(
 
 
 async def test_rights_in_one_namespace_only(control_plane: ControlPlane, namespace: str) -> None:
-    """All namespaces are asked for; the one of the context is shown, and why not more."""
+    """All namespaces are requested; that of the context is shown, with the reason why not all."""
     control_plane.grant("member", REQUIRED_RULES, namespace=namespace)
     control_plane.create_deployment(namespace, "llama", replicas=2)
     kubeconfig = control_plane.write_kubeconfig("member", namespace=namespace)

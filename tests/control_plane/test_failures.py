@@ -1,4 +1,4 @@
-"""Every way in which a serving fails, as the real control plane and its components report it."""
+"""Every failure mode of a serving, as reported by the real control plane and its components."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ async def test_pod_refused_or_evicted_by_its_node(
     reason = make()["reason"]
     control_plane.set_pod_status(pod, make())
     async with started_session(kubeconfig, namespace) as live:
-        # The ReplicaSet makes another at once; the dead one stays for people to read.
+        # The ReplicaSet creates another immediately; the failed one remains for inspection.
         view = await wait_for_view(
             live, NamespacedName(namespace, "llama"), lambda view: len(view.pods) == 2
         )
@@ -275,8 +275,8 @@ async def test_node_that_is_lost(
         key = NamespacedName(namespace, "llama")
         async with started_session(kubeconfig, namespace) as live:
             await wait_for_view(live, key, lambda view: view.status is Status.READY)
-            # After 50 s of silence the node controller takes the Pods out of traffic, and writes
-            # an Event about each.
+            # After 50 s without a heartbeat the node controller marks the Pods as not ready and
+            # writes an Event about each.
             view = await wait_for_view(
                 live,
                 key,

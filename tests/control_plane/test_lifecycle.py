@@ -1,4 +1,4 @@
-"""Servings come, scale, roll out and go, and the picture follows."""
+"""Servings are created, scaled, rolled out and deleted, and the views follow."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ async def test_a_scaler_is_named(
 async def test_a_hundred_servings_changed_at_once(
     control_plane: ControlPlane, namespace: str, kubeconfig: Path
 ) -> None:
-    """All namespaces are watched: what other tests leave behind is part of the storm."""
+    """All namespaces are watched: objects left by other tests are included."""
     async with started_session(kubeconfig) as live:
         for number in range(100):
             control_plane.create_deployment(namespace, f"srv-{number:03}", replicas=number % 3)

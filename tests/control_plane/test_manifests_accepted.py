@@ -1,4 +1,4 @@
-"""What servedeck writes is what a real API server takes, and reads back unchanged from it."""
+"""A real API server accepts what servedeck writes, and servedeck reads it back unchanged."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def apply_manifest(
             raise RequestError(error.code, error.read().decode(errors="replace")) from None
 
 
-@settings(  # a request each, and a namespace that all examples share
+@settings(  # one request per example, in a shared namespace
     max_examples=100,
     suppress_health_check=[
         *settings.default.suppress_health_check,

@@ -1,4 +1,4 @@
-"""The control plane itself: what the other tests rely on."""
+"""The control plane itself, which the other tests rely on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pods in random states, printed by a real API server and by us."""
+"""Pods in random states, printed by a real API server and by servedeck."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def chance(rng: random.Random, probability: float = 0.5) -> bool:
 
 
 def random_past_time(rng: random.Random) -> str:
-    """A time whose age does not change its text within the test's few seconds, mostly."""
+    """A time whose formatted age mostly does not change within the test's few seconds."""
     when = datetime.now(UTC) - timedelta(minutes=rng.randint(11, 60 * 24 * 30), seconds=20)
     return when.strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -83,7 +83,7 @@ def random_init_status(rng: random.Random, name: str) -> dict[str, Any]:
 
 
 def random_pod(rng: random.Random, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A Pod to create, and the status to give it."""
+    """A Pod to create, and its status."""
     containers = [f"c{index}" for index in range(rng.choice((1, 1, 2, 3)))]
     inits = [f"i{index}" for index in range(rng.choice((0, 0, 1, 2, 3)))]
     body = {
@@ -135,7 +135,7 @@ def test_the_columns_are_those_of_the_api_servers_table(
 
     try:
         before = datetime.now(UTC)
-        # Rows with their objects, so that both are of the same moment.
+        # Rows with their objects, so that both have the same resource version.
         table = control_plane.request(
             "GET", f"{path}?includeObject=Object", accept=TABLE_MEDIA_TYPE
         )
@@ -158,7 +158,7 @@ def test_the_columns_are_those_of_the_api_servers_table(
         ours = pod_columns(pod)
         ready, status, restarts = printed[pod.metadata.name]
         assert (ours.ready, ours.status) == (ready, status), msgspec.to_builtins(pod)
-        # The server's clock ran on while it printed.
+        # Time passed on the server while it printed.
         assert restarts in {format_restarts(ours, moment) for moment in (before, after)}
     assert len({status for _, status, _ in printed.values()}) > 30
     assert any("ago" in restarts for _, _, restarts in printed.values())

@@ -1,4 +1,4 @@
-"""Ports of the servers that are started here."""
+"""Ports of the servers started by the tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.control_plane.processes import ReservedPort
 
 @pytest.fixture
 def chosen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The ports that are chosen next, before any by chance."""
+    """The ports that are chosen next, before random ones."""
     numbers: list[int] = []
     by_chance = random.randrange
     monkeypatch.setattr(

@@ -1,4 +1,4 @@
-"""The texts that a real scheduler and a real controller write, read by the rules."""
+"""The rules applied to messages of a real scheduler and a real controller."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def create_deployment(
 def evaluate_deployment(
     control_plane: ControlPlane, namespace: str
 ) -> tuple[ServingStatus, list[str]]:
-    """The verdict about the Deployment, and the messages of its Pods."""
+    """The verdict on the Deployment, and the messages of its Pods."""
     apps = f"/apis/apps/v1/namespaces/{namespace}"
     deployment = msgspec.convert(
         control_plane.request("GET", f"{apps}/deployments/llama"), Deployment
@@ -58,7 +58,7 @@ def test_a_quota_that_no_pod_passes(control_plane: ControlPlane, namespace: str)
     quota = {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
     path = f"/api/v1/namespaces/{namespace}/resourcequotas"
     control_plane.create(path, quota)
-    # Until the controller has counted once, the API server refuses with another text.
+    # Until the controller has computed usage once, the API server rejects with another message.
     wait_for(
         lambda: "hard" in control_plane.request("GET", f"{path}/none").get("status", {}),
         "the quota to be counted",

@@ -1,4 +1,4 @@
-"""One reflector on a real API server: whatever happens on the way, its store equals a list."""
+"""One reflector on a real API server: despite connection errors, its store equals a list."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ FAST_CONFIG = ReflectorConfig(
     unavailable_delay=(0.3, 0.6),
     unauthorized_delay=(0.3, 0.6),
 )
-"""Silences and waits a test can sit out."""
+"""Read timeouts and delays short enough for a test."""
 
 
 class ChangeCopy:
-    """What the changes alone make of a store."""
+    """A copy of the store, built from the changes alone."""
 
     def __init__(self) -> None:
         self.resource_versions: dict[str, str] = {}
         self.reflector: Reflector
         self.phases: list[ReflectorPhase] = []
         self.syncs = 0
-        """Complete lists so far, paged or streamed."""
+        """Number of complete lists so far, paginated or streamed."""
 
     def on_change(self, change: RecordChange) -> None:
         if change.type == "SYNC":
@@ -90,7 +90,7 @@ async def assert_equal(
     namespace: str | None,
     limit: float = WAIT_SECONDS,
 ) -> None:
-    """Within `limit` seconds both the store and the sum of the changes equal a fresh list."""
+    """Assert that within `limit` seconds the store and the copy both equal a fresh list."""
 
     def sign() -> str:
         reflector = copy.reflector

@@ -1,4 +1,4 @@
-"""500 servings with 5,000 Pods, under change, on a control plane of their own."""
+"""500 servings with 5,000 Pods, under continuous change, on a separate control plane."""
 
 from __future__ import annotations
 
@@ -45,5 +45,5 @@ async def test_five_thousand_pods_listed_followed_and_held(filled: ControlPlane)
         assert counts["failed"] == 0
         await assert_matches_cluster(live, filled)
         assert sum(view.restarts for view in live.fleet.views()) == counts["changed"]
-    # A generous bound: the benchmarks hold the budgets, those of time too.
+    # A generous limit: the benchmarks define the budgets, including those for time.
     assert grown < 200, f"{grown:.0f} MiB more"

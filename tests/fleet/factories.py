@@ -136,7 +136,7 @@ ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
 def change(
     record: Record, change_type: ChangeType = "MODIFIED", *, kind: ResourceKind | None = None
 ) -> RecordChange:
-    """What the reflector of the record's kind says; `kind` where it is not the usual one."""
+    """The change reported by the reflector of the record's kind; `kind` overrides the default."""
     return RecordChange(kind or KIND_BY_RECORD[type(record)], change_type, record)
 
 
@@ -227,7 +227,7 @@ def ready_status(restarts: int = 0, finished: datetime | None = None) -> PodStat
 
 
 def crashing_status(finished: datetime = START, *, waiting: bool = True) -> PodStatus:
-    """OOMKilled; waiting for the back-off, or running again and not ready."""
+    """OOMKilled; in CrashLoopBackOff, or running again and not ready."""
     state = (
         ContainerState(waiting=ContainerStateWaiting(reason="CrashLoopBackOff"))
         if waiting

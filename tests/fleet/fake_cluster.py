@@ -1,4 +1,4 @@
-"""A cluster in memory, behind the interface of a Connection."""
+"""An in-memory cluster behind the interface of a Connection."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ObjectKey = tuple[str, str]
 
 
 class FakeCluster:
-    """Objects, rights and faults. `namespaces`: what each context names, "" for nothing."""
+    """Objects, permissions and errors. `namespaces`: the namespace of each context, "" for none."""
 
     def __init__(self, **namespaces: str) -> None:
         self.context_namespaces = namespaces or {"main": ""}
@@ -36,15 +36,16 @@ class FakeCluster:
         self.absent_kinds = {"httproutes", "virtualservices", "scaledobjects"}
         self.is_down = False
         self.error_code = 0
-        """Status that every request is answered with, 0 for none."""
+        """Status code returned for every request, 0 for none."""
         self.version = 1
         self.last_change_versions: dict[str, int] = {}
-        """Version of the last change of a kind; older ones cannot be watched from."""
+        """Resource version of the last change of each kind; a watch cannot start at an older
+        one."""
         self.watches: dict[asyncio.Queue[bytes | None], tuple[str, str, str]] = {}
         self.connections: list[FakeConnection] = []
         self.pod_list_gate = asyncio.Event()
         self.pod_list_gate.set()
-        """Clear it to keep lists of Pods waiting."""
+        """Clear it to block lists of Pods."""
 
     async def connect(self, options: ConnectionOptions) -> Connection:
         await asyncio.sleep(0)
@@ -83,13 +84,13 @@ class FakeCluster:
         return value
 
     def shut_down(self) -> None:
-        """The server is gone."""
+        """Stop the server and end its watches."""
         self.is_down = True
         for queue in self.watches:
             queue.put_nowait(None)
 
     def check_access(self, path: str) -> tuple[str, str]:
-        """Plural and namespace of the path, if it may be read."""
+        """Plural and namespace of the path; raises if it may not be read."""
         if self.is_down:
             raise ConnectionFailedError(
                 "Connection refused by https://main; is the server running?"
@@ -115,7 +116,7 @@ def _is_selected(record: Any, labeled: bool, namespace: str, selector: str) -> b
 
 
 class FakeConnection:
-    """What a Reflector and a ClusterSession use of a Connection."""
+    """The part of Connection that Reflector and ClusterSession use."""
 
     def __init__(self, cluster: FakeCluster, options: ConnectionOptions) -> None:
         self.cluster = cluster
@@ -141,7 +142,7 @@ class FakeConnection:
         self.namespace = self.kubeconfig.context_namespaces[self.context_name]
 
     def reset_backoff(self) -> None:
-        """Nothing is held against this cluster."""
+        """No-op: this connection has no backoff."""
 
     async def request(self, method: str, path: str, *, params: Any = (), **_: Any) -> ApiResponse:
         self.requested_paths.append(path)

@@ -1,4 +1,4 @@
-"""When a beat comes, on a clock that the test moves."""
+"""When a flush occurs, on a clock that the test advances."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from servedeck.fleet.debounce import Debouncer
 
 
 class FakeLoop:
-    """An event loop's clock and calls, run as the test moves the time."""
+    """An event loop's clock and scheduled calls, run when the test advances the time."""
 
     def __init__(self):
         self.now = 100.0

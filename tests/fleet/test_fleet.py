@@ -146,7 +146,7 @@ def test_a_deployment_made_anew_under_its_name_does_not_inherit_pods(new_first: 
 
 def test_pods_are_adopted_and_orphaned_by_their_controller_alone() -> None:
     fleet = make_two_servings()
-    fleet.apply(change(pod("p-qwen", "")))  # its label still is qwen's
+    fleet.apply(change(pod("p-qwen", "")))  # its label is still qwen's
     assert fleet.flush(NOW) == {QWEN}
     assert fleet.view(QWEN).pods == ()  # type: ignore[union-attr]
     fleet.apply(change(pod("p-qwen", "r-llama")))

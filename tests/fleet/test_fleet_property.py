@@ -1,4 +1,4 @@
-"""Whatever comes in whatever order: the incremental views are those of a fleet built anew."""
+"""For any changes in any order, the incremental views equal those of a newly built fleet."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ revisions = st.sampled_from(("1", "2"))
 
 
 class FleetStateMachine(RuleBasedStateMachine):
-    """Each rule is one change as a reflector reports it; `world` is what the lists would say."""
+    """Each rule is one change as reported by a reflector; `live_records` is what lists would
+    return."""
 
     @initialize(seed=st.integers(0, 1 << 30))
     def set_up_fleet(self, seed: int) -> None:
@@ -64,7 +65,7 @@ class FleetStateMachine(RuleBasedStateMachine):
         app: str,
         ready: int,
     ) -> None:
-        # A uid is of one name for ever; which is younger is its number.
+        # A uid belongs to one name permanently; its number determines which is newer.
         uid = f"{uid}-{name}"
         self.put_record(
             factories.deployment(

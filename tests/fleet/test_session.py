@@ -44,7 +44,7 @@ FAST_CONFIG = ReflectorConfig(
 
 
 class SessionRecorder:
-    """A ClusterSession and everything that it published."""
+    """A ClusterSession and all changes that it published."""
 
     def __init__(self, session: ClusterSession) -> None:
         self.session = session
@@ -129,14 +129,14 @@ async def test_the_first_change_is_told_at_once_and_the_rest_together(
         pulse = watched.session._debouncer
         assert pulse is not None
         await wait_until(lambda: pulse._flush_handle is None, "all to be told")
-        monkeypatch.setattr(pulse, "_interval", joined)  # so long that it is over by skipping alone
+        monkeypatch.setattr(pulse, "_interval", joined)  # too long to elapse without skipping
         skip(joined + 1)
         watched.changes.clear()
         cluster.put(pod(status=crashing_status()))
         await watched.wait_until(lambda: watched.changes)
         known = watched.session._reflectors[DEPLOYMENTS].records
         cluster.put(deployment("other-2", replicas=0))
-        await watched.wait_until(lambda: len(watched.changes) == 2)  # not joined with what Pods did
+        await watched.wait_until(lambda: len(watched.changes) == 2)  # not merged with Pod changes
         for number in range(3, 12):
             cluster.put(deployment(f"other-{number}", replicas=0))
         await wait_until(lambda: len(known) == 11, "all changes")
@@ -158,7 +158,7 @@ async def test_nothing_is_told_and_nothing_wakes_while_nothing_happens(
 
     async with recorded_session(cluster, reflector_config=ReflectorConfig()) as watched:
         await watched.wait_until_live()
-        # the next thing to wake for is the deadline of staleness
+        # the next scheduled call is the staleness deadline
         await wait_until(lambda: next_due() > 60, "rest", describe_state=next_due)
         watched.changes.clear()
         skip(50)
@@ -231,9 +231,8 @@ async def test_when_one_kind_reaches_the_server_again_the_others_do_not_sit_out_
 async def test_a_kubeconfig_that_cannot_be_used_is_tried_again(
     cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        module, "_CONNECT_BACKOFF", (3600.0, 3600.0)
-    )  # no attempt but those asked for
+    # no attempts except requested ones
+    monkeypatch.setattr(module, "_CONNECT_BACKOFF", (3600.0, 3600.0))
     attempts = 0
 
     async def connect(target: ConnectionOptions) -> Any:
@@ -265,7 +264,7 @@ async def test_single_kinds_that_are_forbidden_are_named_and_the_rest_goes_on(
     cluster: FakeCluster,
 ) -> None:
     cluster.forbidden = {("events", ""), ("services", ""), ("configmaps", "*")}
-    cluster.forbidden.add(("httproutes", ""))  # forbidden, and absent: no fault
+    cluster.forbidden.add(("httproutes", ""))  # forbidden and absent: not an error
     async with recorded_session(cluster) as watched:
         await watched.wait_until_live()
         assert watched.session.state.missing_permissions == ("list events", "list services")

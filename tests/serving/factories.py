@@ -1,4 +1,4 @@
-"""Records for the tests of the rules, written as the API server writes them."""
+"""Records for the tests of the rules, in the API server's format."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def pod(
     status: dict[str, Any] | None = None,
     **metadata: Any,
 ) -> Pod:
-    """A scheduled Pod whose spec has the containers that its status names."""
+    """A scheduled Pod whose spec has the containers of its status."""
     if conditions is None:
         conditions = (condition("PodScheduled"),)
     names = [each["name"] for each in statuses] or ["inference-server"]

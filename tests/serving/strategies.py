@@ -1,4 +1,4 @@
-"""Random valid servings: every field, every template."""
+"""Random valid servings with every field and template."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def labels(max_length: int = 63) -> st.SearchStrategy[str]:
     )
 
 
-# Anything that can be typed: no lone surrogates, no NUL.
+# Any text that can be typed: no lone surrogates, no NUL.
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
 words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20)
 plain_texts = st.text(ALPHANUMERIC + "/.-_", min_size=1, max_size=30)

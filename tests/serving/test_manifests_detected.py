@@ -1,5 +1,5 @@
-"""What servedeck writes is recognised by its own list: the same name, template, model,
-accelerator and endpoint."""
+"""The list detects what servedeck writes: the same name, template, model, accelerator and
+endpoint."""
 
 from __future__ import annotations
 

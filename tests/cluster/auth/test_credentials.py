@@ -29,7 +29,7 @@ FAR_FUTURE = "2999-01-01T00:00:00Z"
 
 
 def write_script(file: Path, body: str) -> Path:
-    """A shell script."""
+    """Write an executable shell script."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(f"#!/bin/sh\n{body}\n")
     file.chmod(0o755)
@@ -37,7 +37,8 @@ def write_script(file: Path, body: str) -> Path:
 
 
 def plugin_script(count_file: Path, **status: Any) -> str:
-    """Body of a plugin that counts its runs in a file and answers; RUN is the number of the run."""
+    """Body of a plugin that counts its runs in a file and prints an ExecCredential. RUN is
+    replaced by the run number."""
     answer = json.dumps({"apiVersion": API_VERSION, "kind": "ExecCredential", "status": status})
     return (
         f"echo run >> {count_file}\nRUN=$(wc -l < {count_file} | tr -d ' ')\n"
@@ -50,7 +51,7 @@ def make_exec_user(command: object, **more: Any) -> dict[str, Any]:
 
 
 class TokenCheckingServer(FakeApiServer):
-    """Accepts the tokens in `accepted` only."""
+    """Accepts only the tokens in `accepted_tokens`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -198,7 +199,7 @@ async def test_a_login_made_since_counts_at_once_where_the_operator_asks(
             await connection.get("/fine")
         (tmp_path / "token").write_text("new")
         guarded.accepted_tokens = {"new"}
-        with pytest.raises(ApiError):  # a dozen watches must not ask all at once
+        with pytest.raises(ApiError):  # a dozen watches must not refresh concurrently
             await connection.get("/fine")
         connection.reset_backoff()
         await connection.get("/fine")
@@ -454,7 +455,7 @@ async def test_oidc_login_is_renewed_and_written_back(tmp_path: Path) -> None:
         assert (config["id-token"], config["refresh-token"]) == (new, "second")
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
-        # a provider whose certificate is not trusted gets no secret
+        # no secret is sent to a provider whose certificate is not trusted
         user["auth-provider"]["config"].pop("idp-certificate-authority")
         connection = await open_connection(write_kubeconfig(tmp_path / "config", api.url, user))
         with pytest.raises(CredentialsError, match="Cannot renew"):

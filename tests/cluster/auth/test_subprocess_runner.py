@@ -18,7 +18,7 @@ from tests.waiting import WAIT_SECONDS, wait_until, with_timeout
 
 @pytest.fixture
 def pids(tmp_path: Path) -> Iterator[Path]:
-    """Where a script notes its processes; what lives of them is ended."""
+    """File in which a script records its PIDs; processes that still run are killed on teardown."""
     file = tmp_path / "pids"
     yield file
     for pid in read_pids(file):
@@ -69,7 +69,7 @@ async def test_all_are_killed_where_the_process_ends_at_once(pids: Path) -> None
     await asyncio.to_thread(kill_subprocesses)
     assert (await task)[0] == -signal.SIGKILL
     await wait_until(lambda: not any(map(is_alive, read_pids(pids))))
-    kill_subprocesses()  # nothing is left to kill
+    kill_subprocesses()  # no processes remain
 
 
 @pytest.mark.parametrize("turns", range(8))

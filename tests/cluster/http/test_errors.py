@@ -23,7 +23,7 @@ MALFORMED_DETAILS = [
     {"causes": [{"field": None, "reason": ["x"]}]},
     {"kind": ["namespaces"], "causes": None},
 ]
-"""What a proxy or a webhook may write where a Status has an object with a list of objects."""
+"""What a proxy or a webhook may send where a Status has an object with a list of objects."""
 
 
 @pytest.mark.parametrize("details", MALFORMED_DETAILS)

@@ -54,25 +54,26 @@ FAST_CONFIG = ReflectorConfig(
     unauthorized_delay=(0.05, 0.1),
     min_watch_duration=0.0,
 )
-"""Short waits between attempts. What a busy machine could exceed is long or off: no connection
-counts as dead, and no watch as ended too soon."""
+"""Short delays between attempts. Limits that a busy machine could exceed are long or off: no
+connection counts as dead, and no watch as too short."""
 SKIPPED_READ_TIMEOUT = 900.0
-"""A silence that a test skips."""
+"""A read timeout that a test skips."""
 LONG_MIN_WATCH_DURATION = 3600.0
-"""A watch that ends sooner, as all do, ends as soon as it began."""
+"""A watch that ends sooner, as all do here, counts as too short."""
 
 
 class StateSnapshot(NamedTuple):
-    """What a reflector said of itself at one moment."""
+    """The reported state of a reflector at one time."""
 
     phase: ReflectorPhase
     error: str
     record_count: int
-    """Objects in the store."""
+    """Number of objects in the store."""
 
 
 class ChangeReplica:
-    """What somebody knows who only heard the changes; they must make sense one by one."""
+    """A replica built from the changes alone; each change must be consistent with those before
+    it."""
 
     def __init__(self) -> None:
         self.records: dict[str, Any] = {}
@@ -102,11 +103,11 @@ class RunningReflector:
 
     @property
     def phases(self) -> list[ReflectorPhase]:
-        """All that there were so far, in order."""
+        """All phases so far, in order."""
         return [state.phase for state in self.states]
 
     async def wait_until_equal(self, api: FakeApiServer) -> None:
-        """Wait until store, changes and server say the same, live."""
+        """Wait until the phase is LIVE and the store, the replica and the server are equal."""
         await wait_until(
             lambda: (
                 self.reflector.phase is ReflectorPhase.LIVE
@@ -118,11 +119,12 @@ class RunningReflector:
         assert self.replica.records == self.reflector.records
 
     async def wait_until_watching(self, api: FakeApiServer) -> None:
-        """Wait until a watch is open, on both sides."""
+        """Wait until a watch is open on client and server."""
         await wait_until(lambda: self.reflector._watch_open and api.open_watches, "a watch")
 
     async def wait_for_phase(self, phase: ReflectorPhase) -> StateSnapshot:
-        """The first state of that phase, past or to come: it may be over when this returns."""
+        """The first state in that phase, past or future: the phase may be over when this
+        returns."""
         await wait_until(
             lambda: phase in self.phases, f"phase {phase}", describe_state=lambda: self.states
         )
@@ -205,7 +207,7 @@ async def test_expired_page_is_followed_by_one_full_list(
         return await respond_with_status(410, "Expired")(request)
 
     async def fine(_: web.Request) -> None:
-        await api.delete("pod-1")  # and the first page is not true any more
+        await api.delete("pod-1")  # the first page is now stale
 
     api.faults["list"] = [fine, expired]
     async with run_reflector(connection) as watched:
@@ -271,7 +273,7 @@ async def test_410_in_the_stream_lists_anew_and_tells_only_the_difference(
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds that reflectors wait between attempts, which pass at once."""
+    """The delays of reflectors between attempts in seconds; none of them is actually waited for."""
     seconds: list[float] = []
 
     async def pause(_: Reflector, wait: float) -> None:
@@ -283,7 +285,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def assert_exponential(pauses: list[float], first: float) -> None:
-    """Each wait is twice the one before, and up to as much again."""
+    """The base delay doubles each time; the delay is between it and twice as much (jitter)."""
     for number, seconds in enumerate(pauses):
         least = min(30.0, first * 2**number)
         assert least <= seconds <= 2 * least, pauses
@@ -383,7 +385,7 @@ async def test_watch_from_the_future_is_silent_and_found_out(
         api.version, api.objects = 5, {}
         api.history.clear()
         await api.put(make_pod("restored"))
-        return await stream_chunks(request)  # a clean end, so nothing is in doubt
+        return await stream_chunks(request)  # a clean end, so the connection is not suspect
 
     api.faults["watch"] = [goes_back]
     async with run_reflector(
@@ -483,7 +485,7 @@ async def test_what_a_server_sent_before_it_closed_in_order_is_known_until_then(
             transport = response._req.transport
             if in_order:
                 transport.close()
-            else:  # as a machine that has started anew answers: with a reset
+            else:  # as a rebooted machine responds: with a reset
                 linger = struct.pack("ii", 1, 0)
                 transport.get_extra_info("socket").setsockopt(
                     socket.SOL_SOCKET, socket.SO_LINGER, linger
@@ -626,7 +628,7 @@ async def test_later_lists_are_streamed_where_the_server_can(
         await api.reset_watches()
         await wait_until(lambda: watched.replica.syncs == 2)
         await watched.wait_until_equal(api)
-        await api.delete("pod-0")  # the same watch goes on
+        await api.delete("pod-0")  # the same watch continues
         await watched.wait_until_equal(api)
         assert [r for r in api.requests if "sendInitialEvents" in r.query]
 
@@ -826,7 +828,7 @@ async def test_big_list_leaves_turns_to_others(api: FakeApiServer, connection: C
         obj = make_pod(f"pod-{index}")
         obj["metadata"]["managedFields"] = [{"fieldsV1": padding}]
         await api.put(obj)
-    # made beforehand: the server runs on the same loop, and its work is not what is measured
+    # built in advance: the server runs on the same loop, and its work must not be measured
     items = list(api.objects.values())
     pages = [
         json.dumps(
@@ -844,7 +846,7 @@ async def test_big_list_leaves_turns_to_others(api: FakeApiServer, connection: C
     def slow(_: object) -> bool:
         nonlocal taken
         taken += 1
-        time.sleep(0.001)  # so that a page without turns would take half a second
+        time.sleep(0.001)  # a page without yielding would take half a second
         return True
 
     def prepared(body: bytes) -> FaultHandler:
@@ -871,7 +873,8 @@ async def test_big_list_leaves_turns_to_others(api: FakeApiServer, connection: C
         await wait_until(lambda: len(watched.reflector.records) == 1000)
         ended = True
         await task
-    # Counted in objects, which no other load on the machine makes more: 7 ms' worth are wanted.
+    # Counted in objects, which other load on the machine does not increase: the target is 7 ms'
+    # worth.
     assert 0 < most < 50
 
 

@@ -1,4 +1,5 @@
-"""Objects of any origin and in any state of repair go through every rule without an exception."""
+"""Objects from any source, including malformed ones, pass through every rule without an
+exception."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ from tests.serving.factories import NOW
 
 T = TypeVar("T")
 
-# Words that the rules look for, beside any text at all.
+# Words that the rules match, in addition to arbitrary text.
 WORDS = st.sampled_from(
     [
         "",

@@ -26,7 +26,7 @@ def test_a_serving_is_read_back_from_its_own_objects(spec: ServingSpec, platform
 def test_the_strategy_makes_mostly_valid_servings() -> None:
     bad: list[str] = []
 
-    @settings(max_examples=100, derandomize=True, database=None)  # a share: the same in each run
+    @settings(max_examples=100, derandomize=True, database=None)  # a fixed sample in each run
     @given(specs())
     def run(spec: ServingSpec) -> None:
         bad.extend(problem.message for problem in errors(validation.validate(spec))[:1])

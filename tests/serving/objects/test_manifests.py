@@ -107,7 +107,7 @@ def test_a_custom_server_without_paths_has_no_probes() -> None:
     assert not {"startupProbe", "readinessProbe", "livenessProbe"} & set(server_container(spec))
     probed = server_container(spec.replace(liveness_path="/live"))
     assert probed["livenessProbe"]["httpGet"]["path"] == "/live"
-    # Not before the server has started: the liveness probe would kill it while it loads.
+    # Without a startup probe, the liveness probe would kill the server while it loads.
     assert probed["startupProbe"]["httpGet"]["path"] == "/live"
     assert "readinessProbe" not in probed
 

@@ -1,4 +1,4 @@
-"""The page about the YAML of a serving tells the truth."""
+"""The page about the YAML of a serving matches the code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAGE = (Path(__file__).parents[3] / "docs/spec.md").read_text(encoding="utf-8")
 
 
 def table_rows(title: str) -> dict[str, str]:
-    """Field -> last column of the table under a title."""
+    """Field -> last column of the table under a heading."""
     part = re.split(r"^#+ ", PAGE.partition(f"# {title}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
     lines = [line.strip("| ").split(" | ") for line in part.splitlines() if line.startswith("| `")]
     return {cells[0].strip("`"): cells[-1].strip("` ") for cells in lines}

@@ -57,7 +57,7 @@ def crashing_pod(exit_code: int, reason: str = "Error", message: str = "", **sta
 
 
 def with_resources(given: Pod, **resources: dict[str, str]) -> Pod:
-    """The Pod with these resources on its first container."""
+    """The Pod with these resources in its first container."""
     first, *others = given.spec.containers
     own = replace(first, resources=ResourceRequirements(**resources))
     return replace(given, spec=replace(given.spec, containers=(own, *others)))

@@ -1,4 +1,5 @@
-"""Vectors of kubernetes v1.36 pkg/printers/internalversion/printers_test.go, and its edges."""
+"""Test vectors of kubernetes v1.36 pkg/printers/internalversion/printers_test.go, and edge
+cases."""
 
 from __future__ import annotations
 

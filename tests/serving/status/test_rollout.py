@@ -28,9 +28,9 @@ def replica_counts(total: int, updated: int, available: int) -> dict[str, int]:
         ({"status": replica_counts(4, 1, 3), "conditions": (IN_PROGRESS,)}, "updating 1/3"),
         ({"status": replica_counts(4, 3, 3), "conditions": (IN_PROGRESS,)}, "updating 3/3"),
         ({"status": replica_counts(3, 3, 2), "conditions": (IN_PROGRESS,)}, "updating 3/3"),
-        # The first moment, when the condition is still that of the rollout before.
+        # At the start, the condition is still that of the previous rollout.
         ({"status": replica_counts(4, 1, 3), "conditions": (COMPLETE,)}, "updating 1/3"),
-        # A Pod crashes long after the rollout, and a Deployment is scaled up: no rollouts.
+        # A Pod that crashes long after the rollout, and a scale-up: not rollouts.
         ({"status": replica_counts(3, 3, 2), "conditions": (COMPLETE,)}, ""),
         ({"status": replica_counts(2, 2, 2), "conditions": (COMPLETE,)}, ""),
         (
@@ -48,7 +48,7 @@ def replica_counts(total: int, updated: int, available: int) -> dict[str, int]:
         ),
         ({"status": replica_counts(4, 1, 3), "paused": True}, "paused"),
         ({"status": replica_counts(1, 0, 0), "replicas": 0}, ""),
-        # The first ReplicaSet updates nothing.
+        # The first ReplicaSet is not an update.
         (
             {
                 "status": replica_counts(1, 1, 0),

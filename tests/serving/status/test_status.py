@@ -57,7 +57,7 @@ def make_deployment(replicas: int = 1, *conditions: dict[str, Any], **fields: An
         (make_deployment(-1), [], Status.SCALED_DOWN, "", 0),
         (make_deployment(2), [healthy(), healthy()], Status.READY, "", 0),
         (make_deployment(1), [healthy(), healthy()], Status.READY, "", 0),
-        # A new ReplicaSet's Pods fail while the old ones serve.
+        # Pods of the new ReplicaSet fail while the old ones still serve.
         (make_deployment(1), [healthy(), IMAGE_PULL_POD], Status.READY, "ImagePullBackOff", 1),
         (make_deployment(1, generation=2), [healthy()], Status.STARTING, "NotObserved", 0),
         (make_deployment(3), [healthy(), LOADING_POD, LOADING_POD], Status.DEGRADED, "", 0),
