@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from servedeck import __version__, cli
+from servedeck.commands.arguments import connection_options, load_settings
 from tests.waiting import WAIT_SECONDS
+from tui.command_line import run_dashboard
 
 
 @pytest.fixture
@@ -177,7 +179,7 @@ def test_which_namespace_is_asked_for(
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     args = cli._build_parser().parse_args(["get", "servings", *flags])
-    with cli._connection_options(args, cli._load_settings(args)) as target:
+    with connection_options(args, load_settings(args)) as target:
         assert (target.namespace, target.all_namespaces) == (namespace, everything)
 
 
@@ -201,7 +203,7 @@ def test_broken_pipe_has_the_exit_code_of_the_signal(
     def broken(_: object) -> int:
         raise BrokenPipeError
 
-    monkeypatch.setattr(cli, "_run_dashboard", broken)
+    monkeypatch.setattr("tui.command_line.run_dashboard", broken)
     with (tmp_path / "out").open("w") as out:
         monkeypatch.setattr(sys, "stdout", out)
         assert cli.main([]) == cli.BROKEN_PIPE
@@ -265,7 +267,7 @@ def test_drafts_of_a_demo_lie_with_its_files_and_others_in_the_operators_place(
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     try:
         for words in (["--demo"], ["--kubeconfig", str(file)]):
-            assert cli._run_dashboard(cli._parse_arguments(words)) == 0
+            assert run_dashboard(cli._parse_arguments(words)) == 0
     finally:
         gc.enable()  # the app disables it until its first frame
     assert told == [tmp_path / "drafts", None]

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from tui.ports.change_service import Inventory
 
 FORM_MODULES = (
-    "servedeck.commands.apply",
+    "servedeck.changes.live_objects",
+    "servedeck.changes.plan",
+    "servedeck.changes.platform_settings",
     "servedeck.changes.inventory",
     "tui.screens.create.wizard",
 )
@@ -120,7 +122,7 @@ class ClusterChangeService:
         return build_platform(self._settings(), lambda kind: kind in known)
 
     async def _discover_platform(self) -> Platform:
-        from servedeck.commands.apply import discover_route_kinds
+        from servedeck.changes.platform_settings import discover_route_kinds
 
         connection = self._require_connection()
         if self._route_kinds is None:
@@ -181,8 +183,7 @@ class ClusterChangeService:
         return await apply.rollback_created(self._require_connection(), created)
 
     async def import_serving(self, key: NamespacedName) -> ImportedServing:
-        from servedeck.changes.live_objects import fetch_live_objects
-        from servedeck.commands.apply import ServingNotFoundError
+        from servedeck.changes.live_objects import ServingNotFoundError, fetch_live_objects
         from servedeck.serving.objects import import_objects
 
         objects = await fetch_live_objects(self._require_connection(), key.namespace, key.name)

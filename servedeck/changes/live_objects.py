@@ -7,7 +7,7 @@ from typing import Any
 from servedeck.cluster import resources
 from servedeck.cluster.apply import ObjectRef
 from servedeck.cluster.http.connection import Connection
-from servedeck.cluster.http.errors import ApiError, InvalidResponseError
+from servedeck.cluster.http.errors import ApiError, ClusterError, InvalidResponseError
 from servedeck.cluster.resources import Resource
 
 _RELATED_RESOURCES = (
@@ -16,6 +16,10 @@ _RELATED_RESOURCES = (
     resources.VIRTUAL_SERVICE,
     resources.INGRESS,
 )
+
+
+class ServingNotFoundError(ClusterError):
+    """There is no Deployment of that name."""
 
 
 async def fetch_live_objects(

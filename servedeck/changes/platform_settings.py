@@ -5,7 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from servedeck.config import Settings
+from servedeck.cluster.http.connection import Connection
+from servedeck.cluster.http.errors import ApiError, InvalidResponseError
+from servedeck.cluster.resources import CONFIG_MAP
+from servedeck.config import PLATFORM_CONFIGMAP, PLATFORM_NAMESPACE, Settings
 from servedeck.serving.objects.routes import Platform, RouteKind
 
 
@@ -22,3 +25,34 @@ def build_platform(settings: Settings, is_available: Callable[[RouteKind], bool]
         tls_secret=settings.tls_secret,
         model_cache=settings.model_cache,
     )
+
+
+async def discover_route_kinds(connection: Connection) -> frozenset[RouteKind]:
+    """Kinds of route that the API server knows."""
+    groups = (await connection.get_json("/apis")).get("groups")
+    if not isinstance(groups, list):
+        raise InvalidResponseError("The server names no API groups; is it a Kubernetes API?")
+    names = {str(group.get("name")) for group in groups if isinstance(group, dict)}
+    owners = {
+        "gateway.networking.k8s.io": RouteKind.HTTP_ROUTE,
+        "networking.istio.io": RouteKind.VIRTUAL_SERVICE,
+        "networking.k8s.io": RouteKind.INGRESS,
+    }
+    return frozenset(kind for group, kind in owners.items() if group in names)
+
+
+async def load_platform(connection: Connection, settings: Settings) -> Platform:
+    """The platform of new servings: settings, completed by the cluster's ConfigMap where it may be
+    read. Raises ClusterError where the server cannot be reached."""
+    place = CONFIG_MAP.object_path(PLATFORM_NAMESPACE, PLATFORM_CONFIGMAP)
+    try:
+        data = (await connection.get_json(place)).get("data")
+    except ApiError as error:
+        if error.code not in (403, 404):  # else a busy server would change where servings go
+            raise
+    else:
+        if isinstance(data, dict):
+            texts = {key: value for key, value in data.items() if isinstance(value, str)}
+            settings, _ = settings.with_platform_config(texts)
+    kinds = await discover_route_kinds(connection)
+    return build_platform(settings, kinds.__contains__)

@@ -1,89 +1,31 @@
-"""Applying and exporting servings without a screen, for scripts and GitOps."""
+"""`servedeck apply`: the servings of a file, created or changed without a screen."""
 
 from __future__ import annotations
 
+import argparse
+import asyncio
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from servedeck.changes.inventory import ClusterInventory
 from servedeck.changes.live_objects import fetch_live_objects
 from servedeck.changes.plan import make_plan
-from servedeck.changes.platform_settings import build_platform
+from servedeck.changes.platform_settings import load_platform
 from servedeck.cluster.apply import Preview, PreviewAction, Refusal, RefusalReason, apply
+from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
-from servedeck.cluster.http.errors import ApiError, ClusterError, InvalidResponseError
-from servedeck.cluster.resources import CONFIG_MAP
-from servedeck.config import PLATFORM_CONFIGMAP, PLATFORM_NAMESPACE, Settings
+from servedeck.commands.arguments import connection_options, load_settings, read_servings
+from servedeck.commands.errors import USAGE_ERROR, CommandError
+from servedeck.commands.output import write_lines
 from servedeck.serving.objects import import_objects
 from servedeck.serving.objects.manifests import ImmutableFields
-from servedeck.serving.objects.routes import Platform, RouteKind
-from servedeck.serving.objects.unmanaged_fields import UnmanagedField
-from servedeck.serving.spec.document import document_path, to_yaml
+from servedeck.serving.objects.routes import Platform
+from servedeck.serving.spec.document import document_path
 from servedeck.serving.spec.issues import Severity
 from servedeck.serving.spec.spec import ServingSpec
-from servedeck.serving.text import one_line, sanitize, truncate
+from servedeck.serving.text import truncate
 
 LineWriter = Callable[[str], None]
-
-
-class ServingNotFoundError(ClusterError):
-    """There is no Deployment of that name."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExportedServing:
-    yaml: str
-    unmanaged_fields: tuple[str, ...]
-    """What the objects say and the document does not, a sentence for each."""
-
-
-async def export_serving(connection: Connection, namespace: str, name: str) -> ExportedServing:
-    """The document of a serving that runs. Raises ClusterError, NoServingError among them."""
-    objects = await fetch_live_objects(connection, namespace, name)
-    if not objects:
-        raise ServingNotFoundError(f"There is no Deployment {name} in namespace {namespace}.")
-    read = import_objects.import_objects(objects)
-    return ExportedServing(
-        to_yaml(read.spec), tuple(map(describe_unmanaged_field, read.unmanaged_fields))
-    )
-
-
-def describe_unmanaged_field(field: UnmanagedField) -> str:
-    """A leftover in words."""
-    where = one_line(sanitize(f"{field.object} {field.path}".strip()))
-    then = "leaves it unchanged" if field.preserved else "replaces it"
-    return f"{where} is not in the document; applying it {then}."
-
-
-async def discover_route_kinds(connection: Connection) -> frozenset[RouteKind]:
-    """Kinds of route that the API server knows."""
-    groups = (await connection.get_json("/apis")).get("groups")
-    if not isinstance(groups, list):
-        raise InvalidResponseError("The server names no API groups; is it a Kubernetes API?")
-    names = {str(group.get("name")) for group in groups if isinstance(group, dict)}
-    owners = {
-        "gateway.networking.k8s.io": RouteKind.HTTP_ROUTE,
-        "networking.istio.io": RouteKind.VIRTUAL_SERVICE,
-        "networking.k8s.io": RouteKind.INGRESS,
-    }
-    return frozenset(kind for group, kind in owners.items() if group in names)
-
-
-async def load_platform(connection: Connection, settings: Settings) -> Platform:
-    """The platform of new servings: settings, completed by the cluster's ConfigMap where it may be
-    read. Raises ClusterError where the server cannot be reached."""
-    place = CONFIG_MAP.object_path(PLATFORM_NAMESPACE, PLATFORM_CONFIGMAP)
-    try:
-        data = (await connection.get_json(place)).get("data")
-    except ApiError as error:
-        if error.code not in (403, 404):  # else a busy server would change where servings go
-            raise
-    else:
-        if isinstance(data, dict):
-            texts = {key: value for key, value in data.items() if isinstance(value, str)}
-            settings, _ = settings.with_platform_config(texts)
-    kinds = await discover_route_kinds(connection)
-    return build_platform(settings, kinds.__contains__)
 
 
 async def apply_all(
@@ -230,3 +172,40 @@ def _action_text(preview: Preview) -> str:
         PreviewAction.UNCHANGED: "unchanged",
     }
     return words[preview.action or PreviewAction.UNCHANGED]
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; returns the exit code."""
+    if args.all_namespaces:
+        raise CommandError(
+            "A serving cannot be applied across all namespaces; give its namespace with -n or in"
+            " the file.",
+            USAGE_ERROR,
+        )
+    settings = load_settings(args)
+    specs = read_servings(args.filename)
+
+    async def apply_specs(target: ConnectionOptions) -> int:
+        connection = await Connection.open(target)
+        try:
+            named = [
+                spec
+                if spec.namespace
+                else spec.replace(namespace=connection.namespace or "default")
+                for spec in specs
+            ]
+            good = await apply_all(
+                connection,
+                named,
+                await load_platform(connection, settings),
+                dry_run=args.dry_run,
+                stdout=lambda line: write_lines(sys.stdout, line),
+                stderr=lambda line: write_lines(sys.stderr, line),
+                force=args.force_conflicts,
+            )
+            return 0 if good else 1
+        finally:
+            await connection.close()
+
+    with connection_options(args, settings) as target:
+        return asyncio.run(apply_specs(target))

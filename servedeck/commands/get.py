@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import sys
@@ -10,9 +11,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
+from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.errors import ClusterError
 from servedeck.commands import printers
-from servedeck.fleet.query import Query, sort_views
+from servedeck.commands.arguments import (
+    connection_options,
+    load_settings,
+    require_single_namespace,
+)
+from servedeck.commands.errors import USAGE_ERROR, CommandError
+from servedeck.fleet.query import Query, QueryError, parse_label_selector, sort_views
 from servedeck.fleet.session import ClusterSession, SessionChanges
 from servedeck.fleet.views import NamespacedName, ServingView
 
@@ -225,3 +233,28 @@ class _GetCommand:
         self._out.flush()
         self._err.write(line + "\n")
         self._err.flush()
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; returns the exit code."""
+    settings = load_settings(args)
+    if args.names:
+        require_single_namespace(settings)
+    try:
+        selector = parse_label_selector(args.selector) if args.selector is not None else None
+    except QueryError as error:
+        raise CommandError(str(error), USAGE_ERROR) from error
+    options = GetOptions(
+        names=tuple(dict.fromkeys(args.names)),
+        format=args.output,
+        selector=selector,
+        watch=args.watch,
+        show_headers=not args.no_headers,
+    )
+
+    async def get(target: ConnectionOptions) -> int:
+        live = ClusterSession(target, settings, namespace_fallback=False, tune_gc=args.watch)
+        return await run_get(live, options)
+
+    with connection_options(args, settings) as target:
+        return asyncio.run(get(target))

@@ -13,7 +13,8 @@ from servedeck.changes.plan import ChangePlan, make_plan
 from servedeck.cluster.apply import apply, rollback_created
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
-from servedeck.commands.apply import apply_all, export_serving
+from servedeck.commands.apply import apply_all
+from servedeck.commands.export import export_serving
 from servedeck.demo.cluster import DemoCluster
 from servedeck.serving.objects import import_objects
 from servedeck.serving.objects.diff import MASK

@@ -8,9 +8,11 @@ import pytest
 import pytest_asyncio
 
 from servedeck.changes.live_objects import fetch_live_objects
+from servedeck.changes.platform_settings import load_platform
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
-from servedeck.commands.apply import apply_all, export_serving, load_platform
+from servedeck.commands.apply import apply_all
+from servedeck.commands.export import export_serving
 from servedeck.config import Settings
 from servedeck.demo.cluster import DemoCluster
 from servedeck.demo.scenario.servings import SERVINGS, DemoServing

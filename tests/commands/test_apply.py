@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from servedeck.changes.platform_settings import load_platform
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, InvalidResponseError
-from servedeck.commands.apply import export_serving, load_platform
+from servedeck.commands.export import export_serving
 from servedeck.config import PLATFORM_CONFIGMAP, PLATFORM_NAMESPACE, Settings
 from tests.cluster.conftest import api, connection
 from tests.cluster.fake_api_server import FakeApiServer, respond_with_status

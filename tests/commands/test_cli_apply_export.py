@@ -12,7 +12,8 @@ from threading import Thread
 import pytest
 
 from servedeck import cli
-from servedeck.commands import apply
+from servedeck.commands import export
+from servedeck.commands.errors import CommandError
 from servedeck.demo.process import spawn
 from tests.cluster.fake_api_server import write_kubeconfig as write_kubeconfig
 from tests.waiting import WAIT_SECONDS
@@ -132,9 +133,9 @@ def test_what_a_command_says_steers_no_terminal(
     text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fails(args: object) -> int:
-        raise cli.CommandError(f"first {text}\nsecond {text}")
+        raise CommandError(f"first {text}\nsecond {text}")
 
-    monkeypatch.setattr(cli, "_run_dashboard", fails)
+    monkeypatch.setattr("tui.command_line.run_dashboard", fails)
     assert cli.main([]) == 1
     first, second = capsys.readouterr().err.splitlines()
     assert first.startswith("servedeck: first ")
@@ -145,10 +146,10 @@ def test_what_a_command_says_steers_no_terminal(
 def test_what_the_cluster_says_of_an_export_steers_no_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    async def exported(*_: object) -> apply.ExportedServing:
-        return apply.ExportedServing("a: b\n", ("Service spec.\x1b]0;pwn\a\nx is not in it.",))
+    async def exported(*_: object) -> export.ExportedServing:
+        return export.ExportedServing("a: b\n", ("Service spec.\x1b]0;pwn\a\nx is not in it.",))
 
-    monkeypatch.setattr(apply, "export_serving", exported)
+    monkeypatch.setattr(export, "export_serving", exported)
     config = write_kubeconfig(tmp_path / "config", "http://127.0.0.1:1")
     assert cli.main(["export", "x", "--kubeconfig", str(config)]) == 0
     assert capsys.readouterr() == ("a: b\n", "note: Service spec. x is not in it.\n")

@@ -1,0 +1,92 @@
+"""What the flags of a command mean: settings, the cluster to connect to, files to read.
+
+Each function imports what it needs when it runs, so that the command line starts at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from servedeck.commands.errors import USAGE_ERROR, CommandError
+
+if TYPE_CHECKING:
+    from servedeck.cluster.auth.kubeconfig import ConnectionOptions
+    from servedeck.config import Settings
+    from servedeck.serving.spec.spec import ServingSpec
+
+
+def load_settings(args: argparse.Namespace) -> Settings:
+    from servedeck import config
+
+    return config.load_settings(
+        {
+            "context": args.context,
+            "namespace": args.namespace,
+            "all_namespaces": True if args.all_namespaces else None,
+            "readonly": True if args.readonly else None,
+        }
+    )
+
+
+def require_single_namespace(settings: Settings) -> None:
+    """Refuses a name where no single namespace is meant."""
+    if settings.all_namespaces:
+        raise CommandError(
+            "A serving cannot be named across all namespaces; give its namespace with -n.",
+            USAGE_ERROR,
+        )
+
+
+@contextmanager
+def connection_options(
+    args: argparse.Namespace,
+    settings: Settings,
+    while_starting: Callable[[], object] = lambda: None,
+) -> Iterator[ConnectionOptions]:
+    """What to show, in the demo's cluster while it is asked for. `meanwhile` is done while that
+    one starts."""
+    from servedeck.cluster.auth.kubeconfig import ConnectionOptions
+
+    files = (args.kubeconfig,) if args.kubeconfig is not None else None
+    target = ConnectionOptions(
+        kubeconfig=files,
+        context=settings.context or None,
+        namespace=None if settings.all_namespaces else settings.namespace or None,
+        all_namespaces=settings.all_namespaces,
+        readonly=settings.readonly,
+    )
+    if not args.demo:
+        yield target
+        return
+    from servedeck.demo.errors import DemoError
+    from servedeck.demo.process import spawn
+
+    # The demo has contexts of its own, and its servings are spread over several namespaces.
+    target = replace(target, context=args.context, all_namespaces=not target.namespace)
+    try:
+        with spawn(meanwhile=while_starting) as file:
+            yield replace(target, kubeconfig=(file,))
+    except DemoError as error:
+        raise CommandError(str(error)) from error
+
+
+def read_servings(filename: str) -> list[ServingSpec]:
+    """The servings of a file, or of standard input for "-"."""
+    from servedeck.serving.spec.document import DocumentError, all_from_yaml
+
+    place = "standard input" if filename == "-" else filename
+    try:
+        text = sys.stdin.read() if filename == "-" else Path(filename).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise CommandError(f"Cannot read {place}: {why}; name another file.") from error
+    try:
+        return all_from_yaml(text)
+    except DocumentError as error:
+        raise CommandError(f"{place}: {error}") from error

@@ -1,0 +1,67 @@
+"""`servedeck export`: a serving of the cluster as a document for `servedeck apply`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from dataclasses import dataclass
+
+from servedeck.changes.live_objects import ServingNotFoundError, fetch_live_objects
+from servedeck.cluster.auth.kubeconfig import ConnectionOptions
+from servedeck.cluster.http.connection import Connection
+from servedeck.commands.arguments import (
+    connection_options,
+    load_settings,
+    require_single_namespace,
+)
+from servedeck.commands.output import write_lines
+from servedeck.serving.objects import import_objects
+from servedeck.serving.objects.unmanaged_fields import UnmanagedField
+from servedeck.serving.spec.document import to_yaml
+from servedeck.serving.text import one_line, sanitize
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedServing:
+    yaml: str
+    unmanaged_fields: tuple[str, ...]
+    """What the objects say and the document does not, a sentence for each."""
+
+
+async def export_serving(connection: Connection, namespace: str, name: str) -> ExportedServing:
+    """The document of a serving that runs. Raises ClusterError, NoServingError among them."""
+    objects = await fetch_live_objects(connection, namespace, name)
+    if not objects:
+        raise ServingNotFoundError(f"There is no Deployment {name} in namespace {namespace}.")
+    read = import_objects.import_objects(objects)
+    return ExportedServing(
+        to_yaml(read.spec), tuple(map(describe_unmanaged_field, read.unmanaged_fields))
+    )
+
+
+def describe_unmanaged_field(field: UnmanagedField) -> str:
+    """A leftover in words."""
+    where = one_line(sanitize(f"{field.object} {field.path}".strip()))
+    then = "leaves it unchanged" if field.preserved else "replaces it"
+    return f"{where} is not in the document; applying it {then}."
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; returns the exit code."""
+    settings = load_settings(args)
+    require_single_namespace(settings)
+
+    async def export(target: ConnectionOptions) -> int:
+        connection = await Connection.open(target)
+        try:
+            namespace = connection.namespace or "default"
+            exported = await export_serving(connection, namespace, args.name)
+        finally:
+            await connection.close()
+        sys.stdout.write(exported.yaml)
+        write_lines(sys.stderr, *(f"note: {leftover}" for leftover in exported.unmanaged_fields))
+        return 0
+
+    with connection_options(args, settings) as target:
+        return asyncio.run(export(target))

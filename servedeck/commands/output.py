@@ -1,0 +1,17 @@
+"""Lines on standard output and standard error."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+
+def write_lines(stream: TextIO | None, *lines: str) -> None:
+    """Write lines, of which others may have written a part: nothing in them steers a terminal."""
+    from servedeck.serving.text import one_line, sanitize
+
+    if stream is None:
+        return  # it was closed before the start
+    for line in lines:
+        indent = " " * (len(line) - len(line.lstrip(" ")))
+        stream.write(f"{indent}{one_line(sanitize(line))}\n")
+    stream.flush()

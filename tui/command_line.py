@@ -1,0 +1,55 @@
+"""The commands that open the screen: `servedeck` and `servedeck create`."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import importlib
+from typing import TYPE_CHECKING
+
+from servedeck import terminal
+from servedeck.commands.arguments import connection_options, load_settings, read_servings
+from servedeck.commands.errors import USAGE_ERROR, CommandError
+
+if TYPE_CHECKING:
+    from servedeck.changes.draft import Draft
+
+
+def run_dashboard(args: argparse.Namespace, initial_draft: Draft | None = None) -> int:
+    if reason := terminal.unsupported_reason():
+        command = "get servings" if initial_draft is None else "apply"
+        raise CommandError(f"{reason}; use `servedeck {command}` instead.")
+    # What is imported and built until the first frame stays; looking for garbage in it takes a
+    # quarter of that time. The app turns the collector on again when the frame stands.
+    gc.disable()
+    settings = load_settings(args)
+    with connection_options(args, settings, lambda: importlib.import_module("tui.start")) as target:
+        from servedeck.cluster.auth import kubeconfig
+        from tui.start import run
+
+        # Errors that the operator must fix first are printed before the screen opens.
+        kubeconfig.load_kubeconfig(target).get_context(target.context)
+        # Drafts of a demo are of no use after it, so they go with its files.
+        drafts = target.kubeconfig[0].parent / "drafts" if args.demo and target.kubeconfig else None
+        return run(
+            target,
+            settings,
+            default_all_namespaces=True,
+            initial_draft=initial_draft,
+            drafts_dir=drafts,
+        )
+
+
+def run_create(args: argparse.Namespace) -> int:
+    from servedeck.changes.draft import Draft
+
+    if args.filename is None:
+        return run_dashboard(args, Draft())
+    specs = read_servings(args.filename)
+    if len(specs) != 1:
+        raise CommandError(
+            f"{args.filename} contains {len(specs)} servings and the form takes one; keep one, or "
+            f"`servedeck apply` them all.",
+            USAGE_ERROR,
+        )
+    return run_dashboard(args, Draft.from_spec(specs[0]))
