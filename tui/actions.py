@@ -1,5 +1,5 @@
-"""Every action once: id, keys, label, help. Key bindings, footer, help, command line and the
-user's keymap are all derived from this table."""
+"""The table of actions: id, keys, label, help. Key bindings, footer, help, command line and the
+user's keymap are derived from it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from textual.binding import Binding, BindingType
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Something that the operator can do somewhere."""
+    """Something that the operator can do, and where."""
 
     id: str
-    """Scope and name, "servings.logs"; the keymap of the settings speaks of it by this."""
+    """Scope and name, "servings.logs", as the keymap of the settings has it."""
     keys: str
-    """Keys as Textual names them, comma separated, the first is the one that is shown."""
+    """Keys as Textual names them, comma separated; the first one is shown."""
     label: str
     """One or two words for the footer."""
     help: str
@@ -26,9 +26,9 @@ class Action:
     command: str = ""
     """Word of the command line that does the same, "q"."""
     passes_key: bool = False
-    """The action is told which of its keys was pressed."""
+    """Whether the key that was pressed is passed to the action."""
     bound_by_widget: bool = False
-    """The widget that has the focus binds it; here it stands for footer and help."""
+    """The focused widget binds it; the entry is for the footer and the help only."""
 
     @property
     def scope(self) -> str:
@@ -56,13 +56,13 @@ SCOPE_TITLES: Mapping[str, str] = {
     "help": "Help",
     "app": "Everywhere",
 }
-"""What the help calls each scope, in its order."""
+"""Title of each scope in the help, in the order of the help."""
 
 DIGIT_KEYS = "0,1,2,3,4,5,6,7,8,9"
 SECTION_KEYS = "1,2,3,4,5,6,7"
 """Keys of the review's sections, of which there are seven at most."""
 POD_KEYS = "1,2,3,4,5,6,7,8,9,a,b,d,e,f,i,m,n,o,r,s,t,u,v,x,y,z"
-"""Keys that open the log of the n-th Pod of a status; none of them scrolls or closes."""
+"""Keys that open the log of the n-th Pod in a status; none of them scrolls or closes it."""
 
 ACTIONS: tuple[Action, ...] = (
     Action(
@@ -514,7 +514,7 @@ def actions_in_scope(scope: str) -> tuple[Action, ...]:
 
 
 def bindings(*scopes: str) -> list[BindingType]:
-    """Textual's bindings for the actions of the scopes; each leads to `action_do`."""
+    """Textual's bindings for the actions of the scopes; each calls `action_do`."""
     return list(scope_bindings(*scopes))
 
 
@@ -524,7 +524,7 @@ def action_bindings(action_id: str) -> list[BindingType]:
 
 
 def scope_bindings(*scopes: str) -> list[Binding]:
-    """The same, to be changed before they are used."""
+    """The same as Binding objects, for callers that change them."""
     return [
         binding
         for scope in scopes
@@ -563,12 +563,12 @@ _KEY_DISPLAY = {
 
 
 def key_display(key: str) -> str:
-    """A key as people write it."""
+    """A key as it is shown to the operator."""
     return _KEY_DISPLAY.get(key, key)
 
 
 def action_key_display(action: Action, keymap: Mapping[str, str], *, all_keys: bool = False) -> str:
-    """The action's key, or all of them, as people write them and as the keymap has them."""
+    """The action's first key, or all of them, as shown to the operator, with the keymap applied."""
     keys = keymap.get(action.id, action.keys).split(",")
     if action.keys == DIGIT_KEYS:
         return "0-9"

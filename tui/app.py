@@ -1,4 +1,4 @@
-"""The app: one living picture, its screens, and what every screen can ask for."""
+"""The app: the source of servings, the screens, and what every screen can use."""
 
 from __future__ import annotations
 
@@ -48,20 +48,20 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 INPUT_DRAIN_TIMEOUT = 0.4
-"""Seconds that what was typed before a signal has to come to its field."""
+"""Seconds in which text typed before a signal must reach its field."""
 
 CLOSE_TIMEOUT = 2.0
-"""Seconds that connections have to end when the app does."""
+"""Seconds in which connections must close when the app exits."""
 
 LOG_TAIL_TIMEOUT = 10.0
-"""Seconds after which the last lines of a container are given up."""
+"""Timeout in seconds for the last lines of a container."""
 
 IGNORED_KEYS = re.compile(r"(left|right|iso)_.*|.*_lock|<ignore>|(lower|raise|mute)_.*|media_.*")
-"""Keys that are no request: modifiers alone, and those of the whole machine."""
+"""Keys that request nothing: modifiers alone, and keys of the whole machine."""
 
 
 class ServedeckApp(App[None]):
-    """Shows the servings of a cluster for as long as the operator wants."""
+    """Shows the servings of a cluster until the operator quits."""
 
     CSS_PATH = [
         "../styles/base.tcss",
@@ -71,7 +71,7 @@ class ServedeckApp(App[None]):
     ]
     TITLE = "servedeck"
     ENABLE_COMMAND_PALETTE = False
-    # Before whatever has the focus: ctrl+c means the same thing in a text field.
+    # Takes priority over the focused widget: ctrl+c means the same in a text field.
     BINDINGS: ClassVar[list[BindingType]] = [
         replace(one, priority=True) for one in scope_bindings("app") if one.id == "app.quit"
     ]
@@ -93,12 +93,12 @@ class ServedeckApp(App[None]):
         initial_draft: Draft | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`keys` is the operator's keymap: an action's id -> its keys, comma separated. `theme`
-        is the name of a theme, "" for the one that suits the terminal; `columns` are the only ones
-        to be shown, empty for all. With `create`, the form of a new serving is open at the start,
-        filled with that draft, as soon as there is a `workbench`; keys wait for it."""
+        """`keys` is the operator's keymap: an action's id -> its keys, comma separated. `theme` is
+        the name of a theme, "" for the one that suits the terminal; `columns` are the only ones to
+        be shown, empty for all. With `initial_draft`, the form of a new serving is open at the
+        start, filled with that draft, as soon as there is a `workbench`; keys wait for it."""
         no_color = "NO_COLOR" in os.environ
-        # Textual drops all colour only where it draws in the terminal's own colours.
+        # Textual removes all color only if it draws in the terminal's own colors.
         super().__init__(
             driver_class=None if "TEXTUAL_DRIVER" in os.environ else TerminalDriver,
             ansi_color=True if no_color else None,
@@ -131,10 +131,10 @@ class ServedeckApp(App[None]):
             is_exiting=lambda: self.exiting,
         )
         self._last_exit_blocker = ""
-        """Why the end was put off, when it was asked for last."""
+        """Why the last request to quit was refused."""
         self._exit_task: asyncio.Task[None] | None = None
         self.exiting = False
-        """True from the moment that the end was asked for."""
+        """True as soon as the end was requested."""
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return dict(DEFAULT_VARIABLES)
@@ -158,7 +158,7 @@ class ServedeckApp(App[None]):
             await super().on_event(event)
 
     async def _on_key(self, event: events.Key) -> None:
-        """A key that nothing in front of the app has taken."""
+        """A key that no screen or widget handled."""
         event.prevent_default()
         if not await self._check_bindings(event.key) and not IGNORED_KEYS.fullmatch(event.key):
             named = event.character if event.is_printable and event.character else ""
@@ -171,7 +171,7 @@ class ServedeckApp(App[None]):
             self.show_message(f"{key}: no action here; {where}.")
 
     def on_paste(self, event: events.Paste) -> None:
-        """Text for which there is no field."""
+        """Pasted text that no field takes."""
         filters = self.key_display_for("servings.filter")
         first = f"; press {filters} to filter first" if self.screen is self.servings else ""
         self.show_message(
@@ -179,14 +179,14 @@ class ServedeckApp(App[None]):
         )
 
     async def action_do(self, action_id: str) -> None:
-        """The one action that is bound here."""
+        """The only action that is bound here."""
         await self.do_quit()
 
     async def action_quit(self) -> None:
         await self.do_quit()
 
     def hold_keys(self, worker: Worker[None], label: str) -> None:
-        """Keep the keys that come until the worker ends; `what` says what it does."""
+        """Queue keys until the worker ends; `label` describes what it does."""
         self._key_queue.hold_keys(worker, label)
 
     # -- the living picture -------------------------------------------------------------------
@@ -194,7 +194,7 @@ class ServedeckApp(App[None]):
     def on_mount(self) -> None:
         self.source.subscribe(self._on_changes)
         self.app_resume_signal.subscribe(self, lambda _app: self._screen_buffer.invalidate())
-        # The first paint comes first: what the source imports costs more than all of the screen.
+        # After the first paint: the source's imports take longer than drawing the screen.
         self.call_after_refresh(self._start_source)
         if self._initial_draft is not None:
             self._start_worker(
@@ -218,7 +218,7 @@ class ServedeckApp(App[None]):
     # -- what the terminal asks for (tui.internals.driver) ----------------------------------------
 
     def exit_on_signal(self, number: int) -> None:
-        """Leave the terminal as it was, and end with the code that a shell gives for a signal."""
+        """Restore the terminal, and exit with the code that a shell reports for a signal."""
         self._key_queue.begin_exit()
         self._exit_task = asyncio.create_task(self._exit_with_code(128 + number))
 
@@ -235,28 +235,28 @@ class ServedeckApp(App[None]):
             self.exit(return_code=code)
 
     def prepare_forced_exit(self) -> None:
-        """Do what cannot be left to others when the process ends at once; in another thread."""
+        """Save what would be lost when the process exits at once; called in another thread."""
         kill_subprocesses()
         self.save_on_exit()
 
     def save_on_exit(self) -> None:
-        """Write down what was typed."""
+        """Save the drafts of all open forms."""
         for screen in list(self.screen_stack):
             if isinstance(screen, ActionScreen):
                 screen.save_on_exit()
 
     def redraw(self) -> None:
-        """Draw all of the screen: the terminal may show anything."""
+        """Redraw the whole screen: what the terminal shows is unknown."""
         self._screen_buffer.invalidate()
         if self.screen_stack:
             self.screen.refresh(layout=True)
 
     def handle_suspend(self) -> None:
-        """Others have the terminal."""
+        """Another program has the terminal."""
         self._key_queue.suspend()
 
     def handle_resume(self) -> None:
-        """Others had the terminal."""
+        """The terminal is available again."""
         self._key_queue.resume()
         self.app_resume_signal.publish(self)
         self.redraw()
@@ -264,7 +264,7 @@ class ServedeckApp(App[None]):
     # -- the living picture, again ----------------------------------------------------------------
 
     def _start_source(self) -> None:
-        gc.enable()  # the command line turned it off, to be here sooner
+        gc.enable()  # the command line disabled it for a faster start
         self._start_worker(self.source.start(), "source")
 
     def _on_changes(self, changes: SourceChanges) -> None:
@@ -278,7 +278,7 @@ class ServedeckApp(App[None]):
                 await self.source.close()
 
     async def read_log_tail(self, crash: CrashedContainer, lines: int) -> LogTail:
-        """The last lines of a crashed container, or why there are none."""
+        """The last lines of a crashed container, or the reason why there are none."""
         try:
             async with asyncio.timeout(LOG_TAIL_TIMEOUT):
                 read = await self.log_service.read_last_lines(
@@ -295,18 +295,18 @@ class ServedeckApp(App[None]):
     # -- what goes to the terminal ------------------------------------------------------------
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
-        """Send only what differs from what the terminal shows."""
+        """Send only the cells that differ from what the terminal shows."""
         driver = self._driver
         sends = self._running and not (self._closed or self.is_headless or self._batch_count)
         if sends and isinstance(driver, TerminalDriver) and driver.is_output_full():
-            self.post_display_hook()  # the driver asks for all of it when there is room
+            self.post_display_hook()  # the driver requests a full redraw later
             return
         if not (sends and driver is not None and is_partial_update(renderable)):
             super()._display(screen, renderable)
             return
         patch = self._screen_buffer.make_patch(renderable, screen.outer_size)
         if patch.runs:
-            # One write: each of them wakes the thread that writes, and waits for the interpreter.
+            # One write: each one wakes the writer thread, which then waits for the interpreter.
             sequence = (
                 patch.render_segments(self.console)
                 + Control.move_to(
@@ -322,7 +322,7 @@ class ServedeckApp(App[None]):
         self._screen_buffer.invalidate()
 
     def key_display_for(self, action_id: str) -> str:
-        """The key of an action as people write it, in the operator's keymap."""
+        """The key of an action as it is shown, with the operator's keymap applied."""
         return action_key_display(ACTIONS_BY_ID[action_id], self.keymap)
 
     def do_redraw(self) -> None:
@@ -353,7 +353,7 @@ class ServedeckApp(App[None]):
             self.servings.set_namespace(name)
 
     async def show_context(self, name: str) -> None:
-        """Go to another context of the kubeconfig."""
+        """Switch to another context of the kubeconfig."""
         if self.source.contexts and name not in self.source.contexts:
             lists = self.key_display_for("servings.context")
             self.show_message(f"There is no context {name}; {lists} lists the contexts.", "warning")
@@ -378,7 +378,7 @@ class ServedeckApp(App[None]):
         """Add the namespaces without servings, where they may be listed."""
         from tui.screens.pick import Choice
 
-        with contextlib.suppress(ClusterError):  # those with servings are there to choose from
+        with contextlib.suppress(ClusterError):  # those with servings are in the list
             names = await self.log_service.list_namespaces()
             screen.add_choices([Choice(name, name, "") for name in names])
 
@@ -410,7 +410,7 @@ class ServedeckApp(App[None]):
             self.hold_keys(worker, busy_label)
 
     def _run_command(self, command: str | None) -> None:
-        """Do what the command line was left with."""
+        """Run the command that was entered."""
         what, _, name = (command or "").partition(" ")
         if what == "context":
             self._start_worker(self.show_context(name), "switch", busy_label="Switching")
@@ -439,13 +439,13 @@ class ServedeckApp(App[None]):
             self.push_screen(CommandScreen(screen), self._run_command)
 
     def write_to_terminal(self, sequence: str) -> None:
-        """Send a control sequence to the terminal, past the screen."""
+        """Send a control sequence directly to the terminal."""
         if self._driver is not None:
             self._driver.write(sequence)
             self._driver.flush()
 
     async def do_quit(self) -> None:
-        """End, unless a screen says why not yet; a second time it is not asked again."""
+        """Quit, unless a screen reports a reason to wait; a second request quits anyway."""
         reason = ""
         for screen in reversed(self.screen_stack):
             if isinstance(screen, ActionScreen) and not reason:
@@ -459,13 +459,13 @@ class ServedeckApp(App[None]):
     # -- troubles -----------------------------------------------------------------------------
 
     def show_message(self, text: str, style_name: str = "") -> None:
-        """Show a sentence on the message line of whatever screen is in front."""
+        """Show a sentence on the message line of the current screen."""
         if isinstance(self.screen, ActionScreen):
             self.screen.show_message(text, style_name)
 
     def _fatal_error(self) -> None:
-        """End with a fault of our own. Textual's traceback shows the values of all variables,
-        secrets among them; this one shows none, and what looks secret in the message is hidden."""
+        """Exit after an internal error. Textual's traceback shows the values of all variables,
+        including secrets; this one shows none, and masks what looks secret in the message."""
         fault = self._exception
         _log.critical("crashed", exc_info=fault)
         told = "".join(traceback.format_exception(fault))
@@ -483,7 +483,7 @@ class ServedeckApp(App[None]):
             for told in self._exit_renderables:
                 self.error_console.print(told)
         except OSError:
-            # The terminal is gone. Python would try once more at its end, and change the exit code.
+            # The terminal is closed. Python would flush once more at exit and change the exit code.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         self._exit_renderables.clear()
 

@@ -1,8 +1,7 @@
-"""The create form's questions, asked of the cluster that the living picture shows.
+"""What the create form needs of the cluster that the list shows.
 
 What the form needs (pydantic, the rules of a spec) takes 90 ms to import, which the list does not
-wait for: `FORM_MODULES` are imported once it stands.
-"""
+wait for: `FORM_MODULES` are imported after the first complete list."""
 
 from __future__ import annotations
 
@@ -39,11 +38,11 @@ REQUIRED_PERMISSIONS = (
     ("patch", "deployments.apps"),
     ("create", "services"),
 )
-"""Rights without which nothing can be created: server-side apply needs create and patch."""
+"""Permissions required to create a serving: server-side apply needs create and patch."""
 
 
 class ClusterChangeService:
-    """What `tui.ports.change_service.Workbench` asks for, of a cluster."""
+    """The `tui.ports.change_service.ChangeService` of a cluster."""
 
     def __init__(
         self,

@@ -1,8 +1,6 @@
-"""Copying to the clipboard of whoever looks at the terminal, over SSH and inside tmux and screen.
-
-OSC 52 asks the terminal itself, so it works where the program runs elsewhere. A terminal may
-ignore it and says nothing, so whoever copies must also show the text.
-"""
+"""Copies to the clipboard of the operator's terminal, over SSH and inside tmux and screen. OSC 52
+is handled by the terminal itself, so it works on a remote host. A terminal may ignore it without
+an error, so the caller must also show the text."""
 
 from __future__ import annotations
 
@@ -14,20 +12,20 @@ import shutil
 from collections.abc import Callable, Mapping
 
 MAX_ENCODED_BYTES = 74_994
-"""Encoded bytes that terminals take at most (xterm's limit, which others keep)."""
+"""Maximum number of encoded bytes that terminals accept (xterm's limit, which others share)."""
 
 _SCREEN_CHUNK_BYTES = 76
-"""Bytes of one device control string that GNU screen passes on are few; it takes several."""
+"""GNU screen passes on only short device control strings, so several are sent."""
 
 
 class CopyError(Exception):
-    """The text cannot be copied; str() is one sentence that says why and what to do."""
+    """The text cannot be copied; str() is one sentence with the reason and what to do."""
 
 
 def osc52(text: str, environ: Mapping[str, str]) -> str:
     """The sequence that puts `text` on the terminal's clipboard, wrapped for tmux and screen.
 
-    Raises CopyError where the text is too long for a terminal.
+    Raises CopyError if the text is too long for a terminal.
     """
     encoded = base64.b64encode(text.encode("utf-8", "replace")).decode("ascii")
     if len(encoded) > MAX_ENCODED_BYTES:
@@ -57,7 +55,7 @@ async def copy_text(
     environ = os.environ if environ is None else environ
     sequence = osc52(text, environ)
     tmux = shutil.which("tmux") if environ.get("TMUX") else None
-    # With -w tmux tells its own terminal too, where its option lets it.
+    # With -w tmux also sets the clipboard of its own terminal, if its option allows it.
     if tmux and await _run_tmux(tmux, "load-buffer", "-w", "-", text=text) is not None:
         if await _run_tmux(tmux, "show-options", "-sv", "set-clipboard") == "off":
             return "to the tmux buffer only, because its option set-clipboard is off"
@@ -67,7 +65,7 @@ async def copy_text(
 
 
 async def _run_tmux(tmux: str, *arguments: str, text: str = "") -> str | None:
-    """What tmux answers, None where it refuses or is silent."""
+    """Output of tmux; None if it fails or does not respond."""
     try:
         process = await asyncio.create_subprocess_exec(
             tmux,

@@ -19,8 +19,8 @@ def run_dashboard(args: argparse.Namespace, initial_draft: Draft | None = None) 
     if reason := terminal.unsupported_reason():
         command = "get servings" if initial_draft is None else "apply"
         raise CommandError(f"{reason}; use `servedeck {command}` instead.")
-    # What is imported and built until the first frame stays; looking for garbage in it takes a
-    # quarter of that time. The app turns the collector on again when the frame stands.
+    # What is imported and built before the first frame stays in memory; collecting garbage in it
+    # takes a quarter of that time. The app enables the collector after the first frame.
     gc.disable()
     settings = load_settings(args)
     with connection_options(args, settings, lambda: importlib.import_module("tui.start")) as target:
@@ -29,7 +29,7 @@ def run_dashboard(args: argparse.Namespace, initial_draft: Draft | None = None) 
 
         # Errors that the operator must fix first are printed before the screen opens.
         kubeconfig.load_kubeconfig(target).get_context(target.context)
-        # Drafts of a demo are of no use after it, so they go with its files.
+        # Drafts of a demo are useless after it, so they are deleted with its files.
         drafts = target.kubeconfig[0].parent / "drafts" if args.demo and target.kubeconfig else None
         return run(
             target,

@@ -1,8 +1,5 @@
-"""A living picture that is made once the first frame stands.
-
-What it takes to reach a cluster (TLS, decoders, the client) costs more time to import than all of
-the screen.
-"""
+"""A source of servings that is created after the first frame. Importing what a connection needs
+(TLS, decoders, the client) takes longer than drawing the screen."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from tui.ports.serving_source import ServingSource, ServingViews, SourceChanges,
 
 @dataclass(frozen=True)
 class InitialState:
-    """The state before anything was tried."""
+    """The state before the first attempt."""
 
     phase: ReflectorPhase = ReflectorPhase.CONNECTING
     message: str = ""
@@ -39,10 +36,10 @@ class EmptyViews:
 
 
 class DeferredSource:
-    """`tui.ports.serving_source.Source`, empty until `start`."""
+    """`tui.ports.serving_source.ServingSource`, empty until `start`."""
 
     def __init__(self, factory: Callable[[], Awaitable[ServingSource]], context: str = "") -> None:
-        """`make` makes the real one, on the event loop."""
+        """`make` creates the real source, on the event loop."""
         self._factory = factory
         self._context = context
         self._source: ServingSource | None = None

@@ -1,4 +1,4 @@
-"""Keys, pastes and clicks go one at a time, each to where the one before it has led.
+"""Dispatches keys, pastes and clicks one at a time, each after the effect of the previous one.
 
 Textual hands a key to whatever has the focus at that moment. A key often moves the focus or opens a
 screen only some messages later, and a terminal sends several keys in one packet: without this, `q`
@@ -22,30 +22,31 @@ from textual.worker import Worker
 from widgets.line_input import PlainInput
 
 MAX_QUEUED_EVENTS = 1000
-"""Events that wait at most; what comes then is dropped, and said, until none wait and there was a
-PAUSE: one alone left out would change what those behind it mean."""
+"""Maximum number of queued events. Further events are dropped with a message until the queue is
+empty and no key came for FLOOD_END_SECONDS: dropping a single one would change the meaning of
+those after it."""
 
 FLOOD_END_SECONDS = 0.3
-"""Seconds; longer than those between two repetitions of a key that is held down."""
+"""Seconds; longer than the interval of a key that repeats."""
 
 IDLE_TIMEOUT = 30.0
-"""Seconds after which keys that wait are dropped, unless what they wait for has said what it is."""
+"""Seconds after which queued keys are dropped, unless they wait for a worker with a label."""
 
 BUSY_MESSAGE_DELAY = 1.0
-"""Seconds after which it is said what keys wait for, and esc stops it."""
+"""Seconds after which a message names the worker that keys wait for; esc cancels it."""
 
 MAX_IDLE_ROUNDS = 300
-"""Times that something is waited for to handle its messages, before it is taken for busy with
-something else, as a log that never pauses; what a key begins ends after far fewer."""
+"""Maximum number of rounds of waiting for messages to be handled. After that the app is considered
+busy with something else, such as a log without pauses; the effect of a key ends after far fewer."""
 
 QUIT_KEYS = frozenset({"ctrl+c", "ctrl+q"})
-"""Keys that wait for a part that hangs no longer than ENDS_AFTER."""
+"""Keys that wait no longer than QUIT_TIMEOUT for a part that hangs."""
 
 QUIT_TIMEOUT = 1.0
 """Seconds."""
 
 EDITING_KEYS = frozenset({"backspace", "delete", "left", "right", "home", "end"})
-"""Keys that belong to typing a text."""
+"""Keys that edit text."""
 
 ORDERED_EVENTS = (
     events.Key,
@@ -55,15 +56,13 @@ ORDERED_EVENTS = (
     events.MouseScrollDown,
     events.MouseScrollUp,
 )
-"""What keeps its order. Where the mouse moves to meanwhile does not matter."""
+"""Events whose order is kept. Mouse movement in between does not matter."""
 
 
 class KeyQueue:
-    """Holds what the operator does until the app has come to rest after what was done before.
-
-    At rest means that no widget, screen or the app itself has a message left to handle, and that no
-    worker runs that `hold` was told of. An event that finds the app at rest is not delayed.
-    """
+    """Queues input events until the app is idle after the previous one. Idle means that no widget,
+    no screen and not the app itself has a message left to handle, and that no worker given to
+    `hold_keys` runs. An event is not delayed if the app is idle."""
 
     def __init__(
         self,
@@ -83,25 +82,25 @@ class KeyQueue:
         self._is_exiting = is_exiting
         self._queue: deque[events.Event] = deque()
         self._dispatched: events.Event | None = None
-        """The event that was handed to the app and has not come to it yet."""
+        """The event that was posted to the app and has not reached it yet."""
         self._feed_task: asyncio.Task[None] | None = None
         self._quit_task: asyncio.Task[None] | None = None
         self._wait_started_at = 0.0
-        """When the wait began that goes on now; 0 for none."""
+        """Start of the current wait; 0 for none."""
         self._busy_workers: dict[Worker[Any], tuple[str, float]] = {}
-        """Workers that must end before the next key -> what they do, and since when."""
+        """Workers that must end before the next key -> their label and start time."""
         self._overflowed_at = 0.0
-        """When an event was left out last since too many came; 0 for none."""
+        """When an event was last dropped because too many came; 0 for none."""
         self._suspended_at = 0.0
-        """When the terminal was given to others last; what comes from before was meant for them."""
+        """When the terminal was last given to another program; earlier events were meant for it."""
         self._dropped_while_suspended = 0
-        """How many events that were."""
+        """Number of these events."""
         self._exiting = False
-        """Whether the program is ending, so that only text is still wanted."""
+        """Whether the program is exiting, so that only text is still handled."""
         self._text_complete = False
 
     def should_handle(self, event: events.Event) -> bool:
-        """Whether the app handles the event now; otherwise it comes again when its turn is."""
+        """Whether the app handles the event now; otherwise it is posted again in its turn."""
         if not isinstance(event, ORDERED_EVENTS):
             return True
         if self._is_closing():
@@ -150,13 +149,13 @@ class KeyQueue:
         return False
 
     def _is_closing(self) -> bool:
-        """Whether the screen in front is being taken down with the app: it has no parts by now."""
+        """Whether the current screen is closing with the app: its widgets are removed already."""
         stack = self._app.screen_stack
         return not stack or stack[-1]._closing or stack[-1]._closed
 
     def _quit_if_stuck(self, event: events.Event) -> None:
-        """End where a key that asks for it still waits, unless those before it go on; also where
-        the app itself hangs."""
+        """Quit if a quit key is still queued and the keys before it make no progress, even if the
+        app itself hangs."""
         if event not in self._queue:
             return
         if (left := QUIT_TIMEOUT - self._waited_seconds()) > 0:
@@ -166,17 +165,17 @@ class KeyQueue:
         self._quit_task = asyncio.create_task(self._request_quit())
 
     def _waited_seconds(self) -> float:
-        """Seconds for which what was done last has kept the next key."""
+        """Seconds for which the previous event has delayed the next one."""
         return monotonic() - self._wait_started_at if self._wait_started_at else 0.0
 
     def suspend(self) -> None:
-        """Others have the terminal: what was typed and not done yet was meant for them."""
+        """Another program has the terminal: keys that were not handled yet were meant for it."""
         self._suspended_at = monotonic()
         self._dropped_while_suspended = len(self._queue)
         self._queue.clear()
 
     def resume(self) -> None:
-        """The terminal is ours again."""
+        """The terminal is available again."""
         if self._dropped_while_suspended:
             self._show_dropped_while_suspended()
 
@@ -188,22 +187,23 @@ class KeyQueue:
         )
 
     def begin_exit(self) -> None:
-        """The program ends: from now on only text is wanted."""
+        """The program exits: from now on only text is handled."""
         self._exiting = True
 
     async def drain(self) -> None:
-        """Wait until the text that was typed before the end has come to its field."""
-        await asyncio.sleep(0)  # what the terminal's thread has read comes now
+        """Wait until the text typed before the exit has reached its field."""
+        await asyncio.sleep(0)  # events that the terminal's thread has read arrive now
         await self.wait_until_idle()
 
     def _enters_text(self, event: events.Event) -> bool:
-        """Whether the event, at rest, types a text or opens a form for one; in a dialog a letter is
-        an answer."""
+        """Whether the event, when the app is idle, types text or opens a form for text; in a
+        dialog a letter chooses an option."""
         at_text = self._opens_form() or isinstance(self._app.focused, PlainInput)
         return at_text and _is_text(event)
 
     def hold_keys(self, worker: Worker[Any], label: str) -> None:
-        """Keep keys until the worker ends; `what` says what it does, "Reading team-a/llama"."""
+        """Queue keys until the worker ends; `label` describes what it does, "Reading
+        team-a/llama"."""
         self._busy_workers[worker] = (label, monotonic())
         self._app.set_timer(BUSY_MESSAGE_DELAY, lambda: self._show_busy_message(worker))
 
@@ -212,7 +212,7 @@ class KeyQueue:
             self._show_message(f"{self._busy_workers[worker][0]}…; esc stops it.", "")
 
     def _cancel_busy_workers(self, event: events.Event) -> bool:
-        """Whether the event is the esc that stops what keys wait for."""
+        """Cancel slow workers if the event is esc; returns whether any was canceled."""
         if not isinstance(event, events.Key) or event.key != "escape":
             return False
         now = monotonic()
@@ -230,7 +230,7 @@ class KeyQueue:
         return bool(slow)
 
     async def wait_until_idle(self) -> None:
-        """Wait until all that came has been done."""
+        """Wait until all events have been handled."""
         while (
             self._queue
             or self._dispatched
@@ -244,8 +244,8 @@ class KeyQueue:
     # -- at rest --------------------------------------------------------------------------------
 
     def _find_busy(self, *, include_app: bool) -> Worker[Any] | MessagePump | None:
-        """Something that has work left. `own`: the app counts even where its one message is the
-        event that asks."""
+        """A worker or message pump with work left. `include_app`: the app counts even if its only
+        message is the current event."""
         for worker in list(self._busy_workers):
             if not worker.is_finished:
                 return worker
@@ -259,8 +259,8 @@ class KeyQueue:
         )
 
     def _screen_to_lay_out(self) -> Screen[Any] | None:
-        """The screen in front, where it is still to be laid out, or to call back after that: only
-        then it is known where the focus is and what lies where."""
+        """The current screen, if its layout or callbacks after it are pending: focus and positions
+        are known only after that."""
         app = self._app
         if app._batch_count or not app.screen_stack:
             return None
@@ -274,7 +274,7 @@ class KeyQueue:
             yield self._app
 
     async def _wait_for_idle_app(self) -> bool:
-        """Wait until the app is at rest; False where that takes too long."""
+        """Wait until the app is idle; False if that takes too long."""
         self._wait_started_at = monotonic()
         end = self._wait_started_at + IDLE_TIMEOUT
         rounds = 0
@@ -284,7 +284,7 @@ class KeyQueue:
                 screen = self._screen_to_lay_out()
                 if screen is None or (rounds := rounds + 1) > MAX_IDLE_ROUNDS:
                     break
-                screen._on_timer_update()  # what Textual's timer would do with the next frame
+                screen._on_timer_update()  # as Textual's timer would do with the next frame
                 await asyncio.sleep(0)
             elif isinstance(unfinished, Worker):
                 if (task := unfinished._task) is not None:
@@ -321,20 +321,20 @@ class KeyQueue:
 
 
 def _is_idle(pump: MessagePump) -> bool:
-    """Whether it waits for a message, and so has handled all there were."""
-    # Its queue is waited for exactly while it has nothing in hand.
+    """Whether it waits for a message, so that all earlier ones are handled."""
+    # It waits on its queue only while it handles nothing.
     ready: asyncio.Event = pump._message_queue.ready_event
     waited_for = bool(ready._waiters) and not ready.is_set()
     return waited_for or _is_stopped(pump)
 
 
 def _is_stopped(pump: MessagePump) -> bool:
-    """Whether it ended, or never began; the app itself has no task of its own."""
+    """Whether it has ended or never started; the app itself has no task."""
     return pump._closed or (pump._task is None and pump is not pump.app)
 
 
 async def _wait_until_handled(pump: MessagePump, seconds: float) -> bool:
-    """Wait until it has handled what it has now; False where that takes longer."""
+    """Wait until it has handled its current messages; False if that takes longer."""
     reached = asyncio.Event()
     waits: set[asyncio.Future[Any]] = set()
     if pump.call_later(reached.set):

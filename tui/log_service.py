@@ -1,4 +1,4 @@
-"""What the screens ask of a cluster beside the living picture: logs, and names to choose from.
+"""What the screens need of a cluster besides the list: logs, and namespaces to choose from.
 
 Its modules are imported when they are needed, after the first frame.
 """
@@ -21,10 +21,10 @@ _PAGE_LIMIT = ("limit", "500")
 
 
 class ClusterLogService:
-    """`tui.ports.serving_source.Cluster` through the connection that is in force."""
+    """`tui.ports.serving_source.LogService` through the current connection."""
 
     def __init__(self, connection: Callable[[], Connection | None]) -> None:
-        """`connection` says which one that is; it changes with the context."""
+        """`connection` returns the current one, which changes with the context."""
         self._connection = connection
 
     def follow_log(
@@ -59,7 +59,7 @@ class ClusterLogService:
         )
 
     async def list_namespaces(self) -> list[str]:
-        """Names of all namespaces, sorted and sanitised. Raises ClusterError."""
+        """Names of all namespaces, sorted and sanitized. Raises ClusterError."""
         from servedeck.cluster.watch.decode import RecordDecoder
         from servedeck.cluster.watch.kinds import NAMESPACES
         from servedeck.cluster.watch.list_watch_types import parse_list_page
@@ -73,7 +73,7 @@ class ClusterLogService:
         while True:
             page = parse_list_page(await connection.get(NAMESPACES.list_path(None), params))
             for raw in page.items or ():
-                with contextlib.suppress(InvalidResponseError):  # one bad item hides no others
+                with contextlib.suppress(InvalidResponseError):  # one item must not hide others
                     names.add(one_line(decode(raw).record.metadata.name))
             if not page.metadata.continue_:
                 return sorted(names - {""})

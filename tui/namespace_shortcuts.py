@@ -1,4 +1,4 @@
-"""Which namespaces the digits 1 to 9 stand for."""
+"""The namespaces of the digits 1 to 9."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 
 class NamespaceShortcuts:
-    """Favourites first, then the namespaces with most servings; a digit that was given stays."""
+    """Favorites first, then the namespaces with most servings; an assigned digit stays."""
 
     def __init__(self, favorites: Sequence[str] = ()) -> None:
         self._namespaces = list(favorites)[:9]
@@ -18,7 +18,7 @@ class NamespaceShortcuts:
         return tuple(self._namespaces)
 
     def assign_free(self, namespaces: Iterable[str]) -> None:
-        """Give free digits to the namespaces of the servings."""
+        """Assign free digits to the namespaces of the servings."""
         if len(self._namespaces) == 9:
             return
         counted = Counter(namespaces)

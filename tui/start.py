@@ -31,7 +31,7 @@ COLOR_SYSTEMS = ("auto", "standard", "256", "truecolor")
 
 
 class DashboardStartError(Exception):
-    """The screen cannot start; str() says why and what to do."""
+    """The screen cannot start; str() is one sentence with the reason and what to do."""
 
     exit_code = 1
 
@@ -44,7 +44,7 @@ def run(
     initial_draft: Draft | None = None,
     drafts_dir: Path | None = None,
 ) -> int:
-    """Show the servings until the operator leaves; returns the exit code. Raises SettingsError
+    """Show the servings until the operator quits; returns the exit code. Raises SettingsError
     where the settings name what the screen does not have, ScreenError where the environment does.
 
     `widen`: show all namespaces where neither the target nor its context names one. `create`: open
@@ -88,7 +88,7 @@ def run(
 
 
 def import_after_first_list(session: ClusterSession, modules: Sequence[str]) -> None:
-    """Import the modules beside the event loop once the first complete picture was shown."""
+    """Import the modules in a thread after the first complete list was shown."""
 
     def complete(_changes: object) -> None:
         if session.state.phase.name == "LIVE":
