@@ -1,1 +1,1 @@
-"""What the screens ask of the app, the servings and the cluster, as protocols."""
+"""What the screens need of the app, the servings and the cluster, as protocols."""

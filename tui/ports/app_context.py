@@ -1,4 +1,4 @@
-"""What every screen can ask of the app that shows it."""
+"""What every screen can use of the app that shows it."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class AppContext(Protocol):
     columns: tuple[str, ...]
     """Keys of the only columns to show; empty for all."""
     exiting: bool
-    """True from the moment that the end was asked for."""
+    """True as soon as the end was requested."""
 
     @property
     def change_service(self) -> ChangeService | None:
-        """None where there is no cluster to create anything in."""
+        """None without a cluster."""
 
     def clock(self) -> datetime:
         """The time now."""
 
     def key_display_for(self, action_id: str) -> str:
-        """The key of an action as people write it, in the operator's keymap."""
+        """The key of an action as it is shown, with the operator's keymap applied."""
 
     async def show_namespace(self, name: str) -> None:
         """Show one namespace, or all with ""."""
@@ -49,16 +49,16 @@ class AppContext(Protocol):
         """Let the operator choose a context."""
 
     async def read_log_tail(self, crash: CrashedContainer, lines: int) -> LogTail:
-        """The last lines of a crashed container, or why there are none."""
+        """The last lines of a crashed container, or the reason why there are none."""
 
     def write_to_terminal(self, sequence: str) -> None:
-        """Send a control sequence to the terminal, past the screen."""
+        """Send a control sequence directly to the terminal."""
 
     def hold_keys(self, worker: Worker[None], label: str) -> None:
-        """Keep the keys that come until the worker ends; `what` says what it does."""
+        """Queue keys until the worker ends; `label` describes what it does."""
 
     async def do_quit(self) -> None:
-        """End, unless a screen says why not yet."""
+        """Quit, unless a screen reports a reason to wait."""
 
     def do_help(self) -> None:
-        """Show what the keys of the screen in front do."""
+        """Show what the keys of the current screen do."""

@@ -1,5 +1,5 @@
-"""What the create form asks of a cluster: `tui.change_service.ClusterWorkbench` answers, tests
-bring their own."""
+"""What the create form needs of a cluster, as `tui.change_service` implements it; tests bring their
+own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from servedeck.serving.spec.spec import ServingSpec
 
 
 class Inventory(Protocol):
-    """What surrounds a new serving, watched while the form is open."""
+    """Nodes, PVCs and namespaces, watched while the form is open."""
 
     @property
     def unavailable_reasons(self) -> Sequence[str]: ...
@@ -33,7 +33,7 @@ class Inventory(Protocol):
     async def close(self) -> None: ...
 
     def node_capacities(self) -> Sequence[NodeCapacity] | None:
-        """What is free on each node; None where that is not known."""
+        """What is free on each node; None if unknown."""
 
     def accelerator_capacities(self) -> Sequence[AcceleratorCapacity] | None: ...
 
@@ -47,36 +47,35 @@ class Inventory(Protocol):
 
 
 class ChangeService(Protocol):
-    """Everything between the form and the cluster. What is asked of the cluster raises
-    ClusterError."""
+    """Everything between the form and the cluster. Requests to the cluster raise ClusterError."""
 
     @property
     def is_connected(self) -> bool:
-        """Whether there is a connection to ask."""
+        """Whether there is a connection."""
 
     @property
     def platform(self) -> Platform:
-        """The platform as far as it is known without asking."""
+        """The platform as far as it is known without a request."""
 
     @property
     def draft_store(self) -> DraftStore | None:
-        """Where drafts lie; None while there is no connection."""
+        """The saved drafts; None while there is no connection."""
 
     @property
     def namespace(self) -> str:
-        """The connection's own namespace, proposed as namespace."""
+        """The connection's own namespace, the default of a new serving."""
 
     def disabled_reason(self, namespace: str) -> str:
-        """Why no serving can be created there, in a sentence; "" where it can, as far as known."""
+        """Why no serving can be created there, in a sentence; "" if it can, as far as known."""
 
     async def refresh_permissions(self, namespace: str) -> None:
-        """Ask for what `why_not` says."""
+        """Fetch the permissions that `disabled_reason` reports on."""
 
     def watch_inventory(
         self, namespace: str, on_change: Callable[[], None], *, nodes_only: bool = False
     ) -> Inventory | None:
-        """Begin to watch the surroundings, or only nodes and what is in use of them; None while
-        there is no connection."""
+        """Start to watch the inventory, or only nodes and what is in use of them; None while there
+        is no connection."""
 
     async def make_plan(
         self, spec: ServingSpec, inventory: Inventory, own_objects: Sequence[ObjectRef]
@@ -88,11 +87,12 @@ class ChangeService(Protocol):
         own_objects: Sequence[ObjectRef],
         on_created: Callable[[AppliedObject], None],
     ) -> ApplyResult:
-        """Apply the objects: those at `own` as changes of ours, the others only where none is."""
+        """Apply the objects: those in `own` as changes of our own objects, the others only if they
+        do not exist."""
 
     async def rollback_created(
         self, created: Sequence[AppliedObject]
     ) -> Sequence[tuple[ObjectRef, Refusal]]: ...
 
     async def import_serving(self, key: NamespacedName) -> ImportedServing:
-        """A serving as its objects say it."""
+        """A serving, read from its objects."""

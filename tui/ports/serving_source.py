@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class ServingViews(Protocol):
-    """The servings as they are this moment."""
+    """The servings as they are now."""
 
     def view(self, key: NamespacedName) -> ServingView | None: ...
 
@@ -21,14 +21,14 @@ class ServingViews(Protocol):
 
 
 class SourcePhase(Protocol):
-    """How far the connection is: CONNECTING, LISTING, LIVE, RETRYING, FORBIDDEN, ..."""
+    """Phase of the connection: CONNECTING, LISTING, LIVE, RETRYING, FORBIDDEN, ..."""
 
     @property
     def name(self) -> str: ...
 
 
 class SourceState(Protocol):
-    """How true the picture is."""
+    """How up to date the servings are."""
 
     @property
     def phase(self) -> SourcePhase: ...
@@ -53,7 +53,7 @@ class SourceState(Protocol):
 
 
 class SourceChanges(Protocol):
-    """What is other than at the last call."""
+    """What changed since the last call."""
 
     @property
     def keys(self) -> frozenset[NamespacedName]: ...
@@ -63,7 +63,7 @@ class SourceChanges(Protocol):
 
 
 class ServingSource(Protocol):
-    """A living picture."""
+    """A source of servings that is kept up to date by watches."""
 
     @property
     def fleet(self) -> ServingViews: ...
@@ -73,11 +73,11 @@ class ServingSource(Protocol):
 
     @property
     def context(self) -> str:
-        """Name of the context, "" while it is not known."""
+        """Name of the context, "" while it is unknown."""
 
     @property
     def contexts(self) -> tuple[str, ...]:
-        """Names of all contexts that can be switched to."""
+        """Names of all contexts of the kubeconfig."""
 
     @property
     def namespace(self) -> str:
@@ -92,11 +92,11 @@ class ServingSource(Protocol):
     def retry_now(self) -> None: ...
 
     async def switch(self, *, context: str | None = None, namespace: str | None = None) -> None:
-        """Show another context or namespace ("" for all); None leaves it as it is."""
+        """Switch to another context or namespace ("" for all); None keeps the current one."""
 
 
 class LogService(Protocol):
-    """What the screens ask of the cluster beside the picture."""
+    """What the screens need of the cluster besides the list."""
 
     async def list_namespaces(self) -> list[str]:
         """Names of all namespaces. Raises ClusterError."""
@@ -111,10 +111,10 @@ class LogService(Protocol):
         on_state: Callable[[LogStreamState], None],
         previous: bool = False,
     ) -> AsyncIterator[list[str]]:
-        """The last lines, then what is written; ends where nothing more can come. `on_stream` is
-        told whether new lines arrive. Raises ClusterError."""
+        """The last lines, then new ones; ends when no more can follow. `on_stream` is called with
+        whether new lines arrive. Raises ClusterError."""
 
     async def read_last_lines(
         self, namespace: str, pod: str, container: str, *, tail: int, previous: bool = False
     ) -> list[str]:
-        """The last lines. Raises ClusterError where there are none to be had."""
+        """The last lines. Raises ClusterError if they cannot be read."""

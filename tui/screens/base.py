@@ -1,5 +1,5 @@
-"""What all screens share: they paint at once, do actions of the registry, and say what went wrong
-in one sentence."""
+"""What all screens share: they paint at once, run actions of the registry, and report errors in one
+sentence."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from widgets.text_view import StatusLine
 Result = TypeVar("Result")
 
 PAINT_INTERVAL = 1 / 60
-"""Seconds between two paints of one screen while it changes all the time."""
+"""Minimum number of seconds between two paints of one screen."""
 
 MESSAGE_SECONDS = 8.0
 """Seconds that a message stays on the message line, unless a key is pressed."""
@@ -41,12 +41,12 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
 
     SCOPE: ClassVar[str] = "app"
     HAS_HELP: ClassVar[bool] = True
-    """Whether the help can be asked for here; not where keys are text."""
+    """Whether the screen offers the help; False where keys are text."""
     BINDINGS: ClassVar[list[BindingType]] = [
         *action_bindings("app.suspend"),
         *action_bindings("app.redraw"),
     ]
-    """What no screen goes without; one that binds the key itself does something else by it."""
+    """Bindings of every screen; a screen that binds the key itself overrides them."""
     AUTO_FOCUS: ClassVar[str | None] = None
     message_line = query_one("#message", StatusLine)
     key_footer = query_one(KeyFooter)
@@ -71,17 +71,16 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
         return ()
 
     def dismiss(self, result: Result | None = None) -> AwaitComplete:
-        """Close the screen, once: a second key that came in the same moment finds it closed."""
+        """Close the screen, once: a second key in the same moment has no effect."""
         return super().dismiss(result) if self.is_current else AwaitComplete()
 
     # -- painting -----------------------------------------------------------------------------
 
     async def on_idle(self, event: events.Idle) -> None:
-        """Paint as soon as nothing more waits to be handled, at most once a frame.
-
-        Textual's own handler leaves each paint to a timer of 60 Hz, which costs one to two frames
-        between a key and what it does; measured 36 ms against 6 ms so. Where the last paint was
-        less than a frame ago the timer does it, as ever.
+        """Paint as soon as no message is left to handle, at most once per frame. Textual's own
+        handler leaves each paint to a timer of 60 Hz, which adds one to two frames between a key
+        and its effect: 36 ms measured, against 6 ms here. If the last paint was less than a frame
+        ago, the timer paints as usual.
         """
         waiting = self._layout_required or self._repaint_required or self._scroll_required
         if not (waiting or self._dirty_widgets) or not self.is_current or self.app._batch_count:
@@ -95,13 +94,13 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
     # -- actions ------------------------------------------------------------------------------
 
     def disabled_reason(self, action: Action) -> str:
-        """Why the action is not possible now, in one sentence; "" where it is."""
+        """Why the action is not possible now, in one sentence; "" if it is."""
         return ""
 
     async def action_do(self, action_id: str, *arguments: str) -> None:
-        """Do an action of the registry, or say why it cannot be done."""
+        """Run an action of the registry, or show why it is not possible."""
         if self.app_context.exiting:
-            return  # keys that came after the one that ended it
+            return  # keys after the one that quit
         action = ACTIONS_BY_ID[action_id]
         self.clear_message()
         if reason := self.disabled_reason(action):
@@ -117,11 +116,11 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
         return (self.SCOPE,)
 
     def in_footer(self, action: Action) -> bool:
-        """Whether the footer has a place for the action now."""
+        """Whether the footer shows the action now."""
         return bool(action.footer_order)
 
     def help_key(self) -> str:
-        """The key that lists the keys here, as people write it; "" where there is none."""
+        """The key that lists the keys here, as it is shown; "" for none."""
         if not self.HAS_HELP:
             return ""
         keys = action_key_display(
@@ -130,15 +129,15 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
         return keys[-1 if isinstance(self.focused, PlainInput) else 0]
 
     async def exit_blocker(self) -> str:
-        """Why the program should not end yet, in a sentence; "" where it may."""
+        """Why the program should not exit yet, in a sentence; "" if it may."""
         return ""
 
     def exit_notice(self) -> str:
-        """What whoever ends the program now must know, in a sentence; "" for nothing."""
+        """What the operator must know when the program exits now, in a sentence; "" for nothing."""
         return ""
 
     def update_footer(self) -> None:
-        """Bring the footer up to date."""
+        """Update the footer."""
         keymap = self.app_context.keymap
         actions = [
             one for scope in self.scopes() for one in actions_in_scope(scope) if self.in_footer(one)
@@ -165,7 +164,7 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
         self, text: str, style_name: str = "", seconds: float = MESSAGE_SECONDS
     ) -> None:
         """Show a sentence on the message line for a while."""
-        if not self.children:  # not composed yet, or taken down
+        if not self.children:  # not composed yet, or removed
             if not self.is_mounted:
                 self.call_later(self.show_message, text, style_name, seconds)
             return
@@ -177,7 +176,7 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
         self.show_message(message.text, "warning")
 
     def clear_message(self) -> None:
-        """A key was pressed: what was said has been read."""
+        """Clear the message, since a key was pressed."""
         self._message_until = 0.0
         self.update_message()
 
@@ -190,32 +189,33 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
         return monotonic() < self._message_until
 
     def update_message(self) -> None:
-        """Put on the message line what belongs there."""
+        """Update the message line."""
         if not self.has_message:
             self.message_line.set_lines(self.default_message())
 
     def default_message(self) -> Line:
-        """What the message line says while there is nothing else to say."""
+        """What the message line shows without a message."""
         return ()
 
     def on_changes(self, changes: SourceChanges) -> None:
-        """Something of the picture, or of the connection, is other than before."""
+        """Servings, or the state of the connection, have changed."""
 
     def save_on_exit(self) -> None:
-        """The program ends: write down what was typed. It may be another thread that calls."""
+        """The program exits: save what was typed. May be called from another thread."""
 
     # -- workers ------------------------------------------------------------------------------
 
     def start_worker(
         self, work: Coroutine[None, None, None], group: str, *, busy_label: str = ""
     ) -> Worker[None]:
-        """Run `work` beside the screen, in place of what the group ran before. What it does where
-        keys mean another thing once it has ended is named by `holds`; they wait for it then."""
+        """Run `work` in the background, replacing the previous worker of the group. If the meaning
+        of later keys depends on it, `busy_label` describes it, and keys are queued until it
+        ends."""
         worker = self.run_worker(
             work, name=group, group=group, exclusive=True, exit_on_error=False, description=group
         )
         if worker._task is not None:
-            # Python warns of one that is cancelled before it begins.
+            # Python warns about a coroutine that is canceled before it starts.
             worker._task.add_done_callback(lambda _task: work.close())
         if busy_label:
             self.app_context.hold_keys(worker, busy_label)
@@ -231,8 +231,8 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
         self.update_footer()
 
     async def on_unmount(self) -> None:
-        """Let go of what was drawn: Textual keeps the lines of the last 1,024 widgets in a cache
-        of a method, those of closed screens too (14 MiB after 400 screens)."""
+        """Free the drawn lines: Textual caches those of the last 1,024 widgets, including closed
+        screens (14 MiB after 400 screens)."""
         StylesCache.get_inner_outer.cache_clear()
 
     def on_resize(self, event: events.Resize) -> None:
@@ -240,24 +240,24 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
             self.adapt_to_size(event.size)
             self.call_after_refresh(self._restore_focus)
         else:
-            # It has changed since. A screen that lays itself out for one size tells itself so in
-            # another event: with two sizes on their way that would go to and fro for ever.
+            # The size has changed since. A screen sends itself another event after each layout, so
+            # two sizes in the queue would alternate forever.
             event.prevent_default()
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         self._last_focused = event.widget
 
     def _restore_focus(self) -> None:
-        """A widget for which there is no room loses the focus; give it back."""
+        """A widget without space loses the focus; restore it."""
         last = self._last_focused
         if self.focused is None and last is not None and last.is_attached and last.focusable:
             self.set_focus(last)
 
     def adapt_to_size(self, size: Size) -> None:
-        """Give up what does not fit into a small terminal."""
+        """Hide what does not fit into a small terminal."""
         self.message_line.display = size.height >= 8
         self.key_footer.display = size.height >= 6
 
 
 class Overlay(ActionScreen[Result], ModalScreen[Result]):
-    """A screen in front of another; opaque, since blending costs 60 kB to the terminal."""
+    """A screen over another one; opaque, since blending sends 60 kB to the terminal."""

@@ -1,4 +1,4 @@
-"""The command line: every action by its name, and a few words with an argument."""
+"""The command line: every action by its name, and a few commands with an argument."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ARGUMENT_COMMANDS = {
     "ctx": "context",
     "context": "context",
 }
-"""Commands that take a name, and what of."""
+"""Commands that take a name, and the kind of object that it names."""
 
 K9S_ALTERNATIVES = {
     "the status of a serving lists its Pods, and its digits open their logs": (
@@ -37,13 +37,13 @@ K9S_ALTERNATIVES = {
     ":ns lists the namespaces": ("namespaces", "projects", "project"),
     ":ctx lists the contexts": ("contexts", "clusters", "cluster"),
 }
-"""What servedeck has in place of views that k9s has -> their names there."""
+"""Views of k9s -> where servedeck shows the same."""
 
 ALIASES = {"q!": "q", "quit": "q", "exit": "q", "qa": "q", "h": "help"}
 
 
 class CommandScreen(PickScreen):
-    """Actions of the screen behind it; its result is an action's id, or "ns NAME", "ctx NAME"."""
+    """Actions of the screen below; its result is an action's id, or "ns NAME", "ctx NAME"."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("pick")
     PROMPT = ":"
@@ -76,7 +76,7 @@ class CommandScreen(PickScreen):
         """The line under the cursor was chosen by the arrows or the mouse."""
 
     def matching_choices(self) -> list[Choice]:
-        """Those that what was typed names, then those whose description has it."""
+        """The actions whose name matches the input, then those whose description does."""
         words = self.line_input.text.split()
         if len(words) == 2 and words[0] in ARGUMENT_COMMANDS:
             what = ARGUMENT_COMMANDS[words[0]]
@@ -138,8 +138,8 @@ class CommandScreen(PickScreen):
 
 
 def _matches_command(choice: Choice, text: str) -> bool:
-    """Whether what was typed begins words of the command or of its label; what its description
-    says is no name of it."""
+    """Whether the input begins words of the command or of its label; its description does not
+    count."""
     words = re.split(r"[^\w]+", f"{choice.keyword} {choice.label}".casefold())
     return all(any(one.startswith(part) for one in words) for part in text.casefold().split())
 

@@ -1,4 +1,4 @@
-"""A question with a few answers."""
+"""A question with a few options."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from widgets.text_view import Paragraph, StatusLine, TextView
 
 
 class DialogOption(NamedTuple):
-    """One of the answers."""
+    """One option."""
 
     key: str
-    """The letter that gives it; also the result."""
+    """The letter that chooses it; also the result."""
     label: str
     detail: str = ""
 
 
 class ConfirmDialog(Overlay[str]):
-    """The question; its result is the key of the answer, "" where none was given."""
+    """The dialog; its result is the key of the option, "" for none."""
 
     SCOPE = "confirm"
     HAS_HELP = False

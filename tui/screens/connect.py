@@ -23,7 +23,7 @@ from widgets.text_view import Paragraph, TextView
 
 @dataclass(frozen=True)
 class ConnectItem:
-    """Something to copy: what it is, its text, or why there is none."""
+    """Something to copy: its label, its text, or the reason why there is none."""
 
     name: str
     key: str
@@ -112,7 +112,7 @@ def _split_lines(text: str) -> Sequence[str]:
 
 
 class ConnectScreen(Overlay[None]):
-    """The overlay; true for as long as it is open."""
+    """The overlay, kept up to date while it is open."""
 
     SCOPE = "connect"
     BINDINGS: ClassVar[list[BindingType]] = bindings("connect", "app")
@@ -131,7 +131,7 @@ class ConnectScreen(Overlay[None]):
         self.text_view.focus()
 
     def on_changes(self, changes: SourceChanges) -> None:
-        """The serving may be another by now."""
+        """The serving may have changed."""
         view = self.app_context.source.fleet.view(self._view.key)
         if view is not None and view is not self._view:
             self._view = view

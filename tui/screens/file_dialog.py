@@ -1,4 +1,4 @@
-"""Asking for the path of a file to read or to write."""
+"""A dialog for the path of a file to read or to write."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from widgets.text_view import Paragraph, StatusLine, TextView
 
 
 class FileDialog(Overlay[Path | None]):
-    """The path; for writing, one that exists is taken only when enter is pressed twice."""
+    """The dialog; an existing file is overwritten only if enter is pressed twice."""
 
     SCOPE = "file"
     HAS_HELP = False

@@ -1,4 +1,4 @@
-"""Every key and what it does, those of the screen that one comes from first."""
+"""Every key and what it does, the keys of the current screen first."""
 
 from __future__ import annotations
 

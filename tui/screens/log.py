@@ -1,4 +1,4 @@
-"""The log of one container: its last lines, then what it writes, for as long as it is watched."""
+"""The log of one container: its last lines, then new ones while it is open."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from widgets.styled_line import Line, Span, line_width, wrap
 from widgets.text_view import StatusLine
 
 INITIAL_LINES = 200
-"""Lines of the past that are shown."""
+"""Number of earlier lines that are shown."""
 
 MAX_STATE_LINES = 3
-"""Lines that the state takes where it is a long sentence."""
+"""Maximum number of lines of the state."""
 
 MIN_NAME_WIDTH = 12
-"""Cells of a name that stay, however narrow the screen is."""
+"""Minimum width of a name in cells."""
 
 _STREAM_LABELS = {
     LogStreamState.CONNECTING: "connecting",
     LogStreamState.WAITING: "waiting for the container to start",
     LogStreamState.RECONNECTING: "reconnecting",
 }
-"""What is said of a log from which no lines arrive."""
+"""The state of a log without new lines."""
 
 
 class LogScreen(ActionScreen[None]):
@@ -79,7 +79,7 @@ class LogScreen(ActionScreen[None]):
 
     @property
     def pod(self) -> PodView | None:
-        """The Pod, None where it is gone."""
+        """The Pod, None if it was deleted."""
         return next((pod for pod in self.pods if pod.name == self._pod_name), None)
 
     @property
@@ -90,7 +90,7 @@ class LogScreen(ActionScreen[None]):
         return next((each for each in pod.containers if each.name == self._container_name), None)
 
     def _open_log(self) -> None:
-        """Begin with the log of the Pod and container that are chosen."""
+        """Start the log of the chosen Pod and container."""
         pod = self.pod
         if pod is not None and self.container is None:
             self._container_name = default_container(pod)
@@ -103,7 +103,7 @@ class LogScreen(ActionScreen[None]):
         self.start_worker(self._follow_log(), "log")
 
     async def _follow_log(self) -> None:
-        """Write what comes until nothing more can come."""
+        """Append lines until no more can follow."""
         try:
             async for batch in self.app_context.log_service.follow_log(
                 self._serving_key.namespace,
@@ -138,8 +138,8 @@ class LogScreen(ActionScreen[None]):
         self.heading.set_lines(self._title_line(width), *state)
 
     def _title_line(self, width: int) -> Line:
-        """The Pod and its state in one line; the beginning of a long name gives way, as its end
-        tells Pods apart."""
+        """The Pod and its state in one line; a long name loses its beginning, as its end
+        distinguishes Pods."""
         pod, pods = self.pod, self.pods
         rest: list[Span] = []
         if pod is None:
@@ -160,7 +160,7 @@ class LogScreen(ActionScreen[None]):
         return ((" ", ""), (name, "strong"), *rest)
 
     def _state_line(self, width: int) -> Line:
-        """The container, whether new lines arrive and are in sight, and how many there are."""
+        """The container, whether new lines arrive and are visible, and the number of lines."""
         log = self.log_view
         state: list[Span] = [("  ", "")]
         if self._shows_previous:
@@ -233,7 +233,7 @@ class LogScreen(ActionScreen[None]):
 
 
 def default_container(pod: PodView) -> str:
-    """The container to begin with: where the cause lies, else the inference server."""
+    """The first container to show: the one with the cause, else the inference server."""
     names = [container.name for container in pod.containers]
     for wanted in (pod.container, INFERENCE_CONTAINER):
         if wanted in names:
@@ -243,7 +243,7 @@ def default_container(pod: PodView) -> str:
 
 
 def waiting_reason(pod: PodView | None, container: ContainerView | None) -> str:
-    """Why there are no lines yet, in a few words; "" where there is no reason."""
+    """Why there are no lines yet, in a few words; "" if there is no reason."""
     if pod is None:
         return "Pod deleted"
     if container is None or not container.state:

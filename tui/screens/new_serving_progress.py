@@ -37,7 +37,7 @@ class NewServingProgress(RolloutProgressView):
         self.update_progress()
 
     def update_progress(self) -> None:
-        """Bring the progress up to date; called with every change of the list."""
+        """Update the progress; called with every change of the list."""
         key = self.key
         if key is None:
             return

@@ -26,13 +26,13 @@ class Choice(NamedTuple):
     label: str
     detail: str = ""
     keyword: str = ""
-    """What finds it besides label and detail."""
+    """Further text that is searched."""
     disabled_reason: str = ""
-    """Why it cannot be chosen now; "" where it can."""
+    """Why it cannot be chosen now; "" if it can."""
 
 
 def rank_choices(choices: Sequence[Choice], typed: str) -> list[Choice]:
-    """The choices that what was typed occurs in, those that begin with it first."""
+    """The choices that contain the input, those that begin with it first."""
     wanted = typed.casefold().split()
 
     def rank(choice: Choice) -> int:
@@ -88,14 +88,14 @@ class PickScreen(Overlay[str | None]):
         self.table.select(self._initial_key)
 
     def add_choices(self, choices: Sequence[Choice]) -> None:
-        """Offer what is not offered yet."""
+        """Add choices that are not in the list yet."""
         known = {choice.key for choice in self._choices}
         self._choices += [choice for choice in choices if choice.key not in known]
         if self.is_mounted:
             self.update_choices()
 
     def matching_choices(self) -> list[Choice]:
-        """What there is to choose, given what was typed."""
+        """The choices that match the input."""
         return rank_choices(self._choices, self.line_input.text)
 
     def build_row(self, choice: Choice) -> Row:

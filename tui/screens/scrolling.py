@@ -5,11 +5,11 @@ from __future__ import annotations
 from widgets.text_view import TextView
 
 SCROLL_TO_END_LINES = 1_000_000
-"""Lines to the end of any text."""
+"""A number of lines greater than any text has."""
 
 
 def scroll_by_key(text: TextView, key: str) -> None:
-    """Scroll as the key says."""
+    """Scroll by the key."""
     match key:
         case "j" | "down":
             text.scroll_lines(1)

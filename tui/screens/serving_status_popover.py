@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from tui.ports.change_service import Inventory
 
 LOG_TAIL_LINES = 20
-"""Lines of the crashed container that are shown."""
+"""Number of lines of the crashed container that are shown."""
 
 NODES_UPDATE_SECONDS = 0.5
-"""Seconds between two looks at what is free on the nodes, while that changes all the time."""
+"""Minimum number of seconds between two updates of the free capacity."""
 
 HOVER_DELAY_SECONDS = 0.35
 """Seconds that the mouse rests on a status before it is shown."""
@@ -47,7 +47,7 @@ class ServingStatusPopover(StatusPopover):
         self._hover_preview = False
         self._crash_tail: LogTail | None = None
         self._last_placement: tuple[Region, int] | None = None
-        """Where it was placed last; None where that was of another text."""
+        """The last placement; None after the text changed."""
         self._node_inventory: Inventory | None = None
         """The nodes and what is in use of them, watched while a shortage is shown."""
         self._nodes_timer: Timer | None = None
@@ -58,7 +58,7 @@ class ServingStatusPopover(StatusPopover):
 
     @property
     def accepts_keys(self) -> bool:
-        """Whether keys are meant for it; not where the mouse alone shows it."""
+        """Whether it takes keys; not if it is open because of the mouse only."""
         return self.is_open and not self._hover_preview
 
     def open(self, view: ServingView, *, hover_preview: bool = False) -> None:
@@ -80,7 +80,7 @@ class ServingStatusPopover(StatusPopover):
         self._action_screen.update_footer()
 
     def update_status(self) -> None:
-        """Bring what is open up to date."""
+        """Update the popover."""
         if self.view is None:
             return
         key = self.view.key
@@ -131,8 +131,8 @@ class ServingStatusPopover(StatusPopover):
         return self._action_screen.app_context.source.fleet.view(key)
 
     def _find_log_tail(self, view: ServingView) -> LogTail | None:
-        """The crashed container's lines; begins to read them where they are not known, and again
-        where that failed, with the next change of the serving."""
+        """The crashed container's lines; starts to read them if they are unknown, and again after
+        an error with the next change of the serving."""
         crash = find_crashed_container(view)
         if crash is None:
             self._crash_tail = None
@@ -163,7 +163,7 @@ class ServingStatusPopover(StatusPopover):
     # -- what is free on the nodes ------------------------------------------------------------
 
     def _watch_nodes(self, view: ServingView) -> None:
-        """Watch the nodes while they can say something about what is shown."""
+        """Watch the nodes while a shortage is shown."""
         workbench = self._action_screen.app_context.change_service
         if not _scarce_resources(view) or self._hover_preview or workbench is None:
             self._stop_watching_nodes()
@@ -181,7 +181,7 @@ class ServingStatusPopover(StatusPopover):
             self.screen.run_worker(nodes.close(), "nodes", exit_on_error=False)
 
     def _on_nodes_changed(self) -> None:
-        """Something on the nodes changed; many changes at once are shown as one."""
+        """Something on the nodes changed; several changes are shown together."""
         if self._nodes_timer is None and self._node_inventory is not None:
             self._nodes_timer = self.set_timer(NODES_UPDATE_SECONDS, self._update_nodes)
 
@@ -191,12 +191,12 @@ class ServingStatusPopover(StatusPopover):
             self._show_view(self.view, self._crash_tail)
 
     def _nearest_capacity(self, view: ServingView) -> str:
-        """Where the most is free of what is scarce; "" where that is not known."""
+        """The nodes with the most free capacity of the scarce resources; "" if unknown."""
         rooms = self._node_inventory.node_capacities() if self._node_inventory is not None else None
         return describe_closest_nodes(rooms, _scarce_resources(view)) if rooms is not None else ""
 
 
 def _scarce_resources(view: ServingView) -> list[InsufficientResource]:
-    """What the Pods of the serving ask for of the resources that are scarce."""
+    """What the Pods of the serving request of the scarce resources."""
     found = {one.resource: one for pod in view.failing_pods for one in pod.insufficient_resources}
     return list(found.values())

@@ -1,4 +1,4 @@
-"""The serving list: every serving with its true status, and why the broken ones are broken."""
+"""The serving list: every serving with its status and the cause of its errors."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from widgets.text_view import StatusLine
 
 DEFAULT_SORT = "status"
 DESCENDING_COLUMNS = frozenset({"restarts"})
-"""Columns whose greatest values are of interest."""
+"""Columns that are sorted in descending order at first."""
 
 SERVING_ACTIONS = frozenset({"status", "logs", "connect", "clone"})
 """Actions on the serving under the cursor."""
@@ -55,7 +55,7 @@ class ServingsScreen(ActionScreen[None]):
     SCOPE = "servings"
     BINDINGS: ClassVar[list[BindingType]] = bindings("servings", "app")
     AUTO_FOCUS = ""
-    """The table takes it; where that has no room yet, the hidden filter would."""
+    """The table gets the focus; before it has a size, the hidden filter would."""
 
     header = query_one(ListHeader)
     banner = query_one("#banner", StatusLine)
@@ -69,7 +69,7 @@ class ServingsScreen(ActionScreen[None]):
         self.namespace = ""
         """The namespace that is shown; "" for all."""
         self.filter_query = parse_query("")
-        """The filter in force: the last one that could be read."""
+        """The current filter: the last valid one."""
         self.sort_column = DEFAULT_SORT
         self.sort_reverse = False
         self._row_builder = ServingRowBuilder()
@@ -78,7 +78,7 @@ class ServingsScreen(ActionScreen[None]):
         )
         self._namespace_shortcuts = NamespaceShortcuts()
         self._shortcuts_context: str | None = None
-        """The context whose namespaces they stand for."""
+        """The context of these namespaces."""
         self._views: list[ServingView] = []
         self._positions: dict[NamespacedName, int] = {}
         """Where each of them is in the list."""
@@ -111,20 +111,20 @@ class ServingsScreen(ActionScreen[None]):
         self.update_all()
 
     def now(self) -> datetime:
-        """The time that ages are counted to."""
+        """The time that ages refer to."""
         return self.app_context.clock() if self.is_attached else datetime.now(UTC)
 
     # -- what it shows ------------------------------------------------------------------------
 
     def on_changes(self, changes: SourceChanges) -> None:
-        """Something of the picture, or of the connection, is other than before."""
+        """Servings, or the state of the connection, have changed."""
         if self.is_attached and (changes.state_changed or not self._update_in_place(changes.keys)):
             self.update_all()
 
     def _update_in_place(self, keys: Collection[NamespacedName]) -> bool:
-        """Show later views of servings that stay where they are in a list that stays as long as it
-        is: with a hundred changes of Pods a second these are nearly all. False where they may not,
-        and nothing was shown."""
+        """Update servings in place if their order and the number of rows do not change, which holds
+        for nearly all of a hundred Pod changes per second. Returns False, and updates nothing,
+        otherwise."""
         fleet = self.app_context.source.fleet
         found: list[tuple[int, ServingView]] = []
         for key in keys:
@@ -143,7 +143,7 @@ class ServingsScreen(ActionScreen[None]):
         return True
 
     def _keeps_position(self, before: ServingView, after: ServingView) -> bool:
-        """Whether the header counts it, the filter finds it and the order has it as before."""
+        """Whether the counts, the filter and the order treat it as before."""
         return (
             before.status is after.status
             and self.filter_query.matches(after)
@@ -151,7 +151,7 @@ class ServingsScreen(ActionScreen[None]):
         )
 
     def update_all(self) -> None:
-        """Bring list, header, banner and status up to date; repaints only what differs."""
+        """Update list, header, banner and status; repaints only what differs."""
         source = self.app_context.source
         state = source.state
         all_views = source.fleet.views()
@@ -185,11 +185,11 @@ class ServingsScreen(ActionScreen[None]):
 
     @property
     def _sort_key(self) -> str:
-        """The column as `servedeck.fleet.query.sort` knows it."""
+        """The sort key of the column in `servedeck.fleet.query`."""
         return "" if self.sort_column == DEFAULT_SORT else self.sort_column
 
     def _update_columns(self) -> None:
-        """The namespace is no news where all servings are of one."""
+        """The namespace column is hidden if all servings are in one namespace."""
         app = self.app_context
         hidden = {c.key for c in COLUMNS if app.columns and c.key not in app.columns} - {"name"}
         if self.namespace or app.source.namespace:
@@ -220,7 +220,7 @@ class ServingsScreen(ActionScreen[None]):
         self.table.set_class(state.stale_for is not None, "-stale")
 
     def _tick(self) -> None:
-        """A second went by: ages, and the age of data that are old."""
+        """Once per second: update ages, and the age of stale data."""
         self.table.update_ages()
         self.popover.update_ages()
         source = self.app_context.source
@@ -242,7 +242,7 @@ class ServingsScreen(ActionScreen[None]):
         )
 
     def default_message(self) -> Line:
-        """The cause of the selected serving's state, or where it is reached."""
+        """The cause of the selected serving's state, or its endpoint."""
         view = self.selected_serving
         if view is None:
             return ()
@@ -265,7 +265,7 @@ class ServingsScreen(ActionScreen[None]):
         self.call_after_refresh(self.popover.reposition)
 
     def _update_header_height(self) -> None:
-        """Lines of the header; the filter takes the place of the last, so that no row moves."""
+        """Number of lines of the header; the filter replaces the last one, so that no row moves."""
         height = self.size.height
         lines = 3 if height >= 18 else 2 if height >= 12 else 1
         self.header.styles.height = max(1, lines - 1) if self.filter_line.display else lines
@@ -350,7 +350,7 @@ class ServingsScreen(ActionScreen[None]):
         self._move_sort_column(-1)
 
     def _move_sort_column(self, step: int) -> None:
-        # Those that the width leaves no room for are skipped: nobody would see the order.
+        # Hidden columns are skipped: the order would not be visible.
         every = [column.key for column in COLUMNS]
         names = [
             key for key in every if key in self.table.visible_columns or key == self.sort_column
@@ -449,7 +449,7 @@ class ServingsScreen(ActionScreen[None]):
 
     def on_list_header_status_clicked(self, message: ListHeader.StatusClicked) -> None:
         text = toggle_status(self.filter_line.text, message.status)
-        self.filter_line.input.value = text  # reads it as if it were typed
+        self.filter_line.input.value = text  # handled as if it were typed
         if not self.filter_line.input.has_focus:
             self._set_filter_visible(bool(text))
 

@@ -1,4 +1,4 @@
-"""Keeps a draft on disk while it is written, so that it survives a closed terminal."""
+"""Saves a draft to disk while it is typed, so that it survives a closed terminal."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from servedeck.changes.draft import Draft
 from servedeck.changes.draft_store import DraftFile, DraftStore
 
 SAVE_DELAY = 0.4
-"""Seconds after a key until the draft is written; what is typed meanwhile is joined."""
+"""Seconds after a key until the draft is saved; later keys within them are saved together."""
 
 WRITE_TIMEOUT = 2.0
-"""Seconds until a disk that does not answer counts as one that takes nothing."""
+"""Seconds until a disk that does not respond counts as failed."""
 
 
 class DraftAutosave:
-    """Writes dumps of a draft, one after the other, the last one for certain."""
+    """Saves versions of a draft one after the other; the last one is always saved."""
 
     def __init__(
         self,
@@ -26,7 +26,7 @@ class DraftAutosave:
         get_draft_store: Callable[[], DraftStore | None],
         draft_file: DraftFile | None = None,
     ) -> None:
-        """`slot` is where the draft was left; one that is new gets a place with its first key."""
+        """`draft_file` is the file of a saved draft; a new draft gets one with its first key."""
         self._draft = draft
         self._get_draft_store = get_draft_store
         self._draft_file = draft_file
@@ -44,15 +44,15 @@ class DraftAutosave:
         return self._draft.to_dict(), self._draft.step, self._draft.focused_field
 
     def _needs_write(self, dump: tuple[dict[str, Any], int, str]) -> bool:
-        """Whether there is something to write: what nobody changed need not be kept, and where a
-        form was left only says something of a draft that is."""
+        """Whether there is something to save: an unchanged draft need not be saved, nor the
+        position in it alone."""
         return dump[0] != self._last_written[0] or (
             self._draft_file is not None and dump != self._last_written
         )
 
     @property
     def is_saved(self) -> bool:
-        """Whether the draft lies on disk as it is now."""
+        """Whether the draft on disk is up to date."""
         return (
             not self._deleted
             and self._draft_file is not None
@@ -60,12 +60,12 @@ class DraftAutosave:
         )
 
     async def save(self, *, required: bool = False) -> str:
-        """Write the draft where it is other than on disk; returns why it could not be, "" where it
-        could. While there is no place for it yet that is told only where it is `needed` now."""
+        """Save the draft if it differs from the one on disk; returns why that failed, "" if it did
+        not. While there is no file for it yet, that is reported only if it is `needed` now."""
         slot = None
         try:
             async with asyncio.timeout(WRITE_TIMEOUT), self._lock:
-                if self._write_task is not None:  # a write that its own save did not wait for
+                if self._write_task is not None:  # a write that its save did not wait for
                     await asyncio.wait({self._write_task})
                 dump = self._dump()
                 if self._deleted or not self._needs_write(dump):
@@ -89,7 +89,7 @@ class DraftAutosave:
             return f"The draft cannot be saved in {slot.path.parent}: {error.strerror}."
 
     def write_now(self) -> None:
-        """Write it at once, the program ends; nobody could read what goes wrong."""
+        """Save at exit; errors are ignored, since nobody could read them."""
         dump = self._dump()
         if (
             not self._deleted
@@ -101,15 +101,15 @@ class DraftAutosave:
                 self._last_written = dump
 
     def close(self) -> None:
-        """Write it for the last time, and let others have it."""
+        """Save it for the last time, and release it."""
         self.write_now()
         if self._draft_file is not None:
             self._draft_file.release()
 
     async def delete_draft(self) -> None:
-        """The draft was deployed or given up."""
+        """The draft was deployed or discarded."""
         async with self._lock:
             self._deleted = True
             if self._draft_file is not None:
-                with suppress(OSError):  # it is offered again next time, and can be given up then
+                with suppress(OSError):  # it is offered again next time, and can be discarded then
                     await asyncio.to_thread(self._draft_file.delete)

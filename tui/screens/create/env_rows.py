@@ -9,7 +9,7 @@ from servedeck.serving.spec.env_file import InvalidLine, parse_env
 from servedeck.serving.text import format_count
 
 SOURCE_ORDER = ("", "secret", "config_map")
-"""Where a value comes from, in the order in which the key goes through them."""
+"""Sources of a value, in the order in which the key cycles through them."""
 
 SOURCE_MESSAGES = {
     "": "A literal value.",
@@ -20,7 +20,7 @@ SOURCE_MESSAGES = {
 
 @dataclass(frozen=True)
 class EnvImportResult:
-    """What became of pasted lines or a file."""
+    """The result of pasting lines or loading a file."""
 
     added: int
     changed: int
@@ -41,9 +41,9 @@ class EnvImportResult:
 
 
 def import_env(draft: Draft, path: str, text: str, row_index: int | None = None) -> EnvImportResult:
-    """Put the variables of `text` into the rows of `path` ("env"), in place of row `at` where that
-    one is empty. A name that is there gets the new value; lines that cannot be read become rows of
-    their own, so that nothing is lost."""
+    """Add the variables of `text` to the rows of `path` ("env"), replacing row `at` if it is empty.
+    An existing name gets the new value; lines that cannot be parsed become rows of their own, so
+    that nothing is lost."""
     rows = draft.rows[path]
     parsed = parse_env(text)
     place = len(rows)
@@ -84,13 +84,13 @@ def reparse_line(draft: Draft, path: str, row_index: int) -> bool:
 
 
 def is_blank(row: DraftRow) -> bool:
-    """Whether nothing was written into a row of a list."""
+    """Whether a row of a list is empty."""
     return not any(text for name, text in row.items() if name not in ("source", "read_only"))
 
 
 def remove_blank_rows(draft: Draft) -> dict[str, str]:
-    """Remove rows into which nothing was written. Returns where the rows of those lists stand now,
-    by where they stood: {"env.0": "", "env.1": "env.0"}, "" for what was removed."""
+    """Remove empty rows. Returns the new path of each row of those lists by its old path: {"env.0":
+    "", "env.1": "env.0"}, "" for what was removed."""
     moved: dict[str, str] = {}
     for path, rows in draft.rows.items():
         kept = [at for at, row in enumerate(rows) if not is_blank(row)]
@@ -103,8 +103,8 @@ def remove_blank_rows(draft: Draft) -> dict[str, str]:
 
 
 def cycle_source(row: DraftRow) -> str:
-    """Take the value from the next kind of place; what was written stays in the row. Returns a
-    sentence that says where it comes from now."""
+    """Switch the value to the next source; what was typed stays in the row. Returns a sentence with
+    the new source."""
     if row["source"] not in SOURCE_ORDER:
         return "Fix the line first, then change the source of its value."
     if row["key"] == VALUE_NOT_SAVED:

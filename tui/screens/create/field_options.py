@@ -1,4 +1,4 @@
-"""The values that a field can be chosen from, with what the cluster says about each."""
+"""The values to choose from for a field, with what is known about each in the cluster."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def is_choice_field(path: str, draft: Draft) -> bool:
 
 
 def allows_custom_value(path: str, draft: Draft) -> bool:
-    """Whether something that is not in the list can be written."""
+    """Whether a value that is not in the list can be entered."""
     if path == "namespace" or path.endswith(".pvc"):
         return True
     field = fields_by_path(draft).get(path)
@@ -36,7 +36,7 @@ def allows_custom_value(path: str, draft: Draft) -> bool:
 
 
 def field_choices(path: str, draft: Draft, inventory: Inventory | None) -> list[Choice]:
-    """What the field offers, in order."""
+    """The options of the field, in order."""
     if path == "template":
         return [Choice(one.id, one.label, one.help, one.id) for one in TEMPLATES.values()]
     if path == "namespace":
@@ -101,7 +101,7 @@ def _pvc_choice(pvc: Pvc) -> Choice:
 
 
 def describe_pvc(pvc: Pvc) -> str:
-    """Size, modes, phase and users of a claim: "50Gi RWX Bound, used by a, b and 3 more"."""
+    """Size, access modes, phase and users of a PVC: "50Gi RWX Bound, used by a, b and 3 more"."""
     words = " ".join(filter(None, (pvc.size, pvc.short_access_modes, pvc.phase)))
     if not pvc.used_by:
         return f"{words}, not in use"
@@ -126,7 +126,7 @@ def display_value(path: str, text: str) -> tuple[str, str]:
 
 
 def field_note(path: str, draft: Draft, inventory: Inventory | None) -> Line:
-    """What the cluster says of the value, under the field; () for nothing."""
+    """What is known about the value in the cluster, shown below the field; () for nothing."""
     if inventory is None:
         return ()
     if path == "accelerator":

@@ -7,7 +7,7 @@ from pathlib import Path
 from servedeck.atomic_file import replace_file
 
 MAX_FILE_BYTES = 4 << 20
-"""Bytes; nothing that belongs into a form is longer."""
+"""Maximum size in bytes of a file for the form."""
 
 
 def read_text(path: Path) -> str:
@@ -21,21 +21,21 @@ def read_text(path: Path) -> str:
 
 
 def write_text(path: Path, text: str, *, private: bool) -> None:
-    """Write a file, whole or not at all: what it held before stays where the disk is full. A
-    `private` one can be read by its owner alone. Raises OSError."""
+    """Write a file atomically: the old content stays if the disk is full. A `private` file can be
+    read by its owner only. Raises OSError."""
     _require_regular_file(path.resolve())
     with replace_file(path, private=private) as file:
         file.write(text)
 
 
 def _require_regular_file(path: Path) -> None:
-    """A pipe would wait for its other end, and the program for it, for ever."""
+    """Opening a pipe would block until its other end is opened."""
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise OSError(0, "it is not a regular file")
 
 
 def describe_file_error(error: OSError | UnicodeDecodeError) -> str:
-    """Why a file could not be read, in a clause."""
+    """Why a file could not be read, as the end of a sentence."""
     if isinstance(error, UnicodeDecodeError):
         return "it is not UTF-8 text."
     return f"{error.strerror or error}."

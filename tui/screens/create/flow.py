@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 MAX_NAME_LENGTH = 63
 PERMISSION_TIMEOUT = 3.0
-"""Seconds that the key waits for the answer about our rights."""
+"""Timeout in seconds of the permission check."""
 
 MAX_DRAFTS = 9
-"""Drafts that are offered, the latest: each has a digit."""
+"""Number of drafts that are offered, the latest first: each has a digit."""
 
 MAX_UNMANAGED_FIELDS = 200
-"""Sentences about what a clone leaves behind."""
+"""Maximum number of sentences about fields that a clone does not copy."""
 
 
 class CreateFlow:
-    """What the serving list does about new servings."""
+    """Creates and clones servings from the list."""
 
     def __init__(
         self,
@@ -41,8 +41,8 @@ class CreateFlow:
         shown_namespace: Callable[[], str],
         on_created: Callable[[NamespacedName], None],
     ) -> None:
-        """`screen` shows messages and dialogs; `shown_namespace` is what a new serving is proposed
-        for, "" for the change service's own."""
+        """`screen` shows messages and dialogs; `shown_namespace` is the default namespace of a new
+        serving, "" for the change service's own."""
         self._screen = screen
         self._shown_namespace = shown_namespace
         self._on_created = on_created
@@ -52,12 +52,12 @@ class CreateFlow:
 
     @property
     def namespace(self) -> str:
-        """The namespace that a new serving is proposed for."""
+        """The default namespace of a new serving."""
         bench = self._screen.app_context.change_service
         return self._shown_namespace() or (bench.namespace if bench is not None else "")
 
     def disabled_reason(self) -> str:
-        """Why nothing can be created, in a sentence; "" where it can."""
+        """Why nothing can be created, in a sentence; "" if it can."""
         app = self._screen.app_context
         bench = app.change_service
         if app.readonly:
@@ -75,25 +75,25 @@ class CreateFlow:
     async def _refresh_permissions(self, namespace: str) -> None:
         bench = self._screen.app_context.change_service
         if bench is not None:
-            with suppress(ClusterError):  # then the dry run says it
+            with suppress(ClusterError):  # then the dry run reports it
                 await bench.refresh_permissions(namespace)
         self._screen.update_footer()
 
     # -- into the form --------------------------------------------------------------------------
 
     async def _permission_denied(self) -> bool:
-        """Ask for our rights, and say it where they do not suffice."""
+        """Check the permissions, and show a message if they are not sufficient."""
         try:
             async with asyncio.timeout(PERMISSION_TIMEOUT):
                 await self._refresh_permissions(self.namespace)
         except TimeoutError:
-            return False  # the dry run will say it
+            return False  # the dry run will report it
         if reason := self.disabled_reason():
             self._screen.show_message(reason, "warning")
         return bool(reason)
 
     async def start_new(self) -> None:
-        """Open the form, with a draft that was left where the operator wants one."""
+        """Open the form, with a saved draft if the operator chooses one."""
         from servedeck.changes.draft import Draft  # the first frame does not wait for it
 
         if await self._permission_denied():
@@ -149,7 +149,7 @@ class CreateFlow:
         return left[:MAX_DRAFTS], said
 
     async def _resume_draft(self, saved_draft: SavedDraft) -> None:
-        """Open the form with a draft that was left, unless another has done so meanwhile."""
+        """Open the form with a saved draft, unless another window has opened it meanwhile."""
         try:
             draft = await asyncio.to_thread(saved_draft.file.acquire)
         except OSError as error:
@@ -163,7 +163,7 @@ class CreateFlow:
             self.open_form(draft, draft_file=saved_draft.file)
 
     async def _discard_drafts(self, saved_drafts: Sequence[SavedDraft]) -> None:
-        """Forget drafts, but for those that another form has opened meanwhile."""
+        """Delete drafts, except those that another window has opened meanwhile."""
         from servedeck.changes.draft import Draft
 
         said = ""
@@ -184,7 +184,7 @@ class CreateFlow:
         draft_file: DraftFile | None = None,
     ) -> None:
         """Show the form."""
-        from tui.screens.create.wizard import CreateScreen  # not needed by those who only look
+        from tui.screens.create.wizard import CreateScreen  # not needed for watching
 
         bench = self._screen.app_context.change_service
         if bench is not None:
@@ -192,7 +192,7 @@ class CreateFlow:
             self._screen.app.push_screen(form, self._on_form_closed)
 
     async def clone(self, key: NamespacedName) -> None:
-        """Open the form with what another serving's objects say."""
+        """Open the form with the settings of another serving."""
         from servedeck.changes.draft import Draft  # the first frame does not wait for it
 
         bench = self._screen.app_context.change_service
@@ -234,7 +234,7 @@ class CreateFlow:
 
 
 def _describe_saved_draft(saved_draft: SavedDraft, now: float) -> tuple[str, str]:
-    """What a draft is called, and how long ago it was typed."""
+    """The name of a draft, and how long ago it was typed."""
     name = one_line(sanitize(saved_draft.draft.texts["name"])) or "a serving without a name"
     return name, format_duration(max(now - saved_draft.written_at, 0))
 

@@ -1,4 +1,4 @@
-"""The first two steps: the fields of a draft, kept as they are typed."""
+"""The first two steps: the fields of a draft, updated while typing."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ INPUT_WIDTHS = {
     InputKind.QUANTITY: 16,
     InputKind.ARGUMENTS: 100,
 }
-"""Cells of an input at most, by the kind of its field."""
+"""Maximum width of an input in cells, by the kind of its field."""
 
 EDITOR_SELECTOR = "FieldInput, SelectField, FormButton"
 MAX_PASTED_LINES = 500
-"""Lines that are taken at once; each becomes a row of widgets."""
+"""Maximum number of lines pasted at once; each becomes a row of widgets."""
 
 
 class FormView(FormBody):
-    """Rows of one step. Problems of a field are shown once it was left."""
+    """Rows of one step. The errors of a field are shown after it lost the focus."""
 
     DEFAULT_CSS = """
     FormView { height: 1fr; scrollbar-size-vertical: 1; overflow-x: hidden; }
@@ -53,32 +53,32 @@ class FormView(FormBody):
 
     @dataclass
     class Changed(Message):
-        """The draft is another."""
+        """The draft was replaced."""
 
         path: str
 
     @dataclass
     class RowAdded(Message):
-        """The draft has a row more, in which nothing stands yet."""
+        """The draft has one more row, which is empty."""
 
         path: str
 
     @dataclass
     class Focused(Message):
-        """Another field has the focus."""
+        """The focus moved to another field."""
 
         path: str
 
     @dataclass
     class ChoicesRequested(Message):
-        """The list of a field's values is wanted."""
+        """The list of a field's values was requested."""
 
         path: str
         typed: str
 
     @dataclass
     class EnvFileRequested(Message):
-        """Variables are to be read from a file."""
+        """Loading variables from a file was requested."""
 
         path: str
 
@@ -94,24 +94,24 @@ class FormView(FormBody):
         self.draft = draft
         self.step = 1
         self.touched: set[str] = set()
-        """Rows that were left: what is wrong with them is shown."""
+        """Rows that lost the focus: their errors are shown."""
         self.reveal = False
         self._inventory: Inventory | None = None
         self._system_volumes: Sequence[SystemVolume] = ()
         self._issues: Sequence[Issue] = ()
         self._focused_row: str = ""
         self._last_focused_paths: dict[int, str] = {}
-        """The field that had the focus last, by step."""
+        """The last focused field of each step."""
         self._editors: list[Widget] = []
         self._rows: list[FormRow] = []
         self._section_start: Widget | None = None
-        """The first field of the section that was gone to, while it has the cursor."""
+        """The first field of the section that was jumped to, while it has the focus."""
 
     # -- what it shows --------------------------------------------------------------------------
 
     async def show_step(self, step: int, focus: str = "", *fallbacks: str) -> None:
-        """Show the fields of a step; the cursor goes to `focus`, or where it was last, or to the
-        first field that must be filled; where that field is gone, to one of the others."""
+        """Show the fields of a step; the focus goes to `focus`, or to the last focused field, or to
+        the first required one; if that field no longer exists, to another one."""
         self.step = step
         wanted = focus or self._last_focused_paths.get(step, "") or self._first_missing_path()
         await self.rebuild(wanted)
@@ -119,8 +119,8 @@ class FormView(FormBody):
             self.focus_path(*fallbacks)
 
     async def rebuild(self, *focus: str) -> None:
-        """Make the rows anew, after the number of them changed. The cursor goes to the first of
-        the fields `focus` in the form's order."""
+        """Rebuild the rows after their number changed. The focus goes to the first of the fields
+        `focus` in the form's order."""
         self._focused_row = ""
         self._forget_rows()
         top = self.scroll_offset.y
@@ -131,7 +131,7 @@ class FormView(FormBody):
                 for one in steps.form_items(self.step, self.draft, self._system_volumes)
             ]
             await self.mount_all(built)
-            # Kept: looking for them costs more than all else that a key does.
+            # Cached: querying them takes longer than everything else that a key does.
             self._editors = list(self.query(EDITOR_SELECTOR))
             self._rows = list(self.query(FormRow))
             self._update_issues()
@@ -140,8 +140,7 @@ class FormView(FormBody):
             self.focus_path(*focus)
 
     def remove_blank_rows(self) -> None:
-        """Remove rows into which nothing was written, before another step is shown or this one is
-        shown anew."""
+        """Remove empty rows before another step is shown or this one is rebuilt."""
         moved = env_rows.remove_blank_rows(self.draft)
         self._forget_rows()
         if moved:
@@ -151,8 +150,8 @@ class FormView(FormBody):
             }
 
     def _forget_rows(self) -> None:
-        """The rows on the screen are no longer those of the draft: what comes in until they are
-        made anew, as the cluster's news, must not look a row up that is gone."""
+        """The rows on the screen no longer match the draft: until they are rebuilt, updates of the
+        cluster must not look up a removed row."""
         self._editors = []
         self._rows = []
 
@@ -180,7 +179,7 @@ class FormView(FormBody):
         )
 
     def show_hint(self, path: str, hint: str) -> bool:
-        """Show what a field is for beside it; False where there is no room for that."""
+        """Show the help of a field beside it; False if there is no space for it."""
         row = next((row for row in self._rows if row.path == path), None)
         return row is not None and row.show_hint(hint)
 
@@ -194,7 +193,7 @@ class FormView(FormBody):
         return ""
 
     def set_issues(self, issues: Sequence[Issue]) -> None:
-        """What is wrong by now, of all fields."""
+        """The current errors and warnings of all fields."""
         self._issues = issues
         self._update_issues()
 
@@ -206,7 +205,7 @@ class FormView(FormBody):
     def set_inventory(
         self, inventory: Inventory | None, system_volumes: Sequence[SystemVolume]
     ) -> None:
-        """What the cluster says; call it again when it says something else."""
+        """The inventory of the cluster; call it again when it changes."""
         self._inventory = inventory
         self._system_volumes = system_volumes
         self._update_notes()
@@ -219,7 +218,7 @@ class FormView(FormBody):
             fact.set_lines(*steps.system_volume_lines(self._system_volumes))
 
     def set_reveal(self, reveal: bool) -> None:
-        """Show values that look secret, or dots in their place."""
+        """Show secret values, or mask them."""
         self.reveal = reveal
         for row in self._rows:
             if isinstance(row, VariableRow):
@@ -228,7 +227,7 @@ class FormView(FormBody):
     # -- texts ----------------------------------------------------------------------------------
 
     def get_text(self, path: str) -> str:
-        """What stands in a field."""
+        """The text of a field."""
         if path in self.draft.texts:
             return self.draft.texts[path]
         row, _, name = path.rpartition(".")
@@ -240,7 +239,7 @@ class FormView(FormBody):
         return rows[int(at)] if at.isdigit() and int(at) < len(rows) else dict(EMPTY_VARIABLE)
 
     def set_text(self, path: str, text: str) -> None:
-        """Keep what was typed or chosen."""
+        """Store what was typed or chosen."""
         if path == "template":
             self.draft.set_template(text)
         elif path in self.draft.texts:
@@ -254,7 +253,7 @@ class FormView(FormBody):
         self.post_message(self.Changed(path))
 
     def select_value(self, path: str, text: str) -> None:
-        """Take a value of a list; the problems of the field are shown at once."""
+        """Set a value chosen from a list; the errors of the field are shown at once."""
         self.touched.add(path)
         self.set_text(path, text)
         for row in self._rows:
@@ -263,7 +262,7 @@ class FormView(FormBody):
         self._update_notes()
 
     async def flush_typed_text(self) -> None:
-        """Take what was typed before this moment, also where the input has not come to it yet."""
+        """Store everything typed so far, even if the input has not handled it yet."""
         focused = self.screen.focused
         if not isinstance(focused, FieldInput):
             return
@@ -301,11 +300,11 @@ class FormView(FormBody):
     # -- moving ---------------------------------------------------------------------------------
 
     def editors(self) -> list[Widget]:
-        """Everything that can have the focus, in order."""
+        """All widgets that can have the focus, in order."""
         return self._editors
 
     def move_focus(self, by: int) -> None:
-        """The next or the previous field, round at the ends."""
+        """Focus the next or the previous field, wrapping at the ends."""
         editors = self.editors()
         focused = self.screen.focused
         at = editors.index(focused) + by if focused in editors else 0
@@ -313,7 +312,7 @@ class FormView(FormBody):
             self.screen.set_focus(editors[at % len(editors)], scroll_visible=False)
 
     def focus_section(self, by: int) -> None:
-        """The first field of the next or the previous section."""
+        """Focus the first field of the next or the previous section."""
         starts: list[Widget] = []
         wanted = False
         for child in self.walk_children():
@@ -332,7 +331,8 @@ class FormView(FormBody):
             self.screen.set_focus(target, scroll_visible=False)
 
     async def advance(self) -> bool:
-        """The next field, or what the button says; True after the last field of the first step."""
+        """Focus the next field, or press the button; True after the last field of the first
+        step."""
         focused = self.screen.focused
         if isinstance(focused, FormButton):
             await self.press_button(focused)
@@ -343,8 +343,7 @@ class FormView(FormBody):
         return finished
 
     def focus_path(self, *paths: str) -> None:
-        """Put the cursor on the first field that one of the paths leads to, else on the form's
-        first."""
+        """Focus the first field that matches one of the paths, else the form's first."""
         editors = [one for one in self.editors() if any(self._is_editor_of(one, p) for p in paths)]
         target = next(iter([*editors, *self.editors()]), None)
         if target is not None:
@@ -358,7 +357,7 @@ class FormView(FormBody):
         return bool(path) and (own == named or own.startswith(f"{path}."))
 
     def _scroll_to_row(self, editor: Widget) -> None:
-        """Bring the whole row onto the screen, with what is said under it."""
+        """Scroll the whole row into view, with the messages below it."""
         if editor.is_attached:
             row = next((one for one in editor.ancestors if isinstance(one, FormRow)), editor)
             first = self.editors()[0] if self.editors() else None
@@ -367,7 +366,7 @@ class FormView(FormBody):
             if editor is first:
                 self.scroll_to(y=0, animate=False)
             elif self._section_start is not None:
-                # As much of the section as there is room for, from its heading on.
+                # As much of the section as fits, from its heading on.
                 heading = next(
                     (one for one in _preceding_parts(self, row) if isinstance(one, FormHeading)),
                     row,
@@ -377,7 +376,7 @@ class FormView(FormBody):
                 self.scroll_to_widget(row, animate=False, top=False, force=True)
 
     def watch_virtual_size(self) -> None:
-        """Rows grew or shrank: what has the cursor stays on the screen, with its errors."""
+        """Rows grew or shrank: keep the focused row in view, with its errors."""
         focused = self.screen.focused if self.is_attached else None
         if focused is not None and field_path(focused):
             self.call_after_refresh(self._scroll_to_row, focused)
@@ -405,7 +404,7 @@ class FormView(FormBody):
         self.post_message(self.Changed(row))
 
     def mark_all_touched(self) -> None:
-        """The step is finished: everything that is wrong in it is shown."""
+        """The step is finished: show all its errors."""
         self.touched |= {row.path for row in self._rows}
         self._update_issues()
 
@@ -437,7 +436,7 @@ class FormView(FormBody):
         if self._reject_oversized(message.text):
             return
         if name == "value" and texts["name"] and not parse_env(message.text).assignments:
-            # Lines that are no variables, under a name: a certificate, say. It is the value.
+            # Lines that are no variables, after a name, such as a certificate: they are the value.
             texts["value"] = message.text.strip("\r\n")
             await self.rebuild(message.input.path)
             self.post_message(self.Changed(row))
@@ -445,7 +444,7 @@ class FormView(FormBody):
         await self.import_lines(path, message.text, int(at))
 
     async def import_lines(self, path: str, text: str, row_index: int | None = None) -> None:
-        """Make rows of pasted lines or of a file."""
+        """Add rows from pasted lines or a file."""
         if self._reject_oversized(text):
             return
         taken = env_rows.import_env(self.draft, path, text, row_index)
@@ -456,7 +455,7 @@ class FormView(FormBody):
         self.post_message(self.Notice(taken.summary, "warning" if taken.invalid_lines else ""))
 
     def _reject_oversized(self, text: str) -> bool:
-        """Whether the form cannot hold the lines; then it is said."""
+        """Whether the lines are too many or too long for the form; a message says so."""
         if (lines_given := text.count("\n")) > MAX_PASTED_LINES:
             sentence = f"That is {lines_given:,} lines; paste at most {MAX_PASTED_LINES:,} at once."
         elif len(text) > MAX_VALUE_LENGTH and any(
@@ -471,7 +470,7 @@ class FormView(FormBody):
         return True
 
     async def remove_row(self) -> str:
-        """Remove the row under the cursor; returns what was removed, "" where it is no row."""
+        """Remove the focused row; returns what was removed, "" if there is no row."""
         row, _, _ = field_path(self.screen.focused).rpartition(".")
         path, _, at = row.rpartition(".")
         if path not in self.draft.rows or not at.isdigit():
@@ -484,12 +483,13 @@ class FormView(FormBody):
         return gone.get("name") or gone.get("pvc") or "the row"
 
     async def remove_row_if_blank(self, path: str) -> None:
-        """Remove the row of the field at `path`, which has the cursor, if nothing is in it."""
+        """Remove the focused row of the field at `path` if it is empty."""
         if env_rows.is_blank(self._row_texts(path.rpartition(".")[0])):
             await self.remove_row()
 
     async def change_source(self) -> str:
-        """Take the variable's value from elsewhere; returns a sentence, "" where there is none."""
+        """Change the source of the variable's value; returns a sentence, "" if there is no
+        variable."""
         row, _, _ = field_path(self.screen.focused).rpartition(".")
         if "source" not in self._row_texts(row) or not row.startswith(("env.", "transformer.env.")):
             return ""
@@ -511,7 +511,7 @@ def _preceding_parts(form: Widget, widget: Widget) -> list[Widget]:
 
 
 def _moved_path(path: str, moved: Mapping[str, str]) -> str:
-    """Where a field stands after rows of its list were removed, "" where it is gone."""
+    """Path of a field after rows of its list were removed, "" if it was removed."""
     for row, now in moved.items():
         if path == row or path.startswith(f"{row}."):
             return now and now + path.removeprefix(row)

@@ -1,4 +1,4 @@
-"""What the create form reads from files and writes to them."""
+"""Loading and saving files in the create form."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ImportExportScreen(ReviewScreen):
     form = query_one(FormView)
 
     def schedule_save(self, path: str = "") -> None:
-        """The draft was changed at `path`: keep it."""
+        """The draft was changed at `path`: save it."""
 
     async def show_step(self, step: int, focus: str = "") -> None:
         """Go to a step, to one of its fields."""

@@ -1,4 +1,4 @@
-"""Choosing the value of a field, or writing another one."""
+"""Choosing the value of a field, or typing another one."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from tui.screens.pick import Choice, PickScreen
 
 CUSTOM_VALUE_KEY = "\0"
-"""Key of the choice that stands for what was typed; no value can hold this character."""
+"""Key of the choice for the typed text; no value can contain this character."""
 
 
 class OptionPicker(PickScreen):
-    """A list narrowed by typing; with `free`, what was typed can be taken as it is."""
+    """A list narrowed by typing; if custom values are allowed, the typed text can be chosen as it
+    is."""
 
     def __init__(
         self,
@@ -43,7 +44,7 @@ class OptionPicker(PickScreen):
             self.table.set_placeholder((((text, "muted"),),))
 
     def insert_text(self, text: str) -> None:
-        """Take letters that were meant for the input."""
+        """Handle letters that were meant for the input."""
         if self.is_mounted:
             self.line_input.input.insert_text_at_cursor(text)
         else:

@@ -1,4 +1,4 @@
-"""The third step: asking the cluster, and deploying."""
+"""The third step: the dry run, and deploying."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from widgets.review_list import ReviewEntry, ReviewList
 from widgets.styled_line import wrap
 
 MAX_MESSAGE_LINES = 4
-"""Lines that a message takes at most."""
+"""Maximum number of lines of a message."""
 
 
 class ReviewScreen(Overlay[NamespacedName | None]):
@@ -48,20 +48,20 @@ class ReviewScreen(Overlay[NamespacedName | None]):
         self.spec: ServingSpec | None = None
         self.issues: list[Issue] = []
         self._last_valid_spec: ServingSpec | None = None
-        """The last state of the draft that could be read."""
+        """The last version of the draft that could be parsed."""
         self._not_copied = tuple(not_copied)
         self._current_view = REVIEW_VIEWS[0]
         self.pending_write = ""
         """What is being written to the cluster, "Deploying"; "" for nothing."""
         self.exit_after_write = False
-        """The end was asked for while something was being written."""
+        """Whether quitting was requested during a write."""
         self._deploy_requested = False
-        """Deploy was asked for before the dry run had answered."""
+        """Whether deploying was requested before the dry run finished."""
 
     def show_message(
         self, text: str, style_name: str = "", seconds: float = MESSAGE_SECONDS
     ) -> None:
-        """Show a sentence, over several lines where it is long."""
+        """Show a sentence, on several lines if it is long."""
         super().show_message(text, style_name, seconds)
         lines = wrap(((" ", ""), (text, style_name)), self.size.width - 1, 1)[:MAX_MESSAGE_LINES]
         self.message_line.styles.height = max(1, len(lines))
@@ -75,7 +75,7 @@ class ReviewScreen(Overlay[NamespacedName | None]):
     # -- asking ---------------------------------------------------------------------------------
 
     def start_dry_run(self, *, deploy: bool = False) -> None:
-        """Begin a dry run; with `deploy`, go on to deploy where nothing speaks against it."""
+        """Start a dry run; with `deploy`, deploy afterwards if it succeeds without warnings."""
         self.validate_draft()
         self._deploy_requested = deploy
         if self.spec is None or errors(self.issues):
@@ -95,7 +95,7 @@ class ReviewScreen(Overlay[NamespacedName | None]):
             if self.inventory is None:
                 raise ClusterError("Not connected to the API server yet.")
             review = await self.change_service.make_plan(spec, self.inventory, self._created_refs())
-        except Exception as error:  # whatever it is: the form must not wait for ever
+        except Exception as error:  # any error: the form must not wait forever
             self.dry_run_result = DryRunResult(error=describe_error(error))
             self._deploy_requested = False
         else:
@@ -108,7 +108,7 @@ class ReviewScreen(Overlay[NamespacedName | None]):
             self._deploy_if_no_new_issues()
 
     def _deploy_if_no_new_issues(self) -> None:
-        """What came up since the key was pressed has not been read yet."""
+        """Warnings that appeared after the key was pressed have not been read yet."""
         review, fit = self.dry_run_result.plan, self.dry_run_result.scheduling
         if review is None or not review.can_deploy:
             self.show_message(self.deploy_disabled_reason(), "warning")
@@ -122,7 +122,7 @@ class ReviewScreen(Overlay[NamespacedName | None]):
             self.start_worker(self._deploy(), "deploy")
 
     def _check_scheduling(self) -> None:
-        """Whether the nodes could host it, as they are this moment."""
+        """Whether the nodes could host it now."""
         review = self.dry_run_result.plan
         if review is None or self.inventory is None or not review.manifests:
             return
@@ -138,7 +138,7 @@ class ReviewScreen(Overlay[NamespacedName | None]):
             self.update_review()
 
     def deploy_disabled_reason(self) -> str:
-        """Why it cannot be deployed now; "" where it can, or where that is to be asked."""
+        """Why it cannot be deployed now; "" if it can, or if the dry run has to tell."""
         found = errors(self.issues)
         review = self.dry_run_result.plan
         if not found and review is not None:
@@ -168,7 +168,7 @@ class ReviewScreen(Overlay[NamespacedName | None]):
         return [one.ref for one in self.deploy_state.created]
 
     def _stale_object(self) -> ObjectRef | None:
-        """An object of an attempt before that is no part of the serving as it is now."""
+        """An object of a previous attempt that is not part of the current serving."""
         review = self.dry_run_result.plan
         wanted = {ObjectRef.from_manifest(one) for one in review.manifests} if review else set()
         return next((place for place in self._created_refs() if place not in wanted), None)
@@ -190,13 +190,13 @@ class ReviewScreen(Overlay[NamespacedName | None]):
         self.update_review(reset=True)
         self.update_footer()
         try:
-            # Shielded: what was sent is noted, whatever becomes of this screen.
+            # Shielded: what was applied is recorded even if this screen closes.
             outcome = await asyncio.shield(
                 asyncio.ensure_future(
                     self.change_service.deploy(review.manifests, self._created_refs(), on_created)
                 )
             )
-        except Exception as error:  # whatever it is: what was made must be said
+        except Exception as error:  # any error: what was created must be shown
             self.deploy_state = DeployState(created=tuple(made), refusal=describe_error(error))
         else:
             every = tuple(dict.fromkeys((*made, *outcome.applied)))
@@ -212,13 +212,13 @@ class ReviewScreen(Overlay[NamespacedName | None]):
                 created=every, refusal=outcome.refusal.message, failed_object=failed
             )
         self.pending_write = ""
-        self.exit_after_write = False  # why it was refused must be read first
+        self.exit_after_write = False  # the refusal must be read first
         self.update_review(reset=True)
         self.update_footer()
         self.show_message("Not deployed; the form is kept.", "error", 20)
 
     async def handle_deployed(self, key: NamespacedName) -> None:
-        """All objects are made."""
+        """All objects were created."""
 
     def do_remove_created(self) -> None:
         names = ", ".join(str(place) for place in self._created_refs())
@@ -263,27 +263,27 @@ class ReviewScreen(Overlay[NamespacedName | None]):
     # -- showing --------------------------------------------------------------------------------
 
     def validate_draft(self) -> None:
-        """Judge the draft as it is now."""
+        """Validate the draft as it is now."""
         self.spec, self.issues = self.draft.validate()
         self._last_valid_spec = self.spec or self._last_valid_spec
 
     def watch_inventory(self) -> None:
-        """Begin to watch nodes, claims and namespaces."""
+        """Start to watch nodes, PVCs and namespaces."""
 
     def get_system_volumes(self) -> Sequence[SystemVolume]:
-        """The system's volumes for the draft, or for the last one that could be read."""
+        """The system's volumes for the draft, or for its last version that could be parsed."""
         readable = self._last_valid_spec or Draft(self.draft.template.id).validate()[0]
         return system_volumes(readable, self.change_service.platform) if readable else ()
 
     def update_review(self, *, reset: bool = False) -> None:
-        """Bring the third step up to date."""
+        """Update the third step."""
         if not self.is_attached or self.step != 3:
             return
         self.review_list.set_entries(self._build_entries(), reset=reset)
 
     @property
     def shows_yaml(self) -> bool:
-        """Whether the third step shows YAML in place of the review."""
+        """Whether the third step shows YAML instead of the review."""
         return self.step == 3 and self._current_view != REVIEW_VIEWS[0] and self.spec is not None
 
     def _build_entries(self) -> list[ReviewEntry]:

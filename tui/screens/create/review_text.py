@@ -1,4 +1,4 @@
-"""The third step as text: what the dry run said, everything by section, and the YAML."""
+"""The third step as text: the result of the dry run, all fields by section, and the YAML."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LABEL_WIDTH = 23
 """Cells of a field's label."""
 
 REVIEW_VIEWS = ("review", "objects", "document")
-"""What y shows one after the other."""
+"""The views that y cycles through."""
 
 _ACTION_DISPLAY = {
     PreviewAction.CREATE: ("+", "ready", "create"),
@@ -42,19 +42,19 @@ _ACTION_DISPLAY = {
 
 @dataclass(frozen=True)
 class DryRunResult:
-    """How far the questions to the cluster are."""
+    """State of the dry run."""
 
     in_progress: bool = False
     error: str = ""
-    """Why they could not be asked."""
+    """Why it could not run."""
     plan: ChangePlan | None = None
     scheduling: SchedulingResult | None = None
-    """Whether the nodes could host it this moment."""
+    """Whether the nodes could host it now."""
 
 
 @dataclass(frozen=True)
 class DeployState:
-    """How far deploying is."""
+    """State of deploying."""
 
     running: bool = False
     created: tuple[AppliedObject, ...] = ()
@@ -69,7 +69,7 @@ def dry_run_entries(
     issues: Sequence[Issue],
     not_copied: Sequence[str],
 ) -> list[ReviewEntry]:
-    """What the cluster says, the most pressing first. `problems` are those of the draft."""
+    """The result of the dry run, the most important first. `issues` are those of the draft."""
     found: list[ReviewEntry] = []
     if deploy_state.running or deploy_state.refusal:
         found += [*_deploy_entries(deploy_state), ReviewEntry()]
@@ -82,7 +82,7 @@ def dry_run_entries(
     told = review.issues if review is not None else tuple(issues)
     found += [_issue_entry(one) for one in told if one.is_error]
     if review is not None:
-        if not deploy_state.created:  # else it tells what was before
+        if not deploy_state.created:  # otherwise it is from before
             found += _preview_entries(review.previews, review.can_deploy)
         if result.scheduling is not None:
             enough = result.scheduling.schedulable_replicas >= result.scheduling.replicas
@@ -154,7 +154,7 @@ def section_entries(
     reveal: bool,
     width: int,
 ) -> list[ReviewEntry]:
-    """Every field with its value; digits lead to the sections."""
+    """Every field with its value; digits jump to the sections."""
     found: list[ReviewEntry] = []
     by_field = {one.field: one for one in sorted(issues, key=lambda one: one.is_error)}
     for number, section in enumerate(review_sections(draft), 1):
@@ -244,7 +244,7 @@ def _variable_entries(
 
 
 def is_masked(row: dict[str, str]) -> bool:
-    """Whether the value of a variable is shown as dots until it is asked for."""
+    """Whether the value of a variable is masked until it is revealed."""
     if row["source"] == "line":
         name, _, value = row["value"].partition("=")
         return looks_secret(name.removeprefix("export ").strip(), value.strip(" \t'\""))
@@ -265,7 +265,7 @@ def has_masked_values(draft: Draft) -> bool:
 def yaml_entries(
     spec: ServingSpec, platform: Platform, view: str, *, reveal: bool
 ) -> list[ReviewEntry]:
-    """The objects, or the document that is saved."""
+    """The YAML of the objects, or of the document that is saved."""
     shown_spec = spec if reveal else mask_secrets(spec)
     if view == "document":
         text, title = to_yaml(shown_spec), "The serving as a file (ctrl+y saves it)"
@@ -287,7 +287,7 @@ def _highlight_yaml_line(line: str) -> Line:
 
 
 def mask_secrets(spec: ServingSpec) -> ServingSpec:
-    """The spec with dots in place of values that look secret."""
+    """The spec with secret values masked."""
 
     def mask_variables(variables: tuple[EnvVar, ...]) -> tuple[EnvVar, ...]:
         return tuple(

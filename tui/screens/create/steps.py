@@ -1,4 +1,4 @@
-"""What stands in the steps of the create form, in order: headings, fields, rows, buttons."""
+"""The content of the steps of the create form, in order: headings, fields, rows, buttons."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PROBE_FIELDS = (
         "HTTP path of the liveness probe, whose failure restarts the container",
     ),
 )
-"""Shown where a serving that was read has others than its template's."""
+"""Shown if an imported serving has other values than its template's."""
 
 PVC_FIELD = Field(
     "pvc",
@@ -92,7 +92,7 @@ class ButtonItem:
 
 @dataclass(frozen=True, slots=True)
 class InfoItem:
-    """Lines that nobody can change."""
+    """Read-only lines."""
 
     name: str
     lines: tuple[Line, ...]
@@ -102,7 +102,7 @@ FormItem = TitleItem | FieldItem | VariableItem | ButtonItem | InfoItem
 
 
 class ReviewSection(NamedTuple):
-    """Fields of the review that belong together."""
+    """One section of the review."""
 
     title: str
     step: int
@@ -110,7 +110,7 @@ class ReviewSection(NamedTuple):
 
 
 def form_items(step: int, draft: Draft, system_volumes: Sequence[SystemVolume]) -> list[FormItem]:
-    """What the step (1 or 2) shows for a draft."""
+    """The content of the step (1 or 2) for a draft."""
     return list(_basic_items()) if step == 1 else list(_detailed_items(draft, system_volumes))
 
 
@@ -192,19 +192,19 @@ def review_sections(draft: Draft) -> list[ReviewSection]:
 
 
 def fields_by_path(draft: Draft) -> dict[str, Field]:
-    """The fields with texts of their own by path."""
+    """The fields with text, by path."""
     every = (*BASIC_FIELDS, *RESOURCE_FIELDS, *ADVANCED_FIELDS, *_PROBE_FIELDS, *TRANSFORMER_FIELDS)
     found = {field.name: field for field in every}
     return found | {f"settings.{field.name}": field for field in draft.template.fields}
 
 
 def step_of(path: str) -> int:
-    """The step that the field of a problem stands in."""
+    """The step of the field that an issue belongs to."""
     return 1 if path in {field.name for field in BASIC_FIELDS} else 2
 
 
 def field_help(path: str, draft: Draft) -> str:
-    """What the line at the bottom says of the field that has the focus."""
+    """The help of the focused field, shown at the bottom."""
     if found := fields_by_path(draft).get(path):
         hint = " (space lists, left and right choose)" if _is_choice_field(found) else ""
         return f"{found.help}{hint}"

@@ -1,4 +1,4 @@
-"""What the form held before each change, so that changes can be taken back."""
+"""Versions of the draft before each change, for undo and redo."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 from servedeck.changes.draft import Draft
 
 MAX_CHANGES = 100
-"""Changes that can be taken back."""
+"""Maximum number of changes that can be undone."""
 
 
 class UndoHistory:
-    """States of a draft. What is typed into one field without a pause at another is one change."""
+    """Versions of a draft. Consecutive typing into one field is one change."""
 
     def __init__(self, draft: Draft) -> None:
         self._draft = draft
@@ -23,7 +23,7 @@ class UndoHistory:
         self._redo_stack: list[tuple[dict[str, Any], str]] = []
 
     def record(self, path: str, *, typed: bool = False) -> None:
-        """The draft may be another than before, by a change at `path`."""
+        """Record the draft if it changed at `path`."""
         dump = self._draft.to_dict()
         if dump == self._current:
             return
@@ -35,15 +35,15 @@ class UndoHistory:
         self._typing_path = path if typed else ""
 
     def end_typing(self) -> None:
-        """The field was left: what is typed there later is another change."""
+        """The field lost the focus: later typing there is another change."""
         self._typing_path = ""
 
     def undo(self) -> str | None:
-        """Take the last change back; returns where it was, None where there is none."""
+        """Undo the last change; returns its path, None for none."""
         return self._restore(self._undo_stack, self._redo_stack)
 
     def redo(self) -> str | None:
-        """Do again what was taken back last; returns where, None where there is nothing."""
+        """Redo the last undone change; returns its path, None for none."""
         return self._restore(self._redo_stack, self._undo_stack)
 
     def _restore(

@@ -33,7 +33,7 @@ from widgets.styled_line import Line, Span, align_left_right, wrap
 from widgets.text_view import StatusLine
 
 INVENTORY_UPDATE_SECONDS = 0.25
-"""Seconds between two looks at what the cluster says of nodes, claims and namespaces."""
+"""Seconds between two updates of nodes, PVCs and namespaces."""
 
 DEPLOYING_MESSAGE = "Deployment is in progress; wait for its result."
 
@@ -43,12 +43,12 @@ class CreateScreen(ImportExportScreen):
 
     SCOPE = "create"
     HAS_HELP = False
-    """It has a key of its own for the help: the other one is text here."""
-    # Before the widget that has the focus: what is typed right after a key that moves the focus
-    # then goes where it moved to, however fast it comes.
+    """It has its own key for the help: the usual one is text here."""
+    # Takes priority over the focused widget: text typed right after a key that moves the focus then
+    # goes to the new focus, however fast it comes.
     BINDINGS: ClassVar[list[BindingType]] = [
         *(replace(one, priority=True) for one in scope_bindings("create", "form")),
-        # The command line changes contexts, and letters are text here.
+        # Not the command line: it switches contexts, and letters are text here.
         *(
             one
             for one in scope_bindings("review", "app")
@@ -68,8 +68,8 @@ class CreateScreen(ImportExportScreen):
         *,
         draft_file: DraftFile | None = None,
     ) -> None:
-        """`left` are sentences about what a clone cannot carry over; `said` is shown at first;
-        `slot` is where the draft lies that was typed before."""
+        """`not_copied` are sentences about what a clone does not copy; `message` is shown first;
+        `draft_file` is the file of a saved draft."""
         super().__init__(draft, change_service, not_copied)
         self._initial_message = message
         self._initial_dump = draft.to_dict() if draft_file is None else None
@@ -115,7 +115,7 @@ class CreateScreen(ImportExportScreen):
     # -- what surrounds it ----------------------------------------------------------------------
 
     def watch_inventory(self) -> None:
-        """Watch nodes, claims and namespaces, as soon as there is a connection."""
+        """Watch nodes, PVCs and namespaces as soon as there is a connection."""
         namespace = self.draft.texts["namespace"]
         self.inventory = self.change_service.watch_inventory(namespace, self._on_inventory_changed)
         self._inventory_namespace = namespace
@@ -137,7 +137,7 @@ class CreateScreen(ImportExportScreen):
             self.update_scheduling()
 
     async def _watch_namespace_pvcs(self) -> None:
-        """Where PVCs may only be read in one namespace, watch those of the chosen one."""
+        """If PVCs can only be listed in one namespace, watch those of the chosen one."""
         namespace = self.draft.texts["namespace"]
         around = self.inventory
         if (
@@ -258,7 +258,7 @@ class CreateScreen(ImportExportScreen):
         return getattr(self.focused, "path", "") if self.step != 3 else ""
 
     def update_field_help(self, path: str) -> None:
-        """Say in the line at the bottom what the field is for."""
+        """Show the help of the field at the bottom."""
         if self.shows_yaml:
             text = "Press ctrl+s to create. y shows objects, file and review in turn."
         elif self.step == 3:
@@ -268,7 +268,7 @@ class CreateScreen(ImportExportScreen):
         else:
             text = steps.field_help(path, self.draft)
             if self.form.show_hint(path, text):
-                text = ""  # it stands beside the field
+                text = ""  # it is shown beside the field
         self.help_bar.set_lines(*wrap(((" ", ""), (text, "muted")), self.size.width - 1, 1))
 
     def on_form_view_focused(self, message: FormView.Focused) -> None:
@@ -285,7 +285,7 @@ class CreateScreen(ImportExportScreen):
     def on_form_view_changed(self, message: FormView.Changed) -> None:
         self.schedule_save(message.path)
         if self.step == 3:
-            return  # what was typed last is told late; it was taken before the step was left
+            return  # a late message; the text was stored before the step changed
         self.validate_draft()
         self.form.set_issues(self.issues)
         if message.path in ("memory", "settings.tensor_parallel_size", "template"):
@@ -303,7 +303,7 @@ class CreateScreen(ImportExportScreen):
         if isinstance(self.app.screen, OptionPicker):
             self.app.screen.insert_text(
                 message.typed
-            )  # a second letter, typed before the list came
+            )  # a second letter, typed before the list opened
             return
         offered = field_options.field_choices(path, self.draft, self.inventory)
 
@@ -346,7 +346,7 @@ class CreateScreen(ImportExportScreen):
         return ("create", "review") if self.step == 3 else ("create", "form")
 
     def in_footer(self, action: Action) -> bool:
-        """Only what can be done in this step, and in this view of it."""
+        """Only actions of this step and view."""
         if action.id == "create.deploy":
             return self.step == 3
         if action.id == "create.next":
@@ -356,7 +356,7 @@ class CreateScreen(ImportExportScreen):
         return super().in_footer(action)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Keys of the fields are not ours in the review, nor those of the review in the fields."""
+        """Keys of the fields do not apply in the review, nor those of the review in the fields."""
         if action != "do":
             return True
         wanted = ACTIONS_BY_ID[str(parameters[0])]
@@ -393,7 +393,7 @@ class CreateScreen(ImportExportScreen):
         await self._show_restored(self.undo_history.redo(), "Redone.", "Nothing to redo.")
 
     async def _show_restored(self, path: str | None, message: str, empty_message: str) -> None:
-        """The draft is as it was before or after a change at `path`; None where there was none."""
+        """Show the draft after undo or redo of a change at `path`; None for no change."""
         if path is None:
             self.show_message(empty_message)
             return
@@ -431,7 +431,7 @@ class CreateScreen(ImportExportScreen):
     # -- keeping and leaving --------------------------------------------------------------------
 
     def schedule_save(self, path: str = "") -> None:
-        """The draft was changed at `path`: write it to disk a moment after the last key."""
+        """The draft was changed at `path`: save it shortly after the last key."""
         self.undo_history.record(
             path, typed=bool(path) and not field_options.is_choice_field(path, self.draft)
         )
@@ -440,7 +440,7 @@ class CreateScreen(ImportExportScreen):
         self._save_timer = self.set_timer(SAVE_DELAY, self._start_save)
 
     def _start_save(self) -> None:
-        # Beside whatever else is written: it must end neither a save nor the leaving.
+        # In a group of its own: it must cancel neither another save nor the closing.
         self.run_worker(self._save_draft(), group="keep", exit_on_error=False)
 
     async def _save_draft(self) -> None:
@@ -448,8 +448,8 @@ class CreateScreen(ImportExportScreen):
             self.show_message(problem, "warning")
 
     async def _save_now(self) -> str:
-        """Write it before the form is left; returns why it could not be. What the caller says of
-        that is not replaced by what a save that was still to come would say."""
+        """Save it before the form closes; returns why that failed. The pending save is canceled, so
+        that its message does not replace the caller's."""
         if self._save_timer is not None:
             self._save_timer.stop()
             self._save_timer = None
@@ -518,7 +518,7 @@ class CreateScreen(ImportExportScreen):
         if problem := await self._save_now():
             self.show_message(f"{problem} Keep editing, or save it as YAML.", "error", 20)
         else:
-            self._autosave.close()  # before the list can ask what was left
+            self._autosave.close()  # before the list can offer the drafts
             self.dismiss(None)
 
     async def _discard_draft(self) -> None:
