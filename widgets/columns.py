@@ -19,21 +19,21 @@ class Column:
     key: str
     label: str
     min_width: int
-    """Fewest cells it is shown in."""
+    """Minimum width in cells."""
     max_width: int
-    """Most cells it takes while others want room."""
+    """Maximum width in cells while other columns need space."""
     priority: int
-    """0 is always shown; the highest rank is the first to go where the width does not suffice."""
+    """0 is always shown; the column with the highest value is hidden first if the width is not
+    sufficient."""
     align_right: bool = False
     preferred: int = 0
-    """Cells it takes before other columns have theirs; 0 for `most`."""
+    """Width in cells that it gets before other columns; 0 for `max`."""
     compact: int = 0
-    """Cells in which it still says something, or as many as there are, where `least` does not fit;
-    0 for a column that then goes."""
+    """Width in cells to use if `min` does not fit; 0 to hide the column then."""
 
 
 class AgeCell(NamedTuple):
-    """A cell whose text is the time since a moment, kept true by the table itself."""
+    """A cell whose text is the time since a moment, updated by the table itself."""
 
     created_at: datetime | None
 
@@ -43,16 +43,16 @@ Cell = str | Line | AgeCell
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row: the same key is the same thing, wherever it stands in the list."""
+    """A row; its key identifies it wherever it is in the list."""
 
     key: Hashable
     cells: tuple[Cell, ...]
     style_name: str = ""
-    """Tone of the cells that have none of their own."""
+    """Style of the cells without their own."""
 
 
 class ColumnPosition(NamedTuple):
-    """Where a column stands on a line."""
+    """Position of a column on a line."""
 
     column: int
     """Index of the column."""
@@ -63,7 +63,7 @@ class ColumnPosition(NamedTuple):
 COLUMN_GAP = 2
 SIDE_MARGIN = 1
 MAX_ESSENTIAL_PRIORITY = 4
-"""Rank up to which columns have what they need before others are shown at all."""
+"""Columns up to this priority get what they need before others are shown."""
 
 
 def layout_columns(
@@ -127,7 +127,7 @@ def _positions(widths: dict[int, int]) -> tuple[ColumnPosition, ...]:
 
 
 def cell_width(cell: Cell) -> int:
-    """Cells that a cell needs."""
+    """Width in cells that a cell needs."""
     if isinstance(cell, AgeCell):
         return 5  # the longest age of kubectl is "23h59m"-like, nearly always shorter
     if isinstance(cell, str):

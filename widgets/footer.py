@@ -1,4 +1,4 @@
-"""The footer: keys and what they do, most important first, as many as the width holds."""
+"""The footer: keys and what they do, the most important first, as many as fit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class KeyHint(NamedTuple):
 
 
 class KeyFooter(StatusLine):
-    """Hints on one line; the last of them (help) always stands, the others as they fit."""
+    """Hints on one line; the last one (help) is always shown, the others if they fit."""
 
     @dataclass
     class Pressed(Message):

@@ -1,4 +1,4 @@
-"""Rows of a form: a label, an input beside it, and under it what is wrong with what was typed."""
+"""Rows of a form: a label, an input beside it, and below it the errors of the value."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ NAME_WIDTH = 25
 """Cells of the name."""
 
 MAX_INPUT_WIDTH = 72
-"""Cells of an input at most: a wider one is far from what stands beside it."""
+"""Maximum width of an input in cells, so that the text beside it is near."""
 
 MAX_VALUE_LENGTH = 16_384
-"""Characters of a text; what is longer belongs into a ConfigMap or a Secret."""
+"""Maximum number of characters; longer text belongs in a ConfigMap or a Secret."""
 
 _LINE_BREAK_MARK, _TAB_MARK = "⏎", "⇥"
-"""How line breaks and tabs of a value stand in an input of one line."""
+"""How line breaks and tabs of a value are shown in a one-line input."""
 
 
 def to_display(text: str) -> str:
-    """A value as it stands in an input; `meant` reads it back."""
+    """A value as it is shown in an input; `from_display` reads it back."""
     if text.isprintable():
         return text
     marked = text.replace("\r\n", "\n").replace("\n", _LINE_BREAK_MARK).replace("\t", _TAB_MARK)
@@ -49,7 +49,7 @@ def to_display(text: str) -> str:
 
 
 def from_display(text: str) -> str:
-    """The value of what stands in an input."""
+    """The value of the text in an input."""
     return text.replace(_LINE_BREAK_MARK, "\n").replace(_TAB_MARK, "\t")
 
 
@@ -58,7 +58,7 @@ class FieldInput(PlainInput):
 
     @dataclass
     class Edited(Message):
-        """Something was typed; `text` is what is meant by it."""
+        """Something was typed; `text` is its value."""
 
         input: FieldInput
         text: str
@@ -90,18 +90,18 @@ class FieldInput(PlainInput):
         self.cursor_position = len(self.value)
 
     def on_resize(self) -> None:
-        """Without colours an empty input is seen by a line of its own."""
+        """Without colors an empty input is marked by an underline."""
         if self.app.no_color and not self._has_placeholder:
             self.placeholder = "_" * max(self.size.width - 1, 0)
 
     def check_consume_key(self, key: str, character: str | None) -> bool:
-        """An equals sign ends a name; whoever holds the form binds it."""
+        """An equals sign ends a name; the screen binds it."""
         ends = key == "equals_sign" and self.path.endswith(".name")
         return not ends and super().check_consume_key(key, character)
 
     @property
     def text(self) -> str:
-        """What is meant by what was typed; what cannot be shown counts until it is edited."""
+        """The value of the typed text; a value that cannot be shown counts until it is edited."""
         return (
             self._original_text
             if self.value == to_display(self._original_text)
@@ -121,8 +121,8 @@ class FieldInput(PlainInput):
 
 
 class FormRow(FormPart):
-    """Base of the rows: draws label, note and problems around its editors. One widget and not four:
-    a form has forty rows, and opening it costs what its widgets cost."""
+    """Base of the rows: draws label, note and errors around its editors. One widget instead of
+    four: a form has forty rows, and the time to open it grows with its widgets."""
 
     DEFAULT_CSS = """
     FormRow {
@@ -182,7 +182,7 @@ class FormRow(FormPart):
 
     @property
     def issues(self) -> tuple[Issue, ...]:
-        """What is shown as wrong or doubtful."""
+        """The errors and warnings that are shown."""
         return self._issues
 
     @property
@@ -191,8 +191,7 @@ class FormRow(FormPart):
         return self._detail_lines
 
     def show_hint(self, hint: str) -> bool:
-        """Show beside the input what the field is for, while it has the cursor; False where there
-        is no room for all of it."""
+        """Show the help of the focused field beside the input; False if it does not fit."""
         room = self.size.width - self._hint_column - 1
         self._hint = hint if 0 < cell_len(hint) <= room else ""
         self.refresh(Region(0, 0, self.size.width, 1))
@@ -209,7 +208,7 @@ class FormRow(FormPart):
         self._update_detail_lines()
 
     def set_issues(self, issues: Sequence[Issue]) -> None:
-        """Show what is wrong, the errors first."""
+        """Show the issues, errors first."""
         self._issues = tuple(sorted(issues, key=lambda one: not one.is_error))
         self._update_detail_lines()
 
@@ -234,7 +233,7 @@ class FormRow(FormPart):
     # -- drawing --------------------------------------------------------------------------------
 
     def label_line(self) -> Line:
-        """The first line, as far as no editor covers it."""
+        """The part of the first line that no editor covers."""
         return (
             ("▌" if self._contains_focus else " ", "accent"),
             (self.label, "strong" if self._contains_focus else "muted"),
@@ -261,7 +260,7 @@ class FormRow(FormPart):
 
 
 class TextRow(FormRow):
-    """A field that text is typed into."""
+    """A text field."""
 
     def __init__(
         self,
@@ -348,7 +347,7 @@ class VariableRow(FormRow):
         )
 
     def _separator(self) -> str:
-        """What stands between the name and where its value comes from."""
+        """The separator between the name and the source of its value."""
         source = self.row["source"]
         return f" ← {SOURCE_KIND_NAMES.get(source, '?')} " if source else " = "
 
@@ -358,7 +357,7 @@ class VariableRow(FormRow):
         return (mark, (blank, ""), (self._separator(), "muted"))
 
     def set_masked(self, masked: bool) -> None:
-        """Show the value, or dots in its place."""
+        """Show the value, or mask it."""
         if masked != self._masked:
             self._masked = masked
             for one in self.query(FieldInput):

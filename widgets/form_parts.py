@@ -1,4 +1,4 @@
-"""What a form is made of besides its rows: body, headings, facts, buttons."""
+"""The parts of a form besides its rows: body, headings, lines, buttons."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from widgets.styled_line import STYLE_CLASSES, Line, StyledLineBase
 
 
 class FormBody(VerticalScroll, can_focus=False, inherit_bindings=False):
-    """Holds the parts of a form, and the styles of the tones for all of them: to look thirteen
-    tones up for each of a hundred widgets takes longer than all else that opening a form does."""
+    """Contains the parts of a form, and caches the styles for all of them: looking up thirteen
+    styles for each of a hundred widgets takes longer than everything else about opening a form."""
 
     COMPONENT_CLASSES = STYLE_CLASSES
     can_focus = False
 
     def named_style(self, name: str) -> Style:
-        """Style that the tone adds to the style below it."""
+        """Style that the named style adds to the one below it."""
         return self.get_component_rich_style(f"style--{name}", partial=True)
 
 
@@ -35,7 +35,7 @@ class FormPart(StyledLineBase):
 
 
 class FormLine(FormPart):
-    """One or a few lines, repainted where they differ."""
+    """One or a few lines; only lines that differ are repainted."""
 
     DEFAULT_CSS = """
     FormLine { height: 1; overflow: hidden hidden; }
@@ -47,7 +47,7 @@ class FormLine(FormPart):
         self._lines: tuple[Line, ...] = ()
 
     def set_lines(self, *lines: Line) -> None:
-        """Show the lines, first at the top."""
+        """Show the lines, the first one at the top."""
         old, self._lines = self._lines, lines
         for y in range(self.size.height):
             if old[y : y + 1] != lines[y : y + 1]:
@@ -81,7 +81,7 @@ class FormHeading(FormLine):
 
 
 class ReadOnlyLines(FormLine):
-    """A line of the form that nobody can change."""
+    """A read-only line of the form."""
 
     def __init__(self, name: str, *lines: Line) -> None:
         super().__init__(id=f"fact-{name}")
@@ -90,13 +90,13 @@ class ReadOnlyLines(FormLine):
 
 
 class FormButton(FormLine, can_focus=True):
-    """Something that the form can do, reached like a field."""
+    """A button of the form, focused like a field."""
 
     can_focus = True
 
     @dataclass
     class Pressed(Message):
-        """It is to be done."""
+        """The button was pressed."""
 
         button: FormButton
 

@@ -1,5 +1,5 @@
-"""The head of the serving list: where one is, how true the picture is, how many servings are in
-each state."""
+"""The header of the serving list: context and namespace, state of the connection, number of
+servings in each state."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from widgets.text_view import StatusLine
 
 @dataclass(frozen=True)
 class HeaderData:
-    """What the head says."""
+    """The content of the header."""
 
     context: str = ""
     namespace: str = ""

@@ -1,4 +1,4 @@
-"""A one-line input after a prompt, with room for one sentence about what was typed."""
+"""A one-line input after a prompt, with one sentence about an error below it."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ EDITING_ACTIONS = {
     for key, bindings in BindingsMap(Input.BINDINGS).key_to_bindings.items()
     if key not in ("ctrl+c", "super+c")  # the terminal copies what is selected with the mouse
 }
-"""Keys that move the cursor or change the text -> what they do."""
+"""Keys that move the cursor or change the text -> their action."""
 
 
 DEFAULT_LENGTH_LIMIT = 1000
-"""Characters of a filter, a choice or a path."""
+"""Maximum number of characters of a filter, a choice or a path."""
 
 
 class PlainInput(Input):
-    """An input that takes keys in the order in which they come, no escapes or control characters
-    from what is pasted, and no more than `longest` characters: each key costs time for all of
-    them, and a document that is pasted by mistake would stop the screen for minutes."""
+    """An input that handles keys in their order, removes escapes and control characters from pasted
+    text, and takes at most `length_limit` characters: each key takes time for all of them, and a
+    document pasted by mistake would block the screen for minutes."""
 
     @dataclass
     class LimitReached(Message):
-        """Something was typed or pasted that does not fit; it was left out."""
+        """Text that exceeds the limit was ignored."""
 
         length_limit: int
 
@@ -81,7 +81,7 @@ class PlainInput(Input):
 
 
 class LineInput(Widget):
-    """Prompt and input on one line, a problem under it while there is one."""
+    """Prompt and input on one line, and an error below it if there is one."""
 
     DEFAULT_CSS = """
     LineInput {

@@ -1,4 +1,4 @@
-"""A text whose lines lead to the fields that they are about."""
+"""A text whose lines lead to their fields."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ReviewEntry(NamedTuple):
 
 
 class ReviewList(TextView):
-    """Entries with a cursor on those that lead somewhere."""
+    """Entries with a cursor on those that lead to a field."""
 
     COMPONENT_CLASSES = TextView.COMPONENT_CLASSES | {"review--cursor"}
     BINDINGS = [
@@ -105,7 +105,7 @@ class ReviewList(TextView):
         self.refresh()
 
     def action_step(self, step: int) -> None:
-        """The next entry that leads somewhere; scrolls by a line where none is in reach."""
+        """Move to the next entry that leads to a field; scroll by a line if none is near."""
         places = [at for at, entry in enumerate(self._entries) if entry.path]
         if self._cursor < 0:
             top = self._line_entries[self.scroll_offset.y] if self._line_entries else 0
@@ -122,7 +122,7 @@ class ReviewList(TextView):
             self._scroll_to_cursor()
 
     def _is_near_viewport(self, entry_index: int) -> bool:
-        """Whether the entry is on the screen or just beyond it, so that nothing is skipped."""
+        """Whether the entry is visible or just beyond the edge, so that nothing is skipped."""
         if entry_index not in self._line_entries:
             return True  # nothing was laid out yet
         line = self._line_entries.index(entry_index)

@@ -1,4 +1,4 @@
-"""How far a new serving has come, at the bottom of the list: requested, scheduled, image pulled,
+"""The rollout progress of a new serving below the list: requested, scheduled, image pulled,
 started, ready, endpoint."""
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ FAILURE_TEXTS = {
 
 
 def stages_of(view: ServingView | None) -> tuple[Stage, ...]:
-    """Rungs of a serving; of one that the watch has not brought yet, the first alone."""
+    """Stages of a serving; only the first one while the watch has not reported it yet."""
     if view is not None:
         return rollout_stages(view)
     names = ("scheduled", "image pulled", "started", "ready", "endpoint")
@@ -49,7 +49,7 @@ def stages_of(view: ServingView | None) -> tuple[Stage, ...]:
 
 
 def progress_lines(key: NamespacedName, stages: tuple[Stage, ...], width: int) -> tuple[Line, Line]:
-    """What is going on in words, and the rungs."""
+    """The current stage in words, and all stages."""
     failed = next((one for one in stages if one.state is StageState.FAILED), None)
     now = next((one for one in stages if one.state is StageState.IN_PROGRESS), None)
     left: list[Span] = [(" ", ""), (str(key), "strong"), ("  ", "")]
@@ -74,7 +74,7 @@ def progress_lines(key: NamespacedName, stages: tuple[Stage, ...], width: int) -
 
 
 class RolloutProgressView(StatusLine):
-    """Follows one serving; hidden while there is none to follow."""
+    """Follows one serving; hidden without one."""
 
     DEFAULT_CSS = """
     RolloutProgressView { height: 2; display: none; }
@@ -90,7 +90,7 @@ class RolloutProgressView(StatusLine):
         return self._stages
 
     def follow(self, key: NamespacedName | None) -> None:
-        """Show the progress of a serving; None hides the strip."""
+        """Show the progress of a serving; None hides it."""
         self.key = key
         self._stages = ()
         self.display = key is not None
@@ -98,7 +98,7 @@ class RolloutProgressView(StatusLine):
             self.set_view(None)
 
     def set_view(self, view: ServingView | None) -> None:
-        """Bring the strip up to date."""
+        """Update the progress."""
         rungs = stages_of(view)
         if self.key is not None and rungs != self._stages:
             self._stages = rungs

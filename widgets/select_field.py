@@ -1,4 +1,4 @@
-"""A field of a form that holds one of several values: drawn on one line, chosen by keys."""
+"""A form field with one of several values: drawn on one line, chosen by keys."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from widgets.form_parts import FormLine
 
 
 class SelectField(FormLine, can_focus=True):
-    """Shows the chosen value. Left and right take its neighbours, space or a letter asks for the
-    whole list."""
+    """Shows the chosen value. Left and right select the previous or the next, space or a letter
+    opens the list."""
 
     can_focus = True
 
     @dataclass
     class StepRequested(Message):
-        """The value beside this one is wanted."""
+        """The previous or the next value was requested."""
 
         select_field: SelectField
         step: int
@@ -29,7 +29,7 @@ class SelectField(FormLine, can_focus=True):
 
     @dataclass
     class OptionsRequested(Message):
-        """The list is wanted, narrowed to what was typed already."""
+        """The list was requested, narrowed by what was typed already."""
 
         select_field: SelectField
         typed: str

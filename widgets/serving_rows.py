@@ -1,4 +1,4 @@
-"""Servings as rows of the fleet table: which columns there are, and what each says of a view."""
+"""Servings as rows of the list: the columns, and the cell of each for a view."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ STATUS_STYLES = {
     Status.READY: "ready",
     Status.SCALED_DOWN: "off",
 }
-"""Tone of each state; glyph and word say the same without colour."""
+"""Style of each status; glyph and word show the same without color."""
 
 
 def status_span(status: Status) -> Span:
-    """Glyph and word of a state in its tone."""
+    """Glyph and word of a status in its style."""
     return f"{status.glyph} {status.value}", STATUS_STYLES[status]
 
 
 def reason_text(view: ServingView) -> str:
-    """Why, in two or three words; "" where all is well."""
+    """The cause in two or three words; "" for a healthy serving."""
     if view.status is Status.DEGRADED and view.failing:
         return (
             f"{view.failing} failing: {view.reason}" if view.reason else f"{view.failing} failing"
@@ -48,7 +48,7 @@ def reason_text(view: ServingView) -> str:
 
 
 def status_line(view: ServingView) -> Line:
-    """State, reason and rollout of a serving."""
+    """Status, reason and rollout of a serving."""
     spans: list[Span] = [status_span(view.status)]
     if reason := reason_text(view):
         spans += [("  ", ""), (reason, "strong")]
@@ -65,7 +65,7 @@ def accelerator_text(view: ServingView) -> str:
 
 
 def endpoint_span(view: ServingView) -> Span:
-    """Where the serving is reached, as short as it stays clear."""
+    """The address of the serving, shortened where it stays clear."""
     if view.endpoint.url:
         return view.endpoint.url.removeprefix("https://"), ""
     if view.endpoint.cluster_url:
@@ -74,7 +74,7 @@ def endpoint_span(view: ServingView) -> Span:
 
 
 def build_row(view: ServingView) -> Row:
-    """The view as a row, cells in the order of COLUMNS."""
+    """The row of a view, cells in the order of COLUMNS."""
     failing = view.status is Status.ERROR
     all_ready = view.ready >= view.desired
     name = view.key.name
@@ -97,13 +97,13 @@ def build_row(view: ServingView) -> Row:
 
 
 class ServingRowBuilder:
-    """Rows of views, each built once for as long as its view stays the same."""
+    """Rows of views; each is built again only after its view changed."""
 
     def __init__(self) -> None:
         self._cached_rows: dict[NamespacedName, tuple[ServingView, Row]] = {}
 
     def build_rows(self, views: Iterable[ServingView]) -> list[Row]:
-        """Rows of the views in their order; forgets what is not among them."""
+        """Rows of the views in their order; drops all others from the cache."""
         built: dict[NamespacedName, tuple[ServingView, Row]] = {}
         for view in views:
             known = self._cached_rows.get(view.key)

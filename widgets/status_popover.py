@@ -1,5 +1,5 @@
-"""Why a serving is in its state: cause in words, failing Pods with their Events, the crashed
-container's last lines, what to do. True for as long as it is open."""
+"""Why a serving is in its status: cause in words, failing Pods with their Events, the crashed
+container's last lines, what to do. Updated while it is open."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ MAX_NAME_LENGTH = 100
 """Cells of one name or reason."""
 
 COMPACT_TAIL_LINES = 5
-"""Log lines shown where the room does not hold everything; the last ones tell the most."""
+"""Number of log lines shown if not everything fits; the last ones are the most useful."""
 
 MIN_FRAMED_HEIGHT = 6
-"""Lines from which on the status has a frame; below it the frame would leave too little."""
+"""Minimum height in lines for a frame; a smaller popover has none."""
 
 HEALTH_STYLES = {
     PodHealth.ERROR: "error",
@@ -48,7 +48,7 @@ HEALTH_STYLES = {
 
 
 class CrashedContainer(NamedTuple):
-    """A container whose last lines explain the state, and the instance that wrote them."""
+    """A container whose last lines explain the status, and the instance that wrote them."""
 
     namespace: str
     pod: str
@@ -56,16 +56,16 @@ class CrashedContainer(NamedTuple):
     previous: bool
     """The lines are those of an instance that ended and was replaced."""
     instance: tuple[str, int]
-    """Container id and restarts: another value means that there are other lines to read."""
+    """Container id and restarts: a new value means that there are new lines to read."""
 
 
 class LogTail(NamedTuple):
-    """The last lines of a crashed container, as far as they have come."""
+    """The last lines of a crashed container, as far as they were read."""
 
     container: CrashedContainer
     lines: tuple[str, ...] = ()
     error: str = ""
-    """Why there are none, in one sentence; "" while they are read or where they came."""
+    """Why there are none, in one sentence; "" while they are being read or after success."""
     loading: bool = True
 
 
@@ -86,7 +86,7 @@ def find_crashed_container(view: ServingView) -> CrashedContainer | None:
 
 
 def _crashed_container_of(pod: PodView) -> ContainerView | None:
-    """The container that the Pod's cause lies in, if it left lines behind."""
+    """The container with the cause of the Pod's status, if it wrote lines."""
     wrote = [
         container
         for container in pod.containers
@@ -109,12 +109,10 @@ def status_paragraphs(
     capacity_hint: str = "",
     compact: bool = False,
 ) -> list[Paragraph]:
-    """The status of a serving as text. `keys` are those that open the Pods' logs, in the order of
-    `view.pods`; `room` says where the most is free of what is scarce.
-
-    The crashed container's last lines stand before every Event. Where it is `tight` there are no
-    empty lines, and the last of those lines come right after the cause, so that they are in sight
-    without scrolling.
+    """The status of a serving as text. `pod_keys` open the Pods' logs, in the order of `view.pods`;
+    `capacity_hint` names the nodes with the most free capacity. The crashed container's last lines
+    come before every Event. If it is `compact`, there are no empty lines, and those lines come
+    right after the cause, so that they are visible without scrolling.
     """
     result = [Paragraph(_title_line(view), indent=2, keep_spans=True)]
     if view.message:
@@ -188,7 +186,7 @@ def _pod_line(pod: PodView, key: str, now: datetime) -> Line:
 
 
 def _pod_paragraphs(pod: PodView, key: str, now: datetime, shown_message: str) -> list[Paragraph]:
-    """A Pod that is not well: its head, its cause unless that was said, its Events."""
+    """A failing Pod: its first line, its cause unless it is shown already, its Events."""
     result = [Paragraph(_pod_line(pod, key, now), indent=5, keep_spans=True, target=pod.uid)]
     if pod.message and pod.message != shown_message:
         result.append(Paragraph((("   ", ""), (_shorten(pod.message), "")), indent=3))
@@ -228,7 +226,7 @@ def _event_section(title: str, events: Sequence[EventView], now: datetime) -> li
 
 
 def _log_tail_paragraphs(log_tail: LogTail, max_lines: int = 0) -> list[Paragraph]:
-    """The last lines, the last `most` of them and cut at the edge where `most` is not 0."""
+    """The last lines; at most `max_lines` of them and cut at the edge if it is not 0."""
     crash = log_tail.container
     whose = "Last lines before the restart" if crash.previous else "Last lines"
     head: Line = ((_shorten(f"{whose} of {crash.container} in {crash.pod}"), "muted"),)
@@ -251,7 +249,7 @@ def _log_tail_paragraphs(log_tail: LogTail, max_lines: int = 0) -> list[Paragrap
 
 
 class StatusPopover(TextView):
-    """The status of one serving in front of the list, beside its row."""
+    """The status of one serving over the list, beside its row."""
 
     DEFAULT_CSS = """
     StatusPopover {
@@ -310,7 +308,7 @@ class StatusPopover(TextView):
     def show_status(
         self, view: ServingView, log_tail: LogTail | None, capacity_hint: str = ""
     ) -> None:
-        """Show the status of a serving, or bring what is shown up to date; `place` says where."""
+        """Show or update the status of a serving; `place` positions it."""
         fresh = self.view is None or self.view.key != view.key
         self.view, self.log_tail, self._capacity_hint = view, log_tail, capacity_hint
         self.update_ages()
@@ -318,7 +316,7 @@ class StatusPopover(TextView):
             self.scroll_to(y=0, animate=False)
 
     def update_ages(self) -> None:
-        """Bring the times up to date; draws only lines that read otherwise by now."""
+        """Update the ages; redraws only lines that changed."""
         if self.view is not None:
             self.set_paragraphs(self._build_paragraphs(self._is_compact))
 
@@ -338,8 +336,8 @@ class StatusPopover(TextView):
         self.display = False
 
     def place(self, rows: Region, line: int) -> None:
-        """Take the room that the text needs within `rows`, the lines of the list, below or above
-        the row on `line` so that this stays in sight: the larger side where neither is enough. A
+        """Take the space that the text needs within `rows`, the lines of the list, below or above
+        the row on `line`, so that the row stays visible; the larger side if neither is enough. A
         list of one or two lines is covered. Both are in cells of the screen."""
         if self.view is None:
             return
@@ -379,7 +377,7 @@ class StatusPopover(TextView):
             if number < len(self.view.pods):
                 self.post_message(self.LogRequested(self.view.pods[number]))
             elif event.key.isdigit():
-                # Not a namespace of the list, which is behind.
+                # Not a namespace key of the list below.
                 self.post_message(self.UnknownKeyPressed(event.key))
             else:
                 return

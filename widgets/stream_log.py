@@ -1,7 +1,6 @@
-"""A log that may be long and fast: a ring of lines of which only those in sight are ever drawn.
-
-It follows the end until the reader scrolls up, then holds the line that is read, even while the
-ring drops others before it.
+"""A log that may be long and fast: a ring buffer of which only visible lines are drawn. It follows
+the end until the operator scrolls up, then keeps the visible lines in place, even while older ones
+are dropped.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from textual.strip import Strip
 from widgets.styled_line import Line, StyledLineView, fit_line, sanitized, wrap
 
 FLUSH_SECONDS = 0.25
-"""Seconds between two paints of a log that keeps writing. A scrolled log is a whole repaint (18 kB
-at 120x40), so more than four a second would flood a slow line; what comes after a pause is painted
-at once."""
+"""Seconds between two paints of a log that is written continuously. A scrolled log is repainted as
+a whole (18 kB at 120x40), so more than four paints per second would overload a slow connection;
+lines after a pause are painted at once."""
 
 MAX_LINE_LENGTH = 4096
-"""Cells of a line that are kept; some servers log whole prompts."""
+"""Maximum length of a line in cells; some servers log whole prompts."""
 
 
 def _line_width(line: str) -> int:
@@ -57,12 +56,12 @@ class StreamLog(StyledLineView, can_focus=True):
 
     @dataclass
     class ViewportChanged(Message):
-        """What is in sight, or whether the end is followed, is other than before."""
+        """The visible lines, or whether the end is followed, changed."""
 
         log: StreamLog
 
     def __init__(self, capacity: int = 10_000, marker: str = "", id: str | None = None) -> None:
-        """`mark` is what lines begin with that are not the container's own."""
+        """`notice_prefix` begins lines that the container did not write."""
         super().__init__(id=id)
         self._marker = marker
         self.following = True
@@ -81,17 +80,17 @@ class StreamLog(StyledLineView, can_focus=True):
 
     @property
     def lines(self) -> Sequence[str]:
-        """The lines that are kept, oldest first."""
+        """The lines in the buffer, oldest first."""
         return self._lines
 
     @property
     def dropped_count(self) -> int:
-        """How many lines the ring has let go."""
+        """Number of lines that were dropped."""
         return self._dropped_count
 
     @property
     def lines_below(self) -> int:
-        """Lines below what is in sight."""
+        """Number of lines below the visible ones."""
         return max(0, self._row_count() - round(self.scroll_y) - self.size.height)
 
     def write_lines(self, lines: Iterable[str]) -> None:
@@ -110,7 +109,7 @@ class StreamLog(StyledLineView, can_focus=True):
                 self.set_timer(pause, self._flush)
 
     def clear(self) -> None:
-        """Forget every line and follow the end again."""
+        """Remove all lines and follow the end again."""
         self._lines.clear()
         self._pending.clear()
         self._rows.clear()
@@ -165,7 +164,7 @@ class StreamLog(StyledLineView, can_focus=True):
         self.post_message(self.ViewportChanged(self))
 
     def _row_count_of_oldest(self, line_count: int) -> int:
-        """Rows on the screen that the oldest `gone` lines take."""
+        """Number of screen rows of the oldest `gone` lines."""
         if not self.wrapping:
             return line_count
         limit = self._dropped_count + line_count
@@ -180,11 +179,11 @@ class StreamLog(StyledLineView, can_focus=True):
         ]
 
     def _style_name(self, line: str) -> str:
-        """Tone of a line: what was not written by the container stands out."""
+        """Style of a line: lines that the container did not write are highlighted."""
         return "accent" if self._marker and line.startswith(self._marker) else ""
 
     def _rewrap(self) -> None:
-        """Lay the lines out anew, with the first line in sight where it was."""
+        """Lay out the lines again, keeping the first visible line in place."""
         top = self._line_at(self.scroll_offset.y)
         self._wrapped_width = self.inner_width
         self._rows = self._wrap_lines(self._lines, self._dropped_count) if self.wrapping else []
@@ -198,7 +197,7 @@ class StreamLog(StyledLineView, can_focus=True):
         self.refresh()
 
     def _line_at(self, row: int) -> int:
-        """Number of the line that a row belongs to, counted from the first ever."""
+        """Number of the line that a row belongs to, counted from the first one received."""
         if self._rows:
             return self._rows[min(row, len(self._rows) - 1)][0]
         return self._dropped_count + row
@@ -252,7 +251,7 @@ class StreamLog(StyledLineView, can_focus=True):
         self.post_message(self.ViewportChanged(self))
 
     def set_following(self, following: bool) -> None:
-        """Follow the end, or hold what is in sight."""
+        """Follow the end, or pause."""
         self.following = following
         if following:
             self._scroll_to_bottom()

@@ -1,7 +1,6 @@
-"""Lines of toned text: the one way in which our widgets draw.
-
-A tone is the name of a component class without its prefix (`style--error`), so looks stay in the
-style sheets, and no string is ever read as markup.
+"""Lines of styled text, which all own widgets draw with. A style name is the name of a component
+class without its prefix (`style--error`), so the looks are in the style sheets, and no string is
+read as markup.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from textual.strip import Strip
 from servedeck.serving.text import one_line, sanitize
 
 Span = tuple[str, str]
-"""Text and its tone; the tone "" is the widget's own style."""
+"""Text and its style name; "" is the widget's own style."""
 Line = tuple[Span, ...]
 
 STYLE_NAMES = (
@@ -28,11 +27,11 @@ STYLE_NAMES = (
 
 
 STYLE_CLASSES = {f"style--{tone}" for tone in STYLE_NAMES}
-"""Component classes of the tones."""
+"""Component classes of the style names."""
 
 
 class StyledLineBase(ScrollView):
-    """Draws spans in tones whose styles a subclass knows."""
+    """Draws spans in styles that a subclass looks up."""
 
     @property
     def inner_width(self) -> int:
@@ -40,7 +39,7 @@ class StyledLineBase(ScrollView):
         return self.scrollable_content_region.width
 
     def named_style(self, name: str) -> Style:
-        """Style that the tone adds to the style below it."""
+        """Style that the named style adds to the one below it."""
         return Style.null()
 
     def make_strip(
@@ -65,13 +64,13 @@ class StyledLineBase(ScrollView):
 
 
 class StyledLineView(StyledLineBase):
-    """Base of the widgets that draw spans; knows the style of each tone."""
+    """Base of the widgets that draw spans; looks up the style of each name."""
 
     COMPONENT_CLASSES = STYLE_CLASSES
 
     def __init__(self, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
-        # Textual finds these anew for each repaint, at half a millisecond for a dozen.
+        # Textual looks these up for each repaint, which takes half a millisecond for a dozen.
         self._cached_rich_style: Style | None = None
         self._cached_background: Color | None = None
         self._cached_component_styles: dict[tuple[str, bool], Style] = {}
@@ -96,7 +95,7 @@ class StyledLineView(StyledLineBase):
         return self._cached_background
 
     def component_style(self, name: str, *, partial: bool = False) -> Style:
-        """Style of a component class; `partial` leaves out what is below it."""
+        """Style of a component class; `partial` excludes the style below it."""
         style = self._cached_component_styles.get((name, partial))
         if style is None:
             style = self.get_component_rich_style(name, partial=partial)
@@ -104,17 +103,17 @@ class StyledLineView(StyledLineBase):
         return style
 
     def named_style(self, name: str) -> Style:
-        """Style that the tone adds to the style below it."""
+        """Style that the named style adds to the one below it."""
         return self.component_style(f"style--{name}", partial=True) if name else Style.null()
 
 
 def sanitized(text: str) -> str:
-    """`text` fit for one line of a terminal, whatever reached the widget."""
+    """`text` on one line, without control characters."""
     return text if text.isprintable() else one_line(sanitize(text))
 
 
 def fit_text(text: str, width: int) -> str:
-    """`text` in exactly `width` cells, ending in "…" where something is missing."""
+    """`text` in exactly `width` cells, ending in "…" if it was cut."""
     if cell_len(text) <= width:
         return set_cell_size(text, width)
     return set_cell_size(text, width - 1) + "…" if width > 0 else ""
@@ -131,7 +130,7 @@ def plain_text(line: Line) -> str:
 
 
 def join_lines(lines: Iterable[Line], separator: Line = ((" ", ""),)) -> Line:
-    """The lines one after the other with `between` them; empty ones are left out."""
+    """The lines joined with `between`; empty ones are omitted."""
     result: list[Span] = []
     for line in lines:
         if line:
@@ -203,7 +202,7 @@ def _split_long_word(word: str, first_width: int, rest_width: int) -> list[str]:
 
 
 def _merge_spans(spans: list[Span]) -> list[Span]:
-    """Neighbours of one tone as one span."""
+    """Merge adjacent spans of one style."""
     result: list[Span] = []
     for text, tone in spans:
         if result and result[-1][1] == tone:
@@ -222,7 +221,7 @@ def align_left_right(left: Line, right: Line, width: int) -> Line:
 
 
 def fit_line(line: Line, width: int) -> Line:
-    """`line` in exactly `width` cells, ending in "…" where something is missing."""
+    """`line` in exactly `width` cells, ending in "…" if it was cut."""
     spans: list[Span] = []
     room = width
     for text, tone in line:

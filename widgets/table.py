@@ -1,8 +1,7 @@
-"""A table of keyed rows that repaints only the cells that differ, and nothing while nothing does.
-
-The caller hands over complete, sorted and filtered lists of rows as often as it likes; rows are
-values, so comparing two decides what is dirty. One change costs about 3 ms and a few hundred bytes
-where Textual's DataTable costs 50 ms and 21 kB, because that one draws all visible cells again.
+"""A table of keyed rows that repaints only the cells that differ. The caller passes complete,
+sorted and filtered lists of rows as often as it likes; rows are values, so comparing two of them
+decides what is redrawn. One change costs about 3 ms and a few hundred bytes where Textual's
+DataTable costs 50 ms and 21 kB, because DataTable redraws all visible cells.
 """
 
 from __future__ import annotations
@@ -37,18 +36,19 @@ TICK_SECONDS = 1.0
 """Seconds between two calls of `KeyedTable.tick`."""
 
 MAX_DRAWN_ROWS = 400
-"""Rows whose drawn line is kept: more than any screen shows."""
+"""Number of rows whose drawn line is cached: more than any screen shows."""
 
 
 class _DrawnRow(NamedTuple):
-    """A line of the table, and what it was drawn from."""
+    """A drawn line of the table, and its inputs."""
 
     cache_key: tuple[Row, Style, tuple[ColumnPosition, ...], int, int]
-    """The row, the style below it, and how the columns stand: places, scroll offset, width."""
+    """The row, the style below it, and the layout of the columns: positions, scroll offset,
+    width."""
     now: datetime
-    """The moment to which its ages are counted."""
+    """The time that its ages refer to."""
     ages: dict[int, str]
-    """Text of each cell whose text is an age, by its number."""
+    """Text of each age cell, by its index."""
     strip: Strip
     """With the cells under the scrollbar, and the app's filters applied."""
 
@@ -82,7 +82,7 @@ class KeyedTable(StyledLineView, can_focus=True):
 
     @dataclass
     class Highlighted(Message):
-        """The cursor stands on another row."""
+        """The cursor moved to another row."""
 
         table: KeyedTable
         key: Hashable | None
@@ -117,7 +117,7 @@ class KeyedTable(StyledLineView, can_focus=True):
 
     @dataclass
     class CellHovered(Message):
-        """The mouse is over another cell; both are None where it is over none."""
+        """The mouse is over another cell; both are None if it is over none."""
 
         table: KeyedTable
         key: Hashable | None
@@ -135,12 +135,13 @@ class KeyedTable(StyledLineView, can_focus=True):
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         id: str | None = None,
     ) -> None:
-        """`format_age` turns seconds into the text of a `Since` cell; `clock` is the time now."""
+        """`format_age` turns seconds into the text of an `AgeCell`; `clock` returns the time
+        now."""
         super().__init__(id=id)
         self.columns = tuple(columns)
         self.wide = False
         self.hidden_columns: frozenset[str] = frozenset()
-        """Keys of columns that are not shown, whatever the width."""
+        """Keys of columns that are hidden at any width."""
         self.sorted_by: tuple[str, bool] | None = None
         """Key of the sorted column, and whether the order is reversed, for the marker."""
         self.cursor = 0
@@ -153,15 +154,15 @@ class KeyedTable(StyledLineView, can_focus=True):
         self._content_widths = [0] * len(self.columns)
         self._column_positions: tuple[ColumnPosition, ...] = ()
         self._now: datetime | None = None
-        """The moment to which the ages on the screen are counted."""
+        """The time that the ages on the screen refer to."""
         self._drawn_cells: LRUCache[tuple[Line, ColumnPosition, Style, bool], Strip] = LRUCache(
             2_000
         )
-        """A row is drawn anew for one cell that differs; the others are as they were."""
+        """If one cell of a row differs, only that cell is drawn again."""
         self._drawn_rows: dict[Hashable, _DrawnRow] = {}
-        """By the row's key: a row that only moved to another line looks as it did."""
+        """By the row's key: a row that only moved to another line looks the same."""
         self._drawn_lines: dict[str, tuple[object, Strip]] = {}
-        """The header and the blank line, each with what it was drawn from."""
+        """The header and the blank line, each with its inputs."""
         self._placeholder: tuple[Line, ...] = ()
         self._hovered_cell: tuple[Hashable | None, str | None] = (None, None)
 
@@ -183,12 +184,12 @@ class KeyedTable(StyledLineView, can_focus=True):
 
     @property
     def visible_columns(self) -> frozenset[str]:
-        """Keys of the columns that there is room for."""
+        """Keys of the columns that fit."""
         return frozenset(self.columns[place.column].key for place in self._column_positions)
 
     def row_position(self, key: Hashable) -> tuple[Region, int]:
-        """Where the rows are on the screen, and the line of this row there; the line before or
-        after them where the row is out of sight or not in the list."""
+        """The region of the rows on the screen, and the line of this row in it; the line before or
+        after the region if the row is not visible or not in the list."""
         x, y, width, height = self.region
         top = self.scroll_offset.y
         index = self._index_by_key.get(key, top - 1)
@@ -196,11 +197,9 @@ class KeyedTable(StyledLineView, can_focus=True):
         return Region(x, y + 1, width, max(height - 1, 0)), y + 1 + line
 
     def set_rows(self, rows: list[Row]) -> int:
-        """Show `rows` in their order; returns how many lines must be drawn again.
-
-        The cursor begins at the top and follows the key of its row; where that row is gone it
-        stays on the line. Until it was used it does not follow a row out of sight: what comes to
-        the top is what is looked for.
+        """Show `rows` in their order; returns the number of lines to redraw. The cursor starts at
+        the top and follows the key of its row; if that row is removed it stays on the line. Until
+        it is used it does not follow a row out of view: the top rows are the most important.
         """
         old, self._rows = self._rows, rows
         old_key = old[self.cursor].key if old else None
@@ -233,8 +232,8 @@ class KeyedTable(StyledLineView, can_focus=True):
         return dirty
 
     def update_rows(self, rows: Iterable[Row]) -> int:
-        """Show `rows` in the place of those that have their keys now; returns how many lines must
-        be drawn again. What did not change costs nothing, however long the list is."""
+        """Replace the rows that have the keys of `rows`; returns the number of lines to redraw. The
+        time does not depend on the length of the list."""
         dirty = 0
         needs = list(self._content_widths)
         for row in rows:
@@ -248,7 +247,7 @@ class KeyedTable(StyledLineView, can_focus=True):
         return dirty
 
     def set_placeholder(self, lines: tuple[Line, ...]) -> None:
-        """What stands in the place of the rows while there are none."""
+        """Lines that are shown while there are no rows."""
         if lines != self._placeholder:
             self._placeholder = lines
             if not self._rows:
@@ -261,7 +260,7 @@ class KeyedTable(StyledLineView, can_focus=True):
         sorted_by: tuple[str, bool] | None = None,
         hidden_columns: frozenset[str] | None = None,
     ) -> None:
-        """Change what of the columns is shown; the widths are found anew."""
+        """Change which columns are shown; their widths are computed again."""
         before = (self.wide, self.sorted_by, self.hidden_columns)
         self.wide = self.wide if wide is None else wide
         self.sorted_by = sorted_by or self.sorted_by
@@ -272,30 +271,30 @@ class KeyedTable(StyledLineView, can_focus=True):
                 self.scroll_to(x=0, animate=False, force=True)
 
     def reset_widths(self) -> None:
-        """Find the widths anew; they only grow by themselves, so that columns do not jump about."""
+        """Compute the widths again; otherwise they only grow, so that columns do not jump."""
         self._content_widths = [0] * len(self.columns)
         self._update_content_widths([], {})
         self._update_layout()
         self.refresh()
 
     def select(self, key: Hashable) -> bool:
-        """Put the cursor on a row; False where there is none of this key."""
+        """Put the cursor on a row; False if there is none with this key."""
         index = self._index_by_key.get(key)
         if index is not None:
             self._move_cursor_to(index)
         return index is not None
 
     def reset_cursor(self) -> None:
-        """Let the cursor begin at the top again with the next rows."""
+        """Put the cursor at the top when the next rows are shown."""
         self._cursor_used, self._cursor_reset_pending = False, True
 
     def keep_cursor_row(self) -> None:
-        """The row under the cursor is in use: follow it wherever it goes."""
+        """The operator uses the row under the cursor: follow it from now on."""
         self._cursor_used = True
 
     def update_ages(self) -> int:
-        """Count the ages to this moment; draws those again whose text is another by now, and
-        returns how many. Called once a second."""
+        """Update the ages; redraws those whose text changed, and returns their number. Called once
+        per second."""
         before, self._now = self._now, self._clock()
         if before is None:
             return 0
@@ -315,7 +314,7 @@ class KeyedTable(StyledLineView, can_focus=True):
     # -- widths -------------------------------------------------------------------------------
 
     def _update_content_widths(self, old: list[Row], old_index: dict[Hashable, int]) -> None:
-        """Widen the needs by the rows that are new or other than before."""
+        """Widen the columns for rows that are new or changed."""
         before = list(self._content_widths)
         for row in self._rows:
             at = old_index.get(row.key)
@@ -346,7 +345,7 @@ class KeyedTable(StyledLineView, can_focus=True):
                 else one
                 for one in columns
             ]
-            # Room for the marker beside the label.
+            # Space for the marker beside the label.
             needs = [
                 max(
                     self._content_widths[at],
@@ -380,16 +379,15 @@ class KeyedTable(StyledLineView, can_focus=True):
     # -- drawing ------------------------------------------------------------------------------
 
     def notify_style_update(self) -> None:
-        self._drawn_cells.clear()  # tones may look different now
+        self._drawn_cells.clear()  # the styles may have changed
         self._drawn_rows.clear()
         self._drawn_lines.clear()
         super().notify_style_update()
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """Lines as they were drawn before, wherever they stand now.
-
-        Textual remembers lines by their place, and wraps each in new strips for borders and
-        padding, which a table does not have: a row that moved costs 30 µs here in place of 120.
+        """Cached lines by row instead of by position. Textual caches lines by their position and
+        wraps each in new strips for borders and padding, which a table does not have: a row that
+        moved takes 30 µs here instead of 120.
         """
         width, offset = self.inner_width, self.scroll_offset
         lines = [self._draw_line(y, width, offset) for y in crop.line_range]
@@ -400,7 +398,7 @@ class KeyedTable(StyledLineView, can_focus=True):
         return self._draw_line(y, width, self.scroll_offset).crop(0, width)
 
     def _draw_line(self, y: int, width: int, offset: Offset) -> Strip:
-        """Line `y` of the widget while it is scrolled by `offset`."""
+        """Line `y` of the widget when it is scrolled by `offset`."""
         if not self._rows:
             return self._finish_strip(self._draw_placeholder_line(y, width))
         if y == 0:
@@ -434,7 +432,7 @@ class KeyedTable(StyledLineView, can_focus=True):
         return strip
 
     def _finish_strip(self, strip: Strip) -> Strip:
-        """The line as wide as the widget, as the app's filters leave it."""
+        """The line as wide as the widget, with the app's filters applied."""
         return self._apply_filters(strip.adjust_cell_length(self.size.width, self.rich_style))
 
     def _apply_filters(self, strip: Strip) -> Strip:
@@ -478,7 +476,7 @@ class KeyedTable(StyledLineView, can_focus=True):
 
     def _draw_cells(self, row: Row, ages: Mapping[int, str], base_style: Style) -> list[Strip]:
         """The cells that are shown, each as wide as its column."""
-        plain = base_style.reverse is True  # tones cannot be told apart on a reversed line
+        plain = base_style.reverse is True  # styles cannot be distinguished on a reversed line
         ground = (
             base_style
             if plain or not row.style_name
@@ -542,11 +540,11 @@ class KeyedTable(StyledLineView, can_focus=True):
         if cell.created_at is None:
             return ""
         seconds = (now - cell.created_at).total_seconds()
-        # What was made since the last tick is new, not of the future.
+        # What was created since the last tick is new, not in the future.
         return self._format_age(0.0 if -TICK_SECONDS < seconds < 0 else seconds)
 
     def _refresh_changed_rows(self, old: list[Row], new: list[Row]) -> int:
-        """Mark what differs on the lines in sight."""
+        """Mark the cells that differ on visible lines for redrawing."""
         dirty = 0
         top = self.scroll_offset.y
         for index in range(top, min(top + self.body_height, max(len(old), len(new)))):
@@ -556,7 +554,7 @@ class KeyedTable(StyledLineView, can_focus=True):
         return dirty
 
     def _refresh_changed_row(self, index: int, before: Row | None, after: Row | None) -> bool:
-        """Mark what differs on a line in sight; whether something does."""
+        """Mark the cells that differ on a visible line; returns whether any does."""
         if before is after:
             return False
         if (

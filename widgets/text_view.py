@@ -1,4 +1,4 @@
-"""A scrolling text of toned lines that repaints only the lines that differ."""
+"""A scrolling text of styled lines that repaints only the lines that differ."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Paragraph(NamedTuple):
     line: Line = ()
     indent: int = 0
     no_wrap: bool = False
-    """Cut at the edge in place of wrapped (for tables)."""
+    """Cut at the edge instead of wrapped (for tables)."""
     keep_spans: bool = False
     """Broken between spans where that is possible."""
     target: str = ""
@@ -48,12 +48,12 @@ class TextView(StyledLineView, can_focus=True):
         return self._lines
 
     def set_paragraphs(self, paragraphs: Sequence[Paragraph]) -> int:
-        """Show the paragraphs; returns the number of lines that are drawn again."""
+        """Show the paragraphs; returns the number of redrawn lines."""
         self._paragraphs = tuple(paragraphs)
         return self._update_lines()
 
     def wrapped_height(self, width: int, paragraphs: Sequence[Paragraph] | None = None) -> int:
-        """Lines that the paragraphs, or others than those shown, take in `width` cells."""
+        """Number of lines of the paragraphs (those shown, or others) in `width` cells."""
         return len(self._wrap(width) if paragraphs is None else wrap_paragraphs(paragraphs, width))
 
     def _wrap(self, width: int) -> list[Line]:
@@ -134,7 +134,7 @@ def wrap_paragraphs(paragraphs: Sequence[Paragraph], width: int) -> list[Line]:
 
 
 class StatusLine(StyledLineView):
-    """One or a few lines that do not scroll, repainted where they differ."""
+    """One or a few lines that do not scroll; only lines that differ are repainted."""
 
     DEFAULT_CSS = """
     StatusLine { height: 1; overflow: hidden hidden; }
@@ -150,15 +150,15 @@ class StatusLine(StyledLineView):
         return self._lines
 
     def set_lines(self, *lines: Line) -> None:
-        """Show the lines, first at the top."""
+        """Show the lines, the first one at the top."""
         old, self._lines = self._lines, lines
         for y in range(self.size.height):
             if old[y : y + 1] != lines[y : y + 1]:
                 self.refresh(Region(0, y, self.inner_width, 1))
 
     def set_text(self, line: Line, max_lines: int, indent: int = 0) -> None:
-        """Show one line of text, wrapped to as many lines as it needs, at most `most`; nothing is
-        shown, and no room taken, where it is empty."""
+        """Show one line of text, wrapped to as many lines as it needs, at most `max_lines`; an
+        empty one takes no space."""
         width = self.inner_width or self.app.size.width
         lines = wrap(line, max(width - 1, 1), indent)[:max_lines] if line else []
         self.display = bool(lines)
