@@ -1,3 +1,3 @@
-"""servedeck: every model serving of a Kubernetes cluster as it is this second."""
+"""servedeck: the model servings of a Kubernetes cluster, in a terminal."""
 
 __version__ = "0.1.0"

@@ -38,7 +38,7 @@ def replace_file(
         with suppress(OSError):
             temporary.unlink()
         with suppress(OSError):
-            file.close()  # writes what is still buffered, which can fail again
+            file.close()  # flushes the buffer, which can fail again
         raise
     if not keep_open:
         file.close()

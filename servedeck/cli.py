@@ -1,7 +1,5 @@
-"""The `servedeck` command: the one place that knows every room.
-
-Each command imports what it needs when it runs, so that `--help` needs nothing and the screen
-stands before the Kubernetes client is loaded.
+"""The parser of the `servedeck` command. Each command is imported when it runs, so that `--help`
+loads nothing and the first frame is drawn before the connection's modules are loaded.
 """
 
 from __future__ import annotations
@@ -20,14 +18,14 @@ from servedeck.commands.output import write_lines
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
-"""What a shell reports for a program that SIGPIPE or SIGINT ended."""
+"""Exit codes that a shell reports after SIGPIPE and SIGINT."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     terminal.open_closed_descriptors()
     args = _parse_arguments(argv)
-    # A terminal that cannot show a character must not end the command.
+    # A character that the terminal cannot show must not fail the command.
     for stream in (sys.stdout, sys.stderr):
         if reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(errors="replace")
@@ -39,11 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader has seen enough. Python flushes once more at its end: into nothing.
+        # The reader closed the pipe. Python flushes once more at exit: discard that.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except Exception as error:
-        # CommandError, ClusterError and SettingsError say in one sentence what is wrong.
+        # CommandError, ClusterError and SettingsError are one sentence each.
         if not isinstance(told := getattr(error, "exit_code", None), int):
             raise
         write_lines(sys.stderr, *f"servedeck: {error}".split("\n"))
@@ -60,7 +58,7 @@ def _find_command(name: str) -> Callable[[argparse.Namespace], int]:
 
 
 def _parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The command line; names may stand before and after flags, as kubectl takes them."""
+    """The command line; names may come before and after flags, as in kubectl."""
     parser = _build_parser()
     args, rest = parser.parse_known_args(argv)
     if rest and hasattr(args, "names") and not any(word.startswith("-") for word in rest):
@@ -92,7 +90,7 @@ def _build_parser() -> argparse.ArgumentParser:
 
 
 def _add_common_flags(parser: argparse.ArgumentParser, default: Any = argparse.SUPPRESS) -> None:
-    """Flags that stand before or after the command; after it their absence says nothing."""
+    """Flags that may come before or after the command; after it an absent flag sets nothing."""
 
     def add(*names: str, **more: Any) -> None:
         parser.add_argument(*names, default=default, **more)
@@ -197,7 +195,7 @@ def _add_demo_command(commands: Any) -> None:
 
 
 def _prepare_process(log_file: Path | None) -> None:
-    """What every command needs: a home directory, and a log or none."""
+    """Set up what every command needs: a home directory, and the log."""
     from servedeck import logging_setup, paths
 
     if not paths.has_home_directory():

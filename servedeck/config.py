@@ -13,8 +13,8 @@ from typing import Any, Literal, get_args, get_type_hints
 ENV_PREFIX = "SERVEDECK_"
 PLATFORM_NAMESPACE = "servedeck-system"
 PLATFORM_CONFIGMAP = "servedeck"
-"""ConfigMap in which whoever runs the platform tells every operator's servedeck where endpoints
-are. It may be missing, and may be forbidden."""
+"""ConfigMap in which the platform's administrators configure endpoints for all operators. It may be
+missing or forbidden."""
 PLATFORM_KEYS = (
     "endpoint_host",
     "endpoint_scheme",
@@ -27,7 +27,7 @@ PLATFORM_KEYS = (
 
 
 class SettingsError(Exception):
-    """A setting cannot be used; str() is one sentence that names its place and what to write."""
+    """A setting cannot be used; str() is one sentence with its place and the expected value."""
 
     exit_code = 2
 
@@ -37,43 +37,42 @@ class Settings:
     """What an operator or a platform can choose."""
 
     context: str = ""
-    """Context of the kubeconfig; its current one where empty."""
+    """Context of the kubeconfig; the current one if empty."""
     namespace: str = ""
     """The one namespace to show."""
     all_namespaces: bool = False
-    """Show all namespaces, whatever `namespace` is."""
+    """Show all namespaces, regardless of `namespace`."""
     readonly: bool = False
     """Refuse every change."""
     favorites: tuple[str, ...] = ()
-    """Namespaces of the keys 1 to 9; those with most servings where empty."""
+    """Namespaces of the keys 1 to 9; those with most servings if empty."""
     wide: bool = False
     """Start with all columns."""
     columns: tuple[str, ...] = ()
-    """Columns to show besides the name; all that fit where empty."""
+    """Columns to show besides the name; all that fit if empty."""
     theme: str = ""
-    """Name of a theme; the one that suits the terminal where empty."""
+    """Name of a theme; chosen for the terminal if empty."""
     keymap: dict[str, str] = field(default_factory=dict)
     """Keys by the id of their action."""
     endpoint_host: str = ""
-    """Host of endpoint URLs where no route names one, and of new routes."""
+    """Host of new routes, and of endpoint URLs if the route names none."""
     endpoint_scheme: Literal["https", "http"] = "https"
     route: Literal["", "HTTPRoute", "VirtualService", "Ingress"] = ""
-    """Kind of new routes; the first that the cluster has where empty."""
+    """Kind of new routes; the first that the cluster has if empty."""
     gateway: str = ""
     """Gateway of new routes, namespace/name."""
     ingress_class: str = ""
     tls_secret: str = ""
     """Secret of a new Ingress's certificate."""
     model_cache: str = ""
-    """PVC of downloaded models in each namespace; none where empty."""
+    """PVC of downloaded models in each namespace; none if empty."""
     explicit_keys: frozenset[str] = field(default=frozenset(), compare=False)
-    """Keys that were chosen, also where they were set to their default."""
+    """Keys that were set explicitly, even to their default."""
 
     def with_platform_config(self, data: Mapping[str, str]) -> tuple[Settings, tuple[str, ...]]:
-        """These settings, completed by the cluster's ConfigMap, and what is wrong with that one.
-
-        What flags, environment or file chose stays; of the ConfigMap only the platform's keys
-        count. A value that cannot be used is left out and named in a sentence.
+        """These settings, completed by the cluster's ConfigMap, and its errors. Flags, environment
+        and file take precedence; only the platform's keys of the ConfigMap are used. An invalid
+        value is ignored and reported in a sentence.
         """
         update: dict[str, Any] = {}
         wrong: list[str] = []
@@ -95,7 +94,7 @@ _FIELD_TYPES = {
 
 
 class _InvalidSettingError(Exception):
-    """The first thing that is wrong: its path, pydantic's name of the fault, and what was given."""
+    """The first error: its path, pydantic's error type, and the given value."""
 
     def __init__(self, path: tuple[int | str, ...], error_type: str, value: object) -> None:
         super().__init__(path, error_type, value)
@@ -106,8 +105,8 @@ def _validate(values: Mapping[str, Any], *, strict: bool = False) -> dict[str, A
     """The values in their types. Raises _InvalidError."""
     if not values:
         return {}
-    # Where nothing was written there is nothing to check, and the first frame of the screen need
-    # not wait for pydantic, which takes a tenth of a second to import.
+    # Without settings there is nothing to check, and the first frame need not wait for the import
+    # of pydantic (0.1 s).
     from pydantic import ConfigDict, Field, ValidationError, create_model
 
     fields: dict[str, Any] = {key: (kind, None) for key, kind in _FIELD_TYPES.items()}
@@ -123,7 +122,7 @@ def _validate(values: Mapping[str, Any], *, strict: bool = False) -> dict[str, A
 
 def settings_path() -> Path:
     """Where the settings file is looked for: $XDG_CONFIG_HOME/servedeck/settings.toml."""
-    from platformdirs import user_config_path  # only needed once, and not by those who import us
+    from platformdirs import user_config_path  # only needed here
 
     return user_config_path("servedeck") / "settings.toml"
 
@@ -133,9 +132,8 @@ def load_settings(
     environ: Mapping[str, str] = os.environ,
     path: Path | None = None,
 ) -> Settings:
-    """The settings in force, but for the ConfigMap's.
-
-    `flags` holds what the command line named, None for what it did not. Raises SettingsError.
+    """The settings without those of the ConfigMap. `flags` contains the command line's values, None
+    for absent ones. Raises SettingsError.
     """
     path = settings_path() if path is None else path
     values: dict[str, Any] = {}

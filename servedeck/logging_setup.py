@@ -1,4 +1,4 @@
-"""The log file: written only when asked for, readable by its owner alone, free of secrets."""
+"""The log file: written only if requested, readable by its owner only, without secrets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 MAX_ENTRY_LENGTH = 200_000
-"""Characters of one entry; a longer one is somebody's whole document."""
+"""Maximum number of characters of one entry; a longer one contains a whole document."""
 _REDACTED = "[hidden]"
 
 # What is called a secret, and what stands after the name: a quoted text to its end (or to that of
@@ -60,15 +60,14 @@ class _RedactingFormatter(logging.Formatter):
 
 
 class _SafeStreamHandler(logging.StreamHandler[TextIO]):
-    """Writes what can be written. An entry that cannot, since the disk is full, is left out:
-    logging would print it, as it was before anything was hidden, with a traceback into the
-    screen."""
+    """Drops entries that cannot be written because the disk is full: logging would print them
+    unmasked, with a traceback, over the screen."""
 
     def handleError(self, record: logging.LogRecord) -> None: ...  # noqa: N802
 
 
 def disable_logging() -> None:
-    """Nothing is logged: what a library wrote to standard error would tear the screen."""
+    """Disable logging: output of a library on standard error would corrupt the screen."""
     logging.getLogger().addHandler(logging.NullHandler())
     logging.captureWarnings(True)
 

@@ -1,4 +1,4 @@
-"""Paths of whoever runs the program."""
+"""Paths of the user who runs the program."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 
 def has_home_directory() -> bool:
-    """Whether HOME or the user database names a home directory. A container that runs as any
-    number may have neither."""
+    """Whether HOME or the user database names a home directory. A container that runs with an
+    arbitrary uid may have neither."""
     try:
         return Path.home().is_absolute()
     except RuntimeError:
@@ -15,7 +15,7 @@ def has_home_directory() -> bool:
 
 
 def expand_home(path: Path) -> Path:
-    """`path` with its "~" or "~name" replaced; as with shells, one that is not known stays."""
+    """`path` with its "~" or "~name" replaced; as in shells, an unknown one stays."""
     try:
         return path.expanduser()
     except RuntimeError:

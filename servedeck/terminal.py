@@ -1,4 +1,4 @@
-"""Whether the terminal can show the screen, judged before the screen is loaded."""
+"""Whether the terminal can show the screen, checked before the screen is loaded."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from typing import TextIO
 
 PARENT_PID = os.getppid()
-"""The process that started this one; its end is the end of the screen."""
+"""The parent process; the screen exits with it."""
 
 
 def open_closed_descriptors() -> None:
-    """Put nothing where standard input, output or error is closed: the next file that is opened
-    would take that number, and what is meant for one of them would go there."""
+    """Open /dev/null where standard input, output or error is closed: otherwise the next opened
+    file would get that descriptor and receive the output meant for it."""
     for number in (0, 1, 2):
         try:
             os.fstat(number)
@@ -25,7 +25,7 @@ def open_closed_descriptors() -> None:
 
 
 def unsupported_reason(environ: Mapping[str, str] | None = None) -> str:
-    """Why the screen cannot be shown here, as the beginning of a sentence; "" where it can."""
+    """Why the screen cannot be shown here, as the beginning of a sentence; "" if it can."""
     if not (_is_terminal(sys.__stdin__) and _is_terminal(sys.__stdout__)):
         return "The screen needs a terminal"
     name = (os.environ if environ is None else environ).get("TERM", "")
@@ -42,8 +42,8 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 
 def supports_cursor_addressing(term: str) -> bool:
-    """Whether terminals of this type (TERM) place the cursor by the escape sequences of ANSI, which
-    are the only ones that are sent. One that nobody has described is taken to do so."""
+    """Whether terminals of this type (TERM) use the ANSI escape sequences for the cursor, the only
+    ones that are sent. An unknown type is assumed to."""
     if term.lower() == "dumb":
         return False
     if term.lower() in ("", "unknown"):

@@ -1,4 +1,4 @@
-"""What was typed into the create form, kept as typed, also what is wrong."""
+"""What was typed into the create form, stored as typed, even if it is invalid."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from servedeck.serving.spec.templates import TEMPLATES, Template, find_template
 from servedeck.serving.spec.types import EnvVar
 
 DraftRow = dict[str, str]
-"""Texts of one volume (claim, mount_path, read_only) or one variable (name, value, source, ref,
-key); source is "" for a plain value, "secret" or "config_map". A line of an env file that could not
-be read is a variable too, so that it can be fixed: source "line", the line as value, its number as
-ref, and what is wrong with it as key. A value that the draft's file did not keep is "" and
-has `NOT_KEPT` as key."""
+"""Texts of one volume (pvc, mount_path, read_only) or one variable (name, value, source, ref, key);
+source is "" for a plain value, "secret" or "config_map". A line of an env file that could not be
+read is a variable too, so that it can be fixed: source "line", the line as value, its number as
+ref, and the error as key. A value that is not saved in the draft's file is "" and has `NOT_KEPT` as
+key."""
 
 EMPTY_VOLUME = {"pvc": "", "mount_path": "", "read_only": "false"}
 VALUE_NOT_SAVED = "not kept"
@@ -41,21 +41,21 @@ class Draft:
         self.rows: dict[str, list[DraftRow]] = {path: [] for path in LIST_FIELDS}
         self.texts["namespace"] = namespace
         self.omitted_secrets: frozenset[str] = frozenset()
-        """Texts that the draft's file did not keep, as they hold something that looks secret."""
+        """Texts that were not saved in the draft's file because they look secret."""
         self.step = 1
-        """The step of the form that it was left in."""
+        """The step of the form when it was closed."""
         self.focused_field = ""
-        """The field that had the focus then, "" for none."""
+        """The focused field then, "" for none."""
         self.set_template(template or next(iter(TEMPLATES)))
 
     @property
     def template(self) -> Template:
-        """The template chosen; the first one where the text names none."""
+        """The chosen template; the first one if the text names none."""
         return find_template(self.texts["template"]) or next(iter(TEMPLATES.values()))
 
     def set_template(self, name: str) -> None:
-        """Take another template. What it proposes (image, accelerator) replaces only what the
-        last one proposed; texts of fields that both have stay."""
+        """Switch to another template. Its defaults (image, accelerator) replace only the defaults
+        of the previous one; texts of fields that both have stay."""
         before = find_template(self.texts.get("template", ""))
         self.texts["template"] = name
         after = self.template
@@ -68,8 +68,7 @@ class Draft:
 
     @property
     def has_transformer(self) -> bool:
-        """Whether something was written about one; its image is then missing, not the rest
-        forgotten."""
+        """Whether any of its fields is set; a missing image is then an error."""
         typed = any(self.texts[f"transformer.{part}"].strip() for part in ("image", "command"))
         return typed or bool(self.rows["transformer.env"])
 
@@ -97,9 +96,8 @@ class Draft:
         return document
 
     def validate(self) -> tuple[ServingSpec | None, list[Issue]]:
-        """The spec, or None where a field cannot be read, and everything that is wrong or doubtful.
-
-        Fields that cannot be read do not keep the others from being checked.
+        """The spec, or None if a field cannot be parsed, and all errors and warnings. The other
+        fields are checked even if one cannot be parsed.
         """
         spec, found = self._validate_spec()
         unread = {
@@ -115,7 +113,7 @@ class Draft:
         ]
 
     def _omitted_secret_issues(self) -> Iterator[Issue]:
-        """What the draft's file did not keep and nobody entered again."""
+        """What was not saved in the draft's file and not entered again."""
         why = "It looks secret, so it was not saved in the draft: enter it again"
         for path in ("env", "transformer.env"):
             for at, row in enumerate(self.rows[path]):
@@ -140,7 +138,7 @@ class Draft:
 
     @classmethod
     def from_spec(cls, spec: ServingSpec) -> Draft:
-        """A draft that reads as `spec`."""
+        """The draft of a spec."""
         draft = cls(spec.template, spec.namespace)
         for field in COMMON_FIELDS:
             if "." not in field.name:
@@ -173,8 +171,8 @@ class Draft:
         return {"texts": dict(self.texts), "rows": copy.deepcopy(self.rows)}
 
     def to_saved_dict(self) -> dict[str, Any]:
-        """What a file may keep: all that was typed but for what looks secret, and where the form
-        was left."""
+        """What is saved in a file: all that was typed except what looks secret, and the position in
+        the form."""
         texts = {path: "" if contains_secret(text) else text for path, text in self.texts.items()}
         lost = {path for path, text in self.texts.items() if text and not texts[path]} | {
             path for path in self.omitted_secrets if not texts.get(path)
@@ -193,7 +191,8 @@ class Draft:
 
     @classmethod
     def from_saved_dict(cls, data: object) -> Draft:
-        """A draft from `saved`; what is damaged or of another version falls back to defaults."""
+        """A draft from its saved form; damaged parts, or parts of another version, get their
+        defaults."""
         draft = cls()
         if not isinstance(data, Mapping):
             return draft
@@ -231,7 +230,7 @@ def _env_var_document(row: DraftRow) -> dict[str, Any]:
 
 
 def _omit_secret(row: DraftRow) -> DraftRow:
-    """The variable as a file may keep it."""
+    """The variable as it is saved."""
     if row["source"] == "line" and (
         contains_secret(row["value"]) or looks_secret(*_split_assignment(row))
     ):
@@ -245,7 +244,7 @@ def _omit_secret(row: DraftRow) -> DraftRow:
 
 
 def _split_assignment(row: DraftRow) -> tuple[str, str]:
-    """Name and value of a line that could not be read, as far as it has them."""
+    """Name and value of a line that could not be parsed, as far as it has them."""
     name, _, value = row["value"].partition("=")
     return name, value
 
@@ -265,7 +264,7 @@ def _overlaps(field: str, other: str) -> bool:
 def _without_fields(document: dict[str, Any], paths: set[str]) -> dict[str, Any]:
     """The document with the fields at `paths` at their defaults; of a list, the whole row goes."""
     rest = copy.deepcopy(document)
-    for path in sorted(paths, reverse=True):  # later rows first, so that indexes stay true
+    for path in sorted(paths, reverse=True):  # later rows first, so that indexes stay valid
         head, _, tail = path.partition(".")
         if head in ("volumes", "env"):
             index = tail.partition(".")[0]

@@ -1,4 +1,4 @@
-"""Where drafts lie while their forms are open, and after a terminal closed on them."""
+"""Drafts on disk: one locked file for each open form."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from servedeck.atomic_file import replace_file
 from servedeck.changes.draft import Draft
 
 RETENTION_SECONDS = 30 * 24 * 3600
-"""Seconds that a draft is kept after it was written last."""
+"""Seconds that a draft is kept after it was last saved."""
 
 WRITE_LOCK_TIMEOUT = 1.0
-"""Seconds that a write waits for the one before it, where the disk does not answer."""
+"""Seconds that a write waits for the previous one if the disk does not respond."""
 
 _TEMP_PREFIX = ".draft-"
-"""How the name of a file begins that is still being written, or was when its program was killed."""
+"""Prefix of a file that is being written, or was when its program was killed."""
 
 
 class DraftFile:
-    """The place of one draft: a file that only its owner can read. The form that has it open holds
-    a lock on it, which ends with the process: what a killed terminal leaves is free at once, what
-    stands in another window is not."""
+    """The file of one draft, which only its owner can read. The form that has it open holds a lock
+    on it, which ends with the process: the draft of a killed terminal is free at once, that of
+    another window is not."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._locked_file: TextIO | None = None
-        # A thread that writes goes on, or only begins, when the one who waited for it is gone:
-        # what comes later must not be overtaken by it.
+        # A writing thread may continue, or even start, after its caller gave up: it must not
+        # overwrite later writes.
         self._write_lock = threading.Lock()
         self._request_lock = threading.Lock()
         self._latest_request = 0
 
     def acquire(self) -> Draft | None:
-        """The draft that was left here, which is ours then; None where it is gone, damaged, or
-        open in another form. Raises OSError where it cannot be read."""
+        """Lock and load the saved draft; None if it was deleted, is damaged, or is open in another
+        form. Raises OSError if it cannot be read."""
         try:
             file = self.path.open("r+", encoding="utf-8")
         except FileNotFoundError:
@@ -55,12 +55,12 @@ class DraftFile:
         return _load_draft(file)
 
     def write(self, data: Mapping[str, Any]) -> None:
-        """Put a `Draft.saved` in place of the last one, whole or not at all. Raises OSError."""
+        """Replace the saved draft atomically with a `Draft.to_saved_dict`. Raises OSError."""
         self.prepare_write(data)()
 
     def prepare_write(self, data: Mapping[str, Any]) -> Callable[[], bool]:
-        """`write`, for a thread. It returns False, and writes nothing, where another write, a
-        clear or a release was asked for between this call and its turn."""
+        """`write`, for a thread. It returns False, and writes nothing, if another write, a delete
+        or a release was requested since this call."""
         number = self._next_request()
 
         def write() -> bool:
@@ -74,19 +74,19 @@ class DraftFile:
     def _write_atomically(self, data: Mapping[str, Any]) -> None:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with replace_file(self.path, private=True, prefix=_TEMP_PREFIX, keep_open=True) as file:
-            _try_lock(file, fcntl.LOCK_EX)  # before others can see it
+            _try_lock(file, fcntl.LOCK_EX)  # before others can open it
             json.dump(data, file)
         self._replace_locked_file(file)
 
     def delete(self) -> None:
-        """The draft is no longer wanted. Raises OSError."""
+        """Delete the draft. Raises OSError."""
         with self._exclusive_write():
             self._next_request()
             self.path.unlink(missing_ok=True)
             self._replace_locked_file(None)
 
     def delete_if_unused(self) -> bool:
-        """Remove a draft that no form has open; False where one has. Raises OSError."""
+        """Delete a draft that no form has open; False if one has. Raises OSError."""
         with self.path.open("r+", encoding="utf-8") as file:
             free = _try_lock(file, fcntl.LOCK_EX) and self._is_current_file(file)
             if free:
@@ -94,20 +94,20 @@ class DraftFile:
         return free
 
     def release(self) -> None:
-        """The form was closed; others may take the draft."""
+        """The form was closed; others may open the draft."""
         self._next_request()
         with contextlib.suppress(TimeoutError), self._exclusive_write():
             self._replace_locked_file(None)
 
     def _next_request(self) -> int:
-        """The number of what is asked for now, which is the latest then."""
+        """The number of a new request, which is then the latest."""
         with self._request_lock:
             self._latest_request += 1
             return self._latest_request
 
     @contextlib.contextmanager
     def _exclusive_write(self) -> Iterator[None]:
-        """While no other thread writes. Raises TimeoutError where one does not end."""
+        """Hold the write lock. Raises TimeoutError if another thread does not release it."""
         if not self._write_lock.acquire(timeout=WRITE_LOCK_TIMEOUT):
             raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
         try:
@@ -116,14 +116,14 @@ class DraftFile:
             self._write_lock.release()
 
     def _replace_locked_file(self, file: TextIO | None) -> None:
-        """Hold the lock on this file in place of the last one."""
+        """Keep the lock on this file instead of the previous one."""
         held, self._locked_file = self._locked_file, file
         if held is not None:
             held.close()
 
     def _is_current_file(self, file: TextIO) -> bool:
-        """Whether it is still this file: its holder may have put another in its place, or cleared
-        it, between our opening and our lock."""
+        """Whether the path is still this file: its owner may have replaced or deleted it between
+        our open and our lock."""
         try:
             return os.path.samestat(self.path.stat(), os.fstat(file.fileno()))
         except FileNotFoundError:
@@ -140,7 +140,7 @@ class SavedDraft(NamedTuple):
 
 
 class DraftStore:
-    """The drafts of one cluster: one for each form that is open or was left."""
+    """The drafts of one cluster: one for each form that is open or was closed unfinished."""
 
     def __init__(self, server: str, drafts_dir: Path | None = None) -> None:
         if drafts_dir is None:
@@ -151,8 +151,8 @@ class DraftStore:
         self._server_hash = hashlib.sha256(server.encode()).hexdigest()[:16]
 
     def list_saved(self) -> list[SavedDraft]:
-        """The drafts that were left and can be read, the latest first. Raises OSError where the
-        folder cannot be read."""
+        """The readable drafts that no form has open, the latest first. Raises OSError if the
+        directory cannot be read."""
         found = []
         for path in self._list_files():
             if not path.name.startswith(self._server_hash):
@@ -165,9 +165,9 @@ class DraftStore:
         return sorted(found, key=lambda one: one.written_at, reverse=True)
 
     def delete_expired(self, now: float) -> int:
-        """Remove the drafts of all clusters, open ones excepted, that were written more than
-        `KEPT_FOR` seconds before `now` (seconds since the epoch); returns how many. What cannot be
-        removed stays. Raises OSError where the folder cannot be read."""
+        """Delete the drafts of all clusters, except open ones, that were saved more than
+        `RETENTION_SECONDS` before `now` (seconds since the epoch); returns their number. Those that
+        cannot be deleted stay. Raises OSError if the directory cannot be read."""
         dropped = 0
         for path in self._list_files():
             with contextlib.suppress(OSError):
@@ -186,13 +186,13 @@ class DraftStore:
             return []
 
     def new_file(self) -> DraftFile:
-        """A place of its own for a new draft."""
+        """The file of a new draft."""
         return DraftFile(self._drafts_dir / f"{self._server_hash}-{secrets.token_hex(4)}.json")
 
 
 def _try_lock(file: TextIO, kind: int) -> bool:
-    """False where another form holds it. Some network file systems have no locks; a draft is kept
-    there all the same."""
+    """False if another form holds it. Some network file systems have no locks; drafts are saved
+    there without."""
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:

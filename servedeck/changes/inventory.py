@@ -1,5 +1,5 @@
-"""What the create form needs to know of the cluster: nodes and their accelerators, claims and
-namespaces. Watched while the form is open, and not a second longer."""
+"""What the create form needs of the cluster: nodes and their accelerators, PVCs and namespaces.
+Watched only while the form is open."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from servedeck.serving.pvcs import PersistentVolumeClaim, Pvc, pvcs
 ACTIVE_PODS = ResourceKind(
     resources.POD,
     PodRequests,
-    # Ended Pods hold nothing, and a cluster that runs Jobs is full of them.
+    # Completed Pods use no resources, and a cluster with Jobs has many of them.
     field_selector="status.phase!=Succeeded,status.phase!=Failed",
 )
 PVCS = ResourceKind(resources.PERSISTENT_VOLUME_CLAIM, PersistentVolumeClaim)
@@ -37,10 +37,9 @@ _ANSWERED_PHASES = (ReflectorPhase.LIVE, ReflectorPhase.FORBIDDEN, ReflectorPhas
 
 
 class ClusterInventory:
-    """Nodes, the Pods on them, claims and namespaces; each may be unknown, where it may not be
-    read. Pods and claims of all namespaces where that is allowed, of `namespace` otherwise.
-
-    `on_change` is called when something is other than before; it must be quick.
+    """Nodes, the Pods on them, PVCs and namespaces; each may be unknown if it may not be listed.
+    Pods and PVCs of all namespaces if that is allowed, of `namespace` otherwise. `on_change` is
+    called after each change; it must be fast.
     """
 
     def __init__(
@@ -72,7 +71,8 @@ class ClusterInventory:
         )
 
     def start(self, *, nodes_only: bool = False) -> None:
-        """Begin to watch, or only nodes and the Pods on them. Needs a running event loop."""
+        """Start to watch everything, or only nodes and the Pods on them. Needs a running event
+        loop."""
         others = () if nodes_only else (self._namespaces, self._all_pvcs)
         for reflector in (self._nodes, self._pods, *others):
             self._tasks.append(asyncio.create_task(reflector.run()))
@@ -94,7 +94,7 @@ class ClusterInventory:
     def _handle_change(self) -> None:
         self._node_capacities = None
         if self._all_pvcs.phase is ReflectorPhase.FORBIDDEN and len(self._tasks) == 4:
-            # Not in all namespaces; perhaps in ours.
+            # Not allowed in all namespaces; try the current one.
             self._tasks.append(asyncio.create_task(self._namespace_pvcs.run()))
         self._changed.set()
         self._on_change()
@@ -111,7 +111,7 @@ class ClusterInventory:
 
     @property
     def unavailable_reasons(self) -> tuple[str, ...]:
-        """What may not be read, and what for, in sentences."""
+        """What may not be listed, and its consequence, in sentences."""
         wanted = {
             id(self._nodes): "Which nodes have free accelerators is not known",
             id(self._pods): "How much of the nodes is in use is not known",
@@ -125,7 +125,7 @@ class ClusterInventory:
         )
 
     def node_capacities(self) -> list[NodeCapacity] | None:
-        """Room on each node; None where nodes or Pods are not known."""
+        """Capacity of each node; None if nodes or Pods are unknown."""
         if not (self._nodes.synced and self._pods.synced):
             return None
         if self._node_capacities is None:
@@ -137,20 +137,20 @@ class ClusterInventory:
         return self._node_capacities
 
     def accelerator_capacities(self) -> list[AcceleratorCapacity] | None:
-        """Accelerators of the cluster, kind by kind; None where they are not known."""
+        """Accelerators of the cluster by kind; None if unknown."""
         room = self.node_capacities()
         return None if room is None else accelerator_capacities(room)
 
     def check_scheduling(
         self, requests: ResourceList, replicas: int, tolerations: Sequence[Mapping[str, Any]] = ()
     ) -> SchedulingResult | None:
-        """Whether the nodes could host `replicas` Pods now; None where that is not known."""
+        """Whether the nodes could host `replicas` Pods now; None if unknown."""
         room = self.node_capacities()
         return None if room is None else simulate_scheduling(requests, replicas, room, tolerations)
 
     def pvcs(self, namespace: str) -> dict[str, Pvc] | None:
-        """Claims of a namespace by name, with their users where Pods are known; None where claims
-        are not known."""
+        """PVCs of a namespace by name, with the Pods that use them if Pods are known; None if PVCs
+        are unknown."""
         source = self._all_pvcs if self._all_pvcs.synced else self._namespace_pvcs
         if not source.synced or (source is self._namespace_pvcs and namespace != self._namespace):
             return None
@@ -160,7 +160,7 @@ class ClusterInventory:
         return {one.name: one for one in pvcs(own, pods)}
 
     def namespaces(self) -> list[str] | None:
-        """Names of all namespaces; None where they are not known."""
+        """Names of all namespaces; None if unknown."""
         if not self._namespaces.synced:
             return None
         names = cast(Iterable[Namespace], self._namespaces.records.values())

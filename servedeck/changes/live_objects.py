@@ -25,10 +25,9 @@ class ServingNotFoundError(ClusterError):
 async def fetch_live_objects(
     connection: Connection, namespace: str, name: str
 ) -> list[dict[str, Any]]:
-    """Deployment, Service and route of a serving, as decoded JSON; [] where there is no Deployment.
-
-    Parts that do not exist or may not be read are left out. Raises ClusterError where the
-    Deployment cannot be asked for.
+    """Deployment, Service and route of a serving, as decoded JSON; [] without a Deployment. Objects
+    that do not exist or may not be read are omitted. Raises ClusterError if the Deployment cannot
+    be read.
     """
     deployment = await _get_object(connection, _ref(resources.DEPLOYMENT, namespace, name))
     if deployment is None:

@@ -1,5 +1,5 @@
-"""What deploying a serving would do, asked of everyone who knows: our own rules, the API server's
-dry run, quota, the nodes."""
+"""What deploying a serving would do, according to the validation rules, the API server's dry run,
+quota and the nodes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ _FIELD_BY_REASON = {
 """Field of the form that fixes each kind of refusal, where there is one."""
 
 _PREVIEW_POD_PATTERN = re.compile(r'^pods? "[^"]*" is (?:forbidden|invalid): ', re.IGNORECASE)
-"""How the API server begins, with the name that the Pod of `preview_pod` got."""
+"""The beginning of the API server's message, with the generated name of the Pod of
+`preview_pod`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +49,12 @@ class ChangePlan:
     issues: tuple[Issue, ...]
     """Errors and warnings, each at the field that fixes it; "" for none."""
     existing_objects: tuple[Ownership, ...]
-    """Objects of these names that exist already."""
+    """Objects with these names that already exist."""
     previews: tuple[Preview, ...]
     scheduling_summary: str
-    """Whether the nodes could host it now, in a sentence; "" where they may not be read."""
+    """Whether the nodes could host it now, in a sentence; "" if they may not be listed."""
     unchecked: tuple[str, ...]
-    """What could not be asked, and why, in sentences."""
+    """What could not be checked, and why, in sentences."""
 
     @property
     def errors(self) -> list[Issue]:
@@ -75,11 +76,10 @@ async def make_plan(
     own_objects: Collection[ObjectRef] = (),
     force: bool = False,
 ) -> ChangePlan:
-    """Ask everyone. With `create`, a name that is taken is an error; without, it is a change
-    to the objects there, whose `shape` is kept. `own` are objects that an attempt before this one
-    made: they are changed, not taken. With `force`, fields that others own are taken over.
-
-    Raises ClusterError only where the API server cannot be reached.
+    """Run all checks. With `create`, an existing name is an error; without, the existing objects
+    are changed and their `shape` is kept. `own` are objects that a previous attempt created: they
+    are changed. With `force`, fields of other managers are overwritten. Raises ClusterError only if
+    the API server cannot be reached.
     """
     objects = manifests.build_manifests(spec, platform, immutable_fields)
     own_problems = validation.validate(spec)
@@ -92,7 +92,7 @@ async def make_plan(
         problems += pvcs.validate_pvcs(spec, known)
     previews: tuple[Preview, ...] = ()
     taken: tuple[Ownership, ...] = ()
-    # Whatever else is missing: a name that is taken, say, is known at once.
+    # Independent of everything else: an existing name, for example, is reported at once.
     if not errors(own_problems):
         stored = await apply.find_existing(connection, objects)
         taken = tuple(owner for owner in stored if owner.ref not in own_objects)
@@ -103,7 +103,7 @@ async def make_plan(
             asked_for = [one for one in objects if ObjectRef.from_manifest(one) not in places]
         previews = await apply.preview(connection, asked_for, force=force)
         refusals = [one.refusal for one in previews if one.refusal]
-        # What changes nothing makes no Pod, so that a full quota is no obstacle to it.
+        # Without a change no Pod is created, so a full quota does not matter.
         changing = any(one.action is not PreviewAction.UNCHANGED for one in previews)
         if not refusals and spec.replicas and changing:
             pod = await apply.preview_pod(connection, objects[0])
@@ -137,7 +137,7 @@ def _refusal_issue(refusal: Refusal) -> Issue:
 
 
 def _generalize_pod_refusal(refusal: Refusal, name: str) -> Refusal:
-    """The refusal of the one Pod that was asked about, without the name that it had for that."""
+    """The refusal of the previewed Pod, without its generated name."""
     message = _PREVIEW_POD_PATTERN.sub(f"Pods of {name} are refused: ", refusal.message)
     return replace(refusal, message=message)
 
@@ -145,8 +145,8 @@ def _generalize_pod_refusal(refusal: Refusal, name: str) -> Refusal:
 async def _find_missing_references(
     connection: Connection, spec: ServingSpec
 ) -> tuple[list[Issue], list[str]]:
-    """Secrets, ConfigMaps and keys that variables name and that do not exist: a Pod would not
-    start for them (CreateContainerConfigError). Only names of keys are looked at."""
+    """Secrets, ConfigMaps and keys that variables refer to and that do not exist: a Pod would not
+    start (CreateContainerConfigError). Only names of keys are looked at."""
     found: list[Issue] = []
     unasked: dict[str, None] = {}
     variables = [(f"env.{at}", one) for at, one in enumerate(spec.env)]

@@ -1,5 +1,5 @@
-"""How new servings are routed and where their models are kept: settings, and what the cluster
-has."""
+"""How new servings are routed and where their models are cached: from the settings and from what
+the cluster has."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from servedeck.serving.objects.routes import Platform, RouteKind
 
 
 def build_platform(settings: Settings, is_available: Callable[[RouteKind], bool]) -> Platform:
-    """The platform of new servings. `has` says whether the cluster knows a kind of route; where
-    the settings name none, the first it knows is taken: HTTPRoute, VirtualService, Ingress."""
+    """The platform of new servings. `is_available` returns whether the cluster has a kind of route;
+    if the settings name none, the first available one is used: HTTPRoute, VirtualService,
+    Ingress."""
     known = [kind for kind in RouteKind if is_available(kind)]
     route = RouteKind(settings.route) if settings.route else next(iter(known), RouteKind.INGRESS)
     return Platform(
@@ -28,7 +29,7 @@ def build_platform(settings: Settings, is_available: Callable[[RouteKind], bool]
 
 
 async def discover_route_kinds(connection: Connection) -> frozenset[RouteKind]:
-    """Kinds of route that the API server knows."""
+    """Kinds of route that the API server has."""
     groups = (await connection.get_json("/apis")).get("groups")
     if not isinstance(groups, list):
         raise InvalidResponseError("The server names no API groups; is it a Kubernetes API?")
@@ -42,13 +43,16 @@ async def discover_route_kinds(connection: Connection) -> frozenset[RouteKind]:
 
 
 async def load_platform(connection: Connection, settings: Settings) -> Platform:
-    """The platform of new servings: settings, completed by the cluster's ConfigMap where it may be
-    read. Raises ClusterError where the server cannot be reached."""
+    """The platform of new servings: settings, completed by the cluster's ConfigMap if it may be
+    read. Raises ClusterError if the server cannot be reached."""
     place = CONFIG_MAP.object_path(PLATFORM_NAMESPACE, PLATFORM_CONFIGMAP)
     try:
         data = (await connection.get_json(place)).get("data")
     except ApiError as error:
-        if error.code not in (403, 404):  # else a busy server would change where servings go
+        if error.code not in (
+            403,
+            404,
+        ):  # otherwise a busy server would change the routes of servings
             raise
     else:
         if isinstance(data, dict):

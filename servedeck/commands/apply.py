@@ -38,12 +38,10 @@ async def apply_all(
     stderr: LineWriter,
     force: bool = False,
 ) -> bool:
-    """Apply servings one by one, a line for each object and for what changes in it; True where all
-    were accepted.
-
-    A serving with an error is not applied at all. With `force`, fields that others own are taken
-    over; without, they are an error. Raises ClusterError where the server cannot be
-    reached.
+    """Apply servings one by one, with a line for each object and each change in it; True if all
+    were accepted. A serving with an error is not applied at all. With `force`, fields of other
+    managers are overwritten; without, they are an error. Raises ClusterError if the server cannot
+    be reached.
     """
     namespaces = {spec.namespace for spec in specs}
     surroundings = ClusterInventory(connection, namespaces.pop() if len(namespaces) == 1 else "")
@@ -73,14 +71,14 @@ async def _apply_one(
     objects = await fetch_live_objects(connection, spec.namespace, spec.name)
     shape: ImmutableFields | None = None
     if objects:
-        # What cannot be chosen anew (the selector) or was routed otherwise stays as it is.
+        # Immutable fields (the selector) and an existing route stay as they are.
         now = import_objects.import_objects(objects)
         shape = now.immutable_fields
         platform = now.platform if now.platform.host else platform
     told = await make_plan(
         connection, spec, platform, inventory, create=False, immutable_fields=shape, force=force
     )
-    # A serving that stays as it is may have its troubles: they are no reason to refuse it.
+    # Errors of an unchanged serving are no reason to refuse it.
     stays = bool(told.previews) and all(
         one.action is PreviewAction.UNCHANGED for one in told.previews
     )
@@ -141,7 +139,7 @@ def _is_conflict(refusal: Refusal | None) -> bool:
 
 
 def _print_conflicts(spec: ServingSpec, preview: Preview, stderr: LineWriter) -> None:
-    """Whose fields they are that the file sets otherwise, and the ways out."""
+    """Print which fields conflict with other managers, and what to do."""
     assert preview.refusal is not None
     found = preview.refusal.conflicts
     if not found:

@@ -1,6 +1,5 @@
-"""What the flags of a command mean: settings, the cluster to connect to, files to read.
-
-Each function imports what it needs when it runs, so that the command line starts at once.
+"""The flags of a command as settings, connection options and files. Each function imports what it
+needs when it runs, so that the command line starts fast.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def load_settings(args: argparse.Namespace) -> Settings:
 
 
 def require_single_namespace(settings: Settings) -> None:
-    """Refuses a name where no single namespace is meant."""
+    """Raises CommandError if a serving is named across all namespaces."""
     if settings.all_namespaces:
         raise CommandError(
             "A serving cannot be named across all namespaces; give its namespace with -n.",
@@ -49,8 +48,8 @@ def connection_options(
     settings: Settings,
     while_starting: Callable[[], object] = lambda: None,
 ) -> Iterator[ConnectionOptions]:
-    """What to show, in the demo's cluster while it is asked for. `meanwhile` is done while that
-    one starts."""
+    """The connection options; with --demo, those of a demo cluster that runs within the context.
+    `while_starting` is called while it starts."""
     from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 
     files = (args.kubeconfig,) if args.kubeconfig is not None else None
@@ -67,7 +66,7 @@ def connection_options(
     from servedeck.demo.errors import DemoError
     from servedeck.demo.process import spawn
 
-    # The demo has contexts of its own, and its servings are spread over several namespaces.
+    # The demo has its own contexts, and its servings are in several namespaces.
     target = replace(target, context=args.context, all_namespaces=not target.namespace)
     try:
         with spawn(meanwhile=while_starting) as file:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 USAGE_ERROR = 2
-"""Exit code for a command line that cannot be meant."""
+"""Exit code for wrong usage."""
 
 
 class CommandError(Exception):
-    """The command cannot go on; str() is one sentence."""
+    """The command failed; str() is one sentence."""
 
     def __init__(self, message: str, exit_code: int = 1) -> None:
         super().__init__(message)

@@ -26,11 +26,11 @@ from servedeck.serving.text import one_line, sanitize
 class ExportedServing:
     yaml: str
     unmanaged_fields: tuple[str, ...]
-    """What the objects say and the document does not, a sentence for each."""
+    """A sentence for each field of the objects that the document does not have."""
 
 
 async def export_serving(connection: Connection, namespace: str, name: str) -> ExportedServing:
-    """The document of a serving that runs. Raises ClusterError, NoServingError among them."""
+    """The document of an existing serving. Raises ServingNotFoundError and other ClusterErrors."""
     objects = await fetch_live_objects(connection, namespace, name)
     if not objects:
         raise ServingNotFoundError(f"There is no Deployment {name} in namespace {namespace}.")
@@ -41,7 +41,7 @@ async def export_serving(connection: Connection, namespace: str, name: str) -> E
 
 
 def describe_unmanaged_field(field: UnmanagedField) -> str:
-    """A leftover in words."""
+    """One sentence about a field that the document does not have."""
     where = one_line(sanitize(f"{field.object} {field.path}".strip()))
     then = "leaves it unchanged" if field.preserved else "replaces it"
     return f"{where} is not in the document; applying it {then}."

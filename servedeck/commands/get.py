@@ -25,7 +25,7 @@ from servedeck.fleet.session import ClusterSession, SessionChanges
 from servedeck.fleet.views import NamespacedName, ServingView
 
 OPTIONAL_LISTS_TIMEOUT = 5.0
-"""Seconds that Events, Services and routes may be late after the servings are known."""
+"""Seconds to wait for Events, Services and routes after the servings are known."""
 
 OutputFormat = Literal["table", "wide", "json", "name"]
 
@@ -37,7 +37,7 @@ class ServingsUnavailableError(ClusterError):
 @dataclass(frozen=True, slots=True)
 class GetOptions:
     names: tuple[str, ...] = ()
-    """Only these servings; all where empty."""
+    """Only these servings; all if empty."""
     format: OutputFormat = "table"
     selector: Query | None = None
     watch: bool = False
@@ -52,9 +52,8 @@ async def run_get(
     err: TextIO | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> int:
-    """Print the servings that `live` brings; returns the exit code.
-
-    Raises NotShownError where they cannot be read.
+    """Print the servings of `session`; returns the exit code. Raises ServingsUnavailableError if
+    they cannot be read.
     """
     command = _GetCommand(session, options, out or sys.stdout, err or sys.stderr, now)
     try:
@@ -113,7 +112,7 @@ class _GetCommand:
         return 0
 
     async def _wait_until_loaded(self) -> None:
-        """Wait for all lists; the servings themselves decide, the rest may be late."""
+        """Wait for all lists; only the servings are required, the rest may time out."""
         patience: float | None = None
         loop = asyncio.get_running_loop()
         while not (state := self._session.state).settled:
@@ -219,7 +218,7 @@ class _GetCommand:
                 self._print_rows([view], header=False)
 
     def _report_failure(self) -> None:
-        """Say once what keeps the rows from being true; it goes on by itself."""
+        """Report once why the rows may be stale; the watch continues."""
         state = self._session.state
         complaint = state.message if state.has_failed else ""
         if complaint and complaint != self._last_error:

@@ -6,7 +6,7 @@ from typing import TextIO
 
 
 def write_lines(stream: TextIO | None, *lines: str) -> None:
-    """Write lines, of which others may have written a part: nothing in them steers a terminal."""
+    """Write lines without control characters: parts of them may be untrusted."""
     from servedeck.serving.text import one_line, sanitize
 
     if stream is None:

@@ -1,4 +1,5 @@
-"""Views as text for scripts: JSON of a documented, versioned shape (docs/get.md), tables, names."""
+"""Views as text for scripts: JSON in a documented, versioned format (docs/get.md), tables,
+names."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from servedeck.serving.duration import format_duration
 from servedeck.serving.text import cell_width, one_line, truncate
 
 API_VERSION = "servedeck.dev/v1"
-"""Grows when a field goes or changes its meaning; new fields come without a new version."""
+"""Increases when a field is removed or changes its meaning; new fields do not increase it."""
 
 # -- JSON -------------------------------------------------------------------------------------
 
@@ -120,7 +121,7 @@ def _format_time(time: datetime | None) -> str | None:
 
 
 def resource_name(view: ServingView) -> str:
-    """The Deployment behind the serving, as kubectl names it and takes it back."""
+    """The Deployment of the serving, as kubectl prints and accepts it."""
     return f"deployment.apps/{view.key.name}"
 
 
@@ -165,12 +166,12 @@ _DEFAULT_COLUMNS = (
     "AGE",
 )
 _MAX_COLUMN_WIDTH = 100
-"""Cells of one column; what is longer is cut, the JSON has all of it."""
+"""Maximum width of a column; longer text is cut, the JSON has all of it."""
 _COLUMN_SEPARATOR = "   "
 
 
 class TablePrinter:
-    """Rows of servings whose columns stay as wide as they were once printed."""
+    """Rows of servings whose columns keep the width that was printed first."""
 
     def __init__(self, *, wide: bool, with_namespace: bool) -> None:
         names = tuple(_TABLE_COLUMNS)[1:] if wide else _DEFAULT_COLUMNS

@@ -1,4 +1,4 @@
-"""The ConfigMap in which the platform tells where endpoints are; see `servedeck.config`."""
+"""The ConfigMap with the platform's endpoint settings; see `servedeck.config`."""
 
 from __future__ import annotations
 
