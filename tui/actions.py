@@ -24,7 +24,7 @@ class Action:
     footer_order: int = 0
     """Place in the footer, the smallest first; 0 is not shown there."""
     command: str = ""
-    """Word of the command line that does the same, "q"."""
+    """Equivalent command of the command line, "q"."""
     passes_key: bool = False
     """Whether the key that was pressed is passed to the action."""
     bound_by_widget: bool = False

@@ -93,10 +93,11 @@ class ServedeckApp(App[None]):
         initial_draft: Draft | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`keys` is the operator's keymap: an action's id -> its keys, comma separated. `theme` is
-        the name of a theme, "" for the one that suits the terminal; `columns` are the only ones to
-        be shown, empty for all. With `initial_draft`, the form of a new serving is open at the
-        start, filled with that draft, as soon as there is a `workbench`; keys wait for it."""
+        """`keymap` is the operator's keymap: an action's id -> its keys, comma separated. `theme`
+        is the name of a theme, "" for the one that suits the terminal; `columns` are the only ones
+        that are shown, empty for all. With `initial_draft`, the form of a new serving is open at
+        the start, filled with that draft, as soon as there is a `change_service`; keys are queued
+        until then."""
         no_color = "NO_COLOR" in os.environ
         # Textual removes all color only if it draws in the terminal's own colors.
         super().__init__(
@@ -134,7 +135,7 @@ class ServedeckApp(App[None]):
         """Why the last request to quit was refused."""
         self._exit_task: asyncio.Task[None] | None = None
         self.exiting = False
-        """True as soon as the end was requested."""
+        """True as soon as the exit was requested."""
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return dict(DEFAULT_VARIABLES)
@@ -189,7 +190,7 @@ class ServedeckApp(App[None]):
         """Queue keys until the worker ends; `label` describes what it does."""
         self._key_queue.hold_keys(worker, label)
 
-    # -- the living picture -------------------------------------------------------------------
+    # -- source of servings -------------------------------------------------------------------
 
     def on_mount(self) -> None:
         self.source.subscribe(self._on_changes)
@@ -215,7 +216,7 @@ class ServedeckApp(App[None]):
             await self._change_service_ready.wait()
         self.servings.create_flow.open_form(draft)
 
-    # -- what the terminal asks for (tui.internals.driver) ----------------------------------------
+    # -- callbacks of the driver (tui.internals.driver) -------------------------------------------
 
     def exit_on_signal(self, number: int) -> None:
         """Restore the terminal, and exit with the code that a shell reports for a signal."""
@@ -261,7 +262,7 @@ class ServedeckApp(App[None]):
         self.app_resume_signal.publish(self)
         self.redraw()
 
-    # -- the living picture, again ----------------------------------------------------------------
+    # -- source of servings, continued ------------------------------------------------------------
 
     def _start_source(self) -> None:
         gc.enable()  # the command line disabled it for a faster start
@@ -269,7 +270,7 @@ class ServedeckApp(App[None]):
 
     def _on_changes(self, changes: SourceChanges) -> None:
         for screen in self.screen_stack:
-            if isinstance(screen, ActionScreen) and screen.children:  # what is shown, it reads
+            if isinstance(screen, ActionScreen) and screen.children:  # on_changes reads the widgets
                 screen.on_changes(changes)
 
     async def on_unmount(self) -> None:
@@ -292,7 +293,7 @@ class ServedeckApp(App[None]):
             return LogTail(crash, error=describe_error(error), loading=False)
         return LogTail(crash, tuple(read), loading=False)
 
-    # -- what goes to the terminal ------------------------------------------------------------
+    # -- output to the terminal ---------------------------------------------------------------
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
         """Send only the cells that differ from what the terminal shows."""
@@ -341,7 +342,7 @@ class ServedeckApp(App[None]):
                 "There is no shell to return to; servedeck cannot be suspended.", "warning"
             )
 
-    # -- where one is -------------------------------------------------------------------------
+    # -- namespace and context ----------------------------------------------------------------
 
     async def show_namespace(self, name: str) -> None:
         """Show one namespace, or all with ""."""
@@ -375,7 +376,7 @@ class ServedeckApp(App[None]):
         self._start_worker(self._add_all_namespaces(screen), "namespaces")
 
     async def _add_all_namespaces(self, screen: PickScreen) -> None:
-        """Add the namespaces without servings, where they may be listed."""
+        """Add the namespaces without servings, if listing them is allowed."""
         from tui.screens.pick import Choice
 
         with contextlib.suppress(ClusterError):  # those with servings are in the list
@@ -456,7 +457,7 @@ class ServedeckApp(App[None]):
         else:
             self.exit(return_code=1 if reason else 0)
 
-    # -- troubles -----------------------------------------------------------------------------
+    # -- errors -------------------------------------------------------------------------------
 
     def show_message(self, text: str, style_name: str = "") -> None:
         """Show a sentence on the message line of the current screen."""

@@ -50,13 +50,13 @@ class ClusterChangeService:
         settings: Callable[[], Settings],
         drafts_dir: Path | None = None,
     ) -> None:
-        """The first two say what is in force now: they change with the context. `drafts` is where
-        drafts are kept, None for the place of the operator."""
+        """`connection` and `settings` return the current ones, which change with the context.
+        `drafts_dir` is where drafts are saved, None for the operator's directory."""
         self._drafts_dir = drafts_dir
         self._connection = connection
         self._settings = settings
         self._cached_connection: Connection | None = None
-        """The connection that the two below were asked of."""
+        """The connection that the two attributes below were read from."""
         self._access: AccessChecker | None = None
         self._route_kinds: frozenset[RouteKind] | None = None
 
@@ -88,7 +88,7 @@ class ClusterChangeService:
         connection = self._connection()
         return connection.namespace if connection is not None else ""
 
-    # -- rights ---------------------------------------------------------------------------------
+    # -- permissions ----------------------------------------------------------------------------
 
     def disabled_reason(self, namespace: str) -> str:
         connection = self._connection()

@@ -1,6 +1,8 @@
-"""Copies to the clipboard of the operator's terminal, over SSH and inside tmux and screen. OSC 52
-is handled by the terminal itself, so it works on a remote host. A terminal may ignore it without
-an error, so the caller must also show the text."""
+"""Copies to the clipboard of the operator's terminal, over SSH and inside tmux and screen.
+
+OSC 52 is handled by the terminal itself, so it works on a remote host. A terminal may ignore it
+without an error, so the caller must also show the text.
+"""
 
 from __future__ import annotations
 

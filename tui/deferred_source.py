@@ -1,5 +1,7 @@
-"""A source of servings that is created after the first frame. Importing what a connection needs
-(TLS, decoders, the client) takes longer than drawing the screen."""
+"""A source of servings that is created after the first frame.
+
+Importing what a connection needs (TLS, decoders, the client) takes longer than drawing the screen.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Dispatches keys, pastes and clicks one at a time, each after the effect of the previous one.
 
-Textual hands a key to whatever has the focus at that moment. A key often moves the focus or opens a
-screen only some messages later, and a terminal sends several keys in one packet: without this, `q`
-of `/q` ends the program where the filter was meant.
+Textual sends a key to the widget that has the focus at that moment. A key often moves the focus or
+opens a screen only some messages later, and a terminal sends several keys in one packet: without
+this, `q` of `/q` quits the program instead of reaching the filter.
 """
 
 from __future__ import annotations
@@ -60,9 +60,11 @@ ORDERED_EVENTS = (
 
 
 class KeyQueue:
-    """Queues input events until the app is idle after the previous one. Idle means that no widget,
-    no screen and not the app itself has a message left to handle, and that no worker given to
-    `hold_keys` runs. An event is not delayed if the app is idle."""
+    """Queues input events until the app is idle after the previous one.
+
+    Idle means that no widget, no screen and not the app itself has a message left to handle, and
+    that no worker given to `hold_keys` runs. An event is not delayed if the app is idle.
+    """
 
     def __init__(
         self,
@@ -241,7 +243,7 @@ class KeyQueue:
                 await asyncio.wait({self._feed_task})
             await self._wait_for_idle_app()
 
-    # -- at rest --------------------------------------------------------------------------------
+    # -- idle -----------------------------------------------------------------------------------
 
     def _find_busy(self, *, include_app: bool) -> Worker[Any] | MessagePump | None:
         """A worker or message pump with work left. `include_app`: the app counts even if its only

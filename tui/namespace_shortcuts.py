@@ -27,7 +27,7 @@ class NamespaceShortcuts:
                 self._namespaces.append(name)
 
     def namespace_for(self, digit: int) -> str | None:
-        """Namespace of a digit, "" (all) for 0, None where the digit is free."""
+        """Namespace of a digit, "" (all) for 0, None if the digit is free."""
         if digit == 0:
             return ""
         return self._namespaces[digit - 1] if digit <= len(self._namespaces) else None

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 COLOR_SYSTEMS = ("auto", "standard", "256", "truecolor")
-"""What TEXTUAL_COLOR_SYSTEM may be."""
+"""Valid values of TEXTUAL_COLOR_SYSTEM."""
 
 
 class DashboardStartError(Exception):
@@ -44,12 +44,12 @@ def run(
     initial_draft: Draft | None = None,
     drafts_dir: Path | None = None,
 ) -> int:
-    """Show the servings until the operator quits; returns the exit code. Raises SettingsError
-    where the settings name what the screen does not have, ScreenError where the environment does.
+    """Show the servings until the operator quits; returns the exit code. Raises SettingsError if
+    the settings name what the screen does not have, DashboardStartError if the environment does.
 
-    `widen`: show all namespaces where neither the target nor its context names one. `create`: open
-    the form of a new serving at once, filled with that draft. `drafts` is where drafts are kept,
-    None for the place of the operator.
+    `default_all_namespaces`: show all namespaces if neither the options nor the context name one.
+    `initial_draft`: open the form of a new serving at the start, filled with that draft.
+    `drafts_dir` is where drafts are saved, None for the operator's directory.
     """
     validate_settings(settings)
     validate_environment(os.environ)
@@ -100,7 +100,8 @@ def import_after_first_list(session: ClusterSession, modules: Sequence[str]) -> 
 
 
 def validate_settings(settings: Settings) -> None:
-    """Whether the theme, columns and actions that the settings name exist. Raises SettingsError."""
+    """Check that the theme, columns and actions that the settings name exist. Raises
+    SettingsError."""
     from textual.theme import BUILTIN_THEMES
 
     themes = {theme.name for theme in THEMES} | BUILTIN_THEMES.keys()
@@ -118,7 +119,7 @@ def validate_settings(settings: Settings) -> None:
 
 
 def validate_environment(environ: Mapping[str, str]) -> None:
-    """Whether Textual can do what its variables ask for. Raises ScreenError."""
+    """Check that Textual supports the values of its variables. Raises DashboardStartError."""
     for name, is_good in (
         ("TEXTUAL_DRIVER", _is_driver_class),
         ("TEXTUAL_COLOR_SYSTEM", COLOR_SYSTEMS.__contains__),
@@ -137,7 +138,7 @@ def _is_driver_class(text: str) -> bool:
     module, _, name = text.partition(":")
     try:
         found = getattr(importlib.import_module(module), name)
-    except Exception:  # whatever that module does when it is imported
+    except Exception:  # the module may raise anything when it is imported
         return False
     return isinstance(found, type) and issubclass(found, Driver)
 

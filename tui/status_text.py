@@ -1,4 +1,4 @@
-"""What the serving list says about itself: how true it is, and why it is empty."""
+"""Status texts of the serving list: how up to date it is, and why it is empty."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from tui.ports.serving_source import SourceState
 from widgets.styled_line import Line
 
 FAILED_PHASES = frozenset({"RETRYING", "FORBIDDEN", "MISSING", "UNAUTHORIZED"})
-"""Phases in which the operator must know that something is wrong."""
+"""Phases with an error that the operator must see."""
 
 
 def connection_line(state: SourceState) -> Line:
-    """The header's word for the connection, with the age of the data where they are old."""
+    """The connection state in the header, with the age of the data if they are stale."""
     name = state.phase.name
     if state.stale_for is not None:
         return (
@@ -40,19 +40,19 @@ def connection_line(state: SourceState) -> Line:
 
 
 def list_progress(state: SourceState) -> str:
-    """How far the first list is, "1,200 of 5,000"."""
+    """Progress of the first list, "1,200 of 5,000"."""
     if state.remaining:
         return f"{state.loaded:,} of {state.loaded + state.remaining:,}"
     return f"{state.loaded:,}" if state.loaded else ""
 
 
 KeyDisplayFor = Callable[[str], str]
-"""The key of an action's id as people write it, in the operator's keymap."""
+"""The key for an action's id as it is shown, with the operator's keymap applied."""
 
 
 def banner_line(state: SourceState, key_display_for: KeyDisplayFor, *, empty: bool) -> Line:
-    """The line under the header while the picture is not whole or not true; () while it is, and
-    where the list is `empty`, since its placeholder says it then."""
+    """The line under the header while the list is incomplete or stale; () otherwise, and if the
+    list is `empty`, since its placeholder shows it then."""
     name = state.phase.name
     if empty and name in FAILED_PHASES:
         return ()
@@ -83,10 +83,10 @@ def placeholder_lines(
     other_namespaces_total: int,
     context: str,
 ) -> tuple[Line, ...]:
-    """What stands in the list's place while it has no rows, and what to do about it.
+    """What is shown in place of a list without rows, and what to do about it.
 
-    `total` counts the servings of the namespace before the filter, `elsewhere` those of all
-    namespaces.
+    `total` counts the servings of the namespace before the filter, `other_namespaces_total` those
+    of the other namespaces.
     """
     place = f"namespace {namespace}" if namespace else "any namespace"
     name = state.phase.name

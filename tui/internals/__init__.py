@@ -1,4 +1,4 @@
-"""What servedeck replaces inside Textual, and the threads that guard the terminal.
+"""Replacements of Textual internals, and the threads that protect the terminal.
 
-Everything here leans on parts of Textual that it does not promise to keep; each has a test.
+All of it depends on internal parts of Textual that may change; each has a test.
 """

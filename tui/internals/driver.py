@@ -1,4 +1,4 @@
-"""The terminal: what is read from it and written to it, its size, suspending, and its end."""
+"""The terminal driver: input, output, size, suspending, and a closed terminal."""
 
 from __future__ import annotations
 
@@ -31,13 +31,14 @@ if TYPE_CHECKING:
     from textual.app import App
 
 DEFAULT_SIZE = (80, 24)
-"""Columns and lines of a terminal that does not know its size, until it does."""
+"""Columns and lines while the size of the terminal is unknown."""
 
 RESIZE_SETTLE_SECONDS = 0.1
-"""Seconds without a change of the size after which all is drawn again."""
+"""Seconds without a size change after which the whole screen is redrawn."""
 
 MAX_SIZE = (2000, 1000)
-"""What is drawn of a terminal that claims to be larger: 65,535 squared would take all memory."""
+"""Maximum columns and lines to draw: a terminal that reports 65,535 squared would exhaust
+memory."""
 
 _KITTY_FLAGS = (
     linux_driver.KITTY_DISAMBIGUATE_ESCAPE_CODES
@@ -52,22 +53,22 @@ APPLICATION_MODE_ON = (
     "\x1b[?1049h"  # the alternate screen
     "\x1b[?1000h\x1b[?1003h\x1b[?1015h\x1b[?1006h"  # the mouse
     "\x1b[?25l"  # no cursor
-    "\x1b[?1004h"  # focus is reported
+    "\x1b[?1004h"  # focus reporting
     f"{KITTY_ON}"
-    "\x1b[?2004h"  # a paste is marked
-    "\x1b[?7l"  # lines are not wrapped
+    "\x1b[?2004h"  # bracketed paste
+    "\x1b[?7l"  # no line wrapping
 )
 APPLICATION_MODE_OFF = (
-    "\x1b[?2026l"  # an update that was begun is shown
+    "\x1b[?2026l"  # end a synchronized update
     f"{MOUSE_OFF}\x1b[0m\x1b[?2004l\x1b[?7h"
-    "\x1b[<u"  # before the alternate screen is left, which has a keyboard state of its own
+    "\x1b[<u"  # before the alternate screen ends, which has its own keyboard state
     "\x1b[?1049l\x1b[?25h\x1b[?1004l"
 )
 
 
 def terminal_size(descriptors: tuple[int, ...], environ: Mapping[str, str]) -> tuple[int, int]:
-    """Columns and lines: each as the terminal has it, else as the environment says, else FALLBACK,
-    and no more than LARGEST."""
+    """Columns and lines: each from the terminal, else from the environment, else from DEFAULT_SIZE,
+    and at most MAX_SIZE."""
     known = (0, 0)
     for descriptor in descriptors:
         with contextlib.suppress(OSError):
@@ -82,27 +83,28 @@ def terminal_size(descriptors: tuple[int, ...], environ: Mapping[str, str]) -> t
 
 
 class DriverCallbacks(Protocol):
-    """What the driver asks of the app."""
+    """What the driver needs of the app."""
 
     def exit_on_signal(self, number: int) -> None:
-        """End as the signal asks for, with its exit code."""
+        """Exit as the signal requests, with its exit code."""
 
     def prepare_forced_exit(self) -> None:
-        """Do the last before a forced end; in another thread, since the event loop hangs."""
+        """Clean up before a forced exit; called in another thread, since the event loop hangs."""
 
     def redraw(self) -> None:
-        """Draw all of the screen: the terminal may show anything."""
+        """Redraw the whole screen: what the terminal shows is unknown."""
 
     def handle_suspend(self) -> None:
-        """Others have the terminal from now on."""
+        """Another program has the terminal from now on."""
 
     def handle_resume(self) -> None:
-        """Draw all of the screen, after others had the terminal."""
+        """Redraw the whole screen, after another program had the terminal."""
 
 
 class TerminalDriver(LinuxDriver):
-    """Textual's driver takes the end of its input for nothing, waits for ever where its output is
-    stuck, acts on signals in the middle of whatever runs, and on SIGCONT starts what already runs.
+    """Replaces Textual's driver, which ignores the end of its input, blocks forever when its output
+    is stuck, handles signals in the middle of running code, and on SIGCONT starts what already
+    runs.
     """
 
     def __init__(
@@ -126,7 +128,7 @@ class TerminalDriver(LinuxDriver):
         self._input_wake_fd = -1
         self._redraw_timer = self._loop.call_later(0.0, str)
         self._resize_pending = threading.Event()  # set while the size is about to be read
-        self._stopping = False  # True from our own stop until it was continued
+        self._stopping = False  # True from our own stop until SIGCONT
         self._continued = threading.Event()
         self._size = self._sent_size = size or self._get_terminal_size()
         self._watchdog = Watchdog(
@@ -139,7 +141,7 @@ class TerminalDriver(LinuxDriver):
     # -- signals ----------------------------------------------------------------------------------
 
     def _on_signal(self, number: int) -> None:
-        """A signal, in the watchdog's thread."""
+        """Handle a signal, in the watchdog's thread."""
         if number == signal.SIGCONT and self._stopping:
             self._continued.set()
         elif number == signal.SIGWINCH:
@@ -154,7 +156,7 @@ class TerminalDriver(LinuxDriver):
             self._call_in_loop(self._callbacks.exit_on_signal, number)
 
     def _call_in_loop(self, function: Callable[..., object], *arguments: object) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has ended: the watchdog has the rest
+        with contextlib.suppress(RuntimeError):  # the loop has ended: the watchdog does the rest
             self._loop.call_soon_threadsafe(function, *arguments, context=self._context.copy())
 
     # -- size -------------------------------------------------------------------------------------
@@ -163,9 +165,9 @@ class TerminalDriver(LinuxDriver):
         return terminal_size((self._output_fd, self.fileno), os.environ)
 
     def _send_size(self) -> None:
-        """Tell the app the size, where it is another one. What comes in between is left out: the
-        size is read when it is told. A terminal that was small for a moment has lost what it
-        showed, whether the app has seen that size or not: all is drawn again in the end."""
+        """Report the size to the app if it has changed. Sizes in between are skipped: the size is
+        read when it is reported. A terminal that was small for a moment has lost its content,
+        whether the app handled that size or not: the whole screen is redrawn at the end."""
         self._resize_pending.clear()
         self._redraw_timer.cancel()
         self._redraw_timer = self._loop.call_later(
@@ -176,7 +178,7 @@ class TerminalDriver(LinuxDriver):
             self._size = self._sent_size = size
             self._app.post_message(events.Resize(Size(*size), Size(*size)))
 
-    # -- taking the terminal, and giving it back --------------------------------------------------
+    # -- acquiring and releasing the terminal -----------------------------------------------------
 
     def start_application_mode(self) -> None:
         self._writer = TerminalWriter(
@@ -200,7 +202,7 @@ class TerminalDriver(LinuxDriver):
             self._send_size()
 
     def _enter_terminal_modes(self) -> None:
-        """Have each key at once and unseen, and a screen of our own."""
+        """Switch to unbuffered input without echo, and to the alternate screen."""
         with contextlib.suppress(termios.error):
             attributes = termios.tcgetattr(self.fileno)
             attributes[tty.LFLAG] = self._patch_lflag(attributes[tty.LFLAG])
@@ -214,7 +216,7 @@ class TerminalDriver(LinuxDriver):
         if thread is not None:
             self.write(MOUSE_OFF)
             os.close(self._input_wake_fd)
-            thread.join(0.5)  # where another program took the input that was there, it waits on
+            thread.join(0.5)  # still blocked if another program took the input
             with contextlib.suppress(termios.error):
                 termios.tcflush(self.fileno, termios.TCIFLUSH)
 
@@ -236,7 +238,7 @@ class TerminalDriver(LinuxDriver):
             writer.stop(APPLICATION_MODE_OFF)
 
     def _restore_terminal(self) -> None:
-        """The same where the app cannot; in another thread."""
+        """Restore the terminal if the app cannot; called in another thread."""
         if self._writer is not None and self._in_foreground():
             self._restore_termios()
             os.write(self._output_fd, APPLICATION_MODE_OFF.encode())
@@ -244,13 +246,13 @@ class TerminalDriver(LinuxDriver):
     # -- input and output -------------------------------------------------------------------------
 
     def write(self, data: str) -> None:
-        """Write in the background; dropped where others have the terminal."""
+        """Write in the background; dropped while another program has the terminal."""
         if self._writer is not None:
             self._writer.write(data)
 
     def is_output_full(self) -> bool:
-        """Whether the terminal is so slow that pictures are to be left out; the app is asked to
-        redraw when it no longer is."""
+        """Whether the terminal is so slow that frames must be skipped; `redraw` is called when it
+        no longer is."""
         return self._writer is not None and self._writer.is_full()
 
     def _run_input_thread(self, wake_fd: int = -1) -> None:
@@ -262,7 +264,7 @@ class TerminalDriver(LinuxDriver):
             os.close(wake_fd)
 
     def _read_input(self, wake_fd: int) -> None:
-        """Read until `wake` is closed at its other end."""
+        """Read until the other end of `wake_fd` is closed."""
         parser = InputParser(self._debug)
         decode = getincrementaldecoder("utf-8")("replace").decode
         with selectors.SelectSelector() as selector:
@@ -276,12 +278,12 @@ class TerminalDriver(LinuxDriver):
                     if not data:
                         self._watchdog.report_terminal_lost()
                         ended = True
-                    if text := decode(data):  # not where it ends within a character
+                    if text := decode(data):  # empty if the data ends within a character
                         self._process_messages(parser.feed(text))
                 self._process_messages(parser.flush() if ended else parser.tick())
 
     def _read_chunk(self) -> bytes | None:
-        """What has come; b"" at the end of the terminal, None where another program took it."""
+        """The input; b"" if the terminal is closed, None if another program took the input."""
         try:
             return os.read(self.fileno, 4096)
         except BlockingIOError:
@@ -298,28 +300,27 @@ class TerminalDriver(LinuxDriver):
 
     def process_message(self, message: Message) -> None:
         if isinstance(message, events.Key) and message.key == "ctrl+backslash":
-            os.kill(os.getpid(), signal.SIGQUIT)  # as in every terminal, also where the loop hangs
+            os.kill(os.getpid(), signal.SIGQUIT)  # as in every terminal, even if the loop hangs
         elif not isinstance(message, (events.Resize, InBandWindowResize)):
-            # The size is asked of the system alone: what the terminal says of it may be older.
+            # The size is read from the system only: the terminal's own report may be older.
             super().process_message(message)
 
     # -- suspending -------------------------------------------------------------------------------
 
     def suspend_disabled_reason(self) -> str:
-        """Why the program cannot be stopped so that a shell goes on, as a sentence; "" where it
-        can."""
-        # A group with the session's first process in it has no shell above it that could go on.
+        """Why the program cannot be suspended to a shell, as a sentence; "" if it can."""
+        # The process group of the session leader has no shell above it that could resume.
         if not self._can_stop or os.getpgrp() == os.getsid(0):
             return "servedeck was not started from a shell; it cannot be suspended."
         return ""
 
     def suspend(self) -> bool:
-        """Stop the whole job, as ctrl+z does outside; returns after it was continued. False where
-        the system did not let it stop."""
+        """Stop the whole job, as ctrl+z does in a shell; returns after SIGCONT. False if the system
+        did not stop it."""
         return self._suspend_with(lambda number: os.killpg(os.getpgrp(), number))
 
     def _suspend_self(self) -> None:
-        """SIGTSTP was sent to this process, which the kernel ignores where nobody could go on."""
+        """Handle SIGTSTP to this process, which the kernel ignores in an orphaned process group."""
         if self._in_application_mode and self.suspend_disabled_reason():
             return
         self._suspend_with(lambda number: os.kill(os.getpid(), number))
@@ -336,8 +337,8 @@ class TerminalDriver(LinuxDriver):
         return stopped
 
     def _wait_for_foreground(self, send: Callable[[int], None]) -> bool:
-        """Continued in the background, stop again, as every program does that needs the terminal.
-        False where the program ends instead."""
+        """If continued in the background, stop again, as every program does that needs the
+        terminal. False if the program exits instead."""
         while not self._in_foreground() and not self._watchdog.exiting:
             if not self._stop_with_signal(send, signal.SIGTTOU):
                 self._watchdog.report_terminal_lost()
@@ -345,7 +346,8 @@ class TerminalDriver(LinuxDriver):
         return not self._watchdog.exiting
 
     def _stop_with_signal(self, send: Callable[[int], None], number: signal.Signals) -> bool:
-        """Let a signal stop the process; False if it did not, since nobody could continue it."""
+        """Stop the process with a signal; False if it did not stop, since no process could continue
+        it."""
         self._continued.clear()
         self._stopping = True
         signal.signal(number, signal.SIG_DFL)
@@ -358,7 +360,7 @@ class TerminalDriver(LinuxDriver):
                 self._watchdog.install_handler(number)
 
     def _handle_continue(self) -> None:
-        """It was continued after a stop that it did not see coming (SIGSTOP)."""
+        """Handle SIGCONT after a stop without notice (SIGSTOP)."""
         if self._in_application_mode and self._wait_for_foreground(
             lambda number: os.kill(os.getpid(), number)
         ):
@@ -368,9 +370,9 @@ class TerminalDriver(LinuxDriver):
             self._callbacks.handle_resume()
 
     def _in_foreground(self) -> bool:
-        """Whether the terminal is ours to read and write."""
+        """Whether this process may read and write the terminal."""
         try:
             return os.tcgetpgrp(self.fileno) == os.getpgrp()
         except OSError:
-            # Not the terminal of our session (a container's), or gone, which reading it tells.
+            # Not the controlling terminal (in a container), or closed, which a read reports.
             return True

@@ -1,7 +1,7 @@
-"""What comes from the terminal, as keys, pastes and mouse events, however it is cut into packets.
+"""Parses terminal input into keys, pastes and mouse events, however it is split into packets.
 
-What is pasted reaches the app as one text, whatever stands in it, also from a terminal that does
-not mark it as pasted. Escape sequences that mean nothing here press no keys.
+A paste reaches the app as one text, whatever it contains, even from a terminal without bracketed
+paste. Unknown escape sequences produce no keys.
 """
 
 from __future__ import annotations
@@ -18,50 +18,50 @@ from textual.message import Message
 from tui.internals.sequences import ESC, find_sequence_end, sequence_timeout
 
 PASTE_START, PASTE_END = "\x1b[200~", "\x1b[201~"
-"""Between them the terminal sends what was pasted."""
+"""The terminal sends pasted text between them."""
 
 BURST_CHARS = 64
-"""Characters that come at once, without a key among them that is no text: more than anybody types
-ahead, so they were pasted."""
+"""A read of more characters than this, all of them text, is a paste: it is more than anyone types
+ahead."""
 
 MAX_REPEATED_KEYS = 4
-"""Different characters in what comes at once where keys are held down: over a line that stalls,
-their repetitions come by the hundred."""
+"""Maximum number of different characters in a read of held keys: over a stalled connection,
+hundreds of key repeats arrive at once."""
 
 BURST_END_SECONDS = 0.15
-"""Seconds without a character that end what was pasted without marks."""
+"""Seconds without input that end an unbracketed paste."""
 
 PASTE_STALL_SECONDS = 1.0
-"""Seconds without a character after which what has come of a paste is handed on, and a key that
-ends things (`_LEAVES`) ends the paste too: its mark may never come."""
+"""Seconds without input after which the received part of a paste is passed on, and an exit key
+(`_EXIT_KEYS`) ends the paste too: PASTE_END may never arrive."""
 
 MAX_PASTE_CHARS = 4_000_000
-"""Characters of a paste that are kept; no field takes as many, and the field says so."""
+"""Maximum number of characters of a paste; no field accepts as many, and the field reports it."""
 
 _PLAIN_TEXT = re.compile(r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]+")
-"""Text with its tabs and line breaks."""
+"""Text, including tabs and line breaks."""
 
 _EXIT_KEYS = re.compile(r"[\x03\x11\x1b\x1c]|\x1b\[(?:27|(?:99|113|92);5)u")
-"""ctrl+c, ctrl+q, esc and ctrl+backslash, as all terminals send them and in kitty's way."""
+"""ctrl+c, ctrl+q, esc and ctrl+backslash, as all terminals send them and in kitty's protocol."""
 
 _MOUSE_REPORT = re.compile(r"\x1b\[<\d+;-?\d+;-?\d+[mM]")
 
 _NUMBERED_KEY = re.compile(r"\x1b\[(\d+)[;:\d]*~")
 MAX_NUMBERED_KEY = 34
-"""Number of the last function key that terminals have in this way (F20)."""
+"""Number of the last function key that terminals send in this form (F20)."""
 
 _MessageGenerator = Generator[Message, None, str]
-"""The events of the beginning of a text; returns the rest of it."""
+"""Yields the messages for the beginning of a text; returns the rest of it."""
 
 
 @lru_cache(maxsize=512)
 def _is_known_sequence(sequence: str) -> bool:
-    """Whether Textual makes an event of a whole escape sequence. Of one that it does not know it
-    makes the keys of its characters, a while later: `9` of a key that sends `ESC [ 99 ~`."""
+    """Whether Textual has an event for a whole escape sequence. For an unknown one it produces the
+    keys of its characters after a delay: `9` for a key that sends `ESC [ 99 ~`."""
     if sequence[1] in "]P_":
-        return False  # an answer to what nobody here asked
+        return False  # a response that was not requested
     if (key := _NUMBERED_KEY.fullmatch(sequence)) and int(key[1][:3]) > MAX_NUMBERED_KEY:
-        return False  # Textual takes the number for that of a character
+        return False  # Textual reads the number as a character code
     return any(True for _event in XTermParser().feed(sequence))
 
 
@@ -74,35 +74,35 @@ def _is_unmarked_paste(data: str) -> bool:
 
 
 def _is_key_repeat(data: str) -> bool:
-    """Whether a few keys make up all of it, which were held down."""
+    """Whether all of it comes from a few held keys."""
     return len(set(data)) <= MAX_REPEATED_KEYS and not ("\r" in data or "\n" in data)
 
 
 def _partial_end_length(text: str) -> int:
-    """How many characters at the end of `text` may be the beginning of END."""
+    """Number of characters at the end of `text` that may be the beginning of PASTE_END."""
     return next((n for n in range(len(PASTE_END) - 1, 0, -1) if text.endswith(PASTE_END[:n])), 0)
 
 
 class InputParser(XTermParser):
-    """Textual takes for keys what it does not know of a sequence, or what has not come of it within
-    a tenth of a second, and looks for sequences in what is pasted too. Here it sees whole sequences
-    that mean something, and characters."""
+    """Textual reads sequences that are unknown, or incomplete after a tenth of a second, as keys,
+    and parses sequences in pasted text too. This class passes it only whole, known sequences and
+    characters."""
 
     def __init__(self, debug: bool = False, clock: Callable[[], float] = monotonic) -> None:
         super().__init__(debug)
         self._clock = clock
         self._last_input_at = 0.0
-        """When something came last."""
+        """Time of the last input."""
         self._partial_sequence = ""
-        """The beginning of an escape sequence."""
+        """The beginning of an incomplete escape sequence."""
         self._burst_parts: list[str] | None = None
-        """What has come of a paste without marks; None outside of one."""
+        """Received parts of an unbracketed paste; None outside of one."""
         self._paste_parts: list[str] | None = None
-        """What has come of a paste with marks and was not handed on; None outside of one."""
+        """Received parts of a bracketed paste that were not passed on; None outside of one."""
         self._paste_partly_emitted = False
-        """Whether the beginning of that paste was."""
+        """Whether the beginning of that paste was passed on."""
         self._paste_tail = ""
-        """The end of what came last of it, which may be the beginning of its mark."""
+        """The end of its last input, which may be the beginning of PASTE_END."""
 
     def feed(self, data: str) -> Iterable[Message]:
         if not data:
@@ -133,19 +133,18 @@ class InputParser(XTermParser):
                 data = yield from self._parse_keys(data)
 
     def seconds_until_tick(self) -> float | None:
-        """Seconds until `tick` has something to do, should nothing come until then; None for
-        never."""
+        """Seconds until `tick` must be called if no input arrives before; None for never."""
         wait = None
         if self._partial_sequence:
             wait = sequence_timeout(self._partial_sequence)
         elif self._burst_parts is not None:
             wait = BURST_END_SECONDS
-        elif self._paste_parts:  # and something of it was not handed on
+        elif self._paste_parts:  # a part of it was not passed on
             wait = PASTE_STALL_SECONDS
         return None if wait is None else max(0.0, self._last_input_at + wait - self._clock())
 
     def tick(self) -> Iterable[Message]:
-        """What there is now, since nothing more has come for a while."""
+        """The messages that are due because no more input has arrived for a while."""
         if self.seconds_until_tick() == 0:
             if self._paste_parts is not None:
                 yield events.Paste(self._pop_paste(self._paste_parts))
@@ -154,7 +153,7 @@ class InputParser(XTermParser):
                 yield from self.flush()
 
     def flush(self) -> Iterable[Message]:
-        """What there is now, since nothing more comes."""
+        """The messages for the remaining input, since no more follows."""
         if self._partial_sequence:
             sequence, self._partial_sequence = self._partial_sequence, ""
             if len(sequence) <= 2:
@@ -187,10 +186,10 @@ class InputParser(XTermParser):
             at = end
         return ""
 
-    # -- pastes without marks ----------------------------------------------------------------------
+    # -- unbracketed pastes ------------------------------------------------------------------------
 
     def _parse_burst(self, burst: list[str], data: str) -> _MessageGenerator:
-        """What is no text ends it where it comes as keys do, a few characters at once."""
+        """Input other than text ends it if it arrives like keys, a few characters at once."""
         plain = _PLAIN_TEXT.match(data)
         end = len(data) if len(data) > BURST_CHARS else plain.end() if plain else 0
         if sum(map(len, burst)) < MAX_PASTE_CHARS:
@@ -204,7 +203,7 @@ class InputParser(XTermParser):
             text, self._burst_parts = "".join(self._burst_parts), None
             yield events.Paste(text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", ""))
 
-    # -- pastes with marks -------------------------------------------------------------------------
+    # -- bracketed pastes --------------------------------------------------------------------------
 
     def _parse_paste(self, pasted: list[str], data: str) -> _MessageGenerator:
         text = self._paste_tail + data

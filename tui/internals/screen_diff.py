@@ -1,9 +1,9 @@
-"""What the terminal shows, cell by cell, so that only the cells that differ from it are sent.
+"""Records what the terminal shows, cell by cell, so that only the cells that differ are sent.
 
-Textual's compositor sends every cell of a dirty region, and a change of focus or a widget that
-comes or goes makes most of the screen dirty, several times over: opening the status cost 104 kB at
-120x40, and costs 6 kB so. A list that is sorted anew moves most of its rows by one line, and rows
-look alike: of such a line only the columns that differ are sent.
+Textual's compositor sends every cell of a dirty region, and a focus change or an added or removed
+widget makes most of the screen dirty, several times: opening the status cost 104 kB at 120x40, and
+costs 6 kB this way. A list that is sorted again moves most of its rows by one line, and rows are
+similar: only the columns of such a line that differ are sent.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ Cell = tuple[str, Style | None]
 """Text of one cell and its style; the text is "" in the second cell of a wide character."""
 
 MAX_GAP = 6
-"""Equal cells between two differing ones that are sent along: moving the cursor past them takes
-as many bytes."""
+"""Maximum number of equal cells between two differing ones that are sent too: moving the cursor
+past them takes as many bytes."""
 
 
 class CellRun(NamedTuple):
-    """Cells to be written from column `x` of line `y` on."""
+    """Cells to write, starting at column `x` of line `y`."""
 
     x: int
     y: int
@@ -38,13 +38,13 @@ class CellRun(NamedTuple):
 
 
 class ScreenPatch(CompositorUpdate):
-    """Cells to be written at places of the screen."""
+    """Runs of cells to write to the screen."""
 
     def __init__(self, runs: list[CellRun]) -> None:
         self.runs = runs
 
     def render_segments(self, console: Console) -> str:
-        """Escape sequences and text, to be written to the terminal."""
+        """Escape sequences and text to write to the terminal."""
         colors = console._color_system or ColorSystem.TRUECOLOR
         output: list[str] = []
         for x, y, cells in self.runs:
@@ -71,14 +71,14 @@ class ScreenBuffer:
         self._size = Size(0, 0)
 
     def invalidate(self) -> None:
-        """The terminal may show anything by now; all will be sent."""
+        """Forget what the terminal shows: all cells will be sent."""
         self._lines = []
 
     def make_patch(self, update: CompositorUpdate, size: Size) -> ScreenPatch:
-        """What of the update is not on the screen yet; remembers it as shown."""
+        """The cells of the update that are not on the screen yet; records them as shown."""
         if size != self._size or not self._lines:
             self._size = size
-            # None is equal to no cell, so nothing of such a line counts as shown.
+            # None equals no cell, so no cell of such a line counts as shown.
             self._lines = [[None] * size.width for _ in range(size.height)]
         pieces: list[CellRun] = []
         for x, y, strip in _positioned_strips(update):
@@ -87,7 +87,7 @@ class ScreenBuffer:
         return ScreenPatch(pieces)
 
     def _update_line(self, x: int, y: int, new: list[Cell], runs: list[CellRun]) -> None:
-        """Remember the cells as shown from column `x` on, and add those that were not."""
+        """Record the cells from column `x` on as shown, and add those that were not to `runs`."""
         line = self._lines[y]
         old = line[x : x + len(new)]
         if old == new:
@@ -116,7 +116,7 @@ def _cell_run(x: int, y: int, cells: list[Cell], start: int, end: int) -> CellRu
 
 
 def is_partial_update(renderable: object) -> TypeGuard[CompositorUpdate]:
-    """Whether it is an update of which `Frame` knows the strips."""
+    """Whether it is an update whose strips `ScreenBuffer` can read."""
     return isinstance(renderable, LayoutUpdate | ChopsUpdate)
 
 
@@ -138,7 +138,7 @@ def _positioned_strips(update: CompositorUpdate) -> Iterator[tuple[int, int, Str
 
 
 def strip_cells(strip: Strip) -> list[Cell]:
-    """The strip cell by cell."""
+    """The cells of a strip."""
     cells: list[Cell] = []
     for text, style, _control in strip:
         parts: Iterable[str] = text if text.isascii() else _cell_texts(text)
@@ -148,7 +148,7 @@ def strip_cells(strip: Strip) -> list[Cell]:
 
 @lru_cache(maxsize=4096)
 def _cell_texts(text: str) -> tuple[str, ...]:
-    """What stands in each cell of a text with wide or combined characters."""
+    """The text of each cell, for a text with wide or combining characters."""
     parts: list[str] = []
     for start, end, width in split_graphemes(text)[0]:
         if width:

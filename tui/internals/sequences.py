@@ -1,8 +1,8 @@
-"""Where an escape sequence ends, and how long its rest is waited for.
+"""Finds the end of an escape sequence, and how long to wait for the rest of it.
 
 A terminal sends the same character, ESC, for the escape key and at the beginning of every key that
-is no character, and a slow line cuts what it sends anywhere. So what can only be part of a sequence
-is waited for, and what may be keys that were typed is taken for keys after a short while.
+is not a character, and a slow connection splits the input anywhere. So the rest of what can only be
+a sequence is awaited, and what may be typed keys is read as keys after a short time.
 
 The forms are those of ECMA-48, 5.4 (control sequences) and 5.6 (strings), of xterm's control
 sequences (mouse reports, SS3 keys), and of the Linux console and rxvt (`ESC [ [ A`, `ESC [ 7 $`).
@@ -18,14 +18,14 @@ from textual.constants import ESCAPE_DELAY
 ESC = "\x1b"
 
 AMBIGUOUS_WAIT_SECONDS = 0.5
-"""Seconds until ESC and a character that may begin a sequence are taken for two keys."""
+"""Seconds until ESC and a character that may begin a sequence are read as two keys."""
 
 SEQUENCE_WAIT_SECONDS = 3.0
-"""Seconds until the beginning of what can only be a sequence is dropped: longer than a packet that
-was lost takes to be sent again."""
+"""Seconds until the beginning of what can only be a sequence is dropped: longer than the
+retransmission of a lost packet takes."""
 
 MAX_SEQUENCE_CHARS = 4096
-"""Characters after which the end of a sequence is no longer waited for."""
+"""Characters after which the end of a sequence is no longer awaited."""
 
 _CONTROL_SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*")
 _STRING_START = re.compile(r"\x1b(?:\]\d|P[\d>!=]|_G)")
@@ -35,8 +35,8 @@ _FINAL_CHARS = frozenset(map(chr, range(0x40, 0x7F)))
 
 
 def find_sequence_end(text: str, start: int) -> int:
-    """Index behind the sequence, or the escape key, that begins with the ESC at `start`; -1 while
-    more must come to tell. What was cut off by something else ends there."""
+    """Index after the sequence, or the escape key, that begins with the ESC at `start`; -1 while
+    more input is needed to decide. An interrupted sequence ends at the interruption."""
     second = text[start + 1 : start + 2]
     if not second:
         return -1
@@ -46,18 +46,18 @@ def find_sequence_end(text: str, start: int) -> int:
         return _find_string_end(text, start)
     if second == "O":
         return _find_known_end(text, start, 3)
-    # Terminals send the same for alt+d and for escape with a d behind it. No key here has alt, save
+    # Terminals send the same for alt+d and for escape followed by d. No binding uses alt, except
     # those that a shell has too: alt+f and alt+b move by words, alt+backspace deletes one.
     return start + (2 if second != ESC and is_key_sequence(text[start : start + 2]) else 1)
 
 
 def is_key_sequence(sequence: str) -> bool:
-    """Whether terminals send it for a key that is no character."""
+    """Whether terminals send it for a key that is not a character."""
     return isinstance(ANSI_SEQUENCES_KEYS.get(sequence), tuple)
 
 
 def sequence_timeout(text: str) -> float:
-    """Seconds that the rest of `text`, for which `end_of_sequence` is -1, is waited for."""
+    """Seconds to wait for the rest of `text`, for which `find_sequence_end` returns -1."""
     if len(text) == 1:
         return ESCAPE_DELAY
     return AMBIGUOUS_WAIT_SECONDS if len(text) == 2 else SEQUENCE_WAIT_SECONDS
@@ -73,7 +73,7 @@ def _find_control_end(text: str, start: int) -> int:
     third = text[start + 2 : start + 3]
     if third == "[":
         return _find_known_end(text, start, 4)
-    if third == "M":  # a mouse report whose three characters say where
+    if third == "M":  # a mouse report: three characters for button and position
         where = text[start + 3 : start + 6]
         if any(character < " " for character in where):
             return start + 3

@@ -1,4 +1,4 @@
-"""Ends the program when it is told to, also where its event loop hangs."""
+"""Exits the program on a signal, even if its event loop hangs."""
 
 from __future__ import annotations
 
@@ -13,28 +13,29 @@ from time import monotonic
 from servedeck.terminal import PARENT_PID
 
 EXIT_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
-"""Signals that end the program; the end of its terminal or of its parent is a SIGHUP."""
+"""Signals that exit the program; a closed terminal or an exited parent counts as SIGHUP."""
 
 FORCED_EXIT_SECONDS = 1.0
-"""Seconds from a signal until the end is forced."""
+"""Seconds from a signal until a forced exit."""
 
 _DUPLICATE_SIGNAL_SECONDS = 0.1
-"""Seconds within which several signals are one wish: make passes on what its whole group got."""
+"""Seconds within which several signals count as one: make forwards those that its whole process
+group received."""
 
 _CLEANUP_SECONDS = 0.25
-"""Seconds for each of the last things that are tried when the end is forced."""
+"""Timeout in seconds of each cleanup step in a forced exit."""
 
 _PARENT_POLL_SECONDS = 1.0
-"""Seconds between two looks for the parent, where the system cannot say when it ends."""
+"""Seconds between two checks of the parent, if the system cannot report its exit."""
 
 
 class Watchdog:
-    """A thread to which the kernel hands signals whatever the main thread does.
+    """A thread that receives signals from the kernel regardless of what the main thread does.
 
-    `notice` is called in that thread with every signal that is handled, once for those that end;
-    it must not block. LIMIT after that, or at a second signal, `last` and `restore` are tried and
-    the process ends with 128 + the first signal. It owns the wakeup descriptor of the signal
-    module, so nothing may use `loop.add_signal_handler`.
+    `on_signal` is called in that thread with every signal that is handled, once for exit signals;
+    it must not block. FORCED_EXIT_SECONDS after that, or at a second signal, `cleanup` and
+    `restore_terminal` are attempted and the process exits with 128 + the first signal. It owns the
+    wakeup descriptor of the signal module, so nothing may use `loop.add_signal_handler`.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Watchdog:
         restore_terminal: Callable[[], None],
         extra_signals: tuple[signal.Signals, ...] = (),
     ) -> None:
-        """`others` are handled besides those that end. To be called in the main thread."""
+        """`extra_signals` are handled besides EXIT_SIGNALS. Call it in the main thread."""
         self._on_signal = on_signal
         self._cleanup = cleanup
         self._restore_terminal = restore_terminal
@@ -66,19 +67,19 @@ class Watchdog:
 
     @staticmethod
     def install_handler(number: int) -> None:
-        """Have a signal handled here. Its number reaches the thread through the wakeup descriptor;
-        the handler itself has nothing to do. To be called in the main thread."""
+        """Handle a signal here. Its number reaches the thread through the wakeup descriptor; the
+        handler itself does nothing. Call it in the main thread."""
         signal.signal(number, _ignore_signal)
 
     def report_terminal_lost(self) -> None:
-        """The terminal is gone; from any thread."""
+        """Report that the terminal is closed; may be called in any thread."""
         with contextlib.suppress(BlockingIOError):
             os.write(self._writer, b"\0")
 
     # -- the thread -------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        # Giving the terminal back from the background would stop the process.
+        # Restoring the terminal from the background would stop the process.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
         with selectors.DefaultSelector() as selector:
             selector.register(self._reader, selectors.EVENT_READ)
@@ -99,12 +100,12 @@ class Watchdog:
                     self._force_exit()
 
     def _watch_parent(self, selector: selectors.BaseSelector) -> int | None:
-        """Have the parent's end reported; None where the system cannot."""
+        """Watch for the parent's exit; None if the system cannot report it."""
         if PARENT_PID <= 1:
-            return None  # the first process of a system or of a container, or one outside of it
+            return None  # init of the system or container, or a process outside of it
         try:
             descriptor = os.pidfd_open(PARENT_PID)
-            if os.getppid() == PARENT_PID:  # else it ended before, and its number may be another's
+            if os.getppid() == PARENT_PID:  # else it exited before, and its PID may be reused
                 selector.register(descriptor, selectors.EVENT_READ)
                 return descriptor
             os.close(descriptor)
@@ -124,7 +125,7 @@ class Watchdog:
             self._on_signal(number)
         elif self._first_signal is None:
             self._begin_exit(number)
-        elif number != signal.SIGHUP:  # the end of a terminal brings several of these
+        elif number != signal.SIGHUP:  # a closing terminal sends several of these
             self._deadline = min(
                 self._deadline or 0.0,
                 max(monotonic(), self._first_signal_at + _DUPLICATE_SIGNAL_SECONDS),
@@ -138,14 +139,14 @@ class Watchdog:
             self._on_signal(number)
 
     def _force_exit(self) -> None:
-        """End now; neither the app nor the terminal can keep us longer than _ATTEMPT each."""
+        """Exit now; the app and the terminal can delay it by at most _CLEANUP_SECONDS each."""
         for step in (self._cleanup, self._restore_terminal):
             _run_with_timeout(step)
         os._exit(128 + (self._first_signal or 0))
 
 
 def _ignore_signal(number: int, frame: object) -> None:
-    """The handler of every signal: see `Watchdog.listen`."""
+    """The handler of every signal: see `Watchdog.install_handler`."""
 
 
 def _run_with_timeout(step: Callable[[], None]) -> None:
@@ -153,6 +154,6 @@ def _run_with_timeout(step: Callable[[], None]) -> None:
         with contextlib.suppress(Exception):
             step()
 
-    thread = threading.Thread(target=run, daemon=True)  # takes over that SIGTTOU is blocked
+    thread = threading.Thread(target=run, daemon=True)  # inherits the blocked SIGTTOU
     thread.start()
     thread.join(_CLEANUP_SECONDS)

@@ -1,4 +1,4 @@
-"""Writes to the terminal beside the event loop, which never waits for it."""
+"""Writes to the terminal in a thread; the event loop never waits for it."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from collections import deque
 from collections.abc import Callable
 
 FULL_BYTES = 64 * 1024
-"""Bytes waiting, from which on nothing more should be drawn; a whole screen is about 20 kB."""
+"""Number of pending bytes from which on frames are skipped; a whole screen is about 20 kB."""
 
 _CHUNK_BYTES = 4096
-"""Bytes of one call: what cannot be taken back."""
+"""Bytes of one write call, which cannot be canceled."""
 
 _DRAIN_SECONDS = 0.3
-"""Seconds that `stop` leaves for what waits, after which it is dropped."""
+"""Seconds that `stop` waits for pending output, after which it is dropped."""
 
 _FINAL_WRITE_SECONDS = 1.0
-"""Seconds that `stop` leaves for the last that is written, after which the terminal is given up."""
+"""Seconds that `stop` waits for the final output, after which the terminal is abandoned."""
 
 
 class TerminalWriter(threading.Thread):
-    """Takes what is written at once and writes it in the background.
+    """Accepts output without blocking and writes it in the background.
 
-    Textual's own thread has a queue of 30 places and blocks who writes while it is full: for ever,
-    where the terminal is gone and the thread with it. This one takes all and says when it is
-    `full`; whoever draws leaves out pictures then, and is called when there is room again.
-    `lost` and `room` are called in this thread.
+    Textual's own thread has a queue of 30 items and blocks the caller while it is full: forever, if
+    the terminal is closed and the thread has ended. This one accepts all output and reports when it
+    `is_full`; the caller skips frames then, and `on_room` is called when there is space again.
+    `on_lost` and `on_room` are called in this thread.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class TerminalWriter(threading.Thread):
         self._reported_full = False
 
     def write(self, text: str) -> None:
-        """Never blocks. What is written after `stop`, or to a terminal that is gone, is dropped."""
+        """Never blocks. Output after `stop`, or to a closed terminal, is dropped."""
         data = text.encode(self._encoding, "replace")
         with self._condition:
             if data and not (self._failed or self._stopping):
@@ -65,16 +65,16 @@ class TerminalWriter(threading.Thread):
                 self._condition.notify()
 
     def is_full(self) -> bool:
-        """Whether pictures are to be left out now; if so, `room` is called later."""
+        """Whether frames must be skipped now; if so, `on_room` is called later."""
         with self._condition:
             full = self._pending_bytes >= FULL_BYTES
             self._reported_full = self._reported_full or full
             return full
 
     def stop(self, final: str = "") -> None:
-        """Write what waits, then `last`, and end. A terminal that is too slow for what waits gets
-        `last` alone, which must begin with an escape, since it may follow half a sequence. Nothing
-        is written after this returned, but for one call that hangs."""
+        """Write the pending output, then `final`, and end. A terminal that is too slow for the
+        pending output gets only `final`, which must begin with an escape, since it may follow half
+        a sequence. Nothing is written after this returns, except by one call that hangs."""
         with self._condition:
             self._final = final.encode(self._encoding, "replace")
             self._stopping = True
@@ -82,7 +82,7 @@ class TerminalWriter(threading.Thread):
         self.join(_DRAIN_SECONDS)
         if self.is_alive():
             self._drop_pending = True
-            with contextlib.suppress(termios.error):  # what the system holds for it, too
+            with contextlib.suppress(termios.error):  # also what the system has buffered
                 termios.tcflush(self._descriptor, termios.TCOFLUSH)
             self.join(_FINAL_WRITE_SECONDS)
             self._abandoned = True
@@ -114,7 +114,7 @@ class TerminalWriter(threading.Thread):
         while data and not canceled():
             try:
                 done = os.write(self._descriptor, data)
-            except BlockingIOError:  # another program that has the terminal too made it so
+            except BlockingIOError:  # set by another program that shares the terminal
                 select.select([], [self._descriptor], [], 0.1)
                 continue
             data = data[done:]

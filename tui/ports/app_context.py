@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class AppContext(Protocol):
-    """The app, as its screens see it."""
+    """The interface of the app for its screens."""
 
     source: ServingSource
     log_service: LogService
@@ -27,7 +27,7 @@ class AppContext(Protocol):
     columns: tuple[str, ...]
     """Keys of the only columns to show; empty for all."""
     exiting: bool
-    """True as soon as the end was requested."""
+    """True as soon as the exit was requested."""
 
     @property
     def change_service(self) -> ChangeService | None:

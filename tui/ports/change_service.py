@@ -87,7 +87,7 @@ class ChangeService(Protocol):
         own_objects: Sequence[ObjectRef],
         on_created: Callable[[AppliedObject], None],
     ) -> ApplyResult:
-        """Apply the objects: those in `own` as changes of our own objects, the others only if they
+        """Apply the objects: those in `own_objects` as changes, the others only if they
         do not exist."""
 
     async def rollback_created(

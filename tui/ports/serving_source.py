@@ -111,7 +111,7 @@ class LogService(Protocol):
         on_state: Callable[[LogStreamState], None],
         previous: bool = False,
     ) -> AsyncIterator[list[str]]:
-        """The last lines, then new ones; ends when no more can follow. `on_stream` is called with
+        """The last lines, then new ones; ends when no more can follow. `on_state` is called with
         whether new lines arrive. Raises ClusterError."""
 
     async def read_last_lines(
