@@ -1,6 +1,6 @@
-"""python -m benchmarks: fill a control plane, measure servedeck on it, print the figures.
+"""python -m benchmarks: fill a control plane, measure servedeck against it, print the results.
 
-Needs the servers that KUBEBUILDER_ASSETS names. Exit code 1 when a budget is missed.
+Requires the control plane binaries in KUBEBUILDER_ASSETS. Exit code 1 if a budget is exceeded.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from benchmarks.measure import (
 from tests.control_plane.control_plane import ControlPlane, missing_binaries_message
 
 MINUTE_AGES_AFTER = 600
-"""Seconds after which the age of a serving is shown in minutes alone."""
+"""Seconds after which the age of a serving is shown in minutes only."""
 
 
 def parse_args() -> argparse.Namespace:
@@ -82,7 +82,7 @@ def build_plan(args: argparse.Namespace) -> BenchmarkPlan:
 
 
 def measure_without_cluster(plan: BenchmarkPlan) -> dict[str, Any]:
-    """What needs no control plane: the demo, and a log as fast as it can be followed."""
+    """Benchmarks without a control plane: the demo, and the maximum log throughput."""
     return {
         "demo": asyncio.run(demo.measure_demo(plan)),
         "log": log_throughput.measure_log(plan.terminal_size),
@@ -92,7 +92,7 @@ def measure_without_cluster(plan: BenchmarkPlan) -> dict[str, Any]:
 async def measure_cluster(
     args: argparse.Namespace, plan: BenchmarkPlan, plane: ControlPlane
 ) -> dict[str, Any]:
-    """Fill the control plane and measure servedeck, then the peer."""
+    """Fill the control plane, then measure servedeck and the comparison program."""
     took = await control_plane_setup.create_servings(plane, args.servings, args.replicas)
     print(f"filled in {took:.0f} s", file=sys.stderr)
     cluster = ClusterAccess(plane.url, plane.tokens["admin"], plane.write_kubeconfig())

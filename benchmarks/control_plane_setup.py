@@ -1,9 +1,9 @@
-"""The ground for the benchmarks: a control plane full of servings, and Pods that change.
+"""The benchmark environment: a control plane with many servings, and changing Pods.
 
     python -m benchmarks.control_plane_setup churn URL TOKEN --rate 100 --seconds 60
 
-changes Pods at that rate; the benchmark runs it as a process of its own, so that the load does not
-share an interpreter with the clock.
+changes Pods at that rate; the benchmark runs it as a separate process, so that the load generator
+does not share an interpreter with the timing code.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from tests.control_plane.control_plane import ControlPlane
 
 NAMESPACE_COUNT = 10
 QUIET_SECONDS = 5.0
-"""Seconds without a change after which Pods are at rest: kwok's second writes came within four."""
+"""Seconds without a change after which Pods are idle: kwok's second writes came within four."""
 API_SERVER_ARGS = ("--max-requests-inflight=2000", "--max-mutating-requests-inflight=1000")
 
 
 def open_client(url: str, token: str) -> aiohttp.ClientSession:
-    """A client that does not check the control plane's self-made certificate."""
+    """A client that does not verify the control plane's self-signed certificate."""
     tls = ssl.create_default_context()
     tls.check_hostname = False
     tls.verify_mode = ssl.CERT_NONE
@@ -51,9 +51,9 @@ def build_serving(number: int, replicas: int) -> tuple[str, dict[str, Any]]:
 
 
 async def create_servings(plane: ControlPlane, servings: int, replicas: int) -> float:
-    """Create the servings and wait until every Pod is ready and nobody writes to Pods any more:
-    kwok behind on its watch makes a Pod ready again, and takes back what was changed meanwhile.
-    Returns how long that took, in seconds."""
+    """Create the servings and wait until every Pod is ready and no longer changes: if kwok lags on
+    its watch, it sets a Pod ready again and reverts changes made meanwhile. Returns the duration in
+    seconds."""
     start = time.monotonic()
     async with open_client(plane.url, plane.tokens["admin"]) as http:
 
@@ -89,7 +89,7 @@ async def create_servings(plane: ControlPlane, servings: int, replicas: int) -> 
 
 
 async def _wait_until_quiet(http: aiohttp.ClientSession) -> None:
-    """Wait until no Pod was written to for REST seconds."""
+    """Wait until no Pod was modified for `QUIET_SECONDS`."""
     async with http.get("/api/v1/pods", params={"limit": 1}) as answer:
         version = (await answer.json())["metadata"]["resourceVersion"]
     async with http.get(
@@ -104,8 +104,8 @@ async def _wait_until_quiet(http: aiohttp.ClientSession) -> None:
 
 
 async def churn_pods(url: str, token: str, rate: float, seconds: float) -> dict[str, float]:
-    """Add a restart to random Pods at a steady rate, whether or not the server keeps up; returns
-    how many changes were made."""
+    """Add a restart to random Pods at a constant rate, even if the server does not keep up; returns
+    the number of changes."""
     counts = {"changed": 0, "failed": 0}
     async with open_client(url, token) as http:
         async with http.get("/api/v1/pods?resourceVersion=0") as answer:
@@ -117,7 +117,7 @@ async def churn_pods(url: str, token: str, rate: float, seconds: float) -> dict[
         ]
 
         changing: set[tuple[str, str]] = set()
-        """Pods with a request under way: two of one Pod may arrive the other way round."""
+        """Pods with a request in flight: two requests for one Pod may arrive out of order."""
 
         async def change() -> None:
             namespace, name, statuses = random.choice(pods)

@@ -1,4 +1,4 @@
-"""`servedeck --demo`: how soon its first complete table stands, and what the demo costs at rest."""
+"""`servedeck --demo`: the time to its first complete table, and the CPU usage of the idle demo."""
 
 from __future__ import annotations
 
@@ -21,12 +21,11 @@ from benchmarks.measure import (
 from benchmarks.terminal import PyteTerminal
 
 COMPLETE_PATTERN = r"\d+ Error .*\d+ Ready"
-"""Servings are shown in one step, once all of them have their status."""
+"""All servings are shown at the same time, when each has its status."""
 
 
 async def measure_demo(plan: BenchmarkPlan) -> dict[str, float]:
-    """Seconds of a start (median of five), and CPU of the demo's own process in percent of one
-    core."""
+    """Seconds of a start (median of five), and CPU of the demo process in percent of one core."""
     argv, nowhere = [servedeck_path(), "--demo"], Path("/nonexistent")
     start = await measure_start(argv, nowhere, plan, COMPLETE_PATTERN)
     with tempfile.TemporaryDirectory() as home:

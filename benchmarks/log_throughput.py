@@ -1,11 +1,11 @@
-"""A log that is written as fast as it is read, then at the rate that must be kept up with: how many
-lines a second the app follows, whether one is lost, and how soon it answers a key meanwhile.
+"""A log that is written as fast as it is read, then at the required rate: lines per second that the
+app follows, lost lines, and key latency meanwhile.
 
     python -m benchmarks.log_throughput KUBECONFIG
 
-is the source, in a process of its own: the demo's API server with one Pod that writes such a log.
-It says "ready", the time when the first line was asked for (monotonic clock, which processes
-share), and at the end how many lines it has handed out.
+is the source, in a separate process: the demo's API server with one Pod that writes such a log. It
+prints "ready", the time when the first line was requested (monotonic clock, which processes share),
+and at the end the number of lines that it sent.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ UNPACED_LINES = 5_000_000
 """Lines that are written as fast as they are read."""
 PACED_LINES = 5_000_000
 PACED_RATE = 500_000
-"""Lines a second of those that follow."""
+"""Lines per second after the unpaced lines."""
 _LINES_PER_CHUNK = 500
 _LOG_TEXT = 'INFO:     10.42.3.17:51234 - "POST /v1/chat/completions HTTP/1.1" 200 OK'
 _COUNT_PATTERN = re.compile(r"  (?P<kept>[\d,]+) lines?(?:, (?P<gone>[\d,]+) older dropped)?\s*$")
@@ -43,7 +43,7 @@ _TIMEOUT = 90.0
 
 
 class BusyLogRuntime(NodeRuntime):
-    """Nodes on which every container writes as fast as its reader reads."""
+    """Nodes on which every container writes as fast as its client reads."""
 
     async def logs(
         self, pod: dict[str, Any], container: str, options: LogOptions
@@ -73,7 +73,7 @@ def print_line(value: object) -> None:
 
 
 async def serve_log(kubeconfig: Path) -> None:
-    """The source's side."""
+    """Run the log source."""
     cluster = ClusterFixture()
     cluster.node()
     cluster.deploy()
@@ -88,8 +88,8 @@ async def serve_log(kubeconfig: Path) -> None:
 
 
 def measure_log(size: tuple[int, int]) -> dict[str, Any]:
-    """Lines a second, lines lost, and milliseconds from a key to the heading that it changes: at
-    full speed, and at `RATE`."""
+    """Lines per second, lost lines, and milliseconds from a key to the change of the header: at
+    full speed, and at `PACED_RATE`."""
     with tempfile.TemporaryDirectory() as home:
         config = Path(home) / "kubeconfig"
         source = subprocess.Popen(
@@ -131,7 +131,8 @@ def measure_log(size: tuple[int, int]) -> dict[str, Any]:
 def _measure_keys(
     terminal: PyteTerminal, line_count: int, deadline: float
 ) -> tuple[list[float], float | None]:
-    """Presses `f` until the lines are there; (milliseconds of each key, when they were there)."""
+    """Press `f` until all lines have arrived; returns (milliseconds of each key, time of
+    arrival)."""
     taken: list[float] = []
     following = re.compile("✓ following")
     while time.monotonic() < deadline:
@@ -152,7 +153,7 @@ def _measure_keys(
 
 
 def count_lines(terminal: PyteTerminal) -> int:
-    """Lines that the app has taken, by its heading."""
+    """Lines that the app has received, according to its header."""
     for line in terminal.screen_lines():
         if match := _COUNT_PATTERN.search(line):
             return sum(int(number.replace(",", "")) for number in match.groups() if number)

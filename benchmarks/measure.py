@@ -1,7 +1,7 @@
-"""What a terminal program shows of the cluster, how fast, and at what cost. Works on any program.
+"""What a terminal program shows of the cluster: latency and resource usage. Works on any program.
 
-An event is a Deployment on screen that is scaled by one; it is seen when a line with its name shows
-`n/<new>`. Its clock starts when the API server has answered.
+An event is a visible Deployment that is scaled by one; it is shown when a line with its name
+contains `n/<new>`. Its latency is measured from the API server's response.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ ROW_PATTERN = re.compile(r"\b(?P<name>srv-\d{3})\b")
 
 @dataclass(frozen=True)
 class BenchmarkPlan:
-    """How much is measured."""
+    """Extent of the measurements."""
 
     servings: int = 500
     replicas: int = 10
     rate: float = 100
-    """Changes of Pods a second, for the figures under load."""
+    """Pod changes per second, for the measurements under load."""
     event_count: int = 40
     key_count: int = 100
     window_seconds: float = 15
-    """Seconds over which CPU and bytes are counted."""
+    """Seconds over which CPU and bytes are measured."""
     terminal_size: tuple[int, int] = (160, 50)
 
 
 @dataclass(frozen=True)
 class ClusterAccess:
-    """The measured control plane, as the measuring side sees it."""
+    """Access of the benchmark to the control plane."""
 
     url: str
     token: str
@@ -59,7 +59,7 @@ class ClusterAccess:
 
 
 def servedeck_path() -> str:
-    """The servedeck of this interpreter."""
+    """Path of the servedeck executable of this interpreter."""
     return str(Path(sys.executable).with_name("servedeck"))
 
 
@@ -79,7 +79,7 @@ def clean_environment(kubeconfig: Path, home: str) -> dict[str, str]:
 
 
 class Measurement:
-    """One program, started and measured."""
+    """One running program and its measurements."""
 
     def __init__(
         self, terminal: PyteTerminal, http: aiohttp.ClientSession, plan: BenchmarkPlan
@@ -92,7 +92,7 @@ class Measurement:
         return await asyncio.to_thread(self.terminal.wait, condition, timeout)
 
     def visible_names(self) -> list[str]:
-        """Servings on screen, from the top."""
+        """Visible servings, from the top."""
         return [
             match["name"]
             for line in self.terminal.screen_lines()
@@ -100,7 +100,7 @@ class Measurement:
         ]
 
     async def measure_cost(self) -> dict[str, float]:
-        """CPU in percent of one core and bytes a second, while nobody types."""
+        """CPU in percent of one core and bytes per second, without input."""
         cpu, sent, at = self.terminal.cpu_seconds(), self.terminal.bytes_written, time.monotonic()
         await asyncio.sleep(self.plan.window_seconds)
         took = time.monotonic() - at
@@ -110,7 +110,7 @@ class Measurement:
         }
 
     async def measure_keys(self) -> dict[str, float] | None:
-        """Milliseconds from a key to the moved cursor; None for a program without one."""
+        """Milliseconds from a key to the cursor movement; None for a program without a cursor."""
         taken: list[float] = []
         for number in range(self.plan.key_count):
             row = self.terminal.cursor_row()
@@ -131,7 +131,7 @@ class Measurement:
         return percentiles(taken, "p50_ms", "p99_ms")
 
     async def measure_events(self) -> dict[str, float]:
-        """Milliseconds from the API server's answer to the changed cell."""
+        """Milliseconds from the API server's response to the changed cell."""
         taken: list[float] = []
         lost = 0
         base = self.plan.replicas
@@ -147,7 +147,7 @@ class Measurement:
                 now = (await answer.json())["spec"]["replicas"]
             new = now + 1 if now <= base else now - 1
             cell = re.compile(rf"\b{name}\b.*\b\d+\s?/\s?{new}\b")
-            # A program that only appends shows what was as well.
+            # A program that only appends also shows the previous state.
             before = sum(bool(cell.search(line)) for line in self.terminal.screen_lines())
             async with self.http.patch(
                 path,
@@ -172,7 +172,7 @@ class Measurement:
 
 
 def percentiles(values: list[float], median_name: str, percentile_name: str) -> dict[str, float]:
-    """Median and a high percentile, which `high` names: "p95_ms" or "p99_ms"."""
+    """Median and the percentile in `percentile_name`: "p95_ms" or "p99_ms"."""
     if not values:
         return {}
     values = sorted(values)
@@ -186,7 +186,7 @@ def percentiles(values: list[float], median_name: str, percentile_name: str) -> 
 
 @asynccontextmanager
 async def background_churn(cluster: ClusterAccess, rate: float) -> AsyncIterator[None]:
-    """Pods change while the body runs."""
+    """Change Pods within the context."""
     process = await asyncio.create_subprocess_exec(
         *(
             sys.executable,
@@ -209,8 +209,8 @@ async def background_churn(cluster: ClusterAccess, rate: float) -> AsyncIterator
 async def measure_program(
     argv: list[str], cluster: ClusterAccess, plan: BenchmarkPlan, complete_pattern: str
 ) -> dict[str, Any]:
-    """All figures of one program. `complete` is a pattern that some line shows once every serving
-    has its true status; "" where the program says no such thing."""
+    """All measurements of one program. `complete_pattern` matches a line once every serving has its
+    actual status; "" if the program has no such line."""
     result: dict[str, Any] = {"command": " ".join([Path(argv[0]).name, *argv[1:]])}
     with tempfile.TemporaryDirectory() as home:
         terminal = PyteTerminal(
@@ -268,7 +268,7 @@ async def _collect_figures(
 async def measure_start(
     argv: list[str], kubeconfig: Path, plan: BenchmarkPlan, complete_pattern: str, runs: int = 5
 ) -> dict[str, float]:
-    """Medians of several starts: to the first paint and to the complete table, in seconds."""
+    """Medians over several starts: time to first paint and to the complete table, in seconds."""
     found: dict[str, list[float]] = {"first_paint_s": [], "complete_s": []}
     wanted = re.compile(complete_pattern)
     for _ in range(runs):
@@ -290,10 +290,10 @@ async def measure_start(
 
 
 def has_output(terminal: PyteTerminal) -> bool:
-    """Whether anything is on the screen."""
+    """Whether the screen is not empty."""
     return any(line.strip() for line in terminal.screen_lines())
 
 
 def matches_line(terminal: PyteTerminal, pattern: re.Pattern[str]) -> bool:
-    """Whether a line of the screen has the pattern."""
+    """Whether a line of the screen matches the pattern."""
     return any(map(pattern.search, terminal.screen_lines()))

@@ -1,5 +1,5 @@
-"""Single parts on made-up data: decoding a Pod, joining a change into the fleet, drawing a line,
-keeping a log."""
+"""Microbenchmarks on synthetic data: decoding a Pod, applying a change to the fleet, rendering a
+line, appending to a log."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LOG_LINES_FIGURE = "log lines split, sanitised and kept, lines/s"
 
 
 def time_microseconds(func: Callable[[], object], repeats: int) -> float:
-    """Best of five rounds, for each call."""
+    """Best of five rounds, per call."""
     best = float("inf")
     for _ in range(5):
         start = time.perf_counter()
@@ -54,7 +54,7 @@ def object_metadata(name: str, kind: str = "", owner: str = "") -> dict[str, Any
 
 
 def pod_json(name: str, replicaset: str, restarts: int = 0) -> bytes:
-    """JSON of a Pod as the API server sends it, with the fields that nobody asked for."""
+    """JSON of a Pod as the API server sends it, including fields that servedeck does not use."""
     spec = objects.deployment(name)["spec"]["template"]["spec"]
     spec["nodeName"] = "node-1"
     spec["tolerations"] = [{"key": f"key-{n}", "operator": "Exists"} for n in range(4)]
@@ -84,14 +84,14 @@ def replicaset_json(name: str, owner: str) -> bytes:
 
 
 class TableApp(App[None]):
-    """A table alone on the screen."""
+    """An app with only a table."""
 
     def compose(self) -> ComposeResult:
         yield KeyedTable(COLUMNS, format_age=format_duration)
 
 
 async def measure_table(fleet: Fleet) -> dict[str, float]:
-    """Microseconds for a line of the table, and for taking one changed row in."""
+    """Microseconds to render a line of the table, and to apply one changed row."""
     app = TableApp()
     async with app.run_test(size=(160, 50)) as pilot:
         table = app.query_one(KeyedTable)
@@ -107,14 +107,14 @@ async def measure_table(fleet: Fleet) -> dict[str, float]:
 
 
 class LogApp(App[None]):
-    """A log alone on the screen."""
+    """An app with only a log."""
 
     def compose(self) -> ComposeResult:
         yield StreamLog()
 
 
 async def measure_log(line_count: int = 500_000) -> float:
-    """Lines a second that are cut out of chunks of 64 KiB and kept, none of them lost."""
+    """Lines per second that are split from chunks of 64 KiB and stored, none of them lost."""
     line = b'INFO:     10.42.3.17:51234 - "POST /v1/chat/completions HTTP/1.1" 200 OK\n'
     data = line * (65_536 // len(line) + 2)
     chunks = [data[at : at + 65_536] for at in range(len(line))]
@@ -135,7 +135,7 @@ async def measure_log(line_count: int = 500_000) -> float:
 
 
 def run_all() -> dict[str, float]:
-    """All figures by name."""
+    """All results by name."""
     now = datetime.now(UTC)
     read_pod, fleet = RecordDecoder(kinds.PODS.record_type), Fleet()
 

@@ -1,4 +1,4 @@
-"""The design's budgets, and a table of the figures beside them."""
+"""The performance budgets, and a table that compares the results with them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class Budget:
     label: str
     unit: str
     path: tuple[str, ...]
-    """Where the figure lies in a program's result."""
+    """Path of the value in a program's result."""
     limit: float | None
-    """None: reported, without a budget."""
+    """None: reported without a budget."""
     is_minimum: bool = False
-    """The figure must not be below the limit, instead of above."""
+    """The value must not be below the limit, instead of above."""
     optional: bool = False
-    """Held only where it was measured."""
+    """Checked only if it was measured."""
 
     def is_met(self, value: float | None) -> bool:
         if self.limit is None or (value is None and self.optional):
@@ -50,7 +50,7 @@ BUDGETS = (
     Budget("CPU, quiet", "%", ("quiet", "cpu_percent"), 1),
     Budget("CPU, under load", "%", ("load", "cpu_percent"), 8),
     Budget("bytes to the terminal, quiet", "B/s", ("quiet", "bytes_per_s"), None),
-    # what ages in minutes cost: fifty rows, each written anew once a minute
+    # cost of ages in minutes: fifty rows, each redrawn once a minute
     Budget(
         "bytes to the terminal, quiet, settled",
         "B/s",
@@ -77,7 +77,7 @@ BUDGETS = (
 
 
 def get_figure(result: Figures, path: tuple[str, ...]) -> float | None:
-    """The number at a path, None where it was not measured."""
+    """The number at a path, None if it was not measured."""
     value: Any = result
     for step in path:
         value = value.get(step) if isinstance(value, dict) else None
@@ -85,7 +85,7 @@ def get_figure(result: Figures, path: tuple[str, ...]) -> float | None:
 
 
 def missed_budgets(result: Figures, budgets: Sequence[Budget] = BUDGETS) -> list[str]:
-    """Budgets that a result does not meet, each as a line."""
+    """Budgets that a result does not meet, one line each."""
     lines = []
     for budget in budgets:
         value = get_figure(result, budget.path)
@@ -102,7 +102,7 @@ def format_value(value: float | None) -> str:
 def format_table(
     servedeck_figures: Figures, peer_figures: Figures | None, budgets: Sequence[Budget] = BUDGETS
 ) -> str:
-    """All figures for people to read."""
+    """All results in human-readable form."""
     rows = [("what", "budget", "servedeck", "peer", "")]
     for budget in budgets:
         value = get_figure(servedeck_figures, budget.path)

@@ -1,5 +1,5 @@
-"""Runs the servedeck command with a profiler that SIGUSR1 turns on; SIGUSR2 turns it off and writes
-its figures to the file that the environment names."""
+"""Run the servedeck command with a profiler that SIGUSR1 starts; SIGUSR2 stops it and writes its
+statistics to the file named in the environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A program in a pseudo terminal whose screen is kept by pyte and whose every byte is counted."""
+"""A program in a pseudo-terminal: pyte emulates the screen, and all bytes are counted."""
 
 from __future__ import annotations
 
@@ -22,38 +22,38 @@ import psutil
 import pyte
 
 QUERY_REPLIES = (
-    (b"\x1b[?2026$p", b"\x1b[?2026;2$y"),  # synchronised output: known
+    (b"\x1b[?2026$p", b"\x1b[?2026;2$y"),  # synchronized output: supported
     (b"\x1b[6n", b"\x1b[1;1R"),
     (b"\x1b[c", b"\x1b[?62;4c"),
 )
-"""Questions that a real terminal answers, and the answers."""
+"""Queries that a real terminal replies to, and the replies."""
 
 _UNSUPPORTED_SEQUENCES = re.compile(
-    r"\x1b\[[<=>?][0-9;$]*[a-gi-km-zA-Z]"  # private sequences but h and l
+    r"\x1b\[[<=>?][0-9;$]*[a-gi-km-zA-Z]"  # private sequences except h and l
     r"|\x1b[P_^\]][^\x1b\x07]*(?:\x1b\\|\x07)"
 )
-"""Sequences that pyte would print as text."""
+"""Sequences that pyte would render as text."""
 
 
 class PyteTerminal:
-    """Starts `argv` and reads what it prints, until `close`.
+    """Start `argv` and read its output until `close`.
 
-    One thread reads and notes when the bytes came, another has pyte make a screen of them: that
-    takes tens of milliseconds for a whole screen, in which no byte must wait to be read.
+    One thread reads the bytes with their arrival time, another renders them with pyte: a full
+    screen takes tens of milliseconds, which must not delay reading.
     """
 
     def __init__(self, argv: list[str], size: tuple[int, int], env: dict[str, str]) -> None:
-        sys.setswitchinterval(0.0005)  # the thread that reads must not wait for the one that draws
+        sys.setswitchinterval(0.0005)  # the render thread must not block the read thread
         self.screen = pyte.Screen(*size)
         self._stream = pyte.Stream(self.screen)
         self.bytes_written = 0
         """Bytes that the program has written."""
         self.updated_at = time.monotonic()
-        """When the last of those on the screen arrived."""
+        """When the last rendered byte arrived."""
         self.closed = False
         self._screen_changed = threading.Condition()
         self._condition: Callable[[], bool] | None = None
-        """What `wait` waits for."""
+        """The condition that `wait` waits for."""
         self._output_queue: SimpleQueue[tuple[bytes, float]] = SimpleQueue()
         self.started_at = time.monotonic()
         self.pid, self.fd = pty.fork()
@@ -93,8 +93,8 @@ class PyteTerminal:
                     self._screen_changed.notify_all()
 
     def wait(self, condition: Callable[[], bool], timeout: float) -> float | None:
-        """When the bytes arrived after which `seen` held, on the monotonic clock; None if it did
-        not within `limit` seconds."""
+        """Arrival time, on the monotonic clock, of the bytes that made `condition` true; None if it
+        is not true within `timeout` seconds."""
         shown_at = None
 
         def wanted() -> bool:
@@ -115,7 +115,7 @@ class PyteTerminal:
         return list(self.screen.display)
 
     def cursor_row(self) -> int | None:
-        """Row whose look stands out from all the others': the table's cursor."""
+        """Row whose style differs from all other rows: the table's cursor."""
         looks = {}
         for row in range(self.screen.lines):
             cells = self.screen.buffer[row]
@@ -133,7 +133,7 @@ class PyteTerminal:
         return [self.process, *self.process.children(recursive=True)]
 
     def cpu_seconds(self) -> float:
-        """Seconds of CPU that the program and its children have used."""
+        """CPU seconds of the program and its children."""
         return sum(sum(process.cpu_times()[:2]) for process in self.process_tree())
 
     def rss_mib(self) -> float:

@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _find_command(name: str) -> Callable[[argparse.Namespace], int]:
-    """The function that "module:function" names; it is imported now, with all that it needs."""
+    """The function at "module:function"; imports its module."""
     module, _, function = name.partition(":")
     command: Callable[[argparse.Namespace], int] = getattr(
         importlib.import_module(module), function
@@ -68,7 +68,7 @@ def _parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-# -- the grammar ------------------------------------------------------------------------------
+# -- parser -----------------------------------------------------------------------------------
 
 
 def _build_parser() -> argparse.ArgumentParser:
@@ -191,7 +191,7 @@ def _add_demo_command(commands: Any) -> None:
     serve.set_defaults(run="servedeck.demo.serve:serve")
 
 
-# -- what the flags mean ----------------------------------------------------------------------
+# -- setup ------------------------------------------------------------------------------------
 
 
 def _prepare_process(log_file: Path | None) -> None:

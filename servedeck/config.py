@@ -34,7 +34,7 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """What an operator or a platform can choose."""
+    """Settings of an operator or a platform."""
 
     context: str = ""
     """Context of the kubeconfig; the current one if empty."""
@@ -43,7 +43,7 @@ class Settings:
     all_namespaces: bool = False
     """Show all namespaces, regardless of `namespace`."""
     readonly: bool = False
-    """Refuse every change."""
+    """Reject every change."""
     favorites: tuple[str, ...] = ()
     """Namespaces of the keys 1 to 9; those with most servings if empty."""
     wide: bool = False
@@ -121,7 +121,7 @@ def _validate(values: Mapping[str, Any], *, strict: bool = False) -> dict[str, A
 
 
 def settings_path() -> Path:
-    """Where the settings file is looked for: $XDG_CONFIG_HOME/servedeck/settings.toml."""
+    """Path of the settings file: $XDG_CONFIG_HOME/servedeck/settings.toml."""
     from platformdirs import user_config_path  # only needed here
 
     return user_config_path("servedeck") / "settings.toml"
@@ -139,7 +139,7 @@ def load_settings(
     values: dict[str, Any] = {}
     given = {key: value for key, value in (flags or {}).items() if value is not None}
     for layer in (_read_file(path), _read_environment(environ), given):
-        if "namespace" in layer:  # one namespace means that one, whatever lower places say
+        if "namespace" in layer:  # a namespace overrides `all_namespaces` of lower-priority sources
             values.pop("all_namespaces", None)
         values |= layer
     return Settings(**values, explicit_keys=frozenset(values))
@@ -161,14 +161,14 @@ def _read_file(path: Path) -> dict[str, Any]:
         key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
     }
     try:
-        # Strict: "true" in quotation marks is a mistake that would pass unseen elsewhere.
+        # Strict: otherwise a quoted "true" would be accepted silently.
         return _validate(values, strict=True)
     except _InvalidSettingError as error:
         raise SettingsError(_error_message(str(path), error)) from error
 
 
 def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Variables SERVEDECK_<KEY>; lists are divided by commas. Tables cannot be given here."""
+    """Variables SERVEDECK_<KEY>; lists are separated by commas. Tables are not supported here."""
     values: dict[str, Any] = {}
     for key, kind in _FIELD_TYPES.items():
         text = environ.get(ENV_PREFIX + key.upper(), "").strip()
@@ -185,7 +185,7 @@ def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _error_message(where: str, error: _InvalidSettingError, prefix: str = "") -> str:
-    """What is wrong, and what to write instead."""
+    """The error, and the expected value."""
     key = ".".join(map(str, error.path))
     top = str(error.path[0])
     if error.error_type == "extra_forbidden":

@@ -12,15 +12,15 @@ MAX_ENTRY_LENGTH = 200_000
 """Maximum number of characters of one entry; a longer one contains a whole document."""
 _REDACTED = "[hidden]"
 
-# What is called a secret, and what stands after the name: a quoted text to its end (or to that of
-# the line), the same within a quoted text, or one word. Every quantifier is bounded or possessive,
-# or takes what it ran over out of the search, which is so linear in the text.
+# Names of secrets with the text after them: a quoted text to its end (or the end of the line), the
+# same within a quoted text, or one word. Every quantifier is bounded or possessive, or consumes its
+# match, so the search is linear in the text.
 _SENSITIVE_NAMES = (
     r"(?:token|passw(?:or)?d|passphrase|secret|credential|authorization|apikey|[_-]key)[\w-]{0,40}"
 )
 _SECRET_PATTERN = re.compile(
     r"-----BEGIN [A-Z0-9 ]{1,40}-----(?s:.)*?(?:-----END [A-Z0-9 ]{1,40}-----|\Z)"
-    r"|\bLS0tLS1CRUdJTi[\w+/=]*"  # the same in base64, as kubeconfigs have it
+    r"|\bLS0tLS1CRUdJTi[\w+/=]*"  # the same in base64, as in kubeconfigs
     r"|(?<=://)(?P<user>[^\s/'\"]{1,1024}@)?(?P<host>[^\s/?#'\"<>]{1,255})"
     r"(?:/(?![^\s'\"<>])|(?P<path>[/?#][^\s'\"<>]*))?"
     rf"|(?P<name>(?<!-)--[\w-]{{0,40}}?{_SENSITIVE_NAMES}['\"]?\s{{0,8}}[,:=]?\s{{0,8}}"
@@ -37,8 +37,8 @@ _SECRET_PATTERN = re.compile(
 
 
 def redact(text: str) -> str:
-    """`text` without tokens, passwords and keys, wherever they came from, nor the paths of URLs,
-    which may hold a token; cut where it is very long."""
+    """`text` without tokens, passwords and keys from any source, and without paths of URLs, which
+    may contain a token; truncated if it is very long."""
     if len(text) > MAX_ENTRY_LENGTH:
         text = f"{text[:MAX_ENTRY_LENGTH]}… ({len(text) - MAX_ENTRY_LENGTH} characters more)"
     return _SECRET_PATTERN.sub(_redact_match, text)

@@ -20,7 +20,8 @@ def open_closed_descriptors() -> None:
             os.fstat(number)
         except OSError:
             with contextlib.suppress(OSError):
-                # The lowest that is free, which is this one; children need it as well.
+                # open() returns the lowest free descriptor, this one; child processes need it as
+                # well.
                 os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 

@@ -1,4 +1,4 @@
-"""The themes: one set of names for colours, so that no style sheet holds a colour."""
+"""The themes: one set of color names, so that no style sheet contains a color."""
 
 from __future__ import annotations
 
@@ -113,11 +113,11 @@ ANSI = Theme(
         "scrollbar-corner-color": "ansi_default",
     },
 )
-"""The terminal's own colours: for 16 colours, for NO_COLOR, and for whoever likes them better."""
+"""The terminal's own colors: for 16 colors, for NO_COLOR, or by choice."""
 
 THEMES = (DARK, LIGHT, ANSI)
 
 DEFAULT_VARIABLES = {
     name: value for name, value in DARK.variables.items() if not name.startswith("scroll")
 }
-"""Values of our names in a theme of Textual's own."""
+"""Values of our names in Textual's built-in themes."""

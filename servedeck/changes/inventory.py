@@ -107,7 +107,7 @@ class ClusterInventory:
             else self._all_pvcs
         )
 
-    # -- answers --------------------------------------------------------------------------------
+    # -- results --------------------------------------------------------------------------------
 
     @property
     def unavailable_reasons(self) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ _FIELD_BY_REASON = {
     RefusalReason.NAMESPACE_NOT_FOUND: "namespace",
     RefusalReason.QUOTA: "replicas",
 }
-"""Field of the form that fixes each kind of refusal, where there is one."""
+"""Field of the form that fixes each kind of refusal, if any."""
 
 _PREVIEW_POD_PATTERN = re.compile(r'^pods? "[^"]*" is (?:forbidden|invalid): ', re.IGNORECASE)
 """The beginning of the API server's message, with the generated name of the Pod of
@@ -146,7 +146,7 @@ async def _find_missing_references(
     connection: Connection, spec: ServingSpec
 ) -> tuple[list[Issue], list[str]]:
     """Secrets, ConfigMaps and keys that variables refer to and that do not exist: a Pod would not
-    start (CreateContainerConfigError). Only names of keys are looked at."""
+    start (CreateContainerConfigError). Only names of keys are checked."""
     found: list[Issue] = []
     unasked: dict[str, None] = {}
     variables = [(f"env.{at}", one) for at, one in enumerate(spec.env)]

@@ -1,4 +1,4 @@
-"""`servedeck apply`: the servings of a file, created or changed without a screen."""
+"""`servedeck apply`: create or update the servings of a file, without the TUI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`servedeck get servings`: what the list shows, once or for each change, without a screen."""
+"""`servedeck get servings`: the contents of the list, once or for each change, without the TUI."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The live picture: one view for each serving, joined from what the reflectors bring."""
+"""The live views: one for each serving, joined from the records of the reflectors."""

@@ -1,4 +1,4 @@
-"""Joins what happens in quick succession: the first is passed on at once, the rest together."""
+"""Coalesces changes in quick succession: the first is published immediately, the rest together."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 
 class Debouncer:
-    """Calls `beat` soon after the first request, then at most once in `interval` seconds.
+    """Calls `flush` on the next loop iteration after the first request, then at most once per
+    `interval` seconds.
 
-    An urgent request waits for other urgent ones only, so `beat` is called at most twice in an
-    interval. `beat` returns whether it passed anything on; only then the interval begins anew, so
-    what concerns nobody delays nothing. Without requests nothing wakes but the one alarm that is
-    set.
+    An urgent request waits only for other urgent ones, so `flush` is called at most twice per
+    interval. `flush` returns whether it published anything; only then a new interval starts, so
+    irrelevant changes cause no delay. Without requests only the timer of `wake_at` runs.
     """
 
     def __init__(self, flush: Callable[[], bool], interval: float) -> None:
@@ -21,15 +21,15 @@ class Debouncer:
         self._loop = asyncio.get_running_loop()
         self._last_flush = self._last_urgent_flush = float("-inf")
         self._urgent_pending = False
-        """An urgent request waits for the next beat."""
+        """An urgent request waits for the next flush."""
         self._flush_handle: asyncio.Handle | None = None
         self._flush_at = 0.0
-        """When that beat comes, on the loop's clock."""
+        """Time of that flush, on the loop's clock."""
         self._wake_handle: asyncio.TimerHandle | None = None
         self._closed = False
 
     def request(self, *, urgent: bool = False) -> None:
-        """Something happened."""
+        """Request a flush after a change."""
         if self._closed or (
             self._flush_handle is not None and (self._urgent_pending or not urgent)
         ):
@@ -43,19 +43,20 @@ class Debouncer:
             self._flush_handle.cancel()
         self._flush_at = due
         if due <= now:
-            # Not here: what arrived in the same read of the socket comes along.
+            # Not called directly: changes from the same socket read are included.
             self._flush_handle = self._loop.call_soon(self._run_flush)
         else:
             self._flush_handle = self._loop.call_at(due, self._run_flush)
 
     def flush_again(self) -> None:
-        """From within a beat: there is more work; others get their turn in between."""
+        """Called within a flush if work is left; other tasks run in between."""
         if self._flush_handle is None and not self._closed:
             self._flush_at = self._loop.time()
             self._flush_handle = self._loop.call_soon(self._run_flush)
 
     def wake_at(self, seconds: float | None) -> None:
-        """Beat in so many seconds although nothing happened; None for never. One at a time."""
+        """Flush after `seconds` even without a change; None for never. Replaces the previous
+        timer."""
         if self._wake_handle is not None:
             self._wake_handle.cancel()
             self._wake_handle = None
@@ -63,7 +64,7 @@ class Debouncer:
             self._wake_handle = self._loop.call_later(max(seconds, self._interval), self.request)
 
     def close(self) -> None:
-        """No beat after this."""
+        """No flush after this."""
         self._closed = True
         self.wake_at(None)
         if self._flush_handle is not None:

@@ -1,8 +1,8 @@
-"""The live picture: joins what the reflectors bring into one view for each serving.
+"""The live views: joins the records of the reflectors into one view for each serving.
 
-A change marks only the servings that it concerns; `flush` builds those anew and tells which views
-really changed. Objects find each other by uid (a Pod's ReplicaSet, that one's Deployment, an
-Event's object), never by name or label, and may come in any order.
+A change marks only the affected servings; `flush` rebuilds those and returns the views that
+actually changed. Objects are joined by uid (a Pod's ReplicaSet, the ReplicaSet's Deployment, an
+Event's object), never by name or label, and may arrive in any order.
 """
 
 from __future__ import annotations
@@ -52,33 +52,33 @@ from servedeck.serving.status.pods import PodSortKey, pod_sort_key
 _log = logging.getLogger(__name__)
 
 UNLABELED_SELECTOR = f"!{SERVING_LABEL}"
-"""Selector of the Pods and ReplicaSets that do not bear the serving's label."""
+"""Selector of the Pods and ReplicaSets without the serving's label."""
 
 
 class Completeness(StrEnum):
-    """How much is known of the ReplicaSets and Pods of one selector."""
+    """Completeness of the lists of ReplicaSets and Pods of one selector."""
 
     PENDING = "waiting"
-    """Not all listed yet: servings that need them keep the view they had, or none."""
+    """Not all listed yet: servings that need them keep their previous view, or have none."""
     COMPLETE = "clear"
     FORBIDDEN = "denied"
-    """May not be read: servings are judged by their Deployment alone."""
+    """Listing is forbidden: the status of servings is derived from their Deployment only."""
 
 
 @dataclass(slots=True)
 class _PodEntry:
-    """What was last made of one Pod."""
+    """The last evaluation of one Pod."""
 
     pod: Pod
     diagnosis: Diagnosis
     view: PodView
     sort_key: PodSortKey
     stale: bool = False
-    """An Event about the Pod came or went since."""
+    """An Event about the Pod was added or deleted since."""
 
 
 class Fleet:
-    """The servings of a cluster or of one namespace. Not for use by several threads."""
+    """The servings of a cluster or of one namespace. Not thread-safe."""
 
     def __init__(self, default_host: str = "", scheme: str = "https") -> None:
         self._default_host = default_host
@@ -106,9 +106,7 @@ class Fleet:
         )
 
         self._views: dict[NamespacedName, ServingView] = {}
-        self._dirty: dict[
-            NamespacedName, None
-        ] = {}  # a set that keeps its order: oldest change first
+        self._dirty: dict[NamespacedName, None] = {}  # an ordered set: oldest change first
         self._pod_entries: dict[str, _PodEntry] = {}  # by the Pod's uid
         self._endpoints: dict[NamespacedName, Endpoint] = {}
         self._keys_needing_unlabeled: set[NamespacedName] = set()
@@ -128,10 +126,10 @@ class Fleet:
             HorizontalPodAutoscaler: self._apply_autoscaler,
         }
 
-    # -- what is shown --------------------------------------------------------------------------
+    # -- views ----------------------------------------------------------------------------------
 
     def view(self, key: NamespacedName) -> ServingView | None:
-        """The serving as of the last flush, None where there is none."""
+        """The serving as of the last flush, None if there is none."""
         return self._views.get(key)
 
     def views(self) -> list[ServingView]:
@@ -141,11 +139,11 @@ class Fleet:
     def __len__(self) -> int:
         return len(self._views)
 
-    # -- what comes in --------------------------------------------------------------------------
+    # -- changes --------------------------------------------------------------------------------
 
     def apply(self, change: RecordChange) -> None:
-        """Takes a change in and marks the servings that it concerns. Kinds that no serving is
-        made of, and the mark that a list is complete, change nothing."""
+        """Apply a change and mark the affected servings. Kinds that are not part of a serving, and
+        the end of a list, have no effect."""
         handler = self._handlers.get(type(change.record))
         if handler is not None:
             handler(
@@ -155,13 +153,13 @@ class Fleet:
             )
 
     def set_completeness(self, labeled: Completeness, unlabeled: Completeness) -> None:
-        """Says how much is known of the Pods and ReplicaSets with and without the label."""
+        """Set the completeness of the Pods and ReplicaSets with and without the label."""
         if (labeled, unlabeled) != (self._labeled_completeness, self._unlabeled_completeness):
             self._labeled_completeness, self._unlabeled_completeness = labeled, unlabeled
             self._mark_all()
 
     def set_host(self, default_host: str, scheme: str) -> None:
-        """Host and scheme of endpoint URLs where no route names one."""
+        """Set the host and scheme of endpoint URLs for routes that have none."""
         if (default_host, scheme) != (self._default_host, self._scheme):
             self._default_host, self._scheme = default_host, scheme
             self._endpoints.clear()
@@ -174,12 +172,11 @@ class Fleet:
 
     @property
     def has_pending(self) -> bool:
-        """Whether a flush has something to do."""
+        """Whether a flush is needed."""
         return bool(self._dirty)
 
     def next_reevaluation(self) -> datetime | None:
-        """When a flush is needed although nothing changed (an error that is forgiven with time);
-        None for never."""
+        """When a flush is needed even without a change (an error that expires); None for never."""
         while self._reevaluation_heap:
             due, key = self._reevaluation_heap[0]
             if self._reevaluate_at.get(key) == due:
@@ -188,8 +185,8 @@ class Fleet:
         return None
 
     def flush(self, now: datetime, limit: int | None = None) -> frozenset[NamespacedName]:
-        """Builds the marked servings anew, at most `limit` of them, and returns those whose view
-        changed, came or went."""
+        """Rebuild the marked servings, at most `limit` of them, and return those whose view
+        changed, was added or was deleted."""
         while (due := self.next_reevaluation()) is not None and due <= now:
             _, key = heapq.heappop(self._reevaluation_heap)
             del self._reevaluate_at[key]
@@ -202,7 +199,7 @@ class Fleet:
             del self._dirty[key]
             try:
                 differs = self._rebuild_view(key, now)
-            except Exception as error:  # one odd object must not hide the others
+            except Exception as error:  # one invalid object must not hide the others
                 _log.exception("view of %s", key)
                 differs = self._store_view(
                     key, view_builder.unreadable_view(key, self._current_deployment(key), error)
@@ -250,7 +247,7 @@ class Fleet:
             current = self._current_deployment(key)
             self._services.update_serving(key, current)
             if current is not None and SERVING_LABEL not in current.spec.template.metadata.labels:
-                # Known before the first flush, so that their Pods are asked for at once.
+                # Determined before the first flush, so that their Pods are requested immediately.
                 self._keys_needing_unlabeled.add(key)
 
     def _apply_replicaset(self, replicaset: ReplicaSet, deleted: bool, unlabeled: bool) -> None:
@@ -300,8 +297,8 @@ class Fleet:
     # -- building -------------------------------------------------------------------------------
 
     def _current_deployment(self, key: NamespacedName) -> Deployment | None:
-        """The Deployment of that name. While one is replaced by another of the same name both may
-        be known for a moment; the younger one counts."""
+        """The Deployment of that name. While it is replaced by another of the same name, both may
+        exist briefly; the younger one is used."""
         return max(
             self._deployments.lookup(key),
             key=lambda deployment: (
@@ -313,7 +310,7 @@ class Fleet:
         )
 
     def _rebuild_view(self, key: NamespacedName, now: datetime) -> bool:
-        """Builds one view anew; returns whether it changed."""
+        """Rebuild one view; returns whether it changed."""
         deployment = self._current_deployment(key)
         if deployment is None:
             self._endpoints.pop(key, None)
@@ -348,10 +345,10 @@ class Fleet:
     def _update_needs_unlabeled(
         self, key: NamespacedName, deployment: Deployment, replicasets: list[ReplicaSet]
     ) -> None:
-        """Finds out whether Pods or ReplicaSets without the label belong to the serving.
+        """Determine whether Pods or ReplicaSets without the label belong to the serving.
 
-        Those of a template that lacks it do, and those of the past of one that was labelled
-        lately: then Pods of older ReplicaSets still run, but no older ReplicaSet bears the label.
+        They do if the Pod template lacks the label, or got it recently: then Pods of older
+        ReplicaSets still run, but no older ReplicaSet has the label.
         """
         counts = deployment.status
         if (
@@ -379,7 +376,8 @@ class Fleet:
     def _evaluate_pod(
         self, key: NamespacedName, pod: Pod, old_revision: bool, now: datetime
     ) -> _PodEntry:
-        """What the Pod looks like; judged anew only where it, its Events or the time demand it."""
+        """The evaluation of the Pod; repeated only if the Pod or its Events changed, or
+        `reevaluate_at` has passed."""
         uid = record_uid(pod)
         seen = self._pod_entries.get(uid)
         if (
@@ -405,7 +403,8 @@ class Fleet:
         return seen
 
     def _events_of(self, *uids: str) -> list[Event]:
-        """By name, so that Events of the same second keep their order however they came."""
+        """Sorted by name, so that the order of Events in the same second does not depend on
+        arrival."""
         events = [event for uid in uids for event in self._events.lookup(uid)]
         events.sort(key=lambda event: event.metadata.name)
         return events
@@ -479,8 +478,8 @@ class Fleet:
                 self._default_host,
             )
             if not found.source.startswith("Ingress "):
-                # Only an Ingress says itself whether it answers to https; for the others, which
-                # leave that to their gateway, the settings know.
+                # Only an Ingress defines whether it serves https; for the other kinds the gateway
+                # does, so the scheme comes from the settings.
                 url = found.url.replace("https://", f"{self._scheme}://", 1)
                 found = replace(found, url=url)
             self._endpoints[key] = found
@@ -493,7 +492,8 @@ R = TypeVar("R", HTTPRoute, VirtualService, Ingress)
 def _routes_to_services(
     routes: RecordIndex[R, NamespacedName], service_names: list[NamespacedName]
 ) -> list[R]:
-    """Routes to Services of these names, each once, in an order that does not depend on theirs."""
+    """Routes to Services of these names, without duplicates, in an order independent of the names'
+    order."""
     found = {record_uid(route): route for name in service_names for route in routes.lookup(name)}
     return [found[uid] for uid in sorted(found)]
 

@@ -1,5 +1,5 @@
-"""Where the fleet finds what belongs to a change: records by uid, by owner, by the object they are
-about, by what they lead to. Every step costs what the change touches, whatever the cluster's size.
+"""Indexes that find the records affected by a change: by uid, owner, involved object and backend.
+The cost depends on the change, not on the size of the cluster.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ K = TypeVar("K")
 
 
 def record_uid(record: HasMetadata) -> str:
-    """uid, or namespace and name of a broken object that has none."""
+    """uid, or namespace and name of an invalid object without one."""
     meta = record.metadata
     return meta.uid or f"{meta.namespace}/{meta.name}"
 
 
 def controller_uid(record: HasMetadata, kind: str) -> str:
-    """uid of the controller of that kind, "" where another kind or nobody controls the object."""
+    """uid of the controller of that kind, "" if the object has none or one of another kind."""
     for owner in record.metadata.owner_references:
         if owner.controller:
             return owner.uid if owner.kind == kind else ""
@@ -49,8 +49,8 @@ class OwnedRecords(Generic[R]):
     """Records by uid, and by the uid of the controller that owns them.
 
     The same object may come from two sources, one for each label selector, and while its label
-    changes both or neither hold it, in any order. Each source keeps its own record; the first
-    source's is the one that counts. Records that no controller of the kind owns are not kept.
+    changes both or neither contain it, in any order. Each source has its own record; the first
+    source takes precedence. Records without a controller of the kind are not stored.
     """
 
     def __init__(self, owner_kind: str) -> None:
@@ -59,23 +59,23 @@ class OwnedRecords(Generic[R]):
         self._by_owner: dict[str, dict[str, R]] = {}
 
     def get(self, uid: str) -> R | None:
-        """The record that counts."""
+        """The record of the first source that has one."""
         first, second = self._sources
         return first.get(uid) or second.get(uid)
 
     def owned_by(self, owner_uid: str) -> Iterable[R]:
-        """Records that the controller owns, in the order they came."""
+        """Records that the controller owns, in order of arrival."""
         children = self._by_owner.get(owner_uid)
         return children.values() if children else ()
 
     def is_only_unlabeled(self, uid: str) -> bool:
-        """Whether only the second source holds the object."""
+        """Whether only the second source contains the object."""
         first, second = self._sources
         return uid in second and uid not in first
 
     def update(self, record: R, *, deleted: bool, unlabeled: bool) -> tuple[str, str]:
-        """Takes a record of a source in, or out when it is gone; returns the uids of the owner
-        before and after, "" for none."""
+        """Store or delete a record of a source; returns the uids of the owner before and after, ""
+        for none."""
         uid = record_uid(record)
         before = self.get(uid)
         source = self._sources[unlabeled]
@@ -94,7 +94,7 @@ class OwnedRecords(Generic[R]):
 
 
 class RecordIndex(Generic[R, K]):
-    """Records by the keys of what they are about, which `keys` tells."""
+    """Records by the keys that `index_keys` returns for them."""
 
     def __init__(self, index_keys: Callable[[R], Iterable[K]]) -> None:
         self._index_keys = index_keys
@@ -102,24 +102,24 @@ class RecordIndex(Generic[R, K]):
         self._by_key: dict[K, dict[str, R]] = {}
 
     def lookup(self, key: K) -> Iterable[R]:
-        """Records about one thing, in the order they came."""
+        """Records with the key, in order of arrival."""
         records = self._by_key.get(key)
         return records.values() if records else ()
 
     def has_key(self, key: K) -> bool:
-        """Whether a record is about it."""
+        """Whether a record has the key."""
         return key in self._by_key
 
     def keys(self) -> Iterable[K]:
-        """Everything that records are about."""
+        """The keys of all records."""
         return self._by_key.keys()
 
     def get(self, uid: str) -> R | None:
-        """The record of that identity."""
+        """The record with the uid."""
         return self._records.get(uid)
 
     def update(self, record: R, *, deleted: bool) -> set[K]:
-        """Takes a record in, or out when it is gone; returns what it was and is about."""
+        """Store or delete a record; returns its previous and current keys."""
         uid = record_uid(record)
         before = self._records.pop(uid, None)
         old = set(self._index_keys(before)) if before is not None else set()
@@ -139,17 +139,17 @@ def _discard_from_index(index: dict[K, dict[str, R]], key: K, uid: str) -> None:
         del index[key]
 
 
-# -- what records are about -------------------------------------------------------------------
+# -- index keys -------------------------------------------------------------------------------
 
 
 def event_object_uids(event: Event) -> Iterable[str]:
-    """uid of the object that the Event is about."""
+    """uid of the involved object of the Event."""
     uid = event.involved_object.uid
     return (uid,) if uid else ()
 
 
 def http_route_backends(route: HTTPRoute) -> Iterator[NamespacedName]:
-    """Services that the route sends to, possibly of other namespaces."""
+    """Backend Services of the route, possibly in other namespaces."""
     for rule in route.spec.rules:
         for backend in rule.backend_refs:
             if backend.kind == "Service":
@@ -157,7 +157,7 @@ def http_route_backends(route: HTTPRoute) -> Iterator[NamespacedName]:
 
 
 def virtual_service_backends(route: VirtualService) -> Iterator[NamespacedName]:
-    """Services that the route sends to: `name`, `name.namespace` or `name.namespace.svc...`.
+    """Backend Services of the route: `name`, `name.namespace` or `name.namespace.svc...`.
 
     Source: https://istio.io/latest/docs/reference/config/networking/destination-rule, "host".
     """
@@ -168,7 +168,7 @@ def virtual_service_backends(route: VirtualService) -> Iterator[NamespacedName]:
 
 
 def ingress_backends(route: Ingress) -> Iterator[NamespacedName]:
-    """Services that the route sends to."""
+    """Backend Services of the route."""
     for rule in route.spec.rules:
         for path in rule.http.paths:
             yield NamespacedName(route.metadata.namespace, path.backend.service.name)
@@ -181,10 +181,10 @@ NamespacedLabel = tuple[str, str, str]
 
 
 def _service_index_keys(service: Service) -> Iterator[NamespacedLabel | NamespacedName]:
-    """Where a Service is looked up: by its name, and by one pair of its selector.
+    """Index keys of a Service: its name, and one label of its selector.
 
-    Every Pod that it selects has that pair. The serving's own label is preferred, since others
-    ("managed-by") may be those of the whole namespace.
+    Every Pod that it selects has that label. The serving's label is preferred, since others
+    ("managed-by") may be on every Pod of the namespace.
     """
     namespace, selector = service.metadata.namespace, service.spec.selector
     yield NamespacedName(namespace, service.metadata.name)
@@ -194,7 +194,7 @@ def _service_index_keys(service: Service) -> Iterator[NamespacedLabel | Namespac
 
 
 class ServiceIndex:
-    """Which Services select the Pods of which servings, both ways."""
+    """Which Services select the Pods of which servings, in both directions."""
 
     def __init__(self) -> None:
         self._services: RecordIndex[Service, NamespacedLabel | NamespacedName] = RecordIndex(
@@ -204,7 +204,7 @@ class ServiceIndex:
         self._pod_labels: dict[NamespacedName, dict[str, str]] = {}
 
     def update(self, service: Service, *, deleted: bool) -> set[NamespacedName]:
-        """Takes a Service in or out; returns the servings that it concerned or concerns."""
+        """Store or delete a Service; returns the servings that it affected or affects."""
         before = self._services.get(record_uid(service))
         self._services.update(service, deleted=deleted)
         concerned = {NamespacedName(service.metadata.namespace, service.metadata.name)}
@@ -214,7 +214,7 @@ class ServiceIndex:
         return concerned
 
     def _selected_servings(self, service: Service) -> set[NamespacedName]:
-        """Servings whose Pods the Service selects; none where it has no selector."""
+        """Servings whose Pods the Service selects; none without a selector."""
         namespace = service.metadata.namespace
         pairs = [
             self._servings_by_label.get((namespace, label, value), set())
@@ -223,7 +223,7 @@ class ServiceIndex:
         return set.intersection(*sorted(pairs, key=len)) if pairs else set()
 
     def update_serving(self, key: NamespacedName, deployment: Deployment | None) -> None:
-        """Learns the labels of the Pods of a serving; None forgets it."""
+        """Set the Pod labels of a serving from its Deployment; None removes it."""
         labels = deployment.spec.template.metadata.labels if deployment is not None else {}
         before = self._pod_labels.get(key, {})
         if labels == before:
@@ -253,7 +253,7 @@ class ServiceIndex:
         )
 
     def servings_behind(self, service_name: NamespacedName) -> set[NamespacedName]:
-        """Servings that a Service of that name leads to."""
+        """Servings that a Service of that name routes to."""
         return {service_name}.union(
             *(map(self._selected_servings, self._services.lookup(service_name)))
         )

@@ -1,13 +1,13 @@
 """Which servings are shown and in which order: the filter's grammar, sorting, counts by status.
 
-A filter is a row of terms with blanks between them; a serving is shown when every term holds.
+A filter is a list of terms separated by spaces; a serving is shown if every term matches.
 
     llama              the text occurs in what is shown of it (case does not matter): namespace,
                        name, status, cause, rollout, template, model, accelerator, image,
                        endpoint, and name, status, cause and node of its Pods
     !llama             it does not
-    "max length"       a text with blanks or a colon
-    status:error,pend  the status is one of these; the beginning is enough
+    "max length"       a text with spaces or a colon
+    status:error,pend  the status is one of these; a prefix is enough
     reason:crashloop   the text occurs in its cause, or in status or cause of one of its Pods
     ns:team            the text occurs in one field: ns, name, status, reason, template, model,
                        accelerator, image, endpoint, node, pod
@@ -30,7 +30,7 @@ from servedeck.serving.status.status import Status
 
 
 class QueryError(ValueError):
-    """The text is no filter; str() is one sentence that says what is wrong and what to type."""
+    """The text is not a valid filter; str() is one sentence with the error and the fix."""
 
 
 ViewPredicate = Callable[[ServingView], bool]
@@ -44,16 +44,16 @@ class Query:
     predicates: tuple[ViewPredicate, ...]
 
     def matches(self, view: ServingView) -> bool:
-        """Whether every term holds for the serving."""
+        """Whether every term matches the serving."""
         return all(test(view) for test in self.predicates)
 
     def filter(self, views: Iterable[ServingView]) -> list[ServingView]:
-        """The servings that every term holds for, in the order they came in."""
+        """The servings that every term matches, in their original order."""
         return [view for view in views if self.matches(view)] if self.predicates else list(views)
 
 
 def parse_query(text: str) -> Query:
-    """The filter that `text` is. An empty text matches everything.
+    """Parse a filter. An empty text matches everything.
 
     Raises QueryError.
     """
@@ -71,8 +71,8 @@ def parse_query(text: str) -> Query:
 
 
 def toggle_status(text: str, status: Status | None) -> str:
-    """The filter `text` limited to one status in place of any other; without that limit where it
-    had it already, or for None."""
+    """The filter `text` limited to one status, which replaces any other; without that limit if it
+    already had it, or for None."""
     words = _WORD_PATTERN.findall(text) if text.count('"') % 2 == 0 else text.split()
     others = [word for word in words if not word.casefold().startswith("status:")]
     if status is None:
@@ -82,7 +82,7 @@ def toggle_status(text: str, status: Status | None) -> str:
 
 
 def parse_label_selector(text: str) -> Query:
-    """The label selector that `text` is, in kubectl's grammar. Raises QueryError."""
+    """Parse a label selector in kubectl's grammar. Raises QueryError."""
     test, rest = _parse_requirements(text.strip())
     if rest.strip():
         raise QueryError(
@@ -115,17 +115,17 @@ FIELDS: Mapping[str, Callable[[ServingView], Iterable[str]]] = {
     "node": lambda view: (pod.node for pod in view.pods),
     "pod": lambda view: (pod.name for pod in view.pods),
 }
-"""Fields that a term can name, with the texts that each looks through."""
+"""Fields that a term can use, with the texts that each searches."""
 
 _ALIASES = {"namespace": "ns", "project": "ns"}
 
-# A word is everything up to a blank, but a quoted part keeps its blanks: ns:"a b" is one word.
+# A word is everything up to a space, but a quoted part may contain spaces: ns:"a b" is one word.
 _WORD_PATTERN = re.compile(r'(?:"[^"]*"|[^\s"])+')
 _FIELD_PATTERN = re.compile(r"([a-z]+):(.*)", re.DOTALL)
 
 
 def _split_first_word(text: str) -> tuple[str, str]:
-    """The first word and what follows it."""
+    """The first word and the rest."""
     match = _WORD_PATTERN.match(text)
     if match is None or text[match.end() : match.end() + 1] == '"':
         raise QueryError("A quotation mark is not closed; add one at the end of the text.")
@@ -140,7 +140,7 @@ def _parse_term(word: str) -> ViewPredicate:
 
 
 def _parse_field(term: str) -> ViewPredicate | None:
-    """The test of `field:value`, None where the word names no field."""
+    """The predicate of `field:value`, None if the word has no field."""
     match = _FIELD_PATTERN.fullmatch(term)
     if match is None:
         return None
@@ -207,10 +207,10 @@ LabelPredicate = Callable[[Mapping[str, str]], bool]
 
 
 def _parse_requirements(text: str) -> tuple[ViewPredicate, str]:
-    """The test of the selector that `text` begins with, and what follows it.
+    """The predicate of the selector at the start of `text`, and the rest.
 
-    The grammar and its meaning are those of k8s.io/apimachinery/pkg/labels/selector.go: `!=` and
-    `notin` also hold where the label is absent.
+    Grammar and semantics are those of k8s.io/apimachinery/pkg/labels/selector.go: `!=` and `notin`
+    also match if the label is absent.
     """
     tests: list[LabelPredicate] = []
     position = 0
@@ -281,21 +281,21 @@ _COLUMN_SORT_KEYS: Mapping[str, Callable[[ServingView], Any]] = {
 }
 
 SORT_COLUMNS: tuple[str, ...] = tuple(_COLUMN_SORT_KEYS)
-"""Columns that `sort` knows."""
+"""Columns that `sort_views` supports."""
 
 
 def _age_sort_key(created: datetime | None) -> float:
-    """Youngest first; a serving without a time of creation comes last."""
+    """Youngest first; a serving without a creation timestamp is last."""
     return -created.timestamp() if created is not None else float("inf")
 
 
 def sort_views(
     views: Iterable[ServingView], column: str = "", reverse: bool = False
 ) -> list[ServingView]:
-    """`views` in the order of a column, servings with equal values always by namespace and name.
+    """`views` sorted by a column, then by namespace and name.
 
     Without a column: failing first, in the order of Status. Raises KeyError for a column that is
-    not in COLUMNS.
+    not in SORT_COLUMNS.
     """
     ordered = sorted(views, key=lambda view: view.key)
     ordered.sort(key=_sort_key(column), reverse=reverse)
@@ -303,7 +303,7 @@ def sort_views(
 
 
 def keeps_sort_position(previous: ServingView, current: ServingView, column: str = "") -> bool:
-    """Whether `sort` puts a view of a serving where it put the one before."""
+    """Whether `sort_views` gives the current view of a serving the position of the previous one."""
     rank = _sort_key(column)
     return previous.key == current.key and rank(previous) == rank(current)
 
@@ -313,7 +313,7 @@ def _sort_key(column: str) -> Callable[[ServingView], Any]:
 
 
 def count_by_status(views: Sequence[ServingView]) -> dict[Status, int]:
-    """How many servings are in each state, every state named, in the order of Status."""
+    """Number of servings in each status, including zeros, in the order of Status."""
     counted = dict.fromkeys(Status, 0)
     for view in views:
         counted[view.status] += 1

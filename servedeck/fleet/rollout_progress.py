@@ -1,4 +1,4 @@
-"""How far a new serving has come: requested, scheduled, image pulled, started, ready, endpoint."""
+"""Rollout stages of a new serving: requested, scheduled, image pulled, started, ready, endpoint."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class Stage(NamedTuple):
     name: str
     state: StageState
     detail: str
-    """"1/3" Pods on the way, or the cause in words where it failed; "" otherwise."""
+    """"1/3" Pods in progress, or the message if it failed; "" otherwise."""
 
 
 POD_STAGES = ("scheduled", "image pulled", "started", "ready")
 
 
 def rollout_stages(view: ServingView) -> tuple[Stage, ...]:
-    """Rungs from bottom to top. A rung of Pods is done when as many Pods as are desired have
-    passed it; it has failed when a Pod is stuck below it for a cause."""
+    """Stages in order. A Pod stage is done when the desired number of Pods has passed it; it has
+    failed when a failing Pod cannot reach it."""
     pods = [
         pod for pod in view.pods if not pod.old_revision and pod.health != PodHealth.TERMINATING
     ]
@@ -56,8 +56,8 @@ def rollout_stages(view: ServingView) -> tuple[Stage, ...]:
 
 
 def is_rollout_complete(view: ServingView) -> bool:
-    """Nothing more will happen by itself: all replicas are ready and the endpoint is as it will
-    be, or the serving is scaled down."""
+    """Whether the rollout is finished: all replicas are ready, after which the endpoint does not
+    change, or the serving is scaled down."""
     rungs = rollout_stages(view)
     return not view.desired or all(rung.state is StageState.DONE for rung in rungs[:-1])
 
@@ -69,7 +69,7 @@ def _endpoint_stage(view: ServingView) -> Stage:
 
 
 def _passed_stages(pod: PodView) -> int:
-    """How many of POD_RUNGS the Pod has passed."""
+    """How many of POD_STAGES the Pod has passed."""
     if pod.is_ready:
         return 4
     if not pod.node:

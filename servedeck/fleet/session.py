@@ -1,7 +1,7 @@
-"""The living picture of a cluster: one reflector for each kind, joined in a Fleet, and published.
+"""The live state of a cluster: one reflector for each kind, joined in a Fleet, and published.
 
-Losing the server never ends it and never blanks what is shown: the state says what is stale and
-since when. What may not be read is named, and the rest goes on.
+If the server is unavailable, the session continues and the views remain: the state reports what is
+stale and since when. Forbidden kinds are reported, and the others continue.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ UNLABELED = (
 )
 """Watched only while a serving has Pods without the label: they may be all Pods of a cluster."""
 REQUIRED = (DEPLOYMENTS, *LABELED)
-"""Nothing is shown before these are known, so that no wrong status ever flashes by."""
+"""Nothing is shown before these are listed or forbidden, to avoid briefly incorrect statuses."""
 OPTIONAL = (
     EVENTS,
     SERVICES,
@@ -68,32 +68,32 @@ OPTIONAL = (
 )
 
 COALESCE_SECONDS = 0.07
-"""Seconds within which changes after the first one are joined: those of Deployments, and those of
-all else. With the time to paint them, 95 % of all changes are then seen within 80 ms, also where
-something changes all the time."""
+"""Seconds within which changes after the first one are coalesced: those of Deployments, and those
+of all other kinds. With the paint time, 95 % of all changes are then visible within 80 ms, even
+under constant change."""
 _MAX_VIEWS_PER_FLUSH = 16
-"""Servings built in one turn of the event loop, about 8 ms for those of ten Pods."""
+"""Views built per iteration of the event loop, about 8 ms for servings of ten Pods."""
 _UNLABELED_STOP_DELAY = 30.0
-"""Seconds that the unlabelled Pods stay watched after the last serving that needed them: one that
-is replaced comes back sooner."""
+"""Seconds that the unlabeled Pods are watched after the last serving that needed them: a replaced
+one is back earlier."""
 _CONNECT_BACKOFF = (0.8, 30.0)
 
 
 class SessionChanges(NamedTuple):
-    """What is other than at the last call."""
+    """What changed since the last call."""
 
     keys: frozenset[NamespacedName]
-    """Servings that came, went or look different."""
+    """Servings that were added, deleted or changed."""
     state_changed: bool
-    """Whether the state is another."""
+    """Whether the state changed."""
 
 
 class ClusterSession:
-    """Make one on the event loop, `subscribe`, then `start`; `close` leaves nothing behind.
+    """Create one on the event loop, `subscribe`, then `start`; `close` releases all resources.
 
-    `widen`: where neither the target nor its context names a namespace, show all of them rather
-    than "default". `narrow`: where all namespaces may not be listed, show the one that the context
-    names. `calm_gc`: tune the garbage collector once the picture stands.
+    `default_all_namespaces`: if neither the options nor the context set a namespace, show all
+    instead of "default". `namespace_fallback`: if listing all namespaces is forbidden, show the
+    namespace of the context. `tune_gc`: tune the garbage collector after the initial lists.
     """
 
     def __init__(
@@ -111,9 +111,9 @@ class ClusterSession:
         self.connection_options = connection_options
         self._base_settings = settings or Settings()
         self.settings = self._base_settings
-        """What was chosen, completed by the cluster's ConfigMap."""
+        """The given settings, completed by the cluster's ConfigMap."""
         self.connection: Connection | None = None
-        """None while there is none, before the kubeconfig has been read."""
+        """None before the kubeconfig has been read."""
         self.namespace = ""
         """The namespace that is shown, "" for all."""
         self.fleet = Fleet(self.settings.endpoint_host, self.settings.endpoint_scheme)
@@ -138,23 +138,23 @@ class ClusterSession:
         self._reset()
 
     def _reset(self) -> None:
-        """An empty picture. Keys that were shown are told as gone with the next beat."""
+        """Remove all views. Their keys are reported as deleted with the next flush."""
         self._changed_keys.update(view.key for view in self.fleet.views())
         self.fleet = Fleet(self.settings.endpoint_host, self.settings.endpoint_scheme)
         self.fleet.set_completeness(Completeness.PENDING, Completeness.PENDING)
         self._synced: set[ResourceKind] = set()
         self._existing_kinds: set[ResourceKind] = (
             set()
-        )  # optional kinds that are forbidden and do exist
+        )  # optional kinds that are forbidden but exist
         self._initial_lists_complete = False
-        self._initial_views_built = False  # all that was known by then has been told
+        self._initial_views_built = False  # all views of the initial lists are built
         self._fell_back_to_namespace = False
         self._unreachable_kinds: set[ResourceKind] = (
             set()
-        )  # kinds for which the server did not answer last
+        )  # kinds whose last request got no response
         self._last_state: SessionState | None = None
 
-    # -- for those who show it ------------------------------------------------------------------
+    # -- for subscribers ------------------------------------------------------------------------
 
     @property
     def context(self) -> str:
@@ -167,12 +167,12 @@ class ClusterSession:
 
     @property
     def contexts(self) -> tuple[str, ...]:
-        """Names of all contexts that can be switched to."""
+        """Names of all available contexts."""
         return self._contexts
 
     @property
     def state(self) -> SessionState:
-        """How true the picture is at this moment."""
+        """The current state of the session."""
         if not self._reflectors:
             phase = ReflectorPhase.RETRYING if self._connect_error else ReflectorPhase.CONNECTING
             return SessionState(phase, self._connect_error)
@@ -200,8 +200,8 @@ class ClusterSession:
         )
 
     def subscribe(self, callback: Callable[[SessionChanges], None]) -> Callable[[], None]:
-        """Have `callback` called on the event loop whenever something is other than before: the
-        first change at once, those within `JOINED` after it together. Returns how to end it."""
+        """Call `callback` on the event loop after changes: the first one immediately, those within
+        `COALESCE_SECONDS` after it together. Returns a function that unsubscribes."""
         self._subscribers.append(callback)
 
         def unsubscribe() -> None:
@@ -211,14 +211,14 @@ class ClusterSession:
         return unsubscribe
 
     async def start(self) -> None:
-        """Begin; returns at once. What fails is said by `state` and tried again."""
+        """Start; returns immediately. Errors are reported in `state` and retried."""
         async with self._lock:
             if self._debouncer is None:
                 self._debouncer = Debouncer(self._flush, COALESCE_SECONDS)
                 self._start_connecting()
 
     async def close(self) -> None:
-        """End all watches and the connection."""
+        """Stop all watches and close the connection."""
         async with self._lock:
             if self._debouncer is not None:
                 self._debouncer.close()
@@ -228,7 +228,7 @@ class ClusterSession:
             await self._disconnect()
 
     def retry_now(self) -> None:
-        """Do not wait for the next attempt."""
+        """Retry now instead of waiting for the backoff."""
         self._retry_event.set()
         if self.connection is not None:
             self.connection.reset_backoff()
@@ -236,10 +236,10 @@ class ClusterSession:
             reflector.retry_now()
 
     async def switch(self, *, context: str | None = None, namespace: str | None = None) -> None:
-        """Show another context, or another namespace ("" for all); None leaves it as it is.
+        """Show another context, or another namespace ("" for all); None keeps it.
 
-        Another context without a namespace shows all where all were asked for, else what that
-        context names.
+        Another context without a namespace shows all if all were requested, otherwise the namespace
+        of that context.
         """
         async with self._lock:
             target = self.connection_options
@@ -330,7 +330,7 @@ class ClusterSession:
         )
 
     async def _stop_tasks(self) -> None:
-        """End every task; afterwards nothing of the past reaches the picture."""
+        """Cancel every task; afterwards no old change is applied."""
         if self._unlabeled_stop_timer is not None:
             self._unlabeled_stop_timer.cancel()
             self._unlabeled_stop_timer = None
@@ -352,7 +352,7 @@ class ClusterSession:
         self._background_tasks.add(task)
         task.add_done_callback(self._background_tasks.discard)
 
-    # -- what the reflectors say ----------------------------------------------------------------
+    # -- reflector callbacks --------------------------------------------------------------------
 
     def _apply_change(self, change: RecordChange) -> None:
         if change.type == "SYNC":
@@ -363,15 +363,16 @@ class ClusterSession:
         else:
             self.fleet.apply(change)
             if self._initial_lists_complete:
-                # What an operator looks at, status and replicas, changes with the Deployment;
-                # of its Pods there may be a hundred changes a second.
+                # Status and replicas, which matter most, change with the Deployment; its Pods may
+                # change a hundred times per second.
                 self._request_flush(urgent=change.kind is DEPLOYMENTS)
 
     def _handle_reflector_state(self, reflector: Reflector) -> None:
         if reflector.phase is ReflectorPhase.RETRYING:
             self._unreachable_kinds.add(reflector.kind)
         elif reflector.phase is ReflectorPhase.LIVE and reflector.kind in self._unreachable_kinds:
-            # The server is back: nobody else need sit out a pause that has grown to a minute.
+            # The server responds again: the other reflectors need not wait for a backoff of up to a
+            # minute.
             others, self._unreachable_kinds = self._unreachable_kinds - {reflector.kind}, set()
             for kind in others & self._reflectors.keys():
                 self._reflectors[kind].retry_now()
@@ -388,24 +389,25 @@ class ClusterSession:
         self._update_load_state()
 
     async def _check_api_group(self, kind: ResourceKind) -> None:
-        """Whether a kind that is forbidden exists at all: rights are checked before that, and an
-        operator need not be told of a right to what the cluster does not have."""
+        """Check whether a forbidden kind exists: authorization comes first, and a missing
+        permission for a kind that the cluster does not have need not be reported."""
         if self.connection is not None:
-            # 404: it does not exist. After any other failure nothing is known, nor claimed.
+            # 404: it does not exist. After any other error this is unknown, and nothing is
+            # reported.
             with contextlib.suppress(ClusterError):
                 await self.connection.get(f"/apis/{kind.group}")
                 self._existing_kinds.add(kind)
                 self._request_flush()
 
     def _fall_back_to_namespace(self) -> None:
-        """Servings may not be listed in all namespaces: show the one that the context names."""
+        """Listing in all namespaces is forbidden: show the namespace of the context."""
         if self._namespace_fallback and not self.namespace and self.connection is not None:
             fallback = self.connection.kubeconfig.context_namespaces.get(self.context, "default")
             self._run_in_background(self._restart_in_namespace(fallback))
 
     @property
     def _restriction_message(self) -> str:
-        """What is to be known although nothing fails."""
+        """A restriction to report even if nothing has failed."""
         if not self._fell_back_to_namespace:
             return ""
         if self._reflectors[DEPLOYMENTS].phase is ReflectorPhase.FORBIDDEN:
@@ -441,7 +443,7 @@ class ClusterSession:
             self._request_flush()
 
     def _update_load_state(self) -> None:
-        """See how much is known by now, and whether the unlabelled Pods must be watched."""
+        """Update the completeness of the lists, and watch the unlabeled Pods if needed."""
         needed = self.fleet.needs_unlabeled
         if needed and UNLABELED[0] not in self._reflectors and DEPLOYMENTS in self._synced:
             for kind in UNLABELED:
@@ -460,8 +462,8 @@ class ClusterSession:
         self._request_flush()
 
     def _update_completeness(self) -> tuple[Completeness, Completeness]:
-        """How much is known of the Pods with and without the label, told to the fleet."""
-        # A right that was taken away empties a store after its state was told.
+        """Set and return the completeness of the Pods with and without the label."""
+        # A revoked permission empties a store after its state was reported.
         self._synced = {
             kind
             for kind in self._synced
@@ -480,7 +482,7 @@ class ClusterSession:
         return Completeness.COMPLETE
 
     def _stop_unlabeled_watches(self) -> None:
-        """The unlabelled Pods are not needed any longer."""
+        """The unlabeled Pods are no longer needed."""
         self._unlabeled_stop_timer = None
         if self.fleet.needs_unlabeled:
             return
@@ -501,7 +503,7 @@ class ClusterSession:
             self._debouncer.request(urgent=urgent)
 
     def _flush(self) -> bool:
-        """Build what changed, a slice at a time, and tell the subscribers when all is built."""
+        """Build changed views in batches, and notify the subscribers when all are built."""
         pulse = self._debouncer
         if pulse is None:
             return False
@@ -526,7 +528,7 @@ class ClusterSession:
         for callback in tuple(self._subscribers):
             try:
                 callback(changes)
-            except Exception:  # one who shows must not blind the others
+            except Exception:  # one subscriber's error must not affect the others
                 _log.exception("a subscriber failed")
         return True
 
@@ -544,7 +546,7 @@ class ClusterSession:
             )
 
     def _schedule_wake_up(self, debouncer: Debouncer, now: datetime) -> None:
-        """Wake when an error is forgiven with time, or when silence becomes suspicious."""
+        """Schedule a flush for when an error expires, or when a watch counts as stale."""
         waits: list[float] = []
         if self._initial_lists_complete and (due := self.fleet.next_reevaluation()) is not None:
             waits.append((due - now).total_seconds())
@@ -554,7 +556,7 @@ class ClusterSession:
             if each.phase is ReflectorPhase.LIVE and not each.kind.optional
         ]
         if heard:
-            # Reflector.stale_for: past this age even a watch that stands counts as stale.
+            # Reflector.stale_for: past this age even an open watch counts as stale.
             waits.append(
                 min(heard) + self._reflector_config.watch_read_timeout + 15.1 - monotonic()
             )
@@ -565,9 +567,9 @@ class ClusterSession:
 def tune_gc() -> None:
     """Make full garbage collections rare.
 
-    What was built so far lives as long as the program, and the records, which make up nearly all
-    of what comes, hold no cycles. With the default thresholds every few seconds of change a
-    collection walks all of it: measured 50 to 100 ms in which no key is answered.
+    Objects built so far exist as long as the program, and the records, nearly all later objects,
+    contain no reference cycles. With the default thresholds a collection scans all of them after
+    every few seconds of change: measured 50 to 100 ms without a response to keys.
     """
     gc.collect(1)
     gc.freeze()

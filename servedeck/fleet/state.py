@@ -1,4 +1,4 @@
-"""How true the picture is: one state made of those of all reflectors."""
+"""The state of a session, combined from the states of all reflectors."""
 
 from __future__ import annotations
 
@@ -12,28 +12,27 @@ from servedeck.cluster.watch.reflector import Reflector, ReflectorPhase
 
 @dataclass(frozen=True, slots=True)
 class SessionState:
-    """A moment's state. `phase` is CONNECTING (nothing heard yet), LISTING (`loaded` and
-    `remaining` count), LIVE, RETRYING (the server is away), UNAUTHORIZED or FORBIDDEN."""
+    """The state at one moment. `phase` is CONNECTING (no response yet), LISTING (`loaded` and
+    `remaining` count), LIVE, RETRYING (the server is unavailable), UNAUTHORIZED or FORBIDDEN."""
 
     phase: ReflectorPhase
     message: str = ""
-    """What is the matter and what to do, one sentence; "" while all is well."""
+    """The problem and what to do, one sentence; "" without a problem."""
     last_update_at: datetime | None = None
-    """Time of the last news, None before the first."""
+    """Time of the last update, None before the first."""
     loaded: int = 0
     remaining: int | None = None
-    """Objects still to come, None where the server does not say."""
+    """Objects not yet loaded, None if the server does not report it."""
     missing_permissions: tuple[str, ...] = ()
-    """What may not be done, verb and resource: "list pods"."""
+    """Missing permissions, verb and resource: "list pods"."""
     stale_for: float | None = None
-    """Seconds since the last news where they are too many to call the picture live."""
+    """Seconds since the last update if the views are stale."""
     settled: bool = False
-    """Every kind has been listed, or is known to be forbidden or absent, and all views are built of
-    what is known."""
+    """Every kind has been listed, or is forbidden or does not exist, and all views are built."""
 
     @property
     def has_failed(self) -> bool:
-        """Whether `sentence` tells of a failure that keeps the picture from being true."""
+        """Whether `message` is an error because of which the views may be out of date."""
         return self.phase in (
             ReflectorPhase.RETRYING,
             ReflectorPhase.UNAUTHORIZED,
@@ -41,7 +40,7 @@ class SessionState:
         )
 
     def looks_same(self, other: SessionState | None) -> bool:
-        """Whether a reader who counts the seconds alone would see no difference."""
+        """Whether the states look the same, apart from elapsed seconds."""
         return other is not None and _visible_state(self) == _visible_state(other)
 
 
@@ -58,7 +57,7 @@ def _visible_state(state: SessionState) -> tuple[object, ...]:
 
 
 def is_settled(reflector: Reflector, synced: Collection[ResourceKind]) -> bool:
-    """Whether the reflector's kind is known as far as it can be."""
+    """Whether the reflector's kind is listed, or cannot be."""
     return reflector.kind in synced or reflector.phase in (
         ReflectorPhase.FORBIDDEN,
         ReflectorPhase.MISSING,
@@ -77,11 +76,11 @@ def combine_states(
     monotonic: float,
     now: datetime,
 ) -> SessionState:
-    """The state of the whole.
+    """The state of the session.
 
-    `synced`: kinds whose list is complete. `core`: those without which nothing is shown, `shown`:
-    whether something is; `pending`: whether views are still to be built. `notice`: a restriction
-    that holds while all is well.
+    `synced`: kinds whose list is complete. `required`: those without which nothing is shown;
+    `views_built`: whether the initial views are built; `views_pending`: whether views are still to
+    be built. `restriction`: reported if there is no error.
     """
     main = [reflectors[kind] for kind in required]
     vital = [reflector for kind, reflector in reflectors.items() if not kind.optional]

@@ -1,4 +1,4 @@
-"""Records turned into views: what one Pod, one Event, one scaler looks like on screen."""
+"""Builds views from records: of one Pod, one Event, one scaler."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from servedeck.serving.status.status import Status
 from servedeck.serving.text import one_line, sanitize
 
 MAX_EVENTS = 10
-"""Events kept of one object, the newest ones."""
+"""Maximum number of Events of one object; the newest are used."""
 
 
 def build_event_views(events: Iterable[Event]) -> tuple[EventView, ...]:
-    """The newest Events, newest first, each text once."""
+    """The newest Events, newest first, without duplicate texts."""
     return tuple(
         EventView(
             time=event_time(event),
@@ -52,8 +52,8 @@ def build_pod_view(
     old_revision: bool,
     previous: PodView | None,
 ) -> PodView:
-    """The Pod as the screens show it. What equals its part of `before` is that part itself, so
-    5,000 Pods keep one copy of what they share with their past."""
+    """The view of a Pod. Parts that equal those of `previous` are reused, so 5,000 Pods keep one
+    copy of unchanged parts."""
     columns = pods.pod_columns(pod)
     view = PodView(
         name=pod.metadata.name,
@@ -123,14 +123,14 @@ def _build_container_view(
 
 @lru_cache(maxsize=4096)
 def _interned(text: str) -> str:
-    """One string for equal texts: names of containers and nodes recur in every Pod."""
+    """One string for equal texts: names of containers and nodes are repeated in every Pod."""
     return text
 
 
 def unreadable_view(
     key: NamespacedName, deployment: Deployment | None, error: Exception
 ) -> ServingView:
-    """What is shown of a serving whose objects no rule was made for: that, and its name."""
+    """The view of a serving whose objects cannot be evaluated: the error and its name."""
     meta = deployment.metadata if deployment is not None else DeploymentMeta()
     why = one_line(sanitize(f"{type(error).__name__}: {error}"))
     return ServingView(
@@ -164,8 +164,8 @@ def unreadable_view(
 def format_scalers(
     scaled_objects: Iterable[ScaledObject], autoscalers: Iterable[HorizontalPodAutoscaler]
 ) -> str:
-    """ "KEDA 1-10", "HPA 1-10", or "". The autoscaler that KEDA makes of a ScaledObject is not
-    named beside it."""
+    """ "KEDA 1-10", "HPA 1-10", or "". The autoscaler that KEDA creates for a ScaledObject is
+    omitted."""
     texts = [
         f"KEDA {scaler.spec.min_replica_count}-{scaler.spec.max_replica_count}"
         for scaler in sorted(scaled_objects, key=lambda scaler: scaler.metadata.name)
@@ -177,7 +177,7 @@ def format_scalers(
 
 
 def earliest_reevaluation(diagnoses: Iterable[Diagnosis]) -> datetime | None:
-    """When the first of them must be judged again."""
+    """When the first of them must be reevaluated."""
     return min(
         (finding.reevaluate_at for finding in diagnoses if finding.reevaluate_at is not None),
         default=None,

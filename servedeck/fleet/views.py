@@ -1,7 +1,7 @@
 """What the screens and the command line show: immutable views, compared by value.
 
-A view is complete: whoever shows one asks nothing else. All strings are sanitised; times are aware
-datetimes in UTC; ages are computed by whoever shows them.
+A view is complete: showing one needs no other data. All strings are sanitized; times are aware
+datetimes in UTC; ages are computed on display.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from servedeck.serving.status.status import Status
 
 
 class NamespacedName(NamedTuple):
-    """Identity of a serving on screen: it stays while the Deployment behind it is replaced."""
+    """Identity of a serving on screen: it stays the same when the Deployment is replaced."""
 
     namespace: str
     name: str
@@ -44,7 +44,7 @@ class ContainerView:
     restarts: int
     init: bool
     has_previous: bool
-    """True where a terminated instance's log can be asked for (kubectl logs --previous)."""
+    """True if a terminated instance's log can be requested (kubectl logs --previous)."""
     container_id: str
 
 
@@ -68,13 +68,13 @@ class PodView:
     message: str
     """The cause in words."""
     container: str
-    """Container that the cause lies in; "" where it is the Pod's."""
+    """Container of the cause; "" if the cause is the Pod's."""
     old_revision: bool
     containers: tuple[ContainerView, ...]
     events: tuple[EventView, ...]
     """Warnings about the Pod, newest first, at most 10."""
     insufficient_resources: tuple[InsufficientResource, ...] = ()
-    """Resources that it asks for and of which nodes have not enough free."""
+    """Requested resources of which nodes do not have enough free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +83,13 @@ class ServingView:
     uid: str
     status: Status
     reason: str
-    """Short cause for the badge, "" where all is well."""
+    """Short cause for the badge, "" if there is none."""
     message: str
     """The main cause in words."""
     failing: int
     """Number of Pods in an error or pending state."""
     rollout: str
-    """Badge, "updating 1/3"; "" where none is under way."""
+    """Badge, "updating 1/3"; "" without a rollout in progress."""
     ready: int
     desired: int
     template: str
@@ -109,18 +109,19 @@ class ServingView:
     labels: dict[str, str]
     description: str
     managed: bool
-    """False for a Deployment that only looks like a serving and was not made by servedeck."""
+    """False for a Deployment that is only recognized as a serving and was not created by
+    servedeck."""
     pods: tuple[PodView, ...]
-    """Failing first, in kubectl's order within."""
+    """Failing first, then in kubectl's order."""
     events: tuple[EventView, ...]
     """Warnings about the Deployment and its ReplicaSets, newest first, at most 10."""
     _search_text: str = field(default="", init=False, repr=False, compare=False)
 
     @property
     def search_text(self) -> str:
-        """What the filter's free text is looked for in, in lower case: what the list says of the
-        serving and the status says of its Pods. Made when it is first asked for and kept, as a
-        view never changes."""
+        """The text that the filter's free text searches, in lower case: what the list shows of the
+        serving and the status shows of its Pods. Built on first use and cached, as a view never
+        changes."""
         if not self._search_text:
             object.__setattr__(self, "_search_text", _build_search_text(self))
         return self._search_text
@@ -132,7 +133,7 @@ class ServingView:
 
 
 _SEPARATOR = "\n"
-"""Stands between two texts that are searched, so that none is found across them."""
+"""Separates two searched texts, so that no match spans both."""
 
 
 def _build_search_text(view: ServingView) -> str:

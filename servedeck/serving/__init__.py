@@ -1,1 +1,1 @@
-"""What a serving is: records, rules and manifests. Pure: no I/O, and no clock of its own."""
+"""The model of a serving: records, rules and manifests. Pure functions: no I/O, and no clock."""

@@ -1,4 +1,4 @@
-"""Accelerators that Kubernetes offers as extended resources, and their names for people."""
+"""Accelerators that Kubernetes exposes as extended resources, and their display names."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ACCELERATORS = (
     Accelerator("Cambricon MLU", "cambricon.com/mlu"),
     Accelerator("Volcano vGPU", "volcano.sh/vgpu-number"),
 )
-"""The known ones, the supported ones of the create form first."""
+"""Known accelerators; those that the create form supports first."""
 
 ACCELERATORS_BY_RESOURCE = {accelerator.resource: accelerator for accelerator in ACCELERATORS}
 
@@ -42,8 +42,8 @@ _KIND_SUFFIXES = ("gpu", "npu", "tpu", "xpu")
 
 
 def is_accelerator(resource: str) -> bool:
-    """Whether a resource key counts accelerators: a known one, a slice of one (MIG), or one that
-    its vendor names after its kind."""
+    """Whether a resource key is an accelerator: a known one, a MIG slice, or a vendor's resource
+    named after its kind (gpu, npu, ...)."""
     if resource in ACCELERATORS_BY_RESOURCE or resource.startswith(_MIG_PREFIX):
         return True
     domain, slash, kind = resource.partition("/")
@@ -53,8 +53,8 @@ def is_accelerator(resource: str) -> bool:
 
 
 def accelerator_display_name(resource: str) -> str:
-    """Name of an accelerator for people: "NVIDIA GPU", "NVIDIA MIG 1g.5gb"; of an unknown one its
-    resource key."""
+    """Display name of an accelerator: "NVIDIA GPU", "NVIDIA MIG 1g.5gb"; the resource key if it is
+    unknown."""
     known = ACCELERATORS_BY_RESOURCE.get(resource)
     if known is not None:
         return known.name

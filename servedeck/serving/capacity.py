@@ -1,8 +1,8 @@
-"""Which nodes could run a replica now, and how many accelerators are free where.
+"""Which nodes could run a replica now, and how many accelerators are free on each.
 
-The sums are the scheduler's: what a node can allocate less the requests of the Pods bound to it
-(kubernetes pkg/scheduler/framework/plugins/noderesources/fit.go). Node affinity, spreading and
-volumes' zones are left to the scheduler.
+Free resources are computed as in the scheduler: the node's allocatable resources minus the requests
+of the Pods bound to it (kubernetes pkg/scheduler/framework/plugins/noderesources/fit.go). Node
+affinity, topology spread and volume zones are not checked.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from servedeck.serving.text import format_count
 ResourceList = dict[str, Fraction]
 _ZERO = Fraction(0)
 MAX_REASONS = 3
-"""Reasons of the sentence; the nodes of the others are only counted."""
+"""Maximum number of reasons in the summary; for the others only the number of nodes is shown."""
 
 
 class ContainerRequests(Record, frozen=True):
@@ -61,8 +61,8 @@ class PodPhaseStatus(Record, frozen=True):
 
 
 class PodRequests(Record, frozen=True):
-    """A Pod as the create form needs it: what it asks for and which claims it mounts. The lists of
-    servings leave both out, so that 5,000 Pods stay small."""
+    """A Pod as the create form needs it: its requests and the PVCs that it mounts. The serving list
+    omits both to save memory with 5,000 Pods."""
 
     metadata: ObjectMeta = ObjectMeta()
     spec: PodRequestsSpec = PodRequestsSpec()
@@ -70,8 +70,8 @@ class PodRequests(Record, frozen=True):
 
 
 def pod_requests(pod: PodRequests) -> ResourceList:
-    """What the scheduler counts for a Pod: the containers and the sidecars together, or the
-    largest init container with the sidecars started before it, and the overhead (kubernetes
+    """A Pod's requests as the scheduler computes them: the sum of the containers and the sidecars,
+    or the largest init container with the sidecars started before it, plus the overhead (kubernetes
     pkg/api/v1/resource/helpers.go, PodRequests)."""
     asked = container_requests(pod.spec.containers, pod.spec.init_containers)
     return (
@@ -85,7 +85,7 @@ def container_requests(
     containers: Sequence[ContainerRequests | PodContainer],
     init_containers: Sequence[ContainerRequests | PodContainer],
 ) -> ResourceList:
-    """What the scheduler counts for a Pod of these containers."""
+    """Requests of a Pod with these containers, as the scheduler computes them."""
     total = _sum_requests(one.resources for one in containers)
     if not init_containers:
         return total
@@ -115,11 +115,11 @@ class NodeCapacity:
     name: str
     allocatable: ResourceList
     free: ResourceList
-    """Never below 0; "pods" among them."""
+    """Never below 0; includes "pods"."""
     unschedulable_reason: str
-    """Why no new Pod may go there: "cordoned", "not ready"; "" where it may."""
+    """Why no new Pod can be scheduled there: "cordoned", "not ready"; "" if it can."""
     taints: tuple[Taint, ...]
-    """Those that keep Pods away which do not tolerate them."""
+    """Taints with the effect NoSchedule or NoExecute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ class AcceleratorCapacity:
     total: int
     free: int
     nodes: tuple[tuple[str, int, int], ...]
-    """(node, free, total) of each node that has some; the most free first."""
+    """(node, free, total) of each node that has this kind; the most free first."""
 
     @property
     def summary(self) -> str:
@@ -149,16 +149,17 @@ class AcceleratorCapacity:
 class SchedulingResult:
     replicas: int
     schedulable_replicas: int
-    """How many of the replicas can be placed now."""
+    """Number of replicas that can be scheduled now."""
     candidate_nodes: tuple[str, ...]
-    """Nodes that have room for at least one."""
+    """Nodes that fit at least one replica."""
     reasons: tuple[tuple[str, int], ...]
-    """Why the other nodes cannot, with how many of them: ("tainted nvidia.com/gpu", 2)."""
+    """Why the other nodes do not fit, with the number of nodes: ("tainted nvidia.com/gpu", 2)."""
     summary: str
 
 
 def node_capacities(nodes: Iterable[Node], pods: Iterable[PodRequests]) -> list[NodeCapacity]:
-    """What is free on each node, in the nodes' order. Ended Pods count for nothing."""
+    """Free resources of each node, in the given order. Succeeded and failed Pods are not
+    counted."""
     used: dict[str, ResourceList] = {}
     for pod in pods:
         if pod.spec.node_name and pod.status.phase not in ("Succeeded", "Failed"):
@@ -186,7 +187,8 @@ def node_capacities(nodes: Iterable[Node], pods: Iterable[PodRequests]) -> list[
 
 
 class InsufficientResource(NamedTuple):
-    """What a Pod asks for of a resource, and how many nodes have too little of it free."""
+    """The amount of a resource that a Pod requests, and the number of nodes that have too little of
+    it free."""
 
     resource: str
     requested: Fraction
@@ -196,9 +198,9 @@ class InsufficientResource(NamedTuple):
 def describe_closest_nodes(
     nodes: Sequence[NodeCapacity], insufficient: Iterable[InsufficientResource]
 ) -> str:
-    """Of the nodes that have too little of a resource, the one that has the most of it free, in a
-    sentence. "" where they are not those that the scheduler counted: others are out of the
-    question for another reason, such as a node selector, and which these are is not known."""
+    """One sentence on the node that has the most of a resource free, among those that have too
+    little of it. "" if their number differs from the scheduler's: some nodes are then excluded for
+    an unknown reason, such as a node selector."""
     parts = []
     for key, asked, count in insufficient:
         short = [
@@ -219,13 +221,13 @@ def describe_closest_nodes(
             parts.append(f"no node has {resource_label(key)}")
     text = "; ".join(parts)
     if text.startswith("no "):
-        text = f"N{text[1:]}"  # a node's name keeps its own letters
+        text = f"N{text[1:]}"  # do not capitalize a node name
     return f"{text}." if text else ""
 
 
 def accelerator_capacities(nodes: Sequence[NodeCapacity]) -> list[AcceleratorCapacity]:
-    """Every kind of accelerator that a node offers, the known ones first. What is free on a node
-    that takes no Pods counts as not free."""
+    """Every kind of accelerator in the cluster, the known ones first. Accelerators of an
+    unschedulable node are not counted as free."""
     kinds = {
         key
         for room in nodes
@@ -264,8 +266,8 @@ def simulate_scheduling(
     nodes: Sequence[NodeCapacity],
     tolerations: Sequence[Mapping[str, Any]] = (),
 ) -> SchedulingResult:
-    """How many of `replicas` equal Pods can be placed now, and what keeps the others out. As the
-    Pods are equal, what fits on each node adds up."""
+    """How many of `replicas` identical Pods can be scheduled now, and why the others cannot. The
+    Pods are identical, so the number that fits is the sum over the nodes."""
     placed: dict[str, int] = {}
     reasons: Counter[str] = Counter()
     for room in nodes:
@@ -305,7 +307,7 @@ def _rejection_reason(
     for taint in node.taints:
         if not tolerates(tolerations, taint):
             return f"tainted {taint.key}"
-    # Most telling first: an accelerator, then memory and CPU.
+    # Most specific reason first: an accelerator, then memory and CPU.
     for key in sorted(requests, key=lambda key: (not is_accelerator(key), key == "cpu", key)):
         if requests[key] > node.allocatable.get(key, _ZERO):
             has_none = not node.allocatable.get(key)
@@ -354,7 +356,7 @@ def _scheduling_summary(
 
 
 def format_requests(requests: ResourceList) -> str:
-    """The amounts as people write them, "8 NVIDIA GPU, 64Gi memory"."""
+    """The amounts as text, "8 NVIDIA GPU, 64Gi memory"."""
     parts = [
         f"{format_quantity(amount)} {accelerator_display_name(key)}"
         for key, amount in requests.items()
@@ -368,7 +370,7 @@ def format_requests(requests: ResourceList) -> str:
 
 
 def resource_label(key: str) -> str:
-    """What a resource is called in a sentence."""
+    """Name of a resource in a sentence."""
     return {"cpu": "CPU", "memory": "memory", "pods": "Pods"}.get(key) or accelerator_display_name(
         key
     )
@@ -382,7 +384,7 @@ def _unschedulable_reason(node: Node) -> str:
 
 
 def _effective_requests(resources: ResourceRequirements) -> ResourceList:
-    """Requests; a limit counts as the request where none is written."""
+    """Requests; the limit is used if no request is set."""
     return _parse_resource_list({**resources.limits, **resources.requests})
 
 
@@ -391,12 +393,13 @@ def _parse_resource_list(resources: Mapping[str, object]) -> ResourceList:
     for key, value in resources.items():
         try:
             found[key] = _cached_parse_quantity(str(value))
-        except ValueError:  # another's object: what is no quantity asks for nothing
+        except ValueError:  # not our object: an invalid quantity counts as no request
             continue
     return found
 
 
-# Pods ask for the same few amounts: parsed anew, those of 5,000 take a third of a second.
+# Pods request the same few amounts; parsing those of 5,000 Pods without a cache takes a third of a
+# second.
 _cached_parse_quantity = lru_cache(maxsize=4096)(parse_quantity)
 
 

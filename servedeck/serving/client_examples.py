@@ -1,4 +1,4 @@
-"""How a serving is called: its API paths, curl lines, and the way in from this machine."""
+"""Client examples for a serving: API paths, curl commands, and the port-forward command."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _API_PATHS_BY_TEMPLATE: dict[str, tuple[str, ...]] = {
     "torchserve": ("/ping", "/predictions"),
     "mlserver": ("/v2", "/v2/models", "/v2/health/ready"),
 }
-"""Of servers that were deployed without a template of ours."""
+"""API paths of servers that have no template here."""
 
 
 def api_paths(template: str, model: str = "") -> tuple[str, ...]:
-    """API paths of the template's server, those of the model's task first, else the most used;
-    "/" alone where the server is not known."""
+    """API paths of the template's server, those of the model's task first, then the most used; only
+    "/" if the server is unknown."""
     known = find_template(template)
     served = (known.api_paths if known else ()) or _API_PATHS_BY_TEMPLATE.get(template, ("/",))
     own = _PATH_SUFFIXES_BY_TASK.get(_detect_task(model), ())
@@ -53,19 +53,19 @@ _PATH_SUFFIXES_BY_TASK: dict[str, tuple[str, ...]] = {
     "embed": ("/embeddings", "/embed"),
     "rerank": ("/rerank", "/score"),
 }
-"""What the paths of a task end in."""
+"""Path suffixes of each task."""
 
 
 def _detect_task(model: str) -> str:
-    """What the model is for, by its name (a rule of thumb: BGE, E5, GTE and names with "embed"
-    embed); "" where that is not known or it generates text. A server refuses other tasks."""
+    """Task of the model, guessed from its name (heuristic: BGE, E5, GTE and names with "embed" are
+    embedding models); "" if it is unknown or text generation. A server rejects other tasks."""
     if _RERANK_MODEL_PATTERN.search(model):
         return "rerank"
     return "embed" if _EMBEDDING_MODEL_PATTERN.search(model) else ""
 
 
 def primary_api_path(template: str, model: str) -> str:
-    """The path that a request of this model goes to."""
+    """The API path for a request to this model."""
     return api_paths(template, model)[0]
 
 
@@ -87,10 +87,10 @@ _PATHS_WITHOUT_MODEL = frozenset({"generate", "generate_stream", "embed", "compl
 
 
 def curl_command(endpoint_url: str, path: str, model: str, asynchronous: bool) -> str:
-    """A curl command line for `path` under the endpoint, over several lines, quoted for a shell.
+    """A multi-line curl command for `path` under the endpoint, quoted for a shell.
 
-    A path that takes requests is posted a small example; others are fetched. `asynchronous` adds
-    the header that puts the request into the async queue, and so only changes posts.
+    A path that accepts requests gets a POST with a small example, others a GET. `asynchronous` adds
+    the header that puts the request into the async queue; it only affects POST requests.
     """
     url = endpoint_url.rstrip("/") + "/" + path.lstrip("/")
     body = _example_body(path, model)
@@ -111,7 +111,7 @@ def curl_command(endpoint_url: str, path: str, model: str, asynchronous: bool) -
 
 
 def _example_body(path: str, model: str) -> dict[str, object] | None:
-    """Example request for a path, None for one that is fetched."""
+    """Example request body for a path, None for a GET."""
     last = path.strip("/").split("/")
     for length in (2, 1):
         key = "/".join(last[-length:])
@@ -123,8 +123,8 @@ def _example_body(path: str, model: str) -> dict[str, object] | None:
 
 
 def port_forward_command(key: tuple[str, str], port: int, *, kind: str = "deployment") -> str:
-    """kubectl command line, quoted for a shell, that makes `port` of the Deployment or Service
-    (namespace, name) reachable at localhost: at the same port, or 8080 for a privileged one."""
+    """kubectl port-forward command, quoted for a shell, for `port` of the Deployment or Service
+    (namespace, name). The local port is the same, or 8080 if that is privileged."""
     namespace, name = key
     local = port if port >= 1024 else 8080
     target = shell_quote(f"{kind}/{name}", always=False)
@@ -135,7 +135,8 @@ _SHELL_SAFE_PATTERN = re.compile(r"[A-Za-z0-9_./:@%+=,-]+")
 
 
 def shell_quote(text: str, *, always: bool = True) -> str:
-    """`text` as one word of a POSIX shell, on one line; without `always` plain words stay bare."""
+    """`text` quoted as one word of a POSIX shell, on one line; plain words are only quoted with
+    `always`."""
     word = one_line(text)
     if not always and _SHELL_SAFE_PATTERN.fullmatch(word) and not word.startswith("-"):
         return word

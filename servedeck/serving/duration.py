@@ -40,13 +40,13 @@ def format_duration(seconds: float) -> str:
 
 
 def format_signed_duration(seconds: float) -> str:
-    """`age` for a column of six cells: what lies in the future, since the clocks here and in the
-    cluster differ, is "-5m". kubectl's "<invalid>" would be cut, and says less."""
+    """`age` for a column of six cells: a time in the future (clock skew with the cluster) is "-5m".
+    kubectl's "<invalid>" would be truncated, and shows less."""
     if int(seconds) >= -1:
         return format_duration(seconds)
     ahead = format_duration(-seconds)
     if len(ahead) >= _MAX_AGE_WIDTH:
-        ahead = re.sub(r"(?<=[a-z])\d.*", "", ahead)  # the first of two parts
+        ahead = re.sub(r"(?<=[a-z])\d.*", "", ahead)  # the first of two units
     return f"-{ahead}"
 
 

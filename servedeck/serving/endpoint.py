@@ -1,4 +1,4 @@
-"""Where a serving is reached: endpoint URL, in-cluster address, what keeps it from answering."""
+"""Endpoint of a serving: URL, in-cluster address, and why it may not respond."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from servedeck.serving.text import one_line
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     url: str = ""
-    """https://<host>/<namespace>/<name>, or "" where no route leads to the serving."""
+    """https://<host>/<namespace>/<name>, or "" if no route matches the serving."""
     source: str = ""
     """Object that the URL was read from: "HTTPRoute team-a/llama"."""
     issue: str = ""
-    """Why the URL may not answer, in one sentence (no route, host unknown, route not accepted)."""
+    """Why the URL may not respond, in one sentence (no route, host unknown, route not accepted)."""
     cluster_url: str = ""
     """In-cluster address, "http://llama.team-a.svc:80", or "" without a Service."""
     service_name: str = ""
     port: int = 0
     """The Service's port, 0 without a Service."""
     model: str = ""
-    """Name of the model in requests, "" where it is not known."""
+    """Name of the model in requests, "" if unknown."""
     port_forward_command: str = ""
-    """kubectl command line that makes the serving reachable at localhost."""
+    """kubectl port-forward command for the serving."""
 
 
 class _RouteCandidate(NamedTuple):
-    """One way in from outside, and how well it fits."""
+    """A route from outside to the serving, and its properties for ranking."""
 
     source: str
     scheme: str
@@ -49,7 +49,7 @@ class _RouteCandidate(NamedTuple):
     path: str
     issue: str
     conditional: bool
-    """Only requests with certain headers take it."""
+    """Matches only requests with certain headers."""
     port: int
 
 
@@ -64,12 +64,12 @@ def resolve_endpoint(
     ingresses: Iterable[Ingress],
     default_host: str,
 ) -> Endpoint:
-    """The serving's endpoint as the cluster's own objects describe it.
+    """The serving's endpoint as the cluster's objects define it.
 
-    An HTTPRoute is preferred to a VirtualService, and that to an Ingress; a route without a problem
-    to one with, one for all requests to one that asks for headers, and the path
-    /<namespace>/<name> to others. `default_host` stands in where the route names no host, or only
-    a wildcard that it matches. Routes may lie in other namespaces.
+    An HTTPRoute is preferred to a VirtualService, and that to an Ingress; a route without an issue
+    to one with an issue, one for all requests to one that requires headers, and the path
+    /<namespace>/<name> to others. `default_host` is used if the route has no host, or only a
+    wildcard that it matches. Routes may be in other namespaces.
     """
     namespace, name = deployment.metadata.namespace, deployment.metadata.name
     leading = _matching_services(deployment, services)
@@ -132,8 +132,8 @@ def resolve_endpoint(
 
 
 def _matching_services(deployment: Deployment, services: Iterable[Service]) -> list[Service]:
-    """Services that select the Deployment's Pods: the one of its name first, then those with the
-    most specific selector."""
+    """Services that select the Deployment's Pods: the one with the Deployment's name first, then
+    those with the most specific selector."""
     meta = deployment.metadata
     labels = deployment.spec.template.metadata.labels.items()
     found = [
@@ -156,7 +156,7 @@ def _matching_services(deployment: Deployment, services: Iterable[Service]) -> l
 def _with_cluster_url(
     endpoint: Endpoint, service: Service, port: int, deployment: Deployment
 ) -> Endpoint:
-    """`endpoint` with the Service's address, at `port` where a route names it."""
+    """`endpoint` with the Service's address, at `port` if a route sets it."""
     meta = service.metadata
     declared = [each.port for each in service.spec.ports if each.port > 0]
     if port not in declared:
@@ -178,7 +178,7 @@ def _with_cluster_url(
 
 
 def _resolve_host(route: _RouteCandidate, default_host: str) -> tuple[str, str]:
-    """Host of the URL, "" where it is not known, and the problem with it."""
+    """Host of the URL, "" if unknown, and the issue with it."""
     hosts = [host for host in map(one_line, route.hosts) if host]
     wildcards = [host for host in hosts if host.startswith("*")]
     if len(wildcards) < len(hosts):
@@ -230,7 +230,7 @@ def _http_route_candidates(
 
 
 def _http_route_issue(source: str, route: HTTPRoute) -> str:
-    """Why no Gateway serves the route, "" where one does: the conditions Accepted and ResolvedRefs
+    """Why no Gateway serves the route, "" if one does: the conditions Accepted and ResolvedRefs
     of its parents (Gateway API, RouteParentStatus)."""
     problem = f"{source} has not been accepted by a Gateway yet"
     for parent in route.status.parents:
@@ -260,7 +260,7 @@ def _virtual_service_candidates(
 ) -> Iterator[_RouteCandidate]:
     for route in routes:
         source = f"VirtualService {route.metadata.namespace}/{route.metadata.name}"
-        # Without gateways it holds for the mesh alone (Istio, VirtualService.gateways).
+        # Without gateways it applies to the mesh only (Istio, VirtualService.gateways).
         inside = all(gateway == "mesh" for gateway in route.spec.gateways)
         problem = f"{source} applies inside the mesh only: it names no gateway" if inside else ""
         for rule in route.spec.http:
@@ -291,7 +291,7 @@ def _istio_path(match: IstioMatch) -> str:
 
 
 def _targets_service(host: str, namespace: str, service: Service) -> bool:
-    """Whether an Istio destination names the Service, by its short or full name in the cluster."""
+    """Whether an Istio destination is the Service, by its short or full DNS name."""
     name, _, rest = host.partition(".")
     where, _, suffix = rest.partition(".")
     return (
@@ -339,8 +339,8 @@ _REGEX_SYNTAX_PATTERN = re.compile(r"[(\[*?+^$|\\].*", re.DOTALL)
 
 
 def _normalize_path(path: str, regular_expression: bool = False) -> str:
-    """A route's path as the start of a URL's: with a slash in front and none at its end. Of a
-    regular expression only the literal start: "/team-a/llama(/|$)(.*)" is "/team-a/llama"."""
+    """A route's path as a URL path prefix: with a leading slash and no trailing one. For a regular
+    expression only its literal prefix: "/team-a/llama(/|$)(.*)" is "/team-a/llama"."""
     if regular_expression:
         path = _REGEX_SYNTAX_PATTERN.sub("", path.removeprefix("^"))
     path = "".join(path.split()).strip("/")

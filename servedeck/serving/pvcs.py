@@ -1,5 +1,5 @@
-"""PersistentVolumeClaims of a namespace: what the form shows of them, and whether a serving can use
-them as it says."""
+"""PersistentVolumeClaims of a namespace: their display in the form, and whether a serving can mount
+them as configured."""
 
 from __future__ import annotations
 
@@ -48,25 +48,25 @@ class PersistentVolumeClaim(Record, frozen=True):
 class Pvc:
     name: str
     size: str
-    """"50Gi": what it has, or asks for while it is not bound."""
+    """"50Gi": its capacity, or its request while it is not bound."""
     access_modes: tuple[str, ...]
-    """As the API names them: "ReadWriteOnce"."""
+    """As in the API: "ReadWriteOnce"."""
     phase: str
     """Bound, Pending or Lost."""
     storage_class: str
     is_block_device: bool
-    """A raw device, which cannot be mounted at a path."""
+    """A block device, which cannot be mounted at a path."""
     used_by: tuple[str, ...]
-    """Pods that mount it, by name."""
+    """Names of the Pods that mount it."""
 
     @property
     def short_access_modes(self) -> str:
-        """As kubectl writes them: "RWO,ROX"."""
+        """As in kubectl: "RWO,ROX"."""
         return ",".join(_ACCESS_MODE_ABBREVIATIONS.get(mode, mode) for mode in self.access_modes)
 
 
 def pvcs(records: Iterable[PersistentVolumeClaim], pods: Iterable[PodRequests]) -> list[Pvc]:
-    """Claims of one namespace by name, with the Pods of it that use them."""
+    """PVCs of one namespace by name, with the Pods that use them."""
     users: dict[tuple[str, str], list[str]] = {}
     for pod in pods:
         if pod.status.phase in ("Succeeded", "Failed"):
@@ -96,7 +96,7 @@ def pvcs(records: Iterable[PersistentVolumeClaim], pods: Iterable[PodRequests]) 
 
 
 def validate_pvcs(spec: ServingSpec, available: Mapping[str, Pvc]) -> list[Issue]:
-    """What is wrong with the claims that a serving mounts; `known` are those of its namespace."""
+    """Issues with the PVCs that a serving mounts; `known` are those of its namespace."""
     found: list[Issue] = []
     for at, volume in enumerate(spec.volumes):
         path = f"volumes.{at}.pvc"

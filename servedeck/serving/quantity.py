@@ -1,4 +1,4 @@
-"""Resource quantities as Kubernetes reads and prints them."""
+"""Resource quantities as Kubernetes parses and formats them."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _MAX_QUANTITY_LENGTH = 64
 def parse_quantity(text: str | int | float, examples: str = "2, 500m, 1.5 or 16Gi") -> Fraction:
     """The value of a Kubernetes quantity: "500m", "1Gi", "1e3", 2.
 
-    Raises ValueError, with a sentence for the one who typed it that names `examples`, where `text`
-    is not a quantity (kubernetes apimachinery pkg/api/resource/quantity.go).
+    Raises ValueError, with a sentence for the user that contains `examples`, if `text` is not a
+    quantity (kubernetes apimachinery pkg/api/resource/quantity.go).
     """
     written = str(text).strip()
     match = _QUANTITY_PATTERN.fullmatch(written) if len(written) <= _MAX_QUANTITY_LENGTH else None
@@ -55,9 +55,9 @@ def _power(base: int, exponent: int) -> Fraction:
 
 
 def format_quantity(value: Fraction | int, *, binary: bool = False) -> str:
-    """The shortest exact way to write `value`: "500m", "16Gi" (`binary`), "2".
+    """The shortest exact form of `value`: "500m", "16Gi" (`binary`), "2".
 
-    Below a millionth part of a unit it is rounded up to the next billionth, as Kubernetes does.
+    Below one millionth of a unit it is rounded up to the next billionth, as in Kubernetes.
     """
     if value == 0:
         return "0"

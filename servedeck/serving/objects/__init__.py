@@ -1,1 +1,1 @@
-"""The Kubernetes objects of a serving: built from a spec, read back, and compared."""
+"""The Kubernetes objects of a serving: build from a spec, import, and compare."""

@@ -1,4 +1,4 @@
-"""What a Deployment of any origin serves: its server, model, accelerators and port."""
+"""Detect the server, model, accelerators and port of a Deployment of any origin."""
 
 from __future__ import annotations
 
@@ -22,30 +22,31 @@ from servedeck.serving.quantity import parse_quantity
 from servedeck.serving.text import one_line
 
 CUSTOM_TEMPLATE = "custom"
-"""Template of a serving whose server is not known."""
+"""Template of a serving whose server is unknown."""
 DEFAULT_PORT = 8000
 
 
 class ServerKind(NamedTuple):
-    """How a well known inference server is told by its image and command line."""
+    """How a well-known inference server is recognized by its image and command line."""
 
     template: str
     image_parts: tuple[str, ...]
-    """Parts of an image's path, without registry, tag and digest."""
+    """Components of the image path, without registry, tag and digest."""
     programs: tuple[str, ...] = ()
-    """Programs that may be followed by `serve` or the like."""
+    """Programs that may be followed by a subcommand such as `serve`."""
     modules: tuple[str, ...] = ()
-    """Python modules run by `python -m`, with everything below them."""
+    """Python modules run by `python -m`, including their submodules."""
     model_flags: tuple[str, ...] = ("--model",)
-    """Flags that name the model."""
+    """Flags that set the model."""
     served_model_flags: tuple[str, ...] = ()
-    """Flags that name the model towards clients."""
+    """Flags that set the served model name."""
     subcommands: tuple[str, ...] = ()
     """Subcommands that the model follows as a positional argument."""
     model_env: tuple[str, ...] = ()
-    """Environment variables that name the model."""
+    """Environment variables that set the model."""
     has_implied_subcommand: bool = False
-    """Whether the image's own command ends in a verb, so that the model may come first."""
+    """Whether the image's entry point ends in a subcommand, so that the model may be the first
+    argument."""
 
 
 SERVER_KINDS = (
@@ -176,8 +177,8 @@ _UNKNOWN_SERVER_KIND = ServerKind(
 
 
 def is_serving(deployment: Deployment) -> bool:
-    """Whether the Deployment is a serving: labelled as one, or looks like an inference server (its
-    container's name, a well known image or command, a request for an accelerator)."""
+    """Whether the Deployment is a serving: labeled as one, or detected as an inference server
+    (container name, well-known image or command, accelerator request)."""
     if SERVING_LABEL in deployment.metadata.labels:
         return True
     for container in deployment.spec.template.spec.containers:
@@ -187,14 +188,14 @@ def is_serving(deployment: Deployment) -> bool:
 
 
 def is_managed(deployment: Deployment) -> bool:
-    """Whether servedeck made or adopted the Deployment."""
+    """Whether servedeck created or adopted the Deployment."""
     labels = deployment.metadata.labels
     return SERVING_LABEL in labels and labels.get(MANAGED_BY_LABEL) == FIELD_MANAGER
 
 
 def detect_template(deployment: Deployment) -> str:
-    """Template of the serving: its label, else the server that its containers run ("vllm",
-    "furiosa-llm", "sglang", …), else "custom"."""
+    """Template of the serving: from its label, else from the server that its containers run
+    ("vllm", "furiosa-llm", "sglang", …), else "custom"."""
     labelled = deployment.metadata.labels.get(TEMPLATE_LABEL)
     if labelled:
         return labelled
@@ -203,7 +204,7 @@ def detect_template(deployment: Deployment) -> str:
 
 
 def find_server_container(deployment: Deployment) -> Container | None:
-    """The container that runs the inference server; None where the Deployment has none at all."""
+    """The container that runs the inference server; None if the Deployment has no containers."""
     containers = deployment.spec.template.spec.containers
     for container in containers:
         if container.name == INFERENCE_CONTAINER:
@@ -221,14 +222,14 @@ def find_server_container(deployment: Deployment) -> Container | None:
 
 
 def detect_image(deployment: Deployment) -> str:
-    """Image of the inference server, "" where there is none."""
+    """Image of the inference server, "" if there is none."""
     container = find_server_container(deployment)
     return one_line(container.image) if container is not None else ""
 
 
 def _find_known_server(deployment: Deployment) -> tuple[Container, ServerKind] | None:
     containers = deployment.spec.template.spec.containers
-    # Ours first: a transformer may run a model of its own.
+    # Our container name first: a transformer may run its own model.
     for container in sorted(containers, key=lambda c: c.name != INFERENCE_CONTAINER):
         engine = _detect_server_kind(container)
         if engine is not None:
@@ -256,8 +257,8 @@ def _image_repository(image: str) -> str:
 
 
 def _runs_server(server_kind: ServerKind, words: Sequence[str]) -> bool:
-    """Whether a command line runs the engine: its program at the start of a command, or one of its
-    modules after `-m`."""
+    """Whether a command line runs the engine: its program is the command, or one of its modules
+    follows `-m`."""
     start = True
     for index, word in enumerate(words):
         if start and word.rpartition("/")[2] in server_kind.programs:
@@ -271,7 +272,7 @@ def _runs_server(server_kind: ServerKind, words: Sequence[str]) -> bool:
     return False
 
 
-# After these words of a shell's script a new command starts; these may stand before a command.
+# In a shell script a new command starts after these words; these may precede a command.
 _COMMAND_SEPARATORS = frozenset(
     {"&&", "||", ";", "|", "exec", "then", "do", "-c", "-lc", "-ec", "--", "run"}
 )
@@ -284,8 +285,8 @@ _COMMAND_WRAPPERS = frozenset(
 
 
 def detect_model(deployment: Deployment) -> str:
-    """Name or path of the model that is loaded, "" where the command line and environment do not
-    say it."""
+    """Name or path of the loaded model, "" if neither the command line nor the environment sets
+    it."""
     container = find_server_container(deployment)
     if container is None:
         return ""
@@ -317,7 +318,7 @@ def _resolve_server_kind(deployment: Deployment, container: Container) -> Server
 
 
 def _strip_python_module(words: tuple[str, ...]) -> tuple[str, ...]:
-    """`python -m module` is no model: the interpreter's own -m goes, with what it runs."""
+    """The -m of `python -m module` does not set the model: drop it with its module."""
     for index, word in enumerate(words[:-1]):
         if word == "-m" and index and words[index - 1].rpartition("/")[2].startswith("python"):
             return words[index + 2 :]
@@ -325,7 +326,7 @@ def _strip_python_module(words: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _positional_model(words: Sequence[str], server_kind: ServerKind) -> str:
-    """`vllm serve MODEL`: the argument after the subcommand, where it is no flag."""
+    """`vllm serve MODEL`: the argument after the subcommand, unless it is a flag."""
     for index, word in enumerate(words[:-1]):
         if word.rpartition("/")[2] in server_kind.subcommands:
             after = words[index + 1]
@@ -335,11 +336,11 @@ def _positional_model(words: Sequence[str], server_kind: ServerKind) -> str:
 
 
 def _flag_value(words: Sequence[str], flags: Sequence[str]) -> str:
-    """Value of the first of `flags` that is given, as `--flag value` or `--flag=value`."""
+    """Value of the first of `flags` that is set, as `--flag value` or `--flag=value`."""
     for flag in flags:
         for index, word in enumerate(words):
             name, equals, value = word.partition("=")
-            # vLLM's and SGLang's parsers take _ for -.
+            # The parsers of vLLM and SGLang accept _ for -.
             if name != flag and not (name.startswith("--") and name.replace("_", "-") == flag):
                 continue
             if equals and value:
@@ -362,8 +363,8 @@ _SCRIPT_SEPARATOR_PATTERN = re.compile(r"(;|&&|\|\||\n)")
 
 
 def _command_words(container: Container) -> Iterator[str]:
-    """The words of a container's command and arguments, those of a shell's script one by one, with
-    references to the container's own variables filled in."""
+    """The words of a container's command and arguments, with shell scripts split into words and
+    references to the container's variables expanded."""
     values = {variable.name: variable.value for variable in container.env if variable.value}
 
     def substitute(match: re.Match[str]) -> str:
@@ -395,8 +396,8 @@ def _split_script(script: str) -> list[str]:
 
 
 def detect_accelerator(deployment: Deployment) -> tuple[str, int]:
-    """Resource key of the accelerator that each replica asks for, and how many of them; ("", 0)
-    for none. Of several kinds the first known one counts, summed over the containers."""
+    """Resource key and number of the accelerators that each replica requests; ("", 0) for none. Of
+    several kinds the first known one is used, summed over the containers."""
     counts: dict[str, int] = {}
     for container in deployment.spec.template.spec.containers:
         for resource, amount in _requested_resources(container).items():
@@ -410,7 +411,7 @@ def detect_accelerator(deployment: Deployment) -> tuple[str, int]:
 
 
 def _requested_resources(container: Container) -> dict[str, str | int | float]:
-    # An extended resource's limit is its request, and the limit alone may be given.
+    # The limit of an extended resource is its request, and the request may be omitted.
     return {**container.resources.limits, **container.resources.requests}
 
 
@@ -422,7 +423,7 @@ def _to_int(amount: str | int | float) -> int:
 
 
 def detect_port(deployment: Deployment) -> int:
-    """Port that the inference server listens on: its container's, its --port flag, else 8000."""
+    """Port that the inference server listens on: the container port, the --port flag, else 8000."""
     container = find_server_container(deployment)
     if container is None:
         return DEFAULT_PORT

@@ -1,7 +1,7 @@
-"""What differs between two states of an object, field by field, in words fit for a line.
+"""Differences between two states of an object by field, as single-line text.
 
-Keys and values of stored objects are anybody's words: all that is returned here is sanitised, and
-values that look secret are masked.
+Keys and values of stored objects are untrusted: all returned text is sanitized, and values that
+look secret are masked.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _MISSING: Final = object()
 
 
 class AdmissionChange(NamedTuple):
-    """A value that admission changed or added on its way in."""
+    """A value that admission changed or added."""
 
     path: str
     sent: str
-    """"" where it was added."""
+    """"" if it was added."""
     admitted: str
 
 
@@ -36,18 +36,18 @@ class FieldChange(NamedTuple):
 
     path: str
     old: str
-    """"none" where there is no such field."""
+    """"none" if there is no such field."""
     new: str
 
 
 class FieldConflict(NamedTuple):
-    """A field that somebody else set and a write would set otherwise."""
+    """A field that another manager set and a write would change."""
 
     path: str
     manager: str
-    """The field manager, as the server names it: "kubectl-set"."""
+    """The field manager, as the API server reports it: "kubectl-set"."""
     current: str
-    """"none" where it is not known."""
+    """"none" if unknown."""
     desired: str
 
 
@@ -55,7 +55,7 @@ class FieldConflict(NamedTuple):
 
 
 def diff_objects(before: Manifest, after: Manifest) -> list[FieldChange]:
-    """Fields that differ between two answers of the server, in the order they stand in."""
+    """Fields that differ between two responses of the API server, in the order of the object."""
     found: list[FieldChange] = []
     _diff_values("", before, after, found)
     return found
@@ -95,7 +95,8 @@ def _diff_lists(path: str, old: list[Any], new: list[Any], found: list[FieldChan
             one, other = (side[at] if at < len(side) else _MISSING for side in (old, new))
             _diff_values(f"{path}[{at}]", one, other, found)
         return
-    # Words of a command line: only those that differ, or one more at the front would show all.
+    # Words of a command line: show only those that differ; otherwise one inserted at the start
+    # would show all.
     a_words, b_words = ([json.dumps(word) for word in side] for side in (old, new))
     shown_old, shown_new = _mask_arguments(old), _mask_arguments(new)
     steps = SequenceMatcher(None, a_words, b_words, autojunk=False).get_opcodes()
@@ -123,13 +124,13 @@ def _format_value(value: Any) -> str:
 
 
 def _is_secret_env_var(value: Mapping[str, Any]) -> bool:
-    """Whether an entry of `env` holds a value that looks secret."""
+    """Whether an entry of `env` contains a value that looks secret."""
     name, text = value.get("name"), value.get("value")
     return isinstance(name, str) and isinstance(text, str) and looks_secret(name, text)
 
 
 def _mask_secrets(value: Any) -> Any:
-    """The value with MASK in place of what looks secret."""
+    """The value, with MASK instead of the parts that look secret."""
     if isinstance(value, Mapping):
         hidden = {"value": MASK} if _is_secret_env_var(value) else {}
         return {key: _mask_secrets(one) for key, one in value.items()} | hidden
@@ -140,7 +141,7 @@ def _mask_secrets(value: Any) -> Any:
 
 
 def _mask_arguments(words: Sequence[Any]) -> list[Any]:
-    """Words of a command line; `--api-key=X` and `--api-key X` hide what follows the flag."""
+    """Words of a command line; `--api-key=X` and `--api-key X` mask the value after the flag."""
     found: list[Any] = []
     before = ""
     for word in words:
@@ -170,8 +171,8 @@ _LIST_KEY_PATTERN = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|[^,\]"]+)')
 def parse_conflicts(
     causes: Iterable[Mapping[str, Any]], sent: Manifest, existing: Manifest
 ) -> tuple[FieldConflict, ...]:
-    """Conflicts that the server's refusal names (apimachinery FieldManagerConflict), each with the
-    value that stands there and the one that was sent."""
+    """Conflicts in the API server's error response (apimachinery FieldManagerConflict), each with
+    the current value and the one that was sent."""
     found = []
     for cause in causes:
         path, match = (
@@ -187,13 +188,13 @@ def parse_conflicts(
 
 
 def format_value_at(value: Any, path: str) -> str:
-    """What stands at a path as the server writes it, `.spec.containers[name="c"].image`, in words;
-    "none" where nothing does (structured-merge-diff fieldpath/element.go)."""
+    """Text of the value at a path in the API server's notation, `.spec.containers[name="c"].image`;
+    "none" if it does not exist (structured-merge-diff fieldpath/element.go)."""
     parent: Any = None
     while path:
         if path[0] == "." and isinstance(value, Mapping):
             rest = path[1:]
-            # a key may hold dots itself: the longest that fits
+            # a key may contain dots: the longest match
             fits = (k for k in value if rest == k or rest.startswith((f"{k}.", f"{k}[")))
             key = max(fits, key=len, default=None)
             if key is None:
@@ -222,9 +223,9 @@ def _matches_list_key(item: Any, selector: str) -> bool:
 
 
 def admission_changes(sent: Manifest, stored: Manifest) -> list[AdmissionChange]:
-    """What admission made of `sent`: values of ours that changed, and additions to the lists and
-    maps that webhooks write to (containers, volumes, labels, annotations). Defaults that the API
-    server fills in elsewhere are not differences."""
+    """What admission changed in `sent`: changed values, and additions to the lists and maps that
+    webhooks write to (containers, volumes, labels, annotations). Defaults that the API server sets
+    elsewhere are ignored."""
     found: list[AdmissionChange] = []
     _compare_values("", sent, stored, found)
     return found
@@ -277,7 +278,7 @@ def _compare_lists(
 
 
 def _equal_when_stored(sent: Any, stored: Any) -> bool:
-    """Equal as the API server stores it: an empty value is left out, a quantity is rewritten."""
+    """Equal as stored by the API server: an empty value is omitted, a quantity is rewritten."""
     if sent == stored or (not sent and stored is None):
         return True
     try:
@@ -287,7 +288,7 @@ def _equal_when_stored(sent: Any, stored: Any) -> bool:
 
 
 def _admission_change(path: str, sent: Any, stored: Any) -> AdmissionChange:
-    """Keys and values of a stored object are anybody's words."""
+    """Sanitize: keys and values of a stored object are untrusted."""
     return AdmissionChange(_one_line_text(path), _one_line_text(sent), _one_line_text(stored))
 
 

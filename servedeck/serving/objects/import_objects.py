@@ -1,7 +1,7 @@
-"""A serving read back from its objects, whoever made them.
+"""Import a serving from its objects, of any origin.
 
-Nothing here fails: what is absent or of the wrong type becomes the default, and what the spec
-cannot express is listed as left over.
+Nothing here raises: an absent field or one of the wrong type gets its default, and what the spec
+cannot express is listed as unmanaged.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ from servedeck.serving.spec.types import EnvVar, KeyRef, Quantity, Transformer, 
 @dataclass(frozen=True, slots=True)
 class ImportedServing:
     spec: ServingSpec
-    """Strings are as the cluster has them: sanitise before showing them."""
+    """Strings are unchanged from the cluster: sanitize before showing them."""
     unmanaged_fields: tuple[UnmanagedField, ...]
-    """What the objects say beyond the spec, or otherwise than servedeck would write it."""
+    """Fields that the spec does not express, or that servedeck would write differently."""
     immutable_fields: ImmutableFields
-    """For building the objects of the serving that exists, not of a new one."""
+    """For building the objects of an existing serving."""
     platform: Platform
-    """The route's and the model cache's settings as the objects show them."""
+    """The route and model cache settings, as found in the objects."""
 
 
 def import_objects(objects: Iterable[object]) -> ImportedServing:
     """Spec of a Deployment and the objects around it, given as decoded JSON. Without a Deployment
-    it is an empty custom serving."""
+    the spec is an empty custom serving."""
     known = [one for one in objects if isinstance(one, Mapping)]
     deployment = next((one for one in known if one.get("kind") == "Deployment"), {})
     pod = _as_mapping(deployment, "spec", "template", "spec")
@@ -101,8 +101,8 @@ def _find_inference_container(containers: Sequence[Mapping[str, Any]]) -> Mappin
 def _import_command_line(
     deployment: Mapping[str, Any], main: Mapping[str, Any]
 ) -> tuple[Template, tuple[str, ...], Settings, int | None]:
-    """Template and what it makes of command and arguments. One that cannot express them (a shell
-    script, say) gives way to custom, which keeps them word by word."""
+    """Template, and what it parses from command and arguments. If it cannot express them (such as a
+    shell script), custom is used, which keeps them unchanged."""
     command, args = _as_str_tuple(main.get("command")), _as_str_tuple(main.get("args"))
     labels = (
         _as_mapping(deployment, "metadata", "labels"),
@@ -132,8 +132,8 @@ def _import_resources(main: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _accelerator_key(main: Mapping[str, Any]) -> str:
-    """Key of the accelerator that a container asks for: of several extended resources one that is
-    known as an accelerator; "" for none."""
+    """Key of the accelerator that a container requests: of several extended resources a known
+    accelerator; "" for none."""
     resources = _as_mapping(main, "resources")
     keys = {
         key
@@ -146,7 +146,7 @@ def _accelerator_key(main: Mapping[str, Any]) -> str:
 
 
 def _requested_amount(main: Mapping[str, Any], key: str) -> object:
-    """What is asked for; the API server takes the limit where no request is written."""
+    """The requests; the API server uses the limit if no request is set."""
     requests = _as_mapping(main, "resources", "requests")
     return requests.get(key, _as_mapping(main, "resources", "limits").get(key))
 
@@ -164,7 +164,7 @@ def _import_volumes(pod: Mapping[str, Any], main: Mapping[str, Any]) -> list[Vol
             continue
         name, path = _as_str(mount.get("name")), _as_str(mount.get("mountPath"))
         is_cache = name == MODEL_CACHE_VOLUME and path == MODEL_CACHE_PATH
-        # A part of a volume (subPath) is not the volume: it stays among what is left over.
+        # A part of a volume (subPath) is not the whole volume: it stays unmanaged.
         whole = not mount.get("subPath") and not mount.get("subPathExpr")
         if name in pvcs and not is_cache and name != SHARED_MEMORY_VOLUME and whole:
             read_only = mount.get("readOnly") is True
@@ -204,7 +204,7 @@ def _import_transformer(containers: Sequence[Mapping[str, Any]]) -> Transformer 
 
 
 def _container_port(container: Mapping[str, Any], name: str) -> int:
-    """The port of that name, else the first; 0 for none."""
+    """The port with that name, else the first; 0 for none."""
     ports = [one for one in _as_list(container.get("ports")) if isinstance(one, Mapping)]
     ordered = sorted(ports, key=lambda one: one.get("name") != name)
     return next((n for one in ordered if (n := _as_int(one.get("containerPort"), 0)) > 0), 0)
@@ -325,12 +325,12 @@ def _first_str(value: object) -> str:
 
 
 def _as_str(value: object) -> str:
-    """A string without lone surrogates, which JSON can carry and no spec may."""
+    """A string without lone surrogates, which JSON may contain and a spec may not."""
     return value.encode(errors="replace").decode() if isinstance(value, str) else ""
 
 
 def _as_int(value: object, default: int) -> int:
-    """A whole number that fits 64 bits, also one written as a quantity ("4")."""
+    """A 64-bit integer, also one written as a quantity ("4")."""
     if isinstance(value, str):
         value = int(value) if value.isascii() and value.isdigit() and len(value) < 19 else None
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
@@ -347,5 +347,5 @@ def _as_quantity(value: object) -> Quantity | None:
         return None
     try:
         return Quantity(str(value))
-    except ValueError:  # left over: the comparison shows it
+    except ValueError:  # unmanaged: the comparison lists it
         return None

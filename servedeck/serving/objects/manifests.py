@@ -1,7 +1,6 @@
-"""The Kubernetes objects of a serving: Deployment, Service and, where there is a host, the route.
+"""The Kubernetes objects of a serving: Deployment, Service and, if there is a host, the route.
 
-`build` writes only fields that servedeck means to own: what it does not write is left alone by
-server-side apply.
+`build` writes only the fields that servedeck manages: server-side apply does not change the others.
 """
 
 from __future__ import annotations
@@ -44,29 +43,29 @@ TRANSFORMER_PORT_NAME = "transformer"
 SERVICE_PORT = 80
 STARTUP_PERIOD_SECONDS = 10
 STARTUP_FAILURE_THRESHOLD = 180
-"""30 minutes to load the model, as big ones need; only then the liveness probe begins."""
+"""30 minutes to load the model, for large ones; the liveness probe starts after that."""
 PROGRESS_DEADLINE_SECONDS = 3600
-"""The start-up and a long image pull; the Deployment's own default of 10 minutes would call a
-model that is still loading failed."""
+"""Startup and a long image pull; with the Deployment's default of 10 minutes the rollout of a model
+that is still loading would fail."""
 _SURROGATE_PAIR_PATTERN = re.compile(r"\\\\|(\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2})")
-"""An escaped backslash, or the two escapes of one character."""
+"""An escaped backslash, or the surrogate pair of one character."""
 _TRANSFORMER_REQUESTS = {"cpu": "100m", "memory": "256Mi"}
 
 
 @dataclass(frozen=True, slots=True)
 class ImmutableFields:
-    """What cannot be chosen anew for a Deployment that exists: taken over from it."""
+    """Fields that cannot change in an existing Deployment: copied from it."""
 
     container_name: str = INFERENCE_CONTAINER
     selector: Mapping[str, str] | None = None
-    """The immutable selector; None for ours."""
+    """The immutable selector; None for the default."""
     tolerations: tuple[Mapping[str, Any], ...] = ()
-    """Tolerations of others; the list has no keys, so whoever applies it must repeat them."""
+    """Tolerations set by others; the list is atomic, so every apply must repeat them."""
 
 
 @dataclass(frozen=True, slots=True)
 class SystemVolume:
-    """A volume that every serving has and no form changes."""
+    """A volume of every serving that the form cannot change."""
 
     name: str
     mount_path: str
@@ -80,8 +79,8 @@ def build_manifests(
     platform: Platform | None = None,
     immutable_fields: ImmutableFields | None = None,
 ) -> list[JsonObject]:
-    """Objects of a serving, in the order to apply them. Each has its namespace where the spec
-    names a namespace. The route is left out where the platform names no host."""
+    """Objects of a serving, in the order to apply them. Each has a namespace if the spec has one.
+    The route is omitted if the platform has no host."""
     platform, immutable_fields = platform or Platform(), immutable_fields or ImmutableFields()
     labels = serving_labels(spec)
     built = [
@@ -94,10 +93,9 @@ def build_manifests(
 
 
 def encode_manifest(manifest: Mapping[str, Any]) -> bytes:
-    """Body for server-side apply: JSON that the API server can read as YAML, which it does.
-
-    YAML's parser refuses JSON's two-part escapes of characters outside the basic plane, and raw
-    control characters: the former are written raw, the latter escaped."""
+    """Body for server-side apply: JSON that is also valid YAML, as the API server parses it. YAML's
+    parser rejects surrogate pair escapes (characters outside the BMP) and raw control characters:
+    the former are written raw, the latter escaped."""
 
     def unescape(match: re.Match[str]) -> str:
         return str(json.loads(f'"{match[0]}"')) if match[1] else match[0]
@@ -116,7 +114,7 @@ def serving_labels(spec: ServingSpec) -> dict[str, str]:
 
 
 def pod_selector(spec: ServingSpec, immutable_fields: ImmutableFields) -> dict[str, str]:
-    """The name alone: a selector cannot change, the template may."""
+    """Only the name: a selector is immutable, the template may change."""
     return (
         {SERVING_LABEL: spec.name}
         if immutable_fields.selector is None
@@ -132,7 +130,7 @@ def build_deployment(
     if spec.transformer is not None:
         containers.append(_build_transformer_container(spec, spec.transformer))
     pod: JsonObject = {
-        # A Service named vllm would otherwise set VLLM_PORT=tcp://..., which vLLM refuses.
+        # A Service named vllm would otherwise set VLLM_PORT=tcp://..., which vLLM rejects.
         "enableServiceLinks": False,
         "containers": containers,
         "volumes": _build_volumes(spec, platform),
@@ -168,7 +166,7 @@ def build_service(spec: ServingSpec, immutable_fields: ImmutableFields) -> JsonO
 
 
 def system_volumes(spec: ServingSpec, platform: Platform) -> tuple[SystemVolume, SystemVolume]:
-    """The model cache and the shared memory, as shown read-only in every form."""
+    """The model cache and the shared memory, shown read-only in every form."""
     pvc = platform.model_cache
     cache: JsonObject = {"persistentVolumeClaim": {"claimName": pvc}} if pvc else {"emptyDir": {}}
     shared = str(spec.shared_memory_limit)
@@ -189,8 +187,8 @@ def system_volumes(spec: ServingSpec, platform: Platform) -> tuple[SystemVolume,
 
 
 def pvc_volume_name(pvc: str) -> str:
-    """Name of the Pod's volume for a claim: stable, so that another row does not restart Pods. A
-    claim's name may be longer than a volume's, hold dots, or be a system volume's."""
+    """Name of the Pod's volume for a PVC: stable, so that adding another row does not restart Pods.
+    A PVC name may be longer than a volume name, contain dots, or equal a system volume's."""
     if pvc not in (MODEL_CACHE_VOLUME, SHARED_MEMORY_VOLUME) and not validate_label(pvc):
         return pvc
     return "claim-" + hashlib.sha256(pvc.encode()).hexdigest()[:16]
@@ -239,14 +237,14 @@ def _build_inference_container(spec: ServingSpec, immutable_fields: ImmutableFie
         container["securityContext"] = copy.deepcopy(
             dict(spec.template_definition.security_context)
         )
-    # A crash's last lines then stand in the Pod's status, where they outlive the log.
+    # The last lines of a crash are then in the Pod's status, which outlives the log.
     container["terminationMessagePolicy"] = "FallbackToLogsOnError"
     return container
 
 
 def _build_inference_resources(spec: ServingSpec) -> JsonObject:
-    """Memory and accelerators as request and limit; CPU as request alone, because a limit would
-    throttle token generation and the long start."""
+    """Memory and accelerators as request and limit; CPU as request only, because a limit would
+    throttle token generation and the long startup."""
     fixed = {"memory": str(spec.memory)}
     if spec.accelerator:
         fixed[spec.accelerator] = str(spec.accelerator_count)
@@ -314,7 +312,7 @@ def _build_volumes(spec: ServingSpec, platform: Platform) -> list[JsonObject]:
 
 def _build_tolerations(spec: ServingSpec, immutable_fields: ImmutableFields) -> list[JsonObject]:
     """Nodes with accelerators are often tainted with the resource's key, and few clusters add the
-    toleration by themselves (the admission plugin ExtendedResourceToleration)."""
+    toleration automatically (admission plugin ExtendedResourceToleration)."""
     own = [accelerator_toleration(spec.accelerator)] if spec.accelerator else []
     return [*own, *(dict(one) for one in immutable_fields.tolerations if dict(one) not in own)]
 

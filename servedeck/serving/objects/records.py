@@ -1,9 +1,9 @@
 """Records of the Kubernetes objects that servedeck watches.
 
-Each record names only the fields that are used, so decoding costs and keeps little: an unknown
-field of the JSON is skipped without being built. Field names are the API's own in snake case
-(`creationTimestamp` is `creation_timestamp`). Absent means the default; times are aware datetimes
-in UTC. A record is a value: nobody changes one after it was decoded.
+Each record declares only the fields that are used, so decoding is cheap: unknown JSON fields are
+skipped without building objects. Field names are the API's in snake case (`creationTimestamp` is
+`creation_timestamp`). Absent fields get the default; times are aware datetimes in UTC. Records are
+not modified after decoding.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SERVING_LABEL = "servedeck.dev/serving"
 TEMPLATE_LABEL = "servedeck.dev/template"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 FIELD_MANAGER = "servedeck"
-"""Value of the managed-by label and name of the field manager of our writes."""
+"""Value of the managed-by label and name of our field manager."""
 DESCRIPTION_ANNOTATION = "servedeck.dev/description"
 REVISION_ANNOTATION = "deployment.kubernetes.io/revision"
 INFERENCE_CONTAINER = "inference-server"
@@ -26,12 +26,13 @@ TRANSFORMER_CONTAINER = "transformer"
 
 
 Time = Annotated[datetime, msgspec.Meta(tz=True)]
-"""An aware datetime: one without a zone is refused, since it cannot be compared with the others."""
+"""An aware datetime: one without a time zone is rejected, since it cannot be compared with the
+others."""
 
 
 class Record(msgspec.Struct, rename="camel", frozen=True, gc=False, omit_defaults=True):
-    """Base of all records. `gc=False`: records hold no cycles, and 5,000 Pods of them would
-    otherwise be walked by every full garbage collection."""
+    """Base of all records. `gc=False`: records contain no cycles, and every full garbage collection
+    would otherwise traverse those of 5,000 Pods."""
 
 
 # -- metadata ---------------------------------------------------------------------------------
@@ -133,7 +134,7 @@ class PodContainer(Record):
     resources: ResourceRequirements = ResourceRequirements()
 
     def __post_init__(self) -> None:
-        """Containers that ask for the same share one record: 5,000 Pods ask for few things."""
+        """Containers with equal resources share one record: 5,000 Pods have few distinct ones."""
         own = self.resources
         if own.requests or own.limits:
             shared = _intern_resources(tuple(own.requests.items()), tuple(own.limits.items()))
@@ -245,7 +246,7 @@ class EventSeries(Record):
 
 
 class Event(Record):
-    """A core/v1 Event. Two dialects share it: the kubelet and controllers write count and
+    """A core/v1 Event. It has two formats: the kubelet and controllers write count and
     last_timestamp, the scheduler writes event_time and series."""
 
     metadata: ObjectMeta = ObjectMeta()

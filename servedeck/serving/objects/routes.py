@@ -1,7 +1,7 @@
-"""The route of a serving's endpoint, https://<host>/<namespace>/<name>, in the three ways that
-clusters have.
+"""The route of a serving's endpoint, https://<host>/<namespace>/<name>, in three kinds: HTTPRoute,
+VirtualService, Ingress.
 
-The prefix is taken off, so that the server sees its own paths, and no timeout cuts a long
+The prefix is removed, so that the server gets its own paths, and no timeout interrupts a long
 generation or a stream.
 """
 
@@ -25,24 +25,24 @@ class RouteKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """What the cluster offers to every serving; set once, by the platform's settings."""
+    """Cluster-wide settings for every serving, from the platform's configuration."""
 
     host: str = ""
     """Host of the endpoints; "" for no route."""
     route: RouteKind = RouteKind.HTTP_ROUTE
     gateway: str = ""
-    """"namespace/name" of the Gateway; of the Istio Gateway for a VirtualService."""
+    """"namespace/name" of the Gateway, or of the Istio Gateway for a VirtualService."""
     ingress_class: str = ""
     ingress_annotations: Mapping[str, str] = field(default_factory=dict)
-    """For a controller other than ingress-nginx: what makes it take the prefix off."""
+    """For a controller other than ingress-nginx: the annotations that remove the prefix."""
     tls_secret: str = ""
-    """Secret of an Ingress's certificate; "" where the controller has one of its own."""
+    """Secret of an Ingress's certificate; "" for the controller's default certificate."""
     model_cache: str = ""
     """PVC of downloaded models in the serving's namespace; "" for an empty directory."""
 
     @property
     def issue(self) -> str:
-        """Why no route can be built by these settings, in one sentence; "" where one can."""
+        """Why no route can be built from these settings, in one sentence; "" if one can."""
         if not self.host:
             return ""
         if message := validate_host(self.host, "The platform's host"):
@@ -76,8 +76,8 @@ NGINX_ANNOTATIONS = {
 def build_route(
     name: str, namespace: str, labels: Mapping[str, str], platform: Platform, port: int
 ) -> dict[str, Any] | None:
-    """The route to `port` of Service `name`; None without a host, and where the platform's settings
-    cannot make one, which `platform.problem` says."""
+    """The route to `port` of Service `name`; None without a host, or if the platform's settings are
+    invalid (see `platform.issue`)."""
     if not platform.host or platform.issue:
         return None
     metadata: dict[str, Any] = {"name": name}
@@ -108,7 +108,7 @@ def _build_http_route(
                 {
                     "matches": [{"path": {"type": "PathPrefix", "value": prefix}}],
                     "filters": [{"type": "URLRewrite", "urlRewrite": {"path": rewrite}}],
-                    # 0s switches the timeout off; left out, each implementation has its own.
+                    # 0s disables the timeout; if omitted, each implementation has its own default.
                     "timeouts": {"request": "0s", "backendRequest": "0s"},
                     "backendRefs": [{"name": metadata["name"], "port": port}],
                 }
@@ -131,12 +131,12 @@ def _build_virtual_service(
             "gateways": [platform.gateway],
             "http": [
                 {
-                    # Istio's prefix is one of text: without the slash it would take in the
-                    # neighbour /namespace/name-v2 too.
+                    # Istio's prefix is a string prefix: without the slash it would also match
+                    # /namespace/name-v2.
                     "match": [{"uri": {"prefix": prefix + "/"}}, {"uri": {"exact": prefix}}],
                     "rewrite": {"uri": "/"},
                     "timeout": "0s",
-                    # Istio retries twice by itself: a long generation would be paid three times.
+                    # Istio retries twice by default: a long generation would run three times.
                     "retries": {"attempts": 0},
                     "route": [{"destination": {"host": host, "port": {"number": port}}}],
                 }
@@ -163,7 +163,7 @@ def _build_ingress(
     }
     if platform.ingress_class:
         spec["ingressClassName"] = platform.ingress_class
-    # Without a Secret the controller's own certificate is used: endpoints are https.
+    # Without a Secret the controller's default certificate is used: endpoints are https.
     secret = {"secretName": platform.tls_secret} if platform.tls_secret else {}
     spec["tls"] = [{"hosts": [platform.host], **secret}]
     return {

@@ -1,4 +1,4 @@
-"""What objects say beyond what servedeck would write: found by comparing them field by field."""
+"""Fields of objects that servedeck would not write, found by comparing them field by field."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ class UnmanagedField:
     path: str
     """"spec.template.spec.containers[inference-server].securityContext.runAsUser"."""
     value: Any
-    """What the object says, as decoded JSON; sanitise before showing it."""
+    """The value in the object, as decoded JSON; sanitize before showing it."""
     desired: Any = None
-    """What servedeck would write there; None where it would leave the field alone."""
+    """The value that servedeck would write; None if it would not write the field."""
 
     @property
     def preserved(self) -> bool:
-        """True where saving the serving leaves the field as it is."""
+        """True if saving the serving does not change the field."""
         return self.desired is None
 
 
 def find_unmanaged_fields(
     objects: Iterable[Mapping[str, Any]], built: Sequence[Mapping[str, Any]]
 ) -> Iterator[UnmanagedField]:
-    """Leftovers of `objects` against what was built for the same serving. Objects without a
-    counterpart are left over as a whole; what the API server writes by itself is not."""
+    """Unmanaged fields of `objects`, compared with the objects built for the same serving. Objects
+    without a counterpart are listed whole; fields that the API server sets are not listed."""
     counterparts = {one["kind"]: one for one in built}
     for one in objects:
         kind, metadata = one.get("kind"), one.get("metadata")
@@ -71,7 +71,7 @@ def _diff_values(actual: Any, desired: Any, path: str) -> Iterator[tuple[str, An
         yield path, actual, desired
 
 
-# Lists whose entries have a name of their own, as in the API's listMapKeys.
+# Lists whose entries are identified by a key, as in the API's listMapKeys.
 _LIST_MAP_KEYS = ("mountPath", "name", "containerPort", "port")
 
 
@@ -124,7 +124,7 @@ _SERVER_ANNOTATIONS = {
 _SERVER_SERVICE_FIELDS = {"clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"}
 
 # Defaults that the API server writes into every object (kubernetes pkg/apis/{core,apps}/v1/
-# defaults.go, gateway-api apis/v1): saying them says nothing.
+# defaults.go, gateway-api apis/v1): listing them is noise.
 _SERVER_DEFAULTS: dict[str, tuple[Any, ...]] = {
     "progressDeadlineSeconds": (600,),
     "revisionHistoryLimit": (10,),

@@ -1,1 +1,1 @@
-"""What an operator asks for: the spec, its fields, their validation and the YAML document."""
+"""The desired serving: the spec, its fields, their validation and the YAML document."""

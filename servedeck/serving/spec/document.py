@@ -1,7 +1,7 @@
-"""A serving as a YAML document, to be kept in git: `apiVersion: servedeck.dev/v1`, `kind: Serving`.
+"""A serving as a YAML document, for git: `apiVersion: servedeck.dev/v1`, `kind: Serving`.
 
-Every scalar is taken as the text that stands there, as in the form, so that `value: yes` and
-`tag: 1.10` mean what they say. Errors name the line and the field.
+Every scalar is read as its literal text, as in the form, so `value: yes` and `tag: 1.10` are not
+converted. Errors contain the line and the field.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ MAX_NESTING_DEPTH = 20
 @dataclass(frozen=True, slots=True)
 class DocumentIssue:
     line: int
-    """From 1; 0 where no line can be named."""
+    """1-based; 0 if unknown."""
     field: str
     """Dotted path as in the spec, "" for the document itself."""
     message: str
 
     def __str__(self) -> str:
-        """One line, harmless on a terminal whatever the document holds."""
+        """One line, sanitized for the terminal."""
         place = f"line {self.line}: " if self.line else ""
         field = (
             f"{'.'.join(to_camel_case(part) for part in self.field.split('.'))}: "
@@ -44,8 +44,8 @@ class DocumentIssue:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Texts of several lines as blocks, and those with control characters escaped: in single
-    quotes, yaml writes some of them so that it reads them back as blanks."""
+    """Multi-line strings as blocks, and those with control characters escaped: in single quotes,
+    yaml writes some of them in a form that it reads back as spaces."""
 
 
 def _represent_str(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
@@ -59,7 +59,7 @@ _Dumper.add_representer(str, _represent_str)
 
 
 class DocumentError(ValueError):
-    """The text is no serving; `problems` say why, str() is one line for each."""
+    """The text is not a valid serving; `issues` lists why, str() has one line for each."""
 
     def __init__(self, issues: list[DocumentIssue]) -> None:
         super().__init__("\n".join(str(one) for one in issues))
@@ -67,8 +67,8 @@ class DocumentError(ValueError):
 
 
 def to_yaml(spec: ServingSpec) -> str:
-    """The document of a serving. Fields at their default are left out, save the few that tell what
-    it is."""
+    """The document of a serving. Fields at their default are omitted, except the few that identify
+    it."""
     metadata = {"name": spec.name}
     if spec.namespace:
         metadata["namespace"] = spec.namespace
@@ -116,8 +116,8 @@ def to_yaml(spec: ServingSpec) -> str:
     text = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     if text.replace("\n", "").isprintable():
         return text
-    # Only within double quotes; yaml leaves some there that steer a terminal (U+202E) or look like
-    # a blank (U+00A0).
+    # Only within double quotes; there yaml does not escape some characters that control a terminal
+    # (U+202E) or look like a space (U+00A0).
     return "".join([_escape_unprintable(char) for char in text])
 
 
@@ -126,7 +126,7 @@ def _escape_unprintable(char: str) -> str:
 
 
 def from_yaml(text: str) -> ServingSpec:
-    """The one serving of a text. Raises DocumentError."""
+    """The single serving in a text. Raises DocumentError."""
     specs = all_from_yaml(text)
     if len(specs) != 1:
         raise DocumentError(
@@ -136,7 +136,7 @@ def from_yaml(text: str) -> ServingSpec:
 
 
 def all_from_yaml(text: str) -> list[ServingSpec]:
-    """The servings of a text with one or more documents. Raises DocumentError with every problem
+    """The servings in a text with one or more documents. Raises DocumentError with every problem
     of every document."""
     specs: list[ServingSpec] = []
     found: list[DocumentIssue] = []
@@ -168,7 +168,7 @@ def _compose_documents(text: str) -> list[yaml.Node]:
     depth = 0
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            # An alias can stand for a document that is a billion times as long as its text.
+            # An alias can expand a document to a billion times the length of its text.
             if isinstance(event, yaml.AliasEvent):
                 raise DocumentError(
                     [
@@ -250,14 +250,14 @@ def _parse_document(node: yaml.Node) -> tuple[ServingSpec | None, list[DocumentI
 
 
 def document_path(field: str) -> str:
-    """Where a field of the spec stands in the document: "spec.settings.maxModelLen"."""
+    """Path of a field of the spec in the document: "spec.settings.maxModelLen"."""
     if field in ("name", "namespace"):
         return "metadata.namespace" if field == "namespace" else "metadata.name"
     return ".".join(to_camel_case(part) for part in f"spec.{field}".split("."))
 
 
 def _to_document_issue(issue: Issue, lines: Mapping[str, int], default_line: int) -> DocumentIssue:
-    """The problem with the line of its field, or of the nearest field around it."""
+    """The issue with the line of its field, or of the nearest enclosing field."""
     path = document_path(issue.field)
     around = path
     while around and around not in lines:
@@ -268,7 +268,7 @@ def _to_document_issue(issue: Issue, lines: Mapping[str, int], default_line: int
 def _to_plain_value(
     node: yaml.Node, path: str, lines: dict[str, int], duplicates: list[DocumentIssue]
 ) -> Any:
-    """Mappings, lists and texts of a node; the line of each field goes to `lines`."""
+    """Mappings, lists and strings of a node; the line of each field is added to `lines`."""
     if isinstance(node, yaml.MappingNode):
         found: dict[Hashable, Any] = {}
         for key_node, value_node in node.value:
@@ -291,7 +291,7 @@ def _to_plain_value(
 
 
 def _is_null(node: yaml.Node | None) -> bool:
-    """Nothing, ~ or null, written without quotes."""
+    """Empty, ~ or null, without quotes."""
     return node is None or (
         isinstance(node, yaml.ScalarNode)
         and node.style is None

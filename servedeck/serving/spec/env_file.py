@@ -1,4 +1,4 @@
-"""Environment variables as people write them: KEY=VALUE, pasted lines and env files."""
+"""Parse environment variables: KEY=VALUE, pasted lines and env files."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _SECRET_VALUE_PATTERN = re.compile(
 @dataclass(frozen=True, slots=True)
 class Assignment:
     line: int
-    """Line, from 1, that the assignment starts on."""
+    """1-based line on which the assignment starts."""
     name: str
     value: str
 
@@ -70,7 +70,7 @@ class Assignment:
 class InvalidLine:
     line: int
     text: str
-    """The line as it was written, so that it can be fixed and nothing is lost."""
+    """The original line, so that it can be fixed and no input is lost."""
     message: str
 
 
@@ -81,12 +81,12 @@ class ParsedEnv:
 
 
 def parse_env(text: str) -> ParsedEnv:
-    """Read an env file or pasted lines.
+    """Parse an env file or pasted lines.
 
-    Blank lines and lines that start with # are skipped; `export` in front is taken off. A value is
-    plain (ends at a # after a blank), 'single quoted' (taken literally) or "double quoted" (with
-    the escapes \\n, \\r, \\t, \\", \\\\, \\$); quoted values may go over several lines. Nothing is
-    expanded. A name that comes twice is kept twice: the check of the whole serving points it out.
+    Blank lines and lines that start with # are skipped; a leading `export` is removed. A value is
+    plain (ends at a # after whitespace), 'single quoted' (literal) or "double quoted" (with the
+    escapes \\n, \\r, \\t, \\", \\\\, \\$); quoted values may span several lines. Nothing is
+    expanded. A duplicate name is kept: the validation of the serving reports it.
     """
     lines = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
     found: list[Assignment] = []
@@ -108,7 +108,7 @@ def parse_env(text: str) -> ParsedEnv:
         elif message := validate_env_name(name):
             pass
         elif rest[:1] in ("'", '"'):
-            # The closing quote may be on a later line; the first line is kept from its own quote.
+            # The closing quote may be on a later line; the first line is kept from its quote on.
             raw = lines[start]
             block = raw[raw.index("=") + 1 :].lstrip(" \t")
             ended = _parse_quoted(block)
@@ -118,7 +118,7 @@ def parse_env(text: str) -> ParsedEnv:
                 ended = _parse_quoted(block)
             stray = ended is not None and _has_trailing_text(ended[1])
             if ended is None or (stray and at > start + 1):
-                at = start + 1  # only this line is bad: those after it are read on their own
+                at = start + 1  # only this line is invalid; parse the following lines
                 message = f"The quote {rest[0]} is not closed; close it or remove it."
             else:
                 value = ended[0]
@@ -134,9 +134,9 @@ def parse_env(text: str) -> ParsedEnv:
 
 
 def looks_secret(name: str, value: str = "") -> bool:
-    """Whether a variable's value should be masked, by its name (HF_TOKEN, AWS_SECRET_ACCESS_KEY)
-    or by the shape of its value (a token of a known service, a private key, a URL with a
-    password). MAX_TOKENS, TOKENIZER, PUBLIC_KEY and TOKEN_FILE are not secret."""
+    """Whether a variable's value should be masked, by its name (HF_TOKEN, AWS_SECRET_ACCESS_KEY) or
+    by the shape of its value (a token of a known service, a private key, a URL with a password).
+    MAX_TOKENS, TOKENIZER, PUBLIC_KEY and TOKEN_FILE are not secrets."""
     if value and _SECRET_VALUE_PATTERN.fullmatch(value.strip()):
         return True
     words = [w for w in re.split(r"[^a-z0-9]+|(?<=[a-z])(?=[A-Z])", name.lower()) if w]
@@ -151,8 +151,8 @@ def looks_secret(name: str, value: str = "") -> bool:
 
 
 def contains_secret(text: str) -> bool:
-    """Whether a command line or another text names something that looks secret: a token of a
-    known service anywhere in it, or a value after --api-key, TOKEN= and the like."""
+    """Whether a command line or another text contains something that looks secret: a token of a
+    known service anywhere in it, or a value after --api-key, TOKEN= and similar."""
     words = [word for word in re.split(r"""[\s'",;]+""", text) if word]
     for word, following in pairwise([*words, ""]):
         name, equals, value = word.partition("=")
@@ -166,7 +166,8 @@ def contains_secret(text: str) -> bool:
 
 
 def _parse_quoted(block: str) -> tuple[str, str] | None:
-    """Value of a text that starts with a quote, and what follows; None while it is not closed."""
+    """Value of a text that starts with a quote, and the remaining text; None if the quote is not
+    closed."""
     quote = block[0]
     if quote == "'":
         end = block.find("'", 1)
@@ -188,7 +189,7 @@ def _parse_quoted(block: str) -> tuple[str, str] | None:
 
 
 def _has_trailing_text(tail: str) -> bool:
-    """Whether more than a comment follows a closing quote."""
+    """Whether anything except a comment follows a closing quote."""
     return bool(tail.strip()) and not tail.lstrip(" \t").startswith("#")
 
 

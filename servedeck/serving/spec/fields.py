@@ -1,5 +1,5 @@
-"""One field of a serving's form: its label, help, default, kind of input, and how text becomes a
-value and back."""
+"""One field of a serving's form: its label, help, default, kind of input, and the conversion
+between text and value."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ FieldValue = str | int | float | tuple[str, ...] | None
 
 
 class InputKind(StrEnum):
-    """Kind of input. The value's type follows from it."""
+    """Kind of input; it determines the type of the value."""
 
     TEXT = "text"
     """str"""
     INTEGER = "integer"
-    """int, or None where the field may stay empty"""
+    """int, or None if the field may be empty"""
     FLOAT = "fraction"
-    """float, or None where the field may stay empty"""
+    """float, or None if the field may be empty"""
     QUANTITY = "quantity"
     """str, a Kubernetes quantity"""
     CHOICE = "choice"
@@ -30,13 +30,14 @@ class InputKind(StrEnum):
     SUGGESTION = "suggestion"
     """str, one of `choices` or free text"""
     ARGUMENTS = "arguments"
-    """tuple of str, typed as one shell-quoted line"""
+    """tuple of str, entered as one shell-quoted line"""
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
     name: str
-    """Name in the spec; a form's path is this, or "settings." and this for a template's field."""
+    """Name in the spec; its path in a form is the name, or "settings." plus the name for a
+    template's field."""
     label: str
     help: str
     kind: InputKind = InputKind.TEXT
@@ -47,7 +48,7 @@ class Field:
     """Shown under Advanced Settings."""
 
     def parse(self, raw: object) -> FieldValue:
-        """Value of what was typed or read from YAML. Raises ValueError with one sentence."""
+        """Value of form input or YAML. Raises ValueError with one sentence."""
         if self.kind is InputKind.INTEGER:
             return None if _is_blank(raw) and self.default is None else parse_int(raw)
         if self.kind is InputKind.FLOAT:
@@ -65,7 +66,7 @@ class Field:
         return written
 
     def format(self, value: Any) -> str:
-        """What stands in the input for a value; `parse` reads it back."""
+        """The input's text for a value; `parse` converts it back."""
         return format_value(value)
 
 
@@ -144,7 +145,7 @@ def parse_arguments(raw: object) -> tuple[str, ...]:
 
 
 def parse_quantity_text(raw: object, examples: str = "500m, 2 or 16Gi") -> str:
-    """The text of a quantity. Raises ValueError with one sentence that names `examples`, such as
+    """The text of a quantity. Raises ValueError with one sentence that contains `examples`, which
     suit the field."""
     written = parse_text(raw).strip()
     if not written:

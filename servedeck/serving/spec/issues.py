@@ -1,4 +1,4 @@
-"""What is wrong with a serving's settings, said field by field."""
+"""Errors and warnings for a serving's settings, by field."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from enum import StrEnum
 
 class Severity(StrEnum):
     ERROR = "error"
-    """Must be fixed first: the cluster or the server would refuse it."""
+    """Must be fixed: the cluster or the server would reject it."""
     WARNING = "warning"
-    """May be meant; said once, and the operator decides."""
+    """May be intended; shown once, and the operator decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Issue:
     field: str
     """Dotted path of the field, "settings.tensor_parallel_size" or "env.2.name"."""
     message: str
-    """One sentence: what is wrong and what to do."""
+    """One sentence: the problem and how to fix it."""
     severity: Severity = Severity.ERROR
 
     @property

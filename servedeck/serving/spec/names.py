@@ -1,6 +1,6 @@
 """Rules for the names that a serving uses.
 
-Each function returns one sentence that says what is wrong and what to do, or "" for a good name.
+Each function returns one sentence with the problem and how to fix it, or "" for a valid name.
 """
 
 from __future__ import annotations
@@ -66,12 +66,12 @@ def validate_subdomain(name: str, subject: str = "The name") -> str:
 
 
 def validate_host(host: str, subject: str = "The host") -> str:
-    """A host name; "*." in front is allowed, as in a route."""
+    """A host name; a leading "*." is allowed, as in a route."""
     return validate_subdomain(host.removeprefix("*."), subject)
 
 
 def validate_env_name(name: str, subject: str = "The variable's name") -> str:
-    """validation.go, IsEnvVarName, in the strict form that every supported version accepts."""
+    """validation.go, IsEnvVarName, in the strict variant that every supported version accepts."""
     if not name:
         return f"{subject} is missing; enter NAME=VALUE."
     if len(name) > MAX_ENV_NAME_LENGTH:
@@ -97,7 +97,7 @@ def validate_config_key(key: str, subject: str = "The key") -> str:
 
 
 def validate_image(image: str, subject: str = "The image") -> str:
-    """Image reference: the API server takes nearly any text, the kubelet then fails with
+    """Image reference: the API server accepts nearly any text, the kubelet then fails with
     InvalidImageName; the grammar is that of distribution/reference."""
     if not image:
         return f"{subject} is missing; enter a value such as registry.example.com/team/server:1.0."
@@ -117,7 +117,8 @@ def validate_image(image: str, subject: str = "The image") -> str:
 
 def validate_resource_name(key: str, subject: str = "The accelerator") -> str:
     """Extended resource of a device plugin: a domain with a dot, a slash and a name (core
-    validation.go, IsExtendedResourceName). rdma/hca and the like are devices beside it."""
+    validation.go, IsExtendedResourceName). rdma/hca and similar are auxiliary devices, not
+    accelerators."""
     domain, slash, name = key.partition("/")
     if (
         not slash
@@ -139,7 +140,7 @@ def validate_resource_name(key: str, subject: str = "The accelerator") -> str:
 
 
 def _first_invalid_character(name: str, *, allowed: str) -> str:
-    """First character of `name` that is no lowercase letter, digit or one of `extra`."""
+    """First character of `name` that is not a lowercase letter, a digit or in `allowed`."""
     for character in name:
         lower = character.isascii() and (character.islower() or character.isdigit())
         if not lower and character not in allowed:

@@ -1,9 +1,9 @@
-"""What an operator says about a serving: `ServingSpec`, from which the objects are built and into
-which they are read back.
+"""Desired state of a serving: `ServingSpec`, from which the objects are built and to which they are
+imported.
 
-The models hold the shape: each field has its type and default. Whether the values are good, alone
-and together, is said by `servedeck.serving.spec.validation`: a spec read from objects that others
-made may break rules and must still be shown.
+The models define the type and default of each field. Values, alone and in combination, are checked
+by `servedeck.serving.spec.validation`: a spec imported from objects not created by servedeck may be
+invalid and must still be shown.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ MODEL_CACHE_PATH = "/root/.cache/huggingface"
 SHARED_MEMORY_VOLUME = "dshm"
 SHARED_MEMORY_PATH = "/dev/shm"  # noqa: S108 -- a mount in the container, not a file of ours
 SYSTEM_ENV = {"HF_HOME": MODEL_CACHE_PATH}
-"""Variables that every inference server gets, unless the operator sets them."""
+"""Default variables of every inference server; the operator can override them."""
 PREDICTOR_URL_ENV = "PREDICTOR_URL"
-"""Variable in which a transformer finds the inference server."""
+"""Variable with the inference server's URL, for a transformer."""
 
 
 class ServingSpec(SpecModel):
-    """A serving. Text from a form or from YAML is accepted for every field."""
+    """A serving. Every field accepts text from a form or from YAML."""
 
     name: Str
     namespace: Str = ""
@@ -56,18 +56,18 @@ class ServingSpec(SpecModel):
     accelerator: Str = ""
     """Resource key, "nvidia.com/gpu"; "" for none."""
     accelerator_count: Int = 1
-    """For each replica; 1 where there is no accelerator."""
+    """Per replica; 1 if there is no accelerator."""
     replicas: Int = 1
     settings: dict[str, fields.FieldValue] = Field(default={}, validate_default=True)
-    """The template's own fields by name; complete, defaults included."""
+    """The template's fields by name; complete, including defaults."""
     volumes: Annotated[tuple[Volume, ...], BeforeValidator(as_tuple)] = ()
     inference_port: Int = 8000
     command: Arguments = ()
-    """Command Override; () for the template's own command."""
+    """Command Override; () for the template's command."""
     env: Annotated[tuple[EnvVar, ...], BeforeValidator(as_tuple)] = ()
     transformer: Transformer | None = None
     readiness_path: Str | None = None
-    """HTTP path of the readiness probe; None for the template's own, "" for no probe."""
+    """HTTP path of the readiness probe; None for the template's default, "" for no probe."""
     liveness_path: Str | None = None
 
     @field_validator("template")
@@ -139,7 +139,7 @@ class ServingSpec(SpecModel):
 
     @property
     def template_definition(self) -> Template:
-        """The template itself."""
+        """The template object."""
         return TEMPLATES[self.template]
 
     @property
@@ -155,11 +155,11 @@ class ServingSpec(SpecModel):
 
     @property
     def shared_memory_limit(self) -> Quantity:
-        """Most that /dev/shm can hold; what is in it counts against Memory."""
+        """Size limit of /dev/shm; its contents count toward Memory."""
         return Quantity(self.template_definition.shared_memory_limit(self))
 
     def replace(self, **changes: Any) -> Self:
-        """The spec with some fields changed, validated again."""
+        """A copy of the spec with some fields changed, validated again."""
         return type(self).model_validate({**self._field_values(), **changes})
 
     def _field_values(self) -> dict[str, Any]:
@@ -167,7 +167,7 @@ class ServingSpec(SpecModel):
 
 
 def parse_spec(document: Mapping[str, Any]) -> tuple[ServingSpec | None, list[Issue]]:
-    """Spec of a mapping of raw values, in camel or snake case; or None and what is wrong."""
+    """Spec of a mapping of raw values, in camel or snake case; or None and the issues."""
     try:
         return ServingSpec.model_validate(document), []
     except ValidationError as exc:
@@ -175,7 +175,7 @@ def parse_spec(document: Mapping[str, Any]) -> tuple[ServingSpec | None, list[Is
 
 
 def issues_from_error(exc: ValidationError) -> list[Issue]:
-    """One problem for each field that could not be read."""
+    """One issue for each field that could not be parsed."""
     found: list[Issue] = []
     for one in exc.errors(include_url=False):
         path = ".".join(to_snake_case(str(part)) for part in one["loc"])

@@ -16,12 +16,12 @@ from servedeck.serving.spec import fields
 
 
 class Quantity:
-    """A Kubernetes quantity: keeps the text, is compared by its value (`500m` equals `0.5`)."""
+    """A Kubernetes quantity: stores the text, compares by value (`500m` equals `0.5`)."""
 
     __slots__ = ("text", "value")
 
     def __init__(self, text: str) -> None:
-        """Raises ValueError with a sentence where `text` is no quantity."""
+        """Raises ValueError with a sentence if `text` is not a quantity."""
         self.text = text.strip()
         self.value = parse_quantity(self.text)
 
@@ -49,7 +49,7 @@ class Quantity:
 
 
 def _quantity_validator(examples: str) -> BeforeValidator:
-    """Reads a quantity; what is none is answered with examples that suit the field."""
+    """Parses a quantity; the error contains examples that suit the field."""
 
     def parse(raw: object) -> Quantity:
         return (
@@ -99,7 +99,7 @@ class KeyRef(SpecModel):
 
 
 class EnvVar(SpecModel):
-    """A variable: a plain value, or one taken from a Secret or a ConfigMap."""
+    """A variable: a literal value, or a reference to a Secret or a ConfigMap."""
 
     name: Str
     value: RawStr = ""
@@ -116,7 +116,7 @@ class Volume(SpecModel):
 
 
 class Transformer(SpecModel):
-    """A container beside the inference server that requests pass first."""
+    """A sidecar that receives requests before the inference server."""
 
     image: Str
     port: Int = 8080

@@ -1,4 +1,4 @@
-"""Whether a serving's settings are good, alone and together, before the cluster is asked."""
+"""Validate a serving's settings, alone and in combination, without the cluster."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from servedeck.serving.spec.types import EnvVar
 
 MAX_DESCRIPTION_LENGTH = 2000
 MAX_ARGUMENT_BYTES = 128 * 1024
-"""Linux MAX_ARG_STRLEN: a longer argument or variable keeps the container from starting."""
+"""Linux MAX_ARG_STRLEN: with a longer argument or variable the container cannot start."""
 MIN_MEMORY_BYTES = 16 * 2**20
 MAX_REPLICAS = 2**31 - 1
 """kubernetes api/apps/v1, DeploymentSpec.Replicas: an int32."""
@@ -36,7 +36,7 @@ _RESERVED_MOUNT_PATHS = ("/", "/dev", "/proc", "/sys")
 
 
 def validate(spec: ServingSpec) -> list[Issue]:
-    """Everything that is wrong or doubtful, in the order of the form's fields."""
+    """All errors and warnings, in the order of the form's fields."""
     return [
         *_validate_basic(spec),
         *_validate_resources(spec),
@@ -143,7 +143,7 @@ def _validate_volumes(spec: ServingSpec) -> Iterable[Issue]:
 
 
 def normalize_path(path: str) -> str:
-    """The path without doubled and trailing slashes."""
+    """The path without repeated and trailing slashes."""
     return normpath("/" + path.strip("/"))
 
 

@@ -1,1 +1,1 @@
-"""The status of a serving and of its Pods, and the cause where one fails."""
+"""The status of a serving and of its Pods, and the cause of a failure."""

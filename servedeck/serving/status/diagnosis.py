@@ -1,4 +1,4 @@
-"""Why a Pod does not serve: its cause, not its symptom."""
+"""Why a Pod does not serve: the cause, not the symptom."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ not flap between CrashLoopBackOff and Running with the back-off (at most five mi
 STUCK_TERMINATING_DELAY = timedelta(seconds=30)
 """A Pod that is still there this long after its grace period ended is stuck."""
 SETUP_EVENT_MAX_AGE = timedelta(minutes=5)
-"""The kubelet tries a mount or sandbox again at least every two to three minutes: an older Event
-about it tells of trouble that is over."""
+"""The kubelet retries a mount or sandbox at least every two to three minutes: an older Event about
+it is a resolved failure."""
 
 
 class PodHealth(StrEnum):
-    """What a Pod contributes to the status of its serving."""
+    """Health of a Pod, used for the status of its serving."""
 
     OK = "ok"
     STARTING = "starting"
@@ -38,7 +38,7 @@ class PodHealth(StrEnum):
 
 
 class Diagnosis(NamedTuple):
-    """What is the matter with one Pod."""
+    """The diagnosis of one Pod."""
 
     health: PodHealth
     reason: str = ""
@@ -46,13 +46,13 @@ class Diagnosis(NamedTuple):
     message: str = ""
     """The cause in one sentence for an operator."""
     container: str = ""
-    """Container that the cause lies in; "" where it is the Pod's."""
+    """Container with the cause; "" if it is the Pod itself."""
     reevaluate_at: datetime | None = None
-    """When the Pod must be judged again although nothing about it changed; None for never."""
+    """When to reevaluate the Pod although it did not change; None for never."""
     raw_message: str = ""
-    """The cluster's own text behind `message`, unshortened; "" where there is none."""
+    """The cluster's full text for `message`; "" if there is none."""
     insufficient_resources: tuple[InsufficientResource, ...] = ()
-    """Resources of which nodes have not enough free."""
+    """Resources of which nodes have too little free."""
 
 
 # kubernetes v1.36 pkg/kubelet/images/types.go
@@ -67,16 +67,16 @@ _IMAGE_REASONS = frozenset(
         "SignatureValidationFailed",
     }
 )
-# The first attempt fails as one, the back-off after it as the other: shown as one, or the reason
-# would change with every attempt.
+# The attempt fails with the first, the back-off after it with the second: shown as one reason,
+# which would otherwise change with every attempt.
 _IMAGE_PULL_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff"})
 
 
 def diagnose(pod: Pod, events: Sequence[Event], now: datetime) -> Diagnosis:
-    """The first cause, from the Pod's end to its start, that keeps the Pod from serving.
+    """The first cause, from the Pod's end to its start, that prevents the Pod from serving.
 
-    `events` are the Pod's own, in any order; they add causes that the Pod's status does not hold
-    (volumes, sandboxes, probes, its node) and may be empty: Events live for an hour.
+    `events` are the Pod's own, in any order; they add causes that the Pod's status does not contain
+    (volumes, sandboxes, probes, its node) and may be empty: Events expire after an hour.
     """
     found = _first_diagnosis(pod, events, now)
     if found is _HEALTHY:
@@ -136,7 +136,7 @@ def _diagnose_terminating(pod: Pod, deadline: datetime, now: datetime) -> Diagno
 
 
 def _diagnose_failed(pod: Pod) -> Diagnosis:
-    """Evicted, preempted, refused by its node, or ended for good."""
+    """Evicted, preempted, rejected by its node, or failed."""
     status = pod.status
     for _, container in _container_statuses(pod):
         terminated = container.state.terminated
@@ -159,7 +159,7 @@ def _diagnose_failed(pod: Pod) -> Diagnosis:
 
 
 def _diagnose_ready(pod: Pod, now: datetime) -> Diagnosis:
-    """A ready Pod; a restart shortly before is worth a word."""
+    """A ready Pod; a recent restart is reported."""
     for container in pod.status.container_statuses:
         if container.restart_count and (restarted := _restart_time(container)) is not None:
             until = _add_delay(restarted, RECENT_RESTART_WINDOW)
@@ -215,8 +215,8 @@ def _diagnose_unscheduled(pod: Pod) -> Diagnosis | None:
 
 
 def _diagnose_containers(pod: Pod, events: Sequence[Event], now: datetime) -> Diagnosis | None:
-    """The failing container: one that is in error now before one that was a moment ago, and both
-    before one whose image cannot be pulled."""
+    """The failing container: first one in error now, then one recently in error, then one whose
+    image cannot be pulled."""
     lately: Diagnosis | None = None
     pulling: Diagnosis | None = None
     sidecars = {c.name for c in pod.spec.init_containers if c.restart_policy == "Always"}
@@ -242,17 +242,17 @@ def _diagnose_containers(pod: Pod, events: Sequence[Event], now: datetime) -> Di
 
 
 def _is_error_reason(reason: str) -> bool:
-    """Whether a waiting container's reason tells of an error: CreateContainerConfigError,
+    """Whether a waiting container's reason is an error: CreateContainerConfigError,
     CreateContainerError, PreCreateHookError, PreStartHookError, PostStartHookError,
     RunContainerError (kubernetes v1.36 pkg/kubelet/kuberuntime/kuberuntime_container.go,
-    pkg/kubelet/container/sync_result.go), and those of its successors by their form."""
+    pkg/kubelet/container/sync_result.go), and later ones by their pattern."""
     return reason.endswith(("Error", "BackOff", "Failed")) or reason.startswith("Err")
 
 
 def _diagnose_terminated(
     pod: Pod, container: ContainerStatus, events: Sequence[Event]
 ) -> Diagnosis:
-    """A container whose instance ended: how, from the instance itself rather than the back-off."""
+    """A terminated container: the cause is from the terminated instance, not the back-off."""
     terminated = container.state.terminated or container.last_state.terminated
     if terminated is None:
         waiting = container.state.waiting
@@ -297,7 +297,7 @@ def _diagnose_image_pull(container: ContainerStatus, events: Sequence[Event]) ->
     if reason in _IMAGE_PULL_REASONS:
         reason = "ImagePullBackOff"
         if not why:
-            # Kubelets before 1.31 leave the registry's answer to the Event alone.
+            # Kubelets before 1.31 report the registry's response only in the Event.
             for event in newest_first(events):
                 if event.reason == "Failed" and event.message.startswith("Failed to pull image"):
                     raw = event.message
@@ -311,7 +311,7 @@ def _diagnose_image_pull(container: ContainerStatus, events: Sequence[Event]) ->
 def _find_killing_probe(
     container: ContainerStatus, finished: datetime | None, events: Sequence[Event]
 ) -> reasons.ProbeFailure | None:
-    """The liveness or startup probe whose failure made the kubelet kill the container."""
+    """The liveness or startup probe whose failure caused the kubelet to kill the container."""
     if finished is None:
         return None
     for event in newest_first(events):
@@ -323,7 +323,7 @@ def _find_killing_probe(
         ):
             continue
         found = reasons.parse_probe_failure(event.message)
-        # A container that stops slowly ends up to its grace period after the last failure.
+        # A container may terminate up to its grace period after the last failure.
         if (
             found is not None
             and found.kind != "readiness"
@@ -390,7 +390,7 @@ def _diagnose_creating(pod: Pod, container: ContainerStatus) -> Diagnosis:
 
 
 def _diagnose_not_ready(container: ContainerStatus, events: Sequence[Event]) -> Diagnosis:
-    """A container that runs and does not answer yet, or no longer."""
+    """A running container that is not ready yet, or no longer ready."""
     loading = container.started is False
     reason = "Starting" if loading else "NotReady"
     running = container.state.running
@@ -424,7 +424,7 @@ def _diagnose_not_ready(container: ContainerStatus, events: Sequence[Event]) -> 
 def _diagnose_readiness_gates(
     pod: Pod, events: Sequence[Event], ready: Condition | None
 ) -> Diagnosis:
-    """All containers are ready, or none is known, and the Pod is not."""
+    """All containers are ready, or none is reported, and the Pod is not ready."""
     for gate in pod.spec.readiness_gates:
         condition = _find_condition(pod, gate.condition_type)
         if condition is not None and condition.status == "True":
@@ -450,7 +450,7 @@ def _diagnose_readiness_gates(
 
 
 def _requested_amounts(pod: Pod, resources: Collection[str]) -> ResourceList:
-    """How much of these resources the Pod asks for; those that it does not ask for are left out."""
+    """The Pod's requests of these resources; those that it does not request are omitted."""
     if not resources:
         return {}
     all_asked = container_requests(pod.spec.containers, pod.spec.init_containers)
@@ -458,8 +458,8 @@ def _requested_amounts(pod: Pod, resources: Collection[str]) -> ResourceList:
 
 
 def _memory_limit(pod: Pod, container: str) -> str | None:
-    """The container's memory limit as it is written; None where it has none, "" where the
-    container is not known."""
+    """The container's memory limit as written; None if it has none, "" if the container is
+    unknown."""
     for spec in (*pod.spec.containers, *pod.spec.init_containers):
         if spec.name == container:
             limit = spec.resources.limits.get("memory")
@@ -486,7 +486,7 @@ def _find_condition(pod: Pod, kind: str) -> Condition | None:
 
 
 def _restart_time(container: ContainerStatus) -> datetime | None:
-    """When the container restarted; None where it never did."""
+    """When the container restarted; None if it never did."""
     terminated = container.last_state.terminated
     if terminated is None:
         return None
@@ -500,7 +500,7 @@ def _restart_time(container: ContainerStatus) -> datetime | None:
 
 
 def _add_delay(time: datetime, delay: timedelta) -> datetime:
-    """`time + delay`; a time so late that it has no such sum (foreign objects) is left alone."""
+    """`time + delay`; if the sum overflows (invalid objects), `time` is returned unchanged."""
     try:
         return time + delay
     except OverflowError:
@@ -513,6 +513,7 @@ def _restart_count_text(container: ContainerStatus) -> str:
 
 
 def _concerns_container(event: Event, container: str) -> bool:
-    """Whether the Event names no container, or this one: "spec.containers{inference-server}"."""
+    """Whether the Event is about no container, or about this one:
+    "spec.containers{inference-server}"."""
     path = event.involved_object.field_path
     return not path or path.endswith(f"{{{container}}}")

@@ -1,4 +1,4 @@
-"""Events in both of their dialects: when one happened last, how often, and in which order."""
+"""Events in both of their formats: last time, count and order."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _MIN_TIME = datetime.min.replace(tzinfo=UTC)
 
 
 def event_time(event: Event) -> datetime | None:
-    """When the Event happened last; None where it bears no time at all.
+    """When the Event happened last; None if it has no time.
 
-    Components that write events.k8s.io (the scheduler) leave the count and timestamps of core/v1
-    empty and set eventTime and series instead (kubernetes kubectl pkg/cmd/events/events.go).
+    Components that write events.k8s.io (the scheduler) do not set the count and timestamps of
+    core/v1, but eventTime and series (kubernetes kubectl pkg/cmd/events/events.go).
     """
     if event.series is not None and event.series.last_observed_time is not None:
         return event.series.last_observed_time
@@ -33,10 +33,8 @@ def newest_first(events: Iterable[Event]) -> list[Event]:
 
 
 def latest_distinct(events: Iterable[Event], limit: int = 10) -> list[Event]:
-    """The newest `limit` Events, newest first, each text about an object only once.
-
-    Equal texts are different Events where a component started a new series; the newest stands for
-    all of them.
+    """The newest `limit` Events, newest first, each text about an object only once. Equal texts are
+    different Events if a component started a new series; only the newest of them is returned.
     """
     seen: set[tuple[str, str, str]] = set()
     kept: list[Event] = []

@@ -15,11 +15,11 @@ class PodColumns(NamedTuple):
 
     ready_count: int
     total_count: int
-    """Containers that count for READY: the main ones and restartable init containers (sidecars)."""
+    """Containers counted in READY: the main ones and restartable init containers (sidecars)."""
     status: str
     restart_count: int
     restarted_at: datetime | None
-    """End of the newest terminated instance, None where none is known."""
+    """Finish time of the last terminated instance, None if unknown."""
 
     @property
     def ready(self) -> str:
@@ -28,12 +28,12 @@ class PodColumns(NamedTuple):
 
 
 def is_ready(pod: Pod) -> bool:
-    """Whether the Pod's Ready condition holds, which is what Services go by."""
+    """Whether the Pod's Ready condition is True, which Services use."""
     return _is_condition_true(pod, "Ready")
 
 
 def pod_columns(pod: Pod) -> PodColumns:
-    """READY, STATUS and RESTARTS as the API server's table, and so kubectl, shows them.
+    """READY, STATUS and RESTARTS as in the API server's table, and so in kubectl.
 
     Source: kubernetes v1.36 pkg/printers/internalversion/printers.go, printPod.
     """
@@ -78,7 +78,7 @@ def pod_columns(pod: Pod) -> PodColumns:
         restarts, last = sidecar_restarts, sidecar_last
         running = False
         error = ""
-        # From last to first, so that the first container has the last word.
+        # From last to first, so that the first container's reason wins.
         for container in reversed(pod.status.container_statuses):
             restarts += container.restart_count
             last = _latest_finish(last, container)
@@ -121,7 +121,7 @@ def _is_condition_true(pod: Pod, kind: str) -> bool:
 
 
 def _latest_finish(last: datetime | None, container: ContainerStatus) -> datetime | None:
-    """The later of `last` and the end of the container's previous instance."""
+    """The later of `last` and the finish time of the container's previous instance."""
     terminated = container.last_state.terminated
     if terminated is None or terminated.finished_at is None:
         return last
@@ -144,11 +144,11 @@ _NO_TIME = float("-inf")
 
 
 def pod_sort_key(pod: Pod, health: PodHealth = PodHealth.OK) -> PodSortKey:
-    """Key that orders Pods failing first, then as kubectl picks them, terminating ones last.
+    """Sort key: failing Pods first, then in kubectl's order, terminating ones last.
 
     kubectl's order: not assigned to a node, phase Pending before Unknown before Running, not ready,
     being deleted, ready for less time, more restarts, younger (kubernetes kubectl
-    pkg/util/podutils/podutils.go, ActivePods). Names decide between equals.
+    pkg/util/podutils/podutils.go, ActivePods). Ties are sorted by name.
     """
     ready_since = _NO_TIME
     ready = False

@@ -1,7 +1,7 @@
-"""The texts of kubelet, scheduler and registries, shortened to what an operator acts on.
+"""Messages of the kubelet, the scheduler and registries, shortened for an operator.
 
-Everything here takes the raw text of an object and answers with one line. Texts it does not know
-come back as they are, on one line.
+All functions take the raw text of an object and return one line. Unknown texts are returned
+unchanged, on one line.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from servedeck.serving.objects.records import ContainerStateTerminated
 from servedeck.serving.text import one_line, truncate
 
 _MAX_MESSAGE_WIDTH = 300
-"""Cells of a message; the whole text stays available as a finding's evidence."""
+"""Terminal cells of a message; the full text is in `Diagnosis.raw_message`."""
 
 
 def shorten(text: str) -> str:
@@ -22,13 +22,13 @@ def shorten(text: str) -> str:
 
 
 def shorten_message(message: str) -> str:
-    """A message made of several parts, on one line; only odd names make one this long."""
+    """A message made of several parts, on one line; only unusually long names reach this limit."""
     return truncate(one_line(message), 2 * _MAX_MESSAGE_WIDTH)
 
 
 # -- how a container ended --------------------------------------------------------------------
 
-# 128 + n is how a shell, and so the kubelet, reports the end by signal n (signal(7)).
+# 128 + n is the exit code that a shell, and so the kubelet, reports for signal n (signal(7)).
 _SIGNAL_NAMES = {
     1: "SIGHUP",
     2: "SIGINT",
@@ -47,7 +47,7 @@ _EXIT_CODE_MESSAGES = {
     126: "its command cannot be executed",
     127: "its command was not found",
 }
-# Reasons that say no more than the exit code does.
+# Reasons that add nothing to the exit code.
 _GENERIC_REASONS = frozenset({"", "Error", "Completed"})
 _START_ERROR_REASONS = frozenset({"StartError", "ContainerCannotRun", "RunContainerError"})
 
@@ -55,12 +55,12 @@ _START_ERROR_REASONS = frozenset({"StartError", "ContainerCannotRun", "RunContai
 def describe_termination(
     terminated: ContainerStateTerminated, memory_limit: str | None = ""
 ) -> tuple[str, str]:
-    """Short reason and predicate of a sentence for the end of a container's instance.
+    """Short reason, and predicate of a sentence, for a terminated container.
 
     The predicate follows the container's name: "exceeded its memory limit and was killed".
-    `memory_limit` is the container's own, "" where it is not known and None where it has none.
-    OOMKilled is only reported where the kernel killed the container's first process: an engine's
-    killed worker shows as an ordinary exit code.
+    `memory_limit` is the container's, "" if unknown and None if it has none. OOMKilled is only
+    reported if the kernel killed the container's first process: a killed worker of an engine
+    appears as an ordinary exit code.
     """
     code, detail = terminated.exit_code, _last_nonempty_line(terminated.message)
     if terminated.reason == "OOMKilled":
@@ -94,7 +94,7 @@ def describe_termination(
 
 
 def _last_nonempty_line(message: str) -> str:
-    """The last line that says something: of a traceback it is the exception itself."""
+    """The last informative line: in a traceback the exception itself."""
     for line in reversed(message[-4096:].splitlines()):
         if line.strip():
             return shorten(line)
@@ -110,7 +110,7 @@ _RUNTIME_WRAPPERS = re.compile(
 
 
 def strip_runtime_wrappers(message: str) -> str:
-    """A container runtime's message without the layers that it passed through."""
+    """A container runtime's message without the prefixes of the layers above it."""
     return shorten(_RUNTIME_WRAPPERS.sub("", one_line(message)).removesuffix(": unknown"))
 
 
@@ -126,9 +126,8 @@ _IMAGE_WRAPPERS = re.compile(
 
 
 def parse_image_pull_error(message: str) -> tuple[str, str]:
-    """Image and reason of a failed pull, each "" where the message does not say it.
-
-    The image's name in front of "not found" is dropped, as the sentence names it already.
+    """Image and reason of a failed pull, each "" if not in the message. The image name before "not
+    found" is dropped, as the sentence already contains it.
     """
     line = one_line(message)
     found = _IMAGE_PATTERN.search(line)
@@ -143,14 +142,14 @@ def parse_image_pull_error(message: str) -> tuple[str, str]:
 
 
 class SchedulingFailure(NamedTuple):
-    """What the scheduler said about a Pod that fits nowhere."""
+    """The scheduler's message about an unschedulable Pod."""
 
     node_count: int
-    """Nodes it looked at."""
+    """Number of nodes evaluated."""
     node_reasons: tuple[tuple[int, str], ...]
-    """Nodes, and why they do not fit, in the scheduler's order."""
+    """(number of nodes, why they do not fit), in the scheduler's order."""
     prefilter_reasons: tuple[str, ...]
-    """Reasons that concern no particular node, such as a missing claim."""
+    """Reasons that apply to no particular node, such as a missing PVC."""
 
 
 _NODES_AVAILABLE_PATTERN = re.compile(
@@ -161,7 +160,7 @@ _NODE_REASON_PATTERN = re.compile(r"^(\d+) (.+)$", re.DOTALL)
 
 
 def parse_scheduling_failure(message: str) -> SchedulingFailure | None:
-    """The scheduler's message taken apart; None where it is another text.
+    """Parse the scheduler's message; None for another text.
 
     Source: kubernetes v1.36 pkg/scheduler/framework/types.go, FitError.Error.
     """
@@ -194,8 +193,8 @@ _NODE_REASON_MESSAGES = {
 
 
 def insufficient_resources(message: str) -> dict[str, int]:
-    """The resources of which, as the scheduler says, nodes have too little free, and how many
-    nodes those are."""
+    """The resources of which nodes have too little free, according to the scheduler, with the
+    number of nodes."""
     found = parse_scheduling_failure(message)
     return {
         why.removeprefix("Insufficient "): nodes
@@ -205,7 +204,7 @@ def insufficient_resources(message: str) -> dict[str, int]:
 
 
 def describe_unschedulable(message: str) -> str:
-    """Why no node takes the Pod, what is scarce first."""
+    """Why no node fits the Pod, insufficient resources first."""
     found = parse_scheduling_failure(message)
     if found is None or not (found.node_reasons or found.prefilter_reasons):
         return shorten(message) or "No node fits it"
@@ -245,7 +244,7 @@ class ProbeFailure(NamedTuple):
 
 
 def parse_probe_failure(message: str) -> ProbeFailure | None:
-    """Which probe failed and how, out of an Unhealthy event; None for another text."""
+    """Which probe failed and how, from an Unhealthy Event; None for another text."""
     match = _PROBE_FAILURE_PATTERN.match(message)
     if match is None:
         return None
@@ -263,14 +262,14 @@ _SETUP_ERROR_MESSAGES = {
     "FailedPrepareDynamicResources": "A claimed device cannot be prepared",
 }
 SETUP_EVENT_REASONS = frozenset(_SETUP_ERROR_MESSAGES)
-"""Reasons of Events that say why the node cannot start a Pod's containers at all."""
+"""Reasons of Events about why the node cannot start a Pod's containers."""
 _VOLUME_ERROR_PATTERN = re.compile(
     r"^(?:MountVolume|AttachVolume|MapVolume)\.\w+ failed for (volume \S+) ?: "
 )
 
 
 def describe_setup_error(reason: str, message: str) -> str:
-    """Why the node cannot start the Pod's containers, out of one of the `SETUP_EVENTS`."""
+    """Why the node cannot start the Pod's containers, from one of the `SETUP_EVENT_REASONS`."""
     line = _VOLUME_ERROR_PATTERN.sub(r"\1: ", one_line(message))
     return shorten(
         f"{_SETUP_ERROR_MESSAGES[reason]}: {strip_runtime_wrappers(line)}"

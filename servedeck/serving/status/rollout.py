@@ -1,4 +1,4 @@
-"""Whether a Deployment is being rolled out, as one badge."""
+"""The rollout state of a Deployment, as a badge."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from servedeck.serving.objects.records import Condition, Deployment
 
 
 def find_condition(deployment: Deployment, kind: str) -> Condition | None:
-    """The Deployment's condition of that type, None where the controller has set none."""
+    """The Deployment's condition of that type, None if it is not set."""
     for found in deployment.status.conditions:
         if found.type == kind:
             return found
@@ -14,11 +14,11 @@ def find_condition(deployment: Deployment, kind: str) -> Condition | None:
 
 
 def rollout_badge(deployment: Deployment) -> str:
-    """ "updating 1/3", "updating", "paused", "rollout failed", or "" where none is under way.
+    """ "updating 1/3", "updating", "paused", "rollout failed", or "" if none is in progress.
 
     The order is kubectl rollout status's (kubernetes kubectl pkg/polymorphichelpers/
-    rollout_status.go). A first creation and a mere change of the replicas are no rollouts: the
-    Deployment controller leaves the Progressing condition alone while it only scales (kubernetes
+    rollout_status.go). Creation and scaling are not rollouts: the Deployment controller does not
+    change the Progressing condition while it only scales (kubernetes
     pkg/controller/deployment/progress.go).
     """
     status = deployment.status

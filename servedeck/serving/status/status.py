@@ -15,7 +15,7 @@ from servedeck.serving.status.rollout import find_condition
 
 
 class Status(StrEnum):
-    """In the order of the list: what needs the operator first."""
+    """In the order of the list: most urgent first."""
 
     ERROR = "Error"
     DEGRADED = "Degraded"
@@ -26,18 +26,18 @@ class Status(StrEnum):
 
     @property
     def description(self) -> str:
-        """What the state says, in one or two sentences."""
+        """Description of the state, in one or two sentences."""
         return _DESCRIPTIONS[self]
 
     @property
     def recovery(self) -> str:
-        """What the operator does about it; "" where nothing is to be done."""
+        """Recovery step for the operator; "" if none is needed."""
         return _RECOVERY_STEPS[self]
 
     @property
     def glyph(self) -> str:
-        """One character, one cell wide in every locale, that tells the states apart without
-        colour."""
+        """One character, one cell wide in every locale, that distinguishes the states without
+        color."""
         return _GLYPHS[self]
 
 
@@ -73,17 +73,17 @@ _GLYPHS = {
 
 
 class ServingStatus(NamedTuple):
-    """State of a serving and the one cause that the operator should read first."""
+    """State of a serving and its main cause."""
 
     status: Status
     reason: str
-    """Short cause, "OOMKilled"; "" where all is well."""
+    """Short cause, "OOMKilled"; "" if there is none."""
     message: str
-    """The cause in one sentence; "" where all is well."""
+    """The cause in one sentence; "" if there is none."""
     failing_count: int
     """Number of Pods in an error or pending state."""
     ready_count: int = 0
-    """Number of ready Pods, which the rules went by."""
+    """Number of ready Pods that the rules used."""
 
 
 def evaluate(
@@ -92,21 +92,21 @@ def evaluate(
     pods: Sequence[tuple[Pod, Diagnosis]],
     pods_known: bool,
 ) -> ServingStatus:
-    """The state of a serving; the first rule that holds decides.
+    """The state of a serving; the first matching rule applies.
 
     1. Scaled Down: no replica is requested.
-    2. Ready: at least as many Pods are ready as asked for, and the controller has observed the
+    2. Ready: at least as many Pods are ready as requested, and the controller has observed the
        current generation.
-    3. Degraded: fewer are ready than asked for, but some.
+    3. Degraded: some are ready, but fewer than requested.
     4. Error: none is ready, and a Pod is in an error state, or no Pod can be created
        (ReplicaFailure), or the rollout exceeded its progress deadline.
     5. Pending: none is ready, and a Pod is not scheduled or cannot pull its image, or there is
        none yet.
     6. Starting: otherwise.
 
-    `pods` are those of all the Deployment's `replicasets`, each with its finding; terminating ones
-    do not count. Where `pods_known` is false (no permission to list them) the counts of the
-    Deployment's own status stand in for them. The reason is that of the most telling Pod.
+    `pods` are those of all the Deployment's `replicasets`, each with its diagnosis; terminating
+    ones are ignored. If `pods_known` is false (no permission to list them) the counts in the
+    Deployment's status are used. The reason is the most common one.
     """
     living = [
         (pod, finding) for pod, finding in pods if finding.health is not PodHealth.TERMINATING
@@ -123,7 +123,7 @@ def evaluate(
 
     def make_status(status: Status, reason: str = "", message: str = "") -> ServingStatus:
         if reason.casefold() == status.value.casefold():
-            reason = ""  # it would say the same twice
+            reason = ""  # it would repeat the status
         return ServingStatus(status, reason, message, len(failing), ready)
 
     if desired <= 0:
@@ -167,8 +167,8 @@ def evaluate(
 
 
 def _dominant_reason(pods: Sequence[tuple[Pod, Diagnosis]]) -> tuple[str, str] | None:
-    """Reason and message that stand for `pods`: the reason that most of them share, as the newest
-    of those tells it. A Pod that is over (evicted, failed) speaks only where no other does."""
+    """Reason and message for `pods`: the most common reason, with the message of the newest Pod
+    that has it. Failed (evicted) Pods are used only if there are no others."""
     if not pods:
         return None
     alive = [pair for pair in pods if pair[0].status.phase != "Failed"] or pods
@@ -187,8 +187,8 @@ def _created_at_key(pod: Pod) -> tuple[float, str]:
 def _creation_failure(
     deployment: Deployment, replicasets: Sequence[ReplicaSet]
 ) -> Condition | None:
-    """The condition that says why Pods cannot be created (quota, admission): the Deployment's own,
-    or that of its current ReplicaSet, which is set first."""
+    """The condition with the reason why Pods cannot be created (quota, admission): the Deployment's
+    own, or that of its current ReplicaSet, which is set first."""
     found = find_condition(deployment, "ReplicaFailure")
     if found is not None and found.status == "True":
         return found

@@ -1,5 +1,5 @@
-"""The templates of servings. Each is one module of this package that holds a `TEMPLATE`; a new file
-is found by itself."""
+"""The templates of servings. Each is one module of this package that defines `TEMPLATE`; new
+modules are discovered automatically."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _discover() -> dict[str, Template]:
 
 
 TEMPLATES: dict[str, Template] = _discover()
-"""By id, in the order that the form offers them."""
+"""By id, in the order of the form."""
 
 
 def find_template(template_id: str) -> Template | None:

@@ -1,4 +1,4 @@
-"""Command lines of inference servers: flags written, and found again among others' arguments."""
+"""Command lines of inference servers: format and parse flags."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ SHELLS = ("sh", "bash", "dash", "ash", "zsh")
 
 class ParsedFlags(NamedTuple):
     values: dict[str, str]
-    """By field name; the last one counts, as with argparse."""
+    """By field name; the last one wins, as with argparse."""
     remaining: tuple[str, ...]
     """Everything else, in order."""
 
 
 def parse_flags(args: Sequence[str], fields_by_flag: Mapping[str, str]) -> ParsedFlags:
-    """Take the flags in `names` (flag -> field name) and their values out of `args`.
+    """Extract the flags in `fields_by_flag` (flag -> field name) and their values from `args`.
 
-    Both `--flag value` and `--flag=value` are read, with _ for - as vLLM's parser allows. A flag
-    whose value is missing is left where it is.
+    Both `--flag value` and `--flag=value` are parsed, with _ for - as vLLM's parser allows. A flag
+    without a value remains.
     """
     values: dict[str, str] = {}
     rest: list[str] = []
@@ -43,12 +43,12 @@ def parse_flags(args: Sequence[str], fields_by_flag: Mapping[str, str]) -> Parse
 
 
 def flag_value(args: Sequence[str], *flags: str) -> str | None:
-    """Value of the last of `flags` in `args`, None where none is there."""
+    """Value of the last of `flags` in `args`, None if there is none."""
     return parse_flags(args, dict.fromkeys(flags, "value")).values.get("value")
 
 
 def find_flag(args: Sequence[str], *flags: str) -> str:
-    """First of `flags` that `args` hold, as written there, "" for none."""
+    """First of `flags` in `args`, as written there, "" for none."""
     for arg in args:
         if arg == "--":
             break
@@ -58,12 +58,12 @@ def find_flag(args: Sequence[str], *flags: str) -> str:
 
 
 def normalize_flag(flag: str) -> str:
-    """--tensor-parallel-size of --tensor_parallel_size."""
+    """Converts --tensor_parallel_size to --tensor-parallel-size."""
     return flag.replace("_", "-") if flag.startswith("--") else flag
 
 
 def is_shell_command(argv: Sequence[str]) -> bool:
-    """Whether a shell runs the command, whose words cannot be told from outside."""
+    """Whether a shell runs the command, whose words cannot be determined."""
     return bool(argv) and argv[0].rsplit("/", 1)[-1] in SHELLS
 
 

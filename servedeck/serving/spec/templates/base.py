@@ -1,4 +1,5 @@
-"""What a template says: its fields, image, command line in both directions, probes and paths."""
+"""What a template defines: its fields, image, probes and paths, and how its command line is built
+and parsed."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from servedeck.serving.spec.fields import Field, FieldValue, InputKind
 from servedeck.serving.spec.issues import Issue, error, warning
 from servedeck.serving.spec.templates.arguments import find_flag, parse_flags
 
-if TYPE_CHECKING:  # pydantic, which the first frame does not wait for
+if TYPE_CHECKING:  # imports pydantic, which must not delay the first frame
     from servedeck.serving.spec.types import EnvVar, Quantity
 
 Settings = dict[str, FieldValue]
@@ -24,7 +25,7 @@ ADDITIONAL_ARGUMENTS = Field(
 
 
 class SpecLike(Protocol):
-    """What a template reads of a ServingSpec, which itself is built on the templates."""
+    """The part of a ServingSpec that templates read; ServingSpec itself imports the templates."""
 
     @property
     def settings(self) -> dict[str, FieldValue]: ...
@@ -45,25 +46,25 @@ class SpecLike(Protocol):
 
 
 class Template:
-    """Base of the templates. A subclass sets the attributes and overrides what differs."""
+    """Base class of the templates. A subclass sets the attributes and overrides methods."""
 
     id: ClassVar[str]
     """Value of the template label and of `template` in YAML."""
     label: ClassVar[str]
     help: ClassVar[str]
     order: ClassVar[int] = 100
-    """Place in the form's list of templates."""
+    """Position in the form's list of templates."""
     image: ClassVar[str] = ""
-    """Image that the form proposes."""
+    """Default image in the form."""
     accelerator: ClassVar[str] = ""
-    """Resource key that the form proposes."""
+    """Default resource key in the form."""
     fields: ClassVar[tuple[Field, ...]] = ()
     command: ClassVar[tuple[str, ...]] = ()
-    """Command of the container where none is given; () for the image's own entry point."""
+    """Default command of the container; () for the image's entry point."""
     readiness_path: ClassVar[str] = ""
     liveness_path: ClassVar[str] = ""
     api_paths: ClassVar[tuple[str, ...]] = ("/",)
-    """Paths under the endpoint that clients use, the most used first."""
+    """API paths under the endpoint, the most used first."""
     security_context: ClassVar[Mapping[str, Any]] = {}
     """securityContext of the inference server's container."""
 
@@ -74,12 +75,12 @@ class Template:
     def parse_command(
         self, command: Sequence[str], args: Sequence[str]
     ) -> tuple[tuple[str, ...], Settings, int | None] | None:
-        """Command Override, settings and port that a container's command and arguments stand for;
-        None where this template cannot express them. The port is None where none is written."""
+        """Command Override, settings and port parsed from a container's command and arguments; None
+        if this template cannot express them. The port is None if none is set."""
         raise TypeError(f"the template {self.id} reads no arguments")
 
     def matches(self, image: str, argv: Sequence[str]) -> bool:
-        """Whether a container that carries no template label is of this template."""
+        """Whether a container without a template label matches this template."""
         return False
 
     def shared_memory_limit(self, spec: SpecLike) -> str:
@@ -87,14 +88,14 @@ class Template:
         return "256Mi"
 
     def validate(self, spec: SpecLike) -> list[Issue]:
-        """Rules between this template's fields and the others."""
+        """Check this template's fields in combination with the others."""
         return []
 
     def extract_flags(
         self, args: Sequence[str], fields_by_flag: Mapping[str, str]
     ) -> tuple[Settings, int | None, dict[str, str]]:
-        """Settings, port and other values of the flags in `args`, by `names` (flag -> field).
-        What is no flag of `names`, and values that no field can hold, become Additional
+        """Settings, port and other values of the flags in `args`, by `fields_by_flag` (flag ->
+        field). Other flags, and values that are invalid for their field, become Additional
         Arguments."""
         flags = parse_flags(args, fields_by_flag)
         settings, left, others = self.default_settings(), flags.remaining, dict[str, str]()
@@ -123,7 +124,7 @@ class Template:
         return {field.name: field.default for field in self.fields}
 
     def parse_settings(self, raw: Mapping[Any, object]) -> tuple[Settings, dict[str, str]]:
-        """All settings, and what is wrong with those that could not be read, by field name. Names
+        """All settings, and the errors of those that could not be parsed, by field name. Names
         may be in camel case."""
         values = self.default_settings()
         wrong: dict[str, str] = {}
@@ -169,7 +170,7 @@ _HF_TOKEN_VARIABLES = frozenset({"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"})
 
 
 def validate_additional_arguments(spec: SpecLike, fields_by_flag: Mapping[str, str]) -> list[Issue]:
-    """Flags in Additional Arguments that have a field of their own (`own`: flag -> field)."""
+    """Flags in Additional Arguments that have their own field (`fields_by_flag`: flag -> field)."""
     path = f"settings.{ADDITIONAL_ARGUMENTS.name}"
     if repeated := find_flag(additional_arguments(spec), *fields_by_flag):
         message = f"{repeated} has a field of its own; set that field and remove it here."

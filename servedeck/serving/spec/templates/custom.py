@@ -1,4 +1,4 @@
-"""Any other server: the image and the command say everything."""
+"""Any other server, defined by its image and command."""
 
 from __future__ import annotations
 

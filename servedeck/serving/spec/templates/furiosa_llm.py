@@ -1,8 +1,8 @@
 """Furiosa-LLM on RNGD cards: `furiosa-llm serve MODEL`, an OpenAI-compatible server.
 
 Flags as in furiosa-llm 2026.4 (cli/serve.py); the Pod as in the vendor's guide "Deploying
-Furiosa-LLM on Kubernetes". How a model is split over a card's cores, its data type and its
-quantization are decided when the model is built, so `serve` knows no such flags.
+Furiosa-LLM on Kubernetes". A model's parallelism over a card's cores, its data type and its
+quantization are set when the model is built, so `serve` has no such flags.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class FuriosaLlm(Template):
         "/metrics",
     )
     security_context: ClassVar[Mapping[str, Any]] = {
-        # The driver's system calls are not in the runtime's default seccomp profile.
+        # The runtime's default seccomp profile does not allow the driver's system calls.
         "seccompProfile": {"type": "Unconfined"},
         "capabilities": {"drop": ["ALL"]},
     }

@@ -115,8 +115,8 @@ _FIELDS = (
 
 
 LOW_MEMORY_BYTES = 4 * 2**30
-"""Bytes of memory below which the form warns. A rule of thumb: interpreter, CUDA's libraries and
-the buffers that weights pass through all stay in the container's memory."""
+"""Bytes of memory below which the form warns. Heuristic: the interpreter, the CUDA libraries and
+the buffers for loading weights all use the container's memory."""
 
 
 class Vllm(Template):
@@ -127,8 +127,8 @@ class Vllm(Template):
     image = "vllm/vllm-openai:v0.33.0"
     accelerator = "nvidia.com/gpu"
     fields: ClassVar = _FIELDS
-    # The image's entry point changed from api_server to `vllm serve` between releases; written out,
-    # every release takes the model as the first argument.
+    # The image's entry point changed from api_server to `vllm serve` between releases; with an
+    # explicit command, every release accepts the model as the first argument.
     command: ClassVar = ("vllm", "serve")
     readiness_path = "/health"
     liveness_path = "/health"
@@ -147,8 +147,8 @@ class Vllm(Template):
         written = {name: flag for flag, name in FLAGS.items() if flag.startswith("--")}
         for name, flag in written.items():
             value = settings[name]
-            # dtype auto is the server's default in every release. The utilisation's default is
-            # not (0.9, then 0.92), so it is always written.
+            # dtype auto is the server's default in every release. The default of the memory
+            # utilization is not (0.9, then 0.92), so it is always written.
             if value in (None, "") or (name == "dtype" and value == "auto"):
                 continue
             args.append(f"{flag}={value}")
@@ -162,9 +162,9 @@ class Vllm(Template):
             return None
         settings, port, others = self.extract_flags(rest, _PARSED_FLAGS)
         if not find_flag(rest, "--gpu-memory-utilization"):
-            settings["gpu_memory_utilization"] = None  # the release's own, which is not known
+            settings["gpu_memory_utilization"] = None  # the release's default, which is unknown
         if rest and not rest[0].startswith("-"):
-            # `vllm serve MODEL`: a first argument that is no flag is the model.
+            # `vllm serve MODEL`: a first argument that is not a flag is the model.
             settings["model"] = rest[0]
             settings["additional_arguments"] = _drop_first_argument(
                 settings["additional_arguments"]
@@ -182,7 +182,7 @@ class Vllm(Template):
         )
 
     def shared_memory_limit(self, spec: SpecLike) -> str:
-        """Workers of one server exchange tensors and messages through it when there are several
+        """Several workers of one server exchange tensors and messages through it
         (NCCL, vllm/distributed/device_communicators/shm_broadcast.py)."""
         size = spec.settings["tensor_parallel_size"]
         workers = size if isinstance(size, int) and 1 <= size <= 1024 else 1
@@ -239,7 +239,7 @@ class Vllm(Template):
 
 def _validate_gpu_memory_utilization(value: object) -> list[Issue]:
     path = "settings.gpu_memory_utilization"
-    if value is None:  # as in a Deployment that others wrote
+    if value is None:  # as in a Deployment not created by servedeck
         return [
             warning(
                 path,
@@ -312,7 +312,7 @@ def _split_command_line(
 
 
 def _drop_first_argument(arguments: FieldValue) -> tuple[str, ...]:
-    """Arguments left over, less the first, which is the model."""
+    """The remaining arguments without the first, which is the model."""
     return arguments[1:] if isinstance(arguments, tuple) else ()
 
 
