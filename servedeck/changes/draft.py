@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from servedeck.changes.form_fields import COMMON_FIELDS
+from servedeck.changes.form_fields import COMMON_FIELDS, OPTIONAL_FIELDS
 from servedeck.serving.spec import validation
 from servedeck.serving.spec.env_file import contains_secret, looks_secret
 from servedeck.serving.spec.fields import format_value
@@ -36,7 +36,9 @@ class Draft:
 
     def __init__(self, template: str = "", namespace: str = "") -> None:
         self.texts: dict[str, str] = {
-            field.name: format_value(field.default) for field in COMMON_FIELDS
+            field.name: format_value(field.default)
+            for field in COMMON_FIELDS
+            if field.name not in OPTIONAL_FIELDS
         }
         self.rows: dict[str, list[DraftRow]] = {path: [] for path in LIST_FIELDS}
         self.texts["namespace"] = namespace
@@ -141,8 +143,11 @@ class Draft:
         """The draft of a spec."""
         draft = cls(spec.template, spec.namespace)
         for field in COMMON_FIELDS:
-            if "." not in field.name:
-                draft.texts[field.name] = format_value(getattr(spec, field.name))
+            if "." in field.name:
+                continue
+            value = getattr(spec, field.name)
+            if value is not None or field.name not in OPTIONAL_FIELDS:
+                draft.texts[field.name] = format_value(value)
         for name, value in spec.settings.items():
             draft.texts[f"settings.{name}"] = format_value(value)
         draft.rows["volumes"] = [
@@ -159,9 +164,6 @@ class Draft:
             draft.texts["transformer.port"] = format_value(spec.transformer.port)
             draft.texts["transformer.command"] = format_value(spec.transformer.command)
             draft.rows["transformer.env"] = [_env_var_row(one) for one in spec.transformer.env]
-        for path in ("readiness_path", "liveness_path"):
-            if (value := getattr(spec, path)) is not None:
-                draft.texts[path] = value
         return draft
 
     # -- to and from a file ---------------------------------------------------------------------

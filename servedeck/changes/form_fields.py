@@ -1,82 +1,40 @@
-"""The fields that every serving's form has; a template adds its own.
+"""The inputs of a serving's form that are single texts, by section; a template adds its own.
 
-Labels, help and defaults are those of the console that servedeck mirrors.
+They derive from the table of common fields (`servedeck.serving.spec.spec.FIELDS`).
 """
 
 from __future__ import annotations
 
-from servedeck.serving.spec.fields import Field, InputKind
+from collections.abc import Container
 
-BASIC_FIELDS = (
-    Field(
-        "name",
-        "Service Name",
-        "Lowercase letters, digits and hyphens, no hyphen at either end, up to 63 characters",
-        required=True,
-    ),
-    Field("namespace", "Namespace", "Namespace that the serving goes into", required=True),
-    Field("description", "Description", "What the serving is for; shown with it"),
-    Field("template", "Service Template", "Inference framework", InputKind.CHOICE, required=True),
-)
-RESOURCE_FIELDS = (
-    Field(
-        "image",
-        "Image",
-        "Container image, registry/name:tag",
-        required=True,
-    ),
-    Field("cpu", "CPU", "Number of CPU cores: 0.5, 500m, 8", InputKind.QUANTITY, default="0.5"),
-    Field("memory", "Memory", "Memory: 512Mi, 1Gi, 64Gi", InputKind.QUANTITY, default="1Gi"),
-    Field("accelerator", "Accelerator", "Accelerator type", InputKind.SUGGESTION),
-    Field(
-        "accelerator_count",
-        "Accelerator Count",
-        "Number of accelerators of each replica",
-        InputKind.INTEGER,
-        default=1,
-    ),
-    Field("replicas", "Replicas", "Number of service containers", InputKind.INTEGER, default=1),
-)
-ADVANCED_FIELDS = (
-    Field(
-        "inference_port",
-        "Inference Port",
-        "Port that the inference server listens on",
-        InputKind.INTEGER,
-        default=8000,
-        advanced=True,
-    ),
-    Field(
-        "command",
-        "Command Override",
-        "Container start command instead of the template's; quoted as in a shell",
-        InputKind.ARGUMENTS,
-        default=(),
-        advanced=True,
-    ),
-)
-TRANSFORMER_FIELDS = (
-    Field(
-        "transformer.image",
-        "Transformer Image",
-        "Image of a sidecar that receives requests before the inference server; empty for none",
-        advanced=True,
-    ),
-    Field(
-        "transformer.port",
-        "Transformer Port",
-        "Port that the transformer listens on",
-        InputKind.INTEGER,
-        default=8080,
-        advanced=True,
-    ),
-    Field(
-        "transformer.command",
-        "Transformer Command",
-        "Start command of the transformer; empty for the image's own",
-        InputKind.ARGUMENTS,
-        default=(),
-        advanced=True,
-    ),
-)
-COMMON_FIELDS = (*BASIC_FIELDS, *RESOURCE_FIELDS, *ADVANCED_FIELDS, *TRANSFORMER_FIELDS)
+from servedeck.serving.spec.fields import Field
+from servedeck.serving.spec.spec import FIELDS, Section
+
+ROW_FIELDS = ("volumes", "env", "transformer.env")
+"""Fields that are rows of inputs."""
+
+
+def _section_fields(section: Section) -> tuple[Field, ...]:
+    found: list[Field] = []
+    for name, one in FIELDS.items():
+        if one.section is not section or name in ROW_FIELDS:
+            continue
+        if one.label:
+            found.append(one.form_field(name))
+        found += [part.with_name(f"{name}.{part.name}") for part in one.inputs]
+    return tuple(found)
+
+
+FIELDS_BY_SECTION = {section: _section_fields(section) for section in Section}
+COMMON_FIELDS = tuple(field for one in FIELDS_BY_SECTION.values() for field in one)
+OPTIONAL_FIELDS = frozenset(name for name, one in FIELDS.items() if one.only_if_set)
+"""Fields that the form shows only if the serving has a value."""
+
+
+def visible_fields(section: Section, texts: Container[str]) -> tuple[Field, ...]:
+    """Inputs of a section for a draft with these texts."""
+    return tuple(
+        one
+        for one in FIELDS_BY_SECTION[section]
+        if one.name not in OPTIONAL_FIELDS or one.name in texts
+    )

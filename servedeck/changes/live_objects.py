@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from servedeck.cluster import resources
@@ -9,9 +10,9 @@ from servedeck.cluster.apply import ObjectRef
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, ClusterError, InvalidResponseError
 from servedeck.cluster.resources import Resource
+from servedeck.serving.spec.mapping.json_values import as_mapping, mappings
 
-_RELATED_RESOURCES = (
-    resources.SERVICE,
+_ROUTE_RESOURCES = (
     resources.HTTP_ROUTE,
     resources.VIRTUAL_SERVICE,
     resources.INGRESS,
@@ -25,15 +26,16 @@ class ServingNotFoundError(ClusterError):
 async def fetch_live_objects(
     connection: Connection, namespace: str, name: str
 ) -> list[dict[str, Any]]:
-    """Deployment, Service and route of a serving, as decoded JSON; [] without a Deployment. Objects
-    that do not exist or may not be read are omitted. Raises ClusterError if the Deployment cannot
+    """Deployment, Services and route of a serving, as decoded JSON; [] without a Deployment.
+    Services are those that select its Pods, that of its name first. Objects that do not exist or
+    may not be read are omitted. Raises ClusterError if the Deployment cannot
     be read.
     """
     deployment = await _get_object(connection, _ref(resources.DEPLOYMENT, namespace, name))
     if deployment is None:
         return []
-    found = [deployment]
-    for resource in _RELATED_RESOURCES:
+    found = [deployment, *await _fetch_services(connection, deployment, namespace)]
+    for resource in _ROUTE_RESOURCES:
         try:
             part = await _get_object(connection, _ref(resource, namespace, name))
         except ApiError as error:
@@ -43,6 +45,26 @@ async def fetch_live_objects(
         if part is not None:
             found.append(part)
     return found
+
+
+async def _fetch_services(
+    connection: Connection, deployment: Mapping[str, Any], namespace: str
+) -> list[dict[str, Any]]:
+    labels = as_mapping(deployment, "spec", "template", "metadata", "labels")
+    try:
+        found = await connection.get_json(resources.SERVICE.collection_path(namespace))
+    except ApiError as error:
+        if error.code == 403:
+            return []
+        raise
+    name = as_mapping(deployment, "metadata").get("name")
+    services = [
+        {"apiVersion": "v1", "kind": "Service", **one}
+        for one in mappings(found.get("items"))
+        if (selector := as_mapping(one, "spec", "selector"))
+        and all(labels.get(key) == value for key, value in selector.items())
+    ]
+    return sorted(services, key=lambda one: as_mapping(one, "metadata").get("name") != name)
 
 
 def _ref(resource: Resource, namespace: str, name: str) -> ObjectRef:

@@ -4,10 +4,11 @@ quota and the nodes."""
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from servedeck.changes.inventory import ClusterInventory
+from servedeck.changes.object_writes import ObjectWrite, plan_writes
 from servedeck.cluster import apply
 from servedeck.cluster.apply import (
     ObjectRef,
@@ -23,10 +24,12 @@ from servedeck.cluster.resources import CONFIG_MAP, SECRET, Resource
 from servedeck.serving import pvcs
 from servedeck.serving.capacity import scheduling_requirements
 from servedeck.serving.objects import manifests
-from servedeck.serving.objects.manifests import ImmutableFields, JsonObject
+from servedeck.serving.objects.change import change_objects
+from servedeck.serving.objects.import_objects import ImportedServing
 from servedeck.serving.objects.routes import Platform
 from servedeck.serving.spec import validation
-from servedeck.serving.spec.issues import Issue, error, errors, warning
+from servedeck.serving.spec.issues import Issue, Severity, error, errors, warning
+from servedeck.serving.spec.mapping.json_values import JsonObject
 from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.spec.types import EnvVar, KeyRef
 
@@ -46,6 +49,7 @@ _PREVIEW_POD_PATTERN = re.compile(r'^pods? "[^"]*" is (?:forbidden|invalid): ', 
 class ChangePlan:
     spec: ServingSpec
     manifests: tuple[JsonObject, ...]
+    """What is sent, in order: whole objects, or what changes in existing ones."""
     issues: tuple[Issue, ...]
     """Errors and warnings, each at the field that fixes it; "" for none."""
     existing_objects: tuple[Ownership, ...]
@@ -71,18 +75,22 @@ async def make_plan(
     platform: Platform,
     inventory: ClusterInventory,
     *,
-    create: bool = True,
-    immutable_fields: ImmutableFields | None = None,
+    existing: ImportedServing | None = None,
     own_objects: Collection[ObjectRef] = (),
     force: bool = False,
 ) -> ChangePlan:
-    """Run all checks. With `create`, an existing name is an error; without, the existing objects
-    are changed and their `shape` is kept. `own` are objects that a previous attempt created: they
-    are changed. With `force`, fields of other managers are overwritten. Raises ClusterError only if
-    the API server cannot be reached.
+    """Run all checks. Without `existing`, the serving is new, and a name that is taken is an error;
+    otherwise the objects of `existing` are changed where the spec differs. `own_objects` are those
+    that a previous attempt created: they are changed. With `force`, fields of other managers are
+    overwritten. Raises ClusterError only if the API server cannot be reached.
     """
-    objects = manifests.build_manifests(spec, platform, immutable_fields)
-    own_problems = validation.validate(spec)
+    if existing is None:
+        objects, writes = manifests.build_manifests(spec, platform), None
+        own_problems = validation.validate(spec)
+    else:
+        change = change_objects(existing, spec, platform)
+        objects, writes = list(change.changed), plan_writes(change, force=force)
+        own_problems = [*_new_issues(existing.spec, spec), *change.issues]
     problems = [*own_problems]
     if platform.issue:
         problems.append(warning("", platform.issue))
@@ -94,14 +102,15 @@ async def make_plan(
     taken: tuple[Ownership, ...] = ()
     # Independent of everything else: an existing name, for example, is reported at once.
     if not errors(own_problems):
-        stored = await apply.find_existing(connection, objects)
-        taken = tuple(owner for owner in stored if owner.ref not in own_objects)
-        asked_for = objects
-        if create:
+        if writes is None:
+            stored = await apply.find_existing(connection, objects)
+            taken = tuple(owner for owner in stored if owner.ref not in own_objects)
             problems += [error("name", _already_exists_message(owner)) for owner in taken]
             places = {owner.ref for owner in taken}
             asked_for = [one for one in objects if ObjectRef.from_manifest(one) not in places]
-        previews = await apply.preview(connection, asked_for, force=force)
+            previews = await apply.preview(connection, asked_for, force=force)
+        else:
+            previews = await _preview_writes(connection, writes, force)
         refusals = [one.refusal for one in previews if one.refusal]
         # Without a change no Pod is created, so a full quota does not matter.
         changing = any(one.action is not PreviewAction.UNCHANGED for one in previews)
@@ -116,13 +125,37 @@ async def make_plan(
     capacity = inventory.check_scheduling(asked, spec.replicas, tolerations)
     return ChangePlan(
         spec,
-        tuple(objects),
+        tuple(objects if writes is None else (one.body for one in writes if one.body is not None)),
         tuple(problems),
         taken,
         previews,
         capacity.summary if capacity else "",
         tuple(unknown),
     )
+
+
+def _new_issues(before: ServingSpec, wanted: ServingSpec) -> list[Issue]:
+    """Issues of the wanted spec; an error that the serving has already is a warning."""
+    present = set(validation.validate(before))
+    return [
+        replace(one, severity=Severity.WARNING) if one in present else one
+        for one in validation.validate(wanted)
+    ]
+
+
+async def _preview_writes(
+    connection: Connection, writes: Sequence[ObjectWrite], force: bool
+) -> tuple[Preview, ...]:
+    """A preview for each object; one that does not change is not sent."""
+    found: list[Preview] = []
+    for one in writes:
+        if one.refusal is not None:
+            found.append(Preview(one.ref, None, one.refusal))
+        elif one.body is None:
+            found.append(Preview(one.ref, PreviewAction.UNCHANGED))
+        else:
+            found += await apply.preview(connection, [one.body], force=force)
+    return tuple(found)
 
 
 def _already_exists_message(owner: Ownership) -> str:

@@ -18,6 +18,7 @@ from urllib.parse import quote
 from servedeck.cluster.http.connection import ApiResponse, Connection
 from servedeck.cluster.http.errors import ApiError, ClusterError, InvalidResponseError
 from servedeck.cluster.resources import POD, RESOURCES_BY_KIND
+from servedeck.serving.conventions import FIELD_MANAGER, MANAGED_BY_LABEL
 from servedeck.serving.objects.diff import (
     AdmissionChange,
     FieldChange,
@@ -27,7 +28,7 @@ from servedeck.serving.objects.diff import (
     parse_conflicts,
 )
 from servedeck.serving.objects.manifests import encode_manifest
-from servedeck.serving.objects.records import FIELD_MANAGER, MANAGED_BY_LABEL, REVISION_ANNOTATION
+from servedeck.serving.objects.records import REVISION_ANNOTATION
 from servedeck.serving.text import one_line, sanitize
 
 Manifest = Mapping[str, Any]
@@ -341,12 +342,13 @@ def _send_apply(
         params.append(("dryRun", "All"))
     if force:
         params.append(("force", "true"))
+    is_update = "resourceVersion" in manifest["metadata"]
     return connection.request(
-        "PATCH",
+        "PUT" if is_update else "PATCH",
         ObjectRef.from_manifest(manifest).path,
-        params=params,
+        params=[one for one in params if not is_update or one[0] != "force"],
         body=encode_manifest(manifest),
-        content_type=_APPLY_PATCH_TYPE,
+        content_type="application/json" if is_update else _APPLY_PATCH_TYPE,
     )
 
 

@@ -18,7 +18,6 @@ from servedeck.commands.arguments import connection_options, load_settings, read
 from servedeck.commands.errors import USAGE_ERROR, CommandError
 from servedeck.commands.output import write_lines
 from servedeck.serving.objects import import_objects
-from servedeck.serving.objects.manifests import ImmutableFields
 from servedeck.serving.objects.routes import Platform
 from servedeck.serving.spec.document import document_path
 from servedeck.serving.spec.issues import Severity
@@ -69,15 +68,8 @@ async def _apply_one(
     force: bool,
 ) -> bool:
     objects = await fetch_live_objects(connection, spec.namespace, spec.name)
-    shape: ImmutableFields | None = None
-    if objects:
-        # Immutable fields (the selector) and an existing route stay as they are.
-        now = import_objects.import_objects(objects)
-        shape = now.immutable_fields
-        platform = now.platform if now.platform.host else platform
-    told = await make_plan(
-        connection, spec, platform, inventory, create=False, immutable_fields=shape, force=force
-    )
+    existing = import_objects.import_objects(objects) if objects else None
+    told = await make_plan(connection, spec, platform, inventory, existing=existing, force=force)
     # Errors of an unchanged serving are no reason to refuse it.
     stays = bool(told.previews) and all(
         one.action is PreviewAction.UNCHANGED for one in told.previews
@@ -106,9 +98,11 @@ async def _apply_one(
                 stderr(f"note: admission sets {change.path} to {change.admitted!r}")
         return True
     outcome = await apply(connection, told.manifests, force=force)
-    for shown in told.previews[: len(outcome.applied)]:
-        stdout(f"{_object_name(shown)} {_action_text(shown)}")
-        _print_changes(shown, stdout)
+    applied = {one.ref for one in outcome.applied}
+    for shown in told.previews:
+        if shown.ref in applied or shown.action is PreviewAction.UNCHANGED:
+            stdout(f"{_object_name(shown)} {_action_text(shown)}")
+            _print_changes(shown, stdout)
     if outcome.refusal:
         stderr(f"error: {outcome.failed_ref}: {outcome.refusal.message}")
         if _is_conflict(outcome.refusal):

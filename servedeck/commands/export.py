@@ -43,8 +43,7 @@ async def export_serving(connection: Connection, namespace: str, name: str) -> E
 def describe_unmanaged_field(field: UnmanagedField) -> str:
     """One sentence about a field that the document does not have."""
     where = one_line(sanitize(f"{field.object} {field.path}".strip()))
-    then = "leaves it unchanged" if field.preserved else "replaces it"
-    return f"{where} is not in the document; applying it {then}."
+    return f"{where} is not in the document: this serving keeps it, a new one lacks it."
 
 
 def run(args: argparse.Namespace) -> int:

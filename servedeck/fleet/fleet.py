@@ -30,10 +30,10 @@ from servedeck.fleet.index import (
 )
 from servedeck.fleet.views import NamespacedName, PodView, ServingView
 from servedeck.serving import accelerators, endpoint
+from servedeck.serving.conventions import SERVING_LABEL
 from servedeck.serving.endpoint import Endpoint
 from servedeck.serving.objects import detection
 from servedeck.serving.objects.records import (
-    SERVING_LABEL,
     Deployment,
     Event,
     HorizontalPodAutoscaler,

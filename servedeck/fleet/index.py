@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, Protocol, TypeVar
 
 from servedeck.fleet.views import NamespacedName
+from servedeck.serving.conventions import SERVING_LABEL
 from servedeck.serving.objects.records import (
-    SERVING_LABEL,
     Deployment,
     Event,
     HTTPRoute,

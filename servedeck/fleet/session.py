@@ -44,7 +44,7 @@ from servedeck.fleet.fleet import UNLABELED_SELECTOR, Completeness, Fleet
 from servedeck.fleet.platform_config import PLATFORM_CONFIG_KIND, PlatformConfig
 from servedeck.fleet.state import SessionState, combine_states, is_settled, missing_permission
 from servedeck.fleet.views import NamespacedName
-from servedeck.serving.objects.records import SERVING_LABEL
+from servedeck.serving.conventions import SERVING_LABEL
 
 _log = logging.getLogger(__name__)
 

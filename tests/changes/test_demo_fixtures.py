@@ -16,7 +16,7 @@ from servedeck.commands.export import export_serving
 from servedeck.config import Settings
 from servedeck.demo.cluster import DemoCluster
 from servedeck.demo.scenario.servings import SERVINGS, DemoServing
-from servedeck.serving.objects.records import MANAGED_BY_LABEL
+from servedeck.serving.conventions import MANAGED_BY_LABEL
 from servedeck.serving.spec.document import from_yaml
 
 MANAGED = [serving for serving in SERVINGS if serving.managed]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from servedeck.changes.form_fields import COMMON_FIELDS
+from servedeck.changes.form_fields import COMMON_FIELDS, OPTIONAL_FIELDS
 from servedeck.changes.live_objects import fetch_live_objects
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions as Kubeconfig
 from servedeck.config import Settings
@@ -193,8 +193,11 @@ def meant(template: str, ns: str, *, whole: bool) -> ServingSpec:
                 "namespace": ns,
                 "template": template,
                 "image": image,
+                "cpu": "0.5",
+                "memory": "1Gi",
                 "accelerator": TEMPLATES[template].accelerator,
                 "settings": settings,
+                "inference_port": 8000,
             }
             | ({"memory": "100Gi"} if template == "furiosa-llm" else {})
         )
@@ -256,7 +259,9 @@ def claim(target: Target, ns: str) -> None:
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_the_keys_below_are_typed_into_every_field_there_is(template: str) -> None:
-    fields: list[tuple[str, Field]] = [(one.name, one) for one in COMMON_FIELDS]
+    fields: list[tuple[str, Field]] = [
+        (one.name, one) for one in COMMON_FIELDS if one.name not in OPTIONAL_FIELDS
+    ]
     fields += [(f"settings.{one.name}", one) for one in TEMPLATES[template].fields]
     typed = typed_everything(template)
     assert {path for path, _ in fields} - {"name", "namespace", "template"} == set(typed)

@@ -9,9 +9,9 @@ from servedeck.cluster.watch.kinds import PODS, REPLICASETS, ResourceKind
 from servedeck.cluster.watch.reflector import RecordChange
 from servedeck.fleet.fleet import UNLABELED_SELECTOR
 from servedeck.fleet.views import NamespacedName, PodView, ServingView
+from servedeck.serving.conventions import SERVING_LABEL
 from servedeck.serving.endpoint import Endpoint
 from servedeck.serving.objects.records import (
-    SERVING_LABEL,
     BackendRef,
     Condition,
     Container,

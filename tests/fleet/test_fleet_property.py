@@ -14,7 +14,7 @@ from servedeck.cluster.watch.reflector import RecordChange
 from servedeck.fleet.fleet import Completeness, Fleet
 from servedeck.fleet.index import record_uid
 from servedeck.fleet.views import NamespacedName, ServingView
-from servedeck.serving.objects.records import SERVING_LABEL
+from servedeck.serving.conventions import SERVING_LABEL
 from tests.fleet import factories
 
 NAMES = ("llama", "qwen")

@@ -6,10 +6,12 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from servedeck.serving.conventions import PREDICTOR_URL_ENV
 from servedeck.serving.objects.routes import Platform, RouteKind
 from servedeck.serving.spec import validation
 from servedeck.serving.spec.issues import errors
-from servedeck.serving.spec.spec import PREDICTOR_URL_ENV, ServingSpec
+from servedeck.serving.spec.mapping.volumes import normalize_path
+from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.spec.templates import TEMPLATES
 
 LOWER = "abcdefghijklmnopqrstuvwxyz"
@@ -79,6 +81,18 @@ memories = st.one_of(
     st.integers(1100, 4_000).map(lambda n: f"{n}Gi"),
     st.integers(1100, 4_000).map(lambda n: f"{n}G"),
     st.sampled_from(["1.5Ti", "2e12", "2199023255552"]),
+)
+amounts = st.one_of(
+    st.fixed_dictionaries({"cpu": cpus, "memory": memories}),
+    st.fixed_dictionaries({"cpu": cpus, "cpu_limit": st.just("10000"), "memory": memories}),
+    st.fixed_dictionaries(
+        {
+            "cpu": cpus,
+            "memory": memories,
+            "memory_limit": st.sampled_from(["0", "4Ti", "5000000000000"]),
+        }
+    ),
+    st.just({}),
 )
 argument_words = st.one_of(
     st.sampled_from(["--enforce-eager", "--max-num-seqs", "--kv-cache-dtype=fp8", "--", "-O3"]),
@@ -154,8 +168,7 @@ def specs(draw: st.DrawFn) -> ServingSpec:
         "description": draw(texts),
         "template": template,
         "image": draw(images),
-        "cpu": draw(cpus),
-        "memory": draw(memories),
+        **draw(amounts),
         "accelerator": accelerator,
         "accelerator_count": count,
         "replicas": draw(st.integers(0, 50)),
@@ -166,7 +179,7 @@ def specs(draw: st.DrawFn) -> ServingSpec:
                     {"pvc": pvc_names, "mount_path": paths, "read_only": st.booleans()}
                 ),
                 max_size=4,
-                unique_by=lambda one: validation.normalize_path(str(one["mount_path"])),
+                unique_by=lambda one: normalize_path(str(one["mount_path"])),
             )
         ),
         "inference_port": port,

@@ -12,7 +12,7 @@ from textual.getters import query_one
 from servedeck.cluster.http.errors import ClusterError
 from servedeck.cluster.logs import NOTICE_PREFIX, LogStreamState
 from servedeck.fleet.views import ContainerView, NamespacedName, PodView
-from servedeck.serving.objects.records import INFERENCE_CONTAINER
+from servedeck.serving.conventions import INFERENCE_CONTAINER
 from servedeck.serving.text import format_count, truncate
 from tui.actions import Action, bindings
 from tui.ports.serving_source import SourceChanges

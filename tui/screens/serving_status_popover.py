@@ -4,24 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from textual.geometry import Region
 from textual.timer import Timer
 
 from servedeck.fleet.views import NamespacedName, ServingView
-from servedeck.serving.capacity import InsufficientResource, describe_closest_nodes
 from tui.screens.base import ActionScreen
-from widgets.status_popover import CrashedContainer, LogTail, StatusPopover, find_crashed_container
-
-if TYPE_CHECKING:
-    from tui.ports.change_service import Inventory
-
-LOG_TAIL_LINES = 20
-"""Number of lines of the crashed container that are shown."""
-
-NODES_UPDATE_SECONDS = 0.5
-"""Minimum number of seconds between two updates of the free capacity."""
+from tui.status_details import StatusDetails
+from widgets.status_popover import StatusPopover
 
 HOVER_DELAY_SECONDS = 0.35
 """Seconds that the mouse rests on a status before it is shown."""
@@ -45,12 +36,14 @@ class ServingStatusPopover(StatusPopover):
         self._focus_list = focus_list
         self._hover_timer: Timer | None = None
         self._hover_preview = False
-        self._crash_tail: LogTail | None = None
+        self._details = StatusDetails(
+            lambda: self._action_screen.app_context,
+            start_worker=lambda work, name: self._action_screen.start_worker(work, name),
+            set_timer=self.set_timer,
+            on_change=self._show_details,
+        )
         self._last_placement: tuple[Region, int] | None = None
         """The last placement; None after the text changed."""
-        self._node_inventory: Inventory | None = None
-        """The nodes and what is in use of them, watched while a shortage is shown."""
-        self._nodes_timer: Timer | None = None
 
     @property
     def _action_screen(self) -> ActionScreen[None]:
@@ -64,17 +57,16 @@ class ServingStatusPopover(StatusPopover):
     def open(self, view: ServingView, *, hover_preview: bool = False) -> None:
         """Show the status of a serving; `hover_preview` leaves the keys to the list."""
         self._hover_preview = hover_preview
-        self._crash_tail = None
-        self._watch_nodes(view)
-        self._show_view(view, self._find_log_tail(view))
+        self._details.stop()
+        self._details.update(view, watch_nodes=not hover_preview)
+        self._show_view(view)
         if not hover_preview:
             self.focus()
         self._action_screen.update_footer()
 
     def close(self) -> None:
         self._hover_preview = False
-        self._crash_tail = None
-        self._stop_watching_nodes()
+        self._details.stop()
         self.hide()
         self._focus_list()
         self._action_screen.update_footer()
@@ -90,12 +82,16 @@ class ServingStatusPopover(StatusPopover):
             self._action_screen.show_message(f"{key} was deleted.", "warning")
         else:
             if view is not self.view:
-                self._watch_nodes(view)
-                self._show_view(view, self._find_log_tail(view))
+                self._details.update(view, watch_nodes=not self._hover_preview)
+                self._show_view(view)
             self.reposition()  # other rows may have moved this one
 
-    def _show_view(self, view: ServingView, tail: LogTail | None) -> None:
-        self.show_status(view, tail, self._nearest_capacity(view))
+    def _show_details(self) -> None:
+        if self.view is not None:
+            self._show_view(self.view)
+
+    def _show_view(self, view: ServingView) -> None:
+        self.show_status(view, self._details.log_tail, self._details.capacity_hint(view))
         self._last_placement = None
         self.reposition()
 
@@ -129,74 +125,3 @@ class ServingStatusPopover(StatusPopover):
 
     def _find_view(self, key: NamespacedName) -> ServingView | None:
         return self._action_screen.app_context.source.fleet.view(key)
-
-    def _find_log_tail(self, view: ServingView) -> LogTail | None:
-        """The crashed container's lines; starts to read them if they are unknown, and again after
-        an error with the next change of the serving."""
-        crash = find_crashed_container(view)
-        if crash is None:
-            self._crash_tail = None
-        elif (
-            self._crash_tail is None
-            or self._crash_tail.container != crash
-            or self._crash_tail.error
-        ):
-            known = (
-                self._crash_tail
-                if self._crash_tail and self._crash_tail.container[:3] == crash[:3]
-                else None
-            )
-            self._crash_tail = LogTail(crash, known.lines if known else ())
-            self._action_screen.start_worker(self._read_log_tail(crash), "tail")
-        return self._crash_tail
-
-    async def _read_log_tail(self, crash: CrashedContainer) -> None:
-        tail = await self._action_screen.app_context.read_log_tail(crash, LOG_TAIL_LINES)
-        if (
-            self._crash_tail is not None
-            and self._crash_tail.container == crash
-            and self.view is not None
-        ):
-            self._crash_tail = tail
-            self._show_view(self.view, self._crash_tail)
-
-    # -- what is free on the nodes ------------------------------------------------------------
-
-    def _watch_nodes(self, view: ServingView) -> None:
-        """Watch the nodes while a shortage is shown."""
-        workbench = self._action_screen.app_context.change_service
-        if not _scarce_resources(view) or self._hover_preview or workbench is None:
-            self._stop_watching_nodes()
-        elif self._node_inventory is None:
-            self._node_inventory = workbench.watch_inventory(
-                view.key.namespace, self._on_nodes_changed, nodes_only=True
-            )
-
-    def _stop_watching_nodes(self) -> None:
-        if self._nodes_timer is not None:
-            self._nodes_timer.stop()
-            self._nodes_timer = None
-        if self._node_inventory is not None:
-            nodes, self._node_inventory = self._node_inventory, None
-            self.screen.run_worker(nodes.close(), "nodes", exit_on_error=False)
-
-    def _on_nodes_changed(self) -> None:
-        """Something on the nodes changed; several changes are shown together."""
-        if self._nodes_timer is None and self._node_inventory is not None:
-            self._nodes_timer = self.set_timer(NODES_UPDATE_SECONDS, self._update_nodes)
-
-    def _update_nodes(self) -> None:
-        self._nodes_timer = None
-        if self.view is not None:
-            self._show_view(self.view, self._crash_tail)
-
-    def _nearest_capacity(self, view: ServingView) -> str:
-        """The nodes with the most free capacity of the scarce resources; "" if unknown."""
-        rooms = self._node_inventory.node_capacities() if self._node_inventory is not None else None
-        return describe_closest_nodes(rooms, _scarce_resources(view)) if rooms is not None else ""
-
-
-def _scarce_resources(view: ServingView) -> list[InsufficientResource]:
-    """What the Pods of the serving request of the scarce resources."""
-    found = {one.resource: one for pod in view.failing_pods for one in pod.insufficient_resources}
-    return list(found.values())

@@ -12,8 +12,8 @@ from servedeck.demo.scenario.cluster_objects import GATEWAY, HOST, TOKEN_SECRET,
 from servedeck.demo.scenario.servings import DemoServing
 from servedeck.demo.store.objects import Json
 from servedeck.demo.workloads import failure_simulation
+from servedeck.serving.conventions import FIELD_MANAGER
 from servedeck.serving.objects import manifests
-from servedeck.serving.objects.records import FIELD_MANAGER
 from servedeck.serving.objects.routes import Platform
 from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.spec.templates import TEMPLATES

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import re
-import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from servedeck.serving import accelerators
-from servedeck.serving.objects.records import (
+from servedeck.serving.conventions import (
+    DEFAULT_INFERENCE_PORT,
     FIELD_MANAGER,
     INFERENCE_CONTAINER,
     MANAGED_BY_LABEL,
     SERVING_LABEL,
     TEMPLATE_LABEL,
     TRANSFORMER_CONTAINER,
-    Container,
-    Deployment,
 )
+from servedeck.serving.objects.records import Container, Deployment
 from servedeck.serving.quantity import parse_quantity
+from servedeck.serving.spec.templates.arguments import command_words
 from servedeck.serving.text import one_line
 
 CUSTOM_TEMPLATE = "custom"
 """Template of a serving whose server is unknown."""
-DEFAULT_PORT = 8000
 
 
 class ServerKind(NamedTuple):
@@ -206,18 +204,23 @@ def detect_template(deployment: Deployment) -> str:
 def find_server_container(deployment: Deployment) -> Container | None:
     """The container that runs the inference server; None if the Deployment has no containers."""
     containers = deployment.spec.template.spec.containers
-    for container in containers:
-        if container.name == INFERENCE_CONTAINER:
-            return container
-    found = _find_known_server(deployment)
-    if found is not None:
-        return found[0]
-    for container in containers:
-        if any(map(accelerators.is_accelerator, _requested_resources(container))):
-            return container
-    for container in containers:
-        if container.name != TRANSFORMER_CONTAINER:
-            return container
+    index = server_container_index(containers)
+    return None if index is None else containers[index]
+
+
+def server_container_index(containers: Sequence[Container]) -> int | None:
+    """Position of the container that runs the inference server: by its name, else a known server,
+    else an accelerator, else the first that is no transformer; None if there is none."""
+    tests: tuple[Callable[[Container], bool], ...] = (
+        lambda one: one.name == INFERENCE_CONTAINER,
+        lambda one: _detect_server_kind(one) is not None,
+        lambda one: any(map(accelerators.is_accelerator, _requested_resources(one))),
+        lambda one: one.name != TRANSFORMER_CONTAINER,
+    )
+    for test in tests:
+        for index, container in enumerate(containers):
+            if test(container):
+                return index
     return None
 
 
@@ -239,7 +242,7 @@ def _find_known_server(deployment: Deployment) -> tuple[Container, ServerKind] |
 
 def _detect_server_kind(container: Container) -> ServerKind | None:
     path = _image_repository(container.image)
-    words = tuple(_command_words(container))
+    words = tuple(_words(container))
     for engine in SERVER_KINDS:
         if _runs_server(engine, words):
             return engine
@@ -291,7 +294,7 @@ def detect_model(deployment: Deployment) -> str:
     if container is None:
         return ""
     engine = _resolve_server_kind(deployment, container)
-    words = _strip_python_module(tuple(_command_words(container)))
+    words = _strip_python_module(tuple(_words(container)))
     found = (
         _positional_model(words, engine)
         or _flag_value(words, engine.model_flags)
@@ -308,7 +311,7 @@ def detect_served_model(deployment: Deployment) -> str:
     if container is None:
         return ""
     engine = _resolve_server_kind(deployment, container)
-    words = _strip_python_module(tuple(_command_words(container)))
+    words = _strip_python_module(tuple(_words(container)))
     return one_line(_flag_value(words, engine.served_model_flags)) or detect_model(deployment)
 
 
@@ -350,46 +353,14 @@ def _flag_value(words: Sequence[str], flags: Sequence[str]) -> str:
     return ""
 
 
+def _words(container: Container) -> Iterator[str]:
+    env = {variable.name: variable.value for variable in container.env}
+    return command_words((*container.command, *container.args), env)
+
+
 def _model_from_env(container: Container, server_kind: ServerKind) -> str:
     values = {variable.name: variable.value for variable in container.env}
     return next((values[name] for name in server_kind.model_env if values.get(name)), "")
-
-
-# -- command lines ----------------------------------------------------------------------------
-
-_MAX_SCRIPT_LENGTH = 20_000
-_VARIABLE_REFERENCE_PATTERN = re.compile(r"\$\((\w+)\)|\$\{(\w+)\}|\$(\w+)")
-_SCRIPT_SEPARATOR_PATTERN = re.compile(r"(;|&&|\|\||\n)")
-
-
-def _command_words(container: Container) -> Iterator[str]:
-    """The words of a container's command and arguments, with shell scripts split into words and
-    references to the container's variables expanded."""
-    values = {variable.name: variable.value for variable in container.env if variable.value}
-
-    def substitute(match: re.Match[str]) -> str:
-        return values.get(match[1] or match[2] or match[3], match[0])
-
-    for argument in (*container.command, *container.args):
-        text = (
-            _VARIABLE_REFERENCE_PATTERN.sub(substitute, argument)
-            if "$" in argument and values
-            else argument
-        )
-        if " " in text or "\n" in text:
-            yield from _split_script(text[:_MAX_SCRIPT_LENGTH])
-        else:
-            yield text
-
-
-def _split_script(script: str) -> list[str]:
-    script = _SCRIPT_SEPARATOR_PATTERN.sub(
-        lambda match: " ; " if match[1] in "\n;" else f" {match[1]} ", script.replace("\\\n", " ")
-    )
-    try:
-        return shlex.split(script)
-    except ValueError:
-        return script.split()
 
 
 # -- what it takes ----------------------------------------------------------------------------
@@ -426,16 +397,19 @@ def detect_port(deployment: Deployment) -> int:
     """Port that the inference server listens on: the container port, the --port flag, else 8000."""
     container = find_server_container(deployment)
     if container is None:
-        return DEFAULT_PORT
+        return DEFAULT_INFERENCE_PORT
     for declared in container.ports:
         if declared.name in ("http", "http1", "inference") and declared.container_port > 0:
             return declared.container_port
     for declared in container.ports:
         if declared.container_port > 0:
             return declared.container_port
-    flag = _flag_value(tuple(_command_words(container)), ("--port",))
+    flag = _flag_value(
+        tuple(_words(container)),
+        ("--port",),
+    )
     return (
         int(flag)
         if flag.isascii() and flag.isdigit() and 0 < int(flag[:6]) < 65536
-        else DEFAULT_PORT
+        else DEFAULT_INFERENCE_PORT
     )

@@ -8,18 +8,27 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
-from servedeck.serving.quantity import parse_quantity
+from servedeck.serving.objects.differences import (
+    LIST_KEYS,
+    MISSING,
+    Difference,
+    ListKey,
+    Path,
+    find_differences,
+    format_path,
+    same_quantity,
+)
+from servedeck.serving.objects.managed_fields import BlockedRemoval
 from servedeck.serving.spec.env_file import looks_secret
 from servedeck.serving.text import one_line, sanitize
 
 Manifest = Mapping[str, Any]
 
 MASK = "••••••••"
-_MISSING: Final = object()
 
 
 class AdmissionChange(NamedTuple):
@@ -56,47 +65,23 @@ class FieldConflict(NamedTuple):
 
 def diff_objects(before: Manifest, after: Manifest) -> list[FieldChange]:
     """Fields that differ between two responses of the API server, in the order of the object."""
-    found: list[FieldChange] = []
-    _diff_values("", before, after, found)
-    return found
+    return [change for one in find_differences(before, after) for change in _field_changes(one)]
 
 
-def _diff_values(path: str, old: Any, new: Any, found: list[FieldChange]) -> None:
-    if old == new:
-        return
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        secret = _is_secret_env_var(old) or _is_secret_env_var(new)
-        for key in dict.fromkeys((*old, *new)):
-            one, other = old.get(key, _MISSING), new.get(key, _MISSING)
-            if secret and key == "value" and one != other:
-                one, other = (_MISSING if v is _MISSING else MASK for v in (one, other))
-                found.append(_field_change(f"{path}.{key}", one, other))
-            else:
-                _diff_values(f"{path}.{key}", one, other, found)
-    elif isinstance(old, list) and isinstance(new, list):
-        _diff_lists(path, old, new, found)
+def _field_changes(difference: Difference) -> Iterator[FieldChange]:
+    path, old, new = difference
+    is_order = bool(path) and path[-1] in LIST_KEYS
+    if isinstance(old, list) and isinstance(new, list) and not is_order:
+        yield from _word_changes(path, old, new)
+    elif _is_secret_value(path, old) or _is_secret_value(path, new):
+        yield _field_change(path, *(MISSING if one is MISSING else MASK for one in (old, new)))
     else:
-        found.append(_field_change(path, old, new))
+        yield _field_change(path, old, new)
 
 
-def _diff_lists(path: str, old: list[Any], new: list[Any], found: list[FieldChange]) -> None:
-    key = _LIST_MAP_KEYS.get(path.rpartition(".")[2])
-    if key is not None and all(isinstance(item, Mapping) for item in (*old, *new)):
-        olds, news = ({str(item.get(key)): item for item in one} for one in (old, new))
-        if len(olds) == len(old) and len(news) == len(new):
-            for name in dict.fromkeys((*olds, *news)):
-                one, other = olds.get(name, _MISSING), news.get(name, _MISSING)
-                _diff_values(f"{path}[{name}]", one, other, found)
-            if olds.keys() == news.keys() and list(olds) != list(news):
-                found.append(_field_change(path, list(olds), list(news)))
-            return
-    if any(isinstance(item, (Mapping, list)) for item in (*old, *new)):
-        for at in range(max(len(old), len(new))):
-            one, other = (side[at] if at < len(side) else _MISSING for side in (old, new))
-            _diff_values(f"{path}[{at}]", one, other, found)
-        return
-    # Words of a command line: show only those that differ; otherwise one inserted at the start
-    # would show all.
+def _word_changes(path: Path, old: list[Any], new: list[Any]) -> Iterator[FieldChange]:
+    """Words of a command line: only those that differ; otherwise one inserted at the start would
+    show all."""
     a_words, b_words = ([json.dumps(word) for word in side] for side in (old, new))
     shown_old, shown_new = _mask_arguments(old), _mask_arguments(new)
     steps = SequenceMatcher(None, a_words, b_words, autojunk=False).get_opcodes()
@@ -104,18 +89,22 @@ def _diff_lists(path: str, old: list[Any], new: list[Any], found: list[FieldChan
         if step == "equal":
             continue
         for offset in range(max(a_end - a, b_end - b)):
-            one = shown_old[a + offset] if a + offset < a_end else _MISSING
-            other = shown_new[b + offset] if b + offset < b_end else _MISSING
+            one = shown_old[a + offset] if a + offset < a_end else MISSING
+            other = shown_new[b + offset] if b + offset < b_end else MISSING
             at = a + offset if a + offset < a_end else b + offset
-            found.append(_field_change(f"{path}[{at}]", one, other))
+            yield _field_change((*path, at), one, other)
 
 
-def _field_change(path: str, old: Any, new: Any) -> FieldChange:
-    return FieldChange(_one_line_text(path), _format_value(old), _format_value(new))
+def _field_change(path: Path, old: Any, new: Any) -> FieldChange:
+    return FieldChange(_path_text(path), _format_value(old), _format_value(new))
+
+
+def _path_text(path: Path) -> str:
+    return _one_line_text(f".{format_path(path)}")
 
 
 def _format_value(value: Any) -> str:
-    if value is _MISSING:
+    if value is MISSING:
         return "none"
     return '""' if value == "" else _one_line_text(_mask_secrets(value))
 
@@ -127,6 +116,13 @@ def _is_secret_env_var(value: Mapping[str, Any]) -> bool:
     """Whether an entry of `env` contains a value that looks secret."""
     name, text = value.get("name"), value.get("value")
     return isinstance(name, str) and isinstance(text, str) and looks_secret(name, text)
+
+
+def _is_secret_value(path: Path, value: Any) -> bool:
+    """Whether the value of an entry of `env` looks secret."""
+    entry = path[-2] if len(path) > 1 else ""
+    is_value = isinstance(entry, ListKey) and path[-1] == "value" and isinstance(value, str)
+    return is_value and looks_secret(str(entry), value)
 
 
 def _mask_secrets(value: Any) -> Any:
@@ -187,6 +183,16 @@ def parse_conflicts(
     return tuple(found)
 
 
+def removal_conflict(removal: BlockedRemoval) -> FieldConflict:
+    """A conflict about a field that a write removes."""
+    return FieldConflict(
+        _path_text(removal.path),
+        _one_line_text(", ".join(removal.managers) or "another manager"),
+        MASK if _is_secret_value(removal.path, removal.value) else _format_value(removal.value),
+        "none",
+    )
+
+
 def format_value_at(value: Any, path: str) -> str:
     """Text of the value at a path in the API server's notation, `.spec.containers[name="c"].image`;
     "none" if it does not exist (structured-merge-diff fieldpath/element.go)."""
@@ -202,7 +208,7 @@ def format_value_at(value: Any, path: str) -> str:
             parent, value, path = value, value[key], rest[len(key) :]
         elif path[0] == "[" and isinstance(value, list):
             inside, _, path = path[1:].partition("]")
-            value = next((one for one in value if _matches_list_key(one, inside)), _MISSING)
+            value = next((one for one in value if _matches_list_key(one, inside)), MISSING)
         else:
             return "none"
     if isinstance(parent, Mapping) and _is_secret_env_var(parent) and value == parent["value"]:
@@ -226,70 +232,36 @@ def admission_changes(sent: Manifest, stored: Manifest) -> list[AdmissionChange]
     """What admission changed in `sent`: changed values, and additions to the lists and maps that
     webhooks write to (containers, volumes, labels, annotations). Defaults that the API server sets
     elsewhere are ignored."""
-    found: list[AdmissionChange] = []
-    _compare_values("", sent, stored, found)
-    return found
+    return [
+        _admission_change(path, "" if old is MISSING else old, None if new is MISSING else new)
+        for path, old, new in find_differences(sent, stored)
+        if (_is_webhook_addition(path) if old is MISSING else not _is_stored_form(old, new))
+    ]
 
 
 _WEBHOOK_MAPS = ("labels", "annotations", "nodeSelector")
-_LIST_MAP_KEYS = {
-    "containers": "name",
-    "initContainers": "name",
-    "volumes": "name",
-    "env": "name",
-    "volumeMounts": "mountPath",
-    "ports": "containerPort",
-    "imagePullSecrets": "name",
-    "tolerations": "key",
-}
 
 
-def _compare_values(path: str, sent: Any, stored: Any, found: list[AdmissionChange]) -> None:
-    if isinstance(sent, Mapping) and isinstance(stored, Mapping):
-        name = path.rpartition(".")[2]
-        for key, value in sent.items():
-            _compare_values(f"{path}.{key}", value, stored.get(key), found)
-        for key in stored.keys() - sent.keys():
-            if name in _WEBHOOK_MAPS or (name == "spec" and key in _LIST_MAP_KEYS):
-                found.append(_admission_change(f"{path}.{key}", "", stored[key]))
-    elif isinstance(sent, Sequence) and not isinstance(sent, str) and isinstance(stored, Sequence):
-        _compare_lists(path, sent, stored, found)
-    elif not _equal_when_stored(sent, stored):
-        found.append(_admission_change(path, sent, stored))
+def _is_webhook_addition(path: Path) -> bool:
+    last, parent = path[-1], path[-2] if len(path) > 1 else ""
+    if not isinstance(last, str):
+        return True  # an entry of a list
+    return parent in _WEBHOOK_MAPS or (
+        parent == "spec" and (last in LIST_KEYS or last == "tolerations")
+    )
 
 
-def _compare_lists(
-    path: str, sent: Sequence[Any], stored: Sequence[Any], found: list[AdmissionChange]
-) -> None:
-    key = _LIST_MAP_KEYS.get(path.rpartition(".")[2])
-    if key is None or not all(isinstance(item, Mapping) for item in (*sent, *stored)):
-        if len(sent) != len(stored):
-            found.append(_admission_change(path, sent, stored))
-            return
-        for index, (ours, theirs) in enumerate(zip(sent, stored, strict=True)):
-            _compare_values(f"{path}[{index}]", ours, theirs, found)
-        return
-    theirs_by_key = {str(item.get(key)): item for item in stored}
-    for item in sent:
-        name = str(item.get(key))
-        _compare_values(f"{path}[{name}]", item, theirs_by_key.pop(name, None), found)
-    for name, item in theirs_by_key.items():
-        found.append(_admission_change(f"{path}[{name}]", "", item))
+def _is_stored_form(sent: Any, stored: Any) -> bool:
+    """Whether the API server stores `sent` in this form: it omits an empty value and rewrites a
+    quantity."""
+    if stored is MISSING:
+        return not sent
+    return same_quantity(sent, stored)
 
 
-def _equal_when_stored(sent: Any, stored: Any) -> bool:
-    """Equal as stored by the API server: an empty value is omitted, a quantity is rewritten."""
-    if sent == stored or (not sent and stored is None):
-        return True
-    try:
-        return parse_quantity(str(sent)) == parse_quantity(str(stored))
-    except ValueError:
-        return False
-
-
-def _admission_change(path: str, sent: Any, stored: Any) -> AdmissionChange:
+def _admission_change(path: Path, sent: Any, stored: Any) -> AdmissionChange:
     """Sanitize: keys and values of a stored object are untrusted."""
-    return AdmissionChange(_one_line_text(path), _one_line_text(sent), _one_line_text(stored))
+    return AdmissionChange(_path_text(path), _one_line_text(sent), _one_line_text(stored))
 
 
 def _one_line_text(value: Any) -> str:

@@ -14,15 +14,9 @@ from typing import Annotated
 
 import msgspec
 
-SERVING_LABEL = "servedeck.dev/serving"
-TEMPLATE_LABEL = "servedeck.dev/template"
-MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
-FIELD_MANAGER = "servedeck"
-"""Value of the managed-by label and name of our field manager."""
-DESCRIPTION_ANNOTATION = "servedeck.dev/description"
+from servedeck.serving.conventions import DESCRIPTION_ANNOTATION
+
 REVISION_ANNOTATION = "deployment.kubernetes.io/revision"
-INFERENCE_CONTAINER = "inference-server"
-TRANSFORMER_CONTAINER = "transformer"
 
 
 Time = Annotated[datetime, msgspec.Meta(tz=True)]

@@ -1,4 +1,5 @@
-"""Fields of objects that servedeck would not write, found by comparing them field by field."""
+"""Fields of objects that a new serving would lack or have differently, since the spec does not
+express them."""
 
 from __future__ import annotations
 
@@ -6,9 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from servedeck.serving.quantity import parse_quantity
-
-_MISSING: Any = object()
+from servedeck.serving.objects.differences import (
+    LIST_KEYS,
+    MISSING,
+    find_differences,
+    format_path,
+    same_quantity,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +24,8 @@ class UnmanagedField:
     """"spec.template.spec.containers[inference-server].securityContext.runAsUser"."""
     value: Any
     """The value in the object, as decoded JSON; sanitize before showing it."""
-    desired: Any = None
-    """The value that servedeck would write; None if it would not write the field."""
-
-    @property
-    def preserved(self) -> bool:
-        """True if saving the serving does not change the field."""
-        return self.desired is None
+    built: Any = None
+    """The value in a new serving; None if it lacks the field."""
 
 
 def find_unmanaged_fields(
@@ -42,67 +42,22 @@ def find_unmanaged_fields(
         if ours is None:
             yield UnmanagedField(label, "", one)
             continue
-        for path, value, own in _diff_values(one, ours, ""):
-            yield UnmanagedField(label, path, value, None if own is _MISSING else own)
+        for path, value, own in _compare(one, ours):
+            yield UnmanagedField(label, path, value, None if own is MISSING else own)
 
 
-def _diff_values(actual: Any, desired: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
-    if isinstance(actual, Mapping) and isinstance(desired, Mapping):
-        for key, value in actual.items():
-            here = f"{path}.{key}" if path else str(key)
-            if key in desired:
-                yield from _diff_values(value, desired[key], here)
-            elif not _is_set_by_server(here, str(key), value):
-                yield here, value, _MISSING
-    elif (
-        isinstance(actual, list)
-        and isinstance(desired, list)
-        and _has_list_map_key(actual, desired)
-    ):
-        key = _list_map_key(actual + desired)
-        by_key = {one[key]: one for one in desired}
-        for one in actual:
-            here = f"{path}[{one[key]}]"
-            if one[key] in by_key:
-                yield from _diff_values(one, by_key[one[key]], here)
-            else:
-                yield here, one, _MISSING
-    elif not _values_equal(actual, desired, path):
-        yield path, actual, desired
-
-
-# Lists whose entries are identified by a key, as in the API's listMapKeys.
-_LIST_MAP_KEYS = ("mountPath", "name", "containerPort", "port")
-
-
-def _list_map_key(entries: list[Any]) -> str:
-    for key in _LIST_MAP_KEYS:
-        if all(
-            isinstance(one, Mapping) and isinstance(one.get(key), (str, int)) for one in entries
-        ):
-            return key
-    return ""
-
-
-def _has_list_map_key(actual: list[Any], desired: list[Any]) -> bool:
-    key = _list_map_key(actual + desired)
-    return bool(key) and len({one[key] for one in actual}) == len(actual)
-
-
-def _values_equal(actual: Any, desired: Any, path: str) -> bool:
-    if isinstance(actual, list) and isinstance(desired, list) and len(actual) == len(desired):
-        return all(
-            not list(_diff_values(one, other, path))
-            for one, other in zip(actual, desired, strict=True)
-        )
-    if actual == desired and isinstance(actual, bool) == isinstance(desired, bool):
-        return True
-    if ".resources." in path or path.endswith(".sizeLimit"):
-        try:
-            return parse_quantity(str(actual)) == parse_quantity(str(desired))
-        except ValueError:
-            return False
-    return False
+def _compare(actual: Mapping[str, Any], built: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Path and value of each field of `actual` that `built` lacks (MISSING) or has differently."""
+    for path, value, other in find_differences(actual, built):
+        text, key = format_path(path), str(path[-1]) if path else ""
+        is_order = isinstance(value, list) and path and path[-1] in LIST_KEYS
+        if value is MISSING or is_order:
+            continue
+        if other is MISSING and isinstance(path[-1], str) and _is_set_by_server(text, key, value):
+            continue
+        is_amount = ".resources." in text or key == "sizeLimit"
+        if other is MISSING or not (is_amount and same_quantity(value, other)):
+            yield text, value, other
 
 
 _SERVER_METADATA = {

@@ -13,9 +13,9 @@ from typing import Any
 import yaml
 
 from servedeck.serving.spec.issues import Issue
-from servedeck.serving.spec.spec import ServingSpec, parse_spec
+from servedeck.serving.spec.spec import FIELDS, ServingSpec, parse_spec
 from servedeck.serving.spec.templates.base import to_camel_case
-from servedeck.serving.spec.types import EnvVar
+from servedeck.serving.spec.types import EnvVar, Quantity, Transformer, Volume
 from servedeck.serving.text import one_line, sanitize
 
 API_VERSION = "servedeck.dev/v1"
@@ -67,51 +67,17 @@ class DocumentError(ValueError):
 
 
 def to_yaml(spec: ServingSpec) -> str:
-    """The document of a serving. Fields at their default are omitted, except the few that identify
+    """The document of a serving. Fields that are not set are omitted, except the few that identify
     it."""
     metadata = {"name": spec.name}
     if spec.namespace:
         metadata["namespace"] = spec.namespace
-    body: dict[str, Any] = {}
-    if spec.description:
-        body["description"] = spec.description
-    body |= {
-        "template": spec.template,
-        "image": spec.image,
-        "cpu": str(spec.cpu),
-        "memory": str(spec.memory),
+    body = {
+        to_camel_case(name): value
+        for name, field in FIELDS.items()
+        if name not in ("name", "namespace")
+        and (value := _field_value(spec, name, field.always_in_document)) is not None
     }
-    if spec.accelerator:
-        body |= {"accelerator": spec.accelerator, "acceleratorCount": spec.accelerator_count}
-    body["replicas"] = spec.replicas
-    settings = {
-        to_camel_case(field.name): list(value) if isinstance(value, tuple) else value
-        for field in spec.template_definition.fields
-        if (value := spec.settings[field.name]) != field.default
-    }
-    if settings:
-        body["settings"] = settings
-    if spec.volumes:
-        body["volumes"] = [
-            {"pvc": one.pvc, "mountPath": one.mount_path, "readOnly": one.read_only}
-            for one in spec.volumes
-        ]
-    body["inferencePort"] = spec.inference_port
-    if spec.command:
-        body["command"] = list(spec.command)
-    if spec.env:
-        body["env"] = [_env_entry(one) for one in spec.env]
-    if spec.transformer is not None:
-        transformer = spec.transformer
-        body["transformer"] = {"image": transformer.image, "port": transformer.port}
-        if transformer.command:
-            body["transformer"]["command"] = list(transformer.command)
-        if transformer.env:
-            body["transformer"]["env"] = [_env_entry(one) for one in transformer.env]
-    if spec.readiness_path is not None:
-        body["readinessPath"] = spec.readiness_path
-    if spec.liveness_path is not None:
-        body["livenessPath"] = spec.liveness_path
     document = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": body}
     text = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     if text.replace("\n", "").isprintable():
@@ -153,12 +119,39 @@ def all_from_yaml(text: str) -> list[ServingSpec]:
     return specs
 
 
+def _field_value(spec: ServingSpec, name: str, always: bool) -> Any:
+    """Value of a field as YAML; None to omit it."""
+    value = getattr(spec, name)
+    if name == "settings":
+        own = {field.name: field.default for field in spec.template_definition.fields}
+        changed = {key: one for key, one in value.items() if one != own.get(key)}
+        return {to_camel_case(key): _plain_value(one) for key, one in changed.items()} or None
+    if name == "accelerator_count" and spec.accelerator:
+        return value
+    default = type(spec).model_fields[name].default
+    return None if value == default and not always else _plain_value(value)
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, Quantity):
+        return str(value)
+    if isinstance(value, tuple):
+        return [_plain_value(one) for one in value]
+    if isinstance(value, EnvVar):
+        return _env_entry(value)
+    if isinstance(value, Volume):
+        return {"pvc": value.pvc, "mountPath": value.mount_path, "readOnly": value.read_only}
+    if isinstance(value, Transformer):
+        found = {"image": value.image, "port": value.port}
+        lists = {"command": list(value.command), "env": [_env_entry(one) for one in value.env]}
+        return found | {key: one for key, one in lists.items() if one}
+    return value
+
+
 def _env_entry(one: EnvVar) -> dict[str, Any]:
-    if one.secret is not None:
-        return {"name": one.name, "secret": {"name": one.secret.name, "key": one.secret.key}}
-    if one.config_map is not None:
-        ref = {"name": one.config_map.name, "key": one.config_map.key}
-        return {"name": one.name, "configMap": ref}
+    for key, ref in (("secret", one.secret), ("configMap", one.config_map)):
+        if ref is not None:
+            return {"name": one.name, key: {"name": ref.name, "key": ref.key}}
     return {"name": one.name, "value": one.value}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -35,6 +35,8 @@ class InputKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
+    """An input of a form."""
+
     name: str
     """Name in the spec; its path in a form is the name, or "settings." plus the name for a
     template's field."""
@@ -46,6 +48,9 @@ class Field:
     choices: tuple[str, ...] = ()
     advanced: bool = False
     """Shown under Advanced Settings."""
+
+    def with_name(self, name: str) -> Field:
+        return replace(self, name=name)
 
     def parse(self, raw: object) -> FieldValue:
         """Value of form input or YAML. Raises ValueError with one sentence."""

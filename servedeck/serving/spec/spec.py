@@ -1,74 +1,360 @@
 """Desired state of a serving: `ServingSpec`, from which the objects are built and to which they are
 imported.
 
-The models define the type and default of each field. Values, alone and in combination, are checked
-by `servedeck.serving.spec.validation`: a spec imported from objects not created by servedeck may be
-invalid and must still be shown.
+Each attribute is the one place that defines a field: its type, how it is labeled and checked, where
+it is in the objects, and whether a change restarts Pods. Forms, documents, the review, import and
+export derive from it (`FIELDS`). Absent is None or empty: defaults are what the form of a new
+serving suggests, never what an object is assumed to have. A spec imported from objects not created
+by servedeck may be invalid and must still be shown; `servedeck.serving.spec.validation` checks it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BeforeValidator, ValidationError, ValidationInfo, field_validator
+from pydantic import Field as PydanticField
 from pydantic_core import PydanticCustomError
 
-from servedeck.serving.spec import fields
+from servedeck.serving.conventions import (
+    DEFAULT_INFERENCE_PORT,
+    DESCRIPTION_ANNOTATION,
+    SYSTEM_ENV,
+)
+from servedeck.serving.spec import fields, rules
+from servedeck.serving.spec.fields import Field, FieldValue, InputKind
 from servedeck.serving.spec.issues import Issue, error
+from servedeck.serving.spec.mapping.command_line import COMMAND, SETTINGS, TEMPLATE
+from servedeck.serving.spec.mapping.environment import ENV
+from servedeck.serving.spec.mapping.json_values import as_int, as_str
+from servedeck.serving.spec.mapping.ports import INFERENCE_PORT
+from servedeck.serving.spec.mapping.probes import LIVENESS_PATH, READINESS_PATH
+from servedeck.serving.spec.mapping.resources import (
+    ACCELERATOR,
+    ACCELERATOR_COUNT,
+    CPU,
+    CPU_LIMIT,
+    MEMORY,
+    MEMORY_LIMIT,
+)
+from servedeck.serving.spec.mapping.serving_objects import (
+    FieldAccess,
+    container_field,
+    deployment_annotation,
+    deployment_field,
+    fixed,
+)
+from servedeck.serving.spec.mapping.transformer import TRANSFORMER
+from servedeck.serving.spec.mapping.volumes import VOLUMES
 from servedeck.serving.spec.templates import TEMPLATES, Template, find_template
-from servedeck.serving.spec.templates.base import to_snake_case
+from servedeck.serving.spec.templates.base import SpecLike, to_snake_case
 from servedeck.serving.spec.types import (
     Arguments,
     CpuQuantity,
     EnvVar,
+    EnvVars,
     Int,
     MemoryQuantity,
+    OptionalInt,
     Quantity,
     SpecModel,
     Str,
     Transformer,
     Volume,
     as_tuple,
+    model_fields,
 )
 
-MODEL_CACHE_VOLUME = "model-cache"
-MODEL_CACHE_PATH = "/root/.cache/huggingface"
-SHARED_MEMORY_VOLUME = "dshm"
-SHARED_MEMORY_PATH = "/dev/shm"  # noqa: S108 -- a mount in the container, not a file of ours
-SYSTEM_ENV = {"HF_HOME": MODEL_CACHE_PATH}
-"""Default variables of every inference server; the operator can override them."""
-PREDICTOR_URL_ENV = "PREDICTOR_URL"
-"""Variable with the inference server's URL, for a transformer."""
+
+class Section(StrEnum):
+    """A section of the form and of the review, with its title."""
+
+    BASIC = "Basic Information"
+    CONTAINER = "Container"
+    TEMPLATE = "Template"
+    """Its title is the template's name."""
+    VOLUMES = "Data Volumes"
+    ADVANCED = "Advanced Settings"
+    ENVIRONMENT = "Environment Variables"
+    TRANSFORMER = "Transformer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommonField:
+    """A field that every serving has; a template adds its own."""
+
+    section: Section
+    access: FieldAccess
+    """Where it is in the objects."""
+    label: str = ""
+    help: str = ""
+    kind: InputKind = InputKind.TEXT
+    default: FieldValue = ""
+    """What the form of a new serving suggests."""
+    required: bool = False
+    inputs: tuple[Field, ...] = ()
+    """The inputs of each row, or of the parts, of a field that is no single input."""
+    only_if_set: bool = False
+    """The form shows it only if the serving has a value."""
+    always_in_document: bool = False
+    """Documents contain it even if it has its default."""
+    restarts: bool = True
+    """Whether a change of it replaces the Pods."""
+    validate: Callable[[SpecLike], Iterable[Issue]] = lambda spec: ()
+
+    def form_field(self, name: str) -> Field:
+        """Its input."""
+        advanced = self.section not in (Section.BASIC, Section.CONTAINER)
+        return Field(
+            name,
+            self.label,
+            self.help,
+            self.kind,
+            self.default,
+            required=self.required,
+            advanced=advanced,
+        )
 
 
 class ServingSpec(SpecModel):
     """A serving. Every field accepts text from a form or from YAML."""
 
-    name: Str
-    namespace: Str = ""
+    name: Annotated[
+        Str,
+        CommonField(
+            section=Section.BASIC,
+            label="Service Name",
+            help="Lowercase letters, digits and hyphens, no hyphen at either end, up to 63 "
+            "characters",
+            required=True,
+            access=fixed(lambda objects: as_str(objects.metadata.get("name"))),
+            restarts=False,
+            validate=rules.validate_name,
+        ),
+    ]
+    namespace: Annotated[
+        Str,
+        CommonField(
+            section=Section.BASIC,
+            label="Namespace",
+            help="Namespace that the serving goes into",
+            required=True,
+            access=fixed(lambda objects: as_str(objects.metadata.get("namespace"))),
+            restarts=False,
+            validate=rules.validate_namespace,
+        ),
+    ] = ""
     """Namespace; "" until one is chosen."""
-    description: Str = ""
-    template: Str
-    image: Str = ""
-    cpu: CpuQuantity = Quantity("0.5")
-    memory: MemoryQuantity = Quantity("1Gi")
-    accelerator: Str = ""
+    description: Annotated[
+        Str,
+        CommonField(
+            section=Section.BASIC,
+            label="Description",
+            help="What the serving is for; shown with it",
+            access=deployment_annotation(DESCRIPTION_ANNOTATION, "description"),
+            restarts=False,
+            validate=rules.validate_description,
+        ),
+    ] = ""
+    template: Annotated[
+        Str,
+        CommonField(
+            section=Section.BASIC,
+            label="Service Template",
+            help="Inference framework",
+            kind=InputKind.CHOICE,
+            required=True,
+            access=TEMPLATE,
+            always_in_document=True,
+        ),
+    ]
+    image: Annotated[
+        Str,
+        CommonField(
+            section=Section.CONTAINER,
+            label="Image",
+            help="Container image, registry/name:tag",
+            required=True,
+            access=container_field("image", "image"),
+            always_in_document=True,
+            validate=rules.validate_image_field,
+        ),
+    ] = ""
+    cpu: Annotated[
+        CpuQuantity,
+        CommonField(
+            section=Section.CONTAINER,
+            label="CPU",
+            help="Number of CPU cores: 0.5, 500m, 8; empty for no request",
+            kind=InputKind.QUANTITY,
+            default="0.5",
+            access=CPU,
+            validate=rules.validate_cpu,
+        ),
+    ] = None
+    cpu_limit: Annotated[
+        CpuQuantity,
+        CommonField(
+            section=Section.CONTAINER,
+            label="CPU Limit",
+            help="Maximum number of CPU cores; empty for no limit",
+            kind=InputKind.QUANTITY,
+            only_if_set=True,
+            access=CPU_LIMIT,
+            validate=rules.validate_cpu_limit,
+        ),
+    ] = None
+    memory: Annotated[
+        MemoryQuantity,
+        CommonField(
+            section=Section.CONTAINER,
+            label="Memory",
+            help="Memory: 512Mi, 1Gi, 64Gi; empty for no request",
+            kind=InputKind.QUANTITY,
+            default="1Gi",
+            access=MEMORY,
+            validate=rules.validate_memory,
+        ),
+    ] = None
+    memory_limit: Annotated[
+        MemoryQuantity,
+        CommonField(
+            section=Section.CONTAINER,
+            label="Memory Limit",
+            help="Maximum memory; empty for the same as Memory, 0 for no limit",
+            kind=InputKind.QUANTITY,
+            only_if_set=True,
+            access=MEMORY_LIMIT,
+            validate=rules.validate_memory_limit,
+        ),
+    ] = None
+    accelerator: Annotated[
+        Str,
+        CommonField(
+            section=Section.CONTAINER,
+            label="Accelerator",
+            help="Accelerator type",
+            kind=InputKind.SUGGESTION,
+            access=ACCELERATOR,
+            validate=rules.validate_accelerator,
+        ),
+    ] = ""
     """Resource key, "nvidia.com/gpu"; "" for none."""
-    accelerator_count: Int = 1
+    accelerator_count: Annotated[
+        Int,
+        CommonField(
+            section=Section.CONTAINER,
+            label="Accelerator Count",
+            help="Number of accelerators of each replica",
+            kind=InputKind.INTEGER,
+            default=1,
+            access=ACCELERATOR_COUNT,
+            validate=rules.validate_accelerator_count,
+        ),
+    ] = 1
     """Per replica; 1 if there is no accelerator."""
-    replicas: Int = 1
-    settings: dict[str, fields.FieldValue] = Field(default={}, validate_default=True)
+    replicas: Annotated[
+        Int,
+        CommonField(
+            section=Section.CONTAINER,
+            label="Replicas",
+            help="Number of service containers",
+            kind=InputKind.INTEGER,
+            default=1,
+            access=deployment_field("replicas", "replicas", as_int),
+            always_in_document=True,
+            restarts=False,
+            validate=rules.validate_replicas,
+        ),
+    ] = 1
+    settings: Annotated[
+        dict[str, FieldValue],
+        CommonField(
+            section=Section.TEMPLATE,
+            access=SETTINGS,
+            validate=rules.validate_settings,
+        ),
+    ] = PydanticField(default={}, validate_default=True)
     """The template's fields by name; complete, including defaults."""
-    volumes: Annotated[tuple[Volume, ...], BeforeValidator(as_tuple)] = ()
-    inference_port: Int = 8000
-    command: Arguments = ()
+    volumes: Annotated[
+        tuple[Volume, ...],
+        BeforeValidator(as_tuple),
+        CommonField(
+            section=Section.VOLUMES,
+            inputs=model_fields(Volume),
+            access=VOLUMES,
+            validate=rules.validate_volumes,
+        ),
+    ] = ()
+    inference_port: Annotated[
+        OptionalInt,
+        CommonField(
+            section=Section.ADVANCED,
+            label="Inference Port",
+            help="Port that the inference server listens on",
+            kind=InputKind.INTEGER,
+            default=DEFAULT_INFERENCE_PORT,
+            access=INFERENCE_PORT,
+            validate=rules.validate_port,
+        ),
+    ] = None
+    """None if it is unknown; see `port`."""
+    command: Annotated[
+        Arguments,
+        CommonField(
+            section=Section.ADVANCED,
+            label="Command Override",
+            help="Container start command instead of the template's; quoted as in a shell",
+            kind=InputKind.ARGUMENTS,
+            default=(),
+            access=COMMAND,
+            validate=rules.validate_command,
+        ),
+    ] = ()
     """Command Override; () for the template's command."""
-    env: Annotated[tuple[EnvVar, ...], BeforeValidator(as_tuple)] = ()
-    transformer: Transformer | None = None
-    readiness_path: Str | None = None
+    readiness_path: Annotated[
+        Str | None,
+        CommonField(
+            section=Section.ADVANCED,
+            label="Readiness Path",
+            help="HTTP path of the readiness probe; empty for no probe",
+            only_if_set=True,
+            access=READINESS_PATH,
+            validate=rules.validate_readiness_path,
+        ),
+    ] = None
     """HTTP path of the readiness probe; None for the template's default, "" for no probe."""
-    liveness_path: Str | None = None
+    liveness_path: Annotated[
+        Str | None,
+        CommonField(
+            section=Section.ADVANCED,
+            label="Liveness Path",
+            help="HTTP path of the liveness probe, whose failure restarts the container",
+            only_if_set=True,
+            access=LIVENESS_PATH,
+            validate=rules.validate_liveness_path,
+        ),
+    ] = None
+    env: Annotated[
+        EnvVars,
+        CommonField(
+            section=Section.ENVIRONMENT,
+            access=ENV,
+            validate=rules.validate_env,
+        ),
+    ] = ()
+    transformer: Annotated[
+        Transformer | None,
+        CommonField(
+            section=Section.TRANSFORMER,
+            inputs=model_fields(Transformer),
+            access=TRANSFORMER,
+            validate=rules.validate_transformer,
+        ),
+    ] = None
 
     @field_validator("template")
     @classmethod
@@ -154,6 +440,11 @@ class ServingSpec(SpecModel):
         return own if self.liveness_path is None else self.liveness_path
 
     @property
+    def port(self) -> int:
+        """The inference port; 8000 if none is known."""
+        return DEFAULT_INFERENCE_PORT if self.inference_port is None else self.inference_port
+
+    @property
     def shared_memory_limit(self) -> Quantity:
         """Size limit of /dev/shm; its contents count toward Memory."""
         return Quantity(self.template_definition.shared_memory_limit(self))
@@ -164,6 +455,15 @@ class ServingSpec(SpecModel):
 
     def _field_values(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in type(self).model_fields}
+
+
+FIELDS: dict[str, CommonField] = {
+    name: one
+    for name, info in ServingSpec.model_fields.items()
+    for one in info.metadata
+    if isinstance(one, CommonField)
+}
+"""The common fields by name, in the order of the form."""
 
 
 def parse_spec(document: Mapping[str, Any]) -> tuple[ServingSpec | None, list[Issue]]:

@@ -13,6 +13,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from servedeck.serving.quantity import parse_quantity
 from servedeck.serving.spec import fields
+from servedeck.serving.spec.fields import Field, InputKind
 
 
 class Quantity:
@@ -51,18 +52,21 @@ class Quantity:
 def _quantity_validator(examples: str) -> BeforeValidator:
     """Parses a quantity; the error contains examples that suit the field."""
 
-    def parse(raw: object) -> Quantity:
-        return (
-            raw
-            if isinstance(raw, Quantity)
-            else Quantity(fields.parse_quantity_text(raw, examples))
-        )
+    def parse(raw: object) -> Quantity | None:
+        if isinstance(raw, Quantity) or raw is None or (isinstance(raw, str) and not raw.strip()):
+            return raw if isinstance(raw, Quantity) else None
+        return Quantity(fields.parse_quantity_text(raw, examples))
 
     return BeforeValidator(parse)
 
 
 def _strip_text(raw: object) -> str:
     return fields.parse_text(raw).strip()
+
+
+def _parse_optional_int(raw: object) -> int | None:
+    is_blank = raw is None or (isinstance(raw, str) and not raw.strip())
+    return None if is_blank else fields.parse_int(raw)
 
 
 def as_tuple(raw: object) -> object:
@@ -76,9 +80,13 @@ def as_tuple(raw: object) -> object:
 
 Str = Annotated[str, BeforeValidator(_strip_text)]
 RawStr = Annotated[str, BeforeValidator(fields.parse_text)]
-CpuQuantity = Annotated[Quantity, _quantity_validator("0.5, 500m or 8")]
-MemoryQuantity = Annotated[Quantity, _quantity_validator("512Mi, 1Gi or 64Gi")]
+CpuQuantity = Annotated[Quantity | None, _quantity_validator("0.5, 500m or 8")]
+"""None or blank text: not set."""
+MemoryQuantity = Annotated[Quantity | None, _quantity_validator("512Mi, 1Gi or 64Gi")]
+"""None or blank text: not set."""
 Int = Annotated[int, BeforeValidator(fields.parse_int)]
+OptionalInt = Annotated[int | None, BeforeValidator(_parse_optional_int)]
+"""None or blank text: not set."""
 Bool = Annotated[bool, BeforeValidator(fields.parse_bool)]
 Arguments = Annotated[tuple[str, ...], BeforeValidator(fields.parse_arguments)]
 
@@ -107,18 +115,85 @@ class EnvVar(SpecModel):
     config_map: KeyRef | None = None
 
 
+EnvVars = Annotated[tuple[EnvVar, ...], BeforeValidator(as_tuple)]
+
+
 class Volume(SpecModel):
     """A PersistentVolumeClaim of the namespace, mounted in the inference server."""
 
-    pvc: Str
-    mount_path: Str
-    read_only: Bool = False
+    pvc: Annotated[
+        Str,
+        Field(
+            "pvc",
+            "PVC",
+            "PersistentVolumeClaim of the namespace; space lists them",
+            InputKind.SUGGESTION,
+            required=True,
+        ),
+    ]
+    mount_path: Annotated[
+        Str,
+        Field(
+            "mount_path",
+            "Mount Path",
+            "Absolute path in the container, such as /data; ctrl+r removes the volume",
+            required=True,
+        ),
+    ]
+    read_only: Annotated[
+        Bool,
+        Field(
+            "read_only",
+            "Read-only",
+            "Mount it read-only; left and right change it",
+            InputKind.CHOICE,
+            choices=("false", "true"),
+        ),
+    ] = False
 
 
 class Transformer(SpecModel):
     """A sidecar that receives requests before the inference server."""
 
-    image: Str
-    port: Int = 8080
-    command: Arguments = ()
-    env: Annotated[tuple[EnvVar, ...], BeforeValidator(as_tuple)] = ()
+    image: Annotated[
+        Str,
+        Field(
+            "image",
+            "Transformer Image",
+            "Image of a sidecar that receives requests before the inference server; empty for none",
+            advanced=True,
+        ),
+    ]
+    port: Annotated[
+        Int,
+        Field(
+            "port",
+            "Transformer Port",
+            "Port that the transformer listens on",
+            InputKind.INTEGER,
+            default=8080,
+            advanced=True,
+        ),
+    ] = 8080
+    command: Annotated[
+        Arguments,
+        Field(
+            "command",
+            "Transformer Command",
+            "Start command of the transformer; empty for the image's own",
+            InputKind.ARGUMENTS,
+            default=(),
+            advanced=True,
+        ),
+    ] = ()
+    env: EnvVars = ()
+
+
+def model_fields(model: type[BaseModel]) -> tuple[Field, ...]:
+    """The inputs of a part of the spec, in order."""
+    return tuple(
+        one
+        for info in model.model_fields.values()
+        for one in info.metadata
+        if isinstance(one, Field)
+    )

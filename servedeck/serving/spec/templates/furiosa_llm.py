@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 
 from servedeck.serving.spec.fields import Field, InputKind
 from servedeck.serving.spec.issues import Issue, error, warning
-from servedeck.serving.spec.templates.arguments import find_flag, is_shell_command
+from servedeck.serving.spec.templates.arguments import find_flag, is_shell_script, program_name
 from servedeck.serving.spec.templates.base import (
     ADDITIONAL_ARGUMENTS,
-    Settings,
     SpecLike,
+    SplitCommand,
     Template,
     additional_arguments,
     validate_additional_arguments,
@@ -35,7 +35,6 @@ FLAGS = {
     "--data-parallel-size": "data_parallel_size",
     "-dp": "data_parallel_size",
 }
-_PARSED_FLAGS = {**FLAGS, "--port": "port"}
 _UNSUPPORTED_FLAGS = {
     "--tensor-parallel-size": "how a model is split is fixed when it is built",
     "-tp": "how a model is split is fixed when it is built",
@@ -85,6 +84,7 @@ class FuriosaLlm(Template):
     image = "furiosaai/furiosa-llm:2026.3.0"
     accelerator = RNGD
     fields: ClassVar = _FIELDS
+    flags: ClassVar = FLAGS
     readiness_path = "/health"
     liveness_path = "/health"
     api_paths: ClassVar = (
@@ -103,30 +103,19 @@ class FuriosaLlm(Template):
     }
 
     def build_args(self, spec: SpecLike) -> list[str]:
-        args = ["serve", str(spec.settings["model"]), f"--port={spec.inference_port}"]
+        args = ["serve", str(spec.settings["model"]), f"--port={spec.port}"]
         for flag, name in FLAGS.items():
             value = spec.settings[name]
             if flag.startswith("--") and value is not None:
                 args.append(f"{flag}={value}")
         return [*args, *additional_arguments(spec)]
 
-    def parse_command(
-        self, command: Sequence[str], args: Sequence[str]
-    ) -> tuple[tuple[str, ...], Settings, int | None] | None:
-        override, rest = tuple(command), tuple(args)
-        if (
-            override
-            and override[0].rsplit("/", 1)[-1] == "furiosa-llm"
-            and (len(override) == 1 or not rest)
-        ):
-            override, rest = (), (*override[1:], *rest)
-        if len(rest) < 2 or rest[0] != "serve" or rest[1].startswith("-"):
+    def split_command(self, command: Sequence[str], args: Sequence[str]) -> SplitCommand | None:
+        is_own = program_name(command) == "furiosa-llm"
+        length = 1 if is_own else len(command)
+        if (*command, *args)[length : length + 1] != ("serve",) or is_shell_script(command, args):
             return None
-        if not override and is_shell_command(command):
-            return None
-        settings, port, _ = self.extract_flags(rest[2:], _PARSED_FLAGS)
-        settings["model"] = rest[1]
-        return override, settings, port
+        return SplitCommand(() if is_own else tuple(command), length, length + 1)
 
     def matches(self, image: str, argv: Sequence[str]) -> bool:
         return "furiosa-llm" in image or any(
@@ -161,7 +150,7 @@ class FuriosaLlm(Template):
     def _validate_arguments(self, spec: SpecLike) -> list[Issue]:
         path = "settings.additional_arguments"
         additional = additional_arguments(spec)
-        if repeated := validate_additional_arguments(spec, _PARSED_FLAGS):
+        if repeated := validate_additional_arguments(spec, self.parsed_flags):
             return repeated
         for flag, reason in _UNSUPPORTED_FLAGS.items():
             if found := find_flag(additional, flag):
@@ -174,7 +163,7 @@ class FuriosaLlm(Template):
 def _validate_resources_per_card(spec: SpecLike) -> list[Issue]:
     cards = spec.accelerator_count
     found: list[Issue] = []
-    if spec.cpu.value < CPU_PER_CARD * cards:
+    if spec.cpu is not None and spec.cpu.value < CPU_PER_CARD * cards:
         found.append(
             warning(
                 "cpu",
@@ -182,7 +171,7 @@ def _validate_resources_per_card(spec: SpecLike) -> list[Issue]:
                 f"them.",
             )
         )
-    if spec.memory.value < MEMORY_PER_CARD * cards:
+    if spec.memory is not None and spec.memory.value < MEMORY_PER_CARD * cards:
         found.append(
             warning(
                 "memory",

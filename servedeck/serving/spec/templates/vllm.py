@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from servedeck.serving.spec.fields import Field, FieldValue, InputKind
+from servedeck.serving.spec.fields import Field, InputKind
 from servedeck.serving.spec.issues import Issue, error, warning
-from servedeck.serving.spec.templates.arguments import find_flag, flag_value, is_shell_command
+from servedeck.serving.spec.templates.arguments import flag_value, is_shell_script, program_name
 from servedeck.serving.spec.templates.base import (
     ADDITIONAL_ARGUMENTS,
-    Settings,
     SpecLike,
+    SplitCommand,
     Template,
     additional_arguments,
     validate_additional_arguments,
@@ -32,7 +32,6 @@ FLAGS = {
     "-q": "quantization",
     "--gpu-memory-utilization": "gpu_memory_utilization",
 }
-_PARSED_FLAGS = {**FLAGS, "--model": "model_flag", "--port": "port"}
 _API_SERVER_MODULE = "vllm.entrypoints.openai.api_server"
 _MODEL_LENGTH_PATTERN = re.compile(r"\d+(?:\.\d+)?[kKmMgG]|[1-9]\d*|auto|-1")
 
@@ -127,6 +126,9 @@ class Vllm(Template):
     image = "vllm/vllm-openai:v0.33.0"
     accelerator = "nvidia.com/gpu"
     fields: ClassVar = _FIELDS
+    flags: ClassVar = {**FLAGS, "--model": "model"}
+    # the default differs between releases
+    unset_values: ClassVar = {"gpu_memory_utilization": None}
     # The image's entry point changed from api_server to `vllm serve` between releases; with an
     # explicit command, every release accepts the model as the first argument.
     command: ClassVar = ("vllm", "serve")
@@ -143,37 +145,30 @@ class Vllm(Template):
 
     def build_args(self, spec: SpecLike) -> list[str]:
         settings = spec.settings
-        args = [str(settings["model"]), f"--port={spec.inference_port}"]
-        written = {name: flag for flag, name in FLAGS.items() if flag.startswith("--")}
-        for name, flag in written.items():
-            value = settings[name]
-            # dtype auto is the server's default in every release. The default of the memory
-            # utilization is not (0.9, then 0.92), so it is always written.
-            if value in (None, "") or (name == "dtype" and value == "auto"):
-                continue
-            args.append(f"{flag}={value}")
+        args = [str(settings["model"]), f"--port={spec.port}"]
+        for flag, name in FLAGS.items():
+            value = self.format_argument(name, settings[name])
+            if flag.startswith("--") and value is not None:
+                args.append(f"{flag}={value}")
         return [*args, *additional_arguments(spec)]
 
-    def parse_command(
-        self, command: Sequence[str], args: Sequence[str]
-    ) -> tuple[tuple[str, ...], Settings, int | None] | None:
-        override, rest = _split_command_line(command, args)
-        if not override and is_shell_command(command):
+    def format_argument(self, field: str, value: object) -> str | None:
+        # dtype auto is the server's default in every release. The default of the memory utilization
+        # is not (0.9, then 0.92), so it is always written.
+        return (
+            None if field == "dtype" and value == "auto" else super().format_argument(field, value)
+        )
+
+    def split_command(self, command: Sequence[str], args: Sequence[str]) -> SplitCommand | None:
+        words = (*command, *args)
+        program = program_name(words)
+        if program.startswith("python") and words[1:3] == ("-m", _API_SERVER_MODULE):
+            return SplitCommand((), 3, 3)
+        if program == "vllm" and words[1:2] == ("serve",):
+            return SplitCommand(() if words[0] == "vllm" else words[:2], 2, 2)
+        if is_shell_script(command, args):
             return None
-        settings, port, others = self.extract_flags(rest, _PARSED_FLAGS)
-        if not find_flag(rest, "--gpu-memory-utilization"):
-            settings["gpu_memory_utilization"] = None  # the release's default, which is unknown
-        if rest and not rest[0].startswith("-"):
-            # `vllm serve MODEL`: a first argument that is not a flag is the model.
-            settings["model"] = rest[0]
-            settings["additional_arguments"] = _drop_first_argument(
-                settings["additional_arguments"]
-            )
-        else:
-            settings["model"] = others.get("model_flag", "")
-        if not settings["model"]:
-            return None
-        return override, settings, port
+        return SplitCommand(tuple(command), len(command), len(command))
 
     def matches(self, image: str, argv: Sequence[str]) -> bool:
         words = [word.rsplit("/", 1)[-1] for word in argv[:4]]
@@ -209,7 +204,7 @@ class Vllm(Template):
                 )
             )
         found += _validate_gpu_memory_utilization(settings["gpu_memory_utilization"])
-        found += validate_additional_arguments(spec, _PARSED_FLAGS)
+        found += validate_additional_arguments(spec, self.parsed_flags)
         found += _validate_parallelism(spec, additional)
         if not spec.accelerator:
             found.append(
@@ -226,7 +221,10 @@ class Vllm(Template):
                     "whose server takes other flags, or a GPU.",
                 )
             )
-        elif spec.shared_memory_limit.value < spec.memory.value < LOW_MEMORY_BYTES:
+        elif (
+            spec.memory is not None
+            and spec.shared_memory_limit.value < spec.memory.value < LOW_MEMORY_BYTES
+        ):
             found.append(
                 warning(
                     "memory",
@@ -291,29 +289,6 @@ def _validate_parallelism(spec: SpecLike, additional: tuple[str, ...]) -> list[I
             )
         ]
     return []
-
-
-def _split_command_line(
-    command: Sequence[str], args: Sequence[str]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Command Override and the arguments of `vllm serve`."""
-    argv = tuple(command) or ()
-    if (
-        argv
-        and argv[0].rsplit("/", 1)[-1].startswith("python")
-        and argv[1:3] == ("-m", _API_SERVER_MODULE)
-    ):
-        return (), (*argv[3:], *args)
-    if argv[:2] == ("vllm", "serve") and (len(argv) == 2 or not args):
-        return (), (*argv[2:], *args)
-    if not argv and tuple(args[:2]) == ("vllm", "serve"):
-        return (), tuple(args[2:])
-    return argv, tuple(args)
-
-
-def _drop_first_argument(arguments: FieldValue) -> tuple[str, ...]:
-    """The remaining arguments without the first, which is the model."""
-    return arguments[1:] if isinstance(arguments, tuple) else ()
 
 
 def _parse_parallel_size(text: str | None) -> int:

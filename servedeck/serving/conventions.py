@@ -1,0 +1,27 @@
+"""Names that servedeck gives to the parts of the servings that it creates."""
+
+from __future__ import annotations
+
+SERVING_LABEL = "servedeck.dev/serving"
+TEMPLATE_LABEL = "servedeck.dev/template"
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+FIELD_MANAGER = "servedeck"
+"""Value of the managed-by label and name of our field manager."""
+DESCRIPTION_ANNOTATION = "servedeck.dev/description"
+
+INFERENCE_CONTAINER = "inference-server"
+TRANSFORMER_CONTAINER = "transformer"
+
+HTTP_PORT_NAME = "http"
+TRANSFORMER_PORT_NAME = "transformer"
+DEFAULT_INFERENCE_PORT = 8000
+SERVICE_PORT = 80
+
+MODEL_CACHE_VOLUME = "model-cache"
+MODEL_CACHE_PATH = "/root/.cache/huggingface"
+SHARED_MEMORY_VOLUME = "dshm"
+SHARED_MEMORY_PATH = "/dev/shm"  # noqa: S108 -- a mount in the container, not a file of ours
+SYSTEM_ENV = {"HF_HOME": MODEL_CACHE_PATH}
+"""Default variables of every inference server; the operator can override them."""
+PREDICTOR_URL_ENV = "PREDICTOR_URL"
+"""Variable with the inference server's URL, for a transformer."""

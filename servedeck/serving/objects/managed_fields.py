@@ -1,0 +1,185 @@
+"""What a change of an existing object sends with server-side apply.
+
+The API server removes a field that a manager applied before and no longer applies. So the body
+holds what the manager owns already, as it is now, and what the change sets: nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from servedeck.serving.objects.differences import (
+    MISSING,
+    ListKey,
+    Path,
+    find_differences,
+    list_key,
+    list_keys,
+)
+from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, mappings
+
+FieldSet = dict[str, Any]
+"""Tree of owned fields, as in managedFields (FieldsV1): "f:name", 'k:{"name":"x"}', "."."""
+
+
+def apply_configuration(
+    live: Mapping[str, Any], changed: Mapping[str, Any], manager: str
+) -> JsonObject | None:
+    """Body of the server-side apply by `manager` that turns `live` into `changed`; None if they do
+    not differ."""
+    differences = [one for one in find_differences(live, changed) if one.path]
+    if not differences:
+        return None
+    paths = owned_paths(live, manager)
+    paths += [one.path for one in differences if one.new is not MISSING]
+    body: JsonObject = {
+        "apiVersion": changed.get("apiVersion"),
+        "kind": changed.get("kind"),
+        "metadata": {
+            key: value
+            for key, value in as_mapping(changed, "metadata").items()
+            if key in ("name", "namespace")
+        },
+    }
+    wanted = _paths_tree(paths)
+    wanted.pop("apiVersion", None)
+    wanted.pop("kind", None)
+    projected = _project(changed, wanted, ())
+    metadata = {**projected.pop("metadata", {}), **body["metadata"]}
+    return {**body, **projected, "metadata": metadata}
+
+
+class BlockedRemoval(NamedTuple):
+    """A field that a change removes and other managers set: server-side apply leaves it."""
+
+    path: Path
+    managers: tuple[str, ...]
+    """Empty if nobody owns it."""
+    value: Any
+
+
+def blocked_removals(
+    live: Mapping[str, Any], changed: Mapping[str, Any], manager: str
+) -> list[BlockedRemoval]:
+    """The removed fields that `manager` does not own alone."""
+    found: list[BlockedRemoval] = []
+    for path, old, new in find_differences(live, changed):
+        if new is not MISSING:
+            continue
+        owners = {
+            (str(entry.get("manager")), entry.get("operation") == "Apply")
+            for entry in _ownership_entries(live)
+            if any(_overlap(path, owned) for owned in _entry_paths(entry, live))
+        }
+        if owners != {(manager, True)}:
+            others = sorted(name for name, is_apply in owners - {(manager, True)})
+            found.append(BlockedRemoval(path, tuple(others), old))
+    return found
+
+
+def _overlap(path: Path, owned: Path) -> bool:
+    length = min(len(path), len(owned))
+    return path[:length] == owned[:length]
+
+
+def owned_paths(live: Mapping[str, Any], manager: str) -> list[Path]:
+    """Paths of the fields that `manager` applied."""
+    return [
+        path
+        for entry in _ownership_entries(live)
+        if entry.get("manager") == manager and entry.get("operation") == "Apply"
+        for path in _entry_paths(entry, live)
+    ]
+
+
+def _ownership_entries(live: Mapping[str, Any]) -> list[Any]:
+    entries = mappings(as_mapping(live, "metadata").get("managedFields"))
+    return [one for one in entries if not one.get("subresource")]
+
+
+def _entry_paths(entry: Mapping[str, Any], live: Mapping[str, Any]) -> list[Path]:
+    found: list[Path] = []
+    _collect(as_mapping(entry, "fieldsV1"), live, (), found)
+    return found
+
+
+def _collect(fields: Mapping[str, Any], value: Any, path: Path, found: list[Path]) -> None:
+    children = [(key, inner) for key, inner in fields.items() if key != "."]
+    if not children:
+        # "." alone owns the empty map, or the entry of a list, and nothing in it
+        found.append((*path, ".") if "." in fields else path)
+        return
+    for key, inner in children:
+        kind, _, name = key.partition(":")
+        if kind == "f" and isinstance(value, Mapping) and name in value:
+            _collect(as_mapping(inner), value[name], (*path, name), found)
+        elif kind in ("k", "v", "i") and isinstance(value, list):
+            for at, entry in enumerate(value):
+                if _is_entry(kind, name, at, entry):
+                    step = _step(path, value, at)
+                    _collect(as_mapping(inner), entry, (*path, step), found)
+
+
+def _is_entry(kind: str, name: str, at: int, entry: Any) -> bool:
+    if kind == "i":
+        return name == str(at)
+    try:
+        wanted = json.loads(name)
+    except ValueError:
+        return False
+    if kind == "v":
+        return bool(entry == wanted)
+    return (
+        isinstance(entry, Mapping)
+        and isinstance(wanted, Mapping)
+        and all(
+            entry.get(key, "TCP" if key == "protocol" else None) == one
+            for key, one in wanted.items()
+        )
+    )
+
+
+def _step(path: Path, entries: Sequence[Any], at: int) -> ListKey | int:
+    keys = list_keys(path, entries)
+    return list_key(entries[at], keys) if keys else at
+
+
+def _paths_tree(paths: Sequence[Path]) -> dict[Any, Any]:
+    """The paths as a tree; {} is a whole value."""
+    tree: dict[Any, Any] = {}
+    for path in paths:
+        node = tree
+        for position, step in enumerate(path):
+            if step in node and not node[step]:
+                break  # the whole value is in it already
+            if position == len(path) - 1:
+                node[step] = {}
+            else:
+                node = node.setdefault(step, {})
+    return tree
+
+
+def _project(value: Any, tree: Mapping[Any, Any], path: Path) -> Any:
+    """The parts of a value that are in the tree. A list without keys is atomic: it is whole."""
+    if not tree:
+        return value
+    if isinstance(value, Mapping):
+        return {
+            key: _project(inner, tree[key], (*path, key))
+            for key, inner in value.items()
+            if key in tree
+        }
+    if isinstance(value, list):
+        keys = list_keys(path, value)
+        if not keys or len({list_key(one, keys) for one in value}) != len(value):
+            return value
+        found = []
+        for entry in value:
+            key = list_key(entry, keys)
+            if key in tree:
+                part = _project(entry, tree[key], (*path, key))
+                found.append({**{name: entry[name] for name in keys if name in entry}, **part})
+        return found
+    return value

@@ -1,0 +1,144 @@
+"""The objects of one serving, as the fields read and write them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from servedeck.serving.conventions import FIELD_MANAGER, MANAGED_BY_LABEL, TRANSFORMER_CONTAINER
+from servedeck.serving.spec.mapping.json_values import (
+    JsonObject,
+    as_mapping,
+    as_str,
+    child_mapping,
+    mappings,
+    set_or_remove,
+)
+from servedeck.serving.spec.templates.base import SpecLike
+
+
+@dataclass(slots=True)
+class ServingObjects:
+    """Decoded JSON: of any shape for reading; for writing, as an API server returned it."""
+
+    deployment: JsonObject
+    services: list[JsonObject] = field(default_factory=list)
+    """Those that select its Pods."""
+    routes: list[JsonObject] = field(default_factory=list)
+    container_index: int = 0
+    """Position of the inference server among the containers."""
+
+    @property
+    def all(self) -> list[JsonObject]:
+        return [self.deployment, *self.services, *self.routes]
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        return as_mapping(self.deployment, "metadata")
+
+    @property
+    def is_managed(self) -> bool:
+        """Whether servedeck created or adopted the serving."""
+        return as_mapping(self.metadata, "labels").get(MANAGED_BY_LABEL) == FIELD_MANAGER
+
+    @property
+    def pod_spec(self) -> Mapping[str, Any]:
+        return as_mapping(self.deployment, "spec", "template", "spec")
+
+    @property
+    def pod_labels(self) -> Mapping[str, Any]:
+        return as_mapping(self.deployment, "spec", "template", "metadata", "labels")
+
+    @property
+    def containers(self) -> list[Any]:
+        return mappings(self.pod_spec.get("containers"))
+
+    @property
+    def container(self) -> Mapping[str, Any]:
+        """The inference server's container; {} if there is none."""
+        found = self.containers
+        return found[self.container_index] if self.container_index < len(found) else {}
+
+    @property
+    def transformer(self) -> Mapping[str, Any]:
+        """The transformer's container; {} if there is none."""
+        return next(
+            (one for one in self.containers if one.get("name") == TRANSFORMER_CONTAINER), {}
+        )
+
+    # -- for writing ----------------------------------------------------------------------------
+
+    @property
+    def writable_pod_spec(self) -> JsonObject:
+        spec = child_mapping(self.deployment, "spec")
+        return child_mapping(child_mapping(spec, "template"), "spec")
+
+    @property
+    def writable_container(self) -> JsonObject:
+        found: JsonObject = self.containers[self.container_index]
+        return found
+
+
+Reader = Callable[[ServingObjects], Any]
+"""Value of a field, as the spec accepts it; None if it is absent."""
+Writer = Callable[[ServingObjects, "SpecLike | None", SpecLike], None]
+"""Changes the objects from one spec, as read from them, to another; from None in new objects. Only
+called if the value of the field differs."""
+
+
+class FieldAccess(NamedTuple):
+    read: Reader
+    write: Writer
+
+
+def fixed(read: Reader) -> FieldAccess:
+    """A field that identifies the serving and is never changed in an object."""
+    return FieldAccess(read, lambda objects, current, wanted: None)
+
+
+def deployment_annotation(name: str, attribute: str) -> FieldAccess:
+    """A field that is an annotation of the Deployment."""
+
+    def write(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) -> None:
+        metadata = child_mapping(objects.deployment, "metadata")
+        annotations = child_mapping(metadata, "annotations")
+        set_or_remove(annotations, name, getattr(wanted, attribute))
+        set_or_remove(metadata, "annotations", annotations)
+
+    return FieldAccess(
+        lambda objects: as_str(as_mapping(objects.metadata, "annotations").get(name)), write
+    )
+
+
+def deployment_field(key: str, attribute: str, parse: Callable[[object], Any]) -> FieldAccess:
+    """A field of the Deployment's spec. `parse` converts the JSON value, to None if it is none."""
+
+    def write(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) -> None:
+        value = getattr(wanted, attribute)
+        spec = child_mapping(objects.deployment, "spec")
+        spec[key] = value
+
+    return FieldAccess(
+        lambda objects: parse(as_mapping(objects.deployment, "spec").get(key)), write
+    )
+
+
+def pod_field(key: str, attribute: str, parse: Callable[[object], Any] = as_str) -> FieldAccess:
+    """A field of the Pods' spec; an empty value removes it."""
+
+    def write(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) -> None:
+        set_or_remove(objects.writable_pod_spec, key, getattr(wanted, attribute))
+
+    return FieldAccess(lambda objects: parse(objects.pod_spec.get(key)), write)
+
+
+def container_field(
+    key: str, attribute: str, parse: Callable[[object], Any] = as_str
+) -> FieldAccess:
+    """A field of the inference server's container; an empty value removes it."""
+
+    def write(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) -> None:
+        set_or_remove(objects.writable_container, key, getattr(wanted, attribute))
+
+    return FieldAccess(lambda objects: parse(objects.container.get(key)), write)

@@ -1,0 +1,169 @@
+"""PVCs that are mounted in the inference server, and the volumes of every serving."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from posixpath import normpath
+from typing import Any
+
+from servedeck.serving.conventions import (
+    MODEL_CACHE_PATH,
+    MODEL_CACHE_VOLUME,
+    SHARED_MEMORY_PATH,
+    SHARED_MEMORY_VOLUME,
+)
+from servedeck.serving.spec.mapping.json_values import (
+    JsonObject,
+    as_list,
+    as_mapping,
+    as_quantity,
+    as_str,
+    child_list,
+    mappings,
+    set_or_remove,
+)
+from servedeck.serving.spec.mapping.serving_objects import FieldAccess, ServingObjects
+from servedeck.serving.spec.names import validate_label
+from servedeck.serving.spec.templates.base import SpecLike
+from servedeck.serving.spec.types import Volume
+
+_SYSTEM_PATHS = (MODEL_CACHE_PATH, SHARED_MEMORY_PATH)
+
+
+def normalize_path(path: str) -> str:
+    """The path without repeated and trailing slashes."""
+    return normpath("/" + path.strip("/"))
+
+
+def pvc_volume_name(pvc: str) -> str:
+    """Name of the Pod's volume for a PVC: stable, so that adding another row does not restart Pods.
+    A PVC name may be longer than a volume name, contain dots, or equal a system volume's."""
+    if pvc not in (MODEL_CACHE_VOLUME, SHARED_MEMORY_VOLUME) and not validate_label(pvc):
+        return pvc
+    return "claim-" + hashlib.sha256(pvc.encode()).hexdigest()[:16]
+
+
+def _pvcs_by_volume(objects: ServingObjects) -> dict[str, str]:
+    return {
+        as_str(volume.get("name")): as_str(claim)
+        for volume in mappings(objects.pod_spec.get("volumes"))
+        if (claim := as_mapping(volume, "persistentVolumeClaim").get("claimName"))
+    }
+
+
+def _is_pvc_mount(mount: Any, pvcs: Mapping[str, str]) -> bool:
+    """Whether a mount is a field: a whole PVC (a part of one, subPath, is not), at a path that is
+    no system volume's. The path decides, whatever the volume is called."""
+    return (
+        isinstance(mount, Mapping)
+        and as_str(mount.get("name")) in pvcs
+        and normalize_path(as_str(mount.get("mountPath"))) not in _SYSTEM_PATHS
+        and not mount.get("subPath")
+        and not mount.get("subPathExpr")
+    )
+
+
+def _read(objects: ServingObjects) -> list[Volume]:
+    pvcs = _pvcs_by_volume(objects)
+    return [
+        _volume(mount, pvcs)
+        for mount in as_list(objects.container.get("volumeMounts"))
+        if _is_pvc_mount(mount, pvcs)
+    ]
+
+
+def _volume(mount: Mapping[str, Any], pvcs: Mapping[str, str]) -> Volume:
+    return Volume(
+        pvc=pvcs[as_str(mount.get("name"))],
+        mount_path=as_str(mount.get("mountPath")),
+        read_only=mount.get("readOnly") is True,
+    )
+
+
+def _write(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) -> None:
+    container, pod = objects.writable_container, objects.writable_pod_spec
+    pvcs = _pvcs_by_volume(objects)
+    mounts = as_list(container.get("volumeMounts"))
+    present: dict[str, list[JsonObject]] = {}
+    for mount in mounts:
+        if _is_pvc_mount(mount, pvcs):
+            present.setdefault(mount["mountPath"], []).append(mount)
+    volume_names = {pvc: name for name, pvc in pvcs.items()}
+    new: list[JsonObject] = []
+    for one in wanted.volumes:
+        old = present.get(one.mount_path, [])
+        mount = old.pop(0) if old else {}
+        if not mount or pvcs[as_str(mount.get("name"))] != one.pvc:
+            name = volume_names.get(one.pvc) or pvc_volume_name(one.pvc)
+            if one.pvc not in volume_names:
+                claim = {"name": name, "persistentVolumeClaim": {"claimName": one.pvc}}
+                child_list(pod, "volumes").append(claim)
+                volume_names[one.pvc] = name
+            mount = {**mount, "name": name, "mountPath": one.mount_path}
+        if current is None or (mount.get("readOnly") is True) != one.read_only:
+            mount["readOnly"] = one.read_only
+        new.append(mount)
+    others = [mount for mount in mounts if not _is_pvc_mount(mount, pvcs)]
+    kept = [mount for mount in mounts if any(mount is one for one in (*others, *new))]
+    added = [one for one in new if not any(one is mount for mount in mounts)]
+    if [one for one in kept if one not in others] != [one for one in new if one not in added]:
+        kept, added = others, new  # another order
+    set_or_remove(container, "volumeMounts", [*kept, *added])
+    if current is not None:
+        _remove_unused(objects, {one.pvc for one in current.volumes})
+    set_or_remove(pod, "volumes", as_list(pod.get("volumes")))
+
+
+def _remove_unused(objects: ServingObjects, pvcs: set[str]) -> None:
+    """Remove the volumes of these PVCs that no container mounts any more."""
+    pod = objects.writable_pod_spec
+    containers = (
+        *objects.containers,
+        *mappings(pod.get("initContainers")),
+        *mappings(pod.get("ephemeralContainers")),
+    )
+    used = {
+        as_str(mount.get("name"))
+        for container in containers
+        for mount in (
+            *mappings(container.get("volumeMounts")),
+            *mappings(container.get("volumeDevices")),
+        )
+    }
+    pod["volumes"] = [
+        one
+        for one in as_list(pod.get("volumes"))
+        if as_str(as_mapping(one).get("name")) in used
+        or as_mapping(one, "persistentVolumeClaim").get("claimName") not in pvcs
+    ]
+
+
+VOLUMES = FieldAccess(_read, _write)
+
+
+# -- system volumes -----------------------------------------------------------------------------
+
+
+def read_model_cache(objects: ServingObjects) -> str:
+    """PVC that is mounted at the model cache's path; "" for none."""
+    pvcs = _pvcs_by_volume(objects)
+    for mount in mappings(objects.container.get("volumeMounts")):
+        if normalize_path(as_str(mount.get("mountPath"))) == MODEL_CACHE_PATH:
+            return pvcs.get(as_str(mount.get("name")), "")
+    return ""
+
+
+def resize_shared_memory(objects: ServingObjects, current: SpecLike, wanted: SpecLike) -> None:
+    """Change the size of /dev/shm with the settings that it depends on, if it has the size that the
+    template gives it: another one was chosen by somebody."""
+    old, new = current.shared_memory_limit, wanted.shared_memory_limit
+    names = {
+        as_str(mount.get("name"))
+        for mount in mappings(objects.container.get("volumeMounts"))
+        if mount.get("mountPath") == SHARED_MEMORY_PATH
+    }
+    for volume in mappings(objects.pod_spec.get("volumes")):
+        memory = as_mapping(volume, "emptyDir")
+        if volume.get("name") in names and as_quantity(memory.get("sizeLimit")) == old != new:
+            memory["sizeLimit"] = str(new)  # type: ignore[index]

@@ -1,0 +1,289 @@
+"""Rules for the fields of a serving, alone and in combination, without the cluster.
+
+Each yields the errors and warnings of one field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from servedeck.serving.conventions import (
+    MODEL_CACHE_PATH,
+    PREDICTOR_URL_ENV,
+    SHARED_MEMORY_PATH,
+    SYSTEM_ENV,
+)
+from servedeck.serving.spec.env_file import looks_secret
+from servedeck.serving.spec.issues import Issue, error, warning
+from servedeck.serving.spec.mapping.volumes import normalize_path
+from servedeck.serving.spec.names import (
+    validate_config_key,
+    validate_env_name,
+    validate_image,
+    validate_label,
+    validate_resource_name,
+    validate_subdomain,
+)
+from servedeck.serving.spec.templates.base import SpecLike
+from servedeck.serving.spec.types import EnvVar, Quantity
+
+MAX_DESCRIPTION_LENGTH = 2000
+MAX_ARGUMENT_BYTES = 128 * 1024
+"""Linux MAX_ARG_STRLEN: with a longer argument or variable the container cannot start."""
+MIN_MEMORY_BYTES = 16 * 2**20
+MAX_REPLICAS = 2**31 - 1
+"""kubernetes api/apps/v1, DeploymentSpec.Replicas: an int32."""
+MAX_ACCELERATORS = 1024
+_RESERVED_MOUNT_PATHS = ("/", "/dev", "/proc", "/sys")
+
+
+def validate_name(spec: SpecLike) -> Iterable[Issue]:
+    if message := validate_label(spec.name, "The service name"):
+        yield error("name", message)
+    elif spec.name[0].isdigit():
+        # core validation.go, ValidateServiceName: RFC 1035 until RelaxedServiceNameValidation.
+        yield warning(
+            "name",
+            "Clusters before Kubernetes 1.36 refuse a Service whose name starts with a digit; "
+            "start with a letter if yours is older.",
+        )
+
+
+def validate_namespace(spec: SpecLike) -> Iterable[Issue]:
+    if not spec.namespace:
+        yield error("namespace", "The namespace is missing; choose the namespace to deploy to.")
+    elif message := validate_label(spec.namespace, "The namespace"):
+        yield error("namespace", message)
+
+
+def validate_description(spec: SpecLike) -> Iterable[Issue]:
+    if len(spec.description) > MAX_DESCRIPTION_LENGTH:
+        yield error(
+            "description",
+            f"The description has {len(spec.description)} characters; "
+            f"shorten it to {MAX_DESCRIPTION_LENGTH}.",
+        )
+
+
+def validate_image_field(spec: SpecLike) -> Iterable[Issue]:
+    if message := validate_image(spec.image):
+        yield error("image", message)
+
+
+def validate_cpu(spec: SpecLike) -> Iterable[Issue]:
+    if spec.cpu is not None:
+        yield from _validate_cpu_amount("cpu", spec.cpu)
+
+
+def validate_cpu_limit(spec: SpecLike) -> Iterable[Issue]:
+    if spec.cpu_limit is None:
+        return
+    if spec.cpu is not None and spec.cpu_limit.value < spec.cpu.value:
+        yield error(
+            "cpu_limit", f"The limit {spec.cpu_limit} is below the CPU {spec.cpu}; raise it."
+        )
+    else:
+        yield from _validate_cpu_amount("cpu_limit", spec.cpu_limit)
+
+
+def _validate_cpu_amount(path: str, amount: Quantity) -> Iterable[Issue]:
+    cpu = amount.value
+    if cpu <= 0:
+        yield error(path, "CPU must be more than 0; enter cores such as 0.5 or 500m.")
+    elif (cpu * 1000).denominator != 1:
+        yield error(path, f"{amount} is finer than 1m, the smallest step; round it.")
+    elif cpu > 10_000:
+        yield error(path, f"{amount} is more cores than any node has; enter fewer.")
+
+
+def validate_memory(spec: SpecLike) -> Iterable[Issue]:
+    if spec.memory is None:
+        yield warning(
+            "memory",
+            "Memory is not set: a Pod without it is the first that a node evicts; enter a value "
+            "such as 16Gi.",
+        )
+        return
+    memory = spec.memory.value
+    if memory < MIN_MEMORY_BYTES:
+        amount = "less than a container can start with"
+        yield error("memory", f"Memory {spec.memory} is {amount}; enter a value such as 1Gi.")
+    elif memory.denominator != 1:
+        yield error("memory", f"{spec.memory} is not a whole number of bytes; round it.")
+    elif memory > 2**60:
+        yield error("memory", f"{spec.memory} is more memory than any node has; enter less.")
+    elif memory <= spec.shared_memory_limit.value and spec.memory_limit is None:
+        yield error(
+            "memory",
+            f"Memory {spec.memory} is not more than the {spec.shared_memory_limit} of "
+            f"{SHARED_MEMORY_PATH} (dshm), which counts against it; enter more.",
+        )
+
+
+def validate_memory_limit(spec: SpecLike) -> Iterable[Issue]:
+    limit, memory = spec.memory_limit, spec.memory
+    if limit is not None and limit.value and memory is not None and limit.value < memory.value:
+        yield error("memory_limit", f"The limit {limit} is below the memory {memory}; raise it.")
+
+
+def validate_accelerator(spec: SpecLike) -> Iterable[Issue]:
+    if spec.accelerator and (message := validate_resource_name(spec.accelerator)):
+        yield error("accelerator", message)
+
+
+def validate_accelerator_count(spec: SpecLike) -> Iterable[Issue]:
+    if spec.accelerator and not 1 <= spec.accelerator_count <= MAX_ACCELERATORS:
+        yield error(
+            "accelerator_count",
+            f"Accelerator Count must be from 1 to {MAX_ACCELERATORS}; "
+            "for none, set Accelerator to None.",
+        )
+
+
+def validate_replicas(spec: SpecLike) -> Iterable[Issue]:
+    if spec.replicas < 0:
+        yield error("replicas", "Replicas must be 0 or more; enter how many Pods to run.")
+    elif spec.replicas > MAX_REPLICAS:
+        yield error("replicas", f"Kubernetes allows at most {MAX_REPLICAS} replicas; enter fewer.")
+
+
+def validate_settings(spec: SpecLike) -> Iterable[Issue]:
+    return spec.template_definition.validate(spec)
+
+
+def validate_volumes(spec: SpecLike) -> Iterable[Issue]:
+    system = {SHARED_MEMORY_PATH: "dshm", MODEL_CACHE_PATH: "model-cache"}
+    taken: dict[str, str] = {}
+    for at, volume in enumerate(spec.volumes):
+        path = f"volumes.{at}.mount_path"
+        if message := validate_subdomain(volume.pvc, "The PVC"):
+            yield error(f"volumes.{at}.pvc", message)
+        written = volume.mount_path
+        clean = normalize_path(written)
+        if not written:
+            yield error(path, "The mount path is missing; enter a value such as /data.")
+        elif not written.startswith("/"):
+            yield error(path, f"{written!r} is not absolute; start it with /.")
+        elif ":" in written or ".." in written.split("/") or not written.isprintable():
+            yield error(path, "A mount path must not contain ':', '..' or control characters.")
+        elif clean in _RESERVED_MOUNT_PATHS:
+            yield error(path, f"{clean} belongs to the container itself; mount below another path.")
+        elif clean in system:
+            yield error(path, f"{clean} is already used by {system[clean]}; choose another path.")
+        elif clean in taken:
+            yield error(path, f"{clean} is already used by {taken[clean]}; choose another path.")
+        else:
+            taken[clean] = volume.pvc
+
+
+def validate_port(spec: SpecLike) -> Iterable[Issue]:
+    if not _is_port(spec.port):
+        yield error(
+            "inference_port", "A port must be from 1 to 65535; enter the server's, such as 8000."
+        )
+
+
+def validate_command(spec: SpecLike) -> Iterable[Issue]:
+    return _validate_words("command", spec.command)
+
+
+def validate_readiness_path(spec: SpecLike) -> Iterable[Issue]:
+    return _validate_http_path("readiness_path", spec.effective_readiness_path)
+
+
+def validate_liveness_path(spec: SpecLike) -> Iterable[Issue]:
+    return _validate_http_path("liveness_path", spec.effective_liveness_path)
+
+
+def _validate_http_path(field: str, path: str) -> Iterable[Issue]:
+    if path and (not path.startswith("/") or not path.isprintable() or " " in path):
+        yield error(field, f"{path!r} is not an HTTP path; start it with / and remove spaces.")
+
+
+def validate_env(spec: SpecLike) -> Iterable[Issue]:
+    yield from _validate_variables("env", spec.env)
+    for at, one in enumerate(spec.env):
+        if one.name in SYSTEM_ENV:
+            yield warning(
+                f"env.{at}.name",
+                f"{one.name} replaces the system's {SYSTEM_ENV[one.name]}; "
+                "remove it unless this is intended.",
+            )
+
+
+def _validate_variables(path: str, variables: Sequence[EnvVar]) -> Iterable[Issue]:
+    seen: dict[str, int] = {}
+    for at, one in enumerate(variables):
+        here = f"{path}.{at}"
+        if message := validate_env_name(one.name):
+            yield error(f"{here}.name", message)
+        elif one.name in seen:
+            yield error(
+                f"{here}.name",
+                f"{one.name} is already set in row {seen[one.name] + 1}; remove one of them.",
+            )
+        seen.setdefault(one.name, at)
+        sources = [ref for ref in (one.secret, one.config_map) if ref is not None]
+        if len(sources) + bool(one.value) > 1:
+            yield error(
+                here, f"{one.name} has a value and a source; keep the value, or one source."
+            )
+        for what, field, ref in (
+            ("Secret", "secret", one.secret),
+            ("ConfigMap", "config_map", one.config_map),
+        ):
+            if ref is None:
+                continue
+            if message := validate_subdomain(ref.name, f"The {what}'s name"):
+                yield error(f"{here}.{field}.name", message)
+            if message := validate_config_key(ref.key, f"The {what}'s key"):
+                yield error(f"{here}.{field}.key", message)
+        if "\0" in one.value:
+            yield error(f"{here}.value", "A value cannot contain a NUL character; remove it.")
+        elif len(one.name) + len(one.value.encode()) >= MAX_ARGUMENT_BYTES - 2:
+            yield error(
+                f"{here}.value", "A value can be at most 128 KiB; put it in a file on a volume."
+            )
+        elif not sources and looks_secret(one.name, one.value) and one.value:
+            yield warning(
+                f"{here}.value",
+                f"{one.name} looks secret, and everyone who can read the Deployment can read it; "
+                f"take it from a Secret.",
+            )
+
+
+def validate_transformer(spec: SpecLike) -> Iterable[Issue]:
+    transformer = spec.transformer
+    if transformer is None:
+        return
+    if not _is_port(transformer.port):
+        yield error("transformer.port", "A port must be from 1 to 65535; enter the transformer's.")
+    elif transformer.port == spec.port:
+        yield error(
+            "transformer.port",
+            f"Port {spec.port} is the inference server's, and both share the Pod's address; choose "
+            "another.",
+        )
+    if message := validate_image(transformer.image, "The transformer's image"):
+        yield error("transformer.image", message)
+    yield from _validate_words("transformer.command", transformer.command)
+    yield from _validate_variables("transformer.env", transformer.env)
+    for at, one in enumerate(transformer.env):
+        if one.name == PREDICTOR_URL_ENV:
+            yield error(
+                f"transformer.env.{at}.name",
+                f"{PREDICTOR_URL_ENV} always contains the inference server's address; remove it "
+                f"here.",
+            )
+
+
+def _validate_words(path: str, words: Sequence[str]) -> Iterable[Issue]:
+    if any("\0" in word for word in words):
+        yield error(path, "A command cannot contain a NUL character; remove it.")
+    elif any(len(word.encode()) >= MAX_ARGUMENT_BYTES for word in words):
+        yield error(path, "An argument can be at most 128 KiB; put it in a file on a volume.")
+    elif words and not words[0]:
+        yield error(path, "The command's first word is empty; enter the program to start.")
+
+
+def _is_port(port: int) -> bool:
+    return 1 <= port <= 65535

@@ -1,0 +1,217 @@
+"""Servings that others made, on a real API server: applying an export changes nothing, and an edit
+changes what it says."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+
+from servedeck.cluster.apply import ObjectRef
+from servedeck.cluster.http.connection import Connection
+from servedeck.commands.apply import apply_all
+from servedeck.commands.export import export_serving
+from servedeck.serving.objects.differences import find_differences, format_path
+from servedeck.serving.objects.routes import Platform
+from servedeck.serving.spec.document import from_yaml
+from servedeck.serving.spec.spec import ServingSpec
+from tests.control_plane.control_plane import ControlPlane, RequestError
+from tests.control_plane.test_deploy import open_connection
+from tests.serving.foreign_manifests import SIDECAR, foreign_objects
+
+PLATFORM = Platform(host="ai.example.com", gateway="gateways/main")
+NAME = "llm"
+
+SERVER: dict[str, Any] = {
+    "name": "vllm",
+    "image": "vllm/vllm-openai:v0.9.2",
+    "command": ["sh", "-c"],
+    "args": ["exec vllm serve org/m --port 8000"],
+    "ports": [{"containerPort": 8000}],
+    "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}],
+    "resources": {"limits": {"nvidia.com/gpu": "1"}},
+    "readinessProbe": {"httpGet": {"path": "/health", "port": 8000, "scheme": "HTTPS"}},
+}
+
+
+def foreign_deployment() -> dict[str, Any]:
+    labels = {"app": NAME}
+    pod = {"containers": [SIDECAR, SERVER], "nodeSelector": {"gpu": "h100"}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": NAME},
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+        },
+    }
+
+
+def create(plane: ControlPlane, namespace: str, manager: str, objects: list[Any]) -> list[str]:
+    """Create the objects as another tool; returns their paths."""
+    paths = []
+    for one in objects:
+        one["metadata"]["namespace"] = namespace
+        ref = ObjectRef.from_manifest(one)
+        plane.create(f"{ref.collection_path}?fieldManager={manager}", one)
+        paths.append(ref.path)
+    return paths
+
+
+async def export_and_apply(
+    connection: Connection, namespace: str, *, force: bool = False, **changes: Any
+) -> tuple[bool, list[str], list[str]]:
+    exported = await export_serving(connection, namespace, NAME)
+    spec: ServingSpec = from_yaml(exported.yaml)
+    stdout: list[str] = []
+    stderr: list[str] = []
+    good = await apply_all(
+        connection,
+        [spec.replace(**changes)],
+        PLATFORM,
+        dry_run=False,
+        stdout=stdout.append,
+        stderr=stderr.append,
+        force=force,
+    )
+    return good, stdout, stderr
+
+
+@settings(  # several requests for each example, in a shared namespace
+    max_examples=25,
+    suppress_health_check=[
+        *settings.default.suppress_health_check,
+        HealthCheck.function_scoped_fixture,
+    ],
+)
+@given(foreign_objects())
+def test_applying_an_unchanged_export_writes_nothing(
+    control_plane: ControlPlane, namespace: str, objects: list[dict[str, Any]]
+) -> None:
+    paths: list[str] = []
+    try:
+        for one in objects:
+            paths += create(control_plane, namespace, "helm", [one])
+    except RequestError as error:
+        assume(error.status != 422)  # not valid for this release
+        raise
+    else:
+        before = [control_plane.request("GET", path)["metadata"]["managedFields"] for path in paths]
+
+        async def run() -> None:
+            async with open_connection(control_plane) as connection:
+                good, stdout, stderr = await export_and_apply(connection, namespace)
+                assert good, stderr
+                assert stdout
+                assert all(line.endswith(" unchanged") for line in stdout), stdout
+
+        asyncio.run(run())
+        after = [control_plane.request("GET", path)["metadata"]["managedFields"] for path in paths]
+        assert [managers(one) for one in after] == [managers(one) for one in before]
+    finally:
+        for path in paths:
+            control_plane.request("DELETE", path)
+
+
+def managers(entries: list[dict[str, Any]]) -> set[str]:
+    """Who set fields, except for the controllers, which write the status."""
+    return {one["manager"] for one in entries} - {"kube-controller-manager"}
+
+
+@pytest.fixture
+def foreign(control_plane: ControlPlane, namespace: str) -> str:
+    """Path of a Deployment that Helm made."""
+    return create(control_plane, namespace, "helm", [foreign_deployment()])[0]
+
+
+async def test_an_edit_of_a_foreign_serving_is_a_conflict_until_it_is_forced(
+    control_plane: ControlPlane, namespace: str, foreign: str
+) -> None:
+    before = control_plane.request("GET", foreign)
+    async with open_connection(control_plane) as connection:
+        good, _, stderr = await export_and_apply(connection, namespace, replicas=3)
+        assert not good
+        assert any("helm set 1, the file says 3" in line for line in stderr), stderr
+        good, stdout, _ = await export_and_apply(connection, namespace, replicas=3, force=True)
+    assert good
+    assert "  .spec.replicas: 1 -> 3" in stdout
+    after = control_plane.request("GET", foreign)
+    assert [format_path(one.path) for one in find_differences(before["spec"], after["spec"])] == [
+        "replicas"
+    ]
+
+
+async def test_a_new_variable_of_a_foreign_serving_is_no_conflict(
+    control_plane: ControlPlane, namespace: str, foreign: str
+) -> None:
+    env = [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}, {"name": "C", "value": "3"}]
+    async with open_connection(control_plane) as connection:
+        good, stdout, stderr = await export_and_apply(connection, namespace, env=env)
+    assert good, stderr
+    assert '  .spec.template.spec.containers[vllm].env[C]: none -> {"name": "C", "value": "3"}' in (
+        stdout
+    )
+    pod = control_plane.request("GET", foreign)["spec"]["template"]["spec"]
+    assert pod["containers"][1]["env"] == env
+    assert pod["containers"][1]["readinessProbe"]["httpGet"]["scheme"] == "HTTPS"
+    assert "limits" in pod["containers"][1]["resources"]
+
+
+async def test_removing_a_variable_of_others_is_a_conflict_until_it_is_forced(
+    control_plane: ControlPlane, namespace: str, foreign: str
+) -> None:
+    env = [{"name": "B", "value": "2"}]
+    async with open_connection(control_plane) as connection:
+        good, _, stderr = await export_and_apply(connection, namespace, env=env)
+        assert not good
+        assert any("env[A]: helm set" in line for line in stderr), stderr
+        good, _, stderr = await export_and_apply(connection, namespace, env=env, force=True)
+        assert good, stderr
+    pod = control_plane.request("GET", foreign)["spec"]["template"]["spec"]
+    assert pod["containers"][1]["env"] == env
+    assert pod["nodeSelector"] == {"gpu": "h100"}
+
+
+async def test_an_edit_of_our_own_serving_removes_what_it_removes(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    spec = ServingSpec(
+        name=NAME,
+        namespace=namespace,
+        template="vllm",
+        image="vllm/vllm-openai:v0.33.0",
+        memory="16Gi",
+        accelerator="nvidia.com/gpu",
+        settings={"model": "org/m"},
+        inference_port=8000,
+        env=[{"name": "A", "value": "1"}, {"name": "B", "value": "2"}],
+        transformer={"image": "transformer:1"},
+    )
+    lines: list[str] = []
+
+    async def apply(wanted: ServingSpec, connection: Connection) -> bool:
+        return await apply_all(
+            connection,
+            [wanted],
+            Platform(),
+            dry_run=False,
+            stdout=lines.append,
+            stderr=lines.append,
+        )
+
+    async with open_connection(control_plane) as connection:
+        assert await apply(spec, connection), lines
+        smaller = spec.replace(env=[{"name": "B", "value": "2"}], transformer=None)
+        assert await apply(smaller, connection), lines
+        exported = await export_serving(connection, namespace, NAME)
+        assert from_yaml(exported.yaml) == smaller
+        other_port = smaller.replace(inference_port=9000, cpu=None)
+        assert await apply(other_port, connection), lines
+        assert from_yaml((await export_serving(connection, namespace, NAME)).yaml) == other_port
+    ref = ObjectRef("apps/v1", "Deployment", namespace, NAME)
+    [container] = control_plane.request("GET", ref.path)["spec"]["template"]["spec"]["containers"]
+    assert [one["containerPort"] for one in container["ports"]] == [9000]

@@ -1,0 +1,245 @@
+"""Changing an existing serving: the edit and nothing else, in any shape of its objects."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given, note
+from hypothesis import strategies as st
+
+from servedeck.serving.objects import manifests
+from servedeck.serving.objects.change import change_objects
+from servedeck.serving.objects.differences import find_differences, format_path
+from servedeck.serving.objects.import_objects import import_objects
+from servedeck.serving.objects.managed_fields import apply_configuration
+from servedeck.serving.objects.routes import Platform
+from servedeck.serving.spec.document import from_yaml, to_yaml
+from servedeck.serving.spec.spec import FIELDS, ServingSpec
+from servedeck.serving.spec.types import EnvVar
+from tests.serving.foreign_manifests import foreign_objects
+from tests.serving.objects.test_import_objects import deployment
+from tests.serving.spec.test_validation import furiosa_spec, vllm_spec
+from tests.serving.strategies import platforms, valid_specs
+
+PLATFORM = Platform(host="ai.example.com", gateway="gateways/main")
+
+
+@given(foreign_objects())
+def test_exporting_and_applying_unchanged_changes_nothing(objects: list[dict[str, Any]]) -> None:
+    before = copy.deepcopy(objects)
+    current = import_objects(objects)
+    wanted = from_yaml(to_yaml(current.spec))
+    assert wanted == current.spec
+    change = change_objects(current, wanted, PLATFORM)
+    assert change.changed_fields == change.issues == ()
+    assert list(change.changed) == before
+    for live, changed in zip(change.live, change.changed, strict=True):
+        assert apply_configuration(live, changed, "servedeck") is None
+
+
+@given(valid_specs(), platforms)
+def test_applying_our_own_unchanged_changes_nothing(spec: ServingSpec, platform: Platform) -> None:
+    objects = manifests.build_manifests(spec, platform)
+    change = change_objects(import_objects(objects), spec, platform)
+    assert list(change.changed) == objects
+    assert change.issues == ()
+
+
+@given(valid_specs(), valid_specs(), st.data())
+def test_one_changed_field_of_our_own_is_read_back_alone(
+    spec: ServingSpec, other: ServingSpec, data: st.DataObject
+) -> None:
+    names = [name for name in FIELDS if name not in ("name", "namespace", "template")]
+    if spec.template != other.template:
+        names.remove("settings")
+    if spec.template == "custom":
+        names.remove("command")
+    name = data.draw(st.sampled_from(names))
+    wanted = spec.replace(**{name: getattr(other, name)})
+    change = change_objects(import_objects(manifests.build_manifests(spec)), wanted)
+    got = import_objects([dict(one) for one in change.changed]).spec
+    assert got == wanted
+    assert change.issues == ()
+
+
+EDITS: dict[str, Any] = {
+    "image": "registry.example.com/server:2",
+    "cpu": "3",
+    "memory": "48Gi",
+    "replicas": 7,
+    "accelerator_count": 4,
+    "description": "changed",
+    "env": (EnvVar(name="NEW", value="1"),),
+    "volumes": ({"pvc": "new", "mount_path": "/new"},),
+    "readiness_path": "/ready",
+    "transformer": {"image": "transformer:1", "port": 8081},
+}
+TOUCHED = {
+    "image": ("image",),
+    "cpu": ("resources",),
+    "memory": ("resources",),
+    "replicas": ("spec.replicas",),
+    "accelerator_count": ("resources",),
+    "description": ("metadata.annotations",),
+    "env": ("env",),
+    "volumes": ("volumeMounts", "volumes"),
+    "readiness_path": ("readinessProbe", "startupProbe"),
+    "transformer": ("[transformer]", "targetPort"),
+}
+
+
+@given(foreign_objects(), st.sampled_from(list(EDITS)))
+def test_an_edit_of_foreign_objects_changes_only_its_field(
+    objects: list[dict[str, Any]], name: str
+) -> None:
+    current = import_objects(objects)
+    limits = {"cpu_limit": None, "memory_limit": None} if name in ("cpu", "memory") else {}
+    wanted = current.spec.replace(**{name: EDITS[name], **limits})
+    change = change_objects(current, wanted)
+    note(to_yaml(wanted))
+    assert change.issues == ()
+    got = import_objects([dict(one) for one in change.changed]).spec
+    assert got == wanted
+    for live, changed in zip(change.live, change.changed, strict=True):
+        for one in find_differences(live, changed):
+            assert any(part in format_path(one.path) for part in TOUCHED[name])
+
+
+# -- flags, as they are written -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "args", "expected_command", "expected_args"),
+    [
+        (
+            ["vllm", "serve", "m", "--port", "8000", "-tp", "2", "--x"],
+            None,
+            ["vllm", "serve", "m", "--port", "9000", "-tp", "4", "--x"],
+            None,
+        ),
+        (
+            ["python3", "-m", "vllm.entrypoints.openai.api_server"],
+            ["--model=m", "--tensor_parallel_size=2", "--port=8000", "--x"],
+            ["python3", "-m", "vllm.entrypoints.openai.api_server"],
+            ["--model=m", "--tensor_parallel_size=4", "--port=9000", "--x"],
+        ),
+        (
+            ["vllm", "serve", "m"],
+            ["--tensor-parallel-size", "2", "--", "y"],
+            ["vllm", "serve", "m"],
+            ["--tensor-parallel-size", "4", "--port=9000", "--", "y"],
+        ),
+    ],
+)
+def test_a_changed_setting_changes_its_flag_where_it_stands(
+    command: list[str],
+    args: list[str] | None,
+    expected_command: list[str],
+    expected_args: list[str] | None,
+) -> None:
+    container: dict[str, Any] = {"image": "vllm/vllm-openai", "command": command}
+    if args is not None:
+        container["args"] = args
+    current = import_objects([deployment(container)])
+    settings = {**current.spec.settings, "tensor_parallel_size": 4}
+    wanted = current.spec.replace(settings=settings, inference_port=9000)
+    [changed] = change_objects(current, wanted).changed
+    [got] = changed["spec"]["template"]["spec"]["containers"]
+    assert got.get("command") == expected_command
+    assert got.get("args") == expected_args
+
+
+def test_additional_arguments_keep_their_place_among_the_flags() -> None:
+    args = ["m", "--a", "1", "--dtype=half", "--b=2"]
+    current = import_objects([deployment({"image": "vllm/vllm-openai", "args": args})])
+    additional = ("--a", "3", "--b=2", "--c")
+    settings = {**current.spec.settings, "additional_arguments": additional}
+    [changed] = change_objects(current, current.spec.replace(settings=settings)).changed
+    [got] = changed["spec"]["template"]["spec"]["containers"]
+    assert got["args"] == ["m", "--a", "3", "--dtype=half", "--b=2", "--c"]
+
+
+# -- what depends on a field --------------------------------------------------------------------
+
+
+def container_of(objects: Any) -> Any:
+    return objects[0]["spec"]["template"]["spec"]["containers"][0]
+
+
+def test_shared_memory_follows_the_setting_unless_somebody_chose_a_size() -> None:
+    spec = vllm_spec(accelerator_count=4, settings={"tensor_parallel_size": 1})
+    settings = {**spec.settings, "tensor_parallel_size": 4}
+    objects = manifests.build_manifests(spec)
+
+    def size(changed: Any) -> Any:
+        volumes = changed[0]["spec"]["template"]["spec"]["volumes"]
+        return {one["name"]: one for one in volumes}["dshm"]["emptyDir"]["sizeLimit"]
+
+    wanted = spec.replace(settings=settings)
+    assert size(change_objects(import_objects(objects), wanted).changed) == "4Gi"
+    objects[0]["spec"]["template"]["spec"]["volumes"][1]["emptyDir"]["sizeLimit"] = "128Gi"
+    assert size(change_objects(import_objects(objects), wanted).changed) == "128Gi"
+
+
+def test_another_accelerator_takes_its_toleration_along() -> None:
+    objects = manifests.build_manifests(vllm_spec())
+    own = {"key": "own", "operator": "Exists"}
+    objects[0]["spec"]["template"]["spec"]["tolerations"].append(own)
+    change = change_objects(import_objects(objects), vllm_spec(accelerator="amd.com/gpu"))
+    tolerations = change.changed[0]["spec"]["template"]["spec"]["tolerations"]
+    assert tolerations == [
+        {"key": "amd.com/gpu", "operator": "Exists", "effect": "NoSchedule"},
+        own,
+    ]
+
+
+def test_a_changed_port_is_changed_everywhere() -> None:
+    container = {
+        "image": "furiosaai/furiosa-llm",
+        "args": ["serve", "m"],
+        "ports": [{"containerPort": 8000, "name": "api"}],
+        "readinessProbe": {"httpGet": {"path": "/health", "port": 8000}},
+        "livenessProbe": {"httpGet": {"path": "/health", "port": "api"}},
+    }
+    service = {
+        "kind": "Service",
+        "metadata": {"name": "llm", "namespace": "team-a"},
+        "spec": {"ports": [{"port": 8000}, {"port": 80, "targetPort": "api"}]},
+    }
+    current = import_objects([deployment(container), service])
+    change = change_objects(current, current.spec.replace(inference_port=9000))
+    got = container_of(change.changed)
+    assert got["args"] == ["serve", "m", "--port=9000"]
+    assert got["ports"] == [{"containerPort": 9000, "name": "api"}]
+    assert got["readinessProbe"]["httpGet"]["port"] == 9000
+    assert got["livenessProbe"]["httpGet"]["port"] == "api"
+    assert change.changed[1]["spec"]["ports"] == [
+        {"port": 8000, "targetPort": 9000},
+        {"port": 80, "targetPort": "api"},
+    ]
+
+
+def test_a_port_in_a_shell_script_cannot_be_changed_and_the_field_says_so() -> None:
+    container = {"image": "x", "command": ["sh", "-c", "exec vllm serve m --port 8080"]}
+    current = import_objects([deployment(container)])
+    assert (current.spec.template, current.spec.inference_port) == ("custom", 8080)
+    change = change_objects(current, current.spec.replace(inference_port=9000))
+    [issue] = change.issues
+    assert issue.field == "inference_port"
+    assert "stays 8080" in issue.message
+
+
+def test_a_deleted_service_of_ours_is_created_again_and_one_of_others_is_not() -> None:
+    objects = manifests.build_manifests(furiosa_spec(), PLATFORM)
+    change = change_objects(import_objects(objects[:1]), furiosa_spec(), PLATFORM)
+    assert [one["kind"] for one in change.changed] == ["Deployment", "Service", "HTTPRoute"]
+    foreign = import_objects([deployment({"image": "vllm/vllm-openai", "args": ["m"]})])
+    assert len(change_objects(foreign, foreign.spec, PLATFORM).changed) == 1
+
+
+def test_only_fields_of_the_pods_restart_them() -> None:
+    current = import_objects(manifests.build_manifests(vllm_spec()))
+    assert not change_objects(current, vllm_spec(replicas=3, description="x")).restarts_pods
+    assert change_objects(current, vllm_spec(memory="17Gi")).restarts_pods
