@@ -1,7 +1,7 @@
-"""What we may do, asked of the API server, so that keys can be shown off with the reason.
+"""Permissions of the user, from access reviews, so that keys can be disabled with a reason.
 
-An answer here is advice: the server decides when the request comes. What is not known counts as
-allowed, and an error is never taken for a no.
+A decision is advisory: the server decides on the actual request. Unknown counts as allowed, and a
+failed review never counts as denied.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _ACCESS_REVIEW_PATH = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
 class AccessDecision(NamedTuple):
-    """True where the action is allowed, or where nobody knows."""
+    """True if the action is allowed or the decision is unknown."""
 
     allowed: bool
     reason: str = ""
-    """Why not, one sentence; why it is not known, where it is not."""
+    """Why it is denied or unknown, one sentence."""
     known: bool = True
 
     def __bool__(self) -> bool:
@@ -78,10 +78,10 @@ class _CachedRules(NamedTuple):
 
 
 class AccessChecker:
-    """Answers of one connection, kept for `max_age` seconds.
+    """Access reviews of one connection, cached for `max_age` seconds.
 
-    Resources are written as kubectl writes them: "pods", "deployments.apps". The namespace "" is
-    the whole cluster.
+    Resources are written as in kubectl: "pods", "deployments.apps". The namespace "" means
+    cluster-wide.
     """
 
     def __init__(
@@ -98,22 +98,22 @@ class AccessChecker:
         self._decisions: dict[tuple[str, ...], tuple[float, AccessDecision]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self.last_error = ""
-        """Why the last review failed; "" after one that did not."""
+        """Why the last rules review failed; "" if it succeeded."""
 
     @classmethod
     async def load(cls, connection: Connection, namespace: str) -> AccessChecker:
-        """Ask for all that we may do in `namespace`. Never fails: see `error`."""
+        """A checker with the rules of `namespace` loaded. Never raises: see `last_error`."""
         access = cls(connection)
         await access.refresh(namespace)
         return access
 
     async def refresh(self, namespace: str) -> None:
-        """Ask anew for a namespace where the answer is older than `max_age`.
+        """Reload the rules of a namespace if they are older than `max_age`.
 
-        An answer that cannot be had changes nothing: the old one stays, and `error` says why.
+        If the review fails, the cached rules remain, and `last_error` contains the reason.
         """
         if not namespace:
-            return  # rules are reviewed by namespace only
+            return  # rules reviews are per namespace
         async with self._locks.setdefault(namespace, asyncio.Lock()):
             held = self._rules_by_namespace.get(namespace)
             if held and self._clock() - held.fetched_at < self._max_age:
@@ -135,7 +135,7 @@ class AccessChecker:
     def cached_decision(
         self, verb: str, resource: str, namespace: str, subresource: str = "", name: str = ""
     ) -> AccessDecision:
-        """What is known so far, without asking."""
+        """The decision from cached reviews, without a request."""
         group, full = _split_resource(resource, subresource)
         if single := self._decisions.get((verb, group, full, namespace, name)):
             return single[1]
@@ -151,7 +151,7 @@ class AccessChecker:
     async def check(
         self, verb: str, resource: str, namespace: str, subresource: str = "", name: str = ""
     ) -> AccessDecision:
-        """What the server says about one action, asked again once it is older than `max_age`."""
+        """The decision from a SelfSubjectAccessReview, cached for `max_age`."""
         group, full = _split_resource(resource, subresource)
         key = (verb, group, full, namespace, name)
         held = self._decisions.get(key)
@@ -202,7 +202,7 @@ def _rule_matches(requested: str, granted: Any) -> bool:
 
 
 def _split_resource(resource: str, subresource: str) -> tuple[str, str]:
-    """Group, and resource with its subresource as rules write it: "apps", "deployments/scale"."""
+    """API group, and resource with subresource as in RBAC rules: "apps", "deployments/scale"."""
     resource, _, inner = resource.partition("/")
     plural, _, group = resource.partition(".")
     full = "/".join(filter(None, (plural, subresource or inner)))

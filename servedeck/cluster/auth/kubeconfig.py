@@ -1,4 +1,4 @@
-"""Kubeconfig files, read and merged by kubectl's rules, and the account of a Pod in the cluster.
+"""Kubeconfig files, loaded and merged by kubectl's rules, and the in-cluster service account.
 
 Source of the rules: kubernetes client-go tools/clientcmd (loader.go, client_config.go, types.go).
 """
@@ -24,22 +24,22 @@ _IN_CLUSTER_NAME = "in-cluster"
 
 @dataclass(frozen=True)
 class ConnectionOptions:
-    """What the operator asked for: flags of the command line, or a choice made inside the app."""
+    """Connection options from the command line or from a selection in the app."""
 
     kubeconfig: tuple[Path, ...] | None = None
-    """Files of `--kubeconfig`; None: KUBECONFIG, else ~/.kube/config, else the Pod's account."""
+    """Files of `--kubeconfig`; None: KUBECONFIG, else ~/.kube/config, else the service account."""
     context: str | None = None
     """None: the kubeconfig's current context."""
     namespace: str | None = None
     """None: the context's namespace, else "default"."""
     all_namespaces: bool = False
     readonly: bool = False
-    """Refuse every request that could change something."""
+    """Refuse all requests that could change something."""
 
 
 @dataclass(frozen=True)
 class KubeconfigUser:
-    """A user entry, with the folder that its relative paths start from."""
+    """A user entry, with the file it comes from, to resolve relative paths."""
 
     name: str
     entry: Mapping[str, Any] = field(default_factory=dict)
@@ -52,12 +52,13 @@ class KubeconfigUser:
         return _resolve_path(self.get_str(key), self.file)
 
     def get_pem(self, key: str) -> bytes:
-        """Content of `key` (a file) or `key`-data, which wins as in kubectl; b"" for neither."""
+        """Content of `key`-data or of the file `key`; the former has precedence, as in kubectl. b""
+        if neither is set."""
         return _get_pem(self.entry, key, self.file, f"user {self.name!r}")
 
     @property
     def impersonate_extra(self) -> dict[str, tuple[str, ...]]:
-        """`as-user-extra`: further attributes of the user that is impersonated."""
+        """`as-user-extra`: extra attributes of the impersonated user."""
         given = self.entry.get("as-user-extra") or {}
         where = f"as-user-extra of user {self.name!r} in {self.file}"
         if not isinstance(given, dict):
@@ -66,7 +67,7 @@ class KubeconfigUser:
 
     @property
     def impersonate_groups(self) -> tuple[str, ...]:
-        """`as-groups`: groups to act as."""
+        """`as-groups`: groups to impersonate."""
         return _to_str_tuple(self.entry.get("as-groups"), f"as-groups of user {self.name!r}")
 
 
@@ -78,18 +79,18 @@ class KubeconfigCluster:
     server: str
     file: Path = Path()
     certificate_authority: bytes = b""
-    """Certificates to trust, PEM; b"" for the system's."""
+    """Trusted CA certificates in PEM format; b"" for the system's."""
     insecure_skip_tls_verify: bool = False
     tls_server_name: str = ""
     proxy_url: str = ""
     compression_enabled: bool = True
     exec_config: Any = None
-    """What the cluster entry has in store for its credential plugin, handed on as it is."""
+    """Configuration for the exec plugin, passed on unchanged."""
 
 
 @dataclass(frozen=True)
 class KubeconfigContext:
-    """Everything that is needed to reach one cluster as one user."""
+    """Cluster, user and namespace of a context."""
 
     name: str
     cluster: KubeconfigCluster
@@ -99,23 +100,23 @@ class KubeconfigContext:
 
 @dataclass(frozen=True)
 class Kubeconfig:
-    """All contexts there are, and the one that is in force."""
+    """The merged contexts, and the selected one."""
 
     files: tuple[Path, ...]
     context_names: tuple[str, ...]
     current_context: str
-    """Name of the context in force; "" where none is."""
+    """Name of the selected context; "" if none is selected."""
     context_namespaces: Mapping[str, str]
-    """Namespace of each context, "default" where it names none."""
+    """Namespace of each context, "default" if it sets none."""
     _clusters: Mapping[str, tuple[Mapping[str, Any], Path]] = field(repr=False)
     _users: Mapping[str, tuple[Mapping[str, Any], Path]] = field(repr=False)
     _contexts: Mapping[str, tuple[Mapping[str, Any], Path]] = field(repr=False)
     service_account_dir: Path | None = None
-    """Folder of the Pod's account where that is what is used."""
+    """Directory of the service account, if that is used."""
     _environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def get_context(self, name: str | None = None) -> KubeconfigContext:
-        """The named context, or the current one; ConfigError where it cannot be used."""
+        """The named or the current context. Raises ConfigError if it is invalid."""
         if self.service_account_dir:
             return _in_cluster_context(self.service_account_dir, self._environ)
         wanted = name or self.current_context
@@ -151,7 +152,7 @@ class Kubeconfig:
         )
 
     def has_explicit_namespace(self, name: str) -> bool:
-        """Whether the context itself names a namespace, rather than leave it to the default."""
+        """Whether the context sets a namespace explicitly."""
         if self.service_account_dir:
             return True
         entry, _ = self._contexts[name]
@@ -167,9 +168,10 @@ def load_kubeconfig(
     environ: Mapping[str, str] = os.environ,
     service_account_dir: Path = SERVICE_ACCOUNT_DIR,
 ) -> Kubeconfig:
-    """The kubeconfig that `target` asks for; ConfigError where none can be used.
+    """Load the kubeconfig selected by `options`. Raises ConfigError if there is none or it is
+    invalid.
 
-    Reads files: call it in a thread where the loop must not wait.
+    Blocks on file I/O: call it in a thread.
     """
     files, explicit = _kubeconfig_files(options, environ)
     present = [file for file in dict.fromkeys(files) if file.exists()]
@@ -184,7 +186,7 @@ def load_kubeconfig(
 def _kubeconfig_files(
     options: ConnectionOptions, environ: Mapping[str, str]
 ) -> tuple[tuple[Path, ...], bool]:
-    """Files to read, and whether each of them must be there."""
+    """Files to read, and whether all of them must exist."""
     if options.kubeconfig is not None:
         given = tuple(map(expand_home, options.kubeconfig))
         return given, len(given) == 1
@@ -230,8 +232,8 @@ def _in_cluster_kubeconfig(
 
 
 class _KubeconfigLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Only null and the merge key have a meaning of their own: a token `1e5` and a context `on`
-    stay the text that they are, as they do in kubectl."""
+    """Resolves only null and the merge key: a token `1e5` and a context `on` remain strings, as in
+    kubectl."""
 
 
 _KubeconfigLoader.yaml_implicit_resolvers = {
@@ -246,7 +248,7 @@ _KubeconfigLoader.yaml_implicit_resolvers = {
 
 def _load_file(file: Path) -> Mapping[str, Any]:
     try:
-        document = yaml.load(file.read_bytes(), _KubeconfigLoader)  # noqa: S506 - a SafeLoader with less
+        document = yaml.load(file.read_bytes(), _KubeconfigLoader)  # noqa: S506 - a reduced SafeLoader
     except OSError as error:
         raise ConfigError(
             f"Cannot read the kubeconfig {file}: {error.strerror or error}; check its permissions."
@@ -272,7 +274,7 @@ def _load_file(file: Path) -> Mapping[str, Any]:
 def _merge_documents(
     documents: Sequence[tuple[Path, Mapping[str, Any]]], selected_context: str | None
 ) -> Kubeconfig:
-    """The first file that names a thing wins (loader.go, Load)."""
+    """The first file that defines an entry has precedence (loader.go, Load)."""
     merged: dict[str, dict[str, tuple[Mapping[str, Any], Path]]] = {
         "clusters": {},
         "users": {},
@@ -332,7 +334,7 @@ def _parse_cluster(name: str, entry: Mapping[str, Any], file: Path) -> Kubeconfi
     server = _get_str(entry, "server", where).rstrip("/")
     if not server:
         raise ConfigError(f"The {where} has no server; give its address, https://host:6443.")
-    if "://" not in server:  # kubectl takes the scheme as granted, too
+    if "://" not in server:  # kubectl also infers the scheme
         server = (
             f"https://{server}"
             if _get_str(entry, "certificate-authority", where)
@@ -360,7 +362,7 @@ def _parse_cluster(name: str, entry: Mapping[str, Any], file: Path) -> Kubeconfi
 
 
 def _exec_extension(entry: Mapping[str, Any]) -> Any:
-    """The extension that client-go hands to plugins (client.authentication.k8s.io/exec)."""
+    """The extension that client-go passes to plugins (client.authentication.k8s.io/exec)."""
     for extension in entry.get("extensions") or ():
         if (
             isinstance(extension, dict)
@@ -418,7 +420,7 @@ def _get_bool(entry: Mapping[str, Any], key: str, where: str) -> bool:
 
 
 def _resolve_path(path: str, file: Path) -> Path | None:
-    """A path as its file means it: relative to the folder that the file is in."""
+    """The path, resolved relative to the directory of `file`."""
     return file.absolute().parent / expand_home(Path(path)) if path else None
 
 
@@ -445,7 +447,7 @@ def _read_bytes(path: Path, source: str) -> bytes:
 
 
 def _format_names(names: Sequence[str], max_names: int = 8) -> str:
-    """A few of the names, for a sentence."""
+    """The first `max_names` names, for a message."""
     if not names:
         return "none"
     more = f" and {len(names) - max_names} more" if len(names) > max_names else ""

@@ -1,4 +1,4 @@
-"""A connection to one cluster as one user: requests, streams of lines, and what failed in words."""
+"""Connection to one cluster as one user: requests, streams and error handling."""
 
 from __future__ import annotations
 
@@ -44,12 +44,13 @@ Params = Iterable[tuple[str, str]] | Mapping[str, str]
 USER_AGENT = f"servedeck/{__version__}"
 _CONNECT_TIMEOUT = 10.0
 _RESPONSE_HEADERS_TIMEOUT = 30.0
-"""Seconds until a stream's answer must begin; the API server sends its head at once."""
+"""Seconds until the response headers must arrive; the API server sends them immediately."""
 _MAX_BODY_BYTES = 64 << 20
 _MAX_ERROR_BYTES = 1 << 16
 
 _HEADER_NAME_SYMBOLS = "!#$&'*+-.^_`|~"
-"""Signs that the name of a header may hold (RFC 9110) and that need no escape in an extra's key."""
+"""Symbols allowed in header names (RFC 9110) that are not escaped in the key of an extra
+attribute."""
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _REVIEW_API_PATHS = ("/apis/authorization.k8s.io/", "/apis/authentication.k8s.io/")
 
@@ -60,7 +61,7 @@ class ApiResponse(NamedTuple):
     body: bytes
 
     def json(self) -> dict[str, Any]:
-        """The object of the body; AnswerError where there is none."""
+        """Parse the body as an object. Raises InvalidResponseError if it is not one."""
         if self.body.lstrip()[:1] == b"<":
             raise InvalidResponseError(
                 "The server answered with a web page; is there a login or proxy in between?"
@@ -74,7 +75,8 @@ class ApiResponse(NamedTuple):
 
 
 class Connection:
-    """Open one with `Connection.open`; close it when done. Every failure is a ClusterError."""
+    """A connection to one cluster. Create it with `Connection.open`, and close it after use. Every
+    failure is a ClusterError."""
 
     def __init__(
         self,
@@ -88,14 +90,14 @@ class Connection:
         self.kubeconfig = kubeconfig
         self.context_name = context.name
         self.namespace = options.namespace or context.namespace
-        """The one namespace in force; `target.all_namespaces` says whether it is."""
+        """The selected namespace; not used if `options.all_namespaces`."""
         self.server = context.cluster.server
         self.display_address = _origin(self.server)
-        """The server for eyes and logs: without path and user, where a token may stand."""
+        """Server address for display and logs: without path and user, which may contain a token."""
         self.user_name = context.user.name
         self.readonly = options.readonly
         self.supports_watch_list = True
-        """False once this server refused to stream a list (WatchList)."""
+        """False once this server rejected a streamed list (WatchList)."""
         self._context = context
         self._credentials = credentials
         self._environ = environ
@@ -111,24 +113,24 @@ class Connection:
     async def open(
         cls, options: ConnectionOptions, environ: Mapping[str, str] | None = None
     ) -> Connection:
-        """Read the kubeconfig and get ready; nothing is sent yet.
+        """Load the kubeconfig and prepare the connection; sends nothing.
 
-        Raises ConfigError where the kubeconfig or the context cannot be used.
+        Raises ConfigError if the kubeconfig or the context is invalid.
         """
         environ = os.environ if environ is None else environ
         kubeconfig = await asyncio.to_thread(load_kubeconfig, options, environ)
         context = await asyncio.to_thread(kubeconfig.get_context, options.context)
         credentials = await asyncio.to_thread(CredentialManager, context)
         transport = await asyncio.to_thread(_import_transport)
-        transport.select_proxy(context.cluster, environ)  # an unusable proxy is said now
+        transport.select_proxy(context.cluster, environ)  # raises early for an unsupported proxy
         return cls(options, kubeconfig, context, credentials, environ)
 
     def reset_backoff(self) -> None:
-        """Ask for credentials anew although they failed a moment ago."""
+        """Retry credentials immediately after a failure."""
         self._credentials.reset_backoff()
 
     async def close(self) -> None:
-        """Close all connections; requests under way end with an error."""
+        """Close all connections; requests in progress fail."""
         self._closed = True
         transports = [*self._retired_transports, *filter(None, [self._transport])]
         self._retired_transports, self._transport = [], None
@@ -138,12 +140,12 @@ class Connection:
     async def get(
         self, path: str, params: Params = (), *, max_bytes: int = _MAX_BODY_BYTES
     ) -> bytes:
-        """Body of the answer to a GET, at most `limit` bytes of it; raises as `request` does."""
+        """Body of a GET response of at most `max_bytes`. Raises like `request`."""
         return (await self.request("GET", path, params=params, max_bytes=max_bytes)).body
 
     async def get_json(self, path: str, params: Params = ()) -> dict[str, Any]:
-        """The one object that a GET is answered with; raises as `request` does, and AnswerError
-        where the body is no JSON object (a login page answered with 200)."""
+        """JSON object of a GET response. Raises like `request`, and InvalidResponseError if the
+        body is not a JSON object (such as a login page with status 200)."""
         return (await self.request("GET", path, params=params)).json()
 
     async def request(
@@ -155,14 +157,14 @@ class Connection:
         body: object = None,
         content_type: str = "application/json",
         headers: Mapping[str, str] | None = None,
-        timeout: float = 30.0,  # noqa: ASYNC109 - ends a silence, not the whole request
+        timeout: float = 30.0,  # noqa: ASYNC109 - limits silence, not the request
         max_bytes: int = _MAX_BODY_BYTES,
     ) -> ApiResponse:
-        """One request and its whole answer.
+        """Send one request and read the complete response.
 
-        `body`: bytes go out as they are, anything else as JSON. `timeout`: seconds that the server
-        may be silent. Raises ApiError for a status of 300 and more, and other ClusterErrors where
-        no answer came, it is longer than `limit` bytes, or the connection may only read.
+        `body`: bytes are sent unchanged, anything else as JSON. `timeout`: seconds without data.
+        Raises ApiError for a status of 300 or more, and other ClusterErrors if there is no
+        response, it is longer than `max_bytes`, or the connection is read-only.
         """
         given = _param_pairs(params)
         self._check_readonly(method, path, given)
@@ -183,10 +185,10 @@ class Connection:
         read_timeout: float = 90.0,
         headers: Mapping[str, str] | None = None,
     ) -> AsyncIterator[ResponseStream]:
-        """A GET whose answer goes on: a watch, a log.
+        """A streaming GET, such as a watch or a log.
 
-        Raises as `request` does, on entering and while it is read; SlowError after `read_timeout`
-        seconds without a byte.
+        Raises like `request`, on entering and while reading; ReadTimeoutError after `read_timeout`
+        seconds without data.
         """
         sent = {"Accept": "application/json", **(headers or {})}
         async with self._open_response(
@@ -195,9 +197,9 @@ class Connection:
             yield self._make_stream(response, read_timeout)
 
     async def server_version(self) -> tuple[int, int] | None:
-        """Major and minor version of the server, asked once; None where it does not say."""
+        """Major and minor version of the server, cached; None if unknown."""
         if self._server_version is None:
-            # Only what is merely faster hangs on it; what else is wrong, the next request says.
+            # The version only enables optimizations; the next request reports other errors.
             with contextlib.suppress(ApiError, InvalidResponseError, ValueError):
                 said = await self.get_json("/version")
                 digits = "".join(filter(str.isdecimal, str(said.get("minor", ""))))
@@ -251,7 +253,7 @@ class Connection:
         read_timeout: float,
         credential: Credential,
     ) -> aiohttp.ClientResponse:
-        import aiohttp  # as late as possible: it is slow to import
+        import aiohttp  # imported late because it is slow
 
         if credential.authorization:
             headers = {**headers, "Authorization": credential.authorization}
@@ -265,7 +267,7 @@ class Connection:
             raise to_cluster_error(error, self.display_address, self.context_name) from error
 
     async def _transport_for(self, credential: Credential) -> Transport:
-        """The pool for this client certificate; a new one where the certificate changed."""
+        """The pool for this client certificate; a new one if the certificate changed."""
         identity = (credential.certificate, credential.private_key)
         if self._transport is not None and identity == self._client_certificate:
             return self._transport
@@ -321,7 +323,7 @@ class Connection:
 
     async def _read_error(self, response: aiohttp.ClientResponse, read_timeout: float) -> ApiError:
         content = b""
-        with contextlib.suppress(ClusterError):  # the status alone says enough
+        with contextlib.suppress(ClusterError):  # the status code is sufficient
             async for chunk in self._make_stream(response, read_timeout).chunks():
                 content += chunk
                 if len(content) > _MAX_ERROR_BYTES:
@@ -331,7 +333,7 @@ class Connection:
     def parse_api_error(
         self, status: bytes, code: int = 500, headers: Mapping[str, str] | None = None
     ) -> ApiError:
-        """The ApiError that a Status object (of an answer or an ERROR event) stands for."""
+        """The ApiError for a Status object (of a response or an ERROR event)."""
         wait = _parse_retry_after((headers or {}).get("Retry-After"))
         try:
             said = msgspec.json.decode(status, type=_ApiStatus)
@@ -353,7 +355,7 @@ class Connection:
         )
 
     def _with_connection_names(self, error: ApiError) -> ApiError:
-        """The same error, with the names of this connection in its sentence."""
+        """The same error, with server, user and context in the message."""
         if error.code == 401:
             sentence = (
                 f"{self.display_address} does not accept the credentials of user"
@@ -380,8 +382,8 @@ class _ApiStatus(msgspec.Struct):
 
 
 def _make_headers(context: KubeconfigContext) -> list[tuple[str, str]]:
-    """Headers of every request. Acting as somebody else is a matter of safety: whoever set `as`
-    must not act as themselves because we looked away."""
+    """Headers of every request, including impersonation. Raises ConfigError for incomplete
+    impersonation settings: ignoring them would grant the user's own permissions."""
     user = context.user
     headers = [("User-Agent", USER_AGENT)]
     if not context.cluster.compression_enabled:

@@ -1,4 +1,4 @@
-"""Answers of a server that go on: read by chunks or by lines, bounded and with their failures."""
+"""Streaming responses, read by chunks or by lines of limited length."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     import aiohttp
 
 _MAX_LINE_BYTES = 32 << 20
-"""etcd holds objects of 1.5 MiB by default; nothing sensible is longer than this."""
+"""Maximum line length; etcd limits objects to 1.5 MiB by default."""
 
 
 class ResponseStream:
-    """An answer that goes on. Iterate it once: by lines, by lists of lines, or by chunks."""
+    """A streaming response. Iterate it once: by lines, by lists of lines, or by chunks."""
 
     def __init__(
         self, response: aiohttp.ClientResponse, server: str, context: str, read_timeout: float
@@ -36,7 +36,7 @@ class ResponseStream:
             self._closed.add_done_callback(lambda one: one.cancelled() or one.exception())
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Bytes as they arrive, up to the end."""
+        """Bytes as they arrive, until the end."""
         import aiohttp
 
         content = self._response.content
@@ -55,7 +55,7 @@ class ResponseStream:
             if not chunk:
                 return
             yield chunk
-            del chunk  # not kept while we wait, maybe for minutes
+            del chunk  # frees the memory while waiting, possibly for minutes
 
     def _closed_cleanly(self) -> bool:
         closed = self._closed
@@ -67,7 +67,7 @@ class ResponseStream:
         )
 
     async def line_batches(self) -> AsyncIterator[list[bytes]]:
-        """Complete lines, as many at once as have arrived; an unfinished last one is dropped."""
+        """Lists of complete lines as they arrive; an incomplete last line is dropped."""
         rest: list[bytes] = []
         held = 0
         async for chunk in self.chunks():

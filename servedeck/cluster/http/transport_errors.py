@@ -1,4 +1,4 @@
-"""aiohttp's and the system's errors as sentences."""
+"""Converts errors of aiohttp and the operating system to ClusterErrors."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from servedeck.cluster.http.errors import (
 
 
 def to_cluster_error(error: Exception, server: str, context: str) -> ClusterError:
-    """What an error on the way to `server`, as named in `context`, means and what to try."""
-    import aiohttp  # as late as possible: it is slow to import
+    """The ClusterError for a failed request to `server`, which `context` refers to."""
+    import aiohttp  # imported late because it is slow
 
     where = server
     check = f"check the server of context {context!r} in the kubeconfig"
