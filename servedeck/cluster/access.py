@@ -115,8 +115,8 @@ class AccessChecker:
         if not namespace:
             return  # rules reviews are per namespace
         async with self._locks.setdefault(namespace, asyncio.Lock()):
-            held = self._rules_by_namespace.get(namespace)
-            if held and self._clock() - held.fetched_at < self._max_age:
+            cached = self._rules_by_namespace.get(namespace)
+            if cached and self._clock() - cached.fetched_at < self._max_age:
                 return
             try:
                 status = (
@@ -136,32 +136,32 @@ class AccessChecker:
         self, verb: str, resource: str, namespace: str, subresource: str = "", name: str = ""
     ) -> AccessDecision:
         """The decision from cached reviews, without a request."""
-        group, full = _split_resource(resource, subresource)
-        if single := self._decisions.get((verb, group, full, namespace, name)):
-            return single[1]
+        group, resource_path = _split_resource(resource, subresource)
+        if checked := self._decisions.get((verb, group, resource_path, namespace, name)):
+            return checked[1]
         rules = self._rules_by_namespace.get(namespace)
         if rules is None:
             return AccessDecision(True, self.last_error or "Not checked yet.", known=False)
-        if any(rule.allows(verb, group, full, name) for rule in rules.rules):
+        if any(rule.allows(verb, group, resource_path, name) for rule in rules.rules):
             return AccessDecision(True)
         if rules.incomplete:
             return AccessDecision(True, "The server does not list all permissions.", known=False)
-        return _denied(verb, group, full, namespace)
+        return _denied(verb, group, resource_path, namespace)
 
     async def check(
         self, verb: str, resource: str, namespace: str, subresource: str = "", name: str = ""
     ) -> AccessDecision:
         """The decision from a SelfSubjectAccessReview, cached for `max_age`."""
-        group, full = _split_resource(resource, subresource)
-        key = (verb, group, full, namespace, name)
-        held = self._decisions.get(key)
-        if held and self._clock() - held[0] < self._max_age:
-            return held[1]
+        group, resource_path = _split_resource(resource, subresource)
+        key = (verb, group, resource_path, namespace, name)
+        cached = self._decisions.get(key)
+        if cached and self._clock() - cached[0] < self._max_age:
+            return cached[1]
         attributes = {
             "verb": verb,
             "group": group,
-            "resource": full.partition("/")[0],
-            "subresource": full.partition("/")[2],
+            "resource": resource_path.partition("/")[0],
+            "subresource": resource_path.partition("/")[2],
             "namespace": namespace,
             "name": name,
         }
@@ -170,12 +170,14 @@ class AccessChecker:
                 _ACCESS_REVIEW_PATH, {"resourceAttributes": attributes}, _SelfSubjectAccessReview
             )
         except ClusterError as error:
-            return held[1] if held else AccessDecision(True, str(error), known=False)
-        said = (
-            AccessDecision(True) if review.status.allowed else _denied(verb, group, full, namespace)
+            return cached[1] if cached else AccessDecision(True, str(error), known=False)
+        decision = (
+            AccessDecision(True)
+            if review.status.allowed
+            else _denied(verb, group, resource_path, namespace)
         )
-        self._decisions[key] = (self._clock(), said)
-        return said
+        self._decisions[key] = (self._clock(), decision)
+        return decision
 
     async def _post_review(self, path: str, spec: dict[str, Any], response_type: type[Any]) -> Any:
         response = await self._connection.request(
@@ -203,10 +205,10 @@ def _rule_matches(requested: str, granted: Any) -> bool:
 
 def _split_resource(resource: str, subresource: str) -> tuple[str, str]:
     """API group, and resource with subresource as in RBAC rules: "apps", "deployments/scale"."""
-    resource, _, inner = resource.partition("/")
+    resource, _, inline_subresource = resource.partition("/")
     plural, _, group = resource.partition(".")
-    full = "/".join(filter(None, (plural, subresource or inner)))
-    return group, full
+    resource_path = "/".join(filter(None, (plural, subresource or inline_subresource)))
+    return group, resource_path
 
 
 def _denied(verb: str, group: str, resource_path: str, namespace: str) -> AccessDecision:

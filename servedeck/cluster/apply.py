@@ -141,25 +141,25 @@ async def preview(
 
 
 async def _preview_object(connection: Connection, manifest: Manifest, force: bool) -> Preview:
-    place = ObjectRef.from_manifest(manifest)
+    ref = ObjectRef.from_manifest(manifest)
     try:
-        answer = await _send_apply(connection, manifest, dry_run=True, force=force)
-        existing = None if answer.status == 201 else await connection.get_json(place.path)
+        response = await _send_apply(connection, manifest, dry_run=True, force=force)
+        existing = None if response.status == 201 else await connection.get_json(ref.path)
     except ApiError as error:
-        return Preview(place, None, await _refusal_with_conflicts(connection, manifest, error))
-    stored = answer.json()
-    found = admission_changes(manifest, stored)
+        return Preview(ref, None, await _refusal_with_conflicts(connection, manifest, error))
+    stored = response.json()
+    admission = admission_changes(manifest, stored)
     if existing is None:
-        return Preview(place, PreviewAction.CREATE, admission_changes=tuple(found))
+        return Preview(ref, PreviewAction.CREATE, admission_changes=tuple(admission))
     # Changes already present in the stored object are not caused by this write.
-    there = set(admission_changes(manifest, existing))
-    found = [one for one in found if one.sent or one not in there]
+    existing_changes = set(admission_changes(manifest, existing))
+    admission = [change for change in admission if change.sent or change not in existing_changes]
     changes = diff_objects(
         _without_server_managed_fields(existing), _without_server_managed_fields(stored)
     )
     action = PreviewAction.CHANGE if changes else PreviewAction.UNCHANGED
-    restarts = place.kind == "Deployment" and _restarts_pods(existing, stored)
-    return Preview(place, action, None, tuple(found), tuple(changes), restarts)
+    restarts_pods = ref.kind == "Deployment" and _restarts_pods(existing, stored)
+    return Preview(ref, action, None, tuple(admission), tuple(changes), restarts_pods)
 
 
 def _restarts_pods(before: Manifest, after: Manifest) -> bool:
@@ -174,13 +174,13 @@ async def _refusal_with_conflicts(
     connection: Connection, manifest: Manifest, error: ApiError
 ) -> Refusal:
     """The refusal for `error`; a conflict includes both values, if the object can be read."""
-    refused = refusal_from_api_error(error)
-    if refused.reason is not RefusalReason.CONFLICT:
-        return refused
+    refusal = refusal_from_api_error(error)
+    if refusal.reason is not RefusalReason.CONFLICT:
+        return refusal
     existing: Manifest = {}
     with contextlib.suppress(ApiError):  # without them, the conflict is returned without values
         existing = await connection.get_json(ObjectRef.from_manifest(manifest).path)
-    return replace(refused, conflicts=parse_conflicts(error.causes, manifest, existing))
+    return replace(refusal, conflicts=parse_conflicts(error.causes, manifest, existing))
 
 
 async def preview_pod(connection: Connection, deployment: Manifest) -> Refusal | None:
@@ -202,7 +202,7 @@ async def preview_pod(connection: Connection, deployment: Manifest) -> Refusal |
         "spec": template["spec"],
     }
     try:
-        answer = await connection.request(
+        response = await connection.request(
             "POST",
             POD.collection_path(namespace),
             params=[("dryRun", "All"), ("fieldManager", FIELD_MANAGER)],
@@ -210,9 +210,9 @@ async def preview_pod(connection: Connection, deployment: Manifest) -> Refusal |
             content_type="application/json",
         )
     except ApiError as error:
-        refused = refusal_from_api_error(error)
-        return None if refused.reason is RefusalReason.PERMISSION else refused
-    answer.json()  # raises for anything but a JSON object, such as a proxy's login page
+        refusal = refusal_from_api_error(error)
+        return None if refusal.reason is RefusalReason.PERMISSION else refusal
+    response.json()  # raises for anything but a JSON object, such as a proxy's login page
     return None
 
 
@@ -222,7 +222,7 @@ async def apply(
     *,
     create: bool = False,
     force: bool = False,
-    on_applied: Callable[[AppliedObject], None] = lambda made: None,
+    on_applied: Callable[[AppliedObject], None] = lambda applied: None,
 ) -> ApplyResult:
     """Apply `manifests` in order; stop at the first refusal.
 
@@ -231,33 +231,33 @@ async def apply(
     connection is lost before a response, the object is read again, so that rollback_created can
     delete it if it was created.
     """
-    made: list[AppliedObject] = []
+    applied: list[AppliedObject] = []
     for manifest in manifests:
-        place = ObjectRef.from_manifest(manifest)
+        ref = ObjectRef.from_manifest(manifest)
         try:
-            before = await _fetch_uid(connection, place)
+            uid_before = await _fetch_uid(connection, ref)
         except ClusterError as error:
-            return ApplyResult(tuple(made), _refusal_from_error(error), place)
-        if before is not None and create:
-            return ApplyResult(tuple(made), _already_exists(place), place)
+            return ApplyResult(tuple(applied), _refusal_from_error(error), ref)
+        if uid_before is not None and create:
+            return ApplyResult(tuple(applied), _already_exists(ref), ref)
         try:
-            answer = await _send_apply(connection, manifest, force=force)
-            uid = _object_uid(answer.json())
+            response = await _send_apply(connection, manifest, force=force)
+            uid = _object_uid(response.json())
         except ApiError as error:
-            return ApplyResult(tuple(made), _refusal_from_error(error), place)
+            return ApplyResult(tuple(applied), _refusal_from_error(error), ref)
         except ClusterError as error:
             with contextlib.suppress(ClusterError):  # unreachable: outcome unknown
-                after = await _fetch_uid(connection, place)
-                if before is None and after is not None:
-                    made.append(AppliedObject(place, after, created=True))
-            return ApplyResult(tuple(made), _refusal_from_error(error), place)
-        if before is None and answer.status != 201:
+                uid_after = await _fetch_uid(connection, ref)
+                if uid_before is None and uid_after is not None:
+                    applied.append(AppliedObject(ref, uid_after, created=True))
+            return ApplyResult(tuple(applied), _refusal_from_error(error), ref)
+        if uid_before is None and response.status != 201:
             # Another client created it between the read and the apply, so it must not be rolled
             # back.
-            return ApplyResult(tuple(made), _already_exists(place), place)
-        made.append(AppliedObject(place, uid, created=before is None))
-        on_applied(made[-1])
-    return ApplyResult(tuple(made))
+            return ApplyResult(tuple(applied), _already_exists(ref), ref)
+        applied.append(AppliedObject(ref, uid, created=uid_before is None))
+        on_applied(applied[-1])
+    return ApplyResult(tuple(applied))
 
 
 async def _fetch_uid(connection: Connection, ref: ObjectRef) -> str | None:
@@ -291,22 +291,22 @@ async def rollback_created(
 
     The uid is a precondition, so an object re-created by another client is not deleted.
     """
-    left: list[tuple[ObjectRef, Refusal]] = []
-    for one in reversed(applied):
-        if not one.created:
+    failures: list[tuple[ObjectRef, Refusal]] = []
+    for target in reversed(applied):
+        if not target.created:
             continue
-        body = {"preconditions": {"uid": one.uid}, "propagationPolicy": "Background"}
+        body = {"preconditions": {"uid": target.uid}, "propagationPolicy": "Background"}
         try:
             await connection.request(
                 "DELETE",
-                one.ref.path,
+                target.ref.path,
                 body=json.dumps(body).encode(),
                 content_type="application/json",
             )
         except ClusterError as error:
             if not isinstance(error, ApiError) or error.code not in (404, 409):
-                left.append((one.ref, _refusal_from_error(error)))
-    return tuple(left)
+                failures.append((target.ref, _refusal_from_error(error)))
+    return tuple(failures)
 
 
 async def find_existing(
@@ -314,11 +314,11 @@ async def find_existing(
 ) -> tuple[Ownership, ...]:
     """The objects of `manifests` that already exist. Objects that the user may not read are
     omitted; applying them reports the conflict."""
-    found: list[Ownership] = []
+    owned: list[Ownership] = []
     for manifest in manifests:
-        place = ObjectRef.from_manifest(manifest)
+        ref = ObjectRef.from_manifest(manifest)
         try:
-            stored = await connection.get_json(place.path)
+            stored = await connection.get_json(ref.path)
         except ApiError as error:
             if error.code in (403, 404):
                 continue
@@ -329,9 +329,11 @@ async def find_existing(
             one_line(sanitize(str(_as_mapping(field).get("manager"))))
             for field in (fields if isinstance(fields, list) else ())
         }
-        ours = _as_mapping(meta.get("labels")).get(MANAGED_BY_LABEL) == FIELD_MANAGER
-        found.append(Ownership(place, tuple(sorted(managers)), ours))
-    return tuple(found)
+        managed_by_servedeck = (
+            _as_mapping(meta.get("labels")).get(MANAGED_BY_LABEL) == FIELD_MANAGER
+        )
+        owned.append(Ownership(ref, tuple(sorted(managers)), managed_by_servedeck))
+    return tuple(owned)
 
 
 def _send_apply(
@@ -407,10 +409,10 @@ def _without_server_managed_fields(obj: Manifest) -> dict[str, Any]:
     meta = _as_mapping(obj.get("metadata"))
     meta = {key: value for key, value in meta.items() if key not in _SERVER_MANAGED_FIELDS}
     # The Deployment controller may update it between the two responses that are compared.
-    notes = {
+    annotations = {
         k: v for k, v in _as_mapping(meta.get("annotations")).items() if k != REVISION_ANNOTATION
     }
-    return {**obj, "metadata": {**meta, "annotations": notes}, "status": None}
+    return {**obj, "metadata": {**meta, "annotations": annotations}, "status": None}
 
 
 def _as_mapping(value: Any) -> Mapping[str, Any]:

@@ -123,27 +123,27 @@ class LogPosition:
 
     def filter_new(self, lines: list[bytes]) -> list[bytes]:
         """The lines not received before."""
-        old = self._expected_duplicates
-        if old is None:
+        duplicates = self._expected_duplicates
+        if duplicates is None:
             return lines
         newest = parse_timestamp(self._newest_line) or (0, 0)
-        notes: list[bytes] = []
+        without_timestamp: list[bytes] = []
         for index, line in enumerate(lines):
-            if old[value := hash(line)]:
-                old[value] -= 1
-                if not old[value]:
-                    del old[value]
-                if not old:
+            if duplicates[value := hash(line)]:
+                duplicates[value] -= 1
+                if not duplicates[value]:
+                    del duplicates[value]
+                if not duplicates:
                     self._expected_duplicates = None
-                    return notes + lines[index + 1 :]
+                    return without_timestamp + lines[index + 1 :]
                 continue
             stamp = parse_timestamp(line)
             if stamp is None:
-                notes.append(line)
+                without_timestamp.append(line)
             elif stamp > newest:  # the file was rotated
                 self._expected_duplicates = None
-                return notes + lines[index:]
-        return notes
+                return without_timestamp + lines[index:]
+        return without_timestamp
 
 
 def parse_timestamp(line: bytes) -> tuple[int, int] | None:

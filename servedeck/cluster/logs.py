@@ -158,16 +158,16 @@ class _LogFollower:
         follow: bool = True,
         since: str = "",
     ) -> list[tuple[str, str]]:
-        given = [("container", self._container), ("timestamps", "true")]
+        params = [("container", self._container), ("timestamps", "true")]
         if follow:
-            given.append(("follow", "true"))
+            params.append(("follow", "true"))
         if previous:
-            given.append(("previous", "true"))
+            params.append(("previous", "true"))
         if since:
-            given.append(("sinceTime", since))
+            params.append(("sinceTime", since))
         elif tail is not None:
-            given.append(("tailLines", str(tail)))
-        return given
+            params.append(("tailLines", str(tail)))
+        return params
 
     async def previous_lines(self, tail: int | None) -> AsyncIterator[list[str]]:
         try:
@@ -179,59 +179,58 @@ class _LogFollower:
             raise self.to_log_error(error) from error
 
     async def followed_lines(self, tail: int | None) -> AsyncIterator[list[str]]:
-        instance: _ContainerState | None = None
+        previous_state: _ContainerState | None = None
         drained = False
         while True:
-            said, reading, stream = "", False, LogStreamState.RECONNECTING
+            notice, reading, stream_state = "", False, LogStreamState.RECONNECTING
             try:
-                now = await self._fetch_container_state()
-                if now is None:
+                current = await self._fetch_container_state()
+                if current is None:
                     yield [_format_notice(f"Pod {self._pod_name} was deleted.")]
                     return
-                if instance and now.restart_count != instance.restart_count:
-                    async for batch in self._lines_before_restart(instance, now):
+                if previous_state and current.restart_count != previous_state.restart_count:
+                    async for batch in self._lines_before_restart(previous_state, current):
                         yield batch
                     tail, drained = None, False
-                instance = now
-                if now.running or not drained:
+                previous_state = current
+                if current.running or not drained:
                     params = self.query_params(tail=tail, since=self._position.begin_resume())
                     reading = True
                     async for batch in self.read_stream(params):
                         self._last_notice, self._retry_count = "", 0
                         yield batch
-                    now = await self._fetch_container_state() or now
-                drained = not now.running
-                if now.restart_count != instance.restart_count:
+                    current = await self._fetch_container_state() or current
+                drained = not current.running
+                if current.restart_count != previous_state.restart_count:
                     continue
-                if now.is_finished:
+                if current.is_finished:
                     yield [
                         _format_notice(
-                            f"{self._describe_termination(now.terminated)} No more lines will "
+                            f"{self._describe_termination(current.terminated)} No more lines will "
                             f"follow."
                         )
                     ]
                     return
                 if drained:
-                    said = (
-                        f"{self._describe_termination(now.terminated)} Waiting for its next start."
-                    )
-                    stream = LogStreamState.WAITING
+                    ending = self._describe_termination(current.terminated)
+                    notice = f"{ending} Waiting for its next start."
+                    stream_state = LogStreamState.WAITING
             except ReadTimeoutError as error:
                 if reading:
                     continue  # either a quiet container or a dead connection: reconnect
-                said = f"{error} Retrying."
+                notice = f"{error} Retrying."
             except ApiError as error:
                 if error.code in (401, 403) or (error.code == 400 and "not valid" in error.message):
                     raise self.to_log_error(error) from error
-                said = str(self.to_log_error(error))
+                notice = str(self.to_log_error(error))
                 if error.code == 400:  # the container has not started yet
-                    stream = LogStreamState.WAITING
+                    stream_state = LogStreamState.WAITING
             except ClusterError as error:
-                said = f"{error} Retrying."
-            self._set_state(stream)
-            if said and said != self._last_notice:
-                self._last_notice = said
-                yield [_format_notice(said)]
+                notice = f"{error} Retrying."
+            self._set_state(stream_state)
+            if notice and notice != self._last_notice:
+                self._last_notice = notice
+                yield [_format_notice(notice)]
             await self._wait_before_retry()
 
     async def read_stream(self, params: list[tuple[str, str]]) -> AsyncIterator[list[str]]:
@@ -257,10 +256,10 @@ class _LogFollower:
             yield self._decode_lines(lines)
 
     async def _lines_before_restart(
-        self, before: _ContainerState, now: _ContainerState
+        self, before: _ContainerState, after: _ContainerState
     ) -> AsyncIterator[list[str]]:
         """Remaining lines of the previous instance, and a notice about the restart."""
-        if now.restart_count == before.restart_count + 1 and (
+        if after.restart_count == before.restart_count + 1 and (
             since := self._position.begin_resume()
         ):
             params = self.query_params(previous=True, follow=False, since=since)
@@ -273,12 +272,12 @@ class _LogFollower:
                         f"The last lines of the previous instance cannot be read: {error}"
                     )
                 ]
-        missed = now.restart_count - before.restart_count - 1
+        missed = after.restart_count - before.restart_count - 1
         more = f" {missed} instances in between were missed." if missed > 0 else ""
         yield [
             _format_notice(
-                f"{self._describe_termination(now.last_terminated)}{more} "
-                f"It restarted (restart {now.restart_count})."
+                f"{self._describe_termination(after.last_terminated)}{more} "
+                f"It restarted (restart {after.restart_count})."
             )
         ]
         self._position, self._last_notice, self._retry_count = LogPosition(), "", 0
@@ -308,10 +307,10 @@ class _LogFollower:
         return ContainerStatus()
 
     async def _wait_before_retry(self) -> None:
-        first, most = self._config.poll_delay
-        wait = min(most, first * 2 ** min(self._retry_count, 10))
+        initial, maximum = self._config.poll_delay
+        delay = min(maximum, initial * 2 ** min(self._retry_count, 10))
         self._retry_count += 1
-        await asyncio.sleep(wait * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, no security
+        await asyncio.sleep(delay * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, no security
 
     def _describe_termination(self, terminated: ContainerStateTerminated | None) -> str:
         if terminated is None:
@@ -356,9 +355,9 @@ def _without_timestamp(line: bytes) -> bytes:
 
 def decode_lines(lines: list[bytes]) -> list[str]:
     """Decoded and sanitized lines; printable ASCII, by far the most common case, in one step."""
-    whole = b"\n".join(lines)
-    if lines and whole.isascii():
-        decoded = whole.decode("ascii").split("\n")
+    joined = b"\n".join(lines)
+    if lines and joined.isascii():
+        decoded = joined.decode("ascii").split("\n")
         if "".join(decoded).isprintable():
             return decoded
     return [_decode_line(line) for line in lines]

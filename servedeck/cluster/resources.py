@@ -60,8 +60,8 @@ SERVICE = Resource("Service", "services", "", "v1")
 VIRTUAL_SERVICE = Resource("VirtualService", "virtualservices", "networking.istio.io", "v1")
 
 RESOURCES_BY_KIND = {
-    one.kind: one
-    for one in (
+    resource.kind: resource
+    for resource in (
         CONFIG_MAP,
         DEPLOYMENT,
         EVENT,

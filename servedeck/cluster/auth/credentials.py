@@ -68,11 +68,11 @@ class CredentialManager:
             ):
                 return None
             self._client_certificate = await asyncio.to_thread(self._read_certificate)
-            held = await self._fetch(renew=True)
-            if held == used:
+            credential = await self._fetch(renew=True)
+            if credential == used:
                 self._rejected = (used, self._clock())
                 return None
-            return held
+            return credential
 
     def reset_backoff(self) -> None:
         """Retry immediately after a failure: the operator may have logged in again."""
@@ -94,8 +94,9 @@ class CredentialManager:
         if self._last_failure is not None and now - self._failed_at < _FAILURE_BACKOFF:
             raise self._last_failure
         try:
-            held = await self._source.fetch(renew=renew)
-            if not held.authorization.isprintable():  # aiohttp would report it as a lost connection
+            credential = await self._source.fetch(renew=renew)
+            # otherwise aiohttp would report a lost connection
+            if not credential.authorization.isprintable():
                 raise CredentialsError(
                     f"The token of user {self._user.name!r} contains a line break or another "
                     f"character that a header cannot contain; log in again, or fix its source."
@@ -104,15 +105,15 @@ class CredentialManager:
             self._last_failure, self._failed_at = error, self._clock()
             raise
         self._last_failure, self._fetched_at = None, self._clock()
-        if not held.certificate and self._client_certificate.certificate:
-            held = Credential(
-                held.authorization,
+        if not credential.certificate and self._client_certificate.certificate:
+            credential = Credential(
+                credential.authorization,
                 self._client_certificate.certificate,
                 self._client_certificate.private_key,
-                held.expires_at,
+                credential.expires_at,
             )
-        self._credential = held
-        return held
+        self._credential = credential
+        return credential
 
     def _read_certificate(self) -> Credential:
         certificate, key = (

@@ -122,41 +122,41 @@ class ExecPlugin:
         return self._parse_credential(output, name)
 
     def _parse_credential(self, output: bytes, name: str) -> Credential:
-        said = f"The credential plugin {name!r}"
+        label = f"The credential plugin {name!r}"
         if len(output) >= MAX_OUTPUT_BYTES:
             raise CredentialsError(
-                f"{said} wrote more than {MAX_OUTPUT_BYTES >> 20} MiB, which is not an "
+                f"{label} wrote more than {MAX_OUTPUT_BYTES >> 20} MiB, which is not an "
                 f"ExecCredential; run it by hand to see its output."
             )
         try:
-            answer = msgspec.json.decode(output, type=_ExecCredential)
+            exec_credential = msgspec.json.decode(output, type=_ExecCredential)
         except msgspec.DecodeError as error:
             raise CredentialsError(
-                f"{said} did not write an ExecCredential ({error}); run it by hand to see its "
+                f"{label} did not write an ExecCredential ({error}); run it by hand to see its "
                 f"output."
             ) from error
-        if answer.api_version != self.api_version:
+        if exec_credential.api_version != self.api_version:
             raise CredentialsError(
-                f"{said} answered with apiVersion "
-                f"{truncate(answer.api_version, _MAX_QUOTED_CHARS) or '(none)'},"
+                f"{label} answered with apiVersion "
+                f"{truncate(exec_credential.api_version, _MAX_QUOTED_CHARS) or '(none)'},"
                 f" the kubeconfig sets {self.api_version}; use the same in both."
             )
-        status = answer.status or _ExecCredentialStatus()
+        status = exec_credential.status or _ExecCredentialStatus()
         certificate, key = status.client_certificate_data, status.client_key_data
         if bool(certificate) != bool(key):
             raise CredentialsError(
-                f"{said} returned a client certificate without its key, or a key without its "
+                f"{label} returned a client certificate without its key, or a key without its "
                 f"certificate; both are needed."
             )
         if not status.token and not certificate:
             raise CredentialsError(
-                f"{said} returned neither a token nor a certificate; log in again."
+                f"{label} returned neither a token nor a certificate; log in again."
             )
         return Credential(
             f"Bearer {status.token}" if status.token else "",
             (certificate or "").encode(),
             (key or "").encode(),
-            parse_expiry(status.expiration_timestamp, said),
+            parse_expiry(status.expiration_timestamp, label),
         )
 
 
@@ -188,7 +188,7 @@ def _parse_env(value: object, where: str) -> dict[str, str]:
 def _exec_info_json(version: str, cluster: KubeconfigCluster, *, with_cluster: bool) -> str:
     spec: dict[str, Any] = {"interactive": False}
     if with_cluster:
-        given = {
+        fields = {
             "server": cluster.server,
             "tls-server-name": cluster.tls_server_name,
             "insecure-skip-tls-verify": cluster.insecure_skip_tls_verify,
@@ -197,7 +197,7 @@ def _exec_info_json(version: str, cluster: KubeconfigCluster, *, with_cluster: b
             "disable-compression": not cluster.compression_enabled,
             "config": cluster.exec_config,
         }
-        spec["cluster"] = {key: value for key, value in given.items() if value}
+        spec["cluster"] = {key: value for key, value in fields.items() if value}
     info = {"apiVersion": version, "kind": "ExecCredential", "spec": spec}
     return msgspec.json.encode(info).decode()
 

@@ -59,11 +59,11 @@ class KubeconfigUser:
     @property
     def impersonate_extra(self) -> dict[str, tuple[str, ...]]:
         """`as-user-extra`: extra attributes of the impersonated user."""
-        given = self.entry.get("as-user-extra") or {}
+        extra = self.entry.get("as-user-extra") or {}
         where = f"as-user-extra of user {self.name!r} in {self.file}"
-        if not isinstance(given, dict):
+        if not isinstance(extra, dict):
             raise ConfigError(f"The {where} is not a mapping; give each name a list of values.")
-        return {str(key): _to_str_tuple(value, where) for key, value in given.items()}
+        return {str(key): _to_str_tuple(value, where) for key, value in extra.items()}
 
     @property
     def impersonate_groups(self) -> tuple[str, ...]:
@@ -119,19 +119,19 @@ class Kubeconfig:
         """The named or the current context. Raises ConfigError if it is invalid."""
         if self.service_account_dir:
             return _in_cluster_context(self.service_account_dir, self._environ)
-        wanted = name or self.current_context
-        if not wanted:
+        context_name = name or self.current_context
+        if not context_name:
             raise ConfigError(
                 f"{self._label} names no current context; choose one with --context"
                 f" ({_format_names(self.context_names)}) or run `kubectl config use-context`."
             )
-        if wanted not in self._contexts:
+        if context_name not in self._contexts:
             raise ConfigError(
-                f"{self._label} has no context {wanted!r}; "
+                f"{self._label} has no context {context_name!r}; "
                 f"it has {_format_names(self.context_names)}."
             )
-        entry, file = self._contexts[wanted]
-        where = f"context {wanted!r} in {file}"
+        entry, file = self._contexts[context_name]
+        where = f"context {context_name!r} in {file}"
         cluster = _get_str(entry, "cluster", where)
         if cluster not in self._clusters:
             raise ConfigError(
@@ -145,10 +145,10 @@ class Kubeconfig:
                 f" have; it has {_format_names(tuple(self._users))}."
             )
         return KubeconfigContext(
-            wanted,
+            context_name,
             _parse_cluster(cluster, *self._clusters[cluster]),
             KubeconfigUser(user, *self._users[user]) if user else KubeconfigUser("", {}, file),
-            self.context_namespaces[wanted],
+            self.context_namespaces[context_name],
         )
 
     def has_explicit_namespace(self, name: str) -> bool:
@@ -188,10 +188,10 @@ def _kubeconfig_files(
 ) -> tuple[tuple[Path, ...], bool]:
     """Files to read, and whether all of them must exist."""
     if options.kubeconfig is not None:
-        given = tuple(map(expand_home, options.kubeconfig))
-        return given, len(given) == 1
-    if listed := environ.get("KUBECONFIG", ""):
-        names = [name for name in listed.split(os.pathsep) if name]
+        files = tuple(map(expand_home, options.kubeconfig))
+        return files, len(files) == 1
+    if variable := environ.get("KUBECONFIG", ""):
+        names = [name for name in variable.split(os.pathsep) if name]
         return tuple(expand_home(Path(name)) for name in names), False
     home = environ.get("HOME") or "~"
     return (expand_home(Path(home)) / ".kube" / "config",), False
@@ -216,14 +216,14 @@ def _in_cluster_kubeconfig(
             service_account_dir,
             environ,
         )
-    looked = ", ".join(map(str, files)) or "KUBECONFIG"
+    searched = ", ".join(map(str, files)) or "KUBECONFIG"
     if present:
         raise ConfigError(
-            f"The kubeconfig {looked} is empty; copy the kubeconfig of your cluster there, or "
+            f"The kubeconfig {searched} is empty; copy the kubeconfig of your cluster there, or "
             f"name another with --kubeconfig."
         )
     raise ConfigError(
-        f"There is no kubeconfig (looked for {looked}); set KUBECONFIG, or name a file with"
+        f"There is no kubeconfig (searched for {searched}); set KUBECONFIG, or name a file with"
         " --kubeconfig."
     )
 
@@ -304,16 +304,16 @@ def _merge_documents(
 def _named_entries(
     document: Mapping[str, Any], plural: str, file: Path
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    listed = document.get(plural)
-    if listed is None:
+    items = document.get(plural)
+    if items is None:
         return
     singular = plural[:-1]
-    if not isinstance(listed, list):
+    if not isinstance(items, list):
         raise ConfigError(
             f"{plural} of the kubeconfig {file} is not a list; fix the file, or name another"
             " with --kubeconfig."
         )
-    for item in listed:
+    for item in items:
         if not isinstance(item, dict) or not item.get("name"):
             raise ConfigError(
                 f"The kubeconfig {file} has a {singular} without a name; fix the file."

@@ -166,16 +166,18 @@ class Connection:
         Raises ApiError for a status of 300 or more, and other ClusterErrors if there is no
         response, it is longer than `max_bytes`, or the connection is read-only.
         """
-        given = _param_pairs(params)
-        self._check_readonly(method, path, given)
-        sent = {"Accept": "application/json", **(headers or {})}
+        param_pairs = _param_pairs(params)
+        self._check_readonly(method, path, param_pairs)
+        request_headers = {"Accept": "application/json", **(headers or {})}
         payload = None
         if body is not None:
             payload = body if isinstance(body, bytes) else msgspec.json.encode(body)
-            sent["Content-Type"] = content_type
-        async with self._open_response(method, path, given, sent, payload, timeout) as response:
-            content = await self._read_body(response, max_bytes, timeout)
-            return ApiResponse(response.status, response.headers, content)
+            request_headers["Content-Type"] = content_type
+        async with self._open_response(
+            method, path, param_pairs, request_headers, payload, timeout
+        ) as response:
+            response_body = await self._read_body(response, max_bytes, timeout)
+            return ApiResponse(response.status, response.headers, response_body)
 
     @asynccontextmanager
     async def stream(
@@ -190,9 +192,9 @@ class Connection:
         Raises like `request`, on entering and while reading; ReadTimeoutError after `read_timeout`
         seconds without data.
         """
-        sent = {"Accept": "application/json", **(headers or {})}
+        request_headers = {"Accept": "application/json", **(headers or {})}
         async with self._open_response(
-            "GET", path, _param_pairs(params), sent, None, read_timeout
+            "GET", path, _param_pairs(params), request_headers, None, read_timeout
         ) as response:
             yield self._make_stream(response, read_timeout)
 
@@ -201,9 +203,9 @@ class Connection:
         if self._server_version is None:
             # The version only enables optimizations; the next request reports other errors.
             with contextlib.suppress(ApiError, InvalidResponseError, ValueError):
-                said = await self.get_json("/version")
-                digits = "".join(filter(str.isdecimal, str(said.get("minor", ""))))
-                self._server_version = int(str(said.get("major"))), int(digits)
+                version = await self.get_json("/version")
+                digits = "".join(filter(str.isdecimal, str(version.get("minor", ""))))
+                self._server_version = int(str(version.get("major"))), int(digits)
         return self._server_version
 
     # -- sending --------------------------------------------------------------------------------
@@ -309,14 +311,14 @@ class Connection:
     async def _read_body(
         self, response: aiohttp.ClientResponse, max_bytes: int, read_timeout: float
     ) -> bytes:
-        kept = bytearray()
+        content = bytearray()
         async for chunk in self._make_stream(response, read_timeout).chunks():
-            kept += chunk
-            if len(kept) > max_bytes:
+            content += chunk
+            if len(content) > max_bytes:
                 raise InvalidResponseError(
                     f"The server's answer is longer than {max_bytes >> 20} MiB; narrow the request."
                 )
-        return bytes(kept)
+        return bytes(content)
 
     def _make_stream(self, response: aiohttp.ClientResponse, read_timeout: float) -> ResponseStream:
         return ResponseStream(response, self.display_address, self.context_name, read_timeout)
@@ -334,23 +336,25 @@ class Connection:
         self, status: bytes, code: int = 500, headers: Mapping[str, str] | None = None
     ) -> ApiError:
         """The ApiError for a Status object (of a response or an ERROR event)."""
-        wait = _parse_retry_after((headers or {}).get("Retry-After"))
+        retry_after = _parse_retry_after((headers or {}).get("Retry-After"))
         try:
-            said = msgspec.json.decode(status, type=_ApiStatus)
+            api_status = msgspec.json.decode(status, type=_ApiStatus)
         except (msgspec.DecodeError, ValueError, RecursionError):
             text = status[:300].decode("utf-8", "replace")
             if "html" in (headers or {}).get("Content-Type", "") or text.lstrip()[:1] == "<":
                 text = "it answered with a web page, is there a login or proxy in between?"
-            return self._with_connection_names(ApiError(code, "", text, retry_after=wait))
-        if isinstance(said.details, dict):
-            wait = wait or _parse_retry_after(said.details.get("retryAfterSeconds"))
+            return self._with_connection_names(ApiError(code, "", text, retry_after=retry_after))
+        if isinstance(api_status.details, dict):
+            retry_after = retry_after or _parse_retry_after(
+                api_status.details.get("retryAfterSeconds")
+            )
         return self._with_connection_names(
             ApiError(
-                said.code or code,
-                said.reason or "",
-                said.message or "",
-                details=said.details,
-                retry_after=wait,
+                api_status.code or code,
+                api_status.reason or "",
+                api_status.message or "",
+                details=api_status.details,
+                retry_after=retry_after,
             )
         )
 

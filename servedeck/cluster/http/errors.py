@@ -81,19 +81,19 @@ class ApiError(ClusterError):
         super().__init__(display_message or self._default_message())
 
     def _default_message(self) -> str:
-        said = (self.message or self.reason or "no reason given").rstrip(".?!")
+        reason = (self.message or self.reason or "no reason given").rstrip(".?!")
         match self.code:
             case 401:
-                return f"The server does not accept the credentials (401: {said}); log in again."
+                return f"The server does not accept the credentials (401: {reason}); log in again."
             case 403:
-                return f"The server forbids this (403): {said}."
+                return f"The server forbids this (403): {reason}."
             case 429:
                 wait = f"; retry after {self.retry_after:.0f} s" if self.retry_after else ""
                 return f"The server limits the request rate (429){wait}."
             case code if code >= 500:
-                return f"The server failed ({code}): {said}."
+                return f"The server failed ({code}): {reason}."
             case code:
-                return f"The server refused the request ({code}): {said}."
+                return f"The server refused the request ({code}): {reason}."
 
     def with_message(self, display_message: str) -> ApiError:
         """The same error with another message, for callers that know the context of the request."""
@@ -142,7 +142,7 @@ def describe_error(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "The server did not answer in time."
     if isinstance(error, OSError):
-        said = error.strerror or str(error) or type(error).__name__
+        reason = error.strerror or str(error) or type(error).__name__
         where = f" ({error.filename})" if error.filename else ""
-        return clean_message(f"Operating system error: {said}{where}.")
+        return clean_message(f"Operating system error: {reason}{where}.")
     return clean_message(f"Unexpected {type(error).__name__}: {str(error).rstrip('.')}.")

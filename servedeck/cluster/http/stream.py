@@ -48,10 +48,10 @@ class ResponseStream:
                     f"{self._server} sent nothing for {self._read_timeout:.0f} s."
                 ) from error
             except (aiohttp.ClientError, OSError, ValueError) as error:
-                told = to_cluster_error(error, self._server, self._context)
-                if isinstance(told, ConnectionLostError):
-                    told.closed_cleanly = self._closed_cleanly()
-                raise told from error
+                cluster_error = to_cluster_error(error, self._server, self._context)
+                if isinstance(cluster_error, ConnectionLostError):
+                    cluster_error.closed_cleanly = self._closed_cleanly()
+                raise cluster_error from error
             if not chunk:
                 return
             yield chunk
@@ -68,22 +68,22 @@ class ResponseStream:
 
     async def line_batches(self) -> AsyncIterator[list[bytes]]:
         """Lists of complete lines as they arrive; an incomplete last line is dropped."""
-        rest: list[bytes] = []
-        held = 0
+        partial_line: list[bytes] = []
+        buffered_bytes = 0
         async for chunk in self.chunks():
             head, newline, tail = chunk.rpartition(b"\n")
             if not newline:
-                rest.append(tail)
-                held += len(tail)
-                if held > _MAX_LINE_BYTES:
+                partial_line.append(tail)
+                buffered_bytes += len(tail)
+                if buffered_bytes > _MAX_LINE_BYTES:
                     raise InvalidResponseError(
                         f"The server sent a line longer than {_MAX_LINE_BYTES >> 20} MiB."
                     )
                 continue
-            if rest:
-                rest.append(head)
-                head = b"".join(rest)
-            rest, held = ([tail], len(tail)) if tail else ([], 0)
+            if partial_line:
+                partial_line.append(head)
+                head = b"".join(partial_line)
+            partial_line, buffered_bytes = ([tail], len(tail)) if tail else ([], 0)
             lines = head.split(b"\n")
             del chunk, head
             yield lines

@@ -128,17 +128,17 @@ def select_proxy(cluster: KubeconfigCluster, environ: Mapping[str, str]) -> str 
     """
     server = urlsplit(cluster.server)
     proxy = cluster.proxy_url
-    named = f"proxy-url of the cluster {cluster.name!r}"
+    source = f"proxy-url of the cluster {cluster.name!r}"
     if not proxy:
-        named = f"{server.scheme.upper()}_PROXY"
-        proxy = environ.get(named) or environ.get(named.lower()) or ""
+        source = f"{server.scheme.upper()}_PROXY"
+        proxy = environ.get(source) or environ.get(source.lower()) or ""
         if not proxy or _bypasses_proxy(server.hostname or "", server.port, environ):
             return None
         if "://" not in proxy:
             proxy = f"http://{proxy}"
     if urlsplit(proxy).scheme not in ("http", "https"):
         raise ConfigError(
-            f"The proxy {proxy.partition('://')[0]}:// in {named} cannot be used: servedeck speaks"
+            f"The proxy {proxy.partition('://')[0]}:// in {source} cannot be used: servedeck speaks"
             " to http:// and https:// proxies only; name one of these, or forward a port."
         )
     return proxy
@@ -152,8 +152,8 @@ def _bypasses_proxy(host: str, port: int | None, environ: Mapping[str, str]) -> 
         address = None
     if host == "localhost" or (address and address.is_loopback):
         return True
-    listed = environ.get("NO_PROXY") or environ.get("no_proxy") or ""
-    for item in filter(None, (part.strip().lower() for part in listed.split(","))):
+    no_proxy = environ.get("NO_PROXY") or environ.get("no_proxy") or ""
+    for item in filter(None, (part.strip().lower() for part in no_proxy.split(","))):
         if item == "*":
             return True
         if address:

@@ -65,13 +65,13 @@ class Backoff:
     def next_delay(self) -> float:
         """Seconds to wait after another failure."""
         now = self._clock()
-        first, most = self._config.retry_delay
-        if now - self._failed_at > self._config.backoff_reset_after + 2 * most:
+        initial, maximum = self._config.retry_delay
+        if now - self._failed_at > self._config.backoff_reset_after + 2 * maximum:
             self._failures = 0
         self._failed_at = now
-        wait: float = min(most, first * 2 ** min(self._failures, 16))
+        delay: float = min(maximum, initial * 2 ** min(self._failures, 16))
         self._failures += 1
-        return wait * (1 + self._rng.random())
+        return delay * (1 + self._rng.random())
 
     def reset(self) -> None:
         """Start again with the initial delay."""

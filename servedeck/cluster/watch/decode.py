@@ -90,10 +90,10 @@ def _sanitize_value(value: Any) -> Any:
     if isinstance(value, msgspec.Struct):
         changed = {}
         for name in value.__struct_fields__:
-            old = getattr(value, name)
-            new = _sanitize_value(old)
-            if new is not old:
-                changed[name] = new
+            old_value = getattr(value, name)
+            new_value = _sanitize_value(old_value)
+            if new_value is not old_value:
+                changed[name] = new_value
         return msgspec.structs.replace(value, **changed) if changed else value
     if isinstance(value, tuple):
         items = tuple([_sanitize_value(item) for item in value])
@@ -108,8 +108,8 @@ def _sanitize_value(value: Any) -> Any:
     return value
 
 
-def _is_same(one: object, other: object) -> bool:
-    return one is other
+def _is_same(a: object, b: object) -> bool:
+    return a is b
 
 
 # -- lenient decoding ---------------------------------------------------------------------------
@@ -120,13 +120,13 @@ _INVALID = object()
 def _convert_struct(
     cls: type[msgspec.Struct], value: dict[str, Any], path: str, problems: list[str]
 ) -> Any:
-    given = {}
+    fields = {}
     for name, key, convert in _field_converters(cls):
         if (item := value.get(key)) is not None:
-            read = convert(item, f"{path}.{key}", problems)
-            if read is not _INVALID:
-                given[name] = read
-    return cls(**given)
+            converted = convert(item, f"{path}.{key}", problems)
+            if converted is not _INVALID:
+                fields[name] = converted
+    return cls(**fields)
 
 
 _Converter = Callable[[Any, str, list[str]], Any]
@@ -178,12 +178,12 @@ def _tuple_converter(converter: _Converter) -> _Converter:
     def convert(value: Any, path: str, problems: list[str]) -> Any:
         if not isinstance(value, list):
             return _reject(value, "a list", path, problems)
-        read = [
+        converted = [
             converter(item, f"{path}[{index}]", problems)
             for index, item in enumerate(value)
             if item is not None
         ]
-        return tuple([item for item in read if item is not _INVALID])
+        return tuple([item for item in converted if item is not _INVALID])
 
     return convert
 
@@ -192,12 +192,12 @@ def _dict_converter(converter: _Converter) -> _Converter:
     def convert(value: Any, path: str, problems: list[str]) -> Any:
         if not isinstance(value, dict):
             return _reject(value, "a mapping", path, problems)
-        read = {
+        converted = {
             key: converter(item, f"{path}.{key}", problems)
             for key, item in value.items()
             if item is not None
         }
-        return {key: item for key, item in read.items() if item is not _INVALID}
+        return {key: item for key, item in converted.items() if item is not _INVALID}
 
     return convert
 

@@ -41,23 +41,23 @@ async def list_pages(
         return asyncio.ensure_future(request)
 
     token = ""
-    asked = request_page(token)
+    pending_page = request_page(token)
     try:
         while True:
             try:
-                page = parse_list_page((await asked).body)
+                page = parse_list_page((await pending_page).body)
             except ApiError as error:
                 if not token or not error.expired:
                     raise
                 token, page_size = "", 0
-                asked = request_page(token)
+                pending_page = request_page(token)
                 yield None
                 continue
             token = page.metadata.continue_
             if token:
-                asked = request_page(token)
+                pending_page = request_page(token)
             yield page
             if not token:
                 return
     finally:
-        asked.cancel()
+        pending_page.cancel()

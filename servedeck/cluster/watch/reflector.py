@@ -168,52 +168,54 @@ class Reflector:
         await self._list_in_pages()
 
     def _can_stream_list(self) -> bool:
-        known = bool(self._resource_version) and not self._list_only
-        return known and self.kind.has_bookmarks and self.connection.supports_watch_list
+        has_version = bool(self._resource_version) and not self._list_only
+        return has_version and self.kind.has_bookmarks and self.connection.supports_watch_list
 
     async def _list_in_pages(self) -> None:
         """List the most recent state in pages. Without a resourceVersion, the list cannot return
         older data or fail because the cluster was restored from a backup."""
         self.list_count += 1
-        fresh: Records = {}
+        records: Records = {}
         version = ""
         self._report_progress(0, None)
-        listed = list_pages(
+        pages = list_pages(
             self.connection,
             self._list_path,
             self._selectors(),
             page_size=self._config.page_size,
             timeout=self._config.list_read_timeout,
         )
-        async with contextlib.aclosing(listed):
-            async for page in listed:
+        async with contextlib.aclosing(pages):
+            async for page in pages:
                 self._record_contact()
                 if page is None:
-                    fresh = {}
+                    records = {}
                     continue
                 self._slice_deadline = perf_counter() + self._config.time_slice
                 for raw in page.items or ():
-                    self._store.add_to_list(raw, fresh)
+                    self._store.add_to_list(raw, records)
                     await self._yield_if_due()
                 version = page.metadata.resource_version
-                more = page.metadata.continue_
-                self._report_progress(len(fresh), page.metadata.remaining_item_count if more else 0)
+                continue_token = page.metadata.continue_
+                self._report_progress(
+                    len(records), page.metadata.remaining_item_count if continue_token else 0
+                )
         if not version:
             raise InvalidResponseError(
                 f"The server's list of {self.kind.resource_name} has no version; "
                 "is it a Kubernetes API?"
             )
-        await self._replace_store(fresh, version)
+        await self._replace_store(records, version)
 
-    async def _replace_store(self, fresh: Records, version: str) -> None:
+    async def _replace_store(self, records: Records, version: str) -> None:
         """Replace the store and emit only the differences, so that rows and selection in the UI are
         preserved."""
         self._resource_version, self._list_valid, self.synced = version, True, True
         self._read_timeouts, self._needs_version_check, self._streaming_list = 0, False, False
         self._slice_deadline = perf_counter() + self._config.time_slice
-        for _ in self._store.replace_all(fresh):
+        for _ in self._store.replace_all(records):
             await self._yield_if_due()
-        self.loaded_count, self.remaining_count = len(fresh), 0
+        self.loaded_count, self.remaining_count = len(records), 0
         if not self._list_only:
             self._set_phase(ReflectorPhase.LIVE, "")
 
@@ -240,11 +242,11 @@ class Reflector:
         complete."""
         self.watch_count += 1
         self._watch_open = False
-        marked = self.kind.has_bookmarks
-        length = self._rng.uniform(
+        has_bookmarks = self.kind.has_bookmarks
+        duration = self._rng.uniform(
             *(
                 self._config.watch_duration
-                if marked
+                if has_bookmarks
                 else self._config.watch_duration_without_bookmarks
             )
         )
@@ -252,18 +254,18 @@ class Reflector:
             *self._selectors(),
             ("watch", "true"),
             ("allowWatchBookmarks", "true"),
-            ("timeoutSeconds", str(max(1, round(length)))),
+            ("timeoutSeconds", str(max(1, round(duration)))),
             ("resourceVersion", self._resource_version),
         ]
         if pending_list is not None:
             params += [("sendInitialEvents", "true"), ("resourceVersionMatch", "NotOlderThan")]
-        silence = (
+        read_timeout = (
             self._config.watch_read_timeout
-            if marked
-            else length + self._config.watch_read_timeout / 9
+            if has_bookmarks
+            else duration + self._config.watch_read_timeout / 9
         )
-        began, events = self._clock(), 0
-        async with self.connection.stream(self._list_path, params, silence) as stream:
+        started_at, event_count = self._clock(), 0
+        async with self.connection.stream(self._list_path, params, read_timeout) as stream:
             self._record_contact()
             self._watch_open = True
             if pending_list is None:
@@ -275,19 +277,19 @@ class Reflector:
                 self._slice_deadline = perf_counter() + self._config.time_slice
                 for line in batch:
                     if line:
-                        events += 1
+                        event_count += 1
                         if await self._handle_event(line, pending_list):
                             pending_list = None
                         await self._yield_if_due()
                 del batch
         self._record_contact()  # the clean end of the watch is also a contact
-        lasted = self._clock() - began
+        elapsed = self._clock() - started_at
         if pending_list is not None:
             raise _ShortWatchError("The server ended the list before it was complete.")
-        if lasted < self._config.min_watch_duration:
-            if not events:
+        if elapsed < self._config.min_watch_duration:
+            if not event_count:
                 raise _ShortWatchError("The server ends watches as soon as they begin.")
-            await self._wait_before_retry(self._config.min_watch_duration - lasted)
+            await self._wait_before_retry(self._config.min_watch_duration - elapsed)
 
     async def _handle_event(self, line: bytes, pending_list: Records | None) -> bool:
         """Process one event; True if it completed the streamed list `pending_list`."""
@@ -295,11 +297,11 @@ class Reflector:
         if event.type == "ERROR":
             raise self.connection.parse_api_error(bytes(event.object))
         if event.type == "BOOKMARK":
-            head = parse_bookmark(event.object)
+            metadata = parse_bookmark(event.object)
             if pending_list is None:
-                self._set_resource_version(head.resource_version)
-            elif (head.annotations or {}).get(_INITIAL_EVENTS_END) == "true":
-                await self._replace_store(pending_list, head.resource_version)
+                self._set_resource_version(metadata.resource_version)
+            elif (metadata.annotations or {}).get(_INITIAL_EVENTS_END) == "true":
+                await self._replace_store(pending_list, metadata.resource_version)
                 return True
         elif event.type in ("ADDED", "MODIFIED"):
             if pending_list is None:
@@ -328,8 +330,8 @@ class Reflector:
         if isinstance(error, ClusterError):
             try:
                 return self._handle_cluster_error(error)
-            except Exception as fault:
-                error = fault
+            except Exception as secondary_error:
+                error = secondary_error
         _log.error("reflector of %s", self.kind.resource_name, exc_info=error)
         self._list_valid = False
         return self._enter_retrying(describe_error(error))
@@ -364,7 +366,7 @@ class Reflector:
         return wait
 
     def _handle_api_error(self, error: ApiError) -> float:
-        code, draw = error.code, self._rng.uniform
+        code, uniform = error.code, self._rng.uniform
         if self._streaming_list and (
             code in (400, 422) or (code == 500 and "RequestWatchProgress" in error.message)
         ):
@@ -372,16 +374,16 @@ class Reflector:
             return 0.0
         if error.resource_version_too_large:
             self._resource_version, self._list_valid = "", False
-            return min(self._enter_retrying(str(error)), draw(*self._config.relist_delay))
+            return min(self._enter_retrying(str(error)), uniform(*self._config.relist_delay))
         if error.expired:
             self._list_valid = False
             self._expired_count += 1
             if self._expired_count == 1:
-                return draw(*self._config.relist_delay)
+                return uniform(*self._config.relist_delay)
             return self._enter_retrying(str(error))
         if code == 401:
             self._set_phase(ReflectorPhase.UNAUTHORIZED, str(error))
-            return draw(*self._config.unauthorized_delay)
+            return uniform(*self._config.unauthorized_delay)
         if code == 403:
             return self._handle_forbidden(error)
         if code == 404:
@@ -393,10 +395,10 @@ class Reflector:
         return error.retry_after or wait
 
     def _handle_forbidden(self, error: ApiError) -> float:
-        draw = self._rng.uniform
+        uniform = self._rng.uniform
         if "system:anonymous" in error.message:
             self._set_phase(ReflectorPhase.UNAUTHORIZED, str(error))
-            return draw(*self._config.unauthorized_delay)
+            return uniform(*self._config.unauthorized_delay)
         may_list, self._list_valid = self._list_valid or self._streaming_list, False
         if may_list and not self._list_only:
             # the permission was revoked while the watch was open, or only list is permitted: list
@@ -409,7 +411,7 @@ class Reflector:
         if not may_list:
             self._list_only = False
             self._clear_store()
-        return draw(*self._config.unavailable_delay)
+        return uniform(*self._config.unavailable_delay)
 
     def _missing_permission(self, verb: str) -> str:
         resource = self.kind.resource_name
@@ -447,11 +449,11 @@ class Reflector:
         return self.kind.list_path(self.namespace, self._api_versions[self._api_version_index])
 
     def _selectors(self) -> list[tuple[str, str]]:
-        given = [
+        selectors = [
             ("labelSelector", self.kind.label_selector),
             ("fieldSelector", self.kind.field_selector),
         ]
-        return [(name, value) for name, value in given if value]
+        return [(name, value) for name, value in selectors if value]
 
     def _set_phase(self, phase: ReflectorPhase, error: str) -> None:
         if (phase, error) != (self.phase, self.error):

@@ -84,19 +84,19 @@ class RecordStore:
         key, _ = self._decode(raw)
         pending_list.pop(key, None)
 
-    def replace_all(self, fresh: Records) -> Iterator[None]:
+    def replace_all(self, new_records: Records) -> Iterator[None]:
         """Replace all records with a complete list and emit the differences.
 
         Yields after each record, so that the caller can yield to the event loop.
         """
-        if self._kind.max_records and len(fresh) > self._kind.max_records:
-            self._drop_oldest(fresh)
-        old, self.records = self.records, fresh
-        for key in old.keys() - fresh.keys():
-            self.emit("DELETED", old[key])
+        if self._kind.max_records and len(new_records) > self._kind.max_records:
+            self._drop_oldest(new_records)
+        old_records, self.records = self.records, new_records
+        for key in old_records.keys() - new_records.keys():
+            self.emit("DELETED", old_records[key])
             yield
-        for key, record in list(fresh.items()):
-            before = old.get(key)
+        for key, record in list(new_records.items()):
+            before = old_records.get(key)
             if before is None:
                 self.emit("ADDED", record)
             elif before is not record:
@@ -106,8 +106,8 @@ class RecordStore:
 
     def clear(self) -> None:
         """Remove all records."""
-        gone, self.records = self.records, {}
-        for record in gone.values():
+        removed, self.records = self.records, {}
+        for record in removed.values():
             self.emit("DELETED", record)
 
     def emit(self, type_: Literal["ADDED", "MODIFIED", "DELETED", "SYNC"], record: Any) -> None:
