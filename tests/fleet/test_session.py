@@ -21,7 +21,7 @@ from servedeck.fleet.platform_config import PlatformConfig
 from servedeck.fleet.session import ClusterSession, SessionChanges, tune_gc
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.objects.records import ObjectMeta
-from servedeck.serving.status.diagnosis import RECENT_RESTART_WINDOW
+from servedeck.serving.status.container_failures import RECENT_RESTART_WINDOW
 from servedeck.serving.status.status import Status
 from tests.fleet.factories import (
     crashing_status,

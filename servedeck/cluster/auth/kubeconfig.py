@@ -223,7 +223,7 @@ def _in_cluster_kubeconfig(
             f"name another with --kubeconfig."
         )
     raise ConfigError(
-        f"There is no kubeconfig (searched for {searched}); set KUBECONFIG, or name a file with"
+        f"There is no kubeconfig (looked for {searched}); set KUBECONFIG, or name a file with"
         " --kubeconfig."
     )
 

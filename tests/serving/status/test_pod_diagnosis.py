@@ -8,7 +8,9 @@ import pytest
 from msgspec.structs import replace
 
 from servedeck.serving.objects.records import Pod, ResourceRequirements
-from servedeck.serving.status.diagnosis import RECENT_RESTART_WINDOW, Diagnosis, PodHealth, diagnose
+from servedeck.serving.status.container_failures import RECENT_RESTART_WINDOW
+from servedeck.serving.status.diagnosis import Diagnosis, PodHealth
+from servedeck.serving.status.pod_diagnosis import diagnose
 from tests.serving.factories import (
     NOW,
     ago,
