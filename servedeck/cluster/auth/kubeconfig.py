@@ -1,25 +1,21 @@
-"""Kubeconfig files, loaded and merged by kubectl's rules, and the in-cluster service account.
+"""Contexts, clusters and users of a kubeconfig, and the in-cluster service account.
 
-Source of the rules: kubernetes client-go tools/clientcmd (loader.go, client_config.go, types.go).
+Source of the rules: kubernetes client-go tools/clientcmd (client_config.go, types.go).
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
-
 from servedeck.cluster.http.errors import ConfigError, describe_error
 from servedeck.paths import expand_home
 
-SERVICE_ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-_IN_CLUSTER_NAME = "in-cluster"
+IN_CLUSTER_NAME = "in-cluster"
 
 
 @dataclass(frozen=True)
@@ -46,7 +42,7 @@ class KubeconfigUser:
     file: Path = Path()
 
     def get_str(self, key: str) -> str:
-        return _get_str(self.entry, key, f"user {self.name!r} in {self.file}")
+        return get_str(self.entry, key, f"user {self.name!r} in {self.file}")
 
     def get_path(self, key: str) -> Path | None:
         return _resolve_path(self.get_str(key), self.file)
@@ -132,13 +128,13 @@ class Kubeconfig:
             )
         entry, file = self._contexts[context_name]
         where = f"context {context_name!r} in {file}"
-        cluster = _get_str(entry, "cluster", where)
+        cluster = get_str(entry, "cluster", where)
         if cluster not in self._clusters:
             raise ConfigError(
                 f"The {where} points to the cluster {cluster!r}, which {self._label} does not"
                 f" have; it has {_format_names(tuple(self._clusters))}."
             )
-        user = _get_str(entry, "user", where)
+        user = get_str(entry, "user", where)
         if user and user not in self._users:
             raise ConfigError(
                 f"The {where} points to the user {user!r}, which {self._label} does not"
@@ -163,181 +159,18 @@ class Kubeconfig:
         return f"The kubeconfig {':'.join(map(str, self.files))}"
 
 
-def load_kubeconfig(
-    options: ConnectionOptions,
-    environ: Mapping[str, str] = os.environ,
-    service_account_dir: Path = SERVICE_ACCOUNT_DIR,
-) -> Kubeconfig:
-    """Load the kubeconfig selected by `options`. Raises ConfigError if there is none or it is
-    invalid.
-
-    Blocks on file I/O: call it in a thread.
-    """
-    files, explicit = _kubeconfig_files(options, environ)
-    present = [file for file in dict.fromkeys(files) if file.exists()]
-    if explicit and (missing := [file for file in files if file not in present]):
-        raise ConfigError(f"There is no kubeconfig {missing[0]}; check the path.")
-    documents = [(file, _load_file(file)) for file in present]
-    if not any(document for _, document in documents):
-        return _in_cluster_kubeconfig(files, present, environ, service_account_dir)
-    return _merge_documents(documents, options.context)
-
-
-def _kubeconfig_files(
-    options: ConnectionOptions, environ: Mapping[str, str]
-) -> tuple[tuple[Path, ...], bool]:
-    """Files to read, and whether all of them must exist."""
-    if options.kubeconfig is not None:
-        files = tuple(map(expand_home, options.kubeconfig))
-        return files, len(files) == 1
-    if variable := environ.get("KUBECONFIG", ""):
-        names = [name for name in variable.split(os.pathsep) if name]
-        return tuple(expand_home(Path(name)) for name in names), False
-    home = environ.get("HOME") or "~"
-    return (expand_home(Path(home)) / ".kube" / "config",), False
-
-
-def _in_cluster_kubeconfig(
-    files: Sequence[Path],
-    present: Sequence[Path],
-    environ: Mapping[str, str],
-    service_account_dir: Path,
-) -> Kubeconfig:
-    if environ.get("KUBERNETES_SERVICE_HOST") and (service_account_dir / "token").is_file():
-        namespace = _service_account_namespace(service_account_dir)
-        return Kubeconfig(
-            (),
-            (_IN_CLUSTER_NAME,),
-            _IN_CLUSTER_NAME,
-            {_IN_CLUSTER_NAME: namespace},
-            {},
-            {},
-            {},
-            service_account_dir,
-            environ,
-        )
-    searched = ", ".join(map(str, files)) or "KUBECONFIG"
-    if present:
-        raise ConfigError(
-            f"The kubeconfig {searched} is empty; copy the kubeconfig of your cluster there, or "
-            f"name another with --kubeconfig."
-        )
-    raise ConfigError(
-        f"There is no kubeconfig (looked for {searched}); set KUBECONFIG, or name a file with"
-        " --kubeconfig."
-    )
-
-
-# -- merging ------------------------------------------------------------------------------------
-
-
-class _KubeconfigLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Resolves only null and the merge key: a token `1e5` and a context `on` remain strings, as in
-    kubectl."""
-
-
-_KubeconfigLoader.yaml_implicit_resolvers = {
-    first: [
-        (tag, regexp)
-        for tag, regexp in resolvers
-        if tag in ("tag:yaml.org,2002:null", "tag:yaml.org,2002:merge")
-    ]
-    for first, resolvers in _KubeconfigLoader.yaml_implicit_resolvers.items()
-}
-
-
-def _load_file(file: Path) -> Mapping[str, Any]:
-    try:
-        document = yaml.load(file.read_bytes(), _KubeconfigLoader)  # noqa: S506 - a reduced SafeLoader
-    except OSError as error:
-        raise ConfigError(
-            f"Cannot read the kubeconfig {file}: {error.strerror or error}; check its permissions."
-        ) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" at line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or error
-        raise ConfigError(
-            f"The kubeconfig {file} is not valid YAML{line} ({problem}); fix it, or name"
-            " another with --kubeconfig."
-        ) from error
-    if document is None:
-        return {}
-    if not isinstance(document, dict):
-        raise ConfigError(
-            f"The kubeconfig {file} holds a {type(document).__name__}, not a mapping with"
-            " clusters, users and contexts; is it another file?"
-        )
-    return document
-
-
-def _merge_documents(
-    documents: Sequence[tuple[Path, Mapping[str, Any]]], selected_context: str | None
-) -> Kubeconfig:
-    """The first file that defines an entry has precedence (loader.go, Load)."""
-    merged: dict[str, dict[str, tuple[Mapping[str, Any], Path]]] = {
-        "clusters": {},
-        "users": {},
-        "contexts": {},
-    }
-    current = selected_context or ""
-    for file, document in documents:
-        for plural, entries in merged.items():
-            for name, entry in _named_entries(document, plural, file):
-                entries.setdefault(name, (entry, file))
-        current = current or _get_str(document, "current-context", f"file {file}")
-    namespaces = {
-        name: _get_str(entry, "namespace", f"context {name!r} in {file}") or "default"
-        for name, (entry, file) in merged["contexts"].items()
-    }
-    return Kubeconfig(
-        tuple(file for file, _ in documents),
-        tuple(merged["contexts"]),
-        current,
-        namespaces,
-        merged["clusters"],
-        merged["users"],
-        merged["contexts"],
-    )
-
-
-def _named_entries(
-    document: Mapping[str, Any], plural: str, file: Path
-) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    items = document.get(plural)
-    if items is None:
-        return
-    singular = plural[:-1]
-    if not isinstance(items, list):
-        raise ConfigError(
-            f"{plural} of the kubeconfig {file} is not a list; fix the file, or name another"
-            " with --kubeconfig."
-        )
-    for item in items:
-        if not isinstance(item, dict) or not item.get("name"):
-            raise ConfigError(
-                f"The kubeconfig {file} has a {singular} without a name; fix the file."
-            )
-        entry = item.get(singular) or {}
-        if not isinstance(entry, dict):
-            raise ConfigError(
-                f"The {singular} {item['name']!r} in {file} is not a mapping; fix the file."
-            )
-        yield str(item["name"]), entry
-
-
 # -- single entries -----------------------------------------------------------------------------
 
 
 def _parse_cluster(name: str, entry: Mapping[str, Any], file: Path) -> KubeconfigCluster:
     where = f"cluster {name!r} in {file}"
-    server = _get_str(entry, "server", where).rstrip("/")
+    server = get_str(entry, "server", where).rstrip("/")
     if not server:
         raise ConfigError(f"The {where} has no server; give its address, https://host:6443.")
     if "://" not in server:  # kubectl also infers the scheme
         server = (
             f"https://{server}"
-            if _get_str(entry, "certificate-authority", where)
+            if get_str(entry, "certificate-authority", where)
             or entry.get("certificate-authority-data")
             else f"http://{server}"
         )
@@ -354,8 +187,8 @@ def _parse_cluster(name: str, entry: Mapping[str, Any], file: Path) -> Kubeconfi
         file,
         ca,
         insecure,
-        _get_str(entry, "tls-server-name", where),
-        _get_str(entry, "proxy-url", where),
+        get_str(entry, "tls-server-name", where),
+        get_str(entry, "proxy-url", where),
         not _get_bool(entry, "disable-compression", where),
         _exec_extension(entry),
     )
@@ -378,21 +211,21 @@ def _in_cluster_context(folder: Path, environ: Mapping[str, str]) -> KubeconfigC
     if ":" in host:
         host = f"[{host}]"
     cluster = KubeconfigCluster(
-        _IN_CLUSTER_NAME,
+        IN_CLUSTER_NAME,
         f"https://{host}:{port}",
         folder / "ca.crt",
         _read_bytes(folder / "ca.crt", "the Pod's service account"),
     )
     user = KubeconfigUser("the Pod's service account", {"tokenFile": "token"}, folder / "token")
-    return KubeconfigContext(_IN_CLUSTER_NAME, cluster, user, _service_account_namespace(folder))
+    return KubeconfigContext(IN_CLUSTER_NAME, cluster, user, service_account_namespace(folder))
 
 
-def _service_account_namespace(service_account_dir: Path) -> str:
+def service_account_namespace(service_account_dir: Path) -> str:
     file = service_account_dir / "namespace"
     return (file.read_text("utf-8").strip() if file.is_file() else "") or "default"
 
 
-def _get_str(entry: Mapping[str, Any], key: str, where: str) -> str:
+def get_str(entry: Mapping[str, Any], key: str, where: str) -> str:
     value = entry.get(key)
     if value is None:
         return ""
@@ -410,7 +243,7 @@ def _to_str_tuple(value: object, where: str) -> tuple[str, ...]:
 
 
 def _get_bool(entry: Mapping[str, Any], key: str, where: str) -> bool:
-    match _get_str(entry, key, where).lower():
+    match get_str(entry, key, where).lower():
         case "true" | "yes" | "on" | "y":
             return True
         case "" | "false" | "no" | "off" | "n":
@@ -425,7 +258,7 @@ def _resolve_path(path: str, file: Path) -> Path | None:
 
 
 def _get_pem(entry: Mapping[str, Any], key: str, file: Path, where: str) -> bytes:
-    data = _get_str(entry, f"{key}-data", where)
+    data = get_str(entry, f"{key}-data", where)
     if data:
         try:
             return base64.b64decode(data, validate=False)
@@ -433,7 +266,7 @@ def _get_pem(entry: Mapping[str, Any], key: str, file: Path, where: str) -> byte
             raise ConfigError(
                 f"{key}-data of the {where} is not base64 ({error}); fix the file."
             ) from error
-    path = _resolve_path(_get_str(entry, key, where), file)
+    path = _resolve_path(get_str(entry, key, where), file)
     return _read_bytes(path, f"the {where}") if path else b""
 
 

@@ -9,27 +9,26 @@ import os
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 
-from servedeck import __version__
 from servedeck.cluster.auth.credentials import CredentialManager
 from servedeck.cluster.auth.exec_plugin import Credential
 from servedeck.cluster.auth.kubeconfig import (
     ConnectionOptions,
     Kubeconfig,
     KubeconfigContext,
-    load_kubeconfig,
 )
+from servedeck.cluster.auth.kubeconfig_loader import load_kubeconfig
 from servedeck.cluster.http.errors import (
     ApiError,
     ClusterError,
-    ConfigError,
     ConnectionLostError,
     InvalidResponseError,
     ReadOnlyError,
 )
+from servedeck.cluster.http.request_headers import make_headers
 from servedeck.cluster.http.stream import ResponseStream
 from servedeck.cluster.http.transport_errors import to_cluster_error
 from servedeck.cluster.watch.decode import parse_json
@@ -41,16 +40,12 @@ if TYPE_CHECKING:
 
 Params = Iterable[tuple[str, str]] | Mapping[str, str]
 
-USER_AGENT = f"servedeck/{__version__}"
 _CONNECT_TIMEOUT = 10.0
 _RESPONSE_HEADERS_TIMEOUT = 30.0
 """Seconds until the response headers must arrive; the API server sends them immediately."""
 _MAX_BODY_BYTES = 64 << 20
 _MAX_ERROR_BYTES = 1 << 16
 
-_HEADER_NAME_SYMBOLS = "!#$&'*+-.^_`|~"
-"""Symbols allowed in header names (RFC 9110) that are not escaped in the key of an extra
-attribute."""
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _REVIEW_API_PATHS = ("/apis/authorization.k8s.io/", "/apis/authentication.k8s.io/")
 
@@ -107,7 +102,7 @@ class Connection:
         self._lock = asyncio.Lock()
         self._closed = False
         self._server_version: tuple[int, int] | None = None
-        self._default_headers = _make_headers(context)
+        self._default_headers = make_headers(context)
 
     @classmethod
     async def open(
@@ -383,37 +378,6 @@ class _ApiStatus(msgspec.Struct):
     reason: str | None = None
     code: int | None = None
     details: Any = None
-
-
-def _make_headers(context: KubeconfigContext) -> list[tuple[str, str]]:
-    """Headers of every request, including impersonation. Raises ConfigError for incomplete
-    impersonation settings: ignoring them would grant the user's own permissions."""
-    user = context.user
-    headers = [("User-Agent", USER_AGENT)]
-    if not context.cluster.compression_enabled:
-        headers.append(("Accept-Encoding", "identity"))
-    name, groups, uid, extra = (
-        user.get_str("as"),
-        user.impersonate_groups,
-        user.get_str("as-uid"),
-        user.impersonate_extra,
-    )
-    if (groups or uid or extra) and not name:
-        raise ConfigError(
-            f"The user {user.name!r} in {user.file} has as-groups, as-uid or as-user-extra without"
-            " `as`; name the user to act as."
-        )
-    if name:
-        headers.append(("Impersonate-User", name))
-    if uid:
-        headers.append(("Impersonate-Uid", uid))
-    headers += [("Impersonate-Group", group) for group in groups]
-    for key, values in extra.items():
-        headers += [
-            (f"Impersonate-Extra-{quote(key, safe=_HEADER_NAME_SYMBOLS)}", value)
-            for value in values
-        ]
-    return headers
 
 
 def _origin(server: str) -> str:

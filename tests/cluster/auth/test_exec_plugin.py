@@ -12,7 +12,8 @@ import pytest
 from aiohttp import web
 
 from servedeck.cluster.auth.exec_plugin import Credential, ExecPlugin
-from servedeck.cluster.auth.kubeconfig import ConnectionOptions, load_kubeconfig
+from servedeck.cluster.auth.kubeconfig import ConnectionOptions
+from servedeck.cluster.auth.kubeconfig_loader import load_kubeconfig
 from servedeck.cluster.http.errors import ApiError, ConfigError, CredentialsError
 from tests.cluster.auth.credential_fixtures import (
     API_VERSION,

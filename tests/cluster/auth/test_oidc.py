@@ -13,7 +13,8 @@ import pytest
 from aiohttp import web
 
 from servedeck.cluster.auth import oidc
-from servedeck.cluster.auth.kubeconfig import ConnectionOptions, load_kubeconfig
+from servedeck.cluster.auth.kubeconfig import ConnectionOptions
+from servedeck.cluster.auth.kubeconfig_loader import load_kubeconfig
 from servedeck.cluster.http.errors import ConfigError, CredentialsError
 from tests.cluster.auth.credential_fixtures import TokenCheckingServer, connected_as
 from tests.cluster.certificates import create_authority, issue_certificate, make_server_context

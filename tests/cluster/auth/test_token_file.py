@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from servedeck.cluster.auth.credentials import CredentialManager
-from servedeck.cluster.auth.kubeconfig import ConnectionOptions, load_kubeconfig
+from servedeck.cluster.auth.kubeconfig import ConnectionOptions
+from servedeck.cluster.auth.kubeconfig_loader import load_kubeconfig
 from servedeck.cluster.http.errors import ApiError, CredentialsError
 from tests.cluster.auth.credential_fixtures import TokenCheckingServer, connected_as
 from tests.cluster.fake_api_server import write_kubeconfig
