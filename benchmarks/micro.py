@@ -19,7 +19,7 @@ from servedeck.cluster.watch.reflector import RecordChange
 from servedeck.fleet.fleet import Fleet
 from servedeck.serving.duration import format_duration
 from servedeck.serving.text import sanitize
-from tests.control_plane import objects
+from tests.control_plane import objects, pod_statuses
 from widgets.serving_rows import COLUMNS, ServingRowBuilder
 from widgets.stream_log import StreamLog
 from widgets.table import KeyedTable
@@ -59,7 +59,7 @@ def pod_json(name: str, replicaset: str, restarts: int = 0) -> bytes:
     spec["nodeName"] = "node-1"
     spec["tolerations"] = [{"key": f"key-{n}", "operator": "Exists"} for n in range(4)]
     spec["volumes"] = [{"name": f"volume-{n}", "emptyDir": {}} for n in range(4)]
-    status = objects.ready_status()
+    status = pod_statuses.ready_status()
     status["containerStatuses"][0]["restartCount"] = restarts
     managed: dict[str, Any] = {
         f"f:field-{n}": {".": {}, "f:inner": {"f:name": {}}} for n in range(80)

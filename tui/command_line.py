@@ -24,11 +24,11 @@ def run_dashboard(args: argparse.Namespace, initial_draft: Draft | None = None) 
     gc.disable()
     settings = load_settings(args)
     with connection_options(args, settings, lambda: importlib.import_module("tui.start")) as target:
-        from servedeck.cluster.auth import kubeconfig
+        from servedeck.cluster.auth.kubeconfig_loader import load_kubeconfig
         from tui.start import run
 
         # Errors that the operator must fix first are printed before the screen opens.
-        kubeconfig.load_kubeconfig(target).get_context(target.context)
+        load_kubeconfig(target).get_context(target.context)
         # Drafts of a demo are useless after it, so they are deleted with its files.
         drafts = target.kubeconfig[0].parent / "drafts" if args.demo and target.kubeconfig else None
         return run(

@@ -6,16 +6,13 @@ DataTable costs 50 ms and 21 kB, because DataTable redraws all visible cells.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 from rich.cells import cell_len
-from rich.style import Style
 from textual import events
 from textual.binding import Binding
-from textual.cache import LRUCache
 from textual.geometry import Offset, Region, Size
 from textual.message import Message
 from textual.strip import Strip
@@ -30,27 +27,11 @@ from widgets.columns import (
     cell_width,
     layout_columns,
 )
-from widgets.styled_line import Line, StyledLineView, fit_text, line_width, wrap
+from widgets.styled_line import Line, StyledLineView
+from widgets.table_renderer import LineLayout, TableRenderer
 
 TICK_SECONDS = 1.0
-"""Seconds between two calls of `KeyedTable.tick`."""
-
-MAX_DRAWN_ROWS = 400
-"""Number of rows whose drawn line is cached: more than any screen shows."""
-
-
-class _DrawnRow(NamedTuple):
-    """A drawn line of the table, and its inputs."""
-
-    cache_key: tuple[Row, Style, tuple[ColumnPosition, ...], int, int]
-    """The row, the style below it, and the layout of the columns: positions, scroll offset,
-    width."""
-    now: datetime
-    """The time that its ages refer to."""
-    ages: dict[int, str]
-    """Text of each age cell, by its index."""
-    strip: Strip
-    """With the cells under the scrollbar, and the app's filters applied."""
+"""Seconds between two calls of `KeyedTable.update_ages`."""
 
 
 class KeyedTable(StyledLineView, can_focus=True):
@@ -146,6 +127,7 @@ class KeyedTable(StyledLineView, can_focus=True):
         """Key of the sorted column, and whether the order is reversed, for the marker."""
         self.cursor = 0
         self._format_age = format_age
+        self._renderer = TableRenderer(self, self.columns, self._format_age_cell)
         self._clock = clock
         self._rows: list[Row] = []
         self._index_by_key: dict[Hashable, int] = {}
@@ -155,14 +137,6 @@ class KeyedTable(StyledLineView, can_focus=True):
         self._column_positions: tuple[ColumnPosition, ...] = ()
         self._now: datetime | None = None
         """The time that the ages on the screen refer to."""
-        self._drawn_cells: LRUCache[tuple[Line, ColumnPosition, Style, bool], Strip] = LRUCache(
-            2_000
-        )
-        """If one cell of a row differs, only that cell is drawn again."""
-        self._drawn_rows: dict[Hashable, _DrawnRow] = {}
-        """By the row's key: a row that only moved to another line looks the same."""
-        self._drawn_lines: dict[str, tuple[object, Strip]] = {}
-        """The header and the blank line, each with its inputs."""
         self._placeholder: tuple[Line, ...] = ()
         self._hovered_cell: tuple[Hashable | None, str | None] = (None, None)
 
@@ -379,9 +353,7 @@ class KeyedTable(StyledLineView, can_focus=True):
     # -- drawing ------------------------------------------------------------------------------
 
     def notify_style_update(self) -> None:
-        self._drawn_cells.clear()  # the styles may have changed
-        self._drawn_rows.clear()
-        self._drawn_lines.clear()
+        self._renderer.clear_cache()  # the styles may have changed
         super().notify_style_update()
 
     def render_lines(self, crop: Region) -> list[Strip]:
@@ -399,149 +371,17 @@ class KeyedTable(StyledLineView, can_focus=True):
 
     def _draw_line(self, y: int, width: int, offset: Offset) -> Strip:
         """Line `y` of the widget when it is scrolled by `offset`."""
+        renderer = self._renderer
         if not self._rows:
-            return self._finish_strip(self._draw_placeholder_line(y, width))
+            return renderer.draw_placeholder_line(self._placeholder, y, width)
+        layout = LineLayout(self._column_positions, offset.x, width)
         if y == 0:
-            return self._draw_header(width, offset.x)
+            return renderer.draw_header(self.sorted_by, layout)
         index = offset.y + y - 1
         if index >= len(self._rows):
-            return self._draw_blank_line(width)
-        return self._draw_row(self._rows[index], index == self.cursor, width, offset.x)
-
-    def _draw_row(self, row: Row, on_cursor: bool, width: int, scroll_x: int) -> Strip:
-        base = self.component_style("table--cursor") if on_cursor else self.rich_style
+            return renderer.draw_blank_line(width)
         now = self._now = self._now or self._clock()
-        look = (row, base, self._column_positions, scroll_x, width)
-        known = self._drawn_rows.get(row.key)
-        if known is not None and known.cache_key != look:
-            known = None
-        if known is not None and known.now is now:
-            return known.strip
-        ages = {
-            number: self._format_age_cell(cell, now)
-            for number, cell in enumerate(row.cells)
-            if isinstance(cell, AgeCell)
-        }
-        if known is not None and known.ages == ages:
-            strip = known.strip
-        else:
-            strip = self._join_columns(self._draw_cells(row, ages, base), base, width, scroll_x)
-        if len(self._drawn_rows) > MAX_DRAWN_ROWS:
-            self._drawn_rows.clear()
-        self._drawn_rows[row.key] = _DrawnRow(look, now, ages, strip)
-        return strip
-
-    def _finish_strip(self, strip: Strip) -> Strip:
-        """The line as wide as the widget, with the app's filters applied."""
-        return self._apply_filters(strip.adjust_cell_length(self.size.width, self.rich_style))
-
-    def _apply_filters(self, strip: Strip) -> Strip:
-        for each in self.get_line_filters():
-            strip = strip.apply_filter(each, self.background_color)
-        return strip
-
-    def _draw_blank_line(self, width: int) -> Strip:
-        known = self._drawn_lines.get("blank")
-        if known is None or known[0] != width:
-            strip = self._finish_strip(Strip.blank(width, self.rich_style))
-            known = self._drawn_lines["blank"] = (width, strip)
-        return known[1]
-
-    def _draw_header(self, width: int, scroll_x: int) -> Strip:
-        look = (self._column_positions, self.sorted_by, scroll_x, width)
-        known = self._drawn_lines.get("header")
-        if known is None or known[0] != look:
-            strip = self._build_header(width, scroll_x)
-            known = self._drawn_lines["header"] = (look, strip)
-        return known[1]
-
-    def _build_header(self, width: int, scroll_x: int) -> Strip:
-        base = self.component_style("table--header")
-        sorted_style = self.component_style("table--sorted")
-        parts: list[Strip] = []
-        for place in self._column_positions:
-            column = self.columns[place.column]
-            mark = ""
-            if self.sorted_by and self.sorted_by[0] == column.key:
-                mark = " ▾" if self.sorted_by[1] else " ▴"
-            label = column.label
-            if cell_len(label + mark) > place.width:
-                label = fit_text(label, max(place.width - cell_len(mark), 0))
-            label += mark
-            if column.align_right:
-                label = label.rjust(place.width)
-            style = sorted_style if mark else base
-            parts.append(self._apply_filters(self.make_strip(((label, ""),), place.width, style)))
-        return self._join_columns(parts, base, width, scroll_x)
-
-    def _draw_cells(self, row: Row, ages: Mapping[int, str], base_style: Style) -> list[Strip]:
-        """The cells that are shown, each as wide as its column."""
-        plain = base_style.reverse is True  # styles cannot be distinguished on a reversed line
-        ground = (
-            base_style
-            if plain or not row.style_name
-            else base_style + self.named_style(row.style_name)
-        )
-        parts: list[Strip] = []
-        for place in self._column_positions:
-            cell = row.cells[place.column]
-            if isinstance(cell, AgeCell):
-                line: Line = ((ages[place.column], ""),)
-            else:
-                line = ((cell, ""),) if isinstance(cell, str) else cell
-            wanted = (line, place, ground, plain)
-            drawn = self._drawn_cells.get(wanted)
-            if drawn is None:
-                if self.columns[place.column].align_right:
-                    line = ((" " * (place.width - line_width(line)), ""), *line)
-                drawn = self._apply_filters(
-                    self.make_strip(line, place.width, ground, styled=not plain)
-                )
-                self._drawn_cells[wanted] = drawn
-            parts.append(drawn)
-        return parts
-
-    def _join_columns(
-        self, strips: list[Strip], base_style: Style, width: int, scroll_x: int
-    ) -> Strip:
-        """The columns with their gaps; the first stays where it is when the others scroll."""
-        gap = self._apply_filters(Strip.blank(COLUMN_GAP, base_style))
-        segments = [*self._apply_filters(Strip.blank(SIDE_MARGIN, base_style))]
-        for number, part in enumerate(strips):
-            if number:
-                segments += gap
-            segments += part
-        places = self._column_positions
-        line = Strip(segments, places[-1].x + places[-1].width if places else SIDE_MARGIN)
-        if scroll_x and places:
-            pinned = places[0].x + places[0].width + 1
-            line = Strip.join([line.crop(0, pinned), line.crop(pinned + scroll_x)])
-        line = line.crop(0, width)
-        beyond = (width - line.cell_length, base_style), (self.size.width - width, self.rich_style)
-        for cells, style in beyond:
-            if cells > 0:
-                line = Strip.join([line, self._apply_filters(Strip.blank(cells, style))])
-        return line
-
-    def _draw_placeholder_line(self, y: int, width: int) -> Strip:
-        lines: list[Line] = []
-        measure = min(width - 4, 76)
-        for line in self._placeholder:
-            lines += wrap(line, max(measure, 8)) if line else [()]
-        top = max(0, (self.size.height - len(lines)) // 3)
-        at = y - top
-        if not 0 <= at < len(lines):
-            return Strip.blank(width, self.rich_style)
-        widest = max(map(line_width, lines))
-        indent = max(1, (width - widest) // 2)
-        return self.make_strip(((" " * indent, ""), *lines[at]), width, self.rich_style)
-
-    def _format_age_cell(self, cell: AgeCell, now: datetime) -> str:
-        if cell.created_at is None:
-            return ""
-        seconds = (now - cell.created_at).total_seconds()
-        # What was created since the last tick is new, not in the future.
-        return self._format_age(0.0 if -TICK_SECONDS < seconds < 0 else seconds)
+        return renderer.draw_row(self._rows[index], index == self.cursor, now, layout)
 
     def _refresh_changed_rows(self, old: list[Row], new: list[Row]) -> int:
         """Mark the cells that differ on visible lines for redrawing."""
@@ -586,6 +426,13 @@ class KeyedTable(StyledLineView, can_focus=True):
         y = index - self.scroll_offset.y + 1
         if 1 <= y < self.size.height:
             self.refresh(Region(0, y, self.inner_width, 1))
+
+    def _format_age_cell(self, cell: AgeCell, now: datetime) -> str:
+        if cell.created_at is None:
+            return ""
+        seconds = (now - cell.created_at).total_seconds()
+        # What was created since the last tick is new, not in the future.
+        return self._format_age(0.0 if -TICK_SECONDS < seconds < 0 else seconds)
 
     # -- cursor -------------------------------------------------------------------------------
 

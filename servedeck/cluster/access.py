@@ -1,7 +1,7 @@
-"""What we may do, asked of the API server, so that keys can be shown off with the reason.
+"""Permissions of the user, from access reviews, so that keys can be disabled with a reason.
 
-An answer here is advice: the server decides when the request comes. What is not known counts as
-allowed, and an error is never taken for a no.
+A decision is advisory: the server decides on the actual request. Unknown counts as allowed, and a
+failed review never counts as denied.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _ACCESS_REVIEW_PATH = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
 class AccessDecision(NamedTuple):
-    """True where the action is allowed, or where nobody knows."""
+    """True if the action is allowed or the decision is unknown."""
 
     allowed: bool
     reason: str = ""
-    """Why not, one sentence; why it is not known, where it is not."""
+    """Why it is denied or unknown, one sentence."""
     known: bool = True
 
     def __bool__(self) -> bool:
@@ -78,10 +78,10 @@ class _CachedRules(NamedTuple):
 
 
 class AccessChecker:
-    """Answers of one connection, kept for `max_age` seconds.
+    """Access reviews of one connection, cached for `max_age` seconds.
 
-    Resources are written as kubectl writes them: "pods", "deployments.apps". The namespace "" is
-    the whole cluster.
+    Resources are written as in kubectl: "pods", "deployments.apps". The namespace "" means
+    cluster-wide.
     """
 
     def __init__(
@@ -98,25 +98,25 @@ class AccessChecker:
         self._decisions: dict[tuple[str, ...], tuple[float, AccessDecision]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self.last_error = ""
-        """Why the last review failed; "" after one that did not."""
+        """Why the last rules review failed; "" if it succeeded."""
 
     @classmethod
     async def load(cls, connection: Connection, namespace: str) -> AccessChecker:
-        """Ask for all that we may do in `namespace`. Never fails: see `error`."""
+        """A checker with the rules of `namespace` loaded. Never raises: see `last_error`."""
         access = cls(connection)
         await access.refresh(namespace)
         return access
 
     async def refresh(self, namespace: str) -> None:
-        """Ask anew for a namespace where the answer is older than `max_age`.
+        """Reload the rules of a namespace if they are older than `max_age`.
 
-        An answer that cannot be had changes nothing: the old one stays, and `error` says why.
+        If the review fails, the cached rules remain, and `last_error` contains the reason.
         """
         if not namespace:
-            return  # rules are reviewed by namespace only
+            return  # rules reviews are per namespace
         async with self._locks.setdefault(namespace, asyncio.Lock()):
-            held = self._rules_by_namespace.get(namespace)
-            if held and self._clock() - held.fetched_at < self._max_age:
+            cached = self._rules_by_namespace.get(namespace)
+            if cached and self._clock() - cached.fetched_at < self._max_age:
                 return
             try:
                 status = (
@@ -135,33 +135,33 @@ class AccessChecker:
     def cached_decision(
         self, verb: str, resource: str, namespace: str, subresource: str = "", name: str = ""
     ) -> AccessDecision:
-        """What is known so far, without asking."""
-        group, full = _split_resource(resource, subresource)
-        if single := self._decisions.get((verb, group, full, namespace, name)):
-            return single[1]
+        """The decision from cached reviews, without a request."""
+        group, resource_path = _split_resource(resource, subresource)
+        if checked := self._decisions.get((verb, group, resource_path, namespace, name)):
+            return checked[1]
         rules = self._rules_by_namespace.get(namespace)
         if rules is None:
             return AccessDecision(True, self.last_error or "Not checked yet.", known=False)
-        if any(rule.allows(verb, group, full, name) for rule in rules.rules):
+        if any(rule.allows(verb, group, resource_path, name) for rule in rules.rules):
             return AccessDecision(True)
         if rules.incomplete:
             return AccessDecision(True, "The server does not list all permissions.", known=False)
-        return _denied(verb, group, full, namespace)
+        return _denied(verb, group, resource_path, namespace)
 
     async def check(
         self, verb: str, resource: str, namespace: str, subresource: str = "", name: str = ""
     ) -> AccessDecision:
-        """What the server says about one action, asked again once it is older than `max_age`."""
-        group, full = _split_resource(resource, subresource)
-        key = (verb, group, full, namespace, name)
-        held = self._decisions.get(key)
-        if held and self._clock() - held[0] < self._max_age:
-            return held[1]
+        """The decision from a SelfSubjectAccessReview, cached for `max_age`."""
+        group, resource_path = _split_resource(resource, subresource)
+        key = (verb, group, resource_path, namespace, name)
+        cached = self._decisions.get(key)
+        if cached and self._clock() - cached[0] < self._max_age:
+            return cached[1]
         attributes = {
             "verb": verb,
             "group": group,
-            "resource": full.partition("/")[0],
-            "subresource": full.partition("/")[2],
+            "resource": resource_path.partition("/")[0],
+            "subresource": resource_path.partition("/")[2],
             "namespace": namespace,
             "name": name,
         }
@@ -170,12 +170,14 @@ class AccessChecker:
                 _ACCESS_REVIEW_PATH, {"resourceAttributes": attributes}, _SelfSubjectAccessReview
             )
         except ClusterError as error:
-            return held[1] if held else AccessDecision(True, str(error), known=False)
-        said = (
-            AccessDecision(True) if review.status.allowed else _denied(verb, group, full, namespace)
+            return cached[1] if cached else AccessDecision(True, str(error), known=False)
+        decision = (
+            AccessDecision(True)
+            if review.status.allowed
+            else _denied(verb, group, resource_path, namespace)
         )
-        self._decisions[key] = (self._clock(), said)
-        return said
+        self._decisions[key] = (self._clock(), decision)
+        return decision
 
     async def _post_review(self, path: str, spec: dict[str, Any], response_type: type[Any]) -> Any:
         response = await self._connection.request(
@@ -202,11 +204,11 @@ def _rule_matches(requested: str, granted: Any) -> bool:
 
 
 def _split_resource(resource: str, subresource: str) -> tuple[str, str]:
-    """Group, and resource with its subresource as rules write it: "apps", "deployments/scale"."""
-    resource, _, inner = resource.partition("/")
+    """API group, and resource with subresource as in RBAC rules: "apps", "deployments/scale"."""
+    resource, _, inline_subresource = resource.partition("/")
     plural, _, group = resource.partition(".")
-    full = "/".join(filter(None, (plural, subresource or inner)))
-    return group, full
+    resource_path = "/".join(filter(None, (plural, subresource or inline_subresource)))
+    return group, resource_path
 
 
 def _denied(verb: str, group: str, resource_path: str, namespace: str) -> AccessDecision:

@@ -1,7 +1,7 @@
-"""Writing objects: server-side apply, its preview by the API server's own dry run, and undoing.
+"""Server-side apply: writing objects, previewing a write with a dry run, and rolling it back.
 
-Every write carries the field manager `servedeck`. A field that somebody else owns is answered with
-a conflict, which is shown, unless `force` is asked for. Nothing here retries a write by itself.
+Every write uses the field manager `servedeck`. A field owned by another manager results in a
+conflict, which is returned unless `force` is set. Writes are never retried.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _APPLY_PATCH_TYPE = "application/apply-patch+yaml"
 
 
 class ObjectRef(NamedTuple):
-    """Where an object lives."""
+    """API version, kind, namespace and name of an object."""
 
     api_version: str
     kind: str
@@ -63,7 +63,7 @@ class ObjectRef(NamedTuple):
 
 
 class RefusalReason(StrEnum):
-    """What kind of no the API server gave; the screens offer a different way out for each."""
+    """Category of a refusal; the screens offer a different remedy for each."""
 
     ALREADY_EXISTS = "name taken"
     PERMISSION = "permission"
@@ -80,11 +80,11 @@ class RefusalReason(StrEnum):
 class Refusal:
     reason: RefusalReason
     message: str
-    """One sentence, sanitised."""
+    """One sentence, sanitized."""
     fields: tuple[str, ...] = ()
-    """Paths of the object that the server named, ".spec.replicas"."""
+    """Field paths named by the server, such as ".spec.replicas"."""
     conflicts: tuple[FieldConflict, ...] = ()
-    """For a conflict, whose field each is and both values."""
+    """For a conflict: the owner of each field and both values."""
 
 
 class PreviewAction(StrEnum):
@@ -95,24 +95,24 @@ class PreviewAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What one object would become; nothing was stored."""
+    """Result of a dry run for one object; nothing is stored."""
 
     ref: ObjectRef
     action: PreviewAction | None
-    """None where the server refuses."""
+    """None if the server refuses the write."""
     refusal: Refusal | None = None
     admission_changes: tuple[AdmissionChange, ...] = ()
     field_changes: tuple[FieldChange, ...] = ()
     """Fields of the stored object that would change."""
     restarts_pods: bool = False
-    """Whether the Pods of this Deployment would be replaced."""
+    """True if the change replaces the Pods of this Deployment."""
 
 
 class AppliedObject(NamedTuple):
     ref: ObjectRef
     uid: str
     created: bool
-    """False where the object stood there before: undo leaves such an object alone."""
+    """False if the object already existed; a rollback does not delete it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,49 +123,49 @@ class ApplyResult:
 
 
 class Ownership(NamedTuple):
-    """Whose an existing object is, as far as it says so itself."""
+    """Field managers of an existing object."""
 
     ref: ObjectRef
     managers: tuple[str, ...]
     managed_by_servedeck: bool
-    """True where servedeck made it."""
+    """True if the object has servedeck's managed-by label."""
 
 
 async def preview(
     connection: Connection, manifests: Sequence[Manifest], *, force: bool = False
 ) -> tuple[Preview, ...]:
-    """Ask the API server what applying `manifests` would do, object by object.
+    """Dry-run `manifests`, one by one. Refusals are part of the result.
 
-    Raises ClusterError only where the server cannot be asked at all; a refusal is part of the
-    answer.
+    Raises ClusterError if the server cannot be reached or its response is invalid.
     """
     return tuple([await _preview_object(connection, manifest, force) for manifest in manifests])
 
 
 async def _preview_object(connection: Connection, manifest: Manifest, force: bool) -> Preview:
-    place = ObjectRef.from_manifest(manifest)
+    ref = ObjectRef.from_manifest(manifest)
     try:
-        answer = await _send_apply(connection, manifest, dry_run=True, force=force)
-        existing = None if answer.status == 201 else await connection.get_json(place.path)
+        response = await _send_apply(connection, manifest, dry_run=True, force=force)
+        existing = None if response.status == 201 else await connection.get_json(ref.path)
     except ApiError as error:
-        return Preview(place, None, await _refusal_with_conflicts(connection, manifest, error))
-    stored = answer.json()
-    found = admission_changes(manifest, stored)
+        return Preview(ref, None, await _refusal_with_conflicts(connection, manifest, error))
+    stored = response.json()
+    admission = admission_changes(manifest, stored)
     if existing is None:
-        return Preview(place, PreviewAction.CREATE, admission_changes=tuple(found))
-    # What others added before is theirs, and not what admission makes of this write.
-    there = set(admission_changes(manifest, existing))
-    found = [one for one in found if one.sent or one not in there]
+        return Preview(ref, PreviewAction.CREATE, admission_changes=tuple(admission))
+    # Changes already present in the stored object are not caused by this write.
+    existing_changes = set(admission_changes(manifest, existing))
+    admission = [change for change in admission if change.sent or change not in existing_changes]
     changes = diff_objects(
         _without_server_managed_fields(existing), _without_server_managed_fields(stored)
     )
     action = PreviewAction.CHANGE if changes else PreviewAction.UNCHANGED
-    restarts = place.kind == "Deployment" and _restarts_pods(existing, stored)
-    return Preview(place, action, None, tuple(found), tuple(changes), restarts)
+    restarts_pods = ref.kind == "Deployment" and _restarts_pods(existing, stored)
+    return Preview(ref, action, None, tuple(admission), tuple(changes), restarts_pods)
 
 
 def _restarts_pods(before: Manifest, after: Manifest) -> bool:
-    """Whether a Deployment that has Pods replaces them: its template differs and it rolls out."""
+    """Whether the update rolls out: the template differs, and the Deployment has replicas and is
+    not paused."""
     old, new = _as_mapping(before.get("spec")), _as_mapping(after.get("spec"))
     has_pods = bool(old.get("replicas")) and not new.get("paused")
     return has_pods and old.get("template") != new.get("template")
@@ -174,22 +174,21 @@ def _restarts_pods(before: Manifest, after: Manifest) -> bool:
 async def _refusal_with_conflicts(
     connection: Connection, manifest: Manifest, error: ApiError
 ) -> Refusal:
-    """A refusal; a conflict with the values that stand against each other, where they may be
-    read."""
-    refused = refusal_from_api_error(error)
-    if refused.reason is not RefusalReason.CONFLICT:
-        return refused
+    """The refusal for `error`; a conflict includes both values, if the object can be read."""
+    refusal = refusal_from_api_error(error)
+    if refusal.reason is not RefusalReason.CONFLICT:
+        return refusal
     existing: Manifest = {}
-    with contextlib.suppress(ApiError):  # the conflict is told without the values then
+    with contextlib.suppress(ApiError):  # without them, the conflict is returned without values
         existing = await connection.get_json(ObjectRef.from_manifest(manifest).path)
-    return replace(refused, conflicts=parse_conflicts(error.causes, manifest, existing))
+    return replace(refusal, conflicts=parse_conflicts(error.causes, manifest, existing))
 
 
 async def preview_pod(connection: Connection, deployment: Manifest) -> Refusal | None:
-    """Ask whether one Pod of `deployment` would be let in: quota, limits and Pod security are
-    checked on Pods only, so a Deployment's own dry run says nothing of them.
+    """Dry-run the creation of one Pod of `deployment`. Quotas, limit ranges and Pod security are
+    enforced on Pods only, so the dry run of the Deployment does not cover them.
 
-    None where the Pod is admitted or the right to ask is missing.
+    None if the Pod is admitted or the user may not create Pods.
     """
     template = deployment["spec"]["template"]
     namespace = deployment["metadata"]["namespace"]
@@ -204,7 +203,7 @@ async def preview_pod(connection: Connection, deployment: Manifest) -> Refusal |
         "spec": template["spec"],
     }
     try:
-        answer = await connection.request(
+        response = await connection.request(
             "POST",
             POD.collection_path(namespace),
             params=[("dryRun", "All"), ("fieldManager", FIELD_MANAGER)],
@@ -212,9 +211,9 @@ async def preview_pod(connection: Connection, deployment: Manifest) -> Refusal |
             content_type="application/json",
         )
     except ApiError as error:
-        refused = refusal_from_api_error(error)
-        return None if refused.reason is RefusalReason.PERMISSION else refused
-    answer.json()  # a page of somebody in between is no yes
+        refusal = refusal_from_api_error(error)
+        return None if refusal.reason is RefusalReason.PERMISSION else refusal
+    response.json()  # raises for anything but a JSON object, such as a proxy's login page
     return None
 
 
@@ -224,45 +223,46 @@ async def apply(
     *,
     create: bool = False,
     force: bool = False,
-    on_applied: Callable[[AppliedObject], None] = lambda made: None,
+    on_applied: Callable[[AppliedObject], None] = lambda applied: None,
 ) -> ApplyResult:
-    """Apply `manifests` in their order and stop at the first that is refused.
+    """Apply `manifests` in order; stop at the first refusal.
 
-    With `create`, an object that exists already is a refusal, not a change. With `force`, fields
-    that others own are taken over. The outcome says what was made until then. Where the connection
-    was lost before an answer came, the object is asked for once more, so that it is not left out of
-    what undo removes.
+    With `create`, an existing object is refused instead of changed. With `force`, fields owned by
+    other managers are taken over. The result lists the objects applied before a refusal. If the
+    connection is lost before a response, the object is read again, so that rollback_created can
+    delete it if it was created.
     """
-    made: list[AppliedObject] = []
+    applied: list[AppliedObject] = []
     for manifest in manifests:
-        place = ObjectRef.from_manifest(manifest)
+        ref = ObjectRef.from_manifest(manifest)
         try:
-            before = await _fetch_uid(connection, place)
+            uid_before = await _fetch_uid(connection, ref)
         except ClusterError as error:
-            return ApplyResult(tuple(made), _refusal_from_error(error), place)
-        if before is not None and create:
-            return ApplyResult(tuple(made), _already_exists(place), place)
+            return ApplyResult(tuple(applied), _refusal_from_error(error), ref)
+        if uid_before is not None and create:
+            return ApplyResult(tuple(applied), _already_exists(ref), ref)
         try:
-            answer = await _send_apply(connection, manifest, force=force)
-            uid = _object_uid(answer.json())
+            response = await _send_apply(connection, manifest, force=force)
+            uid = _object_uid(response.json())
         except ApiError as error:
-            return ApplyResult(tuple(made), _refusal_from_error(error), place)
+            return ApplyResult(tuple(applied), _refusal_from_error(error), ref)
         except ClusterError as error:
-            with contextlib.suppress(ClusterError):  # still away: then only the operator can look
-                after = await _fetch_uid(connection, place)
-                if before is None and after is not None:
-                    made.append(AppliedObject(place, after, created=True))
-            return ApplyResult(tuple(made), _refusal_from_error(error), place)
-        if before is None and answer.status != 201:
-            # Between our look and our write somebody else made it: it is theirs.
-            return ApplyResult(tuple(made), _already_exists(place), place)
-        made.append(AppliedObject(place, uid, created=before is None))
-        on_applied(made[-1])
-    return ApplyResult(tuple(made))
+            with contextlib.suppress(ClusterError):  # unreachable: outcome unknown
+                uid_after = await _fetch_uid(connection, ref)
+                if uid_before is None and uid_after is not None:
+                    applied.append(AppliedObject(ref, uid_after, created=True))
+            return ApplyResult(tuple(applied), _refusal_from_error(error), ref)
+        if uid_before is None and response.status != 201:
+            # Another client created it between the read and the apply, so it must not be rolled
+            # back.
+            return ApplyResult(tuple(applied), _already_exists(ref), ref)
+        applied.append(AppliedObject(ref, uid, created=uid_before is None))
+        on_applied(applied[-1])
+    return ApplyResult(tuple(applied))
 
 
 async def _fetch_uid(connection: Connection, ref: ObjectRef) -> str | None:
-    """uid of the object that stands at `place`, None where none does."""
+    """uid of the object, None if it does not exist."""
     try:
         return _object_uid(await connection.get_json(ref.path))
     except ApiError as error:
@@ -287,38 +287,39 @@ def _already_exists(ref: ObjectRef) -> Refusal:
 async def rollback_created(
     connection: Connection, applied: Sequence[AppliedObject]
 ) -> tuple[tuple[ObjectRef, Refusal], ...]:
-    """Delete what `apply` created, last first; returns what could not be deleted and why.
+    """Delete the objects that `apply` created, in reverse order. Returns those that could not be
+    deleted, with the reason.
 
-    The uid is a precondition: an object that somebody put there since then stays.
+    The uid is a precondition, so an object re-created by another client is not deleted.
     """
-    left: list[tuple[ObjectRef, Refusal]] = []
-    for one in reversed(applied):
-        if not one.created:
+    failures: list[tuple[ObjectRef, Refusal]] = []
+    for target in reversed(applied):
+        if not target.created:
             continue
-        body = {"preconditions": {"uid": one.uid}, "propagationPolicy": "Background"}
+        body = {"preconditions": {"uid": target.uid}, "propagationPolicy": "Background"}
         try:
             await connection.request(
                 "DELETE",
-                one.ref.path,
+                target.ref.path,
                 body=json.dumps(body).encode(),
                 content_type="application/json",
             )
         except ClusterError as error:
             if not isinstance(error, ApiError) or error.code not in (404, 409):
-                left.append((one.ref, _refusal_from_error(error)))
-    return tuple(left)
+                failures.append((target.ref, _refusal_from_error(error)))
+    return tuple(failures)
 
 
 async def find_existing(
     connection: Connection, manifests: Sequence[Manifest]
 ) -> tuple[Ownership, ...]:
-    """The objects of `manifests` that exist already; objects that may not be read count as free,
-    since applying will tell."""
-    found: list[Ownership] = []
+    """The objects of `manifests` that already exist. Objects that the user may not read are
+    omitted; applying them reports the conflict."""
+    owned: list[Ownership] = []
     for manifest in manifests:
-        place = ObjectRef.from_manifest(manifest)
+        ref = ObjectRef.from_manifest(manifest)
         try:
-            stored = await connection.get_json(place.path)
+            stored = await connection.get_json(ref.path)
         except ApiError as error:
             if error.code in (403, 404):
                 continue
@@ -329,9 +330,11 @@ async def find_existing(
             one_line(sanitize(str(_as_mapping(field).get("manager"))))
             for field in (fields if isinstance(fields, list) else ())
         }
-        ours = _as_mapping(meta.get("labels")).get(MANAGED_BY_LABEL) == FIELD_MANAGER
-        found.append(Ownership(place, tuple(sorted(managers)), ours))
-    return tuple(found)
+        managed_by_servedeck = (
+            _as_mapping(meta.get("labels")).get(MANAGED_BY_LABEL) == FIELD_MANAGER
+        )
+        owned.append(Ownership(ref, tuple(sorted(managers)), managed_by_servedeck))
+    return tuple(owned)
 
 
 def _send_apply(
@@ -352,14 +355,14 @@ def _send_apply(
     )
 
 
-# -- reading the server's answers ---------------------------------------------------------------
+# -- parsing responses -------------------------------------------------------------------------
 
 _UNDECLARED_FIELD_PATTERN = re.compile(r"(\.[\w.\[\]\"=/-]+): field not declared in schema")
 
 
 def refusal_from_api_error(error: ApiError) -> Refusal:
-    """What a refused write means. The server uses 403 for four different things and answers an
-    unknown field of server-side apply with 500; the message tells them apart."""
+    """Classify a refused write. The server uses 403 for four different causes and returns 500 for
+    an unknown field in server-side apply, so the message is inspected."""
     text = one_line(sanitize(error.message or str(error)))
     fields = tuple(
         one_line(sanitize(str(cause["field"]))) for cause in error.causes if cause.get("field")
@@ -387,7 +390,7 @@ def refusal_from_api_error(error: ApiError) -> Refusal:
 
 
 def _refusal_from_error(error: ClusterError) -> Refusal:
-    """The same for any failure: without an answer, the server is what is wrong."""
+    """Like refusal_from_api_error, for any failure; one without a response is a SERVER_ERROR."""
     return (
         refusal_from_api_error(error)
         if isinstance(error, ApiError)
@@ -407,13 +410,13 @@ _SERVER_MANAGED_FIELDS = (
 def _without_server_managed_fields(obj: Manifest) -> dict[str, Any]:
     meta = _as_mapping(obj.get("metadata"))
     meta = {key: value for key, value in meta.items() if key not in _SERVER_MANAGED_FIELDS}
-    # The Deployment's controller may write it between the two answers that are compared.
-    notes = {
+    # The Deployment controller may update it between the two responses that are compared.
+    annotations = {
         k: v for k, v in _as_mapping(meta.get("annotations")).items() if k != REVISION_ANNOTATION
     }
-    return {**obj, "metadata": {**meta, "annotations": notes}, "status": None}
+    return {**obj, "metadata": {**meta, "annotations": annotations}, "status": None}
 
 
 def _as_mapping(value: Any) -> Mapping[str, Any]:
-    """An object of the server's answer; {} where something else stands there."""
+    """`value` if it is a mapping, else {}."""
     return value if isinstance(value, Mapping) else {}

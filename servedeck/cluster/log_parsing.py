@@ -1,4 +1,4 @@
-"""Bytes of a container's log made into lines, and the place to go on from after a break."""
+"""Splits container logs into lines, and tracks the position to resume from."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 MAX_LINE_BYTES = 64 << 10
-"""Bytes of a line that are kept; the rest is dropped and counted."""
+"""Maximum line length in bytes; the rest is dropped and counted."""
 
 
 class LineSplitter:
-    """Cuts a stream of bytes into lines, holding no more than `LONGEST` of an unfinished one."""
+    """Splits a byte stream into lines, buffering at most `MAX_LINE_BYTES` of an incomplete line."""
 
     def __init__(self) -> None:
         self._partial_line = b""
         self._dropped_bytes = 0
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """Lines that are complete now, without their newlines."""
+        """Lines completed by this chunk, without newlines."""
         lines = chunk.split(b"\n")
         lines[0] = self._partial_line + lines[0]
         last = lines.pop()
@@ -36,7 +36,7 @@ class LineSplitter:
         return lines
 
     def finish(self) -> list[bytes]:
-        """The last line, where the log ended without a newline."""
+        """The last line, if the log ended without a newline."""
         rest = (
             self._truncate(self._partial_line, self._dropped_bytes)
             if self._dropped_bytes
@@ -46,7 +46,7 @@ class LineSplitter:
         return [rest] if rest else []
 
     def reset(self) -> None:
-        """Forget an unfinished line: it comes again, whole."""
+        """Discard an incomplete line; a resumed log returns it again in full."""
         self._partial_line, self._dropped_bytes = b"", 0
 
     @staticmethod
@@ -56,35 +56,35 @@ class LineSplitter:
 
 
 def _needs_truncation(line: bytes) -> bool:
-    # a line that was cut already is longer by its mark only
+    # a truncated line exceeds the limit by its suffix only
     return len(line) > MAX_LINE_BYTES and not (
         len(line) < MAX_LINE_BYTES + 64 and line.endswith(b" more bytes]")
     )
 
 
 class LogPosition:
-    """Which lines were taken already, so that a log is resumed without loss or duplicates.
+    """Tracks received lines, so that a log is resumed without loss or duplicates.
 
-    The server takes a time of whole seconds to resume from and answers with every line since, in
-    the order of the file. So the lines of the last seconds are remembered (as hashes, counted:
-    many lines may share one timestamp) and passed over when they come again. What was taken is one
-    unbroken stretch of the file, so after its last line everything is new.
+    The server resumes from a time in whole seconds and returns every line since, in file order. So
+    the lines of the last seconds are stored (as hashes with counts, since many lines may share a
+    timestamp) and skipped when they are returned again. The received lines are one contiguous part
+    of the file, so everything after the last of them is new.
     """
 
     _OVERLAP_SECONDS = 1
-    """Seconds before the last line that are asked for again: two streams of one container may be
-    written a little out of order."""
+    """Seconds before the last line to request again: stdout and stderr of a container may be
+    written slightly out of order."""
 
     def __init__(self) -> None:
         self._current_second = b""
         self._current_hashes: list[int] = []
         self._hashes_by_second: dict[int, list[int]] = {}
-        """Hashes of the lines of each second of the epoch."""
+        """Hashes of the lines, by Unix time in seconds."""
         self._newest_line = b""
         self._expected_duplicates: Counter[int] | None = None
 
     def record(self, lines: list[bytes]) -> None:
-        """Remember lines as taken; each begins with its timestamp."""
+        """Record received lines; each starts with its timestamp."""
         for line in lines:
             if line[:19] != self._current_second and not self._start_second(line):
                 continue
@@ -93,7 +93,8 @@ class LogPosition:
                 self._newest_line = line
 
     def _start_second(self, line: bytes) -> bool:
-        """Begin another second; False for a line without a timestamp (the kubelet's own words)."""
+        """Start the next second; False for a line without a timestamp (a message of the
+        kubelet)."""
         stamp = parse_timestamp(line)
         if stamp is None:
             return False
@@ -105,7 +106,8 @@ class LogPosition:
         return True
 
     def begin_resume(self) -> str:
-        """Begin to pass over what was taken; `sinceTime` to ask for, "" where nothing was."""
+        """Start skipping received lines. Returns `sinceTime` for the request, "" if none were
+        received."""
         stamp = parse_timestamp(self._newest_line)
         if stamp is None:
             return ""
@@ -120,32 +122,32 @@ class LogPosition:
         return time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def filter_new(self, lines: list[bytes]) -> list[bytes]:
-        """The lines that were not taken yet."""
-        old = self._expected_duplicates
-        if old is None:
+        """The lines not received before."""
+        duplicates = self._expected_duplicates
+        if duplicates is None:
             return lines
         newest = parse_timestamp(self._newest_line) or (0, 0)
-        notes: list[bytes] = []
+        without_timestamp: list[bytes] = []
         for index, line in enumerate(lines):
-            if old[value := hash(line)]:
-                old[value] -= 1
-                if not old[value]:
-                    del old[value]
-                if not old:
+            if duplicates[value := hash(line)]:
+                duplicates[value] -= 1
+                if not duplicates[value]:
+                    del duplicates[value]
+                if not duplicates:
                     self._expected_duplicates = None
-                    return notes + lines[index + 1 :]
+                    return without_timestamp + lines[index + 1 :]
                 continue
             stamp = parse_timestamp(line)
             if stamp is None:
-                notes.append(line)
-            elif stamp > newest:  # the file was rotated away under us
+                without_timestamp.append(line)
+            elif stamp > newest:  # the file was rotated
                 self._expected_duplicates = None
-                return notes + lines[index:]
-        return notes
+                return without_timestamp + lines[index:]
+        return without_timestamp
 
 
 def parse_timestamp(line: bytes) -> tuple[int, int] | None:
-    """Second of the epoch and nanosecond that a line begins with; None where it has none."""
+    """Unix time in seconds and nanoseconds of the line's timestamp; None if it has none."""
     word = line[:40].partition(b" ")[0]
     if len(word) < 20 or word[10:11] != b"T":
         return None

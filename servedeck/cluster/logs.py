@@ -1,4 +1,4 @@
-"""Logs of containers: followed through breaks of the connection and restarts of the container."""
+"""Container logs, followed across connection losses and container restarts."""
 
 from __future__ import annotations
 
@@ -18,44 +18,44 @@ from servedeck.serving.objects.records import ContainerStateTerminated, Containe
 from servedeck.serving.text import one_line, sanitize
 
 NOTICE_PREFIX = "── "
-"""What a line of ours among the container's begins with."""
+"""Prefix of notices inserted between log lines."""
 
 _ACCEPT_HEADER = {"Accept": "*/*"}
 _CHUNK_BYTES = 32 << 10
-"""Bytes that are taken at once: a fast log brings a quarter of a megabyte, and a key's way to the
-screen passes the loop several times."""
+"""Maximum number of bytes processed without yielding to the event loop. A fast log delivers 256 KiB
+at once, which would delay key presses."""
 _decode_pod = RecordDecoder(Pod).decode
 
 
 @dataclass(frozen=True)
 class LogConfig:
-    """Seconds."""
+    """Times in seconds."""
 
     read_timeout: float = 60.0
-    """Silence after which the connection is doubted and made anew; the log is resumed."""
+    """Time without data after which the connection is replaced and the log resumed."""
     poll_delay: tuple[float, float] = (0.5, 5.0)
-    """First and longest wait between looks at a container that is not running, or a server that is
-    not there."""
+    """Initial and maximum delay between checks of a container that is not running, or of a server
+    that is unreachable."""
 
 
 class LogStreamState(StrEnum):
-    """What becomes of lines that are written at this moment."""
+    """State of a log stream."""
 
     CONNECTING = "connecting"
-    """The log was not reached yet."""
+    """Not connected yet."""
     OPEN = "open"
-    """They arrive."""
+    """Lines arrive as they are written."""
     WAITING = "waiting"
-    """There are none: the container does not run, and its next start is waited for."""
+    """The container is not running; waiting for its next start."""
     RECONNECTING = "reconnecting"
-    """They will arrive later: the connection broke and is made anew."""
+    """The connection was lost and is being restored; missed lines will follow."""
 
 
 def _ignore_state(_state: LogStreamState) -> None: ...
 
 
 class _ContainerState(NamedTuple):
-    """What is known of the container just now."""
+    """Current state of a container."""
 
     pod_phase: str
     restart_count: int
@@ -65,7 +65,7 @@ class _ContainerState(NamedTuple):
 
     @property
     def is_finished(self) -> bool:
-        """Nothing will be written any more, not even by a next instance."""
+        """No more output can follow, not even from a restarted container."""
         return self.pod_phase in ("Succeeded", "Failed") and not self.running
 
 
@@ -78,9 +78,9 @@ async def read_last_lines(
     tail: int = 20,
     previous: bool = False,
 ) -> list[str]:
-    """The last `tail` lines, sanitised; of the instance before where `previous`.
+    """The last `tail` lines, sanitized; with `previous`, of the previous instance.
 
-    Raises ClusterError where there are none to be had; its sentence says why.
+    Raises ClusterError if they are not available, with the reason.
     """
     follower = _LogFollower(connection, namespace, pod, container, False, LogConfig())
     params = follower.query_params(tail=tail, previous=previous, follow=False)
@@ -105,14 +105,13 @@ async def follow_log(
     config: LogConfig | None = None,
     on_state: Callable[[LogStreamState], None] = _ignore_state,
 ) -> AsyncIterator[list[str]]:
-    """Lines of a container's log, sanitised, as many at once as have arrived.
+    """Sanitized lines of a container's log, in batches as they arrive.
 
-    Begins with the last `tail` lines (None: all) and goes on into the next instance when the
-    container restarts. Lines that begin with `MARK` are ours: they say what happened to the
-    container or the connection. Ends when nothing more can come: the Pod is gone or finished, or
-    with `previous`, which reads the instance before to its end. Raises ClusterError where it can
-    never succeed (forbidden, no such container). `on_stream` is told what becomes of new lines
-    whenever that changes; it must be quick.
+    Starts with the last `tail` lines (None: all) and continues with the next instance when the
+    container restarts. Lines that start with `NOTICE_PREFIX` are notices about the container or the
+    connection. Ends when no more lines can follow: the Pod is deleted or finished, or, with
+    `previous`, at the end of the previous instance. Raises ClusterError if a retry cannot succeed
+    (forbidden, unknown container). `on_state` is called on each change of state and must not block.
     """
     follower = _LogFollower(
         connection, namespace, pod, container, timestamps, config or LogConfig()
@@ -159,16 +158,16 @@ class _LogFollower:
         follow: bool = True,
         since: str = "",
     ) -> list[tuple[str, str]]:
-        given = [("container", self._container), ("timestamps", "true")]
+        params = [("container", self._container), ("timestamps", "true")]
         if follow:
-            given.append(("follow", "true"))
+            params.append(("follow", "true"))
         if previous:
-            given.append(("previous", "true"))
+            params.append(("previous", "true"))
         if since:
-            given.append(("sinceTime", since))
+            params.append(("sinceTime", since))
         elif tail is not None:
-            given.append(("tailLines", str(tail)))
-        return given
+            params.append(("tailLines", str(tail)))
+        return params
 
     async def previous_lines(self, tail: int | None) -> AsyncIterator[list[str]]:
         try:
@@ -180,63 +179,62 @@ class _LogFollower:
             raise self.to_log_error(error) from error
 
     async def followed_lines(self, tail: int | None) -> AsyncIterator[list[str]]:
-        instance: _ContainerState | None = None
+        previous_state: _ContainerState | None = None
         drained = False
         while True:
-            said, reading, stream = "", False, LogStreamState.RECONNECTING
+            notice, reading, stream_state = "", False, LogStreamState.RECONNECTING
             try:
-                now = await self._fetch_container_state()
-                if now is None:
+                current = await self._fetch_container_state()
+                if current is None:
                     yield [_format_notice(f"Pod {self._pod_name} was deleted.")]
                     return
-                if instance and now.restart_count != instance.restart_count:
-                    async for batch in self._lines_before_restart(instance, now):
+                if previous_state and current.restart_count != previous_state.restart_count:
+                    async for batch in self._lines_before_restart(previous_state, current):
                         yield batch
                     tail, drained = None, False
-                instance = now
-                if now.running or not drained:
+                previous_state = current
+                if current.running or not drained:
                     params = self.query_params(tail=tail, since=self._position.begin_resume())
                     reading = True
                     async for batch in self.read_stream(params):
                         self._last_notice, self._retry_count = "", 0
                         yield batch
-                    now = await self._fetch_container_state() or now
-                drained = not now.running
-                if now.restart_count != instance.restart_count:
+                    current = await self._fetch_container_state() or current
+                drained = not current.running
+                if current.restart_count != previous_state.restart_count:
                     continue
-                if now.is_finished:
+                if current.is_finished:
                     yield [
                         _format_notice(
-                            f"{self._describe_termination(now.terminated)} No more lines will "
+                            f"{self._describe_termination(current.terminated)} No more lines will "
                             f"follow."
                         )
                     ]
                     return
                 if drained:
-                    said = (
-                        f"{self._describe_termination(now.terminated)} Waiting for its next start."
-                    )
-                    stream = LogStreamState.WAITING
+                    ending = self._describe_termination(current.terminated)
+                    notice = f"{ending} Waiting for its next start."
+                    stream_state = LogStreamState.WAITING
             except ReadTimeoutError as error:
                 if reading:
-                    continue  # a quiet container, or a dead connection: a new one tells
-                said = f"{error} Retrying."
+                    continue  # either a quiet container or a dead connection: reconnect
+                notice = f"{error} Retrying."
             except ApiError as error:
                 if error.code in (401, 403) or (error.code == 400 and "not valid" in error.message):
                     raise self.to_log_error(error) from error
-                said = str(self.to_log_error(error))
-                if error.code == 400:  # the container was not started yet
-                    stream = LogStreamState.WAITING
+                notice = str(self.to_log_error(error))
+                if error.code == 400:  # the container has not started yet
+                    stream_state = LogStreamState.WAITING
             except ClusterError as error:
-                said = f"{error} Retrying."
-            self._set_state(stream)
-            if said and said != self._last_notice:
-                self._last_notice = said
-                yield [_format_notice(said)]
+                notice = f"{error} Retrying."
+            self._set_state(stream_state)
+            if notice and notice != self._last_notice:
+                self._last_notice = notice
+                yield [_format_notice(notice)]
             await self._wait_before_retry()
 
     async def read_stream(self, params: list[tuple[str, str]]) -> AsyncIterator[list[str]]:
-        """One answer to its end, without the lines that were taken before."""
+        """Read one response to its end, without lines received before."""
         splitter = LineSplitter()
         async with self._connection.stream(
             f"{self._pod_path}/log", params, self._config.read_timeout, _ACCEPT_HEADER
@@ -258,10 +256,10 @@ class _LogFollower:
             yield self._decode_lines(lines)
 
     async def _lines_before_restart(
-        self, before: _ContainerState, now: _ContainerState
+        self, before: _ContainerState, after: _ContainerState
     ) -> AsyncIterator[list[str]]:
-        """What the instance that ended still wrote while we were not connected, and the news."""
-        if now.restart_count == before.restart_count + 1 and (
+        """Remaining lines of the previous instance, and a notice about the restart."""
+        if after.restart_count == before.restart_count + 1 and (
             since := self._position.begin_resume()
         ):
             params = self.query_params(previous=True, follow=False, since=since)
@@ -274,18 +272,18 @@ class _LogFollower:
                         f"The last lines of the previous instance cannot be read: {error}"
                     )
                 ]
-        missed = now.restart_count - before.restart_count - 1
+        missed = after.restart_count - before.restart_count - 1
         more = f" {missed} instances in between were missed." if missed > 0 else ""
         yield [
             _format_notice(
-                f"{self._describe_termination(now.last_terminated)}{more} "
-                f"It restarted (restart {now.restart_count})."
+                f"{self._describe_termination(after.last_terminated)}{more} "
+                f"It restarted (restart {after.restart_count})."
             )
         ]
         self._position, self._last_notice, self._retry_count = LogPosition(), "", 0
 
     async def _fetch_container_state(self) -> _ContainerState | None:
-        """The container as the API server knows it; None where the Pod is gone."""
+        """Current state of the container; None if the Pod was deleted."""
         try:
             pod: Pod = _decode_pod(await self._connection.get(self._pod_path)).record
         except ApiError as error:
@@ -309,10 +307,10 @@ class _LogFollower:
         return ContainerStatus()
 
     async def _wait_before_retry(self) -> None:
-        first, most = self._config.poll_delay
-        wait = min(most, first * 2 ** min(self._retry_count, 10))
+        initial, maximum = self._config.poll_delay
+        delay = min(maximum, initial * 2 ** min(self._retry_count, 10))
         self._retry_count += 1
-        await asyncio.sleep(wait * random.uniform(0.8, 1.2))  # noqa: S311 - jitter is no secret
+        await asyncio.sleep(delay * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, no security
 
     def _describe_termination(self, terminated: ContainerStateTerminated | None) -> str:
         if terminated is None:
@@ -322,7 +320,7 @@ class _LogFollower:
         return f"Container {self._container} ended with exit code {terminated.exit_code}{why}."
 
     def to_log_error(self, error: ApiError) -> ApiError:
-        """The same error with a sentence about logs."""
+        """The same error with a message specific to logs."""
         message = error.message.removesuffix(".")
         if error.code == 403 and "system:anonymous" not in message:
             sentence = (
@@ -356,10 +354,10 @@ def _without_timestamp(line: bytes) -> bytes:
 
 
 def decode_lines(lines: list[bytes]) -> list[str]:
-    """The lines, decoded and sanitised; plain ones, which nearly all are, all at once."""
-    whole = b"\n".join(lines)
-    if lines and whole.isascii():
-        decoded = whole.decode("ascii").split("\n")
+    """Decoded and sanitized lines; printable ASCII, by far the most common case, in one step."""
+    joined = b"\n".join(lines)
+    if lines and joined.isascii():
+        decoded = joined.decode("ascii").split("\n")
         if "".join(decoded).isprintable():
             return decoded
     return [_decode_line(line) for line in lines]

@@ -1,4 +1,4 @@
-"""The kinds of object that servedeck reads and writes, and their paths on the API server."""
+"""Resources that servedeck reads and writes, and their API paths."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from urllib.parse import quote
 
 @dataclass(frozen=True)
 class Resource:
-    """One resource of the API."""
+    """One API resource."""
 
     kind: str
     plural: str
     group: str
-    """API group, "" for the core."""
+    """API group, "" for the core group."""
     version: str
     namespaced: bool = True
 
     @property
     def api_version(self) -> str:
-        """`apiVersion` of its objects: "v1", "apps/v1"."""
+        """`apiVersion` of its objects, such as "v1" or "apps/v1"."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     @property
     def resource_name(self) -> str:
-        """Name as RBAC and kubectl write it: "pods", "deployments.apps"."""
+        """Name as written in RBAC rules and by kubectl, such as "pods" or "deployments.apps"."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     def collection_path(self, namespace: str | None, version: str = "") -> str:
-        """Path of the collection; in all namespaces for None and for a cluster-wide resource.
+        """Path of the collection. For None and for cluster-scoped resources: across all namespaces.
 
-        `version` is one other than the resource's own.
+        `version` overrides the resource's own version.
         """
         root = f"/apis/{self.group}" if self.group else "/api"
         within = f"/namespaces/{quote(namespace, safe='')}" if namespace and self.namespaced else ""
@@ -60,8 +60,8 @@ SERVICE = Resource("Service", "services", "", "v1")
 VIRTUAL_SERVICE = Resource("VirtualService", "virtualservices", "networking.istio.io", "v1")
 
 RESOURCES_BY_KIND = {
-    one.kind: one
-    for one in (
+    resource.kind: resource
+    for resource in (
         CONFIG_MAP,
         DEPLOYMENT,
         EVENT,

@@ -46,7 +46,8 @@ from servedeck.serving.objects.records import (
     VirtualService,
 )
 from servedeck.serving.status import rollout, status
-from servedeck.serving.status.diagnosis import Diagnosis, diagnose
+from servedeck.serving.status.diagnosis import Diagnosis
+from servedeck.serving.status.pod_diagnosis import diagnose
 from servedeck.serving.status.pods import PodSortKey, pod_sort_key
 
 _log = logging.getLogger(__name__)

@@ -550,15 +550,15 @@ class ClusterSession:
         waits: list[float] = []
         if self._initial_lists_complete and (due := self.fleet.next_reevaluation()) is not None:
             waits.append((due - now).total_seconds())
-        heard = [
+        last_contacts = [
             each.last_contact
             for each in self._reflectors.values()
             if each.phase is ReflectorPhase.LIVE and not each.kind.optional
         ]
-        if heard:
-            # Reflector.stale_for: past this age even an open watch counts as stale.
+        if last_contacts:
+            # Reflector.stale_seconds: past this age even an open watch counts as stale.
             waits.append(
-                min(heard) + self._reflector_config.watch_read_timeout + 15.1 - monotonic()
+                min(last_contacts) + self._reflector_config.watch_read_timeout + 15.1 - monotonic()
             )
         waits = [wait for wait in waits if wait > 0]
         debouncer.wake_at(min(waits) if waits else None)

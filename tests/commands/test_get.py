@@ -17,7 +17,7 @@ from servedeck.fleet.query import parse_label_selector
 from servedeck.fleet.session import ClusterSession
 from tests.fleet.factories import START, crashing_status, deployment, pod, replicaset
 from tests.fleet.fake_cluster import FakeCluster
-from tests.fleet.test_session import FAST_CONFIG
+from tests.fleet.session_recorder import FAST_CONFIG
 from tests.waiting import wait_until, with_timeout
 
 

@@ -16,6 +16,7 @@ from tests.contract.target import (
     add_nodes,
     eventually,
     fresh,
+    sleeper,
 )
 from tests.control_plane.processes import find_binary
 
@@ -81,3 +82,10 @@ def kubectl(target: Target, ns: str, tmp_path: Path) -> Kubectl:
             pytest.fail("kubectl not found: set KUBEBUILDER_ASSETS")
         pytest.skip("KUBEBUILDER_ASSETS names no kubectl")
     return Kubectl(str(binary), target.backend, ns, tmp_path)
+
+
+@pytest.fixture
+def web(target: Target, deployments: str) -> str:
+    """Path of a Deployment without Pods."""
+    target.ok("POST", deployments, sleeper(), agent="creator/1")
+    return f"{deployments}/web"

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests import waiting
-from tests.control_plane import objects
+from tests.control_plane import custom_resources, objects, pod_statuses
 from tests.control_plane.fake_kubelet import FakeKubelet
 from tests.control_plane.processes import ProcessSpawner, ReservedPort, find_binary, terminate
 from tests.waiting import WAIT_SECONDS
@@ -433,9 +433,9 @@ class ControlPlane:
         """CustomResourceDefinitions of HTTPRoute, VirtualService and ScaledObject, served when
         this returns."""
         path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-        for definition in objects.CUSTOM_RESOURCE_DEFINITIONS:
+        for definition in custom_resources.CUSTOM_RESOURCE_DEFINITIONS:
             self.create(path, definition)
-        for definition in objects.CUSTOM_RESOURCE_DEFINITIONS:
+        for definition in custom_resources.CUSTOM_RESOURCE_DEFINITIONS:
             spec = definition["spec"]
             group, version = spec["group"], spec["versions"][0]["name"]
             url = f"/apis/{group}/{version}/{spec['names']['plural']}"
@@ -444,10 +444,11 @@ class ControlPlane:
     def remove_crds(self) -> None:
         """They are gone when this returns: one that is still being deleted cannot be recreated."""
         path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-        for definition in objects.CUSTOM_RESOURCE_DEFINITIONS:
+        for definition in custom_resources.CUSTOM_RESOURCE_DEFINITIONS:
             self.request("DELETE", f"{path}/{definition['metadata']['name']}")
         names = {
-            definition["metadata"]["name"] for definition in objects.CUSTOM_RESOURCE_DEFINITIONS
+            definition["metadata"]["name"]
+            for definition in custom_resources.CUSTOM_RESOURCE_DEFINITIONS
         }
 
         def gone() -> bool:
@@ -560,5 +561,5 @@ class ControlPlane:
     ) -> None:
         """Write a Warning Event about a Pod in the kubelet's format."""
         namespace = pod["metadata"]["namespace"]
-        body = objects.event(pod, reason, message, **fields)
+        body = pod_statuses.event(pod, reason, message, **fields)
         self.request("POST", f"/api/v1/namespaces/{namespace}/events", body)

@@ -14,7 +14,7 @@ from servedeck.config import Settings
 from servedeck.fleet.query import count_by_status, sort_views
 from servedeck.fleet.session import ClusterSession
 from servedeck.serving.status.status import Status
-from tests.control_plane import objects
+from tests.control_plane import pod_statuses
 from tests.control_plane.assertions import assert_matches_cluster, list_views
 from tests.control_plane.control_plane import ControlPlane
 from tests.control_plane.test_disruptions import random_changes
@@ -100,7 +100,7 @@ async def test_list_follows_create_scale_break_and_delete(
         await me.wait_for_row("llama", "Ready", "3/3")
         control_plane.create_deployment(namespace, "broken", hold=True)
         (pod,) = control_plane.wait_for_pods(namespace, "broken", 1)
-        control_plane.set_pod_status(pod, objects.crash_loop_oom())
+        control_plane.set_pod_status(pod, pod_statuses.crash_loop_oom())
         await me.wait_for_row("broken", "Error", "OOMKilled", "0/1")
         await me.assert_rows_match_cluster(control_plane, namespace)
         control_plane.kubectl("delete", "-n", namespace, "deployment/broken")
@@ -113,7 +113,7 @@ async def test_an_open_status_follows_the_events(
 ) -> None:
     control_plane.create_deployment(namespace, "llama", hold=True)
     (pod,) = control_plane.wait_for_pods(namespace, "llama", 1)
-    control_plane.set_pod_status(pod, objects.model_loading())
+    control_plane.set_pod_status(pod, pod_statuses.model_loading())
     name = pod["metadata"]["name"]
     assert control_plane.kubelet
     last = "torch.OutOfMemoryError: CUDA out of memory"
@@ -123,7 +123,7 @@ async def test_an_open_status_follows_the_events(
         await me.pilot.press("space")
         await me.wait_for_screen(lambda text: name in text, "status")
         control_plane.create_warning_event(pod, "BackOff", "Back-off restarting failed container")
-        control_plane.set_pod_status(pod, objects.crash_loop_oom())
+        control_plane.set_pod_status(pod, pod_statuses.crash_loop_oom())
         text = await me.wait_for_screen(
             lambda text: last in text and "OOMKilled" in text, "whole status"
         )

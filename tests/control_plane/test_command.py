@@ -18,7 +18,7 @@ import pytest
 
 from benchmarks.measure import clean_environment
 from benchmarks.terminal import PyteTerminal
-from tests.control_plane import objects
+from tests.control_plane import objects, pod_statuses
 from tests.control_plane.control_plane import ControlPlane, wait_for
 from tests.waiting import WAIT_SECONDS
 
@@ -42,7 +42,7 @@ def create_failing_and_ready(plane: ControlPlane, namespace: str) -> None:
     plane.create_deployment(namespace, "bad", hold=True)
     plane.wait_until_ready(namespace, "good", 2)
     (pod,) = plane.wait_for_pods(namespace, "bad", 1)
-    plane.set_pod_status(pod, objects.crash_loop_oom())
+    plane.set_pod_status(pod, pod_statuses.crash_loop_oom())
 
 
 def test_table_shows_what_the_list_shows(

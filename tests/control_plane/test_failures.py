@@ -11,7 +11,7 @@ import pytest
 
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.status.status import Status
-from tests.control_plane import objects
+from tests.control_plane import objects, pod_statuses
 from tests.control_plane.assertions import assert_matches_cluster, started_session, wait_for_view
 from tests.control_plane.control_plane import ControlPlane, wait_for
 
@@ -29,50 +29,54 @@ class FailureCase(NamedTuple):
 
 FAILURES = {
     "crash loop after OOM": FailureCase(
-        objects.crash_loop_oom, "CrashLoopBackOff", Status.ERROR, "OOMKilled", "memory"
+        pod_statuses.crash_loop_oom, "CrashLoopBackOff", Status.ERROR, "OOMKilled", "memory"
     ),
     "crash loop": FailureCase(
-        objects.crash_loop, "CrashLoopBackOff", Status.ERROR, "exit code 1", "7 times"
+        pod_statuses.crash_loop, "CrashLoopBackOff", Status.ERROR, "exit code 1", "7 times"
     ),
     "OOM this moment": FailureCase(
-        objects.oom_killed, "OOMKilled", Status.ERROR, "OOMKilled", "memory"
+        pod_statuses.oom_killed, "OOMKilled", Status.ERROR, "OOMKilled", "memory"
     ),
     "image pull, first": FailureCase(
-        lambda: objects.image_pull_error("ErrImagePull"),
+        lambda: pod_statuses.image_pull_error("ErrImagePull"),
         "ErrImagePull",
         Status.PENDING,
         "ImagePullBackOff",
         "not found",
     ),
     "image pull, back-off": FailureCase(
-        objects.image_pull_error, "ImagePullBackOff", Status.PENDING, "ImagePullBackOff", "pulled"
+        pod_statuses.image_pull_error,
+        "ImagePullBackOff",
+        Status.PENDING,
+        "ImagePullBackOff",
+        "pulled",
     ),
     "image name": FailureCase(
-        lambda: objects.image_pull_error("InvalidImageName"),
+        lambda: pod_statuses.image_pull_error("InvalidImageName"),
         "InvalidImageName",
         Status.PENDING,
         "InvalidImageName",
         "invalid reference format",
     ),
     "configuration": FailureCase(
-        objects.config_error,
+        pod_statuses.config_error,
         "CreateContainerConfigError",
         Status.ERROR,
         "CreateContainerConfigError",
         "hf-token",
     ),
     "run": FailureCase(
-        objects.run_error, "RunContainerError", Status.ERROR, "RunContainerError", "not found"
+        pod_statuses.run_error, "RunContainerError", Status.ERROR, "RunContainerError", "not found"
     ),
     "init crash loop": FailureCase(
-        objects.init_error, "Init:CrashLoopBackOff", Status.ERROR, "exit code 1", "download"
+        pod_statuses.init_error, "Init:CrashLoopBackOff", Status.ERROR, "exit code 1", "download"
     ),
     "init failed": FailureCase(
-        objects.init_failed, "Init:Error", Status.ERROR, "exit code 2", "download"
+        pod_statuses.init_failed, "Init:Error", Status.ERROR, "exit code 2", "download"
     ),
-    "loading": FailureCase(objects.model_loading, "Running", Status.STARTING, "", "not ready"),
+    "loading": FailureCase(pod_statuses.model_loading, "Running", Status.STARTING, "", "not ready"),
     "creating": FailureCase(
-        objects.container_creating,
+        pod_statuses.container_creating,
         "ContainerCreating",
         Status.STARTING,
         "ContainerCreating",
@@ -108,11 +112,11 @@ async def test_recovery_clears_the_error(
 ) -> None:
     control_plane.create_deployment(namespace, "llama", hold=True)
     (pod,) = control_plane.wait_for_pods(namespace, "llama", 1)
-    control_plane.set_pod_status(pod, objects.config_error())
+    control_plane.set_pod_status(pod, pod_statuses.config_error())
     key = NamespacedName(namespace, "llama")
     async with started_session(kubeconfig, namespace) as live:
         await wait_for_view(live, key, lambda view: view.status is Status.ERROR)
-        control_plane.set_pod_status(pod, objects.ready_status())
+        control_plane.set_pod_status(pod, pod_statuses.ready_status())
         await wait_for_view(
             live,
             key,
@@ -121,7 +125,7 @@ async def test_recovery_clears_the_error(
         await assert_matches_cluster(live, control_plane, namespace)
 
 
-@pytest.mark.parametrize("make", [objects.evicted, objects.admission_error])
+@pytest.mark.parametrize("make", [pod_statuses.evicted, pod_statuses.admission_error])
 async def test_pod_refused_or_evicted_by_its_node(
     control_plane: ControlPlane,
     namespace: str,
@@ -188,7 +192,7 @@ async def test_volume_that_cannot_be_mounted(
 ) -> None:
     control_plane.create_deployment(namespace, "llama", hold=True)
     (pod,) = control_plane.wait_for_pods(namespace, "llama", 1)
-    control_plane.set_pod_status(pod, objects.container_creating())
+    control_plane.set_pod_status(pod, pod_statuses.container_creating())
     async with started_session(kubeconfig, namespace) as live:
         key = NamespacedName(namespace, "llama")
         await wait_for_view(live, key, lambda view: view.status is Status.STARTING)
@@ -206,8 +210,8 @@ async def test_readiness_probe_that_fails(
 ) -> None:
     control_plane.create_deployment(namespace, "llama", hold=True)
     (pod,) = control_plane.wait_for_pods(namespace, "llama", 1)
-    running = objects.container_status(objects.running_state(300), started=True)
-    control_plane.set_pod_status(pod, objects.pod_status("Running", running))
+    running = pod_statuses.container_status(pod_statuses.running_state(300), started=True)
+    control_plane.set_pod_status(pod, pod_statuses.pod_status("Running", running))
     message = "Readiness probe failed: HTTP probe failed with statuscode: 503"
     control_plane.create_warning_event(pod, "Unhealthy", message, count=12)
     async with started_session(kubeconfig, namespace) as live:
@@ -226,7 +230,7 @@ async def test_rollout_that_exceeds_its_deadline(
         namespace, "llama", hold=True, progressDeadlineSeconds=1, minReadySeconds=0
     )
     (pod,) = control_plane.wait_for_pods(namespace, "llama", 1)
-    control_plane.set_pod_status(pod, objects.model_loading())
+    control_plane.set_pod_status(pod, pod_statuses.model_loading())
     async with started_session(kubeconfig, namespace) as live:
         view = await wait_for_view(
             live, NamespacedName(namespace, "llama"), lambda view: view.status is Status.ERROR
@@ -242,8 +246,8 @@ async def test_some_replicas_fail(
     control_plane.create_deployment(namespace, "llama", hold=True, replicas=3)
     pods = control_plane.wait_for_pods(namespace, "llama", 3)
     for pod in pods[:2]:
-        control_plane.set_pod_status(pod, objects.ready_status())
-    control_plane.set_pod_status(pods[2], objects.crash_loop_oom())
+        control_plane.set_pod_status(pod, pod_statuses.ready_status())
+    control_plane.set_pod_status(pods[2], pod_statuses.crash_loop_oom())
     async with started_session(kubeconfig, namespace) as live:
         view = await wait_for_view(
             live,
@@ -271,7 +275,7 @@ async def test_node_that_is_lost(
         place = {"nodeSelector": {"kubernetes.io/hostname": name}}
         control_plane.create_deployment(namespace, "llama", hold=True, pod_spec=place)
         (pod,) = control_plane.wait_for_pods(namespace, "llama", 1)
-        control_plane.set_pod_status(pod, objects.ready_status())
+        control_plane.set_pod_status(pod, pod_statuses.ready_status())
         key = NamespacedName(namespace, "llama")
         async with started_session(kubeconfig, namespace) as live:
             await wait_for_view(live, key, lambda view: view.status is Status.READY)

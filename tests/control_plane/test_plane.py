@@ -9,7 +9,7 @@ import sys
 import psutil
 import pytest
 
-from tests.control_plane import objects
+from tests.control_plane import objects, pod_statuses
 from tests.control_plane.control_plane import ControlPlane, wait_for
 from tests.control_plane.fixtures import require_servers
 
@@ -26,7 +26,7 @@ def test_a_held_pod_shows_the_status_that_the_test_writes(
 ) -> None:
     control_plane.create_deployment(namespace, "llama", hold=True)
     (pod,) = control_plane.wait_for_pods(namespace, "llama", 1)
-    control_plane.set_pod_status(pod, objects.crash_loop_oom())
+    control_plane.set_pod_status(pod, pod_statuses.crash_loop_oom())
     table = control_plane.kubectl("get", "pods", "-n", namespace, "--no-headers")
     assert "0/1   CrashLoopBackOff   4 (" in table
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from servedeck.serving.objects.records import Deployment, Pod, ReplicaSet
-from servedeck.serving.status.diagnosis import diagnose
+from servedeck.serving.status.pod_diagnosis import diagnose
 from servedeck.serving.status.status import ServingStatus, Status, evaluate
 from tests.control_plane import objects
 from tests.control_plane.control_plane import ControlPlane, wait_for

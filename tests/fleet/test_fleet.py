@@ -12,7 +12,9 @@ from servedeck.fleet.fleet import Completeness, Fleet
 from servedeck.fleet.views import NamespacedName, ServingView
 from servedeck.serving.objects.records import Node, Record
 from servedeck.serving.status import status as status_rules
-from servedeck.serving.status.diagnosis import RECENT_RESTART_WINDOW, PodHealth, diagnose
+from servedeck.serving.status.container_failures import RECENT_RESTART_WINDOW
+from servedeck.serving.status.diagnosis import PodHealth
+from servedeck.serving.status.pod_diagnosis import diagnose
 from servedeck.serving.status.status import Status
 from tests.fleet.factories import (
     PENDING_STATUS,

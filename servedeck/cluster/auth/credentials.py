@@ -1,7 +1,9 @@
-"""Who we are to the API server, and how that is renewed: tokens, token files, plugins, logins.
+"""Credentials for the API server and their renewal: tokens, token files, exec plugins, auth
+providers.
 
-Order of precedence is client-go's (rest/transport.go, clientcmd/client_config.go): token file,
-token, user and password, plugin, auth provider; a client certificate goes beside any of them.
+The order of precedence is client-go's (rest/transport.go, clientcmd/client_config.go): token file,
+token, user and password, exec plugin, auth provider; a client certificate is combined with any of
+them.
 """
 
 from __future__ import annotations
@@ -20,17 +22,17 @@ from servedeck.cluster.auth.oidc import make_auth_provider
 from servedeck.cluster.http.errors import ConfigError, CredentialsError, describe_error
 
 _TOKEN_FILE_MAX_AGE = 10.0
-"""Seconds after which a token file is looked at again; client-go waits about a minute."""
+"""Seconds after which a token file is read again; client-go uses about a minute."""
 _EXPIRY_MARGIN = timedelta(seconds=10)
 _FAILURE_BACKOFF = 5.0
-"""Seconds for which a failed renewal is not repeated: a dozen watches fail at the same moment."""
+"""Seconds before a failed renewal is retried: all watches fail at the same time."""
 
 
 class CredentialManager:
-    """The credentials of one context, for all requests of a connection.
+    """The credentials of one context, shared by all requests of a connection.
 
-    `current()` gives what to send. `renew(used)` is for after a 401: it gives something newer than
-    `used`, or None where there is nothing newer to be had.
+    `current()` returns the credential to send. `renew(used)`, after a 401, returns a newer one than
+    `used`, or None if there is none.
     """
 
     def __init__(self, context: KubeconfigContext, clock: Callable[[], float] = monotonic) -> None:
@@ -46,7 +48,7 @@ class CredentialManager:
         self._rejected: tuple[Credential, float] | None = None
 
     async def current(self) -> Credential:
-        """What to send now; CredentialsError where nothing can be had."""
+        """The credential to send. Raises CredentialsError if there is none."""
         if self._credential is not None and self._is_fresh(self._credential):
             return self._credential
         async with self._lock:
@@ -55,7 +57,7 @@ class CredentialManager:
             return await self._fetch()
 
     async def renew(self, used: Credential) -> Credential | None:
-        """Something newer than `used`; None where the server refused the newest there is."""
+        """A newer credential than `used`; None if the server rejected the newest one."""
         async with self._lock:
             if self._credential is not None and self._credential != used:
                 return self._credential
@@ -66,14 +68,14 @@ class CredentialManager:
             ):
                 return None
             self._client_certificate = await asyncio.to_thread(self._read_certificate)
-            held = await self._fetch(renew=True)
-            if held == used:
+            credential = await self._fetch(renew=True)
+            if credential == used:
                 self._rejected = (used, self._clock())
                 return None
-            return held
+            return credential
 
     def reset_backoff(self) -> None:
-        """The operator may have logged in again: try at once where a failure would hold."""
+        """Retry immediately after a failure: the operator may have logged in again."""
         self._last_failure = self._rejected = None
 
     def _is_fresh(self, credential: Credential) -> bool:
@@ -92,8 +94,9 @@ class CredentialManager:
         if self._last_failure is not None and now - self._failed_at < _FAILURE_BACKOFF:
             raise self._last_failure
         try:
-            held = await self._source.fetch(renew=renew)
-            if not held.authorization.isprintable():  # the request would fail as if the line broke
+            credential = await self._source.fetch(renew=renew)
+            # otherwise aiohttp would report a lost connection
+            if not credential.authorization.isprintable():
                 raise CredentialsError(
                     f"The token of user {self._user.name!r} contains a line break or another "
                     f"character that a header cannot contain; log in again, or fix its source."
@@ -102,15 +105,15 @@ class CredentialManager:
             self._last_failure, self._failed_at = error, self._clock()
             raise
         self._last_failure, self._fetched_at = None, self._clock()
-        if not held.certificate and self._client_certificate.certificate:
-            held = Credential(
-                held.authorization,
+        if not credential.certificate and self._client_certificate.certificate:
+            credential = Credential(
+                credential.authorization,
                 self._client_certificate.certificate,
                 self._client_certificate.private_key,
-                held.expires_at,
+                credential.expires_at,
             )
-        self._credential = held
-        return held
+        self._credential = credential
+        return credential
 
     def _read_certificate(self) -> Credential:
         certificate, key = (
@@ -126,7 +129,7 @@ class CredentialManager:
 
 
 class _CredentialSource(Protocol):
-    """Where a credential comes from. `renew`: the server refused the last one."""
+    """Source of a credential. `renew`: the server rejected the last one."""
 
     async def fetch(self, *, renew: bool) -> Credential: ...
 

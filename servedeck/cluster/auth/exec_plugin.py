@@ -1,8 +1,7 @@
-"""Credential plugins: programs of the kubeconfig's `exec` entry, and what they are told and answer.
+"""Credential plugins: the `exec` entry of a kubeconfig user.
 
-They run without a terminal, since the screen is ours.
-Source: kubernetes client-go plugin/pkg/client/auth/exec/exec.go, and the reference
-"client authentication (v1)".
+They run without a terminal, since servedeck uses it. Source: kubernetes client-go
+plugin/pkg/client/auth/exec/exec.go, and the reference "client authentication (v1)".
 """
 
 from __future__ import annotations
@@ -24,20 +23,20 @@ from servedeck.serving.text import truncate
 
 _API_VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
 _MAX_ERROR_CHARS, _MAX_ERROR_BYTES = 400, 20_000
-"""Characters of a plugin's standard error that a sentence quotes, from its end, and bytes of it
-that are looked at for secrets."""
+"""Characters quoted from the end of a plugin's standard error, and bytes of it searched for
+secrets."""
 _MAX_QUOTED_CHARS = 50
-"""Characters of an answer that a sentence quotes."""
+"""Maximum number of characters quoted from a plugin's output."""
 
 
 @dataclass(frozen=True)
 class Credential:
-    """What to show the server who we are. Secrets: kept out of `repr`, written nowhere."""
+    """Credentials of a request. Secret: excluded from `repr`, never logged."""
 
     authorization: str = ""
-    """Value of the Authorization header, "" for none."""
+    """Value of the Authorization header, "" if none."""
     certificate: bytes = b""
-    """Client certificate, PEM; b"" for none."""
+    """Client certificate in PEM format; b"" if none."""
     private_key: bytes = b""
     expires_at: datetime | None = None
 
@@ -60,7 +59,7 @@ class _ExecCredential(msgspec.Struct, rename="camel"):
 
 @dataclass(frozen=True)
 class ExecPlugin:
-    """The `exec` entry of a user, read and checked."""
+    """The validated `exec` entry of a user."""
 
     command: str
     args: tuple[str, ...]
@@ -68,11 +67,11 @@ class ExecPlugin:
     api_version: str
     install_hint: str
     exec_info: str
-    """KUBERNETES_EXEC_INFO, as JSON."""
+    """Value of KUBERNETES_EXEC_INFO, JSON."""
 
     @classmethod
     def from_user(cls, user: KubeconfigUser, cluster: KubeconfigCluster) -> ExecPlugin:
-        """Read the entry; ConfigError where it cannot be used."""
+        """Parse the entry. Raises ConfigError if it is invalid."""
         where = f"exec entry of user {user.name!r} in {user.file}"
         entry = user.entry["exec"]
         if not isinstance(entry, dict) or not isinstance(entry.get("command"), str):
@@ -89,7 +88,7 @@ class ExecPlugin:
                 f"The plugin {command!r} of user {user.name!r} needs a terminal (interactiveMode: "
                 f"Always), and none is available; log in another way, or set it to IfAvailable."
             )
-        if os.sep in command:  # resolved as the other paths are, a bare name is looked for in PATH
+        if os.sep in command:  # relative to the kubeconfig; a bare name is searched in PATH
             command = str(user.file.absolute().parent / command)
         return cls(
             command,
@@ -103,7 +102,8 @@ class ExecPlugin:
         )
 
     async def run(self, limit: float = 30.0) -> Credential:
-        """Ask the plugin; CredentialsError says why there is nothing. `limit` in seconds."""
+        """Run the plugin for at most `limit` seconds. Raises CredentialsError if it returns no
+        credential."""
         environ = {**os.environ, **self.env, "KUBERNETES_EXEC_INFO": self.exec_info}
         name = os.path.basename(self.command)  # noqa: PTH119 - a command, not always a path
         if shutil.which(self.command, path=environ.get("PATH")) is None:
@@ -122,46 +122,46 @@ class ExecPlugin:
         return self._parse_credential(output, name)
 
     def _parse_credential(self, output: bytes, name: str) -> Credential:
-        said = f"The credential plugin {name!r}"
+        label = f"The credential plugin {name!r}"
         if len(output) >= MAX_OUTPUT_BYTES:
             raise CredentialsError(
-                f"{said} wrote more than {MAX_OUTPUT_BYTES >> 20} MiB, which is not an "
+                f"{label} wrote more than {MAX_OUTPUT_BYTES >> 20} MiB, which is not an "
                 f"ExecCredential; run it by hand to see its output."
             )
         try:
-            answer = msgspec.json.decode(output, type=_ExecCredential)
+            exec_credential = msgspec.json.decode(output, type=_ExecCredential)
         except msgspec.DecodeError as error:
             raise CredentialsError(
-                f"{said} did not write an ExecCredential ({error}); run it by hand to see its "
+                f"{label} did not write an ExecCredential ({error}); run it by hand to see its "
                 f"output."
             ) from error
-        if answer.api_version != self.api_version:
+        if exec_credential.api_version != self.api_version:
             raise CredentialsError(
-                f"{said} answered with apiVersion "
-                f"{truncate(answer.api_version, _MAX_QUOTED_CHARS) or '(none)'},"
+                f"{label} answered with apiVersion "
+                f"{truncate(exec_credential.api_version, _MAX_QUOTED_CHARS) or '(none)'},"
                 f" the kubeconfig sets {self.api_version}; use the same in both."
             )
-        status = answer.status or _ExecCredentialStatus()
+        status = exec_credential.status or _ExecCredentialStatus()
         certificate, key = status.client_certificate_data, status.client_key_data
         if bool(certificate) != bool(key):
             raise CredentialsError(
-                f"{said} returned a client certificate without its key, or a key without its "
+                f"{label} returned a client certificate without its key, or a key without its "
                 f"certificate; both are needed."
             )
         if not status.token and not certificate:
             raise CredentialsError(
-                f"{said} returned neither a token nor a certificate; log in again."
+                f"{label} returned neither a token nor a certificate; log in again."
             )
         return Credential(
             f"Bearer {status.token}" if status.token else "",
             (certificate or "").encode(),
             (key or "").encode(),
-            parse_expiry(status.expiration_timestamp, said),
+            parse_expiry(status.expiration_timestamp, label),
         )
 
 
 def _format_stderr(stderr: bytes) -> str:
-    # Before it is cut: what names a secret may stand before the part that is shown.
+    # Redact before truncating: the key of a secret may precede the quoted part.
     text = clean_message(
         redact(stderr[-_MAX_ERROR_BYTES:].decode("utf-8", "replace"))[-_MAX_ERROR_CHARS:]
     )
@@ -188,7 +188,7 @@ def _parse_env(value: object, where: str) -> dict[str, str]:
 def _exec_info_json(version: str, cluster: KubeconfigCluster, *, with_cluster: bool) -> str:
     spec: dict[str, Any] = {"interactive": False}
     if with_cluster:
-        given = {
+        fields = {
             "server": cluster.server,
             "tls-server-name": cluster.tls_server_name,
             "insecure-skip-tls-verify": cluster.insecure_skip_tls_verify,
@@ -197,13 +197,14 @@ def _exec_info_json(version: str, cluster: KubeconfigCluster, *, with_cluster: b
             "disable-compression": not cluster.compression_enabled,
             "config": cluster.exec_config,
         }
-        spec["cluster"] = {key: value for key, value in given.items() if value}
+        spec["cluster"] = {key: value for key, value in fields.items() if value}
     info = {"apiVersion": version, "kind": "ExecCredential", "spec": spec}
     return msgspec.json.encode(info).decode()
 
 
 def parse_expiry(text: str | None, source: str) -> datetime | None:
-    """An RFC 3339 time, None for none; CredentialsError, beginning with `said`, for another."""
+    """Parse an RFC 3339 time; None if empty. Raises CredentialsError, with a message that starts
+    with `source`, if it is invalid."""
     if not text:
         return None
     try:

@@ -1,72 +1,69 @@
-"""Kubeconfig files, read and merged by kubectl's rules, and the account of a Pod in the cluster.
+"""Contexts, clusters and users of a kubeconfig, and the in-cluster service account.
 
-Source of the rules: kubernetes client-go tools/clientcmd (loader.go, client_config.go, types.go).
+Source of the rules: kubernetes client-go tools/clientcmd (client_config.go, types.go).
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
-
 from servedeck.cluster.http.errors import ConfigError, describe_error
 from servedeck.paths import expand_home
 
-SERVICE_ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-_IN_CLUSTER_NAME = "in-cluster"
+IN_CLUSTER_NAME = "in-cluster"
 
 
 @dataclass(frozen=True)
 class ConnectionOptions:
-    """What the operator asked for: flags of the command line, or a choice made inside the app."""
+    """Connection options from the command line or from a selection in the app."""
 
     kubeconfig: tuple[Path, ...] | None = None
-    """Files of `--kubeconfig`; None: KUBECONFIG, else ~/.kube/config, else the Pod's account."""
+    """Files of `--kubeconfig`; None: KUBECONFIG, else ~/.kube/config, else the service account."""
     context: str | None = None
     """None: the kubeconfig's current context."""
     namespace: str | None = None
     """None: the context's namespace, else "default"."""
     all_namespaces: bool = False
     readonly: bool = False
-    """Refuse every request that could change something."""
+    """Refuse all requests that could change something."""
 
 
 @dataclass(frozen=True)
 class KubeconfigUser:
-    """A user entry, with the folder that its relative paths start from."""
+    """A user entry, with the file it comes from, to resolve relative paths."""
 
     name: str
     entry: Mapping[str, Any] = field(default_factory=dict)
     file: Path = Path()
 
     def get_str(self, key: str) -> str:
-        return _get_str(self.entry, key, f"user {self.name!r} in {self.file}")
+        return get_str(self.entry, key, f"user {self.name!r} in {self.file}")
 
     def get_path(self, key: str) -> Path | None:
         return _resolve_path(self.get_str(key), self.file)
 
     def get_pem(self, key: str) -> bytes:
-        """Content of `key` (a file) or `key`-data, which wins as in kubectl; b"" for neither."""
+        """Content of `key`-data or of the file `key`; the former has precedence, as in kubectl. b""
+        if neither is set."""
         return _get_pem(self.entry, key, self.file, f"user {self.name!r}")
 
     @property
     def impersonate_extra(self) -> dict[str, tuple[str, ...]]:
-        """`as-user-extra`: further attributes of the user that is impersonated."""
-        given = self.entry.get("as-user-extra") or {}
+        """`as-user-extra`: extra attributes of the impersonated user."""
+        extra = self.entry.get("as-user-extra") or {}
         where = f"as-user-extra of user {self.name!r} in {self.file}"
-        if not isinstance(given, dict):
+        if not isinstance(extra, dict):
             raise ConfigError(f"The {where} is not a mapping; give each name a list of values.")
-        return {str(key): _to_str_tuple(value, where) for key, value in given.items()}
+        return {str(key): _to_str_tuple(value, where) for key, value in extra.items()}
 
     @property
     def impersonate_groups(self) -> tuple[str, ...]:
-        """`as-groups`: groups to act as."""
+        """`as-groups`: groups to impersonate."""
         return _to_str_tuple(self.entry.get("as-groups"), f"as-groups of user {self.name!r}")
 
 
@@ -78,18 +75,18 @@ class KubeconfigCluster:
     server: str
     file: Path = Path()
     certificate_authority: bytes = b""
-    """Certificates to trust, PEM; b"" for the system's."""
+    """Trusted CA certificates in PEM format; b"" for the system's."""
     insecure_skip_tls_verify: bool = False
     tls_server_name: str = ""
     proxy_url: str = ""
     compression_enabled: bool = True
     exec_config: Any = None
-    """What the cluster entry has in store for its credential plugin, handed on as it is."""
+    """Configuration for the exec plugin, passed on unchanged."""
 
 
 @dataclass(frozen=True)
 class KubeconfigContext:
-    """Everything that is needed to reach one cluster as one user."""
+    """Cluster, user and namespace of a context."""
 
     name: str
     cluster: KubeconfigCluster
@@ -99,59 +96,59 @@ class KubeconfigContext:
 
 @dataclass(frozen=True)
 class Kubeconfig:
-    """All contexts there are, and the one that is in force."""
+    """The merged contexts, and the selected one."""
 
     files: tuple[Path, ...]
     context_names: tuple[str, ...]
     current_context: str
-    """Name of the context in force; "" where none is."""
+    """Name of the selected context; "" if none is selected."""
     context_namespaces: Mapping[str, str]
-    """Namespace of each context, "default" where it names none."""
+    """Namespace of each context, "default" if it sets none."""
     _clusters: Mapping[str, tuple[Mapping[str, Any], Path]] = field(repr=False)
     _users: Mapping[str, tuple[Mapping[str, Any], Path]] = field(repr=False)
     _contexts: Mapping[str, tuple[Mapping[str, Any], Path]] = field(repr=False)
     service_account_dir: Path | None = None
-    """Folder of the Pod's account where that is what is used."""
+    """Directory of the service account, if that is used."""
     _environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def get_context(self, name: str | None = None) -> KubeconfigContext:
-        """The named context, or the current one; ConfigError where it cannot be used."""
+        """The named or the current context. Raises ConfigError if it is invalid."""
         if self.service_account_dir:
             return _in_cluster_context(self.service_account_dir, self._environ)
-        wanted = name or self.current_context
-        if not wanted:
+        context_name = name or self.current_context
+        if not context_name:
             raise ConfigError(
                 f"{self._label} names no current context; choose one with --context"
                 f" ({_format_names(self.context_names)}) or run `kubectl config use-context`."
             )
-        if wanted not in self._contexts:
+        if context_name not in self._contexts:
             raise ConfigError(
-                f"{self._label} has no context {wanted!r}; "
+                f"{self._label} has no context {context_name!r}; "
                 f"it has {_format_names(self.context_names)}."
             )
-        entry, file = self._contexts[wanted]
-        where = f"context {wanted!r} in {file}"
-        cluster = _get_str(entry, "cluster", where)
+        entry, file = self._contexts[context_name]
+        where = f"context {context_name!r} in {file}"
+        cluster = get_str(entry, "cluster", where)
         if cluster not in self._clusters:
             raise ConfigError(
                 f"The {where} points to the cluster {cluster!r}, which {self._label} does not"
                 f" have; it has {_format_names(tuple(self._clusters))}."
             )
-        user = _get_str(entry, "user", where)
+        user = get_str(entry, "user", where)
         if user and user not in self._users:
             raise ConfigError(
                 f"The {where} points to the user {user!r}, which {self._label} does not"
                 f" have; it has {_format_names(tuple(self._users))}."
             )
         return KubeconfigContext(
-            wanted,
+            context_name,
             _parse_cluster(cluster, *self._clusters[cluster]),
             KubeconfigUser(user, *self._users[user]) if user else KubeconfigUser("", {}, file),
-            self.context_namespaces[wanted],
+            self.context_namespaces[context_name],
         )
 
     def has_explicit_namespace(self, name: str) -> bool:
-        """Whether the context itself names a namespace, rather than leave it to the default."""
+        """Whether the context sets a namespace explicitly."""
         if self.service_account_dir:
             return True
         entry, _ = self._contexts[name]
@@ -162,180 +159,18 @@ class Kubeconfig:
         return f"The kubeconfig {':'.join(map(str, self.files))}"
 
 
-def load_kubeconfig(
-    options: ConnectionOptions,
-    environ: Mapping[str, str] = os.environ,
-    service_account_dir: Path = SERVICE_ACCOUNT_DIR,
-) -> Kubeconfig:
-    """The kubeconfig that `target` asks for; ConfigError where none can be used.
-
-    Reads files: call it in a thread where the loop must not wait.
-    """
-    files, explicit = _kubeconfig_files(options, environ)
-    present = [file for file in dict.fromkeys(files) if file.exists()]
-    if explicit and (missing := [file for file in files if file not in present]):
-        raise ConfigError(f"There is no kubeconfig {missing[0]}; check the path.")
-    documents = [(file, _load_file(file)) for file in present]
-    if not any(document for _, document in documents):
-        return _in_cluster_kubeconfig(files, present, environ, service_account_dir)
-    return _merge_documents(documents, options.context)
-
-
-def _kubeconfig_files(
-    options: ConnectionOptions, environ: Mapping[str, str]
-) -> tuple[tuple[Path, ...], bool]:
-    """Files to read, and whether each of them must be there."""
-    if options.kubeconfig is not None:
-        given = tuple(map(expand_home, options.kubeconfig))
-        return given, len(given) == 1
-    if listed := environ.get("KUBECONFIG", ""):
-        names = [name for name in listed.split(os.pathsep) if name]
-        return tuple(expand_home(Path(name)) for name in names), False
-    home = environ.get("HOME") or "~"
-    return (expand_home(Path(home)) / ".kube" / "config",), False
-
-
-def _in_cluster_kubeconfig(
-    files: Sequence[Path],
-    present: Sequence[Path],
-    environ: Mapping[str, str],
-    service_account_dir: Path,
-) -> Kubeconfig:
-    if environ.get("KUBERNETES_SERVICE_HOST") and (service_account_dir / "token").is_file():
-        namespace = _service_account_namespace(service_account_dir)
-        return Kubeconfig(
-            (),
-            (_IN_CLUSTER_NAME,),
-            _IN_CLUSTER_NAME,
-            {_IN_CLUSTER_NAME: namespace},
-            {},
-            {},
-            {},
-            service_account_dir,
-            environ,
-        )
-    looked = ", ".join(map(str, files)) or "KUBECONFIG"
-    if present:
-        raise ConfigError(
-            f"The kubeconfig {looked} is empty; copy the kubeconfig of your cluster there, or "
-            f"name another with --kubeconfig."
-        )
-    raise ConfigError(
-        f"There is no kubeconfig (looked for {looked}); set KUBECONFIG, or name a file with"
-        " --kubeconfig."
-    )
-
-
-# -- merging ------------------------------------------------------------------------------------
-
-
-class _KubeconfigLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Only null and the merge key have a meaning of their own: a token `1e5` and a context `on`
-    stay the text that they are, as they do in kubectl."""
-
-
-_KubeconfigLoader.yaml_implicit_resolvers = {
-    first: [
-        (tag, regexp)
-        for tag, regexp in resolvers
-        if tag in ("tag:yaml.org,2002:null", "tag:yaml.org,2002:merge")
-    ]
-    for first, resolvers in _KubeconfigLoader.yaml_implicit_resolvers.items()
-}
-
-
-def _load_file(file: Path) -> Mapping[str, Any]:
-    try:
-        document = yaml.load(file.read_bytes(), _KubeconfigLoader)  # noqa: S506 - a SafeLoader with less
-    except OSError as error:
-        raise ConfigError(
-            f"Cannot read the kubeconfig {file}: {error.strerror or error}; check its permissions."
-        ) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" at line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or error
-        raise ConfigError(
-            f"The kubeconfig {file} is not valid YAML{line} ({problem}); fix it, or name"
-            " another with --kubeconfig."
-        ) from error
-    if document is None:
-        return {}
-    if not isinstance(document, dict):
-        raise ConfigError(
-            f"The kubeconfig {file} holds a {type(document).__name__}, not a mapping with"
-            " clusters, users and contexts; is it another file?"
-        )
-    return document
-
-
-def _merge_documents(
-    documents: Sequence[tuple[Path, Mapping[str, Any]]], selected_context: str | None
-) -> Kubeconfig:
-    """The first file that names a thing wins (loader.go, Load)."""
-    merged: dict[str, dict[str, tuple[Mapping[str, Any], Path]]] = {
-        "clusters": {},
-        "users": {},
-        "contexts": {},
-    }
-    current = selected_context or ""
-    for file, document in documents:
-        for plural, entries in merged.items():
-            for name, entry in _named_entries(document, plural, file):
-                entries.setdefault(name, (entry, file))
-        current = current or _get_str(document, "current-context", f"file {file}")
-    namespaces = {
-        name: _get_str(entry, "namespace", f"context {name!r} in {file}") or "default"
-        for name, (entry, file) in merged["contexts"].items()
-    }
-    return Kubeconfig(
-        tuple(file for file, _ in documents),
-        tuple(merged["contexts"]),
-        current,
-        namespaces,
-        merged["clusters"],
-        merged["users"],
-        merged["contexts"],
-    )
-
-
-def _named_entries(
-    document: Mapping[str, Any], plural: str, file: Path
-) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    listed = document.get(plural)
-    if listed is None:
-        return
-    singular = plural[:-1]
-    if not isinstance(listed, list):
-        raise ConfigError(
-            f"{plural} of the kubeconfig {file} is not a list; fix the file, or name another"
-            " with --kubeconfig."
-        )
-    for item in listed:
-        if not isinstance(item, dict) or not item.get("name"):
-            raise ConfigError(
-                f"The kubeconfig {file} has a {singular} without a name; fix the file."
-            )
-        entry = item.get(singular) or {}
-        if not isinstance(entry, dict):
-            raise ConfigError(
-                f"The {singular} {item['name']!r} in {file} is not a mapping; fix the file."
-            )
-        yield str(item["name"]), entry
-
-
 # -- single entries -----------------------------------------------------------------------------
 
 
 def _parse_cluster(name: str, entry: Mapping[str, Any], file: Path) -> KubeconfigCluster:
     where = f"cluster {name!r} in {file}"
-    server = _get_str(entry, "server", where).rstrip("/")
+    server = get_str(entry, "server", where).rstrip("/")
     if not server:
         raise ConfigError(f"The {where} has no server; give its address, https://host:6443.")
-    if "://" not in server:  # kubectl takes the scheme as granted, too
+    if "://" not in server:  # kubectl also infers the scheme
         server = (
             f"https://{server}"
-            if _get_str(entry, "certificate-authority", where)
+            if get_str(entry, "certificate-authority", where)
             or entry.get("certificate-authority-data")
             else f"http://{server}"
         )
@@ -352,15 +187,15 @@ def _parse_cluster(name: str, entry: Mapping[str, Any], file: Path) -> Kubeconfi
         file,
         ca,
         insecure,
-        _get_str(entry, "tls-server-name", where),
-        _get_str(entry, "proxy-url", where),
+        get_str(entry, "tls-server-name", where),
+        get_str(entry, "proxy-url", where),
         not _get_bool(entry, "disable-compression", where),
         _exec_extension(entry),
     )
 
 
 def _exec_extension(entry: Mapping[str, Any]) -> Any:
-    """The extension that client-go hands to plugins (client.authentication.k8s.io/exec)."""
+    """The extension that client-go passes to plugins (client.authentication.k8s.io/exec)."""
     for extension in entry.get("extensions") or ():
         if (
             isinstance(extension, dict)
@@ -376,21 +211,21 @@ def _in_cluster_context(folder: Path, environ: Mapping[str, str]) -> KubeconfigC
     if ":" in host:
         host = f"[{host}]"
     cluster = KubeconfigCluster(
-        _IN_CLUSTER_NAME,
+        IN_CLUSTER_NAME,
         f"https://{host}:{port}",
         folder / "ca.crt",
         _read_bytes(folder / "ca.crt", "the Pod's service account"),
     )
     user = KubeconfigUser("the Pod's service account", {"tokenFile": "token"}, folder / "token")
-    return KubeconfigContext(_IN_CLUSTER_NAME, cluster, user, _service_account_namespace(folder))
+    return KubeconfigContext(IN_CLUSTER_NAME, cluster, user, service_account_namespace(folder))
 
 
-def _service_account_namespace(service_account_dir: Path) -> str:
+def service_account_namespace(service_account_dir: Path) -> str:
     file = service_account_dir / "namespace"
     return (file.read_text("utf-8").strip() if file.is_file() else "") or "default"
 
 
-def _get_str(entry: Mapping[str, Any], key: str, where: str) -> str:
+def get_str(entry: Mapping[str, Any], key: str, where: str) -> str:
     value = entry.get(key)
     if value is None:
         return ""
@@ -408,7 +243,7 @@ def _to_str_tuple(value: object, where: str) -> tuple[str, ...]:
 
 
 def _get_bool(entry: Mapping[str, Any], key: str, where: str) -> bool:
-    match _get_str(entry, key, where).lower():
+    match get_str(entry, key, where).lower():
         case "true" | "yes" | "on" | "y":
             return True
         case "" | "false" | "no" | "off" | "n":
@@ -418,12 +253,12 @@ def _get_bool(entry: Mapping[str, Any], key: str, where: str) -> bool:
 
 
 def _resolve_path(path: str, file: Path) -> Path | None:
-    """A path as its file means it: relative to the folder that the file is in."""
+    """The path, resolved relative to the directory of `file`."""
     return file.absolute().parent / expand_home(Path(path)) if path else None
 
 
 def _get_pem(entry: Mapping[str, Any], key: str, file: Path, where: str) -> bytes:
-    data = _get_str(entry, f"{key}-data", where)
+    data = get_str(entry, f"{key}-data", where)
     if data:
         try:
             return base64.b64decode(data, validate=False)
@@ -431,7 +266,7 @@ def _get_pem(entry: Mapping[str, Any], key: str, file: Path, where: str) -> byte
             raise ConfigError(
                 f"{key}-data of the {where} is not base64 ({error}); fix the file."
             ) from error
-    path = _resolve_path(_get_str(entry, key, where), file)
+    path = _resolve_path(get_str(entry, key, where), file)
     return _read_bytes(path, f"the {where}") if path else b""
 
 
@@ -445,7 +280,7 @@ def _read_bytes(path: Path, source: str) -> bytes:
 
 
 def _format_names(names: Sequence[str], max_names: int = 8) -> str:
-    """A few of the names, for a sentence."""
+    """The first `max_names` names, for a message."""
     if not names:
         return "none"
     more = f" and {len(names) - max_names} more" if len(names) > max_names else ""

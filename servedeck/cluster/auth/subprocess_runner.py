@@ -1,4 +1,4 @@
-"""Running a program that is not ours, so that it can neither wait for a terminal nor outlive us."""
+"""Runs external programs without a terminal, and kills them with their children."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from typing import IO
 from servedeck.cluster.http.errors import CredentialsError
 
 MAX_OUTPUT_BYTES = 1 << 20
-"""Bytes of each stream that are kept."""
+"""Maximum number of bytes kept of each stream."""
 _DRAIN_TIMEOUT = 1.0
-"""Seconds for which output is read on after the program has ended. What it leaves running in the
-background may hold the pipes open for ever."""
+"""Seconds to read remaining output after the program has exited: its background children may keep
+the pipes open."""
 _running_process_groups: set[int] = set()
-"""Groups of the programs that run now."""
+"""Process groups of the running programs."""
 
 
 def kill_subprocesses() -> None:
-    """Kill every program that runs, with its children, since this process ends at once. From any
-    thread."""
+    """Kill all running programs with their children, for an immediate exit. Thread-safe."""
     for group in tuple(_running_process_groups):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(group, signal.SIGKILL)
@@ -32,23 +31,23 @@ def kill_subprocesses() -> None:
 async def run_subprocess(
     argv: Sequence[str], env: Mapping[str, str], max_seconds: float, label: str
 ) -> tuple[int, bytes, bytes]:
-    """Run a program to its end: exit code, standard output and standard error (1 MiB of each).
+    """Run a program until it exits. Returns its exit code, standard output and standard error (1
+    MiB of each).
 
-    Raises CredentialsError where it cannot be started or takes longer than `limit` seconds; `said`
-    names the program in the sentence. It and its children are killed then, and when the caller is
-    cancelled.
+    Raises CredentialsError if it cannot be started or runs longer than `max_seconds`; the message
+    starts with `label`. The process group is killed on timeout and on cancellation.
     """
-    # Not asyncio's: a cancellation before it has connected the pipes ends the program alone, and
-    # then waits for the pipes, which its children hold. Here no turn of the loop lies between the
-    # start and the guard.
+    # Not asyncio.create_subprocess_exec: if it is canceled before the pipes are connected, it kills
+    # only the program itself and then waits for the pipes, which its children keep open. Popen does
+    # not yield to the event loop between the start and the `try`.
     try:
-        process = subprocess.Popen(  # noqa: ASYNC220, S603 - forks at once, as asyncio does
+        process = subprocess.Popen(  # noqa: ASYNC220, S603 - forks without blocking
             argv,
             env=dict(env),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            start_new_session=True,  # no controlling terminal, and one group to kill
+            start_new_session=True,  # no controlling terminal, and a separate process group to kill
         )
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -78,7 +77,7 @@ async def run_subprocess(
 
 
 async def _drain(pipe: IO[bytes] | None, buffer: bytearray) -> None:
-    """Take all that is written, of which the first MiB is kept: a full pipe would block it."""
+    """Read until EOF, so that a full pipe does not block the program; keep the first MiB."""
     if pipe is None:
         return
     reader = asyncio.StreamReader()

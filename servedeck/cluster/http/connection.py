@@ -1,4 +1,4 @@
-"""A connection to one cluster as one user: requests, streams of lines, and what failed in words."""
+"""Connection to one cluster as one user: requests, streams and error handling."""
 
 from __future__ import annotations
 
@@ -9,27 +9,26 @@ import os
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 
-from servedeck import __version__
 from servedeck.cluster.auth.credentials import CredentialManager
 from servedeck.cluster.auth.exec_plugin import Credential
 from servedeck.cluster.auth.kubeconfig import (
     ConnectionOptions,
     Kubeconfig,
     KubeconfigContext,
-    load_kubeconfig,
 )
+from servedeck.cluster.auth.kubeconfig_loader import load_kubeconfig
 from servedeck.cluster.http.errors import (
     ApiError,
     ClusterError,
-    ConfigError,
     ConnectionLostError,
     InvalidResponseError,
     ReadOnlyError,
 )
+from servedeck.cluster.http.request_headers import make_headers
 from servedeck.cluster.http.stream import ResponseStream
 from servedeck.cluster.http.transport_errors import to_cluster_error
 from servedeck.cluster.watch.decode import parse_json
@@ -41,15 +40,12 @@ if TYPE_CHECKING:
 
 Params = Iterable[tuple[str, str]] | Mapping[str, str]
 
-USER_AGENT = f"servedeck/{__version__}"
 _CONNECT_TIMEOUT = 10.0
 _RESPONSE_HEADERS_TIMEOUT = 30.0
-"""Seconds until a stream's answer must begin; the API server sends its head at once."""
+"""Seconds until the response headers must arrive; the API server sends them immediately."""
 _MAX_BODY_BYTES = 64 << 20
 _MAX_ERROR_BYTES = 1 << 16
 
-_HEADER_NAME_SYMBOLS = "!#$&'*+-.^_`|~"
-"""Signs that the name of a header may hold (RFC 9110) and that need no escape in an extra's key."""
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _REVIEW_API_PATHS = ("/apis/authorization.k8s.io/", "/apis/authentication.k8s.io/")
 
@@ -60,7 +56,7 @@ class ApiResponse(NamedTuple):
     body: bytes
 
     def json(self) -> dict[str, Any]:
-        """The object of the body; AnswerError where there is none."""
+        """Parse the body as an object. Raises InvalidResponseError if it is not one."""
         if self.body.lstrip()[:1] == b"<":
             raise InvalidResponseError(
                 "The server answered with a web page; is there a login or proxy in between?"
@@ -74,7 +70,8 @@ class ApiResponse(NamedTuple):
 
 
 class Connection:
-    """Open one with `Connection.open`; close it when done. Every failure is a ClusterError."""
+    """A connection to one cluster. Create it with `Connection.open`, and close it after use. Every
+    failure is a ClusterError."""
 
     def __init__(
         self,
@@ -88,14 +85,14 @@ class Connection:
         self.kubeconfig = kubeconfig
         self.context_name = context.name
         self.namespace = options.namespace or context.namespace
-        """The one namespace in force; `target.all_namespaces` says whether it is."""
+        """The selected namespace; not used if `options.all_namespaces`."""
         self.server = context.cluster.server
         self.display_address = _origin(self.server)
-        """The server for eyes and logs: without path and user, where a token may stand."""
+        """Server address for display and logs: without path and user, which may contain a token."""
         self.user_name = context.user.name
         self.readonly = options.readonly
         self.supports_watch_list = True
-        """False once this server refused to stream a list (WatchList)."""
+        """False once this server rejected a streamed list (WatchList)."""
         self._context = context
         self._credentials = credentials
         self._environ = environ
@@ -105,30 +102,30 @@ class Connection:
         self._lock = asyncio.Lock()
         self._closed = False
         self._server_version: tuple[int, int] | None = None
-        self._default_headers = _make_headers(context)
+        self._default_headers = make_headers(context)
 
     @classmethod
     async def open(
         cls, options: ConnectionOptions, environ: Mapping[str, str] | None = None
     ) -> Connection:
-        """Read the kubeconfig and get ready; nothing is sent yet.
+        """Load the kubeconfig and prepare the connection; sends nothing.
 
-        Raises ConfigError where the kubeconfig or the context cannot be used.
+        Raises ConfigError if the kubeconfig or the context is invalid.
         """
         environ = os.environ if environ is None else environ
         kubeconfig = await asyncio.to_thread(load_kubeconfig, options, environ)
         context = await asyncio.to_thread(kubeconfig.get_context, options.context)
         credentials = await asyncio.to_thread(CredentialManager, context)
         transport = await asyncio.to_thread(_import_transport)
-        transport.select_proxy(context.cluster, environ)  # an unusable proxy is said now
+        transport.select_proxy(context.cluster, environ)  # raises early for an unsupported proxy
         return cls(options, kubeconfig, context, credentials, environ)
 
     def reset_backoff(self) -> None:
-        """Ask for credentials anew although they failed a moment ago."""
+        """Retry credentials immediately after a failure."""
         self._credentials.reset_backoff()
 
     async def close(self) -> None:
-        """Close all connections; requests under way end with an error."""
+        """Close all connections; requests in progress fail."""
         self._closed = True
         transports = [*self._retired_transports, *filter(None, [self._transport])]
         self._retired_transports, self._transport = [], None
@@ -138,12 +135,12 @@ class Connection:
     async def get(
         self, path: str, params: Params = (), *, max_bytes: int = _MAX_BODY_BYTES
     ) -> bytes:
-        """Body of the answer to a GET, at most `limit` bytes of it; raises as `request` does."""
+        """Body of a GET response of at most `max_bytes`. Raises like `request`."""
         return (await self.request("GET", path, params=params, max_bytes=max_bytes)).body
 
     async def get_json(self, path: str, params: Params = ()) -> dict[str, Any]:
-        """The one object that a GET is answered with; raises as `request` does, and AnswerError
-        where the body is no JSON object (a login page answered with 200)."""
+        """JSON object of a GET response. Raises like `request`, and InvalidResponseError if the
+        body is not a JSON object (such as a login page with status 200)."""
         return (await self.request("GET", path, params=params)).json()
 
     async def request(
@@ -155,25 +152,27 @@ class Connection:
         body: object = None,
         content_type: str = "application/json",
         headers: Mapping[str, str] | None = None,
-        timeout: float = 30.0,  # noqa: ASYNC109 - ends a silence, not the whole request
+        timeout: float = 30.0,  # noqa: ASYNC109 - limits silence, not the request
         max_bytes: int = _MAX_BODY_BYTES,
     ) -> ApiResponse:
-        """One request and its whole answer.
+        """Send one request and read the complete response.
 
-        `body`: bytes go out as they are, anything else as JSON. `timeout`: seconds that the server
-        may be silent. Raises ApiError for a status of 300 and more, and other ClusterErrors where
-        no answer came, it is longer than `limit` bytes, or the connection may only read.
+        `body`: bytes are sent unchanged, anything else as JSON. `timeout`: seconds without data.
+        Raises ApiError for a status of 300 or more, and other ClusterErrors if there is no
+        response, it is longer than `max_bytes`, or the connection is read-only.
         """
-        given = _param_pairs(params)
-        self._check_readonly(method, path, given)
-        sent = {"Accept": "application/json", **(headers or {})}
+        param_pairs = _param_pairs(params)
+        self._check_readonly(method, path, param_pairs)
+        request_headers = {"Accept": "application/json", **(headers or {})}
         payload = None
         if body is not None:
             payload = body if isinstance(body, bytes) else msgspec.json.encode(body)
-            sent["Content-Type"] = content_type
-        async with self._open_response(method, path, given, sent, payload, timeout) as response:
-            content = await self._read_body(response, max_bytes, timeout)
-            return ApiResponse(response.status, response.headers, content)
+            request_headers["Content-Type"] = content_type
+        async with self._open_response(
+            method, path, param_pairs, request_headers, payload, timeout
+        ) as response:
+            response_body = await self._read_body(response, max_bytes, timeout)
+            return ApiResponse(response.status, response.headers, response_body)
 
     @asynccontextmanager
     async def stream(
@@ -183,25 +182,25 @@ class Connection:
         read_timeout: float = 90.0,
         headers: Mapping[str, str] | None = None,
     ) -> AsyncIterator[ResponseStream]:
-        """A GET whose answer goes on: a watch, a log.
+        """A streaming GET, such as a watch or a log.
 
-        Raises as `request` does, on entering and while it is read; SlowError after `read_timeout`
-        seconds without a byte.
+        Raises like `request`, on entering and while reading; ReadTimeoutError after `read_timeout`
+        seconds without data.
         """
-        sent = {"Accept": "application/json", **(headers or {})}
+        request_headers = {"Accept": "application/json", **(headers or {})}
         async with self._open_response(
-            "GET", path, _param_pairs(params), sent, None, read_timeout
+            "GET", path, _param_pairs(params), request_headers, None, read_timeout
         ) as response:
             yield self._make_stream(response, read_timeout)
 
     async def server_version(self) -> tuple[int, int] | None:
-        """Major and minor version of the server, asked once; None where it does not say."""
+        """Major and minor version of the server, cached; None if unknown."""
         if self._server_version is None:
-            # Only what is merely faster hangs on it; what else is wrong, the next request says.
+            # The version only enables optimizations; the next request reports other errors.
             with contextlib.suppress(ApiError, InvalidResponseError, ValueError):
-                said = await self.get_json("/version")
-                digits = "".join(filter(str.isdecimal, str(said.get("minor", ""))))
-                self._server_version = int(str(said.get("major"))), int(digits)
+                version = await self.get_json("/version")
+                digits = "".join(filter(str.isdecimal, str(version.get("minor", ""))))
+                self._server_version = int(str(version.get("major"))), int(digits)
         return self._server_version
 
     # -- sending --------------------------------------------------------------------------------
@@ -251,7 +250,7 @@ class Connection:
         read_timeout: float,
         credential: Credential,
     ) -> aiohttp.ClientResponse:
-        import aiohttp  # as late as possible: it is slow to import
+        import aiohttp  # imported late because it is slow
 
         if credential.authorization:
             headers = {**headers, "Authorization": credential.authorization}
@@ -265,7 +264,7 @@ class Connection:
             raise to_cluster_error(error, self.display_address, self.context_name) from error
 
     async def _transport_for(self, credential: Credential) -> Transport:
-        """The pool for this client certificate; a new one where the certificate changed."""
+        """The pool for this client certificate; a new one if the certificate changed."""
         identity = (credential.certificate, credential.private_key)
         if self._transport is not None and identity == self._client_certificate:
             return self._transport
@@ -307,21 +306,21 @@ class Connection:
     async def _read_body(
         self, response: aiohttp.ClientResponse, max_bytes: int, read_timeout: float
     ) -> bytes:
-        kept = bytearray()
+        content = bytearray()
         async for chunk in self._make_stream(response, read_timeout).chunks():
-            kept += chunk
-            if len(kept) > max_bytes:
+            content += chunk
+            if len(content) > max_bytes:
                 raise InvalidResponseError(
                     f"The server's answer is longer than {max_bytes >> 20} MiB; narrow the request."
                 )
-        return bytes(kept)
+        return bytes(content)
 
     def _make_stream(self, response: aiohttp.ClientResponse, read_timeout: float) -> ResponseStream:
         return ResponseStream(response, self.display_address, self.context_name, read_timeout)
 
     async def _read_error(self, response: aiohttp.ClientResponse, read_timeout: float) -> ApiError:
         content = b""
-        with contextlib.suppress(ClusterError):  # the status alone says enough
+        with contextlib.suppress(ClusterError):  # the status code is sufficient
             async for chunk in self._make_stream(response, read_timeout).chunks():
                 content += chunk
                 if len(content) > _MAX_ERROR_BYTES:
@@ -331,29 +330,31 @@ class Connection:
     def parse_api_error(
         self, status: bytes, code: int = 500, headers: Mapping[str, str] | None = None
     ) -> ApiError:
-        """The ApiError that a Status object (of an answer or an ERROR event) stands for."""
-        wait = _parse_retry_after((headers or {}).get("Retry-After"))
+        """The ApiError for a Status object (of a response or an ERROR event)."""
+        retry_after = _parse_retry_after((headers or {}).get("Retry-After"))
         try:
-            said = msgspec.json.decode(status, type=_ApiStatus)
+            api_status = msgspec.json.decode(status, type=_ApiStatus)
         except (msgspec.DecodeError, ValueError, RecursionError):
             text = status[:300].decode("utf-8", "replace")
             if "html" in (headers or {}).get("Content-Type", "") or text.lstrip()[:1] == "<":
                 text = "it answered with a web page, is there a login or proxy in between?"
-            return self._with_connection_names(ApiError(code, "", text, retry_after=wait))
-        if isinstance(said.details, dict):
-            wait = wait or _parse_retry_after(said.details.get("retryAfterSeconds"))
+            return self._with_connection_names(ApiError(code, "", text, retry_after=retry_after))
+        if isinstance(api_status.details, dict):
+            retry_after = retry_after or _parse_retry_after(
+                api_status.details.get("retryAfterSeconds")
+            )
         return self._with_connection_names(
             ApiError(
-                said.code or code,
-                said.reason or "",
-                said.message or "",
-                details=said.details,
-                retry_after=wait,
+                api_status.code or code,
+                api_status.reason or "",
+                api_status.message or "",
+                details=api_status.details,
+                retry_after=retry_after,
             )
         )
 
     def _with_connection_names(self, error: ApiError) -> ApiError:
-        """The same error, with the names of this connection in its sentence."""
+        """The same error, with server, user and context in the message."""
         if error.code == 401:
             sentence = (
                 f"{self.display_address} does not accept the credentials of user"
@@ -377,37 +378,6 @@ class _ApiStatus(msgspec.Struct):
     reason: str | None = None
     code: int | None = None
     details: Any = None
-
-
-def _make_headers(context: KubeconfigContext) -> list[tuple[str, str]]:
-    """Headers of every request. Acting as somebody else is a matter of safety: whoever set `as`
-    must not act as themselves because we looked away."""
-    user = context.user
-    headers = [("User-Agent", USER_AGENT)]
-    if not context.cluster.compression_enabled:
-        headers.append(("Accept-Encoding", "identity"))
-    name, groups, uid, extra = (
-        user.get_str("as"),
-        user.impersonate_groups,
-        user.get_str("as-uid"),
-        user.impersonate_extra,
-    )
-    if (groups or uid or extra) and not name:
-        raise ConfigError(
-            f"The user {user.name!r} in {user.file} has as-groups, as-uid or as-user-extra without"
-            " `as`; name the user to act as."
-        )
-    if name:
-        headers.append(("Impersonate-User", name))
-    if uid:
-        headers.append(("Impersonate-Uid", uid))
-    headers += [("Impersonate-Group", group) for group in groups]
-    for key, values in extra.items():
-        headers += [
-            (f"Impersonate-Extra-{quote(key, safe=_HEADER_NAME_SYMBOLS)}", value)
-            for value in values
-        ]
-    return headers
 
 
 def _origin(server: str) -> str:

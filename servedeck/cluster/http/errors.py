@@ -1,4 +1,4 @@
-"""What can go wrong on the way to a cluster, each as one sentence that says what to try."""
+"""Errors of cluster access; each message is one sentence with a remedy."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 from servedeck.serving.text import one_line, sanitize, truncate
 
 _MAX_MESSAGE_CELLS = 600
-"""Cells of a server's own words that are shown; admission webhooks answer with whole documents."""
+"""Maximum width of a quoted server message; admission webhooks may return whole documents."""
 
 
 class ClusterError(Exception):
-    """Something between us and the cluster failed.
+    """Base class for failed cluster access.
 
-    `str()` is one sentence, sanitised, that says what is wrong and what to try. `exit_code` is
-    what a command that fails with it exits with (kubectl's: 1).
+    `str()` is one sanitized sentence with the problem and a remedy. `exit_code` is the exit code of
+    a command that fails with it (1, as in kubectl).
     """
 
     exit_code = 1
@@ -24,43 +24,43 @@ class ClusterError(Exception):
 
 
 class ConfigError(ClusterError):
-    """The kubeconfig, a context or an in-cluster account cannot be used as it is."""
+    """The kubeconfig, a context or the in-cluster service account is invalid."""
 
 
 class CredentialsError(ClusterError):
-    """No credentials can be had: a plugin failed, a token file is gone, a login ran out."""
+    """No credentials are available: a plugin failed, a token file is missing, a login expired."""
 
 
 class ConnectionFailedError(ClusterError):
-    """The server cannot be reached: no such host, nothing listens, no trust in its certificate."""
+    """The server is unreachable: unknown host, connection refused, untrusted certificate."""
 
 
 class ConnectionLostError(ClusterError):
-    """A connection that stood was lost in the middle of a response."""
+    """An established connection was lost during a response."""
 
     closed_cleanly = False
-    """Whether the other side closed it in order: then everything that was sent before has come."""
+    """Whether the peer closed it regularly, so that everything sent before has arrived."""
 
 
 class ReadTimeoutError(ClusterError):
-    """The server sent nothing for as long as we wait."""
+    """The server sent nothing within the read timeout."""
 
 
 class InvalidResponseError(ClusterError):
-    """The server answered with something that is not what a Kubernetes API answers."""
+    """The response is not a valid Kubernetes API response."""
 
 
 class ReadOnlyError(ClusterError):
-    """A change was asked for on a connection that may only read."""
+    """A write was requested on a read-only connection."""
 
 
 class ApiError(ClusterError):
-    """The API server refused a request.
+    """The API server returned an error.
 
     `code` is the HTTP status (or the code of an ERROR event), `reason` and `message` are those of
-    its Status object, `details` that object's details as they came ({} where they are no object),
-    `retry_after` the seconds it asks us to wait. `message` is the server's own words, sanitised;
-    `str()` also says what to try.
+    its Status object, `details` its details ({} if they are not an object), `retry_after` the
+    seconds to wait before a retry. `message` is the server's sanitized message; `str()` also
+    contains a remedy.
     """
 
     def __init__(
@@ -81,22 +81,22 @@ class ApiError(ClusterError):
         super().__init__(display_message or self._default_message())
 
     def _default_message(self) -> str:
-        said = (self.message or self.reason or "no reason given").rstrip(".?!")
+        reason = (self.message or self.reason or "no reason given").rstrip(".?!")
         match self.code:
             case 401:
-                return f"The server does not accept the credentials (401: {said}); log in again."
+                return f"The server does not accept the credentials (401: {reason}); log in again."
             case 403:
-                return f"The server forbids this (403): {said}."
+                return f"The server forbids this (403): {reason}."
             case 429:
                 wait = f"; retry after {self.retry_after:.0f} s" if self.retry_after else ""
                 return f"The server limits the request rate (429){wait}."
             case code if code >= 500:
-                return f"The server failed ({code}): {said}."
+                return f"The server failed ({code}): {reason}."
             case code:
-                return f"The server refused the request ({code}): {said}."
+                return f"The server refused the request ({code}): {reason}."
 
     def with_message(self, display_message: str) -> ApiError:
-        """The same refusal in another sentence, of somebody who knows what was asked for."""
+        """The same error with another message, for callers that know the context of the request."""
         return ApiError(
             self.code,
             self.reason,
@@ -108,8 +108,7 @@ class ApiError(ClusterError):
 
     @property
     def causes(self) -> tuple[dict[str, Any], ...]:
-        """The objects among the details' causes, whatever else stands there: a proxy or a webhook
-        may have written the answer."""
+        """The causes in `details` that are objects: a proxy or a webhook may send anything."""
         causes = self.details.get("causes")
         if not isinstance(causes, list):
             return ()
@@ -117,12 +116,12 @@ class ApiError(ClusterError):
 
     @property
     def expired(self) -> bool:
-        """The resource version or continue token is too old: list anew."""
+        """The resource version or continue token has expired: a relist is needed."""
         return self.code == 410 or self.reason in ("Expired", "Gone")
 
     @property
     def resource_version_too_large(self) -> bool:
-        """The resource version is from the future: the cluster was rebuilt or restored.
+        """The resource version is newer than the server's: the cluster was rebuilt or restored.
 
         Source: kubernetes apiserver pkg/storage/errors.go, NewTooLargeResourceVersionError.
         """
@@ -132,18 +131,18 @@ class ApiError(ClusterError):
 
 
 def clean_message(text: str) -> str:
-    """Text that others wrote, made fit for one sentence on a screen."""
+    """External text, sanitized and truncated for use in a message."""
     return truncate(one_line(sanitize(text)), _MAX_MESSAGE_CELLS)
 
 
 def describe_error(error: BaseException) -> str:
-    """One sentence for any exception; those of this package carry theirs already."""
+    """One sentence for any exception; a ClusterError already has one."""
     if isinstance(error, ClusterError):
         return str(error)
     if isinstance(error, TimeoutError):
         return "The server did not answer in time."
     if isinstance(error, OSError):
-        said = error.strerror or str(error) or type(error).__name__
+        reason = error.strerror or str(error) or type(error).__name__
         where = f" ({error.filename})" if error.filename else ""
-        return clean_message(f"Operating system error: {said}{where}.")
+        return clean_message(f"Operating system error: {reason}{where}.")
     return clean_message(f"Unexpected {type(error).__name__}: {str(error).rstrip('.')}.")

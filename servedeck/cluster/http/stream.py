@@ -1,4 +1,4 @@
-"""Answers of a server that go on: read by chunks or by lines, bounded and with their failures."""
+"""Streaming responses, read by chunks or by lines of limited length."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     import aiohttp
 
 _MAX_LINE_BYTES = 32 << 20
-"""etcd holds objects of 1.5 MiB by default; nothing sensible is longer than this."""
+"""Maximum line length; etcd limits objects to 1.5 MiB by default."""
 
 
 class ResponseStream:
-    """An answer that goes on. Iterate it once: by lines, by lists of lines, or by chunks."""
+    """A streaming response. Iterate it once: by lines, by lists of lines, or by chunks."""
 
     def __init__(
         self, response: aiohttp.ClientResponse, server: str, context: str, read_timeout: float
@@ -36,7 +36,7 @@ class ResponseStream:
             self._closed.add_done_callback(lambda one: one.cancelled() or one.exception())
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Bytes as they arrive, up to the end."""
+        """Bytes as they arrive, until the end."""
         import aiohttp
 
         content = self._response.content
@@ -48,14 +48,14 @@ class ResponseStream:
                     f"{self._server} sent nothing for {self._read_timeout:.0f} s."
                 ) from error
             except (aiohttp.ClientError, OSError, ValueError) as error:
-                told = to_cluster_error(error, self._server, self._context)
-                if isinstance(told, ConnectionLostError):
-                    told.closed_cleanly = self._closed_cleanly()
-                raise told from error
+                cluster_error = to_cluster_error(error, self._server, self._context)
+                if isinstance(cluster_error, ConnectionLostError):
+                    cluster_error.closed_cleanly = self._closed_cleanly()
+                raise cluster_error from error
             if not chunk:
                 return
             yield chunk
-            del chunk  # not kept while we wait, maybe for minutes
+            del chunk  # frees the memory while waiting, possibly for minutes
 
     def _closed_cleanly(self) -> bool:
         closed = self._closed
@@ -67,23 +67,23 @@ class ResponseStream:
         )
 
     async def line_batches(self) -> AsyncIterator[list[bytes]]:
-        """Complete lines, as many at once as have arrived; an unfinished last one is dropped."""
-        rest: list[bytes] = []
-        held = 0
+        """Lists of complete lines as they arrive; an incomplete last line is dropped."""
+        partial_line: list[bytes] = []
+        buffered_bytes = 0
         async for chunk in self.chunks():
             head, newline, tail = chunk.rpartition(b"\n")
             if not newline:
-                rest.append(tail)
-                held += len(tail)
-                if held > _MAX_LINE_BYTES:
+                partial_line.append(tail)
+                buffered_bytes += len(tail)
+                if buffered_bytes > _MAX_LINE_BYTES:
                     raise InvalidResponseError(
                         f"The server sent a line longer than {_MAX_LINE_BYTES >> 20} MiB."
                     )
                 continue
-            if rest:
-                rest.append(head)
-                head = b"".join(rest)
-            rest, held = ([tail], len(tail)) if tail else ([], 0)
+            if partial_line:
+                partial_line.append(head)
+                head = b"".join(partial_line)
+            partial_line, buffered_bytes = ([tail], len(tail)) if tail else ([], 0)
             lines = head.split(b"\n")
             del chunk, head
             yield lines

@@ -1,7 +1,7 @@
-"""The pool of connections to one API server. Slow to import, for aiohttp: do it in a thread.
+"""HTTP connection pool of one API server. Slow to import because of aiohttp: import it in a thread.
 
-It has what kubectl has and Python's HTTP clients lack: several headers of one name (impersonation),
-proxies of the environment by Go's rules, and the chains of certificates that Go accepts.
+Supports what kubectl does and Python's HTTP clients lack: repeated headers (impersonation), proxy
+environment variables by Go's rules, and the certificate chains that Go accepts.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _MAX_CONNECTIONS = 100
 
 
 class Transport:
-    """A pool of connections to one server, as one client certificate (or none).
+    """A connection pool for one server with one client certificate (or none).
 
-    Make it in the running loop. `active_requests` counts the requests under way.
+    Create it in the running event loop. `active_requests` is the number of requests in progress.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Transport:
         body: bytes | None,
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's, with several limits
     ) -> aiohttp.ClientResponse:
-        """Send one request; returns when the response's headers are there. Raises aiohttp's
+        """Send one request; returns once the response headers have arrived. Raises aiohttp's
         errors."""
         return await self._session.request(
             method,
@@ -70,15 +70,15 @@ class Transport:
         )
 
     async def close(self) -> None:
-        """Close all connections; requests under way end with an error."""
+        """Close all connections; requests in progress fail."""
         await self._session.close()
 
 
 def make_ssl_context(cluster: KubeconfigCluster, credential: Credential) -> ssl.SSLContext | None:
-    """What to trust and how to identify ourselves; None for plain HTTP. Reads files.
+    """TLS context with trusted CAs and client certificate; None for plain HTTP. Blocks on file I/O.
 
-    Go's crypto/x509, and so kubectl, accepts an authority without key identifiers (OpenSSL's
-    strict mode, on by default from Python 3.13, does not) and an intermediate as the root.
+    Go's crypto/x509, and so kubectl, accepts a CA without key identifiers (OpenSSL's strict mode,
+    the default from Python 3.13, does not) and an intermediate CA as the trust anchor.
     """
     if not cluster.server.startswith("https://"):
         return None
@@ -102,14 +102,15 @@ def make_ssl_context(cluster: KubeconfigCluster, credential: Credential) -> ssl.
 
 
 def _load_client_certificate(context: ssl.SSLContext, credential: Credential) -> None:
-    """The ssl module reads key material from files only: 0600, in a folder of ours, gone at once"""
+    """Load the client certificate through temporary files with mode 0600, since the ssl module
+    reads keys from files only."""
     with tempfile.TemporaryDirectory(prefix="servedeck-") as folder:
         certificate, key = Path(folder, "certificate"), Path(folder, "key")
         for path, content in ((certificate, credential.certificate), (key, credential.private_key)):
             path.touch(mode=0o600)
             path.write_bytes(content)
         try:
-            # without the password function OpenSSL would ask for one on the terminal
+            # without a password function, OpenSSL would prompt on the terminal
             context.load_cert_chain(certificate, key, password=lambda: "")
         except (ssl.SSLError, ValueError) as error:
             raise ConfigError(
@@ -120,39 +121,39 @@ def _load_client_certificate(context: ssl.SSLContext, credential: Credential) ->
 
 
 def select_proxy(cluster: KubeconfigCluster, environ: Mapping[str, str]) -> str | None:
-    """The proxy for this cluster: its own `proxy-url`, else the environment's.
+    """Proxy for this cluster: its own `proxy-url`, else the one of the environment.
 
-    Source: Go golang.org/x/net/http/httpproxy; loopback addresses are never proxied by the
-    environment.
+    Source: Go golang.org/x/net/http/httpproxy. The environment's proxy is never used for loopback
+    addresses.
     """
     server = urlsplit(cluster.server)
     proxy = cluster.proxy_url
-    named = f"proxy-url of the cluster {cluster.name!r}"
+    source = f"proxy-url of the cluster {cluster.name!r}"
     if not proxy:
-        named = f"{server.scheme.upper()}_PROXY"
-        proxy = environ.get(named) or environ.get(named.lower()) or ""
+        source = f"{server.scheme.upper()}_PROXY"
+        proxy = environ.get(source) or environ.get(source.lower()) or ""
         if not proxy or _bypasses_proxy(server.hostname or "", server.port, environ):
             return None
         if "://" not in proxy:
             proxy = f"http://{proxy}"
     if urlsplit(proxy).scheme not in ("http", "https"):
         raise ConfigError(
-            f"The proxy {proxy.partition('://')[0]}:// in {named} cannot be used: servedeck speaks"
+            f"The proxy {proxy.partition('://')[0]}:// in {source} cannot be used: servedeck speaks"
             " to http:// and https:// proxies only; name one of these, or forward a port."
         )
     return proxy
 
 
 def _bypasses_proxy(host: str, port: int | None, environ: Mapping[str, str]) -> bool:
-    """Whether the environment says to reach this host without a proxy."""
+    """Whether NO_PROXY excludes this host from proxying."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         address = None
     if host == "localhost" or (address and address.is_loopback):
         return True
-    listed = environ.get("NO_PROXY") or environ.get("no_proxy") or ""
-    for item in filter(None, (part.strip().lower() for part in listed.split(","))):
+    no_proxy = environ.get("NO_PROXY") or environ.get("no_proxy") or ""
+    for item in filter(None, (part.strip().lower() for part in no_proxy.split(","))):
         if item == "*":
             return True
         if address:

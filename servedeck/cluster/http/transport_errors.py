@@ -1,4 +1,4 @@
-"""aiohttp's and the system's errors as sentences."""
+"""Converts errors of aiohttp and the operating system to ClusterErrors."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from servedeck.cluster.http.errors import (
 
 
 def to_cluster_error(error: Exception, server: str, context: str) -> ClusterError:
-    """What an error on the way to `server`, as named in `context`, means and what to try."""
-    import aiohttp  # as late as possible: it is slow to import
+    """The ClusterError for a failed request to `server`, which `context` refers to."""
+    import aiohttp  # imported late because it is slow
 
     where = server
     check = f"check the server of context {context!r} in the kubeconfig"
@@ -51,9 +51,9 @@ def to_cluster_error(error: Exception, server: str, context: str) -> ClusterErro
             f"Connection refused by {where}; is the cluster up? If so, {check}."
         )
     if isinstance(error, aiohttp.ClientConnectorError):
-        said = error.os_error.strerror or str(error.os_error)
+        reason = error.os_error.strerror or str(error.os_error)
         return ConnectionFailedError(
-            f"{where} cannot be reached ({said}); check the network and VPN."
+            f"{where} cannot be reached ({reason}); check the network and VPN."
         )
     if isinstance(error, TimeoutError):
         return ReadTimeoutError(f"{where} does not answer; check the network and the VPN.")
@@ -65,8 +65,8 @@ def to_cluster_error(error: Exception, server: str, context: str) -> ClusterErro
         return ConnectionLostError(
             f"The connection to {where} was lost in the middle of a response."
         )
-    said = str(error) or type(error).__name__
-    return ConnectionLostError(f"The connection to {where} was lost ({said}).")
+    reason = str(error) or type(error).__name__
+    return ConnectionLostError(f"The connection to {where} was lost ({reason}).")
 
 
 def _certificate_reason(error: object) -> str:

@@ -1,4 +1,4 @@
-"""What a reflector can be doing, and how long it waits for what."""
+"""Phases, timeouts and backoff of a reflector."""
 
 from __future__ import annotations
 
@@ -10,48 +10,48 @@ from enum import StrEnum
 
 class ReflectorPhase(StrEnum):
     CONNECTING = "connecting"
-    """Nothing has been heard yet."""
+    """No response received yet."""
     LISTING = "listing"
-    """The first list is on its way; `loaded` and `remaining` count."""
+    """The first list is being received; see `loaded_count` and `remaining_count`."""
     LIVE = "live"
     RETRYING = "retrying"
-    """The server is away or refuses for now; the store is as it was at `last_news`."""
+    """The server is unreachable or fails; the store is as of `last_contact`."""
     FORBIDDEN = "forbidden"
     MISSING = "missing"
-    """The cluster does not have this kind."""
+    """The cluster does not serve this kind."""
     UNAUTHORIZED = "unauthorized"
 
 
 @dataclass(frozen=True)
 class ReflectorConfig:
-    """All times in seconds. Pairs are the ends of a range that is drawn from evenly."""
+    """Times are in seconds. Pairs are the bounds of a uniform distribution."""
 
     page_size: int = 500
-    """Objects in one page of a list."""
+    """Maximum number of objects per page of a list."""
     watch_read_timeout: float = 90.0
-    """Silence after which a watch counts as dead; bookmarks come each 60 s."""
+    """Time without data after which a watch counts as dead; bookmarks arrive every 60 s."""
     watch_duration: tuple[float, float] = (300.0, 600.0)
-    """Length of a watch, by the server's clock."""
+    """Requested duration of a watch (timeoutSeconds)."""
     watch_duration_without_bookmarks: tuple[float, float] = (60.0, 90.0)
-    """The same where no bookmarks come: its end is the sign of life."""
+    """Duration for kinds without bookmarks, where only its end shows that the connection works."""
     list_read_timeout: float = 60.0
     retry_delay: tuple[float, float] = (0.8, 30.0)
-    """First and longest wait of the back-off, before jitter."""
+    """Initial and maximum delay of the backoff, before jitter."""
     backoff_reset_after: float = 120.0
-    """Time without failure after which the back-off begins anew."""
+    """Time without failure after which the backoff is reset."""
     relist_delay: tuple[float, float] = (0.0, 1.0)
-    """Wait before listing anew when the server forgot our version."""
+    """Delay before a relist when the resource version has expired."""
     unavailable_delay: tuple[float, float] = (60.0, 300.0)
-    """Wait before asking again for what is forbidden or missing."""
+    """Delay before retrying a forbidden or missing kind."""
     unauthorized_delay: tuple[float, float] = (30.0, 60.0)
     min_watch_duration: float = 1.0
-    """A watch that ends sooner than this, with nothing to say, is a failure."""
+    """A watch that ends earlier without an event counts as failed."""
     time_slice: float = 0.004
-    """Longest stretch of work without a turn for others on the event loop."""
+    """Maximum time of synchronous work between yields to the event loop."""
 
 
 class Backoff:
-    """Waits between attempts: doubled each time, with as much again as jitter."""
+    """Exponential backoff with jitter of up to 100 %."""
 
     def __init__(
         self, config: ReflectorConfig, rng: random.Random, clock: Callable[[], float]
@@ -63,16 +63,16 @@ class Backoff:
         self._failed_at = 0.0
 
     def next_delay(self) -> float:
-        """Seconds to wait after one more failure."""
+        """Seconds to wait after another failure."""
         now = self._clock()
-        first, most = self._config.retry_delay
-        if now - self._failed_at > self._config.backoff_reset_after + 2 * most:
+        initial, maximum = self._config.retry_delay
+        if now - self._failed_at > self._config.backoff_reset_after + 2 * maximum:
             self._failures = 0
         self._failed_at = now
-        wait: float = min(most, first * 2 ** min(self._failures, 16))
+        delay: float = min(maximum, initial * 2 ** min(self._failures, 16))
         self._failures += 1
-        return wait * (1 + self._rng.random())
+        return delay * (1 + self._rng.random())
 
     def reset(self) -> None:
-        """Begin anew with the shortest wait."""
+        """Start again with the initial delay."""
         self._failures = 0

@@ -1,7 +1,7 @@
-"""JSON of the API to records: fast where an object is as it should be, lenient where it is not.
+"""Decodes JSON into records: strictly if possible, otherwise leniently.
 
-A lenient reading takes each field by itself: null and a wrong type become the field's default, and
-what was passed over is named. So one odd object is shown as far as it can be read.
+Lenient decoding handles each field separately: null and values of the wrong type become the field's
+default, and the affected fields are reported. A malformed object is thus shown as far as possible.
 """
 
 from __future__ import annotations
@@ -26,21 +26,22 @@ _MAX_PROBLEMS = 5
 
 
 class DecodeResult(NamedTuple):
-    """A record, and what could not be read of it ("" for nothing)."""
+    """A record, and the fields that could not be decoded ("" if none)."""
 
     record: Any
     problem: str
 
 
 class RecordDecoder:
-    """Decodes objects of one kind; raises AnswerError only where there is no JSON object at all."""
+    """Decodes objects of one kind. Raises InvalidResponseError only if the input is not a JSON
+    object."""
 
     def __init__(self, record: type[Record]) -> None:
         self._record_type = record
         self._decode_strict = msgspec.json.Decoder(record).decode
 
     def decode(self, raw: bytes | memoryview | msgspec.Raw) -> DecodeResult:
-        """The sanitised record of one object's JSON."""
+        """Decode one JSON object into a sanitized record."""
         try:
             record: Record = self._decode_strict(raw)
             problem = ""
@@ -61,13 +62,13 @@ class RecordDecoder:
 
 
 def parse_json(raw: bytes) -> Any:
-    """Any JSON, invalid UTF-8 replaced; AnswerError where it is none."""
+    """Parse JSON, replacing invalid UTF-8. Raises InvalidResponseError if it is not JSON."""
     try:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, ValueError, RecursionError):
         pass
     try:
-        # the standard library's also takes numbers out of range, as infinite
+        # the standard library also accepts numbers out of range, as infinity
         return json.loads(raw.decode("utf-8", "replace"))
     except (ValueError, RecursionError) as error:
         raise InvalidResponseError(
@@ -75,11 +76,11 @@ def parse_json(raw: bytes) -> Any:
         ) from error
 
 
-# -- sanitising ---------------------------------------------------------------------------------
+# -- sanitizing ---------------------------------------------------------------------------------
 
 
 def sanitize_record(value: R) -> R:
-    """The same record with every text sanitised; itself where there was nothing to do."""
+    """The record with every string sanitized; the same instance if nothing changed."""
     return typing.cast("R", _sanitize_value(value))
 
 
@@ -89,10 +90,10 @@ def _sanitize_value(value: Any) -> Any:
     if isinstance(value, msgspec.Struct):
         changed = {}
         for name in value.__struct_fields__:
-            old = getattr(value, name)
-            new = _sanitize_value(old)
-            if new is not old:
-                changed[name] = new
+            old_value = getattr(value, name)
+            new_value = _sanitize_value(old_value)
+            if new_value is not old_value:
+                changed[name] = new_value
         return msgspec.structs.replace(value, **changed) if changed else value
     if isinstance(value, tuple):
         items = tuple([_sanitize_value(item) for item in value])
@@ -107,11 +108,11 @@ def _sanitize_value(value: Any) -> Any:
     return value
 
 
-def _is_same(one: object, other: object) -> bool:
-    return one is other
+def _is_same(a: object, b: object) -> bool:
+    return a is b
 
 
-# -- the lenient reading ------------------------------------------------------------------------
+# -- lenient decoding ---------------------------------------------------------------------------
 
 _INVALID = object()
 
@@ -119,13 +120,13 @@ _INVALID = object()
 def _convert_struct(
     cls: type[msgspec.Struct], value: dict[str, Any], path: str, problems: list[str]
 ) -> Any:
-    given = {}
+    fields = {}
     for name, key, convert in _field_converters(cls):
         if (item := value.get(key)) is not None:
-            read = convert(item, f"{path}.{key}", problems)
-            if read is not _INVALID:
-                given[name] = read
-    return cls(**given)
+            converted = convert(item, f"{path}.{key}", problems)
+            if converted is not _INVALID:
+                fields[name] = converted
+    return cls(**fields)
 
 
 _Converter = Callable[[Any, str, list[str]], Any]
@@ -133,7 +134,7 @@ _Converter = Callable[[Any, str, list[str]], Any]
 
 @cache
 def _field_converters(cls: type[msgspec.Struct]) -> tuple[tuple[str, str, _Converter], ...]:
-    """Of each field: its name, its key in JSON, and how its value is read."""
+    """Name, JSON key and converter of each field."""
     return tuple(
         (field.name, field.encode_name, _make_converter(field.type))
         for field in msgspec.structs.fields(cls)
@@ -142,7 +143,8 @@ def _field_converters(cls: type[msgspec.Struct]) -> tuple[tuple[str, str, _Conve
 
 @cache
 def _make_converter(target_type: Any) -> _Converter:
-    """How a JSON value becomes a `wanted`, or _MISSING with a problem noted."""
+    """A function that converts a JSON value to `target_type`, or returns _INVALID and appends a
+    problem."""
     origin, args = typing.get_origin(target_type), typing.get_args(target_type)
     if origin is typing.Annotated:
         return _make_converter(args[0])
@@ -176,12 +178,12 @@ def _tuple_converter(converter: _Converter) -> _Converter:
     def convert(value: Any, path: str, problems: list[str]) -> Any:
         if not isinstance(value, list):
             return _reject(value, "a list", path, problems)
-        read = [
+        converted = [
             converter(item, f"{path}[{index}]", problems)
             for index, item in enumerate(value)
             if item is not None
         ]
-        return tuple([item for item in read if item is not _INVALID])
+        return tuple([item for item in converted if item is not _INVALID])
 
     return convert
 
@@ -190,12 +192,12 @@ def _dict_converter(converter: _Converter) -> _Converter:
     def convert(value: Any, path: str, problems: list[str]) -> Any:
         if not isinstance(value, dict):
             return _reject(value, "a mapping", path, problems)
-        read = {
+        converted = {
             key: converter(item, f"{path}.{key}", problems)
             for key, item in value.items()
             if item is not None
         }
-        return {key: item for key, item in read.items() if item is not _INVALID}
+        return {key: item for key, item in converted.items() if item is not _INVALID}
 
     return convert
 

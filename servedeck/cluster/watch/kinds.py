@@ -1,4 +1,4 @@
-"""The kinds of object that servedeck watches: where each lives, and what of it is kept."""
+"""Resource kinds that servedeck watches, with their selectors and limits."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from servedeck.serving.objects.records import Record
 
 @dataclass(frozen=True)
 class ResourceKind:
-    """One resource of the API and how it is watched."""
+    """One API resource and how it is watched."""
 
     resource: Resource
     record_type: type[Record]
-    """What one object is decoded into; its first field is `metadata`."""
+    """Type that an object is decoded into; its first field is `metadata`."""
     label_selector: str = ""
     field_selector: str = ""
     has_bookmarks: bool = True
-    """False where the API server sends none (Events: they are not served from its cache)."""
+    """False if the API server sends none (Events are not served from the watch cache)."""
     optional: bool = False
-    """True for a kind that a healthy cluster may not have: a custom resource."""
+    """True for a custom resource, which a healthy cluster may not have."""
     fallback_versions: tuple[str, ...] = ()
-    """Versions to try, in this order, where `version` is not served."""
+    """Versions to try, in this order, if `version` is not served."""
     record_filter: Callable[[Record], bool] | None = None
-    """Objects for which it is false are dropped as they arrive."""
+    """Objects for which it returns false are dropped on arrival."""
     max_records: int = 0
-    """Number of objects kept at most, the longest unchanged dropped first; 0 for all."""
+    """Maximum number of objects stored; the least recently changed are evicted first. 0 for no
+    limit."""
 
     @property
     def plural(self) -> str:
@@ -49,15 +50,15 @@ class ResourceKind:
 
     @property
     def resource_name(self) -> str:
-        """Name as RBAC and kubectl write it: "pods", "deployments.apps"."""
+        """Name as written in RBAC rules and by kubectl, such as "pods" or "deployments.apps"."""
         return self.resource.resource_name
 
     def list_path(self, namespace: str | None, version: str = "") -> str:
-        """Path of the collection; in all namespaces for None and for a cluster-wide kind."""
+        """Path of the collection. For None and for cluster-scoped kinds: across all namespaces."""
         return self.resource.collection_path(namespace, version)
 
     def with_label_selector(self, label_selector: str) -> ResourceKind:
-        """This kind, limited to the objects with these labels."""
+        """This kind, restricted by a label selector."""
         return replace(self, label_selector=label_selector)
 
 
@@ -77,7 +78,7 @@ EVENTS = ResourceKind(
     field_selector="type=Warning",
     has_bookmarks=False,
     record_filter=_is_serving_event,
-    max_records=10_000,  # the server keeps an hour of them, and a broken fleet writes many a second
+    max_records=10_000,  # the server stores an hour of Events; a failing fleet emits many a second
 )
 SERVICES = ResourceKind(resources.SERVICE, records.Service)
 HTTPROUTES = ResourceKind(

@@ -1,4 +1,4 @@
-"""The outermost layer of what the API server sends: pages of a list, events of a watch."""
+"""Envelope types of list and watch responses."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class ListMeta(msgspec.Struct, rename="camel"):
 
 
 class ListPage(msgspec.Struct):
-    """One page of a list; its objects are not looked into yet."""
+    """One page of a list; its items are not decoded yet."""
 
     metadata: ListMeta
     items: list[msgspec.Raw] | None = None
 
 
 class WatchEvent(msgspec.Struct):
-    """One line of a watch."""
+    """One event of a watch."""
 
     type: str
     object: msgspec.Raw
@@ -41,7 +41,7 @@ _decode_bookmark = msgspec.json.Decoder(_Bookmark).decode
 
 
 def parse_list_page(body: bytes) -> ListPage:
-    """AnswerError where it is no list."""
+    """Parse a page. Raises InvalidResponseError if the body is not a list."""
     try:
         return _decode_list_page(body)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
@@ -50,7 +50,7 @@ def parse_list_page(body: bytes) -> ListPage:
 
 
 def parse_watch_event(line: bytes) -> WatchEvent:
-    """AnswerError where it is no event."""
+    """Parse an event. Raises InvalidResponseError if the line is not one."""
     try:
         return _decode_watch_event(line)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
@@ -60,7 +60,8 @@ def parse_watch_event(line: bytes) -> WatchEvent:
 
 
 def parse_bookmark(raw: msgspec.Raw) -> ListMeta:
-    """Metadata alone: a Pod's bookmark has `containers: null`, which a record would refuse."""
+    """Metadata of a bookmark. Not decoded as a record: the bookmark of a Pod has `containers:
+    null`, which the strict decoder rejects."""
     try:
         return _decode_bookmark(raw).metadata
     except (msgspec.DecodeError, ValueError, RecursionError):

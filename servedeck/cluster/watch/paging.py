@@ -1,4 +1,4 @@
-"""A list in pages, each asked for while the one before is taken in."""
+"""Paged lists; the next page is requested while the current one is processed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from servedeck.cluster.http.errors import ApiError
 from servedeck.cluster.watch.list_watch_types import ListPage, parse_list_page
 
 _MAX_LIST_BYTES = 1 << 30
-"""Bytes of one answer to a list; only a list that cannot be paged comes near."""
+"""Maximum size of one list response; only an unpaged list comes close."""
 
 
 async def list_pages(
@@ -21,11 +21,12 @@ async def list_pages(
     page_size: int,
     timeout: float,  # noqa: ASYNC109 - of each request
 ) -> AsyncGenerator[ListPage | None, None]:
-    """Pages of the newest state, `limit` objects each; 0 for all of them at once. None says that
-    the list grew old between two pages and begins anew, whole: forget what came before.
+    """Pages of the most recent state, `page_size` objects each; 0 for no paging. Yields None if the
+    continue token expired: the list then restarts without paging, and earlier pages must be
+    discarded.
 
-    Source of the rule: kubernetes client-go tools/pager/pager.go. Close the generator
-    (`contextlib.aclosing`) where it is not taken to its end. Raises ClusterError.
+    Source: kubernetes client-go tools/pager/pager.go. Close the generator (`contextlib.aclosing`)
+    if it is not exhausted. Raises ClusterError.
     """
 
     def request_page(token: str) -> asyncio.Task[ApiResponse]:
@@ -40,23 +41,23 @@ async def list_pages(
         return asyncio.ensure_future(request)
 
     token = ""
-    asked = request_page(token)
+    pending_page = request_page(token)
     try:
         while True:
             try:
-                page = parse_list_page((await asked).body)
+                page = parse_list_page((await pending_page).body)
             except ApiError as error:
                 if not token or not error.expired:
                     raise
                 token, page_size = "", 0
-                asked = request_page(token)
+                pending_page = request_page(token)
                 yield None
                 continue
             token = page.metadata.continue_
             if token:
-                asked = request_page(token)
+                pending_page = request_page(token)
             yield page
             if not token:
                 return
     finally:
-        asked.cancel()
+        pending_page.cancel()

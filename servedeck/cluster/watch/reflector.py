@@ -1,8 +1,8 @@
-"""A live copy of one kind of object: lists, watches, and recovers from whatever happens.
+"""Keeps a store in sync with the API server for one resource kind, by list and watch.
 
-Rules and figures follow kubernetes client-go tools/cache/reflector.go unless a comment says
-otherwise. A reflector never ends by itself, and what it holds is never blanked because the server
-is away: it is merely older, and says so.
+Rules and numbers follow kubernetes client-go tools/cache/reflector.go unless a comment says
+otherwise. A reflector runs until canceled. The store is not cleared when the server is unreachable;
+it becomes stale, which `phase` and `stale_seconds` report.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ __all__ = ["RecordChange", "Reflector", "ReflectorConfig", "ReflectorPhase"]
 _log = logging.getLogger(__name__)
 
 _WATCH_LIST_MIN_VERSION = (1, 34)
-"""First minor version that streams lists by default and for good (feature gate WatchList)."""
+"""First version with the feature gate WatchList enabled by default."""
 _INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
 class _ShortWatchError(ClusterError):
-    """The server ended a watch as soon as it began."""
+    """The server ended a watch immediately."""
 
 
 class Reflector:
-    """Keeps `store` equal to the server's objects of one kind, in one namespace or (None) in all.
+    """Keeps `records` equal to the server's objects of one kind, in one namespace or (None) in all.
 
-    `on_change` is called once for each change, then with SYNC when a list is complete; `on_state`
-    when `phase`, `error`, `loaded` or `remaining` changed. Both are called on the event loop and
-    must be quick.
+    `on_change` is called once per change, and with SYNC when a list is complete; `on_state` when
+    `phase`, `error`, `loaded_count` or `remaining_count` changed. Both are called on the event loop
+    and must not block.
     """
 
     def __init__(
@@ -68,20 +68,20 @@ class Reflector:
         self.namespace = namespace
         self.phase = ReflectorPhase.CONNECTING
         self.error = ""
-        """Why the phase is what it is, one sentence; "" while all is well."""
+        """Reason for the phase, one sentence; "" if there is no error."""
         self.loaded_count = 0
         self.remaining_count: int | None = None
-        """Objects of the first list still to come; None where the server does not say."""
+        """Objects of the first list not received yet; None if the server does not report it."""
         self.synced = False
-        """True from the first complete list on."""
+        """True once the first list is complete."""
         self.last_contact = 0.0
-        """When the server was last heard, by `clock`; 0 before the first time."""
+        """Time of the last data from the server, by `clock`; 0 before any."""
         self.list_count = 0
         self.watch_count = 0
         self._store = RecordStore(kind, on_change)
         self._on_state = on_state
         self._config = config = config or ReflectorConfig()
-        self._rng = rng or random.Random()  # noqa: S311 - jitter is no secret
+        self._rng = rng or random.Random()  # noqa: S311 - jitter, no security
         self._clock = clock
         self._api_versions = (kind.version, *kind.fallback_versions)
         self._api_version_index = 0
@@ -100,23 +100,23 @@ class Reflector:
 
     @property
     def records(self) -> Records:
-        """Records by uid. Do not change it; it is replaced, not changed, by a list."""
+        """Records by uid. Read-only; a list replaces the dictionary."""
         return self._store.records
 
     @property
     def problem_count(self) -> int:
-        """Objects that could not be read, or only in part, so far."""
+        """Number of objects that could not be decoded, or only in part."""
         return self._store.problem_count
 
     @property
     def last_problem(self) -> str:
-        """What was wrong with the last of them."""
+        """Reason for the last decoding problem."""
         return self._store.last_problem
 
     def stale_seconds(self, now: float) -> float | None:
-        """Seconds since the last news where they are too many to call the store live, else None.
+        """Seconds since the last contact if the store is stale, else None.
 
-        `now` by the clock of `last_news`.
+        `now` is measured by the same clock as `last_contact`.
         """
         age = now - (self.last_contact or self._started_at)
         if self.phase is ReflectorPhase.LIVE and age <= self._config.watch_read_timeout + 15:
@@ -124,12 +124,12 @@ class Reflector:
         return age
 
     def retry_now(self) -> None:
-        """Do not wait any longer: try again at once."""
+        """Skip the current delay and reset the backoff."""
         self._backoff.reset()
         self._retry_event.set()
 
     async def run(self) -> None:
-        """Keep the store equal to the server's until cancelled."""
+        """Keep the store in sync until canceled."""
         while True:
             delay = 0.0
             self._streaming_list = self._watch_open = False
@@ -152,8 +152,8 @@ class Reflector:
     # -- the list -------------------------------------------------------------------------------
 
     async def _relist(self) -> None:
-        """The first list comes in pages, which show progress; later ones stream where they can,
-        which spares a server that all clients come back to at once."""
+        """The first list is paged, to report progress. Later lists are streamed if the server
+        supports it, which reduces its load when all clients reconnect at the same time."""
         if not self.synced:
             self._set_phase(
                 ReflectorPhase.LISTING if self.phase is ReflectorPhase.CONNECTING else self.phase,
@@ -168,51 +168,54 @@ class Reflector:
         await self._list_in_pages()
 
     def _can_stream_list(self) -> bool:
-        known = bool(self._resource_version) and not self._list_only
-        return known and self.kind.has_bookmarks and self.connection.supports_watch_list
+        has_version = bool(self._resource_version) and not self._list_only
+        return has_version and self.kind.has_bookmarks and self.connection.supports_watch_list
 
     async def _list_in_pages(self) -> None:
-        """Pages of the newest state. Without a version to be compared with, it can never go back
-        in time, nor be refused because the cluster was restored from a backup."""
+        """List the most recent state in pages. Without a resourceVersion, the list cannot return
+        older data or fail because the cluster was restored from a backup."""
         self.list_count += 1
-        fresh: Records = {}
+        records: Records = {}
         version = ""
         self._report_progress(0, None)
-        listed = list_pages(
+        pages = list_pages(
             self.connection,
             self._list_path,
             self._selectors(),
             page_size=self._config.page_size,
             timeout=self._config.list_read_timeout,
         )
-        async with contextlib.aclosing(listed):
-            async for page in listed:
+        async with contextlib.aclosing(pages):
+            async for page in pages:
                 self._record_contact()
                 if page is None:
-                    fresh = {}
+                    records = {}
                     continue
                 self._slice_deadline = perf_counter() + self._config.time_slice
                 for raw in page.items or ():
-                    self._store.add_to_list(raw, fresh)
+                    self._store.add_to_list(raw, records)
                     await self._yield_if_due()
                 version = page.metadata.resource_version
-                more = page.metadata.continue_
-                self._report_progress(len(fresh), page.metadata.remaining_item_count if more else 0)
+                continue_token = page.metadata.continue_
+                self._report_progress(
+                    len(records), page.metadata.remaining_item_count if continue_token else 0
+                )
         if not version:
             raise InvalidResponseError(
                 f"The server's list of {self.kind.resource_name} has no version; "
                 "is it a Kubernetes API?"
             )
-        await self._replace_store(fresh, version)
+        await self._replace_store(records, version)
 
-    async def _replace_store(self, fresh: Records, version: str) -> None:
-        """Replace the store, telling only what differs, so that rows and selection survive."""
+    async def _replace_store(self, records: Records, version: str) -> None:
+        """Replace the store and emit only the differences, so that rows and selection in the UI are
+        preserved."""
         self._resource_version, self._list_valid, self.synced = version, True, True
         self._read_timeouts, self._needs_version_check, self._streaming_list = 0, False, False
         self._slice_deadline = perf_counter() + self._config.time_slice
-        for _ in self._store.replace_all(fresh):
+        for _ in self._store.replace_all(records):
             await self._yield_if_due()
-        self.loaded_count, self.remaining_count = len(fresh), 0
+        self.loaded_count, self.remaining_count = len(records), 0
         if not self._list_only:
             self._set_phase(ReflectorPhase.LIVE, "")
 
@@ -220,8 +223,8 @@ class Reflector:
 
     async def _watch(self) -> None:
         if self._needs_version_check:
-            # A version from before the cluster was restored is answered with silence by a watch,
-            # and with an error within seconds by this.
+            # After a restore from a backup, a watch from a version newer than the server's stays
+            # silent, while this request fails within seconds.
             await self.connection.get(
                 self._list_path,
                 [
@@ -235,14 +238,15 @@ class Reflector:
         await self._run_watch(pending_list=None)
 
     async def _run_watch(self, pending_list: Records | None) -> None:
-        """One watch to its end. `into`: where a streamed list goes until it is complete."""
+        """Run one watch until it ends. `pending_list` receives a streamed list until it is
+        complete."""
         self.watch_count += 1
         self._watch_open = False
-        marked = self.kind.has_bookmarks
-        length = self._rng.uniform(
+        has_bookmarks = self.kind.has_bookmarks
+        duration = self._rng.uniform(
             *(
                 self._config.watch_duration
-                if marked
+                if has_bookmarks
                 else self._config.watch_duration_without_bookmarks
             )
         )
@@ -250,18 +254,18 @@ class Reflector:
             *self._selectors(),
             ("watch", "true"),
             ("allowWatchBookmarks", "true"),
-            ("timeoutSeconds", str(max(1, round(length)))),
+            ("timeoutSeconds", str(max(1, round(duration)))),
             ("resourceVersion", self._resource_version),
         ]
         if pending_list is not None:
             params += [("sendInitialEvents", "true"), ("resourceVersionMatch", "NotOlderThan")]
-        silence = (
+        read_timeout = (
             self._config.watch_read_timeout
-            if marked
-            else length + self._config.watch_read_timeout / 9
+            if has_bookmarks
+            else duration + self._config.watch_read_timeout / 9
         )
-        began, events = self._clock(), 0
-        async with self.connection.stream(self._list_path, params, silence) as stream:
+        started_at, event_count = self._clock(), 0
+        async with self.connection.stream(self._list_path, params, read_timeout) as stream:
             self._record_contact()
             self._watch_open = True
             if pending_list is None:
@@ -273,36 +277,36 @@ class Reflector:
                 self._slice_deadline = perf_counter() + self._config.time_slice
                 for line in batch:
                     if line:
-                        events += 1
+                        event_count += 1
                         if await self._handle_event(line, pending_list):
                             pending_list = None
                         await self._yield_if_due()
                 del batch
-        self._record_contact()  # its end, too
-        lasted = self._clock() - began
+        self._record_contact()  # the clean end of the watch is also a contact
+        elapsed = self._clock() - started_at
         if pending_list is not None:
             raise _ShortWatchError("The server ended the list before it was complete.")
-        if lasted < self._config.min_watch_duration:
-            if not events:
+        if elapsed < self._config.min_watch_duration:
+            if not event_count:
                 raise _ShortWatchError("The server ends watches as soon as they begin.")
-            await self._wait_before_retry(self._config.min_watch_duration - lasted)
+            await self._wait_before_retry(self._config.min_watch_duration - elapsed)
 
     async def _handle_event(self, line: bytes, pending_list: Records | None) -> bool:
-        """Take in one event; True where it completed the streamed list `into`."""
+        """Process one event; True if it completed the streamed list `pending_list`."""
         event = parse_watch_event(line)
         if event.type == "ERROR":
             raise self.connection.parse_api_error(bytes(event.object))
         if event.type == "BOOKMARK":
-            head = parse_bookmark(event.object)
+            metadata = parse_bookmark(event.object)
             if pending_list is None:
-                self._set_resource_version(head.resource_version)
-            elif (head.annotations or {}).get(_INITIAL_EVENTS_END) == "true":
-                await self._replace_store(pending_list, head.resource_version)
+                self._set_resource_version(metadata.resource_version)
+            elif (metadata.annotations or {}).get(_INITIAL_EVENTS_END) == "true":
+                await self._replace_store(pending_list, metadata.resource_version)
                 return True
         elif event.type in ("ADDED", "MODIFIED"):
             if pending_list is None:
                 self._set_resource_version(self._store.put(event.object))
-            else:  # these versions are in no order: only the bookmark's counts
+            else:  # initial events are not ordered by version: only the bookmark's version counts
                 self._store.add_to_list(event.object, pending_list)
         elif event.type == "DELETED":
             if pending_list is None:
@@ -314,26 +318,26 @@ class Reflector:
         return False
 
     def _set_resource_version(self, version: str) -> None:
-        """The server's version up to which the store is right."""
+        """Set the version up to which the store is current."""
         self._resource_version = version or self._resource_version
         self._expired_count = 0
 
-    # -- what to do after a failure --------------------------------------------------------------
+    # -- failures -------------------------------------------------------------------------------
 
     def _handle_failure(self, error: Exception) -> float:
-        """Seconds to wait after any failure, one of ours and one in handling it included: nobody
-        starts a reflector again."""
+        """Seconds to wait after any failure, including bugs and errors raised while handling one: a
+        reflector that ended would not be restarted."""
         if isinstance(error, ClusterError):
             try:
                 return self._handle_cluster_error(error)
-            except Exception as fault:
-                error = fault
+            except Exception as secondary_error:
+                error = secondary_error
         _log.error("reflector of %s", self.kind.resource_name, exc_info=error)
         self._list_valid = False
         return self._enter_retrying(describe_error(error))
 
     def _handle_cluster_error(self, error: ClusterError) -> float:
-        """Seconds to wait after this failure; sets what is done then."""
+        """Seconds to wait after this failure; also sets how to continue."""
         if isinstance(error, ApiError):
             return self._handle_api_error(error)
         if self._streaming_list and isinstance(error, _ShortWatchError | ReadTimeoutError):
@@ -344,16 +348,16 @@ class Reflector:
             self._set_phase(ReflectorPhase.UNAUTHORIZED, str(error))
             return wait
         if isinstance(error, ConnectionLostError) and error.closed_cleanly and self._watch_open:
-            self._record_contact()  # all that happened until now has come
+            self._record_contact()  # a clean close means that all earlier events have arrived
         was_live = self.phase is ReflectorPhase.LIVE
         wait = self._enter_retrying(str(error))
         if isinstance(error, _ShortWatchError | InvalidResponseError):
-            # an Events watch from a version too old may end without a word (k/k#104171)
+            # an Events watch from an expired version may end without an error (k/k#104171)
             self._list_valid = False
             return wait
         self._needs_version_check = self._list_valid
         if isinstance(error, ReadTimeoutError) and self._watch_open:
-            # half-dead connection, or a version from the future: no error ever comes
+            # a half-open connection, or a version from the future: neither returns an error
             self._read_timeouts += 1
             self._list_valid = self._list_valid and self._read_timeouts < 2
             return 0.0 if self._read_timeouts == 1 else wait
@@ -362,7 +366,7 @@ class Reflector:
         return wait
 
     def _handle_api_error(self, error: ApiError) -> float:
-        code, draw = error.code, self._rng.uniform
+        code, uniform = error.code, self._rng.uniform
         if self._streaming_list and (
             code in (400, 422) or (code == 500 and "RequestWatchProgress" in error.message)
         ):
@@ -370,16 +374,16 @@ class Reflector:
             return 0.0
         if error.resource_version_too_large:
             self._resource_version, self._list_valid = "", False
-            return min(self._enter_retrying(str(error)), draw(*self._config.relist_delay))
+            return min(self._enter_retrying(str(error)), uniform(*self._config.relist_delay))
         if error.expired:
             self._list_valid = False
             self._expired_count += 1
             if self._expired_count == 1:
-                return draw(*self._config.relist_delay)
+                return uniform(*self._config.relist_delay)
             return self._enter_retrying(str(error))
         if code == 401:
             self._set_phase(ReflectorPhase.UNAUTHORIZED, str(error))
-            return draw(*self._config.unauthorized_delay)
+            return uniform(*self._config.unauthorized_delay)
         if code == 403:
             return self._handle_forbidden(error)
         if code == 404:
@@ -391,13 +395,14 @@ class Reflector:
         return error.retry_after or wait
 
     def _handle_forbidden(self, error: ApiError) -> float:
-        draw = self._rng.uniform
+        uniform = self._rng.uniform
         if "system:anonymous" in error.message:
             self._set_phase(ReflectorPhase.UNAUTHORIZED, str(error))
-            return draw(*self._config.unauthorized_delay)
+            return uniform(*self._config.unauthorized_delay)
         may_list, self._list_valid = self._list_valid or self._streaming_list, False
         if may_list and not self._list_only:
-            # the open watch outlived our rights, or we may list but not watch: a list tells
+            # the permission was revoked while the watch was open, or only list is permitted: list
+            # to find out
             self._list_only = True
             return 0.0
         self._set_phase(
@@ -406,7 +411,7 @@ class Reflector:
         if not may_list:
             self._list_only = False
             self._clear_store()
-        return draw(*self._config.unavailable_delay)
+        return uniform(*self._config.unavailable_delay)
 
     def _missing_permission(self, verb: str) -> str:
         resource = self.kind.resource_name
@@ -429,7 +434,7 @@ class Reflector:
         return self._rng.uniform(*self._config.unavailable_delay)
 
     def _enter_retrying(self, message: str) -> float:
-        """Say so, and how long to wait."""
+        """Set the phase to RETRYING; returns the seconds to wait."""
         self._set_phase(ReflectorPhase.RETRYING, message)
         return self._backoff.next_delay()
 
@@ -437,18 +442,18 @@ class Reflector:
         self._resource_version, self.synced = "", False
         self._store.clear()
 
-    # -- small things ---------------------------------------------------------------------------
+    # -- helpers --------------------------------------------------------------------------------
 
     @property
     def _list_path(self) -> str:
         return self.kind.list_path(self.namespace, self._api_versions[self._api_version_index])
 
     def _selectors(self) -> list[tuple[str, str]]:
-        given = [
+        selectors = [
             ("labelSelector", self.kind.label_selector),
             ("fieldSelector", self.kind.field_selector),
         ]
-        return [(name, value) for name, value in given if value]
+        return [(name, value) for name, value in selectors if value]
 
     def _set_phase(self, phase: ReflectorPhase, error: str) -> None:
         if (phase, error) != (self.phase, self.error):
@@ -463,7 +468,7 @@ class Reflector:
     def _emit_state(self) -> None:
         try:
             self._on_state(self)
-        except Exception:  # whoever listens must not stop what others see
+        except Exception:  # an error in the callback must not stop the reflector
             _log.exception(
                 "the state of the reflector of %s was not taken", self.kind.resource_name
             )
@@ -472,7 +477,7 @@ class Reflector:
         self.last_contact = self._clock()
 
     async def _yield_if_due(self) -> None:
-        """Let others run once our stretch of work is over."""
+        """Yield to the event loop after each time slice."""
         if perf_counter() > self._slice_deadline:
             await asyncio.sleep(0)
             self._slice_deadline = perf_counter() + self._config.time_slice

@@ -1,4 +1,4 @@
-"""The records that a reflector holds, and what changes in them."""
+"""Store of decoded records, which emits their changes."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from servedeck.cluster.watch.kinds import ResourceKind
 _log = logging.getLogger(__name__)
 
 Records = dict[str, Any]
-"""Records by uid ("namespace/name" for an object without one)."""
+"""Records by uid ("namespace/name" for an object without a uid)."""
 
 
 class RecordChange(NamedTuple):
     kind: ResourceKind
     type: Literal["ADDED", "MODIFIED", "DELETED", "SYNC"]
     record: Any
-    """The record as it is now, or was last; None for SYNC, which says that the store is complete
-    as of one moment."""
+    """The current record, or the last one for DELETED; None for SYNC, which marks a complete
+    list."""
 
 
 class RecordStore:
-    """Records of one kind. Each change is told once, after it was made."""
+    """Records of one kind. Each change is emitted once, after it was stored."""
 
     def __init__(self, kind: ResourceKind, on_change: Callable[[RecordChange], None]) -> None:
         self.records: Records = {}
         self.problem_count = 0
-        """Objects that could not be read, or only in part."""
+        """Number of objects that could not be decoded, or only in part."""
         self.last_problem = ""
-        """What was wrong with the last of them."""
+        """Reason for the last decoding problem."""
         self._kind = kind
         self._on_change = on_change
         self._decoder = RecordDecoder(kind.record_type)
 
     def put(self, raw: msgspec.Raw) -> str:
-        """Take in an added or changed object; its version, "" where it has none."""
+        """Store an added or modified object; returns its resource version, "" if it has none."""
         key, record = self._decode(raw)
         if record is None:
             return ""
@@ -53,7 +53,7 @@ class RecordStore:
         if _is_unchanged(before, record):
             return version
         if self._kind.max_records:
-            self.records.pop(key, None)  # keeps the records in order of their last change
+            self.records.pop(key, None)  # orders the records by last change
         self.records[key] = record
         self.emit("ADDED" if before is None else "MODIFIED", record)
         while self._kind.max_records and len(self.records) > self._kind.max_records:
@@ -61,7 +61,7 @@ class RecordStore:
         return version
 
     def remove(self, raw: msgspec.Raw) -> str:
-        """Drop a deleted object; the version of its deletion."""
+        """Remove a deleted object; returns the resource version of the deletion."""
         key, record = self._decode(raw)
         if record is None:
             return ""
@@ -71,7 +71,7 @@ class RecordStore:
         return version
 
     def add_to_list(self, raw: msgspec.Raw, pending_list: Records) -> None:
-        """Take an object into a list that is being made; what is unchanged stays our record."""
+        """Add an object to a list in progress; an unchanged object keeps its existing record."""
         key, record = self._decode(raw)
         if record is not None and self._passes_filter(record):
             before = self.records.get(key)
@@ -80,23 +80,23 @@ class RecordStore:
                 self._drop_oldest(pending_list)
 
     def remove_from_list(self, raw: msgspec.Raw, pending_list: Records) -> None:
-        """Drop an object from a list that is being made."""
+        """Remove an object from a list in progress."""
         key, _ = self._decode(raw)
         pending_list.pop(key, None)
 
-    def replace_all(self, fresh: Records) -> Iterator[None]:
-        """Put a complete list in place of all records, telling only what differs.
+    def replace_all(self, new_records: Records) -> Iterator[None]:
+        """Replace all records with a complete list and emit the differences.
 
-        One step for each record; the caller may let others run in between.
+        Yields after each record, so that the caller can yield to the event loop.
         """
-        if self._kind.max_records and len(fresh) > self._kind.max_records:
-            self._drop_oldest(fresh)
-        old, self.records = self.records, fresh
-        for key in old.keys() - fresh.keys():
-            self.emit("DELETED", old[key])
+        if self._kind.max_records and len(new_records) > self._kind.max_records:
+            self._drop_oldest(new_records)
+        old_records, self.records = self.records, new_records
+        for key in old_records.keys() - new_records.keys():
+            self.emit("DELETED", old_records[key])
             yield
-        for key, record in list(fresh.items()):
-            before = old.get(key)
+        for key, record in list(new_records.items()):
+            before = old_records.get(key)
             if before is None:
                 self.emit("ADDED", record)
             elif before is not record:
@@ -105,24 +105,24 @@ class RecordStore:
         self.emit("SYNC", None)
 
     def clear(self) -> None:
-        """Drop all records."""
-        gone, self.records = self.records, {}
-        for record in gone.values():
+        """Remove all records."""
+        removed, self.records = self.records, {}
+        for record in removed.values():
             self.emit("DELETED", record)
 
     def emit(self, type_: Literal["ADDED", "MODIFIED", "DELETED", "SYNC"], record: Any) -> None:
         try:
             self._on_change(RecordChange(self._kind, type_, record))
-        except Exception:  # a listener that fails on one object must not keep others from it
+        except Exception:  # a callback that fails for one object must still receive the others
             _log.exception("%s of %s was not taken", type_, self._kind.resource_name)
 
     def record_problem(self, problem: str) -> None:
-        """Count an object that cannot be read."""
+        """Record an object that cannot be decoded."""
         self.problem_count += 1
         self.last_problem = problem
 
     def _decode(self, raw: msgspec.Raw) -> tuple[str, Any]:
-        """Key and record of an object; the record is None where nothing can be made of it."""
+        """Key and record of an object; the record is None if it cannot be decoded."""
         try:
             record, problem = self._decoder.decode(raw)
         except InvalidResponseError as error:
@@ -138,7 +138,7 @@ class RecordStore:
         return self._kind.record_filter is None or self._kind.record_filter(record)
 
     def _drop_oldest(self, records: Records) -> None:
-        """Drop the oldest beyond the bound of the kind."""
+        """Remove the oldest records beyond `max_records`."""
 
         def age(key: str) -> tuple[bool, Any]:
             created = records[key].metadata.creation_timestamp

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from servedeck.cluster.auth.kubeconfig import ConnectionOptions, load_kubeconfig
+from servedeck.cluster.auth.kubeconfig import ConnectionOptions
+from servedeck.cluster.auth.kubeconfig_loader import load_kubeconfig
 from servedeck.cluster.http.errors import ConfigError
 
 

@@ -23,7 +23,8 @@ from servedeck.serving.objects.records import (
     VirtualService,
 )
 from servedeck.serving.status import events, pods, rollout, status
-from servedeck.serving.status.diagnosis import PodHealth, diagnose
+from servedeck.serving.status.diagnosis import PodHealth
+from servedeck.serving.status.pod_diagnosis import diagnose
 from tests.serving.factories import NOW
 
 T = TypeVar("T")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from servedeck.serving.objects.records import Deployment, Pod, ReplicaSet
-from servedeck.serving.status.diagnosis import diagnose
+from servedeck.serving.status.pod_diagnosis import diagnose
 from servedeck.serving.status.status import ServingStatus, Status, evaluate
 from tests.serving.factories import (
     NOW,

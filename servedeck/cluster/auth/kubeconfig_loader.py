@@ -1,0 +1,185 @@
+"""Finds, reads and merges kubeconfig files by kubectl's rules.
+
+Source of the rules: kubernetes client-go tools/clientcmd/loader.go.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from servedeck.cluster.auth.kubeconfig import (
+    IN_CLUSTER_NAME,
+    ConnectionOptions,
+    Kubeconfig,
+    get_str,
+    service_account_namespace,
+)
+from servedeck.cluster.http.errors import ConfigError
+from servedeck.paths import expand_home
+
+SERVICE_ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+
+def load_kubeconfig(
+    options: ConnectionOptions,
+    environ: Mapping[str, str] = os.environ,
+    service_account_dir: Path = SERVICE_ACCOUNT_DIR,
+) -> Kubeconfig:
+    """Load the kubeconfig selected by `options`. Raises ConfigError if there is none or it is
+    invalid.
+
+    Blocks on file I/O: call it in a thread.
+    """
+    files, explicit = _kubeconfig_files(options, environ)
+    present = [file for file in dict.fromkeys(files) if file.exists()]
+    if explicit and (missing := [file for file in files if file not in present]):
+        raise ConfigError(f"There is no kubeconfig {missing[0]}; check the path.")
+    documents = [(file, _load_file(file)) for file in present]
+    if not any(document for _, document in documents):
+        return _in_cluster_kubeconfig(files, present, environ, service_account_dir)
+    return _merge_documents(documents, options.context)
+
+
+def _kubeconfig_files(
+    options: ConnectionOptions, environ: Mapping[str, str]
+) -> tuple[tuple[Path, ...], bool]:
+    """Files to read, and whether all of them must exist."""
+    if options.kubeconfig is not None:
+        files = tuple(map(expand_home, options.kubeconfig))
+        return files, len(files) == 1
+    if variable := environ.get("KUBECONFIG", ""):
+        names = [name for name in variable.split(os.pathsep) if name]
+        return tuple(expand_home(Path(name)) for name in names), False
+    home = environ.get("HOME") or "~"
+    return (expand_home(Path(home)) / ".kube" / "config",), False
+
+
+def _in_cluster_kubeconfig(
+    files: Sequence[Path],
+    present: Sequence[Path],
+    environ: Mapping[str, str],
+    service_account_dir: Path,
+) -> Kubeconfig:
+    if environ.get("KUBERNETES_SERVICE_HOST") and (service_account_dir / "token").is_file():
+        namespace = service_account_namespace(service_account_dir)
+        return Kubeconfig(
+            (),
+            (IN_CLUSTER_NAME,),
+            IN_CLUSTER_NAME,
+            {IN_CLUSTER_NAME: namespace},
+            {},
+            {},
+            {},
+            service_account_dir,
+            environ,
+        )
+    searched = ", ".join(map(str, files)) or "KUBECONFIG"
+    if present:
+        raise ConfigError(
+            f"The kubeconfig {searched} is empty; copy the kubeconfig of your cluster there, or "
+            f"name another with --kubeconfig."
+        )
+    raise ConfigError(
+        f"There is no kubeconfig (looked for {searched}); set KUBECONFIG, or name a file with"
+        " --kubeconfig."
+    )
+
+
+class _KubeconfigLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Resolves only null and the merge key: a token `1e5` and a context `on` remain strings, as in
+    kubectl."""
+
+
+_KubeconfigLoader.yaml_implicit_resolvers = {
+    first: [
+        (tag, regexp)
+        for tag, regexp in resolvers
+        if tag in ("tag:yaml.org,2002:null", "tag:yaml.org,2002:merge")
+    ]
+    for first, resolvers in _KubeconfigLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _load_file(file: Path) -> Mapping[str, Any]:
+    try:
+        document = yaml.load(file.read_bytes(), _KubeconfigLoader)  # noqa: S506 - a reduced SafeLoader
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot read the kubeconfig {file}: {error.strerror or error}; check its permissions."
+        ) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" at line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or error
+        raise ConfigError(
+            f"The kubeconfig {file} is not valid YAML{line} ({problem}); fix it, or name"
+            " another with --kubeconfig."
+        ) from error
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise ConfigError(
+            f"The kubeconfig {file} holds a {type(document).__name__}, not a mapping with"
+            " clusters, users and contexts; is it another file?"
+        )
+    return document
+
+
+def _merge_documents(
+    documents: Sequence[tuple[Path, Mapping[str, Any]]], selected_context: str | None
+) -> Kubeconfig:
+    """The first file that defines an entry has precedence (loader.go, Load)."""
+    merged: dict[str, dict[str, tuple[Mapping[str, Any], Path]]] = {
+        "clusters": {},
+        "users": {},
+        "contexts": {},
+    }
+    current = selected_context or ""
+    for file, document in documents:
+        for plural, entries in merged.items():
+            for name, entry in _named_entries(document, plural, file):
+                entries.setdefault(name, (entry, file))
+        current = current or get_str(document, "current-context", f"file {file}")
+    namespaces = {
+        name: get_str(entry, "namespace", f"context {name!r} in {file}") or "default"
+        for name, (entry, file) in merged["contexts"].items()
+    }
+    return Kubeconfig(
+        tuple(file for file, _ in documents),
+        tuple(merged["contexts"]),
+        current,
+        namespaces,
+        merged["clusters"],
+        merged["users"],
+        merged["contexts"],
+    )
+
+
+def _named_entries(
+    document: Mapping[str, Any], plural: str, file: Path
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    items = document.get(plural)
+    if items is None:
+        return
+    singular = plural[:-1]
+    if not isinstance(items, list):
+        raise ConfigError(
+            f"{plural} of the kubeconfig {file} is not a list; fix the file, or name another"
+            " with --kubeconfig."
+        )
+    for item in items:
+        if not isinstance(item, dict) or not item.get("name"):
+            raise ConfigError(
+                f"The kubeconfig {file} has a {singular} without a name; fix the file."
+            )
+        entry = item.get(singular) or {}
+        if not isinstance(entry, dict):
+            raise ConfigError(
+                f"The {singular} {item['name']!r} in {file} is not a mapping; fix the file."
+            )
+        yield str(item["name"]), entry

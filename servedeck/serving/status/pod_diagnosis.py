@@ -1,0 +1,131 @@
+"""Diagnoses why a Pod does not serve: the cause, not the symptom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from servedeck.serving.objects.records import Event, Pod
+from servedeck.serving.status import reasons
+from servedeck.serving.status.container_failures import RECENT_RESTART_WINDOW, diagnose_containers
+from servedeck.serving.status.diagnosis import HEALTHY, Diagnosis, PodHealth
+from servedeck.serving.status.pod_fields import (
+    add_delay,
+    container_statuses,
+    find_condition,
+    memory_limit,
+    restart_count_text,
+    restart_time,
+)
+from servedeck.serving.status.pod_startup import (
+    diagnose_setup,
+    diagnose_starting,
+    diagnose_unscheduled,
+)
+
+STUCK_TERMINATING_DELAY = timedelta(seconds=30)
+"""A Pod that is still there this long after its grace period ended is stuck."""
+
+
+def diagnose(pod: Pod, events: Sequence[Event], now: datetime) -> Diagnosis:
+    """The first cause, from the Pod's end to its start, that prevents the Pod from serving.
+
+    `events` are the Pod's own, in any order; they add causes that the Pod's status does not contain
+    (volumes, sandboxes, probes, its node) and may be empty: Events expire after an hour.
+    """
+    found = _first_diagnosis(pod, events, now)
+    if found is HEALTHY:
+        return found
+    return found._replace(
+        reason=reasons.shorten(found.reason), message=reasons.shorten_message(found.message)
+    )
+
+
+def _first_diagnosis(pod: Pod, events: Sequence[Event], now: datetime) -> Diagnosis:
+    status = pod.status
+    if pod.metadata.deletion_timestamp is not None:
+        return _diagnose_terminating(pod, pod.metadata.deletion_timestamp, now)
+    if status.phase == "Failed":
+        return _diagnose_failed(pod)
+    if status.phase == "Succeeded":
+        return Diagnosis(PodHealth.TERMINATING, "Completed", "It ended; its ReplicaSet replaces it")
+    ready = find_condition(pod, "Ready")
+    if ready is not None and ready.status == "True":
+        return _diagnose_ready(pod, now)
+    if status.phase == "Unknown" or status.reason == "NodeLost":
+        node = pod.spec.node_name
+        message = f"Its node{f' {node}' if node else ''} does not respond"
+        return Diagnosis(
+            PodHealth.ERROR, status.reason or "Unknown", message, raw_message=status.message
+        )
+    return (
+        diagnose_unscheduled(pod)
+        or diagnose_containers(pod, events, now)
+        or diagnose_setup(pod, events, now)
+        or diagnose_starting(pod, events, ready)
+    )
+
+
+def _diagnose_terminating(pod: Pod, deadline: datetime, now: datetime) -> Diagnosis:
+    """`deadline` is when the Pod should be gone: the API server adds the grace period to it."""
+    overdue = add_delay(deadline, STUCK_TERMINATING_DELAY)
+    if now < overdue:
+        return Diagnosis(
+            PodHealth.TERMINATING, "Terminating", "It is being deleted", reevaluate_at=overdue
+        )
+    finalizers = pod.metadata.finalizers
+    if finalizers:
+        holder = f"{'finalizer' if len(finalizers) == 1 else 'finalizers'} {', '.join(finalizers)}"
+        why = f"waits for {holder}"
+    elif pod.spec.node_name:
+        why = f"node {pod.spec.node_name} has not confirmed its deletion"
+    else:
+        why = "its deletion is not confirmed"
+    message = reasons.shorten(
+        f"Stuck while being deleted since {deadline:%Y-%m-%d %H:%M} UTC: {why}"
+    )
+    return Diagnosis(PodHealth.TERMINATING, "Stuck terminating", message)
+
+
+def _diagnose_failed(pod: Pod) -> Diagnosis:
+    """Evicted, preempted, rejected by its node, or failed."""
+    status = pod.status
+    for _, container in container_statuses(pod):
+        terminated = container.state.terminated
+        if terminated is not None and terminated.exit_code != 0:
+            reason, words = reasons.describe_termination(
+                terminated, memory_limit(pod, container.name)
+            )
+            if status.reason:
+                break
+            return Diagnosis(
+                PodHealth.ERROR,
+                reason,
+                f"{container.name} {words}",
+                container.name,
+                raw_message=terminated.message,
+            )
+    reason = status.reason or "Failed"
+    message = reasons.shorten(status.message) or f"The Pod failed: {reason}"
+    return Diagnosis(PodHealth.ERROR, reason, message, raw_message=status.message)
+
+
+def _diagnose_ready(pod: Pod, now: datetime) -> Diagnosis:
+    """A ready Pod; a recent restart is reported."""
+    for container in pod.status.container_statuses:
+        if container.restart_count and (restarted := restart_time(container)) is not None:
+            until = add_delay(restarted, RECENT_RESTART_WINDOW)
+            terminated = container.last_state.terminated
+            if now < until and terminated is not None:
+                _, words = reasons.describe_termination(
+                    terminated, memory_limit(pod, container.name)
+                )
+                message = f"Ready again, {restart_count_text(container)}: {container.name} {words}"
+                return Diagnosis(
+                    PodHealth.OK,
+                    message=message,
+                    container=container.name,
+                    reevaluate_at=until,
+                    raw_message=terminated.message,
+                )
+    return HEALTHY

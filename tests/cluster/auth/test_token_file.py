@@ -1,0 +1,54 @@
+"""Token files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from servedeck.cluster.auth.credentials import CredentialManager
+from servedeck.cluster.auth.kubeconfig import ConnectionOptions
+from servedeck.cluster.auth.kubeconfig_loader import load_kubeconfig
+from servedeck.cluster.http.errors import ApiError, CredentialsError
+from tests.cluster.auth.credential_fixtures import TokenCheckingServer, connected_as
+from tests.cluster.fake_api_server import write_kubeconfig
+
+
+async def test_token_file_that_changes_is_read_again(
+    guarded: TokenCheckingServer, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text("one\n")
+    guarded.accepted_tokens = {"one"}
+    async with connected_as(
+        guarded, tmp_path, {"tokenFile": "token", "token": "old"}
+    ) as connection:
+        await connection.get("/fine")
+        guarded.accepted_tokens = {"two"}
+        (tmp_path / "token").write_text("two\n")
+        await connection.get("/fine")
+        assert guarded.seen_tokens == ["one", "one", "two"], "a refused token is read again at once"
+        (tmp_path / "token").unlink()
+        guarded.accepted_tokens = set()
+        with pytest.raises(CredentialsError, match="Cannot read the token file"):
+            await connection.get("/fine")
+
+
+async def test_token_file_is_read_again_after_a_while(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("one")
+    now = 0.0
+    file = write_kubeconfig(tmp_path / "config", "http://x", {"tokenFile": "token"})
+    credentials = CredentialManager(
+        load_kubeconfig(ConnectionOptions((file,)), {}).get_context(), lambda: now
+    )
+    assert (await credentials.current()).authorization == "Bearer one"
+    (tmp_path / "token").write_text("two")
+    assert (await credentials.current()).authorization == "Bearer one"
+    now = 11.0
+    assert (await credentials.current()).authorization == "Bearer two"
+
+
+async def test_refused_token_is_tried_once(guarded: TokenCheckingServer, tmp_path: Path) -> None:
+    async with connected_as(guarded, tmp_path, {"token": "wrong"}) as connection:
+        with pytest.raises(ApiError, match="does not accept the credentials of user 'me'"):
+            await connection.get("/fine")
+    assert guarded.seen_tokens == ["wrong"]

@@ -1,0 +1,324 @@
+"""Lost connections, server errors and backoff."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from servedeck.cluster.http.connection import Connection
+from servedeck.cluster.watch.reflector import (
+    Reflector,
+    ReflectorConfig,
+    ReflectorPhase,
+)
+from tests.cluster.fake_api_server import (
+    FakeApiServer,
+    bind_port,
+    encode_bookmark,
+    encode_event,
+    make_pod,
+    make_status,
+    open_connection,
+    respond_with_status,
+    serve,
+    stream_chunks,
+    write_kubeconfig,
+)
+from tests.cluster.http.test_errors import MALFORMED_DETAILS
+from tests.cluster.watch.reflector_harness import FAST_CONFIG, add_pods, run_reflector
+from tests.waiting import TimeSkipper, wait_until
+
+SKIPPED_READ_TIMEOUT = 900.0
+"""A read timeout that a test skips."""
+LONG_MIN_WATCH_DURATION = 3600.0
+"""A watch that ends sooner, as all do here, counts as too short."""
+
+
+def assert_exponential(pauses: list[float], first: float) -> None:
+    """The base delay doubles each time; the delay is between it and twice as much (jitter)."""
+    for number, seconds in enumerate(pauses):
+        least = min(30.0, first * 2**number)
+        assert least <= seconds <= 2 * least, pauses
+
+
+async def test_server_that_always_says_410_is_not_hammered(
+    api: FakeApiServer, connection: Connection, pauses: list[float]
+) -> None:
+    async def expired(request: web.Request) -> web.StreamResponse:
+        return await stream_chunks(request, encode_event("ERROR", make_status(410, "Expired")))
+
+    api.faults["watch"] = [expired] * 500
+    async with run_reflector(
+        connection, timings=replace(FAST_CONFIG, retry_delay=(0.1, 30.0))
+    ) as watched:
+        await wait_until(lambda: len(pauses) > 6)
+        assert pauses[0] <= 0.01, "lists anew at once, the first time"
+        assert_exponential(pauses[1:], 0.1)
+        assert api.count_requests("watch") <= len(pauses) + 1
+        assert ReflectorPhase.RETRYING in watched.phases
+
+
+async def test_a_watch_that_is_cut_off_goes_on(api: FakeApiServer, connection: Connection) -> None:
+    await add_pods(api)
+    async with run_reflector(connection) as watched:
+        await watched.wait_until_equal(api)
+        await watched.wait_until_watching(api)
+        await api.reset_watches()
+        await watched.wait_for_phase(ReflectorPhase.RETRYING)
+        assert len(watched.reflector.records) == 3, "what is known stays while the server is away"
+        await api.put(make_pod("meanwhile"))
+        await watched.wait_until_equal(api)
+        probe = [r for r in api.requests if r.query.get("resourceVersionMatch") == "NotOlderThan"]
+        assert len(probe) == 1
+        assert watched.replica.syncs == 1
+
+
+async def test_half_event_at_the_cut_is_not_taken_for_an_event(
+    api: FakeApiServer, connection: Connection
+) -> None:
+    await add_pods(api)
+
+    async def cut(request: web.Request) -> web.StreamResponse:
+        return await stream_chunks(request, encode_event("ADDED", make_pod("ghost"))[:-20])
+
+    api.faults["watch"] = [cut]
+    async with run_reflector(connection) as watched:
+        await wait_until(lambda: api.count_requests("watch") >= 2)
+        await watched.wait_until_equal(api)
+
+
+async def test_silence_is_noticed(
+    api: FakeApiServer, connection: Connection, skip: TimeSkipper
+) -> None:
+    await add_pods(api)
+
+    async def silent(request: web.Request) -> web.StreamResponse:
+        return await stream_chunks(request, end=False)
+
+    async def silent_and_behind(request: web.Request) -> web.StreamResponse:
+        await api.put(make_pod("unseen"))
+        return await stream_chunks(request, end=False)
+
+    api.faults["watch"] = [silent_and_behind, silent]
+    async with run_reflector(
+        connection, timings=replace(FAST_CONFIG, watch_read_timeout=SKIPPED_READ_TIMEOUT)
+    ) as watched:
+        for number in (1, 2):
+            await wait_until(lambda n=number: watched.reflector.watch_count == n)
+            await wait_until(lambda: watched.reflector._watch_open)
+            skip(SKIPPED_READ_TIMEOUT + 1)
+        assert "nothing for" in (await watched.wait_for_phase(ReflectorPhase.RETRYING)).error
+        await watched.wait_until_equal(api)
+        assert "uid-unseen" in watched.reflector.records
+        assert watched.replica.syncs == 2, "the second silence in a row lists anew"
+
+
+async def test_cluster_restored_from_a_backup(api: FakeApiServer, connection: Connection) -> None:
+    await add_pods(api)
+    async with run_reflector(connection) as watched:
+        await watched.wait_until_equal(api)
+        await watched.wait_until_watching(api)
+        api.version, api.objects = 5, {}
+        api.history.clear()
+        await api.put(make_pod("restored"))
+        await api.reset_watches()
+        await watched.wait_until_equal(api)
+        assert watched.replica.syncs == 2
+
+
+async def test_watch_from_the_future_is_silent_and_found_out(
+    api: FakeApiServer, connection: Connection, skip: TimeSkipper
+) -> None:
+    await add_pods(api)
+
+    async def goes_back(request: web.Request) -> web.StreamResponse:
+        api.version, api.objects = 5, {}
+        api.history.clear()
+        await api.put(make_pod("restored"))
+        return await stream_chunks(request)  # a clean end, so the connection is not suspect
+
+    api.faults["watch"] = [goes_back]
+    async with run_reflector(
+        connection, timings=replace(FAST_CONFIG, watch_read_timeout=SKIPPED_READ_TIMEOUT)
+    ) as watched:
+        await wait_until(
+            lambda: watched.reflector.watch_count == 2 and watched.reflector._watch_open
+        )
+        skip(SKIPPED_READ_TIMEOUT + 1)
+        await wait_until(lambda: "uid-restored" in watched.reflector.records)
+        await wait_until(lambda: len(watched.reflector.records) == 1)
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+async def test_what_a_server_sent_before_it_closed_in_order_is_known_until_then(
+    api: FakeApiServer, connection: Connection, *, in_order: bool
+) -> None:
+    await add_pods(api)
+    async with run_reflector(connection) as watched:
+        await watched.wait_until_watching(api)
+        before = watched.reflector.last_contact
+        api.faults["watch"] = [respond_with_status(500)] * 100_000
+        api.faults["list"] = [respond_with_status(500)] * 100_000
+        closing = time.monotonic()
+        for response in list(api.open_watches):
+            assert response._req is not None and response._req.transport is not None
+            transport = response._req.transport
+            if in_order:
+                transport.close()
+            else:  # as a rebooted machine responds: with a reset
+                linger = struct.pack("ii", 1, 0)
+                transport.get_extra_info("socket").setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, linger
+                )
+                transport.abort()
+        await watched.wait_for_phase(ReflectorPhase.RETRYING)
+        assert watched.reflector.last_contact == before or in_order
+        assert watched.reflector.last_contact >= closing or not in_order
+
+
+async def test_429_waits_as_long_as_it_is_told(
+    api: FakeApiServer, connection: Connection, pauses: list[float]
+) -> None:
+    await add_pods(api)
+    api.faults["list"] = [respond_with_status(429, "TooManyRequests", Retry_After="17")]
+    async with run_reflector(connection) as watched:
+        assert (
+            "limits the request rate"
+            in (await watched.wait_for_phase(ReflectorPhase.RETRYING)).error
+        )
+        await watched.wait_until_equal(api)
+    assert pauses == [17.0]
+
+
+@pytest.mark.parametrize("code", [500, 502, 503])
+async def test_server_errors_on_a_watch_keep_the_version(
+    api: FakeApiServer, connection: Connection, code: int
+) -> None:
+    await add_pods(api)
+    api.faults["watch"] = [respond_with_status(code)] * 3
+    async with run_reflector(connection) as watched:
+        await watched.wait_for_phase(ReflectorPhase.RETRYING)
+        await wait_until(lambda: not api.faults["watch"])
+        await watched.wait_until_equal(api)
+        assert watched.replica.syncs == 1, "an error of the server is no reason to list anew"
+
+
+async def test_web_page_in_place_of_a_list_says_so(
+    api: FakeApiServer, connection: Connection
+) -> None:
+    async def page(_: web.Request) -> web.StreamResponse:
+        return web.Response(text="<html>Log in</html>", content_type="text/html")
+
+    api.faults["list"] = [page]
+    async with run_reflector(connection) as watched:
+        assert "login page" in (await watched.wait_for_phase(ReflectorPhase.RETRYING)).error
+        await watched.wait_until_equal(api)
+
+
+async def test_malformed_event_lists_anew(api: FakeApiServer, connection: Connection) -> None:
+    await add_pods(api)
+
+    async def broken(request: web.Request) -> web.StreamResponse:
+        return await stream_chunks(request, b'{"type": "ADDED", "object": {"metadata"\n', end=False)
+
+    api.faults["watch"] = [broken]
+    async with run_reflector(connection) as watched:
+        await wait_until(lambda: watched.replica.syncs == 2)
+        await watched.wait_until_equal(api)
+
+
+async def test_watches_that_end_at_once_are_not_hammered(
+    api: FakeApiServer, connection: Connection, pauses: list[float]
+) -> None:
+    async def ends(request: web.Request) -> web.StreamResponse:
+        return await stream_chunks(request)
+
+    api.faults["watch"] = [ends] * 500
+    timings = replace(
+        FAST_CONFIG, retry_delay=(0.1, 30.0), min_watch_duration=LONG_MIN_WATCH_DURATION
+    )
+    async with run_reflector(connection, timings=timings) as watched:
+        await wait_until(lambda: len(pauses) > 5)
+        assert_exponential(pauses, 0.1)
+        assert api.count_requests("watch") <= len(pauses) + 1
+        assert (
+            "as soon as they begin" in (await watched.wait_for_phase(ReflectorPhase.RETRYING)).error
+        )
+
+
+async def test_a_watch_that_is_short_but_told_something_is_followed_after_a_pause(
+    api: FakeApiServer, connection: Connection, pauses: list[float]
+) -> None:
+    async def ends(request: web.Request) -> web.StreamResponse:
+        return await stream_chunks(request, encode_bookmark(api.version))
+
+    api.faults["watch"] = [ends]
+    async with run_reflector(
+        connection, timings=replace(FAST_CONFIG, min_watch_duration=LONG_MIN_WATCH_DURATION)
+    ) as watched:
+        await wait_until(lambda: api.count_requests("watch") == 2)
+        assert ReflectorPhase.RETRYING not in watched.phases
+        assert len(pauses) == 1 and 0 < pauses[0] <= LONG_MIN_WATCH_DURATION
+
+
+async def test_retry_now_ends_the_wait(tmp_path: Path) -> None:
+    api = FakeApiServer()
+    held = bind_port()
+    url = f"http://127.0.0.1:{held.getsockname()[1]}"
+    connection = await open_connection(write_kubeconfig(tmp_path / "config", url))
+    async with AsyncExitStack() as later:
+        later.push_async_callback(connection.close)
+        async with run_reflector(
+            connection, timings=ReflectorConfig(retry_delay=(3600.0, 3600.0))
+        ) as watched:
+            assert (
+                "Connection refused by"
+                in (await watched.wait_for_phase(ReflectorPhase.RETRYING)).error
+            )
+            await later.enter_async_context(serve(api, held=held))
+            watched.reflector.retry_now()
+            await watched.wait_until_equal(api)
+
+
+@pytest.mark.parametrize("details", MALFORMED_DETAILS)
+@pytest.mark.parametrize("where", ["list", "watch", "event"])
+async def test_a_status_with_odd_details_ends_no_reflector(
+    api: FakeApiServer, connection: Connection, where: str, details: Any
+) -> None:
+    said = {**make_status(422, "Invalid", "odd"), "details": details}
+
+    async def refuse(request: web.Request) -> web.StreamResponse:
+        if where == "event":
+            return await stream_chunks(request, encode_event("ERROR", said))
+        return web.json_response(said, status=422)
+
+    await add_pods(api)
+    api.faults["list" if where == "list" else "watch"] = [refuse]
+    async with run_reflector(connection) as watched:
+        await wait_until(lambda: ReflectorPhase.RETRYING in watched.phases)
+        await watched.wait_until_equal(api)
+
+
+async def test_a_failure_in_handling_a_failure_ends_no_reflector(
+    api: FakeApiServer,
+    connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(*_: object) -> float:
+        raise TypeError("not iterable")
+
+    await add_pods(api)
+    monkeypatch.setattr(Reflector, "_handle_api_error", broken)
+    api.faults["list"] = [respond_with_status(500), respond_with_status(500)]
+    async with run_reflector(connection) as watched:
+        await watched.wait_until_equal(api)
+    assert "not iterable" in caplog.text

@@ -1,0 +1,157 @@
+"""Server-side apply with field owners."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.contract.apply_requests import applied, apply, with_image
+from tests.contract.object_fields import Json, container, owners
+from tests.contract.target import (
+    APPLY,
+    Target,
+    configmap,
+    sleeper,
+)
+
+
+def test_apply_creates_and_owns_what_it_names(target: Target, deployments: str) -> None:
+    path = f"{deployments}/web?fieldManager=a"
+    reply = target.send("PATCH", path, applied(), content_type=APPLY)
+    assert reply.code == 201
+    assert owners(reply.json) == {
+        ("a", "Apply", ""): {
+            "f:metadata": {"f:labels": {"f:app": {}}},
+            "f:spec": {
+                "f:replicas": {},
+                "f:selector": {},
+                "f:template": {
+                    "f:metadata": {"f:labels": {"f:app": {}}},
+                    "f:spec": {
+                        "f:containers": {'k:{"name":"c"}': {".": {}, "f:image": {}, "f:name": {}}}
+                    },
+                },
+            },
+        }
+    }
+
+
+def test_applying_the_same_again_changes_nothing(target: Target, configmaps: str) -> None:
+    body = {"apiVersion": "v1", "kind": "ConfigMap"} | configmap("a", k="v")
+    path = f"{configmaps}/a?fieldManager=a"
+    first = target.send("PATCH", path, body, content_type=APPLY)
+    again = target.send("PATCH", path, body, content_type=APPLY)
+    assert (first.code, again.code) == (201, 200)
+    assert again.json == first.json
+
+
+def test_apply_needs_a_manager(target: Target, deployments: str) -> None:
+    status = target.refused(422, "PATCH", f"{deployments}/web", applied(), content_type=APPLY)
+    assert status["message"] == (
+        'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for '
+        "apply patch"
+    )
+
+
+def test_another_value_of_an_owned_field_conflicts(target: Target, web: str) -> None:
+    path = f"{web}?fieldManager=a"
+    status = target.refused(409, "PATCH", path, with_image("other"), content_type=APPLY)
+    field = '.spec.template.spec.containers[name="c"].image'
+    words = 'conflict with "creator" using apps/v1'
+    assert status["message"] == f"Apply failed with 1 conflict: {words}: {field}"
+    assert status["reason"] == "Conflict"
+    assert status["details"]["causes"] == [
+        {"reason": "FieldManagerConflict", "message": words, "field": field}
+    ]
+
+
+def test_several_conflicts_are_listed(target: Target, web: str) -> None:
+    body = with_image("other")
+    body["spec"]["paused"] = True
+    target.patch(web, {"spec": {"paused": False, "minReadySeconds": 1}}, agent="second/1")
+    body["spec"]["minReadySeconds"] = 2
+    path = f"{web}?fieldManager=a"
+    status = target.refused(409, "PATCH", path, body, content_type=APPLY)
+    assert status["message"] == (
+        "Apply failed with 2 conflicts: "
+        'conflicts with "creator" using apps/v1:\n'
+        '- .spec.template.spec.containers[name="c"].image\n'
+        'conflicts with "second" using apps/v1:\n'
+        "- .spec.minReadySeconds"
+    )
+
+
+def test_force_takes_the_field(target: Target, web: str) -> None:
+    forced = apply(target, web, with_image("other"), "a", "&force=true")
+    assert container(forced)["image"] == "other"
+    theirs = owners(forced)[("creator", "Update", "")]["f:spec"]["f:template"]["f:spec"]
+    assert "f:image" not in theirs["f:containers"]['k:{"name":"c"}']
+    # an update by another manager takes it over again, without a conflict
+    changed = target.patch(web, {"spec": {"replicas": 0, "paused": True}}, agent="third/1")
+    assert "f:paused" in owners(changed)[("third", "Update", "")]["f:spec"]
+
+
+def test_the_same_value_is_shared(target: Target, web: str) -> None:
+    shared = apply(target, web, applied(), "a")
+    assert "f:replicas" in owners(shared)[("a", "Apply", "")]["f:spec"]
+    assert "f:replicas" in owners(shared)[("creator", "Update", "")]["f:spec"]
+
+
+def test_what_is_no_longer_applied_goes(target: Target, deployments: str) -> None:
+    path = f"{deployments}/web"
+    body = applied()
+    side = {
+        "name": "side",
+        "image": "s",
+        "ports": [{"containerPort": 80}],
+        "env": [{"name": "A", "value": "1"}],
+    }
+    body["spec"]["template"]["spec"]["containers"].append(side)
+    body["metadata"]["labels"]["more"] = "x"
+    made = apply(target, path, body, "a")
+    mine = owners(made)[("a", "Apply", "")]["f:spec"]["f:template"]["f:spec"]["f:containers"]
+    assert mine['k:{"name":"side"}'] == {
+        ".": {},
+        "f:env": {'k:{"name":"A"}': {".": {}, "f:name": {}, "f:value": {}}},
+        "f:image": {},
+        "f:name": {},
+        "f:ports": {'k:{"containerPort":80,"protocol":"TCP"}': {".": {}, "f:containerPort": {}}},
+    }
+    less = apply(target, path, applied(), "a")
+    assert [c["name"] for c in less["spec"]["template"]["spec"]["containers"]] == ["c"]
+    assert less["metadata"]["labels"] == {"app": "web"}
+
+
+def test_what_another_manager_owns_stays(target: Target, deployments: str) -> None:
+    path = f"{deployments}/web"
+    body = applied()
+    body["metadata"]["labels"] |= {"both": "x", "mine": "x"}
+    apply(target, path, body, "a")
+    other = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web", "labels": {"both": "x"}},
+    }
+    apply(target, path, other, "b")
+    less = apply(target, path, applied(), "a")
+    assert less["metadata"]["labels"] == {"app": "web", "both": "x"}
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"metadata": {"name": "web"}}, "invalid object type: /, Kind="),
+        (
+            {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"}},
+            "invalid object type: /v1, Kind=Pod",
+        ),
+        (
+            sleeper() | {"metadata": {"name": "web", "managedFields": [{"manager": "x"}]}},
+            "metadata.managedFields must be nil",
+        ),
+    ],
+)
+def test_a_configuration_that_is_none(
+    target: Target, deployments: str, body: Json, message: str
+) -> None:
+    path = f"{deployments}/web?fieldManager=a"
+    assert target.refused(400, "PATCH", path, body, content_type=APPLY)["message"] == message
