@@ -45,7 +45,9 @@ SCOPE_TITLES: Mapping[str, str] = {
     "filter": "Typing a filter",
     "status": "Status of a serving",
     "connect": "Connect",
-    "log": "Log of a Pod",
+    "serving": "Page of a serving",
+    "overview": "Overview",
+    "log": "Logs",
     "create": "Create a serving",
     "form": "Create: the fields",
     "review": "Create: review and deploy",
@@ -61,13 +63,23 @@ SCOPE_TITLES: Mapping[str, str] = {
 DIGIT_KEYS = "0,1,2,3,4,5,6,7,8,9"
 SECTION_KEYS = "1,2,3,4,5,6,7"
 """Keys of the review's sections, of which there are seven at most."""
+TAB_KEYS = "1,2,3,4,5,6,7,8,9"
+"""Keys of the tabs of a serving's page."""
 POD_KEYS = "1,2,3,4,5,6,7,8,9,a,b,d,e,f,i,m,n,o,r,s,t,u,v,x,y,z"
 """Keys that open the log of the n-th Pod in a status; none of them scrolls or closes it."""
 
 ACTIONS: tuple[Action, ...] = (
     Action(
+        "servings.open",
+        "enter",
+        "open",
+        "Open the page of the serving: its status, Pods and logs.",
+        footer_order=1,
+        command="open",
+    ),
+    Action(
         "servings.status",
-        "space,enter",
+        "space",
         "status",
         "Show why the serving is in its state: failing Pods, their Events, the crashed container's"
         " last lines.",
@@ -388,7 +400,46 @@ ACTIONS: tuple[Action, ...] = (
         "Scroll the overlay.",
         passes_key=True,
     ),
-    Action("log.close", "escape,q", "close", "Go back to the list.", footer_order=1),
+    Action("serving.close", "escape,q", "close", "Go back to the list.", footer_order=1),
+    Action(
+        "serving.tab",
+        TAB_KEYS,
+        "tab",
+        "Show the tab with that number.",
+        footer_order=12,
+        passes_key=True,
+    ),
+    Action("serving.next_tab", "tab", "next tab", "Show the next tab."),
+    Action("serving.previous_tab", "shift+tab", "previous tab", "Show the previous tab."),
+    Action(
+        "serving.next",
+        "right_square_bracket",
+        "next serving",
+        "Show the next serving of the list.",
+        footer_order=14,
+    ),
+    Action(
+        "serving.previous",
+        "left_square_bracket",
+        "previous serving",
+        "Show the previous serving of the list.",
+        footer_order=15,
+    ),
+    Action(
+        "serving.connect",
+        "c",
+        "connect",
+        "Show the endpoint, the paths and curl lines, ready to copy.",
+        footer_order=13,
+        command="connect",
+    ),
+    Action(
+        "overview.logs",
+        "l,enter",
+        "logs",
+        "Follow the log of the Pod under the cursor.",
+        footer_order=2,
+    ),
     Action(
         "log.previous",
         "p",
@@ -398,7 +449,7 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action(
         "log.container",
-        "right_square_bracket,tab",
+        "o",
         "container",
         "Go to the Pod's next container.",
         footer_order=3,
@@ -574,6 +625,8 @@ def action_key_display(action: Action, keymap: Mapping[str, str], *, all_keys: b
         return "0-9"
     if action.keys == SECTION_KEYS:
         return "1-7"
+    if action.keys == TAB_KEYS:
+        return "1-9"
     if action.keys == POD_KEYS:
         return "1-9 a-z"
     if action.passes_key and not all_keys:

@@ -37,7 +37,7 @@ from tui.key_queue import KeyQueue
 from tui.ports.serving_source import LogService, ServingSource, SourceChanges
 from tui.screens.base import ActionScreen
 from tui.screens.servings import ServingsScreen
-from widgets.status_popover import CrashedContainer, LogTail
+from widgets.status_paragraphs import CrashedContainer, LogTail
 
 if TYPE_CHECKING:
     from servedeck.changes.draft import Draft
@@ -66,6 +66,7 @@ class ServedeckApp(App[None]):
     CSS_PATH = [
         "../styles/base.tcss",
         "../styles/servings.tcss",
+        "../styles/serving.tcss",
         "../styles/overlays.tcss",
         "../styles/create.tcss",
     ]

@@ -10,7 +10,7 @@ from textual.timer import Timer
 
 from servedeck.fleet.views import ServingView
 from servedeck.serving.capacity import InsufficientResource, describe_closest_nodes
-from widgets.status_popover import CrashedContainer, LogTail, find_crashed_container
+from widgets.status_paragraphs import CrashedContainer, LogTail, find_crashed_container
 
 if TYPE_CHECKING:
     from tui.ports.app_context import AppContext

@@ -118,6 +118,7 @@ class FakeLogService:
         self.lines: dict[tuple[str, str, str, bool], list[str]] = {}
         self.requested_logs: list[tuple[str, str, str, bool]] = []
         self.queues: dict[tuple[str, str, str, bool], asyncio.Queue[list[str] | None]] = {}
+        self.open_streams: list[tuple[str, str, str, bool]] = []
         self.error: Exception | None = None
         self.namespace_names: list[str] = []
         self.on_state: Callable[[LogStreamState], None] = lambda _stream: None
@@ -143,12 +144,18 @@ class FakeLogService:
         self.on_state = on_state
         if self.error is None:
             on_state(LogStreamState.OPEN)
-        yield await self.read_last_lines(namespace, pod, container, tail=tail, previous=previous)
-        while not previous:
-            batch = await self.queue(key).get()
-            if batch is None:
-                return
-            yield batch
+        self.open_streams.append(key)
+        try:
+            yield await self.read_last_lines(
+                namespace, pod, container, tail=tail, previous=previous
+            )
+            while not previous:
+                batch = await self.queue(key).get()
+                if batch is None:
+                    return
+                yield batch
+        finally:
+            self.open_streams.remove(key)
 
     async def read_last_lines(
         self, namespace: str, pod: str, container: str, *, tail: int, previous: bool = False

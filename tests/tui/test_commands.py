@@ -42,15 +42,19 @@ def test_keys_that_a_widget_binds_are_in_the_help(widget, scope):
 
 def test_a_screen_has_a_method_for_each_of_its_actions():
     from tui.app import ServedeckApp
+    from tui.panes.logs import LogsPane
+    from tui.panes.overview import OverviewPane
     from tui.screens.connect import ConnectScreen
-    from tui.screens.log import LogScreen
     from tui.screens.pick import PickScreen
+    from tui.screens.serving import ServingScreen
     from tui.screens.servings import ServingsScreen
 
     owners = {
         "servings": ServingsScreen,
         "connect": ConnectScreen,
-        "log": LogScreen,
+        "serving": ServingScreen,
+        "overview": OverviewPane,
+        "log": LogsPane,
         "pick": PickScreen,
         "help": HelpScreen,
         "app": ServedeckApp,
@@ -151,7 +155,7 @@ async def test_the_footer_fits_80_columns_with_the_most_important_first():
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await wait_for_text(pilot, "? help")
         footer = screen.splitlines()[-1]
-        assert footer.startswith(" space status  l logs  c connect  / filter")
+        assert footer.startswith(" enter open  space status  l logs  c connect  / filter")
 
 
 def test_bindings_are_made_for_each_scope():

@@ -172,7 +172,7 @@ BACK_CASES = [
     (("ctrl+k",), [("ServingsScreen", "")]),
     (("question_mark",), [("ServingsScreen", "")]),
     (("space", "c"), [("ServingsScreen", "status"), ("ServingsScreen", "")]),
-    (("space", "1", "question_mark"), [("LogScreen", ""), ("ServingsScreen", "status")]),
+    (("space", "1", "question_mark"), [("ServingScreen", ""), ("ServingsScreen", "status")]),
     (("n",), [("ServingsScreen", "")]),
     (
         ("n", "a", "tab", "space"),
@@ -397,7 +397,7 @@ async def test_a_click_on_a_pod_opens_its_log() -> None:
         lines = screen.splitlines()
         y = next(y for y, line in enumerate(lines) if "vv7tz" in line and "2 " in line)
         await pilot.click(offset=(lines[y].index("vv7tz"), y))
-        await wait_for(pilot, lambda: type(app.screen).__name__ == "LogScreen", "the log", 60)
+        await wait_for(pilot, lambda: type(app.screen).__name__ == "ServingScreen", "the log", 60)
         await wait_for_text(pilot, "llama-70b-chat-6b8f-vv7tz")
 
 

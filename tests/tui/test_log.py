@@ -10,7 +10,8 @@ from servedeck.fleet.views import NamespacedName
 from servedeck.serving.status.diagnosis import PodHealth
 from tests.tui import fakes
 from tests.tui.helpers import make_app, wait_for, wait_for_text
-from tui.screens.log import LogScreen
+from tui.panes.logs import LogsPane
+from tui.screens.serving import ServingScreen
 
 POD = "llama-8b-7d9c-x2x1q"
 OTHER_POD = "llama-8b-7d9c-b8k2m"
@@ -20,9 +21,15 @@ def healthy_source(**changes) -> fakes.FakeSource:
     return fakes.FakeSource().add_views(fakes.serving("llama-8b", **changes))
 
 
+def shown_log(app) -> LogsPane | None:
+    """The pane with a log, if one is shown."""
+    pane = app.screen.active_pane if isinstance(app.screen, ServingScreen) else None
+    return pane if isinstance(pane, LogsPane) else None
+
+
 async def open_log(pilot, app) -> None:
     await pilot.press("l")
-    await wait_for(pilot, lambda: isinstance(app.screen, LogScreen), "the log")
+    await wait_for(pilot, lambda: shown_log(app) is not None, "the log")
 
 
 async def test_the_last_lines_then_live_ones():
@@ -73,7 +80,7 @@ async def test_the_next_container_and_the_next_pod():
     app = make_app(healthy_source(pods=(pod, fakes.pod(OTHER_POD))), logs)
     async with app.run_test(size=(80, 24)) as pilot:
         await open_log(pilot, app)
-        await pilot.press("right_square_bracket")
+        await pilot.press("o")
         await wait_for_text(pilot, "from the transformer", "transformer")
         await pilot.press("n")
         await wait_for_text(pilot, "from the other Pod", "Pod 2 of 2")
@@ -160,7 +167,7 @@ async def test_closed_logs_are_not_kept():
         closed = []
         for _ in range(20):
             await open_log(pilot, app)
-            log = app.screen
+            log = shown_log(app)
             await wait_for_text(pilot, "0 lines")
             closed += [
                 weakref.ref(each) for each in (log, log.log_view, log.log_view._styles_cache)

@@ -8,7 +8,7 @@ from servedeck.serving.status.status import Status
 from tests.tui import fakes
 from tests.tui.fake_change_service import FakeChangeService, node_capacity
 from tests.tui.helpers import make_app, screen_text, wait_for, wait_for_text
-from tui.screens.log import LogScreen
+from tests.tui.test_log import shown_log
 
 LLAMA = NamespacedName("team-a", "llama-70b-chat")
 FIRST_POD = "llama-70b-chat-6b8f-9qk2x"
@@ -139,8 +139,8 @@ async def test_a_pods_key_opens_its_log_and_esc_comes_back():
         await pilot.press("j", "space")
         await wait_for_text(pilot, FIRST_POD)
         await pilot.press("2")
-        await wait_for(pilot, lambda: isinstance(app.screen, LogScreen), "the log")
-        await wait_for_text(pilot, "team-a/llama-70b-chat-6b8f-vv7tz", "inference-server")
+        await wait_for(pilot, lambda: shown_log(app) is not None, "the log")
+        await wait_for_text(pilot, "llama-70b-chat-6b8f-vv7tz", "inference-server")
         await pilot.press("escape")
         assert app.screen is app.servings
 

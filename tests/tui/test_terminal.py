@@ -103,10 +103,11 @@ ALLOWED_SEQUENCES = re.compile(
     rb"|\x1b\]22;[a-z]*\x07"  # the shape of the mouse pointer
 )
 
-LIST, ALL = "sort", "w goes back"
+LIST, ALL = "/ filter", "w goes back"
 KEY_SEQUENCE = (
     *(("j", LIST), (" ", "esc close"), *[("\x1b[6~", "esc close")] * 8, ("G", ""), ("q", LIST)),
     *(("c", "Connect to"), ("G", ""), ("q", LIST)),
+    *(("\r", "Overview"), ("G", ""), ("]", "Overview"), ("[", "Overview"), ("q", LIST)),
     *(("l", "next Pod"), ("w", ""), ("w", ""), ("g", ""), ("p", ""), ("q", LIST)),
     *(("w", ALL), ("\x1b[C", ""), ("\x1b[C", ""), ("w", LIST)),
     *(("/", "enter keep"), ("red", "/ red"), ("\r", LIST), ("o", ""), (">", ""), (">", "")),

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from tui.ports.change_service import ChangeService
     from tui.ports.serving_source import LogService, ServingSource
-    from widgets.status_popover import CrashedContainer, LogTail
+    from widgets.status_paragraphs import CrashedContainer, LogTail
 
 
 class AppContext(Protocol):

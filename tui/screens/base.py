@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Iterable
 from time import monotonic
-from typing import ClassVar, TypeVar, cast
+from typing import ClassVar, Protocol, TypeVar, cast
 
 from textual import events
 from textual._styles_cache import StylesCache
@@ -16,12 +16,13 @@ from textual.geometry import Size
 from textual.getters import query_one
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
-from textual.worker import Worker, WorkerState
+from textual.worker import WorkerState
 
 from servedeck.cluster.http.errors import describe_error
 from tui.actions import ACTIONS_BY_ID, Action, action_bindings, action_key_display, actions_in_scope
 from tui.ports.app_context import AppContext
 from tui.ports.serving_source import SourceChanges
+from tui.workers import Worker, run_exclusive
 from widgets.footer import KeyFooter, KeyHint
 from widgets.line_input import PlainInput
 from widgets.styled_line import Line
@@ -34,6 +35,12 @@ PAINT_INTERVAL = 1 / 60
 
 MESSAGE_SECONDS = 8.0
 """Seconds that a message stays on the message line, unless a key is pressed."""
+
+
+class ActionOwner(Protocol):
+    """A screen or a pane: it has a method `do_<name>` for each action of its scope."""
+
+    def disabled_reason(self, action: Action) -> str: ...
 
 
 class ActionScreen(Screen[Result], inherit_bindings=False):
@@ -97,16 +104,22 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
         """Why the action is not possible now, in one sentence; "" if it is."""
         return ""
 
+    def action_owner(self, action: Action) -> ActionOwner:
+        """What runs the action and says why it is not possible: a part of the screen whose scope it
+        has, else the screen."""
+        return self
+
     async def action_do(self, action_id: str, *arguments: str) -> None:
         """Run an action of the registry, or show why it is not possible."""
         if self.app_context.exiting:
             return  # keys after the one that quit
         action = ACTIONS_BY_ID[action_id]
         self.clear_message()
-        if reason := self.disabled_reason(action):
+        owner = self.action_owner(action)
+        if reason := owner.disabled_reason(action):
             self.show_message(reason, "warning")
             return
-        target = self.app_context if action.scope == "app" else self
+        target = self.app_context if action.scope == "app" else owner
         result = getattr(target, f"do_{action.name}")(*arguments)
         if isinstance(result, Coroutine):
             await result
@@ -148,7 +161,7 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
                 action.id,
                 action_key_display(action, keymap),
                 action.label,
-                bool(self.disabled_reason(action)),
+                bool(self.action_owner(action).disabled_reason(action)),
             )
             for action in (*actions, *([ACTIONS_BY_ID["app.help"]] if self.HAS_HELP else []))
         ]
@@ -211,12 +224,7 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
         """Run `work` in the background, replacing the previous worker of the group. If the meaning
         of later keys depends on it, `busy_label` describes it, and keys are queued until it
         ends."""
-        worker = self.run_worker(
-            work, name=group, group=group, exclusive=True, exit_on_error=False, description=group
-        )
-        if worker._task is not None:
-            # Python warns about a coroutine that is canceled before it starts.
-            worker._task.add_done_callback(lambda _task: work.close())
+        worker = run_exclusive(self, work, group)
         if busy_label:
             self.app_context.hold_keys(worker, busy_label)
         return worker

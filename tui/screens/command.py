@@ -68,7 +68,7 @@ class CommandScreen(PickScreen):
                             label,
                             action.help,
                             action.command,
-                            screen.disabled_reason(action),
+                            screen.action_owner(action).disabled_reason(action),
                         )
                     )
         super().__init__("Commands", choices)

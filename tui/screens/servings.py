@@ -45,7 +45,7 @@ DEFAULT_SORT = "status"
 DESCENDING_COLUMNS = frozenset({"restarts"})
 """Columns that are sorted in descending order at first."""
 
-SERVING_ACTIONS = frozenset({"status", "logs", "connect", "clone"})
+SERVING_ACTIONS = frozenset({"open", "status", "logs", "connect", "clone"})
 """Actions on the serving under the cursor."""
 
 
@@ -302,14 +302,33 @@ class ServingsScreen(ActionScreen[None]):
         if view := self.selected_serving:
             self.app.push_screen(ConnectScreen(view))
 
+    def do_open(self) -> None:
+        if view := self.selected_serving:
+            self._open_page(view)
+
     def do_logs(self) -> None:
         if view := self.selected_serving:
-            self._open_log(view.key, view.pods[0])
+            self._open_page(view, view.pods[0])
 
-    def _open_log(self, key: NamespacedName, pod: PodView) -> None:
-        from tui.screens.log import LogScreen
+    def _open_page(self, view: ServingView, log_of: PodView | None = None) -> None:
+        from tui.panes.logs import LogsPane
+        from tui.screens.serving import PANES, ServingScreen
 
-        self.app.push_screen(LogScreen(key, pod.name, pod.container))
+        self.app.push_screen(
+            ServingScreen(
+                view,
+                pane=PANES[0] if log_of is None else LogsPane,
+                log=None if log_of is None else (log_of.name, log_of.container),
+                find_neighbor=self._find_neighbor,
+                on_closed=self.table.select,
+            )
+        )
+
+    def _find_neighbor(self, key: NamespacedName, step: int) -> NamespacedName | None:
+        """The serving before (-1) or after (1) another one in the list; None at its ends."""
+        at = self._positions.get(key)
+        to = -1 if at is None else at + step
+        return self._views[to].key if 0 <= to < len(self._views) else None
 
     def do_create(self) -> None:
         self.start_worker(
@@ -460,7 +479,9 @@ class ServingsScreen(ActionScreen[None]):
             self.popover.open(view)
 
     def on_keyed_table_cell_clicked(self, message: KeyedTable.CellClicked) -> None:
-        if message.column == "status" or message.is_double_click:
+        if message.is_double_click:
+            self.do_open()
+        elif message.column == "status":
             self.do_status()
         elif self.popover.is_open:
             self.popover.close()
@@ -481,4 +502,4 @@ class ServingsScreen(ActionScreen[None]):
 
     def on_status_popover_log_requested(self, message: StatusPopover.LogRequested) -> None:
         if self.popover.view is not None:
-            self._open_log(self.popover.view.key, message.pod)
+            self._open_page(self.popover.view, message.pod)

@@ -1,4 +1,4 @@
-"""The log of one container: its last lines, then new ones while it is open."""
+"""The tab Logs: the log of one container, its last lines, then new ones while it is shown."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.geometry import Size
 from textual.getters import query_one
 
 from servedeck.cluster.http.errors import ClusterError
@@ -15,9 +14,9 @@ from servedeck.fleet.views import ContainerView, NamespacedName, PodView
 from servedeck.serving.conventions import INFERENCE_CONTAINER
 from servedeck.serving.text import format_count, truncate
 from tui.actions import Action, bindings
+from tui.panes.base import Pane
 from tui.ports.serving_source import SourceChanges
-from tui.screens.base import ActionScreen
-from widgets.status_popover import HEALTH_STYLES
+from widgets.status_paragraphs import HEALTH_STYLES
 from widgets.stream_log import StreamLog
 from widgets.styled_line import Line, Span, line_width, wrap
 from widgets.text_view import StatusLine
@@ -39,43 +38,58 @@ _STREAM_LABELS = {
 """The state of a log without new lines."""
 
 
-class LogScreen(ActionScreen[None]):
+class LogsPane(Pane):
     """Follows one container of one Pod of a serving."""
 
+    TITLE = "Logs"
     SCOPE = "log"
-    BINDINGS: ClassVar[list[BindingType]] = bindings("log", "app")
-    heading = query_one("#heading", StatusLine)
+    BINDINGS: ClassVar[list[BindingType]] = bindings("log")
+    heading = query_one("#log-heading", StatusLine)
     log_view = query_one(StreamLog)
 
-    def __init__(self, key: NamespacedName, pod: str, container: str = "") -> None:
-        super().__init__()
-        self._serving_key = key
-        self._pod_name = pod
-        self._container_name = container
+    def __init__(self, key: NamespacedName) -> None:
+        super().__init__(key)
+        self._pod_name = ""
+        """"" until a Pod is chosen, or the serving has one."""
+        self._container_name = ""
         self._shows_previous = False
         self._error = ""
         self._ended = False
         self._stream_state = LogStreamState.CONNECTING
 
-    def compose_body(self) -> ComposeResult:
-        yield StatusLine(id="heading")
+    def compose(self) -> ComposeResult:
+        yield StatusLine(id="log-heading")
         yield StreamLog(marker=NOTICE_PREFIX)
 
-    def on_mount(self) -> None:
-        super().on_mount()
+    def set_serving(self, key: NamespacedName) -> None:
+        super().set_serving(key)
+        self._pod_name = self._container_name = ""
+        self._shows_previous = False
+
+    def choose_pod(self, pod: str, container: str = "") -> None:
+        """Show the log of a Pod, now or when the tab is shown."""
+        self._pod_name, self._container_name = pod, container
+        self._shows_previous = False
+        if self.is_active:
+            self._open_log()
+
+    def activate(self) -> None:
+        super().activate()
         self.log_view.focus()
         self._open_log()
 
-    def adapt_to_size(self, size: Size) -> None:
-        super().adapt_to_size(size)
+    def deactivate(self) -> None:
+        super().deactivate()
+        self.workers.cancel_group(self, "log")
+
+    def on_resize(self) -> None:
         self.call_after_refresh(self._update_heading)
 
     # -- what is followed ---------------------------------------------------------------------
 
     @property
     def pods(self) -> tuple[PodView, ...]:
-        view = self.app_context.source.fleet.view(self._serving_key)
-        return view.pods if view is not None else ()
+        return self.view.pods if self.view is not None else ()
 
     @property
     def pod(self) -> PodView | None:
@@ -91,6 +105,8 @@ class LogScreen(ActionScreen[None]):
 
     def _open_log(self) -> None:
         """Start the log of the chosen Pod and container."""
+        if not self._pod_name and self.pods:
+            self._pod_name, self._container_name = self.pods[0].name, self.pods[0].container
         pod = self.pod
         if pod is not None and self.container is None:
             self._container_name = default_container(pod)
@@ -99,14 +115,15 @@ class LogScreen(ActionScreen[None]):
         self._ended = False
         self._stream_state = LogStreamState.CONNECTING
         self._update_heading()
-        self.update_footer()
-        self.start_worker(self._follow_log(), "log")
+        self.post_message(self.ActionsChanged())
+        if self._pod_name:
+            self.start_worker(self._follow_log(), "log")
 
     async def _follow_log(self) -> None:
         """Append lines until no more can follow."""
         try:
             async for batch in self.app_context.log_service.follow_log(
-                self._serving_key.namespace,
+                self.key.namespace,
                 self._pod_name,
                 self._container_name,
                 tail=INITIAL_LINES,
@@ -126,9 +143,11 @@ class LogScreen(ActionScreen[None]):
     # -- what is shown ------------------------------------------------------------------------
 
     def on_changes(self, changes: SourceChanges) -> None:
-        if self._serving_key in changes.keys:
+        if self.key in changes.keys:
+            if not self._pod_name and self.pods:
+                self._open_log()
             self._update_heading()
-            self.update_footer()
+            self.post_message(self.ActionsChanged())
 
     def _update_heading(self) -> None:
         if not self.is_attached or not (width := self.heading.inner_width):
@@ -142,6 +161,8 @@ class LogScreen(ActionScreen[None]):
         distinguishes Pods."""
         pod, pods = self.pod, self.pods
         rest: list[Span] = []
+        if not self._pod_name:
+            return ((" ", ""), ("The serving has no Pods, so there is no log.", "muted"))
         if pod is None:
             rest.append(("  Pod deleted", "pending"))
         else:
@@ -152,9 +173,7 @@ class LogScreen(ActionScreen[None]):
                 at = [each.name for each in pods].index(self._pod_name) + 1
                 rest.append((f"  Pod {at} of {len(pods)}", "muted"))
         room = max(width - 1 - line_width(tuple(rest)), MIN_NAME_WIDTH)
-        name = f"{self._serving_key.namespace}/{self._pod_name}"
-        if len(name) > room:
-            name = self._pod_name
+        name = self._pod_name
         if len(name) > room:
             name = f"…{name[1 - room :]}"
         return ((" ", ""), (name, "strong"), *rest)
@@ -162,6 +181,8 @@ class LogScreen(ActionScreen[None]):
     def _state_line(self, width: int) -> Line:
         """The container, whether new lines arrive and are visible, and the number of lines."""
         log = self.log_view
+        if not self._pod_name:
+            return ()
         state: list[Span] = [("  ", "")]
         if self._shows_previous:
             state.append(("previous instance  ", "pending"))
@@ -227,9 +248,6 @@ class LogScreen(ActionScreen[None]):
 
     def do_wrap(self) -> None:
         self.log_view.set_wrapping(not self.log_view.wrapping)
-
-    def do_close(self) -> None:
-        self.app.pop_screen()
 
 
 def default_container(pod: PodView) -> str:

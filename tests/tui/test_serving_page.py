@@ -1,0 +1,198 @@
+"""The page of a serving: its header, tabs, panes and keys."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from servedeck.fleet.views import NamespacedName
+from servedeck.serving.status.status import Status
+from tests.tui import fakes
+from tests.tui.helpers import make_app, post_keys, screen_text, wait_for, wait_for_text
+from tests.tui.test_log import shown_log
+from tui.panes.overview import OverviewPane
+from tui.screens.serving import PANES, ServingScreen
+
+LLAMA = NamespacedName("team-a", "llama-70b-chat")
+FIRST_POD = "llama-70b-chat-6b8f-9qk2x"
+SECOND_POD = "llama-70b-chat-6b8f-vv7tz"
+
+
+async def open_page(pilot, app, *keys: str) -> None:
+    await pilot.press(*keys, "enter")
+    await wait_for(
+        pilot,
+        lambda: isinstance(app.screen, ServingScreen) and app.screen.active_pane is not None,
+        "the page",
+    )
+
+
+async def test_enter_shows_the_cause_the_last_lines_and_the_pods():
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_page(pilot, app, "j")
+        await wait_for_text(
+            pilot,
+            "team-a/llama-70b-chat  ✗ Error  OOMKilled  0/2 ready  2 failing",
+            "was killed for using more memory than its limit of 80Gi (exit code 137).",
+            "Check the failure reason and the logs of the failing Pods.",
+            "RuntimeError: DataLoader worker (pid 412) is killed by signal: Killed.",
+            FIRST_POD,
+            SECOND_POD,
+            "CrashLoopBackOff",
+            "View logs",
+            "BackOff ×23  Back-off restarting failed container",
+        )
+
+
+async def test_esc_returns_to_the_row():
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_page(pilot, app, "j")
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: app.screen is app.servings, "the list")
+        assert app.servings.table.cursor_key == LLAMA
+
+
+async def test_keys_in_the_same_packet_go_to_the_page():
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await wait_for_text(pilot, "llama-70b-chat")
+        post_keys(pilot, "j", "enter", "j", "l")
+        await wait_for_text(pilot, SECOND_POD, "Pod 2 of 2")
+        assert shown_log(app) is not None
+
+
+@pytest.mark.parametrize("key", ["l", "enter"])
+async def test_the_log_of_the_pod_under_the_cursor(key):
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_page(pilot, app, "j")
+        await pilot.press("j", key)
+        await wait_for_text(pilot, SECOND_POD, "Pod 2 of 2")
+        await pilot.press("1")
+        await wait_for_text(pilot, FIRST_POD, "STATUS")
+
+
+async def test_tabs_by_digit_and_by_tab():
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_page(pilot, app, "j")
+        for key, pane in (("2", 1), ("1", 0), ("tab", 1), ("tab", 0), ("shift+tab", 1)):
+            await pilot.press(key)
+            await wait_for(
+                pilot,
+                lambda pane=pane: isinstance(app.screen.active_pane, PANES[pane]),
+                f"tab {pane} after {key}",
+            )
+        await pilot.press("9")
+        await wait_for_text(pilot, f"9: there are {len(PANES)} tabs.")
+
+
+async def test_a_click_on_a_tab():
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_page(pilot, app, "j")
+        await pilot.click("Tab#--content-tab-tab-1")
+        await wait_for(pilot, lambda: shown_log(app) is not None, "the log")
+
+
+async def test_a_hidden_pane_requests_nothing():
+    logs = fakes.FakeLogService()
+    app = make_app(log_service=logs)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_page(pilot, app, "j")
+        pane = app.screen.active_pane
+        assert isinstance(pane, OverviewPane)
+        assert not logs.open_streams
+        await pilot.press("2")
+        await wait_for(pilot, lambda: len(logs.open_streams) == 1, "the stream")
+        assert not pane.is_active
+        await pilot.press("1")
+        await wait_for(pilot, lambda: not logs.open_streams, "the stream to end")
+        await pilot.press("2")
+        await wait_for(pilot, lambda: len(logs.open_streams) == 1, "the stream again")
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: not logs.open_streams, "the stream to end with the page")
+
+
+async def test_the_page_is_live_and_keeps_what_a_deleted_serving_was():
+    source = fakes.FakeSource().add_views(*fakes.fleet())
+    app = make_app(source)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_page(pilot, app, "j")
+        view = source.fleet.view(LLAMA)
+        source.add_views(replace(view, message="It ran out of GPU memory.", ready=1))
+        await wait_for_text(pilot, "It ran out of GPU memory.", "1/2 ready")
+        source.remove_view(LLAMA)
+        await wait_for_text(pilot, "deleted at", "It ran out of GPU memory.", FIRST_POD)
+        source.add_views(replace(view, uid="new", message="", status=Status.READY, ready=2))
+        await wait_for_text(pilot, "✓ Ready", "2/2 ready")
+        assert "deleted at" not in screen_text(app)
+
+
+async def test_the_next_and_the_previous_serving_of_the_list():
+    source = fakes.FakeSource().add_views(fakes.serving("a-first"), fakes.serving("b-second"))
+    app = make_app(source)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for_text(pilot, "b-second")
+        await open_page(pilot, app)
+        await wait_for_text(pilot, "team-a/a-first")
+        await pilot.press("left_square_bracket")
+        await wait_for_text(pilot, "The list has no serving before this one.")
+        await pilot.press("right_square_bracket")
+        await wait_for_text(pilot, "team-a/b-second")
+        await pilot.press("2")
+        await wait_for_text(pilot, "following")
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: app.screen is app.servings, "the list")
+        assert app.servings.table.cursor_key == NamespacedName("team-a", "b-second")
+
+
+async def test_the_footer_has_the_keys_of_the_pane_and_its_reasons():
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_page(pilot, app, "j")
+        await wait_for_text(pilot, "esc close  l logs  1-9 tab  c connect")
+        await pilot.press("2")
+        screen = await wait_for_text(pilot, "p previous  o container  n next Pod")
+        assert "l logs" not in screen.splitlines()[-1]
+        await pilot.press("o")
+        await wait_for_text(pilot, "The Pod has no other container.")
+
+
+async def test_a_serving_without_pods_has_no_log_until_it_has_one():
+    source = fakes.FakeSource().add_views(fakes.serving("empty", pods=()))
+    logs = fakes.FakeLogService()
+    app = make_app(source, logs)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for_text(pilot, "empty")
+        await open_page(pilot, app)
+        await wait_for_text(pilot, "The serving has no Pods.")
+        await pilot.press("l")
+        await wait_for_text(pilot, "There is no Pod under the cursor.")
+        await pilot.press("2")
+        await wait_for_text(pilot, "The serving has no Pods, so there is no log.")
+        logs.lines["team-a", "empty-1", fakes.CRASHED_CONTAINER, False] = ["a line"]
+        source.add_views(fakes.serving("empty", pods=(fakes.pod("empty-1"),)))
+        await wait_for_text(pilot, "a line", "empty-1")
+
+
+async def test_connect_from_the_page():
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_page(pilot, app)
+        await pilot.press("c")
+        await wait_for_text(pilot, "Connect to search/embed-large")
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: isinstance(app.screen, ServingScreen), "the page")
+
+
+async def test_it_fits_any_terminal():
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_page(pilot, app, "j")
+        for size in ((60, 20), (20, 10), (10, 3), (200, 60), (80, 24)):
+            await pilot.resize_terminal(*size)
+        await wait_for_text(pilot, "llama-70b-chat", "CrashLoopBackOff", "esc close")

@@ -1,0 +1,105 @@
+"""What all panes share: a pane is the content of one tab of a serving's page."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import ClassVar, cast
+
+from textual.containers import Vertical
+from textual.message import Message
+from textual.worker import WorkerState
+
+from servedeck.cluster.http.errors import describe_error
+from servedeck.fleet.views import NamespacedName, ServingView
+from tui.actions import Action
+from tui.ports.app_context import AppContext
+from tui.ports.serving_source import SourceChanges
+from tui.workers import ActionRunner, Worker, run_exclusive
+
+
+class Pane(Vertical):
+    """A widget with its own keys, from `activate` to `deactivate`.
+
+    The page calls `activate` when its tab is shown and `deactivate` when it is hidden or the page
+    closes. In between it gets `on_changes` and `update_ages`; outside, it watches, requests and
+    paints nothing. A subclass sets TITLE, SCOPE and BINDINGS, has a method `do_<name>` for each
+    action of its scope, and overrides what it needs.
+    """
+
+    TITLE: ClassVar[str]
+    SCOPE: ClassVar[str]
+    """Scope of its actions in the registry."""
+    DEFAULT_CSS = "Pane { height: 1fr; }"
+
+    @dataclass
+    class MessageShown(Message):
+        """The message line shows a sentence."""
+
+        text: str
+        style_name: str = ""
+
+    class ActionsChanged(Message):
+        """Another action is possible than before: the footer is out of date."""
+
+    @dataclass
+    class LogRequested(Message):
+        """The log of a Pod of the serving was requested."""
+
+        pod: str
+        container: str = ""
+
+    def __init__(self, key: NamespacedName) -> None:
+        super().__init__()
+        self.key = key
+        self.is_active = False
+
+    @property
+    def app_context(self) -> AppContext:
+        return cast(AppContext, self.app)
+
+    @property
+    def view(self) -> ServingView | None:
+        """The serving now; None if it was deleted."""
+        return self.app_context.source.fleet.view(self.key)
+
+    def set_serving(self, key: NamespacedName) -> None:
+        """Show another serving; only while the pane is not active."""
+        self.key = key
+
+    def activate(self) -> None:
+        """Its tab is shown."""
+        self.is_active = True
+
+    def deactivate(self) -> None:
+        """Its tab is hidden, or the page closes: stops what it started."""
+        self.is_active = False
+
+    def on_changes(self, changes: SourceChanges) -> None:
+        """Servings, or the state of the connection, have changed."""
+
+    def update_ages(self) -> None:
+        """A second has passed."""
+
+    # -- actions ------------------------------------------------------------------------------
+
+    def disabled_reason(self, action: Action) -> str:
+        """Why the action is not possible now, in one sentence; "" if it is."""
+        return ""
+
+    async def action_do(self, action_id: str, *arguments: str) -> None:
+        """Run an action of the registry; the screen finds its owner."""
+        await cast(ActionRunner, self.screen).action_do(action_id, *arguments)
+
+    def show_message(self, text: str, style_name: str = "") -> None:
+        self.post_message(self.MessageShown(text, style_name))
+
+    # -- workers ------------------------------------------------------------------------------
+
+    def start_worker(self, work: Coroutine[None, None, None], group: str) -> Worker[None]:
+        """Run `work` in the background, replacing the previous worker of the group."""
+        return run_exclusive(self, work, group)
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        if event.state is WorkerState.ERROR and isinstance(event.worker.error, Exception):
+            self.show_message(describe_error(event.worker.error), "error")

@@ -1,0 +1,236 @@
+"""The page of one serving: its state in a header, and a tab for each pane."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.geometry import Size
+from textual.getters import query_one
+from textual.widgets import TabbedContent, TabPane, Tabs
+
+from servedeck.fleet.views import NamespacedName, ServingView
+from tui import status_text
+from tui.actions import Action, bindings
+from tui.panes.base import Pane
+from tui.panes.logs import LogsPane
+from tui.panes.overview import OverviewPane
+from tui.ports.serving_source import SourceChanges
+from tui.screens.base import ActionOwner, ActionScreen
+from widgets.status_paragraphs import title_line
+from widgets.styled_line import Line
+from widgets.table import TICK_SECONDS
+from widgets.text_view import StatusLine
+
+PANES: tuple[type[Pane], ...] = (
+    OverviewPane,
+    LogsPane,
+)
+"""The tabs, in order."""
+
+
+class ServingScreen(ActionScreen[None]):
+    """Everything about one serving; it follows the watches, also after the serving was deleted."""
+
+    SCOPE = "serving"
+    BINDINGS: ClassVar[list[BindingType]] = bindings("serving", "app")
+    title_view = query_one("#serving-title", StatusLine)
+    banner = query_one("#banner", StatusLine)
+    tabs = query_one(TabbedContent)
+
+    def __init__(
+        self,
+        view: ServingView,
+        *,
+        pane: type[Pane] = PANES[0],
+        log: tuple[str, str] | None = None,
+        find_neighbor: Callable[[NamespacedName, int], NamespacedName | None],
+        on_closed: Callable[[NamespacedName], object],
+    ) -> None:
+        """`pane` is the tab that is shown first; `log` the Pod and container whose log it shows
+        then. `find_neighbor` gives the serving before (-1) or after (1) another one in the list;
+        `on_closed` gets the serving that was shown last."""
+        super().__init__()
+        self.key = view.key
+        self._view = view
+        """The serving as it was last; a deleted one stays."""
+        self._deleted_at: datetime | None = None
+        self._find_neighbor = find_neighbor
+        self._on_closed = on_closed
+        self._first_pane = pane
+        self._first_log = log
+        self._panes = tuple(one(view.key) for one in PANES)
+        self._active: Pane | None = None
+
+    def compose_body(self) -> ComposeResult:
+        yield StatusLine(id="serving-title")
+        yield StatusLine(id="banner")
+        with TabbedContent(initial=_tab_id(PANES.index(self._first_pane))):
+            for number, pane in enumerate(self._panes):
+                yield TabPane(f"{number + 1} {pane.TITLE}", id=_tab_id(number))
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.query_one(Tabs).can_focus = False
+        self.set_interval(TICK_SECONDS, self._tick)
+        if self._first_log is not None:
+            self._panes[PANES.index(LogsPane)].key = self.key
+        self.call_later(self._show_pane, PANES.index(self._first_pane), self._first_log)
+        self.update_header()
+
+    @property
+    def active_pane(self) -> Pane | None:
+        """The pane of the tab that is shown; None before the first one is mounted."""
+        return self._active
+
+    # -- tabs ---------------------------------------------------------------------------------
+
+    async def _show_pane(self, number: int, log: tuple[str, str] | None = None) -> None:
+        """Show a tab; its pane is mounted when it is shown first."""
+        pane = self._panes[number]
+        if self._active is not pane:
+            if self._active is not None:
+                self._active.deactivate()
+            self._active = pane
+            self.tabs.active = _tab_id(number)
+            if not pane.is_attached:
+                await self.tabs.get_pane(_tab_id(number)).mount(pane)
+            if log is not None and isinstance(pane, LogsPane):
+                pane.choose_pod(*log)
+            pane.activate()
+        elif log is not None and isinstance(pane, LogsPane):
+            pane.choose_pod(*log)
+        self.update_message()
+        self.update_footer()
+
+    async def on_tabbed_content_tab_activated(self, event: TabbedContent.TabActivated) -> None:
+        """A click on a tab."""
+        if self._active is not None:
+            await self._show_pane(int((event.pane.id or "tab-0").removeprefix("tab-")))
+
+    async def on_pane_log_requested(self, message: Pane.LogRequested) -> None:
+        await self._show_pane(PANES.index(LogsPane), (message.pod, message.container))
+
+    def on_pane_actions_changed(self) -> None:
+        self.update_footer()
+
+    def on_pane_message_shown(self, message: Pane.MessageShown) -> None:
+        self.show_message(message.text, message.style_name)
+
+    # -- what it shows ------------------------------------------------------------------------
+
+    def on_changes(self, changes: SourceChanges) -> None:
+        if self.key in changes.keys or changes.state_changed:
+            self.update_header()
+        if self._active is not None:
+            self._active.on_changes(changes)
+
+    def update_header(self) -> None:
+        """Update name, status, badges, and how old the news is."""
+        source = self.app_context.source
+        view = source.fleet.view(self.key)
+        if view is not None:
+            self._view, self._deleted_at = view, None
+        elif self._deleted_at is None:
+            self._deleted_at = self.app_context.clock()
+        line: Line = title_line(self._view)
+        if self._deleted_at is not None:
+            when = self._deleted_at.astimezone().strftime("%H:%M:%S")
+            line = (*line, ("  ", ""), (f"deleted at {when}; the last state is shown", "pending"))
+        self.title_view.set_lines(((" ", ""), *line))
+        state = source.state
+        self.banner.set_text(
+            status_text.banner_line(state, self.app_context.key_display_for, empty=False),
+            max_lines=2,
+            indent=3,
+        )
+        self.update_message()
+
+    def default_message(self) -> Line:
+        """The endpoint, or why there is none."""
+        endpoint = self._view.endpoint
+        if endpoint.url:
+            return ((" ", ""), (endpoint.url, ""))
+        return ((" ", ""), (endpoint.issue, "muted")) if endpoint.issue else ()
+
+    def _tick(self) -> None:
+        if self.app_context.source.state.stale_for is not None:
+            self.update_header()
+        if self._active is not None and self.is_current:
+            self._active.update_ages()
+
+    def adapt_to_size(self, size: Size) -> None:
+        super().adapt_to_size(size)
+        self.query_one(Tabs).display = size.height >= 12
+
+    # -- actions ------------------------------------------------------------------------------
+
+    def scopes(self) -> tuple[str, ...]:
+        return (self.SCOPE,) if self._active is None else (self._active.SCOPE, self.SCOPE)
+
+    def action_owner(self, action: Action) -> ActionOwner:
+        pane = self._active
+        return pane if pane is not None and action.scope == pane.SCOPE else self
+
+    def disabled_reason(self, action: Action) -> str:
+        if action.name in ("next", "previous"):
+            step = 1 if action.name == "next" else -1
+            if self._find_neighbor(self.key, step) is None:
+                return f"The list has no serving {'after' if step > 0 else 'before'} this one."
+        return ""
+
+    def do_close(self) -> None:
+        if self._active is not None:
+            self._active.deactivate()
+        self.app.pop_screen()
+        self._on_closed(self.key)
+
+    async def do_tab(self, key: str) -> None:
+        number = int(key) - 1
+        if number < len(PANES):
+            await self._show_pane(number)
+        else:
+            self.show_message(f"{key}: there are {len(PANES)} tabs.")
+
+    async def do_next_tab(self) -> None:
+        await self._move_tab(1)
+
+    async def do_previous_tab(self) -> None:
+        await self._move_tab(-1)
+
+    async def _move_tab(self, step: int) -> None:
+        number = self._panes.index(self._active) if self._active is not None else 0
+        await self._show_pane((number + step) % len(PANES))
+
+    def do_next(self) -> None:
+        self._show_neighbor(1)
+
+    def do_previous(self) -> None:
+        self._show_neighbor(-1)
+
+    def _show_neighbor(self, step: int) -> None:
+        key = self._find_neighbor(self.key, step)
+        view = self.app_context.source.fleet.view(key) if key is not None else None
+        if view is None:
+            return
+        active = self._active
+        if active is not None:
+            active.deactivate()
+        self.key, self._view, self._deleted_at = view.key, view, None
+        for pane in self._panes:
+            pane.set_serving(view.key)
+        self.update_header()
+        if active is not None:
+            active.activate()
+
+    def do_connect(self) -> None:
+        from tui.screens.connect import ConnectScreen
+
+        self.app.push_screen(ConnectScreen(self._view))
+
+
+def _tab_id(number: int) -> str:
+    return f"tab-{number}"

@@ -1,0 +1,264 @@
+"""The status of a serving as text: cause in words, failing Pods with their Events, the crashed
+container's last lines, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from servedeck.fleet.views import ContainerView, EventView, PodView, ServingView
+from servedeck.serving.duration import format_signed_duration
+from servedeck.serving.status.diagnosis import PodHealth
+from servedeck.serving.text import format_count, one_line, truncate
+from widgets.serving_rows import status_span
+from widgets.styled_line import Line, Span, sanitized
+from widgets.text_view import Paragraph
+
+MAX_EVENTS_PER_POD = 3
+"""Events shown for each Pod; more of them repeat the cause."""
+
+MAX_MESSAGE_LENGTH = 600
+"""Cells of one message."""
+MAX_LOG_LINE_LENGTH = 240
+"""Cells of one log line; the log screen shows all of it."""
+
+MAX_NAME_LENGTH = 100
+"""Cells of one name or reason."""
+
+COMPACT_TAIL_LINES = 5
+"""Number of log lines shown if not everything fits; the last ones are the most useful."""
+
+HEALTH_STYLES = {
+    PodHealth.ERROR: "error",
+    PodHealth.PENDING: "pending",
+    PodHealth.STARTING: "starting",
+    PodHealth.OK: "ready",
+    PodHealth.TERMINATING: "muted",
+}
+
+
+class CrashedContainer(NamedTuple):
+    """A container whose last lines explain the status, and the instance that wrote them."""
+
+    namespace: str
+    pod: str
+    container: str
+    previous: bool
+    """The lines are those of an instance that ended and was replaced."""
+    instance: tuple[str, int]
+    """Container id and restarts: a new value means that there are new lines to read."""
+
+
+class LogTail(NamedTuple):
+    """The last lines of a crashed container, as far as they were read."""
+
+    container: CrashedContainer
+    lines: tuple[str, ...] = ()
+    error: str = ""
+    """Why there are none, in one sentence; "" while they are being read or after success."""
+    loading: bool = True
+
+
+def find_crashed_container(view: ServingView) -> CrashedContainer | None:
+    """The container whose last lines the status shows: that of the first failing Pod that has
+    some; None where no container crashed."""
+    for pod in view.failing_pods:
+        container = _crashed_container_of(pod)
+        if container is not None:
+            return CrashedContainer(
+                pod.namespace,
+                pod.name,
+                container.name,
+                container.has_previous and container.state != "Terminated",
+                (container.container_id, container.restarts),
+            )
+    return None
+
+
+def _crashed_container_of(pod: PodView) -> ContainerView | None:
+    """The container with the cause of the Pod's status, if it wrote lines."""
+    wrote = [
+        container
+        for container in pod.containers
+        if container.has_previous or container.state == "Terminated"
+    ]
+    for container in wrote:
+        if container.name == pod.container:
+            return container
+    if pod.container or pod.health is not PodHealth.ERROR:
+        return None
+    return wrote[0] if wrote else None
+
+
+def status_paragraphs(
+    view: ServingView,
+    now: datetime,
+    log_tail: LogTail | None,
+    pod_keys: Sequence[str],
+    *,
+    capacity_hint: str = "",
+    compact: bool = False,
+) -> list[Paragraph]:
+    """The status of a serving as text. `pod_keys` open the Pods' logs, in the order of `view.pods`;
+    `capacity_hint` names the nodes with the most free capacity. The crashed container's last lines
+    come before every Event. If it is `compact`, there are no empty lines, and those lines come
+    right after the cause, so that they are visible without scrolling.
+    """
+    result = [Paragraph(title_line(view), indent=2, keep_spans=True)]
+    result += cause_paragraphs(view, log_tail, capacity_hint=capacity_hint, compact=compact)
+    keyed = list(zip(view.pods, [*pod_keys, *([""] * len(view.pods))], strict=False))
+    failing = {pod.uid for pod in view.failing_pods}
+    for pod, key in keyed:
+        if pod.uid in failing or pod.health is PodHealth.STARTING:
+            result += [Paragraph(), *_pod_paragraphs(pod, key, now, shown_message=view.message)]
+    result += deployment_paragraphs(view, now)
+    rest = [
+        (pod, key)
+        for pod, key in keyed
+        if pod.uid not in failing and pod.health is not PodHealth.STARTING
+    ]
+    if rest:
+        result.append(Paragraph())
+        result += [
+            Paragraph(_pod_line(pod, key, now), indent=5, keep_spans=True, target=pod.uid)
+            for pod, key in rest
+        ]
+    if not view.pods:
+        result += [Paragraph(), Paragraph((("It has no Pods.", "muted"),))]
+    return [paragraph for paragraph in result if paragraph.line] if compact else result
+
+
+def cause_paragraphs(
+    view: ServingView,
+    log_tail: LogTail | None,
+    *,
+    capacity_hint: str = "",
+    compact: bool = False,
+) -> list[Paragraph]:
+    """Why the serving is in its status, what to do, and the crashed container's last lines."""
+    result: list[Paragraph] = []
+    if view.message:
+        result += [Paragraph(), Paragraph(((_shorten(view.message), "strong"),))]
+    if capacity_hint:
+        result.append(Paragraph(((_shorten(capacity_hint), ""),)))
+    if log_tail is not None and compact:
+        result += _log_tail_paragraphs(log_tail, COMPACT_TAIL_LINES)
+    if view.status.recovery:
+        result.append(Paragraph((("→ ", "accent"), (view.status.recovery, "accent")), indent=2))
+    if log_tail is not None and not compact:
+        result += [Paragraph(), *_log_tail_paragraphs(log_tail)]
+    return result
+
+
+def deployment_paragraphs(view: ServingView, now: datetime) -> list[Paragraph]:
+    """Warnings about the Deployment and its ReplicaSets."""
+    return _event_section("Events of the Deployment", view.events, now)
+
+
+def pod_paragraphs(pod: PodView, now: datetime, shown_message: str) -> list[Paragraph]:
+    """What is known about one Pod besides its line: its cause unless it is shown already, and its
+    Events."""
+    result: list[Paragraph] = []
+    if pod.message and pod.message != shown_message:
+        result.append(Paragraph((("   ", ""), (_shorten(pod.message), "")), indent=3))
+    return result + [_event_paragraph(event, now) for event in pod.events[:MAX_EVENTS_PER_POD]]
+
+
+def title_line(view: ServingView) -> Line:
+    """Name, status, reason, Pods and rollout of a serving."""
+    name = truncate(sanitized(str(view.key)), MAX_NAME_LENGTH)
+    spans: list[Span] = [(name, "strong"), ("  ", ""), status_span(view.status)]
+    if view.reason:
+        spans += [("  ", ""), (truncate(sanitized(view.reason), MAX_NAME_LENGTH), "strong")]
+    spans += [("  ", ""), (f"{view.ready}/{view.desired} ready", "")]
+    if view.failing:
+        spans += [("  ", ""), (f"{view.failing} failing", "")]
+    if view.rollout:
+        spans += [("  ", ""), (truncate(sanitized(view.rollout), MAX_NAME_LENGTH), "accent")]
+    return tuple(spans)
+
+
+def _pod_line(pod: PodView, key: str, now: datetime) -> Line:
+    """Key, name, status, readiness, restarts and node of a Pod."""
+    spans: list[Span] = [
+        (f"{key:>2} " if key else "   ", "key"),
+        (truncate(sanitized(pod.name), MAX_NAME_LENGTH), ""),
+        ("  ", ""),
+        (truncate(sanitized(pod.status), MAX_NAME_LENGTH), HEALTH_STYLES[pod.health]),
+    ]
+    if pod.reason and pod.reason != pod.status:
+        spans.append((f" ({truncate(sanitized(pod.reason), MAX_NAME_LENGTH)})", "strong"))
+    spans.append((f"  {truncate(pod.ready, MAX_NAME_LENGTH)}", "muted"))
+    if pod.restarts:
+        text = f"  {format_count(pod.restarts, 'restart')}"
+        if pod.restarted_at is not None:
+            text += f", {format_signed_duration((now - pod.restarted_at).total_seconds())} ago"
+        spans.append((text, "warning"))
+    if pod.old_revision:
+        spans.append(("  old revision", "muted"))
+    if pod.node:
+        spans.append((f"  on {truncate(sanitized(pod.node), MAX_NAME_LENGTH)}", "muted"))
+    if pod.restarts or not pod.is_ready:
+        spans += [("  ", ""), ("View logs", "accent")]
+    return tuple(spans)
+
+
+def _pod_paragraphs(pod: PodView, key: str, now: datetime, shown_message: str) -> list[Paragraph]:
+    """A failing Pod: its first line, its cause unless it is shown already, its Events."""
+    line = Paragraph(_pod_line(pod, key, now), indent=5, keep_spans=True, target=pod.uid)
+    return [line, *pod_paragraphs(pod, now, shown_message)]
+
+
+def _shorten(text: str) -> str:
+    return truncate(sanitized(one_line(text)), MAX_MESSAGE_LENGTH)
+
+
+def _event_paragraph(event: EventView, now: datetime) -> Paragraph:
+    when = (
+        format_signed_duration((now - event.time).total_seconds()) if event.time is not None else ""
+    )
+    often = f" ×{event.count}" if event.count > 1 else ""
+    return Paragraph(
+        (
+            (f"   {when:>6} ", "muted"),
+            (truncate(sanitized(event.reason), MAX_NAME_LENGTH), "pending"),
+            (often, "muted"),
+            ("  ", ""),
+            (_shorten(event.message), "muted"),
+        ),
+        indent=10,
+    )
+
+
+def _event_section(title: str, events: Sequence[EventView], now: datetime) -> list[Paragraph]:
+    if not events:
+        return []
+    return [
+        Paragraph(),
+        Paragraph(((title, "muted"),)),
+        *(_event_paragraph(event, now) for event in events[:MAX_EVENTS_PER_POD]),
+    ]
+
+
+def _log_tail_paragraphs(log_tail: LogTail, max_lines: int = 0) -> list[Paragraph]:
+    """The last lines; at most `max_lines` of them and cut at the edge if it is not 0."""
+    crash = log_tail.container
+    whose = "Last lines before the restart" if crash.previous else "Last lines"
+    head: Line = ((_shorten(f"{whose} of {crash.container} in {crash.pod}"), "muted"),)
+    if log_tail.error:
+        return [Paragraph(head), Paragraph((("   ", ""), (log_tail.error, "pending")), indent=3)]
+    if not log_tail.lines:
+        text = "reading…" if log_tail.loading else "The container wrote nothing."
+        return [Paragraph(head), Paragraph((("   ", ""), (text, "muted")))]
+    return [
+        Paragraph(head),
+        *(
+            Paragraph(
+                (("   │ ", "muted"), (truncate(sanitized(line), MAX_LOG_LINE_LENGTH), "")),
+                indent=5,
+                no_wrap=bool(max_lines),
+            )
+            for line in log_tail.lines[-max_lines:]
+        ),
+    ]
