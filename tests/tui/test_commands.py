@@ -5,7 +5,7 @@ from tests.tui import fakes
 from tests.tui.helpers import make_app, screen_text, wait_for, wait_for_text
 from tui.actions import ACTIONS, SCOPE_TITLES, action_key_display, actions_in_scope, bindings
 from tui.screens.command import CommandScreen
-from tui.screens.help import HelpScreen
+from tui.screens.help import HelpScreen, build_paragraphs
 from tui.screens.pick import Choice, rank_choices
 from widgets.status_popover import StatusPopover
 from widgets.stream_log import StreamLog
@@ -62,6 +62,10 @@ def test_a_screen_has_a_method_for_each_of_its_actions():
     for action in ACTIONS:
         if not action.bound_by_widget and action.scope in owners:
             assert hasattr(owners[action.scope], f"do_{action.name}"), action.id
+
+
+def test_the_help_of_a_pane_without_keys_of_its_own():
+    assert build_paragraphs(("new-pane",), {}) == build_paragraphs((), {})
 
 
 async def test_the_help_lists_every_action():

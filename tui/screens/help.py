@@ -23,8 +23,10 @@ def build_paragraphs(scopes: Sequence[str], keymap: Mapping[str, str]) -> list[P
     """The help, the named scopes first."""
     result: list[Paragraph] = []
     for scope in dict.fromkeys((*scopes, "table", "app", *SCOPE_TITLES)):
+        if not (actions := actions_in_scope(scope)):
+            continue  # a pane without keys of its own
         result.append(Paragraph(((SCOPE_TITLES[scope], "title"),)))
-        for action in actions_in_scope(scope):
+        for action in actions:
             keys = action_key_display(action, keymap, all_keys=not action.passes_key)
             words = f" (:{action.command})" if action.command else ""
             result.append(
