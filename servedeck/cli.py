@@ -42,10 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BROKEN_PIPE
     except Exception as error:
         # CommandError, ClusterError and SettingsError are one sentence each.
-        if not isinstance(told := getattr(error, "exit_code", None), int):
+        if not isinstance(notices := getattr(error, "exit_code", None), int):
             raise
         write_lines(sys.stderr, *f"servedeck: {error}".split("\n"))
-        return told
+        return notices
 
 
 def _find_command(name: str) -> Callable[[argparse.Namespace], int]:

@@ -148,8 +148,8 @@ class ServedeckApp(App[None]):
         self, result: None = None, return_code: int = 0, message: RenderableType | None = None
     ) -> None:
         if message is None and not self.exiting:
-            told = [s.exit_notice() for s in self.screen_stack if isinstance(s, ActionScreen)]
-            message = Text("\n".join(filter(None, told))) if any(told) else None
+            notices = [s.exit_notice() for s in self.screen_stack if isinstance(s, ActionScreen)]
+            message = Text("\n".join(filter(None, notices))) if any(notices) else None
         self.exiting = True
         super().exit(result, return_code, message)
 
@@ -208,8 +208,8 @@ class ServedeckApp(App[None]):
         return self._change_service
 
     @change_service.setter
-    def change_service(self, workbench: ChangeService) -> None:
-        self._change_service = workbench
+    def change_service(self, change_service: ChangeService) -> None:
+        self._change_service = change_service
         self._change_service_ready.set()
 
     async def _open_form(self, draft: Draft) -> None:
@@ -470,10 +470,10 @@ class ServedeckApp(App[None]):
         including secrets; this one shows none, and masks what looks secret in the message."""
         fault = self._exception
         _log.critical("crashed", exc_info=fault)
-        told = "".join(traceback.format_exception(fault))
+        notices = "".join(traceback.format_exception(fault))
         self.bell()
         self.panic(
-            Text(sanitize(logging_setup.redact(told))),
+            Text(sanitize(logging_setup.redact(notices))),
             Text(
                 "servedeck crashed. An open form is saved as a draft: start servedeck again and "
                 "press n. Please report the lines above."
@@ -482,8 +482,8 @@ class ServedeckApp(App[None]):
 
     def _print_error_renderables(self) -> None:
         try:
-            for told in self._exit_renderables:
-                self.error_console.print(told)
+            for notices in self._exit_renderables:
+                self.error_console.print(notices)
         except OSError:
             # The terminal is closed. Python would flush once more at exit and change the exit code.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -63,10 +63,12 @@ def progress_lines(key: NamespacedName, stages: tuple[Stage, ...], width: int) -
         left += [("is ready; ", "ready"), (stages[-1].detail or "no endpoint yet", "muted")]
     head = align_left_right(tuple(left), (("esc", "key"), (" hides this ", "muted")), width)
     shown: list[Span] = []
-    for rung in stages:
-        mark, tone = STAGE_MARKS[rung.state]
-        counted = f" {rung.detail}" if rung.state is StageState.IN_PROGRESS and rung.detail else ""
-        shown.append((f"{mark} {rung.name}{counted}", tone))
+    for stage in stages:
+        mark, tone = STAGE_MARKS[stage.state]
+        counted = (
+            f" {stage.detail}" if stage.state is StageState.IN_PROGRESS and stage.detail else ""
+        )
+        shown.append((f"{mark} {stage.name}{counted}", tone))
     taken = sum(cell_len(text) for text, _ in shown) + 1
     gap = max(1, min(4, (width - taken) // (len(shown) - 1)))
     spaced = join_lines([(span,) for span in shown], ((" " * gap, ""),))
@@ -99,9 +101,9 @@ class RolloutProgressView(StatusLine):
 
     def set_view(self, view: ServingView | None) -> None:
         """Update the progress."""
-        rungs = stages_of(view)
-        if self.key is not None and rungs != self._stages:
-            self._stages = rungs
+        stages = stages_of(view)
+        if self.key is not None and stages != self._stages:
+            self._stages = stages
             self._update_lines()
 
     def on_resize(self) -> None:

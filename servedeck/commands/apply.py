@@ -43,18 +43,18 @@ async def apply_all(
     be reached.
     """
     namespaces = {spec.namespace for spec in specs}
-    surroundings = ClusterInventory(connection, namespaces.pop() if len(namespaces) == 1 else "")
-    surroundings.start()
+    inventory = ClusterInventory(connection, namespaces.pop() if len(namespaces) == 1 else "")
+    inventory.start()
     try:
-        await surroundings.wait_until_listed()
-        good = True
+        await inventory.wait_until_listed()
+        succeeded = True
         for spec in specs:
-            good &= await _apply_one(
-                connection, spec, platform, surroundings, dry_run, stdout, stderr, force
+            succeeded &= await _apply_one(
+                connection, spec, platform, inventory, dry_run, stdout, stderr, force
             )
-        return good
+        return succeeded
     finally:
-        await surroundings.close()
+        await inventory.close()
 
 
 async def _apply_one(
@@ -69,37 +69,37 @@ async def _apply_one(
 ) -> bool:
     objects = await fetch_live_objects(connection, spec.namespace, spec.name)
     existing = import_objects.import_objects(objects) if objects else None
-    told = await make_plan(connection, spec, platform, inventory, existing=existing, force=force)
+    plan = await make_plan(connection, spec, platform, inventory, existing=existing, force=force)
     # Errors of an unchanged serving are no reason to refuse it.
-    stays = bool(told.previews) and all(
-        one.action is PreviewAction.UNCHANGED for one in told.previews
+    stays = bool(plan.previews) and all(
+        one.action is PreviewAction.UNCHANGED for one in plan.previews
     )
     conflicts = {
         one.refusal.message: one
-        for one in told.previews
+        for one in plan.previews
         if one.refusal is not None and _is_conflict(one.refusal)
     }
-    for problem in told.issues:
+    for problem in plan.issues:
         if problem.message in conflicts:
             _print_conflicts(spec, conflicts[problem.message], stderr)
             continue
         field = f"{document_path(problem.field)}: " if problem.field else ""
         severity = Severity.WARNING if stays else problem.severity
         stderr(f"{severity}: {spec.name}: {field}{problem.message}")
-    if not (told.can_deploy or stays):
+    if not (plan.can_deploy or stays):
         return False
-    if told.scheduling_summary and any(one.action is PreviewAction.CREATE for one in told.previews):
-        stderr(f"note: {spec.name}: {told.scheduling_summary}")
+    if plan.scheduling_summary and any(one.action is PreviewAction.CREATE for one in plan.previews):
+        stderr(f"note: {spec.name}: {plan.scheduling_summary}")
     if dry_run:
-        for shown in told.previews:
+        for shown in plan.previews:
             stdout(f"{_object_name(shown)} {_action_text(shown)} (server dry run)")
             _print_changes(shown, stdout)
             for change in shown.admission_changes:
                 stderr(f"note: admission sets {change.path} to {change.admitted!r}")
         return True
-    outcome = await apply(connection, told.manifests, force=force)
+    outcome = await apply(connection, plan.manifests, force=force)
     applied = {one.ref for one in outcome.applied}
-    for shown in told.previews:
+    for shown in plan.previews:
         if shown.ref in applied or shown.action is PreviewAction.UNCHANGED:
             stdout(f"{_object_name(shown)} {_action_text(shown)}")
             _print_changes(shown, stdout)
@@ -186,7 +186,7 @@ def run(args: argparse.Namespace) -> int:
                 else spec.replace(namespace=connection.namespace or "default")
                 for spec in specs
             ]
-            good = await apply_all(
+            succeeded = await apply_all(
                 connection,
                 named,
                 await load_platform(connection, settings),
@@ -195,7 +195,7 @@ def run(args: argparse.Namespace) -> int:
                 stderr=lambda line: write_lines(sys.stderr, line),
                 force=args.force_conflicts,
             )
-            return 0 if good else 1
+            return 0 if succeeded else 1
         finally:
             await connection.close()
 

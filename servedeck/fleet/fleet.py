@@ -320,8 +320,8 @@ class Fleet:
             return self._views.pop(key, None) is not None
         replicasets = list(self._replicasets.owned_by(deployment.metadata.uid))
         self._update_needs_unlabeled(key, deployment, replicasets)
-        sight = self._completeness_of(key)
-        if sight is Completeness.PENDING:
+        completeness = self._completeness_of(key)
+        if completeness is Completeness.PENDING:
             return False
         seen = [
             self._evaluate_pod(key, pod, _is_old_revision(replicaset, deployment), now)
@@ -333,7 +333,9 @@ class Fleet:
         )
         return self._store_view(
             key,
-            self._build_view(key, deployment, replicasets, seen, sight is Completeness.COMPLETE),
+            self._build_view(
+                key, deployment, replicasets, seen, completeness is Completeness.COMPLETE
+            ),
         )
 
     def _store_view(self, key: NamespacedName, view: ServingView) -> bool:
@@ -369,9 +371,9 @@ class Fleet:
         if key not in self._keys_needing_unlabeled:
             return self._labeled_completeness
         both = (self._labeled_completeness, self._unlabeled_completeness)
-        for sight in (Completeness.PENDING, Completeness.FORBIDDEN):
-            if sight in both:
-                return sight
+        for completeness in (Completeness.PENDING, Completeness.FORBIDDEN):
+            if completeness in both:
+                return completeness
         return Completeness.COMPLETE
 
     def _evaluate_pod(
@@ -390,16 +392,16 @@ class Fleet:
         ):
             return seen
         events = self._events_of(pod.metadata.uid)
-        finding = diagnose(pod, events, now)
+        diagnosis = diagnose(pod, events, now)
         view = view_builder.build_pod_view(
             pod,
-            finding,
+            diagnosis,
             events,
             namespace=key.namespace,
             old_revision=old_revision,
             previous=seen.view if seen is not None else None,
         )
-        seen = _PodEntry(pod, finding, view, pod_sort_key(pod, finding.health))
+        seen = _PodEntry(pod, diagnosis, view, pod_sort_key(pod, diagnosis.health))
         self._pod_entries[uid] = seen
         return seen
 

@@ -32,34 +32,34 @@ def rollout_stages(view: ServingView) -> tuple[Stage, ...]:
     pods = [
         pod for pod in view.pods if not pod.old_revision and pod.health != PodHealth.TERMINATING
     ]
-    rungs = [Stage("requested", StageState.DONE, "")]
+    stages = [Stage("requested", StageState.DONE, "")]
     if not pods and view.reason:
-        rungs.append(Stage(POD_STAGES[0], StageState.FAILED, view.message or view.reason))
+        stages.append(Stage(POD_STAGES[0], StageState.FAILED, view.message or view.reason))
     for level, name in enumerate(POD_STAGES, 1):
-        if len(rungs) > level:
+        if len(stages) > level:
             continue
         passed = sum(_passed_stages(pod) >= level for pod in pods)
         stuck = next(
             (pod for pod in pods if _passed_stages(pod) == level - 1 and _is_failing(pod)), None
         )
         if view.desired and passed >= view.desired:
-            rungs.append(Stage(name, StageState.DONE, ""))
+            stages.append(Stage(name, StageState.DONE, ""))
         elif stuck:
-            rungs.append(Stage(name, StageState.FAILED, stuck.message or stuck.reason))
-        elif rungs[-1].state is StageState.DONE or passed:
+            stages.append(Stage(name, StageState.FAILED, stuck.message or stuck.reason))
+        elif stages[-1].state is StageState.DONE or passed:
             count = f"{passed}/{view.desired}" if view.desired > 1 else ""
-            rungs.append(Stage(name, StageState.IN_PROGRESS, count))
+            stages.append(Stage(name, StageState.IN_PROGRESS, count))
         else:
-            rungs.append(Stage(name, StageState.PENDING, ""))
-    rungs.append(_endpoint_stage(view))
-    return tuple(rungs)
+            stages.append(Stage(name, StageState.PENDING, ""))
+    stages.append(_endpoint_stage(view))
+    return tuple(stages)
 
 
 def is_rollout_complete(view: ServingView) -> bool:
     """Whether the rollout is finished: all replicas are ready, after which the endpoint does not
     change, or the serving is scaled down."""
-    rungs = rollout_stages(view)
-    return not view.desired or all(rung.state is StageState.DONE for rung in rungs[:-1])
+    stages = rollout_stages(view)
+    return not view.desired or all(stage.state is StageState.DONE for stage in stages[:-1])
 
 
 def _endpoint_stage(view: ServingView) -> Stage:

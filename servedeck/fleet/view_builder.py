@@ -179,6 +179,6 @@ def format_scalers(
 def earliest_reevaluation(diagnoses: Iterable[Diagnosis]) -> datetime | None:
     """When the first of them must be reevaluated."""
     return min(
-        (finding.reevaluate_at for finding in diagnoses if finding.reevaluate_at is not None),
+        (diagnosis.reevaluate_at for diagnosis in diagnoses if diagnosis.reevaluate_at is not None),
         default=None,
     )

@@ -109,12 +109,12 @@ def evaluate(
     Deployment's status are used. The reason is the most common one.
     """
     living = [
-        (pod, finding) for pod, finding in pods if finding.health is not PodHealth.TERMINATING
+        (pod, diagnosis) for pod, diagnosis in pods if diagnosis.health is not PodHealth.TERMINATING
     ]
     failing = [pair for pair in living if pair[1].health in (PodHealth.ERROR, PodHealth.PENDING)]
     errors = [pair for pair in failing if pair[1].health is PodHealth.ERROR]
     if pods_known:
-        ready = sum(finding.health is PodHealth.OK and is_ready(pod) for pod, finding in living)
+        ready = sum(diagnosis.health is PodHealth.OK and is_ready(pod) for pod, diagnosis in living)
         exist = bool(living)
     else:
         ready = deployment.status.ready_replicas
@@ -172,11 +172,11 @@ def _dominant_reason(pods: Sequence[tuple[Pod, Diagnosis]]) -> tuple[str, str] |
     if not pods:
         return None
     alive = [pair for pair in pods if pair[0].status.phase != "Failed"] or pods
-    shared = Counter(finding.reason for _, finding in alive)
-    _, finding = max(
+    shared = Counter(diagnosis.reason for _, diagnosis in alive)
+    _, diagnosis = max(
         alive, key=lambda pair: (shared[pair[1].reason], pair[1].reason, _created_at_key(pair[0]))
     )
-    return finding.reason, finding.message
+    return diagnosis.reason, diagnosis.message
 
 
 def _created_at_key(pod: Pod) -> tuple[float, str]:
