@@ -100,7 +100,7 @@ async def go_to_step(pilot: Pilot[None], step: int, name: str = "llama-chat") ->
     if step == 3:
         await type_text(pilot, MODEL)
         await pilot.press("ctrl+n")
-        await wait_for(pilot, lambda: form.dry_run_result.plan is not None, "the dry run")
+        await wait_for(pilot, lambda: form.deployer.dry_run.plan is not None, "the dry run")
 
 
 async def wait_until_deployed(pilot: Pilot[None], bench: FakeChangeService) -> None:
@@ -181,7 +181,7 @@ async def test_keys_that_come_faster_than_the_screen_go_where_they_are_meant(
         form = form_of(pilot)
         tabs = ["tab"] * 10
         post_keys(pilot, *"llama", *["enter"] * 4, *MODEL, *tabs, "enter", *"A=b", "ctrl+n")
-        await wait_for(pilot, lambda: form.dry_run_result.plan is not None, "the dry run")
+        await wait_for(pilot, lambda: form.deployer.dry_run.plan is not None, "the dry run")
         assert form.draft.texts["name"] == "llama"
         assert form.draft.texts["settings.model"] == MODEL
         assert [(row["name"], row["value"]) for row in form.draft.rows["env"]] == [("A", "b")]
@@ -455,7 +455,7 @@ async def test_a_row_that_stayed_blank_goes_with_the_step(
             await wait_for_text(pilot, "Loaded")
         # The cluster's news come whenever they like, also while the fields are out of sight.
         bench.inventory.on_change()
-        await wait_for(pilot, lambda: not form._inventory_changed, "the news")
+        await wait_for(pilot, lambda: not form.inventory_watch.changed, "the news")
         assert form.draft.rows[path] == []
         assert form.step == {"ctrl+p": 1, "ctrl+n": 3, "ctrl+o": 1}[key]
 
@@ -625,7 +625,7 @@ async def test_the_review_says_what_will_be_what_admission_changes_and_leads_to_
         await pilot.press("ctrl+n")
         await wait_for_text(pilot, "The API server accepts it")
         form = form_of(pilot)
-        while form.review_list.path != "cpu":
+        while form.plan_view.path != "cpu":
             await pilot.press("down")
         await pilot.press("enter")
         await wait_for(pilot, lambda: getattr(form.focused, "path", "") == "cpu", "CPU")
@@ -770,7 +770,7 @@ async def test_a_deploy_that_stops_halfway_says_what_was_made_and_can_go_on_or_u
         await wait_for(pilot, lambda: bench.applied_objects == {}, "undo")
         await wait_for_text(pilot, "Removed what was created")
         await wait_for(
-            pilot, lambda: form_of(pilot).dry_run_result.plan is not None, "a new dry run"
+            pilot, lambda: form_of(pilot).deployer.dry_run.plan is not None, "a new dry run"
         )
         await pilot.press("ctrl+s")
         await wait_for_text(pilot, "continues where it stopped")
@@ -792,7 +792,9 @@ async def test_another_name_after_half_a_deploy_asks_for_the_undo_first(
         await wait_for_text(pilot, "Service Template")
         await type_text(pilot, "-2")
         await pilot.press("ctrl+n", "ctrl+n")
-        await wait_for(pilot, lambda: form_of(pilot).dry_run_result.plan is not None, "the dry run")
+        await wait_for(
+            pilot, lambda: form_of(pilot).deployer.dry_run.plan is not None, "the dry run"
+        )
         await pilot.press("ctrl+s")
         await wait_for_text(pilot, "is left from the previous attempt")
         assert len(bench.applied_objects) == 1
@@ -1144,7 +1146,7 @@ async def test_leaving_for_later_is_not_ended_by_the_save_after_the_last_key(
         monkeypatch.setattr(DraftFile, "_write_atomically", slow)
         await type_text(pilot, "llama")
         await pilot.press("escape", "s")
-        form_of(pilot)._start_save()  # as the timer does
+        form_of(pilot).autosave._start_save()  # as the timer does
         await pilot.pause()
         goes_on.set()
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
@@ -1192,7 +1194,7 @@ async def test_leaving_for_later_stays_where_the_draft_cannot_be_kept(
         await type_text(pilot, "llama")
         await pilot.press("escape", "s")
         await wait_for_text(pilot, "The draft cannot be saved", "Keep editing")
-        assert form_of(pilot)._save_timer is None  # which would replace that sentence
+        assert form_of(pilot).autosave._timer is None  # which would replace that sentence
         assert form_of(pilot).draft.texts["name"] == "llama"
 
 

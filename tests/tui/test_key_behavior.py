@@ -159,9 +159,9 @@ def current_place(pilot: object) -> tuple[str, str]:
             *(["filter"] if app.servings.filter_line.display else []),
         ]
         return name, " ".join(parts)
-    return name, getattr(app.screen, "_current_view", "") if getattr(
-        app.screen, "step", 0
-    ) == 3 else ""
+    if getattr(app.screen, "step", 0) == 3:
+        return name, app.screen.plan_view.current_view
+    return name, ""
 
 
 BACK_CASES = [

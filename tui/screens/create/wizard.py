@@ -6,39 +6,51 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.geometry import Size
 from textual.getters import query_one
-from textual.timer import Timer
 
+from servedeck.changes.deployer import Deployer
 from servedeck.changes.draft import Draft
 from servedeck.changes.draft_store import DraftFile
+from servedeck.changes.plan import ChangePlan
+from servedeck.cluster.apply import ObjectRef
+from servedeck.cluster.http.errors import ClusterError
 from servedeck.fleet.views import NamespacedName
+from servedeck.serving.capacity import SchedulingResult, scheduling_requirements
+from servedeck.serving.objects.manifests import SystemVolume, system_volumes
 from servedeck.serving.spec.issues import errors
-from servedeck.serving.text import format_count
+from servedeck.serving.spec.spec import ServingSpec
 from tui.actions import ACTIONS_BY_ID, Action, scope_bindings
+from tui.plan_view import PlanView
 from tui.ports.change_service import ChangeService
+from tui.screens.base import MESSAGE_SECONDS, Overlay
 from tui.screens.confirm_dialog import ConfirmDialog, DialogOption
-from tui.screens.create import field_options, steps
-from tui.screens.create.draft_autosave import SAVE_DELAY, DraftAutosave
+from tui.screens.create import field_options, review_text, steps
+from tui.screens.create.draft_autosave import DraftAutosave
+from tui.screens.create.file_transfer import FileTransfer
 from tui.screens.create.form_view import FormView
-from tui.screens.create.import_export import ImportExportScreen
+from tui.screens.create.inventory_watch import InventoryWatch
 from tui.screens.create.option_picker import OptionPicker
-from tui.screens.create.review_text import REVIEW_VIEWS, DryRunResult
+from tui.screens.create.step_bar import step_bar_line
 from tui.screens.create.undo_history import UndoHistory
 from widgets.form_parts import FormButton
-from widgets.review_list import ReviewList
-from widgets.styled_line import Line, Span, align_left_right, wrap
+from widgets.review_list import ReviewEntry, ReviewList
+from widgets.styled_line import wrap
 from widgets.text_view import StatusLine
 
 INVENTORY_UPDATE_SECONDS = 0.25
 """Seconds between two updates of nodes, PVCs and namespaces."""
 
+MAX_MESSAGE_LINES = 4
+"""Maximum number of lines of a message."""
+
 DEPLOYING_MESSAGE = "Deployment is in progress; wait for its result."
 
 
-class CreateScreen(ImportExportScreen):
+class CreateScreen(Overlay[NamespacedName | None]):
     """The form. Its result is the key of the serving that was deployed, None for none."""
 
     SCOPE = "create"
@@ -56,7 +68,9 @@ class CreateScreen(ImportExportScreen):
         ),
     ]
 
-    steps_bar = query_one("#steps", StatusLine)
+    step_bar = query_one("#steps", StatusLine)
+    form = query_one(FormView)
+    plan_view = query_one(PlanView)
     help_bar = query_one("#fieldhelp", StatusLine)
 
     def __init__(
@@ -70,84 +84,142 @@ class CreateScreen(ImportExportScreen):
     ) -> None:
         """`not_copied` are sentences about what a clone does not copy; `message` is shown first;
         `draft_file` is the file of a saved draft."""
-        super().__init__(draft, change_service, not_copied)
+        super().__init__()
+        self.draft = draft
+        self.step = 1
+        self._change_service = change_service
+        self._not_copied = not_copied
         self._initial_message = message
         self._initial_dump = draft.to_dict() if draft_file is None else None
-        self._autosave = DraftAutosave(draft, lambda: change_service.draft_store, draft_file)
+        self._reveal = False
+        self._last_valid_spec: ServingSpec | None = None
+        """The last version of the draft that could be parsed."""
+        self._exit_after_write = False
+        """Whether quitting was requested while something was written to the cluster."""
+        self.inventory_watch = InventoryWatch(change_service.watch_inventory)
+        self.deployer = Deployer(
+            make_plan=self._make_plan,
+            apply_plan=lambda plan, own_objects, on_created: change_service.deploy(
+                plan.manifests, own_objects, on_created
+            ),
+            roll_back=lambda created: change_service.rollback_created(created),
+            check_scheduling=self._check_scheduling,
+            on_change=self._on_deployer_change,
+        )
+        self.autosave = DraftAutosave(
+            draft,
+            lambda: change_service.draft_store,
+            draft_file,
+            lambda problem: self.show_message(problem, "warning"),
+        )
         self.undo_history = UndoHistory(draft)
-        self._save_timer: Timer | None = None
-        self._inventory_namespace = ""
-        self._inventory_changed = False
+        self._files = FileTransfer(
+            ask=lambda dialog, on_path: self.app.push_screen(dialog, on_path),
+            start_worker=lambda work, label: self.start_worker(work, "file", busy_label=label),
+            show_message=self.show_message,
+        )
 
     def compose_body(self) -> ComposeResult:
         yield StatusLine(id="steps")
         yield FormView(self.draft)
-        yield ReviewList(id="review")
+        yield PlanView(
+            self.deployer,
+            build_details=self._build_section_entries,
+            get_platform=lambda: self._change_service.platform,
+            notes=self._not_copied,
+            id="review",
+        )
         yield StatusLine(id="fieldhelp")
 
     def on_mount(self) -> None:
         super().on_mount()
-        self.review_list.display = False
+        self.plan_view.display = False
         self.validate_draft()
-        self.watch_inventory()
+        self._watch_inventory()
         self.set_interval(INVENTORY_UPDATE_SECONDS, self._update_inventory)
-        self.form.set_inventory(self.inventory, self.get_system_volumes())
+        self._update_form_inventory()
         self.call_later(self.show_step, self.draft.step, self.draft.focused_field)
         if self._initial_message:
             self.show_message(self._initial_message, seconds=20)
 
     def save_on_exit(self) -> None:
-        self._autosave.write_now()
+        self.autosave.write_now()
 
     async def on_unmount(self) -> None:
-        self._autosave.close()
-        if self.inventory is not None:
-            around, self.inventory = self.inventory, None
-            await around.close()
+        self.autosave.close()
+        self.deployer.close()
+        await self.inventory_watch.close()
 
     def adapt_to_size(self, size: Size) -> None:
         super().adapt_to_size(size)
         self.help_bar.styles.height = 2 if size.height >= 16 else 1
         self.help_bar.display = size.height >= 10
         self.update_field_help(self._focused_path())
-        self.update_review()
+        self._update_review()
 
-    # -- what surrounds it ----------------------------------------------------------------------
+    def show_message(
+        self, text: str, style_name: str = "", seconds: float = MESSAGE_SECONDS
+    ) -> None:
+        """Show a sentence, on several lines if it is long."""
+        super().show_message(text, style_name, seconds)
+        lines = wrap(((" ", ""), (text, style_name)), self.size.width - 1, 1)[:MAX_MESSAGE_LINES]
+        self.message_line.styles.height = max(1, len(lines))
+        self.message_line.set_lines(*lines)
 
-    def watch_inventory(self) -> None:
+    def update_message(self) -> None:
+        if not self.has_message:
+            self.message_line.styles.height = 1
+        super().update_message()
+
+    # -- the cluster ----------------------------------------------------------------------------
+
+    def _watch_inventory(self) -> None:
         """Watch nodes, PVCs and namespaces as soon as there is a connection."""
-        namespace = self.draft.texts["namespace"]
-        self.inventory = self.change_service.watch_inventory(namespace, self._on_inventory_changed)
-        self._inventory_namespace = namespace
-        self._inventory_changed = True
-
-    def _on_inventory_changed(self) -> None:
-        self._inventory_changed = True
+        self.inventory_watch.start(self.draft.texts["namespace"])
 
     def _update_inventory(self) -> None:
-        if self.inventory is None:
-            self.watch_inventory()
-        if self.step == 1 and not self.draft.texts["namespace"] and self.change_service.namespace:
-            self.form.select_value(
-                "namespace", self.change_service.namespace
-            )  # it was opened before the connection
-        if self._inventory_changed:
-            self._inventory_changed = False
-            self.form.set_inventory(self.inventory, self.get_system_volumes())
-            self.update_scheduling()
+        if self.inventory_watch.inventory is None:
+            self._watch_inventory()
+        connection_namespace = self._change_service.namespace
+        if self.step == 1 and not self.draft.texts["namespace"] and connection_namespace:
+            # it was opened before the connection
+            self.form.select_value("namespace", connection_namespace)
+        if self.inventory_watch.take_change():
+            self._update_form_inventory()
+            self.deployer.update_scheduling()
 
-    async def _watch_namespace_pvcs(self) -> None:
-        """If PVCs can only be listed in one namespace, watch those of the chosen one."""
-        namespace = self.draft.texts["namespace"]
-        around = self.inventory
-        if (
-            around is None
-            or namespace == self._inventory_namespace
-            or around.pvcs(namespace) is not None
-        ):
-            return
-        self.watch_inventory()
-        await around.close()
+    def _update_form_inventory(self) -> None:
+        self.form.set_inventory(self.inventory_watch.inventory, self._system_volumes())
+
+    def _system_volumes(self) -> Sequence[SystemVolume]:
+        """The system's volumes for the draft, or for its last version that could be parsed."""
+        spec = self._last_valid_spec or Draft(self.draft.template.id).validate()[0]
+        return system_volumes(spec, self._change_service.platform) if spec else ()
+
+    async def _make_plan(self, spec: ServingSpec, own_objects: Sequence[ObjectRef]) -> ChangePlan:
+        if self.inventory_watch.inventory is None:
+            self._watch_inventory()
+        if (inventory := self.inventory_watch.inventory) is None:
+            raise ClusterError("Not connected to the API server yet.")
+        return await self._change_service.make_plan(spec, inventory, own_objects)
+
+    def _check_scheduling(self, plan: ChangePlan) -> SchedulingResult | None:
+        inventory = self.inventory_watch.inventory
+        if inventory is None or not plan.manifests:
+            return None
+        asked, tolerations = scheduling_requirements(plan.manifests[0])
+        return inventory.check_scheduling(asked, plan.spec.replicas, tolerations)
+
+    def validate_draft(self) -> None:
+        """Validate the draft as it is now."""
+        spec, issues = self.draft.validate()
+        self.deployer.set_spec(spec, issues)
+        self._last_valid_spec = spec or self._last_valid_spec
+
+    def _validate_form(self) -> None:
+        """Validate the draft, and show the result in the form."""
+        self.validate_draft()
+        self.form.set_issues(self.deployer.issues)
 
     # -- steps ----------------------------------------------------------------------------------
 
@@ -158,16 +230,18 @@ class CreateScreen(ImportExportScreen):
         self.schedule_save()
         reviews = step == 3
         self.form.display = not reviews
-        self.review_list.display = reviews
+        self.plan_view.display = reviews
         self.form.remove_blank_rows()
+        self.validate_draft()
         if reviews:
-            self.review_list.focus()
-            self.start_dry_run()
+            self.plan_view.focus()
+            self.deployer.start_dry_run()
+            self._update_review(reset=True)
         else:
-            self.validate_draft()
-            self.form.set_inventory(self.inventory, self.get_system_volumes())
+            self.plan_view.cancel_deploy_request()
+            self._update_form_inventory()
             await self.form.show_step(step, focus)
-            self.form.set_issues(self.issues)
+            self.form.set_issues(self.deployer.issues)
         self._update_steps()
         self.update_field_help(self._focused_path())
         self.update_footer()
@@ -176,19 +250,19 @@ class CreateScreen(ImportExportScreen):
         if self.step == 3:
             self.show_message("This is the last step; ctrl+s deploys.")
             return
-        self.validate_draft()
-        self.form.set_issues(self.issues)
+        self._validate_form()
         self.form.mark_all_touched()
         self.form.remove_blank_rows()
         self.validate_draft()
-        wrong = [one for one in errors(self.issues) if steps.step_of(one.field) == self.step]
+        found = errors(self.deployer.issues)
+        wrong = [one for one in found if steps.step_of(one.field) == self.step]
         if not wrong:
             if self.step == 1:
-                await self._watch_namespace_pvcs()
+                await self.inventory_watch.watch_namespace(self.draft.texts["namespace"])
             await self.show_step(self.step + 1)
             return
         await self.form.rebuild(*(one.field for one in wrong))
-        self.form.set_issues(self.issues)
+        self.form.set_issues(self.deployer.issues)
         fields = "the field" if len(wrong) == 1 else f"{len(wrong)} fields"
         self.show_message(f"Fix {fields} with errors to continue.", "warning")
 
@@ -211,7 +285,7 @@ class CreateScreen(ImportExportScreen):
         await self.show_step(steps.step_of(path), path)
 
     async def do_edit(self) -> None:
-        if path := self.review_list.path:
+        if path := self.plan_view.path:
             await self.edit_field(path)
         else:
             self.show_message("Choose a line with the arrows, or a section by its digit.")
@@ -230,29 +304,35 @@ class CreateScreen(ImportExportScreen):
 
     # -- what it shows --------------------------------------------------------------------------
 
-    def update_review(self, *, reset: bool = False) -> None:
-        super().update_review(reset=reset)
+    def _on_deployer_change(self) -> None:
+        if self.is_attached and not self.deployer.deploy_state.deployed:  # then the form closes
+            self._update_review()
+            self.update_footer()
+
+    def _update_review(self, *, reset: bool = False) -> None:
+        if self.is_attached and self.step == 3:
+            self.plan_view.update(reset=reset)
         self._update_steps()
 
-    def show_view(self, view: str) -> None:
-        super().show_view(view)
-        self.update_field_help("")
-        self.update_footer()
+    def _build_section_entries(self, reveal: bool) -> Sequence[ReviewEntry]:
+        plan = self.deployer.dry_run.plan
+        return review_text.section_entries(
+            self.draft,
+            self._system_volumes(),
+            plan.issues if plan is not None else self.deployer.issues,
+            reveal=reveal,
+            width=self.size.width,
+        )
+
+    @property
+    def shows_yaml(self) -> bool:
+        """Whether the third step shows YAML instead of the review."""
+        return self.step == 3 and self.plan_view.shows_yaml
 
     def _update_steps(self) -> None:
-        spans: list[Span] = [(" Create a serving ", "title"), (" ", "")]
-        wide = self.size.width >= 100
-        for number, name in enumerate(steps.STEP_TITLES, 1):
-            here = number == self.step
-            tone = "strong" if here else "muted"
-            spans += [(f" {number} ", "key" if here else "muted")]
-            spans.append((name if here or wide else name.split(" ", 1)[0], tone))
-            spans.append((" › " if number < len(steps.STEP_TITLES) else "", "muted"))
-        review = self.dry_run_result.plan
-        wrong = len(review.errors if review is not None else errors(self.issues))
-        count = format_count(wrong, "error") if wrong else "✓ complete"
-        right: Line = ((count, "warning" if wrong else "ready"), (" ", ""))
-        self.steps_bar.set_lines(align_left_right(tuple(spans), right, max(self.size.width, 1)))
+        plan = self.deployer.dry_run.plan
+        wrong = plan.errors if plan is not None else errors(self.deployer.issues)
+        self.step_bar.set_lines(step_bar_line(self.step, len(wrong), self.size.width))
 
     def _focused_path(self) -> str:
         return getattr(self.focused, "path", "") if self.step != 3 else ""
@@ -286,15 +366,16 @@ class CreateScreen(ImportExportScreen):
         self.schedule_save(message.path)
         if self.step == 3:
             return  # a late message; the text was stored before the step changed
-        self.validate_draft()
-        self.form.set_issues(self.issues)
+        self._validate_form()
         if message.path in ("memory", "settings.tensor_parallel_size", "template"):
-            self.form.set_inventory(self.inventory, self.get_system_volumes())
-        self.dry_run_result = DryRunResult()
+            self._update_form_inventory()
         self._update_steps()
 
     def on_form_view_notice(self, message: FormView.Notice) -> None:
         self.show_message(message.text, message.style_name, 20)
+
+    def on_form_view_env_file_requested(self, message: FormView.EnvFileRequested) -> None:
+        self._files.load_env_file(lambda text: self.form.import_lines(message.path, text))
 
     # -- choosing -------------------------------------------------------------------------------
 
@@ -305,7 +386,7 @@ class CreateScreen(ImportExportScreen):
                 message.typed
             )  # a second letter, typed before the list opened
             return
-        offered = field_options.field_choices(path, self.draft, self.inventory)
+        offered = field_options.field_choices(path, self.draft, self.inventory_watch.inventory)
 
         async def on_choice(key: str | None) -> None:
             if key is not None:
@@ -323,20 +404,25 @@ class CreateScreen(ImportExportScreen):
     # -- what the keys do -----------------------------------------------------------------------
 
     def disabled_reason(self, action: Action) -> str:
+        state = self.deployer.deploy_state
+        deploying = state.running or state.deployed
         match action.name:
-            case "deploy":
-                if self.step != 3:
-                    return "Step 3 deploys; ctrl+n goes to the next step."
-                return (
-                    self.deploy_disabled_reason()
-                    if not self.deploy_state.running
-                    else DEPLOYING_MESSAGE
-                )
-            case "remove_created":
-                return (
-                    "" if self.deploy_state.created else "Nothing to remove: nothing was created."
-                )
-            case "close" | "previous" | "load" | "edit" | "section" if self.deploy_state.running:
+            case "deploy" if self.step != 3:
+                return "Step 3 deploys; ctrl+n goes to the next step."
+            case "deploy" if not deploying:
+                return self.plan_view.deploy_disabled_reason()
+            case "remove_created" if not state.created:
+                return "Nothing to remove: nothing was created."
+            case (
+                "deploy"
+                | "remove_created"
+                | "dry_run"
+                | "close"
+                | "previous"
+                | "load"
+                | "edit"
+                | "section"
+            ) if deploying:
                 return DEPLOYING_MESSAGE
             case "edit" if self.shows_yaml:
                 return "The YAML is read-only; y returns to the review, where lines can be edited."
@@ -400,11 +486,10 @@ class CreateScreen(ImportExportScreen):
         self.schedule_save(path)
         head = path.rsplit(".", 1)[0] if path.rsplit(".", 1)[-1].isdigit() else path
         self.validate_draft()
-        self.form.set_inventory(self.inventory, self.get_system_volumes())
+        self._update_form_inventory()
         await self.form.show_step(steps.step_of(path) if path else 1, path, f"add.{head}")
         self.step = self.draft.step = self.form.step
-        self.form.set_issues(self.issues)
-        self.dry_run_result = DryRunResult()
+        self.form.set_issues(self.deployer.issues)
         self._update_steps()
         self.update_footer()
         self.show_message(message)
@@ -415,18 +500,73 @@ class CreateScreen(ImportExportScreen):
         )
 
     def do_reveal(self) -> None:
-        self.reveal = not self.reveal
-        self.form.set_reveal(self.reveal)
-        self.update_review()
+        self._reveal = not self._reveal
+        self.form.set_reveal(self._reveal)
+        self.plan_view.set_reveal(self._reveal)
         self.show_message(
-            "Secret values are shown." if self.reveal else "Secret values are masked."
+            "Secret values are shown." if self._reveal else "Secret values are masked."
         )
 
     def do_help(self) -> None:
         self.app_context.do_help()
 
+    # -- files ----------------------------------------------------------------------------------
+
+    def do_save(self) -> None:
+        self.validate_draft()
+        if (spec := self.deployer.spec) is None:
+            first = errors(self.deployer.issues)[0].message
+            self.show_message(f"It cannot be saved as YAML yet: {first}", "warning")
+        else:
+            self._files.save_spec(spec, private=review_text.has_masked_values(self.draft))
+
+    def do_load(self) -> None:
+        self._files.load_spec(self._replace_draft)
+
+    async def _replace_draft(self, spec: ServingSpec) -> None:
+        loaded = Draft.from_spec(spec)
+        loaded.texts["namespace"] = loaded.texts["namespace"] or self.draft.texts["namespace"]
+        self.draft.texts, self.draft.rows = loaded.texts, loaded.rows
+        self.form.touched.clear()
+        self.schedule_save()
+        await self.show_step(1, "name")
+
+    # -- the plan -------------------------------------------------------------------------------
+
+    def do_deploy(self) -> None:
+        self.plan_view.deploy()
+
     def do_dry_run(self) -> None:
-        self.start_dry_run()
+        self.validate_draft()
+        self.deployer.start_dry_run()
+
+    def do_remove_created(self) -> None:
+        self.plan_view.confirm_removal()
+
+    def do_yaml(self) -> None:
+        self.plan_view.show_next_view()
+        self._on_view_changed()
+
+    def _on_view_changed(self) -> None:
+        self.update_field_help("")
+        self.update_footer()
+
+    def on_plan_view_notice(self, message: PlanView.Notice) -> None:
+        self.show_message(message.text, message.style_name, message.seconds)
+
+    def on_plan_view_deployed(self, message: PlanView.Deployed) -> None:
+        self.start_worker(self._close_deployed(message.key), "close")
+
+    async def _close_deployed(self, key: NamespacedName) -> None:
+        await self.autosave.delete_draft()
+        self.dismiss(key)
+        if self._exit_after_write:
+            self.app.exit(message=Text(f"{key} was created."))
+
+    async def on_plan_view_write_ended(self, message: PlanView.WriteEnded) -> None:
+        wanted, self._exit_after_write = self._exit_after_write, False
+        if wanted and message.succeeded:  # otherwise the refusal must be read first
+            await self.app_context.do_quit()
 
     # -- keeping and leaving --------------------------------------------------------------------
 
@@ -435,65 +575,49 @@ class CreateScreen(ImportExportScreen):
         self.undo_history.record(
             path, typed=bool(path) and not field_options.is_choice_field(path, self.draft)
         )
-        if self._save_timer is not None:
-            self._save_timer.stop()
-        self._save_timer = self.set_timer(SAVE_DELAY, self._start_save)
-
-    def _start_save(self) -> None:
-        # In a group of its own: it must cancel neither another save nor the closing.
-        self.run_worker(self._save_draft(), group="keep", exit_on_error=False)
-
-    async def _save_draft(self) -> None:
-        if problem := await self._autosave.save():
-            self.show_message(problem, "warning")
-
-    async def _save_now(self) -> str:
-        """Save it before the form closes; returns why that failed. The pending save is canceled, so
-        that its message does not replace the caller's."""
-        if self._save_timer is not None:
-            self._save_timer.stop()
-            self._save_timer = None
-        self.workers.cancel_group(self, "keep")
-        return await self._autosave.save(required=True)
+        self.autosave.schedule()
 
     def help_key(self) -> str:
         return self.app_context.key_display_for("create.help")
 
     async def exit_blocker(self) -> str:
-        if self.pending_write:
-            self.exit_after_write = True
+        if pending := self.deployer.pending_write:
+            self._exit_after_write = True
             again = self.app_context.key_display_for("app.quit")
-            return f"{self.pending_write}: it is finished first; {again} again quits at once."
+            return f"{pending}: it is finished first; {again} again quits at once."
         if self.step != 3:
             await self.form.flush_typed_text()
-        if problem := await self._save_now():
+        if problem := await self.autosave.save_now():
             again, saves = map(self.app_context.key_display_for, ("app.quit", "create.save"))
             return f"{problem} {saves} saves it as YAML; {again} again quits without it."
         return ""
 
     def exit_notice(self) -> str:
-        if self.pending_write:
-            made = ", ".join(str(one.ref) for one in self.deploy_state.created)
+        if pending := self.deployer.pending_write:
+            made = self._created_names()
             known = f"created: {made}" if made else "no object was confirmed"
             return (
-                f"{self.pending_write} was not finished: {known}. "
+                f"{pending} was not finished: {known}. "
                 "The form is saved as a draft; n opens it again."
             )
         return (
             "The form is saved as a draft; n in servedeck opens it again."
-            if self._autosave.is_saved
+            if self.autosave.is_saved
             else ""
         )
 
+    def _created_names(self) -> str:
+        return ", ".join(str(one.ref) for one in self.deployer.deploy_state.created)
+
     def do_close(self) -> None:
         if self.shows_yaml:
-            self.show_view(REVIEW_VIEWS[0])
-            self.update_footer()
+            self.plan_view.show_plan()
+            self._on_view_changed()
             return
-        if self.draft.to_dict() == self._initial_dump and not self.deploy_state.created:
+        made = self._created_names()
+        if self.draft.to_dict() == self._initial_dump and not made:
             self.dismiss(None)  # nothing was typed that could be lost
             return
-        made = ", ".join(str(one.ref) for one in self.deploy_state.created)
         lines = ["The draft is kept until you deploy or discard it."]
         if made:
             lines.insert(0, f"{made} of the unfinished attempt stays in the cluster.")
@@ -515,16 +639,12 @@ class CreateScreen(ImportExportScreen):
             self.start_worker(self._discard_draft(), "leave", busy_label="Removing the draft")
 
     async def _save_and_close(self) -> None:
-        if problem := await self._save_now():
+        if problem := await self.autosave.save_now():
             self.show_message(f"{problem} Keep editing, or save it as YAML.", "error", 20)
         else:
-            self._autosave.close()  # before the list can offer the drafts
+            self.autosave.close()  # before the list can offer the drafts
             self.dismiss(None)
 
     async def _discard_draft(self) -> None:
-        await self._autosave.delete_draft()
+        await self.autosave.delete_draft()
         self.dismiss(None)
-
-    async def handle_deployed(self, key: NamespacedName) -> None:
-        await self._autosave.delete_draft()
-        self.dismiss(key)
