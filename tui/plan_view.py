@@ -62,7 +62,8 @@ class PlanView(ReviewList):
         self._notes = tuple(notes)
         self.current_view = REVIEW_VIEWS[0]
         """The plan, or which YAML text is shown."""
-        self._reveal = False
+        self.reveal = False
+        """Whether secret values are shown."""
         self._shown_stage: tuple[object, ...] = ()
 
     # -- showing --------------------------------------------------------------------------------
@@ -89,13 +90,13 @@ class PlanView(ReviewList):
         deployer = self._deployer
         if self.shows_yaml and deployer.spec is not None:
             return review_text.yaml_entries(
-                deployer.spec, self._get_platform(), self.current_view, reveal=self._reveal
+                deployer.spec, self._get_platform(), self.current_view, reveal=self.reveal
             )
         return [
             *review_text.dry_run_entries(
                 deployer.dry_run, deployer.deploy_state, deployer.issues, self._notes
             ),
-            *self._build_details(self._reveal),
+            *self._build_details(self.reveal),
         ]
 
     def show_plan(self) -> None:
@@ -112,13 +113,8 @@ class PlanView(ReviewList):
         at = REVIEW_VIEWS.index(self.current_view) + 1
         self.current_view = REVIEW_VIEWS[at % len(REVIEW_VIEWS)]
         self.update(reset=True)
-        if self.shows_yaml and not self._reveal and review_text.mask_secrets(spec) != spec:
+        if self.shows_yaml and not self.reveal and review_text.mask_secrets(spec) != spec:
             self._notify("Secret values are masked; ctrl+g shows them.")
-
-    def set_reveal(self, reveal: bool) -> None:
-        """Show secret values, or mask them."""
-        self._reveal = reveal
-        self.update()
 
     def _notify(self, text: str, style_name: str = "", seconds: float = MESSAGE_SECONDS) -> None:
         self.post_message(self.Notice(text, style_name, seconds))

@@ -166,11 +166,12 @@ async def test_keys_that_come_before_the_form_has_fields_do_nothing(
         await pilot.press("n")
         await wait_for(pilot, lambda: len(pilot.app.screen_stack) == 2, "the form")
         form = form_of(pilot).query_one(FormView)
-        editors, form._editors = form._editors, []  # as before the first step is shown
+        order = form.field_order
+        editors, order.editors = order.editors, ()  # as before the first step is shown
         for action in ("form.next_field", "form.move", "form.move_section"):
             key = {"form.move": ("down",), "form.move_section": ("pagedown",)}.get(action, ())
             await form_of(pilot).action_do(action, *key)
-        form._editors = editors
+        order.editors = editors
         await wait_for_text(pilot, "Service Name")
 
 
