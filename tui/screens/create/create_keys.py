@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+
+from textual.binding import BindingType
 
 from servedeck.changes.deployer import DeployState
-from tui.actions import Action
+from tui.actions import Action, scope_bindings
 
 DEPLOYING_MESSAGE = "Deployment is in progress; wait for its result."
 
@@ -19,6 +22,17 @@ NOT_WHILE_DEPLOYING = (
     "edit",
     "section",
 )
+
+
+def screen_bindings() -> list[BindingType]:
+    """Bindings of all steps. Those of the fields take priority over the focused widget: text typed
+    right after a key that moves the focus then goes to the new focus, however fast it comes."""
+    form = (replace(one, priority=True) for one in scope_bindings("create", "form"))
+    # Not the command line: it switches contexts, and letters are text here.
+    others = (
+        one for one in scope_bindings("review", "app") if one.id not in ("app.command", "app.help")
+    )
+    return [*form, *others]
 
 
 def scopes(step: int) -> tuple[str, ...]:

@@ -45,6 +45,15 @@ class EditedDraft:
     def errors_in_step(self, step: int) -> list[Issue]:
         return [one for one in self.errors if steps.step_of(one.field) == step]
 
+    def section_path(self, number: int) -> str:
+        """Path of the first field of a section of the review; the button that adds a row if it is
+        an empty list, "" if there is no such section."""
+        sections = steps.review_sections(self.draft)
+        if number > len(sections):
+            return ""
+        path = sections[number - 1].paths[0]
+        return f"add.{path}" if self.draft.rows.get(path) == [] else path
+
     def record_change(self, path: str = "") -> None:
         """The draft was changed at `path`: it can be undone, and is saved shortly."""
         typed = bool(path) and not field_options.is_choice_field(path, self.draft)

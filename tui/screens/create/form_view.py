@@ -13,7 +13,6 @@ from textual.widget import Widget
 
 from servedeck.changes.draft import EMPTY_VARIABLE, EMPTY_VOLUME, Draft
 from servedeck.serving.objects.manifests import SystemVolume
-from servedeck.serving.spec.env_file import parse_env
 from servedeck.serving.spec.issues import Issue
 from tui.ports.change_service import Inventory
 from tui.screens.create import env_rows, field_options, steps
@@ -57,13 +56,6 @@ class FormView(FormBody):
         """Loading variables from a file was requested."""
 
         path: str
-
-    @dataclass
-    class Notice(Message):
-        """A sentence for the message line."""
-
-        text: str
-        style_name: str = ""
 
     def __init__(self, draft: Draft, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -259,6 +251,11 @@ class FormView(FormBody):
 
     # -- moving ---------------------------------------------------------------------------------
 
+    @property
+    def focused_path(self) -> str:
+        """Path of the focused field, "" for none."""
+        return field_path(self.screen.focused)
+
     def move_focus(self, by: int) -> None:
         """Focus the next or the previous field, wrapping at the ends."""
         self._focus(self.field_order.neighbor(self.screen.focused, by))
@@ -328,7 +325,7 @@ class FormView(FormBody):
         self.post_message(self.Changed(row))
 
     async def _rebuild_parsed_row(self, row: str) -> None:
-        await self.rebuild(field_path(self.screen.focused))
+        await self.rebuild(self.focused_path)
         self.post_message(self.Changed(row))
 
     def mark_all_touched(self) -> None:
@@ -356,42 +353,9 @@ class FormView(FormBody):
         if path == "volumes":
             self._pick_value(f"{added}.pvc")
 
-    async def on_field_input_lines_pasted(self, message: FieldInput.LinesPasted) -> None:
-        message.stop()
-        row, _, name = message.input.path.rpartition(".")
-        path, _, at = row.rpartition(".")
-        texts = get_row(self.draft, row)
-        if self._reject_oversized(message.text):
-            return
-        if name == "value" and texts["name"] and not parse_env(message.text).assignments:
-            # Lines that are no variables, after a name, such as a certificate: they are the value.
-            texts["value"] = message.text.strip("\r\n")
-            await self.rebuild(message.input.path)
-            self.post_message(self.Changed(row))
-            return
-        await self.import_lines(path, message.text, int(at))
-
-    async def import_lines(self, path: str, text: str, row_index: int | None = None) -> None:
-        """Add rows from pasted lines or a file."""
-        if self._reject_oversized(text):
-            return
-        taken = env_rows.import_env(self.draft, path, text, row_index)
-        self.touched |= {f"{path}.{number}" for number in range(len(self.draft.rows[path]))}
-        lines = [i for i, row in enumerate(self.draft.rows[path]) if row["source"] == "line"]
-        await self.rebuild(f"{path}.{lines[0]}" if lines else f"add.{path}")
-        self.post_message(self.Changed(path))
-        self.post_message(self.Notice(taken.summary, "warning" if taken.invalid_lines else ""))
-
-    def _reject_oversized(self, text: str) -> bool:
-        """Whether the lines are too many or too long for the form; a message says so."""
-        reason = env_rows.oversized_reason(text)
-        if reason:
-            self.post_message(self.Notice(reason, "warning"))
-        return bool(reason)
-
     async def remove_row(self) -> str:
         """Remove the focused row; returns what was removed, "" if there is no row."""
-        row, _, _ = field_path(self.screen.focused).rpartition(".")
+        row, _, _ = self.focused_path.rpartition(".")
         path, _, at = row.rpartition(".")
         if path not in self.draft.rows or not at.isdigit():
             return ""
@@ -406,18 +370,3 @@ class FormView(FormBody):
         """Remove the focused row of the field at `path` if it is empty."""
         if env_rows.is_blank(get_row(self.draft, path.rpartition(".")[0])):
             await self.remove_row()
-
-    async def change_source(self) -> str:
-        """Change the source of the variable's value; returns a sentence, "" if there is no
-        variable."""
-        row, _, _ = field_path(self.screen.focused).rpartition(".")
-        if "source" not in get_row(self.draft, row) or not row.startswith(
-            ("env.", "transformer.env.")
-        ):
-            return ""
-        texts = get_row(self.draft, row)
-        sentence = env_rows.cycle_source(texts)
-        editor = "ref" if texts["source"] in ("secret", "config_map") else "value"
-        await self.rebuild(f"{row}.{editor}")
-        self.post_message(self.Changed(row))
-        return sentence

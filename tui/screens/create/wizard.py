@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import ClassVar
 
 from rich.text import Text
@@ -16,7 +15,7 @@ from servedeck.changes.draft import Draft
 from servedeck.changes.draft_store import DraftFile
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.spec.spec import ServingSpec
-from tui.actions import ACTIONS_BY_ID, Action, scope_bindings
+from tui.actions import ACTIONS_BY_ID, Action
 from tui.plan_view import PlanView
 from tui.ports.change_service import ChangeService
 from tui.screens.base import MESSAGE_SECONDS, Overlay
@@ -30,6 +29,7 @@ from tui.screens.create.form_editor import FormEditor
 from tui.screens.create.form_view import FormView
 from tui.screens.create.inventory_watch import InventoryWatch
 from tui.screens.create.step_bar import step_bar_line
+from widgets.form import FieldInput
 from widgets.form_parts import FormButton
 from widgets.review_list import ReviewEntry, ReviewList
 from widgets.styled_line import wrap
@@ -48,17 +48,7 @@ class CreateScreen(Overlay[NamespacedName | None]):
     SCOPE = "create"
     HAS_HELP = False
     """It has its own key for the help: the usual one is text here."""
-    # Takes priority over the focused widget: text typed right after a key that moves the focus then
-    # goes to the new focus, however fast it comes.
-    BINDINGS: ClassVar[list[BindingType]] = [
-        *(replace(one, priority=True) for one in scope_bindings("create", "form")),
-        # Not the command line: it switches contexts, and letters are text here.
-        *(
-            one
-            for one in scope_bindings("review", "app")
-            if one.id not in ("app.command", "app.help")
-        ),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = create_keys.screen_bindings()
 
     step_bar = query_one("#steps", StatusLine)
     help_bar = query_one("#fieldhelp", StatusLine)
@@ -80,8 +70,6 @@ class CreateScreen(Overlay[NamespacedName | None]):
         self._initial_message = message
         self._initial_dump = draft.to_dict() if draft_file is None else None
         self._reveal = False
-        self._exit_after_write = False
-        """Whether quitting was requested while something was written to the cluster."""
         self.inventory_watch = InventoryWatch(change_service.watch_inventory)
         self.deployer = make_create_deployer(
             change_service, self.inventory_watch, self._on_deployer_change
@@ -120,6 +108,7 @@ class CreateScreen(Overlay[NamespacedName | None]):
             start_worker=lambda work, label: self.start_worker(work, "leave", busy_label=label),
             show_message=self.show_message,
             close_form=self.dismiss,
+            quit_app=self._quit_app,
         )
 
     def compose_body(self) -> ComposeResult:
@@ -224,13 +213,11 @@ class CreateScreen(Overlay[NamespacedName | None]):
             self.show_message("Choose a line with the arrows, or a section by its digit.")
 
     async def do_section(self, digit: str) -> None:
-        sections = steps.review_sections(self.draft)
-        if int(digit) <= len(sections):
-            path = sections[int(digit) - 1].paths[0]
-            path = f"add.{path}" if path in self.draft.rows and not self.draft.rows[path] else path
+        if path := self._edited.section_path(int(digit)):
             await self.edit_field(path)
         else:
-            self.show_message(f"The review has {len(sections)} sections.", "warning")
+            count = len(steps.review_sections(self.draft))
+            self.show_message(f"The review has {count} sections.", "warning")
 
     async def on_review_list_entry_clicked(self, message: ReviewList.EntryClicked) -> None:
         await self.edit_field(message.path)
@@ -249,13 +236,7 @@ class CreateScreen(Overlay[NamespacedName | None]):
 
     def _build_section_entries(self, reveal: bool) -> Sequence[ReviewEntry]:
         plan = self.deployer.dry_run.plan
-        return review_text.section_entries(
-            self.draft,
-            self._editor.system_volumes(),
-            plan.issues if plan is not None else self._edited.issues,
-            reveal=reveal,
-            width=self.size.width,
-        )
+        return self._editor.review_entries(plan, reveal=reveal, width=self.size.width)
 
     @property
     def shows_yaml(self) -> bool:
@@ -279,9 +260,7 @@ class CreateScreen(Overlay[NamespacedName | None]):
         elif isinstance(self.focused, FormButton):
             text = self.focused.help_text
         else:
-            text = steps.field_help(path, self.draft)
-            if self.form.show_hint(path, text):
-                text = ""  # it is shown beside the field
+            text = self._editor.field_help(path)
         self.help_bar.set_lines(*wrap(((" ", ""), (text, "muted")), self.size.width - 1, 1))
 
     def on_form_view_focused(self, message: FormView.Focused) -> None:
@@ -296,11 +275,11 @@ class CreateScreen(Overlay[NamespacedName | None]):
         self._editor.handle_change(message.path)
         self._update_steps()
 
-    def on_form_view_notice(self, message: FormView.Notice) -> None:
-        self.show_message(message.text, message.style_name, 20)
+    async def on_field_input_lines_pasted(self, message: FieldInput.LinesPasted) -> None:
+        await self._editor.paste_lines(message.input.path, message.text)
 
     def on_form_view_env_file_requested(self, message: FormView.EnvFileRequested) -> None:
-        self._files.load_env_file(lambda text: self.form.import_lines(message.path, text))
+        self._files.load_env_file(lambda text: self._editor.import_lines(message.path, text))
 
     # -- what the keys do -----------------------------------------------------------------------
 
@@ -410,17 +389,10 @@ class CreateScreen(Overlay[NamespacedName | None]):
         self.show_message(message.text, message.style_name, message.seconds)
 
     def on_plan_view_deployed(self, message: PlanView.Deployed) -> None:
-        self.start_worker(self._close_deployed(message.key), "leave")
-
-    async def _close_deployed(self, key: NamespacedName) -> None:
-        await self._form_closing.discard_and_close(key)
-        if self._exit_after_write:
-            self.app.exit(message=Text(f"{key} was created."))
+        self.start_worker(self._form_closing.close_deployed(message.key), "leave")
 
     async def on_plan_view_write_ended(self, message: PlanView.WriteEnded) -> None:
-        wanted, self._exit_after_write = self._exit_after_write, False
-        if wanted and message.succeeded:  # otherwise the refusal must be read first
-            await self.app_context.do_quit()
+        await self._form_closing.handle_write_ended(succeeded=message.succeeded)
 
     # -- keeping and leaving --------------------------------------------------------------------
 
@@ -428,16 +400,16 @@ class CreateScreen(Overlay[NamespacedName | None]):
         return self.app_context.key_display_for("create.help")
 
     async def exit_blocker(self) -> str:
-        if pending := self.deployer.pending_write:
-            self._exit_after_write = True
-            again = self.app_context.key_display_for("app.quit")
-            return f"{pending}: it is finished first; {again} again quits at once."
         if self.step != 3:
             await self.form.flush_typed_text()
-        if problem := await self.autosave.save_now():
-            again, saves = map(self.app_context.key_display_for, ("app.quit", "create.save"))
-            return f"{problem} {saves} saves it as YAML; {again} again quits without it."
-        return ""
+        keys = map(self.app_context.key_display_for, ("app.quit", "create.save"))
+        return await self._form_closing.exit_blocker(self.deployer.pending_write, *keys)
+
+    async def _quit_app(self, message: str) -> None:
+        if message:
+            self.app.exit(message=Text(message))
+        else:
+            await self.app_context.do_quit()
 
     def exit_notice(self) -> str:
         created = self.deployer.deploy_state.created
