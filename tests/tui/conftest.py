@@ -1,5 +1,6 @@
 import pytest
 
+from tests.tui.fake_change_service import FakeChangeService
 from tests.waiting import WAIT_SECONDS
 
 
@@ -17,3 +18,9 @@ def patience(monkeypatch):
     monkeypatch.setattr("tui.screens.create.flow.PERMISSION_TIMEOUT", WAIT_SECONDS)
     monkeypatch.setattr("tui.screens.create.draft_autosave.WRITE_TIMEOUT", WAIT_SECONDS)
     monkeypatch.setattr("servedeck.changes.draft_store.WRITE_LOCK_TIMEOUT", WAIT_SECONDS)
+
+
+@pytest.fixture
+def bench(tmp_path):
+    """The cluster of the create form."""
+    return FakeChangeService(tmp_path / "drafts")

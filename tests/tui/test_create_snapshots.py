@@ -29,11 +29,6 @@ STEP_3 = ("llama-chat", ["ctrl+n"], MODEL, ["ctrl+n"])
 ENV = "A=1\nexport HF_TOKEN=hf_abcdefghijkl\nnot a variable\n"
 
 
-@pytest.fixture
-def bench(tmp_path: Path) -> FakeChangeService:
-    return FakeChangeService(tmp_path / "drafts")
-
-
 def type_into_form(*parts: str | list[str], then: tuple[str, ...]) -> Callable[[Pilot[Any]], Any]:
     """Open the form in team-a and type texts, press lists of keys, paste what has line breaks."""
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 from textual.binding import Binding
@@ -14,9 +13,7 @@ from textual.binding import Binding
 from servedeck.changes.draft import Draft
 from servedeck.changes.draft_store import DraftStore
 from servedeck.cluster.apply import AppliedObject, ApplyResult
-from tests.tui.fake_change_service import FakeChangeService
-from tests.tui.helpers import make_app, post_keys, screen_text, wait_for, wait_for_text
-from tests.tui.test_create import (
+from tests.tui.create_form import (
     MODEL,
     app_of,
     focus_field,
@@ -25,6 +22,8 @@ from tests.tui.test_create import (
     run_form,
     type_text,
 )
+from tests.tui.fake_change_service import FakeChangeService
+from tests.tui.helpers import make_app, post_keys, screen_text, wait_for, wait_for_text
 from tests.waiting import wait_until
 from tui.actions import ACTIONS
 from tui.screens.create.undo_history import UndoHistory
@@ -39,11 +38,6 @@ MULTIPLEXER_KEYS = {"ctrl+a", "ctrl+b"}
 """Of GNU screen and tmux."""
 ALIASED_KEYS = {"ctrl+i", "ctrl+m", "ctrl+h", "ctrl+left_square_bracket"}
 """They arrive as tab, enter, backspace and esc."""
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> FakeChangeService:
-    return FakeChangeService(tmp_path / "drafts")
 
 
 def test_no_key_is_used_that_does_not_arrive_or_arrives_as_another() -> None:
@@ -159,9 +153,9 @@ def current_place(pilot: object) -> tuple[str, str]:
             *(["filter"] if app.servings.filter_line.display else []),
         ]
         return name, " ".join(parts)
-    return name, getattr(app.screen, "_current_view", "") if getattr(
-        app.screen, "step", 0
-    ) == 3 else ""
+    if getattr(app.screen, "step", 0) == 3:
+        return name, app.screen.plan_view.current_view
+    return name, ""
 
 
 BACK_CASES = [

@@ -25,15 +25,50 @@ class DraftAutosave:
         draft: Draft,
         get_draft_store: Callable[[], DraftStore | None],
         draft_file: DraftFile | None = None,
+        on_error: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`draft_file` is the file of a saved draft; a new draft gets one with its first key."""
+        """`draft_file` is the file of a saved draft; a new draft gets one with its first key.
+        `on_error` is called with a sentence when a scheduled save fails."""
         self._draft = draft
         self._get_draft_store = get_draft_store
         self._draft_file = draft_file
+        self._on_error = on_error
         self._last_written = self._dump()
         self._lock = asyncio.Lock()
         self._write_task: asyncio.Task[bool] | None = None
         self._deleted = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._scheduled_save: asyncio.Task[None] | None = None
+
+    def schedule(self) -> None:
+        """Save the draft shortly after the last key."""
+        self._stop_timer()
+        self._timer = asyncio.get_running_loop().call_later(SAVE_DELAY, self._start_save)
+
+    def _start_save(self) -> None:
+        self._cancel_scheduled()
+        self._scheduled_save = asyncio.create_task(self._save_and_report())
+
+    async def _save_and_report(self) -> None:
+        if problem := await self.save():
+            self._on_error(problem)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _cancel_scheduled(self) -> None:
+        self._stop_timer()
+        if self._scheduled_save is not None:
+            self._scheduled_save.cancel()  # a write that has begun is finished
+            self._scheduled_save = None
+
+    async def save_now(self) -> str:
+        """Save before the form closes; returns why that failed. The scheduled save is canceled, so
+        that its message does not replace the caller's."""
+        self._cancel_scheduled()
+        return await self.save(required=True)
 
     def _ensure_draft_file(self) -> DraftFile | None:
         if self._draft_file is None and (shelf := self._get_draft_store()) is not None:
@@ -61,7 +96,7 @@ class DraftAutosave:
 
     async def save(self, *, required: bool = False) -> str:
         """Save the draft if it differs from the one on disk; returns why that failed, "" if it did
-        not. While there is no file for it yet, that is reported only if it is `needed` now."""
+        not. While there is no file for it yet, that is reported only if it is `required`."""
         slot = None
         try:
             async with asyncio.timeout(WRITE_TIMEOUT), self._lock:
@@ -102,6 +137,7 @@ class DraftAutosave:
 
     def close(self) -> None:
         """Save it for the last time, and release it."""
+        self._cancel_scheduled()
         self.write_now()
         if self._draft_file is not None:
             self._draft_file.release()

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from servedeck.changes.draft import EMPTY_VARIABLE, VALUE_NOT_SAVED, Draft, DraftRow
 from servedeck.serving.spec.env_file import InvalidLine, parse_env
 from servedeck.serving.text import format_count
+from widgets.form import MAX_VALUE_LENGTH
+
+MAX_PASTED_LINES = 500
+"""Maximum number of lines pasted at once; each becomes a row of widgets."""
 
 SOURCE_ORDER = ("", "secret", "config_map")
 """Sources of a value, in the order in which the key cycles through them."""
@@ -68,6 +72,15 @@ def import_env(draft: Draft, path: str, text: str, row_index: int | None = None)
         new.append((bad.line, _invalid_line_row(bad.text, bad.line, bad.message)))
     rows[place:place] = [row for _, row in sorted(new, key=lambda entry: entry[0])]
     return EnvImportResult(added, changed, parsed.invalid_lines)
+
+
+def oversized_reason(text: str) -> str:
+    """Why the lines are too many or too long for the form, in a sentence; "" if they are not."""
+    if (count := text.count("\n")) > MAX_PASTED_LINES:
+        return f"That is {count:,} lines; paste at most {MAX_PASTED_LINES:,} at once."
+    if len(text) > MAX_VALUE_LENGTH and any(len(s) > MAX_VALUE_LENGTH for s in text.split("\n")):
+        return f"A line is too long; a value can have at most {MAX_VALUE_LENGTH:,} characters."
+    return ""
 
 
 def reparse_line(draft: Draft, path: str, row_index: int) -> bool:

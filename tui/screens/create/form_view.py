@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -13,35 +13,17 @@ from textual.widget import Widget
 
 from servedeck.changes.draft import EMPTY_VARIABLE, EMPTY_VOLUME, Draft
 from servedeck.serving.objects.manifests import SystemVolume
-from servedeck.serving.spec.env_file import parse_env
-from servedeck.serving.spec.fields import InputKind
 from servedeck.serving.spec.issues import Issue
 from tui.ports.change_service import Inventory
 from tui.screens.create import env_rows, field_options, steps
+from tui.screens.create.draft_values import get_row, get_text, moved_path, set_text
+from tui.screens.create.field_order import EDITOR_SELECTOR, FieldOrder, field_path, row_of
+from tui.screens.create.form_widgets import build_widget
+from tui.screens.create.option_picker import OptionPicker
 from tui.screens.create.review_text import is_masked
-from widgets.form import (
-    MAX_INPUT_WIDTH,
-    MAX_VALUE_LENGTH,
-    ChoiceRow,
-    FieldInput,
-    FormRow,
-    TextRow,
-    VariableRow,
-)
-from widgets.form_parts import FormBody, FormButton, FormHeading, ReadOnlyLines
+from widgets.form import ChoiceRow, FieldInput, FormRow, VariableRow
+from widgets.form_parts import FormBody, FormButton, ReadOnlyLines
 from widgets.select_field import SelectField
-
-INPUT_WIDTHS = {
-    InputKind.INTEGER: 12,
-    InputKind.FLOAT: 12,
-    InputKind.QUANTITY: 16,
-    InputKind.ARGUMENTS: 100,
-}
-"""Maximum width of an input in cells, by the kind of its field."""
-
-EDITOR_SELECTOR = "FieldInput, SelectField, FormButton"
-MAX_PASTED_LINES = 500
-"""Maximum number of lines pasted at once; each becomes a row of widgets."""
 
 
 class FormView(FormBody):
@@ -70,24 +52,10 @@ class FormView(FormBody):
         path: str
 
     @dataclass
-    class ChoicesRequested(Message):
-        """The list of a field's values was requested."""
-
-        path: str
-        typed: str
-
-    @dataclass
     class EnvFileRequested(Message):
         """Loading variables from a file was requested."""
 
         path: str
-
-    @dataclass
-    class Notice(Message):
-        """A sentence for the message line."""
-
-        text: str
-        style_name: str = ""
 
     def __init__(self, draft: Draft, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -102,10 +70,8 @@ class FormView(FormBody):
         self._focused_row: str = ""
         self._last_focused_paths: dict[int, str] = {}
         """The last focused field of each step."""
-        self._editors: list[Widget] = []
+        self.field_order = FieldOrder()
         self._rows: list[FormRow] = []
-        self._section_start: Widget | None = None
-        """The first field of the section that was jumped to, while it has the focus."""
 
     # -- what it shows --------------------------------------------------------------------------
 
@@ -115,7 +81,7 @@ class FormView(FormBody):
         self.step = step
         wanted = focus or self._last_focused_paths.get(step, "") or self._first_missing_path()
         await self.rebuild(wanted)
-        if fallbacks and not any(self._is_editor_of(one, wanted) for one in self._editors):
+        if fallbacks and self.field_order.find([wanted]) is None:
             self.focus_path(*fallbacks)
 
     async def rebuild(self, *focus: str) -> None:
@@ -127,12 +93,12 @@ class FormView(FormBody):
         with self.app.batch_update():
             await self.remove_children()
             built = [
-                self._build_widget(one)
+                build_widget(one, self.draft, reveal=self.reveal)
                 for one in steps.form_items(self.step, self.draft, self._system_volumes)
             ]
             await self.mount_all(built)
             # Cached: querying them takes longer than everything else that a key does.
-            self._editors = list(self.query(EDITOR_SELECTOR))
+            self.field_order.editors = list(self.query(EDITOR_SELECTOR))
             self._rows = list(self.query(FormRow))
             self._update_issues()
             self._update_notes()
@@ -144,39 +110,16 @@ class FormView(FormBody):
         moved = env_rows.remove_blank_rows(self.draft)
         self._forget_rows()
         if moved:
-            self.touched = {now for path in self.touched if (now := _moved_path(path, moved))}
+            self.touched = {now for path in self.touched if (now := moved_path(path, moved))}
             self._last_focused_paths = {
-                step: _moved_path(path, moved) for step, path in self._last_focused_paths.items()
+                step: moved_path(path, moved) for step, path in self._last_focused_paths.items()
             }
 
     def _forget_rows(self) -> None:
         """The rows on the screen no longer match the draft: until they are rebuilt, updates of the
         cluster must not look up a removed row."""
-        self._editors = []
+        self.field_order.editors = ()
         self._rows = []
-
-    def _build_widget(self, item: steps.FormItem) -> Widget:
-        if isinstance(item, steps.TitleItem):
-            return FormHeading(item.text, item.detail)
-        if isinstance(item, steps.InfoItem):
-            return ReadOnlyLines(item.name, *item.lines)
-        if isinstance(item, steps.ButtonItem):
-            return FormButton(item.path, item.label, item.help_text)
-        if isinstance(item, steps.VariableItem):
-            path, _, at = item.path.rpartition(".")
-            row = self.draft.rows[path][int(at)]
-            return VariableRow(item.path, row, masked=is_masked(row) and not self.reveal)
-        field, text = item.field, self.get_text(item.path)
-        if field_options.is_choice_field(item.path, self.draft):
-            drawn = field_options.display_value(item.path, text)
-            return ChoiceRow(item.path, field.label, *drawn, required=field.required)
-        return TextRow(
-            item.path,
-            field.label,
-            text,
-            required=field.required,
-            max_input_width=INPUT_WIDTHS.get(field.kind, MAX_INPUT_WIDTH),
-        )
 
     def show_hint(self, path: str, hint: str) -> bool:
         """Show the help of a field beside it; False if there is no space for it."""
@@ -222,34 +165,21 @@ class FormView(FormBody):
         self.reveal = reveal
         for row in self._rows:
             if isinstance(row, VariableRow):
-                row.set_masked(is_masked(self._row_texts(row.path)) and not reveal)
+                row.set_masked(is_masked(get_row(self.draft, row.path)) and not reveal)
 
     # -- texts ----------------------------------------------------------------------------------
 
     def get_text(self, path: str) -> str:
         """The text of a field."""
-        if path in self.draft.texts:
-            return self.draft.texts[path]
-        row, _, name = path.rpartition(".")
-        return self._row_texts(row).get(name, "")
-
-    def _row_texts(self, row: str) -> dict[str, str]:
-        path, _, at = row.rpartition(".")
-        rows = self.draft.rows.get(path, ())
-        return rows[int(at)] if at.isdigit() and int(at) < len(rows) else dict(EMPTY_VARIABLE)
+        return get_text(self.draft, path)
 
     def set_text(self, path: str, text: str) -> None:
         """Store what was typed or chosen."""
-        if path == "template":
-            self.draft.set_template(text)
-        elif path in self.draft.texts:
-            self.draft.texts[path] = text
-        else:
-            row, _, name = path.rpartition(".")
-            self._row_texts(row)[name] = text
-            for variable in self._rows:
-                if isinstance(variable, VariableRow) and variable.path == row:
-                    variable.set_masked(is_masked(self._row_texts(row)) and not self.reveal)
+        set_text(self.draft, path, text)
+        row, _, _ = path.rpartition(".")
+        for variable in self._rows:
+            if isinstance(variable, VariableRow) and variable.path == row:
+                variable.set_masked(is_masked(get_row(self.draft, row)) and not self.reveal)
         self.post_message(self.Changed(path))
 
     def select_value(self, path: str, text: str) -> None:
@@ -287,7 +217,7 @@ class FormView(FormBody):
             if not one.disabled_reason
         ]
         if not keys:
-            self.post_message(self.ChoicesRequested(path, ""))
+            self._pick_value(path)
             return
         now = self.get_text(path)
         at = keys.index(now) + message.step if now in keys else 0
@@ -295,40 +225,49 @@ class FormView(FormBody):
 
     def on_select_field_options_requested(self, message: SelectField.OptionsRequested) -> None:
         message.stop()
-        self.post_message(self.ChoicesRequested(message.select_field.path, message.typed))
+        self._pick_value(message.select_field.path, message.typed)
+
+    def _pick_value(self, path: str, typed: str = "") -> None:
+        """Show the list of a field's values, narrowed by what was typed."""
+        if isinstance(self.app.screen, OptionPicker):
+            self.app.screen.insert_text(typed)  # a second letter, typed before the list opened
+            return
+
+        async def on_choice(key: str | None) -> None:
+            if key is not None:
+                self.select_value(path, key)
+            elif path.endswith(".pvc"):
+                await self.remove_row_if_blank(path)
+
+        field = steps.fields_by_path(self.draft).get(path, steps.VOLUME_FIELDS[0])
+        picker = OptionPicker(
+            field.label,
+            field_options.field_choices(path, self.draft, self._inventory),
+            self.get_text(path),
+            typed=typed,
+            allow_custom=field_options.allows_custom_value(path, self.draft),
+        )
+        self.app.push_screen(picker, on_choice)
 
     # -- moving ---------------------------------------------------------------------------------
 
-    def editors(self) -> list[Widget]:
-        """All widgets that can have the focus, in order."""
-        return self._editors
+    @property
+    def focused_path(self) -> str:
+        """Path of the focused field, "" for none."""
+        return field_path(self.screen.focused)
 
     def move_focus(self, by: int) -> None:
         """Focus the next or the previous field, wrapping at the ends."""
-        editors = self.editors()
-        focused = self.screen.focused
-        at = editors.index(focused) + by if focused in editors else 0
-        if editors:
-            self.screen.set_focus(editors[at % len(editors)], scroll_visible=False)
+        self._focus(self.field_order.neighbor(self.screen.focused, by))
 
     def focus_section(self, by: int) -> None:
         """Focus the first field of the next or the previous section."""
-        starts: list[Widget] = []
-        wanted = False
-        for child in self.walk_children():
-            wanted = wanted or isinstance(child, FormHeading)
-            if wanted and isinstance(child, (FieldInput, SelectField, FormButton)):
-                starts.append(child)
-                wanted = False
-        editors = self.editors()
         focused = self.screen.focused
-        here = editors.index(focused) if focused in editors else 0
-        places = [editors.index(one) for one in starts if one in editors]
-        ahead = [at for at in places if at > here] if by > 0 else [at for at in places if at < here]
-        if ahead:
-            target = editors[ahead[0] if by > 0 else ahead[-1]]
-            self._section_start = target
-            self.screen.set_focus(target, scroll_visible=False)
+        self._focus(self.field_order.section_start(self.walk_children(Widget), focused, by))
+
+    def _focus(self, editor: Widget | None) -> None:
+        if editor is not None:
+            self.screen.set_focus(editor, scroll_visible=False)
 
     async def advance(self) -> bool:
         """Focus the next field, or press the button; True after the last field of the first
@@ -337,43 +276,29 @@ class FormView(FormBody):
         if isinstance(focused, FormButton):
             await self.press_button(focused)
             return False
-        finished = focused is not None and focused in self.editors()[-1:]
+        finished = self.field_order.is_last(focused)
         if not finished:
             self.move_focus(1)
         return finished
 
     def focus_path(self, *paths: str) -> None:
         """Focus the first field that matches one of the paths, else the form's first."""
-        editors = [one for one in self.editors() if any(self._is_editor_of(one, p) for p in paths)]
-        target = next(iter([*editors, *self.editors()]), None)
+        target = self.field_order.find(paths) or next(iter(self.field_order.editors), None)
         if target is not None:
-            self.screen.set_focus(target, scroll_visible=False)
+            self._focus(target)
             self.call_after_refresh(self._scroll_to_row, target)
-
-    def _is_editor_of(self, editor: Widget, path: str) -> bool:
-        own = field_path(editor)
-        named = path.replace(".secret.name", ".ref").replace(".config_map.name", ".ref")
-        named = named.replace(".secret.key", ".key").replace(".config_map.key", ".key")
-        return bool(path) and (own == named or own.startswith(f"{path}."))
 
     def _scroll_to_row(self, editor: Widget) -> None:
         """Scroll the whole row into view, with the messages below it."""
-        if editor.is_attached:
-            row = next((one for one in editor.ancestors if isinstance(one, FormRow)), editor)
-            first = self.editors()[0] if self.editors() else None
-            if editor is not self._section_start:
-                self._section_start = None
-            if editor is first:
-                self.scroll_to(y=0, animate=False)
-            elif self._section_start is not None:
-                # As much of the section as fits, from its heading on.
-                heading = next(
-                    (one for one in _preceding_parts(self, row) if isinstance(one, FormHeading)),
-                    row,
-                )
-                self.scroll_to_widget(heading, animate=False, top=True, force=True)
-            else:
-                self.scroll_to_widget(row, animate=False, top=False, force=True)
+        if not editor.is_attached:
+            return
+        top = self.field_order.top_widget(editor, list(self.children))
+        if editor in self.field_order.editors[:1]:
+            self.scroll_to(y=0, animate=False)
+        elif top is not None:  # as much of the section as fits
+            self.scroll_to_widget(top, animate=False, top=True, force=True)
+        else:
+            self.scroll_to_widget(row_of(editor), animate=False, top=False, force=True)
 
     def watch_virtual_size(self) -> None:
         """Rows grew or shrank: keep the focused row in view, with its errors."""
@@ -394,13 +319,13 @@ class FormView(FormBody):
     def _on_row_left(self, row: str) -> None:
         self.touched.add(row)
         path, _, at = row.rpartition(".")
-        unread = self._row_texts(row).get("source") == "line"
+        unread = get_row(self.draft, row).get("source") == "line"
         if unread and env_rows.reparse_line(self.draft, path, int(at)):
             self.call_later(self._rebuild_parsed_row, row)
         self.post_message(self.Changed(row))
 
     async def _rebuild_parsed_row(self, row: str) -> None:
-        await self.rebuild(field_path(self.screen.focused))
+        await self.rebuild(self.focused_path)
         self.post_message(self.Changed(row))
 
     def mark_all_touched(self) -> None:
@@ -426,52 +351,11 @@ class FormView(FormBody):
         self.post_message(self.RowAdded(added))
         await self.rebuild(f"{added}.pvc" if path == "volumes" else f"{added}.name")
         if path == "volumes":
-            self.post_message(self.ChoicesRequested(f"{added}.pvc", ""))
-
-    async def on_field_input_lines_pasted(self, message: FieldInput.LinesPasted) -> None:
-        message.stop()
-        row, _, name = message.input.path.rpartition(".")
-        path, _, at = row.rpartition(".")
-        texts = self._row_texts(row)
-        if self._reject_oversized(message.text):
-            return
-        if name == "value" and texts["name"] and not parse_env(message.text).assignments:
-            # Lines that are no variables, after a name, such as a certificate: they are the value.
-            texts["value"] = message.text.strip("\r\n")
-            await self.rebuild(message.input.path)
-            self.post_message(self.Changed(row))
-            return
-        await self.import_lines(path, message.text, int(at))
-
-    async def import_lines(self, path: str, text: str, row_index: int | None = None) -> None:
-        """Add rows from pasted lines or a file."""
-        if self._reject_oversized(text):
-            return
-        taken = env_rows.import_env(self.draft, path, text, row_index)
-        self.touched |= {f"{path}.{number}" for number in range(len(self.draft.rows[path]))}
-        lines = [i for i, row in enumerate(self.draft.rows[path]) if row["source"] == "line"]
-        await self.rebuild(f"{path}.{lines[0]}" if lines else f"add.{path}")
-        self.post_message(self.Changed(path))
-        self.post_message(self.Notice(taken.summary, "warning" if taken.invalid_lines else ""))
-
-    def _reject_oversized(self, text: str) -> bool:
-        """Whether the lines are too many or too long for the form; a message says so."""
-        if (lines_given := text.count("\n")) > MAX_PASTED_LINES:
-            sentence = f"That is {lines_given:,} lines; paste at most {MAX_PASTED_LINES:,} at once."
-        elif len(text) > MAX_VALUE_LENGTH and any(
-            len(s) > MAX_VALUE_LENGTH for s in text.split("\n")
-        ):
-            sentence = (
-                f"A line is too long; a value can have at most {MAX_VALUE_LENGTH:,} characters."
-            )
-        else:
-            return False
-        self.post_message(self.Notice(sentence, "warning"))
-        return True
+            self._pick_value(f"{added}.pvc")
 
     async def remove_row(self) -> str:
         """Remove the focused row; returns what was removed, "" if there is no row."""
-        row, _, _ = field_path(self.screen.focused).rpartition(".")
+        row, _, _ = self.focused_path.rpartition(".")
         path, _, at = row.rpartition(".")
         if path not in self.draft.rows or not at.isdigit():
             return ""
@@ -484,40 +368,5 @@ class FormView(FormBody):
 
     async def remove_row_if_blank(self, path: str) -> None:
         """Remove the focused row of the field at `path` if it is empty."""
-        if env_rows.is_blank(self._row_texts(path.rpartition(".")[0])):
+        if env_rows.is_blank(get_row(self.draft, path.rpartition(".")[0])):
             await self.remove_row()
-
-    async def change_source(self) -> str:
-        """Change the source of the variable's value; returns a sentence, "" if there is no
-        variable."""
-        row, _, _ = field_path(self.screen.focused).rpartition(".")
-        if "source" not in self._row_texts(row) or not row.startswith(("env.", "transformer.env.")):
-            return ""
-        texts = self._row_texts(row)
-        sentence = env_rows.cycle_source(texts)
-        editor = "ref" if texts["source"] in ("secret", "config_map") else "value"
-        await self.rebuild(f"{row}.{editor}")
-        self.post_message(self.Changed(row))
-        return sentence
-
-
-def _preceding_parts(form: Widget, widget: Widget) -> list[Widget]:
-    """The form's parts before the one that holds `row`, the nearest first."""
-    part = next(
-        (one for one in form.children if one is widget or widget in one.walk_children()), None
-    )
-    children = list(form.children)
-    return children[: children.index(part)][::-1] if part in children else []
-
-
-def _moved_path(path: str, moved: Mapping[str, str]) -> str:
-    """Path of a field after rows of its list were removed, "" if it was removed."""
-    for row, now in moved.items():
-        if path == row or path.startswith(f"{row}."):
-            return now and now + path.removeprefix(row)
-    return path
-
-
-def field_path(widget: Widget | None) -> str:
-    """Path of the field that an editor belongs to."""
-    return widget.path if isinstance(widget, (FieldInput, SelectField, FormButton)) else ""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import yaml
 
+from servedeck.changes.deployer import DeployState, DryRunResult
 from servedeck.changes.draft import Draft
-from servedeck.changes.plan import ChangePlan
-from servedeck.cluster.apply import AppliedObject, Preview, PreviewAction
-from servedeck.serving.capacity import SchedulingResult
+from servedeck.cluster.apply import Preview, PreviewAction
 from servedeck.serving.objects import manifests
 from servedeck.serving.objects.manifests import SystemVolume
 from servedeck.serving.objects.routes import Platform
@@ -38,29 +36,6 @@ _ACTION_DISPLAY = {
     PreviewAction.CHANGE: ("~", "pending", "change"),
     PreviewAction.UNCHANGED: ("=", "muted", "keep unchanged:"),
 }
-
-
-@dataclass(frozen=True)
-class DryRunResult:
-    """State of the dry run."""
-
-    in_progress: bool = False
-    error: str = ""
-    """Why it could not run."""
-    plan: ChangePlan | None = None
-    scheduling: SchedulingResult | None = None
-    """Whether the nodes could host it now."""
-
-
-@dataclass(frozen=True)
-class DeployState:
-    """State of deploying."""
-
-    running: bool = False
-    created: tuple[AppliedObject, ...] = ()
-    refusal: str = ""
-    failed_object: str = ""
-    """The object that was refused."""
 
 
 def dry_run_entries(

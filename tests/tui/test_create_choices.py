@@ -1,0 +1,74 @@
+"""Fields of the create form whose values are chosen from a list."""
+
+from __future__ import annotations
+
+from tests.tui.create_form import MODEL, focus_field, form_of, go_to_step, run_form, type_text
+from tests.tui.fake_change_service import FakeChangeService
+from tests.tui.helpers import wait_for_text
+
+
+async def test_the_form_shows_how_many_accelerators_are_free_on_which_nodes(
+    bench: FakeChangeService,
+) -> None:
+    async with run_form(bench) as pilot:
+        await go_to_step(pilot, 2)
+        await wait_for_text(pilot, "3 of 24 free", "gpu-node-1 2")
+        bench.inventory.nodes = bench.inventory.nodes and bench.inventory.nodes[:1]
+        bench.inventory.on_change()
+        await wait_for_text(pilot, "2 of 8 free")
+        await focus_field(pilot, "accelerator")
+        await pilot.press("space")
+        await wait_for_text(pilot, "2 of 8 free: gpu-node-1 2", "Furiosa RNGD", "no node has it")
+        await pilot.press("escape")
+        bench.inventory.nodes = None
+        bench.inventory.unavailable_reasons = (
+            "Which nodes have free accelerators is not known: 403.",
+        )
+        bench.inventory.on_change()
+        await wait_for_text(pilot, "is not known: 403")
+
+
+async def test_a_long_list_is_narrowed_by_typing_and_another_value_can_be_written(
+    bench: FakeChangeService,
+) -> None:
+    async with run_form(bench) as pilot:
+        await go_to_step(pilot, 2)
+        await focus_field(pilot, "settings.quantization")
+        await pilot.press("f", "p", "8", "underscore")
+        await wait_for_text(pilot, "fp8_per_tensor")
+        await pilot.press("ctrl+u")
+        await type_text(pilot, "of-next-year")
+        await wait_for_text(pilot, "as typed")
+        await pilot.press("enter")
+        await wait_for_text(pilot, "of-next-year")
+        assert form_of(pilot).draft.texts["settings.quantization"] == "of-next-year"
+
+
+async def test_a_project_that_cannot_be_listed_can_be_written(bench: FakeChangeService) -> None:
+    bench.inventory.known_namespaces = None
+    async with run_form(bench) as pilot:
+        await focus_field(pilot, "namespace")
+        await type_text(pilot, "m")
+        await wait_for_text(pilot, "as typed")
+        await type_text(pilot, "ine")
+        await pilot.press("enter")
+        assert form_of(pilot).draft.texts["namespace"] == "mine"
+
+
+async def test_another_template_brings_its_fields_and_what_was_typed_comes_back(
+    bench: FakeChangeService,
+) -> None:
+    async with run_form(bench) as pilot:
+        await go_to_step(pilot, 2)
+        await type_text(pilot, MODEL)
+        await pilot.press("ctrl+p")
+        await focus_field(pilot, "template")
+        await pilot.press("right", "right")
+        await wait_for_text(pilot, "Custom")
+        await pilot.press("ctrl+n")
+        screen = await wait_for_text(pilot, "Accelerator Count", "Data Volumes")
+        assert "Model" not in screen
+        await pilot.press("ctrl+p")
+        await focus_field(pilot, "template")
+        await pilot.press("right", "ctrl+n")
+        await wait_for_text(pilot, MODEL)

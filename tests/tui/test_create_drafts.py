@@ -1,0 +1,251 @@
+"""Drafts of the create form: saved while typing, offered again, discarded."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from servedeck.changes.draft_store import DraftFile, DraftStore
+from tests.tui.create_form import (
+    MODEL,
+    app_of,
+    focus_field,
+    form_of,
+    go_to_step,
+    run_app,
+    run_form,
+    saved_draft_names,
+    type_text,
+)
+from tests.tui.fake_change_service import FakeChangeService
+from tests.tui.helpers import post_keys, wait_for, wait_for_text
+from tests.waiting import WAIT_SECONDS
+
+
+async def test_what_was_typed_is_written_at_once_where_the_program_ends(
+    bench: FakeChangeService,
+) -> None:
+    async with run_form(bench) as pilot:
+        await type_text(pilot, "llama")
+        await asyncio.to_thread(app_of(pilot).prepare_forced_exit)  # as the watchdog does it
+        (path,) = bench.drafts_dir.glob("*.json")
+        assert "llama" in path.read_text()
+
+
+async def test_an_accidental_escape_asks_and_the_draft_is_offered_again(
+    bench: FakeChangeService,
+) -> None:
+    async with run_form(bench) as pilot:
+        await type_text(pilot, "llama")
+        await pilot.press("escape")
+        await wait_for_text(pilot, "Close the form?", "Keep editing")
+        await pilot.press("enter")
+        await wait_for_text(pilot, "Service Name", "llama")
+        await pilot.press("escape", "s")
+        await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
+        await pilot.press("n")
+        await wait_for_text(pilot, "Saved draft", "llama")
+        await pilot.press("c")
+        await wait_for_text(pilot, "Service Name", "llama")
+        await pilot.press("escape", "d")
+        await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
+        await pilot.press("n")
+        await wait_for_text(pilot, "Service Name")
+        assert form_of(pilot).draft.texts["name"] == ""
+
+
+async def test_a_draft_goes_on_where_it_was_left_and_asks_for_its_secrets(
+    bench: FakeChangeService,
+) -> None:
+    async with run_form(bench, (120, 40)) as pilot:
+        await go_to_step(pilot, 2)
+        await type_text(pilot, MODEL)
+        await focus_field(pilot, "add.env")
+        await pilot.press("enter")
+        await type_text(pilot, "HF_TOKEN=s3cr3t")
+        await pilot.press("escape", "s")
+        await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
+        assert "s3cr3t" not in "".join(file.read_text() for file in bench.drafts_dir.iterdir())
+        await pilot.press("n")
+        await wait_for_text(pilot, "Saved draft")
+        await pilot.press("c")
+        await wait_for_text(pilot, "Detailed Settings", "HF_TOKEN")
+        form = form_of(pilot)
+        await wait_for(
+            pilot, lambda: getattr(form.focused, "path", "") == "env.0.value", "the same field"
+        )
+        await pilot.press("ctrl+n")
+        await wait_for_text(pilot, "not saved in the draft: enter it again")
+        await type_text(pilot, "again")
+        await pilot.press("ctrl+n")
+        await wait_for(pilot, lambda: form.step == 3, "the third step")
+        await pilot.press("escape", "s")
+        await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
+        await pilot.press("n")
+        await wait_for_text(pilot, "Saved draft")
+        await pilot.press("c")
+        await wait_for_text(pilot, "not saved in the draft: enter it again")
+        assert form_of(pilot).step == 3
+
+
+async def test_forms_open_in_two_windows_never_touch_what_was_typed_in_the_other(
+    bench: FakeChangeService,
+) -> None:
+    async with run_form(bench) as one, run_form(bench) as other:
+        await type_text(one, "llama")
+        await wait_for(one, lambda: saved_draft_names(bench) == ["llama"], "the draft on disk")
+        await type_text(other, "qwen")
+        await wait_for(other, lambda: saved_draft_names(bench) == ["llama", "qwen"], "both drafts")
+        await other.press("escape", "d")
+        await wait_for(
+            other, lambda: saved_draft_names(bench) == ["llama"], "the one that was given up gone"
+        )
+        await other.press("n")
+        await wait_for_text(
+            other, "Service Name"
+        )  # the draft that is open elsewhere is not offered
+        await type_text(other, "gemma")
+        await other.press("escape", "s")
+        await wait_for(other, lambda: saved_draft_names(bench) == ["gemma", "llama"], "both drafts")
+    async with run_app(bench) as third:
+        app_of(third).servings.set_namespace("team-a")
+        await third.press("n")
+        await wait_for_text(third, "2 saved drafts", "1  gemma", "2  llama")
+        await third.press("1")
+        await wait_for_text(third, "Service Name", "gemma")
+
+
+async def test_a_new_form_and_a_clone_leave_the_draft_that_was_left(
+    bench: FakeChangeService,
+) -> None:
+    async with run_form(bench) as pilot:
+        await type_text(pilot, "llama")
+        await pilot.press("escape", "s")
+        await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
+        await pilot.press("n")
+        await wait_for_text(pilot, "Saved draft", "Start over")
+        await pilot.press("n")
+        await wait_for_text(pilot, "Service Name")
+        await type_text(pilot, "qwen")
+        await wait_for(pilot, lambda: saved_draft_names(bench) == ["llama", "qwen"], "both drafts")
+        await pilot.press("escape", "s")
+        await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
+        await pilot.press("n")
+        await wait_for_text(pilot, "2 saved drafts")
+        await pilot.press("d")
+        await wait_for_text(pilot, "Service Name")
+        assert saved_draft_names(bench) == []
+
+
+async def test_a_draft_that_another_window_took_first_is_not_taken_twice(
+    bench: FakeChangeService,
+) -> None:
+    async with run_form(bench) as pilot:
+        await type_text(pilot, "llama")
+        await pilot.press("escape", "s")
+        await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
+        await pilot.press("n")
+        await wait_for_text(pilot, "Saved draft")
+        assert bench.draft_store is not None
+        (left,) = bench.draft_store.list_saved()
+        assert left.file.acquire() == left.draft
+        await pilot.press("c")
+        await wait_for_text(pilot, "open in another window or was discarded")
+        assert saved_draft_names(bench) == ["llama"]
+
+
+async def test_a_form_into_which_nothing_was_typed_is_left_at_once_and_keeps_no_draft(
+    bench: FakeChangeService,
+) -> None:
+    async with run_form(bench) as pilot:
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
+        await pilot.press("n")
+        await wait_for_text(pilot, "Service Name")
+    assert bench.draft_store is not None
+    assert bench.draft_store.list_saved() == []
+
+
+async def test_the_draft_is_on_disk_a_moment_after_it_was_typed(bench: FakeChangeService) -> None:
+    async with run_form(bench) as pilot:
+        await type_text(pilot, "llama")
+        await wait_for(pilot, lambda: saved_draft_names(bench) == ["llama"], "the draft on disk")
+
+
+async def test_a_draft_that_cannot_be_kept_is_said(
+    bench: FakeChangeService, tmp_path: Path
+) -> None:
+    bench.drafts_dir.write_text("a file where the folder should be")
+    async with run_app(bench) as pilot:
+        await pilot.press("n")
+        await wait_for_text(pilot, "Service Name", "cannot be read")
+        await type_text(pilot, "llama")
+        await wait_for_text(pilot, "The draft cannot be saved")
+
+
+async def test_the_shelf_of_a_closed_terminal_is_found_by_the_next_start(
+    bench: FakeChangeService,
+) -> None:
+    async with run_form(bench) as pilot:
+        await type_text(pilot, "llama")
+        await pilot.press("ctrl+q")
+    (left,) = DraftStore("https://127.0.0.1:6443", bench.drafts_dir).list_saved()
+    assert left.draft.texts["name"] == "llama"
+
+
+async def test_leaving_for_later_is_not_ended_by_the_save_after_the_last_key(
+    bench: FakeChangeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, goes_on = DraftFile._write_atomically, threading.Event()
+
+    def slow(slot: DraftFile, saved: Mapping[str, Any]) -> None:
+        goes_on.wait(WAIT_SECONDS)
+        write(slot, saved)
+
+    async with run_form(bench) as pilot:
+        monkeypatch.setattr(DraftFile, "_write_atomically", slow)
+        await type_text(pilot, "llama")
+        await pilot.press("escape", "s")
+        form_of(pilot).autosave._start_save()  # as the timer does
+        await pilot.pause()
+        goes_on.set()
+        await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
+        assert saved_draft_names(bench) == ["llama"]
+
+
+async def test_a_disk_that_does_not_answer_keeps_nobody(
+    bench: FakeChangeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = threading.Event()
+    monkeypatch.setattr("tui.screens.create.draft_autosave.WRITE_TIMEOUT", 0.1)
+    monkeypatch.setattr("servedeck.changes.draft_store.WRITE_LOCK_TIMEOUT", 0.1)
+    try:
+        async with run_form(bench) as pilot:
+            monkeypatch.setattr(
+                DraftFile, "_write_atomically", lambda *_: answers.wait(WAIT_SECONDS)
+            )
+            await type_text(pilot, "llama")
+            post_keys(pilot, "ctrl+c")
+            await wait_for_text(pilot, "The draft is not saved yet", "again quits")
+            post_keys(pilot, "ctrl+c")
+            await wait_for(pilot, lambda: app_of(pilot).exiting, "the end")
+            assert app_of(pilot).return_code == 1
+    finally:
+        answers.set()
+
+
+async def test_leaving_for_later_stays_where_the_draft_cannot_be_kept(
+    bench: FakeChangeService, tmp_path: Path
+) -> None:
+    async with run_form(bench) as pilot:
+        bench.drafts_dir.write_text("a file where the folder should be")
+        await type_text(pilot, "llama")
+        await pilot.press("escape", "s")
+        await wait_for_text(pilot, "The draft cannot be saved", "Keep editing")
+        assert form_of(pilot).autosave._timer is None  # which would replace that sentence
+        assert form_of(pilot).draft.texts["name"] == "llama"

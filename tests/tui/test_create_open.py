@@ -1,0 +1,139 @@
+"""Ways to the create form: the list, a clone, a draft given at the start, a YAML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from servedeck.changes.draft import EMPTY_VARIABLE, Draft
+from servedeck.fleet.views import NamespacedName
+from servedeck.serving.objects import manifests
+from servedeck.serving.spec.spec import ServingSpec
+from tests.tui import fakes
+from tests.tui.create_form import (
+    MODEL,
+    app_of,
+    flowing_text,
+    focus_field,
+    form_of,
+    go_to_step,
+    run_app,
+    run_form,
+    type_text,
+)
+from tests.tui.fake_change_service import PLATFORM, FakeChangeService
+from tests.tui.helpers import make_app, post_keys, wait_for, wait_for_text
+
+
+async def test_the_key_is_off_with_the_reason_where_nothing_may_be_created(
+    bench: FakeChangeService,
+) -> None:
+    bench.create_disabled_reason = "Needs create on deployments.apps in namespace team-a."
+    async with run_app(bench) as pilot:
+        await pilot.press("n")
+        await wait_for_text(pilot, "Needs create on deployments.apps")
+    async with run_app(bench, readonly=True) as pilot:
+        await pilot.press("C")
+        await wait_for_text(pilot, "runs with --readonly")
+
+
+async def test_a_clone_has_the_settings_of_the_serving_and_says_what_it_leaves_behind(
+    bench: FakeChangeService,
+) -> None:
+    spec = ServingSpec(
+        name="llama-8b",
+        namespace="team-a",
+        template="vllm",
+        image="vllm/vllm-openai:v0.11.0",
+        accelerator="nvidia.com/gpu",
+        settings={"model": MODEL},
+    )
+    built = manifests.build_manifests(spec, PLATFORM)
+    bench.objects[NamespacedName("team-a", "llama-8b")] = built
+    source = fakes.FakeSource().add_views(fakes.serving("llama-8b"))
+    async with run_app(bench, source=source) as pilot:
+        await pilot.press("C")
+        await wait_for_text(pilot, "llama-8b-copy", "Service Name")
+        assert form_of(pilot).draft.texts["settings.model"] == MODEL
+        await pilot.press("escape")
+        pod = built[0]["spec"]["template"]["spec"]
+        pod["nodeSelector"] = {"\x1b[2Jzone": "a"}
+        await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
+        await pilot.press("C")
+        screen = await wait_for_text(pilot, "are not copied", "nodeSelector")
+        assert "\x1b" not in screen
+        await pilot.press("enter")
+        await wait_for_text(pilot, "llama-8b-copy")
+        bench.connection_error = "The API server is away."
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
+        await pilot.press("C")
+        await wait_for_text(pilot, "cannot be cloned: The API server is away.")
+
+
+async def test_the_app_opens_with_the_form_filled_from_a_draft(bench: FakeChangeService) -> None:
+    draft = Draft("vllm", "team-a")
+    draft.texts |= {"name": "from-a-file", "settings.model": MODEL}
+    draft.rows["env"] = [{**EMPTY_VARIABLE, "name": "A", "value": "\x1b[31mred"}]
+    async with run_app(bench, initial_draft=draft) as pilot:
+        screen = await wait_for_text(pilot, "from-a-file", "Service Template")
+        await pilot.press("ctrl+n")
+        await focus_field(pilot, "env.0.value")
+        screen = await wait_for_text(pilot, "red")
+        assert "\x1b" not in screen
+
+
+async def test_keys_typed_before_the_form_is_open_go_to_the_form(bench: FakeChangeService) -> None:
+    app = make_app(initial_draft=Draft(namespace="team-a"))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for_text(pilot, "11 servings")
+        post_keys(pilot, *"llama")
+        app.change_service = bench
+        await wait_for_text(pilot, "Service Name", "llama")
+        assert form_of(pilot).draft.texts["name"] == "llama"
+        assert len(app.screen_stack) == 2
+
+
+async def test_a_form_opened_before_the_connection_gets_its_namespace_with_it(
+    bench: FakeChangeService,
+) -> None:
+    bench.namespace = ""
+    async with run_app(bench, initial_draft=Draft()) as pilot:
+        await wait_for_text(pilot, "Service Name", "choose one")
+        bench.namespace = "team-a"
+        await wait_for_text(pilot, "team-a")
+        assert form_of(pilot).draft.texts["namespace"] == "team-a"
+
+
+async def test_yaml_is_saved_asks_before_writing_over_and_is_loaded_again(
+    bench: FakeChangeService, tmp_path: Path
+) -> None:
+    file = tmp_path / "llama.yaml"
+    file.write_text("mine")
+    async with run_form(bench) as pilot:
+        await go_to_step(pilot, 2)
+        await type_text(pilot, MODEL)
+        await pilot.press("ctrl+y")
+        await wait_for_text(pilot, "Save the serving as YAML", "llama-chat.yaml")
+        await pilot.press("ctrl+u")
+        await type_text(pilot, str(file))
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: "exists; enter again" in flowing_text(pilot), "the question")
+        assert file.read_text() == "mine"
+        await pilot.press("enter")
+        await wait_for_text(pilot, "Saved as")
+        assert "kind: Serving" in file.read_text()
+        await focus_field(pilot, "settings.model")
+        await pilot.press("ctrl+u", "ctrl+o")
+        await wait_for_text(pilot, "Load a serving from YAML")
+        await type_text(pilot, str(file))
+        await pilot.press("enter")
+        await wait_for_text(pilot, "Loaded")
+        assert form_of(pilot).draft.texts["settings.model"] == MODEL
+        file.write_text("kind: Other\n")
+        await pilot.press("ctrl+o")
+        await type_text(pilot, str(file))
+        await pilot.press("enter")
+        await wait_for(
+            pilot, lambda: "This must be servedeck.dev/v1" in flowing_text(pilot), "why not"
+        )
+        assert form_of(pilot).draft.texts["settings.model"] == MODEL
