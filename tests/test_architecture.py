@@ -58,6 +58,14 @@ def test_the_connection_to_the_api_server_does_not_load_kubernetes_asyncio() -> 
     assert "kubernetes_asyncio" not in loaded_modules("import servedeck.cluster.http.transport")
 
 
+@pytest.mark.parametrize(
+    "module", ["tui.app", "servedeck.cluster.access", "servedeck.cluster.auth.oidc"]
+)
+def test_httpx_is_loaded_only_to_renew_a_login(module: str) -> None:
+    # the list never needs it, and it takes 0.1 s
+    assert not {"httpx", "httpcore", "anyio"} & loaded_modules(f"import {module}")
+
+
 def test_the_first_paint_does_not_wait_for_pydantic() -> None:
     # saves 0.1 s: without any settings there is nothing to validate
     start = "import tui.start; from servedeck import config; config.load_settings({}, {}, __file)"
