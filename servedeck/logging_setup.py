@@ -81,5 +81,5 @@ def log_to_file(path: Path) -> None:
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     logging.captureWarnings(True)
-    for name in ("asyncio", "kubernetes_asyncio", "aiohttp", "urllib3", "httpx"):
+    for name in ("asyncio", "kubernetes_asyncio", "aiohttp", "urllib3", "httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)

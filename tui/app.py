@@ -16,13 +16,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.console import RenderableType
-from rich.control import Control
 from rich.text import Text
 from textual import events
-from textual._ansi_sequences import SYNC_END, SYNC_START
-from textual.app import App
 from textual.binding import BindingType
-from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
 from servedeck import logging_setup
@@ -31,8 +27,8 @@ from servedeck.cluster.http.errors import ClusterError, describe_error
 from servedeck.serving.text import format_count, sanitize
 from styles.themes import ANSI, DARK, DEFAULT_VARIABLES, THEMES
 from tui.actions import ACTIONS_BY_ID, action_key_display, key_display, scope_bindings
+from tui.internals.app_hooks import TerminalApp
 from tui.internals.driver import TerminalDriver
-from tui.internals.screen_diff import ScreenBuffer, is_partial_update
 from tui.key_queue import KeyQueue
 from tui.ports.serving_source import LogService, ServingSource, SourceChanges
 from tui.screens.base import ActionScreen
@@ -60,7 +56,7 @@ IGNORED_KEYS = re.compile(r"(left|right|iso)_.*|.*_lock|<ignore>|(lower|raise|mu
 """Keys that request nothing: modifiers alone, and keys of the whole machine."""
 
 
-class ServedeckApp(App[None]):
+class ServedeckApp(TerminalApp):
     """Shows the servings of a cluster until the operator quits."""
 
     CSS_PATH = [
@@ -124,7 +120,6 @@ class ServedeckApp(App[None]):
         few_colours = self.console.color_system in ("standard", None)
         self.theme = ANSI.name if no_color else theme or (ANSI if few_colours else DARK).name
         self.set_keymap(self.keymap)
-        self._screen_buffer = ScreenBuffer()
         self._key_queue = KeyQueue(
             self,
             show_message=self.show_message,
@@ -159,10 +154,8 @@ class ServedeckApp(App[None]):
         if event.is_forwarded or self._key_queue.should_handle(event):
             await super().on_event(event)
 
-    async def _on_key(self, event: events.Key) -> None:
-        """A key that no screen or widget handled."""
-        event.prevent_default()
-        if not await self._check_bindings(event.key) and not IGNORED_KEYS.fullmatch(event.key):
+    def on_unbound_key(self, event: events.Key) -> None:
+        if not IGNORED_KEYS.fullmatch(event.key):
             named = event.character if event.is_printable and event.character else ""
             self._show_unknown_key(named.strip() or key_display(event.key))
 
@@ -195,7 +188,7 @@ class ServedeckApp(App[None]):
 
     def on_mount(self) -> None:
         self.source.subscribe(self._on_changes)
-        self.app_resume_signal.subscribe(self, lambda _app: self._screen_buffer.invalidate())
+        self.app_resume_signal.subscribe(self, lambda _app: self.screen_buffer.invalidate())
         # After the first paint: the source's imports take longer than drawing the screen.
         self.call_after_refresh(self._start_source)
         if self._initial_draft is not None:
@@ -225,8 +218,8 @@ class ServedeckApp(App[None]):
         self._exit_task = asyncio.create_task(self._exit_with_code(128 + number))
 
     async def _exit_with_code(self, code: int) -> None:
-        if self._driver is not None:
-            self._driver.disable_input()
+        if self.terminal_driver is not None:
+            self.terminal_driver.disable_input()
         try:
             async with asyncio.timeout(INPUT_DRAIN_TIMEOUT):
                 await self._key_queue.drain()
@@ -249,7 +242,7 @@ class ServedeckApp(App[None]):
 
     def redraw(self) -> None:
         """Redraw the whole screen: what the terminal shows is unknown."""
-        self._screen_buffer.invalidate()
+        self.screen_buffer.invalidate()
         if self.screen_stack:
             self.screen.refresh(layout=True)
 
@@ -296,32 +289,8 @@ class ServedeckApp(App[None]):
 
     # -- output to the terminal ---------------------------------------------------------------
 
-    def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
-        """Send only the cells that differ from what the terminal shows."""
-        driver = self._driver
-        sends = self._running and not (self._closed or self.is_headless or self._batch_count)
-        if sends and isinstance(driver, TerminalDriver) and driver.is_output_full():
-            self.post_display_hook()  # the driver requests a full redraw later
-            return
-        if not (sends and driver is not None and is_partial_update(renderable)):
-            super()._display(screen, renderable)
-            return
-        patch = self._screen_buffer.make_patch(renderable, screen.outer_size)
-        if patch.runs:
-            # One write: each one wakes the writer thread, which then waits for the interpreter.
-            sequence = (
-                patch.render_segments(self.console)
-                + Control.move_to(
-                    *screen.outer_size.clamp_offset(self.cursor_position)
-                ).segment.text
-            )
-            if self._sync_available:
-                sequence = f"{SYNC_START}{sequence}{SYNC_END}"
-            driver.write(sequence)
-        self.post_display_hook()
-
     def on_resize(self) -> None:
-        self._screen_buffer.invalidate()
+        self.screen_buffer.invalidate()
 
     def key_display_for(self, action_id: str) -> str:
         """The key of an action as it is shown, with the operator's keymap applied."""
@@ -331,7 +300,7 @@ class ServedeckApp(App[None]):
         self.redraw()
 
     def do_suspend(self) -> None:
-        driver = self._driver
+        driver = self.terminal_driver
         if not isinstance(driver, TerminalDriver):
             return
         if reason := driver.suspend_disabled_reason():
@@ -442,9 +411,9 @@ class ServedeckApp(App[None]):
 
     def write_to_terminal(self, sequence: str) -> None:
         """Send a control sequence directly to the terminal."""
-        if self._driver is not None:
-            self._driver.write(sequence)
-            self._driver.flush()
+        if self.terminal_driver is not None:
+            self.terminal_driver.write(sequence)
+            self.terminal_driver.flush()
 
     async def do_quit(self) -> None:
         """Quit, unless a screen reports a reason to wait; a second request quits anyway."""
@@ -465,29 +434,18 @@ class ServedeckApp(App[None]):
         if isinstance(self.screen, ActionScreen):
             self.screen.show_message(text, style_name)
 
-    def _fatal_error(self) -> None:
-        """Exit after an internal error. Textual's traceback shows the values of all variables,
-        including secrets; this one shows none, and masks what looks secret in the message."""
-        fault = self._exception
-        _log.critical("crashed", exc_info=fault)
-        notices = "".join(traceback.format_exception(fault))
-        self.bell()
-        self.panic(
-            Text(sanitize(logging_setup.redact(notices))),
+    def report_crash(self, error: Exception | None) -> tuple[Text, Text]:
+        """The traceback without the values of variables, with what looks secret masked; logged
+        too."""
+        _log.critical("crashed", exc_info=error)
+        lines = "".join(traceback.format_exception(error))
+        return (
+            Text(sanitize(logging_setup.redact(lines))),
             Text(
                 "servedeck crashed. An open form is saved as a draft: start servedeck again and "
                 "press n. Please report the lines above."
             ),
         )
-
-    def _print_error_renderables(self) -> None:
-        try:
-            for notices in self._exit_renderables:
-                self.error_console.print(notices)
-        except OSError:
-            # The terminal is closed. Python would flush once more at exit and change the exit code.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        self._exit_renderables.clear()
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         if event.state is WorkerState.ERROR and isinstance(event.worker.error, Exception):

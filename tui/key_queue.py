@@ -19,6 +19,18 @@ from textual.message_pump import MessagePump
 from textual.screen import Screen
 from textual.worker import Worker
 
+from tui.internals.textual_private import (
+    get_message_pumps,
+    get_pump_task,
+    get_worker_task,
+    has_messages,
+    is_batching,
+    is_pump_closed,
+    is_pump_closing,
+    is_waiting_for_messages,
+    needs_layout,
+    paint_now,
+)
 from widgets.line_input import PlainInput
 
 MAX_QUEUED_EVENTS = 1000
@@ -153,7 +165,7 @@ class KeyQueue:
     def _is_closing(self) -> bool:
         """Whether the current screen is closing with the app: its widgets are removed already."""
         stack = self._app.screen_stack
-        return not stack or stack[-1]._closing or stack[-1]._closed
+        return not stack or is_pump_closing(stack[-1])
 
     def _quit_if_stuck(self, event: events.Event) -> None:
         """Quit if a quit key is still queued and the keys before it make no progress, even if the
@@ -253,7 +265,7 @@ class KeyQueue:
                 return worker
             del self._busy_workers[worker]
         app = self._app
-        if not include_app and (app._pending_message is not None or not app._message_queue.empty()):
+        if not include_app and has_messages(app):
             return app
         return next(
             (pump for pump in self._message_pumps(include_app=include_app) if not _is_idle(pump)),
@@ -264,14 +276,13 @@ class KeyQueue:
         """The current screen, if its layout or callbacks after it are pending: focus and positions
         are known only after that."""
         app = self._app
-        if app._batch_count or not app.screen_stack:
+        if is_batching(app) or not app.screen_stack:
             return None
         screen = app.screen
-        due = screen._layout_required or screen._callbacks
-        return screen if due and screen.is_running and screen.is_current else None
+        return screen if needs_layout(screen) and screen.is_running and screen.is_current else None
 
     def _message_pumps(self, *, include_app: bool) -> Iterator[MessagePump]:
-        yield from self._app._registry
+        yield from get_message_pumps(self._app)
         if include_app:
             yield self._app
 
@@ -286,10 +297,10 @@ class KeyQueue:
                 screen = self._screen_to_lay_out()
                 if screen is None or (rounds := rounds + 1) > MAX_IDLE_ROUNDS:
                     break
-                screen._on_timer_update()  # as Textual's timer would do with the next frame
+                paint_now(screen)  # as Textual's timer would do with the next frame
                 await asyncio.sleep(0)
             elif isinstance(unfinished, Worker):
-                if (task := unfinished._task) is not None:
+                if (task := get_worker_task(unfinished)) is not None:
                     await asyncio.wait({task})
                 end = monotonic() + IDLE_TIMEOUT
                 await asyncio.sleep(0)
@@ -323,16 +334,13 @@ class KeyQueue:
 
 
 def _is_idle(pump: MessagePump) -> bool:
-    """Whether it waits for a message, so that all earlier ones are handled."""
-    # It waits on its queue only while it handles nothing.
-    ready: asyncio.Event = pump._message_queue.ready_event
-    waited_for = bool(ready._waiters) and not ready.is_set()
-    return waited_for or _is_stopped(pump)
+    """Whether it has no message left to handle."""
+    return is_waiting_for_messages(pump) or _is_stopped(pump)
 
 
 def _is_stopped(pump: MessagePump) -> bool:
     """Whether it has ended or never started; the app itself has no task."""
-    return pump._closed or (pump._task is None and pump is not pump.app)
+    return is_pump_closed(pump) or (get_pump_task(pump) is None and pump is not pump.app)
 
 
 async def _wait_until_handled(pump: MessagePump, seconds: float) -> bool:
@@ -341,8 +349,9 @@ async def _wait_until_handled(pump: MessagePump, seconds: float) -> bool:
     waits: set[asyncio.Future[Any]] = set()
     if pump.call_later(reached.set):
         waits.add(asyncio.create_task(reached.wait()))
-    if pump._task is not None:
-        waits.add(pump._task)
+    task = get_pump_task(pump)
+    if task is not None:
+        waits.add(task)
     if not waits:
         await asyncio.sleep(0)
         return seconds > 0
@@ -350,7 +359,7 @@ async def _wait_until_handled(pump: MessagePump, seconds: float) -> bool:
         waits, timeout=max(seconds, 0), return_when=asyncio.FIRST_COMPLETED
     )
     for one in waits:
-        if one is not pump._task:
+        if one is not task:
             one.cancel()
     return bool(done)
 

@@ -8,6 +8,8 @@ from typing import Protocol
 from textual.dom import DOMNode
 from textual.worker import Worker
 
+from tui.internals.textual_private import get_worker_task
+
 __all__ = ["ActionRunner", "Worker", "run_exclusive"]
 
 
@@ -22,7 +24,7 @@ def run_exclusive(node: DOMNode, work: Coroutine[None, None, None], group: str) 
     worker = node.run_worker(
         work, name=group, group=group, exclusive=True, exit_on_error=False, description=group
     )
-    if worker._task is not None:
+    if (task := get_worker_task(worker)) is not None:
         # Python warns about a coroutine that is canceled before it starts.
-        worker._task.add_done_callback(lambda _task: work.close())
+        task.add_done_callback(lambda _task: work.close())
     return worker

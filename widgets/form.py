@@ -112,7 +112,7 @@ class FieldInput(PlainInput):
         event.stop()
         self.post_message(self.Edited(self, self.text))
 
-    def _on_paste(self, event: events.Paste) -> None:
+    def on_paste(self, event: events.Paste) -> None:
         lines = event.text.strip("\r\n")
         if self.accepts_lines and ("\n" in lines or (not self.value and "=" in lines)):
             event.stop()

@@ -54,7 +54,7 @@ class PlainInput(Input):
         self.cursor_blink = False
         self.length_limit = length_limit
 
-    async def _on_key(self, event: events.Key) -> None:
+    async def on_key(self, event: events.Key) -> None:
         # Textual runs a binding once the key has gone up through all parents; letters of the same
         # packet overtake it then, and a backspace takes away what was typed after it.
         if action := EDITING_ACTIONS.get(event.key):
@@ -70,7 +70,7 @@ class PlainInput(Input):
         else:
             super().replace(text, start, end)
 
-    def _on_paste(self, event: events.Paste) -> None:
+    def on_paste(self, event: events.Paste) -> None:
         if len(event.text) > self.length_limit:
             event.stop()
             event.prevent_default()

@@ -14,7 +14,7 @@ A filter is a list of terms separated by spaces; a serving is shown if every ter
     ns:=team-a         the field is exactly this
     !ns:team           it is not
     -l app=x,tier!=y   labels, in kubectl's grammar: k=v, k==v, k!=v, k, !k, k in (a, b),
-                       k notin (a, b)
+                       k notin (a, b), k>1, k<1
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from datetime import datetime
 from typing import Any
 
 from servedeck.fleet.views import ServingView
+from servedeck.serving.label_selector import LabelSelectorError, parse_label_selector_prefix
 from servedeck.serving.status.status import Status
 
 
@@ -193,63 +194,25 @@ def _text_predicate(text: str) -> ViewPredicate:
 
 # -- label selectors --------------------------------------------------------------------------
 
-_LABEL_KEY = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?/)?[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?"
-_LABEL_VALUE = r"(?:[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?)?"
-_REQUIREMENT_PATTERN = re.compile(
-    rf"(?P<absent>!)?\s*(?P<key>{_LABEL_KEY})"
-    r"(?:\s+(?P<set>in|notin)\s*\((?P<values>[^()]*)\)"
-    rf"|\s*(?P<operator>==|!=|=)\s*(?P<value>{_LABEL_VALUE}))?",
-    re.ASCII,
-)
-_COMMA_PATTERN = re.compile(r"\s*,\s*")
-
-LabelPredicate = Callable[[Mapping[str, str]], bool]
-
 
 def _parse_requirements(text: str) -> tuple[ViewPredicate, str]:
-    """The predicate of the selector at the start of `text`, and the rest.
-
-    Grammar and semantics are those of k8s.io/apimachinery/pkg/labels/selector.go: `!=` and `notin`
-    also match if the label is absent.
-    """
-    tests: list[LabelPredicate] = []
-    position = 0
-    while True:
-        match = _REQUIREMENT_PATTERN.match(text, position)
-        if match is None or (match["absent"] and (match["set"] or match["operator"])):
-            raise QueryError(
-                f"{text[position:] or '-l'!r} is not a label selector;"
-                " use key=value, key!=value, key, !key or key in (a, b)."
-            )
-        tests.append(_requirement_predicate(match))
-        position = match.end()
-        comma = _COMMA_PATTERN.match(text, position)
-        if comma is None:
-            break
-        position = comma.end()
-    if text[position : position + 1].strip():
-        raise QueryError(
-            f"{text!r} is not a label selector from {text[position:]!r} on;"
-            " use key=value, key!=value, key, !key or key in (a, b)."
-        )
-    return (lambda view: all(test(view.labels) for test in tests)), text[position:]
+    """The predicate of the selector at the start of `text`, and the rest."""
+    try:
+        selector, rest = parse_label_selector_prefix(text)
+    except LabelSelectorError as error:
+        at_fault = text[error.position :]
+        begin = f" from {at_fault!r} on" if error.position and at_fault else ""
+        raise QueryError(_not_a_selector(text, begin)) from None
+    if rest[:1].strip():
+        raise QueryError(_not_a_selector(text, f" from {rest!r} on"))
+    return (lambda view: selector.matches(view.labels)), rest
 
 
-def _requirement_predicate(match: re.Match[str]) -> LabelPredicate:
-    key = match["key"]
-    if match["absent"]:
-        return lambda labels: key not in labels
-    if match["set"]:
-        values = frozenset(value.strip() for value in match["values"].split(","))
-        if match["set"] == "in":
-            return lambda labels: labels.get(key) in values
-        return lambda labels: labels.get(key) not in values
-    value = match["value"]
-    if match["operator"] == "!=":
-        return lambda labels: labels.get(key) != value
-    if match["operator"]:
-        return lambda labels: labels.get(key) == value
-    return lambda labels: key in labels
+def _not_a_selector(text: str, begin: str) -> str:
+    return (
+        f"{text or '-l'!r} is not a label selector{begin};"
+        " use key=value, key!=value, key, !key or key in (a, b)."
+    )
 
 
 # -- order and counts -------------------------------------------------------------------------

@@ -4,11 +4,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.segment import Segment
 from rich.style import Style
-from textual._compositor import LayoutUpdate
 from textual.geometry import Region, Size
 from textual.strip import Strip
 
 from tui.internals.screen_diff import ScreenBuffer, strip_cells
+from tui.internals.textual_private import LayoutUpdate
 
 SIZE = Size(24, 4)
 STYLES = [None, Style(), Style(bold=True), Style(color="red"), Style(bgcolor="blue", italic=True)]

@@ -12,10 +12,10 @@ from functools import lru_cache
 from time import monotonic
 
 from textual import events
-from textual._xterm_parser import XTermParser
 from textual.message import Message
 
 from tui.internals.sequences import ESC, find_sequence_end, sequence_timeout
+from tui.internals.textual_private import XTermParser
 
 PASTE_START, PASTE_END = "\x1b[200~", "\x1b[201~"
 """The terminal sends pasted text between them."""

@@ -17,9 +17,15 @@ from rich.cells import split_graphemes
 from rich.color import ColorSystem
 from rich.console import Console
 from rich.style import Style
-from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
 from textual.geometry import Size
 from textual.strip import Strip
+
+from tui.internals.textual_private import (
+    ChopsUpdate,
+    CompositorUpdate,
+    LayoutUpdate,
+    get_color_system,
+)
 
 Cell = tuple[str, Style | None]
 """Text of one cell and its style; the text is "" in the second cell of a wide character."""
@@ -45,7 +51,7 @@ class ScreenPatch(CompositorUpdate):
 
     def render_segments(self, console: Console) -> str:
         """Escape sequences and text to write to the terminal."""
-        colors = console._color_system or ColorSystem.TRUECOLOR
+        colors = get_color_system(console)
         output: list[str] = []
         for x, y, cells in self.runs:
             output.append(f"\x1b[{y + 1};{x + 1}H")

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import re
 
-from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual.constants import ESCAPE_DELAY
+
+from tui.internals.textual_private import ANSI_SEQUENCES_KEYS
 
 ESC = "\x1b"
 

@@ -8,7 +8,6 @@ from time import monotonic
 from typing import ClassVar, Protocol, TypeVar, cast
 
 from textual import events
-from textual._styles_cache import StylesCache
 from textual.app import ComposeResult
 from textual.await_complete import AwaitComplete
 from textual.binding import BindingType
@@ -20,6 +19,12 @@ from textual.worker import WorkerState
 
 from servedeck.cluster.http.errors import describe_error
 from tui.actions import ACTIONS_BY_ID, Action, action_bindings, action_key_display, actions_in_scope
+from tui.internals.textual_private import (
+    free_drawn_lines,
+    is_batching,
+    needs_paint,
+    paint_now,
+)
 from tui.ports.app_context import AppContext
 from tui.ports.serving_source import SourceChanges
 from tui.workers import Worker, run_exclusive
@@ -89,14 +94,13 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
         and its effect: 36 ms measured, against 6 ms here. If the last paint was less than a frame
         ago, the timer paints as usual.
         """
-        waiting = self._layout_required or self._repaint_required or self._scroll_required
-        if not (waiting or self._dirty_widgets) or not self.is_current or self.app._batch_count:
+        if not needs_paint(self) or not self.is_current or is_batching(self.app):
             return
         now = monotonic()
         if now - self._last_paint_at >= PAINT_INTERVAL:
             self._last_paint_at = now
             event.prevent_default()
-            self._on_timer_update()
+            paint_now(self)
 
     # -- actions ------------------------------------------------------------------------------
 
@@ -241,7 +245,7 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
     async def on_unmount(self) -> None:
         """Free the drawn lines: Textual caches those of the last 1,024 widgets, including closed
         screens (14 MiB after 400 screens)."""
-        StylesCache.get_inner_outer.cache_clear()
+        free_drawn_lines()
 
     def on_resize(self, event: events.Resize) -> None:
         if event.size == self.app.size:

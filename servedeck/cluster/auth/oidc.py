@@ -10,10 +10,11 @@ import asyncio
 import base64
 import binascii
 import logging
+import os
 import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import yaml
@@ -23,7 +24,13 @@ from servedeck.cluster.auth.exec_plugin import Credential
 from servedeck.cluster.auth.kubeconfig import KubeconfigUser
 from servedeck.cluster.http.errors import ConfigError, CredentialsError, describe_error
 
+if TYPE_CHECKING:
+    import httpx
+
 _log = logging.getLogger(__name__)
+
+REQUEST_SECONDS = 15.0
+"""Seconds in which the provider must renew a login."""
 
 _EXPIRY_MARGIN = timedelta(seconds=10)
 
@@ -99,6 +106,9 @@ class OidcProvider:
             _log.warning("the renewed login could not be saved: %s", describe_error(error))
 
     def _make_ssl_context(self, key: str) -> ssl.SSLContext:
+        """The trust in the provider; called in a thread, where httpx is imported too."""
+        import httpx  # noqa: F401
+
         return ssl.create_default_context(cadata=self._read_pem(key) or None)
 
     def _read_pem(self, key: str) -> str:
@@ -126,9 +136,10 @@ def _jwt_expiry(token: str) -> datetime | None:
 async def _request_tokens(
     context: ssl.SSLContext, issuer: str, config: Mapping[str, str]
 ) -> dict[str, str]:
-    import aiohttp  # as late as possible: it is slow to import
+    """The provider's answer to the refresh token. Redirects are not followed: they would send the
+    token to an address that nobody named. Raises OSError and ValueError."""
+    import httpx  # imported late because it is slow, and most logins do not need it
 
-    timeout = aiohttp.ClientTimeout(total=15)
     form = {
         "grant_type": "refresh_token",
         "refresh_token": config["refresh-token"],
@@ -136,21 +147,51 @@ async def _request_tokens(
         "client_secret": config.get("client-secret", ""),
     }
     try:
-        async with aiohttp.ClientSession(
-            timeout=timeout, trust_env=True, connector=aiohttp.TCPConnector(ssl=context)
-        ) as session:
-            async with session.get(f"{issuer}/.well-known/openid-configuration") as answer:
-                answer.raise_for_status()
-                endpoint = (await answer.json(content_type=None))["token_endpoint"]
-            async with session.post(endpoint, data=form) as answer:
-                if answer.status >= 300:
-                    raise ValueError(f"the provider answered {answer.status}")
-                given = await answer.json(content_type=None)
-    except (aiohttp.ClientError, TimeoutError, LookupError, TypeError) as error:
-        raise ValueError(str(error) or type(error).__name__) from error
-    if not isinstance(given, dict) or not isinstance(given.get("id_token"), str):
+        async with (
+            # the client's own limit is one for each read: a slow answer would take forever
+            asyncio.timeout(REQUEST_SECONDS),
+            httpx.AsyncClient(
+                verify=context, follow_redirects=False, timeout=REQUEST_SECONDS
+            ) as client,
+        ):
+            answer = await client.get(f"{issuer}/.well-known/openid-configuration")
+            endpoint = _read_answer(answer).get("token_endpoint")
+            if not isinstance(endpoint, str) or not endpoint.startswith("https://"):
+                raise ValueError("the provider names no token endpoint with an https:// address")
+            given = _read_answer(await client.post(endpoint, data=form))
+    except (TimeoutError, httpx.TimeoutException) as error:
+        raise ValueError(f"no answer within {REQUEST_SECONDS:g} s") from error
+    except (httpx.HTTPError, httpx.InvalidURL, ImportError) as error:
+        # ImportError: the environment names a SOCKS proxy, which httpx needs another package for
+        raise ValueError(_find_reason(error)) from error
+    if not isinstance(given.get("id_token"), str):
         raise ValueError("the provider gave no id token")
     return given
+
+
+def _read_answer(answer: httpx.Response) -> dict[str, Any]:
+    """The JSON object of an answer."""
+    if not answer.is_success:
+        raise ValueError(f"the provider answered {answer.status_code}")
+    given = answer.json()
+    if not isinstance(given, dict):
+        raise ValueError("the provider's answer is not a JSON object")
+    return given
+
+
+def _find_reason(error: BaseException) -> str:
+    """What failed, from the innermost cause: httpx says only that all attempts failed."""
+    reason = str(error) or type(error).__name__
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted ({cause.verify_message})"
+        if isinstance(cause, OSError):
+            # asyncio replaces the system's text by "Connect call failed"
+            known = os.strerror(cause.errno) if cause.errno and cause.errno > 0 else cause.strerror
+            reason = known or str(cause) or reason
+        cause = cause.__cause__ or cause.__context__
+    return reason
 
 
 def _load_provider_config(user: KubeconfigUser) -> dict[str, str] | None:

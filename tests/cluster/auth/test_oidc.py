@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import logging
 import stat
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,13 @@ from servedeck.cluster.auth.kubeconfig_loader import load_kubeconfig
 from servedeck.cluster.http.errors import ConfigError, CredentialsError
 from tests.cluster.auth.credential_fixtures import TokenCheckingServer, connected_as
 from tests.cluster.certificates import create_authority, issue_certificate, make_server_context
-from tests.cluster.fake_api_server import FakeApiServer, open_connection, serve, write_kubeconfig
+from tests.cluster.fake_api_server import (
+    FakeApiServer,
+    bind_port,
+    open_connection,
+    serve,
+    write_kubeconfig,
+)
 
 
 def make_jwt(expires: float, name: str = "") -> str:
@@ -42,55 +51,187 @@ async def test_oidc_token_is_used_while_it_lives(
         await connection.get("/fine")
 
 
-async def test_oidc_login_is_renewed_and_written_back(tmp_path: Path) -> None:
+class IdentityProvider(FakeApiServer):
+    """An OpenID Connect provider that gives `token` for any refresh token."""
+
+    def __init__(self, token: str) -> None:
+        super().__init__()
+        self.token = token
+        self.token_endpoint = ""
+        """The address to name; "" for the provider's own."""
+        self.forms: list[dict[str, str]] = []
+        self.add_route("/.well-known/openid-configuration", self.describe)
+        self.add_route("/token", self.give_token)
+
+    async def describe(self, _: web.Request) -> web.StreamResponse:
+        return web.json_response({"token_endpoint": self.token_endpoint or f"{self.url}/token"})
+
+    async def give_token(self, request: web.Request) -> web.StreamResponse:
+        self.forms.append({key: str(value) for key, value in (await request.post()).items()})
+        return web.json_response({"id_token": self.token, "refresh_token": "second-secret"})
+
+
+@pytest.fixture
+def renewed() -> str:
+    return make_jwt(time.time() + 3600, "new")
+
+
+@pytest.fixture
+async def issuer(tmp_path: Path, renewed: str) -> AsyncIterator[IdentityProvider]:
     create_authority(tmp_path)
     issue_certificate(tmp_path, "issuer")
-    issuer, api = FakeApiServer(), TokenCheckingServer()
-    new = make_jwt(time.time() + 3600, "new")
-    forms: list[dict[str, str]] = []
+    issuer = IdentityProvider(renewed)
+    async with serve(issuer, tls=make_server_context(tmp_path, "issuer")):
+        yield issuer
 
-    async def well_known(_: web.Request) -> web.StreamResponse:
-        return web.json_response({"token_endpoint": f"{issuer.url}/token"})
 
-    async def token(request: web.Request) -> web.StreamResponse:
-        forms.append({key: str(value) for key, value in (await request.post()).items()})
-        return web.json_response({"id_token": new, "refresh_token": "second"})
+def make_expired_user(issuer_url: str, **more: str) -> dict[str, Any]:
+    """A user whose login has to be renewed; the authority is that of the fixture `issuer`."""
+    config = {
+        "id-token": make_jwt(time.time() - 5),
+        "refresh-token": "first-secret",
+        "client-id": "app",
+        "client-secret": "client-password",
+        "idp-issuer-url": issuer_url,
+        "idp-certificate-authority": "ca.crt",
+    }
+    return make_oidc_user(**{**config, **more})
 
-    issuer.add_route("/.well-known/openid-configuration", well_known)
-    issuer.add_route("/token", token)
-    api.accepted_tokens = {new}
-    async with serve(issuer, tls=make_server_context(tmp_path, "issuer")), serve(api):
-        user = make_oidc_user(
-            **{
-                "id-token": make_jwt(time.time() - 5),
-                "refresh-token": "first",
-                "client-id": "app",
-                "client-secret": "s",
-                "idp-issuer-url": issuer.url,
-                "idp-certificate-authority": "ca.crt",
-            }
-        )
-        file = write_kubeconfig(tmp_path / "config", api.url, user)
-        file.chmod(0o600)
-        connection = await open_connection(file)
-        await connection.get("/fine")
-        await connection.close()
-        assert forms[0]["refresh_token"] == "first"
-        config = (
-            load_kubeconfig(ConnectionOptions((file,)), {})
-            .get_context()
-            .user.entry["auth-provider"]["config"]
-        )
-        assert (config["id-token"], config["refresh-token"]) == (new, "second")
-        assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
-        # no secret is sent to a provider whose certificate is not trusted
-        user["auth-provider"]["config"].pop("idp-certificate-authority")
-        connection = await open_connection(write_kubeconfig(tmp_path / "config", api.url, user))
-        with pytest.raises(CredentialsError, match="Cannot renew"):
+async def fail_to_renew(guarded: TokenCheckingServer, tmp_path: Path, user: dict[str, Any]) -> str:
+    """The sentence that a request ends with, since the login cannot be renewed."""
+    async with connected_as(guarded, tmp_path, user) as connection:
+        with pytest.raises(CredentialsError) as caught:
             await connection.get("/fine")
-        await connection.close()
-        assert len(forms) == 1
+    return str(caught.value)
+
+
+async def test_oidc_login_is_renewed_and_written_back(
+    guarded: TokenCheckingServer,
+    issuer: IdentityProvider,
+    renewed: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    guarded.accepted_tokens = {renewed}
+    file = write_kubeconfig(tmp_path / "config", guarded.url, make_expired_user(issuer.url))
+    file.chmod(0o600)
+    connection = await open_connection(file)
+    await connection.get("/fine")
+    await connection.close()
+    assert issuer.forms == [
+        {
+            "grant_type": "refresh_token",
+            "refresh_token": "first-secret",
+            "client_id": "app",
+            "client_secret": "client-password",
+        }
+    ]
+    config = (
+        load_kubeconfig(ConnectionOptions((file,)), {})
+        .get_context()
+        .user.entry["auth-provider"]["config"]
+    )
+    assert (config["id-token"], config["refresh-token"]) == (renewed, "second-secret")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert caplog.records
+    for secret in ("first-secret", "second-secret", "client-password", renewed):
+        assert secret not in caplog.text
+
+
+@pytest.mark.parametrize("authority", ["", "other.crt"])
+async def test_no_secret_is_sent_to_a_provider_whose_certificate_is_not_trusted(
+    guarded: TokenCheckingServer, issuer: IdentityProvider, tmp_path: Path, authority: str
+) -> None:
+    create_authority(tmp_path, "other")
+    user = make_expired_user(issuer.url, **{"idp-certificate-authority": authority})
+    said = await fail_to_renew(guarded, tmp_path, user)
+    assert said.startswith(f"Cannot renew the OpenID Connect login of user 'me' at {issuer.url}: ")
+    assert "its certificate is not trusted (unable to get local issuer certificate)" in said
+    assert (issuer.requests, issuer.forms) == ([], [])
+
+
+@pytest.mark.parametrize("code", [302, 307, 308])
+@pytest.mark.parametrize("path", ["/.well-known/openid-configuration", "/token"])
+async def test_a_redirect_of_the_provider_is_not_followed(
+    guarded: TokenCheckingServer, issuer: IdentityProvider, tmp_path: Path, path: str, code: int
+) -> None:
+    async def redirect(_: web.Request) -> web.StreamResponse:
+        return web.Response(status=code, headers={"Location": f"{issuer.url}/elsewhere"})
+
+    async def elsewhere(_: web.Request) -> web.StreamResponse:
+        raise AssertionError("the redirect was followed")
+
+    issuer.add_route(path, redirect)
+    issuer.add_route("/elsewhere", elsewhere)
+    said = await fail_to_renew(guarded, tmp_path, make_expired_user(issuer.url))
+    assert said.endswith(f"at {issuer.url}: the provider answered {code}; log in again.")
+    assert issuer.forms == []
+
+
+async def test_no_secret_is_sent_without_tls(
+    guarded: TokenCheckingServer, issuer: IdentityProvider, tmp_path: Path
+) -> None:
+    issuer.token_endpoint = f"{guarded.url}/token"
+    said = await fail_to_renew(guarded, tmp_path, make_expired_user(issuer.url))
+    assert "names no token endpoint with an https:// address; log in again" in said
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("", "Expecting value"),
+        ("[]", "the provider's answer is not a JSON object"),
+        ("{}", "the provider gave no id token"),
+        ('{"id_token": 1}', "the provider gave no id token"),
+    ],
+)
+async def test_an_answer_without_a_token_is_a_sentence(
+    guarded: TokenCheckingServer, issuer: IdentityProvider, tmp_path: Path, body: str, said: str
+) -> None:
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return web.Response(text=body)
+
+    issuer.add_route("/token", answer)
+    assert said in await fail_to_renew(guarded, tmp_path, make_expired_user(issuer.url))
+
+
+async def test_a_provider_that_does_not_answer_is_a_sentence(
+    guarded: TokenCheckingServer,
+    issuer: IdentityProvider,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def hang(_: web.Request) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    issuer.add_route("/token", hang)
+    monkeypatch.setattr(oidc, "REQUEST_SECONDS", 0.3)
+    said = await fail_to_renew(guarded, tmp_path, make_expired_user(issuer.url))
+    assert "no answer within 0.3 s" in said
+
+
+async def test_a_provider_that_is_down_is_a_sentence(
+    guarded: TokenCheckingServer, issuer: IdentityProvider, tmp_path: Path
+) -> None:
+    with bind_port() as unused:  # bound, and nobody listens
+        url = f"https://127.0.0.1:{unused.getsockname()[1]}"
+        said = await fail_to_renew(guarded, tmp_path, make_expired_user(url))
+    assert said.endswith(f"at {url}: Connection refused; log in again.")
+
+
+async def test_a_proxy_that_cannot_be_used_is_a_sentence(
+    guarded: TokenCheckingServer,
+    issuer: IdentityProvider,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with connected_as(guarded, tmp_path, make_expired_user(issuer.url)) as connection:
+        monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+        with pytest.raises(CredentialsError, match="SOCKS proxy"):
+            await connection.get("/fine")
 
 
 async def test_oidc_login_with_nothing_to_renew_it(

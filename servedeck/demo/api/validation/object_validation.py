@@ -8,7 +8,6 @@ from typing import Any
 
 from servedeck.demo.api import status
 from servedeck.demo.api.status import StatusCause
-from servedeck.demo.api.validation import name_validation
 from servedeck.demo.api.validation.field_errors import (
     Causes,
     duplicate,
@@ -33,6 +32,7 @@ from servedeck.demo.resources import (
     SERVICES,
     Resource,
 )
+from servedeck.serving import name_validation
 
 Json = dict[str, Any]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from servedeck.demo.api.validation import name_validation
 from servedeck.demo.api.validation.field_errors import (
     NOT_NEGATIVE,
     Causes,
@@ -17,6 +16,7 @@ from servedeck.demo.api.validation.field_errors import (
     required,
     unsupported,
 )
+from servedeck.serving import name_validation
 from servedeck.serving.quantity import format_quantity, parse_quantity
 
 Json = dict[str, Any]

@@ -1,0 +1,114 @@
+"""The private parts of Textual (and one of Rich) that servedeck reads or calls.
+
+A release of Textual may change any of them. The others are those that `app_hooks.py` and
+`driver.py` override. tests/tui/test_textual_private.py tests each, and tests/test_architecture.py
+that no other module uses one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from rich.color import ColorSystem
+from rich.console import Console
+from textual._ansi_sequences import ANSI_SEQUENCES_KEYS, SYNC_END, SYNC_START
+from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
+from textual._styles_cache import StylesCache
+from textual._xterm_parser import XTermParser
+from textual.app import App
+from textual.message_pump import MessagePump
+from textual.screen import Screen
+from textual.worker import Worker
+
+__all__ = [
+    "ANSI_SEQUENCES_KEYS",
+    "SYNC_END",
+    "SYNC_START",
+    "ChopsUpdate",
+    "CompositorUpdate",
+    "LayoutUpdate",
+    "XTermParser",
+]
+
+# -- painting -------------------------------------------------------------------------------------
+
+
+def needs_paint(screen: Screen[Any]) -> bool:
+    """Whether the screen has a layout, a repaint or a scroll to do at its next frame."""
+    return bool(
+        screen._layout_required
+        or screen._repaint_required
+        or screen._scroll_required
+        or screen._dirty_widgets
+    )
+
+
+def needs_layout(screen: Screen[Any]) -> bool:
+    """Whether the screen has a layout, or a callback after it, to do at its next frame."""
+    return bool(screen._layout_required or screen._callbacks)
+
+
+def paint_now(screen: Screen[Any]) -> None:
+    """Do what Textual does at the screen's next frame: lay out, paint, call back."""
+    screen._on_timer_update()
+
+
+def is_batching(app: App[Any]) -> bool:
+    """Whether painting waits for the end of `App.batch_update`."""
+    return app._batch_count > 0
+
+
+def free_drawn_lines() -> None:
+    """Empty the cache of drawn lines: it holds those of the last 1,024 widgets, including closed
+    screens."""
+    StylesCache.get_inner_outer.cache_clear()
+
+
+def get_color_system(console: Console) -> ColorSystem:
+    """The colors of the console as Rich's enum; its public property is only a name."""
+    return console._color_system or ColorSystem.TRUECOLOR
+
+
+# -- message pumps --------------------------------------------------------------------------------
+
+
+def get_message_pumps(app: App[Any]) -> Iterable[MessagePump]:
+    """All widgets and screens of the app that handle messages."""
+    return app._registry
+
+
+def get_pump_task(pump: MessagePump) -> asyncio.Task[None] | None:
+    """The task that handles its messages; None before it starts, and for the app itself."""
+    return pump._task
+
+
+def has_messages(pump: MessagePump) -> bool:
+    """Whether messages are left besides the one that it handles now."""
+    return pump._pending_message is not None or not pump._message_queue.empty()
+
+
+def is_waiting_for_messages(pump: MessagePump) -> bool:
+    """Whether it waits for a message, so that all earlier ones are handled."""
+    ready: asyncio.Event = pump._message_queue.ready_event
+    # It waits on its queue only while it handles nothing.
+    return bool(ready._waiters) and not ready.is_set()
+
+
+def is_pump_closing(pump: MessagePump) -> bool:
+    """Whether it has begun to close, or has closed."""
+    return pump._closing or pump._closed
+
+
+def is_pump_closed(pump: MessagePump) -> bool:
+    """Whether it has closed."""
+    return pump._closed
+
+
+# -- workers --------------------------------------------------------------------------------------
+
+
+def get_worker_task(worker: Worker[Any]) -> asyncio.Task[Any] | None:
+    """The task of a worker; None before it starts."""
+    return worker._task
