@@ -42,10 +42,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BROKEN_PIPE
     except Exception as error:
         # CommandError, ClusterError and SettingsError are one sentence each.
-        if not isinstance(notices := getattr(error, "exit_code", None), int):
+        exit_code = getattr(error, "exit_code", None)
+        if not isinstance(exit_code, int):
             raise
         write_lines(sys.stderr, *f"servedeck: {error}".split("\n"))
-        return notices
+        return exit_code
 
 
 def _find_command(name: str) -> Callable[[argparse.Namespace], int]:
@@ -89,15 +90,22 @@ def _build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_common_flags(parser: argparse.ArgumentParser, default: Any = argparse.SUPPRESS) -> None:
-    """Flags that may come before or after the command; after it an absent flag sets nothing."""
+def _add_common_flags(
+    parser: argparse.ArgumentParser,
+    default: Any = argparse.SUPPRESS,
+    *,
+    single_namespace: bool = False,
+) -> None:
+    """Flags that may come before or after the command; after it an absent flag sets nothing. A
+    command for a single namespace refuses --all-namespaces, so its help does not offer it."""
 
     def add(*names: str, **more: Any) -> None:
         parser.add_argument(*names, default=default, **more)
 
     add("--context", metavar="NAME", help="context of the kubeconfig; default: its current one")
     add("-n", "--namespace", metavar="NS", help="only this namespace")
-    add("-A", "--all-namespaces", action="store_true", help="all namespaces")
+    all_help = argparse.SUPPRESS if single_namespace else "all namespaces"
+    add("-A", "--all-namespaces", action="store_true", help=all_help)
     add("--kubeconfig", metavar="FILE", type=Path, help="instead of KUBECONFIG")
     add("--readonly", action="store_true", help="refuse every change")
     add("--demo", action="store_true", help="use the built-in demo cluster")
@@ -156,7 +164,7 @@ def _add_change_commands(commands: Any) -> None:
     apply.add_argument(
         "--force-conflicts", action="store_true", help="overwrite fields that others set"
     )
-    _add_common_flags(apply)
+    _add_common_flags(apply, single_namespace=True)
     apply.set_defaults(run="servedeck.commands.apply:run")
     export = commands.add_parser(
         "export",
@@ -165,7 +173,7 @@ def _add_change_commands(commands: Any) -> None:
         allow_abbrev=False,
     )
     export.add_argument("name", metavar="NAME")
-    _add_common_flags(export)
+    _add_common_flags(export, single_namespace=True)
     export.set_defaults(run="servedeck.commands.export:run")
 
 

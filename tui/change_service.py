@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from servedeck.changes.draft_store import DraftStore
     from servedeck.changes.inventory import ClusterInventory
     from servedeck.changes.plan import ChangePlan
-    from servedeck.cluster.apply import AppliedObject, ApplyResult, ObjectRef, Refusal
+    from servedeck.cluster.apply import AppliedObject, ApplyResult, ObjectRef
     from servedeck.cluster.http.connection import Connection
+    from servedeck.cluster.refusal import Refusal
     from servedeck.config import Settings
     from servedeck.serving.objects.import_objects import ImportedServing
     from servedeck.serving.objects.routes import Platform, RouteKind

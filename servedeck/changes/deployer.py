@@ -10,8 +10,9 @@ from enum import Enum, auto
 from typing import Any, TypeVar
 
 from servedeck.changes.plan import ChangePlan
-from servedeck.cluster.apply import AppliedObject, ApplyResult, ObjectRef, Refusal
+from servedeck.cluster.apply import AppliedObject, ApplyResult, ObjectRef
 from servedeck.cluster.http.errors import ClusterError, describe_error
+from servedeck.cluster.refusal import Refusal
 from servedeck.serving.capacity import SchedulingResult
 from servedeck.serving.spec.issues import Issue, errors
 from servedeck.serving.spec.spec import ServingSpec

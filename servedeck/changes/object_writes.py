@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from servedeck.cluster.apply import ObjectRef, Refusal, RefusalReason
+from servedeck.cluster.apply import ObjectRef
+from servedeck.cluster.refusal import Refusal, RefusalReason
 from servedeck.serving.conventions import FIELD_MANAGER
 from servedeck.serving.objects.change import ObjectChange
 from servedeck.serving.objects.diff import FieldConflict, removal_conflict

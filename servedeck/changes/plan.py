@@ -10,16 +10,10 @@ from dataclasses import dataclass, replace
 from servedeck.changes.inventory import ClusterInventory
 from servedeck.changes.object_writes import ObjectWrite, plan_writes
 from servedeck.cluster import apply
-from servedeck.cluster.apply import (
-    ObjectRef,
-    Ownership,
-    Preview,
-    PreviewAction,
-    Refusal,
-    RefusalReason,
-)
+from servedeck.cluster.apply import ObjectRef, Ownership, Preview, PreviewAction
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError
+from servedeck.cluster.refusal import Refusal, RefusalReason
 from servedeck.cluster.resources import CONFIG_MAP, SECRET, Resource
 from servedeck.serving import pvcs
 from servedeck.serving.capacity import scheduling_requirements

@@ -1,14 +1,14 @@
 """Server-side apply: writing objects, previewing a write with a dry run, and rolling it back.
 
 Every write uses the field manager `servedeck`. A field owned by another manager results in a
-conflict, which is returned unless `force` is set. Writes are never retried.
+conflict, which is returned unless `force` is set. A manifest with a resource version is a whole
+object: it replaces the one of that version (an update). Writes are never retried.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -17,12 +17,17 @@ from urllib.parse import quote
 
 from servedeck.cluster.http.connection import ApiResponse, Connection
 from servedeck.cluster.http.errors import ApiError, ClusterError, InvalidResponseError
+from servedeck.cluster.refusal import (
+    Refusal,
+    RefusalReason,
+    refusal_from_api_error,
+    refusal_from_error,
+)
 from servedeck.cluster.resources import POD, RESOURCES_BY_KIND
 from servedeck.serving.conventions import FIELD_MANAGER, MANAGED_BY_LABEL
 from servedeck.serving.objects.diff import (
     AdmissionChange,
     FieldChange,
-    FieldConflict,
     admission_changes,
     diff_objects,
     parse_conflicts,
@@ -60,31 +65,6 @@ class ObjectRef(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}"
-
-
-class RefusalReason(StrEnum):
-    """Category of a refusal; the screens offer a different remedy for each."""
-
-    ALREADY_EXISTS = "name taken"
-    PERMISSION = "permission"
-    QUOTA = "quota"
-    POLICY = "policy"
-    INVALID = "invalid"
-    CONFLICT = "conflict"
-    NAMESPACE_NOT_FOUND = "namespace"
-    UNKNOWN_KIND = "unknown kind"
-    SERVER_ERROR = "server"
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    reason: RefusalReason
-    message: str
-    """One sentence, sanitized."""
-    fields: tuple[str, ...] = ()
-    """Field paths named by the server, such as ".spec.replicas"."""
-    conflicts: tuple[FieldConflict, ...] = ()
-    """For a conflict: the owner of each field and both values."""
 
 
 class PreviewAction(StrEnum):
@@ -238,20 +218,20 @@ async def apply(
         try:
             uid_before = await _fetch_uid(connection, ref)
         except ClusterError as error:
-            return ApplyResult(tuple(applied), _refusal_from_error(error), ref)
+            return ApplyResult(tuple(applied), refusal_from_error(error), ref)
         if uid_before is not None and create:
             return ApplyResult(tuple(applied), _already_exists(ref), ref)
         try:
             response = await _send_apply(connection, manifest, force=force)
             uid = _object_uid(response.json())
         except ApiError as error:
-            return ApplyResult(tuple(applied), _refusal_from_error(error), ref)
+            return ApplyResult(tuple(applied), refusal_from_error(error), ref)
         except ClusterError as error:
             with contextlib.suppress(ClusterError):  # unreachable: outcome unknown
                 uid_after = await _fetch_uid(connection, ref)
                 if uid_before is None and uid_after is not None:
                     applied.append(AppliedObject(ref, uid_after, created=True))
-            return ApplyResult(tuple(applied), _refusal_from_error(error), ref)
+            return ApplyResult(tuple(applied), refusal_from_error(error), ref)
         if uid_before is None and response.status != 201:
             # Another client created it between the read and the apply, so it must not be rolled
             # back.
@@ -306,7 +286,7 @@ async def rollback_created(
             )
         except ClusterError as error:
             if not isinstance(error, ApiError) or error.code not in (404, 409):
-                failures.append((target.ref, _refusal_from_error(error)))
+                failures.append((target.ref, refusal_from_error(error)))
     return tuple(failures)
 
 
@@ -352,49 +332,6 @@ def _send_apply(
         params=[one for one in params if not is_update or one[0] != "force"],
         body=encode_manifest(manifest),
         content_type="application/json" if is_update else _APPLY_PATCH_TYPE,
-    )
-
-
-# -- parsing responses -------------------------------------------------------------------------
-
-_UNDECLARED_FIELD_PATTERN = re.compile(r"(\.[\w.\[\]\"=/-]+): field not declared in schema")
-
-
-def refusal_from_api_error(error: ApiError) -> Refusal:
-    """Classify a refused write. The server uses 403 for four different causes and returns 500 for
-    an unknown field in server-side apply, so the message is inspected."""
-    text = one_line(sanitize(error.message or str(error)))
-    fields = tuple(
-        one_line(sanitize(str(cause["field"]))) for cause in error.causes if cause.get("field")
-    )
-    if error.code == 409 and error.reason == "AlreadyExists":
-        return Refusal(RefusalReason.ALREADY_EXISTS, text)
-    if error.code == 409:
-        return Refusal(RefusalReason.CONFLICT, text, fields)
-    if error.code == 403:
-        if "quota" in text:
-            return Refusal(RefusalReason.QUOTA, text)
-        if " cannot " in text:
-            return Refusal(RefusalReason.PERMISSION, str(error))
-        return Refusal(RefusalReason.POLICY, text)
-    if error.code == 404:
-        if error.details.get("kind") == "namespaces" or "namespaces " in text:
-            return Refusal(
-                RefusalReason.NAMESPACE_NOT_FOUND, f"{text}: create it or choose another namespace."
-            )
-        return Refusal(RefusalReason.UNKNOWN_KIND, "The cluster does not have this kind of object.")
-    if error.code in (400, 422) or _UNDECLARED_FIELD_PATTERN.search(text):
-        undeclared = tuple(_UNDECLARED_FIELD_PATTERN.findall(text))
-        return Refusal(RefusalReason.INVALID, text, fields or undeclared)
-    return Refusal(RefusalReason.SERVER_ERROR, str(error))
-
-
-def _refusal_from_error(error: ClusterError) -> Refusal:
-    """Like refusal_from_api_error, for any failure; one without a response is a SERVER_ERROR."""
-    return (
-        refusal_from_api_error(error)
-        if isinstance(error, ApiError)
-        else Refusal(RefusalReason.SERVER_ERROR, str(error))
     )
 
 

@@ -11,9 +11,10 @@ from servedeck.changes.inventory import ClusterInventory
 from servedeck.changes.live_objects import fetch_live_objects
 from servedeck.changes.plan import make_plan
 from servedeck.changes.platform_settings import load_platform
-from servedeck.cluster.apply import Preview, PreviewAction, Refusal, RefusalReason, apply
+from servedeck.cluster.apply import Preview, PreviewAction, apply
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
+from servedeck.cluster.refusal import Refusal, RefusalReason
 from servedeck.commands.arguments import connection_options, load_settings, read_servings
 from servedeck.commands.errors import USAGE_ERROR, CommandError
 from servedeck.commands.output import write_lines

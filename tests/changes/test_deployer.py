@@ -10,16 +10,9 @@ import pytest
 from servedeck.changes.deployer import Deployer, DeployOutcome, DeployState
 from servedeck.changes.draft import Draft
 from servedeck.changes.plan import ChangePlan
-from servedeck.cluster.apply import (
-    AppliedObject,
-    ApplyResult,
-    ObjectRef,
-    Preview,
-    PreviewAction,
-    Refusal,
-    RefusalReason,
-)
+from servedeck.cluster.apply import AppliedObject, ApplyResult, ObjectRef, Preview, PreviewAction
 from servedeck.cluster.http.errors import ClusterError
+from servedeck.cluster.refusal import Refusal, RefusalReason
 from servedeck.serving.capacity import SchedulingResult
 from servedeck.serving.objects import manifests
 from servedeck.serving.objects.routes import Platform

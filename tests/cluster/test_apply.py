@@ -7,7 +7,6 @@ from aiohttp import web
 
 from servedeck.cluster.apply import (
     ObjectRef,
-    RefusalReason,
     _without_server_managed_fields,
     admission_changes,
     apply,
@@ -16,6 +15,7 @@ from servedeck.cluster.apply import (
 )
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, InvalidResponseError
+from servedeck.cluster.refusal import RefusalReason
 from servedeck.serving.objects.records import REVISION_ANNOTATION
 from tests.cluster.fake_api_server import FakeApiServer, respond_with_status
 

@@ -12,10 +12,11 @@ import pytest
 from servedeck.changes.draft import Draft
 from servedeck.changes.inventory import ClusterInventory
 from servedeck.changes.plan import ChangePlan, make_plan
-from servedeck.cluster.apply import PreviewAction, RefusalReason, apply, preview, rollback_created
+from servedeck.cluster.apply import PreviewAction, apply, preview, rollback_created
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ReadOnlyError
+from servedeck.cluster.refusal import RefusalReason
 from servedeck.serving.objects import manifests
 from servedeck.serving.objects.diff import FieldChange, FieldConflict
 from servedeck.serving.objects.routes import Platform

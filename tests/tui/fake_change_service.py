@@ -10,16 +10,9 @@ from typing import Any
 
 from servedeck.changes.draft_store import DraftStore
 from servedeck.changes.plan import ChangePlan
-from servedeck.cluster.apply import (
-    AppliedObject,
-    ApplyResult,
-    ObjectRef,
-    Preview,
-    PreviewAction,
-    Refusal,
-    RefusalReason,
-)
+from servedeck.cluster.apply import AppliedObject, ApplyResult, ObjectRef, Preview, PreviewAction
 from servedeck.cluster.http.errors import ClusterError
+from servedeck.cluster.refusal import Refusal, RefusalReason
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving import pvcs
 from servedeck.serving.capacity import (

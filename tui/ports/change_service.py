@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from servedeck.changes.draft_store import DraftStore
 from servedeck.changes.plan import ChangePlan
-from servedeck.cluster.apply import AppliedObject, ApplyResult, ObjectRef, Refusal
+from servedeck.cluster.apply import AppliedObject, ApplyResult, ObjectRef
+from servedeck.cluster.refusal import Refusal
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.capacity import (
     AcceleratorCapacity,

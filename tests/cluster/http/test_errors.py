@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from servedeck.cluster.apply import RefusalReason, refusal_from_api_error
 from servedeck.cluster.http.errors import ApiError
+from servedeck.cluster.refusal import RefusalReason, refusal_from_api_error
 
 STATUS_CAUSE = {"reason": "ResourceVersionTooLarge", "field": ".spec\x1b[31m"}
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 from servedeck.changes.deployer import Deployer
 from servedeck.changes.plan import ChangePlan
-from servedeck.cluster.apply import AppliedObject, ApplyResult, ObjectRef, Refusal
+from servedeck.cluster.apply import AppliedObject, ApplyResult, ObjectRef
 from servedeck.cluster.http.errors import ClusterError
+from servedeck.cluster.refusal import Refusal
 from servedeck.serving.capacity import SchedulingResult, scheduling_requirements
 from servedeck.serving.spec.spec import ServingSpec
 from tui.ports.change_service import ChangeService
