@@ -11,6 +11,7 @@ from servedeck.serving.status.status import Status
 from tests.tui import fakes
 from tests.tui.helpers import make_app, post_keys, screen_text, wait_for, wait_for_text
 from tests.tui.test_log import shown_log
+from tui.actions import actions_in_scope
 from tui.panes.overview import OverviewPane
 from tui.screens.serving import PANES, ServingScreen
 
@@ -177,6 +178,34 @@ async def test_a_serving_without_pods_has_no_log_until_it_has_one():
         logs.lines["team-a", "empty-1", fakes.CRASHED_CONTAINER, False] = ["a line"]
         source.add_views(fakes.serving("empty", pods=(fakes.pod("empty-1"),)))
         await wait_for_text(pilot, "a line", "empty-1")
+
+
+async def test_another_context_closes_the_page():
+    source = fakes.FakeSource().add_views(*fakes.fleet())
+    app = make_app(source)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_page(pilot, app, "j")
+        source.context = "staging"
+        source.notify_changed([])
+        await wait_for(pilot, lambda: app.screen is app.servings, "the list")
+
+
+def test_no_pane_takes_a_key_of_the_page_or_of_the_app():
+    def keys(scope: str) -> set[str]:
+        return {key for action in actions_in_scope(scope) for key in action.keys.split(",")}
+
+    for pane in PANES:
+        assert not keys(pane.SCOPE) & (keys("serving") | keys("app")), pane.SCOPE
+
+
+async def test_a_double_click_on_a_pod_opens_its_log():
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_page(pilot, app, "j")
+        lines = (await wait_for_text(pilot, SECOND_POD)).splitlines()
+        y = next(at for at, line in enumerate(lines) if SECOND_POD in line)
+        await pilot.click(offset=(3, y), times=2)
+        await wait_for_text(pilot, SECOND_POD, "Pod 2 of 2")
 
 
 async def test_connect_from_the_page():

@@ -64,6 +64,8 @@ class ServingScreen(ActionScreen[None]):
         self._first_log = log
         self._panes = tuple(one(view.key) for one in PANES)
         self._active: Pane | None = None
+        self._origin: tuple[str, str] | None = None
+        """Context and namespace that the serving is from."""
 
     def compose_body(self) -> ComposeResult:
         yield StatusLine(id="serving-title")
@@ -76,8 +78,7 @@ class ServingScreen(ActionScreen[None]):
         super().on_mount()
         self.query_one(Tabs).can_focus = False
         self.set_interval(TICK_SECONDS, self._tick)
-        if self._first_log is not None:
-            self._panes[PANES.index(LogsPane)].key = self.key
+        self._origin = self._current_origin()
         self.call_later(self._show_pane, PANES.index(self._first_pane), self._first_log)
         self.update_header()
 
@@ -122,11 +123,27 @@ class ServingScreen(ActionScreen[None]):
 
     # -- what it shows ------------------------------------------------------------------------
 
+    def _current_origin(self) -> tuple[str, str]:
+        source = self.app_context.source
+        return source.context, source.namespace
+
     def on_changes(self, changes: SourceChanges) -> None:
+        if self._current_origin() != self._origin:
+            self._close_if_visible()  # the list is that of another cluster or namespace
+            return
         if self.key in changes.keys or changes.state_changed:
             self.update_header()
         if self._active is not None:
             self._active.on_changes(changes)
+
+    def on_screen_resume(self) -> None:
+        if self._origin is not None and self._current_origin() != self._origin:
+            self._close_if_visible()
+
+    def _close_if_visible(self) -> None:
+        """Close the page, unless another screen is over it: then when that one is closed."""
+        if self.is_current:
+            self.do_close()
 
     def update_header(self) -> None:
         """Update name, status, badges, and how old the news is."""
