@@ -51,6 +51,8 @@ class PyteTerminal:
         self.updated_at = time.monotonic()
         """When the last rendered byte arrived."""
         self.closed = False
+        self.recorded: list[bytes] | None = None
+        """All output from the time when a list is set here."""
         self._screen_changed = threading.Condition()
         self._condition: Callable[[], bool] | None = None
         """The condition that `wait` waits for."""
@@ -86,6 +88,8 @@ class PyteTerminal:
                     self._screen_changed.notify_all()
                     return
                 self.bytes_written += len(data)
+                if self.recorded is not None:
+                    self.recorded.append(data)
                 self._stream.feed(_UNSUPPORTED_SEQUENCES.sub("", decode(data)))
                 self.updated_at = at
                 if self._condition is not None and self._condition():

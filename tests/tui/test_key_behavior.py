@@ -26,6 +26,7 @@ from tests.tui.fake_change_service import FakeChangeService
 from tests.tui.helpers import make_app, post_keys, screen_text, wait_for, wait_for_text
 from tests.waiting import wait_until
 from tui.actions import ACTIONS
+from tui.screens.confirm_dialog import ConfirmDialog, DialogOption
 from tui.screens.create.undo_history import UndoHistory
 from tui.screens.help import HelpScreen
 from widgets.line_input import EDITING_ACTIONS
@@ -195,6 +196,20 @@ async def test_esc_goes_back_one_level(
             await pilot.press("escape")
             await app._key_queue.wait_until_idle()
             assert current_place(pilot) == way
+
+
+@pytest.mark.parametrize(
+    ("keys", "chosen"),
+    [("", "r"), ("down", "s"), ("down down", "c"), ("up", "c"), ("j", "s"), ("tab", "s")],
+)
+async def test_arrows_and_letters_move_the_cursor_of_a_dialog(keys: str, chosen: str) -> None:
+    results: list[str | None] = []
+    options = [DialogOption("r", "restart"), DialogOption("s", "stop"), DialogOption("c", "cancel")]
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.push_screen(ConfirmDialog("Restart?", ["A sentence."], options), results.append)
+        await pilot.press(*keys.split(), "enter")
+        assert results == [chosen]
 
 
 async def test_esc_with_nothing_to_leave_says_so() -> None:

@@ -87,9 +87,7 @@ class CommandScreen(PickScreen):
         text = self.line_input.text.strip()
         if text in ALIASES:
             return self._choices_with_keyword(ALIASES[text])
-        found = super().matching_choices()
-        named = [one for one in found if _matches_command(one, text)]
-        return named + [one for one in found if one not in named]
+        return sorted(super().matching_choices(), key=lambda one: not _matches_command(one, text))
 
     def _choices_with_keyword(self, word: str) -> list[Choice]:
         return [choice for choice in self._choices if choice.keyword == word]

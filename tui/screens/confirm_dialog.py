@@ -43,12 +43,13 @@ class ConfirmDialog(Overlay[str]):
         title = StatusLine(id="title")
         title.set_lines(((" ", ""), (self._title, "title")))
         yield title
-        yield TextView()
+        text_view = TextView()
+        text_view.can_focus = False  # with the focus it would take the arrows, to scroll
+        yield text_view
 
     def on_mount(self) -> None:
         super().on_mount()
         self._update_text()
-        self.text_view.focus()
 
     def _update_text(self) -> None:
         paragraphs = [Paragraph()]
