@@ -3,7 +3,7 @@ vLLM, SGLang, TGI and Triton, the charts of production-stack and Ollama, the out
 
 from __future__ import annotations
 
-import copy
+import json
 from typing import Any
 
 from hypothesis import strategies as st
@@ -195,4 +195,5 @@ def foreign_objects(draw: st.DrawFn) -> list[Json]:
                 "spec": {"rules": [rule]},
             }
         )
-    return copy.deepcopy(objects)
+    decoded: list[Json] = json.loads(json.dumps(objects))  # no part is shared
+    return decoded

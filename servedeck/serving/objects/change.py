@@ -4,13 +4,14 @@ shape."""
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 
 from servedeck.serving.objects.import_objects import ImportedServing, read_spec
 from servedeck.serving.objects.manifests import build_route, build_service
 from servedeck.serving.objects.routes import Platform
 from servedeck.serving.spec.fields import format_value
-from servedeck.serving.spec.issues import Issue, error
+from servedeck.serving.spec.issues import Issue, error, warning
 from servedeck.serving.spec.mapping.json_values import JsonObject
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
 from servedeck.serving.spec.mapping.transformer import change_predictor_url
@@ -27,7 +28,7 @@ class ObjectChange:
     changed_fields: tuple[str, ...]
     """Names of the fields that differ."""
     issues: tuple[Issue, ...]
-    """Fields that the objects set in a way that cannot be changed here."""
+    """Fields that do not have their wanted value after the change."""
 
     @property
     def restarts_pods(self) -> bool:
@@ -58,7 +59,7 @@ def change_objects(
     if changed_fields:
         resize_shared_memory(objects, before, wanted)
         change_predictor_url(objects, before, wanted)
-        issues = tuple(_unwritten_fields(objects, wanted))
+        issues = tuple(_check_written(objects, wanted, changed_fields))
     live = tuple(current.objects.all)
     changed = (*objects.all, *_missing_objects(objects, wanted, platform or Platform()))
     return ObjectChange(live, changed, changed_fields, issues)
@@ -81,15 +82,22 @@ def _missing_objects(
     return found
 
 
-def _unwritten_fields(objects: ServingObjects, wanted: ServingSpec) -> list[Issue]:
-    """Fields whose value is not the wanted one after writing."""
-    read = read_spec(objects)
-    return [
-        error(
-            name,
-            "The objects set this in a way that servedeck cannot change, so it stays "
-            f"{format_value(getattr(read, name)) or 'not set'}; change it in the objects.",
-        )
-        for name in FIELDS
-        if getattr(read, name) != getattr(wanted, name)
-    ]
+def _check_written(
+    objects: ServingObjects, wanted: ServingSpec, changed_fields: Collection[str]
+) -> Iterator[Issue]:
+    """Fields whose value is not the wanted one after writing. One that was to change is an error;
+    another one (a port that a script takes from a variable) is a warning."""
+    read = read_spec(replace(objects, template=wanted.template))
+    for name in FIELDS:
+        value = getattr(read, name)
+        if value == getattr(wanted, name):
+            continue
+        shown = format_value(value) or "not set"
+        if name in changed_fields:
+            yield error(
+                name,
+                "The objects set this in a way that servedeck cannot change, so it stays "
+                f"{shown}; change it in the objects.",
+            )
+        else:
+            yield warning(name, f"Another change of this serving changes this to {shown}.")

@@ -77,7 +77,10 @@ def validate_cpu(spec: SpecLike) -> Iterable[Issue]:
 def validate_cpu_limit(spec: SpecLike) -> Iterable[Issue]:
     if spec.cpu_limit is None:
         return
-    if spec.cpu is not None and spec.cpu_limit.value < spec.cpu.value:
+    if spec.cpu is None:
+        message = "Kubernetes requests the whole limit if CPU is not set; enter CPU too."
+        yield error("cpu_limit", message)
+    elif spec.cpu_limit.value < spec.cpu.value:
         yield error(
             "cpu_limit", f"The limit {spec.cpu_limit} is below the CPU {spec.cpu}; raise it."
         )
@@ -121,7 +124,12 @@ def validate_memory(spec: SpecLike) -> Iterable[Issue]:
 
 def validate_memory_limit(spec: SpecLike) -> Iterable[Issue]:
     limit, memory = spec.memory_limit, spec.memory
-    if limit is not None and limit.value and memory is not None and limit.value < memory.value:
+    if limit is None:
+        return
+    if memory is None:
+        message = "Kubernetes requests the whole limit if Memory is not set; enter Memory too."
+        yield error("memory_limit", message)
+    elif limit.value and limit.value < memory.value:
         yield error("memory_limit", f"The limit {limit} is below the memory {memory}; raise it.")
 
 

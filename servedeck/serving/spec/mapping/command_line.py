@@ -31,9 +31,8 @@ def parse_command_line(objects: ServingObjects) -> ParsedCommandLine:
     main = objects.container
     command, args = as_str_tuple(main.get("command")), as_str_tuple(main.get("args"))
     labels = (as_mapping(objects.metadata, "labels"), objects.pod_labels)
-    labelled = next(
-        (t for one in labels if (t := find_template(as_str(one.get(TEMPLATE_LABEL))))), None
-    )
+    names = (objects.template, *(as_str(one.get(TEMPLATE_LABEL)) for one in labels))
+    labelled = next((t for name in names if (t := find_template(name))), None)
     argv = (*command, *args)
     guessed = (t for t in TEMPLATES.values() if t.matches(as_str(main.get("image")), argv))
     for template in (labelled,) if labelled else guessed:

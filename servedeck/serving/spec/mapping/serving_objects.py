@@ -28,6 +28,9 @@ class ServingObjects:
     routes: list[JsonObject] = field(default_factory=list)
     container_index: int = 0
     """Position of the inference server among the containers."""
+    template: str = ""
+    """The template, if it is known other than by the objects: another image alone does not make it
+    another template."""
 
     @property
     def all(self) -> list[JsonObject]:
