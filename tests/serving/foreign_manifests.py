@@ -25,6 +25,12 @@ VLLM_ARGS: list[Json] = [
     {"args": ["sh", "-c", "vllm serve org/m"]},
     {"args": ["org/m", "--dtype", "int3", "--port", "http", "--", "--tensor-parallel-size=4"]},
     {"command": ["vllm", "serve", "org/m"], "args": ["-tp", "2", "-tp=4"]},
+    {"command": ["tini", "--"], "args": ["vllm", "serve", "org/m", "--port=8000"]},
+    {"command": ["/usr/bin/env", "vllm"], "args": ["serve", "org/m"]},
+    {"command": ["python3"], "args": ["/app/server.py", "--model", "org/m"]},
+    {"command": ["ray"], "args": ["start", "--head", "--port=6379"]},
+    {"args": ["python3", "-u", "-m", "vllm.entrypoints.openai.api_server", "--model", "org/m"]},
+    {"command": ["sh", "-c", 'exec "$@"', "--"], "args": ["vllm", "serve", "org/m"]},
 ]
 OTHER_ARGS: list[Json] = [
     {
@@ -57,6 +63,7 @@ PORTS: list[Any] = [
     [{"containerPort": 8000}],
     [{"containerPort": 9000, "name": "metrics"}, {"containerPort": 8000, "name": "http"}],
     [{"containerPort": 30000, "name": "container-port", "protocol": "TCP"}],
+    [{"containerPort": 9000, "name": "metrics"}, {"containerPort": 8000, "name": "api"}],
 ]
 PROBES: list[Any] = [
     None,
@@ -88,6 +95,18 @@ VOLUMES: list[tuple[list[Json], list[Json]]] = [
         ],
     ),
     (
+        [
+            {"name": "a", "persistentVolumeClaim": {"claimName": "a"}},
+            {"name": "new", "emptyDir": {}},
+            {"name": "b", "persistentVolumeClaim": {"claimName": "b"}},
+        ],
+        [
+            {"name": "a", "mountPath": "/a", "readOnly": True, "recursiveReadOnly": "IfPossible"},
+            {"name": "new", "mountPath": "/scratch"},
+            {"name": "b", "mountPath": "/b"},
+        ],
+    ),
+    (
         [{"name": "dshm", "emptyDir": {"medium": "Memory"}}, {"name": "cm", "configMap": {}}],
         [
             {"name": "dshm", "mountPath": "/dev/shm"},
@@ -107,6 +126,12 @@ ENV: list[Any] = [
         },
         {"name": "EMPTY"},
         {"name": "B", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}},
+    ],
+    [
+        {"name": "A", "value": "1"},
+        {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+        {"name": "B", "value": "$(NODE)"},
+        {"name": "C", "value": "3"},
     ],
 ]
 POD_FIELDS: list[Json] = [
@@ -134,7 +159,14 @@ SERVICES: list[list[Json]] = [
         {"name": "llm", "ports": [{"port": 80, "targetPort": 8000, "protocol": "TCP"}]},
     ],
     [{"name": "llm-headless", "clusterIP": "None", "ports": [{"port": 8000}]}],
+    [{"name": "llm", "ports": [{"port": 80, "targetPort": 8080}]}],
+    [{"name": "llm", "ports": [{"port": 80, "targetPort": "api"}]}],
 ]
+TRANSFORMER = {
+    "name": "transformer",
+    "image": "transformer:1",
+    "ports": [{"containerPort": 8080, "name": "in"}],
+}
 SIDECAR = {"name": "fluent-bit", "image": "fluent/fluent-bit:3", "ports": [{"containerPort": 2020}]}
 
 
@@ -166,6 +198,10 @@ def foreign_objects(draw: st.DrawFn) -> list[Json]:
     sidecar = draw(st.sampled_from(["", "first", "last"]))
     if sidecar:
         pod["containers"].insert(0 if sidecar == "first" else 1, SIDECAR)
+    transformer = draw(st.sampled_from(["", "", "first", "last"]))
+    if transformer:
+        at = 0 if transformer == "first" else len(pod["containers"])
+        pod["containers"].insert(at, TRANSFORMER)
     labels = {"app": "llm"}
     body: Json = {
         "selector": {"matchLabels": labels},

@@ -7,12 +7,14 @@ import copy
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
+from servedeck.serving.conventions import TEMPLATE_LABEL
 from servedeck.serving.objects.import_objects import ImportedServing, read_spec
 from servedeck.serving.objects.manifests import build_route, build_service
 from servedeck.serving.objects.routes import Platform
 from servedeck.serving.spec.fields import format_value
 from servedeck.serving.spec.issues import Issue, error, warning
-from servedeck.serving.spec.mapping.json_values import JsonObject
+from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, mappings
+from servedeck.serving.spec.mapping.ports import declared_ports, keeps_old_port
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
 from servedeck.serving.spec.mapping.transformer import change_predictor_url
 from servedeck.serving.spec.mapping.volumes import resize_shared_memory
@@ -42,12 +44,10 @@ def change_objects(
     """The objects of `current` with the fields of `wanted` that differ. Without a difference they
     are unchanged, whoever made them. `platform` is for the parts that a serving of servedeck lacks
     (a Service, a route): they are created again."""
-    before = current.spec
+    before = _spec_with_template(current, wanted.template)
     if wanted.inference_port is None:  # not known is not another port
         wanted = wanted.replace(inference_port=before.inference_port)
-    changed_fields = tuple(
-        name for name in FIELDS if getattr(before, name) != getattr(wanted, name)
-    )
+    changed_fields = tuple(name for name in FIELDS if _differs(name, before, wanted))
     objects = copy.deepcopy(current.objects)
     written = set()
     for name in changed_fields:
@@ -59,10 +59,32 @@ def change_objects(
     if changed_fields:
         resize_shared_memory(objects, before, wanted)
         change_predictor_url(objects, before, wanted)
-        issues = tuple(_check_written(objects, wanted, changed_fields))
+        issues = (
+            *_check_duplicates(current.objects, objects, changed_fields),
+            *_check_written(objects, before, wanted, changed_fields),
+        )
     live = tuple(current.objects.all)
     changed = (*objects.all, *_missing_objects(objects, wanted, platform or Platform()))
     return ObjectChange(live, changed, changed_fields, issues)
+
+
+def _spec_with_template(current: ImportedServing, template: str) -> ServingSpec:
+    """The spec of the objects, read with the wanted template if they can be. Without a label the
+    template is guessed: that another image is guessed differently is not another template."""
+    objects = current.objects
+    labels = (as_mapping(objects.metadata, "labels"), objects.pod_labels)
+    if current.spec.template == template or any(TEMPLATE_LABEL in one for one in labels):
+        return current.spec
+    spec = read_spec(replace(objects, template=template))
+    return spec if spec.template == template else current.spec
+
+
+def _differs(name: str, before: ServingSpec, wanted: ServingSpec) -> bool:
+    """Whether a field is to be written. The default of a probe's path depends on the template."""
+    effective = f"effective_{name}"
+    return getattr(before, name) != getattr(wanted, name) or (
+        hasattr(before, effective) and getattr(before, effective) != getattr(wanted, effective)
+    )
 
 
 def _missing_objects(
@@ -82,12 +104,42 @@ def _missing_objects(
     return found
 
 
+def _check_duplicates(
+    live: ServingObjects, changed: ServingObjects, changed_fields: Collection[str]
+) -> Iterator[Issue]:
+    """Entries of changed fields that server-side apply does not accept twice."""
+    before = _duplicates(live)
+    for field, key in sorted(_duplicates(changed)):
+        if field not in changed_fields:
+            continue
+        if field == "env":
+            message = f"The container has the variable {key} twice; remove one where it is defined."
+            yield error(field, message)
+        elif (field, key) not in before:
+            yield error(field, f"The container already has a port {key}; choose another.")
+
+
+def _duplicates(objects: ServingObjects) -> set[tuple[str, str]]:
+    """Field and key of the entries of the inference server that are there twice."""
+    ports = [str(one["containerPort"]) for one in declared_ports(objects.container)]
+    names = [str(one.get("name")) for one in mappings(objects.container.get("env"))]
+    return {("inference_port", one) for one in ports if ports.count(one) > 1} | {
+        ("env", one) for one in names if names.count(one) > 1
+    }
+
+
 def _check_written(
-    objects: ServingObjects, wanted: ServingSpec, changed_fields: Collection[str]
+    objects: ServingObjects,
+    before: ServingSpec,
+    wanted: ServingSpec,
+    changed_fields: Collection[str],
 ) -> Iterator[Issue]:
     """Fields whose value is not the wanted one after writing. One that was to change is an error;
     another one (a port that a script takes from a variable) is a warning."""
     read = read_spec(replace(objects, template=wanted.template))
+    if read.port == wanted.port and keeps_old_port(objects, before, wanted):
+        message = f"The command line still has --port {before.port}; change it there too."
+        yield warning("inference_port", message)
     for name in FIELDS:
         value = getattr(read, name)
         if value == getattr(wanted, name):

@@ -393,23 +393,24 @@ def _to_int(amount: str | int | float) -> int:
         return 0
 
 
+_SERVER_PORT_NAMES = ("http", "http1", "inference")
+_METRICS_PORT_NAMES = ("metrics", "prometheus", "monitoring")
+
+
 def detect_port(deployment: Deployment) -> int:
-    """Port that the inference server listens on: the container port, the --port flag, else 8000."""
+    """Port that the inference server listens on: of the declared ones that with a usual name, that
+    of the flag --port, or the first that is not for metrics; without any, the flag, else 8000."""
     container = find_server_container(deployment)
     if container is None:
         return DEFAULT_INFERENCE_PORT
-    for declared in container.ports:
-        if declared.name in ("http", "http1", "inference") and declared.container_port > 0:
-            return declared.container_port
-    for declared in container.ports:
-        if declared.container_port > 0:
-            return declared.container_port
-    flag = _flag_value(
-        tuple(_words(container)),
-        ("--port",),
-    )
-    return (
-        int(flag)
-        if flag.isascii() and flag.isdigit() and 0 < int(flag[:6]) < 65536
-        else DEFAULT_INFERENCE_PORT
-    )
+    declared = [one for one in container.ports if one.container_port > 0]
+    written = _flag_value(tuple(_words(container)), ("--port",))
+    is_port = written.isascii() and written.isdigit() and 0 < int(written[:6]) < 65536
+    flag = int(written) if is_port else DEFAULT_INFERENCE_PORT
+    ranked = [
+        *(one for one in declared if one.name in _SERVER_PORT_NAMES),
+        *(one for one in declared if is_port and one.container_port == flag),
+        *(one for one in declared if one.name not in _METRICS_PORT_NAMES),
+        *declared,
+    ]
+    return ranked[0].container_port if ranked else flag

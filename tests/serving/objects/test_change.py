@@ -6,19 +6,17 @@ import copy
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, note
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from servedeck.serving.objects import manifests
 from servedeck.serving.objects.change import change_objects
-from servedeck.serving.objects.differences import find_differences, format_path
 from servedeck.serving.objects.import_objects import import_objects
 from servedeck.serving.objects.managed_fields import apply_configuration
 from servedeck.serving.objects.routes import Platform
 from servedeck.serving.spec.document import from_yaml, to_yaml
 from servedeck.serving.spec.issues import errors
 from servedeck.serving.spec.spec import FIELDS, ServingSpec
-from servedeck.serving.spec.types import EnvVar
 from servedeck.serving.spec.validation import validate
 from tests.serving.foreign_manifests import foreign_objects
 from tests.serving.objects.test_import_objects import deployment
@@ -65,54 +63,6 @@ def test_one_changed_field_of_our_own_is_read_back_alone(
     got = import_objects([dict(one) for one in change.changed]).spec
     assert got == wanted
     assert change.issues == ()
-
-
-EDITS: dict[str, Any] = {
-    "image": "v2",
-    "cpu": "3",
-    "memory": "48Gi",
-    "replicas": 7,
-    "accelerator_count": 4,
-    "description": "changed",
-    "env": (EnvVar(name="NEW", value="1"),),
-    "volumes": ({"pvc": "new", "mount_path": "/new"},),
-    "readiness_path": "/ready",
-    "transformer": {"image": "transformer:1", "port": 8081},
-}
-TOUCHED = {
-    "image": ("image",),
-    "cpu": ("resources",),
-    "memory": ("resources",),
-    "replicas": ("spec.replicas",),
-    "accelerator_count": ("resources",),
-    "description": ("metadata.annotations",),
-    "env": ("env",),
-    "volumes": ("volumeMounts", "volumes"),
-    "readiness_path": ("readinessProbe", "startupProbe"),
-    "transformer": ("[transformer]", "targetPort"),
-}
-
-
-@given(foreign_objects(), st.sampled_from(list(EDITS)))
-def test_an_edit_of_foreign_objects_changes_only_its_field(
-    objects: list[dict[str, Any]], name: str
-) -> None:
-    current = import_objects(objects)
-    limits = {"cpu_limit": None, "memory_limit": None} if name in ("cpu", "memory") else {}
-    value = EDITS[name]
-    if name == "image":  # another image could be another server
-        value = f"{current.spec.image.partition(':')[0]}:{value}"
-    wanted = current.spec.replace(**{name: value, **limits})
-    change = change_objects(current, wanted)
-    note(to_yaml(wanted))
-    # the port in a script may come from a variable that the edit removes
-    assert [one for one in change.issues if name != "env" or one.field != "inference_port"] == []
-    got = import_objects([dict(one) for one in change.changed]).spec
-    port = got.inference_port if name == "env" else wanted.inference_port
-    assert got == wanted.replace(inference_port=port)
-    for live, changed in zip(change.live, change.changed, strict=True):
-        for one in find_differences(live, changed):
-            assert any(part in format_path(one.path) for part in TOUCHED[name])
 
 
 # -- flags, as they are written -----------------------------------------------------------------
@@ -243,6 +193,81 @@ def test_a_changed_port_is_changed_everywhere() -> None:
         {"port": 8000, "targetPort": 9000},
         {"port": 80, "targetPort": "api"},
     ]
+
+
+def test_the_port_of_the_server_is_found_among_several() -> None:
+    ports = [{"containerPort": 9000, "name": "metrics"}, {"containerPort": 8000, "name": "api"}]
+    container = {"image": "x", "command": ["serve"], "ports": ports}
+    current = import_objects([deployment(container)])
+    assert current.spec.inference_port == 8000
+    wanted = current.spec.replace(inference_port=8100, readiness_path="/health")
+    got = container_of(change_objects(current, wanted).changed)
+    assert [one["containerPort"] for one in got["ports"]] == [9000, 8100]
+    assert got["readinessProbe"]["httpGet"]["port"] == "api"
+
+
+def test_a_port_that_is_declared_for_something_else_is_an_error() -> None:
+    ports = [{"containerPort": 8000, "name": "http"}, {"containerPort": 9000, "name": "metrics"}]
+    current = import_objects([deployment({"image": "x", "ports": ports})])
+    [issue] = errors(change_objects(current, current.spec.replace(inference_port=9000)).issues)
+    assert (issue.field, issue.message) == (
+        "inference_port",
+        "The container already has a port 9000; choose another.",
+    )
+
+
+def test_a_port_that_stays_in_the_command_line_is_a_warning() -> None:
+    container = {"image": "x", "args": ["--port", "30000"], "ports": [{"containerPort": 30000}]}
+    current = import_objects([deployment(container)])
+    [issue] = change_objects(current, current.spec.replace(inference_port=8100)).issues
+    assert not issue.is_error
+    assert "still has --port 30000" in issue.message
+
+
+@pytest.mark.parametrize("handler", [{"tcpSocket": {"port": 8000}}, {"exec": {"command": ["x"]}}])
+def test_a_probe_of_another_kind_keeps_its_delays(handler: dict[str, Any]) -> None:
+    probe = {**handler, "initialDelaySeconds": 600, "periodSeconds": 2}
+    current = import_objects([deployment({"image": "x", "readinessProbe": probe})])
+    changed = change_objects(current, current.spec.replace(readiness_path="/ready")).changed
+    got = container_of(changed)["readinessProbe"]
+    assert (got["initialDelaySeconds"], got["periodSeconds"]) == (600, 2)
+    assert got["httpGet"]["path"] == "/ready"
+    assert not handler.keys() & got.keys()
+
+
+@pytest.mark.parametrize("to", ["custom", "vllm"])
+def test_another_template_changes_the_probes_with_it_at_once(to: str) -> None:
+    other = {
+        "custom": ServingSpec(
+            name="llm", namespace="team-a", template="custom", image="i", inference_port=8000
+        ),
+        "vllm": vllm_spec(inference_port=8000),
+    }
+    before, wanted = other["vllm" if to == "custom" else "custom"], other[to]
+    change = change_objects(import_objects(manifests.build_manifests(before)), wanted)
+    assert change.issues == ()
+    assert ("readinessProbe" in container_of(change.changed)) is (to == "vllm")
+    again = change_objects(import_objects(list(change.changed)), wanted)
+    assert again.changed == change.changed
+
+
+@pytest.mark.parametrize(
+    ("command", "args"),
+    [
+        (["tini", "--"], ["vllm", "serve", "m"]),
+        (["/usr/bin/env", "vllm"], ["serve", "m"]),
+        (["python3"], ["/app/server.py", "--model", "m"]),
+        (["ray"], ["start", "--head", "--port=6379"]),
+        ([], ["python3", "-u", "-m", "vllm.entrypoints.openai.api_server", "--model", "m"]),
+    ],
+)
+def test_a_command_that_is_not_understood_is_kept_as_it_is(
+    command: list[str], args: list[str]
+) -> None:
+    container = {"image": "vllm/vllm-openai", "command": command, "args": args}
+    spec = import_objects([deployment(container)]).spec
+    assert (spec.template, list(spec.command)) == ("custom", command)
+    assert list(spec.settings["arguments"] or ()) == args
 
 
 def test_a_port_in_a_shell_script_cannot_be_changed_and_the_field_says_so() -> None:

@@ -33,8 +33,8 @@ def parse_command_line(objects: ServingObjects) -> ParsedCommandLine:
     labels = (as_mapping(objects.metadata, "labels"), objects.pod_labels)
     names = (objects.template, *(as_str(one.get(TEMPLATE_LABEL)) for one in labels))
     labelled = next((t for name in names if (t := find_template(name))), None)
-    argv = (*command, *args)
-    guessed = (t for t in TEMPLATES.values() if t.matches(as_str(main.get("image")), argv))
+    image = as_str(main.get("image"))
+    guessed = (t for t in TEMPLATES.values() if t.matches(image, command, args))
     for template in (labelled,) if labelled else guessed:
         if found := template.parse_command(command, args):
             return ParsedCommandLine(template, *found)

@@ -12,6 +12,7 @@ from servedeck.serving.spec.mapping.json_values import (
     as_mapping,
     as_str,
     mappings,
+    merge_entries,
     set_or_remove,
 )
 from servedeck.serving.spec.mapping.serving_objects import FieldAccess, ServingObjects
@@ -43,29 +44,25 @@ def _key_ref(ref: Mapping[str, Any]) -> KeyRef:
 
 def write_env(container: JsonObject, wanted: Sequence[EnvVar], own: Sequence[str] = ()) -> None:
     """Replace the variables that a spec can express by `wanted`: an equal one stays as it is
-    written, the others (field references, and those named in `own`) stay where they are."""
+    written, the others (field references, and those named in `own`) stay where they are. The order
+    counts: a variable can refer to those before it."""
     entries = as_list(container.get("env"))
     known: dict[str, list[tuple[int, EnvVar]]] = {}
-    slots: list[int] = []
+    is_replaced = [False] * len(entries)
     for index, entry in enumerate(entries):
         found = _env_var(entry) if isinstance(entry, Mapping) else None
         if found is not None and found.name not in own:
             known.setdefault(found.name, []).append((index, found))
-            slots.append(index)
-    new: list[Any] = []
+            is_replaced[index] = True
+    new: list[tuple[int | None, Any]] = []
     for one in wanted:
         if not (old := known.get(one.name)):
-            new.append(build_env_var(one))
+            new.append((None, build_env_var(one)))
             continue
         index, present = old.pop(0)
-        new.append(entries[index] if present == one else build_env_var(one, entries[index]))
-    merged: list[Any] = []
-    for index, entry in enumerate(entries):
-        if index not in slots:
-            merged.append(entry)
-        elif new:
-            merged.append(new.pop(0))
-    set_or_remove(container, "env", [*merged, *new])
+        same = present == one
+        new.append((index, entries[index] if same else build_env_var(one, entries[index])))
+    set_or_remove(container, "env", merge_entries(entries, is_replaced, new))
 
 
 def build_env_var(one: EnvVar, present: Mapping[str, Any] | None = None) -> JsonObject:

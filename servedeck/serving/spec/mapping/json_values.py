@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from servedeck.serving.spec.types import Quantity
@@ -75,6 +75,30 @@ def child_list(parent: JsonObject, key: str) -> list[Any]:
     if not isinstance(found, list):
         found = parent[key] = []
     return found
+
+
+def merge_entries(
+    entries: Sequence[Any], is_replaced: Sequence[bool], new: Sequence[tuple[int | None, Any]]
+) -> list[Any]:
+    """`entries` with those that `is_replaced` marks replaced by `new`, in this order: each with the
+    index of the entry that it takes the place of, None for an added one. The other entries keep
+    their positions, and an added one follows the one before it in `new`."""
+    slots = sorted(index for index, _ in new if index is not None)
+    groups: dict[int, list[Any]] = {slot: [] for slot in slots}
+    leading: list[Any] = []
+    filled = -1
+    for index, value in new:
+        filled += index is not None
+        (groups[slots[filled]] if filled >= 0 else leading).append(value)
+    merged: list[Any] = []
+    for index, entry in enumerate(entries):
+        if slots and index == slots[0]:
+            merged += leading
+        if index in groups:
+            merged += groups[index]
+        elif not is_replaced[index]:
+            merged.append(entry)
+    return merged if slots else [*merged, *leading]
 
 
 def set_or_remove(parent: JsonObject, key: str, value: Any) -> None:

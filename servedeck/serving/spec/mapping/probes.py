@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str
-from servedeck.serving.spec.mapping.ports import target_port_name
+from servedeck.serving.spec.mapping.ports import HANDLERS, server_targets
 from servedeck.serving.spec.mapping.serving_objects import FieldAccess, ServingObjects
 from servedeck.serving.spec.templates.base import SpecLike
 
@@ -20,18 +20,27 @@ def _read(objects: ServingObjects, probe: str) -> str | None:
     return as_str(as_mapping(found, "httpGet").get("path")) or None
 
 
+def _is_other_kind(objects: ServingObjects, probe: str) -> bool:
+    found = as_mapping(objects.container, probe)
+    return bool(found) and not as_mapping(found, "httpGet").get("path")
+
+
 def startup_probe_path(spec: SpecLike) -> str:
     """The startup probe protects the liveness probe, or the readiness probe if there is none."""
     return spec.effective_liveness_path or spec.effective_readiness_path
 
 
 def _write_readiness(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) -> None:
+    if _is_other_kind(objects, "readinessProbe") and wanted.readiness_path is None:
+        return
     path = wanted.effective_readiness_path
     _write(objects, "readinessProbe", path, wanted, period=5, failures=3)
     _write_startup(objects, current, wanted)
 
 
 def _write_liveness(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) -> None:
+    if _is_other_kind(objects, "livenessProbe") and wanted.liveness_path is None:
+        return
     path = wanted.effective_liveness_path
     _write(objects, "livenessProbe", path, wanted, period=10, failures=6)
     _write_startup(objects, current, wanted)
@@ -59,14 +68,16 @@ def _write(
     objects: ServingObjects, probe: str, path: str, wanted: SpecLike, *, period: int, failures: int
 ) -> None:
     container = objects.writable_container
-    target = as_mapping(container, probe, "httpGet")
+    present = as_mapping(container, probe)
     if not path:
         container.pop(probe, None)
-    elif target:
+    elif target := as_mapping(present, "httpGet"):
         target["path"] = path  # type: ignore[index]
     else:
-        port = target_port_name(objects, wanted)
-        container[probe] = build_http_probe(path, port, period, failures)
+        built = build_http_probe(path, server_targets(objects, wanted)[0], period, failures)
+        # of a probe of another kind, the delays and limits stay
+        kept = {key: value for key, value in present.items() if key not in (*HANDLERS, "exec")}
+        container[probe] = {**built, **kept}
 
 
 def build_http_probe(path: str, port: str | int, period: int, failures: int) -> JsonObject:

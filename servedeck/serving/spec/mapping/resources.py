@@ -137,6 +137,8 @@ def _write_toleration(objects: ServingObjects, old: str, new: str) -> None:
     toleration automatically (admission plugin ExtendedResourceToleration). In a serving that
     servedeck did not create, the toleration is changed only if the old one is there."""
     pod = objects.writable_pod_spec
+    if old and new and accelerator_toleration(old) == accelerator_toleration(new):
+        return
     present = accelerator_toleration(old) if old else None
     tolerations = child_list(pod, "tolerations")
     if present in tolerations or objects.is_managed:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from servedeck.serving.conventions import (
     PREDICTOR_URL_ENV,
     TRANSFORMER_CONTAINER,
@@ -11,15 +14,18 @@ from servedeck.serving.spec.mapping.environment import build_env_var, read_env, 
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,
     as_int,
-    as_list,
-    as_mapping,
     as_str,
     as_str_tuple,
     child_list,
     mappings,
     set_or_remove,
 )
-from servedeck.serving.spec.mapping.ports import find_port, retarget_services
+from servedeck.serving.spec.mapping.ports import (
+    declared_ports,
+    find_port,
+    retarget_services,
+    server_targets,
+)
 from servedeck.serving.spec.mapping.serving_objects import FieldAccess, ServingObjects
 from servedeck.serving.spec.templates.base import SpecLike
 from servedeck.serving.spec.types import EnvVar, Transformer
@@ -32,7 +38,7 @@ def _read(objects: ServingObjects) -> Transformer | None:
     container = objects.transformer
     if not container or container is objects.container:
         return None
-    port = as_int(find_port(container, (TRANSFORMER_PORT_NAME,)).get("containerPort"))
+    port = as_int(_port(container).get("containerPort"))
     return Transformer(
         image=as_str(container.get("image")),
         port=port or DEFAULT_PORT,
@@ -42,20 +48,29 @@ def _read(objects: ServingObjects) -> Transformer | None:
 
 
 def _write(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) -> None:
-    pod, transformer = objects.writable_pod_spec, wanted.transformer
     present = current.transformer if current is not None else None
-    if transformer is None:
-        pod["containers"] = [
-            one
-            for one in as_list(pod.get("containers"))
-            if as_mapping(one).get("name") != TRANSFORMER_CONTAINER
-        ]
+    if wanted.transformer is None:
+        _remove(objects, wanted)
     elif present is None:
-        child_list(pod, "containers").append(build_transformer(wanted, transformer))
+        pod = objects.writable_pod_spec
+        child_list(pod, "containers").append(build_transformer(wanted, wanted.transformer))
+        retarget_services(objects, server_targets(objects, wanted), TRANSFORMER_PORT_NAME)
     else:
-        _change(objects, present, transformer)
-    if (transformer is None) != (present is None):
-        retarget_services(objects, wanted)
+        _change(objects, present, wanted.transformer)
+
+
+def _remove(objects: ServingObjects, wanted: SpecLike) -> None:
+    removed = objects.transformer
+    targets: list[str | int] = [TRANSFORMER_PORT_NAME]
+    for port in declared_ports(removed):
+        targets += [as_str(port.get("name")), port["containerPort"]]
+    server = objects.container
+    kept = [one for one in objects.containers if one is not removed]
+    objects.writable_pod_spec["containers"] = kept
+    objects.container_index = next(
+        (index for index, one in enumerate(kept) if one is server), objects.container_index
+    )
+    retarget_services(objects, set(targets) - {""}, server_targets(objects, wanted)[0])
 
 
 def _change(objects: ServingObjects, present: Transformer, wanted: Transformer) -> None:
@@ -67,15 +82,17 @@ def _change(objects: ServingObjects, present: Transformer, wanted: Transformer) 
     if wanted.env != present.env:
         write_env(container, wanted.env, own=(PREDICTOR_URL_ENV,))
     if wanted.port != present.port:
-        declared = find_port(container, (TRANSFORMER_PORT_NAME,))
-        if declared:
+        if declared := _port(container):
             declared["containerPort"] = wanted.port
         else:
             child_list(container, "ports").append(_container_port(wanted.port))
-        for service in objects.services:
-            for port in mappings(as_mapping(service, "spec").get("ports")):
-                if port.get("targetPort") == present.port:
-                    port["targetPort"] = wanted.port
+        retarget_services(objects, [present.port], wanted.port)
+
+
+def _port(container: Mapping[str, Any]) -> JsonObject:
+    """The port that it receives requests on: by its name, else the first; {} for none."""
+    named = find_port(container, None, (TRANSFORMER_PORT_NAME,))
+    return named or next(iter(declared_ports(container)), {})
 
 
 def build_transformer(spec: SpecLike, transformer: Transformer) -> JsonObject:

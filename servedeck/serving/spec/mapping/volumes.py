@@ -14,13 +14,13 @@ from servedeck.serving.conventions import (
     SHARED_MEMORY_VOLUME,
 )
 from servedeck.serving.spec.mapping.json_values import (
-    JsonObject,
     as_list,
     as_mapping,
     as_quantity,
     as_str,
     child_list,
     mappings,
+    merge_entries,
     set_or_remove,
 )
 from servedeck.serving.spec.mapping.serving_objects import FieldAccess, ServingObjects
@@ -41,6 +41,10 @@ def pvc_volume_name(pvc: str) -> str:
     A PVC name may be longer than a volume name, contain dots, or equal a system volume's."""
     if pvc not in (MODEL_CACHE_VOLUME, SHARED_MEMORY_VOLUME) and not validate_label(pvc):
         return pvc
+    return _hashed_volume_name(pvc)
+
+
+def _hashed_volume_name(pvc: str) -> str:
     return "claim-" + hashlib.sha256(pvc.encode()).hexdigest()[:16]
 
 
@@ -85,34 +89,40 @@ def _write(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) 
     container, pod = objects.writable_container, objects.writable_pod_spec
     pvcs = _pvcs_by_volume(objects)
     mounts = as_list(container.get("volumeMounts"))
-    present: dict[str, list[JsonObject]] = {}
-    for mount in mounts:
-        if _is_pvc_mount(mount, pvcs):
-            present.setdefault(mount["mountPath"], []).append(mount)
-    volume_names = {pvc: name for name, pvc in pvcs.items()}
-    new: list[JsonObject] = []
+    is_replaced = [_is_pvc_mount(mount, pvcs) for mount in mounts]
+    present: dict[str, list[int]] = {}
+    for index, mount in enumerate(mounts):
+        if is_replaced[index]:
+            present.setdefault(mount["mountPath"], []).append(index)
+    new: list[tuple[int | None, Any]] = []
     for one in wanted.volumes:
         old = present.get(one.mount_path, [])
-        mount = old.pop(0) if old else {}
-        if not mount or pvcs[as_str(mount.get("name"))] != one.pvc:
-            name = volume_names.get(one.pvc) or pvc_volume_name(one.pvc)
-            if one.pvc not in volume_names:
-                claim = {"name": name, "persistentVolumeClaim": {"claimName": one.pvc}}
-                child_list(pod, "volumes").append(claim)
-                volume_names[one.pvc] = name
-            mount = {**mount, "name": name, "mountPath": one.mount_path}
+        at = old.pop(0) if old else None
+        mount = {"mountPath": one.mount_path} if at is None else mounts[at]
+        if pvcs.get(as_str(mount.get("name"))) != one.pvc:
+            mount = {**mount, "name": _volume_name(objects, one.pvc)}
         if current is None or (mount.get("readOnly") is True) != one.read_only:
             mount["readOnly"] = one.read_only
-        new.append(mount)
-    others = [mount for mount in mounts if not _is_pvc_mount(mount, pvcs)]
-    kept = [mount for mount in mounts if any(mount is one for one in (*others, *new))]
-    added = [one for one in new if not any(one is mount for mount in mounts)]
-    if [one for one in kept if one not in others] != [one for one in new if one not in added]:
-        kept, added = others, new  # another order
-    set_or_remove(container, "volumeMounts", [*kept, *added])
+            if not one.read_only:
+                mount.pop("recursiveReadOnly", None)  # only valid in a read-only mount
+        new.append((at, mount))
+    set_or_remove(container, "volumeMounts", merge_entries(mounts, is_replaced, new))
     if current is not None:
         _remove_unused(objects, {one.pvc for one in current.volumes})
     set_or_remove(pod, "volumes", as_list(pod.get("volumes")))
+
+
+def _volume_name(objects: ServingObjects, pvc: str) -> str:
+    """Name of the Pod's volume for a PVC, which is added if there is none."""
+    for name, claim in _pvcs_by_volume(objects).items():
+        if claim == pvc:
+            return name
+    volumes = child_list(objects.writable_pod_spec, "volumes")
+    name = pvc_volume_name(pvc)
+    if any(one.get("name") == name for one in mappings(volumes)):
+        name = _hashed_volume_name(pvc)
+    volumes.append({"name": name, "persistentVolumeClaim": {"claimName": pvc}})
+    return name
 
 
 def _remove_unused(objects: ServingObjects, pvcs: set[str]) -> None:

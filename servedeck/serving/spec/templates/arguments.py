@@ -78,26 +78,39 @@ def set_flag_value(argument: Argument, value: str) -> None:
 
 def replace_words(arguments: list[Argument], wanted: Sequence[str]) -> list[Argument]:
     """The arguments with the words that set no field replaced by `wanted`; those that stay keep
-    their position among the others."""
+    their position among the others. After `--` no word is a flag, so it and what follows come
+    last."""
     free = [index for index, one in enumerate(arguments) if not one.field]
     current = [word for index in free for word in arguments[index].words]
     owner = [index for index in free for _ in arguments[index].words]
     inserted: dict[int, list[str]] = {}
-    kept: set[int] = set()
+    stays: set[int] = set()
     end = len(arguments)
     for step, a, a_end, b, b_end in SequenceMatcher(
         None, current, list(wanted), autojunk=False
     ).get_opcodes():
         if step == "equal":
-            kept.update(owner[a:a_end])
+            stays.update(owner[a:a_end])
         else:
             inserted.setdefault(owner[a] if a < len(owner) else end, []).extend(wanted[b:b_end])
     found: list[Argument] = []
     for index, one in enumerate(arguments):
         found += [Argument([word]) for word in inserted.get(index, ())]
-        if one.field or index in kept:
+        if one.field or index in stays:
             found.append(one)
-    return found + [Argument([word]) for word in inserted.get(end, ())]
+    found += [Argument([word]) for word in inserted.get(end, ())]
+    if "--" not in wanted:
+        return found
+    last = [Argument([word]) for word in wanted[list(wanted).index("--") :]]
+    before = len(wanted) - len(last)
+    kept: list[Argument] = []
+    for one in found:
+        if one.field:
+            kept.append(one)
+        elif before:
+            kept.append(one)
+            before -= 1
+    return kept + last
 
 
 def flag_value(args: Sequence[str], *flags: str) -> str | None:

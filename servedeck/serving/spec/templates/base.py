@@ -264,8 +264,9 @@ class Template:
         """Text of a field's value in the command line; None to omit its flag."""
         return None if value in (None, "") else str(value)
 
-    def matches(self, image: str, argv: Sequence[str]) -> bool:
-        """Whether a container without a template label matches this template."""
+    def matches(self, image: str, command: Sequence[str], args: Sequence[str]) -> bool:
+        """Whether a container without a template label is one of this template, and its command
+        line is in a form that this template can edit."""
         return False
 
     def shared_memory_limit(self, spec: SpecLike) -> str:

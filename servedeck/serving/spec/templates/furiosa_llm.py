@@ -117,10 +117,9 @@ class FuriosaLlm(Template):
             return None
         return SplitCommand(() if is_own else tuple(command), length, length + 1)
 
-    def matches(self, image: str, argv: Sequence[str]) -> bool:
-        return "furiosa-llm" in image or any(
-            word.rsplit("/", 1)[-1] == "furiosa-llm" for word in argv[:1]
-        )
+    def matches(self, image: str, command: Sequence[str], args: Sequence[str]) -> bool:
+        is_own = program_name(command) == "furiosa-llm"
+        return is_own or ("furiosa-llm" in image and not command)
 
     def shared_memory_limit(self, spec: SpecLike) -> str:
         cards = spec.accelerator_count if 1 <= spec.accelerator_count <= 1024 else 1

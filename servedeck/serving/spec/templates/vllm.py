@@ -170,11 +170,16 @@ class Vllm(Template):
             return None
         return SplitCommand(tuple(command), len(command), len(command))
 
-    def matches(self, image: str, argv: Sequence[str]) -> bool:
-        words = [word.rsplit("/", 1)[-1] for word in argv[:4]]
-        return (
-            words[:2] == ["vllm", "serve"] or _API_SERVER_MODULE in words or "vllm-openai" in image
-        )
+    def matches(self, image: str, command: Sequence[str], args: Sequence[str]) -> bool:
+        words = (*command, *args)
+        program = program_name(words)
+        if program == "vllm" and words[1:2] == ("serve",):
+            return True
+        if program.startswith("python") and words[1:3] == ("-m", _API_SERVER_MODULE):
+            return True
+        # the image's entry point, whose arguments are the server's
+        is_argument = program not in ("vllm", "serve") and not program.startswith("python")
+        return "vllm-openai" in image and not command and is_argument
 
     def shared_memory_limit(self, spec: SpecLike) -> str:
         """Several workers of one server exchange tensors and messages through it
