@@ -8,8 +8,13 @@ from servedeck.cluster.apply import ObjectRef
 from servedeck.cluster.refusal import Refusal, RefusalReason
 from servedeck.serving.conventions import FIELD_MANAGER
 from servedeck.serving.objects.change import ObjectChange
-from servedeck.serving.objects.diff import FieldConflict, removal_conflict
-from servedeck.serving.objects.managed_fields import apply_configuration, blocked_removals
+from servedeck.serving.objects.diff import FieldConflict, foreign_conflict
+from servedeck.serving.objects.differences import MISSING
+from servedeck.serving.objects.managed_fields import (
+    apply_configuration,
+    foreign_changes,
+    was_updated,
+)
 from servedeck.serving.spec.mapping.json_values import JsonObject
 
 
@@ -24,32 +29,41 @@ class ObjectWrite:
 
 
 def plan_writes(change: ObjectChange, *, force: bool = False) -> list[ObjectWrite]:
-    """One write for each object, in order. Server-side apply does not remove what other managers
-    set: that is a conflict, or with `force` an update of the whole object as it was read, which the
-    API server refuses if the object changed since."""
+    """One write for each object, in order.
+
+    Server-side apply does not remove what other managers set: that is a conflict, or with `force`
+    an update of the whole object as it was read, which the API server refuses if the object changed
+    since. After an update the fields that it changed are not those of server-side apply any more,
+    so that later changes of the object are updates too.
+    """
     found: list[ObjectWrite] = []
     for at, changed in enumerate(change.changed):
         ref = ObjectRef.from_manifest(changed)
         if at >= len(change.live):
             found.append(ObjectWrite(ref, changed))
-            continue
-        live = change.live[at]
-        blocked = blocked_removals(live, changed, FIELD_MANAGER)
-        if blocked and not force:
-            conflicts = tuple(removal_conflict(one) for one in blocked)
-            found.append(ObjectWrite(ref, None, _conflict(ref, conflicts)))
-        elif blocked:
-            found.append(ObjectWrite(ref, changed))
         else:
-            found.append(ObjectWrite(ref, apply_configuration(live, changed, FIELD_MANAGER)))
+            found.append(_plan_write(ref, change.live[at], changed, force))
     return found
+
+
+def _plan_write(ref: ObjectRef, live: JsonObject, changed: JsonObject, force: bool) -> ObjectWrite:
+    body = apply_configuration(live, changed, FIELD_MANAGER)
+    if body is None:
+        return ObjectWrite(ref, None)
+    foreign = foreign_changes(live, changed, FIELD_MANAGER)
+    needs_update = was_updated(live, FIELD_MANAGER)
+    blocked = foreign if needs_update else [one for one in foreign if one.new is MISSING]
+    if blocked and not force:
+        conflicts = tuple(foreign_conflict(one) for one in blocked)
+        return ObjectWrite(ref, None, _conflict(ref, conflicts))
+    return ObjectWrite(ref, changed if needs_update or blocked else body)
 
 
 def _conflict(ref: ObjectRef, conflicts: tuple[FieldConflict, ...]) -> Refusal:
     managers = sorted({one.manager for one in conflicts})
     return Refusal(
         RefusalReason.CONFLICT,
-        f"Removing fields of {ref} conflicts with {', '.join(managers)}, which set them.",
+        f"Fields of {ref} that this changes were set by {', '.join(managers)}.",
         tuple(one.path for one in conflicts),
         conflicts,
     )

@@ -22,7 +22,7 @@ from servedeck.serving.objects.differences import (
     format_path,
     same_quantity,
 )
-from servedeck.serving.objects.managed_fields import BlockedRemoval
+from servedeck.serving.objects.managed_fields import ForeignField
 from servedeck.serving.spec.env_file import looks_secret
 from servedeck.serving.text import one_line, sanitize
 
@@ -183,14 +183,14 @@ def parse_conflicts(
     return tuple(found)
 
 
-def removal_conflict(removal: BlockedRemoval) -> FieldConflict:
-    """A conflict about a field that a write removes."""
-    return FieldConflict(
-        _path_text(removal.path),
-        _one_line_text(", ".join(removal.managers) or "another manager"),
-        MASK if _is_secret_value(removal.path, removal.value) else _format_value(removal.value),
-        "none",
+def foreign_conflict(field: ForeignField) -> FieldConflict:
+    """A conflict about a field that others set and a write changes or removes."""
+    old, new = (
+        MASK if _is_secret_value(field.path, value) else _format_value(value)
+        for value in (field.old, field.new)
     )
+    managers = _one_line_text(", ".join(field.managers) or "another manager")
+    return FieldConflict(_path_text(field.path), managers, old, new)
 
 
 def format_value_at(value: Any, path: str) -> str:

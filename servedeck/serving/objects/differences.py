@@ -36,6 +36,20 @@ name of the list. Of several, those that the entries have."""
 _KEY_DEFAULTS = {"protocol": "TCP"}
 
 
+ATOMIC_MAPS = frozenset(
+    {
+        "secretKeyRef",
+        "configMapKeyRef",
+        "fieldRef",
+        "resourceFieldRef",
+        "selector",
+        "labelSelector",
+        "nodeSelector",
+    }
+)
+"""Maps that have one owner as a whole (x-kubernetes-map-type: atomic), by their name."""
+
+
 class ListKey(NamedTuple):
     """Identifies an entry of an associative list."""
 
@@ -87,6 +101,23 @@ def _list_differences(old: list[Any], new: list[Any], path: Path) -> Iterator[Di
             yield from find_differences(one, other, (*path, at))
     elif not _equal(old, new):
         yield Difference(path, old, new)
+
+
+def find_moved_lists(old: Any, new: Any, path: Path = ()) -> Iterator[Path]:
+    """Associative lists of `new` whose order is not that of `old` with the added entries at the
+    end."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in old.keys() & new.keys():
+            yield from find_moved_lists(old[key], new[key], (*path, str(key)))
+    elif isinstance(old, list) and isinstance(new, list):
+        if not (keys := list_keys(path, (*old, *new))):
+            return
+        olds, news = _by_key(old, keys), _by_key(new, keys)
+        common = [key for key in olds if key in news]
+        if list(news) != [*common, *(key for key in news if key not in olds)]:
+            yield path
+        for key in common:
+            yield from find_moved_lists(olds[key], news[key], (*path, key))
 
 
 def list_keys(path: Path, entries: Sequence[Any]) -> tuple[str, ...]:

@@ -11,10 +11,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from servedeck.serving.objects.differences import (
+    ATOMIC_MAPS,
     MISSING,
     ListKey,
     Path,
     find_differences,
+    find_moved_lists,
     list_key,
     list_keys,
 )
@@ -34,6 +36,7 @@ def apply_configuration(
         return None
     paths = owned_paths(live, manager)
     paths += [one.path for one in differences if one.new is not MISSING]
+    paths += find_moved_lists(live, changed)  # the server appends what is sent alone
     body: JsonObject = {
         "apiVersion": changed.get("apiVersion"),
         "kind": changed.get("kind"),
@@ -46,37 +49,44 @@ def apply_configuration(
     wanted = _paths_tree(paths)
     wanted.pop("apiVersion", None)
     wanted.pop("kind", None)
-    projected = _project(changed, wanted, ())
+    projected = _project(changed, wanted, ()) if wanted else {}  # an empty tree is the whole object
     metadata = {**projected.pop("metadata", {}), **body["metadata"]}
     return {**body, **projected, "metadata": metadata}
 
 
-class BlockedRemoval(NamedTuple):
-    """A field that a change removes and other managers set: server-side apply leaves it."""
+class ForeignField(NamedTuple):
+    """A field of an object that others set too, and that a change changes or removes."""
 
     path: Path
     managers: tuple[str, ...]
     """Empty if nobody owns it."""
-    value: Any
+    old: Any
+    new: Any
+    """MISSING if it is removed."""
 
 
-def blocked_removals(
+def foreign_changes(
     live: Mapping[str, Any], changed: Mapping[str, Any], manager: str
-) -> list[BlockedRemoval]:
-    """The removed fields that `manager` does not own alone."""
-    found: list[BlockedRemoval] = []
+) -> list[ForeignField]:
+    """The changed and removed fields that `manager` does not own alone."""
+    found: list[ForeignField] = []
+    entries = [
+        (str(entry.get("manager")), _entry_paths(entry, live)) for entry in _ownership_entries(live)
+    ]
     for path, old, new in find_differences(live, changed):
-        if new is not MISSING:
-            continue
-        owners = {
-            (str(entry.get("manager")), entry.get("operation") == "Apply")
-            for entry in _ownership_entries(live)
-            if any(_overlap(path, owned) for owned in _entry_paths(entry, live))
-        }
-        if owners != {(manager, True)}:
-            others = sorted(name for name, is_apply in owners - {(manager, True)})
-            found.append(BlockedRemoval(path, tuple(others), old))
+        owners = {name for name, paths in entries if any(_overlap(path, owned) for owned in paths)}
+        if old is not MISSING and owners != {manager}:
+            found.append(ForeignField(path, tuple(sorted(owners - {manager})), old, new))
     return found
+
+
+def was_updated(live: Mapping[str, Any], manager: str) -> bool:
+    """Whether `manager` owns fields by an update, which server-side apply treats as another
+    manager's."""
+    return any(
+        entry.get("manager") == manager and entry.get("operation") == "Update"
+        for entry in _ownership_entries(live)
+    )
 
 
 def _overlap(path: Path, owned: Path) -> bool:
@@ -162,8 +172,8 @@ def _paths_tree(paths: Sequence[Path]) -> dict[Any, Any]:
 
 
 def _project(value: Any, tree: Mapping[Any, Any], path: Path) -> Any:
-    """The parts of a value that are in the tree. A list without keys is atomic: it is whole."""
-    if not tree:
+    """The parts of a value that are in the tree; an atomic map, or a list without keys, whole."""
+    if not tree or (path and path[-1] in ATOMIC_MAPS):
         return value
     if isinstance(value, Mapping):
         return {
