@@ -4,7 +4,7 @@ quota and the nodes."""
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from servedeck.changes.inventory import ClusterInventory
@@ -89,9 +89,10 @@ async def make_plan(
     if platform.issue:
         problems.append(warning("", platform.issue))
     unknown = list(inventory.unavailable_reasons)
+    present = existing.spec if existing is not None else None
     known = inventory.pvcs(spec.namespace)
     if known is not None:
-        problems += pvcs.validate_pvcs(spec, known)
+        problems += _pvc_issues(spec, known, present)
     previews: tuple[Preview, ...] = ()
     taken: tuple[Ownership, ...] = ()
     # Independent of everything else: an existing name, for example, is reported at once.
@@ -112,7 +113,7 @@ async def make_plan(
             pod = await apply.preview_pod(connection, objects[0])
             refusals += [_generalize_pod_refusal(pod, spec.name)] if pod else []
         problems += [_refusal_issue(refused) for refused in dict.fromkeys(refusals)]
-        missing, unasked = await _find_missing_references(connection, spec)
+        missing, unasked = await _find_missing_references(connection, spec, present)
         problems += missing
         unknown += unasked
     asked, tolerations = scheduling_requirements(objects[0])
@@ -130,11 +131,32 @@ async def make_plan(
 
 def _new_issues(before: ServingSpec, wanted: ServingSpec) -> list[Issue]:
     """Issues of the wanted spec; an error that the serving has already is a warning."""
-    present = set(validation.validate(before))
+    present = {_without_rows(one) for one in validation.validate(before)}
     return [
-        replace(one, severity=Severity.WARNING) if one in present else one
+        _as_warning(one) if _without_rows(one) in present else one
         for one in validation.validate(wanted)
     ]
+
+
+def _without_rows(issue: Issue) -> tuple[str, str]:
+    """Field and message without row numbers, which another change moves."""
+    field, message = (re.sub(r"\b\d+\b", "N", text) for text in (issue.field, issue.message))
+    return field, message
+
+
+def _as_warning(issue: Issue) -> Issue:
+    return replace(issue, severity=Severity.WARNING)
+
+
+def _pvc_issues(
+    spec: ServingSpec, known: Mapping[str, pvcs.Pvc], present: ServingSpec | None
+) -> Iterator[Issue]:
+    """Issues of the PVCs; of one that the serving mounts already they are warnings."""
+    for one in pvcs.validate_pvcs(spec, known):
+        row = one.field.split(".")[1]
+        volume = spec.volumes[int(row)]
+        is_present = present is not None and volume in present.volumes
+        yield _as_warning(one) if is_present else one
 
 
 async def _preview_writes(
@@ -170,15 +192,19 @@ def _generalize_pod_refusal(refusal: Refusal, name: str) -> Refusal:
 
 
 async def _find_missing_references(
-    connection: Connection, spec: ServingSpec
+    connection: Connection, spec: ServingSpec, present: ServingSpec | None
 ) -> tuple[list[Issue], list[str]]:
     """Secrets, ConfigMaps and keys that variables refer to and that do not exist: a Pod would not
-    start (CreateContainerConfigError). Only names of keys are checked."""
+    start (CreateContainerConfigError). Only names of keys are checked, and only of variables that
+    the serving does not have already: it may treat them as optional."""
     found: list[Issue] = []
     unasked: dict[str, None] = {}
     variables = [(f"env.{at}", one) for at, one in enumerate(spec.env)]
     if spec.transformer:
         variables += [(f"transformer.env.{at}", one) for at, one in enumerate(spec.transformer.env)]
+    if present is not None:
+        old = (*present.env, *(present.transformer.env if present.transformer else ()))
+        variables = [(path, one) for path, one in variables if one not in old]
     keys: dict[tuple[str, str], frozenset[str] | None] = {}
     for path, one in variables:
         for resource, ref in _key_references(one):

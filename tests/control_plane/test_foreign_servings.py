@@ -215,3 +215,81 @@ async def test_an_edit_of_our_own_serving_removes_what_it_removes(
     ref = ObjectRef("apps/v1", "Deployment", namespace, NAME)
     [container] = control_plane.request("GET", ref.path)["spec"]["template"]["spec"]["containers"]
     assert [one["containerPort"] for one in container["ports"]] == [9000]
+
+
+async def test_a_variable_is_inserted_where_it_is_wanted(
+    control_plane: ControlPlane, namespace: str, foreign: str
+) -> None:
+    env = [{"name": "A", "value": "1"}, {"name": "X", "value": "9"}, {"name": "B", "value": "2"}]
+    async with open_connection(control_plane) as connection:
+        good, _, stderr = await export_and_apply(connection, namespace, env=env)
+        assert good, stderr
+        good, stdout, stderr = await export_and_apply(connection, namespace, env=env)
+    assert stdout == [f"deployment.apps/{NAME} unchanged"], stderr
+    pod = control_plane.request("GET", foreign)["spec"]["template"]["spec"]
+    assert pod["containers"][1]["env"] == env
+
+
+async def test_the_key_of_a_secret_of_others_can_be_changed(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    deployment = foreign_deployment()
+    server = deployment["spec"]["template"]["spec"]["containers"][1]
+    ref = {"name": "hf", "key": "token", "optional": True}
+    server["env"] = [{"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": ref}}]
+    [path] = create(control_plane, namespace, "helm", [deployment])
+    secret = {"metadata": {"name": "hf"}, "stringData": {"other": "x"}}
+    control_plane.create(f"/api/v1/namespaces/{namespace}/secrets", secret)
+    env = [{"name": "HF_TOKEN", "secret": {"name": "hf", "key": "other"}}]
+    async with open_connection(control_plane) as connection:
+        good, _, stderr = await export_and_apply(connection, namespace, env=env)
+        assert not good
+        assert any('"key": "other"' in line and '"name": "hf"' in line for line in stderr), stderr
+        good, _, stderr = await export_and_apply(connection, namespace, env=env, force=True)
+    assert good, stderr
+    [variable] = container_of(control_plane, path)["env"]
+    assert variable["valueFrom"]["secretKeyRef"] == {**ref, "key": "other"}
+
+
+def container_of(plane: ControlPlane, path: str) -> Any:
+    pod = plane.request("GET", path)["spec"]["template"]["spec"]
+    return next(one for one in pod["containers"] if one["name"] == "vllm")
+
+
+async def test_after_a_forced_removal_our_own_fields_are_no_conflict(
+    control_plane: ControlPlane, namespace: str, foreign: str
+) -> None:
+    env = [{"name": "B", "value": "2"}, {"name": "X", "value": "1"}]
+    async with open_connection(control_plane) as connection:
+        good, _, stderr = await export_and_apply(
+            connection, namespace, env=env, replicas=2, force=True
+        )
+        assert good, stderr
+        env[1]["value"] = "2"
+        good, _, stderr = await export_and_apply(connection, namespace, env=env, replicas=3)
+        assert good, stderr
+        good, _, stderr = await export_and_apply(connection, namespace, env=env[:1])
+        assert good, stderr
+        good, _, stderr = await export_and_apply(connection, namespace, image="vllm:2")
+        assert not good
+        assert any("helm set" in line for line in stderr), stderr
+    after = control_plane.request("GET", foreign)
+    assert after["spec"]["replicas"] == 3
+    assert container_of(control_plane, foreign)["env"] == env[:1]
+
+
+async def test_what_is_missing_already_is_no_reason_to_refuse_another_change(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    deployment = foreign_deployment()
+    pod = deployment["spec"]["template"]["spec"]
+    pod["volumes"] = [{"name": "data", "persistentVolumeClaim": {"claimName": "missing"}}]
+    ref = {"name": "missing", "key": "token", "optional": True}
+    pod["containers"][1]["env"] = [{"name": "T", "valueFrom": {"secretKeyRef": ref}}]
+    pod["containers"][1]["volumeMounts"] = [{"name": "data", "mountPath": "/data"}]
+    [path] = create(control_plane, namespace, "helm", [deployment])
+    async with open_connection(control_plane) as connection:
+        good, _, stderr = await export_and_apply(connection, namespace, replicas=0, force=True)
+    assert good, stderr
+    assert any("warning" in line and "missing" in line for line in stderr), stderr
+    assert control_plane.request("GET", path)["spec"]["replicas"] == 0
