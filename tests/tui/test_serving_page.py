@@ -190,6 +190,21 @@ async def test_another_context_closes_the_page():
         await wait_for(pilot, lambda: app.screen is app.servings, "the list")
 
 
+async def test_another_context_under_an_overlay_closes_the_page_after_it():
+    source = fakes.FakeSource().add_views(*fakes.fleet())
+    app = make_app(source)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_page(pilot, app, "j")
+        await pilot.press("c")
+        await wait_for_text(pilot, "Connect to")
+        source.context = "staging"
+        source.notify_changed([])
+        await pilot.pause()
+        assert "Connect to" in screen_text(app)
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: app.screen is app.servings, "the list")
+
+
 def test_no_pane_takes_a_key_of_the_page_or_of_the_app():
     def keys(scope: str) -> set[str]:
         return {key for action in actions_in_scope(scope) for key in action.keys.split(",")}

@@ -1,6 +1,8 @@
 from dataclasses import replace
 from fractions import Fraction
 
+import pytest
+
 from servedeck.cluster.http.errors import ClusterError
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.capacity import InsufficientResource
@@ -187,6 +189,19 @@ async def test_the_footer_shows_the_keys_of_the_status():
         await wait_for_text(pilot, "esc close  1-9 a-z Pod's log")
         await pilot.press("escape")
         await wait_for(pilot, lambda: "space status" in screen_text(app), "the list's keys")
+
+
+@pytest.mark.parametrize("opens", ["space", "slash"])
+async def test_a_click_on_a_hint_of_the_status_or_the_filter_presses_its_key(opens):
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await wait_for_text(pilot, "space status")
+        await pilot.press(opens)
+        hint = "close" if opens == "space" else "clear"
+        screen = await wait_for_text(pilot, f"esc {hint}")
+        footer = screen.splitlines()[-1]
+        await pilot.click(offset=(footer.index(hint), 39))
+        await wait_for_text(pilot, "space status")
 
 
 async def test_lines_that_could_not_be_read_are_asked_for_again_with_the_next_change():

@@ -68,6 +68,8 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
         self._last_paint_at = 0.0
         self._message_until = 0.0
         self._last_focused: Widget | None = None
+        self._pending_result: tuple[Result | None] | None = None
+        """Result of a screen that was to close while another one was over it."""
 
     @property
     def app_context(self) -> AppContext:
@@ -83,8 +85,18 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
         return ()
 
     def dismiss(self, result: Result | None = None) -> AwaitComplete:
-        """Close the screen, once: a second key in the same moment has no effect."""
-        return super().dismiss(result) if self.is_current else AwaitComplete()
+        """Close the screen, once: a second key in the same moment has no effect. Under another
+        screen it closes when that one is closed."""
+        if self.is_active:
+            return super().dismiss(result)
+        if self in self.app.screen_stack:
+            self._pending_result = (result,)
+        return AwaitComplete()
+
+    def on_screen_resume(self) -> None:
+        if self._pending_result is not None:
+            pending, self._pending_result = self._pending_result, None
+            self.dismiss(*pending)
 
     # -- painting -----------------------------------------------------------------------------
 
@@ -172,7 +184,11 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
         self.key_footer.set_hints(hints)
 
     async def on_key_footer_pressed(self, message: KeyFooter.Pressed) -> None:
-        if not ACTIONS_BY_ID[message.action].passes_key:
+        action = ACTIONS_BY_ID[message.action]
+        if action.bound_by_widget and not action.passes_key:
+            # from the app: a key that the screen sends does not reach its own widgets
+            self.app.call_later(self.app.simulate_key, action.keys.partition(",")[0])
+        elif not action.passes_key:
             await self.action_do(message.action)
 
     # -- messages -----------------------------------------------------------------------------

@@ -32,8 +32,9 @@ PANES: tuple[type[Pane], ...] = (
 """The tabs, in order."""
 
 
-class ServingScreen(ActionScreen[None]):
-    """Everything about one serving; it follows the watches, also after the serving was deleted."""
+class ServingScreen(ActionScreen[NamespacedName]):
+    """Everything about one serving; it follows the watches, also after the serving was deleted. Its
+    result is the serving that was shown last."""
 
     SCOPE = "serving"
     BINDINGS: ClassVar[list[BindingType]] = bindings("serving", "app")
@@ -48,18 +49,15 @@ class ServingScreen(ActionScreen[None]):
         pane: type[Pane] = PANES[0],
         log: tuple[str, str] | None = None,
         find_neighbor: Callable[[NamespacedName, int], NamespacedName | None],
-        on_closed: Callable[[NamespacedName], object],
     ) -> None:
         """`pane` is the tab that is shown first; `log` the Pod and container whose log it shows
-        then. `find_neighbor` gives the serving before (-1) or after (1) another one in the list;
-        `on_closed` gets the serving that was shown last."""
+        then. `find_neighbor` gives the serving before (-1) or after (1) another one in the list."""
         super().__init__()
         self.key = view.key
         self._view = view
         """The serving as it was last; a deleted one stays."""
         self._deleted_at: datetime | None = None
         self._find_neighbor = find_neighbor
-        self._on_closed = on_closed
         self._first_pane = pane
         self._first_log = log
         self._panes = tuple(one(view.key) for one in PANES)
@@ -129,21 +127,12 @@ class ServingScreen(ActionScreen[None]):
 
     def on_changes(self, changes: SourceChanges) -> None:
         if self._current_origin() != self._origin:
-            self._close_if_visible()  # the list is that of another cluster or namespace
+            self.do_close()  # the list is that of another cluster or namespace
             return
         if self.key in changes.keys or changes.state_changed:
             self.update_header()
         if self._active is not None:
             self._active.on_changes(changes)
-
-    def on_screen_resume(self) -> None:
-        if self._origin is not None and self._current_origin() != self._origin:
-            self._close_if_visible()
-
-    def _close_if_visible(self) -> None:
-        """Close the page, unless another screen is over it: then when that one is closed."""
-        if self.is_current:
-            self.do_close()
 
     def update_header(self) -> None:
         """Update name, status, badges, and how old the news is."""
@@ -202,8 +191,7 @@ class ServingScreen(ActionScreen[None]):
     def do_close(self) -> None:
         if self._active is not None:
             self._active.deactivate()
-        self.app.pop_screen()
-        self._on_closed(self.key)
+        self.dismiss(self.key)
 
     async def do_tab(self, key: str) -> None:
         number = int(key) - 1

@@ -320,9 +320,14 @@ class ServingsScreen(ActionScreen[None]):
                 pane=PANES[0] if log_of is None else LogsPane,
                 log=None if log_of is None else (log_of.name, log_of.container),
                 find_neighbor=self._find_neighbor,
-                on_closed=self.table.select,
-            )
+            ),
+            self._select_shown,
         )
+
+    def _select_shown(self, key: NamespacedName | None) -> None:
+        """The page was closed: the cursor is on the serving that it showed last."""
+        if key is not None:
+            self.table.select(key)
 
     def _find_neighbor(self, key: NamespacedName, step: int) -> NamespacedName | None:
         """The serving before (-1) or after (1) another one in the list; None at its ends."""
