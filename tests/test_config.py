@@ -101,7 +101,7 @@ def test_the_file_gives_every_type(tmp_path: Path) -> None:
         ("context = ", "is not valid TOML: Invalid value (at end of document); fix that line."),
     ],
 )
-def test_a_mistake_in_the_file_names_file_key_and_mend(
+def test_an_error_in_the_file_names_file_key_and_fix(
     tmp_path: Path, text: str, sentence: str
 ) -> None:
     file = write_settings(tmp_path, text)

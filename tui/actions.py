@@ -42,7 +42,7 @@ class Action:
 
 SCOPE_TITLES: Mapping[str, str] = {
     "servings": "Serving list",
-    "filter": "Typing a filter",
+    "filter": "Filter",
     "status": "Status of a serving",
     "connect": "Connect",
     "serving": "Page of a serving",
@@ -51,10 +51,10 @@ SCOPE_TITLES: Mapping[str, str] = {
     "create": "Create a serving",
     "form": "Create: the fields",
     "review": "Create: review and deploy",
-    "file": "Naming a file",
-    "confirm": "Confirming",
-    "pick": "Choosing from a list",
-    "table": "Moving in a list",
+    "file": "File dialog",
+    "confirm": "Dialog",
+    "pick": "Picker",
+    "table": "List navigation",
     "help": "Help",
     "app": "Everywhere",
 }
@@ -90,7 +90,7 @@ ACTIONS: tuple[Action, ...] = (
         "servings.logs",
         "l",
         "logs",
-        "Follow the log of the serving's worst Pod.",
+        "Follow the log of the serving's first failing Pod.",
         footer_order=2,
         command="logs",
     ),

@@ -309,7 +309,7 @@ class ServedeckApp(TerminalApp):
         self.app_suspend_signal.publish(self)
         if not driver.suspend():
             self.show_message(
-                "There is no shell to return to; servedeck cannot be suspended.", "warning"
+                "servedeck was not started from a shell; it cannot be suspended.", "warning"
             )
 
     # -- namespace and context ----------------------------------------------------------------

@@ -317,7 +317,7 @@ class KeyQueue:
                 self._wait_started_at = 0.0
                 if not rested and self._queue:
                     dropped = _dropped_keys_text(len(self._queue))
-                    self._show_message(f"{dropped}: the previous action does not end.", "error")
+                    self._show_message(f"{dropped}: the previous action has not finished.", "error")
                     self._queue.clear()
                 if self._queue:
                     self._dispatched = self._queue.popleft()

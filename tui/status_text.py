@@ -32,7 +32,7 @@ def connection_line(state: SourceState) -> Line:
         case "FORBIDDEN":
             return (("✗ forbidden", "error"),)
         case "UNAUTHORIZED":
-            return (("✗ not signed in", "error"),)
+            return (("✗ not logged in", "error"),)
         case "MISSING":
             return (("! incomplete", "pending"),)
         case _:

@@ -1,1 +1,1 @@
-"""From what an operator entered to objects in the cluster: draft, plan and deployment."""
+"""Turns what an operator entered into objects of the cluster: draft, plan and deployer."""

@@ -114,7 +114,7 @@ class ClusterInventory:
         """What may not be listed, and its consequence, in sentences."""
         wanted = {
             id(self._nodes): "Which nodes have free accelerators is not known",
-            id(self._pods): "How much of the nodes is in use is not known",
+            id(self._pods): "What is in use on the nodes is not known",
             id(self._namespaces): "The namespaces are not known",
             id(self._namespace_pvcs): "The PVCs are not known",
         }

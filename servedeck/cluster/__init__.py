@@ -1,1 +1,1 @@
-"""The way to Kubernetes: connection, credentials, reflectors, logs and access checks."""
+"""Access to Kubernetes: connection, credentials, reflectors, logs and access checks."""

@@ -43,7 +43,10 @@ async def export_serving(connection: Connection, namespace: str, name: str) -> E
 def describe_unmanaged_field(field: UnmanagedField) -> str:
     """One sentence about a field that the document does not have."""
     where = one_line(sanitize(f"{field.object} {field.path}".strip()))
-    return f"{where} is not in the document: this serving keeps it, a new one lacks it."
+    return (
+        f"{where} is not exported: this serving keeps it, and a new one created from the file "
+        "lacks it."
+    )
 
 
 def run(args: argparse.Namespace) -> int:

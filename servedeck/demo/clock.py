@@ -105,7 +105,7 @@ class Clock:
         return self.call_at(self.time() + seconds, callback)
 
     async def sleep(self, seconds: float) -> None:
-        """Waits on this clock; a stopped clock that nobody moves never ends the wait."""
+        """Waits on this clock; while it is stopped, the wait does not end."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def wake() -> None:

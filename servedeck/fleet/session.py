@@ -75,7 +75,7 @@ _MAX_VIEWS_PER_FLUSH = 16
 """Views built per iteration of the event loop, about 8 ms for servings of ten Pods."""
 _UNLABELED_STOP_DELAY = 30.0
 """Seconds that the unlabeled Pods are watched after the last serving that needed them: a replaced
-one is back earlier."""
+one reappears sooner."""
 _CONNECT_BACKOFF = (0.8, 30.0)
 
 

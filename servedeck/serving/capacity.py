@@ -314,7 +314,7 @@ def _rejection_reason(
             return (
                 f"without {resource_label(key)}"
                 if has_none
-                else f"too small in {resource_label(key)}"
+                else f"with too little allocatable {resource_label(key)}"
             )
         if requests[key] > node.free.get(key, _ZERO):
             return f"without enough free {resource_label(key)}"

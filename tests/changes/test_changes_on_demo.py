@@ -89,7 +89,7 @@ async def test_each_template_is_created_and_read_back(
 
 
 @pytest.mark.parametrize("gateway", ["", "main"])
-async def test_without_a_usable_gateway_all_but_the_route_is_made_and_it_is_said(
+async def test_without_a_usable_gateway_the_missing_route_is_reported(
     connection: Connection, gateway: str
 ) -> None:
     told = await plan_for(connection, make_spec(), Platform(host="ai.example.com", gateway=gateway))
@@ -98,7 +98,7 @@ async def test_without_a_usable_gateway_all_but_the_route_is_made_and_it_is_said
     assert [one.ref.kind for one in told.previews] == ["Deployment", "Service"]
 
 
-async def test_a_taken_name_and_a_missing_project_are_refused(connection: Connection) -> None:
+async def test_a_taken_name_and_a_missing_namespace_are_refused(connection: Connection) -> None:
     told = await plan_for(connection, make_spec(name="llama-31-8b"))
     assert {problem.field for problem in told.errors} == {"name"}
     told = await plan_for(connection, make_spec(namespace="nowhere"))
@@ -132,7 +132,7 @@ async def test_a_missing_claim_does_not_hide_that_the_name_is_taken(
     assert {problem.field for problem in told.errors} == {"name", "volumes.0.pvc"}
 
 
-async def test_who_may_only_look_is_told_what_is_missing(demo: DemoCluster) -> None:
+async def test_a_viewer_sees_what_is_missing(demo: DemoCluster) -> None:
     target = ConnectionOptions(kubeconfig=(demo.kubeconfig,), context="demo-viewer")
     viewer = await Connection.open(target)
     try:

@@ -99,6 +99,6 @@ def test_a_line_that_is_no_variable_is_kept_and_keeps_the_others_checked() -> No
     assert Draft.from_saved_dict(json.loads(json.dumps(draft.to_dict()))) == draft
 
 
-def test_a_transformer_without_an_image_is_said_and_not_left_out() -> None:
+def test_a_transformer_without_an_image_is_reported_and_not_left_out() -> None:
     draft = make_draft(**{"transformer.command": "serve --fast"})
     assert {problem.field for problem in errors(draft.validate()[1])} == {"transformer.image"}

@@ -224,7 +224,7 @@ async def test_a_quiet_log_is_doubted_and_goes_on(
     assert "sinceTime" in kubelet.queries[1]
 
 
-async def test_restart_is_said_and_the_new_instance_followed(
+async def test_restart_is_reported_and_the_new_instance_followed(
     kubelet: FakeLogApi, connection: Connection
 ) -> None:
     await kubelet.write(*map(make_line, range(20)))
@@ -308,7 +308,7 @@ async def test_a_pod_that_has_no_log_yet_says_why_once(
     ]
 
 
-async def test_unreachable_node_is_said_and_tried_again(
+async def test_unreachable_node_is_reported_and_tried_again(
     kubelet: FakeLogApi, connection: Connection, api: FakeApiServer
 ) -> None:
     api.add_route(f"{POD_PATH}/log", respond_with_status(502, "", "dial tcp: no route to host"))

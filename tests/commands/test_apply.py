@@ -57,7 +57,7 @@ async def test_odd_data_of_the_configmap_is_passed_over(
 
 
 @pytest.mark.parametrize("groups", [{}, {"groups": 5}, {"groups": None}])
-async def test_a_server_without_groups_is_said(
+async def test_a_server_without_groups_is_reported(
     api: FakeApiServer, connection: Connection, groups: Any
 ) -> None:
     api.add_route("/apis", respond_json(groups))

@@ -105,7 +105,7 @@ def test_an_error_of_the_spec_names_its_field_and_nothing_is_made(kubeconfig: Pa
         (SERVING_YAML.replace("32Gi", "lots"), "line 8"),
     ],
 )
-def test_a_bad_file_is_said_by_line_or_field(kubeconfig: Path, text: str, named: str) -> None:
+def test_a_bad_file_is_reported_by_line_or_field(kubeconfig: Path, text: str, named: str) -> None:
     said = run_servedeck("apply", "--kubeconfig", kubeconfig, "-f", "-", text=text)
     assert said.returncode == 1
     assert named in said.stderr

@@ -139,7 +139,7 @@ async def test_a_selector_chooses(cluster: FakeCluster) -> None:
     assert made.out.split() == ["deployment.apps/good"]
 
 
-async def test_what_is_not_there_is_said_as_kubectl_says_it(cluster: FakeCluster) -> None:
+async def test_what_is_not_there_is_reported_as_kubectl_says_it(cluster: FakeCluster) -> None:
     code, made = await run_command(cluster, ConnectionOptions(namespace="empty"))
     assert (code, made.out, made.err) == (0, "", "No resources found in empty namespace.\n")
     code, made = await run_command(FakeCluster(), ConnectionOptions(all_namespaces=True))

@@ -70,7 +70,9 @@ def test_an_unknown_token(target: Target) -> None:
         ),
     ],
 )
-def test_what_nobody_may(target: Target, method: str, path: str, message: str) -> None:
+def test_what_is_forbidden_for_every_user(
+    target: Target, method: str, path: str, message: str
+) -> None:
     body: dict[str, Any] | None = {} if method in ("POST", "PATCH") else None
     status = target.refused(403, method, path, body, user="nobody")
     assert (status["reason"], status["message"]) == ("Forbidden", message)

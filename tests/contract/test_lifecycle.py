@@ -236,7 +236,7 @@ def test_a_namespace_takes_all_with_it(target: Target, ns: str, configmaps: str)
     target.refused(404, "GET", f"{configmaps}/a")
 
 
-def test_a_claim_to_a_deleted_owner_is_garbage(target: Target, configmaps: str) -> None:
+def test_a_dependent_of_a_deleted_owner_is_collected(target: Target, configmaps: str) -> None:
     owner = target.ok("POST", configmaps, configmap("owner"))
     body = configmap("owned")
     body["metadata"]["ownerReferences"] = [

@@ -167,7 +167,7 @@ async def test_list_stays_while_the_api_server_is_away(
         await me.assert_rows_match_cluster(control_plane, namespace)
 
 
-async def test_screen_is_the_truth_after_a_storm(
+async def test_the_screen_matches_the_cluster_after_many_changes(
     control_plane: ControlPlane, namespace: str, kubeconfig: Path
 ) -> None:
     async with running_app(kubeconfig, namespace, (200, 60)) as me:

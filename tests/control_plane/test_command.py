@@ -112,7 +112,7 @@ def test_exit_code_and_one_sentence_where_there_is_no_server(
     assert "127.0.0.1:1" in result.stderr
 
 
-def test_forbidden_namespace_is_said(control_plane: ControlPlane, namespace: str) -> None:
+def test_forbidden_namespace_is_reported(control_plane: ControlPlane, namespace: str) -> None:
     result = get_servings(control_plane.write_kubeconfig("nobody"), "-n", namespace)
     assert result.returncode == 1
     assert "deployments" in result.stderr

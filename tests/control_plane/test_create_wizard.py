@@ -125,7 +125,7 @@ async def test_keys_alone_deploy_a_model_that_becomes_ready_before_the_operators
     assert stored["spec"]["template"]["spec"]["containers"][0]["args"][0] == MODEL
 
 
-async def test_a_taken_name_is_said_and_mended_without_typing_the_rest_again(
+async def test_a_taken_name_is_reported_and_fixed_without_typing_the_rest_again(
     control_plane: ControlPlane, namespace: str
 ) -> None:
     control_plane.kubectl("create", "service", "clusterip", "llama", "--tcp=80", "-n", namespace)
@@ -144,7 +144,7 @@ async def test_a_taken_name_is_said_and_mended_without_typing_the_rest_again(
     assert is_deleted(control_plane, namespace)
 
 
-async def test_an_exceeded_quota_is_said_before_anything_is_made(
+async def test_an_exceeded_quota_is_reported_before_anything_is_created(
     control_plane: ControlPlane, namespace: str
 ) -> None:
     quota = {"metadata": {"name": "gpus"}, "spec": {"hard": {"requests.nvidia.com/gpu": "0"}}}

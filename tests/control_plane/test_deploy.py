@@ -100,7 +100,7 @@ async def test_a_new_serving_is_reviewed_and_then_deployed_as_reviewed(
     )
 
 
-async def test_a_name_that_is_taken_is_said_with_whose_it_is(
+async def test_a_taken_name_is_reported_with_its_manager(
     control_plane: ControlPlane, namespace: str
 ) -> None:
     create_foreign_service(control_plane, namespace)

@@ -130,7 +130,7 @@ async def test_recovers_by_itself_when_the_api_server_returns(
         await assert_matches_cluster(live, control_plane, namespace)
 
 
-async def test_a_connection_that_goes_silent_is_noticed_told_and_left(
+async def test_a_silent_connection_is_noticed_reported_and_closed(
     control_plane: ControlPlane, namespace: str
 ) -> None:
     # a watch receives nothing until the read timeout: 90 s by default, bookmarks arrive sooner
@@ -227,7 +227,7 @@ async def test_server_that_fails_and_refuses_half_of_the_time(
             await assert_matches_cluster(live, control_plane, namespace)
 
 
-async def test_token_that_expired_is_said_and_a_new_one_taken_up(
+async def test_token_that_expired_is_reported_and_a_new_one_taken_up(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
     control_plane.grant("viewer", REQUIRED_RULES, namespace=namespace)
@@ -293,7 +293,9 @@ async def test_each_missing_right_is_named_and_the_rest_works(
         assert not any("pods" in each for each in live.state.missing_permissions)
 
 
-async def test_nobody_is_told_what_is_missing(control_plane: ControlPlane, namespace: str) -> None:
+async def test_a_user_without_permissions_sees_what_is_missing(
+    control_plane: ControlPlane, namespace: str
+) -> None:
     control_plane.create_deployment(namespace, "llama")
     kubeconfig = control_plane.write_kubeconfig("nobody", namespace=namespace)
     async with started_session(kubeconfig, namespace, settled=False) as live:

@@ -132,7 +132,7 @@ async def test_pages_the_first_list_and_follows(
         assert copy.syncs == 1
 
 
-async def test_lists_anew_where_the_history_was_compacted(
+async def test_lists_again_where_the_history_was_compacted(
     control_plane: ControlPlane, namespace: str
 ) -> None:
     create_services(control_plane, namespace, "kept", "gone")
@@ -255,7 +255,7 @@ async def test_server_errors_on_lists_and_watches_are_retried(
             assert proxy.fault_count == 6
 
 
-async def test_what_is_forbidden_is_said_and_seen_once_it_is_granted(
+async def test_what_is_forbidden_is_reported_and_seen_once_it_is_granted(
     control_plane: ControlPlane, namespace: str
 ) -> None:
     create_services(control_plane, namespace, "one")

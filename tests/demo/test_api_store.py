@@ -10,7 +10,7 @@ import pytest
 
 from servedeck.demo.api.status import StatusError
 from servedeck.demo.resources import CONFIGMAPS, DEPLOYMENTS, NAMESPACES, PODS, RESOURCES
-from servedeck.demo.store.changes import ObjectChange, Subscription
+from servedeck.demo.store.changes import StoreChange, Subscription
 from servedeck.demo.store.store import ObjectStore
 from servedeck.demo.store.update_strategy import SPEC_AND_STATUS
 
@@ -66,7 +66,7 @@ def test_the_same_seed_gives_the_same_names(store: ObjectStore) -> None:
 
 def test_a_write_without_a_difference_makes_no_change(store: ObjectStore) -> None:
     made = store.create(CONFIGMAPS, configmap(k="v"))
-    seen: list[ObjectChange] = []
+    seen: list[StoreChange] = []
     store.subscribe(seen.append)
     assert store.update(CONFIGMAPS, configmap(k="v")) is made
     assert not seen
@@ -118,7 +118,7 @@ def test_propagation_leaves_work_for_the_garbage_collector(store: ObjectStore) -
 def test_listeners_get_changes_in_order_even_if_one_of_them_writes(store: ObjectStore) -> None:
     heard: list[str] = []
 
-    def writes(change: ObjectChange) -> None:
+    def writes(change: StoreChange) -> None:
         if change.type == "ADDED":
             store.mutate(CONFIGMAPS, "a", "c", lambda o: o.update(data={"k": "v"}))
 

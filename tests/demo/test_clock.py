@@ -32,7 +32,7 @@ def test_a_timer_may_set_another_that_is_due_within_the_same_step() -> None:
     assert ran == [2.0]
 
 
-def test_a_cancelled_timer_does_not_run_and_is_not_due() -> None:
+def test_a_canceled_timer_does_not_run_and_is_not_due() -> None:
     clock, ran = Clock(0.0), list[int]()
     clock.call_later(1, lambda: ran.append(1)).cancel()
     assert clock.next_due is None

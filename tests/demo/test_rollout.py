@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from servedeck.demo.resources import DEPLOYMENTS, PODS
-from servedeck.demo.store.changes import ObjectChange
+from servedeck.demo.store.changes import StoreChange
 from tests.demo.cluster_fixture import ClusterFixture, container_of
 
 Json = dict[str, Any]
@@ -24,7 +24,7 @@ def watch_rollout(cluster: ClusterFixture) -> list[tuple[int, int]]:
     """(Pods that are not being deleted, ready ones) after each change of a Pod from now on."""
     seen: list[tuple[int, int]] = []
 
-    def changed(change: ObjectChange) -> None:
+    def changed(change: StoreChange) -> None:
         live = [p for p in cluster.pods() if "deletionTimestamp" not in p["metadata"]]
         seen.append((len(live), sum(is_ready(p) for p in live)))
 

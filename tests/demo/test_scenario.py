@@ -23,7 +23,7 @@ from servedeck.demo.resources import (
 from servedeck.demo.scenario import cluster_objects
 from servedeck.demo.scenario.scenario import Scenario
 from servedeck.demo.scenario.servings import VLLM_IMAGE
-from servedeck.demo.store.changes import ObjectChange
+from servedeck.demo.store.changes import StoreChange
 from servedeck.demo.store.store import ObjectStore
 
 Json = dict[str, Any]
@@ -41,7 +41,7 @@ class ScenarioFixture:
         self.scenario = Scenario(self.store, self.clock, self.controllers, seed)
         self.scenario.create_initial_state(NOW)
 
-    def _note(self, change: ObjectChange) -> None:
+    def _note(self, change: StoreChange) -> None:
         text = json.dumps(change.object, sort_keys=True)
         self.history.append(f"{self.clock.time()} {change.type} {text}")
 
@@ -155,7 +155,7 @@ def test_the_scenario_repairs_and_breaks_the_same_serving() -> None:
     fixture.scenario.start_incidents()
     seen: list[bool] = []
 
-    def changed(change: ObjectChange) -> None:
+    def changed(change: StoreChange) -> None:
         meta = change.object["metadata"]
         if (meta["namespace"], meta["name"]) == ("search", "qwen3-embedding-8b"):
             ready = bool(change.object["status"].get("readyReplicas"))

@@ -94,7 +94,7 @@ def test_urgent_ones_are_joined_among_themselves(loop):
     assert times == [0, 0.06, 0.12]
 
 
-def test_an_interval_has_two_beats_at_most(loop):
+def test_an_interval_has_two_flushes_at_most(loop):
     pulse, times = make_debouncer(loop)
     for number in range(100):
         pulse.request(urgent=number % 3 == 0)
@@ -104,7 +104,7 @@ def test_an_interval_has_two_beats_at_most(loop):
         assert sum(start <= at < start + 0.059 for at in times) <= 2
 
 
-def test_a_beat_that_concerns_nobody_delays_nothing(loop):
+def test_a_flush_without_changes(loop):
     answers = iter([False, True, True])
     pulse, times = make_debouncer(loop, lambda: next(answers))
     pulse.request(urgent=True)

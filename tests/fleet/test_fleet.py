@@ -129,7 +129,7 @@ def test_a_serving_goes_with_its_deployment_and_its_pods_do_not_bring_it_back() 
 
 
 @pytest.mark.parametrize("new_first", [False, True])
-def test_a_deployment_made_anew_under_its_name_does_not_inherit_pods(new_first: bool) -> None:
+def test_a_deployment_recreated_under_its_name_does_not_inherit_pods(new_first: bool) -> None:
     fleet = make_two_servings()
     changes = [
         change(deployment(), "DELETED"),
@@ -315,7 +315,7 @@ def test_a_serving_without_the_label_waits_for_the_pods_without_it() -> None:
 
 @pytest.mark.parametrize("gone_first", [False, True])
 @pytest.mark.parametrize("late_news", [False, True])
-def test_a_pod_that_is_labelled_lately_moves_between_two_watches(
+def test_a_pod_that_is_labeled_lately_moves_between_two_watches(
     gone_first: bool, late_news: bool
 ) -> None:
     fleet = make_fleet(deployment(), replicaset())

@@ -43,7 +43,7 @@ async def test_servings_are_shown_once_their_pods_are_known(cluster: FakeCluster
         assert watched.session.state.missing_permissions == ()
 
 
-async def test_the_first_change_is_told_at_once_and_the_rest_together(
+async def test_the_first_change_is_reported_at_once_and_the_rest_together(
     cluster: FakeCluster, skip: TimeSkipper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     joined = 600.0
@@ -69,7 +69,7 @@ async def test_the_first_change_is_told_at_once_and_the_rest_together(
         assert [len(each.keys) for each in watched.changes] == [1, 1, 9]
 
 
-async def test_nothing_is_told_and_nothing_wakes_while_nothing_happens(
+async def test_nothing_is_reported_and_nothing_wakes_while_nothing_happens(
     cluster: FakeCluster, skip: TimeSkipper
 ) -> None:
     loop = asyncio.get_running_loop()
@@ -175,7 +175,7 @@ async def test_an_error_is_forgiven_by_the_clock_alone(
         assert watched.statuses == [Status.ERROR, Status.STARTING]
 
 
-async def test_silence_is_suspicious_after_a_while(
+async def test_a_silent_watch_becomes_stale(
     cluster: FakeCluster, skip: TimeSkipper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "monotonic", lambda: time.monotonic() + skip.skipped)
@@ -197,7 +197,7 @@ async def test_closing_before_anything_answered_leaves_nothing(cluster: FakeClus
         pass
 
 
-def test_the_collector_is_calmed() -> None:
+def test_the_garbage_collector_is_tuned() -> None:
     before = gc.get_threshold()
     try:
         tune_gc()

@@ -23,7 +23,7 @@ from tests.fleet.session_recorder import FAST_CONFIG, LLAMA, recorded_session
 from tests.waiting import wait_until
 
 
-async def test_a_lost_server_blanks_nothing_and_is_told(cluster: FakeCluster) -> None:
+async def test_a_lost_server_blanks_nothing_and_is_reported(cluster: FakeCluster) -> None:
     async with recorded_session(cluster) as watched:
         await watched.wait_until_live()
         cluster.shut_down()
@@ -90,7 +90,7 @@ async def test_a_kubeconfig_that_cannot_be_used_is_tried_again(
         await watched.wait_until_live()
 
 
-async def test_credentials_that_are_refused_are_told(cluster: FakeCluster) -> None:
+async def test_credentials_that_are_refused_are_reported(cluster: FakeCluster) -> None:
     cluster.error_code = 401
     async with recorded_session(cluster) as watched:
         await watched.wait_until(lambda: watched.session.state.phase is ReflectorPhase.UNAUTHORIZED)
@@ -123,7 +123,7 @@ async def test_without_pods_the_deployment_is_believed(cluster: FakeCluster, kin
         await watched.wait_until(lambda: watched.session.fleet.view(LLAMA).pods)  # type: ignore[union-attr]
 
 
-async def test_a_right_that_is_taken_away_shows_no_false_status(cluster: FakeCluster) -> None:
+async def test_a_revoked_permission_shows_no_wrong_status(cluster: FakeCluster) -> None:
     cluster.put(deployment(ready_replicas=1, status_replicas=1))
     async with recorded_session(cluster) as watched:
         await watched.wait_until_live()

@@ -120,7 +120,7 @@ def test_the_reasons_of_the_nodes_add_up() -> None:
         (node("a", 1, taints=[{"key": "own", "effect": "NoSchedule"}]), [], "1 tainted own"),
         (node("a"), [], "1 without NVIDIA GPU"),
         (node("a", 1), [requesting_pod("a", gpus="1")], "1 without enough free NVIDIA GPU"),
-        (node("a", 1, memory="8Gi"), [], "1 too small in memory"),
+        (node("a", 1, memory="8Gi"), [], "1 with too little allocatable memory"),
         (node("a", 1), [requesting_pod("a", memory="50Gi")], "1 without enough free memory"),
         (node("a", 1), [requesting_pod("a", cpu="15500m")], "1 without enough free CPU"),
         (node("a", 1), [requesting_pod("a")] * 110, "1 without room for another Pod"),

@@ -58,7 +58,7 @@ def test_age_is_kubectls(seconds: float, text: str) -> None:
         (-(2 * YEAR + 364 * DAY), "-2y"),
     ],
 )
-def test_an_age_in_the_future_is_told_as_far_ahead(seconds: float, text: str) -> None:
+def test_an_age_in_the_future_is_reported_as_far_ahead(seconds: float, text: str) -> None:
     assert format_signed_duration(seconds) == text
 
 

@@ -37,7 +37,7 @@ def decode_records(objects: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 @given(valid_specs())
-def test_a_serving_of_ours_is_recognised(spec: ServingSpec) -> None:
+def test_a_serving_of_ours_is_recognized(spec: ServingSpec) -> None:
     deployment = decode_records(manifests.build_manifests(spec))["Deployment"]
     assert detection.is_serving(deployment)
     assert detection.is_managed(deployment)

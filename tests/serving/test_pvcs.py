@@ -111,11 +111,13 @@ def test_a_good_claim_has_no_problem() -> None:
         ),
     ],
 )
-def test_a_claim_that_cannot_be_used_as_said(known: list[Pvc], replicas: int, words: str) -> None:
+def test_a_pvc_that_cannot_be_used_as_requested(
+    known: list[Pvc], replicas: int, words: str
+) -> None:
     (problem,) = issue_texts(known, replicas=replicas)
     assert problem.startswith(words)
     assert problem.endswith(".")
 
 
-def test_the_serving_s_own_pod_does_not_stand_in_its_way() -> None:
+def test_the_serving_s_own_pod_does_not_block_the_pvc() -> None:
     assert issue_texts([make_pvc("data", "ReadWriteOncePod", used_by=("llm-7d-x",))]) == []

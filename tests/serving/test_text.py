@@ -67,7 +67,7 @@ def test_piled_up_marks_are_cut() -> None:
 
 
 @given(st.text(alphabet=st.characters()) | st.text("\x1b\x9b\x9d[]PX^_;\x07\\0m\nab"))
-def test_sanitised_text_is_harmless_whatever_came_in(text: str) -> None:
+def test_sanitized_text_is_harmless_whatever_came_in(text: str) -> None:
     clean = sanitize(text)
     for char in clean:
         assert char == "\n" or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp")

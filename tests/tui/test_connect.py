@@ -125,7 +125,7 @@ async def test_inside_tmux_the_text_goes_through_tmux(tmp_path, monkeypatch):
     assert sent == []
 
 
-async def test_a_tmux_that_keeps_it_to_itself_is_said(tmp_path, monkeypatch):
+async def test_a_tmux_without_set_clipboard_is_reported(tmp_path, monkeypatch):
     fake = tmp_path / "tmux"
     fake.write_text("#!/bin/sh\n[ $1 = load-buffer ] && cat > /dev/null || echo off\n")
     fake.chmod(0o755)
@@ -143,7 +143,7 @@ def test_where_nothing_answers_it_says_so(desired, said):
     assert not any("requests fail" in plain_text(paragraph.line) for paragraph in answers)
 
 
-async def test_a_tmux_that_cannot_is_passed_by(tmp_path, monkeypatch):
+async def test_without_tmux_support_the_terminal_is_used(tmp_path, monkeypatch):
     fake = tmp_path / "tmux"
     fake.write_text("#!/bin/sh\nexit 1\n")
     fake.chmod(0o755)

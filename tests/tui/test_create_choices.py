@@ -44,7 +44,7 @@ async def test_a_long_list_is_narrowed_by_typing_and_another_value_can_be_writte
         assert form_of(pilot).draft.texts["settings.quantization"] == "of-next-year"
 
 
-async def test_a_project_that_cannot_be_listed_can_be_written(bench: FakeChangeService) -> None:
+async def test_a_namespace_that_cannot_be_listed_can_be_written(bench: FakeChangeService) -> None:
     bench.inventory.known_namespaces = None
     async with run_form(bench) as pilot:
         await focus_field(pilot, "namespace")

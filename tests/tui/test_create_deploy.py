@@ -19,7 +19,7 @@ from tests.tui.fake_change_service import FakeChangeService
 from tests.tui.helpers import wait_for, wait_for_text
 
 
-async def test_replicas_that_would_stay_pending_hold_up_a_hasty_deploy(
+async def test_replicas_that_would_stay_pending_delay_a_deploy(
     bench: FakeChangeService,
 ) -> None:
     bench.dry_run_gate = asyncio.Event()
@@ -90,7 +90,7 @@ async def test_another_name_after_half_a_deploy_asks_for_the_undo_first(
 
 
 @pytest.mark.parametrize("part", ["review", "deploy"])
-async def test_a_fault_of_our_own_is_said_and_the_form_goes_on(
+async def test_an_internal_error_is_reported_and_the_form_stays(
     bench: FakeChangeService, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(*_: object) -> None:

@@ -177,7 +177,7 @@ async def test_the_draft_is_on_disk_a_moment_after_it_was_typed(bench: FakeChang
         await wait_for(pilot, lambda: saved_draft_names(bench) == ["llama"], "the draft on disk")
 
 
-async def test_a_draft_that_cannot_be_kept_is_said(
+async def test_a_draft_that_cannot_be_kept_is_reported(
     bench: FakeChangeService, tmp_path: Path
 ) -> None:
     bench.drafts_dir.write_text("a file where the folder should be")
@@ -188,7 +188,7 @@ async def test_a_draft_that_cannot_be_kept_is_said(
         await wait_for_text(pilot, "The draft cannot be saved")
 
 
-async def test_the_shelf_of_a_closed_terminal_is_found_by_the_next_start(
+async def test_the_draft_of_a_closed_terminal_is_offered_at_the_next_start(
     bench: FakeChangeService,
 ) -> None:
     async with run_form(bench) as pilot:
@@ -218,7 +218,7 @@ async def test_leaving_for_later_is_not_ended_by_the_save_after_the_last_key(
         assert saved_draft_names(bench) == ["llama"]
 
 
-async def test_a_disk_that_does_not_answer_keeps_nobody(
+async def test_an_unresponsive_disk_does_not_block_closing(
     bench: FakeChangeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = threading.Event()

@@ -48,7 +48,7 @@ async def test_the_review_says_what_will_be_what_admission_changes_and_leads_to_
         await wait_for(pilot, lambda: getattr(form.focused, "path", "") == "cpu", "CPU")
 
 
-async def test_what_the_cluster_refuses_is_said_and_leads_to_its_field(
+async def test_what_the_cluster_refuses_is_reported_and_leads_to_its_field(
     bench: FakeChangeService,
 ) -> None:
     bench.dry_run_issues = [
@@ -129,7 +129,7 @@ async def test_a_digit_without_a_section_says_how_many_there_are(bench: FakeChan
         await wait_for_text(pilot, "The review has 6 sections.")
 
 
-async def test_a_lost_connection_is_said_loses_nothing_and_can_be_tried_again(
+async def test_a_lost_connection_is_reported_loses_nothing_and_can_be_tried_again(
     bench: FakeChangeService,
 ) -> None:
     bench.connection_error = (

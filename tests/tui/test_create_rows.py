@@ -13,7 +13,7 @@ from tests.tui.fake_change_service import PVCS, FakeChangeService
 from tests.tui.helpers import wait_for, wait_for_text
 
 
-async def test_a_volume_is_picked_from_the_project_with_what_is_known_of_it(
+async def test_a_volume_is_picked_from_the_namespace_with_what_is_known_of_it(
     bench: FakeChangeService,
 ) -> None:
     async with run_form(bench, (120, 50)) as pilot:

@@ -83,7 +83,7 @@ def test_the_fields_in_other_themes(
     assert snap_compare(app, terminal_size=SMALL, run_before=run)
 
 
-def test_the_review_without_colour(
+def test_the_review_without_color(
     snap_compare: Compare, bench: FakeChangeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")

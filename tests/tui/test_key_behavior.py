@@ -282,7 +282,7 @@ async def test_esc_stops_what_keys_wait_for(
         await wait_for(pilot, lambda: app.exiting, "the end", 60)
 
 
-async def test_keys_go_on_while_something_never_rests() -> None:
+async def test_keys_are_handled_while_the_app_is_never_idle() -> None:
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
         going = True
@@ -482,7 +482,7 @@ async def test_ctrl_c_comes_after_the_keys_before_it_while_they_go_on(
     assert [one.draft.texts["name"] for one in bench.draft_store.list_saved()] == ["a"]
 
 
-async def test_too_many_keys_are_all_left_out_from_there_on_and_ctrl_c_ends() -> None:
+async def test_a_key_flood_is_dropped_and_ctrl_c_still_quits() -> None:
     app, hangs = make_app(), asyncio.Event()
     async with app.run_test(size=(80, 24)) as pilot:
         await wait_for(pilot, lambda: screen_text(app).strip(), "the first paint")
@@ -500,7 +500,7 @@ async def test_too_many_keys_are_all_left_out_from_there_on_and_ctrl_c_ends() ->
         hangs.set()
 
 
-async def test_what_was_typed_behind_a_suspension_is_left_out_and_said() -> None:
+async def test_input_typed_after_a_suspension_is_dropped_and_reported() -> None:
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
         await wait_for(pilot, lambda: screen_text(app).strip(), "the first paint")
@@ -513,7 +513,7 @@ async def test_what_was_typed_behind_a_suspension_is_left_out_and_said() -> None
         assert not app.exiting
 
 
-async def test_what_is_said_to_a_screen_that_has_just_been_asked_for_is_shown() -> None:
+async def test_a_message_to_a_screen_that_is_not_mounted_yet_is_shown() -> None:
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
         await wait_for(pilot, lambda: screen_text(app).strip(), "the first paint")

@@ -118,7 +118,7 @@ async def test_an_error_is_a_sentence_and_the_app_goes_on(error, words):
         await wait_for_text(pilot, "NAME")
 
 
-async def test_a_pod_that_goes_is_said_to_be_gone():
+async def test_a_deleted_pod_is_reported():
     source = healthy_source()
     app = make_app(source)
     async with app.run_test(size=(80, 24)) as pilot:

@@ -46,7 +46,7 @@ async def test_a_bad_namespace_hides_no_others_and_steers_no_terminal(tmp_path: 
     assert await list_names(api, tmp_path) == ["bad news", "chat"]
 
 
-async def test_a_login_page_in_place_of_the_namespaces_is_said(tmp_path: Path) -> None:
+async def test_a_login_page_in_place_of_the_namespaces_is_reported(tmp_path: Path) -> None:
     api = FakeApiServer(PATH)
 
     async def page(_: web.Request) -> web.StreamResponse:

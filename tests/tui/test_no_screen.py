@@ -70,7 +70,7 @@ def test_one_sentence_names_the_way_without_the_screen(
     assert re.fullmatch(r"servedeck: .*\n", text)
 
 
-def test_with_no_stream_at_all_it_ends_in_silence(kubeconfig: Path) -> None:
+def test_without_standard_streams_it_exits_silently(kubeconfig: Path) -> None:
     assert error_output(kubeconfig, "<&- >&- 2>&-") == ""
 
 

@@ -297,7 +297,7 @@ async def test_a_click_on_a_count_filters_to_that_status_and_again_clears():
         await wait_for(pilot, lambda: len(listed_names(app)) == 11, "all servings")
 
 
-async def test_what_is_shown_in_place_is_what_is_shown_anew():
+async def test_an_update_in_place_equals_a_full_one():
     source = fakes.FakeSource().add_views(*fakes.fleet())
     app = make_app(source)
     chance = random.Random(20)

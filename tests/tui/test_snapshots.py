@@ -67,7 +67,7 @@ def test_the_list_on_a_light_ground(snap_compare: Compare) -> None:
 
 
 @pytest.mark.parametrize("keys", [(), ("j", "space")], ids=["list", "status"])
-def test_in_16_colours(snap_compare: Compare, keys: tuple[str, ...]) -> None:
+def test_in_16_colors(snap_compare: Compare, keys: tuple[str, ...]) -> None:
     assert snap_compare(
         make_app(theme=ANSI.name),
         terminal_size=SMALL,
@@ -76,7 +76,7 @@ def test_in_16_colours(snap_compare: Compare, keys: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("keys", [(), ("j", "space")], ids=["list", "status"])
-def test_without_colour(
+def test_without_color(
     snap_compare: Compare, monkeypatch: pytest.MonkeyPatch, keys: tuple[str, ...]
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")

@@ -4,7 +4,7 @@ from servedeck.config import Settings, SettingsError
 from tui.start import validate_settings
 
 
-def test_what_the_settings_name_must_exist() -> None:
+def test_unknown_names_in_the_settings_are_rejected() -> None:
     validate_settings(Settings(theme="nord", columns=("status",), keymap={"servings.logs": "L"}))
     for settings, said in (
         (

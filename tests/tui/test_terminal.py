@@ -73,7 +73,7 @@ def test_leaving_restores_the_terminal(opened):
     assert b"Traceback" not in terminal.raw
 
 
-def test_no_color_sends_no_colour_and_the_cursor_is_still_seen(opened):
+def test_no_color_sends_no_color_and_the_cursor_is_still_seen(opened):
     terminal = opened("fleet", (80, 24), {"NO_COLOR": "1"})
     terminal.wait(lambda: "11 servings" in terminal.text, "the list")
     terminal.wait_until_idle()
@@ -87,7 +87,7 @@ def test_no_color_sends_no_colour_and_the_cursor_is_still_seen(opened):
     assert 7 in sent
 
 
-def test_sixteen_colours_send_only_those(opened):
+def test_sixteen_colors_send_only_those(opened):
     terminal = opened("fleet", (80, 24), {"TERM": "xterm-16color", "COLORTERM": ""})
     terminal.wait(lambda: "11 servings" in terminal.text, "the list")
     terminal.wait_until_idle()

@@ -97,7 +97,7 @@ def test_a_terminal_without_a_size_is_80_by_24_until_it_has_one(session: Termina
 
 
 @pytest.mark.parametrize("session", [(80, 24)], indirect=True)
-def test_a_storm_of_sizes_ends_in_the_picture_of_the_last(session: TerminalSession) -> None:
+def test_rapid_resizes_end_with_the_last_size(session: TerminalSession) -> None:
     session.wait(lambda: is_drawn(session), "the list")
     for number in range(2_000):
         size = struct.pack("HHHH", 10 + number % 50, 20 + number % 180, 0, 0)

@@ -156,7 +156,7 @@ async def test_a_pump_says_whether_it_waits_for_messages() -> None:
         assert not private.is_waiting_for_messages(widget)
 
 
-async def test_a_pump_says_that_it_closes() -> None:
+async def test_is_pump_closing() -> None:
     async with running() as (app, _):
         widget = app.query_one(Static)
         assert not private.is_pump_closing(widget)

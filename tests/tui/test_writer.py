@@ -46,7 +46,7 @@ def test_all_is_written_in_order_before_it_stops(pipe) -> None:
     assert not thread.is_alive() and told == []
 
 
-def test_a_terminal_that_is_gone_is_said_once_and_takes_whatever_is_written(pipe) -> None:
+def test_a_terminal_that_is_gone_is_reported_once_and_takes_whatever_is_written(pipe) -> None:
     reader, writer = pipe
     told, change, calls = record_callbacks()
     os.close(reader)

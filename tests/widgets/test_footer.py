@@ -37,7 +37,7 @@ class FooterApp(App[None]):
         return "".join(plain_text(line) for line in self.query_one(KeyFooter).lines)
 
 
-async def test_hints_give_way_from_the_end_but_help_stands():
+async def test_the_last_hints_are_hidden_first_except_help():
     app = FooterApp()
     async with app.run_test(size=(80, 3)) as pilot:
         await pilot.pause()

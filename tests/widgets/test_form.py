@@ -59,7 +59,7 @@ async def test_errors_come_first_and_the_row_grows_by_what_is_wrong() -> None:
         assert row.size.height == 1
 
 
-async def test_several_pasted_lines_are_told_and_one_is_taken_as_it_is() -> None:
+async def test_several_pasted_lines_are_reported_and_one_is_taken_as_it_is() -> None:
     texts = dict.fromkeys(("name", "value", "source", "ref", "key"), "")
     row = VariableRow("env.0", texts, masked=False)
     app = FormApp(row)
@@ -75,7 +75,7 @@ async def test_several_pasted_lines_are_told_and_one_is_taken_as_it_is() -> None
         assert app.received[1:] == [("env.0.value", "one")]
 
 
-async def test_a_choice_tells_its_neighbours_its_list_and_the_letter_that_narrows_it() -> None:
+async def test_a_select_field_requests_its_neighbors_and_its_list() -> None:
     row = ChoiceRow("template", "Service Template", "vLLM")
     app = FormApp(row)
     async with app.run_test() as pilot:
@@ -101,7 +101,7 @@ async def test_an_input_is_no_wider_than_its_kind_needs_and_the_hint_stands_besi
         assert "Number" not in row.render_line(0).text
 
 
-async def test_an_empty_input_is_seen_without_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_empty_input_is_seen_without_colors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     row = TextRow("cpu", "CPU", "", max_input_width=16)
     async with FormApp(row).run_test(size=(60, 10)) as pilot:

@@ -24,7 +24,7 @@ def test_a_serving_that_the_watch_has_not_brought_is_sent_and_waits() -> None:
     assert plain_text(steps).startswith(" ↻ requested")
 
 
-def test_a_failed_rung_says_why() -> None:
+def test_a_failed_stage_shows_the_reason() -> None:
     done = make_stages(requested=StageState.DONE)
     failed = (done[0], Stage("scheduled", StageState.FAILED, "0/4 nodes are available."), *done[2:])
     head, steps = progress_lines(KEY, failed, 80)

@@ -86,7 +86,7 @@ async def test_wrapping_shows_all_of_a_long_line_and_keeps_the_place():
         assert app.visible_lines()[0].endswith("…")
 
 
-async def test_a_wrapped_log_holds_its_line_when_the_ring_turns():
+async def test_a_wrapped_log_keeps_its_position_when_old_lines_are_dropped():
     app = StreamLogApp(capacity=50)
     async with app.run_test(size=(20, 10)) as pilot:
         view = app.log_view

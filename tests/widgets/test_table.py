@@ -261,7 +261,7 @@ def test_a_changed_row_compares_by_value():
     assert replace(make_row("a")) == make_row("a")
 
 
-async def test_another_theme_draws_every_cell_anew() -> None:
+async def test_another_theme_draws_every_cell_again() -> None:
     other = replace(DARK, name="other", variables=DARK.variables | {"status-error": "#123456"})
     app = TableApp()
     async with app.run_test(size=(60, 10)) as pilot:

@@ -82,8 +82,8 @@ class TerminalApp(App[None]):
 
     def _print_error_renderables(self) -> None:
         try:
-            for told in self._exit_renderables:
-                self.error_console.print(told)
+            for renderable in self._exit_renderables:
+                self.error_console.print(renderable)
         except OSError:
             # The terminal is closed. Python would flush once more at exit and change the exit code.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -58,7 +58,7 @@ def connect_items(view: ServingView) -> list[ConnectItem]:
         ConnectItem(
             "curl_async",
             "x",
-            "Request through the async queue, where it is on",
+            "Asynchronous request, if the queue is enabled",
             curl_command(base, path, model, True) if base else "",
             none,
         ),

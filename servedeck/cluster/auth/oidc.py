@@ -106,7 +106,7 @@ class OidcProvider:
             _log.warning("the renewed login could not be saved: %s", describe_error(error))
 
     def _make_ssl_context(self, key: str) -> ssl.SSLContext:
-        """The trust in the provider; called in a thread, where httpx is imported too."""
+        """TLS context for the provider; called in a thread, where httpx is imported too."""
         import httpx  # noqa: F401
 
         return ssl.create_default_context(cadata=self._read_pem(key) or None)
@@ -120,7 +120,8 @@ class OidcProvider:
 
 
 def _jwt_expiry(token: str) -> datetime | None:
-    """`exp` of a JSON Web Token; None where it cannot be read. The signature is the server's."""
+    """`exp` of a JSON Web Token; None where it cannot be read. The API server
+    verifies the signature."""
     parts = token.split(".")
     if len(parts) != 3:
         return None
@@ -203,7 +204,7 @@ def _load_provider_config(user: KubeconfigUser) -> dict[str, str] | None:
 
 
 def _load_kubeconfig_entry(user: KubeconfigUser) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The kubeconfig file that the user stands in, and the provider's part of it."""
+    """The kubeconfig file that defines the user, and the provider's part of it."""
     document = yaml.safe_load(user.file.read_bytes())
     for item in document["users"]:
         if item["name"] == user.name:
@@ -212,7 +213,7 @@ def _load_kubeconfig_entry(user: KubeconfigUser) -> tuple[dict[str, Any], dict[s
 
 
 def _save_provider_config(user: KubeconfigUser, config: Mapping[str, str]) -> None:
-    """Write renewed tokens back, as kubectl does: others use the same, once-only refresh token."""
+    """Write renewed tokens back, as kubectl does: others use the same single-use refresh token."""
     try:
         document, entry = _load_kubeconfig_entry(user)
     except (yaml.YAMLError, LookupError, TypeError) as error:

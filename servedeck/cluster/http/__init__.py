@@ -1,1 +1,1 @@
-"""Requests to the API server, and what went wrong with one in a sentence."""
+"""Requests to the API server, and their errors as sentences."""

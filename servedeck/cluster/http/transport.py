@@ -138,8 +138,8 @@ def select_proxy(cluster: KubeconfigCluster, environ: Mapping[str, str]) -> str 
             proxy = f"http://{proxy}"
     if urlsplit(proxy).scheme not in ("http", "https"):
         raise ConfigError(
-            f"The proxy {proxy.partition('://')[0]}:// in {source} cannot be used: servedeck speaks"
-            " to http:// and https:// proxies only; name one of these, or forward a port."
+            f"The proxy {proxy.partition('://')[0]}:// in {source} cannot be used: servedeck"
+            " supports http:// and https:// proxies only; name one of these, or forward a port."
         )
     return proxy
 

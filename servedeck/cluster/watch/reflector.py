@@ -470,7 +470,7 @@ class Reflector:
             self._on_state(self)
         except Exception:  # an error in the callback must not stop the reflector
             _log.exception(
-                "the state of the reflector of %s was not taken", self.kind.resource_name
+                "the state callback of the reflector of %s failed", self.kind.resource_name
             )
 
     def _record_contact(self) -> None:

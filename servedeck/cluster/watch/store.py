@@ -114,7 +114,7 @@ class RecordStore:
         try:
             self._on_change(RecordChange(self._kind, type_, record))
         except Exception:  # a callback that fails for one object must still receive the others
-            _log.exception("%s of %s was not taken", type_, self._kind.resource_name)
+            _log.exception("the callback for %s of %s failed", type_, self._kind.resource_name)
 
     def record_problem(self, problem: str) -> None:
         """Record an object that cannot be decoded."""

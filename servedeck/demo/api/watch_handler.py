@@ -22,7 +22,7 @@ from servedeck.demo.api.request import (
 )
 from servedeck.demo.api.tables.table import make_table, partial_metadata
 from servedeck.demo.resources import EVENTS
-from servedeck.demo.store.changes import ObjectChange, Subscription
+from servedeck.demo.store.changes import StoreChange, Subscription
 from servedeck.demo.store.store import ObjectStore
 
 Json = dict[str, Any]
@@ -131,7 +131,7 @@ class _WatchSession:
                 left = end - _LAST_BOOKMARK_SECONDS
                 mark = min(mark + BOOKMARK_SECONDS, left) if mark < left else end
 
-    def _lines(self, changes: list[ObjectChange]) -> list[bytes]:
+    def _lines(self, changes: list[StoreChange]) -> list[bytes]:
         lines = []
         for change in changes:
             if change.version <= self.version:

@@ -13,7 +13,7 @@ from servedeck.demo.controllers.base import (
 )
 from servedeck.demo.controllers.rollout_sync import RolloutSync
 from servedeck.demo.resources import DEPLOYMENTS, PODS, REPLICASETS
-from servedeck.demo.store.changes import ObjectChange
+from servedeck.demo.store.changes import StoreChange
 from servedeck.demo.store.objects import Key, key_of
 
 _REPLICASET_DELAY_SECONDS = 0.01
@@ -32,18 +32,18 @@ class DeploymentController:
         for deployment in self._store.list(DEPLOYMENTS):
             self._queue.add(key_of(deployment))
 
-    def _deployment_changed(self, change: ObjectChange) -> None:
+    def _deployment_changed(self, change: StoreChange) -> None:
         if change.type != "DELETED":
             self._queue.add(key_of(change.object))
 
-    def _replicaset_changed(self, change: ObjectChange) -> None:
+    def _replicaset_changed(self, change: StoreChange) -> None:
         owner = controller_of(change.object)
         if owner is not None and owner.get("kind") == "Deployment":
             # after the ReplicaSet controller, so that sizes are reached before the next step
             key = (change.object["metadata"]["namespace"], owner["name"])
             self._queue.add(key, _REPLICASET_DELAY_SECONDS)
 
-    def _pod_changed(self, change: ObjectChange) -> None:
+    def _pod_changed(self, change: StoreChange) -> None:
         """Strategy Recreate waits until the last old Pod has been deleted."""
         owner = controller_of(change.object)
         if change.type != "DELETED" or owner is None or owner.get("kind") != "ReplicaSet":

@@ -12,7 +12,7 @@ from servedeck.demo.controllers.base import (
     owner_reference,
 )
 from servedeck.demo.resources import ENDPOINTS, ENDPOINTSLICES, PODS, SERVICES, Resource
-from servedeck.demo.store.changes import ObjectChange
+from servedeck.demo.store.changes import StoreChange
 from servedeck.demo.store.objects import Json, Key, key_of
 
 _DELAY_SECONDS = 0.1
@@ -30,7 +30,7 @@ class EndpointsController:
         for service in self._store.list(SERVICES):
             self._queue.add(key_of(service))
 
-    def _service_changed(self, change: ObjectChange) -> None:
+    def _service_changed(self, change: StoreChange) -> None:
         if change.type == "DELETED":
             key = key_of(change.object)
             if self._store.find(ENDPOINTS, *key) is not None:
@@ -38,7 +38,7 @@ class EndpointsController:
         else:
             self._queue.add(key_of(change.object))
 
-    def _pod_changed(self, change: ObjectChange) -> None:
+    def _pod_changed(self, change: StoreChange) -> None:
         pod, old = change.object, change.old
         if (
             change.type == "MODIFIED"

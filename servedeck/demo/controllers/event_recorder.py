@@ -67,7 +67,8 @@ class EventRecorder:
         self._write(event)
 
     def resume(self) -> None:
-        """Continues with the Events of a loaded store: counts them on, and lets them expire."""
+        """Continues with the Events of a loaded store: their counts go on, and they
+        expire."""
         for event in self._store.list(EVENTS):
             self._known[_identity(event)] = key_of(event)
             self._expire_later(key_of(event), _last_time(event))

@@ -10,7 +10,7 @@ from collections import defaultdict
 
 from servedeck.demo.controllers.base import ControllerContext, WorkQueue
 from servedeck.demo.resources import BY_KIND, EVENTS, EVENTS_V1, NAMESPACES, RESOURCES, Resource
-from servedeck.demo.store.changes import ObjectChange
+from servedeck.demo.store.changes import StoreChange
 from servedeck.demo.store.objects import Json, Key, key_of
 
 ObjectLocation = tuple[Resource, Key]
@@ -40,7 +40,7 @@ class GarbageCollector:
             if "deletionTimestamp" in namespace["metadata"]:
                 self._namespace_queue.add(key_of(namespace), _DELAY_SECONDS)
 
-    def _changed(self, change: ObjectChange) -> None:
+    def _changed(self, change: StoreChange) -> None:
         resource, obj = change.resource, change.object
         if resource is EVENTS:
             return

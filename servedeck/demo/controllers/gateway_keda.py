@@ -9,7 +9,7 @@ from __future__ import annotations
 from servedeck.demo import event_messages
 from servedeck.demo.controllers.base import ControllerContext, WorkQueue, find_condition
 from servedeck.demo.resources import DEPLOYMENTS, GATEWAYS, HTTPROUTES, SCALEDOBJECTS, SERVICES
-from servedeck.demo.store.changes import ObjectChange
+from servedeck.demo.store.changes import StoreChange
 from servedeck.demo.store.objects import Json, Key, key_of
 
 CONTROLLER_NAME = "gateway.envoyproxy.io/gatewayclass-controller"
@@ -30,16 +30,16 @@ class HTTPRouteController:
         for route in self._store.list(HTTPROUTES):
             self._queue.add(key_of(route))
 
-    def _route_changed(self, change: ObjectChange) -> None:
+    def _route_changed(self, change: StoreChange) -> None:
         if change.type != "DELETED":
             self._queue.add(key_of(change.object), 0.2)
 
-    def _service_changed(self, change: ObjectChange) -> None:
+    def _service_changed(self, change: StoreChange) -> None:
         if change.type != "MODIFIED":
             for route in self._store.list(HTTPROUTES, change.object["metadata"]["namespace"]):
                 self._queue.add(key_of(route), 0.2)
 
-    def _gateway_changed(self, change: ObjectChange) -> None:
+    def _gateway_changed(self, change: StoreChange) -> None:
         if change.type != "MODIFIED":
             self.resync()
 
@@ -130,11 +130,11 @@ class ScaledObjectController:
         for scaled in self._store.list(SCALEDOBJECTS):
             self._queue.add(key_of(scaled))
 
-    def _changed(self, change: ObjectChange) -> None:
+    def _changed(self, change: StoreChange) -> None:
         if change.type != "DELETED":
             self._queue.add(key_of(change.object), 0.3)
 
-    def _target_changed(self, change: ObjectChange) -> None:
+    def _target_changed(self, change: StoreChange) -> None:
         if change.type != "MODIFIED":
             for scaled in self._store.list(SCALEDOBJECTS, change.object["metadata"]["namespace"]):
                 self._queue.add(key_of(scaled), 0.3)

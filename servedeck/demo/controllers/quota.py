@@ -13,7 +13,7 @@ from servedeck.demo.api.status import StatusError
 from servedeck.demo.controllers.base import ControllerContext, WorkQueue, quantity_or_zero
 from servedeck.demo.controllers.scheduler import ResourceAmounts
 from servedeck.demo.resources import PODS, RESOURCEQUOTAS, Resource
-from servedeck.demo.store.changes import ObjectChange
+from servedeck.demo.store.changes import StoreChange
 from servedeck.demo.store.objects import Json, Key, key_of
 from servedeck.demo.store.store import ObjectStore
 from servedeck.serving.quantity import format_quantity
@@ -65,13 +65,13 @@ class QuotaController:
         for quota in self._store.list(RESOURCEQUOTAS):
             self._queue.add(key_of(quota))
 
-    def _pod_changed(self, change: ObjectChange) -> None:
+    def _pod_changed(self, change: StoreChange) -> None:
         if change.type == "MODIFIED" and _phase(change.object) == _phase(change.old or {}):
             return
         for quota in self._store.list(RESOURCEQUOTAS, change.object["metadata"]["namespace"]):
             self._queue.add(key_of(quota), 0.1)
 
-    def _quota_changed(self, change: ObjectChange) -> None:
+    def _quota_changed(self, change: StoreChange) -> None:
         if change.type != "DELETED":
             self._queue.add(key_of(change.object))
 

@@ -20,7 +20,7 @@ from servedeck.demo.controllers.base import (
     owner_reference,
 )
 from servedeck.demo.resources import PODS, REPLICASETS
-from servedeck.demo.store.changes import ObjectChange
+from servedeck.demo.store.changes import StoreChange
 from servedeck.demo.store.objects import Json, Key, copy_json, key_of
 
 _BACKOFF_INITIAL_SECONDS = 0.005
@@ -41,13 +41,13 @@ class ReplicaSetController:
         for replicaset in self._store.list(REPLICASETS):
             self._queue.add(key_of(replicaset))
 
-    def _replicaset_changed(self, change: ObjectChange) -> None:
+    def _replicaset_changed(self, change: StoreChange) -> None:
         if change.type == "DELETED":
             self._failures.pop(key_of(change.object), None)
         else:
             self._queue.add(key_of(change.object))
 
-    def _pod_changed(self, change: ObjectChange) -> None:
+    def _pod_changed(self, change: StoreChange) -> None:
         owner = controller_of(change.object)
         if owner is not None and owner.get("kind") == "ReplicaSet":
             self._queue.add((change.object["metadata"]["namespace"], owner["name"]))

@@ -20,7 +20,7 @@ from servedeck.demo.controllers.base import (
     quantity_or_zero,
 )
 from servedeck.demo.resources import NODES, PERSISTENTVOLUMECLAIMS, PODS
-from servedeck.demo.store.changes import ObjectChange
+from servedeck.demo.store.changes import StoreChange
 from servedeck.demo.store.objects import Json, Key, key_of
 from servedeck.demo.store.update_strategy import SPEC_AND_STATUS
 
@@ -56,7 +56,7 @@ class Scheduler:
             if _needs_scheduling(pod):
                 self._queue.add(key_of(pod), _LATENCY_SECONDS)
 
-    def _pod_changed(self, change: ObjectChange) -> None:
+    def _pod_changed(self, change: StoreChange) -> None:
         pod = change.object
         if change.type == "ADDED" and _needs_scheduling(pod):
             self._queue.add(key_of(pod), _LATENCY_SECONDS)
@@ -67,7 +67,7 @@ class Scheduler:
         elif not is_active_pod(pod) and change.old is not None and is_active_pod(change.old):
             self._unschedulable.pop(key_of(pod), None)
 
-    def _node_changed(self, change: ObjectChange) -> None:
+    def _node_changed(self, change: StoreChange) -> None:
         old = change.old or {}
         fields = ("spec", "metadata")
         changed = any(
@@ -76,7 +76,7 @@ class Scheduler:
         if changed or _allocatable(old) != _allocatable(change.object):
             self._retry_unschedulable()
 
-    def _pvc_changed(self, change: ObjectChange) -> None:
+    def _pvc_changed(self, change: StoreChange) -> None:
         self._retry_unschedulable()
 
     def _retry_unschedulable(self) -> None:

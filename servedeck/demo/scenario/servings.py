@@ -82,7 +82,7 @@ SERVINGS: tuple[DemoServing, ...] = (
     ),
     DemoServing(
         "vision", "gemma-3-12b", "google/gemma-3-12b-it", 0.016, product=H100,
-        args=("--max-model-len", "16384"), requests_per_second=0.7, description="Captions for the catalogue",
+        args=("--max-model-len", "16384"), requests_per_second=0.7, description="Captions for the catalog",
     ),
     DemoServing(
         "agents", "qwen3-32b-awq", "Qwen/Qwen3-32B-AWQ", 0.0013, product=L40S, requests_per_second=1.4,

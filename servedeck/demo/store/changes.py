@@ -11,7 +11,7 @@ from servedeck.demo.resources import Resource
 from servedeck.demo.store.objects import Json
 
 
-class ObjectChange(NamedTuple):
+class StoreChange(NamedTuple):
     """One write. `object` is the new state, at DELETED the last state with the version of the
     deletion. `old` is the state before the write; None at ADDED."""
 
@@ -22,18 +22,18 @@ class ObjectChange(NamedTuple):
     version: int
 
 
-Listener = Callable[[ObjectChange], None]
+Listener = Callable[[StoreChange], None]
 
 
 class ChangeLog:
     """The last changes of one kind; those up to `compacted_version` have been dropped."""
 
     def __init__(self, size: int, floor: int) -> None:
-        self.changes: deque[ObjectChange] = deque()
+        self.changes: deque[StoreChange] = deque()
         self.capacity = size
         self.compacted_version = floor
 
-    def append(self, change: ObjectChange) -> None:
+    def append(self, change: StoreChange) -> None:
         self.changes.append(change)
         if len(self.changes) > self.capacity:
             self.compacted_version = self.changes.popleft().version
@@ -48,16 +48,16 @@ class Subscription:
     def __init__(
         self,
         resource: Resource | None,
-        backlog: Iterable[ObjectChange],
+        backlog: Iterable[StoreChange],
         forget: Callable[[Listener], None],
     ) -> None:
         self._unsubscribe = forget
         self.resource = resource
-        self._pending: deque[ObjectChange] = deque(backlog)
+        self._pending: deque[StoreChange] = deque(backlog)
         self._available = asyncio.Event()
         self.overflowed = False
 
-    def push(self, change: ObjectChange) -> None:
+    def push(self, change: StoreChange) -> None:
         if len(self._pending) >= self.MAX_PENDING:
             self.overflowed = True
             self._pending.clear()
@@ -65,7 +65,7 @@ class Subscription:
             self._pending.append(change)
         self._available.set()
 
-    async def next(self, limit: float | None = None) -> list[ObjectChange]:
+    async def next(self, limit: float | None = None) -> list[StoreChange]:
         """All pending changes; waits up to `limit` seconds for the first. [] after that time, and
         immediately where the subscription has overflowed."""
         if not self._pending and not self.overflowed:

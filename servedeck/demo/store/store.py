@@ -14,7 +14,7 @@ from typing import Protocol
 
 from servedeck.demo.api import status
 from servedeck.demo.resources import BY_KEY, NAMESPACES, PODS, RESOURCES, Resource
-from servedeck.demo.store.changes import ChangeLog, Listener, ObjectChange, Subscription
+from servedeck.demo.store.changes import ChangeLog, Listener, StoreChange, Subscription
 from servedeck.demo.store.objects import Json, Key, copy_json, format_datetime, key_of
 from servedeck.demo.store.preconditions import (
     check_current,
@@ -86,7 +86,7 @@ class ObjectStore:
         self._objects: dict[Resource, dict[Key, Json]] = {r: {} for r in RESOURCES}
         self._histories = {r: ChangeLog(history, self.version) for r in RESOURCES}
         self._listeners: list[tuple[Resource | None, Listener]] = []
-        self._undelivered: deque[ObjectChange] = deque()
+        self._undelivered: deque[StoreChange] = deque()
         self._delivering = False
 
     # -- reading ------------------------------------------------------------------------------
@@ -260,7 +260,7 @@ class ObjectStore:
     def watch(self, resource: Resource | None, since: int | None = None) -> Subscription:
         """Changes after the version `since` (None: from now on). StatusError 410 where the log no
         longer reaches back to it."""
-        backlog: Iterable[ObjectChange] = ()
+        backlog: Iterable[StoreChange] = ()
         if since is not None and since < self.version:
             wanted = RESOURCES if resource is None else (resource,)
             for history in (self._histories[r] for r in wanted):
@@ -331,7 +331,7 @@ class ObjectStore:
             del self._objects[resource][key]
         else:
             self._objects[resource][key] = new
-        change = ObjectChange(type_, resource, new, old, self.version)
+        change = StoreChange(type_, resource, new, old, self.version)
         self._histories[resource].append(change)
         self._undelivered.append(change)
         self._deliver()

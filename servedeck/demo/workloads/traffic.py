@@ -13,7 +13,7 @@ from typing import NamedTuple
 _DAY = 86_400.0
 
 
-class LoadWave(NamedTuple):
+class LoadCurve(NamedTuple):
     period: float
     share: float
     phase: float
@@ -30,42 +30,42 @@ class RequestLoad:
         rng = random.Random(seed)  # noqa: S311 - a simulation, not a secret
         self.mean = mean
         noon = rng.uniform(5.0, 9.0) * 3600
-        self._day = LoadWave(_DAY, 0.45, noon)
+        self._day = LoadCurve(_DAY, 0.45, noon)
         self._ripples = (
-            LoadWave(rng.uniform(2100, 2700), 0.14, rng.uniform(0, 3600)),
-            LoadWave(rng.uniform(380, 520), 0.08, rng.uniform(0, 600)),
+            LoadCurve(rng.uniform(2100, 2700), 0.14, rng.uniform(0, 3600)),
+            LoadCurve(rng.uniform(380, 520), 0.08, rng.uniform(0, 600)),
         )
         self._slow_mean = rng.uniform(0.05, 0.11)
 
     def rate(self, time: float) -> float:
-        return self.mean * (1 + sum(_wave_value(w, time) for w in (self._day, *self._ripples)))
+        return self.mean * (1 + sum(_curve_value(w, time) for w in (self._day, *self._ripples)))
 
     def slow_rate(self, time: float) -> float:
-        return self.mean * self._slow_mean * (1 + 2.1 * _wave_value(self._day, time))
+        return self.mean * self._slow_mean * (1 + 2.1 * _curve_value(self._day, time))
 
     def integral(self, time: float) -> tuple[float, float]:
         """(all requests, slow ones) since the epoch, up to a constant."""
-        total = time + sum(_wave_integral(w, time) for w in (self._day, *self._ripples))
-        slow = self._slow_mean * (time + 2.1 * _wave_integral(self._day, time))
+        total = time + sum(_curve_integral(w, time) for w in (self._day, *self._ripples))
+        slow = self._slow_mean * (time + 2.1 * _curve_integral(self._day, time))
         return self.mean * total, self.mean * slow
 
 
-def _wave_value(wave: LoadWave, time: float) -> float:
-    return wave.share * math.cos(2 * math.pi * (time - wave.phase) / wave.period)
+def _curve_value(curve: LoadCurve, time: float) -> float:
+    return curve.share * math.cos(2 * math.pi * (time - curve.phase) / curve.period)
 
 
-def _wave_integral(wave: LoadWave, time: float) -> float:
-    turn = 2 * math.pi / wave.period
-    return wave.share * math.sin(turn * (time - wave.phase)) / turn
+def _curve_integral(curve: LoadCurve, time: float) -> float:
+    turn = 2 * math.pi / curve.period
+    return curve.share * math.sin(turn * (time - curve.phase)) / turn
 
 
-class SharePoint(NamedTuple):
-    """From `time` on, the load is divided among `sharers` instances (0: this one gets none)."""
+class ShareChange(NamedTuple):
+    """From `time` on, the load is divided among `receivers` instances (0: this one gets none)."""
 
     time: float
     total: float
     slow: float
-    sharers: int
+    receivers: int
 
 
 @dataclass
@@ -73,15 +73,15 @@ class TrafficShare:
     """The requests that one instance of an inference server has received."""
 
     load: RequestLoad
-    points: list[SharePoint] = field(default_factory=list)
+    points: list[ShareChange] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
 
-    def set_sharers(self, time: float, among: int) -> None:
+    def set_receivers(self, time: float, among: int) -> None:
         """From `time` on, the load is divided among that many instances, this one included."""
         total, slow = self.counts_at(time)
-        if self.points and self.points[-1].sharers == among:
+        if self.points and self.points[-1].receivers == among:
             return
-        self.points.append(SharePoint(time, total, slow, among))
+        self.points.append(ShareChange(time, total, slow, among))
         self.times.append(time)
 
     def counts_at(self, time: float) -> tuple[float, float]:
@@ -90,30 +90,30 @@ class TrafficShare:
         if index < 0:
             return 0.0, 0.0
         point = self.points[index]
-        if not point.sharers:
+        if not point.receivers:
             return point.total, point.slow
         now, before = self.load.integral(time), self.load.integral(point.time)
         return (
-            point.total + max(0.0, now[0] - before[0]) / point.sharers,
-            point.slow + max(0.0, now[1] - before[1]) / point.sharers,
+            point.total + max(0.0, now[0] - before[0]) / point.receivers,
+            point.slow + max(0.0, now[1] - before[1]) / point.receivers,
         )
 
     def interval(self, begin: float, end: float) -> tuple[float, float]:
         """(requests until `begin`, until `end`), as expected at `begin`: later changes of the
-        sharers are ignored, so that log lines once written do not change."""
+        receivers are ignored, so that log lines once written do not change."""
         before = self.counts_at(begin)[0]
         index = bisect_right(self.times, begin) - 1
-        if index < 0 or not self.points[index].sharers:
+        if index < 0 or not self.points[index].receivers:
             return before, before
         added = self.load.integral(end)[0] - self.load.integral(begin)[0]
-        return before, before + max(0.0, added) / self.points[index].sharers
+        return before, before + max(0.0, added) / self.points[index].receivers
 
     def rate(self, time: float) -> tuple[float, float]:
         """(all requests, slow ones) per second at `time`."""
         index = bisect_right(self.times, time) - 1
-        if index < 0 or not self.points[index].sharers:
+        if index < 0 or not self.points[index].receivers:
             return 0.0, 0.0
-        among = self.points[index].sharers
+        among = self.points[index].receivers
         return self.load.rate(time) / among, self.load.slow_rate(time) / among
 
 
@@ -146,10 +146,10 @@ class Traffic:
         """The instance receives no more requests; no effect where it received none."""
         share = self._shares.get(serving, {}).pop(instance, None)
         if share is not None:
-            share.set_sharers(time, 0)
+            share.set_receivers(time, 0)
             self._redistribute(serving, time)
 
     def _redistribute(self, serving: str, time: float) -> None:
         shares = self._shares[serving].values()
         for share in shares:
-            share.set_sharers(time, len(shares))
+            share.set_receivers(time, len(shares))

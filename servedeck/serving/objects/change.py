@@ -45,7 +45,7 @@ def change_objects(
     are unchanged, whoever made them. `platform` is for the parts that a serving of servedeck lacks
     (a Service, a route): they are created again."""
     before = _spec_with_template(current, wanted.template)
-    if wanted.inference_port is None:  # not known is not another port
+    if wanted.inference_port is None:  # an unknown port is not another port
         wanted = wanted.replace(inference_port=before.inference_port)
     changed_fields = tuple(name for name in FIELDS if _differs(name, before, wanted))
     objects = copy.deepcopy(current.objects)

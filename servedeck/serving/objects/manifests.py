@@ -167,7 +167,7 @@ def system_volumes(spec: ServingSpec, platform: Platform) -> tuple[SystemVolume,
         SystemVolume(
             MODEL_CACHE_VOLUME,
             MODEL_CACHE_PATH,
-            f"PVC {pvc}" if pvc else "empty directory of the node, lost with the Pod",
+            f"PVC {pvc}" if pvc else "emptyDir, deleted with the Pod",
             {"name": MODEL_CACHE_VOLUME, **cache},
         ),
         SystemVolume(

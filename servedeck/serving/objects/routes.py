@@ -58,7 +58,7 @@ class Platform:
         if not slash or validate_label(namespace) or not name:
             return (
                 f"The platform's gateway {self.gateway!r} is not namespace/name, so a serving gets"
-                f" no {self.route}; name the one that it goes through in the settings."
+                f" no {self.route}; set gateway to namespace/name in the settings."
             )
         return ""
 

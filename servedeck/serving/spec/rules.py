@@ -174,7 +174,9 @@ def validate_volumes(spec: SpecLike) -> Iterable[Issue]:
         elif ":" in written or ".." in written.split("/") or not written.isprintable():
             yield error(path, "A mount path must not contain ':', '..' or control characters.")
         elif clean in _RESERVED_MOUNT_PATHS:
-            yield error(path, f"{clean} belongs to the container itself; mount below another path.")
+            yield error(
+                path, f"{clean} is a system directory of the container; choose another path."
+            )
         elif clean in system:
             yield error(path, f"{clean} is already used by {system[clean]}; choose another path.")
         elif clean in taken:

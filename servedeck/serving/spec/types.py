@@ -75,7 +75,7 @@ def as_tuple(raw: object) -> object:
         return ()
     if isinstance(raw, (list, tuple)):
         return tuple(raw)
-    raise ValueError("This must be a list, one entry for each.")
+    raise ValueError("This must be a list.")
 
 
 Str = Annotated[str, BeforeValidator(_strip_text)]

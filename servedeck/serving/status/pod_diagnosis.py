@@ -48,7 +48,9 @@ def _first_diagnosis(pod: Pod, events: Sequence[Event], now: datetime) -> Diagno
     if status.phase == "Failed":
         return _diagnose_failed(pod)
     if status.phase == "Succeeded":
-        return Diagnosis(PodHealth.TERMINATING, "Completed", "It ended; its ReplicaSet replaces it")
+        return Diagnosis(
+            PodHealth.TERMINATING, "Completed", "The Pod terminated; its ReplicaSet replaces it"
+        )
     ready = find_condition(pod, "Ready")
     if ready is not None and ready.status == "True":
         return _diagnose_ready(pod, now)

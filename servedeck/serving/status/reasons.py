@@ -43,7 +43,7 @@ _SIGNAL_NAMES = {
     15: "SIGTERM",
 }
 _EXIT_CODE_MESSAGES = {
-    0: "ended by itself, but a server must keep running",
+    0: "a server must keep running",
     126: "its command cannot be executed",
     127: "its command was not found",
 }
@@ -183,11 +183,11 @@ _TAINT_PATTERN = re.compile(r"^node\(s\) had untolerated taint(?:\(s\)| \{(.*?)(
 _NODE_REASON_MESSAGES = {
     "node(s) were unschedulable": "cordoned",
     "node(s) didn't match Pod's node affinity/selector": "outside its node selector or affinity",
-    "node(s) didn't match pod affinity rules": "against its affinity to other Pods",
-    "node(s) didn't match pod anti-affinity rules": "against its anti-affinity to other Pods",
-    "node(s) had volume node affinity conflict": "away from its volume",
+    "node(s) didn't match pod affinity rules": "not matching its affinity to other Pods",
+    "node(s) didn't match pod anti-affinity rules": "not matching its anti-affinity to other Pods",
+    "node(s) had volume node affinity conflict": "in another zone than its volume",
     "node(s) didn't find available persistent volumes to bind": "without a volume for its claim",
-    "node(s) didn't have free ports for the requested pod ports": "with its port taken",
+    "node(s) didn't have free ports for the requested pod ports": "without its host port free",
     "Too many pods": "with no room for another Pod",
 }
 

@@ -202,7 +202,7 @@ async def test_certificate_of_a_plugin_is_used_and_replaced(tmp_path: Path) -> N
         ),
     ],
 )
-async def test_plugins_that_fail_are_said(
+async def test_plugins_that_fail_are_reported(
     guarded: TokenCheckingServer, tmp_path: Path, body: str, said: str
 ) -> None:
     plugin = write_script(tmp_path / "plugin", body)

@@ -162,7 +162,7 @@ def test_data_wins_over_files(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_broken_files_are_said_in_one_sentence(tmp_path: Path, content: str, said: str) -> None:
+def test_broken_files_are_reported_in_one_sentence(tmp_path: Path, content: str, said: str) -> None:
     file = tmp_path / "config"
     file.write_text(content)
     with pytest.raises(ConfigError) as caught:
@@ -172,7 +172,7 @@ def test_broken_files_are_said_in_one_sentence(tmp_path: Path, content: str, sai
     assert str(file) in str(caught.value)
 
 
-def test_missing_files_are_said(tmp_path: Path) -> None:
+def test_missing_files_are_reported(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     with pytest.raises(ConfigError, match=r"There is no kubeconfig .*gone; check the path"):
         load_kubeconfig(ConnectionOptions((gone,)), {})

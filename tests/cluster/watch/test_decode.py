@@ -110,7 +110,7 @@ def test_invalid_utf8_and_escapes_are_harmless() -> None:
     assert record.status.message == "red    x"
 
 
-def test_labels_are_sanitised_keys_too() -> None:
+def test_labels_are_sanitized_keys_too() -> None:
     raw = b'{"metadata":{"labels":{"a\\u001b[1mb":"c\\u009b31md","e":"f"}}}'
     record, _ = RecordDecoder(Deployment).decode(raw)
     assert record.metadata.labels == {"ab": "cd", "e": "f"}

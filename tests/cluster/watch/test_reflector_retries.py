@@ -184,7 +184,7 @@ async def test_what_a_server_sent_before_it_closed_in_order_is_known_until_then(
         assert watched.reflector.last_contact >= closing or not in_order
 
 
-async def test_429_waits_as_long_as_it_is_told(
+async def test_429_waits_as_long_as_the_server_requests(
     api: FakeApiServer, connection: Connection, pauses: list[float]
 ) -> None:
     await add_pods(api)
@@ -223,7 +223,7 @@ async def test_web_page_in_place_of_a_list_says_so(
         await watched.wait_until_equal(api)
 
 
-async def test_malformed_event_lists_anew(api: FakeApiServer, connection: Connection) -> None:
+async def test_malformed_event_lists_again(api: FakeApiServer, connection: Connection) -> None:
     await add_pods(api)
 
     async def broken(request: web.Request) -> web.StreamResponse:
@@ -254,7 +254,7 @@ async def test_watches_that_end_at_once_are_not_hammered(
         )
 
 
-async def test_a_watch_that_is_short_but_told_something_is_followed_after_a_pause(
+async def test_a_short_watch_with_events_is_followed_after_a_pause(
     api: FakeApiServer, connection: Connection, pauses: list[float]
 ) -> None:
     async def ends(request: web.Request) -> web.StreamResponse:

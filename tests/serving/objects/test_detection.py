@@ -187,13 +187,13 @@ def test_a_label_a_containers_name_or_an_accelerator_make_a_serving(given: Any) 
     assert detection.detect_template(given) == "custom"
 
 
-def test_managed_is_what_bears_both_labels() -> None:
+def test_managed_requires_both_labels() -> None:
     labels = {"servedeck.dev/serving": "llama", "app.kubernetes.io/managed-by": "servedeck"}
     assert detection.is_managed(deployment(labels=labels))
     assert not detection.is_managed(deployment(labels=dict([*labels.items()][:1])))
 
 
-def test_the_inference_server_is_told_from_its_transformer() -> None:
+def test_the_inference_server_is_distinguished_from_its_transformer() -> None:
     transformer = server_container("vllm/tools", "vllm", "serve", "other") | {"name": "transformer"}
     ours = server_container("acme/llm:7", "vllm", "serve", MODEL) | {"name": "inference-server"}
     given = deployment(transformer, ours)

@@ -59,7 +59,7 @@ CONTAINER = ".spec.template.spec.containers[server]"
         ({"image": "a:1"}, {"image": "a:1"}, []),
     ],
 )
-def test_changes_are_told_field_by_field(
+def test_changes_are_reported_field_by_field(
     before: dict[str, Any], after: dict[str, Any], expected: list[FieldChange]
 ) -> None:
     assert diff_objects(deployment(**before), deployment(**after)) == expected

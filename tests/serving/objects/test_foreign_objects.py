@@ -198,7 +198,7 @@ def test_any_deployment_is_judged(
     record_lists(Ingress),
     TEXT,
 )
-def test_any_deployment_is_recognised_and_its_endpoint_looked_for(
+def test_any_deployment_is_recognized_and_its_endpoint_looked_for(
     deployment: Deployment,
     services: list[Service],
     http_routes: list[HTTPRoute],

@@ -122,7 +122,7 @@ def test_vllm_started_with_the_image_s_entry_point_is_read() -> None:
     assert (spec.accelerator, spec.accelerator_count) == ("nvidia.com/gpu", 2)
 
 
-def test_the_port_that_the_server_is_told_counts_more_than_the_declared_one() -> None:
+def test_the_port_flag_counts_more_than_the_declared_port() -> None:
     container = {
         "command": ["vllm", "serve", "m", "--port", "9001"],
         "ports": [{"containerPort": 8000}],
@@ -194,7 +194,7 @@ def test_what_the_spec_cannot_say_is_left_over_and_kept() -> None:
     }
 
 
-def test_a_field_changed_by_another_hand_is_read_as_it_is() -> None:
+def test_a_field_changed_by_another_manager_is_read_as_it_is() -> None:
     spec = ServingSpec(
         name="a", namespace="p", template="custom", image="i", cpu="1", inference_port=8000
     )
@@ -216,7 +216,7 @@ def test_several_extended_resources_the_accelerator_is_chosen() -> None:
     assert (spec.accelerator, spec.accelerator_count) == ("nvidia.com/mig-2g.20gb", 3)
 
 
-def test_strings_that_no_spec_can_hold_are_mended() -> None:
+def test_invalid_strings_are_sanitized() -> None:
     odd = "a\ud800b"
     container = {
         "image": odd,

@@ -140,7 +140,7 @@ def test_changes_of_what_others_own_are_named_with_their_managers() -> None:
     assert found[1].new is MISSING
 
 
-def test_an_update_of_our_own_is_told_from_an_apply() -> None:
+def test_an_update_of_our_own_is_distinguished_from_an_apply() -> None:
     fields = {"f:spec": {"f:replicas": {}}}
     assert not was_updated(deployment(entry("servedeck", fields)), "servedeck")
     live = deployment(entry("servedeck", fields, "Update"))

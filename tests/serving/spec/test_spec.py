@@ -131,7 +131,7 @@ def test_all_broken_fields_are_named_at_once() -> None:
     }
 
 
-def test_what_says_nothing_is_normalised() -> None:
+def test_what_says_nothing_is_normalized() -> None:
     spec = ServingSpec.model_validate(
         {
             "name": "a",

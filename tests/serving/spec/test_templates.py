@@ -40,7 +40,7 @@ def test_vllm_s_command_line() -> None:
     ]
 
 
-def test_the_utilisation_is_always_written_and_what_the_model_decides_is_not() -> None:
+def test_the_utilization_is_always_written_and_what_the_model_decides_is_not() -> None:
     spec = vllm_spec()
     assert spec.template_definition.build_args(spec) == [
         "org/model",

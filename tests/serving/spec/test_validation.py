@@ -112,7 +112,7 @@ def test_good_servings_have_no_problems() -> None:
         ({"accelerator": "furiosa.ai/rngd"}, "accelerator", "choose the template furiosa-llm"),
     ],
 )
-def test_a_wrong_value_is_an_error_that_says_the_mend(
+def test_an_invalid_value_is_an_error_with_its_fix(
     change: dict[str, Any], field: str, words: str
 ) -> None:
     problem = issues_by_field(vllm_spec(**change))[field]
@@ -199,8 +199,8 @@ def volumes_at(*paths: str) -> dict[str, Any]:
         (volumes_at("data"), "volumes.0.mount_path", "not absolute"),
         (volumes_at("/a:b"), "volumes.0.mount_path", "':'"),
         (volumes_at("/a/../b"), "volumes.0.mount_path", "'..'"),
-        (volumes_at("/"), "volumes.0.mount_path", "belongs to the container"),
-        (volumes_at("/proc/"), "volumes.0.mount_path", "belongs to the container"),
+        (volumes_at("/"), "volumes.0.mount_path", "system directory"),
+        (volumes_at("/proc/"), "volumes.0.mount_path", "system directory"),
         (volumes_at("/dev/shm/"), "volumes.0.mount_path", "used by dshm"),
         (volumes_at("//root/.cache//huggingface"), "volumes.0.mount_path", "used by model-cache"),
         (volumes_at("/a", "/b", "/a/"), "volumes.2.mount_path", "/a is already used by data"),

@@ -74,8 +74,7 @@ CASES: dict[str, tuple[Pod, PodHealth, str, str]] = {
         crashing_pod(0, "Completed"),
         PodHealth.ERROR,
         "exit code 0",
-        "inference-server ended with exit code 0: ended by itself, but a server must keep running "
-        "(restarted 3 times)",
+        "inference-server ended with exit code 0: a server must keep running (restarted 3 times)",
     ),
     "crashing, and nothing known of the last instance": (
         pod(waiting("CrashLoopBackOff", "back-off 40s restarting failed container")),
@@ -272,7 +271,7 @@ CASES: dict[str, tuple[Pod, PodHealth, str, str]] = {
         pod(terminated(0, "Completed"), phase="Succeeded"),
         PodHealth.TERMINATING,
         "Completed",
-        "It ended; its ReplicaSet replaces it",
+        "The Pod terminated; its ReplicaSet replaces it",
     ),
     "lost with its node": (
         pod(running(), status={"reason": "NodeLost"}),
@@ -294,7 +293,7 @@ CASES: dict[str, tuple[Pod, PodHealth, str, str]] = {
         ),
         PodHealth.ERROR,
         "exit code 0",
-        "s ended with exit code 0: ended by itself, but a server must keep running",
+        "s ended with exit code 0: a server must keep running",
     ),
     "an init container runs": (
         pending_pod(

@@ -7,7 +7,7 @@ from servedeck.serving.status.events import event_count, event_time, latest_dist
 from tests.serving.factories import NOW, ago, event
 
 
-def test_both_dialects_tell_time_and_count() -> None:
+def test_both_event_formats_have_time_and_count() -> None:
     kubelet = event("BackOff", count=7, when=ago(minutes=2))
     assert event_time(kubelet) == NOW - timedelta(minutes=2)
     assert event_count(kubelet) == 7

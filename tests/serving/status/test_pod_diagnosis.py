@@ -172,7 +172,7 @@ def test_the_probe_says_why_a_running_pod_is_not_ready() -> None:
     assert got.message == "inference-server is not ready: startup probe failed: HTTP status 503"
 
 
-def test_a_probe_of_an_earlier_instance_does_not_speak_for_the_running_one() -> None:
+def test_a_probe_of_an_earlier_instance_is_ignored() -> None:
     old = event("Unhealthy", "Readiness probe failed: x", "inference-server", when=ago(hours=2))
     assert "probe" not in diagnose_pod(pod(running(ready=False)), old).message
 

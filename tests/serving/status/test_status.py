@@ -163,7 +163,7 @@ def test_the_reason_is_the_one_that_most_pods_share() -> None:
         assert evaluate_serving(make_deployment(3), *order).reason == "exit code 1"
 
 
-def test_an_evicted_pod_speaks_only_where_no_living_one_does() -> None:
+def test_an_evicted_pod_counts_only_without_other_pods() -> None:
     evicted = pod(phase="Failed", status={"reason": "Evicted", "message": "low on memory"})
     assert (
         evaluate_serving(make_deployment(1), evicted, evicted, CRASHING_POD).reason == "OOMKilled"

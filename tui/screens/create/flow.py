@@ -103,15 +103,15 @@ class CreateFlow:
             self.open_form(Draft(namespace=self.namespace), message=problem)
             return
         now = time.time()
-        told = [_describe_saved_draft(one, now) for one in left]
+        described = [_describe_saved_draft(one, now) for one in left]
         if len(left) == 1:
-            title, lines = "Saved draft", [f"The form of {told[0][0]} was not finished."]
-            answers = [DialogOption("c", "Continue", f"typed {told[0][1]} ago")]
+            title, lines = "Saved draft", [f"The form of {described[0][0]} was not finished."]
+            answers = [DialogOption("c", "Continue", f"edited {described[0][1]} ago")]
         else:
             title, lines = f"{len(left)} saved drafts", ["These forms were not finished."]
             answers = [
-                DialogOption(str(number), truncate(name, 18), f"typed {ago} ago")
-                for number, (name, ago) in enumerate(told, 1)
+                DialogOption(str(number), truncate(name, 18), f"edited {ago} ago")
+                for number, (name, ago) in enumerate(described, 1)
             ]
         if problem:
             lines.append(problem)

@@ -8,7 +8,7 @@ from servedeck.demo.controllers.kubelet.container_worker import ContainerWorker
 from servedeck.demo.controllers.kubelet.node_services import NodeServices
 from servedeck.demo.controllers.kubelet.pod_worker import PodWorker
 from servedeck.demo.resources import CONFIGMAPS, PODS, SECRETS
-from servedeck.demo.store.changes import ObjectChange
+from servedeck.demo.store.changes import StoreChange
 from servedeck.demo.store.objects import Json, Key, key_of
 from servedeck.demo.workloads.failure_simulation import FailureCause
 from servedeck.demo.workloads.instance import SimulatedInstance
@@ -121,7 +121,7 @@ class Kubelet:
 
     # -- changes ----------------------------------------------------------------------------------
 
-    def _pod_changed(self, change: ObjectChange) -> None:
+    def _pod_changed(self, change: StoreChange) -> None:
         pod = change.object
         uid = pod["metadata"]["uid"]
         worker = self._workers.get(uid)
@@ -143,7 +143,7 @@ class Kubelet:
         elif _gate_conditions(change.old) != _gate_conditions(pod):
             self._schedule_write(uid)
 
-    def _config_changed(self, change: ObjectChange) -> None:
+    def _config_changed(self, change: StoreChange) -> None:
         namespace = change.object["metadata"]["namespace"]
         for worker in list(self._workers.values()):
             if worker.info.namespace == namespace:
