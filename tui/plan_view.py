@@ -7,17 +7,18 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 
 from textual.message import Message
-from textual.worker import Worker, WorkerState
+from textual.worker import WorkerState
 
 from servedeck.changes.deployer import Deployer, DeployOutcome
 from servedeck.cluster.http.errors import describe_error
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.objects.routes import Platform
 from servedeck.serving.text import format_count
+from tui import plan_text
+from tui.plan_text import REVIEW_VIEWS
 from tui.screens.base import MESSAGE_SECONDS
 from tui.screens.confirm_dialog import ConfirmDialog, DialogOption
-from tui.screens.create import review_text
-from tui.screens.create.review_text import REVIEW_VIEWS
+from tui.workers import Worker, run_exclusive
 from widgets.review_list import ReviewEntry, ReviewList
 
 
@@ -89,11 +90,11 @@ class PlanView(ReviewList):
     def _build_entries(self) -> Sequence[ReviewEntry]:
         deployer = self._deployer
         if self.shows_yaml and deployer.spec is not None:
-            return review_text.yaml_entries(
+            return plan_text.yaml_entries(
                 deployer.spec, self._get_platform(), self.current_view, reveal=self.reveal
             )
         return [
-            *review_text.dry_run_entries(
+            *plan_text.dry_run_entries(
                 deployer.dry_run, deployer.deploy_state, deployer.issues, self._notes
             ),
             *self._build_details(self.reveal),
@@ -113,7 +114,7 @@ class PlanView(ReviewList):
         at = REVIEW_VIEWS.index(self.current_view) + 1
         self.current_view = REVIEW_VIEWS[at % len(REVIEW_VIEWS)]
         self.update(reset=True)
-        if self.shows_yaml and not self.reveal and review_text.mask_secrets(spec) != spec:
+        if self.shows_yaml and not self.reveal and plan_text.mask_secrets(spec) != spec:
             self._notify("Secret values are masked; ctrl+g shows them.")
 
     def _notify(self, text: str, style_name: str = "", seconds: float = MESSAGE_SECONDS) -> None:
@@ -197,7 +198,7 @@ class PlanView(ReviewList):
     # -- workers --------------------------------------------------------------------------------
 
     def _start_worker(self, work: Callable[[], Coroutine[None, None, None]], group: str) -> None:
-        self.run_worker(work(), name=group, group=group, exclusive=True, exit_on_error=False)
+        run_exclusive(self, work(), group)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         if event.state is WorkerState.ERROR and isinstance(event.worker.error, Exception):

@@ -14,6 +14,7 @@ from servedeck.changes.draft import EMPTY_VARIABLE, Draft
 from servedeck.changes.draft_store import DraftStore
 from servedeck.serving.spec.templates import TEMPLATES
 from tests.tui.fake_change_service import PLATFORM, FakeInventory
+from tui import plan_text
 from tui.actions import SECTION_KEYS
 from tui.screens.create import env_rows, field_options, files, review_text, steps
 from tui.screens.create.draft_autosave import DraftAutosave
@@ -135,13 +136,13 @@ def test_yaml_shows_no_secret_unless_asked_for() -> None:
     for view in ("objects", "document"):
         hidden = "\n".join(
             plain_text(one.line)
-            for one in review_text.yaml_entries(spec, PLATFORM, view, reveal=False)
+            for one in plan_text.yaml_entries(spec, PLATFORM, view, reveal=False)
         )
         assert "hf_abc" not in hidden
         assert "sesame" not in hidden
         shown = "\n".join(
             plain_text(one.line)
-            for one in review_text.yaml_entries(spec, PLATFORM, view, reveal=True)
+            for one in plan_text.yaml_entries(spec, PLATFORM, view, reveal=True)
         )
         assert "hf_abcdefghijkl" in shown
         assert "sesame-open" in shown
