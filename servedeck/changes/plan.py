@@ -130,11 +130,13 @@ async def make_plan(
 
 
 def _new_issues(before: ServingSpec, wanted: ServingSpec) -> list[Issue]:
-    """Issues of the wanted spec; an error that the serving has already is a warning."""
+    """Issues of the wanted spec; an error that the serving has already is a warning, and a warning
+    that it has already is left out."""
     present = {_without_rows(one) for one in validation.validate(before)}
     return [
         _as_warning(one) if _without_rows(one) in present else one
         for one in validation.validate(wanted)
+        if one.is_error or _without_rows(one) not in present
     ]
 
 

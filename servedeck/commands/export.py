@@ -43,6 +43,8 @@ async def export_serving(connection: Connection, namespace: str, name: str) -> E
 def describe_unmanaged_field(field: UnmanagedField) -> str:
     """One sentence about a field that the document does not have."""
     where = one_line(sanitize(f"{field.object} {field.path}".strip()))
+    if field.built is not None:
+        return f"{where} differs in a new serving created from the file; this one keeps it."
     return (
         f"{where} is not exported: this serving keeps it, and a new one created from the file "
         "lacks it."

@@ -167,6 +167,16 @@ async def test_export_of_an_applied_serving_is_that_serving(connection: Connecti
     assert said[0] == "deployment.apps/fresh unchanged (server dry run)"
 
 
+async def test_what_a_serving_has_already_is_not_reported_again(connection: Connection) -> None:
+    exported = await export_serving(connection, "research", "mistral-7b")
+    spec = from_yaml(exported.yaml)
+    assert "gpuMemoryUtilization: null" in exported.yaml  # a warning in a new serving
+    good, said, complained = await apply_and_capture(connection, spec, dry_run=True)
+    assert good
+    assert complained == []
+    assert all(line.endswith("unchanged (server dry run)") for line in said)
+
+
 async def test_what_somebody_else_changed_is_not_overwritten(connection: Connection) -> None:
     spec = make_spec()
     said: list[str] = []
