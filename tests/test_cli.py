@@ -255,10 +255,10 @@ def test_drafts_of_a_demo_lie_with_its_files_and_others_in_the_operators_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = write_kubeconfig(tmp_path, "https://127.0.0.1:1")
-    told: list[Path | None] = []
+    draft_dirs: list[Path | None] = []
 
     def run(*_: object, drafts_dir: Path | None, **__: object) -> int:
-        told.append(drafts_dir)
+        draft_dirs.append(drafts_dir)
         return 0
 
     monkeypatch.setattr("tui.start.run", run)
@@ -270,4 +270,4 @@ def test_drafts_of_a_demo_lie_with_its_files_and_others_in_the_operators_place(
             assert run_dashboard(cli._parse_arguments(words)) == 0
     finally:
         gc.enable()  # the app disables it until its first frame
-    assert told == [tmp_path / "drafts", None]
+    assert draft_dirs == [tmp_path / "drafts", None]

@@ -107,8 +107,8 @@ def test_an_error_in_the_file_names_file_key_and_fix(
     file = write_settings(tmp_path, text)
     with pytest.raises(SettingsError) as caught:
         load_settings({}, {}, file)
-    said = str(caught.value)
-    assert said.startswith(str(file)) and sentence in said and "\n" not in said
+    message = str(caught.value)
+    assert message.startswith(str(file)) and sentence in message and "\n" not in message
     assert caught.value.exit_code == 2
 
 

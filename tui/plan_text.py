@@ -45,8 +45,8 @@ def dry_run_entries(
     if result.error:
         found.append(_marked_entry("✗", "error", f"{result.error} The form is kept."))
         found.append(ReviewEntry(((" r", "key"), ("  repeats it", "muted"))))
-    told = review.issues if review is not None else tuple(issues)
-    found += [_issue_entry(one) for one in told if one.is_error]
+    shown = review.issues if review is not None else tuple(issues)
+    found += [_issue_entry(one) for one in shown if one.is_error]
     if review is not None:
         if not deploy_state.created:  # otherwise it is from before
             found += _preview_entries(review.previews, review.can_deploy)
@@ -58,7 +58,7 @@ def dry_run_entries(
             )
         elif review.scheduling_summary:
             found.append(_marked_entry("✓", "ready", review.scheduling_summary))
-    found += [_issue_entry(one) for one in told if not one.is_error]
+    found += [_issue_entry(one) for one in shown if not one.is_error]
     if review is not None:
         found += [_marked_entry("?", "muted", sentence, "muted") for sentence in review.unchecked]
     found += [_marked_entry("!", "warning", sentence, "muted") for sentence in not_copied]

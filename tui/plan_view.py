@@ -123,7 +123,7 @@ class PlanView(ReviewList):
     # -- deploying ------------------------------------------------------------------------------
 
     def deploy_disabled_reason(self) -> str:
-        """Why it cannot be deployed now; "" if it can, or if the dry run has to tell."""
+        """Why it cannot be deployed now; "" if it can, or if the dry run decides."""
         found = self._deployer.blocking_errors
         if not found:
             return ""

@@ -79,9 +79,9 @@ async def test_each_template_is_created_and_read_back(
     connection: Connection, template: str, made: object
 ) -> None:
     spec = make_full_spec(template) if made is make_full_spec else make_spec(template)
-    told = await plan_for(connection, spec)
-    assert told.errors == []
-    outcome = await apply(connection, told.manifests, create=True)
+    plan = await plan_for(connection, spec)
+    assert plan.errors == []
+    outcome = await apply(connection, plan.manifests, create=True)
     assert outcome.refusal is None
     read = import_objects.import_objects(await fetch_live_objects(connection, "chat", "fresh"))
     assert read.spec == spec
@@ -92,17 +92,17 @@ async def test_each_template_is_created_and_read_back(
 async def test_without_a_usable_gateway_the_missing_route_is_reported(
     connection: Connection, gateway: str
 ) -> None:
-    told = await plan_for(connection, make_spec(), Platform(host="ai.example.com", gateway=gateway))
-    assert told.can_deploy
-    assert any("gets no HTTPRoute" in problem.message for problem in told.issues)
-    assert [one.ref.kind for one in told.previews] == ["Deployment", "Service"]
+    plan = await plan_for(connection, make_spec(), Platform(host="ai.example.com", gateway=gateway))
+    assert plan.can_deploy
+    assert any("gets no HTTPRoute" in problem.message for problem in plan.issues)
+    assert [one.ref.kind for one in plan.previews] == ["Deployment", "Service"]
 
 
 async def test_a_taken_name_and_a_missing_namespace_are_refused(connection: Connection) -> None:
-    told = await plan_for(connection, make_spec(name="llama-31-8b"))
-    assert {problem.field for problem in told.errors} == {"name"}
-    told = await plan_for(connection, make_spec(namespace="nowhere"))
-    assert [problem.field for problem in told.errors][:1] == ["namespace"]
+    plan = await plan_for(connection, make_spec(name="llama-31-8b"))
+    assert {problem.field for problem in plan.errors} == {"name"}
+    plan = await plan_for(connection, make_spec(namespace="nowhere"))
+    assert [problem.field for problem in plan.errors][:1] == ["namespace"]
 
 
 async def test_quota_is_known_before_anything_is_made(connection: Connection) -> None:
@@ -114,8 +114,8 @@ async def test_quota_is_known_before_anything_is_made(connection: Connection) ->
     }
     await connection.request("POST", "/api/v1/namespaces/chat/resourcequotas", body=quota)
     many = {"accelerator_count": "2", "settings.tensor_parallel_size": "2"}
-    told = await plan_for(connection, make_spec(**many))
-    [refused] = told.errors
+    plan = await plan_for(connection, make_spec(**many))
+    [refused] = plan.errors
     assert refused.field == "replicas"
     assert refused.message.startswith("Pods of fresh are refused: exceeded quota")
     assert "preview" not in refused.message
@@ -128,60 +128,60 @@ async def test_a_missing_claim_does_not_hide_that_the_name_is_taken(
     draft.rows["volumes"] = [{"pvc": "nowhere", "mount_path": "/data", "read_only": "false"}]
     spec, problems = draft.validate()
     assert spec is not None, problems
-    told = await plan_for(connection, spec)
-    assert {problem.field for problem in told.errors} == {"name", "volumes.0.pvc"}
+    plan = await plan_for(connection, spec)
+    assert {problem.field for problem in plan.errors} == {"name", "volumes.0.pvc"}
 
 
 async def test_a_viewer_sees_what_is_missing(demo: DemoCluster) -> None:
     target = ConnectionOptions(kubeconfig=(demo.kubeconfig,), context="demo-viewer")
     viewer = await Connection.open(target)
     try:
-        told = await plan_for(viewer, make_spec())
-        assert any("deployments" in problem.message for problem in told.errors)
+        plan = await plan_for(viewer, make_spec())
+        assert any("deployments" in problem.message for problem in plan.errors)
     finally:
         await viewer.close()
 
 
 async def test_undo_removes_what_was_made(connection: Connection) -> None:
-    told = await plan_for(connection, make_spec())
-    outcome = await apply(connection, told.manifests, create=True)
+    plan = await plan_for(connection, make_spec())
+    outcome = await apply(connection, plan.manifests, create=True)
     assert await rollback_created(connection, outcome.applied) == ()
     assert await fetch_live_objects(connection, "chat", "fresh") == []
 
 
 async def test_export_of_an_applied_serving_is_that_serving(connection: Connection) -> None:
-    said: list[str] = []
+    lines: list[str] = []
     spec = make_full_spec("vllm")
     good = await apply_all(
-        connection, [spec], PLATFORM, dry_run=False, stdout=said.append, stderr=said.append
+        connection, [spec], PLATFORM, dry_run=False, stdout=lines.append, stderr=lines.append
     )
     assert good
-    assert "deployment.apps/fresh created" in said
+    assert "deployment.apps/fresh created" in lines
     exported = await export_serving(connection, "chat", "fresh")
     assert from_yaml(exported.yaml) == spec
     assert exported.unmanaged_fields == ()
-    said.clear()
+    lines.clear()
     await apply_all(
-        connection, [spec], PLATFORM, dry_run=True, stdout=said.append, stderr=said.append
+        connection, [spec], PLATFORM, dry_run=True, stdout=lines.append, stderr=lines.append
     )
-    assert said[0] == "deployment.apps/fresh unchanged (server dry run)"
+    assert lines[0] == "deployment.apps/fresh unchanged (server dry run)"
 
 
 async def test_what_a_serving_has_already_is_not_reported_again(connection: Connection) -> None:
     exported = await export_serving(connection, "research", "mistral-7b")
     spec = from_yaml(exported.yaml)
     assert "gpuMemoryUtilization: null" in exported.yaml  # a warning in a new serving
-    good, said, complained = await apply_and_capture(connection, spec, dry_run=True)
+    good, lines, complaints = await apply_and_capture(connection, spec, dry_run=True)
     assert good
-    assert complained == []
-    assert all(line.endswith("unchanged (server dry run)") for line in said)
+    assert complaints == []
+    assert all(line.endswith("unchanged (server dry run)") for line in lines)
 
 
 async def test_what_somebody_else_changed_is_not_overwritten(connection: Connection) -> None:
     spec = make_spec()
-    said: list[str] = []
+    lines: list[str] = []
     await apply_all(
-        connection, [spec], PLATFORM, dry_run=False, stdout=said.append, stderr=said.append
+        connection, [spec], PLATFORM, dry_run=False, stdout=lines.append, stderr=lines.append
     )
     path = "/apis/apps/v1/namespaces/chat/deployments/fresh"
     await connection.request(
@@ -191,17 +191,17 @@ async def test_what_somebody_else_changed_is_not_overwritten(connection: Connect
         body={"spec": {"replicas": 5}},
         content_type="application/merge-patch+json",
     )
-    said.clear()
+    lines.clear()
     good = await apply_all(
         connection,
         [spec.replace(replicas=2)],
         PLATFORM,
         dry_run=False,
-        stdout=said.append,
-        stderr=said.append,
+        stdout=lines.append,
+        stderr=lines.append,
     )
     assert not good
-    assert any("kubectl" in line for line in said)
+    assert any("kubectl" in line for line in lines)
     [deployment, *_] = await fetch_live_objects(connection, "chat", "fresh")
     assert deployment["spec"]["replicas"] == 5
 
@@ -209,18 +209,18 @@ async def test_what_somebody_else_changed_is_not_overwritten(connection: Connect
 async def apply_and_capture(
     connection: Connection, spec: ServingSpec, *, dry_run: bool = False, force: bool = False
 ) -> tuple[bool, list[str], list[str]]:
-    said: list[str] = []
-    complained: list[str] = []
+    lines: list[str] = []
+    complaints: list[str] = []
     good = await apply_all(
         connection,
         [spec],
         PLATFORM,
         dry_run=dry_run,
-        stdout=said.append,
-        stderr=complained.append,
+        stdout=lines.append,
+        stderr=complaints.append,
         force=force,
     )
-    return good, said, complained
+    return good, lines, complaints
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
@@ -235,32 +235,32 @@ async def test_applying_says_what_changes_and_that_pods_restart(
         description="new",
         env=(token.model_copy(update={"value": "hunter3"}),),
     )
-    good, said, _ = await apply_and_capture(connection, changed, dry_run=dry_run)
+    good, lines, _ = await apply_and_capture(connection, changed, dry_run=dry_run)
     assert good
     container = ".spec.template.spec.containers[inference-server]"
-    where = said.index("deployment.apps/fresh configured" + " (server dry run)" * dry_run)
-    assert said[where + 1 : where + 5] == [
+    where = lines.index("deployment.apps/fresh configured" + " (server dry run)" * dry_run)
+    assert lines[where + 1 : where + 5] == [
         "  .metadata.annotations.servedeck.dev/description: none -> new",
         f"  {container}.image: vllm/vllm-openai:v0.33.0 -> vllm/vllm-openai:v0.33.1",
         f"  {container}.env[API_TOKEN].value: {MASK} -> {MASK}",
         "  its Pods restart",
     ]
-    assert "hunter" not in "".join(said)
+    assert "hunter" not in "".join(lines)
 
 
 async def test_what_leaves_the_pods_alone_says_no_restart_and_long_lists_end(
     connection: Connection,
 ) -> None:
     await apply_and_capture(connection, make_spec())
-    _, said, _ = await apply_and_capture(connection, make_spec().replace(replicas=2), dry_run=True)
-    assert "  .spec.replicas: 1 -> 2" in said
-    assert "  its Pods restart" not in said
+    _, lines, _ = await apply_and_capture(connection, make_spec().replace(replicas=2), dry_run=True)
+    assert "  .spec.replicas: 1 -> 2" in lines
+    assert "  its Pods restart" not in lines
     many = " ".join(f"--lora-modules=m{n}={'x' * 80}" for n in range(30))
-    _, said, _ = await apply_and_capture(
+    _, lines, _ = await apply_and_capture(
         connection, make_spec(**{"settings.additional_arguments": many}), dry_run=True
     )
-    assert "  … and 10 more" in said
-    assert all(len(line) < 180 for line in said)
+    assert "  … and 10 more" in lines
+    assert all(len(line) < 180 for line in lines)
 
 
 async def test_a_conflict_names_the_other_hand_both_values_and_the_ways_out(
@@ -276,10 +276,10 @@ async def test_a_conflict_names_the_other_hand_both_values_and_the_ways_out(
         content_type="application/strategic-merge-patch+json",
     )
     for dry_run in (True, False):
-        good, said, complained = await apply_and_capture(connection, make_spec(), dry_run=dry_run)
+        good, lines, complaints = await apply_and_capture(connection, make_spec(), dry_run=dry_run)
         assert not good
-        assert said == []
-        first, field, ways = complained[-3:]
+        assert lines == []
+        first, field, ways = complaints[-3:]
         assert first == "error: fresh: deployment.apps/fresh has fields that another manager set:"
         assert field == (
             '  .spec.template.spec.containers[name="inference-server"].image:'
@@ -287,12 +287,12 @@ async def test_a_conflict_names_the_other_hand_both_values_and_the_ways_out(
         )
         assert "export" in ways
         assert "--force-conflicts" in ways
-    good, said, _ = await apply_and_capture(connection, make_spec(), force=True)
+    good, lines, _ = await apply_and_capture(connection, make_spec(), force=True)
     assert good
-    assert said[0] == "deployment.apps/fresh configured"
+    assert lines[0] == "deployment.apps/fresh configured"
     [deployment, *_] = await fetch_live_objects(connection, "chat", "fresh")
     [container] = deployment["spec"]["template"]["spec"]["containers"]
     assert container["image"] == "vllm/vllm-openai:v0.33.0"
-    good, said, _ = await apply_and_capture(connection, make_spec(), dry_run=True)
+    good, lines, _ = await apply_and_capture(connection, make_spec(), dry_run=True)
     assert good
-    assert said[0] == "deployment.apps/fresh unchanged (server dry run)"
+    assert lines[0] == "deployment.apps/fresh unchanged (server dry run)"

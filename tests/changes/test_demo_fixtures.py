@@ -42,18 +42,18 @@ async def reapply(
     for old, new in replacements:
         assert old in text
         text = text.replace(old, new)
-    said: list[str] = []
+    lines: list[str] = []
     complaints: list[str] = []
     good = await apply_all(
         connection,
         [from_yaml(text)],
         await load_platform(connection, Settings()),
         dry_run=dry_run,
-        stdout=said.append,
+        stdout=lines.append,
         stderr=complaints.append,
     )
     assert good, complaints
-    return said
+    return lines
 
 
 @pytest.mark.parametrize("serving", MANAGED, ids=lambda one: "/".join(one.key))
@@ -61,8 +61,8 @@ async def reapply(
 async def test_a_serving_of_the_demo_stays_as_it_is_when_its_export_is_applied(
     connection: Connection, serving: DemoServing
 ) -> None:
-    said = await reapply(connection, serving)
-    assert [line.partition(" ")[2] for line in said] == ["unchanged (server dry run)"] * 3
+    lines = await reapply(connection, serving)
+    assert [line.partition(" ")[2] for line in lines] == ["unchanged (server dry run)"] * 3
 
 
 @pytest.mark.asyncio(loop_scope="module")

@@ -25,29 +25,29 @@ def make_draft(name: str) -> Draft:
 
 def test_what_was_typed_survives_on_disk_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
     draft, folder = make_draft("llama"), tmp_path / "drafts"
-    shelf = DraftStore("https://a", folder)
-    assert shelf.list_saved() == []
-    slot = shelf.new_file()
-    slot.write(draft.to_saved_dict())
-    slot.release()
+    store = DraftStore("https://a", folder)
+    assert store.list_saved() == []
+    draft_file = store.new_file()
+    draft_file.write(draft.to_saved_dict())
+    draft_file.release()
     (left,) = DraftStore("https://a", folder).list_saved()
     assert left.draft == draft
     assert DraftStore("https://b", folder).list_saved() == []
-    assert stat.S_IMODE(slot.path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(draft_file.path.stat().st_mode) == 0o600
     assert left.file.acquire() == draft
     left.file.delete()
     assert list(folder.iterdir()) == []
 
 
 def test_the_draft_of_an_open_form_is_neither_offered_nor_taken(tmp_path: Path) -> None:
-    shelf = DraftStore("https://a", tmp_path)
-    slot = shelf.new_file()
+    store = DraftStore("https://a", tmp_path)
+    draft_file = store.new_file()
     for name in ("llama", "llama-2"):  # the second file replaces the first
-        slot.write(make_draft(name).to_saved_dict())
-        assert shelf.list_saved() == []
-    slot.release()
-    (left,) = shelf.list_saved()
-    (same,) = shelf.list_saved()
+        draft_file.write(make_draft(name).to_saved_dict())
+        assert store.list_saved() == []
+    draft_file.release()
+    (left,) = store.list_saved()
+    (same,) = store.list_saved()
     assert left.file.acquire() == make_draft("llama-2")
     assert same.file.acquire() is None
     left.file.delete()
@@ -82,15 +82,15 @@ def test_a_slow_write_never_overtakes_what_comes_after_it(
 
     monkeypatch.setattr("servedeck.changes.draft_store.json.dump", slow)
     monkeypatch.setattr("servedeck.changes.draft_store.WRITE_LOCK_TIMEOUT", WAIT_SECONDS)
-    slot = DraftStore("https://a", tmp_path).new_file()
-    first = threading.Thread(target=slot.write, args=(make_draft("old").to_saved_dict(),))
-    second = threading.Thread(target=slot.write, args=(make_draft("new").to_saved_dict(),))
+    draft_file = DraftStore("https://a", tmp_path).new_file()
+    first = threading.Thread(target=draft_file.write, args=(make_draft("old").to_saved_dict(),))
+    second = threading.Thread(target=draft_file.write, args=(make_draft("new").to_saved_dict(),))
     first.start()
     assert begun.wait(WAIT_SECONDS)
-    lock, asks = slot._write_lock, threading.Event()
+    lock, asks = draft_file._write_lock, threading.Event()
 
-    class Noted:
-        """Wraps the slot's lock and records that `acquire` was called."""
+    class RecordingLock:
+        """Wraps the draft file's lock and records that `acquire` was called."""
 
         def acquire(self, timeout: float) -> bool:
             asks.set()
@@ -99,50 +99,50 @@ def test_a_slow_write_never_overtakes_what_comes_after_it(
         def release(self) -> None:
             lock.release()
 
-    monkeypatch.setattr(slot, "_write_lock", Noted())
+    monkeypatch.setattr(draft_file, "_write_lock", RecordingLock())
     second.start()
     assert asks.wait(WAIT_SECONDS)
-    assert slot.path.exists() is False, "nothing is written while another writes"
+    assert draft_file.path.exists() is False, "nothing is written while another writes"
     goes_on.set()
     first.join()
     second.join()
-    slot.release()
+    draft_file.release()
     assert [left.draft for left in DraftStore("https://a", tmp_path).list_saved()] == [
         make_draft("new")
     ]
 
 
 def test_a_write_that_begins_late_gives_way_to_what_was_asked_for_since(tmp_path: Path) -> None:
-    shelf = DraftStore("https://a", tmp_path)
-    slot = shelf.new_file()
-    late = slot.prepare_write(make_draft("old").to_saved_dict())
-    slot.write(make_draft("new").to_saved_dict())
+    store = DraftStore("https://a", tmp_path)
+    draft_file = store.new_file()
+    late = draft_file.prepare_write(make_draft("old").to_saved_dict())
+    draft_file.write(make_draft("new").to_saved_dict())
     assert late() is False
-    late = slot.prepare_write(make_draft("old").to_saved_dict())
-    slot.release()
+    late = draft_file.prepare_write(make_draft("old").to_saved_dict())
+    draft_file.release()
     assert late() is False
-    assert [left.draft for left in shelf.list_saved()] == [make_draft("new")], (
+    assert [left.draft for left in store.list_saved()] == [make_draft("new")], (
         "it is there, and free"
     )
-    assert slot.acquire() == make_draft("new")
-    late = slot.prepare_write(make_draft("old").to_saved_dict())
-    slot.delete()
+    assert draft_file.acquire() == make_draft("new")
+    late = draft_file.prepare_write(make_draft("old").to_saved_dict())
+    draft_file.delete()
     assert late() is False
     assert list(tmp_path.iterdir()) == []
-    assert slot.prepare_write(make_draft("again").to_saved_dict())() is True
-    slot.release()
-    assert [left.draft for left in shelf.list_saved()] == [make_draft("again")]
+    assert draft_file.prepare_write(make_draft("again").to_saved_dict())() is True
+    draft_file.release()
+    assert [left.draft for left in store.list_saved()] == [make_draft("again")]
 
 
 def test_the_latest_draft_comes_first(tmp_path: Path) -> None:
-    shelf = DraftStore("https://a", tmp_path)
+    store = DraftStore("https://a", tmp_path)
     for at, name in enumerate(("old", "new", "middle")):
-        slot = shelf.new_file()
-        slot.write(make_draft(name).to_saved_dict())
-        slot.release()
-        os.utime(slot.path, (0, {"old": 1, "middle": 2, "new": 3}[name]))
-        assert len(shelf.list_saved()) == at + 1
-    assert [left.draft.texts["name"] for left in shelf.list_saved()] == ["new", "middle", "old"]
+        draft_file = store.new_file()
+        draft_file.write(make_draft(name).to_saved_dict())
+        draft_file.release()
+        os.utime(draft_file.path, (0, {"old": 1, "middle": 2, "new": 3}[name]))
+        assert len(store.list_saved()) == at + 1
+    assert [left.draft.texts["name"] for left in store.list_saved()] == ["new", "middle", "old"]
 
 
 @pytest.mark.parametrize(
@@ -150,18 +150,18 @@ def test_the_latest_draft_comes_first(tmp_path: Path) -> None:
     ["", "{", "[]", '{"texts": 3, "rows": []}', '{"texts": {"cpu": 5}, "rows": {"env": [1]}}'],
 )
 def test_a_damaged_file_never_keeps_the_form_from_opening(tmp_path: Path, text: str) -> None:
-    shelf = DraftStore("https://a", tmp_path)
-    shelf.new_file().path.write_text(text)
-    for left in shelf.list_saved():
+    store = DraftStore("https://a", tmp_path)
+    store.new_file().path.write_text(text)
+    for left in store.list_saved():
         assert left.draft.texts["cpu"] == "0.5"
 
 
 def test_a_disk_that_is_full_keeps_the_last_draft_and_leaves_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shelf = DraftStore("https://a", tmp_path)
-    slot = shelf.new_file()
-    slot.write(make_draft("llama").to_saved_dict())
+    store = DraftStore("https://a", tmp_path)
+    draft_file = store.new_file()
+    draft_file.write(make_draft("llama").to_saved_dict())
     full = os.open("/dev/full", os.O_WRONLY)
     created: list[Path] = []
 
@@ -173,11 +173,11 @@ def test_a_disk_that_is_full_keeps_the_last_draft_and_leaves_nothing_else(
     with monkeypatch.context() as patch:
         patch.setattr("os.open", open_full)
         with pytest.raises(OSError, match="No space left"):
-            slot.write(make_draft("llama-2").to_saved_dict())
+            draft_file.write(make_draft("llama-2").to_saved_dict())
     assert [path.name.startswith(".draft-") for path in created] == [True]
-    assert list(tmp_path.iterdir()) == [slot.path]
-    slot.release()
-    assert [left.draft for left in shelf.list_saved()] == [make_draft("llama")]
+    assert list(tmp_path.iterdir()) == [draft_file.path]
+    draft_file.release()
+    assert [left.draft for left in store.list_saved()] == [make_draft("llama")]
 
 
 def test_what_looks_secret_is_not_in_the_file_and_is_asked_for_again(tmp_path: Path) -> None:
@@ -195,10 +195,10 @@ def test_what_looks_secret_is_not_in_the_file_and_is_asked_for_again(tmp_path: P
         {**EMPTY_VARIABLE, "name": "ARGS", "value": f"--key={secrets[2]}"},
         {**EMPTY_VARIABLE, "name": "AUTH_TOKEN", "value": secrets[4]},
     ]
-    slot = DraftStore("https://a", tmp_path).new_file()
-    slot.write(draft.to_saved_dict())
-    slot.release()
-    text = slot.path.read_text()
+    draft_file = DraftStore("https://a", tmp_path).new_file()
+    draft_file.write(draft.to_saved_dict())
+    draft_file.release()
+    text = draft_file.path.read_text()
     assert not [secret for secret in secrets if secret in text]
     (left,) = DraftStore("https://a", tmp_path).list_saved()
     again = left.draft
@@ -206,8 +206,10 @@ def test_what_looks_secret_is_not_in_the_file_and_is_asked_for_again(tmp_path: P
     assert again.rows["env"][2] == draft.rows["env"][2]
     assert again.rows["env"][4] == draft.rows["env"][4]
     _, found = again.validate()
-    told = {one.field for one in found if "not saved in the draft: enter it again" in one.message}
-    assert told == {
+    lost_fields = {
+        one.field for one in found if "not saved in the draft: enter it again" in one.message
+    }
+    assert lost_fields == {
         *("command", "env.0.value", "env.1.value", "env.3"),
         *("transformer.env.0.value", "transformer.env.1.value"),
     }
@@ -215,16 +217,16 @@ def test_what_looks_secret_is_not_in_the_file_and_is_asked_for_again(tmp_path: P
     again.texts["command"] = "serve"
     again.rows["env"][0]["value"] = "/models"
     again.rows["env"][1]["value"] = "another"
-    told = {one.field for one in again.validate()[1] if "not saved" in one.message}
-    assert told == {"env.3", "transformer.env.0.value", "transformer.env.1.value"}
+    lost_fields = {one.field for one in again.validate()[1] if "not saved" in one.message}
+    assert lost_fields == {"env.3", "transformer.env.0.value", "transformer.env.1.value"}
 
 
 def test_where_the_form_was_left_is_kept(tmp_path: Path) -> None:
     draft = make_draft("llama")
     draft.step, draft.focused_field = 2, "settings.model"
-    slot = DraftStore("https://a", tmp_path).new_file()
-    slot.write(draft.to_saved_dict())
-    slot.release()
+    draft_file = DraftStore("https://a", tmp_path).new_file()
+    draft_file.write(draft.to_saved_dict())
+    draft_file.release()
     (left,) = DraftStore("https://a", tmp_path).list_saved()
     assert (left.draft.step, left.draft.focused_field) == (2, "settings.model")
     for odd in ({"step": 7}, {"step": "2"}, {"step": 2, "field": 3}):
@@ -232,51 +234,51 @@ def test_where_the_form_was_left_is_kept(tmp_path: Path) -> None:
 
 
 def test_old_drafts_are_dropped_unless_they_are_open(tmp_path: Path) -> None:
-    shelf = DraftStore("https://a", tmp_path)
+    store = DraftStore("https://a", tmp_path)
     now = 1e9
-    slots = {}
+    draft_files = {}
     for name, age in (
         ("old", RETENTION_SECONDS + 1),
         ("open", RETENTION_SECONDS + 1),
         ("new", RETENTION_SECONDS - 1),
     ):
-        slot = slots[name] = (
-            shelf if name != "old" else DraftStore("https://b", tmp_path)
+        draft_file = draft_files[name] = (
+            store if name != "old" else DraftStore("https://b", tmp_path)
         ).new_file()
-        slot.write(make_draft(name).to_saved_dict())
+        draft_file.write(make_draft(name).to_saved_dict())
         if name != "open":
-            slot.release()
-        os.utime(slot.path, (now - age, now - age))
-    assert shelf.delete_expired(now) == 1
-    assert sorted(tmp_path.iterdir()) == sorted(slots[name].path for name in ("open", "new"))
-    assert shelf.delete_expired(now) == 0
+            draft_file.release()
+        os.utime(draft_file.path, (now - age, now - age))
+    assert store.delete_expired(now) == 1
+    assert sorted(tmp_path.iterdir()) == sorted(draft_files[name].path for name in ("open", "new"))
+    assert store.delete_expired(now) == 0
     assert DraftStore("https://a", tmp_path / "none").delete_expired(now) == 0
 
 
 def test_an_entry_that_is_no_draft_hides_none_and_unfinished_ones_go(tmp_path: Path) -> None:
-    shelf = DraftStore("https://a", tmp_path)
-    slot = shelf.new_file()
-    slot.write(make_draft("llama").to_saved_dict())
-    slot.release()
-    folder, unfinished = shelf.new_file().path, tmp_path / ".draft-1"
+    store = DraftStore("https://a", tmp_path)
+    draft_file = store.new_file()
+    draft_file.write(make_draft("llama").to_saved_dict())
+    draft_file.release()
+    folder, unfinished = store.new_file().path, tmp_path / ".draft-1"
     folder.mkdir()
     (tmp_path / "a.json").symlink_to(tmp_path / "nowhere")
     unfinished.touch()
     for path in (folder, unfinished):
         os.utime(path, (0, 0))
-    assert shelf.delete_expired(RETENTION_SECONDS + 1) == 0
+    assert store.delete_expired(RETENTION_SECONDS + 1) == 0
     assert not unfinished.exists()
-    assert [left.draft for left in shelf.list_saved()] == [make_draft("llama")]
+    assert [left.draft for left in store.list_saved()] == [make_draft("llama")]
 
 
 def test_a_write_that_never_ends_keeps_no_other_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("servedeck.changes.draft_store.WRITE_LOCK_TIMEOUT", 0.05)
-    slot = DraftStore("https://a", tmp_path).new_file()
-    with slot._write_lock:
+    draft_file = DraftStore("https://a", tmp_path).new_file()
+    with draft_file._write_lock:
         with pytest.raises(TimeoutError):
-            slot.write(make_draft("llama").to_saved_dict())
-        slot.release()
-    slot.write(make_draft("llama").to_saved_dict())
-    assert slot.path.exists()
+            draft_file.write(make_draft("llama").to_saved_dict())
+        draft_file.release()
+    draft_file.write(make_draft("llama").to_saved_dict())
+    assert draft_file.path.exists()

@@ -51,11 +51,11 @@ def run_servedeck(*args: object, text: str = "") -> subprocess.CompletedProcess[
 
 
 def test_dry_run_says_what_would_be_made_and_makes_nothing(kubeconfig: Path) -> None:
-    said = run_servedeck(
+    result = run_servedeck(
         "apply", "--kubeconfig", kubeconfig, "-f", "-", "--dry-run", text=SERVING_YAML
     )
-    assert said.returncode == 0, said.stderr
-    assert "deployment.apps/fresh created (server dry run)" in said.stdout
+    assert result.returncode == 0, result.stderr
+    assert "deployment.apps/fresh created (server dry run)" in result.stdout
     gone = run_servedeck("export", "--kubeconfig", kubeconfig, "-n", "chat", "fresh")
     assert gone.returncode == 1
     assert "There is no Deployment fresh in namespace chat" in gone.stderr
@@ -79,8 +79,8 @@ def test_what_changes_is_printed_indented_under_its_object(kubeconfig: Path) -> 
     text = SERVING_YAML.replace("fresh", "changes")
     command = ("apply", "--kubeconfig", kubeconfig, "-f", "-")
     assert run_servedeck(*command, text=text).returncode == 0
-    said = run_servedeck(*command, "--dry-run", text=text.replace("v0.33.0", "v0.33.1"))
-    assert said.stdout.startswith(
+    result = run_servedeck(*command, "--dry-run", text=text.replace("v0.33.0", "v0.33.1"))
+    assert result.stdout.startswith(
         "deployment.apps/changes configured (server dry run)\n"
         "  .spec.template.spec.containers[inference-server].image:"
         " vllm/vllm-openai:v0.33.0 -> vllm/vllm-openai:v0.33.1\n"
@@ -91,10 +91,10 @@ def test_what_changes_is_printed_indented_under_its_object(kubeconfig: Path) -> 
 
 def test_an_error_of_the_spec_names_its_field_and_nothing_is_made(kubeconfig: Path) -> None:
     text = SERVING_YAML.replace("name: fresh", "name: wrong").replace("{model: org/model}", "{}")
-    said = run_servedeck("apply", "--kubeconfig", kubeconfig, "-f", "-", text=text)
-    assert said.returncode == 1
-    assert "spec.settings.model: The model is missing" in said.stderr
-    assert said.stdout == ""
+    result = run_servedeck("apply", "--kubeconfig", kubeconfig, "-f", "-", text=text)
+    assert result.returncode == 1
+    assert "spec.settings.model: The model is missing" in result.stderr
+    assert result.stdout == ""
 
 
 @pytest.mark.parametrize(
@@ -106,10 +106,10 @@ def test_an_error_of_the_spec_names_its_field_and_nothing_is_made(kubeconfig: Pa
     ],
 )
 def test_a_bad_file_is_reported_by_line_or_field(kubeconfig: Path, text: str, named: str) -> None:
-    said = run_servedeck("apply", "--kubeconfig", kubeconfig, "-f", "-", text=text)
-    assert said.returncode == 1
-    assert named in said.stderr
-    assert "Traceback" not in said.stderr
+    result = run_servedeck("apply", "--kubeconfig", kubeconfig, "-f", "-", text=text)
+    assert result.returncode == 1
+    assert named in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -122,10 +122,10 @@ def test_a_bad_file_is_reported_by_line_or_field(kubeconfig: Path, text: str, na
 )
 def test_nothing_of_a_file_steers_the_terminal(kubeconfig: Path, old: str, new: str) -> None:
     text = SERVING_YAML.replace(old, new)
-    said = run_servedeck("apply", "--dry-run", "--kubeconfig", kubeconfig, "-f", "-", text=text)
-    for written in (said.stdout, said.stderr):
+    result = run_servedeck("apply", "--dry-run", "--kubeconfig", kubeconfig, "-f", "-", text=text)
+    for written in (result.stdout, result.stderr):
         assert written.replace("\n", "").isprintable(), ascii(written)
-    assert old == "org/model" or said.returncode == 1
+    assert old == "org/model" or result.returncode == 1
 
 
 @pytest.mark.parametrize("text", ["bad\x1b]0;pwn\a", "a\x9b31mb\u202e"])
@@ -156,11 +156,11 @@ def test_what_the_cluster_says_of_an_export_steers_no_terminal(
 
 
 def test_readonly_applies_nothing(kubeconfig: Path) -> None:
-    said = run_servedeck(
+    result = run_servedeck(
         "--readonly", "apply", "--kubeconfig", kubeconfig, "-f", "-", text=SERVING_YAML
     )
-    assert said.returncode == 1
-    assert "readonly" in said.stderr
+    assert result.returncode == 1
+    assert "readonly" in result.stderr
 
 
 @pytest.fixture
@@ -195,10 +195,10 @@ def login_page(tmp_path: Path) -> Iterator[Path]:
 def test_a_login_page_in_place_of_the_server_is_one_sentence(
     login_page: Path, command: tuple[str, ...]
 ) -> None:
-    said = run_servedeck(*command, "--kubeconfig", login_page, text=SERVING_YAML)
-    assert said.returncode == 1
-    assert said.stdout == ""
-    assert said.stderr == (
+    result = run_servedeck(*command, "--kubeconfig", login_page, text=SERVING_YAML)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert result.stderr == (
         "servedeck: The server answered with a web page; is there a login or proxy in between?\n"
     )
 
@@ -208,6 +208,6 @@ def test_the_form_takes_one_serving_and_a_terminal(tmp_path: Path) -> None:
     file.write_text(f"{SERVING_YAML}\n---\n{SERVING_YAML.replace('fresh', 'other')}")
     assert run_servedeck("create", "-f", file).returncode == 2
     file.write_text(SERVING_YAML)
-    said = run_servedeck("create", "-f", file)
-    assert said.returncode == 1
-    assert "terminal" in said.stderr
+    result = run_servedeck("create", "-f", file)
+    assert result.returncode == 1
+    assert "terminal" in result.stderr

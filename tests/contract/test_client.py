@@ -78,10 +78,10 @@ async def test_a_serving_is_previewed_deployed_and_undone(
     assert spec is not None, problems
     wanted = manifests.build_manifests(spec)
     connection = await connect("admin")
-    told = await preview(connection, wanted)
-    assert [one.action for one in told] == [PreviewAction.CREATE] * 2
+    plan = await preview(connection, wanted)
+    assert [one.action for one in plan] == [PreviewAction.CREATE] * 2
     # the server would store exactly what was requested
-    assert [one.admission_changes for one in told] == [(), ()]
+    assert [one.admission_changes for one in plan] == [(), ()]
     outcome = await apply(connection, wanted, create=True)
     assert outcome.refusal is None and [one.created for one in outcome.applied] == [True, True]
     again = await preview(connection, wanted)

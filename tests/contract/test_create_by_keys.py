@@ -84,24 +84,26 @@ async def operator(target: Target, ns: str, folder: Path) -> AsyncIterator[AppDr
     file = folder / "kubeconfig"
     file.write_text(json.dumps(target.backend.kubeconfig("admin")))
     live = ClusterSession(Kubeconfig(kubeconfig=(file,), namespace=ns), SETTINGS)
-    bench = ClusterChangeService(lambda: live.connection, lambda: live.settings)
-    app = ServedeckApp(live, ClusterLogService(lambda: live.connection), change_service=bench)
+    change_service = ClusterChangeService(lambda: live.connection, lambda: live.settings)
+    app = ServedeckApp(
+        live, ClusterLogService(lambda: live.connection), change_service=change_service
+    )
     try:
         async with app.run_test(size=(80, 24)) as pilot:
-            me = AppDriver(app, live, pilot)
-            await me.wait_for_screen(lambda text: "live" in text, "the list")
-            yield me
+            driver = AppDriver(app, live, pilot)
+            await driver.wait_for_screen(lambda text: "live" in text, "the list")
+            yield driver
     finally:
         await live.close()
 
 
-class Hands:
+class FormKeys:
     """Fills in the form with the keyboard only."""
 
-    def __init__(self, me: AppDriver) -> None:
-        self.me = me
-        self.press = me.pilot.press
-        self.form = next(one for one in me.app.screen_stack if isinstance(one, CreateScreen))
+    def __init__(self, driver: AppDriver) -> None:
+        self.driver = driver
+        self.press = driver.pilot.press
+        self.form = next(one for one in driver.app.screen_stack if isinstance(one, CreateScreen))
 
     @property
     def at(self) -> str:
@@ -115,12 +117,12 @@ class Hands:
         raise AssertionError(f"{path} is not reached by tab")
 
     async def comes_to(self, path: str) -> None:
-        await self.me.wait_for_screen(
+        await self.driver.wait_for_screen(
             lambda _: self.at == path, f"cursor on {path}, it is on {self.at}"
         )
 
     async def says(self, *texts: str, limit: float = WAIT_SECONDS) -> None:
-        await self.me.wait_for_screen(
+        await self.driver.wait_for_screen(
             lambda text: all(one in " ".join(text.split()) for one in texts),
             str(texts),
             limit,
@@ -130,12 +132,12 @@ class Hands:
         """Type text into a field, or type to select a value from its list."""
         await self.go_to(path)
         if not is_choice_field(path, self.form.draft):
-            post_keys(self.me.pilot, "end", "ctrl+u", *text)
+            post_keys(self.driver.pilot, "end", "ctrl+u", *text)
         elif self.form.draft.texts[path] != text:
             await self.press("space")
             await self.says("enter choose")
             await self.press(*text, "enter")
-        await self.me.wait_for_screen(
+        await self.driver.wait_for_screen(
             lambda _: self.form.draft.texts[path] == text, f"{path} taken"
         )
 
@@ -146,7 +148,7 @@ class Hands:
         await self.comes_to(f"{path}.{number}.name")
         await self.press(*name, "equals_sign")
         await self.comes_to(f"{path}.{number}.value")
-        post_keys(self.me.pilot, *value)
+        post_keys(self.driver.pilot, *value)
         await self.row_holds(f"{path}.{number}.value", value)
 
     async def volume(self, claim: str, mount_path: str) -> None:
@@ -161,11 +163,11 @@ class Hands:
 
     async def enter_row(self, path: str, text: str) -> None:
         await self.go_to(path)
-        post_keys(self.me.pilot, "end", "ctrl+u", *text)
+        post_keys(self.driver.pilot, "end", "ctrl+u", *text)
         await self.row_holds(path, text)
 
     async def row_holds(self, path: str, text: str) -> None:
-        await self.me.wait_for_screen(
+        await self.driver.wait_for_screen(
             lambda _: self.form.query_one(FormView).get_text(path) == text, f"{path} taken"
         )
 
@@ -275,37 +277,37 @@ def test_the_keys_below_are_typed_into_every_field_there_is(template: str) -> No
 async def test_what_is_typed_is_what_is_stored_and_read_back(
     target: Target, ns: str, tmp_path: Path, template: str, *, whole: bool
 ) -> None:
-    async with operator(target, ns, tmp_path) as me:
-        await me.pilot.press("n")
-        await me.wait_for_screen(lambda text: "Service Name" in text, "the form")
-        hands = Hands(me)
-        await hands.enter("name", "chat")
-        await hands.choose_template(template)
+    async with operator(target, ns, tmp_path) as driver:
+        await driver.pilot.press("n")
+        await driver.wait_for_screen(lambda text: "Service Name" in text, "the form")
+        form_keys = FormKeys(driver)
+        await form_keys.enter("name", "chat")
+        await form_keys.choose_template(template)
         typed: Mapping[str, str] = typed_everything(template) if whole else REQUIRED[template]
         if whole:
-            await hands.enter("description", typed["description"])
-        await hands.press("ctrl+n")
-        await hands.says("Accelerator Count")
+            await form_keys.enter("description", typed["description"])
+        await form_keys.press("ctrl+n")
+        await form_keys.says("Accelerator Count")
         # in form order, to press few keys
-        for item in steps.form_items(2, hands.form.draft, ()):
+        for item in steps.form_items(2, form_keys.form.draft, ()):
             if isinstance(item, steps.FieldItem) and item.path in typed:
-                await hands.enter(item.path, typed[item.path])
+                await form_keys.enter(item.path, typed[item.path])
         if whole:
-            await hands.volume("datasets", "/data")
+            await form_keys.volume("datasets", "/data")
             for number, line in enumerate(ENV):
-                await hands.variable("env", number, line)
-            await hands.press("ctrl+t")
-            await hands.comes_to("env.2.ref")
-            await hands.press(*"huggingface", "enter")
-            await hands.comes_to("env.2.key")
-            await hands.press(*"token")
-            await hands.variable("transformer.env", 0, "MODE=fast")
-        await hands.press("ctrl+n")
-        await hands.says("The API server accepts it", f"create Deployment {ns}/chat")
-        await hands.press("ctrl+s")
-        await hands.says("✓ requested")
-        assert me.live.connection is not None
-        objects = await fetch_live_objects(me.live.connection, ns, "chat")
+                await form_keys.variable("env", number, line)
+            await form_keys.press("ctrl+t")
+            await form_keys.comes_to("env.2.ref")
+            await form_keys.press(*"huggingface", "enter")
+            await form_keys.comes_to("env.2.key")
+            await form_keys.press(*"token")
+            await form_keys.variable("transformer.env", 0, "MODE=fast")
+        await form_keys.press("ctrl+n")
+        await form_keys.says("The API server accepts it", f"create Deployment {ns}/chat")
+        await form_keys.press("ctrl+s")
+        await form_keys.says("✓ requested")
+        assert driver.live.connection is not None
+        objects = await fetch_live_objects(driver.live.connection, ns, "chat")
     got = import_objects.import_objects(objects)
     expected = meant(template, ns, whole=whole)
     assert got.spec == expected

@@ -92,20 +92,22 @@ async def running_app(
 async def test_list_follows_create_scale_break_and_delete(
     control_plane: ControlPlane, namespace: str, kubeconfig: Path
 ) -> None:
-    async with running_app(kubeconfig, namespace) as me:
-        await me.wait_for_screen(lambda text: "No servings" in text or "live" in text, "empty list")
+    async with running_app(kubeconfig, namespace) as driver:
+        await driver.wait_for_screen(
+            lambda text: "No servings" in text or "live" in text, "empty list"
+        )
         control_plane.create_deployment(namespace, "llama", replicas=2)
-        await me.wait_for_row("llama", "Ready", "2/2")
+        await driver.wait_for_row("llama", "Ready", "2/2")
         control_plane.kubectl("scale", "-n", namespace, "deployment/llama", "--replicas=3")
-        await me.wait_for_row("llama", "Ready", "3/3")
+        await driver.wait_for_row("llama", "Ready", "3/3")
         control_plane.create_deployment(namespace, "broken", hold=True)
         (pod,) = control_plane.wait_for_pods(namespace, "broken", 1)
         control_plane.set_pod_status(pod, pod_statuses.crash_loop_oom())
-        await me.wait_for_row("broken", "Error", "OOMKilled", "0/1")
-        await me.assert_rows_match_cluster(control_plane, namespace)
+        await driver.wait_for_row("broken", "Error", "OOMKilled", "0/1")
+        await driver.assert_rows_match_cluster(control_plane, namespace)
         control_plane.kubectl("delete", "-n", namespace, "deployment/broken")
-        await me.wait_for_screen(lambda text: "broken" not in text, "list without it")
-        await me.assert_rows_match_cluster(control_plane, namespace)
+        await driver.wait_for_screen(lambda text: "broken" not in text, "list without it")
+        await driver.assert_rows_match_cluster(control_plane, namespace)
 
 
 async def test_an_open_status_follows_the_events(
@@ -118,13 +120,13 @@ async def test_an_open_status_follows_the_events(
     assert control_plane.kubelet
     last = "torch.OutOfMemoryError: CUDA out of memory"
     control_plane.kubelet.write(namespace, name, "loading weights", last, previous=True)
-    async with running_app(kubeconfig, namespace, (120, 40)) as me:
-        await me.wait_for_row("llama", "Starting")
-        await me.pilot.press("space")
-        await me.wait_for_screen(lambda text: name in text, "status")
+    async with running_app(kubeconfig, namespace, (120, 40)) as driver:
+        await driver.wait_for_row("llama", "Starting")
+        await driver.pilot.press("space")
+        await driver.wait_for_screen(lambda text: name in text, "status")
         control_plane.create_warning_event(pod, "BackOff", "Back-off restarting failed container")
         control_plane.set_pod_status(pod, pod_statuses.crash_loop_oom())
-        text = await me.wait_for_screen(
+        text = await driver.wait_for_screen(
             lambda text: last in text and "OOMKilled" in text, "whole status"
         )
         assert "0/1" in text
@@ -142,47 +144,47 @@ async def test_log_of_a_pod_is_followed(
     kubelet = control_plane.kubelet
     assert kubelet
     kubelet.write(namespace, name, *(f"line {number}" for number in range(300)))
-    async with running_app(kubeconfig, namespace) as me:
-        await me.wait_for_row("llama", "Ready")
-        await me.pilot.press("l")
-        await me.wait_for_screen(lambda text: "line 299" in text, "last line")
+    async with running_app(kubeconfig, namespace) as driver:
+        await driver.wait_for_row("llama", "Ready")
+        await driver.pilot.press("l")
+        await driver.wait_for_screen(lambda text: "line 299" in text, "last line")
         kubelet.write(namespace, name, "Uvicorn running on http://0.0.0.0:8000")
-        await me.wait_for_screen(lambda text: "Uvicorn running" in text, "new line")
+        await driver.wait_for_screen(lambda text: "Uvicorn running" in text, "new line")
 
 
 async def test_list_stays_while_the_api_server_is_away(
     control_plane: ControlPlane, namespace: str, kubeconfig: Path
 ) -> None:
     control_plane.create_deployment(namespace, "llama", replicas=2)
-    async with running_app(kubeconfig, namespace) as me:
-        await me.wait_for_row("llama", "Ready", "2/2")
+    async with running_app(kubeconfig, namespace) as driver:
+        await driver.wait_for_row("llama", "Ready", "2/2")
         control_plane.kill("kube-apiserver")
-        await me.wait_for_screen(lambda text: "retry" in text, "word about the loss")
-        await me.wait_for_row("llama", "Ready", "2/2")
+        await driver.wait_for_screen(lambda text: "retry" in text, "word about the loss")
+        await driver.wait_for_row("llama", "Ready", "2/2")
         await asyncio.to_thread(control_plane.start)
         control_plane.create_deployment(namespace, "new")
-        await me.pilot.press("ctrl+r")
-        await me.wait_for_row("new", "Ready")
-        await me.wait_for_screen(lambda text: "live" in text.split("\n")[0], "live header")
-        await me.assert_rows_match_cluster(control_plane, namespace)
+        await driver.pilot.press("ctrl+r")
+        await driver.wait_for_row("new", "Ready")
+        await driver.wait_for_screen(lambda text: "live" in text.split("\n")[0], "live header")
+        await driver.assert_rows_match_cluster(control_plane, namespace)
 
 
 async def test_the_screen_matches_the_cluster_after_many_changes(
     control_plane: ControlPlane, namespace: str, kubeconfig: Path
 ) -> None:
-    async with running_app(kubeconfig, namespace, (200, 60)) as me:
+    async with running_app(kubeconfig, namespace, (200, 60)) as driver:
         async with random_changes(control_plane, namespace) as changed:
             await changed(30)
             await asyncio.to_thread(control_plane.restart)
-            await me.pilot.press("ctrl+r")
+            await driver.pilot.press("ctrl+r")
             await changed(30)
-        await me.assert_rows_match_cluster(control_plane, namespace)
+        await driver.assert_rows_match_cluster(control_plane, namespace)
 
 
 async def test_forbidden_list_says_what_is_missing(
     control_plane: ControlPlane, namespace: str
 ) -> None:
     kubeconfig = control_plane.write_kubeconfig("nobody", namespace=namespace)
-    async with running_app(kubeconfig, namespace) as me:
-        text = await me.wait_for_screen(lambda text: "forbidden" in text, "refusal")
+    async with running_app(kubeconfig, namespace) as driver:
+        text = await driver.wait_for_screen(lambda text: "forbidden" in text, "refusal")
         assert "deployments" in text

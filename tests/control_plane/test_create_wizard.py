@@ -53,39 +53,43 @@ async def running_app(
     *,
     user: str = "admin",
     size: tuple[int, int] = (80, 24),
-    bench: type[ClusterChangeService] = ClusterChangeService,
+    change_service_class: type[ClusterChangeService] = ClusterChangeService,
 ) -> AsyncIterator[AppDriver]:
     target = ConnectionOptions(kubeconfig=(plane.write_kubeconfig(user),), namespace=namespace)
     live = ClusterSession(target, SETTINGS)
-    workbench = bench(lambda: live.connection, lambda: live.settings)
-    app = ServedeckApp(live, ClusterLogService(lambda: live.connection), change_service=workbench)
+    change_service = change_service_class(lambda: live.connection, lambda: live.settings)
+    app = ServedeckApp(
+        live, ClusterLogService(lambda: live.connection), change_service=change_service
+    )
     try:
         async with app.run_test(size=size) as pilot:
-            me = AppDriver(app, live, pilot)
-            if isinstance(workbench, KillingChangeService):
-                workbench.plane = plane
-            await me.wait_for_screen(lambda text: "live" in text or "forbidden" in text, "the list")
-            yield me
+            driver = AppDriver(app, live, pilot)
+            if isinstance(change_service, KillingChangeService):
+                change_service.plane = plane
+            await driver.wait_for_screen(
+                lambda text: "live" in text or "forbidden" in text, "the list"
+            )
+            yield driver
     finally:
         await live.close()
 
 
-async def wait_for_texts(me: AppDriver, *texts: str, limit: float = WAIT_SECONDS) -> str:
+async def wait_for_texts(driver: AppDriver, *texts: str, limit: float = WAIT_SECONDS) -> str:
     """The screen text, with line breaks as spaces, once it contains the texts."""
-    await me.wait_for_screen(
+    await driver.wait_for_screen(
         lambda text: all(one in " ".join(text.split()) for one in texts), str(texts), limit
     )
-    return " ".join(me.screen_text.split())
+    return " ".join(driver.screen_text.split())
 
 
-async def fill_form(me: AppDriver, name: str = "llama") -> None:
+async def fill_form(driver: AppDriver, name: str = "llama") -> None:
     """Enter name and model, and continue to the review."""
-    await me.pilot.press("n")
-    await wait_for_texts(me, "Service Name")
-    await me.pilot.press(*name, "ctrl+n")
-    await wait_for_texts(me, "Accelerator Count")
-    await me.pilot.press(*MODEL, "ctrl+n")
-    await wait_for_texts(me, "Review & Deploy")
+    await driver.pilot.press("n")
+    await wait_for_texts(driver, "Service Name")
+    await driver.pilot.press(*name, "ctrl+n")
+    await wait_for_texts(driver, "Accelerator Count")
+    await driver.pilot.press(*MODEL, "ctrl+n")
+    await wait_for_texts(driver, "Review & Deploy")
 
 
 def get_deployment(plane: ControlPlane, namespace: str, name: str = "llama") -> Mapping[str, Any]:
@@ -105,20 +109,20 @@ def is_deleted(plane: ControlPlane, namespace: str, name: str = "llama") -> bool
 async def test_keys_alone_deploy_a_model_that_becomes_ready_before_the_operators_eyes(
     control_plane: ControlPlane, namespace: str
 ) -> None:
-    async with running_app(control_plane, namespace) as me:
-        await fill_form(me)
+    async with running_app(control_plane, namespace) as driver:
+        await fill_form(driver)
         text = await wait_for_texts(
-            me, "The API server accepts it", f"create HTTPRoute {namespace}/llama"
+            driver, "The API server accepts it", f"create HTTPRoute {namespace}/llama"
         )
         assert "the replica fits" in text
         assert is_deleted(control_plane, namespace)
-        await me.pilot.press("ctrl+s")
-        await wait_for_texts(me, "✓ requested", "✓ ready")
-        await me.wait_for_row("llama", "Ready", "1/1")
-        assert me.app.servings.selected_serving is not None
-        assert me.app.servings.selected_serving.key.name == "llama"
-        await me.pilot.press("escape")
-        await me.wait_for_screen(
+        await driver.pilot.press("ctrl+s")
+        await wait_for_texts(driver, "✓ requested", "✓ ready")
+        await driver.wait_for_row("llama", "Ready", "1/1")
+        assert driver.app.servings.selected_serving is not None
+        assert driver.app.servings.selected_serving.key.name == "llama"
+        await driver.pilot.press("escape")
+        await driver.wait_for_screen(
             lambda text: "requested" not in text, "the list without the ladder"
         )
     stored = get_deployment(control_plane, namespace)
@@ -129,17 +133,19 @@ async def test_a_taken_name_is_reported_and_fixed_without_typing_the_rest_again(
     control_plane: ControlPlane, namespace: str
 ) -> None:
     control_plane.kubectl("create", "service", "clusterip", "llama", "--tcp=80", "-n", namespace)
-    async with running_app(control_plane, namespace) as me:
-        await fill_form(me)
-        await wait_for_texts(me, f"Service {namespace}/llama already exists, created by kubectl")
-        await me.pilot.press("ctrl+s", "1")
-        await wait_for_texts(me, "Service Template")
-        await me.pilot.press("-", "2", "ctrl+n", "ctrl+n")
+    async with running_app(control_plane, namespace) as driver:
+        await fill_form(driver)
         await wait_for_texts(
-            me, "The API server accepts it", f"create Deployment {namespace}/llama-2"
+            driver, f"Service {namespace}/llama already exists, created by kubectl"
         )
-        await me.pilot.press("ctrl+s")
-        await wait_for_texts(me, "✓ requested")
+        await driver.pilot.press("ctrl+s", "1")
+        await wait_for_texts(driver, "Service Template")
+        await driver.pilot.press("-", "2", "ctrl+n", "ctrl+n")
+        await wait_for_texts(
+            driver, "The API server accepts it", f"create Deployment {namespace}/llama-2"
+        )
+        await driver.pilot.press("ctrl+s")
+        await wait_for_texts(driver, "✓ requested")
     assert not is_deleted(control_plane, namespace, "llama-2")
     assert is_deleted(control_plane, namespace)
 
@@ -154,11 +160,11 @@ async def test_an_exceeded_quota_is_reported_before_anything_is_created(
         lambda: control_plane.request("GET", f"{path}/gpus")["status"].get("used"),
         "the quota to count",
     )
-    async with running_app(control_plane, namespace) as me:
-        await fill_form(me)
-        await wait_for_texts(me, "exceeded quota: gpus")
-        await me.pilot.press("ctrl+s")
-        await wait_for_texts(me, "Cannot deploy")
+    async with running_app(control_plane, namespace) as driver:
+        await fill_form(driver)
+        await wait_for_texts(driver, "exceeded quota: gpus")
+        await driver.pilot.press("ctrl+s")
+        await wait_for_texts(driver, "Cannot deploy")
     assert is_deleted(control_plane, namespace)
 
 
@@ -169,22 +175,24 @@ async def test_the_key_is_off_with_the_missing_verb(
         {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"]},
     ]
     control_plane.grant("viewer", rules, namespace=namespace)
-    async with running_app(control_plane, namespace, user="viewer") as me:
-        await me.pilot.press("n")
-        await wait_for_texts(me, f"Needs create on deployments.apps in namespace {namespace}")
+    async with running_app(control_plane, namespace, user="viewer") as driver:
+        await driver.pilot.press("n")
+        await wait_for_texts(driver, f"Needs create on deployments.apps in namespace {namespace}")
 
 
 async def test_the_api_server_is_lost_between_the_objects_and_the_rest_is_made_later(
     control_plane: ControlPlane, namespace: str
 ) -> None:
-    async with running_app(control_plane, namespace, bench=KillingChangeService) as me:
-        await fill_form(me)
-        await wait_for_texts(me, "The API server accepts it")
-        await me.pilot.press("ctrl+s")
-        await wait_for_texts(me, f"Deployment {namespace}/llama was created", "Not deployed")
+    async with running_app(
+        control_plane, namespace, change_service_class=KillingChangeService
+    ) as driver:
+        await fill_form(driver)
+        await wait_for_texts(driver, "The API server accepts it")
+        await driver.pilot.press("ctrl+s")
+        await wait_for_texts(driver, f"Deployment {namespace}/llama was created", "Not deployed")
         await asyncio.to_thread(control_plane.start)
-        await me.pilot.press("ctrl+s")
-        await wait_for_texts(me, "✓ requested")
+        await driver.pilot.press("ctrl+s")
+        await wait_for_texts(driver, "✓ requested")
     places = [ObjectRef("v1", "Service", namespace, "llama")]
     assert all(control_plane.request("GET", place.path) for place in places)
 
@@ -192,19 +200,19 @@ async def test_the_api_server_is_lost_between_the_objects_and_the_rest_is_made_l
 async def test_a_serving_is_cloned_with_its_settings(
     control_plane: ControlPlane, namespace: str
 ) -> None:
-    async with running_app(control_plane, namespace) as me:
-        await fill_form(me)
-        await wait_for_texts(me, "The API server accepts it")
-        await me.pilot.press("ctrl+s")
-        await me.wait_for_row("llama", "Ready")
-        await me.pilot.press("C")
-        await wait_for_texts(me, "llama-copy")
-        await me.pilot.press("ctrl+n", "ctrl+n")
+    async with running_app(control_plane, namespace) as driver:
+        await fill_form(driver)
+        await wait_for_texts(driver, "The API server accepts it")
+        await driver.pilot.press("ctrl+s")
+        await driver.wait_for_row("llama", "Ready")
+        await driver.pilot.press("C")
+        await wait_for_texts(driver, "llama-copy")
+        await driver.pilot.press("ctrl+n", "ctrl+n")
         await wait_for_texts(
-            me, "The API server accepts it", f"create Deployment {namespace}/llama-copy"
+            driver, "The API server accepts it", f"create Deployment {namespace}/llama-copy"
         )
-        await me.pilot.press("ctrl+s")
-        await me.wait_for_row("llama-copy", "Ready")
+        await driver.pilot.press("ctrl+s")
+        await driver.wait_for_row("llama-copy", "Ready")
     one = get_deployment(control_plane, namespace)["spec"]["template"]["spec"]["containers"]
     other = get_deployment(control_plane, namespace, "llama-copy")
     assert one[0]["args"] == other["spec"]["template"]["spec"]["containers"][0]["args"]

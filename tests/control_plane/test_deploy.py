@@ -76,21 +76,21 @@ async def test_a_new_serving_is_reviewed_and_then_deployed_as_reviewed(
     platform = Platform(host="serve.example.com", gateway="gateways/main")
     async with open_connection(control_plane) as connection:
         spec = make_spec(namespace)
-        told = await plan_changes(connection, spec, platform)
-        assert told.errors == []
-        assert [(one.ref.kind, one.action) for one in told.previews] == [
+        plan = await plan_changes(connection, spec, platform)
+        assert plan.errors == []
+        assert [(one.ref.kind, one.action) for one in plan.previews] == [
             ("Deployment", PreviewAction.CREATE),
             ("Service", PreviewAction.CREATE),
             ("HTTPRoute", PreviewAction.CREATE),
         ]
-        assert all(one.admission_changes == () for one in told.previews)
-        assert "fits" in told.scheduling_summary
+        assert all(one.admission_changes == () for one in plan.previews)
+        assert "fits" in plan.scheduling_summary
         with pytest.raises(RequestError):  # a preview stores nothing
             control_plane.request("GET", f"/apis/apps/v1/namespaces/{namespace}/deployments/llama")
-        outcome = await apply(connection, told.manifests, create=True)
+        outcome = await apply(connection, plan.manifests, create=True)
         assert outcome.refusal is None
         assert [one.created for one in outcome.applied] == [True, True, True]
-        again = await preview(connection, told.manifests)
+        again = await preview(connection, plan.manifests)
         assert [one.action for one in again] == [PreviewAction.UNCHANGED] * 3
     wait_for(
         lambda: control_plane.request(
@@ -105,11 +105,11 @@ async def test_a_taken_name_is_reported_with_its_manager(
 ) -> None:
     create_foreign_service(control_plane, namespace)
     async with open_connection(control_plane) as connection:
-        told = await plan_changes(connection, make_spec(namespace))
-        [problem] = told.errors
+        plan = await plan_changes(connection, make_spec(namespace))
+        [problem] = plan.errors
         assert problem.field == "name"
         assert "kubectl" in problem.message
-        outcome = await apply(connection, told.manifests, create=True)
+        outcome = await apply(connection, plan.manifests, create=True)
         assert outcome.refusal and outcome.refusal.reason is RefusalReason.ALREADY_EXISTS
         assert outcome.failed_ref and outcome.failed_ref.kind == "Service"
         assert [one.ref.kind for one in outcome.applied] == ["Deployment"]
@@ -127,9 +127,9 @@ async def test_what_an_attempt_before_made_is_not_taken(
         outcome = await apply(connection, [deployment], create=True)
         surroundings = ClusterInventory(connection, spec.namespace)
         own = [one.ref for one in outcome.applied]
-        told = await make_plan(connection, spec, Platform(), surroundings, own_objects=own)
-    assert told.errors == []
-    assert [one.action for one in told.previews] == [PreviewAction.UNCHANGED, PreviewAction.CREATE]
+        plan = await make_plan(connection, spec, Platform(), surroundings, own_objects=own)
+    assert plan.errors == []
+    assert [one.action for one in plan.previews] == [PreviewAction.UNCHANGED, PreviewAction.CREATE]
 
 
 def create_foreign_service(plane: ControlPlane, namespace: str) -> None:
@@ -174,10 +174,10 @@ async def test_quota_is_known_before_anything_is_made(
     )
     async with open_connection(control_plane) as connection:
         settings = {"accelerator_count": "2", "settings.tensor_parallel_size": "2", "memory": "8Gi"}
-        told = await plan_changes(connection, make_spec(namespace, **settings))
-    [problem] = told.errors
+        plan = await plan_changes(connection, make_spec(namespace, **settings))
+    [problem] = plan.errors
     assert "exceeded quota" in problem.message
-    assert not told.can_deploy
+    assert not plan.can_deploy
 
 
 async def test_a_missing_namespace_claim_or_secret_key_is_named_at_its_field(
@@ -186,8 +186,8 @@ async def test_a_missing_namespace_claim_or_secret_key_is_named_at_its_field(
     secret = {"metadata": {"name": "hf"}, "stringData": {"token": "x"}}
     control_plane.create(f"/api/v1/namespaces/{namespace}/secrets", secret)
     async with open_connection(control_plane) as connection:
-        told = await plan_changes(connection, make_spec("no-such-namespace"))
-        assert [problem.field for problem in told.errors][:1] == ["namespace"]
+        plan = await plan_changes(connection, make_spec("no-such-namespace"))
+        assert [problem.field for problem in plan.errors][:1] == ["namespace"]
         draft = Draft.from_spec(make_spec(namespace))
         draft.rows["env"] = [
             {"name": "A", "value": "", "source": "secret", "ref": "hf", "key": "token"},
@@ -196,21 +196,21 @@ async def test_a_missing_namespace_claim_or_secret_key_is_named_at_its_field(
         ]
         spec, _ = draft.validate()
         assert spec
-        told = await plan_changes(connection, spec)
-        assert [problem.field for problem in told.errors] == ["env.1", "env.2"]
+        plan = await plan_changes(connection, spec)
+        assert [problem.field for problem in plan.errors] == ["env.1", "env.2"]
         draft.rows["env"] = []
         draft.rows["volumes"] = [{"pvc": "nope", "mount_path": "/data", "read_only": "false"}]
         spec, _ = draft.validate()
         assert spec
-        told = await plan_changes(connection, spec)
-        assert [problem.field for problem in told.errors] == ["volumes.0.pvc"]
+        plan = await plan_changes(connection, spec)
+        assert [problem.field for problem in plan.errors] == ["volumes.0.pvc"]
 
 
 async def test_capacity_says_how_many_replicas_stay_pending(
     control_plane: ControlPlane, namespace: str
 ) -> None:
     async with open_connection(control_plane) as connection:
-        told = await plan_changes(
+        plan = await plan_changes(
             connection,
             make_spec(
                 namespace,
@@ -220,8 +220,8 @@ async def test_capacity_says_how_many_replicas_stay_pending(
                 **{"settings.tensor_parallel_size": "8"},
             ),
         )
-    assert "will stay Pending" in told.scheduling_summary
-    assert told.can_deploy  # it may be intended: nodes can be added
+    assert "will stay Pending" in plan.scheduling_summary
+    assert plan.can_deploy  # it may be intended: nodes can be added
 
 
 async def test_a_missing_permission_is_named(control_plane: ControlPlane, namespace: str) -> None:
@@ -238,11 +238,11 @@ async def test_a_missing_permission_is_named(control_plane: ControlPlane, namesp
         ],
     )
     async with open_connection(control_plane, user="member", namespace=namespace) as connection:
-        told = await plan_changes(connection, make_spec(namespace))
-        [problem] = told.errors
+        plan = await plan_changes(connection, make_spec(namespace))
+        [problem] = plan.errors
         assert "services" in problem.message and "403" in problem.message
-        assert any("nodes" in sentence for sentence in told.unchecked)
-        assert told.scheduling_summary == ""
+        assert any("nodes" in sentence for sentence in plan.unchecked)
+        assert plan.scheduling_summary == ""
 
 
 async def test_pod_security_refuses_before_anything_is_made(
@@ -252,8 +252,8 @@ async def test_pod_security_refuses_before_anything_is_made(
         "label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted"
     )
     async with open_connection(control_plane) as connection:
-        told = await plan_changes(connection, make_spec(namespace))
-    assert any("PodSecurity" in problem.message for problem in told.errors)
+        plan = await plan_changes(connection, make_spec(namespace))
+    assert any("PodSecurity" in problem.message for problem in plan.errors)
 
 
 async def test_a_field_of_another_manager_is_a_conflict_and_nothing_is_overwritten(
@@ -302,9 +302,9 @@ async def test_readonly_previews_and_writes_nothing(
     control_plane: ControlPlane, namespace: str
 ) -> None:
     async with open_connection(control_plane, readonly=True) as connection:
-        told = await plan_changes(connection, make_spec(namespace))
-        assert told.errors == []
-        outcome = await apply(connection, told.manifests, create=True)
+        plan = await plan_changes(connection, make_spec(namespace))
+        assert plan.errors == []
+        outcome = await apply(connection, plan.manifests, create=True)
         assert outcome.applied == ()
         assert outcome.refusal and "readonly" in outcome.refusal.message
         with pytest.raises(ReadOnlyError):

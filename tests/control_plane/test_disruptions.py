@@ -269,8 +269,8 @@ async def test_rights_in_one_namespace_only(control_plane: ControlPlane, namespa
         )
         assert view.status is Status.READY
         assert {view.key.namespace for view in live.fleet.views()} == {namespace}
-        said = " ".join((live.state.message, *live.state.missing_permissions))
-        assert namespace in said or "all namespaces" in said
+        message = " ".join((live.state.message, *live.state.missing_permissions))
+        assert namespace in message or "all namespaces" in message
 
 
 async def test_each_missing_right_is_named_and_the_rest_works(

@@ -66,7 +66,7 @@ def test_a_quota_that_no_pod_passes(control_plane: ControlPlane, namespace: str)
     create_deployment(control_plane, namespace, {})
     wait_for(
         lambda: evaluate_deployment(control_plane, namespace)[0].status is Status.ERROR,
-        "the failure to be told",
+        "the failure to be shown",
     )
     verdict, messages = evaluate_deployment(control_plane, namespace)
     assert messages == []

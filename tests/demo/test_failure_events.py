@@ -216,7 +216,7 @@ def test_the_events_of_a_failure(case: Case) -> None:
     cluster.create(DEPLOYMENTS, body)
     wanted = {("Warning", *pair) for pair in pairs(case.warnings)}
     wanted |= {("Normal", *pair) for pair in pairs(case.normal)}
-    cluster.until(lambda: wanted <= said(cluster))
+    cluster.until(lambda: wanted <= read_events(cluster))
 
 
 def test_every_warning_of_the_demo_is_covered() -> None:
@@ -234,7 +234,7 @@ def pairs(messages: dict[str, list[str]]) -> Iterator[tuple[str, str]]:
         yield from ((reason, text) for text in texts)
 
 
-def said(cluster: ClusterFixture) -> set[tuple[str, str, str]]:
+def read_events(cluster: ClusterFixture) -> set[tuple[str, str, str]]:
     """(type, reason, message) of all Events, without what differs between Pods."""
     found = set()
     addresses = [pod["status"].get("podIP") for pod in cluster.pods()]

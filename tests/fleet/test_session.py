@@ -51,7 +51,7 @@ async def test_the_first_change_is_reported_at_once_and_the_rest_together(
         await watched.wait_until_live()
         pulse = watched.session._debouncer
         assert pulse is not None
-        await wait_until(lambda: pulse._flush_handle is None, "all to be told")
+        await wait_until(lambda: pulse._flush_handle is None, "all to be notified")
         monkeypatch.setattr(pulse, "_interval", joined)  # too long to elapse without skipping
         skip(joined + 1)
         watched.changes.clear()

@@ -80,8 +80,8 @@ async def test_switching_the_namespace_keeps_the_connection_and_mixes_nothing() 
         assert watched.session.fleet.views() == []
         await watched.wait_until_live()
         assert [str(view.key) for view in watched.session.fleet.views()] == ["team-b/far"]
-        told = frozenset[NamespacedName]().union(*(each.keys for each in watched.changes))
-        assert told == {LLAMA, NamespacedName("team-b", "far")}
+        changed = frozenset[NamespacedName]().union(*(each.keys for each in watched.changes))
+        assert changed == {LLAMA, NamespacedName("team-b", "far")}
         assert len(cluster.connections) == 1
         await watched.session.switch(namespace="")
         await watched.wait_until_live()

@@ -21,6 +21,6 @@ def patience(monkeypatch):
 
 
 @pytest.fixture
-def bench(tmp_path):
+def change_service(tmp_path):
     """The cluster of the create form."""
     return FakeChangeService(tmp_path / "drafts")

@@ -21,9 +21,9 @@ MODEL = "meta-llama/Llama-3.1-8B-Instruct"
 
 @asynccontextmanager
 async def run_app(
-    bench: FakeChangeService, size: tuple[int, int] = (80, 24), **options: Any
+    change_service: FakeChangeService, size: tuple[int, int] = (80, 24), **options: Any
 ) -> AsyncIterator[Pilot[None]]:
-    app = make_app(change_service=bench, **options)
+    app = make_app(change_service=change_service, **options)
     async with app.run_test(size=size) as pilot:
         await wait_for(pilot, lambda: screen_text(app).strip(), "the first paint")
         yield pilot
@@ -31,9 +31,9 @@ async def run_app(
 
 @asynccontextmanager
 async def run_form(
-    bench: FakeChangeService, size: tuple[int, int] = (80, 24), **options: Any
+    change_service: FakeChangeService, size: tuple[int, int] = (80, 24), **options: Any
 ) -> AsyncIterator[Pilot[None]]:
-    async with run_app(bench, size, **options) as pilot:
+    async with run_app(change_service, size, **options) as pilot:
         app_of(pilot).servings.set_namespace("team-a")
         await pilot.press("n")
         await wait_for_text(pilot, "Service Name")
@@ -85,15 +85,15 @@ async def go_to_step(pilot: Pilot[None], step: int, name: str = "llama-chat") ->
         await wait_for(pilot, lambda: form.deployer.dry_run.plan is not None, "the dry run")
 
 
-async def wait_until_deployed(pilot: Pilot[None], bench: FakeChangeService) -> None:
+async def wait_until_deployed(pilot: Pilot[None], change_service: FakeChangeService) -> None:
     """Wait for all objects, and for their progress under the list."""
     await wait_for(pilot, lambda: app_of(pilot).servings.rollout_progress.key, "the progress")
-    assert len(bench.applied_objects) == 3
+    assert len(change_service.applied_objects) == 3
 
 
-def saved_draft_names(bench: FakeChangeService) -> list[str]:
+def saved_draft_names(change_service: FakeChangeService) -> list[str]:
     """The names in the drafts on disk, open or left."""
-    files = bench.drafts_dir.glob("*.json")
+    files = change_service.drafts_dir.glob("*.json")
     return sorted(json.loads(file.read_text())["texts"]["name"] for file in files)
 
 

@@ -62,7 +62,7 @@ class FakeViews:
 
 @dataclass
 class FakeSource:
-    """Views and state are set by the test, which says so with `tell`."""
+    """Views and state are set by the test, which publishes them with `notify_changed`."""
 
     state: FakeState = field(default_factory=FakeState)
     context: str = "prod-seoul"

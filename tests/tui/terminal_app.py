@@ -80,20 +80,20 @@ class HostileLogService(fakes.FakeLogService):
 
 def hostile_change_service(folder: Path) -> FakeChangeService:
     """A cluster whose nodes, claims, namespaces, admission and refusals are all hostile."""
-    bench = FakeChangeService(folder)
-    around = bench.inventory
+    change_service = FakeChangeService(folder)
+    around = change_service.inventory
     around.nodes = [replace(one, name=HOSTILE_TEXT + one.name) for one in around.nodes or ()]
     around.known_namespaces = [HOSTILE_TEXT, "team-a"]
     around.unavailable_reasons = (HOSTILE_TEXT,)
     around.known_pvcs = {
         "team-a": {HOSTILE_TEXT: replace(PVCS[0], name=HOSTILE_TEXT, used_by=(HOSTILE_TEXT,))}
     }
-    bench.dry_run_issues = [warning("", HOSTILE_TEXT), warning("memory", HOSTILE_TEXT)]
-    bench.admission_changes = (
+    change_service.dry_run_issues = [warning("", HOSTILE_TEXT), warning("memory", HOSTILE_TEXT)]
+    change_service.admission_changes = (
         AdmissionChange(f".spec.{HOSTILE_TEXT}", HOSTILE_TEXT, HOSTILE_TEXT),
     )
-    bench.refusals = {"Service": HOSTILE_TEXT}
-    return bench
+    change_service.refusals = {"Service": HOSTILE_TEXT}
+    return change_service
 
 
 class IdleReportingApp(ServedeckApp):
@@ -132,9 +132,9 @@ def main(kind: str) -> None:
         ]
     source.add_views(*views)
     makes = {"evil": hostile_change_service, "form": FakeChangeService}.get(kind)
-    bench = makes(Path(os.environ["DRAFTS"])) if makes is not None else None
+    change_service = makes(Path(os.environ["DRAFTS"])) if makes is not None else None
     app = IdleReportingApp(
-        source, cluster, clock=lambda: fakes.NOW, theme=DARK.name, change_service=bench
+        source, cluster, clock=lambda: fakes.NOW, theme=DARK.name, change_service=change_service
     )
 
     def change() -> None:

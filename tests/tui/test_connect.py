@@ -134,11 +134,12 @@ async def test_a_tmux_without_set_clipboard_is_reported(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("desired", "said"), [(2, "No Pod is ready: requests fail"), (0, "scaled to 0: requests fail")]
+    ("desired", "expected"),
+    [(2, "No Pod is ready: requests fail"), (0, "scaled to 0: requests fail")],
 )
-def test_where_nothing_answers_it_says_so(desired, said):
+def test_where_nothing_answers_it_says_so(desired, expected):
     silent = build_paragraphs(fakes.serving("llama", ready=0, desired=desired))
-    assert any(said in plain_text(paragraph.line) for paragraph in silent)
+    assert any(expected in plain_text(paragraph.line) for paragraph in silent)
     answers = build_paragraphs(fakes.serving("llama", ready=1, desired=2))
     assert not any("requests fail" in plain_text(paragraph.line) for paragraph in answers)
 

@@ -8,30 +8,32 @@ from tests.tui.helpers import wait_for_text
 
 
 async def test_the_form_shows_how_many_accelerators_are_free_on_which_nodes(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
-    async with run_form(bench) as pilot:
+    async with run_form(change_service) as pilot:
         await go_to_step(pilot, 2)
         await wait_for_text(pilot, "3 of 24 free", "gpu-node-1 2")
-        bench.inventory.nodes = bench.inventory.nodes and bench.inventory.nodes[:1]
-        bench.inventory.on_change()
+        change_service.inventory.nodes = (
+            change_service.inventory.nodes and change_service.inventory.nodes[:1]
+        )
+        change_service.inventory.on_change()
         await wait_for_text(pilot, "2 of 8 free")
         await focus_field(pilot, "accelerator")
         await pilot.press("space")
         await wait_for_text(pilot, "2 of 8 free: gpu-node-1 2", "Furiosa RNGD", "no node has it")
         await pilot.press("escape")
-        bench.inventory.nodes = None
-        bench.inventory.unavailable_reasons = (
+        change_service.inventory.nodes = None
+        change_service.inventory.unavailable_reasons = (
             "Which nodes have free accelerators is not known: 403.",
         )
-        bench.inventory.on_change()
+        change_service.inventory.on_change()
         await wait_for_text(pilot, "is not known: 403")
 
 
 async def test_a_long_list_is_narrowed_by_typing_and_another_value_can_be_written(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
-    async with run_form(bench) as pilot:
+    async with run_form(change_service) as pilot:
         await go_to_step(pilot, 2)
         await focus_field(pilot, "settings.quantization")
         await pilot.press("f", "p", "8", "underscore")
@@ -44,9 +46,11 @@ async def test_a_long_list_is_narrowed_by_typing_and_another_value_can_be_writte
         assert form_of(pilot).draft.texts["settings.quantization"] == "of-next-year"
 
 
-async def test_a_namespace_that_cannot_be_listed_can_be_written(bench: FakeChangeService) -> None:
-    bench.inventory.known_namespaces = None
-    async with run_form(bench) as pilot:
+async def test_a_namespace_that_cannot_be_listed_can_be_written(
+    change_service: FakeChangeService,
+) -> None:
+    change_service.inventory.known_namespaces = None
+    async with run_form(change_service) as pilot:
         await focus_field(pilot, "namespace")
         await type_text(pilot, "m")
         await wait_for_text(pilot, "as typed")
@@ -56,9 +60,9 @@ async def test_a_namespace_that_cannot_be_listed_can_be_written(bench: FakeChang
 
 
 async def test_another_template_brings_its_fields_and_what_was_typed_comes_back(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
-    async with run_form(bench) as pilot:
+    async with run_form(change_service) as pilot:
         await go_to_step(pilot, 2)
         await type_text(pilot, MODEL)
         await pilot.press("ctrl+p")

@@ -20,10 +20,10 @@ from tests.tui.helpers import wait_for, wait_for_text
 
 
 async def test_replicas_that_would_stay_pending_delay_a_deploy(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
-    bench.dry_run_gate = asyncio.Event()
-    async with run_form(bench) as pilot:
+    change_service.dry_run_gate = asyncio.Event()
+    async with run_form(change_service) as pilot:
         await go_to_step(pilot, 2)
         await type_text(pilot, MODEL)
         await focus_field(pilot, "replicas")
@@ -33,18 +33,18 @@ async def test_replicas_that_would_stay_pending_delay_a_deploy(
         await wait_for_text(pilot, "Running the API server's dry run")
         await pilot.press("ctrl+s")
         await wait_for_text(pilot, "It deploys after the dry run succeeds")
-        bench.dry_run_gate.set()
+        change_service.dry_run_gate.set()
         await wait_for_text(pilot, "will stay Pending", "ctrl+s again deploys")
-        assert bench.applied_objects == {}
+        assert change_service.applied_objects == {}
         await pilot.press("ctrl+s")
-        await wait_until_deployed(pilot, bench)
+        await wait_until_deployed(pilot, change_service)
 
 
 async def test_a_deploy_that_stops_halfway_says_what_was_made_and_can_go_on_or_undo(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
-    bench.refusals = {"Service": "The API server was lost."}
-    async with run_form(bench) as pilot:
+    change_service.refusals = {"Service": "The API server was lost."}
+    async with run_form(change_service) as pilot:
         await go_to_step(pilot, 3)
         await pilot.press("ctrl+s")
         await wait_for_text(
@@ -56,27 +56,27 @@ async def test_a_deploy_that_stops_halfway_says_what_was_made_and_can_go_on_or_u
         await pilot.press("u")
         await wait_for_text(pilot, "This deletes Deployment team-a/llama-chat")
         await pilot.press("y")
-        await wait_for(pilot, lambda: bench.applied_objects == {}, "undo")
+        await wait_for(pilot, lambda: change_service.applied_objects == {}, "undo")
         await wait_for_text(pilot, "Removed what was created")
         await wait_for(
             pilot, lambda: form_of(pilot).deployer.dry_run.plan is not None, "a new dry run"
         )
         await pilot.press("ctrl+s")
         await wait_for_text(pilot, "continues where it stopped")
-        bench.refusals = {}
+        change_service.refusals = {}
         await pilot.press("ctrl+s")
-        await wait_until_deployed(pilot, bench)
+        await wait_until_deployed(pilot, change_service)
 
 
 async def test_another_name_after_half_a_deploy_asks_for_the_undo_first(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
-    bench.refusals = {"Service": "It is refused."}
-    async with run_form(bench) as pilot:
+    change_service.refusals = {"Service": "It is refused."}
+    async with run_form(change_service) as pilot:
         await go_to_step(pilot, 3)
         await pilot.press("ctrl+s")
         await wait_for_text(pilot, "It is refused.")
-        bench.refusals = {}
+        change_service.refusals = {}
         await pilot.press("1")
         await wait_for_text(pilot, "Service Template")
         await type_text(pilot, "-2")
@@ -86,37 +86,39 @@ async def test_another_name_after_half_a_deploy_asks_for_the_undo_first(
         )
         await pilot.press("ctrl+s")
         await wait_for_text(pilot, "is left from the previous attempt")
-        assert len(bench.applied_objects) == 1
+        assert len(change_service.applied_objects) == 1
 
 
 @pytest.mark.parametrize("part", ["review", "deploy"])
 async def test_an_internal_error_is_reported_and_the_form_stays(
-    bench: FakeChangeService, part: str, monkeypatch: pytest.MonkeyPatch
+    change_service: FakeChangeService, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(*_: object) -> None:
         raise KeyError("metadata")
 
-    async with run_form(bench) as pilot:
+    async with run_form(change_service) as pilot:
         await go_to_step(pilot, 2)
         await type_text(pilot, MODEL)
         if part == "review":
-            monkeypatch.setattr(bench, "make_plan", broken)
+            monkeypatch.setattr(change_service, "make_plan", broken)
         await pilot.press("ctrl+n")
         if part == "deploy":
             await wait_for_text(pilot, "The API server accepts it")
-            monkeypatch.setattr(bench, "deploy", broken)
+            monkeypatch.setattr(change_service, "deploy", broken)
             await pilot.press("ctrl+s")
         await wait_for_text(pilot, "metadata")
         monkeypatch.undo()
         await pilot.press("r")
         await wait_for_text(pilot, "The API server accepts it")
         await pilot.press("ctrl+s")
-        await wait_until_deployed(pilot, bench)
+        await wait_until_deployed(pilot, change_service)
 
 
-async def test_leaving_the_review_cancels_a_request_to_deploy(bench: FakeChangeService) -> None:
-    bench.dry_run_gate = asyncio.Event()
-    async with run_form(bench) as pilot:
+async def test_leaving_the_review_cancels_a_request_to_deploy(
+    change_service: FakeChangeService,
+) -> None:
+    change_service.dry_run_gate = asyncio.Event()
+    async with run_form(change_service) as pilot:
         await go_to_step(pilot, 2)
         await type_text(pilot, MODEL)
         await pilot.press("ctrl+n")
@@ -125,9 +127,9 @@ async def test_leaving_the_review_cancels_a_request_to_deploy(bench: FakeChangeS
         await wait_for_text(pilot, "It deploys after the dry run succeeds")
         await pilot.press("ctrl+p")
         await wait_for_text(pilot, "Accelerator Count")
-        bench.dry_run_gate.set()
+        change_service.dry_run_gate.set()
         form = form_of(pilot)
         await wait_for(pilot, lambda: form.deployer.dry_run.plan is not None, "the dry run")
         await pilot.press("ctrl+n")
         await wait_for_text(pilot, "The API server accepts it")
-        assert bench.applied_objects == {}
+        assert change_service.applied_objects == {}

@@ -28,19 +28,19 @@ from tests.waiting import WAIT_SECONDS
 
 
 async def test_what_was_typed_is_written_at_once_where_the_program_ends(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
-    async with run_form(bench) as pilot:
+    async with run_form(change_service) as pilot:
         await type_text(pilot, "llama")
         await asyncio.to_thread(app_of(pilot).prepare_forced_exit)  # as the watchdog does it
-        (path,) = bench.drafts_dir.glob("*.json")
+        (path,) = change_service.drafts_dir.glob("*.json")
         assert "llama" in path.read_text()
 
 
 async def test_an_accidental_escape_asks_and_the_draft_is_offered_again(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
-    async with run_form(bench) as pilot:
+    async with run_form(change_service) as pilot:
         await type_text(pilot, "llama")
         await pilot.press("escape")
         await wait_for_text(pilot, "Close the form?", "Keep editing")
@@ -60,9 +60,9 @@ async def test_an_accidental_escape_asks_and_the_draft_is_offered_again(
 
 
 async def test_a_draft_goes_on_where_it_was_left_and_asks_for_its_secrets(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
-    async with run_form(bench, (120, 40)) as pilot:
+    async with run_form(change_service, (120, 40)) as pilot:
         await go_to_step(pilot, 2)
         await type_text(pilot, MODEL)
         await focus_field(pilot, "add.env")
@@ -70,7 +70,9 @@ async def test_a_draft_goes_on_where_it_was_left_and_asks_for_its_secrets(
         await type_text(pilot, "HF_TOKEN=s3cr3t")
         await pilot.press("escape", "s")
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
-        assert "s3cr3t" not in "".join(file.read_text() for file in bench.drafts_dir.iterdir())
+        assert "s3cr3t" not in "".join(
+            file.read_text() for file in change_service.drafts_dir.iterdir()
+        )
         await pilot.press("n")
         await wait_for_text(pilot, "Saved draft")
         await pilot.press("c")
@@ -94,16 +96,22 @@ async def test_a_draft_goes_on_where_it_was_left_and_asks_for_its_secrets(
 
 
 async def test_forms_open_in_two_windows_never_touch_what_was_typed_in_the_other(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
-    async with run_form(bench) as one, run_form(bench) as other:
+    async with run_form(change_service) as one, run_form(change_service) as other:
         await type_text(one, "llama")
-        await wait_for(one, lambda: saved_draft_names(bench) == ["llama"], "the draft on disk")
+        await wait_for(
+            one, lambda: saved_draft_names(change_service) == ["llama"], "the draft on disk"
+        )
         await type_text(other, "qwen")
-        await wait_for(other, lambda: saved_draft_names(bench) == ["llama", "qwen"], "both drafts")
+        await wait_for(
+            other, lambda: saved_draft_names(change_service) == ["llama", "qwen"], "both drafts"
+        )
         await other.press("escape", "d")
         await wait_for(
-            other, lambda: saved_draft_names(bench) == ["llama"], "the one that was given up gone"
+            other,
+            lambda: saved_draft_names(change_service) == ["llama"],
+            "the one that was given up gone",
         )
         await other.press("n")
         await wait_for_text(
@@ -111,8 +119,10 @@ async def test_forms_open_in_two_windows_never_touch_what_was_typed_in_the_other
         )  # the draft that is open elsewhere is not offered
         await type_text(other, "gemma")
         await other.press("escape", "s")
-        await wait_for(other, lambda: saved_draft_names(bench) == ["gemma", "llama"], "both drafts")
-    async with run_app(bench) as third:
+        await wait_for(
+            other, lambda: saved_draft_names(change_service) == ["gemma", "llama"], "both drafts"
+        )
+    async with run_app(change_service) as third:
         app_of(third).servings.set_namespace("team-a")
         await third.press("n")
         await wait_for_text(third, "2 saved drafts", "1  gemma", "2  llama")
@@ -121,9 +131,9 @@ async def test_forms_open_in_two_windows_never_touch_what_was_typed_in_the_other
 
 
 async def test_a_new_form_and_a_clone_leave_the_draft_that_was_left(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
-    async with run_form(bench) as pilot:
+    async with run_form(change_service) as pilot:
         await type_text(pilot, "llama")
         await pilot.press("escape", "s")
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
@@ -132,56 +142,62 @@ async def test_a_new_form_and_a_clone_leave_the_draft_that_was_left(
         await pilot.press("n")
         await wait_for_text(pilot, "Service Name")
         await type_text(pilot, "qwen")
-        await wait_for(pilot, lambda: saved_draft_names(bench) == ["llama", "qwen"], "both drafts")
+        await wait_for(
+            pilot, lambda: saved_draft_names(change_service) == ["llama", "qwen"], "both drafts"
+        )
         await pilot.press("escape", "s")
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
         await pilot.press("n")
         await wait_for_text(pilot, "2 saved drafts")
         await pilot.press("d")
         await wait_for_text(pilot, "Service Name")
-        assert saved_draft_names(bench) == []
+        assert saved_draft_names(change_service) == []
 
 
 async def test_a_draft_that_another_window_took_first_is_not_taken_twice(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
-    async with run_form(bench) as pilot:
+    async with run_form(change_service) as pilot:
         await type_text(pilot, "llama")
         await pilot.press("escape", "s")
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
         await pilot.press("n")
         await wait_for_text(pilot, "Saved draft")
-        assert bench.draft_store is not None
-        (left,) = bench.draft_store.list_saved()
+        assert change_service.draft_store is not None
+        (left,) = change_service.draft_store.list_saved()
         assert left.file.acquire() == left.draft
         await pilot.press("c")
         await wait_for_text(pilot, "open in another window or was discarded")
-        assert saved_draft_names(bench) == ["llama"]
+        assert saved_draft_names(change_service) == ["llama"]
 
 
 async def test_a_form_into_which_nothing_was_typed_is_left_at_once_and_keeps_no_draft(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
-    async with run_form(bench) as pilot:
+    async with run_form(change_service) as pilot:
         await pilot.press("escape")
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
         await pilot.press("n")
         await wait_for_text(pilot, "Service Name")
-    assert bench.draft_store is not None
-    assert bench.draft_store.list_saved() == []
+    assert change_service.draft_store is not None
+    assert change_service.draft_store.list_saved() == []
 
 
-async def test_the_draft_is_on_disk_a_moment_after_it_was_typed(bench: FakeChangeService) -> None:
-    async with run_form(bench) as pilot:
+async def test_the_draft_is_on_disk_a_moment_after_it_was_typed(
+    change_service: FakeChangeService,
+) -> None:
+    async with run_form(change_service) as pilot:
         await type_text(pilot, "llama")
-        await wait_for(pilot, lambda: saved_draft_names(bench) == ["llama"], "the draft on disk")
+        await wait_for(
+            pilot, lambda: saved_draft_names(change_service) == ["llama"], "the draft on disk"
+        )
 
 
 async def test_a_draft_that_cannot_be_kept_is_reported(
-    bench: FakeChangeService, tmp_path: Path
+    change_service: FakeChangeService, tmp_path: Path
 ) -> None:
-    bench.drafts_dir.write_text("a file where the folder should be")
-    async with run_app(bench) as pilot:
+    change_service.drafts_dir.write_text("a file where the folder should be")
+    async with run_app(change_service) as pilot:
         await pilot.press("n")
         await wait_for_text(pilot, "Service Name", "cannot be read")
         await type_text(pilot, "llama")
@@ -189,25 +205,25 @@ async def test_a_draft_that_cannot_be_kept_is_reported(
 
 
 async def test_the_draft_of_a_closed_terminal_is_offered_at_the_next_start(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
-    async with run_form(bench) as pilot:
+    async with run_form(change_service) as pilot:
         await type_text(pilot, "llama")
         await pilot.press("ctrl+q")
-    (left,) = DraftStore("https://127.0.0.1:6443", bench.drafts_dir).list_saved()
+    (left,) = DraftStore("https://127.0.0.1:6443", change_service.drafts_dir).list_saved()
     assert left.draft.texts["name"] == "llama"
 
 
 async def test_leaving_for_later_is_not_ended_by_the_save_after_the_last_key(
-    bench: FakeChangeService, monkeypatch: pytest.MonkeyPatch
+    change_service: FakeChangeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write, goes_on = DraftFile._write_atomically, threading.Event()
 
-    def slow(slot: DraftFile, saved: Mapping[str, Any]) -> None:
+    def slow(draft_file: DraftFile, saved: Mapping[str, Any]) -> None:
         goes_on.wait(WAIT_SECONDS)
-        write(slot, saved)
+        write(draft_file, saved)
 
-    async with run_form(bench) as pilot:
+    async with run_form(change_service) as pilot:
         monkeypatch.setattr(DraftFile, "_write_atomically", slow)
         await type_text(pilot, "llama")
         await pilot.press("escape", "s")
@@ -215,17 +231,17 @@ async def test_leaving_for_later_is_not_ended_by_the_save_after_the_last_key(
         await pilot.pause()
         goes_on.set()
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
-        assert saved_draft_names(bench) == ["llama"]
+        assert saved_draft_names(change_service) == ["llama"]
 
 
 async def test_an_unresponsive_disk_does_not_block_closing(
-    bench: FakeChangeService, monkeypatch: pytest.MonkeyPatch
+    change_service: FakeChangeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = threading.Event()
     monkeypatch.setattr("tui.screens.create.draft_autosave.WRITE_TIMEOUT", 0.1)
     monkeypatch.setattr("servedeck.changes.draft_store.WRITE_LOCK_TIMEOUT", 0.1)
     try:
-        async with run_form(bench) as pilot:
+        async with run_form(change_service) as pilot:
             monkeypatch.setattr(
                 DraftFile, "_write_atomically", lambda *_: answers.wait(WAIT_SECONDS)
             )
@@ -240,10 +256,10 @@ async def test_an_unresponsive_disk_does_not_block_closing(
 
 
 async def test_leaving_for_later_stays_where_the_draft_cannot_be_kept(
-    bench: FakeChangeService, tmp_path: Path
+    change_service: FakeChangeService, tmp_path: Path
 ) -> None:
-    async with run_form(bench) as pilot:
-        bench.drafts_dir.write_text("a file where the folder should be")
+    async with run_form(change_service) as pilot:
+        change_service.drafts_dir.write_text("a file where the folder should be")
         await type_text(pilot, "llama")
         await pilot.press("escape", "s")
         await wait_for_text(pilot, "The draft cannot be saved", "Keep editing")

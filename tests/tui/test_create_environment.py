@@ -18,9 +18,9 @@ from tests.tui.helpers import screen_text, wait_for, wait_for_text
 
 
 async def test_an_equals_sign_ends_the_name_and_secrets_are_masked_until_asked_for(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
-    async with run_form(bench) as pilot:
+    async with run_form(change_service) as pilot:
         await go_to_step(pilot, 2)
         await focus_field(pilot, "add.env")
         await pilot.press("enter")
@@ -36,9 +36,9 @@ async def test_an_equals_sign_ends_the_name_and_secrets_are_masked_until_asked_f
 
 
 async def test_pasted_lines_become_rows_and_bad_ones_are_kept_to_be_mended(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
-    async with run_form(bench) as pilot:
+    async with run_form(change_service) as pilot:
         await go_to_step(pilot, 2)
         await type_text(pilot, MODEL)
         await focus_field(pilot, "add.env")
@@ -64,10 +64,12 @@ async def test_pasted_lines_become_rows_and_bad_ones_are_kept_to_be_mended(
         }
 
 
-async def test_an_env_file_is_loaded_by_its_path(bench: FakeChangeService, tmp_path: Path) -> None:
+async def test_an_env_file_is_loaded_by_its_path(
+    change_service: FakeChangeService, tmp_path: Path
+) -> None:
     file = tmp_path / "prod.env"
     file.write_text('A=1\nKEY="two\nlines"\nnot a variable\n')
-    async with run_form(bench) as pilot:
+    async with run_form(change_service) as pilot:
         await go_to_step(pilot, 2)
         await focus_field(pilot, "load.env")
         await pilot.press("enter")
@@ -84,8 +86,8 @@ async def test_an_env_file_is_loaded_by_its_path(bench: FakeChangeService, tmp_p
         assert rows[1]["value"] == "two\nlines"
 
 
-async def test_a_value_comes_from_a_key_of_a_secret(bench: FakeChangeService) -> None:
-    async with run_form(bench) as pilot:
+async def test_a_value_comes_from_a_key_of_a_secret(change_service: FakeChangeService) -> None:
+    async with run_form(change_service) as pilot:
         await go_to_step(pilot, 2)
         await type_text(pilot, MODEL)
         await focus_field(pilot, "add.env")
@@ -98,13 +100,13 @@ async def test_a_value_comes_from_a_key_of_a_secret(bench: FakeChangeService) ->
         await type_text(pilot, "token")
         await pilot.press("ctrl+n")
         await wait_for_text(pilot, "The API server accepts it")
-    [variable] = bench.planned_specs[-1].env
+    [variable] = change_service.planned_specs[-1].env
     assert variable.secret is not None
     assert (variable.secret.name, variable.secret.key) == ("huggingface", "token")
 
 
-async def test_a_pasted_certificate_stays_one_value(bench: FakeChangeService) -> None:
-    async with run_form(bench) as pilot:
+async def test_a_pasted_certificate_stays_one_value(change_service: FakeChangeService) -> None:
+    async with run_form(change_service) as pilot:
         await go_to_step(pilot, 2)
         await focus_field(pilot, "add.env")
         await pilot.press("enter")
@@ -115,18 +117,18 @@ async def test_a_pasted_certificate_stays_one_value(bench: FakeChangeService) ->
 
 
 async def test_one_pasted_line_goes_into_a_field_once_and_without_escapes(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
-    async with run_form(bench) as pilot:
+    async with run_form(change_service) as pilot:
         await focus_field(pilot, "description")
         await paste(pilot, "chat \x1b]52;c;eA==\x07for all")
         assert form_of(pilot).draft.texts["description"] == "chat for all"
 
 
 async def test_a_document_pasted_by_mistake_is_refused_in_one_sentence(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
-    async with run_form(bench) as pilot:
+    async with run_form(change_service) as pilot:
         await paste(pilot, "a document " * 90_000)
         await wait_for_text(pilot, "At most 16,384 characters are allowed")
         assert form_of(pilot).draft.texts["name"] == ""
@@ -139,9 +141,9 @@ async def test_a_document_pasted_by_mistake_is_refused_in_one_sentence(
 
 
 async def test_a_paste_of_thousands_of_lines_is_refused_in_a_sentence(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
-    async with run_form(bench) as pilot:
+    async with run_form(change_service) as pilot:
         await go_to_step(pilot, 2)
         await type_text(pilot, MODEL)
         await focus_field(pilot, "add.env")

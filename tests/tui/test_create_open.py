@@ -25,19 +25,19 @@ from tests.tui.helpers import make_app, post_keys, wait_for, wait_for_text
 
 
 async def test_the_key_is_off_with_the_reason_where_nothing_may_be_created(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
-    bench.create_disabled_reason = "Needs create on deployments.apps in namespace team-a."
-    async with run_app(bench) as pilot:
+    change_service.create_disabled_reason = "Needs create on deployments.apps in namespace team-a."
+    async with run_app(change_service) as pilot:
         await pilot.press("n")
         await wait_for_text(pilot, "Needs create on deployments.apps")
-    async with run_app(bench, readonly=True) as pilot:
+    async with run_app(change_service, readonly=True) as pilot:
         await pilot.press("C")
         await wait_for_text(pilot, "runs with --readonly")
 
 
 async def test_a_clone_has_the_settings_of_the_serving_and_says_what_it_leaves_behind(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
     spec = ServingSpec(
         name="llama-8b",
@@ -48,9 +48,9 @@ async def test_a_clone_has_the_settings_of_the_serving_and_says_what_it_leaves_b
         settings={"model": MODEL},
     )
     built = manifests.build_manifests(spec, PLATFORM)
-    bench.objects[NamespacedName("team-a", "llama-8b")] = built
+    change_service.objects[NamespacedName("team-a", "llama-8b")] = built
     source = fakes.FakeSource().add_views(fakes.serving("llama-8b"))
-    async with run_app(bench, source=source) as pilot:
+    async with run_app(change_service, source=source) as pilot:
         await pilot.press("C")
         await wait_for_text(pilot, "llama-8b-copy", "Service Name")
         assert form_of(pilot).draft.texts["settings.model"] == MODEL
@@ -63,18 +63,20 @@ async def test_a_clone_has_the_settings_of_the_serving_and_says_what_it_leaves_b
         assert "\x1b" not in screen
         await pilot.press("enter")
         await wait_for_text(pilot, "llama-8b-copy")
-        bench.connection_error = "The API server is away."
+        change_service.connection_error = "The API server is away."
         await pilot.press("escape")
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
         await pilot.press("C")
         await wait_for_text(pilot, "cannot be cloned: The API server is away.")
 
 
-async def test_the_app_opens_with_the_form_filled_from_a_draft(bench: FakeChangeService) -> None:
+async def test_the_app_opens_with_the_form_filled_from_a_draft(
+    change_service: FakeChangeService,
+) -> None:
     draft = Draft("vllm", "team-a")
     draft.texts |= {"name": "from-a-file", "settings.model": MODEL}
     draft.rows["env"] = [{**EMPTY_VARIABLE, "name": "A", "value": "\x1b[31mred"}]
-    async with run_app(bench, initial_draft=draft) as pilot:
+    async with run_app(change_service, initial_draft=draft) as pilot:
         screen = await wait_for_text(pilot, "from-a-file", "Service Template")
         await pilot.press("ctrl+n")
         await focus_field(pilot, "env.0.value")
@@ -82,34 +84,36 @@ async def test_the_app_opens_with_the_form_filled_from_a_draft(bench: FakeChange
         assert "\x1b" not in screen
 
 
-async def test_keys_typed_before_the_form_is_open_go_to_the_form(bench: FakeChangeService) -> None:
+async def test_keys_typed_before_the_form_is_open_go_to_the_form(
+    change_service: FakeChangeService,
+) -> None:
     app = make_app(initial_draft=Draft(namespace="team-a"))
     async with app.run_test(size=(80, 24)) as pilot:
         await wait_for_text(pilot, "11 servings")
         post_keys(pilot, *"llama")
-        app.change_service = bench
+        app.change_service = change_service
         await wait_for_text(pilot, "Service Name", "llama")
         assert form_of(pilot).draft.texts["name"] == "llama"
         assert len(app.screen_stack) == 2
 
 
 async def test_a_form_opened_before_the_connection_gets_its_namespace_with_it(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
-    bench.namespace = ""
-    async with run_app(bench, initial_draft=Draft()) as pilot:
+    change_service.namespace = ""
+    async with run_app(change_service, initial_draft=Draft()) as pilot:
         await wait_for_text(pilot, "Service Name", "choose one")
-        bench.namespace = "team-a"
+        change_service.namespace = "team-a"
         await wait_for_text(pilot, "team-a")
         assert form_of(pilot).draft.texts["namespace"] == "team-a"
 
 
 async def test_yaml_is_saved_asks_before_writing_over_and_is_loaded_again(
-    bench: FakeChangeService, tmp_path: Path
+    change_service: FakeChangeService, tmp_path: Path
 ) -> None:
     file = tmp_path / "llama.yaml"
     file.write_text("mine")
-    async with run_form(bench) as pilot:
+    async with run_form(change_service) as pilot:
         await go_to_step(pilot, 2)
         await type_text(pilot, MODEL)
         await pilot.press("ctrl+y")

@@ -212,29 +212,29 @@ async def test_a_save_that_begins_after_the_end_changes_nothing(
         return False
 
     monkeypatch.setattr("tui.screens.create.draft_autosave.asyncio.to_thread", to_thread)
-    shelf, draft = DraftStore("https://a", tmp_path), make_draft()
-    keeper = DraftAutosave(draft, lambda: shelf)
+    store, draft = DraftStore("https://a", tmp_path), make_draft()
+    autosave = DraftAutosave(draft, lambda: store)
     draft.texts["description"] = "old"
-    save = asyncio.create_task(keeper.save())
+    save = asyncio.create_task(autosave.save())
     late = await began
     draft.texts["description"] = "new"
     save.cancel()
-    keeper.close()
+    autosave.close()
     assert late() is False
-    (left,) = shelf.list_saved()
+    (left,) = store.list_saved()
     assert left.draft.texts["description"] == "new"
 
 
 async def test_what_was_given_up_is_not_written_again(tmp_path: Path) -> None:
-    shelf, draft = DraftStore("https://a", tmp_path), make_draft()
-    keeper = DraftAutosave(draft, lambda: shelf)
-    assert await keeper.save() == ""
+    store, draft = DraftStore("https://a", tmp_path), make_draft()
+    autosave = DraftAutosave(draft, lambda: store)
+    assert await autosave.save() == ""
     assert list(tmp_path.iterdir()) == []
     draft.texts["description"] = "chat"
-    assert await keeper.save() == ""
+    assert await autosave.save() == ""
     assert len(list(tmp_path.iterdir())) == 1
-    await keeper.delete_draft()
+    await autosave.delete_draft()
     draft.texts["name"] = "other"
-    assert await keeper.save() == ""
-    keeper.close()
+    assert await autosave.save() == ""
+    autosave.close()
     assert list(tmp_path.iterdir()) == []

@@ -22,13 +22,13 @@ from tests.tui.helpers import wait_for, wait_for_text
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_the_review_says_what_will_be_what_admission_changes_and_leads_to_fields(
-    bench: FakeChangeService, size: tuple[int, int]
+    change_service: FakeChangeService, size: tuple[int, int]
 ) -> None:
-    bench.admission_changes = (
+    change_service.admission_changes = (
         AdmissionChange(".spec.template.spec.containers[sidecar]", "", '{"image":"\x1b[31mistio"}'),
         AdmissionChange(".spec.replicas", "1", "2"),
     )
-    async with run_form(bench, size) as pilot:
+    async with run_form(change_service, size) as pilot:
         await go_to_step(pilot, 3)
         screen = await wait_for_text(
             pilot, "create Deployment team-a/llama-chat", "the replica fits"
@@ -49,26 +49,26 @@ async def test_the_review_says_what_will_be_what_admission_changes_and_leads_to_
 
 
 async def test_what_the_cluster_refuses_is_reported_and_leads_to_its_field(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
-    bench.dry_run_issues = [
+    change_service.dry_run_issues = [
         error("name", "Service team-a/llama-chat exists already, made by kubectl.")
     ]
-    async with run_form(bench) as pilot:
+    async with run_form(change_service) as pilot:
         await go_to_step(pilot, 3)
         await wait_for_text(pilot, "exists already, made by kubectl")
         await pilot.press("ctrl+s")
         await wait_for_text(pilot, "Cannot deploy, 1 error")
-        assert bench.applied_objects == {}
+        assert change_service.applied_objects == {}
         await pilot.press("g", "down", "enter")
         await wait_for(pilot, lambda: getattr(form_of(pilot).focused, "path", "") == "name", "Name")
         await wait_for_text(pilot, "llama-chat")
 
 
 async def test_yaml_of_the_objects_and_of_the_document_without_secrets(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
-    async with run_form(bench, (120, 60)) as pilot:
+    async with run_form(change_service, (120, 60)) as pilot:
         await go_to_step(pilot, 2)
         await type_text(pilot, MODEL)
         await focus_field(pilot, "add.env")
@@ -91,8 +91,10 @@ async def test_yaml_of_the_objects_and_of_the_document_without_secrets(
         await wait_for_text(pilot, "1 Basic Information", "enter edit")
 
 
-async def test_the_footer_names_first_what_the_step_is_there_for(bench: FakeChangeService) -> None:
-    async with run_form(bench) as pilot:
+async def test_the_footer_names_first_what_the_step_is_there_for(
+    change_service: FakeChangeService,
+) -> None:
+    async with run_form(change_service) as pilot:
         await go_to_step(pilot, 1, name="llama")
         assert footer_of(pilot).startswith(" ctrl+n next  ctrl+p back")
         assert "ctrl+s" not in footer_of(pilot)
@@ -104,8 +106,8 @@ async def test_the_footer_names_first_what_the_step_is_there_for(bench: FakeChan
         assert "ctrl+n" not in footer_of(pilot)
 
 
-async def test_the_help_names_keys_as_they_are_typed(bench: FakeChangeService) -> None:
-    async with run_form(bench, (100, 60)) as pilot:
+async def test_the_help_names_keys_as_they_are_typed(change_service: FakeChangeService) -> None:
+    async with run_form(change_service, (100, 60)) as pilot:
         await pilot.press("f1")
         screen = await wait_for_text(pilot, "Create: the fields", "  =  ")
         assert "equals_sign" not in screen
@@ -115,8 +117,10 @@ async def test_the_help_names_keys_as_they_are_typed(bench: FakeChangeService) -
         await wait_for_text(pilot, "1-7           Go to the section with that number")
 
 
-async def test_a_digit_without_a_section_says_how_many_there_are(bench: FakeChangeService) -> None:
-    async with run_form(bench) as pilot:
+async def test_a_digit_without_a_section_says_how_many_there_are(
+    change_service: FakeChangeService,
+) -> None:
+    async with run_form(change_service) as pilot:
         await focus_field(pilot, "template")
         await pilot.press("right", "right")
         await wait_for_text(pilot, "Custom")
@@ -130,18 +134,18 @@ async def test_a_digit_without_a_section_says_how_many_there_are(bench: FakeChan
 
 
 async def test_a_lost_connection_is_reported_loses_nothing_and_can_be_tried_again(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
-    bench.connection_error = (
+    change_service.connection_error = (
         "https://127.0.0.1:6443 refuses connections; is the API server running?"
     )
-    async with run_form(bench) as pilot:
+    async with run_form(change_service) as pilot:
         await go_to_step(pilot, 2)
         await type_text(pilot, MODEL)
         await pilot.press("ctrl+n")
         await wait_for_text(pilot, "refuses connections", "The form is kept")
         await pilot.press("ctrl+s")
         await wait_for_text(pilot, "refuses connections")
-        bench.connection_error = ""
+        change_service.connection_error = ""
         await pilot.press("r")
         await wait_for_text(pilot, "The API server accepts it", "llama-chat")

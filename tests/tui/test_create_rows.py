@@ -14,9 +14,9 @@ from tests.tui.helpers import wait_for, wait_for_text
 
 
 async def test_a_volume_is_picked_from_the_namespace_with_what_is_known_of_it(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
-    async with run_form(bench, (120, 50)) as pilot:
+    async with run_form(change_service, (120, 50)) as pilot:
         await go_to_step(pilot, 2)
         await type_text(pilot, MODEL)
         await wait_for_text(pilot, "model-cache", "/dev/shm", "system default, read-only")
@@ -32,14 +32,16 @@ async def test_a_volume_is_picked_from_the_namespace_with_what_is_known_of_it(
         await type_text(pilot, "/data")
         await pilot.press("ctrl+n")
         await wait_for_text(pilot, "The API server accepts it", "read-only")
-    spec = bench.planned_specs[-1]
+    spec = change_service.planned_specs[-1]
     assert [(one.pvc, one.mount_path, one.read_only) for one in spec.volumes] == [
         ("datasets", "/data", True)
     ]
 
 
-async def test_a_volume_that_was_not_picked_leaves_no_row(bench: FakeChangeService) -> None:
-    async with run_form(bench) as pilot:
+async def test_a_volume_that_was_not_picked_leaves_no_row(
+    change_service: FakeChangeService,
+) -> None:
+    async with run_form(change_service) as pilot:
         rows = form_of(pilot).draft.rows
         await go_to_step(pilot, 2)
         await focus_field(pilot, "add.volumes")
@@ -61,8 +63,8 @@ async def test_a_volume_that_was_not_picked_leaves_no_row(bench: FakeChangeServi
         assert rows["volumes"][0]["pvc"] == "datasets"
 
 
-async def test_a_raw_block_device_cannot_be_picked(bench: FakeChangeService) -> None:
-    async with run_form(bench) as pilot:
+async def test_a_raw_block_device_cannot_be_picked(change_service: FakeChangeService) -> None:
+    async with run_form(change_service) as pilot:
         await go_to_step(pilot, 2)
         await focus_field(pilot, "add.volumes")
         await pilot.press("enter")
@@ -75,7 +77,7 @@ async def test_a_raw_block_device_cannot_be_picked(bench: FakeChangeService) -> 
 @pytest.mark.parametrize("key", ["ctrl+p", "ctrl+n", "ctrl+o"])
 @pytest.mark.parametrize("path", ["volumes", "env"])
 async def test_a_row_that_stayed_blank_goes_with_the_step(
-    bench: FakeChangeService, tmp_path: Path, path: str, key: str
+    change_service: FakeChangeService, tmp_path: Path, path: str, key: str
 ) -> None:
     file = tmp_path / "other.yaml"
     other = Draft("vllm", "team-a")
@@ -83,7 +85,7 @@ async def test_a_row_that_stayed_blank_goes_with_the_step(
     spec, _ = other.validate()
     assert spec is not None
     file.write_text(to_yaml(spec))
-    async with run_form(bench) as pilot:
+    async with run_form(change_service) as pilot:
         await go_to_step(pilot, 2)
         await type_text(pilot, MODEL)
         await focus_field(pilot, f"add.{path}")
@@ -103,16 +105,16 @@ async def test_a_row_that_stayed_blank_goes_with_the_step(
             await pilot.press("enter")
             await wait_for_text(pilot, "Loaded")
         # The cluster's news come whenever they like, also while the fields are out of sight.
-        bench.inventory.on_change()
+        change_service.inventory.on_change()
         await wait_for(pilot, lambda: not form.inventory_watch.changed, "the news")
         assert form.draft.rows[path] == []
         assert form.step == {"ctrl+p": 1, "ctrl+n": 3, "ctrl+o": 1}[key]
 
 
 async def test_rows_after_a_blank_one_keep_their_problems_and_the_cursor(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
-    async with run_form(bench) as pilot:
+    async with run_form(change_service) as pilot:
         await go_to_step(pilot, 2)
         await type_text(pilot, MODEL)
         await focus_field(pilot, "add.env")
@@ -129,8 +131,8 @@ async def test_rows_after_a_blank_one_keep_their_problems_and_the_cursor(
         assert "env.1" not in form.form.touched
 
 
-async def test_a_row_is_removed_by_its_key(bench: FakeChangeService) -> None:
-    async with run_form(bench) as pilot:
+async def test_a_row_is_removed_by_its_key(change_service: FakeChangeService) -> None:
+    async with run_form(change_service) as pilot:
         await go_to_step(pilot, 2)
         await focus_field(pilot, "add.env")
         await pilot.press("enter")

@@ -1,4 +1,4 @@
-"""Stored pictures of the create form. `pytest --snapshot-update` takes them anew; look at each
+"""Snapshots of the create form. `pytest --snapshot-update` updates them; look at each
 that changed."""
 
 from __future__ import annotations
@@ -65,30 +65,32 @@ def type_into_form(*parts: str | list[str], then: tuple[str, ...]) -> Callable[[
 )
 def test_steps(
     snap_compare: Compare,
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
     size: tuple[int, int],
     parts: tuple[str | list[str], ...],
     seen: str,
 ) -> None:
-    app = make_app(change_service=bench)
+    app = make_app(change_service=change_service)
     assert snap_compare(app, terminal_size=size, run_before=type_into_form(*parts, then=(seen,)))
 
 
 @pytest.mark.parametrize("theme", [LIGHT.name, ANSI.name])
 def test_the_fields_in_other_themes(
-    snap_compare: Compare, bench: FakeChangeService, theme: str
+    snap_compare: Compare, change_service: FakeChangeService, theme: str
 ) -> None:
-    app = make_app(change_service=bench, theme=theme)
+    app = make_app(change_service=change_service, theme=theme)
     run = type_into_form(*STEP_2, ["enter"], then=("The model is missing",))
     assert snap_compare(app, terminal_size=SMALL, run_before=run)
 
 
 def test_the_review_without_color(
-    snap_compare: Compare, bench: FakeChangeService, monkeypatch: pytest.MonkeyPatch
+    snap_compare: Compare, change_service: FakeChangeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     run = type_into_form(*STEP_3, ["down", "down", "down"], then=("The API server accepts it",))
-    assert snap_compare(make_app(change_service=bench), terminal_size=SMALL, run_before=run)
+    assert snap_compare(
+        make_app(change_service=change_service), terminal_size=SMALL, run_before=run
+    )
 
 
 @pytest.mark.parametrize(
@@ -103,46 +105,52 @@ def test_the_review_without_color(
 )
 def test_asking_and_choosing(
     snap_compare: Compare,
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
     monkeypatch: pytest.MonkeyPatch,
     parts: tuple[str | list[str], ...],
     seen: str,
 ) -> None:
     monkeypatch.setattr(Path, "cwd", lambda: Path("/home/operator"))
-    if "no node has it" in seen and bench.inventory.nodes:
-        del bench.inventory.nodes[-1]
+    if "no node has it" in seen and change_service.inventory.nodes:
+        del change_service.inventory.nodes[-1]
     run = type_into_form(*parts, then=(seen,))
-    assert snap_compare(make_app(change_service=bench), terminal_size=SMALL, run_before=run)
+    assert snap_compare(
+        make_app(change_service=change_service), terminal_size=SMALL, run_before=run
+    )
 
 
 @pytest.mark.parametrize("size", [SMALL, MEDIUM], ids=size_id)
 def test_a_review_with_everything_to_say(
-    snap_compare: Compare, bench: FakeChangeService, size: tuple[int, int]
+    snap_compare: Compare, change_service: FakeChangeService, size: tuple[int, int]
 ) -> None:
-    bench.dry_run_issues = [
+    change_service.dry_run_issues = [
         error("name", "Service team-a/llama-chat exists already, made by kubectl; choose another."),
         error("replicas", 'pods "llama-chat" is forbidden: exceeded quota: gpus, limited to 4.'),
     ]
-    bench.admission_changes = (
+    change_service.admission_changes = (
         AdmissionChange(
             ".spec.template.spec.containers[istio-proxy]", "", '{"image": "proxyv2:1.29"}'
         ),
         AdmissionChange(".spec.replicas", "1", "2"),
     )
     run = type_into_form(*STEP_3, ["down"], then=("exceeded quota",))
-    assert snap_compare(make_app(change_service=bench), terminal_size=size, run_before=run)
+    assert snap_compare(make_app(change_service=change_service), terminal_size=size, run_before=run)
 
 
-def test_half_a_deployment(snap_compare: Compare, bench: FakeChangeService) -> None:
-    bench.refusals = {"Service": "Connection refused by https://10.20.0.1:6443; is the cluster up?"}
+def test_half_a_deployment(snap_compare: Compare, change_service: FakeChangeService) -> None:
+    change_service.refusals = {
+        "Service": "Connection refused by https://10.20.0.1:6443; is the cluster up?"
+    }
     run = type_into_form(*STEP_3, ["ctrl+s"], then=("continues where it stopped", "Not deployed"))
-    assert snap_compare(make_app(change_service=bench), terminal_size=SMALL, run_before=run)
+    assert snap_compare(
+        make_app(change_service=change_service), terminal_size=SMALL, run_before=run
+    )
 
 
 @pytest.mark.parametrize("fails", [False, True], ids=["pulling", "unschedulable"])
 @pytest.mark.parametrize("size", [SMALL, MEDIUM], ids=size_id)
 def test_progress_under_the_list(
-    snap_compare: Compare, bench: FakeChangeService, size: tuple[int, int], fails: bool
+    snap_compare: Compare, change_service: FakeChangeService, size: tuple[int, int], fails: bool
 ) -> None:
     pod = fakes.pod(
         "llama-chat-7c9d-x2x1q",
@@ -164,7 +172,9 @@ def test_progress_under_the_list(
         pods=(pod,),
         created=fakes.ago(seconds=4),
     )
-    app = make_app(fakes.FakeSource().add_views(*fakes.fleet(), view), change_service=bench)
+    app = make_app(
+        fakes.FakeSource().add_views(*fakes.fleet(), view), change_service=change_service
+    )
 
     async def run(pilot: Pilot[Any]) -> None:
         await wait_for_text(pilot, "llama-chat")

@@ -24,22 +24,22 @@ from tui.screens.create.form_view import FormView
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_an_operator_deploys_a_model_with_name_and_model_alone(
-    bench: FakeChangeService, size: tuple[int, int]
+    change_service: FakeChangeService, size: tuple[int, int]
 ) -> None:
     source = fakes.FakeSource().add_views(*fakes.fleet())
-    async with run_form(bench, size, source=source) as pilot:
+    async with run_form(change_service, size, source=source) as pilot:
         await type_text(pilot, "llama-chat")
         await pilot.press("enter", "enter", "enter", "enter")
         await wait_for_text(pilot, "Accelerator Count")
         await type_text(pilot, MODEL)
         await pilot.press("ctrl+n", "ctrl+s")
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
-        assert [place.kind for place in bench.applied_objects] == [
+        assert [place.kind for place in change_service.applied_objects] == [
             "Deployment",
             "Service",
             "HTTPRoute",
         ]
-        deployment = next(iter(bench.applied_objects.values()))
+        deployment = next(iter(change_service.applied_objects.values()))
         container = deployment["spec"]["template"]["spec"]["containers"][0]
         assert container["args"][0] == MODEL
         assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
@@ -55,14 +55,14 @@ async def test_an_operator_deploys_a_model_with_name_and_model_alone(
         await wait_for_text(pilot, "✓ requested", "↻ scheduled")
         await pilot.press("escape")
         await wait_for(pilot, lambda: "scheduled" not in screen_text(pilot.app), "no ladder")
-    assert bench.draft_store is not None
-    assert bench.draft_store.list_saved() == []
+    assert change_service.draft_store is not None
+    assert change_service.draft_store.list_saved() == []
 
 
 async def test_keys_that_come_before_the_form_has_fields_do_nothing(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
-    async with run_app(bench) as pilot:
+    async with run_app(change_service) as pilot:
         await pilot.press("n")
         await wait_for(pilot, lambda: len(pilot.app.screen_stack) == 2, "the form")
         form = form_of(pilot).query_one(FormView)
@@ -76,9 +76,9 @@ async def test_keys_that_come_before_the_form_has_fields_do_nothing(
 
 
 async def test_keys_that_come_faster_than_the_screen_go_where_they_are_meant(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
-    async with run_form(bench) as pilot:
+    async with run_form(change_service) as pilot:
         form = form_of(pilot)
         tabs = ["tab"] * 10
         post_keys(pilot, *"llama", *["enter"] * 4, *MODEL, *tabs, "enter", *"A=b", "ctrl+n")
@@ -90,9 +90,9 @@ async def test_keys_that_come_faster_than_the_screen_go_where_they_are_meant(
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_every_field_is_reached_explained_and_seen_by_keyboard(
-    bench: FakeChangeService, size: tuple[int, int]
+    change_service: FakeChangeService, size: tuple[int, int]
 ) -> None:
-    async with run_form(bench, size) as pilot:
+    async with run_form(change_service, size) as pilot:
         form = form_of(pilot)
         for step, count in ((1, 4), (2, 20)):
             seen: set[str] = set()
@@ -111,9 +111,9 @@ async def test_every_field_is_reached_explained_and_seen_by_keyboard(
 
 
 async def test_an_error_is_shown_once_the_field_was_left_and_goes_when_mended(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
-    async with run_form(bench) as pilot:
+    async with run_form(change_service) as pilot:
         await type_text(pilot, "Llama")
         assert "lowercase" not in screen_text(pilot.app)
         await pilot.press("enter")
@@ -124,9 +124,9 @@ async def test_an_error_is_shown_once_the_field_was_left_and_goes_when_mended(
 
 
 async def test_a_step_with_errors_is_not_left_and_the_first_one_has_the_cursor(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
-    async with run_form(bench) as pilot:
+    async with run_form(change_service) as pilot:
         await pilot.press("ctrl+n")
         await wait_for_text(pilot, "to continue")
         assert form_of(pilot).step == 1
@@ -143,9 +143,9 @@ async def test_a_step_with_errors_is_not_left_and_the_first_one_has_the_cursor(
 
 
 async def test_the_first_invalid_field_in_the_forms_order_gets_the_cursor(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
-    async with run_form(bench) as pilot:
+    async with run_form(change_service) as pilot:
         await go_to_step(pilot, 2)  # without a model
         form = form_of(pilot)
         await focus_field(pilot, "settings.tensor_parallel_size")
@@ -167,9 +167,9 @@ async def test_the_first_invalid_field_in_the_forms_order_gets_the_cursor(
 
 
 async def test_the_error_of_the_last_field_of_a_small_screen_is_seen(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
-    async with run_form(bench) as pilot:
+    async with run_form(change_service) as pilot:
         await go_to_step(pilot, 2)
         await type_text(pilot, MODEL)
         await focus_field(pilot, "transformer.command")
@@ -178,8 +178,8 @@ async def test_the_error_of_the_last_field_of_a_small_screen_is_seen(
         await wait_for_text(pilot, "transformer's image is missing")
 
 
-async def test_a_warning_is_shown_and_does_not_hold_up(bench: FakeChangeService) -> None:
-    async with run_form(bench) as pilot:
+async def test_a_warning_is_shown_and_does_not_hold_up(change_service: FakeChangeService) -> None:
+    async with run_form(change_service) as pilot:
         await go_to_step(pilot, 2)
         await type_text(pilot, MODEL)
         await focus_field(pilot, "accelerator")
@@ -190,9 +190,9 @@ async def test_a_warning_is_shown_and_does_not_hold_up(bench: FakeChangeService)
 
 
 async def test_what_is_taken_back_on_another_step_is_kept_with_that_step(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
-    async with run_form(bench) as pilot:
+    async with run_form(change_service) as pilot:
         await type_text(pilot, "llama")
         await pilot.press("ctrl+n")
         await wait_for_text(pilot, "Accelerator Count")

@@ -71,21 +71,23 @@ def test_no_key_is_used_that_does_not_arrive_or_arrives_as_another() -> None:
         ("n", "a", "escape"),
     ],
 )
-async def test_ctrl_c_leaves_from_everywhere(bench: FakeChangeService, keys: Sequence[str]) -> None:
-    app = make_app(change_service=bench)
+async def test_ctrl_c_leaves_from_everywhere(
+    change_service: FakeChangeService, keys: Sequence[str]
+) -> None:
+    app = make_app(change_service=change_service)
     async with app.run_test(size=(80, 24)) as pilot:
         post_keys(pilot, *keys, "ctrl+c")
         await wait_for(pilot, lambda: app.exiting, "the end", 60)
     if "n" in keys:
-        assert bench.draft_store is not None
-        assert [one.draft.texts["name"] for one in bench.draft_store.list_saved()] == ["a"]
+        assert change_service.draft_store is not None
+        assert [one.draft.texts["name"] for one in change_service.draft_store.list_saved()] == ["a"]
 
 
 async def test_a_form_that_cannot_be_kept_is_left_only_by_a_second_ctrl_c(
-    bench: FakeChangeService, monkeypatch: pytest.MonkeyPatch
+    change_service: FakeChangeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(FakeChangeService, "draft_store", property(lambda _self: None))
-    async with run_form(bench) as pilot:
+    async with run_form(change_service) as pilot:
         await type_text(pilot, "llama")
         await pilot.press("ctrl+c")
         await wait_for_text(pilot, "The draft cannot be saved", "ctrl+c again quits without it")
@@ -95,7 +97,7 @@ async def test_a_form_that_cannot_be_kept_is_left_only_by_a_second_ctrl_c(
 
 
 async def test_ctrl_c_while_it_deploys_finishes_first(
-    bench: FakeChangeService, monkeypatch: pytest.MonkeyPatch
+    change_service: FakeChangeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = asyncio.Event()
     whole = FakeChangeService.deploy
@@ -105,7 +107,7 @@ async def test_ctrl_c_while_it_deploys_finishes_first(
         return await whole(self, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(FakeChangeService, "deploy", slowly)
-    async with run_form(bench) as pilot:
+    async with run_form(change_service) as pilot:
         await go_to_step(pilot, 3)
         await pilot.press("ctrl+s")
         await wait_for_text(pilot, "Deploying…")
@@ -114,11 +116,15 @@ async def test_ctrl_c_while_it_deploys_finishes_first(
         assert not app_of(pilot).exiting
         gate.set()
         await wait_for(pilot, lambda: app_of(pilot).exiting, "the end", 60)
-    assert [place.kind for place in bench.applied_objects] == ["Deployment", "Service", "HTTPRoute"]
+    assert [place.kind for place in change_service.applied_objects] == [
+        "Deployment",
+        "Service",
+        "HTTPRoute",
+    ]
 
 
 async def test_a_second_ctrl_c_while_it_deploys_says_what_was_made(
-    bench: FakeChangeService, monkeypatch: pytest.MonkeyPatch
+    change_service: FakeChangeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def half(
         self: FakeChangeService, manifests: object, own: object, on_made: object
@@ -130,15 +136,15 @@ async def test_a_second_ctrl_c_while_it_deploys_says_what_was_made(
         raise AssertionError
 
     monkeypatch.setattr(FakeChangeService, "deploy", half)
-    async with run_form(bench) as pilot:
+    async with run_form(change_service) as pilot:
         await go_to_step(pilot, 3)
         await pilot.press("ctrl+s")
         await wait_for_text(pilot, "Deploying…")
         await pilot.press("ctrl+c", "ctrl+c")
         await wait_for(pilot, lambda: app_of(pilot).exiting, "the end", 60)
-        told = str(app_of(pilot)._exit_renderables)
+        printed = str(app_of(pilot)._exit_renderables)
         assert app_of(pilot).return_code == 1
-    assert "Deploying was not finished: created: Deployment" in told
+    assert "Deploying was not finished: created: Deployment" in printed
 
 
 # -- going back ---------------------------------------------------------------------------------
@@ -186,9 +192,9 @@ BACK_CASES = [
 
 @pytest.mark.parametrize(("keys", "ways"), BACK_CASES)
 async def test_esc_goes_back_one_level(
-    bench: FakeChangeService, keys: Sequence[str], ways: Sequence[tuple[str, str]]
+    change_service: FakeChangeService, keys: Sequence[str], ways: Sequence[tuple[str, str]]
 ) -> None:
-    app = make_app(change_service=bench)
+    app = make_app(change_service=change_service)
     async with app.run_test(size=(80, 24)) as pilot:
         post_keys(pilot, *keys)
         await app._key_queue.wait_until_idle()
@@ -222,7 +228,7 @@ async def test_esc_with_nothing_to_leave_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("keys", "said"),
+    ("keys", "expected"),
     [
         (("d",), "d: no action here; ? lists the keys."),
         (("tab",), "tab: no action here; ? lists the keys."),
@@ -239,11 +245,11 @@ async def test_esc_with_nothing_to_leave_says_so() -> None:
     ],
 )
 async def test_a_key_without_a_meaning_says_so(
-    bench: FakeChangeService, keys: Sequence[str], said: str
+    change_service: FakeChangeService, keys: Sequence[str], expected: str
 ) -> None:
-    async with make_app(change_service=bench).run_test(size=(80, 24)) as pilot:
+    async with make_app(change_service=change_service).run_test(size=(80, 24)) as pilot:
         post_keys(pilot, *keys)
-        await wait_for_text(pilot, said)
+        await wait_for_text(pilot, expected)
 
 
 async def test_text_pasted_where_no_field_is_does_nothing_and_says_so() -> None:
@@ -260,7 +266,7 @@ async def test_text_pasted_where_no_field_is_does_nothing_and_says_so() -> None:
 
 
 async def test_esc_stops_what_keys_wait_for(
-    bench: FakeChangeService, monkeypatch: pytest.MonkeyPatch
+    change_service: FakeChangeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tui.key_queue.BUSY_MESSAGE_DELAY", 0.05)
     monkeypatch.setattr("tui.key_queue.QUIT_TIMEOUT", 0.05)
@@ -269,7 +275,7 @@ async def test_esc_stops_what_keys_wait_for(
         return await asyncio.Event().wait()
 
     monkeypatch.setattr(FakeChangeService, "import_serving", never)
-    app = make_app(change_service=bench)
+    app = make_app(change_service=change_service)
     async with app.run_test(size=(80, 24)) as pilot:
         post_keys(pilot, "C", "l", "q")
         await wait_for_text(pilot, "Reading search/embed-large…; esc stops it.")
@@ -320,9 +326,9 @@ def test_what_is_typed_into_a_field_is_one_change() -> None:
 
 
 async def test_undo_brings_a_removed_row_back_with_its_values_and_place(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
-    async with run_form(bench) as pilot:
+    async with run_form(change_service) as pilot:
         form = form_of(pilot)
         await go_to_step(pilot, 2)
         await focus_field(pilot, "add.env")
@@ -341,9 +347,9 @@ async def test_undo_brings_a_removed_row_back_with_its_values_and_place(
 
 
 async def test_undo_goes_to_the_step_of_the_change_and_takes_templates_back(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
-    async with run_form(bench) as pilot:
+    async with run_form(change_service) as pilot:
         form = form_of(pilot)
         before = form.draft.to_dict()
         await focus_field(pilot, "template")
@@ -380,7 +386,7 @@ async def test_sorting_skips_columns_without_room_and_shows_the_whole_mark() -> 
 
 
 @pytest.mark.parametrize(
-    ("typed", "said"),
+    ("typed", "expected"),
     [
         ("pods", "no command 'pods'; the status of a serving lists its Pods"),
         ("svc", "no command 'svc'; Connect shows a serving's Service"),
@@ -390,11 +396,11 @@ async def test_sorting_skips_columns_without_room_and_shows_the_whole_mark() -> 
         ("failing", "no command 'failing'; the arrows choose one of these."),
     ],
 )
-async def test_a_word_that_is_no_command_runs_nothing(typed: str, said: str) -> None:
+async def test_a_word_that_is_no_command_runs_nothing(typed: str, expected: str) -> None:
     app = make_app()
     async with app.run_test(size=(120, 24)) as pilot:
         post_keys(pilot, "colon", *typed, "enter")
-        await wait_for_text(pilot, said)
+        await wait_for_text(pilot, expected)
         assert type(app.screen).__name__ == "CommandScreen"
 
 
@@ -410,8 +416,10 @@ async def test_a_click_on_a_pod_opens_its_log() -> None:
         await wait_for_text(pilot, "llama-70b-chat-6b8f-vv7tz")
 
 
-async def test_a_section_that_is_gone_to_begins_at_the_top(bench: FakeChangeService) -> None:
-    async with run_form(bench) as pilot:
+async def test_a_section_that_is_gone_to_begins_at_the_top(
+    change_service: FakeChangeService,
+) -> None:
+    async with run_form(change_service) as pilot:
         form = form_of(pilot)
         await go_to_step(pilot, 2)
         post_keys(pilot, "pagedown")
@@ -425,8 +433,10 @@ async def test_a_section_that_is_gone_to_begins_at_the_top(bench: FakeChangeServ
         )
 
 
-async def test_what_was_typed_before_a_signal_comes_to_its_field(bench: FakeChangeService) -> None:
-    app = make_app(change_service=bench)
+async def test_what_was_typed_before_a_signal_comes_to_its_field(
+    change_service: FakeChangeService,
+) -> None:
+    app = make_app(change_service=change_service)
     async with app.run_test(size=(80, 24)) as pilot:
         await wait_for(pilot, lambda: screen_text(app).strip(), "the first paint")
         await pilot.press("n")
@@ -435,14 +445,14 @@ async def test_what_was_typed_before_a_signal_comes_to_its_field(bench: FakeChan
         app.exit_on_signal(15)
         await wait_for(pilot, lambda: app.exiting, "the end")
         assert app.return_code == 143
-    (left,) = DraftStore("https://127.0.0.1:6443", bench.drafts_dir).list_saved()
+    (left,) = DraftStore("https://127.0.0.1:6443", change_service.drafts_dir).list_saved()
     assert left.draft.texts["name"] == "llama"
 
 
 async def test_a_letter_that_would_answer_a_dialog_is_not_pressed_after_a_signal(
-    bench: FakeChangeService,
+    change_service: FakeChangeService,
 ) -> None:
-    app = make_app(change_service=bench)
+    app = make_app(change_service=change_service)
     async with app.run_test(size=(80, 24)) as pilot:
         await wait_for(pilot, lambda: screen_text(app).strip(), "the first paint")
         await pilot.press("n")
@@ -452,7 +462,7 @@ async def test_a_letter_that_would_answer_a_dialog_is_not_pressed_after_a_signal
         post_keys(pilot, "d")  # discard
         app.exit_on_signal(15)
         await wait_for(pilot, lambda: app.exiting, "the end")
-    assert len(DraftStore("https://127.0.0.1:6443", bench.drafts_dir).list_saved()) == 1
+    assert len(DraftStore("https://127.0.0.1:6443", change_service.drafts_dir).list_saved()) == 1
 
 
 async def test_ctrl_c_ends_where_a_part_of_the_screen_hangs(
@@ -469,17 +479,17 @@ async def test_ctrl_c_ends_where_a_part_of_the_screen_hangs(
 
 
 async def test_ctrl_c_comes_after_the_keys_before_it_while_they_go_on(
-    bench: FakeChangeService, monkeypatch: pytest.MonkeyPatch
+    change_service: FakeChangeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = time.monotonic()
     monkeypatch.setattr("tui.key_queue.monotonic", lambda: now)  # none of them takes any time
     monkeypatch.setattr("tui.key_queue.QUIT_TIMEOUT", 0.001)
-    app = make_app(change_service=bench)
+    app = make_app(change_service=change_service)
     async with app.run_test(size=(80, 24)) as pilot:
         post_keys(pilot, "n", "a", "ctrl+c")
         await wait_for(pilot, lambda: app.exiting, "the end")
-    assert bench.draft_store is not None
-    assert [one.draft.texts["name"] for one in bench.draft_store.list_saved()] == ["a"]
+    assert change_service.draft_store is not None
+    assert [one.draft.texts["name"] for one in change_service.draft_store.list_saved()] == ["a"]
 
 
 async def test_a_key_flood_is_dropped_and_ctrl_c_still_quits() -> None:

@@ -62,11 +62,11 @@ class KeyHarness:
     """One app for several examples; each begins on the whole list."""
 
     def __init__(self, folder: Path) -> None:
-        self.bench = FakeChangeService(folder)
+        self.change_service = FakeChangeService(folder)
         self.folder = folder
         view = fakes.fleet()[1]
-        self.bench.objects[view.key] = []
-        self.app = make_app(change_service=self.bench)
+        self.change_service.objects[view.key] = []
+        self.app = make_app(change_service=self.change_service)
         self.exit_count = 0
         self.app.exit = self.record_exit  # type: ignore[method-assign, assignment]
 

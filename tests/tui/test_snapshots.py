@@ -1,4 +1,4 @@
-"""Stored pictures of every screen and state. `pytest --snapshot-update` takes them anew; look at
+"""Snapshots of every screen and state. `pytest --snapshot-update` updates them; look at
 each that changed."""
 
 from __future__ import annotations

@@ -227,10 +227,10 @@ async def test_a_shortage_names_the_node_with_the_most_free_while_the_status_is_
         for pod in view.pods
     )
     source.add_views(replace(view, pods=short))
-    bench = FakeChangeService(tmp_path)
-    around = bench.inventory
+    change_service = FakeChangeService(tmp_path)
+    around = change_service.inventory
     around.nodes = None
-    app = make_app(source, change_service=bench)
+    app = make_app(source, change_service=change_service)
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("j", "j", "j", "space")
         screen = await wait_for_text(pilot, "0/6 nodes are available")
@@ -247,10 +247,10 @@ async def test_a_shortage_names_the_node_with_the_most_free_while_the_status_is_
 
 
 async def test_no_nodes_are_watched_for_what_has_no_shortage(tmp_path):
-    bench = FakeChangeService(tmp_path)
+    change_service = FakeChangeService(tmp_path)
     asked = []
-    bench.watch_inventory = lambda *_, **__: asked.append(1)
-    app = make_app(change_service=bench)
+    change_service.watch_inventory = lambda *_, **__: asked.append(1)
+    app = make_app(change_service=change_service)
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("j", "space")
         await wait_for_text(pilot, "pid 412")

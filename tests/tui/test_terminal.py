@@ -177,11 +177,11 @@ def test_text_pasted_without_marks_presses_no_keys(opened, opens):
     terminal = opened("fleet", (80, 24))
     terminal.wait(lambda: "11 servings" in terminal.text, "the list")
     terminal.press(opens)
-    said = "At most 1,000 characters" if opens else "The pasted text is ignored"
+    expected = "At most 1,000 characters" if opens else "The pasted text is ignored"
     if opens:
         terminal.wait(lambda: "status:error" in terminal.text, "the filter")
     terminal.press(("q9 c l n C 0" * 10 + "\r") * 1300)  # 157 kB
-    terminal.wait(lambda: said in terminal.text, said, 60)
+    terminal.wait(lambda: expected in terminal.text, expected, 60)
     assert "11 servings" in terminal.text
     terminal.press("llama" if opens else "/llama")
     terminal.wait(lambda: "3 of 11 servings" in terminal.text, "the filter", 60)

@@ -12,14 +12,14 @@ from tui.internals.writer import FULL_BYTES, TerminalWriter
 
 
 def record_callbacks() -> tuple[list[str], threading.Event, dict[str, object]]:
-    told: list[str] = []
+    events: list[str] = []
     change = threading.Event()
 
     def note(what: str) -> None:
-        told.append(what)
+        events.append(what)
         change.set()
 
-    return told, change, {"on_lost": lambda: note("lost"), "on_room": lambda: note("room")}
+    return events, change, {"on_lost": lambda: note("lost"), "on_room": lambda: note("room")}
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def pipe():
 
 def test_all_is_written_in_order_before_it_stops(pipe) -> None:
     reader, writer = pipe
-    told, _, calls = record_callbacks()
+    events, _, calls = record_callbacks()
     thread = TerminalWriter(writer, encoding="latin-1", **calls)
     thread.start()
     for number in range(1000):
@@ -43,12 +43,12 @@ def test_all_is_written_in_order_before_it_stops(pipe) -> None:
     os.close(writer)
     expected = "".join(f"{number} é ? " for number in range(1000)).encode("latin-1")
     assert os.read(reader, 1 << 20) == expected
-    assert not thread.is_alive() and told == []
+    assert not thread.is_alive() and events == []
 
 
 def test_a_terminal_that_is_gone_is_reported_once_and_takes_whatever_is_written(pipe) -> None:
     reader, writer = pipe
-    told, change, calls = record_callbacks()
+    events, change, calls = record_callbacks()
     os.close(reader)
     thread = TerminalWriter(writer, **calls)
     thread.start()
@@ -56,35 +56,35 @@ def test_a_terminal_that_is_gone_is_reported_once_and_takes_whatever_is_written(
     assert change.wait(60)
     for _ in range(1000):
         thread.write("x" * FULL_BYTES)
-    assert told == ["lost"] and not thread.is_full()
+    assert events == ["lost"] and not thread.is_full()
     thread.stop()
 
 
 def test_a_terminal_that_takes_nothing_is_full_and_says_when_there_is_room(pipe) -> None:
     reader, writer = pipe
-    told, change, calls = record_callbacks()
+    events, change, calls = record_callbacks()
     thread = TerminalWriter(writer, **calls)
     thread.start()
     for _ in range(100):  # more than a pipe holds
         thread.write("x" * 4096)
-    assert thread.is_full() and told == []
+    assert thread.is_full() and events == []
     left = 100 * 4096
     while left:
         left -= len(os.read(reader, left))
-    assert change.wait(60) and told == ["room"]
+    assert change.wait(60) and events == ["room"]
     assert not thread.is_full()
     thread.stop()
 
 
 def test_a_terminal_that_takes_nothing_is_given_up_at_the_end(pipe) -> None:
     _, writer = pipe
-    told, _, calls = record_callbacks()
+    events, _, calls = record_callbacks()
     os.set_blocking(writer, False)  # as another program may have left it
     thread = TerminalWriter(writer, **calls)
     thread.start()
     thread.write("x" * FULL_BYTES * 4)
     thread.stop("the last")
-    assert told == []
+    assert events == []
 
 
 def test_a_terminal_that_was_given_up_gets_no_more_than_the_call_that_hangs(pipe) -> None:

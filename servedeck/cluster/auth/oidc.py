@@ -87,9 +87,9 @@ class OidcProvider:
         try:
             context = await asyncio.to_thread(self._make_ssl_context, authority)
         except (OSError, ValueError) as error:
-            said = error.strerror if isinstance(error, OSError) else error
+            reason = error.strerror if isinstance(error, OSError) else error
             raise CredentialsError(
-                f"Cannot renew {whose}: its {authority} cannot be used ({said}); correct it in"
+                f"Cannot renew {whose}: its {authority} cannot be used ({reason}); correct it in"
                 f" {self._user.file}."
             ) from error
         try:

@@ -102,10 +102,10 @@ async def test_a_login_made_since_counts_at_once_where_the_operator_asks(
 async def test_plugin_gets_environment_arguments_and_cluster(
     guarded: TokenCheckingServer, tmp_path: Path
 ) -> None:
-    said = tmp_path / "said"
+    output = tmp_path / "output"
     plugin = write_script(
         tmp_path / "bin" / "plugin",
-        f'echo "$KUBERNETES_EXEC_INFO" > {said}\necho "$1 $COLOUR $(cat | wc -c)" >> {said}\n'
+        f'echo "$KUBERNETES_EXEC_INFO" > {output}\necho "$1 $COLOUR $(cat | wc -c)" >> {output}\n'
         + plugin_script(tmp_path / "count", token="t"),
     )
     guarded.accepted_tokens = {"t"}
@@ -119,7 +119,7 @@ async def test_plugin_gets_environment_arguments_and_cluster(
     extension = {"name": API_VERSION.partition("/")[0] + "/exec", "extension": {"audience": "me"}}
     async with connected_as(guarded, tmp_path, user, extensions=[extension]) as connection:
         await connection.get("/fine")
-    info, arguments = said.read_text().splitlines()
+    info, arguments = output.read_text().splitlines()
     assert json.loads(info) == {
         "apiVersion": API_VERSION,
         "kind": "ExecCredential",
@@ -175,7 +175,7 @@ async def test_certificate_of_a_plugin_is_used_and_replaced(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "expected"),
     [
         ("echo 'token expired, run login' >&2; exit 3", "exit code 3: token expired, run login;"),
         ("exit 1", "failed with exit code 1;"),
@@ -203,13 +203,13 @@ async def test_certificate_of_a_plugin_is_used_and_replaced(tmp_path: Path) -> N
     ],
 )
 async def test_plugins_that_fail_are_reported(
-    guarded: TokenCheckingServer, tmp_path: Path, body: str, said: str
+    guarded: TokenCheckingServer, tmp_path: Path, body: str, expected: str
 ) -> None:
     plugin = write_script(tmp_path / "plugin", body)
     async with connected_as(guarded, tmp_path, make_exec_user(plugin)) as connection:
         with pytest.raises(CredentialsError) as caught:
             await connection.get("/fine")
-    assert said in str(caught.value)
+    assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -239,7 +239,7 @@ async def test_missing_plugin_shows_how_to_install_it(
 
 
 @pytest.mark.parametrize(
-    ("entry", "said"),
+    ("entry", "expected"),
     [
         ({"command": "x", "apiVersion": "client.authentication.k8s.io/v1alpha1"}, "v1alpha1"),
         ({"apiVersion": API_VERSION}, "names no command"),
@@ -252,9 +252,9 @@ async def test_missing_plugin_shows_how_to_install_it(
     ],
 )
 async def test_plugin_entries_that_cannot_be_used(
-    tmp_path: Path, entry: dict[str, Any], said: str
+    tmp_path: Path, entry: dict[str, Any], expected: str
 ) -> None:
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=expected):
         await open_connection(write_kubeconfig(tmp_path / "config", "http://x", {"exec": entry}))
 
 

@@ -121,7 +121,7 @@ def test_data_wins_over_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "expected"),
     [
         ("", "is empty"),
         ("{", "not valid YAML"),
@@ -162,12 +162,14 @@ def test_data_wins_over_files(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_broken_files_are_reported_in_one_sentence(tmp_path: Path, content: str, said: str) -> None:
+def test_broken_files_are_reported_in_one_sentence(
+    tmp_path: Path, content: str, expected: str
+) -> None:
     file = tmp_path / "config"
     file.write_text(content)
     with pytest.raises(ConfigError) as caught:
         load_kubeconfig(ConnectionOptions((file,)), {}).get_context()
-    assert said in str(caught.value)
+    assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
     assert str(file) in str(caught.value)
 

@@ -146,9 +146,11 @@ async def test_no_secret_is_sent_to_a_provider_whose_certificate_is_not_trusted(
 ) -> None:
     create_authority(tmp_path, "other")
     user = make_expired_user(issuer.url, **{"idp-certificate-authority": authority})
-    said = await fail_to_renew(guarded, tmp_path, user)
-    assert said.startswith(f"Cannot renew the OpenID Connect login of user 'me' at {issuer.url}: ")
-    assert "its certificate is not trusted (unable to get local issuer certificate)" in said
+    message = await fail_to_renew(guarded, tmp_path, user)
+    assert message.startswith(
+        f"Cannot renew the OpenID Connect login of user 'me' at {issuer.url}: "
+    )
+    assert "its certificate is not trusted (unable to get local issuer certificate)" in message
     assert (issuer.requests, issuer.forms) == ([], [])
 
 
@@ -165,8 +167,8 @@ async def test_a_redirect_of_the_provider_is_not_followed(
 
     issuer.add_route(path, redirect)
     issuer.add_route("/elsewhere", elsewhere)
-    said = await fail_to_renew(guarded, tmp_path, make_expired_user(issuer.url))
-    assert said.endswith(f"at {issuer.url}: the provider answered {code}; log in again.")
+    message = await fail_to_renew(guarded, tmp_path, make_expired_user(issuer.url))
+    assert message.endswith(f"at {issuer.url}: the provider answered {code}; log in again.")
     assert issuer.forms == []
 
 
@@ -174,12 +176,12 @@ async def test_no_secret_is_sent_without_tls(
     guarded: TokenCheckingServer, issuer: IdentityProvider, tmp_path: Path
 ) -> None:
     issuer.token_endpoint = f"{guarded.url}/token"
-    said = await fail_to_renew(guarded, tmp_path, make_expired_user(issuer.url))
-    assert "names no token endpoint with an https:// address; log in again" in said
+    message = await fail_to_renew(guarded, tmp_path, make_expired_user(issuer.url))
+    assert "names no token endpoint with an https:// address; log in again" in message
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         ("", "Expecting value"),
         ("[]", "the provider's answer is not a JSON object"),
@@ -188,13 +190,13 @@ async def test_no_secret_is_sent_without_tls(
     ],
 )
 async def test_an_answer_without_a_token_is_a_sentence(
-    guarded: TokenCheckingServer, issuer: IdentityProvider, tmp_path: Path, body: str, said: str
+    guarded: TokenCheckingServer, issuer: IdentityProvider, tmp_path: Path, body: str, message: str
 ) -> None:
     async def answer(_: web.Request) -> web.StreamResponse:
         return web.Response(text=body)
 
     issuer.add_route("/token", answer)
-    assert said in await fail_to_renew(guarded, tmp_path, make_expired_user(issuer.url))
+    assert message in await fail_to_renew(guarded, tmp_path, make_expired_user(issuer.url))
 
 
 async def test_a_provider_that_does_not_answer_is_a_sentence(
@@ -209,8 +211,8 @@ async def test_a_provider_that_does_not_answer_is_a_sentence(
 
     issuer.add_route("/token", hang)
     monkeypatch.setattr(oidc, "REQUEST_SECONDS", 0.3)
-    said = await fail_to_renew(guarded, tmp_path, make_expired_user(issuer.url))
-    assert "no answer within 0.3 s" in said
+    message = await fail_to_renew(guarded, tmp_path, make_expired_user(issuer.url))
+    assert "no answer within 0.3 s" in message
 
 
 async def test_a_provider_that_is_down_is_a_sentence(
@@ -218,8 +220,8 @@ async def test_a_provider_that_is_down_is_a_sentence(
 ) -> None:
     with bind_port() as unused:  # bound, and nobody listens
         url = f"https://127.0.0.1:{unused.getsockname()[1]}"
-        said = await fail_to_renew(guarded, tmp_path, make_expired_user(url))
-    assert said.endswith(f"at {url}: Connection refused; log in again.")
+        message = await fail_to_renew(guarded, tmp_path, make_expired_user(url))
+    assert message.endswith(f"at {url}: Connection refused; log in again.")
 
 
 async def test_a_proxy_that_cannot_be_used_is_a_sentence(
@@ -244,7 +246,7 @@ async def test_oidc_login_with_nothing_to_renew_it(
 
 
 @pytest.mark.parametrize(
-    ("authority", "said"),
+    ("authority", "message"),
     [
         ({"idp-certificate-authority": "gone.crt"}, "No such file or directory"),
         ({"idp-certificate-authority": "config"}, "idp-certificate-authority cannot be used"),
@@ -252,7 +254,7 @@ async def test_oidc_login_with_nothing_to_renew_it(
     ],
 )
 async def test_oidc_authority_that_cannot_be_read_is_a_sentence(
-    guarded: TokenCheckingServer, tmp_path: Path, authority: dict[str, str], said: str
+    guarded: TokenCheckingServer, tmp_path: Path, authority: dict[str, str], message: str
 ) -> None:
     user = make_oidc_user(
         **{
@@ -264,7 +266,7 @@ async def test_oidc_authority_that_cannot_be_read_is_a_sentence(
         }
     )
     async with connected_as(guarded, tmp_path, user) as connection:
-        with pytest.raises(CredentialsError, match=said) as caught:
+        with pytest.raises(CredentialsError, match=message) as caught:
             await connection.get("/fine")
     assert "[Errno" not in str(caught.value)
 

@@ -107,7 +107,7 @@ async def test_a_child_that_left_the_group_keeps_nobody_waiting(pids: Path) -> N
 async def test_no_descriptor_is_left_open() -> None:
     await run_shell("true")
     before = count_descriptors()
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ResourceWarning)
         for _ in range(5):
             await run_shell("echo out")
@@ -118,7 +118,7 @@ async def test_no_descriptor_is_left_open() -> None:
         del task
         await wait_until(lambda: count_descriptors() <= before)
         gc.collect()
-    assert not [str(one.message) for one in said if "unclosed file" in str(one.message)]
+    assert not [str(one.message) for one in caught if "unclosed file" in str(one.message)]
 
 
 @pytest.mark.parametrize("argv", [("/no/such/program",), ("/",), ("sh\0",)])

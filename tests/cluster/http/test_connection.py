@@ -164,7 +164,7 @@ async def test_readonly_changes_nothing(api: FakeApiServer, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("code", "reason", "message", "said"),
+    ("code", "reason", "message", "expected"),
     [
         (401, "Unauthorized", "", "does not accept the credentials of user 'me'"),
         (403, "Forbidden", 'User "system:anonymous" cannot', "treats the request as anonymous"),
@@ -176,12 +176,12 @@ async def test_readonly_changes_nothing(api: FakeApiServer, tmp_path: Path) -> N
     ],
 )
 async def test_refusals_are_sentences(
-    api: FakeApiServer, connection: Connection, code: int, reason: str, message: str, said: str
+    api: FakeApiServer, connection: Connection, code: int, reason: str, message: str, expected: str
 ) -> None:
     api.add_route("/fine", respond_with_status(code, reason, message, Retry_After="7"))
     with pytest.raises(ApiError) as caught:
         await connection.get("/fine")
-    assert said in str(caught.value)
+    assert expected in str(caught.value)
     assert (caught.value.code, caught.value.reason) == (code, reason)
     assert caught.value.retry_after == 7.0
     assert caught.value.exit_code == 1
@@ -198,7 +198,7 @@ async def test_web_page_in_place_of_a_status(api: FakeApiServer, connection: Con
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "expected"),
     [
         ("<!DOCTYPE html><title>Log in</title>", "answered with a web page"),
         ("\n <html>", "answered with a web page"),
@@ -211,16 +211,16 @@ async def test_web_page_in_place_of_a_status(api: FakeApiServer, connection: Con
     ],
 )
 async def test_an_answer_that_is_no_object_is_a_sentence(
-    api: FakeApiServer, connection: Connection, body: str, said: str
+    api: FakeApiServer, connection: Connection, body: str, expected: str
 ) -> None:
     async def page(_: web.Request) -> web.StreamResponse:
         return web.Response(text=body, content_type="text/html")
 
     api.add_route("/fine", page)
-    with pytest.raises(InvalidResponseError, match=said):
+    with pytest.raises(InvalidResponseError, match=expected):
         await connection.get_json("/fine")
     answer = await connection.request("PATCH", "/fine", body={})
-    with pytest.raises(InvalidResponseError, match=said):
+    with pytest.raises(InvalidResponseError, match=expected):
         answer.json()
     api.add_route("/version", page)
     assert await connection.server_version() is None
@@ -312,8 +312,8 @@ async def test_a_path_that_may_hold_a_token_stands_in_no_sentence(tmp_path: Path
     with bind_port() as held, pytest.raises(ConnectionFailedError) as gone:
         port = held.getsockname()[1]
         await get_once(write_kubeconfig(tmp_path / "config", f"http://127.0.0.1:{port}/s3cret"))
-    for told in (str(refused.value), str(gone.value)):
-        assert "s3cret" not in told
+    for text in (str(refused.value), str(gone.value)):
+        assert "s3cret" not in text
     assert f"127.0.0.1:{port}" in str(gone.value)
 
 

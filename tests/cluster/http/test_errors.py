@@ -38,12 +38,12 @@ def test_details_of_a_wrong_type_are_passed_over(details: Any, code: int) -> Non
 def test_the_good_causes_among_bad_ones_count() -> None:
     error = ApiError(422, "Invalid", "no", details={"causes": [5, STATUS_CAUSE, {"field": 7}]})
     assert error.resource_version_too_large
-    told = refusal_from_api_error(error)
-    assert (told.reason, told.fields) == (RefusalReason.INVALID, (".spec", "7"))
+    refusal = refusal_from_api_error(error)
+    assert (refusal.reason, refusal.fields) == (RefusalReason.INVALID, (".spec", "7"))
 
 
 def test_another_sentence_leaves_the_refusal_as_it_is() -> None:
     error = ApiError(403, "Forbidden", "no", details={"kind": "pods"}, retry_after=3.0)
-    said = error.with_message("Cannot read logs.")
-    assert str(said) == "Cannot read logs."
-    assert vars(said) == vars(error)
+    described = error.with_message("Cannot read logs.")
+    assert str(described) == "Cannot read logs."
+    assert vars(described) == vars(error)

@@ -60,7 +60,7 @@ async def test_server_that_always_says_410_is_not_hammered(
         connection, timings=replace(FAST_CONFIG, retry_delay=(0.1, 30.0))
     ) as watched:
         await wait_until(lambda: len(pauses) > 6)
-        assert pauses[0] <= 0.01, "lists anew at once, the first time"
+        assert pauses[0] <= 0.01, "lists again at once, the first time"
         assert_exponential(pauses[1:], 0.1)
         assert api.count_requests("watch") <= len(pauses) + 1
         assert ReflectorPhase.RETRYING in watched.phases
@@ -118,7 +118,7 @@ async def test_silence_is_noticed(
         assert "nothing for" in (await watched.wait_for_phase(ReflectorPhase.RETRYING)).error
         await watched.wait_until_equal(api)
         assert "uid-unseen" in watched.reflector.records
-        assert watched.replica.syncs == 2, "the second silence in a row lists anew"
+        assert watched.replica.syncs == 2, "the second silence in a row lists again"
 
 
 async def test_cluster_restored_from_a_backup(api: FakeApiServer, connection: Connection) -> None:
@@ -208,7 +208,7 @@ async def test_server_errors_on_a_watch_keep_the_version(
         await watched.wait_for_phase(ReflectorPhase.RETRYING)
         await wait_until(lambda: not api.faults["watch"])
         await watched.wait_until_equal(api)
-        assert watched.replica.syncs == 1, "an error of the server is no reason to list anew"
+        assert watched.replica.syncs == 1, "an error of the server is no reason to list again"
 
 
 async def test_web_page_in_place_of_a_list_says_so(
@@ -293,12 +293,12 @@ async def test_retry_now_ends_the_wait(tmp_path: Path) -> None:
 async def test_a_status_with_odd_details_ends_no_reflector(
     api: FakeApiServer, connection: Connection, where: str, details: Any
 ) -> None:
-    said = {**make_status(422, "Invalid", "odd"), "details": details}
+    body = {**make_status(422, "Invalid", "odd"), "details": details}
 
     async def refuse(request: web.Request) -> web.StreamResponse:
         if where == "event":
-            return await stream_chunks(request, encode_event("ERROR", said))
-        return web.json_response(said, status=422)
+            return await stream_chunks(request, encode_event("ERROR", body))
+        return web.json_response(body, status=422)
 
     await add_pods(api)
     api.faults["list" if where == "list" else "watch"] = [refuse]

@@ -197,5 +197,5 @@ def test_no_message_about_a_document_steers_a_terminal(text: str) -> None:
         text,
     )
     for document in documents:
-        for said in issue_texts(document):
-            assert said.isprintable(), ascii(said)
+        for message in issue_texts(document):
+            assert message.isprintable(), ascii(text)

@@ -71,8 +71,8 @@ class DraftAutosave:
         return await self.save(required=True)
 
     def _ensure_draft_file(self) -> DraftFile | None:
-        if self._draft_file is None and (shelf := self._get_draft_store()) is not None:
-            self._draft_file = shelf.new_file()
+        if self._draft_file is None and (store := self._get_draft_store()) is not None:
+            self._draft_file = store.new_file()
         return self._draft_file
 
     def _dump(self) -> tuple[dict[str, Any], int, str]:
@@ -97,7 +97,7 @@ class DraftAutosave:
     async def save(self, *, required: bool = False) -> str:
         """Save the draft if it differs from the one on disk; returns why that failed, "" if it did
         not. While there is no file for it yet, that is reported only if it is `required`."""
-        slot = None
+        draft_file = None
         try:
             async with asyncio.timeout(WRITE_TIMEOUT), self._lock:
                 if self._write_task is not None:  # a write that its save did not wait for
@@ -105,11 +105,11 @@ class DraftAutosave:
                 dump = self._dump()
                 if self._deleted or not self._needs_write(dump):
                     return ""
-                if (slot := self._ensure_draft_file()) is None:
+                if (draft_file := self._ensure_draft_file()) is None:
                     return (
                         "The draft cannot be saved: no API server was reached." if required else ""
                     )
-                write = slot.prepare_write(self._draft.to_saved_dict())
+                write = draft_file.prepare_write(self._draft.to_saved_dict())
                 self._write_task = asyncio.create_task(asyncio.to_thread(write))
                 self._write_task.add_done_callback(
                     lambda task: task.cancelled() or task.exception()
@@ -120,8 +120,8 @@ class DraftAutosave:
         except TimeoutError:
             return "The draft is not saved yet: the disk does not respond."
         except OSError as error:
-            assert slot is not None
-            return f"The draft cannot be saved in {slot.path.parent}: {error.strerror}."
+            assert draft_file is not None
+            return f"The draft cannot be saved in {draft_file.path.parent}: {error.strerror}."
 
     def write_now(self) -> None:
         """Save at exit; errors are ignored, since nobody could read them."""
@@ -129,10 +129,10 @@ class DraftAutosave:
         if (
             not self._deleted
             and self._needs_write(dump)
-            and (slot := self._ensure_draft_file()) is not None
+            and (draft_file := self._ensure_draft_file()) is not None
         ):
             with suppress(OSError):
-                slot.write(self._draft.to_saved_dict())
+                draft_file.write(self._draft.to_saved_dict())
                 self._last_written = dump
 
     def close(self) -> None:

@@ -53,30 +53,36 @@ class CreateFlow:
     @property
     def namespace(self) -> str:
         """The default namespace of a new serving."""
-        bench = self._screen.app_context.change_service
-        return self._shown_namespace() or (bench.namespace if bench is not None else "")
+        change_service = self._screen.app_context.change_service
+        return self._shown_namespace() or (
+            change_service.namespace if change_service is not None else ""
+        )
 
     def disabled_reason(self) -> str:
         """Why nothing can be created, in a sentence; "" if it can."""
         app = self._screen.app_context
-        bench = app.change_service
+        change_service = app.change_service
         if app.readonly:
             return (
                 "servedeck runs with --readonly; restart it without that option to create servings."
             )
-        if bench is None:
+        if change_service is None:
             return "Not connected to a cluster."
         asked = (app.source.context, self.namespace)
-        if bench.is_connected and self.namespace and asked != self._permissions_requested_for:
+        if (
+            change_service.is_connected
+            and self.namespace
+            and asked != self._permissions_requested_for
+        ):
             self._permissions_requested_for = asked
             self._screen.start_worker(self._refresh_permissions(self.namespace), "rights")
-        return bench.disabled_reason(self.namespace)
+        return change_service.disabled_reason(self.namespace)
 
     async def _refresh_permissions(self, namespace: str) -> None:
-        bench = self._screen.app_context.change_service
-        if bench is not None:
+        change_service = self._screen.app_context.change_service
+        if change_service is not None:
             with suppress(ClusterError):  # then the dry run reports it
-                await bench.refresh_permissions(namespace)
+                await change_service.refresh_permissions(namespace)
         self._screen.update_footer()
 
     # -- into the form --------------------------------------------------------------------------
@@ -136,17 +142,17 @@ class CreateFlow:
         self._screen.app.push_screen(ConfirmDialog(title, lines, answers), on_answer)
 
     async def _load_saved_drafts(self) -> tuple[list[SavedDraft], str]:
-        bench = self._screen.app_context.change_service
-        shelf = bench.draft_store if bench is not None else None
-        if shelf is None:
+        change_service = self._screen.app_context.change_service
+        store = change_service.draft_store if change_service is not None else None
+        if store is None:
             return [], ""
         try:
-            dropped = await asyncio.to_thread(shelf.delete_expired, time.time())
-            left = await asyncio.to_thread(shelf.list_saved)
+            dropped = await asyncio.to_thread(store.delete_expired, time.time())
+            left = await asyncio.to_thread(store.list_saved)
         except OSError as error:
             return [], f"The saved drafts cannot be read: {error.strerror}."
-        said = f"{format_count(dropped, 'draft')} older than 30 days removed." if dropped else ""
-        return left[:MAX_DRAFTS], said
+        message = f"{format_count(dropped, 'draft')} older than 30 days removed." if dropped else ""
+        return left[:MAX_DRAFTS], message
 
     async def _resume_draft(self, saved_draft: SavedDraft) -> None:
         """Open the form with a saved draft, unless another window has opened it meanwhile."""
@@ -166,14 +172,14 @@ class CreateFlow:
         """Delete drafts, except those that another window has opened meanwhile."""
         from servedeck.changes.draft import Draft
 
-        said = ""
+        message = ""
         for one in saved_drafts:
             try:
                 if await asyncio.to_thread(one.file.acquire) is not None:
                     await asyncio.to_thread(one.file.delete)
             except OSError as error:
-                said = f"A draft cannot be removed: {error.strerror}."
-        self.open_form(Draft(namespace=self.namespace), message=said)
+                message = f"A draft cannot be removed: {error.strerror}."
+        self.open_form(Draft(namespace=self.namespace), message=message)
 
     def open_form(
         self,
@@ -186,20 +192,20 @@ class CreateFlow:
         """Show the form."""
         from tui.screens.create.wizard import CreateScreen  # not needed for watching
 
-        bench = self._screen.app_context.change_service
-        if bench is not None:
-            form = CreateScreen(draft, bench, not_copied, message, draft_file=draft_file)
+        change_service = self._screen.app_context.change_service
+        if change_service is not None:
+            form = CreateScreen(draft, change_service, not_copied, message, draft_file=draft_file)
             self._screen.app.push_screen(form, self._on_form_closed)
 
     async def clone(self, key: NamespacedName) -> None:
         """Open the form with the settings of another serving."""
         from servedeck.changes.draft import Draft  # the first frame does not wait for it
 
-        bench = self._screen.app_context.change_service
-        if bench is None or await self._permission_denied():
+        change_service = self._screen.app_context.change_service
+        if change_service is None or await self._permission_denied():
             return
         try:
-            read = await bench.import_serving(key)
+            read = await change_service.import_serving(key)
         except ClusterError as error:
             self._screen.show_message(f"{key} cannot be cloned: {error}", "error", 20)
             return
