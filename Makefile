@@ -33,9 +33,9 @@ check: lint types imports
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks $(ARGS)
 
-pictures: $(VENV)/.dev  ## the stored pictures and the README's, made anew
+pictures: $(VENV)/.dev  ## update the stored screenshots and the one in the README
 	$(BIN)/pytest tests/tui --snapshot-update -q -n auto
-	$(BIN)/python -m docs.make_picture docs/pictures/servings.svg
+	$(BIN)/python docs/make_screenshot.py docs/pictures/servings.svg
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -97,7 +97,7 @@ def _add_common_flags(
     single_namespace: bool = False,
 ) -> None:
     """Flags that may come before or after the command; after it an absent flag sets nothing. A
-    command for a single namespace refuses --all-namespaces, so its help does not offer it."""
+    command for a single namespace rejects --all-namespaces, so its help does not offer it."""
 
     def add(*names: str, **more: Any) -> None:
         parser.add_argument(*names, default=default, **more)
@@ -107,7 +107,7 @@ def _add_common_flags(
     all_help = argparse.SUPPRESS if single_namespace else "all namespaces"
     add("-A", "--all-namespaces", action="store_true", help=all_help)
     add("--kubeconfig", metavar="FILE", type=Path, help="instead of KUBECONFIG")
-    add("--readonly", action="store_true", help="refuse every change")
+    add("--readonly", action="store_true", help="reject every change")
     add("--demo", action="store_true", help="use the built-in demo cluster")
     add("--log-file", metavar="FILE", type=Path, help="write a log to this file; default: none")
 

@@ -243,7 +243,7 @@ def test_names_stand_before_and_after_flags(words: list[str]) -> None:
     assert (args.names, args.namespace, args.output) == (["bge-m3"], "search", "json")
 
 
-def test_what_is_no_flag_is_refused_with_usage(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_no_flag_is_rejected_with_usage(capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["get", "servings", "a", "--nonsense"], ["export", "a", "b"]):
         with pytest.raises(SystemExit) as ended:
             cli._parse_arguments(words)

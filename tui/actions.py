@@ -347,10 +347,10 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("review.dry_run", "r", "dry run", "Repeat the API server's dry run.", footer_order=8),
     Action(
-        "review.remove_created",
+        "review.delete_created",
         "u",
-        "remove",
-        "Remove what an unfinished attempt created.",
+        "delete",
+        "Delete what an unfinished attempt created.",
         footer_order=9,
     ),
     Action(

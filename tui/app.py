@@ -128,7 +128,7 @@ class ServedeckApp(TerminalApp):
             is_exiting=lambda: self.exiting,
         )
         self._last_exit_blocker = ""
-        """Why the last request to quit was refused."""
+        """Why the last request to quit was rejected."""
         self._exit_task: asyncio.Task[None] | None = None
         self.exiting = False
         """True as soon as the exit was requested."""

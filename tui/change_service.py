@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from servedeck.changes.plan import ChangePlan
     from servedeck.cluster.apply import AppliedObject, ApplyResult, ObjectRef
     from servedeck.cluster.http.connection import Connection
-    from servedeck.cluster.refusal import Refusal
+    from servedeck.cluster.rejection import Rejection
     from servedeck.config import Settings
     from servedeck.serving.objects.import_objects import ImportedServing
     from servedeck.serving.objects.routes import Platform, RouteKind
@@ -170,17 +170,17 @@ class ClusterChangeService:
         ours = [one for one in manifests if ObjectRef.from_manifest(one) in own_objects]
         if ours:
             outcome = await apply.apply(connection, ours)
-            if outcome.refusal:
-                return ApplyResult((), outcome.refusal, outcome.failed_ref)
+            if outcome.rejection:
+                return ApplyResult((), outcome.rejection, outcome.failed_ref)
         others = [one for one in manifests if ObjectRef.from_manifest(one) not in own_objects]
         return await apply.apply(connection, others, create=True, on_applied=on_created)
 
-    async def rollback_created(
+    async def delete_created(
         self, created: Sequence[AppliedObject]
-    ) -> Sequence[tuple[ObjectRef, Refusal]]:
+    ) -> Sequence[tuple[ObjectRef, Rejection]]:
         from servedeck.cluster import apply
 
-        return await apply.rollback_created(self._require_connection(), created)
+        return await apply.delete_created(self._require_connection(), created)
 
     async def import_serving(self, key: NamespacedName) -> ImportedServing:
         from servedeck.changes.live_objects import ServingNotFoundError, fetch_live_objects

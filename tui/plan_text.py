@@ -37,7 +37,7 @@ def dry_run_entries(
 ) -> list[ReviewEntry]:
     """The result of the dry run, the most important first. `issues` are those of the draft."""
     found: list[ReviewEntry] = []
-    if deploy_state.running or deploy_state.refusal:
+    if deploy_state.running or deploy_state.rejection:
         found += [*_deploy_entries(deploy_state), ReviewEntry()]
     review = result.plan
     if result.in_progress:
@@ -97,12 +97,12 @@ def _deploy_entries(deploy_state: DeployState) -> list[ReviewEntry]:
     found = [_marked_entry("✓", "ready", f"{one.ref} was created.") for one in deploy_state.created]
     if deploy_state.running:
         found.append(_marked_entry("↻", "starting", "Deploying…"))
-    if deploy_state.refusal:
+    if deploy_state.rejection:
         what = f"{deploy_state.failed_object}: " if deploy_state.failed_object else ""
-        found.insert(0, _marked_entry("✗", "error", f"{what}{deploy_state.refusal}", "error"))
+        found.insert(0, _marked_entry("✗", "error", f"{what}{deploy_state.rejection}", "error"))
         if deploy_state.created:
             keys: Line = ((" ctrl+s", "key"), ("  continues where it stopped;  ", "muted"))
-            keys += (("u", "key"), ("  removes what was created", "muted"))
+            keys += (("u", "key"), ("  deletes what was created", "muted"))
         else:
             keys = ((" ctrl+s", "key"), ("  retries; nothing was created", "muted"))
         found.append(ReviewEntry(keys))

@@ -1,5 +1,5 @@
 """Shows a plan of changes: the result of the dry run, the progress of deploying, and the YAML. Its
-keys run the dry run, deploy, and remove what was created."""
+keys run the dry run, deploy, and delete what was created."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class PlanView(ReviewList):
 
     @dataclass
     class WriteEnded(Message):
-        """Deploying was refused, or removing what was created ended."""
+        """Deploying was rejected, or deleting what was created ended."""
 
         succeeded: bool
 
@@ -85,7 +85,7 @@ class PlanView(ReviewList):
     def _stage(self) -> tuple[object, ...]:
         dry_run, state = self._deployer.dry_run, self._deployer.deploy_state
         has_plan = dry_run.plan is not None
-        return (dry_run.in_progress, dry_run.error, has_plan, state.running, state.refusal)
+        return (dry_run.in_progress, dry_run.error, has_plan, state.running, state.rejection)
 
     def _build_entries(self) -> Sequence[ReviewEntry]:
         deployer = self._deployer
@@ -148,7 +148,7 @@ class PlanView(ReviewList):
         spec = self._deployer.spec
         if outcome is DeployOutcome.DEPLOYED and spec is not None:
             self.post_message(self.Deployed(NamespacedName(spec.namespace, spec.name)))
-        elif outcome is DeployOutcome.REFUSED:
+        elif outcome is DeployOutcome.REJECTED:
             self.post_message(self.WriteEnded(False))
             self._notify("Not deployed; the form is kept.", "error", 20)
         elif outcome is DeployOutcome.BLOCKED:
@@ -159,39 +159,39 @@ class PlanView(ReviewList):
         elif outcome is DeployOutcome.STALE_OBJECT:
             self._notify(
                 f"{self._deployer.stale_object} is left from the previous attempt;"
-                " u removes it first.",
+                " u deletes it first.",
                 "warning",
             )
 
-    # -- removing what was created --------------------------------------------------------------
+    # -- deleting what was created --------------------------------------------------------------
 
-    def confirm_removal(self) -> None:
-        """Ask whether to remove what the unfinished attempt created."""
+    def confirm_deletion(self) -> None:
+        """Ask whether to delete what the unfinished attempt created."""
         names = ", ".join(str(one.ref) for one in self._deployer.deploy_state.created)
         ask = ConfirmDialog(
-            "Remove what was created",
+            "Delete what was created",
             [f"This deletes {names}. The form is kept."],
-            [DialogOption("y", "Remove"), DialogOption("n", "Keep")],
+            [DialogOption("y", "Delete"), DialogOption("n", "Keep")],
         )
 
         def on_answer(answer: str | None) -> None:
             if answer == "y":
-                self._start_worker(self._remove_created, "remove")
+                self._start_worker(self._delete_created, "delete")
 
         self.app.push_screen(ask, on_answer)
 
-    async def _remove_created(self) -> None:
+    async def _delete_created(self) -> None:
         try:
-            remaining = await self._deployer.remove_created()
+            remaining = await self._deployer.delete_created()
         except Exception as error:  # any error: what is left must be known
-            self._notify(f"Nothing was removed: {describe_error(error)}", "error", 20)
+            self._notify(f"Nothing was deleted: {describe_error(error)}", "error", 20)
             self.post_message(self.WriteEnded(False))
             return
         if remaining:
-            ref, refusal = remaining[0]
-            self._notify(f"{ref} could not be removed: {refusal.message}", "error", 20)
+            ref, rejection = remaining[0]
+            self._notify(f"{ref} could not be deleted: {rejection.message}", "error", 20)
         else:
-            self._notify("Removed what was created; ctrl+s redeploys.", "ready")
+            self._notify("Deleted what was created; ctrl+s redeploys.", "ready")
         self._deployer.start_dry_run()
         self.post_message(self.WriteEnded(not remaining))
 

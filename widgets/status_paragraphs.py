@@ -16,7 +16,7 @@ from widgets.styled_line import Line, Span, sanitized
 from widgets.text_view import Paragraph
 
 MAX_EVENTS_PER_POD = 3
-"""Events shown for each Pod; more of them repeat the cause."""
+"""Events shown for each Pod; more of them repeat the reason."""
 
 MAX_MESSAGE_LENGTH = 600
 """Cells of one message."""
@@ -77,7 +77,7 @@ def find_crashed_container(view: ServingView) -> CrashedContainer | None:
 
 
 def _crashed_container_of(pod: PodView) -> ContainerView | None:
-    """The container with the cause of the Pod's status, if it wrote lines."""
+    """The container that caused the Pod's status, if it wrote lines."""
     wrote = [
         container
         for container in pod.containers
@@ -103,10 +103,10 @@ def status_paragraphs(
     """The status of a serving as text. `pod_keys` open the Pods' logs, in the order of `view.pods`;
     `capacity_hint` names the nodes with the most free capacity. The crashed container's last lines
     come before every Event. If it is `compact`, there are no empty lines, and those lines come
-    right after the cause, so that they are visible without scrolling.
+    right after the failure reason, so that they are visible without scrolling.
     """
     result = [Paragraph(title_line(view), indent=2, keep_spans=True)]
-    result += cause_paragraphs(view, log_tail, capacity_hint=capacity_hint, compact=compact)
+    result += reason_paragraphs(view, log_tail, capacity_hint=capacity_hint, compact=compact)
     keyed = list(zip(view.pods, [*pod_keys, *([""] * len(view.pods))], strict=False))
     failing = {pod.uid for pod in view.failing_pods}
     for pod, key in keyed:
@@ -129,7 +129,7 @@ def status_paragraphs(
     return [paragraph for paragraph in result if paragraph.line] if compact else result
 
 
-def cause_paragraphs(
+def reason_paragraphs(
     view: ServingView,
     log_tail: LogTail | None,
     *,
@@ -157,7 +157,7 @@ def deployment_paragraphs(view: ServingView, now: datetime) -> list[Paragraph]:
 
 
 def pod_paragraphs(pod: PodView, now: datetime, shown_message: str) -> list[Paragraph]:
-    """What is known about one Pod besides its line: its cause unless it is shown already, and its
+    """Details of one Pod besides its line: its failure reason unless it is shown already, and its
     Events."""
     result: list[Paragraph] = []
     if pod.message and pod.message != shown_message:
@@ -205,7 +205,7 @@ def _pod_line(pod: PodView, key: str, now: datetime) -> Line:
 
 
 def _pod_paragraphs(pod: PodView, key: str, now: datetime, shown_message: str) -> list[Paragraph]:
-    """A failing Pod: its first line, its cause unless it is shown already, its Events."""
+    """A failing Pod: its first line, its failure reason unless it is shown already, its Events."""
     line = Paragraph(_pod_line(pod, key, now), indent=5, keep_spans=True, target=pod.uid)
     return [line, *pod_paragraphs(pod, now, shown_message)]
 

@@ -1,5 +1,5 @@
-"""From a spec to its objects in the cluster: dry run, deploying, continuing after a refusal, and
-removing what was created. Knows neither a screen nor a form."""
+"""From a spec to its objects in the cluster: dry run, deploying, continuing after a rejection, and
+deleting what was created. Knows neither a screen nor a form."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from servedeck.changes.plan import ChangePlan
 from servedeck.cluster.apply import AppliedObject, ApplyResult, ObjectRef
 from servedeck.cluster.http.errors import ClusterError, describe_error
-from servedeck.cluster.refusal import Refusal
+from servedeck.cluster.rejection import Rejection
 from servedeck.serving.capacity import SchedulingResult
 from servedeck.serving.spec.issues import Issue, errors
 from servedeck.serving.spec.spec import ServingSpec
@@ -28,7 +28,9 @@ ApplyPlan = Callable[
 """Applies the objects of a plan, and calls the last argument for each object that it created; the
 second argument are objects of a previous attempt."""
 
-RollBack = Callable[[Sequence[AppliedObject]], Awaitable[Sequence[tuple[ObjectRef, Refusal]]]]
+DeleteCreated = Callable[
+    [Sequence[AppliedObject]], Awaitable[Sequence[tuple[ObjectRef, Rejection]]]
+]
 """Deletes what was created; returns what could not be deleted."""
 
 
@@ -52,17 +54,17 @@ class DeployState:
     deployed: bool = False
     """Whether all objects were applied."""
     created: tuple[AppliedObject, ...] = ()
-    refusal: str = ""
+    rejection: str = ""
     failed_object: str = ""
-    """The object that was refused."""
+    """The object that was rejected."""
 
 
 class DeployOutcome(Enum):
     """Result of a request to deploy."""
 
     DEPLOYED = auto()
-    REFUSED = auto()
-    """An object was refused; `DeployState` says which, and what was created before."""
+    REJECTED = auto()
+    """An object was rejected; `DeployState` says which, and what was created before."""
     BLOCKED = auto()
     """The spec has errors, or the dry run failed."""
     UNREAD_RESULT = auto()
@@ -83,7 +85,7 @@ class Deployer:
         *,
         make_plan: MakePlan,
         apply_plan: ApplyPlan,
-        roll_back: RollBack,
+        delete_created: DeleteCreated,
         check_scheduling: Callable[[ChangePlan], SchedulingResult | None] = lambda _plan: None,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
@@ -91,7 +93,7 @@ class Deployer:
         unknown."""
         self._make_plan = make_plan
         self._apply_plan = apply_plan
-        self._roll_back = roll_back
+        self._delete_objects = delete_created
         self._check_scheduling = check_scheduling
         self._on_change = on_change
         self.spec: ServingSpec | None = None
@@ -232,29 +234,29 @@ class Deployer:
         try:
             result = await self._apply_plan(plan, [one.ref for one in before], on_created)
         except Exception as error:  # any error: what was created must be shown
-            self._end_write(DeployState(created=tuple(created), refusal=describe_error(error)))
-            return DeployOutcome.REFUSED
+            self._end_write(DeployState(created=tuple(created), rejection=describe_error(error)))
+            return DeployOutcome.REJECTED
         applied = tuple(dict.fromkeys((*created, *result.applied)))
-        if result.refusal is None:
+        if result.rejection is None:
             self._end_write(DeployState(deployed=True, created=applied))
             return DeployOutcome.DEPLOYED
         failed = str(result.failed_ref) if result.failed_ref else ""
         self._end_write(
-            DeployState(created=applied, refusal=result.refusal.message, failed_object=failed)
+            DeployState(created=applied, rejection=result.rejection.message, failed_object=failed)
         )
-        return DeployOutcome.REFUSED
+        return DeployOutcome.REJECTED
 
-    async def remove_created(self) -> Sequence[tuple[ObjectRef, Refusal]]:
+    async def delete_created(self) -> Sequence[tuple[ObjectRef, Rejection]]:
         """Delete what the unfinished attempt created; returns what could not be deleted. Raises
         ClusterError if nothing could be deleted."""
         if self.pending_write:
             raise ClusterError(f"{self.pending_write} is in progress.")
-        return await self._write("Removing what was created", self._remove_created())
+        return await self._write("Deleting what was created", self._delete_created())
 
-    async def _remove_created(self) -> Sequence[tuple[ObjectRef, Refusal]]:
+    async def _delete_created(self) -> Sequence[tuple[ObjectRef, Rejection]]:
         created = self.deploy_state.created
         try:
-            remaining = await self._roll_back(created)
+            remaining = await self._delete_objects(created)
         except BaseException:
             self._end_write(self.deploy_state)
             raise

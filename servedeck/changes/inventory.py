@@ -78,7 +78,7 @@ class ClusterInventory:
             self._tasks.append(asyncio.create_task(reflector.run()))
 
     async def wait_until_listed(self, limit: float = 10.0) -> None:
-        """Wait until each kind was listed or refused, at most `limit` seconds."""
+        """Wait until each kind was listed or rejected, at most `limit` seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limit):
                 while not all(_has_answered(one) for one in self._active_reflectors()):

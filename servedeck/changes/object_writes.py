@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from servedeck.cluster.apply import ObjectRef
-from servedeck.cluster.refusal import Refusal, RefusalReason
+from servedeck.cluster.rejection import Rejection, RejectionReason
 from servedeck.serving.conventions import FIELD_MANAGER
 from servedeck.serving.objects.change import ObjectChange
-from servedeck.serving.objects.diff import FieldConflict, foreign_conflict
-from servedeck.serving.objects.differences import MISSING
+from servedeck.serving.objects.diff import MISSING
+from servedeck.serving.objects.field_changes import FieldConflict, foreign_conflict
 from servedeck.serving.objects.managed_fields import (
     apply_configuration,
     foreign_changes,
@@ -24,7 +24,7 @@ class ObjectWrite:
     body: JsonObject | None
     """Body of the server-side apply, or of an update if it has a resourceVersion; None if nothing
     changes."""
-    refusal: Refusal | None = None
+    rejection: Rejection | None = None
     """Why it cannot be sent."""
 
 
@@ -32,7 +32,7 @@ def plan_writes(change: ObjectChange, *, force: bool = False) -> list[ObjectWrit
     """One write for each object, in order.
 
     Server-side apply does not remove what other managers set: that is a conflict, or with `force`
-    an update of the whole object as it was read, which the API server refuses if the object changed
+    an update of the whole object as it was read, which the API server rejects if the object changed
     since. After an update the fields that it changed are not those of server-side apply any more,
     so that later changes of the object are updates too.
     """
@@ -59,10 +59,10 @@ def _plan_write(ref: ObjectRef, live: JsonObject, changed: JsonObject, force: bo
     return ObjectWrite(ref, changed if needs_update or blocked else body)
 
 
-def _conflict(ref: ObjectRef, conflicts: tuple[FieldConflict, ...]) -> Refusal:
+def _conflict(ref: ObjectRef, conflicts: tuple[FieldConflict, ...]) -> Rejection:
     managers = sorted({one.manager for one in conflicts})
-    return Refusal(
-        RefusalReason.CONFLICT,
+    return Rejection(
+        RejectionReason.CONFLICT,
         f"Fields of {ref} that this changes were set by {', '.join(managers)}.",
         tuple(one.path for one in conflicts),
         conflicts,

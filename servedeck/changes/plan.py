@@ -13,7 +13,7 @@ from servedeck.cluster import apply
 from servedeck.cluster.apply import ObjectRef, Ownership, Preview, PreviewAction
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError
-from servedeck.cluster.refusal import Refusal, RefusalReason
+from servedeck.cluster.rejection import Rejection, RejectionReason
 from servedeck.cluster.resources import CONFIG_MAP, SECRET, Resource
 from servedeck.serving import pvcs
 from servedeck.serving.capacity import scheduling_requirements
@@ -28,11 +28,11 @@ from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.spec.types import EnvVar, KeyRef
 
 _FIELD_BY_REASON = {
-    RefusalReason.ALREADY_EXISTS: "name",
-    RefusalReason.NAMESPACE_NOT_FOUND: "namespace",
-    RefusalReason.QUOTA: "replicas",
+    RejectionReason.ALREADY_EXISTS: "name",
+    RejectionReason.NAMESPACE_NOT_FOUND: "namespace",
+    RejectionReason.QUOTA: "replicas",
 }
-"""Field of the form that fixes each kind of refusal, if any."""
+"""Field of the form that fixes each kind of rejection, if any."""
 
 _PREVIEW_POD_PATTERN = re.compile(r'^pods? "[^"]*" is (?:forbidden|invalid): ', re.IGNORECASE)
 """The beginning of the API server's message, with the generated name of the Pod of
@@ -106,13 +106,13 @@ async def make_plan(
             previews = await apply.preview(connection, asked_for, force=force)
         else:
             previews = await _preview_writes(connection, writes, force)
-        refusals = [one.refusal for one in previews if one.refusal]
+        rejections = [one.rejection for one in previews if one.rejection]
         # Without a change no Pod is created, so a full quota does not matter.
         changing = any(one.action is not PreviewAction.UNCHANGED for one in previews)
-        if not refusals and spec.replicas and changing:
+        if not rejections and spec.replicas and changing:
             pod = await apply.preview_pod(connection, objects[0])
-            refusals += [_generalize_pod_refusal(pod, spec.name)] if pod else []
-        problems += [_refusal_issue(refused) for refused in dict.fromkeys(refusals)]
+            rejections += [_generalize_pod_rejection(pod, spec.name)] if pod else []
+        problems += [_rejection_issue(rejected) for rejected in dict.fromkeys(rejections)]
         missing, unasked = await _find_missing_references(connection, spec, present)
         problems += missing
         unknown += unasked
@@ -167,8 +167,8 @@ async def _preview_writes(
     """A preview for each object; one that does not change is not sent."""
     found: list[Preview] = []
     for one in writes:
-        if one.refusal is not None:
-            found.append(Preview(one.ref, None, one.refusal))
+        if one.rejection is not None:
+            found.append(Preview(one.ref, None, one.rejection))
         elif one.body is None:
             found.append(Preview(one.ref, PreviewAction.UNCHANGED))
         else:
@@ -183,14 +183,14 @@ def _already_exists_message(owner: Ownership) -> str:
     return f"{owner.ref} already exists, created by {whose}; choose another name."
 
 
-def _refusal_issue(refusal: Refusal) -> Issue:
-    return error(_FIELD_BY_REASON.get(refusal.reason, ""), refusal.message)
+def _rejection_issue(rejection: Rejection) -> Issue:
+    return error(_FIELD_BY_REASON.get(rejection.reason, ""), rejection.message)
 
 
-def _generalize_pod_refusal(refusal: Refusal, name: str) -> Refusal:
-    """The refusal of the previewed Pod, without its generated name."""
-    message = _PREVIEW_POD_PATTERN.sub(f"Pods of {name} are refused: ", refusal.message)
-    return replace(refusal, message=message)
+def _generalize_pod_rejection(rejection: Rejection, name: str) -> Rejection:
+    """The rejection of the previewed Pod, without its generated name."""
+    message = _PREVIEW_POD_PATTERN.sub(f"Pods of {name} are rejected: ", rejection.message)
+    return replace(rejection, message=message)
 
 
 async def _find_missing_references(
@@ -215,9 +215,9 @@ async def _find_missing_references(
                     keys[resource.kind, ref.name] = await _fetch_keys(
                         connection, resource, spec.namespace, ref.name
                     )
-                except ApiError as refused:
-                    if refused.code != 404:
-                        unasked[f"{resource.kind} {ref.name} was not checked: {refused}"] = None
+                except ApiError as rejected:
+                    if rejected.code != 404:
+                        unasked[f"{resource.kind} {ref.name} was not checked: {rejected}"] = None
                         continue
                     keys[resource.kind, ref.name] = None
             there = keys[resource.kind, ref.name]

@@ -17,19 +17,19 @@ from urllib.parse import quote
 
 from servedeck.cluster.http.connection import ApiResponse, Connection
 from servedeck.cluster.http.errors import ApiError, ClusterError, InvalidResponseError
-from servedeck.cluster.refusal import (
-    Refusal,
-    RefusalReason,
-    refusal_from_api_error,
-    refusal_from_error,
+from servedeck.cluster.rejection import (
+    Rejection,
+    RejectionReason,
+    rejection_from_api_error,
+    rejection_from_error,
 )
 from servedeck.cluster.resources import POD, RESOURCES_BY_KIND
 from servedeck.serving.conventions import FIELD_MANAGER, MANAGED_BY_LABEL
-from servedeck.serving.objects.diff import (
+from servedeck.serving.objects.field_changes import (
     AdmissionChange,
     FieldChange,
     admission_changes,
-    diff_objects,
+    find_field_changes,
     parse_conflicts,
 )
 from servedeck.serving.objects.manifests import encode_manifest
@@ -79,8 +79,8 @@ class Preview:
 
     ref: ObjectRef
     action: PreviewAction | None
-    """None if the server refuses the write."""
-    refusal: Refusal | None = None
+    """None if the server rejects the write."""
+    rejection: Rejection | None = None
     admission_changes: tuple[AdmissionChange, ...] = ()
     field_changes: tuple[FieldChange, ...] = ()
     """Fields of the stored object that would change."""
@@ -98,7 +98,7 @@ class AppliedObject(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class ApplyResult:
     applied: tuple[AppliedObject, ...]
-    refusal: Refusal | None = None
+    rejection: Rejection | None = None
     failed_ref: ObjectRef | None = None
 
 
@@ -114,7 +114,7 @@ class Ownership(NamedTuple):
 async def preview(
     connection: Connection, manifests: Sequence[Manifest], *, force: bool = False
 ) -> tuple[Preview, ...]:
-    """Dry-run `manifests`, one by one. Refusals are part of the result.
+    """Dry-run `manifests`, one by one. Rejections are part of the result.
 
     Raises ClusterError if the server cannot be reached or its response is invalid.
     """
@@ -127,7 +127,7 @@ async def _preview_object(connection: Connection, manifest: Manifest, force: boo
         response = await _send_apply(connection, manifest, dry_run=True, force=force)
         existing = None if response.status == 201 else await connection.get_json(ref.path)
     except ApiError as error:
-        return Preview(ref, None, await _refusal_with_conflicts(connection, manifest, error))
+        return Preview(ref, None, await _rejection_with_conflicts(connection, manifest, error))
     stored = response.json()
     admission = admission_changes(manifest, stored)
     if existing is None:
@@ -135,7 +135,7 @@ async def _preview_object(connection: Connection, manifest: Manifest, force: boo
     # Changes already present in the stored object are not caused by this write.
     existing_changes = set(admission_changes(manifest, existing))
     admission = [change for change in admission if change.sent or change not in existing_changes]
-    changes = diff_objects(
+    changes = find_field_changes(
         _without_server_managed_fields(existing), _without_server_managed_fields(stored)
     )
     action = PreviewAction.CHANGE if changes else PreviewAction.UNCHANGED
@@ -151,20 +151,20 @@ def _restarts_pods(before: Manifest, after: Manifest) -> bool:
     return has_pods and old.get("template") != new.get("template")
 
 
-async def _refusal_with_conflicts(
+async def _rejection_with_conflicts(
     connection: Connection, manifest: Manifest, error: ApiError
-) -> Refusal:
-    """The refusal for `error`; a conflict includes both values, if the object can be read."""
-    refusal = refusal_from_api_error(error)
-    if refusal.reason is not RefusalReason.CONFLICT:
-        return refusal
+) -> Rejection:
+    """The rejection for `error`; a conflict includes both values, if the object can be read."""
+    rejection = rejection_from_api_error(error)
+    if rejection.reason is not RejectionReason.CONFLICT:
+        return rejection
     existing: Manifest = {}
     with contextlib.suppress(ApiError):  # without them, the conflict is returned without values
         existing = await connection.get_json(ObjectRef.from_manifest(manifest).path)
-    return replace(refusal, conflicts=parse_conflicts(error.causes, manifest, existing))
+    return replace(rejection, conflicts=parse_conflicts(error.causes, manifest, existing))
 
 
-async def preview_pod(connection: Connection, deployment: Manifest) -> Refusal | None:
+async def preview_pod(connection: Connection, deployment: Manifest) -> Rejection | None:
     """Dry-run the creation of one Pod of `deployment`. Quotas, limit ranges and Pod security are
     enforced on Pods only, so the dry run of the Deployment does not cover them.
 
@@ -191,8 +191,8 @@ async def preview_pod(connection: Connection, deployment: Manifest) -> Refusal |
             content_type="application/json",
         )
     except ApiError as error:
-        refusal = refusal_from_api_error(error)
-        return None if refusal.reason is RefusalReason.PERMISSION else refusal
+        rejection = rejection_from_api_error(error)
+        return None if rejection.reason is RejectionReason.PERMISSION else rejection
     response.json()  # raises for anything but a JSON object, such as a proxy's login page
     return None
 
@@ -205,11 +205,11 @@ async def apply(
     force: bool = False,
     on_applied: Callable[[AppliedObject], None] = lambda applied: None,
 ) -> ApplyResult:
-    """Apply `manifests` in order; stop at the first refusal.
+    """Apply `manifests` in order; stop at the first rejection.
 
-    With `create`, an existing object is refused instead of changed. With `force`, fields owned by
-    other managers are taken over. The result lists the objects applied before a refusal. If the
-    connection is lost before a response, the object is read again, so that rollback_created can
+    With `create`, an existing object is rejected instead of changed. With `force`, fields owned by
+    other managers are taken over. The result lists the objects applied before a rejection. If the
+    connection is lost before a response, the object is read again, so that delete_created can
     delete it if it was created.
     """
     applied: list[AppliedObject] = []
@@ -218,20 +218,20 @@ async def apply(
         try:
             uid_before = await _fetch_uid(connection, ref)
         except ClusterError as error:
-            return ApplyResult(tuple(applied), refusal_from_error(error), ref)
+            return ApplyResult(tuple(applied), rejection_from_error(error), ref)
         if uid_before is not None and create:
             return ApplyResult(tuple(applied), _already_exists(ref), ref)
         try:
             response = await _send_apply(connection, manifest, force=force)
             uid = _object_uid(response.json())
         except ApiError as error:
-            return ApplyResult(tuple(applied), refusal_from_error(error), ref)
+            return ApplyResult(tuple(applied), rejection_from_error(error), ref)
         except ClusterError as error:
             with contextlib.suppress(ClusterError):  # unreachable: outcome unknown
                 uid_after = await _fetch_uid(connection, ref)
                 if uid_before is None and uid_after is not None:
                     applied.append(AppliedObject(ref, uid_after, created=True))
-            return ApplyResult(tuple(applied), refusal_from_error(error), ref)
+            return ApplyResult(tuple(applied), rejection_from_error(error), ref)
         if uid_before is None and response.status != 201:
             # Another client created it between the read and the apply, so it must not be rolled
             # back.
@@ -260,19 +260,19 @@ def _object_uid(obj: Manifest) -> str:
     return uid
 
 
-def _already_exists(ref: ObjectRef) -> Refusal:
-    return Refusal(RefusalReason.ALREADY_EXISTS, f"{ref} already exists; choose another name.")
+def _already_exists(ref: ObjectRef) -> Rejection:
+    return Rejection(RejectionReason.ALREADY_EXISTS, f"{ref} already exists; choose another name.")
 
 
-async def rollback_created(
+async def delete_created(
     connection: Connection, applied: Sequence[AppliedObject]
-) -> tuple[tuple[ObjectRef, Refusal], ...]:
+) -> tuple[tuple[ObjectRef, Rejection], ...]:
     """Delete the objects that `apply` created, in reverse order. Returns those that could not be
     deleted, with the reason.
 
     The uid is a precondition, so an object re-created by another client is not deleted.
     """
-    failures: list[tuple[ObjectRef, Refusal]] = []
+    failures: list[tuple[ObjectRef, Rejection]] = []
     for target in reversed(applied):
         if not target.created:
             continue
@@ -286,7 +286,7 @@ async def rollback_created(
             )
         except ClusterError as error:
             if not isinstance(error, ApiError) or error.code not in (404, 409):
-                failures.append((target.ref, refusal_from_error(error)))
+                failures.append((target.ref, rejection_from_error(error)))
     return tuple(failures)
 
 

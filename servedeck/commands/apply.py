@@ -14,7 +14,7 @@ from servedeck.changes.platform_settings import load_platform
 from servedeck.cluster.apply import Preview, PreviewAction, apply
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
-from servedeck.cluster.refusal import Refusal, RefusalReason
+from servedeck.cluster.rejection import Rejection, RejectionReason
 from servedeck.commands.arguments import connection_options, load_settings, read_servings
 from servedeck.commands.errors import USAGE_ERROR, CommandError
 from servedeck.commands.output import write_lines
@@ -71,14 +71,14 @@ async def _apply_one(
     objects = await fetch_live_objects(connection, spec.namespace, spec.name)
     existing = import_objects.import_objects(objects) if objects else None
     plan = await make_plan(connection, spec, platform, inventory, existing=existing, force=force)
-    # Errors of an unchanged serving are no reason to refuse it.
+    # Errors of an unchanged serving are no reason to reject it.
     stays = bool(plan.previews) and all(
         one.action is PreviewAction.UNCHANGED for one in plan.previews
     )
     conflicts = {
-        one.refusal.message: one
+        one.rejection.message: one
         for one in plan.previews
-        if one.refusal is not None and _is_conflict(one.refusal)
+        if one.rejection is not None and _is_conflict(one.rejection)
     }
     for problem in plan.issues:
         if problem.message in conflicts:
@@ -104,11 +104,11 @@ async def _apply_one(
         if shown.ref in applied or shown.action is PreviewAction.UNCHANGED:
             stdout(f"{_object_name(shown)} {_action_text(shown)}")
             _print_changes(shown, stdout)
-    if outcome.refusal:
-        stderr(f"error: {outcome.failed_ref}: {outcome.refusal.message}")
-        if _is_conflict(outcome.refusal):
+    if outcome.rejection:
+        stderr(f"error: {outcome.failed_ref}: {outcome.rejection.message}")
+        if _is_conflict(outcome.rejection):
             stderr(_CONFLICT_HINT)
-    return outcome.refusal is None
+    return outcome.rejection is None
 
 
 _MAX_CHANGES = 20
@@ -129,16 +129,16 @@ def _print_changes(preview: Preview, stdout: LineWriter) -> None:
         stdout("  its Pods restart")
 
 
-def _is_conflict(refusal: Refusal | None) -> bool:
-    return refusal is not None and refusal.reason is RefusalReason.CONFLICT
+def _is_conflict(rejection: Rejection | None) -> bool:
+    return rejection is not None and rejection.reason is RejectionReason.CONFLICT
 
 
 def _print_conflicts(spec: ServingSpec, preview: Preview, stderr: LineWriter) -> None:
     """Print which fields conflict with other managers, and what to do."""
-    assert preview.refusal is not None
-    found = preview.refusal.conflicts
+    assert preview.rejection is not None
+    found = preview.rejection.conflicts
     if not found:
-        stderr(f"error: {spec.name}: {preview.refusal.message}")
+        stderr(f"error: {spec.name}: {preview.rejection.message}")
     else:
         stderr(f"error: {spec.name}: {_object_name(preview)} has fields that another manager set:")
     for one in found[:_MAX_CHANGES]:

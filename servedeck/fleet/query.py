@@ -3,12 +3,12 @@
 A filter is a list of terms separated by spaces; a serving is shown if every term matches.
 
     llama              the text occurs in what is shown of it (case does not matter): namespace,
-                       name, status, cause, rollout, template, model, accelerator, image,
-                       endpoint, and name, status, cause and node of its Pods
+                       name, status, reason, rollout, template, model, accelerator, image,
+                       endpoint, and name, status, reason and node of its Pods
     !llama             it does not
     "max length"       a text with spaces or a colon
     status:error,pend  the status is one of these; a prefix is enough
-    reason:crashloop   the text occurs in its cause, or in status or cause of one of its Pods
+    reason:crashloop   the text occurs in its reason, or in status or reason of one of its Pods
     ns:team            the text occurs in one field: ns, name, status, reason, template, model,
                        accelerator, image, endpoint, node, pod
     ns:=team-a         the field is exactly this

@@ -64,11 +64,11 @@ class PodView:
     created: datetime | None
     health: PodHealth
     reason: str
-    """Short cause, "OOMKilled"; "" for a healthy Pod."""
+    """Short reason, "OOMKilled"; "" for a healthy Pod."""
     message: str
-    """The cause in words."""
+    """The failure reason in words."""
     container: str
-    """Container of the cause; "" if the cause is the Pod's."""
+    """Container that fails; "" if it is the Pod itself."""
     old_revision: bool
     containers: tuple[ContainerView, ...]
     events: tuple[EventView, ...]
@@ -83,9 +83,9 @@ class ServingView:
     uid: str
     status: Status
     reason: str
-    """Short cause for the badge, "" if there is none."""
+    """Short reason for the badge, "" if there is none."""
     message: str
-    """The main cause in words."""
+    """The main failure reason in words."""
     failing: int
     """Number of Pods in an error or pending state."""
     rollout: str

@@ -234,7 +234,7 @@ def _http_route_issue(source: str, route: HTTPRoute) -> str:
     of its parents (Gateway API, RouteParentStatus)."""
     problem = f"{source} has not been accepted by a Gateway yet"
     for parent in route.status.parents:
-        refused = next(
+        rejected = next(
             (
                 condition
                 for kind in ("Accepted", "ResolvedRefs")
@@ -243,9 +243,9 @@ def _http_route_issue(source: str, route: HTTPRoute) -> str:
             ),
             None,
         )
-        if refused is not None:
-            verb = "is not accepted" if refused.type == "Accepted" else "has a broken reference"
-            why = one_line(refused.message or refused.reason)
+        if rejected is not None:
+            verb = "is not accepted" if rejected.type == "Accepted" else "has a broken reference"
+            why = one_line(rejected.message or rejected.reason)
             problem = f"{source} {verb}{f': {why}' if why else ''}"
         elif any(c.type == "Accepted" and c.status == "True" for c in parent.conditions):
             return ""

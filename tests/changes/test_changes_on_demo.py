@@ -10,14 +10,14 @@ from servedeck.changes.draft import Draft
 from servedeck.changes.inventory import ClusterInventory
 from servedeck.changes.live_objects import fetch_live_objects
 from servedeck.changes.plan import ChangePlan, make_plan
-from servedeck.cluster.apply import apply, rollback_created
+from servedeck.cluster.apply import apply, delete_created
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
 from servedeck.commands.apply import apply_all
 from servedeck.commands.export import export_serving
 from servedeck.demo.cluster import DemoCluster
 from servedeck.serving.objects import import_objects
-from servedeck.serving.objects.diff import MASK
+from servedeck.serving.objects.field_changes import MASK
 from servedeck.serving.objects.routes import Platform
 from servedeck.serving.spec.document import from_yaml
 from servedeck.serving.spec.spec import ServingSpec
@@ -82,7 +82,7 @@ async def test_each_template_is_created_and_read_back(
     plan = await plan_for(connection, spec)
     assert plan.errors == []
     outcome = await apply(connection, plan.manifests, create=True)
-    assert outcome.refusal is None
+    assert outcome.rejection is None
     read = import_objects.import_objects(await fetch_live_objects(connection, "chat", "fresh"))
     assert read.spec == spec
     assert read.unmanaged_fields == ()
@@ -98,7 +98,7 @@ async def test_without_a_usable_gateway_the_missing_route_is_reported(
     assert [one.ref.kind for one in plan.previews] == ["Deployment", "Service"]
 
 
-async def test_a_taken_name_and_a_missing_namespace_are_refused(connection: Connection) -> None:
+async def test_a_taken_name_and_a_missing_namespace_are_rejected(connection: Connection) -> None:
     plan = await plan_for(connection, make_spec(name="llama-31-8b"))
     assert {problem.field for problem in plan.errors} == {"name"}
     plan = await plan_for(connection, make_spec(namespace="nowhere"))
@@ -115,10 +115,10 @@ async def test_quota_is_known_before_anything_is_made(connection: Connection) ->
     await connection.request("POST", "/api/v1/namespaces/chat/resourcequotas", body=quota)
     many = {"accelerator_count": "2", "settings.tensor_parallel_size": "2"}
     plan = await plan_for(connection, make_spec(**many))
-    [refused] = plan.errors
-    assert refused.field == "replicas"
-    assert refused.message.startswith("Pods of fresh are refused: exceeded quota")
-    assert "preview" not in refused.message
+    [rejected] = plan.errors
+    assert rejected.field == "replicas"
+    assert rejected.message.startswith("Pods of fresh are rejected: exceeded quota")
+    assert "preview" not in rejected.message
 
 
 async def test_a_missing_claim_does_not_hide_that_the_name_is_taken(
@@ -145,7 +145,7 @@ async def test_a_viewer_sees_what_is_missing(demo: DemoCluster) -> None:
 async def test_undo_removes_what_was_made(connection: Connection) -> None:
     plan = await plan_for(connection, make_spec())
     outcome = await apply(connection, plan.manifests, create=True)
-    assert await rollback_created(connection, outcome.applied) == ()
+    assert await delete_created(connection, outcome.applied) == ()
     assert await fetch_live_objects(connection, "chat", "fresh") == []
 
 
@@ -263,7 +263,7 @@ async def test_what_leaves_the_pods_alone_says_no_restart_and_long_lists_end(
     assert all(len(line) < 180 for line in lines)
 
 
-async def test_a_conflict_names_the_other_hand_both_values_and_the_ways_out(
+async def test_a_conflict_names_the_other_manager_both_values_and_what_to_do(
     connection: Connection,
 ) -> None:
     await apply_and_capture(connection, make_spec())

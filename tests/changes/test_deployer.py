@@ -12,7 +12,7 @@ from servedeck.changes.draft import Draft
 from servedeck.changes.plan import ChangePlan
 from servedeck.cluster.apply import AppliedObject, ApplyResult, ObjectRef, Preview, PreviewAction
 from servedeck.cluster.http.errors import ClusterError
-from servedeck.cluster.refusal import Refusal, RefusalReason
+from servedeck.cluster.rejection import Rejection, RejectionReason
 from servedeck.serving.capacity import SchedulingResult
 from servedeck.serving.objects import manifests
 from servedeck.serving.objects.routes import Platform
@@ -25,13 +25,13 @@ KINDS = ["Deployment", "Service", "HTTPRoute"]
 
 
 class FakeCluster:
-    """Creates what it is asked for, except for the kinds in `refusals`."""
+    """Creates what it is asked for, except for the kinds in `rejections`."""
 
     def __init__(self) -> None:
         self.connection_error = ""
         self.dry_run_issues: tuple[Issue, ...] = ()
-        self.refusals: dict[str, str] = {}
-        """Why a kind is refused."""
+        self.rejections: dict[str, str] = {}
+        """Why a kind is rejected."""
         self.undeletable: set[str] = set()
         """Kinds that cannot be deleted."""
         self.stored: list[ObjectRef] = []
@@ -76,9 +76,9 @@ class FakeCluster:
             ref = ObjectRef.from_manifest(manifest)
             if ref in own_objects:
                 continue
-            if reason := self.refusals.get(ref.kind):
-                refusal = Refusal(RefusalReason.SERVER_ERROR, reason)
-                return ApplyResult(tuple(created), refusal, ref)
+            if reason := self.rejections.get(ref.kind):
+                rejection = Rejection(RejectionReason.SERVER_ERROR, reason)
+                return ApplyResult(tuple(created), rejection, ref)
             self.stored.append(ref)
             created.append(AppliedObject(ref, f"uid-{ref}", True))
             on_created(created[-1])
@@ -86,15 +86,15 @@ class FakeCluster:
                 raise self.apply_error
         return ApplyResult(tuple(created))
 
-    async def roll_back(
+    async def delete_created(
         self, created: Sequence[AppliedObject]
-    ) -> Sequence[tuple[ObjectRef, Refusal]]:
+    ) -> Sequence[tuple[ObjectRef, Rejection]]:
         if self.connection_error:
             raise ClusterError(self.connection_error)
         remaining = []
         for one in created:
             if one.ref.kind in self.undeletable:
-                remaining.append((one.ref, Refusal(RefusalReason.PERMISSION, "Not allowed.")))
+                remaining.append((one.ref, Rejection(RejectionReason.PERMISSION, "Not allowed.")))
             else:
                 self.stored.remove(one.ref)
         return remaining
@@ -124,7 +124,7 @@ def deployer(cluster: FakeCluster, changes: list[str]) -> Deployer:
     made = Deployer(
         make_plan=cluster.make_plan,
         apply_plan=cluster.apply_plan,
-        roll_back=cluster.roll_back,
+        delete_created=cluster.delete_created,
         on_change=on_change,
     )
     made.set_spec(make_spec(), ())
@@ -164,7 +164,9 @@ async def test_an_accepted_dry_run_has_a_plan(deployer: Deployer, changes: list[
     assert changes == ["dry run", "result"]
 
 
-async def test_a_refused_dry_run_blocks_deploying(deployer: Deployer, cluster: FakeCluster) -> None:
+async def test_a_rejected_dry_run_blocks_deploying(
+    deployer: Deployer, cluster: FakeCluster
+) -> None:
     cluster.dry_run_issues = (error("name", "The name is taken."),)
     await dry_run(deployer)
     assert [one.message for one in deployer.blocking_errors] == ["The name is taken."]
@@ -227,7 +229,7 @@ async def test_scheduling_follows_the_nodes(cluster: FakeCluster) -> None:
     deployer = Deployer(
         make_plan=cluster.make_plan,
         apply_plan=cluster.apply_plan,
-        roll_back=cluster.roll_back,
+        delete_created=cluster.delete_created,
         check_scheduling=lambda _plan: results[0],
         on_change=lambda: changes.append(None),
     )
@@ -310,16 +312,16 @@ async def test_a_changed_spec_cancels_a_request_to_deploy(
 async def test_a_partial_deploy_continues_with_what_is_missing(
     deployer: Deployer, cluster: FakeCluster
 ) -> None:
-    cluster.refusals = {"Service": "Refused."}
+    cluster.rejections = {"Service": "Rejected."}
     await dry_run(deployer)
-    assert await deployer.deploy() is DeployOutcome.REFUSED
+    assert await deployer.deploy() is DeployOutcome.REJECTED
     assert deployer.deploy_state == DeployState(
         created=deployer.deploy_state.created,
-        refusal="Refused.",
+        rejection="Rejected.",
         failed_object="Service team-a/llama",
     )
     assert created_kinds(deployer) == ["Deployment"]
-    cluster.refusals = {}
+    cluster.rejections = {}
     await dry_run(deployer)
     assert await deployer.deploy() is DeployOutcome.DEPLOYED
     assert kinds(cluster.stored) == created_kinds(deployer) == KINDS
@@ -332,8 +334,8 @@ async def test_what_was_created_before_an_unexpected_error_is_known(
 ) -> None:
     cluster.apply_error = KeyError("metadata")
     await dry_run(deployer)
-    assert await deployer.deploy() is DeployOutcome.REFUSED
-    assert "metadata" in deployer.deploy_state.refusal
+    assert await deployer.deploy() is DeployOutcome.REJECTED
+    assert "metadata" in deployer.deploy_state.rejection
     assert created_kinds(deployer) == ["Deployment"]
     assert deployer.pending_write == ""
 
@@ -348,7 +350,7 @@ async def test_what_was_created_is_known_although_the_caller_was_canceled(
     assert deployer.pending_write == "Deploying"
     assert await deployer.deploy() is DeployOutcome.BUSY
     with pytest.raises(ClusterError, match="Deploying is in progress"):
-        await deployer.remove_created()
+        await deployer.delete_created()
     deployer.start_dry_run()  # its result would replace the plan that is deployed
     assert not deployer.dry_run.in_progress
     request.cancel()
@@ -357,55 +359,55 @@ async def test_what_was_created_is_known_although_the_caller_was_canceled(
     assert created_kinds(deployer) == KINDS
 
 
-async def test_another_name_requires_that_the_old_objects_are_removed(
+async def test_another_name_requires_that_the_old_objects_are_deleted(
     deployer: Deployer, cluster: FakeCluster
 ) -> None:
-    cluster.refusals = {"Service": "Refused."}
+    cluster.rejections = {"Service": "Rejected."}
     await dry_run(deployer)
     await deployer.deploy()
-    cluster.refusals = {}
+    cluster.rejections = {}
     deployer.set_spec(make_spec("qwen"), ())
     assert deployer.stale_object is None  # unknown until the dry run
     await dry_run(deployer)
     assert await deployer.deploy() is DeployOutcome.STALE_OBJECT
     assert str(deployer.stale_object) == "Deployment team-a/llama"
-    assert await deployer.remove_created() == []
+    assert await deployer.delete_created() == []
     assert await deployer.deploy() is DeployOutcome.DEPLOYED
     assert {one.name for one in cluster.stored} == {"qwen"}
 
 
-# -- removing -----------------------------------------------------------------------------------
+# -- deleting -----------------------------------------------------------------------------------
 
 
 async def deploy_partially(deployer: Deployer, cluster: FakeCluster) -> None:
-    cluster.refusals = {"HTTPRoute": "Refused."}
+    cluster.rejections = {"HTTPRoute": "Rejected."}
     await dry_run(deployer)
-    assert await deployer.deploy() is DeployOutcome.REFUSED
+    assert await deployer.deploy() is DeployOutcome.REJECTED
 
 
-async def test_what_was_created_is_removed(deployer: Deployer, cluster: FakeCluster) -> None:
+async def test_what_was_created_is_deleted(deployer: Deployer, cluster: FakeCluster) -> None:
     await deploy_partially(deployer, cluster)
-    assert await deployer.remove_created() == []
+    assert await deployer.delete_created() == []
     assert cluster.stored == []
     assert deployer.deploy_state == DeployState()
 
 
-async def test_an_object_that_cannot_be_removed_stays_known(
+async def test_an_object_that_cannot_be_deleted_stays_known(
     deployer: Deployer, cluster: FakeCluster
 ) -> None:
     await deploy_partially(deployer, cluster)
     cluster.undeletable = {"Service"}
-    remaining = await deployer.remove_created()
+    remaining = await deployer.delete_created()
     assert kinds([ref for ref, _ in remaining]) == created_kinds(deployer) == ["Service"]
 
 
-async def test_nothing_is_forgotten_if_removing_fails(
+async def test_nothing_is_forgotten_if_deleting_fails(
     deployer: Deployer, cluster: FakeCluster
 ) -> None:
     await deploy_partially(deployer, cluster)
     before = deployer.deploy_state
     cluster.connection_error = "The API server is unreachable."
     with pytest.raises(ClusterError):
-        await deployer.remove_created()
+        await deployer.delete_created()
     assert deployer.deploy_state == before
     assert deployer.pending_write == ""

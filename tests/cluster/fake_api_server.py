@@ -156,8 +156,8 @@ class FakeApiServer:
         sent = int(query.get("resourceVersion") or 0)
         response = web.StreamResponse()
         if query.get("sendInitialEvents") == "true" and not self.supports_watch_list:
-            refusal = make_status(422, "Invalid", "sendInitialEvents is forbidden for watch")
-            return web.json_response(refusal, status=422)
+            rejection = make_status(422, "Invalid", "sendInitialEvents is forbidden for watch")
+            return web.json_response(rejection, status=422)
         await response.prepare(request)
         self.open_watches.add(response)
         try:

@@ -15,7 +15,7 @@ from servedeck.cluster.apply import (
 )
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, InvalidResponseError
-from servedeck.cluster.refusal import RefusalReason
+from servedeck.cluster.rejection import RejectionReason
 from servedeck.serving.objects.records import REVISION_ANNOTATION
 from tests.cluster.fake_api_server import FakeApiServer, respond_with_status
 
@@ -35,14 +35,14 @@ def respond_with_body(body: str, code: int = 200) -> Any:
 
 
 @pytest.mark.parametrize("body", ["<html>", "[]", "{}", '{"metadata": 5}', '{"metadata": {}}'])
-async def test_a_server_that_is_no_api_refuses_in_a_sentence(
+async def test_a_server_that_is_no_api_rejects_in_a_sentence(
     api: FakeApiServer, connection: Connection, body: str
 ) -> None:
     api.add_route(SERVICE_PATH, respond_with_body(body))
     outcome = await apply(connection, [MANIFEST])
-    assert outcome.refusal is not None
-    assert outcome.refusal.reason is RefusalReason.SERVER_ERROR
-    assert outcome.refusal.message.startswith("The server ")
+    assert outcome.rejection is not None
+    assert outcome.rejection.reason is RejectionReason.SERVER_ERROR
+    assert outcome.rejection.message.startswith("The server ")
     assert [request.method for request in api.requests] == ["GET"], "nothing is written into it"
 
 
@@ -59,7 +59,7 @@ async def test_what_was_made_although_the_answer_cannot_be_read_is_known(
     api.add_route(SERVICE_PATH, serve)
     outcome = await apply(connection, [MANIFEST])
     assert [(one.uid, one.created) for one in outcome.applied] == [("new", True)]
-    assert outcome.refusal is not None
+    assert outcome.rejection is not None
 
 
 async def test_what_stood_there_unseen_is_not_taken_for_ours(
@@ -74,7 +74,7 @@ async def test_what_stood_there_unseen_is_not_taken_for_ours(
     api.add_route(SERVICE_PATH, serve)
     outcome = await apply(connection, [MANIFEST])
     assert outcome.applied == ()
-    assert outcome.refusal is not None
+    assert outcome.rejection is not None
 
 
 async def test_a_preview_of_a_login_page_is_an_error(
@@ -86,7 +86,7 @@ async def test_a_preview_of_a_login_page_is_an_error(
 
 
 @pytest.mark.parametrize("metadata", [5, None, [], {"managedFields": 5, "labels": ["x"]}])
-async def test_odd_metadata_is_nobodys(
+async def test_malformed_metadata_has_no_owner(
     api: FakeApiServer, connection: Connection, metadata: Any
 ) -> None:
     async def serve(_: web.Request) -> web.StreamResponse:
@@ -96,7 +96,7 @@ async def test_odd_metadata_is_nobodys(
     [owner] = await find_existing(connection, [MANIFEST])
     assert (owner.managers, owner.managed_by_servedeck) == ((), False)
     [shown] = await preview(connection, [MANIFEST])
-    assert shown.refusal is None
+    assert shown.rejection is None
 
 
 async def test_objects_that_may_not_be_read_count_as_free(

@@ -282,14 +282,14 @@ async def test_a_pod_that_has_no_log_yet_says_why_once(
 ) -> None:
     kubelet.state = {}
     waiting = 'container "main" in pod "web" is waiting to start: ContainerCreating'
-    refused = 0
+    rejected = 0
 
     async def unscheduled(_: web.Request) -> web.StreamResponse:
         return web.Response(status=204)
 
     async def not_yet(_: web.Request) -> web.StreamResponse:
-        nonlocal refused
-        refused += 1
+        nonlocal rejected
+        rejected += 1
         return web.json_response(make_status(400, "BadRequest", waiting), status=400)
 
     api.add_route(f"{POD_PATH}/log", unscheduled)
@@ -297,7 +297,7 @@ async def test_a_pod_that_has_no_log_yet_says_why_once(
         await followed.wait_until(lambda: len(followed.lines) == 1)
         api.add_route(f"{POD_PATH}/log", not_yet)
         await followed.wait_until(lambda: len(followed.lines) == 2)
-        await followed.wait_until(lambda: refused > 3)
+        await followed.wait_until(lambda: rejected > 3)
         kubelet.state = {"running": {}}
         api.add_route(f"{POD_PATH}/log", kubelet._get_log)
         await kubelet.write(make_line(1))

@@ -107,7 +107,7 @@ class Target:
         assert reply.code < 300, reply.text
         return reply.json
 
-    def refused(self, code: int, method: str, path: str, body: Any = None, **options: Any) -> Json:
+    def rejected(self, code: int, method: str, path: str, body: Any = None, **options: Any) -> Json:
         """The Status of a response that must fail with this code."""
         reply = self.send(method, path, body, **options)
         assert reply.code == code, (reply.code, reply.text)

@@ -13,7 +13,7 @@ RULES = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
 
 
 def test_an_unknown_token(target: Target) -> None:
-    status = target.refused(401, "GET", "/api/v1/pods", user=None, token="nope")
+    status = target.rejected(401, "GET", "/api/v1/pods", user=None, token="nope")
     assert (status["reason"], status["message"]) == ("Unauthorized", "Unauthorized")
 
 
@@ -74,12 +74,12 @@ def test_what_is_forbidden_for_every_user(
     target: Target, method: str, path: str, message: str
 ) -> None:
     body: dict[str, Any] | None = {} if method in ("POST", "PATCH") else None
-    status = target.refused(403, method, path, body, user="nobody")
+    status = target.rejected(403, method, path, body, user="nobody")
     assert (status["reason"], status["message"]) == ("Forbidden", message)
 
 
 def test_a_path_that_is_no_resource(target: Target) -> None:
-    status = target.refused(403, "GET", "/foo", user="nobody")
+    status = target.rejected(403, "GET", "/foo", user="nobody")
     assert status["message"] == 'forbidden: User "nobody" cannot get path "/foo"'
 
 
@@ -88,12 +88,12 @@ def test_a_viewer_reads_and_does_not_write(target: Target, deployments: str, ns:
         return target.send("GET", deployments, user="viewer").code == 200
 
     eventually(reads, "the viewer's rights to be known")
-    status = target.refused(403, "POST", deployments, sleeper(), user="viewer")
+    status = target.rejected(403, "POST", deployments, sleeper(), user="viewer")
     assert status["message"] == (
         'deployments.apps is forbidden: User "viewer" cannot create resource "deployments" in '
         f'API group "apps" in the namespace "{ns}"'
     )
-    target.refused(403, "GET", f"/api/v1/namespaces/{ns}/secrets", user="viewer")
+    target.rejected(403, "GET", f"/api/v1/namespaces/{ns}/secrets", user="viewer")
 
 
 def review(target: Target, user: str, **attributes: Any) -> bool:
@@ -120,7 +120,7 @@ def test_access_reviews(target: Target) -> None:
 
 
 def test_a_review_without_a_question(target: Target) -> None:
-    status = target.refused(422, "POST", REVIEWS, {"spec": {}})
+    status = target.rejected(422, "POST", REVIEWS, {"spec": {}})
     assert status["details"]["causes"] == [
         {
             "reason": "FieldValueInvalid",
@@ -129,7 +129,7 @@ def test_a_review_without_a_question(target: Target) -> None:
             "field": "spec.resourceAttributes",
         }
     ]
-    assert target.refused(405, "GET", REVIEWS)["reason"] == "MethodNotAllowed"
+    assert target.rejected(405, "GET", REVIEWS)["reason"] == "MethodNotAllowed"
 
 
 def test_rules_of_a_namespace(target: Target) -> None:
@@ -140,7 +140,7 @@ def test_rules_of_a_namespace(target: Target) -> None:
     assert found["incomplete"] is False
     nobody = target.ok("POST", RULES, body, user="nobody")["status"]["resourceRules"]
     assert everything not in nobody
-    assert target.refused(400, "POST", RULES, {"spec": {}})["message"] == "no namespace on request"
+    assert target.rejected(400, "POST", RULES, {"spec": {}})["message"] == "no namespace on request"
 
 
 def test_who_am_i(target: Target) -> None:

@@ -45,7 +45,7 @@ def test_applying_the_same_again_changes_nothing(target: Target, configmaps: str
 
 
 def test_apply_needs_a_manager(target: Target, deployments: str) -> None:
-    status = target.refused(422, "PATCH", f"{deployments}/web", applied(), content_type=APPLY)
+    status = target.rejected(422, "PATCH", f"{deployments}/web", applied(), content_type=APPLY)
     assert status["message"] == (
         'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for '
         "apply patch"
@@ -54,7 +54,7 @@ def test_apply_needs_a_manager(target: Target, deployments: str) -> None:
 
 def test_another_value_of_an_owned_field_conflicts(target: Target, web: str) -> None:
     path = f"{web}?fieldManager=a"
-    status = target.refused(409, "PATCH", path, with_image("other"), content_type=APPLY)
+    status = target.rejected(409, "PATCH", path, with_image("other"), content_type=APPLY)
     field = '.spec.template.spec.containers[name="c"].image'
     words = 'conflict with "creator" using apps/v1'
     assert status["message"] == f"Apply failed with 1 conflict: {words}: {field}"
@@ -70,7 +70,7 @@ def test_several_conflicts_are_listed(target: Target, web: str) -> None:
     target.patch(web, {"spec": {"paused": False, "minReadySeconds": 1}}, agent="second/1")
     body["spec"]["minReadySeconds"] = 2
     path = f"{web}?fieldManager=a"
-    status = target.refused(409, "PATCH", path, body, content_type=APPLY)
+    status = target.rejected(409, "PATCH", path, body, content_type=APPLY)
     assert status["message"] == (
         "Apply failed with 2 conflicts: "
         'conflicts with "creator" using apps/v1:\n'
@@ -154,4 +154,4 @@ def test_a_configuration_that_is_none(
     target: Target, deployments: str, body: Json, message: str
 ) -> None:
     path = f"{deployments}/web?fieldManager=a"
-    assert target.refused(400, "PATCH", path, body, content_type=APPLY)["message"] == message
+    assert target.rejected(400, "PATCH", path, body, content_type=APPLY)["message"] == message

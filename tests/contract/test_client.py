@@ -12,7 +12,7 @@ import pytest
 
 from servedeck.changes.draft import Draft
 from servedeck.cluster.access import AccessChecker
-from servedeck.cluster.apply import PreviewAction, apply, preview, rollback_created
+from servedeck.cluster.apply import PreviewAction, apply, delete_created, preview
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions as Aim
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError
@@ -69,7 +69,7 @@ async def test_a_reflector_keeps_up(target: Target, connect: Open, ns: str) -> N
             await task
 
 
-async def test_a_serving_is_previewed_deployed_and_undone(
+async def test_a_serving_is_previewed_deployed_and_deleted(
     target: Target, connect: Open, ns: str
 ) -> None:
     draft = Draft("vllm", ns)
@@ -83,11 +83,11 @@ async def test_a_serving_is_previewed_deployed_and_undone(
     # the server would store exactly what was requested
     assert [one.admission_changes for one in plan] == [(), ()]
     outcome = await apply(connection, wanted, create=True)
-    assert outcome.refusal is None and [one.created for one in outcome.applied] == [True, True]
+    assert outcome.rejection is None and [one.created for one in outcome.applied] == [True, True]
     again = await preview(connection, wanted)
     assert [one.action for one in again] == [PreviewAction.UNCHANGED] * 2
-    assert await rollback_created(connection, outcome.applied) == ()
-    status = target.refused(404, "GET", f"/apis/apps/v1/namespaces/{ns}/deployments/llama")
+    assert await delete_created(connection, outcome.applied) == ()
+    status = target.rejected(404, "GET", f"/apis/apps/v1/namespaces/{ns}/deployments/llama")
     assert status["reason"] == "NotFound"
 
 
@@ -100,7 +100,7 @@ async def test_rights_are_known(connect: Open, ns: str) -> None:
     assert not (await nobody.check("get", "pods", ns, "log")).allowed
 
 
-async def test_a_refusal_carries_its_status(connect: Open, ns: str) -> None:
+async def test_a_rejection_carries_its_status(connect: Open, ns: str) -> None:
     connection = await connect("admin")
     with pytest.raises(ApiError) as caught:
         await connection.get(f"/apis/apps/v1/namespaces/{ns}/deployments/nope")

@@ -11,21 +11,21 @@ NOT_ALLOWED = "the server does not allow this method on the requested resource"
 
 
 def test_a_missing_object_is_named_with_its_group(target: Target, deployments: str) -> None:
-    status = target.refused(404, "GET", f"{deployments}/nope")
+    status = target.rejected(404, "GET", f"{deployments}/nope")
     assert status["message"] == 'deployments.apps "nope" not found'
     assert status["reason"] == "NotFound"
     assert status["details"] == {"name": "nope", "group": "apps", "kind": "deployments"}
 
 
 def test_a_core_object_is_named_without_group(target: Target, pods: str) -> None:
-    status = target.refused(404, "GET", f"{pods}/nope")
+    status = target.rejected(404, "GET", f"{pods}/nope")
     assert status["message"] == 'pods "nope" not found'
     assert status["details"] == {"name": "nope", "kind": "pods"}
 
 
 def test_a_name_is_taken_once(target: Target, configmaps: str) -> None:
     target.ok("POST", configmaps, configmap("a"))
-    status = target.refused(409, "POST", configmaps, configmap("a"))
+    status = target.rejected(409, "POST", configmaps, configmap("a"))
     assert status["reason"] == "AlreadyExists"
     assert status["message"] == 'configmaps "a" already exists'
     assert status["details"] == {"name": "a", "kind": "configmaps"}
@@ -33,7 +33,7 @@ def test_a_name_is_taken_once(target: Target, configmaps: str) -> None:
 
 def test_a_namespace_must_exist(target: Target) -> None:
     path = "/api/v1/namespaces/contract-nowhere/configmaps"
-    status = target.refused(404, "POST", path, configmap("a"))
+    status = target.rejected(404, "POST", path, configmap("a"))
     assert status["message"] == 'namespaces "contract-nowhere" not found'
 
 
@@ -46,7 +46,7 @@ def test_a_namespace_must_exist(target: Target) -> None:
     ],
 )
 def test_an_unknown_resource(target: Target, path: str) -> None:
-    status = target.refused(404, "GET", path)
+    status = target.rejected(404, "GET", path)
     assert (status["reason"], status["message"]) == ("NotFound", NOT_FOUND)
 
 
@@ -61,7 +61,7 @@ def test_an_unknown_path_is_404(target: Target, path: str) -> None:
 def test_a_method_that_the_path_has_not(
     target: Target, deployments: str, method: str, suffix: str
 ) -> None:
-    status = target.refused(405, method, deployments + suffix, {} if method != "FOO" else None)
+    status = target.rejected(405, method, deployments + suffix, {} if method != "FOO" else None)
     assert (status["reason"], status["message"]) == ("MethodNotAllowed", NOT_ALLOWED)
 
 
@@ -83,7 +83,7 @@ def test_a_method_that_the_path_has_not(
 def test_a_body_that_is_no_object(
     target: Target, deployments: str, body: bytes, words: str
 ) -> None:
-    status = target.refused(400, "POST", deployments, body)
+    status = target.rejected(400, "POST", deployments, body)
     assert status["reason"] == "BadRequest"
     start = "the object provided is unrecognized (must be of type Deployment): "
     assert status["message"].startswith(start)
@@ -92,14 +92,14 @@ def test_a_body_that_is_no_object(
 
 def test_a_body_of_another_kind(target: Target, deployments: str) -> None:
     body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}}
-    status = target.refused(400, "POST", deployments, body)
+    status = target.rejected(400, "POST", deployments, body)
     assert status["message"].startswith(
         'Pod in version "v1" cannot be handled as a Deployment: converting (v1.Pod) to '
     )
 
 
 def test_a_content_type_that_nobody_reads(target: Target, deployments: str) -> None:
-    status = target.refused(415, "POST", deployments, b"<x/>", content_type="text/xml")
+    status = target.rejected(415, "POST", deployments, b"<x/>", content_type="text/xml")
     assert status["reason"] == "UnsupportedMediaType"
     assert status["message"] == (
         "the body of the request was in an unknown format - accepted media types include: "
@@ -108,17 +108,17 @@ def test_a_content_type_that_nobody_reads(target: Target, deployments: str) -> N
 
 
 def test_a_patch_that_is_none(target: Target, deployments: str) -> None:
-    status = target.refused(415, "PATCH", f"{deployments}/x", {})
+    status = target.rejected(415, "PATCH", f"{deployments}/x", {})
     assert status["message"] == "415: Unsupported Media Type"
 
 
 def test_an_accept_header_that_nobody_can_meet(target: Target, deployments: str) -> None:
-    status = target.refused(406, "GET", deployments, accept="text/xml")
+    status = target.rejected(406, "GET", deployments, accept="text/xml")
     assert status["reason"] == "NotAcceptable"
 
 
 def test_a_body_that_is_too_large(target: Target, deployments: str) -> None:
-    status = target.refused(413, "POST", deployments, b'{"kind":"' + b"x" * (3 << 20) + b'"}')
+    status = target.rejected(413, "POST", deployments, b'{"kind":"' + b"x" * (3 << 20) + b'"}')
     assert status["reason"] == "RequestEntityTooLarge"
     assert status["message"] == "Request entity too large: limit is 3145728"
 
@@ -132,13 +132,13 @@ def test_a_yaml_body_is_read(target: Target, configmaps: str) -> None:
 
 def test_names_in_body_and_url_must_agree(target: Target, deployments: str) -> None:
     target.ok("POST", deployments, sleeper("web"))
-    status = target.refused(400, "PUT", f"{deployments}/web", sleeper("other"))
+    status = target.rejected(400, "PUT", f"{deployments}/web", sleeper("other"))
     assert status["message"] == (
         "the name of the object (other) does not match the name on the URL (web)"
     )
     body = sleeper("web")
     body["metadata"]["namespace"] = "kube-system"
-    status = target.refused(400, "POST", deployments, body)
+    status = target.rejected(400, "POST", deployments, body)
     assert status["message"] == (
         "the namespace of the provided object does not match the namespace sent on the request"
     )
@@ -172,7 +172,7 @@ def test_a_patch_that_cannot_be_read(
     target: Target, deployments: str, body: bytes, kind: str, words: str
 ) -> None:
     target.ok("POST", deployments, sleeper())
-    status = target.refused(400, "PATCH", f"{deployments}/web", body, content_type=kind)
+    status = target.rejected(400, "PATCH", f"{deployments}/web", body, content_type=kind)
     assert status["message"] == words
 
 
@@ -183,7 +183,7 @@ def test_a_namespace_that_goes_away_takes_nothing_new(target: Target, ns: str) -
     path = f"/api/v1/namespaces/{ns}/configmaps"
     target.ok("POST", path, cm)
     target.ok("DELETE", f"/api/v1/namespaces/{ns}")
-    status = target.refused(403, "POST", path, configmap("late"))
+    status = target.rejected(403, "POST", path, configmap("late"))
     target.patch(f"{path}/held", {"metadata": {"finalizers": None}})
     assert status["message"] == (
         'configmaps "late" is forbidden: unable to create new content in namespace '

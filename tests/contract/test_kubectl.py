@@ -46,8 +46,8 @@ def test_server_side_apply_and_its_conflict(kubectl: Kubectl) -> None:
     assert "serverside-applied" in kubectl("apply", "--server-side", "-f", "-", input=body)
     body["spec"]["template"]["spec"]["containers"][0]["image"] = "other"
     command = ("apply", "--server-side", "--field-manager=me", "-f", "-")
-    refused = kubectl(*command, input=body, code=1)
-    assert 'conflict with "kubectl": .spec.template.spec.containers[name="c"].image' in refused
+    rejected = kubectl(*command, input=body, code=1)
+    assert 'conflict with "kubectl": .spec.template.spec.containers[name="c"].image' in rejected
     assert "serverside-applied" in kubectl(*command, "--force-conflicts", input=body)
     assert "server dry run" in kubectl(*command, "--dry-run=server", input=body)
 
@@ -57,9 +57,9 @@ def test_a_bad_manifest_is_explained(kubectl: Kubectl) -> None:
     body["spec"]["foo"] = 1
     assert 'unknown field "spec.foo"' in kubectl("apply", "-f", "-", input=body, code=1)
     del body["spec"]["foo"], body["spec"]["selector"]
-    refused = kubectl("create", "-f", "-", input=body, code=1)
-    assert 'The Deployment "web" is invalid:' in refused
-    assert "* spec.selector: Required value" in refused
+    rejected = kubectl("create", "-f", "-", input=body, code=1)
+    assert 'The Deployment "web" is invalid:' in rejected
+    assert "* spec.selector: Required value" in rejected
 
 
 def test_types_are_explained(kubectl: Kubectl) -> None:
@@ -69,8 +69,8 @@ def test_types_are_explained(kubectl: Kubectl) -> None:
 
 
 def test_who_may_not(kubectl: Kubectl) -> None:
-    refused = kubectl("get", "pods", "-A", user="nobody", code=1)
-    assert 'User "nobody" cannot list resource "pods" in API group ""' in refused
+    rejected = kubectl("get", "pods", "-A", user="nobody", code=1)
+    assert 'User "nobody" cannot list resource "pods" in API group ""' in rejected
 
 
 def test_watching_rows(kubectl: Kubectl) -> None:

@@ -98,8 +98,8 @@ def test_a_log_is_followed_to_its_end(speaker: Speaker, kubectl: Kubectl) -> Non
 def test_the_log_of_the_instance_before(
     target: Target, ns: str, speaker: Speaker, kubectl: Kubectl
 ) -> None:
-    refused = kubectl("logs", "-p", speaker.name, code=1)
-    assert refused == (
+    rejected = kubectl("logs", "-p", speaker.name, code=1)
+    assert rejected == (
         f'Error from server (BadRequest): previous terminated container "{CONTAINER}" '
         f'in pod "{speaker.name}" not found\n'
     )
@@ -126,6 +126,6 @@ def test_the_log_of_the_instance_before(
 
 def test_who_may_not_read_logs(speaker: Speaker, kubectl: Kubectl) -> None:
     kubectl("logs", speaker.name, user="viewer")
-    refused = kubectl("logs", speaker.name, user="nobody", code=1)
-    assert 'User "nobody" cannot get resource "pods" in API group ""' in refused
+    rejected = kubectl("logs", speaker.name, user="nobody", code=1)
+    assert 'User "nobody" cannot get resource "pods" in API group ""' in rejected
     assert '(NotFound): pods "nope" not found' in kubectl("logs", "nope", code=1)

@@ -172,14 +172,14 @@ def test_a_pod_that_is_deleted_is_replaced(web: Workload) -> None:
 def test_a_pod_that_fits_nowhere(web: Workload) -> None:
     web.create(with_gpus("99"))
 
-    def refused() -> Json | None:
+    def rejected() -> Json | None:
         for pod in web.items("pods"):
             for condition in pod["status"].get("conditions", ()):
                 if condition["type"] == "PodScheduled" and condition["status"] == "False":
                     return dict(condition)
         return None
 
-    condition = eventually(refused, "the scheduler's verdict")
+    condition = eventually(rejected, "the scheduler's verdict")
     assert condition["reason"] == "Unschedulable"
     total = len(web.target.ok("GET", "/api/v1/nodes")["items"])
     assert condition["message"] == (
@@ -199,7 +199,7 @@ def quota(target: Target, ns: str, hard: Json) -> None:
     )
 
 
-def test_a_quota_refuses_pods(web: Workload) -> None:
+def test_a_quota_rejects_pods(web: Workload) -> None:
     quota(web.target, web.ns, {"requests.nvidia.com/gpu": "1"})
     web.create(with_gpus("1", replicas=2))
     eventually(lambda: web.condition("ReplicaFailure"), "the failure")
@@ -221,7 +221,7 @@ def test_a_quota_refuses_pods(web: Workload) -> None:
 def test_a_quota_of_limits_wants_them_named(web: Workload, pods: str) -> None:
     quota(web.target, web.ns, {"limits.cpu": "4"})
     body = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
-    status = web.target.refused(403, "POST", pods, body)
+    status = web.target.rejected(403, "POST", pods, body)
     assert status["message"] == (
         'pods "p" is forbidden: failed quota: q: must specify limits.cpu for: c'
     )
@@ -233,7 +233,7 @@ def test_a_namespace_takes_all_with_it(target: Target, ns: str, configmaps: str)
     going = target.ok("DELETE", f"/api/v1/namespaces/{ns}")
     assert going["status"]["phase"] == "Terminating"
     eventually(lambda: target.send("GET", f"/api/v1/namespaces/{ns}").code == 404, "it to be gone")
-    target.refused(404, "GET", f"{configmaps}/a")
+    target.rejected(404, "GET", f"{configmaps}/a")
 
 
 def test_a_dependent_of_a_deleted_owner_is_collected(target: Target, configmaps: str) -> None:

@@ -55,12 +55,12 @@ def test_label_selectors(target: Target, five: str, selector: str, found: list[i
 )
 def test_bad_label_selectors(target: Target, selector: str, message: str) -> None:
     path = f"/apis/apps/v1/deployments?labelSelector={quote(selector)}"
-    status = target.refused(400, "GET", path)
+    status = target.rejected(400, "GET", path)
     assert (status["reason"], status["message"]) == ("BadRequest", message)
 
 
 def test_a_bad_label_value(target: Target) -> None:
-    status = target.refused(400, "GET", "/api/v1/pods?labelSelector=a%3D-b-")
+    status = target.rejected(400, "GET", "/api/v1/pods?labelSelector=a%3D-b-")
     assert status["message"].startswith(
         'unable to parse requirement: values[0][a]: Invalid value: "-b-": a valid label must be '
         "an empty string or consist of alphanumeric characters"
@@ -80,7 +80,7 @@ def test_a_bad_label_value(target: Target) -> None:
     ],
 )
 def test_bad_field_selectors(target: Target, path: str, message: str) -> None:
-    assert target.refused(400, "GET", path)["message"] == message
+    assert target.rejected(400, "GET", path)["message"] == message
 
 
 def test_a_field_selector(target: Target, five: str) -> None:
@@ -109,7 +109,7 @@ def test_a_page_with_a_selector_does_not_count_the_rest(target: Target, five: st
     assert "remainingItemCount" not in page["metadata"]
 
 
-def test_a_page_of_a_forgotten_state_is_gone(target: Target, five: str) -> None:
+def test_a_page_of_an_expired_list_is_gone(target: Target, five: str) -> None:
     # the real server retains more than etcd does, but not the very first version
     start = {"v": "meta.k8s.io/v1", "rv": 1, "start": "/c1\0"}
     token = base64.urlsafe_b64encode(json.dumps(start).encode()).decode().rstrip("=")
@@ -117,7 +117,7 @@ def test_a_page_of_a_forgotten_state_is_gone(target: Target, five: str) -> None:
     path = f"{five}?limit=2&continue={token}"
     if target.name == "real" and target.send("GET", path).code == 200:
         pytest.skip("a real server that has just begun remembers everything")
-    status = target.refused(410, "GET", path)
+    status = target.rejected(410, "GET", path)
     assert status["reason"] == "Expired"
     assert status["message"].startswith(
         "The provided continue parameter is too old to display a consistent list result."
@@ -128,7 +128,7 @@ def test_a_page_of_a_forgotten_state_is_gone(target: Target, five: str) -> None:
 
 
 def test_a_bad_continue_token(target: Target) -> None:
-    status = target.refused(400, "GET", "/api/v1/pods?limit=1&continue=abc")
+    status = target.rejected(400, "GET", "/api/v1/pods?limit=1&continue=abc")
     assert status["message"].startswith("invalid continue token: continue key is not valid: ")
 
 
@@ -163,7 +163,7 @@ def test_items_of_built_in_kinds_carry_no_kind(target: Target, five: str) -> Non
     ],
 )
 def test_bad_parameters(target: Target, query: str, code: int, message: str) -> None:
-    status = target.refused(code, "GET", f"/apis/apps/v1/deployments?{query}")
+    status = target.rejected(code, "GET", f"/apis/apps/v1/deployments?{query}")
     assert status["message"] == message
 
 

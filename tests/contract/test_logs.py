@@ -27,7 +27,7 @@ def test_a_pod_without_a_node_has_no_log(target: Target, waiting: str) -> None:
 
 
 def test_a_log_of_no_pod(target: Target, pods: str) -> None:
-    assert target.refused(404, "GET", f"{pods}/nope/log")["message"] == 'pods "nope" not found'
+    assert target.rejected(404, "GET", f"{pods}/nope/log")["message"] == 'pods "nope" not found'
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_log_of_no_pod(target: Target, pods: str) -> None:
     ],
 )
 def test_bad_options(target: Target, waiting: str, query: str, code: int, message: str) -> None:
-    assert target.refused(code, "GET", f"{waiting}/log?{query}")["message"] == message
+    assert target.rejected(code, "GET", f"{waiting}/log?{query}")["message"] == message
 
 
 def test_a_container_must_be_named_among_several(target: Target, pods: str) -> None:
@@ -69,14 +69,14 @@ def test_a_container_must_be_named_among_several(target: Target, pods: str) -> N
         "containers": [{"name": "c", "image": "i"}, {"name": "d", "image": "i"}],
     }
     target.ok("POST", pods, {"metadata": {"name": "two"}, "spec": spec})
-    status = target.refused(400, "GET", f"{pods}/two/log")
+    status = target.rejected(400, "GET", f"{pods}/two/log")
     assert status["message"] == (
         "a container name must be specified for pod two, choose one of: [c d]"
     )
 
 
 def test_a_pod_without_an_address_has_no_proxy(target: Target, waiting: str) -> None:
-    status = target.refused(400, "GET", f"{waiting}/proxy/x")
+    status = target.rejected(400, "GET", f"{waiting}/proxy/x")
     assert status["message"] == "address not allowed"
 
 
@@ -93,13 +93,13 @@ def test_a_service_without_endpoints(target: Target, ns: str) -> None:
     path = service(target, ns)
     endpoints = f"/api/v1/namespaces/{ns}/endpoints/web"
     eventually(lambda: target.send("GET", endpoints).code == 200, "its Endpoints")
-    status = target.refused(503, "GET", f"{path}:http/proxy/x")
+    status = target.rejected(503, "GET", f"{path}:http/proxy/x")
     assert status["reason"] == "ServiceUnavailable"
     assert status["message"] == 'no endpoints available for service "web"'
-    status = target.refused(503, "GET", f"{path}:99/proxy/x")
+    status = target.rejected(503, "GET", f"{path}:99/proxy/x")
     assert status["message"] == 'no service port 99 found for service "web"'
     path = f"/api/v1/namespaces/{ns}/services/nope:80/proxy/x"
-    assert target.refused(404, "GET", path)["message"] == 'services "nope" not found'
+    assert target.rejected(404, "GET", path)["message"] == 'services "nope" not found'
 
 
 def test_a_ready_pod_becomes_an_endpoint(target: Target, ns: str) -> None:

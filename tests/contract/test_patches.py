@@ -92,7 +92,7 @@ def test_a_json_patch(target: Target, web: str) -> None:
     ],
 )
 def test_a_json_patch_that_cannot_be_done(target: Target, web: str, operation: Json) -> None:
-    status = target.refused(422, "PATCH", web, [operation], content_type=JSON_PATCH)
+    status = target.rejected(422, "PATCH", web, [operation], content_type=JSON_PATCH)
     assert (status["reason"], status["message"]) == ("Invalid", REJECTED)
 
 
@@ -123,7 +123,7 @@ def test_a_value_that_a_json_patch_leaves_out_is_null(target: Target, web: str) 
 def test_a_json_patch_that_cannot_be_decoded(
     target: Target, web: str, operation: Any, wrong: str
 ) -> None:
-    status = target.refused(400, "PATCH", web, [operation], content_type=JSON_PATCH)
+    status = target.rejected(400, "PATCH", web, [operation], content_type=JSON_PATCH)
     assert status["message"] == f"error decoding patch: json: cannot unmarshal {wrong}"
 
 
@@ -133,7 +133,7 @@ def test_the_selector_is_immutable(target: Target, web: str) -> None:
         "selector": {"matchLabels": labels},
         "template": {"metadata": {"labels": labels}},
     }
-    status = target.refused(422, "PATCH", web, {"spec": spec}, content_type=MERGE)
+    status = target.rejected(422, "PATCH", web, {"spec": spec}, content_type=MERGE)
     assert status["message"] == (
         'Deployment.apps "web" is invalid: spec.selector: Invalid value: '
         '{"matchLabels":{"app":"y"}}: field is immutable'

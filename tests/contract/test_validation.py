@@ -236,7 +236,7 @@ INVALID = [
 def test_a_bad_deployment(
     target: Target, deployments: str, body: Json, causes: list[tuple[str, str]]
 ) -> None:
-    status = target.refused(422, "POST", deployments, body)
+    status = target.rejected(422, "POST", deployments, body)
     assert status["reason"] == "Invalid"
     assert [(c["field"], c["message"]) for c in status["details"]["causes"]] == causes
     texts = [f"{field}: {message}" for field, message in causes]
@@ -277,7 +277,7 @@ def test_a_bad_deployment(
 def test_bad_objects_of_other_kinds(
     target: Target, ns: str, plural: str, body: Json, message: str
 ) -> None:
-    status = target.refused(422, "POST", f"/api/v1/namespaces/{ns}/{plural}", body)
+    status = target.rejected(422, "POST", f"/api/v1/namespaces/{ns}/{plural}", body)
     assert status["message"] == message
 
 
@@ -307,12 +307,12 @@ START = 'Deployment in version "v1" cannot be handled as a Deployment: '
 def test_a_value_of_the_wrong_type(
     target: Target, deployments: str, body: Json, words: str
 ) -> None:
-    assert target.refused(400, "POST", deployments, body)["message"] == START + words
+    assert target.rejected(400, "POST", deployments, body)["message"] == START + words
 
 
 def test_strict_validation_names_every_unknown_field(target: Target, deployments: str) -> None:
     body = container_with(foo=1) | {"nope": {}}
-    status = target.refused(400, "POST", f"{deployments}?fieldValidation=Strict", body)
+    status = target.rejected(400, "POST", f"{deployments}?fieldValidation=Strict", body)
     assert status["message"] == (
         f'{START}strict decoding error: unknown field "{C0}.foo", unknown field "nope"'
     )
@@ -320,7 +320,7 @@ def test_strict_validation_names_every_unknown_field(target: Target, deployments
 
 def test_strict_validation_names_what_comes_twice(target: Target, deployments: str) -> None:
     body = b'{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"a","name":"b"}}'
-    status = target.refused(400, "POST", f"{deployments}?fieldValidation=Strict", body)
+    status = target.rejected(400, "POST", f"{deployments}?fieldValidation=Strict", body)
     assert status["message"] == f'{START}strict decoding error: duplicate field "metadata.name"'
 
 
@@ -338,12 +338,12 @@ def test_a_strict_patch(target: Target, deployments: str) -> None:
     target.ok("POST", deployments, sleeper())
     path = f"{deployments}/web?fieldValidation=Strict"
     change = {"spec": {"nope": 1}}
-    status = target.refused(422, "PATCH", path, change, content_type=STRATEGIC)
+    status = target.rejected(422, "PATCH", path, change, content_type=STRATEGIC)
     assert status["message"] == (
         ' "" is invalid: patch: Invalid value: "map[spec:map[nope:1]]": strict decoding error: '
         'unknown field "spec.nope"'
     )
-    status = target.refused(422, "PATCH", path, change, content_type=MERGE)
+    status = target.rejected(422, "PATCH", path, change, content_type=MERGE)
     assert status["message"].startswith(' "" is invalid: patch: Invalid value: "{')
     assert status["message"].endswith('": strict decoding error: unknown field "spec.nope"')
 
@@ -364,7 +364,7 @@ def test_a_strict_patch(target: Target, deployments: str) -> None:
     ],
 )
 def test_bad_options(target: Target, deployments: str, query: str, words: str) -> None:
-    status = target.refused(422, "POST", f"{deployments}?{query}", sleeper())
+    status = target.rejected(422, "POST", f"{deployments}?{query}", sleeper())
     assert status["message"] == f'CreateOptions.meta.k8s.io "" is invalid: {words}'
 
 
@@ -400,6 +400,6 @@ def test_apply_answers_500_to_what_does_not_fit(
     target: Target, deployments: str, body: Json, words: str
 ) -> None:
     path = f"{deployments}/x?fieldManager=contract"
-    status = target.refused(500, "PATCH", path, body, content_type=APPLY)
+    status = target.rejected(500, "PATCH", path, body, content_type=APPLY)
     assert status["message"] == APPLY_START + words
     assert "reason" not in status

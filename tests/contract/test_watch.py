@@ -66,7 +66,7 @@ def test_a_watch_list_says_where_the_initial_state_ends(target: Target, configma
 
 
 def test_a_watch_list_needs_its_match(target: Target, configmaps: str) -> None:
-    status = target.refused(422, "GET", f"{configmaps}?watch=1&sendInitialEvents=true")
+    status = target.rejected(422, "GET", f"{configmaps}?watch=1&sendInitialEvents=true")
     assert status["message"] == (
         'ListOptions.meta.k8s.io "" is invalid: resourceVersionMatch: Forbidden: '
         "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
@@ -87,7 +87,7 @@ def test_the_timeout_ends_a_watch_after_a_bookmark(target: Target, configmaps: s
     assert int(events[-1][1]["metadata"]["resourceVersion"]) > int(since)
 
 
-def test_a_forgotten_version_is_gone(target: Target, configmaps: str) -> None:
+def test_an_expired_version_is_gone(target: Target, configmaps: str) -> None:
     # the oldest possible version; the real server may still have it in its cache
     target.ok("POST", configmaps, configmap("a"))
     target.backend.compact()
@@ -101,7 +101,7 @@ def test_a_forgotten_version_is_gone(target: Target, configmaps: str) -> None:
 
 
 def test_a_bad_version_of_a_watch(target: Target, configmaps: str) -> None:
-    status = target.refused(500, "GET", f"{configmaps}?watch=1&resourceVersion=abc")
+    status = target.rejected(500, "GET", f"{configmaps}?watch=1&resourceVersion=abc")
     assert status["message"] == (
         'resourceVersion: Invalid value: "abc": strconv.ParseUint: parsing "abc": invalid syntax'
     )

@@ -97,11 +97,11 @@ def test_the_generation_counts_changes_of_the_spec(target: Target, web: str) -> 
 def test_a_put_of_an_old_version_conflicts(target: Target, web: str) -> None:
     old = target.ok("GET", web)
     target.patch(web, {"spec": {"paused": True}})
-    status = target.refused(409, "PUT", web, old)
+    status = target.rejected(409, "PUT", web, old)
     assert (status["reason"], status["message"]) == ("Conflict", MODIFIED)
     assert status["details"] == {"name": "web", "group": "apps", "kind": "deployments"}
     body = {"metadata": {"resourceVersion": "1"}, "spec": {"paused": False}}
-    status = target.refused(409, "PATCH", web, body, content_type=MERGE)
+    status = target.rejected(409, "PATCH", web, body, content_type=MERGE)
     assert status["message"] == MODIFIED
 
 
@@ -115,7 +115,7 @@ def test_a_dry_run_stores_nothing(target: Target, deployments: str, web: str) ->
     before = target.ok("GET", web)
     made = target.ok("POST", f"{deployments}?dryRun=All", sleeper("other"))
     assert made["metadata"]["uid"] and "resourceVersion" not in made["metadata"]
-    target.refused(404, "GET", f"{deployments}/other")
+    target.rejected(404, "GET", f"{deployments}/other")
     forced = apply(target, web, with_image("j"), "a", "&force=true&dryRun=All")
     assert container(forced)["image"] == "j"
     changed = target.patch(f"{web}?dryRun=All", {"spec": {"paused": True}})
@@ -150,13 +150,13 @@ def test_the_scale(target: Target, web: str) -> None:
     assert scaled["spec"] == {"replicas": 2}
     assert target.ok("GET", web)["spec"]["replicas"] == 2
     body = {"spec": {"replicas": -3}}
-    status = target.refused(422, "PATCH", f"{web}/scale", body, content_type=MERGE)
+    status = target.rejected(422, "PATCH", f"{web}/scale", body, content_type=MERGE)
     assert status["message"] == (
         'Scale.autoscaling "web" is invalid: spec.replicas: Invalid value: -3: must be greater '
         "than or equal to 0"
     )
     scale["metadata"]["resourceVersion"] = "1"
-    assert target.refused(409, "PUT", f"{web}/scale", scale)["message"] == MODIFIED
+    assert target.rejected(409, "PUT", f"{web}/scale", scale)["message"] == MODIFIED
 
 
 def test_who_scaled_is_named_in_a_conflict(target: Target, web: str) -> None:
@@ -192,7 +192,7 @@ def test_a_deletion_answers_with_success(target: Target, configmaps: str, web: s
 def test_a_deletion_may_ask_for_a_uid(target: Target, web: str) -> None:
     uid = target.ok("GET", web)["metadata"]["uid"]
     body = {"preconditions": {"uid": "abc"}}
-    status = target.refused(409, "DELETE", web, body)
+    status = target.rejected(409, "DELETE", web, body)
     assert status["message"] == (
         'Operation cannot be fulfilled on Deployment.apps "web": the UID in the precondition '
         f"(abc) does not match the UID in record ({uid}). The object might have been deleted and "
@@ -207,14 +207,14 @@ def test_finalizers_hold_an_object(target: Target, configmaps: str) -> None:
     going = target.ok("DELETE", f"{configmaps}/held")
     assert (going["kind"], going["metadata"]["deletionGracePeriodSeconds"]) == ("ConfigMap", 0)
     assert target.ok("GET", f"{configmaps}/held")["metadata"]["deletionTimestamp"]
-    status = target.refused(409, "POST", configmaps, configmap("held"))
+    status = target.rejected(409, "POST", configmaps, configmap("held"))
     assert status["message"] == 'object is being deleted: configmaps "held" already exists'
     target.patch(f"{configmaps}/held", {"metadata": {"finalizers": None}})
-    target.refused(404, "GET", f"{configmaps}/held")
+    target.rejected(404, "GET", f"{configmaps}/held")
 
 
 def test_a_bad_propagation_policy(target: Target, web: str) -> None:
-    status = target.refused(422, "DELETE", f"{web}?propagationPolicy=Foo")
+    status = target.rejected(422, "DELETE", f"{web}?propagationPolicy=Foo")
     assert status["message"] == (
         'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "Foo": '
         'supported values: "Foreground", "Background", "Orphan", "nil"'

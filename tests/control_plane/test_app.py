@@ -186,5 +186,5 @@ async def test_forbidden_list_says_what_is_missing(
 ) -> None:
     kubeconfig = control_plane.write_kubeconfig("nobody", namespace=namespace)
     async with running_app(kubeconfig, namespace) as driver:
-        text = await driver.wait_for_screen(lambda text: "forbidden" in text, "refusal")
+        text = await driver.wait_for_screen(lambda text: "forbidden" in text, "rejection")
         assert "deployments" in text

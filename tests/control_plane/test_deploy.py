@@ -12,13 +12,13 @@ import pytest
 from servedeck.changes.draft import Draft
 from servedeck.changes.inventory import ClusterInventory
 from servedeck.changes.plan import ChangePlan, make_plan
-from servedeck.cluster.apply import PreviewAction, apply, preview, rollback_created
+from servedeck.cluster.apply import PreviewAction, apply, delete_created, preview
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ReadOnlyError
-from servedeck.cluster.refusal import RefusalReason
+from servedeck.cluster.rejection import RejectionReason
 from servedeck.serving.objects import manifests
-from servedeck.serving.objects.diff import FieldChange, FieldConflict
+from servedeck.serving.objects.field_changes import FieldChange, FieldConflict
 from servedeck.serving.objects.routes import Platform
 from servedeck.serving.spec.spec import ServingSpec
 from tests.control_plane.control_plane import ControlPlane, RequestError, wait_for
@@ -88,7 +88,7 @@ async def test_a_new_serving_is_reviewed_and_then_deployed_as_reviewed(
         with pytest.raises(RequestError):  # a preview stores nothing
             control_plane.request("GET", f"/apis/apps/v1/namespaces/{namespace}/deployments/llama")
         outcome = await apply(connection, plan.manifests, create=True)
-        assert outcome.refusal is None
+        assert outcome.rejection is None
         assert [one.created for one in outcome.applied] == [True, True, True]
         again = await preview(connection, plan.manifests)
         assert [one.action for one in again] == [PreviewAction.UNCHANGED] * 3
@@ -110,10 +110,10 @@ async def test_a_taken_name_is_reported_with_its_manager(
         assert problem.field == "name"
         assert "kubectl" in problem.message
         outcome = await apply(connection, plan.manifests, create=True)
-        assert outcome.refusal and outcome.refusal.reason is RefusalReason.ALREADY_EXISTS
+        assert outcome.rejection and outcome.rejection.reason is RejectionReason.ALREADY_EXISTS
         assert outcome.failed_ref and outcome.failed_ref.kind == "Service"
         assert [one.ref.kind for one in outcome.applied] == ["Deployment"]
-        assert await rollback_created(connection, outcome.applied) == ()
+        assert await delete_created(connection, outcome.applied) == ()
     wait_for(lambda: is_deleted(control_plane, namespace, "apps", "deployments"), "undo")
     assert not is_deleted(control_plane, namespace, "", "services")
 
@@ -157,7 +157,7 @@ async def test_undo_leaves_an_object_that_somebody_else_put_there_since(
         control_plane.kubectl(
             "create", "service", "clusterip", "llama", "--tcp=80", "-n", namespace
         )
-        assert await rollback_created(connection, outcome.applied) == ()
+        assert await delete_created(connection, outcome.applied) == ()
     assert not is_deleted(control_plane, namespace, "", "services")
 
 
@@ -245,7 +245,7 @@ async def test_a_missing_permission_is_named(control_plane: ControlPlane, namesp
         assert plan.scheduling_summary == ""
 
 
-async def test_pod_security_refuses_before_anything_is_made(
+async def test_pod_security_rejects_before_anything_is_made(
     control_plane: ControlPlane, namespace: str
 ) -> None:
     control_plane.kubectl(
@@ -265,11 +265,11 @@ async def test_a_field_of_another_manager_is_a_conflict_and_nothing_is_overwritt
         control_plane.kubectl("scale", "deployment", "llama", "--replicas=3", "-n", namespace)
         [deployment, _] = manifests.build_manifests(spec.replace(replicas=2))
         outcome = await apply(connection, [deployment])
-        assert outcome.refusal and outcome.refusal.reason is RefusalReason.CONFLICT
-        assert ".spec.replicas" in outcome.refusal.fields
+        assert outcome.rejection and outcome.rejection.reason is RejectionReason.CONFLICT
+        assert ".spec.replicas" in outcome.rejection.fields
         [shown] = await preview(connection, [deployment])
-        assert shown.refusal and shown.refusal.reason is RefusalReason.CONFLICT
-        assert shown.refusal.conflicts == (FieldConflict(".spec.replicas", "kubectl", "3", "2"),)
+        assert shown.rejection and shown.rejection.reason is RejectionReason.CONFLICT
+        assert shown.rejection.conflicts == (FieldConflict(".spec.replicas", "kubectl", "3", "2"),)
         [forced] = await preview(connection, [deployment], force=True)
         assert forced.field_changes == (FieldChange(".spec.replicas", "3", "2"),)
         assert not forced.restarts_pods
@@ -291,10 +291,10 @@ async def test_the_api_server_is_lost_between_the_objects(
 
         outcome = await apply(connection, objects, create=True, on_applied=kill)
         assert killed.done()
-        assert outcome.refusal and outcome.refusal.reason is RefusalReason.SERVER_ERROR
+        assert outcome.rejection and outcome.rejection.reason is RejectionReason.SERVER_ERROR
         assert [one.ref.kind for one in outcome.applied] == ["Deployment"]
         await asyncio.to_thread(control_plane.start)
-        assert await rollback_created(connection, outcome.applied) == ()
+        assert await delete_created(connection, outcome.applied) == ()
     wait_for(lambda: is_deleted(control_plane, namespace, "apps", "deployments"), "undo")
 
 
@@ -306,6 +306,6 @@ async def test_readonly_previews_and_writes_nothing(
         assert plan.errors == []
         outcome = await apply(connection, plan.manifests, create=True)
         assert outcome.applied == ()
-        assert outcome.refusal and "readonly" in outcome.refusal.message
+        assert outcome.rejection and "readonly" in outcome.rejection.message
         with pytest.raises(ReadOnlyError):
             await connection.request("DELETE", f"/api/v1/namespaces/{namespace}")

@@ -203,7 +203,7 @@ async def test_connections_that_break_all_the_time(
             await assert_matches_cluster(live, control_plane, namespace)
 
 
-async def test_server_that_fails_and_refuses_half_of_the_time(
+async def test_server_that_fails_and_rejects_half_of_the_time(
     control_plane: ControlPlane, namespace: str
 ) -> None:
     dice = random.Random(3)
@@ -301,7 +301,7 @@ async def test_a_user_without_permissions_sees_what_is_missing(
     async with started_session(kubeconfig, namespace, settled=False) as live:
         await wait_until(
             lambda: phase_name(live) == "FORBIDDEN",
-            "the refusal",
+            "the rejection",
             describe_state=lambda: live.state,
         )
         assert "deployments" in live.state.message

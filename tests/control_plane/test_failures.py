@@ -126,7 +126,7 @@ async def test_recovery_clears_the_error(
 
 
 @pytest.mark.parametrize("make", [pod_statuses.evicted, pod_statuses.admission_error])
-async def test_pod_refused_or_evicted_by_its_node(
+async def test_pod_rejected_or_evicted_by_its_node(
     control_plane: ControlPlane,
     namespace: str,
     kubeconfig: Path,

@@ -13,7 +13,7 @@ from servedeck.cluster.apply import ObjectRef
 from servedeck.cluster.http.connection import Connection
 from servedeck.commands.apply import apply_all
 from servedeck.commands.export import export_serving
-from servedeck.serving.objects.differences import find_differences, format_path
+from servedeck.serving.objects.diff import find_differences, format_path
 from servedeck.serving.objects.routes import Platform
 from servedeck.serving.spec.document import from_yaml
 from servedeck.serving.spec.spec import ServingSpec
@@ -278,7 +278,7 @@ async def test_after_a_forced_removal_our_own_fields_are_no_conflict(
     assert container_of(control_plane, foreign)["env"] == env[:1]
 
 
-async def test_what_is_missing_already_is_no_reason_to_refuse_another_change(
+async def test_what_is_missing_already_is_no_reason_to_reject_another_change(
     control_plane: ControlPlane, namespace: str
 ) -> None:
     deployment = foreign_deployment()

@@ -123,7 +123,7 @@ def test_a_name_that_starts_with_a_digit_is_accepted_by_this_release(
         apply_manifest(control_plane, manifest, dry_run=True)
 
 
-def test_an_unknown_field_would_be_refused(control_plane: ControlPlane, namespace: str) -> None:
+def test_an_unknown_field_would_be_rejected(control_plane: ControlPlane, namespace: str) -> None:
     manifest = manifests.build_manifests(make_full_spec(namespace, "custom"))[0]
     manifest["spec"]["template"]["spec"]["enableServiceLink"] = False
     with pytest.raises(RequestError):

@@ -261,7 +261,7 @@ async def test_what_is_forbidden_is_reported_and_seen_once_it_is_granted(
     create_services(control_plane, namespace, "one")
     kubeconfig = control_plane.write_kubeconfig("nobody")
     async with run_reflector(kubeconfig, kinds.SERVICES, namespace) as copy:
-        await wait_until(lambda: copy.reflector.phase is ReflectorPhase.FORBIDDEN, "the refusal")
+        await wait_until(lambda: copy.reflector.phase is ReflectorPhase.FORBIDDEN, "the rejection")
         assert copy.reflector.error == (
             f"Cannot list services in namespace {namespace}: needs list and watch on services."
         )

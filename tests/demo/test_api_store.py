@@ -32,7 +32,7 @@ def pod(name: str = "p", **spec: Any) -> Json:
     return {"metadata": {"name": name, "namespace": "a"}, "spec": spec}
 
 
-def refusal(code: int, call: Any, *args: Any, **options: Any) -> StatusError:
+def rejection(code: int, call: Any, *args: Any, **options: Any) -> StatusError:
     with pytest.raises(StatusError) as caught:
         call(*args, **options)
     assert caught.value.code == code
@@ -159,7 +159,7 @@ def test_history_is_bounded() -> None:
     since = store.version
     for number in range(5):
         store.create(CONFIGMAPS, configmap(str(number)))
-    error = refusal(410, store.watch, CONFIGMAPS, since)
+    error = rejection(410, store.watch, CONFIGMAPS, since)
     assert error.message == f"too old resource version: {since} ({since + 2})"
     store.watch(CONFIGMAPS, since + 2).close()
     store.watch(PODS, since).close()  # each kind has its own
@@ -185,7 +185,7 @@ def test_a_saved_store_is_loaded(store: ObjectStore, tmp_path: Path) -> None:
     other.load(file)
     assert other.get(CONFIGMAPS, "a", "c") == made
     assert other.version == store.version
-    refusal(410, other.watch, CONFIGMAPS, store.version - 1)
+    rejection(410, other.watch, CONFIGMAPS, store.version - 1)
     fresh = other.create(CONFIGMAPS, configmap("d"))
     assert fresh["metadata"]["uid"] != made["metadata"]["uid"]
 

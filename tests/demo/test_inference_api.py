@@ -113,8 +113,8 @@ async def test_an_embedding_server_embeds_and_does_not_chat() -> None:
     vectors = [entry["embedding"] for entry in answer["data"]]
     assert vectors[0] == vectors[2] != vectors[1] and len(vectors[0]) == 1024
     assert (await ask(cluster, "POST", "/v1/embeddings", {"input": 3})).status == 400
-    refused = await ask(cluster, "POST", "/v1/chat/completions", CHAT)
-    assert "does not support Completions API" in body(refused)["error"]["message"]
+    rejected = await ask(cluster, "POST", "/v1/chat/completions", CHAT)
+    assert "does not support Completions API" in body(rejected)["error"]["message"]
     lines = [
         line.text for line in InstanceLog(running_instance(cluster)).tail(50, cluster.clock.time())
     ]

@@ -179,7 +179,7 @@ def test_pods_of_older_revisions_are_marked_and_follow_a_rollout() -> None:
     }
 
 
-def test_an_error_is_forgiven_when_its_time_has_come() -> None:
+def test_an_error_expires_after_its_period() -> None:
     fleet = make_fleet(deployment(), replicaset(), pod())
     fleet.apply(change(pod(status=crashing_status(NOW, waiting=False))))
     fleet.flush(NOW)

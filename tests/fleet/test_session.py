@@ -157,9 +157,7 @@ async def test_the_platforms_configmap_gives_the_host(cluster: FakeCluster) -> N
         assert watched.session.settings.endpoint_host == "ai.example"
 
 
-async def test_an_error_is_forgiven_by_the_clock_alone(
-    cluster: FakeCluster, skip: TimeSkipper
-) -> None:
+async def test_an_error_expires_by_the_clock_alone(cluster: FakeCluster, skip: TimeSkipper) -> None:
     began = asyncio.get_running_loop().time()
     start = datetime.now(UTC)
 

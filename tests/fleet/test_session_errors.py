@@ -1,4 +1,4 @@
-"""Lost servers, refused credentials and missing permissions."""
+"""Lost servers, rejected credentials and missing permissions."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ async def test_a_kubeconfig_that_cannot_be_used_is_tried_again(
         await watched.wait_until_live()
 
 
-async def test_credentials_that_are_refused_are_reported(cluster: FakeCluster) -> None:
+async def test_credentials_that_are_rejected_are_reported(cluster: FakeCluster) -> None:
     cluster.error_code = 401
     async with recorded_session(cluster) as watched:
         await watched.wait_until(lambda: watched.session.state.phase is ReflectorPhase.UNAUTHORIZED)

@@ -123,8 +123,8 @@ def test_the_kinds_are_tried_in_order_but_one_that_works_comes_first() -> None:
     everything = (ingress(), virtual_service(), http_route(http_route_rule()))
     assert resolve(*everything).source == "HTTPRoute team-a/llama"
     assert resolve(*everything[:2]).source == "VirtualService team-a/llama"
-    refused = http_route(http_route_rule(), status={})
-    assert resolve(ingress(), refused).source == "Ingress team-a/llama"
+    rejected = http_route(http_route_rule(), status={})
+    assert resolve(ingress(), rejected).source == "Ingress team-a/llama"
 
 
 def test_of_several_routes_the_plain_one_with_the_usual_path_is_shown() -> None:
@@ -160,13 +160,13 @@ def test_a_route_that_is_not_accepted_says_why() -> None:
             http_route(http_route_rule(), status={"parents": [{"conditions": conditions}]})
         )
 
-    refused = {
+    rejected = {
         "type": "Accepted",
         "status": "False",
         "reason": "NotAllowedByListeners",
         "message": "namespace team-a may not attach",
     }
-    found = of(refused)
+    found = of(rejected)
     assert found.url == URL
     assert found.issue == (
         "HTTPRoute team-a/llama is not accepted: namespace team-a may not attach"
@@ -177,7 +177,7 @@ def test_a_route_that_is_not_accepted_says_why() -> None:
         "HTTPRoute team-a/llama has a broken reference: BackendNotFound"
     )
     assert of().issue == "HTTPRoute team-a/llama has not been accepted by a Gateway yet"
-    one_of_two = {"parents": [{"conditions": [refused]}, {"conditions": [accepted]}]}
+    one_of_two = {"parents": [{"conditions": [rejected]}, {"conditions": [accepted]}]}
     assert resolve(http_route(http_route_rule(), status=one_of_two)).issue == ""
 
 

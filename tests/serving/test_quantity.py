@@ -40,7 +40,7 @@ def test_quantities(text: str | int, value: Fraction | int) -> None:
 @pytest.mark.parametrize(
     "text", ["", "Gi", "1 Gi", "1gi", "1K", "1e999999999", "one", "1.2.3", "nan", "inf", "9" * 99]
 )
-def test_a_wrong_quantity_is_refused_with_what_to_write(text: str) -> None:
+def test_a_wrong_quantity_is_rejected_with_what_to_write(text: str) -> None:
     with pytest.raises(ValueError, match=r"is not a quantity: enter a number such as 2, 500m"):
         parse_quantity(text)
 

@@ -12,7 +12,7 @@ from servedeck.changes.draft_store import DraftStore
 from servedeck.changes.plan import ChangePlan
 from servedeck.cluster.apply import AppliedObject, ApplyResult, ObjectRef, Preview, PreviewAction
 from servedeck.cluster.http.errors import ClusterError
-from servedeck.cluster.refusal import Refusal, RefusalReason
+from servedeck.cluster.rejection import Rejection, RejectionReason
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving import pvcs
 from servedeck.serving.capacity import (
@@ -25,7 +25,7 @@ from servedeck.serving.capacity import (
     simulate_scheduling,
 )
 from servedeck.serving.objects import import_objects, manifests
-from servedeck.serving.objects.diff import AdmissionChange
+from servedeck.serving.objects.field_changes import AdmissionChange
 from servedeck.serving.objects.import_objects import ImportedServing
 from servedeck.serving.objects.routes import Platform
 from servedeck.serving.pvcs import Pvc
@@ -111,8 +111,8 @@ class FakeChangeService:
         self.dry_run_issues: list[Issue] = []
         """What a dry run finds besides our own rules."""
         self.admission_changes: tuple[AdmissionChange, ...] = ()
-        self.refusals: dict[str, str] = {}
-        """Kind -> why it is refused when deployed."""
+        self.rejections: dict[str, str] = {}
+        """Kind -> why it is rejected when deployed."""
         self.applied_objects: dict[ObjectRef, Mapping[str, Any]] = {}
         self.planned_specs: list[ServingSpec] = []
         self.rolled_back: list[ObjectRef] = []
@@ -177,16 +177,18 @@ class FakeChangeService:
             if place in own_objects:
                 self.applied_objects[place] = one
                 continue
-            if reason := self.refusals.get(place.kind):
-                return ApplyResult(tuple(made), Refusal(RefusalReason.SERVER_ERROR, reason), place)
+            if reason := self.rejections.get(place.kind):
+                return ApplyResult(
+                    tuple(made), Rejection(RejectionReason.SERVER_ERROR, reason), place
+                )
             self.applied_objects[place] = one
             made.append(AppliedObject(place, f"uid-{place}", True))
             on_created(made[-1])
         return ApplyResult(tuple(made))
 
-    async def rollback_created(
+    async def delete_created(
         self, created: Sequence[AppliedObject]
-    ) -> Sequence[tuple[ObjectRef, Refusal]]:
+    ) -> Sequence[tuple[ObjectRef, Rejection]]:
         for one in created:
             self.rolled_back.append(one.ref)
             del self.applied_objects[one.ref]

@@ -17,7 +17,7 @@ from textual import events
 
 import tui.app
 from servedeck.fleet.views import NamespacedName, ServingView
-from servedeck.serving.objects.diff import AdmissionChange
+from servedeck.serving.objects.field_changes import AdmissionChange
 from servedeck.serving.spec.issues import warning
 from styles.themes import DARK
 from tests.tui import fakes
@@ -79,7 +79,7 @@ class HostileLogService(fakes.FakeLogService):
 
 
 def hostile_change_service(folder: Path) -> FakeChangeService:
-    """A cluster whose nodes, claims, namespaces, admission and refusals are all hostile."""
+    """A cluster whose nodes, claims, namespaces, admission and rejections are all hostile."""
     change_service = FakeChangeService(folder)
     around = change_service.inventory
     around.nodes = [replace(one, name=HOSTILE_TEXT + one.name) for one in around.nodes or ()]
@@ -92,7 +92,7 @@ def hostile_change_service(folder: Path) -> FakeChangeService:
     change_service.admission_changes = (
         AdmissionChange(f".spec.{HOSTILE_TEXT}", HOSTILE_TEXT, HOSTILE_TEXT),
     )
-    change_service.refusals = {"Service": HOSTILE_TEXT}
+    change_service.rejections = {"Service": HOSTILE_TEXT}
     return change_service
 
 

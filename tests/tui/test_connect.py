@@ -106,7 +106,7 @@ def test_the_sequence_is_wrapped_for_tmux_and_for_screen():
     assert "".join(chunks) == osc52("hi" * 60, {})
 
 
-def test_what_no_terminal_would_take_is_refused_with_a_sentence():
+def test_what_no_terminal_would_take_is_rejected_with_a_sentence():
     with pytest.raises(CopyError, match="too long to copy"):
         osc52("x" * MAX_ENCODED_BYTES, {})
 

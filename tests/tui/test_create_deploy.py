@@ -40,10 +40,10 @@ async def test_replicas_that_would_stay_pending_delay_a_deploy(
         await wait_until_deployed(pilot, change_service)
 
 
-async def test_a_deploy_that_stops_halfway_says_what_was_made_and_can_go_on_or_undo(
+async def test_a_deploy_that_stops_halfway_says_what_was_created_and_can_continue_or_delete_it(
     change_service: FakeChangeService,
 ) -> None:
-    change_service.refusals = {"Service": "The API server was lost."}
+    change_service.rejections = {"Service": "The API server was lost."}
     async with run_form(change_service) as pilot:
         await go_to_step(pilot, 3)
         await pilot.press("ctrl+s")
@@ -57,26 +57,26 @@ async def test_a_deploy_that_stops_halfway_says_what_was_made_and_can_go_on_or_u
         await wait_for_text(pilot, "This deletes Deployment team-a/llama-chat")
         await pilot.press("y")
         await wait_for(pilot, lambda: change_service.applied_objects == {}, "undo")
-        await wait_for_text(pilot, "Removed what was created")
+        await wait_for_text(pilot, "Deleted what was created")
         await wait_for(
             pilot, lambda: form_of(pilot).deployer.dry_run.plan is not None, "a new dry run"
         )
         await pilot.press("ctrl+s")
         await wait_for_text(pilot, "continues where it stopped")
-        change_service.refusals = {}
+        change_service.rejections = {}
         await pilot.press("ctrl+s")
         await wait_until_deployed(pilot, change_service)
 
 
-async def test_another_name_after_half_a_deploy_asks_for_the_undo_first(
+async def test_another_name_after_an_unfinished_deploy_asks_for_the_deletion_first(
     change_service: FakeChangeService,
 ) -> None:
-    change_service.refusals = {"Service": "It is refused."}
+    change_service.rejections = {"Service": "It is rejected."}
     async with run_form(change_service) as pilot:
         await go_to_step(pilot, 3)
         await pilot.press("ctrl+s")
-        await wait_for_text(pilot, "It is refused.")
-        change_service.refusals = {}
+        await wait_for_text(pilot, "It is rejected.")
+        change_service.rejections = {}
         await pilot.press("1")
         await wait_for_text(pilot, "Service Template")
         await type_text(pilot, "-2")

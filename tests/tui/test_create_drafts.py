@@ -59,7 +59,7 @@ async def test_an_accidental_escape_asks_and_the_draft_is_offered_again(
         assert form_of(pilot).draft.texts["name"] == ""
 
 
-async def test_a_draft_goes_on_where_it_was_left_and_asks_for_its_secrets(
+async def test_a_draft_resumes_where_it_was_left_and_asks_for_its_secrets(
     change_service: FakeChangeService,
 ) -> None:
     async with run_form(change_service, (120, 40)) as pilot:

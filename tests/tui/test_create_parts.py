@@ -157,7 +157,7 @@ def test_a_private_file_is_for_its_owner_alone_also_where_it_was_open(tmp_path: 
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_file_that_is_no_text_or_too_large_is_refused_in_words(tmp_path: Path) -> None:
+def test_a_file_that_is_no_text_or_too_large_is_rejected_in_words(tmp_path: Path) -> None:
     file = tmp_path / "a"
     file.write_bytes(b"\xff\xfe")
     with pytest.raises(UnicodeDecodeError) as broken:
@@ -225,7 +225,7 @@ async def test_a_save_that_begins_after_the_end_changes_nothing(
     assert left.draft.texts["description"] == "new"
 
 
-async def test_what_was_given_up_is_not_written_again(tmp_path: Path) -> None:
+async def test_a_discarded_draft_is_not_written_again(tmp_path: Path) -> None:
     store, draft = DraftStore("https://a", tmp_path), make_draft()
     autosave = DraftAutosave(draft, lambda: store)
     assert await autosave.save() == ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from servedeck.serving.objects.diff import AdmissionChange
+from servedeck.serving.objects.field_changes import AdmissionChange
 from servedeck.serving.spec.issues import error
 from tests.tui.create_form import (
     MODEL,
@@ -48,7 +48,7 @@ async def test_the_review_says_what_will_be_what_admission_changes_and_leads_to_
         await wait_for(pilot, lambda: getattr(form.focused, "path", "") == "cpu", "CPU")
 
 
-async def test_what_the_cluster_refuses_is_reported_and_leads_to_its_field(
+async def test_what_the_cluster_rejects_is_reported_and_leads_to_its_field(
     change_service: FakeChangeService,
 ) -> None:
     change_service.dry_run_issues = [

@@ -12,7 +12,7 @@ from textual import events
 from textual.pilot import Pilot
 
 from servedeck.fleet.views import NamespacedName
-from servedeck.serving.objects.diff import AdmissionChange
+from servedeck.serving.objects.field_changes import AdmissionChange
 from servedeck.serving.spec.issues import error
 from servedeck.serving.status.diagnosis import PodHealth
 from servedeck.serving.status.status import Status
@@ -137,8 +137,8 @@ def test_a_review_with_everything_to_say(
     assert snap_compare(make_app(change_service=change_service), terminal_size=size, run_before=run)
 
 
-def test_half_a_deployment(snap_compare: Compare, change_service: FakeChangeService) -> None:
-    change_service.refusals = {
+def test_an_unfinished_deploy(snap_compare: Compare, change_service: FakeChangeService) -> None:
+    change_service.rejections = {
         "Service": "Connection refused by https://10.20.0.1:6443; is the cluster up?"
     }
     run = type_into_form(*STEP_3, ["ctrl+s"], then=("continues where it stopped", "Not deployed"))

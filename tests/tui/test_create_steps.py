@@ -110,7 +110,7 @@ async def test_every_field_is_reached_explained_and_seen_by_keyboard(
                 await go_to_step(pilot, 2)
 
 
-async def test_an_error_is_shown_once_the_field_was_left_and_goes_when_mended(
+async def test_an_error_is_shown_once_the_field_was_left_and_goes_when_corrected(
     change_service: FakeChangeService,
 ) -> None:
     async with run_form(change_service) as pilot:

@@ -105,7 +105,7 @@ async def test_it_says_what_it_waits_for():
         (ClusterError("You may not get pods/log; ask for it."), "You may not get pods/log; ask"),
         (RuntimeError("[red]unforeseen[/foo]"), "Unexpected RuntimeError: [red]unforeseen[/foo]"),
     ],
-    ids=["refused", "unforeseen"],
+    ids=["rejected", "unforeseen"],
 )
 async def test_an_error_is_a_sentence_and_the_app_goes_on(error, words):
     logs = fakes.FakeLogService()

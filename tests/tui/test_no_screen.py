@@ -87,7 +87,7 @@ def test_the_screen_needs_no_standard_error(kubeconfig: Path, redirection: str) 
         session.close()
 
 
-def test_only_what_is_known_not_to_understand_ansi_is_refused() -> None:
+def test_only_what_is_known_not_to_understand_ansi_is_rejected() -> None:
     assert all(
         map(supports_cursor_addressing, ("", "unknown", "foo", "../../etc", "x" * 5000, "a\0b"))
     )

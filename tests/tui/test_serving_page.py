@@ -29,7 +29,7 @@ async def open_page(pilot, app, *keys: str) -> None:
     )
 
 
-async def test_enter_shows_the_cause_the_last_lines_and_the_pods():
+async def test_enter_shows_the_failure_reason_the_last_lines_and_the_pods():
     app = make_app()
     async with app.run_test(size=(120, 40)) as pilot:
         await open_page(pilot, app, "j")

@@ -17,7 +17,7 @@ def listed_names(app) -> list[str]:
     return [row.key.name for row in app.servings.table.rows]
 
 
-async def test_failing_servings_stand_first_with_their_cause():
+async def test_failing_servings_come_first_with_their_failure_reason():
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await wait_for_text(pilot, "✗ Error  OOMKilled", "! Degraded  1 failing: CUDA err")
@@ -47,7 +47,7 @@ async def test_a_change_reaches_the_row_and_the_counts():
         assert "✓ Ready" in line and "2/2" in line
 
 
-async def test_the_cursor_follows_its_serving_and_the_message_line_its_cause():
+async def test_the_cursor_follows_its_serving_and_the_message_line_its_failure_reason():
     source = fakes.FakeSource().add_views(*fakes.fleet())
     app = make_app(source)
     async with app.run_test(size=(100, 24)) as pilot:

@@ -69,14 +69,14 @@ async def test_a_lost_server_keeps_the_list_and_says_since_when_it_is_stale():
         await wait_for_text(pilot, "✓ live")
         source.set_state(
             phase=FakePhase.RETRYING,
-            message="https://127.0.0.1:6443 refuses the connection.",
+            message="Connection refused by https://127.0.0.1:6443.",
             last_update_at=fakes.ago(seconds=32),
             stale_for=32.0,
         )
         await wait_for_text(
             pilot,
             "stale 32s, retrying",
-            "refuses the connection",
+            "Connection refused",
             "02:59:28",
             "ctrl+r",
             "llama-70b-chat",
@@ -86,7 +86,7 @@ async def test_a_lost_server_keeps_the_list_and_says_since_when_it_is_stale():
         source.set_state(phase=FakePhase.LIVE, message="", stale_for=None)
         await wait_for(
             pilot,
-            lambda: "✓ live" in screen_text(app) and "refuses" not in screen_text(app),
+            lambda: "✓ live" in screen_text(app) and "refused" not in screen_text(app),
             "the sentence to go",
         )
 

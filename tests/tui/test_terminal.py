@@ -124,7 +124,7 @@ FORM_KEYS = (
     *(("\x0e", "Deploying will"), ("y", ""), ("y", ""), ("y", ""), ("\x13", "")),
     *(("\x13", "was created"), ("\x1b", "Close the form"), ("d", LIST)),
 )
-"""The create form from its first field to a deploy that is refused halfway."""
+"""The create form from its first field to a deploy that is rejected halfway."""
 
 
 @pytest.mark.parametrize("size", [(80, 24), (200, 50)])

@@ -76,7 +76,7 @@ def test_a_terminal_that_takes_nothing_is_full_and_says_when_there_is_room(pipe)
     thread.stop()
 
 
-def test_a_terminal_that_takes_nothing_is_given_up_at_the_end(pipe) -> None:
+def test_a_terminal_that_reads_nothing_is_abandoned_at_the_end(pipe) -> None:
     _, writer = pipe
     events, _, calls = record_callbacks()
     os.set_blocking(writer, False)  # as another program may have left it
@@ -87,7 +87,7 @@ def test_a_terminal_that_takes_nothing_is_given_up_at_the_end(pipe) -> None:
     assert events == []
 
 
-def test_a_terminal_that_was_given_up_gets_no_more_than_the_call_that_hangs(pipe) -> None:
+def test_an_abandoned_terminal_gets_no_more_than_the_call_that_hangs(pipe) -> None:
     reader, writer = pipe
     _, _, calls = record_callbacks()
     thread = TerminalWriter(writer, **calls)

@@ -28,10 +28,10 @@ async def test_what_does_not_fit_is_left_out_whole_and_what_is_there_can_be_shor
         await wait_for(pilot, lambda: line.input.has_focus, "the focus")
         line.input.post_message(events.Paste("llama " * 200_000))
         line.input.post_message(events.Paste("a" * DEFAULT_LENGTH_LIMIT))
-        await wait_for(pilot, lambda: app.full == 1, "the refusal")
+        await wait_for(pilot, lambda: app.full == 1, "the rejection")
         await wait_for(pilot, lambda: line.text == "a" * DEFAULT_LENGTH_LIMIT, "what fits")
         await pilot.press("b")
-        await wait_for(pilot, lambda: app.full == 2, "the refusal of one more")
+        await wait_for(pilot, lambda: app.full == 2, "the rejection of one more")
         assert line.text == "a" * DEFAULT_LENGTH_LIMIT
         line.input.value = "c" * (DEFAULT_LENGTH_LIMIT + 5)  # a draft may hold more
         await pilot.press("end", "backspace")

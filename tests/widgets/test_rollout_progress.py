@@ -40,7 +40,7 @@ def test_the_endpoint_is_named_when_all_is_done() -> None:
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_all_rungs_fit_the_screen(width: int) -> None:
+def test_all_steps_fit_the_screen(width: int) -> None:
     counted = (
         *make_stages(requested=StageState.DONE)[:1],
         Stage("scheduled", StageState.IN_PROGRESS, "12/100"),

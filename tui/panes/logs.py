@@ -251,7 +251,7 @@ class LogsPane(Pane):
 
 
 def default_container(pod: PodView) -> str:
-    """The first container to show: the one with the cause, else the inference server."""
+    """The first container to show: the one that fails, else the inference server."""
     names = [container.name for container in pod.containers]
     for wanted in (pod.container, INFERENCE_CONTAINER):
         if wanted in names:

@@ -16,7 +16,7 @@ from tui.panes.base import Pane
 from tui.ports.serving_source import SourceChanges
 from tui.status_details import StatusDetails
 from widgets.pod_rows import POD_COLUMNS, build_pod_row
-from widgets.status_paragraphs import cause_paragraphs, deployment_paragraphs, pod_paragraphs
+from widgets.status_paragraphs import deployment_paragraphs, pod_paragraphs, reason_paragraphs
 from widgets.table import KeyedTable
 from widgets.text_view import Paragraph, TextView
 
@@ -25,12 +25,12 @@ MAX_POD_LINES = 5
 
 
 class OverviewPane(Pane):
-    """Cause, Pods with the failing ones first, and what is known about the Pod under the cursor."""
+    """Failure reason, Pods with the failing ones first, and details of the Pod under the cursor."""
 
     TITLE = "Overview"
     SCOPE = "overview"
     BINDINGS: ClassVar[list[BindingType]] = bindings("overview")
-    cause = query_one("#cause", TextView)
+    failure_reason = query_one("#failure-reason", TextView)
     table = query_one("#pods", KeyedTable)
     pod_details = query_one("#pod-details", TextView)
 
@@ -46,12 +46,12 @@ class OverviewPane(Pane):
         """What is shown: the last state of a deleted serving stays."""
 
     def compose(self) -> ComposeResult:
-        yield TextView(id="cause")
+        yield TextView(id="failure-reason")
         yield KeyedTable(POD_COLUMNS, format_age=format_signed_duration, clock=self._now, id="pods")
         yield TextView(id="pod-details")
 
     def on_mount(self) -> None:
-        self.cause.can_focus = self.pod_details.can_focus = False
+        self.failure_reason.can_focus = self.pod_details.can_focus = False
 
     def _now(self) -> datetime:
         return self.app_context.clock() if self.is_attached else datetime.now(UTC)
@@ -112,12 +112,13 @@ class OverviewPane(Pane):
         others = len(view.pods) + 1 + (MAX_POD_LINES if details else 0)
         room = max(height // 2, height - others)
         hint, tail = self._details.capacity_hint(view), self._details.log_tail
-        cause = cause_paragraphs(view, tail, capacity_hint=hint)
-        cause += deployment_paragraphs(view, now)
-        if self.cause.wrapped_height(width, cause) > room:
-            cause = cause_paragraphs(view, tail, capacity_hint=hint, compact=True)
-            cause = [one for one in cause if one.line]
-        self._show(self.cause, cause[1:] if cause and not cause[0].line else cause, width, room)
+        paragraphs = reason_paragraphs(view, tail, capacity_hint=hint)
+        paragraphs += deployment_paragraphs(view, now)
+        if self.failure_reason.wrapped_height(width, paragraphs) > room:
+            paragraphs = reason_paragraphs(view, tail, capacity_hint=hint, compact=True)
+            paragraphs = [one for one in paragraphs if one.line]
+        has_blank_start = bool(paragraphs) and not paragraphs[0].line
+        self._show(self.failure_reason, paragraphs[has_blank_start:], width, room)
 
     @staticmethod
     def _show(text: TextView, paragraphs: list[Paragraph], width: int, room: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from servedeck.changes.draft_store import DraftStore
 from servedeck.changes.plan import ChangePlan
 from servedeck.cluster.apply import AppliedObject, ApplyResult, ObjectRef
-from servedeck.cluster.refusal import Refusal
+from servedeck.cluster.rejection import Rejection
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.capacity import (
     AcceleratorCapacity,
@@ -91,9 +91,9 @@ class ChangeService(Protocol):
         """Apply the objects: those in `own_objects` as changes, the others only if they
         do not exist."""
 
-    async def rollback_created(
+    async def delete_created(
         self, created: Sequence[AppliedObject]
-    ) -> Sequence[tuple[ObjectRef, Refusal]]: ...
+    ) -> Sequence[tuple[ObjectRef, Rejection]]: ...
 
     async def import_serving(self, key: NamespacedName) -> ImportedServing:
         """A serving, read from its objects."""

@@ -1,4 +1,4 @@
-"""The serving list: every serving with its status and the cause of its errors."""
+"""The serving list: every serving with its status and the failure reason of its errors."""
 
 from __future__ import annotations
 
@@ -242,7 +242,7 @@ class ServingsScreen(ActionScreen[None]):
         )
 
     def default_message(self) -> Line:
-        """The cause of the selected serving's state, or its endpoint."""
+        """The failure reason of the selected serving's state, or its endpoint."""
         view = self.selected_serving
         if view is None:
             return ()

@@ -30,7 +30,7 @@ class ConnectionOptions:
     """None: the context's namespace, else "default"."""
     all_namespaces: bool = False
     readonly: bool = False
-    """Refuse all requests that could change something."""
+    """Reject all requests that could change something."""
 
 
 @dataclass(frozen=True)

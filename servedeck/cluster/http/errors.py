@@ -93,7 +93,7 @@ class ApiError(ClusterError):
             case code if code >= 500:
                 return f"The server failed ({code}): {reason}."
             case code:
-                return f"The server refused the request ({code}): {reason}."
+                return f"The server rejected the request ({code}): {reason}."
 
     def with_message(self, display_message: str) -> ApiError:
         """The same error with another message, for callers that know the context of the request."""

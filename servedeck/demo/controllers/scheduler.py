@@ -93,10 +93,10 @@ class Scheduler:
             self._unschedulable.pop(key, None)
             return
         nodes = self._store.list(NODES)
-        refused = self._volume_error(pod)
-        if refused:
+        rejected = self._volume_error(pod)
+        if rejected:
             self._mark_unschedulable(
-                pod, f"{event_messages.NODES_AVAILABLE.format(nodes=len(nodes))} {refused}"
+                pod, f"{event_messages.NODES_AVAILABLE.format(nodes=len(nodes))} {rejected}"
             )
             return
         if not nodes:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from servedeck.serving.objects.differences import (
+from servedeck.serving.objects.diff import (
     ATOMIC_MAPS,
     MISSING,
     ListKey,

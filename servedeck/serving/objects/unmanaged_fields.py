@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from servedeck.serving.objects.differences import (
+from servedeck.serving.objects.diff import (
     LIST_KEYS,
     MISSING,
     find_differences,

@@ -43,7 +43,7 @@ def validate_name(spec: SpecLike) -> Iterable[Issue]:
         # core validation.go, ValidateServiceName: RFC 1035 until RelaxedServiceNameValidation.
         yield warning(
             "name",
-            "Clusters before Kubernetes 1.36 refuse a Service whose name starts with a digit; "
+            "Clusters before Kubernetes 1.36 reject a Service whose name starts with a digit; "
             "start with a letter if yours is older.",
         )
 

@@ -1,1 +1,1 @@
-"""The status of a serving and of its Pods, and the cause of a failure."""
+"""The status of a serving and of its Pods, and the reason of a failure."""

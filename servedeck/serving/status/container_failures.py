@@ -1,4 +1,4 @@
-"""Causes in containers: crashes, start errors, image pulls."""
+"""Failure reasons in containers: crashes, start errors, image pulls."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _is_error_reason(reason: str) -> bool:
 def _diagnose_terminated(
     pod: Pod, container: ContainerStatus, events: Sequence[Event]
 ) -> Diagnosis:
-    """A terminated container: the cause is from the terminated instance, not the back-off."""
+    """A terminated container: the reason is that of the terminated instance, not the back-off."""
     terminated = container.state.terminated or container.last_state.terminated
     if terminated is None:
         waiting = container.state.waiting

@@ -1,4 +1,4 @@
-"""The diagnosis of one Pod: its health and the cause."""
+"""The diagnosis of one Pod: its health and its failure reason."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Diagnosis(NamedTuple):
 
     health: PodHealth
     reason: str = ""
-    """Short cause, "OOMKilled"; "" for a healthy Pod."""
+    """Short reason, "OOMKilled"; "" for a healthy Pod."""
     message: str = ""
-    """The cause in one sentence for an operator."""
+    """The failure reason in one sentence for an operator."""
     container: str = ""
-    """Container with the cause; "" if it is the Pod itself."""
+    """Container that fails; "" if it is the Pod itself."""
     reevaluate_at: datetime | None = None
     """When to reevaluate the Pod although it did not change; None for never."""
     raw_message: str = ""

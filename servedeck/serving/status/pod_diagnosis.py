@@ -1,4 +1,4 @@
-"""Diagnoses why a Pod does not serve: the cause, not the symptom."""
+"""Diagnoses why a Pod does not serve: the failure reason, not the symptom."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ STUCK_TERMINATING_DELAY = timedelta(seconds=30)
 
 
 def diagnose(pod: Pod, events: Sequence[Event], now: datetime) -> Diagnosis:
-    """The first cause, from the Pod's end to its start, that prevents the Pod from serving.
+    """The first reason, from the Pod's end to its start, that prevents the Pod from serving.
 
-    `events` are the Pod's own, in any order; they add causes that the Pod's status does not contain
-    (volumes, sandboxes, probes, its node) and may be empty: Events expire after an hour.
+    `events` are the Pod's own, in any order; they add reasons that the Pod's status does not
+    contain (volumes, sandboxes, probes, its node) and may be empty: Events expire after an hour.
     """
     found = _first_diagnosis(pod, events, now)
     if found is HEALTHY:

@@ -1,4 +1,4 @@
-"""Causes before a Pod is ready: scheduling, setup on the node, probes, readiness gates."""
+"""Failure reasons before a Pod is ready: scheduling, setup on the node, probes, readiness gates."""
 
 from __future__ import annotations
 

@@ -73,13 +73,13 @@ _GLYPHS = {
 
 
 class ServingStatus(NamedTuple):
-    """State of a serving and its main cause."""
+    """State of a serving and its main failure reason."""
 
     status: Status
     reason: str
-    """Short cause, "OOMKilled"; "" if there is none."""
+    """Short reason, "OOMKilled"; "" if there is none."""
     message: str
-    """The cause in one sentence; "" if there is none."""
+    """The failure reason in one sentence; "" if there is none."""
     failing_count: int
     """Number of Pods in an error or pending state."""
     ready_count: int = 0
@@ -130,30 +130,30 @@ def evaluate(
         return make_status(Status.SCALED_DOWN)
 
     creation = _creation_failure(deployment, replicasets)
-    cause = _dominant_reason(errors or failing)
-    if cause is None and creation is not None:
+    failure = _dominant_reason(errors or failing)
+    if failure is None and creation is not None:
         reason = reasons.shorten(creation.reason) or "FailedCreate"
-        cause = reason, reasons.describe_creation_error(creation.message)
+        failure = reason, reasons.describe_creation_error(creation.message)
     observed = deployment.metadata.generation <= deployment.status.observed_generation
 
     if ready >= desired and observed:
-        return make_status(Status.READY, *(cause or ()))
+        return make_status(Status.READY, *(failure or ()))
     if 0 < ready < desired:
-        if cause is None:
+        if failure is None:
             return make_status(
                 Status.DEGRADED, message=_degraded_message(living, ready, desired, pods_known)
             )
-        return make_status(Status.DEGRADED, *cause)
+        return make_status(Status.DEGRADED, *failure)
 
     progressing = find_condition(deployment, "Progressing")
     overdue = progressing is not None and progressing.reason == "ProgressDeadlineExceeded"
     if ready == 0:
         if errors or creation is not None or overdue:
-            if cause is None and progressing is not None:
-                cause = progressing.reason, _deadline_exceeded_message(living)
-            return make_status(Status.ERROR, *(cause or ()))
-        if failing and cause is not None:
-            return make_status(Status.PENDING, *cause)
+            if failure is None and progressing is not None:
+                failure = progressing.reason, _deadline_exceeded_message(living)
+            return make_status(Status.ERROR, *(failure or ()))
+        if failing and failure is not None:
+            return make_status(Status.PENDING, *failure)
         if not exist:
             return make_status(Status.PENDING, "NoPods", "No Pod exists yet")
     if ready >= desired:

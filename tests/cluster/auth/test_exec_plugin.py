@@ -66,7 +66,7 @@ async def test_plugin_is_run_again_once_after_a_401(
     guarded.accepted_tokens = {"t-2"}
     async with connected_as(guarded, tmp_path, make_exec_user(plugin)) as connection:
         await asyncio.gather(*(connection.get("/fine") for _ in range(12)))
-        assert count_runs(count) == 2, "a dozen refused requests renew together"
+        assert count_runs(count) == 2, "a dozen rejected requests renew together"
         guarded.accepted_tokens = set()
         with pytest.raises(ApiError):
             await connection.get("/fine")

@@ -272,7 +272,7 @@ async def test_oidc_authority_that_cannot_be_read_is_a_sentence(
 
 
 @pytest.mark.parametrize("name", ["azure", "gcp"])
-async def test_other_providers_are_refused(tmp_path: Path, name: str) -> None:
+async def test_other_providers_are_rejected(tmp_path: Path, name: str) -> None:
     user = {"auth-provider": {"name": name, "config": {}}}
     with pytest.raises(ConfigError, match=f"auth-provider '{name}', which kubectl dropped"):
         await open_connection(write_kubeconfig(tmp_path / "config", "http://x", user))

@@ -73,9 +73,7 @@ async def test_all_are_killed_where_the_process_ends_at_once(pids: Path) -> None
 
 
 @pytest.mark.parametrize("turns", range(8))
-async def test_one_that_nobody_waits_for_any_more_is_ended_however_far_it_was(
-    pids: Path, turns: int
-) -> None:
+async def test_a_plugin_that_nobody_waits_for_is_ended_at_any_stage(pids: Path, turns: int) -> None:
     task = asyncio.create_task(
         run_shell(f"sleep 600 & echo $! $$ > {pids}; wait", limit=WAIT_SECONDS)
     )

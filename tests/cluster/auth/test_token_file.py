@@ -26,7 +26,9 @@ async def test_token_file_that_changes_is_read_again(
         guarded.accepted_tokens = {"two"}
         (tmp_path / "token").write_text("two\n")
         await connection.get("/fine")
-        assert guarded.seen_tokens == ["one", "one", "two"], "a refused token is read again at once"
+        assert guarded.seen_tokens == ["one", "one", "two"], (
+            "a rejected token is read again at once"
+        )
         (tmp_path / "token").unlink()
         guarded.accepted_tokens = set()
         with pytest.raises(CredentialsError, match="Cannot read the token file"):
@@ -47,7 +49,7 @@ async def test_token_file_is_read_again_after_a_while(tmp_path: Path) -> None:
     assert (await credentials.current()).authorization == "Bearer two"
 
 
-async def test_refused_token_is_tried_once(guarded: TokenCheckingServer, tmp_path: Path) -> None:
+async def test_rejected_token_is_tried_once(guarded: TokenCheckingServer, tmp_path: Path) -> None:
     async with connected_as(guarded, tmp_path, {"token": "wrong"}) as connection:
         with pytest.raises(ApiError, match="does not accept the credentials of user 'me'"):
             await connection.get("/fine")

@@ -116,7 +116,9 @@ async def test_acts_as_whom_the_kubeconfig_says(api: FakeApiServer, tmp_path: Pa
     assert headers.getall("Impersonate-Extra-a.io%2Fscopes") == ["x", "y"]
 
 
-async def test_acting_in_groups_of_nobody_is_refused(api: FakeApiServer, tmp_path: Path) -> None:
+async def test_impersonated_groups_without_a_user_are_rejected(
+    api: FakeApiServer, tmp_path: Path
+) -> None:
     file = write_kubeconfig(tmp_path / "config", api.url, {"token": "t", "as-groups": ["admins"]})
     with pytest.raises(ConfigError, match="without `as`"):
         await open_connection(file)
@@ -169,13 +171,13 @@ async def test_readonly_changes_nothing(api: FakeApiServer, tmp_path: Path) -> N
         (401, "Unauthorized", "", "does not accept the credentials of user 'me'"),
         (403, "Forbidden", 'User "system:anonymous" cannot', "treats the request as anonymous"),
         (403, "Forbidden", "exceeded quota", "forbids this (403): exceeded quota"),
-        (404, "NotFound", "no such thing", "refused the request (404): no such thing"),
-        (409, "Conflict", "changed", "refused the request (409): changed"),
+        (404, "NotFound", "no such thing", "rejected the request (404): no such thing"),
+        (409, "Conflict", "changed", "rejected the request (409): changed"),
         (429, "TooManyRequests", "slow down", "limits the request rate (429); retry after 7 s"),
         (500, "InternalError", "etcd \x1b[31mdied", "failed (500): etcd died"),
     ],
 )
-async def test_refusals_are_sentences(
+async def test_rejections_are_sentences(
     api: FakeApiServer, connection: Connection, code: int, reason: str, message: str, expected: str
 ) -> None:
     api.add_route("/fine", respond_with_status(code, reason, message, Retry_After="7"))
@@ -307,12 +309,12 @@ async def test_nothing_listens(tmp_path: Path) -> None:
 async def test_a_path_that_may_hold_a_token_stands_in_no_sentence(tmp_path: Path) -> None:
     async with serve(FakeApiServer()) as port:
         server = f"http://127.0.0.1:{port}/s3cret"
-        with pytest.raises(ApiError) as refused:
+        with pytest.raises(ApiError) as rejected:
             await get_once(write_kubeconfig(tmp_path / "config", server, {"token": "wrong"}))
     with bind_port() as held, pytest.raises(ConnectionFailedError) as gone:
         port = held.getsockname()[1]
         await get_once(write_kubeconfig(tmp_path / "config", f"http://127.0.0.1:{port}/s3cret"))
-    for text in (str(refused.value), str(gone.value)):
+    for text in (str(rejected.value), str(gone.value)):
         assert "s3cret" not in text
     assert f"127.0.0.1:{port}" in str(gone.value)
 
@@ -396,7 +398,7 @@ async def test_client_certificate_is_shown_and_leaves_no_file(
     assert list(folder.iterdir()) == [], "no key material stays behind"
 
 
-async def test_halves_of_certificates_are_refused(
+async def test_halves_of_certificates_are_rejected(
     certificates: Path, api: FakeApiServer, tmp_path: Path
 ) -> None:
     half = {"client-certificate": str(certificates / "client.crt")}
@@ -456,7 +458,7 @@ async def test_proxy_of_the_kubeconfig_is_used(tmp_path: Path) -> None:
         await get_once(file)
 
 
-async def test_socks_proxies_are_refused(tmp_path: Path) -> None:
+async def test_socks_proxies_are_rejected(tmp_path: Path) -> None:
     file = write_kubeconfig(
         tmp_path / "a", "https://kube", None, **{"proxy-url": "socks5://p:1080"}
     )

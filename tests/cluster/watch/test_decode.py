@@ -117,12 +117,12 @@ def test_labels_are_sanitized_keys_too() -> None:
 
 
 @pytest.mark.parametrize("raw", [b"", b"null", b"[]", b"3", b'{"a"', b'"x"', b"\xff\xfe"])
-def test_what_is_no_object_is_refused(raw: bytes) -> None:
+def test_what_is_no_object_is_rejected(raw: bytes) -> None:
     with pytest.raises(InvalidResponseError):
         RecordDecoder(Pod).decode(raw)
 
 
-def test_absurd_depth_is_refused() -> None:
+def test_absurd_depth_is_rejected() -> None:
     with pytest.raises(InvalidResponseError):
         RecordDecoder(Pod).decode(b'{"metadata":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001)
 

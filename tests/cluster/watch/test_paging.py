@@ -63,13 +63,13 @@ async def test_a_list_that_is_left_midway_leaves_no_request_behind(
 
     async def fine(_: web.Request) -> None: ...
 
-    async def refuses(request: web.Request) -> web.StreamResponse:
+    async def rejects(request: web.Request) -> web.StreamResponse:
         asked.set()
         if not answered:
             await asyncio.sleep(3600)
         return await respond_with_status(500)(request)
 
-    api.faults["list"] = [fine, refuses]
+    api.faults["list"] = [fine, rejects]
     async with aclosing(
         list_pages(connection, api.path, (), page_size=2, timeout=WAIT_SECONDS)
     ) as listed:
@@ -83,7 +83,7 @@ async def test_a_list_that_is_left_midway_leaves_no_request_behind(
     assert "never retrieved" not in caplog.text
 
 
-async def test_a_refusal_is_the_callers(api: FakeApiServer, connection: Connection) -> None:
+async def test_a_rejection_is_the_callers(api: FakeApiServer, connection: Connection) -> None:
     api.faults["list"] = [respond_with_status(403, "Forbidden")]
     with pytest.raises(ApiError):
         await anext(list_pages(connection, api.path, (), page_size=2, timeout=WAIT_SECONDS))

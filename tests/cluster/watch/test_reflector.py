@@ -113,7 +113,7 @@ async def test_bookmarks_move_the_version_and_their_nulls_do_no_harm(
         assert watched.reflector.problem_count == 0
 
 
-async def test_410_in_the_stream_lists_again_and_tells_only_the_difference(
+async def test_410_in_the_stream_lists_again_and_reports_only_the_difference(
     api: FakeApiServer, connection: Connection
 ) -> None:
     await add_pods(api)
@@ -235,7 +235,7 @@ async def respond_old_etcd(request: web.Request) -> web.StreamResponse:
 
 
 @pytest.mark.parametrize(
-    "refusal",
+    "rejection",
     [
         respond_with_status(422, "Invalid"),
         respond_with_status(400, "BadRequest"),
@@ -243,12 +243,12 @@ async def respond_old_etcd(request: web.Request) -> web.StreamResponse:
         respond_old_etcd,
     ],
 )
-async def test_refused_list_stream_falls_back_to_pages_for_good(
-    api: FakeApiServer, connection: Connection, refusal: FaultHandler
+async def test_rejected_list_stream_falls_back_to_pages_for_good(
+    api: FakeApiServer, connection: Connection, rejection: FaultHandler
 ) -> None:
     api.minor_version = 36
     await add_pods(api)
-    api.faults["watch"] = [respond_expired_watch, refusal]
+    api.faults["watch"] = [respond_expired_watch, rejection]
     async with run_reflector(connection) as watched:
         await wait_until(lambda: watched.replica.syncs == 2)
         await watched.wait_until_equal(api)

@@ -49,7 +49,7 @@ def assert_exponential(pauses: list[float], first: float) -> None:
         assert least <= seconds <= 2 * least, pauses
 
 
-async def test_server_that_always_says_410_is_not_hammered(
+async def test_server_that_always_answers_410_is_retried_with_backoff(
     api: FakeApiServer, connection: Connection, pauses: list[float]
 ) -> None:
     async def expired(request: web.Request) -> web.StreamResponse:
@@ -235,7 +235,7 @@ async def test_malformed_event_lists_again(api: FakeApiServer, connection: Conne
         await watched.wait_until_equal(api)
 
 
-async def test_watches_that_end_at_once_are_not_hammered(
+async def test_watches_that_end_at_once_are_retried_with_backoff(
     api: FakeApiServer, connection: Connection, pauses: list[float]
 ) -> None:
     async def ends(request: web.Request) -> web.StreamResponse:
@@ -295,13 +295,13 @@ async def test_a_status_with_odd_details_ends_no_reflector(
 ) -> None:
     body = {**make_status(422, "Invalid", "odd"), "details": details}
 
-    async def refuse(request: web.Request) -> web.StreamResponse:
+    async def reject(request: web.Request) -> web.StreamResponse:
         if where == "event":
             return await stream_chunks(request, encode_event("ERROR", body))
         return web.json_response(body, status=422)
 
     await add_pods(api)
-    api.faults["list" if where == "list" else "watch"] = [refuse]
+    api.faults["list" if where == "list" else "watch"] = [reject]
     async with run_reflector(connection) as watched:
         await wait_until(lambda: ReflectorPhase.RETRYING in watched.phases)
         await watched.wait_until_equal(api)

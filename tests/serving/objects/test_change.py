@@ -288,6 +288,23 @@ def test_a_deleted_service_of_ours_is_created_again_and_one_of_others_is_not() -
     assert len(change_objects(foreign, foreign.spec, PLATFORM).changed) == 1
 
 
+def test_a_removed_system_variable_gets_the_systems_value() -> None:
+    home = {"name": "HF_HOME", "value": "/models"}
+    foreign = deployment({"image": "vllm/vllm-openai", "env": [home, {"name": "A", "value": "1"}]})
+    current = import_objects([foreign])
+    for env in (
+        [{"name": "HF_HOME", "value": "/root/.cache/huggingface"}, *current.spec.env[1:]],
+        current.spec.env[1:],
+    ):
+        change = change_objects(current, current.spec.replace(env=env))
+        [changed] = change.changed
+        assert change.issues == ()
+        assert changed["spec"]["template"]["spec"]["containers"][0]["env"] == [
+            {"name": "HF_HOME", "value": "/root/.cache/huggingface"},
+            {"name": "A", "value": "1"},
+        ]
+
+
 def test_only_fields_of_the_pods_restart_them() -> None:
     current = import_objects(manifests.build_manifests(vllm_spec()))
     assert not change_objects(current, vllm_spec(replicas=3, description="x")).restarts_pods

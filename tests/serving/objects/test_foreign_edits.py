@@ -9,7 +9,7 @@ from hypothesis import assume, given, note
 from hypothesis import strategies as st
 
 from servedeck.serving.objects.change import ObjectChange, change_objects
-from servedeck.serving.objects.differences import find_differences, format_path
+from servedeck.serving.objects.diff import find_differences, format_path
 from servedeck.serving.objects.import_objects import import_objects
 from servedeck.serving.spec.document import to_yaml
 from servedeck.serving.spec.issues import errors

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from servedeck.serving.objects.differences import MISSING, format_path
+from servedeck.serving.objects.diff import MISSING, format_path
 from servedeck.serving.objects.managed_fields import (
     apply_configuration,
     foreign_changes,
@@ -57,7 +57,7 @@ def test_an_unchanged_object_is_not_sent() -> None:
     assert apply_configuration(live, copy.deepcopy(live), "servedeck") is None
 
 
-def test_a_change_of_what_nobody_of_us_owns_is_sent_alone_with_the_keys_of_its_lists() -> None:
+def test_a_change_of_a_field_that_we_do_not_own_is_sent_alone_with_its_list_keys() -> None:
     live = deployment()
     changed = copy.deepcopy(live)
     server_of(changed)["image"] = "a:2"

@@ -26,7 +26,7 @@ from servedeck.changes.draft import Draft
 from servedeck.changes.form_fields import FIELDS_BY_SECTION
 from servedeck.serving.objects import manifests
 from servedeck.serving.objects.change import change_objects
-from servedeck.serving.objects.diff import diff_objects
+from servedeck.serving.objects.field_changes import find_field_changes
 from servedeck.serving.objects.import_objects import import_objects
 from servedeck.serving.spec.document import from_yaml, to_yaml
 from servedeck.serving.spec.spec import Section
@@ -42,7 +42,7 @@ current = import_objects(objects)
 assert current.spec == spec
 wanted = from_yaml(to_yaml(spec).replace("high", "low"))
 change = change_objects(current, wanted)
-found = [one for pair in zip(change.live, change.changed) for one in diff_objects(*pair)]
+found = [one for pair in zip(change.live, change.changed) for one in find_field_changes(*pair)]
 assert [(one.path, one.old, one.new) for one in found] == [
     (".spec.template.spec.priorityClassName", "high", "low")
 ]

@@ -119,7 +119,7 @@ CASES: dict[str, tuple[Pod, PodHealth, str, str]] = {
         "PreCreateHookError",
         "inference-server cannot be created: PreCreateHookError",
     ),
-    "image refused": (
+    "image rejected": (
         pending_pod(waiting("ErrImagePull", PULL_DENIED)),
         PodHealth.PENDING,
         "ImagePullBackOff",
@@ -241,7 +241,7 @@ CASES: dict[str, tuple[Pod, PodHealth, str, str]] = {
         "Evicted",
         "The node was low on resource: memory.",
     ),
-    "refused by its node": (
+    "rejected by its node": (
         pod(
             phase="Failed",
             status={

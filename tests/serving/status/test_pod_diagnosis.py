@@ -59,7 +59,7 @@ def test_containers_that_ask_for_the_same_share_one_record() -> None:
     assert one.spec.containers[0].resources.limits == {"nvidia.com/gpu": "2"}
 
 
-def test_a_finding_names_the_container_that_it_lies_in() -> None:
+def test_a_finding_names_its_container() -> None:
     given = pod(
         running(), waiting("CrashLoopBackOff", name="transformer", lastState=last_terminated(1))
     )

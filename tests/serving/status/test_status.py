@@ -139,7 +139,7 @@ def test_known_pods_count_more_than_a_stale_deployment_status() -> None:
     assert evaluate_serving(given, CRASHING_POD).status is Status.ERROR
 
 
-def test_the_current_replicasets_failure_counts_before_the_deployment_tells_it() -> None:
+def test_the_current_replicasets_failure_counts_before_the_deployment_reports_it() -> None:
     given = make_deployment(1, annotations={"deployment.kubernetes.io/revision": "2"})
     old, current = (
         replicaset(QUOTA_EXCEEDED, revision="1"),
@@ -171,13 +171,13 @@ def test_an_evicted_pod_counts_only_without_other_pods() -> None:
     assert evaluate_serving(make_deployment(1), evicted).reason == "Evicted"
 
 
-def test_the_message_of_a_degraded_serving_tells_what_the_others_do() -> None:
+def test_the_message_of_a_degraded_serving_says_what_the_other_pods_do() -> None:
     assert evaluate_serving(make_deployment(2), healthy(), LOADING_POD).message == (
         "1 of 2 Pods are ready; inference-server runs and is not ready yet"
     )
 
 
-def test_a_late_rollout_tells_what_its_pods_wait_for() -> None:
+def test_a_late_rollout_says_what_its_pods_wait_for() -> None:
     probe = event("Unhealthy", "Startup probe failed: HTTP probe failed with statuscode: 503")
     found = evaluate(
         make_deployment(1, DEADLINE_EXCEEDED),

@@ -8,7 +8,7 @@ from servedeck.changes.deployer import Deployer
 from servedeck.changes.plan import ChangePlan
 from servedeck.cluster.apply import AppliedObject, ApplyResult, ObjectRef
 from servedeck.cluster.http.errors import ClusterError
-from servedeck.cluster.refusal import Refusal
+from servedeck.cluster.rejection import Rejection
 from servedeck.serving.capacity import SchedulingResult, scheduling_requirements
 from servedeck.serving.spec.spec import ServingSpec
 from tui.ports.change_service import ChangeService
@@ -34,10 +34,10 @@ def make_create_deployer(
     ) -> ApplyResult:
         return await change_service.deploy(plan.manifests, own_objects, on_created)
 
-    async def roll_back(
+    async def delete_created(
         created: Sequence[AppliedObject],
-    ) -> Sequence[tuple[ObjectRef, Refusal]]:
-        return await change_service.rollback_created(created)
+    ) -> Sequence[tuple[ObjectRef, Rejection]]:
+        return await change_service.delete_created(created)
 
     def check_scheduling(plan: ChangePlan) -> SchedulingResult | None:
         inventory = inventory_watch.inventory
@@ -49,7 +49,7 @@ def make_create_deployer(
     return Deployer(
         make_plan=make_plan,
         apply_plan=apply_plan,
-        roll_back=roll_back,
+        delete_created=delete_created,
         check_scheduling=check_scheduling,
         on_change=on_change,
     )

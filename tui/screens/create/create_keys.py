@@ -14,7 +14,7 @@ DEPLOYING_MESSAGE = "Deployment is in progress; wait for its result."
 
 NOT_WHILE_DEPLOYING = (
     "deploy",
-    "remove_created",
+    "delete_created",
     "dry_run",
     "close",
     "previous",
@@ -52,8 +52,8 @@ def disabled_reason(
     name = action.name
     if name == "deploy" and step != 3:
         return "Step 3 deploys; ctrl+n goes to the next step."
-    if name == "remove_created" and not deploy_state.created:
-        return "Nothing to remove: nothing was created."
+    if name == "delete_created" and not deploy_state.created:
+        return "Nothing to delete: nothing was created."
     if name in NOT_WHILE_DEPLOYING and (deploy_state.running or deploy_state.deployed):
         return DEPLOYING_MESSAGE
     if name == "deploy":

@@ -77,9 +77,9 @@ class FormClosing:
             await self._quit_app(f"{key} was created.")
 
     async def handle_write_ended(self, *, succeeded: bool) -> None:
-        """Deploying was refused, or what it created was removed."""
+        """Deploying was rejected, or what it created was removed."""
         wanted, self._quit_after_write = self._quit_after_write, False
-        if wanted and succeeded:  # otherwise the refusal must be read first
+        if wanted and succeeded:  # otherwise the rejection must be read first
             await self._quit_app("")
 
     # -- quitting -------------------------------------------------------------------------------

@@ -374,8 +374,8 @@ class CreateScreen(Overlay[NamespacedName | None]):
         self._edited.validate()
         self.deployer.start_dry_run()
 
-    def do_remove_created(self) -> None:
-        self.plan_view.confirm_removal()
+    def do_delete_created(self) -> None:
+        self.plan_view.confirm_deletion()
 
     def do_yaml(self) -> None:
         self.plan_view.show_next_view()

@@ -125,8 +125,8 @@ class ProbeRunner:
         if number != self._instance.server.port:
             health = 0
         if not http:
-            refused = f"dial tcp {address}: connect: connection refused"
-            return ProbeResult(health != 0, refused)
+            rejected = f"dial tcp {address}: connect: connection refused"
+            return ProbeResult(health != 0, rejected)
         path = http.get("path") or "/"
         url = f"{str(http.get('scheme') or 'HTTP').lower()}://{address}{path}"
         if health == 0:

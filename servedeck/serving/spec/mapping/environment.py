@@ -85,7 +85,7 @@ def _write(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) 
     system = [
         EnvVar(name=name, value=value)
         for name, value in SYSTEM_ENV.items()
-        if name not in named and (current is None or (name in replaced and objects.is_managed))
+        if name not in named and (current is None or name in replaced)
     ]
     own = [
         one.name

@@ -1,6 +1,6 @@
-"""Makes the README's picture from the demo cluster: `make pictures`.
+"""Saves the README's screenshot of the demo cluster: `make pictures`.
 
-The demo's clock stands still, so the same seed gives the same servings and the same log lines.
+The demo's clock does not advance, so the same seed gives the same servings and the same log lines.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from tui.app import ServedeckApp
 from tui.log_service import ClusterLogService
 
 SIZE = (112, 32)
-PATIENCE = 20.0
+TIMEOUT_SECONDS = 20.0
 """Seconds for the list and the crashed container's last lines to appear."""
 
 
-async def make() -> str:
+async def screenshot() -> str:
     """An SVG of the list with the status of a crashed serving over it."""
     async with DemoCluster(live=False) as demo:
         live = ClusterSession(
@@ -32,19 +32,19 @@ async def make() -> str:
         )
         cluster = ClusterLogService(lambda: live.connection)
         app = ServedeckApp(live, cluster, theme=DARK.name, clock=demo.clock.now)
-        async with app.run_test(size=SIZE) as pilot, asyncio.timeout(PATIENCE):
-            await _seen(pilot, "OOMKilled")
+        async with app.run_test(size=SIZE) as pilot, asyncio.timeout(TIMEOUT_SECONDS):
+            await _wait_for(pilot, "OOMKilled")
             await pilot.press("j", "space")
-            await _seen(pilot, "lines&#160;before")
+            await _wait_for(pilot, "lines&#160;before")
             svg = app.export_screenshot(title="servedeck --demo")
         await live.close()
     return svg
 
 
-async def _seen(pilot: Pilot[None], text: str) -> None:
+async def _wait_for(pilot: Pilot[None], text: str) -> None:
     while text not in pilot.app.export_screenshot():
         await pilot.pause(0.05)
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(asyncio.run(make()), "utf-8")
+    Path(sys.argv[1]).write_text(asyncio.run(screenshot()), "utf-8")

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from servedeck.serving.objects.diff import (
+from servedeck.serving.objects.field_changes import (
     MASK,
     FieldChange,
     FieldConflict,
-    diff_objects,
+    find_field_changes,
     format_value_at,
     parse_conflicts,
 )
@@ -62,7 +62,7 @@ CONTAINER = ".spec.template.spec.containers[server]"
 def test_changes_are_reported_field_by_field(
     before: dict[str, Any], after: dict[str, Any], expected: list[FieldChange]
 ) -> None:
-    assert diff_objects(deployment(**before), deployment(**after)) == expected
+    assert find_field_changes(deployment(**before), deployment(**after)) == expected
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_changes_are_reported_field_by_field(
 )
 def test_what_looks_secret_is_masked(before: dict[str, Any], after: dict[str, Any]) -> None:
     for one, other in ((before, after), (after, before)):
-        found = diff_objects(deployment(**one), deployment(**other))
+        found = find_field_changes(deployment(**one), deployment(**other))
         assert found
         assert "hunter2" not in repr(found)
         assert MASK in repr(found)
@@ -90,7 +90,9 @@ def test_what_looks_secret_is_masked(before: dict[str, Any], after: dict[str, An
 
 def test_changes_of_anybody_are_harmless_on_a_screen() -> None:
     evil = "k\x1b]0;pwn\x07\n\u202e"
-    found = diff_objects({"spec": {evil: evil}}, {"spec": {evil: [evil], "list": [{evil: 1}]}})
+    found = find_field_changes(
+        {"spec": {evil: evil}}, {"spec": {evil: [evil], "list": [{evil: 1}]}}
+    )
     assert found
     for text in (text for one in found for text in one):
         assert text.isprintable(), ascii(text)
