@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from servedeck.cluster.rejection import Rejection
     from servedeck.config import Settings
     from servedeck.serving.objects.import_objects import ImportedServing
-    from servedeck.serving.objects.routes import Platform, RouteKind
+    from servedeck.serving.objects.routes import PlatformSettings, RouteKind
     from servedeck.serving.spec.spec import ServingSpec
     from tui.ports.change_service import Inventory
 
@@ -115,13 +115,13 @@ class ClusterChangeService:
     # -- platform -------------------------------------------------------------------------------
 
     @property
-    def platform(self) -> Platform:
-        from servedeck.changes.platform_settings import build_platform
+    def platform(self) -> PlatformSettings:
+        from servedeck.changes.platform_settings import build_platform_settings
 
         known = self._route_kinds or frozenset()
-        return build_platform(self._settings(), lambda kind: kind in known)
+        return build_platform_settings(self._settings(), lambda kind: kind in known)
 
-    async def _discover_platform(self) -> Platform:
+    async def _discover_platform(self) -> PlatformSettings:
         from servedeck.changes.platform_settings import discover_route_kinds
 
         connection = self._require_connection()

@@ -9,7 +9,7 @@ import yaml
 from servedeck.changes.deployer import DeployState, DryRunResult
 from servedeck.cluster.apply import Preview, PreviewAction
 from servedeck.serving.objects import manifests
-from servedeck.serving.objects.routes import Platform
+from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec.document import to_yaml
 from servedeck.serving.spec.env_file import looks_secret
 from servedeck.serving.spec.issues import Issue
@@ -113,7 +113,7 @@ def _deploy_entries(deploy_state: DeployState) -> list[ReviewEntry]:
 
 
 def yaml_entries(
-    spec: ServingSpec, platform: Platform, view: str, *, reveal: bool
+    spec: ServingSpec, platform: PlatformSettings, view: str, *, reveal: bool
 ) -> list[ReviewEntry]:
     """The YAML of the objects, or of the document that is saved."""
     shown_spec = spec if reveal else mask_secrets(spec)

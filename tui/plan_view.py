@@ -12,7 +12,7 @@ from textual.worker import WorkerState
 from servedeck.changes.deployer import Deployer, DeployOutcome
 from servedeck.cluster.http.errors import describe_error
 from servedeck.fleet.views import NamespacedName
-from servedeck.serving.objects.routes import Platform
+from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.text import format_count
 from tui import plan_text
 from tui.plan_text import REVIEW_VIEWS
@@ -50,7 +50,7 @@ class PlanView(ReviewList):
         deployer: Deployer,
         *,
         build_details: Callable[[bool], Sequence[ReviewEntry]],
-        get_platform: Callable[[], Platform],
+        get_platform: Callable[[], PlatformSettings],
         notes: Sequence[str] = (),
         id: str | None = None,
     ) -> None:

@@ -20,7 +20,7 @@ from servedeck.serving.capacity import scheduling_requirements
 from servedeck.serving.objects import manifests
 from servedeck.serving.objects.change import change_objects
 from servedeck.serving.objects.import_objects import ImportedServing
-from servedeck.serving.objects.routes import Platform
+from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec import validation
 from servedeck.serving.spec.issues import Issue, Severity, error, errors, warning
 from servedeck.serving.spec.mapping.json_values import JsonObject
@@ -66,7 +66,7 @@ class ChangePlan:
 async def make_plan(
     connection: Connection,
     spec: ServingSpec,
-    platform: Platform,
+    platform: PlatformSettings,
     inventory: ClusterInventory,
     *,
     existing: ImportedServing | None = None,

@@ -9,16 +9,18 @@ from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, InvalidResponseError
 from servedeck.cluster.resources import CONFIG_MAP
 from servedeck.config import PLATFORM_CONFIGMAP, PLATFORM_NAMESPACE, Settings
-from servedeck.serving.objects.routes import Platform, RouteKind
+from servedeck.serving.objects.routes import PlatformSettings, RouteKind
 
 
-def build_platform(settings: Settings, is_available: Callable[[RouteKind], bool]) -> Platform:
+def build_platform_settings(
+    settings: Settings, is_available: Callable[[RouteKind], bool]
+) -> PlatformSettings:
     """The platform of new servings. `is_available` returns whether the cluster has a kind of route;
     if the settings name none, the first available one is used: HTTPRoute, VirtualService,
     Ingress."""
     known = [kind for kind in RouteKind if is_available(kind)]
     route = RouteKind(settings.route) if settings.route else next(iter(known), RouteKind.INGRESS)
-    return Platform(
+    return PlatformSettings(
         host=settings.endpoint_host,
         route=route,
         gateway=settings.gateway,
@@ -42,7 +44,7 @@ async def discover_route_kinds(connection: Connection) -> frozenset[RouteKind]:
     return frozenset(kind for group, kind in owners.items() if group in names)
 
 
-async def load_platform(connection: Connection, settings: Settings) -> Platform:
+async def load_platform_settings(connection: Connection, settings: Settings) -> PlatformSettings:
     """The platform of new servings: settings, completed by the cluster's ConfigMap if it may be
     read. Raises ClusterError if the server cannot be reached."""
     place = CONFIG_MAP.object_path(PLATFORM_NAMESPACE, PLATFORM_CONFIGMAP)
@@ -59,4 +61,4 @@ async def load_platform(connection: Connection, settings: Settings) -> Platform:
             texts = {key: value for key, value in data.items() if isinstance(value, str)}
             settings, _ = settings.with_platform_config(texts)
     kinds = await discover_route_kinds(connection)
-    return build_platform(settings, kinds.__contains__)
+    return build_platform_settings(settings, kinds.__contains__)

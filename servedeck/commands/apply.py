@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from servedeck.changes.inventory import ClusterInventory
 from servedeck.changes.live_objects import fetch_live_objects
 from servedeck.changes.plan import make_plan
-from servedeck.changes.platform_settings import load_platform
+from servedeck.changes.platform_settings import load_platform_settings
 from servedeck.cluster.apply import Preview, PreviewAction, apply
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
@@ -19,7 +19,7 @@ from servedeck.commands.arguments import connection_options, load_settings, read
 from servedeck.commands.errors import USAGE_ERROR, CommandError
 from servedeck.commands.output import write_lines
 from servedeck.serving.objects import import_objects
-from servedeck.serving.objects.routes import Platform
+from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec.document import document_path
 from servedeck.serving.spec.issues import Severity
 from servedeck.serving.spec.spec import ServingSpec
@@ -31,7 +31,7 @@ LineWriter = Callable[[str], None]
 async def apply_all(
     connection: Connection,
     specs: Sequence[ServingSpec],
-    platform: Platform,
+    platform: PlatformSettings,
     *,
     dry_run: bool,
     stdout: LineWriter,
@@ -61,7 +61,7 @@ async def apply_all(
 async def _apply_one(
     connection: Connection,
     spec: ServingSpec,
-    platform: Platform,
+    platform: PlatformSettings,
     inventory: ClusterInventory,
     dry_run: bool,
     stdout: LineWriter,
@@ -190,7 +190,7 @@ def run(args: argparse.Namespace) -> int:
             succeeded = await apply_all(
                 connection,
                 named,
-                await load_platform(connection, settings),
+                await load_platform_settings(connection, settings),
                 dry_run=args.dry_run,
                 stdout=lambda line: write_lines(sys.stdout, line),
                 stderr=lambda line: write_lines(sys.stderr, line),

@@ -18,13 +18,13 @@ from servedeck.commands.export import export_serving
 from servedeck.demo.cluster import DemoCluster
 from servedeck.serving.objects import import_objects
 from servedeck.serving.objects.field_changes import MASK
-from servedeck.serving.objects.routes import Platform
+from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec.document import from_yaml
 from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.spec.templates import TEMPLATES
 from servedeck.serving.spec.types import EnvVar
 
-PLATFORM = Platform(host="ai.example.com", gateway="gateways/main")
+PLATFORM = PlatformSettings(host="ai.example.com", gateway="gateways/main")
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def make_full_spec(template: str) -> ServingSpec:
 
 
 async def plan_for(
-    connection: Connection, spec: ServingSpec, platform: Platform = PLATFORM
+    connection: Connection, spec: ServingSpec, platform: PlatformSettings = PLATFORM
 ) -> ChangePlan:
     surroundings = ClusterInventory(connection, spec.namespace)
     surroundings.start()
@@ -92,7 +92,9 @@ async def test_each_template_is_created_and_read_back(
 async def test_without_a_usable_gateway_the_missing_route_is_reported(
     connection: Connection, gateway: str
 ) -> None:
-    plan = await plan_for(connection, make_spec(), Platform(host="ai.example.com", gateway=gateway))
+    plan = await plan_for(
+        connection, make_spec(), PlatformSettings(host="ai.example.com", gateway=gateway)
+    )
     assert plan.can_deploy
     assert any("gets no HTTPRoute" in problem.message for problem in plan.issues)
     assert [one.ref.kind for one in plan.previews] == ["Deployment", "Service"]

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from servedeck.changes.live_objects import fetch_live_objects
-from servedeck.changes.platform_settings import load_platform
+from servedeck.changes.platform_settings import load_platform_settings
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
 from servedeck.commands.apply import apply_all
@@ -47,7 +47,7 @@ async def reapply(
     good = await apply_all(
         connection,
         [from_yaml(text)],
-        await load_platform(connection, Settings()),
+        await load_platform_settings(connection, Settings()),
         dry_run=dry_run,
         stdout=lines.append,
         stderr=complaints.append,

@@ -15,12 +15,12 @@ from servedeck.cluster.http.errors import ClusterError
 from servedeck.cluster.rejection import Rejection, RejectionReason
 from servedeck.serving.capacity import SchedulingResult
 from servedeck.serving.objects import manifests
-from servedeck.serving.objects.routes import Platform
+from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec.issues import Issue, error, warning
 from servedeck.serving.spec.spec import ServingSpec
 from tests.waiting import wait_until, with_timeout
 
-PLATFORM = Platform(host="serve.example.com", gateway="gateways/main")
+PLATFORM = PlatformSettings(host="serve.example.com", gateway="gateways/main")
 KINDS = ["Deployment", "Service", "HTTPRoute"]
 
 

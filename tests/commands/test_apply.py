@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from servedeck.changes.platform_settings import load_platform
+from servedeck.changes.platform_settings import load_platform_settings
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, InvalidResponseError
 from servedeck.commands.export import export_serving
@@ -33,7 +33,7 @@ async def test_without_a_configmap_the_settings_stand(
     api.add_route("/apis", respond_json({"groups": []}))
     api.add_route(CONFIGMAP, respond_with_status(code))
     assert (
-        await load_platform(connection, Settings(endpoint_host="ai.example.com"))
+        await load_platform_settings(connection, Settings(endpoint_host="ai.example.com"))
     ).host == "ai.example.com"
 
 
@@ -44,7 +44,7 @@ async def test_a_configmap_that_could_not_be_asked_for_is_an_error(
     api.add_route("/apis", respond_json({"groups": []}))
     api.add_route(CONFIGMAP, respond_with_status(code))
     with pytest.raises(ApiError):
-        await load_platform(connection, Settings())
+        await load_platform_settings(connection, Settings())
 
 
 @pytest.mark.parametrize("data", [5, ["host"], None, {"endpoint_host": 5}, {"endpoint_host": None}])
@@ -53,7 +53,7 @@ async def test_odd_data_of_the_configmap_is_passed_over(
 ) -> None:
     api.add_route("/apis", respond_json({"groups": [5, {"name": ["x"]}, {}]}))
     api.add_route(CONFIGMAP, respond_json({"data": data}))
-    assert (await load_platform(connection, Settings())).host == ""
+    assert (await load_platform_settings(connection, Settings())).host == ""
 
 
 @pytest.mark.parametrize("groups", [{}, {"groups": 5}, {"groups": None}])
@@ -62,7 +62,7 @@ async def test_a_server_without_groups_is_reported(
 ) -> None:
     api.add_route("/apis", respond_json(groups))
     with pytest.raises(InvalidResponseError, match="is it a Kubernetes API"):
-        await load_platform(connection, Settings())
+        await load_platform_settings(connection, Settings())
 
 
 @pytest.mark.parametrize("answer", [{}, {"kind": "Login"}, {"kind": ["Deployment"]}])

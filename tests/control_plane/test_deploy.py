@@ -19,7 +19,7 @@ from servedeck.cluster.http.errors import ReadOnlyError
 from servedeck.cluster.rejection import RejectionReason
 from servedeck.serving.objects import manifests
 from servedeck.serving.objects.field_changes import FieldChange, FieldConflict
-from servedeck.serving.objects.routes import Platform
+from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec.spec import ServingSpec
 from tests.control_plane.control_plane import ControlPlane, RequestError, wait_for
 
@@ -46,13 +46,13 @@ def make_spec(namespace: str, **texts: str) -> ServingSpec:
 
 
 async def plan_changes(
-    connection: Connection, spec: ServingSpec, platform: Platform | None = None
+    connection: Connection, spec: ServingSpec, platform: PlatformSettings | None = None
 ) -> ChangePlan:
     surroundings = ClusterInventory(connection, spec.namespace)
     surroundings.start()
     try:
         await surroundings.wait_until_listed()
-        return await make_plan(connection, spec, platform or Platform(), surroundings)
+        return await make_plan(connection, spec, platform or PlatformSettings(), surroundings)
     finally:
         await surroundings.close()
 
@@ -73,7 +73,7 @@ def grant_role(plane: ControlPlane, namespace: str, user: str, rules: list[dict[
 async def test_a_new_serving_is_reviewed_and_then_deployed_as_reviewed(
     control_plane: ControlPlane, namespace: str
 ) -> None:
-    platform = Platform(host="serve.example.com", gateway="gateways/main")
+    platform = PlatformSettings(host="serve.example.com", gateway="gateways/main")
     async with open_connection(control_plane) as connection:
         spec = make_spec(namespace)
         plan = await plan_changes(connection, spec, platform)
@@ -127,7 +127,7 @@ async def test_what_an_attempt_before_made_is_not_taken(
         outcome = await apply(connection, [deployment], create=True)
         surroundings = ClusterInventory(connection, spec.namespace)
         own = [one.ref for one in outcome.applied]
-        plan = await make_plan(connection, spec, Platform(), surroundings, own_objects=own)
+        plan = await make_plan(connection, spec, PlatformSettings(), surroundings, own_objects=own)
     assert plan.errors == []
     assert [one.action for one in plan.previews] == [PreviewAction.UNCHANGED, PreviewAction.CREATE]
 

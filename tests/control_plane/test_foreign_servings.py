@@ -14,14 +14,14 @@ from servedeck.cluster.http.connection import Connection
 from servedeck.commands.apply import apply_all
 from servedeck.commands.export import export_serving
 from servedeck.serving.objects.diff import find_differences, format_path
-from servedeck.serving.objects.routes import Platform
+from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec.document import from_yaml
 from servedeck.serving.spec.spec import ServingSpec
 from tests.control_plane.control_plane import ControlPlane, RequestError
 from tests.control_plane.test_deploy import open_connection
 from tests.serving.foreign_manifests import SIDECAR, foreign_objects
 
-PLATFORM = Platform(host="ai.example.com", gateway="gateways/main")
+PLATFORM = PlatformSettings(host="ai.example.com", gateway="gateways/main")
 NAME = "llm"
 
 SERVER: dict[str, Any] = {
@@ -197,7 +197,7 @@ async def test_an_edit_of_our_own_serving_removes_what_it_removes(
         return await apply_all(
             connection,
             [wanted],
-            Platform(),
+            PlatformSettings(),
             dry_run=False,
             stdout=lines.append,
             stderr=lines.append,

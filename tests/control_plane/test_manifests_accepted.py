@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 
 from servedeck.cluster.apply import ObjectRef
 from servedeck.serving.objects import import_objects, manifests
-from servedeck.serving.objects.routes import Platform, RouteKind
+from servedeck.serving.objects.routes import PlatformSettings, RouteKind
 from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.spec.templates import TEMPLATES
 from tests.control_plane.control_plane import ControlPlane, RequestError
@@ -54,7 +54,7 @@ def apply_manifest(
 )
 @given(valid_specs(), platforms)
 def test_every_manifest_of_a_valid_serving_is_accepted_and_read_back(
-    control_plane: ControlPlane, namespace: str, spec: ServingSpec, platform: Platform
+    control_plane: ControlPlane, namespace: str, spec: ServingSpec, platform: PlatformSettings
 ) -> None:
     spec = spec.replace(namespace=namespace)
     answers = [
@@ -101,7 +101,7 @@ def test_applied_for_real_and_again_after_an_edit(
     control_plane: ControlPlane, namespace: str, template: str, kind: RouteKind
 ) -> None:
     gateway = "" if kind is RouteKind.INGRESS else "gateways/main"
-    platform = Platform(host="serve.example.com", route=kind, gateway=gateway)
+    platform = PlatformSettings(host="serve.example.com", route=kind, gateway=gateway)
     for spec in (
         make_full_spec(namespace, template),
         make_full_spec(namespace, template, volumes=[], env=[], transformer=None, replicas=0),

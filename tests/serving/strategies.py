@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from servedeck.serving.conventions import PREDICTOR_URL_ENV
-from servedeck.serving.objects.routes import Platform, RouteKind
+from servedeck.serving.objects.routes import PlatformSettings, RouteKind
 from servedeck.serving.spec import validation
 from servedeck.serving.spec.issues import errors
 from servedeck.serving.spec.mapping.volumes import normalize_path
@@ -197,7 +197,7 @@ def valid_specs() -> st.SearchStrategy[ServingSpec]:
 
 
 platforms = st.builds(
-    Platform,
+    PlatformSettings,
     host=st.sampled_from(["", "serve.example.com"]),
     route=st.sampled_from(RouteKind),
     gateway=st.just("gateways/main"),

@@ -18,7 +18,7 @@ from servedeck.serving.objects.records import (
     Service,
     VirtualService,
 )
-from servedeck.serving.objects.routes import Platform, RouteKind
+from servedeck.serving.objects.routes import PlatformSettings, RouteKind
 from servedeck.serving.spec.spec import ServingSpec
 from tests.serving.spec.test_validation import vllm_spec
 from tests.serving.strategies import valid_specs
@@ -51,7 +51,7 @@ def test_a_serving_of_ours_is_recognized(spec: ServingSpec) -> None:
 def test_the_endpoint_is_found_through_each_kind_of_route(
     kind: RouteKind, transformer: Any
 ) -> None:
-    platform = Platform(host="h.example.com", route=kind, gateway="gw/main")
+    platform = PlatformSettings(host="h.example.com", route=kind, gateway="gw/main")
     spec = vllm_spec(transformer=transformer, accelerator_count=2)
     got = decode_records(manifests.build_manifests(spec, platform))
     found = endpoint.resolve_endpoint(

@@ -27,14 +27,14 @@ from servedeck.serving.capacity import (
 from servedeck.serving.objects import import_objects, manifests
 from servedeck.serving.objects.field_changes import AdmissionChange
 from servedeck.serving.objects.import_objects import ImportedServing
-from servedeck.serving.objects.routes import Platform
+from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.pvcs import Pvc
 from servedeck.serving.spec import validation
 from servedeck.serving.spec.issues import Issue
 from servedeck.serving.spec.spec import ServingSpec
 
 GPU = "nvidia.com/gpu"
-PLATFORM = Platform(host="serve.example.com", gateway="gateways/main")
+PLATFORM = PlatformSettings(host="serve.example.com", gateway="gateways/main")
 
 
 def node_capacity(name: str, free: int, total: int = 8, **others: int) -> NodeCapacity:

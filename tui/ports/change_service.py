@@ -18,7 +18,7 @@ from servedeck.serving.capacity import (
     SchedulingResult,
 )
 from servedeck.serving.objects.import_objects import ImportedServing
-from servedeck.serving.objects.routes import Platform
+from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.pvcs import Pvc
 from servedeck.serving.spec.spec import ServingSpec
 
@@ -55,7 +55,7 @@ class ChangeService(Protocol):
         """Whether there is a connection."""
 
     @property
-    def platform(self) -> Platform:
+    def platform(self) -> PlatformSettings:
         """The platform as far as it is known without a request."""
 
     @property

@@ -14,12 +14,12 @@ from servedeck.demo.store.objects import Json
 from servedeck.demo.workloads import failure_simulation
 from servedeck.serving.conventions import FIELD_MANAGER
 from servedeck.serving.objects import manifests
-from servedeck.serving.objects.routes import Platform
+from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.spec.templates import TEMPLATES
 from servedeck.serving.spec.types import EnvVar, KeyRef, Quantity
 
-PLATFORM = Platform(host=HOST, gateway="/".join(GATEWAY))
+PLATFORM = PlatformSettings(host=HOST, gateway="/".join(GATEWAY))
 
 
 def objects_of(serving: DemoServing) -> Iterator[ResourceObject]:

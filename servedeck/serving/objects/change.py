@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from servedeck.serving.conventions import TEMPLATE_LABEL
 from servedeck.serving.objects.import_objects import ImportedServing, read_spec
 from servedeck.serving.objects.manifests import build_route, build_service
-from servedeck.serving.objects.routes import Platform
+from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec.fields import format_value
 from servedeck.serving.spec.issues import Issue, error, warning
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, mappings
@@ -39,7 +39,7 @@ class ObjectChange:
 
 
 def change_objects(
-    current: ImportedServing, wanted: ServingSpec, platform: Platform | None = None
+    current: ImportedServing, wanted: ServingSpec, platform: PlatformSettings | None = None
 ) -> ObjectChange:
     """The objects of `current` with the fields of `wanted` that differ. Without a difference they
     are unchanged, whoever made them. `platform` is for the parts that a serving of servedeck lacks
@@ -64,7 +64,7 @@ def change_objects(
             *_check_written(objects, before, wanted, changed_fields),
         )
     live = tuple(current.objects.all)
-    changed = (*objects.all, *_missing_objects(objects, wanted, platform or Platform()))
+    changed = (*objects.all, *_missing_objects(objects, wanted, platform or PlatformSettings()))
     return ObjectChange(live, changed, changed_fields, issues)
 
 
@@ -88,7 +88,7 @@ def _differs(name: str, before: ServingSpec, wanted: ServingSpec) -> bool:
 
 
 def _missing_objects(
-    objects: ServingObjects, spec: ServingSpec, platform: Platform
+    objects: ServingObjects, spec: ServingSpec, platform: PlatformSettings
 ) -> list[JsonObject]:
     if not objects.is_managed:
         return []

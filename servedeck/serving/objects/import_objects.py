@@ -15,7 +15,7 @@ import msgspec
 from servedeck.serving.objects import manifests
 from servedeck.serving.objects.detection import server_container_index
 from servedeck.serving.objects.records import Container
-from servedeck.serving.objects.routes import NGINX_ANNOTATIONS, Platform, RouteKind
+from servedeck.serving.objects.routes import NGINX_ANNOTATIONS, PlatformSettings, RouteKind
 from servedeck.serving.objects.unmanaged_fields import UnmanagedField, find_unmanaged_fields
 from servedeck.serving.spec.mapping.json_values import (
     as_mapping,
@@ -36,7 +36,7 @@ class ImportedServing:
     """Fields that the spec does not express: a new serving made from it lacks them."""
     objects: ServingObjects
     """What it was imported from."""
-    platform: Platform
+    platform: PlatformSettings
     """The route and model cache settings, as found in the objects."""
 
 
@@ -78,7 +78,7 @@ def _container_index(containers: Sequence[Mapping[str, Any]]) -> int:
     return server_container_index(records) or 0
 
 
-def _import_platform(objects: Sequence[Mapping[str, Any]], model_cache: str) -> Platform:
+def _import_platform(objects: Sequence[Mapping[str, Any]], model_cache: str) -> PlatformSettings:
     found: dict[str, Any] = {"model_cache": model_cache}
     for one in objects:
         kind = one.get("kind")
@@ -90,11 +90,11 @@ def _import_platform(objects: Sequence[Mapping[str, Any]], model_cache: str) -> 
             found.update(_import_ingress(one))
         else:
             continue
-        platform = Platform(**found)
+        platform = PlatformSettings(**found)
         if not platform.issue:
             return platform
         found = {key: value for key, value in found.items() if key == "model_cache"}
-    return Platform(**found)
+    return PlatformSettings(**found)
 
 
 def _import_http_route(route: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from servedeck.serving.conventions import (
     TEMPLATE_LABEL,
 )
 from servedeck.serving.objects import routes
-from servedeck.serving.objects.routes import Platform
+from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec.mapping.json_values import JsonObject
 from servedeck.serving.spec.mapping.probes import startup_probe_path
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
@@ -68,10 +68,12 @@ class SystemVolume:
     volume: JsonObject = field(hash=False)
 
 
-def build_manifests(spec: ServingSpec, platform: Platform | None = None) -> list[JsonObject]:
+def build_manifests(
+    spec: ServingSpec, platform: PlatformSettings | None = None
+) -> list[JsonObject]:
     """Objects of a new serving, in the order to apply them. Each has a namespace if the spec has
     one. The route is omitted if the platform has no host."""
-    platform = platform or Platform()
+    platform = platform or PlatformSettings()
     objects = ServingObjects(_build_deployment(spec, platform), [build_service(spec)])
     for one in FIELDS.values():
         one.access.write(objects, None, spec)
@@ -87,7 +89,7 @@ def build_manifests(spec: ServingSpec, platform: Platform | None = None) -> list
     return built
 
 
-def build_route(spec: ServingSpec, platform: Platform) -> JsonObject | None:
+def build_route(spec: ServingSpec, platform: PlatformSettings) -> JsonObject | None:
     """The route of a new serving; None if the platform has no host."""
     return routes.build_route(
         spec.name, spec.namespace, serving_labels(spec), platform, SERVICE_PORT
@@ -115,7 +117,7 @@ def serving_labels(spec: ServingSpec) -> dict[str, str]:
     }
 
 
-def _build_deployment(spec: ServingSpec, platform: Platform) -> JsonObject:
+def _build_deployment(spec: ServingSpec, platform: PlatformSettings) -> JsonObject:
     """What every Deployment of servedeck has, whatever its fields."""
     labels = serving_labels(spec)
     system = system_volumes(spec, platform)
@@ -158,7 +160,9 @@ def build_service(spec: ServingSpec) -> JsonObject:
     }
 
 
-def system_volumes(spec: ServingSpec, platform: Platform) -> tuple[SystemVolume, SystemVolume]:
+def system_volumes(
+    spec: ServingSpec, platform: PlatformSettings
+) -> tuple[SystemVolume, SystemVolume]:
     """The model cache and the shared memory, shown read-only in every form."""
     pvc = platform.model_cache
     cache: JsonObject = {"persistentVolumeClaim": {"claimName": pvc}} if pvc else {"emptyDir": {}}

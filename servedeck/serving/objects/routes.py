@@ -24,7 +24,7 @@ class RouteKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Platform:
+class PlatformSettings:
     """Cluster-wide settings for every serving, from the platform's configuration."""
 
     host: str = ""
@@ -74,7 +74,7 @@ NGINX_ANNOTATIONS = {
 
 
 def build_route(
-    name: str, namespace: str, labels: Mapping[str, str], platform: Platform, port: int
+    name: str, namespace: str, labels: Mapping[str, str], platform: PlatformSettings, port: int
 ) -> dict[str, Any] | None:
     """The route to `port` of Service `name`; None without a host, or if the platform's settings are
     invalid (see `platform.issue`)."""
@@ -93,7 +93,7 @@ def build_route(
 
 
 def _build_http_route(
-    metadata: dict[str, Any], prefix: str, platform: Platform, port: int
+    metadata: dict[str, Any], prefix: str, platform: PlatformSettings, port: int
 ) -> dict[str, Any]:
     namespace, _, gateway = platform.gateway.partition("/")
     rewrite = {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}
@@ -118,7 +118,7 @@ def _build_http_route(
 
 
 def _build_virtual_service(
-    metadata: dict[str, Any], prefix: str, platform: Platform, port: int
+    metadata: dict[str, Any], prefix: str, platform: PlatformSettings, port: int
 ) -> dict[str, Any]:
     name, namespace = metadata["name"], metadata.get("namespace", "")
     host = f"{name}.{namespace}.svc.cluster.local" if namespace else name
@@ -146,7 +146,7 @@ def _build_virtual_service(
 
 
 def _build_ingress(
-    metadata: dict[str, Any], prefix: str, platform: Platform, port: int
+    metadata: dict[str, Any], prefix: str, platform: PlatformSettings, port: int
 ) -> dict[str, Any]:
     if platform.ingress_annotations:
         annotations, path, kind = dict(platform.ingress_annotations), prefix, "Prefix"

@@ -13,7 +13,7 @@ from servedeck.serving.objects import manifests
 from servedeck.serving.objects.change import change_objects
 from servedeck.serving.objects.import_objects import import_objects
 from servedeck.serving.objects.managed_fields import apply_configuration
-from servedeck.serving.objects.routes import Platform
+from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec.document import from_yaml, to_yaml
 from servedeck.serving.spec.issues import errors
 from servedeck.serving.spec.spec import FIELDS, ServingSpec
@@ -23,7 +23,7 @@ from tests.serving.objects.test_import_objects import deployment
 from tests.serving.spec.test_validation import furiosa_spec, vllm_spec
 from tests.serving.strategies import platforms, valid_specs
 
-PLATFORM = Platform(host="ai.example.com", gateway="gateways/main")
+PLATFORM = PlatformSettings(host="ai.example.com", gateway="gateways/main")
 
 
 @given(foreign_objects())
@@ -40,7 +40,9 @@ def test_exporting_and_applying_unchanged_changes_nothing(objects: list[dict[str
 
 
 @given(valid_specs(), platforms)
-def test_applying_our_own_unchanged_changes_nothing(spec: ServingSpec, platform: Platform) -> None:
+def test_applying_our_own_unchanged_changes_nothing(
+    spec: ServingSpec, platform: PlatformSettings
+) -> None:
     objects = manifests.build_manifests(spec, platform)
     change = change_objects(import_objects(objects), spec, platform)
     assert list(change.changed) == objects

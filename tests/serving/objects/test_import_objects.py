@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from servedeck.serving.objects import import_objects, manifests
-from servedeck.serving.objects.routes import Platform
+from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec import validation
 from servedeck.serving.spec.issues import errors
 from servedeck.serving.spec.spec import ServingSpec
@@ -15,7 +15,9 @@ from tests.serving.strategies import platforms, specs, valid_specs
 
 
 @given(valid_specs(), platforms)
-def test_a_serving_is_read_back_from_its_own_objects(spec: ServingSpec, platform: Platform) -> None:
+def test_a_serving_is_read_back_from_its_own_objects(
+    spec: ServingSpec, platform: PlatformSettings
+) -> None:
     got = import_objects.import_objects(manifests.build_manifests(spec, platform))
     assert got.spec == spec
     assert got.unmanaged_fields == ()
@@ -70,7 +72,7 @@ def _all_paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 @given(valid_specs(), platforms, json_values, st.data())
 def test_reading_objects_with_anything_anywhere_does_not_fail(
-    spec: ServingSpec, platform: Platform, junk: Any, data: st.DataObject
+    spec: ServingSpec, platform: PlatformSettings, junk: Any, data: st.DataObject
 ) -> None:
     objects: Any = manifests.build_manifests(spec, platform)
     for _ in range(2):

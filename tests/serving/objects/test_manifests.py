@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servedeck.serving.objects import manifests
-from servedeck.serving.objects.routes import Platform, RouteKind
+from servedeck.serving.objects.routes import PlatformSettings, RouteKind
 from servedeck.serving.spec.mapping.volumes import pvc_volume_name
 from servedeck.serving.spec.names import validate_label
 from servedeck.serving.spec.spec import ServingSpec
@@ -17,7 +17,7 @@ from tests.serving.spec.test_validation import furiosa_spec, vllm_spec
 from tests.serving.strategies import pvc_names, texts
 
 
-def pod_spec(spec: Any, platform: Platform | None = None) -> Any:
+def pod_spec(spec: Any, platform: PlatformSettings | None = None) -> Any:
     return manifests.build_manifests(spec, platform)[0]["spec"]["template"]["spec"]
 
 
@@ -26,7 +26,7 @@ def server_container(spec: Any) -> Any:
 
 
 def test_labels_are_on_every_object_and_pod_and_the_selector_is_the_name_alone() -> None:
-    platform = Platform(host="h.example.com", gateway="g/main")
+    platform = PlatformSettings(host="h.example.com", gateway="g/main")
     objects = manifests.build_manifests(vllm_spec(), platform)
     labels = {
         "servedeck.dev/serving": "llm",
@@ -161,9 +161,9 @@ def test_variables_and_volumes() -> None:
 
 def test_the_model_cache_is_the_platform_s_claim_or_an_empty_directory() -> None:
     cache = {"name": "model-cache", "persistentVolumeClaim": {"claimName": "models"}}
-    assert pod_spec(vllm_spec(), Platform(model_cache="models"))["volumes"][0] == cache
+    assert pod_spec(vllm_spec(), PlatformSettings(model_cache="models"))["volumes"][0] == cache
     assert pod_spec(vllm_spec())["volumes"][0] == {"name": "model-cache", "emptyDir": {}}
-    shown = manifests.system_volumes(vllm_spec(), Platform(model_cache="models"))
+    shown = manifests.system_volumes(vllm_spec(), PlatformSettings(model_cache="models"))
     assert [(one.name, one.mount_path) for one in shown] == [
         ("model-cache", "/root/.cache/huggingface"),
         ("dshm", "/dev/shm"),
@@ -189,7 +189,7 @@ def test_the_body_of_an_apply_is_json_and_yaml_alike(text: str, more: str) -> No
 
 
 def route_manifest(kind: RouteKind, **changes: Any) -> Any:
-    platform = Platform(host="h.example.com", route=kind, gateway="gw/main", **changes)
+    platform = PlatformSettings(host="h.example.com", route=kind, gateway="gw/main", **changes)
     return manifests.build_manifests(vllm_spec(), platform)[2]
 
 
@@ -258,8 +258,8 @@ def test_ingress_of_nginx_and_of_another_controller() -> None:
 def test_settings_that_make_no_route_say_why_and_leave_the_rest_as_it_is(
     host: str, gateway: str, says: str
 ) -> None:
-    platform = Platform(host=host, gateway=gateway)
+    platform = PlatformSettings(host=host, gateway=gateway)
     assert says in platform.issue
     assert manifests.build_manifests(vllm_spec(), platform) == manifests.build_manifests(
-        vllm_spec(), Platform()
+        vllm_spec(), PlatformSettings()
     )

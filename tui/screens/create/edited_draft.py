@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from servedeck.changes.draft import Draft
 from servedeck.serving.objects.manifests import SystemVolume, system_volumes
-from servedeck.serving.objects.routes import Platform
+from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec.issues import Issue, errors
 from servedeck.serving.spec.spec import ServingSpec
 from tui.screens.create import field_options, steps
@@ -72,7 +72,7 @@ class EditedDraft:
         self.draft.texts, self.draft.rows = loaded.texts, loaded.rows
         self.record_change()
 
-    def system_volumes(self, platform: Platform) -> Sequence[SystemVolume]:
+    def system_volumes(self, platform: PlatformSettings) -> Sequence[SystemVolume]:
         """The system's volumes for the draft, or for its last version that could be parsed."""
         spec = self._last_valid_spec or Draft(self.draft.template.id).validate()[0]
         return system_volumes(spec, platform) if spec else ()
