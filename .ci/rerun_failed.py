@@ -1,7 +1,7 @@
-"""Runs pytest; what failed is run again once, alone. What passes then is unsteady and named; what
+"""Runs pytest; what failed is run again once, alone. What passes then is flaky and named; what
 fails twice fails the run.
 
-    python .ci/rerun_failed.py [--unsteady FILE] PYTEST_ARGUMENT...
+    python .ci/rerun_failed.py [--flaky FILE] PYTEST_ARGUMENT...
 
 Only failed tests of a run that went through to its end are run again: one that was interrupted or
 crashed, or that left files or processes behind, fails as it is.
@@ -74,22 +74,22 @@ def run_twice(arguments: list[str], folder: Path) -> tuple[int, list[str]]:
     names = folder / "failed"
     names.write_text("".join(f"{name}\n" for name in failed))
     status, again = run([f"@{names}"], folder / "second")
-    unsteady = [name for name in failed if again.get(name) == "passed"]
-    if status == 0 and unsteady != failed:
+    flaky = [name for name in failed if again.get(name) == "passed"]
+    if status == 0 and flaky != failed:
         status = TESTS_FAILED  # some were skipped or not found: that is no proof
-    return status, unsteady
+    return status, flaky
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--unsteady", type=Path, help="also write the names of these tests here")
+    parser.add_argument("--flaky", type=Path, help="also write the names of these tests here")
     options, arguments = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as folder:
-        status, unsteady = run_twice(arguments, Path(folder))
-    for name in unsteady:
-        print(f"unsteady: {name}", flush=True)
-    if options.unsteady:
-        options.unsteady.write_text("".join(f"{name}\n" for name in unsteady))
+        status, flaky = run_twice(arguments, Path(folder))
+    for name in flaky:
+        print(f"flaky: {name}", flush=True)
+    if options.flaky:
+        options.flaky.write_text("".join(f"{name}\n" for name in flaky))
     return status if status >= 0 else 128 - status
 
 

@@ -18,7 +18,7 @@ from benchmarks.measure import (
     measure_start,
     servedeck_path,
 )
-from benchmarks.terminal import PyteTerminal
+from benchmarks.terminal import BenchmarkTerminal
 
 COMPLETE_PATTERN = r"\d+ Error .*\d+ Ready"
 """All servings are shown at the same time, when each has its status."""
@@ -29,7 +29,7 @@ async def measure_demo(plan: BenchmarkPlan) -> dict[str, float]:
     argv, nowhere = [servedeck_path(), "--demo"], Path("/nonexistent")
     start = await measure_start(argv, nowhere, plan, COMPLETE_PATTERN)
     with tempfile.TemporaryDirectory() as home:
-        terminal = PyteTerminal(argv, plan.terminal_size, clean_environment(nowhere, home))
+        terminal = BenchmarkTerminal(argv, plan.terminal_size, clean_environment(nowhere, home))
         try:
             seen = partial(matches_line, terminal, re.compile(COMPLETE_PATTERN))
             if await asyncio.to_thread(terminal.wait, seen, 30) is None:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import clean_environment, matches_line, percentiles, servedeck_path
-from benchmarks.terminal import PyteTerminal
+from benchmarks.terminal import BenchmarkTerminal
 from servedeck.demo.api import access
 from servedeck.demo.api.kubelet_api import LogOptions
 from servedeck.demo.api.server import ApiServer
@@ -100,7 +100,7 @@ def measure_log(size: tuple[int, int]) -> dict[str, Any]:
         try:
             assert source.stdout is not None
             source.stdout.readline()
-            terminal = PyteTerminal(
+            terminal = BenchmarkTerminal(
                 [servedeck_path(), "-n", "lab"], size, clean_environment(config, home)
             )
             try:
@@ -129,7 +129,7 @@ def measure_log(size: tuple[int, int]) -> dict[str, Any]:
 
 
 def _measure_keys(
-    terminal: PyteTerminal, line_count: int, deadline: float
+    terminal: BenchmarkTerminal, line_count: int, deadline: float
 ) -> tuple[list[float], float | None]:
     """Press `f` until all lines have arrived; returns (milliseconds of each key, time of
     arrival)."""
@@ -152,7 +152,7 @@ def _measure_keys(
     return taken, None
 
 
-def count_lines(terminal: PyteTerminal) -> int:
+def count_lines(terminal: BenchmarkTerminal) -> int:
     """Lines that the app has received, according to its header."""
     for line in terminal.screen_lines():
         if match := _COUNT_PATTERN.search(line):

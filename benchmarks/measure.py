@@ -26,7 +26,7 @@ from typing import Any
 import aiohttp
 
 from benchmarks.control_plane_setup import open_client
-from benchmarks.terminal import PyteTerminal
+from benchmarks.terminal import BenchmarkTerminal
 
 PROFILE_ENV = "SERVEDECK_BENCHMARK_PROFILE"
 """Read by `benchmarks.run_profiled`: where to write the profile."""
@@ -82,7 +82,7 @@ class Measurement:
     """One running program and its measurements."""
 
     def __init__(
-        self, terminal: PyteTerminal, http: aiohttp.ClientSession, plan: BenchmarkPlan
+        self, terminal: BenchmarkTerminal, http: aiohttp.ClientSession, plan: BenchmarkPlan
     ) -> None:
         self.terminal = terminal
         self.http = http
@@ -213,7 +213,7 @@ async def measure_program(
     actual status; "" if the program has no such line."""
     result: dict[str, Any] = {"command": " ".join([Path(argv[0]).name, *argv[1:]])}
     with tempfile.TemporaryDirectory() as home:
-        terminal = PyteTerminal(
+        terminal = BenchmarkTerminal(
             argv, plan.terminal_size, clean_environment(cluster.kubeconfig, home)
         )
         try:
@@ -273,7 +273,9 @@ async def measure_start(
     wanted = re.compile(complete_pattern)
     for _ in range(runs):
         with tempfile.TemporaryDirectory() as home:
-            terminal = PyteTerminal(argv, plan.terminal_size, clean_environment(kubeconfig, home))
+            terminal = BenchmarkTerminal(
+                argv, plan.terminal_size, clean_environment(kubeconfig, home)
+            )
             try:
                 first = await asyncio.to_thread(terminal.wait, partial(has_output, terminal), 30)
                 full = await asyncio.to_thread(
@@ -289,11 +291,11 @@ async def measure_start(
     return {name: round(statistics.median(values), 2) for name, values in found.items()}
 
 
-def has_output(terminal: PyteTerminal) -> bool:
+def has_output(terminal: BenchmarkTerminal) -> bool:
     """Whether the screen is not empty."""
     return any(line.strip() for line in terminal.screen_lines())
 
 
-def matches_line(terminal: PyteTerminal, pattern: re.Pattern[str]) -> bool:
+def matches_line(terminal: BenchmarkTerminal, pattern: re.Pattern[str]) -> bool:
     """Whether a line of the screen matches the pattern."""
     return any(map(pattern.search, terminal.screen_lines()))

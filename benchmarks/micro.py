@@ -25,7 +25,7 @@ from widgets.stream_log import StreamLog
 from widgets.table import KeyedTable
 
 SERVINGS, PODS = 500, 10
-LOG_LINES_FIGURE = "log lines split, sanitised and kept, lines/s"
+LOG_LINES_FIGURE = "log lines split, sanitized and kept, lines/s"
 
 
 def time_microseconds(func: Callable[[], object], repeats: int) -> float:
@@ -145,7 +145,7 @@ def run_all() -> dict[str, float]:
     for number in range(SERVINGS):
         name = f"srv-{number:03}"
         add(kinds.DEPLOYMENTS, deployment_json(name))
-        add(kinds.REPLICASETS, replicaset_json(f"{name}-rs", name))
+        add(kinds.REPLICA_SETS, replicaset_json(f"{name}-rs", name))
         for replica in range(PODS):
             change = read_pod.decode(pod_json(f"{name}-{replica}", f"{name}-rs")).record
             fleet.apply(RecordChange(kinds.PODS, "ADDED", change))

@@ -100,7 +100,7 @@ def format_value(value: float | None) -> str:
 
 
 def format_table(
-    servedeck_figures: Figures, peer_figures: Figures | None, budgets: Sequence[Budget] = BUDGETS
+    servedeck_figures: Figures, peer_results: Figures | None, budgets: Sequence[Budget] = BUDGETS
 ) -> str:
     """All results in human-readable form."""
     rows = [("what", "budget", "servedeck", "peer", "")]
@@ -109,7 +109,7 @@ def format_table(
         verdict = ""
         if budget.limit is not None and not (value is None and budget.optional):
             verdict = "met" if budget.is_met(value) else "MISSED"
-        other = format_value(get_figure(peer_figures, budget.path)) if peer_figures else ""
+        other = format_value(get_figure(peer_results, budget.path)) if peer_results else ""
         rows.append(
             (
                 f"{budget.label} ({budget.unit})",
@@ -127,8 +127,8 @@ def format_table(
         ).rstrip()
         for row in rows
     ]
-    if peer_figures:
-        lines.append(f"peer: {peer_figures['command']}")
+    if peer_results:
+        lines.append(f"peer: {peer_results['command']}")
     lines.append("")
     lines += [f"{name}: {value:,g}" for name, value in servedeck_figures.get("micro", {}).items()]
     return "\n".join(lines)

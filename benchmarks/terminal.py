@@ -35,7 +35,7 @@ _UNSUPPORTED_SEQUENCES = re.compile(
 """Sequences that pyte would render as text."""
 
 
-class PyteTerminal:
+class BenchmarkTerminal:
     """Start `argv` and read its output until `close`.
 
     One thread reads the bytes with their arrival time, another renders them with pyte: a full

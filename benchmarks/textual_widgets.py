@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import clean_environment, has_output
-from benchmarks.terminal import PyteTerminal
+from benchmarks.terminal import BenchmarkTerminal
 from benchmarks.widget_programs import (
     HOSTILE_TEXTS,
     MARKER,
@@ -58,13 +58,13 @@ LONG_LISTS = ("pick", "command")
 """Parts that are measured with 5,000 entries too."""
 
 
-def look_at(terminal: PyteTerminal) -> tuple[object, ...]:
+def screen_cells(terminal: BenchmarkTerminal) -> tuple[object, ...]:
     """Text and style of every cell of the screen."""
     rows = map(terminal.screen.buffer.__getitem__, range(SIZE[1]))
     return tuple(tuple(map(row.__getitem__, range(SIZE[0]))) for row in rows)
 
 
-def wait_for_quiet(terminal: PyteTerminal) -> None:
+def wait_for_quiet(terminal: BenchmarkTerminal) -> None:
     """Wait until nothing was written for QUIET_SECONDS."""
     written, since = terminal.bytes_written, time.monotonic()
     while time.monotonic() - since < QUIET_SECONDS:
@@ -73,24 +73,24 @@ def wait_for_quiet(terminal: PyteTerminal) -> None:
             written, since = terminal.bytes_written, time.monotonic()
 
 
-def wait_for_start(terminal: PyteTerminal) -> None:
+def wait_for_start(terminal: BenchmarkTerminal) -> None:
     """Wait until the program has drawn its first screen."""
     terminal.wait(partial(has_output, terminal), 20)
     wait_for_quiet(terminal)
 
 
 def press(
-    terminal: PyteTerminal, keys: str, wanted: str = "", unwanted: str = ""
+    terminal: BenchmarkTerminal, keys: str, wanted: str = "", unwanted: str = ""
 ) -> tuple[float, int] | None:
     """Milliseconds until the screen changes (until it shows `wanted` and not `unwanted`), and the
     bytes written until it is quiet; None where nothing changes."""
-    before, written = look_at(terminal), terminal.bytes_written
+    before, written = screen_cells(terminal), terminal.bytes_written
 
     def changed() -> bool:
         if wanted:
             shown = "\n".join(terminal.screen.display)
             return wanted in shown and not (unwanted and unwanted in shown)
-        return look_at(terminal) != before
+        return screen_cells(terminal) != before
 
     at = time.monotonic()
     terminal.send_keys(keys)
@@ -120,7 +120,7 @@ def measure_part(side: str, part: str, count: int, rounds: int) -> dict[str, Any
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as home:
         for _ in range(3):  # opened in a new process: a second time, styles are cached
-            terminal = PyteTerminal(argv, SIZE, clean_environment(Path("/nonexistent"), home))
+            terminal = BenchmarkTerminal(argv, SIZE, clean_environment(Path("/nonexistent"), home))
             try:
                 wait_for_start(terminal)
                 memory = terminal.rss_mib()
@@ -135,7 +135,7 @@ def measure_part(side: str, part: str, count: int, rounds: int) -> dict[str, Any
     return result
 
 
-def measure_keys(terminal: PyteTerminal, part: str, rounds: int) -> dict[str, Any]:
+def measure_keys(terminal: BenchmarkTerminal, part: str, rounds: int) -> dict[str, Any]:
     """The keys of a part, each several times; a typed letter is taken back after each."""
     found: dict[str, Any] = {}
     for name, keys in KEYS.get(part, {}).items():
@@ -153,11 +153,11 @@ def measure_keys(terminal: PyteTerminal, part: str, rounds: int) -> dict[str, An
 # -- hostile text ---------------------------------------------------------------------------------
 
 
-def show_hostile(side: str, number: int, text: str) -> str:
+def measure_hostile_text(side: str, number: int, text: str) -> str:
     """What becomes of an entry with that text."""
     argv = [sys.executable, "-m", "benchmarks.widget_programs", side, "hostile", str(number)]
     with tempfile.TemporaryDirectory() as home:
-        terminal = PyteTerminal(argv, SIZE, clean_environment(Path("/nonexistent"), home))
+        terminal = BenchmarkTerminal(argv, SIZE, clean_environment(Path("/nonexistent"), home))
         try:
             wait_for_start(terminal)
             terminal.recorded = []
@@ -180,7 +180,7 @@ def show_hostile(side: str, number: int, text: str) -> str:
 def measure_hostile() -> dict[str, dict[str, str]]:
     return {
         side: {
-            label: show_hostile(side, number, text)
+            label: measure_hostile_text(side, number, text)
             for number, (label, text) in enumerate(HOSTILE_TEXTS.items())
         }
         for side in ("servedeck", "textual", "markup")

@@ -200,7 +200,7 @@ class EntryCommandScreen(CommandScreen):
         self._choices = [Choice(label, f":{label}", "an entry", label) for label in labels]
 
 
-class OwnFooterScreen(ActionScreen[None]):
+class ServedeckFooterScreen(ActionScreen[None]):
     """A screen with servedeck's footer."""
 
     def __init__(self) -> None:
@@ -220,7 +220,7 @@ class OwnFooterScreen(ActionScreen[None]):
         self.update_footer()
 
 
-def open_own(app: ServedeckApp, part: str, labels: Sequence[str]) -> None:
+def open_servedeck(app: ServedeckApp, part: str, labels: Sequence[str]) -> None:
     match part:
         case "pick":
             app.push_screen(PickScreen("Entries", [Choice(label, label) for label in labels]))
@@ -232,12 +232,12 @@ def open_own(app: ServedeckApp, part: str, labels: Sequence[str]) -> None:
         case "command":
             app.push_screen(EntryCommandScreen(app.servings, labels))
         case "footer":
-            app.push_screen(OwnFooterScreen())
+            app.push_screen(ServedeckFooterScreen())
         case "message":
             app.show_message(MESSAGE)
 
 
-class OwnApp(ServedeckApp):
+class ServedeckWidgetsApp(ServedeckApp):
     """servedeck's app over an empty list, with two more keys."""
 
     CSS_PATH = [Path(tui.app.__file__).parent / one for one in ServedeckApp.CSS_PATH]
@@ -246,15 +246,17 @@ class OwnApp(ServedeckApp):
     def on_unbound_key(self, event: Any) -> None:
         if event.key == "f5":
             self.open_part()
-        elif event.key == "f6" and isinstance(self.screen, FooterScreen | OwnFooterScreen):
+        elif event.key == "f6" and isinstance(self.screen, FooterScreen | ServedeckFooterScreen):
             self.screen.toggle()
 
 
-def make_own_app(part: str, labels: Sequence[str], *, replaced: bool = False) -> OwnApp:
-    app = OwnApp(
+def make_servedeck_app(
+    part: str, labels: Sequence[str], *, replaced: bool = False
+) -> ServedeckWidgetsApp:
+    app = ServedeckWidgetsApp(
         fakes.FakeSource(), fakes.FakeLogService(), clock=lambda: fakes.NOW, theme=DARK.name
     )
-    open_it = open_textual if replaced else open_own
+    open_it = open_textual if replaced else open_servedeck
     app.open_part = partial(open_it, app, part, labels)  # type: ignore[arg-type]
     return app
 
@@ -268,7 +270,7 @@ def main(side: str, part: str, count: int) -> None:
     if side in ("textual", "markup"):
         app = TextualApp(part, labels)
     else:
-        app = make_own_app(part, labels, replaced=side == "replaced")
+        app = make_servedeck_app(part, labels, replaced=side == "replaced")
     app.run()
 
 

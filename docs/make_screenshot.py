@@ -26,18 +26,18 @@ TIMEOUT_SECONDS = 20.0
 
 async def screenshot() -> str:
     """An SVG of the list with the status of a crashed serving over it."""
-    async with DemoCluster(live=False) as demo:
-        live = ClusterSession(
+    async with DemoCluster(session=False) as demo:
+        session = ClusterSession(
             ConnectionOptions(kubeconfig=(demo.kubeconfig,), all_namespaces=True), Settings()
         )
-        cluster = ClusterLogService(lambda: live.connection)
-        app = ServedeckApp(live, cluster, theme=DARK.name, clock=demo.clock.now)
+        cluster = ClusterLogService(lambda: session.connection)
+        app = ServedeckApp(session, cluster, theme=DARK.name, clock=demo.clock.now)
         async with app.run_test(size=SIZE) as pilot, asyncio.timeout(TIMEOUT_SECONDS):
             await _wait_for(pilot, "OOMKilled")
             await pilot.press("j", "space")
             await _wait_for(pilot, "lines&#160;before")
             svg = app.export_screenshot(title="servedeck --demo")
-        await live.close()
+        await session.close()
     return svg
 
 

@@ -75,7 +75,8 @@ def _parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="servedeck",
-        description="Shows, explains and repairs the AI model servings of a Kubernetes cluster.",
+        description="Shows the model servings of a Kubernetes cluster, explains why they fail, and"
+        " changes them.",
         epilog="Without a command, opens the dashboard."
         " `servedeck COMMAND --help` describes a command.",
         allow_abbrev=False,
@@ -106,7 +107,12 @@ def _add_common_flags(
     add("-n", "--namespace", metavar="NS", help="only this namespace")
     all_help = argparse.SUPPRESS if single_namespace else "all namespaces"
     add("-A", "--all-namespaces", action="store_true", help=all_help)
-    add("--kubeconfig", metavar="FILE", type=Path, help="instead of KUBECONFIG")
+    add(
+        "--kubeconfig",
+        metavar="FILE",
+        type=Path,
+        help="default: KUBECONFIG",
+    )
     add("--readonly", action="store_true", help="reject every change")
     add("--demo", action="store_true", help="use the built-in demo cluster")
     add("--log-file", metavar="FILE", type=Path, help="write a log to this file; default: none")
@@ -115,7 +121,7 @@ def _add_common_flags(
 def _add_get_command(commands: Any) -> None:
     get = commands.add_parser(
         "get",
-        help="print the servings, once or for each change",
+        help="print the servings, once or at each change (--watch)",
         description="Prints what the list shows. The JSON is described in docs/get.md.",
         allow_abbrev=False,
     )
@@ -151,9 +157,9 @@ def _add_change_commands(commands: Any) -> None:
     create.set_defaults(run="tui.command_line:run_create")
     apply = commands.add_parser(
         "apply",
-        help="create or change the servings of a file",
-        description="Applies the servings of a file; docs/spec.md describes it. A field that"
-        " another manager has set since is a conflict, which is an error unless"
+        help="create or change the servings in a file",
+        description="Applies the servings in a file; docs/spec.md describes it. A change to a"
+        " field that another manager has set is a conflict, which is an error unless"
         " --force-conflicts is given.",
         allow_abbrev=False,
     )
@@ -162,7 +168,7 @@ def _add_change_commands(commands: Any) -> None:
     )
     apply.add_argument("--dry-run", action="store_true", help="only show what would change")
     apply.add_argument(
-        "--force-conflicts", action="store_true", help="overwrite fields that others set"
+        "--force-conflicts", action="store_true", help="overwrite fields that other managers set"
     )
     _add_common_flags(apply, single_namespace=True)
     apply.set_defaults(run="servedeck.commands.apply:run")
@@ -179,11 +185,11 @@ def _add_change_commands(commands: Any) -> None:
 
 def _add_demo_command(commands: Any) -> None:
     demo = commands.add_parser(
-        "demo", help="a demo cluster for kubectl and others", allow_abbrev=False
+        "demo", help="run a demo cluster for kubectl and other tools", allow_abbrev=False
     )
     actions = demo.add_subparsers(title="commands", metavar="COMMAND", required=True)
     serve = actions.add_parser(
-        "serve", help="run the demo cluster until Ctrl+C", allow_abbrev=False
+        "serve", help="run the demo cluster until ctrl+c", allow_abbrev=False
     )
     serve.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; default: a free one")
     serve.add_argument("--state", metavar="FILE", help="save the state of the cluster in this file")

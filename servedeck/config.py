@@ -69,7 +69,7 @@ class Settings:
     explicit_keys: frozenset[str] = field(default=frozenset(), compare=False)
     """Keys that were set explicitly, even to their default."""
 
-    def with_platform_config(self, data: Mapping[str, str]) -> tuple[Settings, tuple[str, ...]]:
+    def with_platform_configmap(self, data: Mapping[str, str]) -> tuple[Settings, tuple[str, ...]]:
         """These settings, completed by the cluster's ConfigMap, and its errors. Flags, environment
         and file take precedence; only the platform's keys of the ConfigMap are used. An invalid
         value is ignored and reported in a sentence.
@@ -152,7 +152,7 @@ def _read_file(path: Path) -> dict[str, Any]:
         return {}
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise SettingsError(f"Cannot read {path}: {why}; fix or remove it.") from error
+        raise SettingsError(f"Cannot read {path}: {why}; fix or delete it.") from error
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -39,6 +39,6 @@ settings.load_profile(os.environ.get("SERVEDECK_HYPOTHESIS", "quick"))
 
 
 @pytest.fixture
-async def skip() -> TimeSkipper:
-    """skip(seconds) advances the event loop's clock without waiting."""
+async def skip_time() -> TimeSkipper:
+    """skip_time(seconds) advances the event loop's clock without waiting."""
     return TimeSkipper(asyncio.get_running_loop())

@@ -48,7 +48,7 @@ def test_imports_point_one_way() -> None:
     assert lint_imports(no_cache=True) == EXIT_STATUS_SUCCESS
 
 
-def test_no_import_circle() -> None:
+def test_no_import_cycle() -> None:
     # imports under TYPE_CHECKING count: a part that names its whole cannot be read without it
     graph = grimp.build_graph("servedeck", "tui", "widgets", "styles", cache_dir=None)
     imports = {

@@ -94,7 +94,7 @@ def test_usage_errors_exit_with_2(run: RunCommand, args: tuple[str, ...]) -> Non
 
 
 @pytest.mark.parametrize("args", [("get", "servings"), ("get", "servings", "--watch")])
-def test_no_kubeconfig_is_one_sentence(run: RunCommand, args: tuple[str, ...]) -> None:
+def test_no_kubeconfig_is_a_one_line_error(run: RunCommand, args: tuple[str, ...]) -> None:
     result = run(*args)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.startswith("servedeck: There is no kubeconfig (looked for ")
@@ -108,13 +108,13 @@ def test_a_path_of_an_unknown_user_is_one_that_is_not_there(run: RunCommand) -> 
         assert "There is no kubeconfig" in result.stderr and "~no-such-user" in result.stderr
 
 
-def test_no_home_directory_is_one_sentence(run: RunCommand) -> None:
+def test_no_home_directory_is_a_one_line_error(run: RunCommand) -> None:
     result = run("get", "servings", HOME="relative")
     assert result.returncode == 2
     assert result.stderr.endswith("names a home directory; set HOME.\n")
 
 
-def test_an_unreachable_server_is_one_sentence(run: RunCommand, tmp_path: Path) -> None:
+def test_an_unreachable_server_is_a_one_line_error(run: RunCommand, tmp_path: Path) -> None:
     file = write_kubeconfig(tmp_path, "https://127.0.0.1:1")
     for flags in (("--kubeconfig", str(file), "get", "servings"), ("get", "servings")):
         result = run(*flags, KUBECONFIG=str(file))
@@ -135,7 +135,7 @@ def test_the_screen_needs_a_terminal(run: RunCommand) -> None:
 def test_one_serving_is_not_meant_in_all_namespaces(run: RunCommand, args: tuple[str, ...]) -> None:
     result = run(*args, "-A")
     assert (result.returncode, result.stdout) == (2, "")
-    assert "across all namespaces; give its namespace with -n" in result.stderr
+    assert "in all namespaces; give its namespace with -n" in result.stderr
     assert result.stderr.count("\n") == 1
 
 
@@ -251,7 +251,7 @@ def test_what_is_no_flag_is_rejected_with_usage(capsys: pytest.CaptureFixture[st
         assert "unrecognized arguments" in capsys.readouterr().err
 
 
-def test_drafts_of_a_demo_lie_with_its_files_and_others_in_the_operators_place(
+def test_drafts_of_a_demo_are_stored_with_its_files_and_others_in_the_users_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = write_kubeconfig(tmp_path, "https://127.0.0.1:1")

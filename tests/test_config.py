@@ -19,31 +19,33 @@ def test_without_anything_the_defaults_hold(tmp_path: Path) -> None:
     assert settings.explicit_keys == frozenset()
 
 
-def test_each_place_wins_over_the_next(tmp_path: Path) -> None:
+def test_precedence_of_flags_environment_file_and_configmap(tmp_path: Path) -> None:
     file = write_settings(tmp_path, 'context = "file"\nnamespace = "file"\nendpoint_host = "file"')
     environ = {"SERVEDECK_CONTEXT": "env", "SERVEDECK_NAMESPACE": "env"}
     settings = load_settings({"context": "flag", "namespace": None}, environ, file)
     assert (settings.context, settings.namespace, settings.endpoint_host) == ("flag", "env", "file")
-    whole, wrong = settings.with_platform_config({"endpoint_host": "map", "gateway": "infra/main"})
+    whole, wrong = settings.with_platform_configmap(
+        {"endpoint_host": "map", "gateway": "infra/main"}
+    )
     assert (whole.endpoint_host, whole.gateway, wrong) == ("file", "infra/main", ())
 
 
 def test_what_is_set_to_its_default_was_chosen_too(tmp_path: Path) -> None:
     file = write_settings(tmp_path, 'endpoint_scheme = "https"')
-    whole, _ = load_settings({}, {}, file).with_platform_config({"endpoint_scheme": "http"})
+    whole, _ = load_settings({}, {}, file).with_platform_configmap({"endpoint_scheme": "http"})
     assert whole.endpoint_scheme == "https"
 
 
 def test_a_configmap_that_changes_or_goes_is_followed() -> None:
     settings = Settings()
-    first, _ = settings.with_platform_config({"endpoint_host": "one", "endpoint_scheme": "http"})
+    first, _ = settings.with_platform_configmap({"endpoint_host": "one", "endpoint_scheme": "http"})
     assert (first.endpoint_host, first.endpoint_scheme) == ("one", "http")
-    second, _ = settings.with_platform_config({})
+    second, _ = settings.with_platform_configmap({})
     assert second == settings
 
 
 def test_a_configmap_sets_nothing_but_the_platform_and_its_mistakes_are_named() -> None:
-    settings, wrong = Settings().with_platform_config(
+    settings, wrong = Settings().with_platform_configmap(
         {"readonly": "true", "endpoint_scheme": "ftp", "endpoint_host": "h", "other": "x"}
     )
     assert not settings.readonly
@@ -121,7 +123,7 @@ def test_a_mistake_in_the_environment_names_the_variable(tmp_path: Path) -> None
 
 
 def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"Cannot read .*; fix or remove it"):
+    with pytest.raises(SettingsError, match=r"Cannot read .*; fix or delete it"):
         load_settings({}, {}, tmp_path)
     file = tmp_path / "settings.toml"
     file.write_bytes(b"\xff\xfe")

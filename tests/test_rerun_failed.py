@@ -32,8 +32,8 @@ def run_rerun_script(
     """The completed run, and the tests that it reports as flaky."""
     (folder / "test_it.py").write_text(test)
     (folder / "pytest.ini").write_text("[pytest]\n")
-    unsteady = folder / "unsteady"
-    command = [sys.executable, str(SCRIPT), "--unsteady", str(unsteady)]
+    flaky = folder / "flaky"
+    command = [sys.executable, str(SCRIPT), "--flaky", str(flaky)]
     done = subprocess.run(
         [*command, "-q", "-p", "no:cacheprovider", *arguments],
         cwd=folder,
@@ -43,28 +43,28 @@ def run_rerun_script(
         timeout=WAIT_SECONDS,
         check=False,
     )
-    names = unsteady.read_text().splitlines()
-    assert [f"unsteady: {name}" for name in names] == [
-        line for line in done.stdout.splitlines() if line.startswith("unsteady: ")
+    names = flaky.read_text().splitlines()
+    assert [f"flaky: {name}" for name in names] == [
+        line for line in done.stdout.splitlines() if line.startswith("flaky: ")
     ]
     return done, names
 
 
 def test_what_passes_the_second_time_is_named_and_the_run_passes(tmp_path: Path) -> None:
-    done, unsteady = run_rerun_script(tmp_path, PASSING_TEST + FLAKY_TEST)
-    assert (done.returncode, unsteady) == (0, ["test_it.py::test_once[[c]]"]), done.stdout
+    done, flaky = run_rerun_script(tmp_path, PASSING_TEST + FLAKY_TEST)
+    assert (done.returncode, flaky) == (0, ["test_it.py::test_once[[c]]"]), done.stdout
     assert "2 passed" in done.stdout, "the first time"
     assert "collected 1 item" in done.stdout, "the failed one alone"
 
 
 def test_what_fails_twice_fails_the_run(tmp_path: Path) -> None:
-    done, unsteady = run_rerun_script(tmp_path, PASSING_TEST + FLAKY_TEST + FAILING_TEST)
-    assert (done.returncode, unsteady) == (1, ["test_it.py::test_once[[c]]"]), done.stdout
+    done, flaky = run_rerun_script(tmp_path, PASSING_TEST + FLAKY_TEST + FAILING_TEST)
+    assert (done.returncode, flaky) == (1, ["test_it.py::test_once[[c]]"]), done.stdout
 
 
 def test_a_run_without_failures_is_run_once(tmp_path: Path) -> None:
-    done, unsteady = run_rerun_script(tmp_path, PASSING_TEST)
-    assert (done.returncode, unsteady) == (0, [])
+    done, flaky = run_rerun_script(tmp_path, PASSING_TEST)
+    assert (done.returncode, flaky) == (0, [])
     assert done.stdout.count("passed") == 1
 
 
@@ -92,8 +92,8 @@ def test_a_run_without_failures_is_run_once(tmp_path: Path) -> None:
 def test_a_run_that_did_not_go_through_fails_and_nothing_is_run_again(
     tmp_path: Path, test: str, arguments: list[str], status: int
 ) -> None:
-    done, unsteady = run_rerun_script(tmp_path, test, *arguments)
-    assert (done.returncode, unsteady) == (status, []), done.stdout + done.stderr
+    done, flaky = run_rerun_script(tmp_path, test, *arguments)
+    assert (done.returncode, flaky) == (status, []), done.stdout + done.stderr
     assert "run again" not in done.stdout
 
 
@@ -103,8 +103,8 @@ def test_a_run_that_left_something_behind_fails_whatever_passes_the_second_time(
     (tmp_path / "conftest.py").write_text(
         f"def pytest_sessionfinish(session): session.exitstatus = {LEAK_EXIT_CODE}\n"
     )
-    done, unsteady = run_rerun_script(tmp_path, FLAKY_TEST)
-    assert (done.returncode, unsteady) == (LEAK_EXIT_CODE, []), done.stdout
+    done, flaky = run_rerun_script(tmp_path, FLAKY_TEST)
+    assert (done.returncode, flaky) == (LEAK_EXIT_CODE, []), done.stdout
 
 
 def test_a_test_that_is_skipped_the_second_time_proves_nothing(tmp_path: Path) -> None:
@@ -116,8 +116,8 @@ def test_a_test_that_is_skipped_the_second_time_proves_nothing(tmp_path: Path) -
         "    pathlib.Path('ran').touch()\n"
         "    assert False\n"
     )
-    done, unsteady = run_rerun_script(tmp_path, test)
-    assert (done.returncode, unsteady) == (1, []), done.stdout
+    done, flaky = run_rerun_script(tmp_path, test)
+    assert (done.returncode, flaky) == (1, []), done.stdout
 
 
 def test_an_error_of_a_fixture_counts_as_a_failure(tmp_path: Path) -> None:
@@ -131,5 +131,5 @@ def test_an_error_of_a_fixture_counts_as_a_failure(tmp_path: Path) -> None:
         "    assert ran\n"
         "def test_it(broken): ...\n"
     )
-    done, unsteady = run_rerun_script(tmp_path, test)
-    assert (done.returncode, unsteady) == (0, ["test_it.py::test_it"]), done.stdout
+    done, flaky = run_rerun_script(tmp_path, test)
+    assert (done.returncode, flaky) == (0, ["test_it.py::test_it"]), done.stdout

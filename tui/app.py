@@ -53,7 +53,7 @@ LOG_TAIL_TIMEOUT = 10.0
 """Timeout in seconds for the last lines of a container."""
 
 IGNORED_KEYS = re.compile(r"(left|right|iso)_.*|.*_lock|<ignore>|(lower|raise|mute)_.*|media_.*")
-"""Keys that request nothing: modifiers alone, and keys of the whole machine."""
+"""Keys that request nothing: modifiers alone, and keys of the system (volume, media)."""
 
 
 class ServedeckApp(TerminalApp):
@@ -117,8 +117,8 @@ class ServedeckApp(TerminalApp):
         self.servings = ServingsScreen()
         for known in THEMES:
             self.register_theme(known)
-        few_colours = self.console.color_system in ("standard", None)
-        self.theme = ANSI.name if no_color else theme or (ANSI if few_colours else DARK).name
+        few_colors = self.console.color_system in ("standard", None)
+        self.theme = ANSI.name if no_color else theme or (ANSI if few_colors else DARK).name
         self.set_keymap(self.keymap)
         self._key_queue = KeyQueue(
             self,

@@ -141,9 +141,9 @@ class ClusterChangeService:
         connection = self._connection()
         if connection is None:
             return None
-        around = ClusterInventory(connection, namespace, on_change)
-        around.start(nodes_only=nodes_only)
-        return around
+        inventory = ClusterInventory(connection, namespace, on_change)
+        inventory.start(nodes_only=nodes_only)
+        return inventory
 
     async def make_plan(
         self, spec: ServingSpec, inventory: Inventory, own_objects: Sequence[ObjectRef]

@@ -35,10 +35,10 @@ from widgets.line_input import PlainInput
 
 MAX_QUEUED_EVENTS = 1000
 """Maximum number of queued events. Further events are dropped with a message until the queue is
-empty and no key came for FLOOD_END_SECONDS: dropping a single one would change the meaning of
+empty and no key came for QUIET_SECONDS: dropping a single one would change the meaning of
 those after it."""
 
-FLOOD_END_SECONDS = 0.3
+QUIET_SECONDS = 0.3
 """Seconds; longer than the interval of a key that repeats."""
 
 IDLE_TIMEOUT = 30.0
@@ -130,7 +130,7 @@ class KeyQueue:
         if self._exiting and (self._text_complete or not _is_text(event)):
             self._text_complete = True
             return False
-        if not self._queue and monotonic() - self._overflowed_at > FLOOD_END_SECONDS:
+        if not self._queue and monotonic() - self._overflowed_at > QUIET_SECONDS:
             self._overflowed_at = 0.0
         if self._overflowed_at and not _is_quit_key(event):
             self._overflowed_at = monotonic()
@@ -223,7 +223,7 @@ class KeyQueue:
 
     def _show_busy_message(self, worker: Worker[Any]) -> None:
         if worker in self._busy_workers and not worker.is_finished:
-            self._show_message(f"{self._busy_workers[worker][0]}…; esc stops it.", "")
+            self._show_message(f"{self._busy_workers[worker][0]}…; esc cancels it.", "")
 
     def _cancel_busy_workers(self, event: events.Event) -> bool:
         """Cancel slow workers if the event is esc; returns whether any was canceled."""
@@ -238,7 +238,7 @@ class KeyQueue:
         for worker in slow:
             worker.cancel()
             dropped = f"; {_dropped_keys_text(len(self._queue))}" if self._queue else ""
-            self._show_message(f"{self._busy_workers[worker][0]}: stopped{dropped}.", "warning")
+            self._show_message(f"{self._busy_workers[worker][0]}: canceled{dropped}.", "warning")
         if slow:
             self._queue.clear()
         return bool(slow)

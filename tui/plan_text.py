@@ -52,9 +52,11 @@ def dry_run_entries(
             found += _preview_entries(review.previews, review.can_deploy)
         if result.scheduling is not None:
             enough = result.scheduling.schedulable_replicas >= result.scheduling.replicas
-            mark, tone = ("✓", "ready") if enough else ("!", "warning")
+            mark, style_name = ("✓", "ready") if enough else ("!", "warning")
             found.append(
-                _marked_entry(mark, tone, result.scheduling.summary, "" if enough else tone)
+                _marked_entry(
+                    mark, style_name, result.scheduling.summary, "" if enough else style_name
+                )
             )
         elif review.scheduling_summary:
             found.append(_marked_entry("✓", "ready", review.scheduling_summary))
@@ -70,8 +72,8 @@ def _marked_entry(mark: str, style_name: str, text: str, text_style_name: str = 
 
 
 def _issue_entry(issue: Issue) -> ReviewEntry:
-    mark, tone = ("✗", "error") if issue.is_error else ("!", "warning")
-    return ReviewEntry(((f" {mark} ", tone), (issue.message, tone)), 3, issue.field)
+    mark, style_name = ("✗", "error") if issue.is_error else ("!", "warning")
+    return ReviewEntry(((f" {mark} ", style_name), (issue.message, style_name)), 3, issue.field)
 
 
 def _preview_entries(previews: Sequence[Preview], can_deploy: bool) -> list[ReviewEntry]:
@@ -81,9 +83,9 @@ def _preview_entries(previews: Sequence[Preview], can_deploy: bool) -> list[Revi
     for one in previews:
         if one.action is None:
             continue
-        mark, tone, verb = _ACTION_DISPLAY[one.action]
+        mark, style_name, verb = _ACTION_DISPLAY[one.action]
         found.append(
-            ReviewEntry(((f"   {mark} ", tone), (f"{verb} ", "muted"), (str(one.ref), "")), 5)
+            ReviewEntry(((f"   {mark} ", style_name), (f"{verb} ", "muted"), (str(one.ref), "")), 5)
         )
         for change in one.admission_changes:
             was = f"{change.sent} → " if change.sent else "adds "

@@ -135,7 +135,7 @@ class PlanView(ReviewList):
             self._notify(f"{self._deployer.pending_write} is in progress.")
             return
         if self._deployer.dry_run.in_progress:
-            self._notify("It deploys after the dry run succeeds.")
+            self._notify("The serving is deployed after the dry run succeeds.")
         self._start_worker(self._deploy, "deploy")
 
     def cancel_deploy_request(self) -> None:
@@ -155,11 +155,13 @@ class PlanView(ReviewList):
             if reason := self.deploy_disabled_reason():
                 self._notify(reason, "warning")
         elif outcome is DeployOutcome.UNREAD_RESULT:
-            self._notify("Read the result of the dry run; ctrl+s again deploys anyway.", "warning")
+            self._notify(
+                "Read the result of the dry run; press ctrl+s again to deploy anyway.", "warning"
+            )
         elif outcome is DeployOutcome.STALE_OBJECT:
             self._notify(
                 f"{self._deployer.stale_object} is left from the previous attempt;"
-                " u deletes it first.",
+                " press u to delete it first.",
                 "warning",
             )
 

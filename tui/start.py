@@ -53,19 +53,19 @@ def run(
     """
     validate_settings(settings)
     validate_environment(os.environ)
-    live: ClusterSession | None = None
+    session: ClusterSession | None = None
 
     def connection() -> Connection | None:
-        return live.connection if live is not None else None
+        return session.connection if session is not None else None
 
     async def make() -> ClusterSession:
-        nonlocal live
+        nonlocal session
         for module in ("servedeck.fleet.session", "tui.change_service"):
             await asyncio.to_thread(importlib.import_module, module)
         from servedeck.fleet.session import ClusterSession
         from tui.change_service import FORM_MODULES, ClusterChangeService
 
-        live = made = ClusterSession(
+        session = made = ClusterSession(
             connection_options, settings, default_all_namespaces=default_all_namespaces
         )
         app.change_service = ClusterChangeService(connection, lambda: made.settings, drafts_dir)

@@ -68,7 +68,7 @@ def banner_line(state: SourceState, key_display_for: KeyDisplayFor, *, empty: bo
         return (
             (" ! ", "pending"),
             (f"Not allowed to {', '.join(state.missing_permissions)}", "pending"),
-            ("; dependent data is hidden.", "muted"),
+            ("; data that needs it is not shown.", "muted"),
         )
     return ()
 
@@ -128,7 +128,7 @@ def placeholder_lines(
                     (" chooses another context.", ""),
                 ),
                 (
-                    ("Or ask for the role that docs and deploy/rbac describe; ", "muted"),
+                    ("Or ask for the permissions of the role servedeck-viewer; ", "muted"),
                     (key_display_for("servings.retry"), "key"),
                     (" retries.", "muted"),
                 ),

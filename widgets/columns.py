@@ -27,9 +27,9 @@ class Column:
     sufficient."""
     align_right: bool = False
     preferred: int = 0
-    """Width in cells that it gets before other columns; 0 for `max`."""
+    """Width in cells that it gets before other columns; 0 for `max_width`."""
     compact: int = 0
-    """Width in cells to use if `min` does not fit; 0 to hide the column then."""
+    """Width in cells to use if `min_width` does not fit; 0 to hide the column then."""
 
 
 class AgeCell(NamedTuple):
@@ -71,10 +71,10 @@ def layout_columns(
 ) -> tuple[ColumnPosition, ...]:
     """Places of the columns that are shown in `width` cells.
 
-    The essential columns (up to rank ESSENTIAL) come first and grow to what they need, at most
-    `most`; then the others enter by rank while their least widths fit; then all that need more get
-    it by rank, past `most` where cells are left. `wide` shows every column with what it needs, and
-    the line may be longer than `width`.
+    The essential columns (up to MAX_ESSENTIAL_PRIORITY) come first and grow to what they need, at
+    most `max_width`; then the others are added by priority while their minimum widths fit; then all
+    that need more get it by priority, beyond `max_width` where cells are left. `wide` shows every
+    column with what it needs, and the line may be longer than `width`.
     """
     wanted = [
         max(need, cell_len(column.label))
@@ -82,35 +82,39 @@ def layout_columns(
     ]
     if wide:
         return _positions({index: wanted[index] for index in range(len(columns))})
-    by_rank = sorted(range(len(columns)), key=lambda index: (columns[index].priority, index))
+    by_priority = sorted(range(len(columns)), key=lambda index: (columns[index].priority, index))
     room = width - SIDE_MARGIN
     widths: dict[int, int] = {}
 
     def add_columns(indexes: list[int]) -> None:
         nonlocal room
         for index in indexes:
-            # A column that needs less than its least width does not claim it.
-            least = min(columns[index].min_width, max(wanted[index], 1))
+            # A column that needs less than its minimum width does not claim it.
+            minimum = min(columns[index].min_width, max(wanted[index], 1))
             gap = COLUMN_GAP if widths else 0
-            if least + gap > room:
+            if minimum + gap > room:
                 tight = room if columns[index].priority == 0 else columns[index].compact
-                least = min(tight, room - gap) if tight else least
-            if 0 < least <= room - gap:
-                widths[index] = least
-                room -= least + gap
+                minimum = min(tight, room - gap) if tight else minimum
+            if 0 < minimum <= room - gap:
+                widths[index] = minimum
+                room -= minimum + gap
 
     def widen_columns(limit: Callable[[Column], int]) -> None:
         nonlocal room
-        for index in by_rank:
+        for index in by_priority:
             if index in widths:
                 goal = min(wanted[index], limit(columns[index]))
                 more = max(0, min(goal - widths[index], room))
                 widths[index] += more
                 room -= more
 
-    add_columns([index for index in by_rank if columns[index].priority <= MAX_ESSENTIAL_PRIORITY])
+    add_columns(
+        [index for index in by_priority if columns[index].priority <= MAX_ESSENTIAL_PRIORITY]
+    )
     widen_columns(lambda column: column.preferred or column.max_width)
-    add_columns([index for index in by_rank if columns[index].priority > MAX_ESSENTIAL_PRIORITY])
+    add_columns(
+        [index for index in by_priority if columns[index].priority > MAX_ESSENTIAL_PRIORITY]
+    )
     widen_columns(lambda column: column.preferred or column.max_width)
     widen_columns(lambda column: column.max_width)
     widen_columns(lambda _column: width)
@@ -132,4 +136,4 @@ def cell_width(cell: Cell) -> int:
         return 5  # the longest age of kubectl is "23h59m"-like, nearly always shorter
     if isinstance(cell, str):
         return cell_len(sanitized(cell))
-    return sum(cell_len(sanitized(text)) for text, _tone in cell)
+    return sum(cell_len(sanitized(text)) for text, _style_name in cell)

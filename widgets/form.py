@@ -220,8 +220,8 @@ class FormRow(FormPart):
         indent = (" " * self.indent, "")
         lines: list[Line] = []
         for problem in self._issues:
-            mark, tone = ("✗ ", "error") if problem.is_error else ("! ", "warning")
-            text = ((mark, tone), (problem.message, tone))
+            mark, style_name = ("✗ ", "error") if problem.is_error else ("! ", "warning")
+            text = ((mark, style_name), (problem.message, style_name))
             lines += wrap((indent, *text), self.size.width - 1, self.indent + 2)
         if self._note:
             lines += wrap((indent, ("  ", ""), *self._note), self.size.width - 1, self.indent + 2)

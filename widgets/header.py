@@ -119,11 +119,11 @@ class ListHeader(StatusLine):
         x = 1
         for digit, namespace in enumerate(("", *heading.namespaces[:9])):
             name = sanitized(namespace) or "all"
-            tone = "strong" if namespace == heading.namespace else "muted"
+            style_name = "strong" if namespace == heading.namespace else "muted"
             taken = line_width(((str(digit), ""), (name, "")))
             if x + taken + 1 > width:
                 break
-            spans += [(str(digit), "key"), (" ", ""), (name, tone), ("  ", "")]
+            spans += [(str(digit), "key"), (" ", ""), (name, style_name), ("  ", "")]
             self._namespace_regions.append((x, x + taken + 1, digit))
             x += taken + 3
         return fit_line(tuple(spans), width)

@@ -64,11 +64,11 @@ def progress_lines(key: NamespacedName, stages: tuple[Stage, ...], width: int) -
     head = align_left_right(tuple(left), (("esc", "key"), (" hides this ", "muted")), width)
     shown: list[Span] = []
     for stage in stages:
-        mark, tone = STAGE_MARKS[stage.state]
+        mark, style_name = STAGE_MARKS[stage.state]
         counted = (
             f" {stage.detail}" if stage.state is StageState.IN_PROGRESS and stage.detail else ""
         )
-        shown.append((f"{mark} {stage.name}{counted}", tone))
+        shown.append((f"{mark} {stage.name}{counted}", style_name))
     taken = sum(cell_len(text) for text, _ in shown) + 1
     gap = max(1, min(4, (width - taken) // (len(shown) - 1)))
     spaced = join_lines([(span,) for span in shown], ((" " * gap, ""),))

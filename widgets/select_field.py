@@ -17,7 +17,7 @@ class SelectField(FormLine, can_focus=True):
     can_focus = True
 
     @dataclass
-    class StepRequested(Message):
+    class NeighborRequested(Message):
         """The previous or the next value was requested."""
 
         select_field: SelectField
@@ -55,9 +55,9 @@ class SelectField(FormLine, can_focus=True):
             self._update_line()
 
     def _update_line(self) -> None:
-        mark, tone = ("◂▸", "key") if self._focused else ("▾ ", "muted")
+        mark, style_name = ("◂▸", "key") if self._focused else ("▾ ", "muted")
         detail = ((f"  {self._detail}", "muted"),) if self._detail else ()
-        self.set_lines(((self._display_text, ""), (f" {mark}", tone), *detail))
+        self.set_lines(((self._display_text, ""), (f" {mark}", style_name), *detail))
 
     def on_focus(self) -> None:
         self._focused = True
@@ -72,7 +72,7 @@ class SelectField(FormLine, can_focus=True):
 
     def on_key(self, event: events.Key) -> None:
         if event.key in ("left", "right"):
-            self.post_message(self.StepRequested(self, -1 if event.key == "left" else 1))
+            self.post_message(self.NeighborRequested(self, -1 if event.key == "left" else 1))
         elif event.key == "space":
             self.post_message(self.OptionsRequested(self, ""))
         elif event.character and event.character.isprintable():

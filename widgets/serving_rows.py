@@ -28,7 +28,7 @@ STATUS_STYLES = {
     Status.PENDING: "pending",
     Status.STARTING: "starting",
     Status.READY: "ready",
-    Status.SCALED_DOWN: "off",
+    Status.SCALED_DOWN: "scaled-down",
 }
 """Style of each status; glyph and word show the same without color."""
 

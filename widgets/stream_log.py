@@ -232,10 +232,10 @@ class StreamLog(StyledLineView, can_focus=True):
         if self.wrapping:
             return self.make_strip(self._rows[index][1], width, self.rich_style)
         line = sanitized(self._lines[index])
-        tone = self._style_name(line)
+        style_name = self._style_name(line)
         if x == 0:
-            return self.make_strip(fit_line(((line, tone),), width), width, self.rich_style)
-        whole = self.make_strip(((line, tone),), x + width, self.rich_style)
+            return self.make_strip(fit_line(((line, style_name),), width), width, self.rich_style)
+        whole = self.make_strip(((line, style_name),), x + width, self.rich_style)
         return whole.crop(x, x + width)
 
     # -- moving -------------------------------------------------------------------------------

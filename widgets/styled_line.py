@@ -21,12 +21,12 @@ Span = tuple[str, str]
 Line = tuple[Span, ...]
 
 STYLE_NAMES = (
-    *("error", "degraded", "pending", "starting", "ready", "off"),
+    *("error", "degraded", "pending", "starting", "ready", "scaled-down"),
     *("strong", "muted", "struck", "title", "key", "accent", "warning"),
 )
 
 
-STYLE_CLASSES = {f"style--{tone}" for tone in STYLE_NAMES}
+STYLE_CLASSES = {f"style--{style_name}" for style_name in STYLE_NAMES}
 """Component classes of the style names."""
 
 
@@ -46,17 +46,19 @@ class StyledLineBase(ScrollView):
         self, line: Line, width: int, base_style: Style, *, styled: bool = True
     ) -> Strip:
         """`line` cut or filled to `width` cells."""
-        styles: Callable[[str], Style] = self.named_style if styled else lambda _tone: Style.null()
+        styles: Callable[[str], Style] = (
+            self.named_style if styled else lambda _style_name: Style.null()
+        )
         segments: list[Segment] = []
         room = width
-        for text, tone in line:
+        for text, style_name in line:
             if room <= 0:
                 break
             text = sanitized(text)
             taken = cell_len(text)
             if taken > room:
                 text, taken = fit_text(text, room), room
-            segments.append(Segment(text, base_style + styles(tone)))
+            segments.append(Segment(text, base_style + styles(style_name)))
             room -= taken
         if room > 0:
             segments.append(Segment(" " * room, base_style))
@@ -121,12 +123,12 @@ def fit_text(text: str, width: int) -> str:
 
 def line_width(line: Line) -> int:
     """Cells that the line takes."""
-    return sum(cell_len(text) for text, _tone in line)
+    return sum(cell_len(text) for text, _style_name in line)
 
 
 def plain_text(line: Line) -> str:
     """The line's text alone."""
-    return "".join(text for text, _tone in line)
+    return "".join(text for text, _style_name in line)
 
 
 def join_lines(lines: Iterable[Line], separator: Line = ((" ", ""),)) -> Line:
@@ -146,7 +148,7 @@ def wrap(line: Line, width: int, indent: int = 0, *, keep_spans: bool = False) -
     indent = max(0, min(indent, width // 2, width - 2))
     lines: list[list[Span]] = [[]]
     room = width
-    for text, tone in line:
+    for text, style_name in line:
         text = sanitized(text)
         if keep_spans and room < cell_len(text) <= width - indent:
             text = text.lstrip(" ")
@@ -166,12 +168,12 @@ def wrap(line: Line, width: int, indent: int = 0, *, keep_spans: bool = False) -
                 else:
                     first, *rest = _split_long_word(word, room, width - indent)
                     if first:
-                        lines[-1].append((first, tone))
+                        lines[-1].append((first, style_name))
                     for piece in rest:
-                        lines.append([(piece, tone)])
+                        lines.append([(piece, style_name)])
                     room = width - indent - cell_len(rest[-1]) if rest else room - cell_len(first)
                     continue
-            lines[-1].append((word, tone))
+            lines[-1].append((word, style_name))
             room -= min(taken, room)
     indent_line: Line = ((" " * indent, ""),) if indent else ()
     return [
@@ -204,11 +206,11 @@ def _split_long_word(word: str, first_width: int, rest_width: int) -> list[str]:
 def _merge_spans(spans: list[Span]) -> list[Span]:
     """Merge adjacent spans of one style."""
     result: list[Span] = []
-    for text, tone in spans:
-        if result and result[-1][1] == tone:
-            result[-1] = (result[-1][0] + text, tone)
+    for text, style_name in spans:
+        if result and result[-1][1] == style_name:
+            result[-1] = (result[-1][0] + text, style_name)
         else:
-            result.append((text, tone))
+            result.append((text, style_name))
     return result
 
 
@@ -224,11 +226,11 @@ def fit_line(line: Line, width: int) -> Line:
     """`line` in exactly `width` cells, ending in "…" if it was cut."""
     spans: list[Span] = []
     room = width
-    for text, tone in line:
+    for text, style_name in line:
         taken = cell_len(text)
         if taken > room:
-            spans.append((fit_text(text, room), tone))
+            spans.append((fit_text(text, room), style_name))
             return tuple(spans)
-        spans.append((text, tone))
+        spans.append((text, style_name))
         room -= taken
     return (*spans, (" " * room, "")) if room else tuple(spans)

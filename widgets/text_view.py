@@ -60,7 +60,7 @@ class TextView(StyledLineView, can_focus=True):
         return wrap_paragraphs(self._paragraphs, width)
 
     def target_at(self, y: int) -> str:
-        """What the paragraph on line `y` of the screen's part leads to."""
+        """What the paragraph on line `y` of the visible part leads to."""
         at = self.scroll_offset.y + y
         for paragraph in self._paragraphs:
             at -= len(wrap_paragraphs((paragraph,), self._wrapped_width))

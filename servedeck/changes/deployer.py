@@ -251,7 +251,7 @@ class Deployer:
         ClusterError if nothing could be deleted."""
         if self.pending_write:
             raise ClusterError(f"{self.pending_write} is in progress.")
-        return await self._write("Deleting what was created", self._delete_created())
+        return await self._write("Deleting the created objects", self._delete_created())
 
     async def _delete_created(self) -> Sequence[tuple[ObjectRef, Rejection]]:
         created = self.deploy_state.created

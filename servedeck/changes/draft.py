@@ -116,7 +116,7 @@ class Draft:
 
     def _omitted_secret_issues(self) -> Iterator[Issue]:
         """What was not saved in the draft's file and not entered again."""
-        why = "It looks secret, so it was not saved in the draft: enter it again"
+        why = "It looks like a secret, so it was not saved in the draft: enter it again"
         for path in ("env", "transformer.env"):
             for at, row in enumerate(self.rows[path]):
                 if not row["source"] and row["key"] == VALUE_NOT_SAVED and not row["value"]:
@@ -236,7 +236,7 @@ def _omit_secret(row: DraftRow) -> DraftRow:
     if row["source"] == "line" and (
         contains_secret(row["value"]) or looks_secret(*_split_assignment(row))
     ):
-        message = "It looks secret, so it was not saved in the draft: enter it again."
+        message = "It looks like a secret, so it was not saved in the draft: enter it again."
         return {**row, "value": "", "key": message}
     if not row["source"] and row["value"]:
         name, value = row["name"], row["value"]

@@ -33,7 +33,7 @@ ACTIVE_PODS = ResourceKind(
 )
 PVCS = ResourceKind(resources.PERSISTENT_VOLUME_CLAIM, PersistentVolumeClaim)
 
-_ANSWERED_PHASES = (ReflectorPhase.LIVE, ReflectorPhase.FORBIDDEN, ReflectorPhase.MISSING)
+_FINISHED_PHASES = (ReflectorPhase.LIVE, ReflectorPhase.FORBIDDEN, ReflectorPhase.MISSING)
 
 
 class ClusterInventory:
@@ -81,7 +81,7 @@ class ClusterInventory:
         """Wait until each kind was listed or rejected, at most `limit` seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limit):
-                while not all(_has_answered(one) for one in self._active_reflectors()):
+                while not all(_has_result(one) for one in self._active_reflectors()):
                     self._changed.clear()
                     await self._changed.wait()
 
@@ -113,10 +113,10 @@ class ClusterInventory:
     def unavailable_reasons(self) -> tuple[str, ...]:
         """What may not be listed, and its consequence, in sentences."""
         wanted = {
-            id(self._nodes): "Which nodes have free accelerators is not known",
-            id(self._pods): "What is in use on the nodes is not known",
-            id(self._namespaces): "The namespaces are not known",
-            id(self._namespace_pvcs): "The PVCs are not known",
+            id(self._nodes): "The free accelerators are unknown",
+            id(self._pods): "The resources in use on the nodes are unknown",
+            id(self._namespaces): "The namespaces are unknown",
+            id(self._namespace_pvcs): "The PVCs are unknown",
         }
         return tuple(
             f"{wanted[id(one)]}: {one.error}"
@@ -167,5 +167,5 @@ class ClusterInventory:
         return sorted(one.metadata.name for one in names)
 
 
-def _has_answered(reflector: Reflector) -> bool:
-    return reflector.synced or reflector.phase in _ANSWERED_PHASES
+def _has_result(reflector: Reflector) -> bool:
+    return reflector.synced or reflector.phase in _FINISHED_PHASES

@@ -80,6 +80,6 @@ async def _get_object(connection: Connection, ref: ObjectRef) -> dict[str, Any] 
         raise
     if found.get("kind") != ref.kind:
         raise InvalidResponseError(
-            f"The server answered with something that is no {ref.kind}; is it a Kubernetes API?"
+            f"The server answered with an object that is not a {ref.kind}; is it a Kubernetes API?"
         )
     return found

@@ -11,9 +11,9 @@ from servedeck.serving.objects.change import ObjectChange
 from servedeck.serving.objects.diff import MISSING
 from servedeck.serving.objects.field_changes import FieldConflict, foreign_conflict
 from servedeck.serving.objects.managed_fields import (
-    apply_configuration,
+    build_apply_configuration,
     foreign_changes,
-    was_updated,
+    has_update_entry,
 )
 from servedeck.serving.spec.mapping.json_values import JsonObject
 
@@ -47,11 +47,11 @@ def plan_writes(change: ObjectChange, *, force: bool = False) -> list[ObjectWrit
 
 
 def _plan_write(ref: ObjectRef, live: JsonObject, changed: JsonObject, force: bool) -> ObjectWrite:
-    body = apply_configuration(live, changed, FIELD_MANAGER)
+    body = build_apply_configuration(live, changed, FIELD_MANAGER)
     if body is None:
         return ObjectWrite(ref, None)
     foreign = foreign_changes(live, changed, FIELD_MANAGER)
-    needs_update = was_updated(live, FIELD_MANAGER)
+    needs_update = has_update_entry(live, FIELD_MANAGER)
     blocked = foreign if needs_update else [one for one in foreign if one.new is MISSING]
     if blocked and not force:
         conflicts = tuple(foreign_conflict(one) for one in blocked)
@@ -63,7 +63,7 @@ def _conflict(ref: ObjectRef, conflicts: tuple[FieldConflict, ...]) -> Rejection
     managers = sorted({one.manager for one in conflicts})
     return Rejection(
         RejectionReason.CONFLICT,
-        f"Fields of {ref} that this changes were set by {', '.join(managers)}.",
+        f"This change conflicts with fields of {ref} that were set by {', '.join(managers)}.",
         tuple(one.path for one in conflicts),
         conflicts,
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from servedeck.changes.inventory import ClusterInventory
 from servedeck.changes.object_writes import ObjectWrite, plan_writes
 from servedeck.cluster import apply
-from servedeck.cluster.apply import ObjectRef, Ownership, Preview, PreviewAction
+from servedeck.cluster.apply import ExistingObject, ObjectRef, Preview, PreviewAction
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError
 from servedeck.cluster.rejection import Rejection, RejectionReason
@@ -46,7 +46,7 @@ class ChangePlan:
     """What is sent, in order: whole objects, or what changes in existing ones."""
     issues: tuple[Issue, ...]
     """Errors and warnings, each at the field that fixes it; "" for none."""
-    existing_objects: tuple[Ownership, ...]
+    existing_objects: tuple[ExistingObject, ...]
     """Objects with these names that already exist."""
     previews: tuple[Preview, ...]
     scheduling_summary: str
@@ -94,16 +94,18 @@ async def make_plan(
     if known is not None:
         problems += _pvc_issues(spec, known, present)
     previews: tuple[Preview, ...] = ()
-    taken: tuple[Ownership, ...] = ()
+    taken: tuple[ExistingObject, ...] = ()
     # Independent of everything else: an existing name, for example, is reported at once.
     if not errors(own_problems):
         if writes is None:
             stored = await apply.find_existing(connection, objects)
-            taken = tuple(owner for owner in stored if owner.ref not in own_objects)
-            problems += [error("name", _already_exists_message(owner)) for owner in taken]
-            places = {owner.ref for owner in taken}
-            asked_for = [one for one in objects if ObjectRef.from_manifest(one) not in places]
-            previews = await apply.preview(connection, asked_for, force=force)
+            taken = tuple(existing for existing in stored if existing.ref not in own_objects)
+            problems += [error("name", _already_exists_message(existing)) for existing in taken]
+            places = {existing.ref for existing in taken}
+            manifests_to_preview = [
+                one for one in objects if ObjectRef.from_manifest(one) not in places
+            ]
+            previews = await apply.preview(connection, manifests_to_preview, force=force)
         else:
             previews = await _preview_writes(connection, writes, force)
         rejections = [one.rejection for one in previews if one.rejection]
@@ -113,18 +115,18 @@ async def make_plan(
             pod = await apply.preview_pod(connection, objects[0])
             rejections += [_generalize_pod_rejection(pod, spec.name)] if pod else []
         problems += [_rejection_issue(rejected) for rejected in dict.fromkeys(rejections)]
-        missing, unasked = await _find_missing_references(connection, spec, present)
+        missing, unchecked = await _find_missing_references(connection, spec, present)
         problems += missing
-        unknown += unasked
-    asked, tolerations = scheduling_requirements(objects[0])
-    capacity = inventory.check_scheduling(asked, spec.replicas, tolerations)
+        unknown += unchecked
+    requested, tolerations = scheduling_requirements(objects[0])
+    scheduling = inventory.check_scheduling(requested, spec.replicas, tolerations)
     return ChangePlan(
         spec,
         tuple(objects if writes is None else (one.body for one in writes if one.body is not None)),
         tuple(problems),
         taken,
         previews,
-        capacity.summary if capacity else "",
+        scheduling.summary if scheduling else "",
         tuple(unknown),
     )
 
@@ -176,11 +178,13 @@ async def _preview_writes(
     return tuple(found)
 
 
-def _already_exists_message(owner: Ownership) -> str:
+def _already_exists_message(existing: ExistingObject) -> str:
     whose = (
-        "servedeck" if owner.managed_by_servedeck else ", ".join(owner.managers) or "somebody else"
+        "servedeck"
+        if existing.managed_by_servedeck
+        else ", ".join(existing.managers) or "somebody else"
     )
-    return f"{owner.ref} already exists, created by {whose}; choose another name."
+    return f"{existing.ref} already exists, created by {whose}; choose another name."
 
 
 def _rejection_issue(rejection: Rejection) -> Issue:
@@ -200,7 +204,7 @@ async def _find_missing_references(
     start (CreateContainerConfigError). Only names of keys are checked, and only of variables that
     the serving does not have already: it may treat them as optional."""
     found: list[Issue] = []
-    unasked: dict[str, None] = {}
+    unchecked: dict[str, None] = {}
     variables = [(f"env.{at}", one) for at, one in enumerate(spec.env)]
     if spec.transformer:
         variables += [(f"transformer.env.{at}", one) for at, one in enumerate(spec.transformer.env)]
@@ -217,7 +221,7 @@ async def _find_missing_references(
                     )
                 except ApiError as rejected:
                     if rejected.code != 404:
-                        unasked[f"{resource.kind} {ref.name} was not checked: {rejected}"] = None
+                        unchecked[f"{resource.kind} {ref.name} was not checked: {rejected}"] = None
                         continue
                     keys[resource.kind, ref.name] = None
             there = keys[resource.kind, ref.name]
@@ -230,7 +234,7 @@ async def _find_missing_references(
             elif ref.key not in there:
                 sentence = f"{resource.kind} {ref.name} has no key {ref.key!r}; correct it."
                 found.append(error(path, sentence))
-    return found, list(unasked)
+    return found, list(unchecked)
 
 
 def _key_references(env_var: EnvVar) -> list[tuple[Resource, KeyRef]]:

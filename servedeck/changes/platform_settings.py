@@ -34,14 +34,14 @@ async def discover_route_kinds(connection: Connection) -> frozenset[RouteKind]:
     """Kinds of route that the API server has."""
     groups = (await connection.get_json("/apis")).get("groups")
     if not isinstance(groups, list):
-        raise InvalidResponseError("The server names no API groups; is it a Kubernetes API?")
+        raise InvalidResponseError("The server lists no API groups; is it a Kubernetes API?")
     names = {str(group.get("name")) for group in groups if isinstance(group, dict)}
-    owners = {
+    route_kinds_by_group = {
         "gateway.networking.k8s.io": RouteKind.HTTP_ROUTE,
         "networking.istio.io": RouteKind.VIRTUAL_SERVICE,
         "networking.k8s.io": RouteKind.INGRESS,
     }
-    return frozenset(kind for group, kind in owners.items() if group in names)
+    return frozenset(kind for group, kind in route_kinds_by_group.items() if group in names)
 
 
 async def load_platform_settings(connection: Connection, settings: Settings) -> PlatformSettings:
@@ -59,6 +59,6 @@ async def load_platform_settings(connection: Connection, settings: Settings) -> 
     else:
         if isinstance(data, dict):
             texts = {key: value for key, value in data.items() if isinstance(value, str)}
-            settings, _ = settings.with_platform_config(texts)
+            settings, _ = settings.with_platform_configmap(texts)
     kinds = await discover_route_kinds(connection)
     return build_platform_settings(settings, kinds.__contains__)

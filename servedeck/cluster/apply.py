@@ -102,7 +102,7 @@ class ApplyResult:
     failed_ref: ObjectRef | None = None
 
 
-class Ownership(NamedTuple):
+class ExistingObject(NamedTuple):
     """Field managers of an existing object."""
 
     ref: ObjectRef
@@ -255,7 +255,7 @@ def _object_uid(obj: Manifest) -> str:
     uid = _as_mapping(obj.get("metadata")).get("uid")
     if not isinstance(uid, str) or not uid:
         raise InvalidResponseError(
-            "The server answered with an object without uid; is it a Kubernetes API?"
+            "The server answered with an object without a uid; is it a Kubernetes API?"
         )
     return uid
 
@@ -292,10 +292,10 @@ async def delete_created(
 
 async def find_existing(
     connection: Connection, manifests: Sequence[Manifest]
-) -> tuple[Ownership, ...]:
+) -> tuple[ExistingObject, ...]:
     """The objects of `manifests` that already exist. Objects that the user may not read are
     omitted; applying them reports the conflict."""
-    owned: list[Ownership] = []
+    existing_objects: list[ExistingObject] = []
     for manifest in manifests:
         ref = ObjectRef.from_manifest(manifest)
         try:
@@ -313,8 +313,8 @@ async def find_existing(
         managed_by_servedeck = (
             _as_mapping(meta.get("labels")).get(MANAGED_BY_LABEL) == FIELD_MANAGER
         )
-        owned.append(Ownership(ref, tuple(sorted(managers)), managed_by_servedeck))
-    return tuple(owned)
+        existing_objects.append(ExistingObject(ref, tuple(sorted(managers)), managed_by_servedeck))
+    return tuple(existing_objects)
 
 
 def _send_apply(

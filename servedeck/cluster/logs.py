@@ -54,7 +54,7 @@ class LogStreamState(StrEnum):
 def _ignore_state(_state: LogStreamState) -> None: ...
 
 
-class _ContainerState(NamedTuple):
+class _ContainerSnapshot(NamedTuple):
     """Current state of a container."""
 
     pod_phase: str
@@ -179,7 +179,7 @@ class _LogFollower:
             raise self.to_log_error(error) from error
 
     async def followed_lines(self, tail: int | None) -> AsyncIterator[list[str]]:
-        previous_state: _ContainerState | None = None
+        previous_state: _ContainerSnapshot | None = None
         drained = False
         while True:
             notice, reading, stream_state = "", False, LogStreamState.RECONNECTING
@@ -256,7 +256,7 @@ class _LogFollower:
             yield self._decode_lines(lines)
 
     async def _lines_before_restart(
-        self, before: _ContainerState, after: _ContainerState
+        self, before: _ContainerSnapshot, after: _ContainerSnapshot
     ) -> AsyncIterator[list[str]]:
         """Remaining lines of the previous instance, and a notice about the restart."""
         if after.restart_count == before.restart_count + 1 and (
@@ -282,7 +282,7 @@ class _LogFollower:
         ]
         self._position, self._last_notice, self._retry_count = LogPosition(), "", 0
 
-    async def _fetch_container_state(self) -> _ContainerState | None:
+    async def _fetch_container_state(self) -> _ContainerSnapshot | None:
         """Current state of the container; None if the Pod was deleted."""
         try:
             pod: Pod = _decode_pod(await self._connection.get(self._pod_path)).record
@@ -292,7 +292,7 @@ class _LogFollower:
             raise
         status = self._container_status(pod)
         state, last = status.state, status.last_state
-        return _ContainerState(
+        return _ContainerSnapshot(
             pod.status.phase,
             status.restart_count,
             state.running is not None,
@@ -317,7 +317,7 @@ class _LogFollower:
             return f"Container {self._container} is not running."
         reason = one_line(terminated.reason)
         why = f", {reason}" if reason and reason != "Error" else ""
-        return f"Container {self._container} ended with exit code {terminated.exit_code}{why}."
+        return f"Container {self._container} exited with code {terminated.exit_code}{why}."
 
     def to_log_error(self, error: ApiError) -> ApiError:
         """The same error with a message specific to logs."""
@@ -331,8 +331,8 @@ class _LogFollower:
             sentence = f"Pod {self._pod_name} was deleted, and its log with it."
         elif error.code == 400 and "previous terminated container" in message:
             sentence = (
-                f"Container {self._container} has no earlier log: it has not restarted, or the log"
-                " was cleaned up."
+                f"Container {self._container} has no earlier log: it has not restarted, or its log"
+                " was deleted."
             )
         elif error.code == 400:
             sentence = f"No log of container {self._container} yet: {message}."

@@ -171,7 +171,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
     if args.all_namespaces:
         raise CommandError(
-            "A serving cannot be applied across all namespaces; give its namespace with -n or in"
+            "A serving cannot be applied in all namespaces; give its namespace with -n or in"
             " the file.",
             USAGE_ERROR,
         )

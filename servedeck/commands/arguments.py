@@ -37,7 +37,7 @@ def require_single_namespace(settings: Settings) -> None:
     """Raises CommandError if a serving is named across all namespaces."""
     if settings.all_namespaces:
         raise CommandError(
-            "A serving cannot be named across all namespaces; give its namespace with -n.",
+            "A serving cannot be selected by name in all namespaces; give its namespace with -n.",
             USAGE_ERROR,
         )
 
@@ -69,7 +69,7 @@ def connection_options(
     # The demo has its own contexts, and its servings are in several namespaces.
     target = replace(target, context=args.context, all_namespaces=not target.namespace)
     try:
-        with spawn(meanwhile=while_starting) as file:
+        with spawn(while_starting=while_starting) as file:
             yield replace(target, kubeconfig=(file,))
     except DemoError as error:
         raise CommandError(str(error)) from error

@@ -44,10 +44,12 @@ def describe_unmanaged_field(field: UnmanagedField) -> str:
     """One sentence about a field that the document does not have."""
     where = one_line(sanitize(f"{field.object} {field.path}".strip()))
     if field.built is not None:
-        return f"{where} differs in a new serving created from the file; this one keeps it."
+        return (
+            f"{where} stays as it is here; a new serving created from the file has another value."
+        )
     return (
-        f"{where} is not exported: this serving keeps it, and a new one created from the file "
-        "lacks it."
+        f"{where} is not exported: it stays as it is here; a new serving created from the file "
+        "does not have it."
     )
 
 

@@ -20,7 +20,7 @@ from servedeck.commands.arguments import (
     require_single_namespace,
 )
 from servedeck.commands.errors import USAGE_ERROR, CommandError
-from servedeck.fleet.query import Query, QueryError, parse_label_selector, sort_views
+from servedeck.fleet.query import Query, QueryError, parse_selector_query, sort_views
 from servedeck.fleet.session import ClusterSession, SessionChanges
 from servedeck.fleet.views import NamespacedName, ServingView
 
@@ -113,21 +113,21 @@ class _GetCommand:
 
     async def _wait_until_loaded(self) -> None:
         """Wait for all lists; only the servings are required, the rest may time out."""
-        patience: float | None = None
+        deadline: float | None = None
         loop = asyncio.get_running_loop()
         while not (state := self._session.state).settled:
             if state.has_failed:
                 raise ServingsUnavailableError(state.message)
             if state.phase.name == "LIVE":
-                patience = patience or loop.time() + OPTIONAL_LISTS_TIMEOUT
-                if loop.time() >= patience:
+                deadline = deadline or loop.time() + OPTIONAL_LISTS_TIMEOUT
+                if loop.time() >= deadline:
                     self._write_error(
                         "servedeck: the server is slow; Events or routes may be missing."
                     )
                     break
             self._changed.clear()
             try:
-                async with asyncio.timeout_at(patience):
+                async with asyncio.timeout_at(deadline):
                     await self._changed.wait()
             except TimeoutError:
                 continue
@@ -137,7 +137,7 @@ class _GetCommand:
     def _warn_missing_permissions(self) -> None:
         if missing := self._session.state.missing_permissions:
             self._write_error(
-                f"servedeck: not allowed to {', '.join(missing)}; dependent data is left out."
+                f"servedeck: not allowed to {', '.join(missing)}; data that needs it is not shown."
             )
 
     def _matches(self, view: ServingView) -> bool:
@@ -240,7 +240,7 @@ def run(args: argparse.Namespace) -> int:
     if args.names:
         require_single_namespace(settings)
     try:
-        selector = parse_label_selector(args.selector) if args.selector is not None else None
+        selector = parse_selector_query(args.selector) if args.selector is not None else None
     except QueryError as error:
         raise CommandError(str(error), USAGE_ERROR) from error
     options = GetOptions(
@@ -252,8 +252,8 @@ def run(args: argparse.Namespace) -> int:
     )
 
     async def get(target: ConnectionOptions) -> int:
-        live = ClusterSession(target, settings, namespace_fallback=False, tune_gc=args.watch)
-        return await run_get(live, options)
+        session = ClusterSession(target, settings, namespace_fallback=False, tune_gc=args.watch)
+        return await run_get(session, options)
 
     with connection_options(args, settings) as target:
         return asyncio.run(get(target))

@@ -53,7 +53,7 @@ def serving_json(view: ServingView) -> dict[str, Any]:
             "model": endpoint.model,
             "forward": endpoint.port_forward_command,
         },
-        "scaler": view.scaler,
+        "autoscaler": view.autoscaler,
         "created": _format_time(view.created),
         "labels": view.labels,
         "description": view.description,
@@ -151,7 +151,7 @@ _TABLE_COLUMNS: Mapping[str, Callable[[ServingView, datetime], str]] = {
     "ACCELERATOR": _format_accelerator,
     "AGE": _format_age,
     "ENDPOINT": lambda view, _: view.endpoint.url,
-    "SCALER": lambda view, _: view.scaler,
+    "AUTOSCALER": lambda view, _: view.autoscaler,
     "IMAGE": lambda view, _: view.image,
     "MESSAGE": lambda view, _: view.message,
 }

@@ -99,15 +99,15 @@ class DemoProcess:
 
 @contextlib.contextmanager
 def spawn(
-    *, seed: int = 0, speed: float = 1.0, meanwhile: Callable[[], object] = lambda: None
+    *, seed: int = 0, speed: float = 1.0, while_starting: Callable[[], object] = lambda: None
 ) -> Iterator[Path]:
     """A demo cluster in a child process; yields its kubeconfig. DemoError if it does not start.
 
-    `meanwhile` is called while the child starts, which takes about half a second.
+    `while_starting` is called while the child starts, which takes about half a second.
     """
     process = DemoProcess(seed=seed, speed=speed)
     try:
-        meanwhile()
+        while_starting()
         yield process.kubeconfig()
     finally:
         process.end()

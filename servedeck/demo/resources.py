@@ -133,7 +133,7 @@ DEPLOYMENTS = Resource(
     subresources=("scale", "status"),
     generation=True,
 )
-REPLICASETS = Resource(
+REPLICA_SETS = Resource(
     "apps",
     "v1",
     "replicasets",
@@ -188,7 +188,7 @@ INGRESSES = Resource(
 INGRESSCLASSES = Resource(
     "networking.k8s.io", "v1", "ingressclasses", "IngressClass", namespaced=False, generation=True
 )
-AUTOSCALERS = Resource(
+HORIZONTAL_POD_AUTOSCALERS = Resource(
     "autoscaling",
     "v2",
     "horizontalpodautoscalers",
@@ -254,7 +254,7 @@ SUBJECT_REVIEWS = Resource(
     namespaced=False,
     verbs=REVIEW_VERBS,
 )
-HTTPROUTES = Resource(
+HTTP_ROUTES = Resource(
     "gateway.networking.k8s.io",
     "v1",
     "httproutes",
@@ -275,7 +275,7 @@ GATEWAYS = Resource(
     generation=True,
     builtin=False,
 )
-SCALEDOBJECTS = Resource(
+SCALED_OBJECTS = Resource(
     "keda.sh",
     "v1alpha1",
     "scaledobjects",
@@ -304,13 +304,13 @@ RESOURCES: tuple[Resource, ...] = (
     CUSTOMRESOURCEDEFINITIONS,
     DAEMONSETS,
     DEPLOYMENTS,
-    REPLICASETS,
+    REPLICA_SETS,
     STATEFULSETS,
     EVENTS_V1,
     SUBJECT_REVIEWS,
     ACCESS_REVIEWS,
     RULES_REVIEWS,
-    AUTOSCALERS,
+    HORIZONTAL_POD_AUTOSCALERS,
     CRONJOBS,
     JOBS,
     INGRESSCLASSES,
@@ -319,8 +319,8 @@ RESOURCES: tuple[Resource, ...] = (
     ENDPOINTSLICES,
     LEASES,
     GATEWAYS,
-    HTTPROUTES,
-    SCALEDOBJECTS,
+    HTTP_ROUTES,
+    SCALED_OBJECTS,
 )
 
 BY_PATH: dict[tuple[str, str, str], Resource] = {

@@ -32,14 +32,14 @@ class StateLock:
             except OSError as error:
                 reason = error.strerror or error
                 raise DemoError(
-                    f"Cannot keep the demo's state in {state}: {reason}; choose another file."
+                    f"Cannot save the demo's state to {state}: {reason}; choose another file."
                 ) from error
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 os.close(self._file)
                 raise DemoError(
-                    f"Another demo uses the state file {state}; end it or choose another file."
+                    f"Another demo uses the state file {state}; stop it or choose another file."
                 ) from error
             if self._still_linked():
                 return

@@ -49,7 +49,8 @@ async def _serve(args: ServeOptions) -> int:
     state = _state_file(args.state) if args.state else None
     async with DemoCluster(seed=args.seed, speed=args.speed, port=args.port, state=state) as demo:
         sys.stdout.write(
-            f"The demo cluster serves {demo.url} until you press Ctrl+C. In another terminal:\n"
+            f"The demo cluster is available at {demo.url} until you press ctrl+c. "
+            "In another terminal:\n"
             f"export KUBECONFIG={demo.kubeconfig}\n"
         )
         sys.stdout.flush()

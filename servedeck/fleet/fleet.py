@@ -59,10 +59,10 @@ UNLABELED_SELECTOR = f"!{SERVING_LABEL}"
 class Completeness(StrEnum):
     """Completeness of the lists of ReplicaSets and Pods of one selector."""
 
-    PENDING = "waiting"
+    PENDING = "pending"
     """Not all listed yet: servings that need them keep their previous view, or have none."""
-    COMPLETE = "clear"
-    FORBIDDEN = "denied"
+    COMPLETE = "complete"
+    FORBIDDEN = "forbidden"
     """Listing is forbidden: the status of servings is derived from their Deployment only."""
 
 
@@ -289,17 +289,19 @@ class Fleet:
     def _apply_ingress(self, route: Ingress, deleted: bool, _: bool) -> None:
         self._invalidate_endpoints_of_services(self._ingresses.update(route, deleted=deleted))
 
-    def _apply_scaled_object(self, scaler: ScaledObject, deleted: bool, _: bool) -> None:
-        self._mark_existing(self._scaled_objects.update(scaler, deleted=deleted))
+    def _apply_scaled_object(self, autoscaler: ScaledObject, deleted: bool, _: bool) -> None:
+        self._mark_existing(self._scaled_objects.update(autoscaler, deleted=deleted))
 
-    def _apply_autoscaler(self, scaler: HorizontalPodAutoscaler, deleted: bool, _: bool) -> None:
-        self._mark_existing(self._autoscalers.update(scaler, deleted=deleted))
+    def _apply_autoscaler(
+        self, autoscaler: HorizontalPodAutoscaler, deleted: bool, _: bool
+    ) -> None:
+        self._mark_existing(self._autoscalers.update(autoscaler, deleted=deleted))
 
     # -- building -------------------------------------------------------------------------------
 
     def _current_deployment(self, key: NamespacedName) -> Deployment | None:
         """The Deployment of that name. While it is replaced by another of the same name, both may
-        exist briefly; the younger one is used."""
+        exist briefly; the newer one is used."""
         return max(
             self._deployments.lookup(key),
             key=lambda deployment: (
@@ -429,7 +431,7 @@ class Fleet:
         pod_entries: list[_PodEntry],
         pods_known: bool,
     ) -> ServingView:
-        verdict = status.evaluate(
+        serving_status = status.evaluate(
             deployment,
             replicasets,
             [(each.pod, each.diagnosis) for each in pod_entries],
@@ -441,12 +443,12 @@ class Fleet:
         return ServingView(
             key=key,
             uid=meta.uid,
-            status=verdict.status,
-            reason=verdict.reason,
-            message=verdict.message,
-            failing=verdict.failing_count,
+            status=serving_status.status,
+            reason=serving_status.reason,
+            message=serving_status.message,
+            failing=serving_status.failing_count,
             rollout=rollout.rollout_badge(deployment),
-            ready=verdict.ready_count,
+            ready=serving_status.ready_count,
             desired=deployment.spec.replicas,
             template=detection.detect_template(deployment),
             model=detection.detect_model(deployment),
@@ -455,7 +457,7 @@ class Fleet:
             accelerator_count=count,
             restarts=sum(each.view.restarts for each in pod_entries),
             endpoint=self._resolve_endpoint(key, deployment),
-            scaler=view_builder.format_scalers(
+            autoscaler=view_builder.format_autoscalers(
                 self._scaled_objects.lookup(key), self._autoscalers.lookup(key)
             ),
             image=detection.detect_image(deployment),
@@ -501,12 +503,12 @@ def _routes_to_services(
     return [found[uid] for uid in sorted(found)]
 
 
-def _scale_target(scaler: ScaledObject | HorizontalPodAutoscaler) -> tuple[NamespacedName, ...]:
-    """The Deployment that a scaler scales."""
-    target = scaler.spec.scale_target_ref
+def _scale_target(autoscaler: ScaledObject | HorizontalPodAutoscaler) -> tuple[NamespacedName, ...]:
+    """The Deployment that an autoscaler scales."""
+    target = autoscaler.spec.scale_target_ref
     if target.kind != "Deployment":
         return ()
-    return (NamespacedName(scaler.metadata.namespace, target.name),)
+    return (NamespacedName(autoscaler.metadata.namespace, target.name),)
 
 
 def _is_old_revision(replicaset: ReplicaSet, deployment: Deployment) -> bool:

@@ -8,14 +8,14 @@ from servedeck.config import PLATFORM_CONFIGMAP
 from servedeck.serving.objects.records import ObjectMeta, Record
 
 
-class PlatformConfig(Record, frozen=True):
+class PlatformConfigMap(Record, frozen=True):
     metadata: ObjectMeta = ObjectMeta()
     data: dict[str, str] = {}
 
 
-PLATFORM_CONFIG_KIND = ResourceKind(
+PLATFORM_CONFIGMAP_KIND = ResourceKind(
     CONFIG_MAP,
-    PlatformConfig,
+    PlatformConfigMap,
     field_selector=f"metadata.name={PLATFORM_CONFIGMAP}",
     optional=True,
 )

@@ -82,13 +82,13 @@ def toggle_status(text: str, status: Status | None) -> str:
     return " ".join(others if term in words else [term, *others])
 
 
-def parse_label_selector(text: str) -> Query:
+def parse_selector_query(text: str) -> Query:
     """Parse a label selector in kubectl's grammar. Raises QueryError."""
     test, rest = _parse_requirements(text.strip())
     if rest.strip():
         raise QueryError(
-            f"The label selector {text!r} continues after its end at {rest.strip()!r};"
-            " put a comma between requirements."
+            f"Unexpected {rest.strip()!r} after a requirement of the label selector {text!r};"
+            " separate requirements with commas."
         )
     return Query(text, (test,))
 
@@ -201,16 +201,16 @@ def _parse_requirements(text: str) -> tuple[ViewPredicate, str]:
         selector, rest = parse_label_selector_prefix(text)
     except LabelSelectorError as error:
         at_fault = text[error.position :]
-        begin = f" from {at_fault!r} on" if error.position and at_fault else ""
-        raise QueryError(_not_a_selector(text, begin)) from None
+        place = f" at {at_fault!r}" if error.position and at_fault else ""
+        raise QueryError(_not_a_selector(text, place)) from None
     if rest[:1].strip():
-        raise QueryError(_not_a_selector(text, f" from {rest!r} on"))
+        raise QueryError(_not_a_selector(text, f" at {rest!r}"))
     return (lambda view: selector.matches(view.labels)), rest
 
 
-def _not_a_selector(text: str, begin: str) -> str:
+def _not_a_selector(text: str, place: str) -> str:
     return (
-        f"{text or '-l'!r} is not a label selector{begin};"
+        f"{text or '-l'!r} is not a valid label selector{place};"
         " use key=value, key!=value, key, !key or key in (a, b)."
     )
 
@@ -239,7 +239,7 @@ _COLUMN_SORT_KEYS: Mapping[str, Callable[[ServingView], Any]] = {
     "restarts": lambda view: view.restarts,
     "endpoint": lambda view: view.endpoint.url,
     "image": lambda view: view.image,
-    "scaler": lambda view: view.scaler,
+    "autoscaler": lambda view: view.autoscaler,
     "age": lambda view: _age_sort_key(view.created),
 }
 
@@ -248,7 +248,7 @@ SORT_COLUMNS: tuple[str, ...] = tuple(_COLUMN_SORT_KEYS)
 
 
 def _age_sort_key(created: datetime | None) -> float:
-    """Youngest first; a serving without a creation timestamp is last."""
+    """Newest first; a serving without a creation timestamp is last."""
     return -created.timestamp() if created is not None else float("inf")
 
 

@@ -11,9 +11,9 @@ from servedeck.serving.status.diagnosis import PodHealth
 
 class StageState(StrEnum):
     DONE = "done"
-    IN_PROGRESS = "now"
+    IN_PROGRESS = "in progress"
     FAILED = "failed"
-    PENDING = "waiting"
+    PENDING = "pending"
 
 
 class Stage(NamedTuple):
@@ -74,10 +74,10 @@ def _passed_stages(pod: PodView) -> int:
         return 4
     if not pod.node:
         return 0
-    serving = [one for one in pod.containers if not one.init]
-    if serving and all(one.state == "Running" for one in serving):
+    main_containers = [one for one in pod.containers if not one.init]
+    if main_containers and all(one.state == "Running" for one in main_containers):
         return 3
-    pulled = pod.restarts or any(one.state in ("Running", "Terminated") for one in serving)
+    pulled = pod.restarts or any(one.state in ("Running", "Terminated") for one in main_containers)
     return 2 if pulled else 1
 
 

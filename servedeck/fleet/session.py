@@ -20,14 +20,14 @@ from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ClusterError, describe_error
 from servedeck.cluster.watch.kinds import (
-    AUTOSCALERS,
     DEPLOYMENTS,
     EVENTS,
-    HTTPROUTES,
+    HORIZONTAL_POD_AUTOSCALERS,
+    HTTP_ROUTES,
     INGRESSES,
     PODS,
-    REPLICASETS,
-    SCALEDOBJECTS,
+    REPLICA_SETS,
+    SCALED_OBJECTS,
     SERVICES,
     VIRTUAL_SERVICES,
     ResourceKind,
@@ -41,16 +41,16 @@ from servedeck.cluster.watch.reflector import (
 from servedeck.config import PLATFORM_NAMESPACE, Settings
 from servedeck.fleet.debounce import Debouncer
 from servedeck.fleet.fleet import UNLABELED_SELECTOR, Completeness, Fleet
-from servedeck.fleet.platform_config import PLATFORM_CONFIG_KIND, PlatformConfig
+from servedeck.fleet.platform_config import PLATFORM_CONFIGMAP_KIND, PlatformConfigMap
 from servedeck.fleet.state import SessionState, combine_states, is_settled, missing_permission
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.conventions import SERVING_LABEL
 
 _log = logging.getLogger(__name__)
 
-LABELED = (REPLICASETS.with_label_selector(SERVING_LABEL), PODS.with_label_selector(SERVING_LABEL))
+LABELED = (REPLICA_SETS.with_label_selector(SERVING_LABEL), PODS.with_label_selector(SERVING_LABEL))
 UNLABELED = (
-    REPLICASETS.with_label_selector(UNLABELED_SELECTOR),
+    REPLICA_SETS.with_label_selector(UNLABELED_SELECTOR),
     PODS.with_label_selector(UNLABELED_SELECTOR),
 )
 """Watched only while a serving has Pods without the label: they may be all Pods of a cluster."""
@@ -59,12 +59,12 @@ REQUIRED = (DEPLOYMENTS, *LABELED)
 OPTIONAL = (
     EVENTS,
     SERVICES,
-    HTTPROUTES,
+    HTTP_ROUTES,
     VIRTUAL_SERVICES,
     INGRESSES,
-    SCALEDOBJECTS,
-    AUTOSCALERS,
-    PLATFORM_CONFIG_KIND,
+    SCALED_OBJECTS,
+    HORIZONTAL_POD_AUTOSCALERS,
+    PLATFORM_CONFIGMAP_KIND,
 )
 
 COALESCE_SECONDS = 0.07
@@ -181,7 +181,7 @@ class ClusterSession:
                 missing_permission(each)
                 for kind, each in self._reflectors.items()
                 if each.phase is ReflectorPhase.FORBIDDEN
-                and kind is not PLATFORM_CONFIG_KIND
+                and kind is not PLATFORM_CONFIGMAP_KIND
                 and (not kind.optional or kind in self._existing_kinds)
             )
         )
@@ -305,7 +305,7 @@ class ClusterSession:
         self.namespace = namespace or ""
         for kind in (*REQUIRED, *OPTIONAL):
             self._start_reflector(
-                kind, PLATFORM_NAMESPACE if kind is PLATFORM_CONFIG_KIND else namespace
+                kind, PLATFORM_NAMESPACE if kind is PLATFORM_CONFIGMAP_KIND else namespace
             )
         self._request_flush()
 
@@ -358,7 +358,7 @@ class ClusterSession:
         if change.type == "SYNC":
             self._synced.add(change.kind)
             self._update_load_state()
-        elif isinstance(change.record, PlatformConfig):
+        elif isinstance(change.record, PlatformConfigMap):
             self._apply_platform(change.record, deleted=change.type == "DELETED")
         else:
             self.fleet.apply(change)
@@ -432,8 +432,8 @@ class ClusterSession:
             self._fell_back_to_namespace = True
             self._start_reflectors(namespace)
 
-    def _apply_platform(self, config: PlatformConfig, *, deleted: bool) -> None:
-        self.settings, wrong = self._base_settings.with_platform_config(
+    def _apply_platform(self, config: PlatformConfigMap, *, deleted: bool) -> None:
+        self.settings, wrong = self._base_settings.with_platform_configmap(
             {} if deleted else config.data
         )
         for sentence in wrong:
@@ -448,11 +448,11 @@ class ClusterSession:
         if needed and UNLABELED[0] not in self._reflectors and DEPLOYMENTS in self._synced:
             for kind in UNLABELED:
                 self._start_reflector(kind, self.namespace or None)
-        labelled, others = self._update_completeness()
+        labeled, others = self._update_completeness()
         if not self._initial_lists_complete:
             self._initial_lists_complete = (
                 is_settled(self._reflectors[DEPLOYMENTS], self._synced)
-                and labelled is not Completeness.PENDING
+                and labeled is not Completeness.PENDING
                 and (not needed or others is not Completeness.PENDING)
             )
             if self._initial_lists_complete:
@@ -469,9 +469,9 @@ class ClusterSession:
             for kind in self._synced
             if (reflector := self._reflectors.get(kind)) is not None and reflector.synced
         }
-        labelled, others = self._completeness_of(LABELED), self._completeness_of(UNLABELED)
-        self.fleet.set_completeness(labelled, others)
-        return labelled, others
+        labeled, others = self._completeness_of(LABELED), self._completeness_of(UNLABELED)
+        self.fleet.set_completeness(labeled, others)
+        return labeled, others
 
     def _completeness_of(self, kinds: tuple[ResourceKind, ...]) -> Completeness:
         reflectors = [self._reflectors.get(kind) for kind in kinds]
@@ -504,15 +504,15 @@ class ClusterSession:
 
     def _flush(self) -> bool:
         """Build changed views in batches, and notify the subscribers when all are built."""
-        pulse = self._debouncer
-        if pulse is None:
+        debouncer = self._debouncer
+        if debouncer is None:
             return False
         now = self._now()
         if self._initial_lists_complete:
             self._update_completeness()
             self._changed_keys |= self.fleet.flush(now, _MAX_VIEWS_PER_FLUSH)
             if self.fleet.has_pending:
-                pulse.flush_again()
+                debouncer.flush_again()
                 return False
             self._initial_views_built = True
             self._update_unlabeled_watches()
@@ -522,7 +522,7 @@ class ClusterSession:
         )
         self._changed_keys = set()
         self._last_state = state
-        self._schedule_wake_up(pulse, now)
+        self._schedule_wake_up(debouncer, now)
         if not changes.keys and not changes.state_changed:
             return False
         for callback in tuple(self._subscribers):

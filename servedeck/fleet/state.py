@@ -82,25 +82,29 @@ def combine_states(
     `views_built`: whether the initial views are built; `views_pending`: whether views are still to
     be built. `restriction`: reported if there is no error.
     """
-    main = [reflectors[kind] for kind in required]
-    vital = [reflector for kind, reflector in reflectors.items() if not kind.optional]
+    required_reflectors = [reflectors[kind] for kind in required]
+    non_optional = [reflector for kind, reflector in reflectors.items() if not kind.optional]
     ages = [
         (age, reflector)
-        for reflector in vital
+        for reflector in non_optional
         if reflector.kind in synced
         and reflector.phase not in (ReflectorPhase.FORBIDDEN, ReflectorPhase.MISSING)
         and (age := reflector.stale_seconds(monotonic)) is not None
     ]
     worst = max(ages, key=lambda pair: pair[0], default=None)
-    phase, sentence = _overall_phase(main, views_built, worst[1] if worst else None, restriction)
-    loading = [each for each in main if each.remaining_count is not None]
-    heard = [each.last_contact for each in vital if each.kind in synced and each.last_contact]
-    last = monotonic - worst[0] if worst is not None else max(heard, default=0.0)
+    phase, sentence = _overall_phase(
+        required_reflectors, views_built, worst[1] if worst else None, restriction
+    )
+    loading = [each for each in required_reflectors if each.remaining_count is not None]
+    last_contacts = [
+        each.last_contact for each in non_optional if each.kind in synced and each.last_contact
+    ]
+    last = monotonic - worst[0] if worst is not None else max(last_contacts, default=0.0)
     return SessionState(
         phase=phase,
         message=sentence,
         last_update_at=now - timedelta(seconds=monotonic - last) if last else None,
-        loaded=sum(each.loaded_count for each in main),
+        loaded=sum(each.loaded_count for each in required_reflectors),
         remaining=sum(each.remaining_count or 0 for each in loading) if loading else None,
         missing_permissions=missing_permissions,
         stale_for=worst[0] if worst is not None and views_built else None,
@@ -127,8 +131,11 @@ def _overall_phase(
             return ReflectorPhase.LISTING, ""
         return ReflectorPhase.CONNECTING, ""
     if stale is not None:
-        silent = f"The server has sent no {stale.kind.resource_name} for too long; reconnecting."
-        return ReflectorPhase.RETRYING, stale.error or silent
+        message = (
+            f"The watch of {stale.kind.resource_name} has received nothing for too long; "
+            "reconnecting."
+        )
+        return ReflectorPhase.RETRYING, stale.error or message
     return ReflectorPhase.LIVE, restriction
 
 

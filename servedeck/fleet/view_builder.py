@@ -1,4 +1,4 @@
-"""Builds views from records: of one Pod, one Event, one scaler."""
+"""Builds views from records: of one Pod, one Event, one autoscaler."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def unreadable_view(
         accelerator_count=0,
         restarts=0,
         endpoint=Endpoint(),
-        scaler="",
+        autoscaler="",
         image="",
         created=meta.creation_timestamp,
         labels=meta.labels,
@@ -161,17 +161,17 @@ def unreadable_view(
     )
 
 
-def format_scalers(
+def format_autoscalers(
     scaled_objects: Iterable[ScaledObject], autoscalers: Iterable[HorizontalPodAutoscaler]
 ) -> str:
     """ "KEDA 1-10", "HPA 1-10", or "". The autoscaler that KEDA creates for a ScaledObject is
     omitted."""
     texts = [
-        f"KEDA {scaler.spec.min_replica_count}-{scaler.spec.max_replica_count}"
-        for scaler in sorted(scaled_objects, key=lambda scaler: scaler.metadata.name)
+        f"KEDA {autoscaler.spec.min_replica_count}-{autoscaler.spec.max_replica_count}"
+        for autoscaler in sorted(scaled_objects, key=lambda one: one.metadata.name)
     ] or [
-        f"HPA {scaler.spec.min_replicas}-{scaler.spec.max_replicas}"
-        for scaler in sorted(autoscalers, key=lambda scaler: scaler.metadata.name)
+        f"HPA {autoscaler.spec.min_replicas}-{autoscaler.spec.max_replicas}"
+        for autoscaler in sorted(autoscalers, key=lambda one: one.metadata.name)
     ]
     return ", ".join(texts)
 

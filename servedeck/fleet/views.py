@@ -102,7 +102,7 @@ class ServingView:
     """Accelerators for each replica."""
     restarts: int
     endpoint: Endpoint
-    scaler: str
+    autoscaler: str
     """"KEDA 1-10", "HPA 1-10", or ""."""
     image: str
     created: datetime | None

@@ -319,7 +319,7 @@ def _rejection_reason(
         if requests[key] > node.free.get(key, _ZERO):
             return f"without enough free {resource_label(key)}"
     if node.free.get("pods", _ZERO) < 1:
-        return "without room for another Pod"
+        return "at their maximum number of Pods"
     return ""
 
 

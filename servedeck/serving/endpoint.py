@@ -187,14 +187,14 @@ def _resolve_host(route: _RouteCandidate, default_host: str) -> tuple[str, str]:
     if not wildcards:
         if default_host:
             return default_host, ""
-        return "", f"{route.source} routes here but names no host; set the host in the settings"
+        return "", f"{route.source} has no host; set endpoint_host in the settings"
     for wildcard in wildcards:
         suffix = wildcard[1:]
         if default_host and default_host.endswith(suffix) and default_host != suffix:
             return default_host, ""
     return "", (
-        f"{route.source} routes here for any host that matches {wildcards[0]}; "
-        "set one of them as the host in the settings"
+        f"{route.source} accepts any host that matches {wildcards[0]}; "
+        "set endpoint_host in the settings to one of them"
     )
 
 
@@ -244,7 +244,9 @@ def _http_route_issue(source: str, route: HTTPRoute) -> str:
             None,
         )
         if rejected is not None:
-            verb = "is not accepted" if rejected.type == "Accepted" else "has a broken reference"
+            verb = (
+                "is not accepted" if rejected.type == "Accepted" else "has an unresolved reference"
+            )
             why = one_line(rejected.message or rejected.reason)
             problem = f"{source} {verb}{f': {why}' if why else ''}"
         elif any(c.type == "Accepted" and c.status == "True" for c in parent.conditions):
@@ -262,7 +264,7 @@ def _virtual_service_candidates(
         source = f"VirtualService {route.metadata.namespace}/{route.metadata.name}"
         # Without gateways it applies to the mesh only (Istio, VirtualService.gateways).
         inside = all(gateway == "mesh" for gateway in route.spec.gateways)
-        problem = f"{source} applies inside the mesh only: it names no gateway" if inside else ""
+        problem = f"{source} applies inside the mesh only: it has no gateways" if inside else ""
         for rule in route.spec.http:
             for target in rule.route:
                 destination = target.destination

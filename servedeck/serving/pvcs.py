@@ -125,7 +125,7 @@ def validate_pvcs(spec: ServingSpec, available: Mapping[str, Pvc]) -> list[Issue
                 warning(
                     path,
                     f"PVC {claim.name} is not bound yet; Pods wait until it is, "
-                    "unless its storage class binds it for the first Pod.",
+                    "unless its StorageClass has the binding mode WaitForFirstConsumer.",
                 )
             )
         found += _validate_access_modes(spec, at, claim)

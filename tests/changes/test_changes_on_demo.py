@@ -64,13 +64,13 @@ def make_full_spec(template: str) -> ServingSpec:
 async def plan_for(
     connection: Connection, spec: ServingSpec, platform: PlatformSettings = PLATFORM
 ) -> ChangePlan:
-    surroundings = ClusterInventory(connection, spec.namespace)
-    surroundings.start()
+    inventory = ClusterInventory(connection, spec.namespace)
+    inventory.start()
     try:
-        await surroundings.wait_until_listed()
-        return await make_plan(connection, spec, platform, surroundings)
+        await inventory.wait_until_listed()
+        return await make_plan(connection, spec, platform, inventory)
     finally:
-        await surroundings.close()
+        await inventory.close()
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
@@ -144,7 +144,7 @@ async def test_a_viewer_sees_what_is_missing(demo: DemoCluster) -> None:
         await viewer.close()
 
 
-async def test_undo_removes_what_was_made(connection: Connection) -> None:
+async def test_delete_created_deletes_what_was_created(connection: Connection) -> None:
     plan = await plan_for(connection, make_spec())
     outcome = await apply(connection, plan.manifests, create=True)
     assert await delete_created(connection, outcome.applied) == ()

@@ -79,7 +79,7 @@ async def test_what_is_taken_out_of_the_document_is_taken_out_of_the_serving(
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_a_foreign_serving_of_the_demo_says_that_it_is_none_of_ours(
+async def test_a_foreign_serving_of_the_demo_is_reported_as_unmanaged(
     connection: Connection,
 ) -> None:
     for serving in SERVINGS:

@@ -24,7 +24,7 @@ PLATFORM = PlatformSettings(host="serve.example.com", gateway="gateways/main")
 KINDS = ["Deployment", "Service", "HTTPRoute"]
 
 
-class FakeCluster:
+class FakeDeployBackend:
     """Creates what it is asked for, except for the kinds in `rejections`."""
 
     def __init__(self) -> None:
@@ -101,8 +101,8 @@ class FakeCluster:
 
 
 @pytest.fixture
-def cluster() -> FakeCluster:
-    return FakeCluster()
+def cluster() -> FakeDeployBackend:
+    return FakeDeployBackend()
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def changes() -> list[str]:
 
 
 @pytest.fixture
-def deployer(cluster: FakeCluster, changes: list[str]) -> Deployer:
+def deployer(cluster: FakeDeployBackend, changes: list[str]) -> Deployer:
     def on_change() -> None:
         if made.deploy_state.running:
             changes.append(f"deploying {len(made.deploy_state.created)}")
@@ -165,7 +165,7 @@ async def test_an_accepted_dry_run_has_a_plan(deployer: Deployer, changes: list[
 
 
 async def test_a_rejected_dry_run_blocks_deploying(
-    deployer: Deployer, cluster: FakeCluster
+    deployer: Deployer, cluster: FakeDeployBackend
 ) -> None:
     cluster.dry_run_issues = (error("name", "The name is taken."),)
     await dry_run(deployer)
@@ -175,7 +175,7 @@ async def test_a_rejected_dry_run_blocks_deploying(
 
 
 async def test_an_unreachable_api_server_is_reported_and_can_be_retried(
-    deployer: Deployer, cluster: FakeCluster
+    deployer: Deployer, cluster: FakeDeployBackend
 ) -> None:
     cluster.connection_error = "The API server is unreachable."
     await dry_run(deployer)
@@ -186,7 +186,9 @@ async def test_an_unreachable_api_server_is_reported_and_can_be_retried(
     assert deployer.dry_run.plan is not None
 
 
-async def test_a_spec_with_errors_is_not_sent(deployer: Deployer, cluster: FakeCluster) -> None:
+async def test_a_spec_with_errors_is_not_sent(
+    deployer: Deployer, cluster: FakeDeployBackend
+) -> None:
     for spec in (None, make_spec()):
         deployer.set_spec(spec, [error("cpu", "It is not a quantity.")])
         deployer.start_dry_run()
@@ -196,7 +198,7 @@ async def test_a_spec_with_errors_is_not_sent(deployer: Deployer, cluster: FakeC
 
 
 async def test_the_result_of_a_superseded_dry_run_is_ignored(
-    deployer: Deployer, cluster: FakeCluster
+    deployer: Deployer, cluster: FakeDeployBackend
 ) -> None:
     cluster.dry_run_gate = first = asyncio.Event()
     deployer.start_dry_run()
@@ -223,7 +225,7 @@ async def test_another_spec_discards_the_dry_run_and_the_same_one_keeps_it(
     assert deployer.dry_run.plan is None
 
 
-async def test_scheduling_follows_the_nodes(cluster: FakeCluster) -> None:
+async def test_scheduling_follows_the_nodes(cluster: FakeDeployBackend) -> None:
     results = [SchedulingResult(2, 2, (), (), "2 fit"), SchedulingResult(2, 1, (), (), "1 fits")]
     changes: list[None] = []
     deployer = Deployer(
@@ -256,7 +258,7 @@ async def test_closing_cancels_the_dry_run(deployer: Deployer) -> None:
 
 
 async def test_all_objects_are_created_one_after_the_other(
-    deployer: Deployer, cluster: FakeCluster, changes: list[str]
+    deployer: Deployer, cluster: FakeDeployBackend, changes: list[str]
 ) -> None:
     await dry_run(deployer)
     changes.clear()
@@ -266,7 +268,9 @@ async def test_all_objects_are_created_one_after_the_other(
     assert changes == [*(f"deploying {count}" for count in range(4)), "deployed"]
 
 
-async def test_deploying_waits_for_the_dry_run(deployer: Deployer, cluster: FakeCluster) -> None:
+async def test_deploying_waits_for_the_dry_run(
+    deployer: Deployer, cluster: FakeDeployBackend
+) -> None:
     cluster.dry_run_gate = asyncio.Event()
     deployer.start_dry_run()
     request = asyncio.create_task(deployer.deploy())
@@ -280,14 +284,14 @@ async def test_deploying_waits_for_the_dry_run(deployer: Deployer, cluster: Fake
 
 
 async def test_deploying_runs_the_dry_run_if_there_is_none(
-    deployer: Deployer, cluster: FakeCluster
+    deployer: Deployer, cluster: FakeDeployBackend
 ) -> None:
     assert await with_timeout(deployer.deploy()) is DeployOutcome.DEPLOYED
     assert cluster.planned_names == ["llama"]
 
 
 async def test_a_warning_that_nobody_has_read_delays_deploying(
-    deployer: Deployer, cluster: FakeCluster
+    deployer: Deployer, cluster: FakeDeployBackend
 ) -> None:
     known = warning("image", "The image has no tag.")
     deployer.set_spec(make_spec(), [known])
@@ -298,7 +302,7 @@ async def test_a_warning_that_nobody_has_read_delays_deploying(
 
 
 async def test_a_changed_spec_cancels_a_request_to_deploy(
-    deployer: Deployer, cluster: FakeCluster
+    deployer: Deployer, cluster: FakeDeployBackend
 ) -> None:
     cluster.dry_run_gate = asyncio.Event()
     request = asyncio.create_task(deployer.deploy())
@@ -310,7 +314,7 @@ async def test_a_changed_spec_cancels_a_request_to_deploy(
 
 
 async def test_a_partial_deploy_continues_with_what_is_missing(
-    deployer: Deployer, cluster: FakeCluster
+    deployer: Deployer, cluster: FakeDeployBackend
 ) -> None:
     cluster.rejections = {"Service": "Rejected."}
     await dry_run(deployer)
@@ -330,7 +334,7 @@ async def test_a_partial_deploy_continues_with_what_is_missing(
 
 
 async def test_what_was_created_before_an_unexpected_error_is_known(
-    deployer: Deployer, cluster: FakeCluster
+    deployer: Deployer, cluster: FakeDeployBackend
 ) -> None:
     cluster.apply_error = KeyError("metadata")
     await dry_run(deployer)
@@ -341,7 +345,7 @@ async def test_what_was_created_before_an_unexpected_error_is_known(
 
 
 async def test_what_was_created_is_known_although_the_caller_was_canceled(
-    deployer: Deployer, cluster: FakeCluster
+    deployer: Deployer, cluster: FakeDeployBackend
 ) -> None:
     cluster.apply_gate = asyncio.Event()
     await dry_run(deployer)
@@ -360,7 +364,7 @@ async def test_what_was_created_is_known_although_the_caller_was_canceled(
 
 
 async def test_another_name_requires_that_the_old_objects_are_deleted(
-    deployer: Deployer, cluster: FakeCluster
+    deployer: Deployer, cluster: FakeDeployBackend
 ) -> None:
     cluster.rejections = {"Service": "Rejected."}
     await dry_run(deployer)
@@ -379,13 +383,13 @@ async def test_another_name_requires_that_the_old_objects_are_deleted(
 # -- deleting -----------------------------------------------------------------------------------
 
 
-async def deploy_partially(deployer: Deployer, cluster: FakeCluster) -> None:
+async def deploy_partially(deployer: Deployer, cluster: FakeDeployBackend) -> None:
     cluster.rejections = {"HTTPRoute": "Rejected."}
     await dry_run(deployer)
     assert await deployer.deploy() is DeployOutcome.REJECTED
 
 
-async def test_what_was_created_is_deleted(deployer: Deployer, cluster: FakeCluster) -> None:
+async def test_what_was_created_is_deleted(deployer: Deployer, cluster: FakeDeployBackend) -> None:
     await deploy_partially(deployer, cluster)
     assert await deployer.delete_created() == []
     assert cluster.stored == []
@@ -393,7 +397,7 @@ async def test_what_was_created_is_deleted(deployer: Deployer, cluster: FakeClus
 
 
 async def test_an_object_that_cannot_be_deleted_stays_known(
-    deployer: Deployer, cluster: FakeCluster
+    deployer: Deployer, cluster: FakeDeployBackend
 ) -> None:
     await deploy_partially(deployer, cluster)
     cluster.undeletable = {"Service"}
@@ -402,7 +406,7 @@ async def test_an_object_that_cannot_be_deleted_stays_known(
 
 
 async def test_nothing_is_forgotten_if_deleting_fails(
-    deployer: Deployer, cluster: FakeCluster
+    deployer: Deployer, cluster: FakeDeployBackend
 ) -> None:
     await deploy_partially(deployer, cluster)
     before = deployer.deploy_state

@@ -46,10 +46,8 @@ class FakeReviewApi:
         return web.json_response({"status": {"allowed": self.allowed}}, status=201)
 
 
-async def test_rules_answer_without_asking_again(
-    api: FakeApiServer, connection: Connection
-) -> None:
-    rights = FakeReviewApi(
+async def test_rules_are_cached(api: FakeApiServer, connection: Connection) -> None:
+    review_api = FakeReviewApi(
         api,
         make_rule("get list watch", "core", "pods pods/log"),
         make_rule("*", "apps", "*"),
@@ -76,35 +74,33 @@ async def test_rules_answer_without_asking_again(
     assert access.cached_decision("create", "pods", "team", "exec").reason == (
         "Needs create on pods/exec in namespace team."
     )
-    assert rights.review_requests[0]["spec"] == {"namespace": "team"}
-    assert len(rights.review_requests) == 1
+    assert review_api.review_requests[0]["spec"] == {"namespace": "team"}
+    assert len(review_api.review_requests) == 1
 
 
 async def test_incomplete_rules_deny_nothing(api: FakeApiServer, connection: Connection) -> None:
-    rights = FakeReviewApi(api, make_rule("get", "core", "pods"), incomplete=True)
+    review_api = FakeReviewApi(api, make_rule("get", "core", "pods"), incomplete=True)
     access = await AccessChecker.load(connection, "team")
     assert access.cached_decision("get", "pods", "team").known
     unknown = access.cached_decision("delete", "pods", "team")
     assert unknown
     assert not unknown.known
-    rights.allowed = False
+    review_api.allowed = False
     assert not await access.check("delete", "pods", "team")
     assert not access.cached_decision("delete", "pods", "team")
 
 
-async def test_single_answers_are_kept_for_a_while(
-    api: FakeApiServer, connection: Connection
-) -> None:
+async def test_access_reviews_are_cached(api: FakeApiServer, connection: Connection) -> None:
     now = 0.0
-    rights = FakeReviewApi(api)
+    review_api = FakeReviewApi(api)
     access = AccessChecker(connection, max_age=10.0, clock=lambda: now)
     assert await access.check("patch", "deployments.apps", "", "scale")
-    rights.allowed = False
+    review_api.allowed = False
     assert await access.check("patch", "deployments.apps", "", "scale")
     now = 11.0
     denied = await access.check("patch", "deployments.apps", "", "scale")
     assert denied.reason == "Needs patch on deployments.apps/scale in the whole cluster."
-    assert rights.review_requests[0]["spec"]["resourceAttributes"] == {
+    assert review_api.review_requests[0]["spec"]["resourceAttributes"] == {
         "verb": "patch",
         "group": "apps",
         "resource": "deployments",
@@ -112,13 +108,15 @@ async def test_single_answers_are_kept_for_a_while(
         "namespace": "",
         "name": "",
     }
-    assert len(rights.review_requests) == 2
+    assert len(review_api.review_requests) == 2
 
 
 @pytest.mark.parametrize("code", [401, 403, 429, 500, 503])
-async def test_errors_are_never_a_no(api: FakeApiServer, connection: Connection, code: int) -> None:
+async def test_errors_are_not_taken_for_denials(
+    api: FakeApiServer, connection: Connection, code: int
+) -> None:
     now = 0.0
-    rights = FakeReviewApi(api, make_rule("get", "core", "pods"))
+    review_api = FakeReviewApi(api, make_rule("get", "core", "pods"))
     access = AccessChecker(connection, max_age=10.0, clock=lambda: now)
     api.faults["other"] = [respond_with_status(code)] * 2
     await access.refresh("team")
@@ -134,4 +132,4 @@ async def test_errors_are_never_a_no(api: FakeApiServer, connection: Connection,
     api.faults["other"] = [respond_with_status(code)]
     await access.refresh("team")
     assert access.cached_decision("get", "pods", "team").known, "an error leaves the old answer"
-    assert len(rights.review_requests) == 1
+    assert len(review_api.review_requests) == 1

@@ -35,7 +35,7 @@ def respond_with_body(body: str, code: int = 200) -> Any:
 
 
 @pytest.mark.parametrize("body", ["<html>", "[]", "{}", '{"metadata": 5}', '{"metadata": {}}'])
-async def test_a_server_that_is_no_api_rejects_in_a_sentence(
+async def test_a_server_that_is_not_a_kubernetes_api_is_a_one_line_error(
     api: FakeApiServer, connection: Connection, body: str
 ) -> None:
     api.add_route(SERVICE_PATH, respond_with_body(body))
@@ -106,7 +106,7 @@ async def test_objects_that_may_not_be_read_count_as_free(
     assert await find_existing(connection, [MANIFEST]) == ()
 
 
-async def test_a_name_leads_to_no_other_place(api: FakeApiServer, connection: Connection) -> None:
+async def test_names_are_escaped_in_paths(api: FakeApiServer, connection: Connection) -> None:
     place = ObjectRef("v1", "Service", "../chat", "a/../b?dryRun=All#\x1b")
     with pytest.raises(ApiError):
         await connection.get(place.path)
@@ -117,14 +117,14 @@ async def test_a_name_leads_to_no_other_place(api: FakeApiServer, connection: Co
 
 
 def test_what_admission_set_is_harmless_on_a_screen() -> None:
-    evil = "k\x1b]0;pwn\x07\n\u202e"
+    hostile = "k\x1b]0;pwn\x07\n\u202e"
     sent = {
         "metadata": {"labels": {}},
-        "spec": {"containers": [{"name": "a"}], "args": {evil: "x"}},
+        "spec": {"containers": [{"name": "a"}], "args": {hostile: "x"}},
     }
     stored = {
-        "metadata": {"labels": {evil: evil}},
-        "spec": {"containers": [{"name": "a"}, {"name": evil}, {"name": ["odd"]}], "args": {}},
+        "metadata": {"labels": {hostile: hostile}},
+        "spec": {"containers": [{"name": "a"}, {"name": hostile}, {"name": ["odd"]}], "args": {}},
     }
     found = admission_changes(sent, stored)
     assert len(found) == 4
@@ -132,10 +132,14 @@ def test_what_admission_set_is_harmless_on_a_screen() -> None:
         assert text.isprintable(), ascii(text)
 
 
-def test_a_note_of_the_deployment_controller_is_no_change() -> None:
+def test_the_revision_annotation_is_no_change() -> None:
     before = {"metadata": {"name": "a", "annotations": {"mine": "1"}}, "spec": {"replicas": 1}}
-    noted = {"mine": "1", REVISION_ANNOTATION: "1"}
-    after = {**before, "metadata": {"name": "a", "annotations": noted}, "status": {"replicas": 1}}
+    annotations = {"mine": "1", REVISION_ANNOTATION: "1"}
+    after = {
+        **before,
+        "metadata": {"name": "a", "annotations": annotations},
+        "status": {"replicas": 1},
+    }
     assert _without_server_managed_fields(before) == _without_server_managed_fields(after)
-    changed = {**after, "metadata": {"name": "a", "annotations": {**noted, "mine": "2"}}}
+    changed = {**after, "metadata": {"name": "a", "annotations": {**annotations, "mine": "2"}}}
     assert _without_server_managed_fields(before) != _without_server_managed_fields(changed)

@@ -117,7 +117,7 @@ def make_line(number: int, second: float | None = None, text: str = "") -> bytes
 
 
 @pytest.fixture
-async def kubelet(api: FakeApiServer) -> FakeLogApi:
+async def log_api(api: FakeApiServer) -> FakeLogApi:
     return FakeLogApi(api)
 
 
@@ -126,7 +126,7 @@ class FollowResult:
         self.lines: list[str] = []
         self.error: BaseException | None = None
         self.done = False
-        self._news = asyncio.Condition()
+        self._changed = asyncio.Condition()
 
     @property
     def log_lines(self) -> list[str]:
@@ -168,109 +168,109 @@ async def follow_in_background(
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_follows_lines_as_they_come(kubelet: FakeLogApi, connection: Connection) -> None:
-    await kubelet.write(*map(make_line, range(50)))
+async def test_follows_lines_as_they_come(log_api: FakeLogApi, connection: Connection) -> None:
+    await log_api.write(*map(make_line, range(50)))
     async with follow_in_background(connection, tail=10) as followed:
         await followed.wait_until(lambda: len(followed.lines) == 10)
-        await kubelet.write(make_line(50), make_line(51))
+        await log_api.write(make_line(50), make_line(51))
         await followed.wait_until(lambda: len(followed.lines) == 12)
     assert followed.lines == [f"line {number}" for number in range(40, 52)]
-    assert kubelet.queries[0]["timestamps"] == "true"
+    assert log_api.queries[0]["timestamps"] == "true"
 
 
 @pytest.mark.parametrize("seed", range(5))
 async def test_nothing_is_lost_or_doubled_over_breaks(
-    kubelet: FakeLogApi, connection: Connection, seed: int
+    log_api: FakeLogApi, connection: Connection, seed: int
 ) -> None:
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     number = 3000
     # many lines share a timestamp, some are identical, some slightly out of order
-    moments = sorted(round(chance.uniform(0, 6), chance.choice((0, 1, 3))) for _ in range(number))
+    moments = sorted(round(rng.uniform(0, 6), rng.choice((0, 1, 3))) for _ in range(number))
     for index in range(0, number - 1, 97):
         moments[index], moments[index + 1] = moments[index + 1], moments[index]
     lines = [
         make_line(index, moments[index], "same" if index % 5 == 0 else f"line {index}")
         for index in range(number)
     ]
-    kubelet.break_after_bytes = [chance.randrange(200, 40_000) for _ in range(12)]
-    await kubelet.write(*lines[:500])
+    log_api.break_after_bytes = [rng.randrange(200, 40_000) for _ in range(12)]
+    await log_api.write(*lines[:500])
     async with follow_in_background(connection, tail=200) as followed:
         written = 500
         while written < number:
-            step = chance.randrange(1, 400)
-            await kubelet.write(*lines[written : written + step])
+            step = rng.randrange(1, 400)
+            await log_api.write(*lines[written : written + step])
             written = min(number, written + step)
-            if chance.random() < 0.5:  # otherwise more is written before this is read
+            if rng.random() < 0.5:  # otherwise more is written before this is read
                 last = lines[written - 1].decode().partition(" ")[2]
                 await followed.wait_until(lambda last=last: last in followed.log_lines[-500:])
-        await kubelet.write(make_line(0, 7, "the end"))
+        await log_api.write(make_line(0, 7, "the end"))
         await followed.wait_until(lambda: "the end" in followed.log_lines)
     wanted = [text.decode().partition(" ")[2] for text in lines] + ["the end"]
     # if the first response broke off before its first line, the tail was requested again
     assert followed.log_lines == wanted[-len(followed.log_lines) :]
     assert len(followed.log_lines) > 200
-    assert sum("sinceTime" in query for query in kubelet.queries) >= 6
+    assert sum("sinceTime" in query for query in log_api.queries) >= 6
 
 
-async def test_a_quiet_log_is_doubted_and_goes_on(
-    kubelet: FakeLogApi, connection: Connection
+async def test_an_idle_log_stream_is_reconnected(
+    log_api: FakeLogApi, connection: Connection
 ) -> None:
-    await kubelet.write(*map(make_line, range(20)))
+    await log_api.write(*map(make_line, range(20)))
     async with follow_in_background(connection, tail=5) as followed:
-        await followed.wait_until(lambda: len(kubelet.queries) >= 3)
-        await kubelet.write(make_line(20))
+        await followed.wait_until(lambda: len(log_api.queries) >= 3)
+        await log_api.write(make_line(20))
         await followed.wait_until(lambda: "line 20" in followed.lines)
     assert followed.lines == [f"line {number}" for number in range(15, 21)]
-    assert "sinceTime" in kubelet.queries[1]
+    assert "sinceTime" in log_api.queries[1]
 
 
 async def test_restart_is_reported_and_the_new_instance_followed(
-    kubelet: FakeLogApi, connection: Connection
+    log_api: FakeLogApi, connection: Connection
 ) -> None:
-    await kubelet.write(*map(make_line, range(20)))
+    await log_api.write(*map(make_line, range(20)))
     async with follow_in_background(connection, tail=5) as followed:
         await followed.wait_until(lambda: len(followed.lines) == 5)
-        kubelet.break_after_bytes = []
-        kubelet.logs[-1].append(make_line(20, text="last words"))
-        await kubelet.restart(137, "OOMKilled")
+        log_api.break_after_bytes = []
+        log_api.logs[-1].append(make_line(20, text="last words"))
+        await log_api.restart(137, "OOMKilled")
         await followed.wait_until(lambda: bool(followed.notices))
-        await kubelet.write(make_line(900, text="hello again"))
+        await log_api.write(make_line(900, text="hello again"))
         await followed.wait_until(lambda: "hello again" in followed.lines)
     assert followed.lines[5] == "last words"
     assert followed.notices == [
-        "Container main ended with exit code 137, OOMKilled. It restarted (restart 1)."
+        "Container main exited with code 137, OOMKilled. It restarted (restart 1)."
     ]
 
 
 async def test_crash_loop_waits_for_the_next_start(
-    kubelet: FakeLogApi, connection: Connection
+    log_api: FakeLogApi, connection: Connection
 ) -> None:
-    await kubelet.write(make_line(1))
-    kubelet.state = {"waiting": {"reason": "CrashLoopBackOff"}}
-    kubelet.ended = True
+    await log_api.write(make_line(1))
+    log_api.state = {"waiting": {"reason": "CrashLoopBackOff"}}
+    log_api.ended = True
     streams: list[LogStreamState] = []
     async with follow_in_background(connection, on_state=streams.append) as followed:
         await followed.wait_until(lambda: len(followed.lines) == 2)
         assert followed.notices == ["Container main is not running. Waiting for its next start."]
         assert streams == [LogStreamState.OPEN, LogStreamState.WAITING]
-        kubelet.state, kubelet.ended = {"running": {}}, False
-        await kubelet.restart(1)
-        await kubelet.write(make_line(200, text="up"))
+        log_api.state, log_api.ended = {"running": {}}, False
+        await log_api.restart(1)
+        await log_api.write(make_line(200, text="up"))
         await followed.wait_until(lambda: "up" in followed.lines)
         assert streams[-1] is LogStreamState.OPEN
-    assert followed.notices[1] == "Container main ended with exit code 1. It restarted (restart 1)."
+    assert followed.notices[1] == "Container main exited with code 1. It restarted (restart 1)."
     assert followed.log_lines == ["line 1", "up"]
 
 
 async def test_ends_with_the_pod(
-    kubelet: FakeLogApi, connection: Connection, api: FakeApiServer
+    log_api: FakeLogApi, connection: Connection, api: FakeApiServer
 ) -> None:
-    await kubelet.write(make_line(1))
+    await log_api.write(make_line(1))
     async with follow_in_background(connection) as followed:
         await followed.wait_until(lambda: len(followed.lines) == 1)
-        await kubelet.end()
+        await log_api.end()
         await followed.wait_until(lambda: followed.done)
-    assert followed.notices == ["Container main ended with exit code 0. No more lines will follow."]
+    assert followed.notices == ["Container main exited with code 0. No more lines will follow."]
     api.add_route(POD_PATH, respond_with_status(404, "NotFound"))
     async with follow_in_background(connection) as followed:
         await followed.wait_until(lambda: followed.done)
@@ -278,9 +278,9 @@ async def test_ends_with_the_pod(
 
 
 async def test_a_pod_that_has_no_log_yet_says_why_once(
-    kubelet: FakeLogApi, connection: Connection, api: FakeApiServer
+    log_api: FakeLogApi, connection: Connection, api: FakeApiServer
 ) -> None:
-    kubelet.state = {}
+    log_api.state = {}
     waiting = 'container "main" in pod "web" is waiting to start: ContainerCreating'
     rejected = 0
 
@@ -298,9 +298,9 @@ async def test_a_pod_that_has_no_log_yet_says_why_once(
         api.add_route(f"{POD_PATH}/log", not_yet)
         await followed.wait_until(lambda: len(followed.lines) == 2)
         await followed.wait_until(lambda: rejected > 3)
-        kubelet.state = {"running": {}}
-        api.add_route(f"{POD_PATH}/log", kubelet._get_log)
-        await kubelet.write(make_line(1))
+        log_api.state = {"running": {}}
+        api.add_route(f"{POD_PATH}/log", log_api._get_log)
+        await log_api.write(make_line(1))
         await followed.wait_until(lambda: len(followed.lines) == 3)
     assert followed.notices == [
         "No log of container main yet: the Pod is not scheduled yet.",
@@ -309,15 +309,15 @@ async def test_a_pod_that_has_no_log_yet_says_why_once(
 
 
 async def test_unreachable_node_is_reported_and_tried_again(
-    kubelet: FakeLogApi, connection: Connection, api: FakeApiServer
+    log_api: FakeLogApi, connection: Connection, api: FakeApiServer
 ) -> None:
     api.add_route(f"{POD_PATH}/log", respond_with_status(502, "", "dial tcp: no route to host"))
     streams: list[LogStreamState] = []
     async with follow_in_background(connection, on_state=streams.append) as followed:
         await followed.wait_until(lambda: len(followed.lines) == 1)
         assert streams == [LogStreamState.RECONNECTING]
-        api.add_route(f"{POD_PATH}/log", kubelet._get_log)
-        await kubelet.write(make_line(1))
+        api.add_route(f"{POD_PATH}/log", log_api._get_log)
+        await log_api.write(make_line(1))
         await followed.wait_until(lambda: "line 1" in followed.lines)
         assert streams == [LogStreamState.RECONNECTING, LogStreamState.OPEN]
     assert followed.notices == [
@@ -325,8 +325,8 @@ async def test_unreachable_node_is_reported_and_tried_again(
     ]
 
 
-async def test_forbidden_log_names_the_right(
-    kubelet: FakeLogApi, connection: Connection, api: FakeApiServer
+async def test_a_forbidden_log_names_the_permission(
+    log_api: FakeLogApi, connection: Connection, api: FakeApiServer
 ) -> None:
     api.add_route(f"{POD_PATH}/log", respond_with_status(403, "Forbidden", "no"))
     async with follow_in_background(connection) as followed:
@@ -337,10 +337,10 @@ async def test_forbidden_log_names_the_right(
 
 
 async def test_previous_instance_and_last_lines(
-    kubelet: FakeLogApi, connection: Connection, api: FakeApiServer
+    log_api: FakeLogApi, connection: Connection, api: FakeApiServer
 ) -> None:
-    await kubelet.write(*map(make_line, range(30)))
-    await kubelet.restart()
+    await log_api.write(*map(make_line, range(30)))
+    await log_api.restart()
     async with follow_in_background(connection, previous=True, tail=None) as followed:
         await followed.wait_until(lambda: followed.done)
     assert len(followed.lines) == 30
@@ -356,8 +356,8 @@ async def test_previous_instance_and_last_lines(
         await read_last_lines(connection, "default", "web", "main", previous=True)
 
 
-async def test_lines_are_harmless(kubelet: FakeLogApi, connection: Connection) -> None:
-    await kubelet.write(
+async def test_lines_are_harmless(log_api: FakeLogApi, connection: Connection) -> None:
+    await log_api.write(
         make_line(1, text="\x1b]52;c;aGk=\x07copied \x1b[2Jcleared\r"),
         make_line(2).replace(b"line", b"b\xff\xfed"),
         make_line(3, text="a\u2028b\u202e"),
@@ -378,9 +378,9 @@ async def test_lines_are_harmless(kubelet: FakeLogApi, connection: Connection) -
 
 
 async def test_timestamps_stay_where_they_are_wanted(
-    kubelet: FakeLogApi, connection: Connection
+    log_api: FakeLogApi, connection: Connection
 ) -> None:
-    await kubelet.write(make_line(1))
+    await log_api.write(make_line(1))
     async with follow_in_background(connection, timestamps=True) as followed:
         await followed.wait_until(lambda: len(followed.lines) == 1)
     assert followed.lines == [make_line(1).decode()]

@@ -70,5 +70,5 @@ async def test_what_is_no_deployment_is_not_exported(
     api: FakeApiServer, connection: Connection, answer: Any
 ) -> None:
     api.add_route(DEPLOYMENT, respond_json(answer))
-    with pytest.raises(InvalidResponseError, match="no Deployment"):
+    with pytest.raises(InvalidResponseError, match="not a Deployment"):
         await export_serving(connection, "chat", "fresh")

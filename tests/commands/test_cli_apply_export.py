@@ -120,7 +120,7 @@ def test_a_bad_file_is_reported_by_line_or_field(kubeconfig: Path, text: str, na
         ("org/model", '"bad\\e]0;pwn\\a"'),
     ],
 )
-def test_nothing_of_a_file_steers_the_terminal(kubeconfig: Path, old: str, new: str) -> None:
+def test_no_text_of_a_file_writes_control_sequences(kubeconfig: Path, old: str, new: str) -> None:
     text = SERVING_YAML.replace(old, new)
     result = run_servedeck("apply", "--dry-run", "--kubeconfig", kubeconfig, "-f", "-", text=text)
     for written in (result.stdout, result.stderr):
@@ -129,7 +129,7 @@ def test_nothing_of_a_file_steers_the_terminal(kubeconfig: Path, old: str, new: 
 
 
 @pytest.mark.parametrize("text", ["bad\x1b]0;pwn\a", "a\x9b31mb\u202e"])
-def test_what_a_command_says_steers_no_terminal(
+def test_output_of_a_command_writes_no_control_sequences(
     text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fails(args: object) -> int:
@@ -143,7 +143,7 @@ def test_what_a_command_says_steers_no_terminal(
     assert (first + second).isprintable()
 
 
-def test_what_the_cluster_says_of_an_export_steers_no_terminal(
+def test_the_objects_of_an_export_write_no_control_sequences(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     async def exported(*_: object) -> export.ExportedServing:
@@ -192,7 +192,7 @@ def login_page(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("command", [("apply", "-f", "-"), ("export", "fresh")])
-def test_a_login_page_in_place_of_the_server_is_one_sentence(
+def test_a_login_page_instead_of_the_server_is_a_one_line_error(
     login_page: Path, command: tuple[str, ...]
 ) -> None:
     result = run_servedeck(*command, "--kubeconfig", login_page, text=SERVING_YAML)

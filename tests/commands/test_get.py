@@ -13,7 +13,7 @@ import pytest
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.errors import ConnectionFailedError
 from servedeck.commands import get
-from servedeck.fleet.query import parse_label_selector
+from servedeck.fleet.query import parse_selector_query
 from servedeck.fleet.session import ClusterSession
 from tests.fleet.factories import START, crashing_status, deployment, pod, replicaset
 from tests.fleet.fake_cluster import FakeCluster
@@ -134,7 +134,7 @@ async def test_one_name_gives_one_object(cluster: FakeCluster) -> None:
 
 
 async def test_a_selector_chooses(cluster: FakeCluster) -> None:
-    selector = parse_label_selector("servedeck.dev/serving notin (bad)")
+    selector = parse_selector_query("servedeck.dev/serving notin (bad)")
     _, made = await run_command(cluster, format="name", selector=selector)
     assert made.out.split() == ["deployment.apps/good"]
 
@@ -144,7 +144,7 @@ async def test_what_is_not_there_is_reported_as_kubectl_says_it(cluster: FakeClu
     assert (code, made.out, made.err) == (0, "", "No resources found in empty namespace.\n")
     code, made = await run_command(FakeCluster(), ConnectionOptions(all_namespaces=True))
     assert (code, made.err) == (0, "No resources found.\n")
-    code, made = await run_command(cluster, format="json", selector=parse_label_selector("nope"))
+    code, made = await run_command(cluster, format="json", selector=parse_selector_query("nope"))
     assert json.loads(made.out)["items"] == []
 
 
@@ -155,14 +155,14 @@ async def test_a_name_that_does_not_exist_fails_after_the_others(cluster: FakeCl
     assert made.err == 'servedeck: there is no serving "gone" in namespace team-a.\n'
 
 
-async def test_a_server_that_does_not_answer_is_one_sentence(cluster: FakeCluster) -> None:
+async def test_a_server_that_does_not_respond_is_a_one_line_error(cluster: FakeCluster) -> None:
     cluster.is_down = True
     with pytest.raises(get.ServingsUnavailableError, match="Connection refused by") as caught:
         await run_command(cluster)
     assert caught.value.exit_code == 1
 
 
-async def test_all_namespaces_without_the_right_is_an_error_and_no_part_of_it(
+async def test_all_namespaces_without_permission_is_an_error_without_partial_output(
     cluster: FakeCluster,
 ) -> None:
     cluster.forbidden = {("deployments", "")}
@@ -176,7 +176,7 @@ async def test_what_may_not_be_read_is_named_and_the_rest_printed(cluster: FakeC
     cluster.forbidden = {("pods", "*")}
     code, made = await run_command(cluster)
     assert code == 0 and "good" in made.out
-    assert made.err == "servedeck: not allowed to list pods; dependent data is left out.\n"
+    assert made.err == "servedeck: not allowed to list pods; data that needs it is not shown.\n"
 
 
 async def test_late_events_are_not_waited_for_for_ever(
@@ -217,7 +217,7 @@ async def test_watching_an_empty_namespace_waits_for_the_first(cluster: FakeClus
         assert made.err == "No resources found in team-a namespace.\n"
 
 
-async def test_watching_prints_rows_and_says_once_that_the_server_is_away(
+async def test_watching_prints_rows_and_reports_once_that_the_server_is_unavailable(
     cluster: FakeCluster,
 ) -> None:
     async with running_watch(cluster) as made:

@@ -8,7 +8,7 @@ from tests.contract.object_fields import Json, container
 from tests.contract.target import (
     APPLY,
     Target,
-    sleeper,
+    scaled_down_deployment,
 )
 
 
@@ -18,7 +18,7 @@ def apply(target: Target, path: str, body: Json, manager: str, query: str = "") 
 
 
 def applied(**spec: Any) -> Json:
-    return sleeper("web", **spec)
+    return scaled_down_deployment("web", **spec)
 
 
 def with_image(image: str) -> Json:

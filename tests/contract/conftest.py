@@ -16,7 +16,7 @@ from tests.contract.target import (
     add_nodes,
     eventually,
     fresh,
-    sleeper,
+    scaled_down_deployment,
 )
 from tests.control_plane.processes import find_binary
 
@@ -87,5 +87,5 @@ def kubectl(target: Target, ns: str, tmp_path: Path) -> Kubectl:
 @pytest.fixture
 def web(target: Target, deployments: str) -> str:
     """Path of a Deployment without Pods."""
-    target.ok("POST", deployments, sleeper(), agent="creator/1")
+    target.ok("POST", deployments, scaled_down_deployment(), agent="creator/1")
     return f"{deployments}/web"

@@ -11,7 +11,7 @@ from typing import Any
 from tests.contract.target import Backend
 from tests.waiting import WAIT_SECONDS
 
-PATIENT = f"--timeout={WAIT_SECONDS:.0f}s"
+KUBECTL_TIMEOUT_ARGS = f"--timeout={WAIT_SECONDS:.0f}s"
 """Timeout option for commands that wait."""
 
 

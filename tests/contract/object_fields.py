@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 Json = dict[str, Any]
-MODIFIED = (
+CONFLICT_MESSAGE = (
     'Operation cannot be fulfilled on deployments.apps "web": the object has been modified; '
     "please apply your changes to the latest version and try again"
 )
@@ -16,7 +16,7 @@ def container(obj: Json, index: int = 0) -> Json:
     return found
 
 
-def owners(obj: Json) -> dict[tuple[str, str, str], Json]:
+def fields_by_manager(obj: Json) -> dict[tuple[str, str, str], Json]:
     return {
         (entry["manager"], entry["operation"], entry.get("subresource", "")): entry["fieldsV1"]
         for entry in obj["metadata"]["managedFields"]

@@ -284,7 +284,7 @@ def deployment(name: str = "web", **spec: Any) -> Json:
     }
 
 
-def sleeper(name: str = "web", **spec: Any) -> Json:
+def scaled_down_deployment(name: str = "web", **spec: Any) -> Json:
     """A Deployment without Pods: only the test changes it."""
     return deployment(name, replicas=0, **spec)
 

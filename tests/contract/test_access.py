@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.target import Target, eventually, sleeper
+from tests.contract.target import Target, eventually, scaled_down_deployment
 
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 RULES = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
@@ -88,7 +88,7 @@ def test_a_viewer_reads_and_does_not_write(target: Target, deployments: str, ns:
         return target.send("GET", deployments, user="viewer").code == 200
 
     eventually(reads, "the viewer's rights to be known")
-    status = target.rejected(403, "POST", deployments, sleeper(), user="viewer")
+    status = target.rejected(403, "POST", deployments, scaled_down_deployment(), user="viewer")
     assert status["message"] == (
         'deployments.apps is forbidden: User "viewer" cannot create resource "deployments" in '
         f'API group "apps" in the namespace "{ns}"'

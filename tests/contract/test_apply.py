@@ -1,16 +1,16 @@
-"""Server-side apply with field owners."""
+"""Server-side apply with field fields_by_manager."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.contract.apply_requests import applied, apply, with_image
-from tests.contract.object_fields import Json, container, owners
+from tests.contract.object_fields import Json, container, fields_by_manager
 from tests.contract.target import (
     APPLY,
     Target,
     configmap,
-    sleeper,
+    scaled_down_deployment,
 )
 
 
@@ -18,7 +18,7 @@ def test_apply_creates_and_owns_what_it_names(target: Target, deployments: str) 
     path = f"{deployments}/web?fieldManager=a"
     reply = target.send("PATCH", path, applied(), content_type=APPLY)
     assert reply.code == 201
-    assert owners(reply.json) == {
+    assert fields_by_manager(reply.json) == {
         ("a", "Apply", ""): {
             "f:metadata": {"f:labels": {"f:app": {}}},
             "f:spec": {
@@ -83,17 +83,17 @@ def test_several_conflicts_are_listed(target: Target, web: str) -> None:
 def test_force_takes_the_field(target: Target, web: str) -> None:
     forced = apply(target, web, with_image("other"), "a", "&force=true")
     assert container(forced)["image"] == "other"
-    theirs = owners(forced)[("creator", "Update", "")]["f:spec"]["f:template"]["f:spec"]
+    theirs = fields_by_manager(forced)[("creator", "Update", "")]["f:spec"]["f:template"]["f:spec"]
     assert "f:image" not in theirs["f:containers"]['k:{"name":"c"}']
     # an update by another manager takes it over again, without a conflict
     changed = target.patch(web, {"spec": {"replicas": 0, "paused": True}}, agent="third/1")
-    assert "f:paused" in owners(changed)[("third", "Update", "")]["f:spec"]
+    assert "f:paused" in fields_by_manager(changed)[("third", "Update", "")]["f:spec"]
 
 
 def test_the_same_value_is_shared(target: Target, web: str) -> None:
     shared = apply(target, web, applied(), "a")
-    assert "f:replicas" in owners(shared)[("a", "Apply", "")]["f:spec"]
-    assert "f:replicas" in owners(shared)[("creator", "Update", "")]["f:spec"]
+    assert "f:replicas" in fields_by_manager(shared)[("a", "Apply", "")]["f:spec"]
+    assert "f:replicas" in fields_by_manager(shared)[("creator", "Update", "")]["f:spec"]
 
 
 def test_what_is_no_longer_applied_goes(target: Target, deployments: str) -> None:
@@ -108,7 +108,9 @@ def test_what_is_no_longer_applied_goes(target: Target, deployments: str) -> Non
     body["spec"]["template"]["spec"]["containers"].append(side)
     body["metadata"]["labels"]["more"] = "x"
     made = apply(target, path, body, "a")
-    mine = owners(made)[("a", "Apply", "")]["f:spec"]["f:template"]["f:spec"]["f:containers"]
+    mine = fields_by_manager(made)[("a", "Apply", "")]["f:spec"]["f:template"]["f:spec"][
+        "f:containers"
+    ]
     assert mine['k:{"name":"side"}'] == {
         ".": {},
         "f:env": {'k:{"name":"A"}': {".": {}, "f:name": {}, "f:value": {}}},
@@ -145,12 +147,13 @@ def test_what_another_manager_owns_stays(target: Target, deployments: str) -> No
             "invalid object type: /v1, Kind=Pod",
         ),
         (
-            sleeper() | {"metadata": {"name": "web", "managedFields": [{"manager": "x"}]}},
+            scaled_down_deployment()
+            | {"metadata": {"name": "web", "managedFields": [{"manager": "x"}]}},
             "metadata.managedFields must be nil",
         ),
     ],
 )
-def test_a_configuration_that_is_none(
+def test_an_invalid_apply_configuration(
     target: Target, deployments: str, body: Json, message: str
 ) -> None:
     path = f"{deployments}/web?fieldManager=a"

@@ -19,7 +19,7 @@ from servedeck.cluster.http.errors import ApiError
 from servedeck.cluster.watch.kinds import DEPLOYMENTS
 from servedeck.cluster.watch.reflector import RecordChange, Reflector
 from servedeck.serving.objects import manifests
-from tests.contract.target import Target, sleeper
+from tests.contract.target import Target, scaled_down_deployment
 from tests.waiting import wait_until
 
 Open = Callable[[str], Awaitable[Connection]]
@@ -44,9 +44,9 @@ async def connect(target: Target, ns: str, tmp_path: Path) -> AsyncIterator[Open
 async def test_a_reflector_keeps_up(target: Target, connect: Open, ns: str) -> None:
     path = f"/apis/apps/v1/namespaces/{ns}/deployments"
     for name in ("a", "b"):
-        target.ok("POST", path, sleeper(name))
-    heard: list[RecordChange] = []
-    reflector = Reflector(await connect("admin"), DEPLOYMENTS, ns, heard.append, lambda _: None)
+        target.ok("POST", path, scaled_down_deployment(name))
+    received: list[RecordChange] = []
+    reflector = Reflector(await connect("admin"), DEPLOYMENTS, ns, received.append, lambda _: None)
     task = asyncio.create_task(reflector.run())
 
     def names() -> list[str]:
@@ -55,14 +55,14 @@ async def test_a_reflector_keeps_up(target: Target, connect: Open, ns: str) -> N
     try:
         await wait_until(lambda: reflector.synced, "the first list")
         assert names() == ["a", "b"]
-        await asyncio.to_thread(target.ok, "POST", path, sleeper("c"))
+        await asyncio.to_thread(target.ok, "POST", path, scaled_down_deployment("c"))
         await asyncio.to_thread(target.ok, "DELETE", f"{path}/a")
         await wait_until(lambda: names() == ["b", "c"], "the changes")
         await asyncio.to_thread(target.patch, f"{path}/b", {"spec": {"paused": True}})
         await wait_until(
             lambda: any(r.spec.paused for r in reflector.records.values()), "the changed spec"
         )
-        assert [c.type for c in heard if c.type in ("ADDED", "DELETED")].count("DELETED") == 1
+        assert [c.type for c in received if c.type in ("ADDED", "DELETED")].count("DELETED") == 1
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):
@@ -91,7 +91,7 @@ async def test_a_serving_is_previewed_deployed_and_deleted(
     assert status["reason"] == "NotFound"
 
 
-async def test_rights_are_known(connect: Open, ns: str) -> None:
+async def test_permissions_are_known(connect: Open, ns: str) -> None:
     admin = await AccessChecker.load(await connect("admin"), ns)
     nobody = await AccessChecker.load(await connect("nobody"), ns)
     assert admin.cached_decision("delete", "deployments.apps", ns).allowed

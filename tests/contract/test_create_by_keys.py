@@ -51,7 +51,7 @@ COMMON_TYPED = {
     "transformer.port": "9001",
     "transformer.command": "python -m transform",
 }
-OF_TEMPLATE = {
+TEMPLATE_TYPED = {
     "vllm": {
         "accelerator": "nvidia.com/gpu",
         "settings.model": "meta-llama/Llama-3.1-8B-Instruct",
@@ -80,7 +80,7 @@ ENV = ("LEVEL=debug", "GREETING=good day", "HF_TOKEN=")
 
 
 @asynccontextmanager
-async def operator(target: Target, ns: str, folder: Path) -> AsyncIterator[AppDriver]:
+async def running_app(target: Target, ns: str, folder: Path) -> AsyncIterator[AppDriver]:
     file = folder / "kubeconfig"
     file.write_text(json.dumps(target.backend.kubeconfig("admin")))
     live = ClusterSession(Kubeconfig(kubeconfig=(file,), namespace=ns), SETTINGS)
@@ -116,12 +116,12 @@ class FormKeys:
             await self.press("tab")
         raise AssertionError(f"{path} is not reached by tab")
 
-    async def comes_to(self, path: str) -> None:
+    async def wait_for_focus(self, path: str) -> None:
         await self.driver.wait_for_screen(
             lambda _: self.at == path, f"cursor on {path}, it is on {self.at}"
         )
 
-    async def says(self, *texts: str, limit: float = WAIT_SECONDS) -> None:
+    async def wait_for_screen_text(self, *texts: str, limit: float = WAIT_SECONDS) -> None:
         await self.driver.wait_for_screen(
             lambda text: all(one in " ".join(text.split()) for one in texts),
             str(texts),
@@ -135,7 +135,7 @@ class FormKeys:
             post_keys(self.driver.pilot, "end", "ctrl+u", *text)
         elif self.form.draft.texts[path] != text:
             await self.press("space")
-            await self.says("enter choose")
+            await self.wait_for_screen_text("enter choose")
             await self.press(*text, "enter")
         await self.driver.wait_for_screen(
             lambda _: self.form.draft.texts[path] == text, f"{path} taken"
@@ -145,18 +145,18 @@ class FormKeys:
         name, _, value = line.partition("=")
         await self.go_to(f"add.{path}")
         await self.press("enter")
-        await self.comes_to(f"{path}.{number}.name")
+        await self.wait_for_focus(f"{path}.{number}.name")
         await self.press(*name, "equals_sign")
-        await self.comes_to(f"{path}.{number}.value")
+        await self.wait_for_focus(f"{path}.{number}.value")
         post_keys(self.driver.pilot, *value)
-        await self.row_holds(f"{path}.{number}.value", value)
+        await self.wait_for_row_text(f"{path}.{number}.value", value)
 
-    async def volume(self, claim: str, mount_path: str) -> None:
+    async def volume(self, pvc_and_secret: str, mount_path: str) -> None:
         await self.go_to("add.volumes")
         await self.press("enter")
-        await self.says(claim, "5Gi")
-        await self.press(*claim, "enter")
-        await self.comes_to("volumes.0.pvc")
+        await self.wait_for_screen_text(pvc_and_secret, "5Gi")
+        await self.press(*pvc_and_secret, "enter")
+        await self.wait_for_focus("volumes.0.pvc")
         await self.enter_row("volumes.0.mount_path", mount_path)
         await self.go_to("volumes.0.read_only")
         await self.press("right")
@@ -164,9 +164,9 @@ class FormKeys:
     async def enter_row(self, path: str, text: str) -> None:
         await self.go_to(path)
         post_keys(self.driver.pilot, "end", "ctrl+u", *text)
-        await self.row_holds(path, text)
+        await self.wait_for_row_text(path, text)
 
-    async def row_holds(self, path: str, text: str) -> None:
+    async def wait_for_row_text(self, path: str, text: str) -> None:
         await self.driver.wait_for_screen(
             lambda _: self.form.query_one(FormView).get_text(path) == text, f"{path} taken"
         )
@@ -181,10 +181,10 @@ class FormKeys:
 
 
 def typed_everything(template: str) -> dict[str, str]:
-    return COMMON_TYPED | OF_TEMPLATE[template]
+    return COMMON_TYPED | TEMPLATE_TYPED[template]
 
 
-def meant(template: str, ns: str, *, whole: bool) -> ServingSpec:
+def expected_spec(template: str, ns: str, *, whole: bool) -> ServingSpec:
     """The expected serving, written independently of the form."""
     if not whole:
         settings = {} if template == "custom" else {"model": "org/model"}
@@ -205,7 +205,7 @@ def meant(template: str, ns: str, *, whole: bool) -> ServingSpec:
         )
     own = {
         key.removeprefix("settings."): value
-        for key, value in OF_TEMPLATE[template].items()
+        for key, value in TEMPLATE_TYPED[template].items()
         if key != "accelerator"
     }
     return ServingSpec.model_validate(
@@ -217,7 +217,7 @@ def meant(template: str, ns: str, *, whole: bool) -> ServingSpec:
             "image": COMMON_TYPED["image"],
             "cpu": "1.5",
             "memory": "48Gi",
-            "accelerator": OF_TEMPLATE[template]["accelerator"],
+            "accelerator": TEMPLATE_TYPED[template]["accelerator"],
             "accelerator_count": 2,
             "replicas": 3,
             "inference_port": 9000,
@@ -240,13 +240,13 @@ def meant(template: str, ns: str, *, whole: bool) -> ServingSpec:
 
 
 @pytest.fixture
-def own_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def isolated_state_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Store the tests' drafts apart from those of the developer."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
 
 @pytest.fixture
-def claim(target: Target, ns: str) -> None:
+def pvc_and_secret(target: Target, ns: str) -> None:
     body = {
         "metadata": {"name": "datasets"},
         "spec": {
@@ -273,11 +273,11 @@ def test_the_keys_below_are_typed_into_every_field_there_is(template: str) -> No
 
 @pytest.mark.parametrize("whole", [False, True], ids=["defaults", "every option"])
 @pytest.mark.parametrize("template", TEMPLATES)
-@pytest.mark.usefixtures("own_state", "claim")
+@pytest.mark.usefixtures("isolated_state_home", "pvc_and_secret")
 async def test_what_is_typed_is_what_is_stored_and_read_back(
     target: Target, ns: str, tmp_path: Path, template: str, *, whole: bool
 ) -> None:
-    async with operator(target, ns, tmp_path) as driver:
+    async with running_app(target, ns, tmp_path) as driver:
         await driver.pilot.press("n")
         await driver.wait_for_screen(lambda text: "Service Name" in text, "the form")
         form_keys = FormKeys(driver)
@@ -287,7 +287,7 @@ async def test_what_is_typed_is_what_is_stored_and_read_back(
         if whole:
             await form_keys.enter("description", typed["description"])
         await form_keys.press("ctrl+n")
-        await form_keys.says("Accelerator Count")
+        await form_keys.wait_for_screen_text("Accelerator Count")
         # in form order, to press few keys
         for item in steps.form_items(2, form_keys.form.draft, ()):
             if isinstance(item, steps.FieldItem) and item.path in typed:
@@ -297,19 +297,21 @@ async def test_what_is_typed_is_what_is_stored_and_read_back(
             for number, line in enumerate(ENV):
                 await form_keys.variable("env", number, line)
             await form_keys.press("ctrl+t")
-            await form_keys.comes_to("env.2.ref")
+            await form_keys.wait_for_focus("env.2.ref")
             await form_keys.press(*"huggingface", "enter")
-            await form_keys.comes_to("env.2.key")
+            await form_keys.wait_for_focus("env.2.key")
             await form_keys.press(*"token")
             await form_keys.variable("transformer.env", 0, "MODE=fast")
         await form_keys.press("ctrl+n")
-        await form_keys.says("The API server accepts it", f"create Deployment {ns}/chat")
+        await form_keys.wait_for_screen_text(
+            "The API server accepts it", f"create Deployment {ns}/chat"
+        )
         await form_keys.press("ctrl+s")
-        await form_keys.says("✓ requested")
+        await form_keys.wait_for_screen_text("✓ requested")
         assert driver.live.connection is not None
         objects = await fetch_live_objects(driver.live.connection, ns, "chat")
     got = import_objects.import_objects(objects)
-    expected = meant(template, ns, whole=whole)
+    expected = expected_spec(template, ns, whole=whole)
     assert got.spec == expected
     assert got.unmanaged_fields == ()
     assert [one["kind"] for one in objects][:2] == ["Deployment", "Service"]

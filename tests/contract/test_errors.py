@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.contract.target import MERGE, STRATEGIC, Target, configmap, sleeper
+from tests.contract.target import MERGE, STRATEGIC, Target, configmap, scaled_down_deployment
 
 NOT_FOUND = "the server could not find the requested resource"
 NOT_ALLOWED = "the server does not allow this method on the requested resource"
@@ -107,7 +107,7 @@ def test_a_content_type_that_nobody_reads(target: Target, deployments: str) -> N
     )
 
 
-def test_a_patch_that_is_none(target: Target, deployments: str) -> None:
+def test_an_invalid_patch(target: Target, deployments: str) -> None:
     status = target.rejected(415, "PATCH", f"{deployments}/x", {})
     assert status["message"] == "415: Unsupported Media Type"
 
@@ -131,12 +131,12 @@ def test_a_yaml_body_is_read(target: Target, configmaps: str) -> None:
 
 
 def test_names_in_body_and_url_must_agree(target: Target, deployments: str) -> None:
-    target.ok("POST", deployments, sleeper("web"))
-    status = target.rejected(400, "PUT", f"{deployments}/web", sleeper("other"))
+    target.ok("POST", deployments, scaled_down_deployment("web"))
+    status = target.rejected(400, "PUT", f"{deployments}/web", scaled_down_deployment("other"))
     assert status["message"] == (
         "the name of the object (other) does not match the name on the URL (web)"
     )
-    body = sleeper("web")
+    body = scaled_down_deployment("web")
     body["metadata"]["namespace"] = "kube-system"
     status = target.rejected(400, "POST", deployments, body)
     assert status["message"] == (
@@ -171,12 +171,12 @@ def test_names_in_body_and_url_must_agree(target: Target, deployments: str) -> N
 def test_a_patch_that_cannot_be_read(
     target: Target, deployments: str, body: bytes, kind: str, words: str
 ) -> None:
-    target.ok("POST", deployments, sleeper())
+    target.ok("POST", deployments, scaled_down_deployment())
     status = target.rejected(400, "PATCH", f"{deployments}/web", body, content_type=kind)
     assert status["message"] == words
 
 
-def test_a_namespace_that_goes_away_takes_nothing_new(target: Target, ns: str) -> None:
+def test_a_terminating_namespace_accepts_no_new_objects(target: Target, ns: str) -> None:
     # a test finalizer, or the namespace might be gone before the request
     cm = configmap("held")
     cm["metadata"]["finalizers"] = ["contract.test/hold"]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 
-from tests.contract.kubectl import PATIENT, Kubectl
+from tests.contract.kubectl import KUBECTL_TIMEOUT_ARGS, Kubectl
 from tests.contract.test_lifecycle import quick
 
 
-def test_the_life_of_a_deployment(kubectl: Kubectl) -> None:
+def test_create_scale_roll_out_and_delete(kubectl: Kubectl) -> None:
     body = quick(replicas=2)
     assert kubectl("apply", "-f", "-", input=body) == "deployment.apps/web created\n"
-    assert "successfully rolled out" in kubectl("rollout", "status", "deploy/web", PATIENT)
+    assert "successfully rolled out" in kubectl(
+        "rollout", "status", "deploy/web", KUBECTL_TIMEOUT_ARGS
+    )
     assert kubectl("apply", "-f", "-", input=body) == "deployment.apps/web unchanged\n"
     table = kubectl("get", "deploy", "web", "-o", "wide").splitlines()
     assert table[0].split()[:5] == ["NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE"]
@@ -23,13 +25,13 @@ def test_the_life_of_a_deployment(kubectl: Kubectl) -> None:
     assert [line.split()[1:3] for line in pods] == [["1/1", "Running"]] * 2
     assert "scaled" in kubectl("scale", "deploy/web", "--replicas=1")
     kubectl("set", "image", "deploy/web", "c=ghcr.io/contract/app:v0.11.0")
-    kubectl("rollout", "status", "deploy/web", PATIENT)
+    kubectl("rollout", "status", "deploy/web", KUBECTL_TIMEOUT_ARGS)
     kubectl("rollout", "restart", "deploy/web")
-    kubectl("rollout", "status", "deploy/web", PATIENT)
+    kubectl("rollout", "status", "deploy/web", KUBECTL_TIMEOUT_ARGS)
     history = kubectl("rollout", "history", "deploy/web").split()
     assert history[-6::2] == ["1", "2", "3"]
     assert "rolled back" in kubectl("rollout", "undo", "deploy/web", "--to-revision=1")
-    kubectl("rollout", "status", "deploy/web", PATIENT)
+    kubectl("rollout", "status", "deploy/web", KUBECTL_TIMEOUT_ARGS)
     path = "jsonpath={.spec.template.spec.containers[0].image}"
     assert kubectl("get", "deploy", "web", "-o", path) == "ghcr.io/contract/app:v0.10.0"
     assert "edited" in kubectl("edit", "deploy/web")
@@ -37,7 +39,7 @@ def test_the_life_of_a_deployment(kubectl: Kubectl) -> None:
     kubectl("annotate", "deploy/web", "a=b")
     kubectl("label", "deploy/web", "x=y")
     assert "x=y" in kubectl("get", "deploy", "web", "--show-labels")
-    assert "deleted" in kubectl("delete", "deploy", "web", PATIENT)
+    assert "deleted" in kubectl("delete", "deploy", "web", KUBECTL_TIMEOUT_ARGS)
     assert "NotFound" in kubectl("get", "deploy", "web", code=1)
 
 
@@ -68,7 +70,7 @@ def test_types_are_explained(kubectl: Kubectl) -> None:
     assert "rollingUpdate\t<RollingUpdateDeployment>" in text
 
 
-def test_who_may_not(kubectl: Kubectl) -> None:
+def test_forbidden_message(kubectl: Kubectl) -> None:
     rejected = kubectl("get", "pods", "-A", user="nobody", code=1)
     assert 'User "nobody" cannot list resource "pods" in API group ""' in rejected
 
@@ -87,7 +89,7 @@ def test_watching_rows(kubectl: Kubectl) -> None:
 
 def test_events_of_a_namespace(kubectl: Kubectl) -> None:
     kubectl("apply", "-f", "-", input=quick())
-    kubectl("rollout", "status", "deploy/web", PATIENT)
+    kubectl("rollout", "status", "deploy/web", KUBECTL_TIMEOUT_ARGS)
     assert "ScalingReplicaSet" in kubectl("get", "events")
     assert "Scheduled" in kubectl("events", "--types=Normal")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.kubectl import PATIENT, Kubectl
+from tests.contract.kubectl import KUBECTL_TIMEOUT_ARGS, Kubectl
 from tests.contract.target import RealBackend, Target, eventually
 from tests.contract.test_lifecycle import Workload, quick
 from tests.control_plane.fake_kubelet import FakeKubelet
@@ -16,7 +16,7 @@ from tests.waiting import WAIT_SECONDS
 CONTAINER = "c"
 
 
-class Speaker:
+class LoggingPod:
     """The only Pod of a Deployment, with a log of at least three lines."""
 
     def __init__(self, target: Target, ns: str, body: dict[str, Any]) -> None:
@@ -39,15 +39,15 @@ class Speaker:
     def restarts(self) -> None:
         """The container instance terminates and another starts; in the demo this happens
         automatically."""
-        if not self._say_last_words():
+        if not self._end_log():
             eventually(lambda: self.state().get("restartCount"), "a restart")
 
     def ends(self, kubectl: Kubectl) -> None:
         """The container instance logs one more line and terminates."""
-        if not self._say_last_words():
+        if not self._end_log():
             kubectl("delete", "pod", self.name, "--wait=false")
 
-    def _say_last_words(self) -> bool:
+    def _end_log(self) -> bool:
         if self._kubelet is None:
             return False
         self._kubelet.write(self.ns, self.name, "last words", container=CONTAINER)
@@ -56,14 +56,14 @@ class Speaker:
 
 
 @pytest.fixture
-def speaker(target: Target, ns: str) -> Speaker:
-    made = Speaker(target, ns, quick())
+def logging_pod(target: Target, ns: str) -> LoggingPod:
+    made = LoggingPod(target, ns, quick())
     made.web.ready(1)
     return made
 
 
-def test_the_log_of_a_container(speaker: Speaker, kubectl: Kubectl) -> None:
-    name = speaker.name
+def test_the_log_of_a_container(logging_pod: LoggingPod, kubectl: Kubectl) -> None:
+    name = logging_pod.name
     eventually(lambda: len(kubectl("logs", name).splitlines()) >= 3, "three lines")
     lines = kubectl("logs", name).splitlines()
     assert kubectl("logs", name, "-c", CONTAINER).splitlines()[: len(lines)] == lines
@@ -74,20 +74,20 @@ def test_the_log_of_a_container(speaker: Speaker, kubectl: Kubectl) -> None:
     assert list(times) == sorted(times) and times[0].endswith("Z")
 
 
-def test_the_last_lines_of_a_log(speaker: Speaker, kubectl: Kubectl) -> None:
-    eventually(lambda: len(kubectl("logs", speaker.name).splitlines()) >= 3, "three lines")
-    assert kubectl("logs", speaker.name, "--tail=0") == ""
-    last = kubectl("logs", speaker.name, "--tail=2").splitlines()
-    whole = kubectl("logs", speaker.name).splitlines()
+def test_the_last_lines_of_a_log(logging_pod: LoggingPod, kubectl: Kubectl) -> None:
+    eventually(lambda: len(kubectl("logs", logging_pod.name).splitlines()) >= 3, "three lines")
+    assert kubectl("logs", logging_pod.name, "--tail=0") == ""
+    last = kubectl("logs", logging_pod.name, "--tail=2").splitlines()
+    whole = kubectl("logs", logging_pod.name).splitlines()
     assert len(last) == 2 and last in [whole[at : at + 2] for at in range(len(whole))]
 
 
-def test_a_log_is_followed_to_its_end(speaker: Speaker, kubectl: Kubectl) -> None:
-    process = kubectl.start("logs", "-f", speaker.name)
+def test_a_log_is_followed_to_its_end(logging_pod: LoggingPod, kubectl: Kubectl) -> None:
+    process = kubectl.start("logs", "-f", logging_pod.name)
     try:
         assert process.stdout is not None
         before = [process.stdout.readline() for _ in range(3)]
-        speaker.ends(kubectl)
+        logging_pod.ends(kubectl)
         after, error = process.communicate(timeout=WAIT_SECONDS)
     finally:
         process.kill()
@@ -96,15 +96,15 @@ def test_a_log_is_followed_to_its_end(speaker: Speaker, kubectl: Kubectl) -> Non
 
 
 def test_the_log_of_the_instance_before(
-    target: Target, ns: str, speaker: Speaker, kubectl: Kubectl
+    target: Target, ns: str, logging_pod: LoggingPod, kubectl: Kubectl
 ) -> None:
-    rejected = kubectl("logs", "-p", speaker.name, code=1)
+    rejected = kubectl("logs", "-p", logging_pod.name, code=1)
     assert rejected == (
         f'Error from server (BadRequest): previous terminated container "{CONTAINER}" '
-        f'in pod "{speaker.name}" not found\n'
+        f'in pod "{logging_pod.name}" not found\n'
     )
-    kubectl("delete", "deploy", "web", PATIENT)
-    eventually(lambda: not speaker.web.items("pods"), "the Pod to go")
+    kubectl("delete", "deploy", "web", KUBECTL_TIMEOUT_ARGS)
+    eventually(lambda: not logging_pod.web.items("pods"), "the Pod to go")
     body = quick()
     # the demo's server rejects the option and exits; the real container is scripted
     body["spec"]["template"]["spec"]["containers"] = [
@@ -114,7 +114,7 @@ def test_the_log_of_the_instance_before(
             "command": ["vllm", "serve", "Qwen/Qwen3-8B", "--no-such-option"],
         }
     ]
-    crashed = Speaker(target, ns, body)
+    crashed = LoggingPod(target, ns, body)
     crashed.restarts()
     lines = kubectl("logs", "-p", crashed.name).splitlines()
     assert lines[-1] in (
@@ -124,8 +124,8 @@ def test_the_log_of_the_instance_before(
     assert kubectl("logs", "-p", crashed.name, "--tail=1").splitlines() == lines[-1:]
 
 
-def test_who_may_not_read_logs(speaker: Speaker, kubectl: Kubectl) -> None:
-    kubectl("logs", speaker.name, user="viewer")
-    rejected = kubectl("logs", speaker.name, user="nobody", code=1)
+def test_forbidden_logs(logging_pod: LoggingPod, kubectl: Kubectl) -> None:
+    kubectl("logs", logging_pod.name, user="viewer")
+    rejected = kubectl("logs", logging_pod.name, user="nobody", code=1)
     assert 'User "nobody" cannot get resource "pods" in API group ""' in rejected
     assert '(NotFound): pods "nope" not found' in kubectl("logs", "nope", code=1)

@@ -72,7 +72,7 @@ def with_gpus(count: str, **spec: Any) -> Json:
     return body
 
 
-def test_a_deployment_comes_to_life(web: Workload) -> None:
+def test_a_new_deployment_becomes_available(web: Workload) -> None:
     web.create(quick(replicas=2))
     made = web.ready(2)
     assert made["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "1"

@@ -12,7 +12,7 @@ from tests.contract.target import Target, configmap
 
 
 @pytest.fixture
-def five(target: Target, configmaps: str) -> str:
+def five_configmaps(target: Target, configmaps: str) -> str:
     for number in range(5):
         labels = {"app": "x", "odd": str(number % 2)} if number else {}
         target.ok("POST", configmaps, configmap(f"c{number}", labels))
@@ -37,8 +37,11 @@ def names(target: Target, path: str) -> list[str]:
         ("app=", []),
     ],
 )
-def test_label_selectors(target: Target, five: str, selector: str, found: list[int]) -> None:
-    path = f"{five}?labelSelector={quote(selector)}&fieldSelector=metadata.name!=kube-root-ca.crt"
+def test_label_selectors(
+    target: Target, five_configmaps: str, selector: str, found: list[int]
+) -> None:
+    query = f"labelSelector={quote(selector)}&fieldSelector=metadata.name!=kube-root-ca.crt"
+    path = f"{five_configmaps}?{query}"
     assert names(target, path) == [f"c{number}" for number in found]
 
 
@@ -83,38 +86,42 @@ def test_bad_field_selectors(target: Target, path: str, message: str) -> None:
     assert target.rejected(400, "GET", path)["message"] == message
 
 
-def test_a_field_selector(target: Target, five: str) -> None:
-    assert names(target, f"{five}?fieldSelector=metadata.name%3Dc3") == ["c3"]
+def test_a_field_selector(target: Target, five_configmaps: str) -> None:
+    assert names(target, f"{five_configmaps}?fieldSelector=metadata.name%3Dc3") == ["c3"]
 
 
-def test_pages_show_one_state(target: Target, five: str) -> None:
-    wanted = names(target, five)
-    page = target.ok("GET", f"{five}?limit=2")
+def test_pages_show_one_state(target: Target, five_configmaps: str) -> None:
+    wanted = names(target, five_configmaps)
+    page = target.ok("GET", f"{five_configmaps}?limit=2")
     version = page["metadata"]["resourceVersion"]
     assert page["metadata"]["remainingItemCount"] == len(wanted) - 2
-    target.ok("POST", five, configmap("c9"))  # after the first page: not part of the list
-    target.ok("DELETE", f"{five}/c3")
+    target.ok(
+        "POST", five_configmaps, configmap("c9")
+    )  # after the first page: not part of the list
+    target.ok("DELETE", f"{five_configmaps}/c3")
     seen = [item["metadata"]["name"] for item in page["items"]]
     while token := page["metadata"].get("continue"):
-        page = target.ok("GET", f"{five}?limit=2&continue={token}")
+        page = target.ok("GET", f"{five_configmaps}?limit=2&continue={token}")
         assert page["metadata"]["resourceVersion"] == version
         seen += [item["metadata"]["name"] for item in page["items"]]
     assert seen == wanted
     assert "remainingItemCount" not in page["metadata"]
 
 
-def test_a_page_with_a_selector_does_not_count_the_rest(target: Target, five: str) -> None:
-    page = target.ok("GET", f"{five}?limit=1&labelSelector=app%3Dx")
+def test_a_page_with_a_selector_does_not_count_the_rest(
+    target: Target, five_configmaps: str
+) -> None:
+    page = target.ok("GET", f"{five_configmaps}?limit=1&labelSelector=app%3Dx")
     assert page["metadata"]["continue"]
     assert "remainingItemCount" not in page["metadata"]
 
 
-def test_a_page_of_an_expired_list_is_gone(target: Target, five: str) -> None:
+def test_a_page_of_an_expired_list_is_gone(target: Target, five_configmaps: str) -> None:
     # the real server retains more than etcd does, but not the very first version
     start = {"v": "meta.k8s.io/v1", "rv": 1, "start": "/c1\0"}
     token = base64.urlsafe_b64encode(json.dumps(start).encode()).decode().rstrip("=")
     target.backend.compact()
-    path = f"{five}?limit=2&continue={token}"
+    path = f"{five_configmaps}?limit=2&continue={token}"
     if target.name == "real" and target.send("GET", path).code == 200:
         pytest.skip("a real server that has just begun remembers everything")
     status = target.rejected(410, "GET", path)
@@ -122,7 +129,7 @@ def test_a_page_of_an_expired_list_is_gone(target: Target, five: str) -> None:
     assert status["message"].startswith(
         "The provided continue parameter is too old to display a consistent list result."
     )
-    rest = target.ok("GET", f"{five}?continue={status['metadata']['continue']}")
+    rest = target.ok("GET", f"{five_configmaps}?continue={status['metadata']['continue']}")
     found = [item["metadata"]["name"] for item in rest["items"]]
     assert found[:3] == ["c2", "c3", "c4"]
 
@@ -132,8 +139,8 @@ def test_a_bad_continue_token(target: Target) -> None:
     assert status["message"].startswith("invalid continue token: continue key is not valid: ")
 
 
-def test_items_of_built_in_kinds_carry_no_kind(target: Target, five: str) -> None:
-    found = target.ok("GET", five)
+def test_items_of_built_in_kinds_carry_no_kind(target: Target, five_configmaps: str) -> None:
+    found = target.ok("GET", five_configmaps)
     assert (found["kind"], found["apiVersion"]) == ("ConfigMapList", "v1")
     assert "kind" not in found["items"][0]
 
@@ -167,7 +174,7 @@ def test_bad_parameters(target: Target, query: str, code: int, message: str) -> 
     assert status["message"] == message
 
 
-def test_a_version_from_the_future(target: Target) -> None:
+def test_a_too_large_resource_version(target: Target) -> None:
     reply = target.send("GET", "/apis/apps/v1/deployments?resourceVersion=99999999")
     assert (reply.code, reply.headers["Retry-After"]) == (504, "1")
     assert reply.json["reason"] == "Timeout"
@@ -177,15 +184,15 @@ def test_a_version_from_the_future(target: Target) -> None:
     ]
 
 
-def test_deletecollection_takes_what_is_selected(target: Target, five: str) -> None:
-    found = target.ok("DELETE", f"{five}?labelSelector=odd%3D1")
+def test_deletecollection_takes_what_is_selected(target: Target, five_configmaps: str) -> None:
+    found = target.ok("DELETE", f"{five_configmaps}?labelSelector=odd%3D1")
     assert found["kind"] == "ConfigMapList"
     assert [item["metadata"]["name"] for item in found["items"]] == ["c1", "c3"]
-    assert [n for n in names(target, five) if n.startswith("c")] == ["c0", "c2", "c4"]
+    assert [n for n in names(target, five_configmaps) if n.startswith("c")] == ["c0", "c2", "c4"]
 
 
-def test_metadata_alone(target: Target, five: str) -> None:
+def test_metadata_alone(target: Target, five_configmaps: str) -> None:
     accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-    found = target.ok("GET", f"{five}?limit=1", accept=accept)
+    found = target.ok("GET", f"{five_configmaps}?limit=1", accept=accept)
     assert found["kind"] == "PartialObjectMetadataList"
     assert set(found["items"][0]) == {"kind", "apiVersion", "metadata"}

@@ -11,7 +11,7 @@ from servedeck.demo.api.schema import definitions
 from servedeck.demo.api.tables.table import make_table
 from servedeck.demo.resources import RESOURCES, Resource
 from tests.contract import schema_source
-from tests.contract.target import TABLE, Target, sleeper
+from tests.contract.target import TABLE, Target, scaled_down_deployment
 
 Json = dict[str, Any]
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -25,7 +25,7 @@ def rows(target: Target, path: str) -> tuple[list[str], list[list[Any]]]:
 
 
 def test_the_row_of_a_deployment(target: Target, deployments: str) -> None:
-    target.ok("POST", deployments, sleeper())
+    target.ok("POST", deployments, scaled_down_deployment())
     names, cells = rows(target, deployments)
     assert names == [
         "Name",
@@ -147,7 +147,7 @@ def test_the_columns_of_every_kind(target: Target, resource: Resource) -> None:
 
 
 def test_whole_objects_or_none_in_rows(target: Target, deployments: str) -> None:
-    target.ok("POST", deployments, sleeper())
+    target.ok("POST", deployments, scaled_down_deployment())
     whole = target.ok("GET", f"{deployments}?includeObject=Object", accept=TABLE)
     assert whole["rows"][0]["object"]["spec"]["selector"]
     none = target.ok("GET", f"{deployments}?includeObject=None", accept=TABLE)

@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from tests.contract.target import APPLY, MERGE, STRATEGIC, Target, deployment, sleeper
+from tests.contract.target import (
+    APPLY,
+    MERGE,
+    STRATEGIC,
+    Target,
+    deployment,
+    scaled_down_deployment,
+)
 
 Json = dict[str, Any]
 POD = "spec.template.spec"
@@ -325,7 +332,7 @@ def test_strict_validation_names_what_comes_twice(target: Target, deployments: s
 
 
 def test_unknown_fields_are_warned_of_or_ignored(target: Target, deployments: str) -> None:
-    body = sleeper("x") | {"nope": 1}
+    body = scaled_down_deployment("x") | {"nope": 1}
     reply = target.send("POST", f"{deployments}?dryRun=All", body)
     assert reply.code == 201
     assert reply.headers["Warning"] == '299 - "unknown field \\"nope\\""'
@@ -335,7 +342,7 @@ def test_unknown_fields_are_warned_of_or_ignored(target: Target, deployments: st
 
 
 def test_a_strict_patch(target: Target, deployments: str) -> None:
-    target.ok("POST", deployments, sleeper())
+    target.ok("POST", deployments, scaled_down_deployment())
     path = f"{deployments}/web?fieldValidation=Strict"
     change = {"spec": {"nope": 1}}
     status = target.rejected(422, "PATCH", path, change, content_type=STRATEGIC)
@@ -364,7 +371,7 @@ def test_a_strict_patch(target: Target, deployments: str) -> None:
     ],
 )
 def test_bad_options(target: Target, deployments: str, query: str, words: str) -> None:
-    status = target.rejected(422, "POST", f"{deployments}?{query}", sleeper())
+    status = target.rejected(422, "POST", f"{deployments}?{query}", scaled_down_deployment())
     assert status["message"] == f'CreateOptions.meta.k8s.io "" is invalid: {words}'
 
 

@@ -107,7 +107,9 @@ def test_a_bad_version_of_a_watch(target: Target, configmaps: str) -> None:
     )
 
 
-def test_a_watch_from_a_future_version_sends_nothing(target: Target, configmaps: str) -> None:
+def test_a_watch_from_a_too_large_resource_version_sends_nothing(
+    target: Target, configmaps: str
+) -> None:
     query = "watch=1&resourceVersion=99999999&timeoutSeconds=1"
     with target.watch(f"{configmaps}?{query}") as watch:
         assert watch.rest() == []

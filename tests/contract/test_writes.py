@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from tests.contract.apply_requests import applied, apply, with_image
-from tests.contract.object_fields import MODIFIED, container, owners
+from tests.contract.object_fields import CONFLICT_MESSAGE, container, fields_by_manager
 from tests.contract.target import (
     APPLY,
     MERGE,
     Target,
     configmap,
     deployment,
-    sleeper,
+    scaled_down_deployment,
 )
 
 
@@ -66,7 +66,7 @@ def test_plain_values_of_a_secret_are_kept_coded(target: Target, ns: str) -> Non
 
 
 def test_the_creator_owns_what_it_made_and_what_was_filled_in(target: Target, web: str) -> None:
-    fields = owners(target.ok("GET", web))[("creator", "Update", "")]
+    fields = fields_by_manager(target.ok("GET", web))[("creator", "Update", "")]
     assert fields["f:metadata"] == {"f:labels": {".": {}, "f:app": {}}}
     pod = fields["f:spec"]["f:template"]["f:spec"]
     assert pod["f:containers"] == {
@@ -88,8 +88,8 @@ def test_a_generated_name(target: Target, configmaps: str) -> None:
 
 
 def test_the_generation_counts_changes_of_the_spec(target: Target, web: str) -> None:
-    labelled = target.patch(web, {"metadata": {"labels": {"x": "y"}}})
-    assert labelled["metadata"]["generation"] == 1
+    labeled = target.patch(web, {"metadata": {"labels": {"x": "y"}}})
+    assert labeled["metadata"]["generation"] == 1
     paused = target.patch(web, {"spec": {"paused": True}})
     assert paused["metadata"]["generation"] == 2
 
@@ -98,22 +98,22 @@ def test_a_put_of_an_old_version_conflicts(target: Target, web: str) -> None:
     old = target.ok("GET", web)
     target.patch(web, {"spec": {"paused": True}})
     status = target.rejected(409, "PUT", web, old)
-    assert (status["reason"], status["message"]) == ("Conflict", MODIFIED)
+    assert (status["reason"], status["message"]) == ("Conflict", CONFLICT_MESSAGE)
     assert status["details"] == {"name": "web", "group": "apps", "kind": "deployments"}
     body = {"metadata": {"resourceVersion": "1"}, "spec": {"paused": False}}
     status = target.rejected(409, "PATCH", web, body, content_type=MERGE)
-    assert status["message"] == MODIFIED
+    assert status["message"] == CONFLICT_MESSAGE
 
 
 def test_a_put_without_version_replaces(target: Target, web: str) -> None:
-    body = sleeper()
+    body = scaled_down_deployment()
     body["metadata"]["labels"] = {"only": "this"}
     assert target.ok("PUT", web, body)["metadata"]["labels"] == {"only": "this"}
 
 
 def test_a_dry_run_stores_nothing(target: Target, deployments: str, web: str) -> None:
     before = target.ok("GET", web)
-    made = target.ok("POST", f"{deployments}?dryRun=All", sleeper("other"))
+    made = target.ok("POST", f"{deployments}?dryRun=All", scaled_down_deployment("other"))
     assert made["metadata"]["uid"] and "resourceVersion" not in made["metadata"]
     target.rejected(404, "GET", f"{deployments}/other")
     forced = apply(target, web, with_image("j"), "a", "&force=true&dryRun=All")
@@ -131,7 +131,7 @@ def test_the_status_is_written_through_its_subresource_alone(target: Target, web
     assert changed["status"]["observedGeneration"] == 7
     assert "paused" not in changed["spec"]
     assert changed["metadata"]["generation"] == 1
-    assert owners(changed)[("contr", "Update", "status")] == {
+    assert fields_by_manager(changed)[("contr", "Update", "status")] == {
         "f:status": {"f:observedGeneration": {}, "f:replicas": {}}
     }
     ignored = target.patch(web, {"status": {"observedGeneration": 9}})
@@ -156,13 +156,13 @@ def test_the_scale(target: Target, web: str) -> None:
         "than or equal to 0"
     )
     scale["metadata"]["resourceVersion"] = "1"
-    assert target.rejected(409, "PUT", f"{web}/scale", scale)["message"] == MODIFIED
+    assert target.rejected(409, "PUT", f"{web}/scale", scale)["message"] == CONFLICT_MESSAGE
 
 
 def test_who_scaled_is_named_in_a_conflict(target: Target, web: str) -> None:
     target.patch(web, {"spec": {"paused": True}})
     target.patch(f"{web}/scale", {"spec": {"replicas": 2}}, agent="scaler/1")
-    entry = owners(target.ok("GET", web)).get(("scaler", "Update", "scale"))
+    entry = fields_by_manager(target.ok("GET", web)).get(("scaler", "Update", "scale"))
     if target.name == "real" and entry is None:
         pytest.skip("the real server loses the entry when a controller writes at once")
     assert entry == {"f:spec": {"f:replicas": {}}}

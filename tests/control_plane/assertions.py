@@ -25,15 +25,15 @@ from tests.waiting import WAIT_SECONDS, wait_until
 
 FLEET_KINDS = (
     kinds.DEPLOYMENTS,
-    kinds.REPLICASETS,
+    kinds.REPLICA_SETS,
     kinds.PODS,
     kinds.EVENTS,
     kinds.SERVICES,
-    kinds.HTTPROUTES,
+    kinds.HTTP_ROUTES,
     kinds.VIRTUAL_SERVICES,
     kinds.INGRESSES,
-    kinds.SCALEDOBJECTS,
-    kinds.AUTOSCALERS,
+    kinds.SCALED_OBJECTS,
+    kinds.HORIZONTAL_POD_AUTOSCALERS,
 )
 TABLE_MEDIA_TYPE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 

@@ -152,7 +152,7 @@ async def test_log_of_a_pod_is_followed(
         await driver.wait_for_screen(lambda text: "Uvicorn running" in text, "new line")
 
 
-async def test_list_stays_while_the_api_server_is_away(
+async def test_the_list_stays_while_the_api_server_is_unavailable(
     control_plane: ControlPlane, namespace: str, kubeconfig: Path
 ) -> None:
     control_plane.create_deployment(namespace, "llama", replicas=2)

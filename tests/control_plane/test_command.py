@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from benchmarks.measure import clean_environment
-from benchmarks.terminal import PyteTerminal
+from benchmarks.terminal import BenchmarkTerminal
 from tests.control_plane import objects, pod_statuses
 from tests.control_plane.control_plane import ControlPlane, wait_for
 from tests.waiting import WAIT_SECONDS
@@ -101,7 +101,7 @@ def test_watch_prints_a_json_line_for_each_change(
         process.communicate()
 
 
-def test_exit_code_and_one_sentence_where_there_is_no_server(
+def test_exit_code_and_one_line_error_without_a_server(
     control_plane: ControlPlane, tmp_path: Path
 ) -> None:
     kubeconfig = control_plane.write_kubeconfig(server="https://127.0.0.1:1")
@@ -119,8 +119,8 @@ def test_forbidden_namespace_is_reported(control_plane: ControlPlane, namespace:
 
 
 @contextlib.contextmanager
-def screen(kubeconfig: Path, home: Path, *args: str) -> Iterator[PyteTerminal]:
-    terminal = PyteTerminal(
+def screen(kubeconfig: Path, home: Path, *args: str) -> Iterator[BenchmarkTerminal]:
+    terminal = BenchmarkTerminal(
         [SERVEDECK_PATH, *args], (80, 24), clean_environment(kubeconfig, str(home))
     )
     try:
@@ -129,7 +129,9 @@ def screen(kubeconfig: Path, home: Path, *args: str) -> Iterator[PyteTerminal]:
         terminal.close()
 
 
-def wait_for_screen(terminal: PyteTerminal, condition: Callable[[str], object], what: str) -> None:
+def wait_for_screen(
+    terminal: BenchmarkTerminal, condition: Callable[[str], object], what: str
+) -> None:
     """Wait until the screen text meets the condition."""
     found = terminal.wait(lambda: bool(condition("\n".join(terminal.screen_lines()))), WAIT_SECONDS)
     assert found is not None, f"no {what} within {WAIT_SECONDS:g} s on\n" + "\n".join(
@@ -143,9 +145,11 @@ def test_screen_lives_through_a_killed_api_server(
     create_failing_and_ready(control_plane, namespace)
     with screen(kubeconfig, tmp_path, "-n", namespace) as terminal:
         wait_for_screen(terminal, lambda text: "good" in text and "OOMKilled" in text, "list")
-        calm = "\n".join(terminal.screen_lines()[:3])
+        screen_before = "\n".join(terminal.screen_lines()[:3])
         control_plane.kill("kube-apiserver")
-        wait_for_screen(terminal, lambda text: text.split("\n")[:3] != calm.split("\n"), "warning")
+        wait_for_screen(
+            terminal, lambda text: text.split("\n")[:3] != screen_before.split("\n"), "warning"
+        )
         assert "good" in "\n".join(terminal.screen_lines()), "the list was blanked"
         control_plane.start()
         control_plane.create_deployment(namespace, "newcomer")

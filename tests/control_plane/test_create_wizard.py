@@ -26,7 +26,7 @@ SETTINGS = Settings(endpoint_host="serve.example.com", gateway="gateways/main")
 
 
 @pytest.fixture(autouse=True)
-def own_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def isolated_state_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Store the tests' drafts apart from those of the developer."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
@@ -106,7 +106,7 @@ def is_deleted(plane: ControlPlane, namespace: str, name: str = "llama") -> bool
     return False
 
 
-async def test_keys_alone_deploy_a_model_that_becomes_ready_before_the_operators_eyes(
+async def test_a_model_deployed_by_keyboard_is_shown_until_ready(
     control_plane: ControlPlane, namespace: str
 ) -> None:
     async with running_app(control_plane, namespace) as driver:
@@ -168,7 +168,7 @@ async def test_an_exceeded_quota_is_reported_before_anything_is_created(
     assert is_deleted(control_plane, namespace)
 
 
-async def test_the_key_is_off_with_the_missing_verb(
+async def test_the_key_is_disabled_with_the_missing_verb(
     control_plane: ControlPlane, namespace: str
 ) -> None:
     rules = [

@@ -48,13 +48,13 @@ def make_spec(namespace: str, **texts: str) -> ServingSpec:
 async def plan_changes(
     connection: Connection, spec: ServingSpec, platform: PlatformSettings | None = None
 ) -> ChangePlan:
-    surroundings = ClusterInventory(connection, spec.namespace)
-    surroundings.start()
+    inventory = ClusterInventory(connection, spec.namespace)
+    inventory.start()
     try:
-        await surroundings.wait_until_listed()
-        return await make_plan(connection, spec, platform or PlatformSettings(), surroundings)
+        await inventory.wait_until_listed()
+        return await make_plan(connection, spec, platform or PlatformSettings(), inventory)
     finally:
-        await surroundings.close()
+        await inventory.close()
 
 
 def grant_role(plane: ControlPlane, namespace: str, user: str, rules: list[dict[str, Any]]) -> None:
@@ -125,9 +125,9 @@ async def test_what_an_attempt_before_made_is_not_taken(
         spec = make_spec(namespace)
         [deployment, *_] = manifests.build_manifests(spec)
         outcome = await apply(connection, [deployment], create=True)
-        surroundings = ClusterInventory(connection, spec.namespace)
+        inventory = ClusterInventory(connection, spec.namespace)
         own = [one.ref for one in outcome.applied]
-        plan = await make_plan(connection, spec, PlatformSettings(), surroundings, own_objects=own)
+        plan = await make_plan(connection, spec, PlatformSettings(), inventory, own_objects=own)
     assert plan.errors == []
     assert [one.action for one in plan.previews] == [PreviewAction.UNCHANGED, PreviewAction.CREATE]
 
@@ -147,7 +147,7 @@ def is_deleted(
     return False
 
 
-async def test_undo_leaves_an_object_that_somebody_else_put_there_since(
+async def test_delete_created_leaves_an_object_that_another_client_created_since(
     control_plane: ControlPlane, namespace: str
 ) -> None:
     async with open_connection(control_plane) as connection:

@@ -26,7 +26,7 @@ REQUIRED_RULES = [
     {"apiGroups": ["apps"], "resources": ["deployments", "replicasets"], "verbs": READ_VERBS},
     {"apiGroups": [""], "resources": ["pods"], "verbs": READ_VERBS},
 ]
-"""Permissions required for the list; Events, Services, routes and scalers are not included."""
+"""Permissions required for the list; Events, Services, routes and autoscalers are not included."""
 
 
 @asynccontextmanager
@@ -35,23 +35,23 @@ async def random_changes(
 ) -> AsyncIterator[Callable[[int], Awaitable[None]]]:
     """Create, change and delete servings while the body runs, as far as the API server allows.
     Yields a function that waits for a number of further changes."""
-    dice = random.Random(7)
+    rng = random.Random(7)
     path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
 
     changes = 0
 
     def change() -> None:
         nonlocal changes
-        name = f"srv-{dice.randrange(12):02}"
+        name = f"srv-{rng.randrange(12):02}"
         with suppress(RequestError, OSError):
-            match dice.randrange(5):
+            match rng.randrange(5):
                 case 0:
                     plane.request("DELETE", f"{path}/{name}", timeout=5)
                 case 1 | 2:
-                    body = objects.deployment(name, replicas=dice.randrange(4))
+                    body = objects.deployment(name, replicas=rng.randrange(4))
                     plane.request("POST", path, body, timeout=5)
                 case _:
-                    spec = {"spec": {"replicas": dice.randrange(4)}}
+                    spec = {"spec": {"replicas": rng.randrange(4)}}
                     plane.request("PATCH", f"{path}/{name}", spec, timeout=5)
             changes += 1
 
@@ -130,11 +130,11 @@ async def test_recovers_by_itself_when_the_api_server_returns(
         await assert_matches_cluster(live, control_plane, namespace)
 
 
-async def test_a_silent_connection_is_noticed_reported_and_closed(
+async def test_a_stalled_connection_is_detected_reported_and_closed(
     control_plane: ControlPlane, namespace: str
 ) -> None:
     # a watch receives nothing until the read timeout: 90 s by default, bookmarks arrive sooner
-    impatient = ReflectorConfig(
+    short_timeouts = ReflectorConfig(
         watch_read_timeout=3.0,
         list_read_timeout=3.0,
         retry_delay=(0.2, 0.5),
@@ -148,7 +148,7 @@ async def test_a_silent_connection_is_noticed_reported_and_closed(
     key = NamespacedName(namespace, "llama")
     async with TcpProxy(control_plane.url).serve() as proxy:
         kubeconfig = control_plane.write_kubeconfig(server=proxy.url)
-        async with started_session(kubeconfig, namespace, timings=impatient) as live:
+        async with started_session(kubeconfig, namespace, timings=short_timeouts) as live:
             await wait_for_view(live, key, lambda view: view.ready)
             proxy.set_stalled()
             await asyncio.to_thread(
@@ -166,7 +166,7 @@ async def test_a_silent_connection_is_noticed_reported_and_closed(
             await wait_for_view(live, key, lambda view: view.desired == 3)
 
 
-async def test_history_compacted_while_the_way_was_cut(
+async def test_history_compacted_while_disconnected(
     control_plane: ControlPlane, namespace: str
 ) -> None:
     async with TcpProxy(control_plane.url).serve() as proxy:
@@ -206,12 +206,12 @@ async def test_connections_that_break_all_the_time(
 async def test_server_that_fails_and_rejects_half_of_the_time(
     control_plane: ControlPlane, namespace: str
 ) -> None:
-    dice = random.Random(3)
+    rng = random.Random(3)
     token = control_plane.tokens["admin"]
     async with FaultProxy(control_plane.url, token, control_plane.ssl_context).serve() as proxy:
 
         def rule(_: web.Request) -> web.Response | None:
-            match dice.randrange(4):
+            match rng.randrange(4):
                 case 0:
                     return status_response(429, "TooManyRequests", "too many", Retry_After="1")
                 case 1:
@@ -258,7 +258,9 @@ async def test_token_that_expired_is_reported_and_a_new_one_taken_up(
             await asyncio.to_thread(control_plane.restart)
 
 
-async def test_rights_in_one_namespace_only(control_plane: ControlPlane, namespace: str) -> None:
+async def test_permissions_in_one_namespace_only(
+    control_plane: ControlPlane, namespace: str
+) -> None:
     """All namespaces are requested; that of the context is shown, with the reason why not all."""
     control_plane.grant("member", REQUIRED_RULES, namespace=namespace)
     control_plane.create_deployment(namespace, "llama", replicas=2)
@@ -273,7 +275,7 @@ async def test_rights_in_one_namespace_only(control_plane: ControlPlane, namespa
         assert namespace in message or "all namespaces" in message
 
 
-async def test_each_missing_right_is_named_and_the_rest_works(
+async def test_each_missing_permission_is_named_and_the_rest_works(
     control_plane: ControlPlane, namespace: str
 ) -> None:
     control_plane.grant("member", REQUIRED_RULES[:1], namespace=namespace)

@@ -141,9 +141,9 @@ async def test_pod_rejected_or_evicted_by_its_node(
         view = await wait_for_view(
             live, NamespacedName(namespace, "llama"), lambda view: len(view.pods) == 2
         )
-        dead = next(each for each in view.pods if each.name == pod["metadata"]["name"])
-        assert (dead.status, dead.reason) == (reason, reason)
-        assert dead in view.failing_pods
+        evicted = next(each for each in view.pods if each.name == pod["metadata"]["name"])
+        assert (evicted.status, evicted.reason) == (reason, reason)
+        assert evicted in view.failing_pods
         await assert_matches_cluster(live, control_plane, namespace)
 
 

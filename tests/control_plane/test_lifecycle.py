@@ -189,8 +189,8 @@ async def test_a_scaler_is_named(
     path = f"/apis/keda.sh/v1alpha1/namespaces/{namespace}/scaledobjects"
     async with started_session(kubeconfig, namespace) as live:
         control_plane.create(path, objects.scaled_object("llama"))
-        view = await wait_for_view(live, key, lambda view: view.scaler)
-        assert view.scaler == "KEDA 1-10"
+        view = await wait_for_view(live, key, lambda view: view.autoscaler)
+        assert view.autoscaler == "KEDA 1-10"
         await assert_matches_cluster(live, control_plane, namespace)
 
 

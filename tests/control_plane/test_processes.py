@@ -13,7 +13,7 @@ from tests.control_plane.processes import ReservedPort
 
 
 @pytest.fixture
-def chosen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def candidate_ports(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The ports that are chosen next, before random ones."""
     numbers: list[int] = []
     by_chance = random.randrange
@@ -24,7 +24,7 @@ def chosen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ports are reserved on Linux alone")
-def test_two_runs_never_choose_the_same_port(chosen: list[int]) -> None:
+def test_two_runs_never_choose_the_same_port(candidate_ports: list[int]) -> None:
     program = (
         "from tests.control_plane.processes import ReservedPort\n"
         "port = ReservedPort()\n"
@@ -36,19 +36,19 @@ def test_two_runs_never_choose_the_same_port(chosen: list[int]) -> None:
     ) as run:
         assert run.stdout
         theirs = int(run.stdout.readline())
-        chosen.append(theirs)
+        candidate_ports.append(theirs)
         port = ReservedPort()
-        assert chosen == [] and port.number != theirs
+        assert candidate_ports == [] and port.number != theirs
         port.close()
         run.communicate("\n")
 
 
-def test_a_port_that_something_listens_on_is_not_chosen(chosen: list[int]) -> None:
+def test_a_port_that_something_listens_on_is_not_chosen(candidate_ports: list[int]) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         taken = other.getsockname()[1]
-        chosen.append(taken)
+        candidate_ports.append(taken)
         port = ReservedPort()
-        assert chosen == [] and port.number != taken
+        assert candidate_ports == [] and port.number != taken
         port.close()

@@ -36,7 +36,7 @@ FAST_CONFIG = ReflectorConfig(
 """Read timeouts and delays short enough for a test."""
 
 
-class ChangeCopy:
+class RecordMirror:
     """A copy of the store, built from the changes alone."""
 
     def __init__(self) -> None:
@@ -68,15 +68,15 @@ async def run_reflector(
     kind: ResourceKind,
     namespace: str | None,
     config: ReflectorConfig = FAST_CONFIG,
-) -> AsyncIterator[ChangeCopy]:
+) -> AsyncIterator[RecordMirror]:
     connection = await Connection.open(ConnectionOptions(kubeconfig=(kubeconfig,)))
-    copy = ChangeCopy()
-    copy.reflector = Reflector(
-        connection, kind, namespace, copy.on_change, copy.on_state, config=config
+    mirror = RecordMirror()
+    mirror.reflector = Reflector(
+        connection, kind, namespace, mirror.on_change, mirror.on_state, config=config
     )
-    task = asyncio.create_task(copy.reflector.run())
+    task = asyncio.create_task(mirror.reflector.run())
     try:
-        yield copy
+        yield mirror
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -84,7 +84,7 @@ async def run_reflector(
 
 
 async def assert_equal(
-    copy: ChangeCopy,
+    mirror: RecordMirror,
     plane: ControlPlane,
     kind: ResourceKind,
     namespace: str | None,
@@ -93,19 +93,19 @@ async def assert_equal(
     """Assert that within `limit` seconds the store and the copy both equal a fresh list."""
 
     def sign() -> str:
-        reflector = copy.reflector
-        return f"{reflector.phase} {reflector.error} {copy.phases}"
+        reflector = mirror.reflector
+        return f"{reflector.phase} {reflector.error} {mirror.phases}"
 
     def listed() -> dict[str, str]:
         items = plane.request("GET", kind.list_path(namespace))["items"]
         return {item["metadata"]["uid"]: item["metadata"]["resourceVersion"] for item in items}
 
     def equal() -> bool:
-        store = copy.reflector.records
+        store = mirror.reflector.records
         held = {uid: record.metadata.resource_version for uid, record in store.items()}
         return (
-            copy.reflector.phase is ReflectorPhase.LIVE
-            and held == copy.resource_versions == listed()
+            mirror.reflector.phase is ReflectorPhase.LIVE
+            and held == mirror.resource_versions == listed()
         )
 
     await wait_until(equal, "the store to equal a list", limit, describe_state=sign)
@@ -121,15 +121,15 @@ async def test_pages_the_first_list_and_follows(
 ) -> None:
     create_services(control_plane, namespace, *(f"first-{n:02}" for n in range(25)))
     timings = ReflectorConfig(page_size=10)
-    async with run_reflector(kubeconfig, kinds.SERVICES, namespace, timings) as copy:
-        await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
-        assert copy.syncs == 1
+    async with run_reflector(kubeconfig, kinds.SERVICES, namespace, timings) as mirror:
+        await assert_equal(mirror, control_plane, kinds.SERVICES, namespace)
+        assert mirror.syncs == 1
         create_services(control_plane, namespace, "later")
         path = f"/api/v1/namespaces/{namespace}/services"
         control_plane.request("DELETE", f"{path}/first-00")
         control_plane.request("PATCH", f"{path}/first-01", {"metadata": {"labels": {"a": "b"}}})
-        await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
-        assert copy.syncs == 1
+        await assert_equal(mirror, control_plane, kinds.SERVICES, namespace)
+        assert mirror.syncs == 1
 
 
 async def test_lists_again_where_the_history_was_compacted(
@@ -138,8 +138,8 @@ async def test_lists_again_where_the_history_was_compacted(
     create_services(control_plane, namespace, "kept", "gone")
     async with TcpProxy(control_plane.url).serve() as proxy:
         kubeconfig = control_plane.write_kubeconfig(server=proxy.url)
-        async with run_reflector(kubeconfig, kinds.SERVICES, namespace) as copy:
-            await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
+        async with run_reflector(kubeconfig, kinds.SERVICES, namespace) as mirror:
+            await assert_equal(mirror, control_plane, kinds.SERVICES, namespace)
             proxy.set_stalled()
             create_services(control_plane, namespace, "new")
             control_plane.request("DELETE", f"/api/v1/namespaces/{namespace}/services/gone")
@@ -147,8 +147,8 @@ async def test_lists_again_where_the_history_was_compacted(
             await asyncio.to_thread(control_plane.restart)
             proxy.reset_connections()
             proxy.set_stalled(False)
-            await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
-            assert copy.syncs == 2, "410 was not seen"
+            await assert_equal(mirror, control_plane, kinds.SERVICES, namespace)
+            assert mirror.syncs == 2, "410 was not seen"
 
 
 async def test_events_survive_compaction_without_bookmarks(
@@ -159,8 +159,8 @@ async def test_events_survive_compaction_without_bookmarks(
     (pod,) = control_plane.wait_for_pods(namespace, "llama", 1)
     async with TcpProxy(control_plane.url).serve() as proxy:
         kubeconfig = control_plane.write_kubeconfig(server=proxy.url)
-        async with run_reflector(kubeconfig, kind, namespace) as copy:
-            await assert_equal(copy, control_plane, kind, namespace)
+        async with run_reflector(kubeconfig, kind, namespace) as mirror:
+            await assert_equal(mirror, control_plane, kind, namespace)
             proxy.set_stalled()
             for number in range(5):
                 control_plane.create_warning_event(pod, "FailedMount", f"attempt {number}")
@@ -168,40 +168,40 @@ async def test_events_survive_compaction_without_bookmarks(
             control_plane.create_warning_event(pod, "FailedMount", "after")
             proxy.reset_connections()
             proxy.set_stalled(False)
-            await assert_equal(copy, control_plane, kind, namespace)
-            assert copy.syncs == 2, "410 was not seen"
+            await assert_equal(mirror, control_plane, kind, namespace)
+            assert mirror.syncs == 2, "410 was not seen"
 
 
-async def test_a_connection_that_goes_silent_is_noticed(
+async def test_a_stalled_connection_is_detected(
     control_plane: ControlPlane, namespace: str
 ) -> None:
     create_services(control_plane, namespace, "one")
     async with TcpProxy(control_plane.url).serve() as proxy:
         kubeconfig = control_plane.write_kubeconfig(server=proxy.url)
-        async with run_reflector(kubeconfig, kinds.SERVICES, namespace) as copy:
-            await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
+        async with run_reflector(kubeconfig, kinds.SERVICES, namespace) as mirror:
+            await assert_equal(mirror, control_plane, kinds.SERVICES, namespace)
             proxy.set_stalled()
             create_services(control_plane, namespace, "two")
-            await wait_until(lambda: ReflectorPhase.RETRYING in copy.phases, "the silence")
-            assert copy.reflector.error
-            assert len(copy.reflector.records) == 1, "what was known stays"
+            await wait_until(lambda: ReflectorPhase.RETRYING in mirror.phases, "the silence")
+            assert mirror.reflector.error
+            assert len(mirror.reflector.records) == 1, "what was known stays"
             proxy.reset_connections()
             proxy.set_stalled(False)
-            await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
+            await assert_equal(mirror, control_plane, kinds.SERVICES, namespace)
 
 
 async def test_a_frozen_api_server_is_noticed(
     control_plane: ControlPlane, namespace: str, kubeconfig: Path
 ) -> None:
-    async with run_reflector(kubeconfig, kinds.SERVICES, namespace) as copy:
-        await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
+    async with run_reflector(kubeconfig, kinds.SERVICES, namespace) as mirror:
+        await assert_equal(mirror, control_plane, kinds.SERVICES, namespace)
         control_plane.pause("kube-apiserver")
         try:
-            await wait_until(lambda: ReflectorPhase.RETRYING in copy.phases, "the silence")
+            await wait_until(lambda: ReflectorPhase.RETRYING in mirror.phases, "the silence")
         finally:
             control_plane.resume("kube-apiserver")
         await asyncio.to_thread(create_services, control_plane, namespace, "after")
-        await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
+        await assert_equal(mirror, control_plane, kinds.SERVICES, namespace)
 
 
 async def test_an_overloaded_server_is_left_alone_for_as_long_as_it_asks(
@@ -222,13 +222,13 @@ async def test_an_overloaded_server_is_left_alone_for_as_long_as_it_asks(
             429, "TooManyRequests", "too many requests", Retry_After="1"
         )
         kubeconfig = control_plane.write_kubeconfig(server=proxy.url)
-        async with run_reflector(kubeconfig, kinds.SERVICES, namespace) as copy:
+        async with run_reflector(kubeconfig, kinds.SERVICES, namespace) as mirror:
             await wait_until(lambda: len(pauses) >= 3, "three attempts")
             assert set(pauses) == {1.0}
-            assert copy.reflector.phase is ReflectorPhase.RETRYING
-            assert "429" in copy.reflector.error
+            assert mirror.reflector.phase is ReflectorPhase.RETRYING
+            assert "429" in mirror.reflector.error
             proxy.rule = lambda _: None
-            await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
+            await assert_equal(mirror, control_plane, kinds.SERVICES, namespace)
 
 
 async def test_server_errors_on_lists_and_watches_are_retried(
@@ -248,10 +248,10 @@ async def test_server_errors_on_lists_and_watches_are_retried(
 
         proxy.rule = first_three
         kubeconfig = control_plane.write_kubeconfig(server=proxy.url)
-        async with run_reflector(kubeconfig, kinds.SERVICES, namespace) as copy:
-            await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
+        async with run_reflector(kubeconfig, kinds.SERVICES, namespace) as mirror:
+            await assert_equal(mirror, control_plane, kinds.SERVICES, namespace)
             create_services(control_plane, namespace, "two")
-            await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
+            await assert_equal(mirror, control_plane, kinds.SERVICES, namespace)
             assert proxy.fault_count == 6
 
 
@@ -260,21 +260,23 @@ async def test_what_is_forbidden_is_reported_and_seen_once_it_is_granted(
 ) -> None:
     create_services(control_plane, namespace, "one")
     kubeconfig = control_plane.write_kubeconfig("nobody")
-    async with run_reflector(kubeconfig, kinds.SERVICES, namespace) as copy:
-        await wait_until(lambda: copy.reflector.phase is ReflectorPhase.FORBIDDEN, "the rejection")
-        assert copy.reflector.error == (
+    async with run_reflector(kubeconfig, kinds.SERVICES, namespace) as mirror:
+        await wait_until(
+            lambda: mirror.reflector.phase is ReflectorPhase.FORBIDDEN, "the rejection"
+        )
+        assert mirror.reflector.error == (
             f"Cannot list services in namespace {namespace}: needs list and watch on services."
         )
         rule = {"apiGroups": [""], "resources": ["services"], "verbs": ["list"]}
         control_plane.grant("nobody", [rule], namespace=namespace)
         await wait_until(
-            lambda: "Cannot watch services" in copy.reflector.error,
+            lambda: "Cannot watch services" in mirror.reflector.error,
             "the missing verb",
-            describe_state=lambda: copy.reflector.error,
+            describe_state=lambda: mirror.reflector.error,
         )
         rule["verbs"] = ["list", "watch"]
         control_plane.grant("nobody", [rule], namespace=namespace)
-        await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
+        await assert_equal(mirror, control_plane, kinds.SERVICES, namespace)
         control_plane.revoke("nobody", namespace=namespace)
 
 
@@ -283,17 +285,17 @@ async def test_a_custom_resource_is_missing_until_it_is_installed(
 ) -> None:
     control_plane.remove_crds()
     try:
-        async with run_reflector(kubeconfig, kinds.HTTPROUTES, namespace) as copy:
+        async with run_reflector(kubeconfig, kinds.HTTP_ROUTES, namespace) as mirror:
             await wait_until(
-                lambda: copy.reflector.phase is ReflectorPhase.MISSING,
+                lambda: mirror.reflector.phase is ReflectorPhase.MISSING,
                 "the kind to be missing",
-                describe_state=lambda: copy.reflector.error,
+                describe_state=lambda: mirror.reflector.error,
             )
             await asyncio.to_thread(control_plane.add_crds)
             path = f"/apis/gateway.networking.k8s.io/v1/namespaces/{namespace}/httproutes"
             control_plane.create(path, objects.http_route(namespace, "llama"))
-            await assert_equal(copy, control_plane, kinds.HTTPROUTES, namespace)
-            assert len(copy.resource_versions) == 1
+            await assert_equal(mirror, control_plane, kinds.HTTP_ROUTES, namespace)
+            assert len(mirror.resource_versions) == 1
     finally:
         control_plane.add_crds()
 
@@ -319,16 +321,16 @@ async def test_a_token_that_was_revoked_is_renewed_by_the_plugin(
         "interactiveMode": "Never",
     }
     kubeconfig = control_plane.write_kubeconfig("viewer", credentials={"exec": login})
-    async with run_reflector(kubeconfig, kinds.SERVICES, namespace) as copy:
-        await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
+    async with run_reflector(kubeconfig, kinds.SERVICES, namespace) as mirror:
+        await assert_equal(mirror, control_plane, kinds.SERVICES, namespace)
         control_plane.tokens["viewer"] = f"{old}-new"
         try:
             await asyncio.to_thread(control_plane.restart)
-            await wait_until(lambda: ReflectorPhase.UNAUTHORIZED in copy.phases, "401")
-            assert "credentials" in copy.reflector.error
+            await wait_until(lambda: ReflectorPhase.UNAUTHORIZED in mirror.phases, "401")
+            assert "credentials" in mirror.reflector.error
             secret.write_text(control_plane.tokens["viewer"])
             create_services(control_plane, namespace, "after")
-            await assert_equal(copy, control_plane, kinds.SERVICES, namespace)
+            await assert_equal(mirror, control_plane, kinds.SERVICES, namespace)
         finally:
             control_plane.tokens["viewer"] = old
             await asyncio.to_thread(control_plane.restart)

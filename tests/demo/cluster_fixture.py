@@ -15,7 +15,7 @@ from servedeck.demo.resources import (
     NAMESPACES,
     NODES,
     PODS,
-    REPLICASETS,
+    REPLICA_SETS,
     Resource,
 )
 from servedeck.demo.store.store import ObjectStore
@@ -84,7 +84,7 @@ class ClusterFixture:
         return pod
 
     def replicasets(self) -> list[Json]:
-        return self.store.list(REPLICASETS, "lab")
+        return self.store.list(REPLICA_SETS, "lab")
 
     def ready(self, name: str = "llm") -> bool:
         status = self.deployment(name).get("status") or {}

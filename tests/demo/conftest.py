@@ -27,7 +27,7 @@ async def api() -> AsyncIterator[Api]:
 def cluster() -> ClusterFixture:
     found = ClusterFixture()
     found.node()
-    found.deploy(annotations={failure_simulation.LOAD: "3"})
+    found.deploy(annotations={failure_simulation.REQUEST_RATE_ANNOTATION: "3"})
     found.until(found.ready)
     found.advance(600)
     return found

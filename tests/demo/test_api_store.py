@@ -116,16 +116,16 @@ def test_propagation_leaves_work_for_the_garbage_collector(store: ObjectStore) -
 
 
 def test_listeners_get_changes_in_order_even_if_one_of_them_writes(store: ObjectStore) -> None:
-    heard: list[str] = []
+    received: list[str] = []
 
     def writes(change: StoreChange) -> None:
         if change.type == "ADDED":
             store.mutate(CONFIGMAPS, "a", "c", lambda o: o.update(data={"k": "v"}))
 
     store.subscribe(writes, CONFIGMAPS)
-    store.subscribe(lambda change: heard.append(change.type), CONFIGMAPS)
+    store.subscribe(lambda change: received.append(change.type), CONFIGMAPS)
     store.create(CONFIGMAPS, configmap())
-    assert heard == ["ADDED", "MODIFIED"]
+    assert received == ["ADDED", "MODIFIED"]
 
 
 async def test_a_watch_resumes_where_it_ended(store: ObjectStore) -> None:

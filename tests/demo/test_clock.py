@@ -63,35 +63,35 @@ def test_a_timer_cannot_move_the_clock_that_runs_it() -> None:
 async def test_a_running_clock_follows_the_wall_at_its_speed_and_can_be_stopped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    clock, rang = Clock(0.0), asyncio.Event()
-    clock.call_later(600, rang.set)
+    clock, fired = Clock(0.0), asyncio.Event()
+    clock.call_later(600, fired.set)
     clock.start(speed=20_000)
-    await with_timeout(rang.wait())
+    await with_timeout(fired.wait())
     assert clock.time() >= 600
     clock.stop()
-    stood = clock.time()
+    stopped_at = clock.time()
     monkeypatch.setattr("servedeck.demo.clock._monotonic", lambda: time.monotonic() + 1e9)
-    assert clock.time() == stood
+    assert clock.time() == stopped_at
 
 
 async def test_a_timer_that_comes_before_those_known_is_run_in_time() -> None:
-    clock, rang = Clock(0.0), asyncio.Event()
+    clock, fired = Clock(0.0), asyncio.Event()
     clock.call_later(10_000, lambda: None)
     clock.start()
-    clock.call_later(0.01, rang.set)
-    await with_timeout(rang.wait())
+    clock.call_later(0.01, fired.set)
+    await with_timeout(fired.wait())
     clock.stop()
 
 
 async def test_sleep_waits_on_this_clock() -> None:
     clock = Clock(0.0)
-    sleeper = asyncio.create_task(clock.sleep(3600))
+    scaled_down_deployment = asyncio.create_task(clock.sleep(3600))
     await asyncio.sleep(0)
     clock.advance(3599)
     await asyncio.sleep(0)
-    assert not sleeper.done()
+    assert not scaled_down_deployment.done()
     clock.advance(1)
-    await with_timeout(sleeper)
+    await with_timeout(scaled_down_deployment)
 
 
 @pytest.mark.parametrize("speed", [0.0, -1.0, float("inf"), float("nan")])

@@ -145,7 +145,7 @@ CASES = (
     Case("out of memory", {"memory": "5Gi"}, {}, {"BackOff": [BACK_OFF]}),
     Case(
         "a hang",
-        {"annotations": {failure_simulation.HANG: "5m"}},
+        {"annotations": {failure_simulation.HANG_AFTER_ANNOTATION: "5m"}},
         {},
         {
             "Unhealthy": [
@@ -157,7 +157,7 @@ CASES = (
     ),
     Case(
         "not ready",
-        {"annotations": {failure_simulation.UNREADY: "5m"}},
+        {"annotations": {failure_simulation.UNREADY_AFTER_ANNOTATION: "5m"}},
         {"livenessProbe": None},
         {"Unhealthy": ["Readiness probe failed: HTTP probe failed with statuscode: 503"]},
     ),

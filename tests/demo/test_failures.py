@@ -260,7 +260,7 @@ def test_the_back_off_doubles_up_to_five_minutes() -> None:
 
 
 def test_the_first_crash_restarts_at_once_and_keeps_the_log_of_the_previous_instance() -> None:
-    cluster = started_cluster(annotations={failure_simulation.CRASH: "10m"})
+    cluster = started_cluster(annotations={failure_simulation.CRASH_AFTER_ANNOTATION: "10m"})
     cluster.until(cluster.ready)
     cluster.until(lambda: cluster.container()["restartCount"] == 1)
     assert cluster.state()[0] == "running"
@@ -281,7 +281,7 @@ def test_the_first_crash_restarts_at_once_and_keeps_the_log_of_the_previous_inst
 
 
 def test_a_leak_is_killed_by_the_kernel() -> None:
-    cluster = started_cluster(annotations={failure_simulation.LEAK: "5m"})
+    cluster = started_cluster(annotations={failure_simulation.LEAK_AFTER_ANNOTATION: "5m"})
     cluster.until(cluster.ready)
     cluster.until(lambda: cluster.container()["restartCount"] == 1)
     last = cluster.container()["lastState"]["terminated"]

@@ -105,7 +105,8 @@ async def test_an_embedding_server_embeds_and_does_not_chat() -> None:
     cluster = ClusterFixture()
     cluster.node()
     cluster.deploy(
-        args=["BAAI/bge-m3", "--runner", "pooling"], annotations={failure_simulation.LOAD: "2"}
+        args=["BAAI/bge-m3", "--runner", "pooling"],
+        annotations={failure_simulation.REQUEST_RATE_ANNOTATION: "2"},
     )
     cluster.until(cluster.ready)
     cluster.advance(60)

@@ -11,7 +11,7 @@ Json = dict[str, Any]
 
 
 def test_a_server_that_stops_answering_is_killed_by_its_liveness_probe() -> None:
-    cluster = started_cluster(annotations={failure_simulation.HANG: "5m"})
+    cluster = started_cluster(annotations={failure_simulation.HANG_AFTER_ANNOTATION: "5m"})
     cluster.until(cluster.ready)
     address = cluster.pod()["status"]["podIP"]
     cluster.until(lambda: not cluster.container()["ready"])
@@ -31,7 +31,7 @@ def test_a_server_that_stops_answering_is_killed_by_its_liveness_probe() -> None
 
 
 def test_a_server_that_responds_with_503_is_not_ready() -> None:
-    cluster = started_cluster(annotations={failure_simulation.UNREADY: "5m"})
+    cluster = started_cluster(annotations={failure_simulation.UNREADY_AFTER_ANNOTATION: "5m"})
     cluster.edit(lambda obj: container_of(obj).pop("livenessProbe"))
     cluster.advance(0)
     cluster.until(cluster.ready)

@@ -232,7 +232,7 @@ async def get_in_thread(kubeconfig: Path, path: str) -> Json:
     return await asyncio.to_thread(get, kubeconfig, path)
 
 
-async def test_an_invalid_state_file_is_reported_in_a_sentence(tmp_path: Path) -> None:
+async def test_an_invalid_state_file_is_a_one_line_error(tmp_path: Path) -> None:
     state = tmp_path / "state.json"
     state.write_text("[]")
     with pytest.raises(DemoError, match="does not hold the state of a demo cluster"):
@@ -322,7 +322,9 @@ def served(state: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
-        assert process.stdout.readline().startswith(b"The demo cluster serves http://127.0.0.1:")
+        assert process.stdout.readline().startswith(
+            b"The demo cluster is available at http://127.0.0.1:"
+        )
         export = process.stdout.readline().decode().strip()
         yield process, Path(export.removeprefix("export KUBECONFIG="))
     finally:

@@ -13,11 +13,11 @@ from servedeck.demo.resources import (
     DEPLOYMENTS,
     ENDPOINTS,
     EVENTS,
-    HTTPROUTES,
+    HTTP_ROUTES,
     PODS,
-    REPLICASETS,
+    REPLICA_SETS,
     RESOURCES,
-    SCALEDOBJECTS,
+    SCALED_OBJECTS,
     SECRETS,
 )
 from servedeck.demo.scenario import cluster_objects
@@ -101,10 +101,10 @@ def test_the_initial_state_is_consistent() -> None:
     fixture = ScenarioFixture()
     uids = {
         obj["metadata"]["uid"]
-        for resource in (DEPLOYMENTS, REPLICASETS)
+        for resource in (DEPLOYMENTS, REPLICA_SETS)
         for obj in fixture.store.list(resource)
     }
-    for resource in (REPLICASETS, PODS):
+    for resource in (REPLICA_SETS, PODS):
         for obj in fixture.store.list(resource):
             assert obj["metadata"]["ownerReferences"][0]["uid"] in uids
     for obj in (obj for resource in RESOURCES for obj in fixture.store.list(resource)):
@@ -114,13 +114,13 @@ def test_the_initial_state_is_consistent() -> None:
         assert last >= Clock(NOW - 3601).timestamp(), "Events live for an hour"
     unmanaged = fixture.store.get(DEPLOYMENTS, "research", "mistral-7b")
     assert "servedeck.dev/serving" not in unmanaged["metadata"]["labels"]
-    (scaled,) = fixture.store.list(SCALEDOBJECTS)
+    (scaled,) = fixture.store.list(SCALED_OBJECTS)
     assert {c["type"]: c["status"] for c in scaled["status"]["conditions"]}["Ready"] == "True"
 
 
 def test_routes_are_accepted_and_services_have_endpoints() -> None:
     fixture = ScenarioFixture()
-    routes = fixture.store.list(HTTPROUTES)
+    routes = fixture.store.list(HTTP_ROUTES)
     assert len(routes) >= 12
     for route in routes:
         (parent,) = route["status"]["parents"]

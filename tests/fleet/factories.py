@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from servedeck.cluster.watch.kinds import PODS, REPLICASETS, ResourceKind
+from servedeck.cluster.watch.kinds import PODS, REPLICA_SETS, ResourceKind
 from servedeck.cluster.watch.reflector import RecordChange
 from servedeck.fleet.fleet import UNLABELED_SELECTOR
 from servedeck.fleet.views import NamespacedName, PodView, ServingView
@@ -115,7 +115,7 @@ def serving_view(path: str = "team-a/llama", **fields: Any) -> ServingView:
         "accelerator_count": 0,
         "restarts": 0,
         "endpoint": Endpoint(),
-        "scaler": "",
+        "autoscaler": "",
         "image": "",
         "created": START,
         "labels": {},
@@ -141,12 +141,12 @@ def change(
 
 
 UNLABELED_PODS = PODS.with_label_selector(UNLABELED_SELECTOR)
-UNLABELED_REPLICASETS = REPLICASETS.with_label_selector(UNLABELED_SELECTOR)
+UNLABELED_REPLICA_SETS = REPLICA_SETS.with_label_selector(UNLABELED_SELECTOR)
 KIND_BY_RECORD: dict[type[Record], ResourceKind] = {
     kind.record_type: kind for kind in ALL_KINDS
 } | {
     Pod: PODS.with_label_selector(SERVING_LABEL),
-    ReplicaSet: REPLICASETS.with_label_selector(SERVING_LABEL),
+    ReplicaSet: REPLICA_SETS.with_label_selector(SERVING_LABEL),
 }
 
 

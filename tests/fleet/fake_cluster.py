@@ -59,8 +59,8 @@ class FakeCluster:
 
     def delete(self, record: Record) -> None:
         plural = KIND_BY_RECORD[type(record)].plural
-        _, labelled = self.objects.pop((plural, record.metadata.uid))  # type: ignore[attr-defined]
-        self._notify_watches(plural, record, labelled, "DELETED")
+        _, labeled = self.objects.pop((plural, record.metadata.uid))  # type: ignore[attr-defined]
+        self._notify_watches(plural, record, labeled, "DELETED")
 
     def _store(self, plural: str, record: Record, labeled: bool, change_type: str) -> None:
         uid = record.metadata.uid  # type: ignore[attr-defined]
@@ -153,8 +153,8 @@ class FakeConnection:
         selector = dict(params).get("labelSelector", "")
         items = [
             self.cluster.to_json(record)
-            for (kind, _), (record, labelled) in self.cluster.objects.items()
-            if kind == plural and _is_selected(record, labelled, namespace, selector)
+            for (kind, _), (record, labeled) in self.cluster.objects.items()
+            if kind == plural and _is_selected(record, labeled, namespace, selector)
         ]
         version = {"resourceVersion": str(self.cluster.version)}
         return ApiResponse(200, {}, msgspec.json.encode({"metadata": version, "items": items}))

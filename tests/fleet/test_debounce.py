@@ -57,47 +57,47 @@ def loop(monkeypatch):
 def make_debouncer(loop, has_changes=lambda: True):
     times = []
 
-    def beat():
+    def flush():
         times.append(round(loop.now - 100, 3))
         return has_changes()
 
-    return Debouncer(beat, 0.06), times
+    return Debouncer(flush, 0.06), times
 
 
-def test_the_first_comes_at_once_and_those_after_it_together(loop):
-    pulse, times = make_debouncer(loop)
+def test_the_first_request_flushes_at_once_and_later_ones_are_coalesced(loop):
+    debouncer, times = make_debouncer(loop)
     for _ in range(5):
-        pulse.request()
+        debouncer.request()
         loop.advance(0.01)
     loop.advance(1)
     assert times == [0, 0.06]
 
 
 def test_an_urgent_one_does_not_wait_for_ordinary_ones(loop):
-    pulse, times = make_debouncer(loop)
-    pulse.request()
+    debouncer, times = make_debouncer(loop)
+    debouncer.request()
     loop.advance(0.01)
-    pulse.request()  # waits until 0.06
-    pulse.request(urgent=True)
+    debouncer.request()  # waits until 0.06
+    debouncer.request(urgent=True)
     loop.advance(0.02)
     assert times == [0, 0.01]
     loop.advance(1)
     assert times == [0, 0.01], "what waited came with it"
 
 
-def test_urgent_ones_are_joined_among_themselves(loop):
-    pulse, times = make_debouncer(loop)
+def test_urgent_requests_are_coalesced(loop):
+    debouncer, times = make_debouncer(loop)
     for _ in range(10):
-        pulse.request(urgent=True)
+        debouncer.request(urgent=True)
         loop.advance(0.01)
     loop.advance(1)
     assert times == [0, 0.06, 0.12]
 
 
 def test_an_interval_has_two_flushes_at_most(loop):
-    pulse, times = make_debouncer(loop)
+    debouncer, times = make_debouncer(loop)
     for number in range(100):
-        pulse.request(urgent=number % 3 == 0)
+        debouncer.request(urgent=number % 3 == 0)
         loop.advance(0.003)
     loop.advance(1)
     for start in times:
@@ -106,19 +106,19 @@ def test_an_interval_has_two_flushes_at_most(loop):
 
 def test_a_flush_without_changes(loop):
     answers = iter([False, True, True])
-    pulse, times = make_debouncer(loop, lambda: next(answers))
-    pulse.request(urgent=True)
+    debouncer, times = make_debouncer(loop, lambda: next(answers))
+    debouncer.request(urgent=True)
     loop.advance(0.001)
-    pulse.request(urgent=True)
+    debouncer.request(urgent=True)
     loop.advance(0.001)
     assert times == [0, 0.001]
 
 
-def test_nothing_comes_after_the_end(loop):
-    pulse, times = make_debouncer(loop)
-    pulse.request(urgent=True)
-    pulse.wake_at(0.5)
-    pulse.close()
-    pulse.request(urgent=True)
+def test_no_flush_after_close(loop):
+    debouncer, times = make_debouncer(loop)
+    debouncer.request(urgent=True)
+    debouncer.wake_at(0.5)
+    debouncer.close()
+    debouncer.request(urgent=True)
     loop.advance(9)
     assert times == []

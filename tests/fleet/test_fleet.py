@@ -20,7 +20,7 @@ from tests.fleet.factories import (
     PENDING_STATUS,
     START,
     UNLABELED_PODS,
-    UNLABELED_REPLICASETS,
+    UNLABELED_REPLICA_SETS,
     autoscaler,
     change,
     crashing_status,
@@ -87,7 +87,7 @@ def test_a_change_of_a_pod_rebuilds_its_own_serving_only() -> None:
     assert fleet.view(QWEN) is before
 
 
-def test_only_the_pod_that_changed_is_judged_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_pod_that_changed_is_evaluated_again(monkeypatch: pytest.MonkeyPatch) -> None:
     fleet = make_fleet(deployment(), replicaset(), pod("p1"), pod("p2"), pod("p3"))
     judged: list[str] = []
 
@@ -192,7 +192,7 @@ def test_an_error_expires_after_its_period() -> None:
     assert fleet.next_reevaluation() is None
 
 
-def test_what_is_due_is_forgotten_with_its_cause() -> None:
+def test_a_deleted_serving_has_no_scheduled_reevaluation() -> None:
     fleet = make_fleet(deployment(), replicaset(), pod(status=crashing_status(NOW, waiting=False)))
     assert fleet.next_reevaluation() is not None
     fleet.apply(change(deployment(), "DELETED"))
@@ -215,14 +215,14 @@ def test_a_scaler_is_shown_at_its_target() -> None:
     fleet = make_two_servings()
     fleet.apply(change(autoscaler("llama", "keda-hpa-llama")))
     assert fleet.flush(NOW) == {LLAMA}
-    assert llama_view(fleet).scaler == "HPA 1-4"
+    assert llama_view(fleet).autoscaler == "HPA 1-4"
     fleet.apply(change(scaled_object("llama")))
     fleet.flush(NOW)
-    assert llama_view(fleet).scaler == "KEDA 1-10"
+    assert llama_view(fleet).autoscaler == "KEDA 1-10"
     fleet.apply(change(scaled_object("llama"), "DELETED"))
     fleet.apply(change(autoscaler("qwen", "keda-hpa-llama")))
     assert fleet.flush(NOW) == {LLAMA, QWEN}
-    assert llama_view(fleet).scaler == ""
+    assert llama_view(fleet).autoscaler == ""
 
 
 def test_a_service_and_a_route_reach_the_servings_that_they_lead_to() -> None:
@@ -283,7 +283,7 @@ def test_while_pods_are_being_listed_no_serving_is_shown() -> None:
     assert llama_view(fleet).status is Status.READY
 
 
-def test_where_pods_may_not_be_read_the_deployment_is_believed() -> None:
+def test_where_pods_may_not_be_read_the_deployments_status_is_used() -> None:
     fleet = Fleet()
     fleet.set_completeness(Completeness.FORBIDDEN, Completeness.FORBIDDEN)
     fleet.apply(change(deployment(replicas=2, ready_replicas=1, status_replicas=2)))
@@ -303,7 +303,7 @@ def test_a_serving_without_the_label_waits_for_the_pods_without_it() -> None:
     fleet.apply(change(deployment(labeled=False)))
     assert needs_unlabeled(fleet)
     assert fleet.flush(NOW) == {QWEN}
-    fleet.apply(change(replicaset(), "ADDED", kind=UNLABELED_REPLICASETS))
+    fleet.apply(change(replicaset(), "ADDED", kind=UNLABELED_REPLICA_SETS))
     fleet.apply(change(pod(), "ADDED", kind=UNLABELED_PODS))
     fleet.set_completeness(Completeness.COMPLETE, Completeness.COMPLETE)
     assert LLAMA in fleet.flush(NOW)
@@ -314,9 +314,9 @@ def test_a_serving_without_the_label_waits_for_the_pods_without_it() -> None:
 
 
 @pytest.mark.parametrize("gone_first", [False, True])
-@pytest.mark.parametrize("late_news", [False, True])
+@pytest.mark.parametrize("late_update", [False, True])
 def test_a_pod_that_is_labeled_lately_moves_between_two_watches(
-    gone_first: bool, late_news: bool
+    gone_first: bool, late_update: bool
 ) -> None:
     fleet = make_fleet(deployment(), replicaset())
     fleet.apply(change(pod(status=PENDING_STATUS), "ADDED", kind=UNLABELED_PODS))
@@ -324,11 +324,11 @@ def test_a_pod_that_is_labeled_lately_moves_between_two_watches(
         change(pod(), "ADDED"),
         change(pod(status=PENDING_STATUS), "DELETED", kind=UNLABELED_PODS),
     ]
-    if late_news:
+    if late_update:
         moves.insert(1, change(pod(status=PENDING_STATUS), kind=UNLABELED_PODS))
     for each in moves[::-1] if gone_first else moves:
         fleet.apply(each)
-    if gone_first and late_news:
+    if gone_first and late_update:
         fleet.apply(change(pod(), "DELETED", kind=UNLABELED_PODS))
     fleet.flush(NOW)
     assert llama_view(fleet).status is Status.READY
@@ -341,11 +341,11 @@ def test_pods_from_before_the_label_are_asked_for_during_their_rollout() -> None
         pod(),
     )
     assert fleet.needs_unlabeled
-    fleet.apply(change(replicaset("r-1", revision="1"), "ADDED", kind=UNLABELED_REPLICASETS))
+    fleet.apply(change(replicaset("r-1", revision="1"), "ADDED", kind=UNLABELED_REPLICA_SETS))
     fleet.flush(NOW)
     assert fleet.needs_unlabeled, "the older ReplicaSet is seen only while they are asked for"
     fleet.apply(change(deployment(revision="2", status_replicas=1, updated_replicas=1)))
-    fleet.apply(change(replicaset("r-1"), "DELETED", kind=UNLABELED_REPLICASETS))
+    fleet.apply(change(replicaset("r-1"), "DELETED", kind=UNLABELED_REPLICA_SETS))
     fleet.flush(NOW)
     assert not fleet.needs_unlabeled
 

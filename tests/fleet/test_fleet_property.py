@@ -91,7 +91,7 @@ class FleetStateMachine(RuleBasedStateMachine):
     )
     def put_replicaset(self, uid: str, owner: str, name: str, revision: str, labeled: bool) -> None:
         record = factories.replicaset(uid, f"{owner}-{name}" if owner else "", revision=revision)
-        self.put_record(record, None if labeled else factories.UNLABELED_REPLICASETS)
+        self.put_record(record, None if labeled else factories.UNLABELED_REPLICA_SETS)
 
     @rule(
         uid=st.sampled_from(POD_UIDS),

@@ -10,8 +10,8 @@ from servedeck.fleet.query import (
     SORT_COLUMNS,
     QueryError,
     count_by_status,
-    parse_label_selector,
     parse_query,
+    parse_selector_query,
     sort_views,
     toggle_status,
 )
@@ -119,10 +119,10 @@ def test_a_filter_shows(text: str, shown: str) -> None:
         ("status:broken", "No status begins with 'broken'; the statuses are error, degraded"),
         ("status:crash", "To search the status of a Pod, type reason:crash."),
         ('"open', "A quotation mark is not closed"),
-        ("-l", "is not a label selector; use key=value"),
-        ("-l app=(x)", "is not a label selector from"),
-        ("-l !app=x", "is not a label selector"),
-        ("-l app=a,", "is not a label selector"),
+        ("-l", "is not a valid label selector; use key=value"),
+        ("-l app=(x)", "is not a valid label selector at"),
+        ("-l !app=x", "is not a valid label selector"),
+        ("-l app=a,", "is not a valid label selector"),
         ("-l app=a b:c", "There is no field b"),
     ],
 )
@@ -160,8 +160,8 @@ def test_the_text_that_is_searched_is_made_once_for_a_view() -> None:
 
 def test_a_selector_that_stands_alone_may_not_be_followed_by_words() -> None:
     assert matching_names("-l app in chat") == ""
-    with pytest.raises(QueryError, match="continues after its end at 'in chat'"):
-        parse_label_selector("app in chat")
+    with pytest.raises(QueryError, match="Unexpected 'in chat' after a requirement"):
+        parse_selector_query("app in chat")
 
 
 @given(st.text(max_size=40))

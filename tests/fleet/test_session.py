@@ -11,7 +11,7 @@ from servedeck.cluster.watch.kinds import DEPLOYMENTS
 from servedeck.cluster.watch.reflector import ReflectorConfig, ReflectorPhase
 from servedeck.config import Settings
 from servedeck.fleet import session as module
-from servedeck.fleet.platform_config import PlatformConfig
+from servedeck.fleet.platform_config import PlatformConfigMap
 from servedeck.fleet.session import SessionChanges, tune_gc
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.objects.records import ObjectMeta
@@ -44,16 +44,16 @@ async def test_servings_are_shown_once_their_pods_are_known(cluster: FakeCluster
 
 
 async def test_the_first_change_is_reported_at_once_and_the_rest_together(
-    cluster: FakeCluster, skip: TimeSkipper, monkeypatch: pytest.MonkeyPatch
+    cluster: FakeCluster, skip_time: TimeSkipper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     joined = 600.0
     async with recorded_session(cluster, reflector_config=ReflectorConfig()) as watched:
         await watched.wait_until_live()
-        pulse = watched.session._debouncer
-        assert pulse is not None
-        await wait_until(lambda: pulse._flush_handle is None, "all to be notified")
-        monkeypatch.setattr(pulse, "_interval", joined)  # too long to elapse without skipping
-        skip(joined + 1)
+        debouncer = watched.session._debouncer
+        assert debouncer is not None
+        await wait_until(lambda: debouncer._flush_handle is None, "all to be notified")
+        monkeypatch.setattr(debouncer, "_interval", joined)  # too long to elapse without skipping
+        skip_time(joined + 1)
         watched.changes.clear()
         cluster.put(pod(status=crashing_status()))
         await watched.wait_until(lambda: watched.changes)
@@ -64,13 +64,13 @@ async def test_the_first_change_is_reported_at_once_and_the_rest_together(
             cluster.put(deployment(f"other-{number}", replicas=0))
         await wait_until(lambda: len(known) == 11, "all changes")
         assert [len(each.keys) for each in watched.changes] == [1, 1]
-        skip(joined + 1)
+        skip_time(joined + 1)
         await watched.wait_until(lambda: len(watched.session.fleet.views()) == 11)
         assert [len(each.keys) for each in watched.changes] == [1, 1, 9]
 
 
 async def test_nothing_is_reported_and_nothing_wakes_while_nothing_happens(
-    cluster: FakeCluster, skip: TimeSkipper
+    cluster: FakeCluster, skip_time: TimeSkipper
 ) -> None:
     loop = asyncio.get_running_loop()
 
@@ -84,14 +84,14 @@ async def test_nothing_is_reported_and_nothing_wakes_while_nothing_happens(
         # the next scheduled call is the staleness deadline
         await wait_until(lambda: next_due() > 60, "rest", describe_state=next_due)
         watched.changes.clear()
-        skip(50)
+        skip_time(50)
         for _ in range(20):
             await asyncio.sleep(0)
         assert not watched.changes
         assert next_due() > 10
 
 
-async def test_a_subscriber_that_fails_does_not_blind_the_others(
+async def test_a_subscriber_that_fails_does_not_affect_the_others(
     cluster: FakeCluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with recorded_session(cluster) as watched:
@@ -142,7 +142,7 @@ async def test_a_serving_without_the_label_is_waited_for_at_the_start(cluster: F
 async def test_the_platforms_configmap_gives_the_host(cluster: FakeCluster) -> None:
     cluster.absent_kinds.discard("httproutes")
     cluster.put(service(), http_route(host="*.example"))
-    config = PlatformConfig(
+    config = PlatformConfigMap(
         metadata=ObjectMeta(name="servedeck", namespace="servedeck-system", uid="c"),
         data={"endpoint_host": "ai.example", "endpoint_scheme": "gopher"},
     )
@@ -157,7 +157,9 @@ async def test_the_platforms_configmap_gives_the_host(cluster: FakeCluster) -> N
         assert watched.session.settings.endpoint_host == "ai.example"
 
 
-async def test_an_error_expires_by_the_clock_alone(cluster: FakeCluster, skip: TimeSkipper) -> None:
+async def test_an_error_expires_by_the_clock_alone(
+    cluster: FakeCluster, skip_time: TimeSkipper
+) -> None:
     began = asyncio.get_running_loop().time()
     start = datetime.now(UTC)
 
@@ -168,20 +170,20 @@ async def test_an_error_expires_by_the_clock_alone(cluster: FakeCluster, skip: T
     cluster.put(pod(status=crashing_status(crashed, waiting=False)))
     async with recorded_session(cluster, now=now) as watched:
         await watched.wait_until(lambda: watched.llama_status() is Status.ERROR)
-        skip(901)
+        skip_time(901)
         await watched.wait_until(lambda: watched.llama_status() is Status.STARTING)
         assert watched.statuses == [Status.ERROR, Status.STARTING]
 
 
-async def test_a_silent_watch_becomes_stale(
-    cluster: FakeCluster, skip: TimeSkipper, monkeypatch: pytest.MonkeyPatch
+async def test_a_stalled_watch_becomes_stale(
+    cluster: FakeCluster, skip_time: TimeSkipper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "monotonic", lambda: time.monotonic() + skip.skipped)
+    monkeypatch.setattr(module, "monotonic", lambda: time.monotonic() + skip_time.skipped)
     async with recorded_session(
         cluster, reflector_config=ReflectorConfig(watch_read_timeout=900)
     ) as watched:
         await watched.wait_until_live()
-        skip(1000)
+        skip_time(1000)
         await watched.wait_until(lambda: watched.session.state.stale_for is not None)
         assert watched.session.state.phase is ReflectorPhase.RETRYING
         assert "reconnecting" in watched.session.state.message

@@ -23,7 +23,7 @@ from tests.fleet.session_recorder import FAST_CONFIG, LLAMA, recorded_session
 from tests.waiting import wait_until
 
 
-async def test_a_lost_server_blanks_nothing_and_is_reported(cluster: FakeCluster) -> None:
+async def test_a_lost_server_keeps_the_views_and_is_reported(cluster: FakeCluster) -> None:
     async with recorded_session(cluster) as watched:
         await watched.wait_until_live()
         cluster.shut_down()
@@ -40,7 +40,9 @@ async def test_a_lost_server_blanks_nothing_and_is_reported(cluster: FakeCluster
         assert watched.session.state.stale_for is None
 
 
-async def test_a_server_that_is_away_at_the_start_is_waited_for(cluster: FakeCluster) -> None:
+async def test_a_server_that_is_unavailable_at_the_start_is_waited_for(
+    cluster: FakeCluster,
+) -> None:
     cluster.is_down = True
     async with recorded_session(cluster) as watched:
         await watched.wait_until(lambda: watched.session.state.has_failed)
@@ -111,7 +113,7 @@ async def test_single_kinds_that_are_forbidden_are_named_and_the_rest_goes_on(
 
 
 @pytest.mark.parametrize("kind", ["pods", "replicasets"])
-async def test_without_pods_the_deployment_is_believed(cluster: FakeCluster, kind: str) -> None:
+async def test_without_pods_the_deployments_status_is_used(cluster: FakeCluster, kind: str) -> None:
     cluster.forbidden = {(kind, "")}
     cluster.put(deployment(replicas=2, ready_replicas=1, status_replicas=2))
     async with recorded_session(cluster) as watched:

@@ -20,7 +20,7 @@ from tests.fleet.fake_cluster import FakeCluster
 from tests.fleet.session_recorder import LLAMA, recorded_session
 
 
-async def test_without_the_right_to_all_namespaces_the_contexts_own_is_shown() -> None:
+async def test_without_permission_for_all_namespaces_that_of_the_context_is_shown() -> None:
     cluster = FakeCluster(main="team-a")
     cluster.put(deployment(), replicaset(), pod(), deployment("far", namespace="team-b"))
     kinds = ("deployments", "replicasets", "pods", "events", "services", "ingresses")
@@ -34,7 +34,7 @@ async def test_without_the_right_to_all_namespaces_the_contexts_own_is_shown() -
         assert live.state.missing_permissions == ("list deployments.apps in all namespaces",)
 
 
-async def test_without_any_right_it_says_so_and_waits_for_one() -> None:
+async def test_without_any_permission_it_says_so_and_waits_for_one() -> None:
     cluster = FakeCluster(main="team-a")
     cluster.put(deployment(), replicaset(), pod())
     cluster.forbidden = {("deployments", "*")}

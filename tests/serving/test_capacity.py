@@ -123,7 +123,7 @@ def test_the_reasons_of_the_nodes_add_up() -> None:
         (node("a", 1, memory="8Gi"), [], "1 with too little allocatable memory"),
         (node("a", 1), [requesting_pod("a", memory="50Gi")], "1 without enough free memory"),
         (node("a", 1), [requesting_pod("a", cpu="15500m")], "1 without enough free CPU"),
-        (node("a", 1), [requesting_pod("a")] * 110, "1 without room for another Pod"),
+        (node("a", 1), [requesting_pod("a")] * 110, "1 at their maximum number of Pods"),
     ],
 )
 def test_why_a_node_cannot_host_a_replica(

@@ -174,7 +174,7 @@ def test_a_route_that_is_not_accepted_says_why() -> None:
     broken = {"type": "ResolvedRefs", "status": "False", "reason": "BackendNotFound"}
     accepted = {"type": "Accepted", "status": "True"}
     assert of(accepted, broken).issue == (
-        "HTTPRoute team-a/llama has a broken reference: BackendNotFound"
+        "HTTPRoute team-a/llama has an unresolved reference: BackendNotFound"
     )
     assert of().issue == "HTTPRoute team-a/llama has not been accepted by a Gateway yet"
     one_of_two = {"parents": [{"conditions": [rejected]}, {"conditions": [accepted]}]}
@@ -235,7 +235,7 @@ def test_a_service_without_ports() -> None:
     assert found.port_forward_command == "kubectl port-forward -n team-a deployment/llama 8080:8"
 
 
-def test_the_consoles_own_line() -> None:
+def test_the_async_curl_command() -> None:
     line = curl_command(URL, "/v1/chat/completions", "model-name", asynchronous=True)
     assert line == (
         f"curl -X POST '{URL}/v1/chat/completions' \\\n"

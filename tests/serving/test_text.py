@@ -24,8 +24,8 @@ SAFE_TEXTS = {
     "a\u2028b": "a\nb",
 }
 STRIPPED_TEXTS = {
-    "colour": "a\x1b[31mb\x1b[0m",
-    "colour with colons": "a\x1b[38:2:1:2:3mb",
+    "color": "a\x1b[31mb\x1b[0m",
+    "color with colons": "a\x1b[38:2:1:2:3mb",
     "8-bit CSI": "a\x9b2Jb",
     "clipboard": "a\x1b]52;c;aGk=\x07b",
     "clipboard, other end": "a\x1b]52;c;aGk=\x1b\\b",
@@ -53,7 +53,7 @@ def test_readable_text_stays_readable(text: str) -> None:
 
 
 @pytest.mark.parametrize("name", STRIPPED_TEXTS)
-def test_what_steers_a_terminal_is_dropped(name: str) -> None:
+def test_terminal_control_sequences_are_dropped(name: str) -> None:
     assert sanitize(STRIPPED_TEXTS[name]) == "ab"
 
 
@@ -62,7 +62,7 @@ def test_a_control_string_without_an_end_hides_nothing_after_it() -> None:
     assert sanitize("\x1b]0;title\nerror") == "0;title\nerror"
 
 
-def test_piled_up_marks_are_cut() -> None:
+def test_stacked_combining_marks_are_removed() -> None:
     assert len(sanitize("a" + "\u0301" * 500 + "b")) < 10
 
 
@@ -82,14 +82,14 @@ def test_long_hostile_text_takes_linear_time(text: str) -> None:
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
-def test_clean_json_is_what_sanitise_leaves_alone(text: str) -> None:
+def test_clean_json_is_what_sanitize_leaves_alone(text: str) -> None:
     for ascii_only in (True, False):
         raw = json.dumps({"name": text}, ensure_ascii=ascii_only).encode()
         if not may_need_sanitizing(raw):
             assert sanitize(text) == text
 
 
-def test_ordinary_objects_are_not_suspicious() -> None:
+def test_ordinary_json_needs_no_sanitizing() -> None:
     raw = rb'{"f:k8s":{"k:{\"type\":\"Ready\"}":{}},"message":"two\nlines","path":"C:\\dir"}'
     assert not may_need_sanitizing(raw)
     for odd in (rb'"\u001b"', rb'"\t"', rb'"\r"', rb'"\b"', rb'"\f"', b'"\x7f"', '"é"'.encode()):
@@ -114,11 +114,11 @@ def test_one_line_joins_lines_and_blanks() -> None:
         ("e\u0301e\u0301e\u0301", 2, "e\u0301…"),
     ],
 )
-def test_clip_counts_cells(text: str, width: int, clipped: str) -> None:
+def test_truncate_counts_cells(text: str, width: int, clipped: str) -> None:
     assert truncate(text, width) == clipped
 
 
 @given(st.text(alphabet="aé日本🚀…e\u0301ㅎ", max_size=30), st.integers(0, 20))
-def test_clipped_text_fits_by_the_screens_own_measure(text: str, width: int) -> None:
+def test_truncated_text_fits_by_the_screens_own_measure(text: str, width: int) -> None:
     assert cell_width(text) == cell_len(text)
     assert cell_len(truncate(text, width)) <= width

@@ -11,7 +11,7 @@ def drafts(monkeypatch, tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def patience(monkeypatch):
+def long_timeouts(monkeypatch):
     """A busy machine is not taken for one that hangs; a test of what hangs sets its own limit."""
     monkeypatch.setattr("tui.key_queue.QUIT_TIMEOUT", WAIT_SECONDS)
     monkeypatch.setattr("tui.app.INPUT_DRAIN_TIMEOUT", WAIT_SECONDS)

@@ -115,7 +115,7 @@ class FakeChangeService:
         """Kind -> why it is rejected when deployed."""
         self.applied_objects: dict[ObjectRef, Mapping[str, Any]] = {}
         self.planned_specs: list[ServingSpec] = []
-        self.rolled_back: list[ObjectRef] = []
+        self.deleted_objects: list[ObjectRef] = []
         self.objects: dict[NamespacedName, list[Mapping[str, Any]]] = {}
         self.dry_run_gate: asyncio.Event | None = None
         """A dry run waits for it."""
@@ -190,7 +190,7 @@ class FakeChangeService:
         self, created: Sequence[AppliedObject]
     ) -> Sequence[tuple[ObjectRef, Rejection]]:
         for one in created:
-            self.rolled_back.append(one.ref)
+            self.deleted_objects.append(one.ref)
             del self.applied_objects[one.ref]
         return ()
 

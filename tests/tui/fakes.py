@@ -269,7 +269,7 @@ def serving(name: str, namespace: str = "team-a", **changes: Any) -> ServingView
             model="meta-llama/Llama-3.1-8B-Instruct",
             port_forward_command=f"kubectl port-forward -n {namespace} service/{name} 8080:80",
         ),
-        scaler="",
+        autoscaler="",
         image="vllm/vllm-openai:v0.11.0",
         created=ago(days=12),
         labels={"app": name},
@@ -306,7 +306,7 @@ def fleet() -> list[ServingView]:
             "search",
             status=Status.ERROR,
             reason="exit code 1",
-            message="inference-server ended with exit code 1: ValueError: max_model_len 65536 is"
+            message="inference-server exited with code 1: ValueError: max_model_len 65536 is"
             " larger than the model's 32768.",
             failing=1,
             ready=0,
@@ -327,7 +327,7 @@ def fleet() -> list[ServingView]:
             "platform",
             status=Status.DEGRADED,
             reason="CUDA error",
-            message="inference-server ended with exit code 134: CUDA error: an illegal memory"
+            message="inference-server exited with code 134: CUDA error: an illegal memory"
             " access was encountered.",
             failing=1,
             ready=2,

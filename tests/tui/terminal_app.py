@@ -1,6 +1,6 @@
 """Programs that tests run in a terminal: the app on servings made by hand.
 
-python -m tests.tui.terminal_app fleet|many|changes|evil|fault|blocked|form
+python -m tests.tui.terminal_app fleet|many|changes|hostile|fault|blocked|form
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def main(kind: str) -> None:
     source = fakes.FakeSource()
     cluster = fakes.crash_log_service()
     views = fakes.fleet()
-    if kind == "evil":
+    if kind == "hostile":
         cluster = HostileLogService()
         views = [hostile_serving(view, number) for number, view in enumerate(views)]
         source.context, source.contexts = HOSTILE_TEXT, (HOSTILE_TEXT, HOSTILE_TEXT + "2")
@@ -131,7 +131,7 @@ def main(kind: str) -> None:
             for number in range(500)
         ]
     source.add_views(*views)
-    makes = {"evil": hostile_change_service, "form": FakeChangeService}.get(kind)
+    makes = {"hostile": hostile_change_service, "form": FakeChangeService}.get(kind)
     change_service = makes(Path(os.environ["DRAFTS"])) if makes is not None else None
     app = IdleReportingApp(
         source, cluster, clock=lambda: fakes.NOW, theme=DARK.name, change_service=change_service
@@ -158,7 +158,7 @@ def main(kind: str) -> None:
             app.set_timer(0.2, block)
         if kind == "changes":
             app.on_change_request = change
-        if kind == "evil":
+        if kind == "hostile":
             source.set_state(
                 phase=fakes.FakePhase.RETRYING,
                 message=HOSTILE_TEXT,

@@ -101,7 +101,7 @@ async def test_a_command_that_is_not_possible_says_why():
 
 
 @pytest.mark.parametrize("typed", ["q", "quit", "q!"])
-async def test_q_leaves(typed):
+async def test_q_quits(typed):
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("colon", *typed, "enter")

@@ -247,7 +247,7 @@ async def test_an_unresponsive_disk_does_not_block_closing(
             )
             await type_text(pilot, "llama")
             post_keys(pilot, "ctrl+c")
-            await wait_for_text(pilot, "The draft is not saved yet", "again quits")
+            await wait_for_text(pilot, "The draft is not saved yet", "again to quit")
             post_keys(pilot, "ctrl+c")
             await wait_for(pilot, lambda: app_of(pilot).exiting, "the end")
             assert app_of(pilot).return_code == 1

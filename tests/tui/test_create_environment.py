@@ -125,7 +125,7 @@ async def test_one_pasted_line_goes_into_a_field_once_and_without_escapes(
         assert form_of(pilot).draft.texts["description"] == "chat for all"
 
 
-async def test_a_document_pasted_by_mistake_is_rejected_in_one_sentence(
+async def test_a_document_pasted_by_mistake_is_a_one_line_error(
     change_service: FakeChangeService,
 ) -> None:
     async with run_form(change_service) as pilot:
@@ -140,7 +140,7 @@ async def test_a_document_pasted_by_mistake_is_rejected_in_one_sentence(
         assert len(form_of(pilot).draft.rows["env"]) == 1
 
 
-async def test_a_paste_of_thousands_of_lines_is_rejected_in_a_sentence(
+async def test_a_paste_of_thousands_of_lines_is_a_one_line_error(
     change_service: FakeChangeService,
 ) -> None:
     async with run_form(change_service) as pilot:

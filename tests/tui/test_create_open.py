@@ -24,7 +24,7 @@ from tests.tui.fake_change_service import PLATFORM, FakeChangeService
 from tests.tui.helpers import make_app, post_keys, wait_for, wait_for_text
 
 
-async def test_the_key_is_off_with_the_reason_where_nothing_may_be_created(
+async def test_the_key_is_disabled_with_the_reason_where_nothing_may_be_created(
     change_service: FakeChangeService,
 ) -> None:
     change_service.create_disabled_reason = "Needs create on deployments.apps in namespace team-a."
@@ -121,7 +121,9 @@ async def test_yaml_is_saved_asks_before_writing_over_and_is_loaded_again(
         await pilot.press("ctrl+u")
         await type_text(pilot, str(file))
         await pilot.press("enter")
-        await wait_for(pilot, lambda: "exists; enter again" in flowing_text(pilot), "the question")
+        await wait_for(
+            pilot, lambda: "exists; press enter again" in flowing_text(pilot), "the question"
+        )
         assert file.read_text() == "mine"
         await pilot.press("enter")
         await wait_for_text(pilot, "Saved as")

@@ -201,7 +201,7 @@ def test_a_pipe_is_neither_waited_for_nor_written_over(tmp_path: Path) -> None:
     assert pipe.is_fifo()
 
 
-async def test_a_save_that_begins_after_the_end_changes_nothing(
+async def test_a_save_that_begins_after_closing_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     began: asyncio.Future[Callable[[], bool]] = asyncio.get_running_loop().create_future()

@@ -103,7 +103,7 @@ def test_the_review_without_color(
     ],
     ids=["volumes", "accelerators", "leave", "save"],
 )
-def test_asking_and_choosing(
+def test_dialogs_and_pickers(
     snap_compare: Compare,
     change_service: FakeChangeService,
     monkeypatch: pytest.MonkeyPatch,
@@ -120,7 +120,7 @@ def test_asking_and_choosing(
 
 
 @pytest.mark.parametrize("size", [SMALL, MEDIUM], ids=size_id)
-def test_a_review_with_everything_to_say(
+def test_a_review_with_every_kind_of_entry(
     snap_compare: Compare, change_service: FakeChangeService, size: tuple[int, int]
 ) -> None:
     change_service.dry_run_issues = [

@@ -34,7 +34,7 @@ IGNORE_HUP = "trap '' HUP; "
 
 
 @pytest.fixture
-def opened() -> Iterator[OpenSession]:
+def open_session() -> Iterator[OpenSession]:
     sessions: list[TerminalSession] = []
 
     def open_(
@@ -54,9 +54,9 @@ def opened() -> Iterator[OpenSession]:
     "number", [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM], ids=lambda n: n.name
 )
 def test_a_signal_ends_it_and_leaves_the_terminal_as_it_was(
-    opened: OpenSession, number: signal.Signals
+    open_session: OpenSession, number: signal.Signals
 ) -> None:
-    session = opened(shell_command(f"{' '.join(app_command('fleet'))}; echo code $?"))
+    session = open_session(shell_command(f"{' '.join(app_command('fleet'))}; echo code $?"))
     modes = termios.tcgetattr(session.fd)
     assert not modes[3] & termios.ICANON
     session.find_process("fleet").send_signal(number)
@@ -77,16 +77,16 @@ def test_a_signal_ends_it_and_leaves_the_terminal_as_it_was(
     ],
     ids=["alone", "below a leader that stays", "that has no size"],
 )
-def test_the_end_of_the_terminal_ends_it(
-    opened: OpenSession, argv: list[str], size: tuple[int, int]
+def test_a_hangup_ends_it(
+    open_session: OpenSession, argv: list[str], size: tuple[int, int]
 ) -> None:
-    session = opened(argv, size, sign="servings")
+    session = open_session(argv, size, sign="servings")
     session.hang_up()
     session.wait_until_gone()
 
 
-def test_the_end_of_the_parent_ends_it(opened: OpenSession) -> None:
-    session = opened(
+def test_the_end_of_the_parent_ends_it(open_session: OpenSession) -> None:
+    session = open_session(
         shell_command(f"sh -c '{' '.join(app_command('fleet'))}; true'; exec sleep 600")
     )
     program = session.find_process("fleet")
@@ -101,9 +101,9 @@ def test_the_end_of_the_parent_ends_it(opened: OpenSession) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT], ids=lambda n: n.name)
 def test_an_event_loop_that_hangs_keeps_no_signal_from_ending_it(
-    opened: OpenSession, number: signal.Signals
+    open_session: OpenSession, number: signal.Signals
 ) -> None:
-    session = opened(app_command("blocked"), sign="blocked")
+    session = open_session(app_command("blocked"), sign="blocked")
     if number == signal.SIGQUIT:
         session.press("\x1c")  # ctrl+\
     else:
@@ -112,12 +112,12 @@ def test_an_event_loop_that_hangs_keeps_no_signal_from_ending_it(
     assert_restored(session.raw)
 
 
-def test_a_second_signal_ends_it_at_once(opened: OpenSession) -> None:
+def test_a_second_signal_ends_it_at_once(open_session: OpenSession) -> None:
     code = (
         "from tui.internals import watchdog; watchdog.FORCED_EXIT_SECONDS = 3600.0;"
         "from tests.tui import terminal_app; terminal_app.main('blocked')"
     )
-    session = opened([PYTHON, "-c", code], sign="blocked")
+    session = open_session([PYTHON, "-c", code], sign="blocked")
     for _ in range(2):
         os.kill(session.pid, signal.SIGTERM)
         session.read(0.2)
@@ -126,8 +126,10 @@ def test_a_second_signal_ends_it_at_once(opened: OpenSession) -> None:
     assert_restored(session.raw)
 
 
-def test_a_terminal_that_takes_nothing_keeps_no_signal_from_ending_it(opened: OpenSession) -> None:
-    session = opened(app_command("changes"), (200, 50), sign="511 servings")
+def test_a_terminal_that_takes_nothing_keeps_no_signal_from_ending_it(
+    open_session: OpenSession,
+) -> None:
+    session = open_session(app_command("changes"), (200, 50), sign="511 servings")
     for _ in range(200):  # nobody reads what is drawn for these
         os.write(session.fd, b"\x1b[6~g")
     os.kill(session.pid, signal.SIGTERM)
@@ -138,10 +140,10 @@ def test_a_terminal_that_takes_nothing_keeps_no_signal_from_ending_it(opened: Op
 
 
 def test_nothing_of_the_demo_is_left_when_its_terminal_goes(
-    opened: OpenSession, tmp_path: Path
+    open_session: OpenSession, tmp_path: Path
 ) -> None:
     env = {"TMPDIR": str(tmp_path), "HOME": str(tmp_path)}
-    session = opened([*SERVEDECK, "--demo"], (0, 0), env, sign="servings")
+    session = open_session([*SERVEDECK, "--demo"], (0, 0), env, sign="servings")
     assert any("servedeck.demo" in command_line(one) for one in session.processes)
     session.hang_up()
     session.wait_until_gone()

@@ -57,7 +57,7 @@ def test_the_app_takes_what_is_pasted_for_text() -> None:
     try:
         terminal.wait(lambda: "servings" in terminal.text, "the list")
         terminal.press("/")
-        terminal.wait(lambda: "enter keep" in terminal.text, "the filter")
+        terminal.wait(lambda: "enter apply" in terminal.text, "the filter")
         terminal.press(f"{PASTE_START}lla\0ma\r\x1b[31m \x1b]0;t\x07 -\x1b\x11\x1bqwen{PASTE_END}")
         terminal.wait(lambda: "/ llama -wen" in terminal.text, "what was pasted")
     finally:
@@ -160,7 +160,7 @@ def test_a_paste_without_marks_takes_bounded_memory() -> None:
     "sequence",
     ["\x1b[99~", "\x1b[?99z", "\x1b[1;2;3;4z", "\x1b]11;rgb:1e1e/1e1e/1e1e\x07", "\x1bP1+r\x1b\\"],
 )
-def test_an_escape_sequence_without_a_meaning_presses_no_key(sequence: str) -> None:
+def test_an_unknown_escape_sequence_presses_no_key(sequence: str) -> None:
     reads = TimedParser()
     assert reads.read(f"a{sequence}b") == ["a", "b"]
     assert reads.read("\x1b[A\x1b[15~\x1b[1;5C") == ["up", "f5", "ctrl+right"]

@@ -90,7 +90,9 @@ async def test_a_form_that_cannot_be_kept_is_left_only_by_a_second_ctrl_c(
     async with run_form(change_service) as pilot:
         await type_text(pilot, "llama")
         await pilot.press("ctrl+c")
-        await wait_for_text(pilot, "The draft cannot be saved", "ctrl+c again quits without it")
+        await wait_for_text(
+            pilot, "The draft cannot be saved", "press ctrl+c again to quit without it"
+        )
         assert not app_of(pilot).exiting
         await pilot.press("ctrl+c")
         await wait_for(pilot, lambda: app_of(pilot).exiting, "the end", 60)
@@ -112,7 +114,9 @@ async def test_ctrl_c_while_it_deploys_finishes_first(
         await pilot.press("ctrl+s")
         await wait_for_text(pilot, "Deploying…")
         await pilot.press("ctrl+c")
-        await wait_for_text(pilot, "Deploying: it is finished first; ctrl+c again quits at once.")
+        await wait_for_text(
+            pilot, "Deploying: it is finished first; press ctrl+c again to quit at once."
+        )
         assert not app_of(pilot).exiting
         gate.set()
         await wait_for(pilot, lambda: app_of(pilot).exiting, "the end", 60)
@@ -244,7 +248,7 @@ async def test_esc_with_nothing_to_leave_says_so() -> None:
         (("n", "ctrl+o", "f9"), "f9: no action here; the footer lists the keys."),
     ],
 )
-async def test_a_key_without_a_meaning_says_so(
+async def test_an_unbound_key_is_reported(
     change_service: FakeChangeService, keys: Sequence[str], expected: str
 ) -> None:
     async with make_app(change_service=change_service).run_test(size=(80, 24)) as pilot:
@@ -278,10 +282,10 @@ async def test_esc_stops_what_keys_wait_for(
     app = make_app(change_service=change_service)
     async with app.run_test(size=(80, 24)) as pilot:
         post_keys(pilot, "C", "l", "q")
-        await wait_for_text(pilot, "Reading search/embed-large…; esc stops it.")
+        await wait_for_text(pilot, "Reading search/embed-large…; esc cancels it.")
         assert app.screen is app.servings and not app.exiting
         post_keys(pilot, "escape")
-        await wait_for_text(pilot, "Reading search/embed-large: stopped; 2 keys were dropped.")
+        await wait_for_text(pilot, "Reading search/embed-large: canceled; 2 keys were dropped.")
         post_keys(pilot, "question_mark")
         await wait_for_text(pilot, "Serving list")
         post_keys(pilot, "escape", "C", "ctrl+c")

@@ -107,7 +107,7 @@ async def test_it_says_what_it_waits_for():
     ],
     ids=["rejected", "unforeseen"],
 )
-async def test_an_error_is_a_sentence_and_the_app_goes_on(error, words):
+async def test_an_error_is_one_line_and_the_app_continues(error, words):
     logs = fakes.FakeLogService()
     logs.error = error
     app = make_app(healthy_source(), logs)
@@ -176,12 +176,12 @@ async def test_closed_logs_are_not_kept():
             await pilot.press("q")
             await wait_for(pilot, lambda: app.screen is app.servings, "the list")
 
-        def let_go() -> bool:
+        def is_released() -> bool:
             gc.collect()
             # Textual remembers the widget that had the focus last until the next one has it
             return sum(each() is not None for each in closed) <= 3
 
-        await wait_for(pilot, let_go, "the closed logs to be let go")
+        await wait_for(pilot, is_released, "the closed logs to be let go")
 
 
 def test_the_errors_of_a_cluster_are_explained_by_the_cluster():

@@ -34,7 +34,9 @@ async def test_namespaces_come_in_pages(tmp_path: Path) -> None:
     assert [request.query.get("continue") for request in api.requests] == [None, "500", "1000"]
 
 
-async def test_a_bad_namespace_hides_no_others_and_steers_no_terminal(tmp_path: Path) -> None:
+async def test_an_invalid_namespace_hides_no_others_and_writes_no_control_sequences(
+    tmp_path: Path,
+) -> None:
     api = FakeApiServer(PATH)
     odd: list[object] = [5, None, [], {}, namespace(None), {"metadata": 5}, namespace("chat")]
     items = [*odd, namespace("b\x1b]0;pwn\x07ad\nnews\u202e")]

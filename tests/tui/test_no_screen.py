@@ -62,7 +62,7 @@ def error_output(
         (">/dev/full", {}, "The screen needs a terminal"),
     ],
 )
-def test_one_sentence_names_the_way_without_the_screen(
+def test_one_line_names_the_command_that_needs_no_screen(
     kubeconfig: Path, redirections: str, env: dict[str, str], reason: str
 ) -> None:
     text = error_output(kubeconfig, redirections, env)

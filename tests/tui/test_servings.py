@@ -300,7 +300,7 @@ async def test_a_click_on_a_count_filters_to_that_status_and_again_clears():
 async def test_an_update_in_place_equals_a_full_one():
     source = fakes.FakeSource().add_views(*fakes.fleet())
     app = make_app(source)
-    chance = random.Random(20)
+    rng = random.Random(20)
     async with app.run_test(size=(120, 30)) as pilot:
         await wait_for_text(pilot, "11 servings")
         screen, in_place = app.servings, 0
@@ -309,18 +309,18 @@ async def test_an_update_in_place_equals_a_full_one():
                 screen._set_sort(("status", "restarts", "name")[number // 100], number == 100)
                 screen.filter_query = parse_query("" if number < 200 else "!llama")
                 screen.update_all()
-            view = chance.choice([*source.fleet.by_key.values()])
-            change = chance.choice(
+            view = rng.choice([*source.fleet.by_key.values()])
+            change = rng.choice(
                 [
-                    {"restarts": view.restarts + chance.randrange(3)},
-                    {"ready": chance.randrange(3)},
-                    {"status": chance.choice([*Status])},
-                    {"reason": chance.choice(["OOMKilled", "llama"])},
-                    {"created": fakes.ago(minutes=chance.randrange(90))},
+                    {"restarts": view.restarts + rng.randrange(3)},
+                    {"ready": rng.randrange(3)},
+                    {"status": rng.choice([*Status])},
+                    {"reason": rng.choice(["OOMKilled", "llama"])},
+                    {"created": fakes.ago(minutes=rng.randrange(90))},
                 ]
             )
             before = screen._positions
-            if chance.random() < 0.05 and len(source.fleet.by_key) > 5:
+            if rng.random() < 0.05 and len(source.fleet.by_key) > 5:
                 source.remove_view(view.key)
             else:
                 source.add_views(replace(view, **change))

@@ -60,7 +60,7 @@ def test_the_list(snap_compare: Compare, size: tuple[int, int]) -> None:
     assert snap_compare(make_app(), terminal_size=size, run_before=wait_for_texts("Err"))
 
 
-def test_the_list_on_a_light_ground(snap_compare: Compare) -> None:
+def test_the_list_on_a_light_background(snap_compare: Compare) -> None:
     assert snap_compare(
         make_app(theme=LIGHT.name), terminal_size=MEDIUM, run_before=wait_for_texts("OOMKilled")
     )
@@ -150,7 +150,7 @@ def test_a_log_that_waits(snap_compare: Compare) -> None:
     ],
     ids=["help", "commands", "contexts", "filter", "filter-problem", "filter-nothing"],
 )
-def test_asking_and_choosing(snap_compare: Compare, keys: tuple[str, ...], seen: str) -> None:
+def test_dialogs_and_pickers(snap_compare: Compare, keys: tuple[str, ...], seen: str) -> None:
     assert snap_compare(make_app(), terminal_size=SMALL, run_before=press_keys(*keys, then=(seen,)))
 
 

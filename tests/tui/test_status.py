@@ -34,7 +34,7 @@ async def test_space_says_why_with_pods_events_and_the_crashed_containers_last_l
         assert app.focused is app.servings.table
 
 
-async def test_the_status_is_true_while_it_is_open_and_reads_the_lines_of_the_next_crash():
+async def test_the_status_is_up_to_date_while_open_and_reads_the_lines_of_the_next_crash():
     source = fakes.FakeSource().add_views(*fakes.fleet())
     logs = fakes.crash_log_service()
     app = make_app(source, logs)

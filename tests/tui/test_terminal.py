@@ -96,7 +96,7 @@ def test_sixteen_colors_send_only_those(opened):
 
 
 ALLOWED_SEQUENCES = re.compile(
-    rb"\x1b\[[0-9;]*m"  # colours
+    rb"\x1b\[[0-9;]*m"  # colors
     rb"|\x1b\[[0-9;]*H"  # the place of a strip
     rb"|\x1b\[\?[0-9]+[hl]|\x1b\[\?[0-9]+\$p"  # modes, at the start and the end
     rb"|\x1b\[[<>][0-9]*u"  # the keyboard protocol
@@ -110,7 +110,7 @@ KEY_SEQUENCE = (
     *(("\r", "Overview"), ("G", ""), ("]", "Overview"), ("[", "Overview"), ("q", LIST)),
     *(("l", "next Pod"), ("w", ""), ("w", ""), ("g", ""), ("p", ""), ("q", LIST)),
     *(("w", ALL), ("\x1b[C", ""), ("\x1b[C", ""), ("w", LIST)),
-    *(("/", "enter keep"), ("red", "/ red"), ("\r", LIST), ("o", ""), (">", ""), (">", "")),
+    *(("/", "enter apply"), ("red", "/ red"), ("\r", LIST), ("o", ""), (">", ""), (">", "")),
     *((":", "Commands"), ("\x1b", LIST)),
     *(("\x0b", "Context"), ("\x1b", LIST), ("\x0e", "Namespace"), ("\x1b", LIST)),
     *(("?", "Serving list"), ("q", LIST), ("1", LIST)),
@@ -128,15 +128,15 @@ FORM_KEYS = (
 
 
 @pytest.mark.parametrize("size", [(80, 24), (200, 50)])
-@pytest.mark.parametrize("story", [KEY_SEQUENCE, FORM_KEYS], ids=["list", "form"])
-def test_hostile_texts_are_harmless_on_every_screen(opened, size, story):
-    terminal = opened("evil", size)
+@pytest.mark.parametrize("key_sequence", [KEY_SEQUENCE, FORM_KEYS], ids=["list", "form"])
+def test_hostile_texts_are_harmless_on_every_screen(opened, size, key_sequence):
+    terminal = opened("hostile", size)
     terminal.wait(lambda: "stale" in terminal.text, "the list")
-    for keys, sign in story:
+    for keys, sign in key_sequence:
         terminal.press(keys)
         terminal.wait(lambda sign=sign: sign in terminal.text, sign)
         terminal.wait_until_idle()
-    if story is KEY_SEQUENCE:
+    if key_sequence is KEY_SEQUENCE:
         assert b"Last lines" in terminal.raw
     assert b"AA[red]BB[/foo]CC" in terminal.raw
     rest = ALLOWED_SEQUENCES.sub(b"", terminal.raw)
@@ -149,7 +149,7 @@ def test_hostile_texts_are_harmless_on_every_screen(opened, size, story):
         assert cell_len(line) == size[0]
 
 
-def test_a_fault_of_our_own_shows_no_values_and_leaves_the_terminal_as_it_was(opened):
+def test_an_unhandled_exception_shows_no_values_and_restores_the_terminal(opened):
     terminal = opened("fault", (120, 40))
     terminal.wait(terminal.has_exited, "the end")
     terminal.read_until_closed()
@@ -163,7 +163,7 @@ def test_a_fault_of_our_own_shows_no_values_and_leaves_the_terminal_as_it_was(op
 
 
 @pytest.mark.parametrize("keys", [":\r\r\r", ":\x1b[B\r\r", "\x0b\r\r\r", "?qq:\r\r\x1b"])
-def test_keys_that_come_in_one_burst_end_nothing(opened, keys):
+def test_keys_that_come_in_one_burst_do_not_crash_the_app(opened, keys):
     terminal = opened("fleet", (80, 24))
     terminal.wait(lambda: "11 servings" in terminal.text, "the list")
     terminal.press(keys)

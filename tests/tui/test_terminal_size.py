@@ -50,7 +50,7 @@ def test_what_is_no_terminal_has_the_size_of_the_next_descriptor() -> None:
 
 
 SCREENS = (
-    *((" ", "esc close"), ("c", "Connect to"), ("l", "next Pod"), ("/", "enter keep")),
+    *((" ", "esc close"), ("c", "Connect to"), ("l", "next Pod"), ("/", "enter apply")),
     *((":", "Commands"), ("\x0e", "Namespace"), ("?", "Serving list")),
 )
 """Keys of the list that escape closes again, and what is shown then."""
@@ -114,7 +114,7 @@ def test_rapid_resizes_end_with_the_last_size(session: TerminalSession) -> None:
 
 
 @pytest.mark.parametrize("session", [(200, 50)], indirect=True)
-def test_a_terminal_that_was_slow_shows_the_last_picture_whole(session: TerminalSession) -> None:
+def test_a_terminal_that_was_slow_shows_the_whole_last_frame(session: TerminalSession) -> None:
     session.wait(lambda: is_drawn(session), "the list")
     for _ in range(40):  # each is drawn, and nobody reads it: far more than is kept
         os.write(session.fd, b"?")
@@ -131,7 +131,7 @@ def test_a_terminal_that_was_slow_shows_the_last_picture_whole(session: Terminal
 
 
 @pytest.mark.parametrize("session", [(1, 1)], indirect=True)
-def test_the_smallest_terminals_end_nothing(session: TerminalSession) -> None:
+def test_the_smallest_terminals_do_not_crash_the_app(session: TerminalSession) -> None:
     session.wait(lambda: b"\x1b[?1049h" in session.raw, "the start")
     for key, sign in SCREENS:
         resize(session, 80, 24)

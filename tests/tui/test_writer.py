@@ -19,7 +19,7 @@ def record_callbacks() -> tuple[list[str], threading.Event, dict[str, object]]:
         events.append(what)
         change.set()
 
-    return events, change, {"on_lost": lambda: note("lost"), "on_room": lambda: note("room")}
+    return events, change, {"on_lost": lambda: note("lost"), "on_drained": lambda: note("room")}
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ class FormApp(App[None]):
     def on_field_input_lines_pasted(self, message: FieldInput.LinesPasted) -> None:
         self.received.append(message.text)
 
-    def on_select_field_step_requested(self, message: SelectField.StepRequested) -> None:
+    def on_select_field_neighbor_requested(self, message: SelectField.NeighborRequested) -> None:
         self.received.append(message.step)
 
     def on_select_field_options_requested(self, message: SelectField.OptionsRequested) -> None:

@@ -271,10 +271,10 @@ async def test_another_theme_draws_every_cell_again() -> None:
         )
         await pilot.pause()
 
-        def colours() -> set[object]:
+        def colors() -> set[object]:
             return {part.style.color.name for part in app.table.render_line(2) if part.style}
 
-        assert "#ff6b6b" in colours()
+        assert "#ff6b6b" in colors()
         app.theme = other.name
         await pilot.pause()
-        assert "#123456" in colours()
+        assert "#123456" in colors()

@@ -185,7 +185,7 @@ class TerminalDriver(LinuxDriver):
             self._output_fd,
             encoding=self._encoding,
             on_lost=self._watchdog.report_terminal_lost,
-            on_room=lambda: self._call_in_loop(self._callbacks.redraw),
+            on_drained=lambda: self._call_in_loop(self._callbacks.redraw),
         )
         self._writer.start()
         self._in_application_mode = True

@@ -28,8 +28,8 @@ class TerminalWriter(threading.Thread):
 
     Textual's own thread has a queue of 30 items and blocks the caller while it is full: forever, if
     the terminal is closed and the thread has ended. This one accepts all output and reports when it
-    `is_full`; the caller skips frames then, and `on_room` is called when there is space again.
-    `on_lost` and `on_room` are called in this thread.
+    `is_full`; the caller skips frames then, and `on_drained` is called when there is space again.
+    `on_lost` and `on_drained` are called in this thread.
     """
 
     def __init__(
@@ -38,13 +38,13 @@ class TerminalWriter(threading.Thread):
         *,
         encoding: str = "utf-8",
         on_lost: Callable[[], None],
-        on_room: Callable[[], None],
+        on_drained: Callable[[], None],
     ) -> None:
         super().__init__(name="terminal-output", daemon=True)
         self._descriptor = descriptor
         self._encoding = encoding
         self._on_lost = on_lost
-        self._on_room = on_room
+        self._on_drained = on_drained
         self._pending: deque[bytes] = deque()
         self._pending_bytes = 0
         self._condition = threading.Condition()
@@ -65,7 +65,7 @@ class TerminalWriter(threading.Thread):
                 self._condition.notify()
 
     def is_full(self) -> bool:
-        """Whether frames must be skipped now; if so, `on_room` is called later."""
+        """Whether frames must be skipped now; if so, `on_drained` is called later."""
         with self._condition:
             full = self._pending_bytes >= FULL_BYTES
             self._reported_full = self._reported_full or full
@@ -124,4 +124,4 @@ class TerminalWriter(threading.Thread):
                 if has_room:
                     self._reported_full = False
             if has_room:
-                self._on_room()
+                self._on_drained()

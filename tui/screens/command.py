@@ -94,9 +94,9 @@ class CommandScreen(PickScreen):
 
     def build_row(self, choice: Choice) -> Row:
         key = self._key_display.get(choice.key, "")
-        tone = "muted" if choice.disabled_reason else ""
+        style_name = "muted" if choice.disabled_reason else ""
         detail = choice.disabled_reason or choice.detail
-        return Row(choice.key, (choice.label, ((key, "key"),), ((detail, "muted"),)), tone)
+        return Row(choice.key, (choice.label, ((key, "key"),), ((detail, "muted"),)), style_name)
 
     def do_choose(self) -> None:
         if (

@@ -35,34 +35,38 @@ class ConnectItem:
 def connect_items(view: ServingView) -> list[ConnectItem]:
     """Everything that can be copied for a serving, in the order of the overlay."""
     endpoint = view.endpoint
-    nowhere = endpoint.issue or "No route to the serving."
+    no_route_reason = endpoint.issue or "No route to the serving."
     forward = endpoint.port_forward_command
     base = endpoint.url
     if not base and forward:
         base = f"http://localhost:{forward.rpartition(' ')[2].partition(':')[0]}"
     model = endpoint.model or view.model
     path = primary_api_path(view.template, view.model)
-    none = "No Service: it has no address in the cluster."
+    no_service_reason = "No Service: it has no address in the cluster."
     return [
-        ConnectItem("url", "u", "Endpoint", endpoint.url, "" if endpoint.url else nowhere),
+        ConnectItem("url", "u", "Endpoint", endpoint.url, "" if endpoint.url else no_route_reason),
         ConnectItem(
             "address",
             "a",
-            "In the cluster",
+            "In-cluster address",
             endpoint.cluster_url,
-            "" if endpoint.cluster_url else none,
+            "" if endpoint.cluster_url else no_service_reason,
         ),
         ConnectItem(
-            "curl", "s", "Request", curl_command(base, path, model, False) if base else "", none
+            "curl",
+            "s",
+            "Request",
+            curl_command(base, path, model, False) if base else "",
+            no_service_reason,
         ),
         ConnectItem(
             "curl_async",
             "x",
-            "Asynchronous request, if the queue is enabled",
+            "Asynchronous request (X-Async), if enabled",
             curl_command(base, path, model, True) if base else "",
-            none,
+            no_service_reason,
         ),
-        ConnectItem("forward", "f", "Port-forward", forward, none),
+        ConnectItem("forward", "f", "Port-forward", forward, no_service_reason),
     ]
 
 
@@ -84,21 +88,21 @@ def build_paragraphs(view: ServingView) -> list[Paragraph]:
             )
         )
     if not view.ready:
-        silent = (
+        not_ready_message = (
             "No Pod is ready: requests fail until one is."
             if view.desired
             else "It is scaled to 0: requests fail until there are replicas."
         )
-        result.append(Paragraph((("! ", "warning"), (silent, "warning")), indent=2))
-    for way in connect_items(view):
-        result += [Paragraph(), Paragraph(((f"{way.key} ", "key"), (way.title, "muted")))]
-        if way.text:
+        result.append(Paragraph((("! ", "warning"), (not_ready_message, "warning")), indent=2))
+    for item in connect_items(view):
+        result += [Paragraph(), Paragraph(((f"{item.key} ", "key"), (item.title, "muted")))]
+        if item.text:
             result += [
                 Paragraph((("  ", ""), (line, "strong")), indent=6)
-                for line in _split_lines(way.text)
+                for line in _split_lines(item.text)
             ]
         else:
-            result.append(Paragraph((("  ", ""), (way.unavailable_reason, "muted")), indent=2))
+            result.append(Paragraph((("  ", ""), (item.unavailable_reason, "muted")), indent=2))
     served = api_paths(view.template, view.endpoint.model or view.model)
     result += [Paragraph(), Paragraph((("Paths of the inference server", "muted"),))]
     result += [Paragraph((("  ", ""), (path, "")), indent=2) for path in served] or [
@@ -139,17 +143,17 @@ class ConnectScreen(Overlay[None]):
             self.update_footer()
 
     def disabled_reason(self, action: Action) -> str:
-        way = next((way for way in connect_items(self._view) if way.name == action.name), None)
-        return way.unavailable_reason if way is not None and not way.text else ""
+        item = next((item for item in connect_items(self._view) if item.name == action.name), None)
+        return item.unavailable_reason if item is not None and not item.text else ""
 
     async def _copy_item(self, name: str) -> None:
-        way = next(way for way in connect_items(self._view) if way.name == name)
+        item = next(item for item in connect_items(self._view) if item.name == name)
         try:
-            how = await copy_text(way.text, self.app_context.write_to_terminal)
+            how = await copy_text(item.text, self.app_context.write_to_terminal)
         except CopyError as error:
             self.show_message(f"{error} Select it with shift and the mouse.", "warning")
             return
-        shown = " ".join(way.text.split())
+        shown = " ".join(item.text.split())
         self.show_message(f"Copied {how}: {shown}", "ready", 20)
 
     async def do_url(self) -> None:
@@ -164,7 +168,7 @@ class ConnectScreen(Overlay[None]):
     async def do_curl_async(self) -> None:
         await self._copy_item("curl_async")
 
-    async def do_forward(self) -> None:
+    async def do_port_forward(self) -> None:
         await self._copy_item("forward")
 
     def do_scroll(self, key: str) -> None:

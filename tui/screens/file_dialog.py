@@ -81,7 +81,7 @@ class FileDialog(Overlay[Path | None]):
             )
         if path.exists() and self._overwrite_path != path:
             self._overwrite_path = path
-            return f"{path} exists; enter again overwrites it."
+            return f"{path} exists; press enter again to overwrite it."
         return ""
 
     def do_close(self) -> None:

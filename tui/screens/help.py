@@ -36,13 +36,13 @@ def build_paragraphs(scopes: Sequence[str], keymap: Mapping[str, str]) -> list[P
                 )
             )
         result.append(Paragraph())
-    result.append(Paragraph((("States", "title"),)))
+    result.append(Paragraph((("Statuses", "title"),)))
     for status in Status:
-        word, tone = status_span(status)
+        word, style_name = status_span(status)
         result.append(
             Paragraph(
                 (
-                    (f"  {word:<{KEY_WIDTH + 2}}  ", tone),
+                    (f"  {word:<{KEY_WIDTH + 2}}  ", style_name),
                     (f"{status.description} ", ""),
                     (status.recovery, "accent"),
                 ),

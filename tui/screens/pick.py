@@ -99,9 +99,11 @@ class PickScreen(Overlay[str | None]):
         return rank_choices(self._choices, self.line_input.text)
 
     def build_row(self, choice: Choice) -> Row:
-        tone = "muted" if choice.disabled_reason else ""
+        style_name = "muted" if choice.disabled_reason else ""
         return Row(
-            choice.key, (choice.label, ((choice.disabled_reason or choice.detail, "muted"),)), tone
+            choice.key,
+            (choice.label, ((choice.disabled_reason or choice.detail, "muted"),)),
+            style_name,
         )
 
     def update_choices(self) -> None:

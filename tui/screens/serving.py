@@ -62,7 +62,7 @@ class ServingScreen(ActionScreen[NamespacedName]):
         self._first_log = log
         self._panes = tuple(one(view.key) for one in PANES)
         self._active: Pane | None = None
-        self._origin: tuple[str, str] | None = None
+        self._opened_target: tuple[str, str] | None = None
         """Context and namespace that the serving is from."""
 
     def compose_body(self) -> ComposeResult:
@@ -76,7 +76,7 @@ class ServingScreen(ActionScreen[NamespacedName]):
         super().on_mount()
         self.query_one(Tabs).can_focus = False
         self.set_interval(TICK_SECONDS, self._tick)
-        self._origin = self._current_origin()
+        self._opened_target = self._current_target()
         self.call_later(self._show_pane, PANES.index(self._first_pane), self._first_log)
         self.update_header()
 
@@ -121,12 +121,12 @@ class ServingScreen(ActionScreen[NamespacedName]):
 
     # -- what it shows ------------------------------------------------------------------------
 
-    def _current_origin(self) -> tuple[str, str]:
+    def _current_target(self) -> tuple[str, str]:
         source = self.app_context.source
         return source.context, source.namespace
 
     def on_changes(self, changes: SourceChanges) -> None:
-        if self._current_origin() != self._origin:
+        if self._current_target() != self._opened_target:
             self.do_close()  # the list is that of another cluster or namespace
             return
         if self.key in changes.keys or changes.state_changed:
@@ -135,7 +135,7 @@ class ServingScreen(ActionScreen[NamespacedName]):
             self._active.on_changes(changes)
 
     def update_header(self) -> None:
-        """Update name, status, badges, and how old the news is."""
+        """Update name, status, badges, and how old the data are."""
         source = self.app_context.source
         view = source.fleet.view(self.key)
         if view is not None:

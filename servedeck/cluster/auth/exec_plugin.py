@@ -75,12 +75,12 @@ class ExecPlugin:
         where = f"exec entry of user {user.name!r} in {user.file}"
         entry = user.entry["exec"]
         if not isinstance(entry, dict) or not isinstance(entry.get("command"), str):
-            raise ConfigError(f"The {where} names no command; fix the kubeconfig.")
+            raise ConfigError(f"The {where} has no command; fix the kubeconfig.")
         version = entry.get("apiVersion")
         if version not in _API_VERSIONS:
             raise ConfigError(
-                f"The {where} has apiVersion {version!r}; use {_API_VERSIONS[0]} (a newer version"
-                " of the plugin writes it)."
+                f"The {where} has apiVersion {version!r}; use {_API_VERSIONS[0]} (newer versions"
+                " of the plugin support it)."
             )
         command = entry["command"]
         if entry.get("interactiveMode") == "Always":
@@ -139,7 +139,7 @@ class ExecPlugin:
             raise CredentialsError(
                 f"{label} answered with apiVersion "
                 f"{truncate(exec_credential.api_version, _MAX_QUOTED_CHARS) or '(none)'},"
-                f" the kubeconfig sets {self.api_version}; use the same in both."
+                f" but the kubeconfig sets {self.api_version}; use the same in both."
             )
         status = exec_credential.status or _ExecCredentialStatus()
         certificate, key = status.client_certificate_data, status.client_key_data

@@ -43,7 +43,7 @@ def make_auth_provider(user: KubeconfigUser) -> OidcProvider:
     if name == "oidc" and isinstance(config, dict):
         return OidcProvider(user, config)
     raise ConfigError(
-        f"The user {user.name!r} logs in with the auth-provider {name!r}, which kubectl dropped in"
+        f"The user {user.name!r} logs in with the auth-provider {name!r}, which kubectl removed in"
         " 1.26; use the cloud's credential plugin (exec) instead."
     )
 
@@ -80,7 +80,10 @@ class OidcProvider:
         whose = f"the OpenID Connect login of user {self._user.name!r}"
         issuer, refresh = self._config.get("idp-issuer-url"), self._config.get("refresh-token")
         if not issuer or not refresh or not self._config.get("client-id"):
-            raise CredentialsError(f"There is nothing to renew {whose} with; log in again.")
+            raise CredentialsError(
+                f"T{whose[1:]} cannot be renewed: the kubeconfig lacks its issuer, client ID or "
+                "refresh token; log in again."
+            )
         if not issuer.startswith("https://"):
             raise CredentialsError(f"The issuer {issuer!r} of {whose} is not an https:// address.")
         authority = "idp-certificate-authority"
@@ -156,10 +159,10 @@ async def _request_tokens(
             ) as client,
         ):
             answer = await client.get(f"{issuer}/.well-known/openid-configuration")
-            endpoint = _read_answer(answer).get("token_endpoint")
+            endpoint = _read_response(answer).get("token_endpoint")
             if not isinstance(endpoint, str) or not endpoint.startswith("https://"):
                 raise ValueError("the provider names no token endpoint with an https:// address")
-            given = _read_answer(await client.post(endpoint, data=form))
+            given = _read_response(await client.post(endpoint, data=form))
     except (TimeoutError, httpx.TimeoutException) as error:
         raise ValueError(f"no answer within {REQUEST_SECONDS:g} s") from error
     except (httpx.HTTPError, httpx.InvalidURL, ImportError) as error:
@@ -170,7 +173,7 @@ async def _request_tokens(
     return given
 
 
-def _read_answer(answer: httpx.Response) -> dict[str, Any]:
+def _read_response(answer: httpx.Response) -> dict[str, Any]:
     """The JSON object of an answer."""
     if not answer.is_success:
         raise ValueError(f"the provider answered {answer.status_code}")

@@ -70,7 +70,7 @@ def _is_serving_event(record: Record) -> bool:
 
 
 DEPLOYMENTS = ResourceKind(resources.DEPLOYMENT, records.Deployment)
-REPLICASETS = ResourceKind(resources.REPLICA_SET, records.ReplicaSet)
+REPLICA_SETS = ResourceKind(resources.REPLICA_SET, records.ReplicaSet)
 PODS = ResourceKind(resources.POD, records.Pod)
 EVENTS = ResourceKind(
     resources.EVENT,
@@ -81,7 +81,7 @@ EVENTS = ResourceKind(
     max_records=10_000,  # the server stores an hour of Events; a failing fleet emits many a second
 )
 SERVICES = ResourceKind(resources.SERVICE, records.Service)
-HTTPROUTES = ResourceKind(
+HTTP_ROUTES = ResourceKind(
     resources.HTTP_ROUTE, records.HTTPRoute, optional=True, fallback_versions=("v1beta1",)
 )
 VIRTUAL_SERVICES = ResourceKind(
@@ -91,7 +91,9 @@ VIRTUAL_SERVICES = ResourceKind(
     fallback_versions=("v1beta1", "v1alpha3"),
 )
 INGRESSES = ResourceKind(resources.INGRESS, records.Ingress)
-SCALEDOBJECTS = ResourceKind(resources.SCALED_OBJECT, records.ScaledObject, optional=True)
-AUTOSCALERS = ResourceKind(resources.HORIZONTAL_POD_AUTOSCALER, records.HorizontalPodAutoscaler)
+SCALED_OBJECTS = ResourceKind(resources.SCALED_OBJECT, records.ScaledObject, optional=True)
+HORIZONTAL_POD_AUTOSCALERS = ResourceKind(
+    resources.HORIZONTAL_POD_AUTOSCALER, records.HorizontalPodAutoscaler
+)
 NODES = ResourceKind(resources.NODE, records.Node)
 NAMESPACES = ResourceKind(resources.NAMESPACE, records.Namespace)

@@ -202,7 +202,7 @@ class Reflector:
                 )
         if not version:
             raise InvalidResponseError(
-                f"The server's list of {self.kind.resource_name} has no version; "
+                f"The server's list of {self.kind.resource_name} has no resourceVersion; "
                 "is it a Kubernetes API?"
             )
         await self._replace_store(records, version)
@@ -357,7 +357,7 @@ class Reflector:
             return wait
         self._needs_version_check = self._list_valid
         if isinstance(error, ReadTimeoutError) and self._watch_open:
-            # a half-open connection, or a version from the future: neither returns an error
+            # a half-open connection, or a version newer than the server's: neither returns an error
             self._read_timeouts += 1
             self._list_valid = self._list_valid and self._read_timeouts < 2
             return 0.0 if self._read_timeouts == 1 else wait

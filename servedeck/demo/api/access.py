@@ -119,7 +119,7 @@ def path_forbidden_error(user: DemoUser, verb: str, path: str) -> status.StatusE
     )
 
 
-def answer_review(resource: Resource, user: DemoUser, body: Json) -> Json:
+def review_access(resource: Resource, user: DemoUser, body: Json) -> Json:
     """Answers a SelfSubjectAccessReview, SelfSubjectRulesReview or SelfSubjectReview."""
     answer: Json = {"kind": resource.kind, "apiVersion": resource.api_version}
     spec = body.get("spec") or {}

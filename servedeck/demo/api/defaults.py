@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 from servedeck.demo.resources import (
-    AUTOSCALERS,
     DAEMONSETS,
     DEPLOYMENTS,
+    HORIZONTAL_POD_AUTOSCALERS,
     JOBS,
     PERSISTENTVOLUMECLAIMS,
     PODS,
-    REPLICASETS,
+    REPLICA_SETS,
     REPLICATIONCONTROLLERS,
     SECRETS,
     SERVICES,
@@ -193,7 +193,7 @@ def _autoscaler(obj: Json) -> None:
 
 _DEFAULTS: dict[Resource, Callable[[Json], None]] = {
     DEPLOYMENTS: _deployment,
-    REPLICASETS: _replicaset,
+    REPLICA_SETS: _replicaset,
     REPLICATIONCONTROLLERS: _replicationcontroller,
     STATEFULSETS: _statefulset,
     DAEMONSETS: _daemonset,
@@ -203,7 +203,7 @@ _DEFAULTS: dict[Resource, Callable[[Json], None]] = {
     PERSISTENTVOLUMECLAIMS: _pvc,
     SECRETS: _secret,
     STORAGECLASSES: _storageclass,
-    AUTOSCALERS: _autoscaler,
+    HORIZONTAL_POD_AUTOSCALERS: _autoscaler,
 }
 
 

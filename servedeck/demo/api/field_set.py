@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from servedeck.demo.api.schema import ANY, SchemaNode
 
 Json = dict[str, Any]
-Path = tuple[str, ...]
-Paths = frozenset[Path]
+FieldPath = tuple[str, ...]
+FieldPaths = frozenset[FieldPath]
 
 # Fields that no manager owns (apiserver fieldmanager/internal/stripmeta.go).
 _UNOWNED = frozenset(
@@ -36,11 +36,11 @@ _UNOWNED = frozenset(
 )
 
 
-def decode_fields(trie: Json) -> Paths:
+def decode_fields(trie: Json) -> FieldPaths:
     """The paths of a FieldsV1 from managedFields."""
-    found: set[Path] = set()
+    found: set[FieldPath] = set()
 
-    def walk(node: Json, path: Path) -> None:
+    def walk(node: Json, path: FieldPath) -> None:
         if path and (not node or "." in node):
             found.add(path)
         for key, child in node.items():
@@ -51,7 +51,7 @@ def decode_fields(trie: Json) -> Paths:
     return frozenset(found)
 
 
-def encode_fields(paths: Paths) -> Json:
+def encode_fields(paths: FieldPaths) -> Json:
     """Paths as FieldsV1, in the real server's order."""
     trie: Json = {}
     for path in sorted(paths):
@@ -60,7 +60,7 @@ def encode_fields(paths: Paths) -> Json:
             node = node.setdefault(key, {})
     members = set(paths)
 
-    def mark(node: Json, path: Path) -> Json:
+    def mark(node: Json, path: FieldPath) -> Json:
         built: Json = {".": {}} if node and path in members else {}
         return built | {key: mark(child, (*path, key)) for key, child in node.items()}
 
@@ -110,11 +110,11 @@ def children(node: SchemaNode, value: Any) -> Iterator[tuple[str, SchemaNode, An
             yield item_key(node, item), node.element, item, True
 
 
-def fields_of(node: SchemaNode, obj: Json) -> Paths:
+def fields_of(node: SchemaNode, obj: Json) -> FieldPaths:
     """All fields that an object sets (ToFieldSet)."""
-    found: set[Path] = set()
+    found: set[FieldPath] = set()
 
-    def walk(node: SchemaNode, value: Any, path: Path) -> None:
+    def walk(node: SchemaNode, value: Any, path: FieldPath) -> None:
         if is_leaf(node, value) or not value:
             found.add(path)
             return
@@ -132,12 +132,12 @@ def fields_of(node: SchemaNode, obj: Json) -> Paths:
 class Comparison(NamedTuple):
     """The differences of two objects, as paths."""
 
-    added: Paths
-    modified: Paths
-    removed: Paths
+    added: FieldPaths
+    modified: FieldPaths
+    removed: FieldPaths
 
     @property
-    def changed(self) -> Paths:
+    def changed(self) -> FieldPaths:
         return self.added | self.modified
 
     def __bool__(self) -> bool:
@@ -150,11 +150,11 @@ _MISSING: Any = object()
 def compare(node: SchemaNode, old: Json, new: Json) -> Comparison:
     """The fields that were added, modified and removed. A Go value (a struct that is not a pointer,
     a required list) exists even where the JSON lacks it, so it is never added or removed."""
-    added: set[Path] = set()
-    modified: set[Path] = set()
-    removed: set[Path] = set()
+    added: set[FieldPath] = set()
+    modified: set[FieldPath] = set()
+    removed: set[FieldPath] = set()
 
-    def walk(node: SchemaNode, left: Any, right: Any, path: Path) -> None:
+    def walk(node: SchemaNode, left: Any, right: Any, path: FieldPath) -> None:
         if left is _MISSING or right is _MISSING:
             side, target = (right, added) if left is _MISSING else (left, removed)
             target.add(path)
@@ -168,7 +168,7 @@ def compare(node: SchemaNode, old: Json, new: Json) -> Comparison:
         if left != right:
             pairs(node, left, right, path)
 
-    def pairs(node: SchemaNode, left: Any, right: Any, path: Path) -> None:
+    def pairs(node: SchemaNode, left: Any, right: Any, path: FieldPath) -> None:
         lefts = {} if left is _MISSING else {k: (n, v) for k, n, v, _ in children(node, left)}
         rights = {} if right is _MISSING else {k: (n, v) for k, n, v, _ in children(node, right)}
         absent_left, absent_right = left is _MISSING, right is _MISSING
@@ -194,7 +194,7 @@ def _absent(parent: SchemaNode, child: SchemaNode, key: str, whole_absent: bool)
     return _MISSING
 
 
-def format_path(path: Path) -> str:
+def format_path(path: FieldPath) -> str:
     """`.spec.template.spec.containers[name="c"].image`."""
     text = ""
     for key in path:

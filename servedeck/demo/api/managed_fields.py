@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from servedeck.demo.api import field_set, status
-from servedeck.demo.api.field_set import Path, Paths
+from servedeck.demo.api.field_set import FieldPath, FieldPaths
 from servedeck.demo.api.schema import ANY, SchemaNode
 from servedeck.demo.store.objects import copy_json
 
@@ -30,7 +30,7 @@ class FieldManager(NamedTuple):
 
 
 class _ManagerFields(NamedTuple):
-    fields: Paths
+    fields: FieldPaths
     time: str
 
 
@@ -102,7 +102,7 @@ def _without_type(obj: Json) -> Json:
     return {key: value for key, value in obj.items() if key not in ("apiVersion", "kind")}
 
 
-def apply_configuration(
+def merge_apply_configuration(
     node: SchemaNode,
     old: Json | None,
     config: Json,
@@ -133,7 +133,7 @@ def apply_configuration(
         (other, path)
         for other, entry in entries.items()
         if other != manager
-        for path in _in_server_order(entry.fields & changed)
+        for path in _sort_by_depth(entry.fields & changed)
     ]
     if conflicts and not force:
         raise _conflict_error(conflicts)
@@ -153,21 +153,25 @@ def _differs(new: Json, old: Json) -> bool:
     return bare(new) != bare(old)
 
 
-def _in_server_order(paths: Paths) -> list[Path]:
+def _sort_by_depth(paths: FieldPaths) -> list[FieldPath]:
     """Paths of each level before those below it, as the real server lists them."""
 
-    def level(found: list[Path], depth: int) -> list[Path]:
-        here = sorted(path for path in found if len(path) == depth + 1)
-        below: dict[str, list[Path]] = {}
+    def sort_level(found: list[FieldPath], depth: int) -> list[FieldPath]:
+        direct_paths = sorted(path for path in found if len(path) == depth + 1)
+        nested_paths: dict[str, list[FieldPath]] = {}
         for path in found:
             if len(path) > depth + 1:
-                below.setdefault(path[depth], []).append(path)
-        return here + [path for key in sorted(below) for path in level(below[key], depth + 1)]
+                nested_paths.setdefault(path[depth], []).append(path)
+        return direct_paths + [
+            path
+            for key in sorted(nested_paths)
+            for path in sort_level(nested_paths[key], depth + 1)
+        ]
 
-    return level(list(paths), 0)
+    return sort_level(list(paths), 0)
 
 
-def _conflict_error(conflicts: list[tuple[FieldManager, Path]]) -> status.StatusError:
+def _conflict_error(conflicts: list[tuple[FieldManager, FieldPath]]) -> status.StatusError:
     count = len(conflicts)
     if count == 1:
         manager, path = conflicts[0]
@@ -230,7 +234,7 @@ def _merge_items(node: SchemaNode, old: list[Any], config: list[Any]) -> list[An
     return merged
 
 
-def _remove_field(node: SchemaNode, obj: Any, path: Path) -> None:
+def _remove_field(node: SchemaNode, obj: Any, path: FieldPath) -> None:
     """Removes one field or item, and objects or lists that become empty by that."""
     trail: list[tuple[Any, Any]] = []
     for key in path:
@@ -264,7 +268,7 @@ def _remove_field(node: SchemaNode, obj: Any, path: Path) -> None:
         del parent[name]
 
 
-def find_duplicate(node: SchemaNode, value: Any, path: Path = ()) -> str:
+def find_duplicate(node: SchemaNode, value: Any, path: FieldPath = ()) -> str:
     """The error of the first list of the configuration that has an item twice, or ""."""
     if isinstance(value, list) and node.form == "list" and node.list_type in ("map", "set"):
         seen: set[str] = set()

@@ -21,7 +21,7 @@ from servedeck.demo.api.request_decoding import (
 )
 from servedeck.demo.api.schema import SCALE, SchemaNode, schema_by_name, schema_of
 from servedeck.demo.api.status import StatusCause, StatusError
-from servedeck.demo.api.write_handlers import ApiResponse, put_scale
+from servedeck.demo.api.write_handlers import HandlerResult, put_scale
 from servedeck.demo.store.objects import copy_json
 from servedeck.demo.store.store import ObjectStore
 
@@ -33,7 +33,7 @@ STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
 
-def handle_patch(store: ObjectStore, call: ApiRequest) -> ApiResponse:
+def handle_patch(store: ObjectStore, call: ApiRequest) -> HandlerResult:
     kinds: tuple[str, ...] = (JSON_PATCH, MERGE_PATCH, APPLY_PATCH)
     if call.resource.builtin:
         kinds += (STRATEGIC_PATCH,)
@@ -62,11 +62,11 @@ def handle_patch(store: ObjectStore, call: ApiRequest) -> ApiResponse:
     obj = checked.data
     obj.setdefault("metadata", {})
     if call.subresource == "scale":
-        return ApiResponse(200, put_scale(store, call, obj), warnings)
+        return HandlerResult(200, put_scale(store, call, obj), warnings)
     check_url(call, obj, named=True)
-    ready = prepare_for_store(store, call, obj, old, call.subresource)
-    written = store.update(call.resource, ready, call.subresource, dry_run=call.dry_run)
-    return ApiResponse(200, written, warnings)
+    prepared = prepare_for_store(store, call, obj, old, call.subresource)
+    written = store.update(call.resource, prepared, call.subresource, dry_run=call.dry_run)
+    return HandlerResult(200, written, warnings)
 
 
 def _read_patch(call: ApiRequest) -> Any:
@@ -141,7 +141,7 @@ def _invalid_patch_error(call: ApiRequest, change: Any, patched: Json, detail: s
 # -- server-side apply ------------------------------------------------------------------------
 
 
-def _server_side_apply(store: ObjectStore, call: ApiRequest) -> ApiResponse:
+def _server_side_apply(store: ObjectStore, call: ApiRequest) -> HandlerResult:
     resource, node = call.resource, schema_of(call.resource)
     if not call.query.get("fieldManager"):
         detail = "Required value: is required for apply patch"
@@ -156,7 +156,7 @@ def _server_side_apply(store: ObjectStore, call: ApiRequest) -> ApiResponse:
     manager = FieldManager(call.field_manager, "Apply", resource.api_version, call.subresource)
     config = _without_reset_fields(call, config)
     force = parse_bool(call.query, "force")
-    merged = managed_fields.apply_configuration(
+    merged = managed_fields.merge_apply_configuration(
         node, old, config, manager, store.timestamp(), force=force
     )
     try:
@@ -177,14 +177,14 @@ def _server_side_apply(store: ObjectStore, call: ApiRequest) -> ApiResponse:
         raise status.invalid(resource.group, resource.kind, call.name, [cause, cause])
     obj["metadata"]["managedFields"] = merged["metadata"].get("managedFields") or []
     check_url(call, obj, named=True)
-    ready = default_and_validate(resource, obj, old, call.subresource)
+    prepared = default_and_validate(resource, obj, old, call.subresource)
     if old is None:
-        ready["metadata"].pop("uid", None)
-        return ApiResponse(201, store.create(resource, ready, dry_run=call.dry_run))
+        prepared["metadata"].pop("uid", None)
+        return HandlerResult(201, store.create(resource, prepared, dry_run=call.dry_run))
     if version:
-        ready["metadata"]["resourceVersion"] = version
-    written = store.update(resource, ready, call.subresource, dry_run=call.dry_run)
-    return ApiResponse(200, written)
+        prepared["metadata"]["resourceVersion"] = version
+    written = store.update(resource, prepared, call.subresource, dry_run=call.dry_run)
+    return HandlerResult(200, written)
 
 
 def _without_reset_fields(call: ApiRequest, config: Json) -> Json:
@@ -247,7 +247,7 @@ def _without_nulls(value: Any) -> Any:
     return value
 
 
-def _schema_errors(node: SchemaNode, value: Any, path: field_set.Path) -> Iterator[str]:
+def _schema_errors(node: SchemaNode, value: Any, path: field_set.FieldPath) -> Iterator[str]:
     """The errors of a configuration that does not fit its type. Source: structured-merge-diff
     typed/validate.go."""
     where = field_set.format_path(path)

@@ -15,7 +15,7 @@ from servedeck.demo.resources import (
     NAMESPACES,
     NODES,
     PODS,
-    REPLICASETS,
+    REPLICA_SETS,
     REPLICATIONCONTROLLERS,
     SECRETS,
     SERVICES,
@@ -73,7 +73,7 @@ _SELECTABLE_FIELDS: dict[Resource, tuple[str, ...]] = {
     SECRETS: ("type",),
     SERVICES: ("spec.clusterIP", "spec.type"),
     REPLICATIONCONTROLLERS: ("status.replicas",),
-    REPLICASETS: ("status.replicas",),
+    REPLICA_SETS: ("status.replicas",),
     JOBS: ("status.successful",),
 }
 _TERM = re.compile(r"(.*?)(!=|==|=)(.*)", re.DOTALL)

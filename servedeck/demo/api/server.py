@@ -38,7 +38,7 @@ from servedeck.demo.api.kubelet_api import KubeletApi
 from servedeck.demo.api.request import JSON, ApiRequest
 from servedeck.demo.api.routing import RequestTarget, check_method, parse_target, request_verb
 from servedeck.demo.api.status import StatusError, bad_request, method_not_allowed
-from servedeck.demo.api.write_handlers import ApiResponse
+from servedeck.demo.api.write_handlers import HandlerResult
 from servedeck.demo.store.store import ObjectStore
 
 Json = dict[str, Any]
@@ -242,7 +242,7 @@ class ApiServer:
         answer = self._run_handler(call)
         return _json_response(answer.body, answer.code, answer.warnings)
 
-    def _run_handler(self, call: ApiRequest) -> ApiResponse:
+    def _run_handler(self, call: ApiRequest) -> HandlerResult:
         store = self.store
         if call.method == "GET":
             found = (
@@ -250,7 +250,7 @@ class ApiServer:
                 if call.name
                 else read_handlers.list_objects(store, call)
             )
-            return ApiResponse(200, found)
+            return HandlerResult(200, found)
         if call.method == "POST":
             return write_handlers.create_object(store, call)
         if call.method == "PUT":

@@ -85,9 +85,9 @@ def resource_not_found() -> StatusError:
     )
 
 
-def already_exists(group: str, plural: str, name: str, *, going: bool = False) -> StatusError:
-    """409; `going`: the existing object is being deleted."""
-    start = "object is being deleted: " if going else ""
+def already_exists(group: str, plural: str, name: str, *, terminating: bool = False) -> StatusError:
+    """409; `terminating`: the existing object is being deleted."""
+    start = "object is being deleted: " if terminating else ""
     return StatusError(
         409,
         "AlreadyExists",
@@ -96,12 +96,12 @@ def already_exists(group: str, plural: str, name: str, *, going: bool = False) -
     )
 
 
-MODIFIED = (
+CONFLICT_MESSAGE = (
     "the object has been modified; please apply your changes to the latest version and try again"
 )
 
 
-def conflict(group: str, plural: str, name: str, why: str = MODIFIED) -> StatusError:
+def conflict(group: str, plural: str, name: str, why: str = CONFLICT_MESSAGE) -> StatusError:
     return StatusError(
         409,
         "Conflict",

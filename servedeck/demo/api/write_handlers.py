@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from servedeck.demo.api import request_bodies, scale, selectors, status
-from servedeck.demo.api.access import answer_review
+from servedeck.demo.api.access import review_access
 from servedeck.demo.api.managed_fields import FieldManager, track_update
 from servedeck.demo.api.read_handlers import to_list
 from servedeck.demo.api.request import ApiRequest, parse_int, parse_list_options
@@ -19,11 +19,11 @@ from servedeck.demo.store.update_strategy import SPEC_AND_STATUS
 
 Json = dict[str, Any]
 
-_PERMANENT = ("default", "kube-public", "kube-system")
+_IMMORTAL_NAMESPACES = ("default", "kube-public", "kube-system")
 _POLICIES = ("Foreground", "Background", "Orphan")
 
 
-class ApiResponse(NamedTuple):
+class HandlerResult(NamedTuple):
     """Status code, body and warnings of a response."""
 
     code: int
@@ -31,12 +31,12 @@ class ApiResponse(NamedTuple):
     warnings: list[str] = []
 
 
-def create_object(store: ObjectStore, call: ApiRequest) -> ApiResponse:
+def create_object(store: ObjectStore, call: ApiRequest) -> HandlerResult:
     check_options(call, "CreateOptions")
     if call.resource.verbs == ("create",):
         incoming = decode_object(call)
-        return ApiResponse(
-            201, answer_review(call.resource, call.user, incoming.obj), incoming.warnings
+        return HandlerResult(
+            201, review_access(call.resource, call.user, incoming.obj), incoming.warnings
         )
     obj, warnings = decode_object(call)
     if obj["metadata"].pop("resourceVersion", ""):
@@ -44,29 +44,29 @@ def create_object(store: ObjectStore, call: ApiRequest) -> ApiResponse:
             500, "", "resourceVersion should not be set on objects to be created"
         )
     obj["metadata"].pop("managedFields", None)
-    ready = prepare_for_store(store, call, obj, None)
-    return ApiResponse(201, store.create(call.resource, ready, dry_run=call.dry_run), warnings)
+    prepared = prepare_for_store(store, call, obj, None)
+    return HandlerResult(201, store.create(call.resource, prepared, dry_run=call.dry_run), warnings)
 
 
-def replace_object(store: ObjectStore, call: ApiRequest) -> ApiResponse:
+def replace_object(store: ObjectStore, call: ApiRequest) -> HandlerResult:
     check_options(call, "UpdateOptions")
     if call.subresource == "scale":
-        return ApiResponse(200, put_scale(store, call, _decode_scale(call)))
+        return HandlerResult(200, put_scale(store, call, _decode_scale(call)))
     obj, warnings = decode_object(call)
     old = store.get(call.resource, call.namespace, call.name)
     if call.subresource == "finalize":
         finalizers = (obj.get("spec") or {}).get("finalizers") or []
         new = {**old, "spec": {**old.get("spec", {}), "finalizers": finalizers}}
-        return ApiResponse(
+        return HandlerResult(
             200, store.update(NAMESPACES, new, SPEC_AND_STATUS, dry_run=call.dry_run), warnings
         )
     if not call.resource.builtin and not obj["metadata"].get("resourceVersion"):
         message = "Invalid value: 0: must be specified for an update"
         cause = StatusCause("FieldValueInvalid", message, "metadata.resourceVersion")
         raise status.invalid(call.resource.group, call.resource.kind, call.name, [cause])
-    ready = prepare_for_store(store, call, obj, old, call.subresource)
-    written = store.update(call.resource, ready, call.subresource, dry_run=call.dry_run)
-    return ApiResponse(200, written, warnings)
+    prepared = prepare_for_store(store, call, obj, old, call.subresource)
+    written = store.update(call.resource, prepared, call.subresource, dry_run=call.dry_run)
+    return HandlerResult(200, written, warnings)
 
 
 def _decode_scale(call: ApiRequest) -> Json:
@@ -111,9 +111,9 @@ class _DeleteOptions(NamedTuple):
     dry_run: bool
 
 
-def delete_object(store: ObjectStore, call: ApiRequest) -> ApiResponse:
+def delete_object(store: ObjectStore, call: ApiRequest) -> HandlerResult:
     options = _parse_delete_options(call)
-    if call.resource is NAMESPACES and call.name in _PERMANENT:
+    if call.resource is NAMESPACES and call.name in _IMMORTAL_NAMESPACES:
         raise status.forbidden("", "namespaces", call.name, "this namespace may not be deleted")
     last = store.delete(
         call.resource,
@@ -127,16 +127,16 @@ def delete_object(store: ObjectStore, call: ApiRequest) -> ApiResponse:
     )
     waits = last["metadata"].get("deletionTimestamp")
     if call.resource.returns_object or waits:
-        return ApiResponse(200, last)
+        return HandlerResult(200, last)
     details: Json = {"name": call.name}
     if call.resource.group:
         details["group"] = call.resource.group
     details |= {"kind": call.resource.plural, "uid": last["metadata"]["uid"]}
     success = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
-    return ApiResponse(200, success | {"details": details})
+    return HandlerResult(200, success | {"details": details})
 
 
-def delete_collection(store: ObjectStore, call: ApiRequest) -> ApiResponse:
+def delete_collection(store: ObjectStore, call: ApiRequest) -> HandlerResult:
     options = _parse_delete_options(call)
     wanted = parse_list_options(call, watch=False)
     matches = selectors.object_matcher(call.resource, wanted.label_selector, wanted.field_selector)
@@ -153,7 +153,7 @@ def delete_collection(store: ObjectStore, call: ApiRequest) -> ApiResponse:
             grace=options.grace,
             dry_run=options.dry_run,
         )
-    return ApiResponse(200, to_list(call.resource, found, meta))
+    return HandlerResult(200, to_list(call.resource, found, meta))
 
 
 def _parse_delete_options(call: ApiRequest) -> _DeleteOptions:

@@ -12,7 +12,7 @@ from servedeck.demo.controllers.base import (
     controller_of,
 )
 from servedeck.demo.controllers.rollout_sync import RolloutSync
-from servedeck.demo.resources import DEPLOYMENTS, PODS, REPLICASETS
+from servedeck.demo.resources import DEPLOYMENTS, PODS, REPLICA_SETS
 from servedeck.demo.store.changes import StoreChange
 from servedeck.demo.store.objects import Key, key_of
 
@@ -25,7 +25,7 @@ class DeploymentController:
         self._store = context.store
         self._queue = WorkQueue(context.clock, self._sync)
         context.store.subscribe(self._deployment_changed, DEPLOYMENTS)
-        context.store.subscribe(self._replicaset_changed, REPLICASETS)
+        context.store.subscribe(self._replicaset_changed, REPLICA_SETS)
         context.store.subscribe(self._pod_changed, PODS)
 
     def resync(self) -> None:
@@ -49,10 +49,10 @@ class DeploymentController:
         if change.type != "DELETED" or owner is None or owner.get("kind") != "ReplicaSet":
             return
         namespace = change.object["metadata"]["namespace"]
-        replicaset = self._store.find(REPLICASETS, namespace, owner["name"])
-        above = controller_of(replicaset) if replicaset is not None else None
-        if above is not None:
-            self._queue.add((namespace, above["name"]))
+        replicaset = self._store.find(REPLICA_SETS, namespace, owner["name"])
+        deployment_owner = controller_of(replicaset) if replicaset is not None else None
+        if deployment_owner is not None:
+            self._queue.add((namespace, deployment_owner["name"]))
 
     # -- one pass ----------------------------------------------------------------------------------
 
@@ -60,9 +60,9 @@ class DeploymentController:
         deployment = self._store.find(DEPLOYMENTS, *key)
         if deployment is None:
             return
-        pass_ = RolloutSync(self._context, self._queue, deployment)
+        rollout_sync = RolloutSync(self._context, self._queue, deployment)
         try:
-            pass_.run()
+            rollout_sync.run()
         except StatusError as error:
             if error.code not in (404, 409):
                 raise

@@ -14,7 +14,7 @@ from servedeck.demo.controllers.base import (
     find_condition,
 )
 from servedeck.demo.controllers.rollout import desired_replicas
-from servedeck.demo.resources import DEPLOYMENTS, REPLICASETS
+from servedeck.demo.resources import DEPLOYMENTS, REPLICA_SETS
 from servedeck.demo.store.objects import Json, copy_json, key_of
 
 
@@ -37,7 +37,7 @@ class DeploymentStatusSync:
         """Reads the ReplicaSets that the Deployment controls."""
         self.replicasets = sorted(
             controlled_by(
-                self._store.list(REPLICASETS, self.key[0]), self.deployment["metadata"]["uid"]
+                self._store.list(REPLICA_SETS, self.key[0]), self.deployment["metadata"]["uid"]
             ),
             key=lambda r: (r["metadata"]["creationTimestamp"], r["metadata"]["name"]),
         )
@@ -77,10 +77,14 @@ class DeploymentStatusSync:
             desired_replicas(self.deployment) - rollout.rollout_bounds(self.deployment).unavailable
         )
         enough = available >= least
-        word = event_messages.MINIMUM_AVAILABLE if enough else event_messages.MINIMUM_UNAVAILABLE
+        reason_and_message = (
+            event_messages.MINIMUM_AVAILABLE if enough else event_messages.MINIMUM_UNAVAILABLE
+        )
         rollout.set_condition(
             self.status,
-            rollout.new_condition("Available", str(enough), word, self._clock.timestamp()),
+            rollout.new_condition(
+                "Available", str(enough), reason_and_message, self._clock.timestamp()
+            ),
         )
 
     def _sync_progress(self) -> None:
@@ -125,11 +129,11 @@ class DeploymentStatusSync:
         if failures:
             known = find_condition(self.deployment, "ReplicaFailure")
             stamp = self._clock.timestamp()
-            word = (
+            reason_and_message = (
                 failures[0]["reason"],
                 failures[0]["message"].replace("{", "{{").replace("}", "}}"),
             )
-            new = rollout.new_condition("ReplicaFailure", "True", word, stamp)
+            new = rollout.new_condition("ReplicaFailure", "True", reason_and_message, stamp)
             same = known is not None and known["reason"] == new["reason"]
             self.status["conditions"] = [
                 *self.status.get("conditions", ()),
@@ -166,13 +170,15 @@ class DeploymentStatusSync:
         elif known and not paused:
             self._set_progressing("Unknown", event_messages.RESUMED)
 
-    def _set_progressing(self, value: str, word: tuple[str, str]) -> None:
-        rollout.set_condition(self.status, self._progressing_condition(value, word))
+    def _set_progressing(self, value: str, reason_and_message: tuple[str, str]) -> None:
+        rollout.set_condition(self.status, self._progressing_condition(value, reason_and_message))
 
-    def _progressing_condition(self, value: str, word: tuple[str, str]) -> Json:
+    def _progressing_condition(self, value: str, reason_and_message: tuple[str, str]) -> Json:
         name = (
             self.new_replicaset["metadata"]["name"]
             if self.new_replicaset
             else self.deployment["metadata"]["name"]
         )
-        return rollout.new_condition("Progressing", value, word, self._clock.timestamp(), name=name)
+        return rollout.new_condition(
+            "Progressing", value, reason_and_message, self._clock.timestamp(), name=name
+        )

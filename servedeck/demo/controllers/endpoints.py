@@ -93,15 +93,15 @@ class EndpointsController:
         meta["ownerReferences"] = [owner_reference(SERVICES, service)]
         endpoints = []
         for pod in pods:
-            going = "deletionTimestamp" in pod["metadata"]
+            terminating = "deletionTimestamp" in pod["metadata"]
             serving = condition_is_true(pod, "Ready")
             endpoints.append(
                 {
                     "addresses": [pod["status"]["podIP"]],
                     "conditions": {
-                        "ready": serving and not going,
+                        "ready": serving and not terminating,
                         "serving": serving,
-                        "terminating": going,
+                        "terminating": terminating,
                     },
                     "nodeName": pod["spec"].get("nodeName"),
                     "targetRef": _target_ref(pod),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from servedeck.demo import event_messages
 from servedeck.demo.controllers.base import ControllerContext, WorkQueue, find_condition
-from servedeck.demo.resources import DEPLOYMENTS, GATEWAYS, HTTPROUTES, SCALEDOBJECTS, SERVICES
+from servedeck.demo.resources import DEPLOYMENTS, GATEWAYS, HTTP_ROUTES, SCALED_OBJECTS, SERVICES
 from servedeck.demo.store.changes import StoreChange
 from servedeck.demo.store.objects import Json, Key, key_of
 
@@ -22,12 +22,12 @@ class HTTPRouteController:
         self._store = context.store
         self._clock = context.clock
         self._queue = WorkQueue(context.clock, self._sync)
-        context.store.subscribe(self._route_changed, HTTPROUTES)
+        context.store.subscribe(self._route_changed, HTTP_ROUTES)
         context.store.subscribe(self._service_changed, SERVICES)
         context.store.subscribe(self._gateway_changed, GATEWAYS)
 
     def resync(self) -> None:
-        for route in self._store.list(HTTPROUTES):
+        for route in self._store.list(HTTP_ROUTES):
             self._queue.add(key_of(route))
 
     def _route_changed(self, change: StoreChange) -> None:
@@ -36,7 +36,7 @@ class HTTPRouteController:
 
     def _service_changed(self, change: StoreChange) -> None:
         if change.type != "MODIFIED":
-            for route in self._store.list(HTTPROUTES, change.object["metadata"]["namespace"]):
+            for route in self._store.list(HTTP_ROUTES, change.object["metadata"]["namespace"]):
                 self._queue.add(key_of(route), 0.2)
 
     def _gateway_changed(self, change: StoreChange) -> None:
@@ -44,7 +44,7 @@ class HTTPRouteController:
             self.resync()
 
     def _sync(self, key: Key) -> None:
-        route = self._store.find(HTTPROUTES, *key)
+        route = self._store.find(HTTP_ROUTES, *key)
         if route is None or "deletionTimestamp" in route["metadata"]:
             return
         old = {
@@ -70,7 +70,7 @@ class HTTPRouteController:
         def write(obj: Json) -> None:
             obj["status"] = {"parents": parents}
 
-        self._store.mutate(HTTPROUTES, *key, write, "status")
+        self._store.mutate(HTTP_ROUTES, *key, write, "status")
 
     def _check_parent(self, key: Key, reference: Json) -> tuple[bool, str, str]:
         namespace = reference.get("namespace") or key[0]
@@ -123,11 +123,11 @@ class ScaledObjectController:
         self._store = context.store
         self._recorder = context.recorder
         self._queue = WorkQueue(context.clock, self._sync)
-        context.store.subscribe(self._changed, SCALEDOBJECTS)
+        context.store.subscribe(self._changed, SCALED_OBJECTS)
         context.store.subscribe(self._target_changed, DEPLOYMENTS)
 
     def resync(self) -> None:
-        for scaled in self._store.list(SCALEDOBJECTS):
+        for scaled in self._store.list(SCALED_OBJECTS):
             self._queue.add(key_of(scaled))
 
     def _changed(self, change: StoreChange) -> None:
@@ -136,11 +136,11 @@ class ScaledObjectController:
 
     def _target_changed(self, change: StoreChange) -> None:
         if change.type != "MODIFIED":
-            for scaled in self._store.list(SCALEDOBJECTS, change.object["metadata"]["namespace"]):
+            for scaled in self._store.list(SCALED_OBJECTS, change.object["metadata"]["namespace"]):
                 self._queue.add(key_of(scaled), 0.3)
 
     def _sync(self, key: Key) -> None:
-        scaled = self._store.find(SCALEDOBJECTS, *key)
+        scaled = self._store.find(SCALED_OBJECTS, *key)
         if scaled is None or "deletionTimestamp" in scaled["metadata"]:
             return
         name = (scaled["spec"].get("scaleTargetRef") or {}).get("name", "")
@@ -188,7 +188,7 @@ class ScaledObjectController:
         def write(obj: Json) -> None:
             obj["status"] = status
 
-        self._store.mutate(SCALEDOBJECTS, *key, write, "status")
+        self._store.mutate(SCALED_OBJECTS, *key, write, "status")
         if found and not old:
             self._recorder.record(scaled, event_messages.KEDA_SCALERS)
             self._recorder.record(scaled, event_messages.KEDA_READY)

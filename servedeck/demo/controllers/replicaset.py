@@ -19,7 +19,7 @@ from servedeck.demo.controllers.base import (
     is_active_pod,
     owner_reference,
 )
-from servedeck.demo.resources import PODS, REPLICASETS
+from servedeck.demo.resources import PODS, REPLICA_SETS
 from servedeck.demo.store.changes import StoreChange
 from servedeck.demo.store.objects import Json, Key, copy_json, key_of
 
@@ -34,11 +34,11 @@ class ReplicaSetController:
         self._recorder = context.recorder
         self._queue = WorkQueue(context.clock, self._sync)
         self._failures: dict[Key, int] = {}
-        context.store.subscribe(self._replicaset_changed, REPLICASETS)
+        context.store.subscribe(self._replicaset_changed, REPLICA_SETS)
         context.store.subscribe(self._pod_changed, PODS)
 
     def resync(self) -> None:
-        for replicaset in self._store.list(REPLICASETS):
+        for replicaset in self._store.list(REPLICA_SETS):
             self._queue.add(key_of(replicaset))
 
     def _replicaset_changed(self, change: StoreChange) -> None:
@@ -53,7 +53,7 @@ class ReplicaSetController:
             self._queue.add((change.object["metadata"]["namespace"], owner["name"]))
 
     def _sync(self, key: Key) -> None:
-        replicaset = self._store.find(REPLICASETS, *key)
+        replicaset = self._store.find(REPLICA_SETS, *key)
         if replicaset is None:
             return
         pods = list(controlled_by(self._store.list(PODS, key[0]), replicaset["metadata"]["uid"]))
@@ -61,11 +61,11 @@ class ReplicaSetController:
         failure: Exception | None = None
         if "deletionTimestamp" not in replicaset["metadata"]:
             failure = self._reconcile_pods(replicaset, active)
-            if self._store.find(REPLICASETS, *key) is None:
+            if self._store.find(REPLICA_SETS, *key) is None:
                 return
         # Pods just created or deleted are counted in the pass that their change triggers
-        ending = sum(_is_terminating(pod) for pod in pods)
-        self._write_status(replicaset, active, ending, failure)
+        terminating_count = sum(_is_terminating(pod) for pod in pods)
+        self._write_status(replicaset, active, terminating_count, failure)
         if failure is None:
             self._failures.pop(key, None)
         else:
@@ -108,7 +108,11 @@ class ReplicaSetController:
         return None
 
     def _write_status(
-        self, replicaset: Json, active: list[Json], ending: int, failure: Exception | None
+        self,
+        replicaset: Json,
+        active: list[Json],
+        terminating_count: int,
+        failure: Exception | None,
     ) -> None:
         key = key_of(replicaset)
         template = replicaset["spec"].get("template") or {}
@@ -123,11 +127,9 @@ class ReplicaSetController:
                 available += 1
             else:
                 soonest = left if soonest is None else min(soonest, left)
-        labelled = [
-            pod for pod in active if labels <= (pod["metadata"].get("labels") or {}).items()
-        ]
+        labeled = [pod for pod in active if labels <= (pod["metadata"].get("labels") or {}).items()]
         counts = {
-            "fullyLabeledReplicas": len(labelled),
+            "fullyLabeledReplicas": len(labeled),
             "readyReplicas": len(ready),
             "availableReplicas": available,
         }
@@ -135,7 +137,7 @@ class ReplicaSetController:
         status: Json = {
             "replicas": len(active),
             **{name: count for name, count in counts.items() if count},
-            "terminatingReplicas": ending,
+            "terminatingReplicas": terminating_count,
             "observedGeneration": replicaset["metadata"].get("generation", 1),
         }
         conditions = [c for c in old.get("conditions") or () if c["type"] != "ReplicaFailure"]
@@ -155,7 +157,7 @@ class ReplicaSetController:
             status["conditions"] = conditions
         if status != old:
             self._store.update(
-                REPLICASETS, {**_without_version(replicaset), "status": status}, "status"
+                REPLICA_SETS, {**_without_version(replicaset), "status": status}, "status"
             )
         if soonest is not None:
             self._queue.add(key, soonest)
@@ -182,7 +184,7 @@ def _pod_from_template(replicaset: Json) -> Json:
             "generateName": f"{meta['name']}-",
             "namespace": meta["namespace"],
             "labels": dict(labels),
-            "ownerReferences": [owner_reference(REPLICASETS, replicaset)],
+            "ownerReferences": [owner_reference(REPLICA_SETS, replicaset)],
         },
         "spec": copy_json(template["spec"]),
         "status": {"phase": "Pending"},

@@ -190,8 +190,10 @@ def remove_condition(status: Json, type_: str) -> None:
         status.pop("conditions", None)
 
 
-def new_condition(type_: str, value: str, word: tuple[str, str], stamp: str, **values: str) -> Json:
-    reason, message = word
+def new_condition(
+    type_: str, value: str, reason_and_message: tuple[str, str], stamp: str, **values: str
+) -> Json:
+    reason, message = reason_and_message
     return {
         "type": type_,
         "status": value,

@@ -23,7 +23,7 @@ from servedeck.demo.controllers.rollout import (
     desired_replicas,
 )
 from servedeck.demo.label_selector import matches_selector
-from servedeck.demo.resources import DEPLOYMENTS, PODS, REPLICASETS
+from servedeck.demo.resources import DEPLOYMENTS, PODS, REPLICA_SETS
 from servedeck.demo.store.objects import Json, copy_json, key_of
 
 _NOT_COPIED = frozenset(
@@ -65,7 +65,7 @@ class RolloutSync(DeploymentStatusSync):
     def _adopt_orphans(self) -> None:
         """Adopts ReplicaSets that match the selector and have no controller."""
         deployment = self.deployment
-        for replicaset in self._store.list(REPLICASETS, self.key[0]):
+        for replicaset in self._store.list(REPLICA_SETS, self.key[0]):
             if controller_of(replicaset) is None and matches_selector(
                 deployment["spec"].get("selector"), replicaset["metadata"].get("labels")
             ):
@@ -74,7 +74,7 @@ class RolloutSync(DeploymentStatusSync):
                     references = obj["metadata"].setdefault("ownerReferences", [])
                     references.append(owner_reference(DEPLOYMENTS, deployment))
 
-                self._store.mutate(REPLICASETS, *key_of(replicaset), own)
+                self._store.mutate(REPLICA_SETS, *key_of(replicaset), own)
 
     # -- the new ReplicaSet ------------------------------------------------------------------------
 
@@ -122,7 +122,7 @@ class RolloutSync(DeploymentStatusSync):
             deployment, [*self.replicasets, draft], draft
         )
         try:
-            return self._store.create(REPLICASETS, draft)
+            return self._store.create(REPLICA_SETS, draft)
         except StatusError as error:
             if error.reason == "AlreadyExists":
 
@@ -159,7 +159,7 @@ class RolloutSync(DeploymentStatusSync):
             def write(obj: Json) -> None:
                 obj["metadata"]["annotations"] = wanted
 
-            self._replace_in_list(self._store.mutate(REPLICASETS, *key_of(replicaset), write))
+            self._replace_in_list(self._store.mutate(REPLICA_SETS, *key_of(replicaset), write))
 
     def _set_revision(self, revision: str) -> None:
         if rollout.revision(self.deployment) == int(revision):
@@ -240,15 +240,15 @@ class RolloutSync(DeploymentStatusSync):
         wanted = desired_replicas(self.deployment)
         most = str(wanted + rollout.rollout_bounds(self.deployment).surge)
         recorded = replicaset["metadata"].get("annotations") or {}
-        marks = {DESIRED_ANNOTATION: str(wanted), MAX_REPLICAS_ANNOTATION: most}
-        if old == size and all(recorded.get(name) == value for name, value in marks.items()):
+        annotations = {DESIRED_ANNOTATION: str(wanted), MAX_REPLICAS_ANNOTATION: most}
+        if old == size and all(recorded.get(name) == value for name, value in annotations.items()):
             return False
 
         def write(obj: Json) -> None:
             obj["spec"]["replicas"] = size
-            obj["metadata"].setdefault("annotations", {}).update(marks)
+            obj["metadata"].setdefault("annotations", {}).update(annotations)
 
-        self._replace_in_list(self._store.mutate(REPLICASETS, *key_of(replicaset), write))
+        self._replace_in_list(self._store.mutate(REPLICA_SETS, *key_of(replicaset), write))
         if old != size:
             self._record_scaled(replicaset, old, size)
         return old != size
@@ -350,4 +350,4 @@ class RolloutSync(DeploymentStatusSync):
         ]
         idle.sort(key=rollout.revision)
         for replicaset in idle[: max(0, len(idle) - limit)]:
-            self._store.delete(REPLICASETS, *key_of(replicaset))
+            self._store.delete(REPLICA_SETS, *key_of(replicaset))

@@ -104,18 +104,18 @@ class Scheduler:
             return
         need = pod_requests(pod)
         used = self._used_by_node()
-        misfits: list[NodeRejection] = []
+        rejections: list[NodeRejection] = []
         fitting: list[tuple[Fraction, str]] = []
         for node in nodes:
             name = node["metadata"]["name"]
             taken, count = used.get(name, ({}, 0))
-            misfit = _reject(pod, node, need, taken, count)
-            if misfit is None:
+            rejection = _reject(pod, node, need, taken, count)
+            if rejection is None:
                 fitting.append((_score(node, need, taken), name))
             else:
-                misfits.append(misfit)
+                rejections.append(rejection)
         if not fitting:
-            self._mark_unschedulable(pod, fit_error_message(misfits))
+            self._mark_unschedulable(pod, fit_error_message(rejections))
             return
         self._bind(pod, min(fitting, key=lambda found: (-found[0], found[1]))[1])
 
@@ -180,17 +180,17 @@ class Scheduler:
         self._queue.add(key, _FLUSH_SECONDS)
 
 
-def fit_error_message(misfits: Iterable[NodeRejection]) -> str:
+def fit_error_message(rejections: Iterable[NodeRejection]) -> str:
     """The reasons with their counts, sorted, then the outcome of preemption (FitError.Error)."""
-    misfits = list(misfits)
-    nodes = len(misfits)
-    reasons = Counter(reason for misfit in misfits for reason in misfit.reasons)
+    rejections = list(rejections)
+    nodes = len(rejections)
+    reasons = Counter(reason for rejection in rejections for reason in rejection.reasons)
     head = event_messages.NODES_AVAILABLE.format(nodes=nodes)
     listed = ", ".join(sorted(f"{count} {reason}" for reason, count in reasons.items()))
-    helpless = sum(misfit.preemption_unhelpful for misfit in misfits)
+    unresolvable = sum(rejection.preemption_unhelpful for rejection in rejections)
     preemption = {
-        event_messages.PREEMPTION_UNHELPFUL: helpless,
-        event_messages.NO_VICTIMS: nodes - helpless,
+        event_messages.PREEMPTION_UNHELPFUL: unresolvable,
+        event_messages.NO_VICTIMS: nodes - unresolvable,
     }
     tail = ", ".join(sorted(f"{count} {reason}" for reason, count in preemption.items() if count))
     return f"{head} {listed}. no new claims to deallocate, preemption: {head} {tail}."

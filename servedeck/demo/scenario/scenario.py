@@ -222,10 +222,10 @@ class Scenario:
         for pod in self._ready_pods(key)[:1]:
             self._controllers.kubelet.crash(pod["metadata"]["uid"], cause)
 
-    def _toggle(self, key: Key, repair: Edit, damage: Edit) -> bool:
-        """Applies `repair` where it changes something, `damage` otherwise."""
+    def _toggle(self, key: Key, fix: Edit, break_edit: Edit) -> bool:
+        """Applies `fix` where it changes something, `break_edit` otherwise."""
         return self._unchanged_by_others(key) and (
-            self._edit_deployment(key, repair) or self._edit_deployment(key, damage)
+            self._edit_deployment(key, fix) or self._edit_deployment(key, break_edit)
         )
 
     def _toggle_token(self, rng: random.Random) -> bool:
@@ -261,8 +261,8 @@ class Scenario:
         stamp = self._clock.timestamp()
 
         def write(obj: Json) -> None:
-            notes = obj["spec"]["template"]["metadata"].setdefault("annotations", {})
-            notes["kubectl.kubernetes.io/restartedAt"] = stamp
+            annotations = obj["spec"]["template"]["metadata"].setdefault("annotations", {})
+            annotations["kubectl.kubernetes.io/restartedAt"] = stamp
 
         return self._unchanged_by_others(key) and self._edit_deployment(key, write)
 

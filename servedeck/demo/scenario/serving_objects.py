@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from servedeck.demo.api import field_set
 from servedeck.demo.api.defaults import set_defaults
 from servedeck.demo.api.schema import schema_of
-from servedeck.demo.resources import DEPLOYMENTS, HTTPROUTES, SCALEDOBJECTS, SERVICES, Resource
+from servedeck.demo.resources import DEPLOYMENTS, HTTP_ROUTES, SCALED_OBJECTS, SERVICES, Resource
 from servedeck.demo.scenario.cluster_objects import GATEWAY, HOST, TOKEN_SECRET, ResourceObject
 from servedeck.demo.scenario.servings import DemoServing
 from servedeck.demo.store.objects import Json
@@ -33,7 +33,7 @@ def objects_of(serving: DemoServing) -> Iterator[ResourceObject]:
     if serving.key == ("chat", "llama-31-8b"):
         labels = dict(manifests.serving_labels(serving_spec(serving)))
         meta = {"namespace": serving.namespace, "name": serving.name, "labels": labels}
-        yield SCALEDOBJECTS, {"metadata": meta, "spec": _scaled_object_spec(serving)}
+        yield SCALED_OBJECTS, {"metadata": meta, "spec": _scaled_object_spec(serving)}
 
 
 def serving_spec(serving: DemoServing) -> ServingSpec:
@@ -63,7 +63,7 @@ def serving_spec(serving: DemoServing) -> ServingSpec:
 
 
 def _managed_objects(serving: DemoServing) -> Iterator[ResourceObject]:
-    resources = {"Deployment": DEPLOYMENTS, "Service": SERVICES, "HTTPRoute": HTTPROUTES}
+    resources = {"Deployment": DEPLOYMENTS, "Service": SERVICES, "HTTPRoute": HTTP_ROUTES}
     for obj in manifests.build_manifests(serving_spec(serving), PLATFORM):
         resource = resources[obj["kind"]]
         # owned by servedeck, so that applying a document without a field removes the field
@@ -82,7 +82,7 @@ def _add_foreign_fields(serving: DemoServing, obj: Json) -> None:
     """Fields of the Deployment that servedeck does not manage and keeps when it applies."""
     template = obj["spec"]["template"]
     template["metadata"]["annotations"] = {
-        failure_simulation.LOAD: str(serving.requests_per_second),
+        failure_simulation.REQUEST_RATE_ANNOTATION: str(serving.requests_per_second),
         **serving.annotations,
     }
     if serving.product:

@@ -87,7 +87,7 @@ SERVINGS: tuple[DemoServing, ...] = (
     DemoServing(
         "agents", "qwen3-32b-awq", "Qwen/Qwen3-32B-AWQ", 0.0013, product=L40S, requests_per_second=1.4,
         args=("--quantization", "awq", "--max-model-len", "16384", "--gpu-memory-utilization", "0.9"),
-        annotations={failure_simulation.LOADING: "3m20s"}, description="Tool calls of the agents", recreate=True,
+        annotations={failure_simulation.LOADING_TIME_ANNOTATION: "3m20s"}, description="Tool calls of the agents", recreate=True,
     ),
     DemoServing(
         "agents", "mistral-small-24b", "mistralai/Mistral-Small-3.2-24B-Instruct-2506", 0.018,

@@ -146,8 +146,10 @@ class ObjectStore:
             meta.pop("namespace", None)
         key = key_of(new)
         if key in self._objects[resource]:
-            going = "deletionTimestamp" in self._objects[resource][key]["metadata"]
-            raise status.already_exists(resource.group, resource.plural, key[1], going=going)
+            terminating = "deletionTimestamp" in self._objects[resource][key]["metadata"]
+            raise status.already_exists(
+                resource.group, resource.plural, key[1], terminating=terminating
+            )
         new["apiVersion"], new["kind"] = resource.api_version, resource.kind
         for field in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"):
             meta.pop(field, None)
@@ -312,7 +314,7 @@ class ObjectStore:
                     objects[BY_KEY[key]][key_of(item)] = item
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(
-                f"{path} does not hold the state of a demo cluster ({error!r}); remove it or "
+                f"{path} does not hold the state of a demo cluster ({error!r}); delete it or "
                 "choose another file"
             ) from error
         self.version = max(self.version, version)

@@ -16,27 +16,27 @@ from enum import StrEnum
 
 from servedeck.demo.workloads.server_config import FURIOSA, OTHER, ServerConfig
 
-PREFIX = "demo.servedeck.dev/"
-LOADING = PREFIX + "loading"
+ANNOTATION_PREFIX = "demo.servedeck.dev/"
+LOADING_TIME_ANNOTATION = ANNOTATION_PREFIX + "loading"
 """Time from the start until the server listens: "90s", "3m"."""
-LEAK = PREFIX + "leak"
+LEAK_AFTER_ANNOTATION = ANNOTATION_PREFIX + "leak"
 """The process leaks host memory and is killed this long after its start."""
-CRASH = PREFIX + "crash"
-"""The engine dies of a CUDA error this long after its start."""
-HANG = PREFIX + "hang"
+CRASH_AFTER_ANNOTATION = ANNOTATION_PREFIX + "crash"
+"""The engine exits with a CUDA error this long after its start."""
+HANG_AFTER_ANNOTATION = ANNOTATION_PREFIX + "hang"
 """The server stops answering this long after its start."""
-UNREADY = PREFIX + "unready"
+UNREADY_AFTER_ANNOTATION = ANNOTATION_PREFIX + "unready"
 """/health responds with 503 from this long after the start."""
-SLOW = PREFIX + "slow"
+SLOWDOWN_ANNOTATION = ANNOTATION_PREFIX + "slow"
 """Responses take this many times as long."""
-LOAD = PREFIX + "load"
+REQUEST_RATE_ANNOTATION = ANNOTATION_PREFIX + "load"
 """Average requests per second of the serving."""
-PULL = PREFIX + "pull"
+PULL_TIME_ANNOTATION = ANNOTATION_PREFIX + "pull"
 """Duration of the image pull."""
 
 
 class FailureCause(StrEnum):
-    """Why an instance dies."""
+    """Why an instance exits."""
 
     NONE = ""
     USAGE = "usage"
@@ -58,7 +58,7 @@ class InstancePlan:
     on, and responds with 503 from `unready_at` on."""
 
     ready_after: float | None
-    dies_after: float | None = None
+    exits_after: float | None = None
     exit_code: int = 0
     reason: str = "Error"
     cause: FailureCause = FailureCause.NONE
@@ -96,16 +96,16 @@ def plan_instance(
     if failure is not None:
         return failure
     ready = _ready_after(server, annotations, rng)
-    dies, cause = _planned_death(annotations, rng)
+    dies, cause = _planned_crash(annotations, rng)
     return InstancePlan(
         ready_after=ready,
-        dies_after=dies,
+        exits_after=dies,
         exit_code=137 if cause is FailureCause.LEAK else 1,
         reason="OOMKilled" if cause is FailureCause.LEAK else "Error",
         cause=cause,
-        hangs_at=parse_duration(annotations.get(HANG)),
-        unready_at=parse_duration(annotations.get(UNREADY)),
-        slowdown=_parse_factor(annotations.get(SLOW)),
+        hangs_at=parse_duration(annotations.get(HANG_AFTER_ANNOTATION)),
+        unready_at=parse_duration(annotations.get(UNREADY_AFTER_ANNOTATION)),
+        slowdown=_parse_factor(annotations.get(SLOWDOWN_ANNOTATION)),
     )
 
 
@@ -195,7 +195,7 @@ def _weight_loading_seconds(server: ServerConfig) -> float:
 
 
 def _ready_after(server: ServerConfig, annotations: Mapping[str, str], rng: random.Random) -> float:
-    recorded = parse_duration(annotations.get(LOADING))
+    recorded = parse_duration(annotations.get(LOADING_TIME_ANNOTATION))
     if recorded is not None:
         return recorded
     if server.engine == OTHER:
@@ -204,10 +204,13 @@ def _ready_after(server: ServerConfig, annotations: Mapping[str, str], rng: rand
     return (fixed + _weight_loading_seconds(server)) * rng.uniform(0.95, 1.1)
 
 
-def _planned_death(
+def _planned_crash(
     annotations: Mapping[str, str], rng: random.Random
 ) -> tuple[float | None, FailureCause]:
-    for key, cause in ((LEAK, FailureCause.LEAK), (CRASH, FailureCause.DEVICE_ERROR)):
+    for key, cause in (
+        (LEAK_AFTER_ANNOTATION, FailureCause.LEAK),
+        (CRASH_AFTER_ANNOTATION, FailureCause.DEVICE_ERROR),
+    ):
         after = parse_duration(annotations.get(key))
         if after is not None:
             return after * rng.uniform(0.9, 1.1), cause

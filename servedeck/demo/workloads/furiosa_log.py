@@ -134,14 +134,14 @@ def access_line(client: str, method: str, path: str, code: int, phrase: str) -> 
     return f'INFO:     {client} - "{method} {path} HTTP/1.1" {code} {phrase}'
 
 
-def _info_line(out: LogWriter, place: str, text: str) -> LogLine:
+def _info_line(out: LogWriter, location: str, text: str) -> LogLine:
     line = out.plain("")
-    return LogLine(line.time, _format_line(line.time, place, text))
+    return LogLine(line.time, _format_line(line.time, location, text))
 
 
-def _format_line(time: float, place: str, text: str) -> str:
+def _format_line(time: float, location: str, text: str) -> str:
     moment = _time.strftime("%Y-%m-%dT%H:%M:%S", _time.gmtime(time))
-    return f"{moment}.{int(time % 1 * 1000):03d}Z  INFO {place}: {text}"
+    return f"{moment}.{int(time % 1 * 1000):03d}Z  INFO {location}: {text}"
 
 
 def _crash_error(instance: SimulatedInstance) -> str | None:

@@ -35,7 +35,7 @@ class InstanceLog:
         self.instance = instance
         vllm = instance.server.engine == VLLM
         self._format = vllm_log if vllm else furiosa_log
-        self._death_lines = vllm_crash_log.crash_lines if vllm else furiosa_log.crash_lines
+        self._crash_lines = vllm_crash_log.crash_lines if vllm else furiosa_log.crash_lines
         self._cached_startup = list(self._startup_lines())
 
     def oldest_time(self, now: float) -> float:
@@ -96,7 +96,7 @@ class InstanceLog:
         candidates = [after + 1.0 if after >= ready else ready]
         if end is not None:
             candidates.append(end)
-        planned = self.instance.plan.dies_after
+        planned = self.instance.plan.exits_after
         if planned is not None and self.instance.started + planned > after:
             candidates.append(self.instance.started + planned)
         soonest = min(candidates)
@@ -129,7 +129,9 @@ class InstanceLog:
     def _last_regular_time(self) -> float:
         """Regular lines end here, because the process starts to end or hangs."""
         plan, instance = self.instance.plan, self.instance
-        planned = math.inf if plan.dies_after is None else instance.started + plan.dies_after - 0.95
+        planned = (
+            math.inf if plan.exits_after is None else instance.started + plan.exits_after - 0.95
+        )
         hangs = math.inf if plan.hangs_at is None else instance.started + plan.hangs_at
         ended = math.inf if instance.ended is None else instance.ended - 0.05
         return min(planned, hangs, ended)
@@ -138,9 +140,9 @@ class InstanceLog:
         instance, plan = self.instance, self.instance.plan
         if instance.server.engine == OTHER and instance.ended is None:
             return
-        if plan.dies_after is not None and not instance.killed:
+        if plan.exits_after is not None and not instance.killed:
             if instance.server.engine != OTHER:
-                yield from self._death_lines(instance, plan.dies_after)
+                yield from self._crash_lines(instance, plan.exits_after)
         elif instance.ended is not None and plan.hangs_at is None:
             yield from self._format.shutdown_lines(
                 instance, instance.ended - instance.started - 0.04

@@ -30,17 +30,17 @@ class LogWriter:
         self.offset += 0.004
         return LogLine(self._started + self.offset, text)
 
-    def info(self, process: str, place: str, text: str) -> LogLine:
-        return self._logger_line(process, "INFO", place, text)
+    def info(self, process: str, location: str, text: str) -> LogLine:
+        return self._logger_line(process, "INFO", location, text)
 
-    def error(self, process: str, place: str, text: str) -> LogLine:
-        return self._logger_line(process.strip("() "), "ERROR", place, text)
+    def error(self, process: str, location: str, text: str) -> LogLine:
+        return self._logger_line(process.strip("() "), "ERROR", location, text)
 
-    def format_line(self, process: str, level: str, place: str, text: str, time: float) -> str:
-        """A line as vLLM's logger formats it: "(process) LEVEL 11-23 15:04:05 [place] text"."""
+    def format_line(self, process: str, level: str, location: str, text: str, time: float) -> str:
+        """A line as vLLM's logger formats it: "(process) LEVEL 11-23 15:04:05 [location] text"."""
         moment = _time.strftime("%m-%d %H:%M:%S", _time.gmtime(time))
-        return f"({process}) {level} {moment} [{place}] {text}"
+        return f"({process}) {level} {moment} [{location}] {text}"
 
-    def _logger_line(self, process: str, level: str, place: str, text: str) -> LogLine:
+    def _logger_line(self, process: str, level: str, location: str, text: str) -> LogLine:
         line = self.plain("")
-        return LogLine(line.time, self.format_line(process, level, place, text, line.time))
+        return LogLine(line.time, self.format_line(process, level, location, text, line.time))

@@ -60,11 +60,11 @@ class NodeRuntime:
         for instance in found:
             if instance.server.port == port:
                 return await handle_request(
-                    self._answering_instance(instance, found, request), request, self._clock
+                    self._responding_instance(instance, found, request), request, self._clock
                 )
         raise ConnectionRefusedError(f"nothing listens on port {port}")
 
-    def _answering_instance(
+    def _responding_instance(
         self, instance: SimulatedInstance, found: list[SimulatedInstance], request: ProxyRequest
     ) -> SimulatedInstance:
         """The instance that responds: a transformer forwards to the inference server of its Pod."""

@@ -29,23 +29,25 @@ class RequestLoad:
     def __init__(self, mean: float, seed: str) -> None:
         rng = random.Random(seed)  # noqa: S311 - a simulation, not a secret
         self.mean = mean
-        noon = rng.uniform(5.0, 9.0) * 3600
-        self._day = LoadCurve(_DAY, 0.45, noon)
-        self._ripples = (
+        daily_phase = rng.uniform(5.0, 9.0) * 3600
+        self._day = LoadCurve(_DAY, 0.45, daily_phase)
+        self._short_curves = (
             LoadCurve(rng.uniform(2100, 2700), 0.14, rng.uniform(0, 3600)),
             LoadCurve(rng.uniform(380, 520), 0.08, rng.uniform(0, 600)),
         )
         self._slow_mean = rng.uniform(0.05, 0.11)
 
     def rate(self, time: float) -> float:
-        return self.mean * (1 + sum(_curve_value(w, time) for w in (self._day, *self._ripples)))
+        return self.mean * (
+            1 + sum(_curve_value(w, time) for w in (self._day, *self._short_curves))
+        )
 
     def slow_rate(self, time: float) -> float:
         return self.mean * self._slow_mean * (1 + 2.1 * _curve_value(self._day, time))
 
     def integral(self, time: float) -> tuple[float, float]:
         """(all requests, slow ones) since the epoch, up to a constant."""
-        total = time + sum(_curve_integral(w, time) for w in (self._day, *self._ripples))
+        total = time + sum(_curve_integral(w, time) for w in (self._day, *self._short_curves))
         slow = self._slow_mean * (time + 2.1 * _curve_integral(self._day, time))
         return self.mean * total, self.mean * slow
 
@@ -55,8 +57,8 @@ def _curve_value(curve: LoadCurve, time: float) -> float:
 
 
 def _curve_integral(curve: LoadCurve, time: float) -> float:
-    turn = 2 * math.pi / curve.period
-    return curve.share * math.sin(turn * (time - curve.phase)) / turn
+    angular_frequency = 2 * math.pi / curve.period
+    return curve.share * math.sin(angular_frequency * (time - curve.phase)) / angular_frequency
 
 
 class ShareChange(NamedTuple):

@@ -91,8 +91,8 @@ def _weight_loading_lines(
     end = max(
         begin + 2.0, (ready - warm) if ready is not None else begin + model.weights_gib() / 1.35
     )
-    if instance.plan.dies_after is not None and ready is None:
-        end = max(end, instance.plan.dies_after)
+    if instance.plan.exits_after is not None and ready is None:
+        end = max(end, instance.plan.exits_after)
     for index in range(model.shards + 1):
         share = index / model.shards
         out.advance_to(begin + (end - begin) * share)

@@ -152,4 +152,4 @@ def _check_written(
                 f"{shown}; change it in the objects.",
             )
         else:
-            yield warning(name, f"Another change of this serving changes this to {shown}.")
+            yield warning(name, f"Another change to this serving makes it {shown}.")

@@ -154,7 +154,7 @@ SERVER_KINDS = (
     ServerKind("torchserve", ("torchserve",), ("torchserve",), model_flags=("--models",)),
     ServerKind("mlserver", ("mlserver",), ("mlserver",), model_env=("MLSERVER_MODEL_NAME",)),
 )
-_SERVER_KINDS_BY_TEMPLATE = {engine.template: engine for engine in SERVER_KINDS}
+_SERVER_KINDS_BY_TEMPLATE = {server_kind.template: server_kind for server_kind in SERVER_KINDS}
 _UNKNOWN_SERVER_KIND = ServerKind(
     CUSTOM_TEMPLATE,
     (),
@@ -186,7 +186,7 @@ def is_serving(deployment: Deployment) -> bool:
 
 
 def is_managed(deployment: Deployment) -> bool:
-    """Whether servedeck created or adopted the Deployment."""
+    """Whether the Deployment has servedeck's labels."""
     labels = deployment.metadata.labels
     return SERVING_LABEL in labels and labels.get(MANAGED_BY_LABEL) == FIELD_MANAGER
 
@@ -194,9 +194,9 @@ def is_managed(deployment: Deployment) -> bool:
 def detect_template(deployment: Deployment) -> str:
     """Template of the serving: from its label, else from the server that its containers run
     ("vllm", "furiosa-llm", "sglang", …), else "custom"."""
-    labelled = deployment.metadata.labels.get(TEMPLATE_LABEL)
-    if labelled:
-        return labelled
+    labeled = deployment.metadata.labels.get(TEMPLATE_LABEL)
+    if labeled:
+        return labeled
     found = _find_known_server(deployment)
     return found[1].template if found is not None else CUSTOM_TEMPLATE
 
@@ -234,21 +234,21 @@ def _find_known_server(deployment: Deployment) -> tuple[Container, ServerKind] |
     containers = deployment.spec.template.spec.containers
     # Our container name first: a transformer may run its own model.
     for container in sorted(containers, key=lambda c: c.name != INFERENCE_CONTAINER):
-        engine = _detect_server_kind(container)
-        if engine is not None:
-            return container, engine
+        server_kind = _detect_server_kind(container)
+        if server_kind is not None:
+            return container, server_kind
     return None
 
 
 def _detect_server_kind(container: Container) -> ServerKind | None:
     path = _image_repository(container.image)
     words = tuple(_words(container))
-    for engine in SERVER_KINDS:
-        if _runs_server(engine, words):
-            return engine
-    for engine in SERVER_KINDS:
-        if any(part in path for part in engine.image_parts):
-            return engine
+    for server_kind in SERVER_KINDS:
+        if _runs_server(server_kind, words):
+            return server_kind
+    for server_kind in SERVER_KINDS:
+        if any(part in path for part in server_kind.image_parts):
+            return server_kind
     return None
 
 
@@ -293,16 +293,16 @@ def detect_model(deployment: Deployment) -> str:
     container = find_server_container(deployment)
     if container is None:
         return ""
-    engine = _resolve_server_kind(deployment, container)
+    server_kind = _resolve_server_kind(deployment, container)
     words = _strip_python_module(tuple(_words(container)))
     found = (
-        _positional_model(words, engine)
-        or _flag_value(words, engine.model_flags)
-        or _model_from_env(container, engine)
+        _positional_model(words, server_kind)
+        or _flag_value(words, server_kind.model_flags)
+        or _model_from_env(container, server_kind)
     )
-    if not found and engine.has_implied_subcommand and not container.command and words:
-        found = "" if words[0].startswith("-") or words[0] in engine.subcommands else words[0]
-    return one_line(found or _flag_value(words, engine.served_model_flags))
+    if not found and server_kind.has_implied_subcommand and not container.command and words:
+        found = "" if words[0].startswith("-") or words[0] in server_kind.subcommands else words[0]
+    return one_line(found or _flag_value(words, server_kind.served_model_flags))
 
 
 def detect_served_model(deployment: Deployment) -> str:
@@ -310,14 +310,14 @@ def detect_served_model(deployment: Deployment) -> str:
     container = find_server_container(deployment)
     if container is None:
         return ""
-    engine = _resolve_server_kind(deployment, container)
+    server_kind = _resolve_server_kind(deployment, container)
     words = _strip_python_module(tuple(_words(container)))
-    return one_line(_flag_value(words, engine.served_model_flags)) or detect_model(deployment)
+    return one_line(_flag_value(words, server_kind.served_model_flags)) or detect_model(deployment)
 
 
 def _resolve_server_kind(deployment: Deployment, container: Container) -> ServerKind:
-    labelled = _SERVER_KINDS_BY_TEMPLATE.get(deployment.metadata.labels.get(TEMPLATE_LABEL, ""))
-    return labelled or _detect_server_kind(container) or _UNKNOWN_SERVER_KIND
+    labeled = _SERVER_KINDS_BY_TEMPLATE.get(deployment.metadata.labels.get(TEMPLATE_LABEL, ""))
+    return labeled or _detect_server_kind(container) or _UNKNOWN_SERVER_KIND
 
 
 def _strip_python_module(words: tuple[str, ...]) -> tuple[str, ...]:

@@ -60,18 +60,18 @@ class ListKey(NamedTuple):
 
 
 PathStep = str | int | ListKey
-Path = tuple[PathStep, ...]
+FieldPath = tuple[PathStep, ...]
 
 
 class Difference(NamedTuple):
-    path: Path
+    path: FieldPath
     old: Any
     """MISSING if it was added."""
     new: Any
     """MISSING if it was removed."""
 
 
-def find_differences(old: Any, new: Any, path: Path = ()) -> Iterator[Difference]:
+def find_differences(old: Any, new: Any, path: FieldPath = ()) -> Iterator[Difference]:
     """What differs, in the order of the objects. An added or removed part is one difference, and so
     is another order of an associative list (the keys)."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
@@ -84,7 +84,7 @@ def find_differences(old: Any, new: Any, path: Path = ()) -> Iterator[Difference
         yield Difference(path, old, new)
 
 
-def _list_differences(old: list[Any], new: list[Any], path: Path) -> Iterator[Difference]:
+def _list_differences(old: list[Any], new: list[Any], path: FieldPath) -> Iterator[Difference]:
     keys = list_keys(path, (*old, *new))
     if keys:
         olds, news = _by_key(old, keys), _by_key(new, keys)
@@ -103,7 +103,7 @@ def _list_differences(old: list[Any], new: list[Any], path: Path) -> Iterator[Di
         yield Difference(path, old, new)
 
 
-def find_moved_lists(old: Any, new: Any, path: Path = ()) -> Iterator[Path]:
+def find_moved_lists(old: Any, new: Any, path: FieldPath = ()) -> Iterator[FieldPath]:
     """Associative lists of `new` whose order is not that of `old` with the added entries at the
     end."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
@@ -120,7 +120,7 @@ def find_moved_lists(old: Any, new: Any, path: Path = ()) -> Iterator[Path]:
             yield from find_moved_lists(olds[key], news[key], (*path, key))
 
 
-def list_keys(path: Path, entries: Sequence[Any]) -> tuple[str, ...]:
+def list_keys(path: FieldPath, entries: Sequence[Any]) -> tuple[str, ...]:
     """The keys that identify the entries of the list at a path; () if its entries have none."""
     name = path[-1] if path else ""
     known = LIST_KEYS.get(name, ()) if isinstance(name, str) else ()
@@ -154,7 +154,7 @@ def same_quantity(one: Any, other: Any) -> bool:
         return False
 
 
-def format_path(path: Path) -> str:
+def format_path(path: FieldPath) -> str:
     """A path as text: "spec.template.spec.containers[server].image"."""
     text = ""
     for step in path:

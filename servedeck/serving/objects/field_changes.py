@@ -16,8 +16,8 @@ from servedeck.serving.objects.diff import (
     LIST_KEYS,
     MISSING,
     Difference,
+    FieldPath,
     ListKey,
-    Path,
     find_differences,
     format_path,
     same_quantity,
@@ -79,7 +79,7 @@ def _field_changes(difference: Difference) -> Iterator[FieldChange]:
         yield _field_change(path, old, new)
 
 
-def _word_changes(path: Path, old: list[Any], new: list[Any]) -> Iterator[FieldChange]:
+def _word_changes(path: FieldPath, old: list[Any], new: list[Any]) -> Iterator[FieldChange]:
     """Words of a command line: only those that differ; otherwise one inserted at the start would
     show all."""
     a_words, b_words = ([json.dumps(word) for word in side] for side in (old, new))
@@ -95,11 +95,11 @@ def _word_changes(path: Path, old: list[Any], new: list[Any]) -> Iterator[FieldC
             yield _field_change((*path, at), one, other)
 
 
-def _field_change(path: Path, old: Any, new: Any) -> FieldChange:
+def _field_change(path: FieldPath, old: Any, new: Any) -> FieldChange:
     return FieldChange(_path_text(path), _format_value(old), _format_value(new))
 
 
-def _path_text(path: Path) -> str:
+def _path_text(path: FieldPath) -> str:
     return _one_line_text(f".{format_path(path)}")
 
 
@@ -118,7 +118,7 @@ def _is_secret_env_var(value: Mapping[str, Any]) -> bool:
     return isinstance(name, str) and isinstance(text, str) and looks_secret(name, text)
 
 
-def _is_secret_value(path: Path, value: Any) -> bool:
+def _is_secret_value(path: FieldPath, value: Any) -> bool:
     """Whether the value of an entry of `env` looks secret."""
     entry = path[-2] if len(path) > 1 else ""
     is_value = isinstance(entry, ListKey) and path[-1] == "value" and isinstance(value, str)
@@ -242,7 +242,7 @@ def admission_changes(sent: Manifest, stored: Manifest) -> list[AdmissionChange]
 _WEBHOOK_MAPS = ("labels", "annotations", "nodeSelector")
 
 
-def _is_webhook_addition(path: Path) -> bool:
+def _is_webhook_addition(path: FieldPath) -> bool:
     last, parent = path[-1], path[-2] if len(path) > 1 else ""
     if not isinstance(last, str):
         return True  # an entry of a list
@@ -259,7 +259,7 @@ def _is_stored_form(sent: Any, stored: Any) -> bool:
     return same_quantity(sent, stored)
 
 
-def _admission_change(path: Path, sent: Any, stored: Any) -> AdmissionChange:
+def _admission_change(path: FieldPath, sent: Any, stored: Any) -> AdmissionChange:
     """Sanitize: keys and values of a stored object are untrusted."""
     return AdmissionChange(_path_text(path), _one_line_text(sent), _one_line_text(stored))
 

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from servedeck.serving.objects.diff import (
     ATOMIC_MAPS,
     MISSING,
+    FieldPath,
     ListKey,
-    Path,
     find_differences,
     find_moved_lists,
     list_key,
@@ -26,7 +26,7 @@ FieldSet = dict[str, Any]
 """Tree of owned fields, as in managedFields (FieldsV1): "f:name", 'k:{"name":"x"}', "."."""
 
 
-def apply_configuration(
+def build_apply_configuration(
     live: Mapping[str, Any], changed: Mapping[str, Any], manager: str
 ) -> JsonObject | None:
     """Body of the server-side apply by `manager` that turns `live` into `changed`; None if they do
@@ -57,7 +57,7 @@ def apply_configuration(
 class ForeignField(NamedTuple):
     """A field of an object that others set too, and that a change changes or removes."""
 
-    path: Path
+    path: FieldPath
     managers: tuple[str, ...]
     """Empty if nobody owns it."""
     old: Any
@@ -71,7 +71,8 @@ def foreign_changes(
     """The changed and removed fields that `manager` does not own alone."""
     found: list[ForeignField] = []
     entries = [
-        (str(entry.get("manager")), _entry_paths(entry, live)) for entry in _ownership_entries(live)
+        (str(entry.get("manager")), _entry_paths(entry, live))
+        for entry in _managed_fields_entries(live)
     ]
     for path, old, new in find_differences(live, changed):
         owners = {name for name, paths in entries if any(_overlap(path, owned) for owned in paths)}
@@ -80,42 +81,44 @@ def foreign_changes(
     return found
 
 
-def was_updated(live: Mapping[str, Any], manager: str) -> bool:
+def has_update_entry(live: Mapping[str, Any], manager: str) -> bool:
     """Whether `manager` owns fields by an update, which server-side apply treats as another
     manager's."""
     return any(
         entry.get("manager") == manager and entry.get("operation") == "Update"
-        for entry in _ownership_entries(live)
+        for entry in _managed_fields_entries(live)
     )
 
 
-def _overlap(path: Path, owned: Path) -> bool:
+def _overlap(path: FieldPath, owned: FieldPath) -> bool:
     length = min(len(path), len(owned))
     return path[:length] == owned[:length]
 
 
-def owned_paths(live: Mapping[str, Any], manager: str) -> list[Path]:
+def owned_paths(live: Mapping[str, Any], manager: str) -> list[FieldPath]:
     """Paths of the fields that `manager` applied."""
     return [
         path
-        for entry in _ownership_entries(live)
+        for entry in _managed_fields_entries(live)
         if entry.get("manager") == manager and entry.get("operation") == "Apply"
         for path in _entry_paths(entry, live)
     ]
 
 
-def _ownership_entries(live: Mapping[str, Any]) -> list[Any]:
+def _managed_fields_entries(live: Mapping[str, Any]) -> list[Any]:
     entries = mappings(as_mapping(live, "metadata").get("managedFields"))
     return [one for one in entries if not one.get("subresource")]
 
 
-def _entry_paths(entry: Mapping[str, Any], live: Mapping[str, Any]) -> list[Path]:
-    found: list[Path] = []
+def _entry_paths(entry: Mapping[str, Any], live: Mapping[str, Any]) -> list[FieldPath]:
+    found: list[FieldPath] = []
     _collect(as_mapping(entry, "fieldsV1"), live, (), found)
     return found
 
 
-def _collect(fields: Mapping[str, Any], value: Any, path: Path, found: list[Path]) -> None:
+def _collect(
+    fields: Mapping[str, Any], value: Any, path: FieldPath, found: list[FieldPath]
+) -> None:
     children = [(key, inner) for key, inner in fields.items() if key != "."]
     if not children:
         # "." alone owns the empty map, or the entry of a list, and nothing in it
@@ -151,12 +154,12 @@ def _is_entry(kind: str, name: str, at: int, entry: Any) -> bool:
     )
 
 
-def _step(path: Path, entries: Sequence[Any], at: int) -> ListKey | int:
+def _step(path: FieldPath, entries: Sequence[Any], at: int) -> ListKey | int:
     keys = list_keys(path, entries)
     return list_key(entries[at], keys) if keys else at
 
 
-def _paths_tree(paths: Sequence[Path]) -> dict[Any, Any]:
+def _paths_tree(paths: Sequence[FieldPath]) -> dict[Any, Any]:
     """The paths as a tree; {} is a whole value."""
     tree: dict[Any, Any] = {}
     for path in paths:
@@ -171,7 +174,7 @@ def _paths_tree(paths: Sequence[Path]) -> dict[Any, Any]:
     return tree
 
 
-def _project(value: Any, tree: Mapping[Any, Any], path: Path) -> Any:
+def _project(value: Any, tree: Mapping[Any, Any], path: FieldPath) -> Any:
     """The parts of a value that are in the tree; an atomic map, or a list without keys, whole."""
     if not tree or (path and path[-1] in ATOMIC_MAPS):
         return value

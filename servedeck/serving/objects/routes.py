@@ -51,7 +51,7 @@ class PlatformSettings:
             return ""
         if not self.gateway:
             return (
-                f"No gateway is named, so a serving gets no {self.route} and cannot be reached from"
+                f"No gateway is set, so a serving gets no {self.route} and cannot be reached from"
                 " outside; set gateway to namespace/name in the settings."
             )
         namespace, slash, name = self.gateway.partition("/")

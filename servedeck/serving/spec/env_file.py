@@ -104,7 +104,7 @@ def parse_env(text: str) -> ParsedEnv:
         message = ""
         value = ""
         if not equals:
-            message = f"{_preview(line)} has no '='; enter NAME=VALUE."
+            message = f"{_shorten_quote(line)} has no '='; enter NAME=VALUE."
         elif message := validate_env_name(name):
             pass
         elif rest[:1] in ("'", '"'):
@@ -119,11 +119,11 @@ def parse_env(text: str) -> ParsedEnv:
             stray = ended is not None and _has_trailing_text(ended[1])
             if ended is None or (stray and at > start + 1):
                 at = start + 1  # only this line is invalid; parse the following lines
-                message = f"The quote {rest[0]} is not closed; close it or remove it."
+                message = f"The quotation mark {rest[0]} is not closed; close it or remove it."
             else:
                 value = ended[0]
                 if stray:
-                    message = "Text follows the closing quote; quote the whole value."
+                    message = "Text follows the closing quotation mark; quote the whole value."
         else:
             value = _strip_comment(rest)
         if message:
@@ -198,5 +198,5 @@ def _strip_comment(rest: str) -> str:
     return (rest[: comment.start()] if comment else rest).rstrip(" \t\r")
 
 
-def _preview(text: str) -> str:
+def _shorten_quote(text: str) -> str:
     return repr(text if len(text) <= 40 else text[:39] + "…")

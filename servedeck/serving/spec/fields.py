@@ -47,7 +47,7 @@ class Field:
     required: bool = False
     choices: tuple[str, ...] = ()
     advanced: bool = False
-    """Shown under Advanced Settings."""
+    """Shown under Advanced TemplateSettings."""
 
     def with_name(self, name: str) -> Field:
         return replace(self, name=name)
@@ -67,7 +67,9 @@ class Field:
             for choice in self.choices:
                 if choice.lower() == written.lower():
                     return choice
-            raise ValueError(f"{written!r} is not a choice; choose {join_choices(self.choices)}.")
+            raise ValueError(
+                f"{written!r} is not a valid value; choose {join_choices(self.choices)}."
+            )
         return written
 
     def format(self, value: Any) -> str:
@@ -97,7 +99,7 @@ def parse_text(raw: object) -> str:
 
 def parse_int(raw: object) -> int:
     if isinstance(raw, bool) or not isinstance(raw, (int, str)):
-        raise ValueError(f"{_preview(raw)} is not a whole number; enter a value such as 1.")
+        raise ValueError(f"{_shorten_quote(raw)} is not a whole number; enter a value such as 1.")
     if isinstance(raw, int):
         return raw
     written = raw.strip()
@@ -105,19 +107,23 @@ def parse_int(raw: object) -> int:
         raise ValueError("A whole number is missing; enter a value such as 1.")
     digits = written.removeprefix("-").removeprefix("+")
     if not (digits.isascii() and digits.isdigit()) or len(digits) > 18:
-        raise ValueError(f"{_preview(written)} is not a whole number; enter a value such as 1.")
+        raise ValueError(
+            f"{_shorten_quote(written)} is not a whole number; enter a value such as 1."
+        )
     return int(written)
 
 
 def parse_float(raw: object) -> float:
     if isinstance(raw, bool) or not isinstance(raw, (int, float, str)):
-        raise ValueError(f"{_preview(raw)} is not a number; enter a value such as 0.9.")
+        raise ValueError(f"{_shorten_quote(raw)} is not a number; enter a value such as 0.9.")
     try:
         value = float(raw)
     except (ValueError, OverflowError):
-        raise ValueError(f"{_preview(raw)} is not a number; enter a value such as 0.9.") from None
+        raise ValueError(
+            f"{_shorten_quote(raw)} is not a number; enter a value such as 0.9."
+        ) from None
     if not math.isfinite(value):
-        raise ValueError(f"{_preview(raw)} is not a number; enter a value such as 0.9.")
+        raise ValueError(f"{_shorten_quote(raw)} is not a number; enter a value such as 0.9.")
     return value
 
 
@@ -128,7 +134,7 @@ def parse_bool(raw: object) -> bool:
         return True
     if isinstance(raw, str) and raw.strip().lower() in ("false", "no", "off", ""):
         return False
-    raise ValueError(f"{_preview(raw)} is neither true nor false; enter one of them.")
+    raise ValueError(f"{_shorten_quote(raw)} is neither true nor false; enter one of them.")
 
 
 def parse_arguments(raw: object) -> tuple[str, ...]:
@@ -140,7 +146,7 @@ def parse_arguments(raw: object) -> tuple[str, ...]:
             return tuple(shlex.split(raw))
         except ValueError:
             raise ValueError(
-                "A quote, or a backslash at the end, is left open; close it or remove it."
+                "A quotation mark is not closed, or a backslash ends the line; correct it."
             ) from None
     if isinstance(raw, (list, tuple)):
         if not all(isinstance(part, (str, int, float)) for part in raw):
@@ -171,6 +177,6 @@ def _is_blank(raw: object) -> bool:
     return raw is None or (isinstance(raw, str) and not raw.strip())
 
 
-def _preview(raw: object) -> str:
+def _shorten_quote(raw: object) -> str:
     shown = repr(raw)
     return shown if len(shown) <= 40 else shown[:39] + "…"

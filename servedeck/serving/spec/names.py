@@ -92,7 +92,10 @@ def validate_config_key(key: str, subject: str = "The key") -> str:
     if len(key) > MAX_SUBDOMAIN_LENGTH:
         return f"{subject} has {len(key)} characters; it can have at most {MAX_SUBDOMAIN_LENGTH}."
     if key == "." or key.startswith("..") or not _CONFIG_KEY_PATTERN.fullmatch(key):
-        return f"{subject} may contain only letters, digits, -, _ and dots, not two dots in front."
+        return (
+            f"{subject} may contain only letters, digits, -, _ and dots, and must not start with "
+            "two dots."
+        )
     return ""
 
 
@@ -108,7 +111,9 @@ def validate_image(image: str, subject: str = "The image") -> str:
     if _IMAGE_REFERENCE_PATTERN.fullmatch(image):
         return ""
     if "://" in image:
-        return f"{subject} is a reference, not a URL; remove {image.split('://')[0] + '://'!r}."
+        return (
+            f"{subject} must be a reference, not a URL; remove {image.split('://')[0] + '://'!r}."
+        )
     return (
         f"{subject} {image!r} is not a reference; enter [registry/]path[:tag][@digest] in lower "
         f"case."
@@ -126,7 +131,7 @@ def validate_resource_name(key: str, subject: str = "The accelerator") -> str:
         or validate_subdomain(domain)
         or not re.fullmatch(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?", name)
     ):
-        return f"{subject} {key!r} is not a resource key; enter a value such as nvidia.com/gpu."
+        return f"{subject} {key!r} is not a resource name; enter a value such as nvidia.com/gpu."
     if (
         domain == "kubernetes.io"
         or domain.endswith(".kubernetes.io")

@@ -78,7 +78,7 @@ def validate_cpu_limit(spec: SpecLike) -> Iterable[Issue]:
     if spec.cpu_limit is None:
         return
     if spec.cpu is None:
-        message = "Kubernetes requests the whole limit if CPU is not set; enter CPU too."
+        message = "Without a CPU request, Kubernetes uses the limit as the request; enter CPU too."
         yield error("cpu_limit", message)
     elif spec.cpu_limit.value < spec.cpu.value:
         yield error(
@@ -127,7 +127,9 @@ def validate_memory_limit(spec: SpecLike) -> Iterable[Issue]:
     if limit is None:
         return
     if memory is None:
-        message = "Kubernetes requests the whole limit if Memory is not set; enter Memory too."
+        message = (
+            "Without a memory request, Kubernetes uses the limit as the request; enter Memory too."
+        )
         yield error("memory_limit", message)
     elif limit.value and limit.value < memory.value:
         yield error("memory_limit", f"The limit {limit} is below the memory {memory}; raise it.")
@@ -215,7 +217,7 @@ def validate_env(spec: SpecLike) -> Iterable[Issue]:
         if one.name in SYSTEM_ENV:
             yield warning(
                 f"env.{at}.name",
-                f"{one.name} replaces the system's {SYSTEM_ENV[one.name]}; "
+                f"{one.name} overrides servedeck's {SYSTEM_ENV[one.name]}; "
                 "remove it unless this is intended.",
             )
 
@@ -256,8 +258,8 @@ def _validate_variables(path: str, variables: Sequence[EnvVar]) -> Iterable[Issu
         elif not sources and looks_secret(one.name, one.value) and one.value:
             yield warning(
                 f"{here}.value",
-                f"{one.name} looks secret, and everyone who can read the Deployment can read it; "
-                f"take it from a Secret.",
+                f"{one.name} looks like a secret, and everyone who can read the Deployment can "
+                "read it; take it from a Secret.",
             )
 
 

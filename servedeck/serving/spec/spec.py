@@ -45,7 +45,7 @@ from servedeck.serving.spec.mapping.serving_objects import (
     container_field,
     deployment_annotation,
     deployment_field,
-    fixed,
+    read_only_field,
 )
 from servedeck.serving.spec.mapping.transformer import TRANSFORMER
 from servedeck.serving.spec.mapping.volumes import VOLUMES
@@ -77,7 +77,7 @@ class Section(StrEnum):
     TEMPLATE = "Template"
     """Its title is the template's name."""
     VOLUMES = "Data Volumes"
-    ADVANCED = "Advanced Settings"
+    ADVANCED = "Advanced TemplateSettings"
     ENVIRONMENT = "Environment Variables"
     TRANSFORMER = "Transformer"
 
@@ -130,7 +130,7 @@ class ServingSpec(SpecModel):
             help="Lowercase letters, digits and hyphens, no hyphen at either end, up to 63 "
             "characters",
             required=True,
-            access=fixed(lambda objects: as_str(objects.metadata.get("name"))),
+            access=read_only_field(lambda objects: as_str(objects.metadata.get("name"))),
             restarts=False,
             validate=rules.validate_name,
         ),
@@ -140,9 +140,9 @@ class ServingSpec(SpecModel):
         CommonField(
             section=Section.BASIC,
             label="Namespace",
-            help="Namespace that the serving goes into",
+            help="Namespace of the serving",
             required=True,
-            access=fixed(lambda objects: as_str(objects.metadata.get("namespace"))),
+            access=read_only_field(lambda objects: as_str(objects.metadata.get("namespace"))),
             restarts=False,
             validate=rules.validate_namespace,
         ),

@@ -153,14 +153,14 @@ class Volume(SpecModel):
 
 
 class Transformer(SpecModel):
-    """A sidecar that receives requests before the inference server."""
+    """A container that receives requests before the inference server."""
 
     image: Annotated[
         Str,
         Field(
             "image",
             "Transformer Image",
-            "Image of a sidecar that receives requests before the inference server; empty for none",
+            "Image of a container that gets requests before the inference server; empty for none",
             advanced=True,
         ),
     ]

@@ -78,14 +78,12 @@ def _diagnose_terminating(pod: Pod, deadline: datetime, now: datetime) -> Diagno
     finalizers = pod.metadata.finalizers
     if finalizers:
         holder = f"{'finalizer' if len(finalizers) == 1 else 'finalizers'} {', '.join(finalizers)}"
-        why = f"waits for {holder}"
+        why = f"waiting for {holder}"
     elif pod.spec.node_name:
         why = f"node {pod.spec.node_name} has not confirmed its deletion"
     else:
         why = "its deletion is not confirmed"
-    message = reasons.shorten(
-        f"Stuck while being deleted since {deadline:%Y-%m-%d %H:%M} UTC: {why}"
-    )
+    message = reasons.shorten(f"Stuck terminating since {deadline:%Y-%m-%d %H:%M} UTC: {why}")
     return Diagnosis(PodHealth.TERMINATING, "Stuck terminating", message)
 
 

@@ -111,10 +111,10 @@ def _diagnose_creating(pod: Pod, container: ContainerStatus) -> Diagnosis:
     waiting = container.state.waiting
     reason = (waiting.reason if waiting is not None else "") or "ContainerCreating"
     where = f" on node {pod.spec.node_name}" if pod.spec.node_name else ""
-    message = f"{container.name} is being created{where}: image, volumes, devices"
+    message = f"{container.name} is being created{where} (image pull, volumes, devices)"
     raw = waiting.message if waiting is not None else ""
     if raw:
-        message = reasons.shorten(f"{container.name} waits{where}: {raw}")
+        message = reasons.shorten(f"{container.name} is waiting{where}: {raw}")
     return Diagnosis(PodHealth.STARTING, reason, message, container.name, raw_message=raw)
 
 
@@ -124,7 +124,7 @@ def _diagnose_not_ready(container: ContainerStatus, events: Sequence[Event]) -> 
     reason = "Starting" if loading else "NotReady"
     running = container.state.running
     started = running.started_at if running is not None else None
-    message = f"{container.name} runs and is not ready yet"
+    message = f"{container.name} is running but not ready yet"
     raw = ""
     for event in newest_first(events):
         time = event_time(event)
@@ -158,7 +158,7 @@ def _diagnose_readiness_gates(
         condition = find_condition(pod, gate.condition_type)
         if condition is not None and condition.status == "True":
             continue
-        why = condition.message if condition is not None else "nothing has set it yet"
+        why = condition.message if condition is not None else "the condition is not set"
         message = f"Readiness gate {gate.condition_type} is not met{f': {why}' if why else ''}"
         return Diagnosis(
             PodHealth.STARTING, "ReadinessGate", reasons.shorten(message), raw_message=why
@@ -174,5 +174,5 @@ def _diagnose_readiness_gates(
             return Diagnosis(PodHealth.ERROR, "NodeNotReady", message, raw_message=event.message)
     raw = ready.message if ready is not None else ""
     why = raw or "its node may not respond"
-    message = reasons.shorten(f"All containers are ready and the Pod is not: {why}")
+    message = reasons.shorten(f"All containers are ready but the Pod is not: {why}")
     return Diagnosis(PodHealth.STARTING, "NotReady", message, raw_message=raw)

@@ -147,7 +147,7 @@ def pod_sort_key(pod: Pod, health: PodHealth = PodHealth.OK) -> PodSortKey:
     """Sort key: failing Pods first, then in kubectl's order, terminating ones last.
 
     kubectl's order: not assigned to a node, phase Pending before Unknown before Running, not ready,
-    being deleted, ready for less time, more restarts, younger (kubernetes kubectl
+    being deleted, ready for less time, more restarts, newer (kubernetes kubectl
     pkg/util/podutils/podutils.go, ActivePods). Ties are sorted by name.
     """
     ready_since = _NO_TIME

@@ -67,7 +67,7 @@ def describe_termination(
         if memory_limit is None:
             return (
                 "OOMKilled",
-                "was killed for lack of memory and has no limit of its own (OOMKilled)",
+                "was killed because memory ran out (OOMKilled); it has no memory limit",
             )
         limit = f" of {shorten(memory_limit)}" if memory_limit else ""
         return "OOMKilled", f"exceeded its memory limit{limit} and was killed (OOMKilled)"
@@ -75,7 +75,7 @@ def describe_termination(
         why = strip_runtime_wrappers(terminated.message)
         return terminated.reason, f"could not start: {why}" if why else "could not start"
     if terminated.reason not in _GENERIC_REASONS:
-        words = f"ended: {terminated.reason}"
+        words = f"terminated: {terminated.reason}"
         return terminated.reason, f"{words}, {detail}" if detail else words
 
     signal = terminated.signal or (code - 128 if 128 < code <= 192 else 0)
@@ -85,11 +85,11 @@ def describe_termination(
         if not detail:
             words += ": its node ran out of memory, or it did not stop within its grace period"
     elif signal:
-        words = f"was ended by {_SIGNAL_NAMES.get(signal, f'signal {signal}')} ({reason})"
+        words = f"was terminated by {_SIGNAL_NAMES.get(signal, f'signal {signal}')} ({reason})"
     elif code in _EXIT_CODE_MESSAGES:
-        words = f"ended with {reason}: {_EXIT_CODE_MESSAGES[code]}"
+        words = f"exited with code {code}: {_EXIT_CODE_MESSAGES[code]}"
     else:
-        words = f"ended with {reason}"
+        words = f"exited with code {code}"
     return reason, f"{words}: {detail}" if detail else words
 
 
@@ -185,10 +185,10 @@ _NODE_REASON_MESSAGES = {
     "node(s) didn't match Pod's node affinity/selector": "outside its node selector or affinity",
     "node(s) didn't match pod affinity rules": "not matching its affinity to other Pods",
     "node(s) didn't match pod anti-affinity rules": "not matching its anti-affinity to other Pods",
-    "node(s) had volume node affinity conflict": "in another zone than its volume",
-    "node(s) didn't find available persistent volumes to bind": "without a volume for its claim",
+    "node(s) had volume node affinity conflict": "outside its volume's node affinity",
+    "node(s) didn't find available persistent volumes to bind": "without a volume for its PVC",
     "node(s) didn't have free ports for the requested pod ports": "without its host port free",
-    "Too many pods": "with no room for another Pod",
+    "Too many pods": "at their maximum number of Pods",
 }
 
 

@@ -54,7 +54,7 @@ _DESCRIPTIONS = {
 _RECOVERY_STEPS = {
     Status.READY: "",
     Status.STARTING: "Wait briefly. If it persists, check the logs.",
-    Status.DEGRADED: "Check the logs and events of the failing Pods.",
+    Status.DEGRADED: "Check the logs and Events of the failing Pods.",
     Status.ERROR: "Check the failure reason and the logs of the failing Pods.",
     Status.PENDING: "Check cluster resource availability and image settings.",
     Status.SCALED_DOWN: "Change Replicas to 1 or more if needed.",
@@ -108,14 +108,18 @@ def evaluate(
     ones are ignored. If `pods_known` is false (no permission to list them) the counts in the
     Deployment's status are used. The reason is the most common one.
     """
-    living = [
+    active_pods = [
         (pod, diagnosis) for pod, diagnosis in pods if diagnosis.health is not PodHealth.TERMINATING
     ]
-    failing = [pair for pair in living if pair[1].health in (PodHealth.ERROR, PodHealth.PENDING)]
+    failing = [
+        pair for pair in active_pods if pair[1].health in (PodHealth.ERROR, PodHealth.PENDING)
+    ]
     errors = [pair for pair in failing if pair[1].health is PodHealth.ERROR]
     if pods_known:
-        ready = sum(diagnosis.health is PodHealth.OK and is_ready(pod) for pod, diagnosis in living)
-        exist = bool(living)
+        ready = sum(
+            diagnosis.health is PodHealth.OK and is_ready(pod) for pod, diagnosis in active_pods
+        )
+        exist = bool(active_pods)
     else:
         ready = deployment.status.ready_replicas
         exist = deployment.status.replicas > 0
@@ -141,7 +145,7 @@ def evaluate(
     if 0 < ready < desired:
         if failure is None:
             return make_status(
-                Status.DEGRADED, message=_degraded_message(living, ready, desired, pods_known)
+                Status.DEGRADED, message=_degraded_message(active_pods, ready, desired, pods_known)
             )
         return make_status(Status.DEGRADED, *failure)
 
@@ -150,19 +154,21 @@ def evaluate(
     if ready == 0:
         if errors or creation is not None or overdue:
             if failure is None and progressing is not None:
-                failure = progressing.reason, _deadline_exceeded_message(living)
+                failure = progressing.reason, _deadline_exceeded_message(active_pods)
             return make_status(Status.ERROR, *(failure or ()))
         if failing and failure is not None:
             return make_status(Status.PENDING, *failure)
         if not exist:
-            return make_status(Status.PENDING, "NoPods", "No Pod exists yet")
+            return make_status(Status.PENDING, "No Pods", "No Pod exists yet")
     if ready >= desired:
         message = "The Deployment controller has not acted on the latest change yet"
-        return make_status(Status.STARTING, "NotObserved", message)
+        return make_status(Status.STARTING, "Waiting for controller", message)
     if not pods_known:
         message = "Its Pods cannot be listed, so nothing more is known"
         return make_status(Status.STARTING, "", message)
-    starting = _dominant_reason([pair for pair in living if pair[1].health is PodHealth.STARTING])
+    starting = _dominant_reason(
+        [pair for pair in active_pods if pair[1].health is PodHealth.STARTING]
+    )
     return make_status(Status.STARTING, *(starting or ()))
 
 

@@ -11,7 +11,7 @@ from tests.cluster.fake_api_server import serve
 
 
 @pytest.fixture
-async def guarded() -> AsyncIterator[TokenCheckingServer]:
+async def token_checking_api() -> AsyncIterator[TokenCheckingServer]:
     api = TokenCheckingServer()
     async with serve(api):
         yield api

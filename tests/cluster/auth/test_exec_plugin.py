@@ -31,53 +31,53 @@ from tests.waiting import with_timeout
 
 
 async def test_plugin_is_run_once_while_its_token_lives(
-    guarded: TokenCheckingServer, tmp_path: Path
+    token_checking_api: TokenCheckingServer, tmp_path: Path
 ) -> None:
     count = tmp_path / "count"
     plugin = write_script(
         tmp_path / "plugin", plugin_script(count, token="t-RUN", expirationTimestamp=FAR_FUTURE)
     )
-    guarded.accepted_tokens = {"t-1"}
-    async with connected_as(guarded, tmp_path, make_exec_user(plugin)) as connection:
+    token_checking_api.accepted_tokens = {"t-1"}
+    async with connected_as(token_checking_api, tmp_path, make_exec_user(plugin)) as connection:
         await asyncio.gather(*(connection.get("/fine") for _ in range(12)))
     assert count_runs(count) == 1
 
 
 async def test_plugin_is_run_again_once_its_token_ran_out(
-    guarded: TokenCheckingServer, tmp_path: Path
+    token_checking_api: TokenCheckingServer, tmp_path: Path
 ) -> None:
     count = tmp_path / "count"
     past = "2001-01-01T00:00:00.123456789+09:00"
     plugin = write_script(
         tmp_path / "plugin", plugin_script(count, token="t-RUN", expirationTimestamp=past)
     )
-    guarded.accepted_tokens = {"t-1", "t-2"}
-    async with connected_as(guarded, tmp_path, make_exec_user(plugin)) as connection:
+    token_checking_api.accepted_tokens = {"t-1", "t-2"}
+    async with connected_as(token_checking_api, tmp_path, make_exec_user(plugin)) as connection:
         await connection.get("/fine")
         await connection.get("/fine")
-    assert guarded.seen_tokens == ["t-1", "t-2"]
+    assert token_checking_api.seen_tokens == ["t-1", "t-2"]
 
 
 async def test_plugin_is_run_again_once_after_a_401(
-    guarded: TokenCheckingServer, tmp_path: Path
+    token_checking_api: TokenCheckingServer, tmp_path: Path
 ) -> None:
     count = tmp_path / "count"
     plugin = write_script(tmp_path / "plugin", plugin_script(count, token="t-RUN"))
-    guarded.accepted_tokens = {"t-2"}
-    async with connected_as(guarded, tmp_path, make_exec_user(plugin)) as connection:
+    token_checking_api.accepted_tokens = {"t-2"}
+    async with connected_as(token_checking_api, tmp_path, make_exec_user(plugin)) as connection:
         await asyncio.gather(*(connection.get("/fine") for _ in range(12)))
         assert count_runs(count) == 2, "a dozen rejected requests renew together"
-        guarded.accepted_tokens = set()
+        token_checking_api.accepted_tokens = set()
         with pytest.raises(ApiError):
             await connection.get("/fine")
 
 
 async def test_plugin_that_gives_the_same_again_is_not_run_for_each_request(
-    guarded: TokenCheckingServer, tmp_path: Path
+    token_checking_api: TokenCheckingServer, tmp_path: Path
 ) -> None:
     count = tmp_path / "count"
     plugin = write_script(tmp_path / "plugin", plugin_script(count, token="same"))
-    async with connected_as(guarded, tmp_path, make_exec_user(plugin)) as connection:
+    async with connected_as(token_checking_api, tmp_path, make_exec_user(plugin)) as connection:
         for _ in range(5):
             with pytest.raises(ApiError):
                 await connection.get("/fine")
@@ -85,14 +85,14 @@ async def test_plugin_that_gives_the_same_again_is_not_run_for_each_request(
 
 
 async def test_a_login_made_since_counts_at_once_where_the_operator_asks(
-    guarded: TokenCheckingServer, tmp_path: Path
+    token_checking_api: TokenCheckingServer, tmp_path: Path
 ) -> None:
     (tmp_path / "token").write_text("old")
-    async with connected_as(guarded, tmp_path, {"tokenFile": "token"}) as connection:
+    async with connected_as(token_checking_api, tmp_path, {"tokenFile": "token"}) as connection:
         with pytest.raises(ApiError):
             await connection.get("/fine")
         (tmp_path / "token").write_text("new")
-        guarded.accepted_tokens = {"new"}
+        token_checking_api.accepted_tokens = {"new"}
         with pytest.raises(ApiError):  # a dozen watches must not refresh concurrently
             await connection.get("/fine")
         connection.reset_backoff()
@@ -100,24 +100,26 @@ async def test_a_login_made_since_counts_at_once_where_the_operator_asks(
 
 
 async def test_plugin_gets_environment_arguments_and_cluster(
-    guarded: TokenCheckingServer, tmp_path: Path
+    token_checking_api: TokenCheckingServer, tmp_path: Path
 ) -> None:
     output = tmp_path / "output"
     plugin = write_script(
         tmp_path / "bin" / "plugin",
-        f'echo "$KUBERNETES_EXEC_INFO" > {output}\necho "$1 $COLOUR $(cat | wc -c)" >> {output}\n'
+        f'echo "$KUBERNETES_EXEC_INFO" > {output}\necho "$1 $COLOR $(cat | wc -c)" >> {output}\n'
         + plugin_script(tmp_path / "count", token="t"),
     )
-    guarded.accepted_tokens = {"t"}
+    token_checking_api.accepted_tokens = {"t"}
     user = make_exec_user(
         os.path.relpath(plugin, tmp_path),
         args=["login"],
-        env=[{"name": "COLOUR", "value": "blue"}],
+        env=[{"name": "COLOR", "value": "blue"}],
         provideClusterInfo=True,
         interactiveMode="IfAvailable",
     )
     extension = {"name": API_VERSION.partition("/")[0] + "/exec", "extension": {"audience": "me"}}
-    async with connected_as(guarded, tmp_path, user, extensions=[extension]) as connection:
+    async with connected_as(
+        token_checking_api, tmp_path, user, extensions=[extension]
+    ) as connection:
         await connection.get("/fine")
     info, arguments = output.read_text().splitlines()
     assert json.loads(info) == {
@@ -125,7 +127,7 @@ async def test_plugin_gets_environment_arguments_and_cluster(
         "kind": "ExecCredential",
         "spec": {
             "interactive": False,
-            "cluster": {"server": guarded.url, "config": {"audience": "me"}},
+            "cluster": {"server": token_checking_api.url, "config": {"audience": "me"}},
         },
     }
     assert arguments.split() == ["login", "blue", "0"]
@@ -203,10 +205,10 @@ async def test_certificate_of_a_plugin_is_used_and_replaced(tmp_path: Path) -> N
     ],
 )
 async def test_plugins_that_fail_are_reported(
-    guarded: TokenCheckingServer, tmp_path: Path, body: str, expected: str
+    token_checking_api: TokenCheckingServer, tmp_path: Path, body: str, expected: str
 ) -> None:
     plugin = write_script(tmp_path / "plugin", body)
-    async with connected_as(guarded, tmp_path, make_exec_user(plugin)) as connection:
+    async with connected_as(token_checking_api, tmp_path, make_exec_user(plugin)) as connection:
         with pytest.raises(CredentialsError) as caught:
             await connection.get("/fine")
     assert expected in str(caught.value)
@@ -214,7 +216,7 @@ async def test_plugins_that_fail_are_reported(
 
 
 async def test_what_a_plugin_says_on_failing_is_quoted_without_its_tokens(
-    guarded: TokenCheckingServer, tmp_path: Path
+    token_checking_api: TokenCheckingServer, tmp_path: Path
 ) -> None:
     secret = "s3cr3t" * 100
     plugin = write_script(
@@ -222,7 +224,7 @@ async def test_what_a_plugin_says_on_failing_is_quoted_without_its_tokens(
         f"echo 'cached token: {secret}' >&2; echo 'sent Authorization: Bearer {secret} to x' >&2\n"
         "exit 3",
     )
-    async with connected_as(guarded, tmp_path, make_exec_user(plugin)) as connection:
+    async with connected_as(token_checking_api, tmp_path, make_exec_user(plugin)) as connection:
         with pytest.raises(CredentialsError) as caught:
             await connection.get("/fine")
     assert "sent Authorization: Bearer [hidden] to x" in str(caught.value)
@@ -230,10 +232,10 @@ async def test_what_a_plugin_says_on_failing_is_quoted_without_its_tokens(
 
 
 async def test_missing_plugin_shows_how_to_install_it(
-    guarded: TokenCheckingServer, tmp_path: Path
+    token_checking_api: TokenCheckingServer, tmp_path: Path
 ) -> None:
     user = make_exec_user("no-such-plugin", installHint="Run:\n  apt install it")
-    async with connected_as(guarded, tmp_path, user) as connection:
+    async with connected_as(token_checking_api, tmp_path, user) as connection:
         with pytest.raises(CredentialsError, match=r"not installed .*Run: apt install it"):
             await connection.get("/fine")
 
@@ -242,7 +244,7 @@ async def test_missing_plugin_shows_how_to_install_it(
     ("entry", "expected"),
     [
         ({"command": "x", "apiVersion": "client.authentication.k8s.io/v1alpha1"}, "v1alpha1"),
-        ({"apiVersion": API_VERSION}, "names no command"),
+        ({"apiVersion": API_VERSION}, "has no command"),
         (
             {"command": "x", "apiVersion": API_VERSION, "interactiveMode": "Always"},
             "needs a terminal",
@@ -259,12 +261,12 @@ async def test_plugin_entries_that_cannot_be_used(
 
 
 async def test_megabytes_on_standard_error_do_not_block_a_plugin(
-    guarded: TokenCheckingServer, tmp_path: Path
+    token_checking_api: TokenCheckingServer, tmp_path: Path
 ) -> None:
     noise = "head -c 3000000 /dev/zero | tr '\\0' x >&2\n"
     plugin = write_script(tmp_path / "plugin", noise + plugin_script(tmp_path / "count", token="t"))
-    guarded.accepted_tokens = {"t"}
-    async with connected_as(guarded, tmp_path, make_exec_user(plugin)) as connection:
+    token_checking_api.accepted_tokens = {"t"}
+    async with connected_as(token_checking_api, tmp_path, make_exec_user(plugin)) as connection:
         await with_timeout(connection.get("/fine"))
 
 

@@ -162,9 +162,7 @@ def test_data_wins_over_files(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_broken_files_are_reported_in_one_sentence(
-    tmp_path: Path, content: str, expected: str
-) -> None:
+def test_broken_files_are_one_line_errors(tmp_path: Path, content: str, expected: str) -> None:
     file = tmp_path / "config"
     file.write_text(content)
     with pytest.raises(ConfigError) as caught:
@@ -193,14 +191,14 @@ def test_unknown_context_names_those_there_are(tmp_path: Path) -> None:
         ).get_context()
 
 
-def test_no_user_is_fine(tmp_path: Path) -> None:
+def test_a_context_without_a_user(tmp_path: Path) -> None:
     file = write_valid_config(
         tmp_path / "config", contexts=[{"name": "a", "context": {"cluster": "c"}}]
     )
     assert load_kubeconfig(ConnectionOptions((file,)), {}).get_context().user.get_str("token") == ""
 
 
-def test_account_of_a_pod(tmp_path: Path) -> None:
+def test_the_in_cluster_service_account(tmp_path: Path) -> None:
     for name, content in (("token", "t"), ("ca.crt", "CA"), ("namespace", "team\n")):
         (tmp_path / name).write_text(content)
     environ = {

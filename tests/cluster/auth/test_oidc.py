@@ -43,11 +43,13 @@ def make_oidc_user(**config: str) -> dict[str, Any]:
 
 
 async def test_oidc_token_is_used_while_it_lives(
-    guarded: TokenCheckingServer, tmp_path: Path
+    token_checking_api: TokenCheckingServer, tmp_path: Path
 ) -> None:
     token = make_jwt(time.time() + 3600)
-    guarded.accepted_tokens = {token}
-    async with connected_as(guarded, tmp_path, make_oidc_user(**{"id-token": token})) as connection:
+    token_checking_api.accepted_tokens = {token}
+    async with connected_as(
+        token_checking_api, tmp_path, make_oidc_user(**{"id-token": token})
+    ) as connection:
         await connection.get("/fine")
 
 
@@ -98,24 +100,28 @@ def make_expired_user(issuer_url: str, **more: str) -> dict[str, Any]:
     return make_oidc_user(**{**config, **more})
 
 
-async def fail_to_renew(guarded: TokenCheckingServer, tmp_path: Path, user: dict[str, Any]) -> str:
+async def fail_to_renew(
+    token_checking_api: TokenCheckingServer, tmp_path: Path, user: dict[str, Any]
+) -> str:
     """The sentence that a request ends with, since the login cannot be renewed."""
-    async with connected_as(guarded, tmp_path, user) as connection:
+    async with connected_as(token_checking_api, tmp_path, user) as connection:
         with pytest.raises(CredentialsError) as caught:
             await connection.get("/fine")
     return str(caught.value)
 
 
 async def test_oidc_login_is_renewed_and_written_back(
-    guarded: TokenCheckingServer,
+    token_checking_api: TokenCheckingServer,
     issuer: IdentityProvider,
     renewed: str,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    guarded.accepted_tokens = {renewed}
-    file = write_kubeconfig(tmp_path / "config", guarded.url, make_expired_user(issuer.url))
+    token_checking_api.accepted_tokens = {renewed}
+    file = write_kubeconfig(
+        tmp_path / "config", token_checking_api.url, make_expired_user(issuer.url)
+    )
     file.chmod(0o600)
     connection = await open_connection(file)
     await connection.get("/fine")
@@ -142,11 +148,14 @@ async def test_oidc_login_is_renewed_and_written_back(
 
 @pytest.mark.parametrize("authority", ["", "other.crt"])
 async def test_no_secret_is_sent_to_a_provider_whose_certificate_is_not_trusted(
-    guarded: TokenCheckingServer, issuer: IdentityProvider, tmp_path: Path, authority: str
+    token_checking_api: TokenCheckingServer,
+    issuer: IdentityProvider,
+    tmp_path: Path,
+    authority: str,
 ) -> None:
     create_authority(tmp_path, "other")
     user = make_expired_user(issuer.url, **{"idp-certificate-authority": authority})
-    message = await fail_to_renew(guarded, tmp_path, user)
+    message = await fail_to_renew(token_checking_api, tmp_path, user)
     assert message.startswith(
         f"Cannot renew the OpenID Connect login of user 'me' at {issuer.url}: "
     )
@@ -157,7 +166,11 @@ async def test_no_secret_is_sent_to_a_provider_whose_certificate_is_not_trusted(
 @pytest.mark.parametrize("code", [302, 307, 308])
 @pytest.mark.parametrize("path", ["/.well-known/openid-configuration", "/token"])
 async def test_a_redirect_of_the_provider_is_not_followed(
-    guarded: TokenCheckingServer, issuer: IdentityProvider, tmp_path: Path, path: str, code: int
+    token_checking_api: TokenCheckingServer,
+    issuer: IdentityProvider,
+    tmp_path: Path,
+    path: str,
+    code: int,
 ) -> None:
     async def redirect(_: web.Request) -> web.StreamResponse:
         return web.Response(status=code, headers={"Location": f"{issuer.url}/elsewhere"})
@@ -167,16 +180,16 @@ async def test_a_redirect_of_the_provider_is_not_followed(
 
     issuer.add_route(path, redirect)
     issuer.add_route("/elsewhere", elsewhere)
-    message = await fail_to_renew(guarded, tmp_path, make_expired_user(issuer.url))
+    message = await fail_to_renew(token_checking_api, tmp_path, make_expired_user(issuer.url))
     assert message.endswith(f"at {issuer.url}: the provider answered {code}; log in again.")
     assert issuer.forms == []
 
 
 async def test_no_secret_is_sent_without_tls(
-    guarded: TokenCheckingServer, issuer: IdentityProvider, tmp_path: Path
+    token_checking_api: TokenCheckingServer, issuer: IdentityProvider, tmp_path: Path
 ) -> None:
-    issuer.token_endpoint = f"{guarded.url}/token"
-    message = await fail_to_renew(guarded, tmp_path, make_expired_user(issuer.url))
+    issuer.token_endpoint = f"{token_checking_api.url}/token"
+    message = await fail_to_renew(token_checking_api, tmp_path, make_expired_user(issuer.url))
     assert "names no token endpoint with an https:// address; log in again" in message
 
 
@@ -189,18 +202,24 @@ async def test_no_secret_is_sent_without_tls(
         ('{"id_token": 1}', "the provider gave no id token"),
     ],
 )
-async def test_an_answer_without_a_token_is_a_sentence(
-    guarded: TokenCheckingServer, issuer: IdentityProvider, tmp_path: Path, body: str, message: str
+async def test_a_response_without_a_token_is_a_one_line_error(
+    token_checking_api: TokenCheckingServer,
+    issuer: IdentityProvider,
+    tmp_path: Path,
+    body: str,
+    message: str,
 ) -> None:
     async def answer(_: web.Request) -> web.StreamResponse:
         return web.Response(text=body)
 
     issuer.add_route("/token", answer)
-    assert message in await fail_to_renew(guarded, tmp_path, make_expired_user(issuer.url))
+    assert message in await fail_to_renew(
+        token_checking_api, tmp_path, make_expired_user(issuer.url)
+    )
 
 
-async def test_a_provider_that_does_not_answer_is_a_sentence(
-    guarded: TokenCheckingServer,
+async def test_a_provider_that_does_not_respond_is_a_one_line_error(
+    token_checking_api: TokenCheckingServer,
     issuer: IdentityProvider,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -211,36 +230,38 @@ async def test_a_provider_that_does_not_answer_is_a_sentence(
 
     issuer.add_route("/token", hang)
     monkeypatch.setattr(oidc, "REQUEST_SECONDS", 0.3)
-    message = await fail_to_renew(guarded, tmp_path, make_expired_user(issuer.url))
+    message = await fail_to_renew(token_checking_api, tmp_path, make_expired_user(issuer.url))
     assert "no answer within 0.3 s" in message
 
 
-async def test_a_provider_that_is_down_is_a_sentence(
-    guarded: TokenCheckingServer, issuer: IdentityProvider, tmp_path: Path
+async def test_a_provider_that_is_down_is_a_one_line_error(
+    token_checking_api: TokenCheckingServer, issuer: IdentityProvider, tmp_path: Path
 ) -> None:
     with bind_port() as unused:  # bound, and nobody listens
         url = f"https://127.0.0.1:{unused.getsockname()[1]}"
-        message = await fail_to_renew(guarded, tmp_path, make_expired_user(url))
+        message = await fail_to_renew(token_checking_api, tmp_path, make_expired_user(url))
     assert message.endswith(f"at {url}: Connection refused; log in again.")
 
 
-async def test_a_proxy_that_cannot_be_used_is_a_sentence(
-    guarded: TokenCheckingServer,
+async def test_a_proxy_that_cannot_be_used_is_a_one_line_error(
+    token_checking_api: TokenCheckingServer,
     issuer: IdentityProvider,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with connected_as(guarded, tmp_path, make_expired_user(issuer.url)) as connection:
+    async with connected_as(
+        token_checking_api, tmp_path, make_expired_user(issuer.url)
+    ) as connection:
         monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
         with pytest.raises(CredentialsError, match="SOCKS proxy"):
             await connection.get("/fine")
 
 
 async def test_oidc_login_with_nothing_to_renew_it(
-    guarded: TokenCheckingServer, tmp_path: Path
+    token_checking_api: TokenCheckingServer, tmp_path: Path
 ) -> None:
     user = make_oidc_user(**{"id-token": make_jwt(time.time() - 5)})
-    async with connected_as(guarded, tmp_path, user) as connection:
+    async with connected_as(token_checking_api, tmp_path, user) as connection:
         with pytest.raises(CredentialsError, match="log in again"):
             await connection.get("/fine")
 
@@ -253,8 +274,8 @@ async def test_oidc_login_with_nothing_to_renew_it(
         ({"idp-certificate-authority-data": "a"}, "idp-certificate-authority cannot be used"),
     ],
 )
-async def test_oidc_authority_that_cannot_be_read_is_a_sentence(
-    guarded: TokenCheckingServer, tmp_path: Path, authority: dict[str, str], message: str
+async def test_an_authority_that_cannot_be_read_is_a_one_line_error(
+    token_checking_api: TokenCheckingServer, tmp_path: Path, authority: dict[str, str], message: str
 ) -> None:
     user = make_oidc_user(
         **{
@@ -265,7 +286,7 @@ async def test_oidc_authority_that_cannot_be_read_is_a_sentence(
             **authority,
         }
     )
-    async with connected_as(guarded, tmp_path, user) as connection:
+    async with connected_as(token_checking_api, tmp_path, user) as connection:
         with pytest.raises(CredentialsError, match=message) as caught:
             await connection.get("/fine")
     assert "[Errno" not in str(caught.value)
@@ -274,7 +295,7 @@ async def test_oidc_authority_that_cannot_be_read_is_a_sentence(
 @pytest.mark.parametrize("name", ["azure", "gcp"])
 async def test_other_providers_are_rejected(tmp_path: Path, name: str) -> None:
     user = {"auth-provider": {"name": name, "config": {}}}
-    with pytest.raises(ConfigError, match=f"auth-provider '{name}', which kubectl dropped"):
+    with pytest.raises(ConfigError, match=f"auth-provider '{name}', which kubectl removed"):
         await open_connection(write_kubeconfig(tmp_path / "config", "http://x", user))
 
 

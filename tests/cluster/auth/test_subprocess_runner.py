@@ -45,7 +45,7 @@ async def run_shell(script: str, limit: float = WAIT_SECONDS) -> tuple[int, byte
     return await run_subprocess(("sh", "-c", script), os.environ, limit, "The plugin")
 
 
-async def test_what_it_says_and_how_it_ends_is_reported() -> None:
+async def test_output_and_exit_code_are_returned() -> None:
     assert await run_shell("echo out; echo err >&2; exit 3") == (3, b"out\n", b"err\n")
 
 
@@ -120,6 +120,6 @@ async def test_no_descriptor_is_left_open() -> None:
 
 
 @pytest.mark.parametrize("argv", [("/no/such/program",), ("/",), ("sh\0",)])
-async def test_one_that_cannot_be_started_is_reported_in_a_sentence(argv: tuple[str, ...]) -> None:
+async def test_one_that_cannot_be_started_is_a_one_line_error(argv: tuple[str, ...]) -> None:
     with pytest.raises(CredentialsError, match=r"^The plugin cannot be started: .*\.$"):
         await run_subprocess(argv, os.environ, 5, "The plugin")

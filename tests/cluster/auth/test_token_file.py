@@ -15,22 +15,22 @@ from tests.cluster.fake_api_server import write_kubeconfig
 
 
 async def test_token_file_that_changes_is_read_again(
-    guarded: TokenCheckingServer, tmp_path: Path
+    token_checking_api: TokenCheckingServer, tmp_path: Path
 ) -> None:
     (tmp_path / "token").write_text("one\n")
-    guarded.accepted_tokens = {"one"}
+    token_checking_api.accepted_tokens = {"one"}
     async with connected_as(
-        guarded, tmp_path, {"tokenFile": "token", "token": "old"}
+        token_checking_api, tmp_path, {"tokenFile": "token", "token": "old"}
     ) as connection:
         await connection.get("/fine")
-        guarded.accepted_tokens = {"two"}
+        token_checking_api.accepted_tokens = {"two"}
         (tmp_path / "token").write_text("two\n")
         await connection.get("/fine")
-        assert guarded.seen_tokens == ["one", "one", "two"], (
+        assert token_checking_api.seen_tokens == ["one", "one", "two"], (
             "a rejected token is read again at once"
         )
         (tmp_path / "token").unlink()
-        guarded.accepted_tokens = set()
+        token_checking_api.accepted_tokens = set()
         with pytest.raises(CredentialsError, match="Cannot read the token file"):
             await connection.get("/fine")
 
@@ -49,8 +49,10 @@ async def test_token_file_is_read_again_after_a_while(tmp_path: Path) -> None:
     assert (await credentials.current()).authorization == "Bearer two"
 
 
-async def test_rejected_token_is_tried_once(guarded: TokenCheckingServer, tmp_path: Path) -> None:
-    async with connected_as(guarded, tmp_path, {"token": "wrong"}) as connection:
+async def test_rejected_token_is_tried_once(
+    token_checking_api: TokenCheckingServer, tmp_path: Path
+) -> None:
+    async with connected_as(token_checking_api, tmp_path, {"token": "wrong"}) as connection:
         with pytest.raises(ApiError, match="does not accept the credentials of user 'me'"):
             await connection.get("/fine")
-    assert guarded.seen_tokens == ["wrong"]
+    assert token_checking_api.seen_tokens == ["wrong"]

@@ -64,7 +64,9 @@ async def get_once(file: Path, environ: dict[str, str] | None = None, path: str 
 # -- what is sent ---------------------------------------------------------------------------------
 
 
-async def test_names_itself_and_the_user(api: FakeApiServer, connection: Connection) -> None:
+async def test_user_agent_and_authorization_headers(
+    api: FakeApiServer, connection: Connection
+) -> None:
     api.add_route("/fine", respond_ok)
     await connection.get("/fine", {"labelSelector": "a in (b,c),!d"})
     sent = api.requests[0]
@@ -99,7 +101,7 @@ async def test_bytes_go_out_as_they_are_and_objects_as_json(
     ]
 
 
-async def test_acts_as_whom_the_kubeconfig_says(api: FakeApiServer, tmp_path: Path) -> None:
+async def test_impersonation_headers(api: FakeApiServer, tmp_path: Path) -> None:
     api.add_route("/fine", respond_ok)
     user = {
         "token": "t",
@@ -212,7 +214,7 @@ async def test_web_page_in_place_of_a_status(api: FakeApiServer, connection: Con
         ('"text"', "not answer with a JSON object"),
     ],
 )
-async def test_an_answer_that_is_no_object_is_a_sentence(
+async def test_a_response_that_is_not_an_object_is_a_one_line_error(
     api: FakeApiServer, connection: Connection, body: str, expected: str
 ) -> None:
     async def page(_: web.Request) -> web.StreamResponse:
@@ -261,8 +263,8 @@ async def test_answer_that_breaks_off(api: FakeApiServer, connection: Connection
         await connection.get("/fine")
 
 
-async def test_silence_ends_a_request_and_a_stream(
-    api: FakeApiServer, connection: Connection, skip: TimeSkipper
+async def test_a_read_timeout_ends_a_request_and_a_stream(
+    api: FakeApiServer, connection: Connection, skip_time: TimeSkipper
 ) -> None:
     async def silent(request: web.Request) -> web.StreamResponse:
         return await stream_chunks(request, b"one\ntw", end=False)
@@ -275,7 +277,7 @@ async def test_silence_ends_a_request_and_a_stream(
         async with connection.stream("/fine", read_timeout=900) as stream:
             async for line in stream:
                 lines.append(line)
-                skip(901)
+                skip_time(901)
     assert lines == [b"one"]
 
 
@@ -326,7 +328,7 @@ async def test_no_such_host(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("server", ["https://:6443", "https://host:port", "nonsense://x"])
-async def test_address_that_is_none(tmp_path: Path, server: str) -> None:
+async def test_an_invalid_address(tmp_path: Path, server: str) -> None:
     with pytest.raises(ClusterError) as caught:
         await get_once(write_kubeconfig(tmp_path / "config", server))
     assert "Unexpected" not in str(caught.value)
@@ -466,10 +468,10 @@ async def test_socks_proxies_are_rejected(tmp_path: Path) -> None:
         await open_connection(file)
 
 
-# -- the house ------------------------------------------------------------------------------------
+# -- imports --------------------------------------------------------------------------------------
 
 
-def test_importing_the_room_imports_no_client() -> None:
+def test_importing_the_cluster_package_imports_no_http_client() -> None:
     code = (
         "import sys; from servedeck.cluster import access, logs;"
         "from servedeck.cluster.auth import kubeconfig;"

@@ -47,7 +47,7 @@ class StateSnapshot(NamedTuple):
     """Number of objects in the store."""
 
 
-class ChangeReplica:
+class RecordMirror:
     """A replica built from the changes alone; each change must be consistent with those before
     it."""
 
@@ -71,7 +71,7 @@ class ChangeReplica:
 
 class RunningReflector:
     def __init__(
-        self, reflector: Reflector, mirror: ChangeReplica, states: list[StateSnapshot]
+        self, reflector: Reflector, mirror: RecordMirror, states: list[StateSnapshot]
     ) -> None:
         self.reflector = reflector
         self.replica = mirror
@@ -118,7 +118,7 @@ async def run_reflector(
     timings: ReflectorConfig = FAST_CONFIG,
     namespace: str | None = None,
 ) -> AsyncIterator[RunningReflector]:
-    mirror, states = ChangeReplica(), list[StateSnapshot]()
+    mirror, states = RecordMirror(), list[StateSnapshot]()
     reflector = Reflector(
         connection,
         kind,

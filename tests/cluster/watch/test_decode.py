@@ -94,7 +94,7 @@ def test_nulls_are_absent() -> None:
         ('{"status":{"conditions":{}}}', "status.conditions", ()),
     ],
 )
-def test_wrong_types_cost_only_their_own_field(given_: str, field: str, wanted: object) -> None:
+def test_wrong_types_invalidate_only_their_field(given_: str, field: str, wanted: object) -> None:
     record, problem = RecordDecoder(Deployment).decode(given_.encode())
     value: object = record
     for part in field.split("."):
@@ -122,7 +122,7 @@ def test_what_is_no_object_is_rejected(raw: bytes) -> None:
         RecordDecoder(Pod).decode(raw)
 
 
-def test_absurd_depth_is_rejected() -> None:
+def test_excessive_depth_is_rejected() -> None:
     with pytest.raises(InvalidResponseError):
         RecordDecoder(Pod).decode(b'{"metadata":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001)
 

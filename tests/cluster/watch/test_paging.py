@@ -15,12 +15,12 @@ from tests.waiting import WAIT_SECONDS, wait_until
 
 
 @pytest.fixture
-async def five(api: FakeApiServer) -> None:
+async def five_pods(api: FakeApiServer) -> None:
     for number in range(5):
         await api.put(make_pod(f"pod-{number}"))
 
 
-@pytest.mark.usefixtures("five")
+@pytest.mark.usefixtures("five_pods")
 async def test_the_next_page_is_on_its_way_while_one_is_taken_in(
     api: FakeApiServer, connection: Connection
 ) -> None:
@@ -36,7 +36,7 @@ async def test_the_next_page_is_on_its_way_while_one_is_taken_in(
     assert api.count_requests("list") == 3
 
 
-@pytest.mark.usefixtures("five")
+@pytest.mark.usefixtures("five_pods")
 async def test_a_list_that_grew_old_begins_again_and_whole(
     api: FakeApiServer, connection: Connection
 ) -> None:
@@ -54,7 +54,7 @@ def no_request_pending() -> bool:
     return not any("Connection.request" in repr(one) for one in asyncio.all_tasks())
 
 
-@pytest.mark.usefixtures("five")
+@pytest.mark.usefixtures("five_pods")
 @pytest.mark.parametrize("answered", [True, False])
 async def test_a_list_that_is_left_midway_leaves_no_request_behind(
     api: FakeApiServer, connection: Connection, caplog: pytest.LogCaptureFixture, *, answered: bool

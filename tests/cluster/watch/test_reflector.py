@@ -290,17 +290,17 @@ async def test_listener_that_fails_on_one_object_gets_the_others(
     api: FakeApiServer, connection: Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     await add_pods(api)
-    heard: list[str] = []
+    received: list[str] = []
 
     def listener(change: RecordChange) -> None:
         if change.record is not None:
-            heard.append(change.record.metadata.name)
-            if len(heard) == 1:
+            received.append(change.record.metadata.name)
+            if len(received) == 1:
                 raise ValueError("no")
 
     reflector = Reflector(connection, PODS, None, listener, lambda _: None, config=FAST_CONFIG)
     task = asyncio.create_task(reflector.run())
-    await wait_until(lambda: len(heard) == 3)
+    await wait_until(lambda: len(received) == 3)
     task.cancel()
     assert "callback" in caplog.text
 

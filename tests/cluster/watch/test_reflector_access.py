@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from servedeck.cluster.http.connection import Connection
-from servedeck.cluster.watch.kinds import HTTPROUTES
+from servedeck.cluster.watch.kinds import HTTP_ROUTES
 from servedeck.cluster.watch.reflector import (
     ReflectorPhase,
 )
@@ -19,7 +19,9 @@ from tests.waiting import wait_until
 
 
 @pytest.mark.parametrize("where", ["list", "watch"])
-async def test_401_then_fine(api: FakeApiServer, connection: Connection, where: str) -> None:
+async def test_a_401_is_retried_with_renewed_credentials(
+    api: FakeApiServer, connection: Connection, where: str
+) -> None:
     await add_pods(api)
     api.faults[where] = [respond_with_status(401, "Unauthorized")]
     async with run_reflector(connection) as watched:
@@ -45,7 +47,7 @@ async def test_403_names_verb_and_resource(
         await watched.wait_until_equal(api)
 
 
-async def test_rights_that_are_taken_away_take_the_data_along(
+async def test_revoked_permissions_remove_the_data(
     api: FakeApiServer, connection: Connection
 ) -> None:
     await add_pods(api)
@@ -75,14 +77,14 @@ async def test_forbidden_names_the_one_namespace(connection: Connection) -> None
 async def test_missing_kind_is_probed_and_older_versions_tried(
     connection: Connection, api: FakeApiServer
 ) -> None:
-    api.path = HTTPROUTES.list_path(None, "v1beta1")
+    api.path = HTTP_ROUTES.list_path(None, "v1beta1")
     fault = respond_with_status(404, "NotFound", "the server could not find the requested resource")
     api.faults["list"] = [fault, fault]
     await api.put(make_pod("route"))
-    async with run_reflector(connection, HTTPROUTES) as watched:
+    async with run_reflector(connection, HTTP_ROUTES) as watched:
         assert (await watched.wait_for_phase(ReflectorPhase.MISSING)).error == (
             "The cluster has no httproutes.gateway.networking.k8s.io."
         )
         await watched.wait_until_equal(api)
         assert api.requests[-1].path == api.path
-        assert api.requests[0].path == HTTPROUTES.list_path(None)
+        assert api.requests[0].path == HTTP_ROUTES.list_path(None)

@@ -28,7 +28,7 @@ from tests.cluster.watch.reflector_harness import add_pods, run_reflector
 from tests.waiting import wait_until
 
 
-async def test_big_list_leaves_turns_to_others(api: FakeApiServer, connection: Connection) -> None:
+async def test_a_big_list_yields_to_other_tasks(api: FakeApiServer, connection: Connection) -> None:
     padding = {f"f:{index}": {"k:{}": "v" * 60} for index in range(80)}
     for index in range(1000):
         obj = make_pod(f"pod-{index}")
@@ -97,7 +97,7 @@ async def test_memory_stays_level_over_100_000_events(
     )
     goes: list[asyncio.Event] = [asyncio.Event(), asyncio.Event()]
 
-    async def storm(request: web.Request) -> web.StreamResponse:
+    async def send_events(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
         for turn in range(rounds):
@@ -107,7 +107,7 @@ async def test_memory_stays_level_over_100_000_events(
         await goes[1].wait()
         return response
 
-    api.faults["watch"] = [storm]
+    api.faults["watch"] = [send_events]
     timings = ReflectorConfig(page_size=500)
     count = 0
 

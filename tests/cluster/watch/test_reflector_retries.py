@@ -95,8 +95,8 @@ async def test_half_event_at_the_cut_is_not_taken_for_an_event(
         await watched.wait_until_equal(api)
 
 
-async def test_silence_is_noticed(
-    api: FakeApiServer, connection: Connection, skip: TimeSkipper
+async def test_a_stalled_watch_is_detected(
+    api: FakeApiServer, connection: Connection, skip_time: TimeSkipper
 ) -> None:
     await add_pods(api)
 
@@ -114,7 +114,7 @@ async def test_silence_is_noticed(
         for number in (1, 2):
             await wait_until(lambda n=number: watched.reflector.watch_count == n)
             await wait_until(lambda: watched.reflector._watch_open)
-            skip(SKIPPED_READ_TIMEOUT + 1)
+            skip_time(SKIPPED_READ_TIMEOUT + 1)
         assert "nothing for" in (await watched.wait_for_phase(ReflectorPhase.RETRYING)).error
         await watched.wait_until_equal(api)
         assert "uid-unseen" in watched.reflector.records
@@ -134,8 +134,8 @@ async def test_cluster_restored_from_a_backup(api: FakeApiServer, connection: Co
         assert watched.replica.syncs == 2
 
 
-async def test_watch_from_the_future_is_silent_and_found_out(
-    api: FakeApiServer, connection: Connection, skip: TimeSkipper
+async def test_a_watch_from_a_too_large_resource_version_is_detected(
+    api: FakeApiServer, connection: Connection, skip_time: TimeSkipper
 ) -> None:
     await add_pods(api)
 
@@ -152,7 +152,7 @@ async def test_watch_from_the_future_is_silent_and_found_out(
         await wait_until(
             lambda: watched.reflector.watch_count == 2 and watched.reflector._watch_open
         )
-        skip(SKIPPED_READ_TIMEOUT + 1)
+        skip_time(SKIPPED_READ_TIMEOUT + 1)
         await wait_until(lambda: "uid-restored" in watched.reflector.records)
         await wait_until(lambda: len(watched.reflector.records) == 1)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from servedeck.serving.objects import manifests
 from servedeck.serving.objects.change import change_objects
 from servedeck.serving.objects.import_objects import import_objects
-from servedeck.serving.objects.managed_fields import apply_configuration
+from servedeck.serving.objects.managed_fields import build_apply_configuration
 from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec.document import from_yaml, to_yaml
 from servedeck.serving.spec.issues import errors
@@ -36,7 +36,7 @@ def test_exporting_and_applying_unchanged_changes_nothing(objects: list[dict[str
     assert change.changed_fields == change.issues == ()
     assert list(change.changed) == before
     for live, changed in zip(change.live, change.changed, strict=True):
-        assert apply_configuration(live, changed, "servedeck") is None
+        assert build_apply_configuration(live, changed, "servedeck") is None
 
 
 @given(valid_specs(), platforms)

@@ -89,9 +89,9 @@ def test_what_looks_secret_is_masked(before: dict[str, Any], after: dict[str, An
 
 
 def test_changes_of_anybody_are_harmless_on_a_screen() -> None:
-    evil = "k\x1b]0;pwn\x07\n\u202e"
+    hostile = "k\x1b]0;pwn\x07\n\u202e"
     found = find_field_changes(
-        {"spec": {evil: evil}}, {"spec": {evil: [evil], "list": [{evil: 1}]}}
+        {"spec": {hostile: hostile}}, {"spec": {hostile: [hostile], "list": [{hostile: 1}]}}
     )
     assert found
     for text in (text for one in found for text in one):

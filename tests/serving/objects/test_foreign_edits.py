@@ -180,7 +180,7 @@ def resolve(objects: ServingObjects, port: int | None) -> Iterator[str]:
     foreign_objects(),
     st.sampled_from([one for one in EDITS if one[0] in ("inference_port", "transformer")]),
 )
-def test_services_lead_where_they_led(objects: list[Json], edit: tuple[str, Edit]) -> None:
+def test_services_keep_their_targets(objects: list[Json], edit: tuple[str, Edit]) -> None:
     current = import_objects(objects)
     wanted, change = edited(objects, edit)
     assume(not change.issues)

@@ -181,7 +181,7 @@ def test_any_events_are_ordered(given_events: list[Event]) -> None:
 
 
 @given(records(Deployment), record_lists(ReplicaSet), record_lists(Pod), st.booleans())
-def test_any_deployment_is_judged(
+def test_any_deployment_is_evaluated(
     deployment: Deployment, replicasets: list[ReplicaSet], its_pods: list[Pod], known: bool
 ) -> None:
     findings = [(pod, diagnose(pod, (), NOW)) for pod in its_pods]

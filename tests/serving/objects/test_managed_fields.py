@@ -7,10 +7,10 @@ from typing import Any
 
 from servedeck.serving.objects.diff import MISSING, format_path
 from servedeck.serving.objects.managed_fields import (
-    apply_configuration,
+    build_apply_configuration,
     foreign_changes,
+    has_update_entry,
     owned_paths,
-    was_updated,
 )
 
 Json = dict[str, Any]
@@ -54,7 +54,7 @@ IDENTITY = {
 
 def test_an_unchanged_object_is_not_sent() -> None:
     live = deployment(entry("servedeck", {"f:spec": {"f:replicas": {}}}))
-    assert apply_configuration(live, copy.deepcopy(live), "servedeck") is None
+    assert build_apply_configuration(live, copy.deepcopy(live), "servedeck") is None
 
 
 def test_a_change_of_a_field_that_we_do_not_own_is_sent_alone_with_its_list_keys() -> None:
@@ -62,7 +62,7 @@ def test_a_change_of_a_field_that_we_do_not_own_is_sent_alone_with_its_list_keys
     changed = copy.deepcopy(live)
     server_of(changed)["image"] = "a:2"
     spec = {"containers": [{"name": "server", "image": "a:2"}]}
-    assert apply_configuration(live, changed, "servedeck") == {**IDENTITY, "spec": spec}
+    assert build_apply_configuration(live, changed, "servedeck") == {**IDENTITY, "spec": spec}
 
 
 def test_what_is_owned_is_sent_as_it_is_and_what_was_removed_is_not() -> None:
@@ -76,9 +76,9 @@ def test_what_is_owned_is_sent_as_it_is_and_what_was_removed_is_not() -> None:
     changed = copy.deepcopy(live)
     changed["spec"]["replicas"] = 3
     spec = {"replicas": 3, "containers": [{"name": "server", "env": [{"name": "A"}]}]}
-    assert apply_configuration(live, changed, "servedeck") == {**IDENTITY, "spec": spec}
+    assert build_apply_configuration(live, changed, "servedeck") == {**IDENTITY, "spec": spec}
     del server_of(changed)["env"][0]
-    body = apply_configuration(live, changed, "servedeck")
+    body = build_apply_configuration(live, changed, "servedeck")
     assert body == {
         **IDENTITY,
         "spec": {"replicas": 3, "containers": [{"name": "server", "env": []}]},
@@ -90,7 +90,7 @@ def test_a_removal_alone_sends_nothing_else_and_leaves_the_object() -> None:
     changed = copy.deepcopy(live)
     del server_of(changed)["env"][0]
     before = copy.deepcopy(changed)
-    assert apply_configuration(live, changed, "servedeck") == IDENTITY
+    assert build_apply_configuration(live, changed, "servedeck") == IDENTITY
     assert changed == before
 
 
@@ -99,7 +99,7 @@ def test_an_atomic_map_and_a_list_without_keys_are_sent_whole() -> None:
     changed = copy.deepcopy(live)
     server_of(changed)["env"][1]["valueFrom"]["secretKeyRef"]["key"] = "k2"
     server_of(changed)["args"].append("--x")
-    body = apply_configuration(live, changed, "servedeck")
+    body = build_apply_configuration(live, changed, "servedeck")
     assert body is not None
     [server] = body["spec"]["containers"]
     assert server["args"] == ["m", "--x"]
@@ -116,7 +116,7 @@ def test_a_list_with_an_inserted_entry_is_sent_whole_and_one_with_an_appended_en
     for at, sent in ((1, ["A", "X", "T"]), (2, ["X"])):
         changed = copy.deepcopy(live)
         server_of(changed)["env"].insert(at, new)
-        body = apply_configuration(live, changed, "servedeck")
+        body = build_apply_configuration(live, changed, "servedeck")
         assert body is not None
         assert [one["name"] for one in body["spec"]["containers"][0]["env"]] == sent
 
@@ -142,9 +142,9 @@ def test_changes_of_what_others_own_are_named_with_their_managers() -> None:
 
 def test_an_update_of_our_own_is_distinguished_from_an_apply() -> None:
     fields = {"f:spec": {"f:replicas": {}}}
-    assert not was_updated(deployment(entry("servedeck", fields)), "servedeck")
+    assert not has_update_entry(deployment(entry("servedeck", fields)), "servedeck")
     live = deployment(entry("servedeck", fields, "Update"))
-    assert was_updated(live, "servedeck")
+    assert has_update_entry(live, "servedeck")
     assert owned_paths(live, "servedeck") == []
     changed = copy.deepcopy(live)
     changed["spec"]["replicas"] = 2

@@ -50,7 +50,7 @@ def test_an_annotation_holds_the_description_and_nothing_else() -> None:
     assert got == {"servedeck.dev/description": "for the chat"}
 
 
-def test_the_traps_of_vllm_on_kubernetes() -> None:
+def test_vllm_gets_shared_memory_a_startup_probe_and_no_service_links() -> None:
     spec = vllm_spec(accelerator_count=2, settings={"tensor_parallel_size": 2})
     assert pod_spec(spec)["enableServiceLinks"] is False
     assert {"name": "HF_HOME", "value": "/root/.cache/huggingface"} in server_container(spec)["env"]
@@ -215,7 +215,7 @@ def test_http_route() -> None:
     }
 
 
-def test_virtual_service_does_not_take_in_a_neighbour_of_like_name() -> None:
+def test_a_virtual_service_does_not_match_a_path_with_the_same_prefix() -> None:
     spec = route_manifest(RouteKind.VIRTUAL_SERVICE)["spec"]
     assert spec["gateways"] == ["gw/main"]
     (rule,) = spec["http"]
@@ -237,10 +237,10 @@ def test_ingress_of_nginx_and_of_another_controller() -> None:
     assert nginx["spec"]["tls"] == [{"hosts": ["h.example.com"], "secretName": "cert"}]
     (path,) = nginx["spec"]["rules"][0]["http"]["paths"]
     assert (path["path"], path["pathType"]) == ("/team-a/llm(/|$)(.*)", "ImplementationSpecific")
-    notes = nginx["metadata"]["annotations"]
-    assert notes["nginx.ingress.kubernetes.io/rewrite-target"] == "/$2"
-    assert notes["nginx.ingress.kubernetes.io/proxy-read-timeout"] == "3600"
-    assert notes["nginx.ingress.kubernetes.io/proxy-buffering"] == "off"
+    annotations = nginx["metadata"]["annotations"]
+    assert annotations["nginx.ingress.kubernetes.io/rewrite-target"] == "/$2"
+    assert annotations["nginx.ingress.kubernetes.io/proxy-read-timeout"] == "3600"
+    assert annotations["nginx.ingress.kubernetes.io/proxy-buffering"] == "off"
     other = route_manifest(RouteKind.INGRESS, ingress_annotations={"x/rewrite": "/"})
     assert other["metadata"]["annotations"] == {"x/rewrite": "/"}
     (path,) = other["spec"]["rules"][0]["http"]["paths"]
@@ -250,7 +250,7 @@ def test_ingress_of_nginx_and_of_another_controller() -> None:
 @pytest.mark.parametrize(
     ("host", "gateway", "says"),
     [
-        ("h.example.com", "", "No gateway is named"),
+        ("h.example.com", "", "No gateway is set"),
         ("h.example.com", "main", "not namespace/name"),
         ("h_h", "a/b", "host"),
     ],

@@ -38,7 +38,7 @@ def test_a_short_document_has_the_defaults() -> None:
     assert spec == ServingSpec.model_validate({"name": "a", **wanted})
 
 
-def test_scalars_mean_what_they_say() -> None:
+def test_scalars_keep_their_text() -> None:
     spec = from_yaml(
         make_document(
             """\
@@ -166,7 +166,7 @@ HOSTILE = (
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_no_text_of_a_serving_steers_the_terminal_it_is_printed_on(text: str) -> None:
+def test_no_text_of_a_serving_writes_control_sequences(text: str) -> None:
     spec = ServingSpec.model_validate(
         {
             "name": "a",
@@ -182,7 +182,7 @@ def test_no_text_of_a_serving_steers_the_terminal_it_is_printed_on(text: str) ->
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_no_message_about_a_document_steers_a_terminal(text: str) -> None:
+def test_no_message_about_a_document_writes_control_sequences(text: str) -> None:
     quoted = json.dumps(text)
     documents = (
         make_document(f"template: custom\n{quoted}: x"),

@@ -57,7 +57,7 @@ def test_a_new_common_field_is_one_entry(tmp_path: Path) -> None:
     file = package / "serving/spec/spec.py"
     text = file.read_text(encoding="utf-8")
     text = text.replace("    env: Annotated[", f"{ENTRY}    env: Annotated[", 1)
-    text = text.replace("    fixed,\n", "    fixed,\n    pod_field,\n", 1)
+    text = text.replace("    read_only_field,\n", "    pod_field,\n    read_only_field,\n", 1)
     file.write_text(text, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-c", CHECK], cwd=tmp_path, capture_output=True, text=True, check=False

@@ -10,7 +10,7 @@ from servedeck.serving.spec.templates import TEMPLATES
 from servedeck.serving.spec.types import Quantity
 
 
-def test_the_form_suggests_the_defaults_of_the_console() -> None:
+def test_the_default_values_of_the_form() -> None:
     defaults = {name: field.default for name, field in FIELDS.items()}
     assert (defaults["cpu"], defaults["memory"], defaults["accelerator"]) == ("0.5", "1Gi", "")
     assert defaults["accelerator_count"] == defaults["replicas"] == 1
@@ -86,7 +86,7 @@ def test_text_as_it_is_typed_is_read() -> None:
         ({"replicas": ""}, "replicas", "missing"),
         ({"replicas": "٣"}, "replicas", "not a whole number"),
         ({"replicas": True}, "replicas", "not a whole number"),
-        ({"command": "echo 'hi"}, "command", "left open"),
+        ({"command": "echo 'hi"}, "command", "quotation mark is not closed"),
         ({"settings": {"dtype": "int3"}}, "settings.dtype", "choose auto, half"),
         ({"settings": {"tensor_parallel_size": "x"}}, "settings.tensor_parallel_size", "whole"),
         ({"settings": {"gpu_memory_utilization": "nan"}}, "settings.gpu_memory_utilization", "0.9"),
@@ -131,7 +131,7 @@ def test_all_broken_fields_are_named_at_once() -> None:
     }
 
 
-def test_what_says_nothing_is_normalized() -> None:
+def test_values_equal_to_the_default_are_normalized() -> None:
     spec = ServingSpec.model_validate(
         {
             "name": "a",
@@ -148,7 +148,7 @@ def test_what_says_nothing_is_normalized() -> None:
     assert [one.value for one in mine.env] == ["/models"]
 
 
-def test_a_spec_is_a_value() -> None:
+def test_a_spec_is_immutable() -> None:
     spec = ServingSpec(name="a", template="custom")
     with pytest.raises(ValidationError):
         spec.name = "b"

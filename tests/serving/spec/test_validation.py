@@ -54,7 +54,7 @@ def test_good_servings_have_no_problems() -> None:
         ({"memory": "100000000.5"}, "memory", "whole number of bytes"),
         ({"memory": "2Ei"}, "memory", "more memory"),
         ({"memory": "512Mi"}, "memory", "/dev/shm (dshm)"),
-        ({"accelerator": "gpu"}, "accelerator", "not a resource key"),
+        ({"accelerator": "gpu"}, "accelerator", "not a resource name"),
         ({"accelerator_count": 0}, "accelerator_count", "from 1 to"),
         ({"replicas": -1}, "replicas", "0 or more"),
         ({"replicas": 100000000000}, "replicas", "at most 2147483647 replicas"),
@@ -125,7 +125,7 @@ def test_an_invalid_value_is_an_error_with_its_fix(
     ("change", "field", "words"),
     [
         ({"name": "7b"}, "name", "before Kubernetes 1.36"),
-        ({"memory": "1Gi"}, "memory", "8Gi and more are usual"),
+        ({"memory": "1Gi"}, "memory", "8Gi or more is usual"),
         (
             {"settings": {"gpu_memory_utilization": ""}},
             "settings.gpu_memory_utilization",
@@ -143,7 +143,7 @@ def test_an_invalid_value_is_an_error_with_its_fix(
             "MIG",
         ),
         ({"env": [{"name": "HF_TOKEN", "value": "x"}]}, "env.0.value", "take it from a Secret"),
-        ({"env": [{"name": "HF_HOME", "value": "x"}]}, "env.0.name", "replaces the system's /root"),
+        ({"env": [{"name": "HF_HOME", "value": "x"}]}, "env.0.name", "overrides servedeck's /root"),
     ],
 )
 def test_a_doubtful_value_is_a_warning(change: dict[str, Any], field: str, words: str) -> None:

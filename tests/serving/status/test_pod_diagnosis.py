@@ -105,7 +105,7 @@ def test_a_pod_that_restarted_lately_keeps_its_error_until_ten_minutes_passed() 
     after = diagnose(given, (), first.reevaluate_at)
     assert (after.health, after.reevaluate_at) == (PodHealth.STARTING, None)
     assert after.message == (
-        "inference-server runs and is not ready yet (restarted 2 times, last: OOMKilled)"
+        "inference-server is running but not ready yet (restarted 2 times, last: OOMKilled)"
     )
 
 
@@ -128,7 +128,7 @@ def test_a_ready_pod_that_restarted_lately_is_healthy_and_says_so() -> None:
     )
     first = diagnose(given, (), NOW)
     assert (first.health, first.reason) == (PodHealth.OK, "")
-    assert first.message == ("Ready again, restarted once: inference-server ended with exit code 1")
+    assert first.message == ("Ready again, restarted once: inference-server exited with code 1")
     assert first.reevaluate_at == NOW + timedelta(minutes=5)
     assert diagnose(given, (), first.reevaluate_at) == Diagnosis(PodHealth.OK)
 
@@ -216,7 +216,7 @@ def test_a_pod_that_does_not_end_is_stuck() -> None:
     assert stuck.message.endswith("UTC: node gpu-1 has not confirmed its deletion")
     held = pod(running(), deletionTimestamp=ago(hours=1), finalizers=["acme.io/hold"])
     assert diagnose_pod(held).message == (
-        "Stuck while being deleted since 2026-03-01 11:00 UTC: waits for finalizer acme.io/hold"
+        "Stuck terminating since 2026-03-01 11:00 UTC: waiting for finalizer acme.io/hold"
     )
 
 

@@ -282,7 +282,7 @@ CASES: dict[str, tuple[Pod, str, str, int]] = {
         "Terminating",
         0,
     ),
-    "deleted while initialising": (
+    "deleted while initializing": (
         pod(
             init=(running("i", ready=False, started=None),),
             phase="Pending",
@@ -330,7 +330,7 @@ def test_restarts_tell_when_the_newest_instance_ended() -> None:
     assert format_restarts(pod_columns(pod(running(lastState=last_terminated(1)))), NOW) == "0"
 
 
-def test_restarts_of_sidecars_tell_their_time_once_initialised() -> None:
+def test_restarts_of_sidecars_have_a_time_once_initialized() -> None:
     side = running("side-1", restartCount=1, lastState=last_terminated(1, minutes=3))
     plain = terminated(0, name="i", restartCount=7, lastState=last_terminated(1, minutes=1))
     found = pod_columns(

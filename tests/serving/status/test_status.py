@@ -59,7 +59,13 @@ def make_deployment(replicas: int = 1, *conditions: dict[str, Any], **fields: An
         (make_deployment(1), [healthy(), healthy()], Status.READY, "", 0),
         # Pods of the new ReplicaSet fail while the old ones still serve.
         (make_deployment(1), [healthy(), IMAGE_PULL_POD], Status.READY, "ImagePullBackOff", 1),
-        (make_deployment(1, generation=2), [healthy()], Status.STARTING, "NotObserved", 0),
+        (
+            make_deployment(1, generation=2),
+            [healthy()],
+            Status.STARTING,
+            "Waiting for controller",
+            0,
+        ),
         (make_deployment(3), [healthy(), LOADING_POD, LOADING_POD], Status.DEGRADED, "", 0),
         (
             make_deployment(3),
@@ -94,8 +100,8 @@ def make_deployment(replicas: int = 1, *conditions: dict[str, Any], **fields: An
             1,
         ),
         (make_deployment(2), [IMAGE_PULL_POD, LOADING_POD], Status.PENDING, "ImagePullBackOff", 1),
-        (make_deployment(1), [], Status.PENDING, "NoPods", 0),
-        (make_deployment(1), [TERMINATING_POD], Status.PENDING, "NoPods", 0),
+        (make_deployment(1), [], Status.PENDING, "No Pods", 0),
+        (make_deployment(1), [TERMINATING_POD], Status.PENDING, "No Pods", 0),
         (make_deployment(1), [TERMINATING_POD, LOADING_POD], Status.STARTING, "", 0),
         (make_deployment(2), [LOADING_POD, LOADING_POD], Status.STARTING, "", 0),
     ],
@@ -124,7 +130,7 @@ def test_a_terminating_pod_is_not_ready_for_the_serving() -> None:
         ({}, Status.PENDING),
     ],
 )
-def test_where_pods_cannot_be_listed_the_deployments_counts_stand_in(
+def test_without_permission_to_list_pods_the_deployments_counts_are_used(
     status: dict[str, int], expected: Status
 ) -> None:
     found = evaluate_serving(
@@ -173,7 +179,7 @@ def test_an_evicted_pod_counts_only_without_other_pods() -> None:
 
 def test_the_message_of_a_degraded_serving_says_what_the_other_pods_do() -> None:
     assert evaluate_serving(make_deployment(2), healthy(), LOADING_POD).message == (
-        "1 of 2 Pods are ready; inference-server runs and is not ready yet"
+        "1 of 2 Pods are ready; inference-server is running but not ready yet"
     )
 
 

@@ -10,7 +10,7 @@ from textual.binding import BindingType
 from servedeck.changes.deployer import DeployState
 from tui.actions import Action, scope_bindings
 
-DEPLOYING_MESSAGE = "Deployment is in progress; wait for its result."
+DEPLOYING_MESSAGE = "Deploying is in progress; wait for its result."
 
 NOT_WHILE_DEPLOYING = (
     "deploy",
@@ -77,6 +77,6 @@ def in_footer(action: Action, *, step: int, shows_yaml: bool) -> bool:
 def applies(action: Action, *, step: int, focused_path: str) -> bool:
     """Whether the action's key is bound: those of the fields are not in the review, nor those of
     the review in the fields."""
-    if action.id == "form.assign":
+    if action.id == "form.edit_value":
         return step != 3 and focused_path.endswith(".name")
     return action.scope in (*scopes(step), "app")

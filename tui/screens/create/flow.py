@@ -131,7 +131,7 @@ class CreateFlow:
                 self.open_form(Draft(namespace=self.namespace))
             elif answer == "d":
                 self._screen.start_worker(
-                    self._discard_drafts(left), "draft", busy_label="Removing drafts"
+                    self._discard_drafts(left), "draft", busy_label="Deleting drafts"
                 )
             elif answer:
                 chosen = left[0 if answer == "c" else int(answer) - 1]
@@ -151,7 +151,7 @@ class CreateFlow:
             left = await asyncio.to_thread(store.list_saved)
         except OSError as error:
             return [], f"The saved drafts cannot be read: {error.strerror}."
-        message = f"{format_count(dropped, 'draft')} older than 30 days removed." if dropped else ""
+        message = f"{format_count(dropped, 'draft')} older than 30 days deleted." if dropped else ""
         return left[:MAX_DRAFTS], message
 
     async def _resume_draft(self, saved_draft: SavedDraft) -> None:
@@ -178,7 +178,7 @@ class CreateFlow:
                 if await asyncio.to_thread(one.file.acquire) is not None:
                     await asyncio.to_thread(one.file.delete)
             except OSError as error:
-                message = f"A draft cannot be removed: {error.strerror}."
+                message = f"A draft cannot be deleted: {error.strerror}."
         self.open_form(Draft(namespace=self.namespace), message=message)
 
     def open_form(

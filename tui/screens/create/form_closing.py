@@ -56,7 +56,7 @@ class FormClosing:
         if answer == "s":
             self._start_worker(self._save_and_close(), "Saving the draft")
         elif answer == "d":
-            self._start_worker(self._discard_and_close(), "Removing the draft")
+            self._start_worker(self._discard_and_close(), "Deleting the draft")
 
     async def _save_and_close(self) -> None:
         if problem := await self._autosave.save_now():
@@ -88,9 +88,11 @@ class FormClosing:
         """Why the program should not exit yet, in a sentence; "" if it may."""
         if pending_write:
             self._quit_after_write = True
-            return f"{pending_write}: it is finished first; {quit_key} again quits at once."
+            return f"{pending_write}: it is finished first; press {quit_key} again to quit at once."
         if problem := await self._autosave.save_now():
-            return f"{problem} {save_key} saves it as YAML; {quit_key} again quits without it."
+            return (
+                f"{problem} {save_key} saves it as YAML; press {quit_key} again to quit without it."
+            )
         return ""
 
     def exit_notice(self, pending_write: str, created: Sequence[AppliedObject]) -> str:

@@ -157,8 +157,8 @@ class FormView(FormBody):
         for row in self._rows:
             if isinstance(row, ChoiceRow):
                 row.set_note(field_options.field_note(row.path, self.draft, self._inventory))
-        for fact in self.query(ReadOnlyLines):
-            fact.set_lines(*steps.system_volume_lines(self._system_volumes))
+        for info_lines in self.query(ReadOnlyLines):
+            info_lines.set_lines(*steps.system_volume_lines(self._system_volumes))
 
     def set_reveal(self, reveal: bool) -> None:
         """Show secret values, or mask them."""
@@ -208,7 +208,7 @@ class FormView(FormBody):
         message.stop()
         self.set_text(message.input.path, message.text)
 
-    def on_select_field_step_requested(self, message: SelectField.StepRequested) -> None:
+    def on_select_field_neighbor_requested(self, message: SelectField.NeighborRequested) -> None:
         message.stop()
         path = message.select_field.path
         keys = [

@@ -61,8 +61,8 @@ def _field_entry(draft: Draft, path: str, issue: Issue | None) -> ReviewEntry:
     if path == "template":
         value = display_value(path, text)[0]
     default = text == format_value(field.default)
-    tone = "muted" if default or not text else ""
-    return _value_entry(field.label, value or "–", tone, path, issue)
+    style_name = "muted" if default or not text else ""
+    return _value_entry(field.label, value or "–", style_name, path, issue)
 
 
 def _value_entry(

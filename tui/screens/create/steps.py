@@ -101,7 +101,7 @@ def _detailed_items(draft: Draft, system_volumes: Sequence[SystemVolume]) -> Ite
     yield from _field_items(Section.ADVANCED, draft)
     yield from (FieldItem(f"settings.{one.name}", one) for one in own if one.advanced)
     yield from _variable_items(draft, "env", Section.ENVIRONMENT)
-    yield TitleItem(Section.TRANSFORMER, "optional: a sidecar that receives requests first")
+    yield TitleItem(Section.TRANSFORMER, "optional: a container that receives requests first")
     yield from _field_items(Section.TRANSFORMER, draft)
     yield from _variable_items(draft, "transformer.env", "Transformer Environment Variables")
 

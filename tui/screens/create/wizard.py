@@ -51,7 +51,7 @@ class CreateScreen(Overlay[NamespacedName | None]):
     BINDINGS: ClassVar[list[BindingType]] = create_keys.screen_bindings()
 
     step_bar = query_one("#steps", StatusLine)
-    help_bar = query_one("#fieldhelp", StatusLine)
+    help_bar = query_one("#field-help", StatusLine)
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class CreateScreen(Overlay[NamespacedName | None]):
         yield StatusLine(id="steps")
         yield self.form
         yield self.plan_view
-        yield StatusLine(id="fieldhelp")
+        yield StatusLine(id="field-help")
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -198,7 +198,7 @@ class CreateScreen(Overlay[NamespacedName | None]):
         if await self.form.advance():
             await self.do_next()
 
-    def do_assign(self) -> None:
+    def do_edit_value(self) -> None:
         self.form.move_focus(1)
 
     async def edit_field(self, path: str) -> None:
@@ -254,9 +254,9 @@ class CreateScreen(Overlay[NamespacedName | None]):
     def update_field_help(self, path: str) -> None:
         """Show the help of the field at the bottom."""
         if self.shows_yaml:
-            text = "Press ctrl+s to create. y shows objects, file and review in turn."
+            text = "Press ctrl+s to deploy. y shows objects, file and review in turn."
         elif self.step == 3:
-            text = "Press ctrl+s to create. Enter on a line, or a section's digit, edits."
+            text = "Press ctrl+s to deploy. Enter on a line, or a section's digit, edits."
         elif isinstance(self.focused, FormButton):
             text = self.focused.help_text
         else:

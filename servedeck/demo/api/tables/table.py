@@ -12,7 +12,6 @@ import msgspec
 from servedeck.demo.api.tables import other_printers as others
 from servedeck.demo.api.tables import workload_printers as workloads
 from servedeck.demo.resources import (
-    AUTOSCALERS,
     CONFIGMAPS,
     CRONJOBS,
     CUSTOMRESOURCEDEFINITIONS,
@@ -23,7 +22,8 @@ from servedeck.demo.resources import (
     EVENTS,
     EVENTS_V1,
     GATEWAYS,
-    HTTPROUTES,
+    HORIZONTAL_POD_AUTOSCALERS,
+    HTTP_ROUTES,
     INGRESSCLASSES,
     INGRESSES,
     JOBS,
@@ -34,10 +34,10 @@ from servedeck.demo.resources import (
     PERSISTENTVOLUMECLAIMS,
     PERSISTENTVOLUMES,
     PODS,
-    REPLICASETS,
+    REPLICA_SETS,
     REPLICATIONCONTROLLERS,
     RESOURCEQUOTAS,
-    SCALEDOBJECTS,
+    SCALED_OBJECTS,
     SECRETS,
     SERVICEACCOUNTS,
     SERVICES,
@@ -130,7 +130,7 @@ _LAYOUTS: dict[Resource, TableLayout] = {
     DEPLOYMENTS: _make_layout(
         "Name,Ready,Up-to-date,Available,Age,+Containers,+Images,+Selector", workloads.deployment
     ),
-    REPLICASETS: _make_layout(
+    REPLICA_SETS: _make_layout(
         "Name,#Desired,#Current,#Ready,Age,+Containers,+Images,+Selector", workloads.replicaset
     ),
     REPLICATIONCONTROLLERS: _make_layout(
@@ -184,11 +184,11 @@ _LAYOUTS: dict[Resource, TableLayout] = {
     ),
     INGRESSES: _make_layout("Name,Class,Hosts,Address,Ports,Age"),
     INGRESSCLASSES: _make_layout("Name,Controller,Parameters,Age"),
-    AUTOSCALERS: _make_layout("Name,Reference,Targets,MinPods,MaxPods,Replicas,Age"),
+    HORIZONTAL_POD_AUTOSCALERS: _make_layout("Name,Reference,Targets,MinPods,MaxPods,Replicas,Age"),
     LEASES: _make_layout("Name,Holder,Age"),
-    HTTPROUTES: _make_layout("Name,Hostnames,Age", others.httproute),
+    HTTP_ROUTES: _make_layout("Name,Hostnames,Age", others.httproute),
     GATEWAYS: _make_layout("Name,Class,Address,Programmed,Age", others.gateway),
-    SCALEDOBJECTS: _make_layout(
+    SCALED_OBJECTS: _make_layout(
         "Name,ScaleTargetKind,ScaleTargetName,Min,Max,Ready,Active,Age", others.scaledobject
     ),
 }

@@ -26,8 +26,8 @@ from servedeck.demo.resources import (
     NAMESPACES,
     PERSISTENTVOLUMECLAIMS,
     PODS,
-    REPLICASETS,
-    SCALEDOBJECTS,
+    REPLICA_SETS,
+    SCALED_OBJECTS,
     SECRETS,
     SERVICES,
     Resource,
@@ -87,7 +87,7 @@ def _labels(field: str, labels: Json | None) -> Causes:
 
 
 def _body(resource: Resource, obj: Json, old: Json | None) -> Causes:
-    if resource in (DEPLOYMENTS, REPLICASETS):
+    if resource in (DEPLOYMENTS, REPLICA_SETS):
         yield from _workload(resource, obj, old)
     elif resource is PODS:
         yield from validate_pod_spec(obj.get("spec") or {}, "spec")
@@ -99,7 +99,7 @@ def _body(resource: Resource, obj: Json, old: Json | None) -> Causes:
         yield from _data_keys(obj)
     elif resource is PERSISTENTVOLUMECLAIMS:
         yield from _pvc(obj, old)
-    elif resource is SCALEDOBJECTS:
+    elif resource is SCALED_OBJECTS:
         spec = obj.get("spec") or {}
         for field in ("scaleTargetRef", "triggers"):
             if field not in spec:

@@ -46,11 +46,11 @@ class ContainerWorker:
         )
         self._receives_traffic = receives_traffic
         self.instance: SimulatedInstance | None = None
-        self._earlier: SimulatedInstance | None = None
+        self._previous: SimulatedInstance | None = None
         self._env: dict[str, str] = {}
         self._crash_backoff = 0.0
         self._last_restart = 0.0
-        self._death: Timer | None = None
+        self._exit_timer: Timer | None = None
         self._stopping = False
 
     # -- what the Pod and the nodes read ----------------------------------------------------------
@@ -80,7 +80,7 @@ class ContainerWorker:
         return self._status.exit_code
 
     @property
-    def untouched(self) -> bool:
+    def is_unstarted(self) -> bool:
         """Whether the container has not been started yet."""
         return not self._status.state and self.instance is None
 
@@ -92,7 +92,7 @@ class ContainerWorker:
     def previous_instance(self) -> SimulatedInstance | None:
         """The instance before `instance`; while none runs, the last that ended."""
         waits = "waiting" in self._status.state and "terminated" in self._status.last_state
-        return self.instance if waits else self._earlier
+        return self.instance if waits else self._previous
 
     def status(self) -> Json:
         return self._status.to_json()
@@ -128,7 +128,7 @@ class ContainerWorker:
         if self._status.has_run:
             self._status.instances += 1
             self._status.restarts += 1
-        self._earlier = self.instance or self._earlier
+        self._previous = self.instance or self._previous
         instance = self.instance = self._new_instance(now, self._status.instances)
         self._container.event(event_messages.CREATED)
         if instance.plan.cause is FailureCause.NO_PROGRAM:
@@ -185,9 +185,9 @@ class ContainerWorker:
         self, instance: SimulatedInstance, *, started: bool = False, ready: bool = False
     ) -> None:
         """Schedules the planned end of a running instance and starts its probes."""
-        if instance.plan.dies_after is not None:
-            when = instance.started + instance.plan.dies_after
-            self._death = self._clock.call_at(when, self._end_as_planned)
+        if instance.plan.exits_after is not None:
+            when = instance.started + instance.plan.exits_after
+            self._exit_timer = self._clock.call_at(when, self._end_as_planned)
         self._probes.start(instance, started=started, ready=ready)
 
     def _set_ready(self, ready: bool) -> None:
@@ -214,10 +214,10 @@ class ContainerWorker:
         after = self._clock.time() - self.instance.started + 1.0
         code, reason = (137, "OOMKilled") if cause is FailureCause.LEAK else (1, "Error")
         self.instance.plan = replace(
-            self.instance.plan, dies_after=after, exit_code=code, reason=reason, cause=cause
+            self.instance.plan, exits_after=after, exit_code=code, reason=reason, cause=cause
         )
-        self._cancel_death()
-        self._death = self._clock.call_later(1.0, self._end_as_planned)
+        self._cancel_exit()
+        self._exit_timer = self._clock.call_later(1.0, self._end_as_planned)
 
     def hang(self) -> None:
         """Makes the running instance stop answering, as an incident."""
@@ -231,9 +231,9 @@ class ContainerWorker:
         assert self.instance is not None
         self._exit(self.instance.plan.exit_code, self.instance.plan.reason)
 
-    def _cancel_death(self) -> None:
-        if self._death is not None:
-            self._death.cancel()
+    def _cancel_exit(self) -> None:
+        if self._exit_timer is not None:
+            self._exit_timer.cancel()
 
     def _kill_unhealthy(self, probe: str) -> None:
         assert self.instance is not None
@@ -252,7 +252,7 @@ class ContainerWorker:
         self._stopping = True
         self._container.next_step.cancel()
         self._probes.stop()
-        self._cancel_death()
+        self._cancel_exit()
         self._update_traffic()
         if self.instance is None or not self.running:
             return 0.0
@@ -262,7 +262,7 @@ class ContainerWorker:
         hangs = self.instance.plan.health(self._clock.time() - self.instance.started) == -1
         return grace if hangs else min(grace, 2.0 + self.instance.rng("stop").uniform(0.5, 3.0))
 
-    def stopped(self) -> None:
+    def finish_stop(self) -> None:
         """The instance has ended because the Pod is being deleted."""
         if self.running:
             self._exit(0, "Completed", restart=False)
@@ -272,7 +272,7 @@ class ContainerWorker:
         self._stopping = True
         self._container.next_step.cancel()
         self._probes.stop()
-        self._cancel_death()
+        self._cancel_exit()
         if self.instance is not None and self.instance.ended is None:
             self.instance.ended = self._clock.time()
         self._set_ready(False)
@@ -283,7 +283,7 @@ class ContainerWorker:
         self.instance.ended = now
         self._probes.stop()
         self._container.next_step.cancel()
-        self._cancel_death()
+        self._cancel_exit()
         self._set_ready(False)
         self._status.started = False
         terminated: Json = {
@@ -357,9 +357,9 @@ class ContainerWorker:
         last = status.last_state.get("terminated")
         if last is not None:
             number = max(0, status.instances - 1)
-            self._earlier = self._new_instance(parse_timestamp(last["startedAt"]), number)
-            self._earlier.ended = parse_timestamp(last["finishedAt"])
-            self._last_restart = self._earlier.ended
+            self._previous = self._new_instance(parse_timestamp(last["startedAt"]), number)
+            self._previous.ended = parse_timestamp(last["finishedAt"])
+            self._last_restart = self._previous.ended
         self._resume_state(saved)
 
     def _resume_state(self, saved: Json) -> None:
@@ -379,9 +379,9 @@ class ContainerWorker:
             self.instance.ended = finished
             if self._will_restart(int(terminated["exitCode"])):
                 self._container.next_step.after(_RELIST_SECONDS, lambda: self._restart(finished))
-        elif self._status.waiting_reason == "CrashLoopBackOff" and self._earlier is not None:
-            finished = self._earlier.ended or self._clock.time()
-            self.instance, self._earlier = self._earlier, None
+        elif self._status.waiting_reason == "CrashLoopBackOff" and self._previous is not None:
+            finished = self._previous.ended or self._clock.time()
+            self.instance, self._previous = self._previous, None
             self._container.next_step.after(_RELIST_SECONDS, lambda: self._restart(finished))
         else:
             self.start()

@@ -65,7 +65,7 @@ class ImagePuller:
         if not container.status.state:
             container.wait(container.pod.initial_reason)
         annotated = failure_simulation.parse_duration(
-            container.pod.annotations.get(failure_simulation.PULL)
+            container.pod.annotations.get(failure_simulation.PULL_TIME_ANNOTATION)
         )
         seconds = annotated if annotated is not None else image.pull_seconds
         if present and not image.error:

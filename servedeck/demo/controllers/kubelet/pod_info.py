@@ -73,7 +73,9 @@ def pod_info(store: ObjectStore, pod: Json) -> PodInfo:
         spec=spec,
         annotations=annotations,
         serving=f"{meta['namespace']}/{serving}",
-        requests_per_second=_parse_float(annotations.get(failure_simulation.LOAD)),
+        requests_per_second=_parse_float(
+            annotations.get(failure_simulation.REQUEST_RATE_ANNOTATION)
+        ),
         accelerator=str(accelerator),
         address=str((pod.get("status") or {}).get("podIP") or _generated_address(meta["uid"])),
         host_address=_internal_address(node),

@@ -102,11 +102,11 @@ class PodWorker:
                 continue
             if not container.sidecar and container.exit_code == 0:
                 continue
-            if container.untouched:
+            if container.is_unstarted:
                 container.start()
             return
         for container in self._main:
-            if container.untouched:
+            if container.is_unstarted:
                 container.start()
 
     def resume(self) -> None:
@@ -147,7 +147,7 @@ class PodWorker:
 
     def _stopped(self) -> None:
         for container in self.containers:
-            container.stopped()
+            container.finish_stop()
         self._on_stopped()
 
     def discard(self) -> None:

@@ -51,15 +51,15 @@ class ProbeRunner:
         self._on_result = on_result
         self._on_failure = on_failure
         self._period = float(spec.get("periodSeconds") or 10)
-        self._streak = 0
+        self._consecutive_results = 0
         self._last_ok: bool | None = None
-        self._settled: bool | None = True if passed else None
+        self._reported_result: bool | None = True if passed else None
         self._timer: Timer | None = None
 
     def start(self) -> None:
         jitter = self._instance.rng("probe").uniform(0.0, 0.9)
         first = self._instance.started + float(self._spec.get("initialDelaySeconds") or 0) + jitter
-        if self._settled:
+        if self._reported_result:
             self._schedule_next(self._clock.time())
         else:
             self._timer = self._clock.call_at(max(first, self._clock.time()), self._tick)
@@ -79,25 +79,27 @@ class ProbeRunner:
     def _tick(self) -> None:
         now = self._clock.time()
         result = self._probe(now)
-        self._streak = self._streak + 1 if result.ok is self._last_ok else 1
+        self._consecutive_results = (
+            self._consecutive_results + 1 if result.ok is self._last_ok else 1
+        )
         self._last_ok = result.ok
         if not result.ok:
             self._on_failure(result.output)
         field, default = ("successThreshold", 1) if result.ok else ("failureThreshold", 3)
-        enough = self._streak >= int(self._spec.get(field) or default)
+        enough = self._consecutive_results >= int(self._spec.get(field) or default)
         # scheduled first, because `on_result` may stop this probe
         self._schedule_next(now)
-        if enough and self._settled is not result.ok:
-            self._settled = result.ok
+        if enough and self._reported_result is not result.ok:
+            self._reported_result = result.ok
             self._schedule_next(now)
             self._on_result(result.ok)
 
     def _schedule_next(self, now: float) -> None:
         self.stop()
         wait = self._period
-        if self._settled is not None and self._last_ok in (None, self._settled):
+        if self._reported_result is not None and self._last_ok in (None, self._reported_result):
             coming = self._next_planned_change(now)
-            if self._settled:
+            if self._reported_result:
                 if coming is None:
                     return
                 # the first probe of its period that notices the change

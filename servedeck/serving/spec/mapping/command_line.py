@@ -12,7 +12,7 @@ from servedeck.serving.spec.mapping.json_values import (
     set_or_remove,
 )
 from servedeck.serving.spec.mapping.serving_objects import FieldAccess, ServingObjects
-from servedeck.serving.spec.templates import TEMPLATES, Settings, Template, find_template
+from servedeck.serving.spec.templates import TEMPLATES, Template, TemplateSettings, find_template
 from servedeck.serving.spec.templates.base import SpecLike
 
 
@@ -20,7 +20,7 @@ class ParsedCommandLine(NamedTuple):
     template: Template
     override: tuple[str, ...]
     """Command Override, () for the template's command."""
-    settings: Settings
+    settings: TemplateSettings
     port: int | None
     """Value of the flag for the port, None if there is none."""
 
@@ -32,10 +32,10 @@ def parse_command_line(objects: ServingObjects) -> ParsedCommandLine:
     command, args = as_str_tuple(main.get("command")), as_str_tuple(main.get("args"))
     labels = (as_mapping(objects.metadata, "labels"), objects.pod_labels)
     names = (objects.template, *(as_str(one.get(TEMPLATE_LABEL)) for one in labels))
-    labelled = next((t for name in names if (t := find_template(name))), None)
+    labeled = next((t for name in names if (t := find_template(name))), None)
     image = as_str(main.get("image"))
     guessed = (t for t in TEMPLATES.values() if t.matches(image, command, args))
-    for template in (labelled,) if labelled else guessed:
+    for template in (labeled,) if labeled else guessed:
         if found := template.parse_command(command, args):
             return ParsedCommandLine(template, *found)
     custom = TEMPLATES["custom"]

@@ -42,7 +42,7 @@ class ServingObjects:
 
     @property
     def is_managed(self) -> bool:
-        """Whether servedeck created or adopted the serving."""
+        """Whether the Deployment has servedeck's labels."""
         return as_mapping(self.metadata, "labels").get(MANAGED_BY_LABEL) == FIELD_MANAGER
 
     @property
@@ -95,7 +95,7 @@ class FieldAccess(NamedTuple):
     write: Writer
 
 
-def fixed(read: Reader) -> FieldAccess:
+def read_only_field(read: Reader) -> FieldAccess:
     """A field that identifies the serving and is never changed in an object."""
     return FieldAccess(read, lambda objects, current, wanted: None)
 

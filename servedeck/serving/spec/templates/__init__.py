@@ -6,9 +6,9 @@ from __future__ import annotations
 import pkgutil
 from importlib import import_module
 
-from servedeck.serving.spec.templates.base import Settings, Template
+from servedeck.serving.spec.templates.base import Template, TemplateSettings
 
-__all__ = ["TEMPLATES", "Settings", "Template", "find_template"]
+__all__ = ["TEMPLATES", "Template", "TemplateSettings", "find_template"]
 
 
 def _discover() -> dict[str, Template]:

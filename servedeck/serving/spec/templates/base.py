@@ -20,12 +20,12 @@ from servedeck.serving.spec.templates.arguments import (
 if TYPE_CHECKING:  # imports pydantic, which must not delay the first frame
     from servedeck.serving.spec.types import EnvVar, Quantity, Transformer, Volume
 
-Settings = dict[str, FieldValue]
+TemplateSettings = dict[str, FieldValue]
 
 ADDITIONAL_ARGUMENTS = Field(
     "additional_arguments",
     "Additional Arguments",
-    "Further arguments of the server, after those that the other fields make",
+    "Further arguments of the server, after those from the other fields",
     InputKind.ARGUMENTS,
     default=(),
 )
@@ -136,7 +136,7 @@ class Template:
 
     def parse_command(
         self, command: Sequence[str], args: Sequence[str]
-    ) -> tuple[tuple[str, ...], Settings, int | None] | None:
+    ) -> tuple[tuple[str, ...], TemplateSettings, int | None] | None:
         """Command Override, settings and port parsed from a container's command and arguments; None
         if this template cannot express them. The port is None if none is set."""
         split = self.split_command(command, args)
@@ -280,10 +280,10 @@ class Template:
     def get_field(self, name: str) -> Field | None:
         return next((field for field in self.fields if field.name == name), None)
 
-    def default_settings(self) -> Settings:
+    def default_settings(self) -> TemplateSettings:
         return {field.name: field.default for field in self.fields}
 
-    def parse_settings(self, raw: Mapping[Any, object]) -> tuple[Settings, dict[str, str]]:
+    def parse_settings(self, raw: Mapping[Any, object]) -> tuple[TemplateSettings, dict[str, str]]:
         """All settings, and the errors of those that could not be parsed, by field name. Names
         may be in camel case."""
         values = self.default_settings()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from servedeck.serving.spec.fields import Field, InputKind
-from servedeck.serving.spec.templates.base import Settings, SpecLike, Template
+from servedeck.serving.spec.templates.base import SpecLike, Template, TemplateSettings
 
 
 class Custom(Template):
@@ -31,7 +31,7 @@ class Custom(Template):
 
     def parse_command(
         self, command: Sequence[str], args: Sequence[str]
-    ) -> tuple[tuple[str, ...], Settings, int | None] | None:
+    ) -> tuple[tuple[str, ...], TemplateSettings, int | None] | None:
         return tuple(command), {"arguments": tuple(args)}, None
 
     def edit_command(

@@ -54,7 +54,7 @@ _FIELDS = (
     Field(
         "max_model_len",
         "Max Model Length",
-        "Maximum tokens processed; may only lower what the model was built for; empty for that",
+        "Maximum tokens processed, at most what the model was built for; empty for that maximum",
         InputKind.INTEGER,
         default=None,
     ),

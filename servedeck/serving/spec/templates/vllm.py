@@ -233,8 +233,8 @@ class Vllm(Template):
             found.append(
                 warning(
                     "memory",
-                    f"{spec.memory} is low for a model server, which loads the model through it; "
-                    "8Gi and more are usual.",
+                    f"{spec.memory} is low for a model server, which loads the model through "
+                    "memory; 8Gi or more is usual.",
                 )
             )
         return found

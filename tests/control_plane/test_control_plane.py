@@ -31,7 +31,7 @@ def test_a_held_pod_shows_the_status_that_the_test_writes(
     assert "0/1   CrashLoopBackOff   4 (" in table
 
 
-def test_logs_come_from_the_kubelet_stand_in(control_plane: ControlPlane, namespace: str) -> None:
+def test_logs_come_from_the_fake_kubelet(control_plane: ControlPlane, namespace: str) -> None:
     control_plane.create_deployment(namespace, "llama")
     control_plane.wait_until_ready(namespace, "llama", 1)
     (pod,) = control_plane.list_pods(namespace, "llama")

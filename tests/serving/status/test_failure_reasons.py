@@ -41,14 +41,14 @@ CASES: dict[str, tuple[Pod, PodHealth, str, str]] = {
         with_resources(crashing_pod(137, "OOMKilled"), requests={"memory": "1Gi"}),
         PodHealth.ERROR,
         "OOMKilled",
-        "inference-server was killed for lack of memory and has no limit of its own (OOMKilled)"
+        "inference-server was killed because memory ran out (OOMKilled); it has no memory limit"
         " (restarted 3 times)",
     ),
     "an exception": (
         crashing_pod(1, message=TRACEBACK),
         PodHealth.ERROR,
         "exit code 1",
-        "inference-server ended with exit code 1: ValueError: bad dtype (restarted 3 times)",
+        "inference-server exited with code 1: ValueError: bad dtype (restarted 3 times)",
     ),
     "killed by the system": (
         crashing_pod(137),
@@ -61,20 +61,20 @@ CASES: dict[str, tuple[Pod, PodHealth, str, str]] = {
         crashing_pod(139),
         PodHealth.ERROR,
         "exit code 139",
-        "inference-server was ended by SIGSEGV, a crash in native code (exit code 139) "
+        "inference-server was terminated by SIGSEGV, a crash in native code (exit code 139) "
         "(restarted 3 times)",
     ),
     "command not found": (
         crashing_pod(127),
         PodHealth.ERROR,
         "exit code 127",
-        "inference-server ended with exit code 127: its command was not found (restarted 3 times)",
+        "inference-server exited with code 127: its command was not found (restarted 3 times)",
     ),
     "a server that just ends": (
         crashing_pod(0, "Completed"),
         PodHealth.ERROR,
         "exit code 0",
-        "inference-server ended with exit code 0: a server must keep running (restarted 3 times)",
+        "inference-server exited with code 0: a server must keep running (restarted 3 times)",
     ),
     "crashing, and nothing known of the last instance": (
         pod(waiting("CrashLoopBackOff", "back-off 40s restarting failed container")),
@@ -86,7 +86,7 @@ CASES: dict[str, tuple[Pod, PodHealth, str, str]] = {
         pod(terminated(1, "Error")),
         PodHealth.ERROR,
         "exit code 1",
-        "inference-server ended with exit code 1",
+        "inference-server exited with code 1",
     ),
     "no executable": (
         crashing_pod(
@@ -202,7 +202,8 @@ CASES: dict[str, tuple[Pod, PodHealth, str, str]] = {
         ),
         PodHealth.PENDING,
         "Unschedulable",
-        "0 of 3 nodes fit: 2 with an untolerated taint (gpu: yes), 1 with no room for another Pod",
+        "0 of 3 nodes fit: 2 with an untolerated taint (gpu: yes), 1 at their maximum number of "
+        "Pods",
     ),
     "a claim is missing": (
         unscheduled_pod(
@@ -259,7 +260,7 @@ CASES: dict[str, tuple[Pod, PodHealth, str, str]] = {
         pod(terminated(2, "Error"), phase="Failed"),
         PodHealth.ERROR,
         "exit code 2",
-        "inference-server ended with exit code 2",
+        "inference-server exited with code 2",
     ),
     "failed without anything": (
         pod(phase="Failed"),
@@ -283,7 +284,7 @@ CASES: dict[str, tuple[Pod, PodHealth, str, str]] = {
         pending_pod(waiting("PodInitializing"), init=(terminated(1, "Error", name="fetch"),)),
         PodHealth.ERROR,
         "exit code 1",
-        "fetch ended with exit code 1",
+        "fetch exited with code 1",
     ),
     "a sidecar ended": (
         pending_pod(
@@ -293,7 +294,7 @@ CASES: dict[str, tuple[Pod, PodHealth, str, str]] = {
         ),
         PodHealth.ERROR,
         "exit code 0",
-        "s ended with exit code 0: a server must keep running",
+        "s exited with code 0: a server must keep running",
     ),
     "an init container runs": (
         pending_pod(
@@ -308,7 +309,7 @@ CASES: dict[str, tuple[Pod, PodHealth, str, str]] = {
         pending_pod(CREATING),
         PodHealth.STARTING,
         "ContainerCreating",
-        "inference-server is being created on node gpu-1: image, volumes, devices",
+        "inference-server is being created on node gpu-1 (image pull, volumes, devices)",
     ),
     "nothing from its node yet": (
         pod(phase="Pending", status={"containerStatuses": []}),
@@ -320,13 +321,13 @@ CASES: dict[str, tuple[Pod, PodHealth, str, str]] = {
         pod(running(ready=False, started=False)),
         PodHealth.STARTING,
         "Starting",
-        "inference-server runs and is not ready yet",
+        "inference-server is running but not ready yet",
     ),
     "no longer ready": (
         pod(running(ready=False)),
         PodHealth.STARTING,
         "NotReady",
-        "inference-server runs and is not ready yet",
+        "inference-server is running but not ready yet",
     ),
     "a readiness gate": (
         pod(
@@ -342,13 +343,13 @@ CASES: dict[str, tuple[Pod, PodHealth, str, str]] = {
         pod(running(), gates=("servedeck.dev/cool",)),
         PodHealth.STARTING,
         "ReadinessGate",
-        "Readiness gate servedeck.dev/cool is not met: nothing has set it yet",
+        "Readiness gate servedeck.dev/cool is not met: the condition is not set",
     ),
     "all ready, the Pod not": (
         pod(running(), conditions=(condition("Ready", "False"),)),
         PodHealth.STARTING,
         "NotReady",
-        "All containers are ready and the Pod is not: its node may not respond",
+        "All containers are ready but the Pod is not: its node may not respond",
     ),
     "a crash of a moment ago counts more than another's image": (
         pending_pod(
@@ -357,7 +358,7 @@ CASES: dict[str, tuple[Pod, PodHealth, str, str]] = {
         ),
         PodHealth.ERROR,
         "exit code 1",
-        "inference-server ended with exit code 1 (restarted once)",
+        "inference-server exited with code 1 (restarted once)",
     ),
     "a crash counts more than another's image": (
         pending_pod(
@@ -366,13 +367,13 @@ CASES: dict[str, tuple[Pod, PodHealth, str, str]] = {
         ),
         PodHealth.ERROR,
         "exit code 1",
-        "inference-server ended with exit code 1",
+        "inference-server exited with code 1",
     ),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_cause(name: str) -> None:
+def test_the_failure_reason(name: str) -> None:
     given, health, reason, message = CASES[name]
     found = diagnose(given, (), NOW)
     assert (found.health, found.reason, found.message) == (health, reason, message)
