@@ -13,6 +13,7 @@ from servedeck.serving.objects.field_changes import FieldConflict, foreign_confl
 from servedeck.serving.objects.managed_fields import (
     build_apply_configuration,
     foreign_changes,
+    has_repeated_entries,
     has_update_entry,
 )
 from servedeck.serving.spec.mapping.json_values import JsonObject
@@ -34,7 +35,8 @@ def plan_writes(change: ObjectChange, *, force: bool = False) -> list[ObjectWrit
     Server-side apply does not remove what other managers set: that is a conflict, or with `force`
     an update of the whole object as it was read, which the API server rejects if the object changed
     since. After an update the fields that it changed are not those of server-side apply any more,
-    so that later changes of the object are updates too.
+    so that later changes of the object are updates too. So is a change of a list with several
+    entries of the same key, which server-side apply does not accept.
     """
     found: list[ObjectWrite] = []
     for at, changed in enumerate(change.changed):
@@ -51,7 +53,7 @@ def _plan_write(ref: ObjectRef, live: JsonObject, changed: JsonObject, force: bo
     if body is None:
         return ObjectWrite(ref, None)
     foreign = foreign_changes(live, changed, FIELD_MANAGER)
-    needs_update = has_update_entry(live, FIELD_MANAGER)
+    needs_update = has_update_entry(live, FIELD_MANAGER) or has_repeated_entries(body)
     blocked = foreign if needs_update else [one for one in foreign if one.new is MISSING]
     if blocked and not force:
         conflicts = tuple(foreign_conflict(one) for one in blocked)

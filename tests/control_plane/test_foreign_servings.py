@@ -217,6 +217,34 @@ async def test_an_edit_of_our_own_serving_removes_what_it_removes(
     assert [one["containerPort"] for one in container["ports"]] == [9000]
 
 
+async def test_a_port_with_two_names_is_changed(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    """Server-side apply does not accept two entries of one port."""
+    one = foreign_deployment()
+    server = {
+        "name": "vllm",
+        "image": "vllm/vllm-openai:v0.9.2",
+        "args": ["org/m"],
+        "ports": [
+            {"containerPort": 8000, "name": "http"},
+            {"containerPort": 8000, "name": "metrics"},
+        ],
+    }
+    one["spec"]["template"]["spec"]["containers"] = [server]
+    [path] = create(control_plane, namespace, "helm", [one])
+    async with open_connection(control_plane) as connection:
+        good, _, stderr = await export_and_apply(connection, namespace, inference_port=9100)
+        assert not good
+        assert any("ports[" in line for line in stderr), stderr
+        good, _, stderr = await export_and_apply(
+            connection, namespace, inference_port=9100, force=True
+        )
+        assert good, stderr
+    [changed] = control_plane.request("GET", path)["spec"]["template"]["spec"]["containers"]
+    assert [port["containerPort"] for port in changed["ports"]] == [9100, 9100]
+
+
 async def test_a_variable_is_inserted_where_it_is_wanted(
     control_plane: ControlPlane, namespace: str, foreign: str
 ) -> None:

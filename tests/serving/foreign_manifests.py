@@ -42,6 +42,7 @@ OTHER_ARGS: list[Json] = [
     {"image": "nvcr.io/nvidia/tritonserver:24.08-py3", "args": ["tritonserver", "--http-port=80"]},
     {"image": "ollama/ollama:latest"},
     {"image": "furiosaai/furiosa-llm:2026.3.0", "args": ["serve", "org/m", "-dp", "2", "--x"]},
+    {"image": "registry.example.com/ml/llm:1", "command": ["/start.sh"]},
     {"image": "furiosaai/furiosa-llm", "command": ["furiosa-llm"], "args": ["serve", "org/m"]},
 ]
 RESOURCES: list[Json | None] = [

@@ -4,19 +4,18 @@ shape."""
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 from servedeck.serving.conventions import TEMPLATE_LABEL
+from servedeck.serving.objects.change_checks import check_edit
 from servedeck.serving.objects.import_objects import ImportedServing, read_spec
 from servedeck.serving.objects.manifests import build_route, build_service
+from servedeck.serving.objects.port_checks import Edit
 from servedeck.serving.objects.routes import PlatformSettings
-from servedeck.serving.spec.fields import format_value
-from servedeck.serving.spec.issues import Issue, error, warning
-from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, mappings
-from servedeck.serving.spec.mapping.ports import declared_ports, keeps_old_port
+from servedeck.serving.spec.issues import Issue
+from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
-from servedeck.serving.spec.mapping.transformer import change_predictor_url
+from servedeck.serving.spec.mapping.transformer import change_predictor_url, default_port
 from servedeck.serving.spec.mapping.volumes import resize_shared_memory
 from servedeck.serving.spec.spec import FIELDS, ServingSpec
 
@@ -30,7 +29,7 @@ class ObjectChange:
     changed_fields: tuple[str, ...]
     """Names of the fields that differ."""
     issues: tuple[Issue, ...]
-    """Fields that do not have their wanted value after the change."""
+    """Fields that do not have their wanted value after the change, and what it leaves dangling."""
 
     @property
     def restarts_pods(self) -> bool:
@@ -45,8 +44,7 @@ def change_objects(
     are unchanged, whoever made them. `platform` is for the parts that a serving of servedeck lacks
     (a Service, a route): they are created again."""
     before = _spec_with_template(current, wanted.template)
-    if wanted.inference_port is None:  # an unknown port is not another port
-        wanted = wanted.replace(inference_port=before.inference_port)
+    wanted = _with_ports(before, wanted)
     changed_fields = tuple(name for name in FIELDS if _differs(name, before, wanted))
     objects = copy.deepcopy(current.objects)
     written = set()
@@ -59,10 +57,9 @@ def change_objects(
     if changed_fields:
         resize_shared_memory(objects, before, wanted)
         change_predictor_url(objects, before, wanted)
-        issues = (
-            *_check_duplicates(current.objects, objects, changed_fields),
-            *_check_written(objects, before, wanted, changed_fields),
-        )
+        read = read_spec(replace(objects, template=wanted.template))
+        edit = Edit(current.objects, objects, before, wanted, changed_fields, read)
+        issues = tuple(check_edit(edit))
     live = tuple(current.objects.all)
     changed = (*objects.all, *_missing_objects(objects, wanted, platform or PlatformSettings()))
     return ObjectChange(live, changed, changed_fields, issues)
@@ -77,6 +74,17 @@ def _spec_with_template(current: ImportedServing, template: str) -> ServingSpec:
         return current.spec
     spec = read_spec(replace(objects, template=template))
     return spec if spec.template == template else current.spec
+
+
+def _with_ports(before: ServingSpec, wanted: ServingSpec) -> ServingSpec:
+    """The wanted spec with the ports that it leaves open: an unknown port is not another port."""
+    if wanted.inference_port is None:
+        wanted = wanted.replace(inference_port=before.inference_port)
+    transformer = wanted.transformer
+    if transformer is None or transformer.port is not None:
+        return wanted
+    port = before.transformer.port if before.transformer is not None else default_port(wanted)
+    return wanted.replace(transformer=transformer.model_copy(update={"port": port}))
 
 
 def _differs(name: str, before: ServingSpec, wanted: ServingSpec) -> bool:
@@ -102,54 +110,3 @@ def _missing_objects(
     if not objects.routes and (route := build_route(spec, platform)):
         found.append(route)
     return found
-
-
-def _check_duplicates(
-    live: ServingObjects, changed: ServingObjects, changed_fields: Collection[str]
-) -> Iterator[Issue]:
-    """Entries of changed fields that server-side apply does not accept twice."""
-    before = _duplicates(live)
-    for field, key in sorted(_duplicates(changed)):
-        if field not in changed_fields:
-            continue
-        if field == "env":
-            message = f"The container has the variable {key} twice; remove one where it is defined."
-            yield error(field, message)
-        elif (field, key) not in before:
-            yield error(field, f"The container already has a port {key}; choose another.")
-
-
-def _duplicates(objects: ServingObjects) -> set[tuple[str, str]]:
-    """Field and key of the entries of the inference server that are there twice."""
-    ports = [str(one["containerPort"]) for one in declared_ports(objects.container)]
-    names = [str(one.get("name")) for one in mappings(objects.container.get("env"))]
-    return {("inference_port", one) for one in ports if ports.count(one) > 1} | {
-        ("env", one) for one in names if names.count(one) > 1
-    }
-
-
-def _check_written(
-    objects: ServingObjects,
-    before: ServingSpec,
-    wanted: ServingSpec,
-    changed_fields: Collection[str],
-) -> Iterator[Issue]:
-    """Fields whose value is not the wanted one after writing. One that was to change is an error;
-    another one (a port that a script takes from a variable) is a warning."""
-    read = read_spec(replace(objects, template=wanted.template))
-    if read.port == wanted.port and keeps_old_port(objects, before, wanted):
-        message = f"The command line still has --port {before.port}; change it there too."
-        yield warning("inference_port", message)
-    for name in FIELDS:
-        value = getattr(read, name)
-        if value == getattr(wanted, name):
-            continue
-        shown = format_value(value) or "not set"
-        if name in changed_fields:
-            yield error(
-                name,
-                "The objects set this in a way that servedeck cannot change, so it stays "
-                f"{shown}; change it in the objects.",
-            )
-        else:
-            yield warning(name, f"Another change to this serving makes it {shown}.")

@@ -50,7 +50,7 @@ def import_objects(objects: Iterable[object]) -> ImportedServing:
         [one for one in known if one.get("kind") == "Service"],
         [one for one in known if one.get("kind") not in ("Deployment", "Service")],
     )
-    found.container_index = _container_index(found.containers)
+    found.container_index = find_container_index(found.containers)
     spec = read_spec(found)
     platform = _import_platform(known, read_model_cache(found))
     built = manifests.build_manifests(spec, platform)
@@ -68,7 +68,8 @@ def read_spec(objects: ServingObjects) -> ServingSpec:
     return ServingSpec(**values)
 
 
-def _container_index(containers: Sequence[Mapping[str, Any]]) -> int:
+def find_container_index(containers: Sequence[Mapping[str, Any]]) -> int:
+    """Position of the inference server among the containers of a Deployment."""
     records = []
     for one in containers:
         try:

@@ -90,6 +90,21 @@ def has_update_entry(live: Mapping[str, Any], manager: str) -> bool:
     )
 
 
+def has_repeated_entries(body: Any, path: FieldPath = ()) -> bool:
+    """Whether a list has several entries with the same key (two names of one port), which
+    server-side apply rejects and an update does not."""
+    if isinstance(body, Mapping):
+        return any(has_repeated_entries(one, (*path, str(key))) for key, one in body.items())
+    if not isinstance(body, list):
+        return False
+    return _is_repeated(path, body) or any(has_repeated_entries(one, (*path, 0)) for one in body)
+
+
+def _is_repeated(path: FieldPath, entries: Sequence[Any]) -> bool:
+    keys = list_keys(path, entries)
+    return bool(keys) and len({list_key(one, keys) for one in entries}) != len(entries)
+
+
 def _overlap(path: FieldPath, owned: FieldPath) -> bool:
     length = min(len(path), len(owned))
     return path[:length] == owned[:length]
@@ -156,7 +171,7 @@ def _is_entry(kind: str, name: str, at: int, entry: Any) -> bool:
 
 def _step(path: FieldPath, entries: Sequence[Any], at: int) -> ListKey | int:
     keys = list_keys(path, entries)
-    return list_key(entries[at], keys) if keys else at
+    return list_key(entries[at], keys) if keys and not _is_repeated(path, entries) else at
 
 
 def _paths_tree(paths: Sequence[FieldPath]) -> dict[Any, Any]:
@@ -186,7 +201,7 @@ def _project(value: Any, tree: Mapping[Any, Any], path: FieldPath) -> Any:
         }
     if isinstance(value, list):
         keys = list_keys(path, value)
-        if not keys or len({list_key(one, keys) for one in value}) != len(value):
+        if not keys or _is_repeated(path, value):
             return value
         found = []
         for entry in value:

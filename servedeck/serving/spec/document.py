@@ -142,7 +142,9 @@ def _plain_value(value: Any) -> Any:
     if isinstance(value, Volume):
         return {"pvc": value.pvc, "mountPath": value.mount_path, "readOnly": value.read_only}
     if isinstance(value, Transformer):
-        found = {"image": value.image, "port": value.port}
+        found: dict[str, Any] = {"image": value.image}
+        if value.port is not None:
+            found["port"] = value.port
         lists = {"command": list(value.command), "env": [_env_entry(one) for one in value.env]}
         return found | {key: one for key, one in lists.items() if one}
     return value

@@ -267,7 +267,7 @@ def validate_transformer(spec: SpecLike) -> Iterable[Issue]:
     transformer = spec.transformer
     if transformer is None:
         return
-    if not _is_port(transformer.port):
+    if transformer.port is not None and not _is_port(transformer.port):
         yield error("transformer.port", "A port must be from 1 to 65535; enter the transformer's.")
     elif transformer.port == spec.port:
         yield error(

@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandle
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, core_schema
 
+from servedeck.serving.conventions import DEFAULT_TRANSFORMER_PORT
 from servedeck.serving.quantity import parse_quantity
 from servedeck.serving.spec import fields
 from servedeck.serving.spec.fields import Field, InputKind
@@ -165,16 +166,17 @@ class Transformer(SpecModel):
         ),
     ]
     port: Annotated[
-        Int,
+        OptionalInt,
         Field(
             "port",
             "Transformer Port",
             "Port that the transformer listens on",
             InputKind.INTEGER,
-            default=8080,
+            default=DEFAULT_TRANSFORMER_PORT,
             advanced=True,
         ),
-    ] = 8080
+    ] = None
+    """None if it is unknown, or the default for a new transformer."""
     command: Annotated[
         Arguments,
         Field(

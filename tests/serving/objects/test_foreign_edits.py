@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
 from hypothesis import assume, given, note
 from hypothesis import strategies as st
 
@@ -16,6 +17,8 @@ from servedeck.serving.spec.issues import errors
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
 from servedeck.serving.spec.spec import ServingSpec
 from tests.serving.foreign_manifests import Json, foreign_objects
+from tests.serving.objects.edits import deployment
+from tests.serving.objects.edits import edit as edit_fields
 
 NEW_VARIABLE = {"name": "NEW", "value": "1"}
 NEW_VOLUME = {"pvc": "new", "mount_path": "/new"}
@@ -128,7 +131,10 @@ def test_an_edit_changes_its_field_and_nothing_else(
 ) -> None:
     _, change = edited(objects, edit)
     # a port in a script cannot be changed, or comes from a variable that the edit removes
-    assert [one for one in errors(change.issues) if one.field != "inference_port"] == []
+    found = [one for one in errors(change.issues) if one.field != "inference_port"]
+    if import_objects(objects).spec.inference_port is None:
+        found = [one for one in found if "enter the Inference Port first" not in one.message]
+    assert found == []
     for live, changed in zip(change.live, change.changed, strict=True):
         for one in find_differences(live, changed):
             path = format_path(one.path)
@@ -142,6 +148,87 @@ def test_the_same_edit_again_changes_nothing(objects: list[Json], edit: tuple[st
     again = change_objects(import_objects(list(change.changed)), wanted)
     assert again.changed_fields == ()
     assert again.changed == change.changed
+
+
+BESIDE: list[Json] = [
+    {"name": "agent", "image": "agent:1"},
+    {"name": "proxy", "image": "envoyproxy/envoy:1", "ports": [{"containerPort": 8443}]},
+    {"name": "other", "image": "vllm/vllm-openai:1", "args": ["m"]},
+]
+SERVERS: list[Json] = [
+    {"image": "ml/llm:1", "resources": {"limits": {"amd.com/gpu": "1"}}},
+    {"image": "vllm/vllm-openai:1", "command": ["/start.sh"]},
+    {"image": "ml/llm:1", "command": ["vllm", "serve", "m"]},
+    {"image": "vllm/vllm-openai:1", "args": ["m"]},
+    {"image": "ml/llm:1", "args": ["m"]},
+]
+
+
+@given(
+    st.lists(st.sampled_from(BESIDE), max_size=2, unique_by=lambda one: one["name"]),
+    st.sampled_from(SERVERS),
+    st.lists(st.sampled_from(BESIDE), max_size=1),
+    st.sampled_from(["server", "inference-server"]),
+    st.sampled_from(
+        [
+            {"image": "registry/ml/llm:2"},
+            {"image": "vllm/vllm-openai:2"},
+            {"accelerator": ""},
+            {"accelerator": "", "image": "ml/llm:1-cpu"},
+            {"accelerator": "nvidia.com/gpu"},
+            {"accelerator": "example.com/fpga"},
+            {"command": ["/other.sh"]},
+            {"transformer": {"image": "vllm/vllm-openai:1"}, "inference_port": 8000},
+            {"transformer": None},
+        ]
+    ),
+)
+def test_an_edit_never_makes_another_container_the_server(
+    first: list[Json], server: Json, last: list[Json], name: str, fields: Json
+) -> None:
+    containers = [*first, {"name": name, **server}, *last]
+    assume(len({one["name"] for one in containers}) == len(containers))
+    objects = [deployment(*containers)]
+    current = import_objects(objects)
+    wanted = current.spec.replace(**fields)
+    change = change_objects(current, wanted)
+    if found := errors(change.issues):
+        assert {one.field for one in found} <= set(change.changed_fields)
+        return
+    again = import_objects(list(change.changed))
+    assert again.objects.container["name"] == current.objects.container["name"]
+    assert change_objects(again, wanted).changed == change.changed
+
+
+@pytest.mark.parametrize(
+    ("containers", "fields"),
+    [
+        (
+            [{"name": "agent", "image": "agent:1"}, {"name": "main", **SERVERS[0]}],
+            {"accelerator": "", "image": "ml/llm:1-cpu"},
+        ),
+        (
+            [{"name": "agent", "image": "envoy"}, {"name": "main", **SERVERS[1]}],
+            {"image": "registry/ml/llm:2"},
+        ),
+        (
+            [{"name": "main", **SERVERS[3]}, {"name": "agent", **SERVERS[3]}],
+            {"image": "registry/ml/llm:2"},
+        ),
+    ],
+)
+def test_an_edit_that_makes_another_container_the_server_is_an_error(
+    containers: list[Json], fields: Json
+) -> None:
+    change = edit_fields(deployment(*containers), **fields)
+    assert [(one.field, one.is_error) for one in change.issues] == [
+        (field, True) for field in sorted(fields, key=["image", "accelerator"].index)
+    ]
+    for one in change.issues:
+        assert one.message == (
+            "servedeck would then take the container agent for the inference server; name the "
+            "container main inference-server in the Deployment first."
+        )
 
 
 def env_names(objects: Any, name: str) -> list[str]:
@@ -183,7 +270,7 @@ def resolve(objects: ServingObjects, port: int | None) -> Iterator[str]:
 def test_services_keep_their_targets(objects: list[Json], edit: tuple[str, Edit]) -> None:
     current = import_objects(objects)
     wanted, change = edited(objects, edit)
-    assume(not change.issues)
+    assume(not errors(change.issues) and current.spec.inference_port is not None)
     changed = import_objects(list(change.changed))
     before = list(resolve(current.objects, current.spec.port))
     after = list(resolve(changed.objects, wanted.port))
@@ -208,6 +295,8 @@ def test_another_port_is_the_declared_one_of_the_server_alone(objects: list[Json
         return [port["containerPort"] for port in one.container.get("ports", [])]
 
     old = current.spec.port
-    assert numbers(changed.objects) == [
-        8100 if port == old else port for port in numbers(current.objects)
-    ]
+    is_declared = bool(numbers(current.objects)) or current.spec.inference_port is not None
+    assert numbers(changed.objects) in (
+        [8100 if port == old else port for port in numbers(current.objects)],
+        [] if is_declared else [8100],
+    )

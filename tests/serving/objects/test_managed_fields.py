@@ -9,6 +9,7 @@ from servedeck.serving.objects.diff import MISSING, format_path
 from servedeck.serving.objects.managed_fields import (
     build_apply_configuration,
     foreign_changes,
+    has_repeated_entries,
     has_update_entry,
     owned_paths,
 )
@@ -149,6 +150,28 @@ def test_an_update_of_our_own_is_distinguished_from_an_apply() -> None:
     changed = copy.deepcopy(live)
     changed["spec"]["replicas"] = 2
     assert foreign_changes(live, changed, "servedeck") == []
+
+
+def test_a_port_with_two_names_is_found_with_its_managers() -> None:
+    key = 'k:{"containerPort":8000,"protocol":"TCP"}'
+    owned = {"f:spec": {"f:containers": {SERVER: {"f:ports": {key: {}}}}}}
+    live = deployment(entry("helm", owned, "Update"))
+    server_of(live)["ports"] = [
+        {"containerPort": 8000, "name": "http"},
+        {"containerPort": 8000, "name": "metrics"},
+    ]
+    changed = copy.deepcopy(live)
+    server_of(changed)["image"] = "a:2"
+    assert not has_repeated_entries(build_apply_configuration(live, changed, "servedeck"))
+    for one in server_of(changed)["ports"]:
+        one["containerPort"] = 9100
+    assert has_repeated_entries(build_apply_configuration(live, changed, "servedeck"))
+    found = foreign_changes(live, changed, "servedeck")
+    assert [(format_path(one.path), one.managers) for one in found] == [
+        ("spec.containers[server].image", ()),
+        ("spec.containers[server].ports[0].containerPort", ("helm",)),
+        ("spec.containers[server].ports[1].containerPort", ("helm",)),
+    ]
 
 
 def test_fields_that_are_gone_or_cannot_be_read_are_no_error() -> None:

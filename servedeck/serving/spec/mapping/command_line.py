@@ -9,6 +9,8 @@ from servedeck.serving.spec.mapping.json_values import (
     as_mapping,
     as_str,
     as_str_tuple,
+    child_mapping,
+    mappings,
     set_or_remove,
 )
 from servedeck.serving.spec.mapping.serving_objects import FieldAccess, ServingObjects
@@ -62,12 +64,27 @@ def _write(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) 
 
 def _write_template(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) -> None:
     _write(objects, current, wanted)
-    for labels in (
-        *(as_mapping(one, "metadata", "labels") for one in objects.all),
-        objects.pod_labels,
-    ):
+    labeled: list[Any] = [as_mapping(one, "metadata", "labels") for one in objects.all]
+    if not _selects_by_template(objects):
+        labeled.append(objects.pod_labels)
+    elif TEMPLATE_LABEL in objects.pod_labels:
+        # The Pods would leave their Deployment or Service; its own label counts before theirs.
+        metadata = child_mapping(objects.deployment, "metadata")
+        child_mapping(metadata, "labels")[TEMPLATE_LABEL] = wanted.template
+    for labels in labeled:
         if TEMPLATE_LABEL in labels:
-            labels[TEMPLATE_LABEL] = wanted.template  # type: ignore[index]
+            labels[TEMPLATE_LABEL] = wanted.template
+
+
+def _selects_by_template(objects: ServingObjects) -> bool:
+    """Whether the Deployment or a Service finds its Pods by the template's label."""
+    selector = as_mapping(objects.deployment, "spec", "selector")
+    keys = {one.get("key") for one in mappings(selector.get("matchExpressions"))}
+    by_label = (
+        as_mapping(selector, "matchLabels"),
+        *(as_mapping(one, "spec", "selector") for one in objects.services),
+    )
+    return TEMPLATE_LABEL in keys or any(TEMPLATE_LABEL in one for one in by_label)
 
 
 def _read_settings(objects: ServingObjects) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from servedeck.serving.spec.mapping.container_ports import HANDLERS
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str
-from servedeck.serving.spec.mapping.ports import HANDLERS, server_targets
+from servedeck.serving.spec.mapping.ports import server_target
 from servedeck.serving.spec.mapping.serving_objects import FieldAccess, ServingObjects
 from servedeck.serving.spec.templates.base import SpecLike
 
@@ -74,7 +75,7 @@ def _write(
     elif target := as_mapping(present, "httpGet"):
         target["path"] = path  # type: ignore[index]
     else:
-        built = build_http_probe(path, server_targets(objects, wanted)[0], period, failures)
+        built = build_http_probe(path, server_target(objects, wanted), period, failures)
         # of a probe of another kind, the delays and limits stay
         kept = {key: value for key, value in present.items() if key not in (*HANDLERS, "exec")}
         container[probe] = {**built, **kept}

@@ -58,6 +58,12 @@ class ServingObjects:
         return mappings(self.pod_spec.get("containers"))
 
     @property
+    def listeners(self) -> list[Any]:
+        """The containers that run beside each other: also the init containers that never end."""
+        init = mappings(self.pod_spec.get("initContainers"))
+        return [*self.containers, *(one for one in init if one.get("restartPolicy") == "Always")]
+
+    @property
     def container(self) -> Mapping[str, Any]:
         """The inference server's container; {} if there is none."""
         found = self.containers

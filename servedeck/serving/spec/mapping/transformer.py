@@ -1,4 +1,4 @@
-"""The transformer: a sidecar that receives requests before the inference server."""
+"""The transformer: a container that receives requests before the inference server."""
 
 from __future__ import annotations
 
@@ -6,45 +6,50 @@ from collections.abc import Mapping
 from typing import Any
 
 from servedeck.serving.conventions import (
+    DEFAULT_TRANSFORMER_PORT,
     PREDICTOR_URL_ENV,
     TRANSFORMER_CONTAINER,
     TRANSFORMER_PORT_NAME,
 )
+from servedeck.serving.spec.mapping.container_ports import (
+    SERVING_PORT_NAMES,
+    change_port,
+    declare_port,
+    is_for_metrics,
+    leading_ports,
+    read_serving_port,
+)
 from servedeck.serving.spec.mapping.environment import build_env_var, read_env, write_env
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,
-    as_int,
     as_str,
     as_str_tuple,
     child_list,
     mappings,
     set_or_remove,
 )
-from servedeck.serving.spec.mapping.ports import (
-    declared_ports,
-    find_port,
-    retarget_services,
-    server_targets,
-)
+from servedeck.serving.spec.mapping.ports import known_port, server_target
 from servedeck.serving.spec.mapping.serving_objects import FieldAccess, ServingObjects
 from servedeck.serving.spec.templates.base import SpecLike
 from servedeck.serving.spec.types import EnvVar, Transformer
 
 _REQUESTS = {"cpu": "100m", "memory": "256Mi"}
-DEFAULT_PORT = 8080
 
 
 def _read(objects: ServingObjects) -> Transformer | None:
     container = objects.transformer
     if not container or container is objects.container:
         return None
-    port = as_int(_port(container).get("containerPort"))
     return Transformer(
         image=as_str(container.get("image")),
-        port=port or DEFAULT_PORT,
+        port=_port(container),
         command=as_str_tuple(container.get("command")),
         env=tuple(one for one in read_env(container) if one.name != PREDICTOR_URL_ENV),
     )
+
+
+def _port(container: Mapping[str, Any]) -> int | None:
+    return read_serving_port(container, (TRANSFORMER_PORT_NAME, *SERVING_PORT_NAMES))
 
 
 def _write(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) -> None:
@@ -52,25 +57,36 @@ def _write(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) 
     if wanted.transformer is None:
         _remove(objects, wanted)
     elif present is None:
-        pod = objects.writable_pod_spec
-        child_list(pod, "containers").append(build_transformer(wanted, wanted.transformer))
-        retarget_services(objects, server_targets(objects, wanted), TRANSFORMER_PORT_NAME)
+        _add(objects, wanted, wanted.transformer, is_new=current is None)
     else:
         _change(objects, present, wanted.transformer)
 
 
+def _add(
+    objects: ServingObjects, wanted: SpecLike, transformer: Transformer, *, is_new: bool
+) -> None:
+    """Requests that reached the inference server reach the transformer, and those for metrics the
+    inference server as before."""
+    leading = leading_ports(objects, wanted.port if is_new else known_port(wanted))
+    pod = objects.writable_pod_spec
+    child_list(pod, "containers").append(build_transformer(wanted, transformer))
+    for one in leading:
+        if not is_for_metrics(objects, one):
+            one.port["targetPort"] = TRANSFORMER_PORT_NAME
+
+
 def _remove(objects: ServingObjects, wanted: SpecLike) -> None:
     removed = objects.transformer
-    targets: list[str | int] = [TRANSFORMER_PORT_NAME]
-    for port in declared_ports(removed):
-        targets += [as_str(port.get("name")), port["containerPort"]]
+    leading = leading_ports(objects, _port(removed))
     server = objects.container
     kept = [one for one in objects.containers if one is not removed]
     objects.writable_pod_spec["containers"] = kept
     objects.container_index = next(
         (index for index, one in enumerate(kept) if one is server), objects.container_index
     )
-    retarget_services(objects, set(targets) - {""}, server_targets(objects, wanted)[0])
+    if known_port(wanted) is not None:
+        for one in leading:
+            one.port["targetPort"] = server_target(objects, wanted)
 
 
 def _change(objects: ServingObjects, present: Transformer, wanted: Transformer) -> None:
@@ -81,18 +97,17 @@ def _change(objects: ServingObjects, present: Transformer, wanted: Transformer) 
         set_or_remove(container, "command", list(wanted.command))
     if wanted.env != present.env:
         write_env(container, wanted.env, own=(PREDICTOR_URL_ENV,))
-    if wanted.port != present.port:
-        if declared := _port(container):
-            declared["containerPort"] = wanted.port
-        else:
-            child_list(container, "ports").append(_container_port(wanted.port))
-        retarget_services(objects, [present.port], wanted.port)
+    if wanted.port is None or wanted.port == present.port:
+        return
+    if present.port is None:
+        declare_port(objects, container, wanted.port, TRANSFORMER_PORT_NAME)
+    else:
+        change_port(objects, container, present.port, wanted.port)
 
 
-def _port(container: Mapping[str, Any]) -> JsonObject:
-    """The port that it receives requests on: by its name, else the first; {} for none."""
-    named = find_port(container, None, (TRANSFORMER_PORT_NAME,))
-    return named or next(iter(declared_ports(container)), {})
+def default_port(spec: SpecLike) -> int:
+    """Port of a new transformer without one in its spec."""
+    return DEFAULT_TRANSFORMER_PORT + (spec.port == DEFAULT_TRANSFORMER_PORT)
 
 
 def build_transformer(spec: SpecLike, transformer: Transformer) -> JsonObject:
@@ -100,7 +115,13 @@ def build_transformer(spec: SpecLike, transformer: Transformer) -> JsonObject:
     container: JsonObject = {"name": TRANSFORMER_CONTAINER, "image": transformer.image}
     if transformer.command:
         container["command"] = list(transformer.command)
-    container["ports"] = [_container_port(transformer.port)]
+    container["ports"] = [
+        {
+            "name": TRANSFORMER_PORT_NAME,
+            "containerPort": default_port(spec) if transformer.port is None else transformer.port,
+            "protocol": "TCP",
+        }
+    ]
     address = EnvVar(name=PREDICTOR_URL_ENV, value=predictor_url(spec))
     container["env"] = [build_env_var(one) for one in (address, *transformer.env)]
     container["resources"] = {"requests": dict(_REQUESTS)}
@@ -111,10 +132,6 @@ def build_transformer(spec: SpecLike, transformer: Transformer) -> JsonObject:
         "failureThreshold": 3,
     }
     return container
-
-
-def _container_port(number: int) -> JsonObject:
-    return {"name": TRANSFORMER_PORT_NAME, "containerPort": number, "protocol": "TCP"}
 
 
 def predictor_url(spec: SpecLike) -> str:

@@ -123,6 +123,8 @@ class Template:
     """Values of fields whose flag is absent, where that does not mean the field's default."""
     command: ClassVar[tuple[str, ...]] = ()
     """Default command of the container; () for the image's entry point."""
+    sets_port: ClassVar[bool] = True
+    """Whether its command line sets the inference port, which is 8000 without the flag."""
     readiness_path: ClassVar[str] = ""
     liveness_path: ClassVar[str] = ""
     api_paths: ClassVar[tuple[str, ...]] = ("/",)

@@ -14,6 +14,7 @@ class Custom(Template):
     label = "Custom"
     help = "Your own image; controlled by Image and Command Override"
     order = 3
+    sets_port = False
     fields: ClassVar = (
         Field(
             "arguments",

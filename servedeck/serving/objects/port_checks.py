@@ -1,0 +1,286 @@
+"""What a change of ports, or of the transformer, leaves dangling or cannot do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from servedeck.serving.conventions import TRANSFORMER_CONTAINER, TRANSFORMER_PORT_NAME
+from servedeck.serving.spec.issues import Issue, error, warning
+from servedeck.serving.spec.mapping.container_ports import (
+    PROBES,
+    ServicePort,
+    declared_ports,
+    is_for_metrics,
+    leading_ports,
+    resolve_target,
+    service_ports,
+)
+from servedeck.serving.spec.mapping.json_values import as_int, as_mapping, as_str, mappings
+from servedeck.serving.spec.mapping.port_mentions import find_annotations, find_mention
+from servedeck.serving.spec.mapping.ports import known_port
+from servedeck.serving.spec.mapping.serving_objects import ServingObjects
+from servedeck.serving.spec.spec import ServingSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A change of a serving, written to its objects."""
+
+    live: ServingObjects
+    changed: ServingObjects
+    before: ServingSpec
+    wanted: ServingSpec
+    fields: tuple[str, ...]
+    """Names of the fields that differ."""
+    read: ServingSpec
+    """What is read from the changed objects."""
+
+
+class _PortChange(NamedTuple):
+    field: str
+    old: int | None
+    """None if it is unknown, or if there was no such container."""
+    new: int | None
+    """None if the container is removed."""
+    live: Any
+    container: Any
+    """The container that listens, before and after the change."""
+    is_configured: bool
+    """Whether the change may have set the port in the container itself."""
+
+    @property
+    def is_new(self) -> bool:
+        return not self.live
+
+
+def check_ports(edit: Edit) -> Iterator[Issue]:
+    """Errors and warnings of a changed port, and of a transformer that is added or removed."""
+    yield from _check_unknown(edit)
+    yield from _check_names(edit)
+    yield from _check_swapped(edit)
+    changes = [one for one in (_server_change(edit), _transformer_change(edit)) if one is not None]
+    for one in changes:
+        if one.new is not None:
+            yield from _check_taken(edit, one)
+            yield from _check_listens(one, one.new)
+        if one.old is not None:
+            yield from _check_mentions(edit, one, one.old)
+            yield from _check_headless(edit, one.field, one.old, one.new, "")
+        if one.is_new and one.new is not None:
+            yield from _check_reached(edit, one.new)
+    if fields := [one.field for one in changes if not one.is_new]:
+        yield from _check_dangling(edit, fields[-1])
+
+
+def _server_change(edit: Edit) -> _PortChange | None:
+    old, new = known_port(edit.before), edit.wanted.port
+    is_written = "inference_port" in edit.fields and edit.read.port == new
+    if not is_written or old == new:
+        return None
+    is_configured = edit.wanted.template_definition.sets_port or any(
+        name in edit.fields for name in ("template", "command", "settings", "env")
+    )
+    live, changed = edit.live.container, edit.changed.container
+    return _PortChange("inference_port", old, new, live, changed, is_configured)
+
+
+def _transformer_change(edit: Edit) -> _PortChange | None:
+    before, wanted = edit.before.transformer, edit.wanted.transformer
+    live, changed = edit.live.transformer, edit.changed.transformer
+    if before is not None and wanted is not None:
+        read = edit.read.transformer
+        if before.port == wanted.port or read is None or read.port != wanted.port:
+            return None
+        is_configured = (before.command, before.env) != (wanted.command, wanted.env)
+        return _PortChange(
+            "transformer.port", before.port, wanted.port, live, changed, is_configured
+        )
+    if before is not None:
+        return _PortChange("transformer", before.port, None, live, {}, True)
+    if wanted is not None:
+        added = edit.changed.containers[-1]
+        return _PortChange("transformer", None, wanted.port, {}, added, True)
+    return None
+
+
+# -- what cannot be done ------------------------------------------------------------------------
+
+
+def _check_unknown(edit: Edit) -> Iterator[Issue]:
+    """Fields that need the inference port, which no object says."""
+    if known_port(edit.wanted) is not None:
+        return
+    found = []
+    before, wanted = edit.before.transformer, edit.wanted.transformer
+    if (before is None and wanted is not None) or (
+        before is not None and wanted is None and leading_ports(edit.live, before.port)
+    ):
+        found.append("transformer")
+    for probe, field in zip(PROBES[1:], ("readiness_path", "liveness_path"), strict=True):
+        live, changed = edit.live.container, edit.changed.container
+        if as_mapping(changed, probe, "httpGet") and not as_mapping(live, probe, "httpGet"):
+            found.append(field)
+    for field in found:
+        yield error(field, "The port of this server is unknown; enter the Inference Port first.")
+
+
+def _check_swapped(edit: Edit) -> Iterator[Issue]:
+    """A port that the transformer gives up for the server: by its number alone, what led to the one
+    and what is to lead to the other are the same."""
+    before, wanted = edit.before.transformer, edit.wanted.transformer
+    if "inference_port" not in edit.fields or before is None or wanted is None:
+        return
+    if before.port == edit.wanted.port != wanted.port:
+        yield error(
+            "inference_port",
+            f"Port {before.port} is still the transformer's; change the transformer's port first, "
+            "in a change of its own.",
+        )
+
+
+def _check_taken(edit: Edit, change: _PortChange) -> Iterator[Issue]:
+    """The new port, declared for something else already: the containers share one network."""
+    field = "transformer.port" if change.field == "transformer" else change.field
+    if {change.old, change.new} <= _numbers(change.live):
+        yield error(field, f"The container already has a port {change.new}; choose another.")
+    transformer = edit.wanted.transformer
+    if transformer is not None and transformer.port == edit.wanted.port:
+        return  # the rules of the spec say so
+    for other in edit.changed.listeners:
+        if other is not change.container and change.new in _numbers(other):
+            yield error(
+                field,
+                f"The container {_name(other)} already has a port {change.new}; choose another.",
+            )
+
+
+def _check_names(edit: Edit) -> Iterator[Issue]:
+    """A transformer's names that the Pods have already."""
+    if edit.before.transformer is not None or edit.wanted.transformer is None:
+        return
+    init = mappings(edit.live.pod_spec.get("initContainers"))
+    if any(_name(one) == TRANSFORMER_CONTAINER for one in (*edit.live.containers, *init)):
+        yield error(
+            "transformer",
+            f"The Pods already have a container {TRANSFORMER_CONTAINER}; rename it in the "
+            "Deployment.",
+        )
+    for one in edit.live.listeners:
+        if any(port.get("name") == TRANSFORMER_PORT_NAME for port in declared_ports(one)):
+            yield error(
+                "transformer",
+                f"The container {_name(one)} already has a port with the name "
+                f"{TRANSFORMER_PORT_NAME}; rename it in the Deployment.",
+            )
+
+
+# -- what is left behind ------------------------------------------------------------------------
+
+
+def _check_listens(change: _PortChange, new: int) -> Iterator[Issue]:
+    """A container that is to listen on another port, and may not know."""
+    mention = find_mention(change.container, change.old) if change.old is not None else None
+    if mention is not None:
+        yield warning(change.field, f"The {mention}; change it there too.")
+    elif not change.is_configured:
+        yield warning(
+            change.field,
+            f"servedeck cannot set the port of the program in {_name(change.container)}; make sure "
+            f"that it listens on {new}, with its arguments or a variable.",
+        )
+
+
+def _check_mentions(edit: Edit, change: _PortChange, old: int) -> Iterator[Issue]:
+    """Other containers, and annotations, that still have the old port."""
+    if any(old in _numbers(one) for one in edit.changed.listeners) or old == edit.wanted.port:
+        return  # another container listens there
+    for other in edit.changed.listeners:
+        found = find_mention(other, old) if other is not change.container else None
+        if found is not None:
+            yield warning(
+                change.field, f"In the container {_name(other)}, the {found}; change it there too."
+            )
+    for annotation in find_annotations(edit.changed, old):
+        yield warning(change.field, f"The {annotation}; change it there too.")
+
+
+def _check_headless(
+    edit: Edit, field: str, old: int, new: int | None, result: str
+) -> Iterator[Issue]:
+    """Services whose clients connect to the Pods themselves, at the old port."""
+    new = known_port(edit.wanted) if new is None else new
+    for one in leading_ports(edit.live, old):
+        if new is not None and one.is_headless and not is_for_metrics(edit.live, one):
+            yield warning(
+                field,
+                f"Service {one.service_name} is headless, so its clients connect to port {old} of "
+                f"the Pods themselves{result}; let them use port {new}.",
+            )
+
+
+def _check_reached(edit: Edit, new: int) -> Iterator[Issue]:
+    """Requests that do not reach a new transformer."""
+    server = known_port(edit.wanted)
+    if server is None:
+        return
+    found = service_ports(edit.changed)
+    if found and not leading_ports(edit.changed, new):
+        yield warning("transformer", _not_reached_message(edit, found, server))
+    yield from _check_headless(edit, "transformer", server, new, " and bypass the transformer")
+
+
+def _not_reached_message(edit: Edit, found: list[ServicePort], server: int) -> str:
+    for one in found:
+        number = resolve_target(edit.changed, one.target)
+        for other in edit.changed.listeners:
+            if number in _numbers(other) and other is not edit.changed.container:
+                return (
+                    f"Service {one.service_name} leads to the container {_name(other)}, so no "
+                    "Service leads to the transformer; let that container send the requests for "
+                    f"port {server} to the transformer's port."
+                )
+    return (
+        f"No Service leads to the inference server's port {server}, so none leads to the "
+        f"transformer; set the targetPort of Service {found[0].service_name} to "
+        f"{TRANSFORMER_PORT_NAME}."
+    )
+
+
+def _check_dangling(edit: Edit, field: str) -> Iterator[Issue]:
+    """Ports of Services that led to a container, and lead to none."""
+    before = edit.before.transformer
+    is_unknown = known_port(edit.before) is None or (before is not None and before.port is None)
+    known = {
+        (one.service_name, str(one.port.get("port")))
+        for one in _dangling(edit.live, edit.before)
+        # to an undeclared port, maybe the unknown one
+        if not is_unknown or isinstance(one.target, str)
+    }
+    for one in _dangling(edit.changed, edit.wanted):
+        port = str(one.port.get("port"))
+        if (one.service_name, port) not in known:
+            yield warning(
+                field,
+                f"Port {port} of Service {one.service_name} leads to port {one.target}, which no "
+                "container of the Pods has; change its targetPort.",
+            )
+
+
+def _dangling(objects: ServingObjects, spec: ServingSpec) -> list[ServicePort]:
+    numbers = {known_port(spec), spec.transformer.port if spec.transformer is not None else None}
+    numbers |= {number for one in objects.listeners for number in _numbers(one)}
+    return [
+        one
+        for one in service_ports(objects)
+        if (number := resolve_target(objects, one.target)) is None or number not in numbers
+    ]
+
+
+def _numbers(container: Any) -> set[int | None]:
+    return {as_int(one["containerPort"]) for one in declared_ports(container)}
+
+
+def _name(container: Any) -> str:
+    return as_str(container.get("name"))

@@ -1,0 +1,203 @@
+"""Changing the inference port: what leads to it follows, and what does not is said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from servedeck.serving.objects.import_objects import import_objects
+from tests.serving.objects.edits import (
+    Json,
+    container_of,
+    deployment,
+    edit,
+    reported,
+    service,
+    targets,
+)
+
+DECLARED = {"ports": [{"containerPort": 8000, "name": "http"}]}
+
+
+@pytest.mark.parametrize(
+    ("container", "expected"),
+    [
+        ({"args": ["--model", "a/b"]}, "make sure that it listens on 9100"),
+        ({"args": ["--model-id", "a/b", "-p", "8000"]}, "command line still has -p 8000"),
+        ({"args": ["--http_port=8000"]}, "command line still has --http_port=8000"),
+        ({"args": ["--bind", "0.0.0.0:8000"]}, "command line still has 0.0.0.0:8000"),
+        ({"command": ["sh", "-c", "serve -p 8000"]}, "command line still has -p 8000"),
+        ({"env": [{"name": "PORT", "value": "8000"}]}, "variable PORT still has port 8000"),
+        (
+            {"args": ["--port=$(P)", "--max-model-len", "8000"]},
+            "make sure that it listens on 9100",
+        ),
+        (
+            {"readinessProbe": {"exec": {"command": ["curl", "http://localhost:8000/health"]}}},
+            "readinessProbe still has port 8000",
+        ),
+    ],
+)
+def test_a_server_that_is_not_told_its_new_port_is_a_warning(
+    container: Json, expected: str
+) -> None:
+    objects = [
+        deployment({"name": "main", "image": "x/vllm:9", **DECLARED, **container}),
+        service({"port": 80, "targetPort": 8000}),
+    ]
+    assert import_objects(objects).spec.template == "custom"
+    change = edit(*objects, inference_port=9100)
+    [(severity, field, message)] = reported(change)
+    assert (severity, field) == ("warning", "inference_port")
+    assert expected in message
+    assert targets(change) == [9100]
+
+
+def test_a_server_that_is_told_its_new_port_in_the_same_edit_is_no_warning() -> None:
+    for container, fields in (
+        ({"args": ["-p", "8000"]}, {"settings": {"arguments": ["-p", "9100"]}}),
+        (
+            {"env": [{"name": "PORT", "value": "8000"}]},
+            {"env": [{"name": "PORT", "value": "9100"}]},
+        ),
+        ({"command": ["serve", "--port=8000"]}, {"command": ["serve", "--port=9100"]}),
+    ):
+        objects = deployment({"image": "x", **DECLARED, **container})
+        assert edit(objects, inference_port=9100, **fields).issues == ()
+
+
+def test_an_argument_that_looks_secret_is_not_shown() -> None:
+    argument = "--token=hf_abcdefghijklmnopqrstuvwxyz012345:8000"
+    change = edit(deployment({"image": "x", **DECLARED, "args": [argument]}), inference_port=9100)
+    assert "hf_abc" not in change.issues[0].message
+
+
+def test_a_server_whose_flag_is_written_is_no_warning() -> None:
+    objects = deployment({"image": "vllm/vllm-openai", "args": ["m", "--port=8000"], **DECLARED})
+    assert edit(objects, inference_port=9100).issues == ()
+
+
+def test_every_name_of_the_port_gets_the_new_number() -> None:
+    ports = [
+        {"containerPort": 8000, "name": "http"},
+        {"containerPort": 8000, "name": "metrics"},
+        {"containerPort": 8000, "name": "quic", "protocol": "UDP"},
+    ]
+    objects = [
+        deployment({"image": "vllm/vllm-openai", "args": ["m"], "ports": ports}),
+        service({"port": 80, "targetPort": "http"}, {"port": 9090, "targetPort": "metrics"}),
+    ]
+    change = edit(*objects, inference_port=9100)
+    assert change.issues == ()
+    numbers = [one["containerPort"] for one in container_of(change, "c0")["ports"]]
+    assert numbers == [9100, 9100, 8000]
+    assert targets(change) == ["http", "metrics"]
+
+
+@pytest.mark.parametrize("is_native", [False, True])
+def test_a_port_of_another_container_is_an_error(is_native: bool) -> None:
+    proxy: Json = {"name": "proxy", "image": "envoy", "ports": [{"containerPort": 9000}]}
+    server = {"image": "vllm/vllm-openai", "args": ["m"], **DECLARED}
+    if is_native:
+        objects = deployment(server, initContainers=[{**proxy, "restartPolicy": "Always"}])
+    else:
+        objects = deployment(server, proxy)
+    assert reported(edit(objects, inference_port=9000)) == [
+        (
+            "error",
+            "inference_port",
+            "The container proxy already has a port 9000; choose another.",
+        )
+    ]
+
+
+def test_a_port_of_a_container_that_has_ended_or_of_another_protocol_is_free() -> None:
+    init = {"name": "init", "image": "x", "ports": [{"containerPort": 9000}]}
+    udp = {"name": "dns", "image": "x", "ports": [{"containerPort": 9000, "protocol": "UDP"}]}
+    server = {"image": "vllm/vllm-openai", "args": ["m"], **DECLARED}
+    assert edit(deployment(server, udp, initContainers=[init]), inference_port=9000).issues == ()
+
+
+def test_what_else_mentions_the_old_port_is_a_warning() -> None:
+    objects = [
+        deployment(
+            {"name": "server", "image": "vllm/vllm-openai", "args": ["m"], **DECLARED},
+            {"name": "proxy", "image": "p", "args": ["--upstream=http://localhost:8000"]},
+            {
+                "name": "transformer",
+                "image": "t",
+                "ports": [{"containerPort": 8080}],
+                "env": [{"name": "PREDICTOR_URL", "value": "http://localhost:8000/"}],
+            },
+            {"name": "other", "image": "o", "args": ["http://localhost:80001", "--limit=8000"]},
+        ),
+        service({"port": 80, "targetPort": 8080}),
+    ]
+    pods = objects[0]["spec"]["template"]["metadata"]
+    pods["annotations"] = {"prometheus.io/port": "8000", "checksum": "80001"}
+    change = edit(*objects, inference_port=9100)
+    assert reported(change) == [
+        (
+            "warning",
+            "inference_port",
+            "In the container proxy, the command line still has --upstream=http://localhost:8000; "
+            "change it there too.",
+        ),
+        (
+            "warning",
+            "inference_port",
+            "In the container transformer, the variable PREDICTOR_URL still has port 8000; "
+            "change it there too.",
+        ),
+        (
+            "warning",
+            "inference_port",
+            "The annotation prometheus.io/port of the Pods still has 8000; change it there too.",
+        ),
+    ]
+    assert edit(*objects, image="vllm/vllm-openai:2").issues == ()
+
+
+def test_a_port_of_the_node_follows_on_the_nodes_network_alone() -> None:
+    ports = [{"containerPort": 8000, "hostPort": 8000}]
+    server = {"image": "vllm/vllm-openai", "args": ["m"], "ports": ports}
+    on_node = edit(deployment(server, hostNetwork=True), inference_port=9100)
+    assert container_of(on_node, "c0")["ports"] == [{"containerPort": 9100, "hostPort": 9100}]
+    forwarded = edit(deployment(server), inference_port=9100)
+    assert container_of(forwarded, "c0")["ports"] == [{"containerPort": 9100, "hostPort": 8000}]
+
+
+def test_clients_of_a_headless_service_keep_their_own_port_and_it_is_said() -> None:
+    server = {"image": "vllm/vllm-openai", "args": ["m"], **DECLARED}
+    headless = service({"port": 8000}, clusterIP="None")
+    [(severity, field, message)] = reported(edit(deployment(server), headless, inference_port=9100))
+    assert (severity, field) == ("warning", "inference_port")
+    assert "is headless, so its clients connect to port 8000" in message
+
+
+def test_an_unknown_port_is_declared_and_no_service_is_assumed_to_lead_to_it() -> None:
+    objects = [
+        deployment({"image": "x", "args": ["serve"]}),
+        service({"port": 80, "targetPort": 5000}),
+    ]
+    assert import_objects(objects).spec.inference_port is None
+    change = edit(*objects, inference_port=9100)
+    assert container_of(change, "c0")["ports"] == [
+        {"name": "http", "containerPort": 9100, "protocol": "TCP"}
+    ]
+    assert targets(change) == [5000]
+    messages = [message for _, _, message in reported(change)]
+    assert len(messages) == 2
+    assert "make sure that it listens on 9100" in messages[0]
+    assert "leads to port 5000, which no container of the Pods has" in messages[1]
+    assert import_objects(change.changed).spec.inference_port == 9100
+
+
+@pytest.mark.parametrize("field", ["readiness_path", "liveness_path"])
+def test_a_probe_needs_a_known_port(field: str) -> None:
+    edited: dict[str, Any] = {field: "/health"}
+    [(severity, at, message)] = reported(edit(deployment({"image": "x"}), **edited))
+    assert (severity, at) == ("error", field)
+    assert "enter the Inference Port first" in message
+    assert edit(deployment({"image": "x", **DECLARED}), **edited).issues == ()
