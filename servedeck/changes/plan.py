@@ -84,7 +84,7 @@ async def make_plan(
     else:
         change = change_objects(existing, spec, platform)
         objects, writes = list(change.changed), plan_writes(change, force=force)
-        own_problems = [*_new_issues(existing.spec, spec), *change.issues]
+        own_problems = [*new_issues(existing.spec, spec), *change.issues]
     problems = [*own_problems]
     if platform.issue:
         problems.append(warning("", platform.issue))
@@ -131,7 +131,7 @@ async def make_plan(
     )
 
 
-def _new_issues(before: ServingSpec, wanted: ServingSpec) -> list[Issue]:
+def new_issues(before: ServingSpec, wanted: ServingSpec) -> list[Issue]:
     """Issues of the wanted spec; an error that the serving has already is a warning, and a warning
     that it has already is left out."""
     present = {_without_rows(one) for one in validation.validate(before)}

@@ -9,19 +9,26 @@ from collections.abc import Callable, Sequence
 
 from servedeck.changes.inventory import ClusterInventory
 from servedeck.changes.live_objects import fetch_live_objects
-from servedeck.changes.plan import make_plan
+from servedeck.changes.plan import make_plan, new_issues
 from servedeck.changes.platform_settings import load_platform_settings
 from servedeck.cluster.apply import Preview, PreviewAction, apply
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.rejection import Rejection, RejectionReason
-from servedeck.commands.arguments import connection_options, load_settings, read_servings
+from servedeck.commands.arguments import (
+    connection_options,
+    file_description,
+    load_settings,
+    read_serving_documents,
+)
 from servedeck.commands.errors import USAGE_ERROR, CommandError
 from servedeck.commands.output import write_lines
 from servedeck.serving.objects import import_objects
 from servedeck.serving.objects.routes import PlatformSettings
-from servedeck.serving.spec.document import document_path
-from servedeck.serving.spec.issues import Severity
+from servedeck.serving.spec import validation
+from servedeck.serving.spec.document import document_path, validate_identities
+from servedeck.serving.spec.document_issues import DocumentError
+from servedeck.serving.spec.issues import Issue, Severity, errors
 from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.text import truncate
 
@@ -39,10 +46,16 @@ async def apply_all(
     force: bool = False,
 ) -> bool:
     """Apply servings one by one, with a line for each object and each change in it; True if all
-    were accepted. A serving with an error is not applied at all. With `force`, fields of other
-    managers are overwritten; without, they are an error. Raises ClusterError if the server cannot
-    be reached.
+    were accepted. If a field of one of them is invalid, none is applied; a serving that the cluster
+    rejects is not applied, the others are. With `force`, fields of other managers are overwritten;
+    without, they are an error. Raises ClusterError if the server cannot be reached.
     """
+    # All are checked, so that all errors are printed.
+    valid = [await _validate_one(connection, spec, stderr) for spec in specs]
+    if not all(valid):
+        if len(specs) > 1:
+            stderr("error: No serving of the file was applied; correct the errors first.")
+        return False
     namespaces = {spec.namespace for spec in specs}
     inventory = ClusterInventory(connection, namespaces.pop() if len(namespaces) == 1 else "")
     inventory.start()
@@ -56,6 +69,21 @@ async def apply_all(
         return succeeded
     finally:
         await inventory.close()
+
+
+async def _validate_one(connection: Connection, spec: ServingSpec, stderr: LineWriter) -> bool:
+    """Whether its fields are valid, or as invalid as those of the existing serving, which is no
+    reason to reject it. Prints what is wrong. Only an invalid serving needs the cluster."""
+    found = validation.validate(spec)
+    if errors(found) and (
+        objects := await fetch_live_objects(connection, spec.namespace, spec.name)
+    ):
+        found = new_issues(import_objects.import_objects(objects).spec, spec)
+    if not errors(found):
+        return True
+    for one in found:
+        _print_issue(spec, one, one.severity, stderr)
+    return False
 
 
 async def _apply_one(
@@ -84,9 +112,7 @@ async def _apply_one(
         if problem.message in conflicts:
             _print_conflicts(spec, conflicts[problem.message], stderr)
             continue
-        field = f"{document_path(problem.field)}: " if problem.field else ""
-        severity = Severity.WARNING if stays else problem.severity
-        stderr(f"{severity}: {spec.name}: {field}{problem.message}")
+        _print_issue(spec, problem, Severity.WARNING if stays else problem.severity, stderr)
     if not (plan.can_deploy or stays):
         return False
     if plan.scheduling_summary and any(one.action is PreviewAction.CREATE for one in plan.previews):
@@ -109,6 +135,11 @@ async def _apply_one(
         if _is_conflict(outcome.rejection):
             stderr(_CONFLICT_HINT)
     return outcome.rejection is None
+
+
+def _print_issue(spec: ServingSpec, issue: Issue, severity: Severity, stderr: LineWriter) -> None:
+    field = f"{document_path(issue.field)}: " if issue.field else ""
+    stderr(f"{severity}: {spec.name}: {field}{issue.message}")
 
 
 _MAX_CHANGES = 20
@@ -176,16 +207,18 @@ def run(args: argparse.Namespace) -> int:
             USAGE_ERROR,
         )
     settings = load_settings(args)
-    specs = read_servings(args.filename)
+    documents = read_serving_documents(args.filename)
 
     async def apply_specs(target: ConnectionOptions) -> int:
         connection = await Connection.open(target)
         try:
+            namespace = connection.namespace or "default"
+            if problems := validate_identities(documents, namespace):
+                place = file_description(args.filename)
+                raise CommandError(f"{place}: {DocumentError(problems)}")
             named = [
-                spec
-                if spec.namespace
-                else spec.replace(namespace=connection.namespace or "default")
-                for spec in specs
+                one.spec if one.spec.namespace else one.spec.replace(namespace=namespace)
+                for one in documents
             ]
             succeeded = await apply_all(
                 connection,

@@ -17,6 +17,7 @@ from servedeck.commands.errors import USAGE_ERROR, CommandError
 if TYPE_CHECKING:
     from servedeck.cluster.auth.kubeconfig import ConnectionOptions
     from servedeck.config import Settings
+    from servedeck.serving.spec.document import ServingDocument
     from servedeck.serving.spec.spec import ServingSpec
 
 
@@ -77,15 +78,26 @@ def connection_options(
 
 def read_servings(filename: str) -> list[ServingSpec]:
     """The servings of a file, or of standard input for "-"."""
-    from servedeck.serving.spec.document import DocumentError, all_from_yaml
+    return [document.spec for document in read_serving_documents(filename)]
 
-    place = "standard input" if filename == "-" else filename
+
+def read_serving_documents(filename: str) -> list[ServingDocument]:
+    """The servings of a file, or of standard input for "-", with their lines."""
+    from servedeck.serving.spec.document import read_documents
+    from servedeck.serving.spec.document_issues import DocumentError
+
+    place = file_description(filename)
     try:
         text = sys.stdin.read() if filename == "-" else Path(filename).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise CommandError(f"Cannot read {place}: {why}; name another file.") from error
     try:
-        return all_from_yaml(text)
+        return read_documents(text)
     except DocumentError as error:
         raise CommandError(f"{place}: {error}") from error
+
+
+def file_description(filename: str) -> str:
+    """The file in a message."""
+    return "standard input" if filename == "-" else filename

@@ -179,6 +179,29 @@ async def test_what_a_serving_has_already_is_not_reported_again(connection: Conn
     assert all(line.endswith("unchanged (server dry run)") for line in lines)
 
 
+async def test_an_error_that_a_serving_has_already_does_not_reject_it(
+    connection: Connection,
+) -> None:
+    spec = make_spec()
+    await apply_and_capture(connection, spec)
+    container = {"name": "inference-server", "image": "A"}
+    await connection.request(
+        "PATCH",
+        "/apis/apps/v1/namespaces/chat/deployments/fresh",
+        body={"spec": {"template": {"spec": {"containers": [container]}}}},
+        content_type="application/strategic-merge-patch+json",
+    )
+    spec = from_yaml((await export_serving(connection, "chat", "fresh")).yaml)
+    assert spec.image == "A"
+    good, lines, _ = await apply_and_capture(connection, spec.replace(description="new"))
+    assert good
+    assert "deployment.apps/fresh configured" in lines
+    good, lines, complaints = await apply_and_capture(connection, spec.replace(image="B"))
+    assert not good
+    assert lines == []
+    assert any("is not a reference" in one for one in complaints)
+
+
 async def test_what_somebody_else_changed_is_not_overwritten(connection: Connection) -> None:
     spec = make_spec()
     lines: list[str] = []

@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
+from servedeck import cli
 from servedeck.changes.platform_settings import load_platform_settings
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, InvalidResponseError
 from servedeck.commands.export import export_serving
 from servedeck.config import PLATFORM_CONFIGMAP, PLATFORM_NAMESPACE, Settings
 from tests.cluster.conftest import api, connection
-from tests.cluster.fake_api_server import FakeApiServer, respond_with_status
+from tests.cluster.fake_api_server import FakeApiServer, respond_with_status, write_kubeconfig
 
 __all__ = ["api", "connection"]
 
@@ -72,3 +75,41 @@ async def test_what_is_no_deployment_is_not_exported(
     api.add_route(DEPLOYMENT, respond_json(answer))
     with pytest.raises(InvalidResponseError, match="not a Deployment"):
         await export_serving(connection, "chat", "fresh")
+
+
+def make_file(folder: Path, *metadata: str) -> Path:
+    """A file with a serving for each metadata."""
+    file = folder / "servings.yaml"
+    head, body = "apiVersion: servedeck.dev/v1\nkind: Serving\n", "spec: {template: custom}\n"
+    file.write_text("---\n".join(f"{head}metadata: {one}\n{body}" for one in metadata))
+    return file
+
+
+@pytest.mark.parametrize("name", ["", "null", '""', "."])
+async def test_an_invalid_name_is_reported_before_any_request(
+    api: FakeApiServer, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    file = make_file(tmp_path, "{name: good}", f"{{name: {name}}}")
+    config = write_kubeconfig(tmp_path / "config", api.url)
+    code = await asyncio.to_thread(
+        cli.main, ["apply", "-f", str(file), "--kubeconfig", str(config)]
+    )
+    written = capsys.readouterr()
+    assert (code, written.out, api.requests) == (1, "", [])
+    assert written.err.startswith(f"servedeck: {file}: line 8: metadata.name: The service name ")
+    assert len(written.err.splitlines()) == 1
+
+
+async def test_a_serving_that_is_twice_in_a_file_is_reported_before_any_request(
+    api: FakeApiServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = make_file(tmp_path, "{name: a}", "{name: a, namespace: chat}")
+    config = write_kubeconfig(tmp_path / "config", api.url)
+    code = await asyncio.to_thread(
+        cli.main, ["apply", "-f", str(file), "--kubeconfig", str(config), "-n", "chat"]
+    )
+    assert (code, api.requests) == (1, [])
+    assert capsys.readouterr().err == (
+        f"servedeck: {file}: line 8: metadata.name: The serving a in namespace chat is already on "
+        "line 3; keep one of them.\n"
+    )

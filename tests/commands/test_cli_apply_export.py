@@ -97,6 +97,20 @@ def test_an_error_of_the_spec_names_its_field_and_nothing_is_made(kubeconfig: Pa
     assert result.stdout == ""
 
 
+def test_an_error_in_one_serving_of_a_file_applies_none(kubeconfig: Path) -> None:
+    valid = SERVING_YAML.replace("name: fresh", "name: first")
+    invalid = SERVING_YAML.replace("{model: org/model}", "{}")
+    text = f"{valid}---{invalid}"
+    result = run_servedeck("apply", "--kubeconfig", kubeconfig, "-f", "-", text=text)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "error: fresh: spec.settings.model: The model is missing" in result.stderr
+    assert result.stderr.endswith(
+        "error: No serving of the file was applied; correct the errors first.\n"
+    )
+    gone = run_servedeck("export", "--kubeconfig", kubeconfig, "-n", "chat", "first")
+    assert "There is no Deployment first in namespace chat" in gone.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [

@@ -6,41 +6,37 @@ converted. Errors contain the line and the field.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
+from servedeck.serving.spec.document_fields import NO_SUCH_FIELD, unknown_fields
+from servedeck.serving.spec.document_issues import DocumentError, DocumentIssue
 from servedeck.serving.spec.issues import Issue
+from servedeck.serving.spec.names import validate_label, validate_subdomain
 from servedeck.serving.spec.spec import FIELDS, ServingSpec, parse_spec
-from servedeck.serving.spec.templates.base import to_camel_case
+from servedeck.serving.spec.templates.base import to_camel_case, to_snake_case
 from servedeck.serving.spec.types import EnvVar, Quantity, Transformer, Volume
-from servedeck.serving.text import one_line, sanitize
+from servedeck.serving.spec.yaml_reader import (
+    Source,
+    compose_documents,
+    line_number,
+    to_plain_value,
+)
 
 API_VERSION = "servedeck.dev/v1"
 KIND = "Serving"
-MAX_DOCUMENT_LENGTH = 1_000_000
-MAX_NESTING_DEPTH = 20
 
 
 @dataclass(frozen=True, slots=True)
-class DocumentIssue:
-    line: int
-    """1-based; 0 if unknown."""
-    field: str
-    """Dotted path as in the spec, "" for the document itself."""
-    message: str
+class ServingDocument:
+    """A serving with the lines of what identifies it."""
 
-    def __str__(self) -> str:
-        """One line, sanitized for the terminal."""
-        place = f"line {self.line}: " if self.line else ""
-        field = (
-            f"{'.'.join(to_camel_case(part) for part in self.field.split('.'))}: "
-            if self.field
-            else ""
-        )
-        return one_line(sanitize(f"{place}{field}{self.message}"))
+    spec: ServingSpec
+    name_line: int
+    namespace_line: int
 
 
 class _Dumper(yaml.SafeDumper):
@@ -56,14 +52,6 @@ def _represent_str(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 
 
 _Dumper.add_representer(str, _represent_str)
-
-
-class DocumentError(ValueError):
-    """The text is not a valid serving; `issues` lists why, str() has one line for each."""
-
-    def __init__(self, issues: list[DocumentIssue]) -> None:
-        super().__init__("\n".join(str(one) for one in issues))
-        self.issues = issues
 
 
 def to_yaml(spec: ServingSpec) -> str:
@@ -104,19 +92,50 @@ def from_yaml(text: str) -> ServingSpec:
 def all_from_yaml(text: str) -> list[ServingSpec]:
     """The servings in a text with one or more documents. Raises DocumentError with every problem
     of every document."""
-    specs: list[ServingSpec] = []
+    return [document.spec for document in read_documents(text)]
+
+
+def read_documents(text: str) -> list[ServingDocument]:
+    """The servings in a text, with their lines. Raises DocumentError like `all_from_yaml`."""
+    documents: list[ServingDocument] = []
     found: list[DocumentIssue] = []
-    for node in _compose_documents(text):
-        spec, problems = _parse_document(node)
+    for node in compose_documents(text):
+        document, problems = _parse_document(node)
         found += problems
-        if spec is not None:
-            specs.append(spec)
+        if document is not None:
+            documents.append(document)
     if found:
         raise DocumentError(found)
-    if not specs:
+    if not documents:
         message = f"The text contains no serving; start it with apiVersion: {API_VERSION}."
         raise DocumentError([DocumentIssue(0, "", message)])
-    return specs
+    return documents
+
+
+def validate_identities(
+    documents: Sequence[ServingDocument], default_namespace: str
+) -> list[DocumentIssue]:
+    """Names that no object can have, and servings that are there twice: what must be right before
+    the first request is sent. `read_documents` accepts them: in the form they can be corrected."""
+    found: list[DocumentIssue] = []
+    lines: dict[tuple[str, str], int] = {}
+    for document in documents:
+        name = document.spec.name
+        namespace = document.spec.namespace or default_namespace
+        # A Deployment that servedeck did not create may have a name with dots.
+        if validate_subdomain(name):
+            message = validate_label(name, "The service name")
+            found.append(DocumentIssue(document.name_line, "metadata.name", message))
+        elif document.spec.namespace and (message := validate_label(namespace, "The namespace")):
+            found.append(DocumentIssue(document.namespace_line, "metadata.namespace", message))
+        elif (namespace, name) in lines:
+            message = (
+                f"The serving {name} in namespace {namespace} is already on line "
+                f"{lines[namespace, name]}; keep one of them."
+            )
+            found.append(DocumentIssue(document.name_line, "metadata.name", message))
+        lines.setdefault((namespace, name), document.name_line)
+    return found
 
 
 def _field_value(spec: ServingSpec, name: str, always: bool) -> Any:
@@ -157,62 +176,20 @@ def _env_entry(one: EnvVar) -> dict[str, Any]:
     return {"name": one.name, "value": one.value}
 
 
-def _compose_documents(text: str) -> list[yaml.Node]:
-    if len(text) > MAX_DOCUMENT_LENGTH:
-        raise DocumentError([DocumentIssue(0, "", "The text is longer than a million characters.")])
-    depth = 0
-    try:
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            # An alias can expand a document to a billion times the length of its text.
-            if isinstance(event, yaml.AliasEvent):
-                raise DocumentError(
-                    [
-                        DocumentIssue(
-                            _line_number(event),
-                            "",
-                            "YAML aliases are not supported; write the value out.",
-                        )
-                    ]
-                )
-            if isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
-                depth += 1
-                if depth > MAX_NESTING_DEPTH:
-                    raise DocumentError(
-                        [
-                            DocumentIssue(
-                                _line_number(event), "", "This is nested too deeply; flatten it."
-                            )
-                        ]
-                    )
-            elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
-                depth -= 1
-        return [one for one in yaml.compose_all(text, Loader=yaml.SafeLoader) if not _is_null(one)]
-    except yaml.MarkedYAMLError as exc:
-        mark = exc.problem_mark or exc.context_mark
-        why = exc.problem or exc.context or "it cannot be read"
-        line = mark.line + 1 if mark else 0
-        raise DocumentError([DocumentIssue(line, "", f"This is not YAML: {why}.")]) from None
-    except yaml.YAMLError as exc:
-        line = text[: getattr(exc, "position", 0)].count("\n") + 1
-        why = getattr(exc, "reason", "it cannot be read")
-        raise DocumentError([DocumentIssue(line, "", f"This is not YAML: {why}.")]) from None
-
-
-def _parse_document(node: yaml.Node) -> tuple[ServingSpec | None, list[DocumentIssue]]:
-    lines: dict[str, int] = {}
-    twice: list[DocumentIssue] = []
-    document = _to_plain_value(node, "", lines, twice)
-    if twice:
-        return None, twice
+def _parse_document(node: yaml.Node) -> tuple[ServingDocument | None, list[DocumentIssue]]:
+    source = Source()
+    document = to_plain_value(node, source)
+    lines, first = source.lines, line_number(node)
+    if source.issues:
+        return None, source.issues
     if not isinstance(document, Mapping):
-        return None, [DocumentIssue(_line_number(node), "", "A serving is a mapping of fields.")]
-    first = _line_number(node)
+        return None, [DocumentIssue(first, "", "A serving is a mapping of fields.")]
     for field, wanted in (("apiVersion", API_VERSION), ("kind", KIND)):
         if document.get(field) != wanted:
             line = lines.get(field, first)
             return None, [DocumentIssue(line, field, f"This must be {wanted}; correct it.")]
     problems = [
-        DocumentIssue(lines[key], key, "There is no such field; correct its name or remove it.")
+        DocumentIssue(lines[key], key, NO_SUCH_FIELD)
         for key in document
         if key not in ("apiVersion", "kind", "metadata", "spec")
     ]
@@ -239,9 +216,20 @@ def _parse_document(node: yaml.Node) -> tuple[ServingSpec | None, list[DocumentI
     ]
     if problems:
         return None, problems
+    unknown = dict(unknown_fields(body, "spec"))
+    problems = [DocumentIssue(lines[path], path, message) for path, message in unknown.items()]
     raw = {**body, "name": metadata.get("name"), "namespace": metadata.get("namespace")}
     spec, wrong = parse_spec(raw)
-    return spec, [_to_document_issue(one, lines, first) for one in wrong]
+    reported = {to_snake_case(path) for path in unknown}
+    problems += [
+        _to_document_issue(one, lines, first)
+        for one in wrong
+        if f"spec.{one.field}" not in reported
+    ]
+    if spec is None or problems:
+        return None, problems
+    name_line = lines.get("metadata.name", lines["metadata"])
+    return ServingDocument(spec, name_line, lines.get("metadata.namespace", name_line)), []
 
 
 def document_path(field: str) -> str:
@@ -258,41 +246,3 @@ def _to_document_issue(issue: Issue, lines: Mapping[str, int], default_line: int
     while around and around not in lines:
         around = around.rpartition(".")[0]
     return DocumentIssue(lines.get(around, default_line), path, issue.message)
-
-
-def _to_plain_value(
-    node: yaml.Node, path: str, lines: dict[str, int], duplicates: list[DocumentIssue]
-) -> Any:
-    """Mappings, lists and strings of a node; the line of each field is added to `lines`."""
-    if isinstance(node, yaml.MappingNode):
-        found: dict[Hashable, Any] = {}
-        for key_node, value_node in node.value:
-            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else ""
-            here = f"{path}.{key}" if path else key
-            if key in found:
-                message = f"This field is already set on line {lines[here]}; keep one of them."
-                duplicates.append(DocumentIssue(_line_number(key_node), here, message))
-                continue
-            lines[here] = _line_number(key_node)
-            found[key] = _to_plain_value(value_node, here, lines, duplicates)
-        return found
-    if isinstance(node, yaml.SequenceNode):
-        entries = []
-        for at, one in enumerate(node.value):
-            lines[f"{path}.{at}"] = _line_number(one)
-            entries.append(_to_plain_value(one, f"{path}.{at}", lines, duplicates))
-        return entries
-    return None if _is_null(node) else node.value
-
-
-def _is_null(node: yaml.Node | None) -> bool:
-    """Empty, ~ or null, without quotes."""
-    return node is None or (
-        isinstance(node, yaml.ScalarNode)
-        and node.style is None
-        and node.value in ("", "~", "null", "Null", "NULL")
-    )
-
-
-def _line_number(node: Any) -> int:
-    return int(node.start_mark.line) + 1

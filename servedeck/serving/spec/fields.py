@@ -11,6 +11,9 @@ from typing import Any
 
 from servedeck.serving.quantity import parse_quantity
 
+_MAX_COMMAND_LINE_LENGTH = 500_000
+"""Of one text: shlex takes quadratic time for a long word."""
+
 FieldValue = str | int | float | tuple[str, ...] | None
 
 
@@ -67,9 +70,8 @@ class Field:
             for choice in self.choices:
                 if choice.lower() == written.lower():
                     return choice
-            raise ValueError(
-                f"{written!r} is not a valid value; choose {join_choices(self.choices)}."
-            )
+            choices = join_choices(self.choices)
+            raise ValueError(f"{_shorten_quote(written)} is not a valid value; choose {choices}.")
         return written
 
     def format(self, value: Any) -> str:
@@ -98,13 +100,13 @@ def parse_text(raw: object) -> str:
 
 
 def parse_int(raw: object) -> int:
+    if _is_blank(raw):
+        raise ValueError("A whole number is missing; enter a value such as 1.")
     if isinstance(raw, bool) or not isinstance(raw, (int, str)):
         raise ValueError(f"{_shorten_quote(raw)} is not a whole number; enter a value such as 1.")
     if isinstance(raw, int):
         return raw
     written = raw.strip()
-    if not written:
-        raise ValueError("A whole number is missing; enter a value such as 1.")
     digits = written.removeprefix("-").removeprefix("+")
     if not (digits.isascii() and digits.isdigit()) or len(digits) > 18:
         raise ValueError(
@@ -114,6 +116,8 @@ def parse_int(raw: object) -> int:
 
 
 def parse_float(raw: object) -> float:
+    if _is_blank(raw):
+        raise ValueError("A number is missing; enter a value such as 0.9.")
     if isinstance(raw, bool) or not isinstance(raw, (int, float, str)):
         raise ValueError(f"{_shorten_quote(raw)} is not a number; enter a value such as 0.9.")
     try:
@@ -128,6 +132,8 @@ def parse_float(raw: object) -> float:
 
 
 def parse_bool(raw: object) -> bool:
+    if raw is None:
+        raise ValueError("A value is missing; enter true or false.")
     if isinstance(raw, bool):
         return raw
     if isinstance(raw, str) and raw.strip().lower() in ("true", "yes", "on"):
@@ -142,6 +148,8 @@ def parse_arguments(raw: object) -> tuple[str, ...]:
     if raw is None:
         return ()
     if isinstance(raw, str):
+        if len(raw) > _MAX_COMMAND_LINE_LENGTH:
+            raise ValueError("This command line is too long; write it as a list of arguments.")
         try:
             return tuple(shlex.split(raw))
         except ValueError:

@@ -56,7 +56,9 @@ def validate_namespace(spec: SpecLike) -> Iterable[Issue]:
 
 
 def validate_description(spec: SpecLike) -> Iterable[Issue]:
-    if len(spec.description) > MAX_DESCRIPTION_LENGTH:
+    if "\0" in spec.description:
+        yield error("description", "A description cannot contain a NUL character; remove it.")
+    elif len(spec.description) > MAX_DESCRIPTION_LENGTH:
         yield error(
             "description",
             f"The description has {len(spec.description)} characters; "
@@ -157,7 +159,11 @@ def validate_replicas(spec: SpecLike) -> Iterable[Issue]:
 
 
 def validate_settings(spec: SpecLike) -> Iterable[Issue]:
-    return spec.template_definition.validate(spec)
+    for name, value in spec.settings.items():
+        words = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(word, str) and "\0" in word for word in words):
+            yield error(f"settings.{name}", "A setting cannot contain a NUL character; remove it.")
+    yield from spec.template_definition.validate(spec)
 
 
 def validate_volumes(spec: SpecLike) -> Iterable[Issue]:

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servedeck.serving.spec.document import DocumentError, all_from_yaml, from_yaml, to_yaml
+from servedeck.serving.spec.document import (
+    ServingDocument,
+    all_from_yaml,
+    from_yaml,
+    read_documents,
+    to_yaml,
+    validate_identities,
+)
+from servedeck.serving.spec.document_issues import DocumentError
 from servedeck.serving.spec.spec import ServingSpec
 from tests.serving.strategies import valid_specs
 
@@ -112,7 +120,14 @@ def test_json_is_read_too() -> None:
         ("a: \x00", "line 1: This is not YAML:"),
         ("a: &x 1\nb: *x", "line 2: YAML aliases are not supported; write the value out."),
         ("[" * 30, "line 1: This is nested too deeply; flatten it."),
-        ("a" * 1_000_001, "The text is longer than a million characters."),
+        (
+            make_document("template: custom\nreplicas:"),
+            "line 6: spec.replicas: A whole number is missing; enter a value such as 1.",
+        ),
+        (
+            make_document("template: custom\nvolumes: [{pvc: a, mountPath: /a, readOnly: }]"),
+            "line 6: spec.volumes.0.readOnly: A value is missing; enter true or false.",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_by_line_and_field(text: str, wanted: str) -> None:
@@ -133,9 +148,69 @@ def test_several_documents() -> None:
         from_yaml(text)
 
 
-def test_tags_make_nothing_but_text() -> None:
-    spec = from_yaml(make_document("template: custom\ndescription: !!python/object:os.system ls"))
-    assert spec.description == "ls"
+def test_an_export_as_long_as_kubernetes_allows_is_read_back() -> None:
+    variables = [{"name": f"A{at}", "value": "x" * 120_000} for at in range(9)]
+    spec = ServingSpec.model_validate({"name": "a", "template": "custom", "env": variables})
+    written = to_yaml(spec)
+    assert len(written) > 1_000_000
+    assert from_yaml(written) == spec
+
+
+def test_a_long_name_of_a_field_does_not_fill_the_terminal() -> None:
+    [message] = issue_texts(make_document(f"template: custom\n? {'x' * 10_000}\n: 1"))
+    assert len(message) < 300
+    assert "There is no such field" in message
+
+
+def test_a_command_line_that_takes_too_long_to_split_is_rejected() -> None:
+    text = make_document(f"template: custom\ncommand: {'x' * 500_001}")
+    assert issue_texts(text) == [
+        "line 6: spec.command: This command line is too long; write it as a list of arguments."
+    ]
+
+
+def documents_of(*metadata: str) -> list[ServingDocument]:
+    text = "---\n".join(make_document("template: custom", one) + "\n" for one in metadata)
+    return read_documents(text)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "null", '""', ".", "..", "a/b", "A", "-a", "a..b", "a" * 254, '"a\\0"']
+)
+def test_a_name_that_no_object_can_have_is_named_by_line(name: str) -> None:
+    documents = documents_of("{name: good}", f"{{name: {name}}}")
+    [issue] = validate_identities(documents, "p")
+    assert (issue.line, issue.field) == (9, "metadata.name")
+    assert issue.message.startswith("The service name ")
+
+
+def test_a_missing_name_is_at_the_line_of_metadata() -> None:
+    [issue] = validate_identities(documents_of("{namespace: p}"), "p")
+    assert str(issue).startswith("line 3: metadata.name: The service name is missing")
+
+
+def test_an_existing_serving_of_another_origin_may_have_dots_in_its_name() -> None:
+    assert validate_identities(documents_of("{name: a.b}"), "p") == []
+
+
+@pytest.mark.parametrize("namespace", [".", "a.b", "a/b", "Team"])
+def test_an_invalid_namespace_is_named_by_line(namespace: str) -> None:
+    [issue] = validate_identities(documents_of(f"{{name: a, namespace: {namespace}}}"), "p")
+    assert str(issue).startswith("line 3: metadata.namespace: The namespace may contain only")
+
+
+def test_a_serving_that_is_there_twice_is_named_with_both_lines() -> None:
+    documents = documents_of("{name: a}", "{name: a, namespace: q}", "{name: a, namespace: p}")
+    assert validate_identities(documents, "other") == []
+    [issue] = validate_identities(documents, "p")
+    assert str(issue) == (
+        "line 15: metadata.name: The serving a in namespace p is already on line 3; "
+        "keep one of them."
+    )
+
+
+def test_a_form_takes_a_document_without_a_name() -> None:
+    assert from_yaml(make_document("template: custom", "{name: ''}")).name == ""
 
 
 @given(st.text(max_size=60))

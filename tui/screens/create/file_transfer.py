@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 
-from servedeck.serving.spec.document import DocumentError, from_yaml, to_yaml
+from servedeck.serving.spec.document import from_yaml, to_yaml
+from servedeck.serving.spec.document_issues import DocumentError
 from servedeck.serving.spec.spec import ServingSpec
 from tui.screens.create import files
 from tui.screens.file_dialog import FileDialog

@@ -294,14 +294,18 @@ class Template:
             name = to_snake_case(str(key))
             field = self.get_field(name)
             if field is None:
-                known = ", ".join(to_camel_case(f.name) for f in self.fields) or "none"
-                wrong[name] = f"The template {self.id} has no such setting; it has: {known}."
+                wrong[name] = self.no_such_setting()
                 continue
             try:
                 values[name] = field.parse(given)
             except ValueError as exc:
                 wrong[name] = str(exc)
         return values, wrong
+
+    def no_such_setting(self) -> str:
+        """A sentence for a setting that this template does not have."""
+        known = ", ".join(to_camel_case(field.name) for field in self.fields) or "none"
+        return f"The template {self.id} has no such setting; it has: {known}."
 
 
 def additional_arguments(spec: SpecLike) -> tuple[str, ...]:
