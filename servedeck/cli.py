@@ -168,7 +168,9 @@ def _add_change_commands(commands: Any) -> None:
     )
     apply.add_argument("--dry-run", action="store_true", help="only show what would change")
     apply.add_argument(
-        "--force-conflicts", action="store_true", help="overwrite fields that other managers set"
+        "--force-conflicts",
+        action="store_true",
+        help="overwrite fields that other managers set, and change Services that others may use",
     )
     _add_common_flags(apply, single_namespace=True)
     apply.set_defaults(run="servedeck.commands.apply:run")

@@ -186,9 +186,9 @@ class ClusterChangeService:
         from servedeck.changes.live_objects import ServingNotFoundError, fetch_live_objects
         from servedeck.serving.objects import import_objects
 
-        objects = await fetch_live_objects(self._require_connection(), key.namespace, key.name)
-        if not objects:
+        live = await fetch_live_objects(self._require_connection(), key.namespace, key.name)
+        if not live.objects:
             raise ServingNotFoundError(
                 f"Deployment {key.name} no longer exists in namespace {key.namespace}."
             )
-        return import_objects.import_objects(objects)
+        return import_objects.import_objects(live.objects)

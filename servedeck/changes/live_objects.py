@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
+from servedeck.changes.platform_settings import discover_route_kinds
 from servedeck.cluster import resources
 from servedeck.cluster.apply import ObjectRef
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, ClusterError, InvalidResponseError
 from servedeck.cluster.resources import Resource
-from servedeck.serving.spec.mapping.json_values import as_mapping, mappings
+from servedeck.serving.objects.backends import route_backends
+from servedeck.serving.objects.missing_objects import RelatedObjects
+from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, mappings
 
 _ROUTE_RESOURCES = (
     resources.HTTP_ROUTE,
@@ -23,48 +27,102 @@ class ServingNotFoundError(ClusterError):
     """There is no Deployment of that name."""
 
 
-async def fetch_live_objects(
-    connection: Connection, namespace: str, name: str
-) -> list[dict[str, Any]]:
-    """Deployment, Services and route of a serving, as decoded JSON; [] without a Deployment.
-    Services are those that select its Pods, that of its name first. Objects that do not exist or
-    may not be read are omitted. Raises ClusterError if the Deployment cannot
-    be read.
+@dataclass(frozen=True, slots=True)
+class LiveObjects:
+    objects: list[JsonObject] = field(default_factory=list)
+    """Deployment, Services and routes, as decoded JSON; [] without a Deployment. Of each kind, that
+    of the serving's name is first."""
+    related: RelatedObjects = field(default_factory=RelatedObjects)
+
+
+class _Listing(NamedTuple):
+    """Objects of one kind in a namespace."""
+
+    objects: list[JsonObject]
+    complete: bool
+    """False if the kind may not be listed: at most the object of the serving's name is known."""
+
+
+async def fetch_live_objects(connection: Connection, namespace: str, name: str) -> LiveObjects:
+    """The Deployment, the Services that select its Pods, and the routes of its namespace that lead
+    to these Services, or to a Service of the serving's name that does not exist.
+
+    Of a kind that may not be listed, the object of the serving's name is read, if that is allowed.
+    Raises ClusterError if the Deployment cannot be read.
     """
     deployment = await _get_object(connection, _ref(resources.DEPLOYMENT, namespace, name))
     if deployment is None:
-        return []
-    found = [deployment, *await _fetch_services(connection, deployment, namespace)]
+        return LiveObjects()
+    unlisted: set[str] = set()
+    others: list[JsonObject] = []
+    found = await _list_objects(connection, resources.SERVICE, namespace, name)
+    if not found.complete:
+        unlisted.add("Service")
+    services = [one for one in found.objects if _selects_pods(one, deployment)]
+    others += [one for one in found.objects if _name(one) == name and one not in services]
+    # Routes to a Service that is to be created again lead to the serving.
+    leading = {_name(one) for one in services} | ({name} if not others else set())
+    routes: list[JsonObject] = []
     for resource in _ROUTE_RESOURCES:
-        try:
-            part = await _get_object(connection, _ref(resource, namespace, name))
-        except ApiError as error:
-            if error.code != 403:
-                raise
-            continue
-        if part is not None:
-            found.append(part)
-    return found
+        found = await _list_objects(connection, resource, namespace, name)
+        if not found.complete:
+            unlisted.add(resource.kind)
+        own = [one for one in found.objects if _leads_to(one, namespace, leading)]
+        routes += own
+        others += [one for one in found.objects if _name(one) == name and one not in own]
+    return LiveObjects(
+        [deployment, *services, *routes],
+        RelatedObjects(frozenset(await _existing_kinds(connection, unlisted)), tuple(others)),
+    )
 
 
-async def _fetch_services(
-    connection: Connection, deployment: Mapping[str, Any], namespace: str
-) -> list[dict[str, Any]]:
+def _selects_pods(service: JsonObject, deployment: JsonObject) -> bool:
+    selector = as_mapping(service, "spec", "selector")
     labels = as_mapping(deployment, "spec", "template", "metadata", "labels")
+    return bool(selector) and selector.items() <= labels.items()
+
+
+def _leads_to(route: JsonObject, namespace: str, services: Collection[object]) -> bool:
+    return any(
+        one.namespace == namespace and one.service in services for one in route_backends(route)
+    )
+
+
+async def _existing_kinds(connection: Connection, kinds: set[str]) -> set[str]:
+    """Those of `kinds` that the cluster has: the API server also forbids what does not exist."""
+    routes = {one.kind for one in _ROUTE_RESOURCES}
+    if not kinds & routes:
+        return kinds
+    return kinds - (routes - await discover_route_kinds(connection))
+
+
+async def _list_objects(
+    connection: Connection, resource: Resource, namespace: str, name: str
+) -> _Listing:
+    """The objects of a kind, that of the given name first."""
     try:
-        found = await connection.get_json(resources.SERVICE.collection_path(namespace))
+        response = await connection.get_json(resource.collection_path(namespace))
     except ApiError as error:
-        if error.code == 403:
-            return []
-        raise
-    name = as_mapping(deployment, "metadata").get("name")
-    services = [
-        {"apiVersion": "v1", "kind": "Service", **one}
-        for one in mappings(found.get("items"))
-        if (selector := as_mapping(one, "spec", "selector"))
-        and all(labels.get(key) == value for key, value in selector.items())
-    ]
-    return sorted(services, key=lambda one: as_mapping(one, "metadata").get("name") != name)
+        if error.code == 404:  # the cluster does not have the kind
+            return _Listing([], True)
+        if error.code != 403:
+            raise
+    else:
+        # The entries of a list have no kind.
+        kind = {"apiVersion": resource.api_version, "kind": resource.kind}
+        found = [{**kind, **one} for one in mappings(response.get("items"))]
+        return _Listing(sorted(found, key=lambda one: _name(one) != name), True)
+    try:
+        one = await _get_object(connection, _ref(resource, namespace, name))
+    except ApiError as error:
+        if error.code != 403:
+            raise
+        one = None
+    return _Listing([one] if one is not None else [], False)
+
+
+def _name(obj: Mapping[str, Any]) -> object:
+    return as_mapping(obj, "metadata").get("name")
 
 
 def _ref(resource: Resource, namespace: str, name: str) -> ObjectRef:

@@ -1,10 +1,15 @@
-"""What is sent to the API server for each object of a changed serving."""
+"""What is sent to the API server for each object of a changed serving, and sending it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
-from servedeck.cluster.apply import ObjectRef
+from servedeck.cluster import apply
+from servedeck.cluster.apply import ApplyResult, ObjectRef, Preview, PreviewAction
+from servedeck.cluster.http.connection import Connection
+from servedeck.cluster.http.errors import ApiError
 from servedeck.cluster.rejection import Rejection, RejectionReason
 from servedeck.serving.conventions import FIELD_MANAGER
 from servedeck.serving.objects.change import ObjectChange
@@ -16,7 +21,14 @@ from servedeck.serving.objects.managed_fields import (
     has_repeated_entries,
     has_update_entry,
 )
+from servedeck.serving.objects.update_merge import find_concurrent_changes, move_to_version
 from servedeck.serving.spec.mapping.json_values import JsonObject
+
+_MAX_ATTEMPTS = 10
+"""Attempts to update an object while controllers write its status, as they do several times a
+second during a rollout."""
+
+Result = TypeVar("Result", Preview, ApplyResult)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +39,8 @@ class ObjectWrite:
     changes."""
     rejection: Rejection | None = None
     """Why it cannot be sent."""
+    live: JsonObject | None = None
+    """The object as it was read; None if it is to be created."""
 
 
 def plan_writes(change: ObjectChange, *, force: bool = False) -> list[ObjectWrite]:
@@ -51,14 +65,14 @@ def plan_writes(change: ObjectChange, *, force: bool = False) -> list[ObjectWrit
 def _plan_write(ref: ObjectRef, live: JsonObject, changed: JsonObject, force: bool) -> ObjectWrite:
     body = build_apply_configuration(live, changed, FIELD_MANAGER)
     if body is None:
-        return ObjectWrite(ref, None)
+        return ObjectWrite(ref, None, live=live)
     foreign = foreign_changes(live, changed, FIELD_MANAGER)
     needs_update = has_update_entry(live, FIELD_MANAGER) or has_repeated_entries(body)
     blocked = foreign if needs_update else [one for one in foreign if one.new is MISSING]
     if blocked and not force:
         conflicts = tuple(foreign_conflict(one) for one in blocked)
-        return ObjectWrite(ref, None, _conflict(ref, conflicts))
-    return ObjectWrite(ref, changed if needs_update or blocked else body)
+        return ObjectWrite(ref, None, _conflict(ref, conflicts), live)
+    return ObjectWrite(ref, changed if needs_update or blocked else body, live=live)
 
 
 def _conflict(ref: ObjectRef, conflicts: tuple[FieldConflict, ...]) -> Rejection:
@@ -68,4 +82,82 @@ def _conflict(ref: ObjectRef, conflicts: tuple[FieldConflict, ...]) -> Rejection
         f"This change conflicts with fields of {ref} that were set by {', '.join(managers)}.",
         tuple(one.path for one in conflicts),
         conflicts,
+    )
+
+
+async def preview_writes(
+    connection: Connection, writes: Sequence[ObjectWrite], *, force: bool
+) -> tuple[Preview, ...]:
+    """A preview for each object; one that does not change is not sent. Raises ClusterError if the
+    server cannot be reached."""
+
+    async def send(body: JsonObject) -> Preview:
+        [found] = await apply.preview(connection, [body], force=force)
+        return found
+
+    found: list[Preview] = []
+    for one in writes:
+        if one.rejection is not None:
+            found.append(Preview(one.ref, None, one.rejection))
+        elif one.body is None:
+            found.append(Preview(one.ref, PreviewAction.UNCHANGED))
+        else:
+            found.append(await _send(connection, one, one.body, send))
+    return tuple(found)
+
+
+async def apply_writes(
+    connection: Connection, writes: Sequence[ObjectWrite], *, force: bool
+) -> ApplyResult:
+    """Send the writes in order; stop at the first rejection. Raises ClusterError if an object that
+    changed meanwhile cannot be read."""
+
+    async def send(body: JsonObject) -> ApplyResult:
+        return await apply.apply(connection, [body], force=force)
+
+    result = ApplyResult(())
+    for one in writes:
+        if one.body is not None and result.rejection is None:
+            sent = await _send(connection, one, one.body, send)
+            result = replace(sent, applied=(*result.applied, *sent.applied))
+    return result
+
+
+async def _send(
+    connection: Connection,
+    write: ObjectWrite,
+    body: JsonObject,
+    send: Callable[[JsonObject], Awaitable[Result]],
+) -> Result:
+    """The result of `send`. An update is sent again if the object has another version but the same
+    spec, because then only a controller wrote its status."""
+    live = write.live
+    result = await send(body)
+    for _ in range(_MAX_ATTEMPTS - 1):
+        if live is None or not _is_of_another_version(body, result.rejection):
+            break
+        try:
+            current = await connection.get_json(write.ref.path)
+        except ApiError as error:
+            if error.code in (403, 404):  # the rejection says enough
+                break
+            raise
+        if paths := find_concurrent_changes(live, body, current):
+            message = (
+                f"{write.ref} was changed by somebody else at the same time "
+                f"({', '.join(paths)}); apply the file again."
+            )
+            return replace(result, rejection=Rejection(RejectionReason.CONFLICT, message))
+        body, live = move_to_version(live, body, current), current
+        result = await send(body)
+    return result
+
+
+def _is_of_another_version(body: JsonObject, rejection: Rejection | None) -> bool:
+    """Whether an update was rejected because the object has another resourceVersion."""
+    return (
+        "resourceVersion" in body["metadata"]
+        and rejection is not None
+        and rejection.reason is RejectionReason.CONFLICT
+        and not (rejection.fields or rejection.conflicts)
     )

@@ -4,11 +4,12 @@ quota and the nodes."""
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from servedeck.changes.inventory import ClusterInventory
-from servedeck.changes.object_writes import ObjectWrite, plan_writes
+from servedeck.changes.object_writes import ObjectWrite, plan_writes, preview_writes
+from servedeck.changes.service_checks import find_service_issues
 from servedeck.cluster import apply
 from servedeck.cluster.apply import ExistingObject, ObjectRef, Preview, PreviewAction
 from servedeck.cluster.http.connection import Connection
@@ -20,6 +21,7 @@ from servedeck.serving.capacity import scheduling_requirements
 from servedeck.serving.objects import manifests
 from servedeck.serving.objects.change import change_objects
 from servedeck.serving.objects.import_objects import ImportedServing
+from servedeck.serving.objects.missing_objects import RelatedObjects
 from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec import validation
 from servedeck.serving.spec.issues import Issue, Severity, error, errors, warning
@@ -53,6 +55,10 @@ class ChangePlan:
     """Whether the nodes could host it now, in a sentence; "" if they may not be listed."""
     unchecked: tuple[str, ...]
     """What could not be checked, and why, in sentences."""
+    writes: tuple[ObjectWrite, ...] = ()
+    """What is sent, with the objects as they were read."""
+    overridable: tuple[Issue, ...] = ()
+    """Those of the errors that are warnings with `force`."""
 
     @property
     def errors(self) -> list[Issue]:
@@ -70,25 +76,34 @@ async def make_plan(
     inventory: ClusterInventory,
     *,
     existing: ImportedServing | None = None,
+    related: RelatedObjects | None = None,
     own_objects: Collection[ObjectRef] = (),
     force: bool = False,
 ) -> ChangePlan:
     """Run all checks. Without `existing`, the serving is new, and a name that is taken is an error;
-    otherwise the objects of `existing` are changed where the spec differs. `own_objects` are those
-    that a previous attempt created: they are changed. With `force`, fields of other managers are
-    overwritten. Raises ClusterError only if the API server cannot be reached.
+    otherwise the objects of `existing` are changed where the spec differs, with what is known
+    about `related` objects. `own_objects` are those that a previous attempt created: they are
+    changed. With `force`, fields of other managers are overwritten, and Services that others use
+    are changed. Raises ClusterError only if the API server cannot be reached.
     """
+    unknown = list(inventory.unavailable_reasons)
+    overridable: list[Issue] = []
     if existing is None:
-        objects, writes = manifests.build_manifests(spec, platform), None
+        objects = manifests.build_manifests(spec, platform)
+        writes = [ObjectWrite(ObjectRef.from_manifest(one), one) for one in objects]
         own_problems = validation.validate(spec)
     else:
-        change = change_objects(existing, spec, platform)
+        related_objects = related or RelatedObjects()
+        change = change_objects(existing, spec, platform, related_objects)
         objects, writes = list(change.changed), plan_writes(change, force=force)
-        own_problems = [*new_issues(existing.spec, spec), *change.issues]
+        found = await find_service_issues(connection, existing.spec, spec, change, related_objects)
+        overridable = errors(found)
+        found = [_as_warning(one) for one in found] if force else found
+        own_problems = [*new_issues(existing.spec, spec), *change.issues, *found]
+        unknown += change.unchecked
     problems = [*own_problems]
     if platform.issue:
         problems.append(warning("", platform.issue))
-    unknown = list(inventory.unavailable_reasons)
     present = existing.spec if existing is not None else None
     known = inventory.pvcs(spec.namespace)
     if known is not None:
@@ -97,17 +112,19 @@ async def make_plan(
     taken: tuple[ExistingObject, ...] = ()
     # Independent of everything else: an existing name, for example, is reported at once.
     if not errors(own_problems):
-        if writes is None:
+        if existing is None:
             stored = await apply.find_existing(connection, objects)
-            taken = tuple(existing for existing in stored if existing.ref not in own_objects)
-            problems += [error("name", _already_exists_message(existing)) for existing in taken]
-            places = {existing.ref for existing in taken}
-            manifests_to_preview = [
-                one for one in objects if ObjectRef.from_manifest(one) not in places
-            ]
-            previews = await apply.preview(connection, manifests_to_preview, force=force)
+            taken = tuple(one for one in stored if one.ref not in own_objects)
+            problems += [error("name", _already_exists_message(one)) for one in taken]
+            places = {one.ref for one in taken}
+            previewed = [one for one in writes if one.ref not in places]
+            previews = await preview_writes(connection, previewed, force=force)
         else:
-            previews = await _preview_writes(connection, writes, force)
+            previews = await preview_writes(connection, writes, force=force)
+            forbidden = _forbidden_creations(writes, previews)
+            problems += [warning("", message) for message in forbidden.values()]
+            writes = [one for one in writes if one.ref not in forbidden]
+            previews = tuple(one for one in previews if one.ref not in forbidden)
         rejections = [one.rejection for one in previews if one.rejection]
         # Without a change no Pod is created, so a full quota does not matter.
         changing = any(one.action is not PreviewAction.UNCHANGED for one in previews)
@@ -122,13 +139,30 @@ async def make_plan(
     scheduling = inventory.check_scheduling(requested, spec.replicas, tolerations)
     return ChangePlan(
         spec,
-        tuple(objects if writes is None else (one.body for one in writes if one.body is not None)),
+        tuple(one.body for one in writes if one.body is not None),
         tuple(problems),
         taken,
         previews,
         scheduling.summary if scheduling else "",
         tuple(unknown),
+        tuple(writes),
+        tuple(overridable),
     )
+
+
+def _forbidden_creations(
+    writes: Iterable[ObjectWrite], previews: Iterable[Preview]
+) -> dict[ObjectRef, str]:
+    """Missing objects of an existing serving that the user may not create, and a sentence about
+    each: another change does not need them."""
+    return {
+        preview.ref: f"{preview.ref} does not exist and may not be created: "
+        f"{preview.rejection.message}"
+        for write, preview in zip(writes, previews, strict=True)
+        if write.live is None
+        and preview.rejection is not None
+        and preview.rejection.reason is RejectionReason.PERMISSION
+    }
 
 
 def new_issues(before: ServingSpec, wanted: ServingSpec) -> list[Issue]:
@@ -161,21 +195,6 @@ def _pvc_issues(
         volume = spec.volumes[int(row)]
         is_present = present is not None and volume in present.volumes
         yield _as_warning(one) if is_present else one
-
-
-async def _preview_writes(
-    connection: Connection, writes: Sequence[ObjectWrite], force: bool
-) -> tuple[Preview, ...]:
-    """A preview for each object; one that does not change is not sent."""
-    found: list[Preview] = []
-    for one in writes:
-        if one.rejection is not None:
-            found.append(Preview(one.ref, None, one.rejection))
-        elif one.body is None:
-            found.append(Preview(one.ref, PreviewAction.UNCHANGED))
-        else:
-            found += await apply.preview(connection, [one.body], force=force)
-    return tuple(found)
 
 
 def _already_exists_message(existing: ExistingObject) -> str:

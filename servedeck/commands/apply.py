@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 
 from servedeck.changes.inventory import ClusterInventory
 from servedeck.changes.live_objects import fetch_live_objects
+from servedeck.changes.object_writes import apply_writes
 from servedeck.changes.plan import make_plan, new_issues
 from servedeck.changes.platform_settings import load_platform_settings
-from servedeck.cluster.apply import Preview, PreviewAction, apply
+from servedeck.cluster.apply import Preview, PreviewAction
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.rejection import Rejection, RejectionReason
@@ -75,10 +76,10 @@ async def _validate_one(connection: Connection, spec: ServingSpec, stderr: LineW
     """Whether its fields are valid, or as invalid as those of the existing serving, which is no
     reason to reject it. Prints what is wrong. Only an invalid serving needs the cluster."""
     found = validation.validate(spec)
-    if errors(found) and (
-        objects := await fetch_live_objects(connection, spec.namespace, spec.name)
-    ):
-        found = new_issues(import_objects.import_objects(objects).spec, spec)
+    if errors(found):
+        live = await fetch_live_objects(connection, spec.namespace, spec.name)
+        if live.objects:
+            found = new_issues(import_objects.import_objects(live.objects).spec, spec)
     if not errors(found):
         return True
     for one in found:
@@ -96,9 +97,16 @@ async def _apply_one(
     stderr: LineWriter,
     force: bool,
 ) -> bool:
-    objects = await fetch_live_objects(connection, spec.namespace, spec.name)
-    existing = import_objects.import_objects(objects) if objects else None
-    plan = await make_plan(connection, spec, platform, inventory, existing=existing, force=force)
+    live = await fetch_live_objects(connection, spec.namespace, spec.name)
+    plan = await make_plan(
+        connection,
+        spec,
+        platform,
+        inventory,
+        existing=import_objects.import_objects(live.objects) if live.objects else None,
+        related=live.related,
+        force=force,
+    )
     # Errors of an unchanged serving are no reason to reject it.
     stays = bool(plan.previews) and all(
         one.action is PreviewAction.UNCHANGED for one in plan.previews
@@ -110,9 +118,11 @@ async def _apply_one(
     }
     for problem in plan.issues:
         if problem.message in conflicts:
-            _print_conflicts(spec, conflicts[problem.message], stderr)
+            _print_conflicts(spec, conflicts[problem.message], stderr, force)
             continue
         _print_issue(spec, problem, Severity.WARNING if stays else problem.severity, stderr)
+    if plan.overridable and not force:
+        stderr(_OVERRIDE_HINT)
     if not (plan.can_deploy or stays):
         return False
     if plan.scheduling_summary and any(one.action is PreviewAction.CREATE for one in plan.previews):
@@ -124,7 +134,7 @@ async def _apply_one(
             for change in shown.admission_changes:
                 stderr(f"note: admission sets {change.path} to {change.admitted!r}")
         return True
-    outcome = await apply(connection, plan.manifests, force=force)
+    outcome = await apply_writes(connection, plan.writes, force=force)
     applied = {one.ref for one in outcome.applied}
     for shown in plan.previews:
         if shown.ref in applied or shown.action is PreviewAction.UNCHANGED:
@@ -132,7 +142,7 @@ async def _apply_one(
             _print_changes(shown, stdout)
     if outcome.rejection:
         stderr(f"error: {outcome.failed_ref}: {outcome.rejection.message}")
-        if _is_conflict(outcome.rejection):
+        if outcome.rejection.fields and _is_conflict(outcome.rejection) and not force:
             stderr(_CONFLICT_HINT)
     return outcome.rejection is None
 
@@ -148,6 +158,7 @@ _CONFLICT_HINT = (
     "  To keep their values, export the serving again and edit that; to overwrite them, use "
     "--force-conflicts."
 )
+_OVERRIDE_HINT = "  To make the change anyway, use --force-conflicts."
 
 
 def _print_changes(preview: Preview, stdout: LineWriter) -> None:
@@ -164,7 +175,7 @@ def _is_conflict(rejection: Rejection | None) -> bool:
     return rejection is not None and rejection.reason is RejectionReason.CONFLICT
 
 
-def _print_conflicts(spec: ServingSpec, preview: Preview, stderr: LineWriter) -> None:
+def _print_conflicts(spec: ServingSpec, preview: Preview, stderr: LineWriter, force: bool) -> None:
     """Print which fields conflict with other managers, and what to do."""
     assert preview.rejection is not None
     found = preview.rejection.conflicts
@@ -180,7 +191,8 @@ def _print_conflicts(spec: ServingSpec, preview: Preview, stderr: LineWriter) ->
         stderr(f"  {one.path}: {one.manager} set {theirs}, the file says {ours}")
     if len(found) > _MAX_CHANGES:
         stderr(f"  … and {len(found) - _MAX_CHANGES} more")
-    stderr(_CONFLICT_HINT)
+    if found and not force:
+        stderr(_CONFLICT_HINT)
 
 
 def _object_name(preview: Preview) -> str:

@@ -31,7 +31,7 @@ class ExportedServing:
 
 async def export_serving(connection: Connection, namespace: str, name: str) -> ExportedServing:
     """The document of an existing serving. Raises ServingNotFoundError and other ClusterErrors."""
-    objects = await fetch_live_objects(connection, namespace, name)
+    objects = (await fetch_live_objects(connection, namespace, name)).objects
     if not objects:
         raise ServingNotFoundError(f"There is no Deployment {name} in namespace {namespace}.")
     read = import_objects.import_objects(objects)

@@ -7,11 +7,13 @@ import contextlib
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from servedeck.demo.api import access
+from servedeck.demo.api.access import DemoUser
 from servedeck.demo.api.server import ApiServer
 from servedeck.demo.clock import Clock
 from servedeck.demo.controllers import ControllerManager
@@ -36,7 +38,7 @@ class DemoCluster:
     `kubeconfig` is a file that only the user can read, in a directory that is removed at the end.
     `port` 0 takes a free port. `state`: a file from which the cluster is resumed, if it exists, and
     to which it is saved when it changes; it is locked meanwhile. `live=False`: the clock is
-    stopped and no incidents happen.
+    stopped and no incidents happen. `more_users` are added to those of the kubeconfig.
     Raises DemoError where it cannot start, and at the end where the state cannot be saved.
     """
 
@@ -53,12 +55,14 @@ class DemoCluster:
         port: int = 0,
         state: Path | None = None,
         live: bool = True,
+        more_users: Sequence[DemoUser] = (),
     ) -> None:
         self._seed = seed
         self._speed = speed
         self._port = port
         self._state = state
         self._live = live
+        self._more_users = more_users
         self._saved_version = 0
         self._server: ApiServer | None = None
         self._saver: asyncio.Task[None] | None = None
@@ -92,7 +96,7 @@ class DemoCluster:
         self.controllers = ControllerManager(self.store, self.clock, self._seed)
         self.scenario = Scenario(self.store, self.clock, self.controllers, self._seed)
         runtime = NodeRuntime(self.controllers.kubelet, self.clock)
-        users = [access.admin(), access.viewer(), access.namespace_admin("chat")]
+        users = [access.admin(), access.viewer(), access.namespace_admin("chat"), *self._more_users]
         self._server = ApiServer(self.store, runtime, users, port=self._port)
         if self._state is not None and self._state.exists():
             self._resume(self._state, now)

@@ -18,6 +18,7 @@ from servedeck.serving.objects.records import (
     Service,
     VirtualService,
 )
+from servedeck.serving.objects.routes import parse_istio_host
 from servedeck.serving.text import one_line
 
 
@@ -293,14 +294,9 @@ def _istio_path(match: IstioMatch) -> str:
 
 
 def _targets_service(host: str, namespace: str, service: Service) -> bool:
-    """Whether an Istio destination is the Service, by its short or full DNS name."""
-    name, _, rest = host.partition(".")
-    where, _, suffix = rest.partition(".")
-    return (
-        name == service.metadata.name
-        and (where or namespace) == service.metadata.namespace
-        and (not suffix or suffix == "svc" or suffix.startswith("svc."))
-    )
+    """Whether an Istio destination is the Service."""
+    meta = service.metadata
+    return parse_istio_host(host, namespace) == (meta.namespace, meta.name)
 
 
 # -- Ingress ----------------------------------------------------------------------------------

@@ -83,7 +83,8 @@ async def test_each_template_is_created_and_read_back(
     assert plan.errors == []
     outcome = await apply(connection, plan.manifests, create=True)
     assert outcome.rejection is None
-    read = import_objects.import_objects(await fetch_live_objects(connection, "chat", "fresh"))
+    live = await fetch_live_objects(connection, "chat", "fresh")
+    read = import_objects.import_objects(live.objects)
     assert read.spec == spec
     assert read.unmanaged_fields == ()
 
@@ -148,7 +149,7 @@ async def test_delete_created_deletes_what_was_created(connection: Connection) -
     plan = await plan_for(connection, make_spec())
     outcome = await apply(connection, plan.manifests, create=True)
     assert await delete_created(connection, outcome.applied) == ()
-    assert await fetch_live_objects(connection, "chat", "fresh") == []
+    assert (await fetch_live_objects(connection, "chat", "fresh")).objects == []
 
 
 async def test_export_of_an_applied_serving_is_that_serving(connection: Connection) -> None:
@@ -227,7 +228,7 @@ async def test_what_somebody_else_changed_is_not_overwritten(connection: Connect
     )
     assert not good
     assert any("kubectl" in line for line in lines)
-    [deployment, *_] = await fetch_live_objects(connection, "chat", "fresh")
+    [deployment, *_] = (await fetch_live_objects(connection, "chat", "fresh")).objects
     assert deployment["spec"]["replicas"] == 5
 
 
@@ -315,7 +316,7 @@ async def test_a_conflict_names_the_other_manager_both_values_and_what_to_do(
     good, lines, _ = await apply_and_capture(connection, make_spec(), force=True)
     assert good
     assert lines[0] == "deployment.apps/fresh configured"
-    [deployment, *_] = await fetch_live_objects(connection, "chat", "fresh")
+    [deployment, *_] = (await fetch_live_objects(connection, "chat", "fresh")).objects
     [container] = deployment["spec"]["template"]["spec"]["containers"]
     assert container["image"] == "vllm/vllm-openai:v0.33.0"
     good, lines, _ = await apply_and_capture(connection, make_spec(), dry_run=True)

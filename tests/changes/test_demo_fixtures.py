@@ -73,7 +73,7 @@ async def test_what_is_taken_out_of_the_document_is_taken_out_of_the_serving(
     text = (await export_serving(connection, *serving.key)).yaml
     variables = text[text.index("  env:") :]
     await reapply(connection, serving, (variables, ""), dry_run=False)
-    [deployment, *_] = await fetch_live_objects(connection, *serving.key)
+    [deployment, *_] = (await fetch_live_objects(connection, *serving.key)).objects
     [container] = deployment["spec"]["template"]["spec"]["containers"]
     assert [one["name"] for one in container["env"]] == ["HF_HOME"]
 
@@ -83,5 +83,5 @@ async def test_a_foreign_serving_of_the_demo_is_reported_as_unmanaged(
     connection: Connection,
 ) -> None:
     for serving in SERVINGS:
-        [deployment, *_] = await fetch_live_objects(connection, *serving.key)
+        [deployment, *_] = (await fetch_live_objects(connection, *serving.key)).objects
         assert (MANAGED_BY_LABEL in deployment["metadata"]["labels"]) == serving.managed

@@ -309,7 +309,7 @@ async def test_what_is_typed_is_what_is_stored_and_read_back(
         await form_keys.press("ctrl+s")
         await form_keys.wait_for_screen_text("✓ requested")
         assert driver.live.connection is not None
-        objects = await fetch_live_objects(driver.live.connection, ns, "chat")
+        objects = (await fetch_live_objects(driver.live.connection, ns, "chat")).objects
     got = import_objects.import_objects(objects)
     expected = expected_spec(template, ns, whole=whole)
     assert got.spec == expected

@@ -4,6 +4,7 @@ changes what it says."""
 from __future__ import annotations
 
 import asyncio
+import copy
 from typing import Any
 
 import pytest
@@ -38,7 +39,8 @@ SERVER: dict[str, Any] = {
 
 def foreign_deployment() -> dict[str, Any]:
     labels = {"app": NAME}
-    pod = {"containers": [SIDECAR, SERVER], "nodeSelector": {"gpu": "h100"}}
+    containers = copy.deepcopy([SIDECAR, SERVER])
+    pod = {"containers": containers, "nodeSelector": {"gpu": "h100"}}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -321,3 +323,35 @@ async def test_what_is_missing_already_is_no_reason_to_reject_another_change(
     assert good, stderr
     assert any("warning" in line and "missing" in line for line in stderr), stderr
     assert control_plane.request("GET", path)["spec"]["replicas"] == 0
+
+
+async def test_a_forced_removal_succeeds_while_controllers_write_the_object(
+    control_plane: ControlPlane, namespace: str, foreign: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = [{"name": "B", "value": "2"}]
+    annotations = [{"metadata": {"annotations": {"seen": number}}} for number in ("1", "2")]
+    status = {"status": {"conditions": [{"type": "Seen", "status": "True"}]}}
+    writes = [(foreign, one) for one in annotations] + [(f"{foreign}/status", status)]
+    async with open_connection(control_plane) as connection:
+        request = connection.request
+
+        async def intercepted(method: str, *args: Any, **options: Any) -> Any:
+            if method == "PUT" and writes:
+                path, body = writes.pop()
+                content_type = "application/merge-patch+json"
+                control_plane.request("PATCH", path, body, content_type=content_type)
+            return await request(method, *args, **options)
+
+        monkeypatch.setattr(connection, "request", intercepted)
+        good, stdout, stderr = await export_and_apply(connection, namespace, env=env, force=True)
+        assert good, stderr
+        assert stdout[0] == f"deployment.apps/{NAME} configured"
+        assert writes == []
+        writes.append((foreign, {"spec": {"replicas": 2}}))
+        good, _, stderr = await export_and_apply(connection, namespace, env=[], force=True)
+    assert not good
+    assert "was changed by somebody else at the same time (spec.replicas)" in stderr[-1]
+    after = control_plane.request("GET", foreign)
+    assert after["metadata"]["annotations"]["seen"] == "1"
+    assert after["spec"]["replicas"] == 2
+    assert container_of(control_plane, foreign)["env"] == env

@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 from servedeck.serving.conventions import TEMPLATE_LABEL
 from servedeck.serving.objects.change_checks import check_edit
 from servedeck.serving.objects.import_objects import ImportedServing, read_spec
-from servedeck.serving.objects.manifests import build_route, build_service
+from servedeck.serving.objects.missing_objects import RelatedObjects, build_missing_objects
 from servedeck.serving.objects.port_checks import Edit
 from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec.issues import Issue
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping
-from servedeck.serving.spec.mapping.serving_objects import ServingObjects
 from servedeck.serving.spec.mapping.transformer import change_predictor_url, default_port
 from servedeck.serving.spec.mapping.volumes import resize_shared_memory
 from servedeck.serving.spec.spec import FIELDS, ServingSpec
@@ -29,7 +28,10 @@ class ObjectChange:
     changed_fields: tuple[str, ...]
     """Names of the fields that differ."""
     issues: tuple[Issue, ...]
-    """Fields that do not have their wanted value after the change, and what it leaves dangling."""
+    """Fields that do not have their wanted value after the change, what it leaves dangling, and
+    missing objects that are not created."""
+    unchecked: tuple[str, ...] = ()
+    """What is not known about missing objects, in sentences."""
 
     @property
     def restarts_pods(self) -> bool:
@@ -38,11 +40,15 @@ class ObjectChange:
 
 
 def change_objects(
-    current: ImportedServing, wanted: ServingSpec, platform: PlatformSettings | None = None
+    current: ImportedServing,
+    wanted: ServingSpec,
+    platform: PlatformSettings | None = None,
+    related: RelatedObjects | None = None,
 ) -> ObjectChange:
     """The objects of `current` with the fields of `wanted` that differ. Without a difference they
     are unchanged, whoever made them. `platform` is for the parts that a serving of servedeck lacks
-    (a Service, a route): they are created again."""
+    (a Service, a route): they are created again unless `related` says
+    why not."""
     before = _spec_with_template(current, wanted.template)
     wanted = _with_ports(before, wanted)
     changed_fields = tuple(name for name in FIELDS if _differs(name, before, wanted))
@@ -61,8 +67,16 @@ def change_objects(
         edit = Edit(current.objects, objects, before, wanted, changed_fields, read)
         issues = tuple(check_edit(edit))
     live = tuple(current.objects.all)
-    changed = (*objects.all, *_missing_objects(objects, wanted, platform or PlatformSettings()))
-    return ObjectChange(live, changed, changed_fields, issues)
+    missing = build_missing_objects(
+        objects, wanted, platform or PlatformSettings(), related or RelatedObjects()
+    )
+    return ObjectChange(
+        live,
+        (*objects.all, *missing.objects),
+        changed_fields,
+        (*issues, *missing.issues),
+        tuple(missing.unchecked),
+    )
 
 
 def _spec_with_template(current: ImportedServing, template: str) -> ServingSpec:
@@ -93,20 +107,3 @@ def _differs(name: str, before: ServingSpec, wanted: ServingSpec) -> bool:
     return getattr(before, name) != getattr(wanted, name) or (
         hasattr(before, effective) and getattr(before, effective) != getattr(wanted, effective)
     )
-
-
-def _missing_objects(
-    objects: ServingObjects, spec: ServingSpec, platform: PlatformSettings
-) -> list[JsonObject]:
-    if not objects.is_managed:
-        return []
-    found: list[JsonObject] = []
-    if not objects.services:
-        service = build_service(spec)
-        service["spec"]["selector"] = dict(
-            objects.deployment["spec"]["selector"].get("matchLabels", {})
-        )
-        found.append(service)
-    if not objects.routes and (route := build_route(spec, platform)):
-        found.append(route)
-    return found

@@ -136,8 +136,10 @@ def _collect(
 ) -> None:
     children = [(key, inner) for key, inner in fields.items() if key != "."]
     if not children:
-        # "." alone owns the empty map, or the entry of a list, and nothing in it
-        found.append((*path, ".") if "." in fields else path)
+        # "." alone owns the empty map, or the entry of a list, and nothing in it; so does what is
+        # left of a list whose entries somebody else removed.
+        is_empty = "." in fields or (isinstance(value, list) and bool(list_keys(path, value)))
+        found.append((*path, ".") if is_empty else path)
         return
     for key, inner in children:
         kind, _, name = key.partition(":")

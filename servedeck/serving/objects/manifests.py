@@ -89,10 +89,13 @@ def build_manifests(
     return built
 
 
-def build_route(spec: ServingSpec, platform: PlatformSettings) -> JsonObject | None:
-    """The route of a new serving; None if the platform has no host."""
+def build_route(
+    spec: ServingSpec, platform: PlatformSettings, *, service: str = "", port: int = SERVICE_PORT
+) -> JsonObject | None:
+    """The route of a serving to its Service, that of its name if none is given; None if the
+    platform has no host."""
     return routes.build_route(
-        spec.name, spec.namespace, serving_labels(spec), platform, SERVICE_PORT
+        spec.name, spec.namespace, serving_labels(spec), platform, port, service
     )
 
 

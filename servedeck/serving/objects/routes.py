@@ -74,10 +74,15 @@ NGINX_ANNOTATIONS = {
 
 
 def build_route(
-    name: str, namespace: str, labels: Mapping[str, str], platform: PlatformSettings, port: int
+    name: str,
+    namespace: str,
+    labels: Mapping[str, str],
+    platform: PlatformSettings,
+    port: int,
+    service: str = "",
 ) -> dict[str, Any] | None:
-    """The route to `port` of Service `name`; None without a host, or if the platform's settings are
-    invalid (see `platform.issue`)."""
+    """The route to `port` of Service `service`, by default that of the same name; None without a
+    host, or if the platform's settings are invalid (see `platform.issue`)."""
     if not platform.host or platform.issue:
         return None
     metadata: dict[str, Any] = {"name": name}
@@ -85,15 +90,16 @@ def build_route(
         metadata["namespace"] = namespace
     metadata["labels"] = dict(labels)
     prefix = f"/{namespace}/{name}"
+    backend = (service or name, port)
     if platform.route is RouteKind.HTTP_ROUTE:
-        return _build_http_route(metadata, prefix, platform, port)
+        return _build_http_route(metadata, prefix, platform, backend)
     if platform.route is RouteKind.VIRTUAL_SERVICE:
-        return _build_virtual_service(metadata, prefix, platform, port)
-    return _build_ingress(metadata, prefix, platform, port)
+        return _build_virtual_service(metadata, prefix, platform, backend)
+    return _build_ingress(metadata, prefix, platform, backend)
 
 
 def _build_http_route(
-    metadata: dict[str, Any], prefix: str, platform: PlatformSettings, port: int
+    metadata: dict[str, Any], prefix: str, platform: PlatformSettings, backend: tuple[str, int]
 ) -> dict[str, Any]:
     namespace, _, gateway = platform.gateway.partition("/")
     rewrite = {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}
@@ -110,7 +116,7 @@ def _build_http_route(
                     "filters": [{"type": "URLRewrite", "urlRewrite": {"path": rewrite}}],
                     # 0s disables the timeout; if omitted, each implementation has its own default.
                     "timeouts": {"request": "0s", "backendRequest": "0s"},
-                    "backendRefs": [{"name": metadata["name"], "port": port}],
+                    "backendRefs": [{"name": backend[0], "port": backend[1]}],
                 }
             ],
         },
@@ -118,9 +124,9 @@ def _build_http_route(
 
 
 def _build_virtual_service(
-    metadata: dict[str, Any], prefix: str, platform: PlatformSettings, port: int
+    metadata: dict[str, Any], prefix: str, platform: PlatformSettings, backend: tuple[str, int]
 ) -> dict[str, Any]:
-    name, namespace = metadata["name"], metadata.get("namespace", "")
+    (name, port), namespace = backend, metadata.get("namespace", "")
     host = f"{name}.{namespace}.svc.cluster.local" if namespace else name
     return {
         "apiVersion": "networking.istio.io/v1",
@@ -146,18 +152,18 @@ def _build_virtual_service(
 
 
 def _build_ingress(
-    metadata: dict[str, Any], prefix: str, platform: PlatformSettings, port: int
+    metadata: dict[str, Any], prefix: str, platform: PlatformSettings, backend: tuple[str, int]
 ) -> dict[str, Any]:
     if platform.ingress_annotations:
         annotations, path, kind = dict(platform.ingress_annotations), prefix, "Prefix"
     else:
         annotations, path, kind = NGINX_ANNOTATIONS, prefix + "(/|$)(.*)", "ImplementationSpecific"
-    backend = {"service": {"name": metadata["name"], "port": {"number": port}}}
+    service = {"service": {"name": backend[0], "port": {"number": backend[1]}}}
     spec: dict[str, Any] = {
         "rules": [
             {
                 "host": platform.host,
-                "http": {"paths": [{"path": path, "pathType": kind, "backend": backend}]},
+                "http": {"paths": [{"path": path, "pathType": kind, "backend": service}]},
             }
         ]
     }
@@ -172,3 +178,13 @@ def _build_ingress(
         "metadata": {**metadata, "annotations": dict(annotations)},
         "spec": spec,
     }
+
+
+def parse_istio_host(host: str, namespace: str) -> tuple[str, str]:
+    """Namespace and name of the Service that an Istio destination names, by its short or full DNS
+    name; ("", "") if it is another host. `namespace` is that of the VirtualService."""
+    name, _, rest = host.partition(".")
+    where, _, suffix = rest.partition(".")
+    if suffix and suffix != "svc" and not suffix.startswith("svc."):
+        return "", ""
+    return where or namespace, name

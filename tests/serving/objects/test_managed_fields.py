@@ -178,3 +178,14 @@ def test_fields_that_are_gone_or_cannot_be_read_are_no_error() -> None:
     odd = {"f:spec": {"f:gone": {}, "f:containers": {"k:x": {}, "k:[1]": {}, "i:0": {"f:a": {}}}}}
     assert owned_paths(deployment(entry("servedeck", odd)), "servedeck") == []
     assert owned_paths({"metadata": {"managedFields": [5, {"fieldsV1": 5}]}}, "servedeck") == []
+
+
+def test_who_owns_a_list_without_entries_does_not_own_those_of_others() -> None:
+    def fields(env: Json) -> Json:
+        return {"f:spec": {"f:containers": {SERVER: {"f:env": env}}}}
+
+    ours = fields({'k:{"name":"A"}': {".": {}, "f:name": {}, "f:value": {}}})
+    live = deployment(entry("helm", fields({}), "Update"), entry("servedeck", ours, "Update"))
+    changed = copy.deepcopy(live)
+    server_of(changed)["env"][0]["value"] = "2"
+    assert foreign_changes(live, changed, "servedeck") == []
