@@ -26,7 +26,7 @@ TIMEOUT_SECONDS = 20.0
 
 async def screenshot() -> str:
     """An SVG of the list with the status of a crashed serving over it."""
-    async with DemoCluster(session=False) as demo:
+    async with DemoCluster(live=False) as demo:
         session = ClusterSession(
             ConnectionOptions(kubeconfig=(demo.kubeconfig,), all_namespaces=True), Settings()
         )
