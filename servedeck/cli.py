@@ -122,7 +122,7 @@ def _add_get_command(commands: Any) -> None:
     get = commands.add_parser(
         "get",
         help="print the servings, once or at each change (--watch)",
-        description="Prints what the list shows. The JSON is described in docs/get.md.",
+        description="Prints the servings and their status, as the dashboard shows them.",
         allow_abbrev=False,
     )
     get.add_argument("resource", choices=("servings", "serving"), metavar="servings")
@@ -164,7 +164,7 @@ def _add_change_commands(commands: Any) -> None:
         allow_abbrev=False,
     )
     apply.add_argument(
-        "-f", "--filename", metavar="FILE", required=True, help="- for standard input"
+        "-f", "--filename", metavar="FILE", required=True, help="the file; - reads standard input"
     )
     apply.add_argument("--dry-run", action="store_true", help="only show what would change")
     apply.add_argument(
@@ -177,7 +177,7 @@ def _add_change_commands(commands: Any) -> None:
     export = commands.add_parser(
         "export",
         help="print a serving as a file for apply",
-        description="Prints a serving as YAML that `servedeck apply` takes.",
+        description="Prints a serving as YAML that `servedeck apply` accepts.",
         allow_abbrev=False,
     )
     export.add_argument("name", metavar="NAME")

@@ -43,7 +43,7 @@ class Action:
 SCOPE_TITLES: Mapping[str, str] = {
     "servings": "Serving list",
     "filter": "Filter",
-    "status": "Status of a serving",
+    "status": "Status popover",
     "connect": "Connect",
     "serving": "Page of a serving",
     "overview": "Overview",
@@ -81,7 +81,7 @@ ACTIONS: tuple[Action, ...] = (
         "servings.status",
         "space",
         "status",
-        "Show the reason of the serving's status: failing Pods, their Events, the last lines of the"
+        "Show why the serving has its status: failing Pods, their Events, the last lines of the"
         " crashed container.",
         footer_order=1,
         command="status",
@@ -184,7 +184,7 @@ ACTIONS: tuple[Action, ...] = (
         "servings.back",
         "escape",
         "clear",
-        "Close the status; where none is open, clear the filter.",
+        "Close the status popover; if it is not open, clear the filter.",
     ),
     Action("servings.quit", "q", "quit", "Quit servedeck."),
     Action(
@@ -207,7 +207,7 @@ ACTIONS: tuple[Action, ...] = (
         "status.close",
         "escape,space,q,enter",
         "close",
-        "Close the status.",
+        "Close the status popover.",
         footer_order=1,
         bound_by_widget=True,
     ),
@@ -224,7 +224,7 @@ ACTIONS: tuple[Action, ...] = (
         "status.scroll",
         "j,k,down,up,pagedown,pageup,g,G,home,end",
         "scroll",
-        "Scroll the status.",
+        "Scroll the status popover.",
         footer_order=3,
         passes_key=True,
         bound_by_widget=True,
@@ -462,7 +462,7 @@ ACTIONS: tuple[Action, ...] = (
         "Pause the log, or follow its end; scrolling up pauses, G follows.",
         footer_order=5,
     ),
-    Action("log.wrap", "w", "wrap", "Wrap long lines, or cut them.", footer_order=6),
+    Action("log.wrap", "w", "wrap", "Wrap long lines, or truncate them.", footer_order=6),
     Action(
         "log.scroll",
         "j,k,down,up,pagedown,pageup,g,G,home,end,left,right",

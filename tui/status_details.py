@@ -80,7 +80,7 @@ class StatusDetails:
     def _update_nodes_watch(self, view: ServingView, wanted: bool) -> None:
         """Watch the nodes while a shortage is shown."""
         changes = self._context().change_service
-        if not _scarce_resources(view) or not wanted or changes is None:
+        if not _insufficient_resources(view) or not wanted or changes is None:
             self._stop_watching_nodes()
         elif self._node_inventory is None:
             self._node_inventory = changes.watch_inventory(
@@ -105,16 +105,20 @@ class StatusDetails:
         self._on_change()
 
     def capacity_hint(self, view: ServingView) -> str:
-        """The nodes with the most free capacity of the scarce resources; "" if unknown."""
+        """The nodes with the most free capacity of the insufficient resources; "" if unknown."""
         nodes = self._node_inventory.node_capacities() if self._node_inventory is not None else None
-        return describe_closest_nodes(nodes, _scarce_resources(view)) if nodes is not None else ""
+        return (
+            describe_closest_nodes(nodes, _insufficient_resources(view))
+            if nodes is not None
+            else ""
+        )
 
 
 async def _close(closing: Awaitable[object]) -> None:
     await closing
 
 
-def _scarce_resources(view: ServingView) -> list[InsufficientResource]:
-    """What the Pods of the serving request of the scarce resources."""
+def _insufficient_resources(view: ServingView) -> list[InsufficientResource]:
+    """What the Pods of the serving request of the insufficient resources."""
     found = {one.resource: one for pod in view.failing_pods for one in pod.insufficient_resources}
     return list(found.values())

@@ -192,8 +192,8 @@ def _pod_line(pod: PodView, key: str, now: datetime) -> Line:
     spans.append((f"  {truncate(pod.ready, MAX_NAME_LENGTH)}", "muted"))
     if pod.restarts:
         text = f"  {format_count(pod.restarts, 'restart')}"
-        if pod.restarted_at is not None:
-            text += f", {format_signed_duration((now - pod.restarted_at).total_seconds())} ago"
+        if pod.last_finished_at is not None:
+            text += f", {format_signed_duration((now - pod.last_finished_at).total_seconds())} ago"
         spans.append((text, "warning"))
     if pod.old_revision:
         spans.append(("  old revision", "muted"))

@@ -60,7 +60,7 @@ async def fetch_live_objects(connection: Connection, namespace: str, name: str) 
         unlisted.add("Service")
     services = [one for one in found.objects if _selects_pods(one, deployment)]
     others += [one for one in found.objects if _name(one) == name and one not in services]
-    # Routes to a Service that is to be created again lead to the serving.
+    # Routes to a Service that is to be created again are the serving's.
     leading = {_name(one) for one in services} | ({name} if not others else set())
     routes: list[JsonObject] = []
     for resource in _ROUTE_RESOURCES:

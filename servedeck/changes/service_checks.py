@@ -18,7 +18,7 @@ from servedeck.serving.text import one_line, sanitize
 
 
 class _RetargetedPort(NamedTuple):
-    """A port of a Service that leads elsewhere after a change."""
+    """A port of a Service with another target after a change."""
 
     service: str
     selector: Mapping[str, Any]
@@ -67,7 +67,7 @@ def _transformer_port(spec: ServingSpec) -> int | None:
 
 
 def _field(change: ObjectChange, before: ServingSpec, wanted: ServingSpec) -> str:
-    """The field that changes where Services lead."""
+    """The field that changes the targets of Services."""
     return "transformer" if _moves_transformer(change, before, wanted) else "inference_port"
 
 
@@ -90,7 +90,7 @@ def _unlisted_services(
     for field, port in ports.items():
         yield error(
             field,
-            f"Services may not be listed, so it is not known whether one leads to port {port}; "
+            f"Services may not be listed, so it is not known whether one targets port {port}; "
             "ask for the permission to list them.",
         )
 
@@ -124,7 +124,9 @@ def _shared_service(field: str, retarget: _RetargetedPort, deployment: JsonObjec
     service, target = _safe_text(retarget.service), _safe_text(retarget.target)
     also = f"Service {service} also selects the Pods of Deployment {_safe_text(name)}"
     if retarget.target in known:
-        return warning(field, f"{also}, whose requests go to port {target} as well then.")
+        return warning(
+            field, f"{also}; after this change, their requests go to port {target}, too."
+        )
     return error(
         field,
         f"{also}, which do not have port {target}; give each Deployment its own Service.",

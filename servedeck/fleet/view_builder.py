@@ -63,7 +63,7 @@ def build_pod_view(
         ready=_interned(columns.ready),
         is_ready=pods.is_ready(pod),
         restarts=columns.restart_count,
-        restarted_at=columns.restarted_at,
+        last_finished_at=columns.last_finished_at,
         node=_interned(pod.spec.node_name),
         created=pod.metadata.creation_timestamp,
         health=diagnosis.health,

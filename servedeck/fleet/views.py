@@ -59,7 +59,7 @@ class PodView:
     """kubectl's READY column, "1/2"."""
     is_ready: bool
     restarts: int
-    restarted_at: datetime | None
+    last_finished_at: datetime | None
     node: str
     created: datetime | None
     health: PodHealth

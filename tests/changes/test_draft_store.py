@@ -271,7 +271,7 @@ def test_an_entry_that_is_no_draft_hides_none_and_unfinished_ones_go(tmp_path: P
     assert [left.draft for left in store.list_saved()] == [make_draft("llama")]
 
 
-def test_a_write_that_never_ends_keeps_no_other_for_ever(
+def test_a_hanging_write_does_not_block_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("servedeck.changes.draft_store.WRITE_LOCK_TIMEOUT", 0.05)

@@ -171,7 +171,7 @@ async def test_who_may_not_list_services_is_told_before_a_port_moves(
         assert stdout == []
         assert stderr[-2:] == [
             f"error: fresh: spec.{field}: Services may not be listed, so it is not known whether "
-            "one leads to port 8000; ask for the permission to list them.",
+            "one targets port 8000; ask for the permission to list them.",
             "  To make the change anyway, use --force-conflicts.",
         ]
         assert (await connection.get_json(path("deployments")))["spec"] == before["spec"]
@@ -319,7 +319,7 @@ async def test_a_service_that_was_switched_to_other_pods_is_left_alone(
     assert stdout[0] == f"deployment.apps/blue {'configured' if changes else 'unchanged'}"
     assert [line for line in stderr if line.startswith(("warning", "error"))] == [
         "warning: blue: Service blue selects other Pods, so it is not changed; change its selector "
-        "if it is to lead to this serving."
+        "if it should select the Pods of this serving."
     ]
     after = await connection.get_json(path("services", "blue"))
     assert after["spec"]["selector"] == selector
@@ -341,7 +341,7 @@ async def test_a_route_of_the_same_name_that_leads_elsewhere_is_left_alone(
     good, stdout, stderr = await edit(connection, replicas=2, force=True)
     assert good, stderr
     assert [line for line in stdout if "httproute" in line] == []
-    assert any("HTTPRoute fresh leads to other Services" in line for line in stderr)
+    assert any("HTTPRoute fresh routes to other Services" in line for line in stderr)
     after = await connection.get_json(path("httproutes"))
     assert after["spec"]["rules"][0]["backendRefs"][0]["name"] == "green"
 

@@ -179,7 +179,7 @@ async def test_what_may_not_be_read_is_named_and_the_rest_printed(cluster: FakeC
     assert made.err == "servedeck: not allowed to list pods; data that needs it is not shown.\n"
 
 
-async def test_late_events_are_not_waited_for_for_ever(
+async def test_get_does_not_wait_forever_for_events(
     cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(get, "OPTIONAL_LISTS_TIMEOUT", 0.05)

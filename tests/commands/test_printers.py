@@ -24,7 +24,7 @@ FULL_VIEW = serving_view(
     events=(EVENT_VIEW,),
     pods=(
         pod_view(
-            restarted_at=START,
+            last_finished_at=START,
             containers=(ContainerView("main", "Running", True, 1, False, True, "cri://1"),),
             events=(EVENT_VIEW,),
         ),

@@ -82,7 +82,7 @@ def pod_view(name: str = "pod", **fields: Any) -> PodView:
         "ready": "1/1",
         "is_ready": True,
         "restarts": 0,
-        "restarted_at": None,
+        "last_finished_at": None,
         "node": "",
         "created": START,
         "health": PodHealth.OK,

@@ -118,7 +118,7 @@ def test_objects_that_no_serving_is_made_of_mark_nothing() -> None:
     assert not fleet.has_pending
 
 
-def test_a_serving_goes_with_its_deployment_and_its_pods_do_not_bring_it_back() -> None:
+def test_a_serving_is_removed_with_its_deployment_even_if_pods_remain() -> None:
     fleet = make_two_servings()
     fleet.apply(change(deployment(), "DELETED"))
     assert fleet.flush(NOW) == {LLAMA}
@@ -211,7 +211,7 @@ def test_an_event_reaches_the_pod_that_it_is_about() -> None:
     assert llama_view(fleet).pods[0].events == ()
 
 
-def test_a_scaler_is_shown_at_its_target() -> None:
+def test_an_autoscaler_is_shown_on_its_scale_target() -> None:
     fleet = make_two_servings()
     fleet.apply(change(autoscaler("llama", "keda-hpa-llama")))
     assert fleet.flush(NOW) == {LLAMA}

@@ -110,7 +110,7 @@ async def test_switching_the_context_closes_the_old_one() -> None:
     assert not second.watches
 
 
-async def test_who_looks_at_all_namespaces_does_so_in_the_next_context_too() -> None:
+async def test_all_namespaces_stays_selected_after_a_context_switch() -> None:
     cluster = FakeCluster(one="", two="default")
     cluster.put(deployment(), replicaset(), pod())
     async with recorded_session(cluster, ConnectionOptions(all_namespaces=True)) as watched:

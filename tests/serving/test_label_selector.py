@@ -126,7 +126,7 @@ VALUE_RULE = "a valid label must be an empty string or consist of alphanumeric c
         ),
     ],
 )
-def test_a_text_that_is_no_selector_is_the_servers_message(text: str, message: str) -> None:
+def test_an_invalid_selector_gives_the_api_servers_message(text: str, message: str) -> None:
     with pytest.raises(LabelSelectorError) as caught:
         parse_label_selector(text)
     assert str(caught.value).startswith(message)

@@ -194,7 +194,7 @@ def pod(name: str, namespace: str = "team-a", **changes: Any) -> PodView:
         ready="1/1",
         is_ready=True,
         restarts=0,
-        restarted_at=None,
+        last_finished_at=None,
         node="gpu-node-1",
         created=ago(days=3),
         health=PodHealth.OK,
@@ -216,7 +216,7 @@ def crashing_pod(name: str, namespace: str = "team-a", restarts: int = 7) -> Pod
         ready="0/1",
         is_ready=False,
         restarts=restarts,
-        restarted_at=ago(minutes=2),
+        last_finished_at=ago(minutes=2),
         health=PodHealth.ERROR,
         reason="OOMKilled",
         message="inference-server was killed for using more memory than its limit of 80Gi"

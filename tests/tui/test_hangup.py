@@ -85,7 +85,7 @@ def test_a_hangup_ends_it(
     session.wait_until_gone()
 
 
-def test_the_end_of_the_parent_ends_it(open_session: OpenSession) -> None:
+def test_servedeck_exits_with_its_parent(open_session: OpenSession) -> None:
     session = open_session(
         shell_command(f"sh -c '{' '.join(app_command('fleet'))}; true'; exec sleep 600")
     )

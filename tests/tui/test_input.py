@@ -228,7 +228,7 @@ def test_a_paste_whose_end_does_not_come_is_handed_on_and_lets_go() -> None:
     assert reads.read("q") == ["q"]
 
 
-def test_a_paste_that_stalls_stays_one_and_presses_no_key() -> None:
+def test_a_stalled_paste_remains_one_paste() -> None:
     reads = TimedParser()
     assert reads.read(f"{PASTE_START}ab") == []
     assert reads.read("q\r", 2.0) == ["paste ab"]

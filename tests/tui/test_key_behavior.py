@@ -225,7 +225,7 @@ async def test_arrows_and_letters_move_the_cursor_of_a_dialog(keys: str, chosen:
 async def test_esc_with_nothing_to_leave_says_so() -> None:
     async with make_app().run_test(size=(80, 24)) as pilot:
         await pilot.press("escape")
-        await wait_for_text(pilot, "Nothing to close or to clear; q quits.")
+        await wait_for_text(pilot, "Nothing to close or clear; q quits.")
 
 
 # -- keys without a meaning ---------------------------------------------------------------------
@@ -482,7 +482,7 @@ async def test_ctrl_c_ends_where_a_part_of_the_screen_hangs(
         hangs.set()
 
 
-async def test_ctrl_c_comes_after_the_keys_before_it_while_they_go_on(
+async def test_ctrl_c_is_handled_after_earlier_keys(
     change_service: FakeChangeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = time.monotonic()

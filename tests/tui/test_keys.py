@@ -145,7 +145,7 @@ EXAMPLES = st.lists(
     phases=(Phase.generate,),
     suppress_health_check=list(HealthCheck),
 )
-def test_packets_make_no_difference(
+def test_keys_split_across_reads_are_parsed_alike(
     examples: list[tuple[list[tuple[str, ...]], list[int]]],
 ) -> None:
     async def run() -> None:

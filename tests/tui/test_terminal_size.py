@@ -42,7 +42,7 @@ def test_each_dimension_is_the_terminals_else_the_environments_else_that_of_a_vt
         os.close(slave)
 
 
-def test_what_is_no_terminal_has_the_size_of_the_next_descriptor() -> None:
+def test_the_size_falls_back_to_the_next_descriptor() -> None:
     reader, writer = os.pipe()
     assert terminal_size((reader, writer), {}) == DEFAULT_SIZE
     os.close(reader)

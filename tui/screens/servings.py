@@ -407,7 +407,7 @@ class ServingsScreen(ActionScreen[None]):
             self.clear_filter()
         elif not self.rollout_progress.hide():
             quit_key = self.app_context.key_display_for("servings.quit")
-            self.show_message(f"Nothing to close or to clear; {quit_key} quits.")
+            self.show_message(f"Nothing to close or clear; {quit_key} quits.")
 
     async def do_quit(self) -> None:
         await self.app_context.do_quit()

@@ -81,7 +81,7 @@ class OidcProvider:
         issuer, refresh = self._config.get("idp-issuer-url"), self._config.get("refresh-token")
         if not issuer or not refresh or not self._config.get("client-id"):
             raise CredentialsError(
-                f"T{whose[1:]} cannot be renewed: the kubeconfig lacks its issuer, client ID or "
+                f"T{whose[1:]} cannot be refreshed: the kubeconfig lacks its issuer, client ID or "
                 "refresh token; log in again."
             )
         if not issuer.startswith("https://"):

@@ -1,4 +1,4 @@
-"""Which Services a route leads to, in its three kinds."""
+"""The backends of a route, in its three kinds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from servedeck.serving.spec.mapping.json_values import as_int, as_mapping, as_st
 
 
 class Backend(NamedTuple):
-    """A port of a Service that a route leads to."""
+    """A port of a Service that a route sends requests to."""
 
     namespace: str
     service: str
@@ -19,7 +19,7 @@ class Backend(NamedTuple):
 
 
 def route_backends(route: Mapping[str, Any]) -> Iterator[Backend]:
-    """The Services that an HTTPRoute, a VirtualService or an Ingress leads to; none for another
+    """The Services that an HTTPRoute, a VirtualService or an Ingress routes to; none for another
     kind. The route is decoded JSON of any shape."""
     namespace = as_str(as_mapping(route, "metadata").get("namespace"))
     spec = as_mapping(route, "spec")

@@ -7,10 +7,10 @@ import copy
 from dataclasses import dataclass, replace
 
 from servedeck.serving.conventions import TEMPLATE_LABEL
-from servedeck.serving.objects.change_checks import check_edit
+from servedeck.serving.objects.change_checks import check_change
 from servedeck.serving.objects.import_objects import ImportedServing, read_spec
 from servedeck.serving.objects.missing_objects import RelatedObjects, build_missing_objects
-from servedeck.serving.objects.port_checks import Edit
+from servedeck.serving.objects.port_checks import WrittenChange
 from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec.issues import Issue
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping
@@ -64,8 +64,8 @@ def change_objects(
         resize_shared_memory(objects, before, wanted)
         change_predictor_url(objects, before, wanted)
         read = read_spec(replace(objects, template=wanted.template))
-        edit = Edit(current.objects, objects, before, wanted, changed_fields, read)
-        issues = tuple(check_edit(edit))
+        edit = WrittenChange(current.objects, objects, before, wanted, changed_fields, read)
+        issues = tuple(check_change(edit))
     live = tuple(current.objects.all)
     missing = build_missing_objects(
         objects, wanted, platform or PlatformSettings(), related or RelatedObjects()

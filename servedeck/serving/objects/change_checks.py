@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from servedeck.serving.conventions import INFERENCE_CONTAINER
 from servedeck.serving.objects.import_objects import find_container_index
-from servedeck.serving.objects.port_checks import Edit, check_ports
+from servedeck.serving.objects.port_checks import WrittenChange, check_ports
 from servedeck.serving.spec.fields import format_value
 from servedeck.serving.spec.issues import Issue, error, errors, warning
 from servedeck.serving.spec.mapping.json_values import as_str, mappings
@@ -25,7 +25,7 @@ _DETECTED_FIELDS = (
 """Fields by which the inference server is found among the containers."""
 
 
-def check_edit(edit: Edit) -> Iterator[Issue]:
+def check_change(edit: WrittenChange) -> Iterator[Issue]:
     """Errors and warnings that the edit brings, at its fields."""
     yield from _check_server(edit)
     yield from _check_variables(edit)
@@ -35,7 +35,7 @@ def check_edit(edit: Edit) -> Iterator[Issue]:
     yield from (one for one in _check_written(edit) if one.field not in named)
 
 
-def _check_server(edit: Edit) -> Iterator[Issue]:
+def _check_server(edit: WrittenChange) -> Iterator[Issue]:
     """Another container that would be taken for the inference server: the next change would go
     there."""
     containers = edit.changed.containers
@@ -51,7 +51,7 @@ def _check_server(edit: Edit) -> Iterator[Issue]:
         )
 
 
-def _check_variables(edit: Edit) -> Iterator[Issue]:
+def _check_variables(edit: WrittenChange) -> Iterator[Issue]:
     """Variables that are there twice, which server-side apply does not accept."""
     if "env" not in edit.fields:
         return
@@ -65,7 +65,7 @@ def _repeated_variables(objects: ServingObjects) -> set[str]:
     return {one for one in names if names.count(one) > 1}
 
 
-def _check_written(edit: Edit) -> Iterator[Issue]:
+def _check_written(edit: WrittenChange) -> Iterator[Issue]:
     """Fields whose value is not the wanted one after writing. One that was to change is an error;
     another one (a port that a script takes from a variable) is a warning."""
     for name in FIELDS:

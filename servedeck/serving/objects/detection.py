@@ -260,7 +260,7 @@ def _image_repository(image: str) -> str:
 
 
 def _runs_server(server_kind: ServerKind, words: Sequence[str]) -> bool:
-    """Whether a command line runs the engine: its program is the command, or one of its modules
+    """Whether a command line runs the server: its program is the command, or one of its modules
     follows `-m`."""
     start = True
     for index, word in enumerate(words):

@@ -26,7 +26,7 @@ class RelatedObjects:
     unlisted_kinds: frozenset[str] = frozenset()
     """Kinds that may not be listed: it is not known which of them belong to the serving."""
     other_objects: tuple[JsonObject, ...] = ()
-    """Services and routes of the serving's name that do not lead to its Pods."""
+    """Services and routes of the serving's name that do not route to its Pods."""
 
     def find_other(self, kind: str) -> JsonObject | None:
         return next((one for one in self.other_objects if one.get("kind") == kind), None)
@@ -47,7 +47,7 @@ def build_missing_objects(
     platform: PlatformSettings,
     related: RelatedObjects,
 ) -> MissingObjects:
-    """The Service if no Service selects the Pods, and the route if no route leads to a Service of
+    """The Service if no Service selects the Pods, and the route if no route goes to a Service of
     the Pods. Nothing for a serving of others, and of a kind that may not be listed."""
     missing = MissingObjects()
     if not objects.is_managed:
@@ -79,8 +79,8 @@ def _build_missing_service(
         what = "selects other Pods" if as_mapping(other, "spec", "selector") else "has no selector"
         _skip(
             missing,
-            f"Service {spec.name} {what}, so it is not changed; change its selector if it is to "
-            "lead to this serving.",
+            f"Service {spec.name} {what}, so it is not changed; change its selector if it "
+            "should select the Pods of this serving.",
         )
         return None
     pods = as_mapping(objects.deployment, "spec", "selector", "matchLabels") or objects.pod_labels
@@ -155,8 +155,8 @@ def _build_missing_route(
     if related.find_other(route["kind"]):
         _skip(
             missing,
-            f"{route['kind']} {spec.name} leads to other Services, so it is not changed; change "
-            "its backends if it is to lead to this serving.",
+            f"{route['kind']} {spec.name} routes to other Services, so it is not changed; change "
+            "its backends if it should route to this serving.",
         )
         return None
     if not port:
@@ -166,7 +166,7 @@ def _build_missing_route(
 
 
 def _route_port(service: Mapping[str, Any], targets: Sequence[str | int]) -> int | None:
-    """The Service's port that leads to one of `targets`, else its usual port for HTTP, else its
+    """The Service's port that targets one of `targets`, else its usual port for HTTP, else its
     first; None without ports."""
     ports = [
         one for one in mappings(as_mapping(service, "spec").get("ports")) if as_int(one.get("port"))

@@ -13,19 +13,19 @@ from servedeck.serving.spec.mapping.container_ports import (
     ServicePort,
     declared_ports,
     is_for_metrics,
-    leading_ports,
+    ports_targeting,
     resolve_target,
     service_ports,
 )
 from servedeck.serving.spec.mapping.json_values import as_int, as_mapping, as_str, mappings
-from servedeck.serving.spec.mapping.port_mentions import find_annotations, find_mention
+from servedeck.serving.spec.mapping.port_references import find_annotations, find_reference
 from servedeck.serving.spec.mapping.ports import known_port
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
 from servedeck.serving.spec.spec import ServingSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Edit:
+class WrittenChange:
     """A change of a serving, written to its objects."""
 
     live: ServingObjects
@@ -55,7 +55,7 @@ class _PortChange(NamedTuple):
         return not self.live
 
 
-def check_ports(edit: Edit) -> Iterator[Issue]:
+def check_ports(edit: WrittenChange) -> Iterator[Issue]:
     """Errors and warnings of a changed port, and of a transformer that is added or removed."""
     yield from _check_unknown(edit)
     yield from _check_names(edit)
@@ -66,7 +66,7 @@ def check_ports(edit: Edit) -> Iterator[Issue]:
             yield from _check_taken(edit, one)
             yield from _check_listens(one, one.new)
         if one.old is not None:
-            yield from _check_mentions(edit, one, one.old)
+            yield from _check_references(edit, one, one.old)
             yield from _check_headless(edit, one.field, one.old, one.new, "")
         if one.is_new and one.new is not None:
             yield from _check_reached(edit, one.new)
@@ -74,7 +74,7 @@ def check_ports(edit: Edit) -> Iterator[Issue]:
         yield from _check_dangling(edit, fields[-1])
 
 
-def _server_change(edit: Edit) -> _PortChange | None:
+def _server_change(edit: WrittenChange) -> _PortChange | None:
     old, new = known_port(edit.before), edit.wanted.port
     is_written = "inference_port" in edit.fields and edit.read.port == new
     if not is_written or old == new:
@@ -86,7 +86,7 @@ def _server_change(edit: Edit) -> _PortChange | None:
     return _PortChange("inference_port", old, new, live, changed, is_configured)
 
 
-def _transformer_change(edit: Edit) -> _PortChange | None:
+def _transformer_change(edit: WrittenChange) -> _PortChange | None:
     before, wanted = edit.before.transformer, edit.wanted.transformer
     live, changed = edit.live.transformer, edit.changed.transformer
     if before is not None and wanted is not None:
@@ -108,14 +108,14 @@ def _transformer_change(edit: Edit) -> _PortChange | None:
 # -- what cannot be done ------------------------------------------------------------------------
 
 
-def _check_unknown(edit: Edit) -> Iterator[Issue]:
+def _check_unknown(edit: WrittenChange) -> Iterator[Issue]:
     """Fields that need the inference port, which no object says."""
     if known_port(edit.wanted) is not None:
         return
     found = []
     before, wanted = edit.before.transformer, edit.wanted.transformer
     if (before is None and wanted is not None) or (
-        before is not None and wanted is None and leading_ports(edit.live, before.port)
+        before is not None and wanted is None and ports_targeting(edit.live, before.port)
     ):
         found.append("transformer")
     for probe, field in zip(PROBES[1:], ("readiness_path", "liveness_path"), strict=True):
@@ -126,9 +126,9 @@ def _check_unknown(edit: Edit) -> Iterator[Issue]:
         yield error(field, "The port of this server is unknown; enter the Inference Port first.")
 
 
-def _check_swapped(edit: Edit) -> Iterator[Issue]:
-    """A port that the transformer gives up for the server: by its number alone, what led to the one
-    and what is to lead to the other are the same."""
+def _check_swapped(edit: WrittenChange) -> Iterator[Issue]:
+    """A port that the transformer gives up for the server: by its number alone, what targeted the
+    one and what should target the other are the same."""
     before, wanted = edit.before.transformer, edit.wanted.transformer
     if "inference_port" not in edit.fields or before is None or wanted is None:
         return
@@ -140,7 +140,7 @@ def _check_swapped(edit: Edit) -> Iterator[Issue]:
         )
 
 
-def _check_taken(edit: Edit, change: _PortChange) -> Iterator[Issue]:
+def _check_taken(edit: WrittenChange, change: _PortChange) -> Iterator[Issue]:
     """The new port, declared for something else already: the containers share one network."""
     field = "transformer.port" if change.field == "transformer" else change.field
     if {change.old, change.new} <= _numbers(change.live):
@@ -148,7 +148,7 @@ def _check_taken(edit: Edit, change: _PortChange) -> Iterator[Issue]:
     transformer = edit.wanted.transformer
     if transformer is not None and transformer.port == edit.wanted.port:
         return  # the rules of the spec say so
-    for other in edit.changed.listeners:
+    for other in edit.changed.long_running_containers:
         if other is not change.container and change.new in _numbers(other):
             yield error(
                 field,
@@ -156,7 +156,7 @@ def _check_taken(edit: Edit, change: _PortChange) -> Iterator[Issue]:
             )
 
 
-def _check_names(edit: Edit) -> Iterator[Issue]:
+def _check_names(edit: WrittenChange) -> Iterator[Issue]:
     """A transformer's names that the Pods have already."""
     if edit.before.transformer is not None or edit.wanted.transformer is None:
         return
@@ -167,7 +167,7 @@ def _check_names(edit: Edit) -> Iterator[Issue]:
             f"The Pods already have a container {TRANSFORMER_CONTAINER}; rename it in the "
             "Deployment.",
         )
-    for one in edit.live.listeners:
+    for one in edit.live.long_running_containers:
         if any(port.get("name") == TRANSFORMER_PORT_NAME for port in declared_ports(one)):
             yield error(
                 "transformer",
@@ -181,7 +181,7 @@ def _check_names(edit: Edit) -> Iterator[Issue]:
 
 def _check_listens(change: _PortChange, new: int) -> Iterator[Issue]:
     """A container that is to listen on another port, and may not know."""
-    mention = find_mention(change.container, change.old) if change.old is not None else None
+    mention = find_reference(change.container, change.old) if change.old is not None else None
     if mention is not None:
         yield warning(change.field, f"The {mention}; change it there too.")
     elif not change.is_configured:
@@ -192,12 +192,15 @@ def _check_listens(change: _PortChange, new: int) -> Iterator[Issue]:
         )
 
 
-def _check_mentions(edit: Edit, change: _PortChange, old: int) -> Iterator[Issue]:
+def _check_references(edit: WrittenChange, change: _PortChange, old: int) -> Iterator[Issue]:
     """Other containers, and annotations, that still have the old port."""
-    if any(old in _numbers(one) for one in edit.changed.listeners) or old == edit.wanted.port:
+    if (
+        any(old in _numbers(one) for one in edit.changed.long_running_containers)
+        or old == edit.wanted.port
+    ):
         return  # another container listens there
-    for other in edit.changed.listeners:
-        found = find_mention(other, old) if other is not change.container else None
+    for other in edit.changed.long_running_containers:
+        found = find_reference(other, old) if other is not change.container else None
         if found is not None:
             yield warning(
                 change.field, f"In the container {_name(other)}, the {found}; change it there too."
@@ -207,11 +210,11 @@ def _check_mentions(edit: Edit, change: _PortChange, old: int) -> Iterator[Issue
 
 
 def _check_headless(
-    edit: Edit, field: str, old: int, new: int | None, result: str
+    edit: WrittenChange, field: str, old: int, new: int | None, result: str
 ) -> Iterator[Issue]:
     """Services whose clients connect to the Pods themselves, at the old port."""
     new = known_port(edit.wanted) if new is None else new
-    for one in leading_ports(edit.live, old):
+    for one in ports_targeting(edit.live, old):
         if new is not None and one.is_headless and not is_for_metrics(edit.live, one):
             yield warning(
                 field,
@@ -220,36 +223,36 @@ def _check_headless(
             )
 
 
-def _check_reached(edit: Edit, new: int) -> Iterator[Issue]:
+def _check_reached(edit: WrittenChange, new: int) -> Iterator[Issue]:
     """Requests that do not reach a new transformer."""
     server = known_port(edit.wanted)
     if server is None:
         return
     found = service_ports(edit.changed)
-    if found and not leading_ports(edit.changed, new):
+    if found and not ports_targeting(edit.changed, new):
         yield warning("transformer", _not_reached_message(edit, found, server))
     yield from _check_headless(edit, "transformer", server, new, " and bypass the transformer")
 
 
-def _not_reached_message(edit: Edit, found: list[ServicePort], server: int) -> str:
+def _not_reached_message(edit: WrittenChange, found: list[ServicePort], server: int) -> str:
     for one in found:
         number = resolve_target(edit.changed, one.target)
-        for other in edit.changed.listeners:
+        for other in edit.changed.long_running_containers:
             if number in _numbers(other) and other is not edit.changed.container:
                 return (
-                    f"Service {one.service_name} leads to the container {_name(other)}, so no "
-                    "Service leads to the transformer; let that container send the requests for "
+                    f"Service {one.service_name} targets the container {_name(other)}, so no "
+                    "Service targets the transformer; let that container send the requests for "
                     f"port {server} to the transformer's port."
                 )
     return (
-        f"No Service leads to the inference server's port {server}, so none leads to the "
+        f"No Service targets the inference server's port {server}, so none targets the "
         f"transformer; set the targetPort of Service {found[0].service_name} to "
         f"{TRANSFORMER_PORT_NAME}."
     )
 
 
-def _check_dangling(edit: Edit, field: str) -> Iterator[Issue]:
-    """Ports of Services that led to a container, and lead to none."""
+def _check_dangling(edit: WrittenChange, field: str) -> Iterator[Issue]:
+    """Ports of Services that targeted a container, and target none."""
     before = edit.before.transformer
     is_unknown = known_port(edit.before) is None or (before is not None and before.port is None)
     known = {
@@ -263,14 +266,14 @@ def _check_dangling(edit: Edit, field: str) -> Iterator[Issue]:
         if (one.service_name, port) not in known:
             yield warning(
                 field,
-                f"Port {port} of Service {one.service_name} leads to port {one.target}, which no "
+                f"Port {port} of Service {one.service_name} targets port {one.target}, which no "
                 "container of the Pods has; change its targetPort.",
             )
 
 
 def _dangling(objects: ServingObjects, spec: ServingSpec) -> list[ServicePort]:
     numbers = {known_port(spec), spec.transformer.port if spec.transformer is not None else None}
-    numbers |= {number for one in objects.listeners for number in _numbers(one)}
+    numbers |= {number for one in objects.long_running_containers for number in _numbers(one)}
     return [
         one
         for one in service_ports(objects)

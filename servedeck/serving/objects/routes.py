@@ -45,7 +45,7 @@ class PlatformSettings:
         """Why no route can be built from these settings, in one sentence; "" if one can."""
         if not self.host:
             return ""
-        if message := validate_host(self.host, "The platform's host"):
+        if message := validate_host(self.host, "The setting endpoint_host"):
             return message
         if self.route is RouteKind.INGRESS:
             return ""
@@ -57,7 +57,7 @@ class PlatformSettings:
         namespace, slash, name = self.gateway.partition("/")
         if not slash or validate_label(namespace) or not name:
             return (
-                f"The platform's gateway {self.gateway!r} is not namespace/name, so a serving gets"
+                f"The setting gateway is {self.gateway!r}, not namespace/name, so a serving gets"
                 f" no {self.route}; set gateway to namespace/name in the settings."
             )
         return ""

@@ -40,7 +40,7 @@ def diagnose_unscheduled(pod: Pod) -> Diagnosis | None:
         reason = scheduled.reason or "Unschedulable"
         short = reasons.insufficient_resources(scheduled.message)
         asked = _requested_amounts(pod, short)
-        scarce = tuple(
+        insufficient = tuple(
             InsufficientResource(key, amount, short[key]) for key, amount in asked.items()
         )
         if asked:
@@ -50,7 +50,7 @@ def diagnose_unscheduled(pod: Pod) -> Diagnosis | None:
             reason,
             message,
             raw_message=scheduled.message,
-            insufficient_resources=scarce,
+            insufficient_resources=insufficient,
         )
     if scheduled is None and not pod.spec.node_name and pod.status.phase in ("", "Pending"):
         return Diagnosis(PodHealth.PENDING, "Unscheduled", "Not scheduled yet")

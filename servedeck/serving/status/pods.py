@@ -18,7 +18,7 @@ class PodColumns(NamedTuple):
     """Containers counted in READY: the main ones and restartable init containers (sidecars)."""
     status: str
     restart_count: int
-    restarted_at: datetime | None
+    last_finished_at: datetime | None
     """Finish time of the last terminated instance, None if unknown."""
 
     @property
@@ -110,9 +110,9 @@ def pod_columns(pod: Pod) -> PodColumns:
 
 def format_restarts(columns: PodColumns, now: datetime) -> str:
     """The RESTARTS column, "0" or "3 (5m ago)"."""
-    if columns.restart_count == 0 or columns.restarted_at is None:
+    if columns.restart_count == 0 or columns.last_finished_at is None:
         return str(columns.restart_count)
-    ago = format_duration((now - columns.restarted_at).total_seconds())
+    ago = format_duration((now - columns.last_finished_at).total_seconds())
     return f"{columns.restart_count} ({ago} ago)"
 
 

@@ -59,7 +59,7 @@ def describe_termination(
 
     The predicate follows the container's name: "exceeded its memory limit and was killed".
     `memory_limit` is the container's, "" if unknown and None if it has none. OOMKilled is only
-    reported if the kernel killed the container's first process: a killed worker of an engine
+    reported if the kernel killed the container's first process: a killed worker process
     appears as an ordinary exit code.
     """
     code, detail = terminated.exit_code, _last_nonempty_line(terminated.message)

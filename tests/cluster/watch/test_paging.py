@@ -37,7 +37,7 @@ async def test_the_next_page_is_on_its_way_while_one_is_taken_in(
 
 
 @pytest.mark.usefixtures("five_pods")
-async def test_a_list_that_grew_old_begins_again_and_whole(
+async def test_an_expired_continue_token_restarts_the_list(
     api: FakeApiServer, connection: Connection
 ) -> None:
     async def fine(_: web.Request) -> None: ...

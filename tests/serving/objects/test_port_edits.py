@@ -190,7 +190,7 @@ def test_an_unknown_port_is_declared_and_no_service_is_assumed_to_lead_to_it() -
     messages = [message for _, _, message in reported(change)]
     assert len(messages) == 2
     assert "make sure that it listens on 9100" in messages[0]
-    assert "leads to port 5000, which no container of the Pods has" in messages[1]
+    assert "targets port 5000, which no container of the Pods has" in messages[1]
     assert import_objects(change.changed).spec.inference_port == 9100
 
 

@@ -82,11 +82,11 @@ def test_a_new_transformer_that_no_service_leads_to_is_a_warning() -> None:
     )
     [(severity, field, message)] = reported(behind)
     assert (severity, field) == ("warning", "transformer")
-    assert "Service llm leads to the container proxy" in message
+    assert "Service llm targets the container proxy" in message
     elsewhere = edit(deployment(SERVER), service({"port": 80, "targetPort": 7}), transformer=NEW)
     [(severity, field, message)] = reported(elsewhere)
     assert (severity, field) == ("warning", "transformer")
-    assert "No Service leads to the inference server's port 8000" in message
+    assert "No Service targets the inference server's port 8000" in message
     assert targets(elsewhere) == [7]
     assert edit(deployment(SERVER), transformer=NEW).issues == ()
 
@@ -247,7 +247,7 @@ def test_an_undeclared_port_of_a_removed_or_changed_transformer_is_said() -> Non
             (
                 "warning",
                 field,
-                "Port 80 of Service llm leads to port 5000, which no container of the Pods has; "
+                "Port 80 of Service llm targets port 5000, which no container of the Pods has; "
                 "change its targetPort.",
             )
         ]
@@ -286,7 +286,7 @@ def test_only_the_requests_of_a_removed_transformer_reach_the_server(has_metrics
     else:
         [(severity, field, message)] = reported(change)
         assert (severity, field) == ("warning", "transformer")
-        assert "Port 9100 of Service llm leads to port metrics, which no container" in message
+        assert "Port 9100 of Service llm targets port metrics, which no container" in message
 
 
 def test_a_removed_transformer_needs_the_port_of_the_server() -> None:

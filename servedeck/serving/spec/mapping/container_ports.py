@@ -1,4 +1,4 @@
-"""The ports of containers, and what leads to them: probes, hooks and Services.
+"""The ports of containers, and what targets them: probes, hooks and Services.
 
 The containers of a Pod share one network, so a number says who listens, whatever its names are.
 """
@@ -92,7 +92,9 @@ def _port_flag(container: Any) -> int | None:
 
 def declare_port(objects: ServingObjects, container: JsonObject, number: int, name: str) -> None:
     """Add a port to a container; without the name if another port of the Pods has it."""
-    taken = {one.get("name") for each in objects.listeners for one in declared_ports(each)}
+    taken = {
+        one.get("name") for each in objects.long_running_containers for one in declared_ports(each)
+    }
     port = {"containerPort": number, "protocol": "TCP"}
     child_list(container, "ports").append(port if name in taken else {"name": name, **port})
 
@@ -107,8 +109,8 @@ def handlers(container: Any) -> Iterator[tuple[str, Any]]:
 
 def change_port(objects: ServingObjects, container: JsonObject, old: int, new: int) -> None:
     """Every place that has the old port of a container gets the new one: its declared ports, which
-    keep their names, its probes and hooks, and the Services that lead to the number."""
-    for one in leading_ports(objects, old):
+    keep their names, its probes and hooks, and the Services that target the number."""
+    for one in ports_targeting(objects, old):
         if not isinstance(one.target, str):
             one.port["targetPort"] = new
     for declared in declared_ports(container):
@@ -159,18 +161,18 @@ def service_ports(objects: ServingObjects) -> list[ServicePort]:
 
 
 def resolve_target(objects: ServingObjects, target: str | int | None) -> int | None:
-    """Number of the Pods' port that a Service leads to; None if no container has the name. Of
+    """Number of the Pods' port that a Service targets; None if no container has the name. Of
     several containers with it, the first one counts, as in Kubernetes."""
     if not isinstance(target, str):
         return target
-    for container in objects.listeners:
+    for container in objects.long_running_containers:
         if found := find_port(container, None, (target,)):
             return as_int(found["containerPort"])
     return None
 
 
-def leading_ports(objects: ServingObjects, number: int | None) -> list[ServicePort]:
-    """The ports of Services that lead to this port of the Pods, by name or number."""
+def ports_targeting(objects: ServingObjects, number: int | None) -> list[ServicePort]:
+    """The ports of Services that target this port of the Pods, by name or number."""
     if number is None:
         return []
     return [one for one in service_ports(objects) if resolve_target(objects, one.target) == number]

@@ -46,7 +46,7 @@ def known_port(spec: SpecLike) -> int | None:
 
 
 def server_target(objects: ServingObjects, spec: SpecLike) -> str | int:
-    """What leads to the inference server: the name of its port if it has one, else its number."""
+    """Target for the inference server: the name of its port if it has one, else its number."""
     names = sorted(
         port_names(objects.container, spec.port), key=lambda name: name in METRICS_PORT_NAMES
     )

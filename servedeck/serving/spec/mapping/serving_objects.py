@@ -58,8 +58,8 @@ class ServingObjects:
         return mappings(self.pod_spec.get("containers"))
 
     @property
-    def listeners(self) -> list[Any]:
-        """The containers that run beside each other: also the init containers that never end."""
+    def long_running_containers(self) -> list[Any]:
+        """The main containers and the sidecar containers (init containers that keep running)."""
         init = mappings(self.pod_spec.get("initContainers"))
         return [*self.containers, *(one for one in init if one.get("restartPolicy") == "Always")]
 

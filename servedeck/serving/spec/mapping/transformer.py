@@ -16,7 +16,7 @@ from servedeck.serving.spec.mapping.container_ports import (
     change_port,
     declare_port,
     is_for_metrics,
-    leading_ports,
+    ports_targeting,
     read_serving_port,
 )
 from servedeck.serving.spec.mapping.environment import build_env_var, read_env, write_env
@@ -67,7 +67,7 @@ def _add(
 ) -> None:
     """Requests that reached the inference server reach the transformer, and those for metrics the
     inference server as before."""
-    leading = leading_ports(objects, wanted.port if is_new else known_port(wanted))
+    leading = ports_targeting(objects, wanted.port if is_new else known_port(wanted))
     pod = objects.writable_pod_spec
     child_list(pod, "containers").append(build_transformer(wanted, transformer))
     for one in leading:
@@ -77,7 +77,7 @@ def _add(
 
 def _remove(objects: ServingObjects, wanted: SpecLike) -> None:
     removed = objects.transformer
-    leading = leading_ports(objects, _port(removed))
+    leading = ports_targeting(objects, _port(removed))
     server = objects.container
     kept = [one for one in objects.containers if one is not removed]
     objects.writable_pod_spec["containers"] = kept

@@ -233,7 +233,7 @@ class Vllm(Template):
             found.append(
                 warning(
                     "memory",
-                    f"{spec.memory} is low for a model server, which loads the model through "
+                    f"{spec.memory} is low for an inference server, which loads the model through "
                     "memory; 8Gi or more is usual.",
                 )
             )

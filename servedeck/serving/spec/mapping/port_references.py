@@ -20,7 +20,7 @@ _MAX_LENGTH = 60
 _LAST_APPLIED_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
 
 
-class Mention(NamedTuple):
+class PortReference(NamedTuple):
     place: str
     """Where it is: "command line", "variable PORT"."""
     text: str
@@ -30,24 +30,24 @@ class Mention(NamedTuple):
         return f"{self.place} still has {self.text}"
 
 
-def find_mention(container: Any, port: int) -> Mention | None:
+def find_reference(container: Any, port: int) -> PortReference | None:
     """The first argument, variable, probe or hook of a container that has the port."""
     argv = (*as_str_tuple(container.get("command")), *as_str_tuple(container.get("args")))
     if words := _find_in_words(argv, port):
-        return Mention("command line", words)
+        return PortReference("command line", words)
     for one in mappings(container.get("env")):
         name, value = as_str(one.get("name")), as_str(one.get("value")).strip()
         if (_is_port_name(name) and value == str(port)) or _contains_address(value, port):
-            return Mention(f"variable {name}", f"port {port}")
+            return PortReference(f"variable {name}", f"port {port}")
     for name, user in handlers(container):
         command = as_str_tuple(as_mapping(user, "exec").get("command"))
         numbers = [as_mapping(user, handler).get("port") for handler in HANDLERS]
         if port in numbers or _find_in_words(command, port):
-            return Mention(name, f"port {port}")
+            return PortReference(name, f"port {port}")
     return None
 
 
-def find_annotations(objects: ServingObjects, port: int) -> Iterator[Mention]:
+def find_annotations(objects: ServingObjects, port: int) -> Iterator[PortReference]:
     """The annotations of the Pods and the Services that have the port."""
     metadata = as_mapping(objects.deployment, "spec", "template", "metadata")
     owners = [("the Pods", metadata)]
@@ -57,7 +57,7 @@ def find_annotations(objects: ServingObjects, port: int) -> Iterator[Mention]:
     for owner, metadata in owners:
         for key, value in as_mapping(metadata, "annotations").items():
             if key != _LAST_APPLIED_ANNOTATION and _is_mentioned(as_str(value), port):
-                yield Mention(f"annotation {key} of {owner}", str(port))
+                yield PortReference(f"annotation {key} of {owner}", str(port))
 
 
 def _is_mentioned(value: str, port: int) -> bool:
