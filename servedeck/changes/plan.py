@@ -19,7 +19,7 @@ from servedeck.cluster.resources import CONFIG_MAP, SECRET, Resource
 from servedeck.serving import pvcs
 from servedeck.serving.capacity import scheduling_requirements
 from servedeck.serving.objects import manifests
-from servedeck.serving.objects.change import change_objects
+from servedeck.serving.objects.change import change_objects, resolve_ports
 from servedeck.serving.objects.import_objects import ImportedServing
 from servedeck.serving.objects.missing_objects import RelatedObjects
 from servedeck.serving.objects.routes import PlatformSettings
@@ -94,12 +94,15 @@ async def make_plan(
         own_problems = validation.validate(spec)
     else:
         related_objects = related or RelatedObjects()
-        change = change_objects(existing, spec, platform, related_objects)
+        wanted = resolve_ports(existing, spec)
+        change = change_objects(existing, wanted, platform, related_objects)
         objects, writes = list(change.changed), plan_writes(change, force=force)
-        found = await find_service_issues(connection, existing.spec, spec, change, related_objects)
+        found = await find_service_issues(
+            connection, existing.spec, wanted, change, related_objects
+        )
         overridable = errors(found)
         found = [_as_warning(one) for one in found] if force else found
-        own_problems = [*new_issues(existing.spec, spec), *change.issues, *found]
+        own_problems = [*new_issues(existing.spec, wanted), *change.issues, *found]
         unknown += change.unchecked
     problems = [*own_problems]
     if platform.issue:
@@ -166,12 +169,12 @@ def _forbidden_creations(
 
 
 def new_issues(before: ServingSpec, wanted: ServingSpec) -> list[Issue]:
-    """Issues of the wanted spec; an error that the serving has already is a warning, and a warning
-    that it has already is left out."""
-    present = {_without_rows(one) for one in validation.validate(before)}
+    """Issues of the wanted spec, whose ports are resolved; an error that the serving has already is
+    a warning, and a warning that it has already is left out."""
+    present = {_without_rows(one) for one in validation.validate_existing(before)}
     return [
         _as_warning(one) if _without_rows(one) in present else one
-        for one in validation.validate(wanted)
+        for one in validation.validate_existing(wanted)
         if one.is_error or _without_rows(one) not in present
     ]
 

@@ -25,6 +25,7 @@ from servedeck.commands.arguments import (
 from servedeck.commands.errors import USAGE_ERROR, CommandError
 from servedeck.commands.output import write_lines
 from servedeck.serving.objects import import_objects
+from servedeck.serving.objects.change import resolve_ports
 from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec import validation
 from servedeck.serving.spec.document import document_path, validate_identities
@@ -74,17 +75,25 @@ async def apply_all(
 
 async def _validate_one(connection: Connection, spec: ServingSpec, stderr: LineWriter) -> bool:
     """Whether its fields are valid, or as invalid as those of the existing serving, which is no
-    reason to reject it. Prints what is wrong. Only an invalid serving needs the cluster."""
+    reason to reject it. Prints what is wrong. Only an invalid serving needs the cluster, and one
+    with a transformer that leaves a port open: the existing serving says which."""
     found = validation.validate(spec)
-    if errors(found):
+    if errors(found) or _leaves_port_open(spec):
         live = await fetch_live_objects(connection, spec.namespace, spec.name)
         if live.objects:
-            found = new_issues(import_objects.import_objects(live.objects).spec, spec)
+            existing = import_objects.import_objects(live.objects)
+            found = new_issues(existing.spec, resolve_ports(existing, spec))
     if not errors(found):
         return True
     for one in found:
         _print_issue(spec, one, one.severity, stderr)
     return False
+
+
+def _leaves_port_open(spec: ServingSpec) -> bool:
+    """Whether the ports of server and transformer cannot be compared in the document alone."""
+    transformer = spec.transformer
+    return transformer is not None and None in (spec.inference_port, transformer.port)
 
 
 async def _apply_one(

@@ -50,7 +50,7 @@ def change_objects(
     (a Service, a route): they are created again unless `related` says
     why not."""
     before = _spec_with_template(current, wanted.template)
-    wanted = _with_ports(before, wanted)
+    wanted = resolve_ports(current, wanted)
     changed_fields = tuple(name for name in FIELDS if _differs(name, before, wanted))
     objects = copy.deepcopy(current.objects)
     written = set()
@@ -90,8 +90,10 @@ def _spec_with_template(current: ImportedServing, template: str) -> ServingSpec:
     return spec if spec.template == template else current.spec
 
 
-def _with_ports(before: ServingSpec, wanted: ServingSpec) -> ServingSpec:
-    """The wanted spec with the ports that it leaves open: an unknown port is not another port."""
+def resolve_ports(current: ImportedServing, wanted: ServingSpec) -> ServingSpec:
+    """The wanted spec with the ports that it leaves open: those of the existing serving, also if
+    they are unknown, or the default of a new transformer. All checks of a change need them."""
+    before = _spec_with_template(current, wanted.template)
     if wanted.inference_port is None:
         wanted = wanted.replace(inference_port=before.inference_port)
     transformer = wanted.transformer

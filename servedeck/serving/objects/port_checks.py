@@ -146,7 +146,7 @@ def _check_taken(edit: WrittenChange, change: _PortChange) -> Iterator[Issue]:
     if {change.old, change.new} <= _numbers(change.live):
         yield error(field, f"The container already has a port {change.new}; choose another.")
     transformer = edit.wanted.transformer
-    if transformer is not None and transformer.port == edit.wanted.port:
+    if transformer is not None and transformer.port == known_port(edit.wanted):
         return  # the rules of the spec say so
     for other in edit.changed.long_running_containers:
         if other is not change.container and change.new in _numbers(other):

@@ -14,6 +14,7 @@ from servedeck.serving.conventions import (
 )
 from servedeck.serving.spec.env_file import looks_secret
 from servedeck.serving.spec.issues import Issue, error, warning
+from servedeck.serving.spec.mapping.ports import known_port
 from servedeck.serving.spec.mapping.volumes import normalize_path
 from servedeck.serving.spec.names import (
     validate_config_key,
@@ -275,11 +276,11 @@ def validate_transformer(spec: SpecLike) -> Iterable[Issue]:
         return
     if transformer.port is not None and not _is_port(transformer.port):
         yield error("transformer.port", "A port must be from 1 to 65535; enter the transformer's.")
-    elif transformer.port == spec.port:
+    elif transformer.port is not None and transformer.port == known_port(spec):
         yield error(
             "transformer.port",
-            f"Port {spec.port} is the inference server's, and both share the Pod's address; choose "
-            "another.",
+            f"Port {transformer.port} is the inference server's, and both share the Pod's address; "
+            "choose another.",
         )
     if message := validate_image(transformer.image, "The transformer's image"):
         yield error("transformer.image", message)
