@@ -11,8 +11,18 @@ from servedeck.cluster.resources import DEPLOYMENT
 from servedeck.serving.objects.change import ObjectChange
 from servedeck.serving.objects.missing_objects import RelatedObjects
 from servedeck.serving.spec.issues import Issue, error, warning
-from servedeck.serving.spec.mapping.container_ports import declared_ports
-from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, mappings
+from servedeck.serving.spec.mapping.container_ports import (
+    SERVING_PORT_NAMES,
+    declared_ports,
+    read_serving_port,
+)
+from servedeck.serving.spec.mapping.json_values import (
+    JsonObject,
+    as_int,
+    as_mapping,
+    mappings,
+)
+from servedeck.serving.spec.mapping.ports import known_port
 from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.text import one_line, sanitize
 
@@ -54,6 +64,7 @@ async def find_service_issues(
         one
         for one in mappings(response.get("items"))
         if as_mapping(one, "metadata").get("name") != wanted.name
+        and as_int(as_mapping(one, "spec").get("replicas")) != 0  # has no Pods
     ]
     field = _field(change, before, wanted)
     for retarget in retargets:
@@ -72,9 +83,11 @@ def _field(change: ObjectChange, before: ServingSpec, wanted: ServingSpec) -> st
 
 
 def _moves_transformer(change: ObjectChange, before: ServingSpec, wanted: ServingSpec) -> bool:
-    """Whether a transformer is added, removed, or gets another port."""
-    is_changed = "transformer" in change.changed_fields
-    return is_changed and _transformer_port(before) != _transformer_port(wanted)
+    """Whether a transformer is added or removed, or gets another port."""
+    if "transformer" not in change.changed_fields:
+        return False
+    is_moved = (before.transformer is None) != (wanted.transformer is None)
+    return is_moved or _transformer_port(before) != _transformer_port(wanted)
 
 
 def _unlisted_services(
@@ -82,17 +95,26 @@ def _unlisted_services(
 ) -> Iterator[Issue]:
     if "Service" not in related.unlisted_kinds:
         return
-    ports = {}
+    targets = {}
+    server = _describe_target("inference server", known_port(before))
     if "inference_port" in change.changed_fields:
-        ports["inference_port"] = before.port
+        targets["inference_port"] = server
     if _moves_transformer(change, before, wanted):
-        ports["transformer"] = _transformer_port(before) or before.port
-    for field, port in ports.items():
+        targets["transformer"] = (
+            _describe_target("transformer", before.transformer.port)
+            if before.transformer
+            else server
+        )
+    for field, target in targets.items():
         yield error(
             field,
-            f"Services may not be listed, so it is not known whether one targets port {port}; "
+            f"Services may not be listed, so it is not known whether one targets {target}; "
             "ask for the permission to list them.",
         )
+
+
+def _describe_target(container: str, port: int | None) -> str:
+    return f"the {container}" if port is None else f"port {port}"
 
 
 def _find_retargets(change: ObjectChange) -> Iterator[_RetargetedPort]:
@@ -120,6 +142,7 @@ def _shared_service(field: str, retarget: _RetargetedPort, deployment: JsonObjec
     containers = [*mappings(pod.get("containers")), *mappings(pod.get("initContainers"))]
     ports = [port for one in containers for port in declared_ports(one)]
     known = {one.get("name") for one in ports} | {one["containerPort"] for one in ports}
+    known |= {read_serving_port(one, SERVING_PORT_NAMES) for one in containers}
     name = as_mapping(deployment, "metadata").get("name")
     service, target = _safe_text(retarget.service), _safe_text(retarget.target)
     also = f"Service {service} also selects the Pods of Deployment {_safe_text(name)}"

@@ -181,6 +181,31 @@ async def test_who_may_not_list_services_is_told_before_a_port_moves(
     assert not any("--force-conflicts" in line for line in stderr)
 
 
+@pytest.mark.parametrize(
+    ("present", "wanted", "target"),
+    [
+        (None, {"image": "t:1"}, "port 8000"),
+        ({"image": "t:1", "port": 8085}, None, "port 8085"),
+        ({"image": "t:1", "port": None}, None, "the transformer"),
+    ],
+)
+async def test_who_may_not_list_services_adds_and_removes_no_transformer(
+    demo: DemoCluster, connection: Connection, present: Any, wanted: Any, target: str
+) -> None:
+    objects = manifests.build_manifests(make_spec(transformer=present))
+    if present and present["port"] is None:
+        container = objects[0]["spec"]["template"]["spec"]["containers"][-1]
+        del container["ports"], container["readinessProbe"]
+    await create(connection, *objects)
+    async with open_as(demo, "deployer") as restricted:
+        good, _, stderr = await edit(restricted, transformer=wanted)
+    assert not good
+    assert stderr[-2] == (
+        "error: fresh: spec.transformer: Services may not be listed, so it is not known whether "
+        f"one targets {target}; ask for the permission to list them."
+    )
+
+
 async def test_an_image_of_the_transformer_is_not_about_services(
     demo: DemoCluster, connection: Connection
 ) -> None:
@@ -202,58 +227,6 @@ async def test_a_missing_object_that_may_not_be_created_does_not_prevent_a_chang
     assert "deployment.apps/fresh configured" in stdout
     assert any(line.startswith("warning: fresh: HTTPRoute chat/fresh does not") for line in stderr)
     assert await replicas_of(connection) == 3
-
-
-# -- Services that others need ------------------------------------------------------------------
-
-
-async def create_canary(connection: Connection) -> None:
-    """Serving "red" and a copy of its Deployment whose Pods its Service selects as well."""
-    spec = make_spec(name="red")
-    await create(connection, *manifests.build_manifests(spec, PLATFORM))
-    [canary, *_] = manifests.build_manifests(spec)
-    canary["metadata"]["name"] = "red-canary"
-    labels = canary["spec"]["template"]["metadata"]["labels"]
-    labels["track"] = canary["spec"]["selector"]["matchLabels"]["track"] = "canary"
-    await create(connection, canary)
-
-
-async def test_a_service_of_another_deployment_is_not_changed_until_it_is_forced(
-    connection: Connection,
-) -> None:
-    await create_canary(connection)
-    good, stdout, stderr = await edit(connection, name="red-canary", transformer=TRANSFORMER)
-    assert not good
-    assert stdout == []
-    assert stderr[-2:] == [
-        "error: red-canary: spec.transformer: Service red also selects the Pods of Deployment red, "
-        "which do not have port transformer; give each Deployment its own Service.",
-        "  To make the change anyway, use --force-conflicts.",
-    ]
-    assert await target_of(connection, "red") == "http"
-    good, _, stderr = await edit(connection, name="red-canary", transformer=TRANSFORMER, force=True)
-    assert good, stderr
-    assert any(
-        line.startswith("warning: red-canary: spec.transformer: Service red") for line in stderr
-    )
-    assert await target_of(connection, "red") == "transformer"
-    # The first Deployment has the port now: the Service stays as it is.
-    good, _, stderr = await edit(connection, name="red", transformer=TRANSFORMER)
-    assert good, stderr
-    assert not any("also selects" in line for line in stderr), stderr
-
-
-async def test_a_change_that_leaves_the_services_alone_does_not_look_for_other_deployments(
-    demo: DemoCluster, connection: Connection
-) -> None:
-    await create_canary(connection)
-    async with open_as(demo, "no-deployments") as restricted:
-        good, _, stderr = await edit(restricted, name="red-canary", replicas=2)
-        assert good
-        assert stderr == []
-        good, _, stderr = await edit(restricted, name="red", transformer=TRANSFORMER)
-    assert good
-    assert any("not known whether others use Service red" in line for line in stderr), stderr
 
 
 # -- Services and routes of other names ---------------------------------------------------------
