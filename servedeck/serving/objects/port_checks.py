@@ -70,8 +70,8 @@ def check_ports(edit: WrittenChange) -> Iterator[Issue]:
             yield from _check_headless(edit, one.field, one.old, one.new, "")
         if one.is_new and one.new is not None:
             yield from _check_reached(edit, one.new)
-    if fields := [one.field for one in changes if not one.is_new]:
-        yield from _check_dangling(edit, fields[-1])
+    if changed := [one for one in changes if not one.is_new]:
+        yield from _check_dangling(edit, changed)
 
 
 def _server_change(edit: WrittenChange) -> _PortChange | None:
@@ -251,10 +251,9 @@ def _not_reached_message(edit: WrittenChange, found: list[ServicePort], server: 
     )
 
 
-def _check_dangling(edit: WrittenChange, field: str) -> Iterator[Issue]:
+def _check_dangling(edit: WrittenChange, changes: list[_PortChange]) -> Iterator[Issue]:
     """Ports of Services that targeted a container, and target none."""
-    before = edit.before.transformer
-    is_unknown = known_port(edit.before) is None or (before is not None and before.port is None)
+    is_unknown = any(one.old is None for one in changes)
     known = {
         (one.service_name, str(one.port.get("port")))
         for one in _dangling(edit.live, edit.before)
@@ -265,7 +264,7 @@ def _check_dangling(edit: WrittenChange, field: str) -> Iterator[Issue]:
         port = str(one.port.get("port"))
         if (one.service_name, port) not in known:
             yield warning(
-                field,
+                changes[-1].field,
                 f"Port {port} of Service {one.service_name} targets port {one.target}, which no "
                 "container of the Pods has; change its targetPort.",
             )

@@ -255,6 +255,11 @@ def test_an_undeclared_port_of_a_removed_or_changed_transformer_is_said() -> Non
     assert edit(*objects, transformer=transformer(*objects, image="t:2")).issues == ()
 
 
+def test_an_undeclared_port_of_the_transformer_is_not_about_the_servers() -> None:
+    objects = [deployment(SERVER, UNDECLARED), service({"port": 80, "targetPort": 5000})]
+    assert edit(*objects, inference_port=9000).issues == ()
+
+
 def test_a_port_that_its_command_line_says_is_known() -> None:
     own = {**UNDECLARED, "args": ["--port=5000"]}
     objects = [deployment(SERVER, own), service({"port": 80, "targetPort": 5000})]
