@@ -18,7 +18,7 @@ from servedeck.serving.spec.mapping.container_ports import (
     service_ports,
 )
 from servedeck.serving.spec.mapping.json_values import as_int, as_mapping, as_str, mappings
-from servedeck.serving.spec.mapping.port_references import find_annotations, find_reference
+from servedeck.serving.spec.mapping.port_references import find_annotations, find_references
 from servedeck.serving.spec.mapping.ports import known_port
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
 from servedeck.serving.spec.spec import ServingSpec
@@ -64,7 +64,7 @@ def check_ports(edit: WrittenChange) -> Iterator[Issue]:
     for one in changes:
         if one.new is not None:
             yield from _check_taken(edit, one)
-            yield from _check_listens(one, one.new)
+            yield from _check_listens(edit, one, one.new)
         if one.old is not None:
             yield from _check_references(edit, one, one.old)
             yield from _check_headless(edit, one.field, one.old, one.new, "")
@@ -179,12 +179,13 @@ def _check_names(edit: WrittenChange) -> Iterator[Issue]:
 # -- what is left behind ------------------------------------------------------------------------
 
 
-def _check_listens(change: _PortChange, new: int) -> Iterator[Issue]:
+def _check_listens(edit: WrittenChange, change: _PortChange, new: int) -> Iterator[Issue]:
     """A container that is to listen on another port, and may not know."""
-    mention = find_reference(change.container, change.old) if change.old is not None else None
-    if mention is not None:
-        yield warning(change.field, f"The {mention}; change it there too.")
-    elif not change.is_configured:
+    old, container = change.old, change.container
+    found = find_references(edit.changed, container, old) if old is not None else []
+    for one in found:
+        yield warning(change.field, f"The {one}; change it there too.")
+    if not found and not change.is_configured:
         yield warning(
             change.field,
             f"servedeck cannot set the port of the program in {_name(change.container)}; make sure "
@@ -200,10 +201,10 @@ def _check_references(edit: WrittenChange, change: _PortChange, old: int) -> Ite
     ):
         return  # another container listens there
     for other in edit.changed.long_running_containers:
-        found = find_reference(other, old) if other is not change.container else None
-        if found is not None:
+        found = find_references(edit.changed, other, old) if other is not change.container else []
+        for one in found:
             yield warning(
-                change.field, f"In the container {_name(other)}, the {found}; change it there too."
+                change.field, f"In the container {_name(other)}, the {one}; change it there too."
             )
     for annotation in find_annotations(edit.changed, old):
         yield warning(change.field, f"The {annotation}; change it there too.")

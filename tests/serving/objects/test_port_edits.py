@@ -68,9 +68,13 @@ def test_a_server_that_is_told_its_new_port_in_the_same_edit_is_no_warning() -> 
 
 
 def test_an_argument_that_looks_secret_is_not_shown() -> None:
-    argument = "--token=hf_abcdefghijklmnopqrstuvwxyz012345:8000"
-    change = edit(deployment({"image": "x", **DECLARED, "args": [argument]}), inference_port=9100)
-    assert "hf_abc" not in change.issues[0].message
+    for argument, expected in (
+        ("--token=localhost:8000", "still has --token;"),
+        ("--url=http://hf_abcdefghijklmnop:x@localhost:8000", "--url=http://localhost:8000;"),
+    ):
+        container = {"image": "x", **DECLARED, "args": [argument]}
+        [(_, _, message)] = reported(edit(deployment(container), inference_port=9100))
+        assert expected in message
 
 
 def test_a_server_whose_flag_is_written_is_no_warning() -> None:
@@ -157,6 +161,68 @@ def test_what_else_mentions_the_old_port_is_a_warning() -> None:
         ),
     ]
     assert edit(*objects, image="vllm/vllm-openai:2").issues == ()
+
+
+@pytest.mark.parametrize(
+    "container",
+    [
+        {"env": [{"name": "HTTP_PROXY", "value": "http://proxy.corp:8000"}]},
+        {"args": ["--otlp-traces-endpoint", "http://otel.obs:8000"]},
+        {"args": ["--image=reg:8000/x", "-L", "[fd00::1]:8000"]},
+        {"args": ["--cuda-graph-sizes", "1", "8000"]},
+        {"args": ["8000", "$(HOST):8000", "localhost:80001", "llm:8000", "fd00::8000"]},
+    ],
+)
+def test_a_number_that_is_no_port_of_the_pods_is_not_mentioned(container: Json) -> None:
+    server = {"name": "server", "image": "vllm/vllm-openai", "args": ["m"], **DECLARED}
+    objects = deployment(server, {"name": "other", "image": "o", **container})
+    annotations = {
+        "checksum/config": "sha256:8000ab12",
+        "max-tokens": "8000",
+        "support": "reg:8000",
+    }
+    objects["spec"]["template"]["metadata"]["annotations"] = annotations
+    found = service({"port": 8000, "targetPort": 8000})
+    assert edit(objects, found, inference_port=9100).issues == ()
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        ":8000",
+        "*:8000",
+        "localhost:8000",
+        "http://127.0.0.1:8000/v1",
+        "tcp://0.0.0.0:8000",
+        "http://[::]:8000",
+        "http://[::1]:8000/",
+        "LOCALHOST:8000",
+        "http://pods:8000",
+        "http://pods.team-a.svc.cluster.local:8000/v1",
+        "http://proxy.corp:8000,http://localhost:8000",
+    ],
+)
+def test_an_address_of_the_pods_is_mentioned(word: str) -> None:
+    server = {"name": "server", "image": "vllm/vllm-openai", "args": ["m"], **DECLARED}
+    objects = deployment(server, {"name": "other", "image": "o", "args": [f"--upstream={word}"]})
+    headless = service({"port": 1}, name="pods", clusterIP="None")
+    [(severity, field, message)] = reported(edit(objects, headless, inference_port=9100))
+    assert (severity, field) == ("warning", "inference_port")
+    assert "In the container other, the command line still has --upstream" in message
+
+
+def test_every_place_that_mentions_the_old_port_is_named() -> None:
+    container = {
+        "args": ["--http-port", "8000", "--upstream", "proxy.corp:8000"],
+        "env": [{"name": "PORT", "value": "8000"}],
+        "readinessProbe": {"exec": {"command": ["nc", "-z", "localhost", "8000"]}},
+    }
+    change = edit(deployment({"image": "x", **DECLARED, **container}), inference_port=9100)
+    assert [message for _, _, message in reported(change)] == [
+        "The command line still has --http-port 8000; change it there too.",
+        "The variable PORT still has port 8000; change it there too.",
+        "The readinessProbe still has port 8000; change it there too.",
+    ]
 
 
 def test_a_port_of_the_node_follows_on_the_nodes_network_alone() -> None:
