@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from servedeck.serving.conventions import INFERENCE_CONTAINER
@@ -52,17 +53,18 @@ def _check_server(edit: WrittenChange) -> Iterator[Issue]:
 
 
 def _check_variables(edit: WrittenChange) -> Iterator[Issue]:
-    """Variables that are there twice, which server-side apply does not accept."""
+    """Variables that the edit brings a second time, beside those that are no field. One that is
+    there twice already does not prevent a change: the API server accepts such an update."""
     if "env" not in edit.fields:
         return
-    for name in sorted(_repeated_variables(edit.changed)):
+    before, after = (_count_variables(one) for one in (edit.live, edit.changed))
+    for name in sorted(one for one in after if after[one] > max(1, before[one])):
         message = f"The container has the variable {name} twice; remove one where it is defined."
         yield error("env", message)
 
 
-def _repeated_variables(objects: ServingObjects) -> set[str]:
-    names = [str(one.get("name")) for one in mappings(objects.container.get("env"))]
-    return {one for one in names if names.count(one) > 1}
+def _count_variables(objects: ServingObjects) -> Counter[str]:
+    return Counter(as_str(one.get("name")) for one in mappings(objects.container.get("env")))
 
 
 def _check_written(edit: WrittenChange) -> Iterator[Issue]:

@@ -346,3 +346,15 @@ def test_only_fields_of_the_pods_restart_them() -> None:
     current = import_objects(manifests.build_manifests(vllm_spec()))
     assert not change_objects(current, vllm_spec(replicas=3, description="x")).restarts_pods
     assert change_objects(current, vllm_spec(memory="17Gi")).restarts_pods
+
+
+def test_a_variable_that_is_there_twice_already_does_not_prevent_a_change() -> None:
+    twice = [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]
+    current = import_objects([deployment({"image": "x", "env": twice})])
+    wanted = current.spec.replace(env=[*current.spec.env, {"name": "N", "value": "3"}])
+    change = change_objects(current, wanted)
+    assert change.issues == ()
+    assert container_of(change.changed)["env"] == [*twice, {"name": "N", "value": "3"}]
+    again = current.spec.replace(env=[*current.spec.env, {"name": "A", "value": "3"}])
+    [issue] = change_objects(current, again).issues
+    assert (issue.field, issue.is_error) == ("env", True)
