@@ -231,11 +231,18 @@ def _check_reached(edit: WrittenChange, new: int) -> Iterator[Issue]:
         return
     found = service_ports(edit.changed)
     if found and not ports_targeting(edit.changed, new):
+        found = [one for one in found if not is_for_metrics(edit.changed, one)]
         yield warning("transformer", _not_reached_message(edit, found, server))
     yield from _check_headless(edit, "transformer", server, new, " and bypass the transformer")
 
 
 def _not_reached_message(edit: WrittenChange, found: list[ServicePort], server: int) -> str:
+    """`found` are the ports of Services that are not for metrics."""
+    if not found:
+        return (
+            "All Services of the serving are for metrics, so there is none for requests, and none "
+            "targets the transformer; create one that does."
+        )
     for one in found:
         number = resolve_target(edit.changed, one.target)
         for other in edit.changed.long_running_containers:

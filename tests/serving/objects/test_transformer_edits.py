@@ -91,6 +91,20 @@ def test_a_new_transformer_that_no_service_leads_to_is_a_warning() -> None:
     assert edit(deployment(SERVER), transformer=NEW).issues == ()
 
 
+def test_a_new_transformer_beside_a_service_for_metrics_alone_is_a_warning() -> None:
+    metrics = service({"name": "metrics", "port": 9090, "targetPort": 8000}, name="llm-metrics")
+    change = edit(deployment(SERVER), metrics, transformer=NEW)
+    assert reported(change) == [
+        (
+            "warning",
+            "transformer",
+            "All Services of the serving are for metrics, so there is none for requests, and none "
+            "targets the transformer; create one that does.",
+        )
+    ]
+    assert targets(change) == [8000]
+
+
 def test_a_new_transformer_needs_the_port_of_the_server() -> None:
     objects = [deployment({"image": "x"}), service({"port": 80, "targetPort": 8000})]
     [(severity, field, message)] = reported(edit(*objects, transformer=NEW))
