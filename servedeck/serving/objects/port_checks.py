@@ -14,6 +14,7 @@ from servedeck.serving.spec.mapping.container_ports import (
     declared_ports,
     is_for_metrics,
     ports_targeting,
+    read_port_flag,
     resolve_target,
     service_ports,
 )
@@ -22,6 +23,9 @@ from servedeck.serving.spec.mapping.port_references import find_annotations, fin
 from servedeck.serving.spec.mapping.ports import known_port
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
 from servedeck.serving.spec.spec import ServingSpec
+
+_FLAG_FIELDS = ("settings", "command", "template", "env")
+"""Fields that can change a flag of the command line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,10 @@ def check_ports(edit: WrittenChange) -> Iterator[Issue]:
     """Errors and warnings of a changed port, and of a transformer that is added or removed."""
     yield from _check_unknown(edit)
     yield from _check_names(edit)
-    yield from _check_swapped(edit)
+    if swapped := list(_check_swapped(edit)):
+        yield from swapped
+        return  # what follows would take one container's port for the other's
+    yield from _check_flag(edit)
     changes = [one for one in (_server_change(edit), _transformer_change(edit)) if one is not None]
     for one in changes:
         if one.new is not None:
@@ -156,6 +163,27 @@ def _check_taken(edit: WrittenChange, change: _PortChange) -> Iterator[Issue]:
             )
 
 
+def _check_flag(edit: WrittenChange) -> Iterator[Issue]:
+    """A flag --port of the server that servedeck does not write, and that says something else."""
+    old, new = known_port(edit.before), known_port(edit.wanted)
+    live, flag = (read_port_flag(one.container) for one in (edit.live, edit.changed))
+    if flag is None or new is None or flag == new:
+        return
+    if flag != live and edit.read.port == new:
+        for field in [one for one in _FLAG_FIELDS if one in edit.fields][:1]:
+            yield warning(
+                field,
+                f"The command line now has --port {flag}, but the Inference Port is {new}; change "
+                "one of them.",
+            )
+    is_decisive = flag == live == old and edit.read.port not in (old, new)
+    if is_decisive and "inference_port" in edit.fields:
+        yield error(
+            "inference_port",
+            f"The command line still has --port {flag}; change it there at the same time.",
+        )
+
+
 def _check_names(edit: WrittenChange) -> Iterator[Issue]:
     """A transformer's names that the Pods have already."""
     if edit.before.transformer is not None or edit.wanted.transformer is None:
@@ -185,7 +213,8 @@ def _check_listens(edit: WrittenChange, change: _PortChange, new: int) -> Iterat
     found = find_references(edit.changed, container, old) if old is not None else []
     for one in found:
         yield warning(change.field, f"The {one}; change it there too.")
-    if not found and not change.is_configured:
+    is_told = change.is_configured or read_port_flag(container) == new
+    if not found and not is_told:
         yield warning(
             change.field,
             f"servedeck cannot set the port of the program in {_name(change.container)}; make sure "

@@ -267,3 +267,62 @@ def test_a_probe_needs_a_known_port(field: str) -> None:
     assert (severity, at) == ("error", field)
     assert "enter the Inference Port first" in message
     assert edit(deployment({"image": "x", **DECLARED}), **edited).issues == ()
+
+
+# -- a flag --port that servedeck does not write ------------------------------------------------
+
+
+def test_a_flag_that_says_which_of_several_ports_it_is_must_be_changed_with_it() -> None:
+    ports = [{"containerPort": 8001, "name": "admin"}, {"containerPort": 30000, "name": "api"}]
+    command = ["python3", "-m", "sglang.launch_server", "--port", "30000"]
+    objects = deployment({"image": "lmsysorg/sglang", "command": command, "ports": ports})
+    assert reported(edit(objects, inference_port=31000)) == [
+        (
+            "error",
+            "inference_port",
+            "The command line still has --port 30000; change it there at the same time.",
+        )
+    ]
+    both = edit(objects, inference_port=31000, command=[*command[:-1], "31000"])
+    assert both.issues == ()
+    assert import_objects(both.changed).spec.inference_port == 31000
+
+
+@pytest.mark.parametrize(
+    ("field", "before", "after"),
+    [
+        ("settings", {"args": ["--port", "8000"]}, {"arguments": ["--port", "9000"]}),
+        ("settings", {"args": ["serve"]}, {"arguments": ["serve", "--port=9000"]}),
+        ("command", {"command": ["x", "--port", "8000"]}, ["x", "--port", "9000"]),
+    ],
+)
+def test_a_flag_that_differs_from_the_port_is_a_warning(
+    field: str, before: Json, after: Any
+) -> None:
+    objects = deployment({"image": "x", **DECLARED, **before})
+    change = edit(objects, **{field: after})
+    assert reported(change) == [
+        (
+            "warning",
+            field,
+            "The command line now has --port 9000, but the Inference Port is 8000; change one of "
+            "them.",
+        )
+    ]
+    assert edit(*change.changed, image="y").issues == ()
+    assert edit(objects, inference_port=9000, **{field: after}).issues == ()
+
+
+def test_a_flag_that_is_the_port_itself_is_one_warning() -> None:
+    objects = deployment({"image": "x", "args": ["--port", "8000"]})
+    change = edit(objects, settings={"arguments": ["--port", "9000"]})
+    assert reported(change) == [
+        ("warning", "inference_port", "Another change to this serving makes it 9000.")
+    ]
+
+
+def test_a_server_whose_flag_has_the_new_port_already_is_no_warning() -> None:
+    ports = [{"containerPort": 9000}]
+    objects = deployment({"image": "x", "args": ["--port", "8000"], "ports": ports})
+    assert import_objects([objects]).spec.inference_port == 9000
+    assert edit(objects, inference_port=8000).issues == ()

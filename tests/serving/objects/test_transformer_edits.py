@@ -225,6 +225,9 @@ def test_a_port_that_the_transformer_gives_up_is_not_the_servers_at_once() -> No
     given_up = transformer(*objects, port=8082, command=("x",))
     at_once = edit(*objects, transformer=given_up, inference_port=8080)
     assert [(one.field, one.is_error) for one in at_once.issues] == [("inference_port", True)]
+    untold = transformer(*objects, port=8082)
+    [issue] = edit(*objects, transformer=untold, inference_port=8080).issues
+    assert "change the transformer's port first" in issue.message
     first = edit(*objects, transformer=given_up)
     then = edit(*first.changed, inference_port=8080)
     assert (first.issues, then.issues, targets(then)) == ((), (), [8082, 8080])

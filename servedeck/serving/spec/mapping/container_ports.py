@@ -64,7 +64,7 @@ def read_serving_port(container: Any, names: Collection[str]) -> int | None:
     if it is unknown."""
     container = as_mapping(container)
     declared = declared_ports(container)
-    flag = _port_flag(container)
+    flag = read_port_flag(container)
     candidates = [find_port(container, None, names)]
     if flag is not None:
         candidates.append(find_port(container, flag))
@@ -76,7 +76,7 @@ def read_serving_port(container: Any, names: Collection[str]) -> int | None:
     return flag if found is None else as_int(found["containerPort"])
 
 
-def _port_flag(container: Any) -> int | None:
+def read_port_flag(container: Any) -> int | None:
     """Value of a flag --port anywhere in the command line, also in a shell script."""
     words = command_words(
         (*as_str_tuple(container.get("command")), *as_str_tuple(container.get("args"))),
