@@ -3,18 +3,23 @@ deleted: they are created again where nothing takes their place."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from servedeck.serving.conventions import SERVICE_PORT, TRANSFORMER_PORT_NAME
-from servedeck.serving.objects.backends import route_backends
+from servedeck.serving.conventions import SERVICE_PORT
+from servedeck.serving.objects.backends import Backend, route_backends
 from servedeck.serving.objects.manifests import build_route, build_service
 from servedeck.serving.objects.routes import PlatformSettings, RouteKind
 from servedeck.serving.spec.issues import Issue, warning
-from servedeck.serving.spec.mapping.container_ports import declared_ports, find_port
-from servedeck.serving.spec.mapping.json_values import JsonObject, as_int, as_mapping, mappings
-from servedeck.serving.spec.mapping.ports import server_target
+from servedeck.serving.spec.mapping.container_ports import (
+    ServicePort,
+    is_for_metrics,
+    resolve_target,
+    tcp_ports,
+)
+from servedeck.serving.spec.mapping.json_values import JsonObject, as_int, as_mapping, as_str
+from servedeck.serving.spec.mapping.ports import port_target
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
 from servedeck.serving.spec.spec import ServingSpec
 
@@ -47,21 +52,64 @@ def build_missing_objects(
     platform: PlatformSettings,
     related: RelatedObjects,
 ) -> MissingObjects:
-    """The Service if no Service selects the Pods, and the route if no route goes to a Service of
-    the Pods. Nothing for a serving of others, and of a kind that may not be listed."""
+    """The Service if none is for requests, or if a route of the serving routes to a Service of its
+    name that does not exist; and the route if no route goes to a Service of the Pods. Nothing for
+    a serving of others, and of a kind that may not be listed."""
     missing = MissingObjects()
     if not objects.is_managed:
         return missing
-    services = objects.services
-    if not services:
-        if service := _build_missing_service(objects, spec, related, missing):
-            missing.objects.append(service)
-        services = missing.objects[:]
-    if services and not objects.routes:
-        route = _build_missing_route(objects, spec, platform, services[0], related, missing)
-        if route:
+    services = [one for one in objects.services if _request_ports(objects, spec, one)]
+    own = next((one for one in objects.services if _name(one) == spec.name), None)
+    if own is None and (not services or _has_dangling_route(objects, spec, related)):
+        missing.objects.extend(_build_missing_service(objects, spec, related, missing))
+        services += missing.objects
+    target = services[0] if services else own
+    if target is not None and not objects.routes:
+        route = _build_missing_route(objects, spec, platform, target, related, missing)
+        if route is not None:
             missing.objects.append(route)
     return missing
+
+
+def _has_dangling_route(
+    objects: ServingObjects, spec: ServingSpec, related: RelatedObjects
+) -> bool:
+    """Whether a route of a serving without a Service of its name routes to one."""
+    return related.find_other("Service") is None and any(_own_backends(objects, spec))
+
+
+def _name(obj: Mapping[str, Any]) -> str:
+    return as_str(as_mapping(obj, "metadata").get("name"))
+
+
+def _entry_port(spec: ServingSpec) -> int | None:
+    """The port that requests go to first: the transformer's, if there is one, else the inference
+    server's; None if it is unknown."""
+    return spec.inference_port if spec.transformer is None else spec.transformer.port
+
+
+def _request_ports(
+    objects: ServingObjects, spec: ServingSpec, service: JsonObject
+) -> list[ServicePort]:
+    """The ports of a Service that requests to the model can go to: none for a Service that is
+    headless, only for metrics or UDP, or that bypasses the transformer."""
+    entry = _entry_port(spec)
+    return [
+        one
+        for one in tcp_ports(service)
+        if as_int(one.port.get("port"))
+        and not one.is_headless
+        and not is_for_metrics(objects, one)
+        and (entry is None or resolve_target(objects, one.target) == entry)
+    ]
+
+
+def _own_backends(objects: ServingObjects, spec: ServingSpec) -> Iterator[Backend]:
+    """The backends of the serving's routes that are a Service of its name."""
+    for route in objects.routes:
+        for one in route_backends(route):
+            if one.service == spec.name and one.namespace == spec.namespace:
+                yield one
 
 
 def _build_missing_service(
@@ -69,12 +117,13 @@ def _build_missing_service(
     spec: ServingSpec,
     related: RelatedObjects,
     missing: MissingObjects,
-) -> JsonObject | None:
+) -> list[JsonObject]:
+    """The Service, or [] and why it is not created."""
     if "Service" in related.unlisted_kinds:
         missing.unchecked.append(
             "Services may not be listed, so it is not known whether one is missing."
         )
-        return None
+        return []
     if other := related.find_other("Service"):
         what = "selects other Pods" if as_mapping(other, "spec", "selector") else "has no selector"
         _skip(
@@ -82,27 +131,28 @@ def _build_missing_service(
             f"Service {spec.name} {what}, so it is not changed; change its selector if it "
             "should select the Pods of this serving.",
         )
-        return None
+        return []
     pods = as_mapping(objects.deployment, "spec", "selector", "matchLabels") or objects.pod_labels
     if not pods:
         _skip(missing, "The Pods have no labels, so no Service can select them; give them labels.")
-        return None
-    is_unknown = spec.transformer is None and spec.inference_port is None
-    targets = [] if is_unknown else _entry_targets(objects, spec)
-    if not targets:
+        return []
+    entry = _entry_port(spec)
+    if entry is None:
         who, field = ("inference server", "inferencePort")
         if spec.transformer is not None:
             who, field = ("transformer", "transformer.port")
         _skip(
             missing, f"The port of the {who} is not known, so no Service is created; set {field}."
         )
-        return None
+        return []
     service = build_service(spec)
     service["spec"]["selector"] = dict(pods)
     [port] = service["spec"]["ports"]
-    port["targetPort"] = targets[0]
-    port["port"] = _expected_port(objects, spec)
-    return service
+    container = objects.container if spec.transformer is None else objects.transformer
+    port["targetPort"] = port_target(objects, container, entry)
+    ports = (one.port for one in _own_backends(objects, spec) if one.port)
+    port["port"] = next(ports, SERVICE_PORT)  # the one that the routes expect
+    return [service]
 
 
 def _skip(missing: MissingObjects, message: str) -> None:
@@ -110,39 +160,16 @@ def _skip(missing: MissingObjects, message: str) -> None:
     missing.issues.append(warning("", message))
 
 
-def _entry_targets(objects: ServingObjects, spec: ServingSpec) -> list[str | int]:
-    """Name, if it has one, and number of the port that requests go to first: the transformer's, if
-    there is one, else the inference server's."""
-    if spec.transformer is None:
-        return list(dict.fromkeys((server_target(objects, spec), spec.port)))
-    container = objects.transformer
-    named = find_port(container, None, (TRANSFORMER_PORT_NAME,))
-    port = named or next(iter(declared_ports(container)), {})
-    found = (port.get("name"), port.get("containerPort", spec.transformer.port))
-    return [one for one in found if one]
-
-
-def _expected_port(objects: ServingObjects, spec: ServingSpec) -> int:
-    """The port at which the serving's routes expect the Service."""
-    ports = (
-        one.port
-        for route in objects.routes
-        for one in route_backends(route)
-        if one.service == spec.name and one.port
-    )
-    return next(ports, SERVICE_PORT)
-
-
 def _build_missing_route(
     objects: ServingObjects,
     spec: ServingSpec,
     platform: PlatformSettings,
-    service: Mapping[str, Any],
+    service: JsonObject,
     related: RelatedObjects,
     missing: MissingObjects,
 ) -> JsonObject | None:
-    name = str(as_mapping(service, "metadata").get("name"))
-    port = _route_port(service, _entry_targets(objects, spec))
+    name = _name(service)
+    port = _route_port(_request_ports(objects, spec, service))
     route = build_route(spec, platform, service=name, port=port or SERVICE_PORT)
     if route is None:
         return None
@@ -160,23 +187,19 @@ def _build_missing_route(
         )
         return None
     if not port:
-        _skip(missing, f"Service {name} has no ports, so no route is created; give it one.")
+        _skip(
+            missing,
+            f"Service {name} has no TCP port for requests to the model, or is headless, so no "
+            "route is created; change it if requests should go to it.",
+        )
         return None
     return route
 
 
-def _route_port(service: Mapping[str, Any], targets: Sequence[str | int]) -> int | None:
-    """The Service's port that targets one of `targets`, else its usual port for HTTP, else its
-    first; None without ports."""
-    ports = [
-        one for one in mappings(as_mapping(service, "spec").get("ports")) if as_int(one.get("port"))
-    ]
+def _route_port(ports: Sequence[ServicePort]) -> int | None:
+    """Of the ports for requests the usual one for HTTP, else the first; None without any."""
 
-    def rank(port: Mapping[str, Any]) -> tuple[bool, bool, bool]:
-        return (
-            port.get("targetPort", port["port"]) not in targets,
-            port["port"] != SERVICE_PORT,
-            not str(port.get("name")).startswith("http"),
-        )
+    def rank(one: ServicePort) -> tuple[bool, bool]:
+        return one.port["port"] != SERVICE_PORT, not as_str(one.port.get("name")).startswith("http")
 
-    return as_int(min(ports, key=rank)["port"]) if ports else None
+    return as_int(min(ports, key=rank).port["port"]) if ports else None

@@ -67,6 +67,9 @@ def test_a_new_service_leads_to_the_port_as_the_server_declares_it(
         ([{"name": "transformer", "containerPort": 8080}], "transformer"),
         ([{"name": "in", "containerPort": 8080}], "in"),
         ([{"containerPort": 9090}], 9090),
+        ([{"name": "metrics", "containerPort": 9100}, {"name": "in", "containerPort": 8080}], "in"),
+        ([{"name": "admin", "containerPort": 9100}, {"name": "http", "containerPort": 8081}], 8081),
+        ([{"name": "http", "containerPort": 8080}], 8080),
     ],
 )
 def test_a_new_service_leads_to_the_transformer(ports: Any, expected: object) -> None:
@@ -130,7 +133,10 @@ def test_a_new_service_has_the_port_that_its_route_expects() -> None:
     [
         ([{"port": 9000, "targetPort": 9000}, {"port": 8080, "targetPort": "http"}], 8080),
         ([{"port": 9000, "targetPort": 9000}, {"port": 8000}], 8000),
-        ([{"port": 9000, "targetPort": 9}, {"port": 9100, "targetPort": 1, "name": "http"}], 9100),
+        ([{"port": 8000}, {"port": 9100, "targetPort": 8000, "name": "http"}], 9100),
+        ([{"port": 8000}, {"port": 80, "targetPort": "http"}], 80),
+        ([{"port": 80, "targetPort": 8000, "protocol": "UDP"}, {"port": 8000}], 8000),
+        ([{"port": 80, "targetPort": 8000, "name": "metrics"}, {"port": 8000, "name": "a"}], 8000),
     ],
 )
 def test_a_new_route_leads_to_the_port_of_the_service_for_the_server(
@@ -139,17 +145,81 @@ def test_a_new_route_leads_to_the_port_of_the_service_for_the_server(
     deployment, service, _ = manifests.build_manifests(vllm_spec(), PLATFORM)
     service["metadata"]["name"] = "svc"
     service["spec"]["ports"] = ports
-    *_, route = change_unchanged([deployment, service]).changed
-    backends = [(one.service, one.port) for one in route_backends(route)]
-    assert backends == [("svc", expected)]
+    assert new_backends([deployment, service]) == [("svc", expected)]
 
 
-def test_a_service_without_ports_gets_no_route() -> None:
+def new_backends(objects: list[JsonObject], **changes: Any) -> list[tuple[str, int | None]]:
+    """Names and ports of the Services that the created route routes to."""
+    *_, route = change_unchanged(objects, **changes).changed
+    return [(one.service, one.port) for one in route_backends(route)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ports": []},
+        {"ports": [{"port": 80, "targetPort": 8000, "protocol": "UDP"}]},
+        {"ports": [{"port": 80, "targetPort": 9000}]},
+        {"clusterIP": "None"},
+    ],
+)
+def test_a_service_without_a_port_for_requests_gets_no_route(changes: JsonObject) -> None:
     deployment, service, _ = manifests.build_manifests(vllm_spec(), PLATFORM)
-    service["spec"]["ports"] = []
+    service["spec"] |= changes
     change = change_unchanged([deployment, service])
-    assert len(change.changed) == 2
-    assert "has no ports" in change.issues[0].message
+    assert list(change.changed) == [deployment, service]
+    [issue] = change.issues
+    assert "Service llm has no TCP port for requests" in issue.message
+
+
+SIDE_SERVICES: list[tuple[str, JsonObject]] = [
+    ("llm-metrics", {"ports": [{"port": 9090, "targetPort": "http"}]}),
+    ("side", {"ports": [{"name": "metrics", "port": 9090, "targetPort": "http"}]}),
+    ("side", {"ports": [{"port": 80, "targetPort": "http"}], "clusterIP": "None"}),
+    ("side", {"ports": [{"port": 80, "targetPort": 8000, "protocol": "UDP"}]}),
+    ("side", {"ports": [{"port": 80, "targetPort": 9000}]}),
+]
+
+
+@pytest.mark.parametrize(("name", "spec"), SIDE_SERVICES)
+def test_a_service_is_missing_if_the_others_are_not_for_requests(
+    name: str, spec: JsonObject
+) -> None:
+    deployment, service, route = manifests.build_manifests(vllm_spec(), PLATFORM)
+    service["metadata"]["name"] = name
+    service["spec"] |= spec
+    for objects in ([deployment, service, route], [deployment, service]):
+        created = created_service(objects)
+        assert (created["metadata"]["name"], target(created)) == ("llm", "http")
+    assert new_backends([deployment, service]) == [("llm", 80)]
+
+
+def test_a_service_that_bypasses_the_transformer_is_not_for_requests() -> None:
+    deployment, service, _ = manifests.build_manifests(
+        vllm_spec(transformer={"image": "t:1"}), PLATFORM
+    )
+    service["metadata"]["name"] = "direct"
+    service["spec"]["ports"][0]["targetPort"] = "http"
+    assert target(created_service([deployment, service])) == "transformer"
+    assert new_backends([deployment, service]) == [("llm", 80)]
+    assert new_backends([deployment, service], transformer=None) == [("direct", 80)]
+
+
+def test_a_service_is_missing_if_a_route_routes_to_it() -> None:
+    deployment, service, route = manifests.build_manifests(vllm_spec(), PLATFORM)
+    service["metadata"]["name"] = "other"
+    assert created_service([deployment, service, route])["metadata"]["name"] == "llm"
+    route["spec"]["rules"][0]["backendRefs"][0]["name"] = "other"
+    assert len(change_unchanged([deployment, service, route]).changed) == 3
+
+
+def test_a_service_of_the_name_that_selects_other_pods_is_not_missing() -> None:
+    deployment, service, route = manifests.build_manifests(vllm_spec(), PLATFORM)
+    other = {**service, "spec": {**service["spec"], "selector": {"a": "b"}}}
+    service["metadata"] = {**service["metadata"], "name": "other"}
+    related = RelatedObjects(other_objects=(other,))
+    change = change_unchanged([deployment, service, route], related)
+    assert (len(change.changed), change.issues) == (3, ())
 
 
 def test_what_may_not_be_listed_is_not_created_and_that_is_said() -> None:

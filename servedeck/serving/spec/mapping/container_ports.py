@@ -152,9 +152,12 @@ class ServicePort(NamedTuple):
 
 
 def service_ports(objects: ServingObjects) -> list[ServicePort]:
+    return [one for service in objects.services for one in tcp_ports(service)]
+
+
+def tcp_ports(service: JsonObject) -> list[ServicePort]:
     return [
         ServicePort(service, port)
-        for service in objects.services
         for port in mappings(as_mapping(service, "spec").get("ports"))
         if port.get("protocol") in (None, "", "TCP")
     ]

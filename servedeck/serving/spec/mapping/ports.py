@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from servedeck.serving.conventions import HTTP_PORT_NAME
 from servedeck.serving.spec.mapping import command_line
 from servedeck.serving.spec.mapping.container_ports import (
@@ -47,11 +49,15 @@ def known_port(spec: SpecLike) -> int | None:
 
 def server_target(objects: ServingObjects, spec: SpecLike) -> str | int:
     """Target for the inference server: the name of its port if it has one, else its number."""
-    names = sorted(
-        port_names(objects.container, spec.port), key=lambda name: name in METRICS_PORT_NAMES
-    )
-    leading = (name for name in names if resolve_target(objects, name) == spec.port)
-    return next(leading, spec.port)
+    return port_target(objects, objects.container, spec.port)
+
+
+def port_target(objects: ServingObjects, container: Any, number: int) -> str | int:
+    """Target for a port of a container: its name if it has one that Kubernetes resolves to this
+    number, else the number."""
+    names = sorted(port_names(container, number), key=lambda name: name in METRICS_PORT_NAMES)
+    leading = (name for name in names if resolve_target(objects, name) == number)
+    return next(leading, number)
 
 
 INFERENCE_PORT = FieldAccess(_read, _write)
