@@ -4,7 +4,7 @@ quota and the nodes."""
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from servedeck.changes.inventory import ClusterInventory
@@ -19,6 +19,7 @@ from servedeck.cluster.resources import CONFIG_MAP, SECRET, Resource
 from servedeck.serving import pvcs
 from servedeck.serving.capacity import scheduling_requirements
 from servedeck.serving.objects import manifests
+from servedeck.serving.objects.backends import route_backends
 from servedeck.serving.objects.change import change_objects, resolve_ports
 from servedeck.serving.objects.import_objects import ImportedServing
 from servedeck.serving.objects.missing_objects import RelatedObjects
@@ -154,11 +155,11 @@ async def make_plan(
 
 
 def _forbidden_creations(
-    writes: Iterable[ObjectWrite], previews: Iterable[Preview]
+    writes: Sequence[ObjectWrite], previews: Iterable[Preview]
 ) -> dict[ObjectRef, str]:
-    """Missing objects of an existing serving that the user may not create, and a sentence about
-    each: another change does not need them."""
-    return {
+    """Missing objects of an existing serving that the user may not create, with the routes that
+    would route to them, and a sentence about each: another change does not need them."""
+    forbidden = {
         preview.ref: f"{preview.ref} does not exist and may not be created: "
         f"{preview.rejection.message}"
         for write, preview in zip(writes, previews, strict=True)
@@ -166,6 +167,14 @@ def _forbidden_creations(
         and preview.rejection is not None
         and preview.rejection.reason is RejectionReason.PERMISSION
     }
+    services = {(one.namespace, one.name): one for one in forbidden if one.kind == "Service"}
+    for write in writes:
+        if write.live is not None or write.body is None or write.ref in forbidden:
+            continue
+        for backend in route_backends(write.body):
+            if service := services.get((backend.namespace, backend.service)):
+                forbidden[write.ref] = f"{write.ref} is not created without {service}."
+    return forbidden
 
 
 def new_issues(before: ServingSpec, wanted: ServingSpec) -> list[Issue]:
