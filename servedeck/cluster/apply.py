@@ -129,15 +129,16 @@ async def _preview_object(connection: Connection, manifest: Manifest, force: boo
     except ApiError as error:
         return Preview(ref, None, await _rejection_with_conflicts(connection, manifest, error))
     stored = response.json()
-    admission = admission_changes(manifest, stored)
+    # An update has the fields that the server manages as they were read.
+    sent, after = (_without_server_managed_fields(one) for one in (manifest, stored))
+    admission = admission_changes(sent, after)
     if existing is None:
         return Preview(ref, PreviewAction.CREATE, admission_changes=tuple(admission))
+    before = _without_server_managed_fields(existing)
     # Changes already present in the stored object are not caused by this write.
-    existing_changes = set(admission_changes(manifest, existing))
+    existing_changes = set(admission_changes(sent, before))
     admission = [change for change in admission if change.sent or change not in existing_changes]
-    changes = find_field_changes(
-        _without_server_managed_fields(existing), _without_server_managed_fields(stored)
-    )
+    changes = find_field_changes(before, after)
     action = PreviewAction.CHANGE if changes else PreviewAction.UNCHANGED
     restarts_pods = ref.kind == "Deployment" and _restarts_pods(existing, stored)
     return Preview(ref, action, None, tuple(admission), tuple(changes), restarts_pods)

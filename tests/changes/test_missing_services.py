@@ -20,7 +20,6 @@ from tests.changes.test_services_and_routes import (
     target_of,
 )
 
-
 NO_NEW_SERVICES = DemoUser(
     "no-new-services",
     (

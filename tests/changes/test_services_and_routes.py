@@ -73,6 +73,7 @@ async def edit(
     *,
     platform: PlatformSettings = PLATFORM,
     force: bool = False,
+    dry_run: bool = False,
     name: str = "fresh",
     **changes: Any,
 ) -> tuple[bool, list[str], list[str]]:
@@ -84,7 +85,7 @@ async def edit(
         connection,
         [spec.replace(**changes)],
         platform,
-        dry_run=False,
+        dry_run=dry_run,
         stdout=stdout.append,
         stderr=stderr.append,
         force=force,
@@ -317,69 +318,3 @@ async def test_a_route_of_the_same_name_that_leads_elsewhere_is_left_alone(
     assert any("HTTPRoute fresh routes to other Services" in line for line in stderr)
     after = await connection.get_json(path("httproutes"))
     assert after["spec"]["rules"][0]["backendRefs"][0]["name"] == "green"
-
-
-# -- somebody else writes at the same time ------------------------------------------------------
-
-
-async def test_a_forced_removal_succeeds_while_a_controller_writes_the_status(
-    connection: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await create_with_foreign_variable(connection)
-    seen = [{"metadata": {"annotations": {"seen": number}}} for number in ("1", "2", "3")]
-    write_before_updates(connection, monkeypatch, seen)
-    good, stdout, stderr = await edit(connection, env=(), force=True)
-    assert good, stderr
-    assert "deployment.apps/fresh configured" in stdout
-    after = await connection.get_json(path("deployments"))
-    [container] = after["spec"]["template"]["spec"]["containers"]
-    assert [one["name"] for one in container["env"]] == ["HF_HOME"]
-    assert after["metadata"]["annotations"]["seen"] == "3"
-
-
-async def test_a_forced_removal_does_not_revert_what_somebody_else_changes(
-    connection: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await create_with_foreign_variable(connection)
-    write_before_updates(connection, monkeypatch, [{"spec": {"replicas": 7}}])
-    good, _, stderr = await edit(connection, env=(), force=True)
-    assert not good
-    assert stderr[-1] == (
-        "error: fresh: Deployment chat/fresh was changed by somebody else at the same time "
-        "(spec.replicas); apply the file again."
-    )
-    assert not any("--force-conflicts" in line for line in stderr)
-    assert await replicas_of(connection) == 7
-
-
-async def create_with_foreign_variable(connection: Connection) -> None:
-    await create(connection, *manifests.build_manifests(make_spec()))
-    variable = {"name": "LEVEL", "value": "debug"}
-    pod = {"containers": [{"name": "inference-server", "env": [variable]}]}
-    await connection.request(
-        "PATCH",
-        path("deployments"),
-        params=[("fieldManager", "kubectl-set")],
-        body={"spec": {"template": {"spec": pod}}},
-        content_type="application/strategic-merge-patch+json",
-    )
-
-
-def write_before_updates(
-    connection: Connection, monkeypatch: pytest.MonkeyPatch, changes: list[dict[str, Any]]
-) -> None:
-    """Make the changes to the Deployment, one before each update arrives."""
-    request = connection.request
-
-    async def intercepted(method: str, *args: Any, **options: Any) -> Any:
-        if method == "PUT" and changes:
-            await request(
-                "PATCH",
-                path("deployments"),
-                params=[("fieldManager", "autoscaler")],
-                body=changes.pop(0),
-                content_type="application/merge-patch+json",
-            )
-        return await request(method, *args, **options)
-
-    monkeypatch.setattr(connection, "request", intercepted)
