@@ -249,6 +249,16 @@ async def apply_and_capture(
     return good, lines, complaints
 
 
+async def test_a_probe_can_be_removed(connection: Connection) -> None:
+    await apply_and_capture(connection, make_spec())
+    [deployment, *_] = (await fetch_live_objects(connection, "chat", "fresh")).objects
+    assert "livenessProbe" in deployment["spec"]["template"]["spec"]["containers"][0]
+    good, _, complaints = await apply_and_capture(connection, make_spec().replace(liveness_path=""))
+    assert good, complaints
+    [deployment, *_] = (await fetch_live_objects(connection, "chat", "fresh")).objects
+    assert "livenessProbe" not in deployment["spec"]["template"]["spec"]["containers"][0]
+
+
 @pytest.mark.parametrize("dry_run", [True, False])
 async def test_applying_says_what_changes_and_that_pods_restart(
     connection: Connection, dry_run: bool

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.contract.apply_requests import applied, apply, with_image
@@ -158,3 +160,79 @@ def test_an_invalid_apply_configuration(
 ) -> None:
     path = f"{deployments}/web?fieldManager=a"
     assert target.rejected(400, "PATCH", path, body, content_type=APPLY)["message"] == message
+
+
+PROBE: Json = {"httpGet": {"path": "/health", "port": 80}, "periodSeconds": 7}
+
+
+def with_container_fields(**fields: Any) -> Json:
+    body = applied()
+    container(body).update(fields)
+    return body
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "left"),
+    [
+        ("livenessProbe", PROBE, None),
+        ("lifecycle", {"preStop": {"httpGet": {"port": 80}}}, None),
+        ("resources", {"limits": {"cpu": "1"}}, {}),
+        ("env", [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}], None),
+        ("ports", [{"containerPort": 80}], None),
+    ],
+)
+def test_a_struct_that_is_no_longer_applied_goes_with_its_defaults(
+    target: Target, deployments: str, name: str, value: Any, left: Any
+) -> None:
+    path = f"{deployments}/web"
+    apply(target, path, with_container_fields(**{name: value}), "a")
+    less = apply(target, path, applied(), "a")
+    assert container(less).get(name) == left
+
+
+def test_the_defaults_of_another_handler_replace_those_of_the_first(
+    target: Target, deployments: str
+) -> None:
+    path = f"{deployments}/web"
+    apply(target, path, with_container_fields(livenessProbe=PROBE), "a")
+    other = {"tcpSocket": {"port": 80}}
+    changed = apply(target, path, with_container_fields(livenessProbe=other), "a")
+    assert container(changed)["livenessProbe"] == {
+        "tcpSocket": {"port": 80},
+        "timeoutSeconds": 1,
+        "periodSeconds": 10,
+        "successThreshold": 1,
+        "failureThreshold": 3,
+    }
+
+
+def test_a_struct_stays_while_another_manager_owns_a_field_of_it(
+    target: Target, deployments: str
+) -> None:
+    path = f"{deployments}/web"
+    body = with_container_fields(livenessProbe=PROBE)
+    apply(target, path, body, "a")
+    other = with_container_fields(livenessProbe=PROBE | {"failureThreshold": 5})
+    apply(target, path, other, "b")
+    less = apply(target, path, applied(), "a")
+    assert container(less)["livenessProbe"]["failureThreshold"] == 5
+    assert container(less)["livenessProbe"]["httpGet"]["path"] == "/health"
+
+
+def test_the_strategy_and_the_annotations_that_are_no_longer_applied_go(
+    target: Target, deployments: str
+) -> None:
+    path = f"{deployments}/web"
+    body = applied(strategy={"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 2}})
+    body["metadata"]["annotations"] = {"a": "x"}
+    body["spec"]["template"]["metadata"]["annotations"] = {"a": "x"}
+    body["spec"]["template"]["spec"]["securityContext"] = {"runAsUser": 5}
+    apply(target, path, body, "a")
+    less = apply(target, path, applied(), "a")
+    assert "annotations" not in less["spec"]["template"]["metadata"]
+    assert "a" not in less["metadata"].get("annotations", {})
+    assert less["spec"]["template"]["spec"]["securityContext"] == {}
+    assert less["spec"]["strategy"] == {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"},
+    }

@@ -129,6 +129,19 @@ def fields_of(node: SchemaNode, obj: Json) -> FieldPaths:
     return frozenset(found) - _UNOWNED
 
 
+def struct_fields_around(node: SchemaNode, path: FieldPath) -> Iterator[FieldPath]:
+    """The fields of structs that contain the field of the path; not metadata, which nobody owns."""
+    for depth, key in enumerate(path[:-1], 1):
+        name = key[2:]
+        is_struct_field = node.form == "struct" and name in node.fields
+        if is_struct_field and path[:depth] not in _UNOWNED:
+            yield path[:depth]
+        if node.form == "struct":
+            node = node.fields.get(name, ANY)
+        else:
+            node = node.element if node.form in ("map", "list") else ANY
+
+
 class Comparison(NamedTuple):
     """The differences of two objects, as paths."""
 

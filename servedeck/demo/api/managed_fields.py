@@ -124,10 +124,8 @@ def merge_apply_configuration(
     before = entries.get(manager, _ManagerFields(frozenset(), ""))
     merged = _merge(node, old or {}, config)
     others = [entry.fields for other, entry in entries.items() if other != manager]
-    kept = wanted.union(*others)
-    for path in sorted(before.fields - kept, key=len):
-        if not any(other[: len(path)] == path for other in kept):
-            _remove_field(node, merged, path)
+    for path in _find_removals(node, before.fields, wanted.union(*others)):
+        _remove_field(node, merged, path)
     changed = field_set.compare(node, _without_type(old or {}), _without_type(merged)).changed
     conflicts = [
         (other, path)
@@ -232,6 +230,16 @@ def _merge_items(node: SchemaNode, old: list[Any], config: list[Any]) -> list[An
             merged.append(_merge(node.element, before[moved], wanted[moved]))
     merged += [copy_json(item) for key, item in wanted.items() if key not in before]
     return merged
+
+
+def _find_removals(node: SchemaNode, before: FieldPaths, kept: FieldPaths) -> list[FieldPath]:
+    """What goes with the fields that are not applied any more, outermost first: the fields, and the
+    fields of structs around them, with their defaults, in which nobody owns anything
+    (structured-merge-diff merge/update.go prune, fieldpath EnsureNamedFieldsAreMembers)."""
+    gone = before - kept
+    around = {outer for path in gone for outer in field_set.struct_fields_around(node, path)}
+    used = {path[:depth] for path in kept for depth in range(1, len(path) + 1)}
+    return sorted((gone | around) - used, key=len)
 
 
 def _remove_field(node: SchemaNode, obj: Any, path: FieldPath) -> None:
