@@ -213,8 +213,8 @@ def _check_listens(edit: WrittenChange, change: _PortChange, new: int) -> Iterat
     found = find_references(edit.changed, container, old) if old is not None else []
     for one in found:
         yield warning(change.field, f"The {one}; change it there too.")
-    is_told = change.is_configured or read_port_flag(container) == new
-    if not found and not is_told:
+    is_configured = change.is_configured or read_port_flag(container) == new
+    if not found and not is_configured:
         yield warning(
             change.field,
             f"servedeck cannot set the port of the program in {_name(change.container)}; make sure "
