@@ -50,7 +50,7 @@ class Field:
     required: bool = False
     choices: tuple[str, ...] = ()
     advanced: bool = False
-    """Shown under Advanced TemplateSettings."""
+    """Shown under Advanced Settings."""
 
     def with_name(self, name: str) -> Field:
         return replace(self, name=name)

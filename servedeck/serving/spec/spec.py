@@ -77,7 +77,7 @@ class Section(StrEnum):
     TEMPLATE = "Template"
     """Its title is the template's name."""
     VOLUMES = "Data Volumes"
-    ADVANCED = "Advanced TemplateSettings"
+    ADVANCED = "Advanced Settings"
     ENVIRONMENT = "Environment Variables"
     TRANSFORMER = "Transformer"
 
