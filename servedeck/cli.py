@@ -107,12 +107,7 @@ def _add_common_flags(
     add("-n", "--namespace", metavar="NS", help="only this namespace")
     all_help = argparse.SUPPRESS if single_namespace else "all namespaces"
     add("-A", "--all-namespaces", action="store_true", help=all_help)
-    add(
-        "--kubeconfig",
-        metavar="FILE",
-        type=Path,
-        help="default: KUBECONFIG",
-    )
+    add("--kubeconfig", metavar="FILE", type=Path, help="kubeconfig file; default: KUBECONFIG")
     add("--readonly", action="store_true", help="reject every change")
     add("--demo", action="store_true", help="use the built-in demo cluster")
     add("--log-file", metavar="FILE", type=Path, help="write a log to this file; default: none")

@@ -44,8 +44,8 @@ class _Listing(NamedTuple):
 
 
 async def fetch_live_objects(connection: Connection, namespace: str, name: str) -> LiveObjects:
-    """The Deployment, the Services that select its Pods, and the routes of its namespace that lead
-    to these Services, or to a Service of the serving's name that does not exist.
+    """The Deployment, the Services that select its Pods, and the routes of its namespace to
+    these Services, or to a Service of the serving's name that does not exist.
 
     Of a kind that may not be listed, the object of the serving's name is read, if that is allowed.
     Raises ClusterError if the Deployment cannot be read.
@@ -61,13 +61,13 @@ async def fetch_live_objects(connection: Connection, namespace: str, name: str) 
     services = [one for one in found.objects if _selects_pods(one, deployment)]
     others += [one for one in found.objects if _name(one) == name and one not in services]
     # Routes to a Service that is to be created again are the serving's.
-    leading = {_name(one) for one in services} | ({name} if not others else set())
+    service_names = {_name(one) for one in services} | ({name} if not others else set())
     routes: list[JsonObject] = []
     for resource in _ROUTE_RESOURCES:
         found = await _list_objects(connection, resource, namespace, name)
         if not found.complete:
             unlisted.add(resource.kind)
-        own = [one for one in found.objects if _leads_to(one, namespace, leading)]
+        own = [one for one in found.objects if _routes_to(one, namespace, service_names)]
         routes += own
         others += [one for one in found.objects if _name(one) == name and one not in own]
     return LiveObjects(
@@ -82,7 +82,7 @@ def _selects_pods(service: JsonObject, deployment: JsonObject) -> bool:
     return bool(selector) and selector.items() <= labels.items()
 
 
-def _leads_to(route: JsonObject, namespace: str, services: Collection[object]) -> bool:
+def _routes_to(route: JsonObject, namespace: str, services: Collection[object]) -> bool:
     return any(
         one.namespace == namespace and one.service in services for one in route_backends(route)
     )

@@ -26,7 +26,7 @@ WITH_8085 = {"image": "t", "port": 8085}
 
 
 def issues_of(current: ServingSpec, **document: Any) -> list[tuple[str, str]]:
-    """Severity and field of what an edit is told; the document has no ports but those given."""
+    """Severity and field of each issue of an edit; the document has no ports but those given."""
     objects = manifests.build_manifests(current, PLATFORM)
     existing = import_objects(objects)
     wanted = resolve_ports(existing, existing.spec.replace(**{"inference_port": None, **document}))

@@ -161,7 +161,7 @@ async def test_who_may_not_list_services_changes_replicas_and_no_service(
     ("changes", "field"),
     [({"inference_port": 9000}, "inferencePort"), ({"transformer": TRANSFORMER}, "transformer")],
 )
-async def test_who_may_not_list_services_is_told_before_a_port_moves(
+async def test_without_permission_to_list_services_a_changed_port_is_an_error(
     demo: DemoCluster, connection: Connection, user: str, changes: dict[str, Any], field: str
 ) -> None:
     await create(connection, *manifests.build_manifests(make_spec()))

@@ -85,13 +85,13 @@ async def test_a_timer_that_comes_before_those_known_is_run_in_time() -> None:
 
 async def test_sleep_waits_on_this_clock() -> None:
     clock = Clock(0.0)
-    scaled_down_deployment = asyncio.create_task(clock.sleep(3600))
+    sleeping = asyncio.create_task(clock.sleep(3600))
     await asyncio.sleep(0)
     clock.advance(3599)
     await asyncio.sleep(0)
-    assert not scaled_down_deployment.done()
+    assert not sleeping.done()
     clock.advance(1)
-    await with_timeout(scaled_down_deployment)
+    await with_timeout(sleeping)
 
 
 @pytest.mark.parametrize("speed", [0.0, -1.0, float("inf"), float("nan")])

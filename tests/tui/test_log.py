@@ -181,7 +181,7 @@ async def test_closed_logs_are_not_kept():
             # Textual remembers the widget that had the focus last until the next one has it
             return sum(each() is not None for each in closed) <= 3
 
-        await wait_for(pilot, is_released, "the closed logs to be let go")
+        await wait_for(pilot, is_released, "the closed logs to be released")
 
 
 def test_the_errors_of_a_cluster_are_explained_by_the_cluster():

@@ -81,8 +81,8 @@ class OidcProvider:
         issuer, refresh = self._config.get("idp-issuer-url"), self._config.get("refresh-token")
         if not issuer or not refresh or not self._config.get("client-id"):
             raise CredentialsError(
-                f"T{whose[1:]} cannot be refreshed: the kubeconfig lacks its issuer, client ID or "
-                "refresh token; log in again."
+                f"Cannot renew {whose}: the kubeconfig lacks its issuer, client ID or refresh "
+                "token; log in again."
             )
         if not issuer.startswith("https://"):
             raise CredentialsError(f"The issuer {issuer!r} of {whose} is not an https:// address.")
@@ -158,8 +158,8 @@ async def _request_tokens(
                 verify=context, follow_redirects=False, timeout=REQUEST_SECONDS
             ) as client,
         ):
-            answer = await client.get(f"{issuer}/.well-known/openid-configuration")
-            endpoint = _read_response(answer).get("token_endpoint")
+            response = await client.get(f"{issuer}/.well-known/openid-configuration")
+            endpoint = _read_response(response).get("token_endpoint")
             if not isinstance(endpoint, str) or not endpoint.startswith("https://"):
                 raise ValueError("the provider names no token endpoint with an https:// address")
             given = _read_response(await client.post(endpoint, data=form))
@@ -173,13 +173,13 @@ async def _request_tokens(
     return given
 
 
-def _read_response(answer: httpx.Response) -> dict[str, Any]:
-    """The JSON object of an answer."""
-    if not answer.is_success:
-        raise ValueError(f"the provider answered {answer.status_code}")
-    given = answer.json()
+def _read_response(response: httpx.Response) -> dict[str, Any]:
+    """The JSON object of a response."""
+    if not response.is_success:
+        raise ValueError(f"the provider answered {response.status_code}")
+    given = response.json()
     if not isinstance(given, dict):
-        raise ValueError("the provider's answer is not a JSON object")
+        raise ValueError("the provider's response is not a JSON object")
     return given
 
 

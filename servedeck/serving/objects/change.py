@@ -47,8 +47,7 @@ def change_objects(
 ) -> ObjectChange:
     """The objects of `current` with the fields of `wanted` that differ. Without a difference they
     are unchanged, whoever made them. `platform` is for the parts that a serving of servedeck lacks
-    (a Service, a route): they are created again unless `related` says
-    why not."""
+    (a Service, a route): they are created again unless `related` says why not."""
     before = _spec_with_template(current, wanted.template)
     wanted = resolve_ports(current, wanted)
     changed_fields = tuple(name for name in FIELDS if _differs(name, before, wanted))
@@ -64,8 +63,8 @@ def change_objects(
         resize_shared_memory(objects, before, wanted)
         change_predictor_url(objects, before, wanted)
         read = read_spec(replace(objects, template=wanted.template))
-        edit = WrittenChange(current.objects, objects, before, wanted, changed_fields, read)
-        issues = tuple(check_change(edit))
+        change = WrittenChange(current.objects, objects, before, wanted, changed_fields, read)
+        issues = tuple(check_change(change))
     live = tuple(current.objects.all)
     missing = build_missing_objects(
         objects, wanted, platform or PlatformSettings(), related or RelatedObjects()

@@ -26,25 +26,27 @@ _DETECTED_FIELDS = (
 """Fields by which the inference server is found among the containers."""
 
 
-def check_change(edit: WrittenChange) -> Iterator[Issue]:
-    """Errors and warnings that the edit brings, at its fields."""
-    yield from _check_server(edit)
-    yield from _check_variables(edit)
-    found = list(check_ports(edit))
+def check_change(written: WrittenChange) -> Iterator[Issue]:
+    """Errors and warnings that the change brings, at its fields."""
+    yield from _check_server(written)
+    yield from _check_variables(written)
+    found = list(check_ports(written))
     yield from found
     named = {one.field for one in errors(found)}
-    yield from (one for one in _check_written(edit) if one.field not in named)
+    yield from (one for one in _check_written(written) if one.field not in named)
 
 
-def _check_server(edit: WrittenChange) -> Iterator[Issue]:
+def _check_server(written: WrittenChange) -> Iterator[Issue]:
     """Another container that would be taken for the inference server: the next change would go
     there."""
-    containers = edit.changed.containers
+    containers = written.changed.containers
     index = find_container_index(containers)
-    if index == edit.changed.container_index:
+    if index == written.changed.container_index:
         return
-    server, other = (as_str(one.get("name")) for one in (edit.changed.container, containers[index]))
-    for field in [one for one in edit.fields if one in _DETECTED_FIELDS] or edit.fields:
+    server, other = (
+        as_str(one.get("name")) for one in (written.changed.container, containers[index])
+    )
+    for field in [one for one in written.fields if one in _DETECTED_FIELDS] or written.fields:
         yield error(
             field,
             f"servedeck would then take the container {other} for the inference server; name the "
@@ -52,12 +54,12 @@ def _check_server(edit: WrittenChange) -> Iterator[Issue]:
         )
 
 
-def _check_variables(edit: WrittenChange) -> Iterator[Issue]:
-    """Variables that the edit brings a second time, beside those that are no field. One that is
+def _check_variables(written: WrittenChange) -> Iterator[Issue]:
+    """Variables that the change brings a second time, beside those that are no field. One that is
     there twice already does not prevent a change: the API server accepts such an update."""
-    if "env" not in edit.fields:
+    if "env" not in written.fields:
         return
-    before, after = (_count_variables(one) for one in (edit.live, edit.changed))
+    before, after = (_count_variables(one) for one in (written.live, written.changed))
     for name in sorted(one for one in after if after[one] > max(1, before[one])):
         message = f"The container has the variable {name} twice; remove one where it is defined."
         yield error("env", message)
@@ -67,15 +69,15 @@ def _count_variables(objects: ServingObjects) -> Counter[str]:
     return Counter(as_str(one.get("name")) for one in mappings(objects.container.get("env")))
 
 
-def _check_written(edit: WrittenChange) -> Iterator[Issue]:
+def _check_written(written: WrittenChange) -> Iterator[Issue]:
     """Fields whose value is not the wanted one after writing. One that was to change is an error;
     another one (a port that a script takes from a variable) is a warning."""
     for name in FIELDS:
-        value = getattr(edit.read, name)
-        if value == getattr(edit.wanted, name):
+        value = getattr(written.read, name)
+        if value == getattr(written.wanted, name):
             continue
         shown = format_value(value) or "not set"
-        if name in edit.fields:
+        if name in written.fields:
             yield error(
                 name,
                 "The objects set this in a way that servedeck cannot change, so it stays "

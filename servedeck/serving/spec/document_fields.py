@@ -7,6 +7,7 @@ would be two values for it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any, get_args
 
 from servedeck.serving.spec.spec import ServingSpec
@@ -26,15 +27,26 @@ def unknown_fields(
             yield from unknown_fields(one, f"{path}.{at}", model)
     if not isinstance(value, Mapping):
         return
-    parts = {to_camel_case(name): one.annotation for name, one in model.model_fields.items()}
-    spellings = {_normalize(name): name for name in parts}
+    parts, spellings = _document_fields(model)
     for key, part in value.items():
         if key not in parts:
             yield f"{path}.{key}", _describe(key, spellings, NO_SUCH_FIELD)
-        elif (inner := _find_model(parts[key])) is not None:
+        elif (inner := parts[key]) is not None:
             yield from unknown_fields(part, f"{path}.{key}", inner)
         elif key == "settings" and isinstance(part, Mapping):
             yield from _unknown_settings(part, f"{path}.{key}", value.get("template"))
+
+
+@cache  # a list may have thousands of entries
+def _document_fields(
+    model: type[SpecModel],
+) -> tuple[Mapping[str, type[SpecModel] | None], Mapping[str, str]]:
+    """The fields of a model as a document names them, with the model of those that have one; and
+    the same names by their letters and digits alone."""
+    parts = {
+        to_camel_case(name): _find_model(one.annotation) for name, one in model.model_fields.items()
+    }
+    return parts, {_normalize(name): name for name in parts}
 
 
 def _unknown_settings(

@@ -197,7 +197,7 @@ async def test_no_secret_is_sent_without_tls(
     ("body", "message"),
     [
         ("", "Expecting value"),
-        ("[]", "the provider's answer is not a JSON object"),
+        ("[]", "the provider's response is not a JSON object"),
         ("{}", "the provider gave no id token"),
         ('{"id_token": 1}', "the provider gave no id token"),
     ],

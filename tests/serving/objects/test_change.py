@@ -65,7 +65,7 @@ def test_one_changed_field_of_our_own_is_read_back_alone(
     change = change_objects(import_objects(manifests.build_manifests(spec)), wanted)
     got = import_objects([dict(one) for one in change.changed]).spec
     assert got == wanted
-    # a server or a transformer may have to be told its port
+    # a server or a transformer may need its port in a flag or a variable
     is_port = name in ("inference_port", "transformer")
     assert (errors(change.issues) if is_port else list(change.issues)) == []
 

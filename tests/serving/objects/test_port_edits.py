@@ -39,9 +39,7 @@ DECLARED = {"ports": [{"containerPort": 8000, "name": "http"}]}
         ),
     ],
 )
-def test_a_server_that_is_not_told_its_new_port_is_a_warning(
-    container: Json, expected: str
-) -> None:
+def test_a_server_whose_port_cannot_be_set_is_a_warning(container: Json, expected: str) -> None:
     objects = [
         deployment({"name": "main", "image": "x/vllm:9", **DECLARED, **container}),
         service({"port": 80, "targetPort": 8000}),
@@ -54,7 +52,7 @@ def test_a_server_that_is_not_told_its_new_port_is_a_warning(
     assert targets(change) == [9100]
 
 
-def test_a_server_that_is_told_its_new_port_in_the_same_edit_is_no_warning() -> None:
+def test_a_server_whose_flag_changes_in_the_same_edit_is_no_warning() -> None:
     for container, fields in (
         ({"args": ["-p", "8000"]}, {"settings": {"arguments": ["-p", "9100"]}}),
         (

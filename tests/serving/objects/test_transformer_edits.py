@@ -192,8 +192,8 @@ def test_what_leads_to_the_transformer_follows_its_port() -> None:
             "The command line still has --listen=:8080; change it there too.",
         )
     ]
-    told = wanted.model_copy(update={"command": ("serve", "--listen=:8082")})
-    assert edit(*objects, transformer=told).issues == ()
+    configured = wanted.model_copy(update={"command": ("serve", "--listen=:8082")})
+    assert edit(*objects, transformer=configured).issues == ()
 
 
 def test_a_transformer_that_may_not_listen_on_its_new_port_is_a_warning() -> None:
@@ -225,8 +225,8 @@ def test_a_port_that_the_transformer_gives_up_is_not_the_servers_at_once() -> No
     given_up = transformer(*objects, port=8082, command=("x",))
     at_once = edit(*objects, transformer=given_up, inference_port=8080)
     assert [(one.field, one.is_error) for one in at_once.issues] == [("inference_port", True)]
-    untold = transformer(*objects, port=8082)
-    [issue] = edit(*objects, transformer=untold, inference_port=8080).issues
+    unchanged_args = transformer(*objects, port=8082)
+    [issue] = edit(*objects, transformer=unchanged_args, inference_port=8080).issues
     assert "change the transformer's port first" in issue.message
     first = edit(*objects, transformer=given_up)
     then = edit(*first.changed, inference_port=8080)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from servedeck.serving.spec.spec import FIELDS, ServingSpec, parse_spec
+from servedeck.serving.spec.spec import FIELDS, Section, ServingSpec, parse_spec
 from servedeck.serving.spec.templates import TEMPLATES
 from servedeck.serving.spec.types import Quantity
 
@@ -155,3 +155,19 @@ def test_a_spec_is_immutable() -> None:
     assert spec.replace(replicas="2").replicas == 2
     with pytest.raises(ValidationError):
         spec.replace(replicas="x")
+
+
+def test_the_form_has_the_labels_of_the_product_specification() -> None:
+    common = {one.label for one in FIELDS.values()}
+    assert common >= {
+        *("Service Name", "Description", "Service Template", "Image", "CPU", "Memory"),
+        *("Accelerator", "Accelerator Count", "Replicas", "Inference Port", "Command Override"),
+    }
+    assert {one.label for one in TEMPLATES["vllm"].fields} == {
+        *("Model", "Tensor Parallel Size", "Data Type", "Max Model Length", "Quantization"),
+        *("GPU Memory Utilization", "Additional Arguments"),
+    }
+    assert {str(section) for section in Section} >= {
+        *("Basic Information", "Data Volumes", "Advanced Settings", "Environment Variables"),
+        "Transformer",
+    }

@@ -56,8 +56,8 @@ def port_target(objects: ServingObjects, container: Any, number: int) -> str | i
     """Target for a port of a container: its name if it has one that Kubernetes resolves to this
     number, else the number."""
     names = sorted(port_names(container, number), key=lambda name: name in METRICS_PORT_NAMES)
-    leading = (name for name in names if resolve_target(objects, name) == number)
-    return next(leading, number)
+    resolved = (name for name in names if resolve_target(objects, name) == number)
+    return next(resolved, number)
 
 
 INFERENCE_PORT = FieldAccess(_read, _write)

@@ -67,17 +67,17 @@ def _add(
 ) -> None:
     """Requests that reached the inference server reach the transformer, and those for metrics the
     inference server as before."""
-    leading = ports_targeting(objects, wanted.port if is_new else known_port(wanted))
+    targeting = ports_targeting(objects, wanted.port if is_new else known_port(wanted))
     pod = objects.writable_pod_spec
     child_list(pod, "containers").append(build_transformer(wanted, transformer))
-    for one in leading:
+    for one in targeting:
         if not is_for_metrics(objects, one):
             one.port["targetPort"] = TRANSFORMER_PORT_NAME
 
 
 def _remove(objects: ServingObjects, wanted: SpecLike) -> None:
     removed = objects.transformer
-    leading = ports_targeting(objects, _port(removed))
+    targeting = ports_targeting(objects, _port(removed))
     server = objects.container
     kept = [one for one in objects.containers if one is not removed]
     objects.writable_pod_spec["containers"] = kept
@@ -85,7 +85,7 @@ def _remove(objects: ServingObjects, wanted: SpecLike) -> None:
         (index for index, one in enumerate(kept) if one is server), objects.container_index
     )
     if known_port(wanted) is not None:
-        for one in leading:
+        for one in targeting:
             one.port["targetPort"] = server_target(objects, wanted)
 
 
