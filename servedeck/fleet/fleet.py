@@ -49,6 +49,7 @@ from servedeck.serving.status import rollout, status
 from servedeck.serving.status.diagnosis import Diagnosis
 from servedeck.serving.status.pod_diagnosis import diagnose
 from servedeck.serving.status.pods import PodSortKey, pod_sort_key
+from servedeck.serving.text import one_line
 
 _log = logging.getLogger(__name__)
 
@@ -438,6 +439,7 @@ class Fleet:
             pods_known,
         )
         resource, count = detection.detect_accelerator(deployment)
+        server = detection.find_server_container(deployment)
         meta = deployment.metadata
         events = self._events_of(meta.uid, *(each.metadata.uid for each in replicasets))
         return ServingView(
@@ -460,7 +462,8 @@ class Fleet:
             autoscaler=view_builder.format_autoscalers(
                 self._scaled_objects.lookup(key), self._autoscalers.lookup(key)
             ),
-            image=detection.detect_image(deployment),
+            image=one_line(server.image) if server is not None else "",
+            server_container=server.name if server is not None else "",
             created=meta.creation_timestamp,
             labels=meta.labels,
             description=meta.annotations.description,

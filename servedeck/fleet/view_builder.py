@@ -152,6 +152,7 @@ def unreadable_view(
         endpoint=Endpoint(),
         autoscaler="",
         image="",
+        server_container="",
         created=meta.creation_timestamp,
         labels=meta.labels,
         description="",

@@ -105,6 +105,8 @@ class ServingView:
     autoscaler: str
     """"KEDA 1-10", "HPA 1-10", or ""."""
     image: str
+    server_container: str
+    """Container of the Pods that runs the inference server; "" if there is none."""
     created: datetime | None
     labels: dict[str, str]
     description: str

@@ -117,6 +117,7 @@ def serving_view(path: str = "team-a/llama", **fields: Any) -> ServingView:
         "endpoint": Endpoint(),
         "autoscaler": "",
         "image": "",
+        "server_container": "",
         "created": START,
         "labels": {},
         "description": "",
@@ -154,6 +155,9 @@ def owner_references(kind: str, uid: str) -> tuple[OwnerReference, ...]:
     return (OwnerReference(kind=kind, name=uid, uid=uid, controller=True),) if uid else ()
 
 
+SERVER_CONTAINERS = (Container(name="inference-server", image="vllm/vllm-openai:v1"),)
+
+
 def deployment(
     name: str = "llama",
     uid: str = "",
@@ -165,6 +169,7 @@ def deployment(
     labels: dict[str, str] | None = None,
     created: datetime = START,
     status_replicas: int = 0,
+    containers: tuple[Container, ...] = SERVER_CONTAINERS,
     **status: Any,
 ) -> Deployment:
     label = {SERVING_LABEL: name} if labeled else {}
@@ -182,9 +187,7 @@ def deployment(
             replicas=replicas,
             template=PodTemplate(
                 metadata=LabeledMeta(labels=label | (labels or {})),
-                spec=PodTemplatePodSpec(
-                    containers=(Container(name="inference-server", image="vllm/vllm-openai:v1"),)
-                ),
+                spec=PodTemplatePodSpec(containers=containers),
             ),
         ),
         status=DeploymentStatus(observed_generation=1, replicas=status_replicas, **status),

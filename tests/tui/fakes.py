@@ -271,6 +271,7 @@ def serving(name: str, namespace: str = "team-a", **changes: Any) -> ServingView
         ),
         autoscaler="",
         image="vllm/vllm-openai:v0.11.0",
+        server_container="inference-server",
         created=ago(days=12),
         labels={"app": name},
         description="",

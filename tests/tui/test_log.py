@@ -48,6 +48,17 @@ async def test_the_last_lines_then_live_ones():
         await wait_for_text(pilot, "a new line", "✓ following")
 
 
+async def test_the_log_is_that_of_the_inference_server_whatever_its_container_is_called():
+    logs = fakes.FakeLogService()
+    logs.lines["team-a", POD, "server", False] = ["loading the model"]
+    containers = (fakes.container("fluent-bit"), fakes.container("server"))
+    pod = fakes.pod(POD, containers=containers)
+    app = make_app(healthy_source(pods=(pod,), server_container="server"), logs)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_log(pilot, app)
+        await wait_for_text(pilot, "server  ✓ following", "loading the model")
+
+
 async def test_p_shows_the_previous_instance_and_back():
     logs = fakes.FakeLogService()
     crashed = fakes.crashing_pod(POD)

@@ -11,7 +11,6 @@ from textual.getters import query_one
 from servedeck.cluster.http.errors import ClusterError
 from servedeck.cluster.logs import NOTICE_PREFIX, LogStreamState
 from servedeck.fleet.views import ContainerView, NamespacedName, PodView
-from servedeck.serving.conventions import INFERENCE_CONTAINER
 from servedeck.serving.text import format_count, truncate
 from tui.actions import Action, bindings
 from tui.panes.base import Pane
@@ -92,6 +91,10 @@ class LogsPane(Pane):
         return self.view.pods if self.view is not None else ()
 
     @property
+    def _server_container(self) -> str:
+        return self.view.server_container if self.view is not None else ""
+
+    @property
     def pod(self) -> PodView | None:
         """The Pod, None if it was deleted."""
         return next((pod for pod in self.pods if pod.name == self._pod_name), None)
@@ -109,7 +112,7 @@ class LogsPane(Pane):
             self._pod_name, self._container_name = self.pods[0].name, self.pods[0].container
         pod = self.pod
         if pod is not None and self.container is None:
-            self._container_name = default_container(pod)
+            self._container_name = default_container(pod, self._server_container)
         self.log_view.clear()
         self._error = ""
         self._ended = False
@@ -250,10 +253,10 @@ class LogsPane(Pane):
         self.log_view.set_wrapping(not self.log_view.wrapping)
 
 
-def default_container(pod: PodView) -> str:
+def default_container(pod: PodView, server_container: str) -> str:
     """The first container to show: the one that fails, else the inference server."""
     names = [container.name for container in pod.containers]
-    for wanted in (pod.container, INFERENCE_CONTAINER):
+    for wanted in (pod.container, server_container):
         if wanted in names:
             return wanted
     of_the_pod = [container.name for container in pod.containers if not container.init]

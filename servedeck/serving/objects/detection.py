@@ -224,12 +224,6 @@ def server_container_index(containers: Sequence[Container]) -> int | None:
     return None
 
 
-def detect_image(deployment: Deployment) -> str:
-    """Image of the inference server, "" if there is none."""
-    container = find_server_container(deployment)
-    return one_line(container.image) if container is not None else ""
-
-
 def _find_known_server(deployment: Deployment) -> tuple[Container, ServerKind] | None:
     containers = deployment.spec.template.spec.containers
     # Our container name first: a transformer may run its own model.

@@ -198,8 +198,9 @@ def test_the_inference_server_is_distinguished_from_its_transformer() -> None:
     ours = server_container("acme/llm:7", "vllm", "serve", MODEL) | {"name": "inference-server"}
     given = deployment(transformer, ours)
     assert detection.detect_model(given) == MODEL
-    assert detection.detect_image(given) == "acme/llm:7"
-    assert detection.detect_image(deployment()) == ""
+    found = detection.find_server_container(given)
+    assert found is not None and found.image == "acme/llm:7"
+    assert detection.find_server_container(deployment()) is None
 
 
 @pytest.mark.parametrize(
