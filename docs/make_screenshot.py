@@ -17,6 +17,7 @@ from servedeck.demo.cluster import DemoCluster
 from servedeck.fleet.session import ClusterSession
 from styles.themes import DARK
 from tui.app import ServedeckApp
+from tui.detail_service import ClusterDetailService
 from tui.log_service import ClusterLogService
 
 SIZE = (112, 32)
@@ -30,8 +31,13 @@ async def screenshot() -> str:
         session = ClusterSession(
             ConnectionOptions(kubeconfig=(demo.kubeconfig,), all_namespaces=True), Settings()
         )
-        cluster = ClusterLogService(lambda: session.connection)
-        app = ServedeckApp(session, cluster, theme=DARK.name, clock=demo.clock.now)
+        app = ServedeckApp(
+            session,
+            ClusterLogService(lambda: session.connection),
+            ClusterDetailService(lambda: session.connection),
+            theme=DARK.name,
+            clock=demo.clock.now,
+        )
         async with app.run_test(size=SIZE) as pilot, asyncio.timeout(TIMEOUT_SECONDS):
             await _wait_for(pilot, "OOMKilled")
             await pilot.press("j", "space")

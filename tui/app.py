@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from servedeck.changes.draft import Draft
     from tui.ports.app_context import AppContext
     from tui.ports.change_service import ChangeService
+    from tui.ports.detail_service import DetailService
     from tui.screens.pick import PickScreen
 
 _log = logging.getLogger(__name__)
@@ -79,6 +80,7 @@ class ServedeckApp(TerminalApp):
         self,
         source: ServingSource,
         log_service: LogService,
+        detail_service: DetailService,
         *,
         favorites: Sequence[str] = (),
         keymap: Mapping[str, str] | None = None,
@@ -105,6 +107,7 @@ class ServedeckApp(TerminalApp):
             self.animation_level = "none"
         self.source = source
         self.log_service = log_service
+        self.detail_service = detail_service
         self.favorites = tuple(favorites)
         self.keymap = dict(keymap or {})
         self.readonly = readonly

@@ -15,6 +15,7 @@ from styles.themes import THEMES
 from tui.actions import ACTIONS
 from tui.app import ServedeckApp
 from tui.deferred_source import DeferredSource
+from tui.detail_service import ClusterDetailService
 from tui.log_service import ClusterLogService
 from widgets.serving_rows import COLUMNS
 
@@ -75,6 +76,7 @@ def run(
     app = ServedeckApp(
         DeferredSource(make, connection_options.context or ""),
         ClusterLogService(connection),
+        ClusterDetailService(connection),
         favorites=settings.favorites,
         keymap=settings.keymap,
         theme=settings.theme,

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ClusterError, describe_error
+from servedeck.cluster.watch.debounce import Debouncer
 from servedeck.cluster.watch.kinds import (
     DEPLOYMENTS,
     EVENTS,
@@ -39,7 +40,6 @@ from servedeck.cluster.watch.reflector import (
     ReflectorPhase,
 )
 from servedeck.config import PLATFORM_NAMESPACE, Settings
-from servedeck.fleet.debounce import Debouncer
 from servedeck.fleet.fleet import UNLABELED_SELECTOR, Completeness, Fleet
 from servedeck.fleet.platform_config import PLATFORM_CONFIGMAP_KIND, PlatformConfigMap
 from servedeck.fleet.state import SessionState, combine_states, is_settled, missing_permission

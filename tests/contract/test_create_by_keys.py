@@ -25,6 +25,7 @@ from tests.tui.helpers import post_keys
 from tests.waiting import WAIT_SECONDS
 from tui.app import ServedeckApp
 from tui.change_service import ClusterChangeService
+from tui.detail_service import ClusterDetailService
 from tui.log_service import ClusterLogService
 from tui.screens.create import steps
 from tui.screens.create.field_options import is_choice_field
@@ -86,7 +87,10 @@ async def running_app(target: Target, ns: str, folder: Path) -> AsyncIterator[Ap
     live = ClusterSession(Kubeconfig(kubeconfig=(file,), namespace=ns), SETTINGS)
     change_service = ClusterChangeService(lambda: live.connection, lambda: live.settings)
     app = ServedeckApp(
-        live, ClusterLogService(lambda: live.connection), change_service=change_service
+        live,
+        ClusterLogService(lambda: live.connection),
+        ClusterDetailService(lambda: live.connection),
+        change_service=change_service,
     )
     try:
         async with app.run_test(size=(80, 24)) as pilot:

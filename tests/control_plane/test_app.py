@@ -21,6 +21,7 @@ from tests.control_plane.test_disruptions import random_changes
 from tests.tui.helpers import screen_text
 from tests.waiting import WAIT_SECONDS, wait_until
 from tui.app import ServedeckApp
+from tui.detail_service import ClusterDetailService
 from tui.log_service import ClusterLogService
 from widgets.serving_rows import ServingRowBuilder
 
@@ -81,7 +82,11 @@ async def running_app(
     live = ClusterSession(
         ConnectionOptions(kubeconfig=(kubeconfig,), namespace=namespace), Settings()
     )
-    app = ServedeckApp(live, ClusterLogService(lambda: live.connection))
+    app = ServedeckApp(
+        live,
+        ClusterLogService(lambda: live.connection),
+        ClusterDetailService(lambda: live.connection),
+    )
     try:
         async with app.run_test(size=size) as pilot:
             yield AppDriver(app, live, pilot)

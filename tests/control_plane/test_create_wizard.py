@@ -19,6 +19,7 @@ from tests.control_plane.test_app import AppDriver
 from tests.waiting import WAIT_SECONDS
 from tui.app import ServedeckApp
 from tui.change_service import ClusterChangeService
+from tui.detail_service import ClusterDetailService
 from tui.log_service import ClusterLogService
 
 MODEL = "meta-llama/Llama-3.1-8B-Instruct"
@@ -59,7 +60,10 @@ async def running_app(
     live = ClusterSession(target, SETTINGS)
     change_service = change_service_class(lambda: live.connection, lambda: live.settings)
     app = ServedeckApp(
-        live, ClusterLogService(lambda: live.connection), change_service=change_service
+        live,
+        ClusterLogService(lambda: live.connection),
+        ClusterDetailService(lambda: live.connection),
+        change_service=change_service,
     )
     try:
         async with app.run_test(size=size) as pilot:

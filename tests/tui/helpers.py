@@ -13,6 +13,7 @@ from textual.pilot import Pilot
 
 from styles.themes import DARK
 from tests.tui import fakes
+from tests.tui.fake_detail_service import FakeDetailService
 from tests.waiting import WAIT_SECONDS
 from tui.app import ServedeckApp
 
@@ -20,6 +21,7 @@ from tui.app import ServedeckApp
 def make_app(
     source: fakes.FakeSource | None = None,
     log_service: fakes.FakeLogService | None = None,
+    detail_service: FakeDetailService | None = None,
     **options: Any,
 ) -> ServedeckApp:
     """The app on servings in all six states, its clock stopped."""
@@ -27,7 +29,11 @@ def make_app(
         source = fakes.FakeSource().add_views(*fakes.fleet())
     options = {"theme": DARK.name, **options}
     return ServedeckApp(
-        source, log_service or fakes.crash_log_service(), clock=lambda: fakes.NOW, **options
+        source,
+        log_service or fakes.crash_log_service(),
+        detail_service or FakeDetailService(),
+        clock=lambda: fakes.NOW,
+        **options,
     )
 
 

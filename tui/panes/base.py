@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import ClassVar, TypeVar, cast
 
 from textual.containers import Vertical
 from textual.message import Message
@@ -14,8 +14,11 @@ from servedeck.cluster.http.errors import describe_error
 from servedeck.fleet.views import NamespacedName, ServingView
 from tui.actions import Action
 from tui.ports.app_context import AppContext
+from tui.ports.detail_service import Watch
 from tui.ports.serving_source import SourceChanges
 from tui.workers import ActionRunner, Worker, run_exclusive
+
+W = TypeVar("W", bound=Watch)
 
 
 class Pane(Vertical):
@@ -53,6 +56,7 @@ class Pane(Vertical):
         super().__init__()
         self.key = key
         self.is_active = False
+        self._open_watches: list[Watch] = []
 
     @property
     def app_context(self) -> AppContext:
@@ -74,6 +78,7 @@ class Pane(Vertical):
     def deactivate(self) -> None:
         """Its tab is hidden, or the page closes: stops what it started."""
         self.is_active = False
+        self.close_watches()
 
     def on_changes(self, changes: SourceChanges) -> None:
         """Servings, or the state of the connection, have changed."""
@@ -94,6 +99,21 @@ class Pane(Vertical):
     def show_message(self, text: str, style_name: str = "") -> None:
         self.post_message(self.MessageShown(text, style_name))
 
+    # -- watches ------------------------------------------------------------------------------
+
+    def add_watch(self, watch: W | None) -> W | None:
+        """Keep a watch open until `deactivate` or `close_watches`; returns it."""
+        if watch is not None:
+            self._open_watches.append(watch)
+        return watch
+
+    def close_watches(self) -> None:
+        """Close the watches that are open."""
+        open_watches, self._open_watches = self._open_watches, []
+        for watch in open_watches:
+            # A worker of the app: one of the pane would be cancelled when the page closes.
+            self.app.run_worker(_close(watch.close()), group="watches", exit_on_error=False)
+
     # -- workers ------------------------------------------------------------------------------
 
     def start_worker(self, work: Coroutine[None, None, None], group: str) -> Worker[None]:
@@ -103,3 +123,7 @@ class Pane(Vertical):
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         if event.state is WorkerState.ERROR and isinstance(event.worker.error, Exception):
             self.show_message(describe_error(event.worker.error), "error")
+
+
+async def _close(closing: Awaitable[None]) -> None:
+    await closing

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from textual.worker import Worker
 
     from tui.ports.change_service import ChangeService
+    from tui.ports.detail_service import DetailService
     from tui.ports.serving_source import LogService, ServingSource
     from widgets.status_paragraphs import CrashedContainer, LogTail
 
@@ -18,6 +19,7 @@ class AppContext(Protocol):
 
     source: ServingSource
     log_service: LogService
+    detail_service: DetailService
     readonly: bool
     keymap: dict[str, str]
     """The operator's keymap: an action's id -> its keys."""

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from servedeck.cluster.http.errors import InvalidResponseError, clean_message
-from servedeck.serving.objects.records import Record
+from servedeck.serving.objects.records import Record, WholeObject
 from servedeck.serving.text import may_need_sanitizing, sanitize
 
 R = TypeVar("R", bound=Record)
@@ -38,6 +38,7 @@ class RecordDecoder:
 
     def __init__(self, record: type[Record]) -> None:
         self._record_type = record
+        self._keeps_json = issubclass(record, WholeObject)
         self._decode_strict = msgspec.json.Decoder(record).decode
 
     def decode(self, raw: bytes | memoryview | msgspec.Raw) -> DecodeResult:
@@ -49,6 +50,10 @@ class RecordDecoder:
             record, problem = self._decode_lenient(bytes(raw))
         if may_need_sanitizing(bytes(raw)):
             record = sanitize_record(record)
+        if self._keeps_json:
+            record = msgspec.structs.replace(
+                record, json_text=bytes(raw).decode("utf-8", "replace")
+            )
         return DecodeResult(record, problem)
 
     def _decode_lenient(self, raw: bytes) -> DecodeResult:
@@ -76,7 +81,30 @@ def parse_json(raw: bytes) -> Any:
         ) from error
 
 
+def parse_object(json_text: str) -> dict[str, Any]:
+    """The fields of an object, every string sanitized; {} if the text is not a JSON object."""
+    raw = json_text.encode("utf-8", "replace")
+    try:
+        value = parse_json(raw)
+    except InvalidResponseError:
+        return {}
+    if not isinstance(value, dict):
+        return {}
+    return sanitize_json(value) if may_need_sanitizing(raw) else value
+
+
 # -- sanitizing ---------------------------------------------------------------------------------
+
+
+def sanitize_json(value: Any) -> Any:
+    """A copy of decoded JSON with every string and key sanitized."""
+    if isinstance(value, str):
+        return sanitize(value)
+    if isinstance(value, dict):
+        return {sanitize(key): sanitize_json(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [sanitize_json(item) for item in value]
+    return value
 
 
 def sanitize_record(value: R) -> R:

@@ -56,6 +56,15 @@ class LabeledMeta(ObjectMeta):
     labels: dict[str, str] = {}
 
 
+class WholeObject(Record):
+    """An object of any kind with all of its fields. Only the metadata are decoded on arrival."""
+
+    metadata: LabeledMeta = LabeledMeta()
+    json_text: str = ""
+    """The JSON as the API server sent it, not sanitized; `servedeck.cluster.watch.decode` sets
+    it."""
+
+
 class DeploymentAnnotations(Record):
     revision: str = msgspec.field(default="", name=REVISION_ANNOTATION)
     description: str = msgspec.field(default="", name=DESCRIPTION_ANNOTATION)
@@ -239,6 +248,10 @@ class EventSeries(Record):
     last_observed_time: Time | None = None
 
 
+class EventSource(Record):
+    component: str = ""
+
+
 class Event(Record):
     """A core/v1 Event. It has two formats: the kubelet and controllers write count and
     last_timestamp, the scheduler writes event_time and series."""
@@ -253,6 +266,8 @@ class Event(Record):
     last_timestamp: Time | None = None
     event_time: Time | None = None
     series: EventSeries | None = None
+    source: EventSource = EventSource()
+    reporting_component: str = ""
 
 
 # -- Service and the three kinds of route -----------------------------------------------------

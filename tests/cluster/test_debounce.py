@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from servedeck.fleet.debounce import Debouncer
+from servedeck.cluster.watch.debounce import Debouncer
 
 
 class FakeLoop:

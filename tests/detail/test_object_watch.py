@@ -1,0 +1,37 @@
+"""Watches of whole objects and Events, on an API server."""
+
+from __future__ import annotations
+
+import json
+
+from servedeck.cluster import resources
+from servedeck.cluster.watch.decode import RecordDecoder, parse_object
+from servedeck.detail.object_watch import LiveObject
+from servedeck.serving.objects.records import WholeObject
+
+
+def test_a_whole_object_keeps_every_field_and_its_metadata():
+    value = {
+        "metadata": {"name": "llama", "uid": "u", "labels": {"a": "b"}, "managedFields": [{}]},
+        "spec": {"unknown": [1, 2.5, None, True], "text": "two\nlines"},
+    }
+    record, problem = RecordDecoder(WholeObject).decode(json.dumps(value).encode())
+    assert not problem
+    assert record.metadata.labels == {"a": "b"}
+    live = LiveObject(resources.DEPLOYMENT, record)
+    assert live.value == {"apiVersion": "apps/v1", "kind": "Deployment", **value}
+
+
+def test_the_fields_of_a_whole_object_are_sanitized_and_its_json_is_not():
+    raw = json.dumps({"metadata": {"name": "a\x1b[31mb", "uid": "u"}, "x\x07": ["\u202ec\nd"]})
+    record, _ = RecordDecoder(WholeObject).decode(raw.encode())
+    live = LiveObject(resources.POD, record)
+    assert live.metadata.name == "ab"
+    assert live.value["metadata"]["name"] == "ab"
+    assert live.value["x"] == ["c\nd"]
+    assert live.json_text == raw
+
+
+def test_what_is_no_object_has_no_fields():
+    assert parse_object("[1]") == {}
+    assert parse_object("{") == {}
