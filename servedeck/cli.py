@@ -85,6 +85,7 @@ def _build_parser() -> argparse.ArgumentParser:
     _add_common_flags(parser, None)
     parser.set_defaults(run="tui.command_line:run_dashboard")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _add_open_command(commands)
     _add_get_command(commands)
     _add_change_commands(commands)
     _add_demo_command(commands)
@@ -111,6 +112,19 @@ def _add_common_flags(
     add("--readonly", action="store_true", help="reject every change")
     add("--demo", action="store_true", help="use the built-in demo cluster")
     add("--log-file", metavar="FILE", type=Path, help="write a log to this file; default: none")
+
+
+def _add_open_command(commands: Any) -> None:
+    open_ = commands.add_parser(
+        "open",
+        help="open the page of a serving",
+        description="Opens the page of a serving, on one of its tabs.",
+        allow_abbrev=False,
+    )
+    open_.add_argument("name", metavar="NAME", help="NAME or NAMESPACE/NAME")
+    open_.add_argument("--tab", metavar="TAB", default="", help="overview, logs, ...")
+    _add_common_flags(open_, single_namespace=True)
+    open_.set_defaults(run="tui.command_line:run_open")
 
 
 def _add_get_command(commands: Any) -> None:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -24,6 +24,7 @@ from textual.worker import Worker, WorkerState
 from servedeck import logging_setup
 from servedeck.cluster.auth.subprocess_runner import kill_subprocesses
 from servedeck.cluster.http.errors import ClusterError, describe_error
+from servedeck.fleet.views import ServingView
 from servedeck.serving.text import format_count, sanitize
 from styles.themes import ANSI, DARK, DEFAULT_VARIABLES, THEMES
 from tui.actions import ACTIONS_BY_ID, action_key_display, key_display, scope_bindings
@@ -53,8 +54,21 @@ CLOSE_TIMEOUT = 2.0
 LOG_TAIL_TIMEOUT = 10.0
 """Timeout in seconds for the last lines of a container."""
 
+ENDED_PHASES = frozenset({"LIVE", "FORBIDDEN", "UNAUTHORIZED", "RETRYING"})
+"""Phases in which a serving that is not listed is not waited for."""
+
 IGNORED_KEYS = re.compile(r"(left|right|iso)_.*|.*_lock|<ignore>|(lower|raise|mute)_.*|media_.*")
 """Keys that request nothing: modifiers alone, and keys of the system (volume, media)."""
+
+
+class InitialPage(NamedTuple):
+    """The page of a serving that is open at the start."""
+
+    name: str
+    namespace: str = ""
+    """"" for the one that has a serving of that name."""
+    tab: str = ""
+    """Title of the tab, in any case; "" for the first."""
 
 
 class ServedeckApp(TerminalApp):
@@ -90,13 +104,15 @@ class ServedeckApp(TerminalApp):
         columns: Sequence[str] = (),
         change_service: ChangeService | None = None,
         initial_draft: Draft | None = None,
+        initial_page: InitialPage | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """`keymap` is the operator's keymap: an action's id -> its keys, comma separated. `theme`
         is the name of a theme, "" for the one that suits the terminal; `columns` are the only ones
         that are shown, empty for all. With `initial_draft`, the form of a new serving is open at
-        the start, filled with that draft, as soon as there is a `change_service`; keys are queued
-        until then."""
+        the start, filled with that draft, as soon as there is a `change_service`; with
+        `initial_page`, the page of a serving is open as soon as it is listed. Keys are queued until
+        then."""
         no_color = "NO_COLOR" in os.environ
         # Textual removes all color only if it draws in the terminal's own colors.
         super().__init__(
@@ -114,6 +130,7 @@ class ServedeckApp(TerminalApp):
         self._change_service = change_service
         self._change_service_ready = asyncio.Event()
         self._initial_draft = initial_draft
+        self._initial_page = initial_page
         self.wide = wide
         self.columns = tuple(columns)
         self.clock = clock
@@ -198,6 +215,12 @@ class ServedeckApp(TerminalApp):
             self._start_worker(
                 self._open_form(self._initial_draft), "form", busy_label="Opening the form"
             )
+        if self._initial_page is not None:
+            self._start_worker(
+                self._open_page(self._initial_page),
+                "page",
+                busy_label=f"Opening {self._initial_page.name}",
+            )
 
     @property
     def change_service(self) -> ChangeService | None:
@@ -212,6 +235,39 @@ class ServedeckApp(TerminalApp):
         if self._change_service is None:
             await self._change_service_ready.wait()
         self.servings.create_flow.open_form(draft)
+
+    async def _open_page(self, page: InitialPage) -> None:
+        """Open the page as soon as the serving is listed."""
+        changed = asyncio.Event()
+        unsubscribe = self.source.subscribe(lambda _changes: changed.set())
+        try:
+            # With a namespace it opens before the list is complete.
+            while not (found := self._find_servings(page)) or not page.namespace:
+                if self.source.state.phase.name in ENDED_PHASES:
+                    break
+                changed.clear()
+                await changed.wait()
+        finally:
+            unsubscribe()
+        if len(found) == 1:
+            self.servings.open_page(found[0], page.tab)
+        elif found:
+            names = ", ".join(sorted(view.key.namespace for view in found))
+            self.show_message(
+                f"Several namespaces have a serving {page.name}: {names}; name one with -n.",
+                "warning",
+            )
+        elif self.source.state.phase.name == "LIVE":
+            where = page.namespace or self.source.namespace
+            where = f"namespace {where}" if where else "any namespace"
+            self.show_message(f"There is no serving {page.name} in {where}.", "warning")
+
+    def _find_servings(self, page: InitialPage) -> list[ServingView]:
+        return [
+            view
+            for view in self.source.fleet.views()
+            if view.key.name == page.name and page.namespace in ("", view.key.namespace)
+        ]
 
     # -- callbacks of the driver (tui.internals.driver) -------------------------------------------
 

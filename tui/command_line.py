@@ -1,4 +1,4 @@
-"""The commands that open the screen: `servedeck` and `servedeck create`."""
+"""The commands that open the screen: `servedeck`, `servedeck open` and `servedeck create`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,18 @@ from servedeck.commands.errors import USAGE_ERROR, CommandError
 
 if TYPE_CHECKING:
     from servedeck.changes.draft import Draft
+    from tui.app import InitialPage
 
 
-def run_dashboard(args: argparse.Namespace, initial_draft: Draft | None = None) -> int:
+def run_dashboard(
+    args: argparse.Namespace,
+    initial_draft: Draft | None = None,
+    initial_page: InitialPage | None = None,
+) -> int:
     if reason := terminal.unsupported_reason():
         command = "get servings" if initial_draft is None else "apply"
+        if initial_page is not None:
+            command = f"describe {initial_page.name}"
         raise CommandError(f"{reason}; use `servedeck {command}` instead.")
     # What is imported and built before the first frame stays in memory; collecting garbage in it
     # takes a quarter of that time. The app enables the collector after the first frame.
@@ -36,8 +43,27 @@ def run_dashboard(args: argparse.Namespace, initial_draft: Draft | None = None) 
             settings,
             default_all_namespaces=True,
             initial_draft=initial_draft,
+            initial_page=initial_page,
             drafts_dir=drafts,
         )
+
+
+def run_open(args: argparse.Namespace) -> int:
+    from tui.app import InitialPage
+    from tui.screens.serving import PANES, find_pane
+
+    namespace, slash, name = args.name.rpartition("/")
+    if slash and args.namespace and args.namespace != namespace:
+        raise CommandError(
+            f"{args.name} and -n {args.namespace} name two namespaces; give one.", USAGE_ERROR
+        )
+    if args.tab and find_pane(args.tab) is None:
+        tabs = ", ".join(pane.TITLE.lower() for pane in PANES)
+        raise CommandError(f"There is no tab {args.tab}; choose one of {tabs}.", USAGE_ERROR)
+    if not name or (slash and not namespace):
+        raise CommandError(f"{args.name!r} is not NAME or NAMESPACE/NAME; correct it.", USAGE_ERROR)
+    args.namespace = namespace or args.namespace
+    return run_dashboard(args, initial_page=InitialPage(name, args.namespace or "", args.tab))
 
 
 def run_create(args: argparse.Namespace) -> int:

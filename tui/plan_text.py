@@ -15,10 +15,10 @@ from servedeck.serving.spec.env_file import looks_secret
 from servedeck.serving.spec.issues import Issue
 from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.spec.types import EnvVar
+from servedeck.serving.text import MASK
 from widgets.review_list import ReviewEntry
 from widgets.styled_line import Line
 
-MASK = "••••••••"
 REVIEW_VIEWS = ("review", "objects", "document")
 """The views that y cycles through."""
 

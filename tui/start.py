@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from servedeck.config import SettingsError
 from styles.themes import THEMES
 from tui.actions import ACTIONS
-from tui.app import ServedeckApp
+from tui.app import InitialPage, ServedeckApp
 from tui.deferred_source import DeferredSource
 from tui.detail_service import ClusterDetailService
 from tui.log_service import ClusterLogService
@@ -43,6 +43,7 @@ def run(
     *,
     default_all_namespaces: bool = False,
     initial_draft: Draft | None = None,
+    initial_page: InitialPage | None = None,
     drafts_dir: Path | None = None,
 ) -> int:
     """Show the servings until the operator quits; returns the exit code. Raises SettingsError if
@@ -50,6 +51,7 @@ def run(
 
     `default_all_namespaces`: show all namespaces if neither the options nor the context name one.
     `initial_draft`: open the form of a new serving at the start, filled with that draft.
+    `initial_page`: open the page of that serving as soon as it is listed.
     `drafts_dir` is where drafts are saved, None for the operator's directory.
     """
     validate_settings(settings)
@@ -84,6 +86,7 @@ def run(
         wide=settings.wide,
         columns=settings.columns,
         initial_draft=initial_draft,
+        initial_page=initial_page,
     )
     app.run()
     return app.return_code or 0

@@ -143,11 +143,11 @@ def reason_paragraphs(
     if capacity_hint:
         result.append(Paragraph(((_shorten(capacity_hint), ""),)))
     if log_tail is not None and compact:
-        result += _log_tail_paragraphs(log_tail, COMPACT_TAIL_LINES)
+        result += log_tail_paragraphs(log_tail, COMPACT_TAIL_LINES)
     if view.status.recovery:
         result.append(Paragraph((("→ ", "accent"), (view.status.recovery, "accent")), indent=2))
     if log_tail is not None and not compact:
-        result += [Paragraph(), *_log_tail_paragraphs(log_tail)]
+        result += [Paragraph(), *log_tail_paragraphs(log_tail)]
     return result
 
 
@@ -241,7 +241,7 @@ def _event_section(title: str, events: Sequence[EventView], now: datetime) -> li
     ]
 
 
-def _log_tail_paragraphs(log_tail: LogTail, max_lines: int = 0) -> list[Paragraph]:
+def log_tail_paragraphs(log_tail: LogTail, max_lines: int = 0) -> list[Paragraph]:
     """The last lines; at most `max_lines` of them and cut at the edge if it is not 0."""
     crash = log_tail.container
     whose = "Last lines before the restart" if crash.previous else "Last lines"

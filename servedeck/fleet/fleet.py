@@ -327,7 +327,13 @@ class Fleet:
         if completeness is Completeness.PENDING:
             return False
         seen = [
-            self._evaluate_pod(key, pod, _is_old_revision(replicaset, deployment), now)
+            self._evaluate_pod(
+                key,
+                pod,
+                _is_old_revision(replicaset, deployment),
+                replicaset.metadata.annotations.revision,
+                now,
+            )
             for replicaset in replicasets
             for pod in self._pods.owned_by(replicaset.metadata.uid)
         ]
@@ -380,7 +386,7 @@ class Fleet:
         return Completeness.COMPLETE
 
     def _evaluate_pod(
-        self, key: NamespacedName, pod: Pod, old_revision: bool, now: datetime
+        self, key: NamespacedName, pod: Pod, old_revision: bool, revision: str, now: datetime
     ) -> _PodEntry:
         """The evaluation of the Pod; repeated only if the Pod or its Events changed, or
         `reevaluate_at` has passed."""
@@ -391,6 +397,7 @@ class Fleet:
             and seen.pod is pod
             and not seen.stale
             and seen.view.old_revision is old_revision
+            and seen.view.revision == revision
             and (seen.diagnosis.reevaluate_at is None or seen.diagnosis.reevaluate_at > now)
         ):
             return seen
@@ -402,6 +409,7 @@ class Fleet:
             events,
             namespace=key.namespace,
             old_revision=old_revision,
+            revision=revision,
             previous=seen.view if seen is not None else None,
         )
         seen = _PodEntry(pod, diagnosis, view, pod_sort_key(pod, diagnosis.health))

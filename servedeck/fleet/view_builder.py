@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 
 from servedeck.fleet.views import ContainerView, EventView, NamespacedName, PodView, ServingView
+from servedeck.serving.accelerators import accelerator_display_name, is_accelerator
 from servedeck.serving.endpoint import Endpoint
 from servedeck.serving.objects.records import (
     ContainerStatus,
@@ -19,12 +20,15 @@ from servedeck.serving.objects.records import (
     PodContainer,
     ScaledObject,
 )
+from servedeck.serving.quantity import parse_quantity
 from servedeck.serving.status import pods
 from servedeck.serving.status.diagnosis import Diagnosis
 from servedeck.serving.status.events import event_count, event_time, latest_distinct
+from servedeck.serving.status.pod_fields import container_statuses
 from servedeck.serving.status.status import Status
 from servedeck.serving.text import one_line, sanitize
 
+_MIN_TIME = datetime.min.replace(tzinfo=UTC)
 MAX_EVENTS = 10
 """Maximum number of Events of one object; the newest are used."""
 
@@ -50,6 +54,7 @@ def build_pod_view(
     *,
     namespace: str,
     old_revision: bool,
+    revision: str,
     previous: PodView | None,
 ) -> PodView:
     """The view of a Pod. Parts that equal those of `previous` are reused, so 5,000 Pods keep one
@@ -74,6 +79,11 @@ def build_pod_view(
         containers=_build_container_views(pod),
         events=build_event_views(events) if events else (),
         insufficient_resources=diagnosis.insufficient_resources,
+        ip=pod.status.pod_ip,
+        qos_class=_interned(pod.status.qos_class),
+        accelerators=_accelerators_text(pod),
+        last_termination=_last_termination_text(pod),
+        revision=_interned(revision),
     )
     if previous is None:
         return view
@@ -82,6 +92,39 @@ def build_pod_view(
     if view.containers == previous.containers:
         return replace(view, containers=previous.containers)
     return view
+
+
+def _accelerators_text(pod: Pod) -> str:
+    counts: dict[str, int] = {}
+    for container in pod.spec.containers:
+        for resource, amount in container.resources.limits.items():
+            if is_accelerator(resource):
+                try:
+                    counts[resource] = counts.get(resource, 0) + int(parse_quantity(amount))
+                except ValueError:
+                    continue
+    return _interned(
+        ", ".join(
+            f"{count} {accelerator_display_name(resource)}"
+            for resource, count in sorted(counts.items())
+            if count
+        )
+    )
+
+
+def _last_termination_text(pod: Pod) -> str:
+    """How the container that finished last ended."""
+    ends = [
+        terminated
+        for _, container in container_statuses(pod)
+        if (terminated := container.last_state.terminated or container.state.terminated) is not None
+        and not (container in pod.status.init_container_statuses and not terminated.exit_code)
+    ]
+    if not ends:
+        return ""
+    last = max(ends, key=lambda one: one.finished_at or _MIN_TIME)
+    reason = last.reason or ("Completed" if not last.exit_code else "Error")
+    return _interned(f"{reason} ({last.exit_code})")
 
 
 def _build_container_views(pod: Pod) -> tuple[ContainerView, ...]:

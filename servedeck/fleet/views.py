@@ -75,6 +75,15 @@ class PodView:
     """Warnings about the Pod, newest first, at most 10."""
     insufficient_resources: tuple[InsufficientResource, ...] = ()
     """Requested resources of which nodes do not have enough free."""
+    ip: str = ""
+    qos_class: str = ""
+    """Guaranteed, Burstable or BestEffort."""
+    accelerators: str = ""
+    """Requested accelerators, "4 NVIDIA GPU"; "" for none."""
+    last_termination: str = ""
+    """How the last instance of a container ended, "OOMKilled (137)"; "" if none did."""
+    revision: str = ""
+    """Revision of the Deployment that the Pod belongs to; "" if it is unknown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,9 @@ _CARRIAGE_RETURN = re.compile(r"\r+(?=\n|$)")
 _TAB = "    "
 _REPLACEMENT = "\ufffd"
 
+MASK = "••••••••"
+"""Shown in place of a value that looks secret."""
+
 
 def sanitize(text: str) -> str:
     """`text` without anything that controls a terminal or breaks the computation of its width.

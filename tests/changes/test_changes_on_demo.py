@@ -17,12 +17,12 @@ from servedeck.commands.apply import apply_all
 from servedeck.commands.export import export_serving
 from servedeck.demo.cluster import DemoCluster
 from servedeck.serving.objects import import_objects
-from servedeck.serving.objects.field_changes import MASK
 from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec.document import from_yaml
 from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.spec.templates import TEMPLATES
 from servedeck.serving.spec.types import EnvVar
+from servedeck.serving.text import MASK
 
 PLATFORM = PlatformSettings(host="ai.example.com", gateway="gateways/main")
 

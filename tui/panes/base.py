@@ -52,6 +52,19 @@ class Pane(Vertical):
         pod: str
         container: str = ""
 
+    @dataclass
+    class PodRequested(Message):
+        """The details of a Pod of the serving were requested."""
+
+        uid: str
+
+    @dataclass
+    class ValueRequested(Message):
+        """A whole value was requested."""
+
+        title: str
+        text: str
+
     def __init__(self, key: NamespacedName) -> None:
         super().__init__()
         self.key = key

@@ -1,38 +1,49 @@
-"""The tab Overview: why the serving is in its status, and its Pods."""
+"""The tab Overview: why the serving is in its status, its Pods, and its settings, as cards."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.getters import query_one
 
+from servedeck.cluster import resources
+from servedeck.cluster.http.errors import ClusterError
+from servedeck.detail.cards import Card, CardRow
 from servedeck.fleet.views import NamespacedName, PodView, ServingView
 from servedeck.serving.duration import format_signed_duration
 from tui.actions import Action, bindings
+from tui.clipboard import CopyError, copy_text
 from tui.panes.base import Pane
+from tui.ports.detail_service import ObjectWatch
 from tui.ports.serving_source import SourceChanges
 from tui.status_details import StatusDetails
-from widgets.pod_rows import POD_COLUMNS, build_pod_row
-from widgets.status_paragraphs import deployment_paragraphs, pod_paragraphs, reason_paragraphs
+from widgets.card_lines import ItemKey, card_lines
+from widgets.card_view import Block, CardLine, CardView
+from widgets.pod_rows import POD_COLUMNS, PodRows, hidden_pod_columns, pod_card_lines
+from widgets.status_paragraphs import COMPACT_TAIL_LINES, log_tail_paragraphs
 from widgets.table import KeyedTable
-from widgets.text_view import Paragraph, TextView
+from widgets.text_view import wrap_paragraphs
 
-MAX_POD_LINES = 5
-"""Maximum number of lines about the Pod under the cursor."""
+if TYPE_CHECKING:
+    from servedeck.detail.object_watch import LiveObject
+
+TALL_SCREEN_HEIGHT = 40
+"""Lines of the pane from which all read lines of a crashed container are shown."""
+POD_CARD = "pod"
+"""First part of the key of a Pod's line; the second is its uid."""
 
 
 class OverviewPane(Pane):
-    """Failure reason, Pods with the failing ones first, and details of the Pod under the cursor."""
+    """The cards of a serving; the Pods also at full size."""
 
     TITLE = "Overview"
     SCOPE = "overview"
     BINDINGS: ClassVar[list[BindingType]] = bindings("overview")
-    failure_reason = query_one("#failure-reason", TextView)
+    cards = query_one(CardView)
     table = query_one("#pods", KeyedTable)
-    pod_details = query_one("#pod-details", TextView)
 
     def __init__(self, key: NamespacedName) -> None:
         super().__init__(key)
@@ -44,14 +55,25 @@ class OverviewPane(Pane):
         )
         self._last_view: ServingView | None = None
         """What is shown: the last state of a deleted serving stays."""
+        self._watch: ObjectWatch | None = None
+        self._deployment: LiveObject | None = None
+        """The last one that was read."""
+        self._setting_cards: tuple[Card, ...] = ()
+        self._cards_source: tuple[ServingView | None, LiveObject | None] | None = None
+        """What the setting cards were built from."""
+        self._pod_rows = PodRows()
+        self._shows_table = False
+        self._revealed: set[ItemKey] = set()
+        self._secret_values: dict[ItemKey, str] = {}
+        """Values read from Secrets; forgotten when the tab is left."""
+        self._reset_cursor = True
 
     def compose(self) -> ComposeResult:
-        yield TextView(id="failure-reason")
+        yield CardView()
         yield KeyedTable(POD_COLUMNS, format_age=format_signed_duration, clock=self._now, id="pods")
-        yield TextView(id="pod-details")
 
     def on_mount(self) -> None:
-        self.failure_reason.can_focus = self.pod_details.can_focus = False
+        self.table.display = False
 
     def _now(self) -> datetime:
         return self.app_context.clock() if self.is_attached else datetime.now(UTC)
@@ -60,23 +82,39 @@ class OverviewPane(Pane):
 
     def set_serving(self, key: NamespacedName) -> None:
         super().set_serving(key)
-        self._last_view = None
+        self._last_view = self._deployment = self._watch = None
+        self._reset_cursor = True
         self.table.set_rows([])
         self.table.reset_cursor()
 
     def activate(self) -> None:
         super().activate()
-        self.table.focus()
+        (self.table if self._shows_table else self.cards).focus()
+        self._open_watch()
         self._refresh()
 
     def deactivate(self) -> None:
         super().deactivate()
         self._details.stop()
         self.workers.cancel_group(self, "tail")
+        self.workers.cancel_group(self, "secret")
+        self._revealed.clear()
+        self._secret_values.clear()
 
     def on_changes(self, changes: SourceChanges) -> None:
         if self.key in changes.keys:
             self._refresh()
+
+    def _open_watch(self) -> None:
+        from servedeck.detail.object_watch import ObjectQuery
+
+        query = ObjectQuery(resources.DEPLOYMENT, self.key.namespace, self.key.name)
+        service = self.app_context.detail_service
+        self._watch = self.add_watch(service.watch_objects(query, self._on_deployment_changed))
+
+    def _on_deployment_changed(self) -> None:
+        if self.is_active:
+            self._update()
 
     def _refresh(self) -> None:
         """The serving has changed, or another one is shown."""
@@ -93,68 +131,239 @@ class OverviewPane(Pane):
         view = self._last_view
         if view is None or not self.is_active:
             return
-        self.table.set_placeholder(((("  The serving has no Pods.", "muted"),),))
-        self.table.set_rows([build_pod_row(pod) for pod in view.pods])
-        self._update_texts()
+        if self._shows_table:
+            self.table.configure_columns(hidden_columns=hidden_pod_columns(self.size.width))
+            self.table.set_placeholder(((("  The serving has no Pods.", "muted"),),))
+            self.table.set_rows(self._pod_rows.build(view.pods))
+        else:
+            self._update_cards(view)
         self.post_message(self.ActionsChanged())
 
-    def _update_texts(self) -> None:
-        view = self._last_view
-        if view is None:
-            return
-        now, height = self._now(), self.size.height
-        width = max(self.size.width - 2, 1)
-        pod = self.selected_pod
-        details = pod_paragraphs(pod, now, view.message) if pod is not None else []
-        if pod is not None and details:
-            details.insert(0, Paragraph(((f"Pod {pod.name}", "muted"),), no_wrap=True))
-        self._show(self.pod_details, details, width, min(MAX_POD_LINES, height // 4))
-        others = len(view.pods) + 1 + (MAX_POD_LINES if details else 0)
-        room = max(height // 2, height - others)
-        hint, tail = self._details.capacity_hint(view), self._details.log_tail
-        paragraphs = reason_paragraphs(view, tail, capacity_hint=hint)
-        paragraphs += deployment_paragraphs(view, now)
-        if self.failure_reason.wrapped_height(width, paragraphs) > room:
-            paragraphs = reason_paragraphs(view, tail, capacity_hint=hint, compact=True)
-            paragraphs = [one for one in paragraphs if one.line]
-        has_blank_start = bool(paragraphs) and not paragraphs[0].line
-        self._show(self.failure_reason, paragraphs[has_blank_start:], width, room)
+    def _update_cards(self, view: ServingView) -> None:
+        now = self._now()
+        first_pod = (POD_CARD, view.pods[0].uid) if view.pods else None
+        blocks = [
+            Block("status", lambda width: self._status_lines(view, width, now), is_wide=True),
+            Block(
+                "pods",
+                lambda width: pod_card_lines(
+                    view.pods, width, now, self.app_context.key_display_for("overview.pods")
+                ),
+                is_wide=True,
+            ),
+        ]
+        blocks += [
+            Block(card.key, self._card_builder(card, now)) for card in self._current_cards(view)
+        ]
+        self.cards.set_blocks(blocks, initial_item=first_pod, reset=self._reset_cursor)
+        self._reset_cursor = False
 
-    @staticmethod
-    def _show(text: TextView, paragraphs: list[Paragraph], width: int, room: int) -> None:
-        height = min(text.wrapped_height(width, paragraphs), room)
-        text.display = height > 0
-        text.styles.height = height
-        text.set_paragraphs(paragraphs)
+    def _card_builder(self, card: Card, now: datetime):  # type: ignore[no-untyped-def]
+        return lambda width: card_lines(
+            card, width, now, revealed=self._revealed, secret_values=self._secret_values
+        )
+
+    def _current_cards(self, view: ServingView) -> tuple[Card, ...]:
+        """The cards with the settings; built again only if what they show has changed."""
+        from servedeck.detail.overview import setting_cards
+
+        if self._watch is not None and (newest := self._watch.newest) is not None:
+            self._deployment = newest
+        source = (view, self._deployment)
+        if source != self._cards_source:
+            deployment = self._deployment
+            self._setting_cards = setting_cards(
+                view, deployment.value if deployment is not None else None
+            )
+            self._cards_source = source
+        return self._setting_cards
+
+    def _status_lines(self, view: ServingView, width: int, now: datetime) -> list[CardLine]:
+        """The card Status, and why the serving does not serve."""
+        from servedeck.detail.overview import status_rows
+
+        rows = list(status_rows(view))
+        if hint := self._details.capacity_hint(view):
+            rows.insert(3, CardRow("capacity", "Free Capacity", hint))
+        if self._watch is not None and self._watch.missing_permission:
+            rows.append(
+                CardRow("permission", "Settings", self._watch.missing_permission, "", "warning")
+            )
+        lines = card_lines(Card("status", "Status", tuple(rows)), width, now)
+        tail = self._details.log_tail
+        if tail is not None:
+            count = 0 if self.size.height >= TALL_SCREEN_HEIGHT else COMPACT_TAIL_LINES
+            key = ("log", tail.container.pod)
+            paragraphs = log_tail_paragraphs(tail, count)
+            wrapped = wrap_paragraphs(paragraphs, max(width - 2, 1))
+            lines[-1:] = [CardLine((("  ", ""), *line), key) for line in wrapped]
+            lines.append(CardLine())
+        return lines
 
     def on_resize(self) -> None:
-        self.call_after_refresh(self._update_texts)
+        self.call_after_refresh(self._update)
 
     def update_ages(self) -> None:
-        self.table.update_ages()
-        self._update_texts()
+        if self._shows_table:
+            self.table.update_ages()
+        else:
+            self._update()
+
+    # -- the cursor ---------------------------------------------------------------------------
 
     @property
     def selected_pod(self) -> PodView | None:
         """The Pod under the cursor."""
-        pods = self._last_view.pods if self._last_view is not None else ()
-        return next((pod for pod in pods if pod.uid == self.table.cursor_key), None)
+        view = self._last_view
+        if view is None:
+            return None
+        if self._shows_table:
+            uid = self.table.cursor_key
+        else:
+            match self.cards.cursor_key:
+                case ("pod", uid):
+                    pass
+                case ("log", name):
+                    return next((pod for pod in view.pods if pod.name == name), None)
+                case _:
+                    return None
+        return next((pod for pod in view.pods if pod.uid == uid), None)
 
-    def on_keyed_table_highlighted(self) -> None:
-        self._update_texts()
+    @property
+    def selected_row(self) -> tuple[ItemKey, CardRow] | None:
+        """The value under the cursor."""
+        if self._shows_table or self._last_view is None:
+            return None
+        match self.cards.cursor_key:
+            case (str() as card_key, str() as row_key):
+                pass
+            case _:
+                return None
+        from servedeck.detail.overview import status_rows
+
+        rows = {("status", row.key): row for row in status_rows(self._last_view)}
+        rows |= {(card.key, row.key): row for card in self._setting_cards for row in card.rows}
+        row = rows.get((card_key, row_key))
+        return ((card_key, row_key), row) if row is not None else None
+
+    def on_card_view_highlighted(self) -> None:
+        self.post_message(self.ActionsChanged())
+
+    def on_card_view_item_clicked(self, message: CardView.ItemClicked) -> None:
+        message.stop()
+        if message.is_double_click:
+            self.do_open()
 
     def on_keyed_table_cell_clicked(self, message: KeyedTable.CellClicked) -> None:
         message.stop()
-        if message.column == "logs" or message.is_double_click:
+        if message.column == "logs":
             self.do_logs()
+        elif message.is_double_click:
+            self.do_open()
 
     # -- actions ------------------------------------------------------------------------------
 
     def disabled_reason(self, action: Action) -> str:
-        if action.name == "logs" and self.selected_pod is None:
-            return "There is no Pod under the cursor."
+        match action.name:
+            case "logs" if self._last_view is None or not self._last_view.pods:
+                return "The serving has no Pods."
+            case "open" if self.selected_pod is None and self.selected_row is None:
+                return "There is nothing under the cursor."
+            case "copy" if self._copyable_text() is None:
+                return "There is no value under the cursor."
+            case "reveal":
+                selected = self.selected_row
+                if selected is None or not (selected[1].secret or selected[1].looks_secret):
+                    return "The value under the cursor is not masked."
         return ""
 
-    def do_logs(self) -> None:
+    def do_open(self) -> None:
         if (pod := self.selected_pod) is not None:
+            self.post_message(self.PodRequested(pod.uid))
+        elif (selected := self.selected_row) is not None:
+            self.post_message(self.ValueRequested(selected[1].label, self._shown_text(*selected)))
+
+    def do_logs(self) -> None:
+        pod = self.selected_pod
+        if pod is None and self._last_view is not None and self._last_view.pods:
+            pod = self._last_view.pods[0]  # failing Pods are first
+        if pod is not None:
             self.post_message(self.LogRequested(pod.name, pod.container))
+
+    def do_pods(self) -> None:
+        """Show the Pods at full size, or the cards again."""
+        pod = self.selected_pod
+        self._shows_table = not self._shows_table
+        self.table.display, self.cards.display = self._shows_table, not self._shows_table
+        (self.table if self._shows_table else self.cards).focus()
+        self._update()
+        if pod is not None:
+            if self._shows_table:
+                self.table.select(pod.uid)
+            else:
+                self.cards.select((POD_CARD, pod.uid))
+
+    async def do_copy(self) -> None:
+        text = self._copyable_text()
+        if text is None:
+            return
+        try:
+            how = await copy_text(text, self.app_context.write_to_terminal)
+        except CopyError as error:
+            self.show_message(f"{error} Select it with shift and the mouse.", "warning")
+        else:
+            self.show_message(f"Copied {how}: {' '.join(text.split())}", "ready")
+
+    def _copyable_text(self) -> str | None:
+        if (pod := self.selected_pod) is not None:
+            return pod.name
+        selected = self.selected_row
+        if selected is None or self._is_masked(*selected):
+            return None
+        return self._shown_text(*selected) or None
+
+    def _is_masked(self, key: ItemKey, row: CardRow) -> bool:
+        if row.secret is not None:
+            return key not in self._secret_values
+        return row.looks_secret and key not in self._revealed
+
+    def _shown_text(self, key: ItemKey, row: CardRow) -> str:
+        """The whole value as it may be shown."""
+        if self._is_masked(key, row):
+            reveal = self.app_context.key_display_for("overview.reveal")
+            return f"The value is masked; {reveal} shows it. {row.note}".strip()
+        if row.secret is not None:
+            return self._secret_values[key]
+        if row.time is not None:
+            return f"{row.time:%Y-%m-%dT%H:%M:%SZ}"
+        return row.value or row.note
+
+    def do_reveal(self) -> None:
+        """Show the masked value under the cursor, or mask it again."""
+        selected = self.selected_row
+        if selected is None:
+            return
+        key, row = selected
+        if row.secret is None:
+            self._revealed ^= {key}
+            self._update()
+        elif key in self._secret_values:
+            del self._secret_values[key]
+            self._update()
+        else:
+            self.start_worker(self._read_secret(key, row), "secret")
+
+    async def _read_secret(self, key: ItemKey, row: CardRow) -> None:
+        if row.secret is None:
+            return
+        serving = self.key
+        try:
+            value = await self.app_context.detail_service.read_secret_value(
+                serving.namespace, row.secret.name, row.secret.key
+            )
+        except ClusterError as error:
+            self.show_message(str(error), "error")
+            return
+        if self.is_active and serving == self.key:
+            self._secret_values[key] = value
+            self._update()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from datetime import datetime
 from typing import ClassVar
@@ -15,13 +16,14 @@ from textual.widgets import TabbedContent, TabPane, Tabs
 from servedeck.fleet.views import NamespacedName, ServingView
 from tui import status_text
 from tui.actions import Action, bindings
+from tui.clipboard import CopyError, copy_text
 from tui.panes.base import Pane
 from tui.panes.logs import LogsPane
 from tui.panes.overview import OverviewPane
 from tui.ports.serving_source import SourceChanges
 from tui.screens.base import ActionOwner, ActionScreen
 from widgets.status_paragraphs import title_line
-from widgets.styled_line import Line
+from widgets.styled_line import Line, align_left_right, fit_line, sanitized
 from widgets.table import TICK_SECONDS
 from widgets.text_view import StatusLine
 
@@ -30,6 +32,11 @@ PANES: tuple[type[Pane], ...] = (
     LogsPane,
 )
 """The tabs, in order."""
+
+
+def find_pane(title: str) -> type[Pane] | None:
+    """The pane whose tab has that title, in any case; None if there is none."""
+    return next((pane for pane in PANES if pane.TITLE.lower() == title.lower()), None)
 
 
 class ServingScreen(ActionScreen[NamespacedName]):
@@ -113,6 +120,24 @@ class ServingScreen(ActionScreen[NamespacedName]):
     async def on_pane_log_requested(self, message: Pane.LogRequested) -> None:
         await self._show_pane(PANES.index(LogsPane), (message.pod, message.container))
 
+    def on_pane_value_requested(self, message: Pane.ValueRequested) -> None:
+        from tui.screens.value import ValueScreen
+
+        self.app.push_screen(ValueScreen(message.title, message.text))
+
+    def on_pane_pod_requested(self, message: Pane.PodRequested) -> None:
+        from tui.screens.pod import PodResult, PodScreen
+
+        pod = next((one for one in self._view.pods if one.uid == message.uid), None)
+        if pod is None:
+            return
+
+        async def closed(result: PodResult | None) -> None:
+            if result is not None and result.action == "logs":
+                await self._show_pane(PANES.index(LogsPane), (result.pod, result.container))
+
+        self.app.push_screen(PodScreen(self.key, pod), closed)
+
     def on_pane_actions_changed(self) -> None:
         self.update_footer()
 
@@ -126,6 +151,8 @@ class ServingScreen(ActionScreen[NamespacedName]):
         return source.context, source.namespace
 
     def on_changes(self, changes: SourceChanges) -> None:
+        if self._opened_target is None:
+            return  # not mounted yet
         if self._current_target() != self._opened_target:
             self.do_close()  # the list is that of another cluster or namespace
             return
@@ -142,18 +169,29 @@ class ServingScreen(ActionScreen[NamespacedName]):
             self._view, self._deleted_at = view, None
         elif self._deleted_at is None:
             self._deleted_at = self.app_context.clock()
-        line: Line = title_line(self._view)
-        if self._deleted_at is not None:
-            when = self._deleted_at.astimezone().strftime("%H:%M:%S")
-            line = (*line, ("  ", ""), (f"deleted at {when}; the last state is shown", "pending"))
-        self.title_view.set_lines(((" ", ""), *line))
         state = source.state
+        connection = (*status_text.connection_line(state), (" ", ""))
+        if source.context:
+            connection = ((sanitized(source.context), "muted"), ("  ", ""), *connection)
+        width = self.title_view.inner_width or self.app.size.width
+        self.title_view.set_lines(
+            align_left_right(((" ", ""), *title_line(self._view)), connection, width),
+            fit_line(self._cause_line(), width),
+        )
         self.banner.set_text(
             status_text.banner_line(state, self.app_context.key_display_for, empty=False),
             max_lines=2,
             indent=3,
         )
         self.update_message()
+
+    def _cause_line(self) -> Line:
+        """Why the serving is in its status, in one line."""
+        if self._deleted_at is not None:
+            when = self._deleted_at.astimezone().strftime("%H:%M:%S")
+            return ((" ", ""), (f"deleted at {when}; the last state is shown", "pending"))
+        text = self._view.message or self._view.status.description
+        return ((" ", ""), (sanitized(text), "" if self._view.message else "muted"))
 
     def default_message(self) -> Line:
         """The endpoint, or why there is none."""
@@ -171,6 +209,8 @@ class ServingScreen(ActionScreen[NamespacedName]):
     def adapt_to_size(self, size: Size) -> None:
         super().adapt_to_size(size)
         self.query_one(Tabs).display = size.height >= 12
+        self.title_view.styles.height = 2 if size.height >= 14 else 1
+        self.call_after_refresh(self.update_header)
 
     # -- actions ------------------------------------------------------------------------------
 
@@ -230,6 +270,20 @@ class ServingScreen(ActionScreen[NamespacedName]):
         self.update_header()
         if active is not None:
             active.activate()
+
+    async def do_copy_link(self) -> None:
+        """Copy the command line that opens this tab."""
+        pane = self._active or self._panes[0]
+        words = ["servedeck", "open", str(self.key), "--tab", pane.TITLE.lower()]
+        if context := self.app_context.source.context:
+            words += ["--context", context]
+        text = shlex.join(words)
+        try:
+            how = await copy_text(text, self.app_context.write_to_terminal)
+        except CopyError as error:
+            self.show_message(f"{error} Select it with shift and the mouse.", "warning")
+        else:
+            self.show_message(f"Copied {how}: {text}", "ready")
 
     def do_connect(self) -> None:
         from tui.screens.connect import ConnectScreen

@@ -310,14 +310,22 @@ class ServingsScreen(ActionScreen[None]):
         if view := self.selected_serving:
             self._open_page(view, view.pods[0])
 
-    def _open_page(self, view: ServingView, log_of: PodView | None = None) -> None:
-        from tui.panes.logs import LogsPane
-        from tui.screens.serving import PANES, ServingScreen
+    def open_page(self, view: ServingView, tab: str = "") -> None:
+        """Open the page of a serving on the tab with that title, "" for the first."""
+        self.table.select(view.key)
+        self._open_page(view, tab=tab)
 
+    def _open_page(
+        self, view: ServingView, log_of: PodView | None = None, *, tab: str = ""
+    ) -> None:
+        from tui.panes.logs import LogsPane
+        from tui.screens.serving import PANES, ServingScreen, find_pane
+
+        pane = find_pane(tab) or PANES[0]
         self.app.push_screen(
             ServingScreen(
                 view,
-                pane=PANES[0] if log_of is None else LogsPane,
+                pane=pane if log_of is None else LogsPane,
                 log=None if log_of is None else (log_of.name, log_of.container),
                 find_neighbor=self._find_neighbor,
             ),

@@ -24,11 +24,9 @@ from servedeck.serving.objects.diff import (
 )
 from servedeck.serving.objects.managed_fields import ForeignField
 from servedeck.serving.spec.env_file import looks_secret
-from servedeck.serving.text import one_line, sanitize
+from servedeck.serving.text import MASK, one_line, sanitize
 
 Manifest = Mapping[str, Any]
-
-MASK = "••••••••"
 
 
 class AdmissionChange(NamedTuple):

@@ -99,6 +99,7 @@ class ContainerStateTerminated(Record):
     signal: int = 0
     reason: str = ""
     message: str = ""
+    started_at: Time | None = None
     finished_at: Time | None = None
 
 
@@ -159,6 +160,8 @@ class PodStatus(Record):
     phase: str = ""
     reason: str = ""
     message: str = ""
+    pod_ip: str = msgspec.field(default="", name="podIP")
+    qos_class: str = ""
     conditions: tuple[Condition, ...] = ()
     init_container_statuses: tuple[ContainerStatus, ...] = ()
     container_statuses: tuple[ContainerStatus, ...] = ()

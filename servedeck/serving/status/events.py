@@ -21,6 +21,11 @@ def event_time(event: Event) -> datetime | None:
     return event.last_timestamp or event.event_time or event.metadata.creation_timestamp
 
 
+def first_event_time(event: Event) -> datetime | None:
+    """When the Event happened first; None if it has no time."""
+    return event.first_timestamp or event.event_time or event_time(event)
+
+
 def event_count(event: Event) -> int:
     """How often the Event happened, at least 1."""
     count = event.series.count if event.series is not None else event.count

@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 
 from servedeck.serving.objects.field_changes import (
-    MASK,
     FieldChange,
     FieldConflict,
     find_field_changes,
     format_value_at,
     parse_conflicts,
 )
+from servedeck.serving.text import MASK
 
 
 def deployment(**container: Any) -> dict[str, Any]:

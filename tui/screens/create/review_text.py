@@ -9,7 +9,7 @@ from servedeck.serving.objects.manifests import SystemVolume
 from servedeck.serving.spec.env_file import looks_secret
 from servedeck.serving.spec.fields import format_value
 from servedeck.serving.spec.issues import Issue
-from tui.plan_text import MASK
+from servedeck.serving.text import MASK
 from tui.screens.create.field_options import display_value, is_choice_field
 from tui.screens.create.steps import fields_by_path, review_sections
 from widgets.form import SOURCE_KIND_NAMES, to_display

@@ -1,0 +1,285 @@
+"""The cards of a serving's Overview, from its view and its Deployment."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from servedeck.detail.cards import Card, CardRow, SecretRef
+from servedeck.fleet.views import ServingView
+from servedeck.serving.accelerators import accelerator_display_name
+from servedeck.serving.conventions import TRANSFORMER_CONTAINER
+from servedeck.serving.objects.import_objects import ImportedServing, import_objects
+from servedeck.serving.objects.manifests import system_volumes
+from servedeck.serving.objects.unmanaged_fields import UnmanagedField
+from servedeck.serving.spec.env_file import contains_secret, looks_secret
+from servedeck.serving.spec.fields import format_value
+from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str, mappings
+from servedeck.serving.spec.spec import FIELDS, ServingSpec
+from servedeck.serving.text import format_count
+
+CARD_TITLES = {
+    "basic": "Basic Information",
+    "container": "Container",
+    "resources": "Resources",
+    "command": "Command & Arguments",
+    "env": "Environment Variables",
+    "volumes": "Volumes",
+    "transformer": "Transformer",
+}
+"""The cards with the serving's settings, in their order."""
+
+
+def status_rows(view: ServingView) -> tuple[CardRow, ...]:
+    """The card Status: what holds for the serving now."""
+    ready = f"{view.ready}/{view.desired}"
+    if view.failing:
+        ready += f", {view.failing} failing"
+    health = f"{view.status.glyph} {view.status.value}"
+    if view.reason:
+        health += f": {view.reason}"
+    style_name = view.status.name.lower().replace("_", "-")
+    rows = [
+        CardRow("ready", "Ready Replicas", ready, note=view.rollout),
+        CardRow("health", "Health", health, style_name=style_name),
+    ]
+    if view.message:
+        rows.append(CardRow("reason", "Reason", view.message, style_name="strong"))
+    if view.status.recovery:
+        rows.append(CardRow("recovery", "Recovery", view.status.recovery, style_name="accent"))
+    rows.append(CardRow("autoscaler", "Auto Scaling", view.autoscaler or "off"))
+    rows.append(CardRow("created", "Created", time=view.created))
+    return tuple(rows)
+
+
+def setting_cards(view: ServingView, deployment: JsonObject | None) -> tuple[Card, ...]:
+    """The cards with the serving's settings. Without a Deployment (not read yet, or not allowed)
+    they have what the list knows."""
+    if deployment is None:
+        return tuple(_cards_from_view(view))
+    return tuple(_cards_from_deployment(view, import_objects([deployment])))
+
+
+def _cards_from_view(view: ServingView) -> Iterator[Card]:
+    yield Card(
+        "basic",
+        CARD_TITLES["basic"],
+        (
+            CardRow("name", "Service Name", view.key.name),
+            CardRow("namespace", "Namespace", view.key.namespace),
+            CardRow("description", "Description", view.description),
+            CardRow("template", "Service Template", view.template),
+        ),
+    )
+    yield Card("container", CARD_TITLES["container"], (CardRow("image", "Image", view.image),))
+    rows = []
+    if view.accelerator:
+        rows += [
+            CardRow("accelerator", "Accelerator", view.accelerator),
+            CardRow("accelerator_count", "Accelerator Count", str(view.accelerator_count)),
+        ]
+    rows.append(CardRow("replicas", "Replicas", str(view.desired)))
+    yield Card("resources", CARD_TITLES["resources"], tuple(rows))
+
+
+def _cards_from_deployment(view: ServingView, imported: ImportedServing) -> Iterator[Card]:
+    spec, objects = imported.spec, imported.objects
+    yield Card("basic", CARD_TITLES["basic"], tuple(_basic_rows(view, imported)))
+    yield Card("container", CARD_TITLES["container"], tuple(_container_rows(imported)))
+    yield Card("resources", CARD_TITLES["resources"], tuple(_resource_rows(spec)))
+    yield Card("command", CARD_TITLES["command"], tuple(_command_rows(spec, objects.container)))
+    yield Card(
+        "env",
+        CARD_TITLES["env"],
+        tuple(_env_rows(objects.container)),
+        "No environment variables.",
+    )
+    yield Card(
+        "volumes",
+        CARD_TITLES["volumes"],
+        tuple(_volume_rows(imported)),
+        "No volumes are mounted.",
+    )
+    yield Card(
+        "transformer",
+        CARD_TITLES["transformer"],
+        tuple(_transformer_rows(spec, objects.transformer)),
+        "No transformer.",
+    )
+
+
+# -- the cards --------------------------------------------------------------------------------
+
+
+def _basic_rows(view: ServingView, imported: ImportedServing) -> Iterator[CardRow]:
+    spec = imported.spec
+    for name in ("name", "namespace", "description"):
+        yield _field_row(spec, name)
+    yield CardRow("template", FIELDS["template"].label, view.template)
+    if not view.managed:
+        yield CardRow("origin", "Created by", "another tool, not servedeck", style_name="muted")
+    if imported.unmanaged_fields:
+        count = format_count(len(imported.unmanaged_fields), "field")
+        yield CardRow(
+            "unmanaged",
+            "Other settings",
+            "\n".join(map(_describe_unmanaged, imported.unmanaged_fields)),
+            note=f"{count} that the cards do not show",
+            style_name="muted",
+        )
+
+
+def _describe_unmanaged(field: UnmanagedField) -> str:
+    path = f"{field.object} {field.path}".strip()
+    last = field.path.rpartition(".")[2]
+    value = "(masked)" if looks_secret(last, str(field.value)) else field.value
+    return f"{path}: {value}"
+
+
+def _container_rows(imported: ImportedServing) -> Iterator[CardRow]:
+    spec, objects = imported.spec, imported.objects
+    yield CardRow("container", "Container", as_str(objects.container.get("name")))
+    yield _field_row(spec, "image")
+    yield _field_row(spec, "inference_port")
+    yield CardRow("readiness_path", "Readiness Path", spec.effective_readiness_path)
+    yield CardRow("liveness_path", "Liveness Path", spec.effective_liveness_path)
+    init = mappings(objects.pod_spec.get("initContainers"))
+    others = [
+        one
+        for at, one in enumerate(objects.containers)
+        if at != objects.container_index and one.get("name") != TRANSFORMER_CONTAINER
+    ]
+    for label, containers in (("Sidecar", others), ("Init Container", init)):
+        for one in containers:
+            name = as_str(one.get("name"))
+            is_sidecar = one.get("restartPolicy") == "Always"
+            yield CardRow(
+                f"{label}.{name}",
+                "Sidecar" if is_sidecar else label,
+                name,
+                note=as_str(one.get("image")),
+            )
+
+
+def _resource_rows(spec: ServingSpec) -> Iterator[CardRow]:
+    for name in ("cpu", "cpu_limit", "memory", "memory_limit"):
+        if getattr(spec, name) is not None or name in ("cpu", "memory"):
+            yield _field_row(spec, name)
+    label = FIELDS["accelerator"].label
+    if spec.accelerator:
+        name = accelerator_display_name(spec.accelerator)
+        note = spec.accelerator if name != spec.accelerator else ""
+        yield CardRow("accelerator", label, name, note=note)
+        yield _field_row(spec, "accelerator_count")
+    else:
+        yield CardRow("accelerator", label, "None")
+    yield _field_row(spec, "replicas")
+
+
+def _command_rows(spec: ServingSpec, container: Mapping[str, Any]) -> Iterator[CardRow]:
+    for field in spec.template_definition.fields:
+        value = format_value(spec.settings.get(field.name))
+        if value:
+            is_default = spec.settings.get(field.name) == field.default
+            yield CardRow(
+                f"settings.{field.name}", field.label, value, note="default" if is_default else ""
+            )
+    for key, label in (("command", "Command"), ("args", "Arguments")):
+        words = container.get(key)
+        if isinstance(words, list) and words:
+            text = shlex.join(map(str, words))
+            yield CardRow(key, label, text, looks_secret=contains_secret(text))
+        elif key == "command":
+            yield CardRow(key, label, "", note="the image's own")
+
+
+def _env_rows(container: Mapping[str, Any], prefix: str = "") -> Iterator[CardRow]:
+    for at, one in enumerate(mappings(container.get("envFrom"))):
+        for kind in ("secretRef", "configMapRef"):
+            if kind in one:
+                noun = "Secret" if kind == "secretRef" else "ConfigMap"
+                name = as_str(as_mapping(one, kind).get("name"))
+                yield CardRow(
+                    f"{prefix}from.{at}",
+                    f"every key of {noun}",
+                    name,
+                    note=as_str(one.get("prefix")),
+                )
+    for at, one in enumerate(mappings(container.get("env"))):
+        yield _env_row(one, f"{prefix}{at}")
+
+
+def _env_row(variable: Mapping[str, Any], key: str) -> CardRow:
+    name = as_str(variable.get("name"))
+    source = as_mapping(variable, "valueFrom")
+    if not source:
+        value = as_str(variable.get("value"))
+        return CardRow(key, name, value, looks_secret=looks_secret(name, value))
+    secret, config_map = as_mapping(source, "secretKeyRef"), as_mapping(source, "configMapKeyRef")
+    if secret:
+        ref = SecretRef(as_str(secret.get("name")), as_str(secret.get("key")))
+        optional = ", optional" if secret.get("optional") is True else ""
+        return CardRow(key, name, note=f"Secret {ref.name}, key {ref.key}{optional}", secret=ref)
+    if config_map:
+        where = f"{as_str(config_map.get('name'))}, key {as_str(config_map.get('key'))}"
+        return CardRow(key, name, note=f"ConfigMap {where}")
+    field = as_mapping(source, "fieldRef")
+    if field:
+        return CardRow(key, name, note=f"field {as_str(field.get('fieldPath'))} of the Pod")
+    resource = as_mapping(source, "resourceFieldRef")
+    return CardRow(key, name, note=f"{as_str(resource.get('resource')) or 'unknown source'}")
+
+
+def _volume_rows(imported: ImportedServing) -> Iterator[CardRow]:
+    objects = imported.objects
+    volumes = {as_str(one.get("name")): one for one in mappings(objects.pod_spec.get("volumes"))}
+    system = {one.name for one in system_volumes(imported.spec, imported.platform)}
+    for at, mount in enumerate(mappings(objects.container.get("volumeMounts"))):
+        name = as_str(mount.get("name"))
+        notes = [as_str(mount.get("mountPath"))]
+        if sub_path := as_str(mount.get("subPath")):
+            notes.append(f"subPath {sub_path}")
+        if mount.get("readOnly") is True:
+            notes.append("read-only")
+        if name in system:
+            notes.append("system default")
+        volume = volumes.get(name, {})
+        yield CardRow(f"{at}", name, describe_volume(volume), note=", ".join(filter(None, notes)))
+
+
+def describe_volume(volume: Mapping[str, Any]) -> str:
+    """The volume's source: "PVC datasets", "emptyDir Memory 1Gi"."""
+    claim = as_mapping(volume, "persistentVolumeClaim")
+    if claim:
+        return f"PVC {as_str(claim.get('claimName'))}"
+    empty = as_mapping(volume, "emptyDir")
+    if "emptyDir" in volume:
+        medium, limit = as_str(empty.get("medium")), as_str(empty.get("sizeLimit"))
+        return " ".join(filter(None, ("emptyDir", medium, limit and f"up to {limit}")))
+    for kind, noun, key in (
+        ("configMap", "ConfigMap", "name"),
+        ("secret", "Secret", "secretName"),
+        ("hostPath", "hostPath", "path"),
+        ("nfs", "NFS", "server"),
+        ("csi", "CSI", "driver"),
+    ):
+        source = as_mapping(volume, kind)
+        if source:
+            return f"{noun} {as_str(source.get(key))}"
+    return next((key for key in volume if key != "name"), "")
+
+
+def _transformer_rows(spec: ServingSpec, container: Mapping[str, Any]) -> Iterator[CardRow]:
+    transformer = spec.transformer
+    if transformer is None:
+        return
+    yield CardRow("image", "Image", transformer.image)
+    port = "" if transformer.port is None else str(transformer.port)
+    yield CardRow("port", "Port", port)
+    yield CardRow("command", "Command", format_value(transformer.command))
+    yield from _env_rows(container, "env.")
+
+
+def _field_row(spec: ServingSpec, name: str) -> CardRow:
+    return CardRow(name, FIELDS[name].label, format_value(getattr(spec, name)))

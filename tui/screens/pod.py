@@ -1,0 +1,233 @@
+"""One Pod of a serving: what happened to it, its containers, its node and its Events, live."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.getters import query_one
+
+from servedeck.cluster import resources
+from servedeck.detail.cards import Card, CardRow
+from servedeck.fleet.views import NamespacedName, PodView
+from tui.actions import Action, bindings
+from tui.clipboard import CopyError, copy_text
+from tui.ports.detail_service import EventWatch, ObjectWatch, Watch
+from tui.ports.serving_source import SourceChanges
+from tui.screens.base import ActionScreen
+from tui.screens.value import ValueScreen
+from widgets.card_lines import ItemKey, card_lines
+from widgets.card_view import Block, CardLine, CardView
+from widgets.status_paragraphs import HEALTH_STYLES
+from widgets.styled_line import Line
+from widgets.table import TICK_SECONDS
+from widgets.text_view import StatusLine
+
+if TYPE_CHECKING:
+    from servedeck.detail.object_watch import LiveObject
+
+WIDE_CARDS = frozenset({"history", "events"})
+MAX_SENTENCE_LINES = 4
+"""Lines of one step of the history, or of one Event."""
+
+
+class PodResult(NamedTuple):
+    """What was requested when the screen closed."""
+
+    action: str
+    """"logs", "yaml", or "" for nothing."""
+    pod: str
+    container: str = ""
+
+
+class PodScreen(ActionScreen[PodResult]):
+    """Everything about one Pod. It watches the Pod, its node and its Events while it is open; the
+    last state of a deleted Pod stays."""
+
+    SCOPE = "pod"
+    BINDINGS: ClassVar[list[BindingType]] = bindings("pod", "app")
+    title_view = query_one("#serving-title", StatusLine)
+    cards = query_one(CardView)
+
+    def __init__(self, serving: NamespacedName, pod: PodView) -> None:
+        super().__init__()
+        self._serving = serving
+        self._view = pod
+        self._deleted_at: datetime | None = None
+        self._pod: LiveObject | None = None
+        self._pod_watch: ObjectWatch | None = None
+        self._node_watch: ObjectWatch | None = None
+        self._event_watch: EventWatch | None = None
+        self._watched_node = ""
+        self._watches: list[Watch] = []
+        self._cards: tuple[Card, ...] = ()
+
+    def compose_body(self) -> ComposeResult:
+        yield StatusLine(id="serving-title")
+        yield CardView()
+
+    def on_mount(self) -> None:
+        from servedeck.detail.object_watch import ObjectQuery
+
+        super().on_mount()
+        self.cards.focus()
+        self.set_interval(TICK_SECONDS, self._update)
+        service, namespace = self.app_context.detail_service, self._view.namespace
+        query = ObjectQuery(resources.POD, namespace, self._view.name)
+        self._pod_watch = service.watch_objects(query, self._update)
+        self._event_watch = service.watch_events(namespace, self._update, object_uid=self._view.uid)
+        self._watches += filter(None, (self._pod_watch, self._event_watch))
+        self._update()
+
+    async def on_unmount(self) -> None:
+        await super().on_unmount()
+        watches, self._watches = self._watches, []
+        for watch in watches:
+            await watch.close()
+
+    def on_changes(self, changes: SourceChanges) -> None:
+        if self._serving in changes.keys:
+            self._update()
+
+    # -- what is shown ------------------------------------------------------------------------
+
+    def _update(self) -> None:
+        if not self.is_attached:
+            return
+        serving = self.app_context.source.fleet.view(self._serving)
+        pods = serving.pods if serving is not None else ()
+        view = next((pod for pod in pods if pod.uid == self._view.uid), None)
+        if view is not None:
+            self._view, self._deleted_at = view, None
+        elif self._deleted_at is None:
+            self._deleted_at = self.app_context.clock()
+        if self._pod_watch is not None:
+            own = [one for one in self._pod_watch.objects if one.metadata.uid == self._view.uid]
+            self._pod = own[0] if own else self._pod
+        self._watch_node(self._view.node)
+        self._update_title()
+        self._update_cards()
+
+    def _watch_node(self, name: str) -> None:
+        """Watch the node as soon as the Pod has one."""
+        from servedeck.detail.object_watch import ObjectQuery
+
+        if name and not self._watched_node:
+            self._watched_node = name
+            query = ObjectQuery(resources.NODE, "", name)
+            self._node_watch = self.app_context.detail_service.watch_objects(query, self._update)
+            self._watches += filter(None, (self._node_watch,))
+
+    def _update_title(self) -> None:
+        pod = self._view
+        line: Line = (
+            (" ", ""),
+            (f"Pod {pod.namespace}/{pod.name}", "strong"),
+            ("  ", ""),
+            (pod.status, HEALTH_STYLES[pod.health]),
+        )
+        if pod.reason and pod.reason != pod.status:
+            line = (*line, ("  ", ""), (pod.reason, "strong"))
+        if self._deleted_at is not None:
+            when = self._deleted_at.astimezone().strftime("%H:%M:%S")
+            line = (*line, (f"  deleted at {when}; the last state is shown", "pending"))
+        self.title_view.set_lines(line)
+
+    def _update_cards(self) -> None:
+        from servedeck.detail.pod_cards import pod_cards
+
+        now = self.app_context.clock()
+        if self._pod is None:
+            self._cards = (Card("pod", "Pod", (), self._missing_text()),)
+        else:
+            node = self._node_watch.newest if self._node_watch is not None else None
+            events = self._event_watch.records if self._event_watch is not None else ()
+            self._cards = pod_cards(
+                self._pod, node, events, now, view=self._view, notes=self._notes()
+            )
+        self.cards.set_blocks(
+            [
+                Block(card.key, self._card_builder(card, now), card.key in WIDE_CARDS)
+                for card in self._cards
+            ]
+        )
+
+    def _card_builder(self, card: Card, now: datetime):  # type: ignore[no-untyped-def]
+        def build(width: int) -> list[CardLine]:
+            lines = MAX_SENTENCE_LINES if card.key in WIDE_CARDS else 1
+            return card_lines(card, width, now, max_value_lines=lines)
+
+        return build
+
+    def _missing_text(self) -> str:
+        watch = self._pod_watch
+        if watch is None or not watch.is_settled:
+            return "Loading…"
+        return watch.missing_permission or "The Pod no longer exists."
+
+    def _notes(self) -> dict[str, str]:
+        """Why a card is empty."""
+        notes: dict[str, str] = {}
+        for key, watch in (("node", self._node_watch), ("events", self._event_watch)):
+            if watch is None:
+                continue
+            if watch.missing_permission:
+                notes[key] = watch.missing_permission
+            elif not watch.is_settled:
+                notes[key] = "Loading…"
+            elif key == "node":
+                notes[key] = f"Node {self._watched_node} no longer exists."
+        return notes
+
+    # -- actions ------------------------------------------------------------------------------
+
+    @property
+    def selected_row(self) -> tuple[ItemKey, CardRow] | None:
+        """The value under the cursor."""
+        for card in self._cards:
+            for row in card.rows:
+                if (card.key, row.key) == self.cards.cursor_key:
+                    return (card.key, row.key), row
+        return None
+
+    def disabled_reason(self, action: Action) -> str:
+        if action.name in ("open", "copy") and self.selected_row is None:
+            return "There is no value under the cursor."
+        return ""
+
+    def on_card_view_highlighted(self) -> None:
+        self.update_footer()
+
+    def do_open(self) -> None:
+        if (selected := self.selected_row) is not None:
+            _, row = selected
+            self.app.push_screen(ValueScreen(row.label.strip(), _row_text(row)))
+
+    async def do_copy(self) -> None:
+        if (selected := self.selected_row) is None:
+            return
+        text = _row_text(selected[1])
+        try:
+            how = await copy_text(text, self.app_context.write_to_terminal)
+        except CopyError as error:
+            self.show_message(f"{error} Select it with shift and the mouse.", "warning")
+        else:
+            self.show_message(f"Copied {how}: {' '.join(text.split())}", "ready")
+
+    def do_logs(self) -> None:
+        container = self._view.container
+        match self.cards.cursor_key:
+            case (str() as card, _) if card.startswith("container."):
+                container = card.removeprefix("container.")
+        self.dismiss(PodResult("logs", self._view.name, container))
+
+    def do_close(self) -> None:
+        self.dismiss(PodResult("", self._view.name))
+
+
+def _row_text(row: CardRow) -> str:
+    if row.time is not None:
+        return f"{row.time:%Y-%m-%dT%H:%M:%SZ}"
+    return "\n".join(filter(None, (row.value, row.note)))
