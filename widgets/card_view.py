@@ -16,8 +16,8 @@ from textual.strip import Strip
 
 from widgets.styled_line import Line, StyledLineView, fit_line
 
-SIDE_BY_SIDE_WIDTH = 120
-"""Cells from which two cards are side by side."""
+SIDE_BY_SIDE_WIDTH = 118
+"""Cells from which two cards are side by side: a terminal of 120 columns, less the scrollbar."""
 COLUMN_GAP = 3
 SIDE_MARGIN = 1
 

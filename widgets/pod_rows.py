@@ -40,7 +40,7 @@ POD_COLUMNS = (
 
 EXTRA_COLUMNS = frozenset({"last", "ip", "accelerators", "revision", "qos"})
 """Columns that are shown from EXTRA_COLUMNS_WIDTH cells, if they have values."""
-EXTRA_COLUMNS_WIDTH = 120
+EXTRA_COLUMNS_WIDTH = 117
 MAX_CARD_PODS = 8
 """Pods that the card shows; the table has all of them."""
 

@@ -252,7 +252,7 @@ def log_tail_paragraphs(log_tail: LogTail, max_lines: int = 0) -> list[Paragraph
         text = "reading…" if log_tail.loading else "The container wrote nothing."
         return [Paragraph(head), Paragraph((("   ", ""), (text, "muted")))]
     return [
-        Paragraph(head),
+        Paragraph(head, no_wrap=bool(max_lines)),
         *(
             Paragraph(
                 (("   │ ", "muted"), (truncate(sanitized(line), MAX_LOG_LINE_LENGTH), "")),

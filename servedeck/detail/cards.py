@@ -25,6 +25,8 @@ class CardRow:
     """The whole value, sanitized; it may have several lines. "" if there is none."""
     note: str = ""
     """What is said about the value: "system default"."""
+    whole_value: str = ""
+    """More than `value`, for who asks to see it whole; "" if that is all."""
     style_name: str = ""
     time: datetime | None = None
     """The value is this time; its age is computed on display."""

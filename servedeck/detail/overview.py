@@ -124,8 +124,8 @@ def _basic_rows(view: ServingView, imported: ImportedServing) -> Iterator[CardRo
         yield CardRow(
             "unmanaged",
             "Other settings",
-            "\n".join(map(_describe_unmanaged, imported.unmanaged_fields)),
-            note=f"{count} that the cards do not show",
+            f"{count} that the cards do not show",
+            whole_value="\n".join(map(_describe_unmanaged, imported.unmanaged_fields)),
             style_name="muted",
         )
 

@@ -151,7 +151,8 @@ def _container_rows(
         if last is not None:
             yield CardRow("last", "Last Termination", describe_end(last), style_name="strong")
         restarts = status.restart_count
-        yield CardRow("restarts", "Restarts", str(restarts), "", "warning" if restarts else "")
+        style_name = "warning" if restarts else ""
+        yield CardRow("restarts", "Restarts", str(restarts), style_name=style_name)
     yield CardRow("image", "Image", as_str(container.get("image")))
     limits, requests = (as_mapping(container, "resources", key) for key in ("limits", "requests"))
     yield CardRow("limits", "Limits", _format_resources(limits))
@@ -173,20 +174,17 @@ def _state_row(status: ContainerStatus) -> CardRow:
     state = status.state
     if state.running is not None:
         text = "Running" if status.ready else "Running, not ready"
-        return CardRow("state", "State", text, "", "ready" if status.ready else "starting")
+        style_name = "ready" if status.ready else "starting"
+        return CardRow("state", "State", text, style_name=style_name)
     if state.terminated is not None:
-        done = state.terminated.exit_code == 0
-        return CardRow(
-            "state",
-            "State",
-            f"Terminated: {describe_end(state.terminated)}",
-            "",
-            "muted" if done else "error",
-        )
+        style_name = "error" if state.terminated.exit_code else "muted"
+        text = f"Terminated: {describe_end(state.terminated)}"
+        return CardRow("state", "State", text, style_name=style_name)
     if state.waiting is not None:
         text = ": ".join(filter(None, (state.waiting.reason, one_line(state.waiting.message))))
-        return CardRow("state", "State", f"Waiting: {text}" if text else "Waiting", "", "pending")
-    return CardRow("state", "State", "", "not reported yet")
+        text = f"Waiting: {text}" if text else "Waiting"
+        return CardRow("state", "State", text, style_name="pending")
+    return CardRow("state", "State", note="not reported yet")
 
 
 def describe_end(terminated: ContainerStateTerminated) -> str:

@@ -161,8 +161,8 @@ def test_a_deployment_of_another_tool_says_so_and_what_is_not_shown():
     value["metadata"]["labels"] = {"app": "llama"}
     found = rows(cards(value, managed=False)["basic"])
     assert found["Created by"].value == "another tool, not servedeck"
-    assert "securityContext" in found["Other settings"].value
-    assert "that the cards do not show" in found["Other settings"].note
+    assert "securityContext" in found["Other settings"].whole_value
+    assert "that the cards do not show" in found["Other settings"].value
 
 
 def test_without_the_deployment_the_cards_have_what_the_list_knows():

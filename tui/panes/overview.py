@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 TALL_SCREEN_HEIGHT = 40
 """Lines of the pane from which all read lines of a crashed container are shown."""
+SHORT_TAIL_LINES = 3
+"""Number of those lines on a small screen, so that the first Pods are visible."""
 POD_CARD = "pod"
 """First part of the key of a Pod's line; the second is its uid."""
 
@@ -187,12 +189,19 @@ class OverviewPane(Pane):
             rows.insert(3, CardRow("capacity", "Free Capacity", hint))
         if self._watch is not None and self._watch.missing_permission:
             rows.append(
-                CardRow("permission", "Settings", self._watch.missing_permission, "", "warning")
+                CardRow(
+                    "permission",
+                    "Settings",
+                    self._watch.missing_permission,
+                    style_name="warning",
+                )
             )
         lines = card_lines(Card("status", "Status", tuple(rows)), width, now)
         tail = self._details.log_tail
         if tail is not None:
-            count = 0 if self.size.height >= TALL_SCREEN_HEIGHT else COMPACT_TAIL_LINES
+            height = self.size.height
+            count = COMPACT_TAIL_LINES if height >= TALL_SCREEN_HEIGHT // 2 else SHORT_TAIL_LINES
+            count = 0 if height >= TALL_SCREEN_HEIGHT else count
             key = ("log", tail.container.pod)
             paragraphs = log_tail_paragraphs(tail, count)
             wrapped = wrap_paragraphs(paragraphs, max(width - 2, 1))
@@ -336,7 +345,7 @@ class OverviewPane(Pane):
             return self._secret_values[key]
         if row.time is not None:
             return f"{row.time:%Y-%m-%dT%H:%M:%SZ}"
-        return row.value or row.note
+        return row.whole_value or row.value or row.note
 
     def do_reveal(self) -> None:
         """Show the masked value under the cursor, or mask it again."""

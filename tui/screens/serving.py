@@ -133,9 +133,13 @@ class ServingScreen(ActionScreen[NamespacedName]):
             return
 
         async def closed(result: PodResult | None) -> None:
+            if self._active is not None:
+                self._active.activate()
             if result is not None and result.action == "logs":
                 await self._show_pane(PANES.index(LogsPane), (result.pod, result.container))
 
+        if self._active is not None:
+            self._active.deactivate()  # the Pod hides it
         self.app.push_screen(PodScreen(self.key, pod), closed)
 
     def on_pane_actions_changed(self) -> None:
@@ -158,7 +162,7 @@ class ServingScreen(ActionScreen[NamespacedName]):
             return
         if self.key in changes.keys or changes.state_changed:
             self.update_header()
-        if self._active is not None:
+        if self._active is not None and self._active.is_active:
             self._active.on_changes(changes)
 
     def update_header(self) -> None:
@@ -229,7 +233,7 @@ class ServingScreen(ActionScreen[NamespacedName]):
         return ""
 
     def do_close(self) -> None:
-        if self._active is not None:
+        if self._active is not None and self._active.is_active:
             self._active.deactivate()
         self.dismiss(self.key)
 

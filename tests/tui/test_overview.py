@@ -1,0 +1,296 @@
+"""The tab Overview: cards, Pods at full size, values, secrets, and the page of a Pod."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from servedeck.fleet.views import NamespacedName
+from tests.detail.objects import deployment, node, pod
+from tests.tui import fakes
+from tests.tui.fake_detail_service import FakeDetailService
+from tests.tui.helpers import make_app, screen_text, wait_for, wait_for_text
+from tests.tui.test_serving_page import FIRST_POD, SECOND_POD, open_page
+from tui.panes.overview import OverviewPane
+from tui.screens.pod import PodScreen
+from tui.screens.serving import ServingScreen
+
+LLAMA = NamespacedName("team-a", "llama-70b-chat")
+SECRET_ENV = [
+    {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hf", "key": "token"}}},
+    {"name": "API_TOKEN", "value": "abc-def"},
+]
+
+
+def service(**container: Any) -> FakeDetailService:
+    return FakeDetailService(
+        deployment(**container), pod(FIRST_POD), pod(SECOND_POD), node("gpu-node-1")
+    )
+
+
+def pane(app) -> OverviewPane:
+    assert isinstance(app.screen.active_pane, OverviewPane)
+    return app.screen.active_pane
+
+
+async def select(pilot, app, key) -> None:
+    await wait_for(pilot, lambda: key in pane(app).cards.item_keys, f"the row {key}")
+    pane(app).cards.select(key)
+    await pilot.pause()
+
+
+async def test_every_card_is_there_and_scrolls_at_80x24():
+    app = make_app(detail_service=service())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_page(pilot, app, "j")
+        await wait_for_text(pilot, "Status", "Ready Replicas", "0/2, 2 failing")
+        lines = ["".join(text for text, _ in line) for line in pane(app).cards.lines]
+        titles = [line.strip() for line in lines if line.startswith(" ") and line[1:2].strip()]
+        assert titles == [
+            "Status",
+            "Pods",
+            "Basic Information",
+            "Container",
+            "Resources",
+            "Command & Arguments",
+            "Environment Variables",
+            "Volumes",
+            "Transformer",
+        ]
+        await pilot.press("G")
+        await wait_for_text(pilot, "Transformer", "No transformer.")
+        await pilot.press("g")
+        await wait_for_text(pilot, "Ready Replicas")
+
+
+async def test_cards_are_side_by_side_from_120_columns():
+    app = make_app(detail_service=service())
+    async with app.run_test(size=(120, 50)) as pilot:
+        await open_page(pilot, app, "j")
+        screen = await wait_for_text(pilot, "Basic Information", "No transformer.")
+        assert any(
+            "Basic Information" in line and line.strip() != "Basic Information"
+            for line in screen.splitlines()
+        )
+        await select(pilot, app, ("basic", "name"))
+        await pilot.press("right")
+        assert pane(app).cards.cursor_key != ("basic", "name")
+        await pilot.press("left")
+        assert pane(app).cards.cursor_key == ("basic", "name")
+
+
+async def test_the_settings_follow_the_watch_and_stay_after_a_deletion():
+    detail = service()
+    source = fakes.FakeSource().add_views(*fakes.fleet())
+    app = make_app(source, detail_service=detail)
+    async with app.run_test(size=(120, 50)) as pilot:
+        await open_page(pilot, app, "j")
+        await wait_for_text(pilot, "80Gi", "Chat of the help desk")
+        changed = deployment(resources={"limits": {"memory": "96Gi"}})
+        detail.put(changed)
+        await wait_for_text(pilot, "96Gi")
+        detail.remove(changed["metadata"]["uid"])
+        source.remove_view(LLAMA)
+        await wait_for_text(pilot, "deleted at", "96Gi", FIRST_POD)
+
+
+async def test_a_hidden_overview_watches_nothing():
+    detail = service()
+    app = make_app(detail_service=detail)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_page(pilot, app, "j")
+        await wait_for(pilot, lambda: detail.open_watches == ["deployments.apps"], "the watch")
+        await pilot.press("2")
+        await wait_for(pilot, lambda: not detail.open_watches, "the watch to end")
+        await pilot.press("1")
+        await wait_for(pilot, lambda: detail.open_watches == ["deployments.apps"], "the watch")
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: not detail.open_watches, "the watch to end with the page")
+
+
+async def test_a_missing_permission_is_named_and_the_rest_works():
+    detail = service()
+    sentence = "Cannot watch deployments.apps in namespace team-a: needs list and watch."
+    detail.missing_permissions["deployments.apps"] = sentence
+    app = make_app(detail_service=detail)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_page(pilot, app, "j")
+        await wait_for_text(pilot, sentence, FIRST_POD, "vllm/vllm-openai:v0.11.0")
+
+
+async def test_a_secret_is_read_when_it_is_shown_and_forgotten_on_leaving():
+    detail = service(env=SECRET_ENV)
+    detail.secrets["team-a", "hf", "token"] = "hf_the_value"
+    app = make_app(detail_service=detail)
+    async with app.run_test(size=(120, 60)) as pilot:
+        await open_page(pilot, app, "j")
+        await wait_for_text(pilot, "HF_TOKEN", "Secret hf, key token")
+        assert "hf_the_value" not in screen_text(app) and "abc-def" not in screen_text(app)
+        assert not detail.secret_reads
+        await select(pilot, app, ("env", "0"))
+        await pilot.press("enter")
+        await wait_for_text(pilot, "The value is masked; ctrl+g shows it.")
+        await pilot.press("escape", "ctrl+g")
+        await wait_for_text(pilot, "hf_the_value")
+        assert detail.secret_reads == [("team-a", "hf", "token")]
+        await pilot.press("ctrl+g")
+        await wait_for(pilot, lambda: "hf_the_value" not in screen_text(app), "the mask")
+        await pilot.press("ctrl+g")
+        await wait_for_text(pilot, "hf_the_value")
+        await pilot.press("2", "1")
+        await wait_for_text(pilot, "HF_TOKEN")
+        assert "hf_the_value" not in screen_text(app)
+        await select(pilot, app, ("env", "1"))
+        await pilot.press("ctrl+g")
+        await wait_for_text(pilot, "abc-def")
+
+
+async def test_a_secret_that_cannot_be_read_says_why():
+    app = make_app(detail_service=service(env=SECRET_ENV))
+    async with app.run_test(size=(120, 60)) as pilot:
+        await open_page(pilot, app, "j")
+        await select(pilot, app, ("env", "0"))
+        await pilot.press("ctrl+g")
+        await wait_for_text(pilot, "Namespace team-a has no Secret hf.")
+
+
+async def test_a_long_value_is_cut_and_shown_whole():
+    long = " ".join(f"--flag-{number} value" for number in range(60))
+    app = make_app(detail_service=service(args=long.split()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_page(pilot, app, "j")
+        await select(pilot, app, ("command", "args"))
+        await wait_for_text(pilot, "Arguments", "…")
+        assert "--flag-59" not in screen_text(app)
+        await pilot.press("enter")
+        await wait_for_text(pilot, "Arguments", "--flag-59")
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: isinstance(app.screen, ServingScreen), "the page")
+
+
+async def test_the_pods_at_full_size_and_back():
+    many = tuple(fakes.pod(f"chat-7d9c-{number:05}") for number in range(2000))
+    source = fakes.FakeSource().add_views(fakes.serving("chat", pods=many))
+    app = make_app(source)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_page(pilot, app)
+        await wait_for_text(pilot, "chat-7d9c-00000", "1,992 more Pods; p shows all")
+        await pilot.press("p")
+        await wait_for_text(pilot, "chat-7d9c-00030")
+        await pilot.press("G")
+        await wait_for_text(pilot, "chat-7d9c-01999")
+        await pilot.press("l")
+        await wait_for_text(pilot, "chat-7d9c-01999", "Pod 2000 of 2000")
+        await pilot.press("1", "p")
+        await wait_for_text(pilot, "Ready Replicas")
+
+
+async def test_wide_terminals_have_more_columns():
+    full = fakes.pod(
+        "chat-1",
+        ip="10.0.3.17",
+        qos_class="Guaranteed",
+        accelerators="4 NVIDIA GPU",
+        last_termination="OOMKilled (137)",
+        revision="14",
+    )
+    source = fakes.FakeSource().add_views(fakes.serving("chat", pods=(full,)))
+    app = make_app(source)
+    async with app.run_test(size=(200, 40)) as pilot:
+        await open_page(pilot, app)
+        await wait_for_text(pilot, "LAST TERMINATION", "10.0.3.17", "4 NVIDIA GPU", "Guaranteed")
+        await pilot.resize_terminal(80, 24)
+        await wait_for(pilot, lambda: "10.0.3.17" not in screen_text(app), "fewer columns")
+
+
+# -- the page of a Pod ------------------------------------------------------------------------
+
+
+async def open_pod(pilot, app) -> None:
+    await open_page(pilot, app, "j")
+    await select(pilot, app, ("pod", f"uid-{FIRST_POD}"))
+    await pilot.press("enter")
+    await wait_for(pilot, lambda: isinstance(app.screen, PodScreen), "the Pod")
+
+
+async def test_enter_on_a_pod_shows_its_history_containers_and_node():
+    detail = service()
+    app = make_app(detail_service=detail)
+    async with app.run_test(size=(120, 60)) as pilot:
+        await open_pod(pilot, app)
+        await wait_for_text(
+            pilot,
+            f"Pod team-a/{FIRST_POD}",
+            "History",
+            "scheduled to node gpu-node-1",
+            "7 restarts until now",
+            "next start of inference-server in 3m",
+            "Container inference-server",
+            "MemoryPressure",
+        )
+        assert sorted(detail.open_watches) == ["events", "nodes", "pods"]
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: isinstance(app.screen, ServingScreen), "the page")
+        await wait_for(
+            pilot, lambda: detail.open_watches == ["deployments.apps"], "the watches to end"
+        )
+
+
+async def test_the_page_of_a_pod_follows_its_watch_and_keeps_a_deleted_pod():
+    detail = service()
+    source = fakes.FakeSource().add_views(*fakes.fleet())
+    app = make_app(source, detail_service=detail)
+    async with app.run_test(size=(120, 60)) as pilot:
+        await open_pod(pilot, app)
+        changed = pod(FIRST_POD)
+        changed["status"]["podIP"] = "10.9.9.9"
+        detail.put(changed)
+        await wait_for_text(pilot, "10.9.9.9")
+        detail.put_events(
+            {
+                "type": "Warning",
+                "reason": "Evicted",
+                "message": "The node was low on resource: memory.",
+                "involvedObject": {"uid": f"uid-{FIRST_POD}", "namespace": "team-a"},
+                "lastTimestamp": "2026-11-23T02:59:30Z",
+            }
+        )
+        await wait_for_text(pilot, "Evicted: The node was low on resource: memory.")
+        view = source.fleet.view(LLAMA)
+        detail.remove(f"uid-{FIRST_POD}")
+        source.add_views(replace(view, pods=view.pods[1:]))
+        await wait_for_text(pilot, "deleted at", "10.9.9.9")
+
+
+async def test_missing_permissions_of_a_pod_are_named():
+    detail = service()
+    detail.missing_permissions |= {
+        "nodes": "Cannot list nodes: needs list and watch on nodes.",
+        "events": "Cannot list events in namespace team-a: needs list and watch on events.",
+    }
+    app = make_app(detail_service=detail)
+    async with app.run_test(size=(120, 60)) as pilot:
+        await open_pod(pilot, app)
+        await wait_for_text(pilot, *detail.missing_permissions.values(), "History")
+
+
+async def test_the_log_of_the_container_under_the_cursor():
+    app = make_app(detail_service=service())
+    async with app.run_test(size=(120, 60)) as pilot:
+        await open_pod(pilot, app)
+        await pilot.press("l")
+        await wait_for_text(pilot, FIRST_POD, "Pod 1 of 2", "inference-server")
+
+
+async def test_it_fits_any_terminal():
+    app = make_app(detail_service=service(env=SECRET_ENV))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_page(pilot, app, "j")
+        for size in ((60, 20), (20, 10), (10, 3), (300, 80), (80, 24)):
+            await pilot.resize_terminal(*size)
+        await wait_for_text(pilot, "Ready Replicas")
+        await select(pilot, app, ("pod", f"uid-{FIRST_POD}"))
+        await pilot.press("enter")
+        for size in ((60, 20), (20, 10), (10, 3), (300, 80), (80, 24)):
+            await pilot.resize_terminal(*size)
+        await wait_for_text(pilot, "History")
