@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks import control_plane_setup, demo, log_throughput, micro, report
+from benchmarks import control_plane_setup, demo, log_throughput, micro, page, report
 from benchmarks.measure import (
     PROFILE_ENV,
     BenchmarkPlan,
@@ -103,7 +103,8 @@ async def measure_cluster(
         os.environ[PROFILE_ENV] = str(args.profile.resolve())
         argv = [sys.executable, "-m", "benchmarks.run_profiled", "-A"]
     start = await measure_start(argv, cluster.kubeconfig, plan, complete)
-    ours = await measure_program(argv, cluster, plan, complete) | {"start": start}
+    ours = await measure_program(argv, cluster, plan, complete, page.measure_page)
+    ours |= {"start": start}
     if args.settle >= MINUTE_AGES_AFTER and "quiet" in ours:
         ours["quiet"]["settled_bytes_per_s"] = ours["quiet"]["bytes_per_s"]
     result = {"setup": {"servings": args.servings, "pods": args.servings * args.replicas}}

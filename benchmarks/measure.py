@@ -16,7 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -207,10 +207,15 @@ async def background_churn(cluster: ClusterAccess, rate: float) -> AsyncIterator
 
 
 async def measure_program(
-    argv: list[str], cluster: ClusterAccess, plan: BenchmarkPlan, complete_pattern: str
+    argv: list[str],
+    cluster: ClusterAccess,
+    plan: BenchmarkPlan,
+    complete_pattern: str,
+    measure_page: Callable[[Measurement], Awaitable[dict[str, Any]]] | None = None,
 ) -> dict[str, Any]:
     """All measurements of one program. `complete_pattern` matches a line once every serving has its
-    actual status; "" if the program has no such line."""
+    actual status; "" if the program has no such line. `measure_page` measures the page of a
+    serving; None if the program has none."""
     result: dict[str, Any] = {"command": " ".join([Path(argv[0]).name, *argv[1:]])}
     with tempfile.TemporaryDirectory() as home:
         terminal = BenchmarkTerminal(
@@ -219,14 +224,18 @@ async def measure_program(
         try:
             async with open_client(cluster.url, cluster.token) as http:
                 program = Measurement(terminal, http, plan)
-                await _collect_figures(program, cluster, complete_pattern, result)
+                await _collect_figures(program, cluster, complete_pattern, result, measure_page)
         finally:
             terminal.close()
     return result
 
 
 async def _collect_figures(
-    program: Measurement, cluster: ClusterAccess, complete_pattern: str, result: dict[str, Any]
+    program: Measurement,
+    cluster: ClusterAccess,
+    complete_pattern: str,
+    result: dict[str, Any],
+    measure_page: Callable[[Measurement], Awaitable[dict[str, Any]]] | None = None,
 ) -> None:
     terminal, plan = program.terminal, program.plan
     rows = min(15, plan.servings)
@@ -263,6 +272,10 @@ async def _collect_figures(
     result["load"] = busy
     result["rss_end_mib"] = round(terminal.rss_mib())
     result["screen"] = [line.rstrip() for line in terminal.screen_lines()]
+    if measure_page is not None:
+        quiet["page"] = await measure_page(program)
+        async with background_churn(cluster, plan.rate):
+            busy["page"] = await measure_page(program)
 
 
 async def measure_start(

@@ -59,6 +59,21 @@ BUDGETS = (
         optional=True,
     ),
     Budget("bytes to the terminal, under load", "B/s", ("load", "bytes_per_s"), 2_000),
+    Budget("enter to complete page, P95, quiet", "ms", ("quiet", "page", "open", "p95_ms"), 100),
+    Budget(
+        "enter to complete page, P95, under load", "ms", ("load", "page", "open", "p95_ms"), 100
+    ),
+    Budget(
+        "Pod changed to cell of the page, P95, under load",
+        "ms",
+        ("load", "page", "pod_change", "p95_ms"),
+        100,
+    ),
+    Budget("key to paint on the page, worst, quiet", "ms", ("quiet", "page", "key", "max_ms"), 40),
+    Budget(
+        "key to paint on the page, worst, under load", "ms", ("load", "page", "key", "max_ms"), 40
+    ),
+    Budget("memory that the page adds", "MiB", ("quiet", "page", "added_mib"), 15),
     Budget("log lines followed", "lines/s", ("log", "lines_per_s"), 500_000, is_minimum=True),
     Budget("log lines lost", "lines", ("log", "lost"), 0),
     Budget("key to paint, median, at that speed", "ms", ("log", "fast_key", "p50_ms"), 50),
