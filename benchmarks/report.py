@@ -59,7 +59,7 @@ BUDGETS = (
         optional=True,
     ),
     Budget("bytes to the terminal, under load", "B/s", ("load", "bytes_per_s"), 2_000),
-    Budget("enter to complete page, P95, quiet", "ms", ("quiet", "page", "open", "p95_ms"), 100),
+    Budget("enter to complete page, P95", "ms", ("quiet", "page", "open", "p95_ms"), 100),
     Budget(
         "enter to complete page, P95, under load", "ms", ("load", "page", "open", "p95_ms"), 100
     ),
