@@ -132,13 +132,35 @@ def _intern_resources(
     return ResourceRequirements(dict(requests), dict(limits))
 
 
+class Probe(Record):
+    """When a startup or liveness probe kills its container; the defaults are the API's."""
+
+    initial_delay_seconds: int = 0
+    period_seconds: int = 10
+    failure_threshold: int = 3
+
+
+@lru_cache(maxsize=4096)
+def _intern_probe(probe: Probe) -> Probe:
+    return probe
+
+
 class PodContainer(Record):
     name: str = ""
     restart_policy: str = ""
     resources: ResourceRequirements = ResourceRequirements()
+    startup_probe: Probe | None = None
+    liveness_probe: Probe | None = None
 
     def __post_init__(self) -> None:
-        """Containers with equal resources share one record: 5,000 Pods have few distinct ones."""
+        """Containers with equal resources share one record, and so do those with equal probes:
+        5,000 Pods have few distinct ones."""
+        if self.startup_probe is not None:
+            shared_probe = _intern_probe(self.startup_probe)
+            msgspec.structs.force_setattr(self, "startup_probe", shared_probe)
+        if self.liveness_probe is not None:
+            shared_probe = _intern_probe(self.liveness_probe)
+            msgspec.structs.force_setattr(self, "liveness_probe", shared_probe)
         own = self.resources
         if own.requests or own.limits:
             shared = _intern_resources(tuple(own.requests.items()), tuple(own.limits.items()))
@@ -153,6 +175,7 @@ class PodSpec(Record):
     node_name: str = ""
     containers: tuple[PodContainer, ...] = ()
     init_containers: tuple[PodContainer, ...] = ()
+    termination_grace_period_seconds: int | None = None
     readiness_gates: tuple[ReadinessGate, ...] = ()
 
 

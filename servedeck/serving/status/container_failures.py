@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from servedeck.serving.objects.records import ContainerStatus, Event, Pod
+from servedeck.serving.objects.records import (
+    ContainerStateTerminated,
+    ContainerStatus,
+    Event,
+    Pod,
+)
 from servedeck.serving.status import reasons
-from servedeck.serving.status.diagnosis import Diagnosis, PodHealth
-from servedeck.serving.status.events import event_time, newest_first
+from servedeck.serving.status.cause import Finding, Signal
+from servedeck.serving.status.cause_lookup import find_main_cause, to_diagnosis
+from servedeck.serving.status.diagnosis import Diagnosis
+from servedeck.serving.status.events import newest_first
 from servedeck.serving.status.pod_fields import (
     add_delay,
     concerns_container,
     container_statuses,
     memory_limit,
+    node_values,
     restart_count_text,
     restart_time,
 )
+from servedeck.serving.status.probe_kills import find_probe_kill
 
 RECENT_RESTART_WINDOW = timedelta(minutes=10)
 """A Pod that restarted within this time and is not ready keeps its error, so that the status does
@@ -39,30 +48,47 @@ _IMAGE_PULL_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff"})
 
 
 def diagnose_containers(pod: Pod, events: Sequence[Event], now: datetime) -> Diagnosis | None:
-    """The failing container: first one in error now, then one recently in error, then one whose
-    image cannot be pulled."""
-    lately: Diagnosis | None = None
-    pulling: Diagnosis | None = None
+    """The cause that tells most of those in the Pod's containers: first what is failing now, then
+    what failed a moment ago, then an image that cannot be pulled."""
+    found = find_main_cause(_container_findings(pod, events, now))
+    if found is None:
+        return None
+    finding = found.finding
+    if finding.signal is Signal.IMAGE:
+        return to_diagnosis(found)
+    message = f"{finding.container} {found.text}"
+    statuses = (one for _, one in container_statuses(pod))
+    status = next((one for one in statuses if one.name == finding.container), None)
+    if status is not None and status.restart_count and finding.signal is not Signal.WAITING:
+        message += f" ({restart_count_text(status)})"
+    return to_diagnosis(found, message)
+
+
+def _container_findings(pod: Pod, events: Sequence[Event], now: datetime) -> Iterator[Finding]:
     sidecars = {c.name for c in pod.spec.init_containers if c.restart_policy == "Always"}
     for init, container in container_statuses(pod):
         waiting, terminated = container.state.waiting, container.state.terminated
         reason = waiting.reason if waiting is not None else ""
         if reason in _IMAGE_REASONS:
-            pulling = pulling or _diagnose_image_pull(container, events)
+            yield _image_finding(pod, container, events)
         elif reason == "CrashLoopBackOff":
-            return _diagnose_terminated(pod, container, events)
+            # The cause is how the last instance ended, not the back-off.
+            if (last := container.last_state.terminated) is not None:
+                yield from termination_findings(pod, container, last, events)
+            else:
+                yield _waiting_finding(pod, container, events)
         elif waiting is not None and _is_error_reason(reason):
-            return _diagnose_start_error(container)
+            yield _waiting_finding(pod, container, events)
         elif terminated is not None:
             if terminated.exit_code or not init or container.name in sidecars:
-                return _diagnose_terminated(pod, container, events)
-        elif lately is None and not container.ready and container.restart_count:
-            restarted = restart_time(container)
-            if restarted is not None and now < (
-                until := add_delay(restarted, RECENT_RESTART_WINDOW)
-            ):
-                lately = _diagnose_terminated(pod, container, events)._replace(reevaluate_at=until)
-    return lately or pulling
+                yield from termination_findings(pod, container, terminated, events)
+        elif not container.ready and container.restart_count:
+            restarted, last = restart_time(container), container.last_state.terminated
+            if restarted is not None and last is not None:
+                until = add_delay(restarted, RECENT_RESTART_WINDOW)
+                if now < until:
+                    for finding in termination_findings(pod, container, last, events):
+                        yield finding._replace(is_recent=True, reevaluate_at=until)
 
 
 def _is_error_reason(reason: str) -> bool:
@@ -73,47 +99,94 @@ def _is_error_reason(reason: str) -> bool:
     return reason.endswith(("Error", "BackOff", "Failed")) or reason.startswith("Err")
 
 
-def _diagnose_terminated(
-    pod: Pod, container: ContainerStatus, events: Sequence[Event]
-) -> Diagnosis:
-    """A terminated container: the reason is that of the terminated instance, not the back-off."""
-    terminated = container.state.terminated or container.last_state.terminated
-    if terminated is None:
-        waiting = container.state.waiting
-        why = waiting.message if waiting is not None else ""
-        message = reasons.shorten(f"{container.name} keeps crashing{f': {why}' if why else ''}")
-        return Diagnosis(
-            PodHealth.ERROR, "CrashLoopBackOff", message, container.name, raw_message=why
-        )
-    reason, words = reasons.describe_termination(terminated, memory_limit(pod, container.name))
-    killer = None
-    if terminated.exit_code in (137, 143) and terminated.reason != "OOMKilled":
-        killer = _find_killing_probe(container, terminated.finished_at, events)
-    if killer is not None:
-        reason = f"{killer.kind} probe failed"
-        words = f"was killed because its {reason}: {killer.detail}"
-    message = f"{container.name} {words}"
-    if container.restart_count:
-        message += f" ({restart_count_text(container)})"
-    return Diagnosis(
-        PodHealth.ERROR, reason, message, container.name, raw_message=terminated.message
+def termination_findings(
+    pod: Pod,
+    container: ContainerStatus,
+    terminated: ContainerStateTerminated,
+    events: Sequence[Event] = (),
+) -> Iterator[Finding]:
+    """How an instance of the container ended, and the probe that killed it, if one did.
+
+    OOMKilled is only reported if the kernel killed the container's first process: a killed worker
+    process appears as an ordinary exit code.
+    """
+    detail = reasons.last_nonempty_line(terminated.message)
+    limit = memory_limit(pod, container.name)
+    shown = reasons.termination_reason(terminated)
+    ended = Finding(
+        Signal.TERMINATED,
+        terminated.reason or "Error",
+        terminated.message,
+        {
+            **node_values(pod),
+            "start_failed": "could not start",
+            "why": reasons.strip_runtime_wrappers(terminated.message),
+            "detail": f": {detail}" if detail else "",
+            "comma_detail": f", {detail}" if detail else "",
+            "limit": limit or "",
+            "no_limit": "true" if limit is None else "",
+            "shown": shown,
+            "exit_code": str(terminated.exit_code),
+            "signal_name": reasons.signal_name(terminated),
+        },
+        reasons.shell_exit_code(terminated),
+        container.name,
+        shown_reason=shown,
+        time=terminated.finished_at,
     )
+    yield ended
+    killer = find_probe_kill(pod, container.name, terminated, events)
+    if killer is not None:
+        yield ended._replace(
+            signal=Signal.KILLED_BY_PROBE,
+            reason=killer.kind,
+            values={
+                "detail": f": {killer.detail}" if killer.detail else "",
+                "allowed": killer.allowed,
+            },
+            shown_reason=f"{killer.kind} probe failed",
+        )
 
 
-def _diagnose_start_error(container: ContainerStatus) -> Diagnosis:
+def describe_end(
+    pod: Pod,
+    container: ContainerStatus,
+    terminated: ContainerStateTerminated,
+    events: Sequence[Event] = (),
+) -> tuple[str, str]:
+    """Short reason for how an instance of the container ended, and the predicate of a sentence
+    after the container's name: "exceeded its memory limit of 1Gi and was killed (OOMKilled)"."""
+    found = find_main_cause(termination_findings(pod, container, terminated, events))
+    assert found is not None, "the table has a row for every terminated container"
+    return found.finding.shown_reason, found.text
+
+
+def _waiting_finding(pod: Pod, container: ContainerStatus, events: Sequence[Event]) -> Finding:
     """A container that its node cannot create or start."""
     waiting, last = container.state.waiting, container.last_state.terminated
     reason = waiting.reason if waiting is not None else ""
     raw = waiting.message if waiting is not None else ""
+    if not raw and reason == "PostStartHookError":
+        raw = _newest_message(container, events, "FailedPostStartHook")
     if not raw and last is not None:
         raw = last.message
     why = reasons.strip_runtime_wrappers(raw)
-    verb = "be started" if reason in ("RunContainerError", "PostStartHookError") else "be created"
-    message = f"{container.name} cannot {verb}: {why or reason}"
-    return Diagnosis(PodHealth.ERROR, reason, message, container.name, raw_message=raw)
+    started = reason in ("RunContainerError", "PostStartHookError")
+    return Finding(
+        Signal.WAITING,
+        reason,
+        raw,
+        {
+            **node_values(pod),
+            "start_failed": f"cannot be {'started' if started else 'created'}",
+            "why": why,
+            "colon_why": f": {why}" if why else "",
+        },
+        container=container.name,
+    )
 
 
-def _diagnose_image_pull(container: ContainerStatus, events: Sequence[Event]) -> Diagnosis:
+def _image_finding(pod: Pod, container: ContainerStatus, events: Sequence[Event]) -> Finding:
     waiting = container.state.waiting
     reason = waiting.reason if waiting is not None else ""
     raw = waiting.message if waiting is not None else ""
@@ -122,36 +195,32 @@ def _diagnose_image_pull(container: ContainerStatus, events: Sequence[Event]) ->
         reason = "ImagePullBackOff"
         if not why:
             # Kubelets before 1.31 report the registry's response only in the Event.
-            for event in newest_first(events):
-                if event.reason == "Failed" and event.message.startswith("Failed to pull image"):
-                    raw = event.message
-                    image, why = reasons.parse_image_pull_error(raw)
-                    break
-    subject = f"Image {image} of {container.name}" if image else f"The image of {container.name}"
-    message = reasons.shorten(f"{subject} cannot be pulled{f': {why}' if why else ''}")
-    return Diagnosis(PodHealth.PENDING, reason, message, container.name, raw_message=raw)
+            raw = _newest_message(container, events, "Failed", "Failed to pull image") or raw
+            image, why = reasons.parse_image_pull_error(raw)
+    name = container.name
+    return Finding(
+        Signal.IMAGE,
+        reason,
+        raw,
+        {
+            **node_values(pod),
+            "Image": f"Image {image} of {name}" if image else f"The image of {name}",
+            "why": why,
+        },
+        container=name,
+    )
 
 
-def _find_killing_probe(
-    container: ContainerStatus, finished: datetime | None, events: Sequence[Event]
-) -> reasons.ProbeFailure | None:
-    """The liveness or startup probe whose failure caused the kubelet to kill the container."""
-    if finished is None:
-        return None
+def _newest_message(
+    container: ContainerStatus, events: Sequence[Event], reason: str, begin: str = ""
+) -> str:
+    """Message of the newest Event with that reason about the container, after its last successful
+    pull; "" if there is none."""
     for event in newest_first(events):
-        time = event_time(event)
-        if (
-            event.reason != "Unhealthy"
-            or time is None
-            or not concerns_container(event, container.name)
-        ):
+        if not concerns_container(event, container.name):
             continue
-        found = reasons.parse_probe_failure(event.message)
-        # A container may terminate up to its grace period after the last failure.
-        if (
-            found is not None
-            and found.kind != "readiness"
-            and -RECENT_RESTART_WINDOW < time - finished <= timedelta(seconds=5)
-        ):
-            return found
-    return None
+        if event.reason == "Pulled":
+            return ""
+        if event.reason == reason and event.message.startswith(begin):
+            return event.message
+    return ""

@@ -7,31 +7,38 @@ from datetime import datetime, timedelta
 
 from servedeck.serving.objects.records import Event, Pod
 from servedeck.serving.status import reasons
-from servedeck.serving.status.container_failures import RECENT_RESTART_WINDOW, diagnose_containers
+from servedeck.serving.status.cause import Finding, Signal
+from servedeck.serving.status.cause_lookup import find_main_cause, to_diagnosis
+from servedeck.serving.status.container_failures import (
+    RECENT_RESTART_WINDOW,
+    describe_end,
+    diagnose_containers,
+)
 from servedeck.serving.status.diagnosis import HEALTHY, Diagnosis, PodHealth
 from servedeck.serving.status.pod_fields import (
     add_delay,
     container_statuses,
     find_condition,
-    memory_limit,
+    node_values,
     restart_count_text,
     restart_time,
 )
-from servedeck.serving.status.pod_startup import (
-    diagnose_setup,
-    diagnose_starting,
-    diagnose_unscheduled,
-)
+from servedeck.serving.status.pod_startup import diagnose_starting
+from servedeck.serving.status.scheduling_failures import diagnose_unscheduled
+from servedeck.serving.status.setup_failures import diagnose_setup
 
 STUCK_TERMINATING_DELAY = timedelta(seconds=30)
 """A Pod that is still there this long after its grace period ended is stuck."""
 
 
 def diagnose(pod: Pod, events: Sequence[Event], now: datetime) -> Diagnosis:
-    """The first reason, from the Pod's end to its start, that prevents the Pod from serving.
+    """The reason that prevents the Pod from serving: the first in the order of the table of failure
+    causes (`failure_causes.py`) of what is not history.
 
     `events` are the Pod's own, in any order; they add reasons that the Pod's status does not
     contain (volumes, sandboxes, probes, its node) and may be empty: Events expire after an hour.
+    Normal Events show which failures are history, and may be missing. `now` is the API server's
+    time.
     """
     found = _first_diagnosis(pod, events, now)
     if found is HEALTHY:
@@ -53,15 +60,11 @@ def _first_diagnosis(pod: Pod, events: Sequence[Event], now: datetime) -> Diagno
         )
     ready = find_condition(pod, "Ready")
     if ready is not None and ready.status == "True":
-        return _diagnose_ready(pod, now)
+        return _diagnose_ready(pod, events, now)
     if status.phase == "Unknown" or status.reason == "NodeLost":
-        node = pod.spec.node_name
-        message = f"Its node{f' {node}' if node else ''} does not respond"
-        return Diagnosis(
-            PodHealth.ERROR, status.reason or "Unknown", message, raw_message=status.message
-        )
+        return _diagnose_pod_status(pod, status.reason or "Unknown")
     return (
-        diagnose_unscheduled(pod)
+        diagnose_unscheduled(pod, events)
         or diagnose_containers(pod, events, now)
         or diagnose_setup(pod, events, now)
         or diagnose_starting(pod, events, ready)
@@ -90,36 +93,39 @@ def _diagnose_terminating(pod: Pod, deadline: datetime, now: datetime) -> Diagno
 def _diagnose_failed(pod: Pod) -> Diagnosis:
     """Evicted, preempted, rejected by its node, or failed."""
     status = pod.status
-    for _, container in container_statuses(pod):
-        terminated = container.state.terminated
-        if terminated is not None and terminated.exit_code != 0:
-            reason, words = reasons.describe_termination(
-                terminated, memory_limit(pod, container.name)
-            )
-            if status.reason:
-                break
-            return Diagnosis(
-                PodHealth.ERROR,
-                reason,
-                f"{container.name} {words}",
-                container.name,
-                raw_message=terminated.message,
-            )
-    reason = status.reason or "Failed"
-    message = reasons.shorten(status.message) or f"The Pod failed: {reason}"
-    return Diagnosis(PodHealth.ERROR, reason, message, raw_message=status.message)
+    if not status.reason:
+        for _, container in container_statuses(pod):
+            terminated = container.state.terminated
+            if terminated is not None and terminated.exit_code != 0:
+                reason, words = describe_end(pod, container, terminated)
+                return Diagnosis(
+                    PodHealth.ERROR,
+                    reason,
+                    f"{container.name} {words}",
+                    container.name,
+                    raw_message=terminated.message,
+                )
+    return _diagnose_pod_status(pod, status.reason or "Failed")
 
 
-def _diagnose_ready(pod: Pod, now: datetime) -> Diagnosis:
+def _diagnose_pod_status(pod: Pod, reason: str) -> Diagnosis:
+    message = pod.status.message
+    why = reasons.strip_admission_wrappers(message)
+    found = find_main_cause(
+        [Finding(Signal.POD_STATUS, reason, message, {**node_values(pod), "why": why})]
+    )
+    assert found is not None, "the table has a row for every reason of a Pod's status"
+    return to_diagnosis(found)
+
+
+def _diagnose_ready(pod: Pod, events: Sequence[Event], now: datetime) -> Diagnosis:
     """A ready Pod; a recent restart is reported."""
     for container in pod.status.container_statuses:
         if container.restart_count and (restarted := restart_time(container)) is not None:
             until = add_delay(restarted, RECENT_RESTART_WINDOW)
             terminated = container.last_state.terminated
             if now < until and terminated is not None:
-                _, words = reasons.describe_termination(
-                    terminated, memory_limit(pod, container.name)
-                )
+                _, words = describe_end(pod, container, terminated, events)
                 message = f"Ready again, {restart_count_text(container)}: {container.name} {words}"
                 return Diagnosis(
                     PodHealth.OK,

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from servedeck.serving.objects.records import Condition, ContainerStatus, Event, Pod
+from servedeck.serving.objects.records import (
+    Condition,
+    ContainerStatus,
+    Event,
+    Pod,
+    PodContainer,
+)
 
 
 def container_statuses(pod: Pod) -> Iterator[tuple[bool, ContainerStatus]]:
@@ -45,11 +51,30 @@ def restart_count_text(container: ContainerStatus) -> str:
 def memory_limit(pod: Pod, container: str) -> str | None:
     """The container's memory limit as written; None if it has none, "" if the container is
     unknown."""
+    spec = find_container(pod, container)
+    if spec is None:
+        return ""
+    limit = spec.resources.limits.get("memory")
+    return None if limit is None else str(limit)
+
+
+def find_container(pod: Pod, name: str) -> PodContainer | None:
+    """The container of that name in the Pod's spec; None if it is unknown."""
     for spec in (*pod.spec.containers, *pod.spec.init_containers):
-        if spec.name == container:
-            limit = spec.resources.limits.get("memory")
-            return None if limit is None else str(limit)
-    return ""
+        if spec.name == name:
+            return spec
+    return None
+
+
+def node_values(pod: Pod) -> dict[str, str]:
+    """The Pod's node for the texts of the failure causes: "node gpu-1", or "its node" before it is
+    assigned."""
+    name = pod.spec.node_name
+    return {
+        "node": f"node {name}" if name else "its node",
+        "Node": f"Node {name}" if name else "Its node",
+        "Its_node": f"Its node {name}" if name else "Its node",
+    }
 
 
 def concerns_container(event: Event, container: str) -> bool:

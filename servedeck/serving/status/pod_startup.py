@@ -1,89 +1,22 @@
-"""Failure reasons before a Pod is ready: scheduling, setup on the node, probes, readiness gates."""
+"""A Pod that starts: init containers, creation, probes, readiness gates."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Sequence
 
-from servedeck.serving.capacity import (
-    InsufficientResource,
-    ResourceList,
-    container_requests,
-    format_requests,
-)
 from servedeck.serving.objects.records import Condition, ContainerStatus, Event, Pod
 from servedeck.serving.status import reasons
+from servedeck.serving.status.cause import Finding, Signal
+from servedeck.serving.status.cause_lookup import find_cause
+from servedeck.serving.status.container_failures import describe_end
 from servedeck.serving.status.diagnosis import Diagnosis, PodHealth
 from servedeck.serving.status.events import event_time, newest_first
 from servedeck.serving.status.pod_fields import (
-    add_delay,
     concerns_container,
     container_statuses,
     find_condition,
     restart_count_text,
 )
-
-SETUP_EVENT_MAX_AGE = timedelta(minutes=5)
-"""The kubelet retries a mount or sandbox at least every two to three minutes: an older Event about
-it is a resolved failure."""
-
-
-def diagnose_unscheduled(pod: Pod) -> Diagnosis | None:
-    scheduled = find_condition(pod, "PodScheduled")
-    if scheduled is not None and scheduled.status != "True":
-        if scheduled.reason == "SchedulingGated":
-            message = "Blocked by a scheduling gate"
-            if scheduled.message:
-                message = reasons.shorten(f"{message}: {scheduled.message}")
-        else:
-            message = reasons.describe_unschedulable(scheduled.message)
-        reason = scheduled.reason or "Unschedulable"
-        short = reasons.insufficient_resources(scheduled.message)
-        asked = _requested_amounts(pod, short)
-        insufficient = tuple(
-            InsufficientResource(key, amount, short[key]) for key, amount in asked.items()
-        )
-        if asked:
-            message = f"{message}; it requests {format_requests(asked)} on one node"
-        return Diagnosis(
-            PodHealth.PENDING,
-            reason,
-            message,
-            raw_message=scheduled.message,
-            insufficient_resources=insufficient,
-        )
-    if scheduled is None and not pod.spec.node_name and pod.status.phase in ("", "Pending"):
-        return Diagnosis(PodHealth.PENDING, "Unscheduled", "Not scheduled yet")
-    return None
-
-
-def _requested_amounts(pod: Pod, resources: Collection[str]) -> ResourceList:
-    """The Pod's requests of these resources; those that it does not request are omitted."""
-    if not resources:
-        return {}
-    all_asked = container_requests(pod.spec.containers, pod.spec.init_containers)
-    return {key: all_asked[key] for key in resources if all_asked.get(key)}
-
-
-def diagnose_setup(pod: Pod, events: Sequence[Event], now: datetime) -> Diagnosis | None:
-    """A Pod whose node cannot set it up: volumes, sandbox, network, devices."""
-    if not events or any(container.state.running for _, container in container_statuses(pod)):
-        return None
-    for event in newest_first(events):
-        time = event_time(event)
-        if event.reason not in reasons.SETUP_EVENT_REASONS:
-            continue
-        until = None if time is None else add_delay(time, SETUP_EVENT_MAX_AGE)
-        if until is not None and now >= until:
-            return None
-        return Diagnosis(
-            PodHealth.PENDING,
-            event.reason,
-            reasons.describe_setup_error(event.reason, event.message),
-            reevaluate_at=until,
-            raw_message=event.message,
-        )
-    return None
 
 
 def diagnose_starting(pod: Pod, events: Sequence[Event], ready: Condition | None) -> Diagnosis:
@@ -103,7 +36,7 @@ def diagnose_starting(pod: Pod, events: Sequence[Event], ready: Condition | None
             continue
         if container.state.running is None:
             return _diagnose_creating(pod, container)
-        return _diagnose_not_ready(container, events)
+        return _diagnose_not_ready(pod, container, events)
     return _diagnose_readiness_gates(pod, events, ready)
 
 
@@ -118,7 +51,7 @@ def _diagnose_creating(pod: Pod, container: ContainerStatus) -> Diagnosis:
     return Diagnosis(PodHealth.STARTING, reason, message, container.name, raw_message=raw)
 
 
-def _diagnose_not_ready(container: ContainerStatus, events: Sequence[Event]) -> Diagnosis:
+def _diagnose_not_ready(pod: Pod, container: ContainerStatus, events: Sequence[Event]) -> Diagnosis:
     """A running container that is not ready yet, or no longer ready."""
     loading = container.started is False
     reason = "Starting" if loading else "NotReady"
@@ -135,16 +68,17 @@ def _diagnose_not_ready(container: ContainerStatus, events: Sequence[Event]) -> 
         found = reasons.parse_probe_failure(event.message)
         if found is None:
             continue
-        raw = event.message
-        message = f"{container.name} is not ready: {found.kind} probe failed"
-        if found.detail:
-            message += f": {found.detail}"
+        detail = f": {found.detail}" if found.detail else ""
+        cause = find_cause(
+            Finding(Signal.PROBE_EVENT, found.kind, event.message, {"detail": detail})
+        )
+        if cause is not None:
+            raw, message = event.message, f"{container.name} {cause.text}"
         break
     last = container.last_state.terminated
     if last is not None and container.restart_count:
-        message += (
-            f" ({restart_count_text(container)}, last: {reasons.describe_termination(last)[0]})"
-        )
+        ended = describe_end(pod, container, last, events)[0]
+        message += f" ({restart_count_text(container)}, last: {ended})"
     return Diagnosis(
         PodHealth.STARTING, reason, reasons.shorten(message), container.name, raw_message=raw
     )

@@ -28,7 +28,6 @@ def shorten_message(message: str) -> str:
 
 # -- how a container ended --------------------------------------------------------------------
 
-# 128 + n is the exit code that a shell, and so the kubelet, reports for signal n (signal(7)).
 _SIGNAL_NAMES = {
     1: "SIGHUP",
     2: "SIGINT",
@@ -42,58 +41,34 @@ _SIGNAL_NAMES = {
     13: "SIGPIPE",
     15: "SIGTERM",
 }
-_EXIT_CODE_MESSAGES = {
-    0: "a server must keep running",
-    126: "its command cannot be executed",
-    127: "its command was not found",
-}
 # Reasons that add nothing to the exit code.
 _GENERIC_REASONS = frozenset({"", "Error", "Completed"})
-_START_ERROR_REASONS = frozenset({"StartError", "ContainerCannotRun", "RunContainerError"})
 
 
-def describe_termination(
-    terminated: ContainerStateTerminated, memory_limit: str | None = ""
-) -> tuple[str, str]:
-    """Short reason, and predicate of a sentence, for a terminated container.
-
-    The predicate follows the container's name: "exceeded its memory limit and was killed".
-    `memory_limit` is the container's, "" if unknown and None if it has none. OOMKilled is only
-    reported if the kernel killed the container's first process: a killed worker process
-    appears as an ordinary exit code.
-    """
-    code, detail = terminated.exit_code, _last_nonempty_line(terminated.message)
-    if terminated.reason == "OOMKilled":
-        if memory_limit is None:
-            return (
-                "OOMKilled",
-                "was killed because memory ran out (OOMKilled); it has no memory limit",
-            )
-        limit = f" of {shorten(memory_limit)}" if memory_limit else ""
-        return "OOMKilled", f"exceeded its memory limit{limit} and was killed (OOMKilled)"
-    if terminated.reason in _START_ERROR_REASONS:
-        why = strip_runtime_wrappers(terminated.message)
-        return terminated.reason, f"could not start: {why}" if why else "could not start"
+def termination_reason(terminated: ContainerStateTerminated) -> str:
+    """Short reason of a terminated container: the runtime's, or "exit code 137", "signal 9"."""
     if terminated.reason not in _GENERIC_REASONS:
-        words = f"terminated: {terminated.reason}"
-        return terminated.reason, f"{words}, {detail}" if detail else words
-
-    signal = terminated.signal or (code - 128 if 128 < code <= 192 else 0)
-    reason = f"signal {signal}" if terminated.signal and not code else f"exit code {code}"
-    if signal == 9:
-        words = f"was killed ({reason}, SIGKILL)"
-        if not detail:
-            words += ": its node ran out of memory, or it did not stop within its grace period"
-    elif signal:
-        words = f"was terminated by {_SIGNAL_NAMES.get(signal, f'signal {signal}')} ({reason})"
-    elif code in _EXIT_CODE_MESSAGES:
-        words = f"exited with code {code}: {_EXIT_CODE_MESSAGES[code]}"
-    else:
-        words = f"exited with code {code}"
-    return reason, f"{words}: {detail}" if detail else words
+        return terminated.reason
+    if terminated.signal and not terminated.exit_code:
+        return f"signal {terminated.signal}"
+    return f"exit code {terminated.exit_code}"
 
 
-def _last_nonempty_line(message: str) -> str:
+def shell_exit_code(terminated: ContainerStateTerminated) -> int:
+    """The exit code; 128 + n for signal n, as a shell, and so the kubelet, reports it."""
+    if terminated.signal and not terminated.exit_code:
+        return 128 + terminated.signal
+    return terminated.exit_code
+
+
+def signal_name(terminated: ContainerStateTerminated) -> str:
+    """Name of the signal that ended a container, "" if none did."""
+    code = shell_exit_code(terminated)
+    number = terminated.signal or (code - 128 if 128 < code <= 192 else 0)
+    return _SIGNAL_NAMES.get(number, f"signal {number}") if number else ""
+
+
+def last_nonempty_line(message: str) -> str:
     """The last informative line: in a traceback the exception itself."""
     for line in reversed(message[-4096:].splitlines()):
         if line.strip():
@@ -138,97 +113,7 @@ def parse_image_pull_error(message: str) -> tuple[str, str]:
     return truncate(name, _MAX_MESSAGE_WIDTH), shorten(why)
 
 
-# -- the scheduler ----------------------------------------------------------------------------
-
-
-class SchedulingFailure(NamedTuple):
-    """The scheduler's message about an unschedulable Pod."""
-
-    node_count: int
-    """Number of nodes evaluated."""
-    node_reasons: tuple[tuple[int, str], ...]
-    """(number of nodes, why they do not fit), in the scheduler's order."""
-    prefilter_reasons: tuple[str, ...]
-    """Reasons that apply to no particular node, such as a missing PVC."""
-
-
-_NODES_AVAILABLE_PATTERN = re.compile(
-    r"^\d+/(?P<nodes>\d+) nodes are available: ?(?P<body>.*)$", re.DOTALL
-)
-_PREEMPTION_PATTERN = re.compile(r"\.? (?:no new claims to deallocate, )?preemption:")
-_NODE_REASON_PATTERN = re.compile(r"^(\d+) (.+)$", re.DOTALL)
-
-
-def parse_scheduling_failure(message: str) -> SchedulingFailure | None:
-    """Parse the scheduler's message; None for another text.
-
-    Source: kubernetes v1.36 pkg/scheduler/framework/types.go, FitError.Error.
-    """
-    match = _NODES_AVAILABLE_PATTERN.match(message)
-    if match is None or len(match["nodes"]) > 9:
-        return None
-    body = _PREEMPTION_PATTERN.split(match["body"], maxsplit=1)[0].strip().rstrip(".")
-    reasons: list[tuple[int, str]] = []
-    prefilter: list[str] = []
-    for part in re.split(r", (?=\d+ )", body):
-        counted = _NODE_REASON_PATTERN.match(part.strip())
-        if counted is not None and len(counted[1]) <= 9:
-            reasons.append((int(counted[1]), counted[2].rstrip(".")))
-        elif part:
-            prefilter.append(part.strip().removesuffix(". not found"))
-    return SchedulingFailure(int(match["nodes"]), tuple(reasons), tuple(prefilter))
-
-
-_TAINT_PATTERN = re.compile(r"^node\(s\) had untolerated taint(?:\(s\)| \{(.*?)(?:: )?\})$")
-_NODE_REASON_MESSAGES = {
-    "node(s) were unschedulable": "cordoned",
-    "node(s) didn't match Pod's node affinity/selector": "outside its node selector or affinity",
-    "node(s) didn't match pod affinity rules": "not matching its affinity to other Pods",
-    "node(s) didn't match pod anti-affinity rules": "not matching its anti-affinity to other Pods",
-    "node(s) had volume node affinity conflict": "outside its volume's node affinity",
-    "node(s) didn't find available persistent volumes to bind": "without a volume for its PVC",
-    "node(s) didn't have free ports for the requested pod ports": "without its host port free",
-    "Too many pods": "at their maximum number of Pods",
-}
-
-
-def insufficient_resources(message: str) -> dict[str, int]:
-    """The resources of which nodes have too little free, according to the scheduler, with the
-    number of nodes."""
-    found = parse_scheduling_failure(message)
-    return {
-        why.removeprefix("Insufficient "): nodes
-        for nodes, why in (found.node_reasons if found is not None else ())
-        if why.startswith("Insufficient ")
-    }
-
-
-def describe_unschedulable(message: str) -> str:
-    """Why no node fits the Pod, insufficient resources first."""
-    found = parse_scheduling_failure(message)
-    if found is None or not (found.node_reasons or found.prefilter_reasons):
-        return shorten(message) or "No node fits it"
-    if found.prefilter_reasons:
-        return shorten(f"It cannot be scheduled: {', '.join(found.prefilter_reasons)}")
-    if not found.node_count:
-        return "The cluster has no nodes"
-    ordered = sorted(
-        found.node_reasons, key=lambda reason: not reason[1].startswith("Insufficient ")
-    )
-    parts = ", ".join(f"{nodes} {_describe_node_reason(why)}" for nodes, why in ordered)
-    return shorten(f"0 of {found.node_count} nodes fit: {parts}")
-
-
-def _describe_node_reason(why: str) -> str:
-    if why.startswith("Insufficient "):
-        return f"without enough free {why.removeprefix('Insufficient ')}"
-    taint = _TAINT_PATTERN.match(why)
-    if taint is not None:
-        return f"with an untolerated taint{f' ({taint[1]})' if taint[1] else ''}"
-    return _NODE_REASON_MESSAGES.get(why) or f"where {why.removeprefix('node(s) ')}"
-
-
-# -- probes, volumes, sandboxes, quotas -------------------------------------------------------
+# -- probes -----------------------------------------------------------------------------------
 
 _PROBE_FAILURE_PATTERN = re.compile(
     r"^(Startup|Readiness|Liveness) probe (?:failed|errored):? ?(.*)$", re.DOTALL
@@ -253,35 +138,25 @@ def parse_probe_failure(message: str) -> ProbeFailure | None:
     return ProbeFailure(match[1].lower(), shorten(why))
 
 
-_SETUP_ERROR_MESSAGES = {
-    "FailedMount": "A volume cannot be mounted",
-    "FailedMapVolume": "A volume cannot be mapped",
-    "FailedAttachVolume": "A volume cannot be attached",
-    "FailedCreatePodSandBox": "The Pod's sandbox cannot be created",
-    "NetworkNotReady": "The node's network is not ready",
-    "FailedPrepareDynamicResources": "A claimed device cannot be prepared",
-}
-SETUP_EVENT_REASONS = frozenset(_SETUP_ERROR_MESSAGES)
-"""Reasons of Events about why the node cannot start a Pod's containers."""
-_VOLUME_ERROR_PATTERN = re.compile(
-    r"^(?:MountVolume|AttachVolume|MapVolume)\.\w+ failed for (volume \S+) ?: "
+# -- nodes and admission ----------------------------------------------------------------------
+
+_ADMISSION_WRAPPERS = re.compile(
+    r"^(?:Pod was rejected: |Pod (?=Allocate|Predicate|Node|Update|Unexpected)"
+    r"|Allocate failed due to )+"
 )
 
 
-def describe_setup_error(reason: str, message: str) -> str:
-    """Why the node cannot start the Pod's containers, from one of the `SETUP_EVENT_REASONS`."""
-    line = _VOLUME_ERROR_PATTERN.sub(r"\1: ", one_line(message))
-    return shorten(
-        f"{_SETUP_ERROR_MESSAGES[reason]}: {strip_runtime_wrappers(line)}"
-        if line
-        else _SETUP_ERROR_MESSAGES[reason]
-    )
+def strip_admission_wrappers(message: str) -> str:
+    """The message of a node that rejected or evicted a Pod, without what each of them begins and
+    ends with."""
+    line = _ADMISSION_WRAPPERS.sub("", one_line(message))
+    return shorten(re.sub(r",? which is unexpected\.?$", "", line))
 
 
-_FORBIDDEN_PATTERN = re.compile(r'^(?:Error creating: )?pods? "[^"]*" is forbidden: ')
+_FORBIDDEN_PATTERN = re.compile(r'^(?:Error creating: )?(?:pods? "[^"]*" is forbidden: )?')
+_INTERNAL_ERROR_PATTERN = re.compile(r"^Internal error occurred: ")
 
 
-def describe_creation_error(message: str) -> str:
-    """Why the ReplicaSet controller cannot create Pods."""
-    why = _FORBIDDEN_PATTERN.sub("", one_line(message))
-    return shorten(f"No Pod can be created: {why}" if why else "No Pod can be created")
+def strip_creation_wrappers(message: str) -> str:
+    """Why the ReplicaSet controller cannot create Pods, without the name of the Pod."""
+    return shorten(_INTERNAL_ERROR_PATTERN.sub("", _FORBIDDEN_PATTERN.sub("", one_line(message))))

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from servedeck.serving.objects.records import Condition, Deployment, Pod, ReplicaSet
 from servedeck.serving.status import reasons
+from servedeck.serving.status.cause import Finding, Signal
+from servedeck.serving.status.cause_lookup import find_cause
 from servedeck.serving.status.diagnosis import Diagnosis, PodHealth
 from servedeck.serving.status.pods import is_ready
 from servedeck.serving.status.rollout import find_condition
@@ -137,7 +139,7 @@ def evaluate(
     failure = _dominant_reason(errors or failing)
     if failure is None and creation is not None:
         reason = reasons.shorten(creation.reason) or "FailedCreate"
-        failure = reason, reasons.describe_creation_error(creation.message)
+        failure = reason, _describe_creation_failure(reason, creation.message)
     observed = deployment.metadata.generation <= deployment.status.observed_generation
 
     if ready >= desired and observed:
@@ -205,6 +207,16 @@ def _creation_failure(
                 if found.type == "ReplicaFailure" and found.status == "True":
                     return found
     return None
+
+
+def _describe_creation_failure(reason: str, message: str) -> str:
+    """Why the ReplicaSet controller cannot create Pods: quota, LimitRange, admission."""
+    why = reasons.strip_creation_wrappers(message)
+    found = find_cause(
+        Finding(Signal.CREATION, reason, message, {"colon_why": f": {why}" if why else ""})
+    )
+    assert found is not None, "the table has a row for every failed creation"
+    return found.text
 
 
 def _degraded_message(

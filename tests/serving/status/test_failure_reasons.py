@@ -240,7 +240,7 @@ CASES: dict[str, tuple[Pod, PodHealth, str, str]] = {
         ),
         PodHealth.ERROR,
         "Evicted",
-        "The node was low on resource: memory.",
+        "Evicted: node gpu-1 was low on memory",
     ),
     "rejected by its node": (
         pod(
@@ -253,8 +253,7 @@ CASES: dict[str, tuple[Pod, PodHealth, str, str]] = {
         ),
         PodHealth.ERROR,
         "UnexpectedAdmissionError",
-        "Allocate failed due to requested number of devices unavailable for nvidia.com/gpu. "
-        "Requested: 1, Available: 0, which is unexpected",
+        "Node gpu-1 rejected it: it requests 1 nvidia.com/gpu, but 0 are available",
     ),
     "failed without a reason": (
         pod(terminated(2, "Error"), phase="Failed"),
