@@ -25,6 +25,7 @@ class InitialState:
     remaining: int | None = None
     missing_permissions: tuple[str, ...] = ()
     stale_for: float | None = None
+    clock_warning: str = ""
 
 
 class EmptyViews:

@@ -7,6 +7,7 @@ import difflib
 import importlib
 import os
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,9 @@ def run(
     def connection() -> Connection | None:
         return session.connection if session is not None else None
 
+    def now() -> datetime:
+        return session.server_now() if session is not None else datetime.now(UTC)
+
     async def make() -> ClusterSession:
         nonlocal session
         for module in ("servedeck.fleet.session", "tui.change_service"):
@@ -87,6 +91,7 @@ def run(
         columns=settings.columns,
         initial_draft=initial_draft,
         initial_page=initial_page,
+        clock=now,
     )
     app.run()
     return app.return_code or 0

@@ -51,8 +51,8 @@ KeyDisplayFor = Callable[[str], str]
 
 
 def banner_line(state: SourceState, key_display_for: KeyDisplayFor, *, empty: bool) -> Line:
-    """The line under the header while the list is incomplete or stale; () otherwise, and if the
-    list is `empty`, since its placeholder shows it then."""
+    """The line under the header while the list is incomplete or stale, or the clocks differ; ()
+    otherwise, and if the list is `empty`, since its placeholder shows it then."""
     name = state.phase.name
     if empty and name in FAILED_PHASES:
         return ()
@@ -62,15 +62,18 @@ def banner_line(state: SourceState, key_display_for: KeyDisplayFor, *, empty: bo
             spans.append((f" Last update: {state.last_update_at:%H:%M:%S} UTC.", ""))
         spans += [("  ", ""), (key_display_for("servings.retry"), "key"), (" retries now", "muted")]
         return tuple(spans)
+    spans = []
     if name == "LIVE" and state.message:
-        return ((" ! ", "pending"), (state.message, "pending"))
-    if state.missing_permissions:
-        return (
-            (" ! ", "pending"),
+        spans = [(state.message, "pending")]
+    elif state.missing_permissions:
+        spans = [
             (f"Not allowed to {', '.join(state.missing_permissions)}", "pending"),
             ("; data that needs it is not shown.", "muted"),
-        )
-    return ()
+        ]
+    if state.clock_warning:
+        spans += [(" ", "")] if spans else []
+        spans.append((state.clock_warning, "pending"))
+    return ((" ! ", "pending"), *spans) if spans else ()
 
 
 def placeholder_lines(

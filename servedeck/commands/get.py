@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal, TextIO
 
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
@@ -50,12 +50,14 @@ async def run_get(
     *,
     out: TextIO | None = None,
     err: TextIO | None = None,
-    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    now: Callable[[], datetime] | None = None,
 ) -> int:
     """Print the servings of `session`; returns the exit code. Raises ServingsUnavailableError if
-    they cannot be read.
+    they cannot be read. `now` is the time for ages, by default the API server's.
     """
-    command = _GetCommand(session, options, out or sys.stdout, err or sys.stderr, now)
+    command = _GetCommand(
+        session, options, out or sys.stdout, err or sys.stderr, now or session.server_now
+    )
     try:
         return await command.run()
     finally:
@@ -88,7 +90,7 @@ class _GetCommand:
     async def run(self) -> int:
         await self._session.start()
         await self._wait_until_loaded()
-        self._warn_missing_permissions()
+        self._print_warnings()
         self._table = printers.TablePrinter(
             wide=self._options.format == "wide", with_namespace=not self._session.namespace
         )
@@ -134,11 +136,14 @@ class _GetCommand:
         if (state := self._session.state).has_failed:
             raise ServingsUnavailableError(state.message)
 
-    def _warn_missing_permissions(self) -> None:
-        if missing := self._session.state.missing_permissions:
+    def _print_warnings(self) -> None:
+        state = self._session.state
+        if missing := state.missing_permissions:
             self._write_error(
                 f"servedeck: not allowed to {', '.join(missing)}; data that needs it is not shown."
             )
+        if state.clock_warning:
+            self._write_error(f"servedeck: {state.clock_warning}")
 
     def _matches(self, view: ServingView) -> bool:
         names, selector = self._options.names, self._options.selector

@@ -167,6 +167,12 @@ class Fleet:
             self._endpoints.clear()
             self._mark_all()
 
+    def reevaluate_pods(self) -> None:
+        """Evaluate every Pod again with the next flush: the clock was corrected."""
+        for seen in self._pod_entries.values():
+            seen.stale = True
+        self._mark_all()
+
     @property
     def needs_unlabeled(self) -> bool:
         """Whether a serving has Pods or ReplicaSets without the label, or may have."""

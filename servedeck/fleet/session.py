@@ -12,7 +12,7 @@ import gc
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import NamedTuple
 
@@ -42,7 +42,13 @@ from servedeck.cluster.watch.reflector import (
 from servedeck.config import PLATFORM_NAMESPACE, Settings
 from servedeck.fleet.fleet import UNLABELED_SELECTOR, Completeness, Fleet
 from servedeck.fleet.platform_config import PLATFORM_CONFIGMAP_KIND, PlatformConfigMap
-from servedeck.fleet.state import SessionState, combine_states, is_settled, missing_permission
+from servedeck.fleet.state import (
+    SessionState,
+    combine_states,
+    describe_clock_offset,
+    is_settled,
+    missing_permission,
+)
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.conventions import SERVING_LABEL
 
@@ -176,6 +182,7 @@ class ClusterSession:
         if not self._reflectors:
             phase = ReflectorPhase.RETRYING if self._connect_error else ReflectorPhase.CONNECTING
             return SessionState(phase, self._connect_error)
+        offset = self.connection.clock.offset if self.connection is not None else timedelta()
         missing = tuple(
             dict.fromkeys(
                 missing_permission(each)
@@ -195,9 +202,16 @@ class ClusterSession:
             views_pending=self.fleet.has_pending,
             restriction=self._restriction_message,
             missing_permissions=missing,
+            clock_warning=describe_clock_offset(offset),
             monotonic=monotonic(),
-            now=self._now(),
+            now=self.server_now(),
         )
+
+    def server_now(self) -> datetime:
+        """The API server's time, to which all times in objects refer; the local time before the
+        first response."""
+        now = self._now()
+        return now if self.connection is None else now + self.connection.clock.offset
 
     def subscribe(self, callback: Callable[[SessionChanges], None]) -> Callable[[], None]:
         """Call `callback` on the event loop after changes: the first one immediately, those within
@@ -284,6 +298,7 @@ class ClusterSession:
                         await self._retry_event.wait()
                 wait = min(2 * wait, longest)
         self._connect_error = ""
+        self.connection.clock.on_change = self._apply_clock_change
         self._contexts = self.connection.kubeconfig.context_names
         self._start_reflectors(self._select_namespace(self.connection))
 
@@ -387,6 +402,11 @@ class ClusterSession:
             if reflector.kind is DEPLOYMENTS and missing_permission(reflector).startswith("list"):
                 self._fall_back_to_namespace()
         self._update_load_state()
+
+    def _apply_clock_change(self) -> None:
+        """The difference between the clocks became known, or one of them was set."""
+        self.fleet.reevaluate_pods()
+        self._request_flush()
 
     async def _check_api_group(self, kind: ResourceKind) -> None:
         """Check whether a forbidden kind exists: authorization comes first, and a missing
@@ -507,7 +527,7 @@ class ClusterSession:
         debouncer = self._debouncer
         if debouncer is None:
             return False
-        now = self._now()
+        now = self.server_now()
         if self._initial_lists_complete:
             self._update_completeness()
             self._changed_keys |= self.fleet.flush(now, _MAX_VIEWS_PER_FLUSH)

@@ -8,6 +8,10 @@ from datetime import datetime, timedelta
 
 from servedeck.cluster.watch.kinds import DEPLOYMENTS, ResourceKind
 from servedeck.cluster.watch.reflector import Reflector, ReflectorPhase
+from servedeck.serving.duration import format_duration
+
+CLOCK_WARNING_THRESHOLD = timedelta(minutes=1)
+"""A difference between the clocks that the operator is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,8 @@ class SessionState:
     """Missing permissions, verb and resource: "list pods"."""
     stale_for: float | None = None
     """Seconds since the last update if the views are stale."""
+    clock_warning: str = ""
+    """That the clocks differ, one sentence; "" if they do not."""
     settled: bool = False
     """Every kind has been listed, or is forbidden or does not exist, and all views are built."""
 
@@ -51,6 +57,7 @@ def _visible_state(state: SessionState) -> tuple[object, ...]:
         state.loaded,
         state.remaining,
         state.missing_permissions,
+        state.clock_warning,
         state.stale_for is None,
         state.settled,
     )
@@ -73,6 +80,7 @@ def combine_states(
     views_pending: bool,
     restriction: str,
     missing_permissions: tuple[str, ...],
+    clock_warning: str,
     monotonic: float,
     now: datetime,
 ) -> SessionState:
@@ -107,8 +115,22 @@ def combine_states(
         loaded=sum(each.loaded_count for each in required_reflectors),
         remaining=sum(each.remaining_count or 0 for each in loading) if loading else None,
         missing_permissions=missing_permissions,
+        clock_warning=clock_warning,
         stale_for=worst[0] if worst is not None and views_built else None,
         settled=not views_pending and all(is_settled(each, synced) for each in reflectors.values()),
+    )
+
+
+def describe_clock_offset(offset: timedelta) -> str:
+    """A sentence on clocks that differ by more than a minute, "" otherwise. `offset` is the API
+    server's clock minus the local one."""
+    minutes = round(abs(offset) / timedelta(minutes=1))
+    if abs(offset) <= CLOCK_WARNING_THRESHOLD:
+        return ""
+    side = "behind" if offset > timedelta() else "ahead of"
+    return (
+        f"The clock here is {format_duration(60 * minutes)} {side} the API server's; "
+        "ages use the server's time."
     )
 
 

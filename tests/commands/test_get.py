@@ -229,3 +229,23 @@ async def test_watching_prints_rows_and_reports_once_that_the_server_is_unavaila
         await made.wait_until(lambda: made.out.count("\n") == 4)
         lines = made.out.splitlines()
         assert lines[3].index("Ready") == lines[0].index("STATUS")
+
+
+async def test_a_clock_that_differs_from_the_servers_is_reported(cluster: FakeCluster) -> None:
+    cluster.server_ahead = -480.0
+    code, made = await run_command(cluster)
+    assert code == 0
+    assert made.err == (
+        "servedeck: The clock here is 8m ahead of the API server's; ages use the server's time.\n"
+    )
+
+
+async def test_ages_are_by_default_those_of_the_server(cluster: FakeCluster) -> None:
+    day = timedelta(days=1)
+    cluster.server_ahead = (START + 3 * day).timestamp() - cluster.local_time()
+    session = ClusterSession(
+        ConnectionOptions(), connect=cluster.connect, reflector_config=FAST_CONFIG, tune_gc=False
+    )
+    out = io.StringIO()
+    await with_timeout(get.run_get(session, get.GetOptions(), out=out, err=io.StringIO()))
+    assert [line.split()[-1] for line in out.getvalue().splitlines()] == ["AGE", "3d", "3d"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +16,7 @@ import msgspec
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions, Kubeconfig
 from servedeck.cluster.http.connection import ApiResponse, Connection
 from servedeck.cluster.http.errors import ApiError, ConnectionFailedError, ConnectionLostError
+from servedeck.cluster.http.server_clock import ServerClock
 from servedeck.fleet.fleet import UNLABELED_SELECTOR
 from servedeck.serving.objects.records import Pod, Record, ReplicaSet
 from tests.fleet.factories import KIND_BY_RECORD
@@ -43,6 +46,9 @@ class FakeCluster:
         one."""
         self.watches: dict[asyncio.Queue[bytes | None], tuple[str, str, str]] = {}
         self.connections: list[FakeConnection] = []
+        self.local_time: Callable[[], float] = time.time
+        self.server_ahead = 0.0
+        """Seconds by which the server's clock is ahead of the local one."""
         self.pod_list_gate = asyncio.Event()
         self.pod_list_gate.set()
         """Clear it to block lists of Pods."""
@@ -125,6 +131,7 @@ class FakeConnection:
         self.context_name = options.context or next(iter(names))
         self.server = f"https://{self.context_name}"
         self.supports_watch_list = False
+        self.clock = ServerClock(cluster.local_time)
         self.closed = False
         self.requested_paths: list[str] = []
         self.kubeconfig = Kubeconfig(
@@ -144,8 +151,15 @@ class FakeConnection:
     def reset_backoff(self) -> None:
         """No-op: this connection has no backoff."""
 
+    def sync_clock(self) -> None:
+        """What a response with a Date header does."""
+        sent_at = self.cluster.local_time()
+        date = formatdate(sent_at + self.cluster.server_ahead, usegmt=True)
+        self.clock.add_response({"Date": date}, sent_at)
+
     async def request(self, method: str, path: str, *, params: Any = (), **_: Any) -> ApiResponse:
         self.requested_paths.append(path)
+        self.sync_clock()
         await asyncio.sleep(0)
         plural, namespace = self.cluster.check_access(path)
         if plural == "pods":

@@ -41,6 +41,7 @@ class FakeState:
     remaining: int | None = None
     missing_permissions: tuple[str, ...] = ()
     stale_for: float | None = None
+    clock_warning: str = ""
 
 
 @dataclass(frozen=True)

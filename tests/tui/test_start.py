@@ -1,6 +1,15 @@
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
 import pytest
 
+from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.config import Settings, SettingsError
+from servedeck.fleet import session as session_module
+from tui import start
 from tui.start import validate_settings
 
 
@@ -20,3 +29,40 @@ def test_unknown_names_in_the_settings_are_rejected() -> None:
     ):
         with pytest.raises(SettingsError, match=expected):
             validate_settings(settings)
+
+
+def test_ages_use_the_clock_of_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    server_time = datetime(2026, 3, 1, tzinfo=UTC)
+    seen: list[datetime] = []
+
+    class FakeSession:
+        connection = None
+
+        def __init__(self, *_: Any, **__: Any) -> None:
+            pass
+
+        def server_now(self) -> datetime:
+            return server_time
+
+        def subscribe(self, _: Any) -> Any:
+            return lambda: None
+
+        async def start(self) -> None:
+            pass
+
+    class FakeApp:
+        return_code = 0
+
+        def __init__(self, source: Any, _: Any, *, clock: Any, **__: Any) -> None:
+            self.source, self.clock = source, clock
+
+        def run(self) -> None:
+            seen.append(self.clock())
+            asyncio.run(self.source.start())
+            seen.append(self.clock())
+
+    monkeypatch.setattr(session_module, "ClusterSession", FakeSession)
+    monkeypatch.setattr(start, "ServedeckApp", FakeApp)
+    assert start.run(ConnectionOptions(), Settings()) == 0
+    assert datetime.now(UTC) - seen[0] < timedelta(minutes=5), "the local time before it is known"
+    assert seen[1] == server_time

@@ -62,6 +62,19 @@ async def test_what_may_not_be_read_is_named_while_the_rest_works():
         await wait_for_text(pilot, "Not allowed to list events, list replicasets", "llama-70b-chat")
 
 
+async def test_clocks_that_differ_are_named_beside_what_may_not_be_read():
+    sentence = "The clock here is 8m ahead of the API server's; ages use the server's time."
+    source = fakes.FakeSource(state=fakes.FakeState(clock_warning=sentence))
+    source.add_views(*fakes.fleet())
+    app = make_app(source)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for_text(pilot, "! The clock here is 8m ahead of the API server's", "✓ live")
+        source.set_state(missing_permissions=("list events",))
+        await wait_for_text(pilot, "Not allowed to list events", "The clock here is 8m ahead")
+        source.set_state(missing_permissions=(), clock_warning="")
+        await wait_for(pilot, lambda: "The clock" not in screen_text(app), "the sentence to go")
+
+
 async def test_a_lost_server_keeps_the_list_and_says_since_when_it_is_stale():
     source = fakes.FakeSource().add_views(*fakes.fleet())
     app = make_app(source)

@@ -51,6 +51,9 @@ class SourceState(Protocol):
     @property
     def stale_for(self) -> float | None: ...
 
+    @property
+    def clock_warning(self) -> str: ...
+
 
 class SourceChanges(Protocol):
     """What changed since the last call."""

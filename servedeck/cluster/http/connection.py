@@ -29,6 +29,7 @@ from servedeck.cluster.http.errors import (
     ReadOnlyError,
 )
 from servedeck.cluster.http.request_headers import make_headers
+from servedeck.cluster.http.server_clock import ServerClock
 from servedeck.cluster.http.stream import ResponseStream
 from servedeck.cluster.http.transport_errors import to_cluster_error
 from servedeck.cluster.watch.decode import parse_json
@@ -93,6 +94,8 @@ class Connection:
         self.readonly = options.readonly
         self.supports_watch_list = True
         """False once this server rejected a streamed list (WatchList)."""
+        self.clock = ServerClock()
+        """The API server's clock, as far as its responses show it."""
         self._context = context
         self._credentials = credentials
         self._environ = environ
@@ -259,7 +262,10 @@ class Connection:
         )
         try:
             async with asyncio.timeout(max(_RESPONSE_HEADERS_TIMEOUT, _CONNECT_TIMEOUT)):
-                return await transport.send(method, path, params, headers, body, timeout)
+                sent_at = self.clock.local_time()
+                response = await transport.send(method, path, params, headers, body, timeout)
+                self.clock.add_response(response.headers, sent_at)
+                return response
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise to_cluster_error(error, self.display_address, self.context_name) from error
 
