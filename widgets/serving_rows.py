@@ -39,7 +39,10 @@ def status_span(status: Status) -> Span:
 
 
 def reason_text(view: ServingView) -> str:
-    """The failure reason in two or three words; "" for a healthy serving."""
+    """The failure reason in two or three words, for many equal Pods with their number; "" for a
+    healthy serving."""
+    if (group := view.main_group) is not None:
+        return group.title
     if view.status is Status.DEGRADED and view.failing:
         return (
             f"{view.failing} failing: {view.reason}" if view.reason else f"{view.failing} failing"

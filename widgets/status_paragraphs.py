@@ -3,10 +3,11 @@ container's last lines, what to do."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from servedeck.fleet.pod_groups import SHOWN_PODS, PodGroup
 from servedeck.fleet.views import ContainerView, EventView, PodView, ServingView
 from servedeck.serving.duration import format_signed_duration
 from servedeck.serving.status.diagnosis import PodHealth
@@ -36,6 +37,10 @@ HEALTH_STYLES = {
     PodHealth.OK: "ready",
     PodHealth.TERMINATING: "muted",
 }
+
+
+_DETAILED_HEALTH = (PodHealth.ERROR, PodHealth.PENDING, PodHealth.STARTING)
+"""Health of Pods that are shown with their failure reason and Events."""
 
 
 class CrashedContainer(NamedTuple):
@@ -101,29 +106,31 @@ def status_paragraphs(
     compact: bool = False,
 ) -> list[Paragraph]:
     """The status of a serving as text. `pod_keys` open the Pods' logs, in the order of `view.pods`;
-    `capacity_hint` names the nodes with the most free capacity. The crashed container's last lines
+    `capacity_hint` names the nodes with the most free capacity. Many Pods with the same reason take
+    one line. The crashed container's last lines
     come before every Event. If it is `compact`, there are no empty lines, and those lines come
     right after the failure reason, so that they are visible without scrolling.
     """
     result = [Paragraph(title_line(view), indent=2, keep_spans=True)]
     result += reason_paragraphs(view, log_tail, capacity_hint=capacity_hint, compact=compact)
-    keyed = list(zip(view.pods, [*pod_keys, *([""] * len(view.pods))], strict=False))
-    failing = {pod.uid for pod in view.failing_pods}
-    for pod, key in keyed:
-        if pod.uid in failing or pod.health is PodHealth.STARTING:
+    keys = {pod.uid: key for pod, key in zip(view.pods, pod_keys, strict=False)}
+    collapsed = {
+        pod.uid: group for group in view.pod_groups if group.is_collapsed for pod in group.pods
+    }
+    for pod in view.pods:
+        if pod.health not in _DETAILED_HEALTH:
+            continue
+        group = collapsed.get(pod.uid)
+        if group is None:
+            key = keys.get(pod.uid, "")
             result += [Paragraph(), *_pod_paragraphs(pod, key, now, shown_message=view.message)]
+        elif pod is group.pods[0]:
+            result += [Paragraph(), *_group_paragraphs(group, keys, now, view.message)]
     result += deployment_paragraphs(view, now)
-    rest = [
-        (pod, key)
-        for pod, key in keyed
-        if pod.uid not in failing and pod.health is not PodHealth.STARTING
-    ]
+    rest = [pod for pod in view.pods if pod.health not in _DETAILED_HEALTH]
     if rest:
         result.append(Paragraph())
-        result += [
-            Paragraph(_pod_line(pod, key, now), indent=5, keep_spans=True, target=pod.uid)
-            for pod, key in rest
-        ]
+        result += [_pod_paragraph(pod, keys, now) for pod in rest]
     if not view.pods:
         result += [Paragraph(), Paragraph((("It has no Pods.", "muted"),))]
     return [paragraph for paragraph in result if paragraph.line] if compact else result
@@ -165,6 +172,27 @@ def pod_paragraphs(pod: PodView, now: datetime, shown_message: str) -> list[Para
     return result + [_event_paragraph(event, now) for event in pod.events[:MAX_EVENTS_PER_POD]]
 
 
+def _group_paragraphs(
+    group: PodGroup, keys: Mapping[str, str], now: datetime, shown_message: str
+) -> list[Paragraph]:
+    """Pods with the same reason: one line, their failure reason unless it is shown already, the
+    first of them if they live, and the Events of the newest."""
+    newest = group.newest
+    text = truncate(sanitized(group.summary(now)), MAX_NAME_LENGTH)
+    line = Paragraph(
+        (("   ", ""), (text, HEALTH_STYLES[group.health])),
+        indent=5,
+        keep_spans=True,
+        target=newest.uid,
+    )
+    pods = () if group.finished else group.pods[:SHOWN_PODS]
+    return [
+        line,
+        *(_pod_paragraph(pod, keys, now) for pod in pods),
+        *pod_paragraphs(newest, now, shown_message),
+    ]
+
+
 def title_line(view: ServingView) -> Line:
     """Name, status, reason, Pods and rollout of a serving."""
     name = truncate(sanitized(str(view.key)), MAX_NAME_LENGTH)
@@ -202,6 +230,11 @@ def _pod_line(pod: PodView, key: str, now: datetime) -> Line:
     if pod.restarts or not pod.is_ready:
         spans += [("  ", ""), ("View logs", "accent")]
     return tuple(spans)
+
+
+def _pod_paragraph(pod: PodView, keys: Mapping[str, str], now: datetime) -> Paragraph:
+    line = _pod_line(pod, keys.get(pod.uid, ""), now)
+    return Paragraph(line, indent=5, keep_spans=True, target=pod.uid)
 
 
 def _pod_paragraphs(pod: PodView, key: str, now: datetime, shown_message: str) -> list[Paragraph]:

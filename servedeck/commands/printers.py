@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from servedeck.fleet.pod_groups import PodGroup
 from servedeck.fleet.views import ContainerView, EventView, PodView, ServingView
 from servedeck.serving.duration import format_duration
 from servedeck.serving.text import cell_width, one_line, truncate
@@ -59,6 +60,7 @@ def serving_json(view: ServingView) -> dict[str, Any]:
         "description": view.description,
         "managed": view.managed,
         "pods": [_pod_json(pod) for pod in view.pods],
+        "podGroups": [_group_json(group) for group in view.pod_groups],
         "events": [_event_json(event) for event in view.events],
     }
 
@@ -88,8 +90,21 @@ def _pod_json(pod: PodView) -> dict[str, Any]:
         "message": pod.message,
         "container": pod.container,
         "oldRevision": pod.old_revision,
+        "finished": pod.finished,
         "containers": [_container_json(container) for container in pod.containers],
         "events": [_event_json(event) for event in pod.events],
+    }
+
+
+def _group_json(group: PodGroup) -> dict[str, Any]:
+    return {
+        "count": group.count,
+        "health": group.health.value,
+        "reason": group.reason,
+        "message": group.message,
+        "finished": group.finished,
+        "nodes": list(group.nodes),
+        "newest": _format_time(group.newest.created),
     }
 
 
@@ -142,7 +157,7 @@ _TABLE_COLUMNS: Mapping[str, Callable[[ServingView, datetime], str]] = {
     "NAMESPACE": lambda view, _: view.key.namespace,
     "NAME": lambda view, _: view.key.name,
     "STATUS": lambda view, _: view.status.value,
-    "REASON": lambda view, _: view.reason,
+    "REASON": lambda view, _: group.title if (group := view.main_group) else view.reason,
     "READY": lambda view, _: f"{view.ready}/{view.desired}",
     "RESTARTS": lambda view, _: str(view.restarts),
     "ROLLOUT": lambda view, _: view.rollout,
@@ -175,13 +190,19 @@ class TablePrinter:
 
     def __init__(self, *, wide: bool, with_namespace: bool) -> None:
         names = tuple(_TABLE_COLUMNS)[1:] if wide else _DEFAULT_COLUMNS
+        self._wide = wide
         self.columns = ("NAMESPACE", *names) if with_namespace else names
         self._widths = [len(column) for column in self.columns]
 
     def row_cells(self, view: ServingView, now: datetime) -> tuple[str, ...]:
         """Cells of a serving; empty ones as kubectl prints them."""
-        texts = (_TABLE_COLUMNS[column](view, now) for column in self.columns)
+        texts = (self._cell(column, view, now) for column in self.columns)
         return tuple(truncate(one_line(text), _MAX_COLUMN_WIDTH) or "<none>" for text in texts)
+
+    def _cell(self, column: str, view: ServingView, now: datetime) -> str:
+        if self._wide and column == "REASON" and (group := view.main_group) is not None:
+            return group.summary(now)
+        return _TABLE_COLUMNS[column](view, now)
 
     def format_rows(self, rows: Sequence[Sequence[str]], *, header: bool) -> list[str]:
         """The rows as aligned lines."""

@@ -84,6 +84,7 @@ def build_pod_view(
         accelerators=_accelerators_text(pod),
         last_termination=_last_termination_text(pod),
         revision=_interned(revision),
+        finished=pod.status.phase in ("Failed", "Succeeded"),
     )
     if previous is None:
         return view

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
+from servedeck.fleet.pod_groups import PodGroup, group_pods
 from servedeck.serving.capacity import InsufficientResource
 from servedeck.serving.endpoint import Endpoint
 from servedeck.serving.status.diagnosis import PodHealth
@@ -84,6 +85,8 @@ class PodView:
     """How the last instance of a container ended, "OOMKilled (137)"; "" if none did."""
     revision: str = ""
     """Revision of the Deployment that the Pod belongs to; "" if it is unknown."""
+    finished: bool = False
+    """It has ended and does not start again (phase Failed or Succeeded)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +126,11 @@ class ServingView:
     """False for a Deployment that is only recognized as a serving and was not created by
     servedeck."""
     pods: tuple[PodView, ...]
-    """Failing first, then in kubectl's order."""
+    """Failing first, then in kubectl's order; those that failed for good last."""
     events: tuple[EventView, ...]
     """Warnings about the Deployment and its ReplicaSets, newest first, at most 10."""
     _search_text: str = field(default="", init=False, repr=False, compare=False)
+    _pod_groups: tuple[PodGroup, ...] = field(default=(), init=False, repr=False, compare=False)
 
     @property
     def search_text(self) -> str:
@@ -136,6 +140,29 @@ class ServingView:
         if not self._search_text:
             object.__setattr__(self, "_search_text", _build_search_text(self))
         return self._search_text
+
+    @property
+    def pod_groups(self) -> tuple[PodGroup, ...]:
+        """The Pods, equal ones together. Built on first use and cached."""
+        if not self._pod_groups:
+            object.__setattr__(self, "_pod_groups", group_pods(self.pods))
+        return self._pod_groups
+
+    @property
+    def main_group(self) -> PodGroup | None:
+        """The largest group of failing Pods with the reason of the serving, if one line stands for
+        them; None otherwise."""
+        return max(
+            (
+                group
+                for group in self.pod_groups
+                if group.is_collapsed
+                and group.reason == self.reason
+                and group.health in (PodHealth.ERROR, PodHealth.PENDING)
+            ),
+            key=lambda group: group.count,
+            default=None,
+        )
 
     @property
     def failing_pods(self) -> tuple[PodView, ...]:

@@ -139,12 +139,15 @@ def _termination_reason(terminated: ContainerStateTerminated) -> str:
 PodSortKey = tuple[int, bool, int, bool, bool, float, float, int, float, str]
 
 _HEALTH_ORDER = {PodHealth.ERROR: 0, PodHealth.PENDING: 1, PodHealth.TERMINATING: 3}
+_FAILED_ORDER = 4
+"""Of a Pod that has failed for good: a ReplicaSet leaves hundreds of them behind."""
 _PHASE_ORDER = {"Unknown": 1, "Running": 2}
 _NO_TIME = float("-inf")
 
 
 def pod_sort_key(pod: Pod, health: PodHealth = PodHealth.OK) -> PodSortKey:
-    """Sort key: failing Pods first, then in kubectl's order, terminating ones last.
+    """Sort key: failing Pods first, then in kubectl's order, then terminating ones, and last those
+    that have failed for good.
 
     kubectl's order: not assigned to a node, phase Pending before Unknown before Running, not ready,
     being deleted, ready for less time, more restarts, newer (kubernetes kubectl
@@ -158,8 +161,9 @@ def pod_sort_key(pod: Pod, health: PodHealth = PodHealth.OK) -> PodSortKey:
             ready_since = _descending_time(condition.last_transition_time)
             break
     deleted = pod.metadata.deletion_timestamp
+    is_failed = pod.status.phase == "Failed" and deleted is None
     return (
-        _HEALTH_ORDER.get(health, 2),
+        _FAILED_ORDER if is_failed else _HEALTH_ORDER.get(health, 2),
         pod.spec.node_name != "",
         _PHASE_ORDER.get(pod.status.phase, 0),
         ready,

@@ -383,6 +383,13 @@ def test_failing_pods_come_before_all_others_and_terminating_ones_last() -> None
     assert order == [PodHealth.ERROR, PodHealth.PENDING, PodHealth.OK, PodHealth.TERMINATING]
 
 
+def test_pods_that_failed_for_good_come_after_all_others() -> None:
+    evicted = named_pod("evicted", phase="Failed")
+    for health in PodHealth:
+        living = pod_sort_key(named_pod("living"), health)
+        assert living < pod_sort_key(evicted, PodHealth.ERROR), health
+
+
 def test_a_time_in_the_future_does_not_break_the_age() -> None:
     crashed = running(restartCount=1, lastState=last_terminated(1, minutes=-1))
     assert format_restarts(pod_columns(pod(crashed)), NOW) == "1 (<invalid> ago)"
