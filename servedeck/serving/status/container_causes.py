@@ -219,6 +219,11 @@ IMAGE_CAUSES: tuple[Cause, ...] = (
         "https://github.com/UKHomeOffice/kb8or/issues/48", _PENDING,
     ),
     Cause(
+        _IMAGE, "", r"server gave HTTP response to HTTPS client",
+        "{Image} cannot be pulled: the registry answers with HTTP, but {node} uses HTTPS",
+        "https://github.com/enix/kube-image-keeper/issues/60", _PENDING,
+    ),
+    Cause(
         _IMAGE, "", r"repository does not exist or may require", "{Image} cannot be pulled: {why}",
         "https://docs.docker.com/reference/cli/docker/image/pull/", _PENDING,
     ),
@@ -229,7 +234,9 @@ IMAGE_CAUSES: tuple[Cause, ...] = (
         "https://github.com/bank-vaults/bank-vaults/issues/1640", _PENDING,
     ),
     Cause(
-        _IMAGE, "", r"(?:unauthorized: |authentication required|: denied|: unauthorized$)",
+        _IMAGE, "",
+        r"unauthorized: |authentication required|: denied|: unauthorized$|no basic auth "
+        r"credentials",
         "{Image} cannot be pulled: the registry denies access; check imagePullSecrets",
         "https://kubernetes.io/docs/concepts/containers/images/#imagepullbackoff", _PENDING,
     ),

@@ -173,6 +173,12 @@ SCHEDULING_CAUSES: tuple[Cause, ...] = (
         "Its volumes cannot be bound: {error}",
         "k8s pkg/scheduler/framework/plugins/volumebinding/binder.go", _PENDING,
     ),
+    Cause(
+        _SCHEDULING, "", r"pod has unbound immediate PersistentVolumeClaims",
+        "It cannot be scheduled: a PVC of it is not bound to a volume (unbound immediate "
+        "PersistentVolumeClaims)",
+        "https://github.com/minio/directpv/issues/100", _PENDING,
+    ),
     Cause(_SCHEDULING, "", "", "{fit}", _FIT_ERROR, _PENDING, requires="fit"),
     Cause(_SCHEDULING, "", "", "{why}", _FIT_ERROR, _PENDING, requires="why"),
     Cause(_SCHEDULING, "", "", "No node fits it", _FIT_ERROR, _PENDING),
@@ -222,10 +228,6 @@ SCHEDULING_CAUSES: tuple[Cause, ...] = (
         "without a volume for its PVC", "k8s pkg/scheduler/framework/plugins/volumebinding",
     ),
     Cause(
-        _NODES, "", r"unbound immediate PersistentVolumeClaims",
-        "while its PVC is not bound to a volume", "https://github.com/minio/directpv/issues/100",
-    ),
-    Cause(
         _NODES, "", r"exceed max volume count", "at their maximum number of volumes",
         "k8s pkg/scheduler/framework/plugins/nodevolumelimits",
     ),
@@ -237,8 +239,17 @@ SCHEDULING_CAUSES: tuple[Cause, ...] = (
         _NODES, "", r"^Too many pods$", "at their maximum number of Pods",
         "k8s pkg/scheduler/framework/plugins/noderesources/fit.go",
     ),
-    Cause(_NODES, "", r"^node\(s\) (?P<rest>.+)$", "where {rest}", _FIT_ERROR),
-    Cause(_NODES, "", "", "where {reason}", _FIT_ERROR),
+    Cause(
+        _NODES, "", r"^cannot allocate all claims$", "without a free device for its ResourceClaim",
+        "k8s pkg/scheduler/framework/plugins/dynamicresources/dynamicresources.go",
+    ),
+    Cause(_NODES, "", r"^node\(s\) (?P<rest>.+)$", "that {rest}", _FIT_ERROR),
+    # The plugins of other schedulers: "NodeUnfitPod".
+    Cause(
+        _NODES, "", r"^(?P<token>\w+)$", "rejected as {token}",
+        "https://github.com/Project-HAMi/HAMi/issues/1527",
+    ),
+    Cause(_NODES, "", "", "rejected: {reason}", _FIT_ERROR),
 )
 """A Pod that no node accepts."""
 
@@ -288,11 +299,13 @@ SETUP_CAUSES: tuple[Cause, ...] = (
         "https://github.com/ceph/ceph-csi/issues/710", _PENDING,
     ),
     Cause(
-        _SETUP, "FailedMount", r'failed for volume "(?P<volume>[^"]+)" ?: .*Output: (?P<error>.+)$',
+        _SETUP, "FailedMount FailedMapVolume",
+        r'failed for volume "(?P<volume>[^"]+)" ?: .*Output: (?P<error>.+)$',
         'A volume cannot be mounted: volume "{volume}": {error}', "k8s#108963", _PENDING,
     ),
     Cause(
-        _SETUP, "FailedMount", r'failed for volume (?P<volume>"[^"]+") ?: (?P<error>.+)$',
+        _SETUP, "FailedMount FailedMapVolume",
+        r'failed for volume (?P<volume>"[^"]+") ?: (?P<error>.+)$',
         "A volume cannot be mounted: volume {volume}: {error}", _VOLUMES, _PENDING,
     ),
     Cause(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from servedeck.serving.objects.records import Condition, ContainerStatus, Event, Pod
 from servedeck.serving.status import reasons
@@ -12,11 +13,15 @@ from servedeck.serving.status.container_failures import describe_end
 from servedeck.serving.status.diagnosis import Diagnosis, PodHealth
 from servedeck.serving.status.events import event_time, newest_first
 from servedeck.serving.status.pod_fields import (
+    add_delay,
     concerns_container,
     container_statuses,
     find_condition,
     restart_count_text,
 )
+
+_NODE_EVENT_LEAD = timedelta(minutes=1)
+"""The node lifecycle controller writes the Event and then the Pod's condition."""
 
 
 def diagnose_starting(pod: Pod, events: Sequence[Event], ready: Condition | None) -> Diagnosis:
@@ -84,6 +89,14 @@ def _diagnose_not_ready(pod: Pod, container: ContainerStatus, events: Sequence[E
     )
 
 
+def _is_before_transition(event: Event, ready: Condition | None) -> bool:
+    """Whether the Pod was ready again after the Event."""
+    time = event_time(event)
+    if time is None or ready is None or ready.last_transition_time is None:
+        return False
+    return time < add_delay(ready.last_transition_time, -_NODE_EVENT_LEAD)
+
+
 def _diagnose_readiness_gates(
     pod: Pod, events: Sequence[Event], ready: Condition | None
 ) -> Diagnosis:
@@ -103,7 +116,7 @@ def _diagnose_readiness_gates(
             PodHealth.STARTING, "Starting", f"{where} has not started its containers yet"
         )
     for event in events:
-        if event.reason == "NodeNotReady":
+        if event.reason == "NodeNotReady" and not _is_before_transition(event, ready):
             message = f"Its node {pod.spec.node_name} is not ready"
             return Diagnosis(PodHealth.ERROR, "NodeNotReady", message, raw_message=event.message)
     raw = ready.message if ready is not None else ""

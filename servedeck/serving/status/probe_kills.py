@@ -130,7 +130,8 @@ def _has_killed(
         # It runs from the start until it succeeds once, so the age of the instance is enough.
         return ran <= deadline + slack
     if terminated.exit_code in _SIGNAL_EXIT_CODES:
-        return failed >= started and finished - failed < _MAX_EVENT_AGE
+        # Somebody killed it, and the kubelet may drop Events of later instances.
+        return finished - failed < _MAX_EVENT_AGE
     return failed >= started and finished - failed <= slack and count >= probe.failure_threshold
 
 

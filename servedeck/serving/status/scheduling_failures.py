@@ -33,8 +33,10 @@ class SchedulingFailure(NamedTuple):
 
 
 _NODES_AVAILABLE_PATTERN = re.compile(
-    r"^\d+/(?P<nodes>\d+) nodes are available: ?(?P<body>.*)$", re.DOTALL
+    r"^\d+/(?P<nodes>\d+) nodes are (?:un)?available: ?(?P<body>.*)$", re.DOTALL
 )
+_VOLCANO_PLUGIN_PATTERN = re.compile(r"^plugin \w+ predicates failed ")
+"""What Volcano writes before the reason (volcano-sh/volcano#3191)."""
 _PREEMPTION_PATTERN = re.compile(r"\.? (?:no new claims to deallocate, )?preemption:")
 _NODE_REASON_PATTERN = re.compile(r"^(\d+) (.+)$", re.DOTALL)
 _PVC_NOT_FOUND_PATTERN = re.compile(
@@ -101,7 +103,7 @@ def parse_scheduling_failure(message: str) -> SchedulingFailure | None:
     for part in re.split(r", (?=\d+ )", body):
         counted = _NODE_REASON_PATTERN.match(part.strip())
         if counted is not None and len(counted[1]) <= 9:
-            why = counted[2].rstrip(".")
+            why = _VOLCANO_PLUGIN_PATTERN.sub("", counted[2].rstrip("."))
             # Schedulers before 1.22 counted the nodes for it.
             if (missing := _PVC_NOT_FOUND_PATTERN.match(why)) is not None:
                 prefilter.append(missing[0])

@@ -142,6 +142,13 @@ POD_STATUS_REPORTS: dict[str, Report] = {
         "Evicted",
         "Evicted from node gpu-1: its emptyDir volume dshm exceeded its limit of 512Mi",
     ),
+    f"{GITHUB}/cloud-ark/kubeplus/issues/1389": Report(
+        failed(
+            "Evicted", 'Container consumerui exceeded its local ephemeral storage limit "20Mi". '
+        ),
+        "Evicted",
+        "Evicted from node gpu-1: consumerui used more ephemeral storage than its limit of 20Mi",
+    ),
     # -- a node that rejects a Pod ------------------------------------------------------------
     f"{K8S}/issues/130145": Report(
         failed(
@@ -199,6 +206,25 @@ POD_STATUS_REPORTS: dict[str, Report] = {
         "OutOfcpu",
         "Node gpu-1 rejected it: it requests 0.15 CPU, but 0.112 of 11.5 are free",
     ),
+    f"{GITHUB}/gitpod-io/gitpod/pull/8463": Report(
+        failed(
+            "OutOfmemory",
+            "Pod Node didn't have enough resource: memory, requested: 2097152000, used: "
+            "65865462583, capacity: 66388008960",
+        ),
+        "OutOfmemory",
+        "Node gpu-1 rejected it: it requests 2000Mi memory, but 498.3Mi of 61.8Gi are free",
+    ),
+    f"{GITHUB}/ray-project/kuberay/issues/1414": Report(
+        failed(
+            "UnexpectedAdmissionError",
+            "Pod Allocate failed due to pod d65f09ad-cca3-4631-a0a3-d5ba850f8a69 container "
+            "wait-gcs-ready unable to find GPU device allocation by scheduler, which is unexpected",
+        ),
+        "UnexpectedAdmissionError",
+        "Node gpu-1 rejected it: pod d65f09ad-cca3-4631-a0a3-d5ba850f8a69 container "
+        "wait-gcs-ready unable to find GPU device allocation by scheduler",
+    ),
     "kubernetes v1.36 pkg/kubelet/lifecycle/predicate.go: InsufficientResourceError": Report(
         failed(
             "OutOfnvidia.com/gpu",
@@ -245,6 +271,43 @@ POD_STATUS_REPORTS: dict[str, Report] = {
 }
 
 IMAGE_REPORTS: dict[str, Report] = {
+    f"{GITHUB}/hystax/optscale/issues/701": Report(
+        pulling(
+            'Container image "error_pages:local" is not present with pull policy of Never',
+            "ErrImageNeverPull",
+        ),
+        "ErrImageNeverPull",
+        "Image error_pages:local of inference-server is not present on node gpu-1, and its "
+        "imagePullPolicy is Never",
+    ),
+    f"{GITHUB}/enix/kube-image-keeper/issues/60": Report(
+        pulling(
+            "rpc error: code = Unknown desc = failed to pull and unpack image "
+            '"localhost:7439/docker.io/xxxsoftware/xxx-redis:2023.1.2": failed to resolve '
+            'reference "localhost:7439/docker.io/xxxsoftware/xxx-redis:2023.1.2": failed to do '
+            'request: Head "https://localhost:7439/v2/docker.io/xxxsoftware/xxx-redis/manifests/'
+            '2023.1.2": http: '
+            "server gave HTTP response to HTTPS client"
+        ),
+        "ImagePullBackOff",
+        "Image localhost:7439/docker.io/xxxsoftware/xxx-redis:2023.1.2 of inference-server cannot "
+        "be pulled: the registry answers with HTTP, but node gpu-1 uses HTTPS",
+    ),
+    f"{GITHUB}/rancher-archives/rke/issues/167": Report(
+        pulling("rpc error: code = Unknown desc = unauthorized: authentication required"),
+        "ImagePullBackOff",
+        "The image of inference-server cannot be pulled: the registry denies access; check "
+        "imagePullSecrets",
+    ),
+    f"{K8S}/issues/95231": Report(
+        pulling(
+            "rpc error: code = Unknown desc = Error response from daemon: Get "
+            "http://ip:port/v2/repository/docker/app/manifests/1.0: no basic auth credentials"
+        ),
+        "ImagePullBackOff",
+        "The image of inference-server cannot be pulled: the registry denies access; check "
+        "imagePullSecrets",
+    ),
     f"{GITHUB}/kata-containers/kata-containers/issues/10109": Report(
         pulling(
             "rpc error: code = Unknown desc = failed to pull and unpack image "
@@ -350,6 +413,16 @@ IMAGE_REPORTS: dict[str, Report] = {
 }
 
 START_REPORTS: dict[str, Report] = {
+    f"{GITHUB}/civicrm/civicrm-docker/issues/8": Report(
+        starting(
+            "CreateContainerConfigError",
+            "container has runAsNonRoot and image has non-numeric user (admin), cannot verify user "
+            'is non-root (pod: "xxx", container: container)',
+        ),
+        "CreateContainerConfigError",
+        "inference-server cannot be created: its runAsNonRoot cannot be verified, because the "
+        "image's user admin is not a number; set runAsUser",
+    ),
     f"{GITHUB}/reportportal/kubernetes/issues/178": Report(
         starting("CreateContainerConfigError", 'secret "secretpostgresql" not found'),
         "CreateContainerConfigError",
@@ -570,6 +643,97 @@ EXIT_REPORTS: dict[str, Report] = {
 }
 
 SCHEDULING_REPORTS: dict[str, Report] = {
+    f"{GITHUB}/Duke-GCB/calrissian/issues/154": Report(
+        unscheduled_pod(
+            'running PreBind plugin "VolumeBinding": binding volumes: timed out waiting for the '
+            "condition"
+        ),
+        "Unschedulable",
+        "Its volumes cannot be bound: timed out waiting for the condition",
+    ),
+    f"{GITHUB}/aws/karpenter-provider-aws/issues/6447": Report(
+        unscheduled_pod(
+            "0/20 nodes are available: 1 node(s) had untolerated taint {windowsContainers: true}, "
+            "2 node(s) had untolerated taint {eks.amazonaws.com/compute-type: fargate}, 4 node(s) "
+            "didn't match Pod's node affinity/selector, 4 node(s) didn't match pod anti-affinity "
+            "rules, 9 node(s) didn't match pod topology spread constraints. preemption: 0/20 nodes "
+            "are available: 13 No preemption victims found for incoming pod, 7 Preemption is not "
+            "helpful for scheduling."
+        ),
+        "Unschedulable",
+        "0 of 20 nodes fit: 1 with an untolerated taint (windowsContainers: true), 2 with an "
+        "untolerated taint (eks.amazonaws.com/compute-type: fargate), 4 outside its node selector "
+        "or affinity, 4 not matching its anti-affinity to other Pods, 9 not matching its topology "
+        "spread constraints",
+    ),
+    f"{K8S}/issues/100400": Report(
+        unscheduled_pod(
+            "0/20 nodes are available: 1 node(s) didn't match pod affinity/anti-affinity, 19 "
+            "node(s) didn't match node selector."
+        ),
+        "Unschedulable",
+        "0 of 20 nodes fit: 1 that didn't match pod affinity/anti-affinity, 19 outside its node "
+        "selector or affinity",
+    ),
+    f"{GITHUB}/aws/karpenter-provider-aws/issues/1887": Report(
+        unscheduled_pod(
+            "0/13 nodes are available: 1 Too many pods, 1 node(s) had taint {kubernetes.io/arch: "
+            "arm64}, that the pod didn't tolerate, 1 node(s) were unschedulable, 5 node(s) exceed "
+            "max volume count, 5 node(s) had taint {nd.group-name: kube-system}, that the pod "
+            "didn't tolerate."
+        ),
+        "Unschedulable",
+        "0 of 13 nodes fit: 1 at their maximum number of Pods, 1 with an untolerated taint "
+        "(kubernetes.io/arch: arm64), 1 cordoned, 5 at their maximum number of volumes, 5 with an "
+        "untolerated taint (nd.group-name: kube-system)",
+    ),
+    f"{GITHUB}/volcano-sh/volcano/issues/3191": Report(
+        unscheduled_pod(
+            "0/2 nodes are unavailable: 1 plugin NodeUnschedulable predicates failed node(s) were "
+            "unschedulable, 1 plugin NodeVolumeLimits predicates failed node(s) exceed max volume "
+            "count."
+        ),
+        "Unschedulable",
+        "0 of 2 nodes fit: 1 cordoned, 1 at their maximum number of volumes",
+    ),
+    f"{GITHUB}/kubernetes-sigs/sig-storage-local-static-provisioner/issues/424": Report(
+        unscheduled_pod(
+            "0/1 nodes are available: 1 node(s) didn't find available persistent volumes to bind. "
+            "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+        ),
+        "Unschedulable",
+        "0 of 1 nodes fit: 1 without a volume for its PVC",
+    ),
+    f"{GITHUB}/datawire/edge-stack/issues/2": Report(
+        unscheduled_pod(
+            "0/2 nodes are available: 2 node(s) didn't have free ports for the requested pod ports."
+        ),
+        "Unschedulable",
+        "0 of 2 nodes fit: 2 without its host port free",
+    ),
+    f"{GITHUB}/openebs/zfs-localpv/issues/453": Report(
+        unscheduled_pod(
+            "0/1 nodes are available: 1 node(s) did not have enough free storage. preemption: 0/1 "
+            "nodes are available: 1 Preemption is not helpful for scheduling.."
+        ),
+        "Unschedulable",
+        "0 of 1 nodes fit: 1 that did not have enough free storage",
+    ),
+    f"{GITHUB}/tkestack/gpu-manager/issues/24": Report(
+        unscheduled_pod("0/2 nodes are available: 2 ExceedsGPUQuota."),
+        "Unschedulable",
+        "0 of 2 nodes fit: 2 rejected as ExceedsGPUQuota",
+    ),
+    f"{GITHUB}/hwameistor/hwameistor/issues/1742": Report(
+        unscheduled_pod(
+            "0/2 nodes are available: 1 Insufficient cpu, 1 Insufficient memory, 1 not the "
+            "published node. preemption: 0/2 nodes are available: 2 No preemption victims found "
+            "for incoming pod."
+        ),
+        "Unschedulable",
+        "0 of 2 nodes fit: 1 without enough free cpu, 1 without enough free memory, 1 rejected: "
+        "not the published node",
+    ),
     f"{GITHUB}/NVIDIA/k8s-device-plugin/issues/430": Report(
         with_resources(
             unscheduled_pod(
@@ -615,7 +779,8 @@ SCHEDULING_REPORTS: dict[str, Report] = {
             "0/4 nodes are available: 4 pod has unbound immediate PersistentVolumeClaims."
         ),
         "Unschedulable",
-        "0 of 4 nodes fit: 4 while its PVC is not bound to a volume",
+        "It cannot be scheduled: a PVC of it is not bound to a volume (unbound immediate "
+        "PersistentVolumeClaims)",
     ),
     f"{GITHUB}/open-metadata/openmetadata-helm-charts/issues/417": Report(
         unscheduled_pod(
@@ -623,7 +788,8 @@ SCHEDULING_REPORTS: dict[str, Report] = {
             "preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling"
         ),
         "Unschedulable",
-        "It cannot be scheduled: pod has unbound immediate PersistentVolumeClaims",
+        "It cannot be scheduled: a PVC of it is not bound to a volume (unbound immediate "
+        "PersistentVolumeClaims)",
     ),
     f"{GITHUB}/kubeflow/community-distribution/issues/1956": Report(
         unscheduled_pod(
@@ -639,6 +805,28 @@ UNMOUNTED = (
     "volumes=[kube-api-access-f9q7s premiumdisk]: timed out waiting for the condition"
 )
 SETUP_REPORTS: dict[str, Report] = {
+    f"{GITHUB}/linode/linode-blockstorage-csi-driver/issues/88": setup_report(
+        "FailedAttachVolume",
+        'A volume cannot be attached: volume "pvc-35f1d10136bb4a2f": timed out waiting for '
+        "external-attacher of linodebs.csi.linode.com CSI driver to attach volume "
+        "757935-pvc35f1d10136bb4a2f",
+        reported_event(
+            "FailedAttachVolume",
+            'AttachVolume.Attach failed for volume "pvc-35f1d10136bb4a2f" : timed out waiting for '
+            "external-attacher of linodebs.csi.linode.com CSI driver to attach volume "
+            "757935-pvc35f1d10136bb4a2f",
+        ),
+    ),
+    f"{K8S}/pull/74026": setup_report(
+        "FailedMapVolume",
+        'A volume cannot be mounted: volume "pvc-82051086-eb98-4dd0-941a-1512bc438278": device not '
+        "found",
+        reported_event(
+            "FailedMapVolume",
+            'MapVolume.MapBlockVolume failed for volume "pvc-82051086-eb98-4dd0-941a-1512bc438278" '
+            ": device not found",
+        ),
+    ),
     f"{K8S}/issues/53059": setup_report(
         "FailedAttachVolume",
         "A volume cannot be attached: pvc-267f63a2-53f3-4647-aec8-527281b393c3 is still in use by "

@@ -7,13 +7,24 @@ import string
 
 import pytest
 
-from servedeck.serving.objects.records import Pod
+from servedeck.serving.objects.records import Event, Pod
+from servedeck.serving.status import cause_lookup
 from servedeck.serving.status.cause import FailureCause, Finding, Signal
-from servedeck.serving.status.cause_lookup import find_cause, round_bytes
+from servedeck.serving.status.cause_lookup import RankedCause, find_cause, round_bytes
 from servedeck.serving.status.failure_causes import FAILURE_CAUSES
 from servedeck.serving.status.pod_diagnosis import diagnose
-from tests.serving.factories import NOW, last_terminated, pod, waiting
-from tests.serving.status.pod_factory import crashing_pod
+from servedeck.serving.status.status import evaluate
+from tests.serving.factories import NOW, deployment, event, last_terminated, pod, waiting
+from tests.serving.status.pod_factory import CREATING, crashing_pod, pending_pod, unscheduled_pod
+from tests.serving.status.reported_failures import (
+    CREATION_REPORTS,
+    REPORTS,
+    failed,
+    replica_failure,
+    start_error,
+    starting,
+)
+from tests.serving.status.test_failure_reasons import CASES
 
 VALUES = {
     *("node", "Node", "Its_node", "why", "colon_why", "start_failed", "limit", "no_limit"),
@@ -21,6 +32,99 @@ VALUES = {
     *("allowed", "reason", "free"),
 }
 """What the findings know besides the groups of the pattern."""
+
+
+EXAMPLES: tuple[tuple[Pod, tuple[Event, ...], str], ...] = (
+    (
+        failed(
+            "Evicted",
+            "The node was low on resource: nodefs. Threshold quantity: 10Gi, available: 1Gi. ",
+        ),
+        (),
+        "Evicted: node gpu-1 was low on nodefs (1Gi available, threshold 10Gi)",
+    ),
+    (
+        failed("Evicted", "by an administrator"),
+        (),
+        "Evicted from node gpu-1: by an administrator",
+    ),
+    (
+        failed("NodePorts", "Pod was rejected: Predicate NodePorts failed"),
+        (),
+        "Node gpu-1 rejected it: a host port that it requests is in use",
+    ),
+    (failed("Archived", "moved to tape"), (), "moved to tape"),
+    (
+        pod(
+            waiting(
+                "CrashLoopBackOff", name="added-later", lastState=last_terminated(137, "OOMKilled")
+            ),
+            spec={"containers": [{"name": "inference-server"}]},
+        ),
+        (),
+        "added-later exceeded its memory limit and was killed (OOMKilled)",
+    ),
+    (
+        start_error('exec: "/server": exec format error: unknown'),
+        (),
+        "inference-server could not start: its image is built for another platform than that of "
+        "node gpu-1 (exec format error) (restarted 3 times)",
+    ),
+    (
+        starting("PostStartHookError", "a text of a later kubelet"),
+        (),
+        "inference-server cannot be started: its postStart hook failed: a text of a later kubelet",
+    ),
+    (start_error(""), (), "inference-server could not start (restarted 3 times)"),
+    (
+        crashing_pod(126, message="/bin/sh: /mnt/run.sh: Permission denied"),
+        (),
+        "inference-server exited with code 126: its command cannot be executed: /bin/sh: "
+        "/mnt/run.sh: Permission denied (restarted 3 times)",
+    ),
+    (
+        crashing_pod(137, message="worker 3 was killed"),
+        (),
+        "inference-server was killed (exit code 137, SIGKILL): worker 3 was killed (restarted 3 "
+        "times)",
+    ),
+    (
+        crashing_pod(1, "LaterReason", "a text"),
+        (),
+        "inference-server terminated: LaterReason, a text (restarted 3 times)",
+    ),
+    (
+        starting("LaterError", "a text"),
+        (),
+        "inference-server cannot be created: a text",
+    ),
+    (unscheduled_pod(""), (), "No node fits it"),
+    (
+        unscheduled_pod(
+            "0/9 nodes are available: 1 node(s) had taints that the pod didn't tolerate, 3 "
+            "node(s) didn't match pod affinity rules, 5 cannot allocate all claims."
+        ),
+        (),
+        "0 of 9 nodes fit: 1 with an untolerated taint, 3 not matching its affinity to other Pods, "
+        "5 without a free device for its ResourceClaim",
+    ),
+    (
+        pending_pod(CREATING),
+        (event("FailedAttachVolume", "no such node"),),
+        "A volume cannot be attached: no such node",
+    ),
+    (
+        pending_pod(CREATING),
+        (event("FailedMapVolume", "no such device"),),
+        "A volume cannot be mapped: no such device",
+    ),
+    (
+        pending_pod(CREATING),
+        (event("FailedCreatePodSandBox", "Failed to create pod sandbox: a text"),),
+        "The Pod's sandbox cannot be created: a text",
+    ),
+)
+"""Of the rows that no published report shows."""
 
 
 def row_name(cause: FailureCause) -> str:
@@ -54,6 +158,34 @@ def test_no_row_is_hidden_by_an_earlier_one() -> None:
             key = (signal, cause.reasons, cause.pattern, cause.exit_codes, cause.requires)
             assert key not in seen, row_name(cause)
             seen.add(key)
+
+
+@pytest.mark.parametrize(("given", "events", "message"), EXAMPLES)
+def test_the_text_of_a_row_without_a_report(
+    given: Pod, events: tuple[Event, ...], message: str
+) -> None:
+    assert diagnose(given, events, NOW).message == message
+
+
+def test_every_row_is_shown_by_an_example(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: set[FailureCause] = set()
+
+    def record(
+        rank: int, cause: FailureCause, finding: Finding, groups: dict[str, str]
+    ) -> RankedCause:
+        shown.add(cause)
+        return RankedCause(rank, cause, finding, groups)
+
+    monkeypatch.setattr(cause_lookup, "RankedCause", record)
+    for report in REPORTS.values():
+        diagnose(report.pod, report.events, NOW)
+    for message, _ in CREATION_REPORTS.values():
+        evaluate(deployment(conditions=(replica_failure(message),)), (), (), True)
+    for case in CASES.values():
+        diagnose(case[0], (), NOW)
+    for given, events, _ in EXAMPLES:
+        diagnose(given, events, NOW)
+    assert [row_name(cause) for cause in FAILURE_CAUSES if cause not in shown] == []
 
 
 def test_what_tells_more_wins_whatever_the_order_of_the_containers() -> None:

@@ -181,6 +181,8 @@ def test_a_node_that_is_not_ready_is_an_error_of_its_pods() -> None:
     given = pod(running(), conditions=(condition("Ready", "False"),))
     got = diagnose_pod(given, event("NodeNotReady", "Node is not ready"))
     assert (got.health, got.reason) == (PodHealth.ERROR, "NodeNotReady")
+    history = event("NodeNotReady", "Node is not ready", when=ago(minutes=62))
+    assert diagnose_pod(given, history).reason == "NotReady", "it was ready again an hour ago"
 
 
 def test_a_pod_that_does_not_end_is_stuck() -> None:

@@ -77,6 +77,15 @@ def test_a_liveness_probe_kills_after_its_threshold_only() -> None:
     assert reason_of(short, unhealthy("Liveness", count=9)) == "exit code 137"
 
 
+def test_a_liveness_kill_whose_event_the_kubelet_dropped() -> None:
+    """The kubelet writes one Event in five minutes after the first 25."""
+    elder = unhealthy("Liveness", 300, count=25)
+    assert reason_of(crashed(143, ran=120, livenessProbe=PROBE), elder) == "liveness probe failed"
+    assert reason_of(crashed(1, ran=120, livenessProbe=PROBE), elder) == "exit code 1"
+    history = unhealthy("Liveness", 1200, count=25)
+    assert reason_of(crashed(143, ran=120, livenessProbe=PROBE), history) == "exit code 143"
+
+
 def test_the_kubelets_own_word_counts_most() -> None:
     def killing(message: str) -> Event:
         return event("Killing", message, SERVER, when=ago(seconds=65), type="Normal")
