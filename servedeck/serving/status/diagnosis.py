@@ -35,6 +35,8 @@ class Diagnosis(NamedTuple):
     """The cluster's full text for `message`; "" if there is none."""
     insufficient_resources: tuple[InsufficientResource, ...] = ()
     """Resources of which nodes have too little free."""
+    is_history: bool = False
+    """The Pod ended long ago, so it says nothing about the Pods that have replaced it."""
 
 
 HEALTHY = Diagnosis(PodHealth.OK)

@@ -18,6 +18,7 @@ from servedeck.serving.status.diagnosis import HEALTHY, Diagnosis, PodHealth
 from servedeck.serving.status.pod_fields import (
     add_delay,
     container_statuses,
+    end_time,
     find_condition,
     node_values,
     restart_count_text,
@@ -53,7 +54,7 @@ def _first_diagnosis(pod: Pod, events: Sequence[Event], now: datetime) -> Diagno
     if pod.metadata.deletion_timestamp is not None:
         return _diagnose_terminating(pod, pod.metadata.deletion_timestamp, now)
     if status.phase == "Failed":
-        return _diagnose_failed(pod)
+        return _mark_history(pod, _diagnose_failed(pod), now)
     if status.phase == "Succeeded":
         return Diagnosis(
             PodHealth.TERMINATING, "Completed", "The Pod terminated; its ReplicaSet replaces it"
@@ -88,6 +89,15 @@ def _diagnose_terminating(pod: Pod, deadline: datetime, now: datetime) -> Diagno
         why = "its deletion is not confirmed"
     message = reasons.shorten(f"Stuck terminating since {deadline:%Y-%m-%d %H:%M} UTC: {why}")
     return Diagnosis(PodHealth.TERMINATING, "Stuck terminating", message)
+
+
+def _mark_history(pod: Pod, found: Diagnosis, now: datetime) -> Diagnosis:
+    """A Pod that ended is a cause as long as a restart is: its replacement may end as it did."""
+    ended = end_time(pod)
+    until = None if ended is None else add_delay(ended, RECENT_RESTART_WINDOW)
+    if until is not None and now < until:
+        return found._replace(reevaluate_at=until)
+    return found._replace(is_history=True)
 
 
 def _diagnose_failed(pod: Pod) -> Diagnosis:

@@ -66,6 +66,19 @@ def find_container(pod: Pod, name: str) -> PodContainer | None:
     return None
 
 
+def end_time(pod: Pod) -> datetime | None:
+    """When a Pod that ended did so. A Pod that its node rejected has no containers, and ended when
+    it was created."""
+    ended = [
+        container.state.terminated.finished_at
+        for _, container in container_statuses(pod)
+        if container.state.terminated is not None
+    ]
+    changed = [condition.last_transition_time for condition in pod.status.conditions]
+    times = [time for time in (*ended, *changed) if time is not None]
+    return max(times, default=pod.metadata.creation_timestamp)
+
+
 def node_values(pod: Pod) -> dict[str, str]:
     """The Pod's node for the texts of the failure causes: "node gpu-1", or "its node" before it is
     assigned."""

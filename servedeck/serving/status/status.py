@@ -108,24 +108,19 @@ def evaluate(
 
     `pods` are those of all the Deployment's `replicasets`, each with its diagnosis; terminating
     ones are ignored. If `pods_known` is false (no permission to list them) the counts in the
-    Deployment's status are used. The reason is the most common one.
+    Deployment's status are used. The reason is the most common one; Pods that ended are left out
+    where they are history.
     """
-    active_pods = [
-        (pod, diagnosis) for pod, diagnosis in pods if diagnosis.health is not PodHealth.TERMINATING
-    ]
-    failing = [
-        pair for pair in active_pods if pair[1].health in (PodHealth.ERROR, PodHealth.PENDING)
-    ]
+    desired = deployment.spec.replicas
+    active_pods = _without_history(pods, desired)
+    failing = [pair for pair in active_pods if _is_failing(pair)]
     errors = [pair for pair in failing if pair[1].health is PodHealth.ERROR]
     if pods_known:
-        ready = sum(
-            diagnosis.health is PodHealth.OK and is_ready(pod) for pod, diagnosis in active_pods
-        )
+        ready = _count_ready(active_pods)
         exist = bool(active_pods)
     else:
         ready = deployment.status.ready_replicas
         exist = deployment.status.replicas > 0
-    desired = deployment.spec.replicas
 
     def make_status(status: Status, reason: str = "", message: str = "") -> ServingStatus:
         if reason.casefold() == status.value.casefold():
@@ -137,7 +132,8 @@ def evaluate(
 
     creation = _creation_failure(deployment, replicasets)
     failure = _dominant_reason(errors or failing)
-    if failure is None and creation is not None:
+    only_ended = not any(_is_alive(pair) for pair in active_pods)
+    if creation is not None and (failure is None or only_ended):
         reason = reasons.shorten(creation.reason) or "FailedCreate"
         failure = reason, _describe_creation_failure(reason, creation.message)
     observed = deployment.metadata.generation <= deployment.status.observed_generation
@@ -174,12 +170,45 @@ def evaluate(
     return make_status(Status.STARTING, *(starting or ()))
 
 
+def _without_history(
+    pods: Sequence[tuple[Pod, Diagnosis]], desired: int
+) -> list[tuple[Pod, Diagnosis]]:
+    """The Pods that count. One that ended (evicted, rejected by its node) does not, if the others
+    are ready, or if a living Pod fails, which is the present cause, or if it ended long ago and a
+    living Pod has replaced it.
+
+    A Pod that is not scheduled yet or that its node has not started is no living one that fails:
+    its node may reject it as it did those before.
+    """
+    active = [pair for pair in pods if pair[1].health is not PodHealth.TERMINATING]
+    alive = [pair for pair in active if _is_alive(pair)]
+    if not alive:
+        return active
+    if _count_ready(alive) >= desired or any(
+        _is_failing(pair) and pair[1].reason != "Unscheduled" for pair in alive
+    ):
+        return alive
+    return [pair for pair in active if not pair[1].is_history]
+
+
+def _count_ready(pods: Sequence[tuple[Pod, Diagnosis]]) -> int:
+    return sum(diagnosis.health is PodHealth.OK and is_ready(pod) for pod, diagnosis in pods)
+
+
+def _is_alive(pair: tuple[Pod, Diagnosis]) -> bool:
+    return pair[0].status.phase != "Failed"
+
+
+def _is_failing(pair: tuple[Pod, Diagnosis]) -> bool:
+    return pair[1].health in (PodHealth.ERROR, PodHealth.PENDING)
+
+
 def _dominant_reason(pods: Sequence[tuple[Pod, Diagnosis]]) -> tuple[str, str] | None:
     """Reason and message for `pods`: the most common reason, with the message of the newest Pod
-    that has it. Failed (evicted) Pods are used only if there are no others."""
+    that has it. Pods that ended are used only if there are no others."""
     if not pods:
         return None
-    alive = [pair for pair in pods if pair[0].status.phase != "Failed"] or pods
+    alive = [pair for pair in pods if _is_alive(pair)] or pods
     shared = Counter(diagnosis.reason for _, diagnosis in alive)
     _, diagnosis = max(
         alive, key=lambda pair: (shared[pair[1].reason], pair[1].reason, _created_at_key(pair[0]))

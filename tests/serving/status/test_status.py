@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from tests.serving.factories import (
     running,
     waiting,
 )
+from tests.serving.status.pod_factory import pending_pod, unscheduled_pod
 
 CRASHING_POD = pod(waiting("CrashLoopBackOff", lastState=last_terminated(137, "OOMKilled")))
 IMAGE_PULL_POD = pod(
@@ -175,6 +177,53 @@ def test_an_evicted_pod_counts_only_without_other_pods() -> None:
         evaluate_serving(make_deployment(1), evicted, evicted, CRASHING_POD).reason == "OOMKilled"
     )
     assert evaluate_serving(make_deployment(1), evicted).reason == "Evicted"
+
+
+def rejected(**when: float) -> Pod:
+    """A Pod that its node rejected (https://github.com/NVIDIA/k8s-device-plugin/issues/231)."""
+    return pod(
+        phase="Failed",
+        status={"reason": "UnexpectedAdmissionError", "message": "Allocate failed due to x"},
+        conditions=(),
+        creationTimestamp=ago(**when),
+    )
+
+
+@pytest.mark.parametrize(
+    ("living", "status", "reason"),
+    [
+        (healthy(), Status.READY, ""),
+        (CRASHING_POD, Status.ERROR, "OOMKilled"),
+        (
+            unscheduled_pod("0/1 nodes are available: 1 Too many pods."),
+            Status.PENDING,
+            "Unschedulable",
+        ),
+    ],
+)
+def test_pods_that_ended_are_history_beside_a_pod_with_a_state_of_its_own(
+    living: Pod, status: Status, reason: str
+) -> None:
+    found = evaluate_serving(make_deployment(1), *[rejected(seconds=9)] * 706, living)
+    assert (found.status, found.reason) == (status, reason)
+    assert found.failing_count == (0 if status is Status.READY else 1)
+
+
+@pytest.mark.parametrize("living", [LOADING_POD, pending_pod(conditions=(), node="")])
+def test_a_pod_that_ended_a_moment_ago_counts_until_its_replacement_works(living: Pod) -> None:
+    """The state does not change with every Pod that the node rejects."""
+    found = evaluate_serving(make_deployment(1), rejected(minutes=9), living)
+    assert (found.status, found.reason) == (Status.ERROR, "UnexpectedAdmissionError")
+    found = evaluate_serving(make_deployment(1), rejected(minutes=11), living)
+    assert found.status in (Status.STARTING, Status.PENDING)
+    until = diagnose(rejected(minutes=9), (), NOW).reevaluate_at
+    assert until == NOW + timedelta(minutes=1)
+
+
+def test_pods_that_cannot_be_created_come_before_those_that_ended() -> None:
+    refused = condition("ReplicaFailure", "True", "FailedCreate", "exceeded quota: gpus")
+    found = evaluate_serving(make_deployment(1, refused), rejected(hours=1))
+    assert (found.status, found.reason) == (Status.ERROR, "FailedCreate")
 
 
 def test_the_message_of_a_degraded_serving_says_what_the_other_pods_do() -> None:
