@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from servedeck.fleet.views import PodView
+from servedeck.fleet.views import PodView, ServingView
 from servedeck.serving.duration import format_signed_duration
 from servedeck.serving.text import format_count
 from widgets.card_view import CardLine
@@ -20,7 +20,7 @@ from widgets.columns import (
     layout_columns,
 )
 from widgets.status_paragraphs import HEALTH_STYLES
-from widgets.styled_line import Line, Span, fit_line, fit_text, line_width
+from widgets.styled_line import Line, Span, fit_line, fit_text, line_width, sanitized
 
 POD_COLUMNS = (
     Column("pod", "POD", min_width=14, max_width=46, priority=2),
@@ -94,15 +94,36 @@ class PodRows:
 
 
 def pod_card_lines(
-    pods: Sequence[PodView], width: int, now: datetime, all_pods_key: str = ""
+    view: ServingView, width: int, now: datetime, all_pods_key: str = ""
 ) -> list[CardLine]:
-    """The card Pods in `width` cells, with an empty line after it: the first Pods in columns, and
-    how many there are besides. The item of a line is ("pod", uid)."""
+    """The card Pods in `width` cells, with an empty line after it: the first Pods in columns, those
+    that ended for the same reason in one line, and how many there are besides. The item of a line
+    is ("pod", uid)."""
     lines = [CardLine((("Pods", "title"),))]
-    if not pods:
+    if not view.pods:
         return [*lines, CardLine((("  No Pods.", "muted"),)), CardLine()]
+    ended = [group for group in view.pod_groups if group.finished and group.is_collapsed]
+    in_groups = {pod.uid for group in ended for pod in group.pods}
+    pods = [pod for pod in view.pods if pod.uid not in in_groups]
     shown = pods[:MAX_CARD_PODS]
-    rows = [build_pod_row(pod) for pod in shown]
+    lines += _table_lines(shown, width, now)
+    rest = len(pods) - len(shown)
+    for group in ended:
+        style_name = HEALTH_STYLES[group.health]
+        lines.append(CardLine((("  ", ""), (sanitized(group.summary(now)), style_name))))
+    if rest or ended:
+        rest += len(in_groups)
+        more = f"  {format_count(rest, 'more Pod')}"
+        more += f"; {all_pods_key} shows all" if all_pods_key else ""
+        lines.append(CardLine(((more, "muted"),)))
+    return [*lines, CardLine()]
+
+
+def _table_lines(pods: Sequence[PodView], width: int, now: datetime) -> list[CardLine]:
+    """The labels of the columns, and a line for each Pod."""
+    if not pods:
+        return []
+    rows = [build_pod_row(pod) for pod in pods]
     needs = [max(cell_width(row.cells[at]) for row in rows) for at in range(len(POD_COLUMNS))]
     hidden = hidden_pod_columns(width)
     visible = [
@@ -119,16 +140,11 @@ def pod_card_lines(
         )
     ]
     labels: list[Line] = [((column.label, "muted"),) for column in POD_COLUMNS]
-    lines.append(CardLine(_join_cells(labels, places)))
-    for pod, row in zip(shown, rows, strict=True):
+    lines = [CardLine(_join_cells(labels, places))]
+    for pod, row in zip(pods, rows, strict=True):
         cells = [_cell_line(cell, now) for cell in row.cells]
         lines.append(CardLine(_join_cells(cells, places), ("pod", pod.uid)))
-    rest = len(pods) - len(shown)
-    if rest:
-        more = f"  {format_count(rest, 'more Pod')}"
-        more += f"; {all_pods_key} shows all" if all_pods_key else ""
-        lines.append(CardLine(((more, "muted"),)))
-    return [*lines, CardLine()]
+    return lines
 
 
 def _cell_line(cell: str | Line | AgeCell, now: datetime) -> Line:

@@ -149,7 +149,7 @@ class OverviewPane(Pane):
             Block(
                 "pods",
                 lambda width: pod_card_lines(
-                    view.pods, width, now, self.app_context.key_display_for("overview.pods")
+                    view, width, now, self.app_context.key_display_for("overview.pods")
                 ),
                 is_wide=True,
             ),

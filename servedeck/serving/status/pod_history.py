@@ -10,12 +10,13 @@ from typing import NamedTuple
 from servedeck.serving.duration import format_duration
 from servedeck.serving.objects.records import Condition, ContainerStatus, Event, Pod
 from servedeck.serving.status import reasons
+from servedeck.serving.status.container_failures import describe_end
 from servedeck.serving.status.events import event_count, event_time, first_event_time
 from servedeck.serving.status.pod_fields import (
     container_statuses,
     find_condition,
-    memory_limit,
 )
+from servedeck.serving.status.scheduling_failures import describe_unschedulable
 from servedeck.serving.text import format_count, one_line
 
 
@@ -65,7 +66,7 @@ def pod_history(pod: Pod, events: Sequence[Event], now: datetime) -> tuple[Histo
         *_warning_steps(events),
     ]
     for _, container in container_statuses(pod):
-        steps += _container_steps(pod, container)
+        steps += _container_steps(pod, container, events)
     steps += _condition_steps(pod)
     ordered = _in_order_of_time(steps)
     return (*ordered, *_next_steps(pod, now))
@@ -81,7 +82,7 @@ def _created_steps(pod: Pod) -> Iterable[HistoryStep]:
         yield HistoryStep(scheduled.last_transition_time, f"scheduled{where}")
     else:
         reason = scheduled.reason or "Unschedulable"
-        text = f"not scheduled ({reason}): {reasons.describe_unschedulable(scheduled.message)}"
+        text = f"not scheduled ({reason}): {describe_unschedulable(scheduled.message)}"
         yield HistoryStep(scheduled.last_transition_time, text, True)
 
 
@@ -117,7 +118,9 @@ def _warning_steps(events: Sequence[Event]) -> Iterable[HistoryStep]:
             yield HistoryStep(first_event_time(event), f"{event.reason}{times}: {text}", True)
 
 
-def _container_steps(pod: Pod, container: ContainerStatus) -> Iterable[HistoryStep]:
+def _container_steps(
+    pod: Pod, container: ContainerStatus, events: Sequence[Event]
+) -> Iterable[HistoryStep]:
     name = container.name
     last, state = container.last_state.terminated, container.state
     restarts = container.restart_count
@@ -126,7 +129,7 @@ def _container_steps(pod: Pod, container: ContainerStatus) -> Iterable[HistorySt
             continue
         if terminated.started_at is not None:
             yield HistoryStep(terminated.started_at, f"{name} started")
-        _, words = reasons.describe_termination(terminated, memory_limit(pod, name))
+        _, words = describe_end(pod, container, terminated, events)
         ran = ""
         if terminated.started_at is not None and terminated.finished_at is not None:
             seconds = (terminated.finished_at - terminated.started_at).total_seconds()
