@@ -28,6 +28,9 @@ from servedeck.serving.text import MASK, one_line, sanitize
 
 Manifest = Mapping[str, Any]
 
+MAX_VALUE_LENGTH = 200
+"""Characters of a value, unless a caller asks for more."""
+
 
 class AdmissionChange(NamedTuple):
     """A value that admission changed or added."""
@@ -63,25 +66,35 @@ class FieldConflict(NamedTuple):
 
 def find_field_changes(before: Manifest, after: Manifest) -> list[FieldChange]:
     """Fields that differ between two responses of the API server, in the order of the object."""
-    return [change for one in find_differences(before, after) for change in _field_changes(one)]
+    return format_differences(find_differences(before, after))
 
 
-def _field_changes(difference: Difference) -> Iterator[FieldChange]:
+def format_differences(
+    differences: Iterable[Difference], max_length: int = MAX_VALUE_LENGTH
+) -> list[FieldChange]:
+    """The differences as text, at most `max_length` characters of each value."""
+    return [change for one in differences for change in _field_changes(one, max_length)]
+
+
+def _field_changes(difference: Difference, max_length: int) -> Iterator[FieldChange]:
     path, old, new = difference
     is_order = bool(path) and path[-1] in LIST_KEYS
     if isinstance(old, list) and isinstance(new, list) and not is_order:
-        yield from _word_changes(path, old, new)
+        yield from _word_changes(path, old, new, max_length)
     elif _is_secret_value(path, old) or _is_secret_value(path, new):
-        yield _field_change(path, *(MISSING if one is MISSING else MASK for one in (old, new)))
+        masked = (MISSING if one is MISSING else MASK for one in (old, new))
+        yield _field_change(path, *masked, max_length)
     else:
-        yield _field_change(path, old, new)
+        yield _field_change(path, old, new, max_length)
 
 
-def _word_changes(path: FieldPath, old: list[Any], new: list[Any]) -> Iterator[FieldChange]:
+def _word_changes(
+    path: FieldPath, old: list[Any], new: list[Any], max_length: int
+) -> Iterator[FieldChange]:
     """Words of a command line: only those that differ; otherwise one inserted at the start would
     show all."""
     a_words, b_words = ([json.dumps(word) for word in side] for side in (old, new))
-    shown_old, shown_new = _mask_arguments(old), _mask_arguments(new)
+    shown_old, shown_new = mask_arguments(old), mask_arguments(new)
     steps = SequenceMatcher(None, a_words, b_words, autojunk=False).get_opcodes()
     for step, a, a_end, b, b_end in steps:
         if step == "equal":
@@ -90,21 +103,22 @@ def _word_changes(path: FieldPath, old: list[Any], new: list[Any]) -> Iterator[F
             one = shown_old[a + offset] if a + offset < a_end else MISSING
             other = shown_new[b + offset] if b + offset < b_end else MISSING
             at = a + offset if a + offset < a_end else b + offset
-            yield _field_change((*path, at), one, other)
+            yield _field_change((*path, at), one, other, max_length)
 
 
-def _field_change(path: FieldPath, old: Any, new: Any) -> FieldChange:
-    return FieldChange(_path_text(path), _format_value(old), _format_value(new))
+def _field_change(path: FieldPath, old: Any, new: Any, max_length: int) -> FieldChange:
+    values = (_format_value(one, max_length) for one in (old, new))
+    return FieldChange(_path_text(path), *values)
 
 
 def _path_text(path: FieldPath) -> str:
     return _one_line_text(f".{format_path(path)}")
 
 
-def _format_value(value: Any) -> str:
+def _format_value(value: Any, max_length: int = MAX_VALUE_LENGTH) -> str:
     if value is MISSING:
         return "none"
-    return '""' if value == "" else _one_line_text(_mask_secrets(value))
+    return '""' if value == "" else _one_line_text(_mask_secrets(value), max_length)
 
 
 # -- masking ------------------------------------------------------------------------------------
@@ -117,8 +131,11 @@ def _is_secret_env_var(value: Mapping[str, Any]) -> bool:
 
 
 def _is_secret_value(path: FieldPath, value: Any) -> bool:
-    """Whether the value of an entry of `env` looks secret."""
+    """Whether the value of an entry of `env` looks secret, or it is that of a probe's HTTP header,
+    whose path does not say which header it is."""
     entry = path[-2] if len(path) > 1 else ""
+    if path[-1:] == ("value",) and "httpHeaders" in path:
+        return True
     is_value = isinstance(entry, ListKey) and path[-1] == "value" and isinstance(value, str)
     return is_value and looks_secret(str(entry), value)
 
@@ -130,30 +147,63 @@ def _mask_secrets(value: Any) -> Any:
         return {key: _mask_secrets(one) for key, one in value.items()} | hidden
     if isinstance(value, list):
         plain = all(not isinstance(one, (Mapping, list)) for one in value)
-        return _mask_arguments(value) if plain else [_mask_secrets(one) for one in value]
+        return mask_arguments(value) if plain else [_mask_secrets(one) for one in value]
     return MASK if isinstance(value, str) and looks_secret("", value) else value
 
 
-def _mask_arguments(words: Sequence[Any]) -> list[Any]:
-    """Words of a command line; `--api-key=X` and `--api-key X` mask the value after the flag."""
+def mask_arguments(words: Sequence[Any]) -> list[Any]:
+    """Words of a command line; `--api-key=X` and `--api-key X` mask the value after the flag, also
+    within a word that is a shell script."""
     found: list[Any] = []
     before = ""
     for word in words:
         if not isinstance(word, str):
             found.append(word)
             continue
-        name, equals, value = word.partition("=")
-        flag = before if before.startswith("-") and "=" not in before else ""
-        if equals and looks_secret(name.lstrip("-"), value):
-            found.append(f"{name}={MASK}")
-        elif looks_secret("", word) or (
-            flag and not word.startswith("-") and looks_secret(flag.lstrip("-"), word)
-        ):
-            found.append(MASK)
+        if len(word.split()) > 1 and not _is_secret_word(word, before):
+            found.append(_mask_script(word))
         else:
-            found.append(word)
+            found.append(_mask_word(word, before))
         before = word
     return found
+
+
+def _mask_word(word: str, before: str) -> str:
+    """A word of a command line, masked where the word before it, or its own name, say so."""
+    if _is_secret_word(word, before):
+        return MASK
+    name, equals, value = word.partition("=")
+    return f"{name}={MASK}" if equals and looks_secret(name.lstrip("-"), value) else word
+
+
+def _is_secret_word(word: str, before: str) -> bool:
+    """Whether the whole word looks secret by its shape, or as the value of the flag before it."""
+    flag = before if before.startswith("-") and "=" not in before else ""
+    is_value = bool(flag) and not word.startswith("-")
+    return looks_secret("", word) or (is_value and looks_secret(flag.lstrip("-"), word))
+
+
+_SCRIPT_WORD_PATTERN = re.compile(r"""'[^']*'|"[^"]*"|[^\s'",;]+""")
+
+
+def _mask_script(script: str) -> str:
+    """A shell script, or a value in quotes that may be one, word by word."""
+    before = ""
+
+    def mask(match: re.Match[str]) -> str:
+        nonlocal before
+        word, name = match[0], before.partition("=")
+        before = word
+        quote = word[0] if word[0] in "'\"" else ""
+        inner = word[1:-1] if quote else word
+        if name[1] and not name[2] and match.start() and script[match.start() - 1] == "=":
+            if looks_secret(name[0].lstrip("-"), inner):
+                return f"{quote}{MASK}{quote}"
+        elif _is_secret_word(inner, "".join(name)):
+            return f"{quote}{MASK}{quote}"
+        return f"{quote}{_mask_script(inner)}{quote}" if quote else _mask_word(word, "")
+
+    return _SCRIPT_WORD_PATTERN.sub(mask, script)
 
 
 # -- conflicts ----------------------------------------------------------------------------------
@@ -262,8 +312,8 @@ def _admission_change(path: FieldPath, sent: Any, stored: Any) -> AdmissionChang
     return AdmissionChange(_path_text(path), _one_line_text(sent), _one_line_text(stored))
 
 
-def _one_line_text(value: Any) -> str:
+def _one_line_text(value: Any, max_length: int = MAX_VALUE_LENGTH) -> str:
     if value is None:
         return "removed"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return one_line(sanitize(text))[:200]
+    return one_line(sanitize(text))[:max_length]

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from servedeck.serving.objects.diff import find_differences
 from servedeck.serving.objects.field_changes import (
     FieldChange,
     FieldConflict,
     find_field_changes,
+    format_differences,
     format_value_at,
     parse_conflicts,
 )
@@ -77,6 +80,15 @@ def test_changes_are_reported_field_by_field(
         ({"args": ["m"]}, {"args": ["m", "--api-key=hunter2"]}),
         ({"args": ["m"]}, {"args": ["m", "--api-key", "hunter2"]}),
         ({}, {"args": ["m", "--api-key", "hunter2"]}),
+        ({}, {"args": ["-c", "vllm serve m --api-key hunter2 --port=8000"]}),
+        ({}, {"args": ["-c", "vllm serve m\n  --api-key=hunter2 \\\n  --port=8000"]}),
+        ({}, {"args": ["-c", "export HF_TOKEN='hunter2'; exec vllm serve m"]}),
+        ({}, {"args": ["-c", 'vllm serve m --api-key "hunter2 and more"']}),
+        ({}, {"args": ["-c", "bash -c 'vllm serve m --api-key hunter2'"]}),
+        (
+            {"livenessProbe": {"httpGet": {"httpHeaders": [{"name": "A", "value": "x"}]}}},
+            {"livenessProbe": {"httpGet": {"httpHeaders": [{"name": "A", "value": "hunter2"}]}}},
+        ),
         ({"image": "a"}, {"image": "https://me:hunter2@registry.example.com/a"}),
     ],
 )
@@ -86,6 +98,18 @@ def test_what_looks_secret_is_masked(before: dict[str, Any], after: dict[str, An
         assert found
         assert "hunter2" not in repr(found)
         assert MASK in repr(found)
+
+
+def test_what_is_not_secret_in_a_script_stays() -> None:
+    script = "set -e; exec vllm serve 'm' --max-tokens=5 --port 8000 --tokenizer \"a b\""
+    (found,) = find_field_changes(deployment(), deployment(args=["-c", script]))
+    assert found.new == json.dumps(["-c", script])
+
+
+def test_a_value_is_as_long_as_asked_for() -> None:
+    differences = list(find_differences({"a": "x" * 500}, {"a": "y" * 500}))
+    assert [len(one.new) for one in format_differences(differences)] == [200]
+    assert [len(one.new) for one in format_differences(differences, 1000)] == [500]
 
 
 def test_changes_of_anybody_are_harmless_on_a_screen() -> None:
