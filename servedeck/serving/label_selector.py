@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from servedeck.serving import name_validation
 
@@ -77,6 +78,30 @@ class LabelSelector:
 
     def matches(self, labels: Labels) -> bool:
         return all(each.matches(labels) for each in self.requirements)
+
+
+def format_label_selector(selector: Mapping[str, Any]) -> str:
+    """The `selector` of a workload (matchLabels, matchExpressions) as text for a list request; ""
+    if it is empty or malformed.
+
+    Operators as in kubernetes apimachinery pkg/apis/meta/v1/helpers.go (LabelSelectorAsSelector).
+    """
+    labels, expressions = selector.get("matchLabels"), selector.get("matchExpressions")
+    parts = [f"{key}={value}" for key, value in labels.items()] if isinstance(labels, dict) else []
+    for one in expressions if isinstance(expressions, list) else []:
+        key, values = one.get("key"), ",".join(map(str, one.get("values") or ()))
+        match one.get("operator"):
+            case "In":
+                parts.append(f"{key} in ({values})")
+            case "NotIn":
+                parts.append(f"{key} notin ({values})")
+            case "Exists":
+                parts.append(f"{key}")
+            case "DoesNotExist":
+                parts.append(f"!{key}")
+            case _:
+                return ""
+    return ",".join(parts)
 
 
 def parse_label_selector(text: str) -> LabelSelector:

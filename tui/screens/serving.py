@@ -20,6 +20,7 @@ from tui.clipboard import CopyError, copy_text
 from tui.panes.base import Pane
 from tui.panes.logs import LogsPane
 from tui.panes.overview import OverviewPane
+from tui.panes.rollouts import RolloutsPane
 from tui.ports.serving_source import SourceChanges
 from tui.screens.base import ActionOwner, ActionScreen
 from widgets.status_paragraphs import title_line
@@ -30,6 +31,7 @@ from widgets.text_view import StatusLine
 PANES: tuple[type[Pane], ...] = (
     OverviewPane,
     LogsPane,
+    RolloutsPane,
 )
 """The tabs, in order."""
 
@@ -141,6 +143,13 @@ class ServingScreen(ActionScreen[NamespacedName]):
         if self._active is not None:
             self._active.deactivate()  # the Pod hides it
         self.app.push_screen(PodScreen(self.key, pod), closed)
+
+    def on_rollouts_pane_difference_requested(
+        self, message: RolloutsPane.DifferenceRequested
+    ) -> None:
+        from tui.screens.revision_diff import RevisionDiffScreen
+
+        self.app.push_screen(RevisionDiffScreen(message.title, message.changes))
 
     def on_pane_actions_changed(self) -> None:
         self.update_footer()

@@ -82,8 +82,8 @@ def _field_changes(difference: Difference, max_length: int) -> Iterator[FieldCha
     if isinstance(old, list) and isinstance(new, list) and not is_order:
         yield from _word_changes(path, old, new, max_length)
     elif _is_secret_value(path, old) or _is_secret_value(path, new):
-        masked = (MISSING if one is MISSING else MASK for one in (old, new))
-        yield _field_change(path, *masked, max_length)
+        masked_old, masked_new = (MISSING if one is MISSING else MASK for one in (old, new))
+        yield _field_change(path, masked_old, masked_new, max_length)
     else:
         yield _field_change(path, old, new, max_length)
 

@@ -1,0 +1,208 @@
+"""The rollout of a Deployment's Pod template: its progress, in the words of `kubectl rollout
+status`, its strategy and its progress deadline."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from servedeck.serving.spec.mapping.json_values import JsonObject, as_int, as_mapping, mappings
+from servedeck.serving.status.revisions import Revision, count, is_observed, parse_time
+from servedeck.serving.text import format_count, one_line, sanitize
+
+DEFAULT_PROGRESS_DEADLINE = 600
+NO_PROGRESS_DEADLINE = 2**31 - 1
+"""progressDeadlineSeconds that means that there is none (kubernetes
+pkg/controller/deployment/util/deployment_util.go, HasProgressDeadline)."""
+
+
+class RolloutPhase(StrEnum):
+    COMPLETE = "complete"
+    IN_PROGRESS = "in progress"
+    PAUSED = "paused"
+    FAILED = "failed"
+    """It exceeded its progress deadline; the Deployment controller goes on all the same."""
+    NOT_OBSERVED = "not observed"
+    """The Deployment controller has not observed the last change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """How old Pods are replaced."""
+
+    type: str
+    """RollingUpdate or Recreate."""
+    max_surge: str = ""
+    """As in the Deployment: "25%" or "1"; "" for Recreate."""
+    max_unavailable: str = ""
+    surge_pods: int = 0
+    """Number of Pods that may exist beyond the desired number."""
+    unavailable_pods: int = 0
+    """Number of Pods of the desired number that may be unavailable."""
+
+    def __str__(self) -> str:
+        if self.type != "RollingUpdate":
+            return self.type
+        surge = _with_pods(self.max_surge, self.surge_pods)
+        unavailable = _with_pods(self.max_unavailable, self.unavailable_pods)
+        return f"RollingUpdate, maxSurge {surge}, maxUnavailable {unavailable}"
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutStatus:
+    """How far the rollout of the current Pod template is. Counts are numbers of Pods."""
+
+    phase: RolloutPhase
+    message: str
+    """One sentence, that of `kubectl rollout status` where it has one."""
+    desired: int
+    updated: int
+    """Pods of the current revision."""
+    ready: int
+    """Ready Pods of the current revision."""
+    available: int
+    """Available Pods of all revisions, as the API counts them."""
+    old: int
+    """Pods of other revisions."""
+    strategy: Strategy
+    started_at: datetime | None
+    """When the template was changed, or its ReplicaSet created; None if it is unknown."""
+    deadline_at: datetime | None
+    """When the controller reports it as failed unless it progresses; None where there is no
+    deadline or no rollout in progress."""
+    min_ready_seconds: int
+    creation_error: str
+    """Message of the condition ReplicaFailure; "" if Pods can be created."""
+
+
+def read_rollout_status(deployment: JsonObject, current: Revision | None) -> RolloutStatus:
+    """The rollout of a Deployment, as decoded and sanitized JSON; `current` is its current
+    revision.
+
+    The order of the messages is that of `kubectl rollout status` (kubernetes kubectl
+    pkg/polymorphichelpers/rollout_status.go), except that a paused rollout says so. A complete
+    rollout stays complete when a Pod fails later: the controller does not estimate its progress
+    any more (pkg/controller/deployment/util/deployment_util.go, DeploymentTimedOut).
+    """
+    spec, status = as_mapping(deployment, "spec"), as_mapping(deployment, "status")
+    name = one_line(sanitize(str(as_mapping(deployment, "metadata").get("name", ""))))
+    desired = as_int(spec.get("replicas"))
+    desired = 1 if desired is None else desired
+    updated = count(status.get("updatedReplicas"))
+    replicas, available = (count(status.get(key)) for key in ("replicas", "availableReplicas"))
+    progressing = find_condition(deployment, "Progressing")
+    reason = progressing.get("reason")
+    waiting = f'Waiting for deployment "{name}" rollout to finish:'
+    phase = RolloutPhase.IN_PROGRESS
+    if not is_observed(deployment):
+        phase = RolloutPhase.NOT_OBSERVED
+        message = "Waiting for deployment spec update to be observed..."
+    elif reason == "ProgressDeadlineExceeded":
+        phase = RolloutPhase.FAILED
+        message = f'deployment "{name}" exceeded its progress deadline'
+    elif updated < desired:
+        message = f"{waiting} {updated} out of {desired} new replicas have been updated..."
+    elif replicas > updated:
+        message = f"{waiting} {replicas - updated} old replicas are pending termination..."
+    elif available < updated:
+        message = f"{waiting} {available} of {updated} updated replicas are available..."
+        if reason == "NewReplicaSetAvailable":
+            phase = RolloutPhase.COMPLETE
+            message = f"{available} of {updated} updated replicas are available"
+    else:
+        phase = RolloutPhase.COMPLETE
+        message = f'deployment "{name}" successfully rolled out'
+    if spec.get("paused") is True and phase is not RolloutPhase.NOT_OBSERVED:
+        phase, message = RolloutPhase.PAUSED, f'deployment "{name}" is paused'
+    return RolloutStatus(
+        phase=phase,
+        message=message,
+        desired=desired,
+        updated=updated,
+        ready=current.ready if current is not None else 0,
+        available=available,
+        old=max(replicas - updated, 0),
+        strategy=_read_strategy(spec, desired),
+        started_at=_started_at(current),
+        deadline_at=_deadline(spec, progressing) if phase is RolloutPhase.IN_PROGRESS else None,
+        min_ready_seconds=count(spec.get("minReadySeconds")),
+        creation_error=_creation_error(deployment),
+    )
+
+
+def find_condition(value: JsonObject, kind: str) -> Mapping[str, Any]:
+    """The condition of that type; {} if it is not set."""
+    conditions = mappings(as_mapping(value, "status").get("conditions"))
+    return next((one for one in conditions if one.get("type") == kind), {})
+
+
+def progress_deadline(deployment: JsonObject) -> int:
+    """progressDeadlineSeconds; NO_PROGRESS_DEADLINE if there is none."""
+    found = as_int(as_mapping(deployment, "spec").get("progressDeadlineSeconds"))
+    return DEFAULT_PROGRESS_DEADLINE if found is None else found
+
+
+def _started_at(current: Revision | None) -> datetime | None:
+    """The creation of the ReplicaSet, or where a rollback made an old one current again, the last
+    write of the manager who owns the template."""
+    if current is None:
+        return None
+    changed = current.changed_by.time if current.changed_by is not None else None
+    if current.created is None or (current.previous_numbers and changed is not None):
+        return changed
+    return current.created
+
+
+def _deadline(spec: Mapping[str, Any], progressing: Mapping[str, Any]) -> datetime | None:
+    """The controller counts from the last progress (pkg/controller/deployment/progress.go)."""
+    seconds = progress_deadline({"spec": spec})
+    updated = parse_time(progressing.get("lastUpdateTime"))
+    if updated is None or not 0 < seconds < NO_PROGRESS_DEADLINE:
+        return None
+    if progressing.get("reason") == "NewReplicaSetAvailable":
+        return None
+    return updated + timedelta(seconds=seconds)
+
+
+def _creation_error(deployment: JsonObject) -> str:
+    failure = find_condition(deployment, "ReplicaFailure")
+    if failure.get("status") != "True":
+        return ""
+    message = failure.get("message")
+    return one_line(sanitize(message)) if isinstance(message, str) else "unknown"
+
+
+def _read_strategy(spec: Mapping[str, Any], desired: int) -> Strategy:
+    """Percentages are of the desired number, maxSurge rounded up and maxUnavailable down; if both
+    are 0, one Pod may be unavailable (deployment_util.go, ResolveFenceposts)."""
+    strategy = as_mapping(spec, "strategy")
+    if strategy.get("type") == "Recreate":
+        return Strategy("Recreate")
+    rolling = as_mapping(strategy, "rollingUpdate")
+    surge, unavailable = rolling.get("maxSurge", "25%"), rolling.get("maxUnavailable", "25%")
+    surge_pods = _resolve(surge, desired, round_up=True)
+    unavailable_pods = min(_resolve(unavailable, desired, round_up=False), desired)
+    if not surge_pods and not unavailable_pods:
+        unavailable_pods = 1
+    return Strategy(
+        "RollingUpdate",
+        one_line(sanitize(str(surge))),
+        one_line(sanitize(str(unavailable))),
+        surge_pods,
+        unavailable_pods,
+    )
+
+
+def _resolve(value: object, desired: int, *, round_up: bool) -> int:
+    if isinstance(value, str) and value.endswith("%"):
+        percent = as_int(value[:-1]) or 0
+        return math.ceil(desired * percent / 100) if round_up else desired * percent // 100
+    return max(as_int(value) or 0, 0)
+
+
+def _with_pods(value: str, pods: int) -> str:
+    return value if value == str(pods) else f"{value} ({format_count(pods, 'Pod')})"
