@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import groupby
 
 from servedeck.detail.rollout import Rollouts
 from servedeck.detail.rollout_text import (
@@ -97,25 +99,33 @@ def difference_paragraphs(title: str, changes: Sequence[FieldChange]) -> list[Pa
     found = [Paragraph(((title, "title"),), indent=2), Paragraph()]
     if not changes:
         found.append(Paragraph((("The Pod templates are equal.", "muted"),)))
-    for change in changes:
-        path = change.path.removeprefix(".")
+    for path, group in groupby(changes, key=lambda one: _list_path(one.path)):
         found.append(Paragraph(((path, "key"),), indent=4))
-        found += [Paragraph(line, indent=4) for line in _value_lines(change)]
+        for change in group:
+            index = change.path.removeprefix(".").removeprefix(path)
+            found += [Paragraph(line, indent=4) for line in _value_lines(change, index)]
         found.append(Paragraph())
     return found
 
 
-def _value_lines(change: FieldChange) -> list[Line]:
+def _list_path(path: str) -> str:
+    """The path without the index of a word of a list, so that changed arguments are together."""
+    return re.sub(r"\[\d+\]$", "", path.removeprefix("."))
+
+
+def _value_lines(change: FieldChange, index: str) -> list[Line]:
+    """The old and the new value; `index` is that of a word of a list, "" for others."""
+    at: Line = ((f"{index} ", "muted"),) if index else ()
     if change.old == change.new:
         what = "the masked value differs" if MASK in change.old else "only white space differs"
-        return [(("  ~ ", "pending"), (change.new, ""), (f"  ({what})", "muted"))]
+        return [(("  ~ ", "pending"), *at, (change.new, ""), (f"  ({what})", "muted"))]
     old, new = focus_difference(change.old, change.new)
     lines: list[Line] = []
     if change.old != "none":
-        lines.append((("  - ", "error"), (old, "")))
+        lines.append((("  - ", "error"), *at, (old, "")))
     if change.new != "none":
-        lines.append((("  + ", "ready"), (new, "")))
-    return lines or [(("  - ", "error"), (old, "")), (("  + ", "ready"), (new, ""))]
+        lines.append((("  + ", "ready"), *at, (new, "")))
+    return lines
 
 
 def focus_difference(old: str, new: str) -> tuple[str, str]:

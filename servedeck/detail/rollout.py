@@ -62,16 +62,26 @@ def build_rollouts(
         notes.append(f"{missing_permission} Earlier revisions are not shown.")
     elif history_limit(deployment) == 0:
         notes.append("revisionHistoryLimit is 0: Kubernetes keeps no earlier revisions.")
-    pods = view.pods if view is not None else ()
-    return Rollouts(
-        status, _describe_hold_up(deployment, status, current, pods), revisions, tuple(notes)
+    hold_up = _describe_hold_up(
+        deployment,
+        status,
+        current,
+        view.pods if view is not None else (),
+        has_replicaset=bool(current.uid or missing_permission),
     )
+    return Rollouts(status, hold_up, revisions, tuple(notes))
 
 
 def _describe_hold_up(
-    deployment: JsonObject, status: RolloutStatus, current: Revision, pods: Sequence[PodView]
+    deployment: JsonObject,
+    status: RolloutStatus,
+    current: Revision,
+    pods: Sequence[PodView],
+    *,
+    has_replicaset: bool,
 ) -> str:
-    """The first that applies, the cause before the symptom."""
+    """The first that applies, the cause before the symptom. Without a ReplicaSet of the current
+    template all Pods are old ones."""
     if status.phase is RolloutPhase.NOT_OBSERVED:
         return "The Deployment controller has not observed the last change yet."
     if status.phase is RolloutPhase.PAUSED:
@@ -80,8 +90,8 @@ def _describe_hold_up(
         return ""
     if status.creation_error:
         return _sentence(describe_creation_error(status.creation_error))
-    new = [one for one in pods if not one.old_revision and one.health != PodHealth.TERMINATING]
-    old = [one for one in pods if one.old_revision]
+    old = [one for one in pods if one.old_revision or not has_replicaset]
+    new = [one for one in pods if one not in old and one.health != PodHealth.TERMINATING]
     failing = [one for one in new if one.health in (PodHealth.ERROR, PodHealth.PENDING)]
     if failing:
         return _describe_failure(failing, [one for one in old if _runs(one)], status)
@@ -102,9 +112,7 @@ def _describe_hold_up(
 def _describe_pause(current: Revision) -> str:
     if current.uid:
         return "It is paused: a change of the Pod template is not rolled out until it is resumed."
-    return (
-        "It is paused: the Pod template was changed, which is not rolled out until it is resumed."
-    )
+    return "It is paused: the changed Pod template is not rolled out until it is resumed."
 
 
 def _describe_failure(

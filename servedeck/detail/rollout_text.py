@@ -80,9 +80,10 @@ def command_line(revision: Revision) -> str:
 
 
 def revision_label(revision: Revision) -> str:
-    """ "5 current"; "new" while it has no number."""
-    number = str(revision.number) if revision.number else "new"
-    return f"{number} current" if revision.is_current else number
+    """ "4", "5 current"; "new" while it has no number."""
+    if not revision.number:
+        return "new"
+    return f"{revision.number} current" if revision.is_current else str(revision.number)
 
 
 def _row(one: Revision, now: datetime) -> tuple[str, ...]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from servedeck.serving.label_selector import (
     LabelSelectorError,
+    format_label_selector,
     parse_label_selector,
     parse_label_selector_prefix,
 )
@@ -167,3 +170,29 @@ def test_a_prefix_without_rest_is_the_same_selector(text: str) -> None:
     if whole.requirements:
         selector, rest = parse_label_selector_prefix(text)
         assert (selector, rest.strip(" \t\r\n")) == (whole, "")
+
+
+@pytest.mark.parametrize(
+    ("selector", "text"),
+    [
+        ({}, ""),
+        ({"matchLabels": {"app": "a", "team": "b"}}, "app=a,team=b"),
+        (
+            {
+                "matchLabels": {"app": "a"},
+                "matchExpressions": [
+                    {"key": "tier", "operator": "In", "values": ["x", "y"]},
+                    {"key": "env", "operator": "NotIn", "values": ["test"]},
+                    {"key": "gpu", "operator": "Exists"},
+                    {"key": "old", "operator": "DoesNotExist"},
+                ],
+            },
+            "app=a,tier in (x,y),env notin (test),gpu,!old",
+        ),
+        ({"matchExpressions": [{"key": "a", "operator": "Near"}]}, ""),
+        ({"matchLabels": None, "matchExpressions": None}, ""),
+    ],
+)
+def test_the_selector_of_a_workload_as_text(selector: dict[str, Any], text: str) -> None:
+    assert format_label_selector(selector) == text
+    parse_label_selector(text)

@@ -102,6 +102,7 @@ class RolloutsPane(Pane):
         super().activate()
         self.table.focus()
         self._refresh()
+        self.call_after_refresh(self._lay_out)  # without a size yet, it is not always resized
 
     def deactivate(self) -> None:
         super().deactivate()
@@ -182,8 +183,14 @@ class RolloutsPane(Pane):
     def _update(self) -> None:
         self.table.set_placeholder(((("  ", ""), (self._placeholder(), "muted")),))
         self._update_rows()
-        self._update_texts()
+        self._lay_out()
         self.post_message(self.ActionsChanged())
+
+    def _lay_out(self) -> None:
+        """Use the size that the pane has now."""
+        if self.size.width:
+            self.table.configure_columns(hidden_columns=hidden_revision_columns(self.size.width))
+        self._update_texts()
 
     def _update_rows(self) -> None:
         self.table.set_rows(
@@ -219,8 +226,7 @@ class RolloutsPane(Pane):
         _show(self.revision_text, details, below)
 
     def on_resize(self) -> None:
-        self.table.configure_columns(hidden_columns=hidden_revision_columns(self.size.width))
-        self.call_after_refresh(self._update_texts)
+        self.call_after_refresh(self._lay_out)
 
     def update_ages(self) -> None:
         self.table.update_ages()

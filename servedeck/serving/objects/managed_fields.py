@@ -7,7 +7,7 @@ holds what the manager owns already, as it is now, and what the change sets: not
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from servedeck.serving.objects.diff import (
@@ -118,6 +118,12 @@ def owned_paths(live: Mapping[str, Any], manager: str) -> list[FieldPath]:
         if entry.get("manager") == manager and entry.get("operation") == "Apply"
         for path in _entry_paths(entry, live)
     ]
+
+
+def owns_any(entry: Mapping[str, Any], live: Mapping[str, Any], paths: Iterable[FieldPath]) -> bool:
+    """Whether an entry of the object's managedFields owns one of the fields, or a part of it."""
+    owned = _entry_paths(entry, live)
+    return any(_overlap(path, one) for path in paths for one in owned)
 
 
 def _managed_fields_entries(live: Mapping[str, Any]) -> list[Any]:

@@ -52,8 +52,8 @@ def normalize_template(template: Template) -> JsonObject:
         for key, value in as_mapping(metadata, "annotations").items()
         if key != _LAST_APPLIED_ANNOTATION and not key.startswith(_KUBERNETES_ANNOTATION_PREFIX)
     }
-    kept = {**metadata, "labels": labels, "annotations": annotations}
-    return {**found, "metadata": {key: value for key, value in kept.items() if value}}
+    # Both are always there, so that an added first annotation is a difference of this annotation.
+    return {**found, "metadata": {**metadata, "labels": labels, "annotations": annotations}}
 
 
 def _without_null(value: Any) -> Any:
@@ -113,8 +113,6 @@ def _field_name(path: FieldPath, server: str) -> str:
     match path:
         case ("metadata", "annotations", str(key)):
             return RESTART if key == RESTARTED_AT_ANNOTATION else "annotations"
-        case ("metadata", "annotations"):
-            return "annotations"
         case ("metadata", str(key), *_):
             return key
         case ("spec", "containers", ListKey() as container, str(field), *_):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import pairwise
@@ -11,10 +11,13 @@ from typing import Any, NamedTuple
 import msgspec
 
 from servedeck.serving.objects.detection import server_container_index
+from servedeck.serving.objects.diff import find_differences
 from servedeck.serving.objects.field_changes import mask_arguments
+from servedeck.serving.objects.managed_fields import owns_any
 from servedeck.serving.objects.records import REVISION_ANNOTATION, Container
 from servedeck.serving.objects.template_changes import (
     RESTART,
+    Template,
     changed_field_names,
     normalize_template,
 )
@@ -42,7 +45,7 @@ class TemplateManager(NamedTuple):
     operation: str
     """Update, or Apply for server-side apply."""
     time: datetime | None
-    """When it changed the Deployment last."""
+    """When it changed the Deployment last, in seconds."""
 
     def __str__(self) -> str:
         return f"{self.name} ({self.operation})" if self.operation else self.name
@@ -135,8 +138,8 @@ class RevisionReader:
         A ReplicaSet is current if its Pod template equals that of the Deployment; of several, the
         one that was created first (kubernetes pkg/controller/deployment/util/deployment_util.go,
         FindNewReplicaSet). While none is, the Deployment's own template is a revision without a
-        ReplicaSet: it is paused, or the controller or the watch is not that far, or ReplicaSets
-        cannot be read.
+        ReplicaSet: it is paused, old Pods of a Recreate terminate, the controller or the watch is
+        not that far, or ReplicaSets cannot be read.
         """
         uid = as_str(as_mapping(deployment, "metadata").get("uid"))
         wanted = normalize_template(as_mapping(deployment, "spec", "template"))
@@ -146,15 +149,19 @@ class RevisionReader:
                 self._known[id(one)] = known.get(id(one)) or (one, _read_replicaset(one))
         found = [revision for _, revision in self._known.values()]
         found.sort(key=_sort_key, reverse=True)
-        current = _find_current(deployment, found, wanted)
-        managers = template_managers(deployment)
+        current = min(
+            (one for one in found if one.template == wanted), key=_created_key, default=None
+        )
+        others = [one for one in found if one is not current]
         newest = replace(
-            current if current is not None else _template_revision(deployment, wanted),
+            current or _template_revision(deployment, wanted, {one.number for one in found}),
             is_current=True,
             change_cause=_annotation(deployment, CHANGE_CAUSE_ANNOTATION),
-            changed_by=managers[0] if managers else None,
+            changed_by=find_template_manager(
+                deployment, others[0].template if others else None, wanted
+            ),
         )
-        return self._compare_neighbors([newest, *(one for one in found if one is not current)])
+        return self._compare_neighbors([newest, *others])
 
     def _compare_neighbors(self, found: Sequence[Revision]) -> tuple[Revision, ...]:
         """Each with what distinguishes it from the next, which is the one before it in time."""
@@ -191,25 +198,38 @@ def history_limit(deployment: JsonObject) -> int:
     return DEFAULT_HISTORY_LIMIT if found is None else found
 
 
-def template_managers(deployment: JsonObject) -> tuple[TemplateManager, ...]:
-    """Who owns fields of the Deployment's Pod template, the one that wrote last first. Managers of
-    the status or the scale own none.
+def find_template_manager(
+    deployment: JsonObject, before: Template | None, after: Template
+) -> TemplateManager | None:
+    """Who changed the Deployment's Pod template from `before`, None if that is unknown, to `after`,
+    both normalized: of the managers that own a changed field, else of all that own fields of the
+    template, the one that wrote last. Managers of the status or the scale own none.
 
-    The API server updates an entry's time with each change by this manager, also of another field
-    (kubernetes apimachinery pkg/util/managedfields/internal/managedfieldsupdater.go).
+    The API server updates an entry's time with each change by this manager, also of another field,
+    and rounds it to seconds (kubernetes apimachinery
+    pkg/util/managedfields/internal/managedfieldsupdater.go). Nobody owns a removed field.
     """
-    found = [
-        TemplateManager(
-            _line(entry.get("manager")) or "unknown",
-            _line(entry.get("operation")),
-            parse_time(entry.get("time")),
-        )
-        for entry in mappings(as_mapping(deployment, "metadata").get("managedFields"))
-        if as_mapping(entry, "fieldsV1", "f:spec", "f:template") and not entry.get("subresource")
+    entries = [
+        one
+        for one in mappings(as_mapping(deployment, "metadata").get("managedFields"))
+        if as_mapping(one, "fieldsV1", "f:spec", "f:template") and not one.get("subresource")
     ]
-    return tuple(
-        sorted(found, key=lambda one: one.time.timestamp() if one.time else 0.0, reverse=True)
+    if before is not None and len(entries) > 1:
+        changed = [("spec", "template", *one.path) for one in find_differences(before, after)]
+        entries = [one for one in entries if owns_any(one, deployment, changed)] or entries
+    return max(map(_read_manager, entries), key=_time_key, default=None)
+
+
+def _read_manager(entry: Mapping[str, Any]) -> TemplateManager:
+    return TemplateManager(
+        _line(entry.get("manager")) or "unknown",
+        _line(entry.get("operation")),
+        parse_time(entry.get("time")),
     )
+
+
+def _time_key(one: TemplateManager) -> float:
+    return one.time.timestamp() if one.time is not None else 0.0
 
 
 # -- reading ------------------------------------------------------------------------------------
@@ -232,16 +252,20 @@ def _read_replicaset(value: JsonObject) -> Revision:
     )
 
 
-def _template_revision(deployment: JsonObject, template: JsonObject) -> Revision:
-    """The Deployment's template, which no readable ReplicaSet has."""
-    number, status = 0, as_mapping(deployment, "status")
-    if _is_numbered(deployment):
-        number = _revision_number(deployment)
+def _template_revision(
+    deployment: JsonObject, template: JsonObject, other_numbers: Collection[int]
+) -> Revision:
+    """The Deployment's template, which no readable ReplicaSet has. The Deployment's number is that
+    of its last ReplicaSet, so it is another's while the template has none."""
+    status = as_mapping(deployment, "status")
+    number = _revision_number(deployment)
+    if number in other_numbers or not _has_replicaset(deployment):
+        return _make_revision(template, number=0, desired=0, current=0, ready=0)
     return _make_revision(
         template,
         number=number,
-        desired=count(as_mapping(deployment, "spec").get("replicas")) if number else 0,
-        current=count(status.get("updatedReplicas")) if number else 0,
+        desired=count(as_mapping(deployment, "spec").get("replicas")),
+        current=count(status.get("updatedReplicas")),
         ready=min(count(status.get(key)) for key in ("readyReplicas", "updatedReplicas")),
     )
 
@@ -281,25 +305,22 @@ def _container(value: Mapping[str, Any]) -> Container:
 
 
 def _sort_key(one: Revision) -> tuple[int, float, str]:
-    return one.number, one.created.timestamp() if one.created else 0.0, one.replicaset
+    return one.number, _created_key(one), one.replicaset
 
 
-def _find_current(
-    deployment: JsonObject, found: Sequence[Revision], wanted: JsonObject
-) -> Revision | None:
-    """The ReplicaSet with the Deployment's template. If none is equal, for example after a change
-    by an admission webhook, the one with the Deployment's number."""
-    equal = [one for one in found if one.template == wanted]
-    if equal:
-        return min(equal, key=lambda one: one.created.timestamp() if one.created else 0.0)
-    number = _revision_number(deployment) if _is_numbered(deployment) else 0
-    return next((one for one in found if number and one.number == number), None)
+def _created_key(one: Revision) -> float:
+    return one.created.timestamp() if one.created is not None else 0.0
 
 
-def _is_numbered(deployment: JsonObject) -> bool:
-    """Whether the Deployment's number is that of its present template: the controller has observed
-    it and made a ReplicaSet of it."""
-    return is_observed(deployment) and not as_mapping(deployment, "spec").get("paused")
+def _has_replicaset(deployment: JsonObject) -> bool:
+    """Whether the controller has made a ReplicaSet of the template, as far as the Deployment alone
+    says: it makes none while it is paused, or before the old Pods of a Recreate have terminated
+    (kubernetes pkg/controller/deployment/recreate.go)."""
+    spec = as_mapping(deployment, "spec")
+    updated = count(as_mapping(deployment, "status").get("updatedReplicas"))
+    is_recreate = as_mapping(spec, "strategy").get("type") == "Recreate"
+    waits = is_recreate and count(spec.get("replicas")) > 0 and not updated
+    return is_observed(deployment) and not spec.get("paused") and not waits
 
 
 def is_observed(deployment: JsonObject) -> bool:
