@@ -336,7 +336,7 @@ async def test_the_tab_follows_a_rollout_that_is_held_up(
         control_plane.set_pod_status(new[0], pod_statuses.image_pull_error())
         text = await driver.wait_for_screen(lambda text: "! New Pod" in text, "what holds it up")
         assert "pull" in text
-        await driver.pilot.press("enter")
+        await driver.pilot.press("g", "enter")  # the cursor was on the revision before
         await driver.wait_for_screen(
             lambda text: (
                 "From revision 1 to revision 2" in text and f"annotations.{HOLD_ANNOTATION}" in text

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from textual.app import ComposeResult
+from textual.widgets import TabbedContent
+
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.status.status import Status
 from tests.tui import fakes
@@ -74,9 +77,11 @@ async def test_the_log_of_the_pod_under_the_cursor():
 
 async def test_tabs_by_digit_and_by_tab():
     app = make_app()
+    last = len(PANES) - 1
     async with app.run_test(size=(120, 40)) as pilot:
         await open_page(pilot, app, "j")
-        for key, pane in (("2", 1), ("1", 0), ("tab", 1), ("tab", 0), ("shift+tab", 1)):
+        keys = (("2", 1), ("1", 0), ("tab", 1), ("shift+tab", 0), ("shift+tab", last), ("tab", 0))
+        for key, pane in keys:
             await pilot.press(key)
             await wait_for(
                 pilot,
@@ -145,6 +150,35 @@ async def test_the_next_and_the_previous_serving_of_the_list():
         await pilot.press("escape")
         await wait_for(pilot, lambda: app.screen is app.servings, "the list")
         assert app.servings.table.cursor_key == NamespacedName("team-a", "b-second")
+
+
+async def test_the_next_serving_after_its_log_was_opened_first():
+    """The other tabs were not shown yet."""
+    source = fakes.FakeSource().add_views(fakes.serving("a-first"), fakes.serving("b-second"))
+    app = make_app(source)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for_text(pilot, "b-second")
+        await pilot.press("l")
+        await wait_for_text(pilot, "following")
+        await pilot.press("right_square_bracket")
+        await wait_for_text(pilot, "team-a/b-second", "b-second-7d9c-x2x1q")
+        await pilot.press("1")
+        await wait_for_text(pilot, "STATUS", "b-second-7d9c-b8k2m")
+
+
+async def test_a_change_while_the_page_opens_does_not_close_it(monkeypatch: pytest.MonkeyPatch):
+    source = fakes.FakeSource().add_views(*fakes.fleet())
+    compose = TabbedContent.compose
+
+    def compose_during_a_change(self: TabbedContent) -> ComposeResult:
+        source.notify_changed([LLAMA])
+        return compose(self)
+
+    monkeypatch.setattr(TabbedContent, "compose", compose_during_a_change)
+    app = make_app(source)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_page(pilot, app, "j")
+        await wait_for_text(pilot, "team-a/llama-70b-chat  ✗ Error", "1 Overview")
 
 
 async def test_the_footer_has_the_keys_of_the_pane_and_its_reasons():

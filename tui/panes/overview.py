@@ -86,8 +86,9 @@ class OverviewPane(Pane):
         super().set_serving(key)
         self._last_view = self._deployment = self._watch = None
         self._reset_cursor = True
-        self.table.set_rows([])
-        self.table.reset_cursor()
+        if self.is_attached:
+            self.table.set_rows([])
+            self.table.reset_cursor()
 
     def activate(self) -> None:
         super().activate()

@@ -95,8 +95,9 @@ class RolloutsPane(Pane):
         super().set_serving(key)
         self._deployment = self._rollouts = self._reader = None
         self._sources, self._marked = (), []
-        self.table.set_rows([])
-        self.table.reset_cursor()
+        if self.is_attached:
+            self.table.set_rows([])
+            self.table.reset_cursor()
 
     def activate(self) -> None:
         super().activate()
