@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 
 from servedeck.serving.endpoint import Endpoint
 from styles.themes import ANSI, LIGHT
-from tests.tui import fakes
+from tests.tui import fakes, test_rollouts
 from tests.tui.fakes import FakePhase
 from tests.tui.helpers import make_app, wait_for_text
 
@@ -131,6 +131,20 @@ def test_the_page_of_a_crashing_serving(snap_compare: Compare, size: tuple[int, 
 def test_the_log(snap_compare: Compare, size: tuple[int, int]) -> None:
     run = press_keys("j", "l", "p", then=("pid 412", "ended"))
     assert snap_compare(make_app(), terminal_size=size, run_before=run)
+
+
+@pytest.mark.parametrize("size", [SMALL, MEDIUM, LARGE], ids=size_id)
+def test_the_rollouts(snap_compare: Compare, size: tuple[int, int]) -> None:
+    app = make_app(test_rollouts.make_source(), detail_service=test_rollouts.make_service())
+    run = press_keys("enter", test_rollouts.TAB, "G", "space", then=("being rolled out", "* 1"))
+    assert snap_compare(app, terminal_size=size, run_before=run)
+
+
+@pytest.mark.parametrize("size", [SMALL, MEDIUM], ids=size_id)
+def test_the_difference_between_revisions(snap_compare: Compare, size: tuple[int, int]) -> None:
+    app = make_app(test_rollouts.make_source(), detail_service=test_rollouts.make_service())
+    run = press_keys("enter", test_rollouts.TAB, "enter", then=("From revision 2 to revision 3",))
+    assert snap_compare(app, terminal_size=size, run_before=run)
 
 
 def test_a_log_that_waits(snap_compare: Compare) -> None:
