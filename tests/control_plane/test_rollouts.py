@@ -36,6 +36,10 @@ class Serving:
     def kubectl(self, *arguments: str) -> str:
         return self.plane.kubectl(*arguments, "-n", self.namespace)
 
+    def kubectl_status(self) -> str:
+        """The sentence of `kubectl rollout status`."""
+        return self.kubectl("rollout", "status", "deployment/llama", "--watch=false").strip()
+
     def deployment(self) -> JsonObject:
         return self.plane.request("GET", self.path)
 
@@ -91,6 +95,7 @@ def numbers(rollouts: Rollouts) -> list[int]:
 
 def test_what_kubectl_does_is_a_revision_with_its_manager_and_change(serving: Serving) -> None:
     first = serving.rollouts()
+    assert first.status.message == serving.kubectl_status()
     assert numbers(first) == [1]
     assert first.current.change == ""
     assert first.current.image == "vllm/vllm-openai:v0.10.0"
@@ -230,6 +235,8 @@ def test_no_room_for_the_new_pod_beside_the_old_one(
     assert found.hold_up.endswith("keeps each old Pod until a new one is available.")
     assert found.status.phase is RolloutPhase.IN_PROGRESS
     assert (found.status.updated, found.status.old, found.status.ready) == (1, 1, 0)
+    assert found.status.message == serving.kubectl_status()
+    assert "1 old replicas are pending termination" in found.status.message
     serving.kubectl("rollout", "undo", "deployment/llama")
     serving.wait_until_complete(3, 1)
 

@@ -18,6 +18,7 @@ from servedeck.serving.objects.diff import (
 )
 from servedeck.serving.objects.field_changes import FieldChange, format_differences
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping
+from servedeck.serving.text import one_line, sanitize
 
 Template = Mapping[str, Any]
 
@@ -102,7 +103,9 @@ def changed_field_names(old: Template, new: Template, server: str = "") -> tuple
     """Names of the fields that differ between two normalized templates, in the words of the API:
     "image", "args", "nodeSelector"; of a container other than `server`, with its name. Only
     (RESTART,) if that is all that differs."""
-    names = dict.fromkeys(_field_name(one.path, server) for one in find_differences(old, new))
+    names = dict.fromkeys(
+        one_line(sanitize(_field_name(one.path, server))) for one in find_differences(old, new)
+    )
     if len(names) > 1:
         names.pop(RESTART, None)
     order = {name: at for at, name in enumerate(_FIELD_ORDER)}

@@ -150,3 +150,13 @@ def test_fields_of_another_container_have_its_name():
     assert changed_field_names(template(), changed, SERVER) == ("container proxy",)
     assert changes(template(), changed) == [(".spec.containers[proxy].image", "none", "envoy:2")]
     assert changed_field_names({}, template(), SERVER) == ("metadata", "spec")
+
+
+def test_text_of_anybody_is_harmless_on_a_screen():
+    hostile = "k\x1b]0;pwn\x07\n\u202e"
+    new = {"spec": {hostile: 1, "containers": [{"name": hostile, "image": hostile}]}}
+    texts = [*changed_field_names({"spec": {}}, new), *changed_field_names(template(), new)]
+    texts += [text for change in find_template_changes(template(), new) for text in change]
+    assert len(texts) > 5
+    for text in texts:
+        assert text.isprintable(), ascii(text)
