@@ -63,7 +63,7 @@ def revision_paragraphs(revision: Revision, now: datetime) -> list[Paragraph]:
         head += [("  ReplicaSet ", "muted"), (revision.replicaset, "")]
     if revision.previous_numbers:
         numbers = ", ".join(map(str, revision.previous_numbers))
-        head += [("  before as revision ", "muted"), (numbers, "")]
+        head += [("  formerly revision ", "muted"), (numbers, "")]
     found = [Paragraph(tuple(head), indent=2)]
     who: list[Span] = [(changed_by(revision), "" if revision.changed_by else "muted")]
     if revision.changed_by is not None and revision.changed_by.time is not None:

@@ -93,20 +93,27 @@ def _describe_hold_up(
     old = [one for one in pods if one.old_revision or not has_replicaset]
     new = [one for one in pods if one not in old and one.health != PodHealth.TERMINATING]
     failing = [one for one in new if one.health in (PodHealth.ERROR, PodHealth.PENDING)]
-    if failing:
-        return _describe_failure(failing, [one for one in old if _runs(one)], status)
     leaving = [one for one in old if one.health is PodHealth.TERMINATING]
     stuck = [one for one in leaving if one.reason not in ("", "Terminating")]
+    if failing:
+        sentence = _describe_failure(failing, [one for one in old if _runs(one)], status)
+        if stuck and all(one.reason == UNSCHEDULABLE for one in failing):
+            return f"{sentence} {_describe_stuck(stuck[0])}"  # it occupies the resources
+        return sentence
     if status.strategy.type == "Recreate" and not new and old:
         waiting = f"Waiting for {format_count(len(old), 'old Pod')} to terminate (Recreate)"
         return _sentence(f"{waiting}: {stuck[0].name}: {stuck[0].message}" if stuck else waiting)
     if stuck and len(leaving) == len(old):
-        return _sentence(f"Old Pod {stuck[0].name}: {stuck[0].message}")
+        return _describe_stuck(stuck[0])
     if waiting := _describe_waiting(new, status):
         return waiting
     if status.phase is RolloutPhase.FAILED:
         return _describe_deadline(progress_deadline(deployment))
     return ""
+
+
+def _describe_stuck(pod: PodView) -> str:
+    return _sentence(f"Old Pod {pod.name}: {pod.message}")
 
 
 def _describe_pause(current: Revision) -> str:

@@ -25,12 +25,14 @@ _HEADINGS = (
     "CHANGE",
     "CHANGED BY",
     "CHANGE CAUSE",
+    "ARGUMENTS",
 )
 _MAX_CELL_WIDTH = 60
 
 
 def format_rollouts(rollouts: Rollouts, now: datetime) -> list[str]:
-    """The rollout of the current revision, then a table of all revisions, one line each."""
+    """The rollout of the current revision, then a table of all revisions, one line each, with at
+    most 60 cells of each value."""
     status = rollouts.status
     lines = [f"Rollout:   {status.message}", f"Pods:      {pod_counts(status)}"]
     lines.append(f"Strategy:  {status.strategy}")
@@ -99,6 +101,7 @@ def _row(one: Revision, now: datetime) -> tuple[str, ...]:
         one.change,
         changed_by(one),
         one.change_cause,
+        command_line(one),
     )
 
 

@@ -127,7 +127,7 @@ def test_a_restart_and_a_rollback(serving: Serving) -> None:
     found = serving.wait_until_complete(3)
     assert numbers(found) == [3, 2]
     assert found.current.previous_numbers == (1,)
-    assert found.current.change == "rollback to 1: restart"
+    assert found.current.change == "rollback to 1"
     history = serving.kubectl("rollout", "history", "deployment/llama")
     rows = [line.split()[0] for line in history.splitlines() if line[:1].isdigit()]
     assert sorted(numbers(found)) == sorted(map(int, rows))

@@ -113,7 +113,7 @@ LOADING = {"message": "Loading the model"}
         (
             [unschedulable(), old_pod(health=PodHealth.TERMINATING, **STUCK)],
             {},
-            f"New Pod new-1: {MESSAGE}.",
+            f"New Pod new-1: {MESSAGE}. Old Pod old-1: Stuck terminating since noon: waiting.",
         ),
         (
             [old_pod(health=PodHealth.TERMINATING), old_pod("old-2")],
@@ -223,11 +223,11 @@ def test_as_text():
         "Held up:   Waiting for 1 new Pod to become ready: Loading the model.",
         "",
         "REVISION   AGE  DESIRED  CURRENT  READY  IMAGE                CHANGE  CHANGED BY"
-        "            CHANGE CAUSE",
+        "            CHANGE CAUSE  ARGUMENTS",
         "3 current  5m   1        1        0      vllm/vllm-openai:v2  args    kubectl-set (Update)"
-        "  faster",
+        "  faster        --model 'a b'",
         "2          98d  2        2        2      vllm/vllm-openai:v2  -       not recorded"
-        "          -",
+        "          -             --model m",
         "revisionHistoryLimit is 0: Kubernetes keeps no earlier revisions.",
     ]
 

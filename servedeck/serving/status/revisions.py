@@ -106,10 +106,12 @@ class Revision:
     @property
     def change(self) -> str:
         """What distinguishes it from the one before it: "image, args", "restart", "rollback to
-        2"; "" if there is none before it."""
-        parts = [f"rollback to {self.previous_numbers[-1]}"] if self.previous_numbers else []
-        parts += [", ".join(self.changed_fields)] if self.changed_fields else []
-        return ": ".join(parts)
+        2: image"; "" if there is none before it."""
+        fields = ", ".join(self.changed_fields)
+        if not self.previous_numbers:
+            return fields
+        rollback = f"rollback to {self.previous_numbers[-1]}"
+        return f"{rollback}: {fields}" if fields and not self.is_restart else rollback
 
 
 def read_revisions(

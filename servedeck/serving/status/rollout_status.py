@@ -178,16 +178,18 @@ def _creation_error(deployment: JsonObject) -> str:
 
 def _read_strategy(spec: Mapping[str, Any], desired: int) -> Strategy:
     """Percentages are of the desired number, maxSurge rounded up and maxUnavailable down; if both
-    are 0, one Pod may be unavailable (deployment_util.go, ResolveFenceposts)."""
+    are 0, one Pod may be unavailable, but no more than desired (deployment_util.go,
+    ResolveFenceposts and MaxUnavailable)."""
     strategy = as_mapping(spec, "strategy")
     if strategy.get("type") == "Recreate":
         return Strategy("Recreate")
     rolling = as_mapping(strategy, "rollingUpdate")
     surge, unavailable = rolling.get("maxSurge", "25%"), rolling.get("maxUnavailable", "25%")
     surge_pods = _resolve(surge, desired, round_up=True)
-    unavailable_pods = min(_resolve(unavailable, desired, round_up=False), desired)
+    unavailable_pods = _resolve(unavailable, desired, round_up=False)
     if not surge_pods and not unavailable_pods:
         unavailable_pods = 1
+    unavailable_pods = min(unavailable_pods, desired)
     return Strategy(
         "RollingUpdate",
         one_line(sanitize(str(surge))),

@@ -136,6 +136,11 @@ def test_a_restart_differs_by_its_annotation_alone():
     )
     assert found[0].is_restart
     assert found[0].change == "restart"
+    undone = read_revisions(
+        deployment(3, template()),
+        [replicaset(3, template(), history="1"), replicaset(2, restarted)],
+    )
+    assert undone[0].change == "rollback to 1"
 
 
 def test_a_change_cause_that_was_not_updated_is_told():

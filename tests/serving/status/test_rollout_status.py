@@ -125,6 +125,12 @@ def test_the_numbers_of_pods():
             Strategy("RollingUpdate", "2", "5", 2, 3),
             "RollingUpdate, maxSurge 2, maxUnavailable 5 (3 Pods)",
         ),
+        (
+            {},
+            0,
+            Strategy("RollingUpdate", "25%", "25%", 0, 0),
+            "RollingUpdate, maxSurge 25% (0 Pods), maxUnavailable 25% (0 Pods)",
+        ),
         ({"type": "Recreate"}, 3, Strategy("Recreate"), "Recreate"),
     ],
 )
