@@ -91,7 +91,11 @@ def _describe_hold_up(
     if status.creation_error:
         return _sentence(describe_creation_error(status.creation_error))
     old = [one for one in pods if one.old_revision or not has_replicaset]
-    new = [one for one in pods if one not in old and one.health != PodHealth.TERMINATING]
+    new = [
+        one
+        for one in pods
+        if has_replicaset and not one.old_revision and one.health is not PodHealth.TERMINATING
+    ]
     failing = [one for one in new if one.health in (PodHealth.ERROR, PodHealth.PENDING)]
     leaving = [one for one in old if one.health is PodHealth.TERMINATING]
     stuck = [one for one in leaving if one.reason not in ("", "Terminating")]
