@@ -1,0 +1,101 @@
+"""Masking of values that look secret in whole objects."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from servedeck.serving.objects.secret_values import MASK, mask_secret_values
+from servedeck.serving.yaml_text import LAST_APPLIED
+
+TOKEN = "hf_" + "a1B2c3D4e5" * 3
+
+
+def container(**fields: Any) -> dict[str, Any]:
+    return {"kind": "Pod", "spec": {"containers": [{"name": "server", **fields}]}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected", "count"),
+    [
+        (
+            {"env": [{"name": "HF_TOKEN", "value": "x"}, {"name": "MAX_TOKENS", "value": "5"}]},
+            {"env": [{"name": "HF_TOKEN", "value": MASK}, {"name": "MAX_TOKENS", "value": "5"}]},
+            1,
+        ),
+        (
+            {"env": [{"name": "X", "value": TOKEN}, {"name": "API_KEY", "value": ""}]},
+            {"env": [{"name": "X", "value": MASK}, {"name": "API_KEY", "value": ""}]},
+            1,
+        ),
+        (
+            {"env": [{"name": "T", "valueFrom": {"secretKeyRef": {"name": "hf", "key": "token"}}}]},
+            {"env": [{"name": "T", "valueFrom": {"secretKeyRef": {"name": "hf", "key": "token"}}}]},
+            0,
+        ),
+        (
+            {"args": ["--api-key", "abc", "--model", "m", "--token=abc", "--max-tokens=5"]},
+            {"args": ["--api-key", MASK, "--model", "m", f"--token={MASK}", "--max-tokens=5"]},
+            2,
+        ),
+        (
+            {"command": ["sh", "-c", f"export HF_TOKEN='abc'\nvllm serve m --api-key abc {TOKEN}"]},
+            {
+                "command": [
+                    "sh",
+                    "-c",
+                    f"export HF_TOKEN='{MASK}'\nvllm serve m --api-key {MASK} {MASK}",
+                ]
+            },
+            3,
+        ),
+        (
+            {"args": ["--api-key", "--verbose", "--db=postgres://u:p@h/d"]},
+            {"args": ["--api-key", "--verbose", f"--db={MASK}"]},
+            1,
+        ),
+        ({"args": ["--api-key", 5, None]}, {"args": ["--api-key", 5, None]}, 0),
+    ],
+)
+def test_a_container(fields: dict[str, Any], expected: dict[str, Any], count: int) -> None:
+    value = container(**fields)
+    before = json.dumps(value)
+    assert mask_secret_values(value) == (container(**expected), count)
+    assert json.dumps(value) == before
+
+
+def test_a_config_map_and_a_trigger() -> None:
+    config_map = {"kind": "ConfigMap", "data": {"password": "x", "model": "m", "n": 1}}
+    masked = {"kind": "ConfigMap", "data": {"password": MASK, "model": "m", "n": 1}}
+    assert mask_secret_values(config_map) == (masked, 1)
+    triggers = [{"type": "prometheus", "metadata": {"apiKey": "x", "apikey": "x", "query": "q"}}]
+    scaled = {"kind": "ScaledObject", "spec": {"triggers": triggers}}
+    found, count = mask_secret_values(scaled)
+    assert found["spec"]["triggers"][0]["metadata"]["apikey"] == MASK
+    assert found["spec"]["triggers"][0]["metadata"]["query"] == "q"
+    assert count == sum(one == MASK for one in found["spec"]["triggers"][0]["metadata"].values())
+
+
+def test_every_value_of_a_secret() -> None:
+    value = {"kind": "Secret", "metadata": {"name": "a"}, "data": {"a": "YQ==", "b": ""}}
+    found, count = mask_secret_values(value)
+    assert (found["data"], count) == ({"a": MASK, "b": ""}, 1)
+
+
+def test_the_object_as_it_was_applied_last_is_masked_if_it_has_a_secret() -> None:
+    def annotated(inner: object) -> dict[str, Any]:
+        return {"metadata": {"annotations": {LAST_APPLIED: json.dumps(inner), "note": "{"}}}
+
+    secret = container(env=[{"name": "HF_TOKEN", "value": "x"}])
+    found, count = mask_secret_values(annotated(secret))
+    assert found["metadata"]["annotations"] == {LAST_APPLIED: MASK, "note": "{"}
+    assert count == 1
+    harmless = annotated(container(env=[{"name": "MODEL", "value": "x"}]))
+    assert mask_secret_values(harmless) == (harmless, 0)
+
+
+@pytest.mark.parametrize("value", [{}, {"spec": None}, {"kind": ["x"], "data": "text"}])
+def test_an_object_of_any_shape(value: dict[str, Any]) -> None:
+    assert mask_secret_values(value) == (value, 0)
