@@ -44,6 +44,21 @@ def replace_file(
         file.close()
 
 
+def write_text(path: Path, text: str, *, private: bool) -> None:
+    """Write a file atomically: the old content stays if the disk is full. A `private` file can be
+    read by its owner only. Raises OSError."""
+    require_regular_file(path.resolve())
+    with replace_file(path, private=private) as file:
+        file.write(text)
+
+
+def require_regular_file(path: Path) -> None:
+    """Raises OSError for a pipe, a device or a socket: opening a pipe would block until its other
+    end is opened."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(0, "it is not a regular file")
+
+
 def _mode_of(path: Path) -> int | None:
     """Permission bits of a file; None where there is none."""
     try:

@@ -59,8 +59,15 @@ class LiveObject:
     def value(self) -> JsonObject:
         """Its fields, sanitized. Entries of a list have neither kind nor apiVersion; they are
         added."""
-        kind = {"apiVersion": self.resource.api_version, "kind": self.resource.kind}
-        return {**kind, **parse_object(self.record.json_text)}
+        return {**self._kind, **parse_object(self.record.json_text)}
+
+    def parse_unsanitized(self) -> JsonObject:
+        """Its fields, not sanitized, for a text in which they are escaped. Takes 10 ms for 1 MB."""
+        return {**self._kind, **parse_object(self.record.json_text, sanitized=False)}
+
+    @property
+    def _kind(self) -> JsonObject:
+        return {"apiVersion": self.resource.api_version, "kind": self.resource.kind}
 
 
 class RecordWatch(Generic[R]):

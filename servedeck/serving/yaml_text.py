@@ -347,26 +347,34 @@ def _number_repeated(part: str, seen: dict[str, int]) -> str:
 # -- two versions of an object ------------------------------------------------------------------
 
 
-def changed_lines(old: Sequence[YamlLine], new: Sequence[YamlLine]) -> frozenset[int]:
-    """Indexes of the lines of `new` that are not in `old` with the same text. Comments do not
-    count."""
-    before = {line.path: line.text for line in old}
-    return frozenset(
-        [
-            index
-            for index, line in enumerate(new)
-            if before.get(line.path) != line.text and line.token is not Token.COMMENT
-        ]
-    )
+class YamlText:
+    """The lines of one version of an object, which can be compared with another one."""
 
+    def __init__(self, lines: Sequence[YamlLine] = ()) -> None:
+        self.lines = lines
+        self._positions = {line.path: at for at, line in enumerate(lines)}
 
-def line_of(old: Sequence[YamlLine], new: Sequence[YamlLine], index: int) -> int:
-    """Index in `new` of the line `index` of `old`; if it was removed, of the next one that was not,
-    else of the last one before it, else 0."""
-    if not 0 <= index < len(old):
+    def index_of(self, path: str) -> int | None:
+        """Index of the line of a path; None if there is none."""
+        return self._positions.get(path)
+
+    def changed_since(self, old: YamlText) -> frozenset[int]:
+        """Indexes of the lines that are not in `old` with the same text. Comments do not count."""
+        changed: list[int] = []
+        for index, line in enumerate(self.lines):
+            before = old.index_of(line.path)
+            if (
+                before is None or old.lines[before].text != line.text
+            ) and line.token is not Token.COMMENT:
+                changed.append(index)
+        return frozenset(changed)
+
+    def find_line(self, old: YamlText, index: int) -> int:
+        """Index of the line that has `index` in `old`; if it was removed, of the next one that was
+        not, else of the last one before it, else 0."""
+        if not 0 <= index < len(old.lines):
+            return 0
+        for at in (*range(index, len(old.lines)), *range(index - 1, -1, -1)):
+            if (found := self.index_of(old.lines[at].path)) is not None:
+                return found
         return 0
-    positions = {line.path: at for at, line in enumerate(new)}
-    for at in (*range(index, len(old)), *range(index - 1, -1, -1)):
-        if (found := positions.get(old[at].path)) is not None:
-            return found
-    return 0

@@ -16,9 +16,8 @@ from servedeck.serving.yaml_text import (
     LAST_APPLIED_PATH,
     MANAGED_FIELDS_PATH,
     Token,
-    changed_lines,
+    YamlText,
     format_string,
-    line_of,
     object_lines,
     object_text,
 )
@@ -274,45 +273,49 @@ def make_object(**spec: Any) -> dict[str, Any]:
     return {"kind": "Pod", "metadata": {"name": "a"}, "spec": spec}
 
 
+def text_of(value: dict[str, Any], **options: Any) -> YamlText:
+    return YamlText(object_lines(value, **options))
+
+
 def test_changed_lines_are_those_whose_field_has_another_value() -> None:
-    old = object_lines(make_object(args=["a", "b"], env=[{"name": "X", "value": "1"}], n=1))
-    new = object_lines(
+    old = text_of(make_object(args=["a", "b"], env=[{"name": "X", "value": "1"}], n=1))
+    new = text_of(
         make_object(
             args=["first", "a", "b"],
             env=[{"name": "W", "value": "1"}, {"name": "X", "value": "2"}],
             n=1,
         )
     )
-    changed = changed_lines(old, new)
-    assert [new[at].text.strip() for at in sorted(changed)] == [
+    changed = new.changed_since(old)
+    assert [new.lines[at].text.strip() for at in sorted(changed)] == [
         "- first",
         "- name: W",
         'value: "1"',
         'value: "2"',
     ]
-    assert changed_lines(new, new) == frozenset()
+    assert new.changed_since(new) == frozenset()
 
 
 def test_a_comment_is_not_a_change() -> None:
     folded = {MANAGED_FIELDS_PATH: ""}
-    old = object_lines({"metadata": {"managedFields": [1]}}, folded=folded)
-    new = object_lines({"metadata": {"managedFields": [1, 2]}}, folded=folded)
-    assert old != new
-    assert changed_lines(old, new) == frozenset()
+    old = text_of({"metadata": {"managedFields": [1]}}, folded=folded)
+    new = text_of({"metadata": {"managedFields": [1, 2]}}, folded=folded)
+    assert old.lines != new.lines
+    assert new.changed_since(old) == frozenset()
 
 
 def test_a_line_is_found_again_where_others_were_added_and_removed() -> None:
-    old = object_lines(make_object(args=["a", "b", "c"], script="one\ntwo\nthree\n"))
-    new = object_lines(make_object(more=[1, 2], args=["x", "b", "c"], script="zero\none\nthree\n"))
+    old = text_of(make_object(args=["a", "b", "c"], script="one\ntwo\nthree\n"))
+    new = text_of(make_object(more=[1, 2], args=["x", "b", "c"], script="zero\none\nthree\n"))
 
     def text_at(text: str) -> str:
-        index = next(at for at, line in enumerate(old) if line.text.strip() == text)
-        return new[line_of(old, new, index)].text.strip()
+        index = next(at for at, line in enumerate(old.lines) if line.text.strip() == text)
+        return new.lines[new.find_line(old, index)].text.strip()
 
     assert text_at("- b") == "- b"
     assert text_at("- a") == "- b"  # removed: the next one
     assert text_at("two") == "three"
     assert text_at("one") == "one"
-    assert line_of(old, [], 5) == 0
-    assert line_of(old, old[:2], len(old) - 1) == 1
-    assert line_of([], new, 3) == 0
+    assert YamlText().find_line(old, 5) == 0
+    assert YamlText(old.lines[:2]).find_line(old, len(old.lines) - 1) == 1
+    assert new.find_line(YamlText(), 3) == 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, TypeVar, cast
 
 from textual.containers import Vertical
@@ -65,6 +66,23 @@ class Pane(Vertical):
         title: str
         text: str
 
+    @dataclass
+    class YamlRequested(Message):
+        """The YAML of an object of the serving was requested; of its Deployment if `kind` is
+        ""."""
+
+        kind: str = ""
+        name: str = ""
+
+    @dataclass
+    class PathRequested(Message):
+        """The path of a file to write is to be asked for."""
+
+        title: str
+        proposed_path: str
+        hint: str
+        on_chosen: Callable[[Path], None]
+
     def __init__(self, key: NamespacedName) -> None:
         super().__init__()
         self.key = key
@@ -100,6 +118,15 @@ class Pane(Vertical):
         """A second has passed."""
 
     # -- actions ------------------------------------------------------------------------------
+
+    def scopes(self) -> tuple[str, ...]:
+        """Scopes of its actions that are possible now. Without its own, those of the page are not
+        shown either."""
+        return (self.SCOPE,)
+
+    def request_yaml(self) -> None:
+        """Request the YAML of what is under the cursor."""
+        self.post_message(self.YamlRequested())
 
     def disabled_reason(self, action: Action) -> str:
         """Why the action is not possible now, in one sentence; "" if it is."""

@@ -377,3 +377,7 @@ class OverviewPane(Pane):
         if self.is_active and serving == self.key:
             self._secret_values[key] = value
             self._update()
+
+    def request_yaml(self) -> None:
+        pod = self.selected_pod
+        self.post_message(self.YamlRequested("Pod", pod.name) if pod else self.YamlRequested())

@@ -94,6 +94,12 @@ class PickScreen(Overlay[str | None]):
         if self.is_mounted:
             self.update_choices()
 
+    def set_choices(self, choices: Sequence[Choice]) -> None:
+        """Replace the choices; the cursor stays on its own."""
+        self._choices = list(choices)
+        if self.is_mounted:
+            self.update_choices()
+
     def matching_choices(self) -> list[Choice]:
         """The choices that match the input."""
         return rank_choices(self._choices, self.line_input.text)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 from datetime import datetime
-from typing import ClassVar
+from pathlib import Path
+from typing import ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -21,6 +22,7 @@ from tui.panes.base import Pane
 from tui.panes.logs import LogsPane
 from tui.panes.overview import OverviewPane
 from tui.panes.rollouts import RolloutsPane
+from tui.panes.yaml import YamlPane
 from tui.ports.serving_source import SourceChanges
 from tui.screens.base import ActionOwner, ActionScreen
 from widgets.status_paragraphs import title_line
@@ -32,6 +34,7 @@ PANES: tuple[type[Pane], ...] = (
     OverviewPane,
     LogsPane,
     RolloutsPane,
+    YamlPane,
 )
 """The tabs, in order."""
 
@@ -151,6 +154,34 @@ class ServingScreen(ActionScreen[NamespacedName]):
 
         self.app.push_screen(RevisionDiffScreen(message.title, message.changes))
 
+    async def on_pane_yaml_requested(self, message: Pane.YamlRequested) -> None:
+        number = PANES.index(YamlPane)
+        cast(YamlPane, self._panes[number]).choose_object(message.kind, message.name)
+        await self._show_pane(number)
+
+    def on_yaml_pane_object_pick_requested(self, message: YamlPane.ObjectPickRequested) -> None:
+        from tui.screens.pick_object import ObjectPicker
+
+        picker = ObjectPicker(self.key, message.selected_title)
+        self.app.push_screen(picker, self._show_object)
+
+    def _show_object(self, title: str | None) -> None:
+        """An object was picked."""
+        if title is not None:
+            self.post_message(Pane.YamlRequested(*title.split("/", 1)))
+
+    def on_pane_path_requested(self, message: Pane.PathRequested) -> None:
+        from tui.screens.file_dialog import FileDialog
+
+        def on_closed(path: Path | None) -> None:
+            if path is not None:
+                message.on_chosen(path)
+
+        dialog = FileDialog(
+            message.title, message.proposed_path, for_writing=True, hint=message.hint
+        )
+        self.app.push_screen(dialog, on_closed)
+
     def on_pane_actions_changed(self) -> None:
         self.update_footer()
 
@@ -228,7 +259,11 @@ class ServingScreen(ActionScreen[NamespacedName]):
     # -- actions ------------------------------------------------------------------------------
 
     def scopes(self) -> tuple[str, ...]:
-        return (self.SCOPE,) if self._active is None else (self._active.SCOPE, self.SCOPE)
+        pane = self._active
+        if pane is None:
+            return (self.SCOPE,)
+        scopes = pane.scopes()
+        return (*scopes, self.SCOPE) if pane.SCOPE in scopes else scopes
 
     def action_owner(self, action: Action) -> ActionOwner:
         pane = self._active
@@ -297,6 +332,10 @@ class ServingScreen(ActionScreen[NamespacedName]):
             self.show_message(f"{error} Select it with shift and the mouse.", "warning")
         else:
             self.show_message(f"Copied {how}: {text}", "ready")
+
+    def do_yaml(self) -> None:
+        if self._active is not None:
+            self._active.request_yaml()
 
     def do_connect(self) -> None:
         from tui.screens.connect import ConnectScreen

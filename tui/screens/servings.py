@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import UTC, datetime
-from typing import ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events
 from textual.app import ComposeResult
@@ -41,11 +41,14 @@ from widgets.styled_line import Line, Span
 from widgets.table import TICK_SECONDS, KeyedTable
 from widgets.text_view import StatusLine
 
+if TYPE_CHECKING:
+    from tui.panes.base import Pane
+
 DEFAULT_SORT = "status"
 DESCENDING_COLUMNS = frozenset({"restarts"})
 """Columns that are sorted in descending order at first."""
 
-SERVING_ACTIONS = frozenset({"open", "status", "logs", "connect", "clone"})
+SERVING_ACTIONS = frozenset({"open", "status", "logs", "yaml", "connect", "clone"})
 """Actions on the serving under the cursor."""
 
 
@@ -314,6 +317,10 @@ class ServingsScreen(ActionScreen[None]):
         """Open the page of a serving on the tab with that title, "" for the first."""
         self.table.select(view.key)
         self._open_page(view, tab=tab)
+
+    def do_yaml(self) -> None:
+        if view := self.selected_serving:
+            self._open_page(view, tab="yaml")
 
     def _open_page(
         self, view: ServingView, log_of: PodView | None = None, *, tab: str = ""

@@ -81,8 +81,9 @@ def parse_json(raw: bytes) -> Any:
         ) from error
 
 
-def parse_object(json_text: str) -> dict[str, Any]:
-    """The fields of an object, every string sanitized; {} if the text is not a JSON object."""
+def parse_object(json_text: str, *, sanitized: bool = True) -> dict[str, Any]:
+    """The fields of an object; {} if the text is not a JSON object. Strings are sanitized, unless
+    the caller escapes what controls a terminal."""
     raw = json_text.encode("utf-8", "replace")
     try:
         value = parse_json(raw)
@@ -90,7 +91,7 @@ def parse_object(json_text: str) -> dict[str, Any]:
         return {}
     if not isinstance(value, dict):
         return {}
-    return sanitize_json(value) if may_need_sanitizing(raw) else value
+    return sanitize_json(value) if sanitized and may_need_sanitizing(raw) else value
 
 
 # -- sanitizing ---------------------------------------------------------------------------------

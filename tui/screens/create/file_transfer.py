@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 
+from servedeck.atomic_file import write_text
 from servedeck.serving.spec.document import from_yaml, to_yaml
 from servedeck.serving.spec.document_issues import DocumentError
 from servedeck.serving.spec.spec import ServingSpec
@@ -47,7 +48,7 @@ class FileTransfer:
 
     async def _write(self, path: Path, text: str, *, private: bool) -> None:
         try:
-            await asyncio.to_thread(files.write_text, path, text, private=private)
+            await asyncio.to_thread(write_text, path, text, private=private)
         except OSError as error:
             self._show_message(f"{path} was not saved: {error.strerror}.", "error", 20)
         else:

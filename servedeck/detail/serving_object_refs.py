@@ -1,0 +1,159 @@
+"""The objects that a serving consists of, by kind and name: which watches find them, and which of
+the objects found are the serving's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from servedeck.cluster import resources
+from servedeck.cluster.resources import Resource
+from servedeck.detail.object_watch import LiveObject, ObjectQuery
+from servedeck.fleet.views import NamespacedName, ServingView
+from servedeck.serving.objects.backends import route_backends
+from servedeck.serving.objects.pod_references import pod_references
+from servedeck.serving.objects.records import REVISION_ANNOTATION
+from servedeck.serving.spec.mapping.json_values import (
+    JsonObject,
+    as_int,
+    as_list,
+    as_mapping,
+    as_str,
+    mappings,
+)
+from servedeck.serving.text import format_count
+
+_ROUTES = (resources.HTTP_ROUTE, resources.VIRTUAL_SERVICE, resources.INGRESS)
+_AUTOSCALERS = (resources.SCALED_OBJECT, resources.HORIZONTAL_POD_AUTOSCALER)
+
+
+class ServingObjectRef(NamedTuple):
+    """An object of a serving."""
+
+    kind: str
+    name: str
+    detail: str = ""
+    """A few words about it, "CrashLoopBackOff"."""
+
+    @property
+    def title(self) -> str:
+        """As kubectl names an object: "Pod/llama-6b8f-9qk2x"."""
+        return f"{self.kind}/{self.name}"
+
+
+def object_queries(key: NamespacedName, deployment: JsonObject | None) -> list[ObjectQuery]:
+    """What must be watched to find the objects of a serving that neither its view nor its
+    Deployment names. ReplicaSets are only sought by the selector of the Deployment."""
+    queries = [
+        ObjectQuery(resource, key.namespace)
+        for resource in (resources.SERVICE, *_ROUTES, *_AUTOSCALERS)
+    ]
+    if selector := format_selector(as_mapping(deployment, "spec", "selector")):
+        queries.append(ObjectQuery(resources.REPLICA_SET, key.namespace, label_selector=selector))
+    return queries
+
+
+def format_selector(selector: Mapping[str, object]) -> str:
+    """The selector of a workload (`matchLabels`, `matchExpressions`) as a label selector; "" if it
+    has none or one that is not understood."""
+    parts = [f"{name}={value}" for name, value in as_mapping(selector, "matchLabels").items()]
+    for one in mappings(selector.get("matchExpressions")):
+        name, operator = as_str(one.get("key")), as_str(one.get("operator"))
+        values = ",".join(as_str(value) for value in as_list(one.get("values")))
+        match operator:
+            case "In" | "NotIn":
+                parts.append(f"{name} {operator.lower()} ({values})")
+            case "Exists":
+                parts.append(name)
+            case "DoesNotExist":
+                parts.append(f"!{name}")
+            case _:
+                return ""
+    return ",".join(parts)
+
+
+def list_object_refs(
+    key: NamespacedName,
+    view: ServingView | None,
+    deployment: JsonObject | None,
+    found: Mapping[Resource, Sequence[LiveObject]],
+) -> list[ServingObjectRef]:
+    """The objects of a serving: Deployment, Services, routes, autoscalers, ReplicaSets with the
+    newest revision first, Pods, and what the Pods name.
+
+    `deployment` is None if it may not be read; `found` are the objects of `object_queries`.
+    """
+    refs = [ServingObjectRef("Deployment", key.name)]
+    services = [
+        one.value
+        for one in found.get(resources.SERVICE, ())
+        if one.metadata.name == key.name or _selects_pods(one.value, deployment)
+    ]
+    names = {_name(one) for one in services} | {key.name}
+    refs += [
+        ServingObjectRef("Service", _name(one), as_str(as_mapping(one, "spec").get("type")))
+        for one in services
+    ]
+    for resource in _ROUTES:
+        refs += [
+            ServingObjectRef(resource.kind, one.metadata.name)
+            for one in found.get(resource, ())
+            if any(
+                backend.namespace == key.namespace and backend.service in names
+                for backend in route_backends(one.value)
+            )
+        ]
+    for resource in _AUTOSCALERS:
+        refs += [
+            ServingObjectRef(resource.kind, one.metadata.name)
+            for one in found.get(resource, ())
+            if _scales(one.value, key.name)
+        ]
+    refs += _replica_set_refs(found.get(resources.REPLICA_SET, ()), deployment)
+    if view is not None:
+        refs += [ServingObjectRef("Pod", pod.name, pod.status) for pod in view.pods]
+    refs += _template_refs(deployment)
+    return refs
+
+
+def _template_refs(deployment: JsonObject | None) -> Iterator[ServingObjectRef]:
+    named = pod_references(as_mapping(deployment, "spec", "template", "spec"))
+    for name in named.persistent_volume_claims:
+        yield ServingObjectRef("PersistentVolumeClaim", name)
+    for name in named.config_maps:
+        yield ServingObjectRef("ConfigMap", name)
+    for name in named.secrets:
+        yield ServingObjectRef("Secret", name)
+
+
+def _replica_set_refs(
+    found: Sequence[LiveObject], deployment: JsonObject | None
+) -> list[ServingObjectRef]:
+    uid = as_str(as_mapping(deployment, "metadata").get("uid"))
+    revisions: list[tuple[int, ServingObjectRef]] = []
+    for one in found:
+        if not any(owner.uid == uid for owner in one.metadata.owner_references):
+            continue
+        annotations = as_mapping(one.value, "metadata", "annotations")
+        revision = as_int(annotations.get(REVISION_ANNOTATION)) or 0
+        replicas = as_int(as_mapping(one.value, "spec").get("replicas")) or 0
+        detail = f"revision {revision}, {format_count(replicas, 'replica')}"
+        revisions.append((revision, ServingObjectRef("ReplicaSet", one.metadata.name, detail)))
+    return [ref for _revision, ref in sorted(revisions, key=lambda one: -one[0])]
+
+
+def _name(obj: JsonObject) -> str:
+    return as_str(as_mapping(obj, "metadata").get("name"))
+
+
+def _selects_pods(service: JsonObject, deployment: JsonObject | None) -> bool:
+    selector = as_mapping(service, "spec", "selector")
+    labels = as_mapping(deployment, "spec", "template", "metadata", "labels")
+    return bool(selector) and selector.items() <= labels.items()
+
+
+def _scales(autoscaler: JsonObject, deployment: str) -> bool:
+    target = as_mapping(autoscaler, "spec", "scaleTargetRef")
+    return (as_str(target.get("kind")) or "Deployment") == "Deployment" and as_str(
+        target.get("name")
+    ) == deployment
