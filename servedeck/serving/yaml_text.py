@@ -59,6 +59,9 @@ _SIMPLE = re.compile(
 _INDICATORS = "-?:,[]{}#&*!|>'\"%@`"
 """Characters that a plain scalar cannot begin with (YAML 1.2, 5.3)."""
 
+_MAX_NUMBER_LENGTH = 100
+"""A longer text that begins like a number is quoted without a closer look, which may take long."""
+
 _SEXAGESIMAL = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt \t].*)?")
 _ODD_NUMBER = re.compile(r"[-+]?[0-9_.]*_[0-9_.]*(?:[eE][-+]?[0-9_]*)?")
@@ -244,7 +247,12 @@ def _is_number(text: str) -> bool:
     """Whether a reader may take the text for a number or a time."""
     if not text or (text[0] not in "+-._iInN" and not text[0].isdigit()):
         return False
-    if _SEXAGESIMAL.fullmatch(text) or _DATE.fullmatch(text) or _ODD_NUMBER.fullmatch(text):
+    if (
+        len(text) > _MAX_NUMBER_LENGTH
+        or _SEXAGESIMAL.fullmatch(text)
+        or _DATE.fullmatch(text)
+        or _ODD_NUMBER.fullmatch(text)
+    ):
         return True
     digits = text.replace("_", "").replace(",", "").lower()
     if digits.lstrip("+-") in (".inf", ".nan"):
@@ -264,8 +272,11 @@ def _is_number(text: str) -> bool:
 
 def _escape(text: str) -> str:
     """`text` for double quotes."""
-    marks = sanitize(text) != "".join([char for char in text if sanitize(char) == char])
-    return "".join([_escape_character(char, marks=marks) for char in text])
+    characters = set(text)
+    dropped = {ord(char): None for char in characters if sanitize(char) != char}
+    kept = text.translate(dropped)
+    marks = sanitize(kept) != kept
+    return text.translate({ord(char): _escape_character(char, marks=marks) for char in characters})
 
 
 def _escape_character(char: str, *, marks: bool) -> str:
@@ -310,8 +321,6 @@ def _block_header(text: str) -> str:
     if not body or lines[0].isspace() or lines[-1].isspace():
         return ""
     if not _is_printable(body.replace("\n", "").replace("\t", "")):
-        return ""
-    if sanitize(body) != body.replace("\t", "    "):
         return ""
     first = body.lstrip("\n")[0]
     ending = len(text) - len(body)

@@ -93,6 +93,8 @@ class YamlPane(Pane):
         self._problem = ""
         self._is_building = False
         self._needle = ""
+        self._is_searching = False
+        """Whether keys go to the input of the search."""
         self._search_start = (0, 0)
         """First visible line and cell when the search was opened."""
 
@@ -147,7 +149,7 @@ class YamlPane(Pane):
     def deactivate(self) -> None:
         super().deactivate()
         self._watch = None
-        self.search_line.close()
+        self._hide_search()
         if self._options.reveals_secrets:
             self._options = self._options._replace(reveals_secrets=False)
             self._shown = None
@@ -346,15 +348,14 @@ class YamlPane(Pane):
     # -- search -------------------------------------------------------------------------------
 
     def scopes(self) -> tuple[str, ...]:
-        if self.is_attached and self.search_line.input.has_focus:
-            return ("search",)
-        return super().scopes()
+        return ("search",) if self._is_searching else super().scopes()
 
     def do_search(self) -> None:
         view = self.code_view
         self._search_start = (view.top, view.scroll_offset.x)
         self.search_line.open()
-        self.call_after_refresh(self.post_message, self.ActionsChanged())
+        self._is_searching = True
+        self.post_message(self.ActionsChanged())
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
@@ -374,14 +375,18 @@ class YamlPane(Pane):
         self._update_heading()
 
     def _close_search(self) -> None:
-        self.search_line.close()
+        self._hide_search()
         self.code_view.focus()
-        self.call_after_refresh(self.post_message, self.ActionsChanged())
+        self.post_message(self.ActionsChanged())
+
+    def _hide_search(self) -> None:
+        self._is_searching = False
+        self.search_line.close()
 
     def _clear_search(self) -> None:
         self._needle = ""
         self.search_line.clear()
-        self.search_line.close()
+        self._hide_search()
 
     def _find(self, anchor: tuple[int, int], *, moves: bool) -> None:
         """Search the text; the current hit is the first one from `anchor` (line, character) on."""

@@ -29,11 +29,11 @@ class ObjectPicker(PickScreen):
         self._watches: dict[ObjectQuery, ObjectWatch] = {}
 
     def on_mount(self) -> None:
-        super().on_mount()
         self._deployment_watch = self._open(
             ObjectQuery(DEPLOYMENT, self._key.namespace, self._key.name)
         )
         self._update()
+        super().on_mount()  # draws the choices, and puts the cursor on the one that is shown
 
     async def on_unmount(self) -> None:
         for watch in (self._deployment_watch, *self._watches.values()):
@@ -50,8 +50,6 @@ class ObjectPicker(PickScreen):
 
     def _update(self) -> None:
         """List the objects that are known now."""
-        if not self.is_mounted:
-            return
         newest = self._deployment_watch.newest if self._deployment_watch is not None else None
         deployment = newest.value if newest is not None else None
         self._open_watches(deployment)
@@ -67,7 +65,8 @@ class ObjectPicker(PickScreen):
         self.set_choices(choices)
         if not self._is_selected and any(one.key == self._selected_title for one in choices):
             self._is_selected = True
-            self.table.select(self._selected_title)
+            if self.is_mounted:
+                self.table.select(self._selected_title)
 
     def _open_watches(self, deployment: JsonObject | None) -> None:
         """Watch what is not watched yet: the selector of the ReplicaSets is known later."""

@@ -20,7 +20,9 @@ MASK = "••••••••"
 _WORD_PATTERN = re.compile(r"""([\s'",;]+)""")
 """Between the words of a command line, as in `contains_secret`."""
 
-_QUOTED_PATTERN = re.compile(r"""([\w-]+)(=|[ \t]+)(["'])((?:(?!\3).)+)\3""", re.DOTALL)
+_QUOTED_PATTERN = re.compile(
+    r"""(?<![\w-])([\w-]++)(=|[ \t]++)(["'])((?:(?!\3).)++)\3""", re.DOTALL
+)
 """A name or a flag, and its value in quotes."""
 
 _COMMAND_KEYS = ("command", "args")
