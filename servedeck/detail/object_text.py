@@ -64,7 +64,9 @@ def build_object_text(live: LiveObject, options: TextOptions, unfold_hint: str) 
     levels deep.
     """
     value = live.parse_unsanitized()
-    masked, masked_count = mask_secret_values(value)
+    # A folded annotation is not shown, so nothing in it is masked.
+    hidden = "" if options.unfolds else LAST_APPLIED
+    masked, masked_count = mask_secret_values(value, except_annotation=hidden)
     folded = {} if options.unfolds else dict.fromkeys(FOLDED_PATHS, unfold_hint)
     lines = object_lines(value if options.reveals_secrets else masked, folded=folded)
     return ObjectText(
@@ -84,14 +86,15 @@ def build_saved_text(live: LiveObject, options: TextOptions) -> SavedText:
     Raises RecursionError like `build_object_text`.
     """
     value = live.parse_unsanitized()
+    shown = value if options.unfolds else _without_folded(value)
+    omits_managed_fields = shown is not value
     masked_count = 0
     if not options.reveals_secrets:
-        value, masked_count = mask_secret_values(value)
-    shown = value if options.unfolds else _without_folded(value)
+        shown, masked_count = mask_secret_values(shown)
     text = object_text(shown)
     if masked_count:
         text = f"# {format_masked(masked_count)} here: do not apply this file.\n{text}"
-    return SavedText(text, text.count("\n"), masked_count, shown is not value)
+    return SavedText(text, text.count("\n"), masked_count, omits_managed_fields)
 
 
 def format_masked(count: int) -> str:

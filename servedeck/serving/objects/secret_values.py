@@ -30,15 +30,18 @@ _TEXT_MAPPINGS = {"ConfigMap": ("data",), "Secret": ("data", "stringData")}
 """Kind -> fields whose keys name their values, as variables do."""
 
 
-def mask_secret_values(obj: Mapping[str, Any]) -> tuple[JsonObject, int]:
+def mask_secret_values(
+    obj: Mapping[str, Any], *, except_annotation: str = ""
+) -> tuple[JsonObject, int]:
     """A copy of an object (decoded JSON of any shape) with values that look secret replaced by
     MASK, and their number.
 
     Masked are: variables and headers by name or value; words of a command line; entries of a
     ConfigMap and settings of a KEDA trigger by key or value; every value of a Secret; anywhere a
-    text that has the shape of a secret; annotations that contain an object with any of these.
+    text that has the shape of a secret; annotations that contain an object with any of these, but
+    for `except_annotation`.
     """
-    masker = _Masker()
+    masker = _Masker(except_annotation)
     kind = obj.get("kind")
     result: JsonObject = {}
     for key, value in obj.items():
@@ -52,8 +55,9 @@ def mask_secret_values(obj: Mapping[str, Any]) -> tuple[JsonObject, int]:
 class _Masker:
     """Masks values and counts them."""
 
-    def __init__(self) -> None:
+    def __init__(self, except_annotation: str = "") -> None:
         self.count = 0
+        self._except_annotation = except_annotation
 
     def mask(self, value: Any, key: str) -> Any:
         """The value of a field, or of an entry of a list in that field."""
@@ -61,7 +65,10 @@ class _Masker:
             return self._masked() if looks_secret("", value) else value
         if isinstance(value, dict):
             if key == "annotations":
-                return {name: self._mask_annotation(one) for name, one in value.items()}
+                return {
+                    name: one if name == self._except_annotation else self._mask_annotation(one)
+                    for name, one in value.items()
+                }
             named = self._mask_variable(value)
             return {
                 name: self.mask_named(one)
@@ -132,6 +139,8 @@ class _Masker:
         """A word of a command, which may be a whole script."""
         if looks_secret("", text):
             return self._masked()
+        if "=" not in text and not _WORD_PATTERN.search(text):
+            return text
         pieces = _WORD_PATTERN.split(_QUOTED_PATTERN.sub(self._mask_quoted, text))
         before = ""
         for at in range(0, len(pieces), 2):

@@ -139,6 +139,8 @@ def looks_secret(name: str, value: str = "") -> bool:
     MAX_TOKENS, TOKENIZER, PUBLIC_KEY and TOKEN_FILE are not secrets."""
     if value and _SECRET_VALUE_PATTERN.fullmatch(value.strip()):
         return True
+    if not name:
+        return False
     words = [w for w in re.split(r"[^a-z0-9]+|(?<=[a-z])(?=[A-Z])", name.lower()) if w]
     if not words or words[-1] in _NON_SECRET_SUFFIXES:
         return False

@@ -1,0 +1,199 @@
+"""Which objects are a serving's."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from servedeck.cluster import resources
+from servedeck.cluster.resources import RESOURCES_BY_KIND, Resource
+from servedeck.cluster.watch.decode import RecordDecoder
+from servedeck.detail.object_watch import LiveObject
+from servedeck.detail.serving_object_refs import (
+    format_selector,
+    list_object_refs,
+    object_queries,
+)
+from servedeck.fleet.views import NamespacedName
+from servedeck.serving.label_selector import parse_label_selector
+from servedeck.serving.objects.records import WholeObject
+from tests.tui import fakes
+
+KEY = NamespacedName("team-a", "llama")
+LABELS = {"app": "llama", "tier": "gpu"}
+
+
+def make(kind: str, name: str, spec: dict[str, Any], **metadata: Any) -> LiveObject:
+    value = {"metadata": {"name": name, "namespace": "team-a", "uid": name, **metadata}}
+    record, _ = RecordDecoder(WholeObject).decode(json.dumps({**value, "spec": spec}).encode())
+    return LiveObject(RESOURCES_BY_KIND[kind], record)
+
+
+def make_deployment(**pod_spec: Any) -> dict[str, Any]:
+    template = {"metadata": {"labels": LABELS}, "spec": pod_spec}
+    spec = {"selector": {"matchLabels": {"app": "llama"}}, "template": template}
+    return {"metadata": {"name": "llama", "uid": "uid-llama"}, "spec": spec}
+
+
+def group(*objects: LiveObject) -> dict[Resource, list[LiveObject]]:
+    found: dict[Resource, list[LiveObject]] = {}
+    for one in objects:
+        found.setdefault(one.resource, []).append(one)
+    return found
+
+
+def titles(*objects: LiveObject, deployment: dict[str, Any] | None = None) -> list[str]:
+    return [ref.title for ref in list_object_refs(KEY, None, deployment, group(*objects))]
+
+
+def test_services_that_select_the_pods_or_have_the_name():
+    found = (
+        make("Service", "by-label", {"selector": {"tier": "gpu"}}),
+        make("Service", "other", {"selector": {"tier": "cpu"}}),
+        make("Service", "no-selector", {}),
+        make("Service", "llama", {"type": "ClusterIP"}),
+    )
+    assert titles(*found, deployment=make_deployment()) == [
+        "Deployment/llama",
+        "Service/by-label",
+        "Service/llama",
+    ]
+    assert titles(*found) == ["Deployment/llama", "Service/llama"]
+
+
+def test_routes_to_the_services_in_their_three_kinds():
+    service = make("Service", "front", {"selector": {"app": "llama"}})
+
+    def http_route(name: str, backend: str, **ref: str) -> LiveObject:
+        return make("HTTPRoute", name, {"rules": [{"backendRefs": [{"name": backend, **ref}]}]})
+
+    destination = {"destination": {"host": "front.team-a.svc.cluster.local"}}
+    backend = {"service": {"name": "front", "port": {"number": 80}}}
+    found = (
+        service,
+        http_route("own", "front"),
+        http_route("foreign", "front", namespace="team-b"),
+        http_route("to-missing-service", "llama"),
+        make("VirtualService", "virtual", {"http": [{"route": [destination]}]}),
+        make("Ingress", "ingress", {"rules": [{"http": {"paths": [{"backend": backend}]}}]}),
+        make("Ingress", "other-ingress", {"defaultBackend": {"service": {"name": "x"}}}),
+    )
+    assert titles(*found, deployment=make_deployment())[2:] == [
+        "HTTPRoute/own",
+        "HTTPRoute/to-missing-service",
+        "VirtualService/virtual",
+        "Ingress/ingress",
+    ]
+
+
+def test_autoscalers_of_the_deployment():
+    def target(kind: str, name: str) -> dict[str, Any]:
+        return {"scaleTargetRef": {"kind": kind, "name": name}}
+
+    found = (
+        make("ScaledObject", "keda", {"scaleTargetRef": {"name": "llama"}}),
+        make("HorizontalPodAutoscaler", "keda-hpa", target("Deployment", "llama")),
+        make("HorizontalPodAutoscaler", "set", target("StatefulSet", "llama")),
+        make("HorizontalPodAutoscaler", "other", target("Deployment", "other")),
+    )
+    assert titles(*found) == [
+        "Deployment/llama",
+        "ScaledObject/keda",
+        "HorizontalPodAutoscaler/keda-hpa",
+    ]
+
+
+def test_replica_sets_of_the_deployment_newest_first():
+    def replica_set(name: str, revision: str, owner: str) -> LiveObject:
+        annotations = {"deployment.kubernetes.io/revision": revision}
+        owners = [{"kind": "Deployment", "uid": owner}]
+        spec = {"replicas": 1}
+        return make("ReplicaSet", name, spec, annotations=annotations, ownerReferences=owners)
+
+    found = group(
+        replica_set("old", "9", "uid-llama"),
+        replica_set("new", "10", "uid-llama"),
+        replica_set("foreign", "11", "uid-other"),
+    )
+    refs = list_object_refs(KEY, None, make_deployment(), found)
+    assert [(ref.title, ref.detail) for ref in refs[1:]] == [
+        ("ReplicaSet/new", "revision 10, 1 replica"),
+        ("ReplicaSet/old", "revision 9, 1 replica"),
+    ]
+
+
+def test_pods_and_what_they_name():
+    deployment = make_deployment(
+        volumes=[
+            {"name": "a", "persistentVolumeClaim": {"claimName": "models"}},
+            {"name": "b", "configMap": {"name": "files"}},
+            {"name": "c", "secret": {"secretName": "certificate"}},
+            {
+                "name": "d",
+                "projected": {"sources": [{"configMap": {"name": "ca"}}, {"secret": {}}]},
+            },
+            {"name": "e", "persistentVolumeClaim": {"claimName": "models"}},
+            "not a volume",
+        ],
+        initContainers=[{"envFrom": [{"secretRef": {"name": "keys"}}]}],
+        containers=[
+            {
+                "env": [
+                    {"name": "A", "valueFrom": {"configMapKeyRef": {"name": "files", "key": "a"}}},
+                    {"name": "B", "valueFrom": {"secretKeyRef": {"name": "hf", "key": "token"}}},
+                ],
+                "envFrom": [{"configMapRef": {"name": "settings"}}],
+            }
+        ],
+        imagePullSecrets=[{"name": "registry"}],
+    )
+    view = fakes.serving("llama", pods=(fakes.pod("llama-1"), fakes.crashing_pod("llama-2")))
+    refs = list_object_refs(KEY, view, deployment, {})
+    assert [(ref.title, ref.detail) for ref in refs] == [
+        ("Deployment/llama", ""),
+        ("Pod/llama-1", "Running"),
+        ("Pod/llama-2", "CrashLoopBackOff"),
+        ("PersistentVolumeClaim/models", ""),
+        ("ConfigMap/files", ""),
+        ("ConfigMap/ca", ""),
+        ("ConfigMap/settings", ""),
+        ("Secret/certificate", ""),
+        ("Secret/keys", ""),
+        ("Secret/hf", ""),
+        ("Secret/registry", ""),
+    ]
+
+
+def test_no_secret_is_watched():
+    queries = object_queries(KEY, make_deployment())
+    assert resources.SECRET not in {query.resource for query in queries}
+    assert {query.namespace for query in queries} == {"team-a"}
+    assert queries[-1].resource == resources.REPLICA_SET
+    assert queries[-1].label_selector == "app=llama"
+    assert resources.REPLICA_SET not in {query.resource for query in object_queries(KEY, None)}
+
+
+@pytest.mark.parametrize(
+    ("selector", "text"),
+    [
+        ({}, ""),
+        ({"matchLabels": {"a": "b", "c": ""}}, "a=b,c="),
+        (
+            {
+                "matchExpressions": [
+                    {"key": "a", "operator": "In", "values": ["x", "y"]},
+                    {"key": "b", "operator": "NotIn", "values": ["z"]},
+                    {"key": "c", "operator": "Exists"},
+                    {"key": "d", "operator": "DoesNotExist"},
+                ]
+            },
+            "a in (x,y),b notin (z),c,!d",
+        ),
+        ({"matchLabels": {"a": "b"}, "matchExpressions": [{"key": "c", "operator": "New"}]}, ""),
+    ],
+)
+def test_the_selector_of_a_workload(selector: dict[str, Any], text: str):
+    assert format_selector(selector) == text
+    parse_label_selector(text)

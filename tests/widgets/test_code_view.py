@@ -1,0 +1,160 @@
+"""The widget of highlighted text: what is drawn, hits, and scrolling in both directions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+from rich.cells import cell_len
+from textual.app import App, ComposeResult
+
+from styles.themes import ANSI, DARK, DEFAULT_VARIABLES
+from widgets.code_view import CodeView
+from widgets.text_search import display_text, find_hits, measure_width
+
+
+class KeyLine(NamedTuple):
+    """A line "key: value"."""
+
+    text: str
+
+    def tokens(self) -> Iterator[tuple[int, str]]:
+        yield self.text.find(":") + 1, "key"
+        yield len(self.text), "string"
+
+
+class CodeViewApp(App[None]):
+    CSS_PATH = ["../../styles/base.tcss"]
+
+    def __init__(self, theme: str = DARK.name) -> None:
+        super().__init__()
+        self.register_theme(DARK)
+        self.register_theme(ANSI)
+        self.theme = theme
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return dict(DEFAULT_VARIABLES)
+
+    def compose(self) -> ComposeResult:
+        yield CodeView()
+
+    def on_mount(self) -> None:
+        self.view.focus()
+
+    @property
+    def view(self) -> CodeView:
+        return self.query_one(CodeView)
+
+    def show(self, *texts: str, **options: object) -> None:
+        width = measure_width(map(display_text, texts))
+        self.view.set_lines([KeyLine(text) for text in texts], width=width, **options)
+
+    def rows(self) -> list[str]:
+        return [self.view.render_line(y).text for y in range(self.view.size.height)]
+
+    def search(self, needle: str, current: int | None = None) -> None:
+        lines = [self.view.displayed_line(at) for at in range(len(self.view.lines))]
+        self.view.set_hits(find_hits(lines, needle), current)
+
+
+async def test_lines_are_cut_at_both_edges_and_scroll_sideways():
+    app = CodeViewApp()
+    async with app.run_test(size=(32, 4)) as pilot:
+        app.show("key: " + "0123456789" * 10, "short: 1")
+        assert app.rows()[0][:31] == "  key: 01234567890123456789012…"
+        await pilot.press("right")
+        assert app.rows()[0][:31] == "  …678901234567890123456789012…"
+        assert app.rows()[1].rstrip() == "  …"
+        await pilot.press(*["right"] * 5)
+        assert app.rows()[0].rstrip() == "  …" + ("0123456789" * 10)[-28:]
+        await pilot.press(*["left"] * 6)
+        assert app.rows()[1].rstrip() == "  short: 1"
+
+
+async def test_wide_and_hostile_text_keeps_the_cells_of_a_row():
+    app = CodeViewApp()
+    texts = ("가나다" * 20, "a" + "한" * 40, "\x1b[2Jx\u202e\ty" * 10, "e\u0301" * 60, "")
+    async with app.run_test(size=(31, 6)) as pilot:
+        app.show(*texts)
+        for _ in range(6):
+            for row in app.rows():
+                assert cell_len(row) == app.view.inner_width
+                assert row.isprintable()
+            await pilot.press("right")
+
+
+async def test_a_line_of_a_million_characters():
+    app = CodeViewApp()
+    async with app.run_test(size=(40, 4)):
+        app.show("key: " + "x" * 1_000_000 + "needle" + "y" * 100)
+        app.search("needle")
+        app.view.show_hit(0)
+        assert "xneedley" in app.rows()[0]
+
+
+def styles_of(app: CodeViewApp, row: int) -> dict[str, str]:
+    """Text -> its style, of the pieces of a row."""
+    return {one.text: str(one.style) for one in app.view.render_line(row) if one.text.strip()}
+
+
+@pytest.mark.parametrize("theme", [DARK.name, ANSI.name])
+async def test_tokens_hits_and_changes_look_different(theme: str):
+    app = CodeViewApp(theme)
+    async with app.run_test(size=(40, 4)):
+        app.show("key: value value", "other: value", changed=[1])
+        app.search("value", 1)
+        first, second = styles_of(app, 0), app.view.render_line(1)
+        assert list(first) == ["key:", "value"]
+        pieces = [(one.text, one.style) for one in app.view.render_line(0)]
+        texts = [text for text, _style in pieces]
+        assert texts[:5] == ["  ", "key:", " ", "value", " "]
+        assert texts[5] == "value"
+        assert pieces[3][1] != pieces[5][1] != pieces[2][1]
+        assert pieces[5][1].reverse
+        assert pieces[1][1] != pieces[2][1]
+        assert second.text.startswith("~ other: value")
+        assert not app.rows()[2].strip()
+
+
+async def test_a_hit_is_scrolled_to_only_if_it_is_not_visible():
+    app = CodeViewApp()
+    async with app.run_test(size=(40, 10)) as pilot:
+        app.show(*[f"line: {number}" for number in range(100)])
+        app.search("line: 5")
+        app.view.show_hit(0)
+        assert app.view.top == 0
+        app.view.show_hit(1)
+        assert app.view.top == 45
+        assert app.view.current_hit == 1
+        app.view.show_hit(2)
+        assert app.view.top == 45
+        await pilot.press("g")
+        assert app.view.top == 0
+        await pilot.press("G")
+        assert app.view.top == 90
+        await pilot.press("pageup", "k")
+        assert app.view.top == 80
+
+
+async def test_new_lines_keep_the_given_place_and_lose_the_hits():
+    app = CodeViewApp()
+    async with app.run_test(size=(40, 10)):
+        app.show(*[f"line: {number}" for number in range(100)], top=30)
+        app.search("line")
+        assert app.view.top == 30
+        app.show(*[f"line: {number}" for number in range(50)], top=49, left=7)
+        assert app.view.top == 40
+        assert not app.view.hits
+        app.show("a: b", top=49)
+        assert app.view.top == 0
+
+
+async def test_a_resize_keeps_the_first_line():
+    app = CodeViewApp()
+    async with app.run_test(size=(40, 10)) as pilot:
+        app.show(*[f"line: {number}" for number in range(100)], top=30)
+        await pilot.resize_terminal(20, 5)
+        assert app.view.top == 30
+        await pilot.resize_terminal(80, 90)
+        assert app.view.top == 10
