@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from servedeck.atomic_file import write_text
 from servedeck.changes.draft import EMPTY_VARIABLE, Draft
 from servedeck.changes.draft_store import DraftStore
 from servedeck.serving.spec.templates import TEMPLATES
@@ -152,7 +153,7 @@ def test_a_private_file_is_for_its_owner_alone_also_where_it_was_open(tmp_path: 
     file = tmp_path / "a.yaml"
     file.write_text("old and longer")
     file.chmod(0o644)
-    files.write_text(file, "new", private=True)
+    write_text(file, "new", private=True)
     assert file.read_text() == "new"
     assert file.stat().st_mode & 0o777 == 0o600
 
@@ -180,12 +181,12 @@ def test_a_file_that_cannot_be_written_keeps_what_it_held(
     with monkeypatch.context() as patch:
         patch.setattr("os.open", lambda *_: full)
         with pytest.raises(OSError, match="No space left"):
-            files.write_text(file, "other", private=False)
+            write_text(file, "other", private=False)
     assert file.read_text() == "mine"
-    files.write_text(link, "모델", private=False)
+    write_text(link, "모델", private=False)
     assert file.read_bytes() == "모델".encode()
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
-    files.write_text(link, "secret", private=True)
+    write_text(link, "secret", private=True)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert link.is_symlink()
     assert set(tmp_path.iterdir()) == {file, link}
@@ -197,7 +198,7 @@ def test_a_pipe_is_neither_waited_for_nor_written_over(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="not a regular file"):
         files.read_text(pipe)
     with pytest.raises(OSError, match="not a regular file"):
-        files.write_text(pipe, "x", private=False)
+        write_text(pipe, "x", private=False)
     assert pipe.is_fifo()
 
 

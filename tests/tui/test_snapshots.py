@@ -14,6 +14,7 @@ from styles.themes import ANSI, LIGHT
 from tests.tui import fakes, test_rollouts
 from tests.tui.fakes import FakePhase
 from tests.tui.helpers import make_app, wait_for_text
+from tests.tui.test_yaml_pane import make_service
 
 SMALL, MEDIUM, LARGE = (80, 24), (120, 40), (200, 60)
 Compare = Callable[..., bool]
@@ -145,6 +146,25 @@ def test_the_difference_between_revisions(snap_compare: Compare, size: tuple[int
     app = make_app(test_rollouts.make_source(), detail_service=test_rollouts.make_service())
     run = press_keys("enter", test_rollouts.TAB, "enter", then=("From revision 2 to revision 3",))
     assert snap_compare(app, terminal_size=size, run_before=run)
+
+
+@pytest.mark.parametrize("size", [SMALL, MEDIUM, LARGE], ids=size_id)
+def test_the_yaml(snap_compare: Compare, size: tuple[int, int]) -> None:
+    run = press_keys("j", "y", "slash", *"name", "enter", "n", then=("2 of",))
+    app = make_app(detail_service=make_service())
+    assert snap_compare(app, terminal_size=size, run_before=run)
+
+
+def test_the_yaml_in_16_colors(snap_compare: Compare) -> None:
+    run = press_keys("j", "y", "G", then=("envFrom",))
+    app = make_app(theme=ANSI.name, detail_service=make_service())
+    assert snap_compare(app, terminal_size=SMALL, run_before=run)
+
+
+def test_the_objects_of_a_serving(snap_compare: Compare) -> None:
+    run = press_keys("j", "y", "o", then=("ReplicaSet/",))
+    app = make_app(detail_service=make_service())
+    assert snap_compare(app, terminal_size=SMALL, run_before=run)
 
 
 def test_a_log_that_waits(snap_compare: Compare) -> None:
