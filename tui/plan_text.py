@@ -10,7 +10,6 @@ from servedeck.changes.deployer import DeployState, DryRunResult
 from servedeck.cluster.apply import Preview, PreviewAction
 from servedeck.serving.objects import manifests
 from servedeck.serving.objects.routes import PlatformSettings
-from servedeck.serving.objects.secret_values import MASK
 from servedeck.serving.spec.document import to_yaml
 from servedeck.serving.spec.env_file import looks_secret
 from servedeck.serving.spec.issues import Issue

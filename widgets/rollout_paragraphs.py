@@ -15,9 +15,10 @@ from servedeck.detail.rollout_text import (
     rollout_times,
 )
 from servedeck.serving.duration import format_signed_duration
-from servedeck.serving.objects.field_changes import MASK, FieldChange
+from servedeck.serving.objects.field_changes import FieldChange
 from servedeck.serving.status.revisions import Revision
 from servedeck.serving.status.rollout_status import RolloutPhase
+from servedeck.serving.text import MASK
 from widgets.styled_line import Line, Span
 from widgets.text_view import Paragraph
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from servedeck.fleet.views import PodView, ServingView
 from servedeck.serving.spec.mapping.json_values import JsonObject
 from servedeck.serving.status.diagnosis import PodHealth
-from servedeck.serving.status.reasons import describe_creation_error
 from servedeck.serving.status.revisions import Revision, RevisionReader, history_limit
 from servedeck.serving.status.rollout_status import (
     NO_PROGRESS_DEADLINE,
@@ -19,6 +18,7 @@ from servedeck.serving.status.rollout_status import (
     progress_deadline,
     read_rollout_status,
 )
+from servedeck.serving.status.status import describe_creation_failure
 from servedeck.serving.text import format_count
 
 UNSCHEDULABLE = "Unschedulable"
@@ -89,7 +89,7 @@ def _describe_hold_up(
     if status.phase is RolloutPhase.COMPLETE:
         return ""
     if status.creation_error:
-        return _sentence(describe_creation_error(status.creation_error))
+        return _sentence(describe_creation_failure("FailedCreate", status.creation_error))
     old = [one for one in pods if one.old_revision or not has_replicaset]
     new = [
         one

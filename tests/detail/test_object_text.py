@@ -21,7 +21,7 @@ from servedeck.detail.object_text import (
 )
 from servedeck.detail.object_watch import LiveObject
 from servedeck.serving.objects.records import WholeObject
-from servedeck.serving.objects.secret_values import MASK
+from servedeck.serving.text import MASK
 from servedeck.serving.yaml_text import LAST_APPLIED
 
 EVERYTHING = TextOptions(reveals_secrets=True, unfolds=True)

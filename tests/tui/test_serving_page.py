@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from textual.app import ComposeResult
 from textual.widgets import TabbedContent
 
@@ -185,7 +186,9 @@ async def test_the_footer_has_the_keys_of_the_pane_and_its_reasons():
     app = make_app()
     async with app.run_test(size=(120, 40)) as pilot:
         await open_page(pilot, app, "j")
-        await wait_for_text(pilot, "esc close  enter open  l logs  p all Pods  y YAML  1-9 tab  c connect")
+        await wait_for_text(
+            pilot, "esc close  enter open  l logs  p all Pods  y YAML  1-9 tab  c connect"
+        )
         await pilot.press("2")
         screen = await wait_for_text(pilot, "p previous  o container  n next Pod")
         assert "l logs" not in screen.splitlines()[-1]

@@ -13,7 +13,7 @@ import yaml
 from textual.pilot import Pilot
 
 from servedeck.fleet.views import NamespacedName
-from servedeck.serving.objects.secret_values import MASK
+from servedeck.serving.text import MASK
 from servedeck.serving.yaml_text import LAST_APPLIED
 from tests.tui import fakes
 from tests.tui.fake_detail_service import FakeDetailService

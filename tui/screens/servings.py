@@ -42,7 +42,7 @@ from widgets.table import TICK_SECONDS, KeyedTable
 from widgets.text_view import StatusLine
 
 if TYPE_CHECKING:
-    from tui.panes.base import Pane
+    pass
 
 DEFAULT_SORT = "status"
 DESCENDING_COLUMNS = frozenset({"restarts"})

@@ -13,8 +13,8 @@ from typing import Any
 
 from servedeck.serving.spec.env_file import looks_secret
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping
+from servedeck.serving.text import MASK
 
-MASK = "••••••••"
 """What a masked value is shown as."""
 
 _WORD_PATTERN = re.compile(r"""([\s'",;]+)""")

@@ -135,7 +135,7 @@ def evaluate(
     only_ended = not any(_is_alive(pair) for pair in active_pods)
     if creation is not None and (failure is None or only_ended):
         reason = reasons.shorten(creation.reason) or "FailedCreate"
-        failure = reason, _describe_creation_failure(reason, creation.message)
+        failure = reason, describe_creation_failure(reason, creation.message)
     observed = deployment.metadata.generation <= deployment.status.observed_generation
 
     if ready >= desired and observed:
@@ -238,7 +238,7 @@ def _creation_failure(
     return None
 
 
-def _describe_creation_failure(reason: str, message: str) -> str:
+def describe_creation_failure(reason: str, message: str) -> str:
     """Why the ReplicaSet controller cannot create Pods: quota, LimitRange, admission."""
     why = reasons.strip_creation_wrappers(message)
     found = find_cause(

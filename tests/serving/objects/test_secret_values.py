@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from servedeck.serving.objects.secret_values import MASK, mask_secret_values
+from servedeck.serving.objects.secret_values import mask_secret_values
+from servedeck.serving.text import MASK
 from servedeck.serving.yaml_text import LAST_APPLIED
 
 TOKEN = "hf_" + "a1B2c3D4e5" * 3

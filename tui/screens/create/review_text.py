@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from servedeck.changes.draft import Draft
 from servedeck.serving.objects.manifests import SystemVolume
-from servedeck.serving.objects.secret_values import MASK
 from servedeck.serving.spec.env_file import looks_secret
 from servedeck.serving.spec.fields import format_value
 from servedeck.serving.spec.issues import Issue
