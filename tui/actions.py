@@ -521,7 +521,8 @@ ACTIONS: tuple[Action, ...] = (
         "Follow the log of the Pod, of the container under the cursor or of the failing one.",
         footer_order=3,
     ),
-    Action("pod.copy", "C", "copy", "Copy the value under the cursor.", footer_order=4),
+    Action("pod.yaml", "y", "YAML", "Show the YAML of the Pod.", footer_order=4),
+    Action("pod.copy", "C", "copy", "Copy the value under the cursor.", footer_order=5),
     Action(
         "pod.move",
         "j,k,down,up,left,right,pagedown,pageup,g,G,home,end",

@@ -223,6 +223,9 @@ class PodScreen(ActionScreen[PodResult]):
                 container = card.removeprefix("container.")
         self.dismiss(PodResult("logs", self._view.name, container))
 
+    def do_yaml(self) -> None:
+        self.dismiss(PodResult("yaml", self._view.name))
+
     def do_close(self) -> None:
         self.dismiss(PodResult("", self._view.name))
 

@@ -142,6 +142,8 @@ class ServingScreen(ActionScreen[NamespacedName]):
                 self._active.activate()
             if result is not None and result.action == "logs":
                 await self._show_pane(PANES.index(LogsPane), (result.pod, result.container))
+            elif result is not None and result.action == "yaml":
+                await self._show_yaml("Pod", result.pod)
 
         if self._active is not None:
             self._active.deactivate()  # the Pod hides it
@@ -155,8 +157,11 @@ class ServingScreen(ActionScreen[NamespacedName]):
         self.app.push_screen(RevisionDiffScreen(message.title, message.changes))
 
     async def on_pane_yaml_requested(self, message: Pane.YamlRequested) -> None:
+        await self._show_yaml(message.kind, message.name)
+
+    async def _show_yaml(self, kind: str, name: str) -> None:
         number = PANES.index(YamlPane)
-        cast(YamlPane, self._panes[number]).choose_object(message.kind, message.name)
+        cast(YamlPane, self._panes[number]).choose_object(kind, name)
         await self._show_pane(number)
 
     def on_yaml_pane_object_pick_requested(self, message: YamlPane.ObjectPickRequested) -> None:
