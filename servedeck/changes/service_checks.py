@@ -10,9 +10,9 @@ from servedeck.cluster.http.errors import ApiError
 from servedeck.cluster.resources import DEPLOYMENT
 from servedeck.serving.objects.change import ObjectChange
 from servedeck.serving.objects.missing_objects import RelatedObjects
+from servedeck.serving.servers.settings import SERVING_PORT_NAMES
 from servedeck.serving.spec.issues import Issue, error, warning
 from servedeck.serving.spec.mapping.container_ports import (
-    SERVING_PORT_NAMES,
     declared_ports,
     read_serving_port,
 )

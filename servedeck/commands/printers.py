@@ -38,6 +38,8 @@ def serving_json(view: ServingView) -> dict[str, Any]:
         "restarts": view.restarts,
         "template": view.template,
         "model": view.model,
+        "modelSource": view.model_source,
+        "owner": view.owner,
         "image": view.image,
         "accelerator": {
             "name": view.accelerator,

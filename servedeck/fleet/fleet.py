@@ -29,7 +29,7 @@ from servedeck.fleet.index import (
     virtual_service_backends,
 )
 from servedeck.fleet.views import NamespacedName, PodView, ServingView
-from servedeck.serving import accelerators, endpoint
+from servedeck.serving import endpoint
 from servedeck.serving.conventions import SERVING_LABEL
 from servedeck.serving.endpoint import Endpoint
 from servedeck.serving.objects import detection
@@ -452,8 +452,9 @@ class Fleet:
             [(each.pod, each.diagnosis) for each in pod_entries],
             pods_known,
         )
-        resource, count = detection.detect_accelerator(deployment)
-        server = detection.find_server_container(deployment)
+        accelerator = detection.detect_accelerators(deployment.spec.template)
+        server = detection.detect_deployment(deployment)
+        container = server.container
         meta = deployment.metadata
         events = self._events_of(meta.uid, *(each.metadata.uid for each in replicasets))
         return ServingView(
@@ -466,18 +467,20 @@ class Fleet:
             rollout=rollout.rollout_badge(deployment),
             ready=serving_status.ready_count,
             desired=deployment.spec.replicas,
-            template=detection.detect_template(deployment),
-            model=detection.detect_model(deployment),
-            accelerator=accelerators.accelerator_display_name(resource) if resource else "",
-            accelerator_resource=resource,
-            accelerator_count=count,
+            template=server.template,
+            model=server.model,
+            model_source=server.model_source,
+            owner=detection.detect_owner(deployment),
+            accelerator=accelerator.name,
+            accelerator_resource=accelerator.resource,
+            accelerator_count=accelerator.number,
             restarts=sum(each.view.restarts for each in pod_entries),
             endpoint=self._resolve_endpoint(key, deployment),
             autoscaler=view_builder.format_autoscalers(
                 self._scaled_objects.lookup(key), self._autoscalers.lookup(key)
             ),
-            image=one_line(server.image) if server is not None else "",
-            server_container=server.name if server is not None else "",
+            image=one_line(container.image) if container is not None else "",
+            server_container=container.name if container is not None else "",
             created=meta.creation_timestamp,
             labels=meta.labels,
             description=meta.annotations.description,

@@ -107,9 +107,10 @@ class ServingView:
     template: str
     model: str
     accelerator: str
-    """Display name of the accelerator, "" for none."""
+    """Display name of the accelerator, "" for none; for dynamic resource allocation the name of the
+    claim, "resource claim single-gpu": the Pods do not say which devices it selects."""
     accelerator_resource: str
-    """Its resource key, "nvidia.com/gpu"."""
+    """Its resource key, "nvidia.com/gpu"; "" for a resource claim."""
     accelerator_count: int
     """Accelerators for each replica."""
     restarts: int
@@ -129,6 +130,11 @@ class ServingView:
     """Failing first, then in kubectl's order; those that failed for good last."""
     events: tuple[EventView, ...]
     """Warnings about the Deployment and its ReplicaSets, newest first, at most 10."""
+    model_source: str = ""
+    """URI that the model is loaded from, "hf://org/model", where `model` does not say it."""
+    owner: str = ""
+    """Object whose controller reverts changes of the Deployment, "InferenceService llama"; "" for
+    none."""
     _search_text: str = field(default="", init=False, repr=False, compare=False)
     _pod_groups: tuple[PodGroup, ...] = field(default=(), init=False, repr=False, compare=False)
 
@@ -183,6 +189,8 @@ def _build_search_text(view: ServingView) -> str:
         view.rollout: None,
         view.template: None,
         view.model: None,
+        view.model_source: None,
+        view.owner: None,
         view.accelerator: None,
         view.image: None,
         view.endpoint.url or view.endpoint.cluster_url: None,

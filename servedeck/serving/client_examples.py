@@ -9,6 +9,9 @@ from servedeck.serving.spec.templates import find_template
 from servedeck.serving.text import one_line
 
 _OPENAI_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/models")
+_KSERVE_SERVERS = (
+    *("sklearn", "xgboost", "lightgbm", "pmml", "paddle", "predictive", "autogluon"),
+)
 _API_PATHS_BY_TEMPLATE: dict[str, tuple[str, ...]] = {
     "sglang": (*_OPENAI_PATHS, "/generate", "/health", "/metrics"),
     "tgi": (
@@ -32,6 +35,30 @@ _API_PATHS_BY_TEMPLATE: dict[str, tuple[str, ...]] = {
     "openvino": ("/v3/chat/completions", "/v1/config", "/v2/health/ready"),
     "torchserve": ("/ping", "/predictions"),
     "mlserver": ("/v2", "/v2/models", "/v2/health/ready"),
+    **{
+        f"kserve-{server}": ("/v1/models", "/v2/models", "/v2/health/ready", "/metrics")
+        for server in _KSERVE_SERVERS
+    },
+    "localai": (*_OPENAI_PATHS, "/v1/embeddings", "/readyz", "/metrics"),
+    "text-generation-webui": _OPENAI_PATHS,
+    "xinference": (*_OPENAI_PATHS, "/v1/embeddings", "/v1/rerank", "/metrics"),
+    "bentoml": ("/docs.json", "/readyz", "/livez", "/metrics"),
+    "ray-serve": (*_OPENAI_PATHS, "/-/healthz", "/-/routes"),
+    "mlc-llm": (*_OPENAI_PATHS, "/metrics"),
+    "aphrodite": (*_OPENAI_PATHS, "/health", "/metrics"),
+    "lightllm": ("/v1/chat/completions", "/generate", "/health", "/metrics"),
+    "djl-serving": ("/invocations", "/v1/chat/completions", "/ping", "/models"),
+    "max": (*_OPENAI_PATHS, "/health", "/metrics"),
+    "mistral.rs": (*_OPENAI_PATHS, "/health"),
+    "koboldcpp": (*_OPENAI_PATHS, "/api/v1/model"),
+    "tabbyapi": (*_OPENAI_PATHS, "/health"),
+    "mlflow": ("/invocations", "/ping", "/version"),
+    "fastchat": ("/worker_generate", "/worker_get_status"),
+    "llama-factory": ("/v1/chat/completions", "/v1/models"),
+    "speaches": ("/v1/audio/transcriptions", "/v1/models", "/health"),
+    "tgis": ("/api/v1/task/text-generation", "/health"),
+    "mindie": ("/v1/chat/completions", "/generate", "/v2/health/ready"),
+    "llm-d-inference-sim": (*_OPENAI_PATHS, "/health", "/metrics"),
 }
 """API paths of servers that have no template here."""
 

@@ -53,6 +53,7 @@ from servedeck.serving.objects.records import (
     PodSpec,
     PodStatus,
     PodTemplate,
+    PodTemplateMeta,
     PodTemplatePodSpec,
     Record,
     ReplicaSet,
@@ -186,7 +187,7 @@ def deployment(
         spec=DeploymentSpec(
             replicas=replicas,
             template=PodTemplate(
-                metadata=LabeledMeta(labels=label | (labels or {})),
+                metadata=PodTemplateMeta(labels=label | (labels or {})),
                 spec=PodTemplatePodSpec(containers=containers),
             ),
         ),

@@ -1,8 +1,12 @@
-"""Detect the server, model, accelerators and port of a Deployment of any origin."""
+"""Detect the server, model, accelerators and port of a workload of any origin.
+
+Everything is derived from the labels of the workload and its Pod template, so that it applies to
+every kind that has one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from servedeck.serving import accelerators
@@ -15,174 +19,113 @@ from servedeck.serving.conventions import (
     TEMPLATE_LABEL,
     TRANSFORMER_CONTAINER,
 )
-from servedeck.serving.objects.records import Container, Deployment
+from servedeck.serving.objects import kserve
+from servedeck.serving.objects.records import Container, Deployment, PodTemplate, Probe
 from servedeck.serving.quantity import parse_quantity
-from servedeck.serving.spec.templates.arguments import command_words
+from servedeck.serving.servers import settings
+from servedeck.serving.servers.kinds import KINDS_BY_TEMPLATE, UNKNOWN_SERVER
+from servedeck.serving.servers.recognition import (
+    ContainerFacts,
+    Port,
+    RecognizedServer,
+    recognize,
+)
 from servedeck.serving.text import one_line
 
 CUSTOM_TEMPLATE = "custom"
 """Template of a serving whose server is unknown."""
 
 
-class ServerKind(NamedTuple):
-    """How a well-known inference server is recognized by its image and command line."""
+class DetectedServer(NamedTuple):
+    """What a workload serves, and how."""
 
     template: str
-    image_parts: tuple[str, ...]
-    """Components of the image path, without registry, tag and digest."""
-    programs: tuple[str, ...] = ()
-    """Programs that may be followed by a subcommand such as `serve`."""
-    modules: tuple[str, ...] = ()
-    """Python modules run by `python -m`, including their submodules."""
-    model_flags: tuple[str, ...] = ("--model",)
-    """Flags that set the model."""
-    served_model_flags: tuple[str, ...] = ()
-    """Flags that set the served model name."""
-    subcommands: tuple[str, ...] = ()
-    """Subcommands that the model follows as a positional argument."""
-    model_env: tuple[str, ...] = ()
-    """Environment variables that set the model."""
-    has_implied_subcommand: bool = False
-    """Whether the image's entry point ends in a subcommand, so that the model may be the first
-    argument."""
+    """The server: "vllm", "sglang", ..., or "custom"."""
+    model: str
+    """Name or path of the model, "" if unknown."""
+    served_model: str
+    """Name of the model in requests, "" if unknown."""
+    model_source: str
+    """URI that the model is loaded from, if `model` is not where it comes from; else ""."""
+    container: Container | None
+    """The container that runs the inference server."""
+    port: int
+    is_grpc: bool
+    """Whether the port accepts gRPC only."""
+    is_tls: bool
 
 
-SERVER_KINDS = (
-    ServerKind(
-        "vllm",
-        ("vllm",),
-        ("vllm",),
-        ("vllm",),
-        served_model_flags=("--served-model-name",),
-        subcommands=("serve",),
-        model_env=("VLLM_MODEL", "MODEL_NAME"),
-        has_implied_subcommand=True,
-    ),
-    ServerKind(
-        "furiosa-llm",
-        ("furiosa-llm", "furiosa_llm"),
-        ("furiosa-llm",),
-        ("furiosa_llm",),
-        served_model_flags=("--served-model-name",),
-        subcommands=("serve",),
-    ),
-    ServerKind(
-        "sglang",
-        ("sglang",),
-        ("sglang",),
-        ("sglang",),
-        model_flags=("--model-path", "--model"),
-        served_model_flags=("--served-model-name",),
-    ),
-    ServerKind(
-        "tgi",
-        ("text-generation-inference", "lorax"),
-        ("text-generation-launcher", "lorax-launcher"),
-        model_flags=("--model-id",),
-        model_env=("MODEL_ID", "HF_MODEL_ID"),
-    ),
-    ServerKind(
-        "tei",
-        ("text-embeddings-inference",),
-        ("text-embeddings-router",),
-        model_flags=("--model-id",),
-        served_model_flags=("--served-model-name",),
-        model_env=("MODEL_ID",),
-    ),
-    ServerKind("ollama", ("ollama",), ("ollama",), model_env=("OLLAMA_MODEL", "MODEL")),
-    ServerKind(
-        "triton",
-        ("tritonserver", "tensorrtllm_backend"),
-        ("tritonserver",),
-        model_flags=("--load-model", "--model-repository", "--model-store"),
-    ),
-    ServerKind(
-        "tensorrt-llm",
-        ("tensorrt-llm", "tensorrt_llm"),
-        ("trtllm-serve",),
-        ("tensorrt_llm",),
-        subcommands=("serve", "trtllm-serve"),
-    ),
-    ServerKind(
-        "llama.cpp",
-        ("llama.cpp", "llama-cpp", "llama-server"),
-        ("llama-server",),
-        ("llama_cpp",),
-        model_flags=("--model", "-m", "--hf-repo", "-hf", "-hfr"),
-        served_model_flags=("--alias", "-a"),
-        model_env=("LLAMA_ARG_MODEL", "LLAMA_ARG_HF_REPO"),
-    ),
-    ServerKind(
-        "lmdeploy",
-        ("lmdeploy",),
-        ("lmdeploy",),
-        ("lmdeploy",),
-        served_model_flags=("--model-name",),
-        subcommands=("api_server",),
-    ),
-    ServerKind(
-        "kserve-huggingface",
-        ("huggingfaceserver",),
-        modules=("huggingfaceserver",),
-        model_flags=("--model_id", "--model_dir"),
-        served_model_flags=("--model_name",),
-        model_env=("MODEL_ID",),
-    ),
-    ServerKind(
-        "nim", ("nvcr.io/nim", "nim/"), model_env=("NIM_MODEL_NAME", "NIM_SERVED_MODEL_NAME")
-    ),
-    ServerKind(
-        "infinity",
-        ("michaelf34/infinity", "infinity-emb"),
-        ("infinity_emb",),
-        model_flags=("--model-id",),
-        served_model_flags=("--served-model-name",),
-    ),
-    ServerKind(
-        "tensorflow-serving",
-        ("tensorflow/serving", "tensorflow-serving"),
-        ("tensorflow_model_server",),
-        model_flags=("--model_name", "--model_base_path"),
-        model_env=("MODEL_NAME",),
-    ),
-    ServerKind(
-        "openvino",
-        ("openvino/model_server", "model_server"),
-        ("ovms",),
-        model_flags=("--source_model", "--model_name", "--model_path"),
-    ),
-    ServerKind("torchserve", ("torchserve",), ("torchserve",), model_flags=("--models",)),
-    ServerKind("mlserver", ("mlserver",), ("mlserver",), model_env=("MLSERVER_MODEL_NAME",)),
-)
-_SERVER_KINDS_BY_TEMPLATE = {server_kind.template: server_kind for server_kind in SERVER_KINDS}
-_UNKNOWN_SERVER_KIND = ServerKind(
-    CUSTOM_TEMPLATE,
-    (),
-    model_flags=(
-        "--model",
-        "--model-id",
-        "--model-path",
-        "--model_id",
-        "--model-name",
-        "--model_name",
-    ),
-    served_model_flags=("--served-model-name",),
-    model_env=("MODEL_ID", "HF_MODEL_ID", "MODEL_NAME", "MODEL"),
-)
+def detect_server(labels: Mapping[str, str], template: PodTemplate) -> DetectedServer:
+    """What the Pods of a workload serve. `labels` are those of the workload."""
+    containers = template.spec.containers
+    index = server_container_index(containers)
+    labeled = labels.get(TEMPLATE_LABEL, "")
+    if index is None:
+        return DetectedServer(
+            labeled or CUSTOM_TEMPLATE, "", "", "", None, DEFAULT_INFERENCE_PORT, False, False
+        )
+    container = containers[index]
+    facts = container_facts(container)
+    server = recognize(facts)
+    kind = KINDS_BY_TEMPLATE.get(labeled) or server.kind or UNKNOWN_SERVER
+    # The label of an adopted serving says that no template of the form fits.
+    named = labeled if labeled and labeled != CUSTOM_TEMPLATE else kind.template
+    model = one_line(settings.find_model(facts, server, kind))
+    alias = one_line(settings.find_served_model(facts, server, kind))
+    source = ""
+    if not model or kserve.is_model_mount(model):
+        source = one_line(kserve.model_uri(template))
+        alias = alias or kserve.service_name(labels, template)
+        model = alias or source or model
+    port = settings.find_port(facts, kind)
+    return DetectedServer(
+        named,
+        model or alias,
+        alias or model,
+        source if source != model else "",
+        container,
+        port.number,
+        port.is_grpc,
+        port.is_tls,
+    )
 
 
-# -- is it one, and which ---------------------------------------------------------------------
+# -- is it one --------------------------------------------------------------------------------
+
+
+def is_serving_template(labels: Mapping[str, str], template: PodTemplate) -> bool:
+    """Whether a workload is a serving: labeled as one, a model server of KServe, or one that runs a
+    known inference server. An accelerator alone does not make one (training, notebooks), but an
+    unknown server with an accelerator, a model in its command line and a port does."""
+    if SERVING_LABEL in labels or kserve.is_model_server(labels, template):
+        return True
+    has_claims = bool(template.spec.resource_claims)
+    for container in template.spec.containers:
+        if container.name == INFERENCE_CONTAINER:
+            return True
+        facts = container_facts(container)
+        server = recognize(facts)
+        if server.kind is not None:
+            return True
+        accelerated = _requests_accelerator(container) or (has_claims and _has_claims(container))
+        if accelerated and _looks_like_server(facts, server):
+            return True
+    return False
+
+
+def _looks_like_server(facts: ContainerFacts, server: RecognizedServer) -> bool:
+    """Whether an unknown program is given a model and accepts requests."""
+    is_listening = any(port.name not in settings.METRICS_PORT_NAMES for port in facts.ports)
+    return (
+        is_listening
+        and not server.runs_other_program
+        and bool(settings.find_model(facts, server, UNKNOWN_SERVER))
+    )
 
 
 def is_serving(deployment: Deployment) -> bool:
-    """Whether the Deployment is a serving: labeled as one, or detected as an inference server
-    (container name, well-known image or command, accelerator request)."""
-    if SERVING_LABEL in deployment.metadata.labels:
-        return True
-    for container in deployment.spec.template.spec.containers:
-        if container.name == INFERENCE_CONTAINER or _detect_server_kind(container) is not None:
-            return True
-    return bool(detect_accelerator(deployment)[0])
+    """Whether the Deployment is a serving (`is_serving_template`)."""
+    return is_serving_template(deployment.metadata.labels, deployment.spec.template)
 
 
 def is_managed(deployment: Deployment) -> bool:
@@ -191,14 +134,50 @@ def is_managed(deployment: Deployment) -> bool:
     return SERVING_LABEL in labels and labels.get(MANAGED_BY_LABEL) == FIELD_MANAGER
 
 
+# -- one of its properties --------------------------------------------------------------------
+
+
+def detect_deployment(deployment: Deployment) -> DetectedServer:
+    """What the Pods of a Deployment serve."""
+    return detect_server(deployment.metadata.labels, deployment.spec.template)
+
+
 def detect_template(deployment: Deployment) -> str:
     """Template of the serving: from its label, else from the server that its containers run
     ("vllm", "furiosa-llm", "sglang", …), else "custom"."""
-    labeled = deployment.metadata.labels.get(TEMPLATE_LABEL)
-    if labeled:
-        return labeled
-    found = _find_known_server(deployment)
-    return found[1].template if found is not None else CUSTOM_TEMPLATE
+    return detect_deployment(deployment).template
+
+
+def detect_model(deployment: Deployment) -> str:
+    """Name or path of the loaded model, "" if nothing says it."""
+    return detect_deployment(deployment).model
+
+
+def detect_served_model(deployment: Deployment) -> str:
+    """Name of the model in requests: the alias it is served under, else the model itself."""
+    return detect_deployment(deployment).served_model
+
+
+def detect_port(deployment: Deployment) -> int:
+    """Port that the inference server receives requests on."""
+    return detect_deployment(deployment).port
+
+
+def detect_owner(deployment: Deployment) -> str:
+    """The object that manages the Deployment and reverts changes of it: "InferenceService llama";
+    "" for none."""
+    labels, template = deployment.metadata.labels, deployment.spec.template
+    owner = next((one for one in deployment.metadata.owner_references if one.controller), None)
+    name = kserve.service_name(labels, template)
+    if name and (owner is None or owner.kind not in _OWNERS_OF_DEPLOYMENTS):
+        return one_line(f"InferenceService {name}")
+    return one_line(f"{owner.kind} {owner.name}") if owner is not None else ""
+
+
+_OWNERS_OF_DEPLOYMENTS = ("InferenceService", "LLMInferenceService")
+
+
+# -- the container of the server --------------------------------------------------------------
 
 
 def find_server_container(deployment: Deployment) -> Container | None:
@@ -209,12 +188,22 @@ def find_server_container(deployment: Deployment) -> Container | None:
 
 
 def server_container_index(containers: Sequence[Container]) -> int | None:
-    """Position of the container that runs the inference server: by its name, else a known server,
-    else an accelerator, else the first that is no transformer; None if there is none."""
+    """Position of the container that runs the inference server: by its name, else a known server
+    (of several, one with an accelerator), else KServe's, else an accelerator, else the first that
+    is neither a transformer nor a well-known sidecar; None if there is none."""
+    if len(containers) == 1 and containers[0].name != TRANSFORMER_CONTAINER:
+        return 0
+
+    def is_known(one: Container) -> bool:
+        return recognize(container_facts(one)).kind is not None
+
     tests: tuple[Callable[[Container], bool], ...] = (
         lambda one: one.name == INFERENCE_CONTAINER,
-        lambda one: _detect_server_kind(one) is not None,
-        lambda one: any(map(accelerators.is_accelerator, _requested_resources(one))),
+        lambda one: _requests_accelerator(one) and is_known(one),
+        is_known,
+        lambda one: one.name == kserve.SERVER_CONTAINER,
+        _requests_accelerator,
+        lambda one: one.name not in _SIDECARS and one.name != TRANSFORMER_CONTAINER,
         lambda one: one.name != TRANSFORMER_CONTAINER,
     )
     for test in tests:
@@ -224,147 +213,78 @@ def server_container_index(containers: Sequence[Container]) -> int | None:
     return None
 
 
-def _find_known_server(deployment: Deployment) -> tuple[Container, ServerKind] | None:
-    containers = deployment.spec.template.spec.containers
-    # Our container name first: a transformer may run its own model.
-    for container in sorted(containers, key=lambda c: c.name != INFERENCE_CONTAINER):
-        server_kind = _detect_server_kind(container)
-        if server_kind is not None:
-            return container, server_kind
-    return None
-
-
-def _detect_server_kind(container: Container) -> ServerKind | None:
-    path = _image_repository(container.image)
-    words = tuple(_words(container))
-    for server_kind in SERVER_KINDS:
-        if _runs_server(server_kind, words):
-            return server_kind
-    for server_kind in SERVER_KINDS:
-        if any(part in path for part in server_kind.image_parts):
-            return server_kind
-    return None
-
-
-def _image_repository(image: str) -> str:
-    """An image's registry and path in lower case: no digest, and no tag."""
-    name = image.partition("@")[0].lower()
-    head, slash, last = name.rpartition("/")
-    return f"{head}{slash}{last.partition(':')[0]}"
-
-
-def _runs_server(server_kind: ServerKind, words: Sequence[str]) -> bool:
-    """Whether a command line runs the server: its program is the command, or one of its modules
-    follows `-m`."""
-    start = True
-    for index, word in enumerate(words):
-        if start and word.rpartition("/")[2] in server_kind.programs:
-            return True
-        if word == "-m" and index + 1 < len(words):
-            module = words[index + 1]
-            if any(module == m or module.startswith(f"{m}.") for m in server_kind.modules):
-                return True
-        passes = "=" in word or word.rpartition("/")[2] in _COMMAND_WRAPPERS
-        start = word in _COMMAND_SEPARATORS or (start and passes)
-    return False
-
-
-# In a shell script a new command starts after these words; these may precede a command.
-_COMMAND_SEPARATORS = frozenset(
-    {"&&", "||", ";", "|", "exec", "then", "do", "-c", "-lc", "-ec", "--", "run"}
+_SIDECARS = frozenset(
+    {
+        *("istio-proxy", "linkerd-proxy", "queue-proxy", "envoy", "envoy-sidecar", "agent"),
+        *("kserve-agent", "fluent-bit", "fluentd", "filebeat", "promtail", "vector", "log-agent"),
+        *("otel-collector", "datadog-agent", "vault-agent", "cloud-sql-proxy", "modelcar"),
+        *("kube-rbac-proxy", "oauth-proxy", "auth-proxy", "gke-gcsfuse-sidecar", "aibrix-runtime"),
+        *("metrics-exporter", "dcgm-exporter", "routing-proxy", "transformer-container"),
+    }
 )
-_COMMAND_WRAPPERS = frozenset(
-    {"sh", "bash", "env", "uv", "python", "python3", "tini", "dumb-init", "nohup"}
-)
+"""Usual names of containers that serve no model."""
 
 
-# -- the model --------------------------------------------------------------------------------
-
-
-def detect_model(deployment: Deployment) -> str:
-    """Name or path of the loaded model, "" if neither the command line nor the environment sets
-    it."""
-    container = find_server_container(deployment)
-    if container is None:
-        return ""
-    server_kind = _resolve_server_kind(deployment, container)
-    words = _strip_python_module(tuple(_words(container)))
-    found = (
-        _positional_model(words, server_kind)
-        or _flag_value(words, server_kind.model_flags)
-        or _model_from_env(container, server_kind)
+def container_facts(container: Container) -> ContainerFacts:
+    """What of a container says which server it runs."""
+    probes = (container.readiness_probe, container.liveness_probe)
+    actions = [one.http_get for one in probes if isinstance(one, Probe) and one.http_get]
+    return ContainerFacts(
+        container.image,
+        container.command,
+        container.args,
+        tuple((one.name, one.value) for one in container.env if one.value),
+        tuple(
+            Port(one.name, one.container_port)
+            for one in container.ports
+            if 0 < one.container_port < 65536 and one.protocol in ("", "TCP")
+        ),
+        tuple(str(one.port) for one in actions if one.port),
+        any(one.scheme == "HTTPS" for one in actions),
+        container.lifecycle.post_start.exec.command,
     )
-    if not found and server_kind.has_implied_subcommand and not container.command and words:
-        found = "" if words[0].startswith("-") or words[0] in server_kind.subcommands else words[0]
-    return one_line(found or _flag_value(words, server_kind.served_model_flags))
-
-
-def detect_served_model(deployment: Deployment) -> str:
-    """Name of the model in requests: the alias it is served under, else the model itself."""
-    container = find_server_container(deployment)
-    if container is None:
-        return ""
-    server_kind = _resolve_server_kind(deployment, container)
-    words = _strip_python_module(tuple(_words(container)))
-    return one_line(_flag_value(words, server_kind.served_model_flags)) or detect_model(deployment)
-
-
-def _resolve_server_kind(deployment: Deployment, container: Container) -> ServerKind:
-    labeled = _SERVER_KINDS_BY_TEMPLATE.get(deployment.metadata.labels.get(TEMPLATE_LABEL, ""))
-    return labeled or _detect_server_kind(container) or _UNKNOWN_SERVER_KIND
-
-
-def _strip_python_module(words: tuple[str, ...]) -> tuple[str, ...]:
-    """The -m of `python -m module` does not set the model: drop it with its module."""
-    for index, word in enumerate(words[:-1]):
-        if word == "-m" and index and words[index - 1].rpartition("/")[2].startswith("python"):
-            return words[index + 2 :]
-    return words
-
-
-def _positional_model(words: Sequence[str], server_kind: ServerKind) -> str:
-    """`vllm serve MODEL`: the argument after the subcommand, unless it is a flag."""
-    for index, word in enumerate(words[:-1]):
-        if word.rpartition("/")[2] in server_kind.subcommands:
-            after = words[index + 1]
-            if not after.startswith("-") and after not in server_kind.subcommands:
-                return after
-    return ""
-
-
-def _flag_value(words: Sequence[str], flags: Sequence[str]) -> str:
-    """Value of the first of `flags` that is set, as `--flag value` or `--flag=value`."""
-    for flag in flags:
-        for index, word in enumerate(words):
-            name, equals, value = word.partition("=")
-            # The parsers of vLLM and SGLang accept _ for -.
-            if name != flag and not (name.startswith("--") and name.replace("_", "-") == flag):
-                continue
-            if equals and value:
-                return value
-            if not equals and index + 1 < len(words) and not words[index + 1].startswith("-"):
-                return words[index + 1]
-    return ""
-
-
-def _words(container: Container) -> Iterator[str]:
-    env = {variable.name: variable.value for variable in container.env}
-    return command_words((*container.command, *container.args), env)
-
-
-def _model_from_env(container: Container, server_kind: ServerKind) -> str:
-    values = {variable.name: variable.value for variable in container.env}
-    return next((values[name] for name in server_kind.model_env if values.get(name)), "")
 
 
 # -- what it takes ----------------------------------------------------------------------------
 
 
+class Accelerators(NamedTuple):
+    """The accelerators that each replica requests."""
+
+    name: str
+    """Display name, "" for none."""
+    resource: str
+    """Key of the extended resource, "" for claims of dynamic resource allocation."""
+    number: int
+
+
+def detect_accelerators(template: PodTemplate) -> Accelerators:
+    """The accelerators of each replica: an extended resource, or else the claims of dynamic
+    resource allocation. A Pod template says the name of a claim, not the devices behind it."""
+    resource, count = _count_accelerators(template)
+    if resource:
+        return Accelerators(accelerators.accelerator_display_name(resource), resource, count)
+    used = {claim.name for one in template.spec.containers for claim in one.resources.claims}
+    claims = [one for one in template.spec.resource_claims if one.name in used]
+    if not claims:
+        return Accelerators("", "", 0)
+    name = "resource claim"
+    if len(claims) == 1:
+        [claim] = claims
+        origin = claim.resource_claim_template_name or claim.resource_claim_name or claim.name
+        name = one_line(f"{name} {origin}")
+    return Accelerators(name, "", len(claims))
+
+
 def detect_accelerator(deployment: Deployment) -> tuple[str, int]:
     """Resource key and number of the accelerators that each replica requests; ("", 0) for none. Of
     several kinds the first known one is used, summed over the containers."""
+    return _count_accelerators(deployment.spec.template)
+
+
+def _count_accelerators(template: PodTemplate) -> tuple[str, int]:
     counts: dict[str, int] = {}
-    for container in deployment.spec.template.spec.containers:
+    for container in template.spec.containers:
         for resource, amount in _requested_resources(container).items():
             if accelerators.is_accelerator(resource):
                 counts[resource] = counts.get(resource, 0) + _to_int(amount)
@@ -373,6 +293,14 @@ def detect_accelerator(deployment: Deployment) -> tuple[str, int]:
         if resource in counts:
             return resource, counts[resource]
     return min(counts.items(), default=("", 0))
+
+
+def _requests_accelerator(container: Container) -> bool:
+    return any(map(accelerators.is_accelerator, _requested_resources(container)))
+
+
+def _has_claims(container: Container) -> bool:
+    return bool(container.resources.claims)
 
 
 def _requested_resources(container: Container) -> dict[str, str | int | float]:
@@ -385,26 +313,3 @@ def _to_int(amount: str | int | float) -> int:
         return int(parse_quantity(amount))
     except ValueError:
         return 0
-
-
-_SERVER_PORT_NAMES = ("http", "http1", "inference")
-_METRICS_PORT_NAMES = ("metrics", "prometheus", "monitoring")
-
-
-def detect_port(deployment: Deployment) -> int:
-    """Port that the inference server listens on: of the declared ones that with a usual name, that
-    of the flag --port, or the first that is not for metrics; without any, the flag, else 8000."""
-    container = find_server_container(deployment)
-    if container is None:
-        return DEFAULT_INFERENCE_PORT
-    declared = [one for one in container.ports if one.container_port > 0]
-    written = _flag_value(tuple(_words(container)), ("--port",))
-    is_port = written.isascii() and written.isdigit() and 0 < int(written[:6]) < 65536
-    flag = int(written) if is_port else DEFAULT_INFERENCE_PORT
-    ranked = [
-        *(one for one in declared if one.name in _SERVER_PORT_NAMES),
-        *(one for one in declared if is_port and one.container_port == flag),
-        *(one for one in declared if one.name not in _METRICS_PORT_NAMES),
-        *declared,
-    ]
-    return ranked[0].container_port if ranked else flag

@@ -178,7 +178,7 @@ def _check_flag(written: WrittenChange) -> Iterator[Issue]:
                 f"The command line now has --port {flag}, but the Inference Port is {new}; change "
                 "one of them.",
             )
-    is_decisive = flag == live == old and written.read.port not in (old, new)
+    is_decisive = flag == live == old and written.read.port != new
     if is_decisive and "inference_port" in written.fields:
         yield error(
             "inference_port",

@@ -17,6 +17,8 @@ import msgspec
 from servedeck.serving.conventions import DESCRIPTION_ANNOTATION
 
 REVISION_ANNOTATION = "deployment.kubernetes.io/revision"
+MODEL_URI_ANNOTATION = "internal.serving.kserve.io/storage-initializer-sourceuri"
+"""Where KServe's init container loads the model from (KServe 0.16, pkg/constants/constants.go)."""
 
 
 Time = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -63,6 +65,14 @@ class WholeObject(Record):
     json_text: str = ""
     """The JSON as the API server sent it, not sanitized; `servedeck.cluster.watch.decode` sets
     it."""
+
+
+class PodTemplateAnnotations(Record):
+    model_uri: str = msgspec.field(default="", name=MODEL_URI_ANNOTATION)
+
+
+class PodTemplateMeta(LabeledMeta):
+    annotations: PodTemplateAnnotations = PodTemplateAnnotations()
 
 
 class DeploymentAnnotations(Record):
@@ -207,6 +217,37 @@ class ContainerEnvVar(Record):
 class ContainerPort(Record):
     name: str = ""
     container_port: int = 0
+    protocol: str = ""
+
+
+class HTTPGetAction(Record):
+    port: int | str = 0
+    path: str = ""
+    scheme: str = ""
+
+
+class Probe(Record):
+    http_get: HTTPGetAction | None = None
+
+
+class ExecAction(Record):
+    command: tuple[str, ...] = ()
+
+
+class LifecycleHandler(Record):
+    exec: ExecAction = ExecAction()
+
+
+class Lifecycle(Record):
+    post_start: LifecycleHandler = LifecycleHandler()
+
+
+class ContainerClaim(Record):
+    name: str = ""
+
+
+class ContainerResources(ResourceRequirements):
+    claims: tuple[ContainerClaim, ...] = ()
 
 
 class Container(Record):
@@ -216,15 +257,38 @@ class Container(Record):
     args: tuple[str, ...] = ()
     env: tuple[ContainerEnvVar, ...] = ()
     ports: tuple[ContainerPort, ...] = ()
-    resources: ResourceRequirements = ResourceRequirements()
+    resources: ContainerResources = ContainerResources()
+    readiness_probe: Probe | None = None
+    liveness_probe: Probe | None = None
+    lifecycle: Lifecycle = Lifecycle()
+
+
+class InitContainer(Record):
+    name: str = ""
+    image: str = ""
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    ports: tuple[ContainerPort, ...] = ()
+    restart_policy: str = ""
+    """ "Always" for a sidecar, which runs beside the containers."""
+
+
+class PodResourceClaim(Record):
+    """A claim of dynamic resource allocation: the template names the claim, not the device."""
+
+    name: str = ""
+    resource_claim_name: str = ""
+    resource_claim_template_name: str = ""
 
 
 class PodTemplatePodSpec(Record):
     containers: tuple[Container, ...] = ()
+    init_containers: tuple[InitContainer, ...] = ()
+    resource_claims: tuple[PodResourceClaim, ...] = ()
 
 
 class PodTemplate(Record):
-    metadata: LabeledMeta = LabeledMeta()
+    metadata: PodTemplateMeta = PodTemplateMeta()
     spec: PodTemplatePodSpec = PodTemplatePodSpec()
 
 
@@ -303,17 +367,36 @@ class ServicePort(Record):
     name: str = ""
     port: int = 0
     target_port: int | str = 0
+    node_port: int = 0
+    protocol: str = ""
+    app_protocol: str = ""
 
 
 class ServiceSpec(Record):
     type: str = ""
+    cluster_ip: str = msgspec.field(default="", name="clusterIP")
+    """ "None" for a headless Service."""
     selector: dict[str, str] = {}
     ports: tuple[ServicePort, ...] = ()
+
+
+class LoadBalancerIngress(Record):
+    ip: str = ""
+    hostname: str = ""
+
+
+class LoadBalancerStatus(Record):
+    ingress: tuple[LoadBalancerIngress, ...] = ()
+
+
+class ServiceStatus(Record):
+    load_balancer: LoadBalancerStatus = LoadBalancerStatus()
 
 
 class Service(Record):
     metadata: LabeledMeta = LabeledMeta()
     spec: ServiceSpec = ServiceSpec()
+    status: ServiceStatus = ServiceStatus()
 
 
 class PathMatch(Record):

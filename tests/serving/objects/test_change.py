@@ -291,11 +291,11 @@ def test_another_template_keeps_the_pods_with_what_selects_them(
 @pytest.mark.parametrize(
     ("command", "args"),
     [
-        (["tini", "--"], ["vllm", "serve", "m"]),
-        (["/usr/bin/env", "vllm"], ["serve", "m"]),
         (["python3"], ["/app/server.py", "--model", "m"]),
         (["ray"], ["start", "--head", "--port=6379"]),
-        ([], ["python3", "-u", "-m", "vllm.entrypoints.openai.api_server", "--model", "m"]),
+        (["sh", "-c", "exec vllm serve m"], []),
+        (["python3", "-m", "dynamo.vllm"], ["--model", "m"]),
+        ([], ["bash", "-c", "vllm serve m"]),
     ],
 )
 def test_a_command_that_is_not_understood_is_kept_as_it_is(
@@ -307,6 +307,34 @@ def test_a_command_that_is_not_understood_is_kept_as_it_is(
     assert list(spec.settings["arguments"] or ()) == args
 
 
+@pytest.mark.parametrize(
+    ("command", "args", "program"),
+    [
+        (["tini", "--"], ["vllm", "serve", "m"], ["tini", "--", "vllm", "serve"]),
+        (["/usr/bin/env", "vllm"], ["serve", "m"], ["/usr/bin/env", "vllm", "serve"]),
+        (["uv", "run"], ["vllm", "serve", "m"], ["uv", "run", "vllm", "serve"]),
+        (["/opt/venv/bin/vllm", "serve", "m"], [], ["/opt/venv/bin/vllm", "serve"]),
+        (
+            [],
+            ["python3", "-u", "-m", "vllm.entrypoints.openai.api_server", "--model", "m"],
+            ["python3", "-u", "-m", "vllm.entrypoints.openai.api_server"],
+        ),
+    ],
+)
+def test_a_server_started_by_another_program_is_edited_flag_by_flag(
+    command: list[str], args: list[str], program: list[str]
+) -> None:
+    container = {"image": "acme/llm", "command": command, "args": args}
+    current = import_objects([deployment(container)])
+    assert (current.spec.template, list(current.spec.command)) == ("vllm", program)
+    assert current.spec.settings["model"] == "m"
+    wanted = current.spec.replace(settings={**current.spec.settings, "model": "other"})
+    [changed] = change_objects(current, wanted).changed
+    [after] = changed["spec"]["template"]["spec"]["containers"]
+    words = ["other" if word == "m" else word for word in (*command, *args)]
+    assert [*after.get("command", ()), *after.get("args", ())] == words
+
+
 def test_a_port_in_a_shell_script_cannot_be_changed_and_the_field_says_so() -> None:
     container = {"image": "x", "command": ["sh", "-c", "exec vllm serve m --port 8080"]}
     current = import_objects([deployment(container)])
@@ -314,7 +342,7 @@ def test_a_port_in_a_shell_script_cannot_be_changed_and_the_field_says_so() -> N
     change = change_objects(current, current.spec.replace(inference_port=9000))
     [issue] = change.issues
     assert issue.field == "inference_port"
-    assert "stays 8080" in issue.message
+    assert "still has --port 8080" in issue.message
 
 
 def test_a_deleted_service_of_ours_is_created_again_and_one_of_others_is_not() -> None:

@@ -7,6 +7,7 @@ import pytest
 from servedeck.serving.accelerators import accelerator_display_name, is_accelerator
 from servedeck.serving.client_examples import api_paths
 from servedeck.serving.objects import detection
+from servedeck.serving.servers.kinds import SERVER_KINDS
 from tests.serving.factories import deployment
 
 MODEL = "meta-llama/Llama-3.1-8B-Instruct"
@@ -155,10 +156,18 @@ def test_requests_name_the_alias() -> None:
 
 
 def test_the_label_decides_about_the_template() -> None:
-    given = deployment(
-        server_container("vllm/vllm-openai"), labels={"servedeck.dev/template": "custom"}
-    )
-    assert detection.detect_template(given) == "custom"
+    given = deployment(server_container("acme/llm"), labels={"servedeck.dev/template": "vllm"})
+    assert detection.detect_template(given) == "vllm"
+
+
+def test_an_adopted_serving_keeps_its_server() -> None:
+    """Adopting adds the labels, with "custom" where the form has no template for the server."""
+    labels = {"servedeck.dev/serving": "llama", "servedeck.dev/template": "custom"}
+    given = deployment(server_container("lmsysorg/sglang", args=["--tp", "8"]), labels=labels)
+    assert detection.detect_template(given) == "sglang"
+    assert detection.detect_port(given) == 30000
+    unknown = deployment(server_container("acme/llm"), labels=labels)
+    assert detection.detect_template(unknown) == "custom"
 
 
 @pytest.mark.parametrize(
@@ -179,10 +188,17 @@ def test_other_deployments_are_no_servings(container: dict[str, Any]) -> None:
     [
         deployment(server_container("x"), labels={"servedeck.dev/serving": "llama"}),
         deployment(server_container("x") | {"name": "inference-server"}),
-        deployment(server_container("x", resources={"limits": {"furiosa.ai/rngd": "1"}})),
+        deployment(
+            server_container(
+                "acme/llm",
+                args=["--model", MODEL],
+                ports=[{"containerPort": 8000}],
+                resources={"limits": {"furiosa.ai/rngd": "1"}},
+            )
+        ),
     ],
 )
-def test_a_label_a_containers_name_or_an_accelerator_make_a_serving(given: Any) -> None:
+def test_a_label_a_containers_name_or_an_accelerated_server_make_a_serving(given: Any) -> None:
     assert detection.is_serving(given)
     assert detection.detect_template(given) == "custom"
 
@@ -264,6 +280,7 @@ def test_the_port_that_the_server_listens_on(container: dict[str, Any], port: in
 
 
 def test_every_engine_has_paths() -> None:
-    for engine in detection.SERVER_KINDS:
-        assert api_paths(engine.template) != ("/",)
+    for kind in SERVER_KINDS:
+        assert kind.is_grpc or api_paths(kind.template) != ("/",), kind.template
+        assert kind.source
     assert api_paths("custom") == ("/",)

@@ -204,15 +204,15 @@ def test_an_edit_never_makes_another_container_the_server(
     ("containers", "fields"),
     [
         (
-            [{"name": "agent", "image": "agent:1"}, {"name": "main", **SERVERS[0]}],
+            [{"name": "helper", "image": "agent:1"}, {"name": "main", **SERVERS[0]}],
             {"accelerator": "", "image": "ml/llm:1-cpu"},
         ),
         (
-            [{"name": "agent", "image": "envoy"}, {"name": "main", **SERVERS[1]}],
+            [{"name": "helper", "image": "envoy"}, {"name": "main", **SERVERS[1]}],
             {"image": "registry/ml/llm:2"},
         ),
         (
-            [{"name": "main", **SERVERS[3]}, {"name": "agent", **SERVERS[3]}],
+            [{"name": "main", **SERVERS[3]}, {"name": "helper", **SERVERS[3]}],
             {"image": "registry/ml/llm:2"},
         ),
     ],
@@ -226,7 +226,7 @@ def test_an_edit_that_makes_another_container_the_server_is_an_error(
     ]
     for one in change.issues:
         assert one.message == (
-            "servedeck would then take the container agent for the inference server; name the "
+            "servedeck would then take the container helper for the inference server; name the "
             "container main inference-server in the Deployment first."
         )
 

@@ -41,7 +41,7 @@ DECLARED = {"ports": [{"containerPort": 8000, "name": "http"}]}
 )
 def test_a_server_whose_port_cannot_be_set_is_a_warning(container: Json, expected: str) -> None:
     objects = [
-        deployment({"name": "main", "image": "x/vllm:9", **DECLARED, **container}),
+        deployment({"name": "main", "image": "x/server:9", **DECLARED, **container}),
         service({"port": 80, "targetPort": 8000}),
     ]
     assert import_objects(objects).spec.template == "custom"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
+from servedeck.serving.servers.settings import METRICS_PORT_NAMES
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,
     as_int,
@@ -23,9 +24,6 @@ from servedeck.serving.spec.templates.arguments import command_words, flag_value
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 HOOKS = ("postStart", "preStop")
 HANDLERS = ("httpGet", "tcpSocket", "grpc")
-SERVING_PORT_NAMES = ("http", "http1", "inference")
-"""Names that say which of several ports receives requests."""
-METRICS_PORT_NAMES = ("metrics", "prometheus", "monitoring")
 
 
 # -- ports of a container -----------------------------------------------------------------------

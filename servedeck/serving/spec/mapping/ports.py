@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from servedeck.serving.conventions import HTTP_PORT_NAME
+from servedeck.serving.servers.settings import METRICS_PORT_NAMES
 from servedeck.serving.spec.mapping import command_line
 from servedeck.serving.spec.mapping.container_ports import (
-    METRICS_PORT_NAMES,
-    SERVING_PORT_NAMES,
     change_port,
     declare_port,
     port_names,
-    read_serving_port,
     resolve_target,
 )
 from servedeck.serving.spec.mapping.json_values import child_list
+from servedeck.serving.spec.mapping.server_container import read_server_port
 from servedeck.serving.spec.mapping.serving_objects import FieldAccess, ServingObjects
 from servedeck.serving.spec.templates.base import SpecLike
 
@@ -23,7 +22,7 @@ from servedeck.serving.spec.templates.base import SpecLike
 def _read(objects: ServingObjects) -> int | None:
     """The port that the template's flag sets, else the one that receives requests."""
     port = command_line.parse_command_line(objects).port
-    return read_serving_port(objects.container, SERVING_PORT_NAMES) if port is None else port
+    return read_server_port(objects.container) if port is None else port
 
 
 def _write(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) -> None:

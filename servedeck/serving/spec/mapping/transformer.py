@@ -11,8 +11,8 @@ from servedeck.serving.conventions import (
     TRANSFORMER_CONTAINER,
     TRANSFORMER_PORT_NAME,
 )
+from servedeck.serving.servers.settings import SERVING_PORT_NAMES
 from servedeck.serving.spec.mapping.container_ports import (
-    SERVING_PORT_NAMES,
     change_port,
     declare_port,
     is_for_metrics,

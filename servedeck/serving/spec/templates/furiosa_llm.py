@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, ClassVar
 
+from servedeck.serving.servers.recognition import find_editable_program
 from servedeck.serving.spec.fields import Field, InputKind
 from servedeck.serving.spec.issues import Issue, error, warning
-from servedeck.serving.spec.templates.arguments import find_flag, is_shell_script, program_name
+from servedeck.serving.spec.templates.arguments import find_flag, is_shell_script
 from servedeck.serving.spec.templates.base import (
     ADDITIONAL_ARGUMENTS,
     SpecLike,
@@ -111,15 +112,20 @@ class FuriosaLlm(Template):
         return [*args, *additional_arguments(spec)]
 
     def split_command(self, command: Sequence[str], args: Sequence[str]) -> SplitCommand | None:
-        is_own = program_name(command) == "furiosa-llm"
-        length = 1 if is_own else len(command)
-        if (*command, *args)[length : length + 1] != ("serve",) or is_shell_script(command, args):
+        words = (*command, *args)
+        end = find_editable_program(self.id, self.image, command, args)
+        if end:
+            program = words[: end - 1]  # without "serve"
+            is_usual = program == ("furiosa-llm",)
+            return SplitCommand(() if is_usual else program, len(program), end)
+        # the image's entry point, or a program of the operator's own before "serve"
+        length = len(command)
+        if words[length : length + 1] != ("serve",) or is_shell_script(command, args):
             return None
-        return SplitCommand(() if is_own else tuple(command), length, length + 1)
+        return SplitCommand(tuple(command), length, length + 1)
 
     def matches(self, image: str, command: Sequence[str], args: Sequence[str]) -> bool:
-        is_own = program_name(command) == "furiosa-llm"
-        return is_own or ("furiosa-llm" in image and not command)
+        return find_editable_program(self.id, image, command, args) is not None
 
     def shared_memory_limit(self, spec: SpecLike) -> str:
         cards = spec.accelerator_count if 1 <= spec.accelerator_count <= 1024 else 1

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
+from servedeck.serving.servers.recognition import find_editable_program
 from servedeck.serving.spec.fields import Field, InputKind
 from servedeck.serving.spec.issues import Issue, error, warning
-from servedeck.serving.spec.templates.arguments import flag_value, is_shell_script, program_name
+from servedeck.serving.spec.templates.arguments import flag_value, is_shell_script
 from servedeck.serving.spec.templates.base import (
     ADDITIONAL_ARGUMENTS,
     SpecLike,
@@ -161,25 +162,17 @@ class Vllm(Template):
 
     def split_command(self, command: Sequence[str], args: Sequence[str]) -> SplitCommand | None:
         words = (*command, *args)
-        program = program_name(words)
-        if program.startswith("python") and words[1:3] == ("-m", _API_SERVER_MODULE):
-            return SplitCommand((), 3, 3)
-        if program == "vllm" and words[1:2] == ("serve",):
-            return SplitCommand(() if words[0] == "vllm" else words[:2], 2, 2)
+        end = find_editable_program(self.id, self.image, command, args)
+        if end:
+            program = words[:end]
+            is_usual = program == self.command or program[1:] == ("-m", _API_SERVER_MODULE)
+            return SplitCommand(() if is_usual else program, end, end)
         if is_shell_script(command, args):
             return None
         return SplitCommand(tuple(command), len(command), len(command))
 
     def matches(self, image: str, command: Sequence[str], args: Sequence[str]) -> bool:
-        words = (*command, *args)
-        program = program_name(words)
-        if program == "vllm" and words[1:2] == ("serve",):
-            return True
-        if program.startswith("python") and words[1:3] == ("-m", _API_SERVER_MODULE):
-            return True
-        # the image's entry point, whose arguments are the server's
-        is_argument = program not in ("vllm", "serve") and not program.startswith("python")
-        return "vllm-openai" in image and not command and is_argument
+        return find_editable_program(self.id, image, command, args) is not None
 
     def shared_memory_limit(self, spec: SpecLike) -> str:
         """Several workers of one server exchange tensors and messages through it

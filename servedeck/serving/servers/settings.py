@@ -1,0 +1,210 @@
+"""What the command line and the environment of an inference server set: its model and its port."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import pairwise
+from typing import NamedTuple
+
+from servedeck.serving.servers.command_line import base_name, read_commands
+from servedeck.serving.servers.images import image_model
+from servedeck.serving.servers.kind import ServerKind
+from servedeck.serving.servers.kinds import UNKNOWN_SERVER
+from servedeck.serving.servers.recognition import ContainerFacts, RecognizedServer, recognize
+
+SERVING_PORT_NAMES = ("http", "http1", "inference", "https")
+"""Names that say which of several ports receives requests."""
+METRICS_PORT_NAMES = ("metrics", "prometheus", "monitoring", "http-metrics")
+_GRPC_PORT_PREFIXES = ("grpc", "h2c")
+
+
+# -- the model --------------------------------------------------------------------------------
+
+
+def find_model(facts: ContainerFacts, server: RecognizedServer, kind: ServerKind) -> str:
+    """Name or path of the model; "" if neither the command line nor the environment sets it. `kind`
+    says how the command line is read."""
+    words = server.arguments
+    env = dict(facts.env)
+    found = (
+        (_positional_model(words) if _has_positional_model(facts, server, kind) else "")
+        or flag_value(words, kind.model_flags)
+        or next((value for name in kind.model_env if (value := _known(env.get(name, "")))), "")
+        or _model_after_options(words, kind)
+    )
+    if kind.template == "nim":
+        found = found or image_model(facts.image, "nim")
+    if kind.template == "torchserve":  # name=archive
+        found = found.partition("=")[0]
+    if kind.template == "ollama" and not found:
+        found = _pulled_model(facts)
+    return found
+
+
+def find_served_model(facts: ContainerFacts, server: RecognizedServer, kind: ServerKind) -> str:
+    """Name of the model in requests; "" if it is the model's own."""
+    env = dict(facts.env)
+    return flag_value(server.arguments, kind.served_model_flags) or next(
+        (value for name in kind.served_model_env if (value := _known(env.get(name, "")))), ""
+    )
+
+
+def _has_positional_model(
+    facts: ContainerFacts, server: RecognizedServer, kind: ServerKind
+) -> bool:
+    """Whether the first argument can be the model: after the server's subcommand, or after the
+    image's entry point, which ends in it."""
+    return kind.positional_model and (server.is_started_directly or not facts.command)
+
+
+def _positional_model(words: Sequence[str]) -> str:
+    if words and words[0] in ("serve", "api_server"):
+        words = words[1:]
+    return _known(words[0]) if words and not words[0].startswith("-") else ""
+
+
+def _model_after_options(words: Sequence[str], kind: ServerKind) -> str:
+    """`vllm serve --port 80 MODEL`: a word that is no option's value."""
+    if not kind.positional_model:
+        return ""
+    for before, word in pairwise(words):
+        if before.startswith("-") or word.startswith("-") or "/" not in word:
+            continue
+        at = words.index(word)
+        option = next((one for one in reversed(words[:at]) if one.startswith("-")), "")
+        if option not in _LIST_OPTIONS:
+            return _known(word)
+    return ""
+
+
+_LIST_OPTIONS = ("--served-model-name", "--lora-modules", "--allowed-origins", "--api-key")
+
+
+def _pulled_model(facts: ContainerFacts) -> str:
+    """`ollama pull MODEL` beside the server or in its postStart hook."""
+    env = dict(facts.env)
+    argv = ((*facts.command, *facts.args), facts.hook_command)
+    for words in argv:
+        for command in read_commands(words, env):
+            program, *rest = command.words
+            if base_name(program) == "ollama" and len(rest) > 1 and rest[0] in ("pull", "run"):
+                return _known(rest[1])
+    return ""
+
+
+def flag_value(words: Sequence[str], flags: Sequence[str]) -> str:
+    """Value of the first of `flags` that is set, as `--flag value` or `--flag=value`; the last one
+    of a flag counts, as with argparse. A flag without hyphens is only written with "="."""
+    for flag in flags:
+        for index in range(len(words) - 1, -1, -1):
+            name, equals, value = words[index].partition("=")
+            if name != flag and not (name.startswith("--") and name.replace("_", "-") == flag):
+                continue
+            if equals and value:
+                return _known(value)
+            after = words[index + 1] if index + 1 < len(words) else "-"
+            if not equals and flag.startswith("-") and not after.startswith("-"):
+                return _known(after)
+    return ""
+
+
+def has_flag(words: Sequence[str], flags: Sequence[str]) -> bool:
+    return any(word.partition("=")[0].replace("_", "-") in flags for word in words)
+
+
+def _known(value: str) -> str:
+    """A value with a reference to a variable that is not known says nothing."""
+    return "" if "$" in value or "`" in value else value
+
+
+# -- the port ---------------------------------------------------------------------------------
+
+
+class ServerPort(NamedTuple):
+    number: int
+    is_default: bool
+    """Whether nothing in the container says it."""
+    is_grpc: bool
+    is_tls: bool
+
+
+@lru_cache(maxsize=4096)
+def find_port(facts: ContainerFacts, kind: ServerKind) -> ServerPort:
+    """The port that the server of a container receives requests on. For a known server: that of its
+    flag or variable, else of the declared ports the one with a usual name, that of a probe, the
+    server's default, or the first that is neither for metrics nor gRPC. For an unknown one the
+    declared ports count before the flag, which may mean something else."""
+    server = recognize(facts)
+    words = server.arguments
+    written = _written_port(facts, words, kind)
+    number, is_grpc = 0, kind.is_grpc
+    if kind is UNKNOWN_SERVER:
+        number = _declared_port(facts, written, kind) or written
+    else:
+        number = written or _declared_port(facts, 0, kind)
+        grpc = _to_port(flag_value(words, kind.grpc_port_flags)) or kind.grpc_port
+        needs_flag = kind.has_opt_in_http and server.is_started_directly
+        if not written and needs_flag and grpc:
+            declared = {port.number for port in facts.ports}
+            if not declared or grpc in declared:
+                number, is_grpc = grpc, True
+        is_grpc = is_grpc or (bool(grpc) and number == grpc)
+    is_default = not number
+    number = number or kind.port
+    names = [port.name for port in facts.ports if port.number == number]
+    return ServerPort(
+        number,
+        is_default,
+        is_grpc or any(name.startswith(_GRPC_PORT_PREFIXES) for name in names),
+        _is_tls(facts, words, kind) or "https" in names,
+    )
+
+
+def _written_port(facts: ContainerFacts, words: Sequence[str], kind: ServerKind) -> int:
+    env = dict(facts.env)
+    found = _to_port(flag_value(words, kind.port_flags))
+    return found or next(
+        (port for name in kind.port_env if (port := _to_port(env.get(name, "")))), 0
+    )
+
+
+def _declared_port(facts: ContainerFacts, flag: int, kind: ServerKind) -> int:
+    by_number = {port.number for port in facts.ports}
+    by_name = {port.name: port.number for port in reversed(facts.ports) if port.name}
+    candidates = [by_name.get(name, 0) for name in SERVING_PORT_NAMES]
+    candidates.append(flag if flag in by_number else 0)
+    for target in facts.probe_ports:
+        number = by_name.get(target, 0) or _to_port(target)
+        candidates.append(number if number in by_number else 0)
+    if kind is not UNKNOWN_SERVER:
+        candidates.append(kind.port if kind.port in by_number else 0)
+    candidates += [
+        port.number
+        for port in facts.ports
+        if port.name not in METRICS_PORT_NAMES and not port.name.startswith(_GRPC_PORT_PREFIXES)
+    ]
+    candidates += [port.number for port in facts.ports if port.name not in METRICS_PORT_NAMES]
+    candidates += by_number
+    if not facts.ports and kind is not UNKNOWN_SERVER:
+        candidates += [_to_port(target) for target in facts.probe_ports]
+    return next((number for number in candidates if number), 0)
+
+
+def _is_tls(facts: ContainerFacts, words: Sequence[str], kind: ServerKind) -> bool:
+    if facts.has_https_probe or has_flag(words, kind.tls_flags):
+        return True
+    env = dict(facts.env)
+    return any(env.get(name, "").lower() not in _TLS_OFF for name in kind.tls_env)
+
+
+_TLS_OFF = ("", "disabled", "false", "off", "0", "none")
+_PORT_PATTERN = re.compile(r"(?:^|:)([0-9]{1,5})/?$", re.ASCII)
+
+
+def _to_port(text: str) -> int:
+    """The port in "8080", ":8080", "0.0.0.0:8080" or "http://0.0.0.0:8080"; 0 for none."""
+    match = _PORT_PATTERN.search(text.strip())
+    number = int(match[1]) if match else 0
+    return number if number <= 65535 else 0
