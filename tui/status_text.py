@@ -171,8 +171,7 @@ def placeholder_lines(
         (
             (
                 "A serving is a Deployment with the label servedeck.dev/serving, or one that runs"
-                " an inference server or requests an accelerator. It appears here as soon as it "
-                "exists.",
+                " a known inference server. It appears here as soon as it exists.",
                 "muted",
             ),
         ),

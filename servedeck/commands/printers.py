@@ -53,6 +53,7 @@ def serving_json(view: ServingView) -> dict[str, Any]:
             "address": endpoint.cluster_url,
             "service": endpoint.service_name,
             "port": endpoint.port,
+            "grpc": endpoint.is_grpc,
             "model": endpoint.model,
             "portForwardCommand": endpoint.port_forward_command,
         },

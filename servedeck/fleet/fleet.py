@@ -21,6 +21,7 @@ from servedeck.fleet.index import (
     OwnedRecords,
     RecordIndex,
     ServiceIndex,
+    any_pool,
     controller_uid,
     event_object_uids,
     http_route_backends,
@@ -286,7 +287,12 @@ class Fleet:
         self._invalidate_endpoints(self._services.update(service, deleted=deleted))
 
     def _apply_http_route(self, route: HTTPRoute, deleted: bool, _: bool) -> None:
-        self._invalidate_endpoints_of_services(self._http_routes.update(route, deleted=deleted))
+        backends = self._http_routes.update(route, deleted=deleted)
+        self._invalidate_endpoints_of_services(backends)
+        namespaces = {one.namespace for one in backends if one == any_pool(one.namespace)}
+        if namespaces:
+            known = list(self._deployments.keys())
+            self._invalidate_endpoints(key for key in known if key.namespace in namespaces)
 
     def _apply_virtual_service(self, route: VirtualService, deleted: bool, _: bool) -> None:
         self._invalidate_endpoints_of_services(
@@ -497,14 +503,14 @@ class Fleet:
             found = endpoint.resolve_endpoint(
                 deployment,
                 services,
-                _routes_to_services(self._http_routes, names),
+                _routes_to_services(self._http_routes, [*names, any_pool(key.namespace)]),
                 _routes_to_services(self._virtual_services, names),
                 _routes_to_services(self._ingresses, names),
                 self._default_host,
             )
-            if not found.source.startswith("Ingress "):
-                # Only an Ingress defines whether it serves https; for the other kinds the gateway
-                # does, so the scheme comes from the settings.
+            if found.source.startswith(("HTTPRoute ", "VirtualService ")):
+                # A gateway, not the route, defines whether it serves https, so the scheme comes
+                # from the settings.
                 url = found.url.replace("https://", f"{self._scheme}://", 1)
                 found = replace(found, url=url)
             self._endpoints[key] = found

@@ -149,11 +149,21 @@ def event_object_uids(event: Event) -> Iterable[str]:
 
 
 def http_route_backends(route: HTTPRoute) -> Iterator[NamespacedName]:
-    """Backend Services of the route, possibly in other namespaces."""
+    """Backend Services of the route, possibly in other namespaces, and `any_pool` of the namespace
+    of an InferencePool."""
     for rule in route.spec.rules:
         for backend in rule.backend_refs:
+            namespace = backend.namespace or route.metadata.namespace
             if backend.kind == "Service":
-                yield NamespacedName(backend.namespace or route.metadata.namespace, backend.name)
+                yield NamespacedName(namespace, backend.name)
+            elif backend.kind == "InferencePool":
+                yield any_pool(namespace)
+
+
+def any_pool(namespace: str) -> NamespacedName:
+    """Key of the routes to the InferencePools of a namespace: which Pods a pool selects is not
+    known, so they concern all servings there. No Service has an empty name."""
+    return NamespacedName(namespace, "")
 
 
 def virtual_service_backends(route: VirtualService) -> Iterator[NamespacedName]:

@@ -19,6 +19,12 @@ from servedeck.serving.objects.records import (
     VirtualService,
 )
 from servedeck.serving.objects.routes import parse_istio_host
+from servedeck.serving.service_address import (
+    cluster_address,
+    entry_port,
+    external_address,
+    find_service_address,
+)
 from servedeck.serving.text import one_line
 
 
@@ -31,10 +37,13 @@ class Endpoint:
     issue: str = ""
     """Why the URL may not respond, in one sentence (no route, host unknown, route not accepted)."""
     cluster_url: str = ""
-    """In-cluster address, "http://llama.team-a.svc:80", or "" without a Service."""
+    """In-cluster address, "http://llama.team-a.svc:80", or "" without a Service; without "http://"
+    for gRPC."""
     service_name: str = ""
     port: int = 0
-    """The Service's port, 0 without a Service."""
+    """The Service's port, that of the Pods for a headless Service; 0 without a Service."""
+    is_grpc: bool = False
+    """Whether it accepts gRPC only, so that there is no HTTP request to it."""
     model: str = ""
     """Name of the model in requests, "" if unknown."""
     port_forward_command: str = ""
@@ -73,21 +82,23 @@ def resolve_endpoint(
     wildcard that it matches. Routes may be in other namespaces.
     """
     namespace, name = deployment.metadata.namespace, deployment.metadata.name
-    leading = _matching_services(deployment, services)
-    port = detection.detect_port(deployment)
-    plain = Endpoint(model=detection.detect_served_model(deployment))
-    if not leading:
+    server = detection.detect_deployment(deployment)
+    target = _Target(deployment, server, _matching_services(deployment, server, services))
+    given = list(http_routes), list(virtual_services), list(ingresses)
+    plain = Endpoint(model=server.served_model)
+    if not target.services:
         return replace(
             plain,
-            issue=one_line(
+            issue=_pool_issue(name, given[0])
+            or one_line(
                 f"No Service selects the Pods of Deployment {namespace}/{name}, so it has no route"
             ),
-            port_forward_command=port_forward_command((namespace, name), port),
+            is_grpc=server.is_grpc,
+            port_forward_command=target.port_forward_command,
         )
-    given = list(http_routes), list(virtual_services), list(ingresses)
     routes = [
         (service, route)
-        for service in leading
+        for service in target.services
         for found in (
             _http_route_candidates(service, given[0]),
             _virtual_service_candidates(service, given[1]),
@@ -96,13 +107,7 @@ def resolve_endpoint(
         for route in found
     ]
     if not routes:
-        return replace(
-            _with_cluster_url(plain, leading[0], 0, deployment),
-            issue=one_line(
-                "No HTTPRoute, VirtualService or Ingress routes to Service "
-                f"{namespace}/{leading[0].metadata.name}"
-            ),
-        )
+        return _without_route(plain, target, given[0])
 
     convention = f"/{namespace}/{name}"
     order = {"HTTPRoute": 0, "VirtualService": 1, "Ingress": 2}
@@ -125,18 +130,80 @@ def resolve_endpoint(
     service, route = min(routes, key=sort_key)
     host, problem = _resolve_host(route, default_host)
     return replace(
-        _with_cluster_url(plain, service, route.port, deployment),
+        _with_cluster_url(plain, service, route.port, target),
         url=f"{route.scheme}://{host}{route.path}" if host else "",
         source=one_line(route.source),
         issue=one_line(route.issue or problem),
     )
 
 
-def _matching_services(deployment: Deployment, services: Iterable[Service]) -> list[Service]:
-    """Services that select the Deployment's Pods: the one with the Deployment's name first, then
-    those with the most specific selector."""
-    meta = deployment.metadata
-    labels = deployment.spec.template.metadata.labels.items()
+class _Target(NamedTuple):
+    """What the endpoint leads to."""
+
+    deployment: Deployment
+    server: detection.DetectedServer
+    services: list[Service]
+
+    @property
+    def port_forward_command(self) -> str:
+        meta = self.deployment.metadata
+        port = entry_port(self.deployment.spec.template, self.server)
+        return port_forward_command((meta.namespace, meta.name), port)
+
+
+def _without_route(
+    endpoint: Endpoint, target: _Target, http_routes: Sequence[HTTPRoute]
+) -> Endpoint:
+    """The endpoint of a serving that no route goes to: the address of a load balancer, if a
+    Service has one."""
+    template = target.deployment.spec.template
+    first = target.services[0]
+    found = _with_cluster_url(endpoint, first, 0, target)
+    name = f"Service {first.metadata.namespace}/{first.metadata.name}"
+    issue = f"No HTTPRoute, VirtualService or Ingress routes to {name}"
+    for service in target.services:
+        address = find_service_address(service, template, target.server)
+        if url := external_address(service, address):
+            source = f"Service {service.metadata.namespace}/{service.metadata.name}"
+            found = _with_cluster_url(endpoint, service, 0, target)
+            return replace(found, url=url, source=one_line(source))
+        if service.spec.type == "LoadBalancer":
+            issue += ", whose load balancer has no address yet"
+            break
+        if service.spec.type == "NodePort" and address.node_port:
+            issue += f", which is open at port {address.node_port} of every node"
+            break
+    name = target.deployment.metadata.name
+    return replace(found, issue=_pool_issue(name, http_routes) or one_line(issue))
+
+
+def _pool_issue(name: str, http_routes: Iterable[HTTPRoute]) -> str:
+    """That an HTTPRoute goes to an InferencePool, which selects Pods without a Service; "" without
+    one. Pools are not read, so which Pods they select is not known; of several, one with the name
+    of the serving in its own comes first."""
+    found = [
+        (name not in backend.name, route.metadata.name, backend.name, route)
+        for route in http_routes
+        for rule in route.spec.rules
+        for backend in rule.backend_refs
+        if backend.kind == "InferencePool"
+    ]
+    if not found:
+        return ""
+    *_, pool, route = min(found, key=lambda one: one[:3])
+    return one_line(
+        f"HTTPRoute {route.metadata.namespace}/{route.metadata.name} routes to InferencePool "
+        f"{pool}; whether it selects the Pods of {name} is not known"
+    )
+
+
+def _matching_services(
+    deployment: Deployment, server: detection.DetectedServer, services: Iterable[Service]
+) -> list[Service]:
+    """Services that select the Deployment's Pods: those with a port that leads to the server first,
+    then the one with the Deployment's name, then those with the most specific selector."""
+    meta, template = deployment.metadata, deployment.spec.template
+    labels = template.metadata.labels.items()
     found = [
         service
         for service in services
@@ -146,6 +213,7 @@ def _matching_services(deployment: Deployment, services: Iterable[Service]) -> l
     ]
     found.sort(
         key=lambda service: (
+            not find_service_address(service, template, server).leads_to_server,
             service.metadata.name != meta.name,
             -len(service.spec.selector),
             service.metadata.name,
@@ -154,27 +222,21 @@ def _matching_services(deployment: Deployment, services: Iterable[Service]) -> l
     return found
 
 
-def _with_cluster_url(
-    endpoint: Endpoint, service: Service, port: int, deployment: Deployment
-) -> Endpoint:
+def _with_cluster_url(endpoint: Endpoint, service: Service, port: int, target: _Target) -> Endpoint:
     """`endpoint` with the Service's address, at `port` if a route sets it."""
     meta = service.metadata
-    declared = [each.port for each in service.spec.ports if each.port > 0]
-    if port not in declared:
-        named = [each.port for each in service.spec.ports if each.name.startswith("http")]
-        port = next((p for p in (80, *named, *declared) if p in declared), 0)
-    host = one_line(f"{meta.name}.{meta.namespace}.svc")
-    key = (meta.namespace, meta.name)
+    address = find_service_address(service, target.deployment.spec.template, target.server, port)
     return replace(
         endpoint,
-        cluster_url=f"http://{host}:{port}" if port else f"http://{host}",
+        cluster_url=cluster_address(service, address),
         service_name=meta.name,
-        port=port,
-        port_forward_command=port_forward_command(key, port, kind="service")
-        if port
-        else port_forward_command(
-            (meta.namespace, deployment.metadata.name), detection.detect_port(deployment)
-        ),
+        port=address.port,
+        is_grpc=address.is_grpc,
+        port_forward_command=port_forward_command(
+            (meta.namespace, meta.name), address.port, kind="service"
+        )
+        if address.port
+        else target.port_forward_command,
     )
 
 

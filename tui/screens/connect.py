@@ -32,6 +32,9 @@ class ConnectItem:
     unavailable_reason: str = ""
 
 
+_GRPC_REASON = "The inference server accepts gRPC only; curl cannot send requests to it."
+
+
 def connect_items(view: ServingView) -> list[ConnectItem]:
     """Everything that can be copied for a serving, in the order of the overlay."""
     endpoint = view.endpoint
@@ -39,10 +42,14 @@ def connect_items(view: ServingView) -> list[ConnectItem]:
     forward = endpoint.port_forward_command
     base = endpoint.url
     if not base and forward:
-        base = f"http://localhost:{forward.rpartition(' ')[2].partition(':')[0]}"
+        scheme = "https" if endpoint.cluster_url.startswith("https://") else "http"
+        base = f"{scheme}://localhost:{forward.rpartition(' ')[2].partition(':')[0]}"
+    if endpoint.is_grpc:
+        base = ""
     model = endpoint.model or view.model
     path = primary_api_path(view.template, view.model)
     no_service_reason = "No Service: it has no address in the cluster."
+    no_request_reason = _GRPC_REASON if endpoint.is_grpc else no_service_reason
     return [
         ConnectItem("url", "u", "Endpoint", endpoint.url, "" if endpoint.url else no_route_reason),
         ConnectItem(
@@ -57,14 +64,14 @@ def connect_items(view: ServingView) -> list[ConnectItem]:
             "s",
             "Request",
             curl_command(base, path, model, False) if base else "",
-            no_service_reason,
+            no_request_reason,
         ),
         ConnectItem(
             "curl_async",
             "x",
             "Asynchronous request (X-Async), if enabled",
             curl_command(base, path, model, True) if base else "",
-            no_service_reason,
+            no_request_reason,
         ),
         ConnectItem("forward", "f", "Port-forward", forward, no_service_reason),
     ]
@@ -103,6 +110,8 @@ def build_paragraphs(view: ServingView) -> list[Paragraph]:
             ]
         else:
             result.append(Paragraph((("  ", ""), (item.unavailable_reason, "muted")), indent=2))
+    if endpoint.is_grpc:
+        return result
     served = api_paths(view.template, view.endpoint.model or view.model)
     result += [Paragraph(), Paragraph((("Paths of the inference server", "muted"),))]
     result += [Paragraph((("  ", ""), (path, "")), indent=2) for path in served] or [

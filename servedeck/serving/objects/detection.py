@@ -72,9 +72,8 @@ def detect_server(labels: Mapping[str, str], template: PodTemplate) -> DetectedS
     named = labeled if labeled and labeled != CUSTOM_TEMPLATE else kind.template
     model = one_line(settings.find_model(facts, server, kind))
     alias = one_line(settings.find_served_model(facts, server, kind))
-    source = ""
+    source = one_line(kserve.model_uri(template))
     if not model or kserve.is_model_mount(model):
-        source = one_line(kserve.model_uri(template))
         alias = alias or kserve.service_name(labels, template)
         model = alias or source or model
     port = settings.find_port(facts, kind)

@@ -26,6 +26,8 @@ class ServerKind(NamedTuple):
     """Python modules that start it (`python -m`), with those in them."""
     worker_modules: tuple[str, ...] = ()
     """Python modules that start it with other flags than its own."""
+    arguments_env: tuple[str, ...] = ()
+    """Variables with further arguments, which the image's entry point adds."""
     positional_model: bool = False
     """Whether the first argument is the model."""
     model_flags: tuple[str, ...] = ("--model",)

@@ -268,6 +268,7 @@ SERVER_KINDS = (
         "https://github.com/oobabooga/text-generation-webui: modules/shared.py (API 5000; "
         "the page is at 7860)",
         images=("text-generation-webui",),
+        arguments_env=("EXTRA_LAUNCH_ARGS",),
         model_flags=("--model",),
         port=5000,
         port_flags=("--api-port",),

@@ -97,6 +97,9 @@ def recognize(facts: ContainerFacts) -> RecognizedServer:
         if not is_server:
             is_other = _Role.UNKNOWN not in roles
             return RecognizedServer(None, words, None, False, is_other)
+    if image_kind is not None:
+        for name in image_kind.arguments_env:
+            words += tuple(env.get(name, "").strip("\"'").split())
     return RecognizedServer(
         image_kind, words, None if is_explicit or image_kind is None else 0, False, False
     )

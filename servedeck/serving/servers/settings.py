@@ -18,6 +18,8 @@ SERVING_PORT_NAMES = ("http", "http1", "inference", "https")
 """Names that say which of several ports receives requests."""
 METRICS_PORT_NAMES = ("metrics", "prometheus", "monitoring", "http-metrics")
 _GRPC_PORT_PREFIXES = ("grpc", "h2c")
+_OTHER_PORTS = (6379, 8265, 10001, 29500, 5600)
+"""Ports of what runs beside a server: Ray (GCS, dashboard, client), torch.distributed, NIXL."""
 
 
 # -- the model --------------------------------------------------------------------------------
@@ -88,7 +90,7 @@ def _pulled_model(facts: ContainerFacts) -> str:
     argv = ((*facts.command, *facts.args), facts.hook_command)
     for words in argv:
         for command in read_commands(words, env):
-            program, *rest = command.words
+            program, *rest = (word for word in command.words if not word.startswith("-"))
             if base_name(program) == "ollama" and len(rest) > 1 and rest[0] in ("pull", "run"):
                 return _known(rest[1])
     return ""
@@ -154,10 +156,11 @@ def find_port(facts: ContainerFacts, kind: ServerKind) -> ServerPort:
     is_default = not number
     number = number or kind.port
     names = [port.name for port in facts.ports if port.number == number]
+    may_be_grpc = kind is UNKNOWN_SERVER or bool(kind.grpc_port or kind.grpc_port_flags)
     return ServerPort(
         number,
         is_default,
-        is_grpc or any(name.startswith(_GRPC_PORT_PREFIXES) for name in names),
+        is_grpc or (may_be_grpc and any(n.startswith(_GRPC_PORT_PREFIXES) for n in names)),
         _is_tls(facts, words, kind) or "https" in names,
     )
 
@@ -180,13 +183,15 @@ def _declared_port(facts: ContainerFacts, flag: int, kind: ServerKind) -> int:
         candidates.append(number if number in by_number else 0)
     if kind is not UNKNOWN_SERVER:
         candidates.append(kind.port if kind.port in by_number else 0)
-    candidates += [
-        port.number
+    plain = [
+        port
         for port in facts.ports
-        if port.name not in METRICS_PORT_NAMES and not port.name.startswith(_GRPC_PORT_PREFIXES)
+        if port.name not in METRICS_PORT_NAMES and port.number not in _OTHER_PORTS
     ]
-    candidates += [port.number for port in facts.ports if port.name not in METRICS_PORT_NAMES]
-    candidates += by_number
+    candidates += [one.number for one in plain if not one.name.startswith(_GRPC_PORT_PREFIXES)]
+    candidates += [one.number for one in plain]
+    if kind is UNKNOWN_SERVER:
+        candidates += by_number
     if not facts.ports and kind is not UNKNOWN_SERVER:
         candidates += [_to_port(target) for target in facts.probe_ports]
     return next((number for number in candidates if number), 0)
