@@ -26,7 +26,7 @@ EMPTY_VOLUME = {"pvc": "", "mount_path": "", "read_only": "false"}
 VALUE_NOT_SAVED = "not kept"
 """Key of a variable whose plain value looks secret and so is not in the draft's file."""
 
-EMPTY_VARIABLE = {"name": "", "value": "", "source": "", "ref": "", "key": ""}
+EMPTY_VARIABLE = {"name": "", "value": "", "source": "", "ref": "", "key": "", "optional": ""}
 LIST_FIELDS = {"volumes": EMPTY_VOLUME, "env": EMPTY_VARIABLE, "transformer.env": EMPTY_VARIABLE}
 """Fields that hold rows, each with an empty row."""
 
@@ -227,7 +227,10 @@ def _env_var_document(row: DraftRow) -> dict[str, Any]:
     if row["source"] == "line":
         return {"name": row["value"]}
     if row["source"]:
-        return {"name": row["name"], row["source"]: {"name": row["ref"], "key": row["key"]}}
+        reference: dict[str, Any] = {"name": row["ref"], "key": row["key"]}
+        if row["optional"]:
+            reference["optional"] = True
+        return {"name": row["name"], row["source"]: reference}
     return {"name": row["name"], "value": row["value"]}
 
 
@@ -255,7 +258,8 @@ def _env_var_row(env_var: EnvVar) -> DraftRow:
     row = {**EMPTY_VARIABLE, "name": env_var.name, "value": env_var.value}
     for source, ref in (("secret", env_var.secret), ("config_map", env_var.config_map)):
         if ref is not None:
-            row |= {"source": source, "ref": ref.name, "key": ref.key}
+            optional = "true" if ref.optional else ""
+            row |= {"source": source, "ref": ref.name, "key": ref.key, "optional": optional}
     return row
 
 

@@ -233,7 +233,7 @@ async def _find_missing_references(
 ) -> tuple[list[Issue], list[str]]:
     """Secrets, ConfigMaps and keys that variables refer to and that do not exist: a Pod would not
     start (CreateContainerConfigError). Only names of keys are checked, and only of variables that
-    the serving does not have already: it may treat them as optional."""
+    are not optional and that the serving does not have already."""
     found: list[Issue] = []
     unchecked: dict[str, None] = {}
     variables = [(f"env.{at}", one) for at, one in enumerate(spec.env)]
@@ -270,7 +270,7 @@ async def _find_missing_references(
 
 def _key_references(env_var: EnvVar) -> list[tuple[Resource, KeyRef]]:
     refs = [(SECRET, env_var.secret), (CONFIG_MAP, env_var.config_map)]
-    return [(resource, ref) for resource, ref in refs if ref is not None]
+    return [(resource, ref) for resource, ref in refs if ref is not None and not ref.optional]
 
 
 async def _fetch_keys(

@@ -291,8 +291,8 @@ class Fleet:
         self._invalidate_endpoints_of_services(backends)
         namespaces = {one.namespace for one in backends if one == any_pool(one.namespace)}
         if namespaces:
-            known = list(self._deployments.keys())
-            self._invalidate_endpoints(key for key in known if key.namespace in namespaces)
+            known = self._deployments.keys()
+            self._invalidate_endpoints([key for key in known if key.namespace in namespaces])
 
     def _apply_virtual_service(self, route: VirtualService, deleted: bool, _: bool) -> None:
         self._invalidate_endpoints_of_services(

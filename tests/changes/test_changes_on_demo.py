@@ -53,7 +53,14 @@ def make_spec(template: str = "vllm", namespace: str = "chat", **texts: str) -> 
 def make_full_spec(template: str) -> ServingSpec:
     draft = Draft.from_spec(make_spec(template, description="for the chat", replicas="2"))
     draft.rows["env"] = [
-        {"name": "LEVEL", "value": "debug \U0001f600", "source": "", "ref": "", "key": ""}
+        {
+            "name": "LEVEL",
+            "value": "debug \U0001f600",
+            "source": "",
+            "ref": "",
+            "key": "",
+            "optional": "",
+        }
     ]
     draft.texts |= {"transformer.image": "transformer:1", "transformer.port": "8081"}
     spec, problems = draft.validate()

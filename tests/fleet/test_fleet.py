@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from servedeck.cluster.watch.kinds import NODES
@@ -10,7 +11,18 @@ from servedeck.cluster.watch.reflector import RecordChange
 from servedeck.fleet import fleet as module
 from servedeck.fleet.fleet import Completeness, Fleet
 from servedeck.fleet.views import NamespacedName, ServingView
-from servedeck.serving.objects.records import Node, Record
+from servedeck.serving.objects.records import (
+    BackendRef,
+    Container,
+    Deployment,
+    HTTPRoute,
+    HTTPRouteRule,
+    HTTPRouteSpec,
+    InitContainer,
+    LabeledMeta,
+    Node,
+    Record,
+)
 from servedeck.serving.status import status as status_rules
 from servedeck.serving.status.container_failures import RECENT_RESTART_WINDOW
 from servedeck.serving.status.diagnosis import PodHealth
@@ -241,6 +253,58 @@ def test_a_service_and_a_route_reach_the_servings_that_they_lead_to() -> None:
     fleet.apply(change(ingress("in", "llama")))
     assert fleet.flush(NOW) == {LLAMA}, "nothing leads to qwen: it has no Service"
     assert llama_view(fleet).endpoint.url == "http://in.example/llama"
+
+
+def test_a_route_to_an_inference_pool_reaches_the_servings_of_its_namespace() -> None:
+    fleet = make_two_servings()
+    backend = BackendRef(kind="InferencePool", name="llama-pool")
+    route = HTTPRoute(
+        metadata=LabeledMeta(name="llm", namespace="team-a", uid="r-pool"),
+        spec=HTTPRouteSpec(rules=(HTTPRouteRule(backend_refs=(backend,)),)),
+    )
+    fleet.apply(change(route))
+    assert fleet.flush(NOW) == {LLAMA, QWEN}
+    assert "HTTPRoute team-a/llm routes to InferencePool llama-pool" in (
+        llama_view(fleet).endpoint.issue
+    )
+    fleet.apply(change(route, "DELETED"))
+    assert fleet.flush(NOW) == {LLAMA, QWEN}
+    assert "InferencePool" not in llama_view(fleet).endpoint.issue
+
+
+def test_a_deployment_that_no_longer_runs_a_server_is_no_serving() -> None:
+    """A container of an unlabeled Deployment that only sleeps serves no model."""
+
+    def unlabeled(**container: Any) -> Deployment:
+        server = Container(name="vllm", image="vllm/vllm-openai:v1", **container)
+        one = deployment(labeled=False, containers=(server,))
+        return msgspec.structs.replace(
+            one, metadata=msgspec.structs.replace(one.metadata, labels={})
+        )
+
+    fleet = make_fleet(unlabeled(args=("org/m",)))
+    assert llama_view(fleet).template == "vllm"
+    fleet.apply(change(unlabeled(command=("sleep", "infinity"))))
+    assert fleet.flush(NOW) == {LLAMA}
+    assert fleet.view(LLAMA) is None
+
+
+def test_a_view_says_what_owns_the_deployment_and_where_the_model_comes_from() -> None:
+    server = Container(
+        name="kserve-container", image="kserve/sklearnserver:v1", args=("--model_name=iris",)
+    )
+    loader = InitContainer(name="storage-initializer", args=("gs://models/iris", "/mnt/models"))
+    one = deployment(containers=(server,))
+    template = one.spec.template
+    spec = msgspec.structs.replace(template.spec, init_containers=(loader,))
+    labels = {**template.metadata.labels, "serving.kserve.io/inferenceservice": "iris"}
+    meta = msgspec.structs.replace(template.metadata, labels=labels)
+    template = msgspec.structs.replace(template, metadata=meta, spec=spec)
+    one = msgspec.structs.replace(one, spec=msgspec.structs.replace(one.spec, template=template))
+    view = llama_view(make_fleet(one))
+    assert (view.model, view.model_source) == ("iris", "gs://models/iris")
+    assert view.owner == "InferenceService iris"
+    assert view.server_container == "kserve-container"
 
 
 def test_a_service_that_selects_others_than_before_changes_both() -> None:

@@ -50,7 +50,8 @@ paths = st.lists(
 ).map(lambda parts: "/data/" + "/".join(part.strip(".") or "p" for part in parts))
 env_names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.\-]{0,20}", fullmatch=True)
 key_refs = st.fixed_dictionaries(
-    {"name": labels(), "key": st.from_regex(r"[a-zA-Z0-9_-][-._a-zA-Z0-9]{0,20}", fullmatch=True)}
+    {"name": labels(), "key": st.from_regex(r"[a-zA-Z0-9_-][-._a-zA-Z0-9]{0,20}", fullmatch=True)},
+    optional={"optional": st.booleans()},
 )
 value_sources = st.one_of(
     st.builds(lambda value: {"value": value}, texts),

@@ -6,7 +6,7 @@ from servedeck.serving.endpoint import Endpoint
 from tests.tui import fakes
 from tests.tui.helpers import make_app, wait_for, wait_for_text
 from tui.clipboard import MAX_ENCODED_BYTES, CopyError, copy_text, osc52
-from tui.screens.connect import ConnectScreen, build_paragraphs
+from tui.screens.connect import ConnectScreen, build_paragraphs, connect_items
 from widgets.styled_line import plain_text
 
 
@@ -152,3 +152,28 @@ async def test_without_tmux_support_the_terminal_is_used(tmp_path, monkeypatch):
     sent: list[str] = []
     assert await copy_text("hello", sent.append, {"TMUX": "/tmp/x"}) == "by the terminal"
     assert sent[0].startswith("\x1bPtmux;")
+
+
+def test_a_server_of_grpc_gets_no_curl_command():
+    grpc = Endpoint(
+        cluster_url="llama.team-a.svc:9000",
+        is_grpc=True,
+        port_forward_command="kubectl port-forward service/llama 9000:9000",
+    )
+    view = fakes.serving("llama", template="jetstream", endpoint=grpc)
+    items = {item.name: item for item in connect_items(view)}
+    assert items["address"].text == "llama.team-a.svc:9000"
+    assert items["curl"].text == items["curl_async"].text == ""
+    assert "accepts gRPC only" in items["curl"].unavailable_reason
+    text = "\n".join(plain_text(one.line) for one in build_paragraphs(view))
+    assert "Paths of the inference server" not in text
+    assert "curl -X" not in text
+
+
+def test_a_forwarded_server_with_tls_is_requested_with_https():
+    tls = Endpoint(
+        cluster_url="https://llama.team-a.svc:8000",
+        port_forward_command="kubectl port-forward service/llama 8000:8000",
+    )
+    items = {item.name: item for item in connect_items(fakes.serving("llama", endpoint=tls))}
+    assert "'https://localhost:8000/v1/chat/completions'" in items["curl"].text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import NamedTuple
 
 from servedeck.serving.servers.kind import ServerKind
 from servedeck.serving.servers.kinds import SERVER_KINDS
@@ -49,29 +50,55 @@ def names_other_program(name: str, known: str = "") -> bool:
     return not OTHER_PROGRAM_WORDS.isdisjoint({*name_words(name)} - {*name_words(known)})
 
 
-@lru_cache(maxsize=1024)
+class _Pattern(NamedTuple):
+    """One entry of `ServerKind.images`."""
+
+    rank: int
+    kind: ServerKind
+    text: str
+    words: list[str]
+
+
+def _index_patterns() -> dict[str, list[_Pattern]]:
+    """The entries by the component of the path, or by the first word of the last component, that
+    they need."""
+    found: dict[str, list[_Pattern]] = {}
+    for rank, kind in enumerate(SERVER_KINDS):
+        for text in kind.images:
+            words = name_words(text) if "/" not in text else []
+            key = words[0] if words else text.removesuffix("/").rpartition("/")[2]
+            found.setdefault(key, []).append(_Pattern(rank, kind, text, words))
+    return found
+
+
+_PATTERNS = _index_patterns()
+
+
+@lru_cache(maxsize=4096)
 def find_image_kind(image: str) -> ServerKind | None:
     """The server that an image contains; None if its name does not say."""
     path, tag = _split_image(image)
     *parents, last = path
     words = name_words(last)
-    for kind in SERVER_KINDS:
-        for pattern in kind.images:
-            if not _matches(pattern, parents, last, words):
-                continue
-            if not names_other_program(last, pattern) and "sdk" not in name_words(tag):
-                return kind
-    return None
+    found = [
+        pattern
+        for key in {*words, *path}
+        for pattern in _PATTERNS.get(key, ())
+        if _matches(pattern, parents, last, words)
+        and not names_other_program(last, pattern.text)
+        and "sdk" not in name_words(tag)
+    ]
+    return min(found, key=lambda one: one.rank).kind if found else None
 
 
-def _matches(pattern: str, parents: list[str], last: str, words: list[str]) -> bool:
-    if pattern.endswith("/"):
-        return pattern[:-1] in parents
-    if "/" in pattern:
-        parent, _, name = pattern.rpartition("/")
+def _matches(pattern: _Pattern, parents: list[str], last: str, words: list[str]) -> bool:
+    if pattern.text.endswith("/"):
+        return pattern.text[:-1] in parents
+    if "/" in pattern.text:
+        parent, _, name = pattern.text.rpartition("/")
         return last == name and parents[-1:] == [parent]
-    wanted = name_words(pattern)
-    return any(words[at : at + len(wanted)] == wanted for at in range(len(words)))
+    count = len(pattern.words)
+    return any(words[at : at + count] == pattern.words for at in range(len(words)))
 
 
 def _split_image(image: str) -> tuple[list[str], str]:

@@ -123,14 +123,15 @@ def _starts_with_program(args: Sequence[str]) -> bool:
 
 def _find_program(words: tuple[str, ...]) -> tuple[ServerKind, int] | None:
     """The server that a program starts, and the index of its first argument."""
-    name = base_name(words[0])
-    for kind in SERVER_KINDS:
-        if name in kind.programs:
-            for subcommand in kind.subcommands:
-                end = 1 + len(subcommand)
-                if words[1:end] == subcommand and not _is_other(words[end : end + 1]):
-                    return kind, end
+    kind = _KINDS_BY_PROGRAM.get(base_name(words[0]))
+    for subcommand in kind.subcommands if kind is not None else ():
+        end = 1 + len(subcommand)
+        if kind is not None and words[1:end] == subcommand and not _is_other(words[end : end + 1]):
+            return kind, end
     return None
+
+
+_KINDS_BY_PROGRAM = {program: kind for kind in SERVER_KINDS for program in kind.programs}
 
 
 def _is_other(words: Sequence[str]) -> bool:
@@ -177,17 +178,26 @@ def _classify_python(words: tuple[str, ...]) -> tuple[_Role, ServerKind | None, 
         if found := _find_program((name, *words[end:])):
             return _Role.SERVER, found[0], end + found[1] - 1
         return _Role.OTHER, None, 0
-    for kind in SERVER_KINDS:
-        for module in (*kind.modules, *kind.worker_modules):
-            if program.module == module or program.module.startswith(f"{module}."):
-                rest = program.module.removeprefix(module)
-                if not names_other_program(rest) and not rest.endswith(_OTHER_MODULE_SUFFIXES):
-                    return _Role.SERVER, kind, end
+    for module, kind in _MODULES.get(program.module.partition(".")[0], ()):
+        if program.module == module or program.module.startswith(f"{module}."):
+            rest = program.module.removeprefix(module)
+            if not names_other_program(rest) and not rest.endswith(_OTHER_MODULE_SUFFIXES):
+                return _Role.SERVER, kind, end
     is_other = program.module.partition(".")[0] in _OTHER_MODULES
     is_other = is_other or names_other_program(program.module)
     return _Role.OTHER if is_other else _Role.UNKNOWN, None, 0
 
 
+def _index_modules() -> dict[str, list[tuple[str, ServerKind]]]:
+    """The servers' modules by their package."""
+    found: dict[str, list[tuple[str, ServerKind]]] = {}
+    for kind in SERVER_KINDS:
+        for module in (*kind.modules, *kind.worker_modules):
+            found.setdefault(module.partition(".")[0], []).append((module, kind))
+    return found
+
+
+_MODULES = _index_modules()
 _PROGRAM_MODULES = {
     "vllm": "vllm",
     "vllm.scripts": "vllm",

@@ -172,7 +172,8 @@ def _plain_value(value: Any) -> Any:
 def _env_entry(one: EnvVar) -> dict[str, Any]:
     for key, ref in (("secret", one.secret), ("configMap", one.config_map)):
         if ref is not None:
-            return {"name": one.name, key: {"name": ref.name, "key": ref.key}}
+            optional = {"optional": True} if ref.optional else {}
+            return {"name": one.name, key: {"name": ref.name, "key": ref.key, **optional}}
     return {"name": one.name, "value": one.value}
 
 

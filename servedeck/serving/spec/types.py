@@ -105,6 +105,8 @@ class KeyRef(SpecModel):
 
     name: Str = ""
     key: Str = ""
+    optional: Bool = False
+    """Whether the Pods start without it."""
 
 
 class EnvVar(SpecModel):

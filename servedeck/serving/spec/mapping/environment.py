@@ -39,7 +39,11 @@ def _env_var(entry: Mapping[str, Any]) -> EnvVar | None:
 
 
 def _key_ref(ref: Mapping[str, Any]) -> KeyRef:
-    return KeyRef(name=as_str(ref.get("name")), key=as_str(ref.get("key")))
+    return KeyRef(
+        name=as_str(ref.get("name")),
+        key=as_str(ref.get("key")),
+        optional=ref.get("optional") is True,
+    )
 
 
 def write_env(container: JsonObject, wanted: Sequence[EnvVar], own: Sequence[str] = ()) -> None:
@@ -67,14 +71,12 @@ def write_env(container: JsonObject, wanted: Sequence[EnvVar], own: Sequence[str
 
 def build_env_var(one: EnvVar, present: Mapping[str, Any] | None = None) -> JsonObject:
     """Entry of a variable. `present` is the one that it replaces: what else its reference says
-    (`optional`) stays."""
+    stays."""
     for key, ref in (("secretKeyRef", one.secret), ("configMapKeyRef", one.config_map)):
         if ref is not None:
-            before = as_mapping(present, "valueFrom", key)
-            return {
-                "name": one.name,
-                "valueFrom": {key: {**before, "name": ref.name, "key": ref.key}},
-            }
+            reference = {**as_mapping(present, "valueFrom", key), "name": ref.name, "key": ref.key}
+            set_or_remove(reference, "optional", ref.optional or None)
+            return {"name": one.name, "valueFrom": {key: reference}}
     return {"name": one.name, "value": one.value}
 
 
