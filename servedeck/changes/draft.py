@@ -228,7 +228,7 @@ def _env_var_document(row: DraftRow) -> dict[str, Any]:
         return {"name": row["value"]}
     if row["source"]:
         reference: dict[str, Any] = {"name": row["ref"], "key": row["key"]}
-        if row["optional"]:
+        if row.get("optional"):
             reference["optional"] = True
         return {"name": row["name"], row["source"]: reference}
     return {"name": row["name"], "value": row["value"]}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from servedeck.changes.draft import Draft
+from servedeck.changes.draft import EMPTY_VARIABLE, Draft
 from servedeck.changes.inventory import ClusterInventory
 from servedeck.changes.plan import ChangePlan, make_plan
 from servedeck.cluster.apply import PreviewAction, apply, delete_created, preview
@@ -193,6 +193,14 @@ async def test_a_missing_namespace_claim_or_secret_key_is_named_at_its_field(
             {"name": "A", "value": "", "source": "secret", "ref": "hf", "key": "token"},
             {"name": "B", "value": "", "source": "secret", "ref": "hf", "key": "tokn"},
             {"name": "C", "value": "", "source": "config_map", "ref": "gone", "key": "x"},
+            {
+                **EMPTY_VARIABLE,
+                "name": "D",
+                "source": "secret",
+                "ref": "gone",
+                "key": "x",
+                "optional": "true",
+            },
         ]
         spec, _ = draft.validate()
         assert spec

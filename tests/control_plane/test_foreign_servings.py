@@ -270,7 +270,7 @@ async def test_the_key_of_a_secret_of_others_can_be_changed(
     [path] = create(control_plane, namespace, "helm", [deployment])
     secret = {"metadata": {"name": "hf"}, "stringData": {"other": "x"}}
     control_plane.create(f"/api/v1/namespaces/{namespace}/secrets", secret)
-    env = [{"name": "HF_TOKEN", "secret": {"name": "hf", "key": "other"}}]
+    env = [{"name": "HF_TOKEN", "secret": {"name": "hf", "key": "other", "optional": True}}]
     async with open_connection(control_plane) as connection:
         good, _, stderr = await export_and_apply(connection, namespace, env=env)
         assert not good

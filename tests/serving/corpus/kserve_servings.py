@@ -192,7 +192,7 @@ KSERVE_SERVINGS: dict[str, Serving] = {
                 container("kserve-container", "acme/model:1", command=["python", "-m", "model"]),
                 QUEUE_PROXY,
             ),
-            pod_labels={**ISVC, "app": "isvc.iris-predictor"},
+            pod_labels=ISVC,
         ),
         "custom",
         "iris",
