@@ -58,6 +58,9 @@ _API_PATHS_BY_TEMPLATE: dict[str, tuple[str, ...]] = {
     "speaches": ("/v1/audio/transcriptions", "/v1/models", "/health"),
     "tgis": ("/api/v1/task/text-generation", "/health"),
     "mindie": ("/v1/chat/completions", "/generate", "/v2/health/ready"),
+    "kaito": (*_OPENAI_PATHS, "/health", "/metrics"),
+    "transformers": ("/v1/chat/completions", "/v1/responses", "/v1/models"),
+    "huggingface-inference": ("/predict", "/health"),
     "llm-d-inference-sim": (*_OPENAI_PATHS, "/health", "/metrics"),
 }
 """API paths of servers that have no template here."""

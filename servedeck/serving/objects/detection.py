@@ -23,6 +23,7 @@ from servedeck.serving.objects import kserve
 from servedeck.serving.objects.records import Container, Deployment, PodTemplate, Probe
 from servedeck.serving.quantity import parse_quantity
 from servedeck.serving.servers import settings
+from servedeck.serving.servers.images import names_other_program
 from servedeck.serving.servers.kinds import KINDS_BY_TEMPLATE, UNKNOWN_SERVER
 from servedeck.serving.servers.recognition import (
     ContainerFacts,
@@ -114,10 +115,13 @@ def is_serving_template(labels: Mapping[str, str], template: PodTemplate) -> boo
 
 def _looks_like_server(facts: ContainerFacts, server: RecognizedServer) -> bool:
     """Whether an unknown program is given a model and accepts requests."""
-    is_listening = any(port.name not in settings.METRICS_PORT_NAMES for port in facts.ports)
+    is_listening = any(port.name not in settings.METRICS_PORT_NAMES for port in facts.ports) or (
+        bool(settings.flag_value(server.arguments, UNKNOWN_SERVER.port_flags))
+    )
     return (
         is_listening
         and not server.runs_other_program
+        and not names_other_program(facts.image.rpartition("/")[2].partition(":")[0])
         and bool(settings.find_model(facts, server, UNKNOWN_SERVER))
     )
 

@@ -49,6 +49,8 @@ _VALUE_OPTIONS = frozenset(
 """Options of wrappers whose value may look like a program."""
 
 _MAX_SCRIPT_LENGTH = 20_000
+_MAX_TOTAL_LENGTH = 100_000
+"""Characters of all scripts of a container together: `eval` can repeat one any number of times."""
 _MAX_COMMANDS = 500
 _MAX_DEPTH = 6
 
@@ -117,6 +119,7 @@ class _Reader:
     def __init__(self, env: Mapping[str, str]) -> None:
         self.commands: list[Command] = []
         self._variables = {name: value for name, value in env.items() if value}
+        self._remaining = _MAX_TOTAL_LENGTH
 
     def read(self, words: Sequence[str], start: int | None, depth: int) -> None:
         """Add what these words run. `start` is their index in the container's command line."""
@@ -160,9 +163,11 @@ class _Reader:
         return False
 
     def _read_script(self, script: str, positional: Sequence[str], depth: int) -> None:
-        if depth > _MAX_DEPTH:
+        script = script[:_MAX_SCRIPT_LENGTH]
+        self._remaining -= len(script)
+        if depth > _MAX_DEPTH or self._remaining < 0:
             return
-        for pieces in _split_script(script[:_MAX_SCRIPT_LENGTH]):
+        for pieces in _split_script(script):
             if len(self.commands) >= _MAX_COMMANDS:
                 return
             words = self._expand(pieces, positional)
@@ -261,9 +266,8 @@ _SKIPPED_WORDS = frozenset({"for", "case", "esac", "select", "function", "trap",
 _ASSIGNMENT_PATTERN = re.compile(r"([A-Za-z_]\w*)\+?=")
 _SUBSTITUTION_PATTERN = re.compile(r"\$\(|`")
 _QUOTED_ESCAPE_PATTERN = re.compile(r'\\(["\\`])')
-_HEREDOC_PATTERN = re.compile(
-    r"<<-?[ \t]*(['\"]?)(\w+)\1([^\n]*)\n(?:.*?\n)??[ \t]*\2[ \t]*(?=\n|$)", re.DOTALL
-)
+_HEREDOC_PATTERN = re.compile(r"""(?<!<)<<-?[ \t]*['"]?(\w+)['"]?""")
+_DIGITS = tuple("0123456789")
 _VARIABLE_PATTERN = re.compile(
     r"\$\((\w+)\)|\$\{(\w+|@)(?::?[-=]([^{}]*))?\}|\$([A-Za-z_]\w*|[0-9@*])"
 )
@@ -278,6 +282,7 @@ _TOKEN_PATTERN = re.compile(
         |\\.
         |\$\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)
         |\$\{[^{}]*\}
+        |\$(?:[A-Za-z_]\w*|[0-9@*\#?$!-])
         |`[^`]*`
         |[^\s;&|()<>'"\\$`\#]+
         |.
@@ -290,7 +295,7 @@ def _split_script(script: str) -> Iterator[list[list[str]]]:
     """The simple commands of a script: words, each a list of pieces with their quotes. Targets of
     redirections and comments are dropped."""
     if "<<" in script:
-        script = _HEREDOC_PATTERN.sub(r"\3", script)
+        script = _without_heredocs(script)
     command: list[list[str]] = []
     word: list[str] = []
     is_target = False
@@ -324,8 +329,30 @@ def _split_script(script: str) -> Iterator[list[list[str]]]:
         yield command
 
 
+def _without_heredocs(script: str) -> str:
+    """The script without the text between `<<EOF` and EOF, which is input of a program."""
+    lines = script.split("\n")
+    ends: dict[str, list[int]] = {}
+    for index in range(len(lines) - 1, -1, -1):
+        ends.setdefault(lines[index].strip(), []).append(index)
+    kept: list[str] = []
+    index = 0
+    while index < len(lines):
+        line = lines[index]
+        index += 1
+        if found := _HEREDOC_PATTERN.search(line):
+            after = ends.get(found[1], [])
+            while after and after[-1] < index:
+                after.pop()
+            if after:
+                line = line[: found.start()] + line[found.end() :]
+                index = after[-1] + 1
+        kept.append(line)
+    return "\n".join(kept)
+
+
 def expand_variables(
-    text: str, variables: Mapping[str, str], positional: Sequence[str] = ()
+    text: str, variables: Mapping[str, str], positional: Sequence[str] | None = None
 ) -> str:
     """`text` with `$(NAME)`, `$NAME`, `${NAME}` and `${NAME:-default}` replaced by the values; a
     reference to an unknown variable stays. In a script, `$0`, `$1` and `$@` are its arguments."""
@@ -333,9 +360,10 @@ def expand_variables(
     def substitute(match: re.Match[str]) -> str:
         name = match[1] or match[2] or match[4]
         if name in ("@", "*"):
-            return " ".join(positional[1:])
-        if name.isdigit():
-            return positional[int(name)] if int(name) < len(positional) else match[0]
+            return match[0] if positional is None else " ".join(positional[1:])
+        if name in _DIGITS:
+            known = positional or ()
+            return known[int(name)] if int(name) < len(known) else match[0]
         value = variables.get(name)
         return value if value is not None else match[3] if match[3] is not None else match[0]
 

@@ -14,10 +14,10 @@ OTHER_PROGRAM_WORDS = frozenset(
         *("router", "routers", "gateway", "proxy", "loadbalancer", "lb", "scheduler", "epp"),
         *("balancer", "picker", "adapter", "sidecar", "agent", "mcp", "semantic"),
         *("exporter", "metrics", "monitor", "monitoring", "dashboard", "grafana", "otel"),
-        *("ui", "webui", "web", "chat", "chatbot", "frontend", "playground", "gradio", "streamlit"),
-        *("bench", "benchmark", "benchmarks", "benchmarking", "perf", "loadtest", "load", "locust"),
+        *("ui", "webui", "web", "chatbot", "frontend", "playground", "gradio", "streamlit"),
+        *("bench", "benchmark", "benchmarks", "benchmarking", "perf", "loadtest", "locust"),
         *("genai", "guidellm", "evaluation", "eval", "evals", "test", "tests", "e2e", "client"),
-        *("train", "training", "trainer", "finetune", "finetuning", "sft", "dpo", "lora", "rlhf"),
+        *("train", "training", "trainer", "finetune", "finetuning", "sft", "dpo", "rlhf"),
         *("operator", "controller", "manager", "webhook", "crd", "cache", "cacheserver", "lmcache"),
         *(
             "downloader",
@@ -31,7 +31,18 @@ OTHER_PROGRAM_WORDS = frozenset(
             "pull",
         ),
         *("syncer", "sync", "converter", "convert", "quantize", "quantizer", "builder", "build"),
-        *("compile", "compiler", "sdk", "docs", "notebook", "jupyter", "cli", "batch", "collector"),
+        *(
+            "compile",
+            "compiler",
+            "sdk",
+            "docs",
+            "notebook",
+            "jupyter",
+            "cli",
+            "batch",
+            "offline",
+            "collector",
+        ),
     }
 )
 """Words in the name of an image, a script or a module that say that it is no inference server,
@@ -48,6 +59,14 @@ def name_words(name: str) -> list[str]:
 def names_other_program(name: str, known: str = "") -> bool:
     """Whether a name, except for the words of `known`, says that it is no inference server."""
     return not OTHER_PROGRAM_WORDS.isdisjoint({*name_words(name)} - {*name_words(known)})
+
+
+_OTHER_IMAGES = frozenset(
+    {"llm-vllm", "llm-tgi", "embedding-tei", "reranking-tei", "llm-ollama", "guardrails-tgi"}
+)
+"""Clients of a server that have its name (https://github.com/opea-project/GenAIComps)."""
+_OTHER_TAG_WORDS = frozenset({"sdk", "light"})
+"""Words of a tag for an image without the server (Triton's clients, the command of llama.cpp)."""
 
 
 class _Pattern(NamedTuple):
@@ -80,13 +99,15 @@ def find_image_kind(image: str) -> ServerKind | None:
     path, tag = _split_image(image)
     *parents, last = path
     words = name_words(last)
+    if last in _OTHER_IMAGES:
+        return None
     found = [
         pattern
         for key in {*words, *path}
         for pattern in _PATTERNS.get(key, ())
         if _matches(pattern, parents, last, words)
         and not names_other_program(last, pattern.text)
-        and "sdk" not in name_words(tag)
+        and _OTHER_TAG_WORDS.isdisjoint(name_words(tag))
     ]
     return min(found, key=lambda one: one.rank).kind if found else None
 
@@ -98,7 +119,12 @@ def _matches(pattern: _Pattern, parents: list[str], last: str, words: list[str])
         parent, _, name = pattern.text.rpartition("/")
         return last == name and parents[-1:] == [parent]
     count = len(pattern.words)
+    if count == 1 and len(pattern.text) <= _SHORT_NAME:
+        return words[0] == pattern.text  # "tgi" elsewhere is what a client talks to
     return any(words[at : at + count] == pattern.words for at in range(len(words)))
+
+
+_SHORT_NAME = 3
 
 
 def _split_image(image: str) -> tuple[list[str], str]:

@@ -143,7 +143,7 @@ def _classify(words: tuple[str, ...]) -> tuple[_Role, ServerKind | None, int]:
     if found := _find_program(words):
         return _Role.SERVER, *found
     name = base_name(words[0])
-    if name in PROGRAMS or name in _OTHER_PROGRAMS:
+    if name in PROGRAMS or name in _OTHER_PROGRAMS or name in SHELLS:
         return _Role.OTHER, None, 0
     if is_python(name):
         return _classify_python(words)
@@ -239,7 +239,8 @@ _OTHER_PROGRAMS = frozenset(
         *("ray", "jupyter", "jupyter-lab", "jupyter-notebook", "start-notebook.sh", "code-server"),
         *("lmcache_server", "lmcache", "lmcache_controller", "mooncake_master", "etcd"),
         *("redis-server", "valkey-server", "nginx", "envoy", "haproxy", "caddy", "sshd", "cron"),
-        *("vllm-router", "sglang-router", "sgl-router", "tritonclient", "perf_analyzer"),
+        *("vllm-router", "sglang-router", "sgl-router", "perf_analyzer"),
+        *("text-generation-benchmark", "text-generation-server", "tritonclient"),
         *("genai-perf", "guidellm", "trtllm-bench", "trtllm-build", "llama-cli", "llama-bench"),
         *("llama-quantize", "rpc-server", "tensorboard", "wandb", "dcgm-exporter", "nv-hostengine"),
         *("accelerate-launch", "axolotl", "tune", "swift", "npm", "node", "streamlit", "gradio"),

@@ -30,11 +30,12 @@ def find_model(facts: ContainerFacts, server: RecognizedServer, kind: ServerKind
     says how the command line is read."""
     words = server.arguments
     env = dict(facts.env)
+    has_positional = _has_positional_model(facts, server, kind)
     found = (
-        (_positional_model(words) if _has_positional_model(facts, server, kind) else "")
+        (_positional_model(words) if has_positional else "")
         or flag_value(words, kind.model_flags)
         or next((value for name in kind.model_env if (value := _known(env.get(name, "")))), "")
-        or _model_after_options(words, kind)
+        or (_model_after_options(words) if has_positional else "")
     )
     if kind.template == "nim":
         found = found or image_model(facts.image, "nim")
@@ -67,10 +68,8 @@ def _positional_model(words: Sequence[str]) -> str:
     return _known(words[0]) if words and not words[0].startswith("-") else ""
 
 
-def _model_after_options(words: Sequence[str], kind: ServerKind) -> str:
+def _model_after_options(words: Sequence[str]) -> str:
     """`vllm serve --port 80 MODEL`: a word that is no option's value."""
-    if not kind.positional_model:
-        return ""
     for before, word in pairwise(words):
         if before.startswith("-") or word.startswith("-") or "/" not in word:
             continue
