@@ -41,7 +41,8 @@ def test_a_serving_of_ours_is_recognized(spec: ServingSpec) -> None:
     deployment = decode_records(manifests.build_manifests(spec))["Deployment"]
     assert detection.is_serving(deployment)
     assert detection.is_managed(deployment)
-    assert detection.detect_template(deployment) == spec.template
+    # "custom" is no server: what its image contains says more.
+    assert detection.detect_template(deployment) == spec.template or spec.template == "custom"
     if not spec.command and spec.template != "custom" and "--" not in str(spec.settings):
         assert detection.detect_model(deployment) == spec.settings["model"]
 

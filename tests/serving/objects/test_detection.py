@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from servedeck.serving.accelerators import accelerator_display_name, is_accelerator
 from servedeck.serving.client_examples import api_paths
 from servedeck.serving.objects import detection
+from servedeck.serving.objects.records import PodTemplate
 from servedeck.serving.servers.kinds import SERVER_KINDS
 from tests.serving.factories import deployment
 
@@ -284,3 +286,42 @@ def test_every_engine_has_paths() -> None:
         assert kind.is_grpc or api_paths(kind.template) != ("/",), kind.template
         assert kind.source
     assert api_paths("custom") == ("/",)
+
+
+@pytest.mark.parametrize(
+    ("labels", "owners", "owner"),
+    [
+        ({}, [], ""),
+        ({}, [("LLMInferenceService", "llama", True)], "LLMInferenceService llama"),
+        ({}, [("DynamoComponentDeployment", "d", True)], "DynamoComponentDeployment d"),
+        ({}, [("Application", "a", False)], ""),
+        ({"serving.kserve.io/inferenceservice": "iris"}, [], "InferenceService iris"),
+        (
+            {"serving.kserve.io/inferenceservice": "iris"},
+            [("Revision", "iris-predictor-00001", True)],
+            "InferenceService iris",
+        ),
+    ],
+)
+def test_the_object_that_manages_the_deployment(
+    labels: dict[str, str], owners: list[tuple[str, str, bool]], owner: str
+) -> None:
+    references = [
+        {"kind": kind, "name": name, "controller": is_controller}
+        for kind, name, is_controller in owners
+    ]
+    given = deployment(server_container(), labels=labels, ownerReferences=references)
+    assert detection.detect_owner(given) == owner
+
+
+def test_several_claims_are_counted() -> None:
+    container = server_container(resources={"claims": [{"name": "a"}, {"name": "b"}]})
+    claims = [{"name": "a", "resourceClaimName": "gpu-0"}, {"name": "b"}, {"name": "unused"}]
+    template = msgspec.convert(
+        {"spec": {"containers": [container], "resourceClaims": claims}}, PodTemplate
+    )
+    assert detection.detect_accelerators(template) == ("resource claim", "", 2)
+    one = msgspec.convert(
+        {"spec": {"containers": [container], "resourceClaims": claims[:1]}}, PodTemplate
+    )
+    assert detection.detect_accelerators(one) == ("resource claim gpu-0", "", 1)
