@@ -20,7 +20,7 @@ from servedeck.serving.conventions import (
     TRANSFORMER_CONTAINER,
 )
 from servedeck.serving.objects import kserve
-from servedeck.serving.objects.records import Container, Deployment, PodTemplate, Probe
+from servedeck.serving.objects.records import Container, Deployment, PodTemplate, ProbeAction
 from servedeck.serving.quantity import parse_quantity
 from servedeck.serving.servers import settings
 from servedeck.serving.servers.images import names_other_program
@@ -231,7 +231,7 @@ _SIDECARS = frozenset(
 def container_facts(container: Container) -> ContainerFacts:
     """What of a container says which server it runs."""
     probes = (container.readiness_probe, container.liveness_probe)
-    actions = [one.http_get for one in probes if isinstance(one, Probe) and one.http_get]
+    actions = [one.http_get for one in probes if isinstance(one, ProbeAction) and one.http_get]
     return ContainerFacts(
         container.image,
         container.command,

@@ -226,7 +226,9 @@ class HTTPGetAction(Record):
     scheme: str = ""
 
 
-class Probe(Record):
+class ProbeAction(Record):
+    """What a probe of a Pod template requests."""
+
     http_get: HTTPGetAction | None = None
 
 
@@ -258,8 +260,8 @@ class Container(Record):
     env: tuple[ContainerEnvVar, ...] = ()
     ports: tuple[ContainerPort, ...] = ()
     resources: ContainerResources = ContainerResources()
-    readiness_probe: Probe | None = None
-    liveness_probe: Probe | None = None
+    readiness_probe: ProbeAction | None = None
+    liveness_probe: ProbeAction | None = None
     lifecycle: Lifecycle = Lifecycle()
 
 
