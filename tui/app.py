@@ -24,6 +24,7 @@ from textual.worker import Worker, WorkerState
 from servedeck import logging_setup
 from servedeck.cluster.auth.subprocess_runner import kill_subprocesses
 from servedeck.cluster.http.errors import ClusterError, describe_error
+from servedeck.fleet.history import ServingHistory
 from servedeck.fleet.views import ServingView
 from servedeck.serving.text import format_count, sanitize
 from styles.themes import ANSI, DARK, DEFAULT_VARIABLES, THEMES
@@ -124,6 +125,7 @@ class ServedeckApp(TerminalApp):
         self.source = source
         self.log_service = log_service
         self.detail_service = detail_service
+        self.history = ServingHistory()
         self.favorites = tuple(favorites)
         self.keymap = dict(keymap or {})
         self.readonly = readonly
@@ -322,6 +324,7 @@ class ServedeckApp(TerminalApp):
         self._start_worker(self.source.start(), "source")
 
     def _on_changes(self, changes: SourceChanges) -> None:
+        self.history.record(changes.keys, self.source.fleet)
         for screen in self.screen_stack:
             if isinstance(screen, ActionScreen) and screen.children:  # on_changes reads the widgets
                 screen.on_changes(changes)

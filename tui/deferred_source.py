@@ -8,10 +8,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from servedeck.cluster.watch.backoff import ReflectorPhase
 from servedeck.fleet.views import NamespacedName, ServingView
 from tui.ports.serving_source import ServingSource, ServingViews, SourceChanges, SourceState
+
+if TYPE_CHECKING:
+    from servedeck.serving.objects.records import Event, ObjectReference
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,12 @@ class EmptyViews:
         return None
 
     def views(self) -> Sequence[ServingView]:
+        return ()
+
+    def related_objects(self, key: NamespacedName) -> Sequence[ObjectReference]:
+        return ()
+
+    def warning_events(self, key: NamespacedName) -> Sequence[Event]:
         return ()
 
 

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from servedeck.cluster.watch.reflector import RecordChange
 from servedeck.fleet import view_builder
 from servedeck.fleet.index import (
+    HasMetadata,
     OwnedRecords,
     RecordIndex,
     ServiceIndex,
@@ -40,6 +41,7 @@ from servedeck.serving.objects.records import (
     HorizontalPodAutoscaler,
     HTTPRoute,
     Ingress,
+    ObjectReference,
     Pod,
     ReplicaSet,
     ScaledObject,
@@ -141,6 +143,35 @@ class Fleet:
 
     def __len__(self) -> int:
         return len(self._views)
+
+    def related_objects(self, key: NamespacedName) -> list[ObjectReference]:
+        """The Services of a serving, the routes to it and its autoscalers."""
+        services = self._services.services_of(key)
+        names = [key, *(NamespacedName(key.namespace, each.metadata.name) for each in services)]
+        found: list[HasMetadata] = [
+            *services,
+            *_routes_to_services(self._http_routes, names),
+            *_routes_to_services(self._virtual_services, names),
+            *_routes_to_services(self._ingresses, names),
+            *self._scaled_objects.lookup(key),
+            *self._autoscalers.lookup(key),
+        ]
+        return [
+            ObjectReference(type(one).__name__, meta.namespace, meta.name, meta.uid)
+            for one in found
+            for meta in (one.metadata,)
+        ]
+
+    def warning_events(self, key: NamespacedName) -> list[Event]:
+        """The Warnings about a serving's Deployment, its ReplicaSets and Pods."""
+        deployment = self._current_deployment(key)
+        if deployment is None:
+            return []
+        uids = [deployment.metadata.uid]
+        for replicaset in self._replicasets.owned_by(deployment.metadata.uid):
+            uids.append(replicaset.metadata.uid)
+            uids += [pod.metadata.uid for pod in self._pods.owned_by(replicaset.metadata.uid)]
+        return [event for uid in uids for event in self._events.lookup(uid)]
 
     # -- changes --------------------------------------------------------------------------------
 

@@ -27,12 +27,10 @@ from typing import Any
 
 from servedeck.fleet.views import ServingView
 from servedeck.serving.label_selector import LabelSelectorError, parse_label_selector_prefix
+from servedeck.serving.query_terms import WORD_PATTERN, QueryError, parse_term, split_first_word
 from servedeck.serving.status.status import Status
 
-
-class QueryError(ValueError):
-    """The text is not a valid filter; str() is one sentence with the error and the fix."""
-
+__all__ = ["QueryError"]  # what `parse_query` raises
 
 ViewPredicate = Callable[[ServingView], bool]
 
@@ -64,8 +62,8 @@ def parse_query(text: str) -> Query:
         if selector := re.match(r"-l(?:\s+|$)", rest):
             test, rest = _parse_requirements(rest[selector.end() :])
         else:
-            word, rest = _split_first_word(rest)
-            test = _parse_term(word)
+            word, rest = split_first_word(rest)
+            test = parse_term(word, FIELDS, _search_text, _SPECIAL_FIELDS, _ALIASES)
         tests.append(test)
         rest = rest.lstrip()
     return Query(text, tuple(tests))
@@ -74,7 +72,7 @@ def parse_query(text: str) -> Query:
 def toggle_status(text: str, status: Status | None) -> str:
     """The filter `text` limited to one status, which replaces any other; without that limit if it
     already had it, or for None."""
-    words = _WORD_PATTERN.findall(text) if text.count('"') % 2 == 0 else text.split()
+    words = WORD_PATTERN.findall(text) if text.count('"') % 2 == 0 else text.split()
     others = [word for word in words if not word.casefold().startswith("status:")]
     if status is None:
         return " ".join(others)
@@ -120,48 +118,9 @@ FIELDS: Mapping[str, Callable[[ServingView], Iterable[str]]] = {
 
 _ALIASES = {"namespace": "ns", "project": "ns"}
 
-# A word is everything up to a space, but a quoted part may contain spaces: ns:"a b" is one word.
-_WORD_PATTERN = re.compile(r'(?:"[^"]*"|[^\s"])+')
-_FIELD_PATTERN = re.compile(r"([a-z]+):(.*)", re.DOTALL)
 
-
-def _split_first_word(text: str) -> tuple[str, str]:
-    """The first word and the rest."""
-    match = _WORD_PATTERN.match(text)
-    if match is None or text[match.end() : match.end() + 1] == '"':
-        raise QueryError("A quotation mark is not closed; add one at the end of the text.")
-    return match.group(), text[match.end() :]
-
-
-def _parse_term(word: str) -> ViewPredicate:
-    inverse = word.startswith("!")
-    body = word[1:] if inverse else word
-    test = _parse_field(body) or _text_predicate(body.replace('"', "").casefold())
-    return (lambda view: not test(view)) if inverse else test
-
-
-def _parse_field(term: str) -> ViewPredicate | None:
-    """The predicate of `field:value`, None if the word has no field."""
-    match = _FIELD_PATTERN.fullmatch(term)
-    if match is None:
-        return None
-    name, values = match.group(1), match.group(2).replace('"', "").casefold()
-    name = _ALIASES.get(name, name)
-    if name not in FIELDS:
-        raise QueryError(
-            f"There is no field {name}; the fields are {', '.join(FIELDS)}."
-            f' To search for the text itself, type "{term}" in quotation marks.'
-        )
-    if not values:
-        return _match_all  # still being typed
-    if name == "status":
-        return _status_predicate(values)
-    texts = FIELDS[name]
-    if values.startswith("="):
-        exact = frozenset(values[1:].split(","))
-        return lambda view: any(text.casefold() in exact for text in texts(view))
-    parts = [part for part in values.split(",") if part]
-    return lambda view: any(part in text.casefold() for text in texts(view) for part in parts)
+def _search_text(view: ServingView) -> str:
+    return view.search_text
 
 
 def _status_predicate(values: str) -> ViewPredicate:
@@ -184,12 +143,7 @@ def _status_slug(status: Status) -> str:
     return status.value.casefold().replace(" ", "-")
 
 
-def _match_all(view: ServingView) -> bool:
-    return True
-
-
-def _text_predicate(text: str) -> ViewPredicate:
-    return lambda view: text in view.search_text
+_SPECIAL_FIELDS: Mapping[str, Callable[[str], ViewPredicate]] = {"status": _status_predicate}
 
 
 # -- label selectors --------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import Any
 from servedeck.cluster.logs import LogStreamState
 from servedeck.fleet.views import ContainerView, EventView, NamespacedName, PodView, ServingView
 from servedeck.serving.endpoint import Endpoint
+from servedeck.serving.objects.records import Event, ObjectReference
 from servedeck.serving.status.diagnosis import PodHealth
 from servedeck.serving.status.status import Status
 
@@ -53,6 +54,14 @@ class FakeChanges:
 class FakeViews:
     def __init__(self) -> None:
         self.by_key: dict[NamespacedName, ServingView] = {}
+        self.related: dict[NamespacedName, list[ObjectReference]] = {}
+        self.warnings: dict[NamespacedName, list[Event]] = {}
+
+    def related_objects(self, key: NamespacedName) -> list[ObjectReference]:
+        return self.related.get(key, [])
+
+    def warning_events(self, key: NamespacedName) -> list[Event]:
+        return self.warnings.get(key, [])
 
     def view(self, key: NamespacedName) -> ServingView | None:
         return self.by_key.get(key)

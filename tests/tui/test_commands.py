@@ -42,9 +42,11 @@ def test_keys_that_a_widget_binds_are_in_the_help(widget, scope):
 
 def test_a_screen_has_a_method_for_each_of_its_actions():
     from tui.app import ServedeckApp
+    from tui.panes.events import EventsPane
     from tui.panes.logs import LogsPane
     from tui.panes.overview import OverviewPane
     from tui.screens.connect import ConnectScreen
+    from tui.screens.event import EventScreen
     from tui.screens.pick import PickScreen
     from tui.screens.serving import ServingScreen
     from tui.screens.servings import ServingsScreen
@@ -55,6 +57,8 @@ def test_a_screen_has_a_method_for_each_of_its_actions():
         "serving": ServingScreen,
         "overview": OverviewPane,
         "log": LogsPane,
+        "events": EventsPane,
+        "event": EventScreen,
         "pick": PickScreen,
         "help": HelpScreen,
         "app": ServedeckApp,

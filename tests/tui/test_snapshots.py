@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 
 from servedeck.serving.endpoint import Endpoint
 from styles.themes import ANSI, LIGHT
-from tests.tui import fakes, test_rollouts
+from tests.tui import events, fakes, test_rollouts
 from tests.tui.fakes import FakePhase
 from tests.tui.helpers import make_app, wait_for_text
 from tests.tui.test_yaml_pane import make_service
@@ -164,6 +164,31 @@ def test_the_yaml_in_16_colors(snap_compare: Compare) -> None:
 def test_the_objects_of_a_serving(snap_compare: Compare) -> None:
     run = press_keys("j", "y", "o", then=("ReplicaSet/",))
     app = make_app(detail_service=make_service())
+    assert snap_compare(app, terminal_size=SMALL, run_before=run)
+
+
+@pytest.mark.parametrize("size", [SMALL, MEDIUM, LARGE], ids=size_id)
+def test_the_events(snap_compare: Compare, size: tuple[int, int]) -> None:
+    app = make_app(detail_service=events.make_service())
+    run = press_keys("j", "enter", "3", then=("following", "BackOff"))
+    assert snap_compare(app, terminal_size=size, run_before=run)
+
+
+@pytest.mark.parametrize("theme", [ANSI.name, "no-color"])
+def test_filtered_events_in_few_colors(
+    snap_compare: Compare, monkeypatch: pytest.MonkeyPatch, theme: str
+) -> None:
+    if theme == "no-color":
+        monkeypatch.setenv("NO_COLOR", "1")
+    options = {"theme": theme} if theme == ANSI.name else {}
+    app = make_app(detail_service=events.make_service(), **options)
+    run = press_keys("j", "enter", "3", "W", "k", "slash", *"pvc", then=("1 of 4 Events",))
+    assert snap_compare(app, terminal_size=SMALL, run_before=run)
+
+
+def test_one_event(snap_compare: Compare) -> None:
+    app = make_app(detail_service=events.make_service())
+    run = press_keys("j", "enter", "3", "enter", then=("Event BackOff",))
     assert snap_compare(app, terminal_size=SMALL, run_before=run)
 
 

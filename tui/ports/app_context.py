@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from textual.worker import Worker
 
+    from servedeck.fleet.history import ServingHistory
     from tui.ports.change_service import ChangeService
     from tui.ports.detail_service import DetailService
     from tui.ports.serving_source import LogService, ServingSource
@@ -20,6 +21,8 @@ class AppContext(Protocol):
     source: ServingSource
     log_service: LogService
     detail_service: DetailService
+    history: ServingHistory
+    """What was seen of the servings while servedeck runs."""
     readonly: bool
     keymap: dict[str, str]
     """The operator's keymap: an action's id -> its keys."""

@@ -10,6 +10,7 @@ from servedeck.fleet.views import NamespacedName, ServingView
 
 if TYPE_CHECKING:
     from servedeck.cluster.logs import LogStreamState
+    from servedeck.serving.objects.records import Event, ObjectReference
 
 
 class ServingViews(Protocol):
@@ -18,6 +19,12 @@ class ServingViews(Protocol):
     def view(self, key: NamespacedName) -> ServingView | None: ...
 
     def views(self) -> Sequence[ServingView]: ...
+
+    def related_objects(self, key: NamespacedName) -> Sequence[ObjectReference]:
+        """The Services of a serving, the routes to it and its autoscalers."""
+
+    def warning_events(self, key: NamespacedName) -> Sequence[Event]:
+        """The Warnings about a serving's Deployment, its ReplicaSets and Pods."""
 
 
 class SourcePhase(Protocol):

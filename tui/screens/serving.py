@@ -19,6 +19,7 @@ from tui import status_text
 from tui.actions import Action, bindings
 from tui.clipboard import CopyError, copy_text
 from tui.panes.base import Pane
+from tui.panes.events import EventsPane
 from tui.panes.logs import LogsPane
 from tui.panes.overview import OverviewPane
 from tui.panes.rollouts import RolloutsPane
@@ -33,6 +34,7 @@ from widgets.text_view import StatusLine
 PANES: tuple[type[Pane], ...] = (
     OverviewPane,
     LogsPane,
+    EventsPane,
     RolloutsPane,
     YamlPane,
 )
@@ -186,6 +188,11 @@ class ServingScreen(ActionScreen[NamespacedName]):
             message.title, message.proposed_path, for_writing=True, hint=message.hint
         )
         self.app.push_screen(dialog, on_closed)
+
+    def on_events_pane_opened(self, message: EventsPane.Opened) -> None:
+        from tui.screens.event import EventScreen
+
+        self.app.push_screen(EventScreen(message.serving_uid, message.key))
 
     def on_pane_actions_changed(self) -> None:
         self.update_footer()

@@ -1,4 +1,4 @@
-"""Events in both of their formats: last time, count and order."""
+"""Events in both of their formats: first and last time, count, source and order."""
 
 from __future__ import annotations
 
@@ -24,6 +24,12 @@ def event_time(event: Event) -> datetime | None:
 def first_event_time(event: Event) -> datetime | None:
     """When the Event happened first; None if it has no time."""
     return event.first_timestamp or event.event_time or event_time(event)
+
+
+def event_source(event: Event) -> str:
+    """The component that wrote the Event, "" if it does not say: core/v1 has source.component,
+    events.k8s.io/v1 has reportingController."""
+    return event.source.component or event.reporting_component
 
 
 def event_count(event: Event) -> int:

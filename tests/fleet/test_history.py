@@ -1,0 +1,74 @@
+"""What is remembered of the servings of a fleet."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from servedeck.fleet.fleet import Fleet
+from servedeck.fleet.history import ServingHistory
+from servedeck.fleet.views import NamespacedName
+from servedeck.serving.objects.records import Record
+from tests.fleet.factories import (
+    START,
+    autoscaler,
+    change,
+    deployment,
+    event,
+    http_route,
+    ingress,
+    pod,
+    replicaset,
+    scaled_object,
+    service,
+    virtual_service,
+)
+
+LLAMA = NamespacedName("team-a", "llama")
+NOW = START + timedelta(hours=1)
+
+
+def make_fleet(*records: Record) -> Fleet:
+    fleet = Fleet()
+    for record in records:
+        fleet.apply(change(record, "ADDED"))
+    fleet.flush(NOW)
+    return fleet
+
+
+def test_services_routes_and_autoscalers_of_a_serving() -> None:
+    fleet = make_fleet(
+        deployment(),
+        deployment("qwen"),
+        service("llama"),
+        service("qwen"),
+        http_route("llama"),
+        virtual_service("vs", "llama.team-a"),
+        ingress("ing", "llama"),
+        scaled_object("llama"),
+        autoscaler("llama"),
+        autoscaler("qwen"),
+    )
+    found = fleet.related_objects(LLAMA)
+    assert [one.kind for one in found] == [
+        "Service",
+        "HTTPRoute",
+        "VirtualService",
+        "Ingress",
+        "ScaledObject",
+        "HorizontalPodAutoscaler",
+    ]
+    assert len({one.uid for one in found}) == 6
+    assert fleet.related_objects(NamespacedName("team-a", "other")) == []
+
+
+def test_warnings_stay_after_the_api_server_dropped_them() -> None:
+    warning = event("p-llama")
+    fleet = make_fleet(deployment(), replicaset(), pod(), warning)
+    history = ServingHistory()
+    history.record([LLAMA], fleet)
+    fleet.apply(change(warning, "DELETED"))
+    fleet.flush(NOW)
+    assert fleet.warning_events(LLAMA) == []
+    history.record([LLAMA, NamespacedName("team-a", "deleted")], fleet)
+    (entry,) = history.events.entries("d-llama")
+    assert entry.reason == warning.reason

@@ -1,0 +1,124 @@
+"""The Deployment of a serving and its ReplicaSets, watched while a part of the page needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from servedeck.cluster.resources import DEPLOYMENT, REPLICA_SET, Resource
+from servedeck.fleet.views import NamespacedName
+from servedeck.serving.spec.mapping.json_values import as_mapping, as_str, mappings
+
+if TYPE_CHECKING:
+    from servedeck.detail.object_watch import LiveObject
+    from tui.ports.detail_service import DetailService, ObjectWatch
+
+
+class DeploymentWatch:
+    """Open until `close`. The ReplicaSets are found by the Deployment's own selector, and belong to
+    it if it is their controller: selectors of two Deployments may overlap."""
+
+    def __init__(
+        self, detail_service: DetailService, key: NamespacedName, on_change: Callable[[], None]
+    ) -> None:
+        """Start to watch. `on_change` is called on the event loop after changes."""
+        self._detail_service = detail_service
+        self._key = key
+        self._on_change = on_change
+        self._selector: str | None = None
+        """Selector of the ReplicaSets that are watched."""
+        self._replicasets: ObjectWatch | None = None
+        self._deployment: LiveObject | None = None
+        self._closing: list[ObjectWatch] = []
+        self._deployments = self._watch(DEPLOYMENT, self._update, name=key.name)
+        self._watch_replicasets()
+
+    def _watch(
+        self,
+        resource: Resource,
+        on_change: Callable[[], None],
+        *,
+        name: str = "",
+        label_selector: str = "",
+    ) -> ObjectWatch | None:
+        # Imported late: it loads the client, for which the first frame does not wait.
+        from servedeck.detail.object_watch import ObjectQuery
+
+        query = ObjectQuery(resource, self._key.namespace, name, label_selector)
+        return self._detail_service.watch_objects(query, on_change)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether both are listed, or it is known that they cannot be."""
+        if self._deployments is None or not self._deployments.is_settled:
+            return False
+        return self._replicasets is None or self._replicasets.is_settled
+
+    @property
+    def missing_permission(self) -> str:
+        """The missing verb and resource in one sentence; "" if there is none."""
+        sentences = (
+            one.missing_permission for one in (self._deployments, self._replicasets) if one
+        )
+        return next(filter(None, sentences), "")
+
+    @property
+    def deployment(self) -> LiveObject | None:
+        """The Deployment as it is, or was last; None while it is unknown."""
+        if self._deployments is not None and (found := self._deployments.newest) is not None:
+            self._deployment = found
+        return self._deployment
+
+    @property
+    def replicasets(self) -> list[LiveObject]:
+        """The ReplicaSets of the Deployment, by name."""
+        deployment = self.deployment
+        if deployment is None or self._replicasets is None:
+            return []
+        return [
+            one
+            for one in self._replicasets.objects
+            for owner in one.metadata.owner_references
+            if owner.controller and owner.uid == deployment.metadata.uid
+        ]
+
+    async def close(self) -> None:
+        """Stop both watches; what they have read stays."""
+        for watch in (self._deployments, self._replicasets, *self._closing):
+            if watch is not None:
+                await watch.close()
+
+    def _update(self) -> None:
+        self._watch_replicasets()
+        self._on_change()
+
+    def _watch_replicasets(self) -> None:
+        """Start to watch the ReplicaSets as soon as the selector is known."""
+        if (deployment := self.deployment) is None:
+            return
+        selector = label_selector_text(as_mapping(deployment.value, "spec", "selector"))
+        if selector and selector != self._selector:
+            if self._replicasets is not None:
+                # Only a Deployment that was made again has another selector: it is immutable.
+                self._closing.append(self._replicasets)
+            self._selector = selector
+            self._replicasets = self._watch(REPLICA_SET, self._on_change, label_selector=selector)
+
+
+def label_selector_text(selector: Mapping[str, Any]) -> str:
+    """The selector of a workload in the grammar of the API's parameter labelSelector; "" if it
+    selects nothing (kubernetes apimachinery pkg/apis/meta/v1/helpers.go,
+    LabelSelectorAsSelector)."""
+    parts = [f"{key}={as_str(value)}" for key, value in as_mapping(selector, "matchLabels").items()]
+    for one in mappings(selector.get("matchExpressions")):
+        key, values = as_str(one.get("key")), ",".join(map(as_str, one.get("values") or ()))
+        match one.get("operator"):
+            case "In":
+                parts.append(f"{key} in ({values})")
+            case "NotIn":
+                parts.append(f"{key} notin ({values})")
+            case "Exists":
+                parts.append(key)
+            case "DoesNotExist":
+                parts.append(f"!{key}")
+    return ",".join(parts)
