@@ -56,6 +56,7 @@ SCOPE_TITLES: Mapping[str, str] = {
     "difference": "Difference between revisions",
     "yaml": "YAML",
     "search": "Search",
+    "timeline": "Timeline",
     "create": "Create a serving",
     "form": "Create: the fields",
     "review": "Create: review and deploy",
@@ -449,6 +450,15 @@ ACTIONS: tuple[Action, ...] = (
         footer_order=13,
         command="connect",
     ),
+    Action(
+        "serving.timeline",
+        "t",
+        "timeline",
+        "Show when the serving changed status, restarted, scaled, rolled out or lost a node.",
+        footer_order=11,
+        command="timeline",
+    ),
+    Action("timeline.close", "escape,q,t", "close", "Close the timeline.", footer_order=1),
     Action(
         "serving.yaml",
         "y",

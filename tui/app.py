@@ -58,6 +58,9 @@ LOG_TAIL_TIMEOUT = 10.0
 ENDED_PHASES = frozenset({"LIVE", "FORBIDDEN", "UNAUTHORIZED", "RETRYING"})
 """Phases in which a serving that is not listed is not waited for."""
 
+LOADING_PHASES = frozenset({"CONNECTING", "LISTING"})
+"""Phases of the source in which servings are not listed yet."""
+
 IGNORED_KEYS = re.compile(r"(left|right|iso)_.*|.*_lock|<ignore>|(lower|raise|mute)_.*|media_.*")
 """Keys that request nothing: modifiers alone, and keys of the system (volume, media)."""
 
@@ -324,7 +327,12 @@ class ServedeckApp(TerminalApp):
         self._start_worker(self.source.start(), "source")
 
     def _on_changes(self, changes: SourceChanges) -> None:
-        self.history.record(changes.keys, self.source.fleet)
+        self.history.record(
+            changes.keys,
+            self.source.fleet,
+            self.clock(),
+            is_loading=lambda: self.source.state.phase.name in LOADING_PHASES,
+        )
         for screen in self.screen_stack:
             if isinstance(screen, ActionScreen) and screen.children:  # on_changes reads the widgets
                 screen.on_changes(changes)

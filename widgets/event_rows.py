@@ -6,6 +6,7 @@ from datetime import datetime
 
 from servedeck.serving.duration import format_duration, format_signed_duration
 from servedeck.serving.status.event_history import EventEntry
+from servedeck.serving.status.timeline import clock_text
 from servedeck.serving.text import one_line
 from widgets.columns import AgeCell, Column, Row
 from widgets.styled_line import Span
@@ -61,7 +62,7 @@ def build_event_row(entry: EventEntry, serving: str, now: datetime) -> Row:
         (
             ((WARNING_GLYPH if warning else "", "warning"),),
             AgeCell(entry.last),
-            ((local_time_text(entry.last, now), "muted"),),
+            ((clock_text(entry.last, now) if entry.last is not None else "", "muted"),),
             ((entry.reason, "warning" if warning else "strong"),),
             object_text(entry, serving),
             count,
@@ -69,15 +70,6 @@ def build_event_row(entry: EventEntry, serving: str, now: datetime) -> Row:
             one_line(entry.message),
         ),
     )
-
-
-def local_time_text(time: datetime | None, now: datetime) -> str:
-    """The local time of day, with the date if it is not today; "" for none."""
-    if time is None:
-        return ""
-    local = time.astimezone()
-    same_day = local.date() == now.astimezone().date()
-    return local.strftime("%H:%M:%S" if same_day else "%b %d %H:%M:%S")
 
 
 def event_fields(entry: EventEntry) -> list[tuple[str, str]]:

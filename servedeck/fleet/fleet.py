@@ -524,6 +524,7 @@ class Fleet:
             managed=detection.is_managed(deployment),
             pods=tuple(each.view for each in sorted(pod_entries, key=lambda each: each.sort_key)),
             events=view_builder.build_event_views(events) if events else (),
+            revision=meta.annotations.revision,
         )
 
     def _resolve_endpoint(self, key: NamespacedName, deployment: Deployment) -> Endpoint:

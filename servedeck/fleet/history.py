@@ -3,9 +3,11 @@ namespaces that are shown in between."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Protocol
 
+from servedeck.fleet.timeline_recorder import TimelineRecorder
 from servedeck.fleet.views import NamespacedName, ServingView
 from servedeck.serving.objects.records import Event
 from servedeck.serving.status.event_history import EventHistory
@@ -20,17 +22,36 @@ class ServingViews(Protocol):
 
 
 class ServingHistory:
-    """The Events of servings. Those that the page of a serving reads are added by it."""
+    """The Events and the timelines of servings. Events that the page of a serving reads are added
+    by it."""
 
     def __init__(self) -> None:
         self.events = EventHistory()
+        self.timeline = TimelineRecorder()
 
-    def record(self, keys: Iterable[NamespacedName], fleet: ServingViews) -> None:
-        """Record servings that were added, deleted or changed."""
+    def record(
+        self,
+        keys: Iterable[NamespacedName],
+        fleet: ServingViews,
+        now: datetime,
+        is_loading: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Record servings that were added, deleted or changed. While the fleet `is_loading` (after
+        a change of the context or namespace), no serving was deleted."""
+        gone: list[NamespacedName] = []
         for key in keys:
             view = fleet.view(key)
-            if view is not None and _has_warnings(view):
+            if view is None:
+                gone.append(key)
+                continue
+            self.timeline.record(key, view, now)
+            if _has_warnings(view):
                 self.events.record(view.uid, fleet.warning_events(key))
+        if gone and is_loading():
+            self.timeline.forget_views()
+        else:
+            for key in gone:
+                self.timeline.record(key, None, now)
 
 
 def _has_warnings(view: ServingView) -> bool:

@@ -11,6 +11,8 @@ from servedeck.fleet.views import ContainerView, EventView, NamespacedName, PodV
 from servedeck.serving.accelerators import accelerator_display_name, is_accelerator
 from servedeck.serving.endpoint import Endpoint
 from servedeck.serving.objects.records import (
+    Condition,
+    ContainerStateTerminated,
     ContainerStatus,
     Deployment,
     DeploymentMeta,
@@ -25,6 +27,7 @@ from servedeck.serving.status import pods
 from servedeck.serving.status.diagnosis import Diagnosis
 from servedeck.serving.status.events import event_count, event_time, latest_distinct
 from servedeck.serving.status.pod_fields import container_statuses
+from servedeck.serving.status.reasons import termination_reason
 from servedeck.serving.status.status import Status
 from servedeck.serving.text import one_line, sanitize
 
@@ -60,6 +63,9 @@ def build_pod_view(
     """The view of a Pod. Parts that equal those of `previous` are reused, so 5,000 Pods keep one
     copy of unchanged parts."""
     columns = pods.pod_columns(pod)
+    ready = _find_condition(pod, "Ready")
+    disruption = _find_condition(pod, "DisruptionTarget")
+    is_disrupted = disruption is not None and disruption.status == "True"
     view = PodView(
         name=pod.metadata.name,
         namespace=namespace,
@@ -85,6 +91,9 @@ def build_pod_view(
         last_termination=_last_termination_text(pod),
         revision=_interned(revision),
         finished=pod.status.phase in ("Failed", "Succeeded"),
+        ready_changed_at=ready.last_transition_time if ready is not None else None,
+        disruption=_interned(disruption.reason) if disruption and is_disrupted else "",
+        disrupted_at=disruption.last_transition_time if disruption and is_disrupted else None,
     )
     if previous is None:
         return view
@@ -154,6 +163,8 @@ def _build_container_view(
         state = "Waiting"
     else:
         state = ""
+    finished = status.state.terminated or status.last_state.terminated
+    running = status.state.running
     return ContainerView(
         name=_interned(spec.name),
         state=state,
@@ -162,7 +173,20 @@ def _build_container_view(
         init=init,
         has_previous=status.last_state.terminated is not None,
         container_id=status.container_id,
+        started_at=running.started_at if running is not None else None,
+        finished_at=finished.finished_at if finished is not None else None,
+        finish_reason=_interned(_finish_reason(finished)) if finished is not None else "",
     )
+
+
+def _finish_reason(finished: ContainerStateTerminated) -> str:
+    if finished.reason == "Completed":
+        return finished.reason
+    return termination_reason(finished)
+
+
+def _find_condition(pod: Pod, kind: str) -> Condition | None:
+    return next((one for one in pod.status.conditions if one.type == kind), None)
 
 
 @lru_cache(maxsize=4096)

@@ -47,6 +47,12 @@ class ContainerView:
     has_previous: bool
     """True if a terminated instance's log can be requested (kubectl logs --previous)."""
     container_id: str
+    started_at: datetime | None = None
+    """When the current instance started; None if it does not run."""
+    finished_at: datetime | None = None
+    """When the last terminated instance finished."""
+    finish_reason: str = ""
+    """Why it finished, "OOMKilled" or "exit code 1"; "" if none has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +93,12 @@ class PodView:
     """Revision of the Deployment that the Pod belongs to; "" if it is unknown."""
     finished: bool = False
     """It has ended and does not start again (phase Failed or Succeeded)."""
+    ready_changed_at: datetime | None = None
+    """When the Pod became ready, or stopped to be."""
+    disruption: str = ""
+    """Reason of its condition DisruptionTarget, "DeletionByTaintManager"; "" without one."""
+    disrupted_at: datetime | None = None
+    """When it got that condition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +147,8 @@ class ServingView:
     owner: str = ""
     """Object whose controller reverts changes of the Deployment, "InferenceService llama"; "" for
     none."""
+    revision: str = ""
+    """Revision of the Deployment; "" while it has none."""
     _search_text: str = field(default="", init=False, repr=False, compare=False)
     _pod_groups: tuple[PodGroup, ...] = field(default=(), init=False, repr=False, compare=False)
 

@@ -65,10 +65,10 @@ def test_warnings_stay_after_the_api_server_dropped_them() -> None:
     warning = event("p-llama")
     fleet = make_fleet(deployment(), replicaset(), pod(), warning)
     history = ServingHistory()
-    history.record([LLAMA], fleet)
+    history.record([LLAMA], fleet, NOW)
     fleet.apply(change(warning, "DELETED"))
     fleet.flush(NOW)
     assert fleet.warning_events(LLAMA) == []
-    history.record([LLAMA, NamespacedName("team-a", "deleted")], fleet)
+    history.record([LLAMA, NamespacedName("team-a", "deleted")], fleet, NOW)
     (entry,) = history.events.entries("d-llama")
     assert entry.reason == warning.reason

@@ -50,6 +50,7 @@ def test_a_screen_has_a_method_for_each_of_its_actions():
     from tui.screens.pick import PickScreen
     from tui.screens.serving import ServingScreen
     from tui.screens.servings import ServingsScreen
+    from tui.screens.timeline import TimelineScreen
 
     owners = {
         "servings": ServingsScreen,
@@ -59,6 +60,7 @@ def test_a_screen_has_a_method_for_each_of_its_actions():
         "log": LogsPane,
         "events": EventsPane,
         "event": EventScreen,
+        "timeline": TimelineScreen,
         "pick": PickScreen,
         "help": HelpScreen,
         "app": ServedeckApp,

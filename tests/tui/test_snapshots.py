@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 
 from servedeck.serving.endpoint import Endpoint
 from styles.themes import ANSI, LIGHT
-from tests.tui import events, fakes, test_rollouts
+from tests.tui import events, fakes, test_rollouts, timeline
 from tests.tui.fakes import FakePhase
 from tests.tui.helpers import make_app, wait_for_text
 from tests.tui.test_yaml_pane import make_service
@@ -190,6 +190,17 @@ def test_one_event(snap_compare: Compare) -> None:
     app = make_app(detail_service=events.make_service())
     run = press_keys("j", "enter", "3", "enter", then=("Event BackOff",))
     assert snap_compare(app, terminal_size=SMALL, run_before=run)
+
+
+@pytest.mark.parametrize("size", [SMALL, MEDIUM, LARGE], ids=size_id)
+def test_the_timeline(snap_compare: Compare, size: tuple[int, int]) -> None:
+    async def open_timeline(pilot: Pilot[Any]) -> None:
+        await wait_for_text(pilot, "NAME")
+        timeline.replay_changes(app)
+        await press_keys("j", "enter", "t", then=("60s before", "OOMKilled"))(pilot)
+
+    app = timeline.make_timeline_app()
+    assert snap_compare(app, terminal_size=size, run_before=open_timeline)
 
 
 def test_a_log_that_waits(snap_compare: Compare) -> None:

@@ -354,6 +354,11 @@ class ServingScreen(ActionScreen[NamespacedName]):
 
         self.app.push_screen(ConnectScreen(self._view))
 
+    def do_timeline(self) -> None:
+        from tui.screens.timeline import TimelineScreen
+
+        self.app.push_screen(TimelineScreen(self._view))
+
 
 def _tab_id(number: int) -> str:
     return f"tab-{number}"

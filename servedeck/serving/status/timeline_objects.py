@@ -1,0 +1,277 @@
+"""What the objects of a serving tell about the time before servedeck was started."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+from servedeck.serving.objects.records import REVISION_ANNOTATION
+from servedeck.serving.spec.mapping.json_values import as_mapping, as_str, mappings
+from servedeck.serving.status.timeline import (
+    TimelineEntry,
+    TimelineKind,
+    short_image,
+    short_pod_name,
+)
+
+REVISION_HISTORY_ANNOTATION = "deployment.kubernetes.io/revision-history"
+"""Earlier revisions of a ReplicaSet that a rollback made current again (kubernetes
+pkg/controller/deployment/util/deployment_util.go, RevisionHistoryAnnotation)."""
+
+DISRUPTIONS = {
+    "PreemptionByScheduler": "was preempted by a Pod with a higher priority",
+    "DeletionByTaintManager": "was deleted because its node{node} has a taint that it does not"
+    " tolerate",
+    "EvictionByEvictionAPI": "was evicted from its node{node} by a request, for example a drain",
+    "DeletionByPodGC": "was deleted because its node{node} does not exist anymore",
+    "TerminationByKubelet": "was terminated by its node{node}, which is short of resources or shuts"
+    " down",
+}
+"""Reasons of the condition DisruptionTarget
+(https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions)."""
+
+NODE_LOST_STATUSES = frozenset({"Unknown", "NodeLost"})
+"""kubectl's STATUS of a Pod whose node does not respond."""
+
+
+class ContainerTimes(Protocol):
+    """A container, as `servedeck.fleet.views.ContainerView` has it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def restarts(self) -> int: ...
+    @property
+    def started_at(self) -> datetime | None: ...
+    @property
+    def finished_at(self) -> datetime | None: ...
+    @property
+    def finish_reason(self) -> str: ...
+
+
+class PodTimes(Protocol):
+    """A Pod, as `servedeck.fleet.views.PodView` has it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def uid(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def is_ready(self) -> bool: ...
+    @property
+    def node(self) -> str: ...
+    @property
+    def ready_changed_at(self) -> datetime | None: ...
+    @property
+    def disruption(self) -> str: ...
+    @property
+    def disrupted_at(self) -> datetime | None: ...
+    @property
+    def containers(self) -> Sequence[ContainerTimes]: ...
+
+
+def derive_entries(
+    deployment: Mapping[str, Any],
+    replicasets: Iterable[Mapping[str, Any]],
+    pods: Iterable[PodTimes],
+) -> list[TimelineEntry]:
+    """Entries from the JSON of a Deployment ({} while it is unknown), the JSON of the ReplicaSets
+    that it owns, and its Pods, in no particular order."""
+    serving = as_str(as_mapping(deployment, "metadata").get("name"))
+    entries = _deployment_entries(deployment)
+    entries += _replicaset_entries(replicasets, has_creation=bool(entries))
+    for pod in pods:
+        entries += _pod_entries(pod, serving)
+    return entries
+
+
+def _entry(time: datetime, kind: TimelineKind, text: str, *identity: str) -> TimelineEntry:
+    return TimelineEntry(time, kind, text, observed=False, identity=identity)
+
+
+# -- Deployment ---------------------------------------------------------------------------------
+
+
+def _deployment_entries(deployment: Mapping[str, Any]) -> list[TimelineEntry]:
+    metadata = as_mapping(deployment, "metadata")
+    entries: list[TimelineEntry] = []
+    created = _parse_time(metadata.get("creationTimestamp"))
+    if created is not None:
+        entries.append(_entry(created, TimelineKind.ROLLOUT, "created", "created"))
+    revision = as_str(as_mapping(metadata, "annotations").get(REVISION_ANNOTATION))
+    for condition in mappings(as_mapping(deployment, "status").get("conditions")):
+        found = _condition_entry(condition, revision)
+        if found is not None:
+            entries.append(found)
+    return entries
+
+
+def _condition_entry(condition: Mapping[str, Any], revision: str) -> TimelineEntry | None:
+    """The last change that a condition tells. Of the condition Progressing, lastTransitionTime is
+    when its status changed, lastUpdateTime when its reason did (kubernetes
+    pkg/controller/deployment/progress.go and util/deployment_util.go, SetDeploymentCondition)."""
+    kind, status = as_str(condition.get("type")), as_str(condition.get("status"))
+    reason = as_str(condition.get("reason"))
+    changed = _parse_time(condition.get("lastTransitionTime"))
+    updated = _parse_time(condition.get("lastUpdateTime")) or changed
+    if kind == "Progressing":
+        if reason == "NewReplicaSetAvailable" and updated is not None:
+            return _entry(
+                updated, TimelineKind.ROLLOUT, finished_text(revision), "finished", revision
+            )
+        if reason == "ProgressDeadlineExceeded" and changed is not None:
+            return _entry(changed, TimelineKind.ROLLOUT, DEADLINE_TEXT, "deadline", revision)
+        if reason == "DeploymentPaused" and updated is not None:
+            return _entry(updated, TimelineKind.ROLLOUT, PAUSED_TEXT)
+        return None
+    if changed is None or (kind == "ReplicaFailure" and status != "True"):
+        return None
+    why = f" ({reason})" if reason else ""
+    if kind == "Available":
+        words = (
+            "enough replicas are available"
+            if status == "True"
+            else "too few replicas are available"
+        )
+        return _entry(changed, TimelineKind.CONDITION, words)
+    if kind == "ReplicaFailure":
+        return _entry(changed, TimelineKind.CONDITION, f"Pods cannot be created{why}")
+    return _entry(changed, TimelineKind.CONDITION, f"condition {kind} became {status}{why}")
+
+
+DEADLINE_TEXT = "rollout did not finish within its progress deadline"
+PAUSED_TEXT = "rollout paused"
+
+
+def finished_text(revision: str) -> str:
+    """That the rollout of a revision finished; it may be unknown."""
+    return f"rollout of revision {revision} finished" if revision else "rollout finished"
+
+
+def rollout_text(revision: str, image: str, previous_image: str) -> str:
+    """ "rollout to revision 15 (image v0.11.1)"; without the image if it is that of before."""
+    text = f"rollout to revision {revision}"
+    if image and image != previous_image:
+        return f"{text} (image {short_image(image, previous_image)})"
+    return text
+
+
+# -- ReplicaSets --------------------------------------------------------------------------------
+
+
+def _replicaset_entries(
+    replicasets: Iterable[Mapping[str, Any]], *, has_creation: bool
+) -> list[TimelineEntry]:
+    """The rollouts: a ReplicaSet is created by the first rollout to its template. A rollback uses
+    it again; its time is unknown."""
+    dated = [
+        (created, one)
+        for one in replicasets
+        if (created := _parse_time(as_mapping(one, "metadata").get("creationTimestamp")))
+    ]
+    dated.sort(key=lambda pair: pair[0])
+    entries: list[TimelineEntry] = []
+    previous: tuple[str, ...] = ()
+    for created, replicaset in dated:
+        images = _images(replicaset)
+        revision = _first_revision(replicaset)
+        changed = [image for image in images if image not in previous]
+        before = (
+            previous[images.index(changed[0])] if changed and len(previous) == len(images) else ""
+        )
+        if revision and not (revision == "1" and has_creation):
+            text = rollout_text(revision, changed[0] if changed else "", before)
+            entries.append(_entry(created, TimelineKind.ROLLOUT, text, "rollout", revision))
+        previous = images
+    return entries
+
+
+def _first_revision(replicaset: Mapping[str, Any]) -> str:
+    annotations = as_mapping(replicaset, "metadata", "annotations")
+    history = as_str(annotations.get(REVISION_HISTORY_ANNOTATION)).split(",")
+    return history[0] or as_str(annotations.get(REVISION_ANNOTATION))
+
+
+def _images(replicaset: Mapping[str, Any]) -> tuple[str, ...]:
+    pod_spec = as_mapping(replicaset, "spec", "template", "spec")
+    return tuple(as_str(one.get("image")) for one in mappings(pod_spec.get("containers")))
+
+
+# -- Pods ---------------------------------------------------------------------------------------
+
+
+def _pod_entries(pod: PodTimes, serving: str) -> list[TimelineEntry]:
+    name = short_pod_name(pod.name, serving)
+    entries = [
+        entry
+        for container in pod.containers
+        if (entry := _restart_entry(pod, name, container)) is not None
+    ]
+    if pod.disruption and pod.disrupted_at is not None:
+        text = disruption_text(pod, serving)
+        entries.append(
+            _entry(pod.disrupted_at, TimelineKind.NODE, text, "node", pod.uid, pod.disruption)
+        )
+    if pod.ready_changed_at is not None:
+        if pod.status in NODE_LOST_STATUSES:
+            text = node_lost_text(pod, serving)
+            entries.append(
+                _entry(pod.ready_changed_at, TimelineKind.NODE, text, "node", pod.uid, "lost")
+            )
+        elif pod.is_ready:
+            entries.append(
+                _entry(pod.ready_changed_at, TimelineKind.CONDITION, f"Pod {name} became ready")
+            )
+    return entries
+
+
+def _restart_entry(pod: PodTimes, name: str, container: ContainerTimes) -> TimelineEntry | None:
+    """The last restart, or end, of a container; None for one that never failed. An init container
+    that completed is none."""
+    time = container.finished_at or (container.started_at if container.restarts else None)
+    if time is None or (not container.restarts and container.finish_reason == "Completed"):
+        return None
+    text = restart_text(container, name)
+    if container.restarts > 1:
+        text = f"{text}, {container.restarts:,} restarts so far"
+    return _entry(
+        time,
+        TimelineKind.RESTART,
+        text,
+        "restart",
+        pod.uid,
+        container.name,
+        str(container.restarts),
+    )
+
+
+def restart_text(container: ContainerTimes, pod_name: str) -> str:
+    """ "inference-server of Pod …6b8f-9qk2x restarted: OOMKilled"."""
+    what = "restarted" if container.restarts else "ended"
+    why = f": {container.finish_reason}" if container.finish_reason else ""
+    return f"{container.name} of Pod {pod_name} {what}{why}"
+
+
+def disruption_text(pod: PodTimes, serving: str) -> str:
+    """Why a Pod was taken from its node."""
+    words = DISRUPTIONS.get(pod.disruption, f"was disrupted ({pod.disruption})")
+    node = f" {pod.node}" if pod.node else ""
+    return f"Pod {short_pod_name(pod.name, serving)} {words.replace('{node}', node)}"
+
+
+def node_lost_text(pod: PodTimes, serving: str) -> str:
+    """That a Pod's node does not respond."""
+    node = f" {pod.node}" if pod.node else ""
+    return f"node{node} of Pod {short_pod_name(pod.name, serving)} does not respond"
+
+
+def _parse_time(value: object) -> datetime | None:
+    """A time of the API; None for anything else."""
+    try:
+        time = datetime.fromisoformat(as_str(value))
+    except ValueError:
+        return None
+    return time if time.tzinfo is not None else None

@@ -1,0 +1,120 @@
+"""The timeline of one serving: since when it has its status, and what changed before."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.getters import query_one
+
+from servedeck.fleet.views import ServingView
+from servedeck.serving.duration import format_signed_duration
+from servedeck.serving.status.timeline import TimelineEntry, since_text
+from tui.actions import bindings
+from tui.deployment_watch import DeploymentWatch
+from tui.ports.serving_source import SourceChanges
+from tui.screens.base import Overlay
+from tui.timeline_entries import timeline_entries
+from widgets.styled_line import Line, wrap
+from widgets.table import TICK_SECONDS, KeyedTable
+from widgets.text_view import StatusLine
+from widgets.timeline_strip import TIMELINE_COLUMNS, status_strip, strip_legend, timeline_rows
+
+MAX_SUMMARY_LINES = 3
+"""Lines of the sentence above the strip."""
+
+
+class TimelineScreen(Overlay[None]):
+    """The entries, the newest at the end, kept up to date while it is open. Those of a deleted
+    serving stay."""
+
+    SCOPE = "timeline"
+    BINDINGS: ClassVar[list[BindingType]] = bindings("timeline", "app")
+    title_view = query_one("#title", StatusLine)
+    summary = query_one("#timeline-summary", StatusLine)
+    table = query_one(KeyedTable)
+
+    def __init__(self, view: ServingView) -> None:
+        super().__init__()
+        self._view = view
+        self._watch: DeploymentWatch | None = None
+        self._entries: tuple[TimelineEntry, ...] = ()
+
+    def compose_body(self) -> ComposeResult:
+        title = StatusLine(id="title")
+        title.set_lines(((" ", ""), (f"Timeline of {self._view.key}", "title")))
+        yield title
+        yield StatusLine(id="timeline-summary")
+        yield KeyedTable(
+            TIMELINE_COLUMNS, format_age=format_signed_duration, clock=self.app_context.clock
+        )
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.table.focus()
+        self.table.set_placeholder(((("  Nothing is known yet.", "muted"),),))
+        self._watch = DeploymentWatch(self.app_context.detail_service, self._view.key, self._update)
+        self.set_interval(TICK_SECONDS, self._update_ages)
+        self._update()
+
+    async def on_unmount(self) -> None:
+        await super().on_unmount()
+        if self._watch is not None:
+            # A worker of the app: one of the screen would be cancelled with it.
+            self.app.run_worker(_close(self._watch.close()), group="watches", exit_on_error=False)
+
+    def on_changes(self, changes: SourceChanges) -> None:
+        if self._view.key in changes.keys:
+            view = self.app_context.source.fleet.view(self._view.key)
+            if view is not None and view.uid == self._view.uid:
+                self._view = view
+            self._update()
+
+    def _update(self) -> None:
+        """The serving or its objects have changed."""
+        if not self.is_attached:
+            return
+        was_at_end = self.table.cursor >= len(self.table.rows) - 1
+        self._entries = timeline_entries(self.app_context, self._view, self._watch)
+        rows = timeline_rows(self._entries, self.app_context.clock())
+        self.table.set_rows(rows)
+        if rows and was_at_end:
+            self.table.select(rows[-1].key)
+        self._update_summary()
+
+    def _update_summary(self) -> None:
+        width, now = self.summary.inner_width, self.app_context.clock()
+        if not width:
+            return
+        lines: list[Line] = []
+        if text := since_text(self._entries, self._view, now):
+            lines += wrap(((" ", ""), (text, "strong")), width - 1, indent=1)[:MAX_SUMMARY_LINES]
+        if strip := status_strip(self._entries, now, width - 2):
+            lines.append(((" ", ""), *strip))
+            legend = strip_legend(self._entries, now)
+            lines += wrap(((" ", ""), *legend), width - 1, indent=1)[:2]
+        if self._watch is not None and (missing := self._watch.missing_permission):
+            lines += wrap(((" ", ""), (missing, "warning")), width - 1, indent=1)
+        lines = lines[: max(self.size.height // 2, 1)]
+        self.summary.display = bool(lines)
+        if lines:
+            self.summary.styles.height = len(lines)
+            self.summary.set_lines(*lines)
+
+    def _update_ages(self) -> None:
+        self.table.update_ages()
+        self._update_summary()
+
+    def on_resize(self, event: events.Resize) -> None:
+        super().on_resize(event)
+        self.call_after_refresh(self._update_summary)
+
+    def do_close(self) -> None:
+        self.dismiss(None)
+
+
+async def _close(closing: Awaitable[None]) -> None:
+    await closing
