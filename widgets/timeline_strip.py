@@ -119,8 +119,8 @@ def _statuses(
     current: Span = (UNKNOWN_GLYPH, "muted")
     at = 0
     for cell in range(1, cells + 1):
-        # Multiplied, not added up: the last cell has to end now.
-        while at < len(changes) and changes[at].end <= start + step * cell:
+        # The last one ends now, whatever the rounding of `step`; a clock may even be ahead.
+        while at < len(changes) and (cell == cells or changes[at].end <= start + step * cell):
             status = changes[at].status
             current = (
                 (status.glyph, STATUS_STYLES[status])

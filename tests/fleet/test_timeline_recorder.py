@@ -117,7 +117,7 @@ def test_restarts_of_one_container_are_one_entry_until_the_status_changes() -> N
         )
     entry = recorded.recorder.entries("d")[-1]
     assert (entry.kind, entry.count) == (TimelineKind.RESTART, 4)
-    assert entry.text == "main of Pod …1-aaaaa restarted: OOMKilled"
+    assert entry.text == "main restarted after OOMKilled (Pod …1-aaaaa)"
     assert entry.time == NOW + timedelta(seconds=30)
     assert entry.end == NOW + timedelta(minutes=2, seconds=30)
     recorded.change(status=Status.ERROR)
@@ -193,7 +193,7 @@ def test_a_restart_that_the_fleet_sees_and_the_pod_tells_is_the_same() -> None:
     view = fleet.view(KEY)
     assert view is not None
     _first, restart, status = history.timeline.entries("d-llama")
-    assert restart.text == "inference-server of Pod p-llama restarted: OOMKilled"
+    assert restart.text == "inference-server restarted after OOMKilled (Pod p-llama)"
     assert (restart.time, restart.count) == (finished, 3)
     assert status.text.startswith("Ready → Error")
     assert restart.identity in {one.identity for one in derive_entries({}, (), view.pods)}

@@ -19,6 +19,7 @@ from tests.tui.timeline import KEY, make_timeline_app, replay_changes
 from tui.app import ServedeckApp
 from tui.deployment_watch import DeploymentWatch
 from tui.screens.serving import ServingScreen
+from tui.screens.timeline import TimelineScreen
 from tui.timeline_entries import timeline_entries
 from widgets.styled_line import plain_text
 
@@ -33,7 +34,7 @@ async def open_timeline(
         replay_changes(app)
         await open_page(pilot, app, "j")
         await pilot.press("t")
-        await wait_for_text(pilot, f"Timeline of {KEY}")
+        await wait_for(pilot, lambda: isinstance(app.screen, TimelineScreen), "the timeline")
         yield app, pilot
 
 
@@ -59,7 +60,7 @@ async def test_what_servedeck_observed_and_what_the_objects_tell():
             "rollout to revision 3 (image v0.11.1) [servedeck]",
             "✗ Ready → Error: OOMKilled [servedeck]",
             "too few replicas are available [objects]",
-            "×3 over 6m  inference-server of Pod …6b8f-9qk2x restarted: OOMKilled [servedeck]",
+            "×3 over 6m  inference-server restarted after OOMKilled (Pod …6b8f-9qk2x) [servedeck]",
         ]
         assert app.screen.table.cursor == 6
 
@@ -76,7 +77,7 @@ async def test_it_follows_the_serving_and_keeps_what_a_deleted_one_was():
         await pilot.pause()
         assert changes(app)[-1] == "deleted [servedeck]"
         await pilot.press("escape", "t")
-        await wait_for(pilot, lambda: changes(app)[0].startswith("✗ Error when"), "the new one")
+        await wait_for(pilot, lambda: changes(app)[-1].startswith("✗ Error when"), "the new one")
         assert not any("Degraded" in change for change in changes(app))
 
 
@@ -132,4 +133,4 @@ async def test_it_fits_any_terminal(size):
         for other in ((10, 3), (300, 80), size):
             await pilot.resize_terminal(*other)
         if size[0] >= 60:
-            await wait_for_text(pilot, "Error since 02:48:00 (12m)", "CHANGE", "restarted")
+            await wait_for_text(pilot, "Error since 02:48:00 (12m)", "CHANGE", "×3 over 6m")

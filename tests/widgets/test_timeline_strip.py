@@ -68,6 +68,14 @@ def test_any_width(width: int) -> None:
     assert line_width(line) == (width if width >= 20 else 0)
 
 
+@pytest.mark.parametrize("cells", range(8, 200, 7))
+def test_the_last_cell_has_the_status_of_now(cells: int) -> None:
+    changed = (*ENTRIES, entry(STATUS, status=Status.DEGRADED))
+    assert plain_text(status_strip(changed, NOW, cells + 12)).split(" ")[1].endswith(("!", "r"))
+    ahead = (*ENTRIES[:3], entry(STATUS, status=Status.DEGRADED, minutes=-1))
+    assert plain_text(status_strip(ahead, NOW, cells + 12)).split(" ")[1].endswith("!")
+
+
 def test_without_an_entry_there_is_no_strip() -> None:
     assert status_strip((), NOW, 80) == ()
     assert strip_legend((), NOW) == ()

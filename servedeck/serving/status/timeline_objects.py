@@ -234,13 +234,10 @@ def _restart_entry(pod: PodTimes, name: str, container: ContainerTimes) -> Timel
     time = container.finished_at or (container.started_at if container.restarts else None)
     if time is None or (not container.restarts and container.finish_reason == "Completed"):
         return None
-    text = restart_text(container, name)
-    if container.restarts > 1:
-        text = f"{text}, {container.restarts:,} restarts so far"
     return _entry(
         time,
         TimelineKind.RESTART,
-        text,
+        restart_text(container, name, total=container.restarts > 1),
         "restart",
         pod.uid,
         container.name,
@@ -248,11 +245,17 @@ def _restart_entry(pod: PodTimes, name: str, container: ContainerTimes) -> Timel
     )
 
 
-def restart_text(container: ContainerTimes, pod_name: str) -> str:
-    """ "inference-server of Pod …6b8f-9qk2x restarted: OOMKilled"."""
-    what = "restarted" if container.restarts else "ended"
-    why = f": {container.finish_reason}" if container.finish_reason else ""
-    return f"{container.name} of Pod {pod_name} {what}{why}"
+def restart_text(container: ContainerTimes, pod_name: str, *, total: bool = False) -> str:
+    """ "inference-server restarted after OOMKilled (Pod …6b8f-9qk2x)"; `total` adds the number of
+    restarts so far."""
+    if container.restarts:
+        what = "restarted" + (
+            f" after {container.finish_reason}" if container.finish_reason else ""
+        )
+    else:
+        what = "ended" + (f" with {container.finish_reason}" if container.finish_reason else "")
+    so_far = f", {container.restarts:,} restarts so far" if total else ""
+    return f"{container.name} {what} (Pod {pod_name}{so_far})"
 
 
 def disruption_text(pod: PodTimes, serving: str) -> str:

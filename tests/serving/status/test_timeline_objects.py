@@ -171,17 +171,17 @@ def test_conditions_that_tell_nothing(found: dict[str, Any]) -> None:
         (
             Pod(containers=(Container("main", 7, NOW, NOW, "OOMKilled"),)),
             TimelineKind.RESTART,
-            "main of Pod …6b8f-9qk2x restarted: OOMKilled, 7 restarts so far",
+            "main restarted after OOMKilled (Pod …6b8f-9qk2x, 7 restarts so far)",
         ),
         (
             Pod(containers=(Container("main", 1, NOW, None, ""),)),
             TimelineKind.RESTART,
-            "main of Pod …6b8f-9qk2x restarted",
+            "main restarted (Pod …6b8f-9qk2x)",
         ),
         (
             Pod(containers=(Container("main", 0, None, NOW, "exit code 1"),)),
             TimelineKind.RESTART,
-            "main of Pod …6b8f-9qk2x ended: exit code 1",
+            "main ended with exit code 1 (Pod …6b8f-9qk2x)",
         ),
         (
             Pod(is_ready=True, ready_changed_at=NOW),
