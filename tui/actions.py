@@ -455,7 +455,7 @@ ACTIONS: tuple[Action, ...] = (
         "t",
         "timeline",
         "Show when the serving changed status, restarted, scaled, rolled out or lost a node.",
-        footer_order=11,
+        footer_order=13,
         command="timeline",
     ),
     Action("timeline.close", "escape,q,t", "close", "Close the timeline.", footer_order=1),

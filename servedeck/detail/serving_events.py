@@ -56,11 +56,15 @@ class EventSelection:
 
     def __init__(self) -> None:
         self._objects: EventObjects | None = None
-        self._events: Sequence[Event] = ()
-        """Those of the last call; a changed Event is another record."""
+        self._seen: dict[int, Event] = {}
+        """The Events of the last call by the identity of their record: a changed Event is another
+        record, and as long as a record is kept here, no other one has its identity."""
 
-    def select(self, events: Sequence[Event], objects: EventObjects) -> list[Event]:
-        """The Events about `objects` that are new or changed since the last call."""
-        known = set(map(id, self._events)) if objects == self._objects else set()
-        self._objects, self._events = objects, events
-        return [event for event in events if id(event) not in known and objects.includes(event)]
+    def select(self, events: Iterable[Event], objects: EventObjects) -> list[Event]:
+        """The Events about `objects` that are new or changed since the last call, in no particular
+        order."""
+        events = list(events)
+        known = self._seen if objects == self._objects else {}
+        self._objects, self._seen = objects, dict(zip(map(id, events), events, strict=True))
+        new = (self._seen[one] for one in self._seen.keys() - known.keys())
+        return [event for event in new if objects.includes(event)]

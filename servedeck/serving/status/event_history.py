@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import NamedTuple
 
 from servedeck.serving.objects.records import Event
@@ -117,7 +118,7 @@ class EventEntry:
 class _Series:
     """The Events of one entry."""
 
-    __slots__ = ("_counts", "_earlier_count", "_earlier_until", "entry")
+    __slots__ = ("_counts", "_earlier_count", "_earlier_until", "entry", "sort_key")
 
     def __init__(self, key: EventKey, event: Event) -> None:
         self._counts: dict[str, tuple[int, datetime]] = {}
@@ -136,6 +137,8 @@ class _Series:
             last=None,
             source=event_source(event),
         )
+        self.sort_key = _sort_key(self.entry)
+        """The oldest entry first."""
 
     def add(self, event: Event) -> bool:
         """Add an Event, or its new count; returns whether the entry changed."""
@@ -164,7 +167,11 @@ class _Series:
             last,
             before.source,
         )
+        self.sort_key = _sort_key(self.entry)
         return True
+
+
+_BY_TIME = attrgetter("sort_key")
 
 
 class _ServingEvents:
@@ -182,8 +189,8 @@ class _ServingEvents:
 
     def sort(self) -> None:
         if not self.is_sorted:
-            ordered = sorted(self.series.items(), key=lambda pair: _sort_key(pair[1].entry))
-            self.series = dict(ordered)
+            ordered = sorted(self.series.values(), key=_BY_TIME)
+            self.series = {series.entry.key: series for series in ordered}
             self.is_sorted = True
 
     def drop_oldest(self, count: int) -> None:
@@ -264,7 +271,7 @@ class EventHistory:
 
     def _drop_oldest_of_all(self, count: int) -> None:
         oldest = sorted(
-            (_sort_key(series.entry), uid)
+            (series.sort_key, uid)
             for uid, serving in self._servings.items()
             for series in serving.series.values()
         )[:count]
@@ -293,7 +300,7 @@ def event_key(event: Event) -> EventKey:
 
 def count_warnings(entries: Iterable[EventEntry]) -> int:
     """Number of entries that are Warnings."""
-    return sum(entry.is_warning for entry in entries)
+    return len([entry for entry in entries if entry.is_warning])
 
 
 def _time_of(event: Event) -> datetime:
