@@ -331,6 +331,7 @@ class ServedeckApp(TerminalApp):
             changes.keys,
             self.source.fleet,
             self.clock(),
+            target=(self.source.context, self.source.namespace),
             is_loading=lambda: self.source.state.phase.name in LOADING_PHASES,
         )
         for screen in self.screen_stack:

@@ -28,16 +28,25 @@ class ServingHistory:
     def __init__(self) -> None:
         self.events = EventHistory()
         self.timeline = TimelineRecorder()
+        self._target = ("", "")
 
     def record(
         self,
         keys: Iterable[NamespacedName],
         fleet: ServingViews,
         now: datetime,
+        *,
+        target: tuple[str, str] = ("", ""),
         is_loading: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Record servings that were added, deleted or changed. While the fleet `is_loading` (after
-        a change of the context or namespace), no serving was deleted."""
+        """Record servings that were added, deleted or changed.
+
+        `target` is the context and namespace that are shown. If it has changed, or while the fleet
+        `is_loading`, servings that are not in the fleet are not shown; else they were deleted.
+        """
+        if target != self._target:
+            self._target = target
+            self.timeline.forget_views()
         gone: list[NamespacedName] = []
         for key in keys:
             view = fleet.view(key)

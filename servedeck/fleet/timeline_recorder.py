@@ -78,8 +78,9 @@ class TimelineRecorder:
         """Other servings are shown (of another context or namespace). Those of before are not
         deleted; their entries stay, and continue when they are shown again: what has changed by
         then is an entry of that time."""
-        self._hidden_views = {view.uid: view for view in self._views.values()}
-        self._views.clear()
+        if self._views:
+            self._hidden_views = {view.uid: view for view in self._views.values()}
+            self._views.clear()
 
     def entries(self, serving_uid: str) -> tuple[TimelineEntry, ...]:
         """The entries of a serving, the newest at the end. The first one is the status in which it

@@ -213,6 +213,22 @@ def test_while_the_list_is_loading_nothing_is_deleted() -> None:
     assert history.timeline.entries("d-llama")[-1].text == "deleted"
 
 
+def test_servings_of_another_namespace_are_not_deleted_even_if_it_is_listed_at_once() -> None:
+    fleet, history = Fleet(), ServingHistory()
+    for record in (deployment(), replicaset(), pod()):
+        fleet.apply(change(record, "ADDED"))
+    history.record(fleet.flush(NOW), fleet, NOW, target=("prod", "team-a"))
+    history.record([KEY], Fleet(), NOW, target=("prod", "team-b"))
+    history.record([KEY], fleet, NOW, target=("prod", "team-a"))
+    assert len(history.timeline.entries("d-llama")) == 1
+    later = NOW + timedelta(minutes=1)
+    fleet.apply(change(deployment(replicas=2)))
+    history.record(fleet.flush(later), fleet, later, target=("prod", "team-a"))
+    assert "scaled from 1 to 2 replicas" in [
+        one.text for one in history.timeline.entries("d-llama")
+    ]
+
+
 def test_the_view_has_the_times_of_its_pods() -> None:
     fleet = Fleet()
     disrupted = Condition(

@@ -220,11 +220,14 @@ class EventHistory:
         """Add Events of a serving, of which any may have been added before; returns the keys of the
         entries that are new or changed. Beyond the maximum numbers, the oldest entries are
         dropped."""
+        in_order = sorted(events, key=_time_of)
+        if not in_order:
+            return frozenset()
         serving = self._servings.get(serving_uid)
         if serving is None:
             serving = self._servings[serving_uid] = _ServingEvents()
         changed: set[EventKey] = set()
-        for event in sorted(events, key=_time_of):
+        for event in in_order:
             key = event_key(event)
             series = serving.series.get(key)
             if series is None:
