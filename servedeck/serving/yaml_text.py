@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import msgspec
@@ -362,9 +362,17 @@ def _number_repeated(part: str, seen: dict[str, int]) -> str:
 class YamlText:
     """The lines of one version of an object, which can be compared with another one."""
 
-    def __init__(self, lines: Sequence[YamlLine] = ()) -> None:
-        self.lines = lines
+    def __init__(self, lines: Iterable[YamlLine] = ()) -> None:
+        self.lines = list(lines)
         self._positions = {line.path: at for at, line in enumerate(lines)}
+
+    def clear(self) -> None:
+        """Remove all lines in steps, between which other threads run."""
+        while self.lines:
+            del self.lines[-1000:]
+        while self._positions:
+            for path in list(islice(self._positions, 1000)):
+                del self._positions[path]
 
     def index_of(self, path: str) -> int | None:
         """Index of the line of a path; None if there is none."""

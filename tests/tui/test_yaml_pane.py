@@ -229,6 +229,28 @@ async def test_an_object_that_was_deleted_while_another_tab_was_shown():
         await wait_for_text(pilot, "deleted; the last state is shown", "kind: Deployment")
 
 
+async def test_a_change_while_another_tab_was_shown_has_the_age_that_the_object_tells():
+    service = make_service()
+    app = make_app(detail_service=service)
+    async with app.run_test(size=SIZE) as pilot:
+        pane = await open_yaml(pilot, app, "y")
+        service.put(make_deployment(replicas=3, version="2"))
+        await wait_for_text(pilot, "changed 0s ago", "replicas: 3")
+        await pilot.press("1")
+        await wait_for(pilot, lambda: not pane.is_active, "the other tab")
+        # The entries of a list have no kind, so the JSON of the same version is another one.
+        same = {**make_deployment(replicas=3, version="2"), "status": {}}
+        service.put(same)
+        await pilot.press(str(PANES.index(YamlPane) + 1))
+        await wait_for_text(pilot, "changed 0s ago", "replicas: 3")
+        assert pane.code_view.changed
+        await pilot.press("1")
+        await wait_for(pilot, lambda: not pane.is_active, "the other tab")
+        service.put(make_deployment(replicas=4, version="3"))
+        await pilot.press(str(PANES.index(YamlPane) + 1))
+        await wait_for_text(pilot, "changed 30s ago", "replicas: 4")
+
+
 async def test_what_cannot_be_shown_says_why():
     service = FakeDetailService()
     service.is_loading = True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,29 +14,28 @@ from textual.getters import query_one
 from textual.message import Message
 from textual.widgets import Input
 
-from servedeck.atomic_file import write_text
 from servedeck.cluster.resources import DEPLOYMENT, RESOURCES_BY_KIND, SECRET
 from servedeck.detail.object_text import (
     ObjectText,
     SavedText,
     TextOptions,
     build_object_text,
-    build_saved_text,
     format_masked,
 )
 from servedeck.fleet.views import NamespacedName
-from servedeck.serving.duration import format_duration
-from servedeck.serving.text import format_count, truncate
+from servedeck.serving.text import format_count
 from servedeck.serving.yaml_text import YamlText
+from tui import yaml_heading
 from tui.actions import Action, bindings
-from tui.clipboard import CopyError, copy_text
 from tui.panes.base import Pane
 from tui.ports.detail_service import ObjectWatch
 from tui.ports.serving_source import SourceChanges
+from tui.text_search import MAX_LINES_AT_ONCE, TextSearch
+from tui.yaml_export import build_export, copy_export, describe_export, save_export
 from widgets.code_view import CodeView
 from widgets.search_line import SearchLine
-from widgets.styled_line import Line, Span, line_width
-from widgets.text_search import MAX_HITS, Hit, display_text, find_hits, measure_width
+from widgets.styled_line import Line, Span
+from widgets.text_search import display_text, measure_width
 from widgets.text_view import StatusLine
 
 if TYPE_CHECKING:
@@ -45,9 +43,6 @@ if TYPE_CHECKING:
 
 SMALL_OBJECT_BYTES = 24_000
 """JSON of at most this size is made a text at once, in about 10 ms; more is left to a thread."""
-
-MAX_NEEDLE_WIDTH = 24
-"""Cells of the searched text in the heading."""
 
 NESTED_TOO_DEEPLY = "The object is nested too deeply to be shown."
 
@@ -92,11 +87,12 @@ class YamlPane(Pane):
         self._is_deleted = False
         self._problem = ""
         self._is_building = False
-        self._needle = ""
-        self._is_searching = False
-        """Whether keys go to the input of the search."""
-        self._search_start = (0, 0)
-        """First visible line and cell when the search was opened."""
+        self._search = TextSearch(
+            lambda: self.code_view,
+            lambda: self.search_line,
+            start_worker=self.start_worker,
+            on_change=self._on_hits,
+        )
 
     def compose(self) -> ComposeResult:
         yield StatusLine(id="yaml-heading")
@@ -130,14 +126,16 @@ class YamlPane(Pane):
     def _forget_object(self, kind: str, name: str) -> None:
         """Nothing is known of the object that is to be shown."""
         self._object_kind, self._object_name = kind, name
-        self._live = self._shown = None
+        shown, self._live, self._shown = self._shown, None, None
         self._options = self._options._replace(reveals_secrets=False)
         self._changed_at = self._deleted_at = self._replaced_at = None
         self._is_deleted = False
         self._problem = ""
         if self.is_attached:
-            self._clear_search()
+            self._search.clear()
             self.code_view.set_lines((), width=0)
+            if shown is not None and not self._is_building:  # a thread may compare with it
+                self._free(shown)
 
     # -- start and end ------------------------------------------------------------------------
 
@@ -149,7 +147,7 @@ class YamlPane(Pane):
     def deactivate(self) -> None:
         super().deactivate()
         self._watch = None
-        self._hide_search()
+        self._search.close()
         if self._options.reveals_secrets:
             self._options = self._options._replace(reveals_secrets=False)
             self._shown = None
@@ -197,11 +195,12 @@ class YamlPane(Pane):
             self._is_deleted, self._deleted_at = False, None
             if before is not None and before.metadata.uid != found.metadata.uid:
                 self._replaced_at = now
-            self._seen_by = watch
-            if before is None or found.json_text != before.json_text:
+            if before is None or not _is_same_version(before, found):
                 self._live = found
-                self._changed_at = now if before is not None else None
+                # What changed before this watch saw the object, it tells itself.
+                self._changed_at = now if self._seen_by is watch else None
                 self._request_text()
+            self._seen_by = watch
         self._update_heading()
 
     def _request_text(self) -> None:
@@ -268,10 +267,27 @@ class YamlPane(Pane):
             left=view.scroll_offset.x,
             changed=changed,
         )
-        if self._needle:
-            self._find(anchor, moves=False)
+        if self._search.needle:
+            self._search.find(anchor, moves=False)
+        if old is not None:
+            self._free(old)
         self._update_heading()
         self.post_message(self.ActionsChanged())
+
+    def _free(self, old: ObjectText) -> None:
+        """Free the memory of a large text, which is shown no longer, in a thread: at once it would
+        stop the screen for 50 ms."""
+        if len(old.text.lines) > MAX_LINES_AT_ONCE:
+            freeing = asyncio.to_thread(old.text.clear)
+            self.run_worker(freeing, group="free", exit_on_error=False)
+
+    def _hit_anchor(self, old: YamlText, new: YamlText) -> tuple[int, int]:
+        """Where the current hit is in the new text."""
+        view = self.code_view
+        if view.current_hit is None:
+            return new.find_line(old, view.top), 0
+        hit = view.hits[view.current_hit]
+        return new.find_line(old, hit.line), hit.start
 
     # -- what is shown ------------------------------------------------------------------------
 
@@ -287,27 +303,24 @@ class YamlPane(Pane):
         self.heading.set_lines(self._title_line(width), self._state_line())
 
     def _title_line(self, width: int) -> Line:
-        """The object, when it changed, and the visible lines. A long name loses its beginning: its
-        end distinguishes Pods."""
-        rest: list[Span] = []
+        view = self.code_view
+        count = len(view.lines)
+        last = min(count, view.top + max(view.size.height, 1))
+        age: float | None = None
         if self._changed_at is not None and not self._is_deleted:
-            seconds = max(0.0, (self.app_context.clock() - self._changed_at).total_seconds())
-            rest.append((f"  changed {format_duration(seconds)} ago", "muted"))
-        if count := len(self.code_view.lines):
-            bottom = min(count, self.code_view.top + max(self.code_view.size.height, 1))
-            lines = f"  lines {self.code_view.top + 1:,}-{bottom:,} of {count:,}"
-            rest.append((lines, "muted"))
-        room = max(width - 1 - line_width(tuple(rest)), len(self._object_kind) + 10)
-        name = self.title
-        if len(name) > room:
-            kept = room - len(self._object_kind) - 2
-            name = f"{self._object_kind}/…{self._object_name[-kept:]}"
-        return ((" ", ""), (name, "strong"), *rest)
+            age = (self.app_context.clock() - self._changed_at).total_seconds()
+        return yaml_heading.title_line(
+            self._object_kind,
+            self._object_name,
+            width,
+            age=age,
+            visible=(view.top + 1, last, count),
+        )
 
     def _state_line(self) -> Line:
         """Whether the object is there and may be read, what was found in it, and what is masked."""
         parts: list[Span] = []
-        watch = self._watch
+        watch, shown = self._watch, self._shown
         if watch is None:
             parts.append(("Not connected to the API server yet.", "pending"))
         elif watch.missing_permission:
@@ -315,133 +328,69 @@ class YamlPane(Pane):
         elif self._problem:
             parts.append((self._problem, "error"))
         elif self._is_deleted:
-            when = f" at {_clock_text(self._deleted_at)}" if self._deleted_at is not None else ""
-            parts.append((f"deleted{when}; the last state is shown", "pending"))
+            parts.append((yaml_heading.deleted_text(self._deleted_at), "pending"))
         elif self._live is None and watch.is_settled:
             parts.append((f"There is no {self._object_kind} {self._object_name}.", "muted"))
-        elif self._shown is None:
+        elif shown is None:
             parts.append(("Loading…", "muted"))
         elif self._replaced_at is not None:
-            when = _clock_text(self._replaced_at)
-            parts.append((f"replaced at {when} by a new object of this name", "pending"))
-        if self._needle and self._shown is not None:
-            parts.append(self._hits_span())
-        if self._shown is not None and (masked := self._shown.masked_count):
-            if self._shown.options.reveals_secrets:
-                parts.append((f"{format_count(masked, 'secret value')} shown", "warning"))
+            parts.append((yaml_heading.replaced_text(self._replaced_at), "pending"))
+        if shown is not None and self._search.needle:
+            parts.append(self._search.count_span())
+        if shown is not None and shown.masked_count:
+            if shown.options.reveals_secrets:
+                parts.append(
+                    (f"{format_count(shown.masked_count, 'secret value')} shown", "warning")
+                )
             else:
-                parts.append((format_masked(masked), "muted"))
-        line: list[Span] = [(" ", "")]
-        for part in parts:
-            line += [("  ", ""), part] if len(line) > 1 else [part]
-        return tuple(line)
-
-    def _hits_span(self) -> Span:
-        view = self.code_view
-        needle = truncate(self._needle, MAX_NEEDLE_WIDTH)
-        if not view.hits:
-            return f"/{needle}  not found", "warning"
-        count = f"{len(view.hits):,}{'+' if len(view.hits) == MAX_HITS else ''}"
-        at = f"{view.current_hit + 1:,} of " if view.current_hit is not None else ""
-        return f"/{needle}  {at}{count}", "accent"
+                parts.append((format_masked(shown.masked_count), "muted"))
+        return yaml_heading.state_line(parts)
 
     # -- search -------------------------------------------------------------------------------
 
     def scopes(self) -> tuple[str, ...]:
-        return ("search",) if self._is_searching else super().scopes()
+        return ("search",) if self._search.is_typing else super().scopes()
 
     def do_search(self) -> None:
-        view = self.code_view
-        self._search_start = (view.top, view.scroll_offset.x)
-        self.search_line.open()
-        self._is_searching = True
+        self._search.open()
         self.post_message(self.ActionsChanged())
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
-        self._needle = event.value
-        self._find((self._search_start[0], 0), moves=True)
+        self._search.set_needle(event.value)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
-        self._close_search()
+        self._search.close()
+        self._leave_search()
 
     def on_search_line_cleared(self) -> None:
-        self._needle = ""
-        self.code_view.set_hits(())
-        top, left = self._search_start
-        self.code_view.scroll_to(x=left, y=top, animate=False, force=True)
-        self._close_search()
-        self._update_heading()
+        self._search.give_up()
+        self._leave_search()
 
-    def _close_search(self) -> None:
-        self._hide_search()
+    def _leave_search(self) -> None:
         self.code_view.focus()
-        self.post_message(self.ActionsChanged())
+        self._on_hits()
 
-    def _hide_search(self) -> None:
-        self._is_searching = False
-        self.search_line.close()
-
-    def _clear_search(self) -> None:
-        self._needle = ""
-        self.search_line.clear()
-        self._hide_search()
-
-    def _find(self, anchor: tuple[int, int], *, moves: bool) -> None:
-        """Search the text; the current hit is the first one from `anchor` (line, character) on."""
-        shown, needle = self._shown, self._needle
-        if shown is None or not needle:
-            self._set_hits([], anchor, moves=False)
-        elif len(shown.live.json_text) <= SMALL_OBJECT_BYTES:
-            self._set_hits(_find_in(shown.text, needle), anchor, moves=moves)
-        else:
-            self.start_worker(self._find_in_thread(shown, needle, anchor, moves=moves), "search")
-
-    async def _find_in_thread(
-        self, shown: ObjectText, needle: str, anchor: tuple[int, int], *, moves: bool
-    ) -> None:
-        hits = await asyncio.to_thread(_find_in, shown.text, needle)
-        if shown is self._shown and needle == self._needle:
-            self._set_hits(hits, anchor, moves=moves)
-
-    def _set_hits(self, hits: list[Hit], anchor: tuple[int, int], *, moves: bool) -> None:
-        current = bisect_left(hits, anchor) % len(hits) if hits else None
-        self.code_view.set_hits(hits, current)
-        if current is not None and moves:
-            self.code_view.show_hit(current)
+    def _on_hits(self) -> None:
         self._update_heading()
         self.post_message(self.ActionsChanged())
-
-    def _hit_anchor(self, old: YamlText, new: YamlText) -> tuple[int, int]:
-        """Where the current hit is in the new text."""
-        view = self.code_view
-        if view.current_hit is None:
-            return new.find_line(old, view.top), 0
-        hit = view.hits[view.current_hit]
-        return new.find_line(old, hit.line), hit.start
 
     def do_next_hit(self) -> None:
-        self._move_to_hit(1)
+        self._search.move(1)
 
     def do_previous_hit(self) -> None:
-        self._move_to_hit(-1)
-
-    def _move_to_hit(self, step: int) -> None:
-        view = self.code_view
-        at = view.current_hit if view.current_hit is not None else -1
-        view.show_hit((at + step) % len(view.hits))
-        self._update_heading()
+        self._search.move(-1)
 
     # -- other actions ------------------------------------------------------------------------
 
     def disabled_reason(self, action: Action) -> str:
         shown = self._shown
         if action.name in ("next_hit", "previous_hit"):
-            if not self._needle:
+            if not self._search.needle:
                 key = self.app_context.key_display_for("yaml.search")
                 return f"Nothing was searched yet; {key} searches."
-            return "" if self.code_view.hits else f"{self._needle} was not found."
+            return "" if self.code_view.hits else f"{self._search.needle} was not found."
         if action.name in ("search", "copy", "save") and shown is None:
             return "No object is shown."
         if action.name == "managed_fields":
@@ -466,65 +415,43 @@ class YamlPane(Pane):
 
     async def do_copy(self) -> None:
         """Copy the whole YAML with what is shown of it."""
-        saved = await self._build_saved()
-        if saved is None:
-            return
-        try:
-            how = await copy_text(saved.text, self.app_context.write_to_terminal)
-        except CopyError as error:
-            key = self.app_context.key_display_for("yaml.save")
-            self.show_message(f"{error} {key} saves it to a file.", "warning")
-        else:
-            self.show_message(f"Copied {how}: {self.title}, {self._describe(saved)}.", "ready")
+        if (saved := await self._build_export()) is not None:
+            self.show_message(*await copy_export(saved, self.title, self.app_context))
 
     async def do_save(self) -> None:
-        """Save what `do_copy` copies to a file that its owner alone can read."""
-        saved = await self._build_saved()
+        """Save what `do_copy` copies."""
+        saved = await self._build_export()
         if saved is None:
             return
         title = self.title
-        hint = f"{self._describe(saved).capitalize()}. Only you can read the file."
+        described = describe_export(saved, self.app_context.key_display_for("yaml.reveal"))
         message = self.PathRequested(
             f"Save the YAML of {title}",
             f"{self._object_kind.lower()}-{self._object_name}.yaml",
-            hint,
-            lambda path: self._start_saving(path, title, saved),
+            f"{described}. Only you can read the file.",
+            lambda path: self._start_saving(saved, title, path),
         )
         self.post_message(message)
 
-    async def _build_saved(self) -> SavedText | None:
-        """What is copied and saved of the object that is shown."""
+    def _start_saving(self, saved: SavedText, title: str, path: Path) -> None:
+        self.start_worker(self._save(saved, title, path), "save")
+
+    async def _save(self, saved: SavedText, title: str, path: Path) -> None:
+        self.show_message(*await save_export(saved, title, path, self.app_context))
+
+    async def _build_export(self) -> SavedText | None:
         shown = self._shown
         if shown is None:
             return None
-        try:
-            if len(shown.live.json_text) <= SMALL_OBJECT_BYTES:
-                return build_saved_text(shown.live, shown.options)
-            return await asyncio.to_thread(build_saved_text, shown.live, shown.options)
-        except RecursionError:
-            self.show_message(NESTED_TOO_DEEPLY, "error")
-            return None
+        return await build_export(shown, in_thread=len(shown.live.json_text) > SMALL_OBJECT_BYTES)
 
-    def _describe(self, saved: SavedText) -> str:
-        """How long it is, and what is not in it."""
-        parts = [format_count(saved.line_count, "line")]
-        if saved.omits_managed_fields:
-            parts.append("without managed fields")
-        if saved.masked_count:
-            key = self.app_context.key_display_for("yaml.reveal")
-            parts.append(f"{format_masked(saved.masked_count)} ({key} shows them)")
-        return ", ".join(parts)
 
-    def _start_saving(self, path: Path, title: str, saved: SavedText) -> None:
-        self.start_worker(self._save(path, title, saved), "save")
-
-    async def _save(self, path: Path, title: str, saved: SavedText) -> None:
-        try:
-            await asyncio.to_thread(write_text, path, saved.text, private=True)
-        except OSError as error:
-            self.show_message(f"{path} was not saved: {error.strerror}.", "error")
-        else:
-            self.show_message(f"Saved {title} as {path}: {self._describe(saved)}.", "ready")
+def _is_same_version(one: LiveObject, other: LiveObject) -> bool:
+    """Whether nothing has changed. The JSON differs between a list and a watch."""
+    a, b = one.metadata, other.metadata
+    if a.uid != b.uid or a.resource_version != b.resource_version:
+        return False
+    return bool(a.resource_version) or one.json_text == other.json_text
 
 
 def _build(
@@ -541,11 +468,3 @@ def _build(
     if before is not None and before.live is not live and before.options == options:
         changed = text.text.changed_since(before.text)
     return _Shown(text, width, changed)
-
-
-def _find_in(text: YamlText, needle: str) -> list[Hit]:
-    return find_hits((display_text(line.text) for line in text.lines), needle)
-
-
-def _clock_text(time: datetime) -> str:
-    return time.astimezone().strftime("%H:%M:%S")
