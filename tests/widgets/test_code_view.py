@@ -9,7 +9,10 @@ import pytest
 from rich.cells import cell_len
 from textual.app import App, ComposeResult
 
+from servedeck.serving.text import sanitize
+from servedeck.serving.yaml_text import object_lines
 from styles.themes import ANSI, DARK, DEFAULT_VARIABLES
+from tests.serving.test_yaml_text import HOSTILE
 from widgets.code_view import CodeView
 from widgets.text_search import display_text, find_hits, measure_width
 
@@ -82,6 +85,21 @@ async def test_wide_and_hostile_text_keeps_the_cells_of_a_row():
                 assert cell_len(row) == app.view.inner_width
                 assert row.isprintable()
             await pilot.press("right")
+
+
+async def test_every_row_of_a_hostile_object_is_harmless_and_aligned():
+    app = CodeViewApp()
+    lines = object_lines({text: [text, {"name": text, "value": text}] for text in HOSTILE})
+    width = measure_width(display_text(line.text) for line in lines)
+    async with app.run_test(size=(41, 50)) as pilot:
+        for left in (0, 1, 2, 7, 20):
+            for top in range(0, len(lines), 50):
+                app.view.set_lines(lines, width=width, top=top, left=left)
+                for row in app.rows():
+                    assert cell_len(row) == app.view.inner_width
+                    assert row.isprintable()
+                    assert sanitize(row) == row
+        await pilot.pause()
 
 
 async def test_a_line_of_a_million_characters():
