@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from servedeck.cluster.resources import DEPLOYMENT, REPLICA_SET, Resource
 from servedeck.fleet.views import NamespacedName
-from servedeck.serving.spec.mapping.json_values import as_mapping, as_str, mappings
+from servedeck.serving.label_selector import format_label_selector
+from servedeck.serving.spec.mapping.json_values import as_mapping
 
 if TYPE_CHECKING:
     from servedeck.detail.object_watch import LiveObject
@@ -96,29 +97,10 @@ class DeploymentWatch:
         """Start to watch the ReplicaSets as soon as the selector is known."""
         if (deployment := self.deployment) is None:
             return
-        selector = label_selector_text(as_mapping(deployment.value, "spec", "selector"))
+        selector = format_label_selector(as_mapping(deployment.value, "spec", "selector"))
         if selector and selector != self._selector:
             if self._replicasets is not None:
                 # Only a Deployment that was made again has another selector: it is immutable.
                 self._closing.append(self._replicasets)
             self._selector = selector
             self._replicasets = self._watch(REPLICA_SET, self._on_change, label_selector=selector)
-
-
-def label_selector_text(selector: Mapping[str, Any]) -> str:
-    """The selector of a workload in the grammar of the API's parameter labelSelector; "" if it
-    selects nothing (kubernetes apimachinery pkg/apis/meta/v1/helpers.go,
-    LabelSelectorAsSelector)."""
-    parts = [f"{key}={as_str(value)}" for key, value in as_mapping(selector, "matchLabels").items()]
-    for one in mappings(selector.get("matchExpressions")):
-        key, values = as_str(one.get("key")), ",".join(map(as_str, one.get("values") or ()))
-        match one.get("operator"):
-            case "In":
-                parts.append(f"{key} in ({values})")
-            case "NotIn":
-                parts.append(f"{key} notin ({values})")
-            case "Exists":
-                parts.append(key)
-            case "DoesNotExist":
-                parts.append(f"!{key}")
-    return ",".join(parts)

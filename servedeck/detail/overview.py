@@ -31,8 +31,9 @@ CARD_TITLES = {
 """The cards with the serving's settings, in their order."""
 
 
-def status_rows(view: ServingView) -> tuple[CardRow, ...]:
-    """The card Status: what holds for the serving now."""
+def status_rows(view: ServingView, since: str = "") -> tuple[CardRow, ...]:
+    """The card Status: what holds for the serving now. `since` says since when, and what changed
+    before."""
     ready = f"{view.ready}/{view.desired}"
     if view.failing:
         ready += f", {view.failing} failing"
@@ -46,6 +47,8 @@ def status_rows(view: ServingView) -> tuple[CardRow, ...]:
     ]
     if view.message:
         rows.append(CardRow("reason", "Reason", view.message, style_name="strong"))
+    if since:
+        rows.append(CardRow("since", "Since", since))
     if view.status.recovery:
         rows.append(CardRow("recovery", "Recovery", view.status.recovery, style_name="accent"))
     rows.append(CardRow("autoscaler", "Auto Scaling", view.autoscaler or "off"))

@@ -59,6 +59,9 @@ class Pane(Vertical):
 
         uid: str
 
+    class TimelineRequested(Message):
+        """The timeline of the serving was requested."""
+
     @dataclass
     class ValueRequested(Message):
         """A whole value was requested."""

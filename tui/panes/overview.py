@@ -9,23 +9,25 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.getters import query_one
 
-from servedeck.cluster import resources
 from servedeck.cluster.http.errors import ClusterError
 from servedeck.detail.cards import Card, CardRow
 from servedeck.fleet.views import NamespacedName, PodView, ServingView
 from servedeck.serving.duration import format_signed_duration
+from servedeck.serving.status.timeline import TimelineEntry, since_text
 from tui.actions import Action, bindings
 from tui.clipboard import CopyError, copy_text
+from tui.deployment_watch import DeploymentWatch
 from tui.panes.base import Pane
-from tui.ports.detail_service import ObjectWatch
 from tui.ports.serving_source import SourceChanges
 from tui.status_details import StatusDetails
+from tui.timeline_entries import timeline_entries
 from widgets.card_lines import ItemKey, card_lines
 from widgets.card_view import Block, CardLine, CardView
 from widgets.pod_rows import POD_COLUMNS, PodRows, hidden_pod_columns, pod_card_lines
 from widgets.status_paragraphs import COMPACT_TAIL_LINES, log_tail_paragraphs
 from widgets.table import KeyedTable
 from widgets.text_view import wrap_paragraphs
+from widgets.timeline_strip import status_strip
 
 if TYPE_CHECKING:
     from servedeck.detail.object_watch import LiveObject
@@ -34,6 +36,7 @@ TALL_SCREEN_HEIGHT = 40
 """Lines of the pane from which all read lines of a crashed container are shown."""
 SHORT_TAIL_LINES = 3
 """Number of those lines on a small screen, so that the first Pods are visible."""
+STRIP_LABEL = "  Timeline       "
 POD_CARD = "pod"
 """First part of the key of a Pod's line; the second is its uid."""
 
@@ -57,7 +60,8 @@ class OverviewPane(Pane):
         )
         self._last_view: ServingView | None = None
         """What is shown: the last state of a deleted serving stays."""
-        self._watch: ObjectWatch | None = None
+        self._watch: DeploymentWatch | None = None
+        self._timeline: tuple[TimelineEntry, ...] = ()
         self._deployment: LiveObject | None = None
         """The last one that was read."""
         self._setting_cards: tuple[Card, ...] = ()
@@ -85,6 +89,7 @@ class OverviewPane(Pane):
     def set_serving(self, key: NamespacedName) -> None:
         super().set_serving(key)
         self._last_view = self._deployment = self._watch = None
+        self._timeline = ()
         self._reset_cursor = True
         if self.is_attached:
             self.table.set_rows([])
@@ -109,14 +114,13 @@ class OverviewPane(Pane):
             self._refresh()
 
     def _open_watch(self) -> None:
-        from servedeck.detail.object_watch import ObjectQuery
-
-        query = ObjectQuery(resources.DEPLOYMENT, self.key.namespace, self.key.name)
-        service = self.app_context.detail_service
-        self._watch = self.add_watch(service.watch_objects(query, self._on_deployment_changed))
+        self._watch = self.add_watch(
+            DeploymentWatch(self.app_context.detail_service, self.key, self._on_deployment_changed)
+        )
 
     def _on_deployment_changed(self) -> None:
         if self.is_active:
+            self._update_timeline()
             self._update()
 
     def _refresh(self) -> None:
@@ -124,9 +128,14 @@ class OverviewPane(Pane):
         if (view := self.view) is not None:
             self._last_view = view
             self._details.update(view)
+            self._update_timeline()
         else:
             self._details.stop()
         self._update()
+
+    def _update_timeline(self) -> None:
+        if self._last_view is not None:
+            self._timeline = timeline_entries(self.app_context, self._last_view, self._watch)
 
     # -- what is shown ------------------------------------------------------------------------
 
@@ -170,8 +179,8 @@ class OverviewPane(Pane):
         """The cards with the settings; built again only if what they show has changed."""
         from servedeck.detail.overview import setting_cards
 
-        if self._watch is not None and (newest := self._watch.newest) is not None:
-            self._deployment = newest
+        if self._watch is not None and self._watch.deployment is not None:
+            self._deployment = self._watch.deployment
         source = (view, self._deployment)
         if source != self._cards_source:
             deployment = self._deployment
@@ -185,7 +194,7 @@ class OverviewPane(Pane):
         """The card Status, and why the serving does not serve."""
         from servedeck.detail.overview import status_rows
 
-        rows = list(status_rows(view))
+        rows = list(status_rows(view, since_text(self._timeline, view, now)))
         if hint := self._details.capacity_hint(view):
             rows.insert(3, CardRow("capacity", "Free Capacity", hint))
         if self._watch is not None and self._watch.missing_permission:
@@ -198,6 +207,8 @@ class OverviewPane(Pane):
                 )
             )
         lines = card_lines(Card("status", "Status", tuple(rows)), width, now)
+        if strip := status_strip(self._timeline, now, width - len(STRIP_LABEL)):
+            lines[-1:] = [CardLine(((STRIP_LABEL, "muted"), *strip), ("timeline", "")), CardLine()]
         tail = self._details.log_tail
         if tail is not None:
             height = self.size.height
@@ -251,7 +262,8 @@ class OverviewPane(Pane):
                 return None
         from servedeck.detail.overview import status_rows
 
-        rows = {("status", row.key): row for row in status_rows(self._last_view)}
+        since = since_text(self._timeline, self._last_view, self._now())
+        rows = {("status", row.key): row for row in status_rows(self._last_view, since)}
         rows |= {(card.key, row.key): row for card in self._setting_cards for row in card.rows}
         row = rows.get((card_key, row_key))
         return ((card_key, row_key), row) if row is not None else None
@@ -277,7 +289,7 @@ class OverviewPane(Pane):
         match action.name:
             case "logs" if self._last_view is None or not self._last_view.pods:
                 return "The serving has no Pods."
-            case "open" if self.selected_pod is None and self.selected_row is None:
+            case "open" if self._is_nothing_selected():
                 return "There is nothing under the cursor."
             case "copy" if self._copyable_text() is None:
                 return "There is no value under the cursor."
@@ -287,8 +299,14 @@ class OverviewPane(Pane):
                     return "The value under the cursor is not masked."
         return ""
 
+    def _is_nothing_selected(self) -> bool:
+        is_timeline = self.cards.cursor_key == ("timeline", "")
+        return not is_timeline and self.selected_pod is None and self.selected_row is None
+
     def do_open(self) -> None:
-        if (pod := self.selected_pod) is not None:
+        if self.cards.cursor_key == ("timeline", "") and not self._shows_table:
+            self.post_message(self.TimelineRequested())
+        elif (pod := self.selected_pod) is not None:
             self.post_message(self.PodRequested(pod.uid))
         elif (selected := self.selected_row) is not None:
             self.post_message(self.ValueRequested(selected[1].label, self._shown_text(*selected)))

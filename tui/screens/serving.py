@@ -127,6 +127,9 @@ class ServingScreen(ActionScreen[NamespacedName]):
     async def on_pane_log_requested(self, message: Pane.LogRequested) -> None:
         await self._show_pane(PANES.index(LogsPane), (message.pod, message.container))
 
+    def on_pane_timeline_requested(self) -> None:
+        self.do_timeline()
+
     def on_pane_value_requested(self, message: Pane.ValueRequested) -> None:
         from tui.screens.value import ValueScreen
 

@@ -18,6 +18,8 @@ from servedeck.serving.status.status import Status
 MAX_ENTRIES_PER_SERVING = 200
 """Entries of one serving; the oldest are dropped."""
 
+UNAVAILABLE_TEXT = "too few replicas are available"
+"""The Deployment's condition Available is not True."""
 CAUSE_WINDOW = timedelta(minutes=15)
 """A change this long before a change of status may be its cause."""
 
@@ -123,7 +125,8 @@ def likely_cause(entries: Sequence[TimelineEntry], change: TimelineEntry) -> Tim
 
 def since_text(entries: Sequence[TimelineEntry], view: HasStatus, now: datetime) -> str:
     """Since when the serving has its status and what changed just before, in one line:
-    "Error since 14:02:11 (12m); 40s before: rollout to revision 15 (image v0.11.1)".
+    "Error since 14:02:11 (12m); 40s before: rollout to revision 15 (image v0.11.1)". About the time
+    before servedeck was started, the Deployment's condition Available tells it.
 
     `entries` are merged ones, in their order. Times are local.
     """
@@ -135,6 +138,11 @@ def since_text(entries: Sequence[TimelineEntry], view: HasStatus, now: datetime)
     if change.is_first_status:
         text = f"{status} when servedeck saw it first, {when} ({_age(change.time, now)})"
         earlier = [one for one in entries if one.time <= change.time and one.status is None]
+        unavailable = next((one for one in earlier if one.text == UNAVAILABLE_TEXT), None)
+        if unavailable is not None and view.status is not Status.READY:
+            since = f"{clock_text(unavailable.time, now)} ({_age(unavailable.time, now)})"
+            text = f"{status}; {UNAVAILABLE_TEXT} since {since}"
+            earlier.remove(unavailable)
         if not earlier:
             return text
         last = earlier[-1]

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from servedeck.serving.objects.records import REVISION_ANNOTATION
 from servedeck.serving.spec.mapping.json_values import as_mapping, as_str, mappings
 from servedeck.serving.status.timeline import (
+    UNAVAILABLE_TEXT,
     TimelineEntry,
     TimelineKind,
     short_image,
@@ -131,11 +132,7 @@ def _condition_entry(condition: Mapping[str, Any], revision: str) -> TimelineEnt
         return None
     why = f" ({reason})" if reason else ""
     if kind == "Available":
-        words = (
-            "enough replicas are available"
-            if status == "True"
-            else "too few replicas are available"
-        )
+        words = "enough replicas are available" if status == "True" else UNAVAILABLE_TEXT
         return _entry(changed, TimelineKind.CONDITION, words)
     if kind == "ReplicaFailure":
         return _entry(changed, TimelineKind.CONDITION, f"Pods cannot be created{why}")

@@ -11,6 +11,7 @@ import pytest
 from servedeck.serving.status.status import Status
 from servedeck.serving.status.timeline import (
     MAX_ENTRIES_PER_SERVING,
+    UNAVAILABLE_TEXT,
     TimelineEntry,
     TimelineKind,
     clock_text,
@@ -142,6 +143,17 @@ def test_a_status_from_before_servedeck_saw_it() -> None:
     assert since_text([first], ERROR, NOW) == text
     assert since_text([created, first], ERROR, NOW) == (
         f"{text}; last change before: rollout to revision 3, {local(created.time)}"
+    )
+
+
+def test_a_serving_that_was_unavailable_before_servedeck_saw_it() -> None:
+    first = status(Status.ERROR, minutes=5, is_first_status=True)
+    unavailable = entry(TimelineKind.CONDITION, UNAVAILABLE_TEXT, minutes=30, observed=False)
+    restart = entry(RESTART, "inference-server restarted", minutes=10, observed=False)
+    since = f"Error; {UNAVAILABLE_TEXT} since {local(unavailable.time)} (30m)"
+    assert since_text([unavailable, first], ERROR, NOW) == since
+    assert since_text([unavailable, restart, first], ERROR, NOW) == (
+        f"{since}; last change before: inference-server restarted, {local(restart.time)}"
     )
 
 
