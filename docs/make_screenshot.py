@@ -14,10 +14,10 @@ from textual.pilot import Pilot
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.config import Settings
 from servedeck.demo.cluster import DemoCluster
+from servedeck.detail.cluster_detail_service import ClusterDetailService
 from servedeck.fleet.session import ClusterSession
 from styles.themes import DARK
 from tui.app import ServedeckApp
-from tui.detail_service import ClusterDetailService
 from tui.log_service import ClusterLogService
 
 SIZE = (112, 32)

@@ -86,6 +86,7 @@ def _build_parser() -> argparse.ArgumentParser:
     parser.set_defaults(run="tui.command_line:run_dashboard")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_open_command(commands)
+    _add_describe_command(commands)
     _add_get_command(commands)
     _add_change_commands(commands)
     _add_demo_command(commands)
@@ -122,9 +123,30 @@ def _add_open_command(commands: Any) -> None:
         allow_abbrev=False,
     )
     open_.add_argument("name", metavar="NAME", help="NAME or NAMESPACE/NAME")
-    open_.add_argument("--tab", metavar="TAB", default="", help="overview, logs, ...")
+    open_.add_argument(
+        "--tab",
+        metavar="TAB",
+        default="",
+        help="overview, logs, events, rollouts or yaml; default: overview",
+    )
     _add_common_flags(open_, single_namespace=True)
     open_.set_defaults(run="tui.command_line:run_open")
+
+
+def _add_describe_command(commands: Any) -> None:
+    describe = commands.add_parser(
+        "describe",
+        help="print everything about a serving",
+        description="Prints what the page of a serving shows: status, Pods, settings, rollouts,"
+        " timeline and Events. Values that look secret are masked.",
+        allow_abbrev=False,
+    )
+    describe.add_argument("name", metavar="NAME", help="NAME or NAMESPACE/NAME")
+    describe.add_argument(
+        "-o", "--output", choices=("text", "json"), default="text", help="default: %(default)s"
+    )
+    _add_common_flags(describe)
+    describe.set_defaults(run="servedeck.commands.describe:run")
 
 
 def _add_get_command(commands: Any) -> None:

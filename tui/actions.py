@@ -46,6 +46,7 @@ SCOPE_TITLES: Mapping[str, str] = {
     "status": "Status popover",
     "connect": "Connect",
     "serving": "Page of a serving",
+    "describe": "Description",
     "overview": "Overview",
     "pod": "Pod",
     "value": "Value",
@@ -110,6 +111,13 @@ ACTIONS: tuple[Action, ...] = (
         "Show the YAML of the serving's Deployment, and from there of its other objects.",
         footer_order=12,
         command="yaml",
+    ),
+    Action(
+        "servings.describe",
+        "d",
+        "describe",
+        "Show everything about the serving as one text, as servedeck describe prints it.",
+        command="describe",
     ),
     Action(
         "servings.connect",
@@ -451,6 +459,23 @@ ACTIONS: tuple[Action, ...] = (
         command="connect",
     ),
     Action(
+        "serving.describe",
+        "d",
+        "describe",
+        "Show everything about the serving as one text, as servedeck describe prints it.",
+        footer_order=12,
+        command="describe",
+    ),
+    Action("describe.close", "escape,q,d", "close", "Close the description.", footer_order=1),
+    Action("describe.copy", "C", "copy", "Copy the description.", footer_order=2),
+    Action(
+        "describe.scroll",
+        "j,k,down,up,pagedown,pageup,g,G,home,end",
+        "scroll",
+        "Scroll the description.",
+        passes_key=True,
+    ),
+    Action(
         "serving.timeline",
         "t",
         "timeline",
@@ -533,6 +558,7 @@ ACTIONS: tuple[Action, ...] = (
         "Follow the log of the Pod, of the container under the cursor or of the failing one.",
         footer_order=3,
     ),
+    Action("pod.describe", "d", "describe", "Describe the serving as one text."),
     Action("pod.yaml", "y", "YAML", "Show the YAML of the Pod.", footer_order=4),
     Action("pod.copy", "C", "copy", "Copy the value under the cursor.", footer_order=5),
     Action(

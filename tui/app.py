@@ -39,9 +39,9 @@ from widgets.status_paragraphs import CrashedContainer, LogTail
 
 if TYPE_CHECKING:
     from servedeck.changes.draft import Draft
+    from servedeck.detail.detail_service import DetailService
     from tui.ports.app_context import AppContext
     from tui.ports.change_service import ChangeService
-    from tui.ports.detail_service import DetailService
     from tui.screens.pick import PickScreen
 
 _log = logging.getLogger(__name__)

@@ -8,7 +8,12 @@ import importlib
 from typing import TYPE_CHECKING
 
 from servedeck import terminal
-from servedeck.commands.arguments import connection_options, load_settings, read_servings
+from servedeck.commands.arguments import (
+    connection_options,
+    load_settings,
+    read_servings,
+    split_serving_name,
+)
 from servedeck.commands.errors import USAGE_ERROR, CommandError
 
 if TYPE_CHECKING:
@@ -52,17 +57,10 @@ def run_open(args: argparse.Namespace) -> int:
     from tui.app import InitialPage
     from tui.screens.serving import PANES, find_pane
 
-    namespace, slash, name = args.name.rpartition("/")
-    if slash and args.namespace and args.namespace != namespace:
-        raise CommandError(
-            f"{args.name} and -n {args.namespace} name two namespaces; give one.", USAGE_ERROR
-        )
+    args.namespace, name = split_serving_name(args.name, args.namespace)
     if args.tab and find_pane(args.tab) is None:
         tabs = ", ".join(pane.TITLE.lower() for pane in PANES)
         raise CommandError(f"There is no tab {args.tab}; choose one of {tabs}.", USAGE_ERROR)
-    if not name or (slash and not namespace):
-        raise CommandError(f"{args.name!r} is not NAME or NAMESPACE/NAME; correct it.", USAGE_ERROR)
-    args.namespace = namespace or args.namespace
     return run_dashboard(args, initial_page=InitialPage(name, args.namespace or "", args.tab))
 
 

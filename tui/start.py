@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from servedeck.config import SettingsError
+from servedeck.detail.cluster_detail_service import ClusterDetailService
 from styles.themes import THEMES
 from tui.actions import ACTIONS
 from tui.app import InitialPage, ServedeckApp
 from tui.deferred_source import DeferredSource
-from tui.detail_service import ClusterDetailService
 from tui.log_service import ClusterLogService
 from widgets.serving_rows import COLUMNS
 

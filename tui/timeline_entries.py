@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from servedeck.detail.deployment_watch import DeploymentWatch
 from servedeck.fleet.views import ServingView
 from servedeck.serving.status.timeline import TimelineEntry, merge_entries
 from servedeck.serving.status.timeline_objects import derive_entries
-from tui.deployment_watch import DeploymentWatch
 from tui.ports.app_context import AppContext
 
 

@@ -43,6 +43,19 @@ def require_single_namespace(settings: Settings) -> None:
         )
 
 
+def split_serving_name(written: str, namespace: str | None) -> tuple[str | None, str]:
+    """Namespace (None for that of the context) and name of NAME or NAMESPACE/NAME, with the value
+    of -n. Raises CommandError."""
+    first, slash, name = written.rpartition("/")
+    if not name or (slash and not first) or "/" in first:
+        raise CommandError(f"{written!r} is not NAME or NAMESPACE/NAME; correct it.", USAGE_ERROR)
+    if slash and namespace and namespace != first:
+        raise CommandError(
+            f"{written} and -n {namespace} name two namespaces; give one.", USAGE_ERROR
+        )
+    return first or namespace, name
+
+
 @contextmanager
 def connection_options(
     args: argparse.Namespace,

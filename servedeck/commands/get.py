@@ -12,7 +12,6 @@ from datetime import datetime
 from typing import Any, Literal, TextIO
 
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
-from servedeck.cluster.http.errors import ClusterError
 from servedeck.commands import printers
 from servedeck.commands.arguments import (
     connection_options,
@@ -20,18 +19,12 @@ from servedeck.commands.arguments import (
     require_single_namespace,
 )
 from servedeck.commands.errors import USAGE_ERROR, CommandError
+from servedeck.commands.session import wait_until_loaded, write_warnings
 from servedeck.fleet.query import Query, QueryError, parse_selector_query, sort_views
 from servedeck.fleet.session import ClusterSession, SessionChanges
 from servedeck.fleet.views import NamespacedName, ServingView
 
-OPTIONAL_LISTS_TIMEOUT = 5.0
-"""Seconds to wait for Events, Services and routes after the servings are known."""
-
 OutputFormat = Literal["table", "wide", "json", "name"]
-
-
-class ServingsUnavailableError(ClusterError):
-    """The servings cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +82,10 @@ class _GetCommand:
 
     async def run(self) -> int:
         await self._session.start()
-        await self._wait_until_loaded()
-        self._print_warnings()
+        await wait_until_loaded(self._session, self._err)
+        self._out.flush()
+        write_warnings(self._session, self._err)
+        self._err.flush()
         self._table = printers.TablePrinter(
             wide=self._options.format == "wide", with_namespace=not self._session.namespace
         )
@@ -112,38 +107,6 @@ class _GetCommand:
         if self._options.watch:
             await self._print_changes(views)
         return 0
-
-    async def _wait_until_loaded(self) -> None:
-        """Wait for all lists; only the servings are required, the rest may time out."""
-        deadline: float | None = None
-        loop = asyncio.get_running_loop()
-        while not (state := self._session.state).settled:
-            if state.has_failed:
-                raise ServingsUnavailableError(state.message)
-            if state.phase.name == "LIVE":
-                deadline = deadline or loop.time() + OPTIONAL_LISTS_TIMEOUT
-                if loop.time() >= deadline:
-                    self._write_error(
-                        "servedeck: the server is slow; Events or routes may be missing."
-                    )
-                    break
-            self._changed.clear()
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await self._changed.wait()
-            except TimeoutError:
-                continue
-        if (state := self._session.state).has_failed:
-            raise ServingsUnavailableError(state.message)
-
-    def _print_warnings(self) -> None:
-        state = self._session.state
-        if missing := state.missing_permissions:
-            self._write_error(
-                f"servedeck: not allowed to {', '.join(missing)}; data that needs it is not shown."
-            )
-        if state.clock_warning:
-            self._write_error(f"servedeck: {state.clock_warning}")
 
     def _matches(self, view: ServingView) -> bool:
         names, selector = self._options.names, self._options.selector

@@ -12,7 +12,8 @@ import pytest
 
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.errors import ConnectionFailedError
-from servedeck.commands import get
+from servedeck.commands import get, session
+from servedeck.commands.session import ServingsUnavailableError
 from servedeck.fleet.query import parse_selector_query
 from servedeck.fleet.session import ClusterSession
 from tests.fleet.factories import START, crashing_status, deployment, pod, replicaset
@@ -157,7 +158,7 @@ async def test_a_name_that_does_not_exist_fails_after_the_others(cluster: FakeCl
 
 async def test_a_server_that_does_not_respond_is_a_one_line_error(cluster: FakeCluster) -> None:
     cluster.is_down = True
-    with pytest.raises(get.ServingsUnavailableError, match="Connection refused by") as caught:
+    with pytest.raises(ServingsUnavailableError, match="Connection refused by") as caught:
         await run_command(cluster)
     assert caught.value.exit_code == 1
 
@@ -167,7 +168,7 @@ async def test_all_namespaces_without_permission_is_an_error_without_partial_out
 ) -> None:
     cluster.forbidden = {("deployments", "")}
     with pytest.raises(
-        get.ServingsUnavailableError, match=r"Cannot list deployments\.apps in all names"
+        ServingsUnavailableError, match=r"Cannot list deployments\.apps in all names"
     ):
         await run_command(cluster, ConnectionOptions(all_namespaces=True))
 
@@ -182,7 +183,7 @@ async def test_what_may_not_be_read_is_named_and_the_rest_printed(cluster: FakeC
 async def test_get_does_not_wait_forever_for_events(
     cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(get, "OPTIONAL_LISTS_TIMEOUT", 0.05)
+    monkeypatch.setattr(session, "OPTIONAL_LISTS_TIMEOUT", 0.05)
     answer = cluster.check_access
 
     def check(path: str) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from servedeck.changes.form_fields import COMMON_FIELDS, OPTIONAL_FIELDS
 from servedeck.changes.live_objects import fetch_live_objects
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions as Kubeconfig
 from servedeck.config import Settings
+from servedeck.detail.cluster_detail_service import ClusterDetailService
 from servedeck.fleet.session import ClusterSession
 from servedeck.serving.objects import import_objects
 from servedeck.serving.spec.fields import Field
@@ -25,7 +26,6 @@ from tests.tui.helpers import post_keys
 from tests.waiting import WAIT_SECONDS
 from tui.app import ServedeckApp
 from tui.change_service import ClusterChangeService
-from tui.detail_service import ClusterDetailService
 from tui.log_service import ClusterLogService
 from tui.screens.create import steps
 from tui.screens.create.field_options import is_choice_field

@@ -11,6 +11,7 @@ from textual.pilot import Pilot
 
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.config import Settings
+from servedeck.detail.cluster_detail_service import ClusterDetailService
 from servedeck.fleet.query import count_by_status, sort_views
 from servedeck.fleet.session import ClusterSession
 from servedeck.serving.status.status import Status
@@ -21,7 +22,6 @@ from tests.control_plane.test_disruptions import random_changes
 from tests.tui.helpers import screen_text
 from tests.waiting import WAIT_SECONDS, wait_until
 from tui.app import ServedeckApp
-from tui.detail_service import ClusterDetailService
 from tui.log_service import ClusterLogService
 from widgets.serving_rows import ServingRowBuilder
 

@@ -13,13 +13,13 @@ import pytest
 from servedeck.cluster.apply import AppliedObject, ApplyResult, ObjectRef
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.config import Settings
+from servedeck.detail.cluster_detail_service import ClusterDetailService
 from servedeck.fleet.session import ClusterSession
 from tests.control_plane.control_plane import ControlPlane, RequestError, wait_for
 from tests.control_plane.test_app import AppDriver
 from tests.waiting import WAIT_SECONDS
 from tui.app import ServedeckApp
 from tui.change_service import ClusterChangeService
-from tui.detail_service import ClusterDetailService
 from tui.log_service import ClusterLogService
 
 MODEL = "meta-llama/Llama-3.1-8B-Instruct"

@@ -12,13 +12,13 @@ import yaml
 from servedeck.cluster import resources
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.config import Settings
+from servedeck.detail.cluster_detail_service import ClusterDetailService
 from servedeck.detail.object_text import TextOptions, build_saved_text
 from servedeck.detail.object_watch import ObjectQuery
 from servedeck.fleet.session import ClusterSession
 from tests.control_plane.control_plane import ControlPlane
 from tests.control_plane.test_app import AppDriver, running_app
 from tests.waiting import wait_until
-from tui.detail_service import ClusterDetailService
 from tui.panes.yaml import YamlPane
 
 HOSTILE = {

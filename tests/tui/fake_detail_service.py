@@ -80,7 +80,7 @@ class FakeEventWatch(FakeWatch):
 
 
 class FakeDetailService:
-    """`tui.ports.detail_service.DetailService` on what the test sets."""
+    """`servedeck.detail.detail_service.DetailService` on what the test sets."""
 
     def __init__(self, *objects: dict[str, Any]) -> None:
         self.live_objects: list[LiveObject] = []

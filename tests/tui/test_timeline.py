@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
+from servedeck.detail.deployment_watch import DeploymentWatch
 from servedeck.serving.status.status import Status
 from servedeck.serving.status.timeline import since_text
 from tests.tui import fakes
@@ -17,7 +18,6 @@ from tests.tui.helpers import make_app, screen_text, wait_for, wait_for_text
 from tests.tui.test_serving_page import open_page
 from tests.tui.timeline import KEY, make_timeline_app, replay_changes
 from tui.app import ServedeckApp
-from tui.deployment_watch import DeploymentWatch
 from tui.screens.serving import ServingScreen
 from tui.screens.timeline import TimelineScreen
 from tui.timeline_entries import timeline_entries

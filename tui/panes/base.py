@@ -12,10 +12,10 @@ from textual.message import Message
 from textual.worker import WorkerState
 
 from servedeck.cluster.http.errors import describe_error
+from servedeck.detail.detail_service import Watch
 from servedeck.fleet.views import NamespacedName, ServingView
 from tui.actions import Action
 from tui.ports.app_context import AppContext
-from tui.ports.detail_service import Watch
 from tui.ports.serving_source import SourceChanges
 from tui.workers import ActionRunner, Worker, run_exclusive
 

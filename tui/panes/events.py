@@ -13,6 +13,8 @@ from textual.getters import query_one
 from textual.message import Message
 from textual.widgets import Input
 
+from servedeck.detail.deployment_watch import DeploymentWatch
+from servedeck.detail.detail_service import EventWatch
 from servedeck.detail.serving_events import EventSelection, event_objects
 from servedeck.fleet.views import NamespacedName, ServingView
 from servedeck.serving.duration import format_signed_duration
@@ -22,9 +24,7 @@ from servedeck.serving.status.event_query import EventQuery, parse_event_query
 from servedeck.serving.text import format_count
 from tui.actions import Action, bindings
 from tui.clipboard import CopyError, copy_text
-from tui.deployment_watch import DeploymentWatch
 from tui.panes.base import Pane
-from tui.ports.detail_service import EventWatch
 from tui.ports.serving_source import SourceChanges
 from widgets.columns import Row
 from widgets.event_rows import EVENT_COLUMNS, TIME_MIN_WIDTH, build_event_row, event_text

@@ -11,12 +11,12 @@ from textual.getters import query_one
 
 from servedeck.cluster.http.errors import ClusterError
 from servedeck.detail.cards import Card, CardRow
+from servedeck.detail.deployment_watch import DeploymentWatch
 from servedeck.fleet.views import NamespacedName, PodView, ServingView
 from servedeck.serving.duration import format_signed_duration
 from servedeck.serving.status.timeline import TimelineEntry, since_text
 from tui.actions import Action, bindings
 from tui.clipboard import CopyError, copy_text
-from tui.deployment_watch import DeploymentWatch
 from tui.panes.base import Pane
 from tui.ports.serving_source import SourceChanges
 from tui.status_details import StatusDetails

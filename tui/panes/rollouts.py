@@ -12,13 +12,13 @@ from textual.binding import BindingType
 from textual.getters import query_one
 from textual.message import Message
 
+from servedeck.detail.detail_service import ObjectWatch
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.duration import format_signed_duration
 from servedeck.serving.label_selector import format_label_selector
 from tui.actions import Action, bindings
 from tui.clipboard import CopyError, copy_text
 from tui.panes.base import Pane
-from tui.ports.detail_service import ObjectWatch
 from tui.ports.serving_source import SourceChanges
 from widgets.revision_rows import (
     REVISION_COLUMNS,

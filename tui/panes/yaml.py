@@ -15,6 +15,7 @@ from textual.message import Message
 from textual.widgets import Input
 
 from servedeck.cluster.resources import DEPLOYMENT, RESOURCES_BY_KIND, SECRET
+from servedeck.detail.detail_service import ObjectWatch
 from servedeck.detail.object_text import (
     ObjectText,
     SavedText,
@@ -28,7 +29,6 @@ from servedeck.serving.yaml_text import YamlText
 from tui import yaml_heading
 from tui.actions import Action, bindings
 from tui.panes.base import Pane
-from tui.ports.detail_service import ObjectWatch
 from tui.ports.serving_source import SourceChanges
 from tui.text_search import MAX_LINES_AT_ONCE, TextSearch
 from tui.yaml_export import build_export, copy_export, describe_export, save_export

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from textual.worker import Worker
 
+    from servedeck.detail.detail_service import DetailService
     from servedeck.fleet.history import ServingHistory
     from tui.ports.change_service import ChangeService
-    from tui.ports.detail_service import DetailService
     from tui.ports.serving_source import LogService, ServingSource
     from widgets.status_paragraphs import CrashedContainer, LogTail
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from servedeck.cluster.resources import DEPLOYMENT, SECRET, Resource
+from servedeck.detail.detail_service import ObjectWatch
 from servedeck.detail.object_watch import ObjectQuery
 from servedeck.detail.serving_object_refs import (
     ServingObjectRef,
@@ -11,7 +12,6 @@ from servedeck.detail.serving_object_refs import (
 )
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.spec.mapping.json_values import JsonObject
-from tui.ports.detail_service import ObjectWatch
 from tui.ports.serving_source import SourceChanges
 from tui.screens.pick import Choice, PickScreen
 

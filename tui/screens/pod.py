@@ -11,10 +11,10 @@ from textual.getters import query_one
 
 from servedeck.cluster import resources
 from servedeck.detail.cards import Card, CardRow
+from servedeck.detail.detail_service import EventWatch, ObjectWatch, Watch
 from servedeck.fleet.views import NamespacedName, PodView
 from tui.actions import Action, bindings
 from tui.clipboard import CopyError, copy_text
-from tui.ports.detail_service import EventWatch, ObjectWatch, Watch
 from tui.ports.serving_source import SourceChanges
 from tui.screens.base import ActionScreen
 from tui.screens.value import ValueScreen
@@ -222,6 +222,12 @@ class PodScreen(ActionScreen[PodResult]):
             case (str() as card, _) if card.startswith("container."):
                 container = card.removeprefix("container.")
         self.dismiss(PodResult("logs", self._view.name, container))
+
+    def do_describe(self) -> None:
+        from tui.screens.describe import DescribeScreen
+
+        if (view := self.app_context.source.fleet.view(self._serving)) is not None:
+            self.app.push_screen(DescribeScreen(view))
 
     def do_yaml(self) -> None:
         self.dismiss(PodResult("yaml", self._view.name))

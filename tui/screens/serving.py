@@ -357,6 +357,11 @@ class ServingScreen(ActionScreen[NamespacedName]):
 
         self.app.push_screen(ConnectScreen(self._view))
 
+    def do_describe(self) -> None:
+        from tui.screens.describe import DescribeScreen
+
+        self.app.push_screen(DescribeScreen(self._view))
+
     def do_timeline(self) -> None:
         from tui.screens.timeline import TimelineScreen
 

@@ -48,7 +48,7 @@ DEFAULT_SORT = "status"
 DESCENDING_COLUMNS = frozenset({"restarts"})
 """Columns that are sorted in descending order at first."""
 
-SERVING_ACTIONS = frozenset({"open", "status", "logs", "yaml", "connect", "clone"})
+SERVING_ACTIONS = frozenset({"open", "status", "logs", "yaml", "describe", "connect", "clone"})
 """Actions on the serving under the cursor."""
 
 
@@ -304,6 +304,12 @@ class ServingsScreen(ActionScreen[None]):
 
         if view := self.selected_serving:
             self.app.push_screen(ConnectScreen(view))
+
+    def do_describe(self) -> None:
+        from tui.screens.describe import DescribeScreen
+
+        if view := self.selected_serving:
+            self.app.push_screen(DescribeScreen(view))
 
     def do_open(self) -> None:
         if view := self.selected_serving:

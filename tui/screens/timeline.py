@@ -10,11 +10,11 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.getters import query_one
 
+from servedeck.detail.deployment_watch import DeploymentWatch
 from servedeck.fleet.views import ServingView
 from servedeck.serving.duration import format_signed_duration
 from servedeck.serving.status.timeline import TimelineEntry, since_text
 from tui.actions import bindings
-from tui.deployment_watch import DeploymentWatch
 from tui.ports.serving_source import SourceChanges
 from tui.screens.base import Overlay
 from tui.timeline_entries import timeline_entries

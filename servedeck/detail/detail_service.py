@@ -1,4 +1,4 @@
-"""What the page of a serving needs of a cluster besides the list, as `tui.detail_service`
+"""What the page of a serving needs of a cluster besides the list. `cluster_detail_service`
 implements it; tests bring their own."""
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from servedeck.serving.label_selector import format_label_selector
 from servedeck.serving.spec.mapping.json_values import as_mapping
 
 if TYPE_CHECKING:
+    from servedeck.detail.detail_service import DetailService, ObjectWatch
     from servedeck.detail.object_watch import LiveObject
-    from tui.ports.detail_service import DetailService, ObjectWatch
 
 
 class DeploymentWatch:

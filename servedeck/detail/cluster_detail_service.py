@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ClusterDetailService:
-    """`tui.ports.detail_service.DetailService` through the current connection."""
+    """`servedeck.detail.detail_service.DetailService` through the current connection."""
 
     def __init__(self, connection: Callable[[], Connection | None]) -> None:
         """`connection` returns the current one, which changes with the context."""

@@ -1,0 +1,102 @@
+"""`servedeck describe NAME`: everything that the page of a serving shows, as text or JSON."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TextIO
+
+from servedeck.cluster.auth.kubeconfig import ConnectionOptions
+from servedeck.cluster.http.errors import ClusterError
+from servedeck.commands import printers
+from servedeck.commands.arguments import (
+    connection_options,
+    load_settings,
+    split_serving_name,
+)
+from servedeck.commands.errors import CommandError
+from servedeck.commands.session import wait_until_loaded, write_warnings
+from servedeck.detail.cluster_detail_service import ClusterDetailService
+from servedeck.detail.description import (
+    DescriptionWatch,
+    description_json,
+    format_description,
+)
+from servedeck.fleet.history import ServingHistory
+from servedeck.fleet.session import ClusterSession
+from servedeck.fleet.views import ServingView
+
+LISTS_TIMEOUT = 10.0
+"""Seconds to wait for what is read besides the list: Deployment, ReplicaSets and Events."""
+
+
+async def run_describe(
+    session: ClusterSession,
+    name: str,
+    *,
+    as_json: bool,
+    out: TextIO | None = None,
+    err: TextIO | None = None,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> int:
+    """Print the serving of that name in the session's namespace, or the only one of that name in
+    all of them; returns the exit code. Raises ClusterError if it cannot be read."""
+    out, err = out or sys.stdout, err or sys.stderr
+    try:
+        await session.start()
+        await wait_until_loaded(session, err)
+        write_warnings(session, err)
+        view = _find_serving(session, name)
+        history = ServingHistory()
+        history.record((view.key,), session.fleet, now())
+        changed = asyncio.Event()
+        service = ClusterDetailService(lambda: session.connection)
+        watch = DescriptionWatch(service, view.key, changed.set)
+        try:
+            async with asyncio.timeout(LISTS_TIMEOUT):
+                while not watch.is_settled:
+                    changed.clear()
+                    await changed.wait()
+        except TimeoutError:
+            err.write("servedeck: the server is slow; the description is not complete.\n")
+        description = watch.describe(view, session.fleet, now(), history.timeline.entries(view.uid))
+        await watch.close()
+        if as_json:
+            whole = {**printers.serving_json(view), **description_json(description)}
+            out.write(json.dumps(whole, indent=2) + "\n")
+        else:
+            out.write("\n".join(format_description(description, now())) + "\n")
+        return 0
+    finally:
+        await session.close()
+
+
+def _find_serving(session: ClusterSession, name: str) -> ServingView:
+    found = [view for view in session.fleet.views() if view.key.name == name]
+    if not found:
+        where = f"namespace {session.namespace}" if session.namespace else "any namespace"
+        raise ClusterError(f"There is no serving {name} in {where}.")
+    if len(found) > 1:
+        names = ", ".join(sorted(view.key.namespace for view in found))
+        raise ClusterError(f"Several namespaces have a serving {name}: {names}; name one with -n.")
+    return found[0]
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; returns the exit code."""
+    args.namespace, name = split_serving_name(args.name, args.namespace)
+    settings = load_settings(args)
+
+    async def describe(target: ConnectionOptions) -> int:
+        session = ClusterSession(target, settings)
+        return await run_describe(session, name, as_json=args.output == "json")
+
+    with connection_options(args, settings) as target:
+        try:
+            return asyncio.run(describe(target))
+        except ClusterError as error:
+            raise CommandError(str(error)) from error

@@ -1,0 +1,55 @@
+"""Waits for the servings of a session, for commands that print them once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TextIO
+
+from servedeck.cluster.http.errors import ClusterError
+from servedeck.fleet.session import ClusterSession
+
+OPTIONAL_LISTS_TIMEOUT = 5.0
+"""Seconds to wait for Events, Services and routes after the servings are known."""
+
+
+class ServingsUnavailableError(ClusterError):
+    """The servings cannot be read."""
+
+
+async def wait_until_loaded(session: ClusterSession, err: TextIO) -> None:
+    """Wait for all lists of a started session; only the servings are required, the rest may time
+    out, which is written to `err`. Raises ServingsUnavailableError if they cannot be read."""
+    changed = asyncio.Event()
+    unsubscribe = session.subscribe(lambda _changes: changed.set())
+    deadline: float | None = None
+    loop = asyncio.get_running_loop()
+    try:
+        while not (state := session.state).settled:
+            if state.has_failed:
+                raise ServingsUnavailableError(state.message)
+            if state.phase.name == "LIVE":
+                deadline = deadline or loop.time() + OPTIONAL_LISTS_TIMEOUT
+                if loop.time() >= deadline:
+                    err.write("servedeck: the server is slow; Events or routes may be missing.\n")
+                    break
+            changed.clear()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await changed.wait()
+            except TimeoutError:
+                continue
+    finally:
+        unsubscribe()
+    if (state := session.state).has_failed:
+        raise ServingsUnavailableError(state.message)
+
+
+def write_warnings(session: ClusterSession, err: TextIO) -> None:
+    """Write what is missing or doubtful to `err`."""
+    state = session.state
+    if missing := state.missing_permissions:
+        err.write(
+            f"servedeck: not allowed to {', '.join(missing)}; data that needs it is not shown.\n"
+        )
+    if state.clock_warning:
+        err.write(f"servedeck: {state.clock_warning}\n")

@@ -1,0 +1,98 @@
+"""Everything that is known about a serving as one text, for a ticket or a chat."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.getters import query_one
+
+from servedeck.detail.description import DescriptionWatch, format_description
+from servedeck.fleet.views import ServingView
+from tui.actions import Action, bindings
+from tui.clipboard import CopyError, copy_text
+from tui.ports.serving_source import SourceChanges
+from tui.screens.base import Overlay
+from tui.screens.scrolling import scroll_by_key
+from widgets.text_view import Paragraph, TextView
+
+LABEL_INDENT = 4
+
+
+class DescribeScreen(Overlay[None]):
+    """What `servedeck describe` prints, kept up to date while it is open; the text of a deleted
+    serving stays."""
+
+    SCOPE = "describe"
+    BINDINGS: ClassVar[list[BindingType]] = bindings("describe", "app")
+    text_view = query_one(TextView)
+
+    def __init__(self, view: ServingView) -> None:
+        super().__init__()
+        self._view = view
+        self._watch: DescriptionWatch | None = None
+        self._lines: list[str] = []
+
+    def compose_body(self) -> ComposeResult:
+        yield TextView()
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.text_view.focus()
+        self.text_view.set_paragraphs([Paragraph((("Loading…", "muted"),))])
+        self._watch = DescriptionWatch(
+            self.app_context.detail_service, self._view.key, self._update
+        )
+        self._update()
+
+    async def on_unmount(self) -> None:
+        await super().on_unmount()
+        if self._watch is not None:
+            await self._watch.close()
+
+    def on_changes(self, changes: SourceChanges) -> None:
+        if self._view.key in changes.keys:
+            self._update()
+
+    def _update(self) -> None:
+        watch = self._watch
+        if not self.is_attached or watch is None or not watch.is_settled:
+            return
+        fleet, history = self.app_context.source.fleet, self.app_context.history
+        self._view = fleet.view(self._view.key) or self._view
+        uid, now = self._view.uid, self.app_context.clock()
+        description = watch.describe(
+            self._view, fleet, now, history.timeline.entries(uid), history.events.entries(uid)
+        )
+        self._lines = format_description(description, now)
+        self.text_view.set_paragraphs([_paragraph(line) for line in self._lines])
+        self.update_footer()
+
+    # -- actions ------------------------------------------------------------------------------
+
+    def disabled_reason(self, action: Action) -> str:
+        if action.name == "copy" and not self._lines:
+            return "The description is still loading."
+        return ""
+
+    async def do_copy(self) -> None:
+        try:
+            how = await copy_text("\n".join(self._lines), self.app_context.write_to_terminal)
+        except CopyError as error:
+            self.show_message(
+                f"{error} `servedeck describe {self._view.key}` prints it.", "warning"
+            )
+        else:
+            self.show_message(f"Copied {how}.", "ready")
+
+    def do_scroll(self, key: str) -> None:
+        scroll_by_key(self.text_view, key)
+
+    def do_close(self) -> None:
+        self.dismiss(None)
+
+
+def _paragraph(line: str) -> Paragraph:
+    is_heading = bool(line) and not line.startswith(" ") and ":" not in line
+    return Paragraph(((line, "title" if is_heading else ""),) if line else (), LABEL_INDENT)
