@@ -190,7 +190,7 @@ def _declared_port(facts: ContainerFacts, flag: int, kind: ServerKind) -> int:
     candidates += [one.number for one in plain if not one.name.startswith(_GRPC_PORT_PREFIXES)]
     candidates += [one.number for one in plain]
     if kind is UNKNOWN_SERVER:
-        candidates += by_number
+        candidates += [one.number for one in facts.ports]
     if not facts.ports and kind is not UNKNOWN_SERVER:
         candidates += [_to_port(target) for target in facts.probe_ports]
     return next((number for number in candidates if number), 0)

@@ -285,6 +285,28 @@ OTHER_SERVINGS: dict[str, Serving] = {
         "serve",
         ("Google TPU", 1),
     ),
+    "an unknown server whose command line says its port": Serving(
+        Workload(
+            "https://github.com/vllm-project/aibrix/tree/main/samples",
+            pod(
+                container(
+                    "xdit-dev",
+                    "aibrix/xdit-dev:customized-v1",
+                    command=[
+                        "sh",
+                        "-c",
+                        "python3 entrypoints/launch.py --model_path /models/sd3 --port 6000",
+                    ],
+                    resource=GPU,
+                )
+            ),
+        ),
+        "custom",
+        "/models/sd3",
+        6000,
+        "xdit-dev",
+        NVIDIA,
+    ),
     "adopted, of unknown kind": Serving(
         Workload(
             "https://github.com/sgl-project/sglang",

@@ -314,6 +314,11 @@ OTHERS: dict[str, Workload] = {
             ),
         ),
         (
+            "notebook of an own image with a model",
+            "https://www.kubeflow.org/docs/components/notebooks/container-images/",
+            container("dev", "acme/dev:1", env={"MODEL_ID": "org/m"}, ports=[8888], resource=GPU),
+        ),
+        (
             "DCGM exporter",
             "https://github.com/NVIDIA/dcgm-exporter",
             container(
