@@ -13,9 +13,8 @@ from servedeck.serving.status.timeline import (
     MAX_ENTRIES_PER_SERVING,
     TimelineEntry,
     TimelineKind,
-    short_pod_name,
 )
-from servedeck.serving.status.timeline_objects import (
+from servedeck.serving.status.timeline_texts import (
     DEADLINE_TEXT,
     NODE_LOST_STATUSES,
     PAUSED_TEXT,
@@ -24,6 +23,7 @@ from servedeck.serving.status.timeline_objects import (
     node_lost_text,
     restart_text,
     rollout_text,
+    short_pod_name,
 )
 
 MAX_ENTRIES = 20_000

@@ -166,32 +166,3 @@ def clock_text(time: datetime, now: datetime) -> str:
 
 def _age(time: datetime, now: datetime) -> str:
     return format_duration(max((now - time).total_seconds(), 0))
-
-
-def short_pod_name(pod: str, serving: str) -> str:
-    """The name of a Pod without the name of the serving at its start, "…6b8f-9qk2x"."""
-    rest = pod.removeprefix(f"{serving}-")
-    return pod if rest == pod else f"…{rest}"
-
-
-def short_image(image: str, previous: str = "") -> str:
-    """An image in a few words: its tag if only that differs from the previous image, else its last
-    component. A digest is cut to twelve digits."""
-    name, separator, tag = _split_image(image)
-    if not separator:
-        return name.rpartition("/")[2]
-    if separator == "@":
-        tag = f"{tag.removeprefix('sha256:')[:12]}"
-    if not previous or _split_image(previous)[0] == name:
-        return tag
-    return f"{name.rpartition('/')[2]}{separator}{tag}"
-
-
-def _split_image(image: str) -> tuple[str, str, str]:
-    """Name, "@" or ":" or "", and digest or tag. A port of the registry is no tag."""
-    name, separator, digest = image.partition("@")
-    if separator:
-        return name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name, "@", digest
-    path, slash, last = image.rpartition("/")
-    base, separator, tag = last.partition(":")
-    return f"{path}{slash}{base}", separator, tag

@@ -2,76 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from servedeck.serving.objects.records import REVISION_ANNOTATION
 from servedeck.serving.spec.mapping.json_values import as_mapping, as_str, mappings
-from servedeck.serving.status.timeline import (
-    UNAVAILABLE_TEXT,
-    TimelineEntry,
-    TimelineKind,
-    short_image,
+from servedeck.serving.status.timeline import UNAVAILABLE_TEXT, TimelineEntry, TimelineKind
+from servedeck.serving.status.timeline_texts import (
+    DEADLINE_TEXT,
+    NODE_LOST_STATUSES,
+    PAUSED_TEXT,
+    ContainerTimes,
+    PodTimes,
+    disruption_text,
+    finished_text,
+    node_lost_text,
+    restart_text,
+    rollout_text,
     short_pod_name,
 )
 
 REVISION_HISTORY_ANNOTATION = "deployment.kubernetes.io/revision-history"
 """Earlier revisions of a ReplicaSet that a rollback made current again (kubernetes
 pkg/controller/deployment/util/deployment_util.go, RevisionHistoryAnnotation)."""
-
-DISRUPTIONS = {
-    "PreemptionByScheduler": "was preempted by a Pod with a higher priority",
-    "DeletionByTaintManager": "was deleted because its node{node} has a taint that it does not"
-    " tolerate",
-    "EvictionByEvictionAPI": "was evicted from its node{node} by a request, for example a drain",
-    "DeletionByPodGC": "was deleted because its node{node} does not exist anymore",
-    "TerminationByKubelet": "was terminated by its node{node}, which is short of resources or shuts"
-    " down",
-}
-"""Reasons of the condition DisruptionTarget
-(https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions)."""
-
-NODE_LOST_STATUSES = frozenset({"Unknown", "NodeLost"})
-"""kubectl's STATUS of a Pod whose node does not respond."""
-
-
-class ContainerTimes(Protocol):
-    """A container, as `servedeck.fleet.views.ContainerView` has it."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def restarts(self) -> int: ...
-    @property
-    def started_at(self) -> datetime | None: ...
-    @property
-    def finished_at(self) -> datetime | None: ...
-    @property
-    def finish_reason(self) -> str: ...
-
-
-class PodTimes(Protocol):
-    """A Pod, as `servedeck.fleet.views.PodView` has it."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def uid(self) -> str: ...
-    @property
-    def status(self) -> str: ...
-    @property
-    def is_ready(self) -> bool: ...
-    @property
-    def node(self) -> str: ...
-    @property
-    def ready_changed_at(self) -> datetime | None: ...
-    @property
-    def disruption(self) -> str: ...
-    @property
-    def disrupted_at(self) -> datetime | None: ...
-    @property
-    def containers(self) -> Sequence[ContainerTimes]: ...
 
 
 def derive_entries(
@@ -137,23 +91,6 @@ def _condition_entry(condition: Mapping[str, Any], revision: str) -> TimelineEnt
     if kind == "ReplicaFailure":
         return _entry(changed, TimelineKind.CONDITION, f"Pods cannot be created{why}")
     return _entry(changed, TimelineKind.CONDITION, f"condition {kind} became {status}{why}")
-
-
-DEADLINE_TEXT = "rollout did not finish within its progress deadline"
-PAUSED_TEXT = "rollout paused"
-
-
-def finished_text(revision: str) -> str:
-    """That the rollout of a revision finished; it may be unknown."""
-    return f"rollout of revision {revision} finished" if revision else "rollout finished"
-
-
-def rollout_text(revision: str, image: str, previous_image: str) -> str:
-    """ "rollout to revision 15 (image v0.11.1)"; without the image if it is that of before."""
-    text = f"rollout to revision {revision}"
-    if image and image != previous_image:
-        return f"{text} (image {short_image(image, previous_image)})"
-    return text
 
 
 # -- ReplicaSets --------------------------------------------------------------------------------
@@ -240,32 +177,6 @@ def _restart_entry(pod: PodTimes, name: str, container: ContainerTimes) -> Timel
         container.name,
         str(container.restarts),
     )
-
-
-def restart_text(container: ContainerTimes, pod_name: str, *, total: bool = False) -> str:
-    """ "inference-server restarted after OOMKilled (Pod …6b8f-9qk2x)"; `total` adds the number of
-    restarts so far."""
-    if container.restarts:
-        what = "restarted" + (
-            f" after {container.finish_reason}" if container.finish_reason else ""
-        )
-    else:
-        what = "ended" + (f" with {container.finish_reason}" if container.finish_reason else "")
-    so_far = f", {container.restarts:,} restarts so far" if total else ""
-    return f"{container.name} {what} (Pod {pod_name}{so_far})"
-
-
-def disruption_text(pod: PodTimes, serving: str) -> str:
-    """Why a Pod was taken from its node."""
-    words = DISRUPTIONS.get(pod.disruption, f"was disrupted ({pod.disruption})")
-    node = f" {pod.node}" if pod.node else ""
-    return f"Pod {short_pod_name(pod.name, serving)} {words.replace('{node}', node)}"
-
-
-def node_lost_text(pod: PodTimes, serving: str) -> str:
-    """That a Pod's node does not respond."""
-    node = f" {pod.node}" if pod.node else ""
-    return f"node{node} of Pod {short_pod_name(pod.name, serving)} does not respond"
 
 
 def _parse_time(value: object) -> datetime | None:

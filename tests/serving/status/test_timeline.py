@@ -16,10 +16,9 @@ from servedeck.serving.status.timeline import (
     TimelineKind,
     clock_text,
     merge_entries,
-    short_image,
-    short_pod_name,
     since_text,
 )
+from servedeck.serving.status.timeline_texts import short_image, short_pod_name
 from tests.serving.factories import NOW
 
 ROLLOUT, STATUS, RESTART = TimelineKind.ROLLOUT, TimelineKind.STATUS, TimelineKind.RESTART
