@@ -7,8 +7,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from servedeck.fleet.pod_groups import SHOWN_PODS, PodGroup
-from servedeck.fleet.views import ContainerView, EventView, PodView, ServingView
+from servedeck.fleet.views import (
+    SHOWN_PODS,
+    ContainerView,
+    EventView,
+    PodGroup,
+    PodView,
+    ServingView,
+)
 from servedeck.serving.duration import format_signed_duration
 from servedeck.serving.status.diagnosis import PodHealth
 from servedeck.serving.text import format_count, one_line, truncate

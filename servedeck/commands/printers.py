@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from servedeck.fleet.pod_groups import PodGroup
-from servedeck.fleet.views import ContainerView, EventView, PodView, ServingView
+from servedeck.fleet.views import ContainerView, EventView, PodGroup, PodView, ServingView
 from servedeck.serving.duration import format_duration
 from servedeck.serving.text import cell_width, one_line, truncate
 

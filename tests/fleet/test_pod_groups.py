@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from servedeck.commands import printers
 from servedeck.fleet.fleet import Completeness, Fleet
-from servedeck.fleet.pod_groups import PodGroup, group_pods
-from servedeck.fleet.views import NamespacedName, PodView
+from servedeck.fleet.views import NamespacedName, PodGroup, PodView, group_pods
 from servedeck.serving.objects.records import Pod, PodStatus
 from tests.fleet.factories import (
     PENDING_STATUS,
