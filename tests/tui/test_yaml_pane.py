@@ -20,6 +20,7 @@ from tests.tui.fake_detail_service import FakeDetailService
 from tests.tui.helpers import make_app, screen_text, wait_for, wait_for_text
 from tui.app import ServedeckApp
 from tui.panes import yaml as yaml_pane
+from tui.panes.base import Pane
 from tui.panes.yaml import YamlPane
 from tui.screens.pick_object import ObjectPicker
 from tui.screens.serving import PANES, ServingScreen
@@ -440,6 +441,17 @@ async def test_the_picker_follows_the_cluster_and_names_missing_permissions():
         await pilot.press("escape")
         await wait_for_text(pilot, "kind: Deployment")
         await wait_for(pilot, lambda: service.open_watches == ["deployments.apps"], "one watch")
+
+
+async def test_a_secret_is_not_shown():
+    service = make_service()
+    app = make_app(detail_service=service)
+    async with app.run_test(size=SIZE) as pilot:
+        pane = await open_yaml(pilot, app, "y")
+        app.screen.post_message(Pane.YamlRequested("Secret", "keys"))
+        await wait_for_text(pilot, "The YAML of objects of kind Secret is not shown here.")
+        assert pane.title == f"Deployment/{LLAMA.name}"
+        assert service.open_watches == ["deployments.apps"]
 
 
 async def test_a_large_object_is_shown_by_a_thread(monkeypatch: pytest.MonkeyPatch):

@@ -110,18 +110,18 @@ class YamlPane(Pane):
         super().set_serving(key)
         self._forget_object(DEPLOYMENT.kind, key.name)
 
-    def choose_object(self, kind: str, name: str) -> None:
-        """Show another object, now or when the tab is shown; "" for the Deployment."""
+    def choose_object(self, kind: str, name: str) -> str:
+        """Show another object, now or when the tab is shown; the Deployment if `kind` is "".
+        Returns why that is not possible, in one sentence; "" if it is."""
         if kind == SECRET.kind or (kind and kind not in RESOURCES_BY_KIND):
-            self.show_message(f"The YAML of a {kind} is not shown here.", "warning")
-            return
+            return f"The YAML of objects of kind {kind} is not shown here."
         kind, name = (kind, name) if kind else (DEPLOYMENT.kind, self.key.name)
-        if (kind, name) == (self._object_kind, self._object_name):
-            return
-        self._forget_object(kind, name)
-        if self.is_active:
-            self.close_watches()
-            self._open_watch()
+        if (kind, name) != (self._object_kind, self._object_name):
+            self._forget_object(kind, name)
+            if self.is_active:
+                self.close_watches()
+                self._open_watch()
+        return ""
 
     def _forget_object(self, kind: str, name: str) -> None:
         """Nothing is known of the object that is to be shown."""

@@ -166,8 +166,11 @@ class ServingScreen(ActionScreen[NamespacedName]):
 
     async def _show_yaml(self, kind: str, name: str) -> None:
         number = PANES.index(YamlPane)
-        cast(YamlPane, self._panes[number]).choose_object(kind, name)
-        await self._show_pane(number)
+        pane = cast(YamlPane, self._panes[number])
+        if reason := pane.choose_object(kind, name):
+            self.show_message(reason, "warning")
+        else:
+            await self._show_pane(number)
 
     def on_yaml_pane_object_pick_requested(self, message: YamlPane.ObjectPickRequested) -> None:
         from tui.screens.pick_object import ObjectPicker
