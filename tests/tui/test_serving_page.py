@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -211,6 +212,20 @@ async def test_a_serving_without_pods_has_no_log_until_it_has_one():
         logs.lines["team-a", "empty-1", fakes.CRASHED_CONTAINER, False] = ["a line"]
         source.add_views(fakes.serving("empty", pods=(fakes.pod("empty-1"),)))
         await wait_for_text(pilot, "a line", "empty-1")
+
+
+async def test_a_change_while_the_page_is_mounted_does_not_close_it():
+    source = fakes.FakeSource().add_views(*fakes.fleet())
+    app = make_app(source)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await wait_for_text(pilot, LLAMA.name)
+        page = ServingScreen(source.fleet.view(LLAMA), find_neighbor=lambda _key, _step: None)
+        app.push_screen(page)
+        while not page.children:
+            await asyncio.sleep(0)
+        source.notify_changed([LLAMA])
+        await wait_for(pilot, lambda: page.active_pane is not None, "the page")
+        assert app.screen is page
 
 
 async def test_another_context_closes_the_page():

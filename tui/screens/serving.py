@@ -215,6 +215,7 @@ class ServingScreen(ActionScreen[NamespacedName]):
     def on_changes(self, changes: SourceChanges) -> None:
         if self._opened_target is None:
             return  # not mounted yet; it reads everything then
+            return  # not mounted yet; `on_mount` shows what there is
         if self._current_target() != self._opened_target:
             self.do_close()  # the list is that of another cluster or namespace
             return
