@@ -22,6 +22,7 @@ from servedeck.serving.spec.issues import warning
 from styles.themes import DARK
 from tests.tui import fakes
 from tests.tui.fake_change_service import PVCS, FakeChangeService
+from tests.tui.fake_detail_service import FakeDetailService
 from tests.tui.idle_plugin import wait_until_idle
 from tests.tui.terminal import CHANGE_REQUEST, IDLE_REPLY, IDLE_REQUEST
 from tui.app import ServedeckApp
@@ -134,7 +135,12 @@ def main(kind: str) -> None:
     makes = {"hostile": hostile_change_service, "form": FakeChangeService}.get(kind)
     change_service = makes(Path(os.environ["DRAFTS"])) if makes is not None else None
     app = IdleReportingApp(
-        source, cluster, clock=lambda: fakes.NOW, theme=DARK.name, change_service=change_service
+        source,
+        cluster,
+        FakeDetailService(),
+        clock=lambda: fakes.NOW,
+        theme=DARK.name,
+        change_service=change_service,
     )
 
     def change() -> None:

@@ -291,7 +291,7 @@ async def test_hidden_it_watches_nothing():
     async with open_events(service) as (app, pilot):
         assert sorted(service.open_watches) == ["deployments.apps", "events", "replicasets.apps"]
         pane = app.screen.active_pane
-        await pilot.press("1")
+        await pilot.press("2")
         await wait_for(pilot, lambda: not service.open_watches, "the watches to close")
         service.put_events(event("6", "Unhealthy"))
         source_views = app.source

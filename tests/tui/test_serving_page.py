@@ -288,18 +288,3 @@ async def test_it_fits_any_terminal():
         for size in ((60, 20), (20, 10), (10, 3), (200, 60), (80, 24)):
             await pilot.resize_terminal(*size)
         await wait_for_text(pilot, "llama-70b-chat", "CrashLoopBackOff", "esc close")
-
-
-async def test_a_change_while_the_page_opens_does_not_close_it(monkeypatch):
-    source = fakes.FakeSource().add_views(*fakes.fleet())
-    on_mount = ServingScreen.on_mount
-
-    def change_before_it_is_mounted(page: ServingScreen) -> None:
-        source.notify_changed([LLAMA])
-        on_mount(page)
-
-    monkeypatch.setattr(ServingScreen, "on_mount", change_before_it_is_mounted)
-    app = make_app(source)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await open_page(pilot, app, "j")
-        await wait_for_text(pilot, "OOMKilled", FIRST_POD, "STATUS")

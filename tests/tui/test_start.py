@@ -53,7 +53,7 @@ def test_ages_use_the_clock_of_the_session(monkeypatch: pytest.MonkeyPatch) -> N
     class FakeApp:
         return_code = 0
 
-        def __init__(self, source: Any, _: Any, *, clock: Any, **__: Any) -> None:
+        def __init__(self, source: Any, *_: Any, clock: Any, **__: Any) -> None:
             self.source, self.clock = source, clock
 
         def run(self) -> None:

@@ -88,7 +88,8 @@ async def test_it_is_closed_and_watches_nothing_more(key):
         assert sorted(service.open_watches) == ["deployments.apps", "replicasets.apps"]
         await pilot.press(key)
         await wait_for(pilot, lambda: isinstance(app.screen, ServingScreen), "the page")
-        await wait_for(pilot, lambda: not service.open_watches, "the watches to close")
+        await wait_for(pilot, lambda: len(service.open_watches) == 2, "those of the page alone")
+        assert all(watch.is_closed for watch in service.watches[:-2])
 
 
 async def test_a_missing_permission_and_a_serving_of_which_nothing_is_known():

@@ -281,9 +281,9 @@ async def test_a_hidden_tab_watches_nothing_and_shows_no_secret_when_it_is_shown
         await wait_for_text(pilot, "1 value is masked")
         await pilot.press("ctrl+g")
         await wait_for_text(pilot, "value: hunter2")
-        await pilot.press("1")
+        await pilot.press("2")
         await wait_for(pilot, lambda: not pane.is_active, "the other tab")
-        assert not service.open_watches or "deployments.apps" not in service.open_watches
+        await wait_for(pilot, lambda: not service.open_watches, "the watches to close")
         assert not any("hunter2" in line.text for line in pane.code_view.lines)
         await pilot.press(str(PANES.index(YamlPane) + 1))
         await wait_for_text(pilot, f"value: {MASK}")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
-from typing import ClassVar, cast
+from typing import ClassVar, TypeVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.geometry import Size
 from textual.getters import query_one
+from textual.screen import Screen
 from textual.widgets import TabbedContent, TabPane, Tabs
 
 from servedeck.fleet.views import NamespacedName, ServingView
@@ -30,6 +31,9 @@ from widgets.status_paragraphs import title_line
 from widgets.styled_line import Line, align_left_right, fit_line, sanitized
 from widgets.table import TICK_SECONDS
 from widgets.text_view import StatusLine
+
+Shown = TypeVar("Shown")
+"""Result of a screen over the page."""
 
 PANES: tuple[type[Pane], ...] = (
     OverviewPane,
@@ -143,16 +147,32 @@ class ServingScreen(ActionScreen[NamespacedName]):
             return
 
         async def closed(result: PodResult | None) -> None:
-            if self._active is not None:
-                self._active.activate()
             if result is not None and result.action == "logs":
                 await self._show_pane(PANES.index(LogsPane), (result.pod, result.container))
             elif result is not None and result.action == "yaml":
                 await self._show_yaml("Pod", result.pod)
 
-        if self._active is not None:
-            self._active.deactivate()  # the Pod hides it
-        self.app.push_screen(PodScreen(self.key, pod), closed)
+        self._push_over_pane(PodScreen(self.key, pod), closed)
+
+    def _push_over_pane(
+        self,
+        screen: Screen[Shown],
+        on_closed: Callable[[Shown | None], Awaitable[None]] | None = None,
+    ) -> None:
+        """Show a screen that has watches of its own. The pane under it is paused, save for a log,
+        whose lines would be read again."""
+        pane = self._active
+        is_paused = pane is not None and pane.is_active and not isinstance(pane, LogsPane)
+        if pane is not None and is_paused:
+            pane.deactivate()
+
+        async def closed(result: Shown | None) -> None:
+            if pane is not None and is_paused and pane is self._active:
+                pane.activate()
+            if on_closed is not None:
+                await on_closed(result)
+
+        self.app.push_screen(screen, closed)
 
     def on_rollouts_pane_difference_requested(
         self, message: RolloutsPane.DifferenceRequested
@@ -215,7 +235,6 @@ class ServingScreen(ActionScreen[NamespacedName]):
     def on_changes(self, changes: SourceChanges) -> None:
         if self._opened_target is None:
             return  # not mounted yet; it reads everything then
-            return  # not mounted yet; `on_mount` shows what there is
         if self._current_target() != self._opened_target:
             self.do_close()  # the list is that of another cluster or namespace
             return
@@ -364,12 +383,12 @@ class ServingScreen(ActionScreen[NamespacedName]):
     def do_describe(self) -> None:
         from tui.screens.describe import DescribeScreen
 
-        self.app.push_screen(DescribeScreen(self._view))
+        self._push_over_pane(DescribeScreen(self._view))
 
     def do_timeline(self) -> None:
         from tui.screens.timeline import TimelineScreen
 
-        self.app.push_screen(TimelineScreen(self._view))
+        self._push_over_pane(TimelineScreen(self._view))
 
 
 def _tab_id(number: int) -> str:
