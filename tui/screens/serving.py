@@ -109,7 +109,7 @@ class ServingScreen(ActionScreen[NamespacedName]):
         """Show a tab; its pane is mounted when it is shown first."""
         pane = self._panes[number]
         if self._active is not pane:
-            if self._active is not None:
+            if self._active is not None and self._active.is_active:
                 self._active.deactivate()
             self._active = pane
             self.tabs.active = _tab_id(number)
@@ -167,10 +167,11 @@ class ServingScreen(ActionScreen[NamespacedName]):
             pane.deactivate()
 
         async def closed(result: Shown | None) -> None:
-            if pane is not None and is_paused and pane is self._active:
-                pane.activate()
+            # First, as it may show another tab: a pane that takes the focus shows its own.
             if on_closed is not None:
                 await on_closed(result)
+            if pane is not None and is_paused and pane is self._active and not pane.is_active:
+                pane.activate()
 
         self.app.push_screen(screen, closed)
 
