@@ -124,7 +124,7 @@ def test_the_connect_overlay_without_a_route(snap_compare: Compare) -> None:
 
 @pytest.mark.parametrize("size", [SMALL, MEDIUM, LARGE, (20, 10)], ids=size_id)
 def test_the_page_of_a_crashing_serving(snap_compare: Compare, size: tuple[int, int]) -> None:
-    run = press_keys("j", "enter", then=("llama-70b", "STATUS"))
+    run = press_keys("j", "enter", then=("llama-70b", "Status"))
     assert snap_compare(make_app(), terminal_size=size, run_before=run)
 
 
