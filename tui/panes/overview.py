@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar
 
@@ -170,7 +171,7 @@ class OverviewPane(Pane):
         self.cards.set_blocks(blocks, initial_item=first_pod, reset=self._reset_cursor)
         self._reset_cursor = False
 
-    def _card_builder(self, card: Card, now: datetime):  # type: ignore[no-untyped-def]
+    def _card_builder(self, card: Card, now: datetime) -> Callable[[int], list[CardLine]]:
         return lambda width: card_lines(
             card, width, now, revealed=self._revealed, secret_values=self._secret_values
         )

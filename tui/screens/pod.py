@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
@@ -154,7 +155,7 @@ class PodScreen(ActionScreen[PodResult]):
             ]
         )
 
-    def _card_builder(self, card: Card, now: datetime):  # type: ignore[no-untyped-def]
+    def _card_builder(self, card: Card, now: datetime) -> Callable[[int], list[CardLine]]:
         def build(width: int) -> list[CardLine]:
             lines = MAX_SENTENCE_LINES if card.key in WIDE_CARDS else 1
             return card_lines(card, width, now, max_value_lines=lines)
