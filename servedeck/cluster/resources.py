@@ -48,7 +48,13 @@ HORIZONTAL_POD_AUTOSCALER = Resource(
     "HorizontalPodAutoscaler", "horizontalpodautoscalers", "autoscaling", "v2"
 )
 HTTP_ROUTE = Resource("HTTPRoute", "httproutes", "gateway.networking.k8s.io", "v1")
+INFERENCE_SERVICE = Resource(
+    "InferenceService", "inferenceservices", "serving.kserve.io", "v1beta1"
+)
 INGRESS = Resource("Ingress", "ingresses", "networking.k8s.io", "v1")
+LEADER_WORKER_SET = Resource(
+    "LeaderWorkerSet", "leaderworkersets", "leaderworkerset.x-k8s.io", "v1"
+)
 NAMESPACE = Resource("Namespace", "namespaces", "", "v1", namespaced=False)
 NODE = Resource("Node", "nodes", "", "v1", namespaced=False)
 PERSISTENT_VOLUME_CLAIM = Resource("PersistentVolumeClaim", "persistentvolumeclaims", "", "v1")
@@ -57,6 +63,7 @@ REPLICA_SET = Resource("ReplicaSet", "replicasets", "apps", "v1")
 SCALED_OBJECT = Resource("ScaledObject", "scaledobjects", "keda.sh", "v1alpha1")
 SECRET = Resource("Secret", "secrets", "", "v1")
 SERVICE = Resource("Service", "services", "", "v1")
+STATEFUL_SET = Resource("StatefulSet", "statefulsets", "apps", "v1")
 VIRTUAL_SERVICE = Resource("VirtualService", "virtualservices", "networking.istio.io", "v1")
 
 RESOURCES_BY_KIND = {
@@ -67,7 +74,9 @@ RESOURCES_BY_KIND = {
         EVENT,
         HORIZONTAL_POD_AUTOSCALER,
         HTTP_ROUTE,
+        INFERENCE_SERVICE,
         INGRESS,
+        LEADER_WORKER_SET,
         NAMESPACE,
         NODE,
         PERSISTENT_VOLUME_CLAIM,
@@ -76,6 +85,7 @@ RESOURCES_BY_KIND = {
         SCALED_OBJECT,
         SECRET,
         SERVICE,
+        STATEFUL_SET,
         VIRTUAL_SERVICE,
     )
 }

@@ -2,7 +2,8 @@
 
 A change marks only the affected servings; `flush` rebuilds those and returns the views that
 actually changed. Objects are joined by uid (a Pod's ReplicaSet, the ReplicaSet's Deployment, an
-Event's object), never by name or label, and may arrive in any order.
+Event's object), never by name or label, and may arrive in any order. Workloads of other kinds than
+Deployment are in `other_workloads`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from servedeck.cluster.watch.kinds import STATEFUL_SET_PODS
 from servedeck.cluster.watch.reflector import RecordChange
 from servedeck.fleet import view_builder
 from servedeck.fleet.index import (
@@ -30,6 +32,7 @@ from servedeck.fleet.index import (
     record_uid,
     virtual_service_backends,
 )
+from servedeck.fleet.other_workloads import OtherWorkloads
 from servedeck.fleet.views import NamespacedName, PodView, ServingView
 from servedeck.serving import endpoint
 from servedeck.serving.conventions import SERVING_LABEL
@@ -47,6 +50,7 @@ from servedeck.serving.objects.records import (
     ScaledObject,
     Service,
     VirtualService,
+    Workload,
 )
 from servedeck.serving.status import rollout, status
 from servedeck.serving.status.diagnosis import Diagnosis
@@ -90,6 +94,7 @@ class Fleet:
         self._scheme = scheme
         self._labeled_completeness = Completeness.COMPLETE
         self._unlabeled_completeness = Completeness.COMPLETE
+        self._stateful_set_completeness = Completeness.COMPLETE
 
         self._deployments: RecordIndex[Deployment, NamespacedName] = RecordIndex(
             lambda deployment: (
@@ -98,6 +103,7 @@ class Fleet:
         )
         self._replicasets: OwnedRecords[ReplicaSet] = OwnedRecords("Deployment")
         self._pods: OwnedRecords[Pod] = OwnedRecords("ReplicaSet")
+        self._others = OtherWorkloads()
         self._events: RecordIndex[Event, str] = RecordIndex(event_object_uids)
         self._services = ServiceIndex()
         self._http_routes: RecordIndex[HTTPRoute, NamespacedName] = RecordIndex(http_route_backends)
@@ -129,7 +135,7 @@ class Fleet:
             Ingress: self._apply_ingress,
             ScaledObject: self._apply_scaled_object,
             HorizontalPodAutoscaler: self._apply_autoscaler,
-        }
+        } | dict.fromkeys(OtherWorkloads.RECORD_TYPES, self._apply_other)
 
     # -- views ----------------------------------------------------------------------------------
 
@@ -179,18 +185,29 @@ class Fleet:
         """Apply a change and mark the affected servings. Kinds that are not part of a serving, and
         the end of a list, have no effect."""
         handler = self._handlers.get(type(change.record))
-        if handler is not None:
-            handler(
-                change.record,
-                change.type == "DELETED",
-                change.kind.label_selector == UNLABELED_SELECTOR,
-            )
+        deleted = change.type == "DELETED"
+        if change.kind.label_selector == STATEFUL_SET_PODS.label_selector:
+            self._apply_stateful_set_pod(change.record, deleted)
+        elif handler is not None:
+            handler(change.record, deleted, change.kind.label_selector == UNLABELED_SELECTOR)
 
-    def set_completeness(self, labeled: Completeness, unlabeled: Completeness) -> None:
-        """Set the completeness of the Pods and ReplicaSets with and without the label."""
+    def set_completeness(
+        self,
+        labeled: Completeness,
+        unlabeled: Completeness,
+        stateful_set: Completeness = Completeness.COMPLETE,
+        *,
+        leader_worker_sets_settled: bool = True,
+    ) -> None:
+        """Set the completeness of the Pods and ReplicaSets with and without the label, and of the
+        Pods of StatefulSets, and whether all LeaderWorkerSets are listed, or cannot be."""
         if (labeled, unlabeled) != (self._labeled_completeness, self._unlabeled_completeness):
             self._labeled_completeness, self._unlabeled_completeness = labeled, unlabeled
-            self._mark_all()
+            self._dirty.update(dict.fromkeys(self._deployments.keys()))
+        if stateful_set is not self._stateful_set_completeness:
+            self._stateful_set_completeness = stateful_set
+            self._dirty.update(dict.fromkeys(self._others.keys()))
+        self._mark_others(self._others.set_leader_worker_sets_settled(leader_worker_sets_settled))
 
     def set_host(self, default_host: str, scheme: str) -> None:
         """Set the host and scheme of endpoint URLs for routes that have none."""
@@ -209,6 +226,11 @@ class Fleet:
     def needs_unlabeled(self) -> bool:
         """Whether a serving has Pods or ReplicaSets without the label, or may have."""
         return bool(self._keys_needing_unlabeled)
+
+    @property
+    def needs_stateful_set_pods(self) -> bool:
+        """Whether a serving has Pods of StatefulSets."""
+        return self._others.needs_stateful_set_pods
 
     @property
     def has_pending(self) -> bool:
@@ -242,7 +264,7 @@ class Fleet:
             except Exception as error:  # one invalid object must not hide the others
                 _log.exception("view of %s", key)
                 differs = self._store_view(
-                    key, view_builder.unreadable_view(key, self._current_deployment(key), error)
+                    key, view_builder.unreadable_view(key, self._current_workload(key), error)
                 )
             if differs:
                 changed.append(key)
@@ -251,7 +273,7 @@ class Fleet:
     # -- marking --------------------------------------------------------------------------------
 
     def _mark_all(self) -> None:
-        self._dirty.update(dict.fromkeys(self._deployments.keys()))
+        self._dirty.update(dict.fromkeys((*self._deployments.keys(), *self._others.keys())))
 
     def _mark_deployment(self, uid: str) -> None:
         deployment = self._deployments.get(uid)
@@ -267,7 +289,7 @@ class Fleet:
 
     def _mark_existing(self, keys: Iterable[NamespacedName]) -> None:
         for key in keys:
-            if self._deployments.has_key(key):
+            if self._deployments.has_key(key) or self._others.has_key(key):
                 self._dirty[key] = None
 
     def _invalidate_endpoints(self, keys: Iterable[NamespacedName]) -> None:
@@ -289,6 +311,25 @@ class Fleet:
             if current is not None and SERVING_LABEL not in current.spec.template.metadata.labels:
                 # Determined before the first flush, so that their Pods are requested immediately.
                 self._keys_needing_unlabeled.add(key)
+            self._mark_others(self._others.update_deployment(key, current))
+
+    def _apply_other(self, record: Any, deleted: bool, _: bool) -> None:
+        self._mark_others(self._others.update(record, deleted=deleted))
+        if deleted:
+            self._pod_entries.pop(record_uid(record), None)
+
+    def _mark_others(self, keys: Iterable[NamespacedName]) -> None:
+        """Mark servings of other kinds whose own objects have changed."""
+        for key in keys:
+            self._dirty[key] = None
+            self._endpoints.pop(key, None)
+            found = self._others.find(key)
+            self._services.update_serving(key, found.workload if found is not None else None)
+
+    def _apply_stateful_set_pod(self, pod: Pod, deleted: bool) -> None:
+        self._mark_existing(self._others.update_pod(pod, deleted=deleted))
+        if deleted:
+            self._pod_entries.pop(record_uid(pod), None)
 
     def _apply_replicaset(self, replicaset: ReplicaSet, deleted: bool, unlabeled: bool) -> None:
         for owner in self._replicasets.update(replicaset, deleted=deleted, unlabeled=unlabeled):
@@ -308,6 +349,8 @@ class Fleet:
             else:
                 self._mark_replicaset(uid)
                 self._mark_deployment(uid)
+                self._mark_pod_stale(uid)
+                self._mark_existing(self._others.keys_of_object(uid))
 
     def _mark_pod_stale(self, pod_uid: str) -> None:
         seen = self._pod_entries.get(pod_uid)
@@ -322,7 +365,7 @@ class Fleet:
         self._invalidate_endpoints_of_services(backends)
         namespaces = {one.namespace for one in backends if one == any_pool(one.namespace)}
         if namespaces:
-            known = self._deployments.keys()
+            known = (*self._deployments.keys(), *self._others.keys())
             self._invalidate_endpoints([key for key in known if key.namespace in namespaces])
 
     def _apply_virtual_service(self, route: VirtualService, deleted: bool, _: bool) -> None:
@@ -356,14 +399,19 @@ class Fleet:
             default=None,
         )
 
+    def _current_workload(self, key: NamespacedName) -> Workload | None:
+        if key.is_deployment:
+            return self._current_deployment(key)
+        other = self._others.find(key)
+        return other.workload if other is not None else None
+
     def _rebuild_view(self, key: NamespacedName, now: datetime) -> bool:
         """Rebuild one view; returns whether it changed."""
+        if not key.is_deployment:
+            return self._rebuild_other(key, now)
         deployment = self._current_deployment(key)
         if deployment is None:
-            self._endpoints.pop(key, None)
-            self._reevaluate_at.pop(key, None)
-            self._keys_needing_unlabeled.discard(key)
-            return self._views.pop(key, None) is not None
+            return self._remove_view(key)
         replicasets = list(self._replicasets.owned_by(deployment.metadata.uid))
         self._update_needs_unlabeled(key, deployment, replicasets)
         completeness = self._completeness_of(key)
@@ -383,12 +431,46 @@ class Fleet:
         self._schedule_reevaluation(
             key, view_builder.earliest_reevaluation(each.diagnosis for each in seen), now
         )
-        return self._store_view(
-            key,
-            self._build_view(
-                key, deployment, replicasets, seen, completeness is Completeness.COMPLETE
-            ),
+        serving_status = status.evaluate(
+            deployment,
+            replicasets,
+            [(each.pod, each.diagnosis) for each in seen],
+            completeness is Completeness.COMPLETE,
         )
+        events = self._events_of(
+            deployment.metadata.uid, *(each.metadata.uid for each in replicasets)
+        )
+        view = self._build_view(key, deployment, serving_status, seen, events)
+        return self._store_view(key, replace(view, rollout=rollout.rollout_badge(deployment)))
+
+    def _rebuild_other(self, key: NamespacedName, now: datetime) -> bool:
+        """Rebuild the view of a serving that is no Deployment; returns whether it changed."""
+        other = self._others.find(key)
+        if other is None:
+            return self._remove_view(key)
+        completeness = Completeness.COMPLETE
+        if other.needs_stateful_set_pods:
+            completeness = self._stateful_set_completeness
+        if completeness is Completeness.PENDING:
+            return False
+        seen = [self._evaluate_pod(key, pod, False, "", now) for pod in other.pods]
+        self._schedule_reevaluation(
+            key, view_builder.earliest_reevaluation(each.diagnosis for each in seen), now
+        )
+        events = self._events_of(*other.event_uids)
+        serving_status = other.evaluate(
+            [(each.pod, each.diagnosis) for each in seen],
+            events,
+            completeness is Completeness.COMPLETE,
+        )
+        view = self._build_view(key, other.workload, serving_status, seen, events)
+        return self._store_view(key, other.complete(replace(view, rollout=other.rollout)))
+
+    def _remove_view(self, key: NamespacedName) -> bool:
+        self._endpoints.pop(key, None)
+        self._reevaluate_at.pop(key, None)
+        self._keys_needing_unlabeled.discard(key)
+        return self._views.pop(key, None) is not None
 
     def _store_view(self, key: NamespacedName, view: ServingView) -> bool:
         before = self._views.get(key)
@@ -478,22 +560,16 @@ class Fleet:
     def _build_view(
         self,
         key: NamespacedName,
-        deployment: Deployment,
-        replicasets: list[ReplicaSet],
+        deployment: Workload,
+        serving_status: status.ServingStatus,
         pod_entries: list[_PodEntry],
-        pods_known: bool,
+        events: list[Event],
     ) -> ServingView:
-        serving_status = status.evaluate(
-            deployment,
-            replicasets,
-            [(each.pod, each.diagnosis) for each in pod_entries],
-            pods_known,
-        )
+        """A view without the rollout."""
         accelerator = detection.detect_accelerators(deployment.spec.template)
         server = detection.detect_deployment(deployment)
         container = server.container
         meta = deployment.metadata
-        events = self._events_of(meta.uid, *(each.metadata.uid for each in replicasets))
         return ServingView(
             key=key,
             uid=meta.uid,
@@ -501,7 +577,7 @@ class Fleet:
             reason=serving_status.reason,
             message=serving_status.message,
             failing=serving_status.failing_count,
-            rollout=rollout.rollout_badge(deployment),
+            rollout="",
             ready=serving_status.ready_count,
             desired=deployment.spec.replicas,
             template=server.template,
@@ -527,11 +603,14 @@ class Fleet:
             revision=meta.annotations.revision,
         )
 
-    def _resolve_endpoint(self, key: NamespacedName, deployment: Deployment) -> Endpoint:
+    def _resolve_endpoint(self, key: NamespacedName, deployment: Workload) -> Endpoint:
         found = self._endpoints.get(key)
         if found is None:
             services = self._services.services_of(key)
-            names = [key, *(NamespacedName(key.namespace, each.metadata.name) for each in services)]
+            names = [
+                NamespacedName(key.namespace, name)
+                for name in (key.name, *(each.metadata.name for each in services))
+            ]
             found = endpoint.resolve_endpoint(
                 deployment,
                 services,
@@ -539,6 +618,7 @@ class Fleet:
                 _routes_to_services(self._virtual_services, names),
                 _routes_to_services(self._ingresses, names),
                 self._default_host,
+                kind=key.kind,
             )
             if found.source.startswith(("HTTPRoute ", "VirtualService ")):
                 # A gateway, not the route, defines whether it serves https, so the scheme comes
@@ -562,11 +642,9 @@ def _routes_to_services(
 
 
 def _scale_target(autoscaler: ScaledObject | HorizontalPodAutoscaler) -> tuple[NamespacedName, ...]:
-    """The Deployment that an autoscaler scales."""
+    """The workload that an autoscaler scales."""
     target = autoscaler.spec.scale_target_ref
-    if target.kind != "Deployment":
-        return ()
-    return (NamespacedName(autoscaler.metadata.namespace, target.name),)
+    return (NamespacedName(autoscaler.metadata.namespace, target.name, target.kind),)
 
 
 def _is_old_revision(replicaset: ReplicaSet, deployment: Deployment) -> bool:

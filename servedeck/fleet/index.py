@@ -10,13 +10,13 @@ from typing import Generic, Protocol, TypeVar
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.conventions import SERVING_LABEL
 from servedeck.serving.objects.records import (
-    Deployment,
     Event,
     HTTPRoute,
     Ingress,
     ObjectMeta,
     Service,
     VirtualService,
+    Workload,
 )
 
 
@@ -232,8 +232,8 @@ class ServiceIndex:
         ]
         return set.intersection(*sorted(pairs, key=len)) if pairs else set()
 
-    def update_serving(self, key: NamespacedName, deployment: Deployment | None) -> None:
-        """Set the Pod labels of a serving from its Deployment; None removes it."""
+    def update_serving(self, key: NamespacedName, deployment: Workload | None) -> None:
+        """Set the Pod labels of a serving from its workload; None removes it."""
         labels = deployment.spec.template.metadata.labels if deployment is not None else {}
         before = self._pod_labels.get(key, {})
         if labels == before:

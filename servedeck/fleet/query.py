@@ -10,7 +10,7 @@ A filter is a list of terms separated by spaces; a serving is shown if every ter
     status:error,pend  the status is one of these; a prefix is enough
     reason:crashloop   the text occurs in its reason, or in status or reason of one of its Pods
     ns:team            the text occurs in one field: ns, name, status, reason, template, model,
-                       accelerator, image, endpoint, node, pod
+                       accelerator, image, endpoint, node, pod, kind
     ns:=team-a         the field is exactly this
     !ns:team           it is not
     -l app=x,tier!=y   labels, in kubectl's grammar: k=v, k==v, k!=v, k, !k, k in (a, b),
@@ -113,6 +113,7 @@ FIELDS: Mapping[str, Callable[[ServingView], Iterable[str]]] = {
     "endpoint": lambda view: (view.endpoint.url, view.endpoint.cluster_url),
     "node": lambda view: (pod.node for pod in view.pods),
     "pod": lambda view: (pod.name for pod in view.pods),
+    "kind": lambda view: (view.kind,),
 }
 """Fields that a term can use, with the texts that each searches."""
 
@@ -186,6 +187,7 @@ _COLUMN_SORT_KEYS: Mapping[str, Callable[[ServingView], Any]] = {
     "status": lambda view: (_STATUS_ORDER[view.status], view.reason),
     "name": _name_sort_key,
     "namespace": lambda view: view.key,
+    "kind": lambda view: view.kind,
     "ready": lambda view: (view.ready / view.desired if view.desired else 2.0, view.desired),
     "template": lambda view: view.template.casefold(),
     "model": lambda view: view.model.casefold(),

@@ -25,11 +25,16 @@ from servedeck.cluster.watch.kinds import (
     EVENTS,
     HORIZONTAL_POD_AUTOSCALERS,
     HTTP_ROUTES,
+    INFERENCE_SERVICES,
     INGRESSES,
+    LEADER_WORKER_SETS,
+    PLAIN_PODS,
     PODS,
     REPLICA_SETS,
     SCALED_OBJECTS,
     SERVICES,
+    STATEFUL_SET_PODS,
+    STATEFUL_SETS,
     VIRTUAL_SERVICES,
     ResourceKind,
 )
@@ -60,9 +65,15 @@ UNLABELED = (
     PODS.with_label_selector(UNLABELED_SELECTOR),
 )
 """Watched only while a serving has Pods without the label: they may be all Pods of a cluster."""
+STATEFUL = (STATEFUL_SET_PODS,)
+"""Watched only while a StatefulSet or LeaderWorkerSet is a serving."""
 REQUIRED = (DEPLOYMENTS, *LABELED)
 """Nothing is shown before these are listed or forbidden, to avoid briefly incorrect statuses."""
 OPTIONAL = (
+    STATEFUL_SETS,
+    PLAIN_PODS,
+    LEADER_WORKER_SETS,
+    INFERENCE_SERVICES,
     EVENTS,
     SERVICES,
     HTTP_ROUTES,
@@ -79,9 +90,9 @@ of all other kinds. With the paint time, 95 % of all changes are then visible wi
 under constant change."""
 _MAX_VIEWS_PER_FLUSH = 16
 """Views built per iteration of the event loop, about 8 ms for servings of ten Pods."""
-_UNLABELED_STOP_DELAY = 30.0
-"""Seconds that the unlabeled Pods are watched after the last serving that needed them: a replaced
-one reappears sooner."""
+_STOP_DELAY = 30.0
+"""Seconds that Pods are watched after the last serving that needed them: a replaced one reappears
+sooner."""
 _CONNECT_BACKOFF = (0.8, 30.0)
 
 
@@ -134,7 +145,7 @@ class ClusterSession:
         self._tasks: dict[ResourceKind, asyncio.Task[None]] = {}
         self._background_tasks: set[asyncio.Task[None]] = set()
         self._connect_task: asyncio.Task[None] | None = None
-        self._unlabeled_stop_timer: asyncio.TimerHandle | None = None
+        self._stop_timers: dict[tuple[ResourceKind, ...], asyncio.TimerHandle] = {}
         self._retry_event = asyncio.Event()
         self._lock = asyncio.Lock()
         self._debouncer: Debouncer | None = None
@@ -346,9 +357,9 @@ class ClusterSession:
 
     async def _stop_tasks(self) -> None:
         """Cancel every task; afterwards no old change is applied."""
-        if self._unlabeled_stop_timer is not None:
-            self._unlabeled_stop_timer.cancel()
-            self._unlabeled_stop_timer = None
+        for timer in self._stop_timers.values():
+            timer.cancel()
+        self._stop_timers.clear()
         tasks = [*self._tasks.values(), *self._background_tasks]
         if self._connect_task is not None:
             tasks.append(self._connect_task)
@@ -463,17 +474,18 @@ class ClusterSession:
             self._request_flush()
 
     def _update_load_state(self) -> None:
-        """Update the completeness of the lists, and watch the unlabeled Pods if needed."""
-        needed = self.fleet.needs_unlabeled
-        if needed and UNLABELED[0] not in self._reflectors and DEPLOYMENTS in self._synced:
-            for kind in UNLABELED:
-                self._start_reflector(kind, self.namespace or None)
+        """Update the completeness of the lists, and watch the Pods that are needed."""
+        for kinds, source in ((UNLABELED, DEPLOYMENTS), (STATEFUL, STATEFUL_SETS)):
+            is_watched = kinds[0] in self._reflectors
+            if not is_watched and self._needs(kinds) and self._is_settled(source):
+                for kind in kinds:
+                    self._start_reflector(kind, self.namespace or None)
         labeled, others = self._update_completeness()
         if not self._initial_lists_complete:
             self._initial_lists_complete = (
                 is_settled(self._reflectors[DEPLOYMENTS], self._synced)
                 and labeled is not Completeness.PENDING
-                and (not needed or others is not Completeness.PENDING)
+                and (not self.fleet.needs_unlabeled or others is not Completeness.PENDING)
             )
             if self._initial_lists_complete:
                 if self._tune_gc:
@@ -482,7 +494,8 @@ class ClusterSession:
         self._request_flush()
 
     def _update_completeness(self) -> tuple[Completeness, Completeness]:
-        """Set and return the completeness of the Pods with and without the label."""
+        """Set the completeness of all lists, and return that of the Pods with and without the
+        label."""
         # A revoked permission empties a store after its state was reported.
         self._synced = {
             kind
@@ -490,7 +503,12 @@ class ClusterSession:
             if (reflector := self._reflectors.get(kind)) is not None and reflector.synced
         }
         labeled, others = self._completeness_of(LABELED), self._completeness_of(UNLABELED)
-        self.fleet.set_completeness(labeled, others)
+        self.fleet.set_completeness(
+            labeled,
+            others,
+            self._completeness_of(STATEFUL),
+            leader_worker_sets_settled=self._is_settled(LEADER_WORKER_SETS),
+        )
         return labeled, others
 
     def _completeness_of(self, kinds: tuple[ResourceKind, ...]) -> Completeness:
@@ -501,12 +519,21 @@ class ClusterSession:
             return Completeness.FORBIDDEN
         return Completeness.COMPLETE
 
-    def _stop_unlabeled_watches(self) -> None:
-        """The unlabeled Pods are no longer needed."""
-        self._unlabeled_stop_timer = None
-        if self.fleet.needs_unlabeled:
+    def _is_settled(self, kind: ResourceKind) -> bool:
+        reflector = self._reflectors.get(kind)
+        return reflector is not None and is_settled(reflector, self._synced)
+
+    def _needs(self, kinds: tuple[ResourceKind, ...]) -> bool:
+        if kinds is UNLABELED:
+            return self.fleet.needs_unlabeled
+        return self.fleet.needs_stateful_set_pods
+
+    def _stop_watches(self, kinds: tuple[ResourceKind, ...]) -> None:
+        """The Pods are no longer needed."""
+        del self._stop_timers[kinds]
+        if self._needs(kinds):
             return
-        for kind in UNLABELED:
+        for kind in kinds:
             task = self._tasks.pop(kind)
             task.cancel()
             self._background_tasks.add(task)
@@ -535,7 +562,7 @@ class ClusterSession:
                 debouncer.flush_again()
                 return False
             self._initial_views_built = True
-            self._update_unlabeled_watches()
+            self._update_pod_watches()
         state = self.state
         changes = SessionChanges(
             frozenset(self._changed_keys), not state.looks_same(self._last_state)
@@ -552,18 +579,18 @@ class ClusterSession:
                 _log.exception("a subscriber failed")
         return True
 
-    def _update_unlabeled_watches(self) -> None:
-        watched = UNLABELED[0] in self._reflectors
-        if self.fleet.needs_unlabeled:
-            if self._unlabeled_stop_timer is not None:
-                self._unlabeled_stop_timer.cancel()
-                self._unlabeled_stop_timer = None
-            if not watched:
-                self._update_load_state()
-        elif watched and self._unlabeled_stop_timer is None:
-            self._unlabeled_stop_timer = asyncio.get_running_loop().call_later(
-                _UNLABELED_STOP_DELAY, self._stop_unlabeled_watches
-            )
+    def _update_pod_watches(self) -> None:
+        for kinds in (UNLABELED, STATEFUL):
+            watched = kinds[0] in self._reflectors
+            if self._needs(kinds):
+                if (timer := self._stop_timers.pop(kinds, None)) is not None:
+                    timer.cancel()
+                if not watched:
+                    self._update_load_state()
+            elif watched and kinds not in self._stop_timers:
+                self._stop_timers[kinds] = asyncio.get_running_loop().call_later(
+                    _STOP_DELAY, self._stop_watches, kinds
+                )
 
     def _schedule_wake_up(self, debouncer: Debouncer, now: datetime) -> None:
         """Schedule a flush for when an error expires, or when a watch counts as stale."""

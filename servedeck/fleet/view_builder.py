@@ -14,13 +14,13 @@ from servedeck.serving.objects.records import (
     Condition,
     ContainerStateTerminated,
     ContainerStatus,
-    Deployment,
     DeploymentMeta,
     Event,
     HorizontalPodAutoscaler,
     Pod,
     PodContainer,
     ScaledObject,
+    Workload,
 )
 from servedeck.serving.quantity import parse_quantity
 from servedeck.serving.status import pods
@@ -196,7 +196,7 @@ def _interned(text: str) -> str:
 
 
 def unreadable_view(
-    key: NamespacedName, deployment: Deployment | None, error: Exception
+    key: NamespacedName, deployment: Workload | None, error: Exception
 ) -> ServingView:
     """The view of a serving whose objects cannot be evaluated: the error and its name."""
     meta = deployment.metadata if deployment is not None else DeploymentMeta()

@@ -17,6 +17,8 @@ from servedeck.serving.endpoint import Endpoint
 from servedeck.serving.status.diagnosis import PodHealth
 from servedeck.serving.status.status import Status
 
+DEPLOYMENT_KIND = "Deployment"
+
 SHOWN_PODS = 3
 """Pods of a group that are shown one by one while they live: each has a log. Finished ones are
 shown as a group only."""
@@ -25,13 +27,21 @@ _MAX_NODES = 3
 
 
 class NamespacedName(NamedTuple):
-    """Identity of a serving on screen: it stays the same when the Deployment is replaced."""
+    """Identity of a serving on screen: it stays the same when its workload is replaced."""
 
     namespace: str
     name: str
+    kind: str = DEPLOYMENT_KIND
+    """Kind of the workload."""
+
+    @property
+    def is_deployment(self) -> bool:
+        return self.kind == DEPLOYMENT_KIND
 
     def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
+        """ "team-a/llama", or "StatefulSet team-a/llama" for another kind than Deployment."""
+        path = f"{self.namespace}/{self.name}"
+        return path if self.is_deployment else f"{self.kind} {path}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +245,19 @@ class ServingView:
     """Revision of the Deployment; "" while it has none."""
     _search_text: str = field(default="", init=False, repr=False, compare=False)
     _pod_groups: tuple[PodGroup, ...] = field(default=(), init=False, repr=False, compare=False)
+
+    @property
+    def kind(self) -> str:
+        """Kind of its workload, "Deployment"."""
+        return self.key.kind
+
+    @property
+    def readonly_reason(self) -> str:
+        """Why servedeck does not change it, one sentence; "" if it does."""
+        if self.key.is_deployment:
+            return ""
+        article = "An" if self.kind[:1] in "AEIOU" else "A"
+        return f"{article} {self.kind} is shown read-only."
 
     @property
     def search_text(self) -> str:

@@ -10,13 +10,13 @@ from typing import NamedTuple
 from servedeck.serving.client_examples import port_forward_command
 from servedeck.serving.objects import detection
 from servedeck.serving.objects.records import (
-    Deployment,
     HTTPRoute,
     HTTPRouteMatch,
     Ingress,
     IstioMatch,
     Service,
     VirtualService,
+    Workload,
 )
 from servedeck.serving.objects.routes import parse_istio_host
 from servedeck.serving.service_address import (
@@ -67,23 +67,25 @@ class _RouteCandidate(NamedTuple):
 
 
 def resolve_endpoint(
-    deployment: Deployment,
+    deployment: Workload,
     services: Iterable[Service],
     http_routes: Iterable[HTTPRoute],
     virtual_services: Iterable[VirtualService],
     ingresses: Iterable[Ingress],
     default_host: str,
+    *,
+    kind: str = "Deployment",
 ) -> Endpoint:
     """The serving's endpoint as the cluster's objects define it.
 
     An HTTPRoute is preferred to a VirtualService, and that to an Ingress; a route without an issue
     to one with an issue, one for all requests to one that requires headers, and the path
     /<namespace>/<name> to others. `default_host` is used if the route has no host, or only a
-    wildcard that it matches. Routes may be in other namespaces.
+    wildcard that it matches. Routes may be in other namespaces. `kind` is that of the workload.
     """
     namespace, name = deployment.metadata.namespace, deployment.metadata.name
     server = detection.detect_deployment(deployment)
-    target = _Target(deployment, server, _matching_services(deployment, server, services))
+    target = _Target(deployment, server, _matching_services(deployment, server, services), kind)
     given = list(http_routes), list(virtual_services), list(ingresses)
     plain = Endpoint(model=server.served_model)
     if not target.services:
@@ -91,7 +93,7 @@ def resolve_endpoint(
             plain,
             issue=_pool_issue(name, given[0])
             or one_line(
-                f"No Service selects the Pods of Deployment {namespace}/{name}, so it has no route"
+                f"No Service selects {_pods_text(kind)} {namespace}/{name}, so it has no route"
             ),
             is_grpc=server.is_grpc,
             port_forward_command=target.port_forward_command,
@@ -140,15 +142,23 @@ def resolve_endpoint(
 class _Target(NamedTuple):
     """What the endpoint leads to."""
 
-    deployment: Deployment
+    deployment: Workload
     server: detection.DetectedServer
     services: list[Service]
+    kind: str
 
     @property
     def port_forward_command(self) -> str:
         meta = self.deployment.metadata
         port = entry_port(self.deployment.spec.template, self.server)
-        return port_forward_command((meta.namespace, meta.name), port)
+        kind, name = self.kind.lower(), meta.name
+        if self.kind == "LeaderWorkerSet":  # kubectl does not forward to it; its leaders serve
+            kind, name = "pod", f"{name}-0"
+        return port_forward_command((meta.namespace, name), port, kind=kind)
+
+
+def _pods_text(kind: str) -> str:
+    return "Pod" if kind == "Pod" else f"the Pods of {kind}"
 
 
 def _without_route(
@@ -198,7 +208,7 @@ def _pool_issue(name: str, http_routes: Iterable[HTTPRoute]) -> str:
 
 
 def _matching_services(
-    deployment: Deployment, server: detection.DetectedServer, services: Iterable[Service]
+    deployment: Workload, server: detection.DetectedServer, services: Iterable[Service]
 ) -> list[Service]:
     """Services that select the Deployment's Pods: those with a port that leads to the server first,
     then the one with the Deployment's name, then those with the most specific selector."""

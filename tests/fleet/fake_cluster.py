@@ -17,8 +17,10 @@ from servedeck.cluster.auth.kubeconfig import ConnectionOptions, Kubeconfig
 from servedeck.cluster.http.connection import ApiResponse, Connection
 from servedeck.cluster.http.errors import ApiError, ConnectionFailedError, ConnectionLostError
 from servedeck.cluster.http.server_clock import ServerClock
+from servedeck.cluster.watch.kinds import PLAIN_PODS, STATEFUL_SET_PODS
 from servedeck.fleet.fleet import UNLABELED_SELECTOR
 from servedeck.serving.objects.records import Pod, Record, ReplicaSet
+from servedeck.serving.objects.workload_records import PlainPod
 from tests.fleet.factories import KIND_BY_RECORD
 
 _PATH_PATTERN = re.compile(
@@ -36,7 +38,13 @@ class FakeCluster:
         self.objects: dict[ObjectKey, tuple[Record, bool]] = {}
         self.forbidden: set[tuple[str, str]] = set()
         """Plural and namespace, "" for all namespaces."""
-        self.absent_kinds = {"httproutes", "virtualservices", "scaledobjects"}
+        self.absent_kinds = {
+            "httproutes",
+            "virtualservices",
+            "scaledobjects",
+            "leaderworkersets",
+            "inferenceservices",
+        }
         self.is_down = False
         self.error_code = 0
         """Status code returned for every request, 0 for none."""
@@ -116,6 +124,10 @@ class FakeCluster:
 def _is_selected(record: Any, labeled: bool, namespace: str, selector: str) -> bool:
     if namespace and record.metadata.namespace != namespace:
         return False
+    if selector == PLAIN_PODS.label_selector:
+        return isinstance(record, PlainPod)
+    if selector == STATEFUL_SET_PODS.label_selector:
+        return any(owner.kind == "StatefulSet" for owner in record.metadata.owner_references)
     if isinstance(record, Pod | ReplicaSet) and selector:
         return labeled is (selector != UNLABELED_SELECTOR)
     return True

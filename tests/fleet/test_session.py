@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from servedeck.cluster.watch.kinds import DEPLOYMENTS
+from servedeck.cluster.watch.kinds import DEPLOYMENTS, PLAIN_PODS
 from servedeck.cluster.watch.reflector import ReflectorConfig, ReflectorPhase
 from servedeck.config import Settings
 from servedeck.fleet import session as module
@@ -114,10 +114,11 @@ def watched_selectors(cluster: FakeCluster, plural: str) -> set[str]:
 async def test_pods_without_the_label_are_watched_only_while_a_serving_needs_them(
     cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_UNLABELED_STOP_DELAY", 0.05)
+    monkeypatch.setattr(module, "_STOP_DELAY", 0.05)
     async with recorded_session(cluster) as watched:
         await watched.wait_until_live()
-        assert watched_selectors(cluster, "pods") == {"servedeck.dev/serving"}
+        always = {"servedeck.dev/serving", PLAIN_PODS.label_selector}
+        assert watched_selectors(cluster, "pods") == always
         cluster.put(replicaset("r-wild", "d-wild"), pod("p-wild", "r-wild"), labeled=False)
         wild = deployment("wild", labeled=False)
         cluster.put(wild)

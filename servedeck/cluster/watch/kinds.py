@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from servedeck.cluster import resources
 from servedeck.cluster.resources import Resource
-from servedeck.serving.objects import records
+from servedeck.serving.objects import detection, records, workload_records
 from servedeck.serving.objects.records import Record
 
 
@@ -62,11 +62,22 @@ class ResourceKind:
         return replace(self, label_selector=label_selector)
 
 
-_EVENT_OBJECT_KINDS = frozenset({"Pod", "ReplicaSet", "Deployment"})
+_EVENT_OBJECT_KINDS = frozenset(
+    {"Pod", "ReplicaSet", "Deployment", "StatefulSet", "LeaderWorkerSet", "InferenceService"}
+)
 
 
 def _is_serving_event(record: Record) -> bool:
     return isinstance(record, records.Event) and record.involved_object.kind in _EVENT_OBJECT_KINDS
+
+
+def _is_plain_serving(record: Record) -> bool:
+    """Whether a Pod has no controller and is a serving."""
+    return (
+        isinstance(record, workload_records.PlainPod)
+        and not any(owner.controller for owner in record.metadata.owner_references)
+        and detection.is_serving_template(record.metadata.labels, record.template)
+    )
 
 
 DEPLOYMENTS = ResourceKind(resources.DEPLOYMENT, records.Deployment)
@@ -97,3 +108,23 @@ HORIZONTAL_POD_AUTOSCALERS = ResourceKind(
 )
 NODES = ResourceKind(resources.NODE, records.Node)
 NAMESPACES = ResourceKind(resources.NAMESPACE, records.Namespace)
+STATEFUL_SETS = ResourceKind(resources.STATEFUL_SET, workload_records.StatefulSet)
+STATEFUL_SET_PODS = PODS.with_label_selector("statefulset.kubernetes.io/pod-name")
+"""The Pods of all StatefulSets, which have this label (Kubernetes 1.9 and later)."""
+LEADER_WORKER_SETS = ResourceKind(
+    resources.LEADER_WORKER_SET, workload_records.LeaderWorkerSet, optional=True
+)
+INFERENCE_SERVICES = ResourceKind(
+    resources.INFERENCE_SERVICE, workload_records.InferenceService, optional=True
+)
+PLAIN_PODS = ResourceKind(
+    resources.POD,
+    workload_records.PlainPod,
+    # Pods without the labels that the controllers of Deployments, DaemonSets, StatefulSets and Jobs
+    # give theirs: few, and the API server sends no others.
+    label_selector=(
+        "!pod-template-hash,!controller-revision-hash,!job-name,!batch.kubernetes.io/job-name"
+    ),
+    record_filter=_is_plain_serving,
+)
+"""Pods without a controller that are servings."""

@@ -20,7 +20,7 @@ from servedeck.serving.conventions import (
     TRANSFORMER_CONTAINER,
 )
 from servedeck.serving.objects import kserve
-from servedeck.serving.objects.records import Container, Deployment, PodTemplate, ProbeAction
+from servedeck.serving.objects.records import Container, PodTemplate, ProbeAction, Workload
 from servedeck.serving.quantity import parse_quantity
 from servedeck.serving.servers import settings
 from servedeck.serving.servers.images import names_other_program
@@ -132,12 +132,12 @@ _OTHER_PORTS = (22, 6006, 6379, 8265, 8888, 9400, 29500)
 torch.distributed."""
 
 
-def is_serving(deployment: Deployment) -> bool:
-    """Whether the Deployment is a serving (`is_serving_template`)."""
+def is_serving(deployment: Workload) -> bool:
+    """Whether the workload is a serving (`is_serving_template`)."""
     return is_serving_template(deployment.metadata.labels, deployment.spec.template)
 
 
-def is_managed(deployment: Deployment) -> bool:
+def is_managed(deployment: Workload) -> bool:
     """Whether the Deployment has servedeck's labels."""
     labels = deployment.metadata.labels
     return SERVING_LABEL in labels and labels.get(MANAGED_BY_LABEL) == FIELD_MANAGER
@@ -146,33 +146,33 @@ def is_managed(deployment: Deployment) -> bool:
 # -- one of its properties --------------------------------------------------------------------
 
 
-def detect_deployment(deployment: Deployment) -> DetectedServer:
+def detect_deployment(deployment: Workload) -> DetectedServer:
     """What the Pods of a Deployment serve."""
     return detect_server(deployment.metadata.labels, deployment.spec.template)
 
 
-def detect_template(deployment: Deployment) -> str:
+def detect_template(deployment: Workload) -> str:
     """Template of the serving: from its label, else from the server that its containers run
     ("vllm", "furiosa-llm", "sglang", …), else "custom"."""
     return detect_deployment(deployment).template
 
 
-def detect_model(deployment: Deployment) -> str:
+def detect_model(deployment: Workload) -> str:
     """Name or path of the loaded model, "" if nothing says it."""
     return detect_deployment(deployment).model
 
 
-def detect_served_model(deployment: Deployment) -> str:
+def detect_served_model(deployment: Workload) -> str:
     """Name of the model in requests: the alias it is served under, else the model itself."""
     return detect_deployment(deployment).served_model
 
 
-def detect_port(deployment: Deployment) -> int:
+def detect_port(deployment: Workload) -> int:
     """Port that the inference server receives requests on."""
     return detect_deployment(deployment).port
 
 
-def detect_owner(deployment: Deployment) -> str:
+def detect_owner(deployment: Workload) -> str:
     """The object that manages the Deployment and reverts changes of it: "InferenceService llama";
     "" for none."""
     labels, template = deployment.metadata.labels, deployment.spec.template
@@ -189,7 +189,7 @@ _OWNERS_OF_DEPLOYMENTS = ("InferenceService", "LLMInferenceService")
 # -- the container of the server --------------------------------------------------------------
 
 
-def find_server_container(deployment: Deployment) -> Container | None:
+def find_server_container(deployment: Workload) -> Container | None:
     """The container that runs the inference server; None if the Deployment has no containers."""
     containers = deployment.spec.template.spec.containers
     index = server_container_index(containers)
@@ -285,7 +285,7 @@ def detect_accelerators(template: PodTemplate) -> Accelerators:
     return Accelerators(name, "", len(claims))
 
 
-def detect_accelerator(deployment: Deployment) -> tuple[str, int]:
+def detect_accelerator(deployment: Workload) -> tuple[str, int]:
     """Resource key and number of the accelerators that each replica requests; ("", 0) for none. Of
     several kinds the first known one is used, summed over the containers."""
     return _count_accelerators(deployment.spec.template)

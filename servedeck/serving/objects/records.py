@@ -155,7 +155,7 @@ def _intern_probe(probe: Probe) -> Probe:
     return probe
 
 
-class PodContainer(Record):
+class PodContainer(Record, frozen=True):
     name: str = ""
     restart_policy: str = ""
     resources: ResourceRequirements = ResourceRequirements()
@@ -181,7 +181,7 @@ class ReadinessGate(Record):
     condition_type: str = ""
 
 
-class PodSpec(Record):
+class PodSpec(Record, frozen=True):
     node_name: str = ""
     containers: tuple[PodContainer, ...] = ()
     init_containers: tuple[PodContainer, ...] = ()
@@ -200,7 +200,7 @@ class PodStatus(Record):
     container_statuses: tuple[ContainerStatus, ...] = ()
 
 
-class Pod(Record):
+class Pod(Record, frozen=True):
     metadata: ObjectMeta = ObjectMeta()
     spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
@@ -300,7 +300,7 @@ class DeploymentSpec(Record):
     template: PodTemplate = PodTemplate()
 
 
-class DeploymentStatus(Record):
+class DeploymentStatus(Record, frozen=True):
     observed_generation: int = 0
     replicas: int = 0
     updated_replicas: int = 0
@@ -309,10 +309,16 @@ class DeploymentStatus(Record):
     conditions: tuple[Condition, ...] = ()
 
 
-class Deployment(Record):
+class Workload(Record, frozen=True):
+    """What a Deployment and a StatefulSet have in common; other kinds are converted to it."""
+
     metadata: DeploymentMeta = DeploymentMeta()
     spec: DeploymentSpec = DeploymentSpec()
     status: DeploymentStatus = DeploymentStatus()
+
+
+class Deployment(Workload, frozen=True):
+    """apps/v1 Deployment."""
 
 
 class ReplicaSetStatus(Record):

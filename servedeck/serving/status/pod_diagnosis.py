@@ -56,9 +56,9 @@ def _first_diagnosis(pod: Pod, events: Sequence[Event], now: datetime) -> Diagno
     if status.phase == "Failed":
         return _mark_history(pod, _diagnose_failed(pod), now)
     if status.phase == "Succeeded":
-        return Diagnosis(
-            PodHealth.TERMINATING, "Completed", "The Pod terminated; its ReplicaSet replaces it"
-        )
+        owner = next((one for one in pod.metadata.owner_references if one.controller), None)
+        then = f"its {owner.kind} replaces it" if owner is not None else "nothing replaces it"
+        return Diagnosis(PodHealth.TERMINATING, "Completed", f"The Pod terminated; {then}")
     ready = find_condition(pod, "Ready")
     if ready is not None and ready.status == "True":
         return _diagnose_ready(pod, events, now)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from servedeck.serving.objects.records import Condition, Deployment
+from servedeck.serving.objects.records import Condition, Workload
 
 
-def find_condition(deployment: Deployment, kind: str) -> Condition | None:
+def find_condition(deployment: Workload, kind: str) -> Condition | None:
     """The Deployment's condition of that type, None if it is not set."""
     for found in deployment.status.conditions:
         if found.type == kind:
@@ -13,7 +13,7 @@ def find_condition(deployment: Deployment, kind: str) -> Condition | None:
     return None
 
 
-def rollout_badge(deployment: Deployment) -> str:
+def rollout_badge(deployment: Workload) -> str:
     """ "updating 1/3", "updating", "paused", "rollout failed", or "" if none is in progress.
 
     The order is kubectl rollout status's (kubernetes kubectl pkg/polymorphichelpers/

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from servedeck.serving.objects.records import Condition, Deployment, Pod, ReplicaSet
+from servedeck.serving.objects.records import Condition, Pod, ReplicaSet, Workload
 from servedeck.serving.status import reasons
 from servedeck.serving.status.cause import Finding, Signal
 from servedeck.serving.status.cause_lookup import find_cause
@@ -89,10 +89,12 @@ class ServingStatus(NamedTuple):
 
 
 def evaluate(
-    deployment: Deployment,
+    deployment: Workload,
     replicasets: Sequence[ReplicaSet],
     pods: Sequence[tuple[Pod, Diagnosis]],
     pods_known: bool,
+    *,
+    kind: str = "Deployment",
 ) -> ServingStatus:
     """The state of a serving; the first matching rule applies.
 
@@ -109,7 +111,7 @@ def evaluate(
     `pods` are those of all the Deployment's `replicasets`, each with its diagnosis; terminating
     ones are ignored. If `pods_known` is false (no permission to list them) the counts in the
     Deployment's status are used. The reason is the most common one; Pods that ended are left out
-    where they are history.
+    where they are history. `kind` is that of the workload.
     """
     desired = deployment.spec.replicas
     active_pods = _without_history(pods, desired)
@@ -143,7 +145,14 @@ def evaluate(
     if 0 < ready < desired:
         if failure is None:
             return make_status(
-                Status.DEGRADED, message=_degraded_message(active_pods, ready, desired, pods_known)
+                Status.DEGRADED,
+                message=_degraded_message(
+                    active_pods,
+                    ready,
+                    desired,
+                    pods_known,
+                    noun="groups" if kind == "LeaderWorkerSet" else "Pods",
+                ),
             )
         return make_status(Status.DEGRADED, *failure)
 
@@ -159,7 +168,7 @@ def evaluate(
         if not exist:
             return make_status(Status.PENDING, "No Pods", "No Pod exists yet")
     if ready >= desired:
-        message = "The Deployment controller has not acted on the latest change yet"
+        message = f"The {kind} controller has not acted on the latest change yet"
         return make_status(Status.STARTING, "Waiting for controller", message)
     if not pods_known:
         message = "Its Pods cannot be listed, so nothing more is known"
@@ -221,9 +230,7 @@ def _created_at_key(pod: Pod) -> tuple[float, str]:
     return (0.0 if created is None else created.timestamp()), pod.metadata.name
 
 
-def _creation_failure(
-    deployment: Deployment, replicasets: Sequence[ReplicaSet]
-) -> Condition | None:
+def _creation_failure(deployment: Workload, replicasets: Sequence[ReplicaSet]) -> Condition | None:
     """The condition with the reason why Pods cannot be created (quota, admission): the Deployment's
     own, or that of its current ReplicaSet, which is set first."""
     found = find_condition(deployment, "ReplicaFailure")
@@ -249,9 +256,14 @@ def describe_creation_failure(reason: str, message: str) -> str:
 
 
 def _degraded_message(
-    active_pods: Sequence[tuple[Pod, Diagnosis]], ready: int, desired: int, pods_known: bool
+    active_pods: Sequence[tuple[Pod, Diagnosis]],
+    ready: int,
+    desired: int,
+    pods_known: bool,
+    *,
+    noun: str,
 ) -> str:
-    message = f"{ready} of {desired} Pods are ready"
+    message = f"{ready} of {desired} {noun} are ready"
     starting = _dominant_reason(
         [pair for pair in active_pods if pair[1].health is PodHealth.STARTING]
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from servedeck.serving.objects.records import Pod
+from servedeck.serving.objects.records import ObjectMeta, OwnerReference, Pod
 from servedeck.serving.status.diagnosis import PodHealth
 from servedeck.serving.status.pod_diagnosis import diagnose
 from tests.serving.factories import (
@@ -271,7 +272,18 @@ CASES: dict[str, tuple[Pod, PodHealth, str, str]] = {
         pod(terminated(0, "Completed"), phase="Succeeded"),
         PodHealth.TERMINATING,
         "Completed",
-        "The Pod terminated; its ReplicaSet replaces it",
+        "The Pod terminated; nothing replaces it",
+    ),
+    "ended well, with a controller": (
+        msgspec.structs.replace(
+            pod(terminated(0, "Completed"), phase="Succeeded"),
+            metadata=ObjectMeta(
+                owner_references=(OwnerReference(kind="StatefulSet", controller=True),)
+            ),
+        ),
+        PodHealth.TERMINATING,
+        "Completed",
+        "The Pod terminated; its StatefulSet replaces it",
     ),
     "lost with its node": (
         pod(running(), status={"reason": "NodeLost"}),
