@@ -129,6 +129,9 @@ def _add_open_command(commands: Any) -> None:
         default="",
         help="overview, logs, events, rollouts or yaml; default: overview",
     )
+    open_.add_argument(
+        "--kind", metavar="KIND", default="", help="StatefulSet, LeaderWorkerSet, ...; see get"
+    )
     _add_common_flags(open_, single_namespace=True)
     open_.set_defaults(run="tui.command_line:run_open")
 

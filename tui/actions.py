@@ -108,7 +108,7 @@ ACTIONS: tuple[Action, ...] = (
         "servings.yaml",
         "y",
         "YAML",
-        "Show the YAML of the serving's Deployment, and from there of its other objects.",
+        "Show the YAML of the serving's workload, and from there of its other objects.",
         footer_order=12,
         command="yaml",
     ),
@@ -489,7 +489,7 @@ ACTIONS: tuple[Action, ...] = (
         "y",
         "YAML",
         "Show the YAML of the Pod under the cursor in the tab Overview, elsewhere of the "
-        "Deployment.",
+        "serving's workload.",
         footer_order=11,
         command="yaml",
     ),

@@ -73,6 +73,8 @@ class InitialPage(NamedTuple):
     """"" for the one that has a serving of that name."""
     tab: str = ""
     """Title of the tab, in any case; "" for the first."""
+    kind: str = ""
+    """Kind of the workload, in any case; "" for a Deployment, or any if there is none."""
 
 
 class ServedeckApp(TerminalApp):
@@ -268,11 +270,16 @@ class ServedeckApp(TerminalApp):
             self.show_message(f"There is no serving {page.name} in {where}.", "warning")
 
     def _find_servings(self, page: InitialPage) -> list[ServingView]:
-        return [
+        found = [
             view
             for view in self.source.fleet.views()
-            if view.key.name == page.name and page.namespace in ("", view.key.namespace)
+            if view.key.name == page.name
+            and page.namespace in ("", view.key.namespace)
+            and page.kind.lower() in ("", view.kind.lower())
         ]
+        if page.kind:
+            return found
+        return [view for view in found if view.key.is_deployment] or found
 
     # -- callbacks of the driver (tui.internals.driver) -------------------------------------------
 

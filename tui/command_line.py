@@ -61,7 +61,9 @@ def run_open(args: argparse.Namespace) -> int:
     if args.tab and find_pane(args.tab) is None:
         tabs = ", ".join(pane.TITLE.lower() for pane in PANES)
         raise CommandError(f"There is no tab {args.tab}; choose one of {tabs}.", USAGE_ERROR)
-    return run_dashboard(args, initial_page=InitialPage(name, args.namespace or "", args.tab))
+    return run_dashboard(
+        args, initial_page=InitialPage(name, args.namespace or "", args.tab, args.kind)
+    )
 
 
 def run_create(args: argparse.Namespace) -> int:

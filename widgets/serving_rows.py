@@ -9,8 +9,11 @@ from servedeck.serving.status.status import Status
 from widgets.columns import AgeCell, Column, Row
 from widgets.styled_line import Line, Span
 
+KIND_COLUMN = "kind"
+"""Key of a column that is shown only while a serving is no Deployment."""
 COLUMNS = (
     Column("name", "NAME", min_width=14, max_width=34, priority=0),
+    Column("kind", "KIND", min_width=11, max_width=16, priority=6),
     Column("namespace", "NAMESPACE", min_width=9, max_width=18, priority=3),
     Column("status", "STATUS", min_width=22, max_width=50, preferred=36, compact=10, priority=1),
     Column("ready", "READY", min_width=5, max_width=9, priority=2, align_right=True),
@@ -85,6 +88,7 @@ def build_row(view: ServingView) -> Row:
         view.key,
         (
             ((name, "strong"),) if failing else name,
+            ((view.kind, "muted"),),
             ((view.key.namespace, "muted"),),
             status_line(view),
             ((f"{view.ready}/{view.desired}", "" if all_ready else STATUS_STYLES[view.status]),),

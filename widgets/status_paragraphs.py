@@ -165,8 +165,8 @@ def reason_paragraphs(
 
 
 def deployment_paragraphs(view: ServingView, now: datetime) -> list[Paragraph]:
-    """Warnings about the Deployment and its ReplicaSets."""
-    return _event_section("Events of the Deployment", view.events, now)
+    """Warnings about the workload, and about the ReplicaSets of a Deployment."""
+    return _event_section(f"Events of the {view.kind}", view.events, now)
 
 
 def pod_paragraphs(pod: PodView, now: datetime, shown_message: str) -> list[Paragraph]:

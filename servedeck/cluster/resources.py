@@ -66,6 +66,9 @@ SERVICE = Resource("Service", "services", "", "v1")
 STATEFUL_SET = Resource("StatefulSet", "statefulsets", "apps", "v1")
 VIRTUAL_SERVICE = Resource("VirtualService", "virtualservices", "networking.istio.io", "v1")
 
+READONLY_WORKLOADS = (STATEFUL_SET, LEADER_WORKER_SET, INFERENCE_SERVICE, POD)
+"""Workloads other than Deployments that can be servings; they are shown, never changed."""
+
 RESOURCES_BY_KIND = {
     resource.kind: resource
     for resource in (

@@ -86,11 +86,13 @@ class _GetCommand:
         self._out.flush()
         write_warnings(self._session, self._err)
         self._err.flush()
-        self._table = printers.TablePrinter(
-            wide=self._options.format == "wide", with_namespace=not self._session.namespace
-        )
         self._changed_keys.clear()
         views = self._matching_views()
+        self._table = printers.TablePrinter(
+            wide=self._options.format == "wide",
+            with_namespace=not self._session.namespace,
+            with_kind=not all(view.key.is_deployment for view in views),
+        )
         missing = [name for name in self._options.names if name not in {v.key.name for v in views}]
         if self._options.watch:
             self._print_initial(views)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from servedeck.cluster.resources import RESOURCES_BY_KIND
 from servedeck.fleet.views import ContainerView, EventView, PodGroup, PodView, ServingView
 from servedeck.serving.duration import format_duration
 from servedeck.serving.text import cell_width, one_line, truncate
@@ -26,6 +27,7 @@ def serving_json(view: ServingView) -> dict[str, Any]:
         "namespace": view.key.namespace,
         "name": view.key.name,
         "uid": view.uid,
+        "workloadKind": view.kind,
         "status": view.status.value,
         "reason": view.reason,
         "message": view.message,
@@ -138,8 +140,9 @@ def _format_time(time: datetime | None) -> str | None:
 
 
 def resource_name(view: ServingView) -> str:
-    """The Deployment of the serving, as kubectl prints and accepts it."""
-    return f"deployment.apps/{view.key.name}"
+    """The workload of the serving, as kubectl prints and accepts it."""
+    group = RESOURCES_BY_KIND[view.kind].group
+    return f"{view.kind.lower()}{group and f'.{group}'}/{view.key.name}"
 
 
 # -- tables -----------------------------------------------------------------------------------
@@ -158,6 +161,7 @@ def _format_accelerator(view: ServingView, _: datetime) -> str:
 _TABLE_COLUMNS: Mapping[str, Callable[[ServingView, datetime], str]] = {
     "NAMESPACE": lambda view, _: view.key.namespace,
     "NAME": lambda view, _: view.key.name,
+    "KIND": lambda view, _: view.kind,
     "STATUS": lambda view, _: view.status.value,
     "REASON": lambda view, _: group.title if (group := view.main_group) else view.reason,
     "READY": lambda view, _: f"{view.ready}/{view.desired}",
@@ -174,6 +178,7 @@ _TABLE_COLUMNS: Mapping[str, Callable[[ServingView, datetime], str]] = {
 }
 _DEFAULT_COLUMNS = (
     "NAME",
+    "KIND",
     "STATUS",
     "REASON",
     "READY",
@@ -190,9 +195,11 @@ _COLUMN_SEPARATOR = "   "
 class TablePrinter:
     """Rows of servings whose columns keep the width that was printed first."""
 
-    def __init__(self, *, wide: bool, with_namespace: bool) -> None:
+    def __init__(self, *, wide: bool, with_namespace: bool, with_kind: bool = False) -> None:
         names = tuple(_TABLE_COLUMNS)[1:] if wide else _DEFAULT_COLUMNS
+        names = tuple(name for name in names if name != "KIND" or with_kind)
         self._wide = wide
+        self._with_kind = with_kind
         self.columns = ("NAMESPACE", *names) if with_namespace else names
         self._widths = [len(column) for column in self.columns]
 
@@ -204,6 +211,8 @@ class TablePrinter:
     def _cell(self, column: str, view: ServingView, now: datetime) -> str:
         if self._wide and column == "REASON" and (group := view.main_group) is not None:
             return group.summary(now)
+        if column == "NAME" and not (self._with_kind or view.key.is_deployment):
+            return f"{view.key.name} ({view.kind})"  # it came after the header
         return _TABLE_COLUMNS[column](view, now)
 
     def format_rows(self, rows: Sequence[Sequence[str]], *, header: bool) -> list[str]:

@@ -1,11 +1,13 @@
-"""The Deployment of a serving and its ReplicaSets, watched while a part of the page needs them."""
+"""The Deployment of a serving and its ReplicaSets, or its workload of another kind, watched while a
+part of the page needs them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from servedeck.cluster.resources import DEPLOYMENT, REPLICA_SET, Resource
+from servedeck.cluster.resources import REPLICA_SET, Resource
+from servedeck.detail.workloads import workload_resource
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.label_selector import format_label_selector
 from servedeck.serving.spec.mapping.json_values import as_mapping
@@ -31,7 +33,7 @@ class DeploymentWatch:
         self._replicasets: ObjectWatch | None = None
         self._deployment: LiveObject | None = None
         self._closing: list[ObjectWatch] = []
-        self._deployments = self._watch(DEPLOYMENT, self._update, name=key.name)
+        self._deployments = self._watch(workload_resource(key), self._update, name=key.name)
         self._watch_replicasets()
 
     def _watch(
@@ -95,7 +97,7 @@ class DeploymentWatch:
 
     def _watch_replicasets(self) -> None:
         """Start to watch the ReplicaSets as soon as the selector is known."""
-        if (deployment := self.deployment) is None:
+        if (deployment := self.deployment) is None or not self._key.is_deployment:
             return
         selector = format_label_selector(as_mapping(deployment.value, "spec", "selector"))
         if selector and selector != self._selector:

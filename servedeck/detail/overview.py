@@ -1,4 +1,4 @@
-"""The cards of a serving's Overview, from its view and its Deployment."""
+"""The cards of a serving's Overview, from its view and its workload."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from servedeck.detail.cards import Card, CardRow, SecretRef
+from servedeck.detail.workloads import as_deployment, group_size, worker_template
 from servedeck.fleet.views import ServingView
 from servedeck.serving.accelerators import accelerator_display_name
 from servedeck.serving.conventions import TRANSFORMER_CONTAINER
+from servedeck.serving.objects.detection import CUSTOM_TEMPLATE
 from servedeck.serving.objects.import_objects import ImportedServing, import_objects
 from servedeck.serving.objects.manifests import system_volumes
 from servedeck.serving.objects.unmanaged_fields import UnmanagedField
@@ -56,12 +58,17 @@ def status_rows(view: ServingView, since: str = "") -> tuple[CardRow, ...]:
     return tuple(rows)
 
 
-def setting_cards(view: ServingView, deployment: JsonObject | None) -> tuple[Card, ...]:
-    """The cards with the serving's settings. Without a Deployment (not read yet, or not allowed)
+def setting_cards(view: ServingView, workload: JsonObject | None) -> tuple[Card, ...]:
+    """The cards with the serving's settings. Without its workload (not read yet, or not allowed)
     they have what the list knows."""
-    if deployment is None:
+    if workload is None:
         return tuple(_cards_from_view(view))
-    return tuple(_cards_from_deployment(view, import_objects([deployment])))
+    cards = _cards_from_deployment(view, workload, import_objects([as_deployment(workload)]))
+    return tuple(
+        card
+        for card in cards
+        if card.rows or view.key.is_deployment or card.key not in ("command", "transformer")
+    )
 
 
 def _cards_from_view(view: ServingView) -> Iterator[Card]:
@@ -69,10 +76,12 @@ def _cards_from_view(view: ServingView) -> Iterator[Card]:
         "basic",
         CARD_TITLES["basic"],
         (
+            *_kind_rows(view),
             CardRow("name", "Service Name", view.key.name),
             CardRow("namespace", "Namespace", view.key.namespace),
             CardRow("description", "Description", view.description),
             CardRow("template", "Service Template", view.template),
+            *_origin_rows(view),
         ),
     )
     yield Card("container", CARD_TITLES["container"], (CardRow("image", "Image", view.image),))
@@ -86,9 +95,13 @@ def _cards_from_view(view: ServingView) -> Iterator[Card]:
     yield Card("resources", CARD_TITLES["resources"], tuple(rows))
 
 
-def _cards_from_deployment(view: ServingView, imported: ImportedServing) -> Iterator[Card]:
+def _cards_from_deployment(
+    view: ServingView, workload: JsonObject, imported: ImportedServing
+) -> Iterator[Card]:
     spec, objects = imported.spec, imported.objects
-    yield Card("basic", CARD_TITLES["basic"], tuple(_basic_rows(view, imported)))
+    yield Card("basic", CARD_TITLES["basic"], tuple(_basic_rows(view, workload, imported)))
+    if rows := tuple(_workload_rows(workload)):
+        yield Card("workload", view.kind, rows)
     yield Card("container", CARD_TITLES["container"], tuple(_container_rows(imported)))
     yield Card("resources", CARD_TITLES["resources"], tuple(_resource_rows(spec)))
     yield Card("command", CARD_TITLES["command"], tuple(_command_rows(spec, objects.container)))
@@ -115,13 +128,96 @@ def _cards_from_deployment(view: ServingView, imported: ImportedServing) -> Iter
 # -- the cards --------------------------------------------------------------------------------
 
 
-def _basic_rows(view: ServingView, imported: ImportedServing) -> Iterator[CardRow]:
+def _kind_rows(view: ServingView) -> Iterator[CardRow]:
+    if not view.key.is_deployment:
+        yield CardRow("kind", "Kind", view.kind, note="shown read-only")
+
+
+def _origin_rows(view: ServingView, workload: JsonObject | None = None) -> Iterator[CardRow]:
+    """Who made it and who reverts changes of it, and what could not be read."""
+    if view.owner:
+        yield CardRow("owner", "Owner", view.owner, note="its controller reverts changes")
+    metadata = as_mapping(workload, "metadata")
+    release = as_str(as_mapping(metadata, "annotations").get(_HELM_RELEASE))
+    manager = as_str(as_mapping(metadata, "labels").get("app.kubernetes.io/managed-by"))
+    if release:
+        yield CardRow("origin", "Created by", f"Helm release {release}", style_name="muted")
+    elif not view.managed:
+        name = f"{manager}, not servedeck" if manager else "another tool, not servedeck"
+        yield CardRow("origin", "Created by", name, style_name="muted")
+    if view.managed:
+        return
+    unknown = []
+    if view.template == CUSTOM_TEMPLATE:
+        unknown.append("which inference server it runs")
+    if not view.model:
+        unknown.append("its model")
+    if unknown:
+        yield CardRow("unknown", "Not recognized", " and ".join(unknown), style_name="warning")
+
+
+_HELM_RELEASE = "meta.helm.sh/release-name"
+
+
+def _workload_rows(workload: JsonObject) -> Iterator[CardRow]:
+    """What only a LeaderWorkerSet or an InferenceService has."""
+    if workload.get("kind") == "LeaderWorkerSet":
+        yield CardRow("size", "Group Size", format_count(group_size(workload), "Pod"))
+        pod_spec = as_mapping(worker_template(workload), "spec")
+        for one in mappings(pod_spec.get("containers")):
+            name = as_str(one.get("name"))
+            yield CardRow(f"worker.{name}", "Worker", name, note=as_str(one.get("image")))
+            words = [
+                str(word)
+                for key in ("command", "args")
+                if isinstance(one.get(key), list)
+                for word in one[key]
+            ]
+            if words:
+                text = shlex.join(words)
+                yield CardRow(
+                    f"worker.{name}.command",
+                    "Worker Command",
+                    text,
+                    looks_secret=contains_secret(text),
+                )
+    elif workload.get("kind") == "InferenceService":
+        model = as_mapping(workload, "spec", "predictor", "model")
+        status = as_mapping(workload, "status")
+        runtime = next(
+            filter(
+                None,
+                (
+                    as_str(model.get("runtime")),
+                    as_str(status.get("servingRuntimeName")),
+                    as_str(status.get("clusterServingRuntimeName")),
+                ),
+            ),
+            "",
+        )
+        for key, label, value in (
+            ("format", "Model Format", as_str(as_mapping(model, "modelFormat").get("name"))),
+            ("storage", "Storage URI", as_str(model.get("storageUri"))),
+            ("runtime", "Serving Runtime", runtime),
+            ("mode", "Deployment Mode", as_str(status.get("deploymentMode"))),
+        ):
+            if value:
+                yield CardRow(key, label, value)
+        for one in mappings(status.get("conditions")):
+            name, state = as_str(one.get("type")), as_str(one.get("status"))
+            note = as_str(one.get("message")) or as_str(one.get("reason"))
+            yield CardRow(f"condition.{name}", name, state, note=note)
+
+
+def _basic_rows(
+    view: ServingView, workload: JsonObject, imported: ImportedServing
+) -> Iterator[CardRow]:
     spec = imported.spec
+    yield from _kind_rows(view)
     for name in ("name", "namespace", "description"):
         yield _field_row(spec, name)
     yield CardRow("template", FIELDS["template"].label, view.template)
-    if not view.managed:
-        yield CardRow("origin", "Created by", "another tool, not servedeck", style_name="muted")
+    yield from _origin_rows(view, workload)
     if imported.unmanaged_fields:
         count = format_count(len(imported.unmanaged_fields), "field")
         yield CardRow(

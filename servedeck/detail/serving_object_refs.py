@@ -9,10 +9,12 @@ from typing import NamedTuple
 from servedeck.cluster import resources
 from servedeck.cluster.resources import Resource
 from servedeck.detail.object_watch import LiveObject, ObjectQuery
-from servedeck.fleet.views import NamespacedName, ServingView
+from servedeck.detail.workloads import ORDINAL
+from servedeck.fleet.views import NamespacedName, PodView, ServingView
 from servedeck.serving.objects.backends import route_backends
 from servedeck.serving.objects.pod_references import pod_references
 from servedeck.serving.objects.records import REVISION_ANNOTATION
+from servedeck.serving.objects.workload_records import GROUP_LABEL
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,
     as_int,
@@ -42,12 +44,18 @@ class ServingObjectRef(NamedTuple):
 
 
 def object_queries(key: NamespacedName, deployment: JsonObject | None) -> list[ObjectQuery]:
-    """What must be watched to find the objects of a serving that neither its view nor its
-    Deployment names. ReplicaSets are only sought by the selector of the Deployment."""
+    """What must be watched to find the objects of a serving that neither its view nor its workload
+    names. `deployment` is the workload in the shape of a Deployment; ReplicaSets are only sought by
+    the selector of a Deployment."""
     queries = [
         ObjectQuery(resource, key.namespace)
         for resource in (resources.SERVICE, *_ROUTES, *_AUTOSCALERS)
     ]
+    if key.kind == "LeaderWorkerSet":
+        selector = f"{GROUP_LABEL}={key.name}"
+        queries.append(ObjectQuery(resources.STATEFUL_SET, key.namespace, label_selector=selector))
+    if not key.is_deployment:
+        return queries
     if selector := format_selector(as_mapping(deployment, "spec", "selector")):
         queries.append(ObjectQuery(resources.REPLICA_SET, key.namespace, label_selector=selector))
     return queries
@@ -78,12 +86,12 @@ def list_object_refs(
     deployment: JsonObject | None,
     found: Mapping[Resource, Sequence[LiveObject]],
 ) -> list[ServingObjectRef]:
-    """The objects of a serving: Deployment, Services, routes, autoscalers, ReplicaSets with the
+    """The objects of a serving: its workload, Services, routes, autoscalers, ReplicaSets with the
     newest revision first, Pods, and what the Pods name.
 
     `deployment` is None if it may not be read; `found` are the objects of `object_queries`.
     """
-    refs = [ServingObjectRef("Deployment", key.name)]
+    refs = [ServingObjectRef(key.kind, key.name)]
     services = [
         one.value
         for one in found.get(resources.SERVICE, ())
@@ -107,19 +115,31 @@ def list_object_refs(
         refs += [
             ServingObjectRef(resource.kind, one.metadata.name)
             for one in found.get(resource, ())
-            if _scales(one.value, key.name)
+            if _scales(one.value, key)
         ]
+    refs += [
+        ServingObjectRef("StatefulSet", one.metadata.name)
+        for one in found.get(resources.STATEFUL_SET, ())
+    ]
     refs += _replica_set_refs(found.get(resources.REPLICA_SET, ()), deployment)
     if view is not None:
-        refs += [ServingObjectRef("Pod", pod.name, pod.status) for pod in view.pods]
-    refs += _template_refs(deployment)
+        pods = [ServingObjectRef("Pod", pod.name, pod.status) for pod in view.pods]
+        refs = pods + refs[1:] if key.kind == "Pod" else refs + pods
+    refs += _template_refs(deployment, view.pods if view is not None else ())
     return refs
 
 
-def _template_refs(deployment: JsonObject | None) -> Iterator[ServingObjectRef]:
+def _template_refs(
+    deployment: JsonObject | None, pods: Sequence[PodView]
+) -> Iterator[ServingObjectRef]:
     named = pod_references(as_mapping(deployment, "spec", "template", "spec"))
     for name in named.persistent_volume_claims:
-        yield ServingObjectRef("PersistentVolumeClaim", name)
+        if name.endswith(ORDINAL):
+            for pod in pods:
+                ordinal = pod.name.rpartition("-")[2]
+                yield ServingObjectRef("PersistentVolumeClaim", name.replace(ORDINAL, ordinal))
+        else:
+            yield ServingObjectRef("PersistentVolumeClaim", name)
     for name in named.config_maps:
         yield ServingObjectRef("ConfigMap", name)
     for name in named.secrets:
@@ -152,8 +172,7 @@ def _selects_pods(service: JsonObject, deployment: JsonObject | None) -> bool:
     return bool(selector) and selector.items() <= labels.items()
 
 
-def _scales(autoscaler: JsonObject, deployment: str) -> bool:
+def _scales(autoscaler: JsonObject, key: NamespacedName) -> bool:
     target = as_mapping(autoscaler, "spec", "scaleTargetRef")
-    return (as_str(target.get("kind")) or "Deployment") == "Deployment" and as_str(
-        target.get("name")
-    ) == deployment
+    kind = as_str(target.get("kind")) or "Deployment"
+    return (kind, as_str(target.get("name"))) == (key.kind, key.name)

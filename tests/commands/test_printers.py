@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from servedeck.commands import printers
-from servedeck.fleet.views import ContainerView, EventView
+from servedeck.fleet.views import ContainerView, EventView, NamespacedName
 from servedeck.serving.status.status import Status
 from servedeck.serving.text import cell_width
 from tests.fleet.factories import START, pod_view, serving_view
@@ -121,3 +121,32 @@ def test_rows_that_come_later_stay_in_their_columns() -> None:
     first = table.format_rows([table.row_cells(serving_view("a/long-name"), START)], header=True)
     later = table.format_rows([table.row_cells(serving_view("a/x"), START)], header=False)
     assert later[0].index("Ready") == first[0].index("STATUS")
+
+
+def test_the_kind_is_a_column_only_if_one_is_no_deployment() -> None:
+    deployment = serving_view()
+    key = NamespacedName("team-a", "llama", "StatefulSet")
+    stateful = serving_view(key=key)
+    without = printers.TablePrinter(wide=False, with_namespace=False)
+    assert "KIND" not in without.columns
+    assert without.row_cells(stateful, START)[0] == "llama (StatefulSet)"
+    assert without.row_cells(deployment, START)[0] == "llama"
+    table = printers.TablePrinter(wide=True, with_namespace=True, with_kind=True)
+    cells = dict(zip(table.columns, table.row_cells(stateful, START), strict=True))
+    assert (cells["NAME"], cells["KIND"]) == ("llama", "StatefulSet")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("Deployment", "deployment.apps/llama"),
+        ("StatefulSet", "statefulset.apps/llama"),
+        ("LeaderWorkerSet", "leaderworkerset.leaderworkerset.x-k8s.io/llama"),
+        ("InferenceService", "inferenceservice.serving.kserve.io/llama"),
+        ("Pod", "pod/llama"),
+    ],
+)
+def test_the_name_and_the_json_have_the_kind(kind: str, name: str) -> None:
+    view = serving_view(key=NamespacedName("team-a", "llama", kind))
+    assert printers.resource_name(view) == name
+    assert printers.serving_json(view)["workloadKind"] == kind

@@ -11,6 +11,7 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.watch import kinds
@@ -34,6 +35,11 @@ FLEET_KINDS = (
     kinds.INGRESSES,
     kinds.SCALED_OBJECTS,
     kinds.HORIZONTAL_POD_AUTOSCALERS,
+    kinds.STATEFUL_SETS,
+    kinds.STATEFUL_SET_PODS,
+    kinds.LEADER_WORKER_SETS,
+    kinds.INFERENCE_SERVICES,
+    kinds.PLAIN_PODS,
 )
 TABLE_MEDIA_TYPE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 
@@ -96,9 +102,11 @@ def list_views(
     """The servings, computed from fresh lists."""
     fleet = Fleet()
     for kind in FLEET_KINDS:
-        query = f"?fieldSelector={kind.field_selector}" if kind.field_selector else ""
+        query = urlencode(
+            {"fieldSelector": kind.field_selector, "labelSelector": kind.label_selector}
+        )
         try:
-            items = plane.request("GET", kind.list_path(namespace) + query)["items"]
+            items = plane.request("GET", f"{kind.list_path(namespace)}?{query}")["items"]
         except RequestError as error:
             if error.status != 404 or not kind.optional:
                 raise

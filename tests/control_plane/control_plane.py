@@ -430,8 +430,7 @@ class ControlPlane:
         }
 
     def add_crds(self) -> None:
-        """CustomResourceDefinitions of HTTPRoute, VirtualService and ScaledObject, served when
-        this returns."""
+        """CustomResourceDefinitions of all optional kinds, served when this returns."""
         path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
         for definition in custom_resources.CUSTOM_RESOURCE_DEFINITIONS:
             self.create(path, definition)

@@ -114,4 +114,18 @@ CUSTOM_RESOURCE_DEFINITIONS = (
         ),
         _object_schema(conditions=_CONDITIONS_SCHEMA),
     ),
+    _make_crd(
+        "leaderworkerset.x-k8s.io",
+        "v1",
+        "LeaderWorkerSet",
+        _object_schema(replicas=_INTEGER_SCHEMA, leaderWorkerTemplate=_object_schema()),
+        _object_schema(replicas=_INTEGER_SCHEMA, readyReplicas=_INTEGER_SCHEMA),
+    ),
+    _make_crd(
+        "serving.kserve.io",
+        "v1beta1",
+        "InferenceService",
+        _object_schema(predictor=_object_schema()),
+        _object_schema(conditions=_CONDITIONS_SCHEMA, url=_STRING_SCHEMA),
+    ),
 )

@@ -17,8 +17,15 @@ from servedeck.commands.export import export_serving
 from servedeck.serving.objects.routes import PlatformSettings, RouteKind
 from servedeck.serving.spec.document import from_yaml
 from servedeck.serving.spec.spec import ServingSpec
+from tests.control_plane.assertions import started_session
 from tests.control_plane.control_plane import ControlPlane
 from tests.control_plane.test_deploy import grant_role, make_spec, open_connection
+from tests.control_plane.test_other_workloads import (
+    inference_service,
+    leader_worker_set,
+    plain_pod,
+    stateful_set,
+)
 
 ROLES = Path(__file__).parents[2] / "deploy" / "rbac"
 
@@ -90,6 +97,23 @@ def add_variable(plane: ControlPlane, namespace: str) -> None:
         {"spec": {"template": {"spec": {"containers": [container]}}}},
         content_type="application/strategic-merge-patch+json",
     )
+
+
+async def test_a_viewer_may_read_every_kind(control_plane: ControlPlane, namespace: str) -> None:
+    path = f"/apis/apps/v1/namespaces/{namespace}/statefulsets"
+    control_plane.create(path, stateful_set("llama"))
+    control_plane.create(f"/api/v1/namespaces/{namespace}/pods", plain_pod("solo"))
+    group = "leaderworkerset.x-k8s.io/v1"
+    path = f"/apis/{group}/namespaces/{namespace}/leaderworkersets"
+    control_plane.create(path, leader_worker_set("big"))
+    path = f"/apis/serving.kserve.io/v1beta1/namespaces/{namespace}/inferenceservices"
+    control_plane.create(path, inference_service("bert"))
+    grant_role(control_plane, namespace, "viewer", rules_of("viewer"))
+    kubeconfig = control_plane.write_kubeconfig("viewer", namespace=namespace)
+    async with started_session(kubeconfig, namespace) as live:
+        found = {view.kind for view in live.fleet.views()}
+        assert found == {"StatefulSet", "Pod", "LeaderWorkerSet", "InferenceService"}
+        assert live.state.missing_permissions == ()
 
 
 async def test_a_viewer_exports_and_applies_without_a_change(

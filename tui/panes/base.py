@@ -71,7 +71,7 @@ class Pane(Vertical):
 
     @dataclass
     class YamlRequested(Message):
-        """The YAML of an object of the serving was requested; of its Deployment if `kind` is
+        """The YAML of an object of the serving was requested; of its workload if `kind` is
         ""."""
 
         kind: str = ""

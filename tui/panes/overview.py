@@ -63,7 +63,7 @@ class OverviewPane(Pane):
         """What is shown: the last state of a deleted serving stays."""
         self._watch: DeploymentWatch | None = None
         self._timeline: tuple[TimelineEntry, ...] = ()
-        self._deployment: LiveObject | None = None
+        self._workload: LiveObject | None = None
         """The last one that was read."""
         self._setting_cards: tuple[Card, ...] = ()
         self._cards_source: tuple[ServingView | None, LiveObject | None] | None = None
@@ -89,7 +89,7 @@ class OverviewPane(Pane):
 
     def set_serving(self, key: NamespacedName) -> None:
         super().set_serving(key)
-        self._last_view = self._deployment = self._watch = None
+        self._last_view = self._workload = self._watch = None
         self._timeline = ()
         self._reset_cursor = True
         if self.is_attached:
@@ -116,10 +116,10 @@ class OverviewPane(Pane):
 
     def _open_watch(self) -> None:
         self._watch = self.add_watch(
-            DeploymentWatch(self.app_context.detail_service, self.key, self._on_deployment_changed)
+            DeploymentWatch(self.app_context.detail_service, self.key, self._on_workload_changed)
         )
 
-    def _on_deployment_changed(self) -> None:
+    def _on_workload_changed(self) -> None:
         if self.is_active:
             self._update_timeline()
             self._update()
@@ -181,12 +181,12 @@ class OverviewPane(Pane):
         from servedeck.detail.overview import setting_cards
 
         if self._watch is not None and self._watch.deployment is not None:
-            self._deployment = self._watch.deployment
-        source = (view, self._deployment)
+            self._workload = self._watch.deployment
+        source = (view, self._workload)
         if source != self._cards_source:
-            deployment = self._deployment
+            workload = self._workload
             self._setting_cards = setting_cards(
-                view, deployment.value if deployment is not None else None
+                view, workload.value if workload is not None else None
             )
             self._cards_source = source
         return self._setting_cards

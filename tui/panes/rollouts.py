@@ -144,6 +144,9 @@ class RolloutsPane(Pane):
         """An object or the serving has changed."""
         if not self.is_active:
             return
+        if not self.key.is_deployment:
+            self._update()
+            return
         if self._deployments is None:
             self._watch_deployment()
         found = self._deployments.newest if self._deployments is not None else None
@@ -202,6 +205,8 @@ class RolloutsPane(Pane):
         )
 
     def _placeholder(self) -> str:
+        if not self.key.is_deployment:
+            return f"The revisions of a {self.key.kind} are not shown; those of a Deployment are."
         watch = self._deployments
         if watch is not None and watch.missing_permission:
             return watch.missing_permission

@@ -14,7 +14,7 @@ from textual.getters import query_one
 from textual.message import Message
 from textual.widgets import Input
 
-from servedeck.cluster.resources import DEPLOYMENT, RESOURCES_BY_KIND, SECRET
+from servedeck.cluster.resources import RESOURCES_BY_KIND, SECRET
 from servedeck.detail.detail_service import ObjectWatch
 from servedeck.detail.object_text import (
     ObjectText,
@@ -73,7 +73,7 @@ class YamlPane(Pane):
 
     def __init__(self, key: NamespacedName) -> None:
         super().__init__(key)
-        self._object_kind, self._object_name = DEPLOYMENT.kind, key.name
+        self._object_kind, self._object_name = key.kind, key.name
         self._watch: ObjectWatch | None = None
         self._seen_by: ObjectWatch | None = None
         """The watch that has read the object."""
@@ -108,14 +108,14 @@ class YamlPane(Pane):
 
     def set_serving(self, key: NamespacedName) -> None:
         super().set_serving(key)
-        self._forget_object(DEPLOYMENT.kind, key.name)
+        self._forget_object(key.kind, key.name)
 
     def choose_object(self, kind: str, name: str) -> str:
-        """Show another object, now or when the tab is shown; the Deployment if `kind` is "".
+        """Show another object, now or when the tab is shown; the workload if `kind` is "".
         Returns why that is not possible, in one sentence; "" if it is."""
         if kind == SECRET.kind or (kind and kind not in RESOURCES_BY_KIND):
             return f"The YAML of objects of kind {kind} is not shown here."
-        kind, name = (kind, name) if kind else (DEPLOYMENT.kind, self.key.name)
+        kind, name = (kind, name) if kind else (self.key.kind, self.key.name)
         if (kind, name) != (self._object_kind, self._object_name):
             self._forget_object(kind, name)
             if self.is_active:

@@ -32,6 +32,11 @@ K9S_ALTERNATIVES = {
         "deploy",
         "dp",
     ),
+    "the filter kind:statefulset lists the StatefulSets that serve a model": (
+        "statefulsets",
+        "statefulset",
+        "sts",
+    ),
     "Connect shows a serving's Service and how to reach it": ("services", "service", "svc"),
     "the create form lists the nodes that have free accelerators": ("nodes", "node", "no"),
     ":ns lists the namespaces": ("namespaces", "projects", "project"),

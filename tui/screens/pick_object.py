@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from servedeck.cluster.resources import DEPLOYMENT, SECRET, Resource
+from servedeck.cluster.resources import SECRET, Resource
 from servedeck.detail.detail_service import ObjectWatch
 from servedeck.detail.object_watch import ObjectQuery
 from servedeck.detail.serving_object_refs import (
@@ -10,6 +10,7 @@ from servedeck.detail.serving_object_refs import (
     list_object_refs,
     object_queries,
 )
+from servedeck.detail.workloads import as_deployment, workload_resource
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.spec.mapping.json_values import JsonObject
 from tui.ports.serving_source import SourceChanges
@@ -30,7 +31,7 @@ class ObjectPicker(PickScreen):
 
     def on_mount(self) -> None:
         self._deployment_watch = self._open(
-            ObjectQuery(DEPLOYMENT, self._key.namespace, self._key.name)
+            ObjectQuery(workload_resource(self._key), self._key.namespace, self._key.name)
         )
         self._update()
         super().on_mount()  # draws the choices, and puts the cursor on the one that is shown
@@ -51,7 +52,7 @@ class ObjectPicker(PickScreen):
     def _update(self) -> None:
         """List the objects that are known now."""
         newest = self._deployment_watch.newest if self._deployment_watch is not None else None
-        deployment = newest.value if newest is not None else None
+        deployment = as_deployment(newest.value) if newest is not None else None
         self._open_watches(deployment)
         found = {query.resource: watch.objects for query, watch in self._watches.items()}
         view = self.app_context.source.fleet.view(self._key)

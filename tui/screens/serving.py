@@ -364,7 +364,10 @@ class ServingScreen(ActionScreen[NamespacedName]):
     async def do_copy_link(self) -> None:
         """Copy the command line that opens this tab."""
         pane = self._active or self._panes[0]
-        words = ["servedeck", "open", str(self.key), "--tab", pane.TITLE.lower()]
+        path = f"{self.key.namespace}/{self.key.name}"
+        words = ["servedeck", "open", path, "--tab", pane.TITLE.lower()]
+        if not self.key.is_deployment:
+            words += ["--kind", self.key.kind]
         if context := self.app_context.source.context:
             words += ["--context", context]
         text = shlex.join(words)

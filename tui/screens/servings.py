@@ -35,7 +35,7 @@ from tui.screens.new_serving_progress import NewServingProgress
 from tui.screens.serving_status_popover import ServingStatusPopover
 from widgets.header import HeaderData, ListHeader
 from widgets.line_input import LineInput
-from widgets.serving_rows import COLUMNS, ServingRowBuilder, status_span
+from widgets.serving_rows import COLUMNS, KIND_COLUMN, ServingRowBuilder, status_span
 from widgets.status_popover import StatusPopover
 from widgets.styled_line import Line, Span
 from widgets.table import TICK_SECONDS, KeyedTable
@@ -178,7 +178,7 @@ class ServingsScreen(ActionScreen[None]):
             )
         )
         self.table.set_rows(self._row_builder.build_rows(self._views))
-        self._update_columns()
+        self._update_columns(here)
         self._update_header(here, state)
         self._update_banner(state)
         self.popover.update_status()
@@ -191,12 +191,15 @@ class ServingsScreen(ActionScreen[None]):
         """The sort key of the column in `servedeck.fleet.query`."""
         return "" if self.sort_column == DEFAULT_SORT else self.sort_column
 
-    def _update_columns(self) -> None:
-        """The namespace column is hidden if all servings are in one namespace."""
+    def _update_columns(self, here: list[ServingView]) -> None:
+        """The namespace column is hidden if all servings are in one namespace, that of the kind if
+        all are Deployments."""
         app = self.app_context
         hidden = {c.key for c in COLUMNS if app.columns and c.key not in app.columns} - {"name"}
         if self.namespace or app.source.namespace:
             hidden.add("namespace")
+        if all(view.key.is_deployment for view in here):
+            hidden.add(KIND_COLUMN)
         self.table.configure_columns(hidden_columns=frozenset(hidden))
 
     def _update_header(self, here: list[ServingView], state: SourceState) -> None:
@@ -288,6 +291,8 @@ class ServingsScreen(ActionScreen[None]):
         view = self.selected_serving
         if action.name in SERVING_ACTIONS and view is None:
             return "There is no serving under the cursor."
+        if action.name == "clone" and view is not None and view.readonly_reason:
+            return view.readonly_reason
         if action.name in ("create", "clone"):
             return self.create_flow.disabled_reason()
         if action.name == "logs" and view is not None and not view.pods:
