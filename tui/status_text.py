@@ -170,8 +170,8 @@ def placeholder_lines(
         (),
         (
             (
-                "A serving is a Deployment with the label servedeck.dev/serving, or one that runs"
-                " a known inference server. It appears here as soon as it exists.",
+                "A serving is a Deployment with the label servedeck.dev/serving, or a workload that"
+                " runs a known inference server. It appears here as soon as it exists.",
                 "muted",
             ),
         ),
