@@ -142,7 +142,10 @@ def since_text(entries: Sequence[TimelineEntry], view: HasStatus, now: datetime)
         if unavailable is not None and view.status is not Status.READY:
             since = f"{clock_text(unavailable.time, now)} ({_age(unavailable.time, now)})"
             text = f"{status}; {UNAVAILABLE_TEXT} since {since}"
-            earlier.remove(unavailable)
+            # Restarts after it are no change before it.
+            earlier = [
+                one for one in earlier if one is not unavailable and one.end <= unavailable.time
+            ]
         if not earlier:
             return text
         last = earlier[-1]

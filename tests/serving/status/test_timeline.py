@@ -151,8 +151,21 @@ def test_a_serving_that_was_unavailable_before_servedeck_saw_it() -> None:
     restart = entry(RESTART, "inference-server restarted", minutes=10, observed=False)
     since = f"Error; {UNAVAILABLE_TEXT} since {local(unavailable.time)} (30m)"
     assert since_text([unavailable, first], ERROR, NOW) == since
-    assert since_text([unavailable, restart, first], ERROR, NOW) == (
-        f"{since}; last change before: inference-server restarted, {local(restart.time)}"
+    created = entry(ROLLOUT, "created", minutes=40, observed=False)
+    assert since_text([created, unavailable, first], ERROR, NOW) == (
+        f"{since}; last change before: created, {local(created.time)}"
+    )
+
+
+def test_a_restart_after_a_serving_became_unavailable_is_no_change_before_it() -> None:
+    first = status(Status.ERROR, minutes=5, is_first_status=True)
+    created = entry(ROLLOUT, "created", minutes=40, observed=False)
+    unavailable = entry(TimelineKind.CONDITION, UNAVAILABLE_TEXT, minutes=30, observed=False)
+    restart = entry(RESTART, "inference-server restarted", minutes=10, observed=False)
+    since = f"Error; {UNAVAILABLE_TEXT} since {local(unavailable.time)} (30m)"
+    assert since_text([unavailable, restart, first], ERROR, NOW) == since
+    assert since_text([created, unavailable, restart, first], ERROR, NOW) == (
+        f"{since}; last change before: created, {local(created.time)}"
     )
 
 
