@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 from textual.app import ComposeResult
-from textual.widgets import TabbedContent
+from textual.renderables.blank import Blank
+from textual.widgets import TabbedContent, TabPane
 
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.status.status import Status
@@ -75,6 +76,15 @@ async def test_the_log_of_the_pod_under_the_cursor():
         await wait_for_text(pilot, SECOND_POD, "Pod 2 of 2")
         await pilot.press("1")
         await wait_for_text(pilot, FIRST_POD, "STATUS")
+
+
+async def test_a_tab_is_empty_until_its_pane_is_mounted():
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_page(pilot, app, "j")
+        empty = [one for one in app.screen.query(TabPane) if not one.children]
+        assert len(empty) == len(PANES) - 1
+        assert all(isinstance(one.render(), Blank) for one in empty)
 
 
 async def test_tabs_by_digit_and_by_tab():
