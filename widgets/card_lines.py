@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Mapping
 from datetime import datetime
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 
 from servedeck.detail.cards import Card, CardRow
 from servedeck.serving.duration import format_signed_duration
-from servedeck.serving.text import MASK, one_line, truncate
+from servedeck.serving.text import MASK, one_line
 from widgets.card_view import CardLine
-from widgets.styled_line import Line, Span, fit_text, line_width, sanitized, wrap
+from widgets.styled_line import Line, Span, fit_text, line_width, plain_text, sanitized, wrap
 
 MAX_LABEL_WIDTH = 24
 MAX_VALUE_LINES = 3
@@ -70,7 +70,10 @@ def labeled_lines(
         wrapped = wrap(value, room)
         if len(wrapped) > max_lines:
             rest: Line = tuple(
-                span for line in wrapped[max_lines - 1 :] for span in (*line, (" ", ""))
+                span
+                for line in wrapped[max_lines - 1 :]
+                # `wrap` keeps the blank at the end of a line where it fits.
+                for span in (line if plain_text(line).endswith(" ") else (*line, (" ", "")))
             )
             wrapped = [*wrapped[: max_lines - 1], _cut(rest, room)]
     head = fit_text(sanitized(label), label_width)
@@ -85,13 +88,14 @@ def labeled_lines(
 
 def _cut(line: Line, width: int) -> Line:
     """`line` in at most `width` cells, ending in "…" if it was cut."""
+    if line_width(line) <= width:
+        return line
     spans: list[Span] = []
-    room = width
+    room = width - 1
     for text, style_name in line:
         taken = cell_len(text)
-        if taken > room:
-            spans.append((truncate(text, room), style_name))
-            break
+        if taken >= room:
+            return (*spans, (f"{set_cell_size(text, room)}…", style_name))
         spans.append((text, style_name))
         room -= taken
     return tuple(spans)
