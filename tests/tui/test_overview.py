@@ -14,6 +14,7 @@ from tests.tui.test_serving_page import FIRST_POD, SECOND_POD, open_page
 from tui.panes.overview import OverviewPane
 from tui.screens.pod import PodScreen
 from tui.screens.serving import ServingScreen
+from widgets.card_lines import card_lines
 
 LLAMA = NamespacedName("team-a", "llama-70b-chat")
 SECRET_ENV = [
@@ -106,6 +107,28 @@ async def test_a_hidden_overview_watches_nothing():
         await wait_for(pilot, lambda: "deployments.apps" in detail.open_watches, "the watch")
         await pilot.press("escape")
         await wait_for(pilot, lambda: not detail.open_watches, "the watch to end with the page")
+
+
+async def test_a_passing_second_builds_only_what_shows_an_age(monkeypatch):
+    built: list[str] = []
+
+    def count_card_lines(card, *args, **options):
+        built.append(card.key)
+        return card_lines(card, *args, **options)
+
+    detail = service(env=SECRET_ENV)
+    app = make_app(detail_service=detail)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_page(pilot, app, "j")
+        await select(pilot, app, ("env", "1"))
+        monkeypatch.setattr("tui.panes.overview.card_lines", count_card_lines)
+        pane(app).update_ages()
+        assert "status" in built
+        assert "env" not in built
+        await pilot.press("ctrl+g")
+        await wait_for_text(pilot, "abc-def")
+        detail.put(deployment(env=[{"name": "API_TOKEN", "value": "another"}, *SECRET_ENV]))
+        await wait_for(pilot, lambda: ("env", "2") in pane(app).cards.item_keys, "the variable")
 
 
 async def test_a_missing_permission_is_named_and_the_rest_works():

@@ -68,6 +68,9 @@ class OverviewPane(Pane):
         self._setting_cards: tuple[Card, ...] = ()
         self._cards_source: tuple[ServingView | None, LiveObject | None] | None = None
         """What the setting cards were built from."""
+        self._card_lines: dict[str, tuple[tuple[object, ...], list[CardLine]]] = {}
+        """Lines of each setting card, with what they were built from: an update of the ages, once a
+        second, builds only what shows an age."""
         self._pod_rows = PodRows()
         self._shows_table = False
         self._revealed: set[ItemKey] = set()
@@ -109,6 +112,7 @@ class OverviewPane(Pane):
         self.workers.cancel_group(self, "secret")
         self._revealed.clear()
         self._secret_values.clear()
+        self._card_lines.clear()
 
     def on_changes(self, changes: SourceChanges) -> None:
         if self.key in changes.keys:
@@ -172,9 +176,26 @@ class OverviewPane(Pane):
         self._reset_cursor = False
 
     def _card_builder(self, card: Card, now: datetime) -> Callable[[int], list[CardLine]]:
-        return lambda width: card_lines(
-            card, width, now, revealed=self._revealed, secret_values=self._secret_values
-        )
+        shows_age = any(row.time is not None for row in card.rows)
+
+        def build(width: int) -> list[CardLine]:
+            source = (
+                card.rows,
+                width,
+                frozenset(self._revealed),
+                tuple(self._secret_values.items()),
+                now if shows_age else None,
+            )
+            known = self._card_lines.get(card.key)
+            if known is not None and known[0] == source:
+                return known[1]
+            lines = card_lines(
+                card, width, now, revealed=self._revealed, secret_values=self._secret_values
+            )
+            self._card_lines[card.key] = (source, lines)
+            return lines
+
+        return build
 
     def _current_cards(self, view: ServingView) -> tuple[Card, ...]:
         """The cards with the settings; built again only if what they show has changed."""
