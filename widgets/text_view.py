@@ -23,6 +23,18 @@ class Paragraph(NamedTuple):
     target: str = ""
     """What a click on it leads to; "" for nothing."""
 
+    def cut(self, length: int) -> Paragraph:
+        """The paragraph with at most `length` characters of each span, ending in "…" if it was
+        cut."""
+        if all(len(text) <= length for text, _style_name in self.line):
+            return self
+        return self._replace(
+            line=tuple(
+                (text if len(text) <= length else f"{text[: max(length - 1, 0)]}…", style_name)
+                for text, style_name in self.line
+            )
+        )
+
 
 class TextView(StyledLineView, can_focus=True):
     """Paragraphs, scrolled by keys and wheel."""

@@ -362,3 +362,13 @@ async def test_a_hundred_revisions():
         await wait_for_text(pilot, "100 current")
         await pilot.press("G", "k", "enter")
         await wait_for_text(pilot, "From revision 1 to revision 2 of")
+
+
+async def test_a_command_line_of_a_megabyte_is_not_wrapped_beyond_the_pane():
+    long = template("vllm/vllm-openai:v0.11.0", args=["run", "word " * 200_000])
+    service = make_service(deployment(1, long), replicaset(1, long))
+    app = make_app(make_source(), detail_service=service)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_tab(pilot, app)
+        await wait_for_text(pilot, "Arguments", "word word")
+        assert len(app.screen.active_pane.revision_text.lines) <= 80 * 24 / 20

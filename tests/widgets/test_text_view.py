@@ -35,3 +35,9 @@ async def test_what_was_set_while_it_was_hidden_is_what_is_shown():
         await pilot.pause()
         assert app.visible_lines() == ["four", "five", "", "", ""]
         assert app.text_view.virtual_size.height == 2
+
+
+def test_a_long_span_of_a_paragraph_is_cut():
+    paragraph = Paragraph((("Command ", "muted"), ("a" * 9, "")), indent=8)
+    assert paragraph.cut(9) is paragraph
+    assert paragraph.cut(8) == Paragraph((("Command ", "muted"), ("a" * 7 + "…", "")), indent=8)

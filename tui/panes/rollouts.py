@@ -220,6 +220,10 @@ class RolloutsPane(Pane):
         rollout = rollout_paragraphs(self._rollouts, now) if self._rollouts is not None else []
         revision = self.selected_revision
         details = revision_paragraphs(revision, now) if revision is not None else []
+        # More than fits is not wrapped: a command line may have a megabyte.
+        rollout, details = (
+            [one.cut(height * width) for one in found] for found in (rollout, details)
+        )
         room = max(height - MIN_TABLE_LINES, 0)
         above = min(self.rollout_text.wrapped_height(width, rollout), room * 2 // 3)
         _show(self.rollout_text, rollout, above)
