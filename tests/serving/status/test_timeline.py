@@ -148,7 +148,6 @@ def test_a_status_from_before_servedeck_saw_it() -> None:
 def test_a_serving_that_was_unavailable_before_servedeck_saw_it() -> None:
     first = status(Status.ERROR, minutes=5, is_first_status=True)
     unavailable = entry(TimelineKind.CONDITION, UNAVAILABLE_TEXT, minutes=30, observed=False)
-    restart = entry(RESTART, "inference-server restarted", minutes=10, observed=False)
     since = f"Error; {UNAVAILABLE_TEXT} since {local(unavailable.time)} (30m)"
     assert since_text([unavailable, first], ERROR, NOW) == since
     created = entry(ROLLOUT, "created", minutes=40, observed=False)
