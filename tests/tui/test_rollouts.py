@@ -23,6 +23,7 @@ from tests.tui.helpers import make_app, screen_text, wait_for, wait_for_text
 from tui.panes.rollouts import RolloutsPane
 from tui.screens.revision_diff import RevisionDiffScreen
 from tui.screens.serving import PANES, ServingScreen
+from widgets.styled_line import plain_text
 
 KEY = NamespacedName("team-a", "llama")
 TAB = str(PANES.index(RolloutsPane) + 1)
@@ -371,4 +372,16 @@ async def test_a_command_line_of_a_megabyte_is_not_wrapped_beyond_the_pane():
     async with app.run_test(size=(80, 24)) as pilot:
         await open_tab(pilot, app)
         await wait_for_text(pilot, "Arguments", "word word")
-        assert len(app.screen.active_pane.revision_text.lines) <= 80 * 24 / 20
+        assert len(app.screen.active_pane.revision_text.lines) <= 24
+
+
+async def test_a_text_that_does_not_fit_says_that_there_is_more():
+    long = template("vllm/vllm-openai:v0.11.0", args=[f"--flag-{number}" for number in range(99)])
+    service = make_service(deployment(1, long), replicaset(1, long))
+    app = make_app(make_source(), detail_service=service)
+    async with app.run_test(size=(60, 20)) as pilot:
+        await open_tab(pilot, app)
+        await wait_for_text(pilot, "Arguments", "--flag-0 ")
+        lines = app.screen.active_pane.revision_text.lines
+        assert plain_text(lines[-1]).endswith("…")
+        assert not any(plain_text(line).endswith("…") for line in lines[:-1])

@@ -27,9 +27,9 @@ from widgets.revision_rows import (
     revision_key,
 )
 from widgets.rollout_paragraphs import revision_paragraphs, rollout_paragraphs
-from widgets.styled_line import plain_text
+from widgets.styled_line import Line, fit_line, plain_text
 from widgets.table import KeyedTable
-from widgets.text_view import Paragraph, TextView
+from widgets.text_view import Paragraph, TextView, wrap_paragraphs
 
 if TYPE_CHECKING:
     from servedeck.detail.object_watch import LiveObject
@@ -225,15 +225,13 @@ class RolloutsPane(Pane):
             [one.cut(height * width) for one in found] for found in (rollout, details)
         )
         room = max(height - MIN_TABLE_LINES, 0)
-        above = min(self.rollout_text.wrapped_height(width, rollout), room * 2 // 3)
-        _show(self.rollout_text, rollout, above)
+        above_lines = wrap_paragraphs(rollout, width)
+        above = min(len(above_lines), room * 2 // 3)
+        _show(self.rollout_text, above_lines, above, width)
         rows = len(self._revisions) + 1
-        below = min(
-            self.revision_text.wrapped_height(width, details),
-            max(height - above - rows, room // 3),
-            max(room - above, 0),
-        )
-        _show(self.revision_text, details, below)
+        below_lines = wrap_paragraphs(details, width)
+        below = min(len(below_lines), max(height - above - rows, room // 3), max(room - above, 0))
+        _show(self.revision_text, below_lines, below, width)
 
     def on_resize(self) -> None:
         self.call_after_refresh(self._lay_out)
@@ -322,7 +320,11 @@ def _is_same(one: object, other: object) -> bool:
     return one is other or (isinstance(one, str) and one == other)
 
 
-def _show(text: TextView, paragraphs: list[Paragraph], height: int) -> None:
+def _show(text: TextView, lines: list[Line], height: int, width: int) -> None:
+    """Show the first lines; "…" at the end says that there are more. The text does not scroll."""
+    shown = lines[:height]
+    if 0 < height < len(lines):
+        shown[-1] = (*fit_line(shown[-1], width - 1), ("…", "muted"))
     text.display = height > 0
     text.styles.height = height
-    text.set_paragraphs(paragraphs)
+    text.set_paragraphs([Paragraph(line, no_wrap=True) for line in shown])
