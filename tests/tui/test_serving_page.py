@@ -16,6 +16,7 @@ from tests.tui import fakes
 from tests.tui.helpers import make_app, post_keys, screen_text, wait_for, wait_for_text
 from tests.tui.test_log import shown_log
 from tui.actions import actions_in_scope
+from tui.panes.events import EventsPane
 from tui.panes.overview import OverviewPane
 from tui.screens.serving import PANES, ServingScreen
 
@@ -85,6 +86,33 @@ async def test_a_tab_is_empty_until_its_pane_is_mounted():
         empty = [one for one in app.screen.query(TabPane) if not one.children]
         assert len(empty) == len(PANES) - 1
         assert all(isinstance(one.render(), Blank) for one in empty)
+
+
+async def test_events_while_the_pane_of_a_tab_is_mounted(monkeypatch):
+    may_mount = asyncio.Event()
+    mount = TabPane.mount
+
+    async def mount_later(tab, pane):
+        await may_mount.wait()
+        await mount(tab, pane)
+
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_page(pilot, app, "j")
+        page = app.screen
+        monkeypatch.setattr(TabPane, "mount", mount_later)
+        post_keys(pilot, "3")
+        while not isinstance(page.active_pane, EventsPane):
+            await asyncio.sleep(0)
+        try:
+            page._tick()
+            page.update_footer()
+            await page.on_tabbed_content_tab_activated(
+                TabbedContent.TabActivated(page.tabs, page.tabs.get_tab("tab-2"))
+            )
+        finally:
+            may_mount.set()
+        await wait_for_text(pilot, "0 Events", "No Events in the last hour.", "W Warnings")
 
 
 async def test_tabs_by_digit_and_by_tab():

@@ -106,6 +106,11 @@ class ServingScreen(ActionScreen[NamespacedName]):
         """The pane of the tab that is shown; None before the first one is mounted."""
         return self._active
 
+    @property
+    def _mounted_pane(self) -> Pane | None:
+        """The pane of the tab that is shown; None while it has no widgets yet."""
+        return self._active if self._active is not None and self._active.is_mounted else None
+
     # -- tabs ---------------------------------------------------------------------------------
 
     async def _show_pane(self, number: int, log: tuple[str, str] | None = None) -> None:
@@ -118,6 +123,8 @@ class ServingScreen(ActionScreen[NamespacedName]):
             self.tabs.active = _tab_id(number)
             if not pane.is_attached:
                 await self.tabs.get_pane(_tab_id(number)).mount(pane)
+                if self._active is not pane:
+                    return  # another tab was chosen with the mouse
             if log is not None and isinstance(pane, LogsPane):
                 pane.choose_pod(*log)
             pane.activate()
@@ -289,7 +296,7 @@ class ServingScreen(ActionScreen[NamespacedName]):
     def _tick(self) -> None:
         if self.app_context.source.state.stale_for is not None:
             self.update_header()
-        if self._active is not None and self.is_current:
+        if self._active is not None and self._active.is_active and self.is_current:
             self._active.update_ages()
 
     def adapt_to_size(self, size: Size) -> None:
@@ -301,14 +308,14 @@ class ServingScreen(ActionScreen[NamespacedName]):
     # -- actions ------------------------------------------------------------------------------
 
     def scopes(self) -> tuple[str, ...]:
-        pane = self._active
+        pane = self._mounted_pane
         if pane is None:
             return (self.SCOPE,)
         scopes = pane.scopes()
         return (*scopes, self.SCOPE) if pane.SCOPE in scopes else scopes
 
     def action_owner(self, action: Action) -> ActionOwner:
-        pane = self._active
+        pane = self._mounted_pane
         return pane if pane is not None and action.scope == pane.SCOPE else self
 
     def disabled_reason(self, action: Action) -> str:
