@@ -28,6 +28,14 @@ if TYPE_CHECKING:
     from servedeck.fleet.session import ClusterSession
 
 
+PAGE_MODULES = (
+    "tui.screens.serving",
+    "servedeck.detail.overview",
+    "servedeck.detail.deployment_watch",
+    "servedeck.detail.object_watch",
+)
+"""What the page of a serving needs: imported after the first complete list was shown."""
+
 COLOR_SYSTEMS = ("auto", "standard", "256", "truecolor")
 """Valid values of TEXTUAL_COLOR_SYSTEM."""
 
@@ -76,7 +84,7 @@ def run(
             connection_options, settings, default_all_namespaces=default_all_namespaces
         )
         app.change_service = ClusterChangeService(connection, lambda: made.settings, drafts_dir)
-        import_after_first_list(made, FORM_MODULES)
+        import_after_first_list(made, (*PAGE_MODULES, *FORM_MODULES))
         return made
 
     app = ServedeckApp(

@@ -192,7 +192,7 @@ async def test_only_warnings():
         await wait_for_text(pilot, "2 of 4 Events", "Warnings only")
         assert reasons(app) == ["FailedBinding", "BackOff"]
         await pilot.press("slash", *"killing")
-        await wait_for_text(pilot, "No Warning matches; W shows all types.")
+        await wait_for_text(pilot, "No Warning matches the filter.")
         await pilot.press("escape", "W")
         await wait_for_text(pilot, "4 Events  2 Warnings  ✓ following")
 
@@ -338,3 +338,15 @@ async def test_a_click_opens_it_at_the_second_time():
         y = next(at for at, line in enumerate(screen.splitlines()) if "Killing" in line)
         await pilot.click(offset=(20, y), times=2)
         await wait_for_text(pilot, "Event Killing")
+
+
+async def test_esc_clears_the_filter_before_it_closes_the_page():
+    async with open_events(make_service()) as (app, pilot):
+        await pilot.press("slash", *"backoff", "enter")
+        await wait_for_text(pilot, "1 of 4 Events")
+        await pilot.press("escape")
+        await wait_for_text(pilot, "4 Events")
+        await pilot.press("W", "slash", *"nothing", "enter")
+        await wait_for_text(pilot, "No Warning matches the filter.")
+        await pilot.press("escape", "escape")
+        await wait_for(pilot, lambda: app.screen is app.servings, "the list")

@@ -319,3 +319,15 @@ async def test_it_fits_any_terminal():
         for size in ((60, 20), (20, 10), (10, 3), (300, 80), (80, 24)):
             await pilot.resize_terminal(*size)
         await wait_for_text(pilot, "History")
+
+
+async def test_esc_leaves_the_pods_at_full_size_before_it_closes_the_page():
+    app = make_app(detail_service=service())
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_page(pilot, app, "j")
+        await pilot.press("p")
+        await wait_for(pilot, lambda: pane(app).table.display, "the table")
+        await pilot.press("escape")
+        await wait_for_text(pilot, "Ready Replicas")
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: app.screen is app.servings, "the list")

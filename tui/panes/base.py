@@ -117,6 +117,11 @@ class Pane(Vertical):
     def on_changes(self, changes: SourceChanges) -> None:
         """Servings, or the state of the connection, have changed."""
 
+    def go_back(self) -> bool:
+        """Close or clear what is open in the pane; False if there is nothing, so that the page is
+        closed."""
+        return False
+
     def update_ages(self) -> None:
         """A second has passed."""
 

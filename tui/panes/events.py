@@ -211,7 +211,9 @@ class EventsPane(Pane):
         watch = self._event_watch
         if self._all_entries:
             text = "No Event matches the filter."
-            if self._warnings_only:
+            if self._warnings_only and self._query.predicates:
+                text = "No Warning matches the filter."
+            elif self._warnings_only:
                 key = self.app_context.key_display_for("events.warnings")
                 text = f"No Warning matches; {key} shows all types."
         elif watch is None:
@@ -364,6 +366,14 @@ class EventsPane(Pane):
         message.stop()
         self.table.focus()
         self.filter_line.display = False
+
+    def go_back(self) -> bool:
+        if not self.filter_line.text.strip():
+            return False
+        self.filter_line.input.value = ""
+        self.filter_line.display = False
+        self.table.focus()
+        return True
 
     def do_warnings(self) -> None:
         self._warnings_only = not self._warnings_only

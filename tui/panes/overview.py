@@ -139,7 +139,8 @@ class OverviewPane(Pane):
         self._update()
 
     def _update_timeline(self) -> None:
-        if self._last_view is not None:
+        # Without the Deployment, a later change would be taken for the first one.
+        if self._last_view is not None and (self._watch is None or self._watch.is_settled):
             self._timeline = timeline_entries(self.app_context, self._last_view, self._watch)
 
     # -- what is shown ------------------------------------------------------------------------
@@ -352,6 +353,12 @@ class OverviewPane(Pane):
                 self.table.select(pod.uid)
             else:
                 self.cards.select((POD_CARD, pod.uid))
+
+    def go_back(self) -> bool:
+        if self._shows_table:
+            self.do_pods()
+            return True
+        return False
 
     async def do_copy(self) -> None:
         text = self._copyable_text()

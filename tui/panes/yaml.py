@@ -368,6 +368,12 @@ class YamlPane(Pane):
         self._search.give_up()
         self._leave_search()
 
+    def go_back(self) -> bool:
+        if not self._search.needle:
+            return False
+        self.on_search_line_cleared()
+        return True
+
     def _leave_search(self) -> None:
         self.code_view.focus()
         self._on_hits()

@@ -247,7 +247,7 @@ class ServingScreen(ActionScreen[NamespacedName]):
         if self._opened_target is None:
             return  # not mounted yet; it reads everything then
         if self._current_target() != self._opened_target:
-            self.do_close()  # the list is that of another cluster or namespace
+            self._close()  # the list is that of another cluster or namespace
             return
         if self.key in changes.keys or changes.state_changed:
             self.update_header()
@@ -326,6 +326,11 @@ class ServingScreen(ActionScreen[NamespacedName]):
         return ""
 
     def do_close(self) -> None:
+        pane = self._active
+        if pane is None or not pane.is_active or not pane.go_back():
+            self._close()
+
+    def _close(self) -> None:
         if self._active is not None and self._active.is_active:
             self._active.deactivate()
         self.dismiss(self.key)
