@@ -32,9 +32,10 @@ def card_lines(
 ) -> list[CardLine]:
     """The card in `width` cells, with an empty line after it. `revealed` are the rows whose masked
     values are shown; `secret_values` are the values that were read from Secrets."""
-    lines = [CardLine(((card.title, "title"),))]
+    lines = [CardLine(_cut(((sanitized(card.title), "title"),), width))]
     if not card.rows:
-        lines.append(CardLine((("  ", ""), (card.empty_text or "None.", "muted"))))
+        empty: Line = ((card.empty_text or "None.", "muted"),)
+        lines += [CardLine((("  ", ""), *line)) for line in wrap(empty, width - 2)]
     label_width = min(
         max((cell_len(sanitized(row.label)) for row in card.rows), default=0),
         MAX_LABEL_WIDTH,
@@ -55,7 +56,7 @@ def card_lines(
     return [*lines, CardLine()]
 
 
-_SENTENCE_ROWS = frozenset({"reason", "recovery", "since"})
+_SENTENCE_ROWS = frozenset({"reason", "recovery", "since", "capacity", "permission"})
 """Rows whose value is a sentence, which is wrapped instead of cut."""
 
 

@@ -331,3 +331,20 @@ async def test_esc_leaves_the_pods_at_full_size_before_it_closes_the_page():
         await wait_for_text(pilot, "Ready Replicas")
         await pilot.press("escape")
         await wait_for(pilot, lambda: app.screen is app.servings, "the list")
+
+
+async def test_missing_permissions_are_legible_in_a_narrow_terminal():
+    detail = service()
+    detail.missing_permissions |= {
+        "nodes": "Cannot list nodes: needs list and watch on nodes.",
+        "events": "Cannot list events in namespace team-a: needs list and watch on events.",
+        "replicasets.apps": "Cannot list replicasets.apps in namespace team-a: needs list and watch"
+        " on replicasets.apps.",
+    }
+    app = make_app(detail_service=detail)
+    async with app.run_test(size=(60, 80)) as pilot:
+        await open_page(pilot, app, "j")
+        await wait_for_text(pilot, "needs list and watch on replicasets.apps.")
+        await select(pilot, app, ("pod", f"uid-{FIRST_POD}"))
+        await pilot.press("enter")
+        await wait_for_text(pilot, "list and watch on nodes.", "list and watch on events.")
