@@ -264,7 +264,7 @@ def _container_rows(imported: ImportedServing) -> Iterator[CardRow]:
 def _resource_rows(spec: ServingSpec) -> Iterator[CardRow]:
     for name in ("cpu", "cpu_limit", "memory", "memory_limit"):
         if getattr(spec, name) is not None or name in ("cpu", "memory"):
-            yield _field_row(spec, name)
+            yield _quantity_row(spec, name)
     label = FIELDS["accelerator"].label
     if spec.accelerator:
         name = accelerator_display_name(spec.accelerator)
@@ -378,6 +378,14 @@ def _transformer_rows(spec: ServingSpec, container: Mapping[str, Any]) -> Iterat
     yield CardRow("port", "Port", port)
     yield CardRow("command", "Command", format_value(transformer.command))
     yield from _env_rows(container, "env.")
+
+
+def _quantity_row(spec: ServingSpec, name: str) -> CardRow:
+    """The amount; a limit of 0 in a spec means that the container has none."""
+    value = getattr(spec, name)
+    if name.endswith("_limit") and value is not None and not value.value:
+        return CardRow(name, FIELDS[name].label, note="no limit")
+    return _field_row(spec, name)
 
 
 def _field_row(spec: ServingSpec, name: str) -> CardRow:

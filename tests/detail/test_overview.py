@@ -67,6 +67,12 @@ def test_the_values_are_those_of_the_objects():
     assert "--model meta-llama/Llama-3.3-70B" in values(found["command"])["Arguments"]
 
 
+def test_a_container_without_a_memory_limit_says_so():
+    found = cards(deployment(resources={"requests": {"memory": "64Gi"}}))
+    assert values(found["resources"])["Memory"] == "64Gi"
+    assert values(found["resources"])["Memory Limit"] == "no limit"
+
+
 def test_an_empty_card_says_so():
     found = cards(deployment())
     assert not found["env"].rows
