@@ -328,7 +328,7 @@ async def test_esc_leaves_the_pods_at_full_size_before_it_closes_the_page():
         await pilot.press("p")
         await wait_for(pilot, lambda: pane(app).table.display, "the table")
         await pilot.press("escape")
-        await wait_for_text(pilot, "Ready Replicas")
+        await wait_for_text(pilot, "Basic Information")
         await pilot.press("escape")
         await wait_for(pilot, lambda: app.screen is app.servings, "the list")
 
