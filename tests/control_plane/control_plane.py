@@ -474,6 +474,28 @@ class ControlPlane:
         if self.create(f"{base}s", role) is None:
             self.request("PATCH", f"{base}s/{user}-{name}", {"rules": rules})
         self.create(f"{base}bindings", binding)
+        self.wait_until_allowed(user, rules, namespace)
+
+    def wait_until_allowed(self, user: str, rules: list[JsonObject], namespace: str) -> None:
+        """Wait until the API server's authorizer knows the rules: it reads them by a watch. A
+        reflector that is refused once asks again after a minute only."""
+        for rule in rules:
+            for verb in rule["verbs"] if rule.get("resources") else ():
+                attributes = {
+                    "namespace": namespace,
+                    "verb": verb,
+                    "group": (rule.get("apiGroups") or [""])[0],
+                    "resource": rule["resources"][0].partition("/")[0],
+                    "subresource": rule["resources"][0].partition("/")[2],
+                    "name": (rule.get("resourceNames") or [""])[0],
+                }
+                body = {"spec": {"user": user, "resourceAttributes": attributes}}
+                wait_for(
+                    lambda body=body: self.request(  # type: ignore[misc]
+                        "POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", body
+                    )["status"].get("allowed"),
+                    f"the permission of {user} to {verb} {attributes['resource']}",
+                )
 
     def revoke(self, user: str, *, namespace: str = "", name: str = "tests") -> None:
         """Delete the binding created by `grant`."""

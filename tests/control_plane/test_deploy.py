@@ -68,6 +68,7 @@ def grant_role(plane: ControlPlane, namespace: str, user: str, rules: list[dict[
             "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
         },
     )
+    plane.wait_until_allowed(user, rules, namespace)
 
 
 async def test_a_new_serving_is_reviewed_and_then_deployed_as_reviewed(
