@@ -152,7 +152,9 @@ def _cell_line(cell: str | Line | AgeCell, now: datetime) -> Line:
         if cell.created_at is None:
             return ()
         return ((format_signed_duration((now - cell.created_at).total_seconds()), ""),)
-    return ((cell, ""),) if isinstance(cell, str) else cell
+    if isinstance(cell, str):
+        return ((sanitized(cell), ""),)
+    return tuple((sanitized(text), style_name) for text, style_name in cell)
 
 
 def _join_cells(cells: Sequence[Line], places: Sequence[ColumnPosition]) -> Line:

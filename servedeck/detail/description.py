@@ -142,7 +142,7 @@ def format_description(description: Description, now: datetime) -> list[str]:
         "  Nothing is known."
     ]
     lines += ["", "Events", *_format_events(description.events)]
-    return lines
+    return [" ".join(line.splitlines()) for line in lines]
 
 
 def _format_card(card: Card, now: datetime) -> list[str]:

@@ -10,7 +10,7 @@ from servedeck.cluster.http.errors import ClusterError
 from servedeck.cluster.resources import RESOURCES_BY_KIND
 from servedeck.cluster.watch.decode import RecordDecoder
 from servedeck.detail.object_watch import LiveObject, ObjectQuery
-from servedeck.serving.label_selector import parse_label_selector
+from servedeck.serving.label_selector import LabelSelectorError, parse_label_selector
 from servedeck.serving.objects.records import Event, WholeObject
 
 _decode_object = RecordDecoder(WholeObject).decode
@@ -152,8 +152,12 @@ class FakeDetailService:
 
 
 def _matches(one: LiveObject, query: ObjectQuery) -> bool:
+    try:
+        selector = parse_label_selector(query.label_selector)
+    except LabelSelectorError:
+        return False  # the API server rejects the request
     return (
         one.metadata.namespace == query.namespace
         and query.name in ("", one.metadata.name)
-        and parse_label_selector(query.label_selector).matches(one.metadata.labels)
+        and selector.matches(one.metadata.labels)
     )

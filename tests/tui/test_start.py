@@ -22,7 +22,7 @@ def test_unknown_names_in_the_settings_are_rejected() -> None:
         ),
         (
             Settings(columns=("nosuch",)),
-            "columns: 'nosuch'.*choose from name, namespace",
+            "columns: 'nosuch'.*choose from name, kind, namespace",
         ),
         (Settings(keymap={"servings.log": "L"}), "keymap: 'servings.log'.*servings.logs"),
         (Settings(keymap={"table.move": "x"}), "keymap: 'table.move'"),
