@@ -127,7 +127,7 @@ def diff_views(
     lines = [f"{key} is not shown" for key in expected if key not in actual]
     lines += [f"{key} is shown and gone" for key in actual if key not in expected]
     for key in expected.keys() & actual.keys():
-        for field in fields(ServingView):
+        for field in (one for one in fields(ServingView) if one.compare):
             right, left = getattr(expected[key], field.name), getattr(actual[key], field.name)
             if right != left:
                 lines.append(f"{key} {field.name}: {left!r} is shown, {right!r} is true")
