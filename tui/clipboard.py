@@ -66,6 +66,21 @@ async def copy_text(
     return "by the terminal"
 
 
+async def copy_with_message(
+    text: str,
+    write: Callable[[str], None],
+    shown: str = "",
+    alternative: str = "Select it with shift and the mouse.",
+) -> tuple[str, str]:
+    """Copy `text`; returns the sentence that reports it, and its style name. `shown` names what was
+    copied; `alternative` is what to do if that is not possible."""
+    try:
+        how = await copy_text(text, write)
+    except CopyError as error:
+        return f"{error} {alternative}", "warning"
+    return (f"Copied {how}: {' '.join(shown.split())}" if shown else f"Copied {how}."), "ready"
+
+
 async def _run_tmux(tmux: str, *arguments: str, text: str = "") -> str | None:
     """Output of tmux; None if it fails or does not respond."""
     try:

@@ -23,7 +23,7 @@ from servedeck.serving.status.event_history import EventEntry, EventKey, count_w
 from servedeck.serving.status.event_query import EventQuery, parse_event_query
 from servedeck.serving.text import format_count
 from tui.actions import Action, bindings
-from tui.clipboard import CopyError, copy_text
+from tui.clipboard import copy_with_message
 from tui.panes.base import Pane
 from tui.ports.serving_source import SourceChanges
 from widgets.columns import Row
@@ -404,9 +404,7 @@ class EventsPane(Pane):
     async def do_copy(self) -> None:
         if (entry := self._selected_entry) is None:
             return
-        try:
-            how = await copy_text(event_text(entry), self.app_context.write_to_terminal)
-        except CopyError as error:
-            self.show_message(f"{error} Select it with shift and the mouse.", "warning")
-            return
-        self.show_message(f"Copied {how}: {entry.reason} of {entry.kind} {entry.name}", "ready")
+        shown = f"{entry.reason} of {entry.kind} {entry.name}"
+        self.show_message(
+            *await copy_with_message(event_text(entry), self.app_context.write_to_terminal, shown)
+        )

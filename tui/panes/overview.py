@@ -17,7 +17,7 @@ from servedeck.fleet.views import NamespacedName, PodView, ServingView
 from servedeck.serving.duration import format_signed_duration
 from servedeck.serving.status.timeline import TimelineEntry, since_text
 from tui.actions import Action, bindings
-from tui.clipboard import CopyError, copy_text
+from tui.clipboard import copy_with_message
 from tui.panes.base import Pane
 from tui.ports.serving_source import SourceChanges
 from tui.status_details import StatusDetails
@@ -364,12 +364,12 @@ class OverviewPane(Pane):
         text = self._copyable_text()
         if text is None:
             return
-        try:
-            how = await copy_text(text, self.app_context.write_to_terminal)
-        except CopyError as error:
-            self.show_message(f"{error} Select it with shift and the mouse.", "warning")
-        else:
-            self.show_message(f"Copied {how}: {' '.join(text.split())}", "ready")
+        is_secret = (selected := self.selected_row) is not None and (
+            selected[1].secret is not None or selected[1].looks_secret
+        )
+        # A message stays for a while after the tab was left.
+        shown = "" if is_secret else text
+        self.show_message(*await copy_with_message(text, self.app_context.write_to_terminal, shown))
 
     def _copyable_text(self) -> str | None:
         if (pod := self.selected_pod) is not None:

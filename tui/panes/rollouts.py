@@ -17,7 +17,7 @@ from servedeck.fleet.views import NamespacedName
 from servedeck.serving.duration import format_signed_duration
 from servedeck.serving.label_selector import format_label_selector
 from tui.actions import Action, bindings
-from tui.clipboard import CopyError, copy_text
+from tui.clipboard import copy_with_message
 from tui.panes.base import Pane
 from tui.ports.serving_source import SourceChanges
 from widgets.revision_rows import (
@@ -308,12 +308,10 @@ class RolloutsPane(Pane):
         if (revision := self.selected_revision) is None:
             return
         lines = [plain_text(one.line) for one in revision_paragraphs(revision, self._now())]
-        try:
-            how = await copy_text("\n".join(lines), self.app_context.write_to_terminal)
-        except CopyError as error:
-            self.show_message(f"{error} Select it with shift and the mouse.", "warning")
-            return
-        self.show_message(f"Copied {how}: {revision.name}", "ready")
+        text = "\n".join(lines)
+        self.show_message(
+            *await copy_with_message(text, self.app_context.write_to_terminal, revision.name)
+        )
 
 
 def _is_same(one: object, other: object) -> bool:

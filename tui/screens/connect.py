@@ -14,7 +14,7 @@ from textual.getters import query_one
 from servedeck.fleet.views import ServingView
 from servedeck.serving.client_examples import api_paths, curl_command, primary_api_path
 from tui.actions import Action, bindings
-from tui.clipboard import CopyError, copy_text
+from tui.clipboard import copy_with_message
 from tui.ports.serving_source import SourceChanges
 from tui.screens.base import Overlay
 from tui.screens.scrolling import scroll_by_key
@@ -157,13 +157,9 @@ class ConnectScreen(Overlay[None]):
 
     async def _copy_item(self, name: str) -> None:
         item = next(item for item in connect_items(self._view) if item.name == name)
-        try:
-            how = await copy_text(item.text, self.app_context.write_to_terminal)
-        except CopyError as error:
-            self.show_message(f"{error} Select it with shift and the mouse.", "warning")
-            return
-        shown = " ".join(item.text.split())
-        self.show_message(f"Copied {how}: {shown}", "ready", 20)
+        write = self.app_context.write_to_terminal
+        message, style_name = await copy_with_message(item.text, write, item.text)
+        self.show_message(message, style_name, 20)
 
     async def do_url(self) -> None:
         await self._copy_item("url")

@@ -10,7 +10,7 @@ from textual.getters import query_one
 
 from servedeck.serving.status.event_history import EventEntry, EventKey
 from tui.actions import bindings
-from tui.clipboard import CopyError, copy_text
+from tui.clipboard import copy_with_message
 from tui.screens.base import Overlay
 from tui.screens.scrolling import scroll_by_key
 from widgets.event_rows import event_paragraphs, event_text
@@ -53,12 +53,9 @@ class EventScreen(Overlay[None]):
     async def do_copy(self) -> None:
         if self._entry is None:
             return
-        try:
-            how = await copy_text(event_text(self._entry), self.app_context.write_to_terminal)
-        except CopyError as error:
-            self.show_message(f"{error} Select it with shift and the mouse.", "warning")
-        else:
-            self.show_message(f"Copied {how}.", "ready")
+        self.show_message(
+            *await copy_with_message(event_text(self._entry), self.app_context.write_to_terminal)
+        )
 
     def do_scroll(self, key: str) -> None:
         scroll_by_key(self.text_view, key)

@@ -15,7 +15,7 @@ from servedeck.detail.cards import Card, CardRow
 from servedeck.detail.detail_service import EventWatch, ObjectWatch, Watch
 from servedeck.fleet.views import NamespacedName, PodView
 from tui.actions import Action, bindings
-from tui.clipboard import CopyError, copy_text
+from tui.clipboard import copy_with_message
 from tui.ports.serving_source import SourceChanges
 from tui.screens.base import ActionScreen
 from tui.screens.value import ValueScreen
@@ -210,12 +210,7 @@ class PodScreen(ActionScreen[PodResult]):
         if (selected := self.selected_row) is None:
             return
         text = _row_text(selected[1])
-        try:
-            how = await copy_text(text, self.app_context.write_to_terminal)
-        except CopyError as error:
-            self.show_message(f"{error} Select it with shift and the mouse.", "warning")
-        else:
-            self.show_message(f"Copied {how}: {' '.join(text.split())}", "ready")
+        self.show_message(*await copy_with_message(text, self.app_context.write_to_terminal, text))
 
     def do_logs(self) -> None:
         container = self._view.container

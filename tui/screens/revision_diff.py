@@ -11,7 +11,7 @@ from textual.getters import query_one
 
 from servedeck.serving.objects.field_changes import FieldChange
 from tui.actions import bindings
-from tui.clipboard import CopyError, copy_text
+from tui.clipboard import copy_with_message
 from tui.screens.base import Overlay
 from tui.screens.scrolling import scroll_by_key
 from widgets.rollout_paragraphs import difference_paragraphs, difference_text
@@ -40,12 +40,7 @@ class RevisionDiffScreen(Overlay[None]):
 
     async def do_copy(self) -> None:
         text = difference_text(self._heading, self._changes)
-        try:
-            how = await copy_text(text, self.app_context.write_to_terminal)
-        except CopyError as error:
-            self.show_message(f"{error} Select it with shift and the mouse.", "warning")
-            return
-        self.show_message(f"The difference was copied {how}.", "ready")
+        self.show_message(*await copy_with_message(text, self.app_context.write_to_terminal))
 
     def do_scroll(self, key: str) -> None:
         scroll_by_key(self.text_view, key)

@@ -18,7 +18,7 @@ from textual.widgets import TabbedContent, TabPane, Tabs
 from servedeck.fleet.views import NamespacedName, ServingView
 from tui import status_text
 from tui.actions import Action, bindings
-from tui.clipboard import CopyError, copy_text
+from tui.clipboard import copy_with_message
 from tui.panes.base import Pane
 from tui.panes.events import EventsPane
 from tui.panes.logs import LogsPane
@@ -383,12 +383,7 @@ class ServingScreen(ActionScreen[NamespacedName]):
         if context := self.app_context.source.context:
             words += ["--context", context]
         text = shlex.join(words)
-        try:
-            how = await copy_text(text, self.app_context.write_to_terminal)
-        except CopyError as error:
-            self.show_message(f"{error} Select it with shift and the mouse.", "warning")
-        else:
-            self.show_message(f"Copied {how}: {text}", "ready")
+        self.show_message(*await copy_with_message(text, self.app_context.write_to_terminal, text))
 
     def do_yaml(self) -> None:
         if self._active is not None:

@@ -9,7 +9,7 @@ from textual.binding import BindingType
 from textual.getters import query_one
 
 from tui.actions import bindings
-from tui.clipboard import CopyError, copy_text
+from tui.clipboard import copy_with_message
 from tui.screens.base import Overlay
 from tui.screens.scrolling import scroll_by_key
 from widgets.text_view import Paragraph, TextView
@@ -43,12 +43,7 @@ class ValueScreen(Overlay[None]):
         self.text_view.focus()
 
     async def do_copy(self) -> None:
-        try:
-            how = await copy_text(self._text, self.app_context.write_to_terminal)
-        except CopyError as error:
-            self.show_message(f"{error} Select it with shift and the mouse.", "warning")
-        else:
-            self.show_message(f"Copied {how}.", "ready")
+        self.show_message(*await copy_with_message(self._text, self.app_context.write_to_terminal))
 
     def do_scroll(self, key: str) -> None:
         scroll_by_key(self.text_view, key)
