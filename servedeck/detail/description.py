@@ -17,7 +17,7 @@ from servedeck.detail.serving_events import EventSelection, event_objects
 from servedeck.fleet.views import NamespacedName, PodView, ServingView
 from servedeck.serving.duration import format_duration
 from servedeck.serving.objects.records import Event, ObjectReference
-from servedeck.serving.status.event_history import EventEntry, join_events
+from servedeck.serving.status.event_history import EventEntry, EventHistory, join_events
 from servedeck.serving.status.timeline import TimelineEntry, merge_entries, since_text
 from servedeck.serving.status.timeline_objects import derive_entries
 from servedeck.serving.text import MASK, cell_width, one_line
@@ -78,10 +78,10 @@ class DescriptionWatch:
         fleet: ServingViews,
         now: datetime,
         observed: Sequence[TimelineEntry] = (),
-        earlier_events: Sequence[EventEntry] = (),
+        history: EventHistory | None = None,
     ) -> Description:
-        """The serving as it is now. `observed` is the timeline that servedeck recorded,
-        `earlier_events` are Events that it saw; both only where it has been running."""
+        """The serving as it is now. `observed` is the timeline that servedeck recorded; `history`
+        has the Events that it saw, and gets those of now."""
         watch = self._deployment_watch
         deployment = watch.deployment
         value = deployment.value if deployment is not None else None
@@ -91,6 +91,10 @@ class DescriptionWatch:
         missing = [watch.missing_permission]
         if self._event_watch is not None:
             missing.append(self._event_watch.missing_permission)
+        events = self._events(view, value, fleet)
+        if history is not None:
+            history.record(view.uid, events)
+        entries = join_events(events) if history is None else history.entries(view.uid)
         rollouts = None
         if value is not None:
             rollouts = build_rollouts(
@@ -101,7 +105,7 @@ class DescriptionWatch:
             status_rows(view, since_text(timeline, view, now)),
             setting_cards(view, value),
             rollouts,
-            tuple(earlier_events) or tuple(join_events(self._events(view, value, fleet))),
+            tuple(entries),
             timeline,
             tuple(filter(None, missing)),
         )

@@ -11,7 +11,7 @@ from textual.getters import query_one
 from servedeck.detail.description import DescriptionWatch, format_description
 from servedeck.fleet.views import ServingView
 from tui.actions import Action, bindings
-from tui.clipboard import CopyError, copy_text
+from tui.clipboard import copy_with_message
 from tui.ports.serving_source import SourceChanges
 from tui.screens.base import Overlay
 from tui.screens.scrolling import scroll_by_key
@@ -61,10 +61,9 @@ class DescribeScreen(Overlay[None]):
             return
         fleet, history = self.app_context.source.fleet, self.app_context.history
         self._view = fleet.view(self._view.key) or self._view
-        uid, now = self._view.uid, self.app_context.clock()
-        description = watch.describe(
-            self._view, fleet, now, history.timeline.entries(uid), history.events.entries(uid)
-        )
+        now = self.app_context.clock()
+        observed = history.timeline.entries(self._view.uid)
+        description = watch.describe(self._view, fleet, now, observed, history.events)
         self._lines = format_description(description, now)
         self.text_view.set_paragraphs([_paragraph(line) for line in self._lines])
         self.update_footer()
@@ -77,14 +76,14 @@ class DescribeScreen(Overlay[None]):
         return ""
 
     async def do_copy(self) -> None:
-        try:
-            how = await copy_text("\n".join(self._lines), self.app_context.write_to_terminal)
-        except CopyError as error:
-            self.show_message(
-                f"{error} `servedeck describe {self._view.key}` prints it.", "warning"
+        key = self._view.key
+        self.show_message(
+            *await copy_with_message(
+                "\n".join(self._lines),
+                self.app_context.write_to_terminal,
+                alternative=f"`servedeck describe {key.namespace}/{key.name}` prints it.",
             )
-        else:
-            self.show_message(f"Copied {how}.", "ready")
+        )
 
     def do_scroll(self, key: str) -> None:
         scroll_by_key(self.text_view, key)
