@@ -146,6 +146,9 @@ def _add_describe_command(commands: Any) -> None:
     )
     describe.add_argument("name", metavar="NAME", help="NAME or NAMESPACE/NAME")
     describe.add_argument(
+        "--kind", metavar="KIND", default="", help="StatefulSet, LeaderWorkerSet, ...; see get"
+    )
+    describe.add_argument(
         "-o", "--output", choices=("text", "json"), default="text", help="default: %(default)s"
     )
     _add_common_flags(describe)

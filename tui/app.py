@@ -25,6 +25,7 @@ from servedeck import logging_setup
 from servedeck.cluster.auth.subprocess_runner import kill_subprocesses
 from servedeck.cluster.http.errors import ClusterError, describe_error
 from servedeck.fleet.history import ServingHistory
+from servedeck.fleet.query import describe_ambiguous_name, find_servings
 from servedeck.fleet.views import ServingView
 from servedeck.serving.text import format_count, sanitize
 from styles.themes import ANSI, DARK, DEFAULT_VARIABLES, THEMES
@@ -259,27 +260,14 @@ class ServedeckApp(TerminalApp):
         if len(found) == 1:
             self.servings.open_page(found[0], page.tab)
         elif found:
-            names = ", ".join(sorted(view.key.namespace for view in found))
-            self.show_message(
-                f"Several namespaces have a serving {page.name}: {names}; name one with -n.",
-                "warning",
-            )
+            self.show_message(describe_ambiguous_name(found), "warning")
         elif self.source.state.phase.name == "LIVE":
             where = page.namespace or self.source.namespace
             where = f"namespace {where}" if where else "any namespace"
             self.show_message(f"There is no serving {page.name} in {where}.", "warning")
 
     def _find_servings(self, page: InitialPage) -> list[ServingView]:
-        found = [
-            view
-            for view in self.source.fleet.views()
-            if view.key.name == page.name
-            and page.namespace in ("", view.key.namespace)
-            and page.kind.lower() in ("", view.kind.lower())
-        ]
-        if page.kind:
-            return found
-        return [view for view in found if view.key.is_deployment] or found
+        return find_servings(self.source.fleet.views(), page.name, page.namespace, page.kind)
 
     # -- callbacks of the driver (tui.internals.driver) -------------------------------------------
 

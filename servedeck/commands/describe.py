@@ -27,6 +27,7 @@ from servedeck.detail.description import (
     format_description,
 )
 from servedeck.fleet.history import ServingHistory
+from servedeck.fleet.query import describe_ambiguous_name, find_servings
 from servedeck.fleet.session import ClusterSession
 from servedeck.fleet.views import ServingView
 
@@ -38,19 +39,21 @@ async def run_describe(
     session: ClusterSession,
     name: str,
     *,
+    kind: str = "",
     as_json: bool,
     out: TextIO | None = None,
     err: TextIO | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> int:
     """Print the serving of that name in the session's namespace, or the only one of that name in
-    all of them; returns the exit code. Raises ClusterError if it cannot be read."""
+    all of them; `kind` as in `find_servings`. Returns the exit code. Raises ClusterError if it
+    cannot be read."""
     out, err = out or sys.stdout, err or sys.stderr
     try:
         await session.start()
         await wait_until_loaded(session, err)
         write_warnings(session, err)
-        view = _find_serving(session, name)
+        view = _find_serving(session, name, kind)
         history = ServingHistory()
         history.record((view.key,), session.fleet, now())
         changed = asyncio.Event()
@@ -75,14 +78,13 @@ async def run_describe(
         await session.close()
 
 
-def _find_serving(session: ClusterSession, name: str) -> ServingView:
-    found = [view for view in session.fleet.views() if view.key.name == name]
+def _find_serving(session: ClusterSession, name: str, kind: str) -> ServingView:
+    found = find_servings(session.fleet.views(), name, kind=kind)
     if not found:
         where = f"namespace {session.namespace}" if session.namespace else "any namespace"
-        raise ClusterError(f"There is no serving {name} in {where}.")
+        raise ClusterError(f"There is no {kind or 'serving'} {name} in {where}.")
     if len(found) > 1:
-        names = ", ".join(sorted(view.key.namespace for view in found))
-        raise ClusterError(f"Several namespaces have a serving {name}: {names}; name one with -n.")
+        raise ClusterError(describe_ambiguous_name(found))
     return found[0]
 
 
@@ -93,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
 
     async def describe(target: ConnectionOptions) -> int:
         session = ClusterSession(target, settings)
-        return await run_describe(session, name, as_json=args.output == "json")
+        return await run_describe(session, name, kind=args.kind, as_json=args.output == "json")
 
     with connection_options(args, settings) as target:
         try:

@@ -231,6 +231,33 @@ def _sort_key(column: str) -> Callable[[ServingView], Any]:
     return _COLUMN_SORT_KEYS[column] if column else lambda view: _STATUS_ORDER[view.status]
 
 
+def find_servings(
+    views: Iterable[ServingView], name: str, namespace: str = "", kind: str = ""
+) -> list[ServingView]:
+    """The servings of a name; `namespace` "" is any. `kind` is the kind of the workload in any
+    case, "" for a Deployment, or any if there is none."""
+    found = [
+        view
+        for view in views
+        if view.key.name == name
+        and namespace in ("", view.key.namespace)
+        and kind.lower() in ("", view.kind.lower())
+    ]
+    return found if kind else [view for view in found if view.key.is_deployment] or found
+
+
+def describe_ambiguous_name(found: Sequence[ServingView]) -> str:
+    """What to do where a name has several servings, in one sentence."""
+    name = found[0].key.name
+    namespaces = sorted({view.key.namespace for view in found})
+    if len(namespaces) > 1:
+        return (
+            f"Several namespaces have a serving {name}: {', '.join(namespaces)}; name one with -n."
+        )
+    kinds = ", ".join(sorted(view.kind for view in found))
+    return f"Several kinds have a serving {name}: {kinds}; name one with --kind."
+
+
 def count_by_status(views: Sequence[ServingView]) -> dict[Status, int]:
     """Number of servings in each status, including zeros, in the order of Status."""
     counted = dict.fromkeys(Status, 0)
