@@ -11,7 +11,7 @@ from servedeck.cluster.watch.reflector import Reflector, ReflectorPhase
 from servedeck.serving.duration import format_duration
 
 CLOCK_WARNING_THRESHOLD = timedelta(minutes=1)
-"""A difference between the clocks that the operator is told."""
+"""A difference between the clocks that is reported."""
 
 
 @dataclass(frozen=True, slots=True)

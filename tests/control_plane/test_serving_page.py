@@ -255,7 +255,7 @@ async def test_a_deployment_that_is_deleted_and_made_again_while_its_page_is_ope
 
         await wait_until(lambda: "created" in timeline(), "creation", describe_state=timeline)
         old = [one for one in timeline() if "scaled" in one or "deleted" in one]
-        assert old == [], "its timeline begins anew"
+        assert old == [], "its timeline starts again"
 
 
 async def test_nothing_is_blanked_while_the_api_server_is_down_and_the_page_recovers(

@@ -114,8 +114,8 @@ def evaluate_inference_service(service: InferenceService) -> ServingStatus:
     if ready is not None and ready.status == "True":
         return ServingStatus(Status.READY, "", "", 0, desired)
     failure = service.status.model_status.last_failure_info
-    told = [one for one in conditions if one.status == "False" and (one.message or one.reason)]
-    main = ready if ready in told else (told[0] if told else ready)
+    explained = [one for one in conditions if one.status == "False" and (one.message or one.reason)]
+    main = ready if ready in explained else (explained[0] if explained else ready)
     reason = failure.reason or (main.reason if main is not None else "")
     message = failure.message or (main.message if main is not None else "")
     if ready is None or ready.status != "False":

@@ -39,7 +39,7 @@ def find_probe_kill(
     pod: Pod, container: str, terminated: ContainerStateTerminated, events: Sequence[Event]
 ) -> ProbeKill | None:
     """The probe that made the kubelet kill this instance, whatever its exit code: a server may end
-    in order, with 0 or 1, when it is told to stop.
+    in order, with 0 or 1, when it receives SIGTERM.
 
     The kubelet says so in a Killing Event, which is Normal and often not watched. Without it, the
     last failure of the probe and the age of the instance decide: a server that crashes by itself
