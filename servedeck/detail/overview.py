@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from servedeck.detail.cards import Card, CardRow, SecretRef
@@ -294,23 +295,31 @@ def _command_rows(spec: ServingSpec, container: Mapping[str, Any]) -> Iterator[C
 
 
 def _env_rows(container: Mapping[str, Any], prefix: str = "") -> Iterator[CardRow]:
+    """A row is identified by the name of its variable and by its Secret, not by its position: a
+    value that is shown must stay masked elsewhere when the list changes. No name has a "="."""
     for at, one in enumerate(mappings(container.get("envFrom"))):
         for kind in ("secretRef", "configMapRef"):
             if kind in one:
                 noun = "Secret" if kind == "secretRef" else "ConfigMap"
                 name = as_str(as_mapping(one, kind).get("name"))
                 yield CardRow(
-                    f"{prefix}from.{at}",
+                    f"{prefix}=from{at}",
                     f"every key of {noun}",
                     name,
                     note=as_str(one.get("prefix")),
                 )
+    known: set[str] = set()
     for at, one in enumerate(mappings(container.get("env"))):
-        yield _env_row(one, f"{prefix}{at}")
+        row = _env_row(one, prefix)
+        if row.key in known:  # a variable that is defined twice; the last one holds
+            row = replace(row, key=f"{row.key}={at}")
+        known.add(row.key)
+        yield row
 
 
-def _env_row(variable: Mapping[str, Any], key: str) -> CardRow:
+def _env_row(variable: Mapping[str, Any], prefix: str) -> CardRow:
     name = as_str(variable.get("name"))
+    key = prefix + name
     source = as_mapping(variable, "valueFrom")
     if not source:
         value = as_str(variable.get("value"))
@@ -319,7 +328,8 @@ def _env_row(variable: Mapping[str, Any], key: str) -> CardRow:
     if secret:
         ref = SecretRef(as_str(secret.get("name")), as_str(secret.get("key")))
         optional = ", optional" if secret.get("optional") is True else ""
-        return CardRow(key, name, note=f"Secret {ref.name}, key {ref.key}{optional}", secret=ref)
+        note = f"Secret {ref.name}, key {ref.key}{optional}"
+        return CardRow(f"{key}={ref.name}/{ref.key}", name, note=note, secret=ref)
     if config_map:
         where = f"{as_str(config_map.get('name'))}, key {as_str(config_map.get('key'))}"
         return CardRow(key, name, note=f"ConfigMap {where}")

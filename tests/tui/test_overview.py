@@ -21,6 +21,9 @@ SECRET_ENV = [
     {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hf", "key": "token"}}},
     {"name": "API_TOKEN", "value": "abc-def"},
 ]
+HF_TOKEN = ("env", "HF_TOKEN=hf/token")
+API_TOKEN = ("env", "API_TOKEN")
+"""Keys of their rows."""
 
 
 def service(**container: Any) -> FakeDetailService:
@@ -120,15 +123,39 @@ async def test_a_passing_second_builds_only_what_shows_an_age(monkeypatch):
     app = make_app(detail_service=detail)
     async with app.run_test(size=(80, 24)) as pilot:
         await open_page(pilot, app, "j")
-        await select(pilot, app, ("env", "1"))
+        await select(pilot, app, API_TOKEN)
         monkeypatch.setattr("tui.panes.overview.card_lines", count_card_lines)
         pane(app).update_ages()
         assert "status" in built
         assert "env" not in built
         await pilot.press("ctrl+g")
         await wait_for_text(pilot, "abc-def")
-        detail.put(deployment(env=[{"name": "API_TOKEN", "value": "another"}, *SECRET_ENV]))
-        await wait_for(pilot, lambda: ("env", "2") in pane(app).cards.item_keys, "the variable")
+        detail.put(deployment(env=[{"name": "LOG_LEVEL", "value": "debug"}, *SECRET_ENV]))
+        await wait_for(pilot, lambda: ("env", "LOG_LEVEL") in pane(app).cards.item_keys, "a row")
+
+
+async def test_a_shown_value_stays_with_its_variable_when_the_list_changes():
+    detail = service(env=SECRET_ENV)
+    detail.secrets["team-a", "hf", "token"] = "hf_the_value"
+    app = make_app(detail_service=detail)
+    async with app.run_test(size=(120, 60)) as pilot:
+        await open_page(pilot, app, "j")
+        for key in (HF_TOKEN, API_TOKEN):
+            await select(pilot, app, key)
+            await pilot.press("ctrl+g")
+        await wait_for_text(pilot, "hf_the_value", "abc-def")
+        other = {"name": "OTHER_TOKEN", "value": "ghi-jkl"}
+        other_ref = {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "x", "key": "y"}}}
+        detail.put(deployment(env=[other_ref, other, SECRET_ENV[1]]))
+        await wait_for_text(pilot, "OTHER_TOKEN", "abc-def", "Secret x, key y")
+        assert "hf_the_value" not in screen_text(app) and "ghi-jkl" not in screen_text(app)
+        repeated = [
+            {"name": "API_TOKEN", "value": "xyz-1"},
+            {"name": "API_TOKEN", "value": "xyz-2"},
+        ]
+        detail.put(deployment(env=repeated))
+        await wait_for(pilot, lambda: ("env", "API_TOKEN=1") in pane(app).cards.item_keys, "both")
+        assert "xyz-2" not in screen_text(app)
 
 
 async def test_a_missing_permission_is_named_and_the_rest_works():
@@ -150,7 +177,7 @@ async def test_a_secret_is_read_when_it_is_shown_and_forgotten_on_leaving():
         await wait_for_text(pilot, "HF_TOKEN", "Secret hf, key token")
         assert "hf_the_value" not in screen_text(app) and "abc-def" not in screen_text(app)
         assert not detail.secret_reads
-        await select(pilot, app, ("env", "0"))
+        await select(pilot, app, HF_TOKEN)
         await pilot.press("enter")
         await wait_for_text(pilot, "The value is masked; ctrl+g shows it.")
         await pilot.press("escape", "ctrl+g")
@@ -163,8 +190,13 @@ async def test_a_secret_is_read_when_it_is_shown_and_forgotten_on_leaving():
         await pilot.press("2", "1")
         await wait_for_text(pilot, "HF_TOKEN")
         assert "hf_the_value" not in screen_text(app)
-        await select(pilot, app, ("env", "1"))
-        await pilot.press("ctrl+g")
+        await select(pilot, app, API_TOKEN)
+        await pilot.press("C")
+        await wait_for_text(pilot, "There is no value under the cursor.")
+        await pilot.press("enter")
+        await wait_for_text(pilot, "The value is masked; ctrl+g shows it.")
+        assert "abc-def" not in screen_text(app)
+        await pilot.press("escape", "ctrl+g")
         await wait_for_text(pilot, "abc-def")
 
 
@@ -172,7 +204,7 @@ async def test_a_secret_that_cannot_be_read_says_why():
     app = make_app(detail_service=service(env=SECRET_ENV))
     async with app.run_test(size=(120, 60)) as pilot:
         await open_page(pilot, app, "j")
-        await select(pilot, app, ("env", "0"))
+        await select(pilot, app, HF_TOKEN)
         await pilot.press("ctrl+g")
         await wait_for_text(pilot, "Namespace team-a has no Secret hf.")
 
