@@ -45,7 +45,7 @@ class TimelineRecorder:
         self._max_entries = max_entries
         self._entry_count = 0
         self._views: dict[NamespacedName, ServingView] = {}
-        """Each serving as it was last."""
+        """Each serving as it was last, with the image that its revision began with."""
         self._hidden_views: dict[str, ServingView] = {}
         """Servings that were shown last time, by uid, as they were then."""
         self._first_statuses: dict[str, tuple[datetime, Status]] = {}
@@ -64,8 +64,12 @@ class TimelineRecorder:
         if view is None:
             self._views.pop(key, None)
             return
-        self._views[key] = view
         before = before or self._hidden_views.pop(view.uid, None)
+        self._views[key] = view
+        if before is not None and view.revision == before.revision and view.image != before.image:
+            # A changed image is in the Deployment before its ReplicaSet is: the rollout, which
+            # follows, names the image that its revision replaces.
+            self._views[key] = replace(view, image=before.image)
         if before is not None:
             for entry in compare_views(before, view, now):
                 self._append(view.uid, entry)

@@ -45,8 +45,7 @@ async def test_changes_before_and_while_servedeck_runs(
         control_plane.kubectl("scale", "-n", namespace, "deployment/chat", "--replicas=2")
         await wait_for_change(driver, "scaled from 1 to 2 replicas", "servedeck")
         control_plane.kubectl(*set_image, "*=vllm/vllm-openai:v3")
-        # The image may change in a view before the revision does; then it is not named.
-        await wait_for_change(driver, "rollout to revision 3", "servedeck")
+        await wait_for_change(driver, "rollout to revision 3 (image v3)", "servedeck")
         await wait_for_change(driver, "rollout of revision 3 finished", "servedeck")
         rollouts = [one for one, _by in changes(driver) if one.startswith("rollout to revision 3")]
         assert len(rollouts) == 1

@@ -91,6 +91,18 @@ def test_changes_of_one_moment_are_recorded_with_the_status_last() -> None:
     assert all(one.observed for one in entries)
 
 
+def test_a_rollout_names_its_image_when_the_revision_follows_later() -> None:
+    recorded = Recorded()
+    recorded.change(image="x/server:v2")
+    recorded.change(rollout="paused")
+    recorded.change(revision="15", rollout="updating 0/2")
+    recorded.change(revision="16")
+    assert [text for _kind, text in recorded.texts() if text.startswith("rollout to")] == [
+        "rollout to revision 15 (image v2)",
+        "rollout to revision 16",
+    ]
+
+
 def test_rollouts_from_their_start_to_their_end() -> None:
     recorded = Recorded()
     recorded.change(revision="15", rollout="updating 0/2")
