@@ -265,6 +265,9 @@ class ServedeckApp(TerminalApp):
             where = page.namespace or self.source.namespace
             where = f"namespace {where}" if where else "any namespace"
             self.show_message(f"There is no serving {page.name} in {where}.", "warning")
+        else:
+            text = f"Cannot open {page.name}: the list of servings is not complete."
+            self.show_message(text, "warning")
 
     def _find_servings(self, page: InitialPage) -> list[ServingView]:
         return find_servings(self.source.fleet.views(), page.name, page.namespace, page.kind)

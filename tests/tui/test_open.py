@@ -41,6 +41,17 @@ async def test_a_serving_that_does_not_exist_is_named():
         await wait_for_text(pilot, "There is no serving nothing in namespace team-a.")
 
 
+@pytest.mark.parametrize("phase", [FakePhase.RETRYING, FakePhase.FORBIDDEN])
+async def test_a_list_that_cannot_be_read_is_named(phase: FakePhase):
+    source = fakes.FakeSource()
+    source.set_state(phase=phase)
+    app = make_app(source, initial_page=InitialPage("llama-70b-chat"))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for_text(
+            pilot, "Cannot open llama-70b-chat: the list of servings is not complete."
+        )
+
+
 async def test_several_namespaces_with_the_serving_are_named():
     views = (fakes.serving("llama", "b"), fakes.serving("llama", "a"))
     app = make_app(fakes.FakeSource().add_views(*views), initial_page=InitialPage("llama"))
