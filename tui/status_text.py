@@ -7,7 +7,7 @@ from collections.abc import Callable
 from servedeck.serving.duration import format_duration
 from servedeck.serving.text import format_count
 from tui.ports.serving_source import SourceState
-from widgets.styled_line import Line
+from widgets.styled_line import Line, align_left_right, fit_line, line_width, sanitized
 
 FAILED_PHASES = frozenset({"RETRYING", "FORBIDDEN", "MISSING", "UNAUTHORIZED"})
 """Phases with an error that the operator must see."""
@@ -39,6 +39,31 @@ def connection_line(state: SourceState) -> Line:
             return (("✗ disconnected", "error"), (", retrying", "muted"))
 
 
+def stale_line(state: SourceState) -> Line:
+    """Why the data are stale, and since when; () if they are not."""
+    if state.stale_for is None:
+        return ()
+    line: Line = ((" ✗ ", "error"), (state.message, "error"))
+    if state.last_update_at is not None:
+        line = (*line, (f" Last update: {state.last_update_at:%H:%M:%S} UTC.", ""))
+    return line
+
+
+MIN_CONTEXT_WIDTH = 70
+"""Cells of a header from which it names the context."""
+
+
+def line_with_connection(title: Line, state: SourceState, width: int, context: str = "") -> Line:
+    """A title of `width` cells with the connection state at its right edge, if that leaves most of
+    the line to the title; always if the data are stale."""
+    connection: Line = (*connection_line(state), (" ", ""))
+    if context and width >= MIN_CONTEXT_WIDTH:
+        connection = ((sanitized(context), "muted"), ("  ", ""), *connection)
+    if state.stale_for is None and line_width(connection) >= width // 3:
+        return fit_line(title, width)
+    return align_left_right(title, connection, width)
+
+
 def list_progress(state: SourceState) -> str:
     """Progress of the first list, "1,200 of 5,000"."""
     if state.remaining:
@@ -57,9 +82,7 @@ def banner_line(state: SourceState, key_display_for: KeyDisplayFor, *, empty: bo
     if empty and name in FAILED_PHASES:
         return ()
     if state.stale_for is not None or name in FAILED_PHASES:
-        spans: list[tuple[str, str]] = [(" ✗ ", "error"), (state.message, "error")]
-        if state.stale_for is not None and state.last_update_at is not None:
-            spans.append((f" Last update: {state.last_update_at:%H:%M:%S} UTC.", ""))
+        spans = [*(stale_line(state) or ((" ✗ ", "error"), (state.message, "error")))]
         spans += [("  ", ""), (key_display_for("servings.retry"), "key"), (" retries now", "muted")]
         return tuple(spans)
     spans = []

@@ -1,6 +1,9 @@
+from tests.detail.objects import deployment, pod
 from tests.tui import fakes
+from tests.tui.fake_detail_service import FakeDetailService
 from tests.tui.fakes import FakePhase
 from tests.tui.helpers import make_app, screen_text, wait_for, wait_for_text
+from tests.tui.test_serving_page import FIRST_POD, open_page
 
 
 async def test_loading_says_how_far_it_is():
@@ -114,3 +117,25 @@ async def test_an_unreachable_server_at_the_start_says_what_to_try():
         await wait_for_text(
             pilot, "10.0.0.1:6443 does not answer.", "servedeck keeps retrying", "ctrl+k"
         )
+
+
+async def test_a_lost_server_is_named_on_every_screen_of_a_serving():
+    source = fakes.FakeSource().add_views(*fakes.fleet())
+    app = make_app(source, detail_service=FakeDetailService(deployment(), pod(FIRST_POD)))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_page(pilot, app, "j")
+        source.set_state(
+            phase=FakePhase.RETRYING,
+            message="Connection refused by https://127.0.0.1:6443.",
+            last_update_at=fakes.ago(seconds=32),
+            stale_for=32.0,
+        )
+        await wait_for_text(pilot, "✗ stale 32s, retrying")
+        await pilot.press("t")
+        await wait_for_text(pilot, "Timeline of", "✗ stale 32s, retrying")
+        await pilot.press("escape", "d")
+        await wait_for_text(pilot, "Name:       llama-70b-chat", "Last update: 02:59:28 UTC.")
+        await pilot.press("escape", "enter")
+        await wait_for_text(pilot, f"Pod team-a/{FIRST_POD}", "✗ stale 32s, retrying")
+        source.set_state(phase=FakePhase.LIVE, message="", stale_for=None)
+        await wait_for(pilot, lambda: "stale" not in screen_text(app), "the sentence to go")

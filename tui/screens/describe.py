@@ -15,6 +15,7 @@ from tui.clipboard import copy_with_message
 from tui.ports.serving_source import SourceChanges
 from tui.screens.base import Overlay
 from tui.screens.scrolling import scroll_by_key
+from tui.status_text import stale_line
 from widgets.text_view import Paragraph, TextView
 
 LABEL_INDENT = 4
@@ -52,20 +53,24 @@ class DescribeScreen(Overlay[None]):
             await self._watch.close()
 
     def on_changes(self, changes: SourceChanges) -> None:
-        if self._view.key in changes.keys:
+        if self._view.key in changes.keys or changes.state_changed:
             self._update()
 
     def _update(self) -> None:
         watch = self._watch
         if not self.is_attached or watch is None or not watch.is_settled:
             return
-        fleet, history = self.app_context.source.fleet, self.app_context.history
+        source, history = self.app_context.source, self.app_context.history
+        fleet = source.fleet
         self._view = fleet.view(self._view.key) or self._view
         now = self.app_context.clock()
         observed = history.timeline.entries(self._view.uid)
         description = watch.describe(self._view, fleet, now, observed, history.events)
         self._lines = format_description(description, now)
-        self.text_view.set_paragraphs([_paragraph(line) for line in self._lines])
+        paragraphs = [_paragraph(line) for line in self._lines]
+        if stale := stale_line(source.state):
+            paragraphs = [Paragraph(stale), Paragraph(()), *paragraphs]
+        self.text_view.set_paragraphs(paragraphs)
         self.update_footer()
 
     # -- actions ------------------------------------------------------------------------------

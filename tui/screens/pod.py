@@ -14,6 +14,7 @@ from servedeck.cluster import resources
 from servedeck.detail.cards import Card, CardRow
 from servedeck.detail.detail_service import EventWatch, ObjectWatch, Watch
 from servedeck.fleet.views import NamespacedName, PodView
+from tui import status_text
 from tui.actions import Action, bindings
 from tui.clipboard import copy_with_message
 from tui.ports.serving_source import SourceChanges
@@ -74,7 +75,7 @@ class PodScreen(ActionScreen[PodResult]):
 
         super().on_mount()
         self.cards.focus()
-        self.set_interval(TICK_SECONDS, self._update)
+        self.set_interval(TICK_SECONDS, self._update_ages)
         service, namespace = self.app_context.detail_service, self._view.namespace
         query = ObjectQuery(resources.POD, namespace, self._view.name)
         self._pod_watch = service.watch_objects(query, self._update)
@@ -89,7 +90,7 @@ class PodScreen(ActionScreen[PodResult]):
             await watch.close()
 
     def on_changes(self, changes: SourceChanges) -> None:
-        if self._serving in changes.keys:
+        if self._serving in changes.keys or changes.state_changed:
             self._update()
 
     # -- what is shown ------------------------------------------------------------------------
@@ -110,6 +111,11 @@ class PodScreen(ActionScreen[PodResult]):
         self._watch_node(self._view.node)
         self._update_title()
         self._update_cards()
+
+    def _update_ages(self) -> None:
+        if self.is_current:
+            self._update_title()
+            self._update_cards()
 
     def _watch_node(self, name: str) -> None:
         """Watch the node as soon as the Pod has one."""
@@ -134,7 +140,9 @@ class PodScreen(ActionScreen[PodResult]):
         if self._deleted_at is not None:
             when = self._deleted_at.astimezone().strftime("%H:%M:%S")
             line = (*line, (f"  deleted at {when}; the last state is shown", "pending"))
-        self.title_view.set_lines(line)
+        width = self.title_view.inner_width or self.app.size.width
+        state = self.app_context.source.state
+        self.title_view.set_lines(status_text.line_with_connection(line, state, width))
 
     def _update_cards(self) -> None:
         from servedeck.detail.pod_cards import pod_cards

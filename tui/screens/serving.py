@@ -28,12 +28,9 @@ from tui.panes.yaml import YamlPane
 from tui.ports.serving_source import SourceChanges
 from tui.screens.base import ActionOwner, ActionScreen
 from widgets.status_paragraphs import title_line
-from widgets.styled_line import Line, align_left_right, fit_line, line_width, sanitized
+from widgets.styled_line import Line, fit_line, sanitized
 from widgets.table import TICK_SECONDS
 from widgets.text_view import StatusLine
-
-MIN_CONTEXT_WIDTH = 70
-"""Cells of the header from which it names the context."""
 
 Shown = TypeVar("Shown")
 """Result of a screen over the page."""
@@ -264,12 +261,9 @@ class ServingScreen(ActionScreen[NamespacedName]):
             self._deleted_at = self.app_context.clock()
         state = source.state
         width = self.title_view.inner_width or self.app.size.width
-        title: Line = fit_line(((" ", ""), *title_line(self._view)), width)
-        connection: Line = (*status_text.connection_line(state), (" ", ""))
-        if source.context and width >= MIN_CONTEXT_WIDTH:
-            connection = ((sanitized(source.context), "muted"), ("  ", ""), *connection)
-        if line_width(connection) < width // 3:
-            title = align_left_right(title, connection, width)
+        title = status_text.line_with_connection(
+            ((" ", ""), *title_line(self._view)), state, width, source.context
+        )
         self.title_view.set_lines(title, fit_line(self._cause_line(), width))
         self.banner.set_text(
             status_text.banner_line(state, self.app_context.key_display_for, empty=False),

@@ -14,6 +14,7 @@ from servedeck.detail.deployment_watch import DeploymentWatch
 from servedeck.fleet.views import ServingView
 from servedeck.serving.duration import format_signed_duration
 from servedeck.serving.status.timeline import TimelineEntry, since_text
+from tui import status_text
 from tui.actions import bindings
 from tui.ports.serving_source import SourceChanges
 from tui.screens.base import Overlay
@@ -44,9 +45,7 @@ class TimelineScreen(Overlay[None]):
         self._entries: tuple[TimelineEntry, ...] = ()
 
     def compose_body(self) -> ComposeResult:
-        title = StatusLine(id="title")
-        title.set_lines(((" ", ""), (f"Timeline of {self._view.key}", "title")))
-        yield title
+        yield StatusLine(id="title")
         yield StatusLine(id="timeline-summary")
         yield KeyedTable(
             TIMELINE_COLUMNS, format_age=format_signed_duration, clock=self.app_context.clock
@@ -67,6 +66,8 @@ class TimelineScreen(Overlay[None]):
             self.app.run_worker(_close(self._watch.close()), group="watches", exit_on_error=False)
 
     def on_changes(self, changes: SourceChanges) -> None:
+        if changes.state_changed and self.is_attached:
+            self._update_title()
         if self._view.key in changes.keys:
             view = self.app_context.source.fleet.view(self._view.key)
             if view is not None and view.uid == self._view.uid:
@@ -83,7 +84,14 @@ class TimelineScreen(Overlay[None]):
         self.table.set_rows(rows)
         if rows and was_at_end:
             self.table.select(rows[-1].key)
+        self._update_title()
         self._update_summary()
+
+    def _update_title(self) -> None:
+        title: Line = ((" ", ""), (f"Timeline of {self._view.key}", "title"))
+        width = self.title_view.inner_width or self.app.size.width
+        state = self.app_context.source.state
+        self.title_view.set_lines(status_text.line_with_connection(title, state, width))
 
     def _update_summary(self) -> None:
         width, now = self.summary.inner_width, self.app_context.clock()
@@ -106,11 +114,12 @@ class TimelineScreen(Overlay[None]):
 
     def _update_ages(self) -> None:
         self.table.update_ages()
+        self._update_title()
         self._update_summary()
 
     def on_resize(self, event: events.Resize) -> None:
         super().on_resize(event)
-        self.call_after_refresh(self._update_summary)
+        self.call_after_refresh(self._update_ages)
 
     def do_close(self) -> None:
         self.dismiss(None)
