@@ -34,9 +34,9 @@ CARD_TITLES = {
 """The cards with the serving's settings, in their order."""
 
 
-def status_rows(view: ServingView, since: str = "") -> tuple[CardRow, ...]:
+def status_rows(view: ServingView, since: str = "", capacity: str = "") -> tuple[CardRow, ...]:
     """The card Status: what holds for the serving now. `since` says since when, and what changed
-    before."""
+    before; `capacity` says where a Pod that is not scheduled would fit."""
     ready = f"{view.ready}/{view.desired}"
     if view.failing:
         ready += f", {view.failing} failing"
@@ -50,6 +50,8 @@ def status_rows(view: ServingView, since: str = "") -> tuple[CardRow, ...]:
     ]
     if view.message:
         rows.append(CardRow("reason", "Reason", view.message, style_name="strong"))
+    if capacity:
+        rows.append(CardRow("capacity", "Free Capacity", capacity))
     if since:
         rows.append(CardRow("since", "Since", since))
     if view.status.recovery:

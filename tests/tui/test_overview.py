@@ -14,6 +14,7 @@ from tests.tui.test_serving_page import FIRST_POD, SECOND_POD, open_page
 from tui.panes.overview import OverviewPane
 from tui.screens.pod import PodScreen
 from tui.screens.serving import ServingScreen
+from tui.screens.value import ValueScreen
 from widgets.card_lines import card_lines
 
 LLAMA = NamespacedName("team-a", "llama-70b-chat")
@@ -166,6 +167,9 @@ async def test_a_missing_permission_is_named_and_the_rest_works():
     async with app.run_test(size=(120, 40)) as pilot:
         await open_page(pilot, app, "j")
         await wait_for_text(pilot, sentence, FIRST_POD, "vllm/vllm-openai:v0.11.0")
+        await select(pilot, app, ("status", "permission"))
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: isinstance(app.screen, ValueScreen), "the whole value")
 
 
 async def test_a_secret_is_read_when_it_is_shown_and_forgotten_on_leaving():

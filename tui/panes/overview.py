@@ -65,6 +65,7 @@ class OverviewPane(Pane):
         self._timeline: tuple[TimelineEntry, ...] = ()
         self._workload: LiveObject | None = None
         """The last one that was read."""
+        self._status_rows: tuple[CardRow, ...] = ()
         self._setting_cards: tuple[Card, ...] = ()
         self._cards_source: tuple[ServingView | None, LiveObject | None] | None = None
         """What the setting cards were built from."""
@@ -213,23 +214,20 @@ class OverviewPane(Pane):
             self._cards_source = source
         return self._setting_cards
 
-    def _status_lines(self, view: ServingView, width: int, now: datetime) -> list[CardLine]:
-        """The card Status, and why the serving does not serve."""
+    def _build_status_rows(self, view: ServingView, now: datetime) -> tuple[CardRow, ...]:
         from servedeck.detail.overview import status_rows
 
-        rows = list(status_rows(view, since_text(self._timeline, view, now)))
-        if hint := self._details.capacity_hint(view):
-            rows.insert(3, CardRow("capacity", "Free Capacity", hint))
-        if self._watch is not None and self._watch.missing_permission:
-            rows.append(
-                CardRow(
-                    "permission",
-                    "Settings",
-                    self._watch.missing_permission,
-                    style_name="warning",
-                )
-            )
-        lines = card_lines(Card("status", "Status", tuple(rows)), width, now)
+        since = since_text(self._timeline, view, now)
+        rows = status_rows(view, since, self._details.capacity_hint(view))
+        missing = self._watch.missing_permission if self._watch is not None else ""
+        if missing:
+            rows += (CardRow("permission", "Settings", missing, style_name="warning"),)
+        return rows
+
+    def _status_lines(self, view: ServingView, width: int, now: datetime) -> list[CardLine]:
+        """The card Status, and why the serving does not serve."""
+        self._status_rows = self._build_status_rows(view, now)
+        lines = card_lines(Card("status", "Status", self._status_rows), width, now)
         if strip := status_strip(self._timeline, now, width - len(STRIP_LABEL)):
             lines[-1:] = [CardLine(((STRIP_LABEL, "muted"), *strip), ("timeline", "")), CardLine()]
         tail = self._details.log_tail
@@ -283,12 +281,11 @@ class OverviewPane(Pane):
                 pass
             case _:
                 return None
-        from servedeck.detail.overview import status_rows
-
-        since = since_text(self._timeline, self._last_view, self._now())
-        rows = {("status", row.key): row for row in status_rows(self._last_view, since)}
-        rows |= {(card.key, row.key): row for card in self._setting_cards for row in card.rows}
-        row = rows.get((card_key, row_key))
+        if card_key == "status":
+            rows = self._status_rows
+        else:
+            rows = next((card.rows for card in self._setting_cards if card.key == card_key), ())
+        row = next((row for row in rows if row.key == row_key), None)
         return ((card_key, row_key), row) if row is not None else None
 
     def on_card_view_highlighted(self) -> None:
