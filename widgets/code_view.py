@@ -16,6 +16,7 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.strip import Strip
 
+from widgets.scroll_bindings import SCROLL_BINDINGS
 from widgets.styled_line import STYLE_CLASSES, StyledLineView
 from widgets.text_search import Hit, cells_before, display_text, slice_cells
 
@@ -59,14 +60,8 @@ class CodeView(StyledLineView, can_focus=True):
     }
     """
     BINDINGS: ClassVar = [
-        Binding("down,j", "lines(1)", "Down", show=False),
-        Binding("up,k", "lines(-1)", "Up", show=False),
-        Binding("pagedown,ctrl+f", "pages(1)", "Page down", show=False),
-        Binding("pageup,ctrl+u", "pages(-1)", "Page up", show=False),
-        Binding("home,g", "top", "Top", show=False),
+        *SCROLL_BINDINGS,
         Binding("end,G", "bottom", "End", show=False),
-        Binding("left", "sideways(-1)", "Left", show=False),
-        Binding("right", "sideways(1)", "Right", show=False),
     ]
 
     @dataclass

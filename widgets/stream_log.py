@@ -16,6 +16,7 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.strip import Strip
 
+from widgets.scroll_bindings import SCROLL_BINDINGS
 from widgets.styled_line import Line, StyledLineView, fit_line, sanitized, wrap
 
 FLUSH_SECONDS = 0.25
@@ -44,14 +45,8 @@ class StreamLog(StyledLineView, can_focus=True):
     }
     """
     BINDINGS = [
-        Binding("down,j", "lines(1)", "Down", show=False),
-        Binding("up,k", "lines(-1)", "Up", show=False),
-        Binding("pagedown,ctrl+f", "pages(1)", "Page down", show=False),
-        Binding("pageup,ctrl+u", "pages(-1)", "Page up", show=False),
-        Binding("home,g", "top", "Top", show=False),
+        *SCROLL_BINDINGS,
         Binding("end,G", "follow", "Follow the end", show=False),
-        Binding("left", "sideways(-1)", "Left", show=False),
-        Binding("right", "sideways(1)", "Right", show=False),
     ]
 
     @dataclass
@@ -61,7 +56,7 @@ class StreamLog(StyledLineView, can_focus=True):
         log: StreamLog
 
     def __init__(self, capacity: int = 10_000, marker: str = "", id: str | None = None) -> None:
-        """`notice_prefix` begins lines that the container did not write."""
+        """`marker` begins lines that the container did not write."""
         super().__init__(id=id)
         self._marker = marker
         self.following = True
