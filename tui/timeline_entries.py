@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from servedeck.detail.deployment_watch import DeploymentWatch
 from servedeck.fleet.views import ServingView
+from servedeck.serving.status.status_start import StatusStart, find_status_start
 from servedeck.serving.status.timeline import TimelineEntry, merge_entries
 from servedeck.serving.status.timeline_objects import derive_entries
 from tui.ports.app_context import AppContext
@@ -14,10 +17,26 @@ def timeline_entries(
 ) -> tuple[TimelineEntry, ...]:
     """The entries of a serving, the newest at the end: what servedeck observed, and what its
     Deployment, ReplicaSets and Pods tell. Without a `watch`, only the Pods tell something."""
-    deployment = watch.deployment if watch is not None else None
-    if deployment is None or watch is None or deployment.metadata.uid != view.uid:
+    deployment = _deployment(view, watch)
+    if deployment is None or watch is None:
         derived = derive_entries({"metadata": {"name": view.key.name}}, (), view.pods)
     else:
         replicasets = [one.value for one in watch.replicasets]
-        derived = derive_entries(deployment.value, replicasets, view.pods)
+        derived = derive_entries(deployment, replicasets, view.pods)
     return merge_entries(derived, app_context.history.timeline.entries(view.uid))
+
+
+def status_start(view: ServingView, watch: DeploymentWatch | None) -> StatusStart | None:
+    """Since when the serving has its status, as its objects tell; None if they do not."""
+    deployment = _deployment(view, watch)
+    return find_status_start(
+        view.status, view.pods, deployment or {"metadata": {"name": view.key.name}}
+    )
+
+
+def _deployment(view: ServingView, watch: DeploymentWatch | None) -> dict[str, Any] | None:
+    """The serving's own Deployment: not one that was made again under the same name."""
+    deployment = watch.deployment if watch is not None else None
+    return (
+        deployment.value if deployment is not None and deployment.metadata.uid == view.uid else None
+    )

@@ -18,6 +18,7 @@ from servedeck.fleet.views import NamespacedName, PodView, ServingView
 from servedeck.serving.duration import format_duration
 from servedeck.serving.objects.records import Event, ObjectReference
 from servedeck.serving.status.event_history import EventEntry, EventHistory, join_events
+from servedeck.serving.status.status_start import find_status_start
 from servedeck.serving.status.timeline import TimelineEntry, merge_entries, since_text
 from servedeck.serving.status.timeline_objects import derive_entries
 from servedeck.serving.text import MASK, cell_width, one_line
@@ -88,6 +89,7 @@ class DescriptionWatch:
         replicasets = [one.value for one in watch.replicasets]
         derived = derive_entries(value or {}, replicasets, view.pods)
         timeline = merge_entries(derived, observed)
+        start = find_status_start(view.status, view.pods, value or {})
         missing = [watch.missing_permission]
         if self._event_watch is not None:
             missing.append(self._event_watch.missing_permission)
@@ -102,7 +104,7 @@ class DescriptionWatch:
             )
         return Description(
             view,
-            status_rows(view, since_text(timeline, view, now)),
+            status_rows(view, since_text(timeline, view.status, now, start)),
             setting_cards(view, value),
             rollouts,
             tuple(entries),

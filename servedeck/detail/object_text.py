@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from servedeck.serving.objects.secret_values import mask_secret_values
-from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str, mappings
+from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_time, mappings
 from servedeck.serving.text import format_count
 from servedeck.serving.yaml_text import (
     FOLDED_PATHS,
@@ -125,12 +125,4 @@ def last_change_time(value: Mapping[str, object]) -> datetime | None:
         metadata.get("creationTimestamp"),
         *(one.get("time") for one in mappings(metadata.get("managedFields"))),
     ]
-    return max(filter(None, map(_parse_time, texts)), default=None)
-
-
-def _parse_time(text: object) -> datetime | None:
-    try:
-        time = datetime.fromisoformat(as_str(text))
-    except ValueError:
-        return None
-    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+    return max(filter(None, map(as_time, texts)), default=None)

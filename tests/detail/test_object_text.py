@@ -127,7 +127,10 @@ def test_an_object_that_is_nested_too_deeply():
         ({"creationTimestamp": "yesterday", "managedFields": [{"time": 5}, "x"]}, None),
         ({"creationTimestamp": "2026-01-01T00:00:00Z"}, datetime(2026, 1, 1, tzinfo=UTC)),
         (
-            {"creationTimestamp": "2026-01-01T00:00:00", "managedFields": [{"time": "2025-01-01"}]},
+            {
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+                "managedFields": [{"time": "2027-01-01"}, {"time": "2025-01-01T00:00:00Z"}],
+            },
             datetime(2026, 1, 1, tzinfo=UTC),
         ),
     ],

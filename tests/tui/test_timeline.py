@@ -122,7 +122,7 @@ async def test_a_pane_reaches_the_entries():
         view = app.source.fleet.view(KEY)
         watch = DeploymentWatch(app.detail_service, KEY, lambda: None)
         entries = timeline_entries(app, view, watch)
-        assert since_text(entries, view, fakes.NOW).endswith("revision 3 (image v0.11.1)")
+        assert since_text(entries, view.status, fakes.NOW).endswith("revision 3 (image v0.11.1)")
         without = timeline_entries(app, view, None)
         assert {entry.observed for entry in without} == {True}
         await watch.close()

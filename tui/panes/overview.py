@@ -15,13 +15,14 @@ from servedeck.detail.cards import Card, CardRow
 from servedeck.detail.deployment_watch import DeploymentWatch
 from servedeck.fleet.views import NamespacedName, PodView, ServingView
 from servedeck.serving.duration import format_signed_duration
+from servedeck.serving.status.status_start import StatusStart
 from servedeck.serving.status.timeline import TimelineEntry, since_text
 from tui.actions import Action, bindings
 from tui.clipboard import copy_with_message
 from tui.panes.base import Pane
 from tui.ports.serving_source import SourceChanges
 from tui.status_details import StatusDetails
-from tui.timeline_entries import timeline_entries
+from tui.timeline_entries import status_start, timeline_entries
 from widgets.card_lines import ItemKey, card_lines
 from widgets.card_view import Block, CardLine, CardView
 from widgets.pod_rows import POD_COLUMNS, PodRows, hidden_pod_columns, pod_card_lines
@@ -63,6 +64,7 @@ class OverviewPane(Pane):
         """What is shown: the last state of a deleted serving stays."""
         self._watch: DeploymentWatch | None = None
         self._timeline: tuple[TimelineEntry, ...] = ()
+        self._status_start: StatusStart | None = None
         self._workload: LiveObject | None = None
         """The last one that was read."""
         self._status_rows: tuple[CardRow, ...] = ()
@@ -94,7 +96,7 @@ class OverviewPane(Pane):
     def set_serving(self, key: NamespacedName) -> None:
         super().set_serving(key)
         self._last_view = self._workload = self._watch = None
-        self._timeline = ()
+        self._timeline, self._status_start = (), None
         self._reset_cursor = True
         if self.is_attached:
             self.table.set_rows([])
@@ -143,6 +145,7 @@ class OverviewPane(Pane):
         # Without the Deployment, a later change would be taken for the first one.
         if self._last_view is not None and (self._watch is None or self._watch.is_settled):
             self._timeline = timeline_entries(self.app_context, self._last_view, self._watch)
+            self._status_start = status_start(self._last_view, self._watch)
 
     # -- what is shown ------------------------------------------------------------------------
 
@@ -217,7 +220,7 @@ class OverviewPane(Pane):
     def _build_status_rows(self, view: ServingView, now: datetime) -> tuple[CardRow, ...]:
         from servedeck.detail.overview import status_rows
 
-        since = since_text(self._timeline, view, now)
+        since = since_text(self._timeline, view.status, now, self._status_start)
         rows = status_rows(view, since, self._details.capacity_hint(view))
         missing = self._watch.missing_permission if self._watch is not None else ""
         if missing:

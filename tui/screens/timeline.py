@@ -13,12 +13,13 @@ from textual.getters import query_one
 from servedeck.detail.deployment_watch import DeploymentWatch
 from servedeck.fleet.views import ServingView
 from servedeck.serving.duration import format_signed_duration
+from servedeck.serving.status.status_start import StatusStart
 from servedeck.serving.status.timeline import TimelineEntry, since_text
 from tui import status_text
 from tui.actions import bindings
 from tui.ports.serving_source import SourceChanges
 from tui.screens.base import Overlay
-from tui.timeline_entries import timeline_entries
+from tui.timeline_entries import status_start, timeline_entries
 from widgets.styled_line import Line, wrap
 from widgets.table import TICK_SECONDS, KeyedTable
 from widgets.text_view import StatusLine
@@ -43,6 +44,7 @@ class TimelineScreen(Overlay[None]):
         self._view = view
         self._watch: DeploymentWatch | None = None
         self._entries: tuple[TimelineEntry, ...] = ()
+        self._status_start: StatusStart | None = None
 
     def compose_body(self) -> ComposeResult:
         yield StatusLine(id="title")
@@ -80,6 +82,7 @@ class TimelineScreen(Overlay[None]):
             return
         was_at_end = self.table.cursor >= len(self.table.rows) - 1
         self._entries = timeline_entries(self.app_context, self._view, self._watch)
+        self._status_start = status_start(self._view, self._watch)
         rows = timeline_rows(self._entries, self.app_context.clock())
         self.table.set_rows(rows)
         if rows and was_at_end:
@@ -98,7 +101,8 @@ class TimelineScreen(Overlay[None]):
         if not width:
             return
         lines: list[Line] = []
-        if text := since_text(self._entries, self._view, now):
+        status = self._view.status
+        if text := since_text(self._entries, status, now, self._status_start):
             lines += wrap(((" ", ""), (text, "strong")), width - 1, indent=1)[:MAX_SUMMARY_LINES]
         if strip := status_strip(self._entries, now, width - 2):
             lines.append(((" ", ""), *strip))

@@ -27,6 +27,7 @@ from servedeck.serving.spec.mapping.json_values import (
     as_list,
     as_mapping,
     as_str,
+    as_time,
     mappings,
 )
 from servedeck.serving.text import one_line, sanitize
@@ -226,7 +227,7 @@ def _read_manager(entry: Mapping[str, Any]) -> TemplateManager:
     return TemplateManager(
         _line(entry.get("manager")) or "unknown",
         _line(entry.get("operation")),
-        parse_time(entry.get("time")),
+        as_time(entry.get("time")),
     )
 
 
@@ -246,7 +247,7 @@ def _read_replicaset(value: JsonObject) -> Revision:
         number=_revision_number(value),
         previous_numbers=tuple(int(one) for one in history if one.isdecimal() and len(one) < 10),
         replicaset=_line(metadata.get("name")),
-        created=parse_time(metadata.get("creationTimestamp")),
+        created=as_time(metadata.get("creationTimestamp")),
         desired=count(spec.get("replicas")),
         current=count(status.get("replicas")),
         ready=count(status.get("readyReplicas")),
@@ -351,12 +352,3 @@ def _line(value: object) -> str:
 def count(value: object) -> int:
     """A number of an object's fields; 0 if it is absent or of another type."""
     return as_int(value) or 0
-
-
-def parse_time(value: object) -> datetime | None:
-    """A time of the API; None if it is absent or malformed."""
-    try:
-        found = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        return None
-    return found if found is not None and found.tzinfo is not None else None

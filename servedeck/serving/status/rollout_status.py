@@ -10,8 +10,14 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from servedeck.serving.spec.mapping.json_values import JsonObject, as_int, as_mapping, mappings
-from servedeck.serving.status.revisions import Revision, count, is_observed, parse_time
+from servedeck.serving.spec.mapping.json_values import (
+    JsonObject,
+    as_int,
+    as_mapping,
+    as_time,
+    mappings,
+)
+from servedeck.serving.status.revisions import Revision, count, is_observed
 from servedeck.serving.text import format_count, one_line, sanitize
 
 DEFAULT_PROGRESS_DEADLINE = 600
@@ -160,7 +166,7 @@ def _started_at(current: Revision | None) -> datetime | None:
 def _deadline(spec: Mapping[str, Any], progressing: Mapping[str, Any]) -> datetime | None:
     """The controller counts from the last progress (pkg/controller/deployment/progress.go)."""
     seconds = progress_deadline({"spec": spec})
-    updated = parse_time(progressing.get("lastUpdateTime"))
+    updated = as_time(progressing.get("lastUpdateTime"))
     if updated is None or not 0 < seconds < NO_PROGRESS_DEADLINE:
         return None
     if progressing.get("reason") == "NewReplicaSetAvailable":

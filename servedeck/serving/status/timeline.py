@@ -10,16 +10,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
 
 from servedeck.serving.duration import format_duration
 from servedeck.serving.status.status import Status
+from servedeck.serving.status.status_start import StatusStart
 
 MAX_ENTRIES_PER_SERVING = 200
 """Entries of one serving; the oldest are dropped."""
 
-UNAVAILABLE_TEXT = "too few replicas are available"
-"""The Deployment's condition Available is not True."""
 CAUSE_WINDOW = timedelta(minutes=15)
 """A change this long before a change of status may be its cause."""
 
@@ -56,16 +54,14 @@ class TimelineEntry:
     """The last time of several."""
 
     @property
+    def is_consequence(self) -> bool:
+        """It follows from another change: a condition, or the end of a rollout."""
+        return self.kind is TimelineKind.CONDITION or self.identity[:1] == ("finished",)
+
+    @property
     def end(self) -> datetime:
         """When it happened last."""
         return self.last_time or self.time
-
-
-class HasStatus(Protocol):
-    """A serving, as far as the timeline needs it."""
-
-    @property
-    def status(self) -> Status: ...
 
 
 def merge_entries(
@@ -100,64 +96,77 @@ def last_status_change(entries: Sequence[TimelineEntry]) -> TimelineEntry | None
     return next((one for one in reversed(entries) if one.status is not None), None)
 
 
-def likely_cause(entries: Sequence[TimelineEntry], change: TimelineEntry) -> TimelineEntry | None:
-    """What changed just before a change of status, at most CAUSE_WINDOW: the last rollout, scaling
-    or loss of a node, else the last restart or condition; None for nothing."""
-    earliest = change.time - CAUSE_WINDOW
+def likely_cause(
+    entries: Sequence[TimelineEntry],
+    time: datetime,
+) -> TimelineEntry | None:
+    """What changed before a time, at most CAUSE_WINDOW: the last rollout, scaling or loss of a
+    node, else the last restart, else the last consequence of a change; None for nothing."""
+    earliest = time - CAUSE_WINDOW
     before = [
         one
         for one in entries
-        if one is not change
-        and one.kind is not TimelineKind.STATUS
-        and earliest <= one.end
-        and one.time <= change.time
+        if one.kind is not TimelineKind.STATUS and earliest <= one.end and one.time <= time
     ]
     for kinds in (
         (TimelineKind.ROLLOUT, TimelineKind.SCALE, TimelineKind.NODE),
         (TimelineKind.RESTART,),
-        (TimelineKind.CONDITION,),
     ):
-        found = [one for one in before if one.kind in kinds]
+        found = [one for one in before if one.kind in kinds and not one.is_consequence]
         if found:
             return found[-1]
-    return None
+    return before[-1] if before else None
 
 
-def since_text(entries: Sequence[TimelineEntry], view: HasStatus, now: datetime) -> str:
+def since_text(
+    entries: Sequence[TimelineEntry],
+    status: Status,
+    now: datetime,
+    start: StatusStart | None = None,
+) -> str:
     """Since when the serving has its status and what changed just before, in one line:
     "Error since 14:02:11 (12m); 40s before: rollout to revision 15 (image v0.11.1)". About the time
-    before servedeck was started, the Deployment's condition Available tells it.
+    before servedeck was started, `start` tells it.
 
     `entries` are merged ones, in their order. Times are local.
     """
     change = last_status_change(entries)
-    status = view.status.value
-    if change is None or change.status is not view.status:
+    if change is None or change.status is not status:
         return ""
-    when = clock_text(change.time, now)
-    if change.is_first_status:
-        text = f"{status} when servedeck saw it first, {when} ({_age(change.time, now)})"
-        earlier = [one for one in entries if one.time <= change.time and one.status is None]
-        unavailable = next((one for one in earlier if one.text == UNAVAILABLE_TEXT), None)
-        if unavailable is not None and view.status is not Status.READY:
-            since = f"{clock_text(unavailable.time, now)} ({_age(unavailable.time, now)})"
-            text = f"{status}; {UNAVAILABLE_TEXT} since {since}"
-            # Restarts after it are no change before it.
-            earlier = [
-                one for one in earlier if one is not unavailable and one.end <= unavailable.time
-            ]
-        if not earlier:
-            return text
-        last = earlier[-1]
-        return f"{text}; last change before: {last.text}, {clock_text(last.end, now)}"
-    text = f"{status} since {when} ({_age(change.time, now)})"
-    cause = likely_cause(entries, change)
-    if cause is None:
+    if not change.is_first_status:
+        text = f"{status.value} since {_moment(change.time, now)}"
+        cause = likely_cause(entries, change.time)
+        return f"{text}; {_cause_text(cause, change.time)}" if cause is not None else text
+    if start is None:
+        text = f"{status.value} when servedeck saw it first, {_moment(change.time, now)}"
+    else:
+        text = f"{status.value}; {_start_text(start, now)}"
+    begin = start.time if start is not None else change.time
+    changes = [
+        one for one in entries if one.end <= begin and one.status is None and not one.is_consequence
+    ]
+    if start is not None and (cause := likely_cause(changes, begin)) is not None:
+        return f"{text}; {_cause_text(cause, begin)}"
+    if not changes:
         return text
+    last = changes[-1]
+    return f"{text}; last change before: {last.text}, {clock_text(last.end, now)}"
+
+
+def _cause_text(cause: TimelineEntry, time: datetime) -> str:
+    """ "40s before: rollout to revision 15"."""
     # A repeated restart may go on after the change.
-    seconds = (change.time - min(cause.end, change.time)).total_seconds()
+    seconds = (time - min(cause.end, time)).total_seconds()
     ahead = f"{format_duration(seconds)} before" if seconds >= 1 else "at the same time"
-    return f"{text}; {ahead}: {cause.text}"
+    return f"{ahead}: {cause.text}"
+
+
+def _start_text(start: StatusStart, now: datetime) -> str:
+    """ "0 replicas since 14:02:11 (12m) or before, set by helm"."""
+    text = f"{start.text} since {_moment(start.time, now)}"
+    if start.is_latest:
+        text += " or before"
+    return f"{text}, set by {start.manager}" if start.manager else text
 
 
 def clock_text(time: datetime, now: datetime) -> str:
@@ -167,5 +176,7 @@ def clock_text(time: datetime, now: datetime) -> str:
     return local.strftime("%H:%M:%S" if same_day else "%b %d %H:%M:%S")
 
 
-def _age(time: datetime, now: datetime) -> str:
-    return format_duration(max((now - time).total_seconds(), 0))
+def _moment(time: datetime, now: datetime) -> str:
+    """ "14:02:11 (12m)"."""
+    age = format_duration(max((now - time).total_seconds(), 0))
+    return f"{clock_text(time, now)} ({age})"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from heapq import nlargest
 from typing import Any
 
 from servedeck.serving.objects.records import REVISION_ANNOTATION
-from servedeck.serving.spec.mapping.json_values import as_mapping, as_str, mappings
-from servedeck.serving.status.timeline import UNAVAILABLE_TEXT, TimelineEntry, TimelineKind
+from servedeck.serving.spec.mapping.json_values import as_mapping, as_str, as_time, mappings
+from servedeck.serving.status.status_start import UNAVAILABLE_TEXT
+from servedeck.serving.status.timeline import TimelineEntry, TimelineKind
 from servedeck.serving.status.timeline_texts import (
     DEADLINE_TEXT,
     NODE_LOST_STATUSES,
@@ -27,6 +29,10 @@ REVISION_HISTORY_ANNOTATION = "deployment.kubernetes.io/revision-history"
 """Earlier revisions of a ReplicaSet that a rollback made current again (kubernetes
 pkg/controller/deployment/util/deployment_util.go, RevisionHistoryAnnotation)."""
 
+MAX_READINESS_ENTRIES = 20
+"""Pods of which it is told when they became ready, the newest: those of a large serving would
+displace everything else."""
+
 
 def derive_entries(
     deployment: Mapping[str, Any],
@@ -38,9 +44,16 @@ def derive_entries(
     serving = as_str(as_mapping(deployment, "metadata").get("name"))
     entries = _deployment_entries(deployment)
     entries += _replicaset_entries(replicasets, has_creation=bool(entries))
-    for pod in pods:
-        entries += _pod_entries(pod, serving)
-    return entries
+    pod_entries = [entry for pod in pods for entry in _pod_entries(pod, serving)]
+    readiness = [one for one in pod_entries if one.kind is TimelineKind.CONDITION]
+    if len(readiness) > MAX_READINESS_ENTRIES:
+        newest = set(map(id, nlargest(MAX_READINESS_ENTRIES, readiness, key=lambda one: one.time)))
+        pod_entries = [
+            one
+            for one in pod_entries
+            if one.kind is not TimelineKind.CONDITION or id(one) in newest
+        ]
+    return entries + pod_entries
 
 
 def _entry(time: datetime, kind: TimelineKind, text: str, *identity: str) -> TimelineEntry:
@@ -53,7 +66,7 @@ def _entry(time: datetime, kind: TimelineKind, text: str, *identity: str) -> Tim
 def _deployment_entries(deployment: Mapping[str, Any]) -> list[TimelineEntry]:
     metadata = as_mapping(deployment, "metadata")
     entries: list[TimelineEntry] = []
-    created = _parse_time(metadata.get("creationTimestamp"))
+    created = as_time(metadata.get("creationTimestamp"))
     if created is not None:
         entries.append(_entry(created, TimelineKind.ROLLOUT, "created", "created"))
     revision = as_str(as_mapping(metadata, "annotations").get(REVISION_ANNOTATION))
@@ -70,8 +83,8 @@ def _condition_entry(condition: Mapping[str, Any], revision: str) -> TimelineEnt
     pkg/controller/deployment/progress.go and util/deployment_util.go, SetDeploymentCondition)."""
     kind, status = as_str(condition.get("type")), as_str(condition.get("status"))
     reason = as_str(condition.get("reason"))
-    changed = _parse_time(condition.get("lastTransitionTime"))
-    updated = _parse_time(condition.get("lastUpdateTime")) or changed
+    changed = as_time(condition.get("lastTransitionTime"))
+    updated = as_time(condition.get("lastUpdateTime")) or changed
     if kind == "Progressing":
         if reason == "NewReplicaSetAvailable" and updated is not None:
             return _entry(
@@ -104,7 +117,7 @@ def _replicaset_entries(
     dated = [
         (created, one)
         for one in replicasets
-        if (created := _parse_time(as_mapping(one, "metadata").get("creationTimestamp")))
+        if (created := as_time(as_mapping(one, "metadata").get("creationTimestamp")))
     ]
     dated.sort(key=lambda pair: pair[0])
     entries: list[TimelineEntry] = []
@@ -177,12 +190,3 @@ def _restart_entry(pod: PodTimes, name: str, container: ContainerTimes) -> Timel
         container.name,
         str(container.restarts),
     )
-
-
-def _parse_time(value: object) -> datetime | None:
-    """A time of the API; None for anything else."""
-    try:
-        time = datetime.fromisoformat(as_str(value))
-    except ValueError:
-        return None
-    return time if time.tzinfo is not None else None

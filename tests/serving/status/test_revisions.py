@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from servedeck.serving.spec.mapping.json_values import as_time
 from servedeck.serving.status.revisions import (
     RevisionReader,
     find_template_manager,
     history_limit,
-    parse_time,
     read_revisions,
 )
 from tests.serving.factories import NOW, ago
@@ -43,7 +43,7 @@ def test_the_newest_is_first_and_each_has_its_pods_and_its_change():
     assert newest.command == ("vllm", "serve")
     assert newest.arguments == ("--model", "other")
     assert newest.previous_number == 9
-    assert newest.created == parse_time(ago(days=90))
+    assert newest.created == as_time(ago(days=90))
 
 
 def test_the_template_decides_which_is_current_not_the_number():
@@ -200,7 +200,7 @@ def test_the_manager_that_wrote_the_template_last_changed_it():
         [replicaset(2, SECOND), replicaset(1, FIRST)],
     )
     changed_by = found[0].changed_by
-    assert changed_by == ("helm", "Apply", parse_time(ago(minutes=1)))
+    assert changed_by == ("helm", "Apply", as_time(ago(minutes=1)))
     assert str(changed_by) == "helm (Apply)"
     assert found[1].changed_by is None, "Kubernetes does not keep it"
 
@@ -243,7 +243,7 @@ def test_who_owns_the_changed_field_changed_it_even_if_another_wrote_later():
         ],
     )
     found = read_revisions(live, [replicaset(2, SECOND), replicaset(1, FIRST)])
-    assert found[0].changed_by == ("kubectl-set", "Update", parse_time(ago(minutes=9)))
+    assert found[0].changed_by == ("kubectl-set", "Update", as_time(ago(minutes=9)))
     (alone,) = read_revisions(live, [replicaset(2, SECOND)])
     assert alone.changed_by is not None
     assert alone.changed_by.name == "helm", "what was changed is unknown: who wrote last"
@@ -317,7 +317,7 @@ def test_a_reader_reads_only_what_has_changed(monkeypatch):
 
 
 def test_times():
-    assert parse_time("2026-03-01T12:00:00Z") == NOW
-    assert parse_time("2026-03-01T12:00:00") is None
-    assert parse_time("soon") is None
-    assert parse_time(None) is None
+    assert as_time("2026-03-01T12:00:00Z") == NOW
+    assert as_time("2026-03-01T12:00:00") is None
+    assert as_time("soon") is None
+    assert as_time(None) is None

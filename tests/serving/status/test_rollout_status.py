@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from servedeck.serving.status.revisions import parse_time, read_revisions
+from servedeck.serving.spec.mapping.json_values import as_time
+from servedeck.serving.status.revisions import read_revisions
 from servedeck.serving.status.rollout_status import (
     RolloutPhase,
     RolloutStatus,
@@ -151,7 +152,7 @@ def in_progress(**changes: Any) -> RolloutStatus:
 
 def test_the_deadline_counts_from_the_last_progress():
     found = in_progress(conditions=[progressing("ReplicaSetUpdated", ago(minutes=4))])
-    assert found.deadline_at == parse_time(ago(minutes=-6))
+    assert found.deadline_at == as_time(ago(minutes=-6))
     assert in_progress(progressDeadlineSeconds=2**31 - 1).deadline_at is None
     assert in_progress(conditions=[]).deadline_at is None
     assert in_progress(conditions=[progressing()]).deadline_at is None
@@ -165,10 +166,10 @@ def test_a_rollout_starts_with_its_replicaset_and_a_rollback_with_the_change():
         replicaset(2, template("i:2"), created=ago(hours=1), history=history)
         for history in ("", "1")
     )
-    assert read(new, managed_fields=managed).started_at == parse_time(ago(hours=1))
-    assert read(again, managed_fields=managed).started_at == parse_time(ago(minutes=5))
-    assert read(again).started_at == parse_time(ago(hours=1))
-    assert read(managed_fields=managed).started_at == parse_time(ago(minutes=5))
+    assert read(new, managed_fields=managed).started_at == as_time(ago(hours=1))
+    assert read(again, managed_fields=managed).started_at == as_time(ago(minutes=5))
+    assert read(again).started_at == as_time(ago(hours=1))
+    assert read(managed_fields=managed).started_at == as_time(ago(minutes=5))
     assert read().started_at is None
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from servedeck.serving.status.status import Status
+from servedeck.serving.status.status_start import StatusStart
 from servedeck.serving.status.timeline import (
     MAX_ENTRIES_PER_SERVING,
-    UNAVAILABLE_TEXT,
     TimelineEntry,
     TimelineKind,
     clock_text,
@@ -24,12 +23,7 @@ from tests.serving.factories import NOW
 ROLLOUT, STATUS, RESTART = TimelineKind.ROLLOUT, TimelineKind.STATUS, TimelineKind.RESTART
 
 
-@dataclass(frozen=True)
-class View:
-    status: Status
-
-
-ERROR = View(Status.ERROR)
+ERROR = Status.ERROR
 
 
 def entry(
@@ -145,27 +139,65 @@ def test_a_status_from_before_servedeck_saw_it() -> None:
     )
 
 
-def test_a_serving_that_was_unavailable_before_servedeck_saw_it() -> None:
+UNAVAILABLE = StatusStart("too few replicas are available", NOW - timedelta(minutes=30))
+
+
+def test_since_when_a_status_is_that_servedeck_did_not_see_begin() -> None:
     first = status(Status.ERROR, minutes=5, is_first_status=True)
-    unavailable = entry(TimelineKind.CONDITION, UNAVAILABLE_TEXT, minutes=30, observed=False)
-    since = f"Error; {UNAVAILABLE_TEXT} since {local(unavailable.time)} (30m)"
-    assert since_text([unavailable, first], ERROR, NOW) == since
-    created = entry(ROLLOUT, "created", minutes=40, observed=False)
-    assert since_text([created, unavailable, first], ERROR, NOW) == (
+    since = f"Error; too few replicas are available since {local(UNAVAILABLE.time)} (30m)"
+    assert since_text([first], ERROR, NOW, UNAVAILABLE) == since
+    created = entry(ROLLOUT, "created", minutes=50, observed=False)
+    assert since_text([created, first], ERROR, NOW, UNAVAILABLE) == (
+        f"{since}; last change before: created, {local(created.time)}"
+    )
+    rollout = entry(ROLLOUT, "rollout to revision 3", minutes=32, observed=False)
+    assert since_text([created, rollout, first], ERROR, NOW, UNAVAILABLE) == (
+        f"{since}; 2m before: rollout to revision 3"
+    )
+
+
+def test_what_follows_from_a_change_is_no_change_before_it() -> None:
+    """A restart after the serving became unavailable, the condition that says so, the end of the
+    rollout."""
+    first = status(Status.ERROR, minutes=5, is_first_status=True)
+    created = entry(ROLLOUT, "created", minutes=50, observed=False)
+    later = [
+        entry(RESTART, "inference-server restarted", minutes=10, observed=False),
+        entry(TimelineKind.CONDITION, UNAVAILABLE.text, minutes=30, observed=False),
+        entry(ROLLOUT, "finished", minutes=40, observed=False, identity=("finished", "1")),
+    ]
+    since = f"Error; too few replicas are available since {local(UNAVAILABLE.time)} (30m)"
+    assert since_text([*later, first], ERROR, NOW, UNAVAILABLE) == since
+    assert since_text(merge_entries([created, *later], [first]), ERROR, NOW, UNAVAILABLE) == (
         f"{since}; last change before: created, {local(created.time)}"
     )
 
 
-def test_a_restart_after_a_serving_became_unavailable_is_no_change_before_it() -> None:
-    first = status(Status.ERROR, minutes=5, is_first_status=True)
-    created = entry(ROLLOUT, "created", minutes=40, observed=False)
-    unavailable = entry(TimelineKind.CONDITION, UNAVAILABLE_TEXT, minutes=30, observed=False)
-    restart = entry(RESTART, "inference-server restarted", minutes=10, observed=False)
-    since = f"Error; {UNAVAILABLE_TEXT} since {local(unavailable.time)} (30m)"
-    assert since_text([unavailable, restart, first], ERROR, NOW) == since
-    assert since_text([created, unavailable, restart, first], ERROR, NOW) == (
-        f"{since}; last change before: created, {local(created.time)}"
+def test_a_status_that_servedeck_saw_begin_does_not_need_the_objects() -> None:
+    entries = [status(Status.READY, hours=2, is_first_status=True), status(ERROR, minutes=12)]
+    assert since_text(entries, ERROR, NOW, UNAVAILABLE) == (
+        f"Error since {local(NOW - timedelta(minutes=12))} (12m)"
     )
+
+
+@pytest.mark.parametrize(
+    ("start", "text"),
+    [
+        (
+            StatusStart("0 replicas", NOW, manager="kubectl"),
+            "0 replicas since {} (0s), set by kubectl",
+        ),
+        (
+            StatusStart("0 replicas", NOW, is_latest=True, manager="helm"),
+            "0 replicas since {} (0s) or before, set by helm",
+        ),
+        (StatusStart("0 replicas", NOW), "0 replicas since {} (0s)"),
+    ],
+)
+def test_who_changed_it_and_that_it_may_be_older(start: StatusStart, text: str) -> None:
+    first = status(Status.SCALED_DOWN, minutes=5, is_first_status=True)
+    found = since_text([first], Status.SCALED_DOWN, NOW, start)
+    assert found == f"Scaled Down; {text.format(local(NOW))}"
 
 
 def test_nothing_is_said_about_a_status_that_is_not_recorded() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from servedeck.serving.spec.types import Quantity
@@ -50,6 +51,15 @@ def as_int(value: object) -> int | None:
 
 def as_str_tuple(value: object) -> tuple[str, ...]:
     return tuple(as_str(word) for word in as_list(value) if isinstance(word, str))
+
+
+def as_time(value: object) -> datetime | None:
+    """A time of the API, with its zone; None if it is absent or malformed."""
+    try:
+        time = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return time if time is not None and time.tzinfo is not None else None
 
 
 def as_quantity(value: object) -> Quantity | None:
