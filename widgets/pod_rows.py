@@ -101,7 +101,7 @@ def pod_card_lines(
     is ("pod", uid)."""
     lines = [CardLine((("Pods", "title"),))]
     if not view.pods:
-        return [*lines, CardLine((("  No Pods.", "muted"),)), CardLine()]
+        return [*lines, CardLine(((f"  {view.no_pods_text}", "muted"),)), CardLine()]
     ended = [group for group in view.pod_groups if group.finished and group.is_collapsed]
     in_groups = {pod.uid for group in ended for pod in group.pods}
     pods = [pod for pod in view.pods if pod.uid not in in_groups]

@@ -14,7 +14,7 @@ from servedeck.detail.overview import setting_cards, status_rows
 from servedeck.detail.rollout import Rollouts, build_rollouts
 from servedeck.detail.rollout_text import changed_by, command_line, format_rollouts
 from servedeck.detail.serving_events import EventSelection, event_objects
-from servedeck.fleet.views import NamespacedName, PodView, ServingView
+from servedeck.fleet.views import NamespacedName, ServingView
 from servedeck.serving.duration import format_duration
 from servedeck.serving.objects.records import Event, ObjectReference
 from servedeck.serving.status.event_history import EventEntry, EventHistory, join_events
@@ -137,7 +137,7 @@ def format_description(description: Description, now: datetime) -> list[str]:
     if description.missing_permissions:
         lines += [f"Note:       {one}" for one in description.missing_permissions]
     lines += _format_card(Card("status", "Status", description.status), now)
-    lines += ["", "Pods", *_format_pods(view.pods, now)]
+    lines += ["", "Pods", *_format_pods(view, now)]
     for card in description.cards:
         lines += _format_card(card, now)
     if description.rollouts is not None:
@@ -168,9 +168,9 @@ def _row_text(row: CardRow, now: datetime) -> str:
     return " ".join(filter(None, (value, note))) or "<none>"
 
 
-def _format_pods(pods: Sequence[PodView], now: datetime) -> list[str]:
-    if not pods:
-        return ["  No Pods."]
+def _format_pods(view: ServingView, now: datetime) -> list[str]:
+    if not view.pods:
+        return [f"  {view.no_pods_text}"]
     headings = ("POD", "STATUS", "READY", "RESTARTS", "AGE", "NODE", "REASON")
     rows = [headings]
     rows += [
@@ -183,7 +183,7 @@ def _format_pods(pods: Sequence[PodView], now: datetime) -> list[str]:
             pod.node or "-",
             pod.reason or "-",
         )
-        for pod in pods
+        for pod in view.pods
     ]
     widths = [max(map(cell_width, column)) for column in zip(*rows, strict=True)]
     return [

@@ -441,7 +441,12 @@ class Fleet:
             deployment.metadata.uid, *(each.metadata.uid for each in replicasets)
         )
         view = self._build_view(key, deployment, serving_status, seen, events)
-        return self._store_view(key, replace(view, rollout=rollout.rollout_badge(deployment)))
+        view = replace(
+            view,
+            rollout=rollout.rollout_badge(deployment),
+            pods_known=completeness is Completeness.COMPLETE,
+        )
+        return self._store_view(key, view)
 
     def _rebuild_other(self, key: NamespacedName, now: datetime) -> bool:
         """Rebuild the view of a serving that is no Deployment; returns whether it changed."""
@@ -464,7 +469,16 @@ class Fleet:
             completeness is Completeness.COMPLETE,
         )
         view = self._build_view(key, other.workload, serving_status, seen, events)
-        return self._store_view(key, other.complete(replace(view, rollout=other.rollout)))
+        return self._store_view(
+            key,
+            other.complete(
+                replace(
+                    view,
+                    rollout=other.rollout,
+                    pods_known=completeness is Completeness.COMPLETE,
+                )
+            ),
+        )
 
     def _remove_view(self, key: NamespacedName) -> bool:
         self._endpoints.pop(key, None)

@@ -243,6 +243,8 @@ class ServingView:
     none."""
     revision: str = ""
     """Revision of the Deployment; "" while it has none."""
+    pods_known: bool = True
+    """False if its Pods, or the ReplicaSets that own them, may not be listed."""
     _search_text: str = field(default="", init=False, repr=False, compare=False)
     _pod_groups: tuple[PodGroup, ...] = field(default=(), init=False, repr=False, compare=False)
 
@@ -258,6 +260,14 @@ class ServingView:
             return ""
         article = "An" if self.kind[:1] in "AEIOU" else "A"
         return f"{article} {self.kind} is shown read-only."
+
+    @property
+    def no_pods_text(self) -> str:
+        """Why `pods` is empty, in one sentence."""
+        if self.pods_known:
+            return "The serving has no Pods."
+        owner = "Pods or ReplicaSets" if self.key.is_deployment else "Pods"
+        return f"Its Pods are not known: {owner} may not be listed."
 
     @property
     def search_text(self) -> str:

@@ -232,6 +232,11 @@ async def test_without_events_replicasets_and_nodes_each_place_names_what_is_mis
         await driver.wait_for_screen(
             lambda _: replicasets in " ".join(card_rows(pane.cards)["Status"]), "the Overview"
         )
+        # Without ReplicaSets nobody knows whose the Pods are.
+        await driver.wait_for_screen(
+            lambda text: "Its Pods are not known: Pods or ReplicaSets may not be listed." in text,
+            "the card Pods",
+        )
         await show_tab(driver, EventsPane.TITLE)
         await driver.wait_for_screen(
             lambda text: events in " ".join(text.split()), "missing permission for Events"

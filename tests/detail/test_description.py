@@ -100,5 +100,5 @@ def test_what_may_not_be_read_is_said():
 def test_a_serving_without_pods_and_events():
     view = fakes.serving("idle", pods=(), ready=0, desired=0)
     lines = format_description(describe(FakeDetailService(deployment("idle")), view), NOW)
-    assert "  No Pods." in lines
+    assert "  The serving has no Pods." in lines
     assert "  No Events." in lines

@@ -353,6 +353,12 @@ def test_where_pods_may_not_be_read_the_deployments_status_is_used() -> None:
     fleet.apply(change(deployment(replicas=2, ready_replicas=1, status_replicas=2)))
     fleet.flush(NOW)
     assert (llama_view(fleet).status, llama_view(fleet).ready) == (Status.DEGRADED, 1)
+    assert llama_view(fleet).no_pods_text == (
+        "Its Pods are not known: Pods or ReplicaSets may not be listed."
+    )
+    fleet.set_completeness(Completeness.COMPLETE, Completeness.COMPLETE)
+    fleet.flush(NOW)
+    assert llama_view(fleet).no_pods_text == "The serving has no Pods."
 
 
 def needs_unlabeled(fleet: Fleet) -> bool:

@@ -202,6 +202,7 @@ def test_without_its_pods_nothing_is_shown_and_forbidden_ones_leave_the_counts()
     assert fleet.flush(NOW) == {STATEFUL}
     view = view_of(fleet, STATEFUL)
     assert (view.status, view.ready) == (Status.DEGRADED, 1)
+    assert view.no_pods_text == "Its Pods are not known: Pods may not be listed."
 
 
 # -- LeaderWorkerSets -------------------------------------------------------------------------

@@ -242,11 +242,11 @@ async def test_a_serving_without_pods_has_no_log_until_it_has_one():
     async with app.run_test(size=(80, 24)) as pilot:
         await wait_for_text(pilot, "empty")
         await open_page(pilot, app)
-        await wait_for_text(pilot, "No Pods.")
+        await wait_for_text(pilot, "The serving has no Pods.")
         await pilot.press("l")
         await wait_for_text(pilot, "The serving has no Pods.")
         await pilot.press("2")
-        await wait_for_text(pilot, "The serving has no Pods, so there is no log.")
+        await wait_for_text(pilot, "The serving has no Pods.")
         logs.lines["team-a", "empty-1", fakes.CRASHED_CONTAINER, False] = ["a line"]
         source.add_views(fakes.serving("empty", pods=(fakes.pod("empty-1"),)))
         await wait_for_text(pilot, "a line", "empty-1")

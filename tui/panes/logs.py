@@ -165,7 +165,9 @@ class LogsPane(Pane):
         pod, pods = self.pod, self.pods
         rest: list[Span] = []
         if not self._pod_name:
-            return ((" ", ""), ("The serving has no Pods, so there is no log.", "muted"))
+            view = self.view
+            text = view.no_pods_text if view is not None else "The serving has no Pods."
+            return ((" ", ""), (text, "muted"))
         if pod is None:
             rest.append(("  Pod deleted", "pending"))
         else:

@@ -155,7 +155,7 @@ class OverviewPane(Pane):
             return
         if self._shows_table:
             self.table.configure_columns(hidden_columns=hidden_pod_columns(self.size.width))
-            self.table.set_placeholder(((("  The serving has no Pods.", "muted"),),))
+            self.table.set_placeholder((((f"  {view.no_pods_text}", "muted"),),))
             self.table.set_rows(self._pod_rows.build(view.pods))
         else:
             self._update_cards(view)
@@ -309,9 +309,10 @@ class OverviewPane(Pane):
     # -- actions ------------------------------------------------------------------------------
 
     def disabled_reason(self, action: Action) -> str:
+        view = self._last_view
         match action.name:
-            case "logs" if self._last_view is None or not self._last_view.pods:
-                return "The serving has no Pods."
+            case "logs" if view is not None and not view.pods:
+                return view.no_pods_text
             case "open" if self._is_nothing_selected():
                 return "There is nothing under the cursor."
             case "copy" if self._copyable_text() is None:

@@ -296,7 +296,7 @@ class ServingsScreen(ActionScreen[None]):
         if action.name in ("create", "clone"):
             return self.create_flow.disabled_reason()
         if action.name == "logs" and view is not None and not view.pods:
-            return f"{view.key} has no Pods, so there is no log."
+            return view.no_pods_text
         return ""
 
     async def action_do(self, action_id: str, *arguments: str) -> None:
