@@ -30,6 +30,7 @@ from servedeck.fleet.views import ServingView
 from servedeck.serving.text import format_count, sanitize
 from styles.themes import ANSI, DARK, DEFAULT_VARIABLES, THEMES
 from tui.actions import ACTIONS_BY_ID, action_key_display, key_display, scope_bindings
+from tui.garbage_collection import IdleCollector
 from tui.internals.app_hooks import TerminalApp
 from tui.internals.driver import TerminalDriver
 from tui.key_queue import KeyQueue
@@ -155,6 +156,7 @@ class ServedeckApp(TerminalApp):
             opens_form=lambda: self.screen is self.servings,
             is_exiting=lambda: self.exiting,
         )
+        self._collector = IdleCollector(self.set_timer)
         self._last_exit_blocker = ""
         """Why the last request to quit was rejected."""
         self._exit_task: asyncio.Task[None] | None = None
@@ -179,6 +181,8 @@ class ServedeckApp(TerminalApp):
     # -- keys ---------------------------------------------------------------------------------
 
     async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Key):
+            self._collector.note_key()
         if event.is_forwarded or self._key_queue.should_handle(event):
             await super().on_event(event)
 
@@ -335,6 +339,10 @@ class ServedeckApp(TerminalApp):
         for screen in self.screen_stack:
             if isinstance(screen, ActionScreen) and screen.children:  # on_changes reads the widgets
                 screen.on_changes(changes)
+
+    def note_removed(self) -> None:
+        if not self.exiting:
+            self._collector.note_removed()
 
     async def on_unmount(self) -> None:
         with contextlib.suppress(TimeoutError):

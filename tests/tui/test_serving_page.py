@@ -13,6 +13,7 @@ from textual.widgets import TabbedContent, TabPane
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.status.status import Status
 from tests.tui import fakes
+from tests.tui.fake_detail_service import FakeDetailService
 from tests.tui.helpers import make_app, post_keys, screen_text, wait_for, wait_for_text
 from tests.tui.test_log import shown_log
 from tui.actions import actions_in_scope
@@ -326,3 +327,85 @@ async def test_it_fits_any_terminal():
         for size in ((60, 20), (20, 10), (10, 3), (200, 60), (80, 24)):
             await pilot.resize_terminal(*size)
         await wait_for_text(pilot, "llama-70b-chat", "CrashLoopBackOff", "esc close")
+
+
+async def test_the_next_serving_is_shown_on_the_same_screen_without_what_was_chosen_before():
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_page(pilot, app, "j")
+        page = app.screen
+        await pilot.press("p")
+        await wait_for(pilot, lambda: page.active_pane.table.display, "the Pods at full size")
+        await pilot.press("3")
+        await wait_for_text(pilot, "No Events in the last hour.")
+        await pilot.press("slash", *"oom", "enter", "9")
+        await wait_for_text(pilot, "oom", f"9: there are {len(PANES)} tabs.")
+        before = page.active_pane
+        page._close()
+        await wait_for(pilot, lambda: app.screen is app.servings, "the list")
+        await open_page(pilot, app, "home")
+        assert app.screen is page
+        lines = screen_text(app)
+        assert "search/embed-large" in lines
+        assert "llama-70b-chat" not in lines
+        assert "there are" not in lines
+        assert not page.active_pane.table.display
+        await pilot.press("3")
+        await wait_for_text(pilot, "No Events in the last hour.")
+        assert "oom" not in screen_text(app)
+        assert page.active_pane is not before
+        await wait_for(pilot, lambda: not before.is_attached, "the former tab to be removed")
+
+
+@pytest.mark.parametrize("tab", ["2", "3", "4", "5"])
+async def test_a_page_that_was_closed_on_another_tab_starts_with_the_first(tab: str):
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_page(pilot, app, "j")
+        page = app.screen
+        await pilot.press(tab)
+        await wait_for(
+            pilot,
+            lambda: isinstance(page.active_pane, PANES[int(tab) - 1]) and page._mounted_pane,
+            "the tab",
+        )
+        page._close()
+        await open_page(pilot, app, "j")
+        assert isinstance(page.active_pane, OverviewPane)
+        await wait_for_text(pilot, "Basic Information", "Ready Replicas")
+        await pilot.press("l")
+        await wait_for(pilot, lambda: isinstance(page.active_pane, PANES[1]), "the log")
+        await wait_for_text(pilot, "2 Logs")
+
+
+async def test_a_closed_page_does_nothing(monkeypatch):
+    service = FakeDetailService()
+    source = fakes.FakeSource().add_views(*fakes.fleet())
+    app = make_app(source, detail_service=service)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_page(pilot, app, "j")
+        page = app.screen
+        await wait_for(pilot, lambda: service.open_watches, "its watches")
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: app.screen is app.servings, "the list")
+        await wait_for(pilot, lambda: not service.open_watches, "the watches to close")
+        assert not page._ticker._active.is_set()
+        monkeypatch.setattr(page, "update_header", lambda: pytest.fail("it was updated"))
+        monkeypatch.setattr(page._panes[0], "_update", lambda: pytest.fail("it was updated"))
+        source.notify_changed([LLAMA])
+        await pilot.pause()
+
+
+async def test_esc_and_enter_in_the_same_packet():
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_page(pilot, app, "j")
+        page = app.screen
+        for _ in range(3):
+            post_keys(pilot, "escape", "k", "enter", "3", "escape", "j", "enter")
+        await wait_for(
+            pilot,
+            lambda: app.screen is page and page.key == LLAMA and page._mounted_pane is not None,
+            "the page",
+        )
+        await wait_for_text(pilot, "team-a/llama-70b-chat", "Ready Replicas")

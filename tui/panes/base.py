@@ -101,9 +101,15 @@ class Pane(Vertical):
         """The serving now; None if it was deleted."""
         return self.app_context.source.fleet.view(self.key)
 
+    def on_unmount(self) -> None:
+        self.app_context.note_removed()
+
     def set_serving(self, key: NamespacedName) -> None:
         """Show another serving; only while the pane is not active."""
         self.key = key
+
+    def reset(self) -> None:
+        """Forget what was chosen; only while the pane is not active."""
 
     def activate(self) -> None:
         """Its tab is shown."""

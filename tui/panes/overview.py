@@ -102,6 +102,10 @@ class OverviewPane(Pane):
             self.table.set_rows([])
             self.table.reset_cursor()
 
+    def reset(self) -> None:
+        super().reset()
+        self._show_table(False)
+
     def activate(self) -> None:
         super().activate()
         (self.table if self._shows_table else self.cards).focus()
@@ -345,8 +349,7 @@ class OverviewPane(Pane):
     def do_pods(self) -> None:
         """Show the Pods at full size, or the cards again."""
         pod = self.selected_pod
-        self._shows_table = not self._shows_table
-        self.table.display, self.cards.display = self._shows_table, not self._shows_table
+        self._show_table(not self._shows_table)
         (self.table if self._shows_table else self.cards).focus()
         self._update()
         if pod is not None:
@@ -354,6 +357,10 @@ class OverviewPane(Pane):
                 self.table.select(pod.uid)
             else:
                 self.cards.select((POD_CARD, pod.uid))
+
+    def _show_table(self, shows_table: bool) -> None:
+        self._shows_table = shows_table
+        self.table.display, self.cards.display = shows_table, not shows_table
 
     def go_back(self) -> bool:
         if self._shows_table:

@@ -56,6 +56,9 @@ class AppContext(Protocol):
     async def read_log_tail(self, crash: CrashedContainer, lines: int) -> LogTail:
         """The last lines of a crashed container, or the reason why there are none."""
 
+    def note_removed(self) -> None:
+        """A screen or a tab was closed: its memory can be freed."""
+
     def write_to_terminal(self, sequence: str) -> None:
         """Send a control sequence directly to the terminal."""
 

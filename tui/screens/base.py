@@ -262,6 +262,7 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
         """Free the drawn lines: Textual caches those of the last 1,024 widgets, including closed
         screens (14 MiB after 400 screens)."""
         free_drawn_lines()
+        self.app_context.note_removed()
 
     def on_resize(self, event: events.Resize) -> None:
         if event.size == self.app.size:

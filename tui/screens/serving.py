@@ -13,6 +13,7 @@ from textual.binding import BindingType
 from textual.geometry import Size
 from textual.getters import query_one
 from textual.screen import Screen
+from textual.timer import Timer
 from textual.widgets import TabbedContent, TabPane, Tabs
 
 from servedeck.fleet.views import NamespacedName, ServingView
@@ -52,7 +53,11 @@ def find_pane(title: str) -> type[Pane] | None:
 
 class ServingScreen(ActionScreen[NamespacedName]):
     """Everything about one serving; it follows the watches, also after the serving was deleted. Its
-    result is the serving that was shown last."""
+    result is the serving that was shown last.
+
+    An installed screen can be shown again, with `reopen`: that takes a fraction of the time of
+    mounting another one. While it is closed, it watches, requests and paints nothing.
+    """
 
     SCOPE = "serving"
     BINDINGS: ClassVar[list[BindingType]] = bindings("serving", "app")
@@ -78,10 +83,35 @@ class ServingScreen(ActionScreen[NamespacedName]):
         self._find_neighbor = find_neighbor
         self._first_pane = pane
         self._first_log = log
-        self._panes = tuple(one(view.key) for one in PANES)
+        self._panes = [one(view.key) for one in PANES]
         self._active: Pane | None = None
         self._opened_target: tuple[str, str] | None = None
-        """Context and namespace that the serving is from."""
+        """Context and namespace that the serving is from; None while the page is closed."""
+        self._ticker: Timer | None = None
+
+    def reopen(
+        self,
+        view: ServingView,
+        *,
+        pane: type[Pane] = PANES[0],
+        log: tuple[str, str] | None = None,
+    ) -> None:
+        """Show a serving as a new screen would; the page was closed, and is shown after this."""
+        self.key, self._view, self._deleted_at = view.key, view, None
+        for one in self._panes:
+            one.set_serving(view.key)
+        self._opened_target = self._current_target()
+        if self._ticker is not None:
+            self._ticker.resume()
+        self.clear_message()
+        self.update_header()
+        number = PANES.index(pane)
+        if self._panes[number].is_mounted:
+            # At once, so that the first paint shows it.
+            self._select_pane(number)
+            self._activate_pane(self._panes[number], log)
+        else:
+            self.call_later(self._show_pane, number, log)
 
     def compose_body(self) -> ComposeResult:
         yield StatusLine(id="serving-title")
@@ -93,7 +123,7 @@ class ServingScreen(ActionScreen[NamespacedName]):
     def on_mount(self) -> None:
         super().on_mount()
         self.query_one(Tabs).can_focus = False
-        self.set_interval(TICK_SECONDS, self._tick)
+        self._ticker = self.set_interval(TICK_SECONDS, self._tick)
         self._opened_target = self._current_target()
         self.call_later(self._show_pane, PANES.index(self._first_pane), self._first_log)
         self.update_header()
@@ -112,23 +142,34 @@ class ServingScreen(ActionScreen[NamespacedName]):
 
     async def _show_pane(self, number: int, log: tuple[str, str] | None = None) -> None:
         """Show a tab; its pane is mounted when it is shown first."""
+        if self._opened_target is None:
+            return  # closed meanwhile
         pane = self._panes[number]
         if self._active is not pane:
-            if self._active is not None and self._active.is_active:
-                self._active.deactivate()
-            self._active = pane
-            self.tabs.active = _tab_id(number)
+            self._select_pane(number)
             if not pane.is_attached:
                 await self.tabs.get_pane(_tab_id(number)).mount(pane)
                 if self._active is not pane:
-                    return  # another tab was chosen with the mouse
-            if log is not None and isinstance(pane, LogsPane):
-                pane.choose_pod(*log)
-            pane.activate()
+                    return  # another tab was chosen with the mouse, or the page was closed
+            self._activate_pane(pane, log)
         elif log is not None and isinstance(pane, LogsPane):
             pane.choose_pod(*log)
+
+    def _select_pane(self, number: int) -> None:
+        self._leave_pane()
+        self._active = self._panes[number]
+        self.tabs.active = _tab_id(number)
+
+    def _activate_pane(self, pane: Pane, log: tuple[str, str] | None) -> None:
+        if log is not None and isinstance(pane, LogsPane):
+            pane.choose_pod(*log)
+        pane.activate()
         self.update_message()
         self.update_footer()
+
+    def _leave_pane(self) -> None:
+        if self._active is not None and self._active.is_active:
+            self._active.deactivate()
 
     async def on_tabbed_content_tab_activated(self, event: TabbedContent.TabActivated) -> None:
         """A click on a tab."""
@@ -325,9 +366,23 @@ class ServingScreen(ActionScreen[NamespacedName]):
             self._close()
 
     def _close(self) -> None:
-        if self._active is not None and self._active.is_active:
-            self._active.deactivate()
+        self._leave_pane()
+        self._active = self._opened_target = None
+        if self._ticker is not None:
+            self._ticker.pause()
         self.dismiss(self.key)
+        self._replace_panes()
+
+    def _replace_panes(self) -> None:
+        """The next serving starts with new tabs, without what was chosen or searched in these. The
+        first one stays mounted, and is reset."""
+        first = self._panes[0]
+        if first.is_mounted:
+            first.reset()
+        for number, pane in enumerate(self._panes):
+            if pane.is_attached and not (pane is first and pane.is_mounted):
+                self._panes[number] = PANES[number](self.key)
+                pane.remove()
 
     async def do_tab(self, key: str) -> None:
         number = int(key) - 1

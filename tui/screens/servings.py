@@ -42,7 +42,7 @@ from widgets.table import TICK_SECONDS, KeyedTable
 from widgets.text_view import StatusLine
 
 if TYPE_CHECKING:
-    pass
+    from tui.screens.serving import ServingScreen
 
 DEFAULT_SORT = "status"
 DESCENDING_COLUMNS = frozenset({"restarts"})
@@ -85,6 +85,8 @@ class ServingsScreen(ActionScreen[None]):
         self._views: list[ServingView] = []
         self._positions: dict[NamespacedName, int] = {}
         """Where each of them is in the list."""
+        self._page: ServingScreen | None = None
+        """The page of the serving that was opened last, which is shown again for the next one."""
 
     def compose_body(self) -> ComposeResult:
         yield ListHeader()
@@ -339,16 +341,18 @@ class ServingsScreen(ActionScreen[None]):
         from tui.panes.logs import LogsPane
         from tui.screens.serving import PANES, ServingScreen, find_pane
 
-        pane = find_pane(tab) or PANES[0]
-        self.app.push_screen(
-            ServingScreen(
-                view,
-                pane=pane if log_of is None else LogsPane,
-                log=None if log_of is None else (log_of.name, log_of.container),
-                find_neighbor=self._find_neighbor,
-            ),
-            self._select_shown,
-        )
+        pane = find_pane(tab) or PANES[0] if log_of is None else LogsPane
+        log = None if log_of is None else (log_of.name, log_of.container)
+        page = self._page
+        if page is None:
+            page = ServingScreen(view, pane=pane, log=log, find_neighbor=self._find_neighbor)
+            self._page = page
+            self.app.install_screen(page, "serving")
+        elif page in self.app.screen_stack:
+            return  # it is being closed
+        else:
+            page.reopen(view, pane=pane, log=log)
+        self.app.push_screen(page, self._select_shown)
 
     def _select_shown(self, key: NamespacedName | None) -> None:
         """The page was closed: the cursor is on the serving that it showed last."""
