@@ -41,6 +41,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--replicas", type=int, default=BenchmarkPlan.replicas, help="Pods of each serving"
     )
+    parser.add_argument(
+        "--large-serving",
+        type=int,
+        default=2_000,
+        help="Pods of one more serving, whose page is measured at the end; 0 for none",
+    )
     parser.add_argument("--nodes", type=int, default=100)
     parser.add_argument(
         "--rate", type=float, default=BenchmarkPlan.rate, help="changes of Pods a second"
@@ -93,7 +99,7 @@ async def measure_cluster(
     args: argparse.Namespace, plan: BenchmarkPlan, plane: ControlPlane
 ) -> dict[str, Any]:
     """Fill the control plane, then measure servedeck and the comparison program."""
-    took = await control_plane_setup.create_servings(plane, args.servings, args.replicas)
+    took = await control_plane_setup.create_servings(plane, range(args.servings), args.replicas)
     print(f"filled in {took:.0f} s", file=sys.stderr)
     cluster = ClusterAccess(plane.url, plane.tokens["admin"], plane.write_kubeconfig())
     await asyncio.sleep(args.settle)
@@ -107,6 +113,14 @@ async def measure_cluster(
     ours |= {"start": start}
     if args.settle >= MINUTE_AGES_AFTER and "quiet" in ours:
         ours["quiet"]["settled_bytes_per_s"] = ours["quiet"]["bytes_per_s"]
+    if args.large_serving:
+        print("creating the large serving", file=sys.stderr)
+        await control_plane_setup.create_servings(
+            plane, [page.LARGE_SERVING_NUMBER], args.large_serving
+        )
+        ours["large"] = await page.measure_large_serving(
+            [servedeck_path(), "-A"], cluster, plan, rf"\b{args.servings + 1} Ready\b"
+        )
     result = {"setup": {"servings": args.servings, "pods": args.servings * args.replicas}}
     result |= {"servedeck": ours}
     if args.peer:

@@ -14,6 +14,7 @@ import json
 import random
 import ssl
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -50,10 +51,10 @@ def build_serving(number: int, replicas: int) -> tuple[str, dict[str, Any]]:
     return f"team-{number % NAMESPACE_COUNT}", body
 
 
-async def create_servings(plane: ControlPlane, servings: int, replicas: int) -> float:
-    """Create the servings and wait until every Pod is ready and no longer changes: if kwok lags on
-    its watch, it sets a Pod ready again and reverts changes made meanwhile. Returns the duration in
-    seconds."""
+async def create_servings(plane: ControlPlane, numbers: Sequence[int], replicas: int) -> float:
+    """Create the servings with these numbers and wait until every Pod is ready and no longer
+    changes: if kwok lags on its watch, it sets a Pod ready again and reverts changes made
+    meanwhile. Returns the duration in seconds."""
     start = time.monotonic()
     async with open_client(plane.url, plane.tokens["admin"]) as http:
 
@@ -68,16 +69,22 @@ async def create_servings(plane: ControlPlane, servings: int, replicas: int) -> 
                 for n in range(NAMESPACE_COUNT)
             )
         )
-        made = [build_serving(n, replicas) for n in range(servings)]
+        made = [build_serving(number, replicas) for number in numbers]
         await asyncio.gather(
             *(create(f"/apis/apps/v1/namespaces/{ns}/deployments", body) for ns, body in made)
         )
-        wanted, limit = servings * replicas, 120 + servings * replicas / 10
+        names = {body["metadata"]["name"] for _, body in made}
+        wanted = len(made) * replicas
+        limit = 120 + wanted / 10
         ready = 0
         while time.monotonic() - start < limit:
             async with http.get("/apis/apps/v1/deployments?resourceVersion=0") as answer:
                 items = (await answer.json())["items"]
-            ready = sum(item["status"].get("readyReplicas", 0) for item in items)
+            ready = sum(
+                item["status"].get("readyReplicas", 0)
+                for item in items
+                if item["metadata"]["name"] in names
+            )
             if ready >= wanted:
                 break
             await asyncio.sleep(1)

@@ -5,14 +5,27 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import tempfile
 import time
 from typing import Any
 
-from benchmarks.measure import ROW_PATTERN, Measurement, percentiles
+from benchmarks.control_plane_setup import open_client
+from benchmarks.measure import (
+    ROW_PATTERN,
+    BenchmarkPlan,
+    ClusterAccess,
+    Measurement,
+    clean_environment,
+    matches_line,
+    percentiles,
+)
+from benchmarks.terminal import BenchmarkTerminal
 from tui.screens.serving import PANES
 
 OPEN_COUNT = 40
 """How often the page is opened."""
+LARGE_SERVING_NUMBER = 999
+"""Number of the serving with many Pods."""
 POD_CHANGE_COUNT = 30
 KEYS_PER_TAB = 20
 TIMEOUT = 10.0
@@ -21,6 +34,7 @@ TIMEOUT = 10.0
 COMPLETE_PATTERN = re.compile(r"Inference Port\s+\d+")
 """A value that is read from the whole Deployment: the last one to be shown."""
 POD_PATTERN = re.compile(r"\b(?P<name>srv-\d{3}-[a-z0-9]+-[a-z0-9]{5})\b")
+DIGITS = re.compile(r"\d+")
 HEADER_LINES = 4
 FOOTER_LINES = 2
 
@@ -30,13 +44,41 @@ async def measure_page(program: Measurement) -> dict[str, Any]:
     return await PageMeasurement(program, len(PANES)).measure()
 
 
+async def measure_large_serving(
+    argv: list[str], cluster: ClusterAccess, plan: BenchmarkPlan, complete_pattern: str
+) -> dict[str, Any]:
+    """All figures of the page of the serving with many Pods, in a program of its own. {} if the
+    list or the serving is not shown."""
+    wanted = re.compile(complete_pattern)
+    with tempfile.TemporaryDirectory() as home:
+        environment = clean_environment(cluster.kubeconfig, home)
+        terminal = BenchmarkTerminal(argv, plan.terminal_size, environment)
+        try:
+            async with open_client(cluster.url, cluster.token) as http:
+                program = Measurement(terminal, http, plan)
+                if not await program.wait_until_shown(lambda: matches_line(terminal, wanted), 60):
+                    return {}
+                name = f"srv-{LARGE_SERVING_NUMBER}"
+                terminal.send_keys(f"/{name}\r")
+                if not await program.wait_until_shown(
+                    lambda: program.visible_names() == [name], TIMEOUT
+                ):
+                    return {}
+                measurement = PageMeasurement(program, len(PANES), list_rows=1)
+                return {"page": await measurement.measure()}
+        finally:
+            terminal.close()
+
+
 class PageMeasurement:
     """Measures the page in a program that shows the list."""
 
-    def __init__(self, program: Measurement, tabs: int) -> None:
+    def __init__(self, program: Measurement, tabs: int, list_rows: int = 10) -> None:
+        """`list_rows`: at least so many servings are visible in the list."""
         self._program = program
         self._terminal = program.terminal
         self._tabs = tabs
+        self._list_rows = list_rows
 
     async def measure(self) -> dict[str, Any]:
         """All figures of the page; ends on the list."""
@@ -78,7 +120,7 @@ class PageMeasurement:
         self._terminal.send_keys("\x1b")
         await self._program.wait_until_shown(
             lambda: (
-                sum(bool(ROW_PATTERN.search(line)) for line in self._lines()) > 10
+                sum(bool(ROW_PATTERN.search(line)) for line in self._lines()) >= self._list_rows
                 and not any(map(COMPLETE_PATTERN.search, self._lines()))
             ),
             TIMEOUT,
@@ -131,7 +173,8 @@ class PageMeasurement:
     # -- keys ---------------------------------------------------------------------------------
 
     async def _measure_keys(self) -> dict[str, Any]:
-        """Milliseconds from a key to the first change of the tab's content, on every tab."""
+        """Milliseconds from a key to the first change of the tab's content, on every tab. A tab
+        whose content fits does not move with a key, and has no figures."""
         result: dict[str, Any] = {}
         every: list[float] = []
         for tab in range(1, self._tabs + 1):
@@ -147,7 +190,7 @@ class PageMeasurement:
                 at = time.monotonic()
                 self._terminal.send_keys("j" if number % 10 < 5 else "k")
                 shown = await self._program.wait_until_shown(changed, 0.5)
-                if shown is not None:  # a text that fits does not scroll
+                if shown is not None:
                     taken.append(1000 * (shown - at))
                 await asyncio.sleep(0.1)
             every += taken
@@ -157,11 +200,15 @@ class PageMeasurement:
         return result | percentiles(every, "p50_ms", "p95_ms")
 
     def _content(self) -> tuple[object, ...]:
-        """Text and looks of the lines between header and footer."""
+        """Text and looks of the lines between header and footer. Digits are equal: an age that
+        changes is no effect of a key."""
         screen = self._terminal.screen
         rows = range(HEADER_LINES, screen.lines - FOOTER_LINES)
         return tuple(
-            (screen.display[row], tuple(cell.bg for cell in _cells(screen.buffer[row])))
+            (
+                DIGITS.sub("0", screen.display[row]),
+                tuple(cell.bg for cell in _cells(screen.buffer[row])),
+            )
             for row in rows
         )
 

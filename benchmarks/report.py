@@ -74,6 +74,14 @@ BUDGETS = (
         "key to paint on the page, worst, under load", "ms", ("load", "page", "key", "max_ms"), 40
     ),
     Budget("memory that the page adds", "MiB", ("quiet", "page", "added_mib"), 15),
+    *(
+        Budget(f"{label}, 2,000 Pods", unit, ("large", "page", *path), limit, optional=True)
+        for label, unit, path, limit in (
+            ("enter to complete page, P95", "ms", ("open", "p95_ms"), 100),
+            ("Pod changed to cell of the page, P95", "ms", ("pod_change", "p95_ms"), 100),
+            ("key to paint on the page, worst", "ms", ("key", "max_ms"), 40),
+        )
+    ),
     Budget("log lines followed", "lines/s", ("log", "lines_per_s"), 500_000, is_minimum=True),
     Budget("log lines lost", "lines", ("log", "lost"), 0),
     Budget("key to paint, median, at that speed", "ms", ("log", "fast_key", "p50_ms"), 50),

@@ -33,6 +33,7 @@ from tui.actions import ACTIONS_BY_ID, action_key_display, key_display, scope_bi
 from tui.garbage_collection import IdleCollector
 from tui.internals.app_hooks import TerminalApp
 from tui.internals.driver import TerminalDriver
+from tui.internals.textual_private import free_drawn_lines
 from tui.key_queue import KeyQueue
 from tui.ports.serving_source import LogService, ServingSource, SourceChanges
 from tui.screens.base import ActionScreen
@@ -341,6 +342,7 @@ class ServedeckApp(TerminalApp):
                 screen.on_changes(changes)
 
     def note_removed(self) -> None:
+        free_drawn_lines()
         if not self.exiting:
             self._collector.note_removed()
 

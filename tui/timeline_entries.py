@@ -6,8 +6,8 @@ from typing import Any
 
 from servedeck.detail.deployment_watch import DeploymentWatch
 from servedeck.fleet.views import ServingView
-from servedeck.serving.status.status_start import StatusStart, find_status_start
-from servedeck.serving.status.timeline import TimelineEntry, merge_entries
+from servedeck.serving.status.status_start import find_status_start
+from servedeck.serving.status.timeline import StatusStart, TimelineEntry, merge_entries
 from servedeck.serving.status.timeline_objects import derive_entries
 from tui.ports.app_context import AppContext
 
@@ -29,9 +29,11 @@ def timeline_entries(
 def status_start(view: ServingView, watch: DeploymentWatch | None) -> StatusStart | None:
     """Since when the serving has its status, as its objects tell; None if they do not."""
     deployment = _deployment(view, watch)
-    return find_status_start(
-        view.status, view.pods, deployment or {"metadata": {"name": view.key.name}}
-    )
+    if deployment is None or watch is None:
+        named = {"metadata": {"name": view.key.name}}
+        return find_status_start(view.status, view.pods, named)
+    replicasets = [one.value for one in watch.replicasets]
+    return find_status_start(view.status, view.pods, deployment, replicasets)
 
 
 def _deployment(view: ServingView, watch: DeploymentWatch | None) -> dict[str, Any] | None:

@@ -89,7 +89,7 @@ class DescriptionWatch:
         replicasets = [one.value for one in watch.replicasets]
         derived = derive_entries(value or {}, replicasets, view.pods)
         timeline = merge_entries(derived, observed)
-        start = find_status_start(view.status, view.pods, value or {})
+        start = find_status_start(view.status, view.pods, value or {}, replicasets)
         missing = [watch.missing_permission]
         if self._event_watch is not None:
             missing.append(self._event_watch.missing_permission)

@@ -22,7 +22,7 @@ def large_cluster() -> Iterator[ControlPlane]:
     require_servers()
     plane = control_plane_setup.start_control_plane(None, nodes=40)
     try:
-        asyncio.run(control_plane_setup.create_servings(plane, SERVING_COUNT, REPLICA_COUNT))
+        asyncio.run(control_plane_setup.create_servings(plane, range(SERVING_COUNT), REPLICA_COUNT))
         yield plane
     finally:
         plane.stop()

@@ -61,8 +61,8 @@ def is_batching(app: App[Any]) -> bool:
 
 
 def free_drawn_lines() -> None:
-    """Empty the cache of drawn lines: it holds those of the last 1,024 widgets, including closed
-    screens."""
+    """Empty the cache of drawn lines: it holds those of the last 1,024 widgets, including those of
+    closed screens (14 MiB after 400 screens)."""
     StylesCache.get_inner_outer.cache_clear()
 
 

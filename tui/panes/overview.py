@@ -15,8 +15,7 @@ from servedeck.detail.cards import Card, CardRow
 from servedeck.detail.deployment_watch import DeploymentWatch
 from servedeck.fleet.views import NamespacedName, PodView, ServingView
 from servedeck.serving.duration import format_signed_duration
-from servedeck.serving.status.status_start import StatusStart
-from servedeck.serving.status.timeline import TimelineEntry, since_text
+from servedeck.serving.status.timeline import StatusStart, TimelineEntry, since_text
 from tui.actions import Action, bindings
 from tui.clipboard import copy_with_message
 from tui.panes.base import Pane

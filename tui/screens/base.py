@@ -20,7 +20,6 @@ from textual.worker import WorkerState
 from servedeck.cluster.http.errors import describe_error
 from tui.actions import ACTIONS_BY_ID, Action, action_bindings, action_key_display, actions_in_scope
 from tui.internals.textual_private import (
-    free_drawn_lines,
     is_batching,
     needs_paint,
     paint_now,
@@ -259,9 +258,6 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
         self.update_footer()
 
     async def on_unmount(self) -> None:
-        """Free the drawn lines: Textual caches those of the last 1,024 widgets, including closed
-        screens (14 MiB after 400 screens)."""
-        free_drawn_lines()
         self.app_context.note_removed()
 
     def on_resize(self, event: events.Resize) -> None:

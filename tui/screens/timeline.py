@@ -13,8 +13,7 @@ from textual.getters import query_one
 from servedeck.detail.deployment_watch import DeploymentWatch
 from servedeck.fleet.views import ServingView
 from servedeck.serving.duration import format_signed_duration
-from servedeck.serving.status.status_start import StatusStart
-from servedeck.serving.status.timeline import TimelineEntry, since_text
+from servedeck.serving.status.timeline import StatusStart, TimelineEntry, since_text
 from tui import status_text
 from tui.actions import bindings
 from tui.ports.serving_source import SourceChanges

@@ -233,6 +233,17 @@ class RolloutSync(DeploymentStatusSync):
             rest = to_add - added if index == 0 else 0
             self._scale_replicaset(replicaset, max(0, sizes[name] + rest))
 
+    def _scale_entry(self) -> Json:
+        """The entry of managedFields that says when a ReplicaSet was scaled."""
+        return {
+            "manager": "kube-controller-manager",
+            "operation": "Update",
+            "apiVersion": REPLICA_SETS.api_version,
+            "time": self._store.timestamp(),
+            "fieldsType": "FieldsV1",
+            "fieldsV1": {"f:spec": {"f:replicas": {}}},
+        }
+
     def _scale_replicaset(self, replicaset: Json, size: int) -> bool:
         """Sets a ReplicaSet's size and the annotations of the desired size. Whether the size
         changed."""
@@ -247,6 +258,7 @@ class RolloutSync(DeploymentStatusSync):
         def write(obj: Json) -> None:
             obj["spec"]["replicas"] = size
             obj["metadata"].setdefault("annotations", {}).update(annotations)
+            obj["metadata"]["managedFields"] = [self._scale_entry()]
 
         self._replace_in_list(self._store.mutate(REPLICA_SETS, *key_of(replicaset), write))
         if old != size:

@@ -4,13 +4,13 @@ started."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
 from servedeck.serving.objects.managed_fields import owns_any
 from servedeck.serving.spec.mapping.json_values import as_mapping, as_str, as_time, mappings
 from servedeck.serving.status.status import Status
+from servedeck.serving.status.timeline import StatusStart
 from servedeck.serving.status.timeline_texts import short_pod_name
 from servedeck.serving.text import format_count
 
@@ -36,33 +36,21 @@ class PodReadiness(Protocol):
     def ready_changed_at(self) -> datetime | None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class StatusStart:
-    """What is true since when."""
-
-    text: str
-    """ "Pod …6b8f-9qk2x is not ready"."""
-    time: datetime
-    is_latest: bool = False
-    """True if it may have begun before."""
-    manager: str = ""
-    """Field manager that changed it, "kubectl"; "" if that does not apply."""
-
-
 def find_status_start(
     status: Status,
     pods: Iterable[PodReadiness],
     deployment: Mapping[str, Any],
+    replicasets: Iterable[Mapping[str, Any]] = (),
 ) -> StatusStart | None:
-    """What the Deployment ({} while it is unknown) and the Pods tell about the begin of a status;
-    None for nothing.
+    """What the JSON of a Deployment ({} while it is unknown), that of its ReplicaSets, and its Pods
+    tell about the begin of a status; None for nothing.
 
-    A serving is scaled down since `spec.replicas` was written, ready since its last Pod became
+    A serving is scaled down since a ReplicaSet was scaled last, ready since its last Pod became
     ready, and in any other status since it became unavailable, else since the first of the Pods
     that are not ready now.
     """
     if status is Status.SCALED_DOWN:
-        return _scaled_down_start(deployment)
+        return _scaled_down_start(deployment, replicasets)
     live = [pod for pod in pods if not pod.finished and pod.status != "Terminating"]
     if status is Status.READY:
         return _ready_start(live)
@@ -71,26 +59,42 @@ def find_status_start(
     )
 
 
-def _scaled_down_start(deployment: Mapping[str, Any]) -> StatusStart | None:
-    """The time of an entry of managedFields is that of the last change by its manager. An entry of
-    the subresource scale (kubectl scale, an autoscaler) changes nothing but the replicas; another
-    one may have changed something else since (Kubernetes documentation, Server-Side Apply, Field
-    management)."""
-    metadata = as_mapping(deployment, "metadata")
-    owners = [
-        (time, entry)
-        for entry in mappings(metadata.get("managedFields"))
-        if owns_any(entry, deployment, [REPLICAS_PATH])
-        and (time := as_time(entry.get("time"))) is not None
-    ]
-    if not owners:
-        return None
-    # Several managers own it if they applied the same number: the first one set it.
-    time, entry = min(owners, key=lambda pair: pair[0])
-    is_scale = entry.get("subresource") == "scale"
-    was_created = time == as_time(metadata.get("creationTimestamp"))
-    manager = "" if was_created else as_str(entry.get("manager"))
-    return StatusStart("0 replicas", time, not is_scale and not was_created, manager)
+def _scaled_down_start(
+    deployment: Mapping[str, Any], replicasets: Iterable[Mapping[str, Any]]
+) -> StatusStart | None:
+    """The controller of Deployments scales their ReplicaSets at once, and writes little else there.
+    The Deployment itself does not tell: its scale subresource sets no time, and another manager may
+    have changed something else since (kubernetes apimachinery pkg/util/managedfields/
+    scalehandler.go; Kubernetes documentation, Server-Side Apply, "Field management")."""
+    found = [*_owners_of_replicas(deployment)]
+    manager = as_str(found[0].get("manager")) if len(found) == 1 else ""
+    scaled = [(one, _last_time(_owners_of_replicas(one))) for one in replicasets]
+    dated = [(time, one) for one, time in scaled if time is not None]
+    if not dated:
+        time, created = _last_time(found), _creation_time(deployment)
+        if time is None:
+            return None
+        return StatusStart("0 replicas", time, time != created, "" if time == created else manager)
+    time, replicaset = max(dated, key=lambda pair: pair[0])
+    if time == _creation_time(deployment):
+        return StatusStart("0 replicas", time)
+    # A ReplicaSet that is made while its Deployment has no replicas is never scaled.
+    return StatusStart("0 replicas", time, time == _creation_time(replicaset), manager)
+
+
+def _owners_of_replicas(value: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The entries of managedFields that own `spec.replicas`."""
+    entries = mappings(as_mapping(value, "metadata").get("managedFields"))
+    return [one for one in entries if owns_any(one, value, [REPLICAS_PATH])]
+
+
+def _last_time(entries: Iterable[Mapping[str, Any]]) -> datetime | None:
+    """The last time of entries of managedFields: that of the last change by their manager."""
+    return max(filter(None, (as_time(one.get("time")) for one in entries)), default=None)
+
+
+def _creation_time(value: Mapping[str, Any]) -> datetime | None:
+    return as_time(as_mapping(value, "metadata").get("creationTimestamp"))
 
 
 def _ready_start(pods: Sequence[PodReadiness]) -> StatusStart | None:

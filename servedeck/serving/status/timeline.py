@@ -13,7 +13,6 @@ from enum import StrEnum
 
 from servedeck.serving.duration import format_duration
 from servedeck.serving.status.status import Status
-from servedeck.serving.status.status_start import StatusStart
 
 MAX_ENTRIES_PER_SERVING = 200
 """Entries of one serving; the oldest are dropped."""
@@ -62,6 +61,19 @@ class TimelineEntry:
     def end(self) -> datetime:
         """When it happened last."""
         return self.last_time or self.time
+
+
+@dataclass(frozen=True, slots=True)
+class StatusStart:
+    """What is true since when."""
+
+    text: str
+    """ "Pod …6b8f-9qk2x is not ready"."""
+    time: datetime
+    is_latest: bool = False
+    """True if it may have begun before."""
+    manager: str = ""
+    """Field manager that changed it, "kubectl"; "" if that does not apply."""
 
 
 def merge_entries(

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from servedeck.serving.status.status import Status
-from servedeck.serving.status.status_start import StatusStart, find_status_start
+from servedeck.serving.status.status_start import find_status_start
+from servedeck.serving.status.timeline import StatusStart
 from tests.serving.factories import NOW, ago
 
 NOT_READY = [Status.ERROR, Status.DEGRADED, Status.PENDING, Status.STARTING]
@@ -56,41 +57,50 @@ def owner(manager: str, path: str = "f:replicas", subresource: str = "", **age: 
     return found | ({"subresource": subresource} if subresource else {})
 
 
-def test_scaled_down_by_kubectl_scale_or_an_autoscaler_is_exact() -> None:
-    found = find_status_start(
-        Status.SCALED_DOWN,
-        (),
-        deployment(
-            owner("helm", "f:template", minutes=1),
-            owner("kubectl", "f:replicas", "scale", minutes=9),
-        ),
-    )
-    assert found == StatusStart("0 replicas", minutes_ago(9), manager="kubectl")
+def replicaset(created: dict[str, float], **scaled: float) -> dict[str, Any]:
+    entries = [
+        owner("kube-controller-manager", **scaled),
+        owner("kube-controller-manager", "f:selector", "status", seconds=1),
+    ]
+    metadata = {"creationTimestamp": ago(**created), "managedFields": entries}
+    return {"metadata": metadata, "spec": {"replicas": 0, "selector": {}}}
 
 
-def test_scaled_down_by_a_manager_of_other_fields_may_be_older() -> None:
+def test_scaled_down_since_a_replicaset_was_scaled_last() -> None:
+    replicasets = [replicaset({"days": 1}, minutes=90), replicaset({"hours": 1}, minutes=9)]
+    found = find_status_start(Status.SCALED_DOWN, (), deployment(), replicasets)
+    assert found == StatusStart("0 replicas", minutes_ago(9))
+    by_helm = deployment(owner("helm", minutes=1), owner("kubectl", "f:template", seconds=5))
+    found = find_status_start(Status.SCALED_DOWN, (), by_helm, replicasets)
+    assert found == StatusStart("0 replicas", minutes_ago(9), manager="helm")
+
+
+def test_a_rollout_of_a_serving_that_is_scaled_down_hides_when_it_was() -> None:
+    replicasets = [replicaset({"days": 1}, minutes=90), replicaset({"hours": 1}, hours=1)]
+    found = find_status_start(Status.SCALED_DOWN, (), deployment(), replicasets)
+    assert found == StatusStart("0 replicas", minutes_ago(60), is_latest=True)
+
+
+def test_without_replicasets_it_may_be_older() -> None:
+    by_helm = deployment(owner("helm", minutes=9), owner("x", "f:replicas", "scale", days=1))
     found = find_status_start(Status.SCALED_DOWN, (), deployment(owner("helm", minutes=9)))
     assert found == StatusStart("0 replicas", minutes_ago(9), is_latest=True, manager="helm")
-
-
-def test_of_several_managers_with_the_same_number_the_first_one_scaled() -> None:
-    found = find_status_start(
-        Status.SCALED_DOWN,
-        (),
-        deployment(owner("argocd", minutes=2), owner("kubectl", "f:replicas", "scale", minutes=9)),
-    )
-    assert found is not None
-    assert found.manager == "kubectl"
+    found = find_status_start(Status.SCALED_DOWN, (), by_helm)
+    assert found == StatusStart("0 replicas", minutes_ago(9), is_latest=True)
 
 
 def test_created_without_replicas() -> None:
-    found = find_status_start(Status.SCALED_DOWN, (), deployment(owner("helm", days=2)))
-    assert found == StatusStart("0 replicas", NOW - timedelta(days=2))
+    expected = StatusStart("0 replicas", NOW - timedelta(days=2))
+    created = deployment(owner("helm", days=2))
+    assert find_status_start(Status.SCALED_DOWN, (), created) == expected
+    replicasets = [replicaset({"days": 2}, days=2)]
+    assert find_status_start(Status.SCALED_DOWN, (), created, replicasets) == expected
 
 
 def test_nobody_owns_the_replicas() -> None:
-    """managedFields may be cleared, or older than Kubernetes 1.18."""
-    assert find_status_start(Status.SCALED_DOWN, (), deployment()) is None
+    """The scale subresource has no owner with a time; managedFields may be cleared."""
+    bare = [{"metadata": {}, "spec": {"replicas": 0}}]
+    assert find_status_start(Status.SCALED_DOWN, (), deployment(), bare) is None
     assert find_status_start(Status.SCALED_DOWN, (), {}) is None
 
 
@@ -143,4 +153,4 @@ def test_not_ready_since_the_first_pod_that_is_not(status: Status) -> None:
 def test_any_shape_of_the_objects(broken: Any) -> None:
     for status in Status:
         value = {"metadata": {"managedFields": [{"time": broken}, broken]}, "status": broken}
-        assert find_status_start(status, (), value) is None
+        assert find_status_start(status, (), value, [value]) is None

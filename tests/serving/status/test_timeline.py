@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from servedeck.serving.status.status import Status
-from servedeck.serving.status.status_start import StatusStart
 from servedeck.serving.status.timeline import (
     MAX_ENTRIES_PER_SERVING,
+    StatusStart,
     TimelineEntry,
     TimelineKind,
     clock_text,
