@@ -35,6 +35,7 @@ COMPLETE_PATTERN = re.compile(r"Inference Port\s+\d+")
 """A value that is read from the whole Deployment: the last one to be shown."""
 POD_PATTERN = re.compile(r"\b(?P<name>srv-\d{3}-[a-z0-9]+-[a-z0-9]{5})\b")
 DIGITS = re.compile(r"\d+")
+HOME_KEY = "\x1b[H"
 HEADER_LINES = 4
 FOOTER_LINES = 2
 
@@ -61,7 +62,7 @@ async def measure_large_serving(
                 name = f"srv-{LARGE_SERVING_NUMBER}"
                 terminal.send_keys(f"/{name}\r")
                 if not await program.wait_until_shown(
-                    lambda: program.visible_names() == [name], TIMEOUT
+                    lambda: set(program.visible_names()) == {name}, TIMEOUT
                 ):
                     return {}
                 measurement = PageMeasurement(program, len(PANES), list_rows=1)
@@ -179,7 +180,9 @@ class PageMeasurement:
         every: list[float] = []
         for tab in range(1, self._tabs + 1):
             self._terminal.send_keys(str(tab))
-            await asyncio.sleep(1.5)
+            await asyncio.sleep(1)
+            self._terminal.send_keys(HOME_KEY)  # the first keys must move something
+            await asyncio.sleep(0.5)
             taken: list[float] = []
             for number in range(KEYS_PER_TAB):
                 before = self._content()

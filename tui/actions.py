@@ -439,14 +439,14 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "serving.next",
         "right_square_bracket",
-        "next serving",
+        "next",
         "Show the next serving of the list.",
-        footer_order=14,
+        footer_order=15,
     ),
     Action(
         "serving.previous",
         "left_square_bracket",
-        "previous serving",
+        "previous",
         "Show the previous serving of the list.",
         footer_order=15,
     ),
@@ -498,7 +498,7 @@ ACTIONS: tuple[Action, ...] = (
         "Y",
         "copy link",
         "Copy the command that opens this tab of the serving, for a colleague.",
-        footer_order=18,
+        footer_order=14,
     ),
     Action(
         "overview.open",
