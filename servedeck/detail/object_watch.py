@@ -90,9 +90,11 @@ class RecordWatch(Generic[R]):
             connection,
             kind,
             namespace or None,
-            lambda _change: self._handle_change(),
-            lambda _reflector: self._handle_change(),
+            lambda _change: self._request_flush(),
+            lambda _reflector: self._handle_state(),
         )
+        self._last_state = (False, "")
+        """Whether it was settled, and the missing permission."""
         self._debouncer: Debouncer | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -131,7 +133,14 @@ class RecordWatch(Generic[R]):
         forbidden = self._reflector.phase is ReflectorPhase.FORBIDDEN
         return self._reflector.error if forbidden else ""
 
-    def _handle_change(self) -> None:
+    def _handle_state(self) -> None:
+        # The others, such as the begin of the list, would only delay the records that follow.
+        state = (self.is_settled, self.missing_permission)
+        if state != self._last_state:
+            self._last_state = state
+            self._request_flush()
+
+    def _request_flush(self) -> None:
         if self._debouncer is not None:
             self._debouncer.request()
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import cast
+
+import pytest
 
 from servedeck.cluster import resources
+from servedeck.cluster.http.connection import Connection
+from servedeck.cluster.watch.backoff import ReflectorPhase
 from servedeck.cluster.watch.decode import RecordDecoder, parse_object
-from servedeck.detail.object_watch import LiveObject
+from servedeck.detail.object_watch import LiveObject, ObjectQuery, ObjectWatch
 from servedeck.serving.objects.records import WholeObject
 
 
@@ -35,3 +40,21 @@ def test_the_fields_of_a_whole_object_are_sanitized_and_its_json_is_not():
 def test_what_is_no_object_has_no_fields():
     assert parse_object("[1]") == {}
     assert parse_object("{") == {}
+
+
+def test_the_begin_of_the_list_does_not_delay_its_records(monkeypatch: pytest.MonkeyPatch):
+    """Changes within COALESCE_SECONDS after another one are told together, after that time."""
+    requested: list[ReflectorPhase] = []
+    query = ObjectQuery(resources.DEPLOYMENT, "team-a", "llama")
+    watch = ObjectWatch(cast(Connection, None), query, lambda: None)
+    reflector = watch._reflector
+    monkeypatch.setattr(watch, "_request_flush", lambda: requested.append(reflector.phase))
+    phases = ReflectorPhase
+    for phase in (phases.CONNECTING, phases.LISTING, phases.LIVE, phases.RETRYING):
+        reflector.phase = phase
+        watch._handle_state()
+    assert not requested
+    for phase in (phases.FORBIDDEN, phases.FORBIDDEN, phases.LISTING, phases.MISSING):
+        reflector.phase = phase
+        watch._handle_state()
+    assert requested == [phases.FORBIDDEN, phases.LISTING, phases.MISSING]
