@@ -44,9 +44,10 @@ def diagnose(pod: Pod, events: Sequence[Event], now: datetime) -> Diagnosis:
     found = _first_diagnosis(pod, events, now)
     if found is HEALTHY:
         return found
-    return found._replace(
-        reason=reasons.shorten(found.reason), message=reasons.shorten_message(found.message)
-    )
+    reason = reasons.shorten(found.reason)
+    if found.reason and not reason:
+        reason = "Unknown"  # it was blank
+    return found._replace(reason=reason, message=reasons.shorten_message(found.message))
 
 
 def _first_diagnosis(pod: Pod, events: Sequence[Event], now: datetime) -> Diagnosis:

@@ -7,17 +7,21 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from servedeck.serving import accelerators, client_examples, endpoint
 from servedeck.serving.objects import detection
 from servedeck.serving.objects.records import (
+    ContainerState,
+    ContainerStateWaiting,
+    ContainerStatus,
     Deployment,
     Event,
     HTTPRoute,
     Ingress,
     Pod,
+    PodStatus,
     ReplicaSet,
     Service,
     VirtualService,
@@ -159,7 +163,17 @@ def record_lists(cls: type[T]) -> st.SearchStrategy[list[T]]:
     return st.lists(records(cls), max_size=3)
 
 
+WAITING_FOR_BLANKS = Pod(
+    status=PodStatus(
+        container_statuses=(
+            ContainerStatus(state=ContainerState(waiting=ContainerStateWaiting(reason=" "))),
+        )
+    )
+)
+
+
 @given(records(Pod), record_lists(Event))
+@example(WAITING_FOR_BLANKS, [])
 def test_any_pod_is_shown_and_explained(pod: Pod, about: list[Event]) -> None:
     finding = diagnose(pod, about, NOW)
     if finding.health is not PodHealth.OK:
