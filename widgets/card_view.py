@@ -130,6 +130,14 @@ class CardView(StyledLineView, can_focus=True):
             self.scroll_to(y=0, animate=False)
         self._update_lines()
 
+    def clear(self) -> None:
+        """Show nothing, and keep no text of what was shown, even while the view is hidden; the
+        cursor stays for the next blocks."""
+        self._blocks = ()
+        self._lines, self._items = [], []
+        self._laid_out_width = 0
+        self.refresh()
+
     def select(self, key: Hashable) -> bool:
         """Put the cursor on an item; False if there is none with this key."""
         item = self._find(key)

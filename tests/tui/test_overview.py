@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
+from types import FrameType, ModuleType
 from typing import Any
+
+import pytest
 
 from servedeck.fleet.views import NamespacedName
 from tests.detail.objects import deployment, node, pod
@@ -202,6 +206,40 @@ async def test_a_secret_is_read_when_it_is_shown_and_forgotten_on_leaving():
         assert "abc-def" not in screen_text(app)
         await pilot.press("escape", "ctrl+g")
         await wait_for_text(pilot, "abc-def")
+
+
+def texts_in_memory(root: object, needle: str, skip: object) -> list[str]:
+    """What holds a text with `needle`, of all that can be reached from `root` but not through
+    `skip`, modules or frames."""
+    seen, stack, found = {id(root), id(skip)}, [root], []
+    while stack:
+        one = stack.pop()
+        for inner in gc.get_referents(one):
+            if isinstance(inner, str) and needle in inner:
+                found.append(f"{type(one).__name__}: {str(one)[:80]}")
+            elif id(inner) not in seen and not isinstance(inner, (ModuleType, FrameType)):
+                seen.add(id(inner))
+                stack.append(inner)
+    return found
+
+
+@pytest.mark.parametrize("leave", [("2",), ("escape",), ("p", "escape", "escape"), ("p", "2")])
+async def test_a_value_that_was_shown_is_in_no_memory_after_leaving(leave: tuple[str, ...]):
+    detail = service(env=SECRET_ENV)
+    detail.secrets["team-a", "hf", "token"] = value = "hf_the_" + "value"
+    app = make_app(detail_service=detail)
+    async with app.run_test(size=(120, 60)) as pilot:
+        await open_page(pilot, app, "j")
+        await select(pilot, app, HF_TOKEN)
+        await pilot.press("ctrl+g")
+        await wait_for_text(pilot, value)
+        assert texts_in_memory(app, value, detail)
+        await pilot.press(*leave)
+        await wait_for(
+            pilot,
+            lambda: not texts_in_memory(app, value, detail),
+            "no memory of the value",
+        )
 
 
 async def test_a_secret_that_cannot_be_read_says_why():

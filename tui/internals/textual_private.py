@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
+from rich.cells import cached_cell_len
 from rich.color import ColorSystem
 from rich.console import Console
 from textual._ansi_sequences import ANSI_SEQUENCES_KEYS, SYNC_END, SYNC_START
@@ -61,9 +62,10 @@ def is_batching(app: App[Any]) -> bool:
 
 
 def free_drawn_lines() -> None:
-    """Empty the cache of drawn lines: it holds those of the last 1,024 widgets, including those of
-    closed screens (14 MiB after 400 screens)."""
+    """Empty the caches of drawn text: the lines of the last 1,024 widgets, including those of
+    closed screens (14 MiB after 400 screens), and the texts whose width was measured last."""
     StylesCache.get_inner_outer.cache_clear()
+    cached_cell_len.cache_clear()
 
 
 def get_color_system(console: Console) -> ColorSystem:

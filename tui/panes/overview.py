@@ -18,6 +18,7 @@ from servedeck.serving.duration import format_signed_duration
 from servedeck.serving.status.timeline import StatusStart, TimelineEntry, since_text
 from tui.actions import Action, bindings
 from tui.clipboard import copy_with_message
+from tui.internals.textual_private import free_drawn_lines
 from tui.panes.base import Pane
 from tui.ports.serving_source import SourceChanges
 from tui.status_details import StatusDetails
@@ -104,6 +105,7 @@ class OverviewPane(Pane):
     def reset(self) -> None:
         super().reset()
         self._show_table(False)
+        self.cards.clear()
 
     def activate(self) -> None:
         super().activate()
@@ -112,13 +114,23 @@ class OverviewPane(Pane):
         self._refresh()
 
     def deactivate(self) -> None:
+        self._mask_values()
         super().deactivate()
         self._details.stop()
         self.workers.cancel_group(self, "tail")
         self.workers.cancel_group(self, "secret")
+        self._card_lines.clear()
+
+    def _mask_values(self) -> None:
+        """Forget the values that were shown, also as drawn text."""
+        if not self._revealed and not self._secret_values:
+            return
         self._revealed.clear()
         self._secret_values.clear()
         self._card_lines.clear()
+        self.cards.clear()
+        self._update()
+        free_drawn_lines()
 
     def on_changes(self, changes: SourceChanges) -> None:
         if self.key in changes.keys:

@@ -111,6 +111,7 @@ class ServingScreen(ActionScreen[NamespacedName]):
             self._select_pane(number)
             self._activate_pane(self._panes[number], log)
         else:
+            self.tabs.active = _tab_id(number)
             self.call_later(self._show_pane, number, log)
 
     def compose_body(self) -> ComposeResult:
