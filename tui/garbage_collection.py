@@ -1,4 +1,4 @@
-"""Frees what closed screens leave behind, while the operator does not type.
+"""Frees the memory of closed screens while no key is pressed.
 
 Widgets refer to each other in cycles, so that only a full garbage collection frees them, and
 `servedeck.fleet.session.tune_gc` makes those rare: without this, opening and closing 20 pages with
@@ -15,7 +15,7 @@ from typing import Protocol
 MIN_REMOVED = 5
 """Closed screens and tabs from which it is worth the time."""
 MAX_REMOVED = 100
-"""Closed screens and tabs from which it happens at the next pause, however short."""
+"""Closed screens and tabs from which it happens even while keys are pressed."""
 IDLE_SECONDS = 3.0
 """Seconds without a key before it happens."""
 

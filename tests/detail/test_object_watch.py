@@ -43,7 +43,8 @@ def test_what_is_no_object_has_no_fields():
 
 
 def test_the_begin_of_the_list_does_not_delay_its_records(monkeypatch: pytest.MonkeyPatch):
-    """Changes within COALESCE_SECONDS after another one are told together, after that time."""
+    """`on_change` is called at once for the first change, and COALESCE_SECONDS later for those that
+    follow."""
     requested: list[ReflectorPhase] = []
     query = ObjectQuery(resources.DEPLOYMENT, "team-a", "llama")
     watch = ObjectWatch(cast(Connection, None), query, lambda: None)

@@ -349,7 +349,7 @@ class ServingsScreen(ActionScreen[None]):
             self._page = page
             self.app.install_screen(page, "serving")
         elif page in self.app.screen_stack:
-            return  # it is being closed
+            return  # it is open already
         else:
             page.reopen(view, pane=pane, log=log)
         self.app.push_screen(page, self._select_shown)

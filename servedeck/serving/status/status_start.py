@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from servedeck.serving.objects.managed_fields import owns_any
 from servedeck.serving.spec.mapping.json_values import as_mapping, as_str, as_time, mappings
 from servedeck.serving.status.status import Status
 from servedeck.serving.status.timeline import StatusStart
@@ -16,7 +15,6 @@ from servedeck.serving.text import format_count
 
 UNAVAILABLE_TEXT = "too few replicas are available"
 """The Deployment's condition Available is not True."""
-REPLICAS_PATH = ("spec", "replicas")
 
 
 class PodReadiness(Protocol):
@@ -43,7 +41,7 @@ def find_status_start(
     replicasets: Iterable[Mapping[str, Any]] = (),
 ) -> StatusStart | None:
     """What the JSON of a Deployment ({} while it is unknown), that of its ReplicaSets, and its Pods
-    tell about the begin of a status; None for nothing.
+    tell about when the status began; None for nothing.
 
     A serving is scaled down since a ReplicaSet was scaled last, ready since its last Pod became
     ready, and in any other status since it became unavailable, else since the first of the Pods
@@ -66,7 +64,7 @@ def _scaled_down_start(
     The Deployment itself does not tell: its scale subresource sets no time, and another manager may
     have changed something else since (kubernetes apimachinery pkg/util/managedfields/
     scalehandler.go; Kubernetes documentation, Server-Side Apply, "Field management")."""
-    found = [*_owners_of_replicas(deployment)]
+    found = _owners_of_replicas(deployment)
     manager = as_str(found[0].get("manager")) if len(found) == 1 else ""
     scaled = [(one, _last_time(_owners_of_replicas(one))) for one in replicasets]
     dated = [(time, one) for one, time in scaled if time is not None]
@@ -85,7 +83,7 @@ def _scaled_down_start(
 def _owners_of_replicas(value: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The entries of managedFields that own `spec.replicas`."""
     entries = mappings(as_mapping(value, "metadata").get("managedFields"))
-    return [one for one in entries if owns_any(one, value, [REPLICAS_PATH])]
+    return [one for one in entries if "f:replicas" in as_mapping(one, "fieldsV1", "f:spec")]
 
 
 def _last_time(entries: Iterable[Mapping[str, Any]]) -> datetime | None:

@@ -70,8 +70,8 @@ class StatusStart:
     text: str
     """ "Pod …6b8f-9qk2x is not ready"."""
     time: datetime
-    is_latest: bool = False
-    """True if it may have begun before."""
+    may_be_older: bool = False
+    """True if it may have begun before `time`."""
     manager: str = ""
     """Field manager that changed it, "kubectl"; "" if that does not apply."""
 
@@ -108,10 +108,7 @@ def last_status_change(entries: Sequence[TimelineEntry]) -> TimelineEntry | None
     return next((one for one in reversed(entries) if one.status is not None), None)
 
 
-def likely_cause(
-    entries: Sequence[TimelineEntry],
-    time: datetime,
-) -> TimelineEntry | None:
+def likely_cause(entries: Sequence[TimelineEntry], time: datetime) -> TimelineEntry | None:
     """What changed before a time, at most CAUSE_WINDOW: the last rollout, scaling or loss of a
     node, else the last restart, else the last consequence of a change; None for nothing."""
     earliest = time - CAUSE_WINDOW
@@ -176,7 +173,7 @@ def _cause_text(cause: TimelineEntry, time: datetime) -> str:
 def _start_text(start: StatusStart, now: datetime) -> str:
     """ "0 replicas since 14:02:11 (12m) or before, set by helm"."""
     text = f"{start.text} since {_moment(start.time, now)}"
-    if start.is_latest:
+    if start.may_be_older:
         text += " or before"
     return f"{text}, set by {start.manager}" if start.manager else text
 

@@ -30,8 +30,8 @@ REVISION_HISTORY_ANNOTATION = "deployment.kubernetes.io/revision-history"
 pkg/controller/deployment/util/deployment_util.go, RevisionHistoryAnnotation)."""
 
 MAX_READINESS_ENTRIES = 20
-"""Pods of which it is told when they became ready, the newest: those of a large serving would
-displace everything else."""
+"""How many "Pod became ready" entries are kept, the newest: a large serving has thousands, which
+would displace all other entries."""
 
 
 def derive_entries(

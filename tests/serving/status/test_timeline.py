@@ -188,7 +188,7 @@ def test_a_status_that_servedeck_saw_begin_does_not_need_the_objects() -> None:
             "0 replicas since {} (0s), set by kubectl",
         ),
         (
-            StatusStart("0 replicas", NOW, is_latest=True, manager="helm"),
+            StatusStart("0 replicas", NOW, may_be_older=True, manager="helm"),
             "0 replicas since {} (0s) or before, set by helm",
         ),
         (StatusStart("0 replicas", NOW), "0 replicas since {} (0s)"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from servedeck.serving.status.timeline import TimelineKind
-from servedeck.serving.status.timeline_objects import derive_entries
+from servedeck.serving.status.timeline_objects import MAX_READINESS_ENTRIES, derive_entries
 from tests.serving.factories import NOW, ago
 
 
@@ -94,6 +94,21 @@ def test_a_replicaset_that_a_rollback_used_again_was_created_by_its_first_rollou
         ("rollout", "2"),
         ("rollout", "3"),
     ]
+
+
+def test_the_pods_of_a_large_serving_do_not_displace_other_entries() -> None:
+    count = MAX_READINESS_ENTRIES + 5
+    pods = [
+        Pod(f"chat-{at}", str(at), is_ready=True, ready_changed_at=NOW - timedelta(minutes=at))
+        for at in range(count)
+    ]
+    crashed = Container(restarts=1, finished_at=NOW - timedelta(hours=9), finish_reason="Error")
+    entries = derive_entries({}, (), [*pods, Pod("chat-x", "x", containers=(crashed,))])
+    ready = [one.time for one in entries if "became ready" in one.text]
+    assert sorted(ready) == sorted(
+        NOW - timedelta(minutes=at) for at in range(MAX_READINESS_ENTRIES)
+    )
+    assert len(entries) == MAX_READINESS_ENTRIES + 1
 
 
 @pytest.mark.parametrize(
