@@ -409,3 +409,47 @@ async def test_esc_and_enter_in_the_same_packet():
             "the page",
         )
         await wait_for_text(pilot, "team-a/llama-70b-chat", "Ready Replicas")
+
+
+async def test_the_log_of_the_next_serving_is_not_shown_under_the_cards_of_the_former_one():
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_page(pilot, app, "j")
+        page = app.screen
+        await wait_for_text(pilot, FIRST_POD)
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: app.screen is app.servings, "the list")
+        embed = app.source.fleet.view(NamespacedName("search", "embed-large"))
+        page.reopen(embed, pane=PANES[1], log=None)
+        assert page.tabs.active == "tab-1"
+        assert not page._panes[0].cards.lines
+
+
+async def test_a_terminal_that_is_resized_while_the_page_is_closed():
+    app = make_app()
+    async with app.run_test(size=(160, 50)) as pilot:
+        await open_page(pilot, app, "j")
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: app.screen is app.servings, "the list")
+        await pilot.resize_terminal(60, 12)
+        await open_page(pilot, app, "j")
+        page = app.screen
+        await wait_for(pilot, lambda: page.title_view.styles.height.value == 1, "one line")
+        await wait_for(pilot, lambda: page._panes[0].cards.size.width == 60, "the new width")
+        assert all(len(line) <= 60 for line in screen_text(app).splitlines())
+
+
+async def test_closed_tabs_and_screens_are_noted_for_the_garbage_collection(monkeypatch):
+    app = make_app()
+    noted = []
+    monkeypatch.setattr(app._collector, "note_removed", lambda: noted.append(1))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_page(pilot, app, "j")
+        await pilot.press("t")
+        await wait_for_text(pilot, "Timeline of")
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: len(noted) == 1, "the closed screen")
+        await pilot.press("2")
+        await wait_for(pilot, lambda: app.screen._mounted_pane is app.screen._panes[1], "the log")
+        app.screen._close()
+        await wait_for(pilot, lambda: len(noted) == 2, "the closed tab")

@@ -48,7 +48,6 @@ class DescribeScreen(Overlay[None]):
         self._update()
 
     async def on_unmount(self) -> None:
-        await super().on_unmount()
         if self._watch is not None:
             await self._watch.close()
 

@@ -40,7 +40,6 @@ class ObjectPicker(PickScreen):
         for watch in (self._deployment_watch, *self._watches.values()):
             if watch is not None:
                 await watch.close()
-        await super().on_unmount()
 
     def on_changes(self, changes: SourceChanges) -> None:
         if self._key in changes.keys:

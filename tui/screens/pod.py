@@ -84,7 +84,6 @@ class PodScreen(ActionScreen[PodResult]):
         self._update()
 
     async def on_unmount(self) -> None:
-        await super().on_unmount()
         watches, self._watches = self._watches, []
         for watch in watches:
             await watch.close()

@@ -61,7 +61,6 @@ class TimelineScreen(Overlay[None]):
         self._update()
 
     async def on_unmount(self) -> None:
-        await super().on_unmount()
         if self._watch is not None:
             # A worker of the app: one of the screen would be cancelled with it.
             self.app.run_worker(_close(self._watch.close()), group="watches", exit_on_error=False)
