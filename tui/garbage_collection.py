@@ -2,7 +2,8 @@
 
 Widgets refer to each other in cycles, so that only a full garbage collection frees them, and
 `servedeck.fleet.session.tune_gc` makes those rare: without this, opening and closing 20 pages with
-all their tabs adds 48 MiB. No key is handled during a collection.
+all their tabs adds 48 MiB. No key is handled during a collection: 45 to 100 ms, measured with 5,000
+Pods.
 """
 
 from __future__ import annotations
