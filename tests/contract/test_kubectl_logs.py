@@ -3,6 +3,7 @@ control plane log what the test writes through `FakeKubelet`."""
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -84,14 +85,21 @@ def test_the_last_lines_of_a_log(logging_pod: LoggingPod, kubectl: Kubectl) -> N
 
 def test_a_log_is_followed_to_its_end(logging_pod: LoggingPod, kubectl: Kubectl) -> None:
     process = kubectl.start("logs", "-f", logging_pod.name)
+    deadline = threading.Timer(WAIT_SECONDS, process.kill)
+    deadline.start()
     try:
-        assert process.stdout is not None
+        assert process.stdout is not None and process.stderr is not None
         before = [process.stdout.readline() for _ in range(3)]
         logging_pod.ends(kubectl)
-        after, error = process.communicate(timeout=WAIT_SECONDS)
+        # not communicate(), which omits the lines that readline() has buffered
+        after, error = process.stdout.read(), process.stderr.read()
+        process.wait()
     finally:
+        deadline.cancel()
         process.kill()
-    assert all(before) and after and not error
+        process.communicate()
+    assert all(before) and error == ""
+    assert after.splitlines()[-1] in ("last words", "INFO:     Finished server process [1]")
     assert process.returncode == 0
 
 

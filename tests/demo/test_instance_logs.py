@@ -132,6 +132,26 @@ async def test_follow_continues_until_the_container_ends(
         cluster.clock.stop()
 
 
+@pytest.mark.parametrize("before_end", [10.0, 1.0, 0.06, 0.04, 0.02, 0.001])
+def test_a_reader_gets_the_last_lines_however_late_it_read_before(
+    cluster: ClusterFixture, before_end: float
+) -> None:
+    log = InstanceLog(running_instance(cluster))
+    ends = cluster.clock.time()
+    read = [line for block in log.blocks(0, ends - before_end) for line in block]
+    assert log.next_time(ends - before_end) is not None
+    log.instance.ended = ends
+    rest = log.lines_after(ends - before_end, ends + 0.3)
+    assert [line.text.partition("INFO:     ")[2] for line in rest[-4:]] == [
+        "Shutting down",
+        "Waiting for application shutdown.",
+        "Application shutdown complete.",
+        "Finished server process [1]",
+    ]
+    assert not set(read) & set(rest)
+    assert log.next_time(ends + 0.3) is None and not log.lines_after(ends + 0.3, ends + 9)
+
+
 async def test_there_is_no_previous_log_without_a_previous_instance(
     cluster: ClusterFixture, runtime: NodeRuntime
 ) -> None:

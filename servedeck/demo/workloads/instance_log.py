@@ -70,6 +70,16 @@ class InstanceLog:
         if block:
             yield block
 
+    def lines_after(self, after: float, until: float) -> list[LogLine]:
+        """What a reader who has seen the lines until `after` has not. The last lines of an instance
+        that is terminated carry times shortly before its end: they are new even where `after` is
+        later than these."""
+        since, end = after, self.instance.ended
+        if end is not None and after < end and self.instance.plan.exits_after is None:
+            since = min(after, self._last_regular_time())
+        lines = (line for block in self.blocks(since, until) for line in block)
+        return [line for line in lines if line.time > since]
+
     def tail(self, count: int, until: float, since: float = 0.0) -> list[LogLine]:
         """The last `count` lines with since <= time <= until."""
         if count <= 0:

@@ -78,9 +78,7 @@ class NodeRuntime:
         while (due := log.next_time(after)) is not None:
             await self._clock.sleep(max(0.05, due - self._clock.time()))
             now = self._clock.time()
-            lines = [
-                line for block in log.blocks(after, now) for line in block if line.time > after
-            ]
+            lines = log.lines_after(after, now)
             after = now
             if lines:
                 yield _encode(lines, options)
