@@ -162,6 +162,7 @@ class ObjectWatch(RecordWatch[WholeObject]):
             label_selector=query.label_selector,
             field_selector=",".join(filter(None, selectors)),
             optional=True,
+            first_list_from_cache=bool(query.name or query.label_selector),
         )
         super().__init__(connection, kind, query.namespace, on_change)
         self.query = query

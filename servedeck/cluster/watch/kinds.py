@@ -31,6 +31,10 @@ class ResourceKind:
     max_records: int = 0
     """Maximum number of objects stored; the least recently changed are evicted first. 0 for no
     limit."""
+    first_list_from_cache: bool = False
+    """Whether the first list may come from the API server's watch cache (resourceVersion=0, not
+    paged), as client-go's informers request it. The most recent state takes up to 100 ms longer
+    while other kinds of objects change; the watch reports what the cache has missed."""
 
     @property
     def plural(self) -> str:

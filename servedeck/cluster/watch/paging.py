@@ -20,10 +20,11 @@ async def list_pages(
     *,
     page_size: int,
     timeout: float,  # noqa: ASYNC109 - of each request
+    from_cache: bool = False,
 ) -> AsyncGenerator[ListPage | None, None]:
-    """Pages of the most recent state, `page_size` objects each; 0 for no paging. Yields None if the
-    continue token expired: the list then restarts without paging, and earlier pages must be
-    discarded.
+    """Pages of the most recent state, `page_size` objects each; 0 for no paging. With `from_cache`,
+    the state of the API server's watch cache, which may be older. Yields None if the continue token
+    expired: the list then restarts without paging, and earlier pages must be discarded.
 
     Source: kubernetes client-go tools/pager/pager.go. Close the generator (`contextlib.aclosing`)
     if it is not exhausted. Raises ClusterError.
@@ -35,6 +36,9 @@ async def list_pages(
             params.append(("limit", str(page_size)))
         if token:
             params.append(("continue", token))
+        elif from_cache:
+            # Later pages are of the version in the continue token.
+            params.append(("resourceVersion", "0"))
         request = connection.request(
             "GET", path, params=params, timeout=timeout, max_bytes=_MAX_LIST_BYTES
         )

@@ -173,7 +173,8 @@ class Reflector:
 
     async def _list_in_pages(self) -> None:
         """List the most recent state in pages. Without a resourceVersion, the list cannot return
-        older data or fail because the cluster was restored from a backup."""
+        older data or fail because the cluster was restored from a backup. Only the first list may
+        come from the watch cache."""
         self.list_count += 1
         records: Records = {}
         version = ""
@@ -184,6 +185,7 @@ class Reflector:
             self._selectors(),
             page_size=self._config.page_size,
             timeout=self._config.list_read_timeout,
+            from_cache=self.kind.first_list_from_cache and not self.synced,
         )
         async with contextlib.aclosing(pages):
             async for page in pages:

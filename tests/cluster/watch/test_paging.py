@@ -50,6 +50,17 @@ async def test_an_expired_continue_token_restarts_the_list(
     assert counts == [2, None, 5]
 
 
+@pytest.mark.usefixtures("five_pods")
+async def test_only_the_first_page_may_come_from_the_watch_cache(
+    api: FakeApiServer, connection: Connection
+) -> None:
+    async with aclosing(
+        list_pages(connection, api.path, (), page_size=3, timeout=WAIT_SECONDS, from_cache=True)
+    ) as listed:
+        assert len([page async for page in listed]) == 2
+    assert [request.query.get("resourceVersion") for request in api.requests] == ["0", None]
+
+
 def no_request_pending() -> bool:
     return not any("Connection.request" in repr(one) for one in asyncio.all_tasks())
 

@@ -21,6 +21,7 @@ from tests.cluster.fake_api_server import (
     encode_event,
     make_pod,
     make_status,
+    request_kind,
     respond_with_status,
     stream_chunks,
 )
@@ -58,6 +59,29 @@ async def test_pages_the_first_list_and_counts(api: FakeApiServer, connection: C
     assert [pair for pair in seen if pair[0]][:3] == [(4, 6), (8, 2), (10, 0)]
     assert [request.query["limit"] for request in api.requests[:3]] == ["4", "4", "4"]
     assert "resourceVersion" not in api.requests[0].query
+
+
+async def test_what_the_watch_cache_has_missed_comes_with_the_watch(
+    api: FakeApiServer, connection: Connection
+) -> None:
+    await add_pods(api, 3)
+    cached = {"metadata": {"resourceVersion": str(api.version)}, "items": [*api.objects.values()]}
+    await api.delete("pod-0")
+    await api.put(make_pod("newer"))
+
+    async def lags(_: web.Request) -> web.StreamResponse:
+        return web.json_response(cached)
+
+    api.faults["list"] = [lags]
+    async with run_reflector(connection, replace(PODS, first_list_from_cache=True)) as watched:
+        await watched.wait_until_equal(api)
+        await watched.wait_until_watching(api)
+        assert api.requests[0].query["resourceVersion"] == "0"
+        api.faults["watch"] = [respond_expired_watch]
+        await api.reset_watches()
+        await wait_until(lambda: watched.replica.syncs == 2)
+        lists = [request for request in api.requests if request_kind(request) == "list"]
+        assert "resourceVersion" not in lists[-1].query, "it may not go back in time"
 
 
 async def test_expired_page_is_followed_by_one_full_list(
