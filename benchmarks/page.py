@@ -209,9 +209,10 @@ class PageMeasurement:
         changes is no effect of a key."""
         screen = self._terminal.screen
         rows = range(HEADER_LINES, screen.lines - FOOTER_LINES)
+        lines = self._lines()
         return tuple(
             (
-                DIGITS.sub("0", screen.display[row]),
+                DIGITS.sub("0", lines[row]),
                 tuple(cell.bg for cell in _cells(screen.buffer[row])),
             )
             for row in rows

@@ -35,6 +35,14 @@ _UNSUPPORTED_SEQUENCES = re.compile(
 """Sequences that pyte would render as text."""
 
 
+def read_lines(screen: pyte.Screen) -> list[str]:
+    """The text of each line. Unlike `screen.display` also in the middle of an update, when half of
+    a wide character may be overwritten already."""
+    columns = range(screen.columns)
+    rows = (screen.buffer[y] for y in range(screen.lines))
+    return ["".join(row[x].data for x in columns) for row in rows]
+
+
 class BenchmarkTerminal:
     """Start `argv` and read its output until `close`.
 
@@ -116,7 +124,7 @@ class BenchmarkTerminal:
 
     def screen_lines(self) -> list[str]:
         """The screen as text."""
-        return list(self.screen.display)
+        return read_lines(self.screen)
 
     def cursor_row(self) -> int | None:
         """Row whose style differs from all other rows: the table's cursor."""

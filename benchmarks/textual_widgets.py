@@ -88,7 +88,7 @@ def press(
 
     def changed() -> bool:
         if wanted:
-            shown = "\n".join(terminal.screen.display)
+            shown = "\n".join(terminal.screen_lines())
             return wanted in shown and not (unwanted and unwanted in shown)
         return screen_cells(terminal) != before
 
@@ -163,7 +163,7 @@ def measure_hostile_text(side: str, number: int, text: str) -> str:
             terminal.recorded = []
             opened = press(terminal, "\x1b[15~", MARKER)
             sent = b"".join(terminal.recorded)
-            lines, has_ended = list(terminal.screen.display), terminal.closed
+            lines, has_ended = terminal.screen_lines(), terminal.closed
         finally:
             terminal.close()
     if has_ended:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 
 import pyte
 
+from benchmarks.terminal import read_lines
 from tui.internals.input import PASTE_END, PASTE_START
 
 QUERY_REPLIES = ((b"\x1b[?2026$p", b"\x1b[?2026;2$y"),)
@@ -52,8 +53,13 @@ class PtyTerminal:
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
 
     @property
+    def lines(self) -> list[str]:
+        """The text of each line."""
+        return read_lines(self.screen)
+
+    @property
     def text(self) -> str:
-        return "\n".join(self.screen.display)
+        return "\n".join(self.lines)
 
     def press(self, keys: str) -> None:
         os.write(self.fd, keys.encode())

@@ -16,9 +16,12 @@ from tests.tui import fakes
 from tests.tui.fake_detail_service import FakeDetailService
 from tests.tui.helpers import make_app, post_keys, screen_text, wait_for, wait_for_text
 from tests.tui.test_log import shown_log
+from tests.waiting import wait_until
 from tui.actions import actions_in_scope
 from tui.panes.events import EventsPane
 from tui.panes.overview import OverviewPane
+from tui.screens import base as screen_base
+from tui.screens import serving as serving_screen
 from tui.screens.serving import PANES, ServingScreen
 
 LLAMA = NamespacedName("team-a", "llama-70b-chat")
@@ -357,6 +360,34 @@ async def test_the_next_serving_is_shown_on_the_same_screen_without_what_was_cho
         await wait_for(pilot, lambda: not before.is_attached, "the former tab to be removed")
 
 
+@pytest.mark.parametrize("key", ["enter", "right_square_bracket"])
+@pytest.mark.parametrize("wait", [3600.0, 0.01])
+async def test_the_first_paint_of_the_next_serving_waits_for_its_data_a_moment(
+    monkeypatch: pytest.MonkeyPatch, key: str, wait: float
+):
+    detail_service = FakeDetailService()
+    app = make_app(detail_service=detail_service)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_page(pilot, app, "j")
+        page = app.screen
+        if key == "enter":
+            await pilot.press("escape")
+            await wait_for(pilot, lambda: app.screen is app.servings, "the list")
+        paints = []
+        monkeypatch.setattr(screen_base, "paint_now", paints.append)
+        monkeypatch.setattr(serving_screen, "OPENING_SECONDS", wait)
+        detail_service.is_loading = True
+        shown = len(detail_service.watches)
+        post_keys(pilot, key)  # a pilot paints after each key
+        await wait_until(lambda: len(detail_service.watches) > shown, "the watch")
+        if wait > 1:
+            assert page not in paints
+            assert not page.can_paint()
+            detail_service.is_loading = False
+            detail_service.notify()
+        await wait_until(lambda: page in paints, "the paint")
+
+
 @pytest.mark.parametrize("tab", ["2", "3", "4", "5"])
 async def test_a_page_that_was_closed_on_another_tab_starts_with_the_first(tab: str):
     app = make_app()
@@ -394,6 +425,36 @@ async def test_a_closed_page_does_nothing(monkeypatch):
         monkeypatch.setattr(page._panes[0], "_update", lambda: pytest.fail("it was updated"))
         source.notify_changed([LLAMA])
         await pilot.pause()
+
+
+async def test_the_list_under_the_page_draws_nothing_and_is_up_to_date_when_it_is_shown_again(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    source = fakes.FakeSource().add_views(*map(fakes.serving, ("a", "c", "d")))
+    app = make_app(source)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await wait_for_text(pilot, "team-a", "3 servings")
+        await open_page(pilot, app)
+        table, calls = app.servings.table, []
+        with monkeypatch.context() as patches:
+            for name in ("set_rows", "update_rows", "update_ages", "refresh"):
+                patches.setattr(table, name, lambda *_, name=name: calls.append(name))
+            a = source.fleet.view(NamespacedName("team-a", "a"))
+            source.add_views(replace(a, restarts=77))
+            source.add_views(fakes.serving("b"))
+            app.servings._tick()
+            await pilot.press("right_square_bracket")
+            await wait_for_text(pilot, "team-a/b")
+            source.remove_view(NamespacedName("team-a", "c"))
+            await pilot.press("right_square_bracket")
+            await wait_for_text(pilot, "team-a/d")
+            assert not app.servings.is_current
+            assert calls == []
+        await pilot.press("escape")
+        lines = (await wait_for_text(pilot, "3 servings", "77")).splitlines()
+        names = [line.split()[0] for line in lines if " team-a " in line]
+        assert names == ["a", "b", "d"]
+        assert table.cursor_key == NamespacedName("team-a", "d")
 
 
 async def test_esc_and_enter_in_the_same_packet():

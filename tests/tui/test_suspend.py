@@ -47,7 +47,7 @@ def bash():
 
 def visible_lines(session: TerminalSession) -> list[str]:
     """All lines but that of the messages, which a key empties."""
-    lines = session.screen.display
+    lines = session.lines
     return [*lines[:-2], lines[-1]]
 
 

@@ -145,7 +145,7 @@ def test_hostile_texts_are_harmless_on_every_screen(opened, size, key_sequence):
     text = terminal.raw.decode("utf-8")  # no half characters, no surrogates
     assert not re.search("[\x80-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]", text)
     assert "Traceback" not in text
-    for line in terminal.screen.display:
+    for line in terminal.lines:
         assert cell_len(line) == size[0]
 
 

@@ -74,7 +74,7 @@ def is_drawn(session: TerminalSession) -> bool:
     """Whether the list fills the terminal, and nothing lies over it."""
     session.read(0.02)
     return (
-        "? help" in session.screen.display[-1]
+        "? help" in session.lines[-1]
         and "11 servings" in session.text
         and not any(sign in session.text for _, sign in SCREENS)
     )

@@ -52,7 +52,12 @@ def needs_layout(screen: Screen[Any]) -> bool:
 
 
 def paint_now(screen: Screen[Any]) -> None:
-    """Do what Textual does at the screen's next frame: lay out, paint, call back."""
+    """Do what Textual does at the screen's next frame: lay out, paint, call back. Textual paints
+    after the layout and, where the whole screen is to be repainted, once more; this paints once."""
+    size = screen.outer_size
+    if screen._layout_required and screen._repaint_required and screen._compositor.size == size:
+        screen._repaint_required = False
+        screen._compositor._dirty_regions.add(size.region)
     screen._on_timer_update()
 
 

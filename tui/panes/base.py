@@ -101,6 +101,11 @@ class Pane(Vertical):
         """The serving now; None if it was deleted."""
         return self.app_context.source.fleet.view(self.key)
 
+    @property
+    def is_loading(self) -> bool:
+        """Whether most of what it shows is still to be read."""
+        return False
+
     def on_unmount(self) -> None:
         self.app_context.note_removed()
 

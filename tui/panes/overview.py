@@ -91,6 +91,12 @@ class OverviewPane(Pane):
     def _now(self) -> datetime:
         return self.app_context.clock() if self.is_attached else datetime.now(UTC)
 
+    @property
+    def is_loading(self) -> bool:
+        """Whether the settings are still to be read."""
+        watch = self._watch
+        return watch is not None and watch.deployment is None and not watch.is_settled
+
     # -- start and end ------------------------------------------------------------------------
 
     def set_serving(self, key: NamespacedName) -> None:

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
+from time import monotonic
 from typing import ClassVar, TypeVar, cast
 
 from textual.app import ComposeResult
@@ -32,6 +33,10 @@ from widgets.status_paragraphs import title_line
 from widgets.styled_line import Line, fit_line, sanitized
 from widgets.table import TICK_SECONDS
 from widgets.text_view import StatusLine
+
+OPENING_SECONDS = 0.04
+"""Seconds that the first paint of another serving waits for its data at most. An API server that is
+near responds within 15 ms: the first picture is the whole one, and half as much is painted."""
 
 Shown = TypeVar("Shown")
 """Result of a screen over the page."""
@@ -88,6 +93,8 @@ class ServingScreen(ActionScreen[NamespacedName]):
         self._opened_target: tuple[str, str] | None = None
         """Context and namespace that the serving is from; None while the page is closed."""
         self._ticker: Timer | None = None
+        self._paints_at = 0.0
+        """When it paints also what is not complete."""
 
     def reopen(
         self,
@@ -101,6 +108,7 @@ class ServingScreen(ActionScreen[NamespacedName]):
         for one in self._panes:
             one.set_serving(view.key)
         self._opened_target = self._current_target()
+        self._wait_for_data()
         if self._ticker is not None:
             self._ticker.resume()
         self.clear_message()
@@ -138,6 +146,17 @@ class ServingScreen(ActionScreen[NamespacedName]):
     def _mounted_pane(self) -> Pane | None:
         """The pane of the tab that is shown; None while it has no widgets yet."""
         return self._active if self._active is not None and self._active.is_mounted else None
+
+    # -- painting -----------------------------------------------------------------------------
+
+    def _wait_for_data(self) -> None:
+        """Another serving is shown: do not paint at once."""
+        self._paints_at = monotonic() + OPENING_SECONDS
+        self.set_timer(OPENING_SECONDS, self.check_idle)
+
+    def can_paint(self) -> bool:
+        pane = self._mounted_pane
+        return pane is None or not pane.is_loading or monotonic() >= self._paints_at
 
     # -- tabs ---------------------------------------------------------------------------------
 
@@ -419,6 +438,7 @@ class ServingScreen(ActionScreen[NamespacedName]):
         self.key, self._view, self._deleted_at = view.key, view, None
         for pane in self._panes:
             pane.set_serving(view.key)
+        self._wait_for_data()
         self.update_header()
         if active is not None:
             active.activate()

@@ -85,6 +85,8 @@ class ServingsScreen(ActionScreen[None]):
         self._views: list[ServingView] = []
         self._positions: dict[NamespacedName, int] = {}
         """Where each of them is in the list."""
+        self._is_outdated = False
+        """Whether servings have changed while another screen was over the list."""
         self._page: ServingScreen | None = None
         """The page of the serving that was opened last, which is shown again for the next one."""
 
@@ -123,29 +125,49 @@ class ServingsScreen(ActionScreen[None]):
 
     def on_changes(self, changes: SourceChanges) -> None:
         """Servings, or the state of the connection, have changed."""
-        if self.is_attached and (changes.state_changed or not self._update_in_place(changes.keys)):
+        if not self.is_attached:
+            return
+        changed = None if changes.state_changed else self._update_views(changes.keys)
+        if not self.is_current:
+            # Only the order, which the screen above may show, is kept up to date.
+            self._is_outdated = True
+            if changed is None:
+                self._sort_views()
+        elif changed is None:
             self.update_all()
+        else:
+            self._update_rows(changed)
 
-    def _update_in_place(self, keys: Collection[NamespacedName]) -> bool:
-        """Update servings in place if their order and the number of rows do not change, which holds
-        for nearly all of a hundred Pod changes per second. Returns False, and updates nothing,
-        otherwise."""
+    def on_screen_resume(self, event: events.ScreenResume) -> None:
+        super().on_screen_resume(event)  # twice, as Textual calls that one too: no matter
+        if not self.is_mounted:
+            return
+        if self._is_outdated:
+            self.update_all()
+        self._tick()
+
+    def _update_views(self, keys: Collection[NamespacedName]) -> list[ServingView] | None:
+        """Replace servings by what they are now if their order and the number of rows do not
+        change, which holds for nearly all of a hundred Pod changes per second; returns these.
+        Otherwise returns None, and replaces nothing."""
         fleet = self.app_context.source.fleet
         found: list[tuple[int, ServingView]] = []
         for key in keys:
             at, view = self._positions.get(key), fleet.view(key)
             if at is None or view is None or not self._keeps_position(self._views[at], view):
-                return False
+                return None
             found.append((at, view))
         for at, view in found:
             self._views[at] = view
-        self.table.update_rows([self._row_builder.rebuild_row(view) for _at, view in found])
+        return [view for _at, view in found]
+
+    def _update_rows(self, views: list[ServingView]) -> None:
+        self.table.update_rows([self._row_builder.rebuild_row(view) for view in views])
         self.popover.update_status()
         self.rollout_progress.update_progress()
-        if cast(NamespacedName, self.table.cursor_key) in keys:
+        if any(view.key == self.table.cursor_key for view in views):
             self.update_message()
             self.update_footer()
-        return True
 
     def _keeps_position(self, before: ServingView, after: ServingView) -> bool:
         """Whether the counts, the filter and the order treat it as before."""
@@ -155,15 +177,22 @@ class ServingsScreen(ActionScreen[None]):
             and keeps_sort_position(before, after, self._sort_key)
         )
 
-    def update_all(self) -> None:
-        """Update list, header, banner and status; repaints only what differs."""
-        source = self.app_context.source
-        state = source.state
-        all_views = source.fleet.views()
+    def _sort_views(self) -> list[ServingView]:
+        """Filter and sort the servings; returns all of the namespace that is shown."""
+        all_views = self.app_context.source.fleet.views()
         here = [view for view in all_views if self.namespace in ("", view.key.namespace)]
         matching = self.filter_query.filter(here)
         self._views = sort_views(matching, self._sort_key, self.sort_reverse)
         self._positions = {view.key: at for at, view in enumerate(self._views)}
+        return here
+
+    def update_all(self) -> None:
+        """Update list, header, banner and status; repaints only what differs."""
+        self._is_outdated = False
+        source = self.app_context.source
+        state = source.state
+        all_views = source.fleet.views()
+        here = self._sort_views()
         if self._shortcuts_context != source.context:
             self._namespace_shortcuts = NamespaceShortcuts(self.app_context.favorites)
             self._shortcuts_context = source.context
@@ -229,6 +258,8 @@ class ServingsScreen(ActionScreen[None]):
 
     def _tick(self) -> None:
         """Once per second: update ages, and the age of stale data."""
+        if not self.is_current:
+            return
         self.table.update_ages()
         self.popover.update_ages()
         source = self.app_context.source
