@@ -192,7 +192,13 @@ class Connection:
         """
         request_headers = {"Accept": "application/json", **(headers or {})}
         async with self._open_response(
-            "GET", path, _param_pairs(params), request_headers, None, read_timeout
+            "GET",
+            path,
+            _param_pairs(params),
+            request_headers,
+            None,
+            read_timeout,
+            is_stream=True,
         ) as response:
             yield self._make_stream(response, read_timeout)
 
@@ -217,6 +223,8 @@ class Connection:
         headers: dict[str, str],
         body: bytes | None,
         read_timeout: float,
+        *,
+        is_stream: bool = False,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         credential: Credential | None = await self._credentials.current()
         last = False
@@ -226,7 +234,15 @@ class Connection:
             response = None
             try:
                 response = await self._send(
-                    transport, method, path, params, headers, body, read_timeout, credential
+                    transport,
+                    method,
+                    path,
+                    params,
+                    headers,
+                    body,
+                    read_timeout,
+                    credential,
+                    is_stream=is_stream,
                 )
                 if response.status == 401 and not last:
                     credential = await self._credentials.renew(credential)
@@ -252,6 +268,8 @@ class Connection:
         body: bytes | None,
         read_timeout: float,
         credential: Credential,
+        *,
+        is_stream: bool,
     ) -> aiohttp.ClientResponse:
         import aiohttp  # imported late because it is slow
 
@@ -263,7 +281,9 @@ class Connection:
         try:
             async with asyncio.timeout(max(_RESPONSE_HEADERS_TIMEOUT, _CONNECT_TIMEOUT)):
                 sent_at = self.clock.local_time()
-                response = await transport.send(method, path, params, headers, body, timeout)
+                response = await transport.send(
+                    method, path, params, headers, body, timeout, is_stream=is_stream
+                )
                 self.clock.add_response(response.headers, sent_at)
                 return response
         except (aiohttp.ClientError, OSError, ValueError) as error:

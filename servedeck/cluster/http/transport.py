@@ -22,6 +22,8 @@ from servedeck.cluster.http.errors import ConfigError
 
 _READ_BUFFER_BYTES = 1 << 20
 _MAX_CONNECTIONS = 100
+_KEEPALIVE_SECONDS = 45.0
+"""Seconds that a connection stays open for the next request; proxies close idle ones after 60."""
 
 
 class Transport:
@@ -41,11 +43,18 @@ class Transport:
         self._server = cluster.server
         self._proxy = select_proxy(cluster, environ)
         self._tls_server_name = cluster.tls_server_name or None
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=_MAX_CONNECTIONS, ssl=ssl_context or True),
-            headers=CIMultiDict(headers),
-            read_bufsize=_READ_BUFFER_BYTES,
-            cookie_jar=aiohttp.DummyCookieJar(),
+        self._session, self._stream_session = (
+            aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=_MAX_CONNECTIONS,
+                    ssl=ssl_context or True,
+                    keepalive_timeout=_KEEPALIVE_SECONDS,
+                ),
+                headers=CIMultiDict(headers),
+                read_bufsize=_READ_BUFFER_BYTES,
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+            for _ in range(2)
         )
 
     async def send(
@@ -56,10 +65,14 @@ class Transport:
         headers: Mapping[str, str],
         body: bytes | None,
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's, with several limits
+        *,
+        is_stream: bool = False,
     ) -> aiohttp.ClientResponse:
         """Send one request; returns once the response headers have arrived. Raises aiohttp's
-        errors."""
-        return await self._session.request(
+        errors. A stream, whose connection is closed at its end, takes none that another request
+        has left open: the next one need not wait for a new connection, two to three round trips."""
+        session = self._stream_session if is_stream else self._session
+        return await session.request(
             method,
             f"{self._server}{path}?{urlencode(params)}" if params else self._server + path,
             headers=headers,
@@ -72,6 +85,7 @@ class Transport:
     async def close(self) -> None:
         """Close all connections; requests in progress fail."""
         await self._session.close()
+        await self._stream_session.close()
 
 
 def make_ssl_context(cluster: KubeconfigCluster, credential: Credential) -> ssl.SSLContext | None:

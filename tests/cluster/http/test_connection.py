@@ -299,6 +299,29 @@ async def test_stream_gives_whole_lines_however_they_are_cut(
 # -- no connection --------------------------------------------------------------------------------
 
 
+async def test_a_stream_leaves_an_open_connection_to_the_next_request(
+    api: FakeApiServer, connection: Connection
+) -> None:
+    clients: dict[str, int] = {}
+
+    async def listed(request: web.Request) -> None:
+        assert request.transport
+        clients[f"list {len(clients)}"] = request.transport.get_extra_info("peername")[1]
+
+    async def watched(request: web.Request) -> web.StreamResponse:
+        assert request.transport
+        clients["watch"] = request.transport.get_extra_info("peername")[1]
+        return await stream_chunks(request, b"{}\n", end=False)
+
+    api.faults["list"] = [listed, listed]
+    api.faults["watch"] = [watched]
+    await connection.get(api.path)
+    async with connection.stream(api.path, {"watch": "true"}) as stream:
+        await anext(aiter(stream.line_batches()))
+    await connection.get(api.path)
+    assert clients["list 0"] == clients["list 2"] != clients["watch"]
+
+
 async def test_nothing_listens(tmp_path: Path) -> None:
     with bind_port() as held:
         port = held.getsockname()[1]
