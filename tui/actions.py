@@ -484,6 +484,7 @@ ACTIONS: tuple[Action, ...] = (
         command="timeline",
     ),
     Action("timeline.close", "escape,q,t", "close", "Close the timeline.", footer_order=1),
+    Action("timeline.open", "enter", "open", "Show the change in full.", footer_order=2),
     Action(
         "serving.yaml",
         "y",

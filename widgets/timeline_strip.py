@@ -15,7 +15,7 @@ from servedeck.serving.status.timeline import (
 )
 from widgets.columns import AgeCell, Column, Row
 from widgets.serving_rows import STATUS_STYLES
-from widgets.styled_line import Line, Span
+from widgets.styled_line import Line, Span, plain_text
 
 SPANS = tuple(
     timedelta(**parts)
@@ -164,7 +164,12 @@ def timeline_rows(entries: Sequence[TimelineEntry], now: datetime) -> list[Row]:
     return [_build_row(entry, now) for entry in entries]
 
 
-def _build_row(entry: TimelineEntry, now: datetime) -> Row:
+def entry_text(entry: TimelineEntry) -> str:
+    """What the column "Change" says."""
+    return plain_text(tuple(_entry_spans(entry)))
+
+
+def _entry_spans(entry: TimelineEntry) -> list[Span]:
     spans: list[Span] = []
     if entry.count > 1:
         seconds = (entry.end - entry.time).total_seconds()
@@ -174,6 +179,10 @@ def _build_row(entry: TimelineEntry, now: datetime) -> Row:
         spans.append((f"{entry.status.glyph} {entry.text}", STATUS_STYLES[entry.status]))
     else:
         spans.append((entry.text, ""))
+    return spans
+
+
+def _build_row(entry: TimelineEntry, now: datetime) -> Row:
     mark = MARKS.get(entry.kind)
     return Row(
         # Another restart of the same container, at the end of its identity, is the same row.
@@ -182,7 +191,7 @@ def _build_row(entry: TimelineEntry, now: datetime) -> Row:
             clock_text(entry.end, now),
             AgeCell(entry.end),
             ((entry.kind.value, mark[2] if mark else "muted"),),
-            tuple(spans),
+            tuple(_entry_spans(entry)),
             (("servedeck" if entry.observed else "objects", "muted"),),
         ),
     )

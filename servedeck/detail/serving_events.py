@@ -27,8 +27,8 @@ def event_objects(
     """The objects of a serving whose Events are its own.
 
     `deployment` is its Deployment, {} while it is unknown; `replicasets` are those that it owns;
-    `related` its Services, routes and autoscalers (`Fleet.related_objects`); `servings` all that
-    are known, of any namespace.
+    `related` what else belongs to it (`Fleet.related_objects`); `servings` all that are known, of
+    any namespace.
     """
     pods = frozenset(pod.name for pod in view.pods)
     uids = {view.uid, *(one.metadata.uid for one in replicasets), *(pod.uid for pod in view.pods)}

@@ -151,7 +151,8 @@ class Fleet:
         return len(self._views)
 
     def related_objects(self, key: NamespacedName) -> list[ObjectReference]:
-        """The Services of a serving, the routes to it and its autoscalers."""
+        """The Services of a serving, the routes to it, its autoscalers, and the StatefulSets of a
+        LeaderWorkerSet."""
         services = self._services.services_of(key)
         names = [key, *(NamespacedName(key.namespace, each.metadata.name) for each in services)]
         found: list[HasMetadata] = [
@@ -161,6 +162,7 @@ class Fleet:
             *_routes_to_services(self._ingresses, names),
             *self._scaled_objects.lookup(key),
             *self._autoscalers.lookup(key),
+            *self._others.stateful_sets_of(key),
         ]
         return [
             ObjectReference(type(one).__name__, meta.namespace, meta.name, meta.uid)

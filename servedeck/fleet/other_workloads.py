@@ -222,6 +222,14 @@ class OtherWorkloads:
             not self.leader_worker_sets_settled or self._leader_worker_sets.has_key(group)
         )
 
+    def stateful_sets_of(self, key: Key) -> list[StatefulSet]:
+        """The StatefulSets of a LeaderWorkerSet: that of the leaders, and those of the workers."""
+        if key.kind != LEADER_WORKER_SET:
+            return []
+        group = self.find(key)
+        uids = group.event_uids if group is not None else ()
+        return [one for uid in uids if (one := self._stateful_sets.get(uid)) is not None]
+
     def _find_groups(self, record: LeaderWorkerSet) -> OtherWorkload:
         groups: list[tuple[Pod, ...]] = []
         uids = [record.metadata.uid]

@@ -620,4 +620,4 @@ def tune_gc() -> None:
     """
     gc.collect(1)
     gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    gc.set_threshold(20_000, 50, 100)

@@ -239,6 +239,15 @@ def test_a_leader_worker_set_is_one_serving(backwards: bool) -> None:
     assert (view.template, view.model) == ("vllm", "org/m")
 
 
+def test_the_events_of_its_stateful_sets_are_its_own() -> None:
+    fleet = make_fleet(*group_records(None, None), stateful_set("other"))
+    found = fleet.related_objects(GROUPS)
+    assert [(one.kind, one.name) for one in found] == [
+        ("StatefulSet", name) for name in ("big", "big-0", "big-1")
+    ]
+    assert fleet.related_objects(NamespacedName("team-a", "other", "StatefulSet")) == []
+
+
 def test_a_group_without_all_of_its_pods_is_not_ready() -> None:
     fleet = make_fleet(*group_records(None))
     assert view_of(fleet, GROUPS).status is Status.READY

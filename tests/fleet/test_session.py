@@ -202,7 +202,7 @@ def test_the_garbage_collector_is_tuned() -> None:
     before = gc.get_threshold()
     try:
         tune_gc()
-        assert gc.get_threshold()[0] == 50_000
+        assert gc.get_threshold()[0] == 20_000
         assert gc.get_freeze_count() > 0
     finally:
         gc.unfreeze()

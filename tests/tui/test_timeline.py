@@ -128,6 +128,20 @@ async def test_a_pane_reaches_the_entries():
         await watch.close()
 
 
+async def test_a_change_that_the_column_cuts_is_shown_in_full():
+    whole = "×3 over 6m  inference-server restarted after OOMKilled (Pod …6b8f-9qk2x)"
+    async with open_timeline((80, 24)) as (app, pilot):
+        timeline = app.screen
+        await wait_for_text(pilot, "×3 over 6m")
+        assert "(Pod …6b8f-9qk2x)" not in screen_text(app)
+        await pilot.press("enter")
+        await wait_for_text(pilot, "Restart at 02:5", whole)
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: app.screen is timeline, "the timeline")
+        await pilot.press("home", "enter")
+        await wait_for_text(pilot, "Rollout at", "created")
+
+
 @pytest.mark.parametrize("size", [(80, 24), (60, 20), (300, 80), (20, 8)])
 async def test_it_fits_any_terminal(size):
     async with open_timeline(size) as (_app, pilot):

@@ -13,16 +13,27 @@ from textual.getters import query_one
 from servedeck.detail.deployment_watch import DeploymentWatch
 from servedeck.fleet.views import ServingView
 from servedeck.serving.duration import format_signed_duration
-from servedeck.serving.status.timeline import StatusStart, TimelineEntry, since_text
+from servedeck.serving.status.timeline import (
+    StatusStart,
+    TimelineEntry,
+    clock_text,
+    since_text,
+)
 from tui import status_text
-from tui.actions import bindings
+from tui.actions import Action, bindings
 from tui.ports.serving_source import SourceChanges
 from tui.screens.base import Overlay
 from tui.timeline_entries import status_start, timeline_entries
 from widgets.styled_line import Line, wrap
 from widgets.table import TICK_SECONDS, KeyedTable
 from widgets.text_view import StatusLine
-from widgets.timeline_strip import TIMELINE_COLUMNS, status_strip, strip_legend, timeline_rows
+from widgets.timeline_strip import (
+    TIMELINE_COLUMNS,
+    entry_text,
+    status_strip,
+    strip_legend,
+    timeline_rows,
+)
 
 MAX_SUMMARY_LINES = 3
 """Lines of the sentence above the strip."""
@@ -122,6 +133,26 @@ class TimelineScreen(Overlay[None]):
     def on_resize(self, event: events.Resize) -> None:
         super().on_resize(event)
         self.call_after_refresh(self._update_ages)
+
+    # -- actions ------------------------------------------------------------------------------
+
+    def disabled_reason(self, action: Action) -> str:
+        return "" if action.name != "open" or self._entries else "There is no change to open."
+
+    def on_keyed_table_cell_clicked(self, message: KeyedTable.CellClicked) -> None:
+        message.stop()
+        if message.is_double_click:
+            self.do_open()
+
+    def do_open(self) -> None:
+        """Show the whole text of the change under the cursor, which the column may cut."""
+        from tui.screens.value import ValueScreen
+
+        if not self._entries:
+            return
+        entry = self._entries[self.table.cursor]
+        title = f"{entry.kind.value} at {clock_text(entry.end, self.app_context.clock())}"
+        self.app.push_screen(ValueScreen(title.capitalize(), entry_text(entry)))
 
     def do_close(self) -> None:
         self.dismiss(None)
