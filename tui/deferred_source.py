@@ -15,7 +15,7 @@ from servedeck.fleet.views import NamespacedName, ServingView
 from tui.ports.serving_source import ServingSource, ServingViews, SourceChanges, SourceState
 
 if TYPE_CHECKING:
-    from servedeck.serving.objects.records import Event, ObjectReference
+    from servedeck.serving.objects.records import Deployment, Event, ObjectReference
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,9 @@ class EmptyViews:
 
     def views(self) -> Sequence[ServingView]:
         return ()
+
+    def deployment(self, key: NamespacedName) -> Deployment | None:
+        return None
 
     def related_objects(self, key: NamespacedName) -> Sequence[ObjectReference]:
         return ()

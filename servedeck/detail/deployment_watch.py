@@ -15,6 +15,7 @@ from servedeck.serving.spec.mapping.json_values import as_mapping
 if TYPE_CHECKING:
     from servedeck.detail.detail_service import DetailService, ObjectWatch
     from servedeck.detail.object_watch import LiveObject
+    from servedeck.serving.objects.records import Deployment
 
 
 class DeploymentWatch:
@@ -22,16 +23,22 @@ class DeploymentWatch:
     it if it is their controller: selectors of two Deployments may overlap."""
 
     def __init__(
-        self, detail_service: DetailService, key: NamespacedName, on_change: Callable[[], None]
+        self,
+        detail_service: DetailService,
+        key: NamespacedName,
+        on_change: Callable[[], None],
+        *,
+        known: Deployment | None = None,
     ) -> None:
-        """Start to watch. `on_change` is called on the event loop after changes."""
+        """Start to watch. `on_change` is called on the event loop after changes. `known` is the
+        Deployment as the list has it, which is shown until it is read."""
         self._detail_service = detail_service
         self._key = key
         self._on_change = on_change
         self._selector: str | None = None
         """Selector of the ReplicaSets that are watched."""
         self._replicasets: ObjectWatch | None = None
-        self._deployment: LiveObject | None = None
+        self._deployment = self._decode(known) if known is not None else None
         self._closing: list[ObjectWatch] = []
         self._deployments = self._watch(workload_resource(key), self._update, name=key.name)
         self._watch_replicasets()
@@ -49,6 +56,11 @@ class DeploymentWatch:
 
         query = ObjectQuery(resource, self._key.namespace, name, label_selector)
         return self._detail_service.watch_objects(query, on_change)
+
+    def _decode(self, known: Deployment) -> LiveObject | None:
+        from servedeck.detail.object_watch import decompress_object
+
+        return decompress_object(workload_resource(self._key), known.compressed_json)
 
     @property
     def is_settled(self) -> bool:

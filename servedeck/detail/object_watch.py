@@ -4,6 +4,7 @@ needs them."""
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import Callable
 from functools import cached_property
 from typing import Generic, NamedTuple, TypeVar, cast
@@ -11,7 +12,7 @@ from typing import Generic, NamedTuple, TypeVar, cast
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.resources import EVENT, Resource
 from servedeck.cluster.watch.debounce import Debouncer
-from servedeck.cluster.watch.decode import parse_object
+from servedeck.cluster.watch.decode import RecordDecoder, parse_object
 from servedeck.cluster.watch.kinds import ResourceKind
 from servedeck.cluster.watch.reflector import Reflector, ReflectorPhase
 from servedeck.serving.objects.records import Event, LabeledMeta, Record, WholeObject
@@ -24,6 +25,8 @@ MAX_EVENTS = 10_000
 """Events of a namespace that are kept; the oldest are dropped."""
 
 R = TypeVar("R", bound=Record)
+
+_WHOLE_OBJECTS = RecordDecoder(WholeObject)
 
 
 class ObjectQuery(NamedTuple):
@@ -68,6 +71,15 @@ class LiveObject:
     @property
     def _kind(self) -> JsonObject:
         return {"apiVersion": self.resource.api_version, "kind": self.resource.kind}
+
+
+def decompress_object(resource: Resource, compressed_json: bytes) -> LiveObject | None:
+    """An object from `servedeck.serving.objects.records.Deployment.compressed_json`; None for
+    b""."""
+    if not compressed_json:
+        return None
+    record = _WHOLE_OBJECTS.decode(zlib.decompress(compressed_json)).record
+    return LiveObject(resource, record)
 
 
 class RecordWatch(Generic[R]):

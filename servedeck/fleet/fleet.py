@@ -150,6 +150,10 @@ class Fleet:
     def __len__(self) -> int:
         return len(self._views)
 
+    def deployment(self, key: NamespacedName) -> Deployment | None:
+        """The Deployment of a serving; None if it is unknown, or the serving is another kind."""
+        return self._current_deployment(key) if key.is_deployment else None
+
     def related_objects(self, key: NamespacedName) -> list[ObjectReference]:
         """The Services of a serving, the routes to it, its autoscalers, and the StatefulSets of a
         LeaderWorkerSet."""

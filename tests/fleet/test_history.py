@@ -61,6 +61,14 @@ def test_services_routes_and_autoscalers_of_a_serving() -> None:
     assert fleet.related_objects(NamespacedName("team-a", "other")) == []
 
 
+def test_the_deployment_of_a_serving() -> None:
+    fleet = make_fleet(deployment())
+    known = fleet.deployment(LLAMA)
+    assert known is not None and known.metadata.name == "llama"
+    assert fleet.deployment(NamespacedName("team-a", "other")) is None
+    assert fleet.deployment(NamespacedName("team-a", "llama", "StatefulSet")) is None
+
+
 def test_warnings_stay_after_the_api_server_dropped_them() -> None:
     warning = event("p-llama")
     fleet = make_fleet(deployment(), replicaset(), pod(), warning)

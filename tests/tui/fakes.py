@@ -12,7 +12,7 @@ from typing import Any
 from servedeck.cluster.logs import LogStreamState
 from servedeck.fleet.views import ContainerView, EventView, NamespacedName, PodView, ServingView
 from servedeck.serving.endpoint import Endpoint
-from servedeck.serving.objects.records import Event, ObjectReference
+from servedeck.serving.objects.records import Deployment, Event, ObjectReference
 from servedeck.serving.status.diagnosis import PodHealth
 from servedeck.serving.status.status import Status
 
@@ -54,8 +54,12 @@ class FakeChanges:
 class FakeViews:
     def __init__(self) -> None:
         self.by_key: dict[NamespacedName, ServingView] = {}
+        self.deployments: dict[NamespacedName, Deployment] = {}
         self.related: dict[NamespacedName, list[ObjectReference]] = {}
         self.warnings: dict[NamespacedName, list[Event]] = {}
+
+    def deployment(self, key: NamespacedName) -> Deployment | None:
+        return self.deployments.get(key)
 
     def related_objects(self, key: NamespacedName) -> list[ObjectReference]:
         return self.related.get(key, [])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import gc
+import json
 from dataclasses import replace
 from types import FrameType, ModuleType
 from typing import Any
 
 import pytest
 
+from servedeck.cluster.watch.decode import RecordDecoder
 from servedeck.fleet.views import NamespacedName
+from servedeck.serving.objects.records import Deployment
 from tests.detail.objects import deployment, node, pod
 from tests.tui import fakes
 from tests.tui.fake_detail_service import FakeDetailService
@@ -46,6 +49,30 @@ async def select(pilot, app, key) -> None:
     await wait_for(pilot, lambda: key in pane(app).cards.item_keys, f"the row {key}")
     pane(app).cards.select(key)
     await pilot.pause()
+
+
+async def test_the_cards_are_complete_before_anything_is_read():
+    sent = json.dumps(deployment(image="known/image:v1")).encode()
+    source = fakes.FakeSource().add_views(*fakes.fleet())
+    source.fleet.deployments[LLAMA] = RecordDecoder(Deployment).decode(sent).record
+    detail_service = FakeDetailService(deployment(image="read/image:v2"))
+    detail_service.is_loading = True
+    app = make_app(source, detail_service=detail_service)
+    async with app.run_test(size=(120, 60)) as pilot:
+        await open_page(pilot, app, "j")
+        await wait_for_text(pilot, "known/image:v1", "Inference Port 8000")
+        assert not pane(app).is_loading
+        # The selector is known too.
+        assert detail_service.open_watches == ["deployments.apps", "replicasets.apps"]
+        detail_service.is_loading = False
+        detail_service.notify()
+        await wait_for_text(pilot, "read/image:v2")
+        await pilot.press("escape")
+        source.fleet.deployments.clear()
+        detail_service.is_loading = True
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: pane(app).is_loading, "the page again")
+        assert "image:v" not in screen_text(app)
 
 
 async def test_every_card_is_there_and_scrolls_at_80x24():

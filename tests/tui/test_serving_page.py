@@ -370,6 +370,8 @@ async def test_the_first_paint_of_the_next_serving_waits_for_its_data_a_moment(
     async with app.run_test(size=(120, 40)) as pilot:
         await open_page(pilot, app, "j")
         page = app.screen
+        page._ticker.pause()  # it would paint the ages before the key
+        await pilot.pause()
         if key == "enter":
             await pilot.press("escape")
             await wait_for(pilot, lambda: app.screen is app.servings, "the list")

@@ -124,7 +124,12 @@ class EventsPane(Pane):
             service.watch_events(self.key.namespace, self._refresh_if_active)
         )
         self._deployment_watch = self.add_watch(
-            DeploymentWatch(service, self.key, self._refresh_if_active)
+            DeploymentWatch(
+                service,
+                self.key,
+                self._refresh_if_active,
+                known=self.app_context.source.fleet.deployment(self.key),
+            )
         )
 
     def _refresh_if_active(self) -> None:

@@ -144,7 +144,12 @@ class OverviewPane(Pane):
 
     def _open_watch(self) -> None:
         self._watch = self.add_watch(
-            DeploymentWatch(self.app_context.detail_service, self.key, self._on_workload_changed)
+            DeploymentWatch(
+                self.app_context.detail_service,
+                self.key,
+                self._on_workload_changed,
+                known=self.app_context.source.fleet.deployment(self.key),
+            )
         )
 
     def _on_workload_changed(self) -> None:

@@ -10,7 +10,7 @@ from servedeck.fleet.views import NamespacedName, ServingView
 
 if TYPE_CHECKING:
     from servedeck.cluster.logs import LogStreamState
-    from servedeck.serving.objects.records import Event, ObjectReference
+    from servedeck.serving.objects.records import Deployment, Event, ObjectReference
 
 
 class ServingViews(Protocol):
@@ -20,8 +20,12 @@ class ServingViews(Protocol):
 
     def views(self) -> Sequence[ServingView]: ...
 
+    def deployment(self, key: NamespacedName) -> Deployment | None:
+        """The Deployment of a serving; None if it is unknown, or the serving is another kind."""
+
     def related_objects(self, key: NamespacedName) -> Sequence[ObjectReference]:
-        """The Services of a serving, the routes to it and its autoscalers."""
+        """The Services of a serving, the routes to it, its autoscalers, and the StatefulSets of a
+        LeaderWorkerSet."""
 
     def warning_events(self, key: NamespacedName) -> Sequence[Event]:
         """The Warnings about a serving's Deployment, its ReplicaSets and Pods."""

@@ -67,7 +67,12 @@ class TimelineScreen(Overlay[None]):
         super().on_mount()
         self.table.focus()
         self.table.set_placeholder(((("  Nothing is known yet.", "muted"),),))
-        self._watch = DeploymentWatch(self.app_context.detail_service, self._view.key, self._update)
+        self._watch = DeploymentWatch(
+            self.app_context.detail_service,
+            self._view.key,
+            self._update,
+            known=self.app_context.source.fleet.deployment(self._view.key),
+        )
         self.set_interval(TICK_SECONDS, self._update_ages)
         self._update()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import types
 import typing
+import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
@@ -17,12 +18,15 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from servedeck.cluster.http.errors import InvalidResponseError, clean_message
-from servedeck.serving.objects.records import Record, WholeObject
+from servedeck.serving.objects.records import Deployment, Record, WholeObject
 from servedeck.serving.text import may_need_sanitizing, sanitize
 
 R = TypeVar("R", bound=Record)
 
 _MAX_PROBLEMS = 5
+MAX_COMPRESSED_BYTES = 128 << 10
+"""Maximum length of a JSON that is kept compressed. Level 1 takes 1 ms for it; the 8 KiB of a usual
+Deployment take 70 µs and become 1.5 KiB."""
 
 
 class DecodeResult(NamedTuple):
@@ -39,6 +43,7 @@ class RecordDecoder:
     def __init__(self, record: type[Record]) -> None:
         self._record_type = record
         self._keeps_json = issubclass(record, WholeObject)
+        self._compresses_json = issubclass(record, Deployment)
         self._decode_strict = msgspec.json.Decoder(record).decode
 
     def decode(self, raw: bytes | memoryview | msgspec.Raw) -> DecodeResult:
@@ -54,6 +59,10 @@ class RecordDecoder:
             record = msgspec.structs.replace(
                 record, json_text=bytes(raw).decode("utf-8", "replace")
             )
+        elif self._compresses_json:
+            content = bytes(raw)
+            kept = zlib.compress(content, 1) if len(content) <= MAX_COMPRESSED_BYTES else b""
+            record = msgspec.structs.replace(record, compressed_json=kept)
         return DecodeResult(record, problem)
 
     def _decode_lenient(self, raw: bytes) -> DecodeResult:
@@ -293,6 +302,7 @@ def _reject(value: Any, expected: str, path: str, problems: list[str]) -> Any:
 
 
 _SCALAR_CONVERTERS: dict[Any, _Converter] = {
+    bytes: lambda _value, path, problems: _reject(None, "known", path, problems),
     str: _to_str,
     int: _to_int,
     float: _to_float,

@@ -320,6 +320,10 @@ class Workload(Record, frozen=True):
 class Deployment(Workload, frozen=True):
     """apps/v1 Deployment."""
 
+    compressed_json: bytes = b""
+    """The JSON as the API server sent it, not sanitized, compressed by zlib: a page is complete
+    without another request. `servedeck.cluster.watch.decode` sets it; b"" if it is very long."""
+
 
 class ReplicaSetStatus(Record):
     conditions: tuple[Condition, ...] = ()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from datetime import UTC, datetime
 
 import pytest
@@ -8,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servedeck.cluster.http.errors import InvalidResponseError
-from servedeck.cluster.watch.decode import RecordDecoder
+from servedeck.cluster.watch.decode import MAX_COMPRESSED_BYTES, RecordDecoder
 from servedeck.serving.objects import records
-from servedeck.serving.objects.records import Deployment, Pod
+from servedeck.serving.objects.records import Deployment, Pod, WholeObject
 from tests.cluster.all_kinds import ALL_KINDS
 
 JSON_VALUES = st.recursive(
@@ -108,6 +109,23 @@ def test_invalid_utf8_and_escapes_are_harmless() -> None:
     record, _ = RecordDecoder(Pod).decode(raw)
     assert record.metadata.name == "a\ufffd"
     assert record.status.message == "red    x"
+
+
+@pytest.mark.parametrize("field", ["compressedJson", "jsonText"])
+@pytest.mark.parametrize("value", ["eA==", 7, None])
+def test_the_json_that_is_kept_is_what_the_server_sent(field: str, value: object) -> None:
+    """Also where an object has a field of the name, and where it is decoded field by field."""
+    sent = json.dumps({"metadata": {"name": "a\x1bb", "uid": 7}, field: value}).encode()
+    record = RecordDecoder(Deployment).decode(sent).record
+    assert zlib.decompress(record.compressed_json) == sent
+    assert RecordDecoder(WholeObject).decode(sent).record.json_text == sent.decode()
+
+
+def test_a_very_long_deployment_is_not_kept() -> None:
+    sent = json.dumps({"metadata": {"name": "a"}, "spec": {"x": "y" * MAX_COMPRESSED_BYTES}})
+    record = RecordDecoder(Deployment).decode(sent.encode()).record
+    assert record.metadata.name == "a"
+    assert record.compressed_json == b""
 
 
 def test_labels_are_sanitized_keys_too() -> None:
