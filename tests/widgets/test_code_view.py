@@ -8,12 +8,13 @@ from typing import NamedTuple
 import pytest
 from rich.cells import cell_len
 from textual.app import App, ComposeResult
+from textual.strip import Strip
 
 from servedeck.serving.text import sanitize
 from servedeck.serving.yaml_text import object_lines
 from styles.themes import ANSI, DARK, DEFAULT_VARIABLES
 from tests.serving.test_yaml_text import HOSTILE
-from widgets.code_view import CodeView
+from widgets.code_view import MAX_DRAWN_LINES, CodeView
 from widgets.text_search import display_text, find_hits, measure_width
 
 
@@ -166,6 +167,62 @@ async def test_new_lines_keep_the_given_place_and_lose_the_hits():
         assert not app.view.hits
         app.show("a: b", top=49)
         assert app.view.top == 0
+
+
+async def test_a_key_draws_the_lines_that_were_not_drawn_before(monkeypatch: pytest.MonkeyPatch):
+    app = CodeViewApp()
+    async with app.run_test(size=(40, 10)) as pilot:
+        app.show(*(f"key: {number} {'x' * 60}" for number in range(2 * MAX_DRAWN_LINES)))
+        await pilot.pause()
+        drawn, original = [], app.view.render_line
+
+        def render_line(y: int) -> Strip:
+            drawn.append(app.view.top + y)
+            return original(y)
+
+        monkeypatch.setattr(app.view, "render_line", render_line)
+
+        async def drawn_by(*keys: str) -> list[int]:
+            drawn.clear()
+            await pilot.press(*keys)
+            await pilot.pause()
+            # What is kept is what would be drawn now.
+            region = app.view.size.region
+            for y, strip in enumerate(app.view.render_lines(region)):
+                assert strip.text.rstrip() == original(y).text.rstrip()
+            return drawn
+
+        assert await drawn_by("j") == [10]
+        assert await drawn_by("j", "k", "k") == [11]
+        assert await drawn_by("right") == list(range(10))
+        assert await drawn_by("left") == list(range(10))
+        app.search("5", 0)
+        assert await drawn_by() == list(range(10)), "the hits"
+        app.show("other: 1", "lines: 2")
+        assert await drawn_by() == list(range(10))
+        drawn.clear()
+        await pilot.resize_terminal(30, 5)
+        await pilot.pause()
+        assert set(drawn) == set(range(5))
+        app.show(*(f"key: {number}" for number in range(2 * MAX_DRAWN_LINES)))
+        for _ in range(2 * MAX_DRAWN_LINES // 4):
+            await drawn_by("pagedown")
+            assert len(app.view._drawn) <= MAX_DRAWN_LINES + 5
+
+
+@pytest.mark.parametrize("theme", [ANSI.name, DARK.name])
+async def test_another_theme_draws_the_lines_again(theme: str):
+    other = DARK.name if theme == ANSI.name else ANSI.name
+    app = CodeViewApp(theme)
+    async with app.run_test(size=(40, 10)) as pilot:
+        app.show("key: value")
+        await pilot.pause()
+        before = app.view.render_lines(app.view.size.region)
+        app.theme = other
+        await pilot.pause()
+        after = app.view.render_lines(app.view.size.region)
+        assert [strip.text for strip in after] == [strip.text for strip in before]
+        assert [one.style for one in after[0]] != [one.style for one in before[0]]
 
 
 async def test_a_resize_keeps_the_first_line():
