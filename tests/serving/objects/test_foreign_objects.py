@@ -132,6 +132,8 @@ def strategy_for(kind: msgspec.inspect.Type) -> st.SearchStrategy[Any]:
             return TEXT
         case msgspec.inspect.IntType():
             return NUMBERS
+        case msgspec.inspect.BytesType():
+            return st.binary(max_size=3)
         case msgspec.inspect.FloatType():
             return st.floats()
         case msgspec.inspect.BoolType():
