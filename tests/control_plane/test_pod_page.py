@@ -91,7 +91,8 @@ async def test_history_containers_node_and_events_of_a_pod_that_is_then_deleted(
         assert last == "OOMKilled, exit code 137, after 30s"
         assert card_value(cards, server, "Restarts") == "4"
         assert card_value(cards, "Pod", "Status").startswith("CrashLoopBackOff")
-        assert "OOMKilled" in header(driver)[0]
+        # The header is the list's, and comes with another watch.
+        await driver.wait_for_screen(lambda _: "OOMKilled" in header(driver)[0], "the cause")
 
         def events() -> str:
             return " ".join(card_rows(cards)["Events"])
