@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import random
 import ssl
 import time
@@ -21,15 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import psutil
 
 from tests.control_plane import objects
 from tests.control_plane.control_plane import ControlPlane
 
 NAMESPACE_COUNT = 10
-NICENESS = 10
-"""Of the servers and the load: on a user's cluster they run on other machines. With the priority of
-the program that is measured, they take a processor of two from it, and the figures are theirs."""
 QUIET_SECONDS = 5.0
 """Seconds without a change after which Pods are idle: kwok's second writes came within four."""
 API_SERVER_ARGS = ("--max-requests-inflight=2000", "--max-mutating-requests-inflight=1000")
@@ -159,8 +154,6 @@ def start_control_plane(root: Path | None, nodes: int) -> ControlPlane:
     plane = ControlPlane(root, api_args=API_SERVER_ARGS)
     try:
         plane.start()
-        for process in plane.processes.values():
-            psutil.Process(process.pid).nice(NICENESS)
         plane.add_crds()
         plane.add_nodes(nodes)
     except BaseException:
@@ -179,7 +172,6 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=100)
     parser.add_argument("--seconds", type=float, default=60)
     args = parser.parse_args()
-    os.nice(NICENESS)
     print(json.dumps(asyncio.run(churn_pods(args.url, args.token, args.rate, args.seconds))))
 
 
