@@ -23,7 +23,8 @@ from servedeck.cluster.http.errors import ConfigError
 _READ_BUFFER_BYTES = 1 << 20
 _MAX_CONNECTIONS = 100
 _KEEPALIVE_SECONDS = 45.0
-"""Seconds that a connection stays open for the next request; proxies close idle ones after 60."""
+"""Seconds that a connection stays open for the next request: less than the 60 after which common
+proxies close an idle one."""
 
 
 class Transport:

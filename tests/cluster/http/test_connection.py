@@ -296,9 +296,6 @@ async def test_stream_gives_whole_lines_however_they_are_cut(
     assert lines == text.splitlines()
 
 
-# -- no connection --------------------------------------------------------------------------------
-
-
 async def test_a_stream_leaves_an_open_connection_to_the_next_request(
     api: FakeApiServer, connection: Connection
 ) -> None:
@@ -320,6 +317,9 @@ async def test_a_stream_leaves_an_open_connection_to_the_next_request(
         await anext(aiter(stream.line_batches()))
     await connection.get(api.path)
     assert clients["list 0"] == clients["list 2"] != clients["watch"]
+
+
+# -- no connection --------------------------------------------------------------------------------
 
 
 async def test_nothing_listens(tmp_path: Path) -> None:
