@@ -24,6 +24,7 @@ from servedeck.serving.status.event_query import EventQuery, parse_event_query
 from servedeck.serving.text import format_count
 from tui.actions import Action, bindings
 from tui.clipboard import copy_with_message
+from tui.deployment_watch import watch_deployment
 from tui.panes.base import Pane
 from tui.ports.serving_source import SourceChanges
 from widgets.columns import Row
@@ -124,12 +125,7 @@ class EventsPane(Pane):
             service.watch_events(self.key.namespace, self._refresh_if_active)
         )
         self._deployment_watch = self.add_watch(
-            DeploymentWatch(
-                service,
-                self.key,
-                self._refresh_if_active,
-                known=self.app_context.source.fleet.deployment(self.key),
-            )
+            watch_deployment(self.app_context, self.key, self._refresh_if_active)
         )
 
     def _refresh_if_active(self) -> None:

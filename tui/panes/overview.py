@@ -18,6 +18,7 @@ from servedeck.serving.duration import format_signed_duration
 from servedeck.serving.status.timeline import StatusStart, TimelineEntry, since_text
 from tui.actions import Action, bindings
 from tui.clipboard import copy_with_message
+from tui.deployment_watch import watch_deployment
 from tui.internals.textual_private import free_drawn_lines
 from tui.panes.base import Pane
 from tui.ports.serving_source import SourceChanges
@@ -144,12 +145,7 @@ class OverviewPane(Pane):
 
     def _open_watch(self) -> None:
         self._watch = self.add_watch(
-            DeploymentWatch(
-                self.app_context.detail_service,
-                self.key,
-                self._on_workload_changed,
-                known=self.app_context.source.fleet.deployment(self.key),
-            )
+            watch_deployment(self.app_context, self.key, self._on_workload_changed)
         )
 
     def _on_workload_changed(self) -> None:

@@ -21,6 +21,7 @@ from servedeck.serving.status.timeline import (
 )
 from tui import status_text
 from tui.actions import Action, bindings
+from tui.deployment_watch import watch_deployment
 from tui.ports.serving_source import SourceChanges
 from tui.screens.base import Overlay
 from tui.timeline_entries import status_start, timeline_entries
@@ -67,12 +68,7 @@ class TimelineScreen(Overlay[None]):
         super().on_mount()
         self.table.focus()
         self.table.set_placeholder(((("  Nothing is known yet.", "muted"),),))
-        self._watch = DeploymentWatch(
-            self.app_context.detail_service,
-            self._view.key,
-            self._update,
-            known=self.app_context.source.fleet.deployment(self._view.key),
-        )
+        self._watch = watch_deployment(self.app_context, self._view.key, self._update)
         self.set_interval(TICK_SECONDS, self._update_ages)
         self._update()
 
