@@ -137,6 +137,7 @@ async def churn_pods(url: str, token: str, rate: float, seconds: float) -> dict[
                 data=json.dumps({"status": {"containerStatuses": statuses}}),
                 headers={"Content-Type": "application/strategic-merge-patch+json"},
             ) as answer:
+                await answer.read()  # else the connection is closed, and each change opens another
                 counts["changed" if answer.status == 200 else "failed"] += 1
             changing.discard((namespace, name))
 
