@@ -1,9 +1,10 @@
-"""What is written to the terminal is written in the background, and never waited for."""
+"""What is written to the terminal is never waited for."""
 
 import contextlib
 import os
 import threading
 import tty
+from pathlib import Path
 
 import pytest
 
@@ -131,3 +132,76 @@ def test_a_slow_terminal_is_given_back_whatever_waited_for_it(
     reads.join()
     os.close(leader)
     assert got.endswith(b"\x1b[?1049l") and len(got) < FULL_BYTES * 2
+
+
+@pytest.fixture
+def pseudo_terminal():
+    leader, terminal = os.openpty()
+    tty.setraw(terminal)
+    yield leader, terminal
+    for descriptor in (leader, terminal):
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+
+
+def test_what_a_terminal_takes_at_once_is_written_by_the_caller(pseudo_terminal) -> None:
+    leader, terminal = pseudo_terminal
+    _, _, calls = record_callbacks()
+    thread = TerminalWriter(terminal, **calls)  # not started: it does not write
+    thread.write("a frame")
+    assert os.read(leader, 100) == b"a frame"
+    assert os.get_blocking(terminal), "the shell has the same terminal"
+
+
+def test_the_rest_of_a_frame_is_written_in_order(pseudo_terminal) -> None:
+    leader, terminal = pseudo_terminal
+    events, change, calls = record_callbacks()
+    thread = TerminalWriter(terminal, **calls)
+    thread.start()
+    frames = [f"<{number}>" * 2000 for number in range(40)]  # each more than the system buffers
+    for frame in frames:
+        thread.write(frame)
+    assert thread.is_full()
+    expected = "".join(frames).encode()
+    assert read_bytes(leader, len(expected)) == expected
+    assert change.wait(WAIT_SECONDS) and events == ["room"]
+    thread.write("later")
+    thread.stop("the last")
+    assert read_bytes(leader, 13) == b"laterthe last"
+
+
+def test_a_terminal_that_is_gone_is_reported_also_after_a_direct_write(pseudo_terminal) -> None:
+    leader, terminal = pseudo_terminal
+    events, change, calls = record_callbacks()
+    thread = TerminalWriter(terminal, **calls)
+    thread.start()
+    os.close(leader)
+    thread.write("x")
+    assert change.wait(WAIT_SECONDS) and events == ["lost"]
+    thread.stop()
+
+
+def test_the_terminal_is_not_left_open(pseudo_terminal) -> None:
+    _, terminal = pseudo_terminal
+    _, _, calls = record_callbacks()
+    thread = TerminalWriter(terminal, **calls)
+    assert count_descriptors(terminal) == 2
+    thread.start()
+    thread.stop()
+    assert count_descriptors(terminal) == 1
+
+
+def count_descriptors(terminal: int) -> int:
+    """How often this process has the terminal open."""
+    found = 0
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found += str(link.readlink()) == os.ttyname(terminal)
+    return found
+
+
+def read_bytes(descriptor: int, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        data += os.read(descriptor, count - len(data))
+    return data

@@ -1,4 +1,4 @@
-"""Writes to the terminal in a thread; the event loop never waits for it."""
+"""Writes to the terminal; the event loop never waits for it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ import termios
 import threading
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 
 FULL_BYTES = 64 * 1024
 """Number of pending bytes from which on frames are skipped; a whole screen is about 20 kB."""
 
 _CHUNK_BYTES = 4096
 """Bytes of one write call, which cannot be canceled."""
+
+_DIRECT_SECONDS = 0.001
+"""Seconds in which the caller itself writes a frame: the system takes 8 kB before a terminal, or a
+program like tmux, reads them, and most of them read within 0.2 ms."""
 
 _DRAIN_SECONDS = 0.3
 """Seconds that `stop` waits for pending output, after which it is dropped."""
@@ -24,7 +29,9 @@ _FINAL_WRITE_SECONDS = 1.0
 
 
 class TerminalWriter(threading.Thread):
-    """Accepts output without blocking and writes it in the background.
+    """Accepts output without blocking. What a terminal takes at once is written by the caller: a
+    thread would first wait until the caller leaves the interpreter to it, 5 to 15 ms. The rest, and
+    all output to anything else, is written in the background.
 
     Textual's own thread has a queue of 30 items and blocks the caller while it is full: forever, if
     the terminal is closed and the thread has ended. This one accepts all output and reports when it
@@ -54,15 +61,36 @@ class TerminalWriter(threading.Thread):
         self._abandoned = False
         self._failed = False
         self._reported_full = False
+        self._direct_descriptor = _open_without_blocking(descriptor)
+        """The same terminal, opened so that a write does not wait; None if that is not possible."""
 
     def write(self, text: str) -> None:
         """Never blocks. Output after `stop`, or to a closed terminal, is dropped."""
         data = text.encode(self._encoding, "replace")
         with self._condition:
-            if data and not (self._failed or self._stopping):
+            if self._failed or self._stopping:
+                return
+            if not self._pending_bytes:
+                data = data[self._write_directly(data) :]
+            if data:
                 self._pending.append(data)
                 self._pending_bytes += len(data)
                 self._condition.notify()
+
+    def _write_directly(self, data: bytes) -> int:
+        """Number of bytes that the terminal took at once. An error is left to the thread, which
+        gets and reports it too."""
+        terminal, done = self._direct_descriptor, 0
+        if terminal is None:
+            return 0
+        ends_at = monotonic() + _DIRECT_SECONDS
+        with contextlib.suppress(OSError):
+            while done < len(data) and (left := ends_at - monotonic()) > 0:
+                try:
+                    done += os.write(terminal, data[done:])
+                except BlockingIOError:
+                    select.select([], [terminal], [], left)
+        return done
 
     def is_full(self) -> bool:
         """Whether frames must be skipped now; if so, `on_drained` is called later."""
@@ -86,6 +114,9 @@ class TerminalWriter(threading.Thread):
                 termios.tcflush(self._descriptor, termios.TCOFLUSH)
             self.join(_FINAL_WRITE_SECONDS)
             self._abandoned = True
+        if self._direct_descriptor is not None:
+            os.close(self._direct_descriptor)
+            self._direct_descriptor = None
 
     def run(self) -> None:
         try:
@@ -125,3 +156,13 @@ class TerminalWriter(threading.Thread):
                     self._reported_full = False
             if has_room:
                 self._on_drained()
+
+
+def _open_without_blocking(descriptor: int) -> int | None:
+    """A new descriptor of the same terminal, whose writes do not wait. The given one is shared with
+    other programs, such as the shell, so it stays as it is. None for anything but a terminal, and
+    where it may not be opened (after `su`) or has no name (in some containers)."""
+    try:
+        return os.open(os.ttyname(descriptor), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
+    except OSError:
+        return None
