@@ -55,7 +55,7 @@ class DeferredSource:
     """`tui.ports.serving_source.ServingSource`, empty until `start`."""
 
     def __init__(self, factory: Callable[[], Awaitable[ServingSource]], context: str = "") -> None:
-        """`make` creates the real source, on the event loop."""
+        """`factory` creates the real source, on the event loop."""
         self._factory = factory
         self._context = context
         self._source: ServingSource | None = None
@@ -100,6 +100,10 @@ class DeferredSource:
     def retry_now(self) -> None:
         if self._source:
             self._source.retry_now()
+
+    def prioritize(self, key: NamespacedName | None) -> None:
+        if self._source:
+            self._source.prioritize(key)
 
     async def switch(self, *, context: str | None = None, namespace: str | None = None) -> None:
         if self._source:

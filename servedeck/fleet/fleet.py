@@ -243,6 +243,10 @@ class Fleet:
         """Whether a flush is needed."""
         return bool(self._dirty)
 
+    def is_pending(self, key: NamespacedName | None) -> bool:
+        """Whether a flush is needed for that serving."""
+        return key in self._dirty
+
     def next_reevaluation(self) -> datetime | None:
         """When a flush is needed even without a change (an error that expires); None for never."""
         while self._reevaluation_heap:

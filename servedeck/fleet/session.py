@@ -149,6 +149,7 @@ class ClusterSession:
         self._retry_event = asyncio.Event()
         self._lock = asyncio.Lock()
         self._debouncer: Debouncer | None = None
+        self._priority_key: NamespacedName | None = None
         self._connect_error = ""
         self._contexts: tuple[str, ...] = ()
         self._changed_keys: set[NamespacedName] = set()
@@ -259,6 +260,11 @@ class ClusterSession:
             self.connection.reset_backoff()
         for reflector in self._reflectors.values():
             reflector.retry_now()
+
+    def prioritize(self, key: NamespacedName | None) -> None:
+        """Report changes of this serving sooner, as it is read closely: they do not wait for those
+        of others, which under constant change takes 35 ms on average. None for none."""
+        self._priority_key = key
 
     async def switch(self, *, context: str | None = None, namespace: str | None = None) -> None:
         """Show another context, or another namespace ("" for all); None keeps it.
@@ -389,9 +395,11 @@ class ClusterSession:
         else:
             self.fleet.apply(change)
             if self._initial_lists_complete:
-                # Status and replicas, which matter most, change with the Deployment; its Pods may
-                # change a hundred times per second.
-                self._request_flush(urgent=change.kind is DEPLOYMENTS)
+                # Status and replicas, which matter most, change with the Deployment; the Pods of
+                # all others may change a hundred times per second.
+                self._request_flush(
+                    urgent=change.kind is DEPLOYMENTS or self.fleet.is_pending(self._priority_key)
+                )
 
     def _handle_reflector_state(self, reflector: Reflector) -> None:
         if reflector.phase is ReflectorPhase.RETRYING:

@@ -69,6 +69,30 @@ async def test_the_first_change_is_reported_at_once_and_the_rest_together(
         assert [len(each.keys) for each in watched.changes] == [1, 1, 9]
 
 
+async def test_changes_of_the_prioritized_serving_do_not_wait_for_those_of_others(
+    cluster: FakeCluster, skip_time: TimeSkipper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.put(deployment("other"), replicaset("r-other", "d-other"), pod("p-other", "r-other"))
+    async with recorded_session(cluster, reflector_config=ReflectorConfig()) as watched:
+        await watched.wait_until_live()
+        debouncer = watched.session._debouncer
+        assert debouncer is not None
+        await wait_until(lambda: debouncer._flush_handle is None, "all to be notified")
+        monkeypatch.setattr(debouncer, "_interval", 600.0)  # too long to elapse without skipping
+        skip_time(601)
+        watched.changes.clear()
+
+        cluster.put(pod("p-other", "r-other", crashing_status()))
+        await watched.wait_until(lambda: watched.changes)
+        cluster.put(pod("p-other", "r-other"))
+        await wait_until(lambda: debouncer._flush_handle is not None, "the change to wait")
+        assert len(watched.changes) == 1
+        watched.session.prioritize(LLAMA)
+        cluster.put(pod(status=crashing_status()))
+        await watched.wait_until(lambda: len(watched.changes) == 2)
+        assert LLAMA in watched.changes[1].keys
+
+
 async def test_nothing_is_reported_and_nothing_wakes_while_nothing_happens(
     cluster: FakeCluster, skip_time: TimeSkipper
 ) -> None:

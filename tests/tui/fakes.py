@@ -86,6 +86,7 @@ class FakeSource:
     callbacks: list[Callable[[Any], None]] = field(default_factory=list)
     started: bool = False
     retry_count: int = 0
+    prioritized: list[NamespacedName | None] = field(default_factory=list)
     switch_calls: list[tuple[str | None, str | None]] = field(default_factory=list)
 
     def add_views(self, *views: ServingView) -> FakeSource:
@@ -120,6 +121,9 @@ class FakeSource:
 
     def retry_now(self) -> None:
         self.retry_count += 1
+
+    def prioritize(self, key: NamespacedName | None) -> None:
+        self.prioritized.append(key)
 
     async def switch(self, *, context: str | None = None, namespace: str | None = None) -> None:
         self.switch_calls.append((context, namespace))

@@ -270,6 +270,21 @@ async def test_a_change_while_the_page_is_mounted_does_not_close_it():
         assert app.screen is page
 
 
+async def test_changes_of_the_shown_serving_are_prioritized():
+    source = fakes.FakeSource().add_views(*fakes.fleet())
+    app = make_app(source)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_page(pilot, app, "j")
+        assert source.prioritized == [LLAMA]
+        await pilot.press("]")
+        assert source.prioritized[1:] == [app.screen.key] and app.screen.key != LLAMA
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: app.screen is app.servings, "the list")
+        assert source.prioritized[2:] == [None]
+        await open_page(pilot, app)
+        assert source.prioritized[3:] == [app.screen.key]
+
+
 async def test_another_context_closes_the_page():
     source = fakes.FakeSource().add_views(*fakes.fleet())
     app = make_app(source)

@@ -105,6 +105,9 @@ class ServingSource(Protocol):
 
     def retry_now(self) -> None: ...
 
+    def prioritize(self, key: NamespacedName | None) -> None:
+        """Report changes of this serving without waiting for those of others; None for none."""
+
     async def switch(self, *, context: str | None = None, namespace: str | None = None) -> None:
         """Switch to another context or namespace ("" for all); None keeps the current one."""
 

@@ -104,9 +104,7 @@ class ServingScreen(ActionScreen[NamespacedName]):
         log: tuple[str, str] | None = None,
     ) -> None:
         """Show a serving as a new screen would; the page was closed, and is shown after this."""
-        self.key, self._view, self._deleted_at = view.key, view, None
-        for one in self._panes:
-            one.set_serving(view.key)
+        self._set_serving(view)
         self._opened_target = self._current_target()
         self._wait_for_data()
         if self._ticker is not None:
@@ -122,6 +120,12 @@ class ServingScreen(ActionScreen[NamespacedName]):
             self.tabs.active = _tab_id(number)
             self.call_later(self._show_pane, number, log)
 
+    def _set_serving(self, view: ServingView) -> None:
+        self.key, self._view, self._deleted_at = view.key, view, None
+        for pane in self._panes:
+            pane.set_serving(view.key)
+        self.app_context.source.prioritize(view.key)
+
     def compose_body(self) -> ComposeResult:
         yield StatusLine(id="serving-title")
         yield StatusLine(id="banner")
@@ -133,6 +137,7 @@ class ServingScreen(ActionScreen[NamespacedName]):
         super().on_mount()
         self.query_one(Tabs).can_focus = False
         self._ticker = self.set_interval(TICK_SECONDS, self._tick)
+        self.app_context.source.prioritize(self.key)
         self._opened_target = self._current_target()
         self.call_later(self._show_pane, PANES.index(self._first_pane), self._first_log)
         self.update_header()
@@ -388,6 +393,7 @@ class ServingScreen(ActionScreen[NamespacedName]):
     def _close(self) -> None:
         self._leave_pane()
         self._active = self._opened_target = None
+        self.app_context.source.prioritize(None)
         if self._ticker is not None:
             self._ticker.pause()
         self.dismiss(self.key)
@@ -435,9 +441,7 @@ class ServingScreen(ActionScreen[NamespacedName]):
         active = self._active
         if active is not None:
             active.deactivate()
-        self.key, self._view, self._deleted_at = view.key, view, None
-        for pane in self._panes:
-            pane.set_serving(view.key)
+        self._set_serving(view)
         self._wait_for_data()
         self.update_header()
         if active is not None:
