@@ -13,6 +13,7 @@ from textual.binding import Binding
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.strip import Strip
+from textual.widget import Widget
 
 from widgets.styled_line import Line, StyledLineView, fit_line
 
@@ -152,14 +153,33 @@ class CardView(StyledLineView, can_focus=True):
             return
         before, old_item = self._lines, self._find(self._cursor_key)
         self._lay_out(width)
-        if len(before) != len(self._lines):
-            self.virtual_size = Size(width, len(self._lines))
-        top = self.scroll_offset.y
-        for y in range(self.size.height):
-            index = top + y
-            if _line_at(before, index) != _line_at(self._lines, index):
-                self.refresh(Region(0, y, width, 1))
+        self._set_content_height(width)
+        changed = self._changed_regions(before, width)
+        if changed:
+            self.refresh(*changed)  # without regions it would repaint all
         self._keep_cursor(old_item)
+
+    def _changed_regions(self, before: Sequence[Line], width: int) -> list[Region]:
+        """The visible lines that differ, adjacent ones as one region."""
+        top = self.scroll_offset.y
+        regions: list[Region] = []
+        for y in range(self.size.height):
+            if _line_at(before, top + y) == _line_at(self._lines, top + y):
+                continue
+            if regions and regions[-1].bottom == y:
+                regions[-1] = Region(0, regions[-1].y, width, regions[-1].height + 1)
+            else:
+                regions.append(Region(0, y, width, 1))
+        return regions
+
+    def _set_content_height(self, width: int) -> None:
+        """Scroll over as many lines as there are. Neither the size nor the scrollbar, which is
+        always there, depends on them, so that no layout of the screen is needed."""
+        size = Size(width, len(self._lines))
+        if size != self.virtual_size:
+            self.set_reactive(Widget.virtual_size, size)
+            self.vertical_scrollbar.window_virtual_size = size.height
+            self.scroll_y = self.validate_scroll_y(self.scroll_y)
 
     def _lay_out(self, width: int) -> None:
         self._laid_out_width = width
@@ -345,7 +365,7 @@ class CardView(StyledLineView, can_focus=True):
     def _ensure_laid_out(self) -> None:
         if not self._laid_out_width and self.inner_width:
             self._lay_out(self.inner_width)
-            self.virtual_size = Size(self.inner_width, len(self._lines))
+            self._set_content_height(self.inner_width)
             self._keep_cursor(None)
 
     def render_line(self, y: int) -> Strip:

@@ -132,7 +132,7 @@ def plain_text(line: Line) -> str:
 
 
 def join_lines(lines: Iterable[Line], separator: Line = ((" ", ""),)) -> Line:
-    """The lines joined with `between`; empty ones are omitted."""
+    """The lines joined with `separator`; empty ones are omitted."""
     result: list[Span] = []
     for line in lines:
         if line:
@@ -142,7 +142,7 @@ def join_lines(lines: Iterable[Line], separator: Line = ((" ", ""),)) -> Line:
 
 def wrap(line: Line, width: int, indent: int = 0, *, keep_spans: bool = False) -> list[Line]:
     """`line` in lines of at most `width` cells, broken at blanks where there is one, the second
-    and later ones indented by `hanging` cells. `whole` breaks between spans where that is
+    and later ones indented by `indent` cells. `keep_spans` breaks between spans where that is
     possible."""
     width = max(width, 1)
     indent = max(0, min(indent, width // 2, width - 2))
@@ -196,7 +196,7 @@ def _split_words(text: str) -> list[str]:
 
 
 def _split_long_word(word: str, first_width: int, rest_width: int) -> list[str]:
-    """A word too long for a line, in pieces of `first` and then `rest` cells."""
+    """A word too long for a line, in pieces of `first_width` and then `rest_width` cells."""
     if first_width < max(rest_width // 3, 1):
         return ["", *chop_cells(word, rest_width)]
     head = chop_cells(word, first_width)[0]

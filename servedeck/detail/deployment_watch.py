@@ -80,9 +80,20 @@ class DeploymentWatch:
     @property
     def deployment(self) -> LiveObject | None:
         """The Deployment as it is, or was last; None while it is unknown."""
-        if self._deployments is not None and (found := self._deployments.newest) is not None:
+        found = self._deployments.newest if self._deployments is not None else None
+        if found is not None and not self._is_known(found):
             self._deployment = found
         return self._deployment
+
+    def _is_known(self, found: LiveObject) -> bool:
+        """Whether it is the version that was shown before it was read: the same instance, so that
+        nothing is built again."""
+        known = self._deployment
+        return (
+            known is not None
+            and known.metadata.uid == found.metadata.uid
+            and known.metadata.resource_version == found.metadata.resource_version != ""
+        )
 
     @property
     def replicasets(self) -> list[LiveObject]:

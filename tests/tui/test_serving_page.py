@@ -392,6 +392,7 @@ async def test_the_first_paint_of_the_next_serving_waits_for_its_data_a_moment(
             await wait_for(pilot, lambda: app.screen is app.servings, "the list")
         paints = []
         monkeypatch.setattr(screen_base, "paint_now", paints.append)
+        monkeypatch.setattr(screen_base, "PAINT_INTERVAL", 0.0)  # else a timer paints
         monkeypatch.setattr(serving_screen, "OPENING_SECONDS", wait)
         detail_service.is_loading = True
         shown = len(detail_service.watches)
