@@ -30,7 +30,7 @@ from servedeck.fleet.views import ServingView
 from servedeck.serving.text import format_count, sanitize
 from styles.themes import ANSI, DARK, DEFAULT_VARIABLES, THEMES
 from tui.actions import ACTIONS_BY_ID, action_key_display, key_display, scope_bindings
-from tui.garbage_collection import IdleCollector
+from tui.garbage_collection import IdleCollector, YoungCollector
 from tui.internals.app_hooks import TerminalApp
 from tui.internals.driver import TerminalDriver
 from tui.internals.textual_private import free_drawn_lines
@@ -157,7 +157,10 @@ class ServedeckApp(TerminalApp):
             opens_form=lambda: self.screen is self.servings,
             is_exiting=lambda: self.exiting,
         )
-        self._collector = IdleCollector(self.set_timer)
+        self._idle_collector = IdleCollector(self.set_timer)
+        self._young_collector = YoungCollector(
+            lambda delay, callback: asyncio.get_running_loop().call_later(delay, callback)
+        )
         self._last_exit_blocker = ""
         """Why the last request to quit was rejected."""
         self._exit_task: asyncio.Task[None] | None = None
@@ -183,7 +186,7 @@ class ServedeckApp(TerminalApp):
 
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.Key):
-            self._collector.note_key()
+            self._idle_collector.note_key()
         if event.is_forwarded or self._key_queue.should_handle(event):
             await super().on_event(event)
 
@@ -341,10 +344,13 @@ class ServedeckApp(TerminalApp):
             if isinstance(screen, ActionScreen) and screen.children:  # on_changes reads the widgets
                 screen.on_changes(changes)
 
+    def post_display_hook(self) -> None:
+        self._young_collector.note_painted()
+
     def note_removed(self) -> None:
         free_drawn_lines()
         if not self.exiting:
-            self._collector.note_removed()
+            self._idle_collector.note_removed()
 
     async def on_unmount(self) -> None:
         with contextlib.suppress(TimeoutError):

@@ -1,10 +1,21 @@
-"""When the memory of closed screens is freed."""
+"""When memory is freed: that of closed screens, and new objects after a paint."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from tui.garbage_collection import IDLE_SECONDS, MAX_REMOVED, MIN_REMOVED, IdleCollector
+from tests.tui.helpers import make_app
+from tests.waiting import wait_until
+from tui.garbage_collection import (
+    IDLE_SECONDS,
+    MAX_REMOVED,
+    MIN_NEW_OBJECTS,
+    MIN_REMOVED,
+    PAINT_PAUSE_SECONDS,
+    YOUNG_COLLECTIONS,
+    IdleCollector,
+    YoungCollector,
+)
 
 
 class Clock:
@@ -71,3 +82,57 @@ def test_keys_do_not_delay_it_without_end() -> None:
     clock.collector.note_key()
     clock.advance(IDLE_SECONDS / 2)
     assert clock.collected == 1
+
+
+class Painter(Clock):
+    """New objects, and the generations that were collected."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.new_objects = 0
+        self.generations: list[int] = []
+        self.young = YoungCollector(
+            self.set_timer, collect=self.collect_generation, count_new=lambda: self.new_objects
+        )
+
+    def collect_generation(self, generation: int) -> None:
+        self.generations.append(generation)
+        self.new_objects = 0
+
+    def paint(self, new_objects: int) -> None:
+        self.new_objects += new_objects
+        self.young.note_painted()
+
+
+def test_new_objects_are_collected_once_after_the_paints_of_a_key() -> None:
+    painter = Painter()
+    painter.paint(MIN_NEW_OBJECTS - 1)
+    painter.advance(PAINT_PAUSE_SECONDS)
+    assert painter.generations == []
+    for _ in range(5):
+        painter.paint(MIN_NEW_OBJECTS)
+    assert painter.generations == []
+    painter.advance(PAINT_PAUSE_SECONDS)
+    assert painter.generations == [0]
+    painter.paint(MIN_NEW_OBJECTS)
+    painter.advance(PAINT_PAUSE_SECONDS)
+    assert painter.generations == [0, 0]
+
+
+def test_what_survived_is_collected_now_and_then() -> None:
+    painter = Painter()
+    for _ in range(2 * YOUNG_COLLECTIONS):
+        painter.paint(MIN_NEW_OBJECTS)
+        painter.advance(PAINT_PAUSE_SECONDS)
+    assert painter.generations == ([0] * (YOUNG_COLLECTIONS - 1) + [1]) * 2
+
+
+async def test_the_app_collects_after_its_paints() -> None:
+    collections: list[int] = []
+    app = make_app()
+    async with app.run_test() as pilot:
+        app._young_collector = YoungCollector(
+            app.set_timer, collect=collections.append, count_new=lambda: MIN_NEW_OBJECTS
+        )
+        await pilot.press("j")
+        await wait_until(lambda: collections[:1] == [0], "a collection")

@@ -521,7 +521,7 @@ async def test_a_terminal_that_is_resized_while_the_page_is_closed():
 async def test_closed_tabs_and_screens_are_noted_for_the_garbage_collection(monkeypatch):
     app = make_app()
     noted = []
-    monkeypatch.setattr(app._collector, "note_removed", lambda: noted.append(1))
+    monkeypatch.setattr(app._idle_collector, "note_removed", lambda: noted.append(1))
     async with app.run_test(size=(120, 40)) as pilot:
         await open_page(pilot, app, "j")
         await pilot.press("t")
