@@ -121,9 +121,12 @@ class RecordWatch(Generic[R]):
         """Stop the watch; the records stay."""
         if self._debouncer is not None:
             self._debouncer.close()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        # The exception of the task refers to the TLS connection, with its 256 KiB of buffer, which
+        # would be in memory as long as this watch: until a full garbage collection.
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     @property
     def records(self) -> list[R]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
+import weakref
 from typing import cast
 
 import pytest
@@ -59,3 +62,20 @@ def test_the_begin_of_the_list_does_not_delay_its_records(monkeypatch: pytest.Mo
         reflector.phase = phase
         watch._handle_state()
     assert requested == [phases.FORBIDDEN, phases.LISTING, phases.MISSING]
+
+
+async def test_a_closed_watch_keeps_neither_its_task_nor_the_connection():
+    query = ObjectQuery(resources.DEPLOYMENT, "team-a", "llama")
+    watch = ObjectWatch(cast(Connection, None), query, lambda: None)
+    gc.disable()
+    try:
+        watch.start()
+        assert watch._task is not None
+        task = weakref.ref(watch._task)
+        await asyncio.sleep(0)  # it has begun, so that it has frames
+        await watch.close()
+        await asyncio.sleep(0)
+        assert task() is None
+    finally:
+        gc.enable()
+    assert watch.objects == []
