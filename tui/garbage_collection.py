@@ -19,9 +19,9 @@ MAX_REMOVED = 100
 IDLE_SECONDS = 3.0
 """Seconds without a key before it happens."""
 
-
 MIN_NEW_OBJECTS = 1_000
-"""New objects from which a collection of them is worth it, which takes about 1 ms then."""
+"""New objects from which a collection of them is worth it: 2 to 10 ms, measured while 100 Pods a
+second change on two cores."""
 PAINT_PAUSE_SECONDS = 0.05
 """Seconds from a paint to that collection: the paints that follow one key are over."""
 YOUNG_COLLECTIONS = 5

@@ -64,7 +64,7 @@ def test_the_begin_of_the_list_does_not_delay_its_records(monkeypatch: pytest.Mo
     assert requested == [phases.FORBIDDEN, phases.LISTING, phases.MISSING]
 
 
-async def test_a_closed_watch_keeps_neither_its_task_nor_the_connection():
+async def test_a_closed_watch_does_not_keep_its_task():
     query = ObjectQuery(resources.DEPLOYMENT, "team-a", "llama")
     watch = ObjectWatch(cast(Connection, None), query, lambda: None)
     gc.disable()
