@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -33,7 +33,8 @@ from servedeck.fleet.index import (
     virtual_service_backends,
 )
 from servedeck.fleet.other_workloads import OtherWorkloads
-from servedeck.fleet.views import NamespacedName, PodView, ServingView
+from servedeck.fleet.serving_pods import OwnedPods, ServingPods
+from servedeck.fleet.views import NamespacedName, ServingView
 from servedeck.serving import endpoint
 from servedeck.serving.conventions import SERVING_LABEL
 from servedeck.serving.endpoint import Endpoint
@@ -53,9 +54,6 @@ from servedeck.serving.objects.records import (
     Workload,
 )
 from servedeck.serving.status import rollout, status
-from servedeck.serving.status.diagnosis import Diagnosis
-from servedeck.serving.status.pod_diagnosis import diagnose
-from servedeck.serving.status.pods import PodSortKey, pod_sort_key
 from servedeck.serving.text import one_line
 
 _log = logging.getLogger(__name__)
@@ -72,18 +70,6 @@ class Completeness(StrEnum):
     COMPLETE = "complete"
     FORBIDDEN = "forbidden"
     """Listing is forbidden: the status of servings is derived from their Deployment only."""
-
-
-@dataclass(slots=True)
-class _PodEntry:
-    """The last evaluation of one Pod."""
-
-    pod: Pod
-    diagnosis: Diagnosis
-    view: PodView
-    sort_key: PodSortKey
-    stale: bool = False
-    """An Event about the Pod was added or deleted since."""
 
 
 class Fleet:
@@ -118,7 +104,9 @@ class Fleet:
 
         self._views: dict[NamespacedName, ServingView] = {}
         self._dirty: dict[NamespacedName, None] = {}  # an ordered set: oldest change first
-        self._pod_entries: dict[str, _PodEntry] = {}  # by the Pod's uid
+        self._serving_pods: dict[NamespacedName, ServingPods] = {}
+        self._stale_pods: set[str] = set()
+        """uids of Pods about which an Event was added or deleted since they were evaluated."""
         self._endpoints: dict[NamespacedName, Endpoint] = {}
         self._keys_needing_unlabeled: set[NamespacedName] = set()
         self._reevaluate_at: dict[NamespacedName, datetime] = {}
@@ -180,9 +168,8 @@ class Fleet:
         if deployment is None:
             return []
         uids = [deployment.metadata.uid]
-        for replicaset in self._replicasets.owned_by(deployment.metadata.uid):
-            uids.append(replicaset.metadata.uid)
-            uids += [pod.metadata.uid for pod in self._pods.owned_by(replicaset.metadata.uid)]
+        for uid in self._replicasets.owned_by(deployment.metadata.uid):
+            uids += [uid, *self._pods.owned_by(uid)]
         return [event for uid in uids for event in self._events.lookup(uid)]
 
     # -- changes --------------------------------------------------------------------------------
@@ -224,8 +211,8 @@ class Fleet:
 
     def reevaluate_pods(self) -> None:
         """Evaluate every Pod again with the next flush: the clock was corrected."""
-        for seen in self._pod_entries.values():
-            seen.stale = True
+        for pods in self._serving_pods.values():
+            pods.mark_all_stale()
         self._mark_all()
 
     @property
@@ -273,6 +260,7 @@ class Fleet:
                 differs = self._rebuild_view(key, now)
             except Exception as error:  # one invalid object must not hide the others
                 _log.exception("view of %s", key)
+                self._serving_pods.pop(key, None)
                 differs = self._store_view(
                     key, view_builder.unreadable_view(key, self._current_workload(key), error)
                 )
@@ -326,7 +314,7 @@ class Fleet:
     def _apply_other(self, record: Any, deleted: bool, _: bool) -> None:
         self._mark_others(self._others.update(record, deleted=deleted))
         if deleted:
-            self._pod_entries.pop(record_uid(record), None)
+            self._stale_pods.discard(record_uid(record))
 
     def _mark_others(self, keys: Iterable[NamespacedName]) -> None:
         """Mark servings of other kinds whose own objects have changed."""
@@ -339,7 +327,7 @@ class Fleet:
     def _apply_stateful_set_pod(self, pod: Pod, deleted: bool) -> None:
         self._mark_existing(self._others.update_pod(pod, deleted=deleted))
         if deleted:
-            self._pod_entries.pop(record_uid(pod), None)
+            self._stale_pods.discard(record_uid(pod))
 
     def _apply_replicaset(self, replicaset: ReplicaSet, deleted: bool, unlabeled: bool) -> None:
         for owner in self._replicasets.update(replicaset, deleted=deleted, unlabeled=unlabeled):
@@ -349,23 +337,19 @@ class Fleet:
         for owner in self._pods.update(pod, deleted=deleted, unlabeled=unlabeled):
             self._mark_replicaset(owner)
         if self._pods.get(uid := record_uid(pod)) is None:
-            self._pod_entries.pop(uid, None)
+            self._stale_pods.discard(uid)
 
     def _apply_event(self, event: Event, deleted: bool, _: bool) -> None:
         for uid in self._events.update(event, deleted=deleted):
             if (pod := self._pods.get(uid)) is not None:
-                self._mark_pod_stale(uid)
+                self._stale_pods.add(uid)
                 self._mark_replicaset(controller_uid(pod, "ReplicaSet"))
             else:
+                if self._others.get_pod(uid) is not None:
+                    self._stale_pods.add(uid)
                 self._mark_replicaset(uid)
                 self._mark_deployment(uid)
-                self._mark_pod_stale(uid)
                 self._mark_existing(self._others.keys_of_object(uid))
-
-    def _mark_pod_stale(self, pod_uid: str) -> None:
-        seen = self._pod_entries.get(pod_uid)
-        if seen is not None:
-            seen.stale = True
 
     def _apply_service(self, service: Service, deleted: bool, _: bool) -> None:
         self._invalidate_endpoints(self._services.update(service, deleted=deleted))
@@ -422,35 +406,34 @@ class Fleet:
         deployment = self._current_deployment(key)
         if deployment is None:
             return self._remove_view(key)
-        replicasets = list(self._replicasets.owned_by(deployment.metadata.uid))
+        replicasets = list(self._replicasets.owned_by(deployment.metadata.uid).values())
         self._update_needs_unlabeled(key, deployment, replicasets)
         completeness = self._completeness_of(key)
         if completeness is Completeness.PENDING:
             return False
-        seen = [
-            self._evaluate_pod(
-                key,
-                pod,
-                _is_old_revision(replicaset, deployment),
-                replicaset.metadata.annotations.revision,
-                now,
-            )
-            for replicaset in replicasets
-            for pod in self._pods.owned_by(replicaset.metadata.uid)
-        ]
-        self._schedule_reevaluation(
-            key, view_builder.earliest_reevaluation(each.diagnosis for each in seen), now
+        pods = self._evaluate_pods(
+            key,
+            [
+                OwnedPods(
+                    self._pods.owned_by(record_uid(replicaset)),
+                    replicaset.metadata.annotations.revision,
+                    _is_old_revision(replicaset, deployment),
+                )
+                for replicaset in replicasets
+            ],
+            now,
         )
         serving_status = status.evaluate(
             deployment,
             replicasets,
-            [(each.pod, each.diagnosis) for each in seen],
+            pods.not_serving,
             completeness is Completeness.COMPLETE,
+            serving_count=pods.serving_count,
         )
         events = self._events_of(
             deployment.metadata.uid, *(each.metadata.uid for each in replicasets)
         )
-        view = self._build_view(key, deployment, serving_status, seen, events)
+        view = self._build_view(key, deployment, serving_status, pods, events)
         view = replace(
             view,
             rollout=rollout.rollout_badge(deployment),
@@ -468,17 +451,15 @@ class Fleet:
             completeness = self._stateful_set_completeness
         if completeness is Completeness.PENDING:
             return False
-        seen = [self._evaluate_pod(key, pod, False, "", now) for pod in other.pods]
-        self._schedule_reevaluation(
-            key, view_builder.earliest_reevaluation(each.diagnosis for each in seen), now
-        )
+        owned = {record_uid(pod): pod for pod in other.pods}
+        pods = self._evaluate_pods(key, [OwnedPods(owned)], now)
         events = self._events_of(*other.event_uids)
         serving_status = other.evaluate(
-            [(each.pod, each.diagnosis) for each in seen],
+            [pods.diagnosed(uid) for uid in owned],
             events,
             completeness is Completeness.COMPLETE,
         )
-        view = self._build_view(key, other.workload, serving_status, seen, events)
+        view = self._build_view(key, other.workload, serving_status, pods, events)
         return self._store_view(
             key,
             other.complete(
@@ -491,6 +472,7 @@ class Fleet:
         )
 
     def _remove_view(self, key: NamespacedName) -> bool:
+        self._serving_pods.pop(key, None)
         self._endpoints.pop(key, None)
         self._reevaluate_at.pop(key, None)
         self._keys_needing_unlabeled.discard(key)
@@ -534,36 +516,15 @@ class Fleet:
                 return completeness
         return Completeness.COMPLETE
 
-    def _evaluate_pod(
-        self, key: NamespacedName, pod: Pod, old_revision: bool, revision: str, now: datetime
-    ) -> _PodEntry:
-        """The evaluation of the Pod; repeated only if the Pod or its Events changed, or
-        `reevaluate_at` has passed."""
-        uid = record_uid(pod)
-        seen = self._pod_entries.get(uid)
-        if (
-            seen is not None
-            and seen.pod is pod
-            and not seen.stale
-            and seen.view.old_revision is old_revision
-            and seen.view.revision == revision
-            and (seen.diagnosis.reevaluate_at is None or seen.diagnosis.reevaluate_at > now)
-        ):
-            return seen
-        events = self._events_of(pod.metadata.uid)
-        diagnosis = diagnose(pod, events, now)
-        view = view_builder.build_pod_view(
-            pod,
-            diagnosis,
-            events,
-            namespace=key.namespace,
-            old_revision=old_revision,
-            revision=revision,
-            previous=seen.view if seen is not None else None,
-        )
-        seen = _PodEntry(pod, diagnosis, view, pod_sort_key(pod, diagnosis.health))
-        self._pod_entries[uid] = seen
-        return seen
+    def _evaluate_pods(
+        self, key: NamespacedName, owners: list[OwnedPods], now: datetime
+    ) -> ServingPods:
+        pods = self._serving_pods.get(key)
+        if pods is None:
+            pods = self._serving_pods[key] = ServingPods(key.namespace, self._events_of)
+        pods.update(owners, now, self._stale_pods)
+        self._schedule_reevaluation(key, pods.reevaluate_at, now)
+        return pods
 
     def _events_of(self, *uids: str) -> list[Event]:
         """Sorted by name, so that the order of Events in the same second does not depend on
@@ -586,7 +547,7 @@ class Fleet:
         key: NamespacedName,
         deployment: Workload,
         serving_status: status.ServingStatus,
-        pod_entries: list[_PodEntry],
+        pods: ServingPods,
         events: list[Event],
     ) -> ServingView:
         """A view without the rollout."""
@@ -611,7 +572,7 @@ class Fleet:
             accelerator=accelerator.name,
             accelerator_resource=accelerator.resource,
             accelerator_count=accelerator.number,
-            restarts=sum(each.view.restarts for each in pod_entries),
+            restarts=pods.restart_count,
             endpoint=self._resolve_endpoint(key, deployment),
             autoscaler=view_builder.format_autoscalers(
                 self._scaled_objects.lookup(key), self._autoscalers.lookup(key)
@@ -622,7 +583,7 @@ class Fleet:
             labels=meta.labels,
             description=meta.annotations.description,
             managed=detection.is_managed(deployment),
-            pods=tuple(each.view for each in sorted(pod_entries, key=lambda each: each.sort_key)),
+            pods=pods.views,
             events=view_builder.build_event_views(events) if events else (),
             revision=meta.annotations.revision,
         )

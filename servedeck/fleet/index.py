@@ -4,7 +4,7 @@ The cost depends on the change, not on the size of the cluster.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Generic, Protocol, TypeVar
 
 from servedeck.fleet.views import NamespacedName
@@ -63,10 +63,9 @@ class OwnedRecords(Generic[R]):
         first, second = self._sources
         return first.get(uid) or second.get(uid)
 
-    def owned_by(self, owner_uid: str) -> Iterable[R]:
-        """Records that the controller owns, in order of arrival."""
-        children = self._by_owner.get(owner_uid)
-        return children.values() if children else ()
+    def owned_by(self, owner_uid: str) -> Mapping[str, R]:
+        """Records that the controller owns, by uid in order of arrival. It changes with them."""
+        return self._by_owner.get(owner_uid, {})
 
     def is_only_unlabeled(self, uid: str) -> bool:
         """Whether only the second source contains the object."""

@@ -246,7 +246,7 @@ class OtherWorkloads:
         )
 
     def _pods_of(self, uid: str) -> list[Pod]:
-        pods = self._stateful_set_pods.owned_by(uid)
+        pods = self._stateful_set_pods.owned_by(uid).values()
         return sorted(pods, key=lambda pod: (len(pod.metadata.name), pod.metadata.name))
 
     # -- changes --------------------------------------------------------------------------------

@@ -243,11 +243,3 @@ def format_autoscalers(
         for autoscaler in sorted(autoscalers, key=lambda one: one.metadata.name)
     ]
     return ", ".join(texts)
-
-
-def earliest_reevaluation(diagnoses: Iterable[Diagnosis]) -> datetime | None:
-    """When the first of them must be reevaluated."""
-    return min(
-        (diagnosis.reevaluate_at for diagnosis in diagnoses if diagnosis.reevaluate_at is not None),
-        default=None,
-    )

@@ -8,7 +8,7 @@ import pytest
 
 from servedeck.cluster.watch.kinds import NODES
 from servedeck.cluster.watch.reflector import RecordChange
-from servedeck.fleet import fleet as module
+from servedeck.fleet import serving_pods
 from servedeck.fleet.fleet import Completeness, Fleet
 from servedeck.fleet.views import NamespacedName, ServingView
 from servedeck.serving.objects.records import (
@@ -107,7 +107,7 @@ def test_only_the_pod_that_changed_is_evaluated_again(monkeypatch: pytest.Monkey
         judged.append(pod.metadata.uid)
         return diagnose(pod, *rest)
 
-    monkeypatch.setattr(module, "diagnose", counting)
+    monkeypatch.setattr(serving_pods, "diagnose", counting)
     fleet.apply(change(pod("p2", status=PENDING_STATUS)))
     fleet.flush(NOW)
     assert judged == ["p2"]
@@ -467,10 +467,10 @@ def test_a_serving_that_no_rule_understands_hides_no_other(
 ) -> None:
     evaluate = status_rules.evaluate
 
-    def failing(deployment: Any, *rest: Any) -> Any:
+    def failing(deployment: Any, *rest: Any, **options: Any) -> Any:
         if deployment.metadata.name == "llama":
             raise TypeError("never seen before")
-        return evaluate(deployment, *rest)
+        return evaluate(deployment, *rest, **options)
 
     monkeypatch.setattr(status_rules, "evaluate", failing)
     fleet = make_two_servings()

@@ -136,7 +136,7 @@ def _termination_reason(terminated: ContainerStateTerminated) -> str:
     return f"ExitCode:{terminated.exit_code}"
 
 
-PodSortKey = tuple[int, bool, int, bool, bool, float, float, int, float, str]
+PodSortKey = tuple[int, bool, int, bool, bool, float, float, int, float, str, str]
 
 _HEALTH_ORDER = {PodHealth.ERROR: 0, PodHealth.PENDING: 1, PodHealth.TERMINATING: 3}
 _FAILED_ORDER = 4
@@ -151,7 +151,8 @@ def pod_sort_key(pod: Pod, health: PodHealth = PodHealth.OK) -> PodSortKey:
 
     kubectl's order: not assigned to a node, phase Pending before Unknown before Running, not ready,
     being deleted, ready for less time, more restarts, newer (kubernetes kubectl
-    pkg/util/podutils/podutils.go, ActivePods). Ties are sorted by name.
+    pkg/util/podutils/podutils.go, ActivePods). Ties are sorted by name and uid, so no two Pods have
+    the same key.
     """
     ready_since = _NO_TIME
     ready = False
@@ -173,6 +174,7 @@ def pod_sort_key(pod: Pod, health: PodHealth = PodHealth.OK) -> PodSortKey:
         -max((c.restart_count for c in pod.status.container_statuses), default=0),
         _descending_time(pod.metadata.creation_timestamp),
         pod.metadata.name,
+        pod.metadata.uid,
     )
 
 

@@ -94,6 +94,7 @@ def evaluate(
     pods: Sequence[tuple[Pod, Diagnosis]],
     pods_known: bool,
     *,
+    serving_count: int = 0,
     kind: str = "Deployment",
 ) -> ServingStatus:
     """The state of a serving; the first matching rule applies.
@@ -109,17 +110,18 @@ def evaluate(
     6. Starting: otherwise.
 
     `pods` are those of all the Deployment's `replicasets`, each with its diagnosis; terminating
-    ones are ignored. If `pods_known` is false (no permission to list them) the counts in the
-    Deployment's status are used. The reason is the most common one; Pods that ended are left out
-    where they are history. `kind` is that of the workload.
+    ones are ignored. Of those that serve requests (`serves_requests`) the number is enough,
+    `serving_count`, without the Pods. If `pods_known` is false (no permission to list them) the
+    counts in the Deployment's status are used. The reason is the most common one; Pods that ended
+    are left out where they are history. `kind` is that of the workload.
     """
     desired = deployment.spec.replicas
-    active_pods = _without_history(pods, desired)
+    active_pods = _without_history(pods, desired, serving_count)
     failing = [pair for pair in active_pods if _is_failing(pair)]
     errors = [pair for pair in failing if pair[1].health is PodHealth.ERROR]
     if pods_known:
-        ready = _count_ready(active_pods)
-        exist = bool(active_pods)
+        ready = serving_count + _count_ready(active_pods)
+        exist = serving_count > 0 or bool(active_pods)
     else:
         ready = deployment.status.ready_replicas
         exist = deployment.status.replicas > 0
@@ -134,7 +136,7 @@ def evaluate(
 
     creation = _creation_failure(deployment, replicasets)
     failure = _dominant_reason(errors or failing)
-    only_ended = not any(_is_alive(pair) for pair in active_pods)
+    only_ended = not serving_count and not any(_is_alive(pair) for pair in active_pods)
     if creation is not None and (failure is None or only_ended):
         reason = reasons.shorten(creation.reason) or "FailedCreate"
         failure = reason, describe_creation_failure(reason, creation.message)
@@ -179,21 +181,26 @@ def evaluate(
     return make_status(Status.STARTING, *(starting or ()))
 
 
+def serves_requests(pod: Pod, diagnosis: Diagnosis) -> bool:
+    """Whether the Pod is healthy, ready, and has not ended."""
+    return diagnosis.health is PodHealth.OK and pod.status.phase != "Failed" and is_ready(pod)
+
+
 def _without_history(
-    pods: Sequence[tuple[Pod, Diagnosis]], desired: int
+    pods: Sequence[tuple[Pod, Diagnosis]], desired: int, serving_count: int
 ) -> list[tuple[Pod, Diagnosis]]:
-    """The Pods that count. One that ended (evicted, rejected by its node) does not, if the others
-    are ready, or if a living Pod fails, which is the present cause, or if it ended long ago and a
-    living Pod has replaced it.
+    """The Pods that count, beside `serving_count` others that serve requests. One that ended
+    (evicted, rejected by its node) does not, if the others are ready, or if a living Pod fails,
+    which is the present cause, or if it ended long ago and a living Pod has replaced it.
 
     A Pod that is not scheduled yet or that its node has not started is no living one that fails:
     its node may reject it as it did those before.
     """
     active = [pair for pair in pods if pair[1].health is not PodHealth.TERMINATING]
     alive = [pair for pair in active if _is_alive(pair)]
-    if not alive:
+    if not alive and not serving_count:
         return active
-    if _count_ready(alive) >= desired or any(
+    if serving_count + _count_ready(alive) >= desired or any(
         _is_failing(pair) and pair[1].reason != "Unscheduled" for pair in alive
     ):
         return alive

@@ -7,7 +7,7 @@ import pytest
 
 from servedeck.serving.objects.records import Deployment, Pod, ReplicaSet
 from servedeck.serving.status.pod_diagnosis import diagnose
-from servedeck.serving.status.status import ServingStatus, Status, evaluate
+from servedeck.serving.status.status import ServingStatus, Status, evaluate, serves_requests
 from tests.serving.factories import (
     NOW,
     ago,
@@ -44,7 +44,11 @@ def evaluate_serving(
     given: Deployment, *pods: Pod, known: bool = True, replicasets: tuple[ReplicaSet, ...] = ()
 ) -> ServingStatus:
     found = [(each, diagnose(each, (), NOW)) for each in pods]
-    return evaluate(given, replicasets, found, known)
+    result = evaluate(given, replicasets, found, known)
+    others = [pair for pair in found if not serves_requests(*pair)]
+    count = len(found) - len(others)
+    assert evaluate(given, replicasets, others, known, serving_count=count) == result
+    return result
 
 
 def make_deployment(replicas: int = 1, *conditions: dict[str, Any], **fields: Any) -> Deployment:
