@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import islice
+from typing import NamedTuple
 
-from servedeck.fleet.views import PodView, ServingView
+from servedeck.fleet.views import PodGroup, PodView, ServingView, group_pods
 from servedeck.serving.duration import format_signed_duration
 from servedeck.serving.text import format_count
 from widgets.card_view import CardLine
@@ -93,6 +95,27 @@ class PodRows:
         return [row for _pod, row in self._rows.values()]
 
 
+class CardPods(NamedTuple):
+    """What the card shows of the Pods of a serving."""
+
+    shown: tuple[PodView, ...]
+    """The first ones, one by one."""
+    ended: tuple[PodGroup, ...]
+    """Those that ended for the same reason, together."""
+    rest_count: int
+    """How many there are besides."""
+
+
+def select_card_pods(pods: Sequence[PodView]) -> CardPods:
+    """What the card shows of these Pods."""
+    finished = [pod for pod in pods if pod.finished]
+    ended = tuple(group for group in group_pods(finished) if group.is_collapsed)
+    in_groups = {pod.uid for group in ended for pod in group.pods}
+    single = (pod for pod in pods if pod.uid not in in_groups)
+    shown = tuple(islice(single, MAX_CARD_PODS))
+    return CardPods(shown, ended, len(pods) - len(in_groups) - len(shown))
+
+
 def pod_card_lines(
     view: ServingView, width: int, now: datetime, all_pods_key: str = ""
 ) -> list[CardLine]:
@@ -102,18 +125,14 @@ def pod_card_lines(
     lines = [CardLine((("Pods", "title"),))]
     if not view.pods:
         return [*lines, CardLine(((f"  {view.no_pods_text}", "muted"),)), CardLine()]
-    ended = [group for group in view.pod_groups if group.finished and group.is_collapsed]
-    in_groups = {pod.uid for group in ended for pod in group.pods}
-    pods = [pod for pod in view.pods if pod.uid not in in_groups]
-    shown = pods[:MAX_CARD_PODS]
-    lines += _table_lines(shown, width, now)
-    rest = len(pods) - len(shown)
-    for group in ended:
+    pods = select_card_pods(view.pods)
+    lines += _table_lines(pods.shown, width, now)
+    for group in pods.ended:
         style_name = HEALTH_STYLES[group.health]
         lines.append(CardLine((("  ", ""), (sanitized(group.summary(now)), style_name))))
-    if rest or ended:
-        rest += len(in_groups)
-        more = f"  {format_count(rest, 'more Pod')}"
+    if pods.rest_count or pods.ended:
+        count = pods.rest_count + sum(group.count for group in pods.ended)
+        more = f"  {format_count(count, 'more Pod')}"
         more += f"; {all_pods_key} shows all" if all_pods_key else ""
         lines.append(CardLine(((more, "muted"),)))
     return [*lines, CardLine()]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
@@ -230,9 +230,9 @@ class Fleet:
         """Whether a flush is needed."""
         return bool(self._dirty)
 
-    def is_pending(self, key: NamespacedName | None) -> bool:
-        """Whether a flush is needed for that serving."""
-        return key in self._dirty
+    def pending(self) -> Set[NamespacedName]:
+        """The servings that a flush would rebuild."""
+        return self._dirty.keys()
 
     def next_reevaluation(self) -> datetime | None:
         """When a flush is needed even without a change (an error that expires); None for never."""
@@ -255,18 +255,21 @@ class Fleet:
         while self._dirty and left:
             left -= 1
             key = next(iter(self._dirty))
-            del self._dirty[key]
-            try:
-                differs = self._rebuild_view(key, now)
-            except Exception as error:  # one invalid object must not hide the others
-                _log.exception("view of %s", key)
-                self._serving_pods.pop(key, None)
-                differs = self._store_view(
-                    key, view_builder.unreadable_view(key, self._current_workload(key), error)
-                )
-            if differs:
+            if self.flush_serving(key, now):
                 changed.append(key)
         return frozenset(changed)
+
+    def flush_serving(self, key: NamespacedName, now: datetime) -> bool:
+        """Rebuild one serving; returns whether its view changed, was added or was deleted."""
+        self._dirty.pop(key, None)
+        try:
+            return self._rebuild_view(key, now)
+        except Exception as error:  # one invalid object must not hide the others
+            _log.exception("view of %s", key)
+            self._serving_pods.pop(key, None)
+            return self._store_view(
+                key, view_builder.unreadable_view(key, self._current_workload(key), error)
+            )
 
     # -- marking --------------------------------------------------------------------------------
 
@@ -411,18 +414,18 @@ class Fleet:
         completeness = self._completeness_of(key)
         if completeness is Completeness.PENDING:
             return False
-        pods = self._evaluate_pods(
-            key,
-            [
-                OwnedPods(
-                    self._pods.owned_by(record_uid(replicaset)),
-                    replicaset.metadata.annotations.revision,
-                    _is_old_revision(replicaset, deployment),
-                )
-                for replicaset in replicasets
-            ],
-            now,
-        )
+        pods = self._serving_pods_of(key)
+        owners = [
+            OwnedPods(
+                self._pods.owned_by(record_uid(replicaset)),
+                record_uid(replicaset),
+                replicaset.metadata.annotations.revision,
+                _is_old_revision(replicaset, deployment),
+                self._pods.take_changes(record_uid(replicaset), pods),
+            )
+            for replicaset in replicasets
+        ]
+        self._evaluate_pods(key, pods, owners, now)
         serving_status = status.evaluate(
             deployment,
             replicasets,
@@ -452,7 +455,8 @@ class Fleet:
         if completeness is Completeness.PENDING:
             return False
         owned = {record_uid(pod): pod for pod in other.pods}
-        pods = self._evaluate_pods(key, [OwnedPods(owned)], now)
+        pods = self._serving_pods_of(key)
+        self._evaluate_pods(key, pods, [OwnedPods(owned)], now)
         events = self._events_of(*other.event_uids)
         serving_status = other.evaluate(
             [pods.diagnosed(uid) for uid in owned],
@@ -516,15 +520,17 @@ class Fleet:
                 return completeness
         return Completeness.COMPLETE
 
-    def _evaluate_pods(
-        self, key: NamespacedName, owners: list[OwnedPods], now: datetime
-    ) -> ServingPods:
+    def _serving_pods_of(self, key: NamespacedName) -> ServingPods:
         pods = self._serving_pods.get(key)
         if pods is None:
             pods = self._serving_pods[key] = ServingPods(key.namespace, self._events_of)
+        return pods
+
+    def _evaluate_pods(
+        self, key: NamespacedName, pods: ServingPods, owners: list[OwnedPods], now: datetime
+    ) -> None:
         pods.update(owners, now, self._stale_pods)
         self._schedule_reevaluation(key, pods.reevaluate_at, now)
-        return pods
 
     def _events_of(self, *uids: str) -> list[Event]:
         """Sorted by name, so that the order of Events in the same second does not depend on

@@ -53,15 +53,11 @@ class ServingHistory:
             if view is None:
                 gone.append(key)
                 continue
-            self.timeline.record(key, view, now)
-            if _has_warnings(view):
+            changed_pods = self.timeline.record(key, view, now)
+            if view.events or any(pod.events for pod in changed_pods):
                 self.events.record(view.uid, fleet.warning_events(key))
         if gone and is_loading():
             self.timeline.forget_views()
         else:
             for key in gone:
                 self.timeline.record(key, None, now)
-
-
-def _has_warnings(view: ServingView) -> bool:
-    return bool(view.events) or any(pod.events for pod in view.pods)

@@ -57,6 +57,8 @@ class OwnedRecords(Generic[R]):
         self._owner_kind = owner_kind
         self._sources: tuple[dict[str, R], dict[str, R]] = ({}, {})
         self._by_owner: dict[str, dict[str, R]] = {}
+        self._changes: dict[str, tuple[object, set[str]]] = {}
+        """For owners whose changes are read: the last reader, and uids that changed since."""
 
     def get(self, uid: str) -> R | None:
         """The record of the first source that has one."""
@@ -66,6 +68,13 @@ class OwnedRecords(Generic[R]):
     def owned_by(self, owner_uid: str) -> Mapping[str, R]:
         """Records that the controller owns, by uid in order of arrival. It changes with them."""
         return self._by_owner.get(owner_uid, {})
+
+    def take_changes(self, owner_uid: str, reader: object) -> set[str] | None:
+        """uids of the controller's records that were stored or deleted since `reader` called this.
+        None if they are unknown: on its first call, and after one by another reader."""
+        before = self._changes.get(owner_uid)
+        self._changes[owner_uid] = (reader, set())
+        return before[1] if before is not None and before[0] is reader else None
 
     def is_only_unlabeled(self, uid: str) -> bool:
         """Whether only the second source contains the object."""
@@ -89,6 +98,11 @@ class OwnedRecords(Generic[R]):
             _discard_from_index(self._by_owner, old, uid)
         if new and after is not None:
             self._by_owner.setdefault(new, {})[uid] = after
+        for owner in {old, new} - {""}:
+            if owner not in self._by_owner:
+                self._changes.pop(owner, None)
+            elif owner in self._changes:
+                self._changes[owner][1].add(uid)
         return old, new
 
 

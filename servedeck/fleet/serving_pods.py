@@ -7,7 +7,7 @@ thousands costs little more than of one among ten.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, MutableSet, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import datetime
 from operator import attrgetter
 from typing import NamedTuple
@@ -29,9 +29,13 @@ class OwnedPods(NamedTuple):
 
     pods: Mapping[str, Pod]
     """By uid."""
+    owner_uid: str = ""
     revision: str = ""
     """Revision of the Deployment that they belong to; "" if it is unknown."""
     is_old_revision: bool = False
+    changes: Set[str] | None = None
+    """uids of the Pods that were added, changed or deleted since the last update; None if they are
+    unknown."""
 
 
 class _PodEntry(NamedTuple):
@@ -54,8 +58,8 @@ class ServingPods:
         self._sort_keys: list[PodSortKey] = []
         self._sorted_views: list[PodView] = []
         """In the order of `_sort_keys`."""
-        self._revisions: tuple[tuple[str, bool], ...] = ()
-        """Those of the owners at the last update."""
+        self._owners: list[tuple[str, str, bool]] = []
+        """Those of the last update: uid, revision, and whether that is an old one."""
         self._all_stale = False
         self._reevaluate_at: dict[str, datetime] = {}
         self._not_serving: dict[str, None] = {}
@@ -91,26 +95,22 @@ class ServingPods:
     # -- updating -------------------------------------------------------------------------------
 
     def update(
-        self, owners: Sequence[OwnedPods], now: datetime, stale: MutableSet[str] | None = None
+        self, owners: Sequence[OwnedPods], now: datetime, stale: set[str] | None = None
     ) -> None:
         """Evaluate the Pods that were added or changed, whose revision changed, whose evaluation
         has expired, or whose uid is in `stale`: their Events changed. What is evaluated is removed
         from `stale`. After an exception the object must not be used again."""
         stale = set() if stale is None else stale
-        revisions = tuple((owner.revision, owner.is_old_revision) for owner in owners)
-        all_stale = self._all_stale or revisions != self._revisions
-        self._revisions, self._all_stale = revisions, False
-        expired = {uid for uid, due in self._reevaluate_at.items() if due <= now}
+        identities = [(owner.owner_uid, owner.revision, owner.is_old_revision) for owner in owners]
+        all_stale = self._all_stale or identities != self._owners
+        self._owners, self._all_stale = identities, False
         entries = self._entries
+        due = {uid for uid, time in self._reevaluate_at.items() if time <= now}
+        due |= stale & entries.keys()
         evaluated = [
             (uid, self._evaluate(uid, owner, now))
             for owner in owners
-            for uid, pod in owner.pods.items()
-            if all_stale
-            or (entry := entries.get(uid)) is None
-            or entry.pod is not pod
-            or uid in stale
-            or uid in expired
+            for uid in (owner.pods if all_stale else self._changed_uids(owner, due))
         ]
         new_count = sum(uid not in entries for uid, _ in evaluated)
         gone: set[str] = set()
@@ -130,6 +130,19 @@ class ServingPods:
             self._sort_keys = [entry.sort_key for entry in ordered]
             self._sorted_views = [entry.view for entry in ordered]
         self.views = tuple(self._sorted_views)
+
+    def _changed_uids(self, owner: OwnedPods, due: Set[str]) -> Set[str]:
+        """uids of the Pods of an owner that must be evaluated."""
+        pods, entries = owner.pods, self._entries
+        if owner.changes is None:
+            changed = {
+                uid
+                for uid, pod in pods.items()
+                if (entry := entries.get(uid)) is None or entry.pod is not pod
+            }
+        else:
+            changed = owner.changes & pods.keys()
+        return changed | (due & pods.keys())
 
     def _evaluate(self, uid: str, owner: OwnedPods, now: datetime) -> _PodEntry:
         pod, before = owner.pods[uid], self._entries.get(uid)

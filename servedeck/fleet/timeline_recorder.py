@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from operator import is_
 
 from servedeck.fleet.views import ContainerView, NamespacedName, PodView, ServingView
 from servedeck.serving.status.status import Status
@@ -55,28 +56,31 @@ class TimelineRecorder:
         """Number of entries."""
         return self._entry_count
 
-    def record(self, key: NamespacedName, view: ServingView | None, now: datetime) -> None:
-        """A serving was added, changed, or deleted (None)."""
+    def record(self, key: NamespacedName, view: ServingView | None, now: datetime) -> list[PodView]:
+        """A serving was added, changed, or deleted (None). Returns its Pods that were added or
+        changed."""
         before = self._views.get(key)
         if before is not None and (view is None or view.uid != before.uid):
             self._append(before.uid, _status_entry(now, "deleted", None))
             before = None
         if view is None:
             self._views.pop(key, None)
-            return
+            return []
         before = before or self._hidden_views.pop(view.uid, None)
         self._views[key] = view
         if before is not None and view.revision == before.revision and view.image != before.image:
             # A changed image is in the Deployment before its ReplicaSet is: the rollout, which
             # follows, names the image that its revision replaces.
             self._views[key] = replace(view, image=before.image)
+        pods = changed_pods(before.pods if before is not None else (), view.pods)
         if before is not None:
-            for entry in compare_views(before, view, now):
+            for entry in _compare_views(before, view, pods, now):
                 self._append(view.uid, entry)
         elif view.uid not in self._first_statuses:
             self._first_statuses[view.uid] = now, view.status
             if len(self._first_statuses) > MAX_SERVINGS:
                 del self._first_statuses[next(iter(self._first_statuses))]
+        return [pod for _earlier, pod in pods]
 
     def forget_views(self) -> None:
         """Other servings are shown (of another context or namespace). Those of before are not
@@ -145,20 +149,46 @@ def _aggregate(entries: deque[TimelineEntry], entry: TimelineEntry) -> bool:
 # -- comparing ----------------------------------------------------------------------------------
 
 
-def compare_views(
-    before: ServingView, after: ServingView, now: datetime
+def changed_pods(
+    before: Sequence[PodView], after: Sequence[PodView]
+) -> list[tuple[PodView | None, PodView]]:
+    """The Pods that were added or changed, each with its view before, None for an added one.
+
+    Of thousands few change: what is at the same place from the start, and from the end, is left out
+    first, which takes less than a twentieth of the time of looking every Pod up.
+    """
+    start = _count_same(before, after)
+    before, after = before[start:], after[start:]
+    end = _count_same(before[::-1], after[::-1])
+    earlier = {pod.uid: pod for pod in before[: len(before) - end]}
+    return [
+        (earlier.get(pod.uid), pod)
+        for pod in after[: len(after) - end]
+        if earlier.get(pod.uid) is not pod
+    ]
+
+
+def _count_same(one: Sequence[PodView], other: Sequence[PodView]) -> int:
+    """How many leading items are the same objects."""
+    same = list(map(is_, one, other))
+    return same.index(False) if False in same else len(same)
+
+
+def _compare_views(
+    before: ServingView,
+    after: ServingView,
+    pods: list[tuple[PodView | None, PodView]],
+    now: datetime,
 ) -> Iterator[TimelineEntry]:
-    """What has changed between two views of one serving, the status last."""
+    """What has changed between two views of one serving, the status last. `pods` are the changed
+    ones, each with its view before."""
     yield from _compare_rollout(before, after, now)
     if after.desired != before.desired:
         text = f"scaled from {before.desired} to {after.desired} replicas"
         yield TimelineEntry(now, TimelineKind.SCALE, text, observed=True)
-    if after.pods is not before.pods:
-        known = {pod.uid: pod for pod in before.pods}
-        for pod in after.pods:
-            earlier = known.get(pod.uid)
-            if earlier is not None and earlier is not pod:
-                yield from _compare_pods(earlier, pod, after.key.name, now)
+    for earlier, pod in pods:
+        if earlier is not None:
+            yield from _compare_pods(earlier, pod, after.key.name, now)
     if after.status is not before.status:
         why = f": {after.reason}" if after.reason else ""
         text = f"{before.status.value} → {after.status.value}{why}"

@@ -116,6 +116,15 @@ class PodView:
     """Reason of its condition DisruptionTarget, "DeletionByTaintManager"; "" without one."""
     disrupted_at: datetime | None = None
     """When it got that condition."""
+    _search_text: str = field(default="", init=False, repr=False, compare=False)
+
+    @property
+    def search_text(self) -> str:
+        """The text that the filter's free text searches, in lower case. Built on first use and
+        cached, as a view never changes."""
+        if not self._search_text:
+            object.__setattr__(self, "_search_text", _build_pod_search_text(self))
+        return self._search_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +256,9 @@ class ServingView:
     """False if its Pods, or the ReplicaSets that own them, may not be listed."""
     _search_text: str = field(default="", init=False, repr=False, compare=False)
     _pod_groups: tuple[PodGroup, ...] = field(default=(), init=False, repr=False, compare=False)
+    _failing_pods: tuple[PodView, ...] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
 
     @property
     def kind(self) -> str:
@@ -292,10 +304,8 @@ class ServingView:
         return max(
             (
                 group
-                for group in self.pod_groups
-                if group.is_collapsed
-                and group.reason == self.reason
-                and group.health in (PodHealth.ERROR, PodHealth.PENDING)
+                for group in group_pods(self.failing_pods)
+                if group.is_collapsed and group.reason == self.reason
             ),
             key=lambda group: group.count,
             default=None,
@@ -303,10 +313,16 @@ class ServingView:
 
     @property
     def failing_pods(self) -> tuple[PodView, ...]:
-        """Pods in error or unable to start, of any revision, still in the order of `pods`."""
-        return tuple(pod for pod in self.pods if pod.health in (PodHealth.ERROR, PodHealth.PENDING))
+        """Pods in error or unable to start, of any revision, still in the order of `pods`. Built on
+        first use and cached."""
+        if self._failing_pods is None:
+            failing = tuple([pod for pod in self.pods if pod.health in _FAILING])
+            object.__setattr__(self, "_failing_pods", failing)
+            return failing
+        return self._failing_pods
 
 
+_FAILING = (PodHealth.ERROR, PodHealth.PENDING)
 _SEPARATOR = "\n"
 """Separates two searched texts, so that no match spans both."""
 
@@ -326,6 +342,10 @@ def _build_search_text(view: ServingView) -> str:
         view.image: None,
         view.endpoint.url or view.endpoint.cluster_url: None,
     }
-    for pod in view.pods:
-        texts |= dict.fromkeys((pod.name, pod.status, pod.reason, pod.message, pod.node))
+    own = _SEPARATOR.join(text for text in texts if text).casefold()
+    return _SEPARATOR.join((own, *(pod.search_text for pod in view.pods)))
+
+
+def _build_pod_search_text(pod: PodView) -> str:
+    texts = dict.fromkeys((pod.name, pod.status, pod.reason, pod.message, pod.node))
     return _SEPARATOR.join(text for text in texts if text).casefold()

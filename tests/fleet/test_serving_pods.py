@@ -45,27 +45,32 @@ def shown(pods: ServingPods) -> tuple[object, ...]:
             st.one_of(changes, st.dictionaries(st.sampled_from(UIDS), st.just(2), max_size=3)),
             st.sampled_from(("1", "2")),
             st.integers(0, 10),
+            st.booleans(),
         ),
         max_size=6,
     )
 )
 def test_after_any_changes_the_pods_are_those_of_a_first_update(
-    steps: list[tuple[dict[str, int | None], str, int]],
+    steps: list[tuple[dict[str, int | None], str, int, bool]],
 ) -> None:
     pods, now = ServingPods("team-a", lambda _uid: ()), NOW
     old: dict[str, Pod] = {}
     new: dict[str, Pod] = {}
-    for changed, revision, minutes in steps:
+    for changed, revision, minutes, are_changes_known in steps:
         now += timedelta(minutes=minutes)
         for uid, number in changed.items():
             old.pop(uid, None)
             new.pop(uid, None)
             if number is not None:
                 (old, new)[number % 2][uid] = pod(uid, status=STATUSES[number])
-        owners = [OwnedPods(old, revision, True), OwnedPods(new, "3")]
+        known = changed.keys() if are_changes_known else None
+        owners = [
+            OwnedPods(old, "r-old", revision, True, known),
+            OwnedPods(new, "r-new", "3", False, known),
+        ]
         pods.update(owners, now)
         first = ServingPods("team-a", lambda _uid: ())
-        first.update(owners, now)
+        first.update([owner._replace(changes=None) for owner in owners], now)
         assert shown(pods) == shown(first)
 
 
@@ -84,6 +89,16 @@ def test_one_change_among_many_keeps_the_views_of_the_others() -> None:
     del owned["p-7"]
     pods.update([OwnedPods(owned)], NOW)
     assert [view.uid for view in pods.views] == [view.uid for view in before if view.uid != "p-7"]
+
+
+def test_what_is_unchanged_is_not_looked_at() -> None:
+    """Thousands of Pods are in memory that the processor does not hold: each look costs."""
+    owned = {uid: pod(uid, status=ready_status()) for uid in UIDS}
+    pods = ServingPods("team-a", lambda _uid: ())
+    pods.update([OwnedPods(owned, changes=set())], NOW)
+    owned |= {"p-7": pod("p-7", status=crashing_status()), "p-8": pod("p-8", status=PENDING_STATUS)}
+    pods.update([OwnedPods(owned, changes={"p-7"})], NOW)
+    assert {given.metadata.uid for given, _ in pods.not_serving} == {"p-7"}
 
 
 def test_a_pod_whose_events_changed_is_evaluated_once_and_others_stay_stale() -> None:

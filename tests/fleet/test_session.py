@@ -90,7 +90,26 @@ async def test_changes_of_the_prioritized_serving_do_not_wait_for_those_of_other
         watched.session.prioritize(LLAMA)
         cluster.put(pod(status=crashing_status()))
         await watched.wait_until(lambda: len(watched.changes) == 2)
-        assert LLAMA in watched.changes[1].keys
+        assert watched.changes[1].keys == {LLAMA}
+        assert debouncer._flush_handle is not None, "the other one still waits"
+        skip_time(601)
+        await watched.wait_until(lambda: len(watched.changes) == 3)
+        assert watched.changes[2].keys == {NamespacedName("team-a", "other")}
+
+
+async def test_an_error_of_the_prioritized_serving_expires_in_time(cluster: FakeCluster) -> None:
+    """A crash without another one after it is no error after some minutes; nothing reports that."""
+    async with recorded_session(cluster) as watched:
+        await watched.wait_until_live()
+        session = watched.session
+        session.prioritize(LLAMA)
+        left = timedelta(seconds=60)
+        crash = session.server_now() - RECENT_RESTART_WINDOW + left
+        cluster.put(pod(status=crashing_status(crash, waiting=False)))
+        await watched.wait_until(lambda: session.fleet.next_reevaluation() is not None)
+        debouncer = session._debouncer
+        assert debouncer is not None and debouncer._wake_handle is not None
+        assert debouncer._wake_handle.when() - asyncio.get_running_loop().time() <= 60
 
 
 async def test_nothing_is_reported_and_nothing_wakes_while_nothing_happens(

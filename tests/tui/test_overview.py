@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 from dataclasses import replace
+from time import monotonic
 from types import FrameType, ModuleType
 from typing import Any
 
@@ -13,16 +14,21 @@ import pytest
 from servedeck.cluster.watch.decode import RecordDecoder
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.objects.records import Deployment
+from servedeck.serving.status.status import Status
+from servedeck.serving.status.timeline import TimelineKind
 from tests.detail.objects import deployment, node, pod
 from tests.tui import fakes
 from tests.tui.fake_detail_service import FakeDetailService
 from tests.tui.helpers import make_app, screen_text, wait_for, wait_for_text
 from tests.tui.test_serving_page import FIRST_POD, SECOND_POD, open_page
+from tui.panes import overview
 from tui.panes.overview import OverviewPane
 from tui.screens.pod import PodScreen
 from tui.screens.serving import ServingScreen
 from tui.screens.value import ValueScreen
+from tui.timeline_entries import timeline_entries
 from widgets.card_lines import card_lines
+from widgets.pod_rows import MAX_CARD_PODS
 
 LLAMA = NamespacedName("team-a", "llama-70b-chat")
 SECRET_ENV = [
@@ -164,6 +170,71 @@ async def test_a_passing_second_builds_only_what_shows_an_age(monkeypatch):
         await wait_for_text(pilot, "abc-def")
         detail.put(deployment(env=[{"name": "LOG_LEVEL", "value": "debug"}, *SECRET_ENV]))
         await wait_for(pilot, lambda: ("env", "LOG_LEVEL") in pane(app).cards.item_keys, "a row")
+
+
+async def test_of_many_pods_a_change_costs_only_where_it_is_shown(monkeypatch):
+    """Of 2,000 Pods forty may change each second, eight are shown, and all make the timeline."""
+    updates: list[str] = []
+
+    def count_timeline(*args):
+        updates.append("timeline")
+        return timeline_entries(*args)
+
+    def count_update(self, view):
+        updates.append("cards")
+        update_cards(self, view)
+
+    update_cards = OverviewPane._update_cards
+    monkeypatch.setattr(overview, "timeline_entries", count_timeline)
+    monkeypatch.setattr(overview, "TIMELINE_SECONDS", 600.0)
+    monkeypatch.setattr(OverviewPane, "update_ages", lambda _self: None)
+    pods = [fakes.pod(f"llama-70b-chat-6b8f-{number:02}") for number in range(MAX_CARD_PODS + 2)]
+    view = fakes.serving("llama-70b-chat", pods=tuple(pods))
+    source = fakes.FakeSource().add_views(view)
+    app = make_app(source, detail_service=service())
+    async with app.run_test(size=(120, 50)) as pilot:
+        await open_page(pilot, app)
+        await wait_for_text(pilot, "2 more Pods", "80Gi")
+        await wait_for(pilot, lambda: not pane(app).is_loading, "the settings")
+        monkeypatch.setattr(OverviewPane, "_update_cards", count_update)
+        updates.clear()
+
+        pods[-1] = replace(pods[-1], restarts=31)
+        view = replace(view, restarts=31, pods=tuple(pods))
+        source.add_views(view)
+        assert updates == []
+        pods[0] = replace(pods[0], restarts=32)
+        view = replace(view, restarts=63, pods=tuple(pods))
+        source.add_views(view)
+        assert updates == ["cards"]
+        source.add_views(replace(view, status=Status.DEGRADED, ready=1))
+        assert updates == ["cards", "timeline", "cards"]
+        await wait_for_text(pilot, "Degraded", " 32 ")
+        await pilot.press("p")
+        assert [row.key for row in pane(app).table.rows] == [pod.uid for pod in pods]
+        pods[-1] = replace(pods[-1], restarts=33)
+        source.add_views(replace(view, pods=tuple(pods)))
+        await pilot.press("G")
+        await wait_for_text(pilot, " 33 ")
+
+
+async def test_the_timeline_that_had_to_wait_follows_with_the_ages(monkeypatch):
+    monkeypatch.setattr(overview, "TIMELINE_SECONDS", 0.0)
+    view = fakes.serving("llama-70b-chat")
+    source = fakes.FakeSource().add_views(view)
+    app = make_app(source, detail_service=service())
+    async with app.run_test(size=(120, 50)) as pilot:
+        await open_page(pilot, app)
+        await wait_for(pilot, lambda: not pane(app).is_loading, "the settings")
+        pane(app)._timeline_due_at = monotonic() + 600
+        restarted = fakes.container(restarts=1, started_at=fakes.ago(minutes=1))
+        first = replace(view.pods[0], restarts=1, containers=(restarted,))
+        source.add_views(replace(view, restarts=1, pods=(first, *view.pods[1:])))
+        before = pane(app)._timeline
+        assert not any(entry.kind is TimelineKind.RESTART for entry in before)
+        pane(app)._timeline_due_at = 0.0
+        pane(app).update_ages()
+        assert any(entry.kind is TimelineKind.RESTART for entry in pane(app)._timeline)
 
 
 async def test_a_shown_value_stays_with_its_variable_when_the_list_changes():

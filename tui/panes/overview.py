@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
+from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -26,8 +28,15 @@ from tui.status_details import StatusDetails
 from tui.timeline_entries import status_start, timeline_entries
 from widgets.card_lines import ItemKey, card_lines
 from widgets.card_view import Block, CardLine, CardView
-from widgets.pod_rows import POD_COLUMNS, PodRows, hidden_pod_columns, pod_card_lines
+from widgets.pod_rows import (
+    POD_COLUMNS,
+    PodRows,
+    hidden_pod_columns,
+    pod_card_lines,
+    select_card_pods,
+)
 from widgets.status_paragraphs import COMPACT_TAIL_LINES, log_tail_paragraphs
+from widgets.styled_line import Line
 from widgets.table import KeyedTable
 from widgets.text_view import wrap_paragraphs
 from widgets.timeline_strip import status_strip
@@ -40,6 +49,9 @@ TALL_SCREEN_HEIGHT = 40
 SHORT_TAIL_LINES = 3
 """Number of those lines on a small screen, so that the first Pods are visible."""
 STRIP_LABEL = "  Timeline       "
+TIMELINE_SECONDS = 0.9
+"""Minimum seconds between two timelines because of changed Pods, as a timeline is made of all Pods.
+Less than the time between two updates of the ages, which show what had to wait."""
 POD_CARD = "pod"
 """First part of the key of a Pod's line; the second is its uid."""
 
@@ -66,15 +78,22 @@ class OverviewPane(Pane):
         self._watch: DeploymentWatch | None = None
         self._timeline: tuple[TimelineEntry, ...] = ()
         self._status_start: StatusStart | None = None
+        self._timeline_view: ServingView | None = None
+        """The view that the timeline was derived from."""
+        self._timeline_due_at = 0.0
+        self._strip: tuple[tuple[object, ...], Line] | None = None
+        """The strip of the timeline, with what it was built from."""
         self._workload: LiveObject | None = None
         """The last one that was read."""
         self._status_rows: tuple[CardRow, ...] = ()
         self._setting_cards: tuple[Card, ...] = ()
-        self._cards_source: tuple[ServingView | None, LiveObject | None] | None = None
+        self._cards_source: tuple[ServingView, LiveObject | None] | None = None
         """What the setting cards were built from."""
         self._card_lines: dict[str, tuple[tuple[object, ...], list[CardLine]]] = {}
         """Lines of each setting card, with what they were built from: an update of the ages, once a
         second, builds only what shows an age."""
+        self._shown_state: tuple[object, ...] | None = None
+        """What the cards were updated from the last time; None while the table is shown."""
         self._pod_rows = PodRows()
         self._shows_table = False
         self._revealed: set[ItemKey] = set()
@@ -103,7 +122,7 @@ class OverviewPane(Pane):
     def set_serving(self, key: NamespacedName) -> None:
         super().set_serving(key)
         self._last_view = self._workload = self._watch = None
-        self._timeline, self._status_start = (), None
+        self._timeline, self._status_start, self._timeline_view = (), None, None
         self._reset_cursor = True
         if self.is_attached:
             self.table.set_rows([])
@@ -118,6 +137,7 @@ class OverviewPane(Pane):
         super().activate()
         (self.table if self._shows_table else self.cards).focus()
         self._open_watch()
+        self._shown_state = None
         self._refresh()
 
     def deactivate(self) -> None:
@@ -158,16 +178,37 @@ class OverviewPane(Pane):
         if (view := self.view) is not None:
             self._last_view = view
             self._details.update(view)
-            self._update_timeline()
+            if self._is_timeline_due(view):
+                self._update_timeline()
+            if self._shown_state == self._state_to_show(view):
+                return  # of thousands of Pods, most changes are in those that no card shows
         else:
             self._details.stop()
         self._update()
+
+    def _state_to_show(self, view: ServingView) -> tuple[object, ...]:
+        """What the cards show of the serving, ages aside."""
+        return _without_pods(view), select_card_pods(view.pods), self._timeline
+
+    def _is_timeline_due(self, view: ServingView) -> bool:
+        """Whether the timeline must be derived again: at once where more than Pods has changed,
+        else after some time."""
+        before = self._timeline_view
+        if before is view:
+            return False
+        return (
+            before is None
+            or monotonic() >= self._timeline_due_at
+            or _without_pods(before) != _without_pods(view)
+        )
 
     def _update_timeline(self) -> None:
         # Without the Deployment, a later change would be taken for the first one.
         if self._last_view is not None and (self._watch is None or self._watch.is_settled):
             self._timeline = timeline_entries(self.app_context, self._last_view, self._watch)
             self._status_start = status_start(self._last_view, self._watch)
+            self._timeline_view = self._last_view
+            self._timeline_due_at = monotonic() + TIMELINE_SECONDS
 
     # -- what is shown ------------------------------------------------------------------------
 
@@ -175,6 +216,7 @@ class OverviewPane(Pane):
         view = self._last_view
         if view is None or not self.is_active:
             return
+        self._shown_state = None if self._shows_table else self._state_to_show(view)
         if self._shows_table:
             self.table.configure_columns(hidden_columns=hidden_pod_columns(self.size.width))
             self.table.set_placeholder((((f"  {view.no_pods_text}", "muted"),),))
@@ -230,7 +272,7 @@ class OverviewPane(Pane):
 
         if self._watch is not None and self._watch.deployment is not None:
             self._workload = self._watch.deployment
-        source = (view, self._workload)
+        source = (_without_pods(view), self._workload)
         if source != self._cards_source:
             workload = self._workload
             self._setting_cards = setting_cards(
@@ -253,7 +295,7 @@ class OverviewPane(Pane):
         """The card Status, and why the serving does not serve."""
         self._status_rows = self._build_status_rows(view, now)
         lines = card_lines(Card("status", "Status", self._status_rows), width, now)
-        if strip := status_strip(self._timeline, now, width - len(STRIP_LABEL)):
+        if strip := self._timeline_strip(now, width - len(STRIP_LABEL)):
             lines[-1:] = [CardLine(((STRIP_LABEL, "muted"), *strip), ("timeline", "")), CardLine()]
         tail = self._details.log_tail
         if tail is not None:
@@ -267,6 +309,13 @@ class OverviewPane(Pane):
             lines.append(CardLine())
         return lines
 
+    def _timeline_strip(self, now: datetime, width: int) -> Line:
+        """The strip; built again only if the timeline, the second or the width is another one."""
+        source = (self._timeline, now.replace(microsecond=0), width)
+        if self._strip is None or self._strip[0] != source:
+            self._strip = (source, status_strip(self._timeline, now, width))
+        return self._strip[1]
+
     def on_resize(self) -> None:
         self.call_after_refresh(self._update)
 
@@ -274,6 +323,8 @@ class OverviewPane(Pane):
         if self._shows_table:
             self.table.update_ages()
         else:
+            if self._last_view is not None and self._is_timeline_due(self._last_view):
+                self._update_timeline()
             self._update()
 
     # -- the cursor ---------------------------------------------------------------------------
@@ -454,3 +505,8 @@ class OverviewPane(Pane):
     def request_yaml(self) -> None:
         pod = self.selected_pod
         self.post_message(self.YamlRequested("Pod", pod.name) if pod else self.YamlRequested())
+
+
+def _without_pods(view: ServingView) -> ServingView:
+    """What else is shown of the serving: it does not change with a restart."""
+    return replace(view, pods=(), events=(), restarts=0)

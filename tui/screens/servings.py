@@ -137,6 +137,8 @@ class ServingsScreen(ActionScreen[None]):
             self.update_all()
         else:
             self._update_rows(changed)
+            if len(changed) < len(changes.keys):
+                self._update_surroundings()
 
     def on_screen_resume(self, event: events.ScreenResume) -> None:
         super().on_screen_resume(event)  # twice, as Textual calls that one too: no matter
@@ -147,16 +149,20 @@ class ServingsScreen(ActionScreen[None]):
         self._tick()
 
     def _update_views(self, keys: Collection[NamespacedName]) -> list[ServingView] | None:
-        """Replace servings by what they are now if their order and the number of rows do not
-        change, which holds for nearly all of a hundred Pod changes per second; returns these.
-        Otherwise returns None, and replaces nothing."""
+        """Replace servings by what they are now if the order and the number of rows do not change,
+        which holds for nearly all of a hundred Pod changes per second; returns those that are
+        shown. Otherwise returns None, and replaces nothing."""
         fleet = self.app_context.source.fleet
         found: list[tuple[int, ServingView]] = []
         for key in keys:
             at, view = self._positions.get(key), fleet.view(key)
-            if at is None or view is None or not self._keeps_position(self._views[at], view):
+            if at is None:
+                if not self._views or (view is not None and self._is_shown(view)):
+                    return None
+            elif view is None or not self._keeps_position(self._views[at], view):
                 return None
-            found.append((at, view))
+            else:
+                found.append((at, view))
         for at, view in found:
             self._views[at] = view
         return [view for _at, view in found]
@@ -168,6 +174,18 @@ class ServingsScreen(ActionScreen[None]):
         if any(view.key == self.table.cursor_key for view in views):
             self.update_message()
             self.update_footer()
+
+    def _is_shown(self, view: ServingView) -> bool:
+        return self.namespace in ("", view.key.namespace) and self.filter_query.matches(view)
+
+    def _update_surroundings(self) -> None:
+        """Update the header and the columns, which depend on all servings of the namespace."""
+        source = self.app_context.source
+        all_views = source.fleet.views()
+        here = [view for view in all_views if self.namespace in ("", view.key.namespace)]
+        self._namespace_shortcuts.assign_free(view.key.namespace for view in all_views)
+        self._update_columns(here)
+        self._update_header(here, source.state)
 
     def _keeps_position(self, before: ServingView, after: ServingView) -> bool:
         """Whether the counts, the filter and the order treat it as before."""
@@ -196,7 +214,6 @@ class ServingsScreen(ActionScreen[None]):
         if self._shortcuts_context != source.context:
             self._namespace_shortcuts = NamespaceShortcuts(self.app_context.favorites)
             self._shortcuts_context = source.context
-        self._namespace_shortcuts.assign_free(view.key.namespace for view in all_views)
         self.table.set_placeholder(
             status_text.placeholder_lines(
                 state,
@@ -209,8 +226,7 @@ class ServingsScreen(ActionScreen[None]):
             )
         )
         self.table.set_rows(self._row_builder.build_rows(self._views))
-        self._update_columns(here)
-        self._update_header(here, state)
+        self._update_surroundings()
         self._update_banner(state)
         self.popover.update_status()
         self.rollout_progress.update_progress()

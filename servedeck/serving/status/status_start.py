@@ -49,12 +49,12 @@ def find_status_start(
     """
     if status is Status.SCALED_DOWN:
         return _scaled_down_start(deployment, replicasets)
+    if status is not Status.READY and (start := _unavailable_start(deployment)) is not None:
+        return start
     live = [pod for pod in pods if not pod.finished and pod.status != "Terminating"]
     if status is Status.READY:
         return _ready_start(live)
-    return _unavailable_start(deployment) or _not_ready_start(
-        live, as_str(as_mapping(deployment, "metadata").get("name"))
-    )
+    return _not_ready_start(live, as_str(as_mapping(deployment, "metadata").get("name")))
 
 
 def _scaled_down_start(
@@ -96,8 +96,7 @@ def _creation_time(value: Mapping[str, Any]) -> datetime | None:
 
 
 def _ready_start(pods: Sequence[PodReadiness]) -> StatusStart | None:
-    times = [pod.ready_changed_at for pod in pods if pod.is_ready]
-    known = [time for time in times if time is not None]
+    known = [time for pod in pods if pod.is_ready and (time := pod.ready_changed_at) is not None]
     if not known or len(known) < len(pods):
         return None
     text = "the Pod is ready" if len(pods) == 1 else "all Pods are ready"

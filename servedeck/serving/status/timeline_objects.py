@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from heapq import nlargest
+from operator import itemgetter
 from typing import Any
 
 from servedeck.serving.objects.records import REVISION_ANNOTATION
 from servedeck.serving.spec.mapping.json_values import as_mapping, as_str, as_time, mappings
 from servedeck.serving.status.status_start import UNAVAILABLE_TEXT
-from servedeck.serving.status.timeline import TimelineEntry, TimelineKind
+from servedeck.serving.status.timeline import MAX_ENTRIES_PER_SERVING, TimelineEntry, TimelineKind
 from servedeck.serving.status.timeline_texts import (
     DEADLINE_TEXT,
     NODE_LOST_STATUSES,
@@ -40,20 +41,12 @@ def derive_entries(
     pods: Iterable[PodTimes],
 ) -> list[TimelineEntry]:
     """Entries from the JSON of a Deployment ({} while it is unknown), the JSON of the ReplicaSets
-    that it owns, and its Pods, in no particular order."""
+    that it owns, and its Pods, in no particular order; of the Pods' restarts the newest
+    MAX_ENTRIES_PER_SERVING."""
     serving = as_str(as_mapping(deployment, "metadata").get("name"))
     entries = _deployment_entries(deployment)
     entries += _replicaset_entries(replicasets, has_creation=bool(entries))
-    pod_entries = [entry for pod in pods for entry in _pod_entries(pod, serving)]
-    readiness = [one for one in pod_entries if one.kind is TimelineKind.CONDITION]
-    if len(readiness) > MAX_READINESS_ENTRIES:
-        newest = set(map(id, nlargest(MAX_READINESS_ENTRIES, readiness, key=lambda one: one.time)))
-        pod_entries = [
-            one
-            for one in pod_entries
-            if one.kind is not TimelineKind.CONDITION or id(one) in newest
-        ]
-    return entries + pod_entries
+    return entries + _pod_entries(pods, serving)
 
 
 def _entry(time: datetime, kind: TimelineKind, text: str, *identity: str) -> TimelineEntry:
@@ -150,37 +143,49 @@ def _images(replicaset: Mapping[str, Any]) -> tuple[str, ...]:
 # -- Pods ---------------------------------------------------------------------------------------
 
 
-def _pod_entries(pod: PodTimes, serving: str) -> list[TimelineEntry]:
-    name = short_pod_name(pod.name, serving)
-    entries = [
-        entry
-        for container in pod.containers
-        if (entry := _restart_entry(pod, name, container)) is not None
-    ]
-    if pod.disruption and pod.disrupted_at is not None:
-        text = disruption_text(pod, serving)
-        entries.append(
-            _entry(pod.disrupted_at, TimelineKind.NODE, text, "node", pod.uid, pod.disruption)
-        )
-    if pod.ready_changed_at is not None:
+def _pod_entries(pods: Iterable[PodTimes], serving: str) -> list[TimelineEntry]:
+    """Entries of the Pods. Of the many that a large serving has, only the newest are built."""
+    entries: list[TimelineEntry] = []
+    restarts: list[tuple[datetime, PodTimes, ContainerTimes]] = []
+    became_ready: list[tuple[datetime, PodTimes]] = []
+    for pod in pods:
+        for container in pod.containers:
+            time = container.finished_at or (container.started_at if container.restarts else None)
+            # An init container that completed has neither failed nor restarted.
+            if time is not None and (container.restarts or container.finish_reason != "Completed"):
+                restarts.append((time, pod, container))
+        if pod.disruption and pod.disrupted_at is not None:
+            text = disruption_text(pod, serving)
+            entries.append(
+                _entry(pod.disrupted_at, TimelineKind.NODE, text, "node", pod.uid, pod.disruption)
+            )
+        if pod.ready_changed_at is None:
+            continue
         if pod.status in NODE_LOST_STATUSES:
             text = node_lost_text(pod, serving)
             entries.append(
                 _entry(pod.ready_changed_at, TimelineKind.NODE, text, "node", pod.uid, "lost")
             )
         elif pod.is_ready:
-            entries.append(
-                _entry(pod.ready_changed_at, TimelineKind.CONDITION, f"Pod {name} became ready")
-            )
+            became_ready.append((pod.ready_changed_at, pod))
+    entries += [
+        _restart_entry(time, pod, container, serving)
+        for time, pod, container in nlargest(MAX_ENTRIES_PER_SERVING, restarts, key=itemgetter(0))
+    ]
+    entries += [
+        _entry(
+            time, TimelineKind.CONDITION, f"Pod {short_pod_name(pod.name, serving)} became ready"
+        )
+        for time, pod in nlargest(MAX_READINESS_ENTRIES, became_ready, key=itemgetter(0))
+    ]
     return entries
 
 
-def _restart_entry(pod: PodTimes, name: str, container: ContainerTimes) -> TimelineEntry | None:
-    """The last restart, or end, of a container; None for one that never failed. An init container
-    that completed is none."""
-    time = container.finished_at or (container.started_at if container.restarts else None)
-    if time is None or (not container.restarts and container.finish_reason == "Completed"):
-        return None
+def _restart_entry(
+    time: datetime, pod: PodTimes, container: ContainerTimes, serving: str
+) -> TimelineEntry:
+    """The last restart, or end, of a container."""
+    name = short_pod_name(pod.name, serving)
     return _entry(
         time,
         TimelineKind.RESTART,
