@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from time import monotonic
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from rich.console import RenderableType
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+INPUT_SECONDS = 0.05
+"""Seconds after a key within which changes of the cluster wait for its effect."""
 INPUT_DRAIN_TIMEOUT = 0.4
 """Seconds in which text typed before a signal must reach its field."""
 
@@ -161,6 +164,7 @@ class ServedeckApp(TerminalApp):
         self._young_collector = YoungCollector(
             lambda delay, callback: asyncio.get_running_loop().call_later(delay, callback)
         )
+        self._painted_at = 0.0
         self._last_exit_blocker = ""
         """Why the last request to quit was rejected."""
         self._exit_task: asyncio.Task[None] | None = None
@@ -224,6 +228,7 @@ class ServedeckApp(TerminalApp):
 
     def on_mount(self) -> None:
         self.source.subscribe(self._on_changes)
+        self.source.hold_while(self._has_unpainted_input)
         self.app_resume_signal.subscribe(self, lambda _app: self.screen_buffer.invalidate())
         # After the first paint: the source's imports take longer than drawing the screen.
         self.call_after_refresh(self._start_source)
@@ -344,7 +349,14 @@ class ServedeckApp(TerminalApp):
             if isinstance(screen, ActionScreen) and screen.children:  # on_changes reads the widgets
                 screen.on_changes(changes)
 
+    def _has_unpainted_input(self) -> bool:
+        """Whether the effect of a key is still to be painted. A key takes several turns of the
+        event loop, each of which changes of the cluster may use."""
+        read_at = self.last_input_at()
+        return read_at > self._painted_at and monotonic() - read_at < INPUT_SECONDS
+
     def post_display_hook(self) -> None:
+        self._painted_at = monotonic()
         self._young_collector.note_painted()
 
     def note_removed(self) -> None:

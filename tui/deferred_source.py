@@ -60,6 +60,7 @@ class DeferredSource:
         self._context = context
         self._source: ServingSource | None = None
         self._pending_callbacks: list[Callable[[SourceChanges], None]] = []
+        self._is_busy: Callable[[], bool] = lambda: False
 
     @property
     def fleet(self) -> ServingViews:
@@ -89,6 +90,7 @@ class DeferredSource:
 
     async def start(self) -> None:
         self._source = await self._factory()
+        self._source.hold_while(self._is_busy)
         for callback in self._pending_callbacks:
             self._source.subscribe(callback)
         await self._source.start()
@@ -104,6 +106,11 @@ class DeferredSource:
     def prioritize(self, key: NamespacedName | None) -> None:
         if self._source:
             self._source.prioritize(key)
+
+    def hold_while(self, is_busy: Callable[[], bool]) -> None:
+        self._is_busy = is_busy
+        if self._source:
+            self._source.hold_while(is_busy)
 
     async def switch(self, *, context: str | None = None, namespace: str | None = None) -> None:
         if self._source:

@@ -154,6 +154,7 @@ class ClusterSession:
         self._debouncer: Debouncer | None = None
         self._priority_debouncer: Debouncer | None = None
         self._priority_key: NamespacedName | None = None
+        self._is_held: Callable[[], bool] = lambda: False
         self._connect_error = ""
         self._contexts: tuple[str, ...] = ()
         self._changed_keys: set[NamespacedName] = set()
@@ -244,9 +245,11 @@ class ClusterSession:
         """Start; returns immediately. Errors are reported in `state` and retried."""
         async with self._lock:
             if self._debouncer is None:
-                self._debouncer = Debouncer(self._flush, COALESCE_SECONDS)
+                self._debouncer = Debouncer(
+                    self._flush, COALESCE_SECONDS, is_held=lambda: self._is_held()
+                )
                 self._priority_debouncer = Debouncer(
-                    self._flush_priority, PRIORITY_COALESCE_SECONDS
+                    self._flush_priority, PRIORITY_COALESCE_SECONDS, is_held=lambda: self._is_held()
                 )
                 self._start_connecting()
 
@@ -273,6 +276,11 @@ class ClusterSession:
         """Report changes of this serving sooner, as it is read closely: they do not wait for those
         of others, which under constant change takes 35 ms on average. None for none."""
         self._priority_key = key
+
+    def hold_while(self, is_busy: Callable[[], bool]) -> None:
+        """Report nothing while `is_busy` returns true, at most a tenth of a second at a time: what
+        the operator waits for comes first."""
+        self._is_held = is_busy
 
     async def switch(self, *, context: str | None = None, namespace: str | None = None) -> None:
         """Show another context, or another namespace ("" for all); None keeps it.

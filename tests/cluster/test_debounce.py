@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from servedeck.cluster.watch.debounce import Debouncer
+from servedeck.cluster.watch.debounce import MAX_HOLD_SECONDS, Debouncer
 
 
 class FakeLoop:
@@ -122,3 +122,31 @@ def test_no_flush_after_close(loop):
     debouncer.request(urgent=True)
     loop.advance(9)
     assert times == []
+
+
+def test_a_held_flush_waits_until_it_is_released(loop):
+    held, times = [True], []
+    debouncer = Debouncer(
+        lambda: not times.append(loop.now), 0.07, is_held=lambda: bool(held) and held[0]
+    )
+    debouncer.request()
+    loop.advance(0.03)
+    assert times == []
+    held[0] = False
+    loop.advance(0.03)
+    assert len(times) == 1
+    loop.advance(1.0)
+    assert len(times) == 1
+
+
+def test_a_flush_is_not_held_for_long(loop):
+    times = []
+    debouncer = Debouncer(lambda: not times.append(loop.now), 0.07, is_held=lambda: True)
+    debouncer.request()
+    debouncer.request(urgent=True)
+    loop.advance(MAX_HOLD_SECONDS + 0.02)
+    assert len(times) == 1
+    debouncer.request()
+    debouncer.close()
+    loop.advance(1.0)
+    assert len(times) == 1

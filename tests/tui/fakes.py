@@ -88,6 +88,7 @@ class FakeSource:
     retry_count: int = 0
     prioritized: list[NamespacedName | None] = field(default_factory=list)
     switch_calls: list[tuple[str | None, str | None]] = field(default_factory=list)
+    is_busy: Callable[[], bool] = lambda: False
 
     def add_views(self, *views: ServingView) -> FakeSource:
         for view in views:
@@ -124,6 +125,9 @@ class FakeSource:
 
     def prioritize(self, key: NamespacedName | None) -> None:
         self.prioritized.append(key)
+
+    def hold_while(self, is_busy: Callable[[], bool]) -> None:
+        self.is_busy = is_busy
 
     async def switch(self, *, context: str | None = None, namespace: str | None = None) -> None:
         self.switch_calls.append((context, namespace))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from servedeck.serving.endpoint import Endpoint
 from servedeck.serving.objects.records import ObjectReference
 from tests.tui import fakes
 from tests.tui.events import (
@@ -121,8 +122,32 @@ async def test_warnings_that_the_list_saw_are_shown():
     source.fleet.warnings[LLAMA] = list(service.events)
     service.events.clear()
     async with open_events(service, source) as (_, pilot):
-        source.notify_changed([LLAMA])
+        view = source.fleet.by_key[LLAMA]
+        first = replace(view.pods[0], events=view.pods[0].events[:1])
+        source.add_views(replace(view, pods=(first, *view.pods[1:])))
         await wait_for_text(pilot, "1 Event  1 Warning", "FailedMount")
+
+
+async def test_the_state_of_a_pod_selects_no_events_again(monkeypatch):
+    """Of thousands of Pods one always changes, and each has Events."""
+    source = fakes.FakeSource().add_views(*fakes.fleet())
+    async with open_events(source=source) as (_, pilot):
+        await wait_for_text(pilot, "4 Events")
+        updates: list[object] = []
+        monkeypatch.setattr(EventsPane, "_update", lambda pane: updates.append(pane))
+        view = source.fleet.by_key[LLAMA]
+        restarted = replace(view.pods[0], restarts=31)
+        view = replace(view, restarts=31, pods=(restarted, *view.pods[1:]))
+        source.add_views(view)
+        assert not updates
+        for changed in (
+            replace(view, pods=view.pods[1:]),
+            replace(view, pods=(*view.pods, fakes.pod(f"{NAME}-6b8f-aaaaa"))),
+            replace(view, endpoint=Endpoint()),
+        ):
+            updates.clear()
+            source.add_views(changed)
+            assert updates
 
 
 async def test_scrolling_up_pauses_and_no_line_moves_until_it_follows_again():

@@ -32,6 +32,11 @@ class TerminalApp(App[None]):
         """The driver; None before the app runs."""
         return self._driver
 
+    def last_input_at(self) -> float:
+        """When the terminal sent input last, on the monotonic clock; 0 for never."""
+        driver = self._driver
+        return driver.last_input_at if isinstance(driver, TerminalDriver) else 0.0
+
     # -- for the subclass -------------------------------------------------------------------------
 
     def on_unbound_key(self, event: events.Key) -> None:

@@ -13,6 +13,7 @@ import threading
 import tty
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterable, Mapping
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from textual import events
@@ -123,6 +124,8 @@ class TerminalDriver(LinuxDriver):
         assert sys.__stdout__ is not None
         self._output_fd = sys.__stdout__.fileno()
         self._encoding = sys.__stdout__.encoding or "utf-8"
+        self.last_input_at = 0.0
+        """When input was read last, on the monotonic clock; set by the thread that reads it."""
         self._in_application_mode = False
         self._writer: TerminalWriter | None = None
         self._input_wake_fd = -1
@@ -279,6 +282,7 @@ class TerminalDriver(LinuxDriver):
                         self._watchdog.report_terminal_lost()
                         ended = True
                     if text := decode(data):  # empty if the data ends within a character
+                        self.last_input_at = monotonic()
                         self._process_messages(parser.feed(text))
                 self._process_messages(parser.flush() if ended else parser.tick())
 

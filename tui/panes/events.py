@@ -16,7 +16,7 @@ from textual.widgets import Input
 from servedeck.detail.deployment_watch import DeploymentWatch
 from servedeck.detail.detail_service import EventWatch
 from servedeck.detail.serving_events import EventSelection, event_objects
-from servedeck.fleet.views import NamespacedName, ServingView
+from servedeck.fleet.views import NamespacedName, ServingView, changed_pods
 from servedeck.serving.duration import format_signed_duration
 from servedeck.serving.query_terms import QueryError
 from servedeck.serving.status.event_history import EventEntry, EventKey, count_warnings
@@ -137,8 +137,24 @@ class EventsPane(Pane):
             self.close_watches()
             self._open_watches_of_serving()
             self._refresh()
-        elif self.key in changes.keys:
+        elif self.key in changes.keys and not self._has_same_events(self.view):
             self._refresh()
+
+    def _has_same_events(self, view: ServingView | None) -> bool:
+        """Whether only the state of Pods has changed, so that the Events are the same: of thousands
+        of Pods one always changes."""
+        before = self._last_view
+        return (
+            before is not None
+            and view is not None
+            and len(before.pods) == len(view.pods)
+            and before.events == view.events
+            and before.without_pods() == view.without_pods()
+            and all(
+                earlier is not None and earlier.events == pod.events
+                for earlier, pod in changed_pods(before.pods, view.pods)
+            )
+        )
 
     def _refresh(self) -> None:
         """Events or objects of the serving have changed."""

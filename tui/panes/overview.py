@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
@@ -188,7 +187,7 @@ class OverviewPane(Pane):
 
     def _state_to_show(self, view: ServingView) -> tuple[object, ...]:
         """What the cards show of the serving, ages aside."""
-        return _without_pods(view), select_card_pods(view.pods), self._timeline
+        return view.without_pods(), select_card_pods(view.pods), self._timeline
 
     def _is_timeline_due(self, view: ServingView) -> bool:
         """Whether the timeline must be derived again: at once where more than Pods has changed,
@@ -199,7 +198,7 @@ class OverviewPane(Pane):
         return (
             before is None
             or monotonic() >= self._timeline_due_at
-            or _without_pods(before) != _without_pods(view)
+            or before.without_pods() != view.without_pods()
         )
 
     def _update_timeline(self) -> None:
@@ -272,7 +271,7 @@ class OverviewPane(Pane):
 
         if self._watch is not None and self._watch.deployment is not None:
             self._workload = self._watch.deployment
-        source = (_without_pods(view), self._workload)
+        source = (view.without_pods(), self._workload)
         if source != self._cards_source:
             workload = self._workload
             self._setting_cards = setting_cards(
@@ -505,8 +504,3 @@ class OverviewPane(Pane):
     def request_yaml(self) -> None:
         pod = self.selected_pod
         self.post_message(self.YamlRequested("Pod", pod.name) if pod else self.YamlRequested())
-
-
-def _without_pods(view: ServingView) -> ServingView:
-    """What else is shown of the serving: it does not change with a restart."""
-    return replace(view, pods=(), events=(), restarts=0)

@@ -108,6 +108,9 @@ class ServingSource(Protocol):
     def prioritize(self, key: NamespacedName | None) -> None:
         """Report changes of this serving without waiting for those of others; None for none."""
 
+    def hold_while(self, is_busy: Callable[[], bool]) -> None:
+        """Report nothing while `is_busy` returns true, at most a tenth of a second at a time."""
+
     async def switch(self, *, context: str | None = None, namespace: str | None = None) -> None:
         """Switch to another context or namespace ("" for all); None keeps the current one."""
 

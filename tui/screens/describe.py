@@ -8,6 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.getters import query_one
 
+from servedeck.cluster.watch.debounce import Debouncer
 from servedeck.detail.description import DescriptionWatch, format_description
 from servedeck.fleet.views import ServingView
 from tui.actions import Action, bindings
@@ -18,6 +19,8 @@ from tui.screens.scrolling import scroll_by_key
 from tui.status_text import stale_line
 from widgets.text_view import Paragraph, TextView
 
+UPDATE_SECONDS = 1.0
+"""Seconds between two updates after the first one: the text has a line for each Pod."""
 LABEL_INDENT = 4
 
 
@@ -33,6 +36,7 @@ class DescribeScreen(Overlay[None]):
         super().__init__()
         self._view = view
         self._watch: DescriptionWatch | None = None
+        self._debouncer: Debouncer | None = None
         self._lines: list[str] = []
 
     def compose_body(self) -> ComposeResult:
@@ -42,23 +46,28 @@ class DescribeScreen(Overlay[None]):
         super().on_mount()
         self.text_view.focus()
         self.text_view.set_paragraphs([Paragraph((("Loading…", "muted"),))])
+        self._debouncer = Debouncer(self._update, UPDATE_SECONDS)
         self._watch = DescriptionWatch(
-            self.app_context.detail_service, self._view.key, self._update
+            self.app_context.detail_service, self._view.key, self._debouncer.request
         )
         self._update()
 
     async def on_unmount(self) -> None:
+        if self._debouncer is not None:
+            self._debouncer.close()
         if self._watch is not None:
             await self._watch.close()
 
     def on_changes(self, changes: SourceChanges) -> None:
-        if self._view.key in changes.keys or changes.state_changed:
-            self._update()
+        is_concerned = self._view.key in changes.keys or changes.state_changed
+        if is_concerned and self._debouncer is not None:
+            self._debouncer.request()
 
-    def _update(self) -> None:
+    def _update(self) -> bool:
+        """Show the description as it is now; returns whether there is one."""
         watch = self._watch
         if not self.is_attached or watch is None or not watch.is_settled:
-            return
+            return False
         source, history = self.app_context.source, self.app_context.history
         fleet = source.fleet
         self._view = fleet.view(self._view.key) or self._view
@@ -71,6 +80,7 @@ class DescribeScreen(Overlay[None]):
             paragraphs = [Paragraph(stale), Paragraph(()), *paragraphs]
         self.text_view.set_paragraphs(paragraphs)
         self.update_footer()
+        return True
 
     # -- actions ------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.getters import query_one
 
+from servedeck.cluster.watch.debounce import Debouncer
 from servedeck.detail.deployment_watch import DeploymentWatch
 from servedeck.fleet.views import ServingView
 from servedeck.serving.duration import format_signed_duration
@@ -36,6 +37,8 @@ from widgets.timeline_strip import (
     timeline_rows,
 )
 
+UPDATE_SECONDS = 0.5
+"""Seconds between two updates after the first one: all Pods make the timeline."""
 MAX_SUMMARY_LINES = 3
 """Lines of the sentence above the strip."""
 
@@ -54,6 +57,7 @@ class TimelineScreen(Overlay[None]):
         super().__init__()
         self._view = view
         self._watch: DeploymentWatch | None = None
+        self._debouncer: Debouncer | None = None
         self._entries: tuple[TimelineEntry, ...] = ()
         self._status_start: StatusStart | None = None
 
@@ -68,11 +72,14 @@ class TimelineScreen(Overlay[None]):
         super().on_mount()
         self.table.focus()
         self.table.set_placeholder(((("  Nothing is known yet.", "muted"),),))
-        self._watch = watch_deployment(self.app_context, self._view.key, self._update)
+        self._debouncer = Debouncer(self._update, UPDATE_SECONDS)
+        self._watch = watch_deployment(self.app_context, self._view.key, self._debouncer.request)
         self.set_interval(TICK_SECONDS, self._update_ages)
         self._update()
 
     async def on_unmount(self) -> None:
+        if self._debouncer is not None:
+            self._debouncer.close()
         if self._watch is not None:
             # A worker of the app: one of the screen would be cancelled with it.
             self.app.run_worker(_close(self._watch.close()), group="watches", exit_on_error=False)
@@ -84,12 +91,13 @@ class TimelineScreen(Overlay[None]):
             view = self.app_context.source.fleet.view(self._view.key)
             if view is not None and view.uid == self._view.uid:
                 self._view = view
-            self._update()
+            if self._debouncer is not None:
+                self._debouncer.request()
 
-    def _update(self) -> None:
-        """The serving or its objects have changed."""
+    def _update(self) -> bool:
+        """Show the timeline as it is now; returns whether the screen is shown."""
         if not self.is_attached:
-            return
+            return False
         was_at_end = self.table.cursor >= len(self.table.rows) - 1
         self._entries = timeline_entries(self.app_context, self._view, self._watch)
         self._status_start = status_start(self._view, self._watch)
@@ -99,6 +107,7 @@ class TimelineScreen(Overlay[None]):
             self.table.select(rows[-1].key)
         self._update_title()
         self._update_summary()
+        return True
 
     def _update_title(self) -> None:
         title: Line = ((" ", ""), (f"Timeline of {self._view.key}", "title"))

@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+MAX_HOLD_SECONDS = 0.1
+"""A flush is held so long at most."""
+_HOLD_STEP_SECONDS = 0.005
+
 
 class Debouncer:
     """Calls `flush` on the next loop iteration after the first request, then at most once per
@@ -13,11 +17,20 @@ class Debouncer:
     An urgent request waits only for other urgent ones, so `flush` is called at most twice per
     interval. `flush` returns whether it published anything; only then a new interval starts, so
     irrelevant changes cause no delay. Without requests only the timer of `wake_at` runs.
+
+    While `is_held` returns true a flush waits, at most MAX_HOLD_SECONDS.
     """
 
-    def __init__(self, flush: Callable[[], bool], interval: float) -> None:
+    def __init__(
+        self,
+        flush: Callable[[], bool],
+        interval: float,
+        *,
+        is_held: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._flush = flush
         self._interval = interval
+        self._is_held = is_held
         self._loop = asyncio.get_running_loop()
         self._last_flush = self._last_urgent_flush = float("-inf")
         self._urgent_pending = False
@@ -72,6 +85,10 @@ class Debouncer:
             self._flush_handle = None
 
     def _run_flush(self) -> None:
+        held_until = self._flush_at + MAX_HOLD_SECONDS
+        if self._loop.time() < held_until and self._is_held():
+            self._flush_handle = self._loop.call_later(_HOLD_STEP_SECONDS, self._run_flush)
+            return
         self._flush_handle = None
         if self._flush():
             self._last_flush = self._loop.time()
